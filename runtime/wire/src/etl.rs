@@ -1,0 +1,52 @@
+//! The cleaning job as data: one plan that the embedded engine and Spark both execute.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the plan's schema.
+pub const ETL_PLAN_SCHEMA_VERSION: u32 = 1;
+
+/// What a cleaning job does. Both statements read a view named `raw` that has every CSV column as
+/// a string, plus `_row`, the number of the data record from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtlPlan {
+    /// [`ETL_PLAN_SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// Field separator of the CSV, one ASCII character.
+    pub delimiter: char,
+    /// Columns that the CSV must have.
+    pub required_columns: Vec<String>,
+    /// SQL whose result is the clean table.
+    pub clean_sql: String,
+    /// SQL whose result is the rejected records: the raw columns, `_row`, `_rule`, `_reason`.
+    pub rejects_sql: String,
+    /// Names of the rules that stop the job when any record breaks them.
+    pub fatal_rules: Vec<String>,
+    /// The column that each rule looks at, for messages.
+    pub rule_columns: Vec<(String, String)>,
+}
+
+/// What a cleaning job did; its counts add up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtlReport {
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// The engine: `datafusion` or `spark`, with its version.
+    pub engine: String,
+    /// Data records in the input.
+    pub raw_rows: u64,
+    /// Rows of the clean table.
+    pub clean_rows: u64,
+    /// Records turned away.
+    pub rejected_rows: u64,
+    /// Records turned away, by rule.
+    pub rejected_by_rule: std::collections::BTreeMap<String, u64>,
+}
+
+impl EtlReport {
+    /// Whether every record is accounted for.
+    pub fn adds_up(&self) -> bool {
+        self.raw_rows == self.clean_rows + self.rejected_rows && self.rejected_rows == self.rejected_by_rule.values().sum::<u64>()
+    }
+}

@@ -1,0 +1,93 @@
+//! The S3 key layout, as pure functions. Each doc comment shows an example.
+//!
+//! Two buckets: *artifacts* is made before the stack and holds what the stack is made of; *data*
+//! belongs to the stack and holds what the pipeline reads and writes.
+
+use uuid::Uuid;
+
+/// Raw input of a pipeline: `raw/marriages/data.csv`. One object, replaced by a new upload.
+pub fn raw(pipeline: &str) -> String {
+    format!("raw/{pipeline}/data.csv")
+}
+
+/// Prefix of the cleaned Parquet: `processed/marriages/`.
+pub fn processed_prefix(pipeline: &str) -> String {
+    format!("processed/{pipeline}/")
+}
+
+/// Prefix of the rows that quality rules turned away: `rejects/marriages/`.
+pub fn rejects_prefix(pipeline: &str) -> String {
+    format!("rejects/{pipeline}/")
+}
+
+/// Row counts of the last cleaning: `reports/marriages/etl.json`.
+pub fn etl_report(pipeline: &str) -> String {
+    format!("reports/{pipeline}/etl.json")
+}
+
+/// Prefix of stored forecasts: `predictions/`.
+pub const PREDICTIONS_PREFIX: &str = "predictions/";
+
+/// Prefix of Athena's results: `athena/`.
+pub const ATHENA_PREFIX: &str = "athena/";
+
+/// One stored forecast: `predictions/output_6f2c….json`.
+pub fn prediction(id: &Uuid) -> String {
+    format!("{PREDICTIONS_PREFIX}output_{id}.json")
+}
+
+/// The identity of a forecast: the same execution and series always name the same object, so a
+/// retry overwrites instead of adding.
+pub fn prediction_id(execution: &str, series: &str) -> Uuid {
+    let name = format!("{execution}\u{0}{series}");
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes())
+}
+
+/// Pointer to the model in service: `models/marriages/current.json`.
+pub fn model_pointer(pipeline: &str) -> String {
+    format!("models/{pipeline}/current.json")
+}
+
+/// A file of one model version: `models/marriages/3f9a…/card.json`.
+pub fn model_file(pipeline: &str, version: &str, file: &str) -> String {
+    format!("models/{pipeline}/{version}/{file}")
+}
+
+/// The model server's binary: `bin/server/3f9a…/steppe-server`.
+pub fn server_binary(sha256: &str) -> String {
+    format!("bin/server/{sha256}/steppe-server")
+}
+
+/// The predictor's package: `lambda/predictor/3f9a….zip`.
+pub fn predictor_zip(sha256: &str) -> String {
+    format!("lambda/predictor/{sha256}.zip")
+}
+
+/// The Glue script: `glue/3f9a…/etl.py`.
+pub fn glue_script(sha256: &str) -> String {
+    format!("glue/{sha256}/etl.py")
+}
+
+/// The ETL plan that both engines run: `glue/3f9a…/plan.json`.
+pub fn etl_plan(sha256: &str) -> String {
+    format!("glue/{sha256}/plan.json")
+}
+
+/// The rendered template: `templates/3f9a….yaml`.
+pub fn template(sha256: &str) -> String {
+    format!("templates/{sha256}.yaml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_names_the_same_object_and_another_series_does_not() {
+        let id = prediction_id("arn:execution:1", "Almaty");
+        assert_eq!(id, prediction_id("arn:execution:1", "Almaty"));
+        assert_ne!(id, prediction_id("arn:execution:1", "Astana"));
+        assert_ne!(id, prediction_id("arn:execution:2", "Almaty"));
+        assert!(prediction(&id).starts_with("predictions/output_"));
+    }
+}

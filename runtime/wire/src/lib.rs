@@ -1,0 +1,10 @@
+//! JSON that crosses a process: requests, responses, problems, plans, and where things lie in S3.
+//!
+//! Data only. It never does IO, knows no AWS service, and every type here is part of a contract:
+//! a change that an older peer cannot read needs a new schema version.
+
+pub mod etl;
+pub mod keys;
+pub mod predict;
+pub mod problem;
+pub mod query;

@@ -1,0 +1,235 @@
+//! The forecast contract: what the predictor and the model server say to each other, and what lies
+//! in `predictions/`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Version of the stored prediction's schema.
+pub const PREDICTION_SCHEMA_VERSION: u32 = 1;
+
+/// Body of `POST /predict`.
+///
+/// The series are named under `series` or under the pipeline's own column (`region` for
+/// marriages); one string or a list of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PredictRequest {
+    /// S3 key of a Parquet file, or a prefix that ends with `/`.
+    pub dataset_key: String,
+    /// The bucket that holds it; must be the server's own.
+    pub bucket_name: String,
+    /// Everything else, among it the series.
+    #[serde(flatten)]
+    pub fields: Map<String, Value>,
+}
+
+impl PredictRequest {
+    /// A request for one series under the column name `series_field`.
+    pub fn one(series_field: &str, series: &str, bucket_name: &str, dataset_key: &str) -> Self {
+        let fields = Map::from_iter([(series_field.to_owned(), Value::from(series))]);
+        Self { dataset_key: dataset_key.to_owned(), bucket_name: bucket_name.to_owned(), fields }
+    }
+
+    /// The requested series, or what is wrong with the request.
+    pub fn series(&self, series_field: &str) -> Result<Vec<String>, String> {
+        if let Some(unknown) = self.fields.keys().find(|k| *k != "series" && *k != series_field) {
+            return Err(format!("unknown field `{unknown}`; name the series under `{series_field}` or `series`"));
+        }
+        let value = match (self.fields.get("series"), self.fields.get(series_field)) {
+            (Some(_), Some(_)) if series_field != "series" => {
+                return Err(format!("give either `series` or `{series_field}`, not both"));
+            }
+            (Some(value), _) | (None, Some(value)) => value,
+            (None, None) => return Err(format!("`{series_field}` is missing")),
+        };
+        let names = match value {
+            Value::String(name) => vec![name.clone()],
+            Value::Array(items) => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned).ok_or("every series must be a string"))
+                .collect::<Result<_, _>>()?,
+            _ => return Err(format!("`{series_field}` must be a string or a list of strings")),
+        };
+        if names.is_empty() || names.iter().any(String::is_empty) {
+            return Err(format!("`{series_field}` must not be empty"));
+        }
+        Ok(names)
+    }
+}
+
+/// Answer of `POST /predict`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PredictResponse {
+    /// One forecast per requested series, in the order of the request.
+    pub forecasts: Vec<Forecast>,
+    /// The model that made them.
+    pub model: ModelRef,
+    /// How long the server worked on the request, in seconds.
+    pub seconds: f64,
+}
+
+/// Which model made a forecast, and how wrong it usually is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelRef {
+    /// Pipeline and family: `marriages-lstm`.
+    pub id: String,
+    /// Content hash of the artifact, shortened.
+    pub version: String,
+    /// Error in the rolling-origin backtest, one step ahead.
+    pub backtest: Errors,
+}
+
+/// Forecast errors over all series and origins of a backtest.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Errors {
+    /// Mean absolute error, in units of the target.
+    pub mae: f64,
+    /// Root mean squared error, in units of the target.
+    pub rmse: f64,
+    /// Mean absolute percentage error, in percent.
+    pub mape: f64,
+    /// Mean absolute scaled error: 1 is the in-sample error of the last value (Hyndman and Koehler 2006).
+    pub mase: f64,
+}
+
+/// The forecast of one series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// Name of the series.
+    pub series: String,
+    /// Period of the last observation: `2022`.
+    pub observed_until: String,
+    /// Its value.
+    pub last_value: f64,
+    /// One entry per step ahead, nearest first; never empty.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a forecast.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Steps ahead of the last observation, from 1.
+    pub step: u32,
+    /// The period that is forecast: `2023`.
+    pub period: String,
+    /// Point forecast, in units of the target.
+    pub value: f64,
+    /// Lower end of the prediction interval.
+    pub lower: f64,
+    /// Upper end of the prediction interval.
+    pub upper: f64,
+    /// Nominal coverage of the interval: 0.9.
+    pub level: f64,
+}
+
+/// What lies in `predictions/output_<uuid>.json`: flat, one line, so that Athena reads it as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredPrediction {
+    /// [`PREDICTION_SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The execution that asked.
+    pub execution: String,
+    /// Name of the series.
+    pub series: String,
+    /// Period of the last observation.
+    pub observed_until: String,
+    /// The nearest step, flattened.
+    #[serde(flatten)]
+    pub first: Step,
+    /// See [`ModelRef::id`].
+    pub model_id: String,
+    /// See [`ModelRef::version`].
+    pub model_version: String,
+    /// Backtest MAE of the model.
+    pub backtest_mae: f64,
+    /// Backtest RMSE of the model.
+    pub backtest_rmse: f64,
+    /// Backtest MAPE of the model, percent.
+    pub backtest_mape: f64,
+    /// Backtest MASE of the model.
+    pub backtest_mase: f64,
+    /// All steps, nearest first.
+    pub steps: Vec<Step>,
+}
+
+impl StoredPrediction {
+    /// The record of one forecast; `None` when the forecast has no steps, which breaks the contract.
+    pub fn new(execution: &str, forecast: &Forecast, model: &ModelRef) -> Option<Self> {
+        Some(Self {
+            schema_version: PREDICTION_SCHEMA_VERSION,
+            execution: execution.to_owned(),
+            series: forecast.series.clone(),
+            observed_until: forecast.observed_until.clone(),
+            first: forecast.steps.first()?.clone(),
+            model_id: model.id.clone(),
+            model_version: model.version.clone(),
+            backtest_mae: model.backtest.mae,
+            backtest_rmse: model.backtest.rmse,
+            backtest_mape: model.backtest.mape,
+            backtest_mase: model.backtest.mase,
+            steps: forecast.steps.clone(),
+        })
+    }
+
+    /// What breaks the contract, if anything.
+    pub fn defect(&self) -> Option<String> {
+        if self.schema_version != PREDICTION_SCHEMA_VERSION {
+            return Some(format!("schema_version is {}, expected {PREDICTION_SCHEMA_VERSION}", self.schema_version));
+        }
+        if self.steps.first() != Some(&self.first) {
+            return Some("the first step and the flattened step differ".to_owned());
+        }
+        self.steps.iter().find_map(|s| {
+            let ordered = s.lower <= s.value && s.value <= s.upper;
+            let finite = s.lower.is_finite() && s.value.is_finite() && s.upper.is_finite();
+            (!ordered || !finite).then(|| format!("step {}: {} is not within [{}, {}]", s.step, s.value, s.lower, s.upper))
+        })
+    }
+}
+
+/// What the predictor returns to the state machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PredictorOutput {
+    /// `s3://bucket/predictions/output_<uuid>.json`.
+    pub s3_path: String,
+    /// The stored forecast.
+    pub forecast: StoredPrediction,
+}
+
+/// `models/<pipeline>/current.json`: which version is in service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelPointer {
+    /// Model version, a directory beside the pointer.
+    pub version: String,
+    /// SHA-256 of that version's `card.json`; the card holds the hash of the weights.
+    pub card_sha256: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(json: &str) -> Result<Vec<String>, String> {
+        serde_json::from_str::<PredictRequest>(json).map_err(|e| e.to_string())?.series("region")
+    }
+
+    #[test]
+    fn series_are_named_under_the_pipelines_column_or_under_series() {
+        let ok = |json: &str| request(json).expect("valid request");
+        assert_eq!(ok(r#"{"region":"Almaty","dataset_key":"k","bucket_name":"b"}"#), ["Almaty"]);
+        assert_eq!(ok(r#"{"series":["A","B"],"dataset_key":"k","bucket_name":"b"}"#), ["A", "B"]);
+    }
+
+    #[test]
+    fn a_malformed_request_says_what_is_wrong() {
+        let cases = [
+            (r#"{"dataset_key":"k","bucket_name":"b"}"#, "`region` is missing"),
+            (r#"{"region":7,"dataset_key":"k","bucket_name":"b"}"#, "`region` must be a string or a list of strings"),
+            (r#"{"region":[],"dataset_key":"k","bucket_name":"b"}"#, "`region` must not be empty"),
+            (r#"{"region":"A","series":"B","dataset_key":"k","bucket_name":"b"}"#, "give either `series` or `region`, not both"),
+            (r#"{"regoin":"A","dataset_key":"k","bucket_name":"b"}"#, "unknown field `regoin`; name the series under `region` or `series`"),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(request(json).expect_err(json), expected);
+        }
+    }
+}
