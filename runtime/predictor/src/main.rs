@@ -1,2 +1,41 @@
-//! stub
-fn main() {}
+//! The Lambda function's `bootstrap`: builds the predictor once and hands it events.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use object_store::aws::AmazonS3Builder;
+use serde_json::{Map, Value};
+use steppe_predictor::{Predictor, PredictorError};
+use steppe_wire::predict::PredictorOutput;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let var = |name: &str| std::env::var(name).with_context(|| format!("the environment variable `{name}` is not set"));
+    let bucket = var("DATA_BUCKET")?;
+    let store = AmazonS3Builder::from_env().with_bucket_name(&bucket).build().context("cannot set up access to S3")?;
+    let predictor =
+        Predictor::new(&var("MODEL_SERVER_URL")?, store, &bucket, &var("SERIES_FIELD")?).context("`MODEL_SERVER_URL` is not a URL")?;
+    let predictor = &predictor;
+    let handler = service_fn(move |event: LambdaEvent<Map<String, Value>>| async move {
+        let answer: Result<PredictorOutput, Diagnostic> =
+            predictor.handle(&event.payload, &event.context.request_id).await.map_err(diagnostic);
+        answer
+    });
+    lambda_runtime::run(handler).await.map_err(|e| anyhow::anyhow!("the Lambda runtime stopped: {e}"))
+}
+
+fn diagnostic(error: PredictorError) -> Diagnostic {
+    eprintln!("{}: {error}", error.error_type());
+    Diagnostic { error_type: error.error_type().to_owned(), error_message: error.to_string() }
+}

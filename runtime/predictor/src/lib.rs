@@ -1,0 +1,195 @@
+//! The predictor: asks the model server for one series' forecast and stores it in S3.
+//!
+//! It computes nothing itself. A retry of the same execution writes the same object, and its errors
+//! are of two types, so that the state machine can retry only what may succeed later.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use serde_json::{Map, Value};
+use steppe_wire::keys;
+use steppe_wire::predict::{PredictRequest, PredictResponse, PredictorOutput, StoredPrediction};
+use steppe_wire::problem::Problem;
+use thiserror::Error;
+
+/// Longest wait for the model server.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Why a forecast was not stored. The variant's name is the `errorType` that Step Functions sees.
+#[derive(Debug, Error)]
+pub enum PredictorError {
+    /// The same call may succeed later.
+    #[error("{0}")]
+    Retryable(String),
+    /// The same call will fail again.
+    #[error("{0}")]
+    Permanent(String),
+}
+
+impl PredictorError {
+    /// The name that the state machine's retriers and catchers match.
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::Retryable(_) => "RetryableError",
+            Self::Permanent(_) => "PermanentError",
+        }
+    }
+}
+
+/// What the state machine sends: the contract's three fields and the execution.
+#[derive(Debug, Clone)]
+pub struct Input {
+    series: String,
+    dataset_key: String,
+    bucket_name: String,
+    execution: String,
+}
+
+impl Input {
+    /// Parses an event. `request_id` stands in for the execution when somebody invokes the function directly.
+    pub fn parse(event: &Map<String, Value>, series_field: &str, request_id: &str) -> Result<Self, PredictorError> {
+        let known = [series_field, "dataset_key", "bucket_name", "execution"];
+        if let Some(unknown) = event.keys().find(|k| !known.contains(&k.as_str())) {
+            return Err(PredictorError::Permanent(format!("unknown field `{unknown}`; expected {}", known.join(", "))));
+        }
+        let text = |name: &str| match event.get(name).and_then(Value::as_str) {
+            Some(text) if !text.is_empty() => Ok(text.to_owned()),
+            _ => Err(PredictorError::Permanent(format!("`{name}` is missing; expected a string that is not empty"))),
+        };
+        Ok(Self {
+            series: text(series_field)?,
+            dataset_key: text("dataset_key")?,
+            bucket_name: text("bucket_name")?,
+            execution: text("execution").unwrap_or_else(|_| request_id.to_owned()),
+        })
+    }
+}
+
+/// The function between invocations: one connection to the server, one client for S3.
+pub struct Predictor<S> {
+    http: Client<HttpConnector, Full<Bytes>>,
+    predict_url: http::Uri,
+    store: S,
+    bucket: String,
+    series_field: String,
+}
+
+impl<S: ObjectStore> Predictor<S> {
+    /// A predictor that asks `server_url` and writes to `store`, which is the bucket named `bucket`.
+    pub fn new(server_url: &str, store: S, bucket: &str, series_field: &str) -> Result<Self, http::uri::InvalidUri> {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_secs(3)));
+        Ok(Self {
+            http: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector),
+            predict_url: format!("{}/predict", server_url.trim_end_matches('/')).parse()?,
+            store,
+            bucket: bucket.to_owned(),
+            series_field: series_field.to_owned(),
+        })
+    }
+
+    /// Handles one event.
+    pub async fn handle(&self, event: &Map<String, Value>, request_id: &str) -> Result<PredictorOutput, PredictorError> {
+        let input = Input::parse(event, &self.series_field, request_id)?;
+        if input.bucket_name != self.bucket {
+            let message = format!("bucket `{}` is not this pipeline's; it writes only to `{}`", input.bucket_name, self.bucket);
+            return Err(PredictorError::Permanent(message));
+        }
+        let answer = self.ask(&input).await?;
+        let [forecast] = answer.forecasts.as_slice() else {
+            let message = format!("the model server answered {} forecasts to a request for one", answer.forecasts.len());
+            return Err(PredictorError::Permanent(message));
+        };
+        let record = StoredPrediction::new(&input.execution, forecast, &answer.model)
+            .ok_or_else(|| PredictorError::Permanent("the model server answered a forecast without steps".to_owned()))?;
+        let key = keys::prediction(&keys::prediction_id(&input.execution, &input.series));
+        self.store(&key, &record).await?;
+        Ok(PredictorOutput { s3_path: format!("s3://{}/{key}", self.bucket), forecast: record })
+    }
+
+    async fn ask(&self, input: &Input) -> Result<PredictResponse, PredictorError> {
+        let retryable =
+            |e: &dyn std::fmt::Display| PredictorError::Retryable(format!("the model server at {} did not answer: {e}", self.predict_url));
+        let body = PredictRequest::one(&self.series_field, &input.series, &input.bucket_name, &input.dataset_key);
+        let body = serde_json::to_vec(&body).map_err(|e| PredictorError::Permanent(e.to_string()))?;
+        let request = http::Request::post(&self.predict_url)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .header(
+                "x-steppe-execution",
+                http::HeaderValue::from_str(&input.execution).unwrap_or(http::HeaderValue::from_static("invalid")),
+            )
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|e| PredictorError::Permanent(e.to_string()))?;
+        let exchange = async {
+            let response = self.http.request(request).await.map_err(|e| retryable(&e))?;
+            let status = response.status();
+            let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+            let bytes = body.collect().await.map_err(|e| retryable(&e))?.to_bytes();
+            Ok((status, bytes))
+        };
+        let (status, bytes) = tokio::time::timeout(SERVER_TIMEOUT, exchange).await.map_err(|e| retryable(&e))??;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes)
+                .map_err(|e| PredictorError::Permanent(format!("the model server's answer breaks the contract: {e}")));
+        }
+        Err(refusal(status.as_u16(), &bytes))
+    }
+
+    async fn store(&self, key: &str, record: &StoredPrediction) -> Result<(), PredictorError> {
+        let mut line = serde_json::to_vec(record).map_err(|e| PredictorError::Permanent(e.to_string()))?;
+        line.push(b'\n');
+        match self.store.put(&Path::from(key), line.into()).await {
+            Ok(_) => Ok(()),
+            Err(error @ (object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })) => {
+                Err(PredictorError::Permanent(format!("writing `{key}` was denied: {error}")))
+            }
+            Err(error) => Err(PredictorError::Retryable(format!("writing `{key}` failed: {error}"))),
+        }
+    }
+}
+
+fn refusal(status: u16, body: &[u8]) -> PredictorError {
+    let problem =
+        serde_json::from_slice(body).unwrap_or_else(|_| Problem::new(status, "unknown", "The server refused", "no problem document"));
+    let message = format!("the model server refused with {status}: {}", problem.detail);
+    if problem.is_retryable() { PredictorError::Retryable(message) } else { PredictorError::Permanent(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Input, String> {
+        let event: Map<String, Value> = serde_json::from_str(json).expect("JSON");
+        Input::parse(&event, "region", "request-1").map_err(|e| format!("{}: {e}", e.error_type()))
+    }
+
+    #[test]
+    fn an_event_without_execution_is_named_by_its_request() {
+        let input = parse(r#"{"region":"Almaty","dataset_key":"k","bucket_name":"b"}"#).expect("valid");
+        assert_eq!((input.series.as_str(), input.execution.as_str()), ("Almaty", "request-1"));
+    }
+
+    #[test]
+    fn a_malformed_event_is_a_permanent_error() {
+        let message = |json| parse(json).expect_err("invalid");
+        assert_eq!(
+            message(r#"{"dataset_key":"k","bucket_name":"b"}"#),
+            "PermanentError: `region` is missing; expected a string that is not empty"
+        );
+        assert!(message(r#"{"region":"A","dataset_key":"k","bucket_name":"b","x":1}"#).starts_with("PermanentError: unknown field `x`"));
+    }
+
+    #[test]
+    fn only_what_may_succeed_later_is_retryable() {
+        let kind = |status| refusal(status, &serde_json::to_vec(&Problem::new(status, "s", "t", "d")).expect("JSON")).error_type();
+        assert_eq!([429, 502, 503].map(kind), ["RetryableError"; 3]);
+        assert_eq!([400, 403, 404, 422].map(kind), ["PermanentError"; 4]);
+    }
+}

@@ -1,0 +1,74 @@
+//! Configuration from the environment, which the instance's unit file sets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// Where the server listens, what it reads and how much it takes on.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Name of the pipeline: `STEPPE_PIPELINE`.
+    pub pipeline: String,
+    /// Bucket of the model: `STEPPE_ARTIFACTS_BUCKET`.
+    pub artifacts_bucket: String,
+    /// Bucket of the data sets: `STEPPE_DATA_BUCKET`.
+    pub data_bucket: String,
+    /// Address and port: `STEPPE_LISTEN`.
+    pub listen: SocketAddr,
+    /// Bounds on requests.
+    pub limits: Limits,
+    /// Pause between looks at the model pointer: `STEPPE_RELOAD_SECS`.
+    pub reload_every: Duration,
+}
+
+/// Bounds on requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests at work at once.
+    pub working: usize,
+    /// Requests waiting for their turn; one more is answered with 429.
+    pub waiting: usize,
+    /// Size of a body in bytes; a larger one is answered with 413.
+    pub body_bytes: usize,
+    /// Series in one request.
+    pub series: usize,
+    /// Time from the first byte to the answer; later is answered with 503.
+    pub deadline: Duration,
+    /// Size of a data set in bytes.
+    pub dataset_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            working: std::thread::available_parallelism().map_or(2, usize::from) * 2,
+            waiting: 256,
+            body_bytes: 64 * 1024,
+            series: 1_000,
+            deadline: Duration::from_secs(10),
+            dataset_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the environment.
+    pub fn from_env() -> Result<Self> {
+        let var = |name: &str| std::env::var(name).with_context(|| format!("the environment variable `{name}` is not set"));
+        let listen = var("STEPPE_LISTEN")?;
+        let reload = std::env::var("STEPPE_RELOAD_SECS").unwrap_or_else(|_| "10".to_owned());
+        Ok(Self {
+            pipeline: var("STEPPE_PIPELINE")?,
+            artifacts_bucket: var("STEPPE_ARTIFACTS_BUCKET")?,
+            data_bucket: var("STEPPE_DATA_BUCKET")?,
+            listen: listen
+                .parse()
+                .with_context(|| format!("`STEPPE_LISTEN` is `{listen}`; expected an address and port like `10.42.0.5:8080`"))?,
+            limits: Limits::default(),
+            reload_every: Duration::from_secs(
+                reload.parse().with_context(|| format!("`STEPPE_RELOAD_SECS` is `{reload}`; expected whole seconds"))?,
+            ),
+        })
+    }
+}

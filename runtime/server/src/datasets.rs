@@ -1,0 +1,122 @@
+//! Data sets from S3, kept by ETag.
+//!
+//! Every request asks S3 for the ETags, which is cheap, so a forecast never rests on data that the
+//! cleaning job has replaced; the files themselves are read and parsed only when an ETag changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
+use steppe_model::dataset::Columns;
+use steppe_model::{Dataset, TrainSpec};
+use tokio::sync::Mutex;
+
+use crate::problems::RequestError;
+
+/// Data sets held at once; the least recently used goes first.
+const HELD_MAX: usize = 8;
+/// Files of one data set.
+const FILES_MAX: usize = 1_000;
+
+/// One data set in memory.
+#[derive(Debug)]
+struct Held {
+    etags: Vec<Option<String>>,
+    data: Arc<Dataset>,
+    used: u64,
+}
+
+/// Reads data sets and holds the recent ones.
+#[derive(Debug)]
+pub struct Datasets {
+    bucket: Arc<dyn ObjectStore>,
+    bytes_max: u64,
+    held: Mutex<(u64, HashMap<String, Held>)>,
+    /// One load at a time: a burst on a cold key reads the files once.
+    loading: Mutex<()>,
+}
+
+impl Datasets {
+    /// Reads from `bucket` data sets of at most `bytes_max`.
+    pub fn new(bucket: Arc<dyn ObjectStore>, bytes_max: u64) -> Self {
+        Self { bucket, bytes_max, held: Mutex::default(), loading: Mutex::default() }
+    }
+
+    /// The data set at `key`, and whether it had to be read.
+    pub async fn get(&self, key: &str, spec: &TrainSpec) -> Result<(Arc<Dataset>, bool), RequestError> {
+        let files = self.files(key).await?;
+        let etags: Vec<_> = files.iter().map(|f| f.e_tag.clone()).collect();
+        if let Some(data) = self.lookup(key, &etags).await {
+            return Ok((data, false));
+        }
+        let _one_at_a_time = self.loading.lock().await;
+        if let Some(data) = self.lookup(key, &etags).await {
+            return Ok((data, false));
+        }
+        let data = Arc::new(self.load(key, files, spec).await?);
+        self.hold(key, etags, data.clone()).await;
+        Ok((data, true))
+    }
+
+    async fn files(&self, key: &str) -> Result<Vec<ObjectMeta>, RequestError> {
+        let storage = |e: object_store::Error| match e {
+            object_store::Error::NotFound { .. } => RequestError::NoDataset(key.to_owned()),
+            other => RequestError::Storage { key: key.to_owned(), reason: other.to_string() },
+        };
+        let path = Path::parse(key).map_err(|e| RequestError::Invalid(format!("`dataset_key` is not a key: {e}")))?;
+        if !key.ends_with('/') {
+            return Ok(vec![self.bucket.head(&path).await.map_err(storage)?]);
+        }
+        let mut files: Vec<_> = self.bucket.list(Some(&path)).try_collect().await.map_err(storage)?;
+        files.retain(|f| f.location.as_ref().ends_with(".parquet"));
+        files.sort_by(|a, b| a.location.cmp(&b.location));
+        let bytes: u64 = files.iter().map(|f| f.size).sum();
+        if files.is_empty() {
+            return Err(RequestError::NoDataset(key.to_owned()));
+        }
+        if files.len() > FILES_MAX || bytes > self.bytes_max {
+            let reason = format!(
+                "{} files with {bytes} bytes are more than this server holds ({FILES_MAX} files, {} bytes)",
+                files.len(),
+                self.bytes_max
+            );
+            return Err(RequestError::BadDataset { key: key.to_owned(), reason });
+        }
+        Ok(files)
+    }
+
+    async fn lookup(&self, key: &str, etags: &[Option<String>]) -> Option<Arc<Dataset>> {
+        let mut guard = self.held.lock().await;
+        let (clock, held) = &mut *guard;
+        *clock += 1;
+        let entry = held.get_mut(key).filter(|h| h.etags == etags)?;
+        entry.used = *clock;
+        Some(entry.data.clone())
+    }
+
+    async fn hold(&self, key: &str, etags: Vec<Option<String>>, data: Arc<Dataset>) {
+        let mut guard = self.held.lock().await;
+        let (clock, held) = &mut *guard;
+        held.insert(key.to_owned(), Held { etags, data, used: *clock });
+        if held.len() > HELD_MAX {
+            let oldest = held.iter().min_by_key(|(_, h)| h.used).map(|(k, _)| k.clone());
+            oldest.map(|k| held.remove(&k));
+        }
+    }
+
+    async fn load(&self, key: &str, files: Vec<ObjectMeta>, spec: &TrainSpec) -> Result<Dataset, RequestError> {
+        let storage = |e: object_store::Error| RequestError::Storage { key: key.to_owned(), reason: e.to_string() };
+        let mut contents = Vec::with_capacity(files.len());
+        for file in files {
+            contents.push(self.bucket.get(&file.location).await.map_err(storage)?.bytes().await.map_err(storage)?);
+        }
+        let columns = [spec.series_column.clone(), spec.time_column.clone(), spec.target_column.clone()];
+        let parsed = tokio::task::spawn_blocking(move || {
+            let [series, time, target] = &columns;
+            Dataset::from_parquet(contents, Columns { series, time, target })
+        });
+        let bad = |reason: String| RequestError::BadDataset { key: key.to_owned(), reason };
+        parsed.await.map_err(|e| bad(e.to_string()))?.map_err(|e| bad(e.to_string()))
+    }
+}

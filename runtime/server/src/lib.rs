@@ -1,0 +1,12 @@
+//! The model server: forecasts over HTTP from a model and data sets in S3.
+//!
+//! It reads two buckets and writes none. It never trains, and never answers with a number it
+//! cannot stand behind: every failure is a problem document.
+
+pub mod config;
+pub mod datasets;
+pub mod metrics;
+pub mod model_store;
+pub mod problems;
+pub mod routes;
+pub mod service;

@@ -1,0 +1,77 @@
+//! The model in service: loaded from S3, verified, warmed up, replaced when the pointer changes.
+
+use std::sync::{Arc, RwLock};
+
+use anyhow::{Context, Result};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use steppe_model::Artifact;
+use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
+use steppe_wire::keys;
+use steppe_wire::predict::{ModelPointer, ModelRef};
+
+/// A verified model and what forecasts say about it.
+#[derive(Debug)]
+pub struct ServedModel {
+    /// The artifact.
+    pub artifact: Artifact,
+    /// What forecasts say about it.
+    pub model_ref: ModelRef,
+}
+
+/// Loads models and holds the one in service.
+#[derive(Debug)]
+pub struct ModelStore {
+    bucket: Arc<dyn ObjectStore>,
+    pipeline: String,
+    current: RwLock<Arc<ServedModel>>,
+}
+
+impl ModelStore {
+    /// Loads the model that the pointer names.
+    pub async fn open(bucket: Arc<dyn ObjectStore>, pipeline: &str) -> Result<Self> {
+        let pointer = read_pointer(&*bucket, pipeline).await?;
+        let model = load(&*bucket, pipeline, &pointer).await?;
+        Ok(Self { bucket, pipeline: pipeline.to_owned(), current: RwLock::new(Arc::new(model)) })
+    }
+
+    /// The model in service.
+    pub fn current(&self) -> Arc<ServedModel> {
+        // A poisoned lock still holds a complete model: it is replaced in one assignment.
+        self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Takes the model into service that the pointer names now; `None` when it already is.
+    ///
+    /// On an error the model in service stays.
+    pub async fn reload(&self) -> Result<Option<String>> {
+        let pointer = read_pointer(&*self.bucket, &self.pipeline).await?;
+        if pointer.version == self.current().model_ref.version {
+            return Ok(None);
+        }
+        let model = load(&*self.bucket, &self.pipeline, &pointer).await?;
+        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(model);
+        Ok(Some(pointer.version))
+    }
+}
+
+async fn read_pointer(bucket: &dyn ObjectStore, pipeline: &str) -> Result<ModelPointer> {
+    let key = keys::model_pointer(pipeline);
+    serde_json::from_slice(&read(bucket, &key).await?).with_context(|| format!("`{key}` is not a model pointer"))
+}
+
+async fn load(bucket: &dyn ObjectStore, pipeline: &str, pointer: &ModelPointer) -> Result<ServedModel> {
+    let card = read(bucket, &keys::model_file(pipeline, &pointer.version, CARD_FILE)).await?;
+    let weights = read(bucket, &keys::model_file(pipeline, &pointer.version, WEIGHTS_FILE)).await?;
+    let artifact = Artifact::load(card.to_vec(), weights.to_vec(), pointer)
+        .with_context(|| format!("model version {} was refused", pointer.version))?;
+    // Warm up: the first request must not be the one that pages the weights in.
+    let history = vec![1.0; artifact.forecaster.context + 1];
+    artifact.forecaster.forecast(&[&history]);
+    let model_ref = artifact.model_ref();
+    Ok(ServedModel { artifact, model_ref })
+}
+
+async fn read(bucket: &dyn ObjectStore, key: &str) -> Result<bytes::Bytes> {
+    let object = bucket.get(&Path::from(key)).await.with_context(|| format!("reading `{key}` from the artifacts bucket failed"))?;
+    object.bytes().await.with_context(|| format!("reading `{key}` from the artifacts bucket broke off"))
+}

@@ -1,0 +1,108 @@
+//! Every way a request can fail, as a problem document.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use steppe_wire::problem::{CONTENT_TYPE, Problem};
+use thiserror::Error;
+
+/// Why a request was not answered with a forecast.
+#[derive(Debug, Error)]
+pub enum RequestError {
+    /// The body is not a request.
+    #[error("{0}")]
+    Invalid(String),
+    /// The body is too large.
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(usize),
+    /// Another bucket than the server's.
+    #[error("bucket `{asked}` is not this server's; it reads only `{own}`")]
+    WrongBucket {
+        /// The bucket asked for.
+        asked: String,
+        /// The server's bucket.
+        own: String,
+    },
+    /// No such data set.
+    #[error("there is no data set at `{0}`; run the cleaning job first")]
+    NoDataset(String),
+    /// The data set is there, but cannot be used.
+    #[error("the data set at `{key}` cannot be used: {reason}")]
+    BadDataset {
+        /// Its key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A series that the data set does not have.
+    #[error("there is no series `{name}`{hint}")]
+    UnknownSeries {
+        /// The name.
+        name: String,
+        /// A similar name, or how many there are.
+        hint: String,
+    },
+    /// Too short a history.
+    #[error("series `{name}` has {length} values; the model needs {needed}")]
+    TooShort {
+        /// The series.
+        name: String,
+        /// Its values.
+        length: usize,
+        /// Values needed.
+        needed: usize,
+    },
+    /// S3 did not answer as expected.
+    #[error("reading `{key}` from S3 failed: {reason}")]
+    Storage {
+        /// The key.
+        key: String,
+        /// What S3 said.
+        reason: String,
+    },
+    /// The queue is full.
+    #[error("{0} requests are waiting already")]
+    Busy(usize),
+    /// The answer came too late.
+    #[error("the request was not answered within {0} seconds")]
+    Deadline(u64),
+    /// The server is about to stop.
+    #[error("the server is stopping")]
+    Draining,
+    /// No such path or method.
+    #[error("{0}")]
+    NotFound(String),
+}
+
+impl RequestError {
+    /// The problem document.
+    pub fn problem(&self) -> Problem {
+        let (status, slug, title) = match self {
+            Self::Invalid(_) => (400, "invalid-request", "The request is not valid"),
+            Self::BodyTooLarge(_) => (413, "body-too-large", "The body is too large"),
+            Self::WrongBucket { .. } => (403, "wrong-bucket", "The bucket is not this server's"),
+            Self::NoDataset(_) => (404, "no-data-set", "The data set does not exist"),
+            Self::BadDataset { .. } => (422, "bad-data-set", "The data set cannot be used"),
+            Self::UnknownSeries { .. } => (404, "unknown-series", "The series does not exist"),
+            Self::TooShort { .. } => (422, "series-too-short", "The series is too short"),
+            Self::Storage { .. } => (502, "storage", "The storage did not answer as expected"),
+            Self::Busy(_) => (429, "busy", "Too many requests are waiting"),
+            Self::Deadline(_) => (503, "deadline", "The answer took too long"),
+            Self::Draining => (503, "draining", "The server is stopping"),
+            Self::NotFound(_) => (404, "not-found", "There is nothing at this path"),
+        };
+        Problem::new(status, slug, title, self.to_string())
+    }
+}
+
+impl IntoResponse for RequestError {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(&problem)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        if matches!(status.as_u16(), 429 | 503) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
