@@ -44,7 +44,7 @@ pub async fn clean(plan: &EtlPlan, places: &Places) -> Result<EtlReport> {
     if plan.schema_version != ETL_PLAN_SCHEMA_VERSION {
         bail!("the ETL plan has schema version {}, this program runs {ETL_PLAN_SCHEMA_VERSION}", plan.schema_version);
     }
-    let source = CsvSource::open(places.input.clone(), plan.delimiter, &plan.required_columns).await?;
+    let source = CsvSource::open(places.input.clone(), plan.delimiter, &plan.columns).await?;
     let context = session()?;
     [&places.input, &places.output, &places.rejects].iter().for_each(|p| p.register(&context));
     let table = StreamingTable::try_new(

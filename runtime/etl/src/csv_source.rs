@@ -17,6 +17,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
+use steppe_wire::etl::ColumnName;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::storage::Place;
@@ -38,28 +39,29 @@ type CsvReader = csv::Reader<Box<dyn Read + Send>>;
 
 impl CsvSource {
     /// Reads the header and checks that the required columns are there.
-    pub async fn open(place: Place, delimiter: char, required: &[String]) -> Result<Self> {
+    pub async fn open(place: Place, delimiter: char, expected: &[ColumnName]) -> Result<Self> {
         let delimiter = u8::try_from(delimiter).context("the delimiter must be one ASCII character")?;
         let source = Self { place, delimiter, schema: Arc::new(Schema::empty()) };
         let mut reader = source.reader().await?;
         let header = tokio::task::spawn_blocking(move || reader.headers().cloned()).await?;
         let header = header.with_context(|| format!("{}:1: the header cannot be read", source.place.url))?;
         let columns: Vec<&str> = header.iter().map(str::trim).collect();
-        source.check_header(&columns, required)?;
-        let fields = columns.iter().map(|c| Field::new(*c, DataType::Utf8, true));
+        source.check_header(&columns, expected)?;
+        let rename = |c: &str| expected.iter().find(|e| e.source == c).map_or_else(|| c.to_owned(), |e| e.name.clone());
+        let fields = columns.iter().map(|c| Field::new(rename(c), DataType::Utf8, true));
         let fields: Vec<Field> = fields.chain([Field::new(ROW_COLUMN, DataType::Int64, false)]).collect();
         Ok(Self { schema: Arc::new(Schema::new(fields)), ..source })
     }
 
-    fn check_header(&self, columns: &[&str], required: &[String]) -> Result<()> {
+    fn check_header(&self, columns: &[&str], expected: &[ColumnName]) -> Result<()> {
         let url = &self.place.url;
         if columns.iter().all(|c| c.is_empty()) {
-            bail!("{url}:1: the file is empty; expected a header with the columns {}", required.join(", "));
+            bail!("{url}:1: the file is empty; expected a header with the columns {}", sources(expected).join(", "));
         }
         if let Some(twice) = columns.iter().enumerate().find(|(i, c)| columns[..*i].contains(c)) {
             bail!("{url}:1: the column `{}` stands twice in the header", twice.1);
         }
-        let missing: Vec<_> = required.iter().filter(|r| !columns.contains(&r.as_str())).map(|r| format!("`{r}`")).collect();
+        let missing: Vec<_> = sources(expected).into_iter().filter(|s| !columns.contains(s)).map(|s| format!("`{s}`")).collect();
         if !missing.is_empty() {
             bail!(
                 "{url}:1: column {} is missing; the header has {}\nhint: name the file's columns under `[data.columns]` in the manifest, or rename them in the file",
@@ -141,6 +143,10 @@ impl PartitionStream for CsvSource {
         });
         builder.build()
     }
+}
+
+fn sources(expected: &[ColumnName]) -> Vec<&str> {
+    expected.iter().map(|c| c.source.as_str()).collect()
 }
 
 fn describe(error: &csv::Error) -> String {

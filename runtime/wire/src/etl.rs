@@ -15,8 +15,8 @@ pub struct EtlPlan {
     pub pipeline: String,
     /// Field separator of the CSV, one ASCII character.
     pub delimiter: char,
-    /// Columns that the CSV must have.
-    pub required_columns: Vec<String>,
+    /// Columns that the CSV must have, with their names in `raw`.
+    pub columns: Vec<ColumnName>,
     /// SQL whose result is the clean table.
     pub clean_sql: String,
     /// SQL whose result is the rejected records: the raw columns, `_row`, `_rule`, `_reason`.
@@ -25,6 +25,15 @@ pub struct EtlPlan {
     pub fatal_rules: Vec<String>,
     /// The column that each rule looks at, for messages.
     pub rule_columns: Vec<(String, String)>,
+}
+
+/// A column of the CSV and what `raw` calls it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnName {
+    /// Name in the file's header.
+    pub source: String,
+    /// Name in `raw`.
+    pub name: String,
 }
 
 /// What a cleaning job did; its counts add up.

@@ -1,1 +1,16 @@
-//! stub
+//! Configuration, names, templates, plans and verdicts: everything `cargo xtask` decides.
+//!
+//! Pure: values in, values out. It never opens a file or a socket, starts no process, knows no SDK
+//! and reads neither clock nor environment. The callers gather facts and carry out what is decided here.
+
+pub mod config;
+pub mod deploy;
+pub mod elf;
+pub mod environment;
+pub mod etl;
+pub mod manifest;
+pub mod names;
+pub mod review;
+pub mod sample;
+pub mod stack;
+pub mod status;
