@@ -1,6 +1,6 @@
 //! What a Linux binary needs to run: its architecture and the newest glibc symbol it asks for.
 
-use object::read::elf::{ElfFile64, FileHeader, SectionHeader, Sym};
+use object::read::elf::{ElfFile64, Sym};
 use object::{Endianness, Object};
 use thiserror::Error;
 
@@ -89,7 +89,7 @@ fn newest_glibc(file: &ElfFile64<'_, Endianness>) -> object::Result<Option<(u32,
         if !symbol.is_undefined(endian) || weak {
             continue;
         }
-        let Some(version) = versions.version(versions.version_index(endian, index))? else { continue };
+        let Some(version) = versions.version(versions.version_index(endian, index).into())? else { continue };
         let text = String::from_utf8_lossy(version.name());
         let numbers = text.strip_prefix("GLIBC_").and_then(|v| {
             let mut parts = v.split('.');

@@ -1,0 +1,372 @@
+//! `pipeline.toml`: what a pipeline reads, checks, trains, asks and deploys.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::config::{Problem, Problems, parse};
+use crate::environment::name_defect;
+
+/// Version of the manifest's schema.
+pub const MANIFEST_SCHEMA_VERSION: u32 = 1;
+
+/// The whole manifest, checked.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`MANIFEST_SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Name of the pipeline.
+    pub name: String,
+    /// What it forecasts.
+    pub description: String,
+    /// The input.
+    pub data: Data,
+    /// What is refused.
+    pub quality: Quality,
+    /// What is forecast.
+    pub task: Task,
+    /// With which model.
+    pub model: Model,
+    /// How it is judged.
+    pub backtest: BacktestOptions,
+    /// Named questions in SQL.
+    #[serde(default)]
+    pub queries: Vec<NamedQuery>,
+    /// What is deployed.
+    pub stack: StackOptions,
+}
+
+/// The input.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Field separator of the CSV.
+    pub delimiter: char,
+    /// File of the cleaning SQL, beside the manifest.
+    pub sql: String,
+    /// Columns of the clean table, in order.
+    pub columns: Vec<Column>,
+    /// Invented data for a first try.
+    pub sample: Option<Sample>,
+}
+
+/// A column of the clean table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its name in the file, when that differs.
+    pub source: Option<String>,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ColumnType,
+}
+
+/// Types of the clean table; the names are Hive's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnType {
+    /// Text.
+    String,
+    /// 32-bit whole number.
+    Int,
+    /// 64-bit whole number.
+    Bigint,
+    /// 64-bit floating-point number.
+    Double,
+}
+
+impl ColumnType {
+    /// Hive's word.
+    pub fn hive(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Int => "int",
+            Self::Bigint => "bigint",
+            Self::Double => "double",
+        }
+    }
+}
+
+/// Invented data: one level per region, and a seed.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// First year.
+    pub first_year: i32,
+    /// Last year.
+    pub last_year: i32,
+    /// The regions.
+    pub regions: Vec<SampleRegion>,
+}
+
+/// One region of the sample.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampleRegion {
+    /// Its name.
+    pub name: String,
+    /// Value of its first year.
+    pub level: f64,
+}
+
+/// What is refused.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quality {
+    /// Rules per record, tried in order.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// Two records of one series and period.
+    pub unique: Option<Unique>,
+    /// An incomplete newest period.
+    pub partial_period: Option<PartialPeriod>,
+}
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// The column it looks at, for messages.
+    pub column: String,
+    /// SQL that is true for a record that breaks it.
+    pub when: String,
+    /// What people are told.
+    pub reason: String,
+    /// What happens.
+    pub action: Action,
+}
+
+/// What happens to a record that breaks a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is set aside with the reason.
+    Reject,
+    /// The job stops before it writes anything.
+    Fail,
+}
+
+/// Two records of one series and period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unique {
+    /// What happens to both.
+    pub action: Action,
+}
+
+/// An incomplete newest period.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartialPeriod {
+    /// Share of the total of the period before, below which it counts as incomplete.
+    pub below: f64,
+    /// What happens to its records.
+    pub action: Action,
+}
+
+/// What is forecast.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// The kind of task.
+    pub kind: TaskKind,
+    /// Column that names the series.
+    pub series: String,
+    /// Column of the period.
+    pub time: String,
+    /// Column that is forecast.
+    pub target: String,
+    /// Periods ahead.
+    pub horizon: usize,
+}
+
+/// Kinds of tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskKind {
+    /// The next values of each series.
+    Forecast,
+}
+
+/// Families of models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelKind {
+    /// Long short-term memory networks.
+    Lstm,
+}
+
+/// With which model.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// The family.
+    pub kind: ModelKind,
+    /// Observations that the network sees.
+    pub context: usize,
+    /// Width of the layer.
+    pub hidden: usize,
+    /// Passes over the training windows.
+    pub epochs: usize,
+    /// Networks that are averaged.
+    pub members: usize,
+    /// Step size.
+    pub learning_rate: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// How the model is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BacktestOptions {
+    /// Forecast origins.
+    pub origins: usize,
+    /// Nominal coverage of the prediction interval.
+    pub interval_level: f64,
+}
+
+/// A named question in SQL.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedQuery {
+    /// Its name.
+    pub name: String,
+    /// What it answers.
+    pub description: String,
+    /// Its file, beside the manifest.
+    pub file: String,
+}
+
+/// What is deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackOptions {
+    /// Instance type by architecture.
+    pub instance_type: BTreeMap<String, String>,
+    /// Glue workers.
+    pub etl_workers: u32,
+    /// Forecasts at once.
+    pub map_concurrency: u32,
+    /// Days that logs are kept.
+    pub log_retention_days: u32,
+    /// Whether Athena checks the clean table.
+    pub verify: bool,
+    /// Whether alarms are made.
+    pub alarms: bool,
+    /// Whether people are told.
+    pub notify: bool,
+    /// Who.
+    #[serde(default)]
+    pub emails: Vec<String>,
+}
+
+/// Days that CloudWatch Logs can keep events.
+/// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
+const RETENTION_DAYS: [u32; 22] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+impl Manifest {
+    /// Parses and checks `text`, the content of `file`. Everything wrong is reported at once.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
+        let manifest: Self = parse(file, text)?;
+        let problems: Vec<Problem> =
+            manifest.defects().into_iter().map(|message| Problem { place: file.to_owned(), message, hint: None }).collect();
+        if problems.is_empty() { Ok(manifest) } else { Err(Problems(problems)) }
+    }
+
+    fn defects(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let mut need = |holds: bool, message: String| {
+            if !holds {
+                out.push(message);
+            }
+        };
+        need(
+            self.schema_version == MANIFEST_SCHEMA_VERSION,
+            format!("`schema_version` is {}, this program reads {MANIFEST_SCHEMA_VERSION}", self.schema_version),
+        );
+        if let Some(defect) = name_defect(&self.name) {
+            need(false, format!("the name `{}` {defect}", self.name));
+        }
+        for (key, column) in [("series", &self.task.series), ("time", &self.task.time), ("target", &self.task.target)] {
+            need(self.column(column).is_some(), format!("`task.{key}` is `{column}`, but `data.columns` has no such column"));
+        }
+        let kind = |name: &str| self.column(name).map(|c| c.kind);
+        need(
+            kind(&self.task.series).is_none_or(|k| k == ColumnType::String),
+            format!("the series column `{}` must have the type `string`", self.task.series),
+        );
+        need(
+            kind(&self.task.time).is_none_or(|k| k == ColumnType::Int),
+            format!("the time column `{}` must have the type `int`, whole years", self.task.time),
+        );
+        need(
+            kind(&self.task.target).is_none_or(|k| k != ColumnType::String),
+            format!("the target column `{}` must be a number", self.task.target),
+        );
+        for (i, column) in self.data.columns.iter().enumerate() {
+            let plain =
+                column.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') && !column.name.starts_with('_');
+            need(
+                plain && !column.name.is_empty(),
+                format!(
+                    "the column name `{}` must consist of lower-case letters, digits and inner underscores; give the file's own name as `source`",
+                    column.name
+                ),
+            );
+            need(self.data.columns[..i].iter().all(|c| c.name != column.name), format!("the column `{}` is declared twice", column.name));
+        }
+        for rule in &self.quality.rules {
+            need(
+                self.column(&rule.column).is_some(),
+                format!("the rule `{}` looks at `{}`, but `data.columns` has no such column", rule.name, rule.column),
+            );
+        }
+        for query in &self.queries {
+            need(
+                name_defect(&query.name).is_none(),
+                format!("the query name `{}` {}", query.name, name_defect(&query.name).unwrap_or_default()),
+            );
+        }
+        let range = |what: &str, value: usize, low: usize, high: usize| {
+            (low..=high).contains(&value).then_some(()).ok_or(format!("`{what}` is {value}; expected {low} to {high}"))
+        };
+        let counts = [
+            range("task.horizon", self.task.horizon, 1, 48),
+            range("model.context", self.model.context, 2, 1_000),
+            range("model.hidden", self.model.hidden, 1, 512),
+            range("model.epochs", self.model.epochs, 1, 10_000),
+            range("model.members", self.model.members, 1, 32),
+            range("backtest.origins", self.backtest.origins, 1, 100),
+            range("stack.etl_workers", self.stack.etl_workers as usize, 2, 299),
+            range("stack.map_concurrency", self.stack.map_concurrency as usize, 1, 40),
+        ];
+        counts.into_iter().filter_map(Result::err).for_each(|message| need(false, message));
+        let level = self.backtest.interval_level;
+        need(level > 0.0 && level < 1.0, format!("`backtest.interval_level` is {level}; expected a share between 0 and 1"));
+        need(
+            RETENTION_DAYS.contains(&self.stack.log_retention_days),
+            format!("`stack.log_retention_days` is {}; CloudWatch Logs keeps {RETENTION_DAYS:?}", self.stack.log_retention_days),
+        );
+        for email in &self.stack.emails {
+            let valid =
+                email.split_once('@').is_some_and(|(a, b)| !a.is_empty() && b.contains('.')) && !email.contains(char::is_whitespace);
+            need(valid, format!("`{email}` is not an email address"));
+        }
+        out
+    }
+
+    /// The column called `name`.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.data.columns.iter().find(|c| c.name == name)
+    }
+}

@@ -1,0 +1,86 @@
+//! The first pipeline as its users have it: the manifest in the repository parses, and every
+//! combination of its options renders.
+
+use steppe_plan::elf::Architecture;
+use steppe_plan::etl::etl_plan;
+use steppe_plan::manifest::{Action, Manifest};
+use steppe_plan::names::Names;
+use steppe_plan::sample::sample_csv;
+use steppe_plan::stack::{ArtifactHashes, StackSpec};
+
+const FILE: &str = include_str!("../../../model/pipelines/marriages/pipeline.toml");
+const SQL: &str = include_str!("../../../model/pipelines/marriages/etl.sql");
+
+fn manifest() -> Manifest {
+    Manifest::parse("pipeline.toml", FILE).expect("the manifest in the repository is valid")
+}
+
+fn render(manifest: &Manifest, server: &str) -> String {
+    let names = Names {
+        project: "steppe".into(),
+        pipeline: "marriages".into(),
+        environment: "local".into(),
+        account: "000000000000".into(),
+        region: "us-east-1".into(),
+    };
+    let hash = |c: &str| c.repeat(64);
+    let spec = StackSpec {
+        names: &names,
+        manifest,
+        query_sql: manifest.queries.iter().map(|_| "SELECT 1".to_owned()).collect(),
+        raw_columns: ["region", "year", "marriages"].map(str::to_owned).to_vec(),
+        hashes: ArtifactHashes { server: hash(server), predictor: hash("b"), glue_script: hash("c"), etl_plan: hash("d") },
+        architecture: Architecture::X86_64,
+    };
+    spec.render().expect("renders")
+}
+
+#[test]
+fn options_decide_which_resources_there_are() {
+    let has = |change: &dyn Fn(&mut Manifest), text: &str| {
+        let mut manifest = manifest();
+        change(&mut manifest);
+        render(&manifest, "a").contains(text)
+    };
+    assert!(has(&|_| (), "AWS::SNS::Topic") && !has(&|m| m.stack.notify = false, "AWS::SNS::Topic"));
+    assert!(has(&|_| (), "AWS::CloudWatch::Alarm") && !has(&|m| m.stack.alarms = false, "AWS::CloudWatch::Alarm"));
+    assert!(has(&|_| (), "athena:startQueryExecution") && !has(&|m| m.stack.verify = false, "athena:startQueryExecution"));
+}
+
+#[test]
+fn another_server_is_another_instance_and_nothing_else_changes_its_name() {
+    let id = |text: &str| text.lines().find(|l| l.starts_with("  ModelServer") && l.ends_with("Ready:")).map(str::to_owned);
+    let mut louder = manifest();
+    louder.stack.alarms = false;
+    assert_ne!(id(&render(&manifest(), "a")), id(&render(&manifest(), "e")));
+    assert_eq!(id(&render(&manifest(), "a")), id(&render(&louder, "a")));
+}
+
+#[test]
+fn the_sample_is_reproducible_and_has_twenty_regions() {
+    let csv = sample_csv(&manifest()).expect("a sample");
+    assert_eq!(sample_csv(&manifest()), Some(csv.clone()));
+    assert_eq!(csv.lines().count(), 1 + 20 * 24);
+    assert_eq!(csv.lines().next(), Some("region,year,marriages"));
+}
+
+#[test]
+fn rules_reach_the_plan_with_their_action() {
+    let plan = etl_plan(&manifest(), SQL);
+    assert_eq!(plan.fatal_rules, ["region_given", "year_valid", "marriages_valid", "unique"]);
+    assert!(plan.rejects_sql.contains("'partial_period' THEN 'the newest year is incomplete"));
+    let mut lenient = manifest();
+    lenient.quality.unique.iter_mut().for_each(|u| u.action = Action::Reject);
+    assert_eq!(etl_plan(&lenient, SQL).fatal_rules.len(), 3);
+}
+
+#[test]
+fn everything_wrong_with_a_manifest_is_reported_at_once() {
+    let broken = FILE
+        .replace("horizon = 1", "horizon = 0")
+        .replace("series = \"region\"", "series = \"oblast\"")
+        .replace("log_retention_days = 30", "log_retention_days = 31");
+    let message = Manifest::parse("pipeline.toml", &broken).expect_err("three defects").to_string();
+    assert_eq!(message.lines().count(), 3, "{message}");
+    assert!(message.contains("`task.series` is `oblast`, but `data.columns` has no such column"));
+}
