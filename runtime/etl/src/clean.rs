@@ -56,7 +56,7 @@ pub async fn clean(plan: &EtlPlan, places: &Places) -> Result<EtlReport> {
     let report = judge(&context, plan, places).await?;
     refuse_fatal(&context, plan, &source, places, &report).await?;
     if report.clean_rows == 0 {
-        bail!("{}: no record is left after cleaning ({} in the file)", places.input.url, report.raw_rows);
+        bail!("{}: no record is left after cleaning ({} in the file)", places.input.name, report.raw_rows);
     }
     write(&context, plan, places, &report).await?;
     let bytes = serde_json::to_vec_pretty(&report)?;
@@ -87,10 +87,10 @@ fn strip(error: &datafusion::error::DataFusionError) -> String {
 async fn judge(context: &SessionContext, plan: &EtlPlan, places: &Places) -> Result<EtlReport> {
     let batches = collect(context, "the count of the input", "SELECT count(*) FROM raw")
         .await
-        .map_err(|e| anyhow::anyhow!("{}: {e}", places.input.url))?;
+        .map_err(|e| anyhow::anyhow!("{}: {e}", places.input.name))?;
     let raw_rows = batches.iter().find(|b| b.num_rows() > 0).map_or(0, |b| b.column(0).as_primitive::<Int64Type>().value(0)) as u64;
     if raw_rows == 0 {
-        bail!("{}: the file has a header but no records", places.input.url);
+        bail!("{}: the file has a header but no records", places.input.name);
     }
     let statement = format!("SELECT _rule, count(*) FROM ({}) GROUP BY _rule", plan.rejects_sql);
     let mut rejected_by_rule = BTreeMap::new();
@@ -130,7 +130,7 @@ async fn refuse_fatal(context: &SessionContext, plan: &EtlPlan, source: &CsvSour
     }
     let lines = source.lines_of(rows).await?;
     let mut message: Vec<String> =
-        lines.iter().zip(details).map(|(line, detail)| format!("{}:{line}: {detail}", places.input.url)).collect();
+        lines.iter().zip(details).map(|(line, detail)| format!("{}:{line}: {detail}", places.input.name)).collect();
     if broken as usize > message.len() {
         message.push(format!("and {} more", broken as usize - message.len()));
     }
@@ -169,7 +169,7 @@ async fn write(context: &SessionContext, plan: &EtlPlan, places: &Places, report
 /// Removes what an earlier run, perhaps of another engine, left under `prefix`.
 async fn delete_others(prefix: &Place, keep: &[&Place]) -> Result<()> {
     let objects: Vec<_> =
-        prefix.store.list(Some(&prefix.path)).try_collect().await.with_context(|| format!("listing {} failed", prefix.url))?;
+        prefix.store.list(Some(&prefix.path)).try_collect().await.with_context(|| format!("listing {} failed", prefix.name))?;
     for object in objects.iter().filter(|o| keep.iter().all(|k| k.path != o.location)) {
         prefix.store.delete(&object.location).await.with_context(|| format!("deleting `{}` failed", object.location))?;
     }

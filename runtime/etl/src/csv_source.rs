@@ -44,7 +44,7 @@ impl CsvSource {
         let source = Self { place, delimiter, schema: Arc::new(Schema::empty()) };
         let mut reader = source.reader().await?;
         let header = tokio::task::spawn_blocking(move || reader.headers().cloned()).await?;
-        let header = header.with_context(|| format!("{}:1: the header cannot be read", source.place.url))?;
+        let header = header.with_context(|| format!("{}:1: the header cannot be read", source.place.name))?;
         let columns: Vec<&str> = header.iter().map(str::trim).collect();
         source.check_header(&columns, expected)?;
         let rename = |c: &str| expected.iter().find(|e| e.source == c).map_or_else(|| c.to_owned(), |e| e.name.clone());
@@ -54,7 +54,7 @@ impl CsvSource {
     }
 
     fn check_header(&self, columns: &[&str], expected: &[ColumnName]) -> Result<()> {
-        let url = &self.place.url;
+        let url = &self.place.name;
         if columns.iter().all(|c| c.is_empty()) {
             bail!("{url}:1: the file is empty; expected a header with the columns {}", sources(expected).join(", "));
         }
@@ -73,7 +73,7 @@ impl CsvSource {
     }
 
     async fn reader(&self) -> Result<CsvReader> {
-        let object = self.place.store.get(&self.place.path).await.with_context(|| format!("cannot read {}", self.place.url))?;
+        let object = self.place.store.get(&self.place.path).await.with_context(|| format!("cannot read {}", self.place.name))?;
         let stream = object.into_stream().map_err(std::io::Error::other);
         let bytes: Box<dyn Read + Send> = Box::new(SyncIoBridge::new(StreamReader::new(stream)));
         Ok(ReaderBuilder::new().delimiter(self.delimiter).from_reader(bytes))

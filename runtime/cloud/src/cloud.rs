@@ -1,0 +1,185 @@
+//! The cloud as a value: configuration, all records, and the few things that every service needs.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::cloudformation::{ChangeSet, Stack};
+use crate::iam::{Audit, Role};
+use crate::identity::Identities;
+use crate::s3::Buckets;
+use crate::services::athena::{NamedQuery, QueryExecution, WorkGroup};
+use crate::services::cloudwatch::Alarm;
+use crate::services::ec2::Instance;
+use crate::services::glue::{Database, Job, JobRun, Table as GlueTable};
+use crate::services::lambda::{Environments, Function};
+use crate::services::logs::LogGroup;
+use crate::services::sns::Topic;
+use crate::services::states::{Execution, StateMachine};
+use crate::table::Table;
+
+/// What does not change while the process runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Directory of all state.
+    pub state_dir: PathBuf,
+    /// Account number.
+    pub account: String,
+    /// Region.
+    pub region: String,
+    /// Port on 127.0.0.1.
+    pub port: u16,
+    /// The SQL engine's binary.
+    pub engine: PathBuf,
+    /// This binary, which is also the instances' `aws`, `curl` and `systemctl`.
+    pub own_binary: PathBuf,
+}
+
+impl Config {
+    /// `http://127.0.0.1:4580`.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The ARN of something in this account and region: `arn:aws:glue:us-east-1:000000000000:job/x`.
+    pub fn arn(&self, service: &str, resource: &str) -> String {
+        format!("arn:aws:{service}:{}:{}:{resource}", self.region, self.account)
+    }
+
+    /// The ARN of something that has no region: IAM.
+    pub fn global_arn(&self, service: &str, resource: &str) -> String {
+        format!("arn:aws:{service}::{}:{resource}", self.account)
+    }
+
+    /// Environment of a process that speaks to this cloud with temporary credentials.
+    pub fn client_env(&self) -> Vec<(String, String)> {
+        let pairs = [
+            ("AWS_ENDPOINT_URL", self.endpoint()),
+            ("AWS_ALLOW_HTTP", "true".to_owned()),
+            ("AWS_REGION", self.region.clone()),
+            ("AWS_DEFAULT_REGION", self.region.clone()),
+        ];
+        pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+    }
+}
+
+/// The whole cloud.
+#[derive(Debug)]
+pub struct Cloud {
+    /// What does not change.
+    pub config: Config,
+    /// Who may call.
+    pub identities: Identities,
+    /// What roles called and were denied.
+    pub audit: Audit,
+    /// Buckets and objects.
+    pub buckets: Buckets,
+    /// Roles by name.
+    pub roles: Table<Role>,
+    /// Instance profiles by name, with their role.
+    pub profiles: Table<String>,
+    /// Stacks by ID.
+    pub stacks: Table<Stack>,
+    /// Change sets by ARN.
+    pub change_sets: Table<ChangeSet>,
+    /// Functions by name.
+    pub functions: Table<Function>,
+    /// Running copies of functions.
+    pub environments: Environments,
+    /// Instances by ID.
+    pub instances: Table<Instance>,
+    /// Infrastructure without behaviour here (networks and the like) by ID.
+    pub infrastructure: Table<Value>,
+    /// Log groups by name.
+    pub log_groups: Table<LogGroup>,
+    /// Glue databases by name.
+    pub databases: Table<Database>,
+    /// Glue tables by `database.table`.
+    pub glue_tables: Table<GlueTable>,
+    /// Glue jobs by name.
+    pub jobs: Table<Job>,
+    /// Glue job runs by ID.
+    pub job_runs: Table<JobRun>,
+    /// Athena work groups by name.
+    pub work_groups: Table<WorkGroup>,
+    /// Athena named queries by ID.
+    pub named_queries: Table<NamedQuery>,
+    /// Athena query executions by ID.
+    pub query_executions: Table<QueryExecution>,
+    /// State machines by ARN.
+    pub state_machines: Table<StateMachine>,
+    /// Executions by ARN.
+    pub executions: Table<Execution>,
+    /// Topics by ARN.
+    pub topics: Table<Topic>,
+    /// Alarms by name.
+    pub alarms: Table<Alarm>,
+    /// Signals of wait conditions by handle.
+    pub signals: Mutex<HashMap<String, Vec<Value>>>,
+    /// Woken when a signal arrives.
+    pub signalled: tokio::sync::Notify,
+    /// Executions to be stopped.
+    pub stopping: Mutex<HashMap<String, Arc<tokio::sync::Notify>>>,
+}
+
+impl Cloud {
+    /// Opens the state in `config.state_dir`.
+    pub fn open(config: Config) -> Result<Arc<Self>> {
+        let state = config.state_dir.join("state");
+        std::fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
+        let dir = |name: &str| state.join(name);
+        Ok(Arc::new(Self {
+            identities: Identities::open(&config)?,
+            audit: Audit::open(&config.state_dir)?,
+            buckets: Buckets::open(&config.state_dir)?,
+            roles: Table::open(dir("roles"))?,
+            profiles: Table::open(dir("profiles"))?,
+            stacks: Table::open(dir("stacks"))?,
+            change_sets: Table::open(dir("change_sets"))?,
+            functions: Table::open(dir("functions"))?,
+            environments: Environments::default(),
+            instances: Table::open(dir("instances"))?,
+            infrastructure: Table::open(dir("infrastructure"))?,
+            log_groups: Table::open(dir("log_groups"))?,
+            databases: Table::open(dir("databases"))?,
+            glue_tables: Table::open(dir("glue_tables"))?,
+            jobs: Table::open(dir("jobs"))?,
+            job_runs: Table::open(dir("job_runs"))?,
+            work_groups: Table::open(dir("work_groups"))?,
+            named_queries: Table::open(dir("named_queries"))?,
+            query_executions: Table::open(dir("query_executions"))?,
+            state_machines: Table::open(dir("state_machines"))?,
+            executions: Table::open(dir("executions"))?,
+            topics: Table::open(dir("topics"))?,
+            alarms: Table::open(dir("alarms"))?,
+            signals: Mutex::default(),
+            signalled: tokio::sync::Notify::new(),
+            stopping: Mutex::default(),
+            config,
+        }))
+    }
+
+    /// A directory below the state directory.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.config.state_dir.join(name)
+    }
+}
+
+/// Seconds since 1970, as AWS's JSON protocols write times.
+pub fn epoch_secs(time: Timestamp) -> f64 {
+    time.as_millisecond() as f64 / 1000.0
+}
+
+/// `2026-01-31T12:00:00.123Z`, as AWS's XML protocols write times.
+pub fn iso(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// An ID in EC2's form: `i-0123456789abcdef0`.
+pub fn short_id(prefix: &str) -> String {
+    format!("{prefix}-{}", &uuid::Uuid::new_v4().simple().to_string()[..17])
+}

@@ -1,0 +1,10 @@
+//! S3: objects on disk, protocol and signatures by `s3s`.
+//!
+//! Differences from AWS: no versions, no access control lists, no lifecycle execution, no encryption
+//! at rest (the setting is kept and reported); every object is of the class STANDARD.
+
+mod api;
+mod store;
+
+pub use api::service;
+pub use store::{Bucket, Buckets, StoreError};

@@ -1,0 +1,87 @@
+//! CloudWatch alarms on the metrics that this cloud itself produces.
+//!
+//! A metric is a count of events (a failed execution, a failed invocation). An alarm rises when the
+//! count within its period reaches its threshold, and falls when a period passes without any.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::cloud::{Cloud, iso};
+use crate::services::sns;
+
+/// An alarm.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Alarm {
+    /// What it means.
+    pub description: String,
+    /// Namespace of the metric: `AWS/States`.
+    pub namespace: String,
+    /// Name of the metric: `ExecutionsFailed`.
+    pub metric: String,
+    /// Dimension and its value.
+    pub dimension: (String, String),
+    /// Events in a period that raise it.
+    pub threshold: f64,
+    /// Length of a period.
+    pub period_secs: i64,
+    /// Topics that are told.
+    pub actions: Vec<String>,
+    /// Times of the recent events.
+    pub events: Vec<Timestamp>,
+    /// Whether it is raised.
+    pub raised: bool,
+}
+
+/// Counts one event of a metric.
+pub fn count(cloud: &Arc<Cloud>, namespace: &str, metric: &str, dimension: (&str, &str)) {
+    for (name, alarm) in cloud.alarms.all() {
+        let concerned =
+            alarm.namespace == namespace && alarm.metric == metric && alarm.dimension.0 == dimension.0 && alarm.dimension.1 == dimension.1;
+        if concerned {
+            record(cloud, &name);
+        }
+    }
+}
+
+fn record(cloud: &Arc<Cloud>, name: &str) {
+    let now = Timestamp::now();
+    let rose = cloud.alarms.update(name, |alarm| {
+        let begin = now - SignedDuration::from_secs(alarm.period_secs);
+        alarm.events.retain(|t| *t > begin);
+        alarm.events.push(now);
+        let was = alarm.raised;
+        alarm.raised = alarm.events.len() as f64 >= alarm.threshold;
+        alarm.raised && !was
+    });
+    let Some(alarm) = cloud.alarms.get(name) else { return };
+    if rose == Some(true) {
+        tell(cloud, name, &alarm);
+    }
+    let (cloud, name, period) = (cloud.clone(), name.to_owned(), Duration::from_secs(alarm.period_secs.max(1) as u64));
+    tokio::spawn(async move {
+        tokio::time::sleep(period).await;
+        let quiet = |alarm: &mut Alarm| {
+            if alarm.events.last().is_none_or(|last| *last <= now) {
+                alarm.raised = false;
+            }
+        };
+        cloud.alarms.update(&name, quiet);
+    });
+}
+
+fn tell(cloud: &Arc<Cloud>, name: &str, alarm: &Alarm) {
+    let message = json!({
+        "AlarmName": name, "AlarmDescription": alarm.description, "NewStateValue": "ALARM", "OldStateValue": "OK",
+        "StateChangeTime": iso(Timestamp::now()), "Trigger": { "Namespace": alarm.namespace, "MetricName": alarm.metric },
+    });
+    for topic in &alarm.actions {
+        let subject = format!("ALARM: \"{name}\"");
+        if let Err(error) = sns::deliver(cloud, topic, Some(&subject), &message.to_string()) {
+            tracing::error!("the alarm `{name}` could not tell `{topic}`: {error}");
+        }
+    }
+}

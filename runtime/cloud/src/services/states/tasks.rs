@@ -1,0 +1,92 @@
+//! Service integrations of Task states.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::interpreter::Failure;
+use crate::cloud::Cloud;
+use crate::error::ApiError;
+use crate::identity::Caller;
+use crate::services::{athena, glue, lambda, sns};
+
+/// Pause between looks at a job that runs in this very process.
+const POLL: Duration = Duration::from_millis(10);
+
+const RESOURCES: [&str; 5] = [
+    "arn:aws:states:::glue:startJobRun.sync",
+    "arn:aws:states:::athena:startQueryExecution.sync",
+    "arn:aws:states:::athena:getQueryResults",
+    "arn:aws:states:::lambda:invoke",
+    "arn:aws:states:::sns:publish",
+];
+
+/// Whether a resource is implemented.
+pub fn check(resource: &str) -> Result<(), String> {
+    if RESOURCES.contains(&resource) {
+        return Ok(());
+    }
+    Err(format!("the embedded cloud does not implement the integration `{resource}`; it has {}", RESOURCES.join(", ")))
+}
+
+/// `("glue", "startJobRun.sync")` of a resource.
+pub fn names(resource: &str) -> (&str, &str) {
+    resource.rsplit_once(":::").and_then(|(_, name)| name.split_once(':')).unwrap_or(("", resource))
+}
+
+/// Calls a service as `caller` and waits for the result.
+pub async fn call(cloud: &Arc<Cloud>, caller: &Caller, resource: &str, arguments: &Value) -> Result<Value, Failure> {
+    match names(resource) {
+        ("glue", "startJobRun.sync") => run_job(cloud, caller, arguments).await,
+        ("athena", "startQueryExecution.sync") => run_query(cloud, caller, arguments).await,
+        ("athena", "getQueryResults") => athena::results(cloud, caller, arguments).map_err(|e| api("Athena", e)),
+        ("lambda", "invoke") => invoke(cloud, caller, arguments).await,
+        ("sns", "publish") => sns::publish(cloud, caller, arguments).map_err(|e| api("Sns", e)),
+        _ => Err(Failure::new("States.Runtime", format!("the integration `{resource}` is not implemented"))),
+    }
+}
+
+/// `Glue.ConcurrentRunsExceededException`, as Step Functions names errors of services.
+fn api(service: &str, error: ApiError) -> Failure {
+    let code = if error.code.ends_with("Exception") { error.code } else { format!("{}Exception", error.code) };
+    Failure::new(&format!("{service}.{code}"), error.message)
+}
+
+async fn run_job(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
+    let started = glue::start(cloud, caller, arguments).map_err(|e| api("Glue", e))?;
+    let params = json!({ "JobName": arguments["JobName"], "RunId": started["JobRunId"] });
+    loop {
+        let answer = glue::handle(cloud, caller, "GetJobRun", &params).await.map_err(|e| api("Glue", e))?;
+        let run = &answer["JobRun"];
+        match run["JobRunState"].as_str() {
+            Some("RUNNING") => tokio::time::sleep(POLL).await,
+            Some("SUCCEEDED") => return Ok(run.clone()),
+            _ => return Err(Failure::new("States.TaskFailed", run.to_string())),
+        }
+    }
+}
+
+async fn run_query(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
+    let started = athena::start(cloud, caller, arguments).map_err(|e| api("Athena", e))?;
+    loop {
+        let answer = athena::handle(cloud, caller, "GetQueryExecution", &started).await.map_err(|e| api("Athena", e))?;
+        match answer["QueryExecution"]["Status"]["State"].as_str() {
+            Some("RUNNING") => tokio::time::sleep(POLL).await,
+            Some("SUCCEEDED") => return Ok(answer),
+            _ => return Err(Failure::new("States.TaskFailed", answer["QueryExecution"].to_string())),
+        }
+    }
+}
+
+async fn invoke(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
+    let name = arguments["FunctionName"].as_str().unwrap_or_default();
+    let payload = arguments["Payload"].to_string();
+    let invoked = lambda::invoke(cloud, caller, name, payload.into()).await.map_err(|e| api("Lambda", e))?;
+    let payload: Value = serde_json::from_slice(&invoked.payload).unwrap_or(Value::Null);
+    if invoked.function_error.is_some() {
+        let error = payload["errorType"].as_str().unwrap_or("Lambda.Unknown");
+        return Err(Failure::new(error, payload.to_string()));
+    }
+    Ok(json!({ "ExecutedVersion": "$LATEST", "Payload": payload, "StatusCode": 200 }))
+}
