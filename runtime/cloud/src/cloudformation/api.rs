@@ -133,7 +133,7 @@ fn fetch(cloud: &Cloud, url: &str) -> ApiResult<String> {
     String::from_utf8(bytes).map_err(|_| ApiError::validation("Template format error: it is not text"))
 }
 
-fn parameters_of(cloud: &Cloud, params: &Value, template: &Template, previous: Option<&Stack>) -> ApiResult<BTreeMap<String, String>> {
+fn parameters_of(params: &Value, template: &Template, previous: Option<&Stack>) -> ApiResult<BTreeMap<String, String>> {
     let mut given = BTreeMap::new();
     for parameter in params["Parameters"].as_array().into_iter().flatten() {
         let key = parameter["ParameterKey"].as_str().unwrap_or_default().to_owned();
@@ -147,7 +147,6 @@ fn parameters_of(cloud: &Cloud, params: &Value, template: &Template, previous: O
     let architecture = |name: &str| name.strip_prefix("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-").map(str::to_owned);
     let image =
         |name: &str| architecture(name).filter(|a| a == "x86_64" || a == "arm64").map(|a| format!("ami-embedded{}", a.replace('_', "")));
-    debug_assert!(!cloud.config.region.is_empty());
     template
         .parameters(&given, |name| image(name).or_else(|| name.starts_with("ami-embedded").then(|| name.to_owned())))
         .map_err(ApiError::validation)
@@ -201,7 +200,7 @@ fn create_change_set(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
     let (text, template) = template_of(cloud, params)?;
     check_capabilities(params, &template)?;
     let found = find_stack(cloud, name);
-    let parameters = parameters_of(cloud, params, &template, found.as_ref().map(|(_, s)| &**s))?;
+    let parameters = parameters_of(params, &template, found.as_ref().map(|(_, s)| &**s))?;
     let tags = params["Tags"].clone();
     let id = match (found, params["ChangeSetType"].as_str().unwrap_or("UPDATE")) {
         (Some((id, stack)), "CREATE") if stack.status == "REVIEW_IN_PROGRESS" => id,
@@ -303,7 +302,7 @@ fn create_stack(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
     if find_stack(cloud, name).is_some() {
         return Err(ApiError::new("AlreadyExistsException", format!("Stack [{name}] already exists")));
     }
-    let parameters = parameters_of(cloud, params, &template, None)?;
+    let parameters = parameters_of(params, &template, None)?;
     let id = new_stack(cloud, name, text, parameters, params["Tags"].clone(), "CREATE_IN_PROGRESS");
     start(cloud, &id, true);
     Ok(json!({ "StackId": id }))
@@ -314,7 +313,7 @@ fn update_stack(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
     check_updatable(&stack, &id)?;
     let (text, template) = template_of(cloud, params)?;
     check_capabilities(params, &template)?;
-    let parameters = parameters_of(cloud, params, &template, Some(&stack))?;
+    let parameters = parameters_of(params, &template, Some(&stack))?;
     let changed = changes(cloud, &id, &stack, &template, &parameters).map_err(ApiError::validation)?;
     if changed.is_empty() && outputs_agree(&stack, &text) {
         return Err(ApiError::validation("No updates are to be performed."));

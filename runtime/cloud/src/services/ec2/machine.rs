@@ -67,7 +67,7 @@ pub fn launch(cloud: &Arc<Cloud>, id: &str, instance: Instance, user_data: &str)
             },
             done = stopped => {
                 kill_group(&mut child).await;
-                done.map(|d| d.send(())).map_or((), |r| r.unwrap_or_default());
+                answer(done);
             }
         }
     });
@@ -163,7 +163,7 @@ async fn supervise(
             status = child.wait() => status.is_ok_and(|s| s.success()),
             done = &mut stopped => {
                 terminate_child(&mut child).await;
-                done.map(|d| d.send(())).map_or((), |r| r.unwrap_or_default());
+                answer(done);
                 return;
             }
         };
@@ -194,6 +194,13 @@ fn spawn_service(unit: &Unit, environment: &[(String, String)], logs: &Path, nam
     let pid = child.id().map_or_else(String::new, |p| format!("{p} {}", unit.exec[0]));
     std::fs::write(logs.join(format!("{name}.pid")), pid)?;
     Ok(child)
+}
+
+/// Tells whoever stopped a process that it has ended; they may have stopped waiting.
+fn answer(done: Result<oneshot::Sender<()>, oneshot::error::RecvError>) {
+    if let Ok(done) = done {
+        done.send(()).unwrap_or_default();
+    }
 }
 
 fn signal(pid: i32, signal: &str) {

@@ -1,0 +1,88 @@
+//! Things that run: executions of state machines, invocations of functions.
+
+use aws_sdk_lambda::primitives::Blob;
+use serde_json::Value;
+
+use crate::{Aws, AwsError, Result};
+
+/// An execution as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutionView {
+    /// `RUNNING`, `SUCCEEDED`, …
+    pub status: String,
+    /// Output of a success.
+    pub output: Option<Value>,
+    /// Error and cause of a failure.
+    pub failure: Option<(String, String)>,
+}
+
+/// An event of an execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEvent {
+    /// Its type.
+    pub kind: String,
+    /// The state that was entered or left.
+    pub state: Option<String>,
+}
+
+/// What a function answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invocation {
+    /// The payload.
+    pub payload: Value,
+    /// Whether the function failed.
+    pub failed: bool,
+}
+
+impl Aws {
+    /// Starts an execution; returns its ARN.
+    pub async fn start_execution(&self, machine: &str, input: &Value) -> Result<String> {
+        let request = self.states.start_execution().state_machine_arn(machine).input(input.to_string());
+        Ok(request.send().await.map_err(|e| AwsError::new("states:StartExecution", e))?.execution_arn)
+    }
+
+    /// How far an execution is.
+    pub async fn execution(&self, arn: &str) -> Result<ExecutionView> {
+        let answer =
+            self.states.describe_execution().execution_arn(arn).send().await.map_err(|e| AwsError::new("states:DescribeExecution", e))?;
+        let output = answer.output.as_deref().and_then(|o| serde_json::from_str(o).ok());
+        let failure = answer.error.map(|error| (error, answer.cause.unwrap_or_default()));
+        Ok(ExecutionView { status: answer.status.as_str().to_owned(), output, failure })
+    }
+
+    /// The whole history of an execution.
+    pub async fn history(&self, arn: &str) -> Result<Vec<HistoryEvent>> {
+        let mut pages = self.states.get_execution_history().execution_arn(arn).max_results(1_000).into_paginator().send();
+        let mut events = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| AwsError::new("states:GetExecutionHistory", e))?;
+            events.extend(page.events.into_iter().map(|e| HistoryEvent {
+                kind: e.r#type.as_str().to_owned(),
+                state: e.state_entered_event_details.map(|d| d.name).or(e.state_exited_event_details.map(|d| d.name)),
+            }));
+        }
+        Ok(events)
+    }
+
+    /// The definition of a state machine.
+    pub async fn definition(&self, machine: &str) -> Result<Value> {
+        let answer = self
+            .states
+            .describe_state_machine()
+            .state_machine_arn(machine)
+            .send()
+            .await
+            .map_err(|e| AwsError::new("states:DescribeStateMachine", e))?;
+        serde_json::from_str(&answer.definition).map_err(|e| AwsError::local("states:DescribeStateMachine", e.to_string()))
+    }
+
+    /// Invokes a function and waits for the answer.
+    pub async fn invoke(&self, function: &str, payload: &Value) -> Result<Invocation> {
+        let request = self.lambda.invoke().function_name(function).payload(Blob::new(payload.to_string()));
+        let answer = request.send().await.map_err(|e| AwsError::new("lambda:InvokeFunction", e))?;
+        let bytes = answer.payload.map(Blob::into_inner).unwrap_or_default();
+        let payload =
+            serde_json::from_slice(&bytes).map_err(|e| AwsError::local("lambda:InvokeFunction", format!("the answer is not JSON: {e}")))?;
+        Ok(Invocation { payload, failed: answer.function_error.is_some() })
+    }
+}

@@ -1,0 +1,119 @@
+//! Builds what is shipped, and turns it into objects with content-addressed keys.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use steppe_plan::deploy::Upload;
+use steppe_plan::elf::{self, Architecture};
+use steppe_plan::stack::{ArtifactHashes, GLUE_SCRIPT, sha256_hex};
+use steppe_wire::keys;
+
+use crate::project::Workspace;
+use crate::story::Story;
+
+/// Binaries that this machine runs: the embedded cloud and its engine.
+const OWN: [&str; 2] = ["steppe-cloud", "steppe-etl"];
+/// Packages that are shipped.
+const SHIPPED: [&str; 2] = ["steppe-server", "steppe-predictor"];
+
+/// Everything that the stack is made of.
+#[derive(Debug)]
+pub struct Artifacts {
+    /// Objects for the artifacts bucket.
+    pub objects: Vec<(Upload, Vec<u8>)>,
+    /// Their hashes.
+    pub hashes: ArtifactHashes,
+    /// Architecture of the binaries.
+    pub architecture: Architecture,
+}
+
+/// Folder of cargo's output.
+pub fn target_dir(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
+/// A binary of this workspace that this machine runs.
+pub fn own_binary(root: &Path, name: &str) -> PathBuf {
+    // Beside this very program, so that every profile and folder finds its own.
+    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name(name)).filter(|f| f.exists());
+    beside.unwrap_or_else(|| target_dir(root).join("debug").join(name))
+}
+
+/// Builds the embedded cloud and its engine, and what is shipped, side by side.
+pub async fn build(root: &Path, story: &Story) -> Result<()> {
+    let own: Vec<&str> = std::iter::once("build").chain(OWN.iter().flat_map(|b| ["--bin", *b])).collect();
+    let shipped: Vec<&str> = ["build", "--release"].into_iter().chain(SHIPPED.iter().flat_map(|p| ["--package", *p])).collect();
+    let started = Instant::now();
+    tokio::try_join!(cargo(root, &own), cargo(root, &shipped))?;
+    story.done("built", "embedded cloud, engine, model server, predictor", started.elapsed());
+    Ok(())
+}
+
+async fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
+    if std::env::var_os("STEPPE_SKIP_BUILD").is_some() {
+        return Ok(());
+    }
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).arg("--quiet").current_dir(root).stdin(Stdio::null()).stdout(Stdio::null());
+    // Cargo sets these for the program it runs; a build below must not inherit them.
+    for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("CARGO_PKG_") || n == "CARGO_MANIFEST_DIR") {
+        command.env_remove(name);
+    }
+    let status = command.status().await.context("cannot start cargo")?;
+    if !status.success() {
+        bail!("`cargo {}` failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// Reads the built binaries, checks them and packs them.
+pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
+    let release = target_dir(&workspace.root).join("release");
+    let binary = |name: &str| {
+        let file = release.join(name);
+        std::fs::read(&file).with_context(|| format!("cannot read {}\nhint: `cargo xtask deploy` builds it", file.display()))
+    };
+    let (server, bootstrap) = (binary("steppe-server")?, binary("bootstrap")?);
+    let architecture = elf::check("steppe-server", &server)?;
+    elf::check("bootstrap", &bootstrap)?;
+    let zip = pack("bootstrap", &bootstrap)?;
+    let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
+    let hashes = ArtifactHashes {
+        server: sha256_hex(&server),
+        predictor: sha256_hex(&zip),
+        glue_script: sha256_hex(GLUE_SCRIPT.as_bytes()),
+        etl_plan: sha256_hex(&plan),
+    };
+    let object = |what: &str, key: String, bytes: Vec<u8>| (Upload { what: what.to_owned(), key, bytes: bytes.len() }, bytes);
+    let objects = vec![
+        object("the model server", keys::server_binary(&hashes.server), server),
+        object("the predictor", keys::predictor_zip(&hashes.predictor), zip),
+        object("the Glue script", keys::glue_script(&hashes.glue_script), GLUE_SCRIPT.as_bytes().to_vec()),
+        object("the ETL plan", keys::etl_plan(&hashes.etl_plan), plan),
+    ];
+    Ok(Artifacts { objects, hashes, architecture })
+}
+
+/// A zip with one executable file and a fixed date, so that equal files give equal packages.
+fn pack(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Deflated)
+        .last_modified_time(zip::DateTime::default())
+        .unix_permissions(0o755);
+    zip.start_file(name, options)?;
+    zip.write_all(bytes)?;
+    Ok(zip.finish()?.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn equal_files_give_equal_packages() {
+        assert_eq!(super::pack("bootstrap", b"x").expect("packs"), super::pack("bootstrap", b"x").expect("packs"));
+    }
+}

@@ -1,0 +1,147 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Puts a predictive pipeline on AWS, or on this machine, with one command.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+pub struct Args {
+    /// Environment of steppe.toml.
+    #[arg(long, global = true, default_value = "local", env = "STEPPE_ENV")]
+    pub env: String,
+    /// Pipeline; the one in steppe.toml when absent.
+    #[arg(long, global = true)]
+    pub pipeline: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Build, train, upload, create or update the stack.
+    Deploy {
+        /// The data.
+        #[command(flatten)]
+        data: DataArgs,
+        /// Agree to changes that lose data or widen access.
+        #[arg(long)]
+        yes: bool,
+        /// Print the plan and stop.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Run the pipeline once and check every result.
+    SmokeTest {
+        /// Series to forecast; all when absent.
+        series: Vec<String>,
+    },
+    /// Empty the buckets, delete the stack, look for leftovers.
+    Destroy {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print what deploy would do.
+    Plan {
+        /// The data.
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Print the CloudFormation template.
+    Render {
+        /// Write one template per combination of options into this folder instead.
+        #[arg(long)]
+        every_combination: Option<PathBuf>,
+    },
+    /// Train the model on this machine.
+    Train {
+        /// The data.
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Print the card of the model: the deployed one, or the one trained here.
+    Model {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forecast one series through the deployed predictor.
+    Predict {
+        /// Its name.
+        series: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask Athena: SQL, or the name of a query; without either, list the names.
+    Query {
+        /// SQL or a name.
+        sql_or_name: Option<String>,
+        /// Rows to print.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Show the stack and its resources.
+    Status,
+    /// Print the stack's outputs.
+    Outputs {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print logs.
+    Logs {
+        /// Whose.
+        #[arg(default_value = "predictor")]
+        of: LogSource,
+        /// How far back.
+        #[arg(long, default_value_t = 60)]
+        minutes: u32,
+    },
+    /// The embedded cloud: start, stop, look.
+    Local {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: LocalVerb,
+    },
+    /// Check this machine and the configuration.
+    Doctor,
+}
+
+/// Where the raw data come from.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DataArgs {
+    /// CSV file; the manifest's synthetic sample when absent.
+    #[arg(long, value_name = "FILE.csv")]
+    pub data: Option<PathBuf>,
+}
+
+/// Logs that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogSource {
+    /// The Lambda function.
+    Predictor,
+    /// The Glue job.
+    Clean,
+    /// The model server's console.
+    Server,
+}
+
+/// Verbs of the embedded cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum LocalVerb {
+    /// Start it.
+    Start,
+    /// Stop it; its state stays.
+    Stop,
+    /// Say whether it runs.
+    Status,
+    /// Print the environment for other AWS clients: `eval "$(cargo xtask local env)"`.
+    Env,
+    /// Stop it and delete its state.
+    Reset,
+}

@@ -1,0 +1,50 @@
+//! How a verb ends, as an exit code that scripts can rely on, and how errors are printed.
+
+use std::process::ExitCode;
+
+use steppe_aws::AwsError;
+
+/// How a verb ended. The numbers are documented in docs/cli.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what was asked.
+    Done,
+    /// A check found something: a failed smoke test, something left behind.
+    Found,
+    /// A person must agree first.
+    NeedsApproval,
+    /// The deployment failed and was rolled back.
+    RolledBack,
+    /// The stack is in a state that needs a decision.
+    Wedged,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Done => 0,
+            // 1 is an error, 2 is clap's code for wrong usage.
+            Outcome::Found => 3,
+            Outcome::NeedsApproval => 4,
+            Outcome::RolledBack => 5,
+            Outcome::Wedged => 6,
+        })
+    }
+}
+
+/// Prints an error with its causes, hints last.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    let mut hints: Vec<String> = Vec::new();
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        let (lines, own): (Vec<&str>, Vec<&str>) = text.lines().partition(|l| !l.starts_with("hint: "));
+        hints.extend(own.iter().map(|h| h.trim_start_matches("hint: ").to_owned()));
+        hints.extend(cause.downcast_ref::<AwsError>().and_then(AwsError::hint).map(str::to_owned));
+        parts.push(lines.join("\n"));
+    }
+    eprintln!("error: {}", parts.join(": "));
+    hints.dedup();
+    hints.iter().for_each(|hint| eprintln!("hint: {hint}"));
+    ExitCode::from(1)
+}

@@ -1,0 +1,167 @@
+//! The files of the project: configuration, manifest, data.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use steppe_model::TrainSpec;
+use steppe_plan::config::nearest;
+use steppe_plan::environment::{EMBEDDED_ACCOUNT, EMBEDDED_REGION, Environment, Project};
+use steppe_plan::etl::etl_plan;
+use steppe_plan::manifest::Manifest;
+use steppe_plan::names::Names;
+use steppe_plan::sample::sample_csv;
+use steppe_plan::stack::sha256_hex;
+use steppe_wire::etl::EtlPlan;
+
+use crate::cli::{Args, DataArgs};
+
+/// Where a verb works: project, environment and pipeline, all parsed and checked.
+#[derive(Debug)]
+pub struct Workspace {
+    /// Root of the repository.
+    pub root: PathBuf,
+    /// Name of the environment.
+    pub environment_name: String,
+    /// The environment.
+    pub environment: Environment,
+    /// The pipeline.
+    pub manifest: Manifest,
+    /// Text of each named query, in the manifest's order.
+    pub query_sql: Vec<String>,
+    /// The cleaning job.
+    pub etl_plan: EtlPlan,
+    /// Names of everything.
+    pub names: Names,
+}
+
+/// Raw data of a deployment.
+#[derive(Debug, Clone)]
+pub struct RawData {
+    /// The file.
+    pub file: PathBuf,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Its hash.
+    pub sha256: String,
+    /// Names of its columns, as the catalogue has them.
+    pub columns: Vec<String>,
+    /// Whether it is the manifest's synthetic sample.
+    pub synthetic: bool,
+}
+
+impl Workspace {
+    /// Reads and checks everything that the verb needs.
+    pub fn open(args: &Args) -> Result<Self> {
+        let root = root();
+        let file = root.join("steppe.toml");
+        let project = Project::parse("steppe.toml", &read(&file)?)?;
+        let environment = project.environment("steppe.toml", &args.env)?.clone();
+        let pipeline = args.pipeline.as_deref().unwrap_or(&project.pipeline);
+        let dir = root.join("model/pipelines").join(pipeline);
+        let manifest_name = format!("model/pipelines/{pipeline}/pipeline.toml");
+        if !root.join(&manifest_name).exists() {
+            return Err(no_pipeline(&root, pipeline));
+        }
+        let manifest = Manifest::parse(&manifest_name, &read(&root.join(&manifest_name))?)?;
+        let query_sql = manifest.queries.iter().map(|q| read(&dir.join(&q.file))).collect::<Result<_>>()?;
+        let etl_plan = etl_plan(&manifest, &read(&dir.join(&manifest.data.sql))?);
+        let (account, region) = match &environment {
+            Environment::Embedded { .. } => (EMBEDDED_ACCOUNT.to_owned(), EMBEDDED_REGION.to_owned()),
+            Environment::Aws { account, region, .. } => (account.clone(), region.clone()),
+        };
+        let names = Names { project: project.project, pipeline: manifest.name.clone(), environment: args.env.clone(), account, region };
+        Ok(Self { root, environment_name: args.env.clone(), environment, manifest, query_sql, etl_plan, names })
+    }
+
+    /// `.steppe/`: everything that is made here and not kept in git.
+    pub fn scratch(&self) -> PathBuf {
+        scratch(&self.root)
+    }
+
+    /// The raw data: the given file, or the sample.
+    pub fn raw_data(&self, args: &DataArgs) -> Result<RawData> {
+        let (file, synthetic) = match &args.data {
+            Some(file) => (file.clone(), false),
+            None => (self.write_sample()?, true),
+        };
+        let bytes = std::fs::read(&file).with_context(|| format!("cannot read the data {}", file.display()))?;
+        let header = String::from_utf8_lossy(bytes.split(|b| *b == b'\n').next().unwrap_or_default()).into_owned();
+        let columns = self.catalogue_columns(header.trim_start_matches('\u{feff}'));
+        Ok(RawData { sha256: sha256_hex(&bytes), file, bytes, columns, synthetic })
+    }
+
+    fn write_sample(&self) -> Result<PathBuf> {
+        let csv = sample_csv(&self.manifest)
+            .with_context(|| format!("the pipeline `{}` has no sample\nhint: give a file with `--data FILE.csv`", self.manifest.name))?;
+        let file = self.scratch().join("samples").join(format!("{}_synthetic.csv", self.manifest.name));
+        write(&file, csv.as_bytes())?;
+        Ok(file)
+    }
+
+    /// Column names as the catalogue takes them: the pipeline's own, others in lower case and plain.
+    fn catalogue_columns(&self, header: &str) -> Vec<String> {
+        let plain = |name: &str| -> String {
+            name.trim().to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+        };
+        let names = header.trim_end().split(self.manifest.data.delimiter).map(|c| c.trim().trim_matches('"'));
+        names
+            .map(|source| self.etl_plan.columns.iter().find(|c| c.source == source).map_or_else(|| plain(source), |c| c.name.clone()))
+            .collect()
+    }
+
+    /// What the manifest says about training.
+    pub fn train_spec(&self) -> TrainSpec {
+        let (m, task) = (&self.manifest.model, &self.manifest.task);
+        TrainSpec {
+            pipeline: self.manifest.name.clone(),
+            series_column: task.series.clone(),
+            time_column: task.time.clone(),
+            target_column: task.target.clone(),
+            horizon: task.horizon,
+            context: m.context,
+            hidden: m.hidden,
+            epochs: m.epochs,
+            members: m.members,
+            learning_rate: m.learning_rate,
+            weight_decay: m.weight_decay,
+            seed: m.seed,
+            origins: self.manifest.backtest.origins,
+            interval_level: self.manifest.backtest.interval_level,
+        }
+    }
+}
+
+/// Root of the repository: this crate is at `xtask/` in it.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// `.steppe/`, or `STEPPE_DIR` for tests that must not share it.
+pub fn scratch(root: &Path) -> PathBuf {
+    std::env::var_os("STEPPE_DIR").map_or_else(|| root.join(".steppe"), PathBuf::from)
+}
+
+fn no_pipeline(root: &Path, pipeline: &str) -> anyhow::Error {
+    let entries = std::fs::read_dir(root.join("model/pipelines")).into_iter().flatten().flatten();
+    let known: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let hint = match nearest(pipeline, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", known.join(", ")),
+    };
+    anyhow::anyhow!("there is no pipeline `{pipeline}`\nhint: {hint}")
+}
+
+/// Reads a text file.
+pub fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Writes a file whole or not at all; makes its folder.
+pub fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    let context = || format!("cannot write {}", file.display());
+    let Some(dir) = file.parent() else { bail!(context()) };
+    std::fs::create_dir_all(dir).with_context(context)?;
+    let new = file.with_extension("new");
+    std::fs::write(&new, bytes).with_context(context)?;
+    std::fs::rename(&new, file).with_context(context)
+}

@@ -1,0 +1,85 @@
+//! What a verb tells while it works: one line per finished thing, on standard error.
+//!
+//! Standard output carries results only. Colour and nothing else depends on a terminal.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Tells about one verb.
+#[derive(Debug)]
+pub struct Story {
+    started: Instant,
+    colour: bool,
+}
+
+impl Story {
+    /// Begins.
+    pub fn begin() -> Self {
+        Self { started: Instant::now(), colour: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+    }
+
+    /// `    uploaded  the model server (7.1 MB)            0.2 s`.
+    pub fn done(&self, verb: &str, what: &str, took: Duration) {
+        self.line("32", verb, &format!("{what:<58} {:>6.1} s", took.as_secs_f64()));
+    }
+
+    /// A fact that took no time.
+    pub fn note(&self, verb: &str, what: &str) {
+        self.line("36", verb, what);
+    }
+
+    /// Something that went wrong.
+    pub fn failed(&self, verb: &str, what: &str) {
+        self.line("31", verb, what);
+    }
+
+    fn line(&self, colour: &str, verb: &str, rest: &str) {
+        let rest = rest.trim_end();
+        if self.colour {
+            eprintln!("\u{1b}[1;{colour}m{verb:>12}\u{1b}[0m  {rest}");
+        } else {
+            eprintln!("{verb:>12}  {rest}");
+        }
+    }
+
+    /// Time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// Asks a question that only a person can answer; without a terminal the answer is no.
+pub fn confirm(question: &str) -> bool {
+    if !std::io::stdin().is_terminal() {
+        return false;
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+/// A table with aligned columns; numbers to the right.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).chain([header[i].chars().count()]).max().unwrap_or(0);
+    let numeric: Vec<bool> =
+        (0..header.len()).map(|i| !rows.is_empty() && rows.iter().all(|r| r[i].is_empty() || r[i].parse::<f64>().is_ok())).collect();
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let cell = |i: usize, text: &str| if numeric[i] { format!("{text:>0$}", widths[i]) } else { format!("{text:<0$}", widths[i]) };
+        let cells: Vec<String> = cells.iter().enumerate().map(|(i, text)| cell(i, text)).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    let rule: Vec<String> = widths.iter().map(|w| "─".repeat(*w)).collect();
+    let mut out = line(header.to_vec()) + &line(rule.iter().map(String::as_str).collect());
+    rows.iter().for_each(|r| out += &line(r.iter().map(String::as_str).collect()));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn tables_align_numbers_to_the_right() {
+        let text = super::table(&["name", "n"], &[vec!["a".into(), "7".into()], vec!["bcdef".into(), "1234".into()]]);
+        assert_eq!(text, "name      n\n─────  ────\na         7\nbcdef  1234\n");
+    }
+}

@@ -1,0 +1,110 @@
+//! Cleans the raw data on this machine and trains, unless a model that fits is there already.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
+use steppe_model::dataset::Columns;
+use steppe_model::{Artifact, Dataset};
+use steppe_plan::stack::sha256_hex;
+use steppe_wire::etl::EtlReport;
+use steppe_wire::predict::ModelPointer;
+
+use crate::artifacts::own_binary;
+use crate::project::{RawData, Workspace, write};
+use crate::story::Story;
+
+/// Bumped when the same configuration trains another model than before.
+const TRAINING_VERSION: u32 = 1;
+
+/// Cleaned data and a model for them.
+#[derive(Debug)]
+pub struct Trained {
+    /// The model.
+    pub artifact: Artifact,
+    /// What cleaning did.
+    pub report: EtlReport,
+}
+
+/// Cleans and trains.
+pub async fn run(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Trained> {
+    let source = if raw.synthetic { "synthetic sample, invented numbers" } else { "given file" };
+    story.note("data", &format!("{} ({source})", raw.file.display()));
+    let (data, report) = clean(workspace, raw, story).await?;
+    let spec = workspace.train_spec();
+    let key = sha256_hex(format!("{TRAINING_VERSION}\n{}\n{}", serde_json::to_string(&spec)?, data.fingerprint()).as_bytes());
+    let dir = workspace.scratch().join("models").join(&workspace.manifest.name).join(&key[..16]);
+    if let Some(artifact) = load(&dir) {
+        story.note("model", &format!("{} fits the data", artifact.version()));
+        return Ok(Trained { artifact, report });
+    }
+    let started = Instant::now();
+    let artifact = tokio::task::spawn_blocking(move || Artifact::train(&data, &spec)).await?;
+    let artifact = artifact.with_context(|| format!("no model can be trained on {}", raw.file.display()))?;
+    save(&dir, &artifact)?;
+    story.done("trained", &format!("model {}", artifact.version()), started.elapsed());
+    Ok(Trained { artifact, report })
+}
+
+/// The model trained here last, if any.
+pub fn newest(workspace: &Workspace) -> Option<Artifact> {
+    let dirs = std::fs::read_dir(workspace.scratch().join("models").join(&workspace.manifest.name)).ok()?;
+    let by_time = |d: &std::fs::DirEntry| d.metadata().and_then(|m| m.modified()).ok();
+    let mut dirs: Vec<_> = dirs.flatten().collect();
+    dirs.sort_by_key(by_time);
+    dirs.iter().rev().find_map(|d| load(&d.path()))
+}
+
+fn load(dir: &Path) -> Option<Artifact> {
+    let pointer: ModelPointer = serde_json::from_slice(&std::fs::read(dir.join("current.json")).ok()?).ok()?;
+    Artifact::load(std::fs::read(dir.join(CARD_FILE)).ok()?, std::fs::read(dir.join(WEIGHTS_FILE)).ok()?, &pointer).ok()
+}
+
+fn save(dir: &Path, artifact: &Artifact) -> Result<()> {
+    write(&dir.join(CARD_FILE), &artifact.card_bytes)?;
+    write(&dir.join(WEIGHTS_FILE), &artifact.weights_bytes)?;
+    // Written last: without it the folder counts as empty.
+    write(&dir.join("current.json"), &serde_json::to_vec_pretty(&artifact.pointer())?)
+}
+
+/// Cleans with the embedded engine; the result is kept by the hash of data and plan.
+async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<(Dataset, EtlReport)> {
+    let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
+    let key = sha256_hex(format!("{}{}", raw.sha256, sha256_hex(&plan)).as_bytes());
+    let dir = workspace.scratch().join("clean").join(&workspace.manifest.name).join(&key[..16]);
+    let (started, report_file) = (Instant::now(), dir.join("report.json"));
+    if !report_file.exists() {
+        write(&dir.join("plan.json"), &plan)?;
+        engine(workspace, raw, &dir).await?;
+    }
+    let report: EtlReport = serde_json::from_slice(&std::fs::read(&report_file)?)
+        .with_context(|| format!("{} is damaged\nhint: delete it", report_file.display()))?;
+    story.done("cleaned", &format!("{} of {} rows", report.clean_rows, report.raw_rows), started.elapsed());
+    for (rule, count) in &report.rejected_by_rule {
+        story.note("rejected", &format!("{count} rows by the rule `{rule}`"));
+    }
+    let task = &workspace.manifest.task;
+    let columns = Columns { series: &task.series, time: &task.time, target: &task.target };
+    let data = Dataset::from_parquet(parquet_files(&dir.join("processed"))?, columns)?;
+    Ok((data, report))
+}
+
+fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
+    files.retain(|f| f.extension().is_some_and(|e| e == "parquet"));
+    files.sort();
+    files.iter().map(|f| Ok(std::fs::read(f)?.into())).collect()
+}
+
+async fn engine(workspace: &Workspace, raw: &RawData, dir: &Path) -> Result<()> {
+    let place = |name: &str| dir.join(name).display().to_string();
+    let mut command = tokio::process::Command::new(own_binary(&workspace.root, "steppe-etl"));
+    command.args(["clean", "--plan", &place("plan.json"), "--input", &raw.file.display().to_string()]);
+    command.args(["--output", &place("processed"), "--rejects", &place("rejects"), "--report", &place("report.json")]);
+    let output = command.output().await.context("cannot start the engine\nhint: `cargo build --bin steppe-etl` builds it")?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: "));
+    }
+    Ok(())
+}

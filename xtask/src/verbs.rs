@@ -1,0 +1,113 @@
+//! The verbs, one file each.
+
+mod deploy;
+mod destroy;
+mod doctor;
+mod inspect;
+mod local_cloud;
+mod predict;
+mod query;
+mod render;
+mod smoke_test;
+
+use anyhow::{Context, Result, bail};
+use steppe_aws::{Aws, StackView, Target};
+use steppe_plan::environment::Environment;
+
+use crate::cli::{Args, Verb};
+use crate::exit::Outcome;
+use crate::local::LocalCloud;
+use crate::project::{Workspace, scratch};
+use crate::story::Story;
+use crate::{artifacts, training};
+
+/// Runs a verb.
+pub async fn run(args: Args) -> Result<Outcome> {
+    match &args.verb {
+        Verb::Local { verb } => return local_cloud::run(&args, *verb),
+        Verb::Doctor => return doctor::run(&args).await,
+        _ => {}
+    }
+    let workspace = Workspace::open(&args)?;
+    match &args.verb {
+        Verb::Deploy { data, yes, dry_run } => deploy::run(&workspace, data, *yes, *dry_run).await,
+        Verb::Plan { data } => deploy::run(&workspace, data, false, true).await,
+        Verb::Destroy { yes } => destroy::run(&workspace, *yes).await,
+        Verb::SmokeTest { series } => smoke_test::run(&workspace, series).await,
+        Verb::Render { every_combination } => render::run(&workspace, every_combination.as_deref()),
+        Verb::Train { data } => {
+            let story = Story::begin();
+            artifacts::build(&workspace.root, &story).await?;
+            let trained = training::run(&workspace, &workspace.raw_data(data)?, &story).await?;
+            print!("{}", trained.artifact.card.to_text(&trained.artifact.version()));
+            Ok(Outcome::Done)
+        }
+        Verb::Model { json } => predict::model(&workspace, *json).await,
+        Verb::Predict { series, json } => predict::run(&workspace, series, *json).await,
+        Verb::Query { sql_or_name, limit } => query::run(&workspace, sql_or_name.as_deref(), *limit).await,
+        Verb::Status => inspect::status(&workspace).await,
+        Verb::Outputs { json } => inspect::outputs(&workspace, *json).await,
+        Verb::Logs { of, minutes } => inspect::logs(&workspace, *of, *minutes).await,
+        Verb::Local { .. } | Verb::Doctor => bail!("handled above"),
+    }
+}
+
+/// The embedded cloud of an embedded environment.
+pub fn local_cloud(workspace: &Workspace) -> Option<LocalCloud> {
+    match workspace.environment {
+        Environment::Embedded { port } => Some(LocalCloud::new(&workspace.root, &scratch(&workspace.root), port)),
+        Environment::Aws { .. } => None,
+    }
+}
+
+/// How to speak to the environment. The embedded cloud must run already.
+fn target(workspace: &Workspace) -> Result<Target> {
+    // Another endpoint, for example another emulator, with the usual credentials.
+    if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL") {
+        return Ok(Target { endpoint: Some(endpoint), region: workspace.names.region.clone(), ..Target::default() });
+    }
+    match (&workspace.environment, local_cloud(workspace)) {
+        (_, Some(local)) => {
+            let about = local.running().context("the embedded cloud does not run\nhint: `cargo xtask deploy` starts it and deploys; `cargo xtask local start` only starts it")?;
+            local.target(&about)
+        }
+        (Environment::Aws { region, profile, .. }, None) => {
+            Ok(Target { endpoint: None, region: region.clone(), profile: profile.clone(), keys: None })
+        }
+        (Environment::Embedded { .. }, None) => bail!("an embedded environment has a local cloud"),
+    }
+}
+
+/// Clients of the environment; refuses any account but the configured one.
+async fn connect(workspace: &Workspace) -> Result<Aws> {
+    let aws = Aws::connect(&target(workspace)?).await;
+    let identity = aws.identity().await?;
+    if identity.account != workspace.names.account {
+        bail!(
+            "the credentials belong to account {}, the environment `{}` is account {}\nhint: choose another profile, or correct `account` in steppe.toml",
+            identity.account,
+            workspace.environment_name,
+            workspace.names.account
+        );
+    }
+    Ok(aws)
+}
+
+/// The deployed stack, or an error that says how to get one.
+async fn deployed(aws: &Aws, workspace: &Workspace) -> Result<StackView> {
+    let name = workspace.names.stack();
+    let stack = aws.stack(&name).await?.with_context(|| format!("the stack {name} does not exist\nhint: `cargo xtask deploy` makes it"))?;
+    if !stack.status.is_deployed() && stack.outputs.is_empty() {
+        bail!("the stack {name} is in {}\nhint: `cargo xtask deploy` brings it in order", stack.status);
+    }
+    Ok(stack)
+}
+
+/// An output of the stack.
+fn output<'a>(stack: &'a StackView, name: &str) -> Result<&'a str> {
+    stack
+        .outputs
+        .get(name)
+        .map(String::as_str)
+        .with_context(|| format!("the stack has no output {name}\nhint: it was made by another version; `cargo xtask deploy` updates it"))
+}

@@ -1,0 +1,238 @@
+//! `deploy` and `plan`: observe, plan, print or carry out.
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::io::Read;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use steppe_aws::Aws;
+use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
+use steppe_plan::deploy::{DeployPlan, Desired, Observed, Step, Upload};
+use steppe_plan::stack::{StackSpec, idle_cost_usd, sha256_hex};
+use steppe_plan::status::StackStatus;
+use steppe_wire::keys;
+use steppe_wire::predict::ModelPointer;
+
+use super::{connect, local_cloud};
+use crate::artifacts::{self, Artifacts};
+use crate::cli::DataArgs;
+use crate::deployer::{Changed, Deployer};
+use crate::exit::Outcome;
+use crate::project::{RawData, Workspace};
+use crate::story::Story;
+use crate::training::{self, Trained};
+
+/// Bodies of what is uploaded, by key.
+type Bodies = HashMap<String, Vec<u8>>;
+
+/// Deploys, or prints what a deployment would do.
+pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: bool) -> Result<Outcome> {
+    let story = Story::begin();
+    let _lock = lock(workspace, "deploy")?;
+    let raw = workspace.raw_data(data)?;
+    artifacts::build(&workspace.root, &story).await?;
+    let trained = training::run(workspace, &raw, &story).await?;
+    let artifacts = artifacts::collect(workspace)?;
+    let (desired, bodies) = desired(workspace, &raw, &trained, artifacts)?;
+    start_local(workspace, &story)?;
+    let aws = connect(workspace).await?;
+    let mut changed = Changed::NoChange;
+    // A plan that only waits is followed by another look.
+    for _ in 0..3 {
+        let plan = DeployPlan::new(&observe(&aws, workspace).await?, &desired);
+        if dry_run {
+            print!("{plan}");
+            return Ok(Outcome::Done);
+        }
+        let waits = matches!(plan.steps.as_slice(), [Step::AwaitStack(_)]);
+        let deployer = Deployer { aws: &aws, names: &workspace.names, story: &story, yes };
+        for step in plan.steps {
+            changed = match carry_out(&deployer, workspace, step, &desired, &bodies, &raw, &trained).await? {
+                Some(stopped @ (Changed::NeedsApproval | Changed::RolledBack | Changed::Wedged)) => return Ok(stopped.outcome()),
+                Some(other) => other,
+                None => changed,
+            };
+        }
+        if !waits {
+            break;
+        }
+    }
+    summary(workspace, &changed, &trained, &raw, &story);
+    Ok(changed.outcome())
+}
+
+/// One deployment at a time; the second says who holds the lock.
+pub fn lock(workspace: &Workspace, verb: &str) -> Result<File> {
+    let file = workspace.scratch().join(format!("{}.lock", workspace.names.stack()));
+    std::fs::create_dir_all(workspace.scratch())?;
+    let mut lock = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&file)
+        .with_context(|| format!("cannot open {}", file.display()))?;
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        let mut holder = String::new();
+        lock.read_to_string(&mut holder)?;
+        bail!("another command works on {}: {}\nhint: wait until it has ended", workspace.names.stack(), holder.trim());
+    }
+    lock.set_len(0)?;
+    let holder = format!("`cargo xtask {verb}`, process {}, since {}", std::process::id(), jiff::Timestamp::now().strftime("%H:%M:%S UTC"));
+    std::io::Write::write_all(&mut lock, holder.as_bytes())?;
+    Ok(lock)
+}
+
+fn start_local(workspace: &Workspace, story: &Story) -> Result<()> {
+    if std::env::var_os("AWS_ENDPOINT_URL").is_some() {
+        return Ok(());
+    }
+    let Some(local) = local_cloud(workspace) else { return Ok(()) };
+    let started = Instant::now();
+    let (about, new) = local.start()?;
+    if new {
+        story.done("started", &format!("embedded cloud on 127.0.0.1:{}", about.port), started.elapsed());
+    }
+    Ok(())
+}
+
+fn desired(workspace: &Workspace, raw: &RawData, trained: &Trained, artifacts: Artifacts) -> Result<(Desired, Bodies)> {
+    let names = &workspace.names;
+    let spec = StackSpec {
+        names,
+        manifest: &workspace.manifest,
+        query_sql: workspace.query_sql.clone(),
+        raw_columns: raw.columns.clone(),
+        hashes: artifacts.hashes,
+        architecture: artifacts.architecture,
+    };
+    let template = spec.render()?.into_bytes();
+    let template_key = keys::template(&sha256_hex(&template));
+    let version = trained.artifact.version();
+    let mut objects = artifacts.objects;
+    let mut add =
+        |what: &str, key: String, bytes: Vec<u8>| objects.push((Upload { what: what.to_owned(), key, bytes: bytes.len() }, bytes));
+    add("the model's weights", keys::model_file(&names.pipeline, &version, WEIGHTS_FILE), trained.artifact.weights_bytes.clone());
+    add("the model card", keys::model_file(&names.pipeline, &version, CARD_FILE), trained.artifact.card_bytes.clone());
+    add("the template", template_key.clone(), template);
+    let desired = Desired {
+        stack: names.stack(),
+        artifacts_bucket: names.artifacts_bucket(),
+        data_bucket: names.data_bucket(),
+        uploads: objects.iter().map(|(upload, _)| upload.clone()).collect(),
+        template_key,
+        model_version: version,
+        raw_sha256: raw.sha256.clone(),
+        raw_bytes: raw.bytes.len(),
+    };
+    Ok((desired, objects.into_iter().map(|(upload, bytes)| (upload.key, bytes)).collect()))
+}
+
+/// Everything that decides the plan, in one round of reading calls.
+async fn observe(aws: &Aws, workspace: &Workspace) -> Result<Observed> {
+    let names = &workspace.names;
+    let (bucket, stack) = (names.artifacts_bucket(), names.stack());
+    let (exists, stack) = tokio::try_join!(aws.bucket_exists(&bucket), aws.stack(&stack))?;
+    let mut observed = Observed { artifacts_bucket_exists: exists, stack: stack.map(|s| s.status), ..Observed::default() };
+    if exists {
+        observed.artifact_keys = aws.keys(&bucket, "").await?.into_iter().collect();
+        let pointer = aws.get(&bucket, &keys::model_pointer(&names.pipeline)).await?;
+        observed.model_version = pointer.and_then(|p| serde_json::from_slice::<ModelPointer>(&p).ok()).map(|p| p.version);
+    }
+    if observed.stack.is_some_and(StackStatus::is_deployed) {
+        observed.raw_sha256 = aws.sha256_of(&names.data_bucket(), &keys::raw(&names.pipeline)).await?;
+    }
+    Ok(observed)
+}
+
+async fn carry_out(
+    deployer: &Deployer<'_>,
+    workspace: &Workspace,
+    step: Step,
+    desired: &Desired,
+    bodies: &Bodies,
+    raw: &RawData,
+    trained: &Trained,
+) -> Result<Option<Changed>> {
+    let (aws, story, names) = (deployer.aws, deployer.story, &workspace.names);
+    let (started, told) = (Instant::now(), step.to_string());
+    match step {
+        Step::AwaitStack(_) => {
+            story.note("waiting", &told);
+            deployer.watch(&desired.stack, None).await?;
+            return Ok(None);
+        }
+        Step::CreateArtifactsBucket(bucket) => {
+            aws.create_bucket(&bucket, &names.region, &names.tags()).await?;
+            story.done("created", &format!("bucket {bucket}"), started.elapsed());
+        }
+        Step::Upload(upload) => {
+            let body = bodies.get(&upload.key).with_context(|| format!("no body for {}", upload.key))?;
+            aws.put(&desired.artifacts_bucket, &upload.key, body.clone(), &sha256_hex(body)).await?;
+            story.done("uploaded", told.trim_start_matches("upload "), started.elapsed());
+        }
+        Step::SetModel(version) => {
+            let pointer = serde_json::to_vec_pretty(&trained.artifact.pointer())?;
+            let sha256 = sha256_hex(&pointer);
+            aws.put(&desired.artifacts_bucket, &keys::model_pointer(&names.pipeline), pointer, &sha256).await?;
+            story.done("in service", &format!("model {version}"), started.elapsed());
+        }
+        Step::DeleteFailedStack(_) => {
+            story.note("deleting", &told);
+            // A bucket that was already made may have objects, which keeps it from being deleted.
+            if aws.bucket_exists(&desired.data_bucket).await? {
+                aws.empty_bucket(&desired.data_bucket).await?;
+            }
+            let id = aws.stack(&desired.stack).await?.map(|s| s.id).context("the failed stack vanished")?;
+            aws.delete_stack(&desired.stack).await?;
+            let left = deployer.watch(&id, None).await?.filter(|s| s.status != StackStatus::DeleteComplete);
+            if let Some(left) = left {
+                story.failed(
+                    "wedged",
+                    &format!("the failed stack cannot be deleted, it is in {}: {}", left.status, left.reason.unwrap_or_default()),
+                );
+                return Ok(Some(Changed::Wedged));
+            }
+        }
+        Step::ContinueRollback => {
+            aws.continue_rollback(&desired.stack).await?;
+            deployer.watch(&desired.stack, None).await?;
+        }
+        Step::ChangeStack { create, template_key, .. } => return deployer.change_stack(create, &template_key).await.map(Some),
+        Step::UploadData { bucket, .. } => {
+            aws.put(&bucket, &keys::raw(&names.pipeline), raw.bytes.clone(), &raw.sha256).await?;
+            story.done("uploaded", "the raw data", started.elapsed());
+        }
+    }
+    Ok(None)
+}
+
+fn summary(workspace: &Workspace, changed: &Changed, trained: &Trained, raw: &RawData, story: &Story) {
+    let state = if *changed == Changed::Deployed { "deployed" } else { "up to date" };
+    let errors = trained.artifact.card.backtest.model;
+    let what = format!(
+        "{} in environment {}, model {} (backtest MAPE {:.2} %)",
+        workspace.names.stack(),
+        workspace.environment_name,
+        trained.artifact.version(),
+        errors.mape
+    );
+    story.done(state, &what, story.elapsed());
+    if raw.synthetic {
+        story.note("note", "the data are synthetic; use your own with `--data FILE.csv`");
+    }
+    if local_cloud(workspace).is_none() {
+        let instance = workspace.manifest.stack.instance_type.values().next().map_or("t3.micro", String::as_str);
+        let cost = idle_cost_usd(instance, workspace.manifest.stack.alarms);
+        story.note(
+            "cost",
+            &cost.map_or_else(
+                || "unknown instance type".to_owned(),
+                |c| format!("about {c:.2} US dollars a month while nothing runs ({instance})"),
+            ),
+        );
+    }
+    let example = &trained.artifact.card.spec.series_column;
+    story.note("next", &format!("cargo xtask smoke-test; cargo xtask predict {}; cargo xtask query", example.to_uppercase()));
+}

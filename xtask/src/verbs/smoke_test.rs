@@ -1,0 +1,269 @@
+//! `smoke-test`: runs the pipeline once and proves every result.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use steppe_aws::{Aws, StackView};
+use steppe_wire::etl::EtlReport;
+use steppe_wire::keys;
+use steppe_wire::predict::{PredictRequest, PredictResponse, StoredPrediction};
+
+use super::{connect, deployed, local_cloud, output};
+use crate::exit::Outcome;
+use crate::project::Workspace;
+use crate::story::{Story, table};
+
+/// Longest time of the execution.
+const EXECUTION_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// What a check saw.
+struct Seen {
+    check: &'static str,
+    result: Result<String>,
+    took: Duration,
+}
+
+/// What the checks share.
+struct Test<'a> {
+    workspace: &'a Workspace,
+    aws: Aws,
+    stack: StackView,
+    began: jiff::Timestamp,
+}
+
+/// Runs the pipeline and checks it.
+pub async fn run(workspace: &Workspace, series: &[String]) -> Result<Outcome> {
+    let story = Story::begin();
+    let aws = connect(workspace).await?;
+    let stack = deployed(&aws, workspace).await?;
+    let test = Test { workspace, aws, stack, began: jiff::Timestamp::now() };
+    let mut seen = Vec::new();
+    let mut note = |check, started: Instant, result: Result<String>| {
+        let ok = result.is_ok();
+        seen.push(Seen { check, result, took: started.elapsed() });
+        ok
+    };
+    let started = Instant::now();
+    let executed = test.execute(series).await;
+    let execution = executed.as_ref().ok().cloned();
+    note(
+        "execution",
+        started,
+        executed.map(|e| format!("{} forecasts, {}", e.records().len(), e.arn.rsplit(':').next().unwrap_or_default())),
+    );
+    if let Some(execution) = &execution {
+        let started = Instant::now();
+        note("history", started, test.history(execution).await);
+        let started = Instant::now();
+        note("row counts", started, test.row_counts().await);
+        let started = Instant::now();
+        note("forecasts", started, test.forecasts(execution, series).await);
+        if workspace.manifest.stack.notify {
+            let started = Instant::now();
+            note("notification", started, test.notification(execution));
+        }
+    }
+    let started = Instant::now();
+    note("permissions", started, test.permissions());
+    Ok(report(&seen, &story))
+}
+
+fn report(seen: &[Seen], story: &Story) -> Outcome {
+    let row = |s: &Seen| {
+        let (verdict, text) = match &s.result {
+            Ok(text) => ("ok", text.clone()),
+            Err(error) => ("FAILED", format!("{error:#}").lines().next().unwrap_or_default().to_owned()),
+        };
+        vec![s.check.to_owned(), verdict.to_owned(), format!("{:.2}", s.took.as_secs_f64()), text]
+    };
+    print!("{}", table(&["check", "result", "seconds", "seen"], &seen.iter().map(row).collect::<Vec<_>>()));
+    let Some(first) = seen.iter().find_map(|s| Some((s.check, s.result.as_ref().err()?))) else {
+        story.done("passed", &format!("{} checks", seen.len()), story.elapsed());
+        return Outcome::Done;
+    };
+    story.failed("failed", &format!("{}: {:#}", first.0, first.1));
+    Outcome::Found
+}
+
+/// An execution that succeeded.
+#[derive(Debug, Clone)]
+struct Executed {
+    arn: String,
+    output: Value,
+}
+
+impl Executed {
+    /// The summary that the state Publish made, one entry per forecast.
+    fn records(&self) -> Vec<&Value> {
+        self.output["forecasts"].as_array().into_iter().flatten().collect()
+    }
+}
+
+impl Test<'_> {
+    async fn execute(&self, series: &[String]) -> Result<Executed> {
+        let input = if series.is_empty() { json!({}) } else { json!({ "series": series }) };
+        let arn = self.aws.start_execution(output(&self.stack, "StateMachineArn")?, &input).await?;
+        let (started, mut pause) = (Instant::now(), Duration::from_millis(50));
+        loop {
+            let view = self.aws.execution(&arn).await?;
+            match view.status.as_str() {
+                "RUNNING" if started.elapsed() < EXECUTION_LIMIT => tokio::time::sleep(pause).await,
+                "SUCCEEDED" => return Ok(Executed { arn, output: view.output.unwrap_or_default() }),
+                status => {
+                    let (error, cause) = view.failure.unwrap_or_default();
+                    bail!("the execution {arn} ended with {status}: {error}: {cause}");
+                }
+            }
+            pause = (pause * 5 / 4).min(Duration::from_secs(3));
+        }
+    }
+
+    /// Every state on the way of a success must have been entered and left.
+    async fn history(&self, execution: &Executed) -> Result<String> {
+        let events = self.aws.history(&execution.arn).await?;
+        let named =
+            |suffix: &str| events.iter().filter(|e| e.kind.ends_with(suffix)).filter_map(|e| e.state.clone()).collect::<BTreeSet<_>>();
+        let (entered, left) = (named("StateEntered"), named("StateExited"));
+        let definition = self.aws.definition(output(&self.stack, "StateMachineArn")?).await?;
+        let expected = success_path(&definition);
+        let missing: Vec<&String> = expected.iter().filter(|s| !entered.contains(*s) || !left.contains(*s)).collect();
+        ensure!(missing.is_empty(), "the history lacks the states {missing:?}");
+        Ok(format!("{} events, {} states", events.len(), entered.len()))
+    }
+
+    /// The cleaning job's count and Athena's must agree.
+    async fn row_counts(&self) -> Result<String> {
+        let bucket = output(&self.stack, "DataBucket")?;
+        let report =
+            self.aws.get(bucket, &keys::etl_report(&self.workspace.names.pipeline)).await?.context("the cleaning job left no report")?;
+        let report: EtlReport = serde_json::from_slice(&report)?;
+        ensure!(report.adds_up(), "the report's counts do not add up: {report:?}");
+        let answer = self
+            .aws
+            .query(output(&self.stack, "WorkGroupName")?, output(&self.stack, "DatabaseName")?, "SELECT count(*) AS n FROM processed", 1)
+            .await?;
+        let counted = answer.rows.first().and_then(|r| r.first().cloned().flatten()).unwrap_or_default();
+        ensure!(counted == report.clean_rows.to_string(), "Athena counts {counted} rows, the cleaning job wrote {}", report.clean_rows);
+        Ok(format!("{counted} clean + {} rejected = {} raw", report.rejected_rows, report.raw_rows))
+    }
+
+    /// Each forecast must lie in S3, keep the contract, and equal what the model server answers now.
+    async fn forecasts(&self, execution: &Executed, series: &[String]) -> Result<String> {
+        let bucket = output(&self.stack, "DataBucket")?;
+        let mut names = BTreeSet::new();
+        let mut direct = true;
+        for record in execution.records() {
+            let path = record["s3_path"].as_str().context("a forecast has no s3_path")?;
+            let key = path.strip_prefix(&format!("s3://{bucket}/")).with_context(|| format!("{path} is not in {bucket}"))?;
+            let stored = self.aws.get(bucket, key).await?.with_context(|| format!("{path} does not exist"))?;
+            let stored: StoredPrediction = serde_json::from_slice(&stored).with_context(|| format!("{path} breaks the contract"))?;
+            if let Some(defect) = stored.defect() {
+                bail!("{path} breaks the contract: {defect}");
+            }
+            ensure!(stored.execution == execution.arn, "{path} belongs to the execution {}", stored.execution);
+            match self.ask_server(&stored.series).await? {
+                Some(answer) => {
+                    let forecast = answer.forecasts.first().context("the model server answered no forecast")?;
+                    let again =
+                        StoredPrediction::new(&execution.arn, forecast, &answer.model).context("the model server answered no steps")?;
+                    ensure!(again == stored, "{path} differs from what the model server answers now");
+                }
+                None => direct = false,
+            }
+            ensure!(names.insert(stored.series.clone()), "there are two forecasts of {}", stored.series);
+        }
+        ensure!(!names.is_empty(), "there is no forecast");
+        let missing: Vec<&String> = series.iter().filter(|s| !names.contains(*s)).collect();
+        ensure!(missing.is_empty(), "there is no forecast of {missing:?}");
+        let compared = if direct { "equal to POST /predict" } else { "model server not reachable from here, so not compared" };
+        Ok(format!("{} in S3, valid, {compared}", names.len()))
+    }
+
+    /// What the model server answers; `None` when it cannot be reached, as in a private network of AWS.
+    async fn ask_server(&self, series: &str) -> Result<Option<PredictResponse>> {
+        if local_cloud(self.workspace).is_none() {
+            return Ok(None);
+        }
+        let url = format!("{}/predict", output(&self.stack, "ServerUrl")?);
+        let dataset = keys::processed_prefix(&self.workspace.names.pipeline);
+        let body = PredictRequest::one(&self.workspace.manifest.task.series, series, output(&self.stack, "DataBucket")?, &dataset);
+        let request = hyper::Request::post(&url).body(Full::new(Bytes::from(serde_json::to_vec(&body)?)))?;
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let answer = client.request(request).await.with_context(|| format!("the model server at {url} does not answer"))?;
+        let status = answer.status();
+        let bytes = answer.into_body().collect().await?.to_bytes();
+        ensure!(status.is_success(), "the model server answered {status}: {}", String::from_utf8_lossy(&bytes));
+        Ok(Some(serde_json::from_slice(&bytes)?))
+    }
+
+    /// The message must have been taken by SNS and, in the embedded cloud, lie in the outbox.
+    fn notification(&self, execution: &Executed) -> Result<String> {
+        let id = execution.output["message_id"].as_str().context("the execution published no message")?;
+        let Some(local) = local_cloud(self.workspace) else {
+            return Ok(format!("SNS took message {id}; its delivery cannot be seen from here"));
+        };
+        let mails = mails_with(&local.dir.join("outbox"), id)?;
+        let about_this = mails.iter().filter(|m| m.contains(&execution.arn)).count();
+        let expected = self.workspace.manifest.stack.emails.len();
+        ensure!(about_this == expected, "{about_this} of {expected} emails about this execution are in the outbox");
+        Ok(format!("{about_this} email in the outbox, message {}", &id[..8.min(id.len())]))
+    }
+
+    /// No role may have been denied anything; the embedded cloud knows.
+    fn permissions(&self) -> Result<String> {
+        let Some(local) = local_cloud(self.workspace) else {
+            return Ok("AWS reports denials in CloudTrail only, minutes later".to_owned());
+        };
+        let audit = std::fs::read_to_string(local.dir.join("audit.ndjson")).unwrap_or_default();
+        let since = self.began.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        let calls: Vec<Value> = audit
+            .lines()
+            .filter_map(|l| serde_json::from_str(l).ok())
+            .filter(|c: &Value| c["time"].as_str().is_some_and(|t| t >= since.as_str()))
+            .collect();
+        let denied: Vec<String> = calls
+            .iter()
+            .filter(|c| c["allowed"] == false)
+            .map(|c| format!("{} on {} for {}", c["action"], c["resource"], c["caller"]))
+            .collect();
+        ensure!(denied.is_empty(), "denied: {}", denied.join("; "));
+        Ok(format!("{} calls by roles, none denied", calls.len()))
+    }
+}
+
+fn mails_with(outbox: &Path, id: &str) -> Result<Vec<String>> {
+    let mut mails = Vec::new();
+    for entry in std::fs::read_dir(outbox).with_context(|| format!("there is no {}", outbox.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "eml") && path.to_string_lossy().contains(id) {
+            mails.push(std::fs::read_to_string(path)?);
+        }
+    }
+    Ok(mails)
+}
+
+/// The states that a successful execution passes: `Next` from the start, the first way of each
+/// choice, and what is inside a Map.
+fn success_path(machine: &Value) -> Vec<String> {
+    let mut path = Vec::new();
+    let mut name = machine["StartAt"].as_str();
+    while let Some(current) = name {
+        if path.iter().any(|p| p == current) {
+            break;
+        }
+        path.push(current.to_owned());
+        let state = &machine["States"][current];
+        if state["Type"] == "Map" {
+            path.extend(success_path(&state["ItemProcessor"]));
+        }
+        name = state["Next"].as_str().or_else(|| state["Choices"][0]["Next"].as_str());
+    }
+    path
+}
