@@ -11,7 +11,7 @@ use steppe_plan::elf::{self, Architecture};
 use steppe_plan::stack::{ArtifactHashes, GLUE_SCRIPT, sha256_hex};
 use steppe_wire::keys;
 
-use crate::project::Workspace;
+use crate::project::{Workspace, write};
 use crate::story::Story;
 
 /// Binaries that this machine runs: the embedded cloud and its engine.
@@ -80,7 +80,7 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
     let (server, bootstrap) = (binary("steppe-server")?, binary("bootstrap")?);
     let architecture = elf::check("steppe-server", &server)?;
     elf::check("bootstrap", &bootstrap)?;
-    let zip = pack("bootstrap", &bootstrap)?;
+    let zip = package(workspace, &bootstrap)?;
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
     let hashes = ArtifactHashes {
         server: sha256_hex(&server),
@@ -96,6 +96,17 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
         object("the ETL plan", keys::etl_plan(&hashes.etl_plan), plan),
     ];
     Ok(Artifacts { objects, hashes, architecture })
+}
+
+/// The predictor's package; kept by the hash of its binary, because packing takes longer than all other checks.
+fn package(workspace: &Workspace, bootstrap: &[u8]) -> Result<Vec<u8>> {
+    let file = workspace.scratch().join("packages").join(format!("{}.zip", &sha256_hex(bootstrap)[..16]));
+    if let Ok(zip) = std::fs::read(&file) {
+        return Ok(zip);
+    }
+    let zip = pack("bootstrap", bootstrap)?;
+    write(&file, &zip)?;
+    Ok(zip)
 }
 
 /// A zip with one executable file and a fixed date, so that equal files give equal packages.

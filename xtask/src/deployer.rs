@@ -138,7 +138,7 @@ impl Deployer<'_> {
                     if !events.is_empty() {
                         pause = POLL_FIRST;
                     }
-                    events.iter().for_each(|e| self.tell(e, stack, &mut begun));
+                    events.iter().for_each(|e| self.tell(e, &mut begun));
                     seen = events.last().map(|e| e.id.clone()).or(seen);
                 }
                 (Ok(None), Err(_)) => return Ok(None),
@@ -163,8 +163,8 @@ impl Deployer<'_> {
         }
     }
 
-    fn tell(&self, event: &EventView, stack: &str, begun: &mut std::collections::HashMap<String, f64>) {
-        if event.logical_id == stack {
+    fn tell(&self, event: &EventView, begun: &mut std::collections::HashMap<String, f64>) {
+        if event.resource_type == "AWS::CloudFormation::Stack" {
             return;
         }
         let what = format!("{} ({})", event.logical_id, event.resource_type.trim_start_matches("AWS::").replace("::", " "));

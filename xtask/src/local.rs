@@ -43,7 +43,10 @@ struct Keys {
 
 impl LocalCloud {
     /// The cloud whose state is in `scratch/local`.
+    ///
+    /// `STEPPE_PORT` goes before the configured port: tests and second checkouts need one of their own.
     pub fn new(root: &Path, scratch: &Path, port: u16) -> Self {
+        let port = std::env::var("STEPPE_PORT").ok().and_then(|p| p.parse().ok()).unwrap_or(port);
         Self { root: root.to_owned(), dir: scratch.join("local"), port }
     }
 

@@ -18,33 +18,24 @@ use crate::story::Story;
 /// Bumped when the same configuration trains another model than before.
 const TRAINING_VERSION: u32 = 1;
 
-/// Cleaned data and a model for them.
-#[derive(Debug)]
-pub struct Trained {
-    /// The model.
-    pub artifact: Artifact,
-    /// What cleaning did.
-    pub report: EtlReport,
-}
-
 /// Cleans and trains.
-pub async fn run(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Trained> {
+pub async fn run(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Artifact> {
     let source = if raw.synthetic { "synthetic sample, invented numbers" } else { "given file" };
     story.note("data", &format!("{} ({source})", raw.file.display()));
-    let (data, report) = clean(workspace, raw, story).await?;
+    let data = clean(workspace, raw, story).await?;
     let spec = workspace.train_spec();
     let key = sha256_hex(format!("{TRAINING_VERSION}\n{}\n{}", serde_json::to_string(&spec)?, data.fingerprint()).as_bytes());
     let dir = workspace.scratch().join("models").join(&workspace.manifest.name).join(&key[..16]);
     if let Some(artifact) = load(&dir) {
         story.note("model", &format!("{} fits the data", artifact.version()));
-        return Ok(Trained { artifact, report });
+        return Ok(artifact);
     }
     let started = Instant::now();
     let artifact = tokio::task::spawn_blocking(move || Artifact::train(&data, &spec)).await?;
     let artifact = artifact.with_context(|| format!("no model can be trained on {}", raw.file.display()))?;
     save(&dir, &artifact)?;
     story.done("trained", &format!("model {}", artifact.version()), started.elapsed());
-    Ok(Trained { artifact, report })
+    Ok(artifact)
 }
 
 /// The model trained here last, if any.
@@ -69,7 +60,7 @@ fn save(dir: &Path, artifact: &Artifact) -> Result<()> {
 }
 
 /// Cleans with the embedded engine; the result is kept by the hash of data and plan.
-async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<(Dataset, EtlReport)> {
+async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Dataset> {
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
     let key = sha256_hex(format!("{}{}", raw.sha256, sha256_hex(&plan)).as_bytes());
     let dir = workspace.scratch().join("clean").join(&workspace.manifest.name).join(&key[..16]);
@@ -86,8 +77,7 @@ async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<(D
     }
     let task = &workspace.manifest.task;
     let columns = Columns { series: &task.series, time: &task.time, target: &task.target };
-    let data = Dataset::from_parquet(parquet_files(&dir.join("processed"))?, columns)?;
-    Ok((data, report))
+    Ok(Dataset::from_parquet(parquet_files(&dir.join("processed"))?, columns)?)
 }
 
 fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {

@@ -38,8 +38,8 @@ pub async fn run(args: Args) -> Result<Outcome> {
         Verb::Train { data } => {
             let story = Story::begin();
             artifacts::build(&workspace.root, &story).await?;
-            let trained = training::run(&workspace, &workspace.raw_data(data)?, &story).await?;
-            print!("{}", trained.artifact.card.to_text(&trained.artifact.version()));
+            let model = training::run(&workspace, &workspace.raw_data(data)?, &story).await?;
+            print!("{}", model.card.to_text(&model.version()));
             Ok(Outcome::Done)
         }
         Verb::Model { json } => predict::model(&workspace, *json).await,

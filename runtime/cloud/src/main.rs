@@ -1,6 +1,6 @@
 //! Starts the embedded cloud, or one of the commands that its instances have.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -77,8 +77,8 @@ async fn run(serve: Serve) -> Result<()> {
     if !engine.exists() {
         bail!("the SQL engine {} does not exist\nhint: build it with `cargo build --bin steppe-etl`", engine.display());
     }
-    let listener = listen(serve.port).await?;
     std::fs::create_dir_all(&serve.state).with_context(|| format!("cannot create {}", serve.state.display()))?;
+    let listener = listen_again(serve.port, &serve.state.join("port")).await?;
     let state_dir = serve.state.canonicalize()?;
     let port = listener.local_addr()?.port();
     let cloud =
@@ -102,6 +102,20 @@ async fn run(serve: Serve) -> Result<()> {
     let ended = tokio::time::timeout(std::time::Duration::from_millis(300), server).await;
     std::fs::remove_file(state_dir.join("cloud.json"))?;
     ended.map_or(Ok(()), |joined| joined?.context("the server broke off"))
+}
+
+/// Any free port stays the same one across restarts, because stacks hold addresses with it.
+async fn listen_again(port: u16, file: &Path) -> Result<tokio::net::TcpListener> {
+    let last = std::fs::read_to_string(file).ok().and_then(|t| t.trim().parse().ok());
+    let listener = match last {
+        Some(last) if port == 0 => match listen(last).await {
+            Ok(listener) => listener,
+            Err(_) => listen(0).await?,
+        },
+        _ => listen(port).await?,
+    };
+    std::fs::write(file, listener.local_addr()?.port().to_string()).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(listener)
 }
 
 async fn listen(port: u16) -> Result<tokio::net::TcpListener> {

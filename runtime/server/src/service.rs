@@ -115,14 +115,11 @@ pub fn forecast(model: &ServedModel, data: &Dataset, names: &[String]) -> Result
 }
 
 fn unknown(name: &str, data: &Dataset) -> RequestError {
-    let wanted = name.to_lowercase();
-    let similar = data.series().iter().find(|s| {
-        let have = s.name.to_lowercase();
-        have.starts_with(&wanted) || wanted.starts_with(&have)
-    });
-    let hint = match similar {
-        Some(s) => format!("; did you mean `{}`?", s.name),
-        None => format!("; the data set has {} others", data.series().len()),
+    let likeness = |have: &str| strsim::jaro_winkler(&name.to_lowercase(), &have.to_lowercase());
+    let nearest = data.series().iter().map(|s| (likeness(&s.name), &s.name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = match nearest {
+        Some((likeness, nearest)) if likeness > 0.8 => format!("; did you mean `{nearest}`?"),
+        _ => format!("; the data set has {} others", data.series().len()),
     };
     RequestError::UnknownSeries { name: name.to_owned(), hint }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use steppe_aws::Aws;
+use steppe_model::Artifact;
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_plan::deploy::{DeployPlan, Desired, Observed, Step, Upload};
 use steppe_plan::stack::{StackSpec, idle_cost_usd, sha256_hex};
@@ -21,7 +22,7 @@ use crate::deployer::{Changed, Deployer};
 use crate::exit::Outcome;
 use crate::project::{RawData, Workspace};
 use crate::story::Story;
-use crate::training::{self, Trained};
+use crate::training;
 
 /// Bodies of what is uploaded, by key.
 type Bodies = HashMap<String, Vec<u8>>;
@@ -32,9 +33,9 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: boo
     let _lock = lock(workspace, "deploy")?;
     let raw = workspace.raw_data(data)?;
     artifacts::build(&workspace.root, &story).await?;
-    let trained = training::run(workspace, &raw, &story).await?;
+    let model = training::run(workspace, &raw, &story).await?;
     let artifacts = artifacts::collect(workspace)?;
-    let (desired, bodies) = desired(workspace, &raw, &trained, artifacts)?;
+    let (desired, bodies) = desired(workspace, &raw, &model, artifacts)?;
     start_local(workspace, &story)?;
     let aws = connect(workspace).await?;
     let mut changed = Changed::NoChange;
@@ -48,7 +49,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: boo
         let waits = matches!(plan.steps.as_slice(), [Step::AwaitStack(_)]);
         let deployer = Deployer { aws: &aws, names: &workspace.names, story: &story, yes };
         for step in plan.steps {
-            changed = match carry_out(&deployer, workspace, step, &desired, &bodies, &raw, &trained).await? {
+            changed = match carry_out(&deployer, workspace, step, &desired, &bodies, &raw, &model).await? {
                 Some(stopped @ (Changed::NeedsApproval | Changed::RolledBack | Changed::Wedged)) => return Ok(stopped.outcome()),
                 Some(other) => other,
                 None => changed,
@@ -58,7 +59,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: boo
             break;
         }
     }
-    summary(workspace, &changed, &trained, &raw, &story);
+    summary(workspace, &changed, &model, &raw, &story);
     Ok(changed.outcome())
 }
 
@@ -97,7 +98,7 @@ fn start_local(workspace: &Workspace, story: &Story) -> Result<()> {
     Ok(())
 }
 
-fn desired(workspace: &Workspace, raw: &RawData, trained: &Trained, artifacts: Artifacts) -> Result<(Desired, Bodies)> {
+fn desired(workspace: &Workspace, raw: &RawData, model: &Artifact, artifacts: Artifacts) -> Result<(Desired, Bodies)> {
     let names = &workspace.names;
     let spec = StackSpec {
         names,
@@ -109,12 +110,12 @@ fn desired(workspace: &Workspace, raw: &RawData, trained: &Trained, artifacts: A
     };
     let template = spec.render()?.into_bytes();
     let template_key = keys::template(&sha256_hex(&template));
-    let version = trained.artifact.version();
+    let version = model.version();
     let mut objects = artifacts.objects;
     let mut add =
         |what: &str, key: String, bytes: Vec<u8>| objects.push((Upload { what: what.to_owned(), key, bytes: bytes.len() }, bytes));
-    add("the model's weights", keys::model_file(&names.pipeline, &version, WEIGHTS_FILE), trained.artifact.weights_bytes.clone());
-    add("the model card", keys::model_file(&names.pipeline, &version, CARD_FILE), trained.artifact.card_bytes.clone());
+    add("the model's weights", keys::model_file(&names.pipeline, &version, WEIGHTS_FILE), model.weights_bytes.clone());
+    add("the model card", keys::model_file(&names.pipeline, &version, CARD_FILE), model.card_bytes.clone());
     add("the template", template_key.clone(), template);
     let desired = Desired {
         stack: names.stack(),
@@ -153,7 +154,7 @@ async fn carry_out(
     desired: &Desired,
     bodies: &Bodies,
     raw: &RawData,
-    trained: &Trained,
+    model: &Artifact,
 ) -> Result<Option<Changed>> {
     let (aws, story, names) = (deployer.aws, deployer.story, &workspace.names);
     let (started, told) = (Instant::now(), step.to_string());
@@ -173,7 +174,7 @@ async fn carry_out(
             story.done("uploaded", told.trim_start_matches("upload "), started.elapsed());
         }
         Step::SetModel(version) => {
-            let pointer = serde_json::to_vec_pretty(&trained.artifact.pointer())?;
+            let pointer = serde_json::to_vec_pretty(&model.pointer())?;
             let sha256 = sha256_hex(&pointer);
             aws.put(&desired.artifacts_bucket, &keys::model_pointer(&names.pipeline), pointer, &sha256).await?;
             story.done("in service", &format!("model {version}"), started.elapsed());
@@ -208,14 +209,14 @@ async fn carry_out(
     Ok(None)
 }
 
-fn summary(workspace: &Workspace, changed: &Changed, trained: &Trained, raw: &RawData, story: &Story) {
+fn summary(workspace: &Workspace, changed: &Changed, model: &Artifact, raw: &RawData, story: &Story) {
     let state = if *changed == Changed::Deployed { "deployed" } else { "up to date" };
-    let errors = trained.artifact.card.backtest.model;
+    let errors = model.card.backtest.model;
     let what = format!(
         "{} in environment {}, model {} (backtest MAPE {:.2} %)",
         workspace.names.stack(),
         workspace.environment_name,
-        trained.artifact.version(),
+        model.version(),
         errors.mape
     );
     story.done(state, &what, story.elapsed());
@@ -233,6 +234,6 @@ fn summary(workspace: &Workspace, changed: &Changed, trained: &Trained, raw: &Ra
             ),
         );
     }
-    let example = &trained.artifact.card.spec.series_column;
+    let example = &model.card.spec.series_column;
     story.note("next", &format!("cargo xtask smoke-test; cargo xtask predict {}; cargo xtask query", example.to_uppercase()));
 }

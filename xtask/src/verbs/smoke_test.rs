@@ -79,7 +79,7 @@ fn report(seen: &[Seen], story: &Story) -> Outcome {
     let row = |s: &Seen| {
         let (verdict, text) = match &s.result {
             Ok(text) => ("ok", text.clone()),
-            Err(error) => ("FAILED", format!("{error:#}").lines().next().unwrap_or_default().to_owned()),
+            Err(error) => ("FAILED", format!("{error:#}").lines().next().unwrap_or_default().chars().take(100).collect()),
         };
         vec![s.check.to_owned(), verdict.to_owned(), format!("{:.2}", s.took.as_secs_f64()), text]
     };
@@ -118,7 +118,10 @@ impl Test<'_> {
                 "SUCCEEDED" => return Ok(Executed { arn, output: view.output.unwrap_or_default() }),
                 status => {
                     let (error, cause) = view.failure.unwrap_or_default();
-                    bail!("the execution {arn} ended with {status}: {error}: {cause}");
+                    bail!(
+                        "the execution ended with {status}: {error}: {}\nhint: the whole story is in the history of {arn}",
+                        cause_in_words(&cause)
+                    );
                 }
             }
             pause = (pause * 5 / 4).min(Duration::from_secs(3));
@@ -236,6 +239,13 @@ impl Test<'_> {
         ensure!(denied.is_empty(), "denied: {}", denied.join("; "));
         Ok(format!("{} calls by roles, none denied", calls.len()))
     }
+}
+
+/// The message in a cause, which services give as JSON.
+fn cause_in_words(cause: &str) -> String {
+    let parsed: Value = serde_json::from_str(cause).unwrap_or_default();
+    let candidates = [&parsed["ErrorMessage"], &parsed["errorMessage"], &parsed["Status"]["StateChangeReason"]];
+    candidates.iter().find_map(|c| c.as_str()).unwrap_or(cause).to_owned()
 }
 
 fn mails_with(outbox: &Path, id: &str) -> Result<Vec<String>> {

@@ -21,6 +21,7 @@ use tokio_util::io::ReaderStream;
 use super::store::{Incoming, Meta, Object as StoredObject, StoreError};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
+use crate::identity::Caller;
 
 /// Keys in one page of a listing.
 const PAGE: usize = 1_000;
@@ -93,7 +94,9 @@ fn permissions(operation: &str, path: &S3Path, headers: &HeaderMap) -> S3Result<
         "GetObject" | "HeadObject" => ("s3:GetObject", on_object),
         "PutObject" | "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" => ("s3:PutObject", on_object),
         "AbortMultipartUpload" => ("s3:AbortMultipartUpload", on_object),
-        "DeleteObject" | "DeleteObjects" => ("s3:DeleteObject", on_object),
+        "DeleteObject" => ("s3:DeleteObject", on_object),
+        // The keys are in the body; `delete_objects` asks for each.
+        "DeleteObjects" => return Ok(vec![]),
         "CopyObject" => {
             let source = header(headers, "x-amz-copy-source").unwrap_or_default();
             let source = format!("arn:aws:s3:::{}", source.trim_start_matches('/'));
@@ -355,13 +358,29 @@ impl S3 for Api {
     }
 
     async fn delete_objects(&self, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
-        let mut deleted = Vec::new();
+        let caller = req.extensions.get::<Caller>().cloned().ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
+        let bucket = req.input.bucket;
+        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         for object in req.input.delete.objects {
-            self.cloud.buckets.remove(&req.input.bucket, &object.key).map_err(store)?;
-            deleted.push(DeletedObject { key: Some(object.key), ..Default::default() });
+            match self.cloud.authorize(&caller, "s3:DeleteObject", &format!("arn:aws:s3:::{bucket}/{}", object.key), &[]) {
+                Ok(()) => {
+                    self.cloud.buckets.remove(&bucket, &object.key).map_err(store)?;
+                    deleted.push(DeletedObject { key: Some(object.key), ..Default::default() });
+                }
+                Err(error) => errors.push(Error {
+                    code: Some("AccessDenied".to_owned()),
+                    key: Some(object.key),
+                    message: Some(error.message),
+                    ..Default::default()
+                }),
+            }
         }
         let quiet = req.input.delete.quiet.unwrap_or(false);
-        ok(DeleteObjectsOutput { deleted: (!quiet).then_some(deleted), ..Default::default() })
+        ok(DeleteObjectsOutput {
+            deleted: (!quiet).then_some(deleted),
+            errors: (!errors.is_empty()).then_some(errors),
+            ..Default::default()
+        })
     }
 
     async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
