@@ -1,1 +1,1 @@
-//! stub
+//! Integration tests live in `all/`; this crate has no code of its own.

@@ -27,6 +27,11 @@ impl Place {
     pub fn parse(text: &str) -> Result<Self> {
         match Url::parse(text) {
             Ok(url) if url.scheme() == "s3" => Self::s3(text, url),
+            Ok(url) if url.scheme() == "file" => {
+                let path = url.to_file_path().map_err(|()| anyhow::anyhow!("`{text}` is not a path"))?;
+                let slash = if text.ends_with('/') { "/" } else { "" };
+                Self::parse(&format!("{}{slash}", path.display().to_string().trim_end_matches('/')))
+            }
             Ok(url) if url.scheme().len() > 1 => bail!("`{text}` is neither an `s3://` address nor a path"),
             _ => {
                 let absolute = std::fs::canonicalize(text)

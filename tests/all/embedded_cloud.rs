@@ -1,0 +1,283 @@
+//! The embedded cloud: stacks, permissions, and what it refuses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use steppe_cloud::cloud::{Cloud, Config};
+use steppe_cloud::cloudformation::handle;
+use steppe_cloud::http;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use crate::tools::binary;
+
+/// A cloud that serves on a port of its own until it is dropped.
+struct Running {
+    cloud: Arc<Cloud>,
+    stop: Arc<Notify>,
+    _state: TempDir,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.notify_waiters();
+    }
+}
+
+async fn start() -> Running {
+    let state = TempDir::new().expect("a folder");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let config = Config {
+        state_dir: state.path().canonicalize().expect("a path"),
+        account: "000000000000".into(),
+        region: "us-east-1".into(),
+        port: listener.local_addr().expect("an address").port(),
+        engine: binary("steppe-etl"),
+        own_binary: binary("steppe-cloud"),
+    };
+    let cloud = Cloud::open(config).expect("opens");
+    let stop = Arc::new(Notify::new());
+    tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
+    Running { cloud, stop, _state: state }
+}
+
+impl Running {
+    async fn call(&self, operation: &str, params: Value) -> Result<Value, String> {
+        handle(&self.cloud, &self.cloud.identities.administrator(), operation, &params).await.map_err(|e| e.to_string())
+    }
+
+    async fn create(&self, template: &str) -> String {
+        let params = json!({ "StackName": "s", "TemplateBody": template, "Capabilities": ["CAPABILITY_NAMED_IAM"] });
+        let id = self.call("CreateStack", params).await.expect("accepted")["StackId"].as_str().expect("an ID").to_owned();
+        self.settle(&id).await;
+        id
+    }
+
+    /// Waits until nothing is in progress; returns the status.
+    async fn settle(&self, id: &str) -> String {
+        for _ in 0..1_000 {
+            let status = self.cloud.stacks.get(id).expect("the stack").status.clone();
+            if !status.ends_with("_IN_PROGRESS") || status == "REVIEW_IN_PROGRESS" {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the stack does not settle: {:?}", self.cloud.stacks.get(id));
+    }
+
+    async fn reasons(&self, id: &str) -> Vec<String> {
+        let events = self.call("DescribeStackEvents", json!({ "StackName": id })).await.expect("events");
+        let events = events["StackEvents"].as_array().cloned().unwrap_or_default();
+        events
+            .iter()
+            .rev()
+            .filter_map(|e| {
+                Some(format!(
+                    "{} {}: {}",
+                    e["LogicalResourceId"].as_str()?,
+                    e["ResourceStatus"].as_str()?,
+                    e["ResourceStatusReason"].as_str()?
+                ))
+            })
+            .collect()
+    }
+}
+
+const BUCKET: &str = "Resources:\n  Data:\n    Type: AWS::S3::Bucket\n    Properties:\n      BucketName: my-data\n";
+
+#[tokio::test]
+async fn a_stack_is_made_changed_and_deleted() {
+    let running = start().await;
+    let id = running.create(&format!("{BUCKET}Outputs:\n  Arn:\n    Value: !GetAtt Data.Arn\n")).await;
+    assert_eq!(running.settle(&id).await, "CREATE_COMPLETE");
+    let stack = running.call("DescribeStacks", json!({ "StackName": "s" })).await.expect("described");
+    assert_eq!(stack["Stacks"][0]["Outputs"][0]["OutputValue"], "arn:aws:s3:::my-data");
+    let changed = format!("{BUCKET}  Topic:\n    Type: AWS::SNS::Topic\n    Properties:\n      DisplayName: !Ref Data\n");
+    running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": changed })).await.expect("accepted");
+    assert_eq!(running.settle(&id).await, "UPDATE_COMPLETE");
+    assert_eq!(running.cloud.topics.all().len(), 1);
+    let again = running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": changed })).await;
+    assert_eq!(again, Err("ValidationError: No updates are to be performed.".to_owned()));
+    running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": BUCKET })).await.expect("accepted");
+    assert_eq!((running.settle(&id).await.as_str(), running.cloud.topics.all().len()), ("UPDATE_COMPLETE", 0));
+    running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
+    assert_eq!((running.settle(&id).await.as_str(), running.cloud.buckets.all().len()), ("DELETE_COMPLETE", 0));
+}
+
+#[tokio::test]
+async fn a_failed_creation_is_rolled_back_with_the_reason() {
+    let running = start().await;
+    let template = format!(
+        "{BUCKET}  Handle:\n    Type: AWS::CloudFormation::WaitConditionHandle\n  Ready:\n    Type: AWS::CloudFormation::WaitCondition\n    DependsOn: Data\n    Properties:\n      Handle: !Ref Handle\n      Timeout: \"0\"\n"
+    );
+    let id = running.create(&template).await;
+    assert_eq!(running.settle(&id).await, "ROLLBACK_COMPLETE");
+    assert!(running.cloud.buckets.all().is_empty(), "the bucket must be gone");
+    let reasons = running.reasons(&id).await;
+    assert!(
+        reasons.iter().any(|r| r == "Ready CREATE_FAILED: WaitCondition timed out. Received 0 conditions when expecting 1"),
+        "{reasons:?}"
+    );
+    let update = running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": BUCKET })).await.expect_err("cannot be updated");
+    assert!(update.contains("is in ROLLBACK_COMPLETE state and can not be updated"), "{update}");
+}
+
+#[tokio::test]
+async fn a_failed_update_puts_everything_back() {
+    let running = start().await;
+    let topic = |name: &str| {
+        format!("{BUCKET}  Topic:\n    Type: AWS::SNS::Topic\n    Properties:\n      TopicName: t\n      DisplayName: {name}\n")
+    };
+    let id = running.create(&topic("before")).await;
+    let broken = format!(
+        "{}  Group:\n    Type: AWS::Logs::LogGroup\n    Properties:\n      LogGroupName: taken\n    DependsOn: Topic\n  Twin:\n    Type: AWS::Logs::LogGroup\n    DependsOn: Group\n    Properties:\n      LogGroupName: taken\n",
+        topic("after")
+    );
+    running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": broken })).await.expect("accepted");
+    assert_eq!(running.settle(&id).await, "UPDATE_ROLLBACK_COMPLETE");
+    assert_eq!(running.cloud.topics.all()[0].1.display_name, "before");
+    let reasons = running.reasons(&id).await;
+    assert!(reasons.iter().any(|r| r == "Twin CREATE_FAILED: LogGroup taken already exists"), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_empty_keeps_the_stack_until_it_is() {
+    let running = start().await;
+    let id = running.create(BUCKET).await;
+    running.cloud.buckets.put_bytes("my-data", "k", b"x").expect("stored");
+    running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
+    assert_eq!(running.settle(&id).await, "DELETE_FAILED");
+    assert!(running.reasons(&id).await.iter().any(|r| r.contains("The bucket you tried to delete is not empty")));
+    running.cloud.buckets.remove("my-data", "k").expect("removed");
+    running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
+    assert_eq!(running.settle(&id).await, "DELETE_COMPLETE");
+}
+
+#[tokio::test]
+async fn a_change_set_shows_properties_and_replacement() {
+    let running = start().await;
+    running.create(BUCKET).await;
+    let params = json!({ "StackName": "s", "ChangeSetName": "c", "TemplateBody": BUCKET.replace("my-data", "other-data") });
+    running.call("CreateChangeSet", params).await.expect("accepted");
+    let set = running.call("DescribeChangeSet", json!({ "StackName": "s", "ChangeSetName": "c" })).await.expect("described");
+    let change = &set["Changes"][0]["ResourceChange"];
+    assert_eq!((change["Action"].as_str(), change["Replacement"].as_str()), (Some("Modify"), Some("True")));
+    let target = &change["Details"][0]["Target"];
+    assert_eq!((target["BeforeValue"].as_str(), target["AfterValue"].as_str()), (Some("my-data"), Some("other-data")));
+    running.call("CreateChangeSet", json!({ "StackName": "s", "ChangeSetName": "n", "TemplateBody": BUCKET })).await.expect("accepted");
+    let none = running.call("DescribeChangeSet", json!({ "StackName": "s", "ChangeSetName": "n" })).await.expect("described");
+    assert!(none["Status"] == "FAILED" && none["StatusReason"].as_str().is_some_and(|r| r.contains("didn't contain changes")), "{none}");
+}
+
+#[tokio::test]
+async fn roles_may_do_what_their_policies_say_and_no_more() {
+    let running = start().await;
+    let role = "  Role:\n    Type: AWS::IAM::Role\n    Properties:\n      RoleName: reader\n      AssumeRolePolicyDocument:\n        Statement:\n          - Effect: Allow\n            Principal: { Service: lambda.amazonaws.com }\n            Action: sts:AssumeRole\n      Policies:\n        - PolicyName: p\n          PolicyDocument:\n            Version: \"2012-10-17\"\n            Statement:\n              - Sid: Read\n                Effect: Allow\n                Action: s3:GetObject\n                Resource: !Sub \"${Data.Arn}/open/*\"\n              - Sid: List\n                Effect: Allow\n                Action: s3:ListBucket\n                Resource: !GetAtt Data.Arn\n                Condition:\n                  StringLike:\n                    s3:prefix: open/*\n              - Sid: Deny\n                Effect: Deny\n                Action: s3:*\n                Resource: !Sub \"${Data.Arn}/open/secret\"\n";
+    let id = running.create(&format!("{BUCKET}{role}")).await;
+    assert_eq!(running.settle(&id).await, "CREATE_COMPLETE", "{:?}", running.reasons(&id).await);
+    let cloud = &running.cloud;
+    let caller = cloud.assume("arn:aws:iam::000000000000:role/reader", "lambda.amazonaws.com", "f").expect("trusted");
+    let may = |action: &str, resource: &str, prefix: Option<&str>| {
+        let conditions: Vec<(&'static str, String)> = prefix.map(|p| ("s3:prefix", p.to_owned())).into_iter().collect();
+        cloud.authorize(&caller, action, resource, &conditions)
+    };
+    assert!(may("s3:GetObject", "arn:aws:s3:::my-data/open/a", None).is_ok());
+    assert!(may("s3:ListBucket", "arn:aws:s3:::my-data", Some("open/x")).is_ok());
+    assert!(may("s3:ListBucket", "arn:aws:s3:::my-data", None).is_err());
+    assert!(may("s3:GetObject", "arn:aws:s3:::my-data/open/secret", None).is_err());
+    let denied = may("s3:GetObject", "arn:aws:s3:::my-data/closed", None).expect_err("denied").message;
+    let words = "User: arn:aws:sts::000000000000:assumed-role/reader/f is not authorized to perform: s3:GetObject on resource: arn:aws:s3:::my-data/closed";
+    assert_eq!(denied, words);
+    assert!(
+        cloud.assume("arn:aws:iam::000000000000:role/reader", "ec2.amazonaws.com", "i").expect_err("not trusted").contains("trust policy")
+    );
+}
+
+#[tokio::test]
+async fn what_it_does_not_implement_is_an_error_that_names_it() {
+    let running = start().await;
+    let refuse = |template: &'static str| running.call("CreateStack", json!({ "StackName": "s", "TemplateBody": template }));
+    let error = refuse("Resources:\n  Q:\n    Type: AWS::SQS::Queue\n").await.expect_err("refused");
+    assert!(error.contains("does not implement the resource type AWS::SQS::Queue"), "{error}");
+    let error = refuse("Resources:\n  B:\n    Type: AWS::S3::Bucket\n    Properties: { VersioningConfiguration: { Status: Enabled } }\n")
+        .await
+        .expect_err("refused");
+    assert!(error.contains("does not implement the property VersioningConfiguration of AWS::S3::Bucket"), "{error}");
+    let error = running.call("DetectStackDrift", json!({ "StackName": "s" })).await.expect_err("refused");
+    assert!(error.contains("does not implement cloudformation:DetectStackDrift"), "{error}");
+    assert!(running.cloud.stacks.all().is_empty(), "nothing half-done");
+}
+
+#[tokio::test]
+async fn state_survives_a_crash_and_an_interrupted_creation_is_rolled_back() {
+    let state = TempDir::new().expect("a folder");
+    let config = Config {
+        state_dir: state.path().canonicalize().expect("a path"),
+        account: "000000000000".into(),
+        region: "us-east-1".into(),
+        port: 1,
+        engine: binary("steppe-etl"),
+        own_binary: binary("steppe-cloud"),
+    };
+    let open = || Cloud::open(config.clone()).expect("opens");
+    let cloud = open();
+    let waiting = format!(
+        "{BUCKET}  Handle:\n    Type: AWS::CloudFormation::WaitConditionHandle\n  Ready:\n    Type: AWS::CloudFormation::WaitCondition\n    DependsOn: Data\n    Properties:\n      Handle: !Ref Handle\n      Timeout: \"600\"\n"
+    );
+    let answer = handle(&cloud, &cloud.identities.administrator(), "CreateStack", &json!({ "StackName": "s", "TemplateBody": waiting }))
+        .await
+        .expect("accepted");
+    let id = answer["StackId"].as_str().expect("an ID").to_owned();
+    while cloud.stacks.get(&id).is_none_or(|s| !s.resources.contains_key("Ready")) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // What the disk holds now is what a crash would leave.
+    let again = open();
+    assert_eq!(again.stacks.get(&id).expect("the stack").status, "CREATE_IN_PROGRESS");
+    assert_eq!(again.buckets.all().len(), 1);
+    steppe_cloud::cloudformation::resume(&again);
+    while again.stacks.get(&id).expect("the stack").status != "ROLLBACK_COMPLETE" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(again.buckets.all().is_empty());
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_named_with_the_way_out() {
+    let running = start().await;
+    running.create(BUCKET).await;
+    let dir = running.cloud.path("state/stacks");
+    let file = std::fs::read_dir(&dir).expect("a folder").flatten().next().expect("a record").path();
+    std::fs::write(&file, "{").expect("written");
+    let error = Cloud::open(running.cloud.config.clone()).map(|_| ()).expect_err("damaged");
+    let error = format!("{error:#}");
+    assert!(error.contains(&file.display().to_string()) && error.contains("cargo xtask local reset"), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_without_a_valid_signature_is_refused() {
+    let running = start().await;
+    let port = running.cloud.config.port;
+    let send = |head: &str, body: &str| {
+        let request = format!("{head}\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        async move {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connects");
+            stream.write_all(request.as_bytes()).await.expect("sent");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("an answer");
+            answer
+        }
+    };
+    let now = "20260101T000000Z";
+    let signed = format!(
+        "POST / HTTP/1.1\r\nX-Amz-Date: {now}\r\nAuthorization: AWS4-HMAC-SHA256 Credential=AKIAX/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=00"
+    );
+    let answer = send(&signed, "Action=GetCallerIdentity").await;
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("InvalidClientTokenId"), "{answer}");
+    let answer = send("GET /my-bucket/key HTTP/1.1", "").await;
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("AccessDenied"), "{answer}");
+    let answer = send("GET /_steppe/imds/guess/latest/meta-data/local-ipv4 HTTP/1.1", "").await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}

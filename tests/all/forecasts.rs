@@ -1,0 +1,213 @@
+//! The model server and the predictor at their interfaces, over a real socket.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use serde_json::{Map, Value, json};
+use steppe_model::Artifact;
+use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
+use steppe_predictor::Predictor;
+use steppe_server::config::Limits;
+use steppe_server::datasets::Datasets;
+use steppe_server::model_store::ModelStore;
+use steppe_server::routes::router;
+use steppe_server::service::Service;
+use steppe_wire::keys;
+use steppe_wire::predict::{PredictResponse, StoredPrediction};
+use tower::ServiceExt;
+
+use crate::tools::{artifact, binary};
+
+const BUCKET: &str = "data";
+
+async fn put_model(store: &InMemory, artifact: &Artifact) {
+    let version = artifact.version();
+    let objects = [
+        (keys::model_file("marriages", &version, CARD_FILE), artifact.card_bytes.clone()),
+        (keys::model_file("marriages", &version, WEIGHTS_FILE), artifact.weights_bytes.clone()),
+        (keys::model_pointer("marriages"), serde_json::to_vec(&artifact.pointer()).expect("JSON")),
+    ];
+    for (key, bytes) in objects {
+        store.put(&Path::from(key), bytes.into()).await.expect("stored");
+    }
+}
+
+/// A clean table, made by the real engine.
+fn table() -> Bytes {
+    let out = tempfile::TempDir::new().expect("a folder");
+    let rows: String = crate::tools::dataset()
+        .series()
+        .iter()
+        .flat_map(|s| (s.first_year..).zip(&s.values).map(move |(y, v)| format!("{},{y},{v}\n", s.name)))
+        .collect();
+    std::fs::write(out.path().join("d.csv"), format!("region,year,marriages\n{rows}Short,2015,5\n")).expect("written");
+    let plan = json!({
+        "schema_version": 1, "pipeline": "marriages", "delimiter": ",", "columns": [], "fatal_rules": [], "rule_columns": [],
+        "clean_sql": "SELECT region, CAST(year AS INT) AS year, CAST(marriages AS DOUBLE) AS marriages FROM raw ORDER BY region, year",
+        "rejects_sql": "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0",
+    });
+    std::fs::write(out.path().join("p.json"), plan.to_string()).expect("written");
+    let arguments = ["clean", "--plan", "p.json", "--input", "d.csv", "--output", "o", "--rejects", "r", "--report", "report.json"];
+    let output = std::process::Command::new(binary("steppe-etl")).args(arguments).current_dir(out.path()).output().expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read(out.path().join("o/part-00000.parquet")).expect("a table").into()
+}
+
+struct Server {
+    service: Arc<Service>,
+    artifacts: Arc<InMemory>,
+    data: Arc<InMemory>,
+}
+
+impl Server {
+    async fn start(limits: Limits) -> Self {
+        let (artifacts, data) = (Arc::new(InMemory::new()), Arc::new(InMemory::new()));
+        put_model(&artifacts, &artifact()).await;
+        data.put(&Path::from("processed/marriages/part-00000.parquet"), table().into()).await.expect("stored");
+        let models = ModelStore::open(artifacts.clone() as Arc<dyn ObjectStore>, "marriages").await.expect("a model");
+        let service = Service::new(models, Datasets::new(data.clone(), limits.dataset_bytes), BUCKET, limits).expect("metrics");
+        Self { service, artifacts, data }
+    }
+
+    async fn post(&self, body: impl Into<Body>) -> (StatusCode, Value) {
+        let request = Request::post("/predict").body(body.into()).expect("a request");
+        let response = router(self.service.clone()).oneshot(request).await.expect("an answer");
+        let status = response.status();
+        let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+        (status, serde_json::from_slice(&bytes).expect("JSON"))
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let response = router(self.service.clone()).oneshot(request).await.expect("an answer");
+        let status = response.status();
+        (status, String::from_utf8_lossy(&response.into_body().collect().await.expect("a body").to_bytes()).into_owned())
+    }
+}
+
+fn ask(series: Value) -> String {
+    json!({ "region": series, "dataset_key": "processed/marriages/", "bucket_name": BUCKET }).to_string()
+}
+
+#[tokio::test]
+async fn a_forecast_has_everything_that_the_contract_promises() {
+    let server = Server::start(Limits::default()).await;
+    let (status, answer) = server.post(ask(json!(["Astana", "Almaty"]))).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let answer: PredictResponse = serde_json::from_value(answer).expect("the contract");
+    assert_eq!(answer.forecasts.iter().map(|f| f.series.as_str()).collect::<Vec<_>>(), ["Astana", "Almaty"]);
+    assert_eq!(answer.model.version, artifact().version());
+    for forecast in &answer.forecasts {
+        assert_eq!((forecast.observed_until.as_str(), forecast.steps.len()), ("2015", 2));
+        assert_eq!(forecast.steps.iter().map(|s| s.period.as_str()).collect::<Vec<_>>(), ["2016", "2017"]);
+        let record = StoredPrediction::new("e", forecast, &answer.model).expect("steps");
+        assert_eq!(record.defect(), None);
+    }
+    let metrics = server.get("/metrics").await.1;
+    assert!(metrics.contains("steppe_forecasts_total 2") && metrics.contains("steppe_dataset_loads_total 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn every_bad_request_gets_its_problem() {
+    let server = Server::start(Limits { body_bytes: 200, ..Limits::default() }).await;
+    let with = |key: &str, bucket: &str| json!({ "region": "Almaty", "dataset_key": key, "bucket_name": bucket }).to_string();
+    let cases = [
+        ("{".to_owned(), 400, "/problems/invalid-request", "the body is not a request"),
+        (ask(json!(7)), 400, "/problems/invalid-request", "`region` must be a string or a list of strings"),
+        (ask(json!("Almatty")), 404, "/problems/unknown-series", "did you mean `Almaty`?"),
+        (ask(json!("Short")), 422, "/problems/series-too-short", "`Short` has 1 values; the model needs 5"),
+        (with("processed/marriages/", "other"), 403, "/problems/wrong-bucket", "reads only `data`"),
+        (with("nowhere/", BUCKET), 404, "/problems/no-data-set", "run the cleaning job first"),
+        (with("nowhere.parquet", BUCKET), 404, "/problems/no-data-set", "nowhere.parquet"),
+        (with("../secrets", BUCKET), 400, "/problems/invalid-request", "is not a key"),
+        ("x".repeat(201), 413, "/problems/body-too-large", "larger than 200 bytes"),
+    ];
+    for (body, status, kind, detail) in cases {
+        let (got, problem) = server.post(body.clone()).await;
+        assert_eq!((got.as_u16(), problem["type"].as_str()), (status, Some(kind)), "{body}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|d| d.contains(detail)), "{body}: {problem}");
+    }
+    server.data.put(&Path::from("bad/x.parquet"), Bytes::from_static(b"not parquet").into()).await.expect("stored");
+    assert_eq!(server.post(with("bad/", BUCKET)).await.0.as_u16(), 422);
+    assert_eq!(server.get("/nothing").await.0.as_u16(), 404);
+}
+
+#[tokio::test]
+async fn a_full_queue_says_so_and_a_draining_server_is_not_ready() {
+    let server = Server::start(Limits { working: 0, waiting: 0, ..Limits::default() }).await;
+    let request = Request::post("/predict").body(Body::from(ask(json!("Almaty")))).expect("a request");
+    let response = router(server.service.clone()).oneshot(request).await.expect("an answer");
+    assert_eq!((response.status().as_u16(), response.headers()["retry-after"].as_bytes()), (429, &b"1"[..]));
+    assert_eq!(server.get("/ready").await.0.as_u16(), 200);
+    server.service.drain();
+    assert_eq!(server.get("/ready").await.0.as_u16(), 503);
+    assert_eq!(server.get("/health").await.0.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn a_slow_client_meets_the_deadline() {
+    let server = Server::start(Limits { deadline: std::time::Duration::from_millis(20), ..Limits::default() }).await;
+    let never = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    assert_eq!(server.post(never).await.0.as_u16(), 503);
+}
+
+#[tokio::test]
+async fn new_data_and_new_models_are_taken_up_and_broken_models_are_not() {
+    let server = Server::start(Limits::default()).await;
+    let first = server.post(ask(json!("Almaty"))).await.1;
+    assert_eq!(server.service.models.reload().await.expect("nothing new"), None);
+    let mut spec = artifact().card.spec;
+    spec.seed = 2;
+    let other = Artifact::train(&crate::tools::dataset(), &spec).expect("trains");
+    put_model(&server.artifacts, &other).await;
+    assert_eq!(server.service.models.reload().await.expect("new"), Some(other.version()));
+    assert_ne!(server.post(ask(json!("Almaty"))).await.1["forecasts"], first["forecasts"]);
+    let mut damaged = artifact();
+    damaged.weights_bytes[100] ^= 1;
+    put_model(&server.artifacts, &damaged).await;
+    let error = format!("{:#}", server.service.models.reload().await.expect_err("refused"));
+    assert!(error.contains("weights.safetensors has SHA-256"), "{error}");
+    assert_eq!(server.service.models.current().model_ref.version, other.version());
+}
+
+async fn predictor(server: &Server, store: Arc<InMemory>) -> Predictor<Arc<InMemory>> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let app = router(server.service.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
+    Predictor::new(&format!("http://{address}"), store, BUCKET, "region").expect("a URL")
+}
+
+fn event(region: &str) -> Map<String, Value> {
+    let event = json!({ "region": region, "dataset_key": "processed/marriages/", "bucket_name": BUCKET, "execution": "arn:x" });
+    event.as_object().expect("an object").clone()
+}
+
+#[tokio::test]
+async fn a_retry_writes_the_same_object_again() {
+    let (server, store) = (Server::start(Limits::default()).await, Arc::new(InMemory::new()));
+    let predictor = predictor(&server, store.clone()).await;
+    let first = predictor.handle(&event("Almaty"), "r1").await.expect("a forecast");
+    let again = predictor.handle(&event("Almaty"), "r2").await.expect("a forecast");
+    assert_eq!(first, again);
+    let key = first.s3_path.strip_prefix("s3://data/").expect("a path");
+    let stored = store.get(&Path::from(key)).await.expect("stored").bytes().await.expect("bytes");
+    assert_eq!(serde_json::from_slice::<StoredPrediction>(&stored).expect("the contract"), first.forecast);
+    assert_eq!(stored.iter().filter(|b| **b == b'\n').count(), 1, "Athena reads one object per line");
+}
+
+#[tokio::test]
+async fn what_will_fail_again_is_permanent_and_an_absent_server_is_not() {
+    let (server, store) = (Server::start(Limits::default()).await, Arc::new(InMemory::new()));
+    let present = predictor(&server, store.clone()).await;
+    let error = present.handle(&event("Nowhere"), "r").await.expect_err("unknown");
+    assert_eq!(error.error_type(), "PermanentError", "{error}");
+    let absent = Predictor::new("http://127.0.0.1:9", store, BUCKET, "region").expect("a URL");
+    let error = absent.handle(&event("Almaty"), "r").await.expect_err("nobody answers");
+    assert_eq!(error.error_type(), "RetryableError", "{error}");
+}

@@ -1,0 +1,9 @@
+//! All integration tests in one binary: the structure of the workspace, each process at its
+//! interface, and whole scenarios through the command line.
+
+mod cleaning;
+mod embedded_cloud;
+mod forecasts;
+mod scenarios;
+mod structure;
+mod tools;

@@ -1,0 +1,192 @@
+//! Whole scenarios through the command line, each in a `.steppe` and on a port of its own.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::tools::{binary, root, shared_data};
+
+/// A checkout's state of its own; whatever still runs at the end is stopped.
+struct Checkout(TempDir);
+
+/// What a command said.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Checkout {
+    fn new() -> Self {
+        Self(TempDir::new().expect("a folder"))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary("xtask"));
+        command.args(arguments).current_dir(root()).env("STEPPE_DIR", self.0.path()).env("STEPPE_PORT", "0").env("STEPPE_SKIP_BUILD", "1");
+        command.env_remove("AWS_ENDPOINT_URL").stdin(std::process::Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        let Output { status, stdout, stderr } = self.command(arguments).output().expect("xtask runs");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Said { code: status.code(), out: text(stdout), err: text(stderr) }
+    }
+
+    /// Runs a command that must succeed.
+    fn done(&self, arguments: &[&str]) -> Said {
+        let said = self.run(arguments);
+        assert_eq!(said.code, Some(0), "{arguments:?}\n{}\n{}", said.out, said.err);
+        said
+    }
+
+    fn cloud_pid(&self) -> String {
+        let about = std::fs::read(self.0.path().join("local/cloud.json")).expect("a running cloud");
+        serde_json::from_slice::<Value>(&about).expect("JSON")["pid"].to_string()
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        self.run(&["local", "stop"]);
+    }
+}
+
+fn csv(dir: &Path, text: &str) -> String {
+    let file = dir.join("data.csv");
+    std::fs::write(&file, text).expect("written");
+    file.display().to_string()
+}
+
+#[test]
+fn from_nothing_to_a_notified_forecast_and_back() {
+    let checkout = Checkout::new();
+    let deployed = checkout.done(&["deploy"]);
+    assert!(
+        deployed.err.contains("synthetic sample, invented numbers") && deployed.err.contains("created  StateMachine"),
+        "{}",
+        deployed.err
+    );
+    let smoke = checkout.done(&["smoke-test"]);
+    for seen in [
+        "20 forecasts",
+        "480 clean + 0 rejected = 480 raw",
+        "20 in S3, valid, equal to POST /predict",
+        "1 email in the outbox",
+        "none denied",
+    ] {
+        assert!(smoke.out.contains(seen), "{}\n{}", smoke.out, smoke.err);
+    }
+    let again = checkout.done(&["deploy"]);
+    assert!(again.err.contains("unchanged") && !again.err.contains("uploaded") && !again.err.contains("created"), "{}", again.err);
+    let predicted = checkout.done(&["predict", "Almaty"]);
+    assert!(predicted.out.starts_with("Almaty: marriages, observed until 2023\n  2024"), "{}", predicted.out);
+    let unknown = checkout.run(&["predict", "Almatty"]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.err.contains("there is no series `Almatty`; did you mean `Almaty`?"), "{}", unknown.err);
+    assert!(checkout.done(&["query", "select count(*) as n from processed"]).out.ends_with("480\n"));
+    assert!(checkout.done(&["query", "totals"]).out.contains("2023"));
+    assert!(checkout.done(&["query", "forecasts", "--limit", "3"]).out.contains("Abai"));
+    assert!(checkout.run(&["query", "total"]).err.contains("did you mean `totals`?"));
+    assert!(checkout.run(&["query", "drop table processed"]).err.contains("the query failed"));
+    assert!(checkout.done(&["status"]).out.contains("CREATE_COMPLETE"));
+    assert!(checkout.done(&["outputs", "--json"]).out.contains("StateMachineArn"));
+    assert!(checkout.done(&["logs", "predictor"]).out.contains("REPORT RequestId"));
+    assert!(checkout.done(&["logs", "clean"]).out.contains("\"clean_rows\":480"));
+    assert!(checkout.done(&["model"]).out.contains("last value"));
+    let destroyed = checkout.done(&["destroy"]);
+    assert!(destroyed.err.contains("nothing left"), "{}", destroyed.err);
+    assert!(checkout.done(&["local", "status"]).out.contains("does not run"));
+    assert!(checkout.done(&["destroy"]).err.contains("nothing left"), "a second destroy finds nothing");
+}
+
+#[test]
+fn other_data_and_a_killed_cloud_converge() {
+    let checkout = Checkout::new();
+    let rows: String = (0..3).flat_map(|s| (2000..2020).map(move |y| format!("R{s},{y},{}\n", 100 * (s + 1) + (y - 2000)))).collect();
+    let file = csv(checkout.0.path(), &format!("region,year,marriages,remark\n{}", rows.replace('\n', ",x\n")));
+    checkout.done(&["deploy", "--data", &file]);
+    let status = Command::new("kill").args(["-s", "KILL", &checkout.cloud_pid()]).status().expect("kill runs");
+    assert!(status.success());
+    let stopped = checkout.run(&["predict", "R1"]);
+    assert!(stopped.code == Some(1) && stopped.err.contains("the embedded cloud does not run"), "{}", stopped.err);
+    checkout.done(&["local", "start"]);
+    let smoke = checkout.done(&["smoke-test", "R1", "R2"]);
+    assert!(smoke.out.contains("2 in S3, valid, equal to POST /predict") && smoke.out.contains("60 clean + 0 rejected"), "{}", smoke.out);
+    let back = checkout.done(&["deploy"]);
+    assert!(back.err.contains("in service") && back.err.contains("updated  RawTable"), "{}", back.err);
+    assert!(checkout.done(&["smoke-test", "Astana"]).out.contains("480 clean"));
+    checkout.done(&["destroy"]);
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_is_made() {
+    let checkout = Checkout::new();
+    let dir = checkout.0.path().to_owned();
+    let short: String = (2000..2008).map(|y| format!("A,{y},5\n")).collect();
+    let gap: String = (2000..2030).filter(|y| *y != 2010).map(|y| format!("A,{y},5\n")).collect();
+    let header = "region,year,marriages\n";
+    let cases = [
+        (format!("{header}A,2000,x\n"), "data.csv:2: column `marriages`"),
+        (format!("{header}{short}"), "the shortest series has 8 values"),
+        (format!("{header}{gap}"), "series `A` has no value for 2010"),
+        ("a,b\n1,2\n".to_owned(), "data.csv:1: column `region`, `year`, `marriages` is missing"),
+        (String::new(), "the file is empty"),
+    ];
+    for (text, expected) in cases {
+        let said = checkout.run(&["deploy", "--data", &csv(&dir, &text)]);
+        assert!(said.code == Some(1) && said.err.contains(expected), "expected: {expected}\n{}", said.err);
+    }
+    let said = checkout.run(&["deploy", "--data", "no-such-file.csv"]);
+    assert!(said.err.contains("cannot read the data no-such-file.csv"), "{}", said.err);
+    assert!(checkout.run(&["deploy", "--env", "locla"]).err.contains("did you mean `local`?"));
+    assert!(checkout.run(&["deploy", "--pipeline", "marriage"]).err.contains("did you mean `marriages`?"));
+    assert!(checkout.run(&["smoke-test"]).err.contains("the embedded cloud does not run"));
+    assert!(!dir.join("local").exists(), "nothing may be made");
+}
+
+#[test]
+fn a_second_command_is_told_who_holds_the_lock() {
+    let checkout = Checkout::new();
+    let lock = checkout.0.path().join("steppe-marriages-local.lock");
+    std::fs::write(&lock, "`cargo xtask deploy`, process 1, since 10:00:00 UTC").expect("written");
+    let held = std::fs::File::options().read(true).write(true).open(&lock).expect("opens");
+    held.lock().expect("locks");
+    let said = checkout.run(&["deploy"]);
+    let expected = "another command works on steppe-marriages-local: `cargo xtask deploy`, process 1, since 10:00:00 UTC";
+    assert!(said.code == Some(1) && said.err.contains(expected), "{}", said.err);
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let checkout = Checkout::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let output = checkout.command(&["local", "start"]).env("STEPPE_PORT", &port).output().expect("xtask runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains(&format!("port {port} on 127.0.0.1 is taken")) && error.contains("hint: set another `port`"), "{error}");
+}
+
+#[test]
+fn the_swedish_table_goes_all_the_way() {
+    let Some(file) = shared_data("marriages/sweden_county_marriages_2000_2022.csv") else { return };
+    let checkout = Checkout::new();
+    let deployed = checkout.done(&["deploy", "--data", &file.display().to_string()]);
+    assert!(deployed.err.contains("rejected  21 rows by the rule `partial_period`"), "{}", deployed.err);
+    let smoke = checkout.done(&["smoke-test"]);
+    assert!(smoke.out.contains("462 clean + 21 rejected = 483 raw") && smoke.out.contains("21 in S3"), "{}", smoke.out);
+    assert!(checkout.done(&["predict", "Stockholm county"]).out.contains("observed until 2021"));
+    checkout.done(&["destroy"]);
+}
+
+#[test]
+fn a_plan_changes_nothing() {
+    let checkout = Checkout::new();
+    let plan = checkout.done(&["plan"]);
+    assert!(plan.out.starts_with("  1. create the bucket steppe-marriages-local-artifacts-000000000000\n"), "{}", plan.out);
+    assert!(plan.out.contains("create the stack steppe-marriages-local"));
+    assert!(checkout.done(&["status"]).out.contains("not deployed"));
+}

@@ -1,0 +1,111 @@
+//! Rules of the workspace that a program can check.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::tools::root;
+
+/// What each crate may use of the workspace. Anything else is a wrong direction.
+const ALLOWED: [(&str, &[&str]); 9] = [
+    ("xtask", &["steppe-aws", "steppe-plan", "steppe-wire", "steppe-model"]),
+    ("steppe-aws", &["steppe-plan"]),
+    ("steppe-plan", &["steppe-wire"]),
+    ("steppe-wire", &[]),
+    ("steppe-model", &["steppe-wire"]),
+    ("steppe-predictor", &["steppe-wire"]),
+    ("steppe-server", &["steppe-wire", "steppe-model"]),
+    ("steppe-etl", &["steppe-wire"]),
+    ("steppe-cloud", &["steppe-wire"]),
+];
+
+fn metadata() -> Value {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn crates_depend_in_one_direction() {
+    let allowed: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("packages");
+    let own: Vec<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
+    for package in packages.iter().filter(|p| p["name"] != "steppe-tests") {
+        let name = package["name"].as_str().expect("a name");
+        let may = allowed.get(name).unwrap_or_else(|| panic!("`{name}` is not in the table of allowed dependencies"));
+        let uses = package["dependencies"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str());
+        for used in uses.filter(|d| own.contains(d)) {
+            assert!(may.contains(&used), "`{name}` must not depend on `{used}`");
+        }
+    }
+}
+
+#[test]
+fn the_planner_knows_no_runtime_sdk_clock_or_process() {
+    let metadata = metadata();
+    let plan = metadata["packages"].as_array().into_iter().flatten().find(|p| p["name"] == "steppe-plan").expect("steppe-plan");
+    for dependency in plan["dependencies"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str()) {
+        assert!(
+            !["tokio", "jiff", "hyper"].contains(&dependency) && !dependency.starts_with("aws-"),
+            "steppe-plan depends on `{dependency}`"
+        );
+    }
+    for file in sources().iter().filter(|f| f.starts_with(root().join("xtask/plan/src"))) {
+        let text = production_part(file);
+        for banned in ["std::fs", "std::env::", "std::process", "std::net", "SystemTime", "Instant::now"] {
+            assert!(!text.contains(banned), "{} uses `{banned}`", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).expect("readable");
+        assert!(text.starts_with("//! "), "{} does not begin with `//!`", file.display());
+    }
+}
+
+#[test]
+fn production_code_has_no_unwrap_and_no_open_ends() {
+    for file in sources().iter().filter(|f| !f.to_string_lossy().contains("/tests/")) {
+        let text = production_part(file);
+        for banned in
+            [concat!(".unw", "rap()"), concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("FIX", "ME"), concat!("#[ig", "nore")]
+        {
+            assert!(!text.contains(banned), "{} has `{banned}`", file.display());
+        }
+    }
+}
+
+/// A file without its unit tests, which stand at the end.
+fn production_part(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).expect("readable");
+    text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
+}
+
+fn sources() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in ["xtask", "runtime", "model", "tests"] {
+        walk(&root().join(folder), &mut found);
+    }
+    found
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            walk(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}

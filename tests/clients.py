@@ -1,0 +1,123 @@
+"""Clients that others wrote against the embedded cloud: the `aws` command and boto3."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import boto3
+from botocore.exceptions import ClientError
+from support import Checkout
+
+STACK = "steppe-marriages-local"
+BUCKET = f"{STACK}-data-000000000000"
+PASSED, FAILED = [], []
+
+
+def check(name, holds, seen=""):
+    (PASSED if holds else FAILED).append(name)
+    print(f"{'ok    ' if holds else 'FAILED'} {name}{'' if holds else f': {seen}'}")
+
+
+def aws(environment, *arguments):
+    command = [pathlib.Path(sys.executable).with_name("aws"), *arguments, "--output", "json"]
+    done = subprocess.run(list(map(str, command)), env=environment, text=True, capture_output=True)
+    if done.returncode != 0:
+        return {"error": done.stderr.strip()}
+    try:
+        return json.loads(done.stdout or "{}")
+    except json.JSONDecodeError:
+        return {"text": done.stdout}
+
+
+def with_aws_command(environment):
+    listed = aws(environment, "s3", "ls")
+    check("aws s3 ls", BUCKET in listed.get("text", ""), listed)
+    stack = aws(environment, "cloudformation", "describe-stacks", "--stack-name", STACK)
+    check("aws cloudformation describe-stacks", stack.get("Stacks", [{}])[0].get("StackStatus") == "CREATE_COMPLETE", stack)
+    events = aws(environment, "cloudformation", "describe-stack-events", "--stack-name", STACK)
+    check("aws cloudformation describe-stack-events", len(events.get("StackEvents", [])) > 80, events)
+    with tempfile.NamedTemporaryFile() as out:
+        payload = json.dumps({"region": "Almaty", "dataset_key": "processed/marriages/", "bucket_name": BUCKET})
+        invoked = aws(environment, "lambda", "invoke", "--function-name", f"{STACK}-predictor", "--payload", payload, out.name)
+        answer = json.loads(out.read() or "{}")
+        check("aws lambda invoke", invoked.get("StatusCode") == 200 and answer.get("forecast", {}).get("series") == "Almaty", (invoked, answer))
+    query = aws(environment, "athena", "start-query-execution", "--work-group", STACK, "--query-execution-context", "Database=steppe_marriages_local", "--query-string", "SELECT count(*) AS n FROM processed")
+    identifier = query.get("QueryExecutionId", "")
+    for _ in range(100):
+        state = aws(environment, "athena", "get-query-execution", "--query-execution-id", identifier)
+        if state.get("QueryExecution", {}).get("Status", {}).get("State") != "RUNNING":
+            break
+        time.sleep(0.05)
+    rows = aws(environment, "athena", "get-query-results", "--query-execution-id", identifier)
+    values = [d.get("VarCharValue") for r in rows.get("ResultSet", {}).get("Rows", []) for d in r["Data"]]
+    check("aws athena get-query-results", values == ["n", "480"], rows)
+    with tempfile.TemporaryDirectory() as folder:
+        large, back = pathlib.Path(folder, "large"), pathlib.Path(folder, "back")
+        large.write_bytes(bytes(range(256)) * 80_000)
+        aws(environment, "s3", "cp", large, f"s3://{BUCKET}/x/large")
+        aws(environment, "s3", "cp", f"s3://{BUCKET}/x/large", back)
+        check("aws s3 cp, multipart, there and back", back.exists() and back.read_bytes() == large.read_bytes())
+        aws(environment, "s3", "rm", f"s3://{BUCKET}/x/", "--recursive")
+    template = pathlib.Path(tempfile.gettempdir(), "steppe-clients.yaml")
+    template.write_text("Resources:\n  Topic:\n    Type: AWS::SNS::Topic\n")
+    aws(environment, "cloudformation", "deploy", "--stack-name", "other", "--template-file", template)
+    other = aws(environment, "cloudformation", "describe-stacks", "--stack-name", "other")
+    check("aws cloudformation deploy", other.get("Stacks", [{}])[0].get("StackStatus") == "CREATE_COMPLETE", other)
+    aws(environment, "cloudformation", "delete-stack", "--stack-name", "other")
+    wrong = aws(environment | {"AWS_SECRET_ACCESS_KEY": "x"}, "sts", "get-caller-identity")
+    check("a wrong secret is refused", "SignatureDoesNotMatch" in wrong.get("error", ""), wrong)
+
+
+def with_boto3(environment):
+    session = boto3.Session(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], region_name=environment["AWS_REGION"])
+
+    def client(name):
+        return session.client(name, endpoint_url=environment["AWS_ENDPOINT_URL"])
+
+    s3 = client("s3")
+    for i in range(5):
+        s3.put_object(Bucket=BUCKET, Key=f"x/{i}", Body=b"x")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="x/", PaginationConfig={"PageSize": 2})
+    keys = [o["Key"] for p in pages for o in p.get("Contents", [])]
+    check("boto3 pages of list_objects_v2", keys == [f"x/{i}" for i in range(5)], keys)
+    ranged = s3.get_object(Bucket=BUCKET, Key="reports/marriages/etl.json", Range="bytes=0-0")["Body"].read()
+    check("boto3 get_object with a range", ranged == b"{", ranged)
+    deleted = s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": k} for k in keys]})
+    check("boto3 delete_objects", len(deleted.get("Deleted", [])) == 5, deleted)
+    states = client("stepfunctions")
+    machine = states.list_state_machines()["stateMachines"][0]["stateMachineArn"]
+    execution = states.list_executions(stateMachineArn=machine)["executions"][0]
+    history = states.get_execution_history(executionArn=execution["executionArn"], maxResults=1000)["events"]
+    check("boto3 execution history", execution["status"] == "SUCCEEDED" and history[-1]["type"] == "ExecutionSucceeded", execution)
+    tables = {t["Name"] for t in client("glue").get_tables(DatabaseName="steppe_marriages_local")["TableList"]}
+    check("boto3 glue tables", tables == {"raw", "processed", "predictions"}, tables)
+    instances = [i for r in client("ec2").describe_instances()["Reservations"] for i in r["Instances"]]
+    check("boto3 ec2 instances", len(instances) == 1 and instances[0]["State"]["Name"] == "running", instances)
+    groups = {g["logGroupName"] for g in client("logs").describe_log_groups()["logGroups"]}
+    check("boto3 log groups", "/steppe/marriages/local/predictor" in groups, groups)
+    subscriptions = client("sns").list_subscriptions_by_topic(TopicArn=client("sns").list_topics()["Topics"][0]["TopicArn"])["Subscriptions"]
+    check("boto3 sns subscriptions", [s["Protocol"] for s in subscriptions] == ["email"], subscriptions)
+    try:
+        client("ec2").run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)
+        check("what is not implemented is an error", False, "no error")
+    except ClientError as error:
+        check("what is not implemented is an error", error.response["Error"]["Code"] == "NotImplemented", error)
+
+
+def main():
+    with Checkout() as checkout:
+        checkout.run("deploy")
+        checkout.run("smoke-test", "Almaty")
+        environment = checkout.aws_environment()
+        with_aws_command(environment)
+        with_boto3(environment)
+        checkout.run("destroy")
+    print(f"{len(PASSED)} passed, {len(FAILED)} failed")
+    sys.exit(1 if FAILED else 0)
+
+
+if __name__ == "__main__":
+    main()
