@@ -18,7 +18,7 @@ PASSED, FAILED = [], []
 
 def check(name, holds, seen=""):
     (PASSED if holds else FAILED).append(name)
-    print(f"{'ok    ' if holds else 'FAILED'} {name}{'' if holds else f': {seen}'}")
+    print(f"{'ok    ' if holds else 'FAILED'} {name}{'' if holds else f': {str(seen)[:500]}'}")
 
 
 def aws(environment, *arguments):
@@ -38,7 +38,7 @@ def with_aws_command(environment):
     stack = aws(environment, "cloudformation", "describe-stacks", "--stack-name", STACK)
     check("aws cloudformation describe-stacks", stack.get("Stacks", [{}])[0].get("StackStatus") == "CREATE_COMPLETE", stack)
     events = aws(environment, "cloudformation", "describe-stack-events", "--stack-name", STACK)
-    check("aws cloudformation describe-stack-events", len(events.get("StackEvents", [])) > 80, events)
+    check("aws cloudformation describe-stack-events", len(events.get("StackEvents", [])) > 60, events)
     with tempfile.NamedTemporaryFile() as out:
         payload = json.dumps({"region": "Almaty", "dataset_key": "processed/marriages/", "bucket_name": BUCKET})
         invoked = aws(environment, "lambda", "invoke", "--function-name", f"{STACK}-predictor", "--payload", payload, out.name)

@@ -124,6 +124,31 @@ async fn a_failed_creation_is_rolled_back_with_the_reason() {
 }
 
 #[tokio::test]
+async fn an_instance_runs_its_user_data_and_a_failed_boot_fails_the_stack_with_the_reason() {
+    let running = start().await;
+    let boot = |status: &str| {
+        format!(
+            "Resources:\n  Handle:\n    Type: AWS::CloudFormation::WaitConditionHandle\n  Machine:\n    Type: AWS::EC2::Instance\n    Properties:\n      ImageId: ami-x\n      UserData:\n        Fn::Base64: !Sub |\n          #!/bin/bash\n          T=$(curl -sS -X PUT $AWS_EC2_METADATA_SERVICE_ENDPOINT/latest/api/token)\n          IP=$(curl -sS -H \"X-aws-ec2-metadata-token: $T\" $AWS_EC2_METADATA_SERVICE_ENDPOINT/latest/meta-data/local-ipv4)\n          curl -sS -X PUT --data-binary '{{\"Status\":\"{status}\",\"Reason\":\"no disk\",\"UniqueId\":\"m\",\"Data\":\"'$IP'\"}}' ${{Handle}}\n  Ready:\n    Type: AWS::CloudFormation::WaitCondition\n    DependsOn: Machine\n    Properties:\n      Handle: !Ref Handle\n      Timeout: \"60\"\n"
+        )
+    };
+    let id = running.create(&boot("FAILURE")).await;
+    assert_eq!(running.settle(&id).await, "ROLLBACK_COMPLETE");
+    let reasons = running.reasons(&id).await;
+    assert!(
+        reasons.iter().any(|r| r == "Ready CREATE_FAILED: WaitCondition received failed message: 'no disk' for uniqueId: m"),
+        "{reasons:?}"
+    );
+    assert!(running.cloud.instances.all().is_empty());
+    running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
+    running.settle(&id).await;
+    let id = running.create(&boot("SUCCESS")).await;
+    assert_eq!(running.settle(&id).await, "CREATE_COMPLETE", "{:?}", running.reasons(&id).await);
+    let stack = running.cloud.stacks.get(&id).expect("the stack");
+    let address = &stack.resources["Machine"].attributes["PrivateIp"];
+    assert_eq!(stack.resources["Ready"].attributes["Data"], json!(format!("{{\"m\":{address}}}")));
+}
+
+#[tokio::test]
 async fn a_failed_update_puts_everything_back() {
     let running = start().await;
     let topic = |name: &str| {

@@ -123,6 +123,22 @@ fn other_data_and_a_killed_cloud_converge() {
 }
 
 #[test]
+fn a_deployment_that_was_killed_is_continued_by_the_next() {
+    let checkout = Checkout::new();
+    let mut first = checkout.command(&["deploy"]).stderr(std::process::Stdio::piped()).spawn().expect("xtask runs");
+    let told = std::io::BufReader::new(first.stderr.take().expect("a pipe"));
+    // The data bucket is made early in the stack's creation.
+    let reached = std::io::BufRead::lines(told).map_while(Result::ok).any(|line| line.contains("DataBucket"));
+    first.kill().expect("killed");
+    first.wait().expect("ended");
+    assert!(reached, "the first deployment ended before it made the bucket");
+    let second = checkout.done(&["deploy"]);
+    assert!(second.err.contains("steppe-marriages-local in environment local"), "{}", second.err);
+    assert!(checkout.done(&["smoke-test", "Almaty"]).out.contains("1 in S3, valid"));
+    checkout.done(&["destroy"]);
+}
+
+#[test]
 fn bad_input_is_refused_before_anything_is_made() {
     let checkout = Checkout::new();
     let dir = checkout.0.path().to_owned();

@@ -48,7 +48,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 async fn s3(shared: &Shared, request: Request) -> Response {
-    match shared.s3.call(request.map(|body| s3s::Body::http_body_unsync(body))).await {
+    match shared.s3.call(request.map(s3s::Body::http_body_unsync)).await {
         Ok(response) => response.map(Body::new),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:?}")).into_response(),
     }

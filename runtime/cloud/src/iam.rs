@@ -148,16 +148,38 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
     match operation {
         "GetRole" => {
             cloud.authorize(caller, "iam:GetRole", &cloud.config.global_arn("iam", &format!("role/{name}")), &[])?;
-            let missing = || ApiError::new("NoSuchEntity", format!("The role with name {name} cannot be found.")).with_status(404);
-            Ok(json!({ "Role": describe(cloud, name, &*cloud.roles.get(name).ok_or_else(missing)?) }))
+            Ok(json!({ "Role": describe(cloud, name, &*find(cloud, name)?) }))
         }
         "ListRoles" => {
             cloud.authorize(caller, "iam:ListRoles", &cloud.config.global_arn("iam", "role/*"), &[])?;
             let roles: Vec<Value> = cloud.roles.all().iter().map(|(name, role)| describe(cloud, name, role)).collect();
             Ok(json!({ "Roles": roles, "IsTruncated": false }))
         }
+        "ListRolePolicies" => {
+            cloud.authorize(caller, "iam:ListRolePolicies", &cloud.config.global_arn("iam", &format!("role/{name}")), &[])?;
+            let names: Vec<String> = find(cloud, name)?.policies.iter().map(|(n, _)| n.clone()).collect();
+            Ok(json!({ "PolicyNames": names, "IsTruncated": false }))
+        }
+        "GetRolePolicy" => {
+            cloud.authorize(caller, "iam:GetRolePolicy", &cloud.config.global_arn("iam", &format!("role/{name}")), &[])?;
+            let wanted = params["PolicyName"].as_str().unwrap_or_default();
+            let role = find(cloud, name)?;
+            let (_, document) =
+                role.policies.iter().find(|(n, _)| n == wanted).ok_or_else(|| missing(&format!("The role policy with name {wanted}")))?;
+            // AWS percent-encodes the document (RFC 3986).
+            let document: String = url::form_urlencoded::byte_serialize(document.to_string().as_bytes()).collect();
+            Ok(json!({ "RoleName": name, "PolicyName": wanted, "PolicyDocument": document.replace('+', "%20") }))
+        }
         other => Err(ApiError::unknown_operation("iam", other)),
     }
+}
+
+fn missing(what: &str) -> ApiError {
+    ApiError::new("NoSuchEntity", format!("{what} cannot be found.")).with_status(404)
+}
+
+fn find(cloud: &Cloud, name: &str) -> ApiResult<std::sync::Arc<Role>> {
+    cloud.roles.get(name).ok_or_else(|| missing(&format!("The role with name {name}")))
 }
 
 fn describe(cloud: &Cloud, name: &str, role: &Role) -> Value {

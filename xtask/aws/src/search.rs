@@ -32,6 +32,29 @@ impl Aws {
         Ok(found)
     }
 
+    /// Statements that allow something in the inline policies of a deployment's roles: role and `Sid`.
+    pub async fn granted_statements(&self, stack: &str) -> Result<Vec<(String, String)>> {
+        let mut granted = Vec::new();
+        for role in self.roles_of(stack).await?.iter().map(|line| line.trim_start_matches("role ")) {
+            let listed =
+                self.iam.list_role_policies().role_name(role).send().await.map_err(|e| AwsError::new("iam:ListRolePolicies", e))?;
+            for policy in listed.policy_names {
+                let answer = self
+                    .iam
+                    .get_role_policy()
+                    .role_name(role)
+                    .policy_name(policy)
+                    .send()
+                    .await
+                    .map_err(|e| AwsError::new("iam:GetRolePolicy", e))?;
+                let document: serde_json::Value = serde_json::from_str(&percent_decoded(&answer.policy_document)).unwrap_or_default();
+                let statements = document["Statement"].as_array().into_iter().flatten().filter(|s| s["Effect"] == "Allow");
+                granted.extend(statements.filter_map(|s| Some((role.to_owned(), s["Sid"].as_str()?.to_owned()))));
+            }
+        }
+        Ok(granted)
+    }
+
     async fn services_of(&self, stack: &str, database: &str, log_prefix: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
         let databases = self.glue.get_databases().send().await.map_err(|e| AwsError::new("glue:GetDatabases", e))?;
@@ -99,5 +122,25 @@ impl Aws {
     #[cfg(not(feature = "ec2"))]
     async fn network_of(&self, _tags: &[(String, String)]) -> Result<Vec<String>> {
         Ok(vec!["networks and instances were not looked for: this program was built without the feature `ec2`".to_owned()])
+    }
+}
+
+/// IAM gives policy documents percent-encoded.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let code = tail.get(..2).filter(|_| *first == b'%').and_then(|h| u8::from_str_radix(std::str::from_utf8(h).ok()?, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn policy_documents_are_decoded() {
+        assert_eq!(super::percent_decoded("%7B%22A%22%3A%20%22s3%3A*%22%7D100%"), "{\"A\": \"s3:*\"}100%");
     }
 }

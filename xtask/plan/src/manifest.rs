@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::config::{Problem, Problems, parse};
+use crate::elf::Architecture;
 use crate::environment::name_defect;
 
 /// Version of the manifest's schema.
@@ -274,6 +275,17 @@ pub struct StackOptions {
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
 const RETENTION_DAYS: [u32; 22] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
+impl StackOptions {
+    /// The instance type for an architecture: the manifest's, or the smallest sensible one.
+    pub fn instance_type(&self, architecture: Architecture) -> &str {
+        let default = match architecture {
+            Architecture::X86_64 => "t3.micro",
+            Architecture::Arm64 => "t4g.micro",
+        };
+        self.instance_type.get(architecture.as_str()).map_or(default, String::as_str)
+    }
+}
+
 impl Manifest {
     /// Parses and checks `text`, the content of `file`. Everything wrong is reported at once.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
@@ -357,6 +369,12 @@ impl Manifest {
             RETENTION_DAYS.contains(&self.stack.log_retention_days),
             format!("`stack.log_retention_days` is {}; CloudWatch Logs keeps {RETENTION_DAYS:?}", self.stack.log_retention_days),
         );
+        for architecture in self.stack.instance_type.keys() {
+            need(
+                matches!(architecture.as_str(), "x86_64" | "arm64"),
+                format!("`stack.instance_type` has the architecture `{architecture}`; there are `x86_64` and `arm64`"),
+            );
+        }
         for email in &self.stack.emails {
             let valid =
                 email.split_once('@').is_some_and(|(a, b)| !a.is_empty() && b.contains('.')) && !email.contains(char::is_whitespace);

@@ -119,15 +119,6 @@ struct Alarm {
 }
 
 impl StackSpec<'_> {
-    /// The instance type for the architecture.
-    pub fn instance_type(&self) -> &str {
-        let default = match self.architecture {
-            Architecture::X86_64 => "t3.micro",
-            Architecture::Arm64 => "t4g.micro",
-        };
-        self.manifest.stack.instance_type.get(self.architecture.as_str()).map_or(default, String::as_str)
-    }
-
     /// Renders the CloudFormation template.
     pub fn render(&self) -> Result<String, RenderError> {
         let mut tera = Tera::default();
@@ -136,7 +127,12 @@ impl StackSpec<'_> {
         let mut context = self.context();
         // The instance's logical ID carries the hash of what makes it, see server.yaml.tera.
         context.insert("server_id", "ModelServer");
-        let made_of = format!("{}\n{}\n{}", tera.render("user_data.sh.tera", &context)?, self.instance_type(), self.architecture.as_str());
+        let made_of = format!(
+            "{}\n{}\n{}",
+            tera.render("user_data.sh.tera", &context)?,
+            self.manifest.stack.instance_type(self.architecture),
+            self.architecture.as_str()
+        );
         context.insert("server_id", &format!("ModelServer{}", &sha256_hex(made_of.as_bytes())[..8]));
         context.insert("user_data", &indented(&tera.render("user_data.sh.tera", &context)?, 14));
         context.insert("state_machine", &indented(&tera.render("state_machine.json.tera", &context)?, 8));
@@ -156,7 +152,7 @@ impl StackSpec<'_> {
             ("database", &names.database()),
             ("log_prefix", &names.log_prefix()),
             ("series_column", &task.series),
-            ("instance_type", self.instance_type()),
+            ("instance_type", self.manifest.stack.instance_type(self.architecture)),
             ("ami_architecture", self.architecture.as_str()),
             ("lambda_architecture", self.architecture.as_str()),
             ("vpc_cidr", VPC_CIDR),

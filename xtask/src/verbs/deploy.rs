@@ -10,6 +10,7 @@ use steppe_aws::Aws;
 use steppe_model::Artifact;
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_plan::deploy::{DeployPlan, Desired, Observed, Step, Upload};
+use steppe_plan::elf::Architecture;
 use steppe_plan::stack::{StackSpec, idle_cost_usd, sha256_hex};
 use steppe_plan::status::StackStatus;
 use steppe_wire::keys;
@@ -35,6 +36,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: boo
     artifacts::build(&workspace.root, &story).await?;
     let model = training::run(workspace, &raw, &story).await?;
     let artifacts = artifacts::collect(workspace)?;
+    let architecture = artifacts.architecture;
     let (desired, bodies) = desired(workspace, &raw, &model, artifacts)?;
     start_local(workspace, &story)?;
     let aws = connect(workspace).await?;
@@ -44,6 +46,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: boo
         let plan = DeployPlan::new(&observe(&aws, workspace).await?, &desired);
         if dry_run {
             print!("{plan}");
+            cost(workspace, architecture, &story);
             return Ok(Outcome::Done);
         }
         let waits = matches!(plan.steps.as_slice(), [Step::AwaitStack(_)]);
@@ -60,6 +63,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: boo
         }
     }
     summary(workspace, &changed, &model, &raw, &story);
+    cost(workspace, architecture, &story);
     Ok(changed.outcome())
 }
 
@@ -209,6 +213,22 @@ async fn carry_out(
     Ok(None)
 }
 
+/// What the deployment costs while nothing runs; the embedded cloud costs nothing.
+fn cost(workspace: &Workspace, architecture: Architecture, story: &Story) {
+    if local_cloud(workspace).is_some() {
+        return;
+    }
+    let instance = workspace.manifest.stack.instance_type(architecture);
+    let cost = idle_cost_usd(instance, workspace.manifest.stack.alarms);
+    story.note(
+        "cost",
+        &cost.map_or_else(
+            || format!("unknown for {instance}"),
+            |c| format!("about {c:.2} US dollars a month while nothing runs ({instance})"),
+        ),
+    );
+}
+
 fn summary(workspace: &Workspace, changed: &Changed, model: &Artifact, raw: &RawData, story: &Story) {
     let state = if *changed == Changed::Deployed { "deployed" } else { "up to date" };
     let errors = model.card.backtest.model;
@@ -222,17 +242,6 @@ fn summary(workspace: &Workspace, changed: &Changed, model: &Artifact, raw: &Raw
     story.done(state, &what, story.elapsed());
     if raw.synthetic {
         story.note("note", "the data are synthetic; use your own with `--data FILE.csv`");
-    }
-    if local_cloud(workspace).is_none() {
-        let instance = workspace.manifest.stack.instance_type.values().next().map_or("t3.micro", String::as_str);
-        let cost = idle_cost_usd(instance, workspace.manifest.stack.alarms);
-        story.note(
-            "cost",
-            &cost.map_or_else(
-                || "unknown instance type".to_owned(),
-                |c| format!("about {c:.2} US dollars a month while nothing runs ({instance})"),
-            ),
-        );
     }
     let example = &model.card.spec.series_column;
     story.note("next", &format!("cargo xtask smoke-test; cargo xtask predict {}; cargo xtask query", example.to_uppercase()));

@@ -71,7 +71,7 @@ pub async fn run(workspace: &Workspace, series: &[String]) -> Result<Outcome> {
         }
     }
     let started = Instant::now();
-    note("permissions", started, test.permissions());
+    note("permissions", started, test.permissions().await);
     Ok(report(&seen, &story))
 }
 
@@ -220,7 +220,7 @@ impl Test<'_> {
     }
 
     /// No role may have been denied anything; the embedded cloud knows.
-    fn permissions(&self) -> Result<String> {
+    async fn permissions(&self) -> Result<String> {
         let Some(local) = local_cloud(self.workspace) else {
             return Ok("AWS reports denials in CloudTrail only, minutes later".to_owned());
         };
@@ -237,7 +237,17 @@ impl Test<'_> {
             .map(|c| format!("{} on {} for {}", c["action"], c["resource"], c["caller"]))
             .collect();
         ensure!(denied.is_empty(), "denied: {}", denied.join("; "));
-        Ok(format!("{} calls by roles, none denied", calls.len()))
+        let used: BTreeSet<(String, String)> =
+            audit.lines().filter_map(|l| serde_json::from_str(l).ok()).flat_map(|c: Value| statements_of(&c)).collect();
+        let granted = self.aws.granted_statements(&self.workspace.names.stack()).await?;
+        let prefix = format!("{}-", self.workspace.names.stack());
+        let unused: Vec<String> = granted
+            .into_iter()
+            .filter(|g| !used.contains(g))
+            .map(|(role, sid)| format!("{}/{sid}", role.trim_start_matches(&prefix)))
+            .collect();
+        let unused = if unused.is_empty() { String::new() } else { format!("; never used: {}", unused.join(", ")) };
+        Ok(format!("{} calls by roles, none denied{unused}", calls.len()))
     }
 }
 
@@ -246,6 +256,13 @@ fn cause_in_words(cause: &str) -> String {
     let parsed: Value = serde_json::from_str(cause).unwrap_or_default();
     let candidates = [&parsed["ErrorMessage"], &parsed["errorMessage"], &parsed["Status"]["StateChangeReason"]];
     candidates.iter().find_map(|c| c.as_str()).unwrap_or(cause).to_owned()
+}
+
+/// Role and `Sid` of the statements that allowed an audited call.
+fn statements_of(call: &Value) -> Vec<(String, String)> {
+    let role = call["caller"].as_str().and_then(|arn| arn.split('/').nth(1)).unwrap_or_default();
+    let sids = call["statements"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    sids.map(|sid| (role.to_owned(), sid.to_owned())).collect()
 }
 
 fn mails_with(outbox: &Path, id: &str) -> Result<Vec<String>> {

@@ -226,7 +226,6 @@ impl S3 for Api {
             name: Some(name.clone()),
             creation_date: Some(timestamp(b.created)),
             bucket_region: Some(self.cloud.config.region.clone()),
-            ..Default::default()
         });
         ok(ListBucketsOutput { buckets: Some(buckets.collect()), ..Default::default() })
     }
@@ -234,7 +233,7 @@ impl S3 for Api {
     async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
         let name = req.input.bucket;
         self.cloud.buckets.create(&name, json!([])).map_err(store)?;
-        ok(CreateBucketOutput { location: Some(format!("/{name}")), ..Default::default() })
+        ok(CreateBucketOutput { location: Some(format!("/{name}")) })
     }
 
     async fn delete_bucket(&self, req: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {

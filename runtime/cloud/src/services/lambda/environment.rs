@@ -47,6 +47,9 @@ impl Drop for Environment {
     }
 }
 
+/// The payload, or the function's error object.
+type Outcome = Result<Bytes, Bytes>;
+
 /// One invocation on its way to the process.
 #[derive(Debug)]
 struct Work {
@@ -54,14 +57,14 @@ struct Work {
     payload: Bytes,
     deadline_ms: i64,
     arn: String,
-    answer: oneshot::Sender<Result<Bytes, Bytes>>,
+    answer: oneshot::Sender<Outcome>,
 }
 
 /// The Runtime API's side of one process.
 struct Api {
     work: Mutex<mpsc::Receiver<Work>>,
     ready: Mutex<Option<oneshot::Sender<()>>>,
-    at_work: Mutex<Option<(String, oneshot::Sender<Result<Bytes, Bytes>>)>>,
+    at_work: Mutex<Option<(String, oneshot::Sender<Outcome>)>>,
 }
 
 /// What an invocation left.
@@ -256,7 +259,7 @@ async fn error(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes)
     finish(&api, &id, Err(body)).await
 }
 
-async fn finish(api: &Api, id: &str, result: Result<Bytes, Bytes>) -> StatusCode {
+async fn finish(api: &Api, id: &str, result: Outcome) -> StatusCode {
     match api.at_work.lock().await.take_if(|(current, _)| current == id) {
         Some((_, answer)) => {
             // The caller may have given up; the process goes on.

@@ -1,0 +1,90 @@
+"""Measured times and sizes on this machine, as a Markdown table. Each time is the median of several runs."""
+
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import time
+
+from support import ROOT, TARGET, Checkout
+
+RUNS = 5
+
+
+def timed(checkout, *arguments):
+    started = time.perf_counter()
+    checkout.run(*arguments)
+    return time.perf_counter() - started
+
+
+def resident_mb(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
+
+
+def pids_of(name, folder):
+    """Processes called `name` whose command line or executable lies under `folder` or that it serves."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if name in line.split("\0")[0] and str(folder) in line:
+            found.append(int(entry.name))
+    return found
+
+
+def once(results):
+    def note(name, value):
+        results.setdefault(name, []).append(value)
+
+    with Checkout() as checkout:
+        started = time.perf_counter()
+        checkout.run("local", "start")
+        note("embedded cloud starts, s", time.perf_counter() - started)
+        time.sleep(0.5)
+        note("embedded cloud idle, MB", resident_mb(pids_of("steppe-cloud", checkout.folder)[0]))
+        checkout.run("local", "stop")
+        note("deploy from nothing, s", timed(checkout, "deploy"))
+        note("deploy with nothing to change, s", timed(checkout, "deploy"))
+        note("smoke-test, s", timed(checkout, "smoke-test"))
+        note("model server resident, MB", resident_mb(pids_of("steppe-server", checkout.folder)[0]))
+        note("embedded cloud after a smoke test, MB", resident_mb(pids_of("steppe-cloud", checkout.folder)[0]))
+        log = checkout.run("logs", "predictor").stdout
+        note("Lambda init, ms", max(map(float, re.findall(r"Init Duration: ([\d.]+) ms", log))))
+        package = next((checkout.folder / "packages").glob("*.zip"))
+        note("Lambda zip, MB", package.stat().st_size / 1e6)
+        note("destroy, s", timed(checkout, "destroy"))
+
+
+TARGETS = {
+    "deploy from nothing, s": 6,
+    "deploy with nothing to change, s": 1,
+    "smoke-test, s": 6,
+    "destroy, s": 3,
+    "embedded cloud starts, s": 0.3,
+    "embedded cloud idle, MB": 80,
+    "Lambda zip, MB": 6,
+    "Lambda init, ms": 50,
+    "model server resident, MB": 60,
+}
+
+
+def main():
+    results = {}
+    for _ in range(RUNS):
+        once(results)
+    print(f"{os.cpu_count()} cores, {platform.machine()}, median of {RUNS} runs, after the build\n")
+    print("| what | median | worst | target |\n|---|---:|---:|---:|")
+    for name, values in results.items():
+        target = TARGETS.get(name)
+        print(f"| {name} | {statistics.median(values):.2f} | {max(values):.2f} | {f'≤ {target}' if target else ''} |")
+    build = subprocess.run(["du", "-sm", TARGET], capture_output=True, text=True).stdout.split()
+    print(f"\nfolder of build outputs: {build[0] if build else '?'} MB in {TARGET.relative_to(ROOT) if TARGET.is_relative_to(ROOT) else TARGET.name}")
+
+
+if __name__ == "__main__":
+    main()
