@@ -167,6 +167,35 @@ async fn a_failed_update_puts_everything_back() {
 }
 
 #[tokio::test]
+async fn a_failed_rollback_can_be_continued() {
+    let running = start().await;
+    let with = |name: &str| {
+        format!(
+            "{BUCKET}  Machine:\n    Type: AWS::EC2::Instance\n    Properties:\n      ImageId: ami-x\n      UserData: IyEvYmluL3NoCg==\n      Tags: [{{ Key: name, Value: {name} }}]\n"
+        )
+    };
+    let id = running.create(&with("before")).await;
+    let machine = running.cloud.stacks.get(&id).expect("the stack").resources["Machine"].physical_id.clone();
+    let broken = format!(
+        "{}  Handle:\n    Type: AWS::CloudFormation::WaitConditionHandle\n  Never:\n    Type: AWS::CloudFormation::WaitCondition\n    DependsOn: Machine\n    Properties:\n      Handle: !Ref Handle\n      Timeout: \"1\"\n",
+        with("after")
+    );
+    running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": broken })).await.expect("accepted");
+    while running.cloud.instances.get(&machine).is_some_and(|i| i.tags[0]["Value"] == "before") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Somebody deletes the instance behind the stack's back, so that its tags cannot be put back.
+    let instance = running.cloud.instances.remove(&machine).expect("an instance");
+    assert_eq!(running.settle(&id).await, "UPDATE_ROLLBACK_FAILED");
+    let early = running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": BUCKET })).await.expect_err("wedged");
+    assert!(early.contains("UPDATE_ROLLBACK_FAILED state and can not be updated"), "{early}");
+    running.cloud.instances.put(&machine, (*instance).clone());
+    running.call("ContinueUpdateRollback", json!({ "StackName": "s" })).await.expect("accepted");
+    assert_eq!(running.settle(&id).await, "UPDATE_ROLLBACK_COMPLETE");
+    assert_eq!(running.cloud.instances.get(&machine).expect("back").tags[0]["Value"], "before");
+}
+
+#[tokio::test]
 async fn a_bucket_that_is_not_empty_keeps_the_stack_until_it_is() {
     let running = start().await;
     let id = running.create(BUCKET).await;

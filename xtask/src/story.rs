@@ -20,7 +20,7 @@ impl Story {
 
     /// `    uploaded  the model server (7.1 MB)            0.2 s`.
     pub fn done(&self, verb: &str, what: &str, took: Duration) {
-        self.line("32", verb, &format!("{what:<58} {:>6.1} s", took.as_secs_f64()));
+        self.line("32", verb, &format!("{what:<66} {:>6.1} s", took.as_secs_f64()));
     }
 
     /// A fact that took no time.

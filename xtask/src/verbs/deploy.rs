@@ -28,6 +28,19 @@ use crate::training;
 /// Bodies of what is uploaded, by key.
 type Bodies = HashMap<String, Vec<u8>>;
 
+/// Looks at the cloud before giving up on somebody else's operation.
+const LOOKS_MAX: usize = 5;
+
+/// A deployment with everything that its steps need.
+struct Deployment<'a> {
+    workspace: &'a Workspace,
+    deployer: Deployer<'a>,
+    desired: Desired,
+    bodies: Bodies,
+    raw: RawData,
+    model: Artifact,
+}
+
 /// Deploys, or prints what a deployment would do.
 pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: bool) -> Result<Outcome> {
     let story = Story::begin();
@@ -40,30 +53,18 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: boo
     let (desired, bodies) = desired(workspace, &raw, &model, artifacts)?;
     start_local(workspace, &story)?;
     let aws = connect(workspace).await?;
-    let mut changed = Changed::NoChange;
-    // A plan that only waits is followed by another look.
-    for _ in 0..3 {
-        let plan = DeployPlan::new(&observe(&aws, workspace).await?, &desired);
-        if dry_run {
-            print!("{plan}");
-            cost(workspace, architecture, &story);
-            return Ok(Outcome::Done);
-        }
-        let waits = matches!(plan.steps.as_slice(), [Step::AwaitStack(_)]);
-        let deployer = Deployer { aws: &aws, names: &workspace.names, story: &story, yes };
-        for step in plan.steps {
-            changed = match carry_out(&deployer, workspace, step, &desired, &bodies, &raw, &model).await? {
-                Some(stopped @ (Changed::NeedsApproval | Changed::RolledBack | Changed::Wedged)) => return Ok(stopped.outcome()),
-                Some(other) => other,
-                None => changed,
-            };
-        }
-        if !waits {
-            break;
-        }
+    if dry_run {
+        print!("{}", DeployPlan::new(&observe(&aws, workspace).await?, &desired));
+        cost(workspace, architecture, &story);
+        return Ok(Outcome::Done);
     }
-    summary(workspace, &changed, &model, &raw, &story);
-    cost(workspace, architecture, &story);
+    let deployer = Deployer { aws: &aws, names: &workspace.names, story: &story, yes };
+    let deployment = Deployment { workspace, deployer, desired, bodies, raw, model };
+    let changed = deployment.execute().await?;
+    if matches!(changed, Changed::Deployed | Changed::NoChange) {
+        deployment.summary(&changed);
+        cost(workspace, architecture, &story);
+    }
     Ok(changed.outcome())
 }
 
@@ -151,68 +152,6 @@ async fn observe(aws: &Aws, workspace: &Workspace) -> Result<Observed> {
     Ok(observed)
 }
 
-async fn carry_out(
-    deployer: &Deployer<'_>,
-    workspace: &Workspace,
-    step: Step,
-    desired: &Desired,
-    bodies: &Bodies,
-    raw: &RawData,
-    model: &Artifact,
-) -> Result<Option<Changed>> {
-    let (aws, story, names) = (deployer.aws, deployer.story, &workspace.names);
-    let (started, told) = (Instant::now(), step.to_string());
-    match step {
-        Step::AwaitStack(_) => {
-            story.note("waiting", &told);
-            deployer.watch(&desired.stack, None).await?;
-            return Ok(None);
-        }
-        Step::CreateArtifactsBucket(bucket) => {
-            aws.create_bucket(&bucket, &names.region, &names.tags()).await?;
-            story.done("created", &format!("bucket {bucket}"), started.elapsed());
-        }
-        Step::Upload(upload) => {
-            let body = bodies.get(&upload.key).with_context(|| format!("no body for {}", upload.key))?;
-            aws.put(&desired.artifacts_bucket, &upload.key, body.clone(), &sha256_hex(body)).await?;
-            story.done("uploaded", told.trim_start_matches("upload "), started.elapsed());
-        }
-        Step::SetModel(version) => {
-            let pointer = serde_json::to_vec_pretty(&model.pointer())?;
-            let sha256 = sha256_hex(&pointer);
-            aws.put(&desired.artifacts_bucket, &keys::model_pointer(&names.pipeline), pointer, &sha256).await?;
-            story.done("in service", &format!("model {version}"), started.elapsed());
-        }
-        Step::DeleteFailedStack(_) => {
-            story.note("deleting", &told);
-            // A bucket that was already made may have objects, which keeps it from being deleted.
-            if aws.bucket_exists(&desired.data_bucket).await? {
-                aws.empty_bucket(&desired.data_bucket).await?;
-            }
-            let id = aws.stack(&desired.stack).await?.map(|s| s.id).context("the failed stack vanished")?;
-            aws.delete_stack(&desired.stack).await?;
-            let left = deployer.watch(&id, None).await?.filter(|s| s.status != StackStatus::DeleteComplete);
-            if let Some(left) = left {
-                story.failed(
-                    "wedged",
-                    &format!("the failed stack cannot be deleted, it is in {}: {}", left.status, left.reason.unwrap_or_default()),
-                );
-                return Ok(Some(Changed::Wedged));
-            }
-        }
-        Step::ContinueRollback => {
-            aws.continue_rollback(&desired.stack).await?;
-            deployer.watch(&desired.stack, None).await?;
-        }
-        Step::ChangeStack { create, template_key, .. } => return deployer.change_stack(create, &template_key).await.map(Some),
-        Step::UploadData { bucket, .. } => {
-            aws.put(&bucket, &keys::raw(&names.pipeline), raw.bytes.clone(), &raw.sha256).await?;
-            story.done("uploaded", "the raw data", started.elapsed());
-        }
-    }
-    Ok(None)
-}
-
 /// What the deployment costs while nothing runs; the embedded cloud costs nothing.
 fn cost(workspace: &Workspace, architecture: Architecture, story: &Story) {
     if local_cloud(workspace).is_some() {
@@ -229,20 +168,103 @@ fn cost(workspace: &Workspace, architecture: Architecture, story: &Story) {
     );
 }
 
-fn summary(workspace: &Workspace, changed: &Changed, model: &Artifact, raw: &RawData, story: &Story) {
-    let state = if *changed == Changed::Deployed { "deployed" } else { "up to date" };
-    let errors = model.card.backtest.model;
-    let what = format!(
-        "{} in environment {}, model {} (backtest MAPE {:.2} %)",
-        workspace.names.stack(),
-        workspace.environment_name,
-        model.version(),
-        errors.mape
-    );
-    story.done(state, &what, story.elapsed());
-    if raw.synthetic {
-        story.note("note", "the data are synthetic; use your own with `--data FILE.csv`");
+impl Deployment<'_> {
+    /// Plans and carries out; a plan that only waits is followed by another.
+    async fn execute(&self) -> Result<Changed> {
+        for _ in 0..LOOKS_MAX {
+            let plan = DeployPlan::new(&observe(self.deployer.aws, self.workspace).await?, &self.desired);
+            let waits = matches!(plan.steps.as_slice(), [Step::AwaitStack(_)]);
+            let mut changed = Changed::NoChange;
+            for step in plan.steps {
+                changed = match self.carry_out(step).await? {
+                    Some(stopped @ (Changed::NeedsApproval | Changed::RolledBack | Changed::Wedged)) => return Ok(stopped),
+                    Some(other) => other,
+                    None => changed,
+                };
+            }
+            if !waits {
+                return Ok(changed);
+            }
+        }
+        bail!(
+            "other operations keep the stack {} busy\nhint: `cargo xtask status` shows what goes on; repeat the command later",
+            self.desired.stack
+        )
     }
-    let example = &model.card.spec.series_column;
-    story.note("next", &format!("cargo xtask smoke-test; cargo xtask predict {}; cargo xtask query", example.to_uppercase()));
+
+    /// Carries out one step; `Some` when it changed the stack or must be the last one.
+    async fn carry_out(&self, step: Step) -> Result<Option<Changed>> {
+        let Self { workspace, deployer, desired, raw, model, .. } = self;
+        let (aws, story, names) = (deployer.aws, deployer.story, &workspace.names);
+        let (started, told) = (Instant::now(), step.to_string());
+        match step {
+            Step::AwaitStack(_) => {
+                story.note("waiting", &told);
+                deployer.watch(&desired.stack, None).await?;
+                return Ok(None);
+            }
+            Step::CreateArtifactsBucket(bucket) => {
+                aws.create_bucket(&bucket, &names.region, &names.tags()).await?;
+                story.done("created", &format!("bucket {bucket}"), started.elapsed());
+            }
+            Step::Upload(upload) => {
+                let body = self.bodies.get(&upload.key).with_context(|| format!("no body for {}", upload.key))?;
+                aws.put(&desired.artifacts_bucket, &upload.key, body.clone(), &sha256_hex(body)).await?;
+                story.done("uploaded", told.trim_start_matches("upload "), started.elapsed());
+            }
+            Step::SetModel(version) => {
+                let pointer = serde_json::to_vec_pretty(&model.pointer())?;
+                let sha256 = sha256_hex(&pointer);
+                aws.put(&desired.artifacts_bucket, &keys::model_pointer(&names.pipeline), pointer, &sha256).await?;
+                story.done("in service", &format!("model {version}"), started.elapsed());
+            }
+            Step::DeleteFailedStack(_) => {
+                story.note("deleting", &told);
+                // A bucket that was already made may have objects, which keeps it from being deleted.
+                if aws.bucket_exists(&desired.data_bucket).await? {
+                    aws.empty_bucket(&desired.data_bucket).await?;
+                }
+                let id = aws.stack(&desired.stack).await?.map(|s| s.id).context("the failed stack vanished")?;
+                aws.delete_stack(&desired.stack).await?;
+                let left = deployer.watch(&id, None).await?.filter(|s| s.status != StackStatus::DeleteComplete);
+                if let Some(left) = left {
+                    story.failed(
+                        "wedged",
+                        &format!("the failed stack cannot be deleted, it is in {}: {}", left.status, left.reason.unwrap_or_default()),
+                    );
+                    return Ok(Some(Changed::Wedged));
+                }
+            }
+            Step::ContinueRollback => {
+                aws.continue_rollback(&desired.stack).await?;
+                deployer.watch(&desired.stack, None).await?;
+            }
+            Step::ChangeStack { create, template_key, .. } => return deployer.change_stack(create, &template_key).await.map(Some),
+            Step::UploadData { bucket, .. } => {
+                aws.put(&bucket, &keys::raw(&names.pipeline), raw.bytes.clone(), &raw.sha256).await?;
+                story.done("uploaded", "the raw data", started.elapsed());
+            }
+        }
+        Ok(None)
+    }
+
+    fn summary(&self, changed: &Changed) {
+        let Self { workspace, model, raw, deployer, .. } = self;
+        let story = deployer.story;
+        let state = if *changed == Changed::Deployed { "deployed" } else { "up to date" };
+        let errors = model.card.backtest.model;
+        let what = format!(
+            "{} in environment {}, model {} (backtest MAPE {:.2} %)",
+            workspace.names.stack(),
+            workspace.environment_name,
+            model.version(),
+            errors.mape
+        );
+        story.done(state, &what, story.elapsed());
+        if raw.synthetic {
+            story.note("note", "the data are synthetic; use your own with `--data FILE.csv`");
+        }
+        let example = &model.card.spec.series_column;
+        story.note("next", &format!("cargo xtask smoke-test; cargo xtask predict {}; cargo xtask query", example.to_uppercase()));
+    }
 }

@@ -67,7 +67,7 @@ fn memory() -> Result<String, String> {
     let total_kb = text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     match total_kb.map(|kb| kb as f64 / 1e6) {
         Some(gb) if gb < 8.0 => {
-            Err(format!("{gb:.1} GB; less than 8 GB: build with `--no-default-features`, which leaves out the EC2 client"))
+            Err(format!("{gb:.1} GB; less than 8 GB: leave out the EC2 client with `cargo run --bin xtask --no-default-features -- VERB`"))
         }
         Some(gb) => Ok(format!("{gb:.1} GB")),
         None => Err("unknown".to_owned()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::engine::{begin_update, changes, start, start_delete};
+use super::engine::{begin_update, changes, continue_rollback, start, start_delete};
 use super::template::{Template, parse};
 use super::{ChangeSet, Resource, Stack, add_event, events, find_stack, set_status};
 use crate::cloud::{Cloud, iso};
@@ -41,6 +41,15 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
         "CreateStack" => create_stack(cloud, params),
         "UpdateStack" => update_stack(cloud, params),
         "DeleteStack" => delete_stack(cloud, params),
+        "ContinueUpdateRollback" => {
+            let (id, stack) = existing(cloud, params)?;
+            if stack.status != "UPDATE_ROLLBACK_FAILED" {
+                return Err(ApiError::validation(format!("Stack:{id} is in {} state and can not continue update rollback.", stack.status)));
+            }
+            set_status(cloud, &id, "UPDATE_ROLLBACK_IN_PROGRESS", Some("User Initiated"));
+            continue_rollback(cloud, &id);
+            Ok(json!({}))
+        }
         "DescribeStacks" => describe_stacks(cloud, params),
         "ListStacks" => {
             let wanted: Vec<&str> = params["StackStatusFilter"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

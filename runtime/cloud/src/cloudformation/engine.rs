@@ -90,6 +90,12 @@ pub fn start_delete(cloud: &Arc<Cloud>, stack_id: &str, retain: Vec<String>) {
     tokio::spawn(async move { delete(&cloud, &stack_id, &retain).await });
 }
 
+/// Starts putting back, once more, what a failed rollback left.
+pub fn continue_rollback(cloud: &Arc<Cloud>, stack_id: &str) {
+    let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
+    tokio::spawn(async move { roll_back(&cloud, &stack_id, false, "User Initiated").await });
+}
+
 /// Takes up what an earlier process left in progress.
 pub fn resume(cloud: &Arc<Cloud>) {
     for (id, stack) in cloud.stacks.all() {
