@@ -61,9 +61,10 @@ def with_aws_command(environment):
         aws(environment, "s3", "cp", f"s3://{BUCKET}/x/large", back)
         check("aws s3 cp, multipart, there and back", back.exists() and back.read_bytes() == large.read_bytes())
         aws(environment, "s3", "rm", f"s3://{BUCKET}/x/", "--recursive")
-    template = pathlib.Path(tempfile.gettempdir(), "steppe-clients.yaml")
-    template.write_text("Resources:\n  Topic:\n    Type: AWS::SNS::Topic\n")
-    aws(environment, "cloudformation", "deploy", "--stack-name", "other", "--template-file", template)
+    with tempfile.TemporaryDirectory() as folder:
+        template = pathlib.Path(folder, "template.yaml")
+        template.write_text("Resources:\n  Topic:\n    Type: AWS::SNS::Topic\n")
+        aws(environment, "cloudformation", "deploy", "--stack-name", "other", "--template-file", template)
     other = aws(environment, "cloudformation", "describe-stacks", "--stack-name", "other")
     check("aws cloudformation deploy", other.get("Stacks", [{}])[0].get("StackStatus") == "CREATE_COMPLETE", other)
     aws(environment, "cloudformation", "delete-stack", "--stack-name", "other")

@@ -14,48 +14,46 @@ use anyhow::{Context, Result, bail};
 use steppe_aws::{Aws, StackView, Target};
 use steppe_plan::environment::Environment;
 
-use crate::cli::{Args, Verb};
+use crate::cli::{Args, DataArgs, Verb};
 use crate::exit::Outcome;
 use crate::local::LocalCloud;
-use crate::project::{Workspace, scratch};
+use crate::project::Workspace;
 use crate::story::Story;
 use crate::{artifacts, training};
 
 /// Runs a verb.
 pub async fn run(args: Args) -> Result<Outcome> {
+    let open = || Workspace::open(&args);
     match &args.verb {
-        Verb::Local { verb } => return local_cloud::run(&args, *verb),
-        Verb::Doctor => return doctor::run(&args).await,
-        _ => {}
-    }
-    let workspace = Workspace::open(&args)?;
-    match &args.verb {
-        Verb::Deploy { data, yes, dry_run } => deploy::run(&workspace, data, *yes, *dry_run).await,
-        Verb::Plan { data } => deploy::run(&workspace, data, false, true).await,
-        Verb::Destroy { yes } => destroy::run(&workspace, *yes).await,
-        Verb::SmokeTest { series } => smoke_test::run(&workspace, series).await,
-        Verb::Render { every_combination } => render::run(&workspace, every_combination.as_deref()),
-        Verb::Train { data } => {
-            let story = Story::begin();
-            artifacts::build(&workspace.root, &story).await?;
-            let model = training::run(&workspace, &workspace.raw_data(data)?, &story).await?;
-            print!("{}", model.card.to_text(&model.version()));
-            Ok(Outcome::Done)
-        }
-        Verb::Model { json } => predict::model(&workspace, *json).await,
-        Verb::Predict { series, json } => predict::run(&workspace, series, *json).await,
-        Verb::Query { sql_or_name, limit } => query::run(&workspace, sql_or_name.as_deref(), *limit).await,
-        Verb::Status => inspect::status(&workspace).await,
-        Verb::Outputs { json } => inspect::outputs(&workspace, *json).await,
-        Verb::Logs { of, minutes } => inspect::logs(&workspace, *of, *minutes).await,
-        Verb::Local { .. } | Verb::Doctor => bail!("handled above"),
+        Verb::Deploy { data, yes, dry_run } => deploy::run(&open()?, data, *yes, *dry_run).await,
+        Verb::Plan { data } => deploy::run(&open()?, data, false, true).await,
+        Verb::Destroy { yes } => destroy::run(&open()?, *yes).await,
+        Verb::SmokeTest { series } => smoke_test::run(&open()?, series).await,
+        Verb::Render { every_combination } => render::run(&open()?, every_combination.as_deref()),
+        Verb::Train { data } => train(&open()?, data).await,
+        Verb::Model { json } => predict::model(&open()?, *json).await,
+        Verb::Predict { series, json } => predict::run(&open()?, series, *json).await,
+        Verb::Query { sql_or_name, limit } => query::run(&open()?, sql_or_name.as_deref(), *limit).await,
+        Verb::Status => inspect::status(&open()?).await,
+        Verb::Outputs { json } => inspect::outputs(&open()?, *json).await,
+        Verb::Logs { of, minutes } => inspect::logs(&open()?, *of, *minutes).await,
+        Verb::Local { verb } => local_cloud::run(&args, *verb),
+        Verb::Doctor => doctor::run(&args).await,
     }
 }
 
+async fn train(workspace: &Workspace, data: &DataArgs) -> Result<Outcome> {
+    let story = Story::begin();
+    artifacts::build(&workspace.root, &story).await?;
+    let model = training::run(workspace, &workspace.raw_data(data)?, &story).await?;
+    print!("{}", model.card.to_text(&model.version()));
+    Ok(Outcome::Done)
+}
+
 /// The embedded cloud of an embedded environment.
-pub fn local_cloud(workspace: &Workspace) -> Option<LocalCloud> {
+fn local_cloud(workspace: &Workspace) -> Option<LocalCloud> {
     match workspace.environment {
-        Environment::Embedded { port } => Some(LocalCloud::new(&workspace.root, &scratch(&workspace.root), port)),
+        Environment::Embedded { port } => Some(LocalCloud::new(&workspace.root, &workspace.scratch(), port)),
         Environment::Aws { .. } => None,
     }
 }
@@ -66,15 +64,15 @@ fn target(workspace: &Workspace) -> Result<Target> {
     if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL") {
         return Ok(Target { endpoint: Some(endpoint), region: workspace.names.region.clone(), ..Target::default() });
     }
-    match (&workspace.environment, local_cloud(workspace)) {
-        (_, Some(local)) => {
-            let about = local.running().context("the embedded cloud does not run\nhint: `cargo xtask deploy` starts it and deploys; `cargo xtask local start` only starts it")?;
+    match &workspace.environment {
+        Environment::Aws { region, profile, .. } => Ok(Target { region: region.clone(), profile: profile.clone(), ..Target::default() }),
+        Environment::Embedded { port } => {
+            let local = LocalCloud::new(&workspace.root, &workspace.scratch(), *port);
+            let about = local.running().context(
+                "the embedded cloud does not run\nhint: `cargo xtask deploy` starts it and deploys; `cargo xtask local start` only starts it",
+            )?;
             local.target(&about)
         }
-        (Environment::Aws { region, profile, .. }, None) => {
-            Ok(Target { endpoint: None, region: region.clone(), profile: profile.clone(), keys: None })
-        }
-        (Environment::Embedded { .. }, None) => bail!("an embedded environment has a local cloud"),
     }
 }
 

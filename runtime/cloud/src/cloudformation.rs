@@ -23,6 +23,9 @@ pub use engine::resume;
 
 use crate::cloud::{Cloud, iso};
 
+/// The type under which a stack appears among its own events.
+const STACK: &str = "AWS::CloudFormation::Stack";
+
 /// A stack.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stack {
@@ -119,22 +122,23 @@ fn events_file(cloud: &Cloud, stack_id: &str) -> PathBuf {
     cloud.path("events").join(format!("{}.ndjson", hex::encode(&Sha256::digest(stack_id)[..16])))
 }
 
+/// Something that happened to a resource or to the stack itself.
+struct Event<'a> {
+    logical_id: &'a str,
+    kind: &'a str,
+    physical_id: &'a str,
+    status: &'a str,
+    reason: Option<&'a str>,
+}
+
 /// Adds an event to a stack's history.
-fn add_event(
-    cloud: &Cloud,
-    stack_id: &str,
-    stack_name: &str,
-    logical_id: &str,
-    resource: (&str, &str),
-    status: &str,
-    reason: Option<&str>,
-) {
-    let (kind, physical_id) = resource;
+fn add_event(cloud: &Cloud, stack_id: &str, stack_name: &str, happened: &Event<'_>) {
     let mut event = json!({
-        "StackId": stack_id, "EventId": uuid::Uuid::new_v4().to_string(), "StackName": stack_name, "LogicalResourceId": logical_id,
-        "PhysicalResourceId": physical_id, "ResourceType": kind, "Timestamp": iso(Timestamp::now()), "ResourceStatus": status,
+        "StackId": stack_id, "EventId": uuid::Uuid::new_v4().to_string(), "StackName": stack_name,
+        "LogicalResourceId": happened.logical_id, "PhysicalResourceId": happened.physical_id, "ResourceType": happened.kind,
+        "Timestamp": iso(Timestamp::now()), "ResourceStatus": happened.status,
     });
-    if let Some(reason) = reason {
+    if let Some(reason) = happened.reason {
         event["ResourceStatusReason"] = reason.into();
     }
     let path = events_file(cloud, stack_id);
@@ -170,7 +174,7 @@ fn set_status(cloud: &Cloud, stack_id: &str, status: &str, reason: Option<&str>)
         stack.name.clone()
     });
     if let Some(name) = name {
-        add_event(cloud, stack_id, &name, &name, ("AWS::CloudFormation::Stack", stack_id), status, reason);
+        add_event(cloud, stack_id, &name, &Event { logical_id: &name, kind: STACK, physical_id: stack_id, status, reason });
     }
 }
 
@@ -181,14 +185,7 @@ fn set_resource(cloud: &Cloud, stack_id: &str, logical_id: &str, resource: &Reso
         stack.name.clone()
     });
     if let Some(name) = name {
-        add_event(
-            cloud,
-            stack_id,
-            &name,
-            logical_id,
-            (&resource.kind, &resource.physical_id),
-            &resource.status,
-            resource.reason.as_deref(),
-        );
+        let Resource { kind, physical_id, status, reason, .. } = resource;
+        add_event(cloud, stack_id, &name, &Event { logical_id, kind, physical_id, status, reason: reason.as_deref() });
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -71,7 +72,7 @@ async fn aws(cloud: &Arc<Cloud>, service: &str, request: Request) -> Response {
         Err(error) => return encoding::failure(protocol, &error, &request_id),
     };
     if service == "lambda" {
-        return lambda_rest(cloud, &caller, &parts.method, &parts.uri, &parts.headers, body, &request_id).await;
+        return lambda_rest(cloud, &caller, &parts, body, &request_id).await;
     }
     let parsed = encoding::parse(protocol, &parts.headers, &body);
     let result = match parsed {
@@ -107,23 +108,15 @@ fn sts(cloud: &Cloud, caller: &Caller, operation: &str) -> ApiResult {
     }
 }
 
-async fn lambda_rest(
-    cloud: &Arc<Cloud>,
-    caller: &Caller,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: Bytes,
-    request_id: &str,
-) -> Response {
-    let path = percent_decode(uri.path());
+async fn lambda_rest(cloud: &Arc<Cloud>, caller: &Caller, parts: &Parts, body: Bytes, request_id: &str) -> Response {
+    let path = percent_decode(parts.uri.path());
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let json = encoding::Protocol::RestJson;
-    let result = match (method, segments.as_slice()) {
+    let result = match (&parts.method, segments.as_slice()) {
         (&Method::GET, ["2015-03-31", "functions"]) => lambda::list(cloud, caller),
         (&Method::GET, ["2015-03-31", "functions", name]) => lambda::get(cloud, caller, name),
         (&Method::POST, ["2015-03-31", "functions", name, "invocations"]) => {
-            let kind = headers.get("x-amz-invocation-type").and_then(|v| v.to_str().ok()).unwrap_or("RequestResponse");
+            let kind = parts.headers.get("x-amz-invocation-type").and_then(|v| v.to_str().ok()).unwrap_or("RequestResponse");
             if kind != "RequestResponse" {
                 let message = format!("The embedded cloud does not implement invocations of the type {kind}.");
                 return encoding::failure(json, &ApiError::new("NotImplemented", message).with_status(501), request_id);
@@ -141,7 +134,7 @@ async fn lambda_rest(
                 Err(error) => encoding::failure(json, &error, request_id),
             };
         }
-        _ => Err(ApiError::unknown_operation("lambda", &format!("{method} {path}"))),
+        _ => Err(ApiError::unknown_operation("lambda", &format!("{} {path}", parts.method))),
     };
     match result {
         Ok(value) => encoding::success(json, "lambda", "", &value, request_id),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::engine::{begin_update, changes, continue_rollback, start, start_delete};
 use super::template::{Template, parse};
-use super::{ChangeSet, Resource, Stack, add_event, events, find_stack, set_status};
+use super::{ChangeSet, Event, Resource, STACK, Stack, add_event, events, find_stack, set_status};
 use crate::cloud::{Cloud, iso};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
@@ -188,7 +188,7 @@ fn new_stack(cloud: &Cloud, name: &str, template: String, parameters: BTreeMap<S
         protected: false,
     };
     cloud.stacks.put(&id, stack);
-    add_event(cloud, &id, name, name, ("AWS::CloudFormation::Stack", &id), status, Some("User Initiated"));
+    add_event(cloud, &id, name, &Event { logical_id: name, kind: STACK, physical_id: &id, status, reason: Some("User Initiated") });
     id
 }
 

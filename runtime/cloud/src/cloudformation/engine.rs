@@ -313,7 +313,8 @@ async fn clean_up(cloud: &Arc<Cloud>, stack_id: &str) {
             Ok(()) => ("DELETE_COMPLETE", None),
             Err(e) => ("DELETE_FAILED", Some(e.as_str())),
         };
-        super::add_event(cloud, stack_id, &stack.name, &id, (&resource.kind, &resource.physical_id), status, reason);
+        let event = super::Event { logical_id: &id, kind: &resource.kind, physical_id: &resource.physical_id, status, reason };
+        super::add_event(cloud, stack_id, &stack.name, &event);
     }
     cloud.stacks.update(stack_id, |s| {
         s.resources.retain(|id, _| active.contains(id));

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine;
 use bytes::Bytes;
@@ -25,6 +26,8 @@ use crate::services::cloudwatch;
 
 /// Processes of all functions together.
 const ENVIRONMENTS_MAX: usize = 32;
+/// How long a process may wait for its next invocation.
+const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 /// Bytes of a payload.
 const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
 /// Bytes of an unpacked package.
@@ -72,6 +75,11 @@ impl Environments {
     /// Stops all idle processes of a function.
     pub fn retire(&self, function: &str) {
         self.idle().remove(function);
+    }
+
+    /// Stops processes that have been idle for too long.
+    fn retire_idle(&self) {
+        self.idle().values_mut().for_each(|environments| environments.retain(|e| e.idle_for() < IDLE_MAX));
     }
 
     /// Stops all idle processes.
@@ -183,6 +191,11 @@ pub async fn invoke(cloud: &Arc<Cloud>, caller: &Caller, reference: &str, payloa
     let answer = environment.invoke(cloud, &function, payload).await;
     if answer.reusable {
         cloud.environments.idle().entry(name.to_owned()).or_default().push(environment);
+        let cloud = cloud.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(IDLE_MAX).await;
+            cloud.environments.retire_idle();
+        });
     }
     if answer.invoked.function_error.is_some() {
         cloudwatch::count(cloud, "AWS/Lambda", "Errors", ("FunctionName", name));

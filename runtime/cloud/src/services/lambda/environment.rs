@@ -34,6 +34,7 @@ pub struct Environment {
     ready: Option<oneshot::Receiver<()>>,
     modified: Timestamp,
     started: Instant,
+    used: Instant,
     name: String,
     stream: String,
     count: Arc<AtomicUsize>,
@@ -138,12 +139,28 @@ impl Environment {
         if let Some(err) = child.stderr.take() {
             tokio::spawn(keep_log(cloud.clone(), function.log_group.clone(), stream.clone(), err));
         }
-        Ok(Self { child, work, ready: Some(ready), modified: function.modified, started, name: name.to_owned(), stream, count, api })
+        Ok(Self {
+            child,
+            work,
+            ready: Some(ready),
+            modified: function.modified,
+            started,
+            used: started,
+            name: name.to_owned(),
+            stream,
+            count,
+            api,
+        })
     }
 
     /// Whether the process runs the function as it is now.
     pub fn fits(&self, function: &Function) -> bool {
         self.modified == function.modified
+    }
+
+    /// Time since the last invocation.
+    pub fn idle_for(&self) -> Duration {
+        self.used.elapsed()
     }
 
     /// Hands the process one invocation and waits for the answer.
@@ -172,6 +189,7 @@ impl Environment {
                 return self.failed(&id, "Sandbox.Timedout", &format!("RequestId: {id} Error: Task timed out after {:.2} seconds", limit.as_secs_f64()));
             }
         };
+        self.used = Instant::now();
         self.report(cloud, function, &id, began.elapsed(), init);
         match result {
             Some(Ok(payload)) => Answer { invoked: Invoked { payload, function_error: None }, reusable: true },
