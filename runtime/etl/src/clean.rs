@@ -10,6 +10,7 @@ use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::config::TableParquetOptions;
 use datafusion::dataframe::DataFrameWriteOptions;
+use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::TryStreamExt;
@@ -65,7 +66,9 @@ pub async fn clean(plan: &EtlPlan, places: &Places) -> Result<EtlReport> {
 }
 
 fn session() -> Result<SessionContext> {
-    let runtime = RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES_MAX, 1.0).build_arc()?;
+    // Fair: every sort gets its share and spills, instead of the first one taking all.
+    let pool = Arc::new(FairSpillPool::new(MEMORY_BYTES_MAX));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
     Ok(SessionContext::new_with_config_rt(SessionConfig::new(), runtime))
 }
 

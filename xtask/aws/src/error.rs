@@ -1,7 +1,6 @@
 //! One error for all services.
 
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use thiserror::Error;
 
@@ -42,21 +41,20 @@ impl AwsError {
         R: std::fmt::Debug,
     {
         let code = error.code().unwrap_or_default().to_owned();
-        let message = match (&error, error.message()) {
-            (_, Some(message)) => message.to_owned(),
-            (SdkError::ServiceError(_), None) => {
-                if code.is_empty() {
-                    "the service answered with an error".to_owned()
-                } else {
-                    code.clone()
-                }
-            }
-            _ => DisplayErrorContext(&error).to_string(),
+        let raw = match &error {
+            SdkError::ServiceError(context) => format!("{:?}", context.raw()),
+            _ => String::new(),
         };
-        let kind = match (&error, code.as_str()) {
-            (SdkError::ServiceError(context), code) => service_kind(code, &message, &format!("{:?}", context.raw())),
-            (SdkError::ConstructionFailure(_), _) => Kind::Credentials,
-            (SdkError::DispatchFailure(_), _) if message.contains("redential") => Kind::Credentials,
+        let message = match error.message() {
+            Some(message) => message.to_owned(),
+            // HEAD answers have no body, and so neither code nor message.
+            None if !raw.is_empty() => format!("the service answered with status {}", status(&raw)),
+            None => chain(&error),
+        };
+        let kind = match &error {
+            SdkError::ServiceError(_) => service_kind(&code, &message, status(&raw)),
+            SdkError::ConstructionFailure(_) => Kind::Credentials,
+            _ if message.contains("redential") => Kind::Credentials,
             _ => Kind::Unreachable,
         };
         Self { call, kind, code, message }
@@ -85,7 +83,20 @@ impl AwsError {
     }
 }
 
-fn service_kind(code: &str, message: &str, raw: &str) -> Kind {
+/// What went wrong and why, without the SDK's own data.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
+}
+
+/// The HTTP status in the SDK's rendering of an answer.
+fn status(raw: &str) -> &str {
+    raw.split("StatusCode(").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or_default()
+}
+
+fn service_kind(code: &str, message: &str, status: &str) -> Kind {
     match code {
         "ExpiredToken"
         | "ExpiredTokenException"
@@ -103,8 +114,8 @@ fn service_kind(code: &str, message: &str, raw: &str) -> Kind {
         | "ChangeSetNotFound" => Kind::NotFound,
         "StateMachineDoesNotExist" | "ExecutionDoesNotExist" | "NoSuchTagSet" => Kind::NotFound,
         _ if message.ends_with("does not exist") => Kind::NotFound,
-        // HEAD answers have no body and so no code.
-        "" if raw.contains("StatusCode(404)") => Kind::NotFound,
+        "" if status == "404" => Kind::NotFound,
+        "" if status == "403" => Kind::Denied,
         _ => Kind::Refused,
     }
 }

@@ -73,6 +73,8 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
     own.chain(unique).chain(partial).collect()
 }
 
+/// The small table stands first in each join: engines without statistics hold that side in memory.
+///
 /// The tables `typed` (the manifest's SQL) and `judged` (with `_rule`, the first broken rule or NULL).
 fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> String {
     let (series, time, target) = (&manifest.task.series, &manifest.task.time, &manifest.task.target);
@@ -89,7 +91,7 @@ fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> St
          ),\n\
          counted AS (\n\
          \x20 SELECT typed.*, COUNT(*) OVER (PARTITION BY {series}, {time}) AS _copies, partial._partial_period\n\
-         \x20 FROM typed LEFT JOIN partial ON typed.{time} = partial._partial_period\n\
+         \x20 FROM partial RIGHT JOIN typed ON typed.{time} = partial._partial_period\n\
          ),\n\
          judged AS (SELECT counted.*, {rule} AS _rule FROM counted)\n",
         sql.trim().trim_end_matches(';')
