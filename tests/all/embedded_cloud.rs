@@ -7,10 +7,14 @@ use serde_json::{Value, json};
 use steppe_cloud::cloud::{Cloud, Config};
 use steppe_cloud::cloudformation::handle;
 use steppe_cloud::http;
+use steppe_plan::elf::Architecture;
+use steppe_plan::manifest::Manifest;
+use steppe_plan::names::Names;
+use steppe_plan::stack::{ArtifactHashes, StackSpec};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
-use crate::tools::binary;
+use crate::tools::{binary, root};
 
 /// A cloud that serves on a port of its own until it is dropped.
 struct Running {
@@ -246,6 +250,44 @@ async fn roles_may_do_what_their_policies_say_and_no_more() {
     assert!(
         cloud.assume("arn:aws:iam::000000000000:role/reader", "ec2.amazonaws.com", "i").expect_err("not trusted").contains("trust policy")
     );
+}
+
+/// The template of the repository's pipeline with a choice of its options.
+fn rendered(verify: bool, alarms: bool, notify: bool) -> String {
+    let file = root().join("model/pipelines/marriages/pipeline.toml");
+    let mut manifest = Manifest::parse("pipeline.toml", &std::fs::read_to_string(file).expect("readable")).expect("valid");
+    (manifest.stack.verify, manifest.stack.alarms, manifest.stack.notify) = (verify, alarms, notify);
+    let text = str::to_owned;
+    let names = Names {
+        project: text("steppe"),
+        pipeline: text("marriages"),
+        environment: text("t"),
+        account: text("000000000000"),
+        region: text("us-east-1"),
+    };
+    let hash = || "0".repeat(64);
+    let spec = StackSpec {
+        names: &names,
+        manifest: &manifest,
+        query_sql: vec![text("SELECT 1"); manifest.queries.len()],
+        raw_columns: vec![text("region")],
+        hashes: ArtifactHashes { server: hash(), predictor: hash(), glue_script: hash(), etl_plan: hash() },
+        architecture: Architecture::X86_64,
+    };
+    spec.render().expect("renders")
+}
+
+#[tokio::test]
+async fn every_combination_of_options_is_implemented_to_the_last_property_and_state() {
+    let running = start().await;
+    for bits in 0..8 {
+        let template = rendered(bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
+        running.call("ValidateTemplate", json!({ "TemplateBody": template })).await.expect("understood");
+        let definition =
+            template.split("DefinitionString: |\n").nth(1).and_then(|rest| rest.split("\n      Tags:").next()).expect("a definition");
+        let definition: Value = serde_json::from_str(definition).expect("JSON");
+        assert_eq!(steppe_cloud::services::states::check(&definition), Ok(()), "combination {bits}");
+    }
 }
 
 #[tokio::test]
