@@ -59,7 +59,7 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
     let unique = manifest.quality.unique.map(|u| Judgement {
         name: "unique".to_owned(),
         column: task.time.clone(),
-        when: "_copies > 1".to_owned(),
+        when: "_earlier IS NOT NULL OR _later IS NOT NULL".to_owned(),
         reason: format!("there is more than one record of the same {} and {}", task.series, task.time),
         action: u.action,
     });
@@ -73,7 +73,8 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
     own.chain(unique).chain(partial).collect()
 }
 
-/// The small table stands first in each join: engines without statistics hold that side in memory.
+/// Neighbours instead of a count tell duplicates: their windows stream, while a count over a whole
+/// partition holds all of the input in memory. The small table stands first in each join: engines without statistics hold that side in memory.
 ///
 /// The tables `typed` (the manifest's SQL) and `judged` (with `_rule`, the first broken rule or NULL).
 fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> String {
@@ -89,11 +90,13 @@ fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> St
          \x20 FROM totals newest JOIN totals earlier ON earlier._period = newest._period - 1\n\
          \x20 WHERE newest._period = (SELECT MAX(_period) FROM totals) AND newest._total < {below} * earlier._total\n\
          ),\n\
-         counted AS (\n\
-         \x20 SELECT typed.*, COUNT(*) OVER (PARTITION BY {series}, {time}) AS _copies, partial._partial_period\n\
+         neighbours AS (\n\
+         \x20 SELECT typed.*,\n\
+         \x20   LAG(_row) OVER (PARTITION BY {series}, {time} ORDER BY _row) AS _earlier,\n\
+         \x20   LEAD(_row) OVER (PARTITION BY {series}, {time} ORDER BY _row) AS _later, partial._partial_period\n\
          \x20 FROM partial RIGHT JOIN typed ON typed.{time} = partial._partial_period\n\
          ),\n\
-         judged AS (SELECT counted.*, {rule} AS _rule FROM counted)\n",
+         judged AS (SELECT neighbours.*, {rule} AS _rule FROM neighbours)\n",
         sql.trim().trim_end_matches(';')
     )
 }
