@@ -300,6 +300,11 @@ async fn what_it_does_not_implement_is_an_error_that_names_it() {
         .await
         .expect_err("refused");
     assert!(error.contains("does not implement the property VersioningConfiguration of AWS::S3::Bucket"), "{error}");
+    let error = running
+        .call("CreateStack", json!({ "StackName": "s", "TemplateBody": BUCKET, "OnFailure": "DO_NOTHING" }))
+        .await
+        .expect_err("refused");
+    assert!(error.contains("does not implement the option OnFailure"), "{error}");
     let error = running.call("DetectStackDrift", json!({ "StackName": "s" })).await.expect_err("refused");
     assert!(error.contains("does not implement cloudformation:DetectStackDrift"), "{error}");
     assert!(running.cloud.stacks.all().is_empty(), "nothing half-done");

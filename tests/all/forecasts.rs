@@ -150,6 +150,16 @@ async fn a_full_queue_says_so_and_a_draining_server_is_not_ready() {
 }
 
 #[tokio::test]
+async fn too_large_a_data_set_is_refused_as_a_file_and_as_a_folder() {
+    let server = Server::start(Limits { dataset_bytes: 10, ..Limits::default() }).await;
+    for key in ["processed/marriages/", "processed/marriages/part-00000.parquet"] {
+        let body = json!({ "region": "Almaty", "dataset_key": key, "bucket_name": BUCKET }).to_string();
+        let (status, problem) = server.post(body).await;
+        assert_eq!((status.as_u16(), problem["type"].as_str()), (422, Some("/problems/bad-data-set")), "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn a_slow_client_meets_the_deadline() {
     let server = Server::start(Limits { deadline: std::time::Duration::from_millis(20), ..Limits::default() }).await;
     let never = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());

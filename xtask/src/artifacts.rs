@@ -44,6 +44,10 @@ pub fn own_binary(root: &Path, name: &str) -> PathBuf {
 
 /// Builds the embedded cloud and its engine, and what is shipped, side by side.
 pub async fn build(root: &Path, story: &Story) -> Result<()> {
+    if std::env::var_os("STEPPE_SKIP_BUILD").is_some() {
+        story.note("skipped", "the build (STEPPE_SKIP_BUILD is set)");
+        return Ok(());
+    }
     let own: Vec<&str> = std::iter::once("build").chain(OWN.iter().flat_map(|b| ["--bin", *b])).collect();
     let shipped: Vec<&str> = ["build", "--release"].into_iter().chain(SHIPPED.iter().flat_map(|p| ["--package", *p])).collect();
     let started = Instant::now();
@@ -53,9 +57,6 @@ pub async fn build(root: &Path, story: &Story) -> Result<()> {
 }
 
 async fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
-    if std::env::var_os("STEPPE_SKIP_BUILD").is_some() {
-        return Ok(());
-    }
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).arg("--quiet").current_dir(root).stdin(Stdio::null()).stdout(Stdio::null());

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
+use futures::future::ready;
+use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 use steppe_model::dataset::Columns;
 use steppe_model::{Dataset, TrainSpec};
@@ -65,11 +66,13 @@ impl Datasets {
             other => RequestError::Storage { key: key.to_owned(), reason: other.to_string() },
         };
         let path = Path::parse(key).map_err(|e| RequestError::Invalid(format!("`dataset_key` is not a key: {e}")))?;
-        if !key.ends_with('/') {
-            return Ok(vec![self.bucket.head(&path).await.map_err(storage)?]);
-        }
-        let mut files: Vec<_> = self.bucket.list(Some(&path)).try_collect().await.map_err(storage)?;
-        files.retain(|f| f.location.as_ref().ends_with(".parquet"));
+        let mut files = if key.ends_with('/') {
+            // One file more than is allowed tells that there are too many.
+            let parquet = self.bucket.list(Some(&path)).try_filter(|f| ready(f.location.as_ref().ends_with(".parquet")));
+            parquet.take(FILES_MAX + 1).try_collect::<Vec<_>>().await.map_err(storage)?
+        } else {
+            vec![self.bucket.head(&path).await.map_err(storage)?]
+        };
         files.sort_by(|a, b| a.location.cmp(&b.location));
         let bytes: u64 = files.iter().map(|f| f.size).sum();
         if files.is_empty() {

@@ -338,6 +338,8 @@ impl Manifest {
             need(self.data.columns[..i].iter().all(|c| c.name != column.name), format!("the column `{}` is declared twice", column.name));
         }
         for rule in &self.quality.rules {
+            let plain = !rule.name.is_empty() && rule.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            need(plain, format!("the rule name `{}` must consist of letters, digits and underscores", rule.name));
             need(
                 self.column(&rule.column).is_some(),
                 format!("the rule `{}` looks at `{}`, but `data.columns` has no such column", rule.name, rule.column),

@@ -79,7 +79,11 @@ pub fn lock(workspace: &Workspace, verb: &str) -> Result<File> {
         .truncate(false)
         .open(&file)
         .with_context(|| format!("cannot open {}", file.display()))?;
-    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+    let taken = lock.try_lock();
+    if let Err(TryLockError::Error(error)) = taken {
+        return Err(error).with_context(|| format!("cannot lock {}", file.display()));
+    }
+    if taken.is_err() {
         let mut holder = String::new();
         lock.read_to_string(&mut holder)?;
         bail!("another command works on {}: {}\nhint: wait until it has ended", workspace.names.stack(), holder.trim());

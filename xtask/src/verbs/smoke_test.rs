@@ -237,6 +237,7 @@ impl Test<'_> {
             .map(|c| format!("{} on {} for {}", c["action"], c["resource"], c["caller"]))
             .collect();
         ensure!(denied.is_empty(), "denied: {}", denied.join("; "));
+        ensure!(!calls.is_empty(), "the audit log has no call by any role since the test began, so it proves nothing");
         let used: BTreeSet<(String, String)> =
             audit.lines().filter_map(|l| serde_json::from_str(l).ok()).flat_map(|c: Value| statements_of(&c)).collect();
         let granted = self.aws.granted_statements(&self.workspace.names.stack()).await?;

@@ -30,6 +30,7 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
         None => cloud.config.arn("cloudformation", "stack/*"),
     };
     cloud.authorize(caller, &format!("cloudformation:{operation}"), &resource, &[])?;
+    refuse_options(params)?;
     match operation {
         "CreateChangeSet" => create_change_set(cloud, params),
         "DescribeChangeSet" => {
@@ -87,9 +88,11 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
             let (_, stack) = existing(cloud, params)?;
             Ok(json!({ "TemplateBody": stack.template, "StagesAvailable": ["Original", "Processed"] }))
         }
-        "ValidateTemplate" | "GetTemplateSummary" => {
+        "ValidateTemplate" => {
             let (_, template) = template_of(cloud, params)?;
-            Ok(json!({ "Parameters": [], "Description": template.description(), "Capabilities": template.capabilities() }))
+            Ok(
+                json!({ "Parameters": template.declared_parameters(), "Description": template.description(), "Capabilities": template.capabilities() }),
+            )
         }
         "UpdateTerminationProtection" => {
             let (id, _) = existing(cloud, params)?;
@@ -104,6 +107,24 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
 fn existing(cloud: &Cloud, params: &Value) -> ApiResult<(String, Arc<Stack>)> {
     let name = required(params, "StackName")?;
     find_stack(cloud, name).ok_or_else(|| ApiError::validation(format!("Stack with id {name} does not exist")))
+}
+
+/// Options that would change what happens, and are not implemented; ignoring them would be pretending.
+fn refuse_options(params: &Value) -> ApiResult<()> {
+    const REFUSED: [&str; 8] = [
+        "DisableRollback",
+        "OnFailure",
+        "OnStackFailure",
+        "RoleARN",
+        "StackPolicyBody",
+        "NotificationARNs",
+        "RollbackConfiguration",
+        "ResourcesToImport",
+    ];
+    match REFUSED.iter().find(|o| !params[**o].is_null() && params[**o] != "false") {
+        Some(option) => Err(ApiError::validation(format!("The embedded cloud does not implement the option {option}."))),
+        None => Ok(()),
+    }
 }
 
 fn template_of(cloud: &Cloud, params: &Value) -> ApiResult<(String, Template)> {

@@ -77,17 +77,7 @@ pub struct Scope<'a> {
 
 impl Template {
     fn check(&self) -> Result<(), String> {
-        let known = [
-            "AWSTemplateFormatVersion",
-            "Description",
-            "Parameters",
-            "Conditions",
-            "Resources",
-            "Outputs",
-            "Metadata",
-            "Mappings",
-            "Rules",
-        ];
+        let known = ["AWSTemplateFormatVersion", "Description", "Parameters", "Conditions", "Resources", "Outputs", "Metadata", "Mappings"];
         let sections = self.0.as_object().ok_or("Template format error: it is not an object")?;
         if let Some(other) = sections.keys().find(|k| !known.contains(&k.as_str())) {
             return Err(format!("Template format error: the section `{other}` is not implemented by the embedded cloud"));
@@ -251,6 +241,13 @@ impl Template {
                 Ok((name.clone(), json!({ "OutputKey": name, "OutputValue": scalar(&value), "Description": output.get("Description") })))
             })
             .collect()
+    }
+
+    /// The declared parameters in the API's form.
+    pub fn declared_parameters(&self) -> Vec<Value> {
+        let declared = self.0["Parameters"].as_object().into_iter().flatten();
+        let describe = |(name, d): (&String, &Value)| json!({ "ParameterKey": name, "DefaultValue": scalar(&d["Default"]), "NoEcho": false, "Description": d.get("Description") });
+        declared.map(describe).collect()
     }
 
     /// The template's description.

@@ -124,6 +124,7 @@ fn store(error: StoreError) -> S3Error {
     let code = match &error {
         StoreError::NoSuchBucket => S3ErrorCode::NoSuchBucket,
         StoreError::NoSuchKey => S3ErrorCode::NoSuchKey,
+        StoreError::InvalidName => S3ErrorCode::InvalidBucketName,
         StoreError::BucketExists => S3ErrorCode::BucketAlreadyOwnedByYou,
         StoreError::NotEmpty => S3ErrorCode::BucketNotEmpty,
         StoreError::Io(_) => S3ErrorCode::InternalError,
@@ -187,6 +188,9 @@ impl Api {
         let objects = self.cloud.buckets.objects(bucket).map_err(store)?;
         let mut page = Page { contents: vec![], prefixes: vec![], next: None };
         let mut last = String::new();
+        if max == 0 {
+            return Ok(page);
+        }
         for (key, object) in objects.range(prefix, after) {
             let group = delimiter.and_then(|d| key[prefix.len()..].find(d).map(|at| &key[..prefix.len() + at + d.len()]));
             if group.is_some_and(|g| page.prefixes.last().and_then(|p| p.prefix.as_deref()) == Some(g)) {

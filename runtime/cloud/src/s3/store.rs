@@ -24,6 +24,9 @@ pub enum StoreError {
     /// No such object.
     #[error("The specified key does not exist.")]
     NoSuchKey,
+    /// Not a bucket name; names become folders.
+    #[error("The specified bucket is not valid.")]
+    InvalidName,
     /// The bucket is there already.
     #[error("Your previous request to create the named bucket succeeded and you already own it.")]
     BucketExists,
@@ -125,6 +128,10 @@ impl Buckets {
 
     /// Makes a bucket.
     pub fn create(&self, name: &str, tags: Value) -> Result<(), StoreError> {
+        let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+        if !plain || !(3..=63).contains(&name.len()) || name.contains("..") {
+            return Err(StoreError::InvalidName);
+        }
         if self.buckets.contains(name) {
             return Err(StoreError::BucketExists);
         }

@@ -1,7 +1,7 @@
 //! Athena: named queries, and SQL on catalogued objects by the embedded engine.
 //!
 //! The SQL is DataFusion's, which agrees with Trino's on what the pipelines use; it only reads. The
-//! engine reads S3 with the caller's permissions, as Athena does.
+//! engine reads S3 with the caller's permissions, as Athena does. A work group's limit of scanned bytes is kept, not enforced.
 
 use std::sync::Arc;
 use std::time::Duration;

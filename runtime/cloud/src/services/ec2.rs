@@ -113,28 +113,30 @@ fn describe(id: &str, instance: &Instance) -> Value {
 struct Filter {
     ids: Vec<String>,
     tags: Vec<(String, Vec<String>)>,
+    running: bool,
 }
 
 impl Filter {
     fn new(params: &Value, id_parameter: &str) -> ApiResult<Self> {
         let texts = |v: &Value| v.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
-        let mut tags = Vec::new();
+        let (mut tags, mut running) = (Vec::new(), true);
         for filter in params["Filter"].as_array().into_iter().flatten() {
             let name = filter["Name"].as_str().unwrap_or_default();
             match name.strip_prefix("tag:") {
                 Some(tag) => tags.push((tag.to_owned(), texts(&filter["Value"]))),
-                None if name == "instance-state-name" => {}
+                // Instances here run or do not exist.
+                None if name == "instance-state-name" => running &= texts(&filter["Value"]).iter().any(|v| v == "running"),
                 None => return Err(ApiError::new("InvalidParameterValue", format!("The embedded cloud does not filter by `{name}`."))),
             }
         }
-        Ok(Self { ids: texts(&params[id_parameter]), tags })
+        Ok(Self { ids: texts(&params[id_parameter]), tags, running })
     }
 
     fn admits(&self, id: &str, tags: &Value) -> bool {
         let has = |(key, values): &(String, Vec<String>)| {
             tags.as_array().into_iter().flatten().any(|t| t["Key"] == *key && values.iter().any(|v| t["Value"] == *v))
         };
-        (self.ids.is_empty() || self.ids.iter().any(|i| i == id)) && self.tags.iter().all(has)
+        self.running && (self.ids.is_empty() || self.ids.iter().any(|i| i == id)) && self.tags.iter().all(has)
     }
 }
 

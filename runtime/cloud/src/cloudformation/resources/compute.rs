@@ -87,6 +87,10 @@ pub fn set_profile(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
 
 pub fn set_function(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     must_be_new(new && place.cloud.functions.contains(id), "Function", id)?;
+    // The name becomes a folder.
+    if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        return Err(format!("the function name {id} must consist of letters, digits, hyphens and underscores"));
+    }
     if text(p, "Runtime") != "provided.al2023" {
         return Err(format!("the embedded cloud runs functions with the runtime provided.al2023, not {}", text(p, "Runtime")));
     }
@@ -167,7 +171,10 @@ pub async fn wait(place: &Place<'_>, p: &Value) -> Made {
             next.await;
         }
     };
-    let timed_out = || Err(format!("WaitCondition timed out. Received {} conditions when expecting {count}", 0));
+    let timed_out = || {
+        let received = place.cloud.signals.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&handle).map_or(0, Vec::len);
+        Err(format!("WaitCondition timed out. Received {received} conditions when expecting {count}"))
+    };
     let signals = tokio::time::timeout(limit, received).await.unwrap_or_else(|_| timed_out())?;
     let data: Map<String, Value> = signals.iter().map(|s| (text(s, "UniqueId").to_owned(), s["Data"].clone())).collect();
     Ok(attributes(json!({ "Data": Value::Object(data).to_string() })))
