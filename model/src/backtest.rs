@@ -1,146 +1,338 @@
-//! Rolling-origin backtest: train on what was known at the end of a year, forecast what came next.
+//! Rolling-origin backtest: stand at an origin, forecast with what was known then, compare with what
+//! came next.
 //!
-//! Every origin trains its own model and its own scaler on the data until that year, so nothing of
-//! the future reaches a forecast.
+//! Models that learn from all series are trained anew at every origin (`refit`), or once before the
+//! first; either way on data that end at the origin, scalers included, so nothing of the future
+//! reaches a forecast. Every family forecasts the same cases.
 
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use steppe_wire::predict::Errors;
 
-use crate::baseline::Baseline;
-use crate::dataset::Dataset;
-use crate::forecaster::{TrainError, train};
-use crate::metrics::{Outcome, conformal_quantile, errors, naive_scale};
-use crate::spec::TrainSpec;
-use crate::window::log;
+use crate::conformal::{Calibration, Residual, typical_change};
+use crate::dataset::{Dataset, View};
+use crate::host::Stage;
+use crate::metrics::{IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale, signed_rank_p_value};
+use crate::models::combination::weights;
+use crate::models::{Forecaster, Model};
+use crate::spec::{Family, Kind, TrainSpec};
+use crate::training::TrainError;
 
-/// Errors of one candidate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// Its name: `lstm`, `last value`, …
-    pub name: String,
-    /// Errors one step ahead.
-    pub errors: Errors,
+/// One value that was forecast.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Case {
+    /// Number of the series in the data set.
+    pub series: usize,
+    /// Number of the origin, oldest first.
+    pub origin: usize,
+    /// Step ahead, from 0.
+    pub step: usize,
+    /// What happened.
+    pub actual: f64,
+    /// Scale of MASE at the origin.
+    pub naive_scale: f64,
+    /// The series' typical change at the origin, on the transformed scale.
+    pub change: f64,
 }
 
-/// What a backtest found.
+/// What one family forecast, one entry per case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entrant {
+    /// The family.
+    pub family: Family,
+    /// Point forecasts.
+    pub points: Vec<f64>,
+    /// The model's own spreads; empty for a family without them.
+    pub spreads: Vec<f64>,
+}
+
+/// All forecasts of a backtest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trials<'a> {
+    data: &'a Dataset,
+    spec: &'a TrainSpec,
+    /// Last periods known, oldest first.
+    pub origins: Vec<i64>,
+    /// The values that were forecast.
+    pub cases: Vec<Case>,
+    /// One per family.
+    pub entrants: Vec<Entrant>,
+    /// Weights of the combination on all cases, one per other family.
+    pub weights: Vec<(Family, f64)>,
+}
+
+/// Errors of one family.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The family.
+    pub family: Family,
+    /// Errors over all steps.
+    pub errors: Errors,
+    /// Probability of a difference from the chosen model at least this large when there is none:
+    /// Wilcoxon's signed-rank test over the series' mean errors. None for the model itself, and for
+    /// too few series.
+    pub p_value: Option<f64>,
+}
+
+/// What a backtest found: part of a model card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Backtest {
-    /// Last years known to each of the trained models.
-    pub origins: Vec<i32>,
-    /// One-step forecasts that were compared.
-    pub outcomes: usize,
-    /// Errors of the model.
+    /// Last periods known to the forecasts.
+    pub origins: Vec<String>,
+    /// Values that were forecast and compared.
+    pub cases: usize,
+    /// Errors of the chosen model over all steps.
     pub model: Errors,
-    /// Errors of the baselines on the same forecasts.
-    pub baselines: Vec<Candidate>,
-    /// Half width of the prediction interval per step, in logarithms.
-    pub interval_half_widths: Vec<f64>,
-    /// Share of backtest forecasts whose interval, made from all *other* origins, held the actual value.
-    pub interval_coverage: f64,
+    /// Its errors per step, nearest first.
+    pub by_step: Vec<Errors>,
+    /// Every family on the same cases, the chosen one among them.
+    pub candidates: Vec<Candidate>,
+    /// Weights of the combination, largest first; empty when none was tried.
+    pub weights: Vec<(Family, f64)>,
+    /// Intervals, each made from all *other* origins.
+    pub intervals: IntervalScores,
 }
 
 impl Backtest {
-    /// The baseline with the smallest MAE, when it beats the model.
+    /// The baseline with the smallest MASE, when it beats the model.
     pub fn better_baseline(&self) -> Option<&Candidate> {
-        let best = self.baselines.iter().min_by(|a, b| a.errors.mae.total_cmp(&b.errors.mae))?;
-        (best.errors.mae < self.model.mae).then_some(best)
+        let baselines = self.candidates.iter().filter(|c| c.family.is_baseline());
+        let best = baselines.min_by(|a, b| a.errors.mase.total_cmp(&b.errors.mase))?;
+        (best.errors.mase < self.model.mase).then_some(best)
     }
 }
 
-/// One forecast of one origin.
-struct Trial {
-    origin: i32,
-    step: usize,
-    model: Outcome,
-    baselines: Vec<Outcome>,
-}
+/// Weight of a baseline beside a candidate's 1, before anything is known.
+const BASELINE_PRIOR: f64 = 0.1;
+/// Cases that weights rest on: more change them no further.
+const WEIGHED_MAX: usize = 20_000;
+/// A weight below this share is left out: its model would be trained and run for nothing.
+const WEIGHT_MIN: f64 = 0.02;
 
-/// Trains once per origin and compares. Origins run in parallel; the result does not depend on how.
-pub fn backtest(data: &Dataset, spec: &TrainSpec) -> Result<Backtest, TrainError> {
-    let newest = data.last_year() - 1;
-    let origins: Vec<i32> = (0..spec.origins as i32).rev().map(|back| newest - back).collect();
-    let shortest = data.series().iter().map(|s| s.values.len()).min().unwrap_or(0);
-    if origins.is_empty() || shortest < spec.min_length() + spec.origins {
-        return Err(TrainError::TooFewForBacktest { origins: spec.origins, shortest });
-    }
-    let trials = run_parallel(&origins, |origin| trials_of(data, spec, origin))?;
-    let first: Vec<&Trial> = trials.iter().filter(|t| t.step == 1).collect();
-    let error_of = |pick: &dyn Fn(&Trial) -> Outcome| {
-        errors(&first.iter().map(|t| pick(t)).collect::<Vec<_>>()).ok_or(TrainError::TooFewForBacktest { origins: spec.origins, shortest })
+/// Forecasts every case with every family.
+pub fn run<'a>(data: &'a Dataset, spec: &'a TrainSpec, stage: &Stage<'_>) -> Result<Trials<'a>, TrainError> {
+    let origins = origins(data, spec);
+    let families: Vec<Family> = spec.families().into_iter().filter(|f| *f != Family::Combination).collect();
+    let global = |family: &Family| families.contains(family) && family.is_global();
+    let fit_at = |number: usize| -> Result<Vec<Model>, TrainError> {
+        let known = data.until(origins[number]);
+        let part = stage.part(&format!("origin-{number}"));
+        let fit = |family| Model::fit(family, &known, spec, part.clone()).map_err(|error| before_origins(error, data, spec));
+        Family::ALL.into_iter().filter(global).map(fit).collect()
     };
-    let baselines = Baseline::ALL
-        .iter()
-        .enumerate()
-        .map(|(i, b)| Ok(Candidate { name: b.name().to_owned(), errors: error_of(&|t| t.baselines[i])? }))
-        .collect::<Result<_, TrainError>>()?;
-    Ok(Backtest {
-        outcomes: first.len(),
-        model: error_of(&|t| t.model)?,
-        baselines,
-        interval_half_widths: half_widths(&trials, spec),
-        interval_coverage: coverage(&first, &origins, spec.interval_level),
-        origins,
-    })
-}
-
-fn run_parallel(origins: &[i32], work: impl Fn(i32) -> Result<Vec<Trial>, TrainError> + Sync) -> Result<Vec<Trial>, TrainError> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(origins.len());
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let take = || next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let mut results: Vec<(usize, Result<Vec<Trial>, TrainError>)> = std::thread::scope(|scope| {
-        let worker =
-            || std::iter::from_fn(|| Some(take()).filter(|&i| i < origins.len())).map(|i| (i, work(origins[i]))).collect::<Vec<_>>();
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        handles.into_iter().flat_map(|h| h.join().expect("a training thread does not panic")).collect()
-    });
-    results.sort_by_key(|(i, _)| *i);
-    results.into_iter().try_fold(Vec::new(), |mut all, (_, result)| {
-        all.extend(result?);
-        Ok(all)
-    })
-}
-
-fn trials_of(data: &Dataset, spec: &TrainSpec, origin: i32) -> Result<Vec<Trial>, TrainError> {
-    let known = data.until(origin);
-    let model = train(&known, spec)?;
-    let usable: Vec<_> = known.series().iter().filter(|s| s.last_year() == origin && model.accepts(s)).collect();
-    let forecasts = model.forecast(&usable.iter().map(|s| s.values.as_slice()).collect::<Vec<_>>());
-    let mut trials = Vec::new();
-    for (series, steps) in usable.iter().zip(forecasts) {
-        let future = data.find(&series.name);
-        let scale = naive_scale(&series.values);
-        for (step, forecast) in (1..).zip(steps) {
-            let Some(actual) = future.and_then(|s| s.at(origin + step as i32)) else { continue };
-            let outcome = |forecast| Outcome { forecast, actual, naive_scale: scale };
-            let baselines = Baseline::ALL.iter().map(|b| outcome(b.forecast(&series.values, step))).collect();
-            trials.push(Trial { origin, step, model: outcome(forecast), baselines });
-        }
+    let fitted: Vec<Vec<Model>> = if spec.backtest.refit && families.iter().any(|f| f.is_global()) {
+        (0..origins.len()).into_par_iter().map(fit_at).collect::<Result<_, _>>()?
+    } else {
+        vec![fit_at(0)?]
+    };
+    let local: Vec<Model> = families.iter().filter_map(|&f| Model::local(f, spec)).collect();
+    let needed = fitted.iter().flatten().chain(&local).map(Forecaster::min_history).max().unwrap_or(1);
+    let mut trials = Trials { data, spec, origins, cases: Vec::new(), entrants: Vec::new(), weights: Vec::new() };
+    let entrant = |family: &Family| Entrant { family: *family, points: Vec::new(), spreads: Vec::new() };
+    trials.entrants = families.iter().map(entrant).collect();
+    for number in 0..trials.origins.len() {
+        let global = &fitted[number.min(fitted.len() - 1)];
+        trials.stand_at(number, needed, global, &local);
+    }
+    if trials.cases.is_empty() {
+        return Err(too_few(needed, data, spec));
+    }
+    if spec.families().contains(&Family::Combination) {
+        trials.combine();
     }
     Ok(trials)
 }
 
-/// Distance of forecast and actual value in logarithms: comparable between large and small series.
-fn score(outcome: &Outcome) -> f64 {
-    (log(outcome.forecast) - log(outcome.actual)).abs()
+/// What is too short at an origin is too short for the backtest.
+fn before_origins(error: TrainError, data: &Dataset, spec: &TrainSpec) -> TrainError {
+    match error {
+        TrainError::TooShort { needed, .. } => too_few(needed, data, spec),
+        other => other,
+    }
 }
 
-fn half_widths(trials: &[Trial], spec: &TrainSpec) -> Vec<f64> {
-    let of_step = |step| trials.iter().filter(|t| t.step == step).map(|t| score(&t.model)).collect();
-    let mut widest = 0.0f64;
-    (1..=spec.horizon)
-        .map(|step| {
-            // A later step is never more certain than an earlier one, whatever few trials say.
-            widest = widest.max(conformal_quantile(of_step(step), spec.interval_level).unwrap_or(widest));
-            widest
-        })
-        .collect()
+fn too_few(needed: usize, data: &Dataset, spec: &TrainSpec) -> TrainError {
+    let longest = data.series().iter().map(|s| s.values.len()).max().unwrap_or(0);
+    let (origins, stride) = (spec.backtest.origins, spec.backtest.stride);
+    TrainError::TooFewForBacktest { origins, stride, longest, needed: needed + spec.horizon + origins.saturating_sub(1) * stride }
 }
 
-fn coverage(first: &[&Trial], origins: &[i32], level: f64) -> f64 {
-    let covered = |origin: i32| {
-        let others = first.iter().filter(|t| t.origin != origin).map(|t| score(&t.model)).collect();
-        let width = conformal_quantile(others, level).unwrap_or(f64::INFINITY);
-        first.iter().filter(|t| t.origin == origin && score(&t.model) <= width).count()
-    };
-    origins.iter().map(|&o| covered(o)).sum::<usize>() as f64 / first.len().max(1) as f64
+/// The newest origins after which a whole horizon is known, oldest first.
+fn origins(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
+    let newest = data.last() - spec.horizon as i64;
+    (0..spec.backtest.origins as i64).rev().map(|back| newest - back * spec.backtest.stride.max(1) as i64).collect()
+}
+
+impl Trials<'_> {
+    /// Forecasts from one origin with all models.
+    fn stand_at(&mut self, number: usize, needed: usize, global: &[Model], local: &[Model]) {
+        let (origin, season) = (self.origins[number], self.data.frequency().season());
+        let usable = |view: &View<'_>| view.last() == origin && view.len() >= needed;
+        let chosen: Vec<(usize, View<'_>)> =
+            self.data.series().iter().map(|s| s.until(origin)).enumerate().filter(|(_, v)| usable(v)).collect();
+        let views: Vec<View<'_>> = chosen.iter().map(|(_, view)| *view).collect();
+        let mut kept: Vec<(usize, usize)> = Vec::new();
+        for (at, (series, view)) in chosen.iter().enumerate() {
+            let scale = naive_scale(view.history(), season);
+            let change = typical_change(self.spec.transform, season, view.history());
+            for step in 0..self.spec.horizon {
+                let Some(actual) = view.series().at(origin + 1 + step as i64) else { continue };
+                self.cases.push(Case { series: *series, origin: number, step, actual, naive_scale: scale, change });
+                kept.push((at, step));
+            }
+        }
+        for entrant in &mut self.entrants {
+            let model = global.iter().chain(local).find(|m| m.family() == entrant.family).expect("every family was fitted");
+            let paths = model.paths(&views, self.spec.horizon);
+            entrant.points.extend(kept.iter().map(|&(at, step)| paths[at].points[step]));
+            entrant.spreads.extend(kept.iter().filter_map(|&(at, step)| paths[at].spreads.get(step)));
+        }
+    }
+
+    /// Adds the combination. At each origin its weights rest on what was known there: on the cases
+    /// whose actual values lie at or before the origin.
+    fn combine(&mut self) {
+        let transform = self.spec.transform;
+        let scaled = |entrant: &Entrant, i: usize| {
+            let case = &self.cases[i];
+            (transform.apply(case.actual) - transform.apply(entrant.points[i])) / case.change
+        };
+        // Baselines take part, but have to earn their place when there is something better to combine.
+        let lone = self.entrants.iter().all(|e| e.family.is_baseline());
+        let prior: Vec<f64> = self.entrants.iter().map(|e| if e.family.is_baseline() && !lone { BASELINE_PRIOR } else { 1.0 }).collect();
+        let weights_from = |known: &[usize]| {
+            let known = || known.iter().step_by(known.len() / WEIGHED_MAX + 1);
+            let errors: Vec<Vec<f64>> = self.entrants.iter().map(|e| known().map(|&i| scaled(e, i)).collect()).collect();
+            weights(&errors, &prior)
+        };
+        let mut points = vec![0.0; self.cases.len()];
+        for (number, &origin) in self.origins.iter().enumerate() {
+            let target = |case: &Case| self.origins[case.origin] + 1 + case.step as i64;
+            let known: Vec<usize> = (0..self.cases.len()).filter(|&i| target(&self.cases[i]) <= origin).collect();
+            let weights = weights_from(&known);
+            for i in (0..self.cases.len()).filter(|&i| self.cases[i].origin == number) {
+                let mean: f64 = weights.iter().zip(&self.entrants).map(|(w, e)| w * transform.apply(e.points[i])).sum();
+                points[i] = transform.invert(mean);
+            }
+        }
+        let all: Vec<usize> = (0..self.cases.len()).collect();
+        let found = weights_from(&all);
+        let mut weights: Vec<(Family, f64)> = self.entrants.iter().map(|e| e.family).zip(found).filter(|(_, w)| *w >= WEIGHT_MIN).collect();
+        let total: f64 = weights.iter().map(|(_, w)| w).sum();
+        weights.iter_mut().for_each(|(_, w)| *w /= total);
+        weights.sort_by(|a, b| b.1.total_cmp(&a.1));
+        self.weights = weights;
+        self.entrants.push(Entrant { family: Family::Combination, points, spreads: Vec::new() });
+    }
+
+    /// The family to serve: the one asked for, or the one with the smallest MASE.
+    pub fn chosen(&self) -> &Entrant {
+        let mase = |e: &Entrant| self.errors_of(e, |_| true).map_or(f64::INFINITY, |e| e.mase);
+        let asked = |e: &&Entrant| self.spec.kind == Kind::Of(e.family);
+        let best = || self.entrants.iter().min_by(|a, b| mase(a).total_cmp(&mase(b)));
+        self.entrants.iter().find(asked).or_else(best).expect("baselines always take part")
+    }
+
+    /// Numbers of each series' cases: looking through all of them for every series would take the square of the time.
+    pub fn cases_by_series(&self) -> Vec<Vec<usize>> {
+        let mut numbers = vec![Vec::new(); self.data.series().len()];
+        self.cases.iter().enumerate().for_each(|(i, case)| numbers[case.series].push(i));
+        numbers
+    }
+
+    /// Errors of a family over the cases with the given numbers.
+    pub fn errors_at(&self, entrant: &Entrant, numbers: &[usize]) -> Option<Errors> {
+        let outcome = |&i: &usize| {
+            let case = &self.cases[i];
+            Outcome { forecast: entrant.points[i], actual: case.actual, naive_scale: case.naive_scale }
+        };
+        errors(numbers.iter().map(outcome))
+    }
+
+    /// Errors of a family over the cases that `keep` keeps.
+    pub fn errors_of(&self, entrant: &Entrant, keep: impl Fn(&Case) -> bool) -> Option<Errors> {
+        let kept = self.cases.iter().zip(&entrant.points).filter(|(case, _)| keep(case));
+        errors(kept.map(|(case, &forecast)| Outcome { forecast, actual: case.actual, naive_scale: case.naive_scale }))
+    }
+
+    /// Mean error per series in typical changes: what the significance test compares.
+    fn series_errors(&self, entrant: &Entrant) -> BTreeMap<usize, f64> {
+        let mut sums: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+        for (case, point) in self.cases.iter().zip(&entrant.points) {
+            let (sum, count) = sums.entry(case.series).or_default();
+            let scale = if case.naive_scale > 0.0 { case.naive_scale } else { 1.0 };
+            (*sum, *count) = (*sum + (case.actual - point).abs() / scale, *count + 1.0);
+        }
+        sums.into_iter().map(|(series, (sum, count))| (series, sum / count)).collect()
+    }
+
+    /// Probability of a difference this large between two families when there is none.
+    pub fn p_value(&self, a: &Entrant, b: &Entrant) -> Option<f64> {
+        let (a, b) = (self.series_errors(a), self.series_errors(b));
+        signed_rank_p_value(&a.iter().filter_map(|(series, e)| Some(e - b.get(series)?)).collect::<Vec<_>>())
+    }
+
+    fn residual(&self, entrant: &Entrant, i: usize) -> Residual<'_> {
+        let (case, transform) = (&self.cases[i], self.spec.transform);
+        Residual {
+            series: &self.data.series()[case.series].name,
+            step: case.step,
+            error: transform.apply(case.actual) - transform.apply(entrant.points[i]),
+            change: case.change,
+            spread: entrant.spreads.get(i).copied(),
+        }
+    }
+
+    /// Calibrates a family on the cases that `keep` keeps.
+    pub fn calibration(&self, entrant: &Entrant, keep: impl Fn(&Case) -> bool) -> Calibration {
+        let kept = (0..self.cases.len()).filter(|&i| keep(&self.cases[i]));
+        let residuals: Vec<Residual<'_>> = kept.map(|i| self.residual(entrant, i)).collect();
+        let season = self.data.frequency().season();
+        Calibration::fit(&residuals, self.spec.horizon, self.spec.backtest.interval_level, (self.spec.transform, season))
+    }
+
+    /// Intervals of every case, each calibrated on all *other* origins; with one origin, on its own.
+    pub fn intervals(&self, entrant: &Entrant) -> Vec<IntervalOutcome> {
+        let lone = self.origins.len() == 1;
+        let by_origin: Vec<Calibration> =
+            (0..self.origins.len()).map(|origin| self.calibration(entrant, |case| lone || case.origin != origin)).collect();
+        let outcome = |(i, case): (usize, &Case)| {
+            let calibration = &by_origin[case.origin];
+            let residual = self.residual(entrant, i);
+            let point = entrant.points[i];
+            let (uncertainty, (lower, upper)) = calibration.interval_around(point, &residual);
+            let quantiles = calibration.quantiles(case.step, point, uncertainty);
+            IntervalOutcome { lower, upper, quantiles, actual: case.actual, naive_scale: case.naive_scale }
+        };
+        self.cases.iter().enumerate().map(outcome).collect()
+    }
+
+    /// The data.
+    pub fn data(&self) -> &Dataset {
+        self.data
+    }
+
+    /// What goes onto the model's card.
+    pub fn summary(&self) -> Backtest {
+        let chosen = self.chosen();
+        let none = Errors { mae: 0.0, rmse: 0.0, mape: 0.0, mase: 0.0, smape: 0.0 };
+        let errors_at = |step: usize| self.errors_of(chosen, |case| case.step == step).unwrap_or(none);
+        let candidate = |entrant: &Entrant| Candidate {
+            family: entrant.family,
+            errors: self.errors_of(entrant, |_| true).unwrap_or(none),
+            p_value: if entrant.family == chosen.family { None } else { self.p_value(entrant, chosen) },
+        };
+        let level = self.spec.backtest.interval_level;
+        Backtest {
+            origins: self.origins.iter().map(|&o| self.data.frequency().label(o)).collect(),
+            cases: self.cases.len(),
+            model: self.errors_of(chosen, |_| true).unwrap_or(none),
+            by_step: (0..self.spec.horizon).map(errors_at).collect(),
+            candidates: self.entrants.iter().map(candidate).collect(),
+            weights: self.weights.clone(),
+            intervals: interval_scores(level, self.intervals(chosen)).expect("there are cases"),
+        }
+    }
 }

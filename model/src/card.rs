@@ -3,11 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backtest::Backtest;
-use crate::spec::TrainSpec;
-use crate::window::Scaler;
+use crate::conformal::Calibration;
+use crate::dataset::Dataset;
+use crate::models::pooled::Pooled;
+use crate::spec::{Family, TrainSpec};
+use crate::window::Frame;
 
 /// Version of the artifact's layout; a loader refuses any other.
-pub const ARTIFACT_SCHEMA_VERSION: u32 = 1;
+pub const ARTIFACT_SCHEMA_VERSION: u32 = 2;
 
 /// The data that a model was trained on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,12 +19,41 @@ pub struct DataSummary {
     pub series: usize,
     /// Number of observations.
     pub rows: usize,
-    /// Year of the first observation.
-    pub first_year: i32,
-    /// Year of the last observation.
-    pub last_year: i32,
-    /// [`crate::Dataset::fingerprint`].
+    /// Observations that were missing and filled, among them.
+    pub repaired: usize,
+    /// The first period.
+    pub first: String,
+    /// The last period.
+    pub last: String,
+    /// [`Dataset::fingerprint`].
     pub fingerprint: String,
+}
+
+impl DataSummary {
+    /// Summarises `data`.
+    pub fn of(data: &Dataset) -> Self {
+        Self {
+            series: data.series().len(),
+            rows: data.rows(),
+            repaired: data.repaired(),
+            first: data.frequency().label(data.first()),
+            last: data.frequency().label(data.last()),
+            fingerprint: data.fingerprint(),
+        }
+    }
+}
+
+/// A model inside of an artifact: one, or the parts of a combination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// The family.
+    pub family: Family,
+    /// Its share of the forecast; all shares add up to 1.
+    pub weight: f64,
+    /// Scales of its features; none for a family without features.
+    pub frame: Option<Frame>,
+    /// Shared coefficients; only of a pooled autoregression.
+    pub coefficients: Option<Pooled>,
 }
 
 /// `card.json` of an artifact.
@@ -31,16 +63,18 @@ pub struct ModelCard {
     pub schema_version: u32,
     /// Pipeline and family: `marriages-lstm`.
     pub id: String,
-    /// Family of the model: `lstm`.
-    pub kind: String,
+    /// Family of the model.
+    pub family: Family,
+    /// What the model consists of; never empty.
+    pub members: Vec<Member>,
     /// How it was trained.
     pub spec: TrainSpec,
     /// What it was trained on.
     pub data: DataSummary,
-    /// Scale of the changes.
-    pub scaler: Scaler,
     /// How wrong it usually is.
     pub backtest: Backtest,
+    /// What turns its forecasts into quantiles.
+    pub calibration: Calibration,
     /// SHA-256 of `weights.safetensors`, in hexadecimal.
     pub weights_sha256: String,
 }
@@ -49,44 +83,67 @@ impl ModelCard {
     /// The card as a page of text.
     pub fn to_text(&self, version: &str) -> String {
         let (spec, data, test) = (&self.spec, &self.data, &self.backtest);
+        let filled = if data.repaired > 0 { format!(" ({} missing ones filled)", data.repaired) } else { String::new() };
+        let intervals = &test.intervals;
         let mut text = format!(
             "model      {} {version}\n\
-             data       {} series, {} observations, {} to {}, fingerprint {}\n\
-             network    {} × LSTM, {} hidden, context {}, horizon {}, {} epochs, seed {}\n\
-             interval   {:.0} % nominal, {:.1} % of backtest forecasts inside\n\
-             backtest   {} forecasts, one step ahead, origins {} to {}\n\n\
-             {:<24}{:>10}{:>10}{:>10}{:>8}\n",
+             data       {} series, {} {} observations{filled}, {} to {}, fingerprint {}\n\
+             consists   {}\n\
+             backtest   {} forecasts, 1 to {} steps ahead, origins {} to {}\n\
+             interval   {:.0} % nominal, {:.1} % of backtest forecasts inside, MSIS {:.2}, CRPS {:.3}\n\n\
+             {:<24}{:>10}{:>10}{:>10}{:>10}{:>8}{:>10}\n",
             self.id,
             data.series,
             data.rows,
-            data.first_year,
-            data.last_year,
+            spec.frequency.name(),
+            data.first,
+            data.last,
             &data.fingerprint[..12.min(data.fingerprint.len())],
-            spec.members,
-            spec.hidden,
-            spec.context,
+            self.members_text(),
+            test.cases,
             spec.horizon,
-            spec.epochs,
-            spec.seed,
-            spec.interval_level * 100.0,
-            test.interval_coverage * 100.0,
-            test.outcomes,
-            test.origins.first().unwrap_or(&0),
-            test.origins.last().unwrap_or(&0),
+            test.origins.first().map_or("", String::as_str),
+            test.origins.last().map_or("", String::as_str),
+            intervals.level * 100.0,
+            intervals.coverage * 100.0,
+            intervals.msis,
+            intervals.crps,
             "",
             "MAE",
             "RMSE",
             "MAPE %",
+            "sMAPE %",
             "MASE",
+            "p",
         );
-        let model = [(self.kind.as_str(), test.model)].into_iter();
-        for (name, e) in model.chain(test.baselines.iter().map(|b| (b.name.as_str(), b.errors))) {
-            text += &format!("{name:<24}{:>10.1}{:>10.1}{:>10.2}{:>8.3}\n", e.mae, e.rmse, e.mape, e.mase);
+        for candidate in &test.candidates {
+            let e = &candidate.errors;
+            let mark = if candidate.family == self.family { "→ " } else { "  " };
+            let p = candidate.p_value.map_or_else(String::new, |p| format!("{p:.3}"));
+            let name = candidate.family.name();
+            text += &format!("{mark}{name:<22}{:>10.1}{:>10.1}{:>10.2}{:>10.2}{:>8.3}{p:>10}\n", e.mae, e.rmse, e.mape, e.smape, e.mase);
         }
         text += &match test.better_baseline() {
-            Some(better) => format!("\nnote: the baseline `{}` has a smaller MAE than this model\n", better.name),
-            None => "\nno baseline has a smaller MAE than this model\n".to_owned(),
+            Some(better) => format!("\nnote: the baseline `{}` has a smaller MASE than this model\n", better.family.name()),
+            None => "\nno baseline has a smaller MASE than this model\n".to_owned(),
         };
         text
+    }
+
+    fn members_text(&self) -> String {
+        let spec = &self.spec;
+        let network = || {
+            let l = &spec.lstm;
+            format!("{} × {} hidden, context {}, at most {} epochs, seed {}", l.members, l.hidden, l.context, l.epochs, spec.seed)
+        };
+        let about = |member: &Member| {
+            let share = if self.members.len() > 1 { format!("{:.0} % ", member.weight * 100.0) } else { String::new() };
+            match member.family {
+                Family::Lstm => format!("{share}lstm ({})", network()),
+                Family::GradientBoosting => format!("{share}gradient-boosting ({} trees, depth {})", spec.trees.rounds, spec.trees.depth),
+                family => format!("{share}{}", family.name()),
+            }
+        };
+        self.members.iter().map(about).collect::<Vec<_>>().join(", ")
     }
 }

@@ -5,17 +5,26 @@
 
 pub mod artifact;
 pub mod backtest;
-pub mod baseline;
+pub mod calendar;
 pub mod card;
+pub mod conformal;
 pub mod dataset;
-pub mod forecaster;
+pub mod evaluation;
+pub mod host;
+pub mod leakage;
 pub mod lstm;
 pub mod metrics;
+pub mod models;
+mod portable;
+pub mod seasonality;
 pub mod spec;
+pub mod training;
+pub mod transform;
 pub mod window;
 
 pub use artifact::{Artifact, ArtifactError};
+pub use calendar::Frequency;
 pub use card::ModelCard;
 pub use dataset::{DataError, Dataset, Series};
-pub use forecaster::{Forecaster, TrainError, train};
 pub use spec::TrainSpec;
+pub use training::TrainError;

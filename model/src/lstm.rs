@@ -1,12 +1,17 @@
-//! A long short-term memory layer with a linear head: forward pass, back-propagation through time,
-//! AdamW.
+//! A long short-term memory layer with a linear head: weights, back-propagation through time, AdamW.
 //!
 //! Gates follow Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000), in the
 //! order input, forget, cell, output, as PyTorch's `nn.LSTM` lays them out. Matrices are row-major.
 //! One matrix holds input weights, recurrent weights and bias, so a step is a single product
-//! `[x, h, 1] · W`.
+//! `[x, h, 1] · W`. The forward pass lives in [`kernel`].
+
+pub mod kernel;
+
+use std::cell::RefCell;
 
 use matrixmultiply::sgemm;
+
+use kernel::{Cpu, Packed, Trace};
 
 /// Sizes of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,14 +52,31 @@ pub struct Lstm {
     pub head: Vec<f32>,
 }
 
-/// What the forward pass keeps for the backward pass, per step.
-struct Trace {
-    /// `[x, h, 1]`, `batch × gate_rows`.
-    input: Vec<f32>,
-    /// Gates after their non-linearities, `batch × 4·hidden`.
-    gates: Vec<f32>,
-    /// Cell state after the step, `batch × hidden`.
-    cell: Vec<f32>,
+/// Gradients of a loss with respect to all weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gradients {
+    /// As [`Lstm::gates`].
+    pub gates: Vec<f32>,
+    /// As [`Lstm::head`].
+    pub head: Vec<f32>,
+}
+
+impl Gradients {
+    /// Adds another shard's gradients.
+    pub fn add(&mut self, other: &Self) {
+        let add = |a: &mut [f32], b: &[f32]| a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        add(&mut self.gates, &other.gates);
+        add(&mut self.head, &other.head);
+    }
+
+    /// Scales all gradients down so that their norm is at most `max`.
+    pub fn clip(&mut self, max: f32) {
+        let norm = self.gates.iter().chain(&self.head).map(|g| g * g).sum::<f32>().sqrt();
+        if norm > max {
+            let scale = max / norm;
+            self.gates.iter_mut().chain(&mut self.head).for_each(|g| *g *= scale);
+        }
+    }
 }
 
 impl Lstm {
@@ -70,130 +92,93 @@ impl Lstm {
         Self { shape, gates, head: vec![0.0; shape.head_len()] }
     }
 
-    /// Outputs for `batch` windows of equal length: `inputs` is `batch × steps × features`, the
-    /// result `batch × outputs`.
-    pub fn forward(&self, inputs: &[f32], batch: usize) -> Vec<f32> {
-        self.run(inputs, batch, |_| ()).0
-    }
-
-    /// Runs the network and hands the trace of each step to `keep`; returns outputs and `[h, 1]`.
-    fn run(&self, inputs: &[f32], batch: usize, mut keep: impl FnMut(Trace)) -> (Vec<f32>, Vec<f32>) {
-        let Shape { features, hidden, outputs } = self.shape;
-        let rows = self.shape.gate_rows();
-        let steps = inputs.len() / (batch * features).max(1);
-        let mut cell = vec![0.0f32; batch * hidden];
-        let mut state = vec![0.0f32; batch * (hidden + 1)];
-        for step in 0..steps {
-            let mut input = vec![1.0f32; batch * rows];
-            for b in 0..batch {
-                let x = &inputs[(b * steps + step) * features..][..features];
-                input[b * rows..][..features].copy_from_slice(x);
-                input[b * rows + features..][..hidden].copy_from_slice(&state[b * (hidden + 1)..][..hidden]);
-            }
-            let mut gates = vec![0.0f32; batch * 4 * hidden];
-            product(&input, &self.gates, &mut gates, (batch, rows, 4 * hidden));
-            for b in 0..batch {
-                let z = &mut gates[b * 4 * hidden..][..4 * hidden];
-                for j in 0..hidden {
-                    let (i, f) = (sigmoid(z[j]), sigmoid(z[hidden + j]));
-                    let (g, o) = (z[2 * hidden + j].tanh(), sigmoid(z[3 * hidden + j]));
-                    (z[j], z[hidden + j], z[2 * hidden + j], z[3 * hidden + j]) = (i, f, g, o);
-                    let c = f * cell[b * hidden + j] + i * g;
-                    cell[b * hidden + j] = c;
-                    state[b * (hidden + 1) + j] = o * c.tanh();
-                }
-            }
-            keep(Trace { input, gates, cell: cell.clone() });
+    /// Gradients for `batch` windows of equal length: `inputs` is `batch × steps × features`. `loss`
+    /// turns the outputs, `batch × outputs`, into the gradient at the outputs.
+    pub fn gradients(&self, inputs: &[f32], batch: usize, loss: impl FnOnce(&[f32]) -> Vec<f32>) -> Gradients {
+        thread_local! {
+            // Megabytes that would otherwise be asked of the system, and zeroed, for every batch.
+            static WORKSPACE: RefCell<Workspace> = RefCell::default();
         }
-        (0..batch).for_each(|b| state[b * (hidden + 1) + hidden] = 1.0);
-        let mut out = vec![0.0f32; batch * outputs];
-        product(&state, &self.head, &mut out, (batch, hidden + 1, outputs));
-        (out, state)
+        WORKSPACE.with_borrow_mut(|workspace| self.gradients_in(workspace, inputs, batch, loss))
     }
 
-    /// Gradients of `loss` (given as the gradient at the outputs) with respect to gates and head.
-    pub fn gradients(&self, inputs: &[f32], batch: usize, loss: impl Fn(&[f32]) -> Vec<f32>) -> (Vec<f32>, Vec<f32>) {
+    fn gradients_in(&self, workspace: &mut Workspace, inputs: &[f32], batch: usize, loss: impl FnOnce(&[f32]) -> Vec<f32>) -> Gradients {
         let Shape { features, hidden, outputs } = self.shape;
-        let rows = self.shape.gate_rows();
-        let mut traces = Vec::new();
-        let (out, state) = self.run(inputs, batch, |trace| traces.push(trace));
+        let (rows, width) = (self.shape.gate_rows(), 4 * hidden);
+        let cpu = Cpu::best();
+        let Workspace { trace, d_z, d_hidden, d_cell, none_before } = workspace;
+        let out = Packed::new(self).forward_traced(inputs, batch, trace);
+        let steps = trace.cells.len() / (batch * hidden).max(1);
+        d_z.resize(trace.gates.len(), 0.0);
+        for buffer in [&mut *d_hidden, &mut *d_cell, &mut *none_before] {
+            buffer.resize(batch * hidden, 0.0);
+        }
+        d_cell.fill(0.0);
         let d_out = loss(&out);
-        let mut d_head = vec![0.0f32; self.head.len()];
-        product_left_transposed(&state, &d_out, &mut d_head, (batch, hidden + 1, outputs));
-        let mut d_state = vec![0.0f32; batch * (hidden + 1)];
-        product_right_transposed(&d_out, &self.head, &mut d_state, (batch, outputs, hidden + 1));
-        let mut d_hidden: Vec<f32> = d_state.chunks(hidden + 1).flat_map(|row| row[..hidden].to_vec()).collect();
-        let mut d_cell = vec![0.0f32; batch * hidden];
-        let mut d_gates = vec![0.0f32; self.gates.len()];
-        let no_cell = vec![0.0f32; batch * hidden];
-        for step in (0..traces.len()).rev() {
-            let trace = &traces[step];
-            let before = if step == 0 { &no_cell } else { &traces[step - 1].cell };
-            let d_z = gate_gradients(trace, before, &d_hidden, &mut d_cell, hidden);
-            product_left_transposed(&trace.input, &d_z, &mut d_gates, (batch, rows, 4 * hidden));
-            let mut d_input = vec![0.0f32; batch * rows];
-            product_right_transposed(&d_z, &self.gates, &mut d_input, (batch, 4 * hidden, rows));
-            for b in 0..batch {
-                d_hidden[b * hidden..][..hidden].copy_from_slice(&d_input[b * rows + features..][..hidden]);
+        let mut head = vec![0.0f32; self.head.len()];
+        gemm(&trace.last, (1, hidden + 1), &d_out, (outputs, 1), &mut head, (hidden + 1, batch, outputs));
+        gemm(&d_out, (outputs, 1), &self.head, (1, outputs), d_hidden, (batch, outputs, hidden));
+        let recurrent = &self.gates[features * width..(features + hidden) * width];
+        for step in (0..steps).rev() {
+            let size = batch * hidden;
+            let d_z = &mut d_z[step * size * 4..][..size * 4];
+            let cells = |step: usize| &trace.cells[step * size..][..size];
+            let before = step.checked_sub(1).map_or(&none_before[..], cells);
+            let gates = &trace.gates[step * size * 4..][..size * 4];
+            kernel::gate_gradients(cpu, GateStep { hidden, gates, cells: cells(step), before }, d_hidden, d_cell, d_z);
+            if step > 0 {
+                gemm(d_z, (width, 1), recurrent, (1, width), d_hidden, (batch, width, hidden));
             }
         }
-        (d_gates, d_head)
+        // One product over all steps: inputs and gate gradients lie time-major beside each other.
+        let mut gates = vec![0.0f32; self.gates.len()];
+        gemm(&trace.inputs, (1, rows), d_z, (width, 1), &mut gates, (rows, steps * batch, width));
+        Gradients { gates, head }
     }
 }
 
-/// Gradient before the non-linearities; turns `d_cell` into the gradient of the previous cell.
-fn gate_gradients(trace: &Trace, cell_before: &[f32], d_hidden: &[f32], d_cell: &mut [f32], hidden: usize) -> Vec<f32> {
-    let mut d_z = vec![0.0f32; trace.gates.len()];
-    for (b, (gates, d_z)) in trace.gates.chunks(4 * hidden).zip(d_z.chunks_mut(4 * hidden)).enumerate() {
-        for j in 0..hidden {
-            let at = b * hidden + j;
-            let (i, f, g, o) = (gates[j], gates[hidden + j], gates[2 * hidden + j], gates[3 * hidden + j]);
-            let squashed = trace.cell[at].tanh();
-            let d_c = d_cell[at] + d_hidden[at] * o * (1.0 - squashed * squashed);
-            d_z[j] = d_c * g * i * (1.0 - i);
-            d_z[hidden + j] = d_c * cell_before[at] * f * (1.0 - f);
-            d_z[2 * hidden + j] = d_c * i * (1.0 - g * g);
-            d_z[3 * hidden + j] = d_hidden[at] * squashed * o * (1.0 - o);
-            d_cell[at] = d_c * f;
-        }
-    }
-    d_z
+/// Memory of the backward pass, kept between batches.
+#[derive(Debug, Default)]
+struct Workspace {
+    trace: Trace,
+    d_z: Vec<f32>,
+    d_hidden: Vec<f32>,
+    d_cell: Vec<f32>,
+    /// Zeros: the cells before the first step.
+    none_before: Vec<f32>,
 }
 
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+/// What one backward step reads of the trace.
+#[derive(Debug, Clone, Copy)]
+pub struct GateStep<'a> {
+    /// Width of the layer.
+    pub hidden: usize,
+    /// Gates after their non-linearities, `batch × 4·hidden`.
+    pub gates: &'a [f32],
+    /// Cells after the step, `batch × hidden`.
+    pub cells: &'a [f32],
+    /// Cells before the step, `batch × hidden`.
+    pub before: &'a [f32],
 }
 
-/// `c += a · b` for `a: m × k`, `b: k × n`.
-fn product(a: &[f32], b: &[f32], c: &mut [f32], (m, k, n): (usize, usize, usize)) {
-    gemm(a, (k, 1), b, (n, 1), c, (m, k, n));
-}
-
-/// `c += aᵀ · b` for `a: k × m` given as `(k, m, n)`, `b: k × n`.
-fn product_left_transposed(a: &[f32], b: &[f32], c: &mut [f32], (k, m, n): (usize, usize, usize)) {
-    gemm(a, (1, m), b, (n, 1), c, (m, k, n));
-}
-
-/// `c += a · bᵀ` for `a: m × k`, `b: n × k`.
-fn product_right_transposed(a: &[f32], b: &[f32], c: &mut [f32], (m, k, n): (usize, usize, usize)) {
-    gemm(a, (k, 1), b, (1, k), c, (m, k, n));
-}
-
-/// `c += a · b` with (row, column) strides for `a` and `b`; `c` is row-major.
+/// `c = a · b` with (row, column) strides for `a: m × k` and `b: k × n`; `c` is row-major.
 fn gemm(a: &[f32], a_strides: (usize, usize), b: &[f32], b_strides: (usize, usize), c: &mut [f32], (m, k, n): (usize, usize, usize)) {
     assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n, "matrix sizes disagree");
     let (ra, ca) = (a_strides.0 as isize, a_strides.1 as isize);
     let (rb, cb) = (b_strides.0 as isize, b_strides.1 as isize);
     // SAFETY: the lengths are checked above, and with these strides every index stays below them.
-    unsafe { sgemm(m, k, n, 1.0, a.as_ptr(), ra, ca, b.as_ptr(), rb, cb, 1.0, c.as_mut_ptr(), n as isize, 1) }
+    unsafe { sgemm(m, k, n, 1.0, a.as_ptr(), ra, ca, b.as_ptr(), rb, cb, 0.0, c.as_mut_ptr(), n as isize, 1) }
 }
 
 /// AdamW (Loshchilov and Hutter 2019) over one weight vector.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AdamW {
-    first: Vec<f32>,
-    second: Vec<f32>,
-    step: i32,
+    /// Running mean of the gradients.
+    pub first: Vec<f32>,
+    /// Running mean of their squares.
+    pub second: Vec<f32>,
+    /// Updates made.
+    pub step: i32,
 }
 
 impl AdamW {
@@ -222,16 +207,25 @@ mod tests {
 
     /// Sum of squares of the outputs: its gradient at the outputs is `2·out`.
     fn loss(net: &Lstm, inputs: &[f32]) -> f64 {
-        net.forward(inputs, 2).iter().map(|&o| f64::from(o).powi(2)).sum()
+        Packed::new(net).forward(inputs, 2).iter().map(|&o| f64::from(o).powi(2)).sum()
+    }
+
+    fn inputs(len: usize) -> Vec<f32> {
+        let mut rng = fastrand::Rng::with_seed(1);
+        (0..len).map(|_| rng.f32() * 2.0 - 1.0).collect()
+    }
+
+    fn network(shape: Shape) -> Lstm {
+        let mut net = Lstm::new(shape, 7);
+        let mut rng = fastrand::Rng::with_seed(2);
+        net.head.iter_mut().for_each(|w| *w = rng.f32() - 0.5);
+        net
     }
 
     #[test]
     fn gradients_agree_with_finite_differences() {
-        let mut net = Lstm::new(SHAPE, 7);
-        let mut rng = fastrand::Rng::with_seed(1);
-        net.head.iter_mut().for_each(|w| *w = rng.f32() - 0.5);
-        let inputs: Vec<f32> = (0..2 * 5 * 2).map(|_| rng.f32() * 2.0 - 1.0).collect();
-        let (d_gates, d_head) = net.gradients(&inputs, 2, |out| out.iter().map(|o| 2.0 * o).collect());
+        let (net, inputs) = (network(SHAPE), inputs(2 * 5 * 2));
+        let gradients = net.gradients(&inputs, 2, |out| out.iter().map(|o| 2.0 * o).collect());
         let eps = 1e-2f32;
         for at in 0..net.gates.len() + net.head.len() {
             let nudge = |net: &mut Lstm, by: f32| match at.checked_sub(SHAPE.gate_len()) {
@@ -242,13 +236,49 @@ mod tests {
             nudge(&mut up, eps);
             nudge(&mut down, -eps);
             let numeric = (loss(&up, &inputs) - loss(&down, &inputs)) / f64::from(2.0 * eps);
-            let exact = f64::from(*d_gates.get(at).unwrap_or_else(|| &d_head[at - SHAPE.gate_len()]));
+            let exact = f64::from(*gradients.gates.get(at).unwrap_or_else(|| &gradients.head[at - SHAPE.gate_len()]));
             assert!((numeric - exact).abs() < 2e-3, "weight {at}: {numeric} against {exact}");
         }
     }
 
     #[test]
     fn an_untrained_network_forecasts_no_change() {
-        assert_eq!(Lstm::new(SHAPE, 3).forward(&[0.5; 8], 2), [0.0; 4]);
+        assert_eq!(Packed::new(&Lstm::new(SHAPE, 3)).forward(&[0.5; 8], 2), [0.0; 4]);
+    }
+
+    /// The definition, in double precision and without any cleverness.
+    fn reference(net: &Lstm, window: &[f32]) -> Vec<f64> {
+        let Shape { features, hidden, outputs } = net.shape;
+        let (mut h, mut c) = (vec![0.0f64; hidden], vec![0.0f64; hidden]);
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        for x in window.chunks(features) {
+            let input: Vec<f64> = x.iter().map(|&v| f64::from(v)).chain(h.iter().copied()).chain([1.0]).collect();
+            let z = |j: usize| input.iter().enumerate().map(|(k, v)| v * f64::from(net.gates[k * 4 * hidden + j])).sum::<f64>();
+            let z: Vec<f64> = (0..4 * hidden).map(z).collect();
+            for j in 0..hidden {
+                c[j] = sigmoid(z[hidden + j]) * c[j] + sigmoid(z[j]) * z[2 * hidden + j].tanh();
+                h[j] = sigmoid(z[3 * hidden + j]) * c[j].tanh();
+            }
+        }
+        h.push(1.0);
+        (0..outputs).map(|o| h.iter().enumerate().map(|(j, v)| v * f64::from(net.head[j * outputs + o])).sum()).collect()
+    }
+
+    #[test]
+    fn every_kernel_agrees_with_the_definition_for_every_batch() {
+        for hidden in [3, 16, 40] {
+            let net = network(Shape { features: 3, hidden, outputs: 5 });
+            let inputs = inputs(7 * 9 * 3);
+            for cpu in Cpu::available() {
+                for batch in [1, 2, 4, 7] {
+                    let out = Packed::for_cpu(&net, cpu).forward(&inputs[..batch * 27], batch);
+                    for (row, window) in out.chunks(5).zip(inputs.chunks(27)) {
+                        for (got, expected) in row.iter().zip(reference(&net, window)) {
+                            assert!((f64::from(*got) - expected).abs() < 2e-6, "{cpu:?} batch {batch}: {got} against {expected}");
+                        }
+                    }
+                }
+            }
+        }
     }
 }

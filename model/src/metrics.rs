@@ -1,6 +1,9 @@
-//! Forecast errors. All formulas follow Hyndman and Koehler, "Another look at measures of forecast
-//! accuracy" (2006).
+//! How wrong forecasts and intervals are, and whether a difference means anything.
+//!
+//! Point errors follow Hyndman and Koehler, "Another look at measures of forecast accuracy" (2006);
+//! sMAPE, MASE and MSIS are those of the M4 competition (Makridakis, Spiliotis and Assimakopoulos 2020).
 
+use serde::{Deserialize, Serialize};
 use steppe_wire::predict::Errors;
 
 /// One forecast beside what happened.
@@ -10,39 +13,138 @@ pub struct Outcome {
     pub forecast: f64,
     /// What happened.
     pub actual: f64,
-    /// In-sample mean absolute one-step change of the series: the scale of MASE.
+    /// In-sample mean absolute error of the seasonal naive forecast: the scale of MASE.
     pub naive_scale: f64,
 }
 
 /// Errors over many outcomes; `None` when there are none.
 ///
 /// MAPE leaves out actual values of zero, and MASE series that never changed: both are undefined there.
-pub fn errors(outcomes: &[Outcome]) -> Option<Errors> {
-    let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    if outcomes.is_empty() {
+pub fn errors(outcomes: impl IntoIterator<Item = Outcome>) -> Option<Errors> {
+    let mut means = [Mean::default(); 5];
+    for o in outcomes {
+        let error = (o.forecast - o.actual).abs();
+        let size = o.forecast.abs() + o.actual.abs();
+        means[0].add(error);
+        means[1].add(error * error);
+        means[2].add_if(o.actual != 0.0, error / o.actual.abs());
+        means[3].add_if(o.naive_scale > 0.0, error / o.naive_scale);
+        means[4].add(if size > 0.0 { 2.0 * error / size } else { 0.0 });
+    }
+    let [mae, square, mape, mase, smape] = means.map(|m| m.sum / m.count.max(1.0));
+    (means[0].count > 0.0).then(|| Errors { mae, rmse: square.sqrt(), mape: 100.0 * mape, mase, smape: 100.0 * smape })
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean {
+    sum: f64,
+    count: f64,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1.0;
+    }
+
+    fn add_if(&mut self, defined: bool, value: f64) {
+        if defined {
+            self.add(value);
+        }
+    }
+}
+
+/// Mean absolute change from the value one season before; from the last value in a shorter history.
+pub fn naive_scale(values: &[f64], season: usize) -> f64 {
+    let lag = if values.len() > season { season } else { 1 };
+    let changes = values.len().saturating_sub(lag);
+    values.iter().zip(values.iter().skip(lag)).map(|(a, b)| (b - a).abs()).sum::<f64>() / changes.max(1) as f64
+}
+
+/// How good intervals and quantiles are.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct IntervalScores {
+    /// Nominal coverage.
+    pub level: f64,
+    /// Share of actual values inside of the interval.
+    pub coverage: f64,
+    /// Mean scaled interval score (Gneiting and Raftery 2007): width, plus a penalty for misses, in
+    /// units of the naive forecast's error. Smaller is better.
+    pub msis: f64,
+    /// Twice the mean pinball loss over all quantiles, in units of the naive forecast's error: an
+    /// approximation of the continuous ranked probability score. Smaller is better.
+    pub crps: f64,
+}
+
+/// One interval and its quantiles beside what happened.
+#[derive(Debug, Clone)]
+pub struct IntervalOutcome {
+    /// Lower end.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+    /// Probabilities and quantiles.
+    pub quantiles: Vec<(f64, f64)>,
+    /// What happened.
+    pub actual: f64,
+    /// See [`Outcome::naive_scale`].
+    pub naive_scale: f64,
+}
+
+/// Scores over many intervals; `None` when there are none.
+pub fn interval_scores(level: f64, outcomes: impl IntoIterator<Item = IntervalOutcome>) -> Option<IntervalScores> {
+    let (mut inside, mut width, mut loss) = (Mean::default(), Mean::default(), Mean::default());
+    for o in outcomes {
+        inside.add(f64::from(u8::from(o.lower <= o.actual && o.actual <= o.upper)));
+        if o.naive_scale > 0.0 {
+            let miss = (o.lower - o.actual).max(0.0) + (o.actual - o.upper).max(0.0);
+            width.add((o.upper - o.lower + 2.0 / (1.0 - level) * miss) / o.naive_scale);
+            let pinball = |&(p, q): &(f64, f64)| (p * (o.actual - q)).max((p - 1.0) * (o.actual - q));
+            loss.add(2.0 * o.quantiles.iter().map(pinball).sum::<f64>() / o.quantiles.len().max(1) as f64 / o.naive_scale);
+        }
+    }
+    let mean = |m: Mean| m.sum / m.count.max(1.0);
+    (inside.count > 0.0).then(|| IntervalScores { level, coverage: mean(inside), msis: mean(width), crps: mean(loss) })
+}
+
+/// The split-conformal quantile of sorted scores: the smallest one that covers `level` of exchangeable
+/// future values, with the finite-sample correction `⌈(n + 1)·level⌉ / n` (Vovk et al. 2005).
+pub fn conformal_quantile(sorted: &[f64], level: f64) -> Option<f64> {
+    let rank = ((sorted.len() + 1) as f64 * level).ceil() as usize;
+    sorted.get(rank.min(sorted.len()).checked_sub(1)?).copied()
+}
+
+/// Two-sided p-value of Wilcoxon's signed-rank test (1945) that paired differences are centred at
+/// zero, by the normal approximation with corrections for ties and continuity. `None` for fewer than
+/// six differences that are not zero: the approximation, and any claim, would be empty.
+pub fn signed_rank_p_value(differences: &[f64]) -> Option<f64> {
+    let mut ranked: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0 && d.is_finite()).collect();
+    let n = ranked.len();
+    if n < 6 {
         return None;
     }
-    let abs = |o: &Outcome| (o.forecast - o.actual).abs();
-    Some(Errors {
-        mae: mean(outcomes.iter().map(abs).collect()),
-        rmse: mean(outcomes.iter().map(|o| abs(o).powi(2)).collect()).sqrt(),
-        mape: 100.0 * mean(outcomes.iter().filter(|o| o.actual != 0.0).map(|o| abs(o) / o.actual.abs()).collect()),
-        mase: mean(outcomes.iter().filter(|o| o.naive_scale > 0.0).map(|o| abs(o) / o.naive_scale).collect()),
-    })
+    ranked.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
+    let (mut positive, mut ties, mut at) = (0.0, 0.0, 0);
+    while at < n {
+        let end = (at..n).find(|&i| ranked[i].abs() > ranked[at].abs()).unwrap_or(n);
+        let rank = (at + 1 + end) as f64 / 2.0;
+        positive += rank * ranked[at..end].iter().filter(|d| **d > 0.0).count() as f64;
+        let size = (end - at) as f64;
+        ties += size.powi(3) - size;
+        at = end;
+    }
+    let n = n as f64;
+    let mean = n * (n + 1.0) / 4.0;
+    let variance = n * (n + 1.0) * (2.0 * n + 1.0) / 24.0 - ties / 48.0;
+    let z = ((positive - mean).abs() - 0.5).max(0.0) / variance.sqrt();
+    Some((2.0 * normal_tail(z)).min(1.0))
 }
 
-/// Mean absolute change from one value to the next.
-pub fn naive_scale(values: &[f64]) -> f64 {
-    let changes: Vec<f64> = values.windows(2).map(|w| (w[1] - w[0]).abs()).collect();
-    changes.iter().sum::<f64>() / changes.len().max(1) as f64
-}
-
-/// The split-conformal quantile: the smallest value that covers `level` of exchangeable future
-/// values, with the finite-sample correction `⌈(n + 1)·level⌉ / n` (Vovk et al. 2005).
-pub fn conformal_quantile(mut scores: Vec<f64>, level: f64) -> Option<f64> {
-    scores.sort_by(f64::total_cmp);
-    let rank = ((scores.len() + 1) as f64 * level).ceil() as usize;
-    scores.get(rank.min(scores.len()).checked_sub(1)?).copied()
+/// Probability that a standard normal value exceeds `z ≥ 0`, within 7.5·10⁻⁸ (Abramowitz and Stegun 26.2.17).
+fn normal_tail(z: f64) -> f64 {
+    let t = 1.0 / (1.0 + 0.231_641_9 * z);
+    let polynomial = t * (0.319_381_53 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
+    (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt() * polynomial
 }
 
 #[cfg(test)]
@@ -53,17 +155,39 @@ mod tests {
     fn errors_match_hand_computed_values() {
         let outcomes =
             [Outcome { forecast: 110.0, actual: 100.0, naive_scale: 5.0 }, Outcome { forecast: 180.0, actual: 200.0, naive_scale: 10.0 }];
-        let e = errors(&outcomes).expect("two outcomes");
+        let e = errors(outcomes).expect("two outcomes");
         assert_eq!((e.mae, e.mape, e.mase), (15.0, 10.0, 2.0));
         assert!((e.rmse - 250f64.sqrt()).abs() < 1e-12);
-        assert!(errors(&[]).is_none());
+        assert!((e.smape - 100.0 * (10.0 / 105.0 + 20.0 / 190.0) / 2.0).abs() < 1e-12);
+        assert!(errors([]).is_none());
+        assert_eq!((naive_scale(&[1.0, 3.0, 2.0], 1), naive_scale(&[1.0, 3.0, 2.0, 5.0], 2)), (1.5, 1.5));
+    }
+
+    #[test]
+    fn interval_scores_match_hand_computed_values() {
+        let outcome = |actual| IntervalOutcome { lower: 8.0, upper: 12.0, quantiles: vec![(0.5, 10.0)], actual, naive_scale: 2.0 };
+        let scores = interval_scores(0.9, [outcome(11.0), outcome(13.0)]).expect("two");
+        assert_eq!((scores.coverage, scores.crps), (0.5, (0.5 + 1.5) / 2.0));
+        assert!((scores.msis - (2.0 + (4.0 + 20.0) / 2.0) / 2.0).abs() < 1e-9);
     }
 
     #[test]
     fn the_conformal_quantile_corrects_for_few_scores() {
         let scores: Vec<f64> = (1..=9).map(f64::from).collect();
-        assert_eq!(conformal_quantile(scores.clone(), 0.9), Some(9.0));
-        assert_eq!(conformal_quantile(scores, 0.5), Some(5.0));
-        assert_eq!(conformal_quantile(vec![], 0.5), None);
+        assert_eq!((conformal_quantile(&scores, 0.9), conformal_quantile(&scores, 0.5)), (Some(9.0), Some(5.0)));
+        assert_eq!(conformal_quantile(&[], 0.5), None);
+    }
+
+    #[test]
+    fn the_signed_rank_test_agrees_with_published_values() {
+        // Hollander and Wolfe, depression scores: V = 40 of n = 9, exact two-sided p = 0.0391.
+        let before = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30];
+        #[expect(clippy::approx_constant, reason = "a score, not a circle")]
+        let after = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29];
+        let differences: Vec<f64> = before.iter().zip(after).map(|(b, a)| b - a).collect();
+        let p = signed_rank_p_value(&differences).expect("enough");
+        assert!((p - 0.0391).abs() < 0.006, "{p}");
+        assert!(signed_rank_p_value(&[1.0, 2.0]).is_none());
+        assert!(signed_rank_p_value(&[1.0, -1.0, 2.0, -2.0, 3.0, -3.0]).expect("enough") > 0.9);
     }
 }

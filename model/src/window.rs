@@ -1,115 +1,250 @@
-//! Windows and scaling: how a series becomes the network's input, and its output a value.
+//! Windows and scaling: how a series becomes a model's input, and a model's output a value.
 //!
-//! The network works on logarithms. It sees the changes and the level relative to the newest
-//! value, and forecasts the change from the newest value, so that large and small series look alike
-//! and "no change" is the forecast of a network that has learned nothing.
+//! Models that learn from all series see each window relative to its newest value and divided by its
+//! own typical change, and forecast the departure from the (seasonal) naive forecast in the same unit.
+//! So large and small, calm and wild series look alike, and a model that has learned nothing forecasts
+//! what the naive rule does. Nothing here reads a value after the end of the window.
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Dataset;
+use crate::calendar::{Frequency, phase};
+use crate::dataset::{Dataset, View};
+use crate::models::naive::seasonal_naive;
+use crate::spec::TrainSpec;
+use crate::transform::Transform;
 
-/// Features per observation: the change and the relative level.
-pub const FEATURES: usize = 2;
-
-/// Scale of the logarithmic changes, fitted on training data only.
+/// Mean and standard deviation of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Scaler {
-    /// Mean change.
-    pub mean: f32,
-    /// Standard deviation of the changes, at least [`Scaler::DEVIATION_MIN`].
-    pub deviation: f32,
+pub struct Standard {
+    mean: f64,
+    deviation: f64,
 }
 
-impl Scaler {
-    /// Keeps a constant series from dividing by zero.
-    pub const DEVIATION_MIN: f32 = 1e-4;
-
-    /// Fits mean and deviation of all changes in `data`.
-    pub fn fit(data: &Dataset) -> Self {
-        let changes: Vec<f64> = data.series().iter().flat_map(|s| s.values.windows(2).map(|w| log(w[1]) - log(w[0]))).collect();
-        let n = changes.len().max(1) as f64;
-        let mean = changes.iter().sum::<f64>() / n;
-        let variance = changes.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / n;
-        Self { mean: mean as f32, deviation: (variance.sqrt() as f32).max(Self::DEVIATION_MIN) }
+impl Standard {
+    fn fit(values: impl Iterator<Item = f64>) -> Self {
+        let (mut n, mut sum, mut squares) = (0.0f64, 0.0, 0.0);
+        values.for_each(|v| (n, sum, squares) = (n + 1.0, sum + v, squares + v * v));
+        let mean = sum / n.max(1.0);
+        let variance = (squares / n.max(1.0) - mean * mean).max(0.0);
+        Self { mean, deviation: variance.sqrt().max(1e-9) }
     }
 
-    /// The network's input for the end of `history`, which has more than `context` values.
-    pub fn input(&self, history: &[f64], context: usize, into: &mut Vec<f32>) {
-        let tail = &history[history.len() - context - 1..];
-        let newest = log(tail[context]);
-        for pair in tail.windows(2) {
-            into.push(((log(pair[1]) - log(pair[0])) as f32 - self.mean) / self.deviation);
-            into.push((log(pair[1]) - newest) as f32 / self.deviation / 4.0);
+    fn apply(self, value: f64) -> f64 {
+        ((value - self.mean) / self.deviation).clamp(-8.0, 8.0)
+    }
+}
+
+/// Everything that turns windows into numbers and back, fitted on training data only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Frame {
+    transform: Transform,
+    frequency: Frequency,
+    horizon: usize,
+    context: usize,
+    /// Typical change against the naive forecast, over all series.
+    change: f64,
+    /// Typical change from one value to the next, over all series.
+    step: f64,
+    covariates: Vec<Standard>,
+    statics: Vec<Standard>,
+}
+
+/// Weight of the typical change over all series, in values of a window: keeps a short or quiet
+/// window from being divided by almost nothing.
+const POOLED_WEIGHT: f64 = 8.0;
+/// Keeps constant series from dividing by zero.
+const CHANGE_MIN: f64 = 1e-4;
+
+/// One window, relative to its naive forecast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// The transformed history that the window needs, newest last.
+    tail: Vec<f64>,
+    /// The naive forecast per step, transformed.
+    base: Vec<f64>,
+    /// The unit: the window's own typical change.
+    pub unit: f64,
+}
+
+impl Window {
+    /// A transformed value `step` steps ahead (from 0) in the window's units.
+    pub fn relative(&self, step: usize, value: f64) -> f64 {
+        (value - self.base[step]) / self.unit
+    }
+
+    /// The transformed value that a model's answer for `step` (from 0) stands for.
+    pub fn absolute(&self, step: usize, answer: f64) -> f64 {
+        self.base[step] + answer * self.unit
+    }
+}
+
+impl Frame {
+    /// Fits scales on `data`, which must be training data only.
+    pub fn fit(data: &Dataset, spec: &TrainSpec) -> Self {
+        let (transform, season) = (spec.transform, data.frequency().season());
+        let mean_change = |lag: usize| {
+            let (mut sum, mut n) = (0.0, 0.0);
+            for series in data.series() {
+                let values = transform.all(&series.values);
+                let lag = if values.len() > lag { lag } else { 1 };
+                values.iter().zip(values.iter().skip(lag)).for_each(|(a, b)| (sum, n) = (sum + (b - a).abs(), n + 1.0));
+            }
+            if n > 0.0 { f64::max(sum / n, CHANGE_MIN) } else { 1.0 }
+        };
+        let covariate = |i: usize| Standard::fit(data.series().iter().flat_map(|s| s.covariates[i].iter().take(s.values.len()).copied()));
+        let fixed = |i: usize| Standard::fit(data.series().iter().map(|s| s.statics[i]));
+        Self {
+            transform,
+            frequency: data.frequency(),
+            horizon: spec.horizon,
+            context: spec.lstm.context,
+            change: mean_change(season),
+            step: mean_change(1),
+            covariates: (0..spec.covariates.len()).map(covariate).collect(),
+            statics: (0..spec.statics.len()).map(fixed).collect(),
         }
     }
 
-    /// What the network should answer for a change from `last` to `actual`.
-    pub fn target(&self, last: f64, actual: f64) -> f32 {
-        (log(actual) - log(last)) as f32 / self.deviation
+    /// Observations that a window needs.
+    pub fn min_history(&self) -> usize {
+        (self.context + 1).max(self.frequency.season())
     }
 
-    /// The value that the network's answer stands for.
-    pub fn value(&self, last: f64, output: f32) -> f64 {
-        ((log(last) + f64::from(output * self.deviation)).exp() - 1.0).max(0.0)
+    /// Steps ahead.
+    pub fn horizon(&self) -> usize {
+        self.horizon
     }
-}
 
-/// `ln(1 + v)`, so that a count of zero has a logarithm.
-pub fn log(value: f64) -> f64 {
-    value.ln_1p()
-}
+    /// Observations in a window.
+    pub fn context(&self) -> usize {
+        self.context
+    }
 
-/// Training pairs, flattened.
-#[derive(Debug, Default)]
-pub struct Windows {
-    /// `len × context × FEATURES`.
-    pub inputs: Vec<f32>,
-    /// `len × horizon`.
-    pub targets: Vec<f32>,
-    /// Number of pairs.
-    pub len: usize,
-}
+    /// The scale on which models work.
+    pub fn transform(&self) -> Transform {
+        self.transform
+    }
 
-/// Every window of every series that is long enough.
-pub fn windows(data: &Dataset, scaler: &Scaler, context: usize, horizon: usize) -> Windows {
-    let mut out = Windows::default();
-    for series in data.series() {
-        for end in context + 1..(series.values.len() + 1).saturating_sub(horizon) {
-            let history = &series.values[..end];
-            scaler.input(history, context, &mut out.inputs);
-            let last = history[end - 1];
-            out.targets.extend(series.values[end..end + horizon].iter().map(|&v| scaler.target(last, v)));
-            out.len += 1;
+    /// The window at the end of `view`, which has at least [`Frame::min_history`] values.
+    pub fn window(&self, view: View<'_>) -> Window {
+        let season = self.frequency.season();
+        let needed = self.context + 1 + season;
+        let history = view.history();
+        let tail = self.transform.all(&history[history.len().saturating_sub(needed)..]);
+        let lag = if tail.len() > season { season } else { 1 };
+        let changes = tail.len() - lag;
+        let sum: f64 = tail.iter().zip(&tail[lag..]).map(|(a, b)| (b - a).abs()).sum();
+        let unit = (sum + POOLED_WEIGHT * self.change) / (changes as f64 + POOLED_WEIGHT);
+        let base = seasonal_naive(&tail, season, self.horizon);
+        Window { tail, base, unit: unit.max(CHANGE_MIN) }
+    }
+
+    /// Features per observation of a network's input.
+    pub fn features(&self) -> usize {
+        2 + 2 * self.frequency.seasons().len() + self.covariates.len() + self.statics.len()
+    }
+
+    /// Appends the network's input, `context × features`: change, level relative to the newest value,
+    /// the place in each season as sine and cosine, covariates, static features.
+    ///
+    /// Covariates come `horizon` periods early, so that the newest observations carry those of the
+    /// periods that are forecast.
+    pub fn sequence(&self, view: View<'_>, window: &Window, into: &mut Vec<f32>) {
+        let tail = &window.tail[window.tail.len() - self.context - 1..];
+        let newest = tail[self.context];
+        // Changes within a season are larger than those against the season before.
+        let step_unit = window.unit * (self.step / self.change).max(1.0);
+        let first = view.len() - self.context;
+        for (i, pair) in tail.windows(2).enumerate() {
+            into.push(((pair[1] - pair[0]) / step_unit).clamp(-8.0, 8.0) as f32);
+            into.push(((pair[1] - newest) / step_unit / 4.0).clamp(-8.0, 8.0) as f32);
+            let period = view.series().start + (first + i) as i64;
+            for &season in self.frequency.seasons() {
+                let angle = std::f64::consts::TAU * phase(period, season) as f64 / season as f64;
+                into.extend([angle.sin() as f32, angle.cos() as f32]);
+            }
+            let ahead = view.covariates(first + i + self.horizon);
+            into.extend(ahead.zip(&self.covariates).map(|(v, s)| s.apply(v) as f32));
+            into.extend(view.series().statics.iter().zip(&self.statics).map(|(v, s)| s.apply(*v) as f32));
         }
     }
-    out
+
+    /// Columns of [`Frame::row`].
+    pub fn columns(&self) -> usize {
+        1 + NEWEST + self.frequency.seasons().len() * (SEASONS_BACK + 3) + self.covariates.len() + self.statics.len()
+    }
+
+    /// Appends the features of one step ahead (from 0) for models of single rows: the step, the newest
+    /// values, the same phase of earlier seasons, level and slope over each season, the phase, the
+    /// covariates of the period that is forecast, static features. What a short history lacks is `NaN`.
+    pub fn row(&self, view: View<'_>, window: &Window, history: &[f64], step: usize, into: &mut Vec<f64>) {
+        let relative = |value: f64| window.relative(step, value);
+        let n = history.len();
+        into.push(step as f64);
+        into.extend((1..=NEWEST).map(|back| n.checked_sub(back).map_or(f64::NAN, |i| relative(history[i]))));
+        let period = view.last() + 1 + step as i64;
+        for &season in self.frequency.seasons() {
+            let passed = step / season + 1; // Seasons from the target back to the first known value.
+            into.extend((0..SEASONS_BACK).map(|k| {
+                let index = (n + step).checked_sub((passed + k) * season);
+                index.map_or(f64::NAN, |i| relative(history[i]))
+            }));
+            let mean = |back: usize| {
+                let to = n.checked_sub(back * season)?;
+                let from = to.checked_sub(season)?;
+                Some(history[from..to].iter().sum::<f64>() / season as f64)
+            };
+            into.push(mean(0).map_or(f64::NAN, relative));
+            into.push(mean(0).zip(mean(1)).map_or(f64::NAN, |(now, before)| (now - before) / window.unit));
+            into.push(phase(period, season) as f64);
+        }
+        into.extend(view.covariates(n + step).zip(&self.covariates).map(|(v, s)| s.apply(v)));
+        into.extend(view.series().statics.iter().zip(&self.statics).map(|(v, s)| s.apply(*v)));
+    }
 }
+
+/// Newest values in a row.
+const NEWEST: usize = 5;
+/// Earlier seasons in a row.
+const SEASONS_BACK: usize = 3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Series;
+    use crate::spec::tests::spec;
 
-    fn dataset(values: &[f64]) -> Dataset {
-        Dataset::from_rows(values.iter().enumerate().map(|(i, &v)| ("A".to_owned(), 2000 + i as i32, v))).expect("valid")
+    fn frame(values: &[f64], frequency: Frequency) -> (Frame, Series) {
+        let series = Series::new("A", 2000, values.to_vec());
+        let spec = TrainSpec { frequency, horizon: 2, ..spec() };
+        (Frame::fit(&Dataset::new(frequency, vec![series.clone()]), &spec), series)
     }
 
     #[test]
-    fn there_is_one_window_per_position_and_none_reads_its_own_target() {
-        let data = dataset(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        let scaler = Scaler::fit(&data);
-        let w = windows(&data, &scaler, 3, 1);
-        assert_eq!((w.len, w.inputs.len(), w.targets.len()), (2, 2 * 3 * FEATURES, 2));
-        let mut changed = dataset(&[1.0, 2.0, 3.0, 4.0, 50.0, 6.0]);
-        let again = windows(&changed, &scaler, 3, 1);
-        assert_eq!(w.inputs[..6], again.inputs[..6], "the first window must not see the fifth value");
-        changed = dataset(&[1.0, 2.0, 3.0]);
-        assert_eq!(windows(&changed, &scaler, 3, 1).len, 0);
+    fn no_feature_reads_a_value_after_the_window() {
+        let values: Vec<f64> = (0..40).map(|i| 100.0 + f64::from(i % 12) * 5.0 + f64::from(i)).collect();
+        let (frame, series) = frame(&values, Frequency::Monthly);
+        let mut changed = series.clone();
+        changed.values[30..].iter_mut().for_each(|v| *v *= 9.0);
+        let features = |series: &Series| {
+            let view = series.until(series.start + 29);
+            let window = frame.window(view);
+            let (mut sequence, mut row) = (Vec::new(), Vec::new());
+            frame.sequence(view, &window, &mut sequence);
+            let history = frame.transform.all(view.history());
+            (0..2).for_each(|step| frame.row(view, &window, &history, step, &mut row));
+            assert_eq!((sequence.len(), row.len()), (frame.context * frame.features(), 2 * frame.columns()));
+            (sequence, row.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), window)
+        };
+        assert_eq!(features(&series), features(&changed));
     }
 
     #[test]
-    fn scaling_and_back_is_the_identity() {
-        let scaler = Scaler::fit(&dataset(&[10.0, 12.0, 9.0]));
-        let value = scaler.value(12.0, scaler.target(12.0, 9.5));
-        assert!((value - 9.5).abs() < 1e-4);
+    fn scaling_and_back_is_the_identity_and_zero_is_the_naive_forecast() {
+        let (frame, series) = frame(&[10.0, 12.0, 9.0, 11.0, 12.0, 15.0], Frequency::Yearly);
+        let window = frame.window(series.view());
+        let back = window.absolute(1, window.relative(1, 2.5));
+        assert!((back - 2.5).abs() < 1e-12);
+        assert!((frame.transform.invert(window.absolute(0, 0.0)) - 15.0).abs() < 1e-9);
     }
 }

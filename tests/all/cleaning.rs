@@ -6,7 +6,6 @@ use std::process::{Command, Output};
 use bytes::Bytes;
 use serde_json::json;
 use steppe_model::Dataset;
-use steppe_model::dataset::Columns;
 use steppe_plan::etl::etl_plan;
 use steppe_plan::manifest::{Action, Manifest};
 use steppe_wire::etl::EtlReport;
@@ -53,8 +52,7 @@ fn text_becomes_typed_rows() {
     let (report, rejects, out) = cleaned(&manifest(), "region,year,marriages\n\" East, Kazakhstan \",2001, 7 \nAbai,2000,5\nAbai,2001,6\n");
     assert_eq!((report.raw_rows, report.clean_rows, rejects.as_str()), (3, 3, ""));
     let bytes = std::fs::read(out.path().join("processed/part-00000.parquet")).expect("a table");
-    let data =
-        Dataset::from_parquet([Bytes::from(bytes)], Columns { series: "region", time: "year", target: "marriages" }).expect("series");
+    let data = Dataset::from_parquet([Bytes::from(bytes)], &crate::tools::spec().columns()).expect("series");
     assert_eq!(data.find("Abai").map(|s| s.values.clone()), Some(vec![5.0, 6.0]));
     assert!(data.find("East, Kazakhstan").is_some());
 }

@@ -9,8 +9,10 @@ use http_body_util::BodyExt;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde_json::{Map, Value, json};
-use steppe_model::Artifact;
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
+use steppe_model::host::{Quiet, Stage};
+use steppe_model::spec::{Family, Kind};
+use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
 use steppe_predictor::Predictor;
 use steppe_server::config::Limits;
 use steppe_server::datasets::Datasets;
@@ -43,7 +45,7 @@ fn table() -> Bytes {
     let rows: String = crate::tools::dataset()
         .series()
         .iter()
-        .flat_map(|s| (s.first_year..).zip(&s.values).map(move |(y, v)| format!("{},{y},{v}\n", s.name)))
+        .flat_map(|s| (s.start..).zip(&s.values).map(move |(y, v)| format!("{},{y},{v}\n", s.name)))
         .collect();
     std::fs::write(out.path().join("d.csv"), format!("region,year,marriages\n{rows}Short,2015,5\n")).expect("written");
     let plan = json!({
@@ -173,7 +175,7 @@ async fn new_data_and_new_models_are_taken_up_and_broken_models_are_not() {
     assert_eq!(server.service.models.reload().await.expect("nothing new"), None);
     let mut spec = artifact().card.spec;
     spec.seed = 2;
-    let other = Artifact::train(&crate::tools::dataset(), &spec).expect("trains");
+    let other = Artifact::train(&crate::tools::dataset(), &spec, &Stage::new(&Quiet)).expect("trains");
     put_model(&server.artifacts, &other).await;
     assert_eq!(server.service.models.reload().await.expect("new"), Some(other.version()));
     assert_ne!(server.post(ask(json!("Almaty"))).await.1["forecasts"], first["forecasts"]);
@@ -202,8 +204,8 @@ fn event(region: &str) -> Map<String, Value> {
 async fn a_retry_writes_the_same_object_again() {
     let (server, store) = (Server::start(Limits::default()).await, Arc::new(InMemory::new()));
     let predictor = predictor(&server, store.clone()).await;
-    let first = predictor.handle(&event("Almaty"), "r1").await.expect("a forecast");
-    let again = predictor.handle(&event("Almaty"), "r2").await.expect("a forecast");
+    let first = predictor.handle(&event("Almaty"), "r1", None).await.expect("a forecast");
+    let again = predictor.handle(&event("Almaty"), "r2", None).await.expect("a forecast");
     assert_eq!(first, again);
     let key = first.s3_path.strip_prefix("s3://data/").expect("a path");
     let stored = store.get(&Path::from(key)).await.expect("stored").bytes().await.expect("bytes");
@@ -215,9 +217,97 @@ async fn a_retry_writes_the_same_object_again() {
 async fn what_will_fail_again_is_permanent_and_an_absent_server_is_not() {
     let (server, store) = (Server::start(Limits::default()).await, Arc::new(InMemory::new()));
     let present = predictor(&server, store.clone()).await;
-    let error = present.handle(&event("Nowhere"), "r").await.expect_err("unknown");
+    let error = present.handle(&event("Nowhere"), "r", None).await.expect_err("unknown");
     assert_eq!(error.error_type(), "PermanentError", "{error}");
     let absent = Predictor::new("http://127.0.0.1:9", store, BUCKET, "region").expect("a URL");
-    let error = absent.handle(&event("Almaty"), "r").await.expect_err("nobody answers");
+    let error = absent.handle(&event("Almaty"), "r", None).await.expect_err("nobody answers");
     assert_eq!(error.error_type(), "RetryableError", "{error}");
+}
+
+/// A monthly table with a covariate that is known three months ahead, made by the real engine.
+fn monthly_table() -> Bytes {
+    let out = tempfile::TempDir::new().expect("a folder");
+    let row = |site: usize, t: usize| {
+        let warmth = 10.0 + 8.0 * (std::f64::consts::TAU * (t % 12) as f64 / 12.0).sin() + f64::from((t * 7 % 5) as u8);
+        let value = if t < 72 && (site, t) != (1, 40) {
+            format!("{:.1}", 200.0 * (site + 1) as f64 + 5.0 * warmth + f64::from((t * 13 % 11) as u8))
+        } else {
+            String::new()
+        };
+        format!("site{site},{}-{:02},{value},{warmth:.2},{site}\n", 2018 + t / 12, t % 12 + 1)
+    };
+    let rows: String = (0..4).flat_map(|site| (0..75).map(move |t| row(site, t))).collect();
+    std::fs::write(out.path().join("d.csv"), format!("site,month,load,warmth,kind\n{rows}")).expect("written");
+    let plan = json!({
+        "schema_version": 1, "pipeline": "sites", "delimiter": ",", "columns": [], "fatal_rules": [], "rule_columns": [],
+        "clean_sql": "SELECT site, month, TRY_CAST(load AS DOUBLE) AS load, CAST(warmth AS DOUBLE) AS warmth, CAST(kind AS DOUBLE) AS kind FROM raw ORDER BY site, month",
+        "rejects_sql": "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0",
+    });
+    std::fs::write(out.path().join("p.json"), plan.to_string()).expect("written");
+    let arguments = ["clean", "--plan", "p.json", "--input", "d.csv", "--output", "o", "--rejects", "r", "--report", "report.json"];
+    let output = std::process::Command::new(binary("steppe-etl")).args(arguments).current_dir(out.path()).output().expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read(out.path().join("o/part-00000.parquet")).expect("a table").into()
+}
+
+#[test]
+fn months_covariates_and_static_features_go_all_the_way_from_the_table_to_a_forecast() {
+    let spec = TrainSpec {
+        pipeline: "sites".into(),
+        series_column: "site".into(),
+        time_column: "month".into(),
+        target_column: "load".into(),
+        covariates: vec!["warmth".into()],
+        statics: vec!["kind".into()],
+        frequency: Frequency::Monthly,
+        kind: Kind::Auto,
+        candidates: vec![Family::Theta, Family::Autoregression, Family::GradientBoosting, Family::Lstm],
+        horizon: 3,
+        ..crate::tools::spec()
+    };
+    let data = Dataset::from_parquet([monthly_table()], &spec.columns()).expect("series");
+    assert_eq!((data.series().len(), data.rows(), data.repaired()), (4, 4 * 72, 1));
+    assert_eq!(data.series()[0].covariates[0].len(), 75, "three months of the future are known");
+    let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
+    let families: Vec<&str> = artifact.card.backtest.candidates.iter().map(|c| c.family.name()).collect();
+    assert!(families.contains(&"seasonal-naive") && families.contains(&"combination"), "{families:?}");
+    let loaded = Artifact::load(artifact.card_bytes.clone(), artifact.weights_bytes.clone(), &artifact.pointer()).expect("loads");
+    let views: Vec<_> = data.series().iter().map(|s| s.view()).collect();
+    for (prediction, series) in loaded.forecast(&views, 3).iter().zip(data.series()) {
+        let mean = series.values.iter().sum::<f64>() / series.values.len() as f64;
+        assert!(prediction.steps.iter().all(|s| s.value > 0.5 * mean && s.value < 1.5 * mean), "{prediction:?}");
+    }
+}
+
+#[tokio::test]
+async fn observations_in_the_request_are_forecast_like_those_of_a_data_set() {
+    let server = Server::start(Limits::default()).await;
+    let expected = server.post(ask(json!("Almaty"))).await.1["forecasts"][0].clone();
+    let data = crate::tools::dataset();
+    let series = data.find("Almaty").expect("a series");
+    let body = json!({ "histories": [{ "series": "Almaty", "observed_until": "2015", "values": series.values }] });
+    let (status, answer) = server.post(body.to_string()).await;
+    assert_eq!((status.as_u16(), &answer["forecasts"][0]), (200, &expected), "{answer}");
+    let wrong = json!({ "histories": [{ "series": "Almaty", "observed_until": "2015", "values": series.values }], "model_version": "x" });
+    assert_eq!(server.post(wrong.to_string()).await.0.as_u16(), 409);
+    let metrics = server.get("/metrics").await.1;
+    assert!(metrics.contains(&format!("steppe_predict_seconds_count{{model_version=\"{}\"}} 2", artifact().version())), "{metrics}");
+}
+
+#[tokio::test]
+async fn requests_that_are_computed_together_have_the_answers_of_each_alone() {
+    let server = Server::start(Limits { working: 64, ..Limits::default() }).await;
+    let body = |i: u32| {
+        let values: Vec<f64> = (0..8).map(|t| f64::from(100 + i * 7 + t * (i % 5))).collect();
+        json!({ "histories": [{ "series": format!("s{i}"), "observed_until": "2015", "values": values }], "horizon": 1 + i % 2 })
+            .to_string()
+    };
+    let mut alone = Vec::new();
+    for i in 0..40 {
+        alone.push(server.post(body(i)).await.1["forecasts"].clone());
+    }
+    let together = futures::future::join_all((0..40).map(|i| server.post(body(i)))).await;
+    for (alone, (status, together)) in alone.iter().zip(together) {
+        assert_eq!((status.as_u16(), &together["forecasts"]), (200, alone));
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use steppe_model::{Artifact, Dataset, TrainSpec};
+use steppe_model::host::{Quiet, Stage};
+use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
+use steppe_model::transform::Transform;
+use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
 
 /// Root of the repository.
 pub fn root() -> PathBuf {
@@ -30,28 +33,43 @@ pub fn shared_data(file: &str) -> Option<PathBuf> {
 
 /// Two series of sixteen years.
 pub fn dataset() -> Dataset {
-    let value = |s: i32, t: i32| 1_000.0 * f64::from(s + 1) + 10.0 * f64::from(t * (s + 1));
+    let value = |s: i64, t: i64| 1_000.0 * (s + 1) as f64 + 10.0 * (t * (s + 1)) as f64;
     let rows = (0..2).flat_map(|s| (0..16).map(move |t| (["Almaty", "Astana"][s as usize].to_owned(), 2000 + t, value(s, t))));
     Dataset::from_rows(rows).expect("valid rows")
 }
 
 /// A model of them that trains in milliseconds.
 pub fn artifact() -> Artifact {
-    let spec = TrainSpec {
+    Artifact::train(&dataset(), &spec(), &Stage::new(&Quiet)).expect("trains")
+}
+
+/// Its configuration.
+pub fn spec() -> TrainSpec {
+    TrainSpec {
         pipeline: "marriages".into(),
         series_column: "region".into(),
         time_column: "year".into(),
         target_column: "marriages".into(),
+        covariates: vec![],
+        statics: vec![],
+        frequency: Frequency::Yearly,
+        transform: Transform::Log,
+        kind: Kind::Of(Family::Lstm),
+        candidates: vec![],
         horizon: 2,
-        context: 4,
-        hidden: 4,
-        epochs: 2,
-        members: 1,
-        learning_rate: 0.01,
-        weight_decay: 0.01,
         seed: 1,
-        origins: 3,
-        interval_level: 0.9,
-    };
-    Artifact::train(&dataset(), &spec).expect("trains")
+        lstm: LstmSpec {
+            context: 4,
+            hidden: 4,
+            epochs: 2,
+            members: 1,
+            learning_rate: 0.01,
+            weight_decay: 0.01,
+            batch: 32,
+            patience: None,
+            epoch_windows: None,
+        },
+        trees: TreesSpec { rounds: 10, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
+        backtest: BacktestSpec { origins: 3, stride: 1, refit: true, interval_level: 0.9 },
+    }
 }

@@ -63,6 +63,15 @@ pub enum Verb {
         #[command(flatten)]
         data: DataArgs,
     },
+    /// Compare every family of models on the data: a table, and a report with charts.
+    Evaluate {
+        /// The data.
+        #[command(flatten)]
+        data: DataArgs,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the card of the model: the deployed one, or the one trained here.
     Model {
         /// As JSON.

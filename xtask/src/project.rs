@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use steppe_model::TrainSpec;
+use steppe_model::spec::{BacktestSpec, LstmSpec, TreesSpec};
 use steppe_plan::config::nearest;
 use steppe_plan::environment::{EMBEDDED_ACCOUNT, EMBEDDED_REGION, Environment, Project};
 use steppe_plan::etl::etl_plan;
@@ -110,25 +113,47 @@ impl Workspace {
     }
 
     /// What the manifest says about training.
-    pub fn train_spec(&self) -> TrainSpec {
-        let (m, task) = (&self.manifest.model, &self.manifest.task);
-        TrainSpec {
-            pipeline: self.manifest.name.clone(),
+    pub fn train_spec(&self) -> Result<TrainSpec> {
+        let Manifest { name, task, model, backtest, .. } = &self.manifest;
+        let (lstm, trees) = (&model.lstm, &model.trees);
+        Ok(TrainSpec {
+            pipeline: name.clone(),
             series_column: task.series.clone(),
             time_column: task.time.clone(),
             target_column: task.target.clone(),
+            covariates: task.covariates.clone(),
+            statics: task.static_features.clone(),
+            frequency: same_name(&task.frequency)?,
+            transform: same_name(&model.transform)?,
+            kind: same_name(&model.kind)?,
+            candidates: same_name(&model.candidates(task.frequency))?,
             horizon: task.horizon,
-            context: m.context,
-            hidden: m.hidden,
-            epochs: m.epochs,
-            members: m.members,
-            learning_rate: m.learning_rate,
-            weight_decay: m.weight_decay,
-            seed: m.seed,
-            origins: self.manifest.backtest.origins,
-            interval_level: self.manifest.backtest.interval_level,
-        }
+            seed: model.seed,
+            lstm: LstmSpec {
+                context: lstm.context,
+                hidden: lstm.hidden,
+                epochs: lstm.epochs,
+                members: lstm.members,
+                learning_rate: lstm.learning_rate,
+                weight_decay: lstm.weight_decay,
+                batch: lstm.batch,
+                patience: lstm.patience,
+                epoch_windows: Some(lstm.epoch_windows),
+            },
+            trees: TreesSpec { rounds: trees.rounds, depth: trees.depth, learning_rate: trees.learning_rate, rows_max: trees.rows_max },
+            backtest: BacktestSpec {
+                origins: backtest.origins,
+                stride: backtest.stride.unwrap_or(task.horizon),
+                refit: backtest.refit,
+                interval_level: backtest.interval_level,
+            },
+        })
     }
+}
+
+/// The value that another crate calls by the same name: the planner must not depend on the models.
+fn same_name<T: DeserializeOwned>(value: &impl Serialize) -> Result<T> {
+    Ok(serde_json::from_value(serde_json::to_value(value)?)?)
 }
 
 /// Root of the repository: this crate is at `xtask/` in it.

@@ -5,37 +5,52 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
-use steppe_model::dataset::Columns;
-use steppe_model::{Artifact, Dataset};
+use steppe_model::host::Stage;
+use steppe_model::{Artifact, Dataset, TrainSpec};
 use steppe_plan::stack::sha256_hex;
 use steppe_wire::etl::EtlReport;
 use steppe_wire::predict::ModelPointer;
 
 use crate::artifacts::own_binary;
+use crate::progress::Progress;
 use crate::project::{RawData, Workspace, write};
 use crate::story::Story;
 
 /// Bumped when the same configuration trains another model than before.
-const TRAINING_VERSION: u32 = 1;
+const TRAINING_VERSION: u32 = 2;
 
 /// Cleans and trains.
 pub async fn run(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Artifact> {
-    let source = if raw.synthetic { "synthetic sample, invented numbers" } else { "given file" };
-    story.note("data", &format!("{} ({source})", raw.file.display()));
-    let data = clean(workspace, raw, story).await?;
-    let spec = workspace.train_spec();
-    let key = sha256_hex(format!("{TRAINING_VERSION}\n{}\n{}", serde_json::to_string(&spec)?, data.fingerprint()).as_bytes());
-    let dir = workspace.scratch().join("models").join(&workspace.manifest.name).join(&key[..16]);
+    let data = data(workspace, raw, story).await?;
+    let spec = workspace.train_spec()?;
+    let dir = workspace.scratch().join("models").join(&workspace.manifest.name).join(key(&spec, &data)?);
     if let Some(artifact) = load(&dir) {
         story.note("model", &format!("{} fits the data", artifact.version()));
         return Ok(artifact);
     }
     let started = Instant::now();
-    let artifact = tokio::task::spawn_blocking(move || Artifact::train(&data, &spec)).await?;
+    let progress = Progress::new(dir.join("checkpoints"));
+    let host = progress.clone();
+    let artifact = tokio::task::spawn_blocking(move || Artifact::train(&data, &spec, &Stage::new(&host))).await?;
+    progress.finish();
     let artifact = artifact.with_context(|| format!("no model can be trained on {}", raw.file.display()))?;
     save(&dir, &artifact)?;
+    progress.forget();
     story.done("trained", &format!("model {}", artifact.version()), started.elapsed());
     Ok(artifact)
+}
+
+/// Names what belongs to a configuration and data: another of either has another name.
+pub fn key(spec: &TrainSpec, data: &Dataset) -> Result<String> {
+    let text = format!("{TRAINING_VERSION}\n{}\n{}", serde_json::to_string(spec)?, data.fingerprint());
+    Ok(sha256_hex(text.as_bytes())[..16].to_owned())
+}
+
+/// The cleaned data as series.
+pub async fn data(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Dataset> {
+    let source = if raw.synthetic { "synthetic sample, invented numbers" } else { "given file" };
+    story.note("data", &format!("{} ({source})", raw.file.display()));
+    clean(workspace, raw, story).await
 }
 
 /// The model trained here last, if any.
@@ -75,9 +90,11 @@ async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Da
     for (rule, count) in &report.rejected_by_rule {
         story.note("rejected", &format!("{count} rows by the rule `{rule}`"));
     }
-    let task = &workspace.manifest.task;
-    let columns = Columns { series: &task.series, time: &task.time, target: &task.target };
-    Ok(Dataset::from_parquet(parquet_files(&dir.join("processed"))?, columns)?)
+    let data = Dataset::from_parquet(parquet_files(&dir.join("processed"))?, &workspace.train_spec()?.columns())?;
+    if data.repaired() > 0 {
+        story.note("filled", &format!("{} missing values, on a straight line between their neighbours", data.repaired()));
+    }
+    Ok(data)
 }
 
 fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {

@@ -3,6 +3,7 @@
 mod deploy;
 mod destroy;
 mod doctor;
+mod evaluate;
 mod inspect;
 mod local_cloud;
 mod predict;
@@ -31,6 +32,7 @@ pub async fn run(args: Args) -> Result<Outcome> {
         Verb::SmokeTest { series } => smoke_test::run(&open()?, series).await,
         Verb::Render { every_combination } => render::run(&open()?, every_combination.as_deref()),
         Verb::Train { data } => train(&open()?, data).await,
+        Verb::Evaluate { data, json } => evaluate::run(&open()?, data, *json).await,
         Verb::Model { json } => predict::model(&open()?, *json).await,
         Verb::Predict { series, json } => predict::run(&open()?, series, *json).await,
         Verb::Query { sql_or_name, limit } => query::run(&open()?, sql_or_name.as_deref(), *limit).await,

@@ -95,13 +95,18 @@ impl<S: ObjectStore> Predictor<S> {
     }
 
     /// Handles one event.
-    pub async fn handle(&self, event: &Map<String, Value>, request_id: &str) -> Result<PredictorOutput, PredictorError> {
+    pub async fn handle(
+        &self,
+        event: &Map<String, Value>,
+        request_id: &str,
+        trace_id: Option<&str>,
+    ) -> Result<PredictorOutput, PredictorError> {
         let input = Input::parse(event, &self.series_field, request_id)?;
         if input.bucket_name != self.bucket {
             let message = format!("bucket `{}` is not this pipeline's; it writes only to `{}`", input.bucket_name, self.bucket);
             return Err(PredictorError::Permanent(message));
         }
-        let answer = self.ask(&input).await?;
+        let answer = self.ask(&input, trace_id).await?;
         let [forecast] = answer.forecasts.as_slice() else {
             let message = format!("the model server answered {} forecasts to a request for one", answer.forecasts.len());
             return Err(PredictorError::Permanent(message));
@@ -113,19 +118,21 @@ impl<S: ObjectStore> Predictor<S> {
         Ok(PredictorOutput { s3_path: format!("s3://{}/{key}", self.bucket), forecast: record })
     }
 
-    async fn ask(&self, input: &Input) -> Result<PredictResponse, PredictorError> {
+    async fn ask(&self, input: &Input, trace_id: Option<&str>) -> Result<PredictResponse, PredictorError> {
         let retryable =
             |e: &dyn std::fmt::Display| PredictorError::Retryable(format!("the model server at {} did not answer: {e}", self.predict_url));
         let body = PredictRequest::one(&self.series_field, &input.series, &input.bucket_name, &input.dataset_key);
         let body = serde_json::to_vec(&body).map_err(|e| PredictorError::Permanent(e.to_string()))?;
-        let request = http::Request::post(&self.predict_url)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .header(
-                "x-steppe-execution",
-                http::HeaderValue::from_str(&input.execution).unwrap_or(http::HeaderValue::from_static("invalid")),
-            )
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|e| PredictorError::Permanent(e.to_string()))?;
+        // The same id in the function's trace and in the server's access log.
+        let trace = trace_id.and_then(|id| http::HeaderValue::from_str(id).ok()).map(|id| ("x-amzn-trace-id", id));
+        let mut request = http::Request::post(&self.predict_url).header(http::header::CONTENT_TYPE, "application/json").header(
+            "x-steppe-execution",
+            http::HeaderValue::from_str(&input.execution).unwrap_or(http::HeaderValue::from_static("invalid")),
+        );
+        if let Some((name, id)) = trace {
+            request = request.header(name, id);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|e| PredictorError::Permanent(e.to_string()))?;
         let exchange = async {
             let response = self.http.request(request).await.map_err(|e| retryable(&e))?;
             let status = response.status();

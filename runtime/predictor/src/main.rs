@@ -29,7 +29,7 @@ async fn run() -> Result<()> {
     let predictor = &predictor;
     let handler = service_fn(move |event: LambdaEvent<Map<String, Value>>| async move {
         let answer: Result<PredictorOutput, Diagnostic> =
-            predictor.handle(&event.payload, &event.context.request_id).await.map_err(diagnostic);
+            predictor.handle(&event.payload, &event.context.request_id, event.context.xray_trace_id.as_deref()).await.map_err(diagnostic);
         answer
     });
     lambda_runtime::run(handler).await.map_err(|e| anyhow::anyhow!("the Lambda runtime stopped: {e}"))

@@ -20,6 +20,8 @@ pub struct Config {
     pub limits: Limits,
     /// Pause between looks at the model pointer: `STEPPE_RELOAD_SECS`.
     pub reload_every: Duration,
+    /// Whether every request is logged: `STEPPE_ACCESS_LOG`, `on` unless it is `off`.
+    pub access_log: bool,
 }
 
 /// Bounds on requests.
@@ -44,7 +46,7 @@ impl Default for Limits {
         Self {
             working: std::thread::available_parallelism().map_or(2, usize::from) * 2,
             waiting: 256,
-            body_bytes: 64 * 1024,
+            body_bytes: 128 * 1024,
             series: 1_000,
             deadline: Duration::from_secs(10),
             dataset_bytes: 256 * 1024 * 1024,
@@ -66,6 +68,11 @@ impl Config {
                 .parse()
                 .with_context(|| format!("`STEPPE_LISTEN` is `{listen}`; expected an address and port like `10.42.0.5:8080`"))?,
             limits: Limits::default(),
+            access_log: match std::env::var("STEPPE_ACCESS_LOG").as_deref() {
+                Err(_) | Ok("on") => true,
+                Ok("off") => false,
+                Ok(other) => anyhow::bail!("`STEPPE_ACCESS_LOG` is `{other}`; expected `on` or `off`"),
+            },
             reload_every: Duration::from_secs(
                 reload.parse().with_context(|| format!("`STEPPE_RELOAD_SECS` is `{reload}`; expected whole seconds"))?,
             ),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use futures::future::ready;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
-use steppe_model::dataset::Columns;
 use steppe_model::{Dataset, TrainSpec};
 use tokio::sync::Mutex;
 
@@ -114,11 +113,8 @@ impl Datasets {
         for file in files {
             contents.push(self.bucket.get(&file.location).await.map_err(storage)?.bytes().await.map_err(storage)?);
         }
-        let columns = [spec.series_column.clone(), spec.time_column.clone(), spec.target_column.clone()];
-        let parsed = tokio::task::spawn_blocking(move || {
-            let [series, time, target] = &columns;
-            Dataset::from_parquet(contents, Columns { series, time, target })
-        });
+        let columns = spec.columns();
+        let parsed = tokio::task::spawn_blocking(move || Dataset::from_parquet(contents, &columns));
         let bad = |reason: String| RequestError::BadDataset { key: key.to_owned(), reason };
         parsed.await.map_err(|e| bad(e.to_string()))?.map_err(|e| bad(e.to_string()))
     }

@@ -3,10 +3,15 @@
 //! It reads two buckets and writes none. It never trains, and never answers with a number it
 //! cannot stand behind: every failure is a problem document.
 
+pub mod access_log;
+pub mod batch;
 pub mod config;
 pub mod datasets;
+pub mod histories;
+pub mod inference;
 pub mod metrics;
 pub mod model_store;
 pub mod problems;
 pub mod routes;
 pub mod service;
+pub mod serving;

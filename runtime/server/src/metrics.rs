@@ -1,6 +1,6 @@
 //! Prometheus metrics of the server.
 
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 /// All metrics; one value per server.
 #[derive(Debug, Clone)]
@@ -8,8 +8,7 @@ pub struct Metrics {
     registry: Registry,
     /// Requests by path and status.
     pub requests: IntCounterVec,
-    /// Seconds from the first byte to the answer of forecasts.
-    pub seconds: Histogram,
+    seconds: HistogramVec,
     /// Forecasts made.
     pub forecasts: IntCounter,
     /// Requests that wait for their turn.
@@ -24,10 +23,14 @@ impl Metrics {
     /// Fresh metrics at zero.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let buckets = vec![0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+        let buckets =
+            vec![0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
         let metrics = Self {
             requests: IntCounterVec::new(Opts::new("steppe_requests_total", "Requests by path and status"), &["path", "status"])?,
-            seconds: Histogram::with_opts(HistogramOpts::new("steppe_predict_seconds", "Time to answer a forecast").buckets(buckets))?,
+            seconds: HistogramVec::new(
+                HistogramOpts::new("steppe_predict_seconds", "Time to answer a forecast, by model version").buckets(buckets),
+                &["model_version"],
+            )?,
             forecasts: IntCounter::new("steppe_forecasts_total", "Forecasts made")?,
             waiting: IntGauge::new("steppe_waiting_requests", "Requests waiting for their turn")?,
             dataset_loads: IntCounter::new("steppe_dataset_loads_total", "Data sets read from S3")?,
@@ -41,6 +44,19 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.dataset_loads.clone()))?;
         metrics.registry.register(Box::new(metrics.reloads.clone()))?;
         Ok(metrics)
+    }
+
+    /// Counts one answered forecast request of a model.
+    pub fn observe(&self, model_version: &str, seconds: f64) {
+        self.seconds.with_label_values(&[model_version]).observe(seconds);
+    }
+
+    /// Forgets the models that are no longer in service: labels must not grow without bound.
+    pub fn keep_only(&self, before: &str, now: &str) {
+        if before != now {
+            // An unknown version has no series to remove.
+            let _ = self.seconds.remove_label_values(&[before]);
+        }
     }
 
     /// The exposition text.

@@ -4,8 +4,9 @@ use std::sync::{Arc, RwLock};
 
 use anyhow::{Context, Result};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
-use steppe_model::Artifact;
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
+use steppe_model::models::Forecaster;
+use steppe_model::{Artifact, Series};
 use steppe_wire::keys;
 use steppe_wire::predict::{ModelPointer, ModelRef};
 
@@ -65,8 +66,11 @@ async fn load(bucket: &dyn ObjectStore, pipeline: &str, pointer: &ModelPointer) 
     let artifact = Artifact::load(card.to_vec(), weights.to_vec(), pointer)
         .with_context(|| format!("model version {} was refused", pointer.version))?;
     // Warm up: the first request must not be the one that pages the weights in.
-    let history = vec![1.0; artifact.forecaster.context + 1];
-    artifact.forecaster.forecast(&[&history]);
+    let spec = &artifact.card.spec;
+    let mut history = Series::new("warm-up", 0, vec![1.0; artifact.model.min_history()]);
+    history.covariates = vec![vec![0.0; history.values.len() + spec.horizon]; spec.covariates.len()];
+    history.statics = vec![0.0; spec.statics.len()];
+    artifact.forecast(&[history.view()], spec.horizon);
     let model_ref = artifact.model_ref();
     Ok(ServedModel { artifact, model_ref })
 }

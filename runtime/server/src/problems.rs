@@ -51,6 +51,30 @@ pub enum RequestError {
         /// Values needed.
         needed: usize,
     },
+    /// Observations in the request that cannot be used.
+    #[error("the history of `{series}` cannot be used: {reason}")]
+    BadHistory {
+        /// The series.
+        series: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// More steps than the model was trained for.
+    #[error("the horizon is {asked}; this model forecasts 1 to {max} steps")]
+    Horizon {
+        /// Steps asked for.
+        asked: usize,
+        /// Steps at most.
+        max: usize,
+    },
+    /// Another model version than the one in service.
+    #[error("model version `{asked}` is not in service; `{serving}` is")]
+    WrongVersion {
+        /// The version asked for.
+        asked: String,
+        /// The version in service.
+        serving: String,
+    },
     /// S3 did not answer as expected.
     #[error("reading `{key}` from S3 failed: {reason}")]
     Storage {
@@ -84,6 +108,9 @@ impl RequestError {
             Self::BadDataset { .. } => (422, "bad-data-set", "The data set cannot be used"),
             Self::UnknownSeries { .. } => (404, "unknown-series", "The series does not exist"),
             Self::TooShort { .. } => (422, "series-too-short", "The series is too short"),
+            Self::BadHistory { .. } => (422, "bad-history", "The history cannot be used"),
+            Self::Horizon { .. } => (422, "horizon", "The horizon is out of range"),
+            Self::WrongVersion { .. } => (409, "wrong-model-version", "The model version is not in service"),
             Self::Storage { .. } => (502, "storage", "The storage did not answer as expected"),
             Self::Busy(_) => (429, "busy", "Too many requests are waiting"),
             Self::Deadline(_) => (503, "deadline", "The answer took too long"),

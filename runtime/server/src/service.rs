@@ -1,15 +1,20 @@
-//! A forecast request from its parsed form to its answer: queue, data set, model.
+//! A forecast request from its parsed form to its answer: queue, data, model.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use steppe_model::Dataset;
-use steppe_wire::predict::{Forecast, PredictRequest, PredictResponse, Step};
-use tokio::sync::Semaphore;
+use steppe_model::artifact::{PredictedStep, Prediction};
+use steppe_model::models::Forecaster;
+use steppe_model::spec::Family;
+use steppe_model::{Dataset, Series};
+use steppe_wire::predict::{Forecast, HistoriesRequest, PredictRequest, PredictResponse, Quantile, Step};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::batch::{self, Source};
 use crate::config::Limits;
 use crate::datasets::Datasets;
+use crate::histories;
 use crate::metrics::Metrics;
 use crate::model_store::{ModelStore, ServedModel};
 use crate::problems::RequestError;
@@ -29,6 +34,9 @@ pub struct Service {
     queue: Semaphore,
     draining: AtomicBool,
 }
+
+/// A place in the queue and a turn to work.
+type Turn<'a> = (SemaphorePermit<'a>, SemaphorePermit<'a>);
 
 impl Service {
     /// A service that reads `data_bucket` through `datasets`.
@@ -55,63 +63,125 @@ impl Service {
         !self.draining.load(Ordering::Relaxed)
     }
 
-    /// Forecasts, within the bounds of the queue. The caller sets the deadline.
-    pub async fn predict(&self, request: PredictRequest) -> Result<PredictResponse, RequestError> {
-        let started = Instant::now();
-        let _place = self.queue.try_acquire().map_err(|_| RequestError::Busy(self.limits.waiting))?;
+    async fn turn(&self) -> Result<Turn<'_>, RequestError> {
+        let place = self.queue.try_acquire().map_err(|_| RequestError::Busy(self.limits.waiting))?;
+        if let Ok(turn) = self.working.try_acquire() {
+            return Ok((place, turn));
+        }
         self.metrics.waiting.inc();
         let turn = self.working.acquire().await;
         self.metrics.waiting.dec();
-        let _turn = turn.map_err(|_| RequestError::Draining)?;
+        Ok((place, turn.map_err(|_| RequestError::Draining)?))
+    }
 
+    /// Forecasts series of a data set in S3, within the bounds of the queue. The caller sets the deadline.
+    pub async fn predict(&self, request: PredictRequest) -> Result<PredictResponse, RequestError> {
+        let started = Instant::now();
+        let _turn = self.turn().await?;
         let model = self.models.current();
         let spec = &model.artifact.card.spec;
         let names = request.series(&spec.series_column).map_err(RequestError::Invalid)?;
-        if names.len() > self.limits.series {
-            return Err(RequestError::Invalid(format!("{} series in one request; at most {}", names.len(), self.limits.series)));
-        }
+        self.check_count(names.len())?;
         if request.bucket_name != self.data_bucket {
             return Err(RequestError::WrongBucket { asked: request.bucket_name, own: self.data_bucket.clone() });
         }
         let (data, loaded) = self.datasets.get(&request.dataset_key, spec).await?;
         self.metrics.dataset_loads.inc_by(u64::from(loaded));
-        let forecasts = forecast(&model, &data, &names)?;
+        let numbers = names.iter().map(|name| data.number(name).ok_or_else(|| unknown(name, &data))).collect::<Result<_, _>>()?;
+        let horizon = spec.horizon;
+        self.answer(model.clone(), Source::Data(data, numbers), horizon, false, started).await
+    }
+
+    /// Forecasts from observations that the request brings along.
+    pub async fn predict_histories(&self, request: HistoriesRequest) -> Result<PredictResponse, RequestError> {
+        let started = Instant::now();
+        let _turn = self.turn().await?;
+        let model = self.models.current();
+        let (spec, version) = (&model.artifact.card.spec, &model.model_ref.version);
+        if let Some(asked) = request.model_version.filter(|asked| asked != version) {
+            return Err(RequestError::WrongVersion { asked, serving: version.clone() });
+        }
+        if request.histories.is_empty() {
+            return Err(RequestError::Invalid("`histories` must not be empty".to_owned()));
+        }
+        self.check_count(request.histories.len())?;
+        let horizon = request.horizon.unwrap_or(spec.horizon);
+        if !(1..=spec.horizon).contains(&horizon) {
+            return Err(RequestError::Horizon { asked: horizon, max: spec.horizon });
+        }
+        let series = request.histories.into_iter().map(|h| histories::series(h, spec, horizon)).collect::<Result<Vec<_>, _>>()?;
+        self.answer(model.clone(), Source::Own(Arc::new(series)), horizon, request.quantiles, started).await
+    }
+
+    fn check_count(&self, count: usize) -> Result<(), RequestError> {
+        if count > self.limits.series {
+            return Err(RequestError::Invalid(format!("{count} series in one request; at most {}", self.limits.series)));
+        }
+        Ok(())
+    }
+
+    async fn answer(
+        &self,
+        model: Arc<ServedModel>,
+        source: Source,
+        horizon: usize,
+        quantiles: bool,
+        started: Instant,
+    ) -> Result<PredictResponse, RequestError> {
+        let needed = model.artifact.model.min_history();
+        if let Some(short) = source.series().into_iter().find(|s| s.values.len() < needed) {
+            return Err(RequestError::TooShort { name: short.name.clone(), length: short.values.len(), needed });
+        }
+        let predictions = predictions(&model, &source, horizon).await?;
+        let forecasts: Vec<Forecast> =
+            source.series().into_iter().zip(predictions).map(|(series, p)| forecast(&model, series, p, quantiles)).collect();
         self.metrics.forecasts.inc_by(forecasts.len() as u64);
-        Ok(PredictResponse { forecasts, model: model.model_ref.clone(), seconds: started.elapsed().as_secs_f64() })
+        let took = started.elapsed().as_secs_f64();
+        self.metrics.observe(&model.model_ref.version, took);
+        Ok(PredictResponse { forecasts, model: model.model_ref.clone(), seconds: took })
     }
 }
 
-/// Forecasts `names` from `data`: a pure function of the three.
-pub fn forecast(model: &ServedModel, data: &Dataset, names: &[String]) -> Result<Vec<Forecast>, RequestError> {
-    let (forecaster, card) = (&model.artifact.forecaster, &model.artifact.card);
-    let series = names
-        .iter()
-        .map(|name| {
-            let series = data.find(name).ok_or_else(|| unknown(name, data))?;
-            let (length, needed) = (series.values.len(), forecaster.context + 1);
-            if forecaster.accepts(series) { Ok(series) } else { Err(RequestError::TooShort { name: name.clone(), length, needed }) }
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let histories: Vec<&[f64]> = series.iter().map(|s| s.values.as_slice()).collect();
-    let values = forecaster.forecast(&histories);
-    let forecasts = series.iter().zip(values).map(|(series, values)| {
-        let steps = (1..).zip(values).zip(&card.backtest.interval_half_widths).map(|((step, value), half_width)| Step {
-            step,
-            period: (series.last_year() + step as i32).to_string(),
-            value,
-            // Half widths are distances in ln(1 + v), the scale the interval was calibrated on.
-            lower: ((value.ln_1p() - half_width).exp() - 1.0).max(0.0),
-            upper: (value.ln_1p() + half_width).exp() - 1.0,
-            level: card.spec.interval_level,
-        });
-        Forecast {
-            series: series.name.clone(),
-            observed_until: series.last_year().to_string(),
-            last_value: series.values[series.values.len() - 1],
-            steps: steps.collect(),
-        }
-    });
-    Ok(forecasts.collect())
+/// Series up to which a network answers at once; more, and models that fit each series, go to a
+/// thread of their own, so that other requests go on.
+const AT_ONCE: usize = 16;
+
+async fn predictions(model: &Arc<ServedModel>, source: &Source, horizon: usize) -> Result<Vec<Prediction>, RequestError> {
+    let quick = matches!(
+        model.artifact.card.family,
+        Family::Lstm | Family::LastValue | Family::Drift | Family::MeanOfThree | Family::SeasonalNaive
+    );
+    if quick && source.len() <= AT_ONCE {
+        return batch::forecast(model.clone(), source.clone(), horizon).await.ok_or(RequestError::Draining);
+    }
+    let (model, source) = (model.clone(), source.clone());
+    let work = tokio::task::spawn_blocking(move || batch::forecast_alone(&model, &source, horizon));
+    work.await.map_err(|_| RequestError::Draining)
+}
+
+fn forecast(model: &ServedModel, series: &Series, prediction: Prediction, quantiles: bool) -> Forecast {
+    let (spec, calibration) = (&model.artifact.card.spec, &model.artifact.card.calibration);
+    let last = series.last();
+    let listed = |step: u32, p: &PredictedStep| {
+        let quantiles = calibration.quantiles(step as usize - 1, p.value, p.uncertainty);
+        quantiles.into_iter().map(|(probability, value)| Quantile { probability, value }).collect()
+    };
+    let step = |(step, p): (u32, PredictedStep)| Step {
+        step,
+        period: spec.frequency.label(last + i64::from(step)),
+        value: p.value,
+        lower: p.lower,
+        upper: p.upper,
+        level: calibration.level,
+        quantiles: if quantiles { listed(step, &p) } else { Vec::new() },
+    };
+    Forecast {
+        series: series.name.clone(),
+        observed_until: spec.frequency.label(last),
+        last_value: series.values[series.values.len() - 1],
+        repaired: series.repaired,
+        steps: (1..).zip(prediction.steps).map(step).collect(),
+    }
 }
 
 fn unknown(name: &str, data: &Dataset) -> RequestError {

@@ -56,6 +56,41 @@ impl PredictRequest {
     }
 }
 
+/// Body of `POST /predict` that brings the observations along instead of naming a data set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoriesRequest {
+    /// One entry per forecast; at least one.
+    pub histories: Vec<History>,
+    /// Steps ahead; all that the model was trained for when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<usize>,
+    /// The version that must answer; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_version: Option<String>,
+    /// Whether every step lists its quantiles.
+    #[serde(default)]
+    pub quantiles: bool,
+}
+
+/// Observations of one series, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    /// Name of the series; a known one has its own uncertainty.
+    pub series: String,
+    /// Period of the last value: `2023`, `2023-11`, `2023-11-06T05:00`.
+    pub observed_until: String,
+    /// One value per period; `null` where one is missing.
+    pub values: Vec<Option<f64>>,
+    /// Per covariate of the model one value per period, up to the last one that is forecast.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub covariates: std::collections::BTreeMap<String, Vec<f64>>,
+    /// Per static feature of the model its value.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub static_features: std::collections::BTreeMap<String, f64>,
+}
+
 /// Answer of `POST /predict`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PredictResponse {
@@ -74,7 +109,7 @@ pub struct ModelRef {
     pub id: String,
     /// Content hash of the artifact, shortened.
     pub version: String,
-    /// Error in the rolling-origin backtest, one step ahead.
+    /// Errors in the rolling-origin backtest, over all steps.
     pub backtest: Errors,
 }
 
@@ -89,6 +124,8 @@ pub struct Errors {
     pub mape: f64,
     /// Mean absolute scaled error: 1 is the in-sample error of the last value (Hyndman and Koehler 2006).
     pub mase: f64,
+    /// Symmetric mean absolute percentage error, in percent, as in the M4 competition.
+    pub smape: f64,
 }
 
 /// The forecast of one series.
@@ -100,8 +137,15 @@ pub struct Forecast {
     pub observed_until: String,
     /// Its value.
     pub last_value: f64,
+    /// Observations that were missing and filled by a straight line between their neighbours.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repaired: usize,
     /// One entry per step ahead, nearest first; never empty.
     pub steps: Vec<Step>,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// One step of a forecast.
@@ -119,6 +163,18 @@ pub struct Step {
     pub upper: f64,
     /// Nominal coverage of the interval: 0.9.
     pub level: f64,
+    /// Quantiles, when the request asks for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<Quantile>,
+}
+
+/// A quantile of a forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Quantile {
+    /// Probability that the actual value is at most `value`.
+    pub probability: f64,
+    /// In units of the target.
+    pub value: f64,
 }
 
 /// What lies in `predictions/output_<uuid>.json`: flat, one line, so that Athena reads it as it is.

@@ -5,7 +5,7 @@
 
 use steppe_wire::etl::{ColumnName, ETL_PLAN_SCHEMA_VERSION, EtlPlan};
 
-use crate::manifest::{Action, Manifest};
+use crate::manifest::{Action, Frequency, Manifest};
 
 /// One condition with everything that is said about it.
 struct Judgement {
@@ -82,13 +82,19 @@ fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> St
     let below = manifest.quality.partial_period.map_or(0.0, |p| p.below);
     let cases: String = judgements.iter().map(|j| format!("    WHEN {} THEN '{}'\n", j.when, j.name)).collect();
     let rule = if judgements.is_empty() { "CAST(NULL AS STRING)".to_owned() } else { format!("CASE\n{cases}  END") };
+    // Years are numbers; other periods are texts that sort as they follow each other.
+    let before = if manifest.task.frequency == Frequency::Yearly {
+        "newest._period - 1"
+    } else {
+        "(SELECT MAX(_period) FROM totals WHERE _period < (SELECT MAX(_period) FROM totals))"
+    };
     format!(
         "WITH typed AS (\n{}\n),\n\
          totals AS (SELECT {time} AS _period, SUM({target}) AS _total FROM typed WHERE {time} IS NOT NULL GROUP BY {time}),\n\
          partial AS (\n\
          \x20 SELECT newest._period AS _partial_period\n\
-         \x20 FROM totals newest JOIN totals earlier ON earlier._period = newest._period - 1\n\
-         \x20 WHERE newest._period = (SELECT MAX(_period) FROM totals) AND newest._total < {below} * earlier._total\n\
+         \x20 FROM totals newest CROSS JOIN totals earlier\n\
+         \x20 WHERE earlier._period = {before} AND newest._period = (SELECT MAX(_period) FROM totals) AND newest._total < {below} * earlier._total\n\
          ),\n\
          neighbours AS (\n\
          \x20 SELECT typed.*,\n\

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Problem, Problems, parse};
 use crate::elf::Architecture;
@@ -184,8 +184,38 @@ pub struct Task {
     pub time: String,
     /// Column that is forecast.
     pub target: String,
+    /// How often there is a value.
+    #[serde(default)]
+    pub frequency: Frequency,
     /// Periods ahead.
     pub horizon: usize,
+    /// Numeric columns known for the future too: records of future periods have them and no target.
+    #[serde(default)]
+    pub covariates: Vec<String>,
+    /// Numeric columns that do not change in time.
+    #[serde(default)]
+    pub static_features: Vec<String>,
+}
+
+/// How often there is a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Frequency {
+    /// Whole years, an `int` column.
+    #[default]
+    Yearly,
+    /// `2024-Q1`, or the quarter's first day.
+    Quarterly,
+    /// `2024-01`, or the month's first day.
+    Monthly,
+    /// The week's first day, a Monday.
+    Weekly,
+    /// `2024-01-01`.
+    Daily,
+    /// `2024-01-01T00:00`.
+    Hourly,
+    /// `2024-01-01T00:30`.
+    HalfHourly,
 }
 
 /// Kinds of tasks.
@@ -196,25 +226,76 @@ pub enum TaskKind {
     Forecast,
 }
 
-/// Families of models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// Families of models, and `auto` for whichever the backtest finds best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the families are described in docs/models.md")]
 pub enum ModelKind {
-    /// Long short-term memory networks.
+    Auto,
+    LastValue,
+    Drift,
+    MeanOfThree,
+    SeasonalNaive,
+    Theta,
+    ExponentialSmoothing,
+    Autoregression,
+    PooledAutoregression,
+    GradientBoosting,
     Lstm,
+    Combination,
+}
+
+/// The scale on which models work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transform {
+    /// Relative changes; the target must not be negative.
+    #[default]
+    Log,
+    /// Values as they are.
+    None,
 }
 
 /// With which model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// The family.
+    /// The family, or `auto`.
     pub kind: ModelKind,
-    /// Observations that the network sees.
+    /// Families that compete in the backtest; every one that suits the frequency when absent.
+    pub candidates: Option<Vec<ModelKind>>,
+    /// The scale on which models work.
+    #[serde(default)]
+    pub transform: Transform,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Networks.
+    #[serde(default)]
+    pub lstm: Lstm,
+    /// Trees.
+    #[serde(default)]
+    pub trees: Trees,
+}
+
+impl Model {
+    /// The families that compete.
+    pub fn candidates(&self, frequency: Frequency) -> Vec<ModelKind> {
+        use ModelKind::{Autoregression, ExponentialSmoothing, GradientBoosting, Lstm, PooledAutoregression, Theta};
+        // One series of yearly values is too short for a regression of its own.
+        let linear = if frequency == Frequency::Yearly { PooledAutoregression } else { Autoregression };
+        self.candidates.clone().unwrap_or_else(|| vec![Theta, ExponentialSmoothing, linear, GradientBoosting, Lstm])
+    }
+}
+
+/// How networks are trained.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lstm {
+    /// Observations that a network sees.
     pub context: usize,
     /// Width of the layer.
     pub hidden: usize,
-    /// Passes over the training windows.
+    /// Passes over the training windows, at most.
     pub epochs: usize,
     /// Networks that are averaged.
     pub members: usize,
@@ -222,8 +303,48 @@ pub struct Model {
     pub learning_rate: f64,
     /// Weight decay.
     pub weight_decay: f64,
-    /// Seed of everything random.
-    pub seed: u64,
+    /// Windows per gradient step.
+    pub batch: usize,
+    /// Epochs without a better validation loss before training stops; all epochs when absent.
+    pub patience: Option<usize>,
+    /// Windows per epoch, at most.
+    pub epoch_windows: usize,
+}
+
+impl Default for Lstm {
+    fn default() -> Self {
+        Self {
+            context: 24,
+            hidden: 32,
+            epochs: 20,
+            members: 3,
+            learning_rate: 0.003,
+            weight_decay: 0.01,
+            batch: 64,
+            patience: None,
+            epoch_windows: 50_000,
+        }
+    }
+}
+
+/// How trees are grown.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trees {
+    /// Trees.
+    pub rounds: usize,
+    /// Depth of a tree.
+    pub depth: usize,
+    /// Share of each tree's answer that is taken.
+    pub learning_rate: f64,
+    /// Training rows, at most.
+    pub rows_max: usize,
+}
+
+impl Default for Trees {
+    fn default() -> Self {
+        Self { rounds: 200, depth: 6, learning_rate: 0.08, rows_max: 200_000 }
+    }
 }
 
 /// How the model is judged.
@@ -232,8 +353,17 @@ pub struct Model {
 pub struct BacktestOptions {
     /// Forecast origins.
     pub origins: usize,
+    /// Periods between two origins; the horizon when absent.
+    pub stride: Option<usize>,
+    /// Whether models that learn from all series are trained anew at every origin, or once before the first.
+    #[serde(default = "yes")]
+    pub refit: bool,
     /// Nominal coverage of the prediction interval.
     pub interval_level: f64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A named question in SQL.
@@ -317,9 +447,26 @@ impl Manifest {
             kind(&self.task.series).is_none_or(|k| k == ColumnType::String),
             format!("the series column `{}` must have the type `string`", self.task.series),
         );
+        let (time_type, said) = match self.task.frequency {
+            Frequency::Yearly => (ColumnType::Int, "`int`, whole years"),
+            _ => (ColumnType::String, "`string`, dates and times in ISO 8601"),
+        };
         need(
-            kind(&self.task.time).is_none_or(|k| k == ColumnType::Int),
-            format!("the time column `{}` must have the type `int`, whole years", self.task.time),
+            kind(&self.task.time).is_none_or(|k| k == time_type),
+            format!("the time column `{}` must have the type {said}", self.task.time),
+        );
+        for feature in self.task.covariates.iter().chain(&self.task.static_features) {
+            let message = match kind(feature) {
+                None => format!("the feature `{feature}` is not in `data.columns`"),
+                Some(_) => format!("the feature `{feature}` must be a number"),
+            };
+            need(kind(feature).is_some_and(|k| k != ColumnType::String), message);
+            let used = [&self.task.target, &self.task.time].contains(&feature);
+            need(!used, format!("`{feature}` cannot be a feature: it is the target or the time"));
+        }
+        need(
+            self.model.candidates.iter().flatten().all(|k| !matches!(k, ModelKind::Auto | ModelKind::Combination)),
+            "`model.candidates` names families; `auto` and `combination` are made of them".to_owned(),
         );
         need(
             kind(&self.task.target).is_none_or(|k| k != ColumnType::String),
@@ -355,12 +502,19 @@ impl Manifest {
             (low..=high).contains(&value).then_some(()).ok_or(format!("`{what}` is {value}; expected {low} to {high}"))
         };
         let counts = [
-            range("task.horizon", self.task.horizon, 1, 48),
-            range("model.context", self.model.context, 2, 1_000),
-            range("model.hidden", self.model.hidden, 1, 512),
-            range("model.epochs", self.model.epochs, 1, 10_000),
-            range("model.members", self.model.members, 1, 32),
+            range("task.horizon", self.task.horizon, 1, 366),
+            range("model.lstm.context", self.model.lstm.context, 2, 1_000),
+            range("model.lstm.hidden", self.model.lstm.hidden, 1, 512),
+            range("model.lstm.epochs", self.model.lstm.epochs, 1, 10_000),
+            range("model.lstm.members", self.model.lstm.members, 1, 32),
+            range("model.lstm.batch", self.model.lstm.batch, 1, 4_096),
+            range("model.lstm.patience", self.model.lstm.patience.unwrap_or(1), 1, 1_000),
+            range("model.lstm.epoch_windows", self.model.lstm.epoch_windows, 1, 10_000_000),
+            range("model.trees.rounds", self.model.trees.rounds, 1, 10_000),
+            range("model.trees.depth", self.model.trees.depth, 1, 12),
+            range("model.trees.rows_max", self.model.trees.rows_max, 100, 10_000_000),
             range("backtest.origins", self.backtest.origins, 1, 100),
+            range("backtest.stride", self.backtest.stride.unwrap_or(1), 1, 10_000),
             range("stack.etl_workers", self.stack.etl_workers as usize, 2, 299),
             range("stack.map_concurrency", self.stack.map_concurrency as usize, 1, 40),
         ];

@@ -1,0 +1,125 @@
+//! Gradient-boosted trees over all series, by the `forust-ml` library, on lags, levels, calendar,
+//! covariates and static features of single steps.
+
+use std::fmt;
+use std::sync::Arc;
+
+use forust_ml::Matrix;
+use forust_ml::gradientbooster::GradientBooster;
+use forust_ml::objective::ObjectiveType;
+use forust_ml::sampler::SampleMethod;
+
+use crate::dataset::{Dataset, View};
+use crate::spec::TrainSpec;
+use crate::training::{TrainError, Windows};
+use crate::window::Frame;
+
+use super::Forecaster;
+
+/// Fitted trees and the frame of their features.
+#[derive(Clone)]
+pub struct Trees {
+    /// Features and scales.
+    pub frame: Frame,
+    booster: Arc<GradientBooster>,
+    /// The booster as its library writes it: what an artifact holds.
+    json: String,
+}
+
+impl fmt::Debug for Trees {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trees").field("frame", &self.frame).field("bytes", &self.json.len()).finish()
+    }
+}
+
+impl PartialEq for Trees {
+    fn eq(&self, other: &Self) -> bool {
+        self.frame == other.frame && self.json == other.json
+    }
+}
+
+impl Trees {
+    /// Reads what [`Trees::json`] wrote.
+    pub fn from_json(frame: Frame, json: String) -> Result<Self, String> {
+        let booster = GradientBooster::from_json(&json).map_err(|e| e.to_string())?;
+        Ok(Self { frame, booster: Arc::new(booster), json })
+    }
+
+    /// The trees as text.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+}
+
+impl Forecaster for Trees {
+    fn min_history(&self) -> usize {
+        self.frame.min_history()
+    }
+
+    fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
+        let mut rows = Vec::with_capacity(views.len() * horizon * self.frame.columns());
+        let windows: Vec<_> = views
+            .iter()
+            .map(|&view| {
+                let window = self.frame.window(view);
+                let history = self.frame.transform().all(view.history());
+                (0..horizon).for_each(|step| self.frame.row(view, &window, &history, step, &mut rows));
+                window
+            })
+            .collect();
+        let columns = by_column(&rows, self.frame.columns());
+        let answers = self.booster.predict(&Matrix::new(&columns, views.len() * horizon, self.frame.columns()), false);
+        let value = |(window, answers): (&crate::window::Window, &[f64])| {
+            let value = |(step, answer): (usize, &f64)| self.frame.transform().invert(window.absolute(step, *answer));
+            answers.iter().enumerate().map(value).collect()
+        };
+        windows.iter().zip(answers.chunks(horizon)).map(value).collect()
+    }
+}
+
+/// Departures beyond this many units are cut: squared errors must not follow a year like 2020.
+const TARGET_MAX: f64 = 6.0;
+
+/// Grows trees on every step of every window, or on a random choice of them.
+pub fn train(data: &Dataset, spec: &TrainSpec) -> Result<Trees, TrainError> {
+    let frame = Frame::fit(data, spec);
+    let windows = Windows::all(data, frame.min_history(), spec.horizon)?;
+    let mut rng = fastrand::Rng::with_seed(spec.seed ^ 0x7ee5);
+    let rows = (windows.len() * spec.horizon).min(spec.trees.rows_max.max(1));
+    let all = rows == windows.len() * spec.horizon;
+    let (mut features, mut targets) = (Vec::with_capacity(rows * frame.columns()), Vec::with_capacity(rows));
+    for row in 0..rows {
+        let (at, step) =
+            if all { (row / spec.horizon, row % spec.horizon) } else { (rng.usize(..windows.len()), rng.usize(..spec.horizon)) };
+        let (view, future) = windows.get(at);
+        let window = frame.window(view);
+        frame.row(view, &window, &frame.transform().all(view.history()), step, &mut features);
+        let target = window.relative(step, frame.transform().apply(future[step]));
+        targets.push(target.clamp(-TARGET_MAX, TARGET_MAX));
+    }
+    let columns = by_column(&features, frame.columns());
+    let matrix = Matrix::new(&columns, rows, frame.columns());
+    let mut booster = GradientBooster::default()
+        .set_objective_type(ObjectiveType::SquaredLoss)
+        .set_sample_method(SampleMethod::Random)
+        .set_iterations(spec.trees.rounds)
+        .set_max_depth(spec.trees.depth)
+        .set_max_leaves(1 << spec.trees.depth.min(12))
+        .set_learning_rate(spec.trees.learning_rate as f32)
+        .set_l2(1.0)
+        .set_min_leaf_weight((rows as f32 / 2_000.0).max(3.0))
+        .set_subsample(0.8)
+        .set_seed(spec.seed)
+        .set_base_score(0.0)
+        .set_initialize_base_score(false);
+    let failed = |e: forust_ml::errors::ForustError| TrainError::Trees(e.to_string());
+    booster.fit(&matrix, &targets, &vec![1.0; rows], None).map_err(failed)?;
+    let json = booster.json_dump().map_err(failed)?;
+    Ok(Trees { frame, booster: Arc::new(booster), json })
+}
+
+/// Rows after each other to columns after each other, as the library wants them.
+fn by_column(rows: &[f64], columns: usize) -> Vec<f64> {
+    let count = rows.len() / columns.max(1);
+    (0..columns).flat_map(|c| (0..count).map(move |r| rows[r * columns + c])).collect()
+}

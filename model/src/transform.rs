@@ -1,0 +1,47 @@
+//! The scale on which models work and errors are compared.
+
+use serde::{Deserialize, Serialize};
+
+/// A monotone map of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transform {
+    /// `ln(1 + v)`: relative changes count alike for small and large series. Values must not be negative.
+    #[default]
+    Log,
+    /// Values as they are; they may be negative.
+    None,
+}
+
+impl Transform {
+    /// From units of the target.
+    pub fn apply(self, value: f64) -> f64 {
+        match self {
+            Self::Log => value.ln_1p(),
+            Self::None => value,
+        }
+    }
+
+    /// Back to units of the target.
+    pub fn invert(self, value: f64) -> f64 {
+        match self {
+            Self::Log => value.exp_m1().max(0.0),
+            Self::None => value,
+        }
+    }
+
+    /// A whole history, from units of the target.
+    pub fn all(self, values: &[f64]) -> Vec<f64> {
+        values.iter().map(|&v| self.apply(v)).collect()
+    }
+
+    /// Whether the target may be negative.
+    pub fn signed(self) -> bool {
+        self == Self::None
+    }
+
+    /// A forecast in units of the target, at least 0 where the target cannot be negative.
+    pub fn bound(self, value: f64) -> f64 {
+        if self.signed() { value } else { value.max(0.0) }
+    }
+}

@@ -1,0 +1,138 @@
+//! Connections: one event loop per core, so that a request never changes threads.
+//!
+//! One task accepts and deals connections out in turn. Slow clients are bounded: a request's head must
+//! arrive within seconds, its body within the deadline, and no more than a fixed number of connections
+//! is open at once; further ones wait in the kernel's queue.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use crate::access_log;
+
+/// How connections are served.
+#[derive(Debug, Clone, Copy)]
+pub struct Serving {
+    /// Event loops, each on a thread of its own.
+    pub workers: usize,
+    /// Connections open at once.
+    pub connections: usize,
+    /// Time for the head of a request, and for an idle connection.
+    pub head: Duration,
+    /// Time that requests at work get when the server stops.
+    pub drain: Duration,
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            connections: 512,
+            head: Duration::from_secs(30),
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+type Connection = (std::net::TcpStream, OwnedSemaphorePermit);
+
+/// Serves `app` on `listener` until `stop` resolves and all requests at work are answered.
+pub async fn serve(listener: TcpListener, app: Router, serving: Serving, stop: impl Future<Output = ()>) -> Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let (stopping, stopped) = watch::channel(false);
+    let mut hands = Vec::new();
+    let mut threads = Vec::new();
+    for number in 0..serving.workers.max(1) {
+        let (hand, connections) = mpsc::channel(64);
+        let (app, stopped) = (app.clone(), stopped.clone());
+        let work = move || worker(connections, app, serving, stopped);
+        threads.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(work).context("cannot start a worker")?);
+        hands.push(hand);
+    }
+    let accepting = accept(listener, &hands, serving.connections);
+    tokio::select! {
+        () = accepting => {}
+        () = stop => {}
+    }
+    drop(hands);
+    stopping.send_replace(true);
+    // Every worker is waited for, whatever the others say.
+    let join = |thread: std::thread::JoinHandle<bool>| thread.join().unwrap_or(false);
+    let joined = tokio::task::spawn_blocking(move || threads.into_iter().map(join).filter(|answered| !answered).count() == 0);
+    if !joined.await? {
+        anyhow::bail!("requests were still at work {} seconds after the signal to stop", serving.drain.as_secs());
+    }
+    Ok(())
+}
+
+async fn accept(listener: tokio::net::TcpListener, hands: &[mpsc::Sender<Connection>], connections: usize) {
+    let open = Arc::new(Semaphore::new(connections));
+    for turn in 0usize.. {
+        let Ok(permit) = open.clone().acquire_owned().await else { return };
+        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            // A worker that has ended takes no more connections; the client tries again.
+            Ok(stream) => drop(hands[turn % hands.len()].send((stream, permit)).await),
+            Err(error) => {
+                // Mostly a client that went away, or no file descriptors left; a pause lets some close.
+                tracing::warn!("a connection was not accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+/// One event loop; says whether every request was answered in time.
+fn worker(mut connections: mpsc::Receiver<Connection>, app: Router, serving: Serving, mut stopped: watch::Receiver<bool>) -> bool {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("a worker cannot start: {error}");
+            return false;
+        }
+    };
+    runtime.block_on(async move {
+        let graceful = GracefulShutdown::new();
+        let mut flush = tokio::time::interval(access_log::FLUSH_EVERY);
+        loop {
+            tokio::select! {
+                connection = connections.recv() => match connection {
+                    Some((stream, permit)) => handle(stream, permit, &app, serving, &graceful),
+                    None => break,
+                },
+                _ = flush.tick() => access_log::flush(),
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+            }
+        }
+        let answered = tokio::time::timeout(serving.drain, graceful.shutdown()).await.is_ok();
+        access_log::flush();
+        answered
+    })
+}
+
+fn handle(stream: std::net::TcpStream, permit: OwnedSemaphorePermit, app: &Router, serving: Serving, graceful: &GracefulShutdown) {
+    // A connection that is closed already has nobody to tell.
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let _ = stream.set_nodelay(true);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(serving.head).max_buf_size(64 * 1024).pipeline_flush(true);
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        // Errors here are the client's: it broke off, was too slow, or spoke no HTTP.
+        if let Err(error) = connection.await {
+            tracing::debug!("a connection ended: {error}");
+        }
+        drop(permit);
+    });
+}
