@@ -1,14 +1,19 @@
-# The verbs of this repository. `make test` needs Rust only; `lint`, `parity` and `clients` make a
-# Python environment of their own in .venv.
+# The verbs of this repository. `make test` needs Rust only; `lint`, `parity`, `clients`, `service` and `accuracy` make a
+# Python environment of their own in .venv, and `bench` one with its peers in .venv-bench.
 PYTHON ?= python3
 VENV := .venv/.ready
+BENCH := .venv-bench/.ready
 export STEPPE_SHARED_DATA ?= $(abspath ../shared/data)
 
-.PHONY: build test lint parity clients bench check clean
+.PHONY: build examples test lint parity clients service accuracy bench check clean
 
 build: ## everything, as `cargo xtask deploy` builds it
 	cargo build --bins
 	cargo build --release --package steppe-server --package steppe-predictor
+
+examples: build ## what `service`, `accuracy` and `bench` run
+	cargo build --release --package steppe-server --package steppe-predictor --example serve_model
+	cargo build --release --package steppe-model --examples
 
 test: build ## all tests
 	cargo test
@@ -26,16 +31,30 @@ parity: $(VENV) build ## the same cleaning on Spark and on the embedded engine
 clients: $(VENV) build ## the standard `aws` command against the embedded cloud
 	.venv/bin/python tests/clients.py
 
-bench: build ## measured times and sizes, as a table
-	$(PYTHON) tests/bench.py
+service: $(VENV) build ## the model server: Triton's client, an API fuzzer, hostile clients, a million requests
+	cargo build --release --package steppe-server --package steppe-predictor --example serve_model
+	.venv/bin/python tests/service.py
 
-check: test lint parity clients ## what CI runs
+accuracy: $(VENV) examples ## M4 Hourly, M3 and Sweden beside published scores
+	.venv/bin/python tests/accuracy_data.py
+	target/release/examples/accuracy
+
+bench: $(BENCH) examples ## measured times and sizes, and peers beside them, as tables
+	$(PYTHON) tests/bench.py
+	.venv-bench/bin/python tests/serving.py
+
+check: test lint parity clients service ## what CI runs
 
 $(VENV): tests/requirements.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --requirement tests/requirements.txt
 	touch $(VENV)
 
+$(BENCH): tests/peers/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --requirement tests/peers/requirements.txt
+	touch $(BENCH)
+
 clean:
 	cargo clean
-	rm -rf .venv .steppe
+	rm -rf .venv .venv-bench .steppe

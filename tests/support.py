@@ -1,7 +1,9 @@
 """What the checks in Python share: binaries, a `.steppe` of their own, the embedded cloud's environment."""
 
+import math
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -9,6 +11,43 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 SHARED_DATA = pathlib.Path(os.environ.get("STEPPE_SHARED_DATA", ROOT.parent / "shared" / "data"))
 SWEDEN = SHARED_DATA / "marriages" / "sweden_county_marriages_2000_2022.csv"
+
+
+class ModelServer:
+    """The model server with a model of its own making, on a free port of the loopback interface."""
+
+    def __init__(self, family="lstm", folder=None, environment=None):
+        command = [TARGET / "release" / "examples" / "serve_model", family, *([folder] if folder else [])]
+        environment = os.environ | {"STEPPE_LISTEN": "127.0.0.1:0"} | (environment or {})
+        self._process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.address = self._process.stderr.readline().strip()
+        if ":" not in self.address:
+            raise SystemExit(f"the model server did not start: {self.address} {self._process.stderr.read()}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait(timeout=30)
+
+    @property
+    def url(self):
+        return f"http://{self.address}"
+
+    def resident_mb(self):
+        status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def history(length=25, until="2021-12"):
+    """Observations as a request brings them along."""
+    values = [round(100 + 20 * math.sin(2 * math.pi * i / 12) + 0.4 * i, 2) for i in range(length)]
+    return {"series": "s0", "observed_until": until, "values": values}
 
 
 class Checkout:

@@ -1,0 +1,190 @@
+"""The model server as others use it: Triton's client, an API fuzzer, hostile clients, a million requests."""
+
+import http.client
+import json
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy
+import tritonclient.http as triton
+from support import ModelServer, history
+from tritonclient.utils import InferenceServerException
+
+PASSED, FAILED = [], []
+REQUESTS = 1_000_000
+
+
+def check(name, holds, seen=""):
+    (PASSED if holds else FAILED).append(name)
+    print(f"{'ok    ' if holds else 'FAILED'} {name}{'' if holds else f': {str(seen)[:600]}'}", flush=True)
+
+
+def post(server, body, path="/predict", headers=None):
+    connection = http.client.HTTPConnection(server.address, timeout=30)
+    connection.request("POST", path, body if isinstance(body, (str, bytes)) else json.dumps(body), {"Content-Type": "application/json"} | (headers or {}))
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, json.loads(text)
+
+
+def bad_input(server):
+    """Each kind of bad input gets the documented problem; gaps get the documented repair."""
+    h = history()
+    values = lambda *new: {"histories": [h | {"values": [*h["values"][:-len(new)], *new]}]}
+    cases = {
+        "negative values": (values(-5), 422, "bad-history", "value 25 is -5"),
+        "infinite values": (json.dumps(values(1)).replace("1]", "1e999]"), 400, "invalid-request", "number out of range"),
+        "NaN": (json.dumps(values(float("nan"))), 400, "invalid-request", "the body is not a request"),
+        "a long gap": (values(None, None, None, None, 100), 422, "bad-history", "4 values are missing"),
+        "a missing last value": (values(None), 422, "bad-history", "the first and the last value must be known"),
+        "too short a history": ({"histories": [history(5)]}, 422, "series-too-short", "has 5 values; the model needs 25"),
+        "a period that is none": ({"histories": [h | {"observed_until": "2021-13"}]}, 422, "bad-history", "names no monthly period"),
+        "a horizon beyond training": ({"histories": [h], "horizon": 13}, 422, "horizon", "forecasts 1 to 12 steps"),
+        "a horizon of zero": ({"histories": [h], "horizon": 0}, 422, "horizon", "the horizon is 0"),
+        "another model version": ({"histories": [h], "model_version": "old"}, 409, "wrong-model-version", "is not in service"),
+        "an unknown covariate": ({"histories": [h | {"covariates": {"rain": [1]}}]}, 422, "bad-history", "does not know"),
+        "an unknown field": ({"histories": [h], "horizont": 3}, 400, "invalid-request", "unknown field `horizont`"),
+        "no histories": ({"histories": []}, 400, "invalid-request", "must not be empty"),
+        "too many histories": ({"histories": [h] * 700}, 413, "body-too-large", "larger than"),
+        "10 MB": ("x" * 10_000_000, 413, "body-too-large", "larger than"),
+        "another bucket": ({"series": "a", "dataset_key": "k", "bucket_name": "b"}, 403, "wrong-bucket", "reads only"),
+    }
+    for name, (body, status, problem, detail) in cases.items():
+        try:
+            got, answer = post(server, body)
+            holds = got == status and answer["type"] == f"/problems/{problem}" and detail in answer["detail"]
+            check(f"{name}: {status} {problem}", holds, (got, answer))
+        except (BrokenPipeError, ConnectionResetError):
+            # The server answers and closes before it has read everything; whether the answer is seen is a matter of timing.
+            check(f"{name}: refused while it was sent", status == 413)
+    status, answer = post(server, values(None, 130.0))
+    check("a gap is filled and counted", status == 200 and answer["forecasts"][0].get("repaired") == 1, (status, answer))
+    status, answer = post(server, {"histories": [h], "horizon": 3, "quantiles": True})
+    steps = answer["forecasts"][0]["steps"]
+    ordered = all([q["value"] for q in s["quantiles"]] == sorted(q["value"] for q in s["quantiles"]) for s in steps)
+    check("quantiles come when they are asked for, ascending", status == 200 and len(steps) == 3 and ordered and steps[0]["quantiles"], answer)
+
+
+def batches(server):
+    one = post(server, {"histories": [history()]})[1]["forecasts"][0]["steps"]
+    many = post(server, {"histories": [history()] * 7})[1]["forecasts"]
+    check("seven histories at once have the forecast of one", all(f["steps"] == one for f in many), many)
+
+
+def open_inference_protocol(server):
+    client = triton.InferenceServerClient(server.address)
+    index = client.get_model_repository_index()
+    name, version = index[0]["name"], index[0]["version"]
+    check("triton: live, ready, model ready", client.is_server_live() and client.is_server_ready() and client.is_model_ready(name, version))
+    check("triton: server metadata", client.get_server_metadata()["name"] == "steppe-server")
+    metadata = client.get_model_metadata(name)
+    check("triton: model metadata", [o["name"] for o in metadata["outputs"]] == ["value", "lower", "upper"], metadata)
+    check("triton: model config", client.get_model_config(name)["input"][0]["data_type"] == "TYPE_FP64")
+    h = history()
+    expected = [s["value"] for s in post(server, {"histories": [h]})[1]["forecasts"][0]["steps"]]
+    for binary in (False, True):
+        values = triton.InferInput("history", [2, 25], "FP64")
+        values.set_data_from_numpy(numpy.array([h["values"]] * 2), binary_data=binary)
+        until = triton.InferInput("observed_until", [2], "BYTES")
+        until.set_data_from_numpy(numpy.array([h["observed_until"].encode()] * 2, dtype=object), binary_data=binary)
+        outputs = [triton.InferRequestedOutput(o, binary_data=binary) for o in ("value", "upper")]
+        result = client.infer(name, [values, until], model_version=version, outputs=outputs, request_id="r1")
+        got = result.as_numpy("value")
+        holds = got.shape == (2, 12) and numpy.allclose(got[1], expected, rtol=1e-12) and (result.as_numpy("upper") >= got).all()
+        check(f"triton: infer, {'binary' if binary else 'JSON'} tensors, equals /predict", holds, got)
+        check(f"triton: request id comes back ({binary})", result.get_response()["id"] == "r1")
+    for what, call in {
+        "an unknown model": lambda: client.get_model_metadata("nothing"),
+        "another version": lambda: client.infer(name, [values, until], model_version="7"),
+        "a missing input": lambda: client.infer(name, [values]),
+    }.items():
+        try:
+            call()
+            check(f"triton: {what} is refused", False)
+        except InferenceServerException as error:
+            check(f"triton: {what} is refused", True, error)
+
+
+def api_fuzzer(server):
+    command = [pathlib.Path(sys.executable).with_name("schemathesis"), "run", f"{server.url}/openapi.json", "--seed", "1", "--max-examples", "60"]
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    done = subprocess.run([*map(str, command), "--checks", checks, "--phases", "examples,coverage,fuzzing"], capture_output=True, text=True)
+    check("schemathesis: answers conform to the OpenAPI document", done.returncode == 0, done.stdout[-3000:] + done.stderr[-500:])
+    print("   ", next((l for l in reversed(done.stdout.splitlines()) if "generated" in l.lower() or "passed" in l.lower()), "").strip())
+
+
+def slow_clients(server):
+    """Connections that send a byte now and then do not keep others waiting."""
+    address = tuple(server.address.split(":"))
+    slow = []
+    for i in range(100):
+        s = socket.create_connection((address[0], int(address[1])))
+        s.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + (b"Content-Length: 100\r\n\r\n{" if i % 2 else b""))
+        slow.append(s)
+    started = time.perf_counter()
+    status, _ = post(server, {"histories": [history()]})
+    check("a hundred slow clients do not delay a quick one", status == 200 and time.perf_counter() - started < 1, status)
+    slow[1].settimeout(15)
+    answer = slow[1].recv(4096).decode(errors="replace")
+    check("a body that does not come meets the deadline", " 503 " in answer and "/problems/deadline" in answer, answer)
+    for s in slow:
+        s.close()
+
+
+MIXED = """
+local bodies = {%s}
+local paths = {"/predict", "/predict", "/predict", "/v2/models/bench/infer", "/nothing"}
+local n = 0
+request = function()
+  n = n + 1
+  return wrk.format("POST", paths[n %% #paths + 1], {["Content-Type"] = "application/json"}, bodies[n %% #bodies + 1])
+end
+"""
+
+
+def a_million_requests(server):
+    h = history()
+    bodies = [
+        {"histories": [h]}, {"histories": [h, h]}, {"histories": [h | {"values": h["values"][:3]}]}, {"histories": [h | {"values": [-1]}]},
+        {"histories": 7}, {"series": "a", "dataset_key": "../x", "bucket_name": "data"}, {"histories": [h], "horizon": 99}, "{", "", "\\0\\255", "[" * 3000,
+    ]
+    lua = ", ".join("[==[" + (b if isinstance(b, str) else json.dumps(b)) + "]==]" for b in bodies)
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(MIXED % lua)
+        script.flush()
+        command = ["wrk", "-t2", "-c64", "-s", script.name, server.url]
+        subprocess.run([*command, "-d3s"], capture_output=True, check=True)
+        before, counted, seconds = server.resident_mb(), 0, 0
+        while counted < REQUESTS and seconds < 120:
+            done = subprocess.run([*command, "-d10s"], capture_output=True, text=True, check=True).stdout
+            counted += int(re.search(r"(\d+) requests in", done).group(1))
+            seconds += 10
+            errors = re.search(r"Socket errors: (.*)", done)
+            if errors:
+                check("no connection breaks", False, errors.group(1))
+    after = server.resident_mb()
+    connection = http.client.HTTPConnection(server.address)
+    connection.request("GET", "/metrics")
+    statuses = {}
+    for status, count in re.findall(r'steppe_requests_total\{path="[^"]*",status="(\d+)"\} (\d+)', connection.getresponse().read().decode()):
+        statuses[status] = statuses.get(status, 0) + int(count)
+    check(f"{counted:,} mixed requests: statuses {statuses}, none is the server's fault but slow bodies", counted >= REQUESTS and set(statuses) <= {"200", "400", "403", "404", "405", "409", "413", "422", "503"} and statuses.get("503", 0) <= 60, statuses)
+    check(f"memory does not grow ({before:.1f} MB before, {after:.1f} MB after) and stays below 60 MB", after < 60 and after - before < 8)
+
+
+def main():
+    with ModelServer() as server:
+        for part in (bad_input, batches, open_inference_protocol, api_fuzzer, slow_clients, a_million_requests):
+            part(server)
+    print(f"{len(PASSED)} passed, {len(FAILED)} failed")
+    sys.exit(1 if FAILED else 0)
+
+
+if __name__ == "__main__":
+    main()
