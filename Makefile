@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv/.ready
 BENCH := .venv-bench/.ready
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 export STEPPE_SHARED_DATA ?= $(abspath ../shared/data)
 
 .PHONY: build examples test lint parity clients service accuracy bench check clean
@@ -37,7 +38,7 @@ service: $(VENV) build ## the model server: Triton's client, an API fuzzer, host
 
 accuracy: $(VENV) examples ## M4 Hourly, M3 and Sweden beside published scores
 	.venv/bin/python tests/accuracy_data.py
-	target/release/examples/accuracy
+	$(TARGET)/release/examples/accuracy
 
 bench: $(BENCH) examples ## measured times and sizes, and peers beside them, as tables
 	$(PYTHON) tests/bench.py

@@ -35,7 +35,9 @@ fn main() -> Result<()> {
     }
     if wanted("m3") {
         let published = folder.join("m3/computed_smape_of_stored_official_forecasts.csv");
-        m3(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/accuracy/m3.csv"), &published)?;
+        // target/release/examples/accuracy: the CSV lies under the same target folder.
+        let target = std::env::current_exe()?.ancestors().nth(3).map(Path::to_path_buf).unwrap_or_default();
+        m3(&target.join("accuracy/m3.csv"), &published)?;
     }
     if wanted("sweden") {
         sweden(&folder.join("marriages/sweden_county_marriages_2000_2022.csv"))?;

@@ -27,9 +27,9 @@ pub struct Config {
 /// Bounds on requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Requests at work at once.
+    /// Long requests computed at once, each on a thread of its own.
     pub working: usize,
-    /// Requests waiting for their turn; one more is answered with 429.
+    /// Requests in hand besides those; one more is answered with 429.
     pub waiting: usize,
     /// Size of a body in bytes; a larger one is answered with 413.
     pub body_bytes: usize,
@@ -44,7 +44,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            working: std::thread::available_parallelism().map_or(2, usize::from) * 2,
+            working: std::thread::available_parallelism().map_or(2, usize::from),
             waiting: 256,
             body_bytes: 128 * 1024,
             series: 1_000,

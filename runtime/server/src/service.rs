@@ -35,9 +35,6 @@ pub struct Service {
     draining: AtomicBool,
 }
 
-/// A place in the queue and a turn to work.
-type Turn<'a> = (SemaphorePermit<'a>, SemaphorePermit<'a>);
-
 impl Service {
     /// A service that reads `data_bucket` through `datasets`.
     pub fn new(models: ModelStore, datasets: Datasets, data_bucket: &str, limits: Limits) -> prometheus::Result<Arc<Self>> {
@@ -63,21 +60,15 @@ impl Service {
         !self.draining.load(Ordering::Relaxed)
     }
 
-    async fn turn(&self) -> Result<Turn<'_>, RequestError> {
-        let place = self.queue.try_acquire().map_err(|_| RequestError::Busy(self.limits.waiting))?;
-        if let Ok(turn) = self.working.try_acquire() {
-            return Ok((place, turn));
-        }
-        self.metrics.waiting.inc();
-        let turn = self.working.acquire().await;
-        self.metrics.waiting.dec();
-        Ok((place, turn.map_err(|_| RequestError::Draining)?))
+    /// A place among the requests that are answered or wait.
+    fn place(&self) -> Result<SemaphorePermit<'_>, RequestError> {
+        self.queue.try_acquire().map_err(|_| RequestError::Busy(self.limits.waiting))
     }
 
     /// Forecasts series of a data set in S3, within the bounds of the queue. The caller sets the deadline.
     pub async fn predict(&self, request: PredictRequest) -> Result<PredictResponse, RequestError> {
         let started = Instant::now();
-        let _turn = self.turn().await?;
+        let _place = self.place()?;
         let model = self.models.current();
         let spec = &model.artifact.card.spec;
         let names = request.series(&spec.series_column).map_err(RequestError::Invalid)?;
@@ -95,7 +86,7 @@ impl Service {
     /// Forecasts from observations that the request brings along.
     pub async fn predict_histories(&self, request: HistoriesRequest) -> Result<PredictResponse, RequestError> {
         let started = Instant::now();
-        let _turn = self.turn().await?;
+        let _place = self.place()?;
         let model = self.models.current();
         let (spec, version) = (&model.artifact.card.spec, &model.model_ref.version);
         if let Some(asked) = request.model_version.filter(|asked| asked != version) {
@@ -111,6 +102,21 @@ impl Service {
         }
         let series = request.histories.into_iter().map(|h| histories::series(h, spec, horizon)).collect::<Result<Vec<_>, _>>()?;
         self.answer(model.clone(), Source::Own(Arc::new(series)), horizon, request.quantiles, started).await
+    }
+
+    /// Quick ones together with whatever else is ready; the others, for example models that fit each
+    /// series, on a thread of their own, a few at a time, so that other requests go on.
+    async fn predictions(&self, model: &Arc<ServedModel>, source: &Source, horizon: usize) -> Result<Vec<Prediction>, RequestError> {
+        if is_quick(model, source.len()) {
+            return batch::forecast(model.clone(), source.clone(), horizon).await.ok_or(RequestError::Draining);
+        }
+        self.metrics.waiting.inc();
+        let turn = self.working.acquire().await;
+        self.metrics.waiting.dec();
+        let _turn = turn.map_err(|_| RequestError::Draining)?;
+        let (model, source) = (model.clone(), source.clone());
+        let work = tokio::task::spawn_blocking(move || batch::forecast_alone(&model, &source, horizon));
+        work.await.map_err(|_| RequestError::Draining)
     }
 
     fn check_count(&self, count: usize) -> Result<(), RequestError> {
@@ -132,7 +138,7 @@ impl Service {
         if let Some(short) = source.series().into_iter().find(|s| s.values.len() < needed) {
             return Err(RequestError::TooShort { name: short.name.clone(), length: short.values.len(), needed });
         }
-        let predictions = predictions(&model, &source, horizon).await?;
+        let predictions = self.predictions(&model, &source, horizon).await?;
         let forecasts: Vec<Forecast> =
             source.series().into_iter().zip(predictions).map(|(series, p)| forecast(&model, series, p, quantiles)).collect();
         self.metrics.forecasts.inc_by(forecasts.len() as u64);
@@ -142,21 +148,13 @@ impl Service {
     }
 }
 
-/// Series up to which a network answers at once; more, and models that fit each series, go to a
-/// thread of their own, so that other requests go on.
+/// Series up to which a network answers at once.
 const AT_ONCE: usize = 16;
 
-async fn predictions(model: &Arc<ServedModel>, source: &Source, horizon: usize) -> Result<Vec<Prediction>, RequestError> {
-    let quick = matches!(
-        model.artifact.card.family,
-        Family::Lstm | Family::LastValue | Family::Drift | Family::MeanOfThree | Family::SeasonalNaive
-    );
-    if quick && source.len() <= AT_ONCE {
-        return batch::forecast(model.clone(), source.clone(), horizon).await.ok_or(RequestError::Draining);
-    }
-    let (model, source) = (model.clone(), source.clone());
-    let work = tokio::task::spawn_blocking(move || batch::forecast_alone(&model, &source, horizon));
-    work.await.map_err(|_| RequestError::Draining)
+/// Whether a request is answered on its event loop: a network or a rule, for few series.
+fn is_quick(model: &ServedModel, series: usize) -> bool {
+    let family = model.artifact.card.family;
+    series <= AT_ONCE && (family == Family::Lstm || family.is_baseline())
 }
 
 fn forecast(model: &ServedModel, series: &Series, prediction: Prediction, quantiles: bool) -> Forecast {
