@@ -84,3 +84,21 @@ fn everything_wrong_with_a_manifest_is_reported_at_once() {
     assert_eq!(message.lines().count(), 3, "{message}");
     assert!(message.contains("`task.series` is `oblast`, but `data.columns` has no such column"));
 }
+
+#[test]
+fn other_frequencies_have_their_times_as_text_and_features_are_numbers() {
+    let hourly = FILE.replace("frequency = \"yearly\"", "frequency = \"hourly\"\ncovariates = [\"warmth\"]").replace(
+        "name = \"year\"\ntype = \"int\"",
+        "name = \"year\"\ntype = \"string\"\n\n[[data.columns]]\nname = \"warmth\"\ntype = \"double\"",
+    );
+    let manifest = Manifest::parse("pipeline.toml", &hourly).expect("valid");
+    let sql = etl_plan(&manifest, SQL).clean_sql;
+    assert!(sql.contains("MAX(_period)") && !sql.contains("newest._period - 1"), "{sql}");
+    let message = |text: &str| Manifest::parse("pipeline.toml", text).expect_err("invalid").to_string();
+    assert!(message(&FILE.replace("frequency = \"yearly\"", "frequency = \"hourly\"")).contains("`string`, dates and times in ISO 8601"));
+    assert!(message(&FILE.replace("frequency = \"yearly\"", "frequency = \"weakly\"")).contains("weakly"));
+    assert!(message(&hourly.replace("[\"warmth\"]", "[\"rain\"]")).contains("the feature `rain` is not in `data.columns`"));
+    assert!(message(&hourly.replace("[\"warmth\"]", "[\"region\"]")).contains("the feature `region` must be a number"));
+    assert!(message(&hourly.replace("[\"warmth\"]", "[\"marriages\"]")).contains("it is the target or the time"));
+    assert!(message(&FILE.replace("\"theta\",", "\"combination\",")).contains("`auto` and `combination` are made of them"));
+}
