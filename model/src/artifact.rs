@@ -11,6 +11,7 @@ use crate::backtest::{self, Trials};
 use crate::card::{ARTIFACT_SCHEMA_VERSION, DataSummary, Member, ModelCard};
 use crate::conformal::Residual;
 use crate::dataset::{Dataset, View};
+use crate::drift::{Observed, Seen};
 use crate::host::Stage;
 use crate::leakage;
 use crate::lstm::Lstm;
@@ -72,6 +73,8 @@ pub enum ArtifactError {
 pub struct Prediction {
     /// One entry per step, nearest first.
     pub steps: Vec<PredictedStep>,
+    /// The series' typical change, on the transformed scale.
+    pub change: f64,
 }
 
 /// One step of a forecast.
@@ -116,6 +119,7 @@ impl Artifact {
         let fit = |(family, weight): (Family, f64)| Ok((weight, Model::fit(family, data, spec, stage.clone())?));
         let models: Vec<(f64, Model)> = shares.into_iter().map(fit).collect::<Result<_, TrainError>>()?;
         let weights_bytes = weights_to_bytes(&models);
+        let calibration = trials.calibration(chosen, |_| true);
         let card = ModelCard {
             schema_version: ARTIFACT_SCHEMA_VERSION,
             id: format!("{}-{}", spec.pipeline, chosen.family.name()),
@@ -124,7 +128,8 @@ impl Artifact {
             spec: spec.clone(),
             data: DataSummary::of(data),
             backtest: trials.summary(),
-            calibration: trials.calibration(chosen, |_| true),
+            reference: trials.reference(chosen, &calibration),
+            calibration,
             weights_sha256: sha256(&weights_bytes),
         };
         let card_bytes = serde_json::to_vec_pretty(&card).expect("a card has only string keys");
@@ -167,9 +172,17 @@ impl Artifact {
                 let (uncertainty, (lower, upper)) = calibration.interval_around(value, &residual);
                 PredictedStep { value, lower, upper, uncertainty }
             };
-            Prediction { steps: path.points.iter().enumerate().map(step).collect() }
+            Prediction { steps: path.points.iter().enumerate().map(step).collect(), change }
         };
         views.iter().zip(self.model.paths(views, horizon)).map(prediction).collect()
+    }
+
+    /// What is counted of a forecast, to find drift.
+    pub fn observed(&self, history: &[f64], prediction: &Prediction) -> Option<Observed> {
+        let nearest = prediction.steps.first()?;
+        let (season, transform) = (self.card.spec.frequency.season(), self.card.spec.transform);
+        let (value, interval) = (nearest.value, (nearest.lower, nearest.upper));
+        Some(Seen { history, season, transform, change: prediction.change, value, interval }.statistics())
     }
 
     /// The version: the shortened hash of the card, which holds the hash of the weights.
@@ -341,11 +354,11 @@ mod tests {
         assert!(refuse(a.card_bytes.clone(), weights, &a.pointer()).starts_with("weights.safetensors has SHA-256"));
         let other = String::from_utf8(a.card_bytes.clone())
             .expect("UTF-8")
-            .replacen("\"schema_version\": 2", "\"schema_version\": 1", 1)
+            .replacen("\"schema_version\": 3", "\"schema_version\": 1", 1)
             .into_bytes();
         assert!(refuse(other.clone(), a.weights_bytes.clone(), &a.pointer()).starts_with("card.json has SHA-256"));
         let pointer = ModelPointer { card_sha256: sha256(&other), ..a.pointer() };
-        assert!(refuse(other, a.weights_bytes.clone(), &pointer).contains("schema version 1, this program reads 2"));
+        assert!(refuse(other, a.weights_bytes.clone(), &pointer).contains("schema version 1, this program reads 3"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use steppe_wire::predict::Errors;
 
 use crate::conformal::{Calibration, Residual, typical_change};
 use crate::dataset::{Dataset, View};
+use crate::drift::{Reference, Seen};
 use crate::host::Stage;
 use crate::metrics::{IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale, signed_rank_p_value};
 use crate::models::combination::weights;
@@ -35,6 +36,13 @@ pub struct Case {
     pub naive_scale: f64,
     /// The series' typical change at the origin, on the transformed scale.
     pub change: f64,
+}
+
+impl Case {
+    /// The scale of MASE; series that never changed count in their own units.
+    pub fn scale(&self) -> f64 {
+        if self.naive_scale > 0.0 { self.naive_scale } else { 1.0 }
+    }
 }
 
 /// What one family forecast, one entry per case.
@@ -209,8 +217,7 @@ impl Trials<'_> {
         };
         let mut points = vec![0.0; self.cases.len()];
         for (number, &origin) in self.origins.iter().enumerate() {
-            let target = |case: &Case| self.origins[case.origin] + 1 + case.step as i64;
-            let known: Vec<usize> = (0..self.cases.len()).filter(|&i| target(&self.cases[i]) <= origin).collect();
+                let known: Vec<usize> = (0..self.cases.len()).filter(|&i| self.target(&self.cases[i]) <= origin).collect();
             let weights = weights_from(&known);
             for i in (0..self.cases.len()).filter(|&i| self.cases[i].origin == number) {
                 let mean: f64 = weights.iter().zip(&self.entrants).map(|(w, e)| w * transform.apply(e.points[i])).sum();
@@ -262,8 +269,7 @@ impl Trials<'_> {
         let mut sums: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
         for (case, point) in self.cases.iter().zip(&entrant.points) {
             let (sum, count) = sums.entry(case.series).or_default();
-            let scale = if case.naive_scale > 0.0 { case.naive_scale } else { 1.0 };
-            (*sum, *count) = (*sum + (case.actual - point).abs() / scale, *count + 1.0);
+            (*sum, *count) = (*sum + (case.actual - point).abs() / case.scale(), *count + 1.0);
         }
         sums.into_iter().map(|(series, (sum, count))| (series, sum / count)).collect()
     }
@@ -307,6 +313,25 @@ impl Trials<'_> {
             IntervalOutcome { lower, upper, quantiles, actual: case.actual, naive_scale: case.naive_scale }
         };
         self.cases.iter().enumerate().map(outcome).collect()
+    }
+
+    /// The period that a case is about.
+    pub fn target(&self, case: &Case) -> i64 {
+        self.origins[case.origin] + 1 + case.step as i64
+    }
+
+    /// What a family's nearest forecasts looked like, with the intervals of `calibration`.
+    pub fn reference(&self, entrant: &Entrant, calibration: &Calibration) -> Reference {
+        let (season, transform) = (self.data.frequency().season(), self.spec.transform);
+        let nearest = self.cases.iter().enumerate().filter(|(_, case)| case.step == 0);
+        let observed = nearest.map(|(i, case)| {
+            let view = self.data.series()[case.series].until(self.origins[case.origin]);
+            let value = entrant.points[i];
+            let (_, interval) = calibration.interval_around(value, &self.residual(entrant, i));
+            let seen = Seen { history: view.history(), season, transform, change: case.change, value, interval };
+            (case.origin, seen.statistics())
+        });
+        Reference::of(&observed.collect::<Vec<_>>())
     }
 
     /// The data.

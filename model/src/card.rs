@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::backtest::Backtest;
 use crate::conformal::Calibration;
 use crate::dataset::Dataset;
+use crate::drift::Reference;
 use crate::models::pooled::Pooled;
 use crate::spec::{Family, TrainSpec};
 use crate::window::Frame;
 
 /// Version of the artifact's layout; a loader refuses any other.
-pub const ARTIFACT_SCHEMA_VERSION: u32 = 2;
+pub const ARTIFACT_SCHEMA_VERSION: u32 = 3;
 
 /// The data that a model was trained on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,8 @@ pub struct ModelCard {
     pub backtest: Backtest,
     /// What turns its forecasts into quantiles.
     pub calibration: Calibration,
+    /// What its forecasts and their inputs looked like in the backtest; drift is measured against it.
+    pub reference: Reference,
     /// SHA-256 of `weights.safetensors`, in hexadecimal.
     pub weights_sha256: String,
 }

@@ -183,7 +183,7 @@ pub struct Dataset {
 }
 
 /// The columns that make a series, and how to read them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Columns {
     /// Column that names the series.
     pub series: String,

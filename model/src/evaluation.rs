@@ -149,7 +149,7 @@ fn report(trials: &Trials<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluat
         let mase = |e: &Entrant| trials.errors_at(e, cases).map_or(f64::NAN, |e| e.mase);
         let forecast = |&i: &usize| {
             let (case, outcome) = (&trials.cases[i], &chosen_outcomes[i]);
-            let (origin, period) = (trials.origins[case.origin], trials.origins[case.origin] + 1 + case.step as i64);
+            let (origin, period) = (trials.origins[case.origin], trials.target(case));
             ForecastReport {
                 origin: frequency.label(origin),
                 step: case.step + 1,

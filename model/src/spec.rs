@@ -1,10 +1,14 @@
 //! What to train: the part of the manifest that decides a model, and nothing else of it.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::calendar::Frequency;
-use crate::dataset::Columns;
+use crate::dataset::{Columns, Dataset};
 use crate::transform::Transform;
+
+/// Bumped when the same configuration on the same data trains another model than before.
+const TRAINING_VERSION: u32 = 3;
 
 /// Families of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -186,6 +190,12 @@ impl TrainSpec {
             frequency: self.frequency,
             signed: self.transform.signed(),
         }
+    }
+
+    /// Names this configuration on `data`: another of either has another name, and trains another model.
+    pub fn key(&self, data: &Dataset) -> String {
+        let text = format!("{TRAINING_VERSION}\n{}\n{}", serde_json::to_string(self).expect("a record of plain values"), data.fingerprint());
+        hex::encode(Sha256::digest(text))[..16].to_owned()
     }
 
     /// Families that the backtest compares: the baselines, the candidates, what is asked for, and the

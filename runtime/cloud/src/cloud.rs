@@ -15,6 +15,7 @@ use crate::s3::Buckets;
 use crate::services::athena::{NamedQuery, QueryExecution, WorkGroup};
 use crate::services::cloudwatch::Alarm;
 use crate::services::ec2::Instance;
+use crate::services::events::Rule;
 use crate::services::glue::{Database, Job, JobRun, Table as GlueTable};
 use crate::services::lambda::{Environments, Function};
 use crate::services::logs::LogGroup;
@@ -118,6 +119,10 @@ pub struct Cloud {
     pub topics: Table<Topic>,
     /// Alarms by name.
     pub alarms: Table<Alarm>,
+    /// Rules by name.
+    pub rules: Table<Rule>,
+    /// Woken when a rule is made, changed or deleted.
+    pub rules_changed: tokio::sync::Notify,
     /// Signals of wait conditions by handle.
     pub signals: Mutex<HashMap<String, Vec<Value>>>,
     /// Woken when a signal arrives.
@@ -156,6 +161,8 @@ impl Cloud {
             executions: Table::open(dir("executions"))?,
             topics: Table::open(dir("topics"))?,
             alarms: Table::open(dir("alarms"))?,
+            rules: Table::open(dir("rules"))?,
+            rules_changed: tokio::sync::Notify::new(),
             signals: Mutex::default(),
             signalled: tokio::sync::Notify::new(),
             stopping: Mutex::default(),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::{Authorization, Caller, SignedRequest};
-use crate::services::{athena, ec2, glue, lambda, logs, sns, states};
+use crate::services::{athena, ec2, events, glue, lambda, logs, sns, states};
 use crate::{cloudformation, iam};
 
 /// Bytes of a request to any service but S3.
@@ -96,6 +96,7 @@ async fn dispatch(cloud: &Arc<Cloud>, caller: &Caller, service: &str, operation:
         "athena" => athena::handle(cloud, caller, operation, params).await,
         "states" => states::handle(cloud, caller, operation, params).await,
         "logs" => logs::handle(cloud, caller, operation, params),
+        "events" => events::handle(cloud, caller, operation, params),
         other => Err(ApiError::unknown_operation(other, operation)),
     }
 }

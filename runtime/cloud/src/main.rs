@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use steppe_cloud::cloud::{Cloud, Config};
-use steppe_cloud::services::{ec2, states};
+use steppe_cloud::services::{ec2, events, states};
 use steppe_cloud::{cloudformation, http, instance_tools};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -86,6 +86,7 @@ async fn run(serve: Serve) -> Result<()> {
     states::end_orphans(&cloud);
     cloudformation::resume(&cloud);
     ec2::resume_all(&cloud);
+    tokio::spawn(events::run_schedules(cloud.clone()));
     // Written last: whoever sees the file finds a cloud that answers.
     let about = json!({ "pid": std::process::id(), "port": port, "account": cloud.config.account, "region": cloud.config.region });
     std::fs::write(state_dir.join("cloud.json.new"), about.to_string())?;

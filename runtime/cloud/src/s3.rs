@@ -8,4 +8,4 @@ mod api;
 mod store;
 
 pub use api::service;
-pub use store::{Bucket, Buckets, StoreError};
+pub use store::{Bucket, Buckets, Object, StoreError};

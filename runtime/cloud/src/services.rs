@@ -3,6 +3,7 @@
 pub mod athena;
 pub mod cloudwatch;
 pub mod ec2;
+pub mod events;
 pub mod glue;
 pub mod lambda;
 pub mod logs;

@@ -11,62 +11,48 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde_json::{Map, Value};
+use steppe_wire::failure::Failure;
 use steppe_wire::keys;
 use steppe_wire::predict::{PredictRequest, PredictResponse, PredictorOutput, StoredPrediction};
 use steppe_wire::problem::Problem;
-use thiserror::Error;
 
 /// Longest wait for the model server.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Why a forecast was not stored. The variant's name is the `errorType` that Step Functions sees.
-#[derive(Debug, Error)]
-pub enum PredictorError {
-    /// The same call may succeed later.
-    #[error("{0}")]
-    Retryable(String),
-    /// The same call will fail again.
-    #[error("{0}")]
-    Permanent(String),
-}
-
-impl PredictorError {
-    /// The name that the state machine's retriers and catchers match.
-    pub fn error_type(&self) -> &'static str {
-        match self {
-            Self::Retryable(_) => "RetryableError",
-            Self::Permanent(_) => "PermanentError",
-        }
-    }
-}
-
-/// What the state machine sends: the contract's three fields and the execution.
+/// What the state machine sends: the contract's three fields, the execution, and the version of a model
+/// that was promoted in it.
 #[derive(Debug, Clone)]
 pub struct Input {
     series: String,
     dataset_key: String,
     bucket_name: String,
     execution: String,
+    model_version: Option<String>,
 }
 
 impl Input {
     /// Parses an event. `request_id` stands in for the execution when somebody invokes the function directly.
-    pub fn parse(event: &Map<String, Value>, series_field: &str, request_id: &str) -> Result<Self, PredictorError> {
-        let known = [series_field, "dataset_key", "bucket_name", "execution"];
+    pub fn parse(event: &Map<String, Value>, series_field: &str, request_id: &str) -> Result<Self, Failure> {
+        let known = [series_field, "dataset_key", "bucket_name", "execution", "model_version"];
         if let Some(unknown) = event.keys().find(|k| !known.contains(&k.as_str())) {
-            return Err(PredictorError::Permanent(format!("unknown field `{unknown}`; expected {}", known.join(", "))));
+            return Err(Failure::Permanent(format!("unknown field `{unknown}`; expected {}", known.join(", "))));
         }
         let text = |name: &str| match event.get(name).and_then(Value::as_str) {
             Some(text) if !text.is_empty() => Ok(text.to_owned()),
-            _ => Err(PredictorError::Permanent(format!("`{name}` is missing; expected a string that is not empty"))),
+            _ => Err(Failure::Permanent(format!("`{name}` is missing; expected a string that is not empty"))),
+        };
+        let model_version = match event.get("model_version") {
+            None | Some(Value::Null) => None,
+            Some(_) => Some(text("model_version")?),
         };
         Ok(Self {
             series: text(series_field)?,
             dataset_key: text("dataset_key")?,
             bucket_name: text("bucket_name")?,
             execution: text("execution").unwrap_or_else(|_| request_id.to_owned()),
+            model_version,
         })
     }
 }
@@ -100,29 +86,29 @@ impl<S: ObjectStore> Predictor<S> {
         event: &Map<String, Value>,
         request_id: &str,
         trace_id: Option<&str>,
-    ) -> Result<PredictorOutput, PredictorError> {
+    ) -> Result<PredictorOutput, Failure> {
         let input = Input::parse(event, &self.series_field, request_id)?;
         if input.bucket_name != self.bucket {
             let message = format!("bucket `{}` is not this pipeline's; it writes only to `{}`", input.bucket_name, self.bucket);
-            return Err(PredictorError::Permanent(message));
+            return Err(Failure::Permanent(message));
         }
         let answer = self.ask(&input, trace_id).await?;
         let [forecast] = answer.forecasts.as_slice() else {
             let message = format!("the model server answered {} forecasts to a request for one", answer.forecasts.len());
-            return Err(PredictorError::Permanent(message));
+            return Err(Failure::Permanent(message));
         };
         let record = StoredPrediction::new(&input.execution, forecast, &answer.model)
-            .ok_or_else(|| PredictorError::Permanent("the model server answered a forecast without steps".to_owned()))?;
+            .ok_or_else(|| Failure::Permanent("the model server answered a forecast without steps".to_owned()))?;
         let key = keys::prediction(&keys::prediction_id(&input.execution, &input.series));
         self.store(&key, &record).await?;
         Ok(PredictorOutput { s3_path: format!("s3://{}/{key}", self.bucket), forecast: record })
     }
 
-    async fn ask(&self, input: &Input, trace_id: Option<&str>) -> Result<PredictResponse, PredictorError> {
+    async fn ask(&self, input: &Input, trace_id: Option<&str>) -> Result<PredictResponse, Failure> {
         let retryable =
-            |e: &dyn std::fmt::Display| PredictorError::Retryable(format!("the model server at {} did not answer: {e}", self.predict_url));
-        let body = PredictRequest::one(&self.series_field, &input.series, &input.bucket_name, &input.dataset_key);
-        let body = serde_json::to_vec(&body).map_err(|e| PredictorError::Permanent(e.to_string()))?;
+            |e: &dyn std::fmt::Display| Failure::Retryable(format!("the model server at {} did not answer: {e}", self.predict_url));
+        let one = PredictRequest::one(&self.series_field, &input.series, &input.bucket_name, &input.dataset_key);
+        let body = serde_json::to_vec(&PredictRequest { model_version: input.model_version.clone(), ..one }).map_err(|e| Failure::Permanent(e.to_string()))?;
         // The same id in the function's trace and in the server's access log.
         let trace = trace_id.and_then(|id| http::HeaderValue::from_str(id).ok()).map(|id| ("x-amzn-trace-id", id));
         let mut request = http::Request::post(&self.predict_url).header(http::header::CONTENT_TYPE, "application/json").header(
@@ -132,7 +118,7 @@ impl<S: ObjectStore> Predictor<S> {
         if let Some((name, id)) = trace {
             request = request.header(name, id);
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|e| PredictorError::Permanent(e.to_string()))?;
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|e| Failure::Permanent(e.to_string()))?;
         let exchange = async {
             let response = self.http.request(request).await.map_err(|e| retryable(&e))?;
             let status = response.status();
@@ -143,29 +129,30 @@ impl<S: ObjectStore> Predictor<S> {
         let (status, bytes) = tokio::time::timeout(SERVER_TIMEOUT, exchange).await.map_err(|e| retryable(&e))??;
         if status.is_success() {
             return serde_json::from_slice(&bytes)
-                .map_err(|e| PredictorError::Permanent(format!("the model server's answer breaks the contract: {e}")));
+                .map_err(|e| Failure::Permanent(format!("the model server's answer breaks the contract: {e}")));
         }
         Err(refusal(status.as_u16(), &bytes))
     }
 
-    async fn store(&self, key: &str, record: &StoredPrediction) -> Result<(), PredictorError> {
-        let mut line = serde_json::to_vec(record).map_err(|e| PredictorError::Permanent(e.to_string()))?;
+    async fn store(&self, key: &str, record: &StoredPrediction) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(record).map_err(|e| Failure::Permanent(e.to_string()))?;
         line.push(b'\n');
         match self.store.put(&Path::from(key), line.into()).await {
             Ok(_) => Ok(()),
             Err(error @ (object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })) => {
-                Err(PredictorError::Permanent(format!("writing `{key}` was denied: {error}")))
+                Err(Failure::Permanent(format!("writing `{key}` was denied: {error}")))
             }
-            Err(error) => Err(PredictorError::Retryable(format!("writing `{key}` failed: {error}"))),
+            Err(error) => Err(Failure::Retryable(format!("writing `{key}` failed: {error}"))),
         }
     }
 }
 
-fn refusal(status: u16, body: &[u8]) -> PredictorError {
+fn refusal(status: u16, body: &[u8]) -> Failure {
     let problem =
         serde_json::from_slice(body).unwrap_or_else(|_| Problem::new(status, "unknown", "The server refused", "no problem document"));
     let message = format!("the model server refused with {status}: {}", problem.detail);
-    if problem.is_retryable() { PredictorError::Retryable(message) } else { PredictorError::Permanent(message) }
+    // Another version than the one that was just promoted: the server takes it up within seconds.
+    if problem.is_retryable() || problem.status == 409 { Failure::Retryable(message) } else { Failure::Permanent(message) }
 }
 
 #[cfg(test)]
@@ -196,7 +183,7 @@ mod tests {
     #[test]
     fn only_what_may_succeed_later_is_retryable() {
         let kind = |status| refusal(status, &serde_json::to_vec(&Problem::new(status, "s", "t", "d")).expect("JSON")).error_type();
-        assert_eq!([429, 502, 503].map(kind), ["RetryableError"; 3]);
+        assert_eq!([409, 429, 502, 503].map(kind), ["RetryableError"; 4]);
         assert_eq!([400, 403, 404, 422].map(kind), ["PermanentError"; 4]);
     }
 }

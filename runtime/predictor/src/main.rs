@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use object_store::aws::AmazonS3Builder;
 use serde_json::{Map, Value};
-use steppe_predictor::{Predictor, PredictorError};
+use steppe_predictor::Predictor;
+use steppe_wire::failure::Failure;
 use steppe_wire::predict::PredictorOutput;
 
 #[tokio::main(flavor = "current_thread")]
@@ -35,7 +36,7 @@ async fn run() -> Result<()> {
     lambda_runtime::run(handler).await.map_err(|e| anyhow::anyhow!("the Lambda runtime stopped: {e}"))
 }
 
-fn diagnostic(error: PredictorError) -> Diagnostic {
+fn diagnostic(error: Failure) -> Diagnostic {
     eprintln!("{}: {error}", error.error_type());
     Diagnostic { error_type: error.error_type().to_owned(), error_message: error.to_string() }
 }

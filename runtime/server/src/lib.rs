@@ -15,3 +15,4 @@ pub mod problems;
 pub mod routes;
 pub mod service;
 pub mod serving;
+pub mod watch;

@@ -56,7 +56,7 @@ fn bucket(name: &str) -> Result<Arc<dyn ObjectStore>> {
 
 async fn reload(service: Arc<Service>, every: Duration) {
     loop {
-        tokio::time::sleep(every).await;
+        service.models.time_to_look(every).await;
         let before = service.models.current().model_ref.version.clone();
         let outcome = match service.models.reload().await {
             Ok(None) => continue,

@@ -1,6 +1,9 @@
 //! Prometheus metrics of the server.
 
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use steppe_wire::drift::StatisticDrift;
+
+const DRIFT_LABELS: [&str; 2] = ["model_version", "statistic"];
 
 /// All metrics; one value per server.
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub struct Metrics {
     pub dataset_loads: IntCounter,
     /// Models taken into service, by outcome.
     pub reloads: IntCounterVec,
+    psi: GaugeVec,
+    ks: GaugeVec,
 }
 
 impl Metrics {
@@ -35,6 +40,8 @@ impl Metrics {
             waiting: IntGauge::new("steppe_waiting_requests", "Requests waiting for their turn")?,
             dataset_loads: IntCounter::new("steppe_dataset_loads_total", "Data sets read from S3")?,
             reloads: IntCounterVec::new(Opts::new("steppe_model_reloads_total", "Models taken into service"), &["outcome"])?,
+            psi: GaugeVec::new(Opts::new("steppe_drift_psi", "Population stability index against the backtest"), &DRIFT_LABELS)?,
+            ks: GaugeVec::new(Opts::new("steppe_drift_ks", "Kolmogorov-Smirnov distance from the backtest"), &DRIFT_LABELS)?,
             registry,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
@@ -43,6 +50,8 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.waiting.clone()))?;
         metrics.registry.register(Box::new(metrics.dataset_loads.clone()))?;
         metrics.registry.register(Box::new(metrics.reloads.clone()))?;
+        metrics.registry.register(Box::new(metrics.psi.clone()))?;
+        metrics.registry.register(Box::new(metrics.ks.clone()))?;
         Ok(metrics)
     }
 
@@ -56,6 +65,17 @@ impl Metrics {
         if before != now {
             // An unknown version has no series to remove.
             let _ = self.seconds.remove_label_values(&[before]);
+        }
+    }
+
+    /// Shows how far the model in service is from its backtest, and nothing of models before it.
+    pub fn show_drift(&self, model_version: &str, statistics: &[StatisticDrift]) {
+        self.psi.reset();
+        self.ks.reset();
+        for drift in statistics {
+            let labels = [model_version, drift.statistic.as_str()];
+            self.psi.with_label_values(&labels).set(drift.psi);
+            self.ks.with_label_values(&labels).set(drift.ks);
         }
     }
 

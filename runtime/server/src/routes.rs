@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
+use steppe_wire::drift::ServerDrift;
 use steppe_wire::predict::PredictResponse;
 
 use crate::access_log::{self, Line};
@@ -28,6 +29,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/ready", get(ready))
         .route("/ping", get(ready))
         .route("/model", get(model))
+        .route("/drift", get(drift))
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(openapi))
         .merge(inference::router())
@@ -96,7 +98,14 @@ async fn model(State(service): Shared) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], card).into_response()
 }
 
+async fn drift(State(service): Shared) -> Json<ServerDrift> {
+    let model = service.models.current();
+    Json(model.watch.report(&model.artifact, &model.model_ref.version))
+}
+
 async fn metrics(State(service): Shared) -> Response {
+    let model = service.models.current();
+    service.metrics.show_drift(&model.model_ref.version, &model.watch.compare(&model.artifact));
     match service.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -139,7 +148,8 @@ async fn count(State(service): Shared, request: Request, next: Next) -> Response
 }
 
 fn known_path(path: &str) -> &'static str {
-    const KNOWN: [&str; 9] = ["/predict", "/invocations", "/health", "/ready", "/ping", "/model", "/metrics", "/openapi.json", "/v2"];
+    const KNOWN: [&str; 10] =
+        ["/predict", "/invocations", "/health", "/ready", "/ping", "/model", "/drift", "/metrics", "/openapi.json", "/v2"];
     let known = KNOWN.into_iter().find(|known| *known == path);
     // Names and versions in a path are the client's to invent.
     known.unwrap_or(match path.starts_with("/v2/") {

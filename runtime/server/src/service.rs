@@ -69,7 +69,8 @@ impl Service {
     pub async fn predict(&self, request: PredictRequest) -> Result<PredictResponse, RequestError> {
         let started = Instant::now();
         let _place = self.place()?;
-        let model = self.models.current();
+        let model = self.models.current_after_look(request.model_version.as_deref()).await;
+        check_version(&model, request.model_version.as_deref())?;
         let spec = &model.artifact.card.spec;
         let names = request.series(&spec.series_column).map_err(RequestError::Invalid)?;
         self.check_count(names.len())?;
@@ -88,10 +89,8 @@ impl Service {
         let started = Instant::now();
         let _place = self.place()?;
         let model = self.models.current();
-        let (spec, version) = (&model.artifact.card.spec, &model.model_ref.version);
-        if let Some(asked) = request.model_version.filter(|asked| asked != version) {
-            return Err(RequestError::WrongVersion { asked, serving: version.clone() });
-        }
+        check_version(&model, request.model_version.as_deref())?;
+        let spec = &model.artifact.card.spec;
         if request.histories.is_empty() {
             return Err(RequestError::Invalid("`histories` must not be empty".to_owned()));
         }
@@ -139,12 +138,23 @@ impl Service {
             return Err(RequestError::TooShort { name: short.name.clone(), length: short.values.len(), needed });
         }
         let predictions = self.predictions(&model, &source, horizon).await?;
+        for (series, prediction) in source.series().into_iter().zip(&predictions) {
+            model.watch.count(&model.artifact, series, prediction);
+        }
         let forecasts: Vec<Forecast> =
             source.series().into_iter().zip(predictions).map(|(series, p)| forecast(&model, series, p, quantiles)).collect();
         self.metrics.forecasts.inc_by(forecasts.len() as u64);
         let took = started.elapsed().as_secs_f64();
         self.metrics.observe(&model.model_ref.version, took);
         Ok(PredictResponse { forecasts, model: model.model_ref.clone(), seconds: took })
+    }
+}
+
+fn check_version(model: &ServedModel, asked: Option<&str>) -> Result<(), RequestError> {
+    let serving = &model.model_ref.version;
+    match asked.filter(|asked| asked != serving) {
+        Some(asked) => Err(RequestError::WrongVersion { asked: asked.to_owned(), serving: serving.clone() }),
+        None => Ok(()),
     }
 }
 

@@ -25,6 +25,11 @@ pub fn etl_report(pipeline: &str) -> String {
     format!("reports/{pipeline}/etl.json")
 }
 
+/// The newest drift check: `reports/marriages/drift.json`.
+pub fn drift_report(pipeline: &str) -> String {
+    format!("reports/{pipeline}/drift.json")
+}
+
 /// Prefix of stored forecasts: `predictions/`.
 pub const PREDICTIONS_PREFIX: &str = "predictions/";
 
@@ -41,6 +46,26 @@ pub fn prediction(id: &Uuid) -> String {
 pub fn prediction_id(execution: &str, series: &str) -> Uuid {
     let name = format!("{execution}\u{0}{series}");
     Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes())
+}
+
+/// Prefix of a pipeline's models: `models/marriages/`.
+pub fn models_prefix(pipeline: &str) -> String {
+    format!("models/{pipeline}/")
+}
+
+/// What became of one training: `models/marriages/trainings/3f9a….json`.
+pub fn training_record(pipeline: &str, training_key: &str) -> String {
+    format!("models/{pipeline}/trainings/{training_key}.json")
+}
+
+/// Prefix of the checkpoints of one training: `models/marriages/checkpoints/3f9a…/`.
+pub fn checkpoints_prefix(pipeline: &str, training_key: &str) -> String {
+    format!("models/{pipeline}/checkpoints/{training_key}/")
+}
+
+/// What to train: `specs/3f9a….json`.
+pub fn train_spec(sha256: &str) -> String {
+    format!("specs/{sha256}.json")
 }
 
 /// Pointer to the model in service: `models/marriages/current.json`.
@@ -61,6 +86,11 @@ pub fn server_binary(sha256: &str) -> String {
 /// The predictor's package: `lambda/predictor/3f9a….zip`.
 pub fn predictor_zip(sha256: &str) -> String {
     format!("lambda/predictor/{sha256}.zip")
+}
+
+/// The package of the training and drift jobs: `lambda/jobs/3f9a….zip`.
+pub fn jobs_zip(sha256: &str) -> String {
+    format!("lambda/jobs/{sha256}.zip")
 }
 
 /// The Glue script: `glue/3f9a…/etl.py`.

@@ -3,8 +3,11 @@
 //! Data only. It never does IO, knows no AWS service, and every type here is part of a contract:
 //! a change that an older peer cannot read needs a new schema version.
 
+pub mod drift;
 pub mod etl;
+pub mod failure;
 pub mod keys;
 pub mod predict;
 pub mod problem;
 pub mod query;
+pub mod registry;

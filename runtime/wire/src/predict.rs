@@ -17,16 +17,19 @@ pub struct PredictRequest {
     pub dataset_key: String,
     /// The bucket that holds it; must be the server's own.
     pub bucket_name: String,
+    /// The version that must answer; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_version: Option<String>,
     /// Everything else, among it the series.
     #[serde(flatten)]
     pub fields: Map<String, Value>,
 }
 
 impl PredictRequest {
-    /// A request for one series under the column name `series_field`.
+    /// A request for one series under the column name `series_field`, to whichever model is in service.
     pub fn one(series_field: &str, series: &str, bucket_name: &str, dataset_key: &str) -> Self {
         let fields = Map::from_iter([(series_field.to_owned(), Value::from(series))]);
-        Self { dataset_key: dataset_key.to_owned(), bucket_name: bucket_name.to_owned(), fields }
+        Self { dataset_key: dataset_key.to_owned(), bucket_name: bucket_name.to_owned(), model_version: None, fields }
     }
 
     /// The requested series, or what is wrong with the request.
@@ -251,10 +254,10 @@ pub struct PredictorOutput {
     pub forecast: StoredPrediction,
 }
 
-/// `models/<pipeline>/current.json`: which version is in service.
+/// A model: its place, and the hash that everything in it is checked against.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelPointer {
-    /// Model version, a directory beside the pointer.
+    /// Model version, a directory below `models/<pipeline>/`.
     pub version: String,
     /// SHA-256 of that version's `card.json`; the card holds the hash of the weights.
     pub card_sha256: String,

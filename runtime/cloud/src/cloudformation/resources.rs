@@ -53,6 +53,7 @@ const TYPES: &[Type] = &[
             "PublicAccessBlockConfiguration",
             "OwnershipControls",
             "LifecycleConfiguration",
+            "NotificationConfiguration",
             "Tags",
         ],
         required: &[],
@@ -233,6 +234,12 @@ const TYPES: &[Type] = &[
         required: &["ComparisonOperator", "EvaluationPeriods"],
         replacing: &["AlarmName"],
     },
+    Type {
+        name: "AWS::Events::Rule",
+        properties: &["Name", "Description", "ScheduleExpression", "EventPattern", "State", "Targets"],
+        required: &[],
+        replacing: &["Name"],
+    },
     Type { name: "AWS::CloudFormation::WaitConditionHandle", properties: &[], required: &[], replacing: &[] },
     Type {
         name: "AWS::CloudFormation::WaitCondition",
@@ -301,7 +308,7 @@ pub fn physical_id(place: &Place<'_>, kind: &str, properties: &Value) -> String 
         "AWS::S3::BucketPolicy" => text(properties, "Bucket").to_owned(),
         "AWS::Glue::Database" => text(&properties["DatabaseInput"], "Name").to_owned(),
         "AWS::Glue::Table" => text(&properties["TableInput"], "Name").to_owned(),
-        "AWS::Glue::Job" | "AWS::Athena::WorkGroup" => named("Name"),
+        "AWS::Glue::Job" | "AWS::Athena::WorkGroup" | "AWS::Events::Rule" => named("Name"),
         "AWS::Athena::NamedQuery" => uuid::Uuid::new_v4().to_string(),
         "AWS::EC2::VPC" => short_id("vpc"),
         "AWS::EC2::Subnet" => short_id("subnet"),
@@ -344,6 +351,7 @@ pub async fn create(place: &Place<'_>, resource: &Resource) -> Made {
         "AWS::SNS::Topic" => data::set_topic(place, id, p, true),
         "AWS::SNS::Subscription" => data::create_subscription(place, id, p),
         "AWS::CloudWatch::Alarm" => data::set_alarm(place, id, p, true),
+        "AWS::Events::Rule" => compute::set_rule(place, id, p, true),
         "AWS::CloudFormation::WaitConditionHandle" => Ok(Map::new()),
         "AWS::CloudFormation::WaitCondition" => compute::wait(place, p).await,
         other => Err(format!("the embedded cloud does not implement the resource type {other}")),
@@ -368,6 +376,7 @@ pub async fn update(place: &Place<'_>, resource: &Resource, old: &Value) -> Made
         "AWS::StepFunctions::StateMachine" => compute::set_state_machine(place, id, p, false),
         "AWS::SNS::Topic" => data::set_topic(place, id, p, false),
         "AWS::CloudWatch::Alarm" => data::set_alarm(place, id, p, false),
+        "AWS::Events::Rule" => compute::set_rule(place, id, p, false),
         other => Err(format!("the embedded cloud cannot change a {other} in place ({})", json!({ "from": old, "to": p }))),
     }?;
     Ok(if made.is_empty() { resource.attributes.clone() } else { made })
@@ -393,6 +402,7 @@ pub async fn delete(place: &Place<'_>, resource: &Resource) -> Result<(), String
         "AWS::SNS::Topic" => drop(cloud.topics.remove(id)),
         "AWS::SNS::Subscription" => data::delete_subscription(place, id),
         "AWS::CloudWatch::Alarm" => drop(cloud.alarms.remove(id)),
+        "AWS::Events::Rule" => compute::delete_rule(place, id),
         kind if kind.starts_with("AWS::EC2::") => drop(cloud.infrastructure.remove(id)),
         _ => {}
     }

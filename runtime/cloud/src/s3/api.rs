@@ -22,6 +22,7 @@ use super::store::{Incoming, Meta, Object as StoredObject, StoreError};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::identity::Caller;
+use crate::services::events;
 
 /// Keys in one page of a listing.
 const PAGE: usize = 1_000;
@@ -312,6 +313,7 @@ impl S3 for Api {
         let incoming = receive(input.body, self.cloud.buckets.incoming().map_err(store)?, input.content_md5.as_deref()).await?;
         let object =
             self.cloud.buckets.put(&input.bucket, &input.key, incoming, meta(input.content_type, input.metadata), None).map_err(store)?;
+        events::object_created(&self.cloud, &input.bucket, &input.key, &object, "PutObject");
         ok(PutObjectOutput { e_tag: Some(ETag::Strong(object.etag)), ..Default::default() })
     }
 
@@ -396,6 +398,7 @@ impl S3 for Api {
         incoming.write(&bytes).map_err(io)?;
         let meta = Meta { content_type: source.content_type.clone(), metadata: source.metadata.clone() };
         let object = self.cloud.buckets.put(&req.input.bucket, &req.input.key, incoming, meta, None).map_err(store)?;
+        events::object_created(&self.cloud, &req.input.bucket, &req.input.key, &object, "CopyObject");
         let result = CopyObjectResult {
             e_tag: Some(ETag::Strong(object.etag)),
             last_modified: Some(timestamp(object.modified)),
@@ -485,6 +488,7 @@ impl S3 for Api {
         }
         let etag = format!("{}-{}", hex::encode(hashes.finalize()), parts.len());
         let object = self.cloud.buckets.put(&input.bucket, &input.key, incoming, upload.meta, Some(etag)).map_err(store)?;
+        events::object_created(&self.cloud, &input.bucket, &input.key, &object, "CompleteMultipartUpload");
         ok(CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),

@@ -42,6 +42,9 @@ pub struct Function {
     pub description: String,
     /// Environment variables.
     pub variables: HashMap<String, String>,
+    /// Which of the package's handlers it is.
+    #[serde(default)]
+    pub handler: String,
     /// Seconds that an invocation may take.
     pub timeout_secs: u64,
     /// Memory; kept and reported.
@@ -145,7 +148,7 @@ fn write_executable(target: &std::path::Path, bytes: &[u8]) -> std::io::Result<(
 /// As the API describes a function.
 pub fn describe(cloud: &Cloud, name: &str, function: &Function) -> Value {
     json!({
-        "FunctionName": name, "FunctionArn": arn(cloud, name), "Runtime": "provided.al2023", "Handler": "bootstrap", "Role": function.role,
+        "FunctionName": name, "FunctionArn": arn(cloud, name), "Runtime": "provided.al2023", "Handler": function.handler, "Role": function.role,
         "CodeSize": function.code_bytes, "Description": function.description, "Timeout": function.timeout_secs, "MemorySize": function.memory_mb,
         "LastModified": crate::cloud::iso(function.modified).replace('Z', "+0000"), "CodeSha256": function.code_sha256, "Version": "$LATEST",
         "Environment": { "Variables": function.variables }, "State": "Active", "LastUpdateStatus": "Successful", "PackageType": "Zip",

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Made, Place, attributes, must_be_new, number, text};
 use crate::iam::{Role, check_policy};
 use crate::services::ec2::{self, Instance};
+use crate::services::events;
 use crate::services::lambda::{self, Function};
 use crate::services::states::{self, StateMachine};
 
@@ -110,6 +111,7 @@ pub fn set_function(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
         role: text(p, "Role").to_owned(),
         description: text(p, "Description").to_owned(),
         variables: variables.map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_owned))).collect(),
+        handler: text(p, "Handler").to_owned(),
         timeout_secs: number(&p["Timeout"], 3),
         memory_mb: number(&p["MemorySize"], 128),
         log_group,
@@ -146,6 +148,23 @@ pub fn set_state_machine(place: &Place<'_>, id: &str, p: &Value, new: bool) -> M
     let machine = StateMachine { name: name.clone(), role: text(p, "RoleArn").to_owned(), definition, created: Timestamp::now() };
     place.cloud.state_machines.put(id, machine);
     Ok(attributes(json!({ "Arn": id, "Name": name })))
+}
+
+pub fn set_rule(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
+    let existing = place.cloud.rules.get(id);
+    must_be_new(new && existing.is_some(), "Rule", id)?;
+    let rule = events::parse(p, existing.map_or_else(Timestamp::now, |r| r.created))?;
+    for target in &rule.targets {
+        place.cloud.assume(&target.role, "events.amazonaws.com", id)?;
+    }
+    place.cloud.rules.put(id, rule);
+    place.cloud.rules_changed.notify_one();
+    Ok(attributes(json!({ "Arn": events::arn(place.cloud, id) })))
+}
+
+pub fn delete_rule(place: &Place<'_>, id: &str) {
+    place.cloud.rules.remove(id);
+    place.cloud.rules_changed.notify_one();
 }
 
 /// Waits for the signals of a handle.

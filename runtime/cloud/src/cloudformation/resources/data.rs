@@ -16,6 +16,10 @@ pub fn create_bucket(place: &Place<'_>, id: &str, p: &Value) -> Made {
 }
 
 pub fn configure_bucket(place: &Place<'_>, id: &str, p: &Value) -> Made {
+    let notified = p["NotificationConfiguration"].as_object().into_iter().flatten();
+    if let Some((other, _)) = notified.into_iter().find(|(name, _)| *name != "EventBridgeConfiguration") {
+        return Err(format!("the embedded cloud does not implement {other} of buckets' notifications"));
+    }
     let settings = p.as_object().into_iter().flatten().filter(|(name, _)| !matches!(name.as_str(), "BucketName" | "Tags"));
     let settings = settings.map(|(name, value)| (name.clone(), value.clone())).collect();
     let configured = place.cloud.buckets.configure(id, |b| {

@@ -124,7 +124,7 @@ impl Environment {
             .env("AWS_LAMBDA_LOG_GROUP_NAME", &function.log_group)
             .env("AWS_LAMBDA_LOG_STREAM_NAME", &stream)
             .env("LAMBDA_TASK_ROOT", &function.directory)
-            .env("_HANDLER", "bootstrap")
+            .env("_HANDLER", &function.handler)
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .current_dir(&function.directory)
             .stdin(Stdio::null())

@@ -1,0 +1,273 @@
+//! Whether what a model sees and says in service is still what it saw and said in its backtest.
+//!
+//! Four statistics of every forecast are counted in bins that hold equal shares of the backtest's
+//! values. Series move together, so the values of one origin are no independent sample: what counts as
+//! drift is a distance larger than that of any single origin of the backtest from the others, and
+//! larger than chance explains for so few values.
+
+use serde::{Deserialize, Serialize};
+use steppe_wire::drift::{Side, StatisticDrift};
+
+use crate::transform::Transform;
+
+/// Bins of a distribution, at most.
+const BINS_MAX: usize = 20;
+/// Neighbouring bins that the population stability index takes together: it needs well-filled ones.
+const PSI_MERGED: usize = 2;
+/// Values in service from which a verdict is possible.
+const COUNT_MIN: u64 = 20;
+/// Index from which a shift is usually called large (Siddiqi, Credit Risk Scorecards, 2006).
+const PSI_LIMIT: f64 = 0.25;
+/// Distance below which a difference does not matter, however sure it is.
+const KS_LIMIT: f64 = 0.2;
+/// The standard normal distribution's quantile at 0.999: chance explains what stays below.
+const NORMAL_999: f64 = 3.090_232;
+/// Kolmogorov's distribution's quantile at 0.999.
+const KOLMOGOROV_999: f64 = 1.949_475;
+
+/// What is counted of a forecast.
+const STATISTICS: [(&str, Side); 4] = [
+    // The last value on the model's scale: units, and series that are new.
+    ("level", Side::Input),
+    // The change against one season before, in typical changes of the series.
+    ("change", Side::Input),
+    // The nearest forecast against one season before it, in typical changes of the series.
+    ("forecast", Side::Output),
+    // Logarithm of the interval's width, in typical changes of the series.
+    ("width", Side::Output),
+];
+
+/// The statistics of one forecast, in the order of the reference's distributions.
+pub type Observed = [f64; STATISTICS.len()];
+
+/// A forecast as drift sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// The values known, oldest first; at least one.
+    pub history: &'a [f64],
+    /// Periods of a season.
+    pub season: usize,
+    /// The scale on which the model works.
+    pub transform: Transform,
+    /// The series' typical change, on that scale.
+    pub change: f64,
+    /// The nearest step's forecast.
+    pub value: f64,
+    /// Its interval.
+    pub interval: (f64, f64),
+}
+
+impl Seen<'_> {
+    /// Its statistics.
+    pub fn statistics(&self) -> Observed {
+        let back = |seasons_before: usize| self.history[self.history.len().saturating_sub(seasons_before).min(self.history.len() - 1)];
+        let on_scale = |value: f64| self.transform.apply(value);
+        let last = on_scale(back(1));
+        let width = (on_scale(self.interval.1) - on_scale(self.interval.0)).max(f64::MIN_POSITIVE);
+        [
+            last,
+            (last - on_scale(back(1 + self.season))) / self.change,
+            (on_scale(self.value) - on_scale(back(self.season))) / self.change,
+            (width / self.change).ln(),
+        ]
+    }
+}
+
+/// One statistic's distribution in the backtest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Distribution {
+    /// Upper ends of all bins but the last, ascending.
+    edges: Vec<f64>,
+    /// Values per bin.
+    counts: Vec<u64>,
+    /// The largest index of one origin against the others.
+    psi_between_origins: f64,
+    /// The largest distance of one origin from the others.
+    ks_between_origins: f64,
+}
+
+/// What forecasts looked like in the backtest: part of a model card.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Reference {
+    distributions: Vec<Distribution>,
+}
+
+impl Reference {
+    /// The distributions of the statistics in the backtest, each with the number of its origin.
+    pub fn of(observed: &[(usize, Observed)]) -> Self {
+        Self { distributions: (0..STATISTICS.len()).map(|s| distribution(observed, s)).collect() }
+    }
+}
+
+fn distribution(observed: &[(usize, Observed)], statistic: usize) -> Distribution {
+    let mut sorted: Vec<f64> = observed.iter().map(|(_, o)| o[statistic]).collect();
+    sorted.sort_by(f64::total_cmp);
+    let mut edges: Vec<f64> = (1..BINS_MAX).filter_map(|k| sorted.get(k * sorted.len() / BINS_MAX).copied()).collect();
+    edges.dedup();
+    let counts_of = |keep: &dyn Fn(usize) -> bool| {
+        let mut counts = vec![0; edges.len() + 1];
+        observed.iter().filter(|(origin, _)| keep(*origin)).for_each(|(_, o)| counts[bin(&edges, o[statistic])] += 1);
+        counts
+    };
+    let last = observed.iter().map(|(origin, _)| *origin).max().unwrap_or(0);
+    let between = (0..=last).map(|one| (counts_of(&|o| o == one), counts_of(&|o| o != one)));
+    let between: Vec<_> = between.filter(|(one, others)| total(one) > 0 && total(others) > 0).collect();
+    let largest = |distance: fn(&[u64], &[u64]) -> f64| between.iter().map(|(one, others)| distance(one, others)).fold(0.0, f64::max);
+    let (psi_between_origins, ks_between_origins) = (largest(psi), largest(ks));
+    Distribution { counts: counts_of(&|_| true), psi_between_origins, ks_between_origins, edges }
+}
+
+fn bin(edges: &[f64], value: f64) -> usize {
+    edges.partition_point(|edge| *edge < value)
+}
+
+fn total(counts: &[u64]) -> u64 {
+    counts.iter().sum()
+}
+
+/// Counts of what a model saw and said in service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tally {
+    counts: Vec<Vec<u64>>,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new(reference: &Reference) -> Self {
+        Self { counts: reference.distributions.iter().map(|d| vec![0; d.counts.len()]).collect() }
+    }
+
+    /// Counts one forecast.
+    pub fn add(&mut self, reference: &Reference, observed: &Observed) {
+        for ((counts, distribution), value) in self.counts.iter_mut().zip(&reference.distributions).zip(observed) {
+            counts[bin(&distribution.edges, *value)] += 1;
+        }
+    }
+
+    /// Service beside the backtest, one entry per statistic.
+    pub fn compare(&self, reference: &Reference) -> Vec<StatisticDrift> {
+        let compare = |((counts, distribution), (name, side)): ((&Vec<u64>, &Distribution), (&str, Side))| {
+            let (count, in_training) = (total(counts), total(&distribution.counts));
+            let (psi, ks) = if count == 0 { (0.0, 0.0) } else { (psi(counts, &distribution.counts), ks(counts, &distribution.counts)) };
+            let psi_limit = PSI_LIMIT.max(distribution.psi_between_origins).max(psi_by_chance(counts.len(), count, in_training));
+            let ks_limit = KS_LIMIT.max(distribution.ks_between_origins).max(ks_by_chance(count, in_training));
+            let drifted = count >= COUNT_MIN && (psi > psi_limit || ks > ks_limit);
+            StatisticDrift { statistic: name.to_owned(), side, count, reference: in_training, psi, psi_limit, ks, ks_limit, drifted }
+        };
+        self.counts.iter().zip(&reference.distributions).zip(STATISTICS).map(compare).collect()
+    }
+}
+
+/// Population stability index: `Σ (p − q)·ln(p / q)` over bins, each with half a value more so that an
+/// empty one stays finite.
+fn psi(service: &[u64], reference: &[u64]) -> f64 {
+    let merged = |counts: &[u64]| counts.chunks(PSI_MERGED).map(total).collect::<Vec<u64>>();
+    let (service, reference) = (merged(service), merged(reference));
+    let share = |counts: &[u64], i: usize| (counts[i] as f64 + 0.5) / (total(counts) as f64 + 0.5 * counts.len() as f64);
+    let term = |i: usize| {
+        let (p, q) = (share(&service, i), share(&reference, i));
+        (p - q) * (p / q).ln()
+    };
+    (0..service.len()).map(term).sum()
+}
+
+/// Largest distance between two cumulative distributions, at the ends of bins.
+fn ks(service: &[u64], reference: &[u64]) -> f64 {
+    let (n, m) = (total(service) as f64, total(reference) as f64);
+    let (mut a, mut b, mut largest) = (0.0, 0.0, 0.0f64);
+    for (s, r) in service.iter().zip(reference) {
+        (a, b) = (a + *s as f64 / n, b + *r as f64 / m);
+        largest = largest.max((a - b).abs());
+    }
+    largest
+}
+
+/// What the index stays below in 999 of 1,000 samples of the same distribution: it is distributed like
+/// `(1/n + 1/m)·χ²` with one degree of freedom less than bins (Yurdakul, Statistical Properties of the
+/// Population Stability Index, 2018); the quantile by Wilson and Hilferty (1931).
+fn psi_by_chance(bins: usize, n: u64, m: u64) -> f64 {
+    let freedom = (bins.div_ceil(PSI_MERGED) as f64 - 1.0).max(1.0);
+    let spread = 2.0 / (9.0 * freedom);
+    let quantile = freedom * (1.0 - spread + NORMAL_999 * spread.sqrt()).powi(3);
+    quantile * (1.0 / n.max(1) as f64 + 1.0 / m.max(1) as f64)
+}
+
+/// What the distance stays below in 999 of 1,000 samples of the same distribution, by Kolmogorov's
+/// limiting distribution; binning only makes it smaller.
+fn ks_by_chance(n: u64, m: u64) -> f64 {
+    KOLMOGOROV_999 * (1.0 / n.max(1) as f64 + 1.0 / m.max(1) as f64).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of a distribution with the given centre, the same for all statistics.
+    fn values(rng: &mut fastrand::Rng, count: usize, centre: f64) -> Vec<Observed> {
+        let mut normal = || (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0;
+        (0..count).map(|_| [centre + normal(); 4]).collect()
+    }
+
+    fn drifted(reference: &Reference, seen: &[Observed]) -> usize {
+        let mut tally = Tally::new(reference);
+        seen.iter().for_each(|o| tally.add(reference, o));
+        tally.compare(reference).iter().filter(|d| d.drifted).count()
+    }
+
+    #[test]
+    fn the_same_distribution_is_no_drift_and_another_one_is() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        let training: Vec<(usize, Observed)> = (0..8).flat_map(|o| values(&mut rng, 50, 0.0).into_iter().map(move |v| (o, v))).collect();
+        let reference = Reference::of(&training);
+        for count in [20, 50, 400, 20_000] {
+            assert_eq!(drifted(&reference, &values(&mut rng, count, 0.0)), 0, "{count}");
+            assert_eq!(drifted(&reference, &values(&mut rng, count, 2.0)), 4, "{count}");
+        }
+        assert_eq!(drifted(&reference, &values(&mut rng, 19, 9.0)), 0, "too few values for a verdict");
+    }
+
+    #[test]
+    fn origins_that_differ_among_themselves_raise_the_limits() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        // Whole years move together: one is far from the others.
+        let years = [0.0, 0.3, -0.2, 0.1, -2.0, 0.2];
+        let mut training = Vec::new();
+        for (origin, centre) in years.into_iter().enumerate() {
+            training.extend(values(&mut rng, 30, centre).into_iter().map(|v| (origin, v)));
+        }
+        let reference = Reference::of(&training);
+        assert_eq!(drifted(&reference, &values(&mut rng, 30, 0.8)), 0, "no stranger than the strangest year");
+        assert_eq!(drifted(&reference, &values(&mut rng, 30, 6.0)), 4);
+    }
+
+    #[test]
+    fn constant_statistics_have_one_place_of_their_own() {
+        let reference = Reference::of(&vec![(0, [3.0; 4]); 30]);
+        assert_eq!(drifted(&reference, &vec![[3.0; 4]; 100]), 0);
+        assert_eq!(drifted(&reference, &vec![[3.5; 4]; 100]), 4);
+    }
+
+    #[test]
+    fn distances_match_hand_computed_values() {
+        // Shares with half a value more per bin: 10.5/21, 10.5/21 against 5.5/21, 15.5/21.
+        let expected = (0.5 - 5.5 / 21.0) * (0.5 / (5.5 / 21.0f64)).ln() + (0.5 - 15.5 / 21.0) * (0.5 / (15.5 / 21.0f64)).ln();
+        assert!((psi(&[4, 6, 10, 0], &[5, 0, 7, 8]) - expected).abs() < 1e-12);
+        assert!((ks(&[4, 6, 10, 0], &[5, 0, 7, 8]) - 0.4).abs() < 1e-12);
+        // χ² with 9 degrees of freedom: 27.88 at 0.999; the approximation is within a hundredth.
+        assert!((psi_by_chance(20, 2, 2) / 27.88 - 1.0).abs() < 0.01, "{}", psi_by_chance(20, 2, 2));
+    }
+
+    #[test]
+    fn statistics_are_in_typical_changes() {
+        let seen = Seen {
+            history: &[10.0, 12.0, 11.0, 15.0],
+            season: 2,
+            transform: Transform::None,
+            change: 2.0,
+            value: 13.0,
+            interval: (11.0, 15.0),
+        };
+        assert_eq!(seen.statistics(), [15.0, 1.5, 1.0, 2f64.ln()]);
+        assert!(Seen { history: &[1.0], ..seen }.statistics().iter().all(|v| v.is_finite()));
+    }
+}

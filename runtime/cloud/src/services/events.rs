@@ -1,0 +1,219 @@
+//! EventBridge: rules on a schedule and rules on objects that arrive in S3, which start state machines.
+//!
+//! Differences from AWS: one event bus, `default`; patterns compare exact values and prefixes; a target
+//! is a state machine with a constant input or the event itself; a start that fails is logged and not
+//! repeated; nothing is caught up that would have been due while the process did not run.
+
+mod pattern;
+mod schedule;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use self::schedule::Schedule;
+use crate::cloud::{Cloud, iso};
+use crate::error::{ApiError, ApiResult};
+use crate::identity::Caller;
+use crate::s3::Object;
+use crate::services::{required, states};
+
+/// Longest sleep of the scheduler; the machine may have slept as well.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// A rule.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Rule {
+    /// What it is for.
+    pub description: String,
+    /// `rate(…)` or `cron(…)`.
+    pub schedule: Option<String>,
+    /// Which events it takes.
+    pub pattern: Option<Value>,
+    /// Whether it acts.
+    pub enabled: bool,
+    /// What it starts.
+    pub targets: Vec<Target>,
+    /// When it was made: a rate counts from here.
+    pub created: Timestamp,
+}
+
+/// What a rule starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Its name within the rule.
+    pub id: String,
+    /// The state machine.
+    pub arn: String,
+    /// The role that starts it.
+    pub role: String,
+    /// Input of the execution, JSON; the event when absent.
+    pub input: Option<String>,
+}
+
+/// The rule's ARN.
+pub fn arn(cloud: &Cloud, name: &str) -> String {
+    cloud.config.arn("events", &format!("rule/{name}"))
+}
+
+/// A rule out of its CloudFormation properties; everything in it must be implemented.
+pub fn parse(properties: &Value, created: Timestamp) -> Result<Rule, String> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let (schedule, pattern) = (text(&properties["ScheduleExpression"]), properties.get("EventPattern").filter(|p| !p.is_null()).cloned());
+    if schedule.is_none() && pattern.is_none() {
+        return Err("a rule needs a ScheduleExpression or an EventPattern".to_owned());
+    }
+    schedule.as_deref().map(Schedule::parse).transpose()?;
+    pattern.as_ref().map(pattern::check).transpose()?;
+    let enabled = match properties["State"].as_str().unwrap_or("ENABLED") {
+        "ENABLED" => true,
+        "DISABLED" => false,
+        other => return Err(format!("the embedded cloud does not implement the state {other} of rules")),
+    };
+    let targets = properties["Targets"].as_array().into_iter().flatten().map(target).collect::<Result<Vec<_>, _>>()?;
+    Ok(Rule { description: text(&properties["Description"]).unwrap_or_default(), schedule, pattern, enabled, targets, created })
+}
+
+fn target(value: &Value) -> Result<Target, String> {
+    let fields = value.as_object().ok_or("a target is not an object")?;
+    if let Some(other) = fields.keys().find(|k| !["Id", "Arn", "RoleArn", "Input"].contains(&k.as_str())) {
+        return Err(format!("the embedded cloud does not implement {other} of targets"));
+    }
+    let text = |name: &str| value[name].as_str().map(str::to_owned).ok_or_else(|| format!("a target needs {name}"));
+    let target = Target { id: text("Id")?, arn: text("Arn")?, role: text("RoleArn")?, input: text("Input").ok() };
+    if !target.arn.contains(":stateMachine:") {
+        return Err(format!("the embedded cloud starts state machines, not {}", target.arn));
+    }
+    if let Some(Err(error)) = target.input.as_deref().map(serde_json::from_str::<Value>) {
+        return Err(format!("the Input of the target {} is not JSON: {error}", target.id));
+    }
+    Ok(target)
+}
+
+/// API of EventBridge, as much of it as is needed to look at rules and to switch them.
+pub fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
+    let action = format!("events:{operation}");
+    if operation == "ListRules" {
+        cloud.authorize(caller, &action, &cloud.config.arn("events", "rule/*"), &[])?;
+        let prefix = params["NamePrefix"].as_str().unwrap_or_default();
+        let rules = cloud.rules.all();
+        let rules = rules.iter().filter(|(name, _)| name.starts_with(prefix));
+        return Ok(json!({ "Rules": rules.map(|(name, rule)| describe(cloud, name, rule)).collect::<Vec<_>>() }));
+    }
+    let name_field = if operation == "ListTargetsByRule" { "Rule" } else { "Name" };
+    let name = match operation {
+        "DescribeRule" | "ListTargetsByRule" | "EnableRule" | "DisableRule" => required(params, name_field)?,
+        other => return Err(ApiError::unknown_operation("events", other)),
+    };
+    cloud.authorize(caller, &action, &arn(cloud, name), &[])?;
+    let missing = || ApiError::new("ResourceNotFoundException", format!("Rule {name} does not exist on EventBus default."));
+    let rule = cloud.rules.get(name).ok_or_else(missing)?;
+    match operation {
+        "DescribeRule" => Ok(describe(cloud, name, &rule)),
+        "ListTargetsByRule" => {
+            let target = |t: &Target| {
+                let mut out = json!({ "Id": t.id, "Arn": t.arn, "RoleArn": t.role });
+                if let Some(input) = &t.input {
+                    out["Input"] = input.clone().into();
+                }
+                out
+            };
+            Ok(json!({ "Targets": rule.targets.iter().map(target).collect::<Vec<_>>() }))
+        }
+        _ => {
+            cloud.rules.update(name, |r| r.enabled = operation == "EnableRule");
+            cloud.rules_changed.notify_one();
+            Ok(json!({}))
+        }
+    }
+}
+
+fn describe(cloud: &Cloud, name: &str, rule: &Rule) -> Value {
+    let state = if rule.enabled { "ENABLED" } else { "DISABLED" };
+    let mut out = json!({
+        "Name": name, "Arn": arn(cloud, name), "State": state, "Description": rule.description, "EventBusName": "default",
+    });
+    if let Some(schedule) = &rule.schedule {
+        out["ScheduleExpression"] = schedule.clone().into();
+    }
+    if let Some(pattern) = &rule.pattern {
+        out["EventPattern"] = pattern.to_string().into();
+    }
+    out
+}
+
+/// Fires rules on a schedule for as long as the process runs.
+pub async fn run_schedules(cloud: Arc<Cloud>) {
+    let mut from = Timestamp::now();
+    loop {
+        let next = cloud.rules.all().iter().filter_map(|(_, rule)| due_after(rule, from)).min();
+        let pause = next.map_or(SLEEP_MAX, |next| Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default());
+        tokio::select! {
+            () = tokio::time::sleep(pause.min(SLEEP_MAX)) => {}
+            () = cloud.rules_changed.notified() => {}
+        }
+        let now = Timestamp::now();
+        for (name, rule) in cloud.rules.all() {
+            if let Some(due) = due_after(&rule, from).filter(|due| *due <= now) {
+                fire(&cloud, &name, &rule, &scheduled_event(&cloud, &name, due)).await;
+            }
+        }
+        from = now;
+    }
+}
+
+fn due_after(rule: &Rule, from: Timestamp) -> Option<Timestamp> {
+    let schedule = rule.schedule.as_deref().filter(|_| rule.enabled)?;
+    Schedule::parse(schedule).ok()?.next_after(from, rule.created)
+}
+
+fn event(cloud: &Cloud, source: &str, detail_type: &str, time: Timestamp, resource: &str, detail: Value) -> Value {
+    json!({
+        "version": "0", "id": uuid::Uuid::new_v4().to_string(), "detail-type": detail_type, "source": source,
+        "account": cloud.config.account, "time": iso(time), "region": cloud.config.region, "resources": [resource], "detail": detail,
+    })
+}
+
+fn scheduled_event(cloud: &Cloud, name: &str, due: Timestamp) -> Value {
+    event(cloud, "aws.events", "Scheduled Event", due, &arn(cloud, name), json!({}))
+}
+
+/// Tells the rules that an object was written, when its bucket sends events.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
+pub fn object_created(cloud: &Arc<Cloud>, bucket: &str, key: &str, object: &Object, reason: &'static str) {
+    let sends = |b: &crate::s3::Bucket| !b.settings.get("NotificationConfiguration").unwrap_or(&Value::Null)["EventBridgeConfiguration"].is_null();
+    if !cloud.buckets.get(bucket).is_ok_and(|b| sends(&b)) {
+        return;
+    }
+    let detail = json!({
+        "version": "0", "bucket": { "name": bucket }, "reason": reason, "requester": cloud.config.account,
+        "object": { "key": key, "size": object.size, "etag": object.etag, "sequencer": format!("{:016X}", object.modified.as_microsecond()) },
+    });
+    let event = event(cloud, "aws.s3", "Object Created", object.modified, &format!("arn:aws:s3:::{bucket}"), detail);
+    let cloud = cloud.clone();
+    tokio::spawn(async move {
+        for (name, rule) in cloud.rules.all() {
+            if rule.enabled && rule.pattern.as_ref().is_some_and(|p| pattern::matches(p, &event)) {
+                fire(&cloud, &name, &rule, &event).await;
+            }
+        }
+    });
+}
+
+async fn fire(cloud: &Arc<Cloud>, name: &str, rule: &Rule, event: &Value) {
+    for target in &rule.targets {
+        let input = target.input.clone().unwrap_or_else(|| event.to_string());
+        let params = json!({ "stateMachineArn": target.arn, "input": input });
+        let started = match cloud.assume(&target.role, "events.amazonaws.com", name) {
+            Ok(caller) => states::handle(cloud, &caller, "StartExecution", &params).await.map_err(|e| e.to_string()),
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(answer) => tracing::info!(rule = name, execution = answer["executionArn"].as_str(), "a rule started an execution"),
+            Err(error) => tracing::error!("the rule `{name}` could not start {}: {error}", target.arn),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The check for drift: what the server saw and said beside its model's backtest, and past forecasts
+//! beside what happened since.
+//!
+//! Everything that is out of line is a finding with a stable name. A finding is told once: what the
+//! check before had found already is not new.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
+use serde::Deserialize;
+use steppe_wire::drift::{DRIFT_SCHEMA_VERSION, DriftOutcome, DriftReport, Finding, Realised, ServerDrift, StatisticDrift};
+use steppe_wire::failure::Failure;
+use steppe_wire::keys;
+use steppe_wire::predict::StoredPrediction;
+
+use crate::realised::realised;
+use crate::storage::{self, Bucket};
+use crate::train::spec;
+
+/// Newest stored forecasts that are looked at.
+const PREDICTIONS_MAX: usize = 10_000;
+/// Forecasts read at once.
+const READS: usize = 32;
+/// Longest wait for the model server.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest answer of the model server that is read.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Past forecasts from which a verdict on a model is possible.
+const CASES_MIN: usize = 8;
+/// Probability of the coverage below which the interval does not hold what it promises.
+const COVERAGE_P: f64 = 0.001;
+/// Realised error, in multiples of the backtest's, from which the model has lost its way.
+const ERROR_RATIO: f64 = 2.0;
+
+/// What the state machine sends: nothing.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {}
+
+/// The drift check of one pipeline.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    /// Bucket of the configuration.
+    pub artifacts: Bucket,
+    /// Bucket of the clean table, forecasts and reports.
+    pub data: Bucket,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// Key of the configuration in the artifacts bucket.
+    pub spec_key: String,
+    /// Address of the model server.
+    pub server_url: String,
+}
+
+impl Monitor {
+    /// Checks, reports, and says what is new.
+    pub async fn run(&self) -> Result<DriftOutcome, Failure> {
+        let spec = spec(&self.artifacts, &self.spec_key).await?;
+        let prefix = keys::processed_prefix(&self.pipeline);
+        let report_key = keys::drift_report(&self.pipeline);
+        let (server, data, predictions, before) = tokio::try_join!(
+            self.server(),
+            storage::data_set(&self.data, &prefix, &spec),
+            self.predictions(),
+            storage::read::<DriftReport>(&self.data, &report_key),
+        )?;
+        let realised = realised(&predictions, &data, &spec);
+        let findings = findings(&server, &realised);
+        let known: BTreeSet<String> = before.into_iter().flat_map(|b| b.findings).map(|f| f.id).collect();
+        let new: Vec<String> = findings.iter().filter(|f| !known.contains(&f.id)).map(|f| f.text.clone()).collect();
+        let checked = realised.iter().map(|r| r.cases).sum::<usize>();
+        let summary = format!(
+            "{} findings, {} of them new; {} forecasts counted by the server since {}, {checked} past forecasts beside actual values",
+            findings.len(),
+            new.len(),
+            server.forecasts,
+            server.since
+        );
+        let outcome = DriftOutcome { new, findings: findings.len(), summary };
+        let (pipeline, time) = (self.pipeline.clone(), Timestamp::now().to_string());
+        let report = DriftReport { schema_version: DRIFT_SCHEMA_VERSION, pipeline, time, server, realised, findings };
+        storage::write_json(&self.data, &report_key, &report).await?;
+        Ok(outcome)
+    }
+
+    async fn server(&self) -> Result<ServerDrift, Failure> {
+        let url = format!("{}/drift", self.server_url.trim_end_matches('/'));
+        let uri = url.parse().map_err(|e| Failure::Permanent(format!("`{url}` is not an address: {e}")))?;
+        let absent = |e: &dyn std::fmt::Display| Failure::Retryable(format!("the model server at {url} did not answer: {e}"));
+        let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let exchange = async {
+            let response = client.get(uri).await.map_err(|e| absent(&e))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|e| absent(&e))?;
+            if !status.is_success() {
+                return Err(absent(&status));
+            }
+            let broken = |e| Failure::Permanent(format!("the model server's answer breaks the contract: {e}"));
+            serde_json::from_slice(&body.to_bytes()).map_err(broken)
+        };
+        tokio::time::timeout(SERVER_TIMEOUT, exchange).await.map_err(|e| absent(&e))?
+    }
+
+    /// The newest stored forecasts, oldest first. One that cannot be read is left out and logged.
+    async fn predictions(&self) -> Result<Vec<StoredPrediction>, Failure> {
+        let failure = |e: object_store::Error| storage::failure(keys::PREDICTIONS_PREFIX, &e);
+        let mut newest: BinaryHeap<Reverse<(i64, Path)>> = BinaryHeap::new();
+        let prefix = Path::from(keys::PREDICTIONS_PREFIX);
+        let mut listed = self.data.list(Some(&prefix));
+        while let Some(ObjectMeta { location, last_modified, .. }) = listed.try_next().await.map_err(failure)? {
+            newest.push(Reverse((last_modified.timestamp_micros(), location)));
+            if newest.len() > PREDICTIONS_MAX {
+                newest.pop();
+            }
+        }
+        let mut paths: Vec<(i64, Path)> = newest.into_iter().map(|Reverse(entry)| entry).collect();
+        paths.sort();
+        let one = |(_, path): (i64, Path)| async move {
+            let bytes = self.data.get(&path).await?.bytes().await?;
+            let parsed = serde_json::from_slice(&bytes).inspect_err(|e| eprintln!("{path} is left out: {e}")).ok();
+            Ok(parsed.filter(|p: &StoredPrediction| p.defect().is_none()))
+        };
+        let read = futures::stream::iter(paths).map(one).buffered(READS);
+        Ok(read.try_collect::<Vec<_>>().await.map_err(failure)?.into_iter().flatten().collect())
+    }
+}
+
+fn findings(server: &ServerDrift, realised: &[Realised]) -> Vec<Finding> {
+    let version = &server.model_version;
+    let statistic = |d: &StatisticDrift| Finding {
+        id: format!("statistic/{version}/{}", d.statistic),
+        text: format!(
+            "model {version} drifts: `{}` has PSI {:.2} (limit {:.2}) and KS {:.2} (limit {:.2}) over {} forecasts",
+            d.statistic, d.psi, d.psi_limit, d.ks, d.ks_limit, d.count
+        ),
+    };
+    let drifted = server.statistics.iter().filter(|d| d.drifted).map(statistic);
+    drifted.chain(realised.iter().filter(|r| r.cases >= CASES_MIN).flat_map(wrong)).collect()
+}
+
+/// What is wrong with a model's past forecasts.
+fn wrong(r: &Realised) -> Vec<Finding> {
+    let (version, cases, last) = (&r.model_version, r.cases, &r.last);
+    let mut out = Vec::new();
+    if r.coverage < r.level && r.coverage_p < COVERAGE_P {
+        let text = format!(
+            "model {version} promised too much: {:.0} % of {cases} actual values up to {last} are inside of its {:.0} % intervals",
+            r.coverage * 100.0,
+            r.level * 100.0
+        );
+        out.push(Finding { id: format!("coverage/{version}/{last}"), text });
+    }
+    if r.mase > ERROR_RATIO * r.backtest_mase {
+        let text = format!("model {version} lost its way: MASE {:.2} on {cases} actual values up to {last}, {:.2} in its backtest", r.mase, r.backtest_mase);
+        out.push(Finding { id: format!("error/{version}/{last}"), text });
+    }
+    out
+}

@@ -1,0 +1,70 @@
+//! The jobs' `bootstrap`: the function's handler says which job it runs, `train` or `drift`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use object_store::aws::AmazonS3Builder;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use steppe_jobs::drift::{self, Monitor};
+use steppe_jobs::storage::Bucket;
+use steppe_jobs::train::{self, Trainer};
+use steppe_wire::failure::Failure;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let (artifacts, data) = (bucket(&var("ARTIFACTS_BUCKET")?)?, bucket(&var("DATA_BUCKET")?)?);
+    let (pipeline, spec_key) = (var("PIPELINE")?, var("TRAIN_SPEC_KEY")?);
+    match var("_HANDLER")?.as_str() {
+        "train" => {
+            let trainer = Trainer { artifacts, data, pipeline, spec_key };
+            serve(async |event: train::Event| trainer.run(&event).await).await
+        }
+        "drift" => {
+            let monitor = Monitor { artifacts, data, pipeline, spec_key, server_url: var("MODEL_SERVER_URL")? };
+            serve(async |_: drift::Event| monitor.run().await).await
+        }
+        other => bail!("the function's handler is `{other}`; there are `train` and `drift`"),
+    }
+}
+
+fn var(name: &str) -> Result<String> {
+    std::env::var(name).with_context(|| format!("the environment variable `{name}` is not set"))
+}
+
+fn bucket(name: &str) -> Result<Bucket> {
+    let store = AmazonS3Builder::from_env().with_bucket_name(name).build();
+    Ok(Arc::new(store.with_context(|| format!("cannot set up access to bucket `{name}`"))?))
+}
+
+/// Hands `job` one event after the other.
+async fn serve<E: DeserializeOwned, A: Serialize>(job: impl AsyncFn(E) -> Result<A, Failure>) -> Result<()> {
+    let job = &job;
+    let handler = service_fn(move |event: LambdaEvent<Value>| async move {
+        let parsed = serde_json::from_value(event.payload).map_err(|e| Failure::Permanent(format!("the event is not a request: {e}")));
+        let answer: Result<A, Diagnostic> = match parsed {
+            Ok(event) => job(event).await.map_err(diagnostic),
+            Err(error) => Err(diagnostic(error)),
+        };
+        answer
+    });
+    lambda_runtime::run(handler).await.map_err(|e| anyhow::anyhow!("the Lambda runtime stopped: {e}"))
+}
+
+fn diagnostic(error: Failure) -> Diagnostic {
+    eprintln!("{}: {error}", error.error_type());
+    Diagnostic { error_type: error.error_type().to_owned(), error_message: error.to_string() }
+}

@@ -1,0 +1,93 @@
+//! Past forecasts beside what happened since.
+
+use std::collections::BTreeMap;
+
+use steppe_model::metrics::naive_scale;
+use steppe_model::{Dataset, TrainSpec};
+use steppe_wire::drift::Realised;
+use steppe_wire::predict::{Step, StoredPrediction};
+
+/// A forecast and the value that came.
+struct Case {
+    period: i64,
+    forecast: Step,
+    actual: f64,
+    naive_scale: f64,
+    backtest_mase: f64,
+}
+
+/// Errors and coverage per model version, the version with the newest actual values first. A forecast
+/// that was made several times counts once: `predictions` are ordered by time, and the last one counts.
+pub fn realised(predictions: &[StoredPrediction], data: &Dataset, spec: &TrainSpec) -> Vec<Realised> {
+    let mut cases: BTreeMap<(&str, &str, i64, u32), Case> = BTreeMap::new();
+    for prediction in predictions {
+        for step in &prediction.steps {
+            if let Some(case) = case(prediction, step, data, spec) {
+                cases.insert((&prediction.model_version, &prediction.series, case.period, step.step), case);
+            }
+        }
+    }
+    let mut by_version: BTreeMap<&str, Vec<Case>> = BTreeMap::new();
+    cases.into_iter().for_each(|((version, ..), case)| by_version.entry(version).or_default().push(case));
+    let mut newest_first: Vec<(i64, Realised)> = by_version.into_iter().filter_map(|(v, cases)| summary(v, &cases, spec)).collect();
+    newest_first.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.model_version.cmp(&b.1.model_version)));
+    newest_first.into_iter().map(|(_, realised)| realised).collect()
+}
+
+/// The forecast of one step beside its actual value; `None` while that has not come.
+fn case(prediction: &StoredPrediction, step: &Step, data: &Dataset, spec: &TrainSpec) -> Option<Case> {
+    let series = data.find(&prediction.series)?;
+    let (period, known) = (spec.frequency.parse(&step.period)?, spec.frequency.parse(&prediction.observed_until)?);
+    let actual = series.at(period)?;
+    let naive_scale = naive_scale(series.until(known).history(), spec.frequency.season());
+    Some(Case { period, forecast: step.clone(), actual, naive_scale, backtest_mase: prediction.backtest_mase })
+}
+
+fn summary(version: &str, cases: &[Case], spec: &TrainSpec) -> Option<(i64, Realised)> {
+    let (first, last) = (cases.iter().map(|c| c.period).min()?, cases.iter().map(|c| c.period).max()?);
+    let errors = || cases.iter().map(|c| (c, (c.forecast.value - c.actual).abs()));
+    let mean = |values: &mut dyn Iterator<Item = f64>| {
+        let (sum, count) = values.fold((0.0, 0.0), |(sum, count), v| (sum + v, count + 1.0));
+        if count > 0.0 { sum / count } else { 0.0 }
+    };
+    let inside = cases.iter().filter(|c| (c.forecast.lower..=c.forecast.upper).contains(&c.actual)).count();
+    let level = cases[0].forecast.level;
+    let realised = Realised {
+        model_version: version.to_owned(),
+        cases: cases.len(),
+        first: spec.frequency.label(first),
+        last: spec.frequency.label(last),
+        mae: mean(&mut errors().map(|(_, e)| e)),
+        mase: mean(&mut errors().filter(|(c, _)| c.naive_scale > 0.0).map(|(c, e)| e / c.naive_scale)),
+        backtest_mase: cases[0].backtest_mase,
+        level,
+        coverage: inside as f64 / cases.len() as f64,
+        coverage_p: at_most(inside, cases.len(), level),
+    };
+    Some((last, realised))
+}
+
+/// Probability of at most `k` successes in `n` independent trials of probability `p`.
+fn at_most(k: usize, n: usize, p: f64) -> f64 {
+    // Each term from the one before, in logarithms: factorials and powers would leave the range of numbers.
+    let mut term = n as f64 * (1.0 - p).ln();
+    let mut sum = term.exp();
+    for i in 1..=k {
+        term += ((n + 1 - i) as f64 / i as f64).ln() + p.ln() - (1.0 - p).ln();
+        sum += term.exp();
+    }
+    sum.min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binomial_distribution_matches_tables() {
+        assert!((at_most(2, 5, 0.5) - 0.5).abs() < 1e-12);
+        assert!((at_most(14, 20, 0.9) - 0.011_253).abs() < 1e-6);
+        assert!((at_most(20, 20, 0.9) - 1.0).abs() < 1e-9);
+        assert!(at_most(8_000, 10_000, 0.9) < 1e-100 && at_most(9_000, 10_000, 0.9) > 0.4);
+    }
+}

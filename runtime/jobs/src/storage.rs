@@ -1,0 +1,81 @@
+//! S3 as the jobs use it: JSON objects, the clean table, and errors that say whether to try again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use steppe_model::{Dataset, TrainSpec};
+use steppe_wire::failure::Failure;
+
+/// A bucket.
+pub type Bucket = Arc<dyn ObjectStore>;
+
+/// Files of one data set.
+const FILES_MAX: usize = 10_000;
+/// Bytes of one data set: about a tenth of what a function of the default size can hold as series.
+const BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Files read at once.
+const READS: usize = 16;
+
+/// What S3 said about `key`; a denial will be a denial again.
+pub fn failure(key: &str, error: &object_store::Error) -> Failure {
+    let message = format!("`{key}` in S3: {error}");
+    match error {
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => Failure::Permanent(message),
+        _ => Failure::Retryable(message),
+    }
+}
+
+/// An object as S3 has it; `None` when it is not there.
+pub async fn get(bucket: &Bucket, key: &str) -> Result<Option<GetResult>, Failure> {
+    match bucket.get(&Path::from(key)).await {
+        Ok(found) => Ok(Some(found)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(failure(key, &error)),
+    }
+}
+
+/// An object's bytes; `None` when it is not there.
+pub async fn bytes(bucket: &Bucket, key: &str) -> Result<Option<Bytes>, Failure> {
+    match get(bucket, key).await? {
+        Some(found) => found.bytes().await.map(Some).map_err(|e| failure(key, &e)),
+        None => Ok(None),
+    }
+}
+
+/// A JSON object; `None` when it is not there.
+pub async fn read<T: DeserializeOwned>(bucket: &Bucket, key: &str) -> Result<Option<T>, Failure> {
+    let Some(bytes) = bytes(bucket, key).await? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| Failure::Permanent(format!("`{key}` in S3 cannot be read: {e}")))
+}
+
+/// Writes bytes.
+pub async fn write(bucket: &Bucket, key: &str, bytes: impl Into<Bytes>) -> Result<(), Failure> {
+    bucket.put(&Path::from(key), bytes.into().into()).await.map(|_| ()).map_err(|e| failure(key, &e))
+}
+
+/// Writes a JSON object.
+pub async fn write_json(bucket: &Bucket, key: &str, value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_vec_pretty(value).map_err(|e| Failure::Permanent(e.to_string()))?;
+    write(bucket, key, text).await
+}
+
+/// The clean table at `prefix` as series.
+pub async fn data_set(bucket: &Bucket, prefix: &str, spec: &TrainSpec) -> Result<Dataset, Failure> {
+    let listed = |e: object_store::Error| failure(prefix, &e);
+    let mut files: Vec<ObjectMeta> = bucket.list(Some(&Path::from(prefix))).take(FILES_MAX + 1).try_collect().await.map_err(listed)?;
+    files.retain(|f| f.location.as_ref().ends_with(".parquet"));
+    files.sort_by(|a, b| a.location.cmp(&b.location));
+    let size: u64 = files.iter().map(|f| f.size).sum();
+    if files.len() > FILES_MAX || size > BYTES_MAX {
+        let message = format!("`{prefix}` has {} files with {size} bytes; at most {FILES_MAX} files and {BYTES_MAX} bytes", files.len());
+        return Err(Failure::Permanent(message));
+    }
+    let one = |file: ObjectMeta| async move { bucket.get(&file.location).await?.bytes().await };
+    let files: Vec<Bytes> = futures::stream::iter(files).map(one).buffered(READS).try_collect().await.map_err(listed)?;
+    Dataset::from_parquet(files, &spec.columns()).map_err(|e| Failure::Permanent(format!("`{prefix}` cannot be used: {e}")))
+}
