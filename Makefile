@@ -10,10 +10,10 @@ export STEPPE_SHARED_DATA ?= $(abspath ../shared/data)
 
 build: ## everything, as `cargo xtask deploy` builds it
 	cargo build --bins
-	cargo build --release --package steppe-server --package steppe-predictor
+	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs
 
 examples: build ## what `service`, `accuracy` and `bench` run
-	cargo build --release --package steppe-server --package steppe-predictor --example serve_model
+	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs --example serve_model
 	cargo build --release --package steppe-model --examples
 
 test: build ## all tests
@@ -33,7 +33,7 @@ clients: $(VENV) build ## the standard `aws` command against the embedded cloud
 	.venv/bin/python tests/clients.py
 
 service: $(VENV) build ## the model server: Triton's client, an API fuzzer, hostile clients, a million requests
-	cargo build --release --package steppe-server --package steppe-predictor --example serve_model
+	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs --example serve_model
 	.venv/bin/python tests/service.py
 
 accuracy: $(VENV) examples ## M4 Hourly, M3 and Sweden beside published scores

@@ -11,7 +11,7 @@ use crate::backtest::{self, Trials};
 use crate::card::{ARTIFACT_SCHEMA_VERSION, DataSummary, Member, ModelCard};
 use crate::conformal::Residual;
 use crate::dataset::{Dataset, View};
-use crate::drift::{Observed, Seen};
+use crate::drift::{Observed, Reference, Seen};
 use crate::host::Stage;
 use crate::leakage;
 use crate::lstm::Lstm;
@@ -119,7 +119,6 @@ impl Artifact {
         let fit = |(family, weight): (Family, f64)| Ok((weight, Model::fit(family, data, spec, stage.clone())?));
         let models: Vec<(f64, Model)> = shares.into_iter().map(fit).collect::<Result<_, TrainError>>()?;
         let weights_bytes = weights_to_bytes(&models);
-        let calibration = trials.calibration(chosen, |_| true);
         let card = ModelCard {
             schema_version: ARTIFACT_SCHEMA_VERSION,
             id: format!("{}-{}", spec.pipeline, chosen.family.name()),
@@ -128,13 +127,26 @@ impl Artifact {
             spec: spec.clone(),
             data: DataSummary::of(data),
             backtest: trials.summary(),
-            reference: trials.reference(chosen, &calibration),
-            calibration,
+            calibration: trials.calibration(chosen, |_| true),
+            // Filled in below: it takes the model to know.
+            reference: Reference::default(),
             weights_sha256: sha256(&weights_bytes),
         };
-        let card_bytes = serde_json::to_vec_pretty(&card).expect("a card has only string keys");
         let model = assemble(models, &card);
-        Ok(Self { card, model, card_bytes, weights_bytes })
+        let mut artifact = Self { card, model, card_bytes: Vec::new(), weights_bytes };
+        artifact.card.reference = artifact.reference(&trials.views());
+        artifact.card_bytes = serde_json::to_vec_pretty(&artifact.card).expect("a card has only string keys");
+        Ok(artifact)
+    }
+
+    /// What this very model, and not those that were fitted at the origins, says about the backtest's histories.
+    fn reference(&self, views: &[(usize, View<'_>)]) -> Reference {
+        let long_enough = |view: &View<'_>| view.len() >= self.model.min_history();
+        let (origins, views): (Vec<usize>, Vec<View<'_>>) = views.iter().copied().filter(|(_, view)| long_enough(view)).unzip();
+        let predictions = self.forecast(&views, 1);
+        let observed = origins.into_iter().zip(views.iter().zip(&predictions));
+        let observed = observed.filter_map(|(origin, (view, prediction))| Some((origin, self.observed(view.history(), prediction)?)));
+        Reference::of(&observed.collect::<Vec<_>>())
     }
 
     /// Loads an artifact and checks everything that can be checked.

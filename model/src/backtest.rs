@@ -13,7 +13,6 @@ use steppe_wire::predict::Errors;
 
 use crate::conformal::{Calibration, Residual, typical_change};
 use crate::dataset::{Dataset, View};
-use crate::drift::{Reference, Seen};
 use crate::host::Stage;
 use crate::metrics::{IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale, signed_rank_p_value};
 use crate::models::combination::weights;
@@ -320,18 +319,10 @@ impl Trials<'_> {
         self.origins[case.origin] + 1 + case.step as i64
     }
 
-    /// What a family's nearest forecasts looked like, with the intervals of `calibration`.
-    pub fn reference(&self, entrant: &Entrant, calibration: &Calibration) -> Reference {
-        let (season, transform) = (self.data.frequency().season(), self.spec.transform);
-        let nearest = self.cases.iter().enumerate().filter(|(_, case)| case.step == 0);
-        let observed = nearest.map(|(i, case)| {
-            let view = self.data.series()[case.series].until(self.origins[case.origin]);
-            let value = entrant.points[i];
-            let (_, interval) = calibration.interval_around(value, &self.residual(entrant, i));
-            let seen = Seen { history: view.history(), season, transform, change: case.change, value, interval };
-            (case.origin, seen.statistics())
-        });
-        Reference::of(&observed.collect::<Vec<_>>())
+    /// Every history that was forecast from, with the number of its origin.
+    pub fn views(&self) -> Vec<(usize, View<'_>)> {
+        let nearest = self.cases.iter().filter(|case| case.step == 0);
+        nearest.map(|case| (case.origin, self.data.series()[case.series].until(self.origins[case.origin]))).collect()
     }
 
     /// The data.

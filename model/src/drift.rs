@@ -1,4 +1,5 @@
-//! Whether what a model sees and says in service is still what it saw and said in its backtest.
+//! Whether what a model sees and says in service is still what it sees and says on the histories of its
+//! backtest.
 //!
 //! Four statistics of every forecast are counted in bins that hold equal shares of the backtest's
 //! values. Series move together, so the values of one origin are no independent sample: what counts as
@@ -86,7 +87,7 @@ struct Distribution {
     ks_between_origins: f64,
 }
 
-/// What forecasts looked like in the backtest: part of a model card.
+/// What a model says about the histories of its backtest: part of its card.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Reference {
     distributions: Vec<Distribution>,

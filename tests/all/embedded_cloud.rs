@@ -252,11 +252,14 @@ async fn roles_may_do_what_their_policies_say_and_no_more() {
     );
 }
 
-/// The template of the repository's pipeline with a choice of its options.
-fn rendered(verify: bool, alarms: bool, notify: bool) -> String {
+/// The repository's pipeline.
+fn manifest() -> Manifest {
     let file = root().join("model/pipelines/marriages/pipeline.toml");
-    let mut manifest = Manifest::parse("pipeline.toml", &std::fs::read_to_string(file).expect("readable")).expect("valid");
-    (manifest.stack.verify, manifest.stack.alarms, manifest.stack.notify) = (verify, alarms, notify);
+    Manifest::parse("pipeline.toml", &std::fs::read_to_string(file).expect("readable")).expect("valid")
+}
+
+/// Its template.
+fn rendered(manifest: &Manifest) -> String {
     let text = str::to_owned;
     let names = Names {
         project: text("steppe"),
@@ -268,10 +271,17 @@ fn rendered(verify: bool, alarms: bool, notify: bool) -> String {
     let hash = || "0".repeat(64);
     let spec = StackSpec {
         names: &names,
-        manifest: &manifest,
+        manifest,
         query_sql: vec![text("SELECT 1"); manifest.queries.len()],
         raw_columns: vec![text("region")],
-        hashes: ArtifactHashes { server: hash(), predictor: hash(), glue_script: hash(), etl_plan: hash() },
+        hashes: ArtifactHashes {
+            server: hash(),
+            predictor: hash(),
+            jobs: hash(),
+            train_spec: hash(),
+            glue_script: hash(),
+            etl_plan: hash(),
+        },
         architecture: Architecture::X86_64,
     };
     spec.render().expect("renders")
@@ -280,13 +290,16 @@ fn rendered(verify: bool, alarms: bool, notify: bool) -> String {
 #[tokio::test]
 async fn every_combination_of_options_is_implemented_to_the_last_property_and_state() {
     let running = start().await;
-    for bits in 0..8 {
-        let template = rendered(bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
+    let combinations = manifest().combinations();
+    assert_eq!(combinations.len(), 24, "training needs the verification");
+    for (options, manifest) in combinations {
+        let template = rendered(&manifest);
         running.call("ValidateTemplate", json!({ "TemplateBody": template })).await.expect("understood");
-        let definition =
-            template.split("DefinitionString: |\n").nth(1).and_then(|rest| rest.split("\n      Tags:").next()).expect("a definition");
-        let definition: Value = serde_json::from_str(definition).expect("JSON");
-        assert_eq!(steppe_cloud::services::states::check(&definition), Ok(()), "combination {bits}");
+        for definition in template.split("DefinitionString: |\n").skip(1) {
+            let definition = definition.split("\n      Tags:").next().expect("a definition");
+            let definition: Value = serde_json::from_str(definition).expect("JSON");
+            assert_eq!(steppe_cloud::services::states::check(&definition), Ok(()), "combination {options}");
+        }
     }
 }
 

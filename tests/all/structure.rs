@@ -9,13 +9,14 @@ use serde_json::Value;
 use crate::tools::root;
 
 /// What each crate may use of the workspace. Anything else is a wrong direction.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("xtask", &["steppe-aws", "steppe-plan", "steppe-wire", "steppe-model"]),
     ("steppe-aws", &["steppe-plan"]),
     ("steppe-plan", &["steppe-wire"]),
     ("steppe-wire", &[]),
     ("steppe-model", &["steppe-wire"]),
     ("steppe-predictor", &["steppe-wire"]),
+    ("steppe-jobs", &["steppe-wire", "steppe-model"]),
     ("steppe-server", &["steppe-wire", "steppe-model"]),
     ("steppe-etl", &["steppe-wire"]),
     ("steppe-cloud", &["steppe-wire"]),

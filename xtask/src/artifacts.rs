@@ -17,7 +17,7 @@ use crate::story::Story;
 /// Binaries that this machine runs: the embedded cloud and its engine.
 const OWN: [&str; 2] = ["steppe-cloud", "steppe-etl"];
 /// Packages that are shipped.
-const SHIPPED: [&str; 2] = ["steppe-server", "steppe-predictor"];
+const SHIPPED: [&str; 3] = ["steppe-server", "steppe-predictor", "steppe-jobs"];
 
 /// Everything that the stack is made of.
 #[derive(Debug)]
@@ -78,28 +78,36 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
         let file = release.join(name);
         std::fs::read(&file).with_context(|| format!("cannot read {}\nhint: `cargo xtask deploy` builds it", file.display()))
     };
-    let (server, bootstrap) = (binary("steppe-server")?, binary("bootstrap")?);
+    let (server, predictor, jobs) = (binary("steppe-server")?, binary("bootstrap")?, binary("steppe-jobs")?);
     let architecture = elf::check("steppe-server", &server)?;
-    elf::check("bootstrap", &bootstrap)?;
-    let zip = package(workspace, &bootstrap)?;
+    elf::check("bootstrap", &predictor)?;
+    elf::check("steppe-jobs", &jobs)?;
+    let (predictor, jobs) = (package(workspace, &predictor)?, package(workspace, &jobs)?);
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
+    let spec = serde_json::to_vec_pretty(&workspace.train_spec()?)?;
     let hashes = ArtifactHashes {
         server: sha256_hex(&server),
-        predictor: sha256_hex(&zip),
+        predictor: sha256_hex(&predictor),
+        jobs: sha256_hex(&jobs),
+        train_spec: sha256_hex(&spec),
         glue_script: sha256_hex(GLUE_SCRIPT.as_bytes()),
         etl_plan: sha256_hex(&plan),
     };
     let object = |what: &str, key: String, bytes: Vec<u8>| (Upload { what: what.to_owned(), key, bytes: bytes.len() }, bytes);
-    let objects = vec![
+    let mut objects = vec![
         object("the model server", keys::server_binary(&hashes.server), server),
-        object("the predictor", keys::predictor_zip(&hashes.predictor), zip),
+        object("the predictor", keys::predictor_zip(&hashes.predictor), predictor),
         object("the Glue script", keys::glue_script(&hashes.glue_script), GLUE_SCRIPT.as_bytes().to_vec()),
         object("the ETL plan", keys::etl_plan(&hashes.etl_plan), plan),
     ];
+    if workspace.manifest.retrain.is_some() || workspace.manifest.drift.is_some() {
+        objects.push(object("the training and drift jobs", keys::jobs_zip(&hashes.jobs), jobs));
+        objects.push(object("what to train", keys::train_spec(&hashes.train_spec), spec));
+    }
     Ok(Artifacts { objects, hashes, architecture })
 }
 
-/// The predictor's package; kept by the hash of its binary, because packing takes longer than all other checks.
+/// A function's package; kept by the hash of its binary, because packing takes longer than all other checks.
 fn package(workspace: &Workspace, bootstrap: &[u8]) -> Result<Vec<u8>> {
     let file = workspace.scratch().join("packages").join(format!("{}.zip", &sha256_hex(bootstrap)[..16]));
     if let Ok(zip) = std::fs::read(&file) {

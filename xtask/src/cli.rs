@@ -72,8 +72,19 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Print the card of the model: the deployed one, or the one trained here.
+    /// Print the card of the model: the deployed one, or the one trained here; list, promote, roll back.
     Model {
+        /// What to do with the models.
+        #[command(subcommand)]
+        verb: Option<ModelVerb>,
+        /// As JSON.
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Run the deployed pipeline with training: a better model goes into service.
+    Retrain,
+    /// Look for drift: what the deployed model sees, says and said, beside its backtest.
+    Drift {
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -121,6 +132,20 @@ pub enum Verb {
     Doctor,
 }
 
+/// Verbs of models.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum ModelVerb {
+    /// List the models, their times in service, and what trainings found.
+    List,
+    /// Put a model into service.
+    Promote {
+        /// Its version, or the beginning of it.
+        version: String,
+    },
+    /// Put the model back into service that was there before.
+    Rollback,
+}
+
 /// Where the raw data come from.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DataArgs {
@@ -136,6 +161,10 @@ pub enum LogSource {
     Predictor,
     /// The Glue job.
     Clean,
+    /// The training in the stack.
+    Train,
+    /// The check for drift.
+    Drift,
     /// The model server's console.
     Server,
 }

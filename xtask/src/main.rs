@@ -7,6 +7,7 @@ mod exit;
 mod local;
 mod progress;
 mod project;
+mod registry;
 mod report;
 mod story;
 mod training;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_model::host::Stage;
-use steppe_model::{Artifact, Dataset, TrainSpec};
+use steppe_model::{Artifact, Dataset};
 use steppe_plan::stack::sha256_hex;
 use steppe_wire::etl::EtlReport;
 use steppe_wire::predict::ModelPointer;
@@ -16,17 +16,15 @@ use crate::progress::Progress;
 use crate::project::{RawData, Workspace, write};
 use crate::story::Story;
 
-/// Bumped when the same configuration trains another model than before.
-const TRAINING_VERSION: u32 = 2;
-
-/// Cleans and trains.
-pub async fn run(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Artifact> {
+/// Cleans and trains; returns the model and the name of its configuration and data.
+pub async fn run(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<(Artifact, String)> {
     let data = data(workspace, raw, story).await?;
     let spec = workspace.train_spec()?;
-    let dir = workspace.scratch().join("models").join(&workspace.manifest.name).join(key(&spec, &data)?);
+    let key = spec.key(&data);
+    let dir = workspace.scratch().join("models").join(&workspace.manifest.name).join(&key);
     if let Some(artifact) = load(&dir) {
         story.note("model", &format!("{} fits the data", artifact.version()));
-        return Ok(artifact);
+        return Ok((artifact, key));
     }
     let started = Instant::now();
     let progress = Progress::new(dir.join("checkpoints"));
@@ -37,13 +35,7 @@ pub async fn run(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<
     save(&dir, &artifact)?;
     progress.forget();
     story.done("trained", &format!("model {}", artifact.version()), started.elapsed());
-    Ok(artifact)
-}
-
-/// Names what belongs to a configuration and data: another of either has another name.
-pub fn key(spec: &TrainSpec, data: &Dataset) -> Result<String> {
-    let text = format!("{TRAINING_VERSION}\n{}\n{}", serde_json::to_string(spec)?, data.fingerprint());
-    Ok(sha256_hex(text.as_bytes())[..16].to_owned())
+    Ok((artifact, key))
 }
 
 /// The cleaned data as series.

@@ -3,15 +3,21 @@
 mod deploy;
 mod destroy;
 mod doctor;
+mod drift;
 mod evaluate;
 mod inspect;
 mod local_cloud;
+mod model;
 mod predict;
 mod query;
 mod render;
+mod retrain;
 mod smoke_test;
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use steppe_aws::{Aws, StackView, Target};
 use steppe_plan::environment::Environment;
 
@@ -21,6 +27,9 @@ use crate::local::LocalCloud;
 use crate::project::Workspace;
 use crate::story::Story;
 use crate::{artifacts, training};
+
+/// Longest time of an execution.
+const EXECUTION_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Runs a verb.
 pub async fn run(args: Args) -> Result<Outcome> {
@@ -33,7 +42,9 @@ pub async fn run(args: Args) -> Result<Outcome> {
         Verb::Render { every_combination } => render::run(&open()?, every_combination.as_deref()),
         Verb::Train { data } => train(&open()?, data).await,
         Verb::Evaluate { data, json } => evaluate::run(&open()?, data, *json).await,
-        Verb::Model { json } => predict::model(&open()?, *json).await,
+        Verb::Model { verb, json } => model::run(&open()?, verb.as_ref(), *json).await,
+        Verb::Retrain => retrain::run(&open()?).await,
+        Verb::Drift { json } => drift::run(&open()?, *json).await,
         Verb::Predict { series, json } => predict::run(&open()?, series, *json).await,
         Verb::Query { sql_or_name, limit } => query::run(&open()?, sql_or_name.as_deref(), *limit).await,
         Verb::Status => inspect::status(&open()?).await,
@@ -47,7 +58,7 @@ pub async fn run(args: Args) -> Result<Outcome> {
 async fn train(workspace: &Workspace, data: &DataArgs) -> Result<Outcome> {
     let story = Story::begin();
     artifacts::build(&workspace.root, &story).await?;
-    let model = training::run(workspace, &workspace.raw_data(data)?, &story).await?;
+    let (model, _) = training::run(workspace, &workspace.raw_data(data)?, &story).await?;
     print!("{}", model.card.to_text(&model.version()));
     Ok(Outcome::Done)
 }
@@ -101,6 +112,41 @@ async fn deployed(aws: &Aws, workspace: &Workspace) -> Result<StackView> {
         bail!("the stack {name} is in {}\nhint: `cargo xtask deploy` brings it in order", stack.status);
     }
     Ok(stack)
+}
+
+/// An execution that succeeded.
+#[derive(Debug, Clone)]
+struct Execution {
+    arn: String,
+    output: Value,
+}
+
+/// Starts an execution and waits until it has succeeded.
+async fn run_to_end(aws: &Aws, machine: &str, input: &Value) -> Result<Execution> {
+    let arn = aws.start_execution(machine, input).await?;
+    let (started, mut pause) = (Instant::now(), Duration::from_millis(50));
+    loop {
+        let view = aws.execution(&arn).await?;
+        match view.status.as_str() {
+            "RUNNING" if started.elapsed() < EXECUTION_LIMIT => tokio::time::sleep(pause).await,
+            "SUCCEEDED" => return Ok(Execution { arn, output: view.output.unwrap_or_default() }),
+            status => {
+                let (error, cause) = view.failure.unwrap_or_default();
+                bail!(
+                    "the execution ended with {status}: {error}: {}\nhint: the whole story is in the history of {arn}",
+                    cause_in_words(&cause)
+                );
+            }
+        }
+        pause = (pause * 5 / 4).min(Duration::from_secs(3));
+    }
+}
+
+/// The message in a cause, which services give as JSON.
+fn cause_in_words(cause: &str) -> String {
+    let parsed: Value = serde_json::from_str(cause).unwrap_or_default();
+    let candidates = [&parsed["ErrorMessage"], &parsed["errorMessage"], &parsed["Status"]["StateChangeReason"]];
+    candidates.iter().find_map(|c| c.as_str()).unwrap_or(cause).to_owned()
 }
 
 /// An output of the stack.

@@ -79,11 +79,9 @@ impl Monitor {
         let new: Vec<String> = findings.iter().filter(|f| !known.contains(&f.id)).map(|f| f.text.clone()).collect();
         let checked = realised.iter().map(|r| r.cases).sum::<usize>();
         let summary = format!(
-            "{} findings, {} of them new; {} forecasts counted by the server since {}, {checked} past forecasts beside actual values",
-            findings.len(),
-            new.len(),
+            "{}; {} forecasts counted, {checked} past ones beside actual values",
+            if findings.is_empty() { "no drift".to_owned() } else { format!("{} findings, {} new", findings.len(), new.len()) },
             server.forecasts,
-            server.since
         );
         let outcome = DriftOutcome { new, findings: findings.len(), summary };
         let (pipeline, time) = (self.pipeline.clone(), Timestamp::now().to_string());

@@ -24,10 +24,11 @@ const READS: usize = 16;
 /// What S3 said about `key`; a denial will be a denial again.
 pub fn failure(key: &str, error: &object_store::Error) -> Failure {
     let message = format!("`{key}` in S3: {error}");
-    match error {
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => Failure::Permanent(message),
-        _ => Failure::Retryable(message),
-    }
+    if is_denial(error) { Failure::Permanent(message) } else { Failure::Retryable(message) }
+}
+
+fn is_denial(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })
 }
 
 /// An object as S3 has it; `None` when it is not there.
@@ -35,8 +36,22 @@ pub async fn get(bucket: &Bucket, key: &str) -> Result<Option<GetResult>, Failur
     match bucket.get(&Path::from(key)).await {
         Ok(found) => Ok(Some(found)),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
+        // S3 tells only those who may list the whole bucket that an object is not there; others are denied.
+        Err(error) if is_denial(&error) && !is_listed(bucket, key).await? => Ok(None),
         Err(error) => Err(failure(key, &error)),
     }
+}
+
+/// Whether a listing of its folder has `key`.
+async fn is_listed(bucket: &Bucket, key: &str) -> Result<bool, Failure> {
+    let (path, folder) = (Path::from(key), Path::from(key.rsplit_once('/').map_or("", |(folder, _)| folder)));
+    let mut listed = bucket.list(Some(&folder));
+    while let Some(found) = listed.try_next().await.map_err(|e| failure(key, &e))? {
+        if found.location == path {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// An object's bytes; `None` when it is not there.

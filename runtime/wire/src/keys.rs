@@ -25,6 +25,11 @@ pub fn etl_report(pipeline: &str) -> String {
     format!("reports/{pipeline}/etl.json")
 }
 
+/// Prefix of a pipeline's reports: `reports/marriages/`.
+pub fn reports_prefix(pipeline: &str) -> String {
+    format!("reports/{pipeline}/")
+}
+
 /// The newest drift check: `reports/marriages/drift.json`.
 pub fn drift_report(pipeline: &str) -> String {
     format!("reports/{pipeline}/drift.json")
@@ -53,9 +58,14 @@ pub fn models_prefix(pipeline: &str) -> String {
     format!("models/{pipeline}/")
 }
 
+/// Prefix of what became of trainings: `models/marriages/trainings/`.
+pub fn trainings_prefix(pipeline: &str) -> String {
+    format!("models/{pipeline}/trainings/")
+}
+
 /// What became of one training: `models/marriages/trainings/3f9a….json`.
 pub fn training_record(pipeline: &str, training_key: &str) -> String {
-    format!("models/{pipeline}/trainings/{training_key}.json")
+    format!("{}{training_key}.json", trainings_prefix(pipeline))
 }
 
 /// Prefix of the checkpoints of one training: `models/marriages/checkpoints/3f9a…/`.

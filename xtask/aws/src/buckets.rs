@@ -102,12 +102,33 @@ impl Aws {
 
     /// An object's bytes; `None` when it is not there.
     pub async fn get(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.get_tagged(bucket, key).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// An object's bytes and its ETag; `None` when it is not there.
+    pub async fn get_tagged(&self, bucket: &str, key: &str) -> Result<Option<(Vec<u8>, String)>> {
         match self.s3.get_object().bucket(bucket).key(key).send().await.map_err(|e| AwsError::new("s3:GetObject", e)) {
             Ok(object) => {
+                let tag = object.e_tag.unwrap_or_default();
                 let bytes = object.body.collect().await.map_err(|e| AwsError::local("s3:GetObject", e.to_string()))?;
-                Ok(Some(bytes.to_vec()))
+                Ok(Some((bytes.to_vec(), tag)))
             }
             Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes an object only where it is still what it was when its ETag was read, or, without one, not
+    /// there; false when it is something else by now.
+    pub async fn put_if(&self, bucket: &str, key: &str, bytes: Vec<u8>, tag: Option<&str>) -> Result<bool> {
+        let request = self.s3.put_object().bucket(bucket).key(key).body(ByteStream::from(bytes));
+        let request = match tag {
+            Some(tag) => request.if_match(tag),
+            None => request.if_none_match("*"),
+        };
+        match request.send().await.map_err(|e| AwsError::new("s3:PutObject", e)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_precondition() => Ok(false),
             Err(error) => Err(error),
         }
     }

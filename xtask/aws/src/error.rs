@@ -77,6 +77,11 @@ impl AwsError {
         }
     }
 
+    /// Whether a condition of the request did not hold.
+    pub fn is_precondition(&self) -> bool {
+        matches!(self.code.as_str(), "PreconditionFailed" | "ConditionalRequestConflict")
+    }
+
     /// Whether the thing does not exist.
     pub fn is_not_found(&self) -> bool {
         self.kind == Kind::NotFound

@@ -14,12 +14,21 @@ pub struct Observed {
     pub artifacts_bucket_exists: bool,
     /// Keys in the artifacts bucket.
     pub artifact_keys: BTreeSet<String>,
-    /// Version of the model in service.
-    pub model_version: Option<String>,
+    /// The model in service.
+    pub model: Option<ObservedModel>,
     /// State of the stack, if there is one.
     pub stack: Option<StackStatus>,
     /// SHA-256 of the raw data in the data bucket.
     pub raw_sha256: Option<String>,
+}
+
+/// The model in service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedModel {
+    /// Its version.
+    pub version: String,
+    /// Whether a training in the stack or a person put it there, and not a deployment.
+    pub chosen_since: bool,
 }
 
 /// An object that must lie in the artifacts bucket. Its key holds its hash, so one that is there is right.
@@ -48,10 +57,24 @@ pub struct Desired {
     pub template_key: String,
     /// Version of the model.
     pub model_version: String,
+    /// Key of its card among the uploads.
+    pub model_card_key: String,
     /// SHA-256 of the raw data.
     pub raw_sha256: String,
     /// Size of the raw data.
     pub raw_bytes: usize,
+}
+
+impl Desired {
+    /// Whether the deployment puts its model into service. What a training or a person has chosen since a
+    /// deployment stays, unless this model is new: then somebody wants other data or another configuration.
+    fn replaces_model(&self, observed: &Observed) -> bool {
+        match &observed.model {
+            None => true,
+            Some(model) if model.version == self.model_version => false,
+            Some(model) => !model.chosen_since || !observed.artifact_keys.contains(&self.model_card_key),
+        }
+    }
 }
 
 /// One step; each can be repeated after a crash without harm.
@@ -107,7 +130,7 @@ impl DeployPlan {
         }
         let missing = desired.uploads.iter().filter(|u| !observed.artifact_keys.contains(&u.key));
         steps.extend(missing.cloned().map(Step::Upload));
-        if observed.model_version.as_ref() != Some(&desired.model_version) {
+        if desired.replaces_model(observed) {
             steps.push(Step::SetModel(desired.model_version.clone()));
         }
         match (stack_step, observed.stack) {
@@ -168,6 +191,7 @@ mod tests {
             uploads: vec![upload("the model server", "bin/1"), upload("the template", "templates/1")],
             template_key: "templates/1".into(),
             model_version: "m1".into(),
+            model_card_key: "models/m1".into(),
             raw_sha256: "r1".into(),
             raw_bytes: 20,
         }
@@ -179,6 +203,20 @@ mod tests {
         let expected = "  1. create the bucket a\n  2. upload the model server (1.5 kB)\n  3. upload the template (1.5 kB)\n  \
                         4. put model m1 into service\n  5. create the stack s\n  6. upload the raw data (20 B) to d\n";
         assert_eq!(plan, expected);
+    }
+
+    #[test]
+    fn a_model_that_was_chosen_since_stays_unless_the_deployments_is_new() {
+        let sets = |version: &str, chosen_since: bool, known: bool| {
+            let model = Some(ObservedModel { version: version.into(), chosen_since });
+            let artifact_keys = known.then(|| "models/m1".to_owned()).into_iter().collect();
+            let plan = DeployPlan::new(&Observed { model, artifact_keys, ..Observed::default() }, &desired());
+            plan.steps.contains(&Step::SetModel("m1".into()))
+        };
+        assert!(!sets("m1", true, true) && !sets("m1", false, true), "it is in service");
+        assert!(sets("m0", false, true) && sets("m0", false, false), "another deployment's model is replaced");
+        assert!(!sets("m2", true, true), "a training or a person chose m2 while m1 was known");
+        assert!(sets("m2", true, false), "m1 is new");
     }
 
     #[test]
@@ -197,7 +235,7 @@ mod tests {
         let observed = Observed {
             artifacts_bucket_exists: true,
             artifact_keys: ["bin/1", "templates/1"].map(str::to_owned).into(),
-            model_version: Some("m1".into()),
+            model: Some(ObservedModel { version: "m1".into(), chosen_since: false }),
             stack: Some(StackStatus::CreateComplete),
             raw_sha256: Some("r1".into()),
         };

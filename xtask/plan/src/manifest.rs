@@ -36,6 +36,10 @@ pub struct Manifest {
     pub queries: Vec<NamedQuery>,
     /// What is deployed.
     pub stack: StackOptions,
+    /// Training in the stack; none without it.
+    pub retrain: Option<Retrain>,
+    /// The check for drift in the stack; none without it.
+    pub drift: Option<DriftCheck>,
 }
 
 /// The input.
@@ -401,6 +405,52 @@ pub struct StackOptions {
     pub emails: Vec<String>,
 }
 
+/// Training in the stack, champion against challenger.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retrain {
+    /// When: `rate(…)` or `cron(…)`, in UTC; only on demand when absent.
+    pub schedule: Option<String>,
+    /// Whether new raw data in the bucket start a run.
+    #[serde(default)]
+    pub on_new_data: bool,
+    /// Memory of the function; a core comes with every 1,769 MB.
+    #[serde(default = "one_core")]
+    pub memory_mb: u32,
+}
+
+fn one_core() -> u32 {
+    1_769
+}
+
+/// The check for drift in the stack.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DriftCheck {
+    /// When: `rate(…)` or `cron(…)`, in UTC.
+    pub schedule: String,
+}
+
+/// What keeps an expression from being a schedule of EventBridge, as far as its form tells.
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
+fn schedule_defect(expression: &str) -> Option<&'static str> {
+    let inner = |name: &str| expression.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+    if let Some(rate) = inner("rate") {
+        let parts: Vec<&str> = rate.split(' ').collect();
+        let [number, unit] = parts[..] else { return Some("needs a number and a unit, as in `rate(12 hours)`") };
+        let units = if number == "1" { ["minute", "hour", "day"] } else { ["minutes", "hours", "days"] };
+        let whole = number.parse::<u32>().is_ok_and(|n| n > 0);
+        return (!whole || !units.contains(&unit)).then_some("needs a whole number and a unit that agrees with it, as in `rate(1 day)`");
+    }
+    let Some(cron) = inner("cron") else { return Some("is neither `rate(…)` nor `cron(…)`") };
+    let fields: Vec<&str> = cron.split(' ').collect();
+    let plain = |field: &&str| !field.is_empty() && field.bytes().all(|b| b.is_ascii_alphanumeric() || b"*?,-/#".contains(&b));
+    if fields.len() != 6 || !fields.iter().all(plain) {
+        return Some("needs six fields: minutes, hours, day of month, month, day of week, year, as in `cron(0 6 1 * ? *)`");
+    }
+    ((fields[2] == "?") == (fields[4] == "?")).then_some("needs `?` for one of day of month and day of week, as in `cron(0 6 1 * ? *)`")
+}
+
 /// Days that CloudWatch Logs can keep events.
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
 const RETENTION_DAYS: [u32; 22] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
@@ -516,6 +566,7 @@ impl Manifest {
             range("backtest.origins", self.backtest.origins, 1, 100),
             range("backtest.stride", self.backtest.stride.unwrap_or(1), 1, 10_000),
             range("stack.etl_workers", self.stack.etl_workers as usize, 2, 299),
+            range("retrain.memory_mb", self.retrain.as_ref().map_or(one_core(), |r| r.memory_mb) as usize, 128, 10_240),
             range("stack.map_concurrency", self.stack.map_concurrency as usize, 1, 40),
         ];
         counts.into_iter().filter_map(Result::err).for_each(|message| need(false, message));
@@ -524,6 +575,19 @@ impl Manifest {
         need(
             RETENTION_DAYS.contains(&self.stack.log_retention_days),
             format!("`stack.log_retention_days` is {}; CloudWatch Logs keeps {RETENTION_DAYS:?}", self.stack.log_retention_days),
+        );
+        let schedules = [
+            ("retrain.schedule", self.retrain.as_ref().and_then(|r| r.schedule.as_deref())),
+            ("drift.schedule", self.drift.as_ref().map(|d| d.schedule.as_str())),
+        ];
+        for (key, expression) in schedules {
+            if let Some(defect) = expression.and_then(schedule_defect) {
+                need(false, format!("`{key}` is `{}`, which {defect}", expression.unwrap_or_default()));
+            }
+        }
+        need(
+            self.retrain.is_none() || self.stack.verify,
+            "`retrain` needs `stack.verify = true`: a run that nobody started takes its series from there".to_owned(),
         );
         for architecture in self.stack.instance_type.keys() {
             need(
@@ -537,6 +601,23 @@ impl Manifest {
             need(valid, format!("`{email}` is not an email address"));
         }
         out
+    }
+
+    /// The manifest with every combination of options that changes which resources there are, each with
+    /// a name that lists what is on. For checks of the template.
+    pub fn combinations(&self) -> Vec<(String, Self)> {
+        let one = |bits: u8| {
+            let on = |bit: u8| bits & (1 << bit) != 0;
+            let mut manifest = self.clone();
+            (manifest.stack.verify, manifest.stack.alarms, manifest.stack.notify) = (on(0), on(1), on(2));
+            let schedule = || "cron(0 6 1 * ? *)".to_owned();
+            manifest.retrain = on(3).then(|| Retrain { schedule: Some(schedule()), on_new_data: true, memory_mb: one_core() });
+            manifest.drift = on(4).then(|| DriftCheck { schedule: "rate(1 day)".to_owned() });
+            let names = ["verify", "alarms", "notify", "retrain", "drift"];
+            let listed: String = (0..5).zip(names).filter(|(bit, _)| on(*bit)).map(|(_, name)| format!("-{name}")).collect();
+            (listed, manifest)
+        };
+        (0..32).map(one).filter(|(_, manifest)| manifest.defects().is_empty()).collect()
     }
 
     /// The column called `name`.

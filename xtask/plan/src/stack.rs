@@ -10,7 +10,7 @@ use crate::elf::Architecture;
 use crate::manifest::Manifest;
 use crate::names::Names;
 
-const TEMPLATES: [(&str, &str); 12] = [
+const TEMPLATES: [(&str, &str); 18] = [
     ("stack.yaml.tera", include_str!("../../../templates/stack.yaml.tera")),
     ("storage.yaml.tera", include_str!("../../../templates/storage.yaml.tera")),
     ("etl.yaml.tera", include_str!("../../../templates/etl.yaml.tera")),
@@ -18,11 +18,17 @@ const TEMPLATES: [(&str, &str); 12] = [
     ("network.yaml.tera", include_str!("../../../templates/network.yaml.tera")),
     ("server.yaml.tera", include_str!("../../../templates/server.yaml.tera")),
     ("predictor.yaml.tera", include_str!("../../../templates/predictor.yaml.tera")),
+    ("attach_to_network.yaml.tera", include_str!("../../../templates/attach_to_network.yaml.tera")),
     ("workflow.yaml.tera", include_str!("../../../templates/workflow.yaml.tera")),
+    ("jobs.yaml.tera", include_str!("../../../templates/jobs.yaml.tera")),
+    ("drift.yaml.tera", include_str!("../../../templates/drift.yaml.tera")),
+    ("rules.yaml.tera", include_str!("../../../templates/rules.yaml.tera")),
     ("notify.yaml.tera", include_str!("../../../templates/notify.yaml.tera")),
     ("alarms.yaml.tera", include_str!("../../../templates/alarms.yaml.tera")),
     ("user_data.sh.tera", include_str!("../../../templates/user_data.sh.tera")),
     ("state_machine.json.tera", include_str!("../../../templates/state_machine.json.tera")),
+    ("drift_machine.json.tera", include_str!("../../../templates/drift_machine.json.tera")),
+    ("failure_states.json.tera", include_str!("../../../templates/failure_states.json.tera")),
 ];
 
 /// The script that runs the ETL plan on Glue and on any Spark.
@@ -32,6 +38,8 @@ pub const GLUE_SCRIPT: &str = include_str!("../../../templates/etl.py");
 pub const SERVER_PORT: u16 = 8080;
 /// Network of the stack.
 const VPC_CIDR: &str = "10.42.0.0/16";
+/// Memory of the drift check: it holds the clean table and the newest forecasts.
+const DRIFT_MEMORY_MB: u32 = 512;
 /// Bytes that one query may read.
 const QUERY_BYTES_MAX: u64 = 10 * 1024 * 1024 * 1024;
 
@@ -47,6 +55,10 @@ pub struct ArtifactHashes {
     pub server: String,
     /// The predictor's package.
     pub predictor: String,
+    /// The package of training and drift check.
+    pub jobs: String,
+    /// What to train.
+    pub train_spec: String,
     /// The Glue script.
     pub glue_script: String,
     /// The ETL plan.
@@ -105,6 +117,32 @@ struct Subnet {
     zone_index: usize,
 }
 
+/// A Lambda function of the jobs' package.
+#[derive(Serialize)]
+struct Job {
+    logical_id: &'static str,
+    /// The package's handler, and the function's name.
+    handler: &'static str,
+    description: &'static str,
+    memory_mb: u32,
+    trains: bool,
+    asks_server: bool,
+}
+
+/// Something that starts a state machine by itself.
+#[derive(Serialize)]
+struct Rule {
+    logical_id: &'static str,
+    name: &'static str,
+    description: &'static str,
+    /// On new raw data when absent.
+    schedule: Option<String>,
+    /// Logical ID of the state machine.
+    machine: &'static str,
+    /// Input of the execution.
+    input: &'static str,
+}
+
 #[derive(Serialize)]
 struct Alarm {
     logical_id: &'static str,
@@ -113,7 +151,7 @@ struct Alarm {
     namespace: &'static str,
     metric: &'static str,
     dimension: &'static str,
-    resource: String,
+    resource: &'static str,
     statistic: &'static str,
     period_secs: u32,
 }
@@ -135,7 +173,9 @@ impl StackSpec<'_> {
         );
         context.insert("server_id", &format!("ModelServer{}", &sha256_hex(made_of.as_bytes())[..8]));
         context.insert("user_data", &indented(&tera.render("user_data.sh.tera", &context)?, 14));
-        context.insert("state_machine", &indented(&tera.render("state_machine.json.tera", &context)?, 8));
+        for machine in ["state_machine", "drift_machine"] {
+            context.insert(machine, &indented(&tera.render(&format!("{machine}.json.tera"), &context)?, 8));
+        }
         Ok(tera.render("stack.yaml.tera", &context)?)
     }
 
@@ -159,6 +199,11 @@ impl StackSpec<'_> {
             ("athena_prefix", keys::ATHENA_PREFIX),
             ("predictions_prefix", keys::PREDICTIONS_PREFIX),
             ("raw_key", &keys::raw(pipeline)),
+            ("models_prefix", &keys::models_prefix(pipeline)),
+            ("reports_prefix", &keys::reports_prefix(pipeline)),
+            ("drift_report_key", &keys::drift_report(pipeline)),
+            ("jobs_key", &keys::jobs_zip(&self.hashes.jobs)),
+            ("train_spec_key", &keys::train_spec(&self.hashes.train_spec)),
             ("processed_prefix", &keys::processed_prefix(pipeline)),
             ("rejects_prefix", &keys::rejects_prefix(pipeline)),
             ("report_key", &keys::etl_report(pipeline)),
@@ -169,6 +214,9 @@ impl StackSpec<'_> {
             ("predictor_key", &keys::predictor_zip(&self.hashes.predictor)),
             ("subject_done", &format!("Steppe {pipeline}: forecasts are ready")),
             ("subject_failed", &format!("Steppe {pipeline}: the run failed")),
+            ("subject_drift", &format!("Steppe {pipeline}: drift was found")),
+            ("after_verify", if self.manifest.retrain.is_some() { "WantsNoTraining" } else { "HasSeries" }),
+            ("after_check", if stack.notify { "HasNews" } else { "Checked" }),
             ("after_clean", if stack.verify { "Verify" } else { "HasSeries" }),
             ("on_failure", if stack.notify { "NotifyFailure" } else { "Failed" }),
             ("tags", &self.tags(8, &[])),
@@ -188,7 +236,12 @@ impl StackSpec<'_> {
         c.insert("emails", &stack.emails);
         c.insert("tables", &self.tables());
         c.insert("queries", &self.queries());
-        c.insert("alarm_list", &alarms());
+        c.insert("alarm_list", &alarms(self.manifest));
+        c.insert("retrain", &self.manifest.retrain.is_some());
+        c.insert("drift", &self.manifest.drift.is_some());
+        c.insert("sends_events", &self.manifest.retrain.as_ref().is_some_and(|r| r.on_new_data));
+        c.insert("jobs", &self.jobs());
+        c.insert("rules", &self.rules());
         c.insert(
             "subnets",
             &[Subnet { name: "A", cidr: "10.42.0.0/24", zone_index: 0 }, Subnet { name: "B", cidr: "10.42.1.0/24", zone_index: 1 }],
@@ -271,6 +324,56 @@ impl StackSpec<'_> {
         vec![raw, processed, predictions]
     }
 
+    fn jobs(&self) -> Vec<Job> {
+        let train = self.manifest.retrain.as_ref().map(|retrain| Job {
+            logical_id: "TrainJob",
+            handler: "train",
+            description: "Trains, and promotes only a better model",
+            memory_mb: retrain.memory_mb,
+            trains: true,
+            asks_server: false,
+        });
+        let drift = self.manifest.drift.as_ref().map(|_| Job {
+            logical_id: "DriftJob",
+            handler: "drift",
+            description: "Compares what the model sees, says and said with its backtest",
+            memory_mb: DRIFT_MEMORY_MB,
+            trains: false,
+            asks_server: true,
+        });
+        train.into_iter().chain(drift).collect()
+    }
+
+    fn rules(&self) -> Vec<Rule> {
+        const TRAIN: &str = r#"{"train":true}"#;
+        let (retrain, drift) = (self.manifest.retrain.as_ref(), self.manifest.drift.as_ref());
+        let on_schedule = retrain.and_then(|r| r.schedule.clone()).map(|schedule| Rule {
+            logical_id: "TrainOnSchedule",
+            name: "train-on-schedule",
+            description: "Runs the pipeline with training",
+            schedule: Some(schedule),
+            machine: "StateMachine",
+            input: TRAIN,
+        });
+        let on_new_data = retrain.filter(|r| r.on_new_data).map(|_| Rule {
+            logical_id: "TrainOnNewData",
+            name: "train-on-new-data",
+            description: "Runs the pipeline with training when new raw data arrive",
+            schedule: None,
+            machine: "StateMachine",
+            input: TRAIN,
+        });
+        let check = drift.map(|drift| Rule {
+            logical_id: "CheckDrift",
+            name: "check-drift",
+            description: "Looks for drift",
+            schedule: Some(drift.schedule.clone()),
+            machine: "DriftMachine",
+            input: "{}",
+        });
+        [on_schedule, on_new_data, check].into_iter().flatten().collect()
+    }
+
     fn queries(&self) -> Vec<Query<'_>> {
         let queries = self.manifest.queries.iter().zip(&self.query_sql);
         queries
@@ -284,31 +387,36 @@ impl StackSpec<'_> {
     }
 }
 
-fn alarms() -> Vec<Alarm> {
-    vec![
-        Alarm {
-            logical_id: "ExecutionsFailed",
-            name: "executions-failed",
-            description: "A run of the state machine failed",
-            namespace: "AWS/States",
-            metric: "ExecutionsFailed",
-            dimension: "StateMachineArn",
-            resource: "StateMachine".to_owned(),
-            statistic: "Sum",
-            period_secs: 300,
-        },
-        Alarm {
-            logical_id: "PredictorErrors",
-            name: "predictor-errors",
-            description: "The predictor failed",
-            namespace: "AWS/Lambda",
-            metric: "Errors",
-            dimension: "FunctionName",
-            resource: "Predictor".to_owned(),
-            statistic: "Sum",
-            period_secs: 300,
-        },
-    ]
+/// Everything that can fail by itself: the state machines and the functions.
+fn alarms(manifest: &Manifest) -> Vec<Alarm> {
+    let machine = |logical_id, name, description, resource| Alarm {
+        logical_id,
+        name,
+        description,
+        namespace: "AWS/States",
+        metric: "ExecutionsFailed",
+        dimension: "StateMachineArn",
+        resource,
+        statistic: "Sum",
+        period_secs: 300,
+    };
+    let function = |logical_id, name, description, resource| Alarm {
+        namespace: "AWS/Lambda",
+        metric: "Errors",
+        dimension: "FunctionName",
+        ..machine(logical_id, name, description, resource)
+    };
+    let mut alarms = vec![
+        machine("ExecutionsFailed", "executions-failed", "A run of the state machine failed", "StateMachine"),
+        function("PredictorErrors", "predictor-errors", "The predictor failed", "Predictor"),
+    ];
+    if manifest.retrain.is_some() {
+        alarms.push(function("TrainErrors", "train-errors", "A training failed; the model in service stays", "TrainJob"));
+    }
+    if manifest.drift.is_some() {
+        alarms.push(machine("DriftCheckFailed", "drift-check-failed", "A check for drift failed", "DriftMachine"));
+    }
+    alarms
 }
 
 fn capitalised(word: &str) -> String {
@@ -330,7 +438,7 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 ///
 /// On-demand Linux prices of us-east-1 (<https://aws.amazon.com/ec2/pricing/on-demand/>), 730 hours,
 /// 8 GiB of gp3 at 0.08 $/GiB, 0.10 $ per alarm; other regions differ by up to a third.
-pub fn idle_cost_usd(instance_type: &str, alarms: bool) -> Option<f64> {
+pub fn idle_cost_usd(manifest: &Manifest, instance_type: &str) -> Option<f64> {
     let per_hour = match instance_type {
         "t3.nano" => 0.0052,
         "t3.micro" => 0.0104,
@@ -344,6 +452,6 @@ pub fn idle_cost_usd(instance_type: &str, alarms: bool) -> Option<f64> {
         "m7g.medium" => 0.0408,
         _ => return None,
     };
-    let alarm_cost = if alarms { 2.0 * 0.10 } else { 0.0 };
+    let alarm_cost = if manifest.stack.alarms { alarms(manifest).len() as f64 * 0.10 } else { 0.0 };
     Some(per_hour * 730.0 + 8.0 * 0.08 + alarm_cost)
 }

@@ -29,10 +29,21 @@ fn render(manifest: &Manifest, server: &str) -> String {
         manifest,
         query_sql: manifest.queries.iter().map(|_| "SELECT 1".to_owned()).collect(),
         raw_columns: ["region", "year", "marriages"].map(str::to_owned).to_vec(),
-        hashes: ArtifactHashes { server: hash(server), predictor: hash("b"), glue_script: hash("c"), etl_plan: hash("d") },
+        hashes: ArtifactHashes {
+            server: hash(server),
+            predictor: hash("b"),
+            jobs: hash("f"),
+            train_spec: hash("9"),
+            glue_script: hash("c"),
+            etl_plan: hash("d"),
+        },
         architecture: Architecture::X86_64,
     };
     spec.render().expect("renders")
+}
+
+fn new_data(manifest: &mut Manifest) {
+    manifest.retrain.iter_mut().for_each(|r| r.on_new_data = true);
 }
 
 #[test]
@@ -44,6 +55,10 @@ fn options_decide_which_resources_there_are() {
     };
     assert!(has(&|_| (), "AWS::SNS::Topic") && !has(&|m| m.stack.notify = false, "AWS::SNS::Topic"));
     assert!(has(&|_| (), "AWS::CloudWatch::Alarm") && !has(&|m| m.stack.alarms = false, "AWS::CloudWatch::Alarm"));
+    assert!(has(&|_| (), "Handler: train") && !has(&|m| m.retrain = None, "Handler: train"));
+    assert!(has(&|_| (), "Handler: drift") && !has(&|m| m.drift = None, "Handler: drift"));
+    assert!(!has(&|_| (), "EventBridgeEnabled") && has(&|m| new_data(m), "EventBridgeEnabled"));
+    assert!(has(&|_| (), "AWS::Events::Rule") && !has(&|m| (m.retrain, m.drift) = (None, None), "AWS::Events::Rule"));
     assert!(has(&|_| (), "athena:startQueryExecution") && !has(&|m| m.stack.verify = false, "athena:startQueryExecution"));
 }
 
@@ -101,4 +116,19 @@ fn other_frequencies_have_their_times_as_text_and_features_are_numbers() {
     assert!(message(&hourly.replace("[\"warmth\"]", "[\"region\"]")).contains("the feature `region` must be a number"));
     assert!(message(&hourly.replace("[\"warmth\"]", "[\"marriages\"]")).contains("it is the target or the time"));
     assert!(message(&FILE.replace("\"theta\",", "\"combination\",")).contains("`auto` and `combination` are made of them"));
+}
+
+#[test]
+fn a_schedule_is_checked_before_anything_is_made() {
+    let error = |from: &str, to: &str| {
+        assert!(FILE.contains(from));
+        Manifest::parse("p.toml", &FILE.replace(from, to)).expect_err("refused").to_string()
+    };
+    let schedule = |text: &str| error("rate(1 day)", text);
+    assert!(schedule("daily").contains("`drift.schedule` is `daily`, which is neither"), "{}", schedule("daily"));
+    assert!(schedule("rate(1 days)").contains("a unit that agrees with it") && schedule("rate(x days)").contains("a whole number"));
+    assert!(schedule("cron(0 6 * * *)").contains("six fields") && schedule("cron(0 6 * * * *)").contains("needs `?`"));
+    assert!(schedule("cron(0 6 1 * ? * \\n)").contains("six fields"), "nothing gets into the template");
+    assert!(error("verify = true", "verify = false").contains("`retrain` needs `stack.verify = true`"));
+    assert!(error("on_new_data = false", "on_new_date = false").contains("did you mean `on_new_data`?"));
 }

@@ -9,12 +9,12 @@ use anyhow::{Context, Result, bail};
 use steppe_aws::Aws;
 use steppe_model::Artifact;
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
-use steppe_plan::deploy::{DeployPlan, Desired, Observed, Step, Upload};
+use steppe_plan::deploy::{DeployPlan, Desired, Observed, ObservedModel, Step, Upload};
 use steppe_plan::elf::Architecture;
 use steppe_plan::stack::{StackSpec, idle_cost_usd, sha256_hex};
 use steppe_plan::status::StackStatus;
 use steppe_wire::keys;
-use steppe_wire::predict::ModelPointer;
+use steppe_wire::registry::{Promoter, Service, TRAINING_SCHEMA_VERSION, TrainingRecord};
 
 use super::{connect, local_cloud};
 use crate::artifacts::{self, Artifacts};
@@ -22,6 +22,7 @@ use crate::cli::DataArgs;
 use crate::deployer::{Changed, Deployer};
 use crate::exit::Outcome;
 use crate::project::{RawData, Workspace};
+use crate::registry::{Registry, now};
 use crate::story::Story;
 use crate::training;
 
@@ -39,6 +40,24 @@ struct Deployment<'a> {
     bodies: Bodies,
     raw: RawData,
     model: Artifact,
+    /// Names the model's configuration and data.
+    training_key: String,
+}
+
+/// What a deployment's training found: no contest, because whoever deploys wants this model.
+fn record(model: &Artifact, key: &str) -> TrainingRecord {
+    TrainingRecord {
+        schema_version: TRAINING_SCHEMA_VERSION,
+        key: key.to_owned(),
+        time: now(),
+        execution: "deploy".to_owned(),
+        observed_until: model.card.data.last.clone(),
+        challenger: model.model_ref(),
+        champion: None,
+        contest: None,
+        promoted: true,
+        reason: "deployed".to_owned(),
+    }
 }
 
 /// Deploys, or prints what a deployment would do.
@@ -47,7 +66,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: boo
     let _lock = lock(workspace, "deploy")?;
     let raw = workspace.raw_data(data)?;
     artifacts::build(&workspace.root, &story).await?;
-    let model = training::run(workspace, &raw, &story).await?;
+    let (model, training_key) = training::run(workspace, &raw, &story).await?;
     let artifacts = artifacts::collect(workspace)?;
     let architecture = artifacts.architecture;
     let (desired, bodies) = desired(workspace, &raw, &model, artifacts)?;
@@ -59,7 +78,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: boo
         return Ok(Outcome::Done);
     }
     let deployer = Deployer { aws: &aws, names: &workspace.names, story: &story, yes };
-    let deployment = Deployment { workspace, deployer, desired, bodies, raw, model };
+    let deployment = Deployment { workspace, deployer, desired, bodies, raw, model, training_key };
     let changed = deployment.execute().await?;
     if matches!(changed, Changed::Deployed | Changed::NoChange) {
         deployment.summary(&changed);
@@ -124,7 +143,8 @@ fn desired(workspace: &Workspace, raw: &RawData, model: &Artifact, artifacts: Ar
     let mut add =
         |what: &str, key: String, bytes: Vec<u8>| objects.push((Upload { what: what.to_owned(), key, bytes: bytes.len() }, bytes));
     add("the model's weights", keys::model_file(&names.pipeline, &version, WEIGHTS_FILE), model.weights_bytes.clone());
-    add("the model card", keys::model_file(&names.pipeline, &version, CARD_FILE), model.card_bytes.clone());
+    let model_card_key = keys::model_file(&names.pipeline, &version, CARD_FILE);
+    add("the model card", model_card_key.clone(), model.card_bytes.clone());
     add("the template", template_key.clone(), template);
     let desired = Desired {
         stack: names.stack(),
@@ -133,6 +153,7 @@ fn desired(workspace: &Workspace, raw: &RawData, model: &Artifact, artifacts: Ar
         uploads: objects.iter().map(|(upload, _)| upload.clone()).collect(),
         template_key,
         model_version: version,
+        model_card_key,
         raw_sha256: raw.sha256.clone(),
         raw_bytes: raw.bytes.len(),
     };
@@ -147,8 +168,9 @@ async fn observe(aws: &Aws, workspace: &Workspace) -> Result<Observed> {
     let mut observed = Observed { artifacts_bucket_exists: exists, stack: stack.map(|s| s.status), ..Observed::default() };
     if exists {
         observed.artifact_keys = aws.keys(&bucket, "").await?.into_iter().collect();
-        let pointer = aws.get(&bucket, &keys::model_pointer(&names.pipeline)).await?;
-        observed.model_version = pointer.and_then(|p| serde_json::from_slice::<ModelPointer>(&p).ok()).map(|p| p.version);
+        let pointer = Registry::new(aws, names).pointer().await?.map(|p| p.in_service.current);
+        let chosen_since = |s: &Service| s.by != Promoter::Deploy;
+        observed.model = pointer.map(|s| ObservedModel { chosen_since: chosen_since(&s), version: s.model.version });
     }
     if observed.stack.is_some_and(StackStatus::is_deployed) {
         observed.raw_sha256 = aws.sha256_of(&names.data_bucket(), &keys::raw(&names.pipeline)).await?;
@@ -162,7 +184,7 @@ fn cost(workspace: &Workspace, architecture: Architecture, story: &Story) {
         return;
     }
     let instance = workspace.manifest.stack.instance_type(architecture);
-    let cost = idle_cost_usd(instance, workspace.manifest.stack.alarms);
+    let cost = idle_cost_usd(&workspace.manifest, instance);
     story.note(
         "cost",
         &cost.map_or_else(
@@ -217,9 +239,10 @@ impl Deployment<'_> {
                 story.done("uploaded", told.trim_start_matches("upload "), started.elapsed());
             }
             Step::SetModel(version) => {
-                let pointer = serde_json::to_vec_pretty(&model.pointer())?;
-                let sha256 = sha256_hex(&pointer);
-                aws.put(&desired.artifacts_bucket, &keys::model_pointer(&names.pipeline), pointer, &sha256).await?;
+                let registry = Registry::new(aws, names);
+                let before = registry.pointer().await?;
+                registry.promote(before, model.pointer(), Promoter::Deploy, "deployed").await?;
+                registry.keep(&record(model, &self.training_key)).await?;
                 story.done("in service", &format!("model {version}"), started.elapsed());
             }
             Step::DeleteFailedStack(_) => {

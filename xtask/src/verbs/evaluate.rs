@@ -22,7 +22,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, as_json: bool) -> Resul
     let raw = workspace.raw_data(data)?;
     let (data, spec) = (training::data(workspace, &raw, &story).await?, workspace.train_spec()?);
     let started = Instant::now();
-    let progress = Progress::new(workspace.scratch().join("evaluations").join(training::key(&spec, &data)?));
+    let progress = Progress::new(workspace.scratch().join("evaluations").join(spec.key(&data)));
     let host = progress.clone();
     let evaluation = tokio::task::spawn_blocking(move || evaluate(&data, &spec, &Stage::new(&host))).await?;
     progress.finish();

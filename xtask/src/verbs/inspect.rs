@@ -41,6 +41,8 @@ pub async fn logs(workspace: &Workspace, of: LogSource, minutes: u32) -> Result<
     let group = match of {
         LogSource::Predictor => "PredictorLogGroup",
         LogSource::Clean => "CleanLogGroup",
+        LogSource::Train => "TrainJobLogGroup",
+        LogSource::Drift => "DriftJobLogGroup",
         LogSource::Server => {
             print!("{}", aws.console(output(&stack, "ServerInstanceId")?).await?);
             return Ok(Outcome::Done);

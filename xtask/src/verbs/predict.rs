@@ -1,16 +1,13 @@
-//! `predict` and `model`.
+//! `predict`: one forecast through the deployed predictor.
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use steppe_model::ModelCard;
-use steppe_model::artifact::CARD_FILE;
 use steppe_wire::keys;
-use steppe_wire::predict::{ModelPointer, PredictorOutput};
+use steppe_wire::predict::PredictorOutput;
 
 use super::{connect, deployed, output};
 use crate::exit::Outcome;
 use crate::project::Workspace;
-use crate::training;
 
 /// Forecasts one series through the deployed predictor.
 pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<Outcome> {
@@ -44,33 +41,4 @@ pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<O
     );
     println!("{s3_path}");
     Ok(Outcome::Done)
-}
-
-/// Prints the card of the deployed model, or of the one trained here when nothing is deployed.
-pub async fn model(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
-    let (version, card) = match deployed_card(workspace).await {
-        Ok(found) => found,
-        Err(not_deployed) => match training::newest(workspace) {
-            Some(artifact) => (format!("{} (trained here, not deployed)", artifact.version()), artifact.card_bytes),
-            None => return Err(not_deployed.context("there is no model, neither deployed nor trained here")),
-        },
-    };
-    if as_json {
-        println!("{}", String::from_utf8_lossy(&card));
-        return Ok(Outcome::Done);
-    }
-    let card: ModelCard = serde_json::from_slice(&card)?;
-    print!("{}", card.to_text(&version));
-    Ok(Outcome::Done)
-}
-
-async fn deployed_card(workspace: &Workspace) -> Result<(String, Vec<u8>)> {
-    let aws = connect(workspace).await?;
-    let (bucket, pipeline) = (workspace.names.artifacts_bucket(), &workspace.names.pipeline);
-    let Some(pointer) = aws.get(&bucket, &keys::model_pointer(pipeline)).await? else { bail!("no model is in service") };
-    let pointer: ModelPointer = serde_json::from_slice(&pointer)?;
-    let Some(card) = aws.get(&bucket, &keys::model_file(pipeline, &pointer.version, CARD_FILE)).await? else {
-        bail!("the card of the model is missing")
-    };
-    Ok((pointer.version, card))
 }

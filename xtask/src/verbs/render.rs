@@ -20,7 +20,14 @@ pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Ou
         Err(_) => {
             Story::begin().note("note", "nothing is built yet: hashes in the template are zeros");
             let zeros = || "0".repeat(64);
-            (ArtifactHashes { server: zeros(), predictor: zeros(), glue_script: zeros(), etl_plan: zeros() }, Architecture::X86_64)
+            (ArtifactHashes {
+                server: zeros(),
+                predictor: zeros(),
+                jobs: zeros(),
+                train_spec: zeros(),
+                glue_script: zeros(),
+                etl_plan: zeros(),
+            }, Architecture::X86_64)
         }
     };
     let raw_columns = workspace.raw_data(&DataArgs { data: None })?.columns;
@@ -32,15 +39,11 @@ pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Ou
         print!("{}", render(&workspace.manifest, architecture)?);
         return Ok(Outcome::Done);
     };
-    for bits in 0..16u8 {
-        let mut manifest = workspace.manifest.clone();
-        manifest.stack.verify = bits & 1 != 0;
-        manifest.stack.alarms = bits & 2 != 0;
-        manifest.stack.notify = bits & 4 != 0;
-        let architecture = if bits & 8 != 0 { Architecture::Arm64 } else { Architecture::X86_64 };
-        let on = |flag: bool, name: &str| if flag { format!("-{name}") } else { String::new() };
-        let options = on(manifest.stack.verify, "verify") + &on(manifest.stack.alarms, "alarms") + &on(manifest.stack.notify, "notify");
-        write(&folder.join(format!("{}{options}.yaml", architecture.as_str())), render(&manifest, architecture)?.as_bytes())?;
+    for architecture in [Architecture::X86_64, Architecture::Arm64] {
+        for (options, manifest) in workspace.manifest.combinations() {
+            let file = folder.join(format!("{}{options}.yaml", architecture.as_str()));
+            write(&file, render(&manifest, architecture)?.as_bytes())?;
+        }
     }
     Ok(Outcome::Done)
 }

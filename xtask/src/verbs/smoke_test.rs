@@ -11,17 +11,15 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use steppe_aws::{Aws, StackView};
+use steppe_wire::drift::DriftOutcome;
 use steppe_wire::etl::EtlReport;
 use steppe_wire::keys;
 use steppe_wire::predict::{PredictRequest, PredictResponse, StoredPrediction};
 
-use super::{connect, deployed, local_cloud, output};
+use super::{Execution, connect, deployed, local_cloud, output, run_to_end};
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::{Story, table};
-
-/// Longest time of the execution.
-const EXECUTION_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// What a check saw.
 struct Seen {
@@ -56,7 +54,7 @@ pub async fn run(workspace: &Workspace, series: &[String]) -> Result<Outcome> {
     note(
         "execution",
         started,
-        executed.map(|e| format!("{} forecasts, {}", e.records().len(), e.arn.rsplit(':').next().unwrap_or_default())),
+        executed.map(|e| format!("{} forecasts, {}", records(&e).len(), e.arn.rsplit(':').next().unwrap_or_default())),
     );
     if let Some(execution) = &execution {
         let started = Instant::now();
@@ -69,6 +67,10 @@ pub async fn run(workspace: &Workspace, series: &[String]) -> Result<Outcome> {
             let started = Instant::now();
             note("notification", started, test.notification(execution));
         }
+    }
+    if workspace.manifest.drift.is_some() {
+        let started = Instant::now();
+        note("drift check", started, test.drift().await);
     }
     let started = Instant::now();
     note("permissions", started, test.permissions().await);
@@ -92,44 +94,26 @@ fn report(seen: &[Seen], story: &Story) -> Outcome {
     Outcome::Found
 }
 
-/// An execution that succeeded.
-#[derive(Debug, Clone)]
-struct Executed {
-    arn: String,
-    output: Value,
-}
-
-impl Executed {
-    /// The summary that the state Publish made, one entry per forecast.
-    fn records(&self) -> Vec<&Value> {
-        self.output["forecasts"].as_array().into_iter().flatten().collect()
-    }
+/// The summary that the state Publish made, one entry per forecast.
+fn records(execution: &Execution) -> Vec<&Value> {
+    execution.output["forecasts"].as_array().into_iter().flatten().collect()
 }
 
 impl Test<'_> {
-    async fn execute(&self, series: &[String]) -> Result<Executed> {
+    async fn execute(&self, series: &[String]) -> Result<Execution> {
         let input = if series.is_empty() { json!({}) } else { json!({ "series": series }) };
-        let arn = self.aws.start_execution(output(&self.stack, "StateMachineArn")?, &input).await?;
-        let (started, mut pause) = (Instant::now(), Duration::from_millis(50));
-        loop {
-            let view = self.aws.execution(&arn).await?;
-            match view.status.as_str() {
-                "RUNNING" if started.elapsed() < EXECUTION_LIMIT => tokio::time::sleep(pause).await,
-                "SUCCEEDED" => return Ok(Executed { arn, output: view.output.unwrap_or_default() }),
-                status => {
-                    let (error, cause) = view.failure.unwrap_or_default();
-                    bail!(
-                        "the execution ended with {status}: {error}: {}\nhint: the whole story is in the history of {arn}",
-                        cause_in_words(&cause)
-                    );
-                }
-            }
-            pause = (pause * 5 / 4).min(Duration::from_secs(3));
-        }
+        run_to_end(&self.aws, output(&self.stack, "StateMachineArn")?, &input).await
+    }
+
+    /// The check for drift must run to its end; whatever it finds is not this test's.
+    async fn drift(&self) -> Result<String> {
+        let checked = run_to_end(&self.aws, output(&self.stack, "DriftMachineArn")?, &json!({})).await?;
+        let outcome: DriftOutcome = serde_json::from_value(checked.output).context("the check breaks its contract")?;
+        Ok(outcome.summary)
     }
 
     /// Every state on the way of a success must have been entered and left.
-    async fn history(&self, execution: &Executed) -> Result<String> {
+    async fn history(&self, execution: &Execution) -> Result<String> {
         let events = self.aws.history(&execution.arn).await?;
         let named =
             |suffix: &str| events.iter().filter(|e| e.kind.ends_with(suffix)).filter_map(|e| e.state.clone()).collect::<BTreeSet<_>>();
@@ -158,11 +142,11 @@ impl Test<'_> {
     }
 
     /// Each forecast must lie in S3, keep the contract, and equal what the model server answers now.
-    async fn forecasts(&self, execution: &Executed, series: &[String]) -> Result<String> {
+    async fn forecasts(&self, execution: &Execution, series: &[String]) -> Result<String> {
         let bucket = output(&self.stack, "DataBucket")?;
         let mut names = BTreeSet::new();
         let mut direct = true;
-        for record in execution.records() {
+        for record in records(execution) {
             let path = record["s3_path"].as_str().context("a forecast has no s3_path")?;
             let key = path.strip_prefix(&format!("s3://{bucket}/")).with_context(|| format!("{path} is not in {bucket}"))?;
             let stored = self.aws.get(bucket, key).await?.with_context(|| format!("{path} does not exist"))?;
@@ -207,7 +191,7 @@ impl Test<'_> {
     }
 
     /// The message must have been taken by SNS and, in the embedded cloud, lie in the outbox.
-    fn notification(&self, execution: &Executed) -> Result<String> {
+    fn notification(&self, execution: &Execution) -> Result<String> {
         let id = execution.output["message_id"].as_str().context("the execution published no message")?;
         let Some(local) = local_cloud(self.workspace) else {
             return Ok(format!("SNS took message {id}; its delivery cannot be seen from here"));
@@ -242,21 +226,10 @@ impl Test<'_> {
             audit.lines().filter_map(|l| serde_json::from_str(l).ok()).flat_map(|c: Value| statements_of(&c)).collect();
         let granted = self.aws.granted_statements(&self.workspace.names.stack()).await?;
         let prefix = format!("{}-", self.workspace.names.stack());
-        let unused: Vec<String> = granted
-            .into_iter()
-            .filter(|g| !used.contains(g))
-            .map(|(role, sid)| format!("{}/{sid}", role.trim_start_matches(&prefix)))
-            .collect();
+        let unused = never_used(&granted, &used, &prefix);
         let unused = if unused.is_empty() { String::new() } else { format!("; never used: {}", unused.join(", ")) };
         Ok(format!("{} calls by roles, none denied{unused}", calls.len()))
     }
-}
-
-/// The message in a cause, which services give as JSON.
-fn cause_in_words(cause: &str) -> String {
-    let parsed: Value = serde_json::from_str(cause).unwrap_or_default();
-    let candidates = [&parsed["ErrorMessage"], &parsed["errorMessage"], &parsed["Status"]["StateChangeReason"]];
-    candidates.iter().find_map(|c| c.as_str()).unwrap_or(cause).to_owned()
 }
 
 /// Role and `Sid` of the statements that allowed an audited call.
@@ -264,6 +237,17 @@ fn statements_of(call: &Value) -> Vec<(String, String)> {
     let role = call["caller"].as_str().and_then(|arn| arn.split('/').nth(1)).unwrap_or_default();
     let sids = call["statements"].as_array().into_iter().flatten().filter_map(Value::as_str);
     sids.map(|sid| (role.to_owned(), sid.to_owned())).collect()
+}
+
+/// Statements that allowed nothing yet, as `role/Sid`; `role/*` for a role that was never used at all.
+fn never_used(granted: &[(String, String)], used: &BTreeSet<(String, String)>, prefix: &str) -> Vec<String> {
+    let idle = |role: &str| !used.iter().any(|(r, _)| r == role);
+    let name = |(role, sid): &(String, String)| {
+        format!("{}/{}", role.trim_start_matches(prefix), if idle(role) { "*" } else { sid.as_str() })
+    };
+    let mut names: Vec<String> = granted.iter().filter(|g| !used.contains(*g)).map(name).collect();
+    names.dedup();
+    names
 }
 
 fn mails_with(outbox: &Path, id: &str) -> Result<Vec<String>> {
