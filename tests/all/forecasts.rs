@@ -9,7 +9,6 @@ use http_body_util::BodyExt;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde_json::{Map, Value, json};
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::spec::{Family, Kind};
 use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
@@ -19,45 +18,16 @@ use steppe_server::datasets::Datasets;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
-use steppe_wire::keys;
 use steppe_wire::predict::{PredictResponse, StoredPrediction};
 use tower::ServiceExt;
 
-use crate::tools::{artifact, binary};
+use crate::tools::{MARRIAGES_SQL, artifact, clean_table, csv_rows, dataset, put_model};
 
 const BUCKET: &str = "data";
 
-async fn put_model(store: &InMemory, artifact: &Artifact) {
-    let version = artifact.version();
-    let objects = [
-        (keys::model_file("marriages", &version, CARD_FILE), artifact.card_bytes.clone()),
-        (keys::model_file("marriages", &version, WEIGHTS_FILE), artifact.weights_bytes.clone()),
-        (keys::model_pointer("marriages"), serde_json::to_vec(&artifact.pointer()).expect("JSON")),
-    ];
-    for (key, bytes) in objects {
-        store.put(&Path::from(key), bytes.into()).await.expect("stored");
-    }
-}
-
-/// A clean table, made by the real engine.
+/// The table of the tests' data set, and one series more that is too short.
 fn table() -> Bytes {
-    let out = tempfile::TempDir::new().expect("a folder");
-    let rows: String = crate::tools::dataset()
-        .series()
-        .iter()
-        .flat_map(|s| (s.start..).zip(&s.values).map(move |(y, v)| format!("{},{y},{v}\n", s.name)))
-        .collect();
-    std::fs::write(out.path().join("d.csv"), format!("region,year,marriages\n{rows}Short,2015,5\n")).expect("written");
-    let plan = json!({
-        "schema_version": 1, "pipeline": "marriages", "delimiter": ",", "columns": [], "fatal_rules": [], "rule_columns": [],
-        "clean_sql": "SELECT region, CAST(year AS INT) AS year, CAST(marriages AS DOUBLE) AS marriages FROM raw ORDER BY region, year",
-        "rejects_sql": "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0",
-    });
-    std::fs::write(out.path().join("p.json"), plan.to_string()).expect("written");
-    let arguments = ["clean", "--plan", "p.json", "--input", "d.csv", "--output", "o", "--rejects", "r", "--report", "report.json"];
-    let output = std::process::Command::new(binary("steppe-etl")).args(arguments).current_dir(out.path()).output().expect("runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    std::fs::read(out.path().join("o/part-00000.parquet")).expect("a table").into()
+    clean_table(&format!("region,year,marriages\n{}Short,2015,5\n", csv_rows(&dataset())), MARRIAGES_SQL)
 }
 
 struct Server {
@@ -175,7 +145,7 @@ async fn new_data_and_new_models_are_taken_up_and_broken_models_are_not() {
     assert_eq!(server.service.models.reload().await.expect("nothing new"), None);
     let mut spec = artifact().card.spec;
     spec.seed = 2;
-    let other = Artifact::train(&crate::tools::dataset(), &spec, &Stage::new(&Quiet)).expect("trains");
+    let other = Artifact::train(&dataset(), &spec, &Stage::new(&Quiet)).expect("trains");
     put_model(&server.artifacts, &other).await;
     assert_eq!(server.service.models.reload().await.expect("new"), Some(other.version()));
     assert_ne!(server.post(ask(json!("Almaty"))).await.1["forecasts"], first["forecasts"]);
@@ -226,7 +196,6 @@ async fn what_will_fail_again_is_permanent_and_an_absent_server_is_not() {
 
 /// A monthly table with a covariate that is known three months ahead, made by the real engine.
 fn monthly_table() -> Bytes {
-    let out = tempfile::TempDir::new().expect("a folder");
     let row = |site: usize, t: usize| {
         let warmth = 10.0 + 8.0 * (std::f64::consts::TAU * (t % 12) as f64 / 12.0).sin() + f64::from((t * 7 % 5) as u8);
         let value = if t < 72 && (site, t) != (1, 40) {
@@ -237,17 +206,10 @@ fn monthly_table() -> Bytes {
         format!("site{site},{}-{:02},{value},{warmth:.2},{site}\n", 2018 + t / 12, t % 12 + 1)
     };
     let rows: String = (0..4).flat_map(|site| (0..75).map(move |t| row(site, t))).collect();
-    std::fs::write(out.path().join("d.csv"), format!("site,month,load,warmth,kind\n{rows}")).expect("written");
-    let plan = json!({
-        "schema_version": 1, "pipeline": "sites", "delimiter": ",", "columns": [], "fatal_rules": [], "rule_columns": [],
-        "clean_sql": "SELECT site, month, TRY_CAST(load AS DOUBLE) AS load, CAST(warmth AS DOUBLE) AS warmth, CAST(kind AS DOUBLE) AS kind FROM raw ORDER BY site, month",
-        "rejects_sql": "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0",
-    });
-    std::fs::write(out.path().join("p.json"), plan.to_string()).expect("written");
-    let arguments = ["clean", "--plan", "p.json", "--input", "d.csv", "--output", "o", "--rejects", "r", "--report", "report.json"];
-    let output = std::process::Command::new(binary("steppe-etl")).args(arguments).current_dir(out.path()).output().expect("runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    std::fs::read(out.path().join("o/part-00000.parquet")).expect("a table").into()
+    clean_table(
+        &format!("site,month,load,warmth,kind\n{rows}"),
+        "SELECT site, month, TRY_CAST(load AS DOUBLE) AS load, CAST(warmth AS DOUBLE) AS warmth, CAST(kind AS DOUBLE) AS kind FROM raw ORDER BY site, month",
+    )
 }
 
 #[test]
@@ -283,7 +245,7 @@ fn months_covariates_and_static_features_go_all_the_way_from_the_table_to_a_fore
 async fn observations_in_the_request_are_forecast_like_those_of_a_data_set() {
     let server = Server::start(Limits::default()).await;
     let expected = server.post(ask(json!("Almaty"))).await.1["forecasts"][0].clone();
-    let data = crate::tools::dataset();
+    let data = dataset();
     let series = data.find("Almaty").expect("a series");
     let body = json!({ "histories": [{ "series": "Almaty", "observed_until": "2015", "values": series.values }] });
     let (status, answer) = server.post(body.to_string()).await;
@@ -292,6 +254,46 @@ async fn observations_in_the_request_are_forecast_like_those_of_a_data_set() {
     assert_eq!(server.post(wrong.to_string()).await.0.as_u16(), 409);
     let metrics = server.get("/metrics").await.1;
     assert!(metrics.contains(&format!("steppe_predict_seconds_count{{model_version=\"{}\"}} 2", artifact().version())), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_was_asked_and_answered_is_counted_once() {
+    let server = Server::start(Limits::default()).await;
+    for _ in 0..3 {
+        server.post(ask(json!(["Almaty", "Astana"]))).await;
+    }
+    let (status, text) = server.get("/drift").await;
+    let drift: steppe_wire::drift::ServerDrift = serde_json::from_str(&text).expect("the contract");
+    assert_eq!((status.as_u16(), drift.forecasts, &drift.model_version), (200, 2, &artifact().version()));
+    let names: Vec<(&str, u64)> = drift.statistics.iter().map(|d| (d.statistic.as_str(), d.count)).collect();
+    assert_eq!(names, [("level", 2), ("change", 2), ("forecast", 2), ("width", 2)]);
+    assert!(drift.statistics.iter().all(|d| !d.drifted && d.reference == 6), "two series at three origins: {drift:?}");
+    let metrics = server.get("/metrics").await.1;
+    let labels = format!("{{model_version=\"{}\",statistic=\"level\"}}", artifact().version());
+    assert!(metrics.contains(&format!("steppe_drift_psi{labels}")) && metrics.contains(&format!("steppe_drift_ks{labels}")), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_version_that_was_just_promoted_answers_at_once_and_any_other_is_refused() {
+    let server = Server::start(Limits::default()).await;
+    let service = server.service.clone();
+    // As the server's own loop, but it would look only after a minute by itself.
+    let looking = tokio::spawn(async move {
+        loop {
+            service.models.time_to_look(std::time::Duration::from_secs(60)).await;
+            service.models.reload().await.expect("looks");
+        }
+    });
+    let other = Artifact::train(&dataset(), &TrainSpec { seed: 2, ..crate::tools::spec() }, &Stage::new(&Quiet)).expect("trains");
+    put_model(&server.artifacts, &other).await;
+    let of = |version: &str| {
+        json!({ "region": "Almaty", "dataset_key": "processed/marriages/", "bucket_name": BUCKET, "model_version": version }).to_string()
+    };
+    let (status, answer) = server.post(of(&other.version())).await;
+    assert_eq!((status.as_u16(), answer["model"]["version"].as_str()), (200, Some(other.version().as_str())), "{answer}");
+    let (status, problem) = server.post(of("0123456789abcdef")).await;
+    assert_eq!((status.as_u16(), problem["type"].as_str()), (409, Some("/problems/wrong-model-version")), "{problem}");
+    looking.abort();
 }
 
 #[tokio::test]

@@ -1,65 +1,9 @@
 //! Whole scenarios through the command line, each in a `.steppe` and on a port of its own.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use serde_json::Value;
-use tempfile::TempDir;
-
-use crate::tools::{binary, root, shared_data};
-
-/// A checkout's state of its own; whatever still runs at the end is stopped.
-struct Checkout(TempDir);
-
-/// What a command said.
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Checkout {
-    fn new() -> Self {
-        Self(TempDir::new().expect("a folder"))
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary("xtask"));
-        command.args(arguments).current_dir(root()).env("STEPPE_DIR", self.0.path()).env("STEPPE_PORT", "0").env("STEPPE_SKIP_BUILD", "1");
-        command.env_remove("AWS_ENDPOINT_URL").stdin(std::process::Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Said {
-        let Output { status, stdout, stderr } = self.command(arguments).output().expect("xtask runs");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Said { code: status.code(), out: text(stdout), err: text(stderr) }
-    }
-
-    /// Runs a command that must succeed.
-    fn done(&self, arguments: &[&str]) -> Said {
-        let said = self.run(arguments);
-        assert_eq!(said.code, Some(0), "{arguments:?}\n{}\n{}", said.out, said.err);
-        said
-    }
-
-    fn cloud_pid(&self) -> String {
-        let about = std::fs::read(self.0.path().join("local/cloud.json")).expect("a running cloud");
-        serde_json::from_slice::<Value>(&about).expect("JSON")["pid"].to_string()
-    }
-}
-
-impl Drop for Checkout {
-    fn drop(&mut self) {
-        self.run(&["local", "stop"]);
-    }
-}
-
-fn csv(dir: &Path, text: &str) -> String {
-    let file = dir.join("data.csv");
-    std::fs::write(&file, text).expect("written");
-    file.display().to_string()
-}
+use crate::checkout::Checkout;
+use crate::tools::shared_data;
 
 #[test]
 fn from_nothing_to_a_notified_forecast_and_back() {
@@ -107,7 +51,7 @@ fn from_nothing_to_a_notified_forecast_and_back() {
 fn other_data_and_a_killed_cloud_converge() {
     let checkout = Checkout::new();
     let rows: String = (0..3).flat_map(|s| (2000..2020).map(move |y| format!("R{s},{y},{}\n", 100 * (s + 1) + (y - 2000)))).collect();
-    let file = csv(checkout.0.path(), &format!("region,year,marriages,remark\n{}", rows.replace('\n', ",x\n")));
+    let file = checkout.csv(&format!("region,year,marriages,remark\n{}", rows.replace('\n', ",x\n")));
     checkout.done(&["deploy", "--data", &file]);
     let status = Command::new("kill").args(["-s", "KILL", &checkout.cloud_pid()]).status().expect("kill runs");
     assert!(status.success());
@@ -141,7 +85,6 @@ fn a_deployment_that_was_killed_is_continued_by_the_next() {
 #[test]
 fn bad_input_is_refused_before_anything_is_made() {
     let checkout = Checkout::new();
-    let dir = checkout.0.path().to_owned();
     let short: String = (2000..2008).map(|y| format!("A,{y},5\n")).collect();
     let gap: String = (2000..2030).filter(|y| !(2010..2015).contains(y)).map(|y| format!("A,{y},5\n")).collect();
     let header = "region,year,marriages\n";
@@ -153,7 +96,7 @@ fn bad_input_is_refused_before_anything_is_made() {
         (String::new(), "the file is empty"),
     ];
     for (text, expected) in cases {
-        let said = checkout.run(&["deploy", "--data", &csv(&dir, &text)]);
+        let said = checkout.run(&["deploy", "--data", &checkout.csv(&text)]);
         assert!(said.code == Some(1) && said.err.contains(expected), "expected: {expected}\n{}", said.err);
     }
     let said = checkout.run(&["deploy", "--data", "no-such-file.csv"]);
@@ -161,13 +104,13 @@ fn bad_input_is_refused_before_anything_is_made() {
     assert!(checkout.run(&["deploy", "--env", "locla"]).err.contains("did you mean `local`?"));
     assert!(checkout.run(&["deploy", "--pipeline", "marriage"]).err.contains("did you mean `marriages`?"));
     assert!(checkout.run(&["smoke-test"]).err.contains("the embedded cloud does not run"));
-    assert!(!dir.join("local").exists(), "nothing may be made");
+    assert!(!checkout.path().join("local").exists(), "nothing may be made");
 }
 
 #[test]
 fn a_second_command_is_told_who_holds_the_lock() {
     let checkout = Checkout::new();
-    let lock = checkout.0.path().join("steppe-marriages-local.lock");
+    let lock = checkout.path().join("steppe-marriages-local.lock");
     std::fs::write(&lock, "`cargo xtask deploy`, process 1, since 10:00:00 UTC").expect("written");
     let held = std::fs::File::options().read(true).write(true).open(&lock).expect("opens");
     held.lock().expect("locks");

@@ -2,10 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+use object_store::memory::InMemory;
+use object_store::{ObjectStoreExt, path::Path as Key};
+use serde_json::json;
+use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
 use steppe_model::transform::Transform;
 use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
+use steppe_wire::keys;
 
 /// Root of the repository.
 pub fn root() -> PathBuf {
@@ -29,6 +35,44 @@ pub fn shared_data(file: &str) -> Option<PathBuf> {
     }
     eprintln!("left out: {} is not there; set STEPPE_SHARED_DATA to the folder with the public data sets", path.display());
     None
+}
+
+/// Cleaning SQL that keeps what the tests' data set needs.
+pub const MARRIAGES_SQL: &str =
+    "SELECT region, CAST(year AS INT) AS year, CAST(marriages AS DOUBLE) AS marriages FROM raw ORDER BY region, year";
+
+/// A clean table, made by the real engine.
+pub fn clean_table(csv: &str, clean_sql: &str) -> Bytes {
+    let out = tempfile::TempDir::new().expect("a folder");
+    std::fs::write(out.path().join("d.csv"), csv).expect("written");
+    let plan = json!({
+        "schema_version": 1, "pipeline": "test", "delimiter": ",", "columns": [], "fatal_rules": [], "rule_columns": [],
+        "clean_sql": clean_sql,
+        "rejects_sql": "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0",
+    });
+    std::fs::write(out.path().join("p.json"), plan.to_string()).expect("written");
+    let arguments = ["clean", "--plan", "p.json", "--input", "d.csv", "--output", "o", "--rejects", "r", "--report", "report.json"];
+    let output = std::process::Command::new(binary("steppe-etl")).args(arguments).current_dir(out.path()).output().expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read(out.path().join("o/part-00000.parquet")).expect("a table").into()
+}
+
+/// Rows `region,year,value` of a data set.
+pub fn csv_rows(data: &Dataset) -> String {
+    data.series().iter().flat_map(|s| (s.start..).zip(&s.values).map(move |(y, v)| format!("{},{y},{v}\n", s.name))).collect()
+}
+
+/// Puts a model into service in a bucket.
+pub async fn put_model(store: &InMemory, artifact: &Artifact) {
+    let version = artifact.version();
+    let objects = [
+        (keys::model_file("marriages", &version, CARD_FILE), artifact.card_bytes.clone()),
+        (keys::model_file("marriages", &version, WEIGHTS_FILE), artifact.weights_bytes.clone()),
+        (keys::model_pointer("marriages"), serde_json::to_vec(&artifact.pointer()).expect("JSON")),
+    ];
+    for (key, bytes) in objects {
+        store.put(&Key::from(key), bytes.into()).await.expect("stored");
+    }
 }
 
 /// Two series of sixteen years.

@@ -156,12 +156,17 @@ pub async fn run_schedules(cloud: Arc<Cloud>) {
             () = cloud.rules_changed.notified() => {}
         }
         let now = Timestamp::now();
-        for (name, rule) in cloud.rules.all() {
-            if let Some(due) = due_after(&rule, from).filter(|due| *due <= now) {
-                fire(&cloud, &name, &rule, &scheduled_event(&cloud, &name, due)).await;
-            }
-        }
+        fire_due(&cloud, from, now).await;
         from = now;
+    }
+}
+
+/// Fires every rule, once, whose schedule has a time after `from` and not after `to`.
+pub async fn fire_due(cloud: &Arc<Cloud>, from: Timestamp, to: Timestamp) {
+    for (name, rule) in cloud.rules.all() {
+        if let Some(due) = due_after(&rule, from).filter(|due| *due <= to) {
+            fire(cloud, &name, &rule, &scheduled_event(cloud, &name, due)).await;
+        }
     }
 }
 

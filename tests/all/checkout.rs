@@ -1,0 +1,96 @@
+//! The command line in a `.steppe` and on a port of its own.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::tools::{binary, root};
+
+/// A checkout's state of its own; whatever still runs at the end is stopped.
+pub struct Checkout(TempDir);
+
+/// What a command said.
+pub struct Said {
+    /// Exit code.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Checkout {
+    /// Nothing deployed yet.
+    pub fn new() -> Self {
+        Self(TempDir::new().expect("a folder"))
+    }
+
+    /// `cargo xtask` with these arguments.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary("xtask"));
+        command.args(arguments).current_dir(root()).env("STEPPE_DIR", self.0.path()).env("STEPPE_PORT", "0").env("STEPPE_SKIP_BUILD", "1");
+        command.env_remove("AWS_ENDPOINT_URL").stdin(std::process::Stdio::null());
+        command
+    }
+
+    /// Runs a command.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        let Output { status, stdout, stderr } = self.command(arguments).output().expect("xtask runs");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Said { code: status.code(), out: text(stdout), err: text(stderr) }
+    }
+
+    /// Runs a command that must succeed.
+    pub fn done(&self, arguments: &[&str]) -> Said {
+        let said = self.run(arguments);
+        assert_eq!(said.code, Some(0), "{arguments:?}\n{}\n{}", said.out, said.err);
+        said
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes raw data; returns the file.
+    pub fn csv(&self, text: &str) -> String {
+        let file = self.path().join("data.csv");
+        std::fs::write(&file, text).expect("written");
+        file.display().to_string()
+    }
+
+    /// A client of a bucket in the embedded cloud, as the administrator.
+    pub fn bucket(&self, name: &str) -> AmazonS3 {
+        let exports = self.done(&["local", "env"]).out;
+        let value = |name: &str| {
+            let line = exports.lines().find_map(|l| l.trim_start_matches("export ").strip_prefix(&format!("{name}=")));
+            line.unwrap_or_else(|| panic!("{name} in {exports}")).trim_matches(['\'', '"']).to_owned()
+        };
+        let builder = AmazonS3Builder::new().with_bucket_name(name).with_allow_http(true).with_region(value("AWS_REGION"));
+        let builder = builder.with_access_key_id(value("AWS_ACCESS_KEY_ID")).with_secret_access_key(value("AWS_SECRET_ACCESS_KEY"));
+        builder.with_endpoint(value("AWS_ENDPOINT_URL")).build().expect("a client")
+    }
+
+    /// Emails that were sent, oldest first.
+    pub fn mails(&self) -> Vec<String> {
+        let folder = self.path().join("local/outbox");
+        let mut files: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        files.sort();
+        files.iter().filter(|f| f.extension().is_some_and(|e| e == "eml")).map(|f| std::fs::read_to_string(f).expect("readable")).collect()
+    }
+
+    /// Process of the embedded cloud.
+    pub fn cloud_pid(&self) -> String {
+        let about = std::fs::read(self.0.path().join("local/cloud.json")).expect("a running cloud");
+        serde_json::from_slice::<Value>(&about).expect("JSON")["pid"].to_string()
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        self.run(&["local", "stop"]);
+    }
+}
