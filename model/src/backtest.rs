@@ -216,7 +216,7 @@ impl Trials<'_> {
         };
         let mut points = vec![0.0; self.cases.len()];
         for (number, &origin) in self.origins.iter().enumerate() {
-                let known: Vec<usize> = (0..self.cases.len()).filter(|&i| self.target(&self.cases[i]) <= origin).collect();
+            let known: Vec<usize> = (0..self.cases.len()).filter(|&i| self.target(&self.cases[i]) <= origin).collect();
             let weights = weights_from(&known);
             for i in (0..self.cases.len()).filter(|&i| self.cases[i].origin == number) {
                 let mean: f64 = weights.iter().zip(&self.entrants).map(|(w, e)| w * transform.apply(e.points[i])).sum();

@@ -63,7 +63,8 @@ fn judge(trials: &Trials<'_>, spec: &TrainSpec, champion: &Artifact, stage: &Sta
     let (new, old) = (contest.challenger.errors.mase, contest.champion.errors.mase);
     let better = new < old;
     let verb = if better { "is smaller than" } else { "is not smaller than" };
-    let reason = format!("MASE {new:.3} {verb} {old:.3} on {} forecasts", contest.cases);
+    let p = contest.p_value.map_or_else(String::new, |p| format!(" (p = {p:.3})"));
+    let reason = format!("MASE {new:.3} {verb} {old:.3} on {} forecasts{p}", contest.cases);
     Ok((Some(contest), better, reason))
 }
 
@@ -220,7 +221,11 @@ mod tests {
         // What the pooled autoregression learnt before 2018 is wrong after it.
         let spec = of(Family::PooledAutoregression);
         let champion = train(&data(2018, 2018), &spec);
-        let retrained = against(&data(2018, 2024), &TrainSpec { backtest: crate::spec::BacktestSpec { origins: 4, ..spec.backtest.clone() }, ..spec.clone() }, &champion);
+        let retrained = against(
+            &data(2018, 2024),
+            &TrainSpec { backtest: crate::spec::BacktestSpec { origins: 4, ..spec.backtest.clone() }, ..spec.clone() },
+            &champion,
+        );
         let contest = retrained.contest.as_ref().expect("compared");
         assert_eq!((contest.basis, contest.cases, contest.origins.len()), (Basis::NewPeriods, 12 * 4, 4));
         assert!(retrained.better, "{}", retrained.reason);

@@ -4,7 +4,8 @@
 //! Four statistics of every forecast are counted in bins that hold equal shares of the backtest's
 //! values. Series move together, so the values of one origin are no independent sample: what counts as
 //! drift is a distance larger than that of any single origin of the backtest from the others, and
-//! larger than chance explains for so few values.
+//! larger than chance explains for so few values, by two measures that must agree: a new period is as
+//! likely as any other to be the strangest so far by one of them.
 
 use serde::{Deserialize, Serialize};
 use steppe_wire::drift::{Side, StatisticDrift};
@@ -13,8 +14,8 @@ use crate::transform::Transform;
 
 /// Bins of a distribution, at most.
 const BINS_MAX: usize = 20;
-/// Neighbouring bins that the population stability index takes together: it needs well-filled ones.
-const PSI_MERGED: usize = 2;
+/// Bins of the population stability index, at most: it needs well-filled ones.
+const PSI_BINS_MAX: usize = 10;
 /// Values in service from which a verdict is possible.
 const COUNT_MIN: u64 = 20;
 /// Index from which a shift is usually called large (Siddiqi, Credit Risk Scorecards, 2006).
@@ -152,7 +153,7 @@ impl Tally {
             let (psi, ks) = if count == 0 { (0.0, 0.0) } else { (psi(counts, &distribution.counts), ks(counts, &distribution.counts)) };
             let psi_limit = PSI_LIMIT.max(distribution.psi_between_origins).max(psi_by_chance(counts.len(), count, in_training));
             let ks_limit = KS_LIMIT.max(distribution.ks_between_origins).max(ks_by_chance(count, in_training));
-            let drifted = count >= COUNT_MIN && (psi > psi_limit || ks > ks_limit);
+            let drifted = count >= COUNT_MIN && psi > psi_limit && ks > ks_limit;
             StatisticDrift { statistic: name.to_owned(), side, count, reference: in_training, psi, psi_limit, ks, ks_limit, drifted }
         };
         self.counts.iter().zip(&reference.distributions).zip(STATISTICS).map(compare).collect()
@@ -162,7 +163,7 @@ impl Tally {
 /// Population stability index: `Σ (p − q)·ln(p / q)` over bins, each with half a value more so that an
 /// empty one stays finite.
 fn psi(service: &[u64], reference: &[u64]) -> f64 {
-    let merged = |counts: &[u64]| counts.chunks(PSI_MERGED).map(total).collect::<Vec<u64>>();
+    let merged = |counts: &[u64]| counts.chunks(counts.len().div_ceil(PSI_BINS_MAX)).map(total).collect::<Vec<u64>>();
     let (service, reference) = (merged(service), merged(reference));
     let share = |counts: &[u64], i: usize| (counts[i] as f64 + 0.5) / (total(counts) as f64 + 0.5 * counts.len() as f64);
     let term = |i: usize| {
@@ -187,7 +188,7 @@ fn ks(service: &[u64], reference: &[u64]) -> f64 {
 /// `(1/n + 1/m)·χ²` with one degree of freedom less than bins (Yurdakul, Statistical Properties of the
 /// Population Stability Index, 2018); the quantile by Wilson and Hilferty (1931).
 fn psi_by_chance(bins: usize, n: u64, m: u64) -> f64 {
-    let freedom = (bins.div_ceil(PSI_MERGED) as f64 - 1.0).max(1.0);
+    let freedom = (bins.min(PSI_BINS_MAX) as f64 - 1.0).max(1.0);
     let spread = 2.0 / (9.0 * freedom);
     let quantile = freedom * (1.0 - spread + NORMAL_999 * spread.sqrt()).powi(3);
     quantile * (1.0 / n.max(1) as f64 + 1.0 / m.max(1) as f64)
@@ -252,7 +253,12 @@ mod tests {
     fn distances_match_hand_computed_values() {
         // Shares with half a value more per bin: 10.5/21, 10.5/21 against 5.5/21, 15.5/21.
         let expected = (0.5 - 5.5 / 21.0) * (0.5 / (5.5 / 21.0f64)).ln() + (0.5 - 15.5 / 21.0) * (0.5 / (15.5 / 21.0f64)).ln();
-        assert!((psi(&[4, 6, 10, 0], &[5, 0, 7, 8]) - expected).abs() < 1e-12);
+        assert!((psi(&[10, 10], &[5, 15]) - expected).abs() < 1e-12);
+        let twenty = |counts: [u64; 4]| counts.iter().flat_map(|c| [*c, 0, 0, 0, 0]).collect::<Vec<_>>();
+        assert_eq!(
+            psi(&twenty([4, 6, 10, 0]), &twenty([5, 0, 7, 8])),
+            psi(&[4, 0, 6, 0, 0, 10, 0, 0, 0, 0], &[5, 0, 0, 0, 0, 7, 0, 8, 0, 0])
+        );
         assert!((ks(&[4, 6, 10, 0], &[5, 0, 7, 8]) - 0.4).abs() < 1e-12);
         // χ² with 9 degrees of freedom: 27.88 at 0.999; the approximation is within a hundredth.
         assert!((psi_by_chance(20, 2, 2) / 27.88 - 1.0).abs() < 0.01, "{}", psi_by_chance(20, 2, 2));

@@ -194,7 +194,8 @@ impl TrainSpec {
 
     /// Names this configuration on `data`: another of either has another name, and trains another model.
     pub fn key(&self, data: &Dataset) -> String {
-        let text = format!("{TRAINING_VERSION}\n{}\n{}", serde_json::to_string(self).expect("a record of plain values"), data.fingerprint());
+        let text =
+            format!("{TRAINING_VERSION}\n{}\n{}", serde_json::to_string(self).expect("a record of plain values"), data.fingerprint());
         hex::encode(Sha256::digest(text))[..16].to_owned()
     }
 

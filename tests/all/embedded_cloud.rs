@@ -422,8 +422,16 @@ async fn a_rule_is_refused_for_what_it_cannot_do() {
         ("cron(0 6 * * ? *)", "cron(0 6 * * * *)", "needs `?`"),
         ("[{ prefix: raw/ }]", "[{ suffix: .csv }]", "does not implement the filter suffix for `key`"),
         ("Input: '{\"train\": true}'", "InputPath: $.detail", "does not implement InputPath of targets"),
-        ("Principal: { Service: [events.amazonaws.com, states.amazonaws.com] }", "Principal: { Service: states.amazonaws.com }", "cannot be assumed by events.amazonaws.com"),
-        ("NotificationConfiguration: { EventBridgeConfiguration", "NotificationConfiguration: { QueueConfigurations", "does not implement QueueConfigurations"),
+        (
+            "Principal: { Service: [events.amazonaws.com, states.amazonaws.com] }",
+            "Principal: { Service: states.amazonaws.com }",
+            "cannot be assumed by events.amazonaws.com",
+        ),
+        (
+            "NotificationConfiguration: { EventBridgeConfiguration",
+            "NotificationConfiguration: { QueueConfigurations",
+            "does not implement QueueConfigurations",
+        ),
     ] {
         assert!(RULES.contains(from), "{from}");
         let id = running.create(&RULES.replace(from, to)).await;

@@ -375,7 +375,11 @@ async fn past_forecasts_are_held_against_what_happened() {
     let spec = TrainSpec { kind: Kind::Of(Family::Theta), horizon: 1, ..spec() };
     let watched = Watched::start(&spec, &data).await;
     // The same forecasts twice: a second execution says nothing new.
-    for (name, predictions) in [("good", stored(&data, "good", 0.05, 0.001)), ("again", stored(&data, "good", 0.05, 0.001)), ("bad", stored(&data, "bad", 0.02, 0.5))] {
+    for (name, predictions) in [
+        ("good", stored(&data, "good", 0.05, 0.001)),
+        ("again", stored(&data, "good", 0.05, 0.001)),
+        ("bad", stored(&data, "bad", 0.02, 0.5)),
+    ] {
         for (i, prediction) in predictions.iter().enumerate() {
             let line = serde_json::to_vec(prediction).expect("JSON");
             watched.stack.put(&watched.stack.data, &format!("predictions/output_{name}{i}.json"), line).await;
@@ -384,7 +388,10 @@ async fn past_forecasts_are_held_against_what_happened() {
     watched.stack.put(&watched.stack.data, "predictions/output_x.json", b"{}".to_vec()).await;
     let outcome = watched.monitor.run().await.expect("one unreadable forecast does not matter");
     assert_eq!((outcome.findings, outcome.new.len()), (2, 2), "{outcome:?}");
-    assert!(outcome.new[0].contains("model bad promised too much: 0 % of 24 actual values up to 2022 are inside of its 90 % intervals"), "{outcome:?}");
+    assert!(
+        outcome.new[0].contains("model bad promised too much: 0 % of 24 actual values up to 2022 are inside of its 90 % intervals"),
+        "{outcome:?}"
+    );
     assert!(outcome.new[1].contains("model bad lost its way: MASE"), "{outcome:?}");
     let report = watched.report().await;
     let good = report.realised.iter().find(|r| r.model_version == "good").expect("both");

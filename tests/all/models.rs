@@ -19,7 +19,8 @@ fn csv(last: i32) -> String {
         let (before, after) = (t.min(15), (t - 15).max(0));
         (f64::from(1_000 * (s + 1)) * 1.04f64.powi(before) * 0.91f64.powi(after)) as i64 + i64::from(t * 7 % 5)
     };
-    let rows: String = (0..12).flat_map(|s| (0..=last - 2000).map(move |t| format!("Region {s:02},{},{}\n", 2000 + t, value(s, t)))).collect();
+    let rows: String =
+        (0..12).flat_map(|s| (0..=last - 2000).map(move |t| format!("Region {s:02},{},{}\n", 2000 + t, value(s, t)))).collect();
     format!("region,year,marriages\n{rows}")
 }
 

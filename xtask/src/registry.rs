@@ -54,7 +54,10 @@ impl<'a> Registry<'a> {
     pub async fn roll_back(&self) -> Result<InService> {
         let before = self.some_pointer().await?;
         let back = before.in_service.roll_back(now()).with_context(|| {
-            format!("there was no model before {}\nhint: `cargo xtask model list` lists the models that there are", before.in_service.current.model.version)
+            format!(
+                "there was no model before {}\nhint: `cargo xtask model list` lists the models that there are",
+                before.in_service.current.model.version
+            )
         })?;
         self.replace(Some(&before.tag), &back).await?;
         Ok(back)
@@ -63,7 +66,9 @@ impl<'a> Registry<'a> {
     async fn replace(&self, tag: Option<&str>, pointer: &InService) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(pointer)?;
         if !self.aws.put_if(&self.bucket, &keys::model_pointer(self.pipeline), bytes, tag).await? {
-            bail!("somebody else, or a training, changed the model in service at the same time\nhint: look with `cargo xtask model list`, then repeat the command");
+            bail!(
+                "somebody else, or a training, changed the model in service at the same time\nhint: look with `cargo xtask model list`, then repeat the command"
+            );
         }
         Ok(())
     }
@@ -126,4 +131,9 @@ impl<'a> Registry<'a> {
 /// The time, as records have it.
 pub fn now() -> String {
     jiff::Timestamp::now().to_string()
+}
+
+/// A time of a record for people: without its fractions of seconds.
+pub fn short(time: &str) -> String {
+    time.parse::<jiff::Timestamp>().map_or_else(|_| time.to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }

@@ -1,11 +1,15 @@
 //! An evaluation as one HTML page that needs nothing else: tables, and charts as SVG.
 
+mod service;
+
 use std::fmt::Write;
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use steppe_model::evaluation::{Evaluation, FamilyReport, SeriesReport};
+
+pub use service::ServiceReport;
 
 const BLUE: RGBColor = RGBColor(31, 95, 173);
 const GREY: RGBColor = RGBColor(90, 90, 90);
@@ -17,8 +21,8 @@ const CONTEXT: usize = 3;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// The page.
-pub fn html(report: &Evaluation) -> Result<String> {
+/// The page; with a section about the model in service where one is deployed.
+pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<String> {
     let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
          <title>{0}: evaluation</title><style>{STYLE}</style><main><h1>{0}</h1>\
@@ -54,14 +58,17 @@ pub fn html(report: &Evaluation) -> Result<String> {
     }
     page += "</div><h2>Checked for leaks</h2><ul>";
     report.checks.iter().try_for_each(|check| write!(page, "<li>{}", escape(check)))?;
-    page += "</ul></main></html>\n";
+    page += "</ul>";
+    page += &service.map_or_else(String::new, service::html);
+    page += "</main></html>\n";
     Ok(page)
 }
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;margin:0}main{max-width:960px;margin:auto;padding:1rem}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}\
 th:first-child,td:first-child{text-align:left}.chosen{background:#eaf2fb;font-weight:600}.note{color:#555;font-size:.9em}\
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(420px,1fr));gap:1rem}figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}";
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(420px,1fr));gap:1rem}figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}\
+.text{text-align:left}.found{color:#c44234;font-weight:600}.bar{width:7rem;height:.7rem;background:#eee}.bar div{height:100%;background:#1f5fad}.over div{background:#c44234}";
 
 fn families(report: &Evaluation) -> String {
     let mut table = "<table><tr><th>family<th>MAE<th>RMSE<th>sMAPE %<th>MASE<th>MSIS<th>inside %<th>CRPS<th>p</tr>".to_owned();

@@ -127,6 +127,8 @@ pub struct Cloud {
     pub signals: Mutex<HashMap<String, Vec<Value>>>,
     /// Woken when a signal arrives.
     pub signalled: tokio::sync::Notify,
+    /// Runs of jobs that are at work.
+    pub job_tasks: Mutex<HashMap<String, tokio::task::AbortHandle>>,
     /// Executions to be stopped.
     pub stopping: Mutex<HashMap<String, Arc<tokio::sync::Notify>>>,
 }
@@ -165,6 +167,7 @@ impl Cloud {
             rules_changed: tokio::sync::Notify::new(),
             signals: Mutex::default(),
             signalled: tokio::sync::Notify::new(),
+            job_tasks: Mutex::default(),
             stopping: Mutex::default(),
             config,
         }))

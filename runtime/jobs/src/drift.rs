@@ -158,7 +158,10 @@ fn wrong(r: &Realised) -> Vec<Finding> {
         out.push(Finding { id: format!("coverage/{version}/{last}"), text });
     }
     if r.mase > ERROR_RATIO * r.backtest_mase {
-        let text = format!("model {version} lost its way: MASE {:.2} on {cases} actual values up to {last}, {:.2} in its backtest", r.mase, r.backtest_mase);
+        let text = format!(
+            "model {version} lost its way: MASE {:.2} on {cases} actual values up to {last}, {:.2} in its backtest",
+            r.mase, r.backtest_mase
+        );
         out.push(Finding { id: format!("error/{version}/{last}"), text });
     }
     out

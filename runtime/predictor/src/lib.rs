@@ -81,12 +81,7 @@ impl<S: ObjectStore> Predictor<S> {
     }
 
     /// Handles one event.
-    pub async fn handle(
-        &self,
-        event: &Map<String, Value>,
-        request_id: &str,
-        trace_id: Option<&str>,
-    ) -> Result<PredictorOutput, Failure> {
+    pub async fn handle(&self, event: &Map<String, Value>, request_id: &str, trace_id: Option<&str>) -> Result<PredictorOutput, Failure> {
         let input = Input::parse(event, &self.series_field, request_id)?;
         if input.bucket_name != self.bucket {
             let message = format!("bucket `{}` is not this pipeline's; it writes only to `{}`", input.bucket_name, self.bucket);
@@ -108,7 +103,8 @@ impl<S: ObjectStore> Predictor<S> {
         let retryable =
             |e: &dyn std::fmt::Display| Failure::Retryable(format!("the model server at {} did not answer: {e}", self.predict_url));
         let one = PredictRequest::one(&self.series_field, &input.series, &input.bucket_name, &input.dataset_key);
-        let body = serde_json::to_vec(&PredictRequest { model_version: input.model_version.clone(), ..one }).map_err(|e| Failure::Permanent(e.to_string()))?;
+        let body = serde_json::to_vec(&PredictRequest { model_version: input.model_version.clone(), ..one })
+            .map_err(|e| Failure::Permanent(e.to_string()))?;
         // The same id in the function's trace and in the server's access log.
         let trace = trace_id.and_then(|id| http::HeaderValue::from_str(id).ok()).map(|id| ("x-amzn-trace-id", id));
         let mut request = http::Request::post(&self.predict_url).header(http::header::CONTENT_TYPE, "application/json").header(

@@ -34,7 +34,7 @@ pub struct StatisticDrift {
     pub ks: f64,
     /// The distance from which it counts as drift.
     pub ks_limit: f64,
-    /// Whether either is above its limit, and there are values enough to say so.
+    /// Whether both are above their limits, and there are values enough to say so.
     pub drifted: bool,
 }
 

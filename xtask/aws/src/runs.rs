@@ -1,6 +1,7 @@
 //! Things that run: executions of state machines, invocations of functions.
 
 use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::Value;
 
 use crate::{Aws, AwsError, Result};
@@ -39,6 +40,17 @@ impl Aws {
     pub async fn start_execution(&self, machine: &str, input: &Value) -> Result<String> {
         let request = self.states.start_execution().state_machine_arn(machine).input(input.to_string());
         Ok(request.send().await.map_err(|e| AwsError::new("states:StartExecution", e))?.execution_arn)
+    }
+
+    /// Stops every running execution of a state machine; returns how many there were.
+    pub async fn stop_executions(&self, machine: &str) -> Result<usize> {
+        let running = self.states.list_executions().state_machine_arn(machine).status_filter(ExecutionStatus::Running);
+        let answer = running.send().await.map_err(|e| AwsError::new("states:ListExecutions", e))?;
+        for execution in &answer.executions {
+            let stop = self.states.stop_execution().execution_arn(&execution.execution_arn).cause("the deployment is destroyed");
+            stop.send().await.map_err(|e| AwsError::new("states:StopExecution", e))?;
+        }
+        Ok(answer.executions.len())
     }
 
     /// How far an execution is.

@@ -1,8 +1,9 @@
 //! `destroy`: empty what must be emptied, delete, look for leftovers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use steppe_aws::StackView;
 use steppe_plan::status::StackStatus;
 
 use super::deploy::lock;
@@ -11,6 +12,9 @@ use crate::deployer::Deployer;
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::{Story, confirm};
+
+/// Longest wait for executions to stop; what still writes after it fails the deletion, which can be repeated.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Destroys the deployment.
 pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
@@ -42,6 +46,7 @@ pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
             story.note("waiting", &format!("an operation is in progress ({})", stack.status));
             deployer.watch(&names.stack(), None).await?;
         }
+        stop_executions(&aws, &stack, &story).await?;
         empty(&aws, &data_bucket, &story).await?;
         aws.delete_stack(&names.stack()).await?;
         let seen = aws
@@ -72,6 +77,22 @@ pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
     }
     story.done("nothing left", &names.stack(), story.elapsed());
     Ok(Outcome::Done)
+}
+
+/// What still runs would write into a bucket that has just been emptied.
+async fn stop_executions(aws: &steppe_aws::Aws, stack: &StackView, story: &Story) -> Result<()> {
+    let machines = ["StateMachineArn", "DriftMachineArn"].into_iter().filter_map(|name| stack.outputs.get(name));
+    for machine in machines {
+        let stopped = aws.stop_executions(machine).await?;
+        if stopped > 0 {
+            story.note("stopping", &format!("{stopped} running executions of {}", machine.rsplit(':').next().unwrap_or(machine)));
+        }
+        let begun = Instant::now();
+        while aws.stop_executions(machine).await? > 0 && begun.elapsed() < STOP_LIMIT {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    Ok(())
 }
 
 async fn empty(aws: &steppe_aws::Aws, bucket: &str, story: &Story) -> Result<()> {

@@ -9,6 +9,7 @@ use steppe_wire::keys;
 use super::{connect, deployed, output, run_to_end};
 use crate::exit::Outcome;
 use crate::project::Workspace;
+use crate::registry::short;
 use crate::story::{Story, table};
 
 /// Runs the verb.
@@ -46,14 +47,32 @@ pub async fn newest(aws: &Aws, workspace: &Workspace) -> Result<Option<DriftRepo
 
 fn print(report: &DriftReport) {
     let server = &report.server;
-    println!("model {}, in service at its server since {}: {} forecasts counted\n", server.model_version, server.since, server.forecasts);
+    println!(
+        "model {}, in service at its server since {}: {} forecasts counted\n",
+        server.model_version,
+        short(&server.since),
+        server.forecasts
+    );
     let statistic = |d: &steppe_wire::drift::StatisticDrift| {
         let side = if d.side == Side::Input { "input" } else { "output" };
         let verdict = if d.drifted { "drifts" } else { "" };
         let beside = |value: f64, limit: f64| format!("{value:.3} of {limit:.3}");
-        vec![d.statistic.clone(), side.to_owned(), d.count.to_string(), beside(d.psi, d.psi_limit), beside(d.ks, d.ks_limit), verdict.to_owned()]
+        vec![
+            d.statistic.clone(),
+            side.to_owned(),
+            d.count.to_string(),
+            beside(d.psi, d.psi_limit),
+            beside(d.ks, d.ks_limit),
+            verdict.to_owned(),
+        ]
     };
-    print!("{}", table(&["statistic", "side", "values", "PSI of limit", "KS of limit", ""], &server.statistics.iter().map(statistic).collect::<Vec<_>>()));
+    print!(
+        "{}",
+        table(
+            &["statistic", "side", "values", "PSI of limit", "KS of limit", ""],
+            &server.statistics.iter().map(statistic).collect::<Vec<_>>()
+        )
+    );
     if report.realised.is_empty() {
         println!("\nno stored forecast has met its actual value yet");
         return;

@@ -6,12 +6,14 @@ use anyhow::{Context, Result};
 use steppe_model::evaluation::evaluate;
 use steppe_model::host::Stage;
 
+use super::{connect, drift};
 use crate::artifacts;
 use crate::cli::DataArgs;
 use crate::exit::Outcome;
 use crate::progress::Progress;
 use crate::project::{Workspace, write};
-use crate::report;
+use crate::registry::Registry;
+use crate::report::{self, ServiceReport};
 use crate::story::Story;
 use crate::training;
 
@@ -30,9 +32,12 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, as_json: bool) -> Resul
     let evaluation = evaluation.with_context(|| format!("{} cannot be evaluated", raw.file.display()))?;
     story.done("evaluated", &format!("{} families, {} series", evaluation.families.len(), evaluation.series.len()), started.elapsed());
     let folder = workspace.scratch().join("reports").join(&workspace.manifest.name);
-    let json = serde_json::to_vec_pretty(&evaluation)?;
+    let service = service_report(workspace, &story).await;
+    let mut whole = serde_json::to_value(&evaluation)?;
+    whole["service"] = serde_json::to_value(&service)?;
+    let json = serde_json::to_vec_pretty(&whole)?;
     write(&folder.join("evaluation.json"), &json)?;
-    write(&folder.join("evaluation.html"), report::html(&evaluation)?.as_bytes())?;
+    write(&folder.join("evaluation.html"), report::html(&evaluation, service.as_ref())?.as_bytes())?;
     story.note("report", &format!("{}", folder.join("evaluation.html").display()));
     if as_json {
         println!("{}", String::from_utf8_lossy(&json));
@@ -40,4 +45,20 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, as_json: bool) -> Resul
         print!("{}", evaluation.to_text());
     }
     Ok(Outcome::Done)
+}
+
+/// What the deployment says about its model; without one the report is about the data alone.
+async fn service_report(workspace: &Workspace, story: &Story) -> Option<ServiceReport> {
+    let gather = async {
+        let aws = connect(workspace).await?;
+        let registry = Registry::new(&aws, &workspace.names);
+        let in_service = registry.some_pointer().await?.in_service;
+        anyhow::Ok(ServiceReport { in_service, trainings: registry.records().await?, drift: drift::newest(&aws, workspace).await? })
+    };
+    let gathered = gather.await;
+    if let Err(error) = &gathered {
+        let first = error.to_string().lines().next().unwrap_or_default().to_owned();
+        story.note("note", &format!("the report says nothing of a model in service: {first}"));
+    }
+    gathered.ok()
 }

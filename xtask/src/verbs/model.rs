@@ -8,7 +8,7 @@ use super::connect;
 use crate::cli::ModelVerb;
 use crate::exit::Outcome;
 use crate::project::Workspace;
-use crate::registry::Registry;
+use crate::registry::{Registry, short};
 use crate::story::{Story, table};
 use crate::training;
 
@@ -105,11 +105,6 @@ fn training_row(record: &TrainingRecord) -> Vec<String> {
         mase(|c| c.champion.errors.mase),
         format!("{}: {}", if record.promoted { "promoted" } else { "kept out" }, record.reason),
     ]
-}
-
-/// A time without its fractions of seconds.
-fn short(time: &str) -> String {
-    time.parse::<jiff::Timestamp>().map_or_else(|_| time.to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 fn by(promoter: Promoter) -> &'static str {

@@ -20,14 +20,17 @@ pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Ou
         Err(_) => {
             Story::begin().note("note", "nothing is built yet: hashes in the template are zeros");
             let zeros = || "0".repeat(64);
-            (ArtifactHashes {
-                server: zeros(),
-                predictor: zeros(),
-                jobs: zeros(),
-                train_spec: zeros(),
-                glue_script: zeros(),
-                etl_plan: zeros(),
-            }, Architecture::X86_64)
+            (
+                ArtifactHashes {
+                    server: zeros(),
+                    predictor: zeros(),
+                    jobs: zeros(),
+                    train_spec: zeros(),
+                    glue_script: zeros(),
+                    etl_plan: zeros(),
+                },
+                Architecture::X86_64,
+            )
         }
     };
     let raw_columns = workspace.raw_data(&DataArgs { data: None })?.columns;

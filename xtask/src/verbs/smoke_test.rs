@@ -242,9 +242,8 @@ fn statements_of(call: &Value) -> Vec<(String, String)> {
 /// Statements that allowed nothing yet, as `role/Sid`; `role/*` for a role that was never used at all.
 fn never_used(granted: &[(String, String)], used: &BTreeSet<(String, String)>, prefix: &str) -> Vec<String> {
     let idle = |role: &str| !used.iter().any(|(r, _)| r == role);
-    let name = |(role, sid): &(String, String)| {
-        format!("{}/{}", role.trim_start_matches(prefix), if idle(role) { "*" } else { sid.as_str() })
-    };
+    let name =
+        |(role, sid): &(String, String)| format!("{}/{}", role.trim_start_matches(prefix), if idle(role) { "*" } else { sid.as_str() });
     let mut names: Vec<String> = granted.iter().filter(|g| !used.contains(*g)).map(name).collect();
     names.dedup();
     names

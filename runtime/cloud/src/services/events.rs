@@ -189,7 +189,8 @@ fn scheduled_event(cloud: &Cloud, name: &str, due: Timestamp) -> Value {
 /// Tells the rules that an object was written, when its bucket sends events.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
 pub fn object_created(cloud: &Arc<Cloud>, bucket: &str, key: &str, object: &Object, reason: &'static str) {
-    let sends = |b: &crate::s3::Bucket| !b.settings.get("NotificationConfiguration").unwrap_or(&Value::Null)["EventBridgeConfiguration"].is_null();
+    let sends =
+        |b: &crate::s3::Bucket| !b.settings.get("NotificationConfiguration").unwrap_or(&Value::Null)["EventBridgeConfiguration"].is_null();
     if !cloud.buckets.get(bucket).is_ok_and(|b| sends(&b)) {
         return;
     }

@@ -4,7 +4,7 @@
 //! `--rejects`, `--report`) and the role's credentials. The PySpark script itself is not run; a job
 //! without these arguments is refused, never reported as succeeded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::process::Command;
+use tokio::task::AbortHandle;
 
 use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
@@ -180,12 +181,30 @@ pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
     let id = format!("jr_{}", uuid::Uuid::new_v4().simple());
     let run = JobRun { job: name.to_owned(), state: "RUNNING".to_owned(), error: None, started: Timestamp::now(), completed: None };
     cloud.job_runs.put(&id, run);
-    tokio::spawn(execute(cloud.clone(), id.clone(), job, arguments));
+    let task = tokio::spawn(execute(cloud.clone(), id.clone(), job, arguments));
+    lock(cloud).insert(id.clone(), task.abort_handle());
     Ok(json!({ "JobRunId": id }))
+}
+
+fn lock(cloud: &Cloud) -> std::sync::MutexGuard<'_, HashMap<String, AbortHandle>> {
+    cloud.job_tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Stops a run that has not ended; its engine is killed with it.
+pub fn stop(cloud: &Cloud, id: &str) {
+    if let Some(task) = lock(cloud).remove(id) {
+        task.abort();
+        cloud.job_runs.update(id, |run| {
+            if run.completed.is_none() {
+                (run.completed, run.state) = (Some(Timestamp::now()), "STOPPED".to_owned());
+            }
+        });
+    }
 }
 
 async fn execute(cloud: Arc<Cloud>, id: String, job: Arc<Job>, arguments: BTreeMap<String, String>) {
     let result = run_engine(&cloud, &id, &job, &arguments).await;
+    lock(&cloud).remove(&id);
     cloud.job_runs.update(&id, |run| {
         run.completed = Some(Timestamp::now());
         run.state = match &result {

@@ -86,7 +86,9 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
         "ListExecutions" => {
             let machine = required(params, "stateMachineArn")?;
             cloud.authorize(caller, &action, machine, &[])?;
-            let mut executions: Vec<_> = cloud.executions.all().into_iter().filter(|(_, e)| e.machine == machine).collect();
+            let wanted = params["statusFilter"].as_str();
+            let fits = |e: &Execution| e.machine == machine && wanted.is_none_or(|w| w == e.status);
+            let mut executions: Vec<_> = cloud.executions.all().into_iter().filter(|(_, e)| fits(e)).collect();
             executions.sort_by_key(|(_, e)| std::cmp::Reverse(e.started));
             let max = params["maxResults"].as_u64().filter(|m| *m > 0).unwrap_or(100) as usize;
             Ok(json!({ "executions": executions.iter().take(max).map(|(arn, e)| summary(arn, e)).collect::<Vec<_>>() }))

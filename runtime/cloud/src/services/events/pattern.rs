@@ -51,7 +51,8 @@ mod tests {
 
     #[test]
     fn every_field_must_have_one_of_its_values() {
-        let pattern = json!({ "source": ["aws.s3"], "detail": { "bucket": { "name": ["a", "b"] }, "object": { "key": [{ "prefix": "raw/" }] } } });
+        let pattern =
+            json!({ "source": ["aws.s3"], "detail": { "bucket": { "name": ["a", "b"] }, "object": { "key": [{ "prefix": "raw/" }] } } });
         assert_eq!(check(&pattern), Ok(()));
         let event = |source: &str, bucket: &str, key: &str| json!({ "source": source, "detail": { "bucket": { "name": bucket }, "object": { "key": key } } });
         assert!(matches(&pattern, &event("aws.s3", "b", "raw/x.csv")));

@@ -56,6 +56,8 @@ fn api(service: &str, error: ApiError) -> Failure {
 async fn run_job(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
     let started = glue::start(cloud, caller, arguments).map_err(|e| api("Glue", e))?;
     let params = json!({ "JobName": arguments["JobName"], "RunId": started["JobRunId"] });
+    // A stopped execution stops its job.
+    let _stop = StopOnDrop { cloud, run: started["JobRunId"].as_str().unwrap_or_default() };
     loop {
         let answer = glue::handle(cloud, caller, "GetJobRun", &params).await.map_err(|e| api("Glue", e))?;
         let run = &answer["JobRun"];
@@ -64,6 +66,18 @@ async fn run_job(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Resu
             Some("SUCCEEDED") => return Ok(run.clone()),
             _ => return Err(Failure::new("States.TaskFailed", run.to_string())),
         }
+    }
+}
+
+struct StopOnDrop<'a> {
+    cloud: &'a Cloud,
+    run: &'a str,
+}
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        // Does nothing to a run that has ended.
+        glue::stop(self.cloud, self.run);
     }
 }
 
