@@ -89,7 +89,7 @@ def with_boto3(environment):
     deleted = s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": k} for k in keys]})
     check("boto3 delete_objects", len(deleted.get("Deleted", [])) == 5, deleted)
     states = client("stepfunctions")
-    machine = states.list_state_machines()["stateMachines"][0]["stateMachineArn"]
+    machine = {m["name"]: m["stateMachineArn"] for m in states.list_state_machines()["stateMachines"]}[STACK]
     execution = states.list_executions(stateMachineArn=machine)["executions"][0]
     history = states.get_execution_history(executionArn=execution["executionArn"], maxResults=1000)["events"]
     check("boto3 execution history", execution["status"] == "SUCCEEDED" and history[-1]["type"] == "ExecutionSucceeded", execution)
@@ -101,6 +101,25 @@ def with_boto3(environment):
     check("boto3 log groups", "/steppe/marriages/local/predictor" in groups, groups)
     subscriptions = client("sns").list_subscriptions_by_topic(TopicArn=client("sns").list_topics()["Topics"][0]["TopicArn"])["Subscriptions"]
     check("boto3 sns subscriptions", [s["Protocol"] for s in subscriptions] == ["email"], subscriptions)
+    events = client("events")
+    rules = {r["Name"]: r.get("ScheduleExpression") for r in events.list_rules(NamePrefix=STACK)["Rules"]}
+    check("boto3 events rules", rules == {f"{STACK}-train-on-schedule": "cron(0 6 1 * ? *)", f"{STACK}-check-drift": "rate(1 day)"}, rules)
+    targets = events.list_targets_by_rule(Rule=f"{STACK}-train-on-schedule")["Targets"]
+    check("boto3 events targets", [(t["Arn"], t["Input"]) for t in targets] == [(machine, '{"train":true}')], targets)
+    events.disable_rule(Name=f"{STACK}-check-drift")
+    state = events.describe_rule(Name=f"{STACK}-check-drift")["State"]
+    events.enable_rule(Name=f"{STACK}-check-drift")
+    check("boto3 events disable_rule", state == "DISABLED", state)
+    tag = s3.put_object(Bucket=BUCKET, Key="x/tagged", Body=b"1")["ETag"]
+    s3.put_object(Bucket=BUCKET, Key="x/tagged", Body=b"2", IfMatch=tag)
+    refused = []
+    for condition in ({"IfMatch": tag}, {"IfNoneMatch": "*"}):
+        try:
+            s3.put_object(Bucket=BUCKET, Key="x/tagged", Body=b"3", **condition)
+        except ClientError as error:
+            refused.append(error.response["Error"]["Code"])
+    s3.delete_object(Bucket=BUCKET, Key="x/tagged")
+    check("boto3 conditional writes", refused == ["PreconditionFailed"] * 2, refused)
     try:
         client("ec2").run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)
         check("what is not implemented is an error", False, "no error")
