@@ -328,22 +328,41 @@ impl Dataset {
     }
 }
 
-fn assemble(name: String, periods: &BTreeMap<i64, Record>, columns: &Columns) -> Result<Series, DataError> {
-    let label = |period| columns.frequency.label(period);
-    let mut observed = periods.iter().filter_map(|(&period, r)| Some((period, r.value?)));
-    let Some((start, first)) = observed.next() else { return Ok(Series::new(name, 0, Vec::new())) };
-    let (mut values, mut repaired, mut before) = (vec![first], 0, start);
-    for (period, value) in observed {
-        let missing = period - before - 1;
+/// More values in a row are missing than are filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Place of the first one.
+    pub from: i64,
+    /// How many there are.
+    pub missing: i64,
+}
+
+/// Known values with their places, ascending, as one value per place: what is missing between two of them
+/// lies on a straight line. Also how many values were filled.
+pub fn filled(first: (i64, f64), others: impl IntoIterator<Item = (i64, f64)>) -> Result<(Vec<f64>, usize), Gap> {
+    let (mut before, mut values, mut repaired) = (first.0, vec![first.1], 0);
+    for (place, value) in others {
+        let missing = place - before - 1;
         if missing > GAP_MAX {
-            return Err(DataError::Gap { series: name, period: label(before + 1), missing });
+            return Err(Gap { from: before + 1, missing });
         }
         let from = values[values.len() - 1];
         values.extend((1..=missing).map(|i| from + (value - from) * i as f64 / (missing + 1) as f64));
         values.push(value);
-        repaired += missing as usize;
-        before = period;
+        (repaired, before) = (repaired + missing as usize, place);
     }
+    Ok((values, repaired))
+}
+
+fn assemble(name: String, periods: &BTreeMap<i64, Record>, columns: &Columns) -> Result<Series, DataError> {
+    let label = |period| columns.frequency.label(period);
+    let mut observed = periods.iter().filter_map(|(&period, r)| Some((period, r.value?)));
+    let Some((start, first)) = observed.next() else { return Ok(Series::new(name, 0, Vec::new())) };
+    let (values, repaired) = match filled((start, first), observed) {
+        Ok(filled) => filled,
+        Err(Gap { from, missing }) => return Err(DataError::Gap { series: name, period: label(from), missing }),
+    };
+    let before = start + values.len() as i64 - 1;
     let last = periods.keys().next_back().copied().unwrap_or(before);
     let mut covariates = vec![Vec::new(); columns.covariates.len()];
     if !covariates.is_empty() {

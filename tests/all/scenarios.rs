@@ -41,6 +41,10 @@ fn from_nothing_to_a_notified_forecast_and_back() {
     assert!(checkout.done(&["logs", "predictor"]).out.contains("REPORT RequestId"));
     assert!(checkout.done(&["logs", "clean"]).out.contains("\"clean_rows\":480"));
     assert!(checkout.done(&["model"]).out.contains("last-value"));
+    // The id of the predictor's invocation is in the server's access log, which is written within half a second.
+    let traced = |log: &str| log.lines().any(|l| l.contains("\"path\":\"/predict\"") && l.contains("\"trace_id\":\"Root=1-"));
+    let logged = (0..200).any(|_| traced(&checkout.done(&["logs", "server"]).out));
+    assert!(logged, "{}", checkout.done(&["logs", "server"]).out);
     let destroyed = checkout.done(&["destroy"]);
     assert!(destroyed.err.contains("nothing left"), "{}", destroyed.err);
     assert!(checkout.done(&["local", "status"]).out.contains("does not run"));

@@ -190,3 +190,26 @@ pub fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(&new, bytes).with_context(context)?;
     std::fs::rename(&new, file).with_context(context)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::de::DeserializeOwned;
+
+    /// The names that a type knows, as its error for an unknown one lists them.
+    fn names<T: DeserializeOwned>() -> BTreeSet<String> {
+        let error = serde_json::from_value::<T>("no such name".into()).map(|_| ()).expect_err("unknown").to_string();
+        error.split('`').skip(1).step_by(2).map(str::to_owned).filter(|name| name != "no such name").collect()
+    }
+
+    #[test]
+    fn the_manifest_and_the_models_use_the_same_names() {
+        let mut families = names::<steppe_model::spec::Family>();
+        families.insert("auto".to_owned());
+        assert_eq!(names::<steppe_plan::manifest::ModelKind>(), families);
+        assert_eq!(names::<steppe_plan::manifest::Frequency>(), names::<steppe_model::Frequency>());
+        assert_eq!(names::<steppe_plan::manifest::Transform>(), names::<steppe_model::transform::Transform>());
+        assert!(families.len() > 10, "{families:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use steppe_model::dataset::{GAP_MAX, Series};
+use steppe_model::dataset::{self, GAP_MAX, Series};
 use steppe_model::{Frequency, TrainSpec};
 use steppe_wire::predict::History;
 
@@ -48,32 +48,13 @@ fn filled(values: &[Option<f64>], signed: bool) -> Result<(Vec<f64>, usize), Str
         let sign = if signed { "" } else { " that is not negative" };
         return Err(format!("value {} is {value}; expected a finite number{sign}", at + 1));
     }
-    if values.first().is_none_or(Option::is_none) || values.last().is_none_or(Option::is_none) {
-        return Err("the first and the last value must be known".to_owned());
+    let ends_known = values.last().is_some_and(Option::is_some);
+    let mut known = values.iter().enumerate().filter_map(|(place, value)| Some((place as i64, (*value)?)));
+    match known.next().filter(|(place, _)| *place == 0 && ends_known) {
+        Some(first) => dataset::filled(first, known)
+            .map_err(|gap| format!("{} values are missing from value {} on; at most {GAP_MAX} are filled", gap.missing, gap.from + 1)),
+        None => Err("the first and the last value must be known".to_owned()),
     }
-    let (mut out, mut repaired) = (Vec::with_capacity(values.len()), 0);
-    for value in values {
-        match *value {
-            None => repaired += 1,
-            Some(value) => {
-                let missing = repaired_run(values, out.len());
-                if missing as i64 > GAP_MAX {
-                    return Err(format!("{missing} values are missing from value {} on; at most {GAP_MAX} are filled", out.len() + 1));
-                }
-                if missing > 0 {
-                    let from = out[out.len() - 1];
-                    out.extend((1..=missing).map(|i| from + (value - from) * i as f64 / (missing + 1) as f64));
-                }
-                out.push(value);
-            }
-        }
-    }
-    Ok((out, repaired))
-}
-
-/// Number of values missing from `at` on.
-fn repaired_run(values: &[Option<f64>], at: usize) -> usize {
-    values[at..].iter().take_while(|v| v.is_none()).count()
 }
 
 /// The given columns in the order of `names`; one too few or too many is an error.

@@ -81,10 +81,8 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             let id = crate::services::required(params, "InstanceId")?;
             cloud.authorize(caller, &action, &cloud.config.arn("ec2", &format!("instance/{id}")), &[])?;
             let instance = cloud.instances.get(id).ok_or_else(|| unknown(id))?;
-            let text = std::fs::read(machine::directory(cloud, id).join("console.log")).unwrap_or_default();
             use base64::Engine;
-            // AWS keeps the last 64 kB.
-            let tail = &text[text.len().saturating_sub(64 * 1024)..];
+            let tail = machine::console(cloud, id, CONSOLE_BYTES_MAX);
             Ok(
                 json!({ "instanceId": id, "timestamp": iso(instance.launched), "output": base64::engine::general_purpose::STANDARD.encode(tail) }),
             )
@@ -92,6 +90,9 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
         other => Err(ApiError::unknown_operation("ec2", other)),
     }
 }
+
+/// AWS keeps the last 64 kB of a console.
+const CONSOLE_BYTES_MAX: usize = 64 * 1024;
 
 fn unknown(id: &str) -> ApiError {
     ApiError::new("InvalidInstanceID.NotFound", format!("The instance ID '{id}' does not exist"))

@@ -36,6 +36,27 @@ fn root(cloud: &Cloud, id: &str) -> PathBuf {
     directory(cloud, id).join("root")
 }
 
+/// The newest bytes of the console: what user data wrote, then what units wrote to `journal+console`.
+pub fn console(cloud: &Cloud, id: &str, bytes_max: usize) -> Vec<u8> {
+    let directory = directory(cloud, id);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&directory).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "log"));
+    files.sort_by_key(|f| (f.file_name().is_some_and(|n| n != "console.log"), f.clone()));
+    let mut text: Vec<u8> = files.iter().flat_map(|f| tail(f, bytes_max as u64).unwrap_or_default()).collect();
+    text.drain(..text.len().saturating_sub(bytes_max));
+    text
+}
+
+fn tail(file: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = File::open(file)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes_max)))?;
+    let mut text = Vec::new();
+    file.take(bytes_max).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 /// Makes the instance's directory and runs its user data.
 pub fn launch(cloud: &Arc<Cloud>, id: &str, instance: Instance, user_data: &str) -> std::io::Result<()> {
     let directory = directory(cloud, id);
