@@ -120,6 +120,12 @@ async fn a_better_challenger_is_promoted_once_and_both_cards_stay_on_record() {
     let again = stack.train().await.expect("nothing to do");
     assert!(!again.promoted && again.in_service == challenger.version() && again.summary.starts_with("nothing new since"), "{again:?}");
     assert_eq!(stack.records().await.len(), 1);
+    // A function that was cut off after the promotion and before the record says the same when it is called again.
+    stack.artifacts.delete(&Path::from(keys::training_record("marriages", &record.key))).await.expect("deleted");
+    assert!(stack.train().await.expect("recorded").promoted);
+    let again = stack.records().await.remove(0);
+    assert_eq!((again.promoted, &again.reason), (true, &record.reason));
+    assert_eq!(stack.pointer().await.previous.len(), 1, "it is not promoted twice");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub type Bucket = Arc<dyn ObjectStore>;
 
 /// Files of one data set.
 const FILES_MAX: usize = 10_000;
-/// Bytes of one data set: about a tenth of what a function of the default size can hold as series.
+/// Bytes of one data set, as for the model server.
 const BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Files read at once.
 const READS: usize = 16;

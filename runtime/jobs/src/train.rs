@@ -66,7 +66,16 @@ impl Trainer {
         if let Some(why) = unusable {
             retrained.reason = why;
         }
-        let promoted = self.store(before.as_ref(), &retrained).await?;
+        // A try that was cut off between promotion and record has put this very model into service already.
+        let done = before.as_ref().map(|(s, _)| &s.current);
+        let done = done.filter(|s| s.by == Promoter::Training && s.model == retrained.artifact.pointer());
+        let promoted = match done {
+            Some(service) => {
+                retrained.reason.clone_from(&service.reason);
+                true
+            }
+            None => self.store(before.as_ref(), &retrained).await?,
+        };
         let record = TrainingRecord {
             schema_version: TRAINING_SCHEMA_VERSION,
             key,
