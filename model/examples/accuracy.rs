@@ -11,7 +11,9 @@ use steppe_model::artifact::{PredictedStep, Prediction};
 use steppe_model::conformal::Calibration;
 use steppe_model::dataset::View;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::metrics::{IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale};
+use steppe_model::metrics::{
+    IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale,
+};
 use steppe_model::models::{Forecaster, Model};
 use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
 use steppe_model::transform::Transform;
@@ -20,7 +22,9 @@ use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
-    let folder = PathBuf::from(std::env::var("STEPPE_SHARED_DATA").unwrap_or_else(|_| "../shared/data".to_owned()));
+    let folder = PathBuf::from(
+        std::env::var("STEPPE_SHARED_DATA").unwrap_or_else(|_| "../shared/data".to_owned()),
+    );
     if !folder.join("m4").is_dir() {
         return Err(format!(
             "there is no folder {}; set STEPPE_SHARED_DATA to the one that holds m4, m3 and marriages",
@@ -36,7 +40,8 @@ fn main() -> Result<()> {
     if wanted("m3") {
         let published = folder.join("m3/computed_smape_of_stored_official_forecasts.csv");
         // target/release/examples/accuracy: the CSV lies under the same target folder.
-        let target = std::env::current_exe()?.ancestors().nth(3).map(Path::to_path_buf).unwrap_or_default();
+        let target =
+            std::env::current_exe()?.ancestors().nth(3).map(Path::to_path_buf).unwrap_or_default();
         m3(&target.join("accuracy/m3.csv"), &published)?;
     }
     if wanted("sweden") {
@@ -63,7 +68,12 @@ fn spec(name: &str, frequency: Frequency, horizon: usize) -> TrainSpec {
         frequency,
         transform: Transform::Log,
         kind: Kind::Auto,
-        candidates: vec![Family::Theta, Family::ExponentialSmoothing, Family::Autoregression, Family::PooledAutoregression],
+        candidates: vec![
+            Family::Theta,
+            Family::ExponentialSmoothing,
+            Family::Autoregression,
+            Family::PooledAutoregression,
+        ],
         horizon,
         seed: 1,
         lstm: LstmSpec {
@@ -85,7 +95,8 @@ fn spec(name: &str, frequency: Frequency, horizon: usize) -> TrainSpec {
 /// All series end at the same period, as the competitions treat them.
 fn dataset(frequency: Frequency, splits: &[Split]) -> Dataset {
     let longest = splits.iter().map(|s| s.known.len()).max().unwrap_or(0);
-    let series = |s: &Split| Series::new(s.name.clone(), (longest - s.known.len()) as i64, s.known.clone());
+    let series =
+        |s: &Split| Series::new(s.name.clone(), (longest - s.known.len()) as i64, s.known.clone());
     Dataset::new(frequency, splits.iter().map(series).collect())
 }
 
@@ -103,7 +114,11 @@ fn score(name: &str, splits: &[Split], season: usize, points: &BTreeMap<String, 
     let outcome = |s: &Split| {
         let scale = naive_scale(&s.known, season);
         let forecast = &points[&s.name];
-        s.future.iter().zip(forecast).map(|(&actual, &forecast)| Outcome { forecast, actual, naive_scale: scale }).collect::<Vec<_>>()
+        s.future
+            .iter()
+            .zip(forecast)
+            .map(|(&actual, &forecast)| Outcome { forecast, actual, naive_scale: scale })
+            .collect::<Vec<_>>()
     };
     let e = errors(splits.iter().flat_map(outcome)).expect("there are series");
     Row { name: name.to_owned(), smape: e.smape, mase: e.mase, intervals: None }
@@ -136,10 +151,15 @@ fn compete(splits: &[Split], spec: &TrainSpec) -> Result<(Vec<Row>, f64)> {
     let artifact = Artifact::train(&data, spec, &Stage::new(&Quiet))?;
     let views: Vec<View<'_>> = data.series().iter().map(Series::view).collect();
     let names = || data.series().iter().map(|s| s.name.clone());
-    let predictions: BTreeMap<String, Prediction> = names().zip(artifact.forecast(&views, spec.horizon)).collect();
+    let predictions: BTreeMap<String, Prediction> =
+        names().zip(artifact.forecast(&views, spec.horizon)).collect();
     let seconds = started.elapsed().as_secs_f64();
-    let points = predictions.iter().map(|(n, p)| (n.clone(), p.steps.iter().map(|s| s.value).collect())).collect();
-    let mut served = score(&format!("Steppe, {} (auto)", artifact.card.family.name()), splits, season, &points);
+    let points = predictions
+        .iter()
+        .map(|(n, p)| (n.clone(), p.steps.iter().map(|s| s.value).collect()))
+        .collect();
+    let mut served =
+        score(&format!("Steppe, {} (auto)", artifact.card.family.name()), splits, season, &points);
     served.intervals = score_intervals(splits, season, &predictions, &artifact.card.calibration);
     let mut rows = vec![served];
     for family in spec.families().into_iter().filter(|f| *f != Family::Combination) {
@@ -164,22 +184,29 @@ fn m4_hourly(folder: &Path) -> Result<()> {
         reader.records().map(row).collect()
     };
     let test: BTreeMap<_, _> = read("Hourly-test.csv")?.into_iter().collect();
-    let split = |(name, known): (String, Vec<f64>)| Split { future: test[&name].clone(), name, known };
+    let split =
+        |(name, known): (String, Vec<f64>)| Split { future: test[&name].clone(), name, known };
     let splits: Vec<Split> = read("Hourly-train.csv")?.into_iter().map(split).collect();
     let mut spec = spec("m4-hourly", Frequency::Hourly, 48);
     spec.candidates = vec![Family::Autoregression, Family::GradientBoosting, Family::Lstm];
     (spec.lstm.context, spec.lstm.hidden, spec.lstm.epoch_windows) = (192, 48, Some(30_000));
     let (rows, seconds) = compete(&splits, &spec)?;
-    println!("\nM4 Hourly: 414 series, 48 steps, official split; {seconds:.0} s for backtest, training and forecasts\n");
-    println!("{:<36}{:>9}{:>9}{:>9}{:>9}{:>13}", "", "sMAPE %", "MASE", "OWA", "MSIS", "inside 95 %");
+    println!(
+        "\nM4 Hourly: 414 series, 48 steps, official split; {seconds:.0} s for backtest, training and forecasts\n"
+    );
+    println!(
+        "{:<36}{:>9}{:>9}{:>9}{:>9}{:>13}",
+        "", "sMAPE %", "MASE", "OWA", "MSIS", "inside 95 %"
+    );
     let line = |name: &str, smape: f64, mase: f64, msis: String, inside: String| {
         // Naive2, the competition's reference: 18.383 and 2.395.
         let owa = (smape / 18.383 + mase / 2.395) / 2.0;
         println!("{name:<36}{smape:>9.3}{mase:>9.3}{owa:>9.3}{msis:>9}{inside:>13}");
     };
     for row in &rows {
-        let (msis, inside) =
-            row.intervals.map_or_else(Default::default, |i| (format!("{:.2}", i.msis), format!("{:.1} %", i.coverage * 100.0)));
+        let (msis, inside) = row.intervals.map_or_else(Default::default, |i| {
+            (format!("{:.2}", i.msis), format!("{:.1} %", i.coverage * 100.0))
+        });
         line(&row.name, row.smape, row.mase, msis, inside);
     }
     for (name, smape, mase, msis) in [
@@ -196,15 +223,19 @@ fn m4_hourly(folder: &Path) -> Result<()> {
 
 fn m3(file: &Path, published: &Path) -> Result<()> {
     let mut series: BTreeMap<(String, String), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
-    let mut reader =
-        csv::Reader::from_path(file).map_err(|e| format!("{}: {e}; `make accuracy` makes it from M3_long.parquet", file.display()))?;
+    let mut reader = csv::Reader::from_path(file).map_err(|e| {
+        format!("{}: {e}; `make accuracy` makes it from M3_long.parquet", file.display())
+    })?;
     for row in reader.deserialize() {
         let (id, period, part, _, value): (String, String, String, u32, f64) = row?;
         let parts = series.entry((period, id)).or_default();
         if part == "train" { &mut parts.0 } else { &mut parts.1 }.push(value);
     }
     println!("\nM3: 3,003 series, official split, sMAPE %\n");
-    println!("{:<36}{:>11}{:>11}{:>11}{:>11}{:>11}{:>9}", "", "yearly", "quarterly", "monthly", "other", "all", "seconds");
+    println!(
+        "{:<36}{:>11}{:>11}{:>11}{:>11}{:>11}{:>9}",
+        "", "yearly", "quarterly", "monthly", "other", "all", "seconds"
+    );
     let mut table: BTreeMap<String, Vec<(f64, usize)>> = BTreeMap::new();
     let mut seconds = Vec::new();
     let mut order = Vec::new();
@@ -217,7 +248,11 @@ fn m3(file: &Path, published: &Path) -> Result<()> {
         let splits: Vec<Split> = series
             .iter()
             .filter(|((p, _), _)| p == period)
-            .map(|((_, id), (known, future))| Split { name: id.clone(), known: known.clone(), future: future.clone() })
+            .map(|((_, id), (known, future))| Split {
+                name: id.clone(),
+                known: known.clone(),
+                future: future.clone(),
+            })
             .collect();
         let mut spec = spec("m3", frequency, horizon);
         spec.backtest = BacktestSpec { origins: 2, stride: 1, refit: false, interval_level: 0.95 };
@@ -233,11 +268,16 @@ fn m3(file: &Path, published: &Path) -> Result<()> {
     }
     let line = |name: &str, parts: &[(f64, usize)], time: String| {
         let cells: String = parts.iter().map(|(s, _)| format!("{s:>11.2}")).collect();
-        let all = parts.iter().map(|(s, n)| s * *n as f64).sum::<f64>() / parts.iter().map(|(_, n)| *n as f64).sum::<f64>();
+        let all = parts.iter().map(|(s, n)| s * *n as f64).sum::<f64>()
+            / parts.iter().map(|(_, n)| *n as f64).sum::<f64>();
         println!("{name:<36}{cells}{all:>11.2}{time:>9}");
     };
     for name in order.iter().filter(|n| table[*n].len() == 4) {
-        let time = if name == "Steppe, auto" { format!("{:.0}", seconds.iter().sum::<f64>()) } else { String::new() };
+        let time = if name == "Steppe, auto" {
+            format!("{:.0}", seconds.iter().sum::<f64>())
+        } else {
+            String::new()
+        };
         line(name, &table[name], time);
     }
     let sizes = [645, 756, 1428, 174];
@@ -245,7 +285,11 @@ fn m3(file: &Path, published: &Path) -> Result<()> {
         let row = row?;
         if ["THETA", "ForecastPro", "NAIVE2"].contains(&&row[0]) {
             let parts = row.iter().skip(1).zip(sizes).map(|(cell, size)| Ok((cell.parse()?, size)));
-            line(&format!("published: {}", &row[0]), &parts.collect::<Result<Vec<_>>>()?, String::new());
+            line(
+                &format!("published: {}", &row[0]),
+                &parts.collect::<Result<Vec<_>>>()?,
+                String::new(),
+            );
         }
     }
     Ok(())
@@ -276,12 +320,20 @@ fn sweden(file: &Path) -> Result<()> {
             epoch_windows: None,
         };
         spec.backtest = BacktestSpec { origins: 3, stride: 1, refit: true, interval_level: 0.9 };
-        spec.candidates = vec![Family::Theta, Family::ExponentialSmoothing, Family::PooledAutoregression, Family::Lstm];
+        spec.candidates = vec![
+            Family::Theta,
+            Family::ExponentialSmoothing,
+            Family::PooledAutoregression,
+            Family::Lstm,
+        ];
         let artifact = Artifact::train(&known, &spec, &Stage::new(&Quiet))?;
         chosen.push(artifact.card.family.name());
         let mut models = vec![("Steppe, auto".to_owned(), artifact.model.clone())];
         for family in spec.families().into_iter().filter(|f| *f != Family::Combination) {
-            models.push((format!("Steppe, {}", family.name()), Model::fit(family, &known, &spec, Stage::new(&Quiet))?));
+            models.push((
+                format!("Steppe, {}", family.name()),
+                Model::fit(family, &known, &spec, Stage::new(&Quiet))?,
+            ));
         }
         let views: Vec<View<'_>> = known.series().iter().map(Series::view).collect();
         for (name, model) in models {
@@ -289,8 +341,15 @@ fn sweden(file: &Path) -> Result<()> {
                 names.push(name.clone());
             }
             for (view, forecast) in views.iter().zip(model.forecast(&views, 1)) {
-                let actual = data.find(&view.series().name).and_then(|s| s.at(year)).expect("every year is there");
-                totals.entry(name.clone()).or_default().push(Outcome { forecast: forecast[0], actual, naive_scale: 1.0 });
+                let actual = data
+                    .find(&view.series().name)
+                    .and_then(|s| s.at(year))
+                    .expect("every year is there");
+                totals.entry(name.clone()).or_default().push(Outcome {
+                    forecast: forecast[0],
+                    actual,
+                    naive_scale: 1.0,
+                });
             }
         }
     }
@@ -299,6 +358,9 @@ fn sweden(file: &Path) -> Result<()> {
         println!("{name:<36}{:>9.2}", e.mape);
     }
     println!("auto chose: {}", chosen.join(", "));
-    println!("{:<36}{:>9.2}\n{:<36}{:>9.2}", "published: mean of three years", 5.06, "published: last value", 5.64);
+    println!(
+        "{:<36}{:>9.2}\n{:<36}{:>9.2}",
+        "published: mean of three years", 5.06, "published: last value", 5.64
+    );
     Ok(())
 }

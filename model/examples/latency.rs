@@ -16,9 +16,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let card_bytes = std::fs::read(format!("{folder}/{CARD_FILE}"))?;
     let card: ModelCard = serde_json::from_slice(&card_bytes)?;
     use sha2::Digest;
-    let pointer = ModelPointer { version: String::new(), card_sha256: hex::encode(sha2::Sha256::digest(&card_bytes)) };
-    let artifact = Artifact::load(card_bytes, std::fs::read(format!("{folder}/{WEIGHTS_FILE}"))?, &pointer)?;
-    let Model::Lstm(ensemble) = &artifact.model else { return Err("the model is not an lstm".into()) };
+    let pointer = ModelPointer {
+        version: String::new(),
+        card_sha256: hex::encode(sha2::Sha256::digest(&card_bytes)),
+    };
+    let artifact =
+        Artifact::load(card_bytes, std::fs::read(format!("{folder}/{WEIGHTS_FILE}"))?, &pointer)?;
+    let Model::Lstm(ensemble) = &artifact.model else {
+        return Err("the model is not an lstm".into());
+    };
     let (net, context) = (&ensemble.members[0], card.spec.lstm.context);
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     for cpu in Cpu::available() {
@@ -31,9 +37,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let values: Vec<f64> = (0..context + 13).map(|i| 100.0 + f64::from(i as u8 % 12)).collect();
     for batch in [1, 4, 32] {
-        let series: Vec<Series> = (0..batch).map(|i| Series::new(format!("s{i}"), 24_000, values.clone())).collect();
+        let series: Vec<Series> =
+            (0..batch).map(|i| Series::new(format!("s{i}"), 24_000, values.clone())).collect();
         let views: Vec<_> = series.iter().map(Series::view).collect();
-        println!("forecast {batch} {:.2}", median(|| drop(artifact.forecast(&views, card.spec.horizon))));
+        println!(
+            "forecast {batch} {:.2}",
+            median(|| drop(artifact.forecast(&views, card.spec.horizon)))
+        );
     }
     Ok(())
 }

@@ -29,7 +29,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet))?;
                 let views: Vec<_> = data.series().iter().map(Series::view).collect();
                 let forecasts = artifact.forecast(&views, spec.horizon);
-                println!("{} {} {:.3}", forecasts.len(), series * (84 - 25 - 12 + 1), started.elapsed().as_secs_f64());
+                println!(
+                    "{} {} {:.3}",
+                    forecasts.len(),
+                    series * (84 - 25 - 12 + 1),
+                    started.elapsed().as_secs_f64()
+                );
             }
         }
         _ => return Err("usage: training_cost speed | growth".into()),

@@ -32,7 +32,9 @@ const TREES_TENSOR: &str = "trees.json";
 #[derive(Debug, Error)]
 pub enum ArtifactError {
     /// A file is not what its hash says.
-    #[error("{file} has SHA-256 {actual}, expected {expected}; the artifact is damaged or mixed up")]
+    #[error(
+        "{file} has SHA-256 {actual}, expected {expected}; the artifact is damaged or mixed up"
+    )]
     Hash {
         /// The file.
         file: &'static str,
@@ -42,7 +44,9 @@ pub enum ArtifactError {
         expected: String,
     },
     /// Another layout.
-    #[error("the artifact has schema version {found}, this program reads {ARTIFACT_SCHEMA_VERSION}; train again with `cargo xtask train`")]
+    #[error(
+        "the artifact has schema version {found}, this program reads {ARTIFACT_SCHEMA_VERSION}; train again with `cargo xtask train`"
+    )]
     Schema {
         /// The artifact's version.
         found: u64,
@@ -112,12 +116,24 @@ impl Artifact {
     }
 
     /// Trains the model that `trials` chose on everything.
-    pub fn from_trials(data: &Dataset, spec: &TrainSpec, trials: &Trials<'_>, stage: &Stage<'_>) -> Result<Self, TrainError> {
+    pub fn from_trials(
+        data: &Dataset,
+        spec: &TrainSpec,
+        trials: &Trials<'_>,
+        stage: &Stage<'_>,
+    ) -> Result<Self, TrainError> {
         let chosen = trials.chosen();
-        let shares = if chosen.family == Family::Combination { trials.weights.clone() } else { vec![(chosen.family, 1.0)] };
+        let shares = if chosen.family == Family::Combination {
+            trials.weights.clone()
+        } else {
+            vec![(chosen.family, 1.0)]
+        };
         let stage = stage.part("final");
-        let fit = |(family, weight): (Family, f64)| Ok((weight, Model::fit(family, data, spec, stage.clone())?));
-        let models: Vec<(f64, Model)> = shares.into_iter().map(fit).collect::<Result<_, TrainError>>()?;
+        let fit = |(family, weight): (Family, f64)| {
+            Ok((weight, Model::fit(family, data, spec, stage.clone())?))
+        };
+        let models: Vec<(f64, Model)> =
+            shares.into_iter().map(fit).collect::<Result<_, TrainError>>()?;
         let weights_bytes = weights_to_bytes(&models);
         let card = ModelCard {
             schema_version: ARTIFACT_SCHEMA_VERSION,
@@ -135,22 +151,30 @@ impl Artifact {
         let model = assemble(models, &card);
         let mut artifact = Self { card, model, card_bytes: Vec::new(), weights_bytes };
         artifact.card.reference = artifact.reference(&trials.views());
-        artifact.card_bytes = serde_json::to_vec_pretty(&artifact.card).expect("a card has only string keys");
+        artifact.card_bytes =
+            serde_json::to_vec_pretty(&artifact.card).expect("a card has only string keys");
         Ok(artifact)
     }
 
     /// What this very model, and not those that were fitted at the origins, says about the backtest's histories.
     fn reference(&self, views: &[(usize, View<'_>)]) -> Reference {
         let long_enough = |view: &View<'_>| view.len() >= self.model.min_history();
-        let (origins, views): (Vec<usize>, Vec<View<'_>>) = views.iter().copied().filter(|(_, view)| long_enough(view)).unzip();
+        let (origins, views): (Vec<usize>, Vec<View<'_>>) =
+            views.iter().copied().filter(|(_, view)| long_enough(view)).unzip();
         let predictions = self.forecast(&views, 1);
         let observed = origins.into_iter().zip(views.iter().zip(&predictions));
-        let observed = observed.filter_map(|(origin, (view, prediction))| Some((origin, self.observed(view.history(), prediction)?)));
+        let observed = observed.filter_map(|(origin, (view, prediction))| {
+            Some((origin, self.observed(view.history(), prediction)?))
+        });
         Reference::of(&observed.collect::<Vec<_>>())
     }
 
     /// Loads an artifact and checks everything that can be checked.
-    pub fn load(card_bytes: Vec<u8>, weights_bytes: Vec<u8>, pointer: &ModelPointer) -> Result<Self, ArtifactError> {
+    pub fn load(
+        card_bytes: Vec<u8>,
+        weights_bytes: Vec<u8>,
+        pointer: &ModelPointer,
+    ) -> Result<Self, ArtifactError> {
         check_hash(CARD_FILE, &card_bytes, &pointer.card_sha256)?;
         let value: serde_json::Value = serde_json::from_slice(&card_bytes)?;
         let found = value["schema_version"].as_u64().unwrap_or(0);
@@ -180,7 +204,8 @@ impl Artifact {
             let change = calibration.change(*view);
             let step = |(step, &value): (usize, &f64)| {
                 let spread = path.spreads.get(step).copied();
-                let residual = Residual { series: &view.series().name, step, error: 0.0, change, spread };
+                let residual =
+                    Residual { series: &view.series().name, step, error: 0.0, change, spread };
                 let (uncertainty, (lower, upper)) = calibration.interval_around(value, &residual);
                 PredictedStep { value, lower, upper, uncertainty }
             };
@@ -194,7 +219,10 @@ impl Artifact {
         let nearest = prediction.steps.first()?;
         let (season, transform) = (self.card.spec.frequency.season(), self.card.spec.transform);
         let (value, interval) = (nearest.value, (nearest.lower, nearest.upper));
-        Some(Seen { history, season, transform, change: prediction.change, value, interval }.statistics())
+        Some(
+            Seen { history, season, transform, change: prediction.change, value, interval }
+                .statistics(),
+        )
     }
 
     /// The version: the shortened hash of the card, which holds the hash of the weights.
@@ -209,7 +237,11 @@ impl Artifact {
 
     /// What a forecast says about its model.
     pub fn model_ref(&self) -> ModelRef {
-        ModelRef { id: self.card.id.clone(), version: self.version(), backtest: self.card.backtest.model }
+        ModelRef {
+            id: self.card.id.clone(),
+            version: self.version(),
+            backtest: self.card.backtest.model,
+        }
     }
 }
 
@@ -219,7 +251,11 @@ fn sha256(bytes: &[u8]) -> String {
 
 fn check_hash(file: &'static str, bytes: &[u8], expected: &str) -> Result<(), ArtifactError> {
     let actual = sha256(bytes);
-    if actual == expected { Ok(()) } else { Err(ArtifactError::Hash { file, actual, expected: expected.to_owned() }) }
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(ArtifactError::Hash { file, actual, expected: expected.to_owned() })
+    }
 }
 
 fn assemble(mut models: Vec<(f64, Model)>, card: &ModelCard) -> Model {
@@ -243,14 +279,21 @@ fn weights_to_bytes(models: &[(f64, Model)]) -> Vec<u8> {
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for (_, model) in models {
         match model {
-            Model::Lstm(ensemble) => tensors.extend(ensemble.members.iter().enumerate().flat_map(|(i, net)| {
-                let shape = net.shape;
-                let gates = vec![shape.gate_rows(), 4 * shape.hidden];
-                [
-                    (format!("lstm.{i}.gates"), Dtype::F32, gates, to_bytes(&net.gates)),
-                    (format!("lstm.{i}.head"), Dtype::F32, vec![shape.hidden + 1, shape.outputs], to_bytes(&net.head)),
-                ]
-            })),
+            Model::Lstm(ensemble) => {
+                tensors.extend(ensemble.members.iter().enumerate().flat_map(|(i, net)| {
+                    let shape = net.shape;
+                    let gates = vec![shape.gate_rows(), 4 * shape.hidden];
+                    [
+                        (format!("lstm.{i}.gates"), Dtype::F32, gates, to_bytes(&net.gates)),
+                        (
+                            format!("lstm.{i}.head"),
+                            Dtype::F32,
+                            vec![shape.hidden + 1, shape.outputs],
+                            to_bytes(&net.head),
+                        ),
+                    ]
+                }))
+            }
             Model::GradientBoosting(trees) => {
                 let text = trees.json().as_bytes().to_vec();
                 tensors.push((TREES_TENSOR.to_owned(), Dtype::U8, vec![text.len()], text));
@@ -258,13 +301,27 @@ fn weights_to_bytes(models: &[(f64, Model)]) -> Vec<u8> {
             _ => {}
         }
     }
-    let tensor = |shape: &[usize], dtype, bytes| TensorView::new(dtype, shape.to_vec(), bytes).expect("the shape is the data's");
-    let views = tensors.iter().map(|(name, dtype, shape, bytes)| (name.as_str(), tensor(shape, *dtype, bytes)));
-    safetensors::serialize(views.collect::<std::collections::BTreeMap<_, _>>(), None).expect("every view is valid")
+    let tensor = |shape: &[usize], dtype, bytes| {
+        TensorView::new(dtype, shape.to_vec(), bytes).expect("the shape is the data's")
+    };
+    let views = tensors
+        .iter()
+        .map(|(name, dtype, shape, bytes)| (name.as_str(), tensor(shape, *dtype, bytes)));
+    safetensors::serialize(views.collect::<std::collections::BTreeMap<_, _>>(), None)
+        .expect("every view is valid")
 }
 
-fn load_member(member: &Member, spec: &TrainSpec, tensors: &SafeTensors<'_>) -> Result<Model, ArtifactError> {
-    let frame = || member.frame.clone().ok_or_else(|| ArtifactError::Model(format!("`{}` has no frame", member.family.name())));
+fn load_member(
+    member: &Member,
+    spec: &TrainSpec,
+    tensors: &SafeTensors<'_>,
+) -> Result<Model, ArtifactError> {
+    let frame = || {
+        member
+            .frame
+            .clone()
+            .ok_or_else(|| ArtifactError::Model(format!("`{}` has no frame", member.family.name())))
+    };
     match member.family {
         Family::Lstm => {
             let frame = frame()?;
@@ -272,27 +329,37 @@ fn load_member(member: &Member, spec: &TrainSpec, tensors: &SafeTensors<'_>) -> 
             let read = |name: String, expected: usize| {
                 let values = from_bytes(tensors.tensor(&name)?.data());
                 let found = values.len();
-                if found == expected { Ok(values) } else { Err(ArtifactError::Shape { tensor: name, found, expected }) }
+                if found == expected {
+                    Ok(values)
+                } else {
+                    Err(ArtifactError::Shape { tensor: name, found, expected })
+                }
             };
             let network = |i: usize| {
                 let gates = read(format!("lstm.{i}.gates"), shape.gate_len())?;
                 let head = read(format!("lstm.{i}.head"), shape.head_len())?;
                 Ok(Lstm { shape, gates, head })
             };
-            let networks = (0..spec.lstm.members.max(1)).map(network).collect::<Result<_, ArtifactError>>()?;
+            let networks =
+                (0..spec.lstm.members.max(1)).map(network).collect::<Result<_, ArtifactError>>()?;
             Ok(Model::Lstm(Ensemble::new(frame, networks)))
         }
         Family::GradientBoosting => {
             let text = String::from_utf8(tensors.tensor(TREES_TENSOR)?.data().to_vec());
             let text = text.map_err(|e| ArtifactError::Model(e.to_string()))?;
-            Trees::from_json(frame()?, text).map(Model::GradientBoosting).map_err(ArtifactError::Model)
+            Trees::from_json(frame()?, text)
+                .map(Model::GradientBoosting)
+                .map_err(ArtifactError::Model)
         }
         Family::PooledAutoregression => {
-            let coefficients =
-                member.coefficients.clone().ok_or_else(|| ArtifactError::Model("the coefficients are missing".to_owned()))?;
+            let coefficients = member
+                .coefficients
+                .clone()
+                .ok_or_else(|| ArtifactError::Model("the coefficients are missing".to_owned()))?;
             Ok(Model::PooledAutoregression(coefficients))
         }
-        family => Model::local(family, spec).ok_or_else(|| ArtifactError::Model(format!("`{}` cannot be a member", family.name()))),
+        family => Model::local(family, spec)
+            .ok_or_else(|| ArtifactError::Model(format!("`{}` cannot be a member", family.name()))),
     }
 }
 
@@ -309,34 +376,59 @@ mod tests {
 
     /// Three series that grow by 5, 2 and −3 percent a year.
     fn data() -> Dataset {
-        let value = |s: i64, t: i64| 100.0 * (s + 1) as f64 * [1.05f64, 1.02, 0.97][s as usize].powi(t as i32);
-        Dataset::from_rows((0..3).flat_map(|s| (0..16).map(move |t| (format!("s{s}"), 2000 + t, value(s, t))))).expect("valid")
+        let value = |s: i64, t: i64| {
+            100.0 * (s + 1) as f64 * [1.05f64, 1.02, 0.97][s as usize].powi(t as i32)
+        };
+        Dataset::from_rows(
+            (0..3).flat_map(|s| (0..16).map(move |t| (format!("s{s}"), 2000 + t, value(s, t)))),
+        )
+        .expect("valid")
     }
 
     #[test]
     fn training_is_reproducible_and_survives_saving() {
         let (a, b) = (train(&data(), &spec()).expect("a"), train(&data(), &spec()).expect("b"));
         assert_eq!((&a.card_bytes, &a.weights_bytes), (&b.card_bytes, &b.weights_bytes));
-        let loaded = Artifact::load(a.card_bytes.clone(), a.weights_bytes.clone(), &a.pointer()).expect("loads");
+        let loaded = Artifact::load(a.card_bytes.clone(), a.weights_bytes.clone(), &a.pointer())
+            .expect("loads");
         assert_eq!(loaded.model, a.model);
     }
 
     #[test]
     fn every_family_trains_saves_and_forecasts_within_its_interval() {
         for family in Family::ALL {
-            let a = train(&data(), &TrainSpec { kind: Kind::Of(family), candidates: vec![Family::Theta], ..spec() })
-                .expect("every family trains on enough data");
-            let loaded = Artifact::load(a.card_bytes.clone(), a.weights_bytes.clone(), &a.pointer()).expect("loads");
+            let a = train(
+                &data(),
+                &TrainSpec { kind: Kind::Of(family), candidates: vec![Family::Theta], ..spec() },
+            )
+            .expect("every family trains on enough data");
+            let loaded =
+                Artifact::load(a.card_bytes.clone(), a.weights_bytes.clone(), &a.pointer())
+                    .expect("loads");
             assert_eq!((a.card.family, &loaded.model), (family, &a.model));
             let data = data();
             let views: Vec<View<'_>> = data.series().iter().map(|s| s.view()).collect();
             for prediction in loaded.forecast(&views, 2) {
                 assert_eq!(prediction.steps.len(), 2);
-                assert!(prediction.steps.iter().all(|s| s.lower <= s.value && s.value <= s.upper && s.upper.is_finite()), "{prediction:?}");
+                assert!(
+                    prediction
+                        .steps
+                        .iter()
+                        .all(|s| s.lower <= s.value && s.value <= s.upper && s.upper.is_finite()),
+                    "{prediction:?}"
+                );
                 for (number, step) in prediction.steps.iter().enumerate() {
-                    let quantiles = loaded.card.calibration.quantiles(number, step.value, step.uncertainty);
-                    assert!(quantiles.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{quantiles:?}");
-                    assert!(quantiles.contains(&(0.05, step.lower)) && quantiles.contains(&(0.95, step.upper)), "{quantiles:?} {step:?}");
+                    let quantiles =
+                        loaded.card.calibration.quantiles(number, step.value, step.uncertainty);
+                    assert!(
+                        quantiles.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1),
+                        "{quantiles:?}"
+                    );
+                    assert!(
+                        quantiles.contains(&(0.05, step.lower))
+                            && quantiles.contains(&(0.95, step.upper)),
+                        "{quantiles:?} {step:?}"
+                    );
                 }
             }
         }
@@ -344,13 +436,22 @@ mod tests {
 
     #[test]
     fn auto_finds_the_trend_and_says_so() {
-        let auto = TrainSpec { kind: Kind::Auto, candidates: vec![Family::Theta, Family::ExponentialSmoothing], ..spec() };
+        let auto = TrainSpec {
+            kind: Kind::Auto,
+            candidates: vec![Family::Theta, Family::ExponentialSmoothing],
+            ..spec()
+        };
         let artifact = train(&data(), &auto).expect("trains");
         let test = &artifact.card.backtest;
-        let naive = test.candidates.iter().find(|c| c.family == Family::LastValue).expect("always takes part");
+        let naive = test
+            .candidates
+            .iter()
+            .find(|c| c.family == Family::LastValue)
+            .expect("always takes part");
         assert!(test.model.mae < naive.errors.mae / 4.0, "{}", artifact.card.to_text("v"));
         assert!(test.better_baseline().is_none());
-        let lazy = train(&data(), &TrainSpec { kind: Kind::Of(Family::MeanOfThree), ..spec() }).expect("trains");
+        let lazy = train(&data(), &TrainSpec { kind: Kind::Of(Family::MeanOfThree), ..spec() })
+            .expect("trains");
         assert_eq!(lazy.card.backtest.better_baseline().map(|b| b.family), Some(Family::Drift));
         assert!(lazy.card.to_text("v").contains("note: the baseline `drift` has a smaller MASE"));
     }
@@ -363,20 +464,33 @@ mod tests {
         };
         let mut weights = a.weights_bytes.clone();
         *weights.last_mut().expect("weights") ^= 1;
-        assert!(refuse(a.card_bytes.clone(), weights, &a.pointer()).starts_with("weights.safetensors has SHA-256"));
+        assert!(
+            refuse(a.card_bytes.clone(), weights, &a.pointer())
+                .starts_with("weights.safetensors has SHA-256")
+        );
         let other = String::from_utf8(a.card_bytes.clone())
             .expect("UTF-8")
             .replacen("\"schema_version\": 3", "\"schema_version\": 1", 1)
             .into_bytes();
-        assert!(refuse(other.clone(), a.weights_bytes.clone(), &a.pointer()).starts_with("card.json has SHA-256"));
+        assert!(
+            refuse(other.clone(), a.weights_bytes.clone(), &a.pointer())
+                .starts_with("card.json has SHA-256")
+        );
         let pointer = ModelPointer { card_sha256: sha256(&other), ..a.pointer() };
-        assert!(refuse(other, a.weights_bytes.clone(), &pointer).contains("schema version 1, this program reads 3"));
+        assert!(
+            refuse(other, a.weights_bytes.clone(), &pointer)
+                .contains("schema version 1, this program reads 3")
+        );
     }
 
     #[test]
     fn too_little_data_is_an_error_that_says_how_much_is_needed() {
         let message = |data: &Dataset| train(data, &spec()).expect_err("too short").to_string();
-        assert!(message(&data().until(2004)).starts_with("no series is long enough"), "{}", message(&data().until(2004)));
+        assert!(
+            message(&data().until(2004)).starts_with("no series is long enough"),
+            "{}",
+            message(&data().until(2004))
+        );
         assert!(message(&data().until(2007)).contains("no series is long enough"));
     }
 }

@@ -14,7 +14,10 @@ use steppe_wire::predict::Errors;
 use crate::conformal::{Calibration, Residual, typical_change};
 use crate::dataset::{Dataset, View};
 use crate::host::Stage;
-use crate::metrics::{IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale, signed_rank_p_value};
+use crate::metrics::{
+    IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale,
+    signed_rank_p_value,
+};
 use crate::models::combination::weights;
 use crate::models::{Forecaster, Model};
 use crate::spec::{Family, Kind, TrainSpec};
@@ -119,14 +122,22 @@ const WEIGHED_MAX: usize = 20_000;
 const WEIGHT_MIN: f64 = 0.02;
 
 /// Forecasts every case with every family.
-pub fn run<'a>(data: &'a Dataset, spec: &'a TrainSpec, stage: &Stage<'_>) -> Result<Trials<'a>, TrainError> {
+pub fn run<'a>(
+    data: &'a Dataset,
+    spec: &'a TrainSpec,
+    stage: &Stage<'_>,
+) -> Result<Trials<'a>, TrainError> {
     let origins = origins(data, spec);
-    let families: Vec<Family> = spec.families().into_iter().filter(|f| *f != Family::Combination).collect();
+    let families: Vec<Family> =
+        spec.families().into_iter().filter(|f| *f != Family::Combination).collect();
     let global = |family: &Family| families.contains(family) && family.is_global();
     let fit_at = |number: usize| -> Result<Vec<Model>, TrainError> {
         let known = data.until(origins[number]);
         let part = stage.part(&format!("origin-{number}"));
-        let fit = |family| Model::fit(family, &known, spec, part.clone()).map_err(|error| before_origins(error, data, spec));
+        let fit = |family| {
+            Model::fit(family, &known, spec, part.clone())
+                .map_err(|error| before_origins(error, data, spec))
+        };
         Family::ALL.into_iter().filter(global).map(fit).collect()
     };
     let fitted: Vec<Vec<Model>> = if spec.backtest.refit && families.iter().any(|f| f.is_global()) {
@@ -135,9 +146,18 @@ pub fn run<'a>(data: &'a Dataset, spec: &'a TrainSpec, stage: &Stage<'_>) -> Res
         vec![fit_at(0)?]
     };
     let local: Vec<Model> = families.iter().filter_map(|&f| Model::local(f, spec)).collect();
-    let needed = fitted.iter().flatten().chain(&local).map(Forecaster::min_history).max().unwrap_or(1);
-    let mut trials = Trials { data, spec, origins, cases: Vec::new(), entrants: Vec::new(), weights: Vec::new() };
-    let entrant = |family: &Family| Entrant { family: *family, points: Vec::new(), spreads: Vec::new() };
+    let needed =
+        fitted.iter().flatten().chain(&local).map(Forecaster::min_history).max().unwrap_or(1);
+    let mut trials = Trials {
+        data,
+        spec,
+        origins,
+        cases: Vec::new(),
+        entrants: Vec::new(),
+        weights: Vec::new(),
+    };
+    let entrant =
+        |family: &Family| Entrant { family: *family, points: Vec::new(), spreads: Vec::new() };
     trials.entrants = families.iter().map(entrant).collect();
     for number in 0..trials.origins.len() {
         let global = &fitted[number.min(fitted.len() - 1)];
@@ -163,13 +183,21 @@ fn before_origins(error: TrainError, data: &Dataset, spec: &TrainSpec) -> TrainE
 fn too_few(needed: usize, data: &Dataset, spec: &TrainSpec) -> TrainError {
     let longest = data.series().iter().map(|s| s.values.len()).max().unwrap_or(0);
     let (origins, stride) = (spec.backtest.origins, spec.backtest.stride);
-    TrainError::TooFewForBacktest { origins, stride, longest, needed: needed + spec.horizon + origins.saturating_sub(1) * stride }
+    TrainError::TooFewForBacktest {
+        origins,
+        stride,
+        longest,
+        needed: needed + spec.horizon + origins.saturating_sub(1) * stride,
+    }
 }
 
 /// The newest origins after which a whole horizon is known, oldest first.
 fn origins(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
     let newest = data.last() - spec.horizon as i64;
-    (0..spec.backtest.origins as i64).rev().map(|back| newest - back * spec.backtest.stride.max(1) as i64).collect()
+    (0..spec.backtest.origins as i64)
+        .rev()
+        .map(|back| newest - back * spec.backtest.stride.max(1) as i64)
+        .collect()
 }
 
 impl Trials<'_> {
@@ -177,8 +205,14 @@ impl Trials<'_> {
     fn stand_at(&mut self, number: usize, needed: usize, global: &[Model], local: &[Model]) {
         let (origin, season) = (self.origins[number], self.data.frequency().season());
         let usable = |view: &View<'_>| view.last() == origin && view.len() >= needed;
-        let chosen: Vec<(usize, View<'_>)> =
-            self.data.series().iter().map(|s| s.until(origin)).enumerate().filter(|(_, v)| usable(v)).collect();
+        let chosen: Vec<(usize, View<'_>)> = self
+            .data
+            .series()
+            .iter()
+            .map(|s| s.until(origin))
+            .enumerate()
+            .filter(|(_, v)| usable(v))
+            .collect();
         let views: Vec<View<'_>> = chosen.iter().map(|(_, view)| *view).collect();
         let mut kept: Vec<(usize, usize)> = Vec::new();
         for (at, (series, view)) in chosen.iter().enumerate() {
@@ -186,15 +220,28 @@ impl Trials<'_> {
             let change = typical_change(self.spec.transform, season, view.history());
             for step in 0..self.spec.horizon {
                 let Some(actual) = view.series().at(origin + 1 + step as i64) else { continue };
-                self.cases.push(Case { series: *series, origin: number, step, actual, naive_scale: scale, change });
+                self.cases.push(Case {
+                    series: *series,
+                    origin: number,
+                    step,
+                    actual,
+                    naive_scale: scale,
+                    change,
+                });
                 kept.push((at, step));
             }
         }
         for entrant in &mut self.entrants {
-            let model = global.iter().chain(local).find(|m| m.family() == entrant.family).expect("every family was fitted");
+            let model = global
+                .iter()
+                .chain(local)
+                .find(|m| m.family() == entrant.family)
+                .expect("every family was fitted");
             let paths = model.paths(&views, self.spec.horizon);
             entrant.points.extend(kept.iter().map(|&(at, step)| paths[at].points[step]));
-            entrant.spreads.extend(kept.iter().filter_map(|&(at, step)| paths[at].spreads.get(step)));
+            entrant
+                .spreads
+                .extend(kept.iter().filter_map(|&(at, step)| paths[at].spreads.get(step)));
         }
     }
 
@@ -208,24 +255,40 @@ impl Trials<'_> {
         };
         // Baselines take part, but have to earn their place when there is something better to combine.
         let lone = self.entrants.iter().all(|e| e.family.is_baseline());
-        let prior: Vec<f64> = self.entrants.iter().map(|e| if e.family.is_baseline() && !lone { BASELINE_PRIOR } else { 1.0 }).collect();
+        let prior: Vec<f64> = self
+            .entrants
+            .iter()
+            .map(|e| if e.family.is_baseline() && !lone { BASELINE_PRIOR } else { 1.0 })
+            .collect();
         let weights_from = |known: &[usize]| {
             let known = || known.iter().step_by(known.len() / WEIGHED_MAX + 1);
-            let errors: Vec<Vec<f64>> = self.entrants.iter().map(|e| known().map(|&i| scaled(e, i)).collect()).collect();
+            let errors: Vec<Vec<f64>> =
+                self.entrants.iter().map(|e| known().map(|&i| scaled(e, i)).collect()).collect();
             weights(&errors, &prior)
         };
         let mut points = vec![0.0; self.cases.len()];
         for (number, &origin) in self.origins.iter().enumerate() {
-            let known: Vec<usize> = (0..self.cases.len()).filter(|&i| self.target(&self.cases[i]) <= origin).collect();
+            let known: Vec<usize> =
+                (0..self.cases.len()).filter(|&i| self.target(&self.cases[i]) <= origin).collect();
             let weights = weights_from(&known);
             for i in (0..self.cases.len()).filter(|&i| self.cases[i].origin == number) {
-                let mean: f64 = weights.iter().zip(&self.entrants).map(|(w, e)| w * transform.apply(e.points[i])).sum();
+                let mean: f64 = weights
+                    .iter()
+                    .zip(&self.entrants)
+                    .map(|(w, e)| w * transform.apply(e.points[i]))
+                    .sum();
                 points[i] = transform.invert(mean);
             }
         }
         let all: Vec<usize> = (0..self.cases.len()).collect();
         let found = weights_from(&all);
-        let mut weights: Vec<(Family, f64)> = self.entrants.iter().map(|e| e.family).zip(found).filter(|(_, w)| *w >= WEIGHT_MIN).collect();
+        let mut weights: Vec<(Family, f64)> = self
+            .entrants
+            .iter()
+            .map(|e| e.family)
+            .zip(found)
+            .filter(|(_, w)| *w >= WEIGHT_MIN)
+            .collect();
         let total: f64 = weights.iter().map(|(_, w)| w).sum();
         weights.iter_mut().for_each(|(_, w)| *w /= total);
         weights.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -252,7 +315,11 @@ impl Trials<'_> {
     pub fn errors_at(&self, entrant: &Entrant, numbers: &[usize]) -> Option<Errors> {
         let outcome = |&i: &usize| {
             let case = &self.cases[i];
-            Outcome { forecast: entrant.points[i], actual: case.actual, naive_scale: case.naive_scale }
+            Outcome {
+                forecast: entrant.points[i],
+                actual: case.actual,
+                naive_scale: case.naive_scale,
+            }
         };
         errors(numbers.iter().map(outcome))
     }
@@ -260,7 +327,11 @@ impl Trials<'_> {
     /// Errors of a family over the cases that `keep` keeps.
     pub fn errors_of(&self, entrant: &Entrant, keep: impl Fn(&Case) -> bool) -> Option<Errors> {
         let kept = self.cases.iter().zip(&entrant.points).filter(|(case, _)| keep(case));
-        errors(kept.map(|(case, &forecast)| Outcome { forecast, actual: case.actual, naive_scale: case.naive_scale }))
+        errors(kept.map(|(case, &forecast)| Outcome {
+            forecast,
+            actual: case.actual,
+            naive_scale: case.naive_scale,
+        }))
     }
 
     /// Mean error per series in typical changes: what the significance test compares.
@@ -276,7 +347,9 @@ impl Trials<'_> {
     /// Probability of a difference this large between two families when there is none.
     pub fn p_value(&self, a: &Entrant, b: &Entrant) -> Option<f64> {
         let (a, b) = (self.series_errors(a), self.series_errors(b));
-        signed_rank_p_value(&a.iter().filter_map(|(series, e)| Some(e - b.get(series)?)).collect::<Vec<_>>())
+        signed_rank_p_value(
+            &a.iter().filter_map(|(series, e)| Some(e - b.get(series)?)).collect::<Vec<_>>(),
+        )
     }
 
     fn residual(&self, entrant: &Entrant, i: usize) -> Residual<'_> {
@@ -295,21 +368,33 @@ impl Trials<'_> {
         let kept = (0..self.cases.len()).filter(|&i| keep(&self.cases[i]));
         let residuals: Vec<Residual<'_>> = kept.map(|i| self.residual(entrant, i)).collect();
         let season = self.data.frequency().season();
-        Calibration::fit(&residuals, self.spec.horizon, self.spec.backtest.interval_level, (self.spec.transform, season))
+        Calibration::fit(
+            &residuals,
+            self.spec.horizon,
+            self.spec.backtest.interval_level,
+            (self.spec.transform, season),
+        )
     }
 
     /// Intervals of every case, each calibrated on all *other* origins; with one origin, on its own.
     pub fn intervals(&self, entrant: &Entrant) -> Vec<IntervalOutcome> {
         let lone = self.origins.len() == 1;
-        let by_origin: Vec<Calibration> =
-            (0..self.origins.len()).map(|origin| self.calibration(entrant, |case| lone || case.origin != origin)).collect();
+        let by_origin: Vec<Calibration> = (0..self.origins.len())
+            .map(|origin| self.calibration(entrant, |case| lone || case.origin != origin))
+            .collect();
         let outcome = |(i, case): (usize, &Case)| {
             let calibration = &by_origin[case.origin];
             let residual = self.residual(entrant, i);
             let point = entrant.points[i];
             let (uncertainty, (lower, upper)) = calibration.interval_around(point, &residual);
             let quantiles = calibration.quantiles(case.step, point, uncertainty);
-            IntervalOutcome { lower, upper, quantiles, actual: case.actual, naive_scale: case.naive_scale }
+            IntervalOutcome {
+                lower,
+                upper,
+                quantiles,
+                actual: case.actual,
+                naive_scale: case.naive_scale,
+            }
         };
         self.cases.iter().enumerate().map(outcome).collect()
     }
@@ -322,7 +407,11 @@ impl Trials<'_> {
     /// Every history that was forecast from, with the number of its origin.
     pub fn views(&self) -> Vec<(usize, View<'_>)> {
         let nearest = self.cases.iter().filter(|case| case.step == 0);
-        nearest.map(|case| (case.origin, self.data.series()[case.series].until(self.origins[case.origin]))).collect()
+        nearest
+            .map(|case| {
+                (case.origin, self.data.series()[case.series].until(self.origins[case.origin]))
+            })
+            .collect()
     }
 
     /// The data.
@@ -334,11 +423,16 @@ impl Trials<'_> {
     pub fn summary(&self) -> Backtest {
         let chosen = self.chosen();
         let none = Errors { mae: 0.0, rmse: 0.0, mape: 0.0, mase: 0.0, smape: 0.0 };
-        let errors_at = |step: usize| self.errors_of(chosen, |case| case.step == step).unwrap_or(none);
+        let errors_at =
+            |step: usize| self.errors_of(chosen, |case| case.step == step).unwrap_or(none);
         let candidate = |entrant: &Entrant| Candidate {
             family: entrant.family,
             errors: self.errors_of(entrant, |_| true).unwrap_or(none),
-            p_value: if entrant.family == chosen.family { None } else { self.p_value(entrant, chosen) },
+            p_value: if entrant.family == chosen.family {
+                None
+            } else {
+                self.p_value(entrant, chosen)
+            },
         };
         let level = self.spec.backtest.interval_level;
         Backtest {

@@ -34,7 +34,15 @@ const EPOCH: Date = date(1970, 1, 1);
 
 impl Frequency {
     /// Every frequency, slowest first.
-    pub const ALL: [Self; 7] = [Self::Yearly, Self::Quarterly, Self::Monthly, Self::Weekly, Self::Daily, Self::Hourly, Self::HalfHourly];
+    pub const ALL: [Self; 7] = [
+        Self::Yearly,
+        Self::Quarterly,
+        Self::Monthly,
+        Self::Weekly,
+        Self::Daily,
+        Self::Hourly,
+        Self::HalfHourly,
+    ];
 
     /// Its name in manifests.
     pub fn name(self) -> &'static str {
@@ -74,7 +82,9 @@ impl Frequency {
     pub fn parse(self, text: &str) -> Option<i64> {
         let text = text.trim();
         match self {
-            Self::Yearly => text.get(..4).filter(|_| text.len() == 4 || is_new_year(text))?.parse().ok(),
+            Self::Yearly => {
+                text.get(..4).filter(|_| text.len() == 4 || is_new_year(text))?.parse().ok()
+            }
             Self::Quarterly => quarter(text).or_else(|| moment(text).and_then(|t| self.of(t))),
             Self::Monthly => month(text).or_else(|| moment(text).and_then(|t| self.of(t))),
             _ => moment(text).and_then(|t| self.of(t)),
@@ -84,7 +94,9 @@ impl Frequency {
     /// The period that begins at `time`; `None` when none does.
     pub fn of(self, time: DateTime) -> Option<i64> {
         let (day, clock) = (time.date(), time.time());
-        let seconds = i64::from(clock.hour()) * 3_600 + i64::from(clock.minute()) * 60 + i64::from(clock.second());
+        let seconds = i64::from(clock.hour()) * 3_600
+            + i64::from(clock.minute()) * 60
+            + i64::from(clock.second());
         if clock.subsec_nanosecond() != 0 {
             return None;
         }
@@ -93,7 +105,9 @@ impl Frequency {
         let midnight = seconds == 0;
         match self {
             Self::Yearly => (midnight && day.day_of_year() == 1).then_some(year),
-            Self::Quarterly => (midnight && day.day() == 1 && month % 3 == 0).then_some(year * 4 + month / 3),
+            Self::Quarterly => {
+                (midnight && day.day() == 1 && month % 3 == 0).then_some(year * 4 + month / 3)
+            }
             Self::Monthly => (midnight && day.day() == 1).then_some(year * 12 + month),
             Self::Weekly => {
                 let days = days_between(FIRST_MONDAY, day);
@@ -109,11 +123,17 @@ impl Frequency {
     pub fn label(self, period: i64) -> String {
         let (day_of, clock_of) = match self {
             Self::Yearly => return format!("{period:04}"),
-            Self::Quarterly => return format!("{:04}-Q{}", period.div_euclid(4), period.rem_euclid(4) + 1),
-            Self::Monthly => return format!("{:04}-{:02}", period.div_euclid(12), period.rem_euclid(12) + 1),
+            Self::Quarterly => {
+                return format!("{:04}-Q{}", period.div_euclid(4), period.rem_euclid(4) + 1);
+            }
+            Self::Monthly => {
+                return format!("{:04}-{:02}", period.div_euclid(12), period.rem_euclid(12) + 1);
+            }
             Self::Weekly => (add_days(FIRST_MONDAY, period * 7), None),
             Self::Daily => (add_days(EPOCH, period), None),
-            Self::Hourly => (add_days(EPOCH, period.div_euclid(24)), Some((period.rem_euclid(24), 0))),
+            Self::Hourly => {
+                (add_days(EPOCH, period.div_euclid(24)), Some((period.rem_euclid(24), 0)))
+            }
             Self::HalfHourly => {
                 let half = period.rem_euclid(48);
                 (add_days(EPOCH, period.div_euclid(48)), Some((half / 2, half % 2 * 30)))
@@ -185,7 +205,11 @@ mod tests {
     #[test]
     fn a_time_inside_of_a_period_or_with_a_zone_is_refused() {
         assert_eq!(Frequency::Hourly.parse("2023-11-06T05:30"), None);
-        assert_eq!(Frequency::HalfHourly.label(Frequency::HalfHourly.parse("2023-11-06 05:30:00").expect("a time")), "2023-11-06T05:30");
+        assert_eq!(
+            Frequency::HalfHourly
+                .label(Frequency::HalfHourly.parse("2023-11-06 05:30:00").expect("a time")),
+            "2023-11-06T05:30"
+        );
         assert_eq!(Frequency::Hourly.parse("2023-11-06T05:00:00Z"), None);
         assert_eq!(Frequency::Hourly.parse("2023-11-06T05:00:00+02:00"), None);
         assert_eq!(Frequency::Weekly.parse("2023-11-07"), None);

@@ -86,7 +86,11 @@ impl ModelCard {
     /// The card as a page of text.
     pub fn to_text(&self, version: &str) -> String {
         let (spec, data, test) = (&self.spec, &self.data, &self.backtest);
-        let filled = if data.repaired > 0 { format!(" ({} missing ones filled)", data.repaired) } else { String::new() };
+        let filled = if data.repaired > 0 {
+            format!(" ({} missing ones filled)", data.repaired)
+        } else {
+            String::new()
+        };
         let intervals = &test.intervals;
         let mut text = format!(
             "model      {} {version}\n\
@@ -124,10 +128,16 @@ impl ModelCard {
             let mark = if candidate.family == self.family { "→ " } else { "  " };
             let p = candidate.p_value.map_or_else(String::new, |p| format!("{p:.3}"));
             let name = candidate.family.name();
-            text += &format!("{mark}{name:<22}{:>10.1}{:>10.1}{:>10.2}{:>10.2}{:>8.3}{p:>10}\n", e.mae, e.rmse, e.mape, e.smape, e.mase);
+            text += &format!(
+                "{mark}{name:<22}{:>10.1}{:>10.1}{:>10.2}{:>10.2}{:>8.3}{p:>10}\n",
+                e.mae, e.rmse, e.mape, e.smape, e.mase
+            );
         }
         text += &match test.better_baseline() {
-            Some(better) => format!("\nnote: the baseline `{}` has a smaller MASE than this model\n", better.family.name()),
+            Some(better) => format!(
+                "\nnote: the baseline `{}` has a smaller MASE than this model\n",
+                better.family.name()
+            ),
             None => "\nno baseline has a smaller MASE than this model\n".to_owned(),
         };
         text
@@ -137,13 +147,23 @@ impl ModelCard {
         let spec = &self.spec;
         let network = || {
             let l = &spec.lstm;
-            format!("{} × {} hidden, context {}, at most {} epochs, seed {}", l.members, l.hidden, l.context, l.epochs, spec.seed)
+            format!(
+                "{} × {} hidden, context {}, at most {} epochs, seed {}",
+                l.members, l.hidden, l.context, l.epochs, spec.seed
+            )
         };
         let about = |member: &Member| {
-            let share = if self.members.len() > 1 { format!("{:.0} % ", member.weight * 100.0) } else { String::new() };
+            let share = if self.members.len() > 1 {
+                format!("{:.0} % ", member.weight * 100.0)
+            } else {
+                String::new()
+            };
             match member.family {
                 Family::Lstm => format!("{share}lstm ({})", network()),
-                Family::GradientBoosting => format!("{share}gradient-boosting ({} trees, depth {})", spec.trees.rounds, spec.trees.depth),
+                Family::GradientBoosting => format!(
+                    "{share}gradient-boosting ({} trees, depth {})",
+                    spec.trees.rounds, spec.trees.depth
+                ),
                 family => format!("{share}{}", family.name()),
             }
         };

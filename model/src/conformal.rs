@@ -55,28 +55,46 @@ pub struct Residual<'a> {
 
 impl Calibration {
     /// Calibrates on the residuals of a backtest.
-    pub fn fit(residuals: &[Residual<'_>], horizon: usize, level: f64, (scale, season): (Transform, usize)) -> Self {
+    pub fn fit(
+        residuals: &[Residual<'_>],
+        horizon: usize,
+        level: f64,
+        (scale, season): (Transform, usize),
+    ) -> Self {
         let relative = |r: &Residual<'_>| r.error.abs() / r.change;
-        let relative_error = residuals.iter().map(relative).sum::<f64>() / residuals.len().max(1) as f64;
+        let relative_error =
+            residuals.iter().map(relative).sum::<f64>() / residuals.len().max(1) as f64;
         let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
         for residual in residuals {
             let (sum, count) = sums.entry(residual.series).or_default();
             (*sum, *count) = (*sum + relative(residual), *count + 1.0);
         }
         let pull = (8 + horizon) as f64;
-        let drawn = |(name, (sum, count)): (&str, (f64, f64))| (name.to_owned(), (sum + pull * relative_error) / (count + pull));
+        let drawn = |(name, (sum, count)): (&str, (f64, f64))| {
+            (name.to_owned(), (sum + pull * relative_error) / (count + pull))
+        };
         let series: BTreeMap<String, f64> = sums.into_iter().map(drawn).collect();
         let tail = ((1.0 - level) / 2.0 * 1e9).round() / 1e9;
-        let mut probabilities: Vec<f64> = PROBABILITIES.into_iter().chain([tail, 1.0 - tail]).collect();
+        let mut probabilities: Vec<f64> =
+            PROBABILITIES.into_iter().chain([tail, 1.0 - tail]).collect();
         probabilities.sort_by(f64::total_cmp);
         probabilities.dedup_by(|a, b| (*a - *b).abs() < 1e-9);
-        let mut fitted = Self { level, probabilities, offsets: Vec::new(), relative_error, series, scale, season };
+        let mut fitted = Self {
+            level,
+            probabilities,
+            offsets: Vec::new(),
+            relative_error,
+            series,
+            scale,
+            season,
+        };
         let mut by_step: Vec<Vec<f64>> = vec![Vec::new(); horizon];
         for r in residuals {
             let uncertainty = fitted.uncertainty(r.series, r.change, r.spread);
             by_step[r.step].push(r.error / uncertainty);
         }
-        fitted.offsets = (0..horizon).map(|step| fitted.offsets_of(&neighbours(&by_step, step))).collect();
+        fitted.offsets =
+            (0..horizon).map(|step| fitted.offsets_of(&neighbours(&by_step, step))).collect();
         fitted
     }
 
@@ -94,7 +112,9 @@ impl Calibration {
     }
 
     fn uncertainty(&self, series: &str, change: f64, spread: Option<f64>) -> f64 {
-        spread.unwrap_or_else(|| change * self.series.get(series).unwrap_or(&self.relative_error)).max(UNIT_MIN)
+        spread
+            .unwrap_or_else(|| change * self.series.get(series).unwrap_or(&self.relative_error))
+            .max(UNIT_MIN)
     }
 
     /// The typical change of a series, as calibration measures it.
@@ -113,12 +133,15 @@ impl Calibration {
 
     /// Probabilities and quantiles of step `step` (from 0) around `point`, ascending.
     pub fn quantiles(&self, step: usize, point: f64, uncertainty: f64) -> Vec<(f64, f64)> {
-        let quantile = |place: usize| (self.probabilities[place], self.quantile(place, step, point, uncertainty));
+        let quantile = |place: usize| {
+            (self.probabilities[place], self.quantile(place, step, point, uncertainty))
+        };
         (0..self.probabilities.len()).map(quantile).collect()
     }
 
     fn quantile(&self, place: usize, step: usize, point: f64, uncertainty: f64) -> f64 {
-        let value = self.scale.invert(self.scale.apply(point) + self.offsets[step][place] * uncertainty);
+        let value =
+            self.scale.invert(self.scale.apply(point) + self.offsets[step][place] * uncertainty);
         // Rounding on the way to the scale and back must not carry a quantile past the forecast.
         if self.probabilities[place] < 0.5 { value.min(point) } else { value.max(point) }
     }
@@ -126,7 +149,9 @@ impl Calibration {
     /// Place of the probability nearest to `p`.
     fn nearest(&self, p: f64) -> usize {
         let distance = |place: &usize| (self.probabilities[*place] - p).abs();
-        (0..self.probabilities.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0)
+        (0..self.probabilities.len())
+            .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+            .unwrap_or(0)
     }
 }
 
@@ -165,16 +190,21 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(9);
         let mut normal = move || (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0;
         let mut draw = |n: usize| -> Vec<(String, f64, f64)> {
-            (0..n).map(|i| (format!("s{}", i % 10), normal() * (1.0 + (i % 10) as f64), 1.0)).collect()
+            (0..n)
+                .map(|i| (format!("s{}", i % 10), normal() * (1.0 + (i % 10) as f64), 1.0))
+                .collect()
         };
         let (seen, unseen) = (draw(2_000), draw(2_000));
-        let residuals: Vec<Residual<'_>> =
-            seen.iter().map(|(n, e, c)| Residual { series: n, step: 0, error: *e, change: *c, spread: None }).collect();
+        let residuals: Vec<Residual<'_>> = seen
+            .iter()
+            .map(|(n, e, c)| Residual { series: n, step: 0, error: *e, change: *c, spread: None })
+            .collect();
         let calibration = Calibration::fit(&residuals, 1, 0.8, (Transform::None, 1));
         let covered = |wild: bool| {
             let chosen: Vec<_> = unseen.iter().filter(|(n, ..)| !wild || n == "s9").collect();
             let inside = chosen.iter().filter(|(name, error, change)| {
-                let residual = Residual { series: name, step: 0, error: 0.0, change: *change, spread: None };
+                let residual =
+                    Residual { series: name, step: 0, error: 0.0, change: *change, spread: None };
                 let (_, (low, high)) = calibration.interval_around(0.0, &residual);
                 low <= *error && *error <= high
             });

@@ -33,7 +33,12 @@ pub struct Retrained {
 }
 
 /// Trains on `data` and compares with the model in service.
-pub fn retrain(data: &Dataset, spec: &TrainSpec, champion: Option<&Artifact>, stage: &Stage<'_>) -> Result<Retrained, TrainError> {
+pub fn retrain(
+    data: &Dataset,
+    spec: &TrainSpec,
+    champion: Option<&Artifact>,
+    stage: &Stage<'_>,
+) -> Result<Retrained, TrainError> {
     leakage::check_data(data, spec)?;
     let trials = backtest::run(data, spec, stage)?;
     let artifact = Artifact::from_trials(data, spec, &trials, stage)?;
@@ -46,10 +51,20 @@ pub fn retrain(data: &Dataset, spec: &TrainSpec, champion: Option<&Artifact>, st
 
 type Judgement = (Option<Contest>, bool, String);
 
-fn judge(trials: &Trials<'_>, spec: &TrainSpec, champion: &Artifact, stage: &Stage<'_>) -> Result<Judgement, TrainError> {
+fn judge(
+    trials: &Trials<'_>,
+    spec: &TrainSpec,
+    champion: &Artifact,
+    stage: &Stage<'_>,
+) -> Result<Judgement, TrainError> {
     let old = &champion.card.spec;
     if old.columns() != spec.columns() {
-        return Ok((None, true, "the model in service was made for other columns and cannot forecast these data".to_owned()));
+        return Ok((
+            None,
+            true,
+            "the model in service was made for other columns and cannot forecast these data"
+                .to_owned(),
+        ));
     }
     let contest = match on_new_periods(trials, spec, champion) {
         Some(contest) => Some(contest),
@@ -57,7 +72,10 @@ fn judge(trials: &Trials<'_>, spec: &TrainSpec, champion: &Artifact, stage: &Sta
         None => None,
     };
     let Some(contest) = contest else {
-        let reason = format!("nothing to compare on: no whole horizon has been observed since {}", champion.card.data.last);
+        let reason = format!(
+            "nothing to compare on: no whole horizon has been observed since {}",
+            champion.card.data.last
+        );
         return Ok((None, false, reason));
     };
     let (new, old) = (contest.challenger.errors.mase, contest.champion.errors.mase);
@@ -85,7 +103,11 @@ struct Pair {
 
 /// An entrant's forecast of a case.
 fn entry(entrant: &Entrant, intervals: &[IntervalOutcome], case: usize) -> Entry {
-    Entry { point: entrant.points[case], lower: intervals[case].lower, upper: intervals[case].upper }
+    Entry {
+        point: entrant.points[case],
+        lower: intervals[case].lower,
+        upper: intervals[case].upper,
+    }
 }
 
 /// The champion as it is against the challenger's fits, over periods after the champion's training.
@@ -94,12 +116,20 @@ fn on_new_periods(trials: &Trials<'_>, spec: &TrainSpec, champion: &Artifact) ->
     let forecasts = champion_forecasts(trials, champion, known);
     let entrant = chosen_before(trials, spec, known);
     let intervals = trials.intervals(entrant);
-    let pair = |(case, champion): (usize, Entry)| Pair { case, champion, challenger: entry(entrant, &intervals, case) };
+    let pair = |(case, champion): (usize, Entry)| Pair {
+        case,
+        champion,
+        challenger: entry(entrant, &intervals, case),
+    };
     score(Basis::NewPeriods, trials, &forecasts.into_iter().map(pair).collect::<Vec<_>>())
 }
 
 /// The champion's forecasts of every case whose origin is not before `known` and whose history is long enough.
-fn champion_forecasts(trials: &Trials<'_>, champion: &Artifact, known: i64) -> BTreeMap<usize, Entry> {
+fn champion_forecasts(
+    trials: &Trials<'_>,
+    champion: &Artifact,
+    known: i64,
+) -> BTreeMap<usize, Entry> {
     let horizon = champion.card.spec.horizon;
     let mut by_view: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for (i, case) in trials.cases.iter().enumerate() {
@@ -107,9 +137,12 @@ fn champion_forecasts(trials: &Trials<'_>, champion: &Artifact, known: i64) -> B
             by_view.entry((case.series, case.origin)).or_default().push(i);
         }
     }
-    let view = |(series, origin): (usize, usize)| trials.data().series()[series].until(trials.origins[origin]);
+    let view = |(series, origin): (usize, usize)| {
+        trials.data().series()[series].until(trials.origins[origin])
+    };
     by_view.retain(|place, _| view(*place).len() >= champion.model.min_history());
-    let predictions = champion.forecast(&by_view.keys().map(|place| view(*place)).collect::<Vec<_>>(), horizon);
+    let predictions =
+        champion.forecast(&by_view.keys().map(|place| view(*place)).collect::<Vec<_>>(), horizon);
     let mut entries = BTreeMap::new();
     for (cases, prediction) in by_view.values().zip(predictions) {
         for &i in cases {
@@ -122,8 +155,15 @@ fn champion_forecasts(trials: &Trials<'_>, champion: &Artifact, known: i64) -> B
 
 /// The family that the challenger would have had at `known`: the contest's own periods must not choose it.
 fn chosen_before<'t>(trials: &'t Trials<'_>, spec: &TrainSpec, known: i64) -> &'t Entrant {
-    let past = |e: &Entrant| trials.errors_of(e, |case| trials.target(case) <= known).map(|e| e.mase);
-    let best = || trials.entrants.iter().filter_map(|e| Some((e, past(e)?))).min_by(|a, b| a.1.total_cmp(&b.1));
+    let past =
+        |e: &Entrant| trials.errors_of(e, |case| trials.target(case) <= known).map(|e| e.mase);
+    let best = || {
+        trials
+            .entrants
+            .iter()
+            .filter_map(|e| Some((e, past(e)?)))
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+    };
     match spec.kind {
         Kind::Auto => best().map_or_else(|| trials.chosen(), |(entrant, _)| entrant),
         Kind::Of(_) => trials.chosen(),
@@ -131,18 +171,33 @@ fn chosen_before<'t>(trials: &'t Trials<'_>, spec: &TrainSpec, known: i64) -> &'
 }
 
 /// Both configurations, fitted anew at each origin that both have.
-fn of_configurations(trials: &Trials<'_>, old: &TrainSpec, stage: &Stage<'_>) -> Result<Option<Contest>, TrainError> {
+fn of_configurations(
+    trials: &Trials<'_>,
+    old: &TrainSpec,
+    stage: &Stage<'_>,
+) -> Result<Option<Contest>, TrainError> {
     let before = backtest::run(trials.data(), old, &stage.part("champion"))?;
-    let place = |trials: &Trials<'_>, i: usize| (trials.cases[i].series, trials.origins[trials.cases[i].origin], trials.cases[i].step);
-    let places: HashMap<_, usize> = (0..before.cases.len()).map(|i| (place(&before, i), i)).collect();
+    let place = |trials: &Trials<'_>, i: usize| {
+        (trials.cases[i].series, trials.origins[trials.cases[i].origin], trials.cases[i].step)
+    };
+    let places: HashMap<_, usize> =
+        (0..before.cases.len()).map(|i| (place(&before, i), i)).collect();
     let (champion, challenger) = (before.chosen(), trials.chosen());
-    let (champion_intervals, challenger_intervals) = (before.intervals(champion), trials.intervals(challenger));
+    let (champion_intervals, challenger_intervals) =
+        (before.intervals(champion), trials.intervals(challenger));
     let pair = |case: usize| {
         let at = *places.get(&place(trials, case))?;
-        let (champion, challenger) = (entry(champion, &champion_intervals, at), entry(challenger, &challenger_intervals, case));
+        let (champion, challenger) = (
+            entry(champion, &champion_intervals, at),
+            entry(challenger, &challenger_intervals, case),
+        );
         Some(Pair { case, champion, challenger })
     };
-    Ok(score(Basis::Configurations, trials, &(0..trials.cases.len()).filter_map(pair).collect::<Vec<_>>()))
+    Ok(score(
+        Basis::Configurations,
+        trials,
+        &(0..trials.cases.len()).filter_map(pair).collect::<Vec<_>>(),
+    ))
 }
 
 /// Scores both sides; `None` without any pair.
@@ -150,13 +205,20 @@ fn score(basis: Basis, trials: &Trials<'_>, pairs: &[Pair]) -> Option<Contest> {
     let score = |side: fn(&Pair) -> Entry| {
         let outcome = |pair: &Pair| {
             let case = &trials.cases[pair.case];
-            Outcome { forecast: side(pair).point, actual: case.actual, naive_scale: case.naive_scale }
+            Outcome {
+                forecast: side(pair).point,
+                actual: case.actual,
+                naive_scale: case.naive_scale,
+            }
         };
-        let inside = |pair: &&Pair| (side(pair).lower..=side(pair).upper).contains(&trials.cases[pair.case].actual);
+        let inside = |pair: &&Pair| {
+            (side(pair).lower..=side(pair).upper).contains(&trials.cases[pair.case].actual)
+        };
         let coverage = pairs.iter().filter(inside).count() as f64 / pairs.len() as f64;
         Some(Score { errors: errors(pairs.iter().map(outcome))?, coverage })
     };
-    let origins: BTreeSet<i64> = pairs.iter().map(|p| trials.origins[trials.cases[p.case].origin]).collect();
+    let origins: BTreeSet<i64> =
+        pairs.iter().map(|p| trials.origins[trials.cases[p.case].origin]).collect();
     Some(Contest {
         basis,
         origins: origins.into_iter().map(|o| trials.data().frequency().label(o)).collect(),
@@ -191,9 +253,12 @@ mod tests {
     fn data(turn: i64, last: i64) -> Dataset {
         let value = |s: i64, t: i64| {
             let (before, after) = (t.min(turn - 2000), (t - (turn - 2000)).max(0));
-            100.0 * (s + 1) as f64 * 1.02f64.powi(before as i32) * 0.9f64.powi(after as i32) + f64::from((t * 7 % 5) as i32)
+            100.0 * (s + 1) as f64 * 1.02f64.powi(before as i32) * 0.9f64.powi(after as i32)
+                + f64::from((t * 7 % 5) as i32)
         };
-        let series = |s: i64| Series::new(format!("s{s:02}"), 2000, (0..=last - 2000).map(|t| value(s, t)).collect());
+        let series = |s: i64| {
+            Series::new(format!("s{s:02}"), 2000, (0..=last - 2000).map(|t| value(s, t)).collect())
+        };
         Dataset::new(crate::calendar::Frequency::Yearly, (0..12).map(series).collect())
     }
 
@@ -211,9 +276,14 @@ mod tests {
 
     #[test]
     fn the_first_model_needs_no_contest() {
-        let first = retrain(&data(2020, 2019), &of(Family::Drift), None, &Stage::new(&Quiet)).expect("trains");
+        let first = retrain(&data(2020, 2019), &of(Family::Drift), None, &Stage::new(&Quiet))
+            .expect("trains");
         assert!(first.better && first.contest.is_none());
-        assert_eq!(first.artifact.version(), train(&data(2020, 2019), &of(Family::Drift)).version(), "as trained by itself");
+        assert_eq!(
+            first.artifact.version(),
+            train(&data(2020, 2019), &of(Family::Drift)).version(),
+            "as trained by itself"
+        );
     }
 
     #[test]
@@ -223,11 +293,17 @@ mod tests {
         let champion = train(&data(2018, 2018), &spec);
         let retrained = against(
             &data(2018, 2024),
-            &TrainSpec { backtest: crate::spec::BacktestSpec { origins: 4, ..spec.backtest.clone() }, ..spec.clone() },
+            &TrainSpec {
+                backtest: crate::spec::BacktestSpec { origins: 4, ..spec.backtest.clone() },
+                ..spec.clone()
+            },
             &champion,
         );
         let contest = retrained.contest.as_ref().expect("compared");
-        assert_eq!((contest.basis, contest.cases, contest.origins.len()), (Basis::NewPeriods, 12 * 4, 4));
+        assert_eq!(
+            (contest.basis, contest.cases, contest.origins.len()),
+            (Basis::NewPeriods, 12 * 4, 4)
+        );
         assert!(retrained.better, "{}", retrained.reason);
         assert!(retrained.reason.contains("is smaller than"), "{}", retrained.reason);
         assert!(contest.p_value.is_some_and(|p| p < 0.05));
@@ -246,7 +322,11 @@ mod tests {
         let spec = of(Family::PooledAutoregression);
         let champion = train(&data(2030, 2022), &spec);
         let again = against(&data(2030, 2022), &spec, &champion);
-        assert!(!again.better && again.contest.is_none() && again.reason.contains("since 2022"), "{}", again.reason);
+        assert!(
+            !again.better && again.contest.is_none() && again.reason.contains("since 2022"),
+            "{}",
+            again.reason
+        );
     }
 
     #[test]
@@ -255,7 +335,12 @@ mod tests {
         let (data, champion) = (data(2030, 2022), train(&data(2030, 2022), &lazy));
         let retrained = against(&data, &keen, &champion);
         let contest = retrained.contest.as_ref().expect("compared");
-        assert_eq!((contest.basis, retrained.better), (Basis::Configurations, true), "{}", retrained.reason);
+        assert_eq!(
+            (contest.basis, retrained.better),
+            (Basis::Configurations, true),
+            "{}",
+            retrained.reason
+        );
         let back = against(&data, &lazy, &train(&data, &keen));
         assert!(!back.better, "{}", back.reason);
     }
@@ -270,11 +355,13 @@ mod tests {
 
     #[test]
     fn auto_is_judged_by_the_family_it_had_before_the_contest() {
-        let auto = TrainSpec { kind: Kind::Auto, horizon: 1, candidates: vec![Family::Theta], ..spec() };
+        let auto =
+            TrainSpec { kind: Kind::Auto, horizon: 1, candidates: vec![Family::Theta], ..spec() };
         let trials_data = data(2021, 2024);
         let trials = backtest::run(&trials_data, &auto, &Stage::new(&Quiet)).expect("runs");
         let known = 2022;
-        let past = |e: &Entrant| trials.errors_of(e, |c| trials.target(c) <= known).expect("cases").mase;
+        let past =
+            |e: &Entrant| trials.errors_of(e, |c| trials.target(c) <= known).expect("cases").mase;
         let chosen = chosen_before(&trials, &auto, known);
         assert!(trials.entrants.iter().all(|e| past(chosen) <= past(e)));
     }

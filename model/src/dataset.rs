@@ -36,7 +36,9 @@ pub enum DataError {
     #[error("the data set is empty")]
     Empty,
     /// A time that no period has.
-    #[error("series `{series}` has the time `{time}`, which names no {frequency} period; expected for example `{example}`")]
+    #[error(
+        "series `{series}` has the time `{time}`, which names no {frequency} period; expected for example `{example}`"
+    )]
     Time {
         /// The series.
         series: String,
@@ -56,7 +58,9 @@ pub enum DataError {
         period: String,
     },
     /// Periods without values.
-    #[error("series `{series}` has no value for {missing} periods from {period} on; at most {GAP_MAX} are filled")]
+    #[error(
+        "series `{series}` has no value for {missing} periods from {period} on; at most {GAP_MAX} are filled"
+    )]
     Gap {
         /// The series.
         series: String,
@@ -171,7 +175,10 @@ impl<'a> View<'a> {
     /// The covariates of the period `index` places after the first; beyond what is known, the last
     /// known ones. Covariates may be known for the future: that is what they are for.
     pub fn covariates(self, index: usize) -> impl Iterator<Item = f64> {
-        self.series.covariates.iter().map(move |c| c.get(index).or(c.last()).copied().unwrap_or(0.0))
+        self.series
+            .covariates
+            .iter()
+            .map(move |c| c.get(index).or(c.last()).copied().unwrap_or(0.0))
     }
 }
 
@@ -224,32 +231,63 @@ impl Dataset {
     }
 
     /// Groups rows of yearly values into series and checks them.
-    pub fn from_rows(rows: impl IntoIterator<Item = (String, i64, f64)>) -> Result<Self, DataError> {
-        let record = |(series, period, value)| Record { series, period, value: Some(value), covariates: Vec::new(), statics: Vec::new() };
+    pub fn from_rows(
+        rows: impl IntoIterator<Item = (String, i64, f64)>,
+    ) -> Result<Self, DataError> {
+        let record = |(series, period, value)| Record {
+            series,
+            period,
+            value: Some(value),
+            covariates: Vec::new(),
+            statics: Vec::new(),
+        };
         Self::from_records(rows.into_iter().map(record), &Columns::default())
     }
 
     /// Groups rows into series and checks them.
-    pub fn from_records(records: impl IntoIterator<Item = Record>, columns: &Columns) -> Result<Self, DataError> {
+    pub fn from_records(
+        records: impl IntoIterator<Item = Record>,
+        columns: &Columns,
+    ) -> Result<Self, DataError> {
         let mut by_name: BTreeMap<String, BTreeMap<i64, Record>> = BTreeMap::new();
         let label = |period| columns.frequency.label(period);
         for record in records {
-            if let Some(value) = record.value.filter(|v| !v.is_finite() || (*v < 0.0 && !columns.signed)) {
+            if let Some(value) =
+                record.value.filter(|v| !v.is_finite() || (*v < 0.0 && !columns.signed))
+            {
                 let sign = if columns.signed { "" } else { " that is not negative" };
-                return Err(DataError::Value { series: record.series, period: label(record.period), value, sign });
+                return Err(DataError::Value {
+                    series: record.series,
+                    period: label(record.period),
+                    value,
+                    sign,
+                });
             }
             let periods = by_name.entry(record.series.clone()).or_default();
             if let Some(record) = periods.insert(record.period, record) {
-                return Err(DataError::Duplicate { series: record.series, period: label(record.period) });
+                return Err(DataError::Duplicate {
+                    series: record.series,
+                    period: label(record.period),
+                });
             }
         }
-        let series = by_name.into_iter().map(|(name, periods)| assemble(name, &periods, columns)).collect::<Result<Vec<_>, _>>()?;
+        let series = by_name
+            .into_iter()
+            .map(|(name, periods)| assemble(name, &periods, columns))
+            .collect::<Result<Vec<_>, _>>()?;
         let series: Vec<Series> = series.into_iter().filter(|s| !s.values.is_empty()).collect();
-        if series.is_empty() { Err(DataError::Empty) } else { Ok(Self { frequency: columns.frequency, series }) }
+        if series.is_empty() {
+            Err(DataError::Empty)
+        } else {
+            Ok(Self { frequency: columns.frequency, series })
+        }
     }
 
     /// Reads Parquet files that together are one table.
-    pub fn from_parquet(files: impl IntoIterator<Item = Bytes>, columns: &Columns) -> Result<Self, DataError> {
+    pub fn from_parquet(
+        files: impl IntoIterator<Item = Bytes>,
+        columns: &Columns,
+    ) -> Result<Self, DataError> {
         let mut records = Vec::new();
         for file in files {
             read_file(file, columns, &mut records)?;
@@ -300,7 +338,10 @@ impl Dataset {
     /// The data as they were known at the end of `period`; series that had not begun are left out.
     pub fn until(&self, period: i64) -> Self {
         let cut = |s: &Series| Series { values: s.until(period).history().to_vec(), ..s.clone() };
-        Self { frequency: self.frequency, series: self.series.iter().map(cut).filter(|s| !s.values.is_empty()).collect() }
+        Self {
+            frequency: self.frequency,
+            series: self.series.iter().map(cut).filter(|s| !s.values.is_empty()).collect(),
+        }
     }
 
     /// Replaces every value after `period`.
@@ -319,7 +360,10 @@ impl Dataset {
             hash.update((series.name.len() as u64).to_le_bytes());
             hash.update(series.name.as_bytes());
             hash.update(series.start.to_le_bytes());
-            for column in std::iter::once(&series.values).chain(&series.covariates).chain(std::iter::once(&series.statics)) {
+            for column in std::iter::once(&series.values)
+                .chain(&series.covariates)
+                .chain(std::iter::once(&series.statics))
+            {
                 hash.update((column.len() as u64).to_le_bytes());
                 column.iter().for_each(|v| hash.update(v.to_le_bytes()));
             }
@@ -339,7 +383,10 @@ pub struct Gap {
 
 /// Known values with their places, ascending, as one value per place: what is missing between two of them
 /// lies on a straight line. Also how many values were filled.
-pub fn filled(first: (i64, f64), others: impl IntoIterator<Item = (i64, f64)>) -> Result<(Vec<f64>, usize), Gap> {
+pub fn filled(
+    first: (i64, f64),
+    others: impl IntoIterator<Item = (i64, f64)>,
+) -> Result<(Vec<f64>, usize), Gap> {
     let (mut before, mut values, mut repaired) = (first.0, vec![first.1], 0);
     for (place, value) in others {
         let missing = place - before - 1;
@@ -347,20 +394,27 @@ pub fn filled(first: (i64, f64), others: impl IntoIterator<Item = (i64, f64)>) -
             return Err(Gap { from: before + 1, missing });
         }
         let from = values[values.len() - 1];
-        values.extend((1..=missing).map(|i| from + (value - from) * i as f64 / (missing + 1) as f64));
+        values
+            .extend((1..=missing).map(|i| from + (value - from) * i as f64 / (missing + 1) as f64));
         values.push(value);
         (repaired, before) = (repaired + missing as usize, place);
     }
     Ok((values, repaired))
 }
 
-fn assemble(name: String, periods: &BTreeMap<i64, Record>, columns: &Columns) -> Result<Series, DataError> {
+fn assemble(
+    name: String,
+    periods: &BTreeMap<i64, Record>,
+    columns: &Columns,
+) -> Result<Series, DataError> {
     let label = |period| columns.frequency.label(period);
     let mut observed = periods.iter().filter_map(|(&period, r)| Some((period, r.value?)));
     let Some((start, first)) = observed.next() else { return Ok(Series::new(name, 0, Vec::new())) };
     let (values, repaired) = match filled((start, first), observed) {
         Ok(filled) => filled,
-        Err(Gap { from, missing }) => return Err(DataError::Gap { series: name, period: label(from), missing }),
+        Err(Gap { from, missing }) => {
+            return Err(DataError::Gap { series: name, period: label(from), missing });
+        }
     };
     let before = start + values.len() as i64 - 1;
     let last = periods.keys().next_back().copied().unwrap_or(before);
@@ -374,9 +428,15 @@ fn assemble(name: String, periods: &BTreeMap<i64, Record>, columns: &Columns) ->
                 None if period < before => {}
                 None => break,
             }
-            for ((column, &value), name_of) in covariates.iter_mut().zip(&latest).zip(&columns.covariates) {
+            for ((column, &value), name_of) in
+                covariates.iter_mut().zip(&latest).zip(&columns.covariates)
+            {
                 if !value.is_finite() {
-                    return Err(DataError::Covariate { series: name, covariate: name_of.clone(), period: label(period) });
+                    return Err(DataError::Covariate {
+                        series: name,
+                        covariate: name_of.clone(),
+                        period: label(period),
+                    });
                 }
                 column.push(value);
             }
@@ -388,23 +448,48 @@ fn assemble(name: String, periods: &BTreeMap<i64, Record>, columns: &Columns) ->
 
 fn read_file(file: Bytes, columns: &Columns, records: &mut Vec<Record>) -> Result<(), DataError> {
     let reader = SerializedFileReader::new(file)?;
-    let names: Vec<String> = reader.metadata().file_metadata().schema().get_fields().iter().map(|f| f.name().to_owned()).collect();
-    let error = |column: &str, problem| DataError::Column { column: column.to_owned(), problem, available: names.join(", ") };
-    let position = |column: &str| names.iter().position(|n| n == column).ok_or_else(|| error(column, "is missing"));
-    let positions = |columns: &[String]| columns.iter().map(|c| position(c)).collect::<Result<Vec<_>, _>>();
-    let (series_at, time_at, target_at) = (position(&columns.series)?, position(&columns.time)?, position(&columns.target)?);
-    let (covariates_at, statics_at) = (positions(&columns.covariates)?, positions(&columns.statics)?);
+    let names: Vec<String> = reader
+        .metadata()
+        .file_metadata()
+        .schema()
+        .get_fields()
+        .iter()
+        .map(|f| f.name().to_owned())
+        .collect();
+    let error = |column: &str, problem| DataError::Column {
+        column: column.to_owned(),
+        problem,
+        available: names.join(", "),
+    };
+    let position = |column: &str| {
+        names.iter().position(|n| n == column).ok_or_else(|| error(column, "is missing"))
+    };
+    let positions =
+        |columns: &[String]| columns.iter().map(|c| position(c)).collect::<Result<Vec<_>, _>>();
+    let (series_at, time_at, target_at) =
+        (position(&columns.series)?, position(&columns.time)?, position(&columns.target)?);
+    let (covariates_at, statics_at) =
+        (positions(&columns.covariates)?, positions(&columns.statics)?);
     for row in reader.get_row_iter(None)? {
         let row: Row = row?;
         let fields: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
-        let series = text(fields[series_at]).ok_or_else(|| error(&columns.series, "is not text"))?;
-        let period = period(fields[time_at], &series, columns)?.ok_or_else(|| error(&columns.time, "is not a time"))?;
+        let series =
+            text(fields[series_at]).ok_or_else(|| error(&columns.series, "is not text"))?;
+        let period = period(fields[time_at], &series, columns)?
+            .ok_or_else(|| error(&columns.time, "is not a time"))?;
         let value = match fields[target_at] {
             Field::Null => None,
             field => Some(number(field).ok_or_else(|| error(&columns.target, "is not a number"))?),
         };
-        let numbers = |at: &[usize]| at.iter().map(|&i| number(fields[i]).unwrap_or(f64::NAN)).collect();
-        records.push(Record { series, period, value, covariates: numbers(&covariates_at), statics: numbers(&statics_at) });
+        let numbers =
+            |at: &[usize]| at.iter().map(|&i| number(fields[i]).unwrap_or(f64::NAN)).collect();
+        records.push(Record {
+            series,
+            period,
+            value,
+            covariates: numbers(&covariates_at),
+            statics: numbers(&statics_at),
+        });
     }
     Ok(())
 }
@@ -412,7 +497,11 @@ fn read_file(file: Bytes, columns: &Columns, records: &mut Vec<Record>) -> Resul
 /// The period of a time field; `None` when the column has another type.
 fn period(field: &Field, series: &str, columns: &Columns) -> Result<Option<i64>, DataError> {
     let frequency = columns.frequency;
-    let of_days = |days: i64| frequency.of(jiff::civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(days)).at(0, 0, 0, 0));
+    let of_days = |days: i64| {
+        frequency.of(jiff::civil::date(1970, 1, 1)
+            .saturating_add(jiff::Span::new().days(days))
+            .at(0, 0, 0, 0))
+    };
     let of_micros = |micros: i64| {
         let time = jiff::Timestamp::from_microsecond(micros).ok()?;
         frequency.of(time.to_zoned(jiff::tz::TimeZone::UTC).datetime())
@@ -427,8 +516,14 @@ fn period(field: &Field, series: &str, columns: &Columns) -> Result<Option<i64>,
             _ => return Ok(None),
         },
     };
-    let example = || frequency.label(frequency.of(jiff::civil::date(2024, 1, 1).at(0, 0, 0, 0)).unwrap_or(0));
-    let error = || DataError::Time { series: series.to_owned(), time: field.to_string(), frequency: frequency.name(), example: example() };
+    let example =
+        || frequency.label(frequency.of(jiff::civil::date(2024, 1, 1).at(0, 0, 0, 0)).unwrap_or(0));
+    let error = || DataError::Time {
+        series: series.to_owned(),
+        time: field.to_string(),
+        frequency: frequency.name(),
+        example: example(),
+    };
     found.map(Some).ok_or_else(error)
 }
 
@@ -454,7 +549,8 @@ mod tests {
     use super::*;
 
     fn rows(values: &[(&str, i64, f64)]) -> Result<Dataset, String> {
-        Dataset::from_rows(values.iter().map(|&(s, y, v)| (s.to_owned(), y, v))).map_err(|e| e.to_string())
+        Dataset::from_rows(values.iter().map(|&(s, y, v)| (s.to_owned(), y, v)))
+            .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -469,7 +565,10 @@ mod tests {
     fn what_is_not_a_series_is_refused_with_its_place() {
         let message = |values: &[(&str, i64, f64)]| rows(values).expect_err("invalid");
         assert_eq!(message(&[]), "the data set is empty");
-        assert_eq!(message(&[("A", 2000, 1.0), ("A", 2000, 1.0)]), "series `A` has two values for 2000");
+        assert_eq!(
+            message(&[("A", 2000, 1.0), ("A", 2000, 1.0)]),
+            "series `A` has two values for 2000"
+        );
         let gap = message(&[("A", 2000, 1.0), ("A", 2005, 1.0)]);
         assert_eq!(gap, "series `A` has no value for 4 periods from 2001 on; at most 3 are filled");
         assert!(message(&[("A", 2000, f64::NAN)]).contains("NaN"));
@@ -480,16 +579,29 @@ mod tests {
     #[test]
     fn a_short_gap_is_filled_and_counted() {
         let data = rows(&[("A", 2000, 1.0), ("A", 2003, 4.0)]).expect("valid");
-        assert_eq!((data.series()[0].values.as_slice(), data.repaired()), ([1.0, 2.0, 3.0, 4.0].as_slice(), 2));
+        assert_eq!(
+            (data.series()[0].values.as_slice(), data.repaired()),
+            ([1.0, 2.0, 3.0, 4.0].as_slice(), 2)
+        );
     }
 
     #[test]
     fn covariates_reach_into_the_future_and_must_be_known() {
         let columns = Columns { covariates: vec!["warmth".into()], ..Columns::default() };
-        let record = |period, value, warmth| Record { series: "A".into(), period, value, covariates: vec![warmth], statics: vec![] };
-        let rows = [record(2000, Some(1.0), 5.0), record(2001, Some(2.0), 6.0), record(2002, None, 7.0)];
+        let record = |period, value, warmth| Record {
+            series: "A".into(),
+            period,
+            value,
+            covariates: vec![warmth],
+            statics: vec![],
+        };
+        let rows =
+            [record(2000, Some(1.0), 5.0), record(2001, Some(2.0), 6.0), record(2002, None, 7.0)];
         let data = Dataset::from_records(rows.clone(), &columns).expect("valid");
-        assert_eq!((data.series()[0].values.len(), &data.series()[0].covariates[0]), (2, &vec![5.0, 6.0, 7.0]));
+        assert_eq!(
+            (data.series()[0].values.len(), &data.series()[0].covariates[0]),
+            (2, &vec![5.0, 6.0, 7.0])
+        );
         assert_eq!(data.series()[0].view().covariates(2).collect::<Vec<_>>(), [7.0]);
         let unknown = [rows[0].clone(), record(2001, Some(2.0), f64::NAN)];
         let message = Dataset::from_records(unknown, &columns).expect_err("unknown").to_string();

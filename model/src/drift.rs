@@ -62,7 +62,10 @@ pub struct Seen<'a> {
 impl Seen<'_> {
     /// Its statistics.
     pub fn statistics(&self) -> Observed {
-        let back = |seasons_before: usize| self.history[self.history.len().saturating_sub(seasons_before).min(self.history.len() - 1)];
+        let back = |seasons_before: usize| {
+            self.history
+                [self.history.len().saturating_sub(seasons_before).min(self.history.len() - 1)]
+        };
         let on_scale = |value: f64| self.transform.apply(value);
         let last = on_scale(back(1));
         let width = (on_scale(self.interval.1) - on_scale(self.interval.0)).max(f64::MIN_POSITIVE);
@@ -104,17 +107,24 @@ impl Reference {
 fn distribution(observed: &[(usize, Observed)], statistic: usize) -> Distribution {
     let mut sorted: Vec<f64> = observed.iter().map(|(_, o)| o[statistic]).collect();
     sorted.sort_by(f64::total_cmp);
-    let mut edges: Vec<f64> = (1..BINS_MAX).filter_map(|k| sorted.get(k * sorted.len() / BINS_MAX).copied()).collect();
+    let mut edges: Vec<f64> =
+        (1..BINS_MAX).filter_map(|k| sorted.get(k * sorted.len() / BINS_MAX).copied()).collect();
     edges.dedup();
     let counts_of = |keep: &dyn Fn(usize) -> bool| {
         let mut counts = vec![0; edges.len() + 1];
-        observed.iter().filter(|(origin, _)| keep(*origin)).for_each(|(_, o)| counts[bin(&edges, o[statistic])] += 1);
+        observed
+            .iter()
+            .filter(|(origin, _)| keep(*origin))
+            .for_each(|(_, o)| counts[bin(&edges, o[statistic])] += 1);
         counts
     };
     let last = observed.iter().map(|(origin, _)| *origin).max().unwrap_or(0);
     let between = (0..=last).map(|one| (counts_of(&|o| o == one), counts_of(&|o| o != one)));
-    let between: Vec<_> = between.filter(|(one, others)| total(one) > 0 && total(others) > 0).collect();
-    let largest = |distance: fn(&[u64], &[u64]) -> f64| between.iter().map(|(one, others)| distance(one, others)).fold(0.0, f64::max);
+    let between: Vec<_> =
+        between.filter(|(one, others)| total(one) > 0 && total(others) > 0).collect();
+    let largest = |distance: fn(&[u64], &[u64]) -> f64| {
+        between.iter().map(|(one, others)| distance(one, others)).fold(0.0, f64::max)
+    };
     let (psi_between_origins, ks_between_origins) = (largest(psi), largest(ks));
     Distribution { counts: counts_of(&|_| true), psi_between_origins, ks_between_origins, edges }
 }
@@ -141,21 +151,44 @@ impl Tally {
 
     /// Counts one forecast.
     pub fn add(&mut self, reference: &Reference, observed: &Observed) {
-        for ((counts, distribution), value) in self.counts.iter_mut().zip(&reference.distributions).zip(observed) {
+        for ((counts, distribution), value) in
+            self.counts.iter_mut().zip(&reference.distributions).zip(observed)
+        {
             counts[bin(&distribution.edges, *value)] += 1;
         }
     }
 
     /// Service beside the backtest, one entry per statistic.
     pub fn compare(&self, reference: &Reference) -> Vec<StatisticDrift> {
-        let compare = |((counts, distribution), (name, side)): ((&Vec<u64>, &Distribution), (&str, Side))| {
-            let (count, in_training) = (total(counts), total(&distribution.counts));
-            let (psi, ks) = if count == 0 { (0.0, 0.0) } else { (psi(counts, &distribution.counts), ks(counts, &distribution.counts)) };
-            let psi_limit = PSI_LIMIT.max(distribution.psi_between_origins).max(psi_by_chance(counts.len(), count, in_training));
-            let ks_limit = KS_LIMIT.max(distribution.ks_between_origins).max(ks_by_chance(count, in_training));
-            let drifted = count >= COUNT_MIN && psi > psi_limit && ks > ks_limit;
-            StatisticDrift { statistic: name.to_owned(), side, count, reference: in_training, psi, psi_limit, ks, ks_limit, drifted }
-        };
+        let compare =
+            |((counts, distribution), (name, side)): ((&Vec<u64>, &Distribution), (&str, Side))| {
+                let (count, in_training) = (total(counts), total(&distribution.counts));
+                let (psi, ks) = if count == 0 {
+                    (0.0, 0.0)
+                } else {
+                    (psi(counts, &distribution.counts), ks(counts, &distribution.counts))
+                };
+                let psi_limit = PSI_LIMIT.max(distribution.psi_between_origins).max(psi_by_chance(
+                    counts.len(),
+                    count,
+                    in_training,
+                ));
+                let ks_limit = KS_LIMIT
+                    .max(distribution.ks_between_origins)
+                    .max(ks_by_chance(count, in_training));
+                let drifted = count >= COUNT_MIN && psi > psi_limit && ks > ks_limit;
+                StatisticDrift {
+                    statistic: name.to_owned(),
+                    side,
+                    count,
+                    reference: in_training,
+                    psi,
+                    psi_limit,
+                    ks,
+                    ks_limit,
+                    drifted,
+                }
+            };
         self.counts.iter().zip(&reference.distributions).zip(STATISTICS).map(compare).collect()
     }
 }
@@ -163,9 +196,13 @@ impl Tally {
 /// Population stability index: `Σ (p − q)·ln(p / q)` over bins, each with half a value more so that an
 /// empty one stays finite.
 fn psi(service: &[u64], reference: &[u64]) -> f64 {
-    let merged = |counts: &[u64]| counts.chunks(counts.len().div_ceil(PSI_BINS_MAX)).map(total).collect::<Vec<u64>>();
+    let merged = |counts: &[u64]| {
+        counts.chunks(counts.len().div_ceil(PSI_BINS_MAX)).map(total).collect::<Vec<u64>>()
+    };
     let (service, reference) = (merged(service), merged(reference));
-    let share = |counts: &[u64], i: usize| (counts[i] as f64 + 0.5) / (total(counts) as f64 + 0.5 * counts.len() as f64);
+    let share = |counts: &[u64], i: usize| {
+        (counts[i] as f64 + 0.5) / (total(counts) as f64 + 0.5 * counts.len() as f64)
+    };
     let term = |i: usize| {
         let (p, q) = (share(&service, i), share(&reference, i));
         (p - q) * (p / q).ln()
@@ -219,13 +256,19 @@ mod tests {
     #[test]
     fn the_same_distribution_is_no_drift_and_another_one_is() {
         let mut rng = fastrand::Rng::with_seed(4);
-        let training: Vec<(usize, Observed)> = (0..8).flat_map(|o| values(&mut rng, 50, 0.0).into_iter().map(move |v| (o, v))).collect();
+        let training: Vec<(usize, Observed)> = (0..8)
+            .flat_map(|o| values(&mut rng, 50, 0.0).into_iter().map(move |v| (o, v)))
+            .collect();
         let reference = Reference::of(&training);
         for count in [20, 50, 400, 20_000] {
             assert_eq!(drifted(&reference, &values(&mut rng, count, 0.0)), 0, "{count}");
             assert_eq!(drifted(&reference, &values(&mut rng, count, 2.0)), 4, "{count}");
         }
-        assert_eq!(drifted(&reference, &values(&mut rng, 19, 9.0)), 0, "too few values for a verdict");
+        assert_eq!(
+            drifted(&reference, &values(&mut rng, 19, 9.0)),
+            0,
+            "too few values for a verdict"
+        );
     }
 
     #[test]
@@ -238,7 +281,11 @@ mod tests {
             training.extend(values(&mut rng, 30, centre).into_iter().map(|v| (origin, v)));
         }
         let reference = Reference::of(&training);
-        assert_eq!(drifted(&reference, &values(&mut rng, 30, 0.8)), 0, "no stranger than the strangest year");
+        assert_eq!(
+            drifted(&reference, &values(&mut rng, 30, 0.8)),
+            0,
+            "no stranger than the strangest year"
+        );
         assert_eq!(drifted(&reference, &values(&mut rng, 30, 6.0)), 4);
     }
 
@@ -252,16 +299,22 @@ mod tests {
     #[test]
     fn distances_match_hand_computed_values() {
         // Shares with half a value more per bin: 10.5/21, 10.5/21 against 5.5/21, 15.5/21.
-        let expected = (0.5 - 5.5 / 21.0) * (0.5 / (5.5 / 21.0f64)).ln() + (0.5 - 15.5 / 21.0) * (0.5 / (15.5 / 21.0f64)).ln();
+        let expected = (0.5 - 5.5 / 21.0) * (0.5 / (5.5 / 21.0f64)).ln()
+            + (0.5 - 15.5 / 21.0) * (0.5 / (15.5 / 21.0f64)).ln();
         assert!((psi(&[10, 10], &[5, 15]) - expected).abs() < 1e-12);
-        let twenty = |counts: [u64; 4]| counts.iter().flat_map(|c| [*c, 0, 0, 0, 0]).collect::<Vec<_>>();
+        let twenty =
+            |counts: [u64; 4]| counts.iter().flat_map(|c| [*c, 0, 0, 0, 0]).collect::<Vec<_>>();
         assert_eq!(
             psi(&twenty([4, 6, 10, 0]), &twenty([5, 0, 7, 8])),
             psi(&[4, 0, 6, 0, 0, 10, 0, 0, 0, 0], &[5, 0, 0, 0, 0, 7, 0, 8, 0, 0])
         );
         assert!((ks(&[4, 6, 10, 0], &[5, 0, 7, 8]) - 0.4).abs() < 1e-12);
         // χ² with 9 degrees of freedom: 27.88 at 0.999; the approximation is within a hundredth.
-        assert!((psi_by_chance(20, 2, 2) / 27.88 - 1.0).abs() < 0.01, "{}", psi_by_chance(20, 2, 2));
+        assert!(
+            (psi_by_chance(20, 2, 2) / 27.88 - 1.0).abs() < 0.01,
+            "{}",
+            psi_by_chance(20, 2, 2)
+        );
     }
 
     #[test]

@@ -110,14 +110,24 @@ pub struct ForecastReport {
 }
 
 /// Checks for leaks, then backtests every family.
-pub fn evaluate(data: &Dataset, spec: &TrainSpec, stage: &Stage<'_>) -> Result<Evaluation, TrainError> {
+pub fn evaluate(
+    data: &Dataset,
+    spec: &TrainSpec,
+    stage: &Stage<'_>,
+) -> Result<Evaluation, TrainError> {
     leakage::check_data(data, spec)?;
     let families = spec.families();
     leakage::check_models(data, spec, &families)?;
     let trials = backtest::run(data, spec, stage)?;
-    let mut checks = vec![format!("no forecast of {} families changes when the values after its origin do", families.len())];
+    let mut checks = vec![format!(
+        "no forecast of {} families changes when the values after its origin do",
+        families.len()
+    )];
     if !spec.covariates.is_empty() {
-        checks.push(format!("none of {} covariates, nor a product or ratio of two, follows the target", spec.covariates.len()));
+        checks.push(format!(
+            "none of {} covariates, nor a product or ratio of two, follows the target",
+            spec.covariates.len()
+        ));
     }
     Ok(report(&trials, spec, checks))
 }
@@ -125,9 +135,13 @@ pub fn evaluate(data: &Dataset, spec: &TrainSpec, stage: &Stage<'_>) -> Result<E
 fn report(trials: &Trials<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation {
     let chosen = trials.chosen();
     let level = spec.backtest.interval_level;
-    let intervals: Vec<Vec<IntervalOutcome>> = trials.entrants.iter().map(|e| trials.intervals(e)).collect();
+    let intervals: Vec<Vec<IntervalOutcome>> =
+        trials.entrants.iter().map(|e| trials.intervals(e)).collect();
     let scores = |outcomes: &[IntervalOutcome], keep: &dyn Fn(usize) -> bool| {
-        interval_scores(level, outcomes.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, o)| o.clone()))
+        interval_scores(
+            level,
+            outcomes.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, o)| o.clone()),
+        )
     };
     let family = |(entrant, outcomes): (&Entrant, &Vec<IntervalOutcome>)| {
         let step = |step: usize| {
@@ -140,10 +154,18 @@ fn report(trials: &Trials<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluat
             errors: trials.errors_of(entrant, |_| true)?,
             intervals: scores(outcomes, &|_| true)?,
             by_step: (0..spec.horizon).filter_map(step).collect(),
-            p_value: if entrant.family == chosen.family { None } else { trials.p_value(entrant, chosen) },
+            p_value: if entrant.family == chosen.family {
+                None
+            } else {
+                trials.p_value(entrant, chosen)
+            },
         })
     };
-    let chosen_outcomes = trials.entrants.iter().position(|e| e.family == chosen.family).map_or(&[][..], |i| &intervals[i]);
+    let chosen_outcomes = trials
+        .entrants
+        .iter()
+        .position(|e| e.family == chosen.family)
+        .map_or(&[][..], |i| &intervals[i]);
     let (data, frequency) = (trials.data(), trials.data().frequency());
     let series = |(series, cases): (&Series, &Vec<usize>)| {
         let mase = |e: &Entrant| trials.errors_at(e, cases).map_or(f64::NAN, |e| e.mase);
@@ -161,7 +183,8 @@ fn report(trials: &Trials<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluat
                 upper: outcome.upper,
             }
         };
-        let observation = |(period, &value): (i64, &f64)| Observation { period: frequency.label(period), value };
+        let observation =
+            |(period, &value): (i64, &f64)| Observation { period: frequency.label(period), value };
         Some(SeriesReport {
             series: series.name.clone(),
             errors: trials.errors_at(chosen, cases)?,
@@ -212,9 +235,16 @@ impl Evaluation {
         for f in &self.families {
             let mark = if f.family == self.chosen { "→ " } else { "  " };
             let p = f.p_value.map_or_else(String::new, |p| format!("{p:.3}"));
-            text += &format!("{mark}{:<22}{}{p:>8}\n", f.family.name(), numbers(&f.errors, &f.intervals));
+            text += &format!(
+                "{mark}{:<22}{}{p:>8}\n",
+                f.family.name(),
+                numbers(&f.errors, &f.intervals)
+            );
         }
-        let header = format!("{:>10}{:>10}{:>10}{:>8}{:>8}{:>9}{:>8}\n", "MAE", "RMSE", "sMAPE %", "MASE", "MSIS", "inside %", "CRPS");
+        let header = format!(
+            "{:>10}{:>10}{:>10}{:>8}{:>8}{:>9}{:>8}\n",
+            "MAE", "RMSE", "sMAPE %", "MASE", "MSIS", "inside %", "CRPS"
+        );
         text += &format!("\n{:<24}{header}", format!("{}, per step", self.chosen.name()));
         for step in self.chosen().into_iter().flat_map(|c| &c.by_step) {
             text += &format!("  {:<22}{}\n", step.step, numbers(&step.errors, &step.intervals));
@@ -239,7 +269,16 @@ impl Evaluation {
 const SERIES_PRINTED: usize = 10;
 
 fn numbers(e: &Errors, i: &IntervalScores) -> String {
-    format!("{:>10.2}{:>10.2}{:>10.2}{:>8.3}{:>8.2}{:>9.1}{:>8.3}", e.mae, e.rmse, e.smape, e.mase, i.msis, i.coverage * 100.0, i.crps)
+    format!(
+        "{:>10.2}{:>10.2}{:>10.2}{:>8.3}{:>8.2}{:>9.1}{:>8.3}",
+        e.mae,
+        e.rmse,
+        e.smape,
+        e.mase,
+        i.msis,
+        i.coverage * 100.0,
+        i.crps
+    )
 }
 
 #[cfg(test)]
@@ -250,15 +289,24 @@ mod tests {
 
     #[test]
     fn every_forecast_is_beside_what_happened() {
-        let value = |s: i64, t: i64| 100.0 * (s + 1) as f64 * 1.03f64.powi(t as i32) + f64::from((t * 7 % 5) as i32);
-        let series = |s: i64| Series::new(format!("s{s}"), 2000, (0..16).map(|t| value(s, t)).collect());
+        let value = |s: i64, t: i64| {
+            100.0 * (s + 1) as f64 * 1.03f64.powi(t as i32) + f64::from((t * 7 % 5) as i32)
+        };
+        let series =
+            |s: i64| Series::new(format!("s{s}"), 2000, (0..16).map(|t| value(s, t)).collect());
         let data = Dataset::new(crate::calendar::Frequency::Yearly, (0..8).map(series).collect());
         let report = evaluate(&data, &spec(), &Stage::new(&Quiet)).expect("evaluates");
-        assert_eq!((report.chosen, report.families.len(), report.series.len()), (Family::Lstm, 4, 8));
+        assert_eq!(
+            (report.chosen, report.families.len(), report.series.len()),
+            (Family::Lstm, 4, 8)
+        );
         assert_eq!(report.series[0].forecasts.len(), 3 * 2);
         for forecast in report.series.iter().flat_map(|s| s.forecasts.iter().map(move |f| (s, f))) {
             let (series, forecast) = forecast;
-            assert_eq!((&series.history[forecast.index].period, series.history[forecast.index].value), (&forecast.period, forecast.actual));
+            assert_eq!(
+                (&series.history[forecast.index].period, series.history[forecast.index].value),
+                (&forecast.period, forecast.actual)
+            );
             assert!(forecast.lower <= forecast.value && forecast.value <= forecast.upper);
         }
         assert!(report.families.iter().any(|f| f.p_value.is_some()));

@@ -48,7 +48,8 @@ impl<'a> Stage<'a> {
 
     /// A part of this stage.
     pub fn part(&self, name: &str) -> Self {
-        let name = if self.name.is_empty() { name.to_owned() } else { format!("{}.{name}", self.name) };
+        let name =
+            if self.name.is_empty() { name.to_owned() } else { format!("{}.{name}", self.name) };
         Self { host: self.host, name }
     }
 

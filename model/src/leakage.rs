@@ -45,7 +45,8 @@ fn follows(data: &Dataset, feature: impl Fn(&[Vec<f64>], usize) -> f64) -> bool 
     let mut correlations: Vec<f64> = Vec::new();
     for series in data.series().iter().filter(|s| s.values.len() >= VALUES_MIN) {
         // Changes, not levels: two trends follow each other without one being the other.
-        let known: Vec<f64> = (0..series.values.len()).map(|at| feature(&series.covariates, at)).collect();
+        let known: Vec<f64> =
+            (0..series.values.len()).map(|at| feature(&series.covariates, at)).collect();
         correlations.push(correlation(&changes(&known), &changes(&series.values)));
     }
     correlations.sort_by(f64::total_cmp);
@@ -60,7 +61,8 @@ fn changes(values: &[f64]) -> Vec<f64> {
 fn correlation(a: &[f64], b: &[f64]) -> f64 {
     let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
     let (ma, mb) = (mean(a), mean(b));
-    let sum = |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(x, y)| f(x - ma, y - mb)).sum::<f64>();
+    let sum =
+        |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(x, y)| f(x - ma, y - mb)).sum::<f64>();
     let scale = (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt();
     if scale > 0.0 { sum(&|x, y| x * y) / scale } else { 0.0 }
 }
@@ -68,27 +70,47 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
 /// Refuses a model whose forecast changes with what happens after its origin: fits every family to
 /// the past twice, once with the future as it was and once with the future scrambled, and compares
 /// bit for bit. It finds scalers fitted on the future and windows that reach over the origin.
-pub fn check_models(data: &Dataset, spec: &TrainSpec, families: &[Family]) -> Result<(), TrainError> {
+pub fn check_models(
+    data: &Dataset,
+    spec: &TrainSpec,
+    families: &[Family],
+) -> Result<(), TrainError> {
     let origin = data.last() - spec.horizon as i64;
     let mut scrambled = data.clone();
     let mut rng = fastrand::Rng::with_seed(spec.seed);
     scrambled.change_after(origin, |value| value * (0.25 + 4.0 * rng.f64()) + 1.0);
     for &family in families.iter().filter(|f| **f != Family::Combination) {
-        let (with, without) = (forecast_from(data, spec, family, origin)?, forecast_from(&scrambled, spec, family, origin)?);
+        let (with, without) = (
+            forecast_from(data, spec, family, origin)?,
+            forecast_from(&scrambled, spec, family, origin)?,
+        );
         if with != without {
-            return Err(TrainError::Leak(format!("a forecast of `{}` changes with values after its origin", family.name())));
+            return Err(TrainError::Leak(format!(
+                "a forecast of `{}` changes with values after its origin",
+                family.name()
+            )));
         }
     }
     Ok(())
 }
 
-fn forecast_from(data: &Dataset, spec: &TrainSpec, family: Family, origin: i64) -> Result<Vec<Vec<f64>>, TrainError> {
+fn forecast_from(
+    data: &Dataset,
+    spec: &TrainSpec,
+    family: Family,
+    origin: i64,
+) -> Result<Vec<Vec<f64>>, TrainError> {
     // One short training is enough: a leak shows in the first gradient.
     let mut short = spec.clone();
-    (short.lstm.members, short.lstm.epochs, short.lstm.epoch_windows, short.trees.rounds) = (1, 1, Some(64), 3);
+    (short.lstm.members, short.lstm.epochs, short.lstm.epoch_windows, short.trees.rounds) =
+        (1, 1, Some(64), 3);
     let model = Model::fit(family, &data.until(origin), &short, Stage::new(&Quiet))?;
-    let views: Vec<_> =
-        data.series().iter().map(|s| s.until(origin)).filter(|v| v.len() >= model.min_history() && v.last() == origin).collect();
+    let views: Vec<_> = data
+        .series()
+        .iter()
+        .map(|s| s.until(origin))
+        .filter(|v| v.len() >= model.min_history() && v.last() == origin)
+        .collect();
     Ok(model.forecast(&views, spec.horizon))
 }
 
@@ -103,22 +125,37 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(4);
         let values: Vec<f64> = (0..20).map(|_| 50.0 + 20.0 * rng.f64()).collect();
         let noise: Vec<f64> = (0..22).map(|_| 1.0 + rng.f64()).collect();
-        let column = |f: &fn(f64, f64) -> f64| (0..22).map(|i| f(values[i.min(19)], noise[i])).collect();
+        let column =
+            |f: &fn(f64, f64) -> f64| (0..22).map(|i| f(values[i.min(19)], noise[i])).collect();
         let covariates = covariates.iter().map(column).collect();
-        Dataset::new(crate::calendar::Frequency::Yearly, vec![Series { covariates, ..Series::new("A", 2000, values) }])
+        Dataset::new(
+            crate::calendar::Frequency::Yearly,
+            vec![Series { covariates, ..Series::new("A", 2000, values) }],
+        )
     }
 
     fn message(covariates: &[fn(f64, f64) -> f64]) -> Option<String> {
-        let names = ["first", "second"][..covariates.len()].iter().map(|s| (*s).to_owned()).collect();
-        check_data(&data(covariates), &TrainSpec { covariates: names, ..spec() }).err().map(|e| e.to_string())
+        let names =
+            ["first", "second"][..covariates.len()].iter().map(|s| (*s).to_owned()).collect();
+        check_data(&data(covariates), &TrainSpec { covariates: names, ..spec() })
+            .err()
+            .map(|e| e.to_string())
     }
 
     #[test]
     fn a_covariate_that_is_the_target_in_disguise_is_refused() {
         assert_eq!(message(&[|_, noise| noise]), None);
         assert_eq!(message(&[|y, noise| y + 20.0 * noise]), None);
-        assert!(message(&[|y, _| 3.0 * y - 1.0]).expect("a leak").contains("the covariate `first` follows `v` in the same period"));
-        assert!(message(&[|y, noise| y / noise, |_, noise| noise]).expect("a leak").contains("`second` × `first` follows `v`"));
+        assert!(
+            message(&[|y, _| 3.0 * y - 1.0])
+                .expect("a leak")
+                .contains("the covariate `first` follows `v` in the same period")
+        );
+        assert!(
+            message(&[|y, noise| y / noise, |_, noise| noise])
+                .expect("a leak")
+                .contains("`second` × `first` follows `v`")
+        );
     }
 
     #[test]

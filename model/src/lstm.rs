@@ -85,7 +85,8 @@ impl Lstm {
     pub fn new(shape: Shape, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let bound = 1.0 / (shape.hidden as f32).sqrt();
-        let mut gates: Vec<f32> = (0..shape.gate_len()).map(|_| (rng.f32() * 2.0 - 1.0) * bound).collect();
+        let mut gates: Vec<f32> =
+            (0..shape.gate_len()).map(|_| (rng.f32() * 2.0 - 1.0) * bound).collect();
         let bias = &mut gates[(shape.gate_rows() - 1) * 4 * shape.hidden..];
         bias.fill(0.0);
         bias[shape.hidden..2 * shape.hidden].fill(1.0);
@@ -94,7 +95,12 @@ impl Lstm {
 
     /// Gradients for `batch` windows of equal length: `inputs` is `batch × steps × features`. `loss`
     /// turns the outputs, `batch × outputs`, into the gradient at the outputs.
-    pub fn gradients(&self, inputs: &[f32], batch: usize, loss: impl FnOnce(&[f32]) -> Vec<f32>) -> Gradients {
+    pub fn gradients(
+        &self,
+        inputs: &[f32],
+        batch: usize,
+        loss: impl FnOnce(&[f32]) -> Vec<f32>,
+    ) -> Gradients {
         thread_local! {
             // Megabytes that would otherwise be asked of the system, and zeroed, for every batch.
             static WORKSPACE: RefCell<Workspace> = RefCell::default();
@@ -102,7 +108,13 @@ impl Lstm {
         WORKSPACE.with_borrow_mut(|workspace| self.gradients_in(workspace, inputs, batch, loss))
     }
 
-    fn gradients_in(&self, workspace: &mut Workspace, inputs: &[f32], batch: usize, loss: impl FnOnce(&[f32]) -> Vec<f32>) -> Gradients {
+    fn gradients_in(
+        &self,
+        workspace: &mut Workspace,
+        inputs: &[f32],
+        batch: usize,
+        loss: impl FnOnce(&[f32]) -> Vec<f32>,
+    ) -> Gradients {
         let Shape { features, hidden, outputs } = self.shape;
         let (rows, width) = (self.shape.gate_rows(), 4 * hidden);
         let cpu = Cpu::best();
@@ -116,7 +128,14 @@ impl Lstm {
         d_cell.fill(0.0);
         let d_out = loss(&out);
         let mut head = vec![0.0f32; self.head.len()];
-        gemm(&trace.last, (1, hidden + 1), &d_out, (outputs, 1), &mut head, (hidden + 1, batch, outputs));
+        gemm(
+            &trace.last,
+            (1, hidden + 1),
+            &d_out,
+            (outputs, 1),
+            &mut head,
+            (hidden + 1, batch, outputs),
+        );
         gemm(&d_out, (outputs, 1), &self.head, (1, outputs), d_hidden, (batch, outputs, hidden));
         let recurrent = &self.gates[features * width..(features + hidden) * width];
         for step in (0..steps).rev() {
@@ -125,7 +144,13 @@ impl Lstm {
             let cells = |step: usize| &trace.cells[step * size..][..size];
             let before = step.checked_sub(1).map_or(&none_before[..], cells);
             let gates = &trace.gates[step * size * 4..][..size * 4];
-            kernel::gate_gradients(cpu, GateStep { hidden, gates, cells: cells(step), before }, d_hidden, d_cell, d_z);
+            kernel::gate_gradients(
+                cpu,
+                GateStep { hidden, gates, cells: cells(step), before },
+                d_hidden,
+                d_cell,
+                d_z,
+            );
             if step > 0 {
                 gemm(d_z, (width, 1), recurrent, (1, width), d_hidden, (batch, width, hidden));
             }
@@ -162,12 +187,36 @@ pub struct GateStep<'a> {
 }
 
 /// `c = a · b` with (row, column) strides for `a: m × k` and `b: k × n`; `c` is row-major.
-fn gemm(a: &[f32], a_strides: (usize, usize), b: &[f32], b_strides: (usize, usize), c: &mut [f32], (m, k, n): (usize, usize, usize)) {
+fn gemm(
+    a: &[f32],
+    a_strides: (usize, usize),
+    b: &[f32],
+    b_strides: (usize, usize),
+    c: &mut [f32],
+    (m, k, n): (usize, usize, usize),
+) {
     assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n, "matrix sizes disagree");
     let (ra, ca) = (a_strides.0 as isize, a_strides.1 as isize);
     let (rb, cb) = (b_strides.0 as isize, b_strides.1 as isize);
     // SAFETY: the lengths are checked above, and with these strides every index stays below them.
-    unsafe { sgemm(m, k, n, 1.0, a.as_ptr(), ra, ca, b.as_ptr(), rb, cb, 0.0, c.as_mut_ptr(), n as isize, 1) }
+    unsafe {
+        sgemm(
+            m,
+            k,
+            n,
+            1.0,
+            a.as_ptr(),
+            ra,
+            ca,
+            b.as_ptr(),
+            rb,
+            cb,
+            0.0,
+            c.as_mut_ptr(),
+            n as isize,
+            1,
+        )
+    }
 }
 
 /// AdamW (Loshchilov and Hutter 2019) over one weight vector.
@@ -191,7 +240,9 @@ impl AdamW {
     pub fn update(&mut self, weights: &mut [f32], gradient: &[f32], rate: f32, decay: f32) {
         self.step += 1;
         let correction = (1.0 - 0.999f32.powi(self.step)).sqrt() / (1.0 - 0.9f32.powi(self.step));
-        for (((w, &g), m), v) in weights.iter_mut().zip(gradient).zip(&mut self.first).zip(&mut self.second) {
+        for (((w, &g), m), v) in
+            weights.iter_mut().zip(gradient).zip(&mut self.first).zip(&mut self.second)
+        {
             *m = 0.9 * *m + 0.1 * g;
             *v = 0.999 * *v + 0.001 * g * g;
             *w -= rate * (correction * *m / (v.sqrt() + 1e-8) + decay * *w);
@@ -236,7 +287,9 @@ mod tests {
             nudge(&mut up, eps);
             nudge(&mut down, -eps);
             let numeric = (loss(&up, &inputs) - loss(&down, &inputs)) / f64::from(2.0 * eps);
-            let exact = f64::from(*gradients.gates.get(at).unwrap_or_else(|| &gradients.head[at - SHAPE.gate_len()]));
+            let exact = f64::from(
+                *gradients.gates.get(at).unwrap_or_else(|| &gradients.head[at - SHAPE.gate_len()]),
+            );
             assert!((numeric - exact).abs() < 2e-3, "weight {at}: {numeric} against {exact}");
         }
     }
@@ -252,8 +305,15 @@ mod tests {
         let (mut h, mut c) = (vec![0.0f64; hidden], vec![0.0f64; hidden]);
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         for x in window.chunks(features) {
-            let input: Vec<f64> = x.iter().map(|&v| f64::from(v)).chain(h.iter().copied()).chain([1.0]).collect();
-            let z = |j: usize| input.iter().enumerate().map(|(k, v)| v * f64::from(net.gates[k * 4 * hidden + j])).sum::<f64>();
+            let input: Vec<f64> =
+                x.iter().map(|&v| f64::from(v)).chain(h.iter().copied()).chain([1.0]).collect();
+            let z = |j: usize| {
+                input
+                    .iter()
+                    .enumerate()
+                    .map(|(k, v)| v * f64::from(net.gates[k * 4 * hidden + j]))
+                    .sum::<f64>()
+            };
             let z: Vec<f64> = (0..4 * hidden).map(z).collect();
             for j in 0..hidden {
                 c[j] = sigmoid(z[hidden + j]) * c[j] + sigmoid(z[j]) * z[2 * hidden + j].tanh();
@@ -261,7 +321,11 @@ mod tests {
             }
         }
         h.push(1.0);
-        (0..outputs).map(|o| h.iter().enumerate().map(|(j, v)| v * f64::from(net.head[j * outputs + o])).sum()).collect()
+        (0..outputs)
+            .map(|o| {
+                h.iter().enumerate().map(|(j, v)| v * f64::from(net.head[j * outputs + o])).sum()
+            })
+            .collect()
     }
 
     #[test]
@@ -274,7 +338,10 @@ mod tests {
                     let out = Packed::for_cpu(&net, cpu).forward(&inputs[..batch * 27], batch);
                     for (row, window) in out.chunks(5).zip(inputs.chunks(27)) {
                         for (got, expected) in row.iter().zip(reference(&net, window)) {
-                            assert!((f64::from(*got) - expected).abs() < 2e-6, "{cpu:?} batch {batch}: {got} against {expected}");
+                            assert!(
+                                (f64::from(*got) - expected).abs() < 2e-6,
+                                "{cpu:?} batch {batch}: {got} against {expected}"
+                            );
                         }
                     }
                 }

@@ -32,7 +32,13 @@ pub fn errors(outcomes: impl IntoIterator<Item = Outcome>) -> Option<Errors> {
         means[4].add(if size > 0.0 { 2.0 * error / size } else { 0.0 });
     }
     let [mae, square, mape, mase, smape] = means.map(|m| m.sum / m.count.max(1.0));
-    (means[0].count > 0.0).then(|| Errors { mae, rmse: square.sqrt(), mape: 100.0 * mape, mase, smape: 100.0 * smape })
+    (means[0].count > 0.0).then(|| Errors {
+        mae,
+        rmse: square.sqrt(),
+        mape: 100.0 * mape,
+        mase,
+        smape: 100.0 * smape,
+    })
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,7 +64,8 @@ impl Mean {
 pub fn naive_scale(values: &[f64], season: usize) -> f64 {
     let lag = if values.len() > season { season } else { 1 };
     let changes = values.len().saturating_sub(lag);
-    values.iter().zip(values.iter().skip(lag)).map(|(a, b)| (b - a).abs()).sum::<f64>() / changes.max(1) as f64
+    values.iter().zip(values.iter().skip(lag)).map(|(a, b)| (b - a).abs()).sum::<f64>()
+        / changes.max(1) as f64
 }
 
 /// How good intervals and quantiles are.
@@ -92,19 +99,32 @@ pub struct IntervalOutcome {
 }
 
 /// Scores over many intervals; `None` when there are none.
-pub fn interval_scores(level: f64, outcomes: impl IntoIterator<Item = IntervalOutcome>) -> Option<IntervalScores> {
+pub fn interval_scores(
+    level: f64,
+    outcomes: impl IntoIterator<Item = IntervalOutcome>,
+) -> Option<IntervalScores> {
     let (mut inside, mut width, mut loss) = (Mean::default(), Mean::default(), Mean::default());
     for o in outcomes {
         inside.add(f64::from(u8::from(o.lower <= o.actual && o.actual <= o.upper)));
         if o.naive_scale > 0.0 {
             let miss = (o.lower - o.actual).max(0.0) + (o.actual - o.upper).max(0.0);
             width.add((o.upper - o.lower + 2.0 / (1.0 - level) * miss) / o.naive_scale);
-            let pinball = |&(p, q): &(f64, f64)| (p * (o.actual - q)).max((p - 1.0) * (o.actual - q));
-            loss.add(2.0 * o.quantiles.iter().map(pinball).sum::<f64>() / o.quantiles.len().max(1) as f64 / o.naive_scale);
+            let pinball =
+                |&(p, q): &(f64, f64)| (p * (o.actual - q)).max((p - 1.0) * (o.actual - q));
+            loss.add(
+                2.0 * o.quantiles.iter().map(pinball).sum::<f64>()
+                    / o.quantiles.len().max(1) as f64
+                    / o.naive_scale,
+            );
         }
     }
     let mean = |m: Mean| m.sum / m.count.max(1.0);
-    (inside.count > 0.0).then(|| IntervalScores { level, coverage: mean(inside), msis: mean(width), crps: mean(loss) })
+    (inside.count > 0.0).then(|| IntervalScores {
+        level,
+        coverage: mean(inside),
+        msis: mean(width),
+        crps: mean(loss),
+    })
 }
 
 /// The split-conformal quantile of sorted scores: the smallest one that covers `level` of exchangeable
@@ -118,7 +138,8 @@ pub fn conformal_quantile(sorted: &[f64], level: f64) -> Option<f64> {
 /// zero, by the normal approximation with corrections for ties and continuity. `None` for fewer than
 /// six differences that are not zero: the approximation, and any claim, would be empty.
 pub fn signed_rank_p_value(differences: &[f64]) -> Option<f64> {
-    let mut ranked: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0 && d.is_finite()).collect();
+    let mut ranked: Vec<f64> =
+        differences.iter().copied().filter(|d| *d != 0.0 && d.is_finite()).collect();
     let n = ranked.len();
     if n < 6 {
         return None;
@@ -143,7 +164,10 @@ pub fn signed_rank_p_value(differences: &[f64]) -> Option<f64> {
 /// Probability that a standard normal value exceeds `z ≥ 0`, within 7.5·10⁻⁸ (Abramowitz and Stegun 26.2.17).
 fn normal_tail(z: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.231_641_9 * z);
-    let polynomial = t * (0.319_381_53 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
+    let polynomial = t
+        * (0.319_381_53
+            + t * (-0.356_563_782
+                + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
     (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt() * polynomial
 }
 
@@ -153,19 +177,30 @@ mod tests {
 
     #[test]
     fn errors_match_hand_computed_values() {
-        let outcomes =
-            [Outcome { forecast: 110.0, actual: 100.0, naive_scale: 5.0 }, Outcome { forecast: 180.0, actual: 200.0, naive_scale: 10.0 }];
+        let outcomes = [
+            Outcome { forecast: 110.0, actual: 100.0, naive_scale: 5.0 },
+            Outcome { forecast: 180.0, actual: 200.0, naive_scale: 10.0 },
+        ];
         let e = errors(outcomes).expect("two outcomes");
         assert_eq!((e.mae, e.mape, e.mase), (15.0, 10.0, 2.0));
         assert!((e.rmse - 250f64.sqrt()).abs() < 1e-12);
         assert!((e.smape - 100.0 * (10.0 / 105.0 + 20.0 / 190.0) / 2.0).abs() < 1e-12);
         assert!(errors([]).is_none());
-        assert_eq!((naive_scale(&[1.0, 3.0, 2.0], 1), naive_scale(&[1.0, 3.0, 2.0, 5.0], 2)), (1.5, 1.5));
+        assert_eq!(
+            (naive_scale(&[1.0, 3.0, 2.0], 1), naive_scale(&[1.0, 3.0, 2.0, 5.0], 2)),
+            (1.5, 1.5)
+        );
     }
 
     #[test]
     fn interval_scores_match_hand_computed_values() {
-        let outcome = |actual| IntervalOutcome { lower: 8.0, upper: 12.0, quantiles: vec![(0.5, 10.0)], actual, naive_scale: 2.0 };
+        let outcome = |actual| IntervalOutcome {
+            lower: 8.0,
+            upper: 12.0,
+            quantiles: vec![(0.5, 10.0)],
+            actual,
+            naive_scale: 2.0,
+        };
         let scores = interval_scores(0.9, [outcome(11.0), outcome(13.0)]).expect("two");
         assert_eq!((scores.coverage, scores.crps), (0.5, (0.5 + 1.5) / 2.0));
         assert!((scores.msis - (2.0 + (4.0 + 20.0) / 2.0) / 2.0).abs() < 1e-9);
@@ -174,7 +209,10 @@ mod tests {
     #[test]
     fn the_conformal_quantile_corrects_for_few_scores() {
         let scores: Vec<f64> = (1..=9).map(f64::from).collect();
-        assert_eq!((conformal_quantile(&scores, 0.9), conformal_quantile(&scores, 0.5)), (Some(9.0), Some(5.0)));
+        assert_eq!(
+            (conformal_quantile(&scores, 0.9), conformal_quantile(&scores, 0.5)),
+            (Some(9.0), Some(5.0))
+        );
         assert_eq!(conformal_quantile(&[], 0.5), None);
     }
 

@@ -35,7 +35,10 @@ pub trait Forecaster: std::fmt::Debug + Send + Sync {
 
     /// Forecasts with the model's own idea of their uncertainty, where it has one.
     fn paths(&self, views: &[View<'_>], horizon: usize) -> Vec<Path> {
-        self.forecast(views, horizon).into_iter().map(|points| Path { points, spreads: Vec::new() }).collect()
+        self.forecast(views, horizon)
+            .into_iter()
+            .map(|points| Path { points, spreads: Vec::new() })
+            .collect()
     }
 }
 
@@ -68,9 +71,16 @@ pub enum Model {
 
 impl Model {
     /// Fits `family` on all of `data`. A combination needs weights: [`Model::combine`].
-    pub fn fit(family: Family, data: &Dataset, spec: &TrainSpec, stage: Stage<'_>) -> Result<Self, TrainError> {
+    pub fn fit(
+        family: Family,
+        data: &Dataset,
+        spec: &TrainSpec,
+        stage: Stage<'_>,
+    ) -> Result<Self, TrainError> {
         match family {
-            Family::PooledAutoregression => pooled::train(data, spec).map(Self::PooledAutoregression),
+            Family::PooledAutoregression => {
+                pooled::train(data, spec).map(Self::PooledAutoregression)
+            }
             Family::GradientBoosting => trees::train(data, spec).map(Self::GradientBoosting),
             Family::Lstm => network::train(data, spec, stage).map(Self::Lstm),
             local => Ok(Self::local(local, spec).expect("every other family is local")),
@@ -86,9 +96,17 @@ impl Model {
             Family::MeanOfThree => Self::MeanOfThree(Mean { of: 3 }),
             Family::SeasonalNaive => Self::SeasonalNaive(SeasonalNaive { season }),
             Family::Theta => Self::Theta(Theta { season, transform }),
-            Family::ExponentialSmoothing => Self::ExponentialSmoothing(Smoothing { season, transform }),
-            Family::Autoregression => Self::Autoregression(Autoregression { seasons: spec.frequency.seasons(), transform }),
-            Family::PooledAutoregression | Family::GradientBoosting | Family::Lstm | Family::Combination => return None,
+            Family::ExponentialSmoothing => {
+                Self::ExponentialSmoothing(Smoothing { season, transform })
+            }
+            Family::Autoregression => Self::Autoregression(Autoregression {
+                seasons: spec.frequency.seasons(),
+                transform,
+            }),
+            Family::PooledAutoregression
+            | Family::GradientBoosting
+            | Family::Lstm
+            | Family::Combination => return None,
         })
     }
 

@@ -16,7 +16,8 @@ pub fn is_seasonal(values: &[f64], season: usize) -> bool {
 fn autocorrelation(values: &[f64], lag: usize) -> f64 {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let variance: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    let covariance: f64 = values.iter().zip(&values[lag..]).map(|(a, b)| (a - mean) * (b - mean)).sum();
+    let covariance: f64 =
+        values.iter().zip(&values[lag..]).map(|(a, b)| (a - mean) * (b - mean)).sum();
     if variance > 0.0 { covariance / variance } else { 0.0 }
 }
 
@@ -75,7 +76,8 @@ fn centred_average(values: &[f64], season: usize) -> Vec<Option<f64>> {
         let window = &values[i - half..=i + half];
         let sum: f64 = window.iter().sum();
         // With an even season the window is one too long; its ends count half.
-        let sum = if season.is_multiple_of(2) { sum - 0.5 * (window[0] + window[season]) } else { sum };
+        let sum =
+            if season.is_multiple_of(2) { sum - 0.5 * (window[0] + window[season]) } else { sum };
         Some(sum / season as f64)
     };
     (0..values.len()).map(at).collect()
@@ -94,7 +96,10 @@ mod tests {
         let values = seasonal(32);
         let indices = Indices::estimate(&values, 4).expect("a season");
         let flat = indices.remove(&values);
-        assert!(flat.iter().enumerate().all(|(i, v)| (v - 100.0 - i as f64).abs() < 3.0), "{flat:?}");
+        assert!(
+            flat.iter().enumerate().all(|(i, v)| (v - 100.0 - i as f64).abs() < 3.0),
+            "{flat:?}"
+        );
         assert!((indices.restore(132.0, 1) - 132.0 * 0.8).abs() < 3.0);
     }
 

@@ -194,15 +194,19 @@ impl TrainSpec {
 
     /// Names this configuration on `data`: another of either has another name, and trains another model.
     pub fn key(&self, data: &Dataset) -> String {
-        let text =
-            format!("{TRAINING_VERSION}\n{}\n{}", serde_json::to_string(self).expect("a record of plain values"), data.fingerprint());
+        let text = format!(
+            "{TRAINING_VERSION}\n{}\n{}",
+            serde_json::to_string(self).expect("a record of plain values"),
+            data.fingerprint()
+        );
         hex::encode(Sha256::digest(text))[..16].to_owned()
     }
 
     /// Families that the backtest compares: the baselines, the candidates, what is asked for, and the
     /// combination when there is something to combine.
     pub fn families(&self) -> Vec<Family> {
-        let asked = |family: &Family| self.kind == Kind::Of(*family) || self.candidates.contains(family);
+        let asked =
+            |family: &Family| self.kind == Kind::Of(*family) || self.candidates.contains(family);
         let seasonal = self.frequency.season() > 1;
         let wanted = |family: &Family| match family {
             Family::SeasonalNaive => seasonal || asked(family),
@@ -252,17 +256,32 @@ pub(crate) mod tests {
     #[test]
     fn kinds_have_names() {
         let json = |kind: Kind| serde_json::to_string(&kind).expect("JSON");
-        assert_eq!((json(Kind::Auto), json(Kind::Of(Family::LastValue))), ("\"auto\"".into(), "\"last-value\"".into()));
+        assert_eq!(
+            (json(Kind::Auto), json(Kind::Of(Family::LastValue))),
+            ("\"auto\"".into(), "\"last-value\"".into())
+        );
         for family in Family::ALL {
-            assert_eq!(serde_json::from_str::<Kind>(&format!("\"{}\"", family.name())).expect("a kind"), Kind::Of(family));
+            assert_eq!(
+                serde_json::from_str::<Kind>(&format!("\"{}\"", family.name())).expect("a kind"),
+                Kind::Of(family)
+            );
         }
     }
 
     #[test]
     fn a_backtest_compares_baselines_candidates_and_what_is_asked_for() {
-        let names = |spec: TrainSpec| spec.families().into_iter().map(Family::name).collect::<Vec<_>>();
+        let names =
+            |spec: TrainSpec| spec.families().into_iter().map(Family::name).collect::<Vec<_>>();
         assert_eq!(names(spec()), ["last-value", "drift", "mean-of-three", "lstm"]);
-        let monthly = TrainSpec { frequency: Frequency::Monthly, kind: Kind::Auto, candidates: vec![Family::Theta], ..spec() };
-        assert_eq!(names(monthly), ["last-value", "drift", "seasonal-naive", "theta", "combination"]);
+        let monthly = TrainSpec {
+            frequency: Frequency::Monthly,
+            kind: Kind::Auto,
+            candidates: vec![Family::Theta],
+            ..spec()
+        };
+        assert_eq!(
+            names(monthly),
+            ["last-value", "drift", "seasonal-naive", "theta", "combination"]
+        );
     }
 }

@@ -21,7 +21,9 @@ use crate::window::Frame;
 #[derive(Debug, Error)]
 pub enum TrainError {
     /// No series is long enough for one window.
-    #[error("no series is long enough: `{series}` is the longest with {length} values, but a window and its horizon need {needed}")]
+    #[error(
+        "no series is long enough: `{series}` is the longest with {length} values, but a window and its horizon need {needed}"
+    )]
     TooShort {
         /// The longest series.
         series: String,
@@ -65,13 +67,17 @@ pub struct Windows<'a> {
 impl<'a> Windows<'a> {
     /// Every window with at least `min_history` values and `horizon` values after it.
     pub fn all(data: &'a Dataset, min_history: usize, horizon: usize) -> Result<Self, TrainError> {
-        Self::choose(data, min_history, horizon, |length| (min_history, length.saturating_sub(horizon)))
+        Self::choose(data, min_history, horizon, |length| {
+            (min_history, length.saturating_sub(horizon))
+        })
     }
 
     /// Those whose targets end before the newest `horizon` values.
     fn early(data: &'a Dataset, min_history: usize, horizon: usize) -> Result<Self, TrainError> {
-        Self::choose(data, min_history, 2 * horizon, |length| (min_history, length.saturating_sub(2 * horizon)))
-            .map(|w| Self { horizon, ..w })
+        Self::choose(data, min_history, 2 * horizon, |length| {
+            (min_history, length.saturating_sub(2 * horizon))
+        })
+        .map(|w| Self { horizon, ..w })
     }
 
     /// The last one of every series: its targets are the newest `horizon` values.
@@ -98,7 +104,8 @@ impl<'a> Windows<'a> {
         }
         if len == 0 {
             let longest = data.series().iter().max_by_key(|s| s.values.len());
-            let (series, length) = longest.map_or((String::new(), 0), |s| (s.name.clone(), s.values.len()));
+            let (series, length) =
+                longest.map_or((String::new(), 0), |s| (s.name.clone(), s.values.len()));
             return Err(TrainError::TooShort { series, length, needed: min_history + horizon });
         }
         Ok(Self { data, horizon, starts, len })
@@ -116,7 +123,8 @@ impl<'a> Windows<'a> {
 
     /// The window with number `index`, and the `horizon` values after it.
     pub fn get(&self, index: usize) -> (View<'a>, &'a [f64]) {
-        let (first, series, shortest) = self.starts[self.starts.partition_point(|(first, ..)| *first <= index) - 1];
+        let (first, series, shortest) =
+            self.starts[self.starts.partition_point(|(first, ..)| *first <= index) - 1];
         let series = &self.data.series()[series];
         let known = shortest + index - first;
         (series.until(series.start + known as i64 - 1), &series.values[known..known + self.horizon])
@@ -154,13 +162,23 @@ struct Progress {
 }
 
 /// Trains one network.
-pub fn train(data: &Dataset, frame: &Frame, spec: &TrainSpec, seed: u64, stage: &Stage<'_>) -> Result<Lstm, TrainError> {
+pub fn train(
+    data: &Dataset,
+    frame: &Frame,
+    spec: &TrainSpec,
+    seed: u64,
+    stage: &Stage<'_>,
+) -> Result<Lstm, TrainError> {
     let (min, horizon) = (frame.min_history(), spec.horizon);
     let validation = match spec.lstm.patience {
         Some(_) => Some(Windows::newest(data, min, horizon)?),
         None => None,
     };
-    let windows = if validation.is_some() { Windows::early(data, min, horizon)? } else { Windows::all(data, min, horizon)? };
+    let windows = if validation.is_some() {
+        Windows::early(data, min, horizon)?
+    } else {
+        Windows::all(data, min, horizon)?
+    };
     let per_epoch = spec.lstm.epoch_windows.unwrap_or(usize::MAX).min(windows.len());
     stage.host.plan((per_epoch * spec.lstm.epochs) as u64);
     let mut state = stage
@@ -175,7 +193,9 @@ pub fn train(data: &Dataset, frame: &Frame, spec: &TrainSpec, seed: u64, stage: 
         stage.host.advance(per_epoch as u64);
         if let Some(validation) = &validation {
             state.judge(loss_of(&state.net, validation, frame, spec));
-            if state.progress.epoch - state.progress.best_epoch >= spec.lstm.patience.unwrap_or(usize::MAX) {
+            if state.progress.epoch - state.progress.best_epoch
+                >= spec.lstm.patience.unwrap_or(usize::MAX)
+            {
                 stage.host.advance((per_epoch * (spec.lstm.epochs - state.progress.epoch)) as u64);
                 break;
             }
@@ -193,7 +213,14 @@ impl State {
     fn new(frame: &Frame, spec: &TrainSpec, seed: u64) -> Self {
         let net = Lstm::new(Ensemble::shape(frame, spec), seed);
         let (gates, head) = (AdamW::new(net.gates.len()), AdamW::new(net.head.len()));
-        let progress = Progress { epoch: 0, rng: seed ^ 0x5eed, gates_step: 0, head_step: 0, best_loss: None, best_epoch: 0 };
+        let progress = Progress {
+            epoch: 0,
+            rng: seed ^ 0x5eed,
+            gates_step: 0,
+            head_step: 0,
+            best_loss: None,
+            best_epoch: 0,
+        };
         Self { net, gates, head, progress, best: None }
     }
 
@@ -213,7 +240,8 @@ impl State {
             gradients.clip(GRADIENT_MAX);
             // Cosine decay: large steps first, none at the end.
             let place = (self.progress.epoch * batches + done) as f32 / total as f32;
-            let rate = spec.lstm.learning_rate as f32 * 0.5 * (1.0 + (std::f32::consts::PI * place).cos());
+            let rate =
+                spec.lstm.learning_rate as f32 * 0.5 * (1.0 + (std::f32::consts::PI * place).cos());
             let decay = spec.lstm.weight_decay as f32;
             self.gates.update(&mut self.net.gates, &gradients.gates, rate, decay);
             self.head.update(&mut self.net.head, &gradients.head, rate, decay);
@@ -231,7 +259,11 @@ impl State {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        let progress = Progress { gates_step: self.gates.step, head_step: self.head.step, ..self.progress.clone() };
+        let progress = Progress {
+            gates_step: self.gates.step,
+            head_step: self.head.step,
+            ..self.progress.clone()
+        };
         let progress = serde_json::to_vec(&progress).expect("a record of numbers");
         let mut parts = vec![
             ("gates", &self.net.gates),
@@ -244,8 +276,10 @@ impl State {
         if let Some(best) = &self.best {
             parts.extend([("best.gates", &best.gates), ("best.head", &best.head)]);
         }
-        let bytes: Vec<(&str, Vec<u8>)> = parts.into_iter().map(|(name, v)| (name, to_bytes(v))).collect();
-        let mut views: Vec<(&str, TensorView<'_>)> = bytes.iter().map(|(name, b)| (*name, view(Dtype::F32, b, 4))).collect();
+        let bytes: Vec<(&str, Vec<u8>)> =
+            parts.into_iter().map(|(name, v)| (name, to_bytes(v))).collect();
+        let mut views: Vec<(&str, TensorView<'_>)> =
+            bytes.iter().map(|(name, b)| (*name, view(Dtype::F32, b, 4))).collect();
         views.push(("progress", view(Dtype::U8, &progress, 1)));
         safetensors::serialize(views, None).expect("every view is valid")
     }
@@ -253,15 +287,26 @@ impl State {
     /// A checkpoint of the same shape; anything else is ignored, and training starts anew.
     fn from_bytes(bytes: &[u8], frame: &Frame, spec: &TrainSpec) -> Option<Self> {
         let tensors = SafeTensors::deserialize(bytes).ok()?;
-        let progress: Progress = serde_json::from_slice(tensors.tensor("progress").ok()?.data()).ok()?;
+        let progress: Progress =
+            serde_json::from_slice(tensors.tensor("progress").ok()?.data()).ok()?;
         let shape = Ensemble::shape(frame, spec);
-        let read = |name: &str, len: usize| Some(from_bytes(tensors.tensor(name).ok()?.data())).filter(|v| v.len() == len);
+        let read = |name: &str, len: usize| {
+            Some(from_bytes(tensors.tensor(name).ok()?.data())).filter(|v| v.len() == len)
+        };
         let (gates, head) = (shape.gate_len(), shape.head_len());
         let lstm = |prefix: &str| {
-            Some(Lstm { shape, gates: read(&format!("{prefix}gates"), gates)?, head: read(&format!("{prefix}head"), head)? })
+            Some(Lstm {
+                shape,
+                gates: read(&format!("{prefix}gates"), gates)?,
+                head: read(&format!("{prefix}head"), head)?,
+            })
         };
         let adam = |name: &str, len, step| {
-            Some(AdamW { first: read(&format!("{name}.first"), len)?, second: read(&format!("{name}.second"), len)?, step })
+            Some(AdamW {
+                first: read(&format!("{name}.first"), len)?,
+                second: read(&format!("{name}.second"), len)?,
+                step,
+            })
         };
         Some(Self {
             net: lstm("")?,
@@ -296,12 +341,23 @@ fn examples(numbers: &[u32], windows: &Windows<'_>, frame: &Frame) -> (Vec<f32>,
         let (view, future) = windows.get(number as usize);
         let window = frame.window(view);
         frame.sequence(view, &window, &mut inputs);
-        targets.extend(future.iter().enumerate().map(|(step, &v)| window.relative(step, frame.transform().apply(v)) as f32));
+        targets.extend(
+            future
+                .iter()
+                .enumerate()
+                .map(|(step, &v)| window.relative(step, frame.transform().apply(v)) as f32),
+        );
     }
     (inputs, targets)
 }
 
-fn gradients(net: &Lstm, batch: &[u32], windows: &Windows<'_>, frame: &Frame, spec: &TrainSpec) -> Gradients {
+fn gradients(
+    net: &Lstm,
+    batch: &[u32],
+    windows: &Windows<'_>,
+    frame: &Frame,
+    spec: &TrainSpec,
+) -> Gradients {
     let shard = |numbers: &[u32]| {
         let (inputs, targets) = examples(numbers, windows, frame);
         let scale = 1.0 / (batch.len() * spec.horizon) as f32;
@@ -323,7 +379,10 @@ fn loss_of(net: &Lstm, windows: &Windows<'_>, frame: &Frame, spec: &TrainSpec) -
     let shard = |numbers: &[u32]| {
         let (inputs, targets) = examples(numbers, windows, frame);
         let out = packed.forward(&inputs, numbers.len());
-        out.chunks_exact(QUANTILES).zip(&targets).map(|(q, &t)| f64::from(loss(q, t, tail(spec)))).sum::<f64>()
+        out.chunks_exact(QUANTILES)
+            .zip(&targets)
+            .map(|(q, &t)| f64::from(loss(q, t, tail(spec))))
+            .sum::<f64>()
     };
     let losses: Vec<f64> = numbers.par_chunks(SHARD).map(shard).collect();
     losses.iter().sum::<f64>() / (windows.len() * spec.horizon) as f64
@@ -339,7 +398,11 @@ fn tail(spec: &TrainSpec) -> f32 {
 fn loss(q: &[f32], target: f32, tail: f32) -> f32 {
     let pinball = |q: f32, p: f32| (p * (target - q)).max((p - 1.0) * (target - q));
     let error = (q[1] - target).abs();
-    let huber = if error <= HUBER_DELTA { 0.5 * error * error } else { HUBER_DELTA * (error - 0.5 * HUBER_DELTA) };
+    let huber = if error <= HUBER_DELTA {
+        0.5 * error * error
+    } else {
+        HUBER_DELTA * (error - 0.5 * HUBER_DELTA)
+    };
     huber + QUANTILE_SHARE * (pinball(q[0], tail) + pinball(q[2], 1.0 - tail))
 }
 
@@ -363,7 +426,13 @@ mod tests {
 
     fn data() -> Dataset {
         let mut rng = fastrand::Rng::with_seed(6);
-        let series = (0..12).map(|s| Series::new(format!("s{s:02}"), 2000, (0..40).map(|_| 50.0 + 40.0 * rng.f64()).collect()));
+        let series = (0..12).map(|s| {
+            Series::new(
+                format!("s{s:02}"),
+                2000,
+                (0..40).map(|_| 50.0 + 40.0 * rng.f64()).collect(),
+            )
+        });
         Dataset::new(crate::calendar::Frequency::Yearly, series.collect())
     }
 
@@ -404,7 +473,10 @@ mod tests {
         notes.save("", &state.to_bytes());
         assert_eq!(train(&data, &frame, &spec, 3, &Stage::new(&notes)).expect("goes on"), whole);
         notes.save("", b"damaged");
-        assert_eq!(train(&data, &frame, &spec, 3, &Stage::new(&notes)).expect("starts anew"), whole);
+        assert_eq!(
+            train(&data, &frame, &spec, 3, &Stage::new(&notes)).expect("starts anew"),
+            whole
+        );
         let (planned, done) = *notes.work.lock().expect("one thread");
         assert_eq!(planned, done, "progress ends at 100 %");
     }
@@ -415,8 +487,10 @@ mod tests {
         let lstm = LstmSpec { epochs: 200, patience: Some(PATIENCE), ..spec().lstm };
         let (data, spec) = (data(), TrainSpec { lstm, ..spec() });
         let frame = Frame::fit(&data, &spec);
-        let windows = Windows::early(&data, frame.min_history(), spec.horizon).expect("long enough");
-        let validation = Windows::newest(&data, frame.min_history(), spec.horizon).expect("long enough");
+        let windows =
+            Windows::early(&data, frame.min_history(), spec.horizon).expect("long enough");
+        let validation =
+            Windows::newest(&data, frame.min_history(), spec.horizon).expect("long enough");
         let mut state = State::new(&frame, &spec, 3);
         let (mut best, mut since) = ((f64::INFINITY, state.net.clone()), 0);
         while since < PATIENCE {
@@ -428,16 +502,24 @@ mod tests {
             }
         }
         assert!(state.progress.epoch < 200, "it must stop early for this test to say anything");
-        assert_eq!(train(&data, &frame, &spec, 3, &Stage::new(&Notes::default())).expect("trains"), best.1);
+        assert_eq!(
+            train(&data, &frame, &spec, 3, &Stage::new(&Notes::default())).expect("trains"),
+            best.1
+        );
     }
 
     #[test]
     fn validation_targets_are_never_trained_on() {
         let (data, spec) = (data(), spec());
         let horizon = spec.horizon;
-        let (early, newest) = (Windows::early(&data, 5, horizon).expect("early"), Windows::newest(&data, 5, horizon).expect("newest"));
-        let last_trained = (0..early.len()).map(|i| early.get(i).0.len() + horizon).max().expect("windows");
-        let first_validated = (0..newest.len()).map(|i| newest.get(i).0.len() + 1).min().expect("windows");
+        let (early, newest) = (
+            Windows::early(&data, 5, horizon).expect("early"),
+            Windows::newest(&data, 5, horizon).expect("newest"),
+        );
+        let last_trained =
+            (0..early.len()).map(|i| early.get(i).0.len() + horizon).max().expect("windows");
+        let first_validated =
+            (0..newest.len()).map(|i| newest.get(i).0.len() + 1).min().expect("windows");
         assert!(last_trained < first_validated, "{last_trained} {first_validated}");
         assert_eq!(newest.len(), data.series().len());
     }

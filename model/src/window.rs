@@ -87,11 +87,20 @@ impl Frame {
             for series in data.series() {
                 let values = transform.all(&series.values);
                 let lag = if values.len() > lag { lag } else { 1 };
-                values.iter().zip(values.iter().skip(lag)).for_each(|(a, b)| (sum, n) = (sum + (b - a).abs(), n + 1.0));
+                values
+                    .iter()
+                    .zip(values.iter().skip(lag))
+                    .for_each(|(a, b)| (sum, n) = (sum + (b - a).abs(), n + 1.0));
             }
             if n > 0.0 { f64::max(sum / n, CHANGE_MIN) } else { 1.0 }
         };
-        let covariate = |i: usize| Standard::fit(data.series().iter().flat_map(|s| s.covariates[i].iter().take(s.values.len()).copied()));
+        let covariate = |i: usize| {
+            Standard::fit(
+                data.series()
+                    .iter()
+                    .flat_map(|s| s.covariates[i].iter().take(s.values.len()).copied()),
+            )
+        };
         let fixed = |i: usize| Standard::fit(data.series().iter().map(|s| s.statics[i]));
         Self {
             transform,
@@ -165,23 +174,37 @@ impl Frame {
             }
             let ahead = view.covariates(first + i + self.horizon);
             into.extend(ahead.zip(&self.covariates).map(|(v, s)| s.apply(v) as f32));
-            into.extend(view.series().statics.iter().zip(&self.statics).map(|(v, s)| s.apply(*v) as f32));
+            into.extend(
+                view.series().statics.iter().zip(&self.statics).map(|(v, s)| s.apply(*v) as f32),
+            );
         }
     }
 
     /// Columns of [`Frame::row`].
     pub fn columns(&self) -> usize {
-        1 + NEWEST + self.frequency.seasons().len() * (SEASONS_BACK + 3) + self.covariates.len() + self.statics.len()
+        1 + NEWEST
+            + self.frequency.seasons().len() * (SEASONS_BACK + 3)
+            + self.covariates.len()
+            + self.statics.len()
     }
 
     /// Appends the features of one step ahead (from 0) for models of single rows: the step, the newest
     /// values, the same phase of earlier seasons, level and slope over each season, the phase, the
     /// covariates of the period that is forecast, static features. What a short history lacks is `NaN`.
-    pub fn row(&self, view: View<'_>, window: &Window, history: &[f64], step: usize, into: &mut Vec<f64>) {
+    pub fn row(
+        &self,
+        view: View<'_>,
+        window: &Window,
+        history: &[f64],
+        step: usize,
+        into: &mut Vec<f64>,
+    ) {
         let relative = |value: f64| window.relative(step, value);
         let n = history.len();
         into.push(step as f64);
-        into.extend((1..=NEWEST).map(|back| n.checked_sub(back).map_or(f64::NAN, |i| relative(history[i]))));
+        into.extend(
+            (1..=NEWEST).map(|back| n.checked_sub(back).map_or(f64::NAN, |i| relative(history[i]))),
+        );
         let period = view.last() + 1 + step as i64;
         for &season in self.frequency.seasons() {
             let passed = step / season + 1; // Seasons from the target back to the first known value.
@@ -195,7 +218,9 @@ impl Frame {
                 Some(history[from..to].iter().sum::<f64>() / season as f64)
             };
             into.push(mean(0).map_or(f64::NAN, relative));
-            into.push(mean(0).zip(mean(1)).map_or(f64::NAN, |(now, before)| (now - before) / window.unit));
+            into.push(
+                mean(0).zip(mean(1)).map_or(f64::NAN, |(now, before)| (now - before) / window.unit),
+            );
             into.push(phase(period, season) as f64);
         }
         into.extend(view.covariates(n + step).zip(&self.covariates).map(|(v, s)| s.apply(v)));
@@ -222,7 +247,8 @@ mod tests {
 
     #[test]
     fn no_feature_reads_a_value_after_the_window() {
-        let values: Vec<f64> = (0..40).map(|i| 100.0 + f64::from(i % 12) * 5.0 + f64::from(i)).collect();
+        let values: Vec<f64> =
+            (0..40).map(|i| 100.0 + f64::from(i % 12) * 5.0 + f64::from(i)).collect();
         let (frame, series) = frame(&values, Frequency::Monthly);
         let mut changed = series.clone();
         changed.values[30..].iter_mut().for_each(|v| *v *= 9.0);
@@ -233,7 +259,10 @@ mod tests {
             frame.sequence(view, &window, &mut sequence);
             let history = frame.transform.all(view.history());
             (0..2).for_each(|step| frame.row(view, &window, &history, step, &mut row));
-            assert_eq!((sequence.len(), row.len()), (frame.context * frame.features(), 2 * frame.columns()));
+            assert_eq!(
+                (sequence.len(), row.len()),
+                (frame.context * frame.features(), 2 * frame.columns())
+            );
             (sequence, row.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), window)
         };
         assert_eq!(features(&series), features(&changed));

@@ -31,14 +31,20 @@ impl Checkout {
     /// `cargo xtask` with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("xtask"));
-        command.args(arguments).current_dir(root()).env("STEPPE_DIR", self.0.path()).env("STEPPE_PORT", "0").env("STEPPE_SKIP_BUILD", "1");
+        command
+            .args(arguments)
+            .current_dir(root())
+            .env("STEPPE_DIR", self.0.path())
+            .env("STEPPE_PORT", "0")
+            .env("STEPPE_SKIP_BUILD", "1");
         command.env_remove("AWS_ENDPOINT_URL").stdin(std::process::Stdio::null());
         command
     }
 
     /// Runs a command.
     pub fn run(&self, arguments: &[&str]) -> Said {
-        let Output { status, stdout, stderr } = self.command(arguments).output().expect("xtask runs");
+        let Output { status, stdout, stderr } =
+            self.command(arguments).output().expect("xtask runs");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Said { code: status.code(), out: text(stdout), err: text(stderr) }
     }
@@ -66,20 +72,34 @@ impl Checkout {
     pub fn bucket(&self, name: &str) -> AmazonS3 {
         let exports = self.done(&["local", "env"]).out;
         let value = |name: &str| {
-            let line = exports.lines().find_map(|l| l.trim_start_matches("export ").strip_prefix(&format!("{name}=")));
-            line.unwrap_or_else(|| panic!("{name} in {exports}")).trim_matches(['\'', '"']).to_owned()
+            let line = exports
+                .lines()
+                .find_map(|l| l.trim_start_matches("export ").strip_prefix(&format!("{name}=")));
+            line.unwrap_or_else(|| panic!("{name} in {exports}"))
+                .trim_matches(['\'', '"'])
+                .to_owned()
         };
-        let builder = AmazonS3Builder::new().with_bucket_name(name).with_allow_http(true).with_region(value("AWS_REGION"));
-        let builder = builder.with_access_key_id(value("AWS_ACCESS_KEY_ID")).with_secret_access_key(value("AWS_SECRET_ACCESS_KEY"));
+        let builder = AmazonS3Builder::new()
+            .with_bucket_name(name)
+            .with_allow_http(true)
+            .with_region(value("AWS_REGION"));
+        let builder = builder
+            .with_access_key_id(value("AWS_ACCESS_KEY_ID"))
+            .with_secret_access_key(value("AWS_SECRET_ACCESS_KEY"));
         builder.with_endpoint(value("AWS_ENDPOINT_URL")).build().expect("a client")
     }
 
     /// Emails that were sent, oldest first.
     pub fn mails(&self) -> Vec<String> {
         let folder = self.path().join("local/outbox");
-        let mut files: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
         files.sort();
-        files.iter().filter(|f| f.extension().is_some_and(|e| e == "eml")).map(|f| std::fs::read_to_string(f).expect("readable")).collect()
+        files
+            .iter()
+            .filter(|f| f.extension().is_some_and(|e| e == "eml"))
+            .map(|f| std::fs::read_to_string(f).expect("readable"))
+            .collect()
     }
 
     /// Process of the embedded cloud.

@@ -15,16 +15,37 @@ use crate::tools::{binary, root, shared_data};
 
 fn manifest() -> Manifest {
     let file = root().join("model/pipelines/marriages/pipeline.toml");
-    Manifest::parse("pipeline.toml", &std::fs::read_to_string(file).expect("readable")).expect("valid")
+    Manifest::parse("pipeline.toml", &std::fs::read_to_string(file).expect("readable"))
+        .expect("valid")
 }
 
 fn clean(manifest: &Manifest, csv: &[u8], out: &Path) -> Output {
     std::fs::write(out.join("data.csv"), csv).expect("written");
-    let sql = std::fs::read_to_string(root().join("model/pipelines/marriages/etl.sql")).expect("readable");
-    std::fs::write(out.join("plan.json"), serde_json::to_vec(&etl_plan(manifest, &sql)).expect("JSON")).expect("written");
-    let arguments =
-        ["clean", "--plan", "plan.json", "--input", "data.csv", "--output", "processed", "--rejects", "rejects", "--report", "report.json"];
-    Command::new(binary("steppe-etl")).args(arguments).current_dir(out).output().expect("the engine runs")
+    let sql = std::fs::read_to_string(root().join("model/pipelines/marriages/etl.sql"))
+        .expect("readable");
+    std::fs::write(
+        out.join("plan.json"),
+        serde_json::to_vec(&etl_plan(manifest, &sql)).expect("JSON"),
+    )
+    .expect("written");
+    let arguments = [
+        "clean",
+        "--plan",
+        "plan.json",
+        "--input",
+        "data.csv",
+        "--output",
+        "processed",
+        "--rejects",
+        "rejects",
+        "--report",
+        "report.json",
+    ];
+    Command::new(binary("steppe-etl"))
+        .args(arguments)
+        .current_dir(out)
+        .output()
+        .expect("the engine runs")
 }
 
 /// The report and the rejected records of a job that must succeed.
@@ -32,9 +53,12 @@ fn cleaned(manifest: &Manifest, csv: &str) -> (EtlReport, String, TempDir) {
     let out = TempDir::new().expect("a folder");
     let output = clean(manifest, csv.as_bytes(), out.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: EtlReport = serde_json::from_slice(&std::fs::read(out.path().join("report.json")).expect("a report")).expect("JSON");
+    let report: EtlReport =
+        serde_json::from_slice(&std::fs::read(out.path().join("report.json")).expect("a report"))
+            .expect("JSON");
     assert!(report.adds_up(), "{report:?}");
-    let rejects = std::fs::read_to_string(out.path().join("rejects/part-00000.csv")).unwrap_or_default();
+    let rejects =
+        std::fs::read_to_string(out.path().join("rejects/part-00000.csv")).unwrap_or_default();
     (report, rejects, out)
 }
 
@@ -43,16 +67,23 @@ fn refused(csv: &[u8]) -> String {
     let out = TempDir::new().expect("a folder");
     let output = clean(&manifest(), csv, out.path());
     assert!(!output.status.success());
-    assert!(!out.path().join("processed").exists() && !out.path().join("report.json").exists(), "something was written");
+    assert!(
+        !out.path().join("processed").exists() && !out.path().join("report.json").exists(),
+        "something was written"
+    );
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
 fn text_becomes_typed_rows() {
-    let (report, rejects, out) = cleaned(&manifest(), "region,year,marriages\n\" East, Kazakhstan \",2001, 7 \nAbai,2000,5\nAbai,2001,6\n");
+    let (report, rejects, out) = cleaned(
+        &manifest(),
+        "region,year,marriages\n\" East, Kazakhstan \",2001, 7 \nAbai,2000,5\nAbai,2001,6\n",
+    );
     assert_eq!((report.raw_rows, report.clean_rows, rejects.as_str()), (3, 3, ""));
     let bytes = std::fs::read(out.path().join("processed/part-00000.parquet")).expect("a table");
-    let data = Dataset::from_parquet([Bytes::from(bytes)], &crate::tools::spec().columns()).expect("series");
+    let data = Dataset::from_parquet([Bytes::from(bytes)], &crate::tools::spec().columns())
+        .expect("series");
     assert_eq!(data.find("Abai").map(|s| s.values.clone()), Some(vec![5.0, 6.0]));
     assert!(data.find("East, Kazakhstan").is_some());
 }
@@ -77,10 +108,12 @@ fn a_lenient_manifest_sets_bad_records_aside_with_their_reasons() {
 fn an_incomplete_newest_year_is_left_out_visibly() {
     let row = |year: i32, value: i32| format!("A,{year},{value}\n");
     let complete: String = (2000..2010).map(|y| row(y, 100)).collect();
-    let (report, rejects, _out) = cleaned(&manifest(), &format!("region,year,marriages\n{complete}{}", row(2010, 55)));
+    let (report, rejects, _out) =
+        cleaned(&manifest(), &format!("region,year,marriages\n{complete}{}", row(2010, 55)));
     assert_eq!((report.clean_rows, report.rejected_by_rule.get("partial_period")), (10, Some(&1)));
     assert!(rejects.contains("the newest year is incomplete"), "{rejects}");
-    let (report, ..) = cleaned(&manifest(), &format!("region,year,marriages\n{complete}{}", row(2010, 78)));
+    let (report, ..) =
+        cleaned(&manifest(), &format!("region,year,marriages\n{complete}{}", row(2010, 78)));
     assert_eq!(report.clean_rows, 11, "a fall of 22 % is a complete year");
 }
 
@@ -96,23 +129,40 @@ fn what_must_not_pass_is_refused_with_line_and_column() {
             "data.csv:2: column `year`: there is more than one record of the same region and year; found `2000`",
         ),
         (b"region,year,marriages\n\"A\nB\",2000,5\nC,2000,\n", "data.csv:4: column `marriages`"),
-        (b"region,year\nA,2000\n", "data.csv:1: column `marriages` is missing; the header has region, year"),
-        (b"region,year,year\nA,2000,1\n", "data.csv:1: the column `year` stands twice in the header"),
-        (b"region,year,marriages\nA,2000\n", "data.csv: line 2: the record has 2 fields, the header has 3"),
+        (
+            b"region,year\nA,2000\n",
+            "data.csv:1: column `marriages` is missing; the header has region, year",
+        ),
+        (
+            b"region,year,year\nA,2000,1\n",
+            "data.csv:1: the column `year` stands twice in the header",
+        ),
+        (
+            b"region,year,marriages\nA,2000\n",
+            "data.csv: line 2: the record has 2 fields, the header has 3",
+        ),
         (b"region,year,marriages\nA,2000,\xff\n", "line 2: the text is not UTF-8"),
         (b"region,year,marriages\n", "data.csv: the file has a header but no records"),
-        (b"", "data.csv:1: the file is empty; expected a header with the columns region, year, marriages"),
+        (
+            b"",
+            "data.csv:1: the file is empty; expected a header with the columns region, year, marriages",
+        ),
     ];
     for (csv, expected) in cases {
         let message = refused(csv);
-        assert!(message.contains(expected), "{}\nexpected: {expected}\ngot: {message}", String::from_utf8_lossy(csv));
+        assert!(
+            message.contains(expected),
+            "{}\nexpected: {expected}\ngot: {message}",
+            String::from_utf8_lossy(csv)
+        );
     }
 }
 
 #[test]
 fn the_swedish_table_loses_only_its_partial_year() {
     let Some(file) = shared_data("marriages/sweden_county_marriages_2000_2022.csv") else { return };
-    let (report, rejects, _out) = cleaned(&manifest(), &std::fs::read_to_string(file).expect("readable"));
+    let (report, rejects, _out) =
+        cleaned(&manifest(), &std::fs::read_to_string(file).expect("readable"));
     assert_eq!((report.raw_rows, report.clean_rows, report.rejected_rows), (483, 462, 21));
     assert!(rejects.lines().skip(1).all(|l| l.contains(",2022,")), "{rejects}");
 }
@@ -133,7 +183,11 @@ fn query(sql: &str, folder: &Path) -> Result<String, String> {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("the engine runs");
-    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), query.to_string().as_bytes()).expect("written");
+    std::io::Write::write_all(
+        &mut child.stdin.take().expect("a pipe"),
+        query.to_string().as_bytes(),
+    )
+    .expect("written");
     let output = child.wait_with_output().expect("ends");
     match output.status.success() {
         true => Ok(std::fs::read_to_string(folder.join("result.csv")).expect("a result")),
@@ -144,9 +198,13 @@ fn query(sql: &str, folder: &Path) -> Result<String, String> {
 #[test]
 fn queries_read_and_only_read() {
     let folder = TempDir::new().expect("a folder");
-    std::fs::write(folder.path().join("a.csv"), "region,year\n\"A \"\"x\"\"\",2000\nB,\n").expect("written");
+    std::fs::write(folder.path().join("a.csv"), "region,year\n\"A \"\"x\"\"\",2000\nB,\n")
+        .expect("written");
     assert_eq!(
-        query("SELECT region, CAST(year AS INT) + 1 AS next FROM raw ORDER BY region", folder.path()),
+        query(
+            "SELECT region, CAST(year AS INT) + 1 AS next FROM raw ORDER BY region",
+            folder.path()
+        ),
         Ok("\"region\",\"next\"\n\"A \"\"x\"\"\",\"2001\"\n\"B\",\n".to_owned())
     );
     for sql in [

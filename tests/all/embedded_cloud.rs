@@ -52,12 +52,17 @@ async fn start() -> Running {
 
 impl Running {
     async fn call(&self, operation: &str, params: Value) -> Result<Value, String> {
-        handle(&self.cloud, &self.cloud.identities.administrator(), operation, &params).await.map_err(|e| e.to_string())
+        handle(&self.cloud, &self.cloud.identities.administrator(), operation, &params)
+            .await
+            .map_err(|e| e.to_string())
     }
 
     async fn create(&self, template: &str) -> String {
         let params = json!({ "StackName": "s", "TemplateBody": template, "Capabilities": ["CAPABILITY_NAMED_IAM"] });
-        let id = self.call("CreateStack", params).await.expect("accepted")["StackId"].as_str().expect("an ID").to_owned();
+        let id = self.call("CreateStack", params).await.expect("accepted")["StackId"]
+            .as_str()
+            .expect("an ID")
+            .to_owned();
         self.settle(&id).await;
         id
     }
@@ -75,7 +80,8 @@ impl Running {
     }
 
     async fn reasons(&self, id: &str) -> Vec<String> {
-        let events = self.call("DescribeStackEvents", json!({ "StackName": id })).await.expect("events");
+        let events =
+            self.call("DescribeStackEvents", json!({ "StackName": id })).await.expect("events");
         let events = events["StackEvents"].as_array().cloned().unwrap_or_default();
         events
             .iter()
@@ -92,25 +98,43 @@ impl Running {
     }
 }
 
-const BUCKET: &str = "Resources:\n  Data:\n    Type: AWS::S3::Bucket\n    Properties:\n      BucketName: my-data\n";
+const BUCKET: &str =
+    "Resources:\n  Data:\n    Type: AWS::S3::Bucket\n    Properties:\n      BucketName: my-data\n";
 
 #[tokio::test]
 async fn a_stack_is_made_changed_and_deleted() {
     let running = start().await;
-    let id = running.create(&format!("{BUCKET}Outputs:\n  Arn:\n    Value: !GetAtt Data.Arn\n")).await;
+    let id =
+        running.create(&format!("{BUCKET}Outputs:\n  Arn:\n    Value: !GetAtt Data.Arn\n")).await;
     assert_eq!(running.settle(&id).await, "CREATE_COMPLETE");
-    let stack = running.call("DescribeStacks", json!({ "StackName": "s" })).await.expect("described");
+    let stack =
+        running.call("DescribeStacks", json!({ "StackName": "s" })).await.expect("described");
     assert_eq!(stack["Stacks"][0]["Outputs"][0]["OutputValue"], "arn:aws:s3:::my-data");
-    let changed = format!("{BUCKET}  Topic:\n    Type: AWS::SNS::Topic\n    Properties:\n      DisplayName: !Ref Data\n");
-    running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": changed })).await.expect("accepted");
+    let changed = format!(
+        "{BUCKET}  Topic:\n    Type: AWS::SNS::Topic\n    Properties:\n      DisplayName: !Ref Data\n"
+    );
+    running
+        .call("UpdateStack", json!({ "StackName": "s", "TemplateBody": changed }))
+        .await
+        .expect("accepted");
     assert_eq!(running.settle(&id).await, "UPDATE_COMPLETE");
     assert_eq!(running.cloud.topics.all().len(), 1);
-    let again = running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": changed })).await;
+    let again =
+        running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": changed })).await;
     assert_eq!(again, Err("ValidationError: No updates are to be performed.".to_owned()));
-    running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": BUCKET })).await.expect("accepted");
-    assert_eq!((running.settle(&id).await.as_str(), running.cloud.topics.all().len()), ("UPDATE_COMPLETE", 0));
+    running
+        .call("UpdateStack", json!({ "StackName": "s", "TemplateBody": BUCKET }))
+        .await
+        .expect("accepted");
+    assert_eq!(
+        (running.settle(&id).await.as_str(), running.cloud.topics.all().len()),
+        ("UPDATE_COMPLETE", 0)
+    );
     running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
-    assert_eq!((running.settle(&id).await.as_str(), running.cloud.buckets.all().len()), ("DELETE_COMPLETE", 0));
+    assert_eq!(
+        (running.settle(&id).await.as_str(), running.cloud.buckets.all().len()),
+        ("DELETE_COMPLETE", 0)
+    );
 }
 
 #[tokio::test]
@@ -127,7 +151,10 @@ async fn a_failed_creation_is_rolled_back_with_the_reason() {
         reasons.iter().any(|r| r == "Ready CREATE_FAILED: WaitCondition timed out. Received 0 conditions when expecting 1"),
         "{reasons:?}"
     );
-    let update = running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": BUCKET })).await.expect_err("cannot be updated");
+    let update = running
+        .call("UpdateStack", json!({ "StackName": "s", "TemplateBody": BUCKET }))
+        .await
+        .expect_err("cannot be updated");
     assert!(update.contains("is in ROLLBACK_COMPLETE state and can not be updated"), "{update}");
 }
 
@@ -160,18 +187,26 @@ async fn an_instance_runs_its_user_data_and_a_failed_boot_fails_the_stack_with_t
 async fn a_failed_update_puts_everything_back() {
     let running = start().await;
     let topic = |name: &str| {
-        format!("{BUCKET}  Topic:\n    Type: AWS::SNS::Topic\n    Properties:\n      TopicName: t\n      DisplayName: {name}\n")
+        format!(
+            "{BUCKET}  Topic:\n    Type: AWS::SNS::Topic\n    Properties:\n      TopicName: t\n      DisplayName: {name}\n"
+        )
     };
     let id = running.create(&topic("before")).await;
     let broken = format!(
         "{}  Group:\n    Type: AWS::Logs::LogGroup\n    Properties:\n      LogGroupName: taken\n    DependsOn: Topic\n  Twin:\n    Type: AWS::Logs::LogGroup\n    DependsOn: Group\n    Properties:\n      LogGroupName: taken\n",
         topic("after")
     );
-    running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": broken })).await.expect("accepted");
+    running
+        .call("UpdateStack", json!({ "StackName": "s", "TemplateBody": broken }))
+        .await
+        .expect("accepted");
     assert_eq!(running.settle(&id).await, "UPDATE_ROLLBACK_COMPLETE");
     assert_eq!(running.cloud.topics.all()[0].1.display_name, "before");
     let reasons = running.reasons(&id).await;
-    assert!(reasons.iter().any(|r| r == "Twin CREATE_FAILED: LogGroup taken already exists"), "{reasons:?}");
+    assert!(
+        reasons.iter().any(|r| r == "Twin CREATE_FAILED: LogGroup taken already exists"),
+        "{reasons:?}"
+    );
 }
 
 #[tokio::test]
@@ -183,19 +218,26 @@ async fn a_failed_rollback_can_be_continued() {
         )
     };
     let id = running.create(&with("before")).await;
-    let machine = running.cloud.stacks.get(&id).expect("the stack").resources["Machine"].physical_id.clone();
+    let machine =
+        running.cloud.stacks.get(&id).expect("the stack").resources["Machine"].physical_id.clone();
     let broken = format!(
         "{}  Handle:\n    Type: AWS::CloudFormation::WaitConditionHandle\n  Never:\n    Type: AWS::CloudFormation::WaitCondition\n    DependsOn: Machine\n    Properties:\n      Handle: !Ref Handle\n      Timeout: \"1\"\n",
         with("after")
     );
-    running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": broken })).await.expect("accepted");
+    running
+        .call("UpdateStack", json!({ "StackName": "s", "TemplateBody": broken }))
+        .await
+        .expect("accepted");
     while running.cloud.instances.get(&machine).is_some_and(|i| i.tags[0]["Value"] == "before") {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // Somebody deletes the instance behind the stack's back, so that its tags cannot be put back.
     let instance = running.cloud.instances.remove(&machine).expect("an instance");
     assert_eq!(running.settle(&id).await, "UPDATE_ROLLBACK_FAILED");
-    let early = running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": BUCKET })).await.expect_err("wedged");
+    let early = running
+        .call("UpdateStack", json!({ "StackName": "s", "TemplateBody": BUCKET }))
+        .await
+        .expect_err("wedged");
     assert!(early.contains("UPDATE_ROLLBACK_FAILED state and can not be updated"), "{early}");
     running.cloud.instances.put(&machine, (*instance).clone());
     running.call("ContinueUpdateRollback", json!({ "StackName": "s" })).await.expect("accepted");
@@ -210,7 +252,13 @@ async fn a_bucket_that_is_not_empty_keeps_the_stack_until_it_is() {
     running.cloud.buckets.put_bytes("my-data", "k", b"x").expect("stored");
     running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
     assert_eq!(running.settle(&id).await, "DELETE_FAILED");
-    assert!(running.reasons(&id).await.iter().any(|r| r.contains("The bucket you tried to delete is not empty")));
+    assert!(
+        running
+            .reasons(&id)
+            .await
+            .iter()
+            .any(|r| r.contains("The bucket you tried to delete is not empty"))
+    );
     running.cloud.buckets.remove("my-data", "k").expect("removed");
     running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
     assert_eq!(running.settle(&id).await, "DELETE_COMPLETE");
@@ -222,14 +270,36 @@ async fn a_change_set_shows_properties_and_replacement() {
     running.create(BUCKET).await;
     let params = json!({ "StackName": "s", "ChangeSetName": "c", "TemplateBody": BUCKET.replace("my-data", "other-data") });
     running.call("CreateChangeSet", params).await.expect("accepted");
-    let set = running.call("DescribeChangeSet", json!({ "StackName": "s", "ChangeSetName": "c" })).await.expect("described");
+    let set = running
+        .call("DescribeChangeSet", json!({ "StackName": "s", "ChangeSetName": "c" }))
+        .await
+        .expect("described");
     let change = &set["Changes"][0]["ResourceChange"];
-    assert_eq!((change["Action"].as_str(), change["Replacement"].as_str()), (Some("Modify"), Some("True")));
+    assert_eq!(
+        (change["Action"].as_str(), change["Replacement"].as_str()),
+        (Some("Modify"), Some("True"))
+    );
     let target = &change["Details"][0]["Target"];
-    assert_eq!((target["BeforeValue"].as_str(), target["AfterValue"].as_str()), (Some("my-data"), Some("other-data")));
-    running.call("CreateChangeSet", json!({ "StackName": "s", "ChangeSetName": "n", "TemplateBody": BUCKET })).await.expect("accepted");
-    let none = running.call("DescribeChangeSet", json!({ "StackName": "s", "ChangeSetName": "n" })).await.expect("described");
-    assert!(none["Status"] == "FAILED" && none["StatusReason"].as_str().is_some_and(|r| r.contains("didn't contain changes")), "{none}");
+    assert_eq!(
+        (target["BeforeValue"].as_str(), target["AfterValue"].as_str()),
+        (Some("my-data"), Some("other-data"))
+    );
+    running
+        .call(
+            "CreateChangeSet",
+            json!({ "StackName": "s", "ChangeSetName": "n", "TemplateBody": BUCKET }),
+        )
+        .await
+        .expect("accepted");
+    let none = running
+        .call("DescribeChangeSet", json!({ "StackName": "s", "ChangeSetName": "n" }))
+        .await
+        .expect("described");
+    assert!(
+        none["Status"] == "FAILED"
+            && none["StatusReason"].as_str().is_some_and(|r| r.contains("didn't contain changes")),
+        "{none}"
+    );
 }
 
 #[tokio::test]
@@ -239,27 +309,35 @@ async fn roles_may_do_what_their_policies_say_and_no_more() {
     let id = running.create(&format!("{BUCKET}{role}")).await;
     assert_eq!(running.settle(&id).await, "CREATE_COMPLETE", "{:?}", running.reasons(&id).await);
     let cloud = &running.cloud;
-    let caller = cloud.assume("arn:aws:iam::000000000000:role/reader", "lambda.amazonaws.com", "f").expect("trusted");
+    let caller = cloud
+        .assume("arn:aws:iam::000000000000:role/reader", "lambda.amazonaws.com", "f")
+        .expect("trusted");
     let may = |action: &str, resource: &str, prefix: Option<&str>| {
-        let conditions: Vec<(&'static str, String)> = prefix.map(|p| ("s3:prefix", p.to_owned())).into_iter().collect();
+        let conditions: Vec<(&'static str, String)> =
+            prefix.map(|p| ("s3:prefix", p.to_owned())).into_iter().collect();
         cloud.authorize(&caller, action, resource, &conditions)
     };
     assert!(may("s3:GetObject", "arn:aws:s3:::my-data/open/a", None).is_ok());
     assert!(may("s3:ListBucket", "arn:aws:s3:::my-data", Some("open/x")).is_ok());
     assert!(may("s3:ListBucket", "arn:aws:s3:::my-data", None).is_err());
     assert!(may("s3:GetObject", "arn:aws:s3:::my-data/open/secret", None).is_err());
-    let denied = may("s3:GetObject", "arn:aws:s3:::my-data/closed", None).expect_err("denied").message;
+    let denied =
+        may("s3:GetObject", "arn:aws:s3:::my-data/closed", None).expect_err("denied").message;
     let words = "User: arn:aws:sts::000000000000:assumed-role/reader/f is not authorized to perform: s3:GetObject on resource: arn:aws:s3:::my-data/closed";
     assert_eq!(denied, words);
     assert!(
-        cloud.assume("arn:aws:iam::000000000000:role/reader", "ec2.amazonaws.com", "i").expect_err("not trusted").contains("trust policy")
+        cloud
+            .assume("arn:aws:iam::000000000000:role/reader", "ec2.amazonaws.com", "i")
+            .expect_err("not trusted")
+            .contains("trust policy")
     );
 }
 
 /// The repository's pipeline.
 fn manifest() -> Manifest {
     let file = root().join("model/pipelines/marriages/pipeline.toml");
-    Manifest::parse("pipeline.toml", &std::fs::read_to_string(file).expect("readable")).expect("valid")
+    Manifest::parse("pipeline.toml", &std::fs::read_to_string(file).expect("readable"))
+        .expect("valid")
 }
 
 /// Its template.
@@ -299,13 +377,24 @@ async fn every_combination_of_options_is_implemented_to_the_last_property_and_st
     assert_eq!(combinations.len(), 24, "training needs the verification");
     for (options, manifest) in combinations {
         let template = rendered(&manifest);
-        running.cloud.buckets.put_bytes("templates", "t.yaml", template.as_bytes()).expect("stored");
+        running
+            .cloud
+            .buckets
+            .put_bytes("templates", "t.yaml", template.as_bytes())
+            .expect("stored");
         let url = format!("{}/templates/t.yaml", running.cloud.config.endpoint());
-        running.call("ValidateTemplate", json!({ "TemplateURL": url })).await.unwrap_or_else(|e| panic!("{options}: {e}"));
+        running
+            .call("ValidateTemplate", json!({ "TemplateURL": url }))
+            .await
+            .unwrap_or_else(|e| panic!("{options}: {e}"));
         for definition in template.split("DefinitionString: |\n").skip(1) {
             let definition = definition.split("\n      Tags:").next().expect("a definition");
             let definition: Value = serde_json::from_str(definition).expect("JSON");
-            assert_eq!(steppe_cloud::services::states::check(&definition), Ok(()), "combination {options}");
+            assert_eq!(
+                steppe_cloud::services::states::check(&definition),
+                Ok(()),
+                "combination {options}"
+            );
         }
     }
 }
@@ -364,7 +453,14 @@ impl Running {
     /// Inputs of all executions that have ended, oldest first, once there are `count`.
     async fn inputs(&self, count: usize) -> Vec<Value> {
         for _ in 0..1_000 {
-            let mut ended: Vec<_> = self.cloud.executions.all().into_iter().map(|(_, e)| e).filter(|e| e.status == "SUCCEEDED").collect();
+            let mut ended: Vec<_> = self
+                .cloud
+                .executions
+                .all()
+                .into_iter()
+                .map(|(_, e)| e)
+                .filter(|e| e.status == "SUCCEEDED")
+                .collect();
             if ended.len() >= count {
                 ended.sort_by_key(|e| e.started);
                 return ended.iter().map(|e| e.input.clone()).collect();
@@ -376,10 +472,18 @@ impl Running {
 
     /// Puts an object as the administrator does, over the wire.
     async fn upload(&self, key: &str) {
-        let keys: Value = serde_json::from_slice(&std::fs::read(self.cloud.path("credentials.json")).expect("readable")).expect("JSON");
+        let keys: Value = serde_json::from_slice(
+            &std::fs::read(self.cloud.path("credentials.json")).expect("readable"),
+        )
+        .expect("JSON");
         let text = |name: &str| keys[name].as_str().expect("text").to_owned();
-        let builder = AmazonS3Builder::new().with_bucket_name("my-data").with_region("us-east-1").with_allow_http(true);
-        let builder = builder.with_access_key_id(text("access_key_id")).with_secret_access_key(text("secret_access_key"));
+        let builder = AmazonS3Builder::new()
+            .with_bucket_name("my-data")
+            .with_region("us-east-1")
+            .with_allow_http(true);
+        let builder = builder
+            .with_access_key_id(text("access_key_id"))
+            .with_secret_access_key(text("secret_access_key"));
         let bucket = builder.with_endpoint(self.cloud.config.endpoint()).build().expect("a client");
         bucket.put(&Path::from(key), "x".into()).await.expect("stored");
     }
@@ -393,23 +497,51 @@ async fn rules_start_state_machines_on_new_objects_and_on_schedule() {
     running.upload("other/x.csv").await;
     running.upload("raw/x.csv").await;
     let event = running.inputs(1).await.remove(0);
-    assert_eq!((&event["detail-type"], &event["detail"]["object"]["key"]), (&json!("Object Created"), &json!("raw/x.csv")), "{event}");
-    assert_eq!((&event["detail"]["reason"], &event["detail"]["object"]["size"]), (&json!("PutObject"), &json!(1)));
+    assert_eq!(
+        (&event["detail-type"], &event["detail"]["object"]["key"]),
+        (&json!("Object Created"), &json!("raw/x.csv")),
+        "{event}"
+    );
+    assert_eq!(
+        (&event["detail"]["reason"], &event["detail"]["object"]["size"]),
+        (&json!("PutObject"), &json!(1))
+    );
     let at = |text: &str| text.parse().expect("a time");
     let cloud = &running.cloud;
     events::fire_due(cloud, at("2026-11-25T05:00:00Z"), at("2026-11-25T05:59:00Z")).await;
     events::fire_due(cloud, at("2026-11-25T05:59:00Z"), at("2026-11-25T06:00:00Z")).await;
     assert_eq!(running.inputs(2).await[1..], [json!({ "train": true })], "once, at six");
     let administrator = cloud.identities.administrator();
-    let call = |operation: &str, params: Value| events::handle(cloud, &administrator, operation, &params);
+    let call =
+        |operation: &str, params: Value| events::handle(cloud, &administrator, operation, &params);
     call("DisableRule", json!({ "Name": "daily" })).expect("disabled");
     events::fire_due(cloud, at("2026-11-25T05:59:00Z"), at("2026-11-25T06:00:00Z")).await;
     assert_eq!(cloud.executions.all().len(), 2);
-    assert_eq!(call("DescribeRule", json!({ "Name": "daily" })).expect("described")["State"], "DISABLED");
-    assert!(call("DescribeRule", json!({ "Name": "x" })).expect_err("missing").message.contains("Rule x does not exist"));
-    assert!(call("PutEvents", json!({})).expect_err("refused").message.contains("does not implement events:PutEvents"));
+    assert_eq!(
+        call("DescribeRule", json!({ "Name": "daily" })).expect("described")["State"],
+        "DISABLED"
+    );
+    assert!(
+        call("DescribeRule", json!({ "Name": "x" }))
+            .expect_err("missing")
+            .message
+            .contains("Rule x does not exist")
+    );
+    assert!(
+        call("PutEvents", json!({}))
+            .expect_err("refused")
+            .message
+            .contains("does not implement events:PutEvents")
+    );
     let audit = std::fs::read_to_string(cloud.path("audit.ndjson")).expect("readable");
-    assert_eq!(audit.lines().filter(|l| l.contains("assumed-role/starter/on-data") && l.contains("states:StartExecution")).count(), 1);
+    assert_eq!(
+        audit
+            .lines()
+            .filter(|l| l.contains("assumed-role/starter/on-data")
+                && l.contains("states:StartExecution"))
+            .count(),
+        1
+    );
     running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
     running.settle(&id).await;
     assert!(cloud.rules.all().is_empty());
@@ -420,8 +552,16 @@ async fn a_rule_is_refused_for_what_it_cannot_do() {
     let running = start().await;
     for (from, to, expected) in [
         ("cron(0 6 * * ? *)", "cron(0 6 * * * *)", "needs `?`"),
-        ("[{ prefix: raw/ }]", "[{ suffix: .csv }]", "does not implement the filter suffix for `key`"),
-        ("Input: '{\"train\": true}'", "InputPath: $.detail", "does not implement InputPath of targets"),
+        (
+            "[{ prefix: raw/ }]",
+            "[{ suffix: .csv }]",
+            "does not implement the filter suffix for `key`",
+        ),
+        (
+            "Input: '{\"train\": true}'",
+            "InputPath: $.detail",
+            "does not implement InputPath of targets",
+        ),
         (
             "Principal: { Service: [events.amazonaws.com, states.amazonaws.com] }",
             "Principal: { Service: states.amazonaws.com }",
@@ -445,19 +585,29 @@ async fn a_rule_is_refused_for_what_it_cannot_do() {
 #[tokio::test]
 async fn what_it_does_not_implement_is_an_error_that_names_it() {
     let running = start().await;
-    let refuse = |template: &'static str| running.call("CreateStack", json!({ "StackName": "s", "TemplateBody": template }));
+    let refuse = |template: &'static str| {
+        running.call("CreateStack", json!({ "StackName": "s", "TemplateBody": template }))
+    };
     let error = refuse("Resources:\n  Q:\n    Type: AWS::SQS::Queue\n").await.expect_err("refused");
     assert!(error.contains("does not implement the resource type AWS::SQS::Queue"), "{error}");
     let error = refuse("Resources:\n  B:\n    Type: AWS::S3::Bucket\n    Properties: { VersioningConfiguration: { Status: Enabled } }\n")
         .await
         .expect_err("refused");
-    assert!(error.contains("does not implement the property VersioningConfiguration of AWS::S3::Bucket"), "{error}");
+    assert!(
+        error
+            .contains("does not implement the property VersioningConfiguration of AWS::S3::Bucket"),
+        "{error}"
+    );
     let error = running
-        .call("CreateStack", json!({ "StackName": "s", "TemplateBody": BUCKET, "OnFailure": "DO_NOTHING" }))
+        .call(
+            "CreateStack",
+            json!({ "StackName": "s", "TemplateBody": BUCKET, "OnFailure": "DO_NOTHING" }),
+        )
         .await
         .expect_err("refused");
     assert!(error.contains("does not implement the option OnFailure"), "{error}");
-    let error = running.call("DetectStackDrift", json!({ "StackName": "s" })).await.expect_err("refused");
+    let error =
+        running.call("DetectStackDrift", json!({ "StackName": "s" })).await.expect_err("refused");
     assert!(error.contains("does not implement cloudformation:DetectStackDrift"), "{error}");
     assert!(running.cloud.stacks.all().is_empty(), "nothing half-done");
 }
@@ -478,9 +628,14 @@ async fn state_survives_a_crash_and_an_interrupted_creation_is_rolled_back() {
     let waiting = format!(
         "{BUCKET}  Handle:\n    Type: AWS::CloudFormation::WaitConditionHandle\n  Ready:\n    Type: AWS::CloudFormation::WaitCondition\n    DependsOn: Data\n    Properties:\n      Handle: !Ref Handle\n      Timeout: \"600\"\n"
     );
-    let answer = handle(&cloud, &cloud.identities.administrator(), "CreateStack", &json!({ "StackName": "s", "TemplateBody": waiting }))
-        .await
-        .expect("accepted");
+    let answer = handle(
+        &cloud,
+        &cloud.identities.administrator(),
+        "CreateStack",
+        &json!({ "StackName": "s", "TemplateBody": waiting }),
+    )
+    .await
+    .expect("accepted");
     let id = answer["StackId"].as_str().expect("an ID").to_owned();
     while cloud.stacks.get(&id).is_none_or(|s| !s.resources.contains_key("Ready")) {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -501,11 +656,15 @@ async fn a_damaged_record_is_named_with_the_way_out() {
     let running = start().await;
     running.create(BUCKET).await;
     let dir = running.cloud.path("state/stacks");
-    let file = std::fs::read_dir(&dir).expect("a folder").flatten().next().expect("a record").path();
+    let file =
+        std::fs::read_dir(&dir).expect("a folder").flatten().next().expect("a record").path();
     std::fs::write(&file, "{").expect("written");
     let error = Cloud::open(running.cloud.config.clone()).map(|_| ()).expect_err("damaged");
     let error = format!("{error:#}");
-    assert!(error.contains(&file.display().to_string()) && error.contains("cargo xtask local reset"), "{error}");
+    assert!(
+        error.contains(&file.display().to_string()) && error.contains("cargo xtask local reset"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -513,10 +672,14 @@ async fn a_request_without_a_valid_signature_is_refused() {
     let running = start().await;
     let port = running.cloud.config.port;
     let send = |head: &str, body: &str| {
-        let request = format!("{head}\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        let request = format!(
+            "{head}\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
         async move {
             use tokio::io::{AsyncReadExt, AsyncWriteExt};
-            let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connects");
+            let mut stream =
+                tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connects");
             stream.write_all(request.as_bytes()).await.expect("sent");
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.expect("an answer");
@@ -528,7 +691,10 @@ async fn a_request_without_a_valid_signature_is_refused() {
         "POST / HTTP/1.1\r\nX-Amz-Date: {now}\r\nAuthorization: AWS4-HMAC-SHA256 Credential=AKIAX/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=00"
     );
     let answer = send(&signed, "Action=GetCallerIdentity").await;
-    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("InvalidClientTokenId"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 403") && answer.contains("InvalidClientTokenId"),
+        "{answer}"
+    );
     let answer = send("GET /my-bucket/key HTTP/1.1", "").await;
     assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("AccessDenied"), "{answer}");
     let answer = send("GET /_steppe/imds/guess/latest/meta-data/local-ipv4 HTTP/1.1", "").await;

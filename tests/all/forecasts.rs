@@ -27,7 +27,10 @@ const BUCKET: &str = "data";
 
 /// The table of the tests' data set, and one series more that is too short.
 fn table() -> Bytes {
-    clean_table(&format!("region,year,marriages\n{}Short,2015,5\n", csv_rows(&dataset())), MARRIAGES_SQL)
+    clean_table(
+        &format!("region,year,marriages\n{}Short,2015,5\n", csv_rows(&dataset())),
+        MARRIAGES_SQL,
+    )
 }
 
 struct Server {
@@ -40,9 +43,15 @@ impl Server {
     async fn start(limits: Limits) -> Self {
         let (artifacts, data) = (Arc::new(InMemory::new()), Arc::new(InMemory::new()));
         put_model(&artifacts, &artifact()).await;
-        data.put(&Path::from("processed/marriages/part-00000.parquet"), table().into()).await.expect("stored");
-        let models = ModelStore::open(artifacts.clone() as Arc<dyn ObjectStore>, "marriages").await.expect("a model");
-        let service = Service::new(models, Datasets::new(data.clone(), limits.dataset_bytes), BUCKET, limits).expect("metrics");
+        data.put(&Path::from("processed/marriages/part-00000.parquet"), table().into())
+            .await
+            .expect("stored");
+        let models = ModelStore::open(artifacts.clone() as Arc<dyn ObjectStore>, "marriages")
+            .await
+            .expect("a model");
+        let service =
+            Service::new(models, Datasets::new(data.clone(), limits.dataset_bytes), BUCKET, limits)
+                .expect("metrics");
         Self { service, artifacts, data }
     }
 
@@ -58,12 +67,19 @@ impl Server {
         let request = Request::get(path).body(Body::empty()).expect("a request");
         let response = router(self.service.clone()).oneshot(request).await.expect("an answer");
         let status = response.status();
-        (status, String::from_utf8_lossy(&response.into_body().collect().await.expect("a body").to_bytes()).into_owned())
+        (
+            status,
+            String::from_utf8_lossy(
+                &response.into_body().collect().await.expect("a body").to_bytes(),
+            )
+            .into_owned(),
+        )
     }
 }
 
 fn ask(series: Value) -> String {
-    json!({ "region": series, "dataset_key": "processed/marriages/", "bucket_name": BUCKET }).to_string()
+    json!({ "region": series, "dataset_key": "processed/marriages/", "bucket_name": BUCKET })
+        .to_string()
 }
 
 #[tokio::test]
@@ -72,27 +88,49 @@ async fn a_forecast_has_everything_that_the_contract_promises() {
     let (status, answer) = server.post(ask(json!(["Astana", "Almaty"]))).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     let answer: PredictResponse = serde_json::from_value(answer).expect("the contract");
-    assert_eq!(answer.forecasts.iter().map(|f| f.series.as_str()).collect::<Vec<_>>(), ["Astana", "Almaty"]);
+    assert_eq!(
+        answer.forecasts.iter().map(|f| f.series.as_str()).collect::<Vec<_>>(),
+        ["Astana", "Almaty"]
+    );
     assert_eq!(answer.model.version, artifact().version());
     for forecast in &answer.forecasts {
         assert_eq!((forecast.observed_until.as_str(), forecast.steps.len()), ("2015", 2));
-        assert_eq!(forecast.steps.iter().map(|s| s.period.as_str()).collect::<Vec<_>>(), ["2016", "2017"]);
+        assert_eq!(
+            forecast.steps.iter().map(|s| s.period.as_str()).collect::<Vec<_>>(),
+            ["2016", "2017"]
+        );
         let record = StoredPrediction::new("e", forecast, &answer.model).expect("steps");
         assert_eq!(record.defect(), None);
     }
     let metrics = server.get("/metrics").await.1;
-    assert!(metrics.contains("steppe_forecasts_total 2") && metrics.contains("steppe_dataset_loads_total 1"), "{metrics}");
+    assert!(
+        metrics.contains("steppe_forecasts_total 2")
+            && metrics.contains("steppe_dataset_loads_total 1"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
 async fn every_bad_request_gets_its_problem() {
     let server = Server::start(Limits { body_bytes: 200, ..Limits::default() }).await;
-    let with = |key: &str, bucket: &str| json!({ "region": "Almaty", "dataset_key": key, "bucket_name": bucket }).to_string();
+    let with = |key: &str, bucket: &str| {
+        json!({ "region": "Almaty", "dataset_key": key, "bucket_name": bucket }).to_string()
+    };
     let cases = [
         ("{".to_owned(), 400, "/problems/invalid-request", "the body is not a request"),
-        (ask(json!(7)), 400, "/problems/invalid-request", "`region` must be a string or a list of strings"),
+        (
+            ask(json!(7)),
+            400,
+            "/problems/invalid-request",
+            "`region` must be a string or a list of strings",
+        ),
         (ask(json!("Almatty")), 404, "/problems/unknown-series", "did you mean `Almaty`?"),
-        (ask(json!("Short")), 422, "/problems/series-too-short", "`Short` has 1 values; the model needs 5"),
+        (
+            ask(json!("Short")),
+            422,
+            "/problems/series-too-short",
+            "`Short` has 1 values; the model needs 5",
+        ),
         (with("processed/marriages/", "other"), 403, "/problems/wrong-bucket", "reads only `data`"),
         (with("nowhere/", BUCKET), 404, "/problems/no-data-set", "run the cleaning job first"),
         (with("nowhere.parquet", BUCKET), 404, "/problems/no-data-set", "nowhere.parquet"),
@@ -101,10 +139,21 @@ async fn every_bad_request_gets_its_problem() {
     ];
     for (body, status, kind, detail) in cases {
         let (got, problem) = server.post(body.clone()).await;
-        assert_eq!((got.as_u16(), problem["type"].as_str()), (status, Some(kind)), "{body}: {problem}");
-        assert!(problem["detail"].as_str().is_some_and(|d| d.contains(detail)), "{body}: {problem}");
+        assert_eq!(
+            (got.as_u16(), problem["type"].as_str()),
+            (status, Some(kind)),
+            "{body}: {problem}"
+        );
+        assert!(
+            problem["detail"].as_str().is_some_and(|d| d.contains(detail)),
+            "{body}: {problem}"
+        );
     }
-    server.data.put(&Path::from("bad/x.parquet"), Bytes::from_static(b"not parquet").into()).await.expect("stored");
+    server
+        .data
+        .put(&Path::from("bad/x.parquet"), Bytes::from_static(b"not parquet").into())
+        .await
+        .expect("stored");
     assert_eq!(server.post(with("bad/", BUCKET)).await.0.as_u16(), 422);
     assert_eq!(server.get("/nothing").await.0.as_u16(), 404);
 }
@@ -112,9 +161,13 @@ async fn every_bad_request_gets_its_problem() {
 #[tokio::test]
 async fn a_full_queue_says_so_and_a_draining_server_is_not_ready() {
     let server = Server::start(Limits { working: 0, waiting: 0, ..Limits::default() }).await;
-    let request = Request::post("/predict").body(Body::from(ask(json!("Almaty")))).expect("a request");
+    let request =
+        Request::post("/predict").body(Body::from(ask(json!("Almaty")))).expect("a request");
     let response = router(server.service.clone()).oneshot(request).await.expect("an answer");
-    assert_eq!((response.status().as_u16(), response.headers()["retry-after"].as_bytes()), (429, &b"1"[..]));
+    assert_eq!(
+        (response.status().as_u16(), response.headers()["retry-after"].as_bytes()),
+        (429, &b"1"[..])
+    );
     assert_eq!(server.get("/ready").await.0.as_u16(), 200);
     server.service.drain();
     assert_eq!(server.get("/ready").await.0.as_u16(), 503);
@@ -125,15 +178,24 @@ async fn a_full_queue_says_so_and_a_draining_server_is_not_ready() {
 async fn too_large_a_data_set_is_refused_as_a_file_and_as_a_folder() {
     let server = Server::start(Limits { dataset_bytes: 10, ..Limits::default() }).await;
     for key in ["processed/marriages/", "processed/marriages/part-00000.parquet"] {
-        let body = json!({ "region": "Almaty", "dataset_key": key, "bucket_name": BUCKET }).to_string();
+        let body =
+            json!({ "region": "Almaty", "dataset_key": key, "bucket_name": BUCKET }).to_string();
         let (status, problem) = server.post(body).await;
-        assert_eq!((status.as_u16(), problem["type"].as_str()), (422, Some("/problems/bad-data-set")), "{problem}");
+        assert_eq!(
+            (status.as_u16(), problem["type"].as_str()),
+            (422, Some("/problems/bad-data-set")),
+            "{problem}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_slow_client_meets_the_deadline() {
-    let server = Server::start(Limits { deadline: std::time::Duration::from_millis(20), ..Limits::default() }).await;
+    let server = Server::start(Limits {
+        deadline: std::time::Duration::from_millis(20),
+        ..Limits::default()
+    })
+    .await;
     let never = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
     assert_eq!(server.post(never).await.0.as_u16(), 503);
 }
@@ -179,8 +241,15 @@ async fn a_retry_writes_the_same_object_again() {
     assert_eq!(first, again);
     let key = first.s3_path.strip_prefix("s3://data/").expect("a path");
     let stored = store.get(&Path::from(key)).await.expect("stored").bytes().await.expect("bytes");
-    assert_eq!(serde_json::from_slice::<StoredPrediction>(&stored).expect("the contract"), first.forecast);
-    assert_eq!(stored.iter().filter(|b| **b == b'\n').count(), 1, "Athena reads one object per line");
+    assert_eq!(
+        serde_json::from_slice::<StoredPrediction>(&stored).expect("the contract"),
+        first.forecast
+    );
+    assert_eq!(
+        stored.iter().filter(|b| **b == b'\n').count(),
+        1,
+        "Athena reads one object per line"
+    );
 }
 
 #[tokio::test]
@@ -197,9 +266,14 @@ async fn what_will_fail_again_is_permanent_and_an_absent_server_is_not() {
 /// A monthly table with a covariate that is known three months ahead, made by the real engine.
 fn monthly_table() -> Bytes {
     let row = |site: usize, t: usize| {
-        let warmth = 10.0 + 8.0 * (std::f64::consts::TAU * (t % 12) as f64 / 12.0).sin() + f64::from((t * 7 % 5) as u8);
+        let warmth = 10.0
+            + 8.0 * (std::f64::consts::TAU * (t % 12) as f64 / 12.0).sin()
+            + f64::from((t * 7 % 5) as u8);
         let value = if t < 72 && (site, t) != (1, 40) {
-            format!("{:.1}", 200.0 * (site + 1) as f64 + 5.0 * warmth + f64::from((t * 13 % 11) as u8))
+            format!(
+                "{:.1}",
+                200.0 * (site + 1) as f64 + 5.0 * warmth + f64::from((t * 13 % 11) as u8)
+            )
         } else {
             String::new()
         };
@@ -223,7 +297,12 @@ fn months_covariates_and_static_features_go_all_the_way_from_the_table_to_a_fore
         statics: vec!["kind".into()],
         frequency: Frequency::Monthly,
         kind: Kind::Auto,
-        candidates: vec![Family::Theta, Family::Autoregression, Family::GradientBoosting, Family::Lstm],
+        candidates: vec![
+            Family::Theta,
+            Family::Autoregression,
+            Family::GradientBoosting,
+            Family::Lstm,
+        ],
         horizon: 3,
         ..crate::tools::spec()
     };
@@ -231,13 +310,25 @@ fn months_covariates_and_static_features_go_all_the_way_from_the_table_to_a_fore
     assert_eq!((data.series().len(), data.rows(), data.repaired()), (4, 4 * 72, 1));
     assert_eq!(data.series()[0].covariates[0].len(), 75, "three months of the future are known");
     let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
-    let families: Vec<&str> = artifact.card.backtest.candidates.iter().map(|c| c.family.name()).collect();
-    assert!(families.contains(&"seasonal-naive") && families.contains(&"combination"), "{families:?}");
-    let loaded = Artifact::load(artifact.card_bytes.clone(), artifact.weights_bytes.clone(), &artifact.pointer()).expect("loads");
+    let families: Vec<&str> =
+        artifact.card.backtest.candidates.iter().map(|c| c.family.name()).collect();
+    assert!(
+        families.contains(&"seasonal-naive") && families.contains(&"combination"),
+        "{families:?}"
+    );
+    let loaded = Artifact::load(
+        artifact.card_bytes.clone(),
+        artifact.weights_bytes.clone(),
+        &artifact.pointer(),
+    )
+    .expect("loads");
     let views: Vec<_> = data.series().iter().map(|s| s.view()).collect();
     for (prediction, series) in loaded.forecast(&views, 3).iter().zip(data.series()) {
         let mean = series.values.iter().sum::<f64>() / series.values.len() as f64;
-        assert!(prediction.steps.iter().all(|s| s.value > 0.5 * mean && s.value < 1.5 * mean), "{prediction:?}");
+        assert!(
+            prediction.steps.iter().all(|s| s.value > 0.5 * mean && s.value < 1.5 * mean),
+            "{prediction:?}"
+        );
     }
 }
 
@@ -253,7 +344,13 @@ async fn observations_in_the_request_are_forecast_like_those_of_a_data_set() {
     let wrong = json!({ "histories": [{ "series": "Almaty", "observed_until": "2015", "values": series.values }], "model_version": "x" });
     assert_eq!(server.post(wrong.to_string()).await.0.as_u16(), 409);
     let metrics = server.get("/metrics").await.1;
-    assert!(metrics.contains(&format!("steppe_predict_seconds_count{{model_version=\"{}\"}} 2", artifact().version())), "{metrics}");
+    assert!(
+        metrics.contains(&format!(
+            "steppe_predict_seconds_count{{model_version=\"{}\"}} 2",
+            artifact().version()
+        )),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
@@ -264,13 +361,24 @@ async fn what_was_asked_and_answered_is_counted_once() {
     }
     let (status, text) = server.get("/drift").await;
     let drift: steppe_wire::drift::ServerDrift = serde_json::from_str(&text).expect("the contract");
-    assert_eq!((status.as_u16(), drift.forecasts, &drift.model_version), (200, 2, &artifact().version()));
-    let names: Vec<(&str, u64)> = drift.statistics.iter().map(|d| (d.statistic.as_str(), d.count)).collect();
+    assert_eq!(
+        (status.as_u16(), drift.forecasts, &drift.model_version),
+        (200, 2, &artifact().version())
+    );
+    let names: Vec<(&str, u64)> =
+        drift.statistics.iter().map(|d| (d.statistic.as_str(), d.count)).collect();
     assert_eq!(names, [("level", 2), ("change", 2), ("forecast", 2), ("width", 2)]);
-    assert!(drift.statistics.iter().all(|d| !d.drifted && d.reference == 6), "two series at three origins: {drift:?}");
+    assert!(
+        drift.statistics.iter().all(|d| !d.drifted && d.reference == 6),
+        "two series at three origins: {drift:?}"
+    );
     let metrics = server.get("/metrics").await.1;
     let labels = format!("{{model_version=\"{}\",statistic=\"level\"}}", artifact().version());
-    assert!(metrics.contains(&format!("steppe_drift_psi{labels}")) && metrics.contains(&format!("steppe_drift_ks{labels}")), "{metrics}");
+    assert!(
+        metrics.contains(&format!("steppe_drift_psi{labels}"))
+            && metrics.contains(&format!("steppe_drift_ks{labels}")),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
@@ -284,15 +392,28 @@ async fn a_version_that_was_just_promoted_answers_at_once_and_any_other_is_refus
             service.models.reload().await.expect("looks");
         }
     });
-    let other = Artifact::train(&dataset(), &TrainSpec { seed: 2, ..crate::tools::spec() }, &Stage::new(&Quiet)).expect("trains");
+    let other = Artifact::train(
+        &dataset(),
+        &TrainSpec { seed: 2, ..crate::tools::spec() },
+        &Stage::new(&Quiet),
+    )
+    .expect("trains");
     put_model(&server.artifacts, &other).await;
     let of = |version: &str| {
         json!({ "region": "Almaty", "dataset_key": "processed/marriages/", "bucket_name": BUCKET, "model_version": version }).to_string()
     };
     let (status, answer) = server.post(of(&other.version())).await;
-    assert_eq!((status.as_u16(), answer["model"]["version"].as_str()), (200, Some(other.version().as_str())), "{answer}");
+    assert_eq!(
+        (status.as_u16(), answer["model"]["version"].as_str()),
+        (200, Some(other.version().as_str())),
+        "{answer}"
+    );
     let (status, problem) = server.post(of("0123456789abcdef")).await;
-    assert_eq!((status.as_u16(), problem["type"].as_str()), (409, Some("/problems/wrong-model-version")), "{problem}");
+    assert_eq!(
+        (status.as_u16(), problem["type"].as_str()),
+        (409, Some("/problems/wrong-model-version")),
+        "{problem}"
+    );
     looking.abort();
 }
 

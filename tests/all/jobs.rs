@@ -31,9 +31,12 @@ use crate::tools::{MARRIAGES_SQL, clean_table, csv_rows, put_model, spec};
 fn data(last: i64) -> Dataset {
     let value = |s: i64, t: i64| {
         let (before, after) = (t.min(15), (t - 15).max(0));
-        1_000.0 * (s + 1) as f64 * 1.03f64.powi(before as i32) * 0.92f64.powi(after as i32) + f64::from((t * 7 % 5) as i32)
+        1_000.0 * (s + 1) as f64 * 1.03f64.powi(before as i32) * 0.92f64.powi(after as i32)
+            + f64::from((t * 7 % 5) as i32)
     };
-    let rows = (0..12).flat_map(|s| (0..=last - 2000).map(move |t| (format!("Region {s:02}"), 2000 + t, value(s, t))));
+    let rows = (0..12).flat_map(|s| {
+        (0..=last - 2000).map(move |t| (format!("Region {s:02}"), 2000 + t, value(s, t)))
+    });
     Dataset::from_rows(rows).expect("valid")
 }
 
@@ -61,7 +64,8 @@ impl Stack {
     }
 
     async fn clean(&self, data: &Dataset) {
-        let table = clean_table(&format!("region,year,marriages\n{}", csv_rows(data)), MARRIAGES_SQL);
+        let table =
+            clean_table(&format!("region,year,marriages\n{}", csv_rows(data)), MARRIAGES_SQL);
         self.put(&self.data, "processed/marriages/part-00000.parquet", table.to_vec()).await;
     }
 
@@ -88,10 +92,12 @@ impl Stack {
     }
 
     async fn records(&self) -> Vec<TrainingRecord> {
-        let listed: Vec<_> = self.artifacts.list(Some(&Path::from("models/marriages/trainings"))).collect().await;
+        let listed: Vec<_> =
+            self.artifacts.list(Some(&Path::from("models/marriages/trainings"))).collect().await;
         let mut records = Vec::new();
         for found in listed {
-            records.push(self.read(&self.artifacts, found.expect("listed").location.as_ref()).await);
+            records
+                .push(self.read(&self.artifacts, found.expect("listed").location.as_ref()).await);
         }
         records
     }
@@ -104,24 +110,46 @@ async fn a_better_challenger_is_promoted_once_and_both_cards_stay_on_record() {
     put_model(&stack.artifacts, &champion).await;
     let outcome = stack.train().await.expect("trained");
     let challenger = train(&data(2022), &spec);
-    assert_eq!((outcome.promoted, &outcome.in_service), (true, &challenger.version()), "as trained anywhere else: {}", outcome.summary);
+    assert_eq!(
+        (outcome.promoted, &outcome.in_service),
+        (true, &challenger.version()),
+        "as trained anywhere else: {}",
+        outcome.summary
+    );
     let pointer = stack.pointer().await;
-    assert_eq!((pointer.current.model, pointer.current.by), (challenger.pointer(), Promoter::Training));
+    assert_eq!(
+        (pointer.current.model, pointer.current.by),
+        (challenger.pointer(), Promoter::Training)
+    );
     assert_eq!(pointer.previous.len(), 1);
     let [record] = &stack.records().await[..] else { panic!("one record") };
     let contest = record.contest.as_ref().expect("compared");
     assert_eq!((contest.basis, contest.origins.len(), contest.cases), (Basis::NewPeriods, 4, 48));
     assert!(contest.challenger.errors.mase < contest.champion.errors.mase);
-    assert_eq!((&record.champion, &record.challenger), (&Some(champion.model_ref()), &challenger.model_ref()));
+    assert_eq!(
+        (&record.champion, &record.challenger),
+        (&Some(champion.model_ref()), &challenger.model_ref())
+    );
     for version in [champion.version(), challenger.version()] {
-        let card: Value = stack.read(&stack.artifacts, &keys::model_file("marriages", &version, "card.json")).await;
+        let card: Value = stack
+            .read(&stack.artifacts, &keys::model_file("marriages", &version, "card.json"))
+            .await;
         assert_eq!(card["schema_version"], 3);
     }
     let again = stack.train().await.expect("nothing to do");
-    assert!(!again.promoted && again.in_service == challenger.version() && again.summary.starts_with("nothing new since"), "{again:?}");
+    assert!(
+        !again.promoted
+            && again.in_service == challenger.version()
+            && again.summary.starts_with("nothing new since"),
+        "{again:?}"
+    );
     assert_eq!(stack.records().await.len(), 1);
     // A function that was cut off after the promotion and before the record says the same when it is called again.
-    stack.artifacts.delete(&Path::from(keys::training_record("marriages", &record.key))).await.expect("deleted");
+    stack
+        .artifacts
+        .delete(&Path::from(keys::training_record("marriages", &record.key)))
+        .await
+        .expect("deleted");
     assert!(stack.train().await.expect("recorded").promoted);
     let again = stack.records().await.remove(0);
     assert_eq!((again.promoted, &again.reason), (true, &record.reason));
@@ -137,11 +165,19 @@ async fn a_challenger_that_is_not_better_is_kept_out() {
     stack.clean(&data(2022).until(2021)).await;
     let outcome = stack.train().await.expect("trained");
     assert!(!outcome.promoted && outcome.in_service == champion.version(), "{}", outcome.summary);
-    assert!(outcome.summary.contains("no whole horizon has been observed since 2022"), "{}", outcome.summary);
+    assert!(
+        outcome.summary.contains("no whole horizon has been observed since 2022"),
+        "{}",
+        outcome.summary
+    );
     let records = stack.records().await;
     assert!(!records[0].promoted);
-    let stored = keys::model_file("marriages", &records[0].challenger.version, "weights.safetensors");
-    assert!(stack.artifacts.head(&Path::from(stored)).await.is_ok(), "somebody may still promote it");
+    let stored =
+        keys::model_file("marriages", &records[0].challenger.version, "weights.safetensors");
+    assert!(
+        stack.artifacts.head(&Path::from(stored)).await.is_ok(),
+        "somebody may still promote it"
+    );
 }
 
 #[tokio::test]
@@ -161,25 +197,39 @@ async fn what_a_person_rolled_back_is_not_promoted_again() {
 async fn without_a_model_or_with_an_unusable_one_the_challenger_goes_into_service() {
     let stack = Stack::new(&pooled(), &data(2022)).await;
     let outcome = stack.train().await.expect("trained");
-    assert!(outcome.promoted && outcome.summary.contains("there was no model in service"), "{}", outcome.summary);
+    assert!(
+        outcome.promoted && outcome.summary.contains("there was no model in service"),
+        "{}",
+        outcome.summary
+    );
     let other = Stack::new(&pooled(), &data(2022)).await;
     let champion = train(&data(2016), &pooled());
     put_model(&other.artifacts, &champion).await;
     let card = keys::model_file("marriages", &champion.version(), "card.json");
     other.put(&other.artifacts, &card, b"{}".to_vec()).await;
     let outcome = other.train().await.expect("trained");
-    assert!(outcome.promoted && outcome.summary.contains("cannot be used: card.json has SHA-256"), "{}", outcome.summary);
+    assert!(
+        outcome.promoted && outcome.summary.contains("cannot be used: card.json has SHA-256"),
+        "{}",
+        outcome.summary
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_trained_is_a_permanent_error_and_changes_nothing() {
     let stack = Stack::new(&pooled(), &data(2004)).await;
     let error = stack.train().await.expect_err("too short");
-    assert!(matches!(&error, Failure::Permanent(m) if m.contains("no model can be trained")), "{error:?}");
+    assert!(
+        matches!(&error, Failure::Permanent(m) if m.contains("no model can be trained")),
+        "{error:?}"
+    );
     assert!(stack.artifacts.head(&Path::from(keys::model_pointer("marriages"))).await.is_err());
     let trainer = Trainer { spec_key: "specs/none.json".into(), ..stack.trainer() };
     let error = trainer.run(&Event { execution: "e".into() }).await.expect_err("missing");
-    assert!(error.to_string().contains("`specs/none.json` does not exist; deploy again"), "{error}");
+    assert!(
+        error.to_string().contains("`specs/none.json` does not exist; deploy again"),
+        "{error}"
+    );
     stack.put(&stack.data, "processed/marriages/part-00000.parquet", b"no table".to_vec()).await;
     assert!(matches!(stack.train().await.expect_err("damaged"), Failure::Permanent(_)));
 }
@@ -213,31 +263,56 @@ mod meddler {
 
     #[async_trait::async_trait]
     impl ObjectStore for Meddler {
-        async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-            let pointer = self.meddle.lock().expect("one thread").take_if(|_| location.as_ref().ends_with("weights.safetensors"));
+        async fn put_opts(
+            &self,
+            location: &Path,
+            payload: PutPayload,
+            opts: PutOptions,
+        ) -> Result<PutResult> {
+            let pointer = self
+                .meddle
+                .lock()
+                .expect("one thread")
+                .take_if(|_| location.as_ref().ends_with("weights.safetensors"));
             if let Some(pointer) = pointer {
-                self.store.put(&Path::from(steppe_wire::keys::model_pointer("marriages")), pointer.into()).await?;
+                self.store
+                    .put(&Path::from(steppe_wire::keys::model_pointer("marriages")), pointer.into())
+                    .await?;
             }
             self.store.put_opts(location, payload, opts).await
         }
 
-        async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        async fn put_multipart_opts(
+            &self,
+            location: &Path,
+            opts: PutMultipartOptions,
+        ) -> Result<Box<dyn MultipartUpload>> {
             self.store.put_multipart_opts(location, opts).await
         }
 
         async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-            self.resumed.fetch_add(usize::from(location.as_ref().contains("checkpoints")), Ordering::Relaxed);
+            self.resumed.fetch_add(
+                usize::from(location.as_ref().contains("checkpoints")),
+                Ordering::Relaxed,
+            );
             self.store.get_opts(location, options).await.map_err(|e| match e {
                 Error::NotFound { path, source } => Error::PermissionDenied { path, source },
                 other => other,
             })
         }
 
-        async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<bytes::Bytes>> {
+        async fn get_ranges(
+            &self,
+            location: &Path,
+            ranges: &[Range<u64>],
+        ) -> Result<Vec<bytes::Bytes>> {
             self.store.get_ranges(location, ranges).await
         }
 
-        fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        fn delete_stream(
+            &self,
+            locations: BoxStream<'static, Result<Path>>,
+        ) -> BoxStream<'static, Result<Path>> {
             self.store.delete_stream(locations)
         }
 
@@ -256,33 +331,52 @@ mod meddler {
 }
 
 #[tokio::test]
-async fn a_model_promoted_during_a_training_is_not_overwritten_and_the_next_try_goes_on_from_checkpoints() {
+async fn a_model_promoted_during_a_training_is_not_overwritten_and_the_next_try_goes_on_from_checkpoints()
+ {
     // Epochs enough for checkpoints, which come every 50,000 windows.
-    let lstm = TrainSpec { lstm: steppe_model::spec::LstmSpec { epochs: 600, ..spec().lstm }, ..spec() };
+    let lstm =
+        TrainSpec { lstm: steppe_model::spec::LstmSpec { epochs: 600, ..spec().lstm }, ..spec() };
     let stack = Stack::new(&lstm, &data(2022)).await;
     let (champion, other) = (train(&data(2016), &pooled()), train(&data(2017), &pooled()));
     put_model(&stack.artifacts, &other).await;
     put_model(&stack.artifacts, &champion).await;
     let meddle = std::sync::Mutex::new(Some(serde_json::to_vec(&other.pointer()).expect("JSON")));
-    let meddler = Arc::new(Meddler { store: stack.artifacts.clone(), meddle, resumed: Default::default() });
+    let meddler =
+        Arc::new(Meddler { store: stack.artifacts.clone(), meddle, resumed: Default::default() });
     let trainer = Trainer { artifacts: meddler.clone(), ..stack.trainer() };
     let event = Event { execution: "e".into() };
     let error = trainer.run(&event).await.expect_err("the contest was with another champion");
-    assert!(matches!(&error, Failure::Retryable(m) if m.contains("changed during the training")), "{error:?}");
-    assert_eq!((stack.pointer().await.current.model, stack.records().await.len()), (other.pointer(), 0));
+    assert!(
+        matches!(&error, Failure::Retryable(m) if m.contains("changed during the training")),
+        "{error:?}"
+    );
+    assert_eq!(
+        (stack.pointer().await.current.model, stack.records().await.len()),
+        (other.pointer(), 0)
+    );
     assert_eq!(meddler.resumed.load(Ordering::Relaxed), 0);
     let outcome = trainer.run(&event).await.expect("trained");
     assert!(meddler.resumed.load(Ordering::Relaxed) > 0, "the first training left checkpoints");
     assert_eq!(stack.records().await[0].champion, Some(other.model_ref()));
-    assert_eq!(stack.records().await[0].challenger.version, train(&data(2022), &lstm).version(), "{}", outcome.summary);
-    let left: Vec<_> = stack.artifacts.list(Some(&Path::from("models/marriages/checkpoints"))).collect().await;
+    assert_eq!(
+        stack.records().await[0].challenger.version,
+        train(&data(2022), &lstm).version(),
+        "{}",
+        outcome.summary
+    );
+    let left: Vec<_> =
+        stack.artifacts.list(Some(&Path::from("models/marriages/checkpoints"))).collect().await;
     assert!(left.is_empty(), "checkpoints are forgotten when the training has ended: {left:?}");
 }
 
 #[tokio::test]
 async fn what_is_denied_because_it_is_not_there_counts_as_not_there() {
     let stack = Stack::new(&pooled(), &data(2022)).await;
-    let artifacts = Arc::new(Meddler { store: stack.artifacts.clone(), meddle: Default::default(), resumed: Default::default() });
+    let artifacts = Arc::new(Meddler {
+        store: stack.artifacts.clone(),
+        meddle: Default::default(),
+        resumed: Default::default(),
+    });
     let trainer = Trainer { artifacts, ..stack.trainer() };
     let outcome = trainer.run(&Event { execution: "e".into() }).await.expect("trained");
     assert!(outcome.promoted, "{}", outcome.summary);
@@ -299,15 +393,29 @@ impl Watched {
     async fn start(spec: &TrainSpec, data: &Dataset) -> Self {
         let stack = Stack::new(spec, data).await;
         put_model(&stack.artifacts, &train(data, spec)).await;
-        let models = ModelStore::open(stack.artifacts.clone() as Arc<dyn ObjectStore>, "marriages").await.expect("a model");
+        let models = ModelStore::open(stack.artifacts.clone() as Arc<dyn ObjectStore>, "marriages")
+            .await
+            .expect("a model");
         let limits = Limits::default();
-        let service = Service::new(models, Datasets::new(stack.data.clone(), limits.dataset_bytes), "data", limits).expect("metrics");
+        let service = Service::new(
+            models,
+            Datasets::new(stack.data.clone(), limits.dataset_bytes),
+            "data",
+            limits,
+        )
+        .expect("metrics");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let server_url = format!("http://{}", listener.local_addr().expect("an address"));
         let app = router(service.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
         let (artifacts, data) = (stack.artifacts.clone(), stack.data.clone());
-        let monitor = Monitor { artifacts, data, pipeline: "marriages".into(), spec_key: "specs/1.json".into(), server_url };
+        let monitor = Monitor {
+            artifacts,
+            data,
+            pipeline: "marriages".into(),
+            spec_key: "specs/1.json".into(),
+            server_url,
+        };
         Self { service, monitor, stack }
     }
 
@@ -330,20 +438,32 @@ impl Watched {
 
 fn two_dozen() -> Dataset {
     let noise = |s: i64, t: i64| 1.0 + 0.02 * (((s * 31 + t * 17) % 13) as f64 - 6.0) / 6.0;
-    let rows = (0..24).flat_map(|s| (0..=22).map(move |t| (format!("Region {s:02}"), 2000 + t, 500.0 * (s + 4) as f64 * noise(s, t))));
+    let rows = (0..24).flat_map(|s| {
+        (0..=22).map(move |t| {
+            (format!("Region {s:02}"), 2000 + t, 500.0 * (s + 4) as f64 * noise(s, t))
+        })
+    });
     Dataset::from_rows(rows).expect("valid")
 }
 
 #[tokio::test]
 async fn ordinary_questions_are_no_drift_and_strange_ones_are_told_once() {
     let data = two_dozen();
-    let spec = TrainSpec { kind: Kind::Of(Family::Theta), horizon: 1, backtest: BacktestSpec { origins: 6, ..spec().backtest }, ..spec() };
+    let spec = TrainSpec {
+        kind: Kind::Of(Family::Theta),
+        horizon: 1,
+        backtest: BacktestSpec { origins: 6, ..spec().backtest },
+        ..spec()
+    };
     let watched = Watched::start(&spec, &data).await;
     for _ in 0..3 {
         watched.ask(&data, 1.0, 1.0).await;
     }
     let outcome = watched.monitor.run().await.expect("checked");
-    assert_eq!((outcome.findings, outcome.summary.as_str()), (0, "no drift; 24 forecasts counted, 0 past ones beside actual values"));
+    assert_eq!(
+        (outcome.findings, outcome.summary.as_str()),
+        (0, "no drift; 24 forecasts counted, 0 past ones beside actual values")
+    );
     watched.ask(&data, 1_000.0, 1.5).await;
     let outcome = watched.monitor.run().await.expect("checked");
     let told = outcome.new.join("\n");
@@ -356,12 +476,22 @@ async fn ordinary_questions_are_no_drift_and_strange_ones_are_told_once() {
 }
 
 fn stored(data: &Dataset, version: &str, width: f64, error: f64) -> Vec<StoredPrediction> {
-    let errors = steppe_wire::predict::Errors { mae: 1.0, rmse: 1.0, mape: 1.0, mase: 1.0, smape: 1.0 };
-    let model = ModelRef { id: "marriages-theta".into(), version: version.into(), backtest: errors };
+    let errors =
+        steppe_wire::predict::Errors { mae: 1.0, rmse: 1.0, mape: 1.0, mase: 1.0, smape: 1.0 };
+    let model =
+        ModelRef { id: "marriages-theta".into(), version: version.into(), backtest: errors };
     let one = |series: &steppe_model::Series| {
         let value = series.at(2022).expect("a value") * (1.0 + error);
         let (lower, upper) = (value * (1.0 - width), value * (1.0 + width));
-        let step = Step { step: 1, period: "2022".into(), value, lower, upper, level: 0.9, quantiles: vec![] };
+        let step = Step {
+            step: 1,
+            period: "2022".into(),
+            value,
+            lower,
+            upper,
+            level: 0.9,
+            quantiles: vec![],
+        };
         let later = Step { step: 2, period: "2023".into(), ..step.clone() };
         let forecast = Forecast {
             series: series.name.clone(),
@@ -388,7 +518,10 @@ async fn past_forecasts_are_held_against_what_happened() {
     ] {
         for (i, prediction) in predictions.iter().enumerate() {
             let line = serde_json::to_vec(prediction).expect("JSON");
-            watched.stack.put(&watched.stack.data, &format!("predictions/output_{name}{i}.json"), line).await;
+            watched
+                .stack
+                .put(&watched.stack.data, &format!("predictions/output_{name}{i}.json"), line)
+                .await;
         }
     }
     watched.stack.put(&watched.stack.data, "predictions/output_x.json", b"{}".to_vec()).await;
@@ -401,16 +534,23 @@ async fn past_forecasts_are_held_against_what_happened() {
     assert!(outcome.new[1].contains("model bad lost its way: MASE"), "{outcome:?}");
     let report = watched.report().await;
     let good = report.realised.iter().find(|r| r.model_version == "good").expect("both");
-    assert_eq!((good.cases, good.coverage, good.first.as_str(), good.last.as_str()), (24, 1.0, "2022", "2022"));
+    assert_eq!(
+        (good.cases, good.coverage, good.first.as_str(), good.last.as_str()),
+        (24, 1.0, "2022", "2022")
+    );
     assert!(good.mase < 1.0 && good.coverage_p > 0.9, "{good:?}");
 }
 
 #[tokio::test]
 async fn an_absent_server_is_worth_another_try() {
     let data = two_dozen();
-    let watched = Watched::start(&TrainSpec { kind: Kind::Of(Family::Theta), horizon: 1, ..spec() }, &data).await;
+    let watched =
+        Watched::start(&TrainSpec { kind: Kind::Of(Family::Theta), horizon: 1, ..spec() }, &data)
+            .await;
     let monitor = Monitor { server_url: "http://127.0.0.1:9".into(), ..watched.monitor.clone() };
-    assert!(matches!(monitor.run().await.expect_err("nobody answers"), Failure::Retryable(m) if m.contains("127.0.0.1:9")));
+    assert!(
+        matches!(monitor.run().await.expect_err("nobody answers"), Failure::Retryable(m) if m.contains("127.0.0.1:9"))
+    );
     let monitor = Monitor { server_url: "not an address".into(), ..watched.monitor };
     assert!(matches!(monitor.run().await.expect_err("no address"), Failure::Permanent(_)));
 }

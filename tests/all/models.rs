@@ -17,10 +17,14 @@ use crate::checkout::Checkout;
 fn csv(last: i32) -> String {
     let value = |s: i32, t: i32| {
         let (before, after) = (t.min(15), (t - 15).max(0));
-        (f64::from(1_000 * (s + 1)) * 1.04f64.powi(before) * 0.91f64.powi(after)) as i64 + i64::from(t * 7 % 5)
+        (f64::from(1_000 * (s + 1)) * 1.04f64.powi(before) * 0.91f64.powi(after)) as i64
+            + i64::from(t * 7 % 5)
     };
-    let rows: String =
-        (0..12).flat_map(|s| (0..=last - 2000).map(move |t| format!("Region {s:02},{},{}\n", 2000 + t, value(s, t)))).collect();
+    let rows: String = (0..12)
+        .flat_map(|s| {
+            (0..=last - 2000).map(move |t| format!("Region {s:02},{},{}\n", 2000 + t, value(s, t)))
+        })
+        .collect();
     format!("region,year,marriages\n{rows}")
 }
 
@@ -30,7 +34,9 @@ fn outputs(checkout: &Checkout) -> Value {
 
 async fn post(url: String, body: &Value) -> (u16, Value) {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let request = axum::http::Request::post(url).body(Full::new(Bytes::from(body.to_string()))).expect("a request");
+    let request = axum::http::Request::post(url)
+        .body(Full::new(Bytes::from(body.to_string())))
+        .expect("a request");
     let answer = client.request(request).await.expect("an answer");
     let status = answer.status().as_u16();
     let bytes = answer.into_body().collect().await.expect("a body").to_bytes();
@@ -49,7 +55,8 @@ async fn keep_asking(url: String, body: Value, stop: Arc<AtomicBool>) -> Vec<(u1
 
 /// In service now, as `model list --json` says.
 fn in_service(checkout: &Checkout) -> String {
-    let listed: Value = serde_json::from_str(&checkout.done(&["model", "list", "--json"]).out).expect("JSON");
+    let listed: Value =
+        serde_json::from_str(&checkout.done(&["model", "list", "--json"]).out).expect("JSON");
     listed["in_service"]["version"].as_str().expect("a version").to_owned()
 }
 
@@ -60,7 +67,11 @@ async fn a_retrained_model_takes_over_without_a_dropped_request_and_can_be_rolle
     let first = in_service(&checkout);
     assert!(checkout.done(&["smoke-test"]).out.contains("no drift; 12 forecasts counted"));
     let nothing = checkout.done(&["retrain"]);
-    assert!(nothing.err.contains("unchanged  nothing new since") && nothing.out.trim() == first, "{}", nothing.err);
+    assert!(
+        nothing.err.contains("unchanged  nothing new since") && nothing.out.trim() == first,
+        "{}",
+        nothing.err
+    );
 
     // Six years pass; the new data arrive in the bucket, as from anybody.
     let outputs = outputs(&checkout);
@@ -84,11 +95,18 @@ async fn a_retrained_model_takes_over_without_a_dropped_request_and_can_be_rolle
 
     // The execution's own forecasts are by the new model, and people are told of both.
     let mail = checkout.mails().pop().expect("a mail");
-    assert!(mail.contains(&format!("Training: model {second} was promoted: MASE")) && mail.contains("Region 11, 2023:"), "{mail}");
+    assert!(
+        mail.contains(&format!("Training: model {second} was promoted: MASE"))
+            && mail.contains("Region 11, 2023:"),
+        "{mail}"
+    );
     let forecast = checkout.done(&["predict", "Region 03"]).out;
     assert!(forecast.contains(&format!("model marriages-lstm {second}")), "{forecast}");
     let listed = checkout.done(&["model", "list"]).out;
-    assert!(listed.contains(&format!("→  {second}")) && listed.contains("is smaller than"), "{listed}");
+    assert!(
+        listed.contains(&format!("→  {second}")) && listed.contains("is smaller than"),
+        "{listed}"
+    );
     let log = checkout.done(&["logs", "train"]).out;
     assert!(log.contains("REPORT RequestId"), "{log}");
 
@@ -97,13 +115,25 @@ async fn a_retrained_model_takes_over_without_a_dropped_request_and_can_be_rolle
     assert!(!same.err.contains("in service") && in_service(&checkout) == second, "{}", same.err);
 
     let back = checkout.done(&["model", "rollback"]);
-    assert!(back.err.contains(&format!("in service  model {first}")) && in_service(&checkout) == first, "{}", back.err);
+    assert!(
+        back.err.contains(&format!("in service  model {first}")) && in_service(&checkout) == first,
+        "{}",
+        back.err
+    );
     let last = checkout.run(&["model", "rollback"]);
     assert!(last.code == Some(1) && last.err.contains("there was no model before"), "{}", last.err);
     let nothing = checkout.done(&["retrain"]);
-    assert!(nothing.err.contains("nothing new since") && in_service(&checkout) == first, "what was rolled back stays so: {}", nothing.err);
+    assert!(
+        nothing.err.contains("nothing new since") && in_service(&checkout) == first,
+        "what was rolled back stays so: {}",
+        nothing.err
+    );
     let same = checkout.done(&["deploy", "--data", &checkout.csv(&csv(2022))]);
-    assert!(!same.err.contains("in service") && in_service(&checkout) == first, "a deployment leaves it: {}", same.err);
+    assert!(
+        !same.err.contains("in service") && in_service(&checkout) == first,
+        "a deployment leaves it: {}",
+        same.err
+    );
     checkout.done(&["model", "promote", &second[..6]]);
     assert_eq!(in_service(&checkout), second);
     assert!(checkout.run(&["model", "promote", "zzz"]).err.contains("there is no model zzz"));
@@ -116,12 +146,19 @@ async fn a_retrained_model_takes_over_without_a_dropped_request_and_can_be_rolle
         let values: Vec<usize> = (0..16).map(|t| 1_000_000 * (i + 1) + t).collect();
         json!({ "series": format!("Region {i:02}"), "observed_until": "2022", "values": values })
     };
-    let (status, _) = post(url, &json!({ "histories": (0..24).map(strange).collect::<Vec<_>>() })).await;
+    let (status, _) =
+        post(url, &json!({ "histories": (0..24).map(strange).collect::<Vec<_>>() })).await;
     assert_eq!(status, 200);
     let drift = checkout.run(&["drift"]);
     assert_eq!(drift.code, Some(3), "{}\n{}", drift.out, drift.err);
     assert!(drift.err.contains("drifts: `level` has PSI"), "{}", drift.err);
-    let alarms = || checkout.mails().iter().filter(|m| m.contains("Subject: Steppe marriages: drift was found")).count();
+    let alarms = || {
+        checkout
+            .mails()
+            .iter()
+            .filter(|m| m.contains("Subject: Steppe marriages: drift was found"))
+            .count()
+    };
     assert_eq!(alarms(), 1);
     assert_eq!((checkout.run(&["drift", "--json"]).code, alarms()), (Some(3), 1), "told once");
     checkout.done(&["destroy"]);

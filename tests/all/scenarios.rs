@@ -10,7 +10,8 @@ fn from_nothing_to_a_notified_forecast_and_back() {
     let checkout = Checkout::new();
     let deployed = checkout.done(&["deploy"]);
     assert!(
-        deployed.err.contains("synthetic sample, invented numbers") && deployed.err.contains("created  StateMachine"),
+        deployed.err.contains("synthetic sample, invented numbers")
+            && deployed.err.contains("created  StateMachine"),
         "{}",
         deployed.err
     );
@@ -25,13 +26,29 @@ fn from_nothing_to_a_notified_forecast_and_back() {
         assert!(smoke.out.contains(seen), "{}\n{}", smoke.out, smoke.err);
     }
     let again = checkout.done(&["deploy"]);
-    assert!(again.err.contains("unchanged") && !again.err.contains("uploaded") && !again.err.contains("created"), "{}", again.err);
+    assert!(
+        again.err.contains("unchanged")
+            && !again.err.contains("uploaded")
+            && !again.err.contains("created"),
+        "{}",
+        again.err
+    );
     let predicted = checkout.done(&["predict", "Almaty"]);
-    assert!(predicted.out.starts_with("Almaty: marriages, observed until 2023\n  2024"), "{}", predicted.out);
+    assert!(
+        predicted.out.starts_with("Almaty: marriages, observed until 2023\n  2024"),
+        "{}",
+        predicted.out
+    );
     let unknown = checkout.run(&["predict", "Almatty"]);
     assert_eq!(unknown.code, Some(1));
-    assert!(unknown.err.contains("there is no series `Almatty`; did you mean `Almaty`?"), "{}", unknown.err);
-    assert!(checkout.done(&["query", "select count(*) as n from processed"]).out.ends_with("480\n"));
+    assert!(
+        unknown.err.contains("there is no series `Almatty`; did you mean `Almaty`?"),
+        "{}",
+        unknown.err
+    );
+    assert!(
+        checkout.done(&["query", "select count(*) as n from processed"]).out.ends_with("480\n")
+    );
     assert!(checkout.done(&["query", "totals"]).out.contains("2023"));
     assert!(checkout.done(&["query", "forecasts", "--limit", "3"]).out.contains("Abai"));
     assert!(checkout.run(&["query", "total"]).err.contains("did you mean `totals`?"));
@@ -42,30 +59,57 @@ fn from_nothing_to_a_notified_forecast_and_back() {
     assert!(checkout.done(&["logs", "clean"]).out.contains("\"clean_rows\":480"));
     assert!(checkout.done(&["model"]).out.contains("last-value"));
     // The id of the predictor's invocation is in the server's access log, which is written within half a second.
-    let traced = |log: &str| log.lines().any(|l| l.contains("\"path\":\"/predict\"") && l.contains("\"trace_id\":\"Root=1-"));
+    let traced = |log: &str| {
+        log.lines()
+            .any(|l| l.contains("\"path\":\"/predict\"") && l.contains("\"trace_id\":\"Root=1-"))
+    };
     let logged = (0..200).any(|_| traced(&checkout.done(&["logs", "server"]).out));
     assert!(logged, "{}", checkout.done(&["logs", "server"]).out);
     let destroyed = checkout.done(&["destroy"]);
     assert!(destroyed.err.contains("nothing left"), "{}", destroyed.err);
     assert!(checkout.done(&["local", "status"]).out.contains("does not run"));
-    assert!(checkout.done(&["destroy"]).err.contains("nothing left"), "a second destroy finds nothing");
+    assert!(
+        checkout.done(&["destroy"]).err.contains("nothing left"),
+        "a second destroy finds nothing"
+    );
 }
 
 #[test]
 fn other_data_and_a_killed_cloud_converge() {
     let checkout = Checkout::new();
-    let rows: String = (0..3).flat_map(|s| (2000..2020).map(move |y| format!("R{s},{y},{}\n", 100 * (s + 1) + (y - 2000)))).collect();
-    let file = checkout.csv(&format!("region,year,marriages,remark\n{}", rows.replace('\n', ",x\n")));
+    let rows: String = (0..3)
+        .flat_map(|s| {
+            (2000..2020).map(move |y| format!("R{s},{y},{}\n", 100 * (s + 1) + (y - 2000)))
+        })
+        .collect();
+    let file =
+        checkout.csv(&format!("region,year,marriages,remark\n{}", rows.replace('\n', ",x\n")));
     checkout.done(&["deploy", "--data", &file]);
-    let status = Command::new("kill").args(["-s", "KILL", &checkout.cloud_pid()]).status().expect("kill runs");
+    let status = Command::new("kill")
+        .args(["-s", "KILL", &checkout.cloud_pid()])
+        .status()
+        .expect("kill runs");
     assert!(status.success());
     let stopped = checkout.run(&["predict", "R1"]);
-    assert!(stopped.code == Some(1) && stopped.err.contains("the embedded cloud does not run"), "{}", stopped.err);
+    assert!(
+        stopped.code == Some(1) && stopped.err.contains("the embedded cloud does not run"),
+        "{}",
+        stopped.err
+    );
     checkout.done(&["local", "start"]);
     let smoke = checkout.done(&["smoke-test", "R1", "R2"]);
-    assert!(smoke.out.contains("2 in S3, valid, equal to POST /predict") && smoke.out.contains("60 clean + 0 rejected"), "{}", smoke.out);
+    assert!(
+        smoke.out.contains("2 in S3, valid, equal to POST /predict")
+            && smoke.out.contains("60 clean + 0 rejected"),
+        "{}",
+        smoke.out
+    );
     let back = checkout.done(&["deploy"]);
-    assert!(back.err.contains("in service") && back.err.contains("updated  RawTable"), "{}", back.err);
+    assert!(
+        back.err.contains("in service") && back.err.contains("updated  RawTable"),
+        "{}",
+        back.err
+    );
     assert!(checkout.done(&["smoke-test", "Astana"]).out.contains("480 clean"));
     checkout.done(&["destroy"]);
 }
@@ -73,10 +117,15 @@ fn other_data_and_a_killed_cloud_converge() {
 #[test]
 fn a_deployment_that_was_killed_is_continued_by_the_next() {
     let checkout = Checkout::new();
-    let mut first = checkout.command(&["deploy"]).stderr(std::process::Stdio::piped()).spawn().expect("xtask runs");
+    let mut first = checkout
+        .command(&["deploy"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("xtask runs");
     let told = std::io::BufReader::new(first.stderr.take().expect("a pipe"));
     // The data bucket is made early in the stack's creation.
-    let reached = std::io::BufRead::lines(told).map_while(Result::ok).any(|line| line.contains("DataBucket"));
+    let reached =
+        std::io::BufRead::lines(told).map_while(Result::ok).any(|line| line.contains("DataBucket"));
     first.kill().expect("killed");
     first.wait().expect("ended");
     assert!(reached, "the first deployment ended before it made the bucket");
@@ -90,7 +139,8 @@ fn a_deployment_that_was_killed_is_continued_by_the_next() {
 fn bad_input_is_refused_before_anything_is_made() {
     let checkout = Checkout::new();
     let short: String = (2000..2008).map(|y| format!("A,{y},5\n")).collect();
-    let gap: String = (2000..2030).filter(|y| !(2010..2015).contains(y)).map(|y| format!("A,{y},5\n")).collect();
+    let gap: String =
+        (2000..2030).filter(|y| !(2010..2015).contains(y)).map(|y| format!("A,{y},5\n")).collect();
     let header = "region,year,marriages\n";
     let cases = [
         (format!("{header}A,2000,x\n"), "data.csv:2: column `marriages`"),
@@ -101,12 +151,21 @@ fn bad_input_is_refused_before_anything_is_made() {
     ];
     for (text, expected) in cases {
         let said = checkout.run(&["deploy", "--data", &checkout.csv(&text)]);
-        assert!(said.code == Some(1) && said.err.contains(expected), "expected: {expected}\n{}", said.err);
+        assert!(
+            said.code == Some(1) && said.err.contains(expected),
+            "expected: {expected}\n{}",
+            said.err
+        );
     }
     let said = checkout.run(&["deploy", "--data", "no-such-file.csv"]);
     assert!(said.err.contains("cannot read the data no-such-file.csv"), "{}", said.err);
     assert!(checkout.run(&["deploy", "--env", "locla"]).err.contains("did you mean `local`?"));
-    assert!(checkout.run(&["deploy", "--pipeline", "marriage"]).err.contains("did you mean `marriages`?"));
+    assert!(
+        checkout
+            .run(&["deploy", "--pipeline", "marriage"])
+            .err
+            .contains("did you mean `marriages`?")
+    );
     assert!(checkout.run(&["smoke-test"]).err.contains("the embedded cloud does not run"));
     assert!(!checkout.path().join("local").exists(), "nothing may be made");
 }
@@ -128,9 +187,17 @@ fn a_taken_port_is_named() {
     let checkout = Checkout::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
-    let output = checkout.command(&["local", "start"]).env("STEPPE_PORT", &port).output().expect("xtask runs");
+    let output = checkout
+        .command(&["local", "start"])
+        .env("STEPPE_PORT", &port)
+        .output()
+        .expect("xtask runs");
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(error.contains(&format!("port {port} on 127.0.0.1 is taken")) && error.contains("hint: set another `port`"), "{error}");
+    assert!(
+        error.contains(&format!("port {port} on 127.0.0.1 is taken"))
+            && error.contains("hint: set another `port`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -138,9 +205,17 @@ fn the_swedish_table_goes_all_the_way() {
     let Some(file) = shared_data("marriages/sweden_county_marriages_2000_2022.csv") else { return };
     let checkout = Checkout::new();
     let deployed = checkout.done(&["deploy", "--data", &file.display().to_string()]);
-    assert!(deployed.err.contains("rejected  21 rows by the rule `partial_period`"), "{}", deployed.err);
+    assert!(
+        deployed.err.contains("rejected  21 rows by the rule `partial_period`"),
+        "{}",
+        deployed.err
+    );
     let smoke = checkout.done(&["smoke-test"]);
-    assert!(smoke.out.contains("462 clean + 21 rejected = 483 raw") && smoke.out.contains("21 in S3"), "{}", smoke.out);
+    assert!(
+        smoke.out.contains("462 clean + 21 rejected = 483 raw") && smoke.out.contains("21 in S3"),
+        "{}",
+        smoke.out
+    );
     assert!(checkout.done(&["predict", "Stockholm county"]).out.contains("observed until 2021"));
     checkout.done(&["destroy"]);
 }
@@ -149,7 +224,12 @@ fn the_swedish_table_goes_all_the_way() {
 fn a_plan_changes_nothing() {
     let checkout = Checkout::new();
     let plan = checkout.done(&["plan"]);
-    assert!(plan.out.starts_with("  1. create the bucket steppe-marriages-local-artifacts-000000000000\n"), "{}", plan.out);
+    assert!(
+        plan.out
+            .starts_with("  1. create the bucket steppe-marriages-local-artifacts-000000000000\n"),
+        "{}",
+        plan.out
+    );
     assert!(plan.out.contains("create the stack steppe-marriages-local"));
     assert!(checkout.done(&["status"]).out.contains("not deployed"));
 }

@@ -40,8 +40,14 @@ fn crates_depend_in_one_direction() {
     let own: Vec<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
     for package in packages.iter().filter(|p| p["name"] != "steppe-tests") {
         let name = package["name"].as_str().expect("a name");
-        let may = allowed.get(name).unwrap_or_else(|| panic!("`{name}` is not in the table of allowed dependencies"));
-        let uses = package["dependencies"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str());
+        let may = allowed
+            .get(name)
+            .unwrap_or_else(|| panic!("`{name}` is not in the table of allowed dependencies"));
+        let uses = package["dependencies"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|d| d["name"].as_str());
         for used in uses.filter(|d| own.contains(d)) {
             assert!(may.contains(&used), "`{name}` must not depend on `{used}`");
         }
@@ -51,8 +57,15 @@ fn crates_depend_in_one_direction() {
 #[test]
 fn the_planner_knows_no_runtime_sdk_clock_or_process() {
     let metadata = metadata();
-    let plan = metadata["packages"].as_array().into_iter().flatten().find(|p| p["name"] == "steppe-plan").expect("steppe-plan");
-    for dependency in plan["dependencies"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str()) {
+    let plan = metadata["packages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|p| p["name"] == "steppe-plan")
+        .expect("steppe-plan");
+    for dependency in
+        plan["dependencies"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str())
+    {
         assert!(
             !["tokio", "jiff", "hyper"].contains(&dependency) && !dependency.starts_with("aws-"),
             "steppe-plan depends on `{dependency}`"
@@ -60,7 +73,9 @@ fn the_planner_knows_no_runtime_sdk_clock_or_process() {
     }
     for file in sources().iter().filter(|f| f.starts_with(root().join("xtask/plan/src"))) {
         let text = production_part(file);
-        for banned in ["std::fs", "std::env::", "std::process", "std::net", "SystemTime", "Instant::now"] {
+        for banned in
+            ["std::fs", "std::env::", "std::process", "std::net", "SystemTime", "Instant::now"]
+        {
             assert!(!text.contains(banned), "{} uses `{banned}`", file.display());
         }
     }
@@ -78,9 +93,13 @@ fn every_module_says_what_it_is_for() {
 fn production_code_has_no_unwrap_and_no_open_ends() {
     for file in sources().iter().filter(|f| !f.to_string_lossy().contains("/tests/")) {
         let text = production_part(file);
-        for banned in
-            [concat!(".unw", "rap()"), concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("FIX", "ME"), concat!("#[ig", "nore")]
-        {
+        for banned in [
+            concat!(".unw", "rap()"),
+            concat!("to", "do!("),
+            concat!("unimpl", "emented!("),
+            concat!("FIX", "ME"),
+            concat!("#[ig", "nore"),
+        ] {
             assert!(!text.contains(banned), "{} has `{banned}`", file.display());
         }
     }

@@ -15,31 +15,41 @@ use steppe_wire::keys;
 
 /// Root of the repository.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests lie in the repository")
+        .to_path_buf()
 }
 
 /// A binary of the workspace beside this test.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("own path");
     let file = test.ancestors().nth(2).expect("target/PROFILE/deps/test").join(name);
-    assert!(file.exists(), "{} is missing: build it with `cargo build --bins`, or run `make test`", file.display());
+    assert!(
+        file.exists(),
+        "{} is missing: build it with `cargo build --bins`, or run `make test`",
+        file.display()
+    );
     file
 }
 
 /// Folder of public data, which users do not get: `STEPPE_SHARED_DATA`, or beside the repository.
 pub fn shared_data(file: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("STEPPE_SHARED_DATA").map_or_else(|| root().join("../shared/data"), PathBuf::from);
+    let folder = std::env::var_os("STEPPE_SHARED_DATA")
+        .map_or_else(|| root().join("../shared/data"), PathBuf::from);
     let path = folder.join(file);
     if path.exists() {
         return Some(path);
     }
-    eprintln!("left out: {} is not there; set STEPPE_SHARED_DATA to the folder with the public data sets", path.display());
+    eprintln!(
+        "left out: {} is not there; set STEPPE_SHARED_DATA to the folder with the public data sets",
+        path.display()
+    );
     None
 }
 
 /// Cleaning SQL that keeps what the tests' data set needs.
-pub const MARRIAGES_SQL: &str =
-    "SELECT region, CAST(year AS INT) AS year, CAST(marriages AS DOUBLE) AS marriages FROM raw ORDER BY region, year";
+pub const MARRIAGES_SQL: &str = "SELECT region, CAST(year AS INT) AS year, CAST(marriages AS DOUBLE) AS marriages FROM raw ORDER BY region, year";
 
 /// A clean table, made by the real engine.
 pub fn clean_table(csv: &str, clean_sql: &str) -> Bytes {
@@ -51,15 +61,34 @@ pub fn clean_table(csv: &str, clean_sql: &str) -> Bytes {
         "rejects_sql": "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0",
     });
     std::fs::write(out.path().join("p.json"), plan.to_string()).expect("written");
-    let arguments = ["clean", "--plan", "p.json", "--input", "d.csv", "--output", "o", "--rejects", "r", "--report", "report.json"];
-    let output = std::process::Command::new(binary("steppe-etl")).args(arguments).current_dir(out.path()).output().expect("runs");
+    let arguments = [
+        "clean",
+        "--plan",
+        "p.json",
+        "--input",
+        "d.csv",
+        "--output",
+        "o",
+        "--rejects",
+        "r",
+        "--report",
+        "report.json",
+    ];
+    let output = std::process::Command::new(binary("steppe-etl"))
+        .args(arguments)
+        .current_dir(out.path())
+        .output()
+        .expect("runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     std::fs::read(out.path().join("o/part-00000.parquet")).expect("a table").into()
 }
 
 /// Rows `region,year,value` of a data set.
 pub fn csv_rows(data: &Dataset) -> String {
-    data.series().iter().flat_map(|s| (s.start..).zip(&s.values).map(move |(y, v)| format!("{},{y},{v}\n", s.name))).collect()
+    data.series()
+        .iter()
+        .flat_map(|s| (s.start..).zip(&s.values).map(move |(y, v)| format!("{},{y},{v}\n", s.name)))
+        .collect()
 }
 
 /// Puts a model into service in a bucket.
@@ -78,7 +107,9 @@ pub async fn put_model(store: &InMemory, artifact: &Artifact) {
 /// Two series of sixteen years.
 pub fn dataset() -> Dataset {
     let value = |s: i64, t: i64| 1_000.0 * (s + 1) as f64 + 10.0 * (t * (s + 1)) as f64;
-    let rows = (0..2).flat_map(|s| (0..16).map(move |t| (["Almaty", "Astana"][s as usize].to_owned(), 2000 + t, value(s, t))));
+    let rows = (0..2).flat_map(|s| {
+        (0..16).map(move |t| (["Almaty", "Astana"][s as usize].to_owned(), 2000 + t, value(s, t)))
+    });
     Dataset::from_rows(rows).expect("valid rows")
 }
 

@@ -38,7 +38,8 @@ pub fn target_dir(root: &Path) -> PathBuf {
 /// A binary of this workspace that this machine runs.
 pub fn own_binary(root: &Path, name: &str) -> PathBuf {
     // Beside this very program, so that every profile and folder finds its own.
-    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name(name)).filter(|f| f.exists());
+    let beside =
+        std::env::current_exe().ok().map(|exe| exe.with_file_name(name)).filter(|f| f.exists());
     beside.unwrap_or_else(|| target_dir(root).join("debug").join(name))
 }
 
@@ -48,8 +49,12 @@ pub async fn build(root: &Path, story: &Story) -> Result<()> {
         story.note("skipped", "the build (STEPPE_SKIP_BUILD is set)");
         return Ok(());
     }
-    let own: Vec<&str> = std::iter::once("build").chain(OWN.iter().flat_map(|b| ["--bin", *b])).collect();
-    let shipped: Vec<&str> = ["build", "--release"].into_iter().chain(SHIPPED.iter().flat_map(|p| ["--package", *p])).collect();
+    let own: Vec<&str> =
+        std::iter::once("build").chain(OWN.iter().flat_map(|b| ["--bin", *b])).collect();
+    let shipped: Vec<&str> = ["build", "--release"]
+        .into_iter()
+        .chain(SHIPPED.iter().flat_map(|p| ["--package", *p]))
+        .collect();
     let started = Instant::now();
     tokio::try_join!(cargo(root, &own), cargo(root, &shipped))?;
     story.done("built", "embedded cloud, engine, model server, predictor", started.elapsed());
@@ -59,9 +64,16 @@ pub async fn build(root: &Path, story: &Story) -> Result<()> {
 async fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = tokio::process::Command::new(program);
-    command.args(arguments).arg("--quiet").current_dir(root).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .args(arguments)
+        .arg("--quiet")
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     // Cargo sets these for the program it runs; a build below must not inherit them.
-    for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("CARGO_PKG_") || n == "CARGO_MANIFEST_DIR") {
+    for (name, _) in std::env::vars_os()
+        .filter(|(n, _)| n.to_string_lossy().starts_with("CARGO_PKG_") || n == "CARGO_MANIFEST_DIR")
+    {
         command.env_remove(name);
     }
     let status = command.status().await.context("cannot start cargo")?;
@@ -76,9 +88,12 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
     let release = target_dir(&workspace.root).join("release");
     let binary = |name: &str| {
         let file = release.join(name);
-        std::fs::read(&file).with_context(|| format!("cannot read {}\nhint: `cargo xtask deploy` builds it", file.display()))
+        std::fs::read(&file).with_context(|| {
+            format!("cannot read {}\nhint: `cargo xtask deploy` builds it", file.display())
+        })
     };
-    let (server, predictor, jobs) = (binary("steppe-server")?, binary("bootstrap")?, binary("steppe-jobs")?);
+    let (server, predictor, jobs) =
+        (binary("steppe-server")?, binary("bootstrap")?, binary("steppe-jobs")?);
     let architecture = elf::check("steppe-server", &server)?;
     elf::check("bootstrap", &predictor)?;
     elf::check("steppe-jobs", &jobs)?;
@@ -93,11 +108,17 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
         glue_script: sha256_hex(GLUE_SCRIPT.as_bytes()),
         etl_plan: sha256_hex(&plan),
     };
-    let object = |what: &str, key: String, bytes: Vec<u8>| (Upload { what: what.to_owned(), key, bytes: bytes.len() }, bytes);
+    let object = |what: &str, key: String, bytes: Vec<u8>| {
+        (Upload { what: what.to_owned(), key, bytes: bytes.len() }, bytes)
+    };
     let mut objects = vec![
         object("the model server", keys::server_binary(&hashes.server), server),
         object("the predictor", keys::predictor_zip(&hashes.predictor), predictor),
-        object("the Glue script", keys::glue_script(&hashes.glue_script), GLUE_SCRIPT.as_bytes().to_vec()),
+        object(
+            "the Glue script",
+            keys::glue_script(&hashes.glue_script),
+            GLUE_SCRIPT.as_bytes().to_vec(),
+        ),
         object("the ETL plan", keys::etl_plan(&hashes.etl_plan), plan),
     ];
     if workspace.manifest.retrain.is_some() || workspace.manifest.drift.is_some() {
@@ -109,7 +130,8 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
 
 /// A function's package; kept by the hash of its binary, because packing takes longer than all other checks.
 fn package(workspace: &Workspace, bootstrap: &[u8]) -> Result<Vec<u8>> {
-    let file = workspace.scratch().join("packages").join(format!("{}.zip", &sha256_hex(bootstrap)[..16]));
+    let file =
+        workspace.scratch().join("packages").join(format!("{}.zip", &sha256_hex(bootstrap)[..16]));
     if let Ok(zip) = std::fs::read(&file) {
         return Ok(zip);
     }
@@ -134,6 +156,9 @@ fn pack(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
 mod tests {
     #[test]
     fn equal_files_give_equal_packages() {
-        assert_eq!(super::pack("bootstrap", b"x").expect("packs"), super::pack("bootstrap", b"x").expect("packs"));
+        assert_eq!(
+            super::pack("bootstrap", b"x").expect("packs"),
+            super::pack("bootstrap", b"x").expect("packs")
+        );
     }
 }

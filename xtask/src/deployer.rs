@@ -64,11 +64,21 @@ impl Deployer<'_> {
     pub async fn change_stack(&self, create: bool, template_key: &str) -> Result<Changed> {
         let stack = self.names.stack();
         let before = self.aws.stack(&stack).await?.map(|s| s.status);
-        let template =
-            TemplateSource { bucket: self.names.artifacts_bucket(), key: template_key.to_owned(), region: self.names.region.clone() };
+        let template = TemplateSource {
+            bucket: self.names.artifacts_bucket(),
+            key: template_key.to_owned(),
+            region: self.names.region.clone(),
+        };
         // The name holds the template's hash and the time, so that a repeated run makes a new one.
-        let set_name = format!("steppe-{}-{}", &sha256_hex(template_key.as_bytes())[..8], jiff::Timestamp::now().as_millisecond());
-        let id = self.aws.create_change_set(&stack, create, &template, &self.names.tags(), &set_name).await?;
+        let set_name = format!(
+            "steppe-{}-{}",
+            &sha256_hex(template_key.as_bytes())[..8],
+            jiff::Timestamp::now().as_millisecond()
+        );
+        let id = self
+            .aws
+            .create_change_set(&stack, create, &template, &self.names.tags(), &set_name)
+            .await?;
         let changes = match self.await_change_set(&id).await? {
             ChangeSetView::Ready(changes) => changes,
             ChangeSetView::NoChange => {
@@ -86,7 +96,12 @@ impl Deployer<'_> {
             self.story.failed("stopped", "nothing was changed; agree with `--yes`");
             return Ok(Changed::NeedsApproval);
         }
-        let seen = self.aws.events_after(&stack, None).await.ok().and_then(|e| e.last().map(|e| e.id.clone()));
+        let seen = self
+            .aws
+            .events_after(&stack, None)
+            .await
+            .ok()
+            .and_then(|e| e.last().map(|e| e.id.clone()));
         self.aws.execute_change_set(&id, &set_name).await?;
         let view = self.watch(&stack, seen).await?;
         self.judge(&view.context("the stack vanished while it was changed")?)
@@ -96,7 +111,9 @@ impl Deployer<'_> {
         let (started, mut pause) = (Instant::now(), POLL_FIRST);
         loop {
             match self.aws.change_set(id).await? {
-                ChangeSetView::Pending if started.elapsed() < OPERATION_LIMIT => tokio::time::sleep(pause).await,
+                ChangeSetView::Pending if started.elapsed() < OPERATION_LIMIT => {
+                    tokio::time::sleep(pause).await
+                }
                 view => return Ok(view),
             }
             pause = (pause * 2).min(POLL_LONGEST);
@@ -110,7 +127,10 @@ impl Deployer<'_> {
         let reason = view.reason.clone().unwrap_or_default();
         match view.status {
             StackStatus::RollbackComplete | StackStatus::UpdateRollbackComplete => {
-                self.story.failed("rolled back", "the stack is as it was before; the first failure above is the cause");
+                self.story.failed(
+                    "rolled back",
+                    "the stack is as it was before; the first failure above is the cause",
+                );
                 Ok(Changed::RolledBack)
             }
             status => {
@@ -155,7 +175,9 @@ impl Deployer<'_> {
                 Ok(None) => return Ok(None),
                 Ok(Some(view)) if !view.status.is_in_progress() => return Ok(Some(view)),
                 _ if started.elapsed() > OPERATION_LIMIT => {
-                    bail!("the operation took longer than an hour; it goes on in the cloud, repeat the command to attach to it")
+                    bail!(
+                        "the operation took longer than an hour; it goes on in the cloud, repeat the command to attach to it"
+                    )
                 }
                 _ => tokio::time::sleep(pause).await,
             }
@@ -167,7 +189,11 @@ impl Deployer<'_> {
         if event.resource_type == "AWS::CloudFormation::Stack" {
             return;
         }
-        let what = format!("{} ({})", event.logical_id, event.resource_type.trim_start_matches("AWS::").replace("::", " "));
+        let what = format!(
+            "{} ({})",
+            event.logical_id,
+            event.resource_type.trim_start_matches("AWS::").replace("::", " ")
+        );
         if event.status.ends_with("_IN_PROGRESS") {
             begun.entry(event.logical_id.clone()).or_insert(event.time);
             return;
@@ -178,7 +204,13 @@ impl Deployer<'_> {
             "CREATE_COMPLETE" => self.story.done("created", &what, took),
             "UPDATE_COMPLETE" => self.story.done("updated", &what, took),
             "DELETE_COMPLETE" => self.story.done("deleted", &what, took),
-            failed => self.story.failed("failed", &format!("{what}: {failed}: {}", event.reason.as_deref().unwrap_or("no reason given"))),
+            failed => self.story.failed(
+                "failed",
+                &format!(
+                    "{what}: {failed}: {}",
+                    event.reason.as_deref().unwrap_or("no reason given")
+                ),
+            ),
         }
     }
 }

@@ -38,7 +38,8 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
         let text = cause.to_string();
-        let (lines, own): (Vec<&str>, Vec<&str>) = text.lines().partition(|l| !l.starts_with("hint: "));
+        let (lines, own): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|l| !l.starts_with("hint: "));
         hints.extend(own.iter().map(|h| h.trim_start_matches("hint: ").to_owned()));
         hints.extend(cause.downcast_ref::<AwsError>().and_then(AwsError::hint).map(str::to_owned));
         parts.push(lines.join("\n"));

@@ -52,7 +52,8 @@ impl LocalCloud {
 
     /// The running cloud, if there is one.
     pub fn running(&self) -> Option<About> {
-        let about: About = serde_json::from_slice(&std::fs::read(self.dir.join("cloud.json")).ok()?).ok()?;
+        let about: About =
+            serde_json::from_slice(&std::fs::read(self.dir.join("cloud.json")).ok()?).ok()?;
         // A crash leaves the file; another program may have got the number since.
         let command_line = std::fs::read(format!("/proc/{}/cmdline", about.pid)).ok()?;
         let ours = String::from_utf8_lossy(&command_line).contains("steppe-cloud");
@@ -67,18 +68,23 @@ impl LocalCloud {
             }
             self.stop()?;
         }
-        std::fs::create_dir_all(&self.dir).with_context(|| format!("cannot create {}", self.dir.display()))?;
+        std::fs::create_dir_all(&self.dir)
+            .with_context(|| format!("cannot create {}", self.dir.display()))?;
         let log_file = self.dir.join("cloud.log");
-        let log = std::fs::File::create(&log_file).with_context(|| format!("cannot write {}", log_file.display()))?;
+        let log = std::fs::File::create(&log_file)
+            .with_context(|| format!("cannot write {}", log_file.display()))?;
         let binary = own_binary(&self.root, "steppe-cloud");
         let mut command = std::process::Command::new(&binary);
         command.arg("serve").arg("--state").arg(&self.dir).args(["--port", &self.port.to_string()]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A group of its own: Ctrl-C in this terminal must not stop the cloud.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}\nhint: `cargo build --bin steppe-cloud` builds it", binary.display()))?;
+        let mut child = command.spawn().with_context(|| {
+            format!(
+                "cannot start {}\nhint: `cargo build --bin steppe-cloud` builds it",
+                binary.display()
+            )
+        })?;
         let started = Instant::now();
         loop {
             if let Some(about) = self.running() {
@@ -86,10 +92,17 @@ impl LocalCloud {
             }
             let log = || std::fs::read_to_string(&log_file).unwrap_or_default();
             if child.try_wait()?.is_some() {
-                bail!("the embedded cloud did not start: {}", log().trim().trim_start_matches("error: "));
+                bail!(
+                    "the embedded cloud did not start: {}",
+                    log().trim().trim_start_matches("error: ")
+                );
             }
             if started.elapsed() > START_LIMIT {
-                bail!("the embedded cloud did not answer within {} seconds:\n{}", START_LIMIT.as_secs(), log().trim());
+                bail!(
+                    "the embedded cloud did not answer within {} seconds:\n{}",
+                    START_LIMIT.as_secs(),
+                    log().trim()
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -99,14 +112,20 @@ impl LocalCloud {
     pub fn stop(&self) -> Result<bool> {
         let Some(about) = self.running() else { return Ok(false) };
         let pid = about.pid.to_string();
-        let status = std::process::Command::new("kill").args(["-s", "TERM", &pid]).status().context("cannot run `kill`")?;
+        let status = std::process::Command::new("kill")
+            .args(["-s", "TERM", &pid])
+            .status()
+            .context("cannot run `kill`")?;
         if !status.success() {
             bail!("cannot stop the embedded cloud, process {pid}");
         }
         let started = Instant::now();
         while is_alive(about.pid) {
             if started.elapsed() > STOP_LIMIT {
-                bail!("the embedded cloud, process {pid}, did not end within {} seconds", STOP_LIMIT.as_secs());
+                bail!(
+                    "the embedded cloud, process {pid}, did not end within {} seconds",
+                    STOP_LIMIT.as_secs()
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -117,7 +136,9 @@ impl LocalCloud {
     pub fn reset(&self) -> Result<()> {
         self.stop()?;
         match std::fs::remove_dir_all(&self.dir) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).with_context(|| format!("cannot delete {}", self.dir.display())),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(e).with_context(|| format!("cannot delete {}", self.dir.display()))
+            }
             _ => Ok(()),
         }
     }
@@ -125,8 +146,9 @@ impl LocalCloud {
     /// How to speak to the running cloud.
     pub fn target(&self, about: &About) -> Result<Target> {
         let file = self.dir.join("credentials.json");
-        let keys: Keys = serde_json::from_slice(&std::fs::read(&file)?)
-            .with_context(|| format!("{} is damaged\nhint: `cargo xtask local reset` starts over", file.display()))?;
+        let keys: Keys = serde_json::from_slice(&std::fs::read(&file)?).with_context(|| {
+            format!("{} is damaged\nhint: `cargo xtask local reset` starts over", file.display())
+        })?;
         Ok(Target {
             endpoint: Some(format!("http://127.0.0.1:{}", about.port)),
             region: about.region.clone(),
@@ -144,10 +166,14 @@ fn answers(port: u16) -> bool {
 /// Whether the process still exists and is more than a zombie.
 fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
+    stat.rsplit(')')
+        .next()
+        .and_then(|rest| rest.split_whitespace().next())
+        .is_some_and(|state| state != "Z")
 }
 
 /// Whether the program's file was replaced after the process began.
 fn is_outdated(pid: u32) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.to_string_lossy().ends_with(" (deleted)"))
+    std::fs::read_link(format!("/proc/{pid}/exe"))
+        .is_ok_and(|exe| exe.to_string_lossy().ends_with(" (deleted)"))
 }

@@ -21,10 +21,17 @@ pub struct Progress {
 impl Progress {
     /// A bar on standard error when that is a terminal, and checkpoints in a folder of their own.
     pub fn new(checkpoints: PathBuf) -> Self {
-        let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let style = ProgressStyle::with_template("{prefix:>12}  {bar:40} {percent:>3} %, {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::with_draw_target(Some(0), target).with_style(style).with_prefix("training");
+        let target = if std::io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let style =
+            ProgressStyle::with_template("{prefix:>12}  {bar:40} {percent:>3} %, {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(Some(0), target)
+            .with_style(style)
+            .with_prefix("training");
         Self { bar, checkpoints, warned: Arc::default() }
     }
 
@@ -56,7 +63,8 @@ impl Host for Progress {
     fn save(&self, key: &str, bytes: &[u8]) {
         let Err(error) = write(&self.checkpoints.join(key), bytes) else { return };
         if !self.warned.swap(true, Ordering::Relaxed) {
-            self.bar.suspend(|| eprintln!("warning: training goes on without checkpoints: {error:#}"));
+            self.bar
+                .suspend(|| eprintln!("warning: training goes on without checkpoints: {error:#}"));
         }
     }
 }

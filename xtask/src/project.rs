@@ -66,14 +66,31 @@ impl Workspace {
             return Err(no_pipeline(&root, pipeline));
         }
         let manifest = Manifest::parse(&manifest_name, &read(&root.join(&manifest_name))?)?;
-        let query_sql = manifest.queries.iter().map(|q| read(&dir.join(&q.file))).collect::<Result<_>>()?;
+        let query_sql =
+            manifest.queries.iter().map(|q| read(&dir.join(&q.file))).collect::<Result<_>>()?;
         let etl_plan = etl_plan(&manifest, &read(&dir.join(&manifest.data.sql))?);
         let (account, region) = match &environment {
-            Environment::Embedded { .. } => (EMBEDDED_ACCOUNT.to_owned(), EMBEDDED_REGION.to_owned()),
+            Environment::Embedded { .. } => {
+                (EMBEDDED_ACCOUNT.to_owned(), EMBEDDED_REGION.to_owned())
+            }
             Environment::Aws { account, region, .. } => (account.clone(), region.clone()),
         };
-        let names = Names { project: project.project, pipeline: manifest.name.clone(), environment: args.env.clone(), account, region };
-        Ok(Self { root, environment_name: args.env.clone(), environment, manifest, query_sql, etl_plan, names })
+        let names = Names {
+            project: project.project,
+            pipeline: manifest.name.clone(),
+            environment: args.env.clone(),
+            account,
+            region,
+        };
+        Ok(Self {
+            root,
+            environment_name: args.env.clone(),
+            environment,
+            manifest,
+            query_sql,
+            etl_plan,
+            names,
+        })
     }
 
     /// `.steppe/`: everything that is made here and not kept in git.
@@ -87,16 +104,24 @@ impl Workspace {
             Some(file) => (file.clone(), false),
             None => (self.write_sample()?, true),
         };
-        let bytes = std::fs::read(&file).with_context(|| format!("cannot read the data {}", file.display()))?;
-        let header = String::from_utf8_lossy(bytes.split(|b| *b == b'\n').next().unwrap_or_default()).into_owned();
+        let bytes = std::fs::read(&file)
+            .with_context(|| format!("cannot read the data {}", file.display()))?;
+        let header =
+            String::from_utf8_lossy(bytes.split(|b| *b == b'\n').next().unwrap_or_default())
+                .into_owned();
         let columns = self.catalogue_columns(header.trim_start_matches('\u{feff}'));
         Ok(RawData { sha256: sha256_hex(&bytes), file, bytes, columns, synthetic })
     }
 
     fn write_sample(&self) -> Result<PathBuf> {
-        let csv = sample_csv(&self.manifest)
-            .with_context(|| format!("the pipeline `{}` has no sample\nhint: give a file with `--data FILE.csv`", self.manifest.name))?;
-        let file = self.scratch().join("samples").join(format!("{}_synthetic.csv", self.manifest.name));
+        let csv = sample_csv(&self.manifest).with_context(|| {
+            format!(
+                "the pipeline `{}` has no sample\nhint: give a file with `--data FILE.csv`",
+                self.manifest.name
+            )
+        })?;
+        let file =
+            self.scratch().join("samples").join(format!("{}_synthetic.csv", self.manifest.name));
         write(&file, csv.as_bytes())?;
         Ok(file)
     }
@@ -104,11 +129,24 @@ impl Workspace {
     /// Column names as the catalogue takes them: the pipeline's own, others in lower case and plain.
     fn catalogue_columns(&self, header: &str) -> Vec<String> {
         let plain = |name: &str| -> String {
-            name.trim().to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+            name.trim()
+                .to_lowercase()
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+                .collect()
         };
-        let names = header.trim_end().split(self.manifest.data.delimiter).map(|c| c.trim().trim_matches('"'));
+        let names = header
+            .trim_end()
+            .split(self.manifest.data.delimiter)
+            .map(|c| c.trim().trim_matches('"'));
         names
-            .map(|source| self.etl_plan.columns.iter().find(|c| c.source == source).map_or_else(|| plain(source), |c| c.name.clone()))
+            .map(|source| {
+                self.etl_plan
+                    .columns
+                    .iter()
+                    .find(|c| c.source == source)
+                    .map_or_else(|| plain(source), |c| c.name.clone())
+            })
             .collect()
     }
 
@@ -140,7 +178,12 @@ impl Workspace {
                 patience: lstm.patience,
                 epoch_windows: Some(lstm.epoch_windows),
             },
-            trees: TreesSpec { rounds: trees.rounds, depth: trees.depth, learning_rate: trees.learning_rate, rows_max: trees.rows_max },
+            trees: TreesSpec {
+                rounds: trees.rounds,
+                depth: trees.depth,
+                learning_rate: trees.learning_rate,
+                rows_max: trees.rows_max,
+            },
             backtest: BacktestSpec {
                 origins: backtest.origins,
                 stride: backtest.stride.unwrap_or(task.horizon),
@@ -168,7 +211,8 @@ pub fn scratch(root: &Path) -> PathBuf {
 
 fn no_pipeline(root: &Path, pipeline: &str) -> anyhow::Error {
     let entries = std::fs::read_dir(root.join("model/pipelines")).into_iter().flatten().flatten();
-    let known: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let known: Vec<String> =
+        entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     let hint = match nearest(pipeline, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("there are {}", known.join(", ")),
@@ -199,8 +243,17 @@ mod tests {
 
     /// The names that a type knows, as its error for an unknown one lists them.
     fn names<T: DeserializeOwned>() -> BTreeSet<String> {
-        let error = serde_json::from_value::<T>("no such name".into()).map(|_| ()).expect_err("unknown").to_string();
-        error.split('`').skip(1).step_by(2).map(str::to_owned).filter(|name| name != "no such name").collect()
+        let error = serde_json::from_value::<T>("no such name".into())
+            .map(|_| ())
+            .expect_err("unknown")
+            .to_string();
+        error
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .filter(|name| name != "no such name")
+            .collect()
     }
 
     #[test]
@@ -209,7 +262,10 @@ mod tests {
         families.insert("auto".to_owned());
         assert_eq!(names::<steppe_plan::manifest::ModelKind>(), families);
         assert_eq!(names::<steppe_plan::manifest::Frequency>(), names::<steppe_model::Frequency>());
-        assert_eq!(names::<steppe_plan::manifest::Transform>(), names::<steppe_model::transform::Transform>());
+        assert_eq!(
+            names::<steppe_plan::manifest::Transform>(),
+            names::<steppe_model::transform::Transform>()
+        );
         assert!(families.len() > 10, "{families:?}");
     }
 }

@@ -33,18 +33,29 @@ impl<'a> Registry<'a> {
     /// The pointer, if a model is in service.
     pub async fn pointer(&self) -> Result<Option<Pointer>> {
         let key = keys::model_pointer(self.pipeline);
-        let Some((bytes, tag)) = self.aws.get_tagged(&self.bucket, &key).await? else { return Ok(None) };
-        let in_service = serde_json::from_slice(&bytes).with_context(|| format!("`{key}` is not a model pointer"))?;
+        let Some((bytes, tag)) = self.aws.get_tagged(&self.bucket, &key).await? else {
+            return Ok(None);
+        };
+        let in_service = serde_json::from_slice(&bytes)
+            .with_context(|| format!("`{key}` is not a model pointer"))?;
         Ok(Some(Pointer { in_service, tag }))
     }
 
     /// The pointer, or an error that says that there is none.
     pub async fn some_pointer(&self) -> Result<Pointer> {
-        self.pointer().await?.context("no model is in service\nhint: `cargo xtask deploy` trains one and puts it there")
+        self.pointer().await?.context(
+            "no model is in service\nhint: `cargo xtask deploy` trains one and puts it there",
+        )
     }
 
     /// Puts a model into service after whatever `before` says.
-    pub async fn promote(&self, before: Option<Pointer>, model: ModelPointer, by: Promoter, reason: &str) -> Result<()> {
+    pub async fn promote(
+        &self,
+        before: Option<Pointer>,
+        model: ModelPointer,
+        by: Promoter,
+        reason: &str,
+    ) -> Result<()> {
         let (in_service, tag) = before.map_or((None, None), |p| (Some(p.in_service), Some(p.tag)));
         let next = Service { model, since: now(), by, reason: reason.to_owned() };
         self.replace(tag.as_deref(), &InService::promote(in_service, next)).await
@@ -77,7 +88,9 @@ impl<'a> Registry<'a> {
     pub async fn versions(&self) -> Result<Vec<String>> {
         let prefix = keys::models_prefix(self.pipeline);
         let keys = self.aws.keys(&self.bucket, &prefix).await?;
-        let version = |key: &String| Some(key.strip_prefix(&prefix)?.strip_suffix(CARD_FILE)?.strip_suffix('/')?.to_owned());
+        let version = |key: &String| {
+            Some(key.strip_prefix(&prefix)?.strip_suffix(CARD_FILE)?.strip_suffix('/')?.to_owned())
+        };
         Ok(keys.iter().filter_map(version).collect())
     }
 
@@ -88,20 +101,29 @@ impl<'a> Registry<'a> {
 
     /// A model's card.
     pub async fn card(&self, version: &str) -> Result<ModelCard> {
-        serde_json::from_slice(&self.card_bytes(version).await?)
-            .with_context(|| format!("the card of model {version} cannot be read by this version of Steppe"))
+        serde_json::from_slice(&self.card_bytes(version).await?).with_context(|| {
+            format!("the card of model {version} cannot be read by this version of Steppe")
+        })
     }
 
     /// A whole model, checked as the server will check it.
     pub async fn artifact(&self, version: &str) -> Result<Artifact> {
-        let (card, weights) = (self.card_bytes(version).await?, self.file(version, WEIGHTS_FILE).await?);
-        let pointer = ModelPointer { version: version.to_owned(), card_sha256: steppe_plan::stack::sha256_hex(&card) };
-        Artifact::load(card, weights, &pointer).with_context(|| format!("model {version} cannot be served"))
+        let (card, weights) =
+            (self.card_bytes(version).await?, self.file(version, WEIGHTS_FILE).await?);
+        let pointer = ModelPointer {
+            version: version.to_owned(),
+            card_sha256: steppe_plan::stack::sha256_hex(&card),
+        };
+        Artifact::load(card, weights, &pointer)
+            .with_context(|| format!("model {version} cannot be served"))
     }
 
     async fn file(&self, version: &str, file: &str) -> Result<Vec<u8>> {
         let key = keys::model_file(self.pipeline, version, file);
-        self.aws.get(&self.bucket, &key).await?.with_context(|| format!("model {version} has no {file}"))
+        self.aws
+            .get(&self.bucket, &key)
+            .await?
+            .with_context(|| format!("model {version} has no {file}"))
     }
 
     /// What trainings found, oldest first.
@@ -118,7 +140,9 @@ impl<'a> Registry<'a> {
     pub async fn keep(&self, record: &TrainingRecord) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(record)?;
         let sha256 = steppe_plan::stack::sha256_hex(&bytes);
-        self.aws.put(&self.bucket, &keys::training_record(self.pipeline, &record.key), bytes, &sha256).await?;
+        self.aws
+            .put(&self.bucket, &keys::training_record(self.pipeline, &record.key), bytes, &sha256)
+            .await?;
         Ok(())
     }
 
@@ -135,5 +159,6 @@ pub fn now() -> String {
 
 /// A time of a record for people: without its fractions of seconds.
 pub fn short(time: &str) -> String {
-    time.parse::<jiff::Timestamp>().map_or_else(|_| time.to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())
+    time.parse::<jiff::Timestamp>()
+        .map_or_else(|_| time.to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }

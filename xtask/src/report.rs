@@ -52,7 +52,12 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
     page += &chart((900, 260), |area| residuals(area, report))?;
     page += "<h2>Forecasts</h2><p class=note>Line: observations. Dots: forecasts, with their intervals. The hardest series first.</p><div class=grid>";
     for series in selection(report) {
-        write!(page, "<figure><figcaption>{}, MASE {:.2}</figcaption>", escape(&series.series), series.errors.mase)?;
+        write!(
+            page,
+            "<figure><figcaption>{}, MASE {:.2}</figcaption>",
+            escape(&series.series),
+            series.errors.mase
+        )?;
         page += &chart((440, 220), |area| forecasts(area, series))?;
         page += "</figure>";
     }
@@ -99,8 +104,10 @@ fn selection(report: &Evaluation) -> Vec<&SeriesReport> {
         return sorted;
     }
     let (third, middle) = (CHARTS / 3, sorted.len() / 2);
-    let mut chosen: Vec<usize> =
-        (0..third).chain(middle - third / 2..middle - third / 2 + third).chain(sorted.len() - third..sorted.len()).collect();
+    let mut chosen: Vec<usize> = (0..third)
+        .chain(middle - third / 2..middle - third / 2 + third)
+        .chain(sorted.len() - third..sorted.len())
+        .collect();
     chosen.sort_unstable();
     chosen.dedup();
     chosen.into_iter().map(|i| sorted[i]).collect()
@@ -125,7 +132,12 @@ fn by_step(area: &Area<'_>, chosen: &FamilyReport) -> Result<()> {
     let (left, right) = area.split_horizontally(450);
     let steps = chosen.by_step.len() as f64;
     let highest = chosen.by_step.iter().map(|s| s.errors.mase).fold(0.0, f64::max).max(1e-9) * 1.1;
-    let line = |area: &Area<'_>, caption: &str, range: std::ops::Range<f64>, points: Vec<(f64, f64)>, level: Option<f64>| -> Result<()> {
+    let line = |area: &Area<'_>,
+                caption: &str,
+                range: std::ops::Range<f64>,
+                points: Vec<(f64, f64)>,
+                level: Option<f64>|
+     -> Result<()> {
         let mut chart = ChartBuilder::on(area)
             .caption(caption, ("sans-serif", 15))
             .margin(8)
@@ -143,13 +155,16 @@ fn by_step(area: &Area<'_>, chosen: &FamilyReport) -> Result<()> {
             .draw()
             .map_err(failed)?;
         if let Some(level) = level {
-            chart.draw_series(LineSeries::new([(1.0, level), (steps, level)], RED.stroke_width(1))).map_err(failed)?;
+            chart
+                .draw_series(LineSeries::new([(1.0, level), (steps, level)], RED.stroke_width(1)))
+                .map_err(failed)?;
         }
         chart.draw_series(LineSeries::new(points, BLUE.stroke_width(2))).map_err(failed)?;
         Ok(())
     };
-    let points =
-        |value: &dyn Fn(&steppe_model::evaluation::StepReport) -> f64| chosen.by_step.iter().map(|s| (s.step as f64, value(s))).collect();
+    let points = |value: &dyn Fn(&steppe_model::evaluation::StepReport) -> f64| {
+        chosen.by_step.iter().map(|s| (s.step as f64, value(s))).collect()
+    };
     line(&left, "MASE by step", 0.0..highest, points(&|s| s.errors.mase), None)?;
     line(
         &right,
@@ -161,11 +176,15 @@ fn by_step(area: &Area<'_>, chosen: &FamilyReport) -> Result<()> {
 }
 
 fn by_series(area: &Area<'_>, report: &Evaluation) -> Result<()> {
-    let mut errors: Vec<f64> = report.series.iter().map(|s| s.errors.mase).filter(|v| v.is_finite()).collect();
+    let mut errors: Vec<f64> =
+        report.series.iter().map(|s| s.errors.mase).filter(|v| v.is_finite()).collect();
     errors.sort_by(|a, b| b.total_cmp(a));
     let highest = errors.first().copied().unwrap_or(1.0).max(1e-9) * 1.05;
     let mut chart = ChartBuilder::on(area)
-        .caption("MASE of each series, hardest first (red: naive forecast in sample)", ("sans-serif", 15))
+        .caption(
+            "MASE of each series, hardest first (red: naive forecast in sample)",
+            ("sans-serif", 15),
+        )
         .margin(8)
         .x_label_area_size(24)
         .y_label_area_size(44)
@@ -181,9 +200,13 @@ fn by_series(area: &Area<'_>, report: &Evaluation) -> Result<()> {
         .axis_style(GREY)
         .draw()
         .map_err(failed)?;
-    let bar = |(i, &v): (usize, &f64)| Rectangle::new([(i as f64 + 0.1, 0.0), (i as f64 + 0.9, v)], BLUE.mix(0.7).filled());
+    let bar = |(i, &v): (usize, &f64)| {
+        Rectangle::new([(i as f64 + 0.1, 0.0), (i as f64 + 0.9, v)], BLUE.mix(0.7).filled())
+    };
     chart.draw_series(errors.iter().enumerate().map(bar)).map_err(failed)?;
-    chart.draw_series(LineSeries::new([(0.0, 1.0), (errors.len() as f64, 1.0)], RED.stroke_width(1))).map_err(failed)?;
+    chart
+        .draw_series(LineSeries::new([(0.0, 1.0), (errors.len() as f64, 1.0)], RED.stroke_width(1)))
+        .map_err(failed)?;
     Ok(())
 }
 
@@ -200,7 +223,10 @@ fn residuals(area: &Area<'_>, report: &Evaluation) -> Result<()> {
     all.for_each(|r| bins[(((r + 3.0) / 6.0 * BINS as f64) as usize).min(BINS - 1)] += 1);
     let highest = bins.iter().copied().max().unwrap_or(1).max(1) as f64 * 1.05;
     let mut chart = ChartBuilder::on(area)
-        .caption("actual less forecast, in half widths of the interval (beyond ±1: outside)", ("sans-serif", 15))
+        .caption(
+            "actual less forecast, in half widths of the interval (beyond ±1: outside)",
+            ("sans-serif", 15),
+        )
         .margin(8)
         .x_label_area_size(24)
         .y_label_area_size(44)
@@ -228,11 +254,15 @@ fn forecasts(area: &Area<'_>, series: &SeriesReport) -> Result<()> {
     let first = series.forecasts.iter().map(|f| f.index).min().unwrap_or(0);
     let tested = series.history.len() - first;
     let from = first.saturating_sub(CONTEXT * tested.max(8));
-    let shown: Vec<(f64, f64)> = (from..).zip(&series.history[from..]).map(|(i, o)| (i as f64, o.value)).collect();
-    let ends = series.forecasts.iter().flat_map(|f| [f.lower, f.upper]).chain(shown.iter().map(|p| p.1));
+    let shown: Vec<(f64, f64)> =
+        (from..).zip(&series.history[from..]).map(|(i, o)| (i as f64, o.value)).collect();
+    let ends =
+        series.forecasts.iter().flat_map(|f| [f.lower, f.upper]).chain(shown.iter().map(|p| p.1));
     let (low, high) = ends.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
     let pad = (high - low).max(1e-9) * 0.05;
-    let label = |x: &f64| series.history.get(x.round() as usize).map_or_else(String::new, |o| o.period.clone());
+    let label = |x: &f64| {
+        series.history.get(x.round() as usize).map_or_else(String::new, |o| o.period.clone())
+    };
     let mut chart = ChartBuilder::on(area)
         .margin(6)
         .x_label_area_size(24)
@@ -256,15 +286,30 @@ fn forecasts(area: &Area<'_>, series: &SeriesReport) -> Result<()> {
     };
     chart.draw_series(series.forecasts.iter().map(range)).map_err(failed)?;
     chart.draw_series(LineSeries::new(shown, GREY.stroke_width(1))).map_err(failed)?;
-    chart.draw_series(series.forecasts.iter().map(|f| Circle::new((f.index as f64, f.value), 2, BLUE.filled()))).map_err(failed)?;
+    chart
+        .draw_series(
+            series
+                .forecasts
+                .iter()
+                .map(|f| Circle::new((f.index as f64, f.value), 2, BLUE.filled())),
+        )
+        .map_err(failed)?;
     Ok(())
 }
 
 /// A number as an axis shows it: no more digits than it needs.
 fn short(value: &f64) -> String {
-    if value.abs() >= 100.0 || value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+    if value.abs() >= 100.0 || value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.1}")
+    }
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }

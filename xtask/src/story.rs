@@ -15,7 +15,10 @@ pub struct Story {
 impl Story {
     /// Begins.
     pub fn begin() -> Self {
-        Self { started: Instant::now(), colour: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+        Self {
+            started: Instant::now(),
+            colour: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
     }
 
     /// `    uploaded  the model server (7.1 MB)            0.2 s`.
@@ -60,12 +63,27 @@ pub fn confirm(question: &str) -> bool {
 
 /// A table with aligned columns; numbers to the right.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).chain([header[i].chars().count()]).max().unwrap_or(0);
-    let numeric: Vec<bool> =
-        (0..header.len()).map(|i| !rows.is_empty() && rows.iter().all(|r| r[i].is_empty() || r[i].parse::<f64>().is_ok())).collect();
+    let width = |i: usize| {
+        rows.iter()
+            .map(|r| r[i].chars().count())
+            .chain([header[i].chars().count()])
+            .max()
+            .unwrap_or(0)
+    };
+    let numeric: Vec<bool> = (0..header.len())
+        .map(|i| {
+            !rows.is_empty() && rows.iter().all(|r| r[i].is_empty() || r[i].parse::<f64>().is_ok())
+        })
+        .collect();
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
-        let cell = |i: usize, text: &str| if numeric[i] { format!("{text:>0$}", widths[i]) } else { format!("{text:<0$}", widths[i]) };
+        let cell = |i: usize, text: &str| {
+            if numeric[i] {
+                format!("{text:>0$}", widths[i])
+            } else {
+                format!("{text:<0$}", widths[i])
+            }
+        };
         let cells: Vec<String> = cells.iter().enumerate().map(|(i, text)| cell(i, text)).collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
@@ -79,7 +97,10 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     #[test]
     fn tables_align_numbers_to_the_right() {
-        let text = super::table(&["name", "n"], &[vec!["a".into(), "7".into()], vec!["bcdef".into(), "1234".into()]]);
+        let text = super::table(
+            &["name", "n"],
+            &[vec!["a".into(), "7".into()], vec!["bcdef".into(), "1234".into()]],
+        );
         assert_eq!(text, "name      n\n─────  ────\na         7\nbcdef  1234\n");
     }
 }

@@ -17,7 +17,11 @@ use crate::project::{RawData, Workspace, write};
 use crate::story::Story;
 
 /// Cleans and trains; returns the model and the name of its configuration and data.
-pub async fn run(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<(Artifact, String)> {
+pub async fn run(
+    workspace: &Workspace,
+    raw: &RawData,
+    story: &Story,
+) -> Result<(Artifact, String)> {
     let data = data(workspace, raw, story).await?;
     let spec = workspace.train_spec()?;
     let key = spec.key(&data);
@@ -29,9 +33,12 @@ pub async fn run(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<
     let started = Instant::now();
     let progress = Progress::new(dir.join("checkpoints"));
     let host = progress.clone();
-    let artifact = tokio::task::spawn_blocking(move || Artifact::train(&data, &spec, &Stage::new(&host))).await?;
+    let artifact =
+        tokio::task::spawn_blocking(move || Artifact::train(&data, &spec, &Stage::new(&host)))
+            .await?;
     progress.finish();
-    let artifact = artifact.with_context(|| format!("no model can be trained on {}", raw.file.display()))?;
+    let artifact =
+        artifact.with_context(|| format!("no model can be trained on {}", raw.file.display()))?;
     save(&dir, &artifact)?;
     progress.forget();
     story.done("trained", &format!("model {}", artifact.version()), started.elapsed());
@@ -47,7 +54,8 @@ pub async fn data(workspace: &Workspace, raw: &RawData, story: &Story) -> Result
 
 /// The model trained here last, if any.
 pub fn newest(workspace: &Workspace) -> Option<Artifact> {
-    let dirs = std::fs::read_dir(workspace.scratch().join("models").join(&workspace.manifest.name)).ok()?;
+    let dirs = std::fs::read_dir(workspace.scratch().join("models").join(&workspace.manifest.name))
+        .ok()?;
     let by_time = |d: &std::fs::DirEntry| d.metadata().and_then(|m| m.modified()).ok();
     let mut dirs: Vec<_> = dirs.flatten().collect();
     dirs.sort_by_key(by_time);
@@ -55,8 +63,14 @@ pub fn newest(workspace: &Workspace) -> Option<Artifact> {
 }
 
 fn load(dir: &Path) -> Option<Artifact> {
-    let pointer: ModelPointer = serde_json::from_slice(&std::fs::read(dir.join("current.json")).ok()?).ok()?;
-    Artifact::load(std::fs::read(dir.join(CARD_FILE)).ok()?, std::fs::read(dir.join(WEIGHTS_FILE)).ok()?, &pointer).ok()
+    let pointer: ModelPointer =
+        serde_json::from_slice(&std::fs::read(dir.join("current.json")).ok()?).ok()?;
+    Artifact::load(
+        std::fs::read(dir.join(CARD_FILE)).ok()?,
+        std::fs::read(dir.join(WEIGHTS_FILE)).ok()?,
+        &pointer,
+    )
+    .ok()
 }
 
 fn save(dir: &Path, artifact: &Artifact) -> Result<()> {
@@ -78,19 +92,33 @@ async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Da
     }
     let report: EtlReport = serde_json::from_slice(&std::fs::read(&report_file)?)
         .with_context(|| format!("{} is damaged\nhint: delete it", report_file.display()))?;
-    story.done("cleaned", &format!("{} of {} rows", report.clean_rows, report.raw_rows), started.elapsed());
+    story.done(
+        "cleaned",
+        &format!("{} of {} rows", report.clean_rows, report.raw_rows),
+        started.elapsed(),
+    );
     for (rule, count) in &report.rejected_by_rule {
         story.note("rejected", &format!("{count} rows by the rule `{rule}`"));
     }
-    let data = Dataset::from_parquet(parquet_files(&dir.join("processed"))?, &workspace.train_spec()?.columns())?;
+    let data = Dataset::from_parquet(
+        parquet_files(&dir.join("processed"))?,
+        &workspace.train_spec()?.columns(),
+    )?;
     if data.repaired() > 0 {
-        story.note("filled", &format!("{} missing values, on a straight line between their neighbours", data.repaired()));
+        story.note(
+            "filled",
+            &format!(
+                "{} missing values, on a straight line between their neighbours",
+                data.repaired()
+            ),
+        );
     }
     Ok(data)
 }
 
 fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
     files.retain(|f| f.extension().is_some_and(|e| e == "parquet"));
     files.sort();
     files.iter().map(|f| Ok(std::fs::read(f)?.into())).collect()
@@ -99,9 +127,25 @@ fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {
 async fn engine(workspace: &Workspace, raw: &RawData, dir: &Path) -> Result<()> {
     let place = |name: &str| dir.join(name).display().to_string();
     let mut command = tokio::process::Command::new(own_binary(&workspace.root, "steppe-etl"));
-    command.args(["clean", "--plan", &place("plan.json"), "--input", &raw.file.display().to_string()]);
-    command.args(["--output", &place("processed"), "--rejects", &place("rejects"), "--report", &place("report.json")]);
-    let output = command.output().await.context("cannot start the engine\nhint: `cargo build --bin steppe-etl` builds it")?;
+    command.args([
+        "clean",
+        "--plan",
+        &place("plan.json"),
+        "--input",
+        &raw.file.display().to_string(),
+    ]);
+    command.args([
+        "--output",
+        &place("processed"),
+        "--rejects",
+        &place("rejects"),
+        "--report",
+        &place("report.json"),
+    ]);
+    let output = command
+        .output()
+        .await
+        .context("cannot start the engine\nhint: `cargo build --bin steppe-etl` builds it")?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: "));
     }

@@ -46,7 +46,9 @@ pub async fn run(args: Args) -> Result<Outcome> {
         Verb::Retrain => retrain::run(&open()?).await,
         Verb::Drift { json } => drift::run(&open()?, *json).await,
         Verb::Predict { series, json } => predict::run(&open()?, series, *json).await,
-        Verb::Query { sql_or_name, limit } => query::run(&open()?, sql_or_name.as_deref(), *limit).await,
+        Verb::Query { sql_or_name, limit } => {
+            query::run(&open()?, sql_or_name.as_deref(), *limit).await
+        }
         Verb::Status => inspect::status(&open()?).await,
         Verb::Outputs { json } => inspect::outputs(&open()?, *json).await,
         Verb::Logs { of, minutes } => inspect::logs(&open()?, *of, *minutes).await,
@@ -66,7 +68,9 @@ async fn train(workspace: &Workspace, data: &DataArgs) -> Result<Outcome> {
 /// The embedded cloud of an embedded environment.
 fn local_cloud(workspace: &Workspace) -> Option<LocalCloud> {
     match workspace.environment {
-        Environment::Embedded { port } => Some(LocalCloud::new(&workspace.root, &workspace.scratch(), port)),
+        Environment::Embedded { port } => {
+            Some(LocalCloud::new(&workspace.root, &workspace.scratch(), port))
+        }
         Environment::Aws { .. } => None,
     }
 }
@@ -75,10 +79,16 @@ fn local_cloud(workspace: &Workspace) -> Option<LocalCloud> {
 fn target(workspace: &Workspace) -> Result<Target> {
     // Another endpoint, for example another emulator, with the usual credentials.
     if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL") {
-        return Ok(Target { endpoint: Some(endpoint), region: workspace.names.region.clone(), ..Target::default() });
+        return Ok(Target {
+            endpoint: Some(endpoint),
+            region: workspace.names.region.clone(),
+            ..Target::default()
+        });
     }
     match &workspace.environment {
-        Environment::Aws { region, profile, .. } => Ok(Target { region: region.clone(), profile: profile.clone(), ..Target::default() }),
+        Environment::Aws { region, profile, .. } => {
+            Ok(Target { region: region.clone(), profile: profile.clone(), ..Target::default() })
+        }
         Environment::Embedded { port } => {
             let local = LocalCloud::new(&workspace.root, &workspace.scratch(), *port);
             let about = local.running().context(
@@ -107,9 +117,14 @@ async fn connect(workspace: &Workspace) -> Result<Aws> {
 /// The deployed stack, or an error that says how to get one.
 async fn deployed(aws: &Aws, workspace: &Workspace) -> Result<StackView> {
     let name = workspace.names.stack();
-    let stack = aws.stack(&name).await?.with_context(|| format!("the stack {name} does not exist\nhint: `cargo xtask deploy` makes it"))?;
+    let stack = aws.stack(&name).await?.with_context(|| {
+        format!("the stack {name} does not exist\nhint: `cargo xtask deploy` makes it")
+    })?;
     if !stack.status.is_deployed() && stack.outputs.is_empty() {
-        bail!("the stack {name} is in {}\nhint: `cargo xtask deploy` brings it in order", stack.status);
+        bail!(
+            "the stack {name} is in {}\nhint: `cargo xtask deploy` brings it in order",
+            stack.status
+        );
     }
     Ok(stack)
 }
@@ -145,7 +160,8 @@ async fn run_to_end(aws: &Aws, machine: &str, input: &Value) -> Result<Execution
 /// The message in a cause, which services give as JSON.
 fn cause_in_words(cause: &str) -> String {
     let parsed: Value = serde_json::from_str(cause).unwrap_or_default();
-    let candidates = [&parsed["ErrorMessage"], &parsed["errorMessage"], &parsed["Status"]["StateChangeReason"]];
+    let candidates =
+        [&parsed["ErrorMessage"], &parsed["errorMessage"], &parsed["Status"]["StateChangeReason"]];
     candidates.iter().find_map(|c| c.as_str()).unwrap_or(cause).to_owned()
 }
 

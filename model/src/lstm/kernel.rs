@@ -221,15 +221,22 @@ impl Packed {
         let Shape { features, hidden, .. } = net.shape;
         let padded = hidden.next_multiple_of(LANES);
         // Rows after the hidden ones belong to padding units, which are always zero.
-        let rows = || std::iter::once(Some(features + hidden)).chain((0..features + padded).map(|r| (r < features + hidden).then_some(r)));
+        let rows = || {
+            std::iter::once(Some(features + hidden))
+                .chain((0..features + padded).map(|r| (r < features + hidden).then_some(r)))
+        };
         let lanes = |block: usize, row: Option<usize>| {
             let weight = |gate: usize, unit: usize| {
                 let row = row.filter(|_| unit < hidden);
                 row.map_or(0.0, |row| net.gates[row * 4 * hidden + gate * hidden + unit])
             };
-            std::array::from_fn(|gate| Lane(std::array::from_fn(|lane| weight(gate, block * LANES + lane))))
+            std::array::from_fn(|gate| {
+                Lane(std::array::from_fn(|lane| weight(gate, block * LANES + lane)))
+            })
         };
-        let blocks = (0..padded / LANES).flat_map(|block| rows().map(move |row| lanes(block, row))).collect();
+        let blocks = (0..padded / LANES)
+            .flat_map(|block| rows().map(move |row| lanes(block, row)))
+            .collect();
         Self { shape: net.shape, cpu, padded, blocks, head: net.head.clone() }
     }
 
@@ -247,7 +254,13 @@ impl Packed {
     }
 
     /// As [`Packed::forward`], without allocating once `scratch` and `out` have grown.
-    pub fn forward_into(&self, inputs: &[f32], batch: usize, scratch: &mut Scratch, out: &mut Vec<f32>) {
+    pub fn forward_into(
+        &self,
+        inputs: &[f32],
+        batch: usize,
+        scratch: &mut Scratch,
+        out: &mut Vec<f32>,
+    ) {
         self.run(inputs, batch, scratch, out, None);
     }
 
@@ -259,10 +272,21 @@ impl Packed {
         out
     }
 
-    fn run(&self, inputs: &[f32], batch: usize, scratch: &mut Scratch, out: &mut Vec<f32>, mut trace: Option<&mut Trace>) {
+    fn run(
+        &self,
+        inputs: &[f32],
+        batch: usize,
+        scratch: &mut Scratch,
+        out: &mut Vec<f32>,
+        mut trace: Option<&mut Trace>,
+    ) {
         let Shape { features, outputs, .. } = self.shape;
         let steps = inputs.len() / (batch * features).max(1);
-        assert_eq!(inputs.len(), batch * steps * features, "inputs must be batch × steps × features");
+        assert_eq!(
+            inputs.len(),
+            batch * steps * features,
+            "inputs must be batch × steps × features"
+        );
         scratch.0.resize(4 * (features + 3 * self.padded), 0.0);
         out.clear();
         out.resize(batch * outputs, 0.0);
@@ -324,14 +348,17 @@ fn forward<const FMA: bool, const R: usize>(
             let sums = block_sums::<FMA, R>(weights, inputs);
             for (r, sums) in sums.iter().enumerate() {
                 let at = r * padded + block * LANES;
-                let gates = activate::<FMA>(sums, &mut cells[at..at + LANES], &mut states[at..at + LANES]);
+                let gates =
+                    activate::<FMA>(sums, &mut cells[at..at + LANES], &mut states[at..at + LANES]);
                 if let Some(trace) = trace.as_deref_mut() {
                     let (place, first) = (step * rows.batch + rows.first + r, block * LANES);
                     let units = LANES.min(hidden - first);
                     for (gate, lane) in gates.iter().enumerate() {
-                        trace.gates[(place * 4 + gate) * hidden + first..][..units].copy_from_slice(&lane.0[..units]);
+                        trace.gates[(place * 4 + gate) * hidden + first..][..units]
+                            .copy_from_slice(&lane.0[..units]);
                     }
-                    trace.cells[place * hidden + first..][..units].copy_from_slice(&cells[at..at + units]);
+                    trace.cells[place * hidden + first..][..units]
+                        .copy_from_slice(&cells[at..at + units]);
                 }
             }
         }
@@ -357,7 +384,10 @@ fn forward<const FMA: bool, const R: usize>(
 
 /// The gates of one block before their non-linearities, for `R` windows whose inputs lie interleaved.
 #[inline(always)]
-fn block_sums<const FMA: bool, const R: usize>(weights: &[[Lane; 4]], inputs: &[f32]) -> [[Lane; 4]; R] {
+fn block_sums<const FMA: bool, const R: usize>(
+    weights: &[[Lane; 4]],
+    inputs: &[f32],
+) -> [[Lane; 4]; R] {
     let mut sums = [weights[0]; R];
     for (weights, inputs) in weights[1..].iter().zip(inputs.chunks_exact(R)) {
         for r in 0..R {
@@ -379,21 +409,35 @@ fn activate<const FMA: bool>(sums: &[Lane; 4], cells: &mut [f32], states: &mut [
         let c = fma::<FMA>(forget, cells[j], input * cell);
         cells[j] = c;
         states[j] = output * tanh::<FMA>(c);
-        (gates[0].0[j], gates[1].0[j], gates[2].0[j], gates[3].0[j]) = (input, forget, cell, output);
+        (gates[0].0[j], gates[1].0[j], gates[2].0[j], gates[3].0[j]) =
+            (input, forget, cell, output);
     }
     gates
 }
 
 /// Gradients before the non-linearities of one step, `batch × 4·hidden`; turns `d_cell` into the
 /// gradient of the cells before the step.
-pub fn gate_gradients(cpu: Cpu, step: GateStep<'_>, d_hidden: &[f32], d_cell: &mut [f32], d_z: &mut [f32]) {
+pub fn gate_gradients(
+    cpu: Cpu,
+    step: GateStep<'_>,
+    d_hidden: &[f32],
+    d_cell: &mut [f32],
+    d_z: &mut [f32],
+) {
     dispatch!(cpu, gate_gradients_of::<>, (step: GateStep<'_>, d_hidden: &[f32], d_cell: &mut [f32], d_z: &mut [f32]));
 }
 
 #[inline(always)]
-fn gate_gradients_of<const FMA: bool>(step: GateStep<'_>, d_hidden: &[f32], d_cell: &mut [f32], d_z: &mut [f32]) {
+fn gate_gradients_of<const FMA: bool>(
+    step: GateStep<'_>,
+    d_hidden: &[f32],
+    d_cell: &mut [f32],
+    d_z: &mut [f32],
+) {
     let h = step.hidden;
-    for (row, (gates, d_z)) in step.gates.chunks_exact(4 * h).zip(d_z.chunks_exact_mut(4 * h)).enumerate() {
+    for (row, (gates, d_z)) in
+        step.gates.chunks_exact(4 * h).zip(d_z.chunks_exact_mut(4 * h)).enumerate()
+    {
         let (i, rest) = gates.split_at(h);
         let (f, rest) = rest.split_at(h);
         let (g, o) = rest.split_at(h);

@@ -41,17 +41,26 @@ impl Autoregression {
     fn one(self, history: &[f64], horizon: usize) -> Vec<f64> {
         let history = self.transform.all(&history[history.len().saturating_sub(HISTORY_MAX)..]);
         let season = self.seasons.first().copied().filter(|s| history.len() > 2 * s).unwrap_or(1);
-        let changes: Vec<f64> = history.iter().zip(&history[season..]).map(|(before, v)| v - before).collect();
+        let changes: Vec<f64> =
+            history.iter().zip(&history[season..]).map(|(before, v)| v - before).collect();
         let levels = self.regress(&history, horizon);
-        let differences = self.regress(&changes, horizon).map(|steps| integrate(&history, season, &steps));
-        let (low, high) = history.iter().fold((f64::MAX, f64::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+        let differences =
+            self.regress(&changes, horizon).map(|steps| integrate(&history, season, &steps));
+        let (low, high) =
+            history.iter().fold((f64::MAX, f64::MIN), |(l, h), &v| (l.min(v), h.max(v)));
         // An unstable fit must not run away: no forecast leaves the range seen by more than its width.
         let margin = high - low;
         let forecasts: Vec<Vec<f64>> = [levels, differences].into_iter().flatten().collect();
         if forecasts.is_empty() {
-            return seasonal_naive(&history, season, horizon).into_iter().map(|v| self.transform.invert(v)).collect();
+            return seasonal_naive(&history, season, horizon)
+                .into_iter()
+                .map(|v| self.transform.invert(v))
+                .collect();
         }
-        let mean = |step: usize| forecasts.iter().map(|f| f[step].clamp(low - margin, high + margin)).sum::<f64>() / forecasts.len() as f64;
+        let mean = |step: usize| {
+            forecasts.iter().map(|f| f[step].clamp(low - margin, high + margin)).sum::<f64>()
+                / forecasts.len() as f64
+        };
         (0..horizon).map(|step| self.transform.invert(mean(step))).collect()
     }
 
@@ -60,7 +69,8 @@ impl Autoregression {
         let lags = lags(self.seasons, history.len());
         let longest = *lags.last()?;
         let mean = history.iter().sum::<f64>() / history.len() as f64;
-        let deviation = (history.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / history.len() as f64).sqrt();
+        let deviation =
+            (history.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / history.len() as f64).sqrt();
         if deviation < 1e-9 {
             return None;
         }
@@ -68,10 +78,13 @@ impl Autoregression {
         let coefficients = ridge(&scaled, &lags, longest)?;
         for _ in 0..horizon {
             let at = scaled.len();
-            let next = lags.iter().zip(&coefficients).map(|(lag, c)| c * scaled[at - lag]).sum::<f64>() + coefficients[lags.len()];
+            let next =
+                lags.iter().zip(&coefficients).map(|(lag, c)| c * scaled[at - lag]).sum::<f64>()
+                    + coefficients[lags.len()];
             scaled.push(next);
         }
-        let steps: Vec<f64> = scaled[history.len()..].iter().map(|v| v * deviation + mean).collect();
+        let steps: Vec<f64> =
+            scaled[history.len()..].iter().map(|v| v * deviation + mean).collect();
         steps.iter().all(|v| v.is_finite()).then_some(steps)
     }
 }
@@ -163,11 +176,16 @@ mod tests {
 
     #[test]
     fn a_day_and_a_week_are_learned() {
-        let value = |t: usize| 100.0 * [1.0, 2.0, 3.0, 2.0][t % 4] * if t % 28 < 20 { 1.0 } else { 0.5 };
+        let value =
+            |t: usize| 100.0 * [1.0, 2.0, 3.0, 2.0][t % 4] * if t % 28 < 20 { 1.0 } else { 0.5 };
         let series = Series::new("A", 0, (0..280).map(value).collect());
         let model = Autoregression { seasons: &[4, 28], transform: Transform::Log };
         let forecast = model.forecast(&[series.view()], 28).remove(0);
-        let worst = forecast.iter().enumerate().map(|(i, f)| (f / value(280 + i) - 1.0).abs()).fold(0.0, f64::max);
+        let worst = forecast
+            .iter()
+            .enumerate()
+            .map(|(i, f)| (f / value(280 + i) - 1.0).abs())
+            .fold(0.0, f64::max);
         assert!(worst < 0.05, "{worst}");
     }
 
@@ -190,6 +208,9 @@ mod tests {
         let short = Series::new("B", 0, (1..=8).map(f64::from).collect());
         let forecasts = model.forecast(&[flat.view(), short.view()], 3);
         assert!(forecasts[0].iter().all(|v| (v - 5.0).abs() < 1e-9));
-        assert!(forecasts[1].iter().all(|v| v.is_finite() && *v > 0.0 && *v < 100.0), "{forecasts:?}");
+        assert!(
+            forecasts[1].iter().all(|v| v.is_finite() && *v > 0.0 && *v < 100.0),
+            "{forecasts:?}"
+        );
     }
 }

@@ -24,10 +24,14 @@ impl Forecaster for Combination {
         let mut sums = vec![vec![0.0; horizon]; views.len()];
         for (weight, member) in &self.members {
             for (sum, points) in sums.iter_mut().zip(member.forecast(views, horizon)) {
-                sum.iter_mut().zip(points).for_each(|(s, p)| *s += weight * self.transform.apply(p));
+                sum.iter_mut()
+                    .zip(points)
+                    .for_each(|(s, p)| *s += weight * self.transform.apply(p));
             }
         }
-        sums.into_iter().map(|sum| sum.into_iter().map(|s| self.transform.invert(s)).collect()).collect()
+        sums.into_iter()
+            .map(|sum| sum.into_iter().map(|s| self.transform.invert(s)).collect())
+            .collect()
     }
 }
 
@@ -41,7 +45,8 @@ pub fn weights(errors: &[Vec<f64>], prior: &[f64]) -> Vec<f64> {
     let total: f64 = prior.iter().sum();
     let start: Vec<f64> = prior.iter().map(|p| p / total).collect();
     let cases = errors.first().map_or(0, Vec::len);
-    let scale = errors.iter().flatten().map(|e| e.abs()).sum::<f64>() / (members * cases).max(1) as f64;
+    let scale =
+        errors.iter().flatten().map(|e| e.abs()).sum::<f64>() / (members * cases).max(1) as f64;
     if members < 2 || scale <= 0.0 {
         return start;
     }
@@ -82,9 +87,11 @@ mod tests {
 
     #[test]
     fn the_mean_is_taken_on_the_transformed_scale() {
-        let members = vec![(0.5, Model::LastValue(LastValue)), (0.5, Model::MeanOfThree(Mean { of: 3 }))];
+        let members =
+            vec![(0.5, Model::LastValue(LastValue)), (0.5, Model::MeanOfThree(Mean { of: 3 }))];
         let series = Series::new("A", 0, vec![3.0, 3.0, 0.0]);
-        let forecast = Combination { members, transform: Transform::None }.forecast(&[series.view()], 1);
+        let forecast =
+            Combination { members, transform: Transform::None }.forecast(&[series.view()], 1);
         assert_eq!(forecast, [[1.0]]);
     }
 }

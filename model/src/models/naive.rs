@@ -95,7 +95,8 @@ mod tests {
     #[test]
     fn rules_match_hand_computed_values() {
         let series = Series::new("A", 2000, vec![10.0, 12.0, 14.0, 22.0]);
-        let forecast = |rule: &dyn Forecaster, horizon| rule.forecast(&[series.view()], horizon).remove(0);
+        let forecast =
+            |rule: &dyn Forecaster, horizon| rule.forecast(&[series.view()], horizon).remove(0);
         assert_eq!(forecast(&LastValue, 2), [22.0, 22.0]);
         assert_eq!(forecast(&Drift { transform: Transform::Log }, 2), [26.0, 30.0]);
         assert_eq!(forecast(&Mean { of: 3 }, 1), [16.0]);

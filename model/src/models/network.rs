@@ -38,7 +38,11 @@ impl Ensemble {
 
     /// Sizes of a network for a frame.
     pub fn shape(frame: &Frame, spec: &TrainSpec) -> Shape {
-        Shape { features: frame.features(), hidden: spec.lstm.hidden, outputs: spec.horizon * QUANTILES }
+        Shape {
+            features: frame.features(),
+            hidden: spec.lstm.hidden,
+            outputs: spec.horizon * QUANTILES,
+        }
     }
 
     /// Mean outputs of all networks, `windows × horizon × QUANTILES`.
@@ -58,7 +62,8 @@ impl Ensemble {
     }
 
     fn chunk(&self, views: &[View<'_>], horizon: usize) -> Vec<Path> {
-        let mut inputs = Vec::with_capacity(views.len() * self.frame.context() * self.frame.features());
+        let mut inputs =
+            Vec::with_capacity(views.len() * self.frame.context() * self.frame.features());
         let windows: Vec<Window> = views
             .iter()
             .map(|&view| {
@@ -70,12 +75,19 @@ impl Ensemble {
         let outputs = self.outputs(&inputs, views.len());
         let path = |(window, outputs): (&Window, &[f32])| {
             let steps = || outputs.chunks_exact(QUANTILES).take(horizon).enumerate();
-            let point = |(step, q): (usize, &[f32])| self.frame.transform().invert(window.absolute(step, f64::from(q[1])));
+            let point = |(step, q): (usize, &[f32])| {
+                self.frame.transform().invert(window.absolute(step, f64::from(q[1])))
+            };
             // Quantiles of a network may cross; a spread is at least a tenth of a typical change.
-            let spread = |(_, q): (usize, &[f32])| window.unit * (f64::from(q[2] - q[0]) / 2.0).max(0.1);
+            let spread =
+                |(_, q): (usize, &[f32])| window.unit * (f64::from(q[2] - q[0]) / 2.0).max(0.1);
             Path { points: steps().map(point).collect(), spreads: steps().map(spread).collect() }
         };
-        windows.iter().zip(outputs.chunks_exact(self.frame.horizon() * QUANTILES)).map(path).collect()
+        windows
+            .iter()
+            .zip(outputs.chunks_exact(self.frame.horizon() * QUANTILES))
+            .map(path)
+            .collect()
     }
 }
 
@@ -101,7 +113,15 @@ pub fn train(data: &Dataset, spec: &TrainSpec, stage: Stage<'_>) -> Result<Ensem
     let frame = Frame::fit(data, spec);
     let members = (0..spec.lstm.members.max(1) as u64)
         .into_par_iter()
-        .map(|member| training::train(data, &frame, spec, spec.seed.wrapping_add(member), &stage.part(&format!("member-{member}"))))
+        .map(|member| {
+            training::train(
+                data,
+                &frame,
+                spec,
+                spec.seed.wrapping_add(member),
+                &stage.part(&format!("member-{member}")),
+            )
+        })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Ensemble::new(frame, members))
 }

@@ -51,7 +51,11 @@ impl Pooled {
         for _ in 0..horizon {
             let centre = centre(&values, &self.lags);
             let at = values.len();
-            let terms = self.lags.iter().zip(&self.coefficients).map(|(lag, c)| c * (values[at - lag] - centre));
+            let terms = self
+                .lags
+                .iter()
+                .zip(&self.coefficients)
+                .map(|(lag, c)| c * (values[at - lag] - centre));
             values.push(centre + terms.sum::<f64>());
         }
         values[self.min_history()..].iter().map(|v| self.transform.invert(*v)).collect()
@@ -84,13 +88,22 @@ fn centre(values: &[f64], lags: &[usize]) -> f64 {
 pub fn train(data: &Dataset, spec: &TrainSpec) -> Result<Pooled, TrainError> {
     let seasons = spec.frequency.seasons();
     let longest = data.series().iter().map(|s| s.values.len()).max().unwrap_or(0);
-    let choices: Vec<Vec<usize>> =
-        if seasons.is_empty() { ORDERS.iter().map(|&p| (1..=p).collect()).collect() } else { vec![lags(seasons, longest)] };
-    let folds: Vec<(i64, Dataset)> = (1..=FOLDS).map(|back| data.last() - back).map(|period| (period, data.until(period))).collect();
+    let choices: Vec<Vec<usize>> = if seasons.is_empty() {
+        ORDERS.iter().map(|&p| (1..=p).collect()).collect()
+    } else {
+        vec![lags(seasons, longest)]
+    };
+    let folds: Vec<(i64, Dataset)> = (1..=FOLDS)
+        .map(|back| data.last() - back)
+        .map(|period| (period, data.until(period)))
+        .collect();
     let judge = |lags: &Vec<usize>| {
-        let sums: Vec<_> = folds.iter().map(|(period, known)| (*period, Sums::of(known, lags, spec))).collect();
+        let sums: Vec<_> =
+            folds.iter().map(|(period, known)| (*period, Sums::of(known, lags, spec))).collect();
         let judge = |&penalty: &f64| {
-            let errors = sums.iter().filter_map(|(period, sums)| sums.solve(penalty, lags, spec)?.error(data, *period));
+            let errors = sums
+                .iter()
+                .filter_map(|(period, sums)| sums.solve(penalty, lags, spec)?.error(data, *period));
             Choice::of(&errors.collect::<Vec<f64>>(), lags.clone(), penalty)
         };
         PENALTIES.iter().map(judge).collect::<Vec<_>>()
@@ -100,11 +113,18 @@ pub fn train(data: &Dataset, spec: &TrainSpec) -> Result<Pooled, TrainError> {
     // Of the choices that are no worse than chance explains, the one that fits least closely: the
     // one-standard-error rule of Breiman, Friedman, Olshen and Stone (1984).
     let limit = best.map_or(f64::INFINITY, |b| b.error + b.standard_error);
-    let simplest =
-        judged.iter().filter(|c| c.error <= limit).max_by(|a, b| a.penalty.total_cmp(&b.penalty).then(b.error.total_cmp(&a.error)));
-    let fitted = simplest.and_then(|c| Sums::of(data, &c.lags, spec).solve(c.penalty, &c.lags, spec));
+    let simplest = judged
+        .iter()
+        .filter(|c| c.error <= limit)
+        .max_by(|a, b| a.penalty.total_cmp(&b.penalty).then(b.error.total_cmp(&a.error)));
+    let fitted =
+        simplest.and_then(|c| Sums::of(data, &c.lags, spec).solve(c.penalty, &c.lags, spec));
     fitted.ok_or_else(|| TrainError::TooShort {
-        series: data.series().iter().max_by_key(|s| s.values.len()).map_or_else(String::new, |s| s.name.clone()),
+        series: data
+            .series()
+            .iter()
+            .max_by_key(|s| s.values.len())
+            .map_or_else(String::new, |s| s.name.clone()),
         length: longest,
         needed: choices[0].last().copied().unwrap_or(1) + 2,
     })
@@ -145,7 +165,9 @@ impl Sums {
             let unit = typical_change(spec.transform, spec.frequency.season(), &series.values);
             for at in longest..values.len() {
                 let centre = centre(&values[..at], lags);
-                row.iter_mut().zip(lags).for_each(|(x, lag)| *x = (values[at - lag] - centre) / unit);
+                row.iter_mut()
+                    .zip(lags)
+                    .for_each(|(x, lag)| *x = (values[at - lag] - centre) / unit);
                 let target = (values[at] - centre) / unit;
                 for i in 0..n {
                     (0..=i).for_each(|j| gram[i * n + j] += row[i] * row[j]);
@@ -163,8 +185,14 @@ impl Sums {
         }
         let (n, mut gram, mut coefficients) = (lags.len(), self.gram.clone(), self.right.clone());
         (0..n).for_each(|i| gram[i * n + i] += penalty * self.windows as f64);
-        let solved = cholesky_solve(&mut gram, &mut coefficients, n) && coefficients.iter().all(|c| c.is_finite());
-        solved.then(|| Pooled { lags: lags.to_vec(), coefficients, season: spec.frequency.season(), transform: spec.transform })
+        let solved = cholesky_solve(&mut gram, &mut coefficients, n)
+            && coefficients.iter().all(|c| c.is_finite());
+        solved.then(|| Pooled {
+            lags: lags.to_vec(),
+            coefficients,
+            season: spec.frequency.season(),
+            transform: spec.transform,
+        })
     }
 }
 
@@ -190,7 +218,10 @@ mod tests {
         let model = train(&data, &spec()).expect("enough");
         let high = Series::new("x", 2000, vec![100.0, 100.0, 100.0, 100.0, 100.0, 110.0]);
         let forecast = model.forecast(&[high.view()], 1)[0][0];
-        assert!(forecast > 100.5 && forecast < 108.0, "between the mean and the last value: {forecast}");
+        assert!(
+            forecast > 100.5 && forecast < 108.0,
+            "between the mean and the last value: {forecast}"
+        );
     }
 
     #[test]
@@ -198,10 +229,17 @@ mod tests {
         let data = Dataset::new(
             spec().frequency,
             (0..20)
-                .map(|s| Series::new(format!("s{s:02}"), 2000, (0..15).map(|t| 100.0 * 1.05f64.powi(t) + f64::from(s)).collect()))
+                .map(|s| {
+                    Series::new(
+                        format!("s{s:02}"),
+                        2000,
+                        (0..15).map(|t| 100.0 * 1.05f64.powi(t) + f64::from(s)).collect(),
+                    )
+                })
                 .collect(),
         );
-        let forecast = train(&data, &spec()).expect("enough").forecast(&[data.series()[0].view()], 2);
+        let forecast =
+            train(&data, &spec()).expect("enough").forecast(&[data.series()[0].view()], 2);
         assert!((forecast[0][1] / (100.0 * 1.05f64.powi(16)) - 1.0).abs() < 0.02, "{forecast:?}");
     }
 }

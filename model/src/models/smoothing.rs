@@ -40,10 +40,19 @@ impl Smoothing {
         let flat = indices.as_ref().map_or_else(|| history.to_vec(), |i| i.remove(history));
         let last = flat[flat.len() - 1];
         // The search finds no model for, say, a constant series; there the last value is the forecast.
-        let fitted = AutoETS::non_seasonal().fit(&flat).ok().and_then(|m| m.predict(horizon, None).ok());
-        let forecasts = fitted.map(|f| f.point).filter(|p| p.len() == horizon && p.iter().all(|v| v.is_finite()));
-        let restore = |(step, value): (usize, f64)| indices.as_ref().map_or(value, |i| i.restore(value, step));
-        (1..).zip(forecasts.unwrap_or_else(|| vec![last; horizon])).map(restore).map(|v| self.transform.bound(v)).collect()
+        let fitted =
+            AutoETS::non_seasonal().fit(&flat).ok().and_then(|m| m.predict(horizon, None).ok());
+        let forecasts = fitted
+            .map(|f| f.point)
+            .filter(|p| p.len() == horizon && p.iter().all(|v| v.is_finite()));
+        let restore = |(step, value): (usize, f64)| {
+            indices.as_ref().map_or(value, |i| i.restore(value, step))
+        };
+        (1..)
+            .zip(forecasts.unwrap_or_else(|| vec![last; horizon]))
+            .map(restore)
+            .map(|v| self.transform.bound(v))
+            .collect()
     }
 }
 

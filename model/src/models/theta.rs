@@ -41,7 +41,9 @@ impl Theta {
         let flat = indices.as_ref().map_or_else(|| history.to_vec(), |i| i.remove(history));
         let (alpha, theta) = fit(&flat);
         let (_, forecasts) = run(&flat, alpha, theta, horizon);
-        let restore = |(step, value): (usize, f64)| indices.as_ref().map_or(value, |i| i.restore(value, step));
+        let restore = |(step, value): (usize, f64)| {
+            indices.as_ref().map_or(value, |i| i.restore(value, step))
+        };
         (1..).zip(forecasts).map(restore).map(|v| self.transform.bound(v)).collect()
     }
 }
@@ -51,11 +53,18 @@ fn fit(values: &[f64]) -> (f64, f64) {
     let error = |alpha: f64, theta: f64| run(values, alpha, theta, 0).0;
     let grid = |centre: (f64, f64), step: (f64, f64)| {
         let around = |c: f64, s: f64| (-2..=2).map(move |i| c + f64::from(i) * s);
-        around(centre.0, step.0).flat_map(move |a| around(centre.1, step.1).map(move |t| (a.clamp(0.02, 0.99), t.max(1.0))))
+        around(centre.0, step.0).flat_map(move |a| {
+            around(centre.1, step.1).map(move |t| (a.clamp(0.02, 0.99), t.max(1.0)))
+        })
     };
-    let coarse = [0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.97].into_iter().flat_map(|a| [1.0, 1.5, 2.0, 3.0, 5.0, 8.0].map(|t| (a, t)));
+    let coarse = [0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.97]
+        .into_iter()
+        .flat_map(|a| [1.0, 1.5, 2.0, 3.0, 5.0, 8.0].map(|t| (a, t)));
     let best_of = |candidates: &mut dyn Iterator<Item = (f64, f64)>| {
-        candidates.map(|(a, t)| (error(a, t), a, t)).min_by(|x, y| x.0.total_cmp(&y.0)).map_or((0.5, 2.0), |(_, a, t)| (a, t))
+        candidates
+            .map(|(a, t)| (error(a, t), a, t))
+            .min_by(|x, y| x.0.total_cmp(&y.0))
+            .map_or((0.5, 2.0), |(_, a, t)| (a, t))
     };
     let mut best = best_of(&mut coarse.into_iter());
     let mut step = (0.06, 0.5);
@@ -74,7 +83,8 @@ fn run(values: &[f64], alpha: f64, theta: f64, horizon: usize) -> (f64, Vec<f64>
     let mut decay = 1.0; // (1 − α)ᵗ for the t of the forecast below.
     for t in 1..values.len() + horizon {
         decay *= 1.0 - alpha;
-        let forecast = level + bend * (decay * intercept + (1.0 - decay * (1.0 - alpha)) / alpha * slope);
+        let forecast =
+            level + bend * (decay * intercept + (1.0 - decay * (1.0 - alpha)) / alpha * slope);
         let value = match values.get(t) {
             Some(&value) => {
                 error += if t >= WARM_UP { (value - forecast).powi(2) } else { 0.0 };
@@ -107,7 +117,10 @@ mod tests {
     #[test]
     fn a_straight_line_goes_on_and_a_constant_stays() {
         let line = forecast((0..30).map(|i| 50.0 + 2.0 * f64::from(i)).collect(), 1, 3);
-        assert!(line.iter().zip([110.0, 112.0, 114.0]).all(|(f, y)| (f - y).abs() < 0.8), "{line:?}");
+        assert!(
+            line.iter().zip([110.0, 112.0, 114.0]).all(|(f, y)| (f - y).abs() < 0.8),
+            "{line:?}"
+        );
         assert!(forecast(vec![7.0; 12], 1, 2).iter().all(|f| (f - 7.0).abs() < 1e-9));
     }
 
@@ -115,6 +128,9 @@ mod tests {
     fn the_season_comes_back() {
         let values: Vec<f64> = (0..40).map(|i| 100.0 * [0.7, 1.0, 1.2, 1.1][i % 4]).collect();
         let f = forecast(values, 4, 4);
-        assert!(f.iter().zip([70.0, 100.0, 120.0, 110.0]).all(|(f, y)| (f - y).abs() < 1.5), "{f:?}");
+        assert!(
+            f.iter().zip([70.0, 100.0, 120.0, 110.0]).all(|(f, y)| (f - y).abs() < 1.5),
+            "{f:?}"
+        );
     }
 }

@@ -28,7 +28,10 @@ pub struct Trees {
 
 impl fmt::Debug for Trees {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trees").field("frame", &self.frame).field("bytes", &self.json.len()).finish()
+        f.debug_struct("Trees")
+            .field("frame", &self.frame)
+            .field("bytes", &self.json.len())
+            .finish()
     }
 }
 
@@ -63,14 +66,19 @@ impl Forecaster for Trees {
             .map(|&view| {
                 let window = self.frame.window(view);
                 let history = self.frame.transform().all(view.history());
-                (0..horizon).for_each(|step| self.frame.row(view, &window, &history, step, &mut rows));
+                (0..horizon)
+                    .for_each(|step| self.frame.row(view, &window, &history, step, &mut rows));
                 window
             })
             .collect();
         let columns = by_column(&rows, self.frame.columns());
-        let answers = self.booster.predict(&Matrix::new(&columns, views.len() * horizon, self.frame.columns()), false);
+        let answers = self
+            .booster
+            .predict(&Matrix::new(&columns, views.len() * horizon, self.frame.columns()), false);
         let value = |(window, answers): (&crate::window::Window, &[f64])| {
-            let value = |(step, answer): (usize, &f64)| self.frame.transform().invert(window.absolute(step, *answer));
+            let value = |(step, answer): (usize, &f64)| {
+                self.frame.transform().invert(window.absolute(step, *answer))
+            };
             answers.iter().enumerate().map(value).collect()
         };
         windows.iter().zip(answers.chunks(horizon)).map(value).collect()
@@ -87,10 +95,14 @@ pub fn train(data: &Dataset, spec: &TrainSpec) -> Result<Trees, TrainError> {
     let mut rng = fastrand::Rng::with_seed(spec.seed ^ 0x7ee5);
     let rows = (windows.len() * spec.horizon).min(spec.trees.rows_max.max(1));
     let all = rows == windows.len() * spec.horizon;
-    let (mut features, mut targets) = (Vec::with_capacity(rows * frame.columns()), Vec::with_capacity(rows));
+    let (mut features, mut targets) =
+        (Vec::with_capacity(rows * frame.columns()), Vec::with_capacity(rows));
     for row in 0..rows {
-        let (at, step) =
-            if all { (row / spec.horizon, row % spec.horizon) } else { (rng.usize(..windows.len()), rng.usize(..spec.horizon)) };
+        let (at, step) = if all {
+            (row / spec.horizon, row % spec.horizon)
+        } else {
+            (rng.usize(..windows.len()), rng.usize(..spec.horizon))
+        };
         let (view, future) = windows.get(at);
         let window = frame.window(view);
         frame.row(view, &window, &frame.transform().all(view.history()), step, &mut features);

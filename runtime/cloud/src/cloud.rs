@@ -137,7 +137,8 @@ impl Cloud {
     /// Opens the state in `config.state_dir`.
     pub fn open(config: Config) -> Result<Arc<Self>> {
         let state = config.state_dir.join("state");
-        std::fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
+        std::fs::create_dir_all(&state)
+            .with_context(|| format!("cannot create {}", state.display()))?;
         let dir = |name: &str| state.join(name);
         Ok(Arc::new(Self {
             identities: Identities::open(&config)?,

@@ -152,8 +152,11 @@ fn add_event(cloud: &Cloud, stack_id: &str, stack_name: &str, happened: &Event<'
 /// A stack's events, newest first.
 fn events(cloud: &Cloud, stack_id: &str) -> Vec<Value> {
     let Ok(file) = std::fs::File::open(events_file(cloud, stack_id)) else { return Vec::new() };
-    let mut events: Vec<Value> =
-        std::io::BufReader::new(file).lines().map_while(Result::ok).filter_map(|l| serde_json::from_str(&l).ok()).collect();
+    let mut events: Vec<Value> = std::io::BufReader::new(file)
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|l| serde_json::from_str(&l).ok())
+        .collect();
     events.reverse();
     events
 }
@@ -163,7 +166,11 @@ fn find_stack(cloud: &Cloud, name_or_id: &str) -> Option<(String, std::sync::Arc
     if name_or_id.starts_with("arn:") {
         return cloud.stacks.get(name_or_id).map(|s| (name_or_id.to_owned(), s));
     }
-    cloud.stacks.all().into_iter().find(|(_, s)| s.name == name_or_id && s.status != "DELETE_COMPLETE")
+    cloud
+        .stacks
+        .all()
+        .into_iter()
+        .find(|(_, s)| s.name == name_or_id && s.status != "DELETE_COMPLETE")
 }
 
 /// Sets a stack's status, with an event.
@@ -174,7 +181,12 @@ fn set_status(cloud: &Cloud, stack_id: &str, status: &str, reason: Option<&str>)
         stack.name.clone()
     });
     if let Some(name) = name {
-        add_event(cloud, stack_id, &name, &Event { logical_id: &name, kind: STACK, physical_id: stack_id, status, reason });
+        add_event(
+            cloud,
+            stack_id,
+            &name,
+            &Event { logical_id: &name, kind: STACK, physical_id: stack_id, status, reason },
+        );
     }
 }
 
@@ -186,6 +198,11 @@ fn set_resource(cloud: &Cloud, stack_id: &str, logical_id: &str, resource: &Reso
     });
     if let Some(name) = name {
         let Resource { kind, physical_id, status, reason, .. } = resource;
-        add_event(cloud, stack_id, &name, &Event { logical_id, kind, physical_id, status, reason: reason.as_deref() });
+        add_event(
+            cloud,
+            stack_id,
+            &name,
+            &Event { logical_id, kind, physical_id, status, reason: reason.as_deref() },
+        );
     }
 }

@@ -30,11 +30,17 @@ struct Shared {
 }
 
 /// Serves until `stop` is notified.
-pub async fn serve(cloud: Arc<Cloud>, listener: tokio::net::TcpListener, stop: Arc<tokio::sync::Notify>) -> std::io::Result<()> {
+pub async fn serve(
+    cloud: Arc<Cloud>,
+    listener: tokio::net::TcpListener,
+    stop: Arc<tokio::sync::Notify>,
+) -> std::io::Result<()> {
     let shared = Shared { s3: crate::s3::service(&cloud), cloud };
     let app = Router::new().fallback(answer).with_state(shared);
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(async move { stop.notified().await }).await
+    axum::serve(listener, service)
+        .with_graceful_shutdown(async move { stop.notified().await })
+        .await
 }
 
 async fn answer(State(shared): State<Shared>, request: Request) -> Response {
@@ -66,7 +72,12 @@ async fn aws(cloud: &Arc<Cloud>, service: &str, request: Request) -> Response {
             &request_id,
         );
     };
-    let signed = SignedRequest { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &body };
+    let signed = SignedRequest {
+        method: &parts.method,
+        uri: &parts.uri,
+        headers: &parts.headers,
+        body: &body,
+    };
     let caller = match signed.verify(&cloud.identities) {
         Ok(caller) => caller,
         Err(error) => return encoding::failure(protocol, &error, &request_id),
@@ -76,16 +87,26 @@ async fn aws(cloud: &Arc<Cloud>, service: &str, request: Request) -> Response {
     }
     let parsed = encoding::parse(protocol, &parts.headers, &body);
     let result = match parsed {
-        Ok((operation, params)) => dispatch(cloud, &caller, service, &operation, &params).await.map(|value| (operation, value)),
+        Ok((operation, params)) => dispatch(cloud, &caller, service, &operation, &params)
+            .await
+            .map(|value| (operation, value)),
         Err(error) => Err(error),
     };
     match result {
-        Ok((operation, value)) => encoding::success(protocol, service, &operation, &value, &request_id),
+        Ok((operation, value)) => {
+            encoding::success(protocol, service, &operation, &value, &request_id)
+        }
         Err(error) => encoding::failure(protocol, &error, &request_id),
     }
 }
 
-async fn dispatch(cloud: &Arc<Cloud>, caller: &Caller, service: &str, operation: &str, params: &Value) -> ApiResult {
+async fn dispatch(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    service: &str,
+    operation: &str,
+    params: &Value,
+) -> ApiResult {
     match service {
         "cloudformation" => cloudformation::handle(cloud, caller, operation, params).await,
         "sts" => sts(cloud, caller, operation),
@@ -104,12 +125,20 @@ async fn dispatch(cloud: &Arc<Cloud>, caller: &Caller, service: &str, operation:
 /// STS: every caller may ask who it is.
 fn sts(cloud: &Cloud, caller: &Caller, operation: &str) -> ApiResult {
     match operation {
-        "GetCallerIdentity" => Ok(json!({ "UserId": "AIDAEMBEDDED", "Account": cloud.config.account, "Arn": caller.arn })),
+        "GetCallerIdentity" => Ok(
+            json!({ "UserId": "AIDAEMBEDDED", "Account": cloud.config.account, "Arn": caller.arn }),
+        ),
         other => Err(ApiError::unknown_operation("sts", other)),
     }
 }
 
-async fn lambda_rest(cloud: &Arc<Cloud>, caller: &Caller, parts: &Parts, body: Bytes, request_id: &str) -> Response {
+async fn lambda_rest(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    parts: &Parts,
+    body: Bytes,
+    request_id: &str,
+) -> Response {
     let path = percent_decode(parts.uri.path());
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let json = encoding::Protocol::RestJson;
@@ -117,18 +146,34 @@ async fn lambda_rest(cloud: &Arc<Cloud>, caller: &Caller, parts: &Parts, body: B
         (&Method::GET, ["2015-03-31", "functions"]) => lambda::list(cloud, caller),
         (&Method::GET, ["2015-03-31", "functions", name]) => lambda::get(cloud, caller, name),
         (&Method::POST, ["2015-03-31", "functions", name, "invocations"]) => {
-            let kind = parts.headers.get("x-amz-invocation-type").and_then(|v| v.to_str().ok()).unwrap_or("RequestResponse");
+            let kind = parts
+                .headers
+                .get("x-amz-invocation-type")
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or("RequestResponse");
             if kind != "RequestResponse" {
-                let message = format!("The embedded cloud does not implement invocations of the type {kind}.");
-                return encoding::failure(json, &ApiError::new("NotImplemented", message).with_status(501), request_id);
+                let message = format!(
+                    "The embedded cloud does not implement invocations of the type {kind}."
+                );
+                return encoding::failure(
+                    json,
+                    &ApiError::new("NotImplemented", message).with_status(501),
+                    request_id,
+                );
             }
             let payload = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
             return match lambda::invoke(cloud, caller, name, payload).await {
                 Ok(invoked) => {
                     let mut response = (StatusCode::OK, invoked.payload).into_response();
-                    response.headers_mut().insert("x-amz-executed-version", header::HeaderValue::from_static("$LATEST"));
+                    response.headers_mut().insert(
+                        "x-amz-executed-version",
+                        header::HeaderValue::from_static("$LATEST"),
+                    );
                     if let Some(error) = invoked.function_error {
-                        response.headers_mut().insert("x-amz-function-error", header::HeaderValue::from_static(error));
+                        response.headers_mut().insert(
+                            "x-amz-function-error",
+                            header::HeaderValue::from_static(error),
+                        );
                     }
                     response
                 }
@@ -148,7 +193,10 @@ fn percent_decode(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let code = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten().and_then(|h| u8::from_str_radix(h, 16).ok());
+        let code = (bytes[at] == b'%')
+            .then(|| text.get(at + 1..at + 3))
+            .flatten()
+            .and_then(|h| u8::from_str_radix(h, 16).ok());
         out.push(code.unwrap_or(bytes[at]));
         at += if code.is_some() { 3 } else { 1 };
     }
@@ -159,7 +207,9 @@ fn percent_decode(text: &str) -> String {
 async fn own(shared: &Shared, path: &str, request: Request) -> Response {
     let cloud = &shared.cloud;
     let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, 64 * 1024).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
+    let Ok(body) = axum::body::to_bytes(body, 64 * 1024).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
     let segments: Vec<&str> = path.splitn(3, '/').collect();
     match (&parts.method, segments.as_slice()) {
         (&Method::GET, ["health"]) => {
@@ -185,11 +235,21 @@ fn signal(cloud: &Cloud, uri: &Uri, body: &[u8]) -> Response {
         return (StatusCode::BAD_REQUEST, "the signal is not JSON").into_response();
     };
     let handle = format!("{}{}", cloud.config.endpoint(), uri.path());
-    let known = cloud.stacks.all().iter().any(|(_, s)| s.resources.values().any(|r| r.physical_id == handle));
+    let known = cloud
+        .stacks
+        .all()
+        .iter()
+        .any(|(_, s)| s.resources.values().any(|r| r.physical_id == handle));
     if !known {
         return StatusCode::NOT_FOUND.into_response();
     }
-    cloud.signals.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(handle).or_default().push(signal);
+    cloud
+        .signals
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .entry(handle)
+        .or_default()
+        .push(signal);
     cloud.signalled.notify_waiters();
     StatusCode::OK.into_response()
 }

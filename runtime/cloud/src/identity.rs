@@ -75,7 +75,8 @@ impl Credentials {
             ("AWS_ACCESS_KEY_ID".to_owned(), self.access_key_id.clone()),
             ("AWS_SECRET_ACCESS_KEY".to_owned(), self.secret_access_key.clone()),
         ];
-        pairs.extend(self.session_token.iter().map(|t| ("AWS_SESSION_TOKEN".to_owned(), t.clone())));
+        pairs
+            .extend(self.session_token.iter().map(|t| ("AWS_SESSION_TOKEN".to_owned(), t.clone())));
         pairs
     }
 }
@@ -93,10 +94,12 @@ impl Identities {
     pub fn open(config: &Config) -> Result<Self> {
         let file = config.state_dir.join("credentials.json");
         let administrator = match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", file.display()))?,
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is damaged", file.display()))?,
             Err(_) => {
                 let made = Credentials::random("AKIA");
-                write_private(&file, &serde_json::to_vec_pretty(&made)?).with_context(|| format!("cannot write {}", file.display()))?;
+                write_private(&file, &serde_json::to_vec_pretty(&made)?)
+                    .with_context(|| format!("cannot write {}", file.display()))?;
                 made
             }
         };
@@ -115,7 +118,11 @@ impl Identities {
     /// The role as a caller, without credentials: for calls that a service makes itself.
     pub fn role(&self, role: &str, session: &str) -> Caller {
         let arn = format!("arn:aws:sts::{}:assumed-role/{role}/{session}", self.account);
-        Caller { principal: Principal::Role { role: role.to_owned(), session: session.to_owned() }, arn, source_function: None }
+        Caller {
+            principal: Principal::Role { role: role.to_owned(), session: session.to_owned() },
+            arn,
+            source_function: None,
+        }
     }
 
     /// Temporary credentials for `caller`.
@@ -131,7 +138,13 @@ impl Identities {
 
     /// The secret and the caller of an access key; the token must be the one it was given with.
     pub fn lookup(&self, access_key_id: &str, token: Option<&str>) -> ApiResult<(String, Caller)> {
-        let unknown = || ApiError::new("InvalidClientTokenId", "The security token included in the request is invalid.").with_status(403);
+        let unknown = || {
+            ApiError::new(
+                "InvalidClientTokenId",
+                "The security token included in the request is invalid.",
+            )
+            .with_status(403)
+        };
         if access_key_id == self.administrator.access_key_id {
             return Ok((self.administrator.secret_access_key.clone(), self.administrator()));
         }
@@ -141,7 +154,11 @@ impl Identities {
             return Err(unknown());
         }
         if credentials.expires.is_some_and(|e| e <= Timestamp::now()) {
-            return Err(ApiError::new("ExpiredToken", "The security token included in the request is expired").with_status(403));
+            return Err(ApiError::new(
+                "ExpiredToken",
+                "The security token included in the request is expired",
+            )
+            .with_status(403));
         }
         Ok((credentials.secret_access_key.clone(), caller.clone()))
     }
@@ -159,7 +176,12 @@ impl Identities {
 fn write_private(file: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let mut handle = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    let mut handle = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)?;
     handle.write_all(bytes)
 }
 
@@ -182,7 +204,9 @@ impl<'a> Authorization<'a> {
     /// Parses the header; `None` when it is something else.
     pub fn parse(header: &'a str) -> Option<Self> {
         let rest = header.strip_prefix("AWS4-HMAC-SHA256")?;
-        let field = |name: &str| rest.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
+        let field = |name: &str| {
+            rest.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
+        };
         let (access_key_id, scope) = field("Credential")?.split_once('/')?;
         Some(Self {
             access_key_id,
@@ -210,13 +234,19 @@ pub struct SignedRequest<'a> {
 impl SignedRequest<'_> {
     /// Finds the caller and checks the signature.
     pub fn verify(&self, identities: &Identities) -> ApiResult<Caller> {
-        let missing = || ApiError::new("MissingAuthenticationToken", "Request is missing Authentication Token").with_status(403);
+        let missing = || {
+            ApiError::new("MissingAuthenticationToken", "Request is missing Authentication Token")
+                .with_status(403)
+        };
         let header = |name: &str| self.headers.get(name).and_then(|v| v.to_str().ok());
-        let authorization = Authorization::parse(header("authorization").ok_or_else(missing)?).ok_or_else(missing)?;
-        let (secret, caller) = identities.lookup(authorization.access_key_id, header("x-amz-security-token"))?;
+        let authorization = Authorization::parse(header("authorization").ok_or_else(missing)?)
+            .ok_or_else(missing)?;
+        let (secret, caller) =
+            identities.lookup(authorization.access_key_id, header("x-amz-security-token"))?;
         let date = header("x-amz-date").ok_or_else(missing)?;
         check_clock(date)?;
-        let expected = signature(&secret, authorization.scope, date, &self.canonical(&authorization));
+        let expected =
+            signature(&secret, authorization.scope, date, &self.canonical(&authorization));
         // Compared as hashes, so that the time taken tells nothing about where they differ.
         if Sha256::digest(expected) != Sha256::digest(authorization.signature) {
             let message = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.";
@@ -227,9 +257,13 @@ impl SignedRequest<'_> {
 
     fn canonical(&self, authorization: &Authorization<'_>) -> String {
         let path = self.uri.path().split('/').map(uri_encode).collect::<Vec<_>>().join("/");
-        let mut query: Vec<&str> = self.uri.query().unwrap_or("").split('&').filter(|p| !p.is_empty()).collect();
+        let mut query: Vec<&str> =
+            self.uri.query().unwrap_or("").split('&').filter(|p| !p.is_empty()).collect();
         query.sort_unstable();
-        let query: Vec<String> = query.into_iter().map(|p| if p.contains('=') { p.to_owned() } else { format!("{p}=") }).collect();
+        let query: Vec<String> = query
+            .into_iter()
+            .map(|p| if p.contains('=') { p.to_owned() } else { format!("{p}=") })
+            .collect();
         let headers: String = authorization
             .signed_headers
             .iter()
@@ -238,23 +272,40 @@ impl SignedRequest<'_> {
                     .headers
                     .get_all(*name)
                     .iter()
-                    .map(|v| String::from_utf8_lossy(v.as_bytes()).split_whitespace().collect::<Vec<_>>().join(" "))
+                    .map(|v| {
+                        String::from_utf8_lossy(v.as_bytes())
+                            .split_whitespace()
+                            .collect::<Vec<_>>()
+                            .join(" ")
+                    })
                     .collect();
                 format!("{name}:{}\n", values.join(","))
             })
             .collect();
         let payload = hex::encode(Sha256::digest(self.body));
-        format!("{}\n{path}\n{}\n{headers}\n{}\n{payload}", self.method, query.join("&"), authorization.signed_headers.join(";"))
+        format!(
+            "{}\n{path}\n{}\n{headers}\n{}\n{payload}",
+            self.method,
+            query.join("&"),
+            authorization.signed_headers.join(";")
+        )
     }
 }
 
 fn check_clock(date: &str) -> ApiResult<()> {
-    let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", date).ok().and_then(|d| d.to_zoned(jiff::tz::TimeZone::UTC).ok());
-    let near = time.is_some_and(|t| t.timestamp().duration_since(Timestamp::now()).abs() <= CLOCK_SKEW);
+    let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", date)
+        .ok()
+        .and_then(|d| d.to_zoned(jiff::tz::TimeZone::UTC).ok());
+    let near =
+        time.is_some_and(|t| t.timestamp().duration_since(Timestamp::now()).abs() <= CLOCK_SKEW);
     if near {
         Ok(())
     } else {
-        Err(ApiError::new("RequestExpired", format!("Request time `{date}` is not within 15 minutes of the server's")).with_status(400))
+        Err(ApiError::new(
+            "RequestExpired",
+            format!("Request time `{date}` is not within 15 minutes of the server's"),
+        )
+        .with_status(400))
     }
 }
 
@@ -265,8 +316,10 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
 }
 
 fn signature(secret: &str, scope: &str, date: &str, canonical: &str) -> String {
-    let key = scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, part| hmac(&key, part));
-    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex::encode(Sha256::digest(canonical)));
+    let key =
+        scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, part| hmac(&key, part));
+    let to_sign =
+        format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex::encode(Sha256::digest(canonical)));
     hex::encode(hmac(&key, &to_sign))
 }
 
@@ -274,7 +327,9 @@ fn signature(secret: &str, scope: &str, date: &str, canonical: &str) -> String {
 /// more than it is in the request.
 fn uri_encode(text: &str) -> String {
     let encode = |b: u8| match b {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+            char::from(b).to_string()
+        }
         other => format!("%{other:02X}"),
     };
     text.bytes().map(encode).collect()
@@ -289,8 +344,12 @@ mod tests {
         // "GET request" example with these values:
         // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
         let canonical = "GET\n/\nAction=ListUsers&Version=2010-05-08\ncontent-type:application/x-www-form-urlencoded; charset=utf-8\nhost:iam.amazonaws.com\nx-amz-date:20150830T123600Z\n\ncontent-type;host;x-amz-date\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let signed =
-            signature("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "20150830/us-east-1/iam/aws4_request", "20150830T123600Z", canonical);
+        let signed = signature(
+            "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+            "20150830/us-east-1/iam/aws4_request",
+            "20150830T123600Z",
+            canonical,
+        );
         assert_eq!(signed, "5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7");
     }
 
@@ -298,7 +357,10 @@ mod tests {
     fn the_header_is_parsed_with_and_without_spaces() {
         let header = "AWS4-HMAC-SHA256 Credential=AKIA/20260131/us-east-1/glue/aws4_request, SignedHeaders=host;x-amz-date, Signature=abc";
         let parsed = Authorization::parse(header).expect("valid");
-        assert_eq!((parsed.service, parsed.signature, parsed.signed_headers.len()), ("glue", "abc", 2));
+        assert_eq!(
+            (parsed.service, parsed.signature, parsed.signed_headers.len()),
+            ("glue", "abc", 2)
+        );
         assert_eq!(Authorization::parse(&header.replace(", ", ",")), Some(parsed));
         assert_eq!(Authorization::parse("Basic abc"), None);
     }

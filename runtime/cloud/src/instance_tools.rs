@@ -28,17 +28,25 @@ pub async fn run(tool: &str, arguments: &[String]) -> Result<()> {
 
 /// `aws s3 cp s3://bucket/key FILE`, with the instance's credentials from its metadata service.
 async fn aws(arguments: &[&str]) -> Result<()> {
-    let positional: Vec<&str> = arguments.iter().copied().filter(|a| *a != "--only-show-errors").collect();
+    let positional: Vec<&str> =
+        arguments.iter().copied().filter(|a| *a != "--only-show-errors").collect();
     let ["s3", "cp", source, target] = positional.as_slice() else {
         bail!(
             "the embedded cloud's instances have `aws s3 cp s3://BUCKET/KEY FILE [--only-show-errors]`, not `aws {}`",
             arguments.join(" ")
         );
     };
-    let (bucket, key) =
-        source.strip_prefix("s3://").and_then(|s| s.split_once('/')).with_context(|| format!("`{source}` is not an S3 address"))?;
+    let (bucket, key) = source
+        .strip_prefix("s3://")
+        .and_then(|s| s.split_once('/'))
+        .with_context(|| format!("`{source}` is not an S3 address"))?;
     let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build()?;
-    let bytes = store.get(&Path::from(key)).await.with_context(|| format!("download failed: {source}"))?.bytes().await?;
+    let bytes = store
+        .get(&Path::from(key))
+        .await
+        .with_context(|| format!("download failed: {source}"))?
+        .bytes()
+        .await?;
     std::fs::write(target, bytes).with_context(|| format!("cannot write {target}"))
 }
 
@@ -59,14 +67,20 @@ impl Curl {
         let mut curl = Self::default();
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
-            let mut value = || rest.next().copied().with_context(|| format!("curl: the option {argument} needs a value"));
+            let mut value = || {
+                rest.next()
+                    .copied()
+                    .with_context(|| format!("curl: the option {argument} needs a value"))
+            };
             match *argument {
                 "-s" | "-S" | "-sS" | "--silent" | "--show-error" => {}
                 "-f" | "--fail" => curl.fail = true,
                 "-X" | "--request" => curl.method = Some(value()?.to_owned()),
                 "-H" | "--header" => {
                     let header = value()?;
-                    let (name, value) = header.split_once(':').with_context(|| format!("curl: `{header}` is not a header"))?;
+                    let (name, value) = header
+                        .split_once(':')
+                        .with_context(|| format!("curl: `{header}` is not a header"))?;
                     // A header without value is not sent, as curl has it.
                     if !value.trim().is_empty() {
                         curl.headers.push((name.trim().to_owned(), value.trim().to_owned()));
@@ -74,8 +88,14 @@ impl Curl {
                 }
                 "--data-binary" | "-d" | "--data" => curl.data = Some(value()?.to_owned()),
                 "-o" | "--output" => curl.output = Some(value()?.into()),
-                "--max-time" | "-m" => curl.max_time = Some(value()?.parse().context("curl: --max-time needs a number of seconds")?),
-                option if option.starts_with('-') => bail!("curl: the embedded cloud's instances do not know the option {option}"),
+                "--max-time" | "-m" => {
+                    curl.max_time = Some(
+                        value()?.parse().context("curl: --max-time needs a number of seconds")?,
+                    )
+                }
+                option if option.starts_with('-') => {
+                    bail!("curl: the embedded cloud's instances do not know the option {option}")
+                }
                 url => curl.url = url.to_owned(),
             }
         }
@@ -86,13 +106,16 @@ impl Curl {
 async fn curl(arguments: &[&str]) -> Result<()> {
     let curl = Curl::parse(arguments)?;
     let limit = Duration::from_secs_f64(curl.max_time.unwrap_or(60.0));
-    let (status, body) = tokio::time::timeout(limit, send(&curl)).await.context("curl: (28) the operation timed out")??;
+    let (status, body) = tokio::time::timeout(limit, send(&curl))
+        .await
+        .context("curl: (28) the operation timed out")??;
     if curl.fail && status >= 400 {
         bail!("curl: (22) The requested URL returned error: {status}");
     }
     match &curl.output {
         Some(file) if file.as_os_str() == "/dev/null" => Ok(()),
-        Some(file) => std::fs::write(file, body).with_context(|| format!("curl: cannot write {}", file.display())),
+        Some(file) => std::fs::write(file, body)
+            .with_context(|| format!("curl: cannot write {}", file.display())),
         None => {
             use std::io::Write;
             Ok(std::io::stdout().write_all(&body)?)
@@ -125,12 +148,15 @@ async fn systemctl(arguments: &[&str]) -> Result<()> {
             ask("start", unit).await
         }
         ["is-active", unit] => ask("is-active", unit).await,
-        other => bail!("the embedded cloud's instances do not know `systemctl {}`", other.join(" ")),
+        other => {
+            bail!("the embedded cloud's instances do not know `systemctl {}`", other.join(" "))
+        }
     }
 }
 
 async fn ask(verb: &str, unit: &str) -> Result<()> {
-    let url = std::env::var("STEPPE_INSTANCE_URL").context("this is not an instance of the embedded cloud")?;
+    let url = std::env::var("STEPPE_INSTANCE_URL")
+        .context("this is not an instance of the embedded cloud")?;
     let data = json!({ "verb": verb, "unit": unit }).to_string();
     let request = Curl { data: Some(data), url: format!("{url}/systemctl"), ..Curl::default() };
     let (status, body) = send(&request).await?;
@@ -149,7 +175,9 @@ fn journalctl(arguments: &[&str]) -> Result<()> {
     let (mut unit, mut lines) = (None, 100usize);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let mut value = || rest.next().copied().with_context(|| format!("journalctl: {argument} needs a value"));
+        let mut value = || {
+            rest.next().copied().with_context(|| format!("journalctl: {argument} needs a value"))
+        };
         match *argument {
             "-u" => unit = Some(value()?.trim_end_matches(".service").to_owned()),
             "-n" => lines = value()?.parse().context("journalctl: -n needs a number")?,
@@ -158,8 +186,11 @@ fn journalctl(arguments: &[&str]) -> Result<()> {
             other => bail!("the embedded cloud's instances do not know `journalctl {other}`"),
         }
     }
-    let root = std::env::var("STEPPE_ROOT").context("this is not an instance of the embedded cloud")?;
-    let file = PathBuf::from(root).join("..").join(format!("{}.log", unit.context("journalctl: -u is missing")?));
+    let root =
+        std::env::var("STEPPE_ROOT").context("this is not an instance of the embedded cloud")?;
+    let file = PathBuf::from(root)
+        .join("..")
+        .join(format!("{}.log", unit.context("journalctl: -u is missing")?));
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
     all.iter().skip(all.len().saturating_sub(lines)).for_each(|l| println!("{l}"));
@@ -172,11 +203,31 @@ mod tests {
 
     #[test]
     fn curl_knows_what_user_data_needs_and_refuses_the_rest() {
-        let curl = Curl::parse(&["-sS", "--fail", "-X", "PUT", "-H", "Content-Type:", "-H", "a: b", "--data-binary", "{}", "http://x/"])
-            .expect("valid");
+        let curl = Curl::parse(&[
+            "-sS",
+            "--fail",
+            "-X",
+            "PUT",
+            "-H",
+            "Content-Type:",
+            "-H",
+            "a: b",
+            "--data-binary",
+            "{}",
+            "http://x/",
+        ])
+        .expect("valid");
         assert_eq!(curl.headers, [("a".to_owned(), "b".to_owned())]);
-        assert_eq!((curl.method.as_deref(), curl.fail, curl.url.as_str()), (Some("PUT"), true, "http://x/"));
-        assert!(Curl::parse(&["--insecure", "http://x/"]).expect_err("unknown").to_string().contains("--insecure"));
+        assert_eq!(
+            (curl.method.as_deref(), curl.fail, curl.url.as_str()),
+            (Some("PUT"), true, "http://x/")
+        );
+        assert!(
+            Curl::parse(&["--insecure", "http://x/"])
+                .expect_err("unknown")
+                .to_string()
+                .contains("--insecure")
+        );
         assert!(Curl::parse(&["-X"]).is_err());
     }
 }

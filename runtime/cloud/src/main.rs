@@ -70,19 +70,34 @@ async fn main() -> ExitCode {
 }
 
 async fn run(serve: Serve) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
     let own_binary = std::env::current_exe().context("cannot find this program's own file")?;
     let engine = serve.engine.unwrap_or_else(|| own_binary.with_file_name("steppe-etl"));
     if !engine.exists() {
-        bail!("the SQL engine {} does not exist\nhint: build it with `cargo build --bin steppe-etl`", engine.display());
+        bail!(
+            "the SQL engine {} does not exist\nhint: build it with `cargo build --bin steppe-etl`",
+            engine.display()
+        );
     }
-    std::fs::create_dir_all(&serve.state).with_context(|| format!("cannot create {}", serve.state.display()))?;
+    std::fs::create_dir_all(&serve.state)
+        .with_context(|| format!("cannot create {}", serve.state.display()))?;
     let listener = listen_again(serve.port, &serve.state.join("port")).await?;
     let state_dir = serve.state.canonicalize()?;
     let port = listener.local_addr()?.port();
-    let cloud =
-        Cloud::open(Config { state_dir: state_dir.clone(), account: serve.account, region: serve.region, port, engine, own_binary })?;
+    let cloud = Cloud::open(Config {
+        state_dir: state_dir.clone(),
+        account: serve.account,
+        region: serve.region,
+        port,
+        engine,
+        own_binary,
+    })?;
     states::end_orphans(&cloud);
     cloudformation::resume(&cloud);
     ec2::resume_all(&cloud);
@@ -115,7 +130,8 @@ async fn listen_again(port: u16, file: &Path) -> Result<tokio::net::TcpListener>
         },
         _ => listen(port).await?,
     };
-    std::fs::write(file, listener.local_addr()?.port().to_string()).with_context(|| format!("cannot write {}", file.display()))?;
+    std::fs::write(file, listener.local_addr()?.port().to_string())
+        .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(listener)
 }
 
@@ -131,7 +147,8 @@ async fn listen(port: u16) -> Result<tokio::net::TcpListener> {
 }
 
 async fn wait_for_signal() -> Result<()> {
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! { _ = term.recv() => {}, _ = interrupt.recv() => {} }
     Ok(())
 }

@@ -21,7 +21,10 @@ use crate::error::{ApiError, ApiResult};
 
 /// A required text parameter.
 pub fn required<'a>(params: &'a Value, name: &str) -> ApiResult<&'a str> {
-    params[name].as_str().filter(|t| !t.is_empty()).ok_or_else(|| ApiError::validation(format!("The parameter {name} is required.")))
+    params[name]
+        .as_str()
+        .filter(|t| !t.is_empty())
+        .ok_or_else(|| ApiError::validation(format!("The parameter {name} is required.")))
 }
 
 /// What a child process left.
@@ -36,15 +39,27 @@ pub struct Finished {
 }
 
 /// Runs a child process to its end; it is killed when the caller goes away or `limit` is over.
-pub async fn run_process(mut command: Command, stdin: &[u8], limit: Duration) -> Result<Finished, String> {
+pub async fn run_process(
+    mut command: Command,
+    stdin: &[u8],
+    limit: Duration,
+) -> Result<Finished, String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let mut child = command.spawn().map_err(|e| format!("cannot start `{program}`: {e}"))?;
     if let Some(mut pipe) = child.stdin.take() {
-        pipe.write_all(stdin).await.map_err(|e| format!("`{program}` did not read its input: {e}"))?;
+        pipe.write_all(stdin)
+            .await
+            .map_err(|e| format!("`{program}` did not read its input: {e}"))?;
     }
     let output = tokio::time::timeout(limit, child.wait_with_output()).await;
-    let output = output.map_err(|_| format!("timed out after {} seconds", limit.as_secs()))?.map_err(|e| e.to_string())?;
+    let output = output
+        .map_err(|_| format!("timed out after {} seconds", limit.as_secs()))?
+        .map_err(|e| e.to_string())?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Finished { success: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) })
+    Ok(Finished {
+        success: output.status.success(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    })
 }

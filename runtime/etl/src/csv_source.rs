@@ -40,28 +40,40 @@ type CsvReader = csv::Reader<Box<dyn Read + Send>>;
 impl CsvSource {
     /// Reads the header and checks that the required columns are there.
     pub async fn open(place: Place, delimiter: char, expected: &[ColumnName]) -> Result<Self> {
-        let delimiter = u8::try_from(delimiter).context("the delimiter must be one ASCII character")?;
+        let delimiter =
+            u8::try_from(delimiter).context("the delimiter must be one ASCII character")?;
         let source = Self { place, delimiter, schema: Arc::new(Schema::empty()) };
         let mut reader = source.reader().await?;
         let header = tokio::task::spawn_blocking(move || reader.headers().cloned()).await?;
-        let header = header.with_context(|| format!("{}:1: the header cannot be read", source.place.name))?;
+        let header = header
+            .with_context(|| format!("{}:1: the header cannot be read", source.place.name))?;
         let columns: Vec<&str> = header.iter().map(str::trim).collect();
         source.check_header(&columns, expected)?;
-        let rename = |c: &str| expected.iter().find(|e| e.source == c).map_or_else(|| c.to_owned(), |e| e.name.clone());
+        let rename = |c: &str| {
+            expected.iter().find(|e| e.source == c).map_or_else(|| c.to_owned(), |e| e.name.clone())
+        };
         let fields = columns.iter().map(|c| Field::new(rename(c), DataType::Utf8, true));
-        let fields: Vec<Field> = fields.chain([Field::new(ROW_COLUMN, DataType::Int64, false)]).collect();
+        let fields: Vec<Field> =
+            fields.chain([Field::new(ROW_COLUMN, DataType::Int64, false)]).collect();
         Ok(Self { schema: Arc::new(Schema::new(fields)), ..source })
     }
 
     fn check_header(&self, columns: &[&str], expected: &[ColumnName]) -> Result<()> {
         let url = &self.place.name;
         if columns.iter().all(|c| c.is_empty()) {
-            bail!("{url}:1: the file is empty; expected a header with the columns {}", sources(expected).join(", "));
+            bail!(
+                "{url}:1: the file is empty; expected a header with the columns {}",
+                sources(expected).join(", ")
+            );
         }
         if let Some(twice) = columns.iter().enumerate().find(|(i, c)| columns[..*i].contains(c)) {
             bail!("{url}:1: the column `{}` stands twice in the header", twice.1);
         }
-        let missing: Vec<_> = sources(expected).into_iter().filter(|s| !columns.contains(s)).map(|s| format!("`{s}`")).collect();
+        let missing: Vec<_> = sources(expected)
+            .into_iter()
+            .filter(|s| !columns.contains(s))
+            .map(|s| format!("`{s}`"))
+            .collect();
         if !missing.is_empty() {
             bail!(
                 "{url}:1: column {} is missing; the header has {}\nhint: name the file's columns under `[data.columns]` in the manifest, or rename them in the file",
@@ -73,7 +85,12 @@ impl CsvSource {
     }
 
     async fn reader(&self) -> Result<CsvReader> {
-        let object = self.place.store.get(&self.place.path).await.with_context(|| format!("cannot read {}", self.place.name))?;
+        let object = self
+            .place
+            .store
+            .get(&self.place.path)
+            .await
+            .with_context(|| format!("cannot read {}", self.place.name))?;
         let stream = object.into_stream().map_err(std::io::Error::other);
         let bytes: Box<dyn Read + Send> = Box::new(SyncIoBridge::new(StreamReader::new(stream)));
         Ok(ReaderBuilder::new().delimiter(self.delimiter).from_reader(bytes))
@@ -95,11 +112,17 @@ impl CsvSource {
         Ok(lines.await??)
     }
 
-    fn next_batch(schema: &SchemaRef, reader: &mut CsvReader, row: &mut i64) -> Result<Option<RecordBatch>, DataFusionError> {
+    fn next_batch(
+        schema: &SchemaRef,
+        reader: &mut CsvReader,
+        row: &mut i64,
+    ) -> Result<Option<RecordBatch>, DataFusionError> {
         let width = schema.fields().len() - 1;
         let mut columns: Vec<StringBuilder> = (0..width).map(|_| StringBuilder::new()).collect();
         let (mut rows, mut record) = (Vec::with_capacity(BATCH_ROWS), ByteRecord::new());
-        while rows.len() < BATCH_ROWS && reader.read_byte_record(&mut record).map_err(|e| external(describe(&e)))? {
+        while rows.len() < BATCH_ROWS
+            && reader.read_byte_record(&mut record).map_err(|e| external(describe(&e)))?
+        {
             *row += 1;
             rows.push(*row);
             for (column, field) in columns.iter_mut().zip(record.iter()) {
@@ -114,7 +137,8 @@ impl CsvSource {
         if rows.is_empty() {
             return Ok(None);
         }
-        let mut arrays: Vec<ArrayRef> = columns.iter_mut().map(|c| Arc::new(c.finish()) as ArrayRef).collect();
+        let mut arrays: Vec<ArrayRef> =
+            columns.iter_mut().map(|c| Arc::new(c.finish()) as ArrayRef).collect();
         arrays.push(Arc::new(Int64Array::from(rows)));
         Ok(Some(RecordBatch::try_new(schema.clone(), arrays)?))
     }

@@ -59,10 +59,17 @@ async fn run(args: Args) -> Result<String> {
     match args.verb {
         Verb::Clean { plan, input, output, rejects, report } => {
             let plan_place = Place::parse(&plan)?;
-            let bytes =
-                plan_place.store.get(&plan_place.path).await.with_context(|| format!("cannot read the plan at {plan}"))?.bytes().await?;
-            let plan = serde_json::from_slice(&bytes).with_context(|| format!("{plan} is not an ETL plan"))?;
-            let directory = |text: String| Place::parse(&format!("{}/", text.trim_end_matches('/')));
+            let bytes = plan_place
+                .store
+                .get(&plan_place.path)
+                .await
+                .with_context(|| format!("cannot read the plan at {plan}"))?
+                .bytes()
+                .await?;
+            let plan = serde_json::from_slice(&bytes)
+                .with_context(|| format!("{plan} is not an ETL plan"))?;
+            let directory =
+                |text: String| Place::parse(&format!("{}/", text.trim_end_matches('/')));
             let places = Places {
                 input: Place::parse(&input)?,
                 output: directory(output)?,
@@ -71,8 +78,12 @@ async fn run(args: Args) -> Result<String> {
             };
             Ok(serde_json::to_string(&clean(&plan, &places).await?)?)
         }
-        Verb::Query => {
-            Ok(serde_json::to_string(&query(&serde_json::from_reader(std::io::stdin()).context("standard input is not a query")?).await?)?)
-        }
+        Verb::Query => Ok(serde_json::to_string(
+            &query(
+                &serde_json::from_reader(std::io::stdin())
+                    .context("standard input is not a query")?,
+            )
+            .await?,
+        )?),
     }
 }

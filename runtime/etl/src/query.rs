@@ -11,7 +11,9 @@ use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
 use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
@@ -27,20 +29,32 @@ const CATALOG: &str = "awsdatacatalog";
 /// Runs `query` and writes its rows to `query.output`.
 pub async fn query(query: &Query) -> Result<QueryResult> {
     let context = session(query)?;
-    let reading_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let frame = context.sql_with_options(&query.sql, reading_only).await.map_err(|e| anyhow::anyhow!("{}", e.strip_backtrace()))?;
-    let columns: Vec<(String, String)> =
-        frame.schema().fields().iter().map(|f| Ok((f.name().clone(), athena_type(f.data_type())?))).collect::<Result<_>>()?;
+    let reading_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let frame = context
+        .sql_with_options(&query.sql, reading_only)
+        .await
+        .map_err(|e| anyhow::anyhow!("{}", e.strip_backtrace()))?;
+    let columns: Vec<(String, String)> = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| Ok((f.name().clone(), athena_type(f.data_type())?)))
+        .collect::<Result<_>>()?;
     let place = Place::parse(&query.output)?;
     let mut writer = BufWriter::new(place.store.clone(), place.path.clone());
     let names: Vec<Option<String>> = columns.iter().map(|(name, _)| Some(name.clone())).collect();
     writer.write_all(csv_line(&names).as_bytes()).await?;
-    let mut stream = frame.execute_stream().await.map_err(|e| anyhow::anyhow!("{}", e.strip_backtrace()))?;
+    let mut stream =
+        frame.execute_stream().await.map_err(|e| anyhow::anyhow!("{}", e.strip_backtrace()))?;
     let mut rows = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|e| anyhow::anyhow!("{}", e.strip_backtrace()))?;
         rows += batch.num_rows() as u64;
-        writer.write_all(csv_rows(&batch)?.as_bytes()).await.context("writing the result failed")?;
+        writer
+            .write_all(csv_rows(&batch)?.as_bytes())
+            .await
+            .context("writing the result failed")?;
     }
     writer.shutdown().await.context("writing the result failed")?;
     Ok(QueryResult { columns, rows })
@@ -73,15 +87,22 @@ fn session(query: &Query) -> Result<SessionContext> {
 fn listing(table: &Table) -> Result<ListingTable> {
     let (format, extension): (Arc<dyn FileFormat>, &str) = match table.format {
         TableFormat::Parquet => (Arc::new(ParquetFormat::default()), ".parquet"),
-        TableFormat::Csv => (Arc::new(CsvFormat::default().with_has_header(table.has_header)), ".csv"),
+        TableFormat::Csv => {
+            (Arc::new(CsvFormat::default().with_has_header(table.has_header)), ".csv")
+        }
         TableFormat::Json => (Arc::new(JsonFormat::default()), ".json"),
     };
-    let fields: Vec<Field> =
-        table.columns.iter().map(|(name, hive)| Ok(Field::new(name, arrow_type(hive)?, true))).collect::<Result<_>>()?;
+    let fields: Vec<Field> = table
+        .columns
+        .iter()
+        .map(|(name, hive)| Ok(Field::new(name, arrow_type(hive)?, true)))
+        .collect::<Result<_>>()?;
     let options = ListingOptions::new(format).with_file_extension(extension);
-    let location =
-        ListingTableUrl::parse(&table.location).with_context(|| format!("the location of `{}` is not an address", table.name))?;
-    let config = ListingTableConfig::new(location).with_listing_options(options).with_schema(Arc::new(Schema::new(fields)));
+    let location = ListingTableUrl::parse(&table.location)
+        .with_context(|| format!("the location of `{}` is not an address", table.name))?;
+    let config = ListingTableConfig::new(location)
+        .with_listing_options(options)
+        .with_schema(Arc::new(Schema::new(fields)));
     Ok(ListingTable::try_new(config)?)
 }
 
@@ -106,7 +127,8 @@ fn arrow_type(hive: &str) -> Result<DataType> {
 
 fn struct_type(fields: &str) -> Result<DataType> {
     let field = |text: &str| {
-        let (name, hive) = text.split_once(':').with_context(|| format!("`{text}` is not `name:type`"))?;
+        let (name, hive) =
+            text.split_once(':').with_context(|| format!("`{text}` is not `name:type`"))?;
         Ok(Field::new(name, arrow_type(hive)?, true))
     };
     Ok(DataType::Struct(fields.split(',').map(field).collect::<Result<Vec<_>>>()?.into()))
@@ -135,17 +157,27 @@ fn athena_type(arrow: &DataType) -> Result<String> {
 /// Rows as Athena writes them: every value in double quotes, nothing at all for NULL.
 fn csv_rows(batch: &RecordBatch) -> Result<String> {
     let options = FormatOptions::default();
-    let formatters = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options)).collect::<Result<Vec<_>, _>>()?;
+    let formatters = batch
+        .columns()
+        .iter()
+        .map(|c| ArrayFormatter::try_new(c, &options))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut text = String::new();
     for row in 0..batch.num_rows() {
-        let values: Vec<Option<String>> =
-            batch.columns().iter().zip(&formatters).map(|(column, f)| (!column.is_null(row)).then(|| f.value(row).to_string())).collect();
+        let values: Vec<Option<String>> = batch
+            .columns()
+            .iter()
+            .zip(&formatters)
+            .map(|(column, f)| (!column.is_null(row)).then(|| f.value(row).to_string()))
+            .collect();
         text += &csv_line(&values);
     }
     Ok(text)
 }
 
 fn csv_line(values: &[Option<String>]) -> String {
-    let quoted = values.iter().map(|v| v.as_ref().map_or_else(String::new, |v| format!("\"{}\"", v.replace('"', "\"\""))));
+    let quoted = values.iter().map(|v| {
+        v.as_ref().map_or_else(String::new, |v| format!("\"{}\"", v.replace('"', "\"\"")))
+    });
     quoted.collect::<Vec<_>>().join(",") + "\n"
 }

@@ -28,17 +28,24 @@ impl Place {
         match Url::parse(text) {
             Ok(url) if url.scheme() == "s3" => Self::s3(text, url),
             Ok(url) if url.scheme() == "file" => {
-                let path = url.to_file_path().map_err(|()| anyhow::anyhow!("`{text}` is not a path"))?;
+                let path =
+                    url.to_file_path().map_err(|()| anyhow::anyhow!("`{text}` is not a path"))?;
                 let slash = if text.ends_with('/') { "/" } else { "" };
                 Self::parse(&format!("{}{slash}", path.display().to_string().trim_end_matches('/')))
             }
-            Ok(url) if url.scheme().len() > 1 => bail!("`{text}` is neither an `s3://` address nor a path"),
+            Ok(url) if url.scheme().len() > 1 => {
+                bail!("`{text}` is neither an `s3://` address nor a path")
+            }
             _ => {
                 let absolute = std::fs::canonicalize(text)
                     .or_else(|_| std::path::absolute(text))
                     .with_context(|| format!("`{text}` is not a path"))?;
                 let is_dir = text.ends_with('/');
-                let url = if is_dir { Url::from_directory_path(&absolute) } else { Url::from_file_path(&absolute) };
+                let url = if is_dir {
+                    Url::from_directory_path(&absolute)
+                } else {
+                    Url::from_file_path(&absolute)
+                };
                 Self::local(text, url.map_err(|()| anyhow::anyhow!("`{text}` is not a path"))?)
             }
         }
@@ -50,12 +57,14 @@ impl Place {
             .with_bucket_name(bucket)
             .build()
             .with_context(|| format!("cannot set up access to bucket `{bucket}`"))?;
-        let path = Path::from_url_path(url.path()).with_context(|| format!("`{url}` is not a key"))?;
+        let path =
+            Path::from_url_path(url.path()).with_context(|| format!("`{url}` is not a key"))?;
         Ok(Self { name: name.to_owned(), path, store: Arc::new(store), url })
     }
 
     fn local(name: &str, url: Url) -> Result<Self> {
-        let path = Path::from_url_path(url.path()).with_context(|| format!("`{url}` is not a path"))?;
+        let path =
+            Path::from_url_path(url.path()).with_context(|| format!("`{url}` is not a path"))?;
         Ok(Self { name: name.to_owned(), path, store: Arc::new(LocalFileSystem::new()), url })
     }
 

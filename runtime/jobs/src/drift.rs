@@ -17,7 +17,9 @@ use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Deserialize;
-use steppe_wire::drift::{DRIFT_SCHEMA_VERSION, DriftOutcome, DriftReport, Finding, Realised, ServerDrift, StatisticDrift};
+use steppe_wire::drift::{
+    DRIFT_SCHEMA_VERSION, DriftOutcome, DriftReport, Finding, Realised, ServerDrift, StatisticDrift,
+};
 use steppe_wire::failure::Failure;
 use steppe_wire::keys;
 use steppe_wire::predict::StoredPrediction;
@@ -75,34 +77,57 @@ impl Monitor {
         )?;
         let realised = realised(&predictions, &data, &spec);
         let findings = findings(&server, &realised);
-        let known: BTreeSet<String> = before.into_iter().flat_map(|b| b.findings).map(|f| f.id).collect();
-        let new: Vec<String> = findings.iter().filter(|f| !known.contains(&f.id)).map(|f| f.text.clone()).collect();
+        let known: BTreeSet<String> =
+            before.into_iter().flat_map(|b| b.findings).map(|f| f.id).collect();
+        let new: Vec<String> =
+            findings.iter().filter(|f| !known.contains(&f.id)).map(|f| f.text.clone()).collect();
         let checked = realised.iter().map(|r| r.cases).sum::<usize>();
         let summary = format!(
             "{}; {} forecasts counted, {checked} past ones beside actual values",
-            if findings.is_empty() { "no drift".to_owned() } else { format!("{} findings, {} new", findings.len(), new.len()) },
+            if findings.is_empty() {
+                "no drift".to_owned()
+            } else {
+                format!("{} findings, {} new", findings.len(), new.len())
+            },
             server.forecasts,
         );
         let outcome = DriftOutcome { new, findings: findings.len(), summary };
         let (pipeline, time) = (self.pipeline.clone(), Timestamp::now().to_string());
-        let report = DriftReport { schema_version: DRIFT_SCHEMA_VERSION, pipeline, time, server, realised, findings };
+        let report = DriftReport {
+            schema_version: DRIFT_SCHEMA_VERSION,
+            pipeline,
+            time,
+            server,
+            realised,
+            findings,
+        };
         storage::write_json(&self.data, &report_key, &report).await?;
         Ok(outcome)
     }
 
     async fn server(&self) -> Result<ServerDrift, Failure> {
         let url = format!("{}/drift", self.server_url.trim_end_matches('/'));
-        let uri = url.parse().map_err(|e| Failure::Permanent(format!("`{url}` is not an address: {e}")))?;
-        let absent = |e: &dyn std::fmt::Display| Failure::Retryable(format!("the model server at {url} did not answer: {e}"));
-        let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let uri = url
+            .parse()
+            .map_err(|e| Failure::Permanent(format!("`{url}` is not an address: {e}")))?;
+        let absent = |e: &dyn std::fmt::Display| {
+            Failure::Retryable(format!("the model server at {url} did not answer: {e}"))
+        };
+        let client: Client<HttpConnector, Empty<Bytes>> =
+            Client::builder(TokioExecutor::new()).build_http();
         let exchange = async {
             let response = client.get(uri).await.map_err(|e| absent(&e))?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|e| absent(&e))?;
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+                .collect()
+                .await
+                .map_err(|e| absent(&e))?;
             if !status.is_success() {
                 return Err(absent(&status));
             }
-            let broken = |e| Failure::Permanent(format!("the model server's answer breaks the contract: {e}"));
+            let broken = |e| {
+                Failure::Permanent(format!("the model server's answer breaks the contract: {e}"))
+            };
             serde_json::from_slice(&body.to_bytes()).map_err(broken)
         };
         tokio::time::timeout(SERVER_TIMEOUT, exchange).await.map_err(|e| absent(&e))?
@@ -114,7 +139,9 @@ impl Monitor {
         let mut newest: BinaryHeap<Reverse<(i64, Path)>> = BinaryHeap::new();
         let prefix = Path::from(keys::PREDICTIONS_PREFIX);
         let mut listed = self.data.list(Some(&prefix));
-        while let Some(ObjectMeta { location, last_modified, .. }) = listed.try_next().await.map_err(failure)? {
+        while let Some(ObjectMeta { location, last_modified, .. }) =
+            listed.try_next().await.map_err(failure)?
+        {
             newest.push(Reverse((last_modified.timestamp_micros(), location)));
             if newest.len() > PREDICTIONS_MAX {
                 newest.pop();
@@ -124,7 +151,9 @@ impl Monitor {
         paths.sort();
         let one = |(_, path): (i64, Path)| async move {
             let bytes = self.data.get(&path).await?.bytes().await?;
-            let parsed = serde_json::from_slice(&bytes).inspect_err(|e| eprintln!("{path} is left out: {e}")).ok();
+            let parsed = serde_json::from_slice(&bytes)
+                .inspect_err(|e| eprintln!("{path} is left out: {e}"))
+                .ok();
             Ok(parsed.filter(|p: &StoredPrediction| p.defect().is_none()))
         };
         let read = futures::stream::iter(paths).map(one).buffered(READS);

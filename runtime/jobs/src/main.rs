@@ -34,7 +34,13 @@ async fn run() -> Result<()> {
             serve(async |event: train::Event| trainer.run(&event).await).await
         }
         "drift" => {
-            let monitor = Monitor { artifacts, data, pipeline, spec_key, server_url: var("MODEL_SERVER_URL")? };
+            let monitor = Monitor {
+                artifacts,
+                data,
+                pipeline,
+                spec_key,
+                server_url: var("MODEL_SERVER_URL")?,
+            };
             serve(async |_: drift::Event| monitor.run().await).await
         }
         other => bail!("the function's handler is `{other}`; there are `train` and `drift`"),
@@ -51,17 +57,22 @@ fn bucket(name: &str) -> Result<Bucket> {
 }
 
 /// Hands `job` one event after the other.
-async fn serve<E: DeserializeOwned, A: Serialize>(job: impl AsyncFn(E) -> Result<A, Failure>) -> Result<()> {
+async fn serve<E: DeserializeOwned, A: Serialize>(
+    job: impl AsyncFn(E) -> Result<A, Failure>,
+) -> Result<()> {
     let job = &job;
     let handler = service_fn(move |event: LambdaEvent<Value>| async move {
-        let parsed = serde_json::from_value(event.payload).map_err(|e| Failure::Permanent(format!("the event is not a request: {e}")));
+        let parsed = serde_json::from_value(event.payload)
+            .map_err(|e| Failure::Permanent(format!("the event is not a request: {e}")));
         let answer: Result<A, Diagnostic> = match parsed {
             Ok(event) => job(event).await.map_err(diagnostic),
             Err(error) => Err(diagnostic(error)),
         };
         answer
     });
-    lambda_runtime::run(handler).await.map_err(|e| anyhow::anyhow!("the Lambda runtime stopped: {e}"))
+    lambda_runtime::run(handler)
+        .await
+        .map_err(|e| anyhow::anyhow!("the Lambda runtime stopped: {e}"))
 }
 
 fn diagnostic(error: Failure) -> Diagnostic {

@@ -18,39 +18,64 @@ struct Case {
 
 /// Errors and coverage per model version, the version with the newest actual values first. A forecast
 /// that was made several times counts once: `predictions` are ordered by time, and the last one counts.
-pub fn realised(predictions: &[StoredPrediction], data: &Dataset, spec: &TrainSpec) -> Vec<Realised> {
+pub fn realised(
+    predictions: &[StoredPrediction],
+    data: &Dataset,
+    spec: &TrainSpec,
+) -> Vec<Realised> {
     let mut cases: BTreeMap<(&str, &str, i64, u32), Case> = BTreeMap::new();
     for prediction in predictions {
         for step in &prediction.steps {
             if let Some(case) = case(prediction, step, data, spec) {
-                cases.insert((&prediction.model_version, &prediction.series, case.period, step.step), case);
+                cases.insert(
+                    (&prediction.model_version, &prediction.series, case.period, step.step),
+                    case,
+                );
             }
         }
     }
     let mut by_version: BTreeMap<&str, Vec<Case>> = BTreeMap::new();
-    cases.into_iter().for_each(|((version, ..), case)| by_version.entry(version).or_default().push(case));
-    let mut newest_first: Vec<(i64, Realised)> = by_version.into_iter().filter_map(|(v, cases)| summary(v, &cases, spec)).collect();
-    newest_first.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.model_version.cmp(&b.1.model_version)));
+    cases
+        .into_iter()
+        .for_each(|((version, ..), case)| by_version.entry(version).or_default().push(case));
+    let mut newest_first: Vec<(i64, Realised)> =
+        by_version.into_iter().filter_map(|(v, cases)| summary(v, &cases, spec)).collect();
+    newest_first
+        .sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.model_version.cmp(&b.1.model_version)));
     newest_first.into_iter().map(|(_, realised)| realised).collect()
 }
 
 /// The forecast of one step beside its actual value; `None` while that has not come.
-fn case(prediction: &StoredPrediction, step: &Step, data: &Dataset, spec: &TrainSpec) -> Option<Case> {
+fn case(
+    prediction: &StoredPrediction,
+    step: &Step,
+    data: &Dataset,
+    spec: &TrainSpec,
+) -> Option<Case> {
     let series = data.find(&prediction.series)?;
-    let (period, known) = (spec.frequency.parse(&step.period)?, spec.frequency.parse(&prediction.observed_until)?);
+    let (period, known) =
+        (spec.frequency.parse(&step.period)?, spec.frequency.parse(&prediction.observed_until)?);
     let actual = series.at(period)?;
     let naive_scale = naive_scale(series.until(known).history(), spec.frequency.season());
-    Some(Case { period, forecast: step.clone(), actual, naive_scale, backtest_mase: prediction.backtest_mase })
+    Some(Case {
+        period,
+        forecast: step.clone(),
+        actual,
+        naive_scale,
+        backtest_mase: prediction.backtest_mase,
+    })
 }
 
 fn summary(version: &str, cases: &[Case], spec: &TrainSpec) -> Option<(i64, Realised)> {
-    let (first, last) = (cases.iter().map(|c| c.period).min()?, cases.iter().map(|c| c.period).max()?);
+    let (first, last) =
+        (cases.iter().map(|c| c.period).min()?, cases.iter().map(|c| c.period).max()?);
     let errors = || cases.iter().map(|c| (c, (c.forecast.value - c.actual).abs()));
     let mean = |values: &mut dyn Iterator<Item = f64>| {
         let (sum, count) = values.fold((0.0, 0.0), |(sum, count), v| (sum + v, count + 1.0));
         if count > 0.0 { sum / count } else { 0.0 }
     };
-    let inside = cases.iter().filter(|c| (c.forecast.lower..=c.forecast.upper).contains(&c.actual)).count();
+    let inside =
+        cases.iter().filter(|c| (c.forecast.lower..=c.forecast.upper).contains(&c.actual)).count();
     let level = cases[0].forecast.level;
     let realised = Realised {
         model_version: version.to_owned(),
@@ -58,7 +83,9 @@ fn summary(version: &str, cases: &[Case], spec: &TrainSpec) -> Option<(i64, Real
         first: spec.frequency.label(first),
         last: spec.frequency.label(last),
         mae: mean(&mut errors().map(|(_, e)| e)),
-        mase: mean(&mut errors().filter(|(c, _)| c.naive_scale > 0.0).map(|(c, e)| e / c.naive_scale)),
+        mase: mean(
+            &mut errors().filter(|(c, _)| c.naive_scale > 0.0).map(|(c, e)| e / c.naive_scale),
+        ),
         backtest_mase: cases[0].backtest_mase,
         level,
         coverage: inside as f64 / cases.len() as f64,

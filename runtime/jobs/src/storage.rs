@@ -28,7 +28,10 @@ pub fn failure(key: &str, error: &object_store::Error) -> Failure {
 }
 
 fn is_denial(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })
+    matches!(
+        error,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
+    )
 }
 
 /// An object as S3 has it; `None` when it is not there.
@@ -44,7 +47,8 @@ pub async fn get(bucket: &Bucket, key: &str) -> Result<Option<GetResult>, Failur
 
 /// Whether a listing of its folder has `key`.
 async fn is_listed(bucket: &Bucket, key: &str) -> Result<bool, Failure> {
-    let (path, folder) = (Path::from(key), Path::from(key.rsplit_once('/').map_or("", |(folder, _)| folder)));
+    let (path, folder) =
+        (Path::from(key), Path::from(key.rsplit_once('/').map_or("", |(folder, _)| folder)));
     let mut listed = bucket.list(Some(&folder));
     while let Some(found) = listed.try_next().await.map_err(|e| failure(key, &e))? {
         if found.location == path {
@@ -65,12 +69,18 @@ pub async fn bytes(bucket: &Bucket, key: &str) -> Result<Option<Bytes>, Failure>
 /// A JSON object; `None` when it is not there.
 pub async fn read<T: DeserializeOwned>(bucket: &Bucket, key: &str) -> Result<Option<T>, Failure> {
     let Some(bytes) = bytes(bucket, key).await? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| Failure::Permanent(format!("`{key}` in S3 cannot be read: {e}")))
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|e| Failure::Permanent(format!("`{key}` in S3 cannot be read: {e}")))
 }
 
 /// Writes bytes.
 pub async fn write(bucket: &Bucket, key: &str, bytes: impl Into<Bytes>) -> Result<(), Failure> {
-    bucket.put(&Path::from(key), bytes.into().into()).await.map(|_| ()).map_err(|e| failure(key, &e))
+    bucket
+        .put(&Path::from(key), bytes.into().into())
+        .await
+        .map(|_| ())
+        .map_err(|e| failure(key, &e))
 }
 
 /// Writes a JSON object.
@@ -82,15 +92,29 @@ pub async fn write_json(bucket: &Bucket, key: &str, value: &impl Serialize) -> R
 /// The clean table at `prefix` as series.
 pub async fn data_set(bucket: &Bucket, prefix: &str, spec: &TrainSpec) -> Result<Dataset, Failure> {
     let listed = |e: object_store::Error| failure(prefix, &e);
-    let mut files: Vec<ObjectMeta> = bucket.list(Some(&Path::from(prefix))).take(FILES_MAX + 1).try_collect().await.map_err(listed)?;
+    let mut files: Vec<ObjectMeta> = bucket
+        .list(Some(&Path::from(prefix)))
+        .take(FILES_MAX + 1)
+        .try_collect()
+        .await
+        .map_err(listed)?;
     files.retain(|f| f.location.as_ref().ends_with(".parquet"));
     files.sort_by(|a, b| a.location.cmp(&b.location));
     let size: u64 = files.iter().map(|f| f.size).sum();
     if files.len() > FILES_MAX || size > BYTES_MAX {
-        let message = format!("`{prefix}` has {} files with {size} bytes; at most {FILES_MAX} files and {BYTES_MAX} bytes", files.len());
+        let message = format!(
+            "`{prefix}` has {} files with {size} bytes; at most {FILES_MAX} files and {BYTES_MAX} bytes",
+            files.len()
+        );
         return Err(Failure::Permanent(message));
     }
     let one = |file: ObjectMeta| async move { bucket.get(&file.location).await?.bytes().await };
-    let files: Vec<Bytes> = futures::stream::iter(files).map(one).buffered(READS).try_collect().await.map_err(listed)?;
-    Dataset::from_parquet(files, &spec.columns()).map_err(|e| Failure::Permanent(format!("`{prefix}` cannot be used: {e}")))
+    let files: Vec<Bytes> = futures::stream::iter(files)
+        .map(one)
+        .buffered(READS)
+        .try_collect()
+        .await
+        .map_err(listed)?;
+    Dataset::from_parquet(files, &spec.columns())
+        .map_err(|e| Failure::Permanent(format!("`{prefix}` cannot be used: {e}")))
 }

@@ -20,7 +20,9 @@ use steppe_model::{Artifact, Dataset, TrainSpec};
 use steppe_wire::failure::Failure;
 use steppe_wire::keys;
 use steppe_wire::predict::ModelPointer;
-use steppe_wire::registry::{InService, Promoter, Service, TRAINING_SCHEMA_VERSION, TrainingOutcome, TrainingRecord};
+use steppe_wire::registry::{
+    InService, Promoter, Service, TRAINING_SCHEMA_VERSION, TrainingOutcome, TrainingRecord,
+};
 use tokio::runtime::Handle;
 
 use crate::storage::{self, Bucket};
@@ -53,7 +55,8 @@ impl Trainer {
     /// Trains, compares, promotes or not, and records.
     pub async fn run(&self, event: &Event) -> Result<TrainingOutcome, Failure> {
         let spec = spec(&self.artifacts, &self.spec_key).await?;
-        let data = storage::data_set(&self.data, &keys::processed_prefix(&self.pipeline), &spec).await?;
+        let data =
+            storage::data_set(&self.data, &keys::processed_prefix(&self.pipeline), &spec).await?;
         let key = spec.key(&data);
         let before = self.pointer().await?;
         if let (Some((in_service, _)), Some(record)) = (&before, self.record(&key).await?) {
@@ -68,7 +71,8 @@ impl Trainer {
         }
         // A try that was cut off between promotion and record has put this very model into service already.
         let done = before.as_ref().map(|(s, _)| &s.current);
-        let done = done.filter(|s| s.by == Promoter::Training && s.model == retrained.artifact.pointer());
+        let done =
+            done.filter(|s| s.by == Promoter::Training && s.model == retrained.artifact.pointer());
         let promoted = match done {
             Some(service) => {
                 retrained.reason.clone_from(&service.reason);
@@ -88,7 +92,12 @@ impl Trainer {
             promoted,
             reason: retrained.reason,
         };
-        storage::write_json(&self.artifacts, &keys::training_record(&self.pipeline, &record.key), &record).await?;
+        storage::write_json(
+            &self.artifacts,
+            &keys::training_record(&self.pipeline, &record.key),
+            &record,
+        )
+        .await?;
         self.forget_checkpoints(&record.key).await?;
         Ok(outcome(before.as_ref().map(|(s, _)| s), &record))
     }
@@ -96,9 +105,11 @@ impl Trainer {
     async fn pointer(&self) -> Result<Pointer, Failure> {
         let key = keys::model_pointer(&self.pipeline);
         let Some(found) = storage::get(&self.artifacts, &key).await? else { return Ok(None) };
-        let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+        let version =
+            UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
         let bytes = found.bytes().await.map_err(|e| storage::failure(&key, &e))?;
-        let read = serde_json::from_slice(&bytes).map_err(|e| Failure::Permanent(format!("`{key}` is not a model pointer: {e}")))?;
+        let read = serde_json::from_slice(&bytes)
+            .map_err(|e| Failure::Permanent(format!("`{key}` is not a model pointer: {e}")))?;
         Ok(Some((read, version)))
     }
 
@@ -107,48 +118,88 @@ impl Trainer {
     }
 
     /// The model in service; when it cannot be used, the reason, and any other is better.
-    async fn champion(&self, pointer: &Pointer) -> Result<(Option<Artifact>, Option<String>), Failure> {
+    async fn champion(
+        &self,
+        pointer: &Pointer,
+    ) -> Result<(Option<Artifact>, Option<String>), Failure> {
         let Some((in_service, _)) = pointer else { return Ok((None, None)) };
         let model = &in_service.current.model;
         let file = async |name: &str| {
-            let found = storage::bytes(&self.artifacts, &keys::model_file(&self.pipeline, &model.version, name)).await?;
+            let found = storage::bytes(
+                &self.artifacts,
+                &keys::model_file(&self.pipeline, &model.version, name),
+            )
+            .await?;
             Ok::<_, Failure>(found.unwrap_or_default().to_vec())
         };
         let (card, weights) = (file(CARD_FILE).await?, file(WEIGHTS_FILE).await?);
         match Artifact::load(card, weights, model) {
             Ok(artifact) => Ok((Some(artifact), None)),
-            Err(error) => Ok((None, Some(format!("the model in service, {}, cannot be used: {error}", model.version)))),
+            Err(error) => Ok((
+                None,
+                Some(format!("the model in service, {}, cannot be used: {error}", model.version)),
+            )),
         }
     }
 
-    async fn train(&self, key: &str, data: Dataset, spec: TrainSpec, champion: Option<Artifact>) -> Result<Retrained, Failure> {
-        let host = Checkpoints::open(self.artifacts.clone(), keys::checkpoints_prefix(&self.pipeline, key)).await?;
+    async fn train(
+        &self,
+        key: &str,
+        data: Dataset,
+        spec: TrainSpec,
+        champion: Option<Artifact>,
+    ) -> Result<Retrained, Failure> {
+        let host = Checkpoints::open(
+            self.artifacts.clone(),
+            keys::checkpoints_prefix(&self.pipeline, key),
+        )
+        .await?;
         let work = move || retrain(&data, &spec, champion.as_ref(), &Stage::new(&host));
-        let trained = tokio::task::spawn_blocking(work).await.map_err(|e| Failure::Permanent(format!("the training broke off: {e}")))?;
+        let trained = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Failure::Permanent(format!("the training broke off: {e}")))?;
         trained.map_err(|e| Failure::Permanent(format!("no model can be trained: {e}")))
     }
 
     /// Stores the challenger, and puts it into service when it is better.
-    async fn store(&self, before: Option<&(InService, UpdateVersion)>, retrained: &Retrained) -> Result<bool, Failure> {
+    async fn store(
+        &self,
+        before: Option<&(InService, UpdateVersion)>,
+        retrained: &Retrained,
+    ) -> Result<bool, Failure> {
         let artifact = &retrained.artifact;
         let file = |name: &str| keys::model_file(&self.pipeline, &artifact.version(), name);
-        storage::write(&self.artifacts, &file(WEIGHTS_FILE), artifact.weights_bytes.clone()).await?;
+        storage::write(&self.artifacts, &file(WEIGHTS_FILE), artifact.weights_bytes.clone())
+            .await?;
         storage::write(&self.artifacts, &file(CARD_FILE), artifact.card_bytes.clone()).await?;
         if !retrained.better {
             return Ok(false);
         }
         let since = Timestamp::now().to_string();
-        let next = Service { model: artifact.pointer(), since, by: Promoter::Training, reason: retrained.reason.clone() };
+        let next = Service {
+            model: artifact.pointer(),
+            since,
+            by: Promoter::Training,
+            reason: retrained.reason.clone(),
+        };
         let pointer = InService::promote(before.map(|(s, _)| s.clone()), next);
-        let text = serde_json::to_vec_pretty(&pointer).map_err(|e| Failure::Permanent(e.to_string()))?;
+        let text =
+            serde_json::to_vec_pretty(&pointer).map_err(|e| Failure::Permanent(e.to_string()))?;
         // Somebody may have promoted another model meanwhile: then the contest was with the wrong champion.
         let mode = before.map_or(PutMode::Create, |(_, version)| PutMode::Update(version.clone()));
         let key = keys::model_pointer(&self.pipeline);
-        match self.artifacts.put_opts(&Path::from(key.as_str()), text.into(), PutOptions::from(mode)).await {
+        match self
+            .artifacts
+            .put_opts(&Path::from(key.as_str()), text.into(), PutOptions::from(mode))
+            .await
+        {
             Ok(_) => Ok(true),
-            Err(object_store::Error::Precondition { .. } | object_store::Error::AlreadyExists { .. }) => {
-                Err(Failure::Retryable("the model in service was changed during the training".to_owned()))
-            }
+            Err(
+                object_store::Error::Precondition { .. }
+                | object_store::Error::AlreadyExists { .. },
+            ) => Err(Failure::Retryable(
+                "the model in service was changed during the training".to_owned(),
+            )),
             Err(error) => Err(storage::failure(&key, &error)),
         }
     }
@@ -156,7 +207,12 @@ impl Trainer {
     async fn forget_checkpoints(&self, key: &str) -> Result<(), Failure> {
         let prefix = keys::checkpoints_prefix(&self.pipeline, key);
         let failure = |e: object_store::Error| storage::failure(&prefix, &e);
-        let saved: Vec<_> = self.artifacts.list(Some(&Path::from(prefix.as_str()))).try_collect().await.map_err(failure)?;
+        let saved: Vec<_> = self
+            .artifacts
+            .list(Some(&Path::from(prefix.as_str())))
+            .try_collect()
+            .await
+            .map_err(failure)?;
         for checkpoint in saved {
             self.artifacts.delete(&checkpoint.location).await.map_err(failure)?;
         }
@@ -166,12 +222,21 @@ impl Trainer {
 
 /// What to train.
 pub async fn spec(artifacts: &Bucket, key: &str) -> Result<TrainSpec, Failure> {
-    storage::read(artifacts, key).await?.ok_or_else(|| Failure::Permanent(format!("`{key}` does not exist; deploy again")))
+    storage::read(artifacts, key)
+        .await?
+        .ok_or_else(|| Failure::Permanent(format!("`{key}` does not exist; deploy again")))
 }
 
 fn judged_before(in_service: &InService, record: &TrainingRecord) -> TrainingOutcome {
-    let summary = format!("nothing new since {}, when model {} was trained: {}", record.time, record.challenger.version, record.reason);
-    TrainingOutcome { in_service: in_service.current.model.version.clone(), promoted: false, summary }
+    let summary = format!(
+        "nothing new since {}, when model {} was trained: {}",
+        record.time, record.challenger.version, record.reason
+    );
+    TrainingOutcome {
+        in_service: in_service.current.model.version.clone(),
+        promoted: false,
+        summary,
+    }
 }
 
 fn outcome(before: Option<&InService>, record: &TrainingRecord) -> TrainingOutcome {
@@ -197,9 +262,20 @@ struct Checkpoints {
 
 impl Checkpoints {
     async fn open(bucket: Bucket, prefix: String) -> Result<Self, Failure> {
-        let saved = bucket.list(Some(&Path::from(prefix.as_str()))).map_ok(|meta| meta.location).try_collect().await;
+        let saved = bucket
+            .list(Some(&Path::from(prefix.as_str())))
+            .map_ok(|meta| meta.location)
+            .try_collect()
+            .await;
         let saved = saved.map_err(|e| storage::failure(&prefix, &e))?;
-        Ok(Self { bucket, prefix, saved, runtime: Handle::current(), planned: AtomicU64::new(0), done: AtomicU64::new(0) })
+        Ok(Self {
+            bucket,
+            prefix,
+            saved,
+            runtime: Handle::current(),
+            planned: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+        })
     }
 
     fn path(&self, stage: &str) -> Path {
@@ -229,7 +305,9 @@ impl Host for Checkpoints {
         let read = async { self.bucket.get(&path).await?.bytes().await };
         let read = self.runtime.block_on(read);
         // Without its checkpoint a network is trained from the start.
-        read.map(|bytes| bytes.to_vec()).inspect_err(|e| eprintln!("the checkpoint {path} cannot be read: {e}")).ok()
+        read.map(|bytes| bytes.to_vec())
+            .inspect_err(|e| eprintln!("the checkpoint {path} cannot be read: {e}"))
+            .ok()
     }
 
     fn save(&self, key: &str, bytes: &[u8]) {

@@ -34,14 +34,23 @@ pub struct Input {
 
 impl Input {
     /// Parses an event. `request_id` stands in for the execution when somebody invokes the function directly.
-    pub fn parse(event: &Map<String, Value>, series_field: &str, request_id: &str) -> Result<Self, Failure> {
+    pub fn parse(
+        event: &Map<String, Value>,
+        series_field: &str,
+        request_id: &str,
+    ) -> Result<Self, Failure> {
         let known = [series_field, "dataset_key", "bucket_name", "execution", "model_version"];
         if let Some(unknown) = event.keys().find(|k| !known.contains(&k.as_str())) {
-            return Err(Failure::Permanent(format!("unknown field `{unknown}`; expected {}", known.join(", "))));
+            return Err(Failure::Permanent(format!(
+                "unknown field `{unknown}`; expected {}",
+                known.join(", ")
+            )));
         }
         let text = |name: &str| match event.get(name).and_then(Value::as_str) {
             Some(text) if !text.is_empty() => Ok(text.to_owned()),
-            _ => Err(Failure::Permanent(format!("`{name}` is missing; expected a string that is not empty"))),
+            _ => Err(Failure::Permanent(format!(
+                "`{name}` is missing; expected a string that is not empty"
+            ))),
         };
         let model_version = match event.get("model_version") {
             None | Some(Value::Null) => None,
@@ -68,7 +77,12 @@ pub struct Predictor<S> {
 
 impl<S: ObjectStore> Predictor<S> {
     /// A predictor that asks `server_url` and writes to `store`, which is the bucket named `bucket`.
-    pub fn new(server_url: &str, store: S, bucket: &str, series_field: &str) -> Result<Self, http::uri::InvalidUri> {
+    pub fn new(
+        server_url: &str,
+        store: S,
+        bucket: &str,
+        series_field: &str,
+    ) -> Result<Self, http::uri::InvalidUri> {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(Duration::from_secs(3)));
         Ok(Self {
@@ -81,40 +95,72 @@ impl<S: ObjectStore> Predictor<S> {
     }
 
     /// Handles one event.
-    pub async fn handle(&self, event: &Map<String, Value>, request_id: &str, trace_id: Option<&str>) -> Result<PredictorOutput, Failure> {
+    pub async fn handle(
+        &self,
+        event: &Map<String, Value>,
+        request_id: &str,
+        trace_id: Option<&str>,
+    ) -> Result<PredictorOutput, Failure> {
         let input = Input::parse(event, &self.series_field, request_id)?;
         if input.bucket_name != self.bucket {
-            let message = format!("bucket `{}` is not this pipeline's; it writes only to `{}`", input.bucket_name, self.bucket);
+            let message = format!(
+                "bucket `{}` is not this pipeline's; it writes only to `{}`",
+                input.bucket_name, self.bucket
+            );
             return Err(Failure::Permanent(message));
         }
         let answer = self.ask(&input, trace_id).await?;
         let [forecast] = answer.forecasts.as_slice() else {
-            let message = format!("the model server answered {} forecasts to a request for one", answer.forecasts.len());
+            let message = format!(
+                "the model server answered {} forecasts to a request for one",
+                answer.forecasts.len()
+            );
             return Err(Failure::Permanent(message));
         };
-        let record = StoredPrediction::new(&input.execution, forecast, &answer.model)
-            .ok_or_else(|| Failure::Permanent("the model server answered a forecast without steps".to_owned()))?;
+        let record =
+            StoredPrediction::new(&input.execution, forecast, &answer.model).ok_or_else(|| {
+                Failure::Permanent("the model server answered a forecast without steps".to_owned())
+            })?;
         let key = keys::prediction(&keys::prediction_id(&input.execution, &input.series));
         self.store(&key, &record).await?;
         Ok(PredictorOutput { s3_path: format!("s3://{}/{key}", self.bucket), forecast: record })
     }
 
     async fn ask(&self, input: &Input, trace_id: Option<&str>) -> Result<PredictResponse, Failure> {
-        let retryable =
-            |e: &dyn std::fmt::Display| Failure::Retryable(format!("the model server at {} did not answer: {e}", self.predict_url));
-        let one = PredictRequest::one(&self.series_field, &input.series, &input.bucket_name, &input.dataset_key);
-        let body = serde_json::to_vec(&PredictRequest { model_version: input.model_version.clone(), ..one })
-            .map_err(|e| Failure::Permanent(e.to_string()))?;
-        // The same id in the function's trace and in the server's access log.
-        let trace = trace_id.and_then(|id| http::HeaderValue::from_str(id).ok()).map(|id| ("x-amzn-trace-id", id));
-        let mut request = http::Request::post(&self.predict_url).header(http::header::CONTENT_TYPE, "application/json").header(
-            "x-steppe-execution",
-            http::HeaderValue::from_str(&input.execution).unwrap_or(http::HeaderValue::from_static("invalid")),
+        let retryable = |e: &dyn std::fmt::Display| {
+            Failure::Retryable(format!(
+                "the model server at {} did not answer: {e}",
+                self.predict_url
+            ))
+        };
+        let one = PredictRequest::one(
+            &self.series_field,
+            &input.series,
+            &input.bucket_name,
+            &input.dataset_key,
         );
+        let body = serde_json::to_vec(&PredictRequest {
+            model_version: input.model_version.clone(),
+            ..one
+        })
+        .map_err(|e| Failure::Permanent(e.to_string()))?;
+        // The same id in the function's trace and in the server's access log.
+        let trace = trace_id
+            .and_then(|id| http::HeaderValue::from_str(id).ok())
+            .map(|id| ("x-amzn-trace-id", id));
+        let mut request = http::Request::post(&self.predict_url)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .header(
+                "x-steppe-execution",
+                http::HeaderValue::from_str(&input.execution)
+                    .unwrap_or(http::HeaderValue::from_static("invalid")),
+            );
         if let Some((name, id)) = trace {
             request = request.header(name, id);
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|e| Failure::Permanent(e.to_string()))?;
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|e| Failure::Permanent(e.to_string()))?;
         let exchange = async {
             let response = self.http.request(request).await.map_err(|e| retryable(&e))?;
             let status = response.status();
@@ -122,10 +168,12 @@ impl<S: ObjectStore> Predictor<S> {
             let bytes = body.collect().await.map_err(|e| retryable(&e))?.to_bytes();
             Ok((status, bytes))
         };
-        let (status, bytes) = tokio::time::timeout(SERVER_TIMEOUT, exchange).await.map_err(|e| retryable(&e))??;
+        let (status, bytes) =
+            tokio::time::timeout(SERVER_TIMEOUT, exchange).await.map_err(|e| retryable(&e))??;
         if status.is_success() {
-            return serde_json::from_slice(&bytes)
-                .map_err(|e| Failure::Permanent(format!("the model server's answer breaks the contract: {e}")));
+            return serde_json::from_slice(&bytes).map_err(|e| {
+                Failure::Permanent(format!("the model server's answer breaks the contract: {e}"))
+            });
         }
         Err(refusal(status.as_u16(), &bytes))
     }
@@ -135,20 +183,26 @@ impl<S: ObjectStore> Predictor<S> {
         line.push(b'\n');
         match self.store.put(&Path::from(key), line.into()).await {
             Ok(_) => Ok(()),
-            Err(error @ (object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. })) => {
-                Err(Failure::Permanent(format!("writing `{key}` was denied: {error}")))
-            }
+            Err(
+                error @ (object_store::Error::PermissionDenied { .. }
+                | object_store::Error::Unauthenticated { .. }),
+            ) => Err(Failure::Permanent(format!("writing `{key}` was denied: {error}"))),
             Err(error) => Err(Failure::Retryable(format!("writing `{key}` failed: {error}"))),
         }
     }
 }
 
 fn refusal(status: u16, body: &[u8]) -> Failure {
-    let problem =
-        serde_json::from_slice(body).unwrap_or_else(|_| Problem::new(status, "unknown", "The server refused", "no problem document"));
+    let problem = serde_json::from_slice(body).unwrap_or_else(|_| {
+        Problem::new(status, "unknown", "The server refused", "no problem document")
+    });
     let message = format!("the model server refused with {status}: {}", problem.detail);
     // Another version than the one that was just promoted: the server takes it up within seconds.
-    if problem.is_retryable() || problem.status == 409 { Failure::Retryable(message) } else { Failure::Permanent(message) }
+    if problem.is_retryable() || problem.status == 409 {
+        Failure::Retryable(message)
+    } else {
+        Failure::Permanent(message)
+    }
 }
 
 #[cfg(test)]
@@ -162,7 +216,8 @@ mod tests {
 
     #[test]
     fn an_event_without_execution_is_named_by_its_request() {
-        let input = parse(r#"{"region":"Almaty","dataset_key":"k","bucket_name":"b"}"#).expect("valid");
+        let input =
+            parse(r#"{"region":"Almaty","dataset_key":"k","bucket_name":"b"}"#).expect("valid");
         assert_eq!((input.series.as_str(), input.execution.as_str()), ("Almaty", "request-1"));
     }
 
@@ -173,12 +228,21 @@ mod tests {
             message(r#"{"dataset_key":"k","bucket_name":"b"}"#),
             "PermanentError: `region` is missing; expected a string that is not empty"
         );
-        assert!(message(r#"{"region":"A","dataset_key":"k","bucket_name":"b","x":1}"#).starts_with("PermanentError: unknown field `x`"));
+        assert!(
+            message(r#"{"region":"A","dataset_key":"k","bucket_name":"b","x":1}"#)
+                .starts_with("PermanentError: unknown field `x`")
+        );
     }
 
     #[test]
     fn only_what_may_succeed_later_is_retryable() {
-        let kind = |status| refusal(status, &serde_json::to_vec(&Problem::new(status, "s", "t", "d")).expect("JSON")).error_type();
+        let kind = |status| {
+            refusal(
+                status,
+                &serde_json::to_vec(&Problem::new(status, "s", "t", "d")).expect("JSON"),
+            )
+            .error_type()
+        };
         assert_eq!([409, 429, 502, 503].map(kind), ["RetryableError"; 4]);
         assert_eq!([400, 403, 404, 422].map(kind), ["PermanentError"; 4]);
     }

@@ -22,18 +22,32 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<()> {
-    let var = |name: &str| std::env::var(name).with_context(|| format!("the environment variable `{name}` is not set"));
+    let var = |name: &str| {
+        std::env::var(name).with_context(|| format!("the environment variable `{name}` is not set"))
+    };
     let bucket = var("DATA_BUCKET")?;
-    let store = AmazonS3Builder::from_env().with_bucket_name(&bucket).build().context("cannot set up access to S3")?;
+    let store = AmazonS3Builder::from_env()
+        .with_bucket_name(&bucket)
+        .build()
+        .context("cannot set up access to S3")?;
     let predictor =
-        Predictor::new(&var("MODEL_SERVER_URL")?, store, &bucket, &var("SERIES_FIELD")?).context("`MODEL_SERVER_URL` is not a URL")?;
+        Predictor::new(&var("MODEL_SERVER_URL")?, store, &bucket, &var("SERIES_FIELD")?)
+            .context("`MODEL_SERVER_URL` is not a URL")?;
     let predictor = &predictor;
     let handler = service_fn(move |event: LambdaEvent<Map<String, Value>>| async move {
-        let answer: Result<PredictorOutput, Diagnostic> =
-            predictor.handle(&event.payload, &event.context.request_id, event.context.xray_trace_id.as_deref()).await.map_err(diagnostic);
+        let answer: Result<PredictorOutput, Diagnostic> = predictor
+            .handle(
+                &event.payload,
+                &event.context.request_id,
+                event.context.xray_trace_id.as_deref(),
+            )
+            .await
+            .map_err(diagnostic);
         answer
     });
-    lambda_runtime::run(handler).await.map_err(|e| anyhow::anyhow!("the Lambda runtime stopped: {e}"))
+    lambda_runtime::run(handler)
+        .await
+        .map_err(|e| anyhow::anyhow!("the Lambda runtime stopped: {e}"))
 }
 
 fn diagnostic(error: Failure) -> Diagnostic {

@@ -31,7 +31,8 @@ const PIPELINE: &str = "bench";
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let family: Family = serde_json::from_value(arguments.next().unwrap_or_else(|| "lstm".to_owned()).into())?;
+    let family: Family =
+        serde_json::from_value(arguments.next().unwrap_or_else(|| "lstm".to_owned()).into())?;
     let artifact = Artifact::train(&data(), &spec(family), &Stage::new(&Quiet))?;
     if let Some(folder) = arguments.next() {
         std::fs::create_dir_all(&folder)?;
@@ -48,14 +49,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (key, bytes) in objects {
         store.put(&Path::from(key), bytes.into()).await?;
     }
-    let _writer = if std::env::var_os("STEPPE_ACCESS_LOG").is_some_and(|v| v == "off") { None } else { access_log::start() };
+    let _writer = if std::env::var_os("STEPPE_ACCESS_LOG").is_some_and(|v| v == "off") {
+        None
+    } else {
+        access_log::start()
+    };
     let limits = Limits::default();
     let models = ModelStore::open(store.clone(), PIPELINE).await?;
     let service = Service::new(models, Datasets::new(store, limits.dataset_bytes), "data", limits)?;
-    let listener = std::net::TcpListener::bind(std::env::var("STEPPE_LISTEN").unwrap_or_else(|_| "127.0.0.1:0".to_owned()))?;
+    let listener = std::net::TcpListener::bind(
+        std::env::var("STEPPE_LISTEN").unwrap_or_else(|_| "127.0.0.1:0".to_owned()),
+    )?;
     eprintln!("{}", listener.local_addr()?);
     let stop = async {
-        let mut signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("signals can be handled");
+        let mut signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+            .expect("signals can be handled");
         signal.recv().await;
     };
     serve(listener, router(service), Serving::default(), stop).await?;

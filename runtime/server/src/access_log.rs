@@ -50,7 +50,10 @@ pub struct Line<'a> {
 
 /// Starts writing; lines before it are not kept. The guard writes what is left when it is dropped.
 pub fn start() -> Option<WorkerGuard> {
-    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(BLOCKS_MAX).lossy(true).finish(std::io::stdout());
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(BLOCKS_MAX)
+        .lossy(true)
+        .finish(std::io::stdout());
     WRITER.set(writer).ok().map(|()| guard)
 }
 
@@ -89,7 +92,8 @@ pub fn flush() {
 
 /// A trace id that is safe to log.
 pub fn trace_id(headers: &http::HeaderMap) -> Option<&str> {
-    let value = headers.get("x-amzn-trace-id").or_else(|| headers.get("traceparent"))?.to_str().ok()?;
+    let value =
+        headers.get("x-amzn-trace-id").or_else(|| headers.get("traceparent"))?.to_str().ok()?;
     (value.len() <= TRACE_BYTES_MAX).then_some(value)
 }
 
@@ -100,9 +104,13 @@ mod tests {
     #[test]
     fn a_trace_id_is_taken_from_either_header_unless_it_is_too_long() {
         let headers = |name: &'static str, value: &str| {
-            http::HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().expect("a value"))])
+            http::HeaderMap::from_iter([(
+                http::HeaderName::from_static(name),
+                value.parse().expect("a value"),
+            )])
         };
-        let lambda = headers("x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1");
+        let lambda =
+            headers("x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1");
         assert_eq!(trace_id(&lambda), Some("Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"));
         assert_eq!(trace_id(&headers("traceparent", "00-a-b-01")), Some("00-a-b-01"));
         assert_eq!(trace_id(&headers("traceparent", &"x".repeat(129))), None);

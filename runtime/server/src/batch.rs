@@ -73,7 +73,11 @@ pub fn forecast_alone(model: &ServedModel, source: &Source, horizon: usize) -> V
 }
 
 /// Forecasts, together with whatever else is ready. `None` when the leader of the batch was dropped.
-pub async fn forecast(model: Arc<ServedModel>, source: Source, horizon: usize) -> Option<Vec<Prediction>> {
+pub async fn forecast(
+    model: Arc<ServedModel>,
+    source: Source,
+    horizon: usize,
+) -> Option<Vec<Prediction>> {
     let queue = QUEUE.with_borrow(Arc::clone);
     let (answer, receive) = oneshot::channel();
     let leads = {
@@ -116,7 +120,8 @@ fn run_together(jobs: Vec<Job>) {
     let Some(first) = jobs.first() else { return };
     let views: Vec<View<'_>> = jobs.iter().flat_map(|job| job.source.views()).collect();
     let mut predictions = first.model.artifact.forecast(&views, first.horizon).into_iter();
-    let answers: Vec<Vec<Prediction>> = jobs.iter().map(|job| predictions.by_ref().take(job.source.len()).collect()).collect();
+    let answers: Vec<Vec<Prediction>> =
+        jobs.iter().map(|job| predictions.by_ref().take(job.source.len()).collect()).collect();
     for (job, answer) in jobs.into_iter().zip(answers) {
         // A client that went away is no error.
         let _ = job.answer.send(answer);

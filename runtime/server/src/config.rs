@@ -57,7 +57,10 @@ impl Default for Limits {
 impl Config {
     /// Reads the environment.
     pub fn from_env() -> Result<Self> {
-        let var = |name: &str| std::env::var(name).with_context(|| format!("the environment variable `{name}` is not set"));
+        let var = |name: &str| {
+            std::env::var(name)
+                .with_context(|| format!("the environment variable `{name}` is not set"))
+        };
         let listen = var("STEPPE_LISTEN")?;
         let reload = std::env::var("STEPPE_RELOAD_SECS").unwrap_or_else(|_| "10".to_owned());
         Ok(Self {

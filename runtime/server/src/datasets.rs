@@ -44,7 +44,11 @@ impl Datasets {
     }
 
     /// The data set at `key`, and whether it had to be read.
-    pub async fn get(&self, key: &str, spec: &TrainSpec) -> Result<(Arc<Dataset>, bool), RequestError> {
+    pub async fn get(
+        &self,
+        key: &str,
+        spec: &TrainSpec,
+    ) -> Result<(Arc<Dataset>, bool), RequestError> {
         let files = self.files(key).await?;
         let etags: Vec<_> = files.iter().map(|f| f.e_tag.clone()).collect();
         if let Some(data) = self.lookup(key, &etags).await {
@@ -64,10 +68,14 @@ impl Datasets {
             object_store::Error::NotFound { .. } => RequestError::NoDataset(key.to_owned()),
             other => RequestError::Storage { key: key.to_owned(), reason: other.to_string() },
         };
-        let path = Path::parse(key).map_err(|e| RequestError::Invalid(format!("`dataset_key` is not a key: {e}")))?;
+        let path = Path::parse(key)
+            .map_err(|e| RequestError::Invalid(format!("`dataset_key` is not a key: {e}")))?;
         let mut files = if key.ends_with('/') {
             // One file more than is allowed tells that there are too many.
-            let parquet = self.bucket.list(Some(&path)).try_filter(|f| ready(f.location.as_ref().ends_with(".parquet")));
+            let parquet = self
+                .bucket
+                .list(Some(&path))
+                .try_filter(|f| ready(f.location.as_ref().ends_with(".parquet")));
             parquet.take(FILES_MAX + 1).try_collect::<Vec<_>>().await.map_err(storage)?
         } else {
             vec![self.bucket.head(&path).await.map_err(storage)?]
@@ -107,11 +115,27 @@ impl Datasets {
         }
     }
 
-    async fn load(&self, key: &str, files: Vec<ObjectMeta>, spec: &TrainSpec) -> Result<Dataset, RequestError> {
-        let storage = |e: object_store::Error| RequestError::Storage { key: key.to_owned(), reason: e.to_string() };
+    async fn load(
+        &self,
+        key: &str,
+        files: Vec<ObjectMeta>,
+        spec: &TrainSpec,
+    ) -> Result<Dataset, RequestError> {
+        let storage = |e: object_store::Error| RequestError::Storage {
+            key: key.to_owned(),
+            reason: e.to_string(),
+        };
         let mut contents = Vec::with_capacity(files.len());
         for file in files {
-            contents.push(self.bucket.get(&file.location).await.map_err(storage)?.bytes().await.map_err(storage)?);
+            contents.push(
+                self.bucket
+                    .get(&file.location)
+                    .await
+                    .map_err(storage)?
+                    .bytes()
+                    .await
+                    .map_err(storage)?,
+            );
         }
         let columns = spec.columns();
         let parsed = tokio::task::spawn_blocking(move || Dataset::from_parquet(contents, &columns));

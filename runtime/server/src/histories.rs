@@ -30,9 +30,17 @@ pub fn series(history: History, spec: &TrainSpec, horizon: usize) -> Result<Seri
             return Err(bad(format!("the covariate `{name}` has the value {value}")));
         }
     }
-    let statics = columns(&spec.statics, &history.static_features, "static_features").map_err(bad)?;
+    let statics =
+        columns(&spec.statics, &history.static_features, "static_features").map_err(bad)?;
     let covariates = covariates.into_iter().cloned().collect();
-    Ok(Series { name: history.series, start, values, covariates, statics: statics.into_iter().copied().collect(), repaired })
+    Ok(Series {
+        name: history.series,
+        start,
+        values,
+        covariates,
+        statics: statics.into_iter().copied().collect(),
+        repaired,
+    })
 }
 
 fn period(frequency: Frequency, text: &str) -> Result<i64, String> {
@@ -44,21 +52,33 @@ fn period(frequency: Frequency, text: &str) -> Result<i64, String> {
 
 fn filled(values: &[Option<f64>], signed: bool) -> Result<(Vec<f64>, usize), String> {
     let wrong = |v: &f64| !v.is_finite() || (*v < 0.0 && !signed);
-    if let Some((at, value)) = values.iter().enumerate().find_map(|(i, v)| Some((i, v.filter(wrong)?))) {
+    if let Some((at, value)) =
+        values.iter().enumerate().find_map(|(i, v)| Some((i, v.filter(wrong)?)))
+    {
         let sign = if signed { "" } else { " that is not negative" };
         return Err(format!("value {} is {value}; expected a finite number{sign}", at + 1));
     }
     let ends_known = values.last().is_some_and(Option::is_some);
-    let mut known = values.iter().enumerate().filter_map(|(place, value)| Some((place as i64, (*value)?)));
+    let mut known =
+        values.iter().enumerate().filter_map(|(place, value)| Some((place as i64, (*value)?)));
     match known.next().filter(|(place, _)| *place == 0 && ends_known) {
-        Some(first) => dataset::filled(first, known)
-            .map_err(|gap| format!("{} values are missing from value {} on; at most {GAP_MAX} are filled", gap.missing, gap.from + 1)),
+        Some(first) => dataset::filled(first, known).map_err(|gap| {
+            format!(
+                "{} values are missing from value {} on; at most {GAP_MAX} are filled",
+                gap.missing,
+                gap.from + 1
+            )
+        }),
         None => Err("the first and the last value must be known".to_owned()),
     }
 }
 
 /// The given columns in the order of `names`; one too few or too many is an error.
-fn columns<'a, T>(names: &[String], given: &'a BTreeMap<String, T>, field: &str) -> Result<Vec<&'a T>, String> {
+fn columns<'a, T>(
+    names: &[String],
+    given: &'a BTreeMap<String, T>,
+    field: &str,
+) -> Result<Vec<&'a T>, String> {
     if let Some(unknown) = given.keys().find(|k| !names.contains(k)) {
         return Err(format!("`{field}` has `{unknown}`, which the model does not know"));
     }
@@ -74,9 +94,15 @@ mod tests {
         let fill = |values: &[Option<f64>]| filled(values, false);
         assert_eq!(fill(&[Some(1.0), None, None, Some(4.0)]), Ok((vec![1.0, 2.0, 3.0, 4.0], 2)));
         assert!(
-            fill(&[Some(1.0), None, None, None, None, Some(4.0)]).expect_err("too long").contains("4 values are missing from value 2 on")
+            fill(&[Some(1.0), None, None, None, None, Some(4.0)])
+                .expect_err("too long")
+                .contains("4 values are missing from value 2 on")
         );
-        assert!(fill(&[Some(1.0), None]).is_err() && fill(&[None, Some(1.0)]).is_err() && fill(&[]).is_err());
+        assert!(
+            fill(&[Some(1.0), None]).is_err()
+                && fill(&[None, Some(1.0)]).is_err()
+                && fill(&[]).is_err()
+        );
         assert!(fill(&[Some(1.0), Some(-2.0)]).expect_err("negative").starts_with("value 2 is -2"));
         assert_eq!(filled(&[Some(-2.0)], true), Ok((vec![-2.0], 0)));
     }

@@ -56,7 +56,8 @@ impl From<RequestError> for InferError {
 
 impl IntoResponse for InferError {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.problem().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.0.problem().status)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, Json(json!({ "error": self.0.to_string() }))).into_response()
     }
 }
@@ -77,12 +78,18 @@ impl Named {
         let model = service.models.current();
         let pipeline = &model.artifact.card.spec.pipeline;
         if self.name != *pipeline {
-            return Err(RequestError::NotFound(format!("there is no model `{}`; this server has `{pipeline}`", self.name)).into());
+            return Err(RequestError::NotFound(format!(
+                "there is no model `{}`; this server has `{pipeline}`",
+                self.name
+            ))
+            .into());
         }
         match &self.version {
-            Some(asked) if *asked != model.model_ref.version => {
-                Err(RequestError::WrongVersion { asked: asked.clone(), serving: model.model_ref.version.clone() }.into())
+            Some(asked) if *asked != model.model_ref.version => Err(RequestError::WrongVersion {
+                asked: asked.clone(),
+                serving: model.model_ref.version.clone(),
             }
+            .into()),
             _ => Ok(()),
         }
     }
@@ -100,7 +107,9 @@ async fn server_ready(State(service): Shared) -> StatusCode {
 
 async fn index(State(service): Shared) -> Json<Value> {
     let model = service.models.current();
-    Json(json!([{ "name": model.artifact.card.spec.pipeline, "version": model.model_ref.version, "state": "READY" }]))
+    Json(
+        json!([{ "name": model.artifact.card.spec.pipeline, "version": model.model_ref.version, "state": "READY" }]),
+    )
 }
 
 async fn ready(State(service): Shared, Path(named): Path<Named>) -> Result<StatusCode, InferError> {
@@ -108,7 +117,10 @@ async fn ready(State(service): Shared, Path(named): Path<Named>) -> Result<Statu
     Ok(server_ready(State(service)).await)
 }
 
-async fn metadata(State(service): Shared, Path(named): Path<Named>) -> Result<Json<Value>, InferError> {
+async fn metadata(
+    State(service): Shared,
+    Path(named): Path<Named>,
+) -> Result<Json<Value>, InferError> {
     named.check(&service)?;
     let model = service.models.current();
     let horizon = model.artifact.card.spec.horizon;
@@ -125,11 +137,15 @@ async fn metadata(State(service): Shared, Path(named): Path<Named>) -> Result<Js
     })))
 }
 
-async fn config(State(service): Shared, Path(named): Path<Named>) -> Result<Json<Value>, InferError> {
+async fn config(
+    State(service): Shared,
+    Path(named): Path<Named>,
+) -> Result<Json<Value>, InferError> {
     named.check(&service)?;
     let model = service.models.current();
     let horizon = model.artifact.card.spec.horizon;
-    let output = |name: &str| json!({ "name": name, "data_type": "TYPE_FP64", "dims": [-1, horizon] });
+    let output =
+        |name: &str| json!({ "name": name, "data_type": "TYPE_FP64", "dims": [-1, horizon] });
     Ok(Json(json!({
         "name": model.artifact.card.spec.pipeline,
         "platform": "steppe",
@@ -172,7 +188,11 @@ struct Wanted {
     parameters: serde_json::Map<String, Value>,
 }
 
-async fn infer(State(service): Shared, Path(named): Path<Named>, request: Request) -> Result<Response, InferError> {
+async fn infer(
+    State(service): Shared,
+    Path(named): Path<Named>,
+    request: Request,
+) -> Result<Response, InferError> {
     named.check(&service)?;
     let deadline = service.limits.deadline;
     let answer = tokio::time::timeout(deadline, async {
@@ -181,7 +201,12 @@ async fn infer(State(service): Shared, Path(named): Path<Named>, request: Reques
         let (request, binary) = parse(&headers, &body)?;
         let histories = histories(&request.inputs, binary)?;
         let answer = service
-            .predict_histories(HistoriesRequest { histories, horizon: None, model_version: named.version.clone(), quantiles: false })
+            .predict_histories(HistoriesRequest {
+                histories,
+                horizon: None,
+                model_version: named.version.clone(),
+                quantiles: false,
+            })
             .await?;
         respond(&service, &request, &answer)
     });
@@ -197,10 +222,13 @@ fn parse<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<(InferRequest, &'a 
             .ok()
             .and_then(|v| v.parse().ok())
             .filter(|n| *n <= body.len())
-            .ok_or_else(|| invalid(format!("the header `{JSON_LENGTH}` is not a length within the body")))?,
+            .ok_or_else(|| {
+                invalid(format!("the header `{JSON_LENGTH}` is not a length within the body"))
+            })?,
     };
     let (json, binary) = body.split_at(length);
-    let request = serde_json::from_slice(json).map_err(|e| invalid(format!("the body is not an inference request: {e}")))?;
+    let request = serde_json::from_slice(json)
+        .map_err(|e| invalid(format!("the body is not an inference request: {e}")))?;
     Ok((request, binary))
 }
 
@@ -210,10 +238,13 @@ fn histories(inputs: &[Tensor], mut binary: &[u8]) -> Result<Vec<History>, Infer
         // Binary tensors follow each other in the order of the inputs.
         let bytes = match tensor.parameters.get("binary_data_size").and_then(Value::as_u64) {
             Some(size) => {
-                let size = usize::try_from(size)
-                    .ok()
-                    .filter(|n| *n <= binary.len())
-                    .ok_or_else(|| invalid(format!("input `{}` announces more bytes than the body has", tensor.name)))?;
+                let size =
+                    usize::try_from(size).ok().filter(|n| *n <= binary.len()).ok_or_else(|| {
+                        invalid(format!(
+                            "input `{}` announces more bytes than the body has",
+                            tensor.name
+                        ))
+                    })?;
                 let (own, rest) = binary.split_at(size);
                 binary = rest;
                 Some(own)
@@ -223,7 +254,11 @@ fn histories(inputs: &[Tensor], mut binary: &[u8]) -> Result<Vec<History>, Infer
         match tensor.name.as_str() {
             "history" => values = Some(numbers(tensor, bytes)?),
             "observed_until" => periods = Some(texts(tensor, bytes)?),
-            other => return Err(invalid(format!("there is no input `{other}`; inputs are `history` and `observed_until`"))),
+            other => {
+                return Err(invalid(format!(
+                    "there is no input `{other}`; inputs are `history` and `observed_until`"
+                )));
+            }
         }
     }
     let (values, length) = values.ok_or_else(|| invalid("the input `history` is missing"))?;
@@ -249,16 +284,29 @@ fn histories(inputs: &[Tensor], mut binary: &[u8]) -> Result<Vec<History>, Infer
 /// Values of a two-dimensional tensor, and the length of a row.
 fn numbers(tensor: &Tensor, bytes: Option<&[u8]>) -> Result<(Vec<f64>, usize), InferError> {
     let [series, length] = tensor.shape[..] else {
-        return Err(invalid(format!("input `history` has the shape {:?}; expected series × observations", tensor.shape)));
+        return Err(invalid(format!(
+            "input `history` has the shape {:?}; expected series × observations",
+            tensor.shape
+        )));
     };
     let wide = match tensor.datatype.as_str() {
         "FP64" => true,
         "FP32" => false,
-        other => return Err(invalid(format!("input `history` has the type {other}; expected FP64 or FP32"))),
+        other => {
+            return Err(invalid(format!(
+                "input `history` has the type {other}; expected FP64 or FP32"
+            )));
+        }
     };
     let values: Vec<f64> = match bytes {
-        Some(bytes) if wide => bytes.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("eight bytes"))).collect(),
-        Some(bytes) => bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().expect("four bytes")))).collect(),
+        Some(bytes) if wide => bytes
+            .chunks_exact(8)
+            .map(|b| f64::from_le_bytes(b.try_into().expect("eight bytes")))
+            .collect(),
+        Some(bytes) => bytes
+            .chunks_exact(4)
+            .map(|b| f64::from(f32::from_le_bytes(b.try_into().expect("four bytes"))))
+            .collect(),
         None => {
             let mut out = Vec::new();
             flatten(tensor.data.as_ref(), &mut |v| v.as_f64().map(|v| out.push(v)).is_some())
@@ -267,24 +315,35 @@ fn numbers(tensor: &Tensor, bytes: Option<&[u8]>) -> Result<(Vec<f64>, usize), I
         }
     };
     if Some(values.len()) != series.checked_mul(length) {
-        return Err(invalid(format!("input `history` has {} values, its shape {:?} another number", values.len(), tensor.shape)));
+        return Err(invalid(format!(
+            "input `history` has {} values, its shape {:?} another number",
+            values.len(),
+            tensor.shape
+        )));
     }
     Ok((values, length))
 }
 
 fn texts(tensor: &Tensor, bytes: Option<&[u8]>) -> Result<Vec<String>, InferError> {
     if tensor.datatype != "BYTES" {
-        return Err(invalid(format!("input `observed_until` has the type {}; expected BYTES", tensor.datatype)));
+        return Err(invalid(format!(
+            "input `observed_until` has the type {}; expected BYTES",
+            tensor.datatype
+        )));
     }
     let broken = || invalid("input `observed_until` has data that are not texts");
     let Some(mut bytes) = bytes else {
         let mut out = Vec::new();
-        flatten(tensor.data.as_ref(), &mut |v| v.as_str().map(|v| out.push(v.to_owned())).is_some()).ok_or_else(broken)?;
+        flatten(tensor.data.as_ref(), &mut |v| {
+            v.as_str().map(|v| out.push(v.to_owned())).is_some()
+        })
+        .ok_or_else(broken)?;
         return Ok(out);
     };
     let mut out = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
-        let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(broken)?;
+        let (text, rest) =
+            rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(broken)?;
         out.push(String::from_utf8(text.to_vec()).map_err(|_| broken())?);
         bytes = rest;
     }
@@ -299,12 +358,23 @@ fn flatten(data: Option<&Value>, take: &mut impl FnMut(&Value) -> bool) -> Optio
     }
 }
 
-fn respond(service: &Service, request: &InferRequest, answer: &PredictResponse) -> Result<Response, InferError> {
-    let is_binary = |parameters: &serde_json::Map<String, Value>, name: &str| parameters.get(name).and_then(Value::as_bool);
+fn respond(
+    service: &Service,
+    request: &InferRequest,
+    answer: &PredictResponse,
+) -> Result<Response, InferError> {
+    let is_binary = |parameters: &serde_json::Map<String, Value>, name: &str| {
+        parameters.get(name).and_then(Value::as_bool)
+    };
     let by_default = is_binary(&request.parameters, "binary_data_output").unwrap_or(false);
     let wanted: Vec<(&str, bool)> = match &request.outputs {
         None => OUTPUTS.iter().map(|name| (*name, by_default)).collect(),
-        Some(outputs) => outputs.iter().map(|o| (o.name.as_str(), is_binary(&o.parameters, "binary_data").unwrap_or(by_default))).collect(),
+        Some(outputs) => outputs
+            .iter()
+            .map(|o| {
+                (o.name.as_str(), is_binary(&o.parameters, "binary_data").unwrap_or(by_default))
+            })
+            .collect(),
     };
     let steps = answer.forecasts.first().map_or(0, |f| f.steps.len());
     let (mut outputs, mut binary) = (Vec::new(), Vec::new());
@@ -315,11 +385,16 @@ fn respond(service: &Service, request: &InferRequest, answer: &PredictResponse) 
             _ => s.value,
         });
         if !OUTPUTS.contains(&name) {
-            return Err(invalid(format!("there is no output `{name}`; outputs are {}", OUTPUTS.join(", "))));
+            return Err(invalid(format!(
+                "there is no output `{name}`; outputs are {}",
+                OUTPUTS.join(", ")
+            )));
         }
-        let mut output = json!({ "name": name, "datatype": "FP64", "shape": [answer.forecasts.len(), steps] });
+        let mut output =
+            json!({ "name": name, "datatype": "FP64", "shape": [answer.forecasts.len(), steps] });
         if as_bytes {
-            output["parameters"] = json!({ "binary_data_size": answer.forecasts.len() * steps * 8 });
+            output["parameters"] =
+                json!({ "binary_data_size": answer.forecasts.len() * steps * 8 });
             binary.extend(values.flat_map(f64::to_le_bytes));
         } else {
             output["data"] = values.collect();

@@ -22,7 +22,8 @@ use tokio::signal::unix::{SignalKind, signal};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().json().with_env_filter(filter).init();
     // Requests run on worker threads of their own; here live accepting, reloading and signals.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -42,15 +43,18 @@ async fn run() -> Result<()> {
     let models = ModelStore::open(bucket(&config.artifacts_bucket)?, &config.pipeline).await?;
     let datasets = Datasets::new(bucket(&config.data_bucket)?, config.limits.dataset_bytes);
     let service = Service::new(models, datasets, &config.data_bucket, config.limits)?;
-    let listener = std::net::TcpListener::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
+    let listener = std::net::TcpListener::bind(config.listen)
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
     tracing::info!(listen = %config.listen, model = service.models.current().model_ref.version, cpu = Cpu::best().name(), "ready");
     tokio::spawn(reload(service.clone(), config.reload_every));
     serve(listener, router(service.clone()), Serving::default(), stop_signal(service)).await
 }
 
 fn bucket(name: &str) -> Result<Arc<dyn ObjectStore>> {
-    let store =
-        AmazonS3Builder::from_env().with_bucket_name(name).build().with_context(|| format!("cannot set up access to bucket `{name}`"))?;
+    let store = AmazonS3Builder::from_env()
+        .with_bucket_name(name)
+        .build()
+        .with_context(|| format!("cannot set up access to bucket `{name}`"))?;
     Ok(Arc::new(store))
 }
 
@@ -75,7 +79,9 @@ async fn reload(service: Arc<Service>, every: Duration) {
 }
 
 async fn stop_signal(service: Arc<Service>) {
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! { _ = term.recv() => {}, _ = interrupt.recv() => {} }

@@ -1,6 +1,9 @@
 //! Prometheus metrics of the server.
 
-use prometheus::{Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
+};
 use steppe_wire::drift::StatisticDrift;
 
 const DRIFT_LABELS: [&str; 2] = ["model_version", "statistic"];
@@ -28,20 +31,38 @@ impl Metrics {
     /// Fresh metrics at zero.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let buckets =
-            vec![0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+        let buckets = vec![
+            0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+            0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+        ];
         let metrics = Self {
-            requests: IntCounterVec::new(Opts::new("steppe_requests_total", "Requests by path and status"), &["path", "status"])?,
+            requests: IntCounterVec::new(
+                Opts::new("steppe_requests_total", "Requests by path and status"),
+                &["path", "status"],
+            )?,
             seconds: HistogramVec::new(
-                HistogramOpts::new("steppe_predict_seconds", "Time to answer a forecast, by model version").buckets(buckets),
+                HistogramOpts::new(
+                    "steppe_predict_seconds",
+                    "Time to answer a forecast, by model version",
+                )
+                .buckets(buckets),
                 &["model_version"],
             )?,
             forecasts: IntCounter::new("steppe_forecasts_total", "Forecasts made")?,
             waiting: IntGauge::new("steppe_waiting_requests", "Requests waiting for their turn")?,
             dataset_loads: IntCounter::new("steppe_dataset_loads_total", "Data sets read from S3")?,
-            reloads: IntCounterVec::new(Opts::new("steppe_model_reloads_total", "Models taken into service"), &["outcome"])?,
-            psi: GaugeVec::new(Opts::new("steppe_drift_psi", "Population stability index against the backtest"), &DRIFT_LABELS)?,
-            ks: GaugeVec::new(Opts::new("steppe_drift_ks", "Kolmogorov-Smirnov distance from the backtest"), &DRIFT_LABELS)?,
+            reloads: IntCounterVec::new(
+                Opts::new("steppe_model_reloads_total", "Models taken into service"),
+                &["outcome"],
+            )?,
+            psi: GaugeVec::new(
+                Opts::new("steppe_drift_psi", "Population stability index against the backtest"),
+                &DRIFT_LABELS,
+            )?,
+            ks: GaugeVec::new(
+                Opts::new("steppe_drift_ks", "Kolmogorov-Smirnov distance from the backtest"),
+                &DRIFT_LABELS,
+            )?,
             registry,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;

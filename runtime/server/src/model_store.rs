@@ -112,10 +112,15 @@ impl ModelStore {
 
 async fn read_pointer(bucket: &dyn ObjectStore, pipeline: &str) -> Result<ModelPointer> {
     let key = keys::model_pointer(pipeline);
-    serde_json::from_slice(&read(bucket, &key).await?).with_context(|| format!("`{key}` is not a model pointer"))
+    serde_json::from_slice(&read(bucket, &key).await?)
+        .with_context(|| format!("`{key}` is not a model pointer"))
 }
 
-async fn load(bucket: &dyn ObjectStore, pipeline: &str, pointer: &ModelPointer) -> Result<ServedModel> {
+async fn load(
+    bucket: &dyn ObjectStore,
+    pipeline: &str,
+    pointer: &ModelPointer,
+) -> Result<ServedModel> {
     let card = read(bucket, &keys::model_file(pipeline, &pointer.version, CARD_FILE)).await?;
     let weights = read(bucket, &keys::model_file(pipeline, &pointer.version, WEIGHTS_FILE)).await?;
     let artifact = Artifact::load(card.to_vec(), weights.to_vec(), pointer)
@@ -123,7 +128,8 @@ async fn load(bucket: &dyn ObjectStore, pipeline: &str, pointer: &ModelPointer) 
     // Warm up: the first request must not be the one that pages the weights in.
     let spec = &artifact.card.spec;
     let mut history = Series::new("warm-up", 0, vec![1.0; artifact.model.min_history()]);
-    history.covariates = vec![vec![0.0; history.values.len() + spec.horizon]; spec.covariates.len()];
+    history.covariates =
+        vec![vec![0.0; history.values.len() + spec.horizon]; spec.covariates.len()];
     history.statics = vec![0.0; spec.statics.len()];
     artifact.forecast(&[history.view()], spec.horizon);
     let (model_ref, watch) = (artifact.model_ref(), Watch::new(&artifact));
@@ -131,6 +137,12 @@ async fn load(bucket: &dyn ObjectStore, pipeline: &str, pointer: &ModelPointer) 
 }
 
 async fn read(bucket: &dyn ObjectStore, key: &str) -> Result<bytes::Bytes> {
-    let object = bucket.get(&Path::from(key)).await.with_context(|| format!("reading `{key}` from the artifacts bucket failed"))?;
-    object.bytes().await.with_context(|| format!("reading `{key}` from the artifacts bucket broke off"))
+    let object = bucket
+        .get(&Path::from(key))
+        .await
+        .with_context(|| format!("reading `{key}` from the artifacts bucket failed"))?;
+    object
+        .bytes()
+        .await
+        .with_context(|| format!("reading `{key}` from the artifacts bucket broke off"))
 }

@@ -110,7 +110,9 @@ impl RequestError {
             Self::TooShort { .. } => (422, "series-too-short", "The series is too short"),
             Self::BadHistory { .. } => (422, "bad-history", "The history cannot be used"),
             Self::Horizon { .. } => (422, "horizon", "The horizon is out of range"),
-            Self::WrongVersion { .. } => (409, "wrong-model-version", "The model version is not in service"),
+            Self::WrongVersion { .. } => {
+                (409, "wrong-model-version", "The model version is not in service")
+            }
             Self::Storage { .. } => (502, "storage", "The storage did not answer as expected"),
             Self::Busy(_) => (429, "busy", "Too many requests are waiting"),
             Self::Deadline(_) => (503, "deadline", "The answer took too long"),
@@ -124,7 +126,8 @@ impl RequestError {
 impl IntoResponse for RequestError {
     fn into_response(self) -> Response {
         let problem = self.problem();
-        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, axum::Json(&problem)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         if matches!(status.as_u16(), 429 | 503) {

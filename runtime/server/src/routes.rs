@@ -51,7 +51,8 @@ async fn predict(State(service): Shared, request: Request) -> Result<Response, R
 
 /// A request either brings observations along or names a data set.
 async fn answer(service: &Service, body: &[u8]) -> Result<PredictResponse, RequestError> {
-    let invalid = |e: serde_json::Error| RequestError::Invalid(format!("the body is not a request: {e}"));
+    let invalid =
+        |e: serde_json::Error| RequestError::Invalid(format!("the body is not a request: {e}"));
     let brings = body.windows(HISTORIES.len()).any(|w| w == HISTORIES);
     if brings {
         service.predict_histories(serde_json::from_slice(body).map_err(invalid)?).await
@@ -66,7 +67,10 @@ const HISTORIES: &[u8] = b"\"histories\"";
 pub async fn body_of(request: Request, bytes_max: usize) -> Result<Bytes, RequestError> {
     let too_large = || RequestError::BodyTooLarge(bytes_max);
     // What announces that it is too large is not read at all.
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large());
     }
@@ -90,7 +94,9 @@ async fn ready(State(service): Shared) -> Result<Json<serde_json::Value>, Reques
     if !service.is_ready() {
         return Err(RequestError::Draining);
     }
-    Ok(Json(serde_json::json!({ "status": "ready", "model_version": service.models.current().model_ref.version })))
+    Ok(Json(
+        serde_json::json!({ "status": "ready", "model_version": service.models.current().model_ref.version }),
+    ))
 }
 
 async fn model(State(service): Shared) -> Response {
@@ -117,7 +123,10 @@ async fn openapi() -> Response {
 }
 
 async fn not_found(request: Request) -> RequestError {
-    RequestError::NotFound(format!("there is nothing at `{}`; forecasts are at `POST /predict`", request.uri().path()))
+    RequestError::NotFound(format!(
+        "there is nothing at `{}`; forecasts are at `POST /predict`",
+        request.uri().path()
+    ))
 }
 
 async fn wrong_method(request: Request) -> Response {
@@ -148,8 +157,18 @@ async fn count(State(service): Shared, request: Request, next: Next) -> Response
 }
 
 fn known_path(path: &str) -> &'static str {
-    const KNOWN: [&str; 10] =
-        ["/predict", "/invocations", "/health", "/ready", "/ping", "/model", "/drift", "/metrics", "/openapi.json", "/v2"];
+    const KNOWN: [&str; 10] = [
+        "/predict",
+        "/invocations",
+        "/health",
+        "/ready",
+        "/ping",
+        "/model",
+        "/drift",
+        "/metrics",
+        "/openapi.json",
+        "/v2",
+    ];
     let known = KNOWN.into_iter().find(|known| *known == path);
     // Names and versions in a path are the client's to invent.
     known.unwrap_or(match path.starts_with("/v2/") {

@@ -8,7 +8,9 @@ use steppe_model::artifact::{PredictedStep, Prediction};
 use steppe_model::models::Forecaster;
 use steppe_model::spec::Family;
 use steppe_model::{Dataset, Series};
-use steppe_wire::predict::{Forecast, HistoriesRequest, PredictRequest, PredictResponse, Quantile, Step};
+use steppe_wire::predict::{
+    Forecast, HistoriesRequest, PredictRequest, PredictResponse, Quantile, Step,
+};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::batch::{self, Source};
@@ -37,7 +39,12 @@ pub struct Service {
 
 impl Service {
     /// A service that reads `data_bucket` through `datasets`.
-    pub fn new(models: ModelStore, datasets: Datasets, data_bucket: &str, limits: Limits) -> prometheus::Result<Arc<Self>> {
+    pub fn new(
+        models: ModelStore,
+        datasets: Datasets,
+        data_bucket: &str,
+        limits: Limits,
+    ) -> prometheus::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             models,
             datasets,
@@ -75,17 +82,26 @@ impl Service {
         let names = request.series(&spec.series_column).map_err(RequestError::Invalid)?;
         self.check_count(names.len())?;
         if request.bucket_name != self.data_bucket {
-            return Err(RequestError::WrongBucket { asked: request.bucket_name, own: self.data_bucket.clone() });
+            return Err(RequestError::WrongBucket {
+                asked: request.bucket_name,
+                own: self.data_bucket.clone(),
+            });
         }
         let (data, loaded) = self.datasets.get(&request.dataset_key, spec).await?;
         self.metrics.dataset_loads.inc_by(u64::from(loaded));
-        let numbers = names.iter().map(|name| data.number(name).ok_or_else(|| unknown(name, &data))).collect::<Result<_, _>>()?;
+        let numbers = names
+            .iter()
+            .map(|name| data.number(name).ok_or_else(|| unknown(name, &data)))
+            .collect::<Result<_, _>>()?;
         let horizon = spec.horizon;
         self.answer(model.clone(), Source::Data(data, numbers), horizon, false, started).await
     }
 
     /// Forecasts from observations that the request brings along.
-    pub async fn predict_histories(&self, request: HistoriesRequest) -> Result<PredictResponse, RequestError> {
+    pub async fn predict_histories(
+        &self,
+        request: HistoriesRequest,
+    ) -> Result<PredictResponse, RequestError> {
         let started = Instant::now();
         let _place = self.place()?;
         let model = self.models.current();
@@ -99,28 +115,50 @@ impl Service {
         if !(1..=spec.horizon).contains(&horizon) {
             return Err(RequestError::Horizon { asked: horizon, max: spec.horizon });
         }
-        let series = request.histories.into_iter().map(|h| histories::series(h, spec, horizon)).collect::<Result<Vec<_>, _>>()?;
-        self.answer(model.clone(), Source::Own(Arc::new(series)), horizon, request.quantiles, started).await
+        let series = request
+            .histories
+            .into_iter()
+            .map(|h| histories::series(h, spec, horizon))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.answer(
+            model.clone(),
+            Source::Own(Arc::new(series)),
+            horizon,
+            request.quantiles,
+            started,
+        )
+        .await
     }
 
     /// Quick ones together with whatever else is ready; the others, for example models that fit each
     /// series, on a thread of their own, a few at a time, so that other requests go on.
-    async fn predictions(&self, model: &Arc<ServedModel>, source: &Source, horizon: usize) -> Result<Vec<Prediction>, RequestError> {
+    async fn predictions(
+        &self,
+        model: &Arc<ServedModel>,
+        source: &Source,
+        horizon: usize,
+    ) -> Result<Vec<Prediction>, RequestError> {
         if is_quick(model, source.len()) {
-            return batch::forecast(model.clone(), source.clone(), horizon).await.ok_or(RequestError::Draining);
+            return batch::forecast(model.clone(), source.clone(), horizon)
+                .await
+                .ok_or(RequestError::Draining);
         }
         self.metrics.waiting.inc();
         let turn = self.working.acquire().await;
         self.metrics.waiting.dec();
         let _turn = turn.map_err(|_| RequestError::Draining)?;
         let (model, source) = (model.clone(), source.clone());
-        let work = tokio::task::spawn_blocking(move || batch::forecast_alone(&model, &source, horizon));
+        let work =
+            tokio::task::spawn_blocking(move || batch::forecast_alone(&model, &source, horizon));
         work.await.map_err(|_| RequestError::Draining)
     }
 
     fn check_count(&self, count: usize) -> Result<(), RequestError> {
         if count > self.limits.series {
-            return Err(RequestError::Invalid(format!("{count} series in one request; at most {}", self.limits.series)));
+            return Err(RequestError::Invalid(format!(
+                "{count} series in one request; at most {}",
+                self.limits.series
+            )));
         }
         Ok(())
     }
@@ -135,14 +173,22 @@ impl Service {
     ) -> Result<PredictResponse, RequestError> {
         let needed = model.artifact.model.min_history();
         if let Some(short) = source.series().into_iter().find(|s| s.values.len() < needed) {
-            return Err(RequestError::TooShort { name: short.name.clone(), length: short.values.len(), needed });
+            return Err(RequestError::TooShort {
+                name: short.name.clone(),
+                length: short.values.len(),
+                needed,
+            });
         }
         let predictions = self.predictions(&model, &source, horizon).await?;
         for (series, prediction) in source.series().into_iter().zip(&predictions) {
             model.watch.count(&model.artifact, series, prediction);
         }
-        let forecasts: Vec<Forecast> =
-            source.series().into_iter().zip(predictions).map(|(series, p)| forecast(&model, series, p, quantiles)).collect();
+        let forecasts: Vec<Forecast> = source
+            .series()
+            .into_iter()
+            .zip(predictions)
+            .map(|(series, p)| forecast(&model, series, p, quantiles))
+            .collect();
         self.metrics.forecasts.inc_by(forecasts.len() as u64);
         let took = started.elapsed().as_secs_f64();
         self.metrics.observe(&model.model_ref.version, took);
@@ -153,7 +199,9 @@ impl Service {
 fn check_version(model: &ServedModel, asked: Option<&str>) -> Result<(), RequestError> {
     let serving = &model.model_ref.version;
     match asked.filter(|asked| asked != serving) {
-        Some(asked) => Err(RequestError::WrongVersion { asked: asked.to_owned(), serving: serving.clone() }),
+        Some(asked) => {
+            Err(RequestError::WrongVersion { asked: asked.to_owned(), serving: serving.clone() })
+        }
         None => Ok(()),
     }
 }
@@ -167,7 +215,12 @@ fn is_quick(model: &ServedModel, series: usize) -> bool {
     series <= AT_ONCE && (family == Family::Lstm || family.is_baseline())
 }
 
-fn forecast(model: &ServedModel, series: &Series, prediction: Prediction, quantiles: bool) -> Forecast {
+fn forecast(
+    model: &ServedModel,
+    series: &Series,
+    prediction: Prediction,
+    quantiles: bool,
+) -> Forecast {
     let (spec, calibration) = (&model.artifact.card.spec, &model.artifact.card.calibration);
     let last = series.last();
     let listed = |step: u32, p: &PredictedStep| {
@@ -194,7 +247,11 @@ fn forecast(model: &ServedModel, series: &Series, prediction: Prediction, quanti
 
 fn unknown(name: &str, data: &Dataset) -> RequestError {
     let likeness = |have: &str| strsim::jaro_winkler(&name.to_lowercase(), &have.to_lowercase());
-    let nearest = data.series().iter().map(|s| (likeness(&s.name), &s.name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let nearest = data
+        .series()
+        .iter()
+        .map(|s| (likeness(&s.name), &s.name))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
     let hint = match nearest {
         Some((likeness, nearest)) if likeness > 0.8 => format!("; did you mean `{nearest}`?"),
         _ => format!("; the data set has {} others", data.series().len()),

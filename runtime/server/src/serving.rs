@@ -47,7 +47,12 @@ impl Default for Serving {
 type Connection = (std::net::TcpStream, OwnedSemaphorePermit);
 
 /// Serves `app` on `listener` until `stop` resolves and all requests at work are answered.
-pub async fn serve(listener: TcpListener, app: Router, serving: Serving, stop: impl Future<Output = ()>) -> Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    app: Router,
+    serving: Serving,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let (stopping, stopped) = watch::channel(false);
@@ -57,7 +62,12 @@ pub async fn serve(listener: TcpListener, app: Router, serving: Serving, stop: i
         let (hand, connections) = mpsc::channel(64);
         let (app, stopped) = (app.clone(), stopped.clone());
         let work = move || worker(connections, app, serving, stopped);
-        threads.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(work).context("cannot start a worker")?);
+        threads.push(
+            std::thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(work)
+                .context("cannot start a worker")?,
+        );
         hands.push(hand);
     }
     let accepting = accept(listener, &hands, serving.connections);
@@ -69,14 +79,23 @@ pub async fn serve(listener: TcpListener, app: Router, serving: Serving, stop: i
     stopping.send_replace(true);
     // Every worker is waited for, whatever the others say.
     let join = |thread: std::thread::JoinHandle<bool>| thread.join().unwrap_or(false);
-    let joined = tokio::task::spawn_blocking(move || threads.into_iter().map(join).filter(|answered| !answered).count() == 0);
+    let joined = tokio::task::spawn_blocking(move || {
+        threads.into_iter().map(join).filter(|answered| !answered).count() == 0
+    });
     if !joined.await? {
-        anyhow::bail!("requests were still at work {} seconds after the signal to stop", serving.drain.as_secs());
+        anyhow::bail!(
+            "requests were still at work {} seconds after the signal to stop",
+            serving.drain.as_secs()
+        );
     }
     Ok(())
 }
 
-async fn accept(listener: tokio::net::TcpListener, hands: &[mpsc::Sender<Connection>], connections: usize) {
+async fn accept(
+    listener: tokio::net::TcpListener,
+    hands: &[mpsc::Sender<Connection>],
+    connections: usize,
+) {
     let open = Arc::new(Semaphore::new(connections));
     for turn in 0usize.. {
         let Ok(permit) = open.clone().acquire_owned().await else { return };
@@ -93,7 +112,12 @@ async fn accept(listener: tokio::net::TcpListener, hands: &[mpsc::Sender<Connect
 }
 
 /// One event loop; says whether every request was answered in time.
-fn worker(mut connections: mpsc::Receiver<Connection>, app: Router, serving: Serving, mut stopped: watch::Receiver<bool>) -> bool {
+fn worker(
+    mut connections: mpsc::Receiver<Connection>,
+    app: Router,
+    serving: Serving,
+    mut stopped: watch::Receiver<bool>,
+) -> bool {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -120,13 +144,23 @@ fn worker(mut connections: mpsc::Receiver<Connection>, app: Router, serving: Ser
     })
 }
 
-fn handle(stream: std::net::TcpStream, permit: OwnedSemaphorePermit, app: &Router, serving: Serving, graceful: &GracefulShutdown) {
+fn handle(
+    stream: std::net::TcpStream,
+    permit: OwnedSemaphorePermit,
+    app: &Router,
+    serving: Serving,
+    graceful: &GracefulShutdown,
+) {
     // A connection that is closed already has nobody to tell.
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let _ = stream.set_nodelay(true);
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(serving.head).max_buf_size(64 * 1024).pipeline_flush(true);
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
+    http.timer(TokioTimer::new())
+        .header_read_timeout(serving.head)
+        .max_buf_size(64 * 1024)
+        .pipeline_flush(true);
+    let connection =
+        http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         // Errors here are the client's: it broke off, was too slow, or spoke no HTTP.

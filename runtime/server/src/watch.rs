@@ -34,7 +34,11 @@ struct Counted {
 impl Watch {
     /// Nothing counted yet.
     pub fn new(artifact: &Artifact) -> Self {
-        let counted = Counted { asked: HashSet::new(), forecasts: 0, tally: Tally::new(&artifact.card.reference) };
+        let counted = Counted {
+            asked: HashSet::new(),
+            forecasts: 0,
+            tally: Tally::new(&artifact.card.reference),
+        };
         Self { since: Timestamp::now(), hasher: RandomState::new(), counted: Mutex::new(counted) }
     }
 
@@ -64,7 +68,12 @@ impl Watch {
     pub fn report(&self, artifact: &Artifact, model_version: &str) -> ServerDrift {
         let forecasts = self.lock().forecasts;
         let statistics = self.compare(artifact);
-        ServerDrift { model_version: model_version.to_owned(), since: self.since.to_string(), forecasts, statistics }
+        ServerDrift {
+            model_version: model_version.to_owned(),
+            since: self.since.to_string(),
+            forecasts,
+            statistics,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counted> {

@@ -56,6 +56,7 @@ pub struct EtlReport {
 impl EtlReport {
     /// Whether every record is accounted for.
     pub fn adds_up(&self) -> bool {
-        self.raw_rows == self.clean_rows + self.rejected_rows && self.rejected_rows == self.rejected_by_rule.values().sum::<u64>()
+        self.raw_rows == self.clean_rows + self.rejected_rows
+            && self.rejected_rows == self.rejected_by_rule.values().sum::<u64>()
     }
 }

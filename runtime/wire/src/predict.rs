@@ -29,13 +29,20 @@ impl PredictRequest {
     /// A request for one series under the column name `series_field`, to whichever model is in service.
     pub fn one(series_field: &str, series: &str, bucket_name: &str, dataset_key: &str) -> Self {
         let fields = Map::from_iter([(series_field.to_owned(), Value::from(series))]);
-        Self { dataset_key: dataset_key.to_owned(), bucket_name: bucket_name.to_owned(), model_version: None, fields }
+        Self {
+            dataset_key: dataset_key.to_owned(),
+            bucket_name: bucket_name.to_owned(),
+            model_version: None,
+            fields,
+        }
     }
 
     /// The requested series, or what is wrong with the request.
     pub fn series(&self, series_field: &str) -> Result<Vec<String>, String> {
         if let Some(unknown) = self.fields.keys().find(|k| *k != "series" && *k != series_field) {
-            return Err(format!("unknown field `{unknown}`; name the series under `{series_field}` or `series`"));
+            return Err(format!(
+                "unknown field `{unknown}`; name the series under `{series_field}` or `series`"
+            ));
         }
         let value = match (self.fields.get("series"), self.fields.get(series_field)) {
             (Some(_), Some(_)) if series_field != "series" => {
@@ -232,7 +239,10 @@ impl StoredPrediction {
     /// What breaks the contract, if anything.
     pub fn defect(&self) -> Option<String> {
         if self.schema_version != PREDICTION_SCHEMA_VERSION {
-            return Some(format!("schema_version is {}, expected {PREDICTION_SCHEMA_VERSION}", self.schema_version));
+            return Some(format!(
+                "schema_version is {}, expected {PREDICTION_SCHEMA_VERSION}",
+                self.schema_version
+            ));
         }
         if self.steps.first() != Some(&self.first) {
             return Some("the first step and the flattened step differ".to_owned());
@@ -240,7 +250,9 @@ impl StoredPrediction {
         self.steps.iter().find_map(|s| {
             let ordered = s.lower <= s.value && s.value <= s.upper;
             let finite = s.lower.is_finite() && s.value.is_finite() && s.upper.is_finite();
-            (!ordered || !finite).then(|| format!("step {}: {} is not within [{}, {}]", s.step, s.value, s.lower, s.upper))
+            (!ordered || !finite).then(|| {
+                format!("step {}: {} is not within [{}, {}]", s.step, s.value, s.lower, s.upper)
+            })
         })
     }
 }
@@ -282,10 +294,19 @@ mod tests {
     fn a_malformed_request_says_what_is_wrong() {
         let cases = [
             (r#"{"dataset_key":"k","bucket_name":"b"}"#, "`region` is missing"),
-            (r#"{"region":7,"dataset_key":"k","bucket_name":"b"}"#, "`region` must be a string or a list of strings"),
+            (
+                r#"{"region":7,"dataset_key":"k","bucket_name":"b"}"#,
+                "`region` must be a string or a list of strings",
+            ),
             (r#"{"region":[],"dataset_key":"k","bucket_name":"b"}"#, "`region` must not be empty"),
-            (r#"{"region":"A","series":"B","dataset_key":"k","bucket_name":"b"}"#, "give either `series` or `region`, not both"),
-            (r#"{"regoin":"A","dataset_key":"k","bucket_name":"b"}"#, "unknown field `regoin`; name the series under `region` or `series`"),
+            (
+                r#"{"region":"A","series":"B","dataset_key":"k","bucket_name":"b"}"#,
+                "give either `series` or `region`, not both",
+            ),
+            (
+                r#"{"regoin":"A","dataset_key":"k","bucket_name":"b"}"#,
+                "unknown field `regoin`; name the series under `region` or `series`",
+            ),
         ];
         for (json, expected) in cases {
             assert_eq!(request(json).expect_err(json), expected);

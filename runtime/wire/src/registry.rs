@@ -148,31 +148,55 @@ mod tests {
 
     fn service(version: &str) -> Service {
         let model = ModelPointer { version: version.into(), card_sha256: "0".into() };
-        Service { model, since: "2026-01-01T00:00:00Z".into(), by: Promoter::Training, reason: "better".into() }
+        Service {
+            model,
+            since: "2026-01-01T00:00:00Z".into(),
+            by: Promoter::Training,
+            reason: "better".into(),
+        }
     }
 
     #[test]
     fn a_rollback_goes_back_one_model_at_a_time() {
-        let three = ["a", "b", "c"].into_iter().fold(None, |before, v| Some(InService::promote(before, service(v)))).expect("three");
+        let three = ["a", "b", "c"]
+            .into_iter()
+            .fold(None, |before, v| Some(InService::promote(before, service(v))))
+            .expect("three");
         assert_eq!(three.current.model.version, "c");
         let two = three.roll_back("later".into()).expect("two are left");
-        assert_eq!((two.current.model.version.as_str(), two.current.by, two.previous.len()), ("b", Promoter::Person, 1));
+        assert_eq!(
+            (two.current.model.version.as_str(), two.current.by, two.previous.len()),
+            ("b", Promoter::Person, 1)
+        );
         assert_eq!(two.current.reason, "rolled back from c");
         let one = two.roll_back("later".into()).expect("one is left");
-        assert_eq!((one.current.model.version.as_str(), one.roll_back("later".into())), ("a", None));
+        assert_eq!(
+            (one.current.model.version.as_str(), one.roll_back("later".into())),
+            ("a", None)
+        );
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let many = (0..200).fold(None, |before, n| Some(InService::promote(before, service(&n.to_string())))).expect("many");
-        assert_eq!((many.previous.len(), many.previous[0].model.version.as_str()), (REMEMBERED_MAX, "198"));
+        let many = (0..200)
+            .fold(None, |before, n| Some(InService::promote(before, service(&n.to_string()))))
+            .expect("many");
+        assert_eq!(
+            (many.previous.len(), many.previous[0].model.version.as_str()),
+            (REMEMBERED_MAX, "198")
+        );
     }
 
     #[test]
     fn a_bare_pointer_is_read_as_deployed() {
-        let bare: InService = serde_json::from_str(r#"{"version":"a","card_sha256":"0"}"#).expect("a pointer");
+        let bare: InService =
+            serde_json::from_str(r#"{"version":"a","card_sha256":"0"}"#).expect("a pointer");
         assert_eq!((bare.current.by, bare.previous.len()), (Promoter::Deploy, 0));
-        let text = serde_json::to_string(&InService::promote(Some(bare), service("b"))).expect("JSON");
-        assert_eq!(serde_json::from_str::<ModelPointer>(&text).expect("also a plain pointer").version, "b");
+        let text =
+            serde_json::to_string(&InService::promote(Some(bare), service("b"))).expect("JSON");
+        assert_eq!(
+            serde_json::from_str::<ModelPointer>(&text).expect("also a plain pointer").version,
+            "b"
+        );
     }
 }

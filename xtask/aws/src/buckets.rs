@@ -2,7 +2,8 @@
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier, PublicAccessBlockConfiguration, Tag, Tagging,
+    BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier,
+    PublicAccessBlockConfiguration, Tag, Tagging,
 };
 
 use crate::{Aws, AwsError, Result};
@@ -13,7 +14,14 @@ const SHA256: &str = "sha256";
 impl Aws {
     /// Whether a bucket exists and is ours.
     pub async fn bucket_exists(&self, bucket: &str) -> Result<bool> {
-        match self.s3.head_bucket().bucket(bucket).send().await.map_err(|e| AwsError::new("s3:HeadBucket", e)) {
+        match self
+            .s3
+            .head_bucket()
+            .bucket(bucket)
+            .send()
+            .await
+            .map_err(|e| AwsError::new("s3:HeadBucket", e))
+        {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -21,11 +29,18 @@ impl Aws {
     }
 
     /// Makes a private bucket that takes encrypted connections only.
-    pub async fn create_bucket(&self, bucket: &str, region: &str, tags: &[(String, String)]) -> Result<()> {
+    pub async fn create_bucket(
+        &self,
+        bucket: &str,
+        region: &str,
+        tags: &[(String, String)],
+    ) -> Result<()> {
         let mut request = self.s3.create_bucket().bucket(bucket);
         // The first region is the default and must not be named.
         if region != "us-east-1" {
-            let place = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region)).build();
+            let place = CreateBucketConfiguration::builder()
+                .location_constraint(BucketLocationConstraint::from(region))
+                .build();
             request = request.create_bucket_configuration(place);
         }
         request.send().await.map_err(|e| AwsError::new("s3:CreateBucket", e))?;
@@ -45,18 +60,38 @@ impl Aws {
         let policy = format!(
             r#"{{"Version":"2012-10-17","Statement":[{{"Sid":"TlsOnly","Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::{bucket}","arn:aws:s3:::{bucket}/*"],"Condition":{{"Bool":{{"aws:SecureTransport":"false"}}}}}}]}}"#
         );
-        self.s3.put_bucket_policy().bucket(bucket).policy(policy).send().await.map_err(|e| AwsError::new("s3:PutBucketPolicy", e))?;
-        let tags: std::result::Result<Vec<Tag>, _> = tags.iter().map(|(k, v)| Tag::builder().key(k).value(v).build()).collect();
+        self.s3
+            .put_bucket_policy()
+            .bucket(bucket)
+            .policy(policy)
+            .send()
+            .await
+            .map_err(|e| AwsError::new("s3:PutBucketPolicy", e))?;
+        let tags: std::result::Result<Vec<Tag>, _> =
+            tags.iter().map(|(k, v)| Tag::builder().key(k).value(v).build()).collect();
         let tagging = tags
             .and_then(|t| Tagging::builder().set_tag_set(Some(t)).build())
             .map_err(|e| AwsError::local("s3:PutBucketTagging", e.to_string()))?;
-        self.s3.put_bucket_tagging().bucket(bucket).tagging(tagging).send().await.map_err(|e| AwsError::new("s3:PutBucketTagging", e))?;
+        self.s3
+            .put_bucket_tagging()
+            .bucket(bucket)
+            .tagging(tagging)
+            .send()
+            .await
+            .map_err(|e| AwsError::new("s3:PutBucketTagging", e))?;
         Ok(())
     }
 
     /// Deletes an empty bucket; one that is not there is deleted.
     pub async fn delete_bucket(&self, bucket: &str) -> Result<()> {
-        match self.s3.delete_bucket().bucket(bucket).send().await.map_err(|e| AwsError::new("s3:DeleteBucket", e)) {
+        match self
+            .s3
+            .delete_bucket()
+            .bucket(bucket)
+            .send()
+            .await
+            .map_err(|e| AwsError::new("s3:DeleteBucket", e))
+        {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         }
@@ -64,7 +99,8 @@ impl Aws {
 
     /// All keys below a prefix.
     pub async fn keys(&self, bucket: &str, prefix: &str) -> Result<Vec<String>> {
-        let mut pages = self.s3.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
+        let mut pages =
+            self.s3.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
         let mut keys = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| AwsError::new("s3:ListObjectsV2", e))?;
@@ -78,15 +114,29 @@ impl Aws {
         let keys = self.keys(bucket, "").await?;
         // DeleteObjects takes 1,000 keys.
         for chunk in keys.chunks(1_000) {
-            let objects = chunk.iter().map(|k| ObjectIdentifier::builder().key(k).build()).collect::<std::result::Result<Vec<_>, _>>();
-            let delete = objects.and_then(|o| Delete::builder().set_objects(Some(o)).quiet(true).build());
+            let objects = chunk
+                .iter()
+                .map(|k| ObjectIdentifier::builder().key(k).build())
+                .collect::<std::result::Result<Vec<_>, _>>();
+            let delete =
+                objects.and_then(|o| Delete::builder().set_objects(Some(o)).quiet(true).build());
             let delete = delete.map_err(|e| AwsError::local("s3:DeleteObjects", e.to_string()))?;
-            let answer =
-                self.s3.delete_objects().bucket(bucket).delete(delete).send().await.map_err(|e| AwsError::new("s3:DeleteObjects", e))?;
+            let answer = self
+                .s3
+                .delete_objects()
+                .bucket(bucket)
+                .delete(delete)
+                .send()
+                .await
+                .map_err(|e| AwsError::new("s3:DeleteObjects", e))?;
             if let Some(error) = answer.errors.unwrap_or_default().first() {
                 return Err(AwsError::local(
                     "s3:DeleteObjects",
-                    format!("{}: {}", error.key().unwrap_or_default(), error.message().unwrap_or_default()),
+                    format!(
+                        "{}: {}",
+                        error.key().unwrap_or_default(),
+                        error.message().unwrap_or_default()
+                    ),
                 ));
             }
         }
@@ -95,7 +145,13 @@ impl Aws {
 
     /// Writes an object with its hash in its metadata.
     pub async fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>, sha256: &str) -> Result<()> {
-        let request = self.s3.put_object().bucket(bucket).key(key).metadata(SHA256, sha256).body(ByteStream::from(bytes));
+        let request = self
+            .s3
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .metadata(SHA256, sha256)
+            .body(ByteStream::from(bytes));
         request.send().await.map_err(|e| AwsError::new("s3:PutObject", e))?;
         Ok(())
     }
@@ -107,10 +163,22 @@ impl Aws {
 
     /// An object's bytes and its ETag; `None` when it is not there.
     pub async fn get_tagged(&self, bucket: &str, key: &str) -> Result<Option<(Vec<u8>, String)>> {
-        match self.s3.get_object().bucket(bucket).key(key).send().await.map_err(|e| AwsError::new("s3:GetObject", e)) {
+        match self
+            .s3
+            .get_object()
+            .bucket(bucket)
+            .key(key)
+            .send()
+            .await
+            .map_err(|e| AwsError::new("s3:GetObject", e))
+        {
             Ok(object) => {
                 let tag = object.e_tag.unwrap_or_default();
-                let bytes = object.body.collect().await.map_err(|e| AwsError::local("s3:GetObject", e.to_string()))?;
+                let bytes = object
+                    .body
+                    .collect()
+                    .await
+                    .map_err(|e| AwsError::local("s3:GetObject", e.to_string()))?;
                 Ok(Some((bytes.to_vec(), tag)))
             }
             Err(error) if error.is_not_found() => Ok(None),
@@ -120,7 +188,13 @@ impl Aws {
 
     /// Writes an object only where it is still what it was when its ETag was read, or, without one, not
     /// there; false when it is something else by now.
-    pub async fn put_if(&self, bucket: &str, key: &str, bytes: Vec<u8>, tag: Option<&str>) -> Result<bool> {
+    pub async fn put_if(
+        &self,
+        bucket: &str,
+        key: &str,
+        bytes: Vec<u8>,
+        tag: Option<&str>,
+    ) -> Result<bool> {
         let request = self.s3.put_object().bucket(bucket).key(key).body(ByteStream::from(bytes));
         let request = match tag {
             Some(tag) => request.if_match(tag),
@@ -135,7 +209,15 @@ impl Aws {
 
     /// The hash that an object was written with.
     pub async fn sha256_of(&self, bucket: &str, key: &str) -> Result<Option<String>> {
-        match self.s3.head_object().bucket(bucket).key(key).send().await.map_err(|e| AwsError::new("s3:HeadObject", e)) {
+        match self
+            .s3
+            .head_object()
+            .bucket(bucket)
+            .key(key)
+            .send()
+            .await
+            .map_err(|e| AwsError::new("s3:HeadObject", e))
+        {
             Ok(head) => Ok(head.metadata.and_then(|m| m.get(SHA256).cloned())),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),

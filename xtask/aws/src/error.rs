@@ -71,7 +71,9 @@ impl AwsError {
             Kind::Credentials => Some(
                 "sign in again (`aws sso login`), or check the profile in steppe.toml; then repeat the command, it continues where it stopped",
             ),
-            Kind::Unreachable => Some("check the network; for the environment `local`, see `cargo xtask local status`"),
+            Kind::Unreachable => Some(
+                "check the network; for the environment `local`, see `cargo xtask local status`",
+            ),
             Kind::Denied => Some("the caller's policies do not allow this call"),
             Kind::NotFound | Kind::Refused => None,
         }

@@ -62,7 +62,8 @@ pub struct Identity {
 impl Aws {
     /// Prepares the clients; nothing is sent.
     pub async fn connect(target: &Target) -> Self {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(target.region.clone()));
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(target.region.clone()));
         if let Some(endpoint) = &target.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
@@ -70,7 +71,8 @@ impl Aws {
             loader = loader.profile_name(profile);
         }
         if let Some((id, secret)) = &target.keys {
-            loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "steppe"));
+            loader =
+                loader.credentials_provider(Credentials::new(id, secret, None, None, "steppe"));
         }
         let config = loader.load().await;
         // Buckets in the path work everywhere; buckets in the host name need DNS that a local endpoint has not.
@@ -95,7 +97,15 @@ impl Aws {
 
     /// Asks who we are; the cheapest proof that endpoint and credentials work.
     pub async fn identity(&self) -> Result<Identity> {
-        let answer = self.sts.get_caller_identity().send().await.map_err(|e| AwsError::new("sts:GetCallerIdentity", e))?;
-        Ok(Identity { account: answer.account.unwrap_or_default(), arn: answer.arn.unwrap_or_default() })
+        let answer = self
+            .sts
+            .get_caller_identity()
+            .send()
+            .await
+            .map_err(|e| AwsError::new("sts:GetCallerIdentity", e))?;
+        Ok(Identity {
+            account: answer.account.unwrap_or_default(),
+            arn: answer.arn.unwrap_or_default(),
+        })
     }
 }

@@ -38,16 +38,29 @@ pub struct Invocation {
 impl Aws {
     /// Starts an execution; returns its ARN.
     pub async fn start_execution(&self, machine: &str, input: &Value) -> Result<String> {
-        let request = self.states.start_execution().state_machine_arn(machine).input(input.to_string());
-        Ok(request.send().await.map_err(|e| AwsError::new("states:StartExecution", e))?.execution_arn)
+        let request =
+            self.states.start_execution().state_machine_arn(machine).input(input.to_string());
+        Ok(request
+            .send()
+            .await
+            .map_err(|e| AwsError::new("states:StartExecution", e))?
+            .execution_arn)
     }
 
     /// Stops every running execution of a state machine; returns how many there were.
     pub async fn stop_executions(&self, machine: &str) -> Result<usize> {
-        let running = self.states.list_executions().state_machine_arn(machine).status_filter(ExecutionStatus::Running);
+        let running = self
+            .states
+            .list_executions()
+            .state_machine_arn(machine)
+            .status_filter(ExecutionStatus::Running);
         let answer = running.send().await.map_err(|e| AwsError::new("states:ListExecutions", e))?;
         for execution in &answer.executions {
-            let stop = self.states.stop_execution().execution_arn(&execution.execution_arn).cause("the deployment is destroyed");
+            let stop = self
+                .states
+                .stop_execution()
+                .execution_arn(&execution.execution_arn)
+                .cause("the deployment is destroyed");
             stop.send().await.map_err(|e| AwsError::new("states:StopExecution", e))?;
         }
         Ok(answer.executions.len())
@@ -55,8 +68,13 @@ impl Aws {
 
     /// How far an execution is.
     pub async fn execution(&self, arn: &str) -> Result<ExecutionView> {
-        let answer =
-            self.states.describe_execution().execution_arn(arn).send().await.map_err(|e| AwsError::new("states:DescribeExecution", e))?;
+        let answer = self
+            .states
+            .describe_execution()
+            .execution_arn(arn)
+            .send()
+            .await
+            .map_err(|e| AwsError::new("states:DescribeExecution", e))?;
         let output = answer.output.as_deref().and_then(|o| serde_json::from_str(o).ok());
         let failure = answer.error.map(|error| (error, answer.cause.unwrap_or_default()));
         Ok(ExecutionView { status: answer.status.as_str().to_owned(), output, failure })
@@ -64,13 +82,24 @@ impl Aws {
 
     /// The whole history of an execution.
     pub async fn history(&self, arn: &str) -> Result<Vec<HistoryEvent>> {
-        let mut pages = self.states.get_execution_history().execution_arn(arn).max_results(1_000).into_paginator().send();
+        let mut pages = self
+            .states
+            .get_execution_history()
+            .execution_arn(arn)
+            .max_results(1_000)
+            .into_paginator()
+            .send();
         let mut events = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| AwsError::new("states:GetExecutionHistory", e))?;
-            events.extend(page.events.into_iter().map(|e| HistoryEvent {
-                kind: e.r#type.as_str().to_owned(),
-                state: e.state_entered_event_details.map(|d| d.name).or(e.state_exited_event_details.map(|d| d.name)),
+            events.extend(page.events.into_iter().map(|e| {
+                HistoryEvent {
+                    kind: e.r#type.as_str().to_owned(),
+                    state: e
+                        .state_entered_event_details
+                        .map(|d| d.name)
+                        .or(e.state_exited_event_details.map(|d| d.name)),
+                }
             }));
         }
         Ok(events)
@@ -85,16 +114,19 @@ impl Aws {
             .send()
             .await
             .map_err(|e| AwsError::new("states:DescribeStateMachine", e))?;
-        serde_json::from_str(&answer.definition).map_err(|e| AwsError::local("states:DescribeStateMachine", e.to_string()))
+        serde_json::from_str(&answer.definition)
+            .map_err(|e| AwsError::local("states:DescribeStateMachine", e.to_string()))
     }
 
     /// Invokes a function and waits for the answer.
     pub async fn invoke(&self, function: &str, payload: &Value) -> Result<Invocation> {
-        let request = self.lambda.invoke().function_name(function).payload(Blob::new(payload.to_string()));
+        let request =
+            self.lambda.invoke().function_name(function).payload(Blob::new(payload.to_string()));
         let answer = request.send().await.map_err(|e| AwsError::new("lambda:InvokeFunction", e))?;
         let bytes = answer.payload.map(Blob::into_inner).unwrap_or_default();
-        let payload =
-            serde_json::from_slice(&bytes).map_err(|e| AwsError::local("lambda:InvokeFunction", format!("the answer is not JSON: {e}")))?;
+        let payload = serde_json::from_slice(&bytes).map_err(|e| {
+            AwsError::local("lambda:InvokeFunction", format!("the answer is not JSON: {e}"))
+        })?;
         Ok(Invocation { payload, failed: answer.function_error.is_some() })
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_cloudformation::types::{Capability, ChangeAction as SdkAction, ChangeSetStatus, ChangeSetType, Replacement, Tag};
+use aws_sdk_cloudformation::types::{
+    Capability, ChangeAction as SdkAction, ChangeSetStatus, ChangeSetType, Replacement, Tag,
+};
 use steppe_plan::review::{Change, ChangeAction};
 use steppe_plan::status::StackStatus;
 
@@ -79,12 +81,18 @@ impl Aws {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some(stack) = answer.stacks.unwrap_or_default().into_iter().next() else { return Ok(None) };
+        let Some(stack) = answer.stacks.unwrap_or_default().into_iter().next() else {
+            return Ok(None);
+        };
         let word = stack.stack_status.as_ref().map(|s| s.as_str().to_owned()).unwrap_or_default();
-        let status = word
-            .parse()
-            .map_err(|e: steppe_plan::status::UnknownStatus| AwsError::local("cloudformation:DescribeStacks", e.to_string()))?;
-        let outputs = stack.outputs.unwrap_or_default().into_iter().filter_map(|o| Some((o.output_key?, o.output_value?)));
+        let status = word.parse().map_err(|e: steppe_plan::status::UnknownStatus| {
+            AwsError::local("cloudformation:DescribeStacks", e.to_string())
+        })?;
+        let outputs = stack
+            .outputs
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|o| Some((o.output_key?, o.output_value?)));
         Ok(Some(StackView {
             id: stack.stack_id.unwrap_or_default(),
             status,
@@ -103,12 +111,24 @@ impl Aws {
         name: &str,
     ) -> Result<String> {
         let kind = if create { ChangeSetType::Create } else { ChangeSetType::Update };
-        let url = format!("https://s3.{}.amazonaws.com/{}/{}", template.region, template.bucket, template.key);
+        let url = format!(
+            "https://s3.{}.amazonaws.com/{}/{}",
+            template.region, template.bucket, template.key
+        );
         let tags = tags.iter().map(|(k, v)| Tag::builder().key(k).value(v).build()).collect();
-        let request = self.stacks.create_change_set().stack_name(stack).change_set_name(name).change_set_type(kind).template_url(url);
+        let request = self
+            .stacks
+            .create_change_set()
+            .stack_name(stack)
+            .change_set_name(name)
+            .change_set_type(kind)
+            .template_url(url);
         let request = request.capabilities(Capability::CapabilityNamedIam).set_tags(Some(tags));
-        let answer = request.send().await.map_err(|e| AwsError::new("cloudformation:CreateChangeSet", e))?;
-        answer.id.ok_or_else(|| AwsError::local("cloudformation:CreateChangeSet", "the answer has no ID"))
+        let answer =
+            request.send().await.map_err(|e| AwsError::new("cloudformation:CreateChangeSet", e))?;
+        answer.id.ok_or_else(|| {
+            AwsError::local("cloudformation:CreateChangeSet", "the answer has no ID")
+        })
     }
 
     /// How far a change set is.
@@ -116,18 +136,34 @@ impl Aws {
         let mut changes = Vec::new();
         let mut token = None;
         loop {
-            let request = self.stacks.describe_change_set().change_set_name(id).set_next_token(token);
-            let answer = request.send().await.map_err(|e| AwsError::new("cloudformation:DescribeChangeSet", e))?;
+            let request =
+                self.stacks.describe_change_set().change_set_name(id).set_next_token(token);
+            let answer = request
+                .send()
+                .await
+                .map_err(|e| AwsError::new("cloudformation:DescribeChangeSet", e))?;
             match answer.status {
                 Some(ChangeSetStatus::CreateComplete) => {}
                 Some(ChangeSetStatus::Failed) => {
                     let reason = answer.status_reason.unwrap_or_default();
-                    let empty = reason.contains("didn't contain changes") || reason.contains("No updates are to be performed");
-                    return Ok(if empty { ChangeSetView::NoChange } else { ChangeSetView::Failed(reason) });
+                    let empty = reason.contains("didn't contain changes")
+                        || reason.contains("No updates are to be performed");
+                    return Ok(if empty {
+                        ChangeSetView::NoChange
+                    } else {
+                        ChangeSetView::Failed(reason)
+                    });
                 }
                 _ => return Ok(ChangeSetView::Pending),
             }
-            changes.extend(answer.changes.unwrap_or_default().into_iter().filter_map(|c| c.resource_change).map(|c| change(&c)));
+            changes.extend(
+                answer
+                    .changes
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|c| c.resource_change)
+                    .map(|c| change(&c)),
+            );
             match answer.next_token {
                 Some(next) => token = Some(next),
                 None => return Ok(ChangeSetView::Ready(changes)),
@@ -137,33 +173,48 @@ impl Aws {
 
     /// Executes a change set; the token makes a repeated call harmless.
     pub async fn execute_change_set(&self, id: &str, token: &str) -> Result<()> {
-        let request = self.stacks.execute_change_set().change_set_name(id).client_request_token(token);
+        let request =
+            self.stacks.execute_change_set().change_set_name(id).client_request_token(token);
         request.send().await.map_err(|e| AwsError::new("cloudformation:ExecuteChangeSet", e))?;
         Ok(())
     }
 
     /// Deletes a change set that is not needed any more.
     pub async fn delete_change_set(&self, id: &str) -> Result<()> {
-        self.stacks.delete_change_set().change_set_name(id).send().await.map_err(|e| AwsError::new("cloudformation:DeleteChangeSet", e))?;
+        self.stacks
+            .delete_change_set()
+            .change_set_name(id)
+            .send()
+            .await
+            .map_err(|e| AwsError::new("cloudformation:DeleteChangeSet", e))?;
         Ok(())
     }
 
     /// Asks for a stack's deletion.
     pub async fn delete_stack(&self, name: &str) -> Result<()> {
-        self.stacks.delete_stack().stack_name(name).send().await.map_err(|e| AwsError::new("cloudformation:DeleteStack", e))?;
+        self.stacks
+            .delete_stack()
+            .stack_name(name)
+            .send()
+            .await
+            .map_err(|e| AwsError::new("cloudformation:DeleteStack", e))?;
         Ok(())
     }
 
     /// Continues a rollback that failed.
     pub async fn continue_rollback(&self, name: &str) -> Result<()> {
         let request = self.stacks.continue_update_rollback().stack_name(name);
-        request.send().await.map_err(|e| AwsError::new("cloudformation:ContinueUpdateRollback", e))?;
+        request
+            .send()
+            .await
+            .map_err(|e| AwsError::new("cloudformation:ContinueUpdateRollback", e))?;
         Ok(())
     }
 
     /// Events after the one called `last`, oldest first.
     pub async fn events_after(&self, stack: &str, last: Option<&str>) -> Result<Vec<EventView>> {
-        let mut pages = self.stacks.describe_stack_events().stack_name(stack).into_paginator().send();
+        let mut pages =
+            self.stacks.describe_stack_events().stack_name(stack).into_paginator().send();
         let mut events = Vec::new();
         'pages: while let Some(page) = pages.next().await {
             let page = page.map_err(|e| AwsError::new("cloudformation:DescribeStackEvents", e))?;
@@ -178,7 +229,10 @@ impl Aws {
                     logical_id: event.logical_resource_id.unwrap_or_default(),
                     physical_id: event.physical_resource_id.unwrap_or_default(),
                     resource_type: event.resource_type.unwrap_or_default(),
-                    status: event.resource_status.map(|s| s.as_str().to_owned()).unwrap_or_default(),
+                    status: event
+                        .resource_status
+                        .map(|s| s.as_str().to_owned())
+                        .unwrap_or_default(),
                     reason: event.resource_status_reason,
                 });
             }
@@ -188,7 +242,10 @@ impl Aws {
     }
 
     /// Resources of a stack: logical ID, type, status, physical ID.
-    pub async fn stack_resources(&self, stack: &str) -> Result<Vec<(String, String, String, String)>> {
+    pub async fn stack_resources(
+        &self,
+        stack: &str,
+    ) -> Result<Vec<(String, String, String, String)>> {
         let answer = self
             .stacks
             .describe_stack_resources()
@@ -218,13 +275,17 @@ fn change(change: &aws_sdk_cloudformation::types::ResourceChange) -> Change {
         Some(SdkAction::Remove) => ChangeAction::Remove,
         _ => ChangeAction::Other,
     };
-    let properties = change.details().iter().filter_map(|d| d.target()?.name()).map(str::to_owned).collect();
+    let properties =
+        change.details().iter().filter_map(|d| d.target()?.name()).map(str::to_owned).collect();
     Change {
         action,
         logical_id: change.logical_resource_id().unwrap_or_default().to_owned(),
         resource_type: change.resource_type().unwrap_or_default().to_owned(),
         // "Conditional" may become a replacement, so it counts as one.
-        replacement: matches!(change.replacement(), Some(Replacement::True | Replacement::Conditional)),
+        replacement: matches!(
+            change.replacement(),
+            Some(Replacement::True | Replacement::Conditional)
+        ),
         properties,
     }
 }

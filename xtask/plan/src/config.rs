@@ -54,7 +54,9 @@ fn line_and_column(text: &str, offset: usize) -> String {
 
 /// For serde's ``unknown field `x`, expected one of `a`, `b` ``: the known name nearest to `x`.
 fn suggestion(message: &str) -> Option<String> {
-    let rest = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?;
+    let rest = message
+        .strip_prefix("unknown field ")
+        .or_else(|| message.strip_prefix("unknown variant "))?;
     let names: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
     let (unknown, known) = names.split_first()?;
     nearest(unknown, known.iter().copied()).map(|name| format!("did you mean `{name}`?"))
@@ -62,7 +64,9 @@ fn suggestion(message: &str) -> Option<String> {
 
 /// The candidate most like `word`, when one is alike at all.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = candidates.into_iter().map(|c| (strsim::jaro_winkler(&word.to_lowercase(), &c.to_lowercase()), c));
+    let scored = candidates
+        .into_iter()
+        .map(|c| (strsim::jaro_winkler(&word.to_lowercase(), &c.to_lowercase()), c));
     scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, c)| c)
 }
 
@@ -80,13 +84,19 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_named_with_its_place_and_a_suggestion() {
-        let error = parse::<Example>("p.toml", "horizon = 1\n  horzion = 2\n").expect_err("unknown key").to_string();
-        assert_eq!(error, "p.toml:2:3: unknown field `horzion`, expected `horizon`\nhint: did you mean `horizon`?");
+        let error = parse::<Example>("p.toml", "horizon = 1\n  horzion = 2\n")
+            .expect_err("unknown key")
+            .to_string();
+        assert_eq!(
+            error,
+            "p.toml:2:3: unknown field `horzion`, expected `horizon`\nhint: did you mean `horizon`?"
+        );
     }
 
     #[test]
     fn a_wrong_type_is_named_with_its_place() {
-        let error = parse::<Example>("p.toml", "horizon = \"x\"").expect_err("wrong type").to_string();
+        let error =
+            parse::<Example>("p.toml", "horizon = \"x\"").expect_err("wrong type").to_string();
         assert!(error.starts_with("p.toml:1:11: invalid type: string \"x\""), "{error}");
     }
 }

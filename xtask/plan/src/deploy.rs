@@ -72,7 +72,9 @@ impl Desired {
         match &observed.model {
             None => true,
             Some(model) if model.version == self.model_version => false,
-            Some(model) => !model.chosen_since || !observed.artifact_keys.contains(&self.model_card_key),
+            Some(model) => {
+                !model.chosen_since || !observed.artifact_keys.contains(&self.model_card_key)
+            }
         }
     }
 }
@@ -139,9 +141,16 @@ impl DeployPlan {
             _ => {}
         }
         let create = matches!(stack_step, StackStep::Create | StackStep::DeleteFirst);
-        steps.push(Step::ChangeStack { stack: desired.stack.clone(), create, template_key: desired.template_key.clone() });
+        steps.push(Step::ChangeStack {
+            stack: desired.stack.clone(),
+            create,
+            template_key: desired.template_key.clone(),
+        });
         if create || observed.raw_sha256.as_ref() != Some(&desired.raw_sha256) {
-            steps.push(Step::UploadData { bucket: desired.data_bucket.clone(), bytes: desired.raw_bytes });
+            steps.push(Step::UploadData {
+                bucket: desired.data_bucket.clone(),
+                bytes: desired.raw_bytes,
+            });
         }
         Self { steps }
     }
@@ -150,15 +159,23 @@ impl DeployPlan {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AwaitStack(status) => write!(f, "wait for the operation in progress ({status}), then plan again"),
+            Self::AwaitStack(status) => {
+                write!(f, "wait for the operation in progress ({status}), then plan again")
+            }
             Self::CreateArtifactsBucket(bucket) => write!(f, "create the bucket {bucket}"),
             Self::Upload(u) => write!(f, "upload {} ({})", u.what, size(u.bytes)),
             Self::SetModel(version) => write!(f, "put model {version} into service"),
-            Self::DeleteFailedStack(status) => write!(f, "delete what a failed creation left ({status})"),
+            Self::DeleteFailedStack(status) => {
+                write!(f, "delete what a failed creation left ({status})")
+            }
             Self::ContinueRollback => f.write_str("continue the rollback that failed"),
             Self::ChangeStack { stack, create: true, .. } => write!(f, "create the stack {stack}"),
-            Self::ChangeStack { stack, create: false, .. } => write!(f, "update the stack {stack} if the template differs"),
-            Self::UploadData { bucket, bytes } => write!(f, "upload the raw data ({}) to {bucket}", size(*bytes)),
+            Self::ChangeStack { stack, create: false, .. } => {
+                write!(f, "update the stack {stack} if the template differs")
+            }
+            Self::UploadData { bucket, bytes } => {
+                write!(f, "upload the raw data ({}) to {bucket}", size(*bytes))
+            }
         }
     }
 }
@@ -183,12 +200,16 @@ mod tests {
     use super::*;
 
     fn desired() -> Desired {
-        let upload = |what: &str, key: &str| Upload { what: what.into(), key: key.into(), bytes: 1_500 };
+        let upload =
+            |what: &str, key: &str| Upload { what: what.into(), key: key.into(), bytes: 1_500 };
         Desired {
             stack: "s".into(),
             artifacts_bucket: "a".into(),
             data_bucket: "d".into(),
-            uploads: vec![upload("the model server", "bin/1"), upload("the template", "templates/1")],
+            uploads: vec![
+                upload("the model server", "bin/1"),
+                upload("the template", "templates/1"),
+            ],
             template_key: "templates/1".into(),
             model_version: "m1".into(),
             model_card_key: "models/m1".into(),
@@ -210,11 +231,17 @@ mod tests {
         let sets = |version: &str, chosen_since: bool, known: bool| {
             let model = Some(ObservedModel { version: version.into(), chosen_since });
             let artifact_keys = known.then(|| "models/m1".to_owned()).into_iter().collect();
-            let plan = DeployPlan::new(&Observed { model, artifact_keys, ..Observed::default() }, &desired());
+            let plan = DeployPlan::new(
+                &Observed { model, artifact_keys, ..Observed::default() },
+                &desired(),
+            );
             plan.steps.contains(&Step::SetModel("m1".into()))
         };
         assert!(!sets("m1", true, true) && !sets("m1", false, true), "it is in service");
-        assert!(sets("m0", false, true) && sets("m0", false, false), "another deployment's model is replaced");
+        assert!(
+            sets("m0", false, true) && sets("m0", false, false),
+            "another deployment's model is replaced"
+        );
         assert!(!sets("m2", true, true), "a training or a person chose m2 while m1 was known");
         assert!(sets("m2", true, false), "m1 is new");
     }
@@ -224,7 +251,8 @@ mod tests {
         for &status in StackStatus::ALL {
             let observed = Observed { stack: Some(status), ..Observed::default() };
             let plan = DeployPlan::new(&observed, &desired());
-            let changes = plan.steps.iter().filter(|s| matches!(s, Step::ChangeStack { .. })).count();
+            let changes =
+                plan.steps.iter().filter(|s| matches!(s, Step::ChangeStack { .. })).count();
             let waits = plan.steps.iter().filter(|s| matches!(s, Step::AwaitStack(_))).count();
             assert_eq!(changes + waits, 1, "{status}");
         }
@@ -239,6 +267,9 @@ mod tests {
             stack: Some(StackStatus::CreateComplete),
             raw_sha256: Some("r1".into()),
         };
-        assert_eq!(DeployPlan::new(&observed, &desired()).to_string(), "  1. update the stack s if the template differs\n");
+        assert_eq!(
+            DeployPlan::new(&observed, &desired()).to_string(),
+            "  1. update the stack s if the template differs\n"
+        );
     }
 }

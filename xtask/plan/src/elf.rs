@@ -30,7 +30,9 @@ impl Architecture {
 #[derive(Debug, Error)]
 pub enum ElfError {
     /// Not an ELF file.
-    #[error("`{name}` is not a Linux binary: {reason}\nhint: build on Linux, or with a Linux target")]
+    #[error(
+        "`{name}` is not a Linux binary: {reason}\nhint: build on Linux, or with a Linux target"
+    )]
     NotElf {
         /// The binary.
         name: String,
@@ -62,12 +64,18 @@ pub enum ElfError {
 
 /// Checks that `bytes` run on Amazon Linux 2023; returns their architecture.
 pub fn check(name: &str, bytes: &[u8]) -> Result<Architecture, ElfError> {
-    let not_elf = |e: object::Error| ElfError::NotElf { name: name.to_owned(), reason: e.to_string() };
+    let not_elf =
+        |e: object::Error| ElfError::NotElf { name: name.to_owned(), reason: e.to_string() };
     let file = ElfFile64::<Endianness>::parse(bytes).map_err(not_elf)?;
     let architecture = match file.architecture() {
         object::Architecture::X86_64 => Architecture::X86_64,
         object::Architecture::Aarch64 => Architecture::Arm64,
-        other => return Err(ElfError::Architecture { name: name.to_owned(), found: format!("{other:?}") }),
+        other => {
+            return Err(ElfError::Architecture {
+                name: name.to_owned(),
+                found: format!("{other:?}"),
+            });
+        }
     };
     match newest_glibc(&file).map_err(not_elf)? {
         Some(found) if found > AL2023_GLIBC => {
@@ -89,7 +97,9 @@ fn newest_glibc(file: &ElfFile64<'_, Endianness>) -> object::Result<Option<(u32,
         if !symbol.is_undefined(endian) || weak {
             continue;
         }
-        let Some(version) = versions.version(versions.version_index(endian, index).into())? else { continue };
+        let Some(version) = versions.version(versions.version_index(endian, index).into())? else {
+            continue;
+        };
         let text = String::from_utf8_lossy(version.name());
         let numbers = text.strip_prefix("GLIBC_").and_then(|v| {
             let mut parts = v.split('.');
@@ -114,7 +124,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn this_very_test_is_recognised() {
         let bytes = std::fs::read(std::env::current_exe().expect("own path")).expect("own bytes");
-        let expected = if cfg!(target_arch = "x86_64") { Architecture::X86_64 } else { Architecture::Arm64 };
+        let expected =
+            if cfg!(target_arch = "x86_64") { Architecture::X86_64 } else { Architecture::Arm64 };
         match check("test", &bytes) {
             Ok(found) => assert_eq!(found, expected),
             Err(ElfError::Glibc { found, .. }) => assert!(found > AL2023_GLIBC),

@@ -52,7 +52,11 @@ impl Project {
         names.extend(project.environments.keys().map(|name| ("environment", name)));
         for (what, name) in names {
             if let Some(message) = name_defect(name) {
-                problems.push(Problem { place: file.to_owned(), message: format!("the {what} name `{name}` {message}"), hint: None });
+                problems.push(Problem {
+                    place: file.to_owned(),
+                    message: format!("the {what} name `{name}` {message}"),
+                    hint: None,
+                });
             }
         }
         if problems.is_empty() { Ok(project) } else { Err(Problems(problems)) }
@@ -66,7 +70,11 @@ impl Project {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("it has {}", known.join(", ")),
             };
-            Problems(vec![Problem { place: file.to_owned(), message: format!("there is no environment `{name}`"), hint: Some(hint) }])
+            Problems(vec![Problem {
+                place: file.to_owned(),
+                message: format!("there is no environment `{name}`"),
+                hint: Some(hint),
+            }])
         })
     }
 }
@@ -77,8 +85,12 @@ pub fn name_defect(name: &str) -> Option<&'static str> {
     match name.bytes().next() {
         None => Some("must not be empty"),
         Some(first) if !first.is_ascii_lowercase() => Some("must begin with a lower-case letter"),
-        _ if !plain || name.ends_with('-') => Some("must consist of lower-case letters, digits and inner hyphens"),
-        _ if name.len() > 16 => Some("must have at most 16 characters, because bucket names have at most 63"),
+        _ if !plain || name.ends_with('-') => {
+            Some("must consist of lower-case letters, digits and inner hyphens")
+        }
+        _ if name.len() > 16 => {
+            Some("must have at most 16 characters, because bucket names have at most 63")
+        }
         _ => None,
     }
 }
@@ -94,7 +106,10 @@ mod tests {
         let project = Project::parse("steppe.toml", FILE).expect("valid");
         assert!(project.environment("steppe.toml", "local").is_ok());
         let error = project.environment("steppe.toml", "locla").expect_err("unknown").to_string();
-        assert_eq!(error, "steppe.toml: there is no environment `locla`\nhint: did you mean `local`?");
+        assert_eq!(
+            error,
+            "steppe.toml: there is no environment `locla`\nhint: did you mean `local`?"
+        );
     }
 
     #[test]

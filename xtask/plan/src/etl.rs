@@ -22,7 +22,10 @@ pub fn etl_plan(manifest: &Manifest, sql: &str) -> EtlPlan {
     let with = common_tables(manifest, sql, &judgements);
     let columns: Vec<&str> = manifest.data.columns.iter().map(|c| c.name.as_str()).collect();
     let task = &manifest.task;
-    let reasons: String = judgements.iter().map(|j| format!(" WHEN '{}' THEN {}", j.name, literal(&j.reason))).collect();
+    let reasons: String = judgements
+        .iter()
+        .map(|j| format!(" WHEN '{}' THEN {}", j.name, literal(&j.reason)))
+        .collect();
     EtlPlan {
         schema_version: ETL_PLAN_SCHEMA_VERSION,
         pipeline: manifest.name.clone(),
@@ -31,9 +34,17 @@ pub fn etl_plan(manifest: &Manifest, sql: &str) -> EtlPlan {
             .data
             .columns
             .iter()
-            .map(|c| ColumnName { source: c.source.clone().unwrap_or_else(|| c.name.clone()), name: c.name.clone() })
+            .map(|c| ColumnName {
+                source: c.source.clone().unwrap_or_else(|| c.name.clone()),
+                name: c.name.clone(),
+            })
             .collect(),
-        clean_sql: format!("{with}SELECT {}\nFROM judged WHERE _rule IS NULL\nORDER BY {}, {}", columns.join(", "), task.series, task.time),
+        clean_sql: format!(
+            "{with}SELECT {}\nFROM judged WHERE _rule IS NULL\nORDER BY {}, {}",
+            columns.join(", "),
+            task.series,
+            task.time
+        ),
         rejects_sql: if judgements.is_empty() {
             "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0".to_owned()
         } else {
@@ -42,7 +53,11 @@ pub fn etl_plan(manifest: &Manifest, sql: &str) -> EtlPlan {
                  FROM judged JOIN raw ON raw._row = judged._row\nWHERE judged._rule IS NOT NULL\nORDER BY raw._row"
             )
         },
-        fatal_rules: judgements.iter().filter(|j| j.action == Action::Fail).map(|j| j.name.clone()).collect(),
+        fatal_rules: judgements
+            .iter()
+            .filter(|j| j.action == Action::Fail)
+            .map(|j| j.name.clone())
+            .collect(),
         rule_columns: judgements.iter().map(|j| (j.name.clone(), j.column.clone())).collect(),
     }
 }
@@ -60,14 +75,21 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
         name: "unique".to_owned(),
         column: task.time.clone(),
         when: "_earlier IS NOT NULL OR _later IS NOT NULL".to_owned(),
-        reason: format!("there is more than one record of the same {} and {}", task.series, task.time),
+        reason: format!(
+            "there is more than one record of the same {} and {}",
+            task.series, task.time
+        ),
         action: u.action,
     });
     let partial = manifest.quality.partial_period.map(|p| Judgement {
         name: "partial_period".to_owned(),
         column: task.time.clone(),
         when: "_partial_period IS NOT NULL".to_owned(),
-        reason: format!("the newest {} is incomplete: its total is below {:.0} % of the one before", task.time, p.below * 100.0),
+        reason: format!(
+            "the newest {} is incomplete: its total is below {:.0} % of the one before",
+            task.time,
+            p.below * 100.0
+        ),
         action: p.action,
     });
     own.chain(unique).chain(partial).collect()
@@ -78,10 +100,16 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
 ///
 /// The tables `typed` (the manifest's SQL) and `judged` (with `_rule`, the first broken rule or NULL).
 fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> String {
-    let (series, time, target) = (&manifest.task.series, &manifest.task.time, &manifest.task.target);
+    let (series, time, target) =
+        (&manifest.task.series, &manifest.task.time, &manifest.task.target);
     let below = manifest.quality.partial_period.map_or(0.0, |p| p.below);
-    let cases: String = judgements.iter().map(|j| format!("    WHEN {} THEN '{}'\n", j.when, j.name)).collect();
-    let rule = if judgements.is_empty() { "CAST(NULL AS STRING)".to_owned() } else { format!("CASE\n{cases}  END") };
+    let cases: String =
+        judgements.iter().map(|j| format!("    WHEN {} THEN '{}'\n", j.when, j.name)).collect();
+    let rule = if judgements.is_empty() {
+        "CAST(NULL AS STRING)".to_owned()
+    } else {
+        format!("CASE\n{cases}  END")
+    };
     // Years are numbers; other periods are texts that sort as they follow each other.
     let before = if manifest.task.frequency == Frequency::Yearly {
         "newest._period - 1"

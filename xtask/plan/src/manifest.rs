@@ -284,10 +284,16 @@ pub struct Model {
 impl Model {
     /// The families that compete.
     pub fn candidates(&self, frequency: Frequency) -> Vec<ModelKind> {
-        use ModelKind::{Autoregression, ExponentialSmoothing, GradientBoosting, Lstm, PooledAutoregression, Theta};
+        use ModelKind::{
+            Autoregression, ExponentialSmoothing, GradientBoosting, Lstm, PooledAutoregression,
+            Theta,
+        };
         // One series of yearly values is too short for a regression of its own.
-        let linear = if frequency == Frequency::Yearly { PooledAutoregression } else { Autoregression };
-        self.candidates.clone().unwrap_or_else(|| vec![Theta, ExponentialSmoothing, linear, GradientBoosting, Lstm])
+        let linear =
+            if frequency == Frequency::Yearly { PooledAutoregression } else { Autoregression };
+        self.candidates
+            .clone()
+            .unwrap_or_else(|| vec![Theta, ExponentialSmoothing, linear, GradientBoosting, Lstm])
     }
 }
 
@@ -437,23 +443,36 @@ fn schedule_defect(expression: &str) -> Option<&'static str> {
     let inner = |name: &str| expression.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
     if let Some(rate) = inner("rate") {
         let parts: Vec<&str> = rate.split(' ').collect();
-        let [number, unit] = parts[..] else { return Some("needs a number and a unit, as in `rate(12 hours)`") };
-        let units = if number == "1" { ["minute", "hour", "day"] } else { ["minutes", "hours", "days"] };
+        let [number, unit] = parts[..] else {
+            return Some("needs a number and a unit, as in `rate(12 hours)`");
+        };
+        let units =
+            if number == "1" { ["minute", "hour", "day"] } else { ["minutes", "hours", "days"] };
         let whole = number.parse::<u32>().is_ok_and(|n| n > 0);
-        return (!whole || !units.contains(&unit)).then_some("needs a whole number and a unit that agrees with it, as in `rate(1 day)`");
+        return (!whole || !units.contains(&unit))
+            .then_some("needs a whole number and a unit that agrees with it, as in `rate(1 day)`");
     }
     let Some(cron) = inner("cron") else { return Some("is neither `rate(…)` nor `cron(…)`") };
     let fields: Vec<&str> = cron.split(' ').collect();
-    let plain = |field: &&str| !field.is_empty() && field.bytes().all(|b| b.is_ascii_alphanumeric() || b"*?,-/#".contains(&b));
+    let plain = |field: &&str| {
+        !field.is_empty()
+            && field.bytes().all(|b| b.is_ascii_alphanumeric() || b"*?,-/#".contains(&b))
+    };
     if fields.len() != 6 || !fields.iter().all(plain) {
-        return Some("needs six fields: minutes, hours, day of month, month, day of week, year, as in `cron(0 6 1 * ? *)`");
+        return Some(
+            "needs six fields: minutes, hours, day of month, month, day of week, year, as in `cron(0 6 1 * ? *)`",
+        );
     }
-    ((fields[2] == "?") == (fields[4] == "?")).then_some("needs `?` for one of day of month and day of week, as in `cron(0 6 1 * ? *)`")
+    ((fields[2] == "?") == (fields[4] == "?"))
+        .then_some("needs `?` for one of day of month and day of week, as in `cron(0 6 1 * ? *)`")
 }
 
 /// Days that CloudWatch Logs can keep events.
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
-const RETENTION_DAYS: [u32; 22] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+const RETENTION_DAYS: [u32; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+];
 
 impl StackOptions {
     /// The instance type for an architecture: the manifest's, or the smallest sensible one.
@@ -470,8 +489,11 @@ impl Manifest {
     /// Parses and checks `text`, the content of `file`. Everything wrong is reported at once.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
         let manifest: Self = parse(file, text)?;
-        let problems: Vec<Problem> =
-            manifest.defects().into_iter().map(|message| Problem { place: file.to_owned(), message, hint: None }).collect();
+        let problems: Vec<Problem> = manifest
+            .defects()
+            .into_iter()
+            .map(|message| Problem { place: file.to_owned(), message, hint: None })
+            .collect();
         if problems.is_empty() { Ok(manifest) } else { Err(Problems(problems)) }
     }
 
@@ -484,13 +506,23 @@ impl Manifest {
         };
         need(
             self.schema_version == MANIFEST_SCHEMA_VERSION,
-            format!("`schema_version` is {}, this program reads {MANIFEST_SCHEMA_VERSION}", self.schema_version),
+            format!(
+                "`schema_version` is {}, this program reads {MANIFEST_SCHEMA_VERSION}",
+                self.schema_version
+            ),
         );
         if let Some(defect) = name_defect(&self.name) {
             need(false, format!("the name `{}` {defect}", self.name));
         }
-        for (key, column) in [("series", &self.task.series), ("time", &self.task.time), ("target", &self.task.target)] {
-            need(self.column(column).is_some(), format!("`task.{key}` is `{column}`, but `data.columns` has no such column"));
+        for (key, column) in [
+            ("series", &self.task.series),
+            ("time", &self.task.time),
+            ("target", &self.task.target),
+        ] {
+            need(
+                self.column(column).is_some(),
+                format!("`task.{key}` is `{column}`, but `data.columns` has no such column"),
+            );
         }
         let kind = |name: &str| self.column(name).map(|c| c.kind);
         need(
@@ -515,16 +547,24 @@ impl Manifest {
             need(!used, format!("`{feature}` cannot be a feature: it is the target or the time"));
         }
         need(
-            self.model.candidates.iter().flatten().all(|k| !matches!(k, ModelKind::Auto | ModelKind::Combination)),
-            "`model.candidates` names families; `auto` and `combination` are made of them".to_owned(),
+            self.model
+                .candidates
+                .iter()
+                .flatten()
+                .all(|k| !matches!(k, ModelKind::Auto | ModelKind::Combination)),
+            "`model.candidates` names families; `auto` and `combination` are made of them"
+                .to_owned(),
         );
         need(
             kind(&self.task.target).is_none_or(|k| k != ColumnType::String),
             format!("the target column `{}` must be a number", self.task.target),
         );
         for (i, column) in self.data.columns.iter().enumerate() {
-            let plain =
-                column.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') && !column.name.starts_with('_');
+            let plain = column
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+                && !column.name.starts_with('_');
             need(
                 plain && !column.name.is_empty(),
                 format!(
@@ -532,24 +572,44 @@ impl Manifest {
                     column.name
                 ),
             );
-            need(self.data.columns[..i].iter().all(|c| c.name != column.name), format!("the column `{}` is declared twice", column.name));
+            need(
+                self.data.columns[..i].iter().all(|c| c.name != column.name),
+                format!("the column `{}` is declared twice", column.name),
+            );
         }
         for rule in &self.quality.rules {
-            let plain = !rule.name.is_empty() && rule.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            need(plain, format!("the rule name `{}` must consist of letters, digits and underscores", rule.name));
+            let plain = !rule.name.is_empty()
+                && rule.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            need(
+                plain,
+                format!(
+                    "the rule name `{}` must consist of letters, digits and underscores",
+                    rule.name
+                ),
+            );
             need(
                 self.column(&rule.column).is_some(),
-                format!("the rule `{}` looks at `{}`, but `data.columns` has no such column", rule.name, rule.column),
+                format!(
+                    "the rule `{}` looks at `{}`, but `data.columns` has no such column",
+                    rule.name, rule.column
+                ),
             );
         }
         for query in &self.queries {
             need(
                 name_defect(&query.name).is_none(),
-                format!("the query name `{}` {}", query.name, name_defect(&query.name).unwrap_or_default()),
+                format!(
+                    "the query name `{}` {}",
+                    query.name,
+                    name_defect(&query.name).unwrap_or_default()
+                ),
             );
         }
         let range = |what: &str, value: usize, low: usize, high: usize| {
-            (low..=high).contains(&value).then_some(()).ok_or(format!("`{what}` is {value}; expected {low} to {high}"))
+            (low..=high)
+                .contains(&value)
+                .then_some(())
+                .ok_or(format!("`{what}` is {value}; expected {low} to {high}"))
         };
         let counts = [
             range("task.horizon", self.task.horizon, 1, 366),
@@ -566,15 +626,26 @@ impl Manifest {
             range("backtest.origins", self.backtest.origins, 1, 100),
             range("backtest.stride", self.backtest.stride.unwrap_or(1), 1, 10_000),
             range("stack.etl_workers", self.stack.etl_workers as usize, 2, 299),
-            range("retrain.memory_mb", self.retrain.as_ref().map_or(one_core(), |r| r.memory_mb) as usize, 128, 10_240),
+            range(
+                "retrain.memory_mb",
+                self.retrain.as_ref().map_or(one_core(), |r| r.memory_mb) as usize,
+                128,
+                10_240,
+            ),
             range("stack.map_concurrency", self.stack.map_concurrency as usize, 1, 40),
         ];
         counts.into_iter().filter_map(Result::err).for_each(|message| need(false, message));
         let level = self.backtest.interval_level;
-        need(level > 0.0 && level < 1.0, format!("`backtest.interval_level` is {level}; expected a share between 0 and 1"));
+        need(
+            level > 0.0 && level < 1.0,
+            format!("`backtest.interval_level` is {level}; expected a share between 0 and 1"),
+        );
         need(
             RETENTION_DAYS.contains(&self.stack.log_retention_days),
-            format!("`stack.log_retention_days` is {}; CloudWatch Logs keeps {RETENTION_DAYS:?}", self.stack.log_retention_days),
+            format!(
+                "`stack.log_retention_days` is {}; CloudWatch Logs keeps {RETENTION_DAYS:?}",
+                self.stack.log_retention_days
+            ),
         );
         let schedules = [
             ("retrain.schedule", self.retrain.as_ref().and_then(|r| r.schedule.as_deref())),
@@ -582,7 +653,10 @@ impl Manifest {
         ];
         for (key, expression) in schedules {
             if let Some(defect) = expression.and_then(schedule_defect) {
-                need(false, format!("`{key}` is `{}`, which {defect}", expression.unwrap_or_default()));
+                need(
+                    false,
+                    format!("`{key}` is `{}`, which {defect}", expression.unwrap_or_default()),
+                );
             }
         }
         need(
@@ -592,12 +666,15 @@ impl Manifest {
         for architecture in self.stack.instance_type.keys() {
             need(
                 matches!(architecture.as_str(), "x86_64" | "arm64"),
-                format!("`stack.instance_type` has the architecture `{architecture}`; there are `x86_64` and `arm64`"),
+                format!(
+                    "`stack.instance_type` has the architecture `{architecture}`; there are `x86_64` and `arm64`"
+                ),
             );
         }
         for email in &self.stack.emails {
             let valid =
-                email.split_once('@').is_some_and(|(a, b)| !a.is_empty() && b.contains('.')) && !email.contains(char::is_whitespace);
+                email.split_once('@').is_some_and(|(a, b)| !a.is_empty() && b.contains('.'))
+                    && !email.contains(char::is_whitespace);
             need(valid, format!("`{email}` is not an email address"));
         }
         out
@@ -609,12 +686,21 @@ impl Manifest {
         let one = |bits: u8| {
             let on = |bit: u8| bits & (1 << bit) != 0;
             let mut manifest = self.clone();
-            (manifest.stack.verify, manifest.stack.alarms, manifest.stack.notify) = (on(0), on(1), on(2));
+            (manifest.stack.verify, manifest.stack.alarms, manifest.stack.notify) =
+                (on(0), on(1), on(2));
             let schedule = || "cron(0 6 1 * ? *)".to_owned();
-            manifest.retrain = on(3).then(|| Retrain { schedule: Some(schedule()), on_new_data: true, memory_mb: one_core() });
+            manifest.retrain = on(3).then(|| Retrain {
+                schedule: Some(schedule()),
+                on_new_data: true,
+                memory_mb: one_core(),
+            });
             manifest.drift = on(4).then(|| DriftCheck { schedule: "rate(1 day)".to_owned() });
             let names = ["verify", "alarms", "notify", "retrain", "drift"];
-            let listed: String = (0..5).zip(names).filter(|(bit, _)| on(*bit)).map(|(_, name)| format!("-{name}")).collect();
+            let listed: String = (0..5)
+                .zip(names)
+                .filter(|(bit, _)| on(*bit))
+                .map(|(_, name)| format!("-{name}"))
+                .collect();
             (listed, manifest)
         };
         (0..32).map(one).filter(|(_, manifest)| manifest.defects().is_empty()).collect()

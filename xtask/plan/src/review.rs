@@ -49,17 +49,29 @@ fn concern(change: &Change) -> Option<String> {
     let goes = *action == ChangeAction::Remove || (*action == ChangeAction::Modify && *replacement);
     let verb = if *action == ChangeAction::Remove { "is deleted" } else { "is replaced" };
     match resource_type.as_str() {
-        "AWS::S3::Bucket" if goes => Some(format!("{logical_id} (bucket) {verb}: its objects are lost")),
-        "AWS::Glue::Database" if goes => Some(format!("{logical_id} (database) {verb}: tables made by hand are lost")),
-        "AWS::SNS::Topic" if goes => Some(format!("{logical_id} (topic) {verb}: subscribers must confirm again")),
-        "AWS::Logs::LogGroup" if goes => Some(format!("{logical_id} (log group) {verb}: its logs are lost")),
+        "AWS::S3::Bucket" if goes => {
+            Some(format!("{logical_id} (bucket) {verb}: its objects are lost"))
+        }
+        "AWS::Glue::Database" if goes => {
+            Some(format!("{logical_id} (database) {verb}: tables made by hand are lost"))
+        }
+        "AWS::SNS::Topic" if goes => {
+            Some(format!("{logical_id} (topic) {verb}: subscribers must confirm again"))
+        }
+        "AWS::Logs::LogGroup" if goes => {
+            Some(format!("{logical_id} (log group) {verb}: its logs are lost"))
+        }
         "AWS::IAM::Role"
-            if properties.iter().any(|p| matches!(p.as_str(), "Policies" | "AssumeRolePolicyDocument" | "ManagedPolicyArns")) =>
+            if properties.iter().any(|p| {
+                matches!(p.as_str(), "Policies" | "AssumeRolePolicyDocument" | "ManagedPolicyArns")
+            }) =>
         {
             Some(format!("{logical_id} (role) gets other permissions"))
         }
         "AWS::S3::BucketPolicy" => Some(format!("{logical_id} (bucket policy) changes")),
-        _ if *action == ChangeAction::Other => Some(format!("{logical_id} changes in a way that this program cannot judge")),
+        _ if *action == ChangeAction::Other => {
+            Some(format!("{logical_id} changes in a way that this program cannot judge"))
+        }
         _ => None,
     }
 }
@@ -68,8 +80,19 @@ fn concern(change: &Change) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn change(action: ChangeAction, resource_type: &str, replacement: bool, property: &str) -> Change {
-        Change { action, logical_id: "X".into(), resource_type: resource_type.into(), replacement, properties: vec![property.into()] }
+    fn change(
+        action: ChangeAction,
+        resource_type: &str,
+        replacement: bool,
+        property: &str,
+    ) -> Change {
+        Change {
+            action,
+            logical_id: "X".into(),
+            resource_type: resource_type.into(),
+            replacement,
+            properties: vec![property.into()],
+        }
     }
 
     #[test]

@@ -8,9 +8,16 @@ use crate::manifest::{Manifest, Sample};
 pub fn sample_csv(manifest: &Manifest) -> Option<String> {
     let sample = manifest.data.sample.as_ref()?;
     let task = &manifest.task;
-    let source = |name: &str| manifest.column(name).and_then(|c| c.source.clone()).unwrap_or_else(|| name.to_owned());
+    let source = |name: &str| {
+        manifest.column(name).and_then(|c| c.source.clone()).unwrap_or_else(|| name.to_owned())
+    };
     let separator = manifest.data.delimiter;
-    let mut csv = format!("{}{separator}{}{separator}{}\n", source(&task.series), source(&task.time), source(&task.target));
+    let mut csv = format!(
+        "{}{separator}{}{separator}{}\n",
+        source(&task.series),
+        source(&task.time),
+        source(&task.target)
+    );
     for (region, year, value) in rows(sample) {
         csv += &format!("{region}{separator}{year}{separator}{value}\n");
     }
@@ -32,7 +39,11 @@ fn rows(sample: &Sample) -> Vec<(&str, i32, u64)> {
     for region in &sample.regions {
         let (mut level, own_growth) = (region.level, wave(0.015));
         for (year, country_growth) in (sample.first_year..).zip(&country) {
-            rows.push((region.name.as_str(), year, (level * (1.0 + wave(0.02))).round().max(0.0) as u64));
+            rows.push((
+                region.name.as_str(),
+                year,
+                (level * (1.0 + wave(0.02))).round().max(0.0) as u64,
+            ));
             level *= 1.0 + country_growth + own_growth;
         }
     }

@@ -171,10 +171,14 @@ impl StackSpec<'_> {
             self.manifest.stack.instance_type(self.architecture),
             self.architecture.as_str()
         );
-        context.insert("server_id", &format!("ModelServer{}", &sha256_hex(made_of.as_bytes())[..8]));
+        context
+            .insert("server_id", &format!("ModelServer{}", &sha256_hex(made_of.as_bytes())[..8]));
         context.insert("user_data", &indented(&tera.render("user_data.sh.tera", &context)?, 14));
         for machine in ["state_machine", "drift_machine"] {
-            context.insert(machine, &indented(&tera.render(&format!("{machine}.json.tera"), &context)?, 8));
+            context.insert(
+                machine,
+                &indented(&tera.render(&format!("{machine}.json.tera"), &context)?, 8),
+            );
         }
         Ok(tera.render("stack.yaml.tera", &context)?)
     }
@@ -215,7 +219,10 @@ impl StackSpec<'_> {
             ("subject_done", &format!("Steppe {pipeline}: forecasts are ready")),
             ("subject_failed", &format!("Steppe {pipeline}: the run failed")),
             ("subject_drift", &format!("Steppe {pipeline}: drift was found")),
-            ("after_verify", if self.manifest.retrain.is_some() { "WantsNoTraining" } else { "HasSeries" }),
+            (
+                "after_verify",
+                if self.manifest.retrain.is_some() { "WantsNoTraining" } else { "HasSeries" },
+            ),
             ("after_check", if stack.notify { "HasNews" } else { "Checked" }),
             ("after_clean", if stack.verify { "Verify" } else { "HasSeries" }),
             ("on_failure", if stack.notify { "NotifyFailure" } else { "Failed" }),
@@ -244,7 +251,10 @@ impl StackSpec<'_> {
         c.insert("rules", &self.rules());
         c.insert(
             "subnets",
-            &[Subnet { name: "A", cidr: "10.42.0.0/24", zone_index: 0 }, Subnet { name: "B", cidr: "10.42.1.0/24", zone_index: 1 }],
+            &[
+                Subnet { name: "A", cidr: "10.42.0.0/24", zone_index: 0 },
+                Subnet { name: "B", cidr: "10.42.1.0/24", zone_index: 1 },
+            ],
         );
         c
     }
@@ -253,18 +263,28 @@ impl StackSpec<'_> {
         let own = self.names.tags();
         let all = own.iter().map(|(k, v)| (k.as_str(), v.as_str())).chain(more.iter().copied());
         let pad = " ".repeat(indent);
-        all.map(|(k, v)| format!("{pad}- Key: {k}\n{pad}  Value: {v}")).collect::<Vec<_>>().join("\n")
+        all.map(|(k, v)| format!("{pad}- Key: {k}\n{pad}  Value: {v}"))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn tags_map(&self, indent: usize) -> String {
         let pad = " ".repeat(indent);
-        self.names.tags().iter().map(|(k, v)| format!("{pad}{k}: {v}")).collect::<Vec<_>>().join("\n")
+        self.names
+            .tags()
+            .iter()
+            .map(|(k, v)| format!("{pad}{k}: {v}"))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn tables(&self) -> Vec<Table> {
         const TEXT_INPUT: &str = "org.apache.hadoop.mapred.TextInputFormat";
         const TEXT_OUTPUT: &str = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat";
-        let column = |name: &str, hive: &str| TableColumn { name: name.to_owned(), hive_type: hive.to_owned() };
+        let column = |name: &str, hive: &str| TableColumn {
+            name: name.to_owned(),
+            hive_type: hive.to_owned(),
+        };
         let pipeline = &self.names.pipeline;
         let raw = Table {
             logical_id: "RawTable",
@@ -288,7 +308,13 @@ impl StackSpec<'_> {
             input_format: "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
             output_format: "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
             serde: "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
-            columns: self.manifest.data.columns.iter().map(|c| column(&c.name, c.kind.hive())).collect(),
+            columns: self
+                .manifest
+                .data
+                .columns
+                .iter()
+                .map(|c| column(&c.name, c.kind.hive()))
+                .collect(),
         };
         let predictions = [
             ("schema_version", "int"),
@@ -307,7 +333,10 @@ impl StackSpec<'_> {
             ("backtest_rmse", "double"),
             ("backtest_mape", "double"),
             ("backtest_mase", "double"),
-            ("steps", "array<struct<step:int,period:string,value:double,lower:double,upper:double,level:double>>"),
+            (
+                "steps",
+                "array<struct<step:int,period:string,value:double,lower:double,upper:double,level:double>>",
+            ),
         ];
         let predictions = Table {
             logical_id: "PredictionsTable",
@@ -407,14 +436,29 @@ fn alarms(manifest: &Manifest) -> Vec<Alarm> {
         ..machine(logical_id, name, description, resource)
     };
     let mut alarms = vec![
-        machine("ExecutionsFailed", "executions-failed", "A run of the state machine failed", "StateMachine"),
+        machine(
+            "ExecutionsFailed",
+            "executions-failed",
+            "A run of the state machine failed",
+            "StateMachine",
+        ),
         function("PredictorErrors", "predictor-errors", "The predictor failed", "Predictor"),
     ];
     if manifest.retrain.is_some() {
-        alarms.push(function("TrainErrors", "train-errors", "A training failed; the model in service stays", "TrainJob"));
+        alarms.push(function(
+            "TrainErrors",
+            "train-errors",
+            "A training failed; the model in service stays",
+            "TrainJob",
+        ));
     }
     if manifest.drift.is_some() {
-        alarms.push(machine("DriftCheckFailed", "drift-check-failed", "A check for drift failed", "DriftMachine"));
+        alarms.push(machine(
+            "DriftCheckFailed",
+            "drift-check-failed",
+            "A check for drift failed",
+            "DriftMachine",
+        ));
     }
     alarms
 }
@@ -426,7 +470,11 @@ fn capitalised(word: &str) -> String {
 
 fn indented(text: &str, by: usize) -> String {
     let pad = " ".repeat(by);
-    text.trim_end().lines().map(|line| if line.is_empty() { String::new() } else { format!("{pad}{line}") }).collect::<Vec<_>>().join("\n")
+    text.trim_end()
+        .lines()
+        .map(|line| if line.is_empty() { String::new() } else { format!("{pad}{line}") })
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// SHA-256 in hexadecimal.

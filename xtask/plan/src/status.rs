@@ -76,7 +76,13 @@ impl StackStatus {
 
     /// Whether the last create or update took effect.
     pub fn is_deployed(self) -> bool {
-        matches!(self, Self::CreateComplete | Self::UpdateComplete | Self::UpdateCompleteCleanupInProgress | Self::ImportComplete)
+        matches!(
+            self,
+            Self::CreateComplete
+                | Self::UpdateComplete
+                | Self::UpdateCompleteCleanupInProgress
+                | Self::ImportComplete
+        )
     }
 
     /// What a deployment does with a stack in this state.
@@ -85,7 +91,9 @@ impl StackStatus {
         let Some(status) = status else { return StackStep::Create };
         match status {
             S::DeleteComplete | S::ReviewInProgress => StackStep::Create,
-            S::RollbackComplete | S::CreateFailed | S::RollbackFailed | S::DeleteFailed => StackStep::DeleteFirst,
+            S::RollbackComplete | S::CreateFailed | S::RollbackFailed | S::DeleteFailed => {
+                StackStep::DeleteFirst
+            }
             S::CreateComplete
             | S::UpdateComplete
             | S::UpdateRollbackComplete
@@ -136,7 +144,11 @@ mod tests {
     #[test]
     fn a_deployment_waits_for_whatever_is_in_progress_and_for_nothing_else() {
         for &status in StackStatus::ALL {
-            assert_eq!(StackStatus::next_step(Some(status)) == StackStep::Attach, status.is_in_progress(), "{status}");
+            assert_eq!(
+                StackStatus::next_step(Some(status)) == StackStep::Attach,
+                status.is_in_progress(),
+                "{status}"
+            );
         }
     }
 }

@@ -53,18 +53,33 @@ fn options_decide_which_resources_there_are() {
         change(&mut manifest);
         render(&manifest, "a").contains(text)
     };
-    assert!(has(&|_| (), "AWS::SNS::Topic") && !has(&|m| m.stack.notify = false, "AWS::SNS::Topic"));
-    assert!(has(&|_| (), "AWS::CloudWatch::Alarm") && !has(&|m| m.stack.alarms = false, "AWS::CloudWatch::Alarm"));
+    assert!(
+        has(&|_| (), "AWS::SNS::Topic") && !has(&|m| m.stack.notify = false, "AWS::SNS::Topic")
+    );
+    assert!(
+        has(&|_| (), "AWS::CloudWatch::Alarm")
+            && !has(&|m| m.stack.alarms = false, "AWS::CloudWatch::Alarm")
+    );
     assert!(has(&|_| (), "Handler: train") && !has(&|m| m.retrain = None, "Handler: train"));
     assert!(has(&|_| (), "Handler: drift") && !has(&|m| m.drift = None, "Handler: drift"));
     assert!(!has(&|_| (), "EventBridgeEnabled") && has(&|m| new_data(m), "EventBridgeEnabled"));
-    assert!(has(&|_| (), "AWS::Events::Rule") && !has(&|m| (m.retrain, m.drift) = (None, None), "AWS::Events::Rule"));
-    assert!(has(&|_| (), "athena:startQueryExecution") && !has(&|m| m.stack.verify = false, "athena:startQueryExecution"));
+    assert!(
+        has(&|_| (), "AWS::Events::Rule")
+            && !has(&|m| (m.retrain, m.drift) = (None, None), "AWS::Events::Rule")
+    );
+    assert!(
+        has(&|_| (), "athena:startQueryExecution")
+            && !has(&|m| m.stack.verify = false, "athena:startQueryExecution")
+    );
 }
 
 #[test]
 fn another_server_is_another_instance_and_nothing_else_changes_its_name() {
-    let id = |text: &str| text.lines().find(|l| l.starts_with("  ModelServer") && l.ends_with("Ready:")).map(str::to_owned);
+    let id = |text: &str| {
+        text.lines()
+            .find(|l| l.starts_with("  ModelServer") && l.ends_with("Ready:"))
+            .map(str::to_owned)
+    };
     let mut louder = manifest();
     louder.stack.alarms = false;
     assert_ne!(id(&render(&manifest(), "a")), id(&render(&manifest(), "e")));
@@ -109,13 +124,32 @@ fn other_frequencies_have_their_times_as_text_and_features_are_numbers() {
     let manifest = Manifest::parse("pipeline.toml", &hourly).expect("valid");
     let sql = etl_plan(&manifest, SQL).clean_sql;
     assert!(sql.contains("MAX(_period)") && !sql.contains("newest._period - 1"), "{sql}");
-    let message = |text: &str| Manifest::parse("pipeline.toml", text).expect_err("invalid").to_string();
-    assert!(message(&FILE.replace("frequency = \"yearly\"", "frequency = \"hourly\"")).contains("`string`, dates and times in ISO 8601"));
-    assert!(message(&FILE.replace("frequency = \"yearly\"", "frequency = \"weakly\"")).contains("weakly"));
-    assert!(message(&hourly.replace("[\"warmth\"]", "[\"rain\"]")).contains("the feature `rain` is not in `data.columns`"));
-    assert!(message(&hourly.replace("[\"warmth\"]", "[\"region\"]")).contains("the feature `region` must be a number"));
-    assert!(message(&hourly.replace("[\"warmth\"]", "[\"marriages\"]")).contains("it is the target or the time"));
-    assert!(message(&FILE.replace("\"theta\",", "\"combination\",")).contains("`auto` and `combination` are made of them"));
+    let message =
+        |text: &str| Manifest::parse("pipeline.toml", text).expect_err("invalid").to_string();
+    assert!(
+        message(&FILE.replace("frequency = \"yearly\"", "frequency = \"hourly\""))
+            .contains("`string`, dates and times in ISO 8601")
+    );
+    assert!(
+        message(&FILE.replace("frequency = \"yearly\"", "frequency = \"weakly\""))
+            .contains("weakly")
+    );
+    assert!(
+        message(&hourly.replace("[\"warmth\"]", "[\"rain\"]"))
+            .contains("the feature `rain` is not in `data.columns`")
+    );
+    assert!(
+        message(&hourly.replace("[\"warmth\"]", "[\"region\"]"))
+            .contains("the feature `region` must be a number")
+    );
+    assert!(
+        message(&hourly.replace("[\"warmth\"]", "[\"marriages\"]"))
+            .contains("it is the target or the time")
+    );
+    assert!(
+        message(&FILE.replace("\"theta\",", "\"combination\","))
+            .contains("`auto` and `combination` are made of them")
+    );
 }
 
 #[test]
@@ -125,10 +159,27 @@ fn a_schedule_is_checked_before_anything_is_made() {
         Manifest::parse("p.toml", &FILE.replace(from, to)).expect_err("refused").to_string()
     };
     let schedule = |text: &str| error("rate(1 day)", text);
-    assert!(schedule("daily").contains("`drift.schedule` is `daily`, which is neither"), "{}", schedule("daily"));
-    assert!(schedule("rate(1 days)").contains("a unit that agrees with it") && schedule("rate(x days)").contains("a whole number"));
-    assert!(schedule("cron(0 6 * * *)").contains("six fields") && schedule("cron(0 6 * * * *)").contains("needs `?`"));
-    assert!(schedule("cron(0 6 1 * ? * \\n)").contains("six fields"), "nothing gets into the template");
-    assert!(error("verify = true", "verify = false").contains("`retrain` needs `stack.verify = true`"));
-    assert!(error("on_new_data = false", "on_new_date = false").contains("did you mean `on_new_data`?"));
+    assert!(
+        schedule("daily").contains("`drift.schedule` is `daily`, which is neither"),
+        "{}",
+        schedule("daily")
+    );
+    assert!(
+        schedule("rate(1 days)").contains("a unit that agrees with it")
+            && schedule("rate(x days)").contains("a whole number")
+    );
+    assert!(
+        schedule("cron(0 6 * * *)").contains("six fields")
+            && schedule("cron(0 6 * * * *)").contains("needs `?`")
+    );
+    assert!(
+        schedule("cron(0 6 1 * ? * \\n)").contains("six fields"),
+        "nothing gets into the template"
+    );
+    assert!(
+        error("verify = true", "verify = false").contains("`retrain` needs `stack.verify = true`")
+    );
+    assert!(
+        error("on_new_data = false", "on_new_date = false").contains("did you mean `on_new_data`?")
+    );
 }

@@ -33,7 +33,9 @@ pub fn html(report: &ServiceReport) -> String {
     page += &trainings(&report.trainings);
     page += "<h2>Drift</h2>";
     match &report.drift {
-        None => page += "<p>No check has been made yet; <code>cargo xtask drift</code> makes one.</p>",
+        None => {
+            page += "<p>No check has been made yet; <code>cargo xtask drift</code> makes one.</p>"
+        }
         Some(drift) => page += &drift_section(drift),
     }
     page
@@ -69,7 +71,8 @@ fn drift_section(drift: &DriftReport) -> String {
         short(&server.since),
         server.forecasts
     );
-    page += "<table><tr><th>statistic<th>side<th>values<th>PSI<th>limit<th><th>KS<th>limit<th></tr>";
+    page +=
+        "<table><tr><th>statistic<th>side<th>values<th>PSI<th>limit<th><th>KS<th>limit<th></tr>";
     server.statistics.iter().for_each(|d| page += &statistic(d));
     page += "</table><p class=note>PSI: population stability index; KS: Kolmogorov-Smirnov distance, both against the histories of the \
              model’s backtest. A limit is what chance and the strangest origin of the backtest explain; drift is above both.</p>";
@@ -92,13 +95,22 @@ fn statistic(d: &StatisticDrift) -> String {
     let bar = |value: f64, limit: f64| {
         let share = (value / limit).clamp(0.0, 1.0) * 100.0;
         let class = if value > limit { "bar over" } else { "bar" };
-        format!("<td>{value:.3}<td>{limit:.3}<td><div class='{class}'><div style='width:{share:.0}%'></div></div>")
+        format!(
+            "<td>{value:.3}<td>{limit:.3}<td><div class='{class}'><div style='width:{share:.0}%'></div></div>"
+        )
     };
-    format!("<tr><td>{}<td>{side}<td>{}{}{}</tr>", escape(&d.statistic), d.count, bar(d.psi, d.psi_limit), bar(d.ks, d.ks_limit))
+    format!(
+        "<tr><td>{}<td>{side}<td>{}{}{}</tr>",
+        escape(&d.statistic),
+        d.count,
+        bar(d.psi, d.psi_limit),
+        bar(d.ks, d.ks_limit)
+    )
 }
 
 fn realised(r: &Realised) -> String {
-    let periods = if r.first == r.last { r.first.clone() } else { format!("{} to {}", r.first, r.last) };
+    let periods =
+        if r.first == r.last { r.first.clone() } else { format!("{} to {}", r.first, r.last) };
     format!(
         "<tr><td>{}<td>{}<td>{}<td>{:.1}<td>{:.3}<td>{:.3}<td>{:.1}<td>{:.0}</tr>",
         escape(&r.model_version),

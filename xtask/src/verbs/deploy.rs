@@ -61,7 +61,12 @@ fn record(model: &Artifact, key: &str) -> TrainingRecord {
 }
 
 /// Deploys, or prints what a deployment would do.
-pub async fn run(workspace: &Workspace, data: &DataArgs, yes: bool, dry_run: bool) -> Result<Outcome> {
+pub async fn run(
+    workspace: &Workspace,
+    data: &DataArgs,
+    yes: bool,
+    dry_run: bool,
+) -> Result<Outcome> {
     let story = Story::begin();
     let _lock = lock(workspace, "deploy")?;
     let raw = workspace.raw_data(data)?;
@@ -105,10 +110,18 @@ pub fn lock(workspace: &Workspace, verb: &str) -> Result<File> {
     if taken.is_err() {
         let mut holder = String::new();
         lock.read_to_string(&mut holder)?;
-        bail!("another command works on {}: {}\nhint: wait until it has ended", workspace.names.stack(), holder.trim());
+        bail!(
+            "another command works on {}: {}\nhint: wait until it has ended",
+            workspace.names.stack(),
+            holder.trim()
+        );
     }
     lock.set_len(0)?;
-    let holder = format!("`cargo xtask {verb}`, process {}, since {}", std::process::id(), jiff::Timestamp::now().strftime("%H:%M:%S UTC"));
+    let holder = format!(
+        "`cargo xtask {verb}`, process {}, since {}",
+        std::process::id(),
+        jiff::Timestamp::now().strftime("%H:%M:%S UTC")
+    );
     std::io::Write::write_all(&mut lock, holder.as_bytes())?;
     Ok(lock)
 }
@@ -121,12 +134,21 @@ fn start_local(workspace: &Workspace, story: &Story) -> Result<()> {
     let started = Instant::now();
     let (about, new) = local.start()?;
     if new {
-        story.done("started", &format!("embedded cloud on 127.0.0.1:{}", about.port), started.elapsed());
+        story.done(
+            "started",
+            &format!("embedded cloud on 127.0.0.1:{}", about.port),
+            started.elapsed(),
+        );
     }
     Ok(())
 }
 
-fn desired(workspace: &Workspace, raw: &RawData, model: &Artifact, artifacts: Artifacts) -> Result<(Desired, Bodies)> {
+fn desired(
+    workspace: &Workspace,
+    raw: &RawData,
+    model: &Artifact,
+    artifacts: Artifacts,
+) -> Result<(Desired, Bodies)> {
     let names = &workspace.names;
     let spec = StackSpec {
         names,
@@ -140,9 +162,14 @@ fn desired(workspace: &Workspace, raw: &RawData, model: &Artifact, artifacts: Ar
     let template_key = keys::template(&sha256_hex(&template));
     let version = model.version();
     let mut objects = artifacts.objects;
-    let mut add =
-        |what: &str, key: String, bytes: Vec<u8>| objects.push((Upload { what: what.to_owned(), key, bytes: bytes.len() }, bytes));
-    add("the model's weights", keys::model_file(&names.pipeline, &version, WEIGHTS_FILE), model.weights_bytes.clone());
+    let mut add = |what: &str, key: String, bytes: Vec<u8>| {
+        objects.push((Upload { what: what.to_owned(), key, bytes: bytes.len() }, bytes))
+    };
+    add(
+        "the model's weights",
+        keys::model_file(&names.pipeline, &version, WEIGHTS_FILE),
+        model.weights_bytes.clone(),
+    );
     let model_card_key = keys::model_file(&names.pipeline, &version, CARD_FILE);
     add("the model card", model_card_key.clone(), model.card_bytes.clone());
     add("the template", template_key.clone(), template);
@@ -165,15 +192,21 @@ async fn observe(aws: &Aws, workspace: &Workspace) -> Result<Observed> {
     let names = &workspace.names;
     let (bucket, stack) = (names.artifacts_bucket(), names.stack());
     let (exists, stack) = tokio::try_join!(aws.bucket_exists(&bucket), aws.stack(&stack))?;
-    let mut observed = Observed { artifacts_bucket_exists: exists, stack: stack.map(|s| s.status), ..Observed::default() };
+    let mut observed = Observed {
+        artifacts_bucket_exists: exists,
+        stack: stack.map(|s| s.status),
+        ..Observed::default()
+    };
     if exists {
         observed.artifact_keys = aws.keys(&bucket, "").await?.into_iter().collect();
         let pointer = Registry::new(aws, names).pointer().await?.map(|p| p.in_service.current);
         let chosen_since = |s: &Service| s.by != Promoter::Deploy;
-        observed.model = pointer.map(|s| ObservedModel { chosen_since: chosen_since(&s), version: s.model.version });
+        observed.model = pointer
+            .map(|s| ObservedModel { chosen_since: chosen_since(&s), version: s.model.version });
     }
     if observed.stack.is_some_and(StackStatus::is_deployed) {
-        observed.raw_sha256 = aws.sha256_of(&names.data_bucket(), &keys::raw(&names.pipeline)).await?;
+        observed.raw_sha256 =
+            aws.sha256_of(&names.data_bucket(), &keys::raw(&names.pipeline)).await?;
     }
     Ok(observed)
 }
@@ -198,12 +231,15 @@ impl Deployment<'_> {
     /// Plans and carries out; a plan that only waits is followed by another.
     async fn execute(&self) -> Result<Changed> {
         for _ in 0..LOOKS_MAX {
-            let plan = DeployPlan::new(&observe(self.deployer.aws, self.workspace).await?, &self.desired);
+            let plan =
+                DeployPlan::new(&observe(self.deployer.aws, self.workspace).await?, &self.desired);
             let waits = matches!(plan.steps.as_slice(), [Step::AwaitStack(_)]);
             let mut changed = Changed::NoChange;
             for step in plan.steps {
                 changed = match self.carry_out(step).await? {
-                    Some(stopped @ (Changed::NeedsApproval | Changed::RolledBack | Changed::Wedged)) => return Ok(stopped),
+                    Some(
+                        stopped @ (Changed::NeedsApproval | Changed::RolledBack | Changed::Wedged),
+                    ) => return Ok(stopped),
                     Some(other) => other,
                     None => changed,
                 };
@@ -234,8 +270,12 @@ impl Deployment<'_> {
                 story.done("created", &format!("bucket {bucket}"), started.elapsed());
             }
             Step::Upload(upload) => {
-                let body = self.bodies.get(&upload.key).with_context(|| format!("no body for {}", upload.key))?;
-                aws.put(&desired.artifacts_bucket, &upload.key, body.clone(), &sha256_hex(body)).await?;
+                let body = self
+                    .bodies
+                    .get(&upload.key)
+                    .with_context(|| format!("no body for {}", upload.key))?;
+                aws.put(&desired.artifacts_bucket, &upload.key, body.clone(), &sha256_hex(body))
+                    .await?;
                 story.done("uploaded", told.trim_start_matches("upload "), started.elapsed());
             }
             Step::SetModel(version) => {
@@ -251,13 +291,24 @@ impl Deployment<'_> {
                 if aws.bucket_exists(&desired.data_bucket).await? {
                     aws.empty_bucket(&desired.data_bucket).await?;
                 }
-                let id = aws.stack(&desired.stack).await?.map(|s| s.id).context("the failed stack vanished")?;
+                let id = aws
+                    .stack(&desired.stack)
+                    .await?
+                    .map(|s| s.id)
+                    .context("the failed stack vanished")?;
                 aws.delete_stack(&desired.stack).await?;
-                let left = deployer.watch(&id, None).await?.filter(|s| s.status != StackStatus::DeleteComplete);
+                let left = deployer
+                    .watch(&id, None)
+                    .await?
+                    .filter(|s| s.status != StackStatus::DeleteComplete);
                 if let Some(left) = left {
                     story.failed(
                         "wedged",
-                        &format!("the failed stack cannot be deleted, it is in {}: {}", left.status, left.reason.unwrap_or_default()),
+                        &format!(
+                            "the failed stack cannot be deleted, it is in {}: {}",
+                            left.status,
+                            left.reason.unwrap_or_default()
+                        ),
                     );
                     return Ok(Some(Changed::Wedged));
                 }
@@ -266,9 +317,12 @@ impl Deployment<'_> {
                 aws.continue_rollback(&desired.stack).await?;
                 deployer.watch(&desired.stack, None).await?;
             }
-            Step::ChangeStack { create, template_key, .. } => return deployer.change_stack(create, &template_key).await.map(Some),
+            Step::ChangeStack { create, template_key, .. } => {
+                return deployer.change_stack(create, &template_key).await.map(Some);
+            }
             Step::UploadData { bucket, .. } => {
-                aws.put(&bucket, &keys::raw(&names.pipeline), raw.bytes.clone(), &raw.sha256).await?;
+                aws.put(&bucket, &keys::raw(&names.pipeline), raw.bytes.clone(), &raw.sha256)
+                    .await?;
                 story.done("uploaded", "the raw data", started.elapsed());
             }
         }
@@ -292,6 +346,12 @@ impl Deployment<'_> {
             story.note("note", "the data are synthetic; use your own with `--data FILE.csv`");
         }
         let example = &model.card.spec.series_column;
-        story.note("next", &format!("cargo xtask smoke-test; cargo xtask predict {}; cargo xtask query", example.to_uppercase()));
+        story.note(
+            "next",
+            &format!(
+                "cargo xtask smoke-test; cargo xtask predict {}; cargo xtask query",
+                example.to_uppercase()
+            ),
+        );
     }
 }

@@ -33,8 +33,18 @@ pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
     let (data_bucket, artifacts_bucket) = (names.data_bucket(), names.artifacts_bucket());
     // In an account of others' things people say yes; the embedded cloud holds only what deploy put there.
     if local.is_none() && !yes {
-        let objects = if aws.bucket_exists(&data_bucket).await? { aws.keys(&data_bucket, "").await?.len() } else { 0 };
-        story.failed("attention", &format!("the stack {} and {objects} objects in {data_bucket} will be lost", names.stack()));
+        let objects = if aws.bucket_exists(&data_bucket).await? {
+            aws.keys(&data_bucket, "").await?.len()
+        } else {
+            0
+        };
+        story.failed(
+            "attention",
+            &format!(
+                "the stack {} and {objects} objects in {data_bucket} will be lost",
+                names.stack()
+            ),
+        );
         if !confirm("Destroy?") {
             story.failed("stopped", "nothing was deleted; agree with `--yes`");
             return Ok(Outcome::NeedsApproval);
@@ -56,9 +66,15 @@ pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
             .rev()
             .find(|e| e.status != "DELETE_IN_PROGRESS" && !e.status.starts_with("DELETE"))
             .map(|e| e.id.clone());
-        let left = deployer.watch(&stack.id, seen).await?.filter(|s| s.status != StackStatus::DeleteComplete);
+        let left = deployer
+            .watch(&stack.id, seen)
+            .await?
+            .filter(|s| s.status != StackStatus::DeleteComplete);
         if let Some(left) = left {
-            story.failed("wedged", &format!("the stack is in {}: {}", left.status, left.reason.unwrap_or_default()));
+            story.failed(
+                "wedged",
+                &format!("the stack is in {}: {}", left.status, left.reason.unwrap_or_default()),
+            );
             return Ok(Outcome::Wedged);
         }
     }
@@ -66,7 +82,9 @@ pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
         empty(&aws, &artifacts_bucket, &story).await?;
         aws.delete_bucket(&artifacts_bucket).await?;
     }
-    let leftovers = aws.leftovers(&names.stack(), &names.database(), &names.log_prefix(), &names.tags()).await?;
+    let leftovers = aws
+        .leftovers(&names.stack(), &names.database(), &names.log_prefix(), &names.tags())
+        .await?;
     if !leftovers.is_empty() {
         leftovers.iter().for_each(|l| story.failed("left", l));
         return Ok(Outcome::Found);
@@ -81,11 +99,19 @@ pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
 
 /// What still runs would write into a bucket that has just been emptied.
 async fn stop_executions(aws: &steppe_aws::Aws, stack: &StackView, story: &Story) -> Result<()> {
-    let machines = ["StateMachineArn", "DriftMachineArn"].into_iter().filter_map(|name| stack.outputs.get(name));
+    let machines = ["StateMachineArn", "DriftMachineArn"]
+        .into_iter()
+        .filter_map(|name| stack.outputs.get(name));
     for machine in machines {
         let stopped = aws.stop_executions(machine).await?;
         if stopped > 0 {
-            story.note("stopping", &format!("{stopped} running executions of {}", machine.rsplit(':').next().unwrap_or(machine)));
+            story.note(
+                "stopping",
+                &format!(
+                    "{stopped} running executions of {}",
+                    machine.rsplit(':').next().unwrap_or(machine)
+                ),
+            );
         }
         let begun = Instant::now();
         while aws.stop_executions(machine).await? > 0 && begun.elapsed() < STOP_LIMIT {

@@ -29,7 +29,8 @@ pub async fn run(args: &Args) -> Result<Outcome> {
         if cfg!(target_os = "linux") {
             Ok("Linux".to_owned())
         } else {
-            Err("the embedded cloud needs Linux: it gives every instance an address in 127.0.0.0/8".to_owned())
+            Err("the embedded cloud needs Linux: it gives every instance an address in 127.0.0.0/8"
+                .to_owned())
         },
     );
     check("memory for a first build", memory());
@@ -48,7 +49,10 @@ pub async fn run(args: &Args) -> Result<Outcome> {
         } else {
             check(
                 "credentials",
-                connect(workspace).await.map(|_| format!("account {}", workspace.names.account)).map_err(|e| format!("{e:#}")),
+                connect(workspace)
+                    .await
+                    .map(|_| format!("account {}", workspace.names.account))
+                    .map_err(|e| format!("{e:#}")),
             );
         }
     }
@@ -56,7 +60,10 @@ pub async fn run(args: &Args) -> Result<Outcome> {
 }
 
 fn version(program: &str, argument: &str) -> Result<String, String> {
-    let output = Command::new(program).arg(argument).output().map_err(|e| format!("cannot run `{program}`: {e}"))?;
+    let output = Command::new(program)
+        .arg(argument)
+        .output()
+        .map_err(|e| format!("cannot run `{program}`: {e}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
@@ -66,7 +73,9 @@ const BUILD_MEMORY_GB: f64 = 11.0;
 
 fn memory() -> Result<String, String> {
     let text = std::fs::read_to_string("/proc/meminfo").map_err(|e| e.to_string())?;
-    let total_kb = text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let total_kb = text
+        .lines()
+        .find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     match total_kb.map(|kb| kb as f64 / 1e6) {
         Some(gb) if gb < BUILD_MEMORY_GB => Err(format!(
             "{gb:.1} GB, less than {BUILD_MEMORY_GB} GB: leave out the EC2 client with `cargo run --bin xtask --no-default-features -- VERB`"

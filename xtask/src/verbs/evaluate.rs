@@ -26,18 +26,27 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, as_json: bool) -> Resul
     let started = Instant::now();
     let progress = Progress::new(workspace.scratch().join("evaluations").join(spec.key(&data)));
     let host = progress.clone();
-    let evaluation = tokio::task::spawn_blocking(move || evaluate(&data, &spec, &Stage::new(&host))).await?;
+    let evaluation =
+        tokio::task::spawn_blocking(move || evaluate(&data, &spec, &Stage::new(&host))).await?;
     progress.finish();
     progress.forget();
-    let evaluation = evaluation.with_context(|| format!("{} cannot be evaluated", raw.file.display()))?;
-    story.done("evaluated", &format!("{} families, {} series", evaluation.families.len(), evaluation.series.len()), started.elapsed());
+    let evaluation =
+        evaluation.with_context(|| format!("{} cannot be evaluated", raw.file.display()))?;
+    story.done(
+        "evaluated",
+        &format!("{} families, {} series", evaluation.families.len(), evaluation.series.len()),
+        started.elapsed(),
+    );
     let folder = workspace.scratch().join("reports").join(&workspace.manifest.name);
     let service = service_report(workspace, &story).await;
     let mut whole = serde_json::to_value(&evaluation)?;
     whole["service"] = serde_json::to_value(&service)?;
     let json = serde_json::to_vec_pretty(&whole)?;
     write(&folder.join("evaluation.json"), &json)?;
-    write(&folder.join("evaluation.html"), report::html(&evaluation, service.as_ref())?.as_bytes())?;
+    write(
+        &folder.join("evaluation.html"),
+        report::html(&evaluation, service.as_ref())?.as_bytes(),
+    )?;
     story.note("report", &format!("{}", folder.join("evaluation.html").display()));
     if as_json {
         println!("{}", String::from_utf8_lossy(&json));
@@ -53,7 +62,11 @@ async fn service_report(workspace: &Workspace, story: &Story) -> Option<ServiceR
         let aws = connect(workspace).await?;
         let registry = Registry::new(&aws, &workspace.names);
         let in_service = registry.some_pointer().await?.in_service;
-        anyhow::Ok(ServiceReport { in_service, trainings: registry.records().await?, drift: drift::newest(&aws, workspace).await? })
+        anyhow::Ok(ServiceReport {
+            in_service,
+            trainings: registry.records().await?,
+            drift: drift::newest(&aws, workspace).await?,
+        })
     };
     let gathered = gather.await;
     if let Err(error) = &gathered {

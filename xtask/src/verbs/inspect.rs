@@ -16,9 +16,16 @@ pub async fn status(workspace: &Workspace) -> Result<Outcome> {
         println!("{name}: not deployed");
         return Ok(Outcome::Done);
     };
-    println!("{name}: {}{}\n", stack.status, stack.reason.map_or_else(String::new, |r| format!(" ({r})")));
+    println!(
+        "{name}: {}{}\n",
+        stack.status,
+        stack.reason.map_or_else(String::new, |r| format!(" ({r})"))
+    );
     let resources = aws.stack_resources(&name).await?;
-    let rows: Vec<Vec<String>> = resources.into_iter().map(|(id, kind, status, physical)| vec![id, kind, status, physical]).collect();
+    let rows: Vec<Vec<String>> = resources
+        .into_iter()
+        .map(|(id, kind, status, physical)| vec![id, kind, status, physical])
+        .collect();
     print!("{}", table(&["resource", "type", "status", "id"], &rows));
     Ok(Outcome::Done)
 }

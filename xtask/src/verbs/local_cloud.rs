@@ -26,15 +26,29 @@ pub fn run(args: &Args, verb: LocalVerb) -> Result<Outcome> {
                 about.pid
             );
         }
-        LocalVerb::Stop => println!("{}", if local.stop()? { "the embedded cloud was stopped" } else { "the embedded cloud did not run" }),
+        LocalVerb::Stop => println!(
+            "{}",
+            if local.stop()? {
+                "the embedded cloud was stopped"
+            } else {
+                "the embedded cloud did not run"
+            }
+        ),
         LocalVerb::Status => match local.running() {
             Some(about) => {
-                println!("the embedded cloud runs on 127.0.0.1:{}, process {}; state in {}", about.port, about.pid, local.dir.display())
+                println!(
+                    "the embedded cloud runs on 127.0.0.1:{}, process {}; state in {}",
+                    about.port,
+                    about.pid,
+                    local.dir.display()
+                )
             }
             None => println!("the embedded cloud does not run; state in {}", local.dir.display()),
         },
         LocalVerb::Env => {
-            let about = local.running().context("the embedded cloud does not run\nhint: start it with `cargo xtask local start`")?;
+            let about = local.running().context(
+                "the embedded cloud does not run\nhint: start it with `cargo xtask local start`",
+            )?;
             let target = local.target(&about)?;
             let (id, secret) = target.keys.context("the embedded cloud has no keys")?;
             println!("export AWS_ENDPOINT_URL={}", target.endpoint.unwrap_or_default());

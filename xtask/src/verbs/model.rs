@@ -13,7 +13,11 @@ use crate::story::{Story, table};
 use crate::training;
 
 /// Runs the verb; without one it prints the card.
-pub async fn run(workspace: &Workspace, verb: Option<&ModelVerb>, as_json: bool) -> Result<Outcome> {
+pub async fn run(
+    workspace: &Workspace,
+    verb: Option<&ModelVerb>,
+    as_json: bool,
+) -> Result<Outcome> {
     match verb {
         None => card(workspace, as_json).await,
         Some(ModelVerb::List) => list(workspace, as_json).await,
@@ -27,8 +31,15 @@ async fn card(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
     let (version, card) = match deployed_card(workspace).await {
         Ok(found) => found,
         Err(not_deployed) => match training::newest(workspace) {
-            Some(artifact) => (format!("{} (trained here, not deployed)", artifact.version()), artifact.card_bytes),
-            None => return Err(not_deployed.context("there is no model, neither deployed nor trained here")),
+            Some(artifact) => (
+                format!("{} (trained here, not deployed)", artifact.version()),
+                artifact.card_bytes,
+            ),
+            None => {
+                return Err(
+                    not_deployed.context("there is no model, neither deployed nor trained here")
+                );
+            }
         },
     };
     if as_json {
@@ -62,7 +73,10 @@ async fn list(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
     let mut rows = Vec::new();
     for version in registry.versions().await? {
         // A model of another version of Steppe is listed too; it cannot be served.
-        let about = registry.card(&version).await.map_or_else(|_| vec!["?".to_owned(); 4], |card| about(&card));
+        let about = registry
+            .card(&version)
+            .await
+            .map_or_else(|_| vec!["?".to_owned(); 4], |card| about(&card));
         rows.push((last_service(&in_service, &version), version, about));
     }
     rows.sort_by(|a, b| (&b.0, &b.1).cmp(&(&a.0, &a.1)));
@@ -73,10 +87,15 @@ async fn list(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
     };
     let columns = ["", "version", "family", "data until", "MAPE %", "MASE", "in service since"];
     print!("{}", table(&columns, &rows.into_iter().map(row).collect::<Vec<_>>()));
-    println!("\nin service: {current}, by {}: {}", by(in_service.current.by), in_service.current.reason);
+    println!(
+        "\nin service: {current}, by {}: {}",
+        by(in_service.current.by),
+        in_service.current.reason
+    );
     if !records.is_empty() {
         println!("\ntrainings");
-        let columns = ["time", "data until", "challenger", "champion", "MASE", "against", "outcome"];
+        let columns =
+            ["time", "data until", "challenger", "champion", "MASE", "against", "outcome"];
         print!("{}", table(&columns, &records.iter().rev().map(training_row).collect::<Vec<_>>()));
     }
     Ok(Outcome::Done)
@@ -84,7 +103,12 @@ async fn list(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
 
 fn about(card: &ModelCard) -> Vec<String> {
     let errors = &card.backtest.model;
-    vec![card.family.name().to_owned(), card.data.last.clone(), format!("{:.2}", errors.mape), format!("{:.3}", errors.mase)]
+    vec![
+        card.family.name().to_owned(),
+        card.data.last.clone(),
+        format!("{:.2}", errors.mape),
+        format!("{:.3}", errors.mase),
+    ]
 }
 
 /// When a model was last put into service; empty when it never was.
@@ -95,7 +119,9 @@ fn last_service(in_service: &InService, version: &str) -> String {
 }
 
 fn training_row(record: &TrainingRecord) -> Vec<String> {
-    let mase = |of: fn(&Contest) -> f64| record.contest.as_ref().map_or_else(String::new, |c| format!("{:.3}", of(c)));
+    let mase = |of: fn(&Contest) -> f64| {
+        record.contest.as_ref().map_or_else(String::new, |c| format!("{:.3}", of(c)))
+    };
     vec![
         short(&record.time),
         record.observed_until.clone(),
@@ -127,17 +153,22 @@ async fn promote(workspace: &Workspace, wanted: &str) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let artifact = registry.artifact(&version).await?;
-    registry.promote(Some(before), artifact.pointer(), Promoter::Person, "promoted by hand").await?;
+    registry
+        .promote(Some(before), artifact.pointer(), Promoter::Person, "promoted by hand")
+        .await?;
     told(&story, &version);
     Ok(Outcome::Done)
 }
 
 /// The one version that begins with `wanted`.
 fn find(versions: Vec<String>, wanted: &str) -> Result<String> {
-    let mut fitting: Vec<String> = versions.iter().filter(|v| v.starts_with(wanted)).cloned().collect();
+    let mut fitting: Vec<String> =
+        versions.iter().filter(|v| v.starts_with(wanted)).cloned().collect();
     match (fitting.len(), wanted.is_empty()) {
         (1, false) => fitting.pop().context("there is one"),
-        (0, _) => bail!("there is no model {wanted}\nhint: `cargo xtask model list` lists those that there are"),
+        (0, _) => bail!(
+            "there is no model {wanted}\nhint: `cargo xtask model list` lists those that there are"
+        ),
         _ => bail!("`{wanted}` means {}\nhint: give more of the version", fitting.join(" or ")),
     }
 }
@@ -161,7 +192,10 @@ fn told(story: &Story, version: &str) {
 mod tests {
     #[test]
     fn a_version_may_be_shortened_while_it_is_clear() {
-        let find = |wanted| super::find(vec!["ab12".into(), "ab34".into(), "cd56".into()], wanted).map_err(|e| e.to_string());
+        let find = |wanted| {
+            super::find(vec!["ab12".into(), "ab34".into(), "cd56".into()], wanted)
+                .map_err(|e| e.to_string())
+        };
         assert_eq!(find("cd"), Ok("cd56".into()));
         assert!(find("ab").expect_err("two").contains("ab12 or ab34"));
         assert!(find("x").expect_err("none").contains("there is no model x"));

@@ -20,9 +20,13 @@ pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<O
     });
     let answer = aws.invoke(output(&stack, "PredictorName")?, &payload).await?;
     if answer.failed {
-        let message = answer.payload["errorMessage"].as_str().unwrap_or("the predictor failed").to_owned();
-        let hint =
-            if message.contains("no data set") { "\nhint: `cargo xtask smoke-test` runs the pipeline, which cleans the data" } else { "" };
+        let message =
+            answer.payload["errorMessage"].as_str().unwrap_or("the predictor failed").to_owned();
+        let hint = if message.contains("no data set") {
+            "\nhint: `cargo xtask smoke-test` runs the pipeline, which cleans the data"
+        } else {
+            ""
+        };
         bail!("{message}{hint}");
     }
     if as_json {
@@ -33,7 +37,14 @@ pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<O
     let target = &workspace.manifest.task.target;
     println!("{}: {target}, observed until {}", forecast.series, forecast.observed_until);
     for step in &forecast.steps {
-        println!("  {}  {:>10.0}   {:.0} % interval {:.0} to {:.0}", step.period, step.value, step.level * 100.0, step.lower, step.upper);
+        println!(
+            "  {}  {:>10.0}   {:.0} % interval {:.0} to {:.0}",
+            step.period,
+            step.value,
+            step.level * 100.0,
+            step.lower,
+            step.upper
+        );
     }
     println!(
         "model {} {}, backtest MAPE {:.2} %, MASE {:.3}",

@@ -9,23 +9,33 @@ use crate::project::Workspace;
 use crate::story::table;
 
 /// Asks, or lists what can be asked.
-pub async fn run(workspace: &Workspace, sql_or_name: Option<&str>, limit: usize) -> Result<Outcome> {
+pub async fn run(
+    workspace: &Workspace,
+    sql_or_name: Option<&str>,
+    limit: usize,
+) -> Result<Outcome> {
     let aws = connect(workspace).await?;
     let stack = deployed(&aws, workspace).await?;
-    let (work_group, database) = (output(&stack, "WorkGroupName")?, output(&stack, "DatabaseName")?);
+    let (work_group, database) =
+        (output(&stack, "WorkGroupName")?, output(&stack, "DatabaseName")?);
     let named = aws.named_queries(work_group).await?;
     let Some(asked) = sql_or_name else {
-        let rows: Vec<Vec<String>> = named.into_iter().map(|(name, description, _)| vec![name, description]).collect();
+        let rows: Vec<Vec<String>> =
+            named.into_iter().map(|(name, description, _)| vec![name, description]).collect();
         print!("{}", table(&["name", "description"], &rows));
-        println!("\ntables: raw, processed, predictions; for example: cargo xtask query \"select count(*) from processed\"");
+        println!(
+            "\ntables: raw, processed, predictions; for example: cargo xtask query \"select count(*) from processed\""
+        );
         return Ok(Outcome::Done);
     };
     let sql = match named.iter().find(|(name, ..)| name == asked) {
         Some((_, _, sql)) => sql.as_str(),
         None if !asked.trim().contains(char::is_whitespace) => {
             let names = named.iter().map(|(name, ..)| name.as_str());
-            let hint = nearest(asked, names)
-                .map_or_else(|| "`cargo xtask query` lists the names".to_owned(), |near| format!("did you mean `{near}`?"));
+            let hint = nearest(asked, names).map_or_else(
+                || "`cargo xtask query` lists the names".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
             bail!("there is no query `{asked}`\nhint: {hint}");
         }
         None => asked,
@@ -35,7 +45,11 @@ pub async fn run(workspace: &Workspace, sql_or_name: Option<&str>, limit: usize)
     let more = answer.rows.len() > limit;
     answer.rows.truncate(limit);
     let columns: Vec<&str> = answer.columns.iter().map(String::as_str).collect();
-    let rows: Vec<Vec<String>> = answer.rows.into_iter().map(|r| r.into_iter().map(Option::unwrap_or_default).collect()).collect();
+    let rows: Vec<Vec<String>> = answer
+        .rows
+        .into_iter()
+        .map(|r| r.into_iter().map(Option::unwrap_or_default).collect())
+        .collect();
     print!("{}", table(&columns, &rows));
     if more {
         eprintln!("only the first {limit} rows; more with `--limit`");

@@ -35,8 +35,17 @@ pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Ou
     };
     let raw_columns = workspace.raw_data(&DataArgs { data: None })?.columns;
     let render = |manifest: &Manifest, architecture| {
-        let (query_sql, raw_columns, hashes) = (workspace.query_sql.clone(), raw_columns.clone(), hashes.clone());
-        StackSpec { names: &workspace.names, manifest, query_sql, raw_columns, hashes, architecture }.render()
+        let (query_sql, raw_columns, hashes) =
+            (workspace.query_sql.clone(), raw_columns.clone(), hashes.clone());
+        StackSpec {
+            names: &workspace.names,
+            manifest,
+            query_sql,
+            raw_columns,
+            hashes,
+            architecture,
+        }
+        .render()
     };
     let Some(folder) = every_combination else {
         print!("{}", render(&workspace.manifest, architecture)?);

@@ -20,14 +20,22 @@ pub async fn run(workspace: &Workspace) -> Result<Outcome> {
     let story = Story::begin();
     let aws = connect(workspace).await?;
     let stack = deployed(&aws, workspace).await?;
-    let execution = run_to_end(&aws, output(&stack, "StateMachineArn")?, &json!({ "train": true })).await?;
+    let execution =
+        run_to_end(&aws, output(&stack, "StateMachineArn")?, &json!({ "train": true })).await?;
     let training = execution.output.get("training").filter(|t| !t.is_null()).context(
         "the execution did not train\nhint: the deployed stack is older than the manifest's `[retrain]`; `cargo xtask deploy` updates it",
     )?;
     let Ok(outcome) = serde_json::from_value::<TrainingOutcome>(training.clone()) else {
-        bail!("the training failed: {}\nhint: `cargo xtask logs train` shows more", training["summary"].as_str().unwrap_or_default());
+        bail!(
+            "the training failed: {}\nhint: `cargo xtask logs train` shows more",
+            training["summary"].as_str().unwrap_or_default()
+        );
     };
-    story.done(if outcome.promoted { "promoted" } else { "unchanged" }, &outcome.summary, story.elapsed());
+    story.done(
+        if outcome.promoted { "promoted" } else { "unchanged" },
+        &outcome.summary,
+        story.elapsed(),
+    );
     story.note("next", "`cargo xtask model list` shows both cards side by side; `cargo xtask model rollback` goes back");
     println!("{}", outcome.in_service);
     Ok(Outcome::Done)

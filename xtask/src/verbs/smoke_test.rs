@@ -54,7 +54,13 @@ pub async fn run(workspace: &Workspace, series: &[String]) -> Result<Outcome> {
     note(
         "execution",
         started,
-        executed.map(|e| format!("{} forecasts, {}", records(&e).len(), e.arn.rsplit(':').next().unwrap_or_default())),
+        executed.map(|e| {
+            format!(
+                "{} forecasts, {}",
+                records(&e).len(),
+                e.arn.rsplit(':').next().unwrap_or_default()
+            )
+        }),
     );
     if let Some(execution) = &execution {
         let started = Instant::now();
@@ -81,11 +87,17 @@ fn report(seen: &[Seen], story: &Story) -> Outcome {
     let row = |s: &Seen| {
         let (verdict, text) = match &s.result {
             Ok(text) => ("ok", text.clone()),
-            Err(error) => ("FAILED", format!("{error:#}").lines().next().unwrap_or_default().chars().take(100).collect()),
+            Err(error) => (
+                "FAILED",
+                format!("{error:#}").lines().next().unwrap_or_default().chars().take(100).collect(),
+            ),
         };
         vec![s.check.to_owned(), verdict.to_owned(), format!("{:.2}", s.took.as_secs_f64()), text]
     };
-    print!("{}", table(&["check", "result", "seconds", "seen"], &seen.iter().map(row).collect::<Vec<_>>()));
+    print!(
+        "{}",
+        table(&["check", "result", "seconds", "seen"], &seen.iter().map(row).collect::<Vec<_>>())
+    );
     let Some(first) = seen.iter().find_map(|s| Some((s.check, s.result.as_ref().err()?))) else {
         story.done("passed", &format!("{} checks", seen.len()), story.elapsed());
         return Outcome::Done;
@@ -107,20 +119,28 @@ impl Test<'_> {
 
     /// The check for drift must run to its end; whatever it finds is not this test's.
     async fn drift(&self) -> Result<String> {
-        let checked = run_to_end(&self.aws, output(&self.stack, "DriftMachineArn")?, &json!({})).await?;
-        let outcome: DriftOutcome = serde_json::from_value(checked.output).context("the check breaks its contract")?;
+        let checked =
+            run_to_end(&self.aws, output(&self.stack, "DriftMachineArn")?, &json!({})).await?;
+        let outcome: DriftOutcome =
+            serde_json::from_value(checked.output).context("the check breaks its contract")?;
         Ok(outcome.summary)
     }
 
     /// Every state on the way of a success must have been entered and left.
     async fn history(&self, execution: &Execution) -> Result<String> {
         let events = self.aws.history(&execution.arn).await?;
-        let named =
-            |suffix: &str| events.iter().filter(|e| e.kind.ends_with(suffix)).filter_map(|e| e.state.clone()).collect::<BTreeSet<_>>();
+        let named = |suffix: &str| {
+            events
+                .iter()
+                .filter(|e| e.kind.ends_with(suffix))
+                .filter_map(|e| e.state.clone())
+                .collect::<BTreeSet<_>>()
+        };
         let (entered, left) = (named("StateEntered"), named("StateExited"));
         let definition = self.aws.definition(output(&self.stack, "StateMachineArn")?).await?;
         let expected = success_path(&definition);
-        let missing: Vec<&String> = expected.iter().filter(|s| !entered.contains(*s) || !left.contains(*s)).collect();
+        let missing: Vec<&String> =
+            expected.iter().filter(|s| !entered.contains(*s) || !left.contains(*s)).collect();
         ensure!(missing.is_empty(), "the history lacks the states {missing:?}");
         Ok(format!("{} events, {} states", events.len(), entered.len()))
     }
@@ -128,16 +148,29 @@ impl Test<'_> {
     /// The cleaning job's count and Athena's must agree.
     async fn row_counts(&self) -> Result<String> {
         let bucket = output(&self.stack, "DataBucket")?;
-        let report =
-            self.aws.get(bucket, &keys::etl_report(&self.workspace.names.pipeline)).await?.context("the cleaning job left no report")?;
+        let report = self
+            .aws
+            .get(bucket, &keys::etl_report(&self.workspace.names.pipeline))
+            .await?
+            .context("the cleaning job left no report")?;
         let report: EtlReport = serde_json::from_slice(&report)?;
         ensure!(report.adds_up(), "the report's counts do not add up: {report:?}");
         let answer = self
             .aws
-            .query(output(&self.stack, "WorkGroupName")?, output(&self.stack, "DatabaseName")?, "SELECT count(*) AS n FROM processed", 1)
+            .query(
+                output(&self.stack, "WorkGroupName")?,
+                output(&self.stack, "DatabaseName")?,
+                "SELECT count(*) AS n FROM processed",
+                1,
+            )
             .await?;
-        let counted = answer.rows.first().and_then(|r| r.first().cloned().flatten()).unwrap_or_default();
-        ensure!(counted == report.clean_rows.to_string(), "Athena counts {counted} rows, the cleaning job wrote {}", report.clean_rows);
+        let counted =
+            answer.rows.first().and_then(|r| r.first().cloned().flatten()).unwrap_or_default();
+        ensure!(
+            counted == report.clean_rows.to_string(),
+            "Athena counts {counted} rows, the cleaning job wrote {}",
+            report.clean_rows
+        );
         Ok(format!("{counted} clean + {} rejected = {} raw", report.rejected_rows, report.raw_rows))
     }
 
@@ -148,28 +181,53 @@ impl Test<'_> {
         let mut direct = true;
         for record in records(execution) {
             let path = record["s3_path"].as_str().context("a forecast has no s3_path")?;
-            let key = path.strip_prefix(&format!("s3://{bucket}/")).with_context(|| format!("{path} is not in {bucket}"))?;
-            let stored = self.aws.get(bucket, key).await?.with_context(|| format!("{path} does not exist"))?;
-            let stored: StoredPrediction = serde_json::from_slice(&stored).with_context(|| format!("{path} breaks the contract"))?;
+            let key = path
+                .strip_prefix(&format!("s3://{bucket}/"))
+                .with_context(|| format!("{path} is not in {bucket}"))?;
+            let stored = self
+                .aws
+                .get(bucket, key)
+                .await?
+                .with_context(|| format!("{path} does not exist"))?;
+            let stored: StoredPrediction = serde_json::from_slice(&stored)
+                .with_context(|| format!("{path} breaks the contract"))?;
             if let Some(defect) = stored.defect() {
                 bail!("{path} breaks the contract: {defect}");
             }
-            ensure!(stored.execution == execution.arn, "{path} belongs to the execution {}", stored.execution);
+            ensure!(
+                stored.execution == execution.arn,
+                "{path} belongs to the execution {}",
+                stored.execution
+            );
             match self.ask_server(&stored.series).await? {
                 Some(answer) => {
-                    let forecast = answer.forecasts.first().context("the model server answered no forecast")?;
-                    let again =
-                        StoredPrediction::new(&execution.arn, forecast, &answer.model).context("the model server answered no steps")?;
-                    ensure!(again == stored, "{path} differs from what the model server answers now");
+                    let forecast = answer
+                        .forecasts
+                        .first()
+                        .context("the model server answered no forecast")?;
+                    let again = StoredPrediction::new(&execution.arn, forecast, &answer.model)
+                        .context("the model server answered no steps")?;
+                    ensure!(
+                        again == stored,
+                        "{path} differs from what the model server answers now"
+                    );
                 }
                 None => direct = false,
             }
-            ensure!(names.insert(stored.series.clone()), "there are two forecasts of {}", stored.series);
+            ensure!(
+                names.insert(stored.series.clone()),
+                "there are two forecasts of {}",
+                stored.series
+            );
         }
         ensure!(!names.is_empty(), "there is no forecast");
         let missing: Vec<&String> = series.iter().filter(|s| !names.contains(*s)).collect();
         ensure!(missing.is_empty(), "there is no forecast of {missing:?}");
-        let compared = if direct { "equal to POST /predict" } else { "model server not reachable from here, so not compared" };
+        let compared = if direct {
+            "equal to POST /predict"
+        } else {
+            "model server not reachable from here, so not compared"
+        };
         Ok(format!("{} in S3, valid, {compared}", names.len()))
     }
 
@@ -180,26 +238,44 @@ impl Test<'_> {
         }
         let url = format!("{}/predict", output(&self.stack, "ServerUrl")?);
         let dataset = keys::processed_prefix(&self.workspace.names.pipeline);
-        let body = PredictRequest::one(&self.workspace.manifest.task.series, series, output(&self.stack, "DataBucket")?, &dataset);
-        let request = hyper::Request::post(&url).body(Full::new(Bytes::from(serde_json::to_vec(&body)?)))?;
+        let body = PredictRequest::one(
+            &self.workspace.manifest.task.series,
+            series,
+            output(&self.stack, "DataBucket")?,
+            &dataset,
+        );
+        let request =
+            hyper::Request::post(&url).body(Full::new(Bytes::from(serde_json::to_vec(&body)?)))?;
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let answer = client.request(request).await.with_context(|| format!("the model server at {url} does not answer"))?;
+        let answer = client
+            .request(request)
+            .await
+            .with_context(|| format!("the model server at {url} does not answer"))?;
         let status = answer.status();
         let bytes = answer.into_body().collect().await?.to_bytes();
-        ensure!(status.is_success(), "the model server answered {status}: {}", String::from_utf8_lossy(&bytes));
+        ensure!(
+            status.is_success(),
+            "the model server answered {status}: {}",
+            String::from_utf8_lossy(&bytes)
+        );
         Ok(Some(serde_json::from_slice(&bytes)?))
     }
 
     /// The message must have been taken by SNS and, in the embedded cloud, lie in the outbox.
     fn notification(&self, execution: &Execution) -> Result<String> {
-        let id = execution.output["message_id"].as_str().context("the execution published no message")?;
+        let id = execution.output["message_id"]
+            .as_str()
+            .context("the execution published no message")?;
         let Some(local) = local_cloud(self.workspace) else {
             return Ok(format!("SNS took message {id}; its delivery cannot be seen from here"));
         };
         let mails = mails_with(&local.dir.join("outbox"), id)?;
         let about_this = mails.iter().filter(|m| m.contains(&execution.arn)).count();
         let expected = self.workspace.manifest.stack.emails.len();
-        ensure!(about_this == expected, "{about_this} of {expected} emails about this execution are in the outbox");
+        ensure!(
+            about_this == expected,
+            "{about_this} of {expected} emails about this execution are in the outbox"
+        );
         Ok(format!("{about_this} email in the outbox, message {}", &id[..8.min(id.len())]))
     }
 
@@ -221,13 +297,23 @@ impl Test<'_> {
             .map(|c| format!("{} on {} for {}", c["action"], c["resource"], c["caller"]))
             .collect();
         ensure!(denied.is_empty(), "denied: {}", denied.join("; "));
-        ensure!(!calls.is_empty(), "the audit log has no call by any role since the test began, so it proves nothing");
-        let used: BTreeSet<(String, String)> =
-            audit.lines().filter_map(|l| serde_json::from_str(l).ok()).flat_map(|c: Value| statements_of(&c)).collect();
+        ensure!(
+            !calls.is_empty(),
+            "the audit log has no call by any role since the test began, so it proves nothing"
+        );
+        let used: BTreeSet<(String, String)> = audit
+            .lines()
+            .filter_map(|l| serde_json::from_str(l).ok())
+            .flat_map(|c: Value| statements_of(&c))
+            .collect();
         let granted = self.aws.granted_statements(&self.workspace.names.stack()).await?;
         let prefix = format!("{}-", self.workspace.names.stack());
         let unused = never_used(&granted, &used, &prefix);
-        let unused = if unused.is_empty() { String::new() } else { format!("; never used: {}", unused.join(", ")) };
+        let unused = if unused.is_empty() {
+            String::new()
+        } else {
+            format!("; never used: {}", unused.join(", "))
+        };
         Ok(format!("{} calls by roles, none denied{unused}", calls.len()))
     }
 }
@@ -240,10 +326,19 @@ fn statements_of(call: &Value) -> Vec<(String, String)> {
 }
 
 /// Statements that allowed nothing yet, as `role/Sid`; `role/*` for a role that was never used at all.
-fn never_used(granted: &[(String, String)], used: &BTreeSet<(String, String)>, prefix: &str) -> Vec<String> {
+fn never_used(
+    granted: &[(String, String)],
+    used: &BTreeSet<(String, String)>,
+    prefix: &str,
+) -> Vec<String> {
     let idle = |role: &str| !used.iter().any(|(r, _)| r == role);
-    let name =
-        |(role, sid): &(String, String)| format!("{}/{}", role.trim_start_matches(prefix), if idle(role) { "*" } else { sid.as_str() });
+    let name = |(role, sid): &(String, String)| {
+        format!(
+            "{}/{}",
+            role.trim_start_matches(prefix),
+            if idle(role) { "*" } else { sid.as_str() }
+        )
+    };
     let mut names: Vec<String> = granted.iter().filter(|g| !used.contains(*g)).map(name).collect();
     names.dedup();
     names
@@ -251,7 +346,9 @@ fn never_used(granted: &[(String, String)], used: &BTreeSet<(String, String)>, p
 
 fn mails_with(outbox: &Path, id: &str) -> Result<Vec<String>> {
     let mut mails = Vec::new();
-    for entry in std::fs::read_dir(outbox).with_context(|| format!("there is no {}", outbox.display()))? {
+    for entry in
+        std::fs::read_dir(outbox).with_context(|| format!("there is no {}", outbox.display()))?
+    {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "eml") && path.to_string_lossy().contains(id) {
             mails.push(std::fs::read_to_string(path)?);

@@ -23,9 +23,16 @@ const PAGE: usize = 100;
 const NO_CHANGES: &str = "The submitted information didn't contain changes. Submit different information to create a change set.";
 
 /// Answers an operation.
-pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
+pub async fn handle(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    operation: &str,
+    params: &Value,
+) -> ApiResult {
     let resource = match params["StackName"].as_str() {
-        Some(name) if !name.starts_with("arn:") => cloud.config.arn("cloudformation", &format!("stack/{name}/*")),
+        Some(name) if !name.starts_with("arn:") => {
+            cloud.config.arn("cloudformation", &format!("stack/{name}/*"))
+        }
         Some(arn) => arn.to_owned(),
         None => cloud.config.arn("cloudformation", "stack/*"),
     };
@@ -45,7 +52,10 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
         "ContinueUpdateRollback" => {
             let (id, stack) = existing(cloud, params)?;
             if stack.status != "UPDATE_ROLLBACK_FAILED" {
-                return Err(ApiError::validation(format!("Stack:{id} is in {} state and can not continue update rollback.", stack.status)));
+                return Err(ApiError::validation(format!(
+                    "Stack:{id} is in {} state and can not continue update rollback.",
+                    stack.status
+                )));
             }
             set_status(cloud, &id, "UPDATE_ROLLBACK_IN_PROGRESS", Some("User Initiated"));
             continue_rollback(cloud, &id);
@@ -53,9 +63,16 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
         }
         "DescribeStacks" => describe_stacks(cloud, params),
         "ListStacks" => {
-            let wanted: Vec<&str> = params["StackStatusFilter"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let wanted: Vec<&str> = params["StackStatusFilter"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
             let stacks = cloud.stacks.all();
-            let chosen = stacks.iter().filter(|(_, s)| wanted.is_empty() || wanted.contains(&s.status.as_str()));
+            let chosen = stacks
+                .iter()
+                .filter(|(_, s)| wanted.is_empty() || wanted.contains(&s.status.as_str()));
             let summaries: Vec<Value> = chosen
                 .map(|(id, s)| json!({ "StackId": id, "StackName": s.name, "CreationTime": iso(s.created), "StackStatus": s.status }))
                 .collect();
@@ -63,7 +80,8 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
         }
         "DescribeStackEvents" => {
             let (id, _) = existing(cloud, params)?;
-            let skip: usize = params["NextToken"].as_str().and_then(|t| t.parse().ok()).unwrap_or(0);
+            let skip: usize =
+                params["NextToken"].as_str().and_then(|t| t.parse().ok()).unwrap_or(0);
             let all = events(cloud, &id);
             let page: Vec<Value> = all.iter().skip(skip).take(PAGE).cloned().collect();
             let next = (skip + page.len() < all.len()).then(|| (skip + page.len()).to_string());
@@ -71,7 +89,11 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
         }
         "DescribeStackResources" => {
             let (id, stack) = existing(cloud, params)?;
-            let resources: Vec<Value> = stack.resources.iter().map(|(name, r)| describe_resource(&id, &stack.name, name, r)).collect();
+            let resources: Vec<Value> = stack
+                .resources
+                .iter()
+                .map(|(name, r)| describe_resource(&id, &stack.name, name, r))
+                .collect();
             Ok(json!({ "StackResources": resources }))
         }
         "ListStackResources" => {
@@ -82,11 +104,15 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
                     "ResourceStatus": r.status, "ResourceStatusReason": r.reason,
                 })
             };
-            Ok(json!({ "StackResourceSummaries": stack.resources.iter().map(summary).collect::<Vec<_>>() }))
+            Ok(
+                json!({ "StackResourceSummaries": stack.resources.iter().map(summary).collect::<Vec<_>>() }),
+            )
         }
         "GetTemplate" => {
             let (_, stack) = existing(cloud, params)?;
-            Ok(json!({ "TemplateBody": stack.template, "StagesAvailable": ["Original", "Processed"] }))
+            Ok(
+                json!({ "TemplateBody": stack.template, "StagesAvailable": ["Original", "Processed"] }),
+            )
         }
         "ValidateTemplate" => {
             let (_, template) = template_of(cloud, params)?;
@@ -106,7 +132,8 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
 
 fn existing(cloud: &Cloud, params: &Value) -> ApiResult<(String, Arc<Stack>)> {
     let name = required(params, "StackName")?;
-    find_stack(cloud, name).ok_or_else(|| ApiError::validation(format!("Stack with id {name} does not exist")))
+    find_stack(cloud, name)
+        .ok_or_else(|| ApiError::validation(format!("Stack with id {name} does not exist")))
 }
 
 /// Options that would change what happens, and are not implemented; ignoring them would be pretending.
@@ -122,7 +149,9 @@ fn refuse_options(params: &Value) -> ApiResult<()> {
         "ResourcesToImport",
     ];
     match REFUSED.iter().find(|o| !params[**o].is_null() && params[**o] != "false") {
-        Some(option) => Err(ApiError::validation(format!("The embedded cloud does not implement the option {option}."))),
+        Some(option) => Err(ApiError::validation(format!(
+            "The embedded cloud does not implement the option {option}."
+        ))),
         None => Ok(()),
     }
 }
@@ -136,7 +165,11 @@ fn template_of(cloud: &Cloud, params: &Value) -> ApiResult<(String, Template)> {
             )));
         }
         (None, Some(url)) => fetch(cloud, url)?,
-        _ => return Err(ApiError::validation("Either Template URL or Template Body must be specified.")),
+        _ => {
+            return Err(ApiError::validation(
+                "Either Template URL or Template Body must be specified.",
+            ));
+        }
     };
     let template = parse(&text).map_err(ApiError::validation)?;
     Ok((text, template))
@@ -158,12 +191,19 @@ fn fetch(cloud: &Cloud, url: &str) -> ApiResult<String> {
     };
     let bytes = cloud.buckets.read(bucket, key).map_err(|e| bad(e.to_string()))?;
     if bytes.len() > OBJECT_BYTES_MAX {
-        return Err(ApiError::validation(format!("Template may not exceed {OBJECT_BYTES_MAX} bytes in size.")));
+        return Err(ApiError::validation(format!(
+            "Template may not exceed {OBJECT_BYTES_MAX} bytes in size."
+        )));
     }
-    String::from_utf8(bytes).map_err(|_| ApiError::validation("Template format error: it is not text"))
+    String::from_utf8(bytes)
+        .map_err(|_| ApiError::validation("Template format error: it is not text"))
 }
 
-fn parameters_of(params: &Value, template: &Template, previous: Option<&Stack>) -> ApiResult<BTreeMap<String, String>> {
+fn parameters_of(
+    params: &Value,
+    template: &Template,
+    previous: Option<&Stack>,
+) -> ApiResult<BTreeMap<String, String>> {
     let mut given = BTreeMap::new();
     for parameter in params["Parameters"].as_array().into_iter().flatten() {
         let key = parameter["ParameterKey"].as_str().unwrap_or_default().to_owned();
@@ -174,24 +214,46 @@ fn parameters_of(params: &Value, template: &Template, previous: Option<&Stack>) 
         };
         given.extend(value.map(|v| (key, v)));
     }
-    let architecture = |name: &str| name.strip_prefix("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-").map(str::to_owned);
-    let image =
-        |name: &str| architecture(name).filter(|a| a == "x86_64" || a == "arm64").map(|a| format!("ami-embedded{}", a.replace('_', "")));
+    let architecture = |name: &str| {
+        name.strip_prefix("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-")
+            .map(str::to_owned)
+    };
+    let image = |name: &str| {
+        architecture(name)
+            .filter(|a| a == "x86_64" || a == "arm64")
+            .map(|a| format!("ami-embedded{}", a.replace('_', "")))
+    };
     template
-        .parameters(&given, |name| image(name).or_else(|| name.starts_with("ami-embedded").then(|| name.to_owned())))
+        .parameters(&given, |name| {
+            image(name).or_else(|| name.starts_with("ami-embedded").then(|| name.to_owned()))
+        })
         .map_err(ApiError::validation)
 }
 
 fn check_capabilities(params: &Value, template: &Template) -> ApiResult<()> {
-    let given: Vec<&str> = params["Capabilities"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let missing = template.capabilities().into_iter().find(|c| !given.contains(c) && !given.contains(&"CAPABILITY_NAMED_IAM"));
+    let given: Vec<&str> =
+        params["Capabilities"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let missing = template
+        .capabilities()
+        .into_iter()
+        .find(|c| !given.contains(c) && !given.contains(&"CAPABILITY_NAMED_IAM"));
     match missing {
-        Some(capability) => Err(ApiError::new("InsufficientCapabilitiesException", format!("Requires capabilities : [{capability}]"))),
+        Some(capability) => Err(ApiError::new(
+            "InsufficientCapabilitiesException",
+            format!("Requires capabilities : [{capability}]"),
+        )),
         None => Ok(()),
     }
 }
 
-fn new_stack(cloud: &Cloud, name: &str, template: String, parameters: BTreeMap<String, String>, tags: Value, status: &str) -> String {
+fn new_stack(
+    cloud: &Cloud,
+    name: &str,
+    template: String,
+    parameters: BTreeMap<String, String>,
+    tags: Value,
+    status: &str,
+) -> String {
     let id = cloud.config.arn("cloudformation", &format!("stack/{name}/{}", uuid::Uuid::new_v4()));
     let stack = Stack {
         name: name.to_owned(),
@@ -209,7 +271,18 @@ fn new_stack(cloud: &Cloud, name: &str, template: String, parameters: BTreeMap<S
         protected: false,
     };
     cloud.stacks.put(&id, stack);
-    add_event(cloud, &id, name, &Event { logical_id: name, kind: STACK, physical_id: &id, status, reason: Some("User Initiated") });
+    add_event(
+        cloud,
+        &id,
+        name,
+        &Event {
+            logical_id: name,
+            kind: STACK,
+            physical_id: &id,
+            status,
+            reason: Some("User Initiated"),
+        },
+    );
     id
 }
 
@@ -222,7 +295,10 @@ fn check_updatable(stack: &Stack, id: &str) -> ApiResult<()> {
     if updatable(&stack.status) {
         return Ok(());
     }
-    Err(ApiError::validation(format!("Stack:{id} is in {} state and can not be updated.", stack.status)))
+    Err(ApiError::validation(format!(
+        "Stack:{id} is in {} state and can not be updated.",
+        stack.status
+    )))
 }
 
 fn create_change_set(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
@@ -237,20 +313,34 @@ fn create_change_set(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
         (Some((id, stack)), "CREATE") => {
             return Err(ApiError::new(
                 "AlreadyExistsException",
-                format!("Stack [{}] already exists and cannot be created again with the changeSet [{set_name}]: {id}", stack.name),
+                format!(
+                    "Stack [{}] already exists and cannot be created again with the changeSet [{set_name}]: {id}",
+                    stack.name
+                ),
             ));
         }
         (Some((id, stack)), _) => {
             check_updatable(&stack, &id)?;
             id
         }
-        (None, "CREATE") => new_stack(cloud, name, text.clone(), parameters.clone(), tags.clone(), "REVIEW_IN_PROGRESS"),
+        (None, "CREATE") => new_stack(
+            cloud,
+            name,
+            text.clone(),
+            parameters.clone(),
+            tags.clone(),
+            "REVIEW_IN_PROGRESS",
+        ),
         (None, _) => return Err(ApiError::validation(format!("Stack [{name}] does not exist"))),
     };
     let stack = cloud.stacks.get(&id).ok_or_else(|| ApiError::internal("the stack vanished"))?;
-    let changes = changes(cloud, &id, &stack, &template, &parameters).map_err(ApiError::validation)?;
-    let same = changes.is_empty() && stack.template == text && stack.tags == tags || changes.is_empty() && outputs_agree(&stack, &text);
-    let set_id = cloud.config.arn("cloudformation", &format!("changeSet/{set_name}/{}", uuid::Uuid::new_v4()));
+    let changes =
+        changes(cloud, &id, &stack, &template, &parameters).map_err(ApiError::validation)?;
+    let same = changes.is_empty() && stack.template == text && stack.tags == tags
+        || changes.is_empty() && outputs_agree(&stack, &text);
+    let set_id = cloud
+        .config
+        .arn("cloudformation", &format!("changeSet/{set_name}/{}", uuid::Uuid::new_v4()));
     let set = ChangeSet {
         name: set_name.to_owned(),
         stack: id.clone(),
@@ -276,10 +366,16 @@ fn outputs_agree(stack: &Stack, text: &str) -> bool {
 fn find_change_set(cloud: &Cloud, params: &Value) -> ApiResult<(String, Arc<ChangeSet>)> {
     let name = required(params, "ChangeSetName")?;
     let stack = params["StackName"].as_str().and_then(|s| find_stack(cloud, s)).map(|(id, _)| id);
-    let matches = |id: &str, set: &ChangeSet| id == name || (set.name == name && Some(&set.stack) == stack.as_ref());
-    let mut found: Vec<_> = cloud.change_sets.all().into_iter().filter(|(id, set)| matches(id, set)).collect();
+    let matches = |id: &str, set: &ChangeSet| {
+        id == name || (set.name == name && Some(&set.stack) == stack.as_ref())
+    };
+    let mut found: Vec<_> =
+        cloud.change_sets.all().into_iter().filter(|(id, set)| matches(id, set)).collect();
     found.sort_by_key(|(_, set)| set.created);
-    found.pop().ok_or_else(|| ApiError::new("ChangeSetNotFound", format!("ChangeSet [{name}] does not exist")).with_status(404))
+    found.pop().ok_or_else(|| {
+        ApiError::new("ChangeSetNotFound", format!("ChangeSet [{name}] does not exist"))
+            .with_status(404)
+    })
 }
 
 fn describe_change_set(cloud: &Cloud, id: &str, set: &ChangeSet) -> Value {
@@ -298,10 +394,16 @@ fn parameters_list(parameters: &BTreeMap<String, String>) -> Vec<Value> {
 fn execute_change_set(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
     let (set_id, set) = find_change_set(cloud, params)?;
     if set.execution_status != "AVAILABLE" {
-        let message = format!("ChangeSet [{set_id}] cannot be executed in its current execution status of [{}]", set.execution_status);
+        let message = format!(
+            "ChangeSet [{set_id}] cannot be executed in its current execution status of [{}]",
+            set.execution_status
+        );
         return Err(ApiError::new("InvalidChangeSetStatus", message));
     }
-    let stack = cloud.stacks.get(&set.stack).ok_or_else(|| ApiError::validation("the stack no longer exists"))?;
+    let stack = cloud
+        .stacks
+        .get(&set.stack)
+        .ok_or_else(|| ApiError::validation("the stack no longer exists"))?;
     let create = stack.status == "REVIEW_IN_PROGRESS";
     if !create {
         check_updatable(&stack, &set.stack)?;
@@ -330,7 +432,10 @@ fn create_stack(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
     let (text, template) = template_of(cloud, params)?;
     check_capabilities(params, &template)?;
     if find_stack(cloud, name).is_some() {
-        return Err(ApiError::new("AlreadyExistsException", format!("Stack [{name}] already exists")));
+        return Err(ApiError::new(
+            "AlreadyExistsException",
+            format!("Stack [{name}] already exists"),
+        ));
     }
     let parameters = parameters_of(params, &template, None)?;
     let id = new_stack(cloud, name, text, parameters, params["Tags"].clone(), "CREATE_IN_PROGRESS");
@@ -344,7 +449,8 @@ fn update_stack(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
     let (text, template) = template_of(cloud, params)?;
     check_capabilities(params, &template)?;
     let parameters = parameters_of(params, &template, Some(&stack))?;
-    let changed = changes(cloud, &id, &stack, &template, &parameters).map_err(ApiError::validation)?;
+    let changed =
+        changes(cloud, &id, &stack, &template, &parameters).map_err(ApiError::validation)?;
     if changed.is_empty() && outputs_agree(&stack, &text) {
         return Err(ApiError::validation("No updates are to be performed."));
     }
@@ -354,18 +460,32 @@ fn update_stack(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
 }
 
 fn delete_stack(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
-    let Some((id, stack)) = find_stack(cloud, required(params, "StackName")?) else { return Ok(json!({})) };
+    let Some((id, stack)) = find_stack(cloud, required(params, "StackName")?) else {
+        return Ok(json!({}));
+    };
     if stack.protected {
-        return Err(ApiError::validation(format!("Stack [{}] cannot be deleted while TerminationProtection is enabled", stack.name)));
+        return Err(ApiError::validation(format!(
+            "Stack [{}] cannot be deleted while TerminationProtection is enabled",
+            stack.name
+        )));
     }
     if stack.status.ends_with("_IN_PROGRESS") && stack.status != "REVIEW_IN_PROGRESS" {
-        return Err(ApiError::validation(format!("Stack [{}] cannot be deleted while in status {}", stack.name, stack.status)));
+        return Err(ApiError::validation(format!(
+            "Stack [{}] cannot be deleted while in status {}",
+            stack.name, stack.status
+        )));
     }
     if stack.status == "REVIEW_IN_PROGRESS" {
         set_status(cloud, &id, "DELETE_COMPLETE", None);
         return Ok(json!({}));
     }
-    let retain = params["RetainResources"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    let retain = params["RetainResources"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
     start_delete(cloud, &id, retain);
     Ok(json!({}))
 }

@@ -30,7 +30,12 @@ pub enum Fate {
 }
 
 /// Pseudo parameters beside the template's own.
-pub fn all_parameters(cloud: &Cloud, stack_id: &str, name: &str, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub fn all_parameters(
+    cloud: &Cloud,
+    stack_id: &str,
+    name: &str,
+    own: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     let mut all = own.clone();
     for (key, value) in [
         ("AWS::AccountId", cloud.config.account.as_str()),
@@ -101,12 +106,18 @@ pub fn resume(cloud: &Arc<Cloud>) {
     for (id, stack) in cloud.stacks.all() {
         let (cloud, reason) = (cloud.clone(), "the embedded cloud stopped while the operation ran");
         match stack.status.as_str() {
-            "CREATE_IN_PROGRESS" | "ROLLBACK_IN_PROGRESS" => drop(tokio::spawn(async move { roll_back(&cloud, &id, true, reason).await })),
+            "CREATE_IN_PROGRESS" | "ROLLBACK_IN_PROGRESS" => {
+                drop(tokio::spawn(async move { roll_back(&cloud, &id, true, reason).await }))
+            }
             "UPDATE_IN_PROGRESS" | "UPDATE_ROLLBACK_IN_PROGRESS" => {
                 drop(tokio::spawn(async move { roll_back(&cloud, &id, false, reason).await }))
             }
-            "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => drop(tokio::spawn(async move { clean_up(&cloud, &id).await })),
-            "DELETE_IN_PROGRESS" => drop(tokio::spawn(async move { delete(&cloud, &id, &[]).await })),
+            "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => {
+                drop(tokio::spawn(async move { clean_up(&cloud, &id).await }))
+            }
+            "DELETE_IN_PROGRESS" => {
+                drop(tokio::spawn(async move { delete(&cloud, &id, &[]).await }))
+            }
             _ => {}
         }
     }
@@ -136,14 +147,29 @@ impl<'a> Operation<'a> {
     }
 
     fn place<'b>(&'b self, logical_id: &'b str) -> Place<'b> {
-        Place { cloud: self.cloud, stack_id: self.stack_id, stack_name: &self.stack.name, logical_id }
+        Place {
+            cloud: self.cloud,
+            stack_id: self.stack_id,
+            stack_name: &self.stack.name,
+            logical_id,
+        }
     }
 
     /// Resolves a resource against what is there now.
     fn resolved(&self, id: &str) -> Result<Value, String> {
         let (resources, unknown) = (self.current(), BTreeSet::new());
-        let scope = Scope { parameters: &self.parameters, resources: &resources, unknown: &unknown, conditions: &self.conditions };
-        let properties = self.template.resource(id).get("Properties").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        let scope = Scope {
+            parameters: &self.parameters,
+            resources: &resources,
+            unknown: &unknown,
+            conditions: &self.conditions,
+        };
+        let properties = self
+            .template
+            .resource(id)
+            .get("Properties")
+            .cloned()
+            .unwrap_or_else(|| Value::Object(Map::new()));
         Ok(scope.resolve(&properties)?.unwrap_or_else(|| Value::Object(Map::new())))
     }
 
@@ -157,7 +183,9 @@ impl<'a> Operation<'a> {
         let (in_progress, complete, failed) = match fate {
             Fate::Keep => return Ok(id),
             Fate::Update => ("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "UPDATE_FAILED"),
-            Fate::Create | Fate::Replace => ("CREATE_IN_PROGRESS", "CREATE_COMPLETE", "CREATE_FAILED"),
+            Fate::Create | Fate::Replace => {
+                ("CREATE_IN_PROGRESS", "CREATE_COMPLETE", "CREATE_FAILED")
+            }
         };
         let place = self.place(&id);
         let physical_id = match (&fate, old) {
@@ -169,7 +197,10 @@ impl<'a> Operation<'a> {
             physical_id,
             status: in_progress.to_owned(),
             reason: None,
-            attributes: old.filter(|_| fate == Fate::Update).map(|o| o.attributes.clone()).unwrap_or_default(),
+            attributes: old
+                .filter(|_| fate == Fate::Update)
+                .map(|o| o.attributes.clone())
+                .unwrap_or_default(),
             needs: self.template.needs(&id),
             retained: declaration["DeletionPolicy"] == "Retain",
             updated: Timestamp::now(),
@@ -178,7 +209,9 @@ impl<'a> Operation<'a> {
         // Stored before the work begins, so that a crash in between leaves a record to roll back.
         set_resource(self.cloud, self.stack_id, &id, &resource);
         let result = match (&fate, old) {
-            (Fate::Update, Some(old)) => resources::update(&place, &resource, &old.properties).await,
+            (Fate::Update, Some(old)) => {
+                resources::update(&place, &resource, &old.properties).await
+            }
             _ => resources::create(&place, &resource).await,
         };
         resource.updated = Timestamp::now();
@@ -207,7 +240,9 @@ async fn apply(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
     let mut working = FuturesUnordered::new();
     let active: BTreeSet<String> = waiting.iter().cloned().collect();
     loop {
-        let is_ready = |id: &String| operation.template.needs(id).iter().all(|n| done.contains(n) || !active.contains(n));
+        let is_ready = |id: &String| {
+            operation.template.needs(id).iter().all(|n| done.contains(n) || !active.contains(n))
+        };
         let (ready, blocked): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_ready);
         waiting = blocked;
         ready.into_iter().for_each(|id| working.push(operation.bring(id)));
@@ -224,7 +259,12 @@ async fn apply(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
     }
     drop(working);
     let (resources, unknown) = (operation.current(), BTreeSet::new());
-    let scope = Scope { parameters: &operation.parameters, resources: &resources, unknown: &unknown, conditions: &operation.conditions };
+    let scope = Scope {
+        parameters: &operation.parameters,
+        resources: &resources,
+        unknown: &unknown,
+        conditions: &operation.conditions,
+    };
     let outputs = operation.template.outputs(&scope)?;
     cloud.stacks.update(stack_id, |s| {
         s.outputs = outputs;
@@ -235,10 +275,15 @@ async fn apply(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
 
 fn cancel(cloud: &Cloud, stack_id: &str) {
     let resources = cloud.stacks.get(stack_id).map(|s| s.resources.clone()).unwrap_or_default();
-    for (id, mut resource) in resources.into_iter().filter(|(_, r)| r.status.ends_with("_IN_PROGRESS")) {
+    for (id, mut resource) in
+        resources.into_iter().filter(|(_, r)| r.status.ends_with("_IN_PROGRESS"))
+    {
         let verb = resource.status.trim_end_matches("_IN_PROGRESS").to_owned();
         resource.status = format!("{verb}_FAILED");
-        resource.reason = Some(format!("Resource {} cancelled", if verb == "CREATE" { "creation" } else { "update" }));
+        resource.reason = Some(format!(
+            "Resource {} cancelled",
+            if verb == "CREATE" { "creation" } else { "update" }
+        ));
         set_resource(cloud, stack_id, &id, &resource);
     }
 }
@@ -246,8 +291,17 @@ fn cancel(cloud: &Cloud, stack_id: &str) {
 /// Undoes a creation or an update.
 async fn roll_back(cloud: &Arc<Cloud>, stack_id: &str, create: bool, reason: &str) {
     if create {
-        set_status(cloud, stack_id, "ROLLBACK_IN_PROGRESS", Some(&format!("{reason} Rollback requested by user.")));
-        let ids = cloud.stacks.get(stack_id).map(|s| s.resources.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+        set_status(
+            cloud,
+            stack_id,
+            "ROLLBACK_IN_PROGRESS",
+            Some(&format!("{reason} Rollback requested by user.")),
+        );
+        let ids = cloud
+            .stacks
+            .get(stack_id)
+            .map(|s| s.resources.keys().cloned().collect::<Vec<_>>())
+            .unwrap_or_default();
         let failed = delete_resources(cloud, stack_id, ids).await;
         return match failed {
             None => set_status(cloud, stack_id, "ROLLBACK_COMPLETE", None),
@@ -265,9 +319,14 @@ async fn roll_back(cloud: &Arc<Cloud>, stack_id: &str, create: bool, reason: &st
 async fn put_back(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
     let stack = cloud.stacks.get(stack_id).ok_or("the stack no longer exists")?;
     let Some(before) = stack.before.clone() else { return Ok(()) };
-    let is_new = |id: &String, r: &Resource| before.resources.get(id).is_none_or(|o| o.physical_id != r.physical_id);
-    let (new, changed): (Vec<_>, Vec<_>) =
-        stack.resources.iter().filter(|(id, r)| before.resources.get(*id) != Some(r)).partition(|(id, r)| is_new(id, r));
+    let is_new = |id: &String, r: &Resource| {
+        before.resources.get(id).is_none_or(|o| o.physical_id != r.physical_id)
+    };
+    let (new, changed): (Vec<_>, Vec<_>) = stack
+        .resources
+        .iter()
+        .filter(|(id, r)| before.resources.get(*id) != Some(r))
+        .partition(|(id, r)| is_new(id, r));
     for (id, now) in changed {
         let place = Place { cloud, stack_id, stack_name: &stack.name, logical_id: id };
         let mut old = before.resources[id].clone();
@@ -297,7 +356,8 @@ async fn clean_up(cloud: &Arc<Cloud>, stack_id: &str) {
     let Some(stack) = cloud.stacks.get(stack_id) else { return };
     let template = parse(&stack.template);
     let parameters = all_parameters(cloud, stack_id, &stack.name, &stack.parameters);
-    let active = template.and_then(|t| t.conditions(&parameters).map(|c| t.active(&c))).unwrap_or_default();
+    let active =
+        template.and_then(|t| t.conditions(&parameters).map(|c| t.active(&c))).unwrap_or_default();
     let mut gone: Vec<(String, Resource)> = Vec::new();
     for (id, old) in stack.before.iter().flat_map(|b| &b.resources) {
         let replaced = stack.resources.get(id).is_some_and(|r| r.physical_id != old.physical_id);
@@ -308,12 +368,19 @@ async fn clean_up(cloud: &Arc<Cloud>, stack_id: &str) {
     for (id, resource) in in_reverse(gone) {
         let place = Place { cloud, stack_id, stack_name: &stack.name, logical_id: &id };
         // What cannot be deleted is left behind and said so; the update itself has succeeded.
-        let result = if resource.retained { Ok(()) } else { resources::delete(&place, &resource).await };
+        let result =
+            if resource.retained { Ok(()) } else { resources::delete(&place, &resource).await };
         let (status, reason) = match &result {
             Ok(()) => ("DELETE_COMPLETE", None),
             Err(e) => ("DELETE_FAILED", Some(e.as_str())),
         };
-        let event = super::Event { logical_id: &id, kind: &resource.kind, physical_id: &resource.physical_id, status, reason };
+        let event = super::Event {
+            logical_id: &id,
+            kind: &resource.kind,
+            physical_id: &resource.physical_id,
+            status,
+            reason,
+        };
         super::add_event(cloud, stack_id, &stack.name, &event);
     }
     cloud.stacks.update(stack_id, |s| {
@@ -329,7 +396,8 @@ fn in_reverse(resources: Vec<(String, Resource)>) -> Vec<(String, Resource)> {
     let mut out = Vec::new();
     while !left.is_empty() {
         let needed: BTreeSet<String> = left.iter().flat_map(|(_, r)| r.needs.clone()).collect();
-        let (free, blocked): (Vec<_>, Vec<_>) = left.into_iter().partition(|(id, _)| !needed.contains(id));
+        let (free, blocked): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|(id, _)| !needed.contains(id));
         if free.is_empty() {
             out.extend(blocked);
             break;
@@ -357,8 +425,16 @@ async fn delete_resources(cloud: &Arc<Cloud>, stack_id: &str, ids: Vec<String>) 
             .filter(|(id, _)| left.contains_key(*id) || failed.contains(id))
             .flat_map(|(_, r)| r.needs.clone())
             .collect();
-        let at_work: BTreeSet<String> = left.iter().filter(|(_, r)| r.status == "DELETE_IN_PROGRESS").map(|(id, _)| id.clone()).collect();
-        let free: Vec<String> = left.keys().filter(|id| !held.contains(*id) && !at_work.contains(*id)).cloned().collect();
+        let at_work: BTreeSet<String> = left
+            .iter()
+            .filter(|(_, r)| r.status == "DELETE_IN_PROGRESS")
+            .map(|(id, _)| id.clone())
+            .collect();
+        let free: Vec<String> = left
+            .keys()
+            .filter(|id| !held.contains(*id) && !at_work.contains(*id))
+            .cloned()
+            .collect();
         for id in free {
             let Some(resource) = left.get_mut(&id) else { continue };
             resource.status = "DELETE_IN_PROGRESS".to_owned();
@@ -366,12 +442,17 @@ async fn delete_resources(cloud: &Arc<Cloud>, stack_id: &str, ids: Vec<String>) 
             let (name, resource) = (stack.name.clone(), resource.clone());
             working.push(async move {
                 let place = Place { cloud, stack_id, stack_name: &name, logical_id: &id };
-                let result = if resource.retained { Ok(()) } else { resources::delete(&place, &resource).await };
+                let result = if resource.retained {
+                    Ok(())
+                } else {
+                    resources::delete(&place, &resource).await
+                };
                 (id, resource, result)
             });
         }
         let Some((id, mut resource, result)) = working.next().await else { break };
-        resource.status = if result.is_ok() { "DELETE_COMPLETE" } else { "DELETE_FAILED" }.to_owned();
+        resource.status =
+            if result.is_ok() { "DELETE_COMPLETE" } else { "DELETE_FAILED" }.to_owned();
         resource.reason = result.as_ref().err().cloned();
         set_resource(cloud, stack_id, &id, &resource);
         if result.is_err() {
@@ -379,13 +460,15 @@ async fn delete_resources(cloud: &Arc<Cloud>, stack_id: &str, ids: Vec<String>) 
         }
         left.remove(&id);
     }
-    (!failed.is_empty()).then(|| format!("The following resource(s) failed to delete: [{}].", failed.join(", ")))
+    (!failed.is_empty())
+        .then(|| format!("The following resource(s) failed to delete: [{}].", failed.join(", ")))
 }
 
 async fn delete(cloud: &Arc<Cloud>, stack_id: &str, retain: &[String]) {
     let Some(stack) = cloud.stacks.get(stack_id) else { return };
     // An update that was never finished may have left resources under both states.
-    let ids: Vec<String> = stack.resources.keys().filter(|id| !retain.contains(id)).cloned().collect();
+    let ids: Vec<String> =
+        stack.resources.keys().filter(|id| !retain.contains(id)).cloned().collect();
     match delete_resources(cloud, stack_id, ids).await {
         None => {
             set_status(cloud, stack_id, "DELETE_COMPLETE", None);
@@ -406,13 +489,21 @@ pub fn changes(
     let all = all_parameters(cloud, stack_id, &stack.name, parameters);
     let conditions = template.conditions(&all)?;
     let active = template.active(&conditions);
-    let mut unknown: BTreeSet<String> = active.iter().filter(|id| !stack.resources.contains_key(*id)).cloned().collect();
+    let mut unknown: BTreeSet<String> =
+        active.iter().filter(|id| !stack.resources.contains_key(*id)).cloned().collect();
     let mut changes = Vec::new();
     for id in template.order()?.into_iter().filter(|id| active.contains(id)) {
         let kind = template.resource(&id)["Type"].as_str().unwrap_or_default();
-        let scope = Scope { parameters: &all, resources: &stack.resources, unknown: &unknown, conditions: &conditions };
-        let properties =
-            scope.resolve(&template.resource(&id)["Properties"])?.filter(|p| !p.is_null()).unwrap_or_else(|| Value::Object(Map::new()));
+        let scope = Scope {
+            parameters: &all,
+            resources: &stack.resources,
+            unknown: &unknown,
+            conditions: &conditions,
+        };
+        let properties = scope
+            .resolve(&template.resource(&id)["Properties"])?
+            .filter(|p| !p.is_null())
+            .unwrap_or_else(|| Value::Object(Map::new()));
         let old = stack.resources.get(&id);
         let fate = fate(old, kind, &properties);
         if fate == Fate::Replace {
@@ -428,7 +519,13 @@ pub fn changes(
     Ok(changes)
 }
 
-fn describe(id: &str, kind: &str, old: Option<&Resource>, properties: &Value, fate: &Fate) -> Option<Value> {
+fn describe(
+    id: &str,
+    kind: &str,
+    old: Option<&Resource>,
+    properties: &Value,
+    fate: &Fate,
+) -> Option<Value> {
     let physical_id = old.map(|o| o.physical_id.as_str());
     let details = |old: &Resource| {
         changed_properties(&old.properties, properties)
@@ -448,12 +545,33 @@ fn describe(id: &str, kind: &str, old: Option<&Resource>, properties: &Value, fa
     match fate {
         Fate::Keep => None,
         Fate::Create => Some(change_of("Add", id, kind, None, None, vec![])),
-        Fate::Update => Some(change_of("Modify", id, kind, physical_id, Some("False"), old.map(details).unwrap_or_default())),
-        Fate::Replace => Some(change_of("Modify", id, kind, physical_id, Some("True"), old.map(details).unwrap_or_default())),
+        Fate::Update => Some(change_of(
+            "Modify",
+            id,
+            kind,
+            physical_id,
+            Some("False"),
+            old.map(details).unwrap_or_default(),
+        )),
+        Fate::Replace => Some(change_of(
+            "Modify",
+            id,
+            kind,
+            physical_id,
+            Some("True"),
+            old.map(details).unwrap_or_default(),
+        )),
     }
 }
 
-fn change_of(action: &str, id: &str, kind: &str, physical_id: Option<&str>, replacement: Option<&str>, details: Vec<Value>) -> Value {
+fn change_of(
+    action: &str,
+    id: &str,
+    kind: &str,
+    physical_id: Option<&str>,
+    replacement: Option<&str>,
+    details: Vec<Value>,
+) -> Value {
     serde_json::json!({
         "Type": "Resource",
         "ResourceChange": {
@@ -463,7 +581,13 @@ fn change_of(action: &str, id: &str, kind: &str, physical_id: Option<&str>, repl
 }
 
 /// Remembers the state before an update, and takes over the new template.
-pub fn begin_update(cloud: &Cloud, stack_id: &str, template: &str, parameters: &BTreeMap<String, String>, tags: &Value) {
+pub fn begin_update(
+    cloud: &Cloud,
+    stack_id: &str,
+    template: &str,
+    parameters: &BTreeMap<String, String>,
+    tags: &Value,
+) {
     cloud.stacks.update(stack_id, |s| {
         s.before = Some(Before {
             template: std::mem::replace(&mut s.template, template.to_owned()),

@@ -98,7 +98,14 @@ const TYPES: &[Type] = &[
     },
     Type {
         name: "AWS::Athena::WorkGroup",
-        properties: &["Name", "Description", "RecursiveDeleteOption", "WorkGroupConfiguration", "State", "Tags"],
+        properties: &[
+            "Name",
+            "Description",
+            "RecursiveDeleteOption",
+            "WorkGroupConfiguration",
+            "State",
+            "Tags",
+        ],
         required: &["Name"],
         replacing: &["Name"],
     },
@@ -120,7 +127,12 @@ const TYPES: &[Type] = &[
         required: &["VpcId", "CidrBlock"],
         replacing: &["VpcId", "CidrBlock", "AvailabilityZone"],
     },
-    Type { name: "AWS::EC2::RouteTable", properties: &["VpcId", "Tags"], required: &["VpcId"], replacing: &["VpcId"] },
+    Type {
+        name: "AWS::EC2::RouteTable",
+        properties: &["VpcId", "Tags"],
+        required: &["VpcId"],
+        replacing: &["VpcId"],
+    },
     Type {
         name: "AWS::EC2::SubnetRouteTableAssociation",
         properties: &["SubnetId", "RouteTableId"],
@@ -135,7 +147,13 @@ const TYPES: &[Type] = &[
     },
     Type {
         name: "AWS::EC2::SecurityGroup",
-        properties: &["GroupDescription", "VpcId", "SecurityGroupIngress", "SecurityGroupEgress", "Tags"],
+        properties: &[
+            "GroupDescription",
+            "VpcId",
+            "SecurityGroupIngress",
+            "SecurityGroupEgress",
+            "Tags",
+        ],
         required: &["GroupDescription"],
         replacing: &["GroupDescription", "VpcId"],
     },
@@ -204,11 +222,23 @@ const TYPES: &[Type] = &[
     },
     Type {
         name: "AWS::StepFunctions::StateMachine",
-        properties: &["StateMachineName", "StateMachineType", "RoleArn", "DefinitionSubstitutions", "DefinitionString", "Tags"],
+        properties: &[
+            "StateMachineName",
+            "StateMachineType",
+            "RoleArn",
+            "DefinitionSubstitutions",
+            "DefinitionString",
+            "Tags",
+        ],
         required: &["RoleArn", "DefinitionString"],
         replacing: &["StateMachineName", "StateMachineType"],
     },
-    Type { name: "AWS::SNS::Topic", properties: &["TopicName", "DisplayName", "Tags"], required: &[], replacing: &["TopicName"] },
+    Type {
+        name: "AWS::SNS::Topic",
+        properties: &["TopicName", "DisplayName", "Tags"],
+        required: &[],
+        replacing: &["TopicName"],
+    },
     Type {
         name: "AWS::SNS::Subscription",
         properties: &["TopicArn", "Protocol", "Endpoint"],
@@ -236,11 +266,23 @@ const TYPES: &[Type] = &[
     },
     Type {
         name: "AWS::Events::Rule",
-        properties: &["Name", "Description", "ScheduleExpression", "EventPattern", "State", "Targets"],
+        properties: &[
+            "Name",
+            "Description",
+            "ScheduleExpression",
+            "EventPattern",
+            "State",
+            "Targets",
+        ],
         required: &[],
         replacing: &["Name"],
     },
-    Type { name: "AWS::CloudFormation::WaitConditionHandle", properties: &[], required: &[], replacing: &[] },
+    Type {
+        name: "AWS::CloudFormation::WaitConditionHandle",
+        properties: &[],
+        required: &[],
+        replacing: &[],
+    },
     Type {
         name: "AWS::CloudFormation::WaitCondition",
         properties: &["Handle", "Timeout", "Count"],
@@ -255,17 +297,32 @@ fn find(kind: &str) -> Option<&'static Type> {
 
 /// Checks a declaration: everything in it must be implemented.
 pub fn check(id: &str, declaration: &Value) -> Result<(), String> {
-    let fields = declaration.as_object().ok_or_else(|| format!("Template format error: the resource {id} is not an object"))?;
-    let known = ["Type", "Properties", "DependsOn", "Condition", "DeletionPolicy", "UpdateReplacePolicy", "Metadata"];
+    let fields = declaration
+        .as_object()
+        .ok_or_else(|| format!("Template format error: the resource {id} is not an object"))?;
+    let known = [
+        "Type",
+        "Properties",
+        "DependsOn",
+        "Condition",
+        "DeletionPolicy",
+        "UpdateReplacePolicy",
+        "Metadata",
+    ];
     if let Some(other) = fields.keys().find(|k| !known.contains(&k.as_str())) {
         return Err(format!("{id}: the embedded cloud does not implement the attribute {other}"));
     }
     let kind = declaration["Type"].as_str().unwrap_or_default();
-    let Some(kind) = find(kind) else { return Err(format!("{id}: the embedded cloud does not implement the resource type {kind}")) };
+    let Some(kind) = find(kind) else {
+        return Err(format!("{id}: the embedded cloud does not implement the resource type {kind}"));
+    };
     let empty = Map::new();
     let properties = declaration["Properties"].as_object().unwrap_or(&empty);
     if let Some(other) = properties.keys().find(|p| !kind.properties.contains(&p.as_str())) {
-        return Err(format!("{id}: the embedded cloud does not implement the property {other} of {}", kind.name));
+        return Err(format!(
+            "{id}: the embedded cloud does not implement the property {other} of {}",
+            kind.name
+        ));
     }
     match kind.required.iter().find(|r| !properties.contains_key(**r)) {
         Some(missing) => Err(format!("{id}: {} needs the property {missing}", kind.name)),
@@ -321,11 +378,17 @@ pub fn physical_id(place: &Place<'_>, kind: &str, properties: &Value) -> String 
         "AWS::IAM::InstanceProfile" => named("InstanceProfileName"),
         "AWS::Lambda::Function" => named("FunctionName"),
         "AWS::Logs::LogGroup" => named("LogGroupName"),
-        "AWS::StepFunctions::StateMachine" => config.arn("states", &format!("stateMachine:{}", named("StateMachineName"))),
+        "AWS::StepFunctions::StateMachine" => {
+            config.arn("states", &format!("stateMachine:{}", named("StateMachineName")))
+        }
         "AWS::SNS::Topic" => config.arn("sns", &named("TopicName")),
-        "AWS::SNS::Subscription" => format!("{}:{}", text(properties, "TopicArn"), uuid::Uuid::new_v4()),
+        "AWS::SNS::Subscription" => {
+            format!("{}:{}", text(properties, "TopicArn"), uuid::Uuid::new_v4())
+        }
         "AWS::CloudWatch::Alarm" => named("AlarmName"),
-        "AWS::CloudFormation::WaitConditionHandle" => format!("{}/_steppe/wait/{}", config.endpoint(), uuid::Uuid::new_v4().simple()),
+        "AWS::CloudFormation::WaitConditionHandle" => {
+            format!("{}/_steppe/wait/{}", config.endpoint(), uuid::Uuid::new_v4().simple())
+        }
         _ => format!("{}/{}", place.stack_id, place.logical_id),
     }
 }
@@ -377,7 +440,10 @@ pub async fn update(place: &Place<'_>, resource: &Resource, old: &Value) -> Made
         "AWS::SNS::Topic" => data::set_topic(place, id, p, false),
         "AWS::CloudWatch::Alarm" => data::set_alarm(place, id, p, false),
         "AWS::Events::Rule" => compute::set_rule(place, id, p, false),
-        other => Err(format!("the embedded cloud cannot change a {other} in place ({})", json!({ "from": old, "to": p }))),
+        other => Err(format!(
+            "the embedded cloud cannot change a {other} in place ({})",
+            json!({ "from": old, "to": p })
+        )),
     }?;
     Ok(if made.is_empty() { resource.attributes.clone() } else { made })
 }
@@ -389,11 +455,17 @@ pub async fn delete(place: &Place<'_>, resource: &Resource) -> Result<(), String
         "AWS::S3::Bucket" => return data::delete_bucket(place, id),
         "AWS::S3::BucketPolicy" => data::remove_bucket_policy(place, id),
         "AWS::Glue::Database" => drop(cloud.databases.remove(id)),
-        "AWS::Glue::Table" => drop(cloud.glue_tables.remove(&format!("{}.{id}", text(&resource.properties, "DatabaseName")))),
+        "AWS::Glue::Table" => drop(
+            cloud
+                .glue_tables
+                .remove(&format!("{}.{id}", text(&resource.properties, "DatabaseName"))),
+        ),
         "AWS::Glue::Job" => drop(cloud.jobs.remove(id)),
         "AWS::Athena::WorkGroup" => drop(cloud.work_groups.remove(id)),
         "AWS::Athena::NamedQuery" => drop(cloud.named_queries.remove(id)),
-        "AWS::EC2::Instance" => return crate::services::ec2::terminate(cloud, id).await.map_err(|e| e.to_string()),
+        "AWS::EC2::Instance" => {
+            return crate::services::ec2::terminate(cloud, id).await.map_err(|e| e.to_string());
+        }
         "AWS::IAM::Role" => drop(cloud.roles.remove(id)),
         "AWS::IAM::InstanceProfile" => drop(cloud.profiles.remove(id)),
         "AWS::Lambda::Function" => compute::delete_function(place, id)?,

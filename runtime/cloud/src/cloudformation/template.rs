@@ -19,9 +19,11 @@ pub struct Template(Value);
 /// Parses a template and checks it against what this cloud implements.
 pub fn parse(text: &str) -> Result<Template, String> {
     let value = if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).map_err(|e| format!("Template format error: JSON not well-formed. {e}"))?
+        serde_json::from_str(text)
+            .map_err(|e| format!("Template format error: JSON not well-formed. {e}"))?
     } else {
-        let documents = Yaml::load_from_str(text).map_err(|e| format!("Template format error: YAML not well-formed. {e}"))?;
+        let documents = Yaml::load_from_str(text)
+            .map_err(|e| format!("Template format error: YAML not well-formed. {e}"))?;
         documents.first().map_or(Ok(Value::Null), to_json)?
     };
     let template = Template(value);
@@ -46,7 +48,9 @@ fn to_json(yaml: &Yaml<'_>) -> Result<Value, String> {
             })
             .collect(),
         Yaml::Tagged(tag, inner) => long_form(&tag.suffix, to_json(inner)?),
-        Yaml::Alias(_) | Yaml::BadValue => Err("Template format error: YAML aliases are not allowed.".to_owned()),
+        Yaml::Alias(_) | Yaml::BadValue => {
+            Err("Template format error: YAML aliases are not allowed.".to_owned())
+        }
     }
 }
 
@@ -55,7 +59,9 @@ fn long_form(tag: &str, value: Value) -> Result<Value, String> {
     Ok(match (tag, &value) {
         ("Ref" | "Condition", _) => json!({ tag: value }),
         ("GetAtt", Value::String(path)) => {
-            let (resource, attribute) = path.split_once('.').ok_or_else(|| format!("Template error: !GetAtt {path} has no attribute"))?;
+            let (resource, attribute) = path
+                .split_once('.')
+                .ok_or_else(|| format!("Template error: !GetAtt {path} has no attribute"))?;
             json!({ "Fn::GetAtt": [resource, attribute] })
         }
         (function, _) => json!({ (format!("Fn::{function}")): value }),
@@ -77,19 +83,35 @@ pub struct Scope<'a> {
 
 impl Template {
     fn check(&self) -> Result<(), String> {
-        let known = ["AWSTemplateFormatVersion", "Description", "Parameters", "Conditions", "Resources", "Outputs", "Metadata", "Mappings"];
+        let known = [
+            "AWSTemplateFormatVersion",
+            "Description",
+            "Parameters",
+            "Conditions",
+            "Resources",
+            "Outputs",
+            "Metadata",
+            "Mappings",
+        ];
         let sections = self.0.as_object().ok_or("Template format error: it is not an object")?;
         if let Some(other) = sections.keys().find(|k| !known.contains(&k.as_str())) {
-            return Err(format!("Template format error: the section `{other}` is not implemented by the embedded cloud"));
+            return Err(format!(
+                "Template format error: the section `{other}` is not implemented by the embedded cloud"
+            ));
         }
         if self.0["Resources"].as_object().is_none_or(Map::is_empty) {
-            return Err("Template format error: At least one Resources member must be defined.".to_owned());
+            return Err(
+                "Template format error: At least one Resources member must be defined.".to_owned()
+            );
         }
         let mut problems = Vec::new();
         for (id, resource) in self.resources() {
             problems.extend(resources::check(id, resource).err());
             problems.extend(
-                self.needs(id).iter().filter(|n| !self.has(n)).map(|n| format!("Template error: {id} needs {n}, which does not exist")),
+                self.needs(id)
+                    .iter()
+                    .filter(|n| !self.has(n))
+                    .map(|n| format!("Template error: {id} needs {n}, which does not exist")),
             );
         }
         match self.order() {
@@ -115,7 +137,9 @@ impl Template {
 
     /// Resources whose conditions hold.
     pub fn active(&self, conditions: &BTreeMap<String, bool>) -> Vec<String> {
-        let holds = |r: &Value| r["Condition"].as_str().is_none_or(|c| conditions.get(c).copied().unwrap_or(false));
+        let holds = |r: &Value| {
+            r["Condition"].as_str().is_none_or(|c| conditions.get(c).copied().unwrap_or(false))
+        };
         self.resources().filter(|(_, r)| holds(r)).map(|(id, _)| id.clone()).collect()
     }
 
@@ -126,7 +150,9 @@ impl Template {
         self.references(&resource["Properties"], &mut found);
         match &resource["DependsOn"] {
             Value::String(name) => drop(found.insert(name.clone())),
-            Value::Array(names) => found.extend(names.iter().filter_map(Value::as_str).map(str::to_owned)),
+            Value::Array(names) => {
+                found.extend(names.iter().filter_map(Value::as_str).map(str::to_owned))
+            }
             _ => {}
         }
         found.into_iter().collect()
@@ -148,7 +174,8 @@ impl Template {
                 } else if let Some(sub) = fields.get("Fn::Sub") {
                     let text = sub.as_str().or_else(|| sub[0].as_str()).unwrap_or_default();
                     let own = sub[1].as_object();
-                    for name in placeholders(text).iter().map(|n| n.split('.').next().unwrap_or(n)) {
+                    for name in placeholders(text).iter().map(|n| n.split('.').next().unwrap_or(n))
+                    {
                         if own.is_none_or(|o| !o.contains_key(name)) {
                             add(name);
                         }
@@ -167,9 +194,13 @@ impl Template {
         let mut done: Vec<String> = Vec::new();
         let mut left: Vec<String> = self.resources().map(|(id, _)| id.clone()).collect();
         while !left.is_empty() {
-            let (ready, blocked): (Vec<_>, Vec<_>) = left.into_iter().partition(|id| self.needs(id).iter().all(|n| done.contains(n)));
+            let (ready, blocked): (Vec<_>, Vec<_>) =
+                left.into_iter().partition(|id| self.needs(id).iter().all(|n| done.contains(n)));
             if ready.is_empty() {
-                return Err(format!("Circular dependency between resources: [{}]", blocked.join(", ")));
+                return Err(format!(
+                    "Circular dependency between resources: [{}]",
+                    blocked.join(", ")
+                ));
             }
             done.extend(ready);
             left = blocked;
@@ -205,7 +236,9 @@ impl Template {
                 }
             };
             let allowed = declaration["AllowedValues"].as_array();
-            if allowed.is_some_and(|a| !a.iter().any(|v| scalar(v).as_deref() == Some(value.as_str()))) {
+            if allowed
+                .is_some_and(|a| !a.iter().any(|v| scalar(v).as_deref() == Some(value.as_str())))
+            {
                 return Err(format!("Parameter '{name}' must be one of AllowedValues"));
             }
             values.insert(name.clone(), value);
@@ -214,7 +247,10 @@ impl Template {
     }
 
     /// All conditions, evaluated.
-    pub fn conditions(&self, parameters: &BTreeMap<String, String>) -> Result<BTreeMap<String, bool>, String> {
+    pub fn conditions(
+        &self,
+        parameters: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, bool>, String> {
         let declared = self.0["Conditions"].as_object().cloned().unwrap_or_default();
         let mut values = BTreeMap::new();
         // A condition may use others; each pass settles those whose parts are settled.
@@ -234,7 +270,9 @@ impl Template {
     /// Outputs with their values.
     pub fn outputs(&self, scope: &Scope<'_>) -> Result<BTreeMap<String, Value>, String> {
         let declared = self.0["Outputs"].as_object().into_iter().flatten();
-        let active = declared.filter(|(_, o)| o["Condition"].as_str().is_none_or(|c| scope.conditions.get(c) == Some(&true)));
+        let active = declared.filter(|(_, o)| {
+            o["Condition"].as_str().is_none_or(|c| scope.conditions.get(c) == Some(&true))
+        });
         active
             .map(|(name, output)| {
                 let value = scope.resolve(&output["Value"])?.ok_or_else(|| format!("Template error: the output {name} has no value"))?;
@@ -257,9 +295,15 @@ impl Template {
 
     /// Whether it makes roles, and whether with names of their own.
     pub fn capabilities(&self) -> Vec<&'static str> {
-        let iam: Vec<&Value> =
-            self.resources().map(|(_, r)| r).filter(|r| r["Type"].as_str().is_some_and(|t| t.starts_with("AWS::IAM::"))).collect();
-        let named = iam.iter().any(|r| r["Properties"].get("RoleName").is_some() || r["Properties"].get("InstanceProfileName").is_some());
+        let iam: Vec<&Value> = self
+            .resources()
+            .map(|(_, r)| r)
+            .filter(|r| r["Type"].as_str().is_some_and(|t| t.starts_with("AWS::IAM::")))
+            .collect();
+        let named = iam.iter().any(|r| {
+            r["Properties"].get("RoleName").is_some()
+                || r["Properties"].get("InstanceProfileName").is_some()
+        });
         match (iam.is_empty(), named) {
             (true, _) => vec![],
             (false, true) => vec!["CAPABILITY_NAMED_IAM"],
@@ -278,16 +322,25 @@ fn scalar(value: &Value) -> Option<String> {
 
 /// The names in `${…}`; `${!…}` is a literal.
 fn placeholders(text: &str) -> Vec<&str> {
-    text.split("${").skip(1).filter_map(|rest| rest.split('}').next()).filter(|n| !n.starts_with('!')).collect()
+    text.split("${")
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next())
+        .filter(|n| !n.starts_with('!'))
+        .collect()
 }
 
 /// A condition's value; `None` while another that it uses is open.
-fn condition(expression: &Value, parameters: &BTreeMap<String, String>, known: &BTreeMap<String, bool>) -> Result<Option<bool>, String> {
+fn condition(
+    expression: &Value,
+    parameters: &BTreeMap<String, String>,
+    known: &BTreeMap<String, bool>,
+) -> Result<Option<bool>, String> {
     let Some((function, arguments)) = expression.as_object().and_then(|o| o.iter().next()) else {
         return Err(format!("Template error: {expression} is not a condition"));
     };
     let all = |values: &Value| -> Result<Option<Vec<bool>>, String> {
-        let values = values.as_array().into_iter().flatten().map(|v| condition(v, parameters, known));
+        let values =
+            values.as_array().into_iter().flatten().map(|v| condition(v, parameters, known));
         Ok(values.collect::<Result<Vec<_>, _>>()?.into_iter().collect())
     };
     let text = |v: &Value| match v.get("Ref").and_then(Value::as_str) {
@@ -300,7 +353,11 @@ fn condition(expression: &Value, parameters: &BTreeMap<String, String>, known: &
         "Fn::Not" => all(arguments)?.and_then(|v| v.first().map(|b| !b)),
         "Fn::And" => all(arguments)?.map(|v| v.into_iter().all(|b| b)),
         "Fn::Or" => all(arguments)?.map(|v| v.into_iter().any(|b| b)),
-        other => return Err(format!("Template error: the condition function `{other}` is not implemented by the embedded cloud")),
+        other => {
+            return Err(format!(
+                "Template error: the condition function `{other}` is not implemented by the embedded cloud"
+            ));
+        }
     })
 }
 
@@ -308,11 +365,22 @@ impl Scope<'_> {
     /// Resolves all intrinsic functions; `None` for `AWS::NoValue`.
     pub fn resolve(&self, value: &Value) -> Result<Option<Value>, String> {
         match value {
-            Value::Array(items) => Ok(Some(items.iter().filter_map(|i| self.resolve(i).transpose()).collect::<Result<_, _>>()?)),
+            Value::Array(items) => Ok(Some(
+                items
+                    .iter()
+                    .filter_map(|i| self.resolve(i).transpose())
+                    .collect::<Result<_, _>>()?,
+            )),
             Value::Object(fields) => match fields.iter().next() {
-                Some((name, argument)) if fields.len() == 1 && (name == "Ref" || name.starts_with("Fn::")) => self.function(name, argument),
+                Some((name, argument))
+                    if fields.len() == 1 && (name == "Ref" || name.starts_with("Fn::")) =>
+                {
+                    self.function(name, argument)
+                }
                 _ => {
-                    let resolved = fields.iter().filter_map(|(k, v)| self.resolve(v).transpose().map(|r| r.map(|v| (k.clone(), v))));
+                    let resolved = fields.iter().filter_map(|(k, v)| {
+                        self.resolve(v).transpose().map(|r| r.map(|v| (k.clone(), v)))
+                    });
                     Ok(Some(Value::Object(resolved.collect::<Result<_, String>>()?)))
                 }
             },
@@ -322,7 +390,10 @@ impl Scope<'_> {
 
     fn function(&self, name: &str, argument: &Value) -> Result<Option<Value>, String> {
         let text = |v: &Value| -> Result<String, String> {
-            self.resolve(v)?.as_ref().and_then(scalar).ok_or_else(|| format!("Template error: {v} in {name} is not text"))
+            self.resolve(v)?
+                .as_ref()
+                .and_then(scalar)
+                .ok_or_else(|| format!("Template error: {v} in {name} is not text"))
         };
         let list = |v: &Value| -> Result<Vec<Value>, String> {
             self.resolve(v)?
@@ -334,37 +405,55 @@ impl Scope<'_> {
         Ok(Some(match name {
             "Ref" if argument == "AWS::NoValue" => return Ok(None),
             "Ref" => self.reference(argument.as_str().unwrap_or_default())?,
-            "Fn::GetAtt" => self.attribute(argument[0].as_str().unwrap_or_default(), argument[1].as_str().unwrap_or_default())?,
+            "Fn::GetAtt" => self.attribute(
+                argument[0].as_str().unwrap_or_default(),
+                argument[1].as_str().unwrap_or_default(),
+            )?,
             "Fn::Join" => {
                 let parts = list(&argument[1])?
                     .iter()
-                    .map(|p| scalar(p).ok_or_else(|| format!("Template error: {p} in Fn::Join is not text")))
+                    .map(|p| {
+                        scalar(p)
+                            .ok_or_else(|| format!("Template error: {p} in Fn::Join is not text"))
+                    })
                     .collect::<Result<Vec<_>, _>>()?;
                 parts.join(argument[0].as_str().unwrap_or_default()).into()
             }
             "Fn::Sub" => self.substitute(argument)?.into(),
-            "Fn::Base64" => base64::engine::general_purpose::STANDARD.encode(text(argument)?).into(),
+            "Fn::Base64" => {
+                base64::engine::general_purpose::STANDARD.encode(text(argument)?).into()
+            }
             "Fn::Select" => {
-                let index: usize =
-                    text(&argument[0])?.parse().map_err(|_| "Template error: the index of Fn::Select is not a number".to_owned())?;
+                let index: usize = text(&argument[0])?.parse().map_err(|_| {
+                    "Template error: the index of Fn::Select is not a number".to_owned()
+                })?;
                 let items = list(&argument[1])?;
                 items
                     .get(index)
                     .cloned()
                     .ok_or_else(|| format!("Template error: Fn::Select cannot select nonexistent value at index {index}"))?
             }
-            "Fn::GetAZs" => ["a", "b", "c"].map(|zone| format!("{}{zone}", self.parameters["AWS::Region"])).to_vec().into(),
-            "Fn::Split" => {
-                text(&argument[1])?.split(argument[0].as_str().unwrap_or_default()).map(str::to_owned).collect::<Vec<_>>().into()
-            }
+            "Fn::GetAZs" => ["a", "b", "c"]
+                .map(|zone| format!("{}{zone}", self.parameters["AWS::Region"]))
+                .to_vec()
+                .into(),
+            "Fn::Split" => text(&argument[1])?
+                .split(argument[0].as_str().unwrap_or_default())
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+                .into(),
             "Fn::If" => {
-                let holds = argument[0]
-                    .as_str()
-                    .and_then(|c| self.conditions.get(c))
-                    .ok_or_else(|| format!("Template error: unresolved condition {}", argument[0]))?;
+                let holds =
+                    argument[0].as_str().and_then(|c| self.conditions.get(c)).ok_or_else(|| {
+                        format!("Template error: unresolved condition {}", argument[0])
+                    })?;
                 return self.resolve(&argument[if *holds { 1 } else { 2 }]);
             }
-            other => return Err(format!("Template error: the function `{other}` is not implemented by the embedded cloud")),
+            other => {
+                return Err(format!(
+                    "Template error: the function `{other}` is not implemented by the embedded cloud"
+                ));
+            }
         }))
     }
 
@@ -375,7 +464,10 @@ impl Scope<'_> {
         if self.unknown.contains(name) {
             return Ok(UNKNOWN.into());
         }
-        let resource = self.resources.get(name).ok_or_else(|| format!("Template error: unresolved resource dependency [{name}]"))?;
+        let resource = self
+            .resources
+            .get(name)
+            .ok_or_else(|| format!("Template error: unresolved resource dependency [{name}]"))?;
         Ok(resource.physical_id.clone().into())
     }
 
@@ -383,8 +475,15 @@ impl Scope<'_> {
         if self.unknown.contains(name) {
             return Ok(UNKNOWN.into());
         }
-        let resource = self.resources.get(name).ok_or_else(|| format!("Template error: unresolved resource dependency [{name}]"))?;
-        let missing = || format!("Template error: resource {name} does not support attribute type {attribute} in Fn::GetAtt");
+        let resource = self
+            .resources
+            .get(name)
+            .ok_or_else(|| format!("Template error: unresolved resource dependency [{name}]"))?;
+        let missing = || {
+            format!(
+                "Template error: resource {name} does not support attribute type {attribute} in Fn::GetAtt"
+            )
+        };
         resource.attributes.get(attribute).cloned().ok_or_else(missing)
     }
 
@@ -394,7 +493,9 @@ impl Scope<'_> {
         let mut parts = text.split("${");
         out += parts.next().unwrap_or_default();
         for part in parts {
-            let (name, rest) = part.split_once('}').ok_or_else(|| format!("Template error: Fn::Sub has an open placeholder in {text}"))?;
+            let (name, rest) = part.split_once('}').ok_or_else(|| {
+                format!("Template error: Fn::Sub has an open placeholder in {text}")
+            })?;
             if let Some(literal) = name.strip_prefix('!') {
                 out += &format!("${{{literal}}}");
             } else if let Some(own) = argument[1].get(name) {
@@ -404,7 +505,8 @@ impl Scope<'_> {
                     Some((resource, attribute)) => self.attribute(resource, attribute)?,
                     None => self.reference(name)?,
                 };
-                out += &scalar(&value).ok_or_else(|| format!("Template error: ${{{name}}} is not text"))?;
+                out += &scalar(&value)
+                    .ok_or_else(|| format!("Template error: ${{{name}}} is not text"))?;
             }
             out += rest;
         }
@@ -440,15 +542,29 @@ Resources:
         let parameters = template.parameters(&BTreeMap::new(), |_| None).expect("defaults");
         let conditions = template.conditions(&parameters).expect("conditions");
         let (resources, unknown) = (BTreeMap::new(), BTreeSet::from(["Group".to_owned()]));
-        check(&template, &Scope { parameters: &parameters, resources: &resources, unknown: &unknown, conditions: &conditions });
+        check(
+            &template,
+            &Scope {
+                parameters: &parameters,
+                resources: &resources,
+                unknown: &unknown,
+                conditions: &conditions,
+            },
+        );
     }
 
     #[test]
     fn short_forms_conditions_and_references_resolve() {
         scope_test(|template, scope| {
-            let group = scope.resolve(&template.resource("Group")["Properties"]).expect("resolves").expect("a value");
+            let group = scope
+                .resolve(&template.resource("Group")["Properties"])
+                .expect("resolves")
+                .expect("a value");
             assert_eq!(group, json!({ "LogGroupName": "/x/dev/${literal}" }));
-            let topic = scope.resolve(&template.resource("Topic")["Properties"]).expect("resolves").expect("a value");
+            let topic = scope
+                .resolve(&template.resource("Topic")["Properties"])
+                .expect("resolves")
+                .expect("a value");
             assert_eq!(topic, json!({ "TopicName": format!("a-{UNKNOWN}") }));
             assert_eq!(template.order(), Ok(vec!["Group".to_owned(), "Topic".to_owned()]));
             assert_eq!(template.active(scope.conditions).len(), 2);
@@ -460,7 +576,10 @@ Resources:
         let error = |text: &str, by: &str| parse(&TEMPLATE.replace(text, by)).expect_err("refused");
         assert!(error("AWS::SNS::Topic", "AWS::SQS::Queue").contains("AWS::SQS::Queue"));
         assert!(error("TopicName", "FifoTopic").contains("FifoTopic"));
-        assert!(error("!Ref Group", "!Ref Nothing").contains("Topic needs Nothing, which does not exist"));
+        assert!(
+            error("!Ref Group", "!Ref Nothing")
+                .contains("Topic needs Nothing, which does not exist")
+        );
         assert!(error("\nParameters", "\nTransform: x\nParameters").contains("Transform"));
     }
 }

@@ -42,12 +42,18 @@ pub fn parse(protocol: Protocol, headers: &HeaderMap, body: &[u8]) -> ApiResult<
         }
         return Ok((operation, params));
     }
-    let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).and_then(|t| t.rsplit('.').next());
-    let operation = target.ok_or_else(|| ApiError::new("UnknownOperationException", "The header X-Amz-Target is missing."))?;
+    let target = headers
+        .get("x-amz-target")
+        .and_then(|v| v.to_str().ok())
+        .and_then(|t| t.rsplit('.').next());
+    let operation = target.ok_or_else(|| {
+        ApiError::new("UnknownOperationException", "The header X-Amz-Target is missing.")
+    })?;
     let params = if body.is_empty() {
         json!({})
     } else {
-        serde_json::from_slice(body).map_err(|e| ApiError::new("SerializationException", e.to_string()))?
+        serde_json::from_slice(body)
+            .map_err(|e| ApiError::new("SerializationException", e.to_string()))?
     };
     Ok((operation.to_owned(), params))
 }
@@ -91,10 +97,20 @@ fn insert(node: &mut Value, path: &[&str], value: &str) {
 }
 
 /// A successful answer.
-pub fn success(protocol: Protocol, service: &str, operation: &str, value: &Value, request_id: &str) -> Response {
+pub fn success(
+    protocol: Protocol,
+    service: &str,
+    operation: &str,
+    value: &Value,
+    request_id: &str,
+) -> Response {
     match protocol {
-        Protocol::Json => with_type(StatusCode::OK, "application/x-amz-json-1.1", value.to_string(), request_id),
-        Protocol::RestJson => with_type(StatusCode::OK, "application/json", value.to_string(), request_id),
+        Protocol::Json => {
+            with_type(StatusCode::OK, "application/x-amz-json-1.1", value.to_string(), request_id)
+        }
+        Protocol::RestJson => {
+            with_type(StatusCode::OK, "application/json", value.to_string(), request_id)
+        }
         Protocol::Query => {
             let mut body = String::new();
             fields(value, "member", &mut body);
@@ -109,7 +125,9 @@ pub fn success(protocol: Protocol, service: &str, operation: &str, value: &Value
             let mut body = String::new();
             fields(value, "item", &mut body);
             let namespace = namespace(service);
-            let xml = format!("<{operation}Response xmlns=\"{namespace}\"><requestId>{request_id}</requestId>{body}</{operation}Response>");
+            let xml = format!(
+                "<{operation}Response xmlns=\"{namespace}\"><requestId>{request_id}</requestId>{body}</{operation}Response>"
+            );
             with_type(StatusCode::OK, "text/xml", xml, request_id)
         }
     }
@@ -130,8 +148,10 @@ pub fn failure(protocol: Protocol, error: &ApiError, request_id: &str) -> Respon
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
     match protocol {
         Protocol::Json | Protocol::RestJson => {
-            let body = json!({ "__type": error.code, "message": error.message, "Message": error.message });
-            let mut response = with_type(status, "application/x-amz-json-1.1", body.to_string(), request_id);
+            let body =
+                json!({ "__type": error.code, "message": error.message, "Message": error.message });
+            let mut response =
+                with_type(status, "application/x-amz-json-1.1", body.to_string(), request_id);
             if let Ok(code) = header::HeaderValue::try_from(&error.code) {
                 response.headers_mut().insert("x-amzn-errortype", code);
             }
@@ -139,7 +159,8 @@ pub fn failure(protocol: Protocol, error: &ApiError, request_id: &str) -> Respon
         }
         Protocol::Query => {
             // The query protocol calls it AccessDenied.
-            let code = if error.code == "AccessDeniedException" { "AccessDenied" } else { &error.code };
+            let code =
+                if error.code == "AccessDeniedException" { "AccessDenied" } else { &error.code };
             let xml = format!(
                 "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>",
                 escaped(&error.message)
@@ -157,7 +178,12 @@ pub fn failure(protocol: Protocol, error: &ApiError, request_id: &str) -> Respon
     }
 }
 
-fn with_type(status: StatusCode, content_type: &'static str, body: String, request_id: &str) -> Response {
+fn with_type(
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+    request_id: &str,
+) -> Response {
     let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
     if let Ok(id) = header::HeaderValue::try_from(request_id) {
         response.headers_mut().insert("x-amzn-requestid", id);

@@ -128,16 +128,22 @@ impl Buckets {
 
     /// Makes a bucket.
     pub fn create(&self, name: &str, tags: Value) -> Result<(), StoreError> {
-        let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+        let plain = name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
         if !plain || !(3..=63).contains(&name.len()) || name.contains("..") {
             return Err(StoreError::InvalidName);
         }
         if self.buckets.contains(name) {
             return Err(StoreError::BucketExists);
         }
-        let table = Table::open(self.dir.join("objects").join(name)).map_err(std::io::Error::other)?;
+        let table =
+            Table::open(self.dir.join("objects").join(name)).map_err(std::io::Error::other)?;
         self.write().insert(name.to_owned(), Arc::new(table));
-        self.buckets.put(name, Bucket { created: Timestamp::now(), tags, policy: None, settings: BTreeMap::new() });
+        self.buckets.put(
+            name,
+            Bucket { created: Timestamp::now(), tags, policy: None, settings: BTreeMap::new() },
+        );
         Ok(())
     }
 
@@ -163,7 +169,11 @@ impl Buckets {
     }
 
     /// Changes a bucket's settings.
-    pub fn configure(&self, name: &str, change: impl FnOnce(&mut Bucket)) -> Result<(), StoreError> {
+    pub fn configure(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Bucket),
+    ) -> Result<(), StoreError> {
         self.buckets.update(name, change).ok_or(StoreError::NoSuchBucket)
     }
 
@@ -189,7 +199,14 @@ impl Buckets {
     }
 
     /// Completes an upload; `etag` replaces the MD5 for multipart uploads.
-    pub fn put(&self, bucket: &str, key: &str, incoming: Incoming, meta: Meta, etag: Option<String>) -> Result<Object, StoreError> {
+    pub fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        incoming: Incoming,
+        meta: Meta,
+        etag: Option<String>,
+    ) -> Result<Object, StoreError> {
         let objects = self.objects(bucket)?;
         let file = uuid::Uuid::new_v4().simple().to_string();
         let etag = etag.unwrap_or_else(|| hex::encode(incoming.md5()));
@@ -221,7 +238,11 @@ impl Buckets {
     }
 
     /// An object's record and its opened file.
-    pub fn open_object(&self, bucket: &str, key: &str) -> Result<(Arc<Object>, std::fs::File), StoreError> {
+    pub fn open_object(
+        &self,
+        bucket: &str,
+        key: &str,
+    ) -> Result<(Arc<Object>, std::fs::File), StoreError> {
         let object = self.head(bucket, key)?;
         let file = std::fs::File::open(self.file(&object.file))?;
         Ok((object, file))

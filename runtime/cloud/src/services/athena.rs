@@ -73,7 +73,12 @@ pub struct QueryExecution {
 }
 
 /// API of Athena.
-pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
+pub async fn handle(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    operation: &str,
+    params: &Value,
+) -> ApiResult {
     match operation {
         "StartQueryExecution" => start(cloud, caller, params),
         "GetQueryExecution" => {
@@ -82,7 +87,12 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
         }
         "GetQueryResults" => results(cloud, caller, params),
         "ListWorkGroups" => {
-            cloud.authorize(caller, "athena:ListWorkGroups", &cloud.config.arn("athena", "workgroup/*"), &[])?;
+            cloud.authorize(
+                caller,
+                "athena:ListWorkGroups",
+                &cloud.config.arn("athena", "workgroup/*"),
+                &[],
+            )?;
             let all = cloud.work_groups.all();
             let groups: Vec<Value> =
                 all.iter().map(|(name, g)| json!({ "Name": name, "State": "ENABLED", "Description": g.description })).collect();
@@ -91,17 +101,29 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
         "ListNamedQueries" => {
             let group = params["WorkGroup"].as_str().unwrap_or("primary");
             cloud.authorize(caller, "athena:ListNamedQueries", &group_arn(cloud, group), &[])?;
-            let ids: Vec<String> = cloud.named_queries.all().into_iter().filter(|(_, q)| q.work_group == group).map(|(id, _)| id).collect();
+            let ids: Vec<String> = cloud
+                .named_queries
+                .all()
+                .into_iter()
+                .filter(|(_, q)| q.work_group == group)
+                .map(|(id, _)| id)
+                .collect();
             Ok(json!({ "NamedQueryIds": ids }))
         }
         "BatchGetNamedQuery" => {
-            let ids: Vec<&str> = params["NamedQueryIds"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let found = ids.iter().map(|id| named_query(cloud, caller, id, "athena:BatchGetNamedQuery"));
+            let ids: Vec<&str> = params["NamedQueryIds"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let found =
+                ids.iter().map(|id| named_query(cloud, caller, id, "athena:BatchGetNamedQuery"));
             Ok(json!({ "NamedQueries": found.collect::<ApiResult<Vec<_>>>()? }))
         }
-        "GetNamedQuery" => {
-            Ok(json!({ "NamedQuery": named_query(cloud, caller, required(params, "NamedQueryId")?, "athena:GetNamedQuery")? }))
-        }
+        "GetNamedQuery" => Ok(
+            json!({ "NamedQuery": named_query(cloud, caller, required(params, "NamedQueryId")?, "athena:GetNamedQuery")? }),
+        ),
         other => Err(ApiError::unknown_operation("athena", other)),
     }
 }
@@ -115,7 +137,10 @@ fn group_arn(cloud: &Cloud, group: &str) -> String {
 }
 
 fn named_query(cloud: &Cloud, caller: &Caller, id: &str, action: &str) -> ApiResult {
-    let query = cloud.named_queries.get(id).ok_or_else(|| invalid(format!("Named query {id} was not found")))?;
+    let query = cloud
+        .named_queries
+        .get(id)
+        .ok_or_else(|| invalid(format!("Named query {id} was not found")))?;
     cloud.authorize(caller, action, &group_arn(cloud, &query.work_group), &[])?;
     Ok(json!({
         "NamedQueryId": id, "Name": query.name, "Description": query.description, "Database": query.database,
@@ -123,16 +148,25 @@ fn named_query(cloud: &Cloud, caller: &Caller, id: &str, action: &str) -> ApiRes
     }))
 }
 
-fn find<'a>(cloud: &Cloud, caller: &Caller, params: &'a Value, action: &str) -> ApiResult<(&'a str, Arc<QueryExecution>)> {
+fn find<'a>(
+    cloud: &Cloud,
+    caller: &Caller,
+    params: &'a Value,
+    action: &str,
+) -> ApiResult<(&'a str, Arc<QueryExecution>)> {
     let id = required(params, "QueryExecutionId")?;
-    let execution = cloud.query_executions.get(id).ok_or_else(|| invalid(format!("QueryExecution {id} was not found")))?;
+    let execution = cloud
+        .query_executions
+        .get(id)
+        .ok_or_else(|| invalid(format!("QueryExecution {id} was not found")))?;
     cloud.authorize(caller, action, &group_arn(cloud, &execution.work_group), &[])?;
     Ok((id, execution))
 }
 
 /// As the API describes an execution.
 pub fn describe(id: &str, execution: &QueryExecution) -> Value {
-    let mut status = json!({ "State": execution.state, "SubmissionDateTime": epoch_secs(execution.submitted) });
+    let mut status =
+        json!({ "State": execution.state, "SubmissionDateTime": epoch_secs(execution.submitted) });
     if let Some(completed) = execution.completed {
         status["CompletionDateTime"] = epoch_secs(completed).into();
     }
@@ -151,7 +185,10 @@ pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
     let sql = required(params, "QueryString")?.trim().trim_end_matches(';').to_owned();
     let group = params["WorkGroup"].as_str().unwrap_or("primary");
     cloud.authorize(caller, "athena:StartQueryExecution", &group_arn(cloud, group), &[])?;
-    let work_group = cloud.work_groups.get(group).ok_or_else(|| invalid(format!("WorkGroup {group} is not found.")))?;
+    let work_group = cloud
+        .work_groups
+        .get(group)
+        .ok_or_else(|| invalid(format!("WorkGroup {group} is not found.")))?;
     let database = params["QueryExecutionContext"]["Database"].as_str().map(str::to_owned);
     let id = uuid::Uuid::new_v4().to_string();
     let output = format!("{}/{id}.csv", work_group.output.trim_end_matches('/'));
@@ -170,24 +207,39 @@ pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
         completed: None,
     };
     cloud.query_executions.put(&id, execution);
-    tokio::spawn(execute(cloud.clone(), caller.clone(), id.clone(), Query { sql, database, tables, output }));
+    tokio::spawn(execute(
+        cloud.clone(),
+        caller.clone(),
+        id.clone(),
+        Query { sql, database, tables, output },
+    ));
     Ok(json!({ "QueryExecutionId": id }))
 }
 
 /// The tables that `sql` names; for each the caller needs the catalogue's permission.
-fn visible_tables(cloud: &Cloud, caller: &Caller, sql: &str, database: Option<&str>) -> ApiResult<Vec<Table>> {
+fn visible_tables(
+    cloud: &Cloud,
+    caller: &Caller,
+    sql: &str,
+    database: Option<&str>,
+) -> ApiResult<Vec<Table>> {
     let mut visible = Vec::new();
     for (_, table) in cloud.glue_tables.all() {
         let own = database.is_some_and(|d| d.eq_ignore_ascii_case(&table.database));
         let pattern = if own {
             format!(r"(?i)\b{}\b", regex::escape(&table.name))
         } else {
-            format!(r#"(?i)\b{}"?\."?{}\b"#, regex::escape(&table.database), regex::escape(&table.name))
+            format!(
+                r#"(?i)\b{}"?\."?{}\b"#,
+                regex::escape(&table.database),
+                regex::escape(&table.name)
+            )
         };
         if !Regex::new(&pattern).map_err(ApiError::internal)?.is_match(sql) {
             continue;
         }
-        let [catalog, database_arn, table_arn] = glue::table_arns(cloud, &table.database, &table.name);
+        let [catalog, database_arn, table_arn] =
+            glue::table_arns(cloud, &table.database, &table.name);
         cloud.authorize(caller, "glue:GetDatabase", &database_arn, &[])?;
         for resource in [catalog, database_arn, table_arn] {
             cloud.authorize(caller, "glue:GetTable", &resource, &[])?;
@@ -204,10 +256,18 @@ fn query_table(table: &glue::Table) -> ApiResult<Table> {
         "ParquetHiveSerDe" => TableFormat::Parquet,
         "OpenCSVSerde" => TableFormat::Csv,
         "JsonSerDe" => TableFormat::Json,
-        other => return Err(invalid(format!("The embedded cloud does not read tables with the SerDe `{other}`."))),
+        other => {
+            return Err(invalid(format!(
+                "The embedded cloud does not read tables with the SerDe `{other}`."
+            )));
+        }
     };
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let columns = descriptor["Columns"].as_array().into_iter().flatten().map(|c| (text(&c["Name"]), text(&c["Type"])));
+    let columns = descriptor["Columns"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|c| (text(&c["Name"]), text(&c["Type"])));
     Ok(Table {
         database: table.database.clone(),
         name: table.name.clone(),
@@ -235,15 +295,24 @@ async fn execute(cloud: Arc<Cloud>, caller: Caller, id: String, query: Query) {
     });
 }
 
-async fn run_engine(cloud: &Arc<Cloud>, caller: Caller, query: &Query) -> Result<QueryResult, String> {
+async fn run_engine(
+    cloud: &Arc<Cloud>,
+    caller: Caller,
+    query: &Query,
+) -> Result<QueryResult, String> {
     let mut command = Command::new(&cloud.config.engine);
-    command.arg("query").env_clear().envs(cloud.config.client_env()).envs(cloud.identities.session(caller).env());
+    command
+        .arg("query")
+        .env_clear()
+        .envs(cloud.config.client_env())
+        .envs(cloud.identities.session(caller).env());
     let input = serde_json::to_vec(query).map_err(|e| e.to_string())?;
     let finished = run_process(command, &input, QUERY_LIMIT).await?;
     if !finished.success {
         return Err(finished.stderr.trim().trim_start_matches("error: ").to_owned());
     }
-    serde_json::from_str(&finished.stdout).map_err(|e| format!("the engine's answer is not readable: {e}"))
+    serde_json::from_str(&finished.stdout)
+        .map_err(|e| format!("the engine's answer is not readable: {e}"))
 }
 
 /// `GetQueryResults`: the CSV that the engine wrote, page by page, the header as the first row.
@@ -251,13 +320,23 @@ pub fn results(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let (id, execution) = find(cloud, caller, params, "athena:GetQueryResults")?;
     if execution.state != "SUCCEEDED" {
         let error = execution.error.as_deref().unwrap_or("it has not finished");
-        return Err(invalid(format!("Query {id} has no results. Final query state: {}. {error}", execution.state)));
+        return Err(invalid(format!(
+            "Query {id} has no results. Final query state: {}. {error}",
+            execution.state
+        )));
     }
-    let (bucket, key) =
-        execution.output.trim_start_matches("s3://").split_once('/').ok_or_else(|| invalid("The output location is not an S3 address."))?;
+    let (bucket, key) = execution
+        .output
+        .trim_start_matches("s3://")
+        .split_once('/')
+        .ok_or_else(|| invalid("The output location is not an S3 address."))?;
     cloud.authorize(caller, "s3:GetObject", &format!("arn:aws:s3:::{bucket}/{key}"), &[])?;
-    let bytes = cloud.buckets.read(bucket, key).map_err(|e| invalid(format!("Could not read the result: {e}")))?;
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes.as_slice());
+    let bytes = cloud
+        .buckets
+        .read(bucket, key)
+        .map_err(|e| invalid(format!("Could not read the result: {e}")))?;
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes.as_slice());
     let skip: usize = params["NextToken"].as_str().and_then(|t| t.parse().ok()).unwrap_or(0);
     let max = params["MaxResults"].as_u64().map_or(ROWS_MAX, |m| (m as usize).clamp(1, ROWS_MAX));
     let mut rows = Vec::new();
@@ -268,7 +347,9 @@ pub fn results(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
             more = true;
             break;
         }
-        let datum = |field: &str| if field.is_empty() { json!({}) } else { json!({ "VarCharValue": field }) };
+        let datum = |field: &str| {
+            if field.is_empty() { json!({}) } else { json!({ "VarCharValue": field }) }
+        };
         rows.push(json!({ "Data": record.iter().map(datum).collect::<Vec<_>>() }));
     }
     let columns: Vec<Value> = execution

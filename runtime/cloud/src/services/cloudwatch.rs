@@ -39,8 +39,10 @@ pub struct Alarm {
 /// Counts one event of a metric.
 pub fn count(cloud: &Arc<Cloud>, namespace: &str, metric: &str, dimension: (&str, &str)) {
     for (name, alarm) in cloud.alarms.all() {
-        let concerned =
-            alarm.namespace == namespace && alarm.metric == metric && alarm.dimension.0 == dimension.0 && alarm.dimension.1 == dimension.1;
+        let concerned = alarm.namespace == namespace
+            && alarm.metric == metric
+            && alarm.dimension.0 == dimension.0
+            && alarm.dimension.1 == dimension.1;
         if concerned {
             record(cloud, &name);
         }
@@ -61,7 +63,8 @@ fn record(cloud: &Arc<Cloud>, name: &str) {
     if rose == Some(true) {
         tell(cloud, name, &alarm);
     }
-    let (cloud, name, period) = (cloud.clone(), name.to_owned(), Duration::from_secs(alarm.period_secs.max(1) as u64));
+    let (cloud, name, period) =
+        (cloud.clone(), name.to_owned(), Duration::from_secs(alarm.period_secs.max(1) as u64));
     tokio::spawn(async move {
         tokio::time::sleep(period).await;
         let quiet = |alarm: &mut Alarm| {

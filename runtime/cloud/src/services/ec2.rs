@@ -71,7 +71,9 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             cloud.authorize(caller, &action, &cloud.config.arn("ec2", "vpc/*"), &[])?;
             let filter = Filter::new(params, "VpcId")?;
             let infrastructure = cloud.infrastructure.all();
-            let vpcs = infrastructure.iter().filter(|(id, v)| v["Type"] == "AWS::EC2::VPC" && filter.admits(id, &v["Tags"]));
+            let vpcs = infrastructure
+                .iter()
+                .filter(|(id, v)| v["Type"] == "AWS::EC2::VPC" && filter.admits(id, &v["Tags"]));
             let set: Vec<Value> = vpcs
                 .map(|(id, v)| json!({ "vpcId": id, "state": "available", "cidrBlock": v["CidrBlock"], "tagSet": tag_set(&v["Tags"]) }))
                 .collect();
@@ -79,7 +81,12 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
         }
         "GetConsoleOutput" => {
             let id = crate::services::required(params, "InstanceId")?;
-            cloud.authorize(caller, &action, &cloud.config.arn("ec2", &format!("instance/{id}")), &[])?;
+            cloud.authorize(
+                caller,
+                &action,
+                &cloud.config.arn("ec2", &format!("instance/{id}")),
+                &[],
+            )?;
             let instance = cloud.instances.get(id).ok_or_else(|| unknown(id))?;
             use base64::Engine;
             let tail = machine::console(cloud, id, CONSOLE_BYTES_MAX);
@@ -99,7 +106,11 @@ fn unknown(id: &str) -> ApiError {
 }
 
 fn tag_set(tags: &Value) -> Vec<Value> {
-    tags.as_array().into_iter().flatten().map(|t| json!({ "key": t["Key"], "value": t["Value"] })).collect()
+    tags.as_array()
+        .into_iter()
+        .flatten()
+        .map(|t| json!({ "key": t["Key"], "value": t["Value"] }))
+        .collect()
 }
 
 fn describe(id: &str, instance: &Instance) -> Value {
@@ -119,15 +130,29 @@ struct Filter {
 
 impl Filter {
     fn new(params: &Value, id_parameter: &str) -> ApiResult<Self> {
-        let texts = |v: &Value| v.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+        let texts = |v: &Value| {
+            v.as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         let (mut tags, mut running) = (Vec::new(), true);
         for filter in params["Filter"].as_array().into_iter().flatten() {
             let name = filter["Name"].as_str().unwrap_or_default();
             match name.strip_prefix("tag:") {
                 Some(tag) => tags.push((tag.to_owned(), texts(&filter["Value"]))),
                 // Instances here run or do not exist.
-                None if name == "instance-state-name" => running &= texts(&filter["Value"]).iter().any(|v| v == "running"),
-                None => return Err(ApiError::new("InvalidParameterValue", format!("The embedded cloud does not filter by `{name}`."))),
+                None if name == "instance-state-name" => {
+                    running &= texts(&filter["Value"]).iter().any(|v| v == "running")
+                }
+                None => {
+                    return Err(ApiError::new(
+                        "InvalidParameterValue",
+                        format!("The embedded cloud does not filter by `{name}`."),
+                    ));
+                }
             }
         }
         Ok(Self { ids: texts(&params[id_parameter]), tags, running })
@@ -135,9 +160,14 @@ impl Filter {
 
     fn admits(&self, id: &str, tags: &Value) -> bool {
         let has = |(key, values): &(String, Vec<String>)| {
-            tags.as_array().into_iter().flatten().any(|t| t["Key"] == *key && values.iter().any(|v| t["Value"] == *v))
+            tags.as_array()
+                .into_iter()
+                .flatten()
+                .any(|t| t["Key"] == *key && values.iter().any(|v| t["Value"] == *v))
         };
-        self.running && (self.ids.is_empty() || self.ids.iter().any(|i| i == id)) && self.tags.iter().all(has)
+        self.running
+            && (self.ids.is_empty() || self.ids.iter().any(|i| i == id))
+            && self.tags.iter().all(has)
     }
 }
 

@@ -62,7 +62,10 @@ pub fn arn(cloud: &Cloud, name: &str) -> String {
 /// A rule out of its CloudFormation properties; everything in it must be implemented.
 pub fn parse(properties: &Value, created: Timestamp) -> Result<Rule, String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let (schedule, pattern) = (text(&properties["ScheduleExpression"]), properties.get("EventPattern").filter(|p| !p.is_null()).cloned());
+    let (schedule, pattern) = (
+        text(&properties["ScheduleExpression"]),
+        properties.get("EventPattern").filter(|p| !p.is_null()).cloned(),
+    );
     if schedule.is_none() && pattern.is_none() {
         return Err("a rule needs a ScheduleExpression or an EventPattern".to_owned());
     }
@@ -71,19 +74,42 @@ pub fn parse(properties: &Value, created: Timestamp) -> Result<Rule, String> {
     let enabled = match properties["State"].as_str().unwrap_or("ENABLED") {
         "ENABLED" => true,
         "DISABLED" => false,
-        other => return Err(format!("the embedded cloud does not implement the state {other} of rules")),
+        other => {
+            return Err(format!("the embedded cloud does not implement the state {other} of rules"));
+        }
     };
-    let targets = properties["Targets"].as_array().into_iter().flatten().map(target).collect::<Result<Vec<_>, _>>()?;
-    Ok(Rule { description: text(&properties["Description"]).unwrap_or_default(), schedule, pattern, enabled, targets, created })
+    let targets = properties["Targets"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(target)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Rule {
+        description: text(&properties["Description"]).unwrap_or_default(),
+        schedule,
+        pattern,
+        enabled,
+        targets,
+        created,
+    })
 }
 
 fn target(value: &Value) -> Result<Target, String> {
     let fields = value.as_object().ok_or("a target is not an object")?;
-    if let Some(other) = fields.keys().find(|k| !["Id", "Arn", "RoleArn", "Input"].contains(&k.as_str())) {
+    if let Some(other) =
+        fields.keys().find(|k| !["Id", "Arn", "RoleArn", "Input"].contains(&k.as_str()))
+    {
         return Err(format!("the embedded cloud does not implement {other} of targets"));
     }
-    let text = |name: &str| value[name].as_str().map(str::to_owned).ok_or_else(|| format!("a target needs {name}"));
-    let target = Target { id: text("Id")?, arn: text("Arn")?, role: text("RoleArn")?, input: text("Input").ok() };
+    let text = |name: &str| {
+        value[name].as_str().map(str::to_owned).ok_or_else(|| format!("a target needs {name}"))
+    };
+    let target = Target {
+        id: text("Id")?,
+        arn: text("Arn")?,
+        role: text("RoleArn")?,
+        input: text("Input").ok(),
+    };
     if !target.arn.contains(":stateMachine:") {
         return Err(format!("the embedded cloud starts state machines, not {}", target.arn));
     }
@@ -101,15 +127,24 @@ pub fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Val
         let prefix = params["NamePrefix"].as_str().unwrap_or_default();
         let rules = cloud.rules.all();
         let rules = rules.iter().filter(|(name, _)| name.starts_with(prefix));
-        return Ok(json!({ "Rules": rules.map(|(name, rule)| describe(cloud, name, rule)).collect::<Vec<_>>() }));
+        return Ok(
+            json!({ "Rules": rules.map(|(name, rule)| describe(cloud, name, rule)).collect::<Vec<_>>() }),
+        );
     }
     let name_field = if operation == "ListTargetsByRule" { "Rule" } else { "Name" };
     let name = match operation {
-        "DescribeRule" | "ListTargetsByRule" | "EnableRule" | "DisableRule" => required(params, name_field)?,
+        "DescribeRule" | "ListTargetsByRule" | "EnableRule" | "DisableRule" => {
+            required(params, name_field)?
+        }
         other => return Err(ApiError::unknown_operation("events", other)),
     };
     cloud.authorize(caller, &action, &arn(cloud, name), &[])?;
-    let missing = || ApiError::new("ResourceNotFoundException", format!("Rule {name} does not exist on EventBus default."));
+    let missing = || {
+        ApiError::new(
+            "ResourceNotFoundException",
+            format!("Rule {name} does not exist on EventBus default."),
+        )
+    };
     let rule = cloud.rules.get(name).ok_or_else(missing)?;
     match operation {
         "DescribeRule" => Ok(describe(cloud, name, &rule)),
@@ -150,7 +185,9 @@ pub async fn run_schedules(cloud: Arc<Cloud>) {
     let mut from = Timestamp::now();
     loop {
         let next = cloud.rules.all().iter().filter_map(|(_, rule)| due_after(rule, from)).min();
-        let pause = next.map_or(SLEEP_MAX, |next| Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default());
+        let pause = next.map_or(SLEEP_MAX, |next| {
+            Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default()
+        });
         tokio::select! {
             () = tokio::time::sleep(pause.min(SLEEP_MAX)) => {}
             () = cloud.rules_changed.notified() => {}
@@ -175,7 +212,14 @@ fn due_after(rule: &Rule, from: Timestamp) -> Option<Timestamp> {
     Schedule::parse(schedule).ok()?.next_after(from, rule.created)
 }
 
-fn event(cloud: &Cloud, source: &str, detail_type: &str, time: Timestamp, resource: &str, detail: Value) -> Value {
+fn event(
+    cloud: &Cloud,
+    source: &str,
+    detail_type: &str,
+    time: Timestamp,
+    resource: &str,
+    detail: Value,
+) -> Value {
     json!({
         "version": "0", "id": uuid::Uuid::new_v4().to_string(), "detail-type": detail_type, "source": source,
         "account": cloud.config.account, "time": iso(time), "region": cloud.config.region, "resources": [resource], "detail": detail,
@@ -188,9 +232,16 @@ fn scheduled_event(cloud: &Cloud, name: &str, due: Timestamp) -> Value {
 
 /// Tells the rules that an object was written, when its bucket sends events.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
-pub fn object_created(cloud: &Arc<Cloud>, bucket: &str, key: &str, object: &Object, reason: &'static str) {
-    let sends =
-        |b: &crate::s3::Bucket| !b.settings.get("NotificationConfiguration").unwrap_or(&Value::Null)["EventBridgeConfiguration"].is_null();
+pub fn object_created(
+    cloud: &Arc<Cloud>,
+    bucket: &str,
+    key: &str,
+    object: &Object,
+    reason: &'static str,
+) {
+    let sends = |b: &crate::s3::Bucket| {
+        !b.settings.get("NotificationConfiguration").unwrap_or(&Value::Null)["EventBridgeConfiguration"].is_null()
+    };
     if !cloud.buckets.get(bucket).is_ok_and(|b| sends(&b)) {
         return;
     }
@@ -198,7 +249,14 @@ pub fn object_created(cloud: &Arc<Cloud>, bucket: &str, key: &str, object: &Obje
         "version": "0", "bucket": { "name": bucket }, "reason": reason, "requester": cloud.config.account,
         "object": { "key": key, "size": object.size, "etag": object.etag, "sequencer": format!("{:016X}", object.modified.as_microsecond()) },
     });
-    let event = event(cloud, "aws.s3", "Object Created", object.modified, &format!("arn:aws:s3:::{bucket}"), detail);
+    let event = event(
+        cloud,
+        "aws.s3",
+        "Object Created",
+        object.modified,
+        &format!("arn:aws:s3:::{bucket}"),
+        detail,
+    );
     let cloud = cloud.clone();
     tokio::spawn(async move {
         for (name, rule) in cloud.rules.all() {
@@ -214,12 +272,20 @@ async fn fire(cloud: &Arc<Cloud>, name: &str, rule: &Rule, event: &Value) {
         let input = target.input.clone().unwrap_or_else(|| event.to_string());
         let params = json!({ "stateMachineArn": target.arn, "input": input });
         let started = match cloud.assume(&target.role, "events.amazonaws.com", name) {
-            Ok(caller) => states::handle(cloud, &caller, "StartExecution", &params).await.map_err(|e| e.to_string()),
+            Ok(caller) => states::handle(cloud, &caller, "StartExecution", &params)
+                .await
+                .map_err(|e| e.to_string()),
             Err(error) => Err(error),
         };
         match started {
-            Ok(answer) => tracing::info!(rule = name, execution = answer["executionArn"].as_str(), "a rule started an execution"),
-            Err(error) => tracing::error!("the rule `{name}` could not start {}: {error}", target.arn),
+            Ok(answer) => tracing::info!(
+                rule = name,
+                execution = answer["executionArn"].as_str(),
+                "a rule started an execution"
+            ),
+            Err(error) => {
+                tracing::error!("the rule `{name}` could not start {}: {error}", target.arn)
+            }
         }
     }
 }

@@ -84,7 +84,12 @@ pub fn table_arns(cloud: &Cloud, database: &str, table: &str) -> [String; 3] {
 }
 
 /// API of Glue.
-pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
+pub async fn handle(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    operation: &str,
+    params: &Value,
+) -> ApiResult {
     match operation {
         "StartJobRun" => start(cloud, caller, params),
         "GetJobRun" => {
@@ -96,32 +101,60 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
         "GetJobRuns" => {
             let job = required(params, "JobName")?;
             cloud.authorize(caller, "glue:GetJobRuns", &job_arn(cloud, job), &[])?;
-            let mut runs: Vec<_> = cloud.job_runs.all().into_iter().filter(|(_, r)| r.job == job).collect();
+            let mut runs: Vec<_> =
+                cloud.job_runs.all().into_iter().filter(|(_, r)| r.job == job).collect();
             runs.sort_by_key(|(_, r)| std::cmp::Reverse(r.started));
-            Ok(json!({ "JobRuns": runs.iter().map(|(id, r)| describe_run(id, r)).collect::<Vec<_>>() }))
+            Ok(
+                json!({ "JobRuns": runs.iter().map(|(id, r)| describe_run(id, r)).collect::<Vec<_>>() }),
+            )
         }
         "GetDatabases" => {
-            cloud.authorize(caller, "glue:GetDatabases", &cloud.config.arn("glue", "catalog"), &[])?;
-            let all: Vec<Value> = cloud.databases.all().iter().map(|(name, d)| describe_database(name, d)).collect();
+            cloud.authorize(
+                caller,
+                "glue:GetDatabases",
+                &cloud.config.arn("glue", "catalog"),
+                &[],
+            )?;
+            let all: Vec<Value> =
+                cloud.databases.all().iter().map(|(name, d)| describe_database(name, d)).collect();
             Ok(json!({ "DatabaseList": all }))
         }
         "GetDatabase" => {
             let name = required(params, "Name")?;
-            cloud.authorize(caller, "glue:GetDatabase", &cloud.config.arn("glue", &format!("database/{name}")), &[])?;
-            Ok(json!({ "Database": describe_database(name, &*cloud.databases.get(name).ok_or_else(|| not_found("Database", name))?) }))
+            cloud.authorize(
+                caller,
+                "glue:GetDatabase",
+                &cloud.config.arn("glue", &format!("database/{name}")),
+                &[],
+            )?;
+            Ok(
+                json!({ "Database": describe_database(name, &*cloud.databases.get(name).ok_or_else(|| not_found("Database", name))?) }),
+            )
         }
         "GetTables" => {
             let database = required(params, "DatabaseName")?;
-            cloud.authorize(caller, "glue:GetTables", &cloud.config.arn("glue", &format!("table/{database}/*")), &[])?;
-            let tables: Vec<Value> =
-                cloud.glue_tables.range(&format!("{database}."), None).iter().map(|(_, t)| describe_table(t)).collect();
+            cloud.authorize(
+                caller,
+                "glue:GetTables",
+                &cloud.config.arn("glue", &format!("table/{database}/*")),
+                &[],
+            )?;
+            let tables: Vec<Value> = cloud
+                .glue_tables
+                .range(&format!("{database}."), None)
+                .iter()
+                .map(|(_, t)| describe_table(t))
+                .collect();
             Ok(json!({ "TableList": tables }))
         }
         "GetTable" => {
             let (database, name) = (required(params, "DatabaseName")?, required(params, "Name")?);
             let [_, _, arn] = table_arns(cloud, database, name);
             cloud.authorize(caller, "glue:GetTable", &arn, &[])?;
-            let table = cloud.glue_tables.get(&format!("{database}.{name}")).ok_or_else(|| not_found("Table", name))?;
+            let table = cloud
+                .glue_tables
+                .get(&format!("{database}.{name}"))
+                .ok_or_else(|| not_found("Table", name))?;
             Ok(json!({ "Table": describe_table(&table) }))
         }
         other => Err(ApiError::unknown_operation("glue", other)),
@@ -174,12 +207,23 @@ pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
         );
         return Err(ApiError::new("InvalidInputException", message));
     }
-    let running = cloud.job_runs.all().iter().filter(|(_, r)| r.job == name && r.completed.is_none()).count() as u64;
+    let running =
+        cloud.job_runs.all().iter().filter(|(_, r)| r.job == name && r.completed.is_none()).count()
+            as u64;
     if running >= job.concurrent_max {
-        return Err(ApiError::new("ConcurrentRunsExceededException", format!("Concurrent runs exceeded for {name}")));
+        return Err(ApiError::new(
+            "ConcurrentRunsExceededException",
+            format!("Concurrent runs exceeded for {name}"),
+        ));
     }
     let id = format!("jr_{}", uuid::Uuid::new_v4().simple());
-    let run = JobRun { job: name.to_owned(), state: "RUNNING".to_owned(), error: None, started: Timestamp::now(), completed: None };
+    let run = JobRun {
+        job: name.to_owned(),
+        state: "RUNNING".to_owned(),
+        error: None,
+        started: Timestamp::now(),
+        completed: None,
+    };
     cloud.job_runs.put(&id, run);
     let task = tokio::spawn(execute(cloud.clone(), id.clone(), job, arguments));
     lock(cloud).insert(id.clone(), task.abort_handle());
@@ -202,7 +246,12 @@ pub fn stop(cloud: &Cloud, id: &str) {
     }
 }
 
-async fn execute(cloud: Arc<Cloud>, id: String, job: Arc<Job>, arguments: BTreeMap<String, String>) {
+async fn execute(
+    cloud: Arc<Cloud>,
+    id: String,
+    job: Arc<Job>,
+    arguments: BTreeMap<String, String>,
+) {
     let result = run_engine(&cloud, &id, &job, &arguments).await;
     lock(&cloud).remove(&id);
     cloud.job_runs.update(&id, |run| {
@@ -217,21 +266,45 @@ async fn execute(cloud: Arc<Cloud>, id: String, job: Arc<Job>, arguments: BTreeM
     });
 }
 
-async fn run_engine(cloud: &Arc<Cloud>, id: &str, job: &Job, arguments: &BTreeMap<String, String>) -> Result<(), String> {
+async fn run_engine(
+    cloud: &Arc<Cloud>,
+    id: &str,
+    job: &Job,
+    arguments: &BTreeMap<String, String>,
+) -> Result<(), String> {
     let caller = cloud.assume(&job.role, "glue.amazonaws.com", "GlueJobRunnerSession")?;
     // As Glue does, a run begins by fetching its script with the role's permissions.
-    let script = job.script.strip_prefix("s3://").and_then(|s| s.split_once('/')).ok_or("the script's location is not an S3 address")?;
-    cloud.authorize(&caller, "s3:GetObject", &format!("arn:aws:s3:::{}/{}", script.0, script.1), &[]).map_err(|e| e.message)?;
-    cloud.buckets.head(script.0, script.1).map_err(|e| format!("the script {} cannot be read: {e}", job.script))?;
+    let script = job
+        .script
+        .strip_prefix("s3://")
+        .and_then(|s| s.split_once('/'))
+        .ok_or("the script's location is not an S3 address")?;
+    cloud
+        .authorize(&caller, "s3:GetObject", &format!("arn:aws:s3:::{}/{}", script.0, script.1), &[])
+        .map_err(|e| e.message)?;
+    cloud
+        .buckets
+        .head(script.0, script.1)
+        .map_err(|e| format!("the script {} cannot be read: {e}", job.script))?;
     let mut command = Command::new(&cloud.config.engine);
-    command.arg("clean").env_clear().envs(cloud.config.client_env()).envs(cloud.identities.session(caller.clone()).env());
+    command
+        .arg("clean")
+        .env_clear()
+        .envs(cloud.config.client_env())
+        .envs(cloud.identities.session(caller.clone()).env());
     for name in ENGINE_ARGUMENTS {
         command.arg(name).arg(&arguments[name]);
     }
     let finished = run_process(command, b"", Duration::from_secs(job.timeout_mins * 60)).await?;
-    let lines: Vec<String> = finished.stdout.lines().chain(finished.stderr.lines()).map(str::to_owned).collect();
+    let lines: Vec<String> =
+        finished.stdout.lines().chain(finished.stderr.lines()).map(str::to_owned).collect();
     if let Some(group) = arguments.get("--continuous-log-logGroup") {
-        logs::write(cloud, &caller, group, id, &lines).map_err(|e| format!("the log could not be written: {}", e.message))?;
+        logs::write(cloud, &caller, group, id, &lines)
+            .map_err(|e| format!("the log could not be written: {}", e.message))?;
     }
-    if finished.success { Ok(()) } else { Err(finished.stderr.trim().trim_start_matches("error: ").to_owned()) }
+    if finished.success {
+        Ok(())
+    } else {
+        Err(finished.stderr.trim().trim_start_matches("error: ").to_owned())
+    }
 }

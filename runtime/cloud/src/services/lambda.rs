@@ -82,7 +82,9 @@ impl Environments {
 
     /// Stops processes that have been idle for too long.
     fn retire_idle(&self) {
-        self.idle().values_mut().for_each(|environments| environments.retain(|e| e.idle_for() < IDLE_MAX));
+        self.idle()
+            .values_mut()
+            .for_each(|environments| environments.retain(|e| e.idle_for() < IDLE_MAX));
     }
 
     /// Stops all idle processes.
@@ -111,20 +113,32 @@ pub fn name_of(reference: &str) -> &str {
 }
 
 fn not_found(cloud: &Cloud, name: &str) -> ApiError {
-    ApiError::new("ResourceNotFoundException", format!("Function not found: {}", arn(cloud, name))).with_status(404)
+    ApiError::new("ResourceNotFoundException", format!("Function not found: {}", arn(cloud, name)))
+        .with_status(404)
 }
 
 /// Fetches and unpacks a package; returns its directory, hash and size.
-pub fn unpack(cloud: &Cloud, name: &str, bucket: &str, key: &str) -> Result<(PathBuf, String, usize), String> {
-    let package = cloud.buckets.read(bucket, key).map_err(|e| format!("Error occurred while GetObject. S3 Error Message: {e}"))?;
+pub fn unpack(
+    cloud: &Cloud,
+    name: &str,
+    bucket: &str,
+    key: &str,
+) -> Result<(PathBuf, String, usize), String> {
+    let package = cloud
+        .buckets
+        .read(bucket, key)
+        .map_err(|e| format!("Error occurred while GetObject. S3 Error Message: {e}"))?;
     let hash = Sha256::digest(&package);
     let directory = cloud.path("lambda").join(name).join(hex::encode(&hash[..8]));
-    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&package)).map_err(|e| format!("Could not unzip uploaded file: {e}"))?;
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&package))
+        .map_err(|e| format!("Could not unzip uploaded file: {e}"))?;
     let mut left = PACKAGE_BYTES_MAX;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|e| e.to_string())?;
         let path = entry.enclosed_name().ok_or("the package has a file outside of it")?;
-        left = left.checked_sub(entry.size()).ok_or("Unzipped size must be smaller than 262144000 bytes")?;
+        left = left
+            .checked_sub(entry.size())
+            .ok_or("Unzipped size must be smaller than 262144000 bytes")?;
         let target = directory.join(path);
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
@@ -161,18 +175,31 @@ pub fn get(cloud: &Cloud, caller: &Caller, reference: &str) -> ApiResult {
     let name = name_of(reference);
     cloud.authorize(caller, "lambda:GetFunction", &arn(cloud, name), &[])?;
     let function = cloud.functions.get(name).ok_or_else(|| not_found(cloud, name))?;
-    Ok(json!({ "Configuration": describe(cloud, name, &function), "Code": { "RepositoryType": "S3" } }))
+    Ok(
+        json!({ "Configuration": describe(cloud, name, &function), "Code": { "RepositoryType": "S3" } }),
+    )
 }
 
 /// `ListFunctions`.
 pub fn list(cloud: &Cloud, caller: &Caller) -> ApiResult {
-    cloud.authorize(caller, "lambda:ListFunctions", &cloud.config.arn("lambda", "function:*"), &[])?;
-    let functions: Vec<Value> = cloud.functions.all().iter().map(|(name, f)| describe(cloud, name, f)).collect();
+    cloud.authorize(
+        caller,
+        "lambda:ListFunctions",
+        &cloud.config.arn("lambda", "function:*"),
+        &[],
+    )?;
+    let functions: Vec<Value> =
+        cloud.functions.all().iter().map(|(name, f)| describe(cloud, name, f)).collect();
     Ok(json!({ "Functions": functions }))
 }
 
 /// `Invoke`, waiting for the answer, from the API and from state machines.
-pub async fn invoke(cloud: &Arc<Cloud>, caller: &Caller, reference: &str, payload: Bytes) -> ApiResult<Invoked> {
+pub async fn invoke(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    reference: &str,
+    payload: Bytes,
+) -> ApiResult<Invoked> {
     let name = name_of(reference);
     cloud.authorize(caller, "lambda:InvokeFunction", &arn(cloud, name), &[])?;
     let function = cloud.functions.get(name).ok_or_else(|| not_found(cloud, name))?;
@@ -184,12 +211,25 @@ pub async fn invoke(cloud: &Arc<Cloud>, caller: &Caller, reference: &str, payloa
         .with_status(413));
     }
     if serde_json::from_slice::<serde::de::IgnoredAny>(&payload).is_err() {
-        return Err(ApiError::new("InvalidRequestContentException", "Could not parse request body into json"));
+        return Err(ApiError::new(
+            "InvalidRequestContentException",
+            "Could not parse request body into json",
+        ));
     }
-    let idle = cloud.environments.idle().get_mut(name).and_then(Vec::pop).filter(|e| e.fits(&function));
+    let idle =
+        cloud.environments.idle().get_mut(name).and_then(Vec::pop).filter(|e| e.fits(&function));
     let mut environment = match idle {
         Some(environment) => environment,
-        None => Environment::start(cloud, name, &function, cloud.environments.count.clone(), ENVIRONMENTS_MAX).await?,
+        None => {
+            Environment::start(
+                cloud,
+                name,
+                &function,
+                cloud.environments.count.clone(),
+                ENVIRONMENTS_MAX,
+            )
+            .await?
+        }
     };
     let answer = environment.invoke(cloud, &function, payload).await;
     if answer.reusable {

@@ -44,13 +44,21 @@ fn file(cloud: &Cloud, group: &str) -> PathBuf {
 /// Deletes a group's events.
 pub fn delete_events(cloud: &Cloud, group: &str) {
     match std::fs::remove_file(file(cloud, group)) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => tracing::error!("cannot delete the events of `{group}`: {e}"),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            tracing::error!("cannot delete the events of `{group}`: {e}")
+        }
         _ => {}
     }
 }
 
 /// Writes events as `caller`, who needs the permission. A group that is not there is an error, as in AWS.
-pub fn write(cloud: &Cloud, caller: &Caller, group: &str, stream: &str, lines: &[String]) -> ApiResult<()> {
+pub fn write(
+    cloud: &Cloud,
+    caller: &Caller,
+    group: &str,
+    stream: &str,
+    lines: &[String],
+) -> ApiResult<()> {
     cloud.authorize(caller, "logs:CreateLogStream", &arn(cloud, group), &[])?;
     cloud.authorize(caller, "logs:PutLogEvents", &arn(cloud, group), &[])?;
     append(cloud, group, stream, lines)
@@ -59,7 +67,10 @@ pub fn write(cloud: &Cloud, caller: &Caller, group: &str, stream: &str, lines: &
 /// Writes events of which the permission has been checked.
 pub fn append(cloud: &Cloud, group: &str, stream: &str, lines: &[String]) -> ApiResult<()> {
     if !cloud.log_groups.contains(group) {
-        return Err(ApiError::new("ResourceNotFoundException", "The specified log group does not exist."));
+        return Err(ApiError::new(
+            "ResourceNotFoundException",
+            "The specified log group does not exist.",
+        ));
     }
     let time = Timestamp::now().as_millisecond();
     let mut text = String::new();
@@ -71,7 +82,11 @@ pub fn append(cloud: &Cloud, group: &str, stream: &str, lines: &[String]) -> Api
     let path = file(cloud, group);
     let append = || -> std::io::Result<()> {
         std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
-        std::fs::OpenOptions::new().create(true).append(true).open(&path)?.write_all(text.as_bytes())
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)?
+            .write_all(text.as_bytes())
     };
     append().map_err(ApiError::internal)
 }
@@ -80,7 +95,12 @@ pub fn append(cloud: &Cloud, group: &str, stream: &str, lines: &[String]) -> Api
 pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
     match operation {
         "DescribeLogGroups" => {
-            cloud.authorize(caller, "logs:DescribeLogGroups", &cloud.config.arn("logs", "log-group:*"), &[])?;
+            cloud.authorize(
+                caller,
+                "logs:DescribeLogGroups",
+                &cloud.config.arn("logs", "log-group:*"),
+                &[],
+            )?;
             let prefix = params["logGroupNamePrefix"].as_str().unwrap_or_default();
             let groups: Vec<Value> = cloud
                 .log_groups
@@ -105,17 +125,25 @@ fn filter(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let group = required(params, "logGroupName")?;
     cloud.authorize(caller, "logs:FilterLogEvents", &arn(cloud, group), &[])?;
     if !params["filterPattern"].as_str().unwrap_or_default().is_empty() {
-        return Err(ApiError::new("InvalidParameterException", "The embedded cloud has no filter patterns."));
+        return Err(ApiError::new(
+            "InvalidParameterException",
+            "The embedded cloud has no filter patterns.",
+        ));
     }
     if !cloud.log_groups.contains(group) {
-        return Err(ApiError::new("ResourceNotFoundException", "The specified log group does not exist."));
+        return Err(ApiError::new(
+            "ResourceNotFoundException",
+            "The specified log group does not exist.",
+        ));
     }
     let since = params["startTime"].as_i64().unwrap_or(0);
     let limit = params["limit"].as_u64().map_or(EVENTS_MAX, |l| (l as usize).min(EVENTS_MAX));
     let events = match std::fs::File::open(file(cloud, group)) {
-        Ok(file) => {
-            std::io::BufReader::new(file).lines().map_while(Result::ok).filter_map(|l| serde_json::from_str::<Event>(&l).ok()).collect()
-        }
+        Ok(file) => std::io::BufReader::new(file)
+            .lines()
+            .map_while(Result::ok)
+            .filter_map(|l| serde_json::from_str::<Event>(&l).ok())
+            .collect(),
         Err(_) => Vec::new(),
     };
     let skip: usize = params["nextToken"].as_str().and_then(|t| t.parse().ok()).unwrap_or(0);

@@ -37,7 +37,8 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
         "Publish" => publish(cloud, caller, params),
         "ListTopics" => {
             cloud.authorize(caller, "sns:ListTopics", &cloud.config.arn("sns", "*"), &[])?;
-            let topics: Vec<Value> = cloud.topics.all().iter().map(|(arn, _)| json!({ "TopicArn": arn })).collect();
+            let topics: Vec<Value> =
+                cloud.topics.all().iter().map(|(arn, _)| json!({ "TopicArn": arn })).collect();
             Ok(json!({ "Topics": topics }))
         }
         "ListSubscriptionsByTopic" => {
@@ -75,7 +76,12 @@ pub fn publish(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
 }
 
 /// Delivers a message to all subscribers; returns its ID.
-pub fn deliver(cloud: &Cloud, arn: &str, subject: Option<&str>, message: &str) -> ApiResult<String> {
+pub fn deliver(
+    cloud: &Cloud,
+    arn: &str,
+    subject: Option<&str>,
+    message: &str,
+) -> ApiResult<String> {
     let topic = cloud.topics.get(arn).ok_or_else(not_found)?;
     let id = uuid::Uuid::new_v4().to_string();
     let outbox = cloud.path("outbox");
@@ -93,7 +99,9 @@ pub fn deliver(cloud: &Cloud, arn: &str, subject: Option<&str>, message: &str) -
         );
         let name = format!("{}-{id}-{i}.eml", now.strftime("%Y%m%dT%H%M%S%3f"));
         let new = outbox.join(format!("{name}.new"));
-        std::fs::write(&new, mail).and_then(|()| std::fs::rename(&new, outbox.join(&name))).map_err(ApiError::internal)?;
+        std::fs::write(&new, mail)
+            .and_then(|()| std::fs::rename(&new, outbox.join(&name)))
+            .map_err(ApiError::internal)?;
     }
     Ok(id)
 }

@@ -63,7 +63,12 @@ pub struct Execution {
 }
 
 /// API of Step Functions.
-pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
+pub async fn handle(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    operation: &str,
+    params: &Value,
+) -> ApiResult {
     let action = format!("states:{operation}");
     match operation {
         "StartExecution" => start(cloud, caller, params),
@@ -88,10 +93,13 @@ pub async fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params
             cloud.authorize(caller, &action, machine, &[])?;
             let wanted = params["statusFilter"].as_str();
             let fits = |e: &Execution| e.machine == machine && wanted.is_none_or(|w| w == e.status);
-            let mut executions: Vec<_> = cloud.executions.all().into_iter().filter(|(_, e)| fits(e)).collect();
+            let mut executions: Vec<_> =
+                cloud.executions.all().into_iter().filter(|(_, e)| fits(e)).collect();
             executions.sort_by_key(|(_, e)| std::cmp::Reverse(e.started));
             let max = params["maxResults"].as_u64().filter(|m| *m > 0).unwrap_or(100) as usize;
-            Ok(json!({ "executions": executions.iter().take(max).map(|(arn, e)| summary(arn, e)).collect::<Vec<_>>() }))
+            Ok(
+                json!({ "executions": executions.iter().take(max).map(|(arn, e)| summary(arn, e)).collect::<Vec<_>>() }),
+            )
         }
         "ListStateMachines" => {
             cloud.authorize(caller, &action, &cloud.config.arn("states", "stateMachine:*"), &[])?;
@@ -121,10 +129,16 @@ fn no_machine(arn: &str) -> ApiError {
     ApiError::new("StateMachineDoesNotExist", format!("State Machine Does Not Exist: '{arn}'"))
 }
 
-fn find<'a>(cloud: &Cloud, caller: &Caller, params: &'a Value, action: &str) -> ApiResult<(&'a str, Arc<Execution>)> {
+fn find<'a>(
+    cloud: &Cloud,
+    caller: &Caller,
+    params: &'a Value,
+    action: &str,
+) -> ApiResult<(&'a str, Arc<Execution>)> {
     let arn = required(params, "executionArn")?;
     cloud.authorize(caller, action, arn, &[])?;
-    let missing = || ApiError::new("ExecutionDoesNotExist", format!("Execution Does Not Exist: '{arn}'"));
+    let missing =
+        || ApiError::new("ExecutionDoesNotExist", format!("Execution Does Not Exist: '{arn}'"));
     Ok((arn, cloud.executions.get(arn).ok_or_else(missing)?))
 }
 
@@ -157,16 +171,24 @@ fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
     cloud.authorize(caller, "states:StartExecution", machine_arn, &[])?;
     let machine = cloud.state_machines.get(machine_arn).ok_or_else(|| no_machine(machine_arn))?;
     let input = params["input"].as_str().unwrap_or("{}");
-    let input: Value = serde_json::from_str(input)
-        .map_err(|e| ApiError::new("InvalidExecutionInput", format!("Invalid State Machine Execution Input: '{e}'")))?;
-    let name = params["name"].as_str().map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+    let input: Value = serde_json::from_str(input).map_err(|e| {
+        ApiError::new(
+            "InvalidExecutionInput",
+            format!("Invalid State Machine Execution Input: '{e}'"),
+        )
+    })?;
+    let name =
+        params["name"].as_str().map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
     let arn = format!("{}:{name}", machine_arn.replacen(":stateMachine:", ":execution:", 1));
     if let Some(existing) = cloud.executions.get(&arn) {
         // The same name with the same input is the same request, repeated.
         if existing.input == input && existing.status == "RUNNING" {
             return Ok(json!({ "executionArn": arn, "startDate": epoch_secs(existing.started) }));
         }
-        return Err(ApiError::new("ExecutionAlreadyExists", format!("Execution Already Exists: '{arn}'")));
+        return Err(ApiError::new(
+            "ExecutionAlreadyExists",
+            format!("Execution Already Exists: '{arn}'"),
+        ));
     }
     let started = Timestamp::now();
     let execution = Execution {
@@ -205,8 +227,14 @@ async fn run(cloud: Arc<Cloud>, arn: String, execution: Execution, machine: Arc<
         Err(_) => "FAILED",
     };
     match &result {
-        Ok(output) => history.add("ExecutionSucceeded", json!({ "executionSucceededEventDetails": { "output": output.to_string() } })),
-        Err(f) => history.add("ExecutionFailed", json!({ "executionFailedEventDetails": { "error": f.error, "cause": f.cause } })),
+        Ok(output) => history.add(
+            "ExecutionSucceeded",
+            json!({ "executionSucceededEventDetails": { "output": output.to_string() } }),
+        ),
+        Err(f) => history.add(
+            "ExecutionFailed",
+            json!({ "executionFailedEventDetails": { "error": f.error, "cause": f.cause } }),
+        ),
     }
     cloud.executions.update(&arn, |e| {
         e.status = status.to_owned();
@@ -217,7 +245,12 @@ async fn run(cloud: Arc<Cloud>, arn: String, execution: Execution, machine: Arc<
         }
     });
     if status == "FAILED" {
-        cloudwatch::count(&cloud, "AWS/States", "ExecutionsFailed", ("StateMachineArn", &execution.machine));
+        cloudwatch::count(
+            &cloud,
+            "AWS/States",
+            "ExecutionsFailed",
+            ("StateMachineArn", &execution.machine),
+        );
     }
 }
 
@@ -228,7 +261,10 @@ pub fn end_orphans(cloud: &Cloud) {
             cloud.executions.update(&arn, |e| {
                 e.status = "ABORTED".to_owned();
                 e.stopped = Some(Timestamp::now());
-                e.failure = Some(("States.Aborted".to_owned(), "the embedded cloud stopped while the execution ran".to_owned()));
+                e.failure = Some((
+                    "States.Aborted".to_owned(),
+                    "the embedded cloud stopped while the execution ran".to_owned(),
+                ));
             });
         }
     }
@@ -276,8 +312,11 @@ impl History {
 
 fn history(cloud: &Cloud, arn: &str, params: &Value) -> ApiResult {
     let file = std::fs::File::open(history_file(cloud, arn)).map_err(ApiError::internal)?;
-    let mut events: Vec<Value> =
-        std::io::BufReader::new(file).lines().map_while(Result::ok).filter_map(|l| serde_json::from_str(&l).ok()).collect();
+    let mut events: Vec<Value> = std::io::BufReader::new(file)
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|l| serde_json::from_str(&l).ok())
+        .collect();
     if params["reverseOrder"] == true {
         events.reverse();
     }

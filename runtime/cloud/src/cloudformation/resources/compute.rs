@@ -20,15 +20,19 @@ pub fn set_infrastructure(place: &Place<'_>, kind: &str, id: &str, p: &Value) ->
     Ok(match kind {
         "AWS::EC2::SecurityGroup" => attributes(json!({ "GroupId": id, "VpcId": p["VpcId"] })),
         "AWS::EC2::VPC" => attributes(json!({ "VpcId": id, "CidrBlock": p["CidrBlock"] })),
-        "AWS::EC2::Subnet" => attributes(json!({ "SubnetId": id, "VpcId": p["VpcId"], "AvailabilityZone": p["AvailabilityZone"] })),
+        "AWS::EC2::Subnet" => attributes(
+            json!({ "SubnetId": id, "VpcId": p["VpcId"], "AvailabilityZone": p["AvailabilityZone"] }),
+        ),
         _ => attributes(json!({ "Id": id })),
     })
 }
 
 pub fn create_instance(place: &Place<'_>, id: &str, p: &Value) -> Made {
+    let user_data = base64::engine::general_purpose::STANDARD
+        .decode(text(p, "UserData"))
+        .map_err(|e| format!("the user data is not base64: {e}"))?;
     let user_data =
-        base64::engine::general_purpose::STANDARD.decode(text(p, "UserData")).map_err(|e| format!("the user data is not base64: {e}"))?;
-    let user_data = String::from_utf8(user_data).map_err(|_| "the user data is not text".to_owned())?;
+        String::from_utf8(user_data).map_err(|_| "the user data is not text".to_owned())?;
     if user_data.len() > 16 * 1024 {
         return Err(format!("User data is limited to 16384 bytes, this is {}", user_data.len()));
     }
@@ -44,14 +48,19 @@ pub fn create_instance(place: &Place<'_>, id: &str, p: &Value) -> Made {
         launched: Timestamp::now(),
         units: vec![],
     };
-    ec2::launch(place.cloud, id, instance, &user_data).map_err(|e| format!("the instance cannot be launched: {e}"))?;
+    ec2::launch(place.cloud, id, instance, &user_data)
+        .map_err(|e| format!("the instance cannot be launched: {e}"))?;
     Ok(attributes(
         json!({ "InstanceId": id, "PrivateIp": address.to_string(), "AvailabilityZone": format!("{}a", place.cloud.config.region) }),
     ))
 }
 
 pub fn tag_instance(place: &Place<'_>, id: &str, p: &Value) -> Made {
-    place.cloud.instances.update(id, |i| i.tags = p["Tags"].clone()).ok_or_else(|| format!("the instance {id} does not exist"))?;
+    place
+        .cloud
+        .instances
+        .update(id, |i| i.tags = p["Tags"].clone())
+        .ok_or_else(|| format!("the instance {id} does not exist"))?;
     Ok(Map::new())
 }
 
@@ -59,12 +68,15 @@ pub fn set_role(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     let existing = place.cloud.roles.get(id);
     must_be_new(new && existing.is_some(), "Role", id)?;
     let policies = p["Policies"].as_array().into_iter().flatten();
-    let policies: Vec<(String, Value)> = policies.map(|d| (text(d, "PolicyName").to_owned(), d["PolicyDocument"].clone())).collect();
+    let policies: Vec<(String, Value)> =
+        policies.map(|d| (text(d, "PolicyName").to_owned(), d["PolicyDocument"].clone())).collect();
     for (name, document) in &policies {
         check_policy(document).map_err(|e| format!("the policy {name} is malformed: {e}"))?;
     }
-    let role_id =
-        existing.map_or_else(|| format!("AROA{}", &uuid::Uuid::new_v4().simple().to_string()[..17].to_uppercase()), |r| r.id.clone());
+    let role_id = existing.map_or_else(
+        || format!("AROA{}", &uuid::Uuid::new_v4().simple().to_string()[..17].to_uppercase()),
+        |r| r.id.clone(),
+    );
     let role = Role {
         id: role_id.clone(),
         trust: p["AssumeRolePolicyDocument"].clone(),
@@ -73,7 +85,9 @@ pub fn set_role(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
         created: Timestamp::now(),
     };
     place.cloud.roles.put(id, role);
-    Ok(attributes(json!({ "Arn": place.cloud.config.global_arn("iam", &format!("role/{id}")), "RoleId": role_id })))
+    Ok(attributes(
+        json!({ "Arn": place.cloud.config.global_arn("iam", &format!("role/{id}")), "RoleId": role_id }),
+    ))
 }
 
 pub fn set_profile(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
@@ -83,17 +97,24 @@ pub fn set_profile(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
         return Err(format!("The role with name {role} cannot be found."));
     }
     place.cloud.profiles.put(id, role.to_owned());
-    Ok(attributes(json!({ "Arn": place.cloud.config.global_arn("iam", &format!("instance-profile/{id}")) })))
+    Ok(attributes(
+        json!({ "Arn": place.cloud.config.global_arn("iam", &format!("instance-profile/{id}")) }),
+    ))
 }
 
 pub fn set_function(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     must_be_new(new && place.cloud.functions.contains(id), "Function", id)?;
     // The name becomes a folder.
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return Err(format!("the function name {id} must consist of letters, digits, hyphens and underscores"));
+        return Err(format!(
+            "the function name {id} must consist of letters, digits, hyphens and underscores"
+        ));
     }
     if text(p, "Runtime") != "provided.al2023" {
-        return Err(format!("the embedded cloud runs functions with the runtime provided.al2023, not {}", text(p, "Runtime")));
+        return Err(format!(
+            "the embedded cloud runs functions with the runtime provided.al2023, not {}",
+            text(p, "Runtime")
+        ));
     }
     let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     let architecture = p["Architectures"][0].as_str().unwrap_or("x86_64");
@@ -101,7 +122,8 @@ pub fn set_function(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
         return Err(format!("this machine runs {own}, the function is for {architecture}"));
     }
     place.cloud.assume(text(p, "Role"), "lambda.amazonaws.com", id)?;
-    let (directory, code_sha256, code_bytes) = lambda::unpack(place.cloud, id, text(&p["Code"], "S3Bucket"), text(&p["Code"], "S3Key"))?;
+    let (directory, code_sha256, code_bytes) =
+        lambda::unpack(place.cloud, id, text(&p["Code"], "S3Bucket"), text(&p["Code"], "S3Key"))?;
     let variables = p["Environment"]["Variables"].as_object().into_iter().flatten();
     let log_group = match text(&p["LoggingConfig"], "LogGroup") {
         "" => format!("/aws/lambda/{id}"),
@@ -110,7 +132,9 @@ pub fn set_function(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     let function = Function {
         role: text(p, "Role").to_owned(),
         description: text(p, "Description").to_owned(),
-        variables: variables.map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_owned))).collect(),
+        variables: variables
+            .map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
+            .collect(),
         handler: text(p, "Handler").to_owned(),
         timeout_secs: number(&p["Timeout"], 3),
         memory_mb: number(&p["MemorySize"], 128),
@@ -138,14 +162,21 @@ pub fn delete_function(place: &Place<'_>, id: &str) -> Result<(), String> {
 pub fn set_state_machine(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     must_be_new(new && place.cloud.state_machines.contains(id), "State Machine", id)?;
     let substitutions = p["DefinitionSubstitutions"].as_object().into_iter().flatten();
-    let definition = substitutions.fold(text(p, "DefinitionString").to_owned(), |definition, (name, value)| {
-        definition.replace(&format!("${{{name}}}"), value.as_str().unwrap_or_default())
-    });
-    let definition: Value = serde_json::from_str(&definition).map_err(|e| format!("Invalid State Machine Definition: {e}"))?;
+    let definition =
+        substitutions.fold(text(p, "DefinitionString").to_owned(), |definition, (name, value)| {
+            definition.replace(&format!("${{{name}}}"), value.as_str().unwrap_or_default())
+        });
+    let definition: Value = serde_json::from_str(&definition)
+        .map_err(|e| format!("Invalid State Machine Definition: {e}"))?;
     states::check(&definition).map_err(|e| format!("Invalid State Machine Definition: {e}"))?;
     place.cloud.assume(text(p, "RoleArn"), "states.amazonaws.com", "check")?;
     let name = id.rsplit(':').next().unwrap_or(id).to_owned();
-    let machine = StateMachine { name: name.clone(), role: text(p, "RoleArn").to_owned(), definition, created: Timestamp::now() };
+    let machine = StateMachine {
+        name: name.clone(),
+        role: text(p, "RoleArn").to_owned(),
+        definition,
+        created: Timestamp::now(),
+    };
     place.cloud.state_machines.put(id, machine);
     Ok(attributes(json!({ "Arn": id, "Name": name })))
 }
@@ -175,8 +206,14 @@ pub async fn wait(place: &Place<'_>, p: &Value) -> Made {
         loop {
             // Asked for before the look, so that a signal in between is not missed.
             let next = place.cloud.signalled.notified();
-            let signals =
-                place.cloud.signals.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&handle).cloned().unwrap_or_default();
+            let signals = place
+                .cloud
+                .signals
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .get(&handle)
+                .cloned()
+                .unwrap_or_default();
             if let Some(failure) = signals.iter().find(|s| s["Status"] != "SUCCESS") {
                 return Err(format!(
                     "WaitCondition received failed message: '{}' for uniqueId: {}",
@@ -191,10 +228,19 @@ pub async fn wait(place: &Place<'_>, p: &Value) -> Made {
         }
     };
     let timed_out = || {
-        let received = place.cloud.signals.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&handle).map_or(0, Vec::len);
-        Err(format!("WaitCondition timed out. Received {received} conditions when expecting {count}"))
+        let received = place
+            .cloud
+            .signals
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(&handle)
+            .map_or(0, Vec::len);
+        Err(format!(
+            "WaitCondition timed out. Received {received} conditions when expecting {count}"
+        ))
     };
     let signals = tokio::time::timeout(limit, received).await.unwrap_or_else(|_| timed_out())?;
-    let data: Map<String, Value> = signals.iter().map(|s| (text(s, "UniqueId").to_owned(), s["Data"].clone())).collect();
+    let data: Map<String, Value> =
+        signals.iter().map(|s| (text(s, "UniqueId").to_owned(), s["Data"].clone())).collect();
     Ok(attributes(json!({ "Data": Value::Object(data).to_string() })))
 }

@@ -17,10 +17,18 @@ pub fn create_bucket(place: &Place<'_>, id: &str, p: &Value) -> Made {
 
 pub fn configure_bucket(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let notified = p["NotificationConfiguration"].as_object().into_iter().flatten();
-    if let Some((other, _)) = notified.into_iter().find(|(name, _)| *name != "EventBridgeConfiguration") {
-        return Err(format!("the embedded cloud does not implement {other} of buckets' notifications"));
+    if let Some((other, _)) =
+        notified.into_iter().find(|(name, _)| *name != "EventBridgeConfiguration")
+    {
+        return Err(format!(
+            "the embedded cloud does not implement {other} of buckets' notifications"
+        ));
     }
-    let settings = p.as_object().into_iter().flatten().filter(|(name, _)| !matches!(name.as_str(), "BucketName" | "Tags"));
+    let settings = p
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !matches!(name.as_str(), "BucketName" | "Tags"));
     let settings = settings.map(|(name, value)| (name.clone(), value.clone())).collect();
     let configured = place.cloud.buckets.configure(id, |b| {
         b.tags = p["Tags"].clone();
@@ -43,7 +51,11 @@ pub fn delete_bucket(place: &Place<'_>, id: &str) -> Result<(), String> {
 
 pub fn set_bucket_policy(place: &Place<'_>, id: &str, p: &Value) -> Made {
     crate::iam::check_policy(&p["PolicyDocument"])?;
-    place.cloud.buckets.configure(id, |b| b.policy = Some(p["PolicyDocument"].clone())).map_err(|e| e.to_string())?;
+    place
+        .cloud
+        .buckets
+        .configure(id, |b| b.policy = Some(p["PolicyDocument"].clone()))
+        .map_err(|e| e.to_string())?;
     Ok(Map::new())
 }
 
@@ -55,7 +67,13 @@ pub fn remove_bucket_policy(place: &Place<'_>, id: &str) {
 
 pub fn set_database(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     must_be_new(new && place.cloud.databases.contains(id), "Database", id)?;
-    place.cloud.databases.put(id, Database { description: text(&p["DatabaseInput"], "Description").to_owned(), created: Timestamp::now() });
+    place.cloud.databases.put(
+        id,
+        Database {
+            description: text(&p["DatabaseInput"], "Description").to_owned(),
+            created: Timestamp::now(),
+        },
+    );
     Ok(Map::new())
 }
 
@@ -63,7 +81,12 @@ pub fn set_table(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     let database = text(p, "DatabaseName");
     let key = format!("{database}.{id}");
     must_be_new(new && place.cloud.glue_tables.contains(&key), "Table", id)?;
-    let table = Table { database: database.to_owned(), name: id.to_owned(), input: p["TableInput"].clone(), created: Timestamp::now() };
+    let table = Table {
+        database: database.to_owned(),
+        name: id.to_owned(),
+        input: p["TableInput"].clone(),
+        created: Timestamp::now(),
+    };
     place.cloud.glue_tables.put(&key, table);
     Ok(Map::new())
 }
@@ -74,7 +97,9 @@ pub fn set_job(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     let job = Job {
         role: text(p, "Role").to_owned(),
         script: text(&p["Command"], "ScriptLocation").to_owned(),
-        arguments: arguments.map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_owned))).collect(),
+        arguments: arguments
+            .map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
+            .collect(),
         timeout_mins: number(&p["Timeout"], 2_880),
         concurrent_max: number(&p["ExecutionProperty"]["MaxConcurrentRuns"], 1),
     };
@@ -85,7 +110,8 @@ pub fn set_job(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
 pub fn set_work_group(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     must_be_new(new && place.cloud.work_groups.contains(id), "WorkGroup", id)?;
     let group = athena::WorkGroup {
-        output: text(&p["WorkGroupConfiguration"]["ResultConfiguration"], "OutputLocation").to_owned(),
+        output: text(&p["WorkGroupConfiguration"]["ResultConfiguration"], "OutputLocation")
+            .to_owned(),
         description: text(p, "Description").to_owned(),
         created: Timestamp::now(),
     };
@@ -95,7 +121,8 @@ pub fn set_work_group(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made
 
 pub fn create_named_query(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let owned = |name: &str| text(p, name).to_owned();
-    let work_group = if owned("WorkGroup").is_empty() { "primary".to_owned() } else { owned("WorkGroup") };
+    let work_group =
+        if owned("WorkGroup").is_empty() { "primary".to_owned() } else { owned("WorkGroup") };
     let query = athena::NamedQuery {
         name: owned("Name"),
         description: owned("Description"),
@@ -110,7 +137,10 @@ pub fn create_named_query(place: &Place<'_>, id: &str, p: &Value) -> Made {
 pub fn set_log_group(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     must_be_new(new && place.cloud.log_groups.contains(id), "LogGroup", id)?;
     let days = number(&p["RetentionInDays"], 0);
-    place.cloud.log_groups.put(id, LogGroup { retention_days: (days > 0).then_some(days), created: Timestamp::now() });
+    place.cloud.log_groups.put(
+        id,
+        LogGroup { retention_days: (days > 0).then_some(days), created: Timestamp::now() },
+    );
     Ok(attributes(json!({ "Arn": logs::arn(place.cloud, id) })))
 }
 
@@ -121,19 +151,30 @@ pub fn delete_log_group(place: &Place<'_>, id: &str) {
 
 pub fn set_topic(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     must_be_new(new && place.cloud.topics.contains(id), "Topic", id)?;
-    let subscriptions = place.cloud.topics.get(id).map(|t| t.subscriptions.clone()).unwrap_or_default();
-    place.cloud.topics.put(id, sns::Topic { display_name: text(p, "DisplayName").to_owned(), subscriptions });
+    let subscriptions =
+        place.cloud.topics.get(id).map(|t| t.subscriptions.clone()).unwrap_or_default();
+    place
+        .cloud
+        .topics
+        .put(id, sns::Topic { display_name: text(p, "DisplayName").to_owned(), subscriptions });
     let name = id.rsplit(':').next().unwrap_or(id);
     Ok(attributes(json!({ "TopicArn": id, "TopicName": name })))
 }
 
 pub fn create_subscription(place: &Place<'_>, id: &str, p: &Value) -> Made {
     if text(p, "Protocol") != "email" {
-        return Err(format!("the embedded cloud delivers to the protocol email, not {}", text(p, "Protocol")));
+        return Err(format!(
+            "the embedded cloud delivers to the protocol email, not {}",
+            text(p, "Protocol")
+        ));
     }
     let subscription = Subscription { arn: id.to_owned(), email: text(p, "Endpoint").to_owned() };
     let topic = text(p, "TopicArn");
-    place.cloud.topics.update(topic, |t| t.subscriptions.push(subscription)).ok_or_else(|| format!("the topic {topic} does not exist"))?;
+    place
+        .cloud
+        .topics
+        .update(topic, |t| t.subscriptions.push(subscription))
+        .ok_or_else(|| format!("the topic {topic} does not exist"))?;
     Ok(Map::new())
 }
 
@@ -160,7 +201,13 @@ pub fn set_alarm(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
         dimension: (text(dimension, "Name").to_owned(), text(dimension, "Value").to_owned()),
         threshold: p["Threshold"].as_f64().unwrap_or(1.0),
         period_secs: number(&p["Period"], 60) as i64,
-        actions: p["AlarmActions"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
+        actions: p["AlarmActions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         events: vec![],
         raised: false,
     };

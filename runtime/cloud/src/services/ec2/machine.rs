@@ -39,10 +39,12 @@ fn root(cloud: &Cloud, id: &str) -> PathBuf {
 /// The newest bytes of the console: what user data wrote, then what units wrote to `journal+console`.
 pub fn console(cloud: &Cloud, id: &str, bytes_max: usize) -> Vec<u8> {
     let directory = directory(cloud, id);
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&directory).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&directory).into_iter().flatten().flatten().map(|e| e.path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "log"));
     files.sort_by_key(|f| (f.file_name().is_some_and(|n| n != "console.log"), f.clone()));
-    let mut text: Vec<u8> = files.iter().flat_map(|f| tail(f, bytes_max as u64).unwrap_or_default()).collect();
+    let mut text: Vec<u8> =
+        files.iter().flat_map(|f| tail(f, bytes_max as u64).unwrap_or_default()).collect();
     text.drain(..text.len().saturating_sub(bytes_max));
     text
 }
@@ -58,7 +60,12 @@ fn tail(file: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
 }
 
 /// Makes the instance's directory and runs its user data.
-pub fn launch(cloud: &Arc<Cloud>, id: &str, instance: Instance, user_data: &str) -> std::io::Result<()> {
+pub fn launch(
+    cloud: &Arc<Cloud>,
+    id: &str,
+    instance: Instance,
+    user_data: &str,
+) -> std::io::Result<()> {
     let directory = directory(cloud, id);
     std::fs::create_dir_all(root(cloud, id))?;
     write_tools(cloud, &directory)?;
@@ -101,7 +108,13 @@ fn write_tools(cloud: &Cloud, directory: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(&bin)?;
     for tool in TOOLS {
         let file = bin.join(tool);
-        std::fs::write(&file, format!("#!/bin/sh\nexec '{}' instance-tool {tool} \"$@\"\n", cloud.config.own_binary.display()))?;
+        std::fs::write(
+            &file,
+            format!(
+                "#!/bin/sh\nexec '{}' instance-tool {tool} \"$@\"\n",
+                cloud.config.own_binary.display()
+            ),
+        )?;
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755))?;
     }
     Ok(())
@@ -115,7 +128,10 @@ fn environment(cloud: &Cloud, id: &str, instance: &Instance) -> Vec<(String, Str
     pairs.extend([
         ("PATH".to_owned(), format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display())),
         ("STEPPE_ROOT".to_owned(), root(cloud, id).display().to_string()),
-        ("STEPPE_INSTANCE_URL".to_owned(), format!("{}/_steppe/instances/{}", cloud.config.endpoint(), instance.token)),
+        (
+            "STEPPE_INSTANCE_URL".to_owned(),
+            format!("{}/_steppe/instances/{}", cloud.config.endpoint(), instance.token),
+        ),
         // The SDKs' name, and that of the `object_store` crate.
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), metadata.clone()),
         ("AWS_METADATA_ENDPOINT".to_owned(), metadata),
@@ -124,8 +140,18 @@ fn environment(cloud: &Cloud, id: &str, instance: &Instance) -> Vec<(String, Str
 }
 
 /// What the instance's `systemctl` asks for.
-pub async fn systemctl(cloud: &Arc<Cloud>, token: &str, verb: &str, unit: &str) -> Result<String, String> {
-    let (id, instance) = cloud.instances.all().into_iter().find(|(_, i)| i.token == token).ok_or("the instance no longer exists")?;
+pub async fn systemctl(
+    cloud: &Arc<Cloud>,
+    token: &str,
+    verb: &str,
+    unit: &str,
+) -> Result<String, String> {
+    let (id, instance) = cloud
+        .instances
+        .all()
+        .into_iter()
+        .find(|(_, i)| i.token == token)
+        .ok_or("the instance no longer exists")?;
     let unit = unit.trim_end_matches(".service");
     match verb {
         "start" => {
@@ -155,7 +181,8 @@ fn start_unit(cloud: &Arc<Cloud>, id: &str, instance: &Instance, name: &str) -> 
         return Ok(());
     }
     let file = root(cloud, id).join("etc/systemd/system").join(format!("{name}.service"));
-    let text = std::fs::read_to_string(&file).map_err(|e| format!("Failed to start {name}.service: {}: {e}", file.display()))?;
+    let text = std::fs::read_to_string(&file)
+        .map_err(|e| format!("Failed to start {name}.service: {}: {e}", file.display()))?;
     let unit = Unit::parse(&text).map_err(|e| format!("{name}.service: {e}"))?;
     let logs = directory(cloud, id);
     let (stop, stopped) = oneshot::channel();
@@ -197,8 +224,14 @@ async fn supervise(
     tracing::error!("the service `{name}` failed {RESTARTS_MAX} times and is given up");
 }
 
-fn spawn_service(unit: &Unit, environment: &[(String, String)], logs: &Path, name: &str) -> std::io::Result<tokio::process::Child> {
-    let append = |file: &str| std::fs::OpenOptions::new().create(true).append(true).open(logs.join(file));
+fn spawn_service(
+    unit: &Unit,
+    environment: &[(String, String)],
+    logs: &Path,
+    name: &str,
+) -> std::io::Result<tokio::process::Child> {
+    let append =
+        |file: &str| std::fs::OpenOptions::new().create(true).append(true).open(logs.join(file));
     let mut journal = append(&format!("{name}.log"))?;
     writeln!(journal, "Started {name}.service")?;
     let child = Command::new(&unit.exec[0])
@@ -225,7 +258,10 @@ fn answer(done: Result<oneshot::Sender<()>, oneshot::error::RecvError>) {
 }
 
 fn signal(pid: i32, signal: &str) {
-    let status = std::process::Command::new("kill").args(["-s", signal, "--", &pid.to_string()]).stderr(Stdio::null()).status();
+    let status = std::process::Command::new("kill")
+        .args(["-s", signal, "--", &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
     if let Err(error) = status {
         tracing::warn!("cannot signal the process {pid}: {error}");
     }
@@ -271,7 +307,8 @@ pub async fn terminate(cloud: &Cloud, id: &str) -> std::io::Result<()> {
 }
 
 async fn stop_instance(id: &str) {
-    let units: Vec<String> = running().keys().filter(|(i, _)| i == id).map(|(_, u)| u.clone()).collect();
+    let units: Vec<String> =
+        running().keys().filter(|(i, _)| i == id).map(|(_, u)| u.clone()).collect();
     for unit in units {
         stop_unit(id, &unit).await;
     }

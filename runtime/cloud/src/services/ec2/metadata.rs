@@ -10,7 +10,13 @@ use crate::cloud::{Cloud, iso};
 use super::role_of;
 
 /// Answers a request below an instance's metadata address; `token` is the secret in that address.
-pub fn answer(cloud: &Cloud, method: &Method, token: &str, path: &str, headers: &HeaderMap) -> (StatusCode, String) {
+pub fn answer(
+    cloud: &Cloud,
+    method: &Method,
+    token: &str,
+    path: &str,
+    headers: &HeaderMap,
+) -> (StatusCode, String) {
     let found = cloud.instances.all().into_iter().find(|(_, i)| i.token == token);
     let Some((id, instance)) = found else { return (StatusCode::NOT_FOUND, String::new()) };
     if path == "latest/api/token" {
@@ -30,7 +36,9 @@ pub fn answer(cloud: &Cloud, method: &Method, token: &str, path: &str, headers: 
         ("latest/meta-data/instance-type", _) => instance.instance_type.clone(),
         ("latest/meta-data/placement/region", _) => cloud.config.region.clone(),
         ("latest/meta-data/iam/security-credentials", Some(role)) => role.to_string(),
-        (path, Some(role)) if path.strip_prefix("latest/meta-data/iam/security-credentials/") == Some(role) => {
+        (path, Some(role))
+            if path.strip_prefix("latest/meta-data/iam/security-credentials/") == Some(role) =>
+        {
             match cloud.assume(role, "ec2.amazonaws.com", &id) {
                 Ok(caller) => {
                     let c = cloud.identities.session(caller);

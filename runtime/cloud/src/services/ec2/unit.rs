@@ -46,17 +46,26 @@ pub enum Restart {
 impl Unit {
     /// Parses a unit file.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut unit = Self { exec: vec![], environment: vec![], restart: Restart::No, restart_after: Duration::from_millis(100) };
+        let mut unit = Self {
+            exec: vec![],
+            environment: vec![],
+            restart: Restart::No,
+            restart_after: Duration::from_millis(100),
+        };
         for (number, line) in text.lines().enumerate().map(|(n, l)| (n + 1, l.trim())) {
             if line.is_empty() || line.starts_with(['#', ';', '[']) {
                 continue;
             }
-            let (key, value) = line.split_once('=').ok_or_else(|| format!("line {number}: `{line}` is not `Key=value`"))?;
+            let (key, value) = line
+                .split_once('=')
+                .ok_or_else(|| format!("line {number}: `{line}` is not `Key=value`"))?;
             match key {
                 "ExecStart" => unit.exec = value.split_whitespace().map(str::to_owned).collect(),
                 "Environment" => {
-                    let (name, value) =
-                        value.trim_matches('"').split_once('=').ok_or_else(|| format!("line {number}: `{value}` is not `NAME=value`"))?;
+                    let (name, value) = value
+                        .trim_matches('"')
+                        .split_once('=')
+                        .ok_or_else(|| format!("line {number}: `{value}` is not `NAME=value`"))?;
                     unit.environment.push((name.to_owned(), value.to_owned()));
                 }
                 "Restart" => {
@@ -64,15 +73,24 @@ impl Unit {
                         "no" => Restart::No,
                         "on-failure" => Restart::OnFailure,
                         "always" => Restart::Always,
-                        other => return Err(format!("line {number}: the embedded cloud has no Restart={other}")),
+                        other => {
+                            return Err(format!(
+                                "line {number}: the embedded cloud has no Restart={other}"
+                            ));
+                        }
                     }
                 }
                 "RestartSec" => {
-                    unit.restart_after =
-                        Duration::from_secs_f64(value.parse().map_err(|_| format!("line {number}: `{value}` is not a number of seconds"))?)
+                    unit.restart_after = Duration::from_secs_f64(value.parse().map_err(|_| {
+                        format!("line {number}: `{value}` is not a number of seconds")
+                    })?)
                 }
                 known if WITHOUT_EFFECT.contains(&known) => {}
-                other => return Err(format!("line {number}: the embedded cloud does not know the directive `{other}`")),
+                other => {
+                    return Err(format!(
+                        "line {number}: the embedded cloud does not know the directive `{other}`"
+                    ));
+                }
             }
         }
         if unit.exec.is_empty() { Err("there is no ExecStart".to_owned()) } else { Ok(unit) }
@@ -90,7 +108,10 @@ mod tests {
                 .expect("valid");
         assert_eq!(unit.exec, ["/opt/x", "--flag"]);
         assert_eq!(unit.environment, [("A".to_owned(), "b=c".to_owned())]);
-        assert_eq!((unit.restart, unit.restart_after), (Restart::OnFailure, Duration::from_secs(2)));
+        assert_eq!(
+            (unit.restart, unit.restart_after),
+            (Restart::OnFailure, Duration::from_secs(2))
+        );
         assert_eq!(
             Unit::parse("ExecStart=/x\nMemoryMax=1G"),
             Err("line 2: the embedded cloud does not know the directive `MemoryMax`".to_owned())

@@ -18,12 +18,18 @@ pub enum Schedule {
 impl Schedule {
     /// Parses an expression; the error says what is wrong with it.
     pub fn parse(expression: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("Parameter ScheduleExpression is not valid: `{expression}` {why}");
-        let inner = |name: &str| expression.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+        let wrong =
+            |why: &str| format!("Parameter ScheduleExpression is not valid: `{expression}` {why}");
+        let inner =
+            |name: &str| expression.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
         if let Some(rate) = inner("rate") {
             let parts: Vec<&str> = rate.split_whitespace().collect();
             let [number, unit] = parts[..] else { return Err(wrong("needs a number and a unit")) };
-            let number: i64 = number.parse().ok().filter(|n| *n > 0).ok_or_else(|| wrong("needs a whole number above 0"))?;
+            let number: i64 = number
+                .parse()
+                .ok()
+                .filter(|n| *n > 0)
+                .ok_or_else(|| wrong("needs a whole number above 0"))?;
             let minutes = match (unit, number) {
                 ("minute", 1) => 1,
                 ("hour", 1) => 60,
@@ -31,14 +37,20 @@ impl Schedule {
                 ("minutes", 2..) => number,
                 ("hours", 2..) => number.saturating_mul(60),
                 ("days", 2..) => number.saturating_mul(24 * 60),
-                _ => return Err(wrong("needs `minute`, `hour` or `day` after 1, `minutes`, `hours` or `days` after more")),
+                _ => {
+                    return Err(wrong(
+                        "needs `minute`, `hour` or `day` after 1, `minutes`, `hours` or `days` after more",
+                    ));
+                }
             };
             return Ok(Self::Rate(SignedDuration::from_secs(minutes.saturating_mul(60))));
         }
         let cron = inner("cron").ok_or_else(|| wrong("is neither `rate(…)` nor `cron(…)`"))?;
         let fields: Vec<&str> = cron.split_whitespace().collect();
         if fields.len() != 6 {
-            return Err(wrong("needs six fields: minutes, hours, day of month, month, day of week, year"));
+            return Err(wrong(
+                "needs six fields: minutes, hours, day of month, month, day of week, year",
+            ));
         }
         if (fields[2] == "?") == (fields[4] == "?") {
             return Err(wrong("needs `?` for one of day of month and day of week"));
@@ -46,7 +58,10 @@ impl Schedule {
         // The weekdays are Quartz's, from 1 for Sunday, and `0/15` is a step.
         let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Required);
         let parser = parser.alternative_weekdays(true).sloppy_ranges(true).build();
-        parser.parse(&format!("0 {cron}")).map(|cron| Self::Cron(Box::new(cron))).map_err(|e| wrong(&format!("cannot be read: {e}")))
+        parser
+            .parse(&format!("0 {cron}"))
+            .map(|cron| Self::Cron(Box::new(cron)))
+            .map_err(|e| wrong(&format!("cannot be read: {e}")))
     }
 
     /// The first time after `from`; rates count from `created`.
@@ -54,7 +69,11 @@ impl Schedule {
         match self {
             Self::Rate(every) => {
                 let passed = from.duration_since(created).as_secs().max(0) / every.as_secs();
-                created.checked_add(SignedDuration::from_secs(every.as_secs().checked_mul(passed + 1)?)).ok()
+                created
+                    .checked_add(SignedDuration::from_secs(
+                        every.as_secs().checked_mul(passed + 1)?,
+                    ))
+                    .ok()
             }
             Self::Cron(cron) => {
                 let after = from.to_zoned(TimeZone::UTC);
@@ -70,7 +89,9 @@ mod tests {
 
     fn next(expression: &str, from: &str) -> String {
         let time = |text: &str| text.parse::<Timestamp>().expect("a time");
-        let next = Schedule::parse(expression).expect("valid").next_after(time(from), time("2026-01-01T00:00:30Z"));
+        let next = Schedule::parse(expression)
+            .expect("valid")
+            .next_after(time(from), time("2026-01-01T00:00:30Z"));
         next.map_or_else(|| "never".to_owned(), |t| t.to_string())
     }
 
@@ -79,10 +100,16 @@ mod tests {
         // Examples of https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
         assert_eq!(next("cron(0 10 * * ? *)", "2026-11-25T10:00:00Z"), "2026-11-26T10:00:00Z");
         assert_eq!(next("cron(15 12 * * ? *)", "2026-11-25T10:00:00Z"), "2026-11-25T12:15:00Z");
-        assert_eq!(next("cron(0 18 ? * MON-FRI *)", "2026-11-27T18:00:00Z"), "2026-11-30T18:00:00Z");
+        assert_eq!(
+            next("cron(0 18 ? * MON-FRI *)", "2026-11-27T18:00:00Z"),
+            "2026-11-30T18:00:00Z"
+        );
         assert_eq!(next("cron(0 8 1 * ? *)", "2026-11-25T10:00:00Z"), "2026-12-01T08:00:00Z");
         assert_eq!(next("cron(0/15 * * * ? *)", "2026-11-25T10:01:00Z"), "2026-11-25T10:15:00Z");
-        assert_eq!(next("cron(0/5 8-17 ? * MON-FRI *)", "2026-11-25T17:55:00Z"), "2026-11-26T08:00:00Z");
+        assert_eq!(
+            next("cron(0/5 8-17 ? * MON-FRI *)", "2026-11-25T17:55:00Z"),
+            "2026-11-26T08:00:00Z"
+        );
         // 1 is Sunday.
         assert_eq!(next("cron(0 9 ? * 1 *)", "2026-11-25T10:00:00Z"), "2026-11-29T09:00:00Z");
         assert_eq!(next("cron(0 9 ? * 2#1 *)", "2026-11-25T10:00:00Z"), "2026-12-07T09:00:00Z");
@@ -99,10 +126,20 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        let error = |expression: &str| Schedule::parse(expression).map(|_| ()).expect_err("refused");
+        let error =
+            |expression: &str| Schedule::parse(expression).map(|_| ()).expect_err("refused");
         assert!(error("rate(1 days)").contains("`minute`, `hour` or `day` after 1"));
-        assert!(error("rate(0 days)").contains("above 0") && error("rate(5)").contains("a number and a unit"));
-        assert!(error("cron(0 10 * * *)").contains("six fields") && error("cron(0 10 * * * *)").contains("needs `?`"));
-        assert!(error("cron(0 25 * * ? *)").contains("cannot be read") && error("daily").contains("neither"));
+        assert!(
+            error("rate(0 days)").contains("above 0")
+                && error("rate(5)").contains("a number and a unit")
+        );
+        assert!(
+            error("cron(0 10 * * *)").contains("six fields")
+                && error("cron(0 10 * * * *)").contains("needs `?`")
+        );
+        assert!(
+            error("cron(0 25 * * ? *)").contains("cannot be read")
+                && error("daily").contains("neither")
+        );
     }
 }

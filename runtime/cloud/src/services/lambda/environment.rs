@@ -78,10 +78,18 @@ pub struct Answer {
 
 impl Environment {
     /// Starts a process of `function`.
-    pub async fn start(cloud: &Arc<Cloud>, name: &str, function: &Function, count: Arc<AtomicUsize>, max: usize) -> ApiResult<Self> {
+    pub async fn start(
+        cloud: &Arc<Cloud>,
+        name: &str,
+        function: &Function,
+        count: Arc<AtomicUsize>,
+        max: usize,
+    ) -> ApiResult<Self> {
         if count.fetch_add(1, Ordering::Relaxed) >= max {
             count.fetch_sub(1, Ordering::Relaxed);
-            return Err(ApiError::new("TooManyRequestsException", "Rate Exceeded.").with_status(429));
+            return Err(
+                ApiError::new("TooManyRequestsException", "Rate Exceeded.").with_status(429)
+            );
         }
         let started = Self::spawn(cloud, name, function, count.clone()).await;
         if started.is_err() {
@@ -90,22 +98,42 @@ impl Environment {
         started
     }
 
-    async fn spawn(cloud: &Arc<Cloud>, name: &str, function: &Function, count: Arc<AtomicUsize>) -> ApiResult<Self> {
-        let denied = |message: String| ApiError::new("AccessDeniedException", message).with_status(403);
-        let mut caller = cloud.assume(&function.role, "lambda.amazonaws.com", name).map_err(denied)?;
-        let stream = format!("{}/[$LATEST]{}", Timestamp::now().strftime("%Y/%m/%d"), uuid::Uuid::new_v4().simple());
+    async fn spawn(
+        cloud: &Arc<Cloud>,
+        name: &str,
+        function: &Function,
+        count: Arc<AtomicUsize>,
+    ) -> ApiResult<Self> {
+        let denied =
+            |message: String| ApiError::new("AccessDeniedException", message).with_status(403);
+        let mut caller =
+            cloud.assume(&function.role, "lambda.amazonaws.com", name).map_err(denied)?;
+        let stream = format!(
+            "{}/[$LATEST]{}",
+            Timestamp::now().strftime("%Y/%m/%d"),
+            uuid::Uuid::new_v4().simple()
+        );
         // Lambda writes the log with the role's permissions; without them there is no log, but the function runs.
-        if let Err(error) =
-            logs::write(cloud, &caller, &function.log_group, &stream, &["INIT_START Runtime Version: provided:al2023".to_owned()])
-        {
+        if let Err(error) = logs::write(
+            cloud,
+            &caller,
+            &function.log_group,
+            &stream,
+            &["INIT_START Runtime Version: provided:al2023".to_owned()],
+        ) {
             tracing::warn!("the function `{name}` has no log: {error}");
         }
         caller.source_function = Some(arn(cloud, name));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(ApiError::internal)?;
+        let listener =
+            tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(ApiError::internal)?;
         let address = listener.local_addr().map_err(ApiError::internal)?;
         let (work, work_receiver) = mpsc::channel(1);
         let (ready_sender, ready) = oneshot::channel();
-        let api = Arc::new(Api { work: Mutex::new(work_receiver), ready: Mutex::new(Some(ready_sender)), at_work: Mutex::default() });
+        let api = Arc::new(Api {
+            work: Mutex::new(work_receiver),
+            ready: Mutex::new(Some(ready_sender)),
+            at_work: Mutex::default(),
+        });
         let api = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router(api)).await {
                 tracing::error!("the Runtime API broke off: {error}");
@@ -178,7 +206,8 @@ impl Environment {
         let began = Instant::now();
         let (answer, answered) = oneshot::channel();
         let deadline_ms = Timestamp::now().as_millisecond() + limit.as_millis() as i64;
-        let work = Work { id: id.clone(), payload, deadline_ms, arn: arn(cloud, &self.name), answer };
+        let work =
+            Work { id: id.clone(), payload, deadline_ms, arn: arn(cloud, &self.name), answer };
         if self.work.send(work).await.is_err() {
             return self.failed(&id, "Runtime.ExitError", &exit(&id, None));
         }
@@ -192,8 +221,13 @@ impl Environment {
         self.used = Instant::now();
         self.report(cloud, function, &id, began.elapsed(), init);
         match result {
-            Some(Ok(payload)) => Answer { invoked: Invoked { payload, function_error: None }, reusable: true },
-            Some(Err(payload)) => Answer { invoked: Invoked { payload, function_error: Some("Unhandled") }, reusable: true },
+            Some(Ok(payload)) => {
+                Answer { invoked: Invoked { payload, function_error: None }, reusable: true }
+            }
+            Some(Err(payload)) => Answer {
+                invoked: Invoked { payload, function_error: Some("Unhandled") },
+                reusable: true,
+            },
             None => self.failed(&id, "Runtime.ExitError", &exit(&id, None)),
         }
     }
@@ -201,10 +235,20 @@ impl Environment {
     fn failed(&self, id: &str, kind: &str, message: &str) -> Answer {
         tracing::warn!(id, kind, message, "invocation failed");
         let payload = json!({ "errorType": kind, "errorMessage": message }).to_string();
-        Answer { invoked: Invoked { payload: payload.into(), function_error: Some("Unhandled") }, reusable: false }
+        Answer {
+            invoked: Invoked { payload: payload.into(), function_error: Some("Unhandled") },
+            reusable: false,
+        }
     }
 
-    fn report(&self, cloud: &Cloud, function: &Function, id: &str, took: Duration, init: Option<Duration>) {
+    fn report(
+        &self,
+        cloud: &Cloud,
+        function: &Function,
+        id: &str,
+        took: Duration,
+        init: Option<Duration>,
+    ) {
         let ms = |d: Duration| d.as_secs_f64() * 1000.0;
         let init = init.map_or_else(String::new, |d| format!("\tInit Duration: {:.2} ms", ms(d)));
         let line = format!(
@@ -255,7 +299,14 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
         ("Lambda-Runtime-Aws-Request-Id", work.id.clone()),
         ("Lambda-Runtime-Deadline-Ms", work.deadline_ms.to_string()),
         ("Lambda-Runtime-Invoked-Function-Arn", work.arn),
-        ("Lambda-Runtime-Trace-Id", format!("Root=1-{:08x}-{};Sampled=0", work.deadline_ms / 1000, &work.id.replace('-', "")[..24])),
+        (
+            "Lambda-Runtime-Trace-Id",
+            format!(
+                "Root=1-{:08x}-{};Sampled=0",
+                work.deadline_ms / 1000,
+                &work.id.replace('-', "")[..24]
+            ),
+        ),
         ("Content-Type", "application/json".to_owned()),
     ];
     *api.at_work.lock().await = Some((work.id, work.answer));
@@ -263,7 +314,9 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
 }
 
 fn with_header(mut headers: HeaderMap, (name, value): (&'static str, String)) -> HeaderMap {
-    if let (Ok(name), Ok(value)) = (axum::http::HeaderName::try_from(name), axum::http::HeaderValue::try_from(value)) {
+    if let (Ok(name), Ok(value)) =
+        (axum::http::HeaderName::try_from(name), axum::http::HeaderValue::try_from(value))
+    {
         headers.insert(name, value);
     }
     headers
@@ -281,7 +334,9 @@ async fn finish(api: &Api, id: &str, result: Outcome) -> StatusCode {
     match api.at_work.lock().await.take_if(|(current, _)| current == id) {
         Some((_, answer)) => {
             // The caller may have given up; the process goes on.
-            answer.send(result).unwrap_or_else(|_| tracing::debug!("nobody waits for the answer of {id}"));
+            answer
+                .send(result)
+                .unwrap_or_else(|_| tracing::debug!("nobody waits for the answer of {id}"));
             StatusCode::ACCEPTED
         }
         None => StatusCode::BAD_REQUEST,

@@ -25,22 +25,29 @@ impl Scope<'_> {
                 None => Ok(template.clone()),
             },
             Value::Array(items) => items.iter().map(|i| self.fill(i)).collect(),
-            Value::Object(fields) => fields.iter().map(|(k, v)| Ok((k.clone(), self.fill(v)?))).collect(),
+            Value::Object(fields) => {
+                fields.iter().map(|(k, v)| Ok((k.clone(), self.fill(v)?))).collect()
+            }
             other => Ok(other.clone()),
         }
     }
 
     fn evaluate(&self, source: &str) -> Result<Value, Failure> {
-        let failure =
-            |problem: String| Failure::new("States.QueryEvaluationError", format!("The JSONata expression '{}' {problem}", source.trim()));
+        let failure = |problem: String| {
+            Failure::new(
+                "States.QueryEvaluationError",
+                format!("The JSONata expression '{}' {problem}", source.trim()),
+            )
+        };
         let ast = parser::parse(source).map_err(|e| failure(format!("is not valid: {e}")))?;
         let mut context = Context::new();
         context.bind("states".to_owned(), JValue::from(self.states.clone()));
         for (name, value) in self.variables {
             context.bind(name.clone(), JValue::from(value.clone()));
         }
-        let result =
-            Evaluator::with_context(context).evaluate(&ast, &JValue::from(Value::Null)).map_err(|e| failure(format!("failed: {e}")))?;
+        let result = Evaluator::with_context(context)
+            .evaluate(&ast, &JValue::from(Value::Null))
+            .map_err(|e| failure(format!("failed: {e}")))?;
         if result.is_undefined() {
             return Err(failure("returned nothing (undefined).".to_owned()));
         }
@@ -66,16 +73,29 @@ mod tests {
 
     #[test]
     fn expressions_are_filled_in_wherever_they_stand() {
-        assert_eq!(fill(json!({ "a": ["{% $states.input.rows[0].n %}", "plain", 7] })), Ok(json!({ "a": ["1", "plain", 7] })));
+        assert_eq!(
+            fill(json!({ "a": ["{% $states.input.rows[0].n %}", "plain", 7] })),
+            Ok(json!({ "a": ["1", "plain", 7] }))
+        );
         assert_eq!(fill(json!("{% $sum($states.input.rows[[1..2]].$number(n)) %}")), Ok(json!(5)));
-        assert_eq!(fill(json!("{% [$states.input.rows.{ 'm': n }] %}")), Ok(json!([{ "m": "1" }, { "m": "2" }, { "m": "3" }])));
-        assert_eq!(fill(json!("{% $count($series) > 0 ? $series : [$states.input.rows[[1..9]].n] %}")), Ok(json!(["2", "3"])));
+        assert_eq!(
+            fill(json!("{% [$states.input.rows.{ 'm': n }] %}")),
+            Ok(json!([{ "m": "1" }, { "m": "2" }, { "m": "3" }]))
+        );
+        assert_eq!(
+            fill(json!("{% $count($series) > 0 ? $series : [$states.input.rows[[1..9]].n] %}")),
+            Ok(json!(["2", "3"]))
+        );
         assert_eq!(fill(json!("{% $count([]) %}")), Ok(json!(0)));
     }
 
     #[test]
     fn undefined_and_broken_expressions_are_errors() {
-        assert!(fill(json!("{% $states.input.missing %}")).expect_err("undefined").contains("returned nothing"));
+        assert!(
+            fill(json!("{% $states.input.missing %}"))
+                .expect_err("undefined")
+                .contains("returned nothing")
+        );
         assert!(fill(json!("{% 1 + %}")).expect_err("broken").contains("is not valid"));
     }
 }

@@ -67,8 +67,16 @@ enum Next<'a> {
 }
 
 /// Runs an execution to its end.
-pub async fn run(cloud: &Arc<Cloud>, arn: &str, execution: &Execution, machine: &StateMachine, history: &History) -> Outcome {
-    let caller = cloud.assume(&machine.role, "states.amazonaws.com", &execution.name).map_err(|e| Failure::new("States.Runtime", e))?;
+pub async fn run(
+    cloud: &Arc<Cloud>,
+    arn: &str,
+    execution: &Execution,
+    machine: &StateMachine,
+    history: &History,
+) -> Outcome {
+    let caller = cloud
+        .assume(&machine.role, "states.amazonaws.com", &execution.name)
+        .map_err(|e| Failure::new("States.Runtime", e))?;
     let context = json!({
         "Execution": { "Id": arn, "Input": execution.input, "Name": execution.name, "RoleArn": machine.role, "StartTime": iso(execution.started) },
         "StateMachine": { "Id": execution.machine, "Name": machine.name },
@@ -77,21 +85,34 @@ pub async fn run(cloud: &Arc<Cloud>, arn: &str, execution: &Execution, machine: 
     let frame = Frame { variables: Variables::new(), map: None };
     let states = run.states(&machine.definition, execution.input.clone(), frame);
     match machine.definition["TimeoutSeconds"].as_u64() {
-        Some(secs) => tokio::time::timeout(Duration::from_secs(secs), states)
-            .await
-            .unwrap_or_else(|_| Err(Failure::new("States.ExecutionTimeout", format!("the execution took longer than {secs} seconds")))),
+        Some(secs) => {
+            tokio::time::timeout(Duration::from_secs(secs), states).await.unwrap_or_else(|_| {
+                Err(Failure::new(
+                    "States.ExecutionTimeout",
+                    format!("the execution took longer than {secs} seconds"),
+                ))
+            })
+        }
         None => states.await,
     }
 }
 
 impl Machine<'_> {
     /// Runs the states of `machine` (the whole, an item processor or a branch) from its start.
-    fn states<'a>(&'a self, machine: &'a Value, mut input: Value, mut frame: Frame) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+    fn states<'a>(
+        &'a self,
+        machine: &'a Value,
+        mut input: Value,
+        mut frame: Frame,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(async move {
             let mut name = machine["StartAt"].as_str().unwrap_or_default();
             loop {
                 if self.history.is_full() {
-                    return Err(Failure::new("States.Runtime", "the execution reached the maximum number of history events"));
+                    return Err(Failure::new(
+                        "States.Runtime",
+                        "the execution reached the maximum number of history events",
+                    ));
                 }
                 let state = &machine["States"][name];
                 let kind = state["Type"].as_str().unwrap_or_default();
@@ -112,7 +133,13 @@ impl Machine<'_> {
         })
     }
 
-    fn states_value(&self, name: &str, input: &Value, frame: &Frame, more: Option<(&str, Value)>) -> Value {
+    fn states_value(
+        &self,
+        name: &str,
+        input: &Value,
+        frame: &Frame,
+        more: Option<(&str, Value)>,
+    ) -> Value {
         let mut context = self.context.clone();
         context["State"] = json!({ "Name": name });
         if let Some(map) = &frame.map {
@@ -126,7 +153,13 @@ impl Machine<'_> {
     }
 
     /// Runs one state; errors that no catcher takes end the execution.
-    async fn state<'a>(&self, name: &str, state: &'a Value, input: &Value, frame: &mut Frame) -> Result<(Value, Next<'a>), Failure> {
+    async fn state<'a>(
+        &self,
+        name: &str,
+        state: &'a Value,
+        input: &Value,
+        frame: &mut Frame,
+    ) -> Result<(Value, Next<'a>), Failure> {
         let mut attempts: Vec<u64> = vec![0; state["Retry"].as_array().map_or(0, Vec::len)];
         let failure = loop {
             let failure = match self.attempt(name, state, input, frame).await {
@@ -136,7 +169,11 @@ impl Machine<'_> {
             let Some(pause) = retry(state, &failure, &mut attempts) else { break failure };
             tokio::time::sleep(pause).await;
         };
-        let catcher = state["Catch"].as_array().into_iter().flatten().find(|c| failure.matches(&c["ErrorEquals"]));
+        let catcher = state["Catch"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|c| failure.matches(&c["ErrorEquals"]));
         let Some(catcher) = catcher else { return Err(failure) };
         let error = json!({ "Error": failure.error, "Cause": failure.cause });
         let states = self.states_value(name, input, frame, Some(("errorOutput", error.clone())));
@@ -164,7 +201,13 @@ impl Machine<'_> {
         Ok((output, next))
     }
 
-    async fn attempt<'a>(&self, name: &str, state: &'a Value, input: &Value, frame: &Frame) -> Result<(Value, Next<'a>), Failure> {
+    async fn attempt<'a>(
+        &self,
+        name: &str,
+        state: &'a Value,
+        input: &Value,
+        frame: &Frame,
+    ) -> Result<(Value, Next<'a>), Failure> {
         let states = self.states_value(name, input, frame, None);
         let scope = Scope { states: &states, variables: &frame.variables };
         let follow = state["Next"].as_str().map_or(Next::End, Next::State);
@@ -179,7 +222,9 @@ impl Machine<'_> {
                 Ok((input.clone(), follow))
             }
             "Fail" => {
-                let text = |field: &str| Ok(scope.fill(&state[field])?.as_str().unwrap_or_default().to_owned());
+                let text = |field: &str| {
+                    Ok(scope.fill(&state[field])?.as_str().unwrap_or_default().to_owned())
+                };
                 Err(Failure { error: text("Error")?, cause: text("Cause")? })
             }
             // Pass and Succeed hand their input on; Output has its say in `leave`.
@@ -205,7 +250,12 @@ impl Machine<'_> {
         let result = match state["TimeoutSeconds"].as_f64() {
             Some(secs) => tokio::time::timeout(Duration::from_secs_f64(secs), call)
                 .await
-                .unwrap_or_else(|_| Err(Failure::new("States.Timeout", format!("the task took longer than {secs} seconds")))),
+                .unwrap_or_else(|_| {
+                    Err(Failure::new(
+                        "States.Timeout",
+                        format!("the task took longer than {secs} seconds"),
+                    ))
+                }),
             None => call.await,
         };
         match &result {
@@ -221,34 +271,66 @@ impl Machine<'_> {
 
     async fn map(&self, state: &Value, input: &Value, frame: &Frame, scope: &Scope<'_>) -> Outcome {
         let items = state.get("Items").map_or_else(|| Ok(input.clone()), |i| scope.fill(i))?;
-        let items = items
-            .as_array()
-            .cloned()
-            .ok_or_else(|| Failure::new("States.QueryEvaluationError", "The Items of the Map are not an array."))?;
-        self.history.add("MapStateStarted", json!({ "mapStateStartedEventDetails": { "length": items.len() } }));
-        let limit = state["MaxConcurrency"].as_u64().filter(|n| *n > 0).map_or(CONCURRENCY_DEFAULT, |n| n as usize);
-        let iterations = items.into_iter().enumerate().map(|(index, item)| self.iteration(state, input, frame, index, item));
-        let outputs: Vec<Value> = futures::stream::iter(iterations).buffered(limit).try_collect().await?;
+        let items = items.as_array().cloned().ok_or_else(|| {
+            Failure::new("States.QueryEvaluationError", "The Items of the Map are not an array.")
+        })?;
+        self.history.add(
+            "MapStateStarted",
+            json!({ "mapStateStartedEventDetails": { "length": items.len() } }),
+        );
+        let limit = state["MaxConcurrency"]
+            .as_u64()
+            .filter(|n| *n > 0)
+            .map_or(CONCURRENCY_DEFAULT, |n| n as usize);
+        let iterations = items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| self.iteration(state, input, frame, index, item));
+        let outputs: Vec<Value> =
+            futures::stream::iter(iterations).buffered(limit).try_collect().await?;
         self.history.add("MapStateSucceeded", json!({}));
         Ok(Value::from(outputs))
     }
 
-    async fn iteration(&self, state: &Value, input: &Value, frame: &Frame, index: usize, item: Value) -> Outcome {
+    async fn iteration(
+        &self,
+        state: &Value,
+        input: &Value,
+        frame: &Frame,
+        index: usize,
+        item: Value,
+    ) -> Outcome {
         let name = state["Comment"].as_str().unwrap_or("Map");
         let frame = Frame { map: Some(json!({ "Index": index, "Value": item })), ..frame.clone() };
         let states = self.states_value(name, input, &frame, None);
         let scope = Scope { states: &states, variables: &frame.variables };
         let selected = state.get("ItemSelector").map_or(Ok(item), |s| scope.fill(s))?;
-        self.history.add("MapIterationStarted", json!({ "mapIterationStartedEventDetails": { "index": index } }));
+        self.history.add(
+            "MapIterationStarted",
+            json!({ "mapIterationStartedEventDetails": { "index": index } }),
+        );
         let result = self.states(&state["ItemProcessor"], selected, frame).await;
         let kind = if result.is_ok() { "Succeeded" } else { "Failed" };
-        self.history.add(&format!("MapIteration{kind}"), json!({ (format!("mapIteration{kind}EventDetails")): { "index": index } }));
+        self.history.add(
+            &format!("MapIteration{kind}"),
+            json!({ (format!("mapIteration{kind}EventDetails")): { "index": index } }),
+        );
         result
     }
 
-    async fn parallel(&self, state: &Value, input: &Value, frame: &Frame, scope: &Scope<'_>) -> Outcome {
+    async fn parallel(
+        &self,
+        state: &Value,
+        input: &Value,
+        frame: &Frame,
+        scope: &Scope<'_>,
+    ) -> Outcome {
         let input = state.get("Arguments").map_or_else(|| Ok(input.clone()), |a| scope.fill(a))?;
-        let branches = state["Branches"].as_array().into_iter().flatten().map(|b| self.states(b, input.clone(), frame.clone()));
+        let branches = state["Branches"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|b| self.states(b, input.clone(), frame.clone()));
         Ok(Value::from(futures::future::try_join_all(branches).await?))
     }
 }
@@ -260,7 +342,11 @@ fn assign(of: &Value, scope: &Scope<'_>) -> Result<Variables, Failure> {
     }
 }
 
-fn choice<'a>(state: &'a Value, input: &Value, scope: &Scope<'_>) -> Result<(Value, Next<'a>), Failure> {
+fn choice<'a>(
+    state: &'a Value,
+    input: &Value,
+    scope: &Scope<'_>,
+) -> Result<(Value, Next<'a>), Failure> {
     for rule in state["Choices"].as_array().into_iter().flatten() {
         if scope.fill(&rule["Condition"])? == true {
             return Ok((input.clone(), Next::State(rule["Next"].as_str().unwrap_or_default())));
@@ -268,14 +354,18 @@ fn choice<'a>(state: &'a Value, input: &Value, scope: &Scope<'_>) -> Result<(Val
     }
     match state["Default"].as_str() {
         Some(default) => Ok((input.clone(), Next::State(default))),
-        None => Err(Failure::new("States.NoChoiceMatched", "no condition was true, and there is no Default")),
+        None => Err(Failure::new(
+            "States.NoChoiceMatched",
+            "no condition was true, and there is no Default",
+        )),
     }
 }
 
 /// The pause before another attempt; `None` when the failure is not to be retried.
 fn retry(state: &Value, failure: &Failure, attempts: &mut [u64]) -> Option<Duration> {
     let retriers = state["Retry"].as_array()?;
-    let (at, retrier) = retriers.iter().enumerate().find(|(_, r)| failure.matches(&r["ErrorEquals"]))?;
+    let (at, retrier) =
+        retriers.iter().enumerate().find(|(_, r)| failure.matches(&r["ErrorEquals"]))?;
     let made = attempts[at];
     if made >= retrier["MaxAttempts"].as_u64().unwrap_or(3) {
         return None;
@@ -303,7 +393,10 @@ mod tests {
         let mut attempts = vec![0, 0];
         let a = Failure::new("A", "");
         assert_eq!(retry(&state, &a, &mut attempts), Some(Duration::from_secs(2)));
-        assert_eq!(retry(&state, &Failure::new("B", ""), &mut attempts), Some(Duration::from_secs(1)));
+        assert_eq!(
+            retry(&state, &Failure::new("B", ""), &mut attempts),
+            Some(Duration::from_secs(1))
+        );
         assert_eq!(retry(&state, &a, &mut attempts), Some(Duration::from_secs(6)));
         assert_eq!(retry(&state, &a, &mut attempts), None);
         assert_eq!(retry(&state, &Failure::new("States.Runtime", ""), &mut attempts), None);

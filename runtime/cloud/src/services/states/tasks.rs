@@ -27,7 +27,10 @@ pub fn check(resource: &str) -> Result<(), String> {
     if RESOURCES.contains(&resource) {
         return Ok(());
     }
-    Err(format!("the embedded cloud does not implement the integration `{resource}`; it has {}", RESOURCES.join(", ")))
+    Err(format!(
+        "the embedded cloud does not implement the integration `{resource}`; it has {}",
+        RESOURCES.join(", ")
+    ))
 }
 
 /// `("glue", "startJobRun.sync")` of a resource.
@@ -36,20 +39,34 @@ pub fn names(resource: &str) -> (&str, &str) {
 }
 
 /// Calls a service as `caller` and waits for the result.
-pub async fn call(cloud: &Arc<Cloud>, caller: &Caller, resource: &str, arguments: &Value) -> Result<Value, Failure> {
+pub async fn call(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    resource: &str,
+    arguments: &Value,
+) -> Result<Value, Failure> {
     match names(resource) {
         ("glue", "startJobRun.sync") => run_job(cloud, caller, arguments).await,
         ("athena", "startQueryExecution.sync") => run_query(cloud, caller, arguments).await,
-        ("athena", "getQueryResults") => athena::results(cloud, caller, arguments).map_err(|e| api("Athena", e)),
+        ("athena", "getQueryResults") => {
+            athena::results(cloud, caller, arguments).map_err(|e| api("Athena", e))
+        }
         ("lambda", "invoke") => invoke(cloud, caller, arguments).await,
         ("sns", "publish") => sns::publish(cloud, caller, arguments).map_err(|e| api("Sns", e)),
-        _ => Err(Failure::new("States.Runtime", format!("the integration `{resource}` is not implemented"))),
+        _ => Err(Failure::new(
+            "States.Runtime",
+            format!("the integration `{resource}` is not implemented"),
+        )),
     }
 }
 
 /// `Glue.ConcurrentRunsExceededException`, as Step Functions names errors of services.
 fn api(service: &str, error: ApiError) -> Failure {
-    let code = if error.code.ends_with("Exception") { error.code } else { format!("{}Exception", error.code) };
+    let code = if error.code.ends_with("Exception") {
+        error.code
+    } else {
+        format!("{}Exception", error.code)
+    };
     Failure::new(&format!("{service}.{code}"), error.message)
 }
 
@@ -59,7 +76,8 @@ async fn run_job(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Resu
     // A stopped execution stops its job.
     let _stop = StopOnDrop { cloud, run: started["JobRunId"].as_str().unwrap_or_default() };
     loop {
-        let answer = glue::handle(cloud, caller, "GetJobRun", &params).await.map_err(|e| api("Glue", e))?;
+        let answer =
+            glue::handle(cloud, caller, "GetJobRun", &params).await.map_err(|e| api("Glue", e))?;
         let run = &answer["JobRun"];
         match run["JobRunState"].as_str() {
             Some("RUNNING") => tokio::time::sleep(POLL).await,
@@ -81,14 +99,22 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-async fn run_query(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
+async fn run_query(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    arguments: &Value,
+) -> Result<Value, Failure> {
     let started = athena::start(cloud, caller, arguments).map_err(|e| api("Athena", e))?;
     loop {
-        let answer = athena::handle(cloud, caller, "GetQueryExecution", &started).await.map_err(|e| api("Athena", e))?;
+        let answer = athena::handle(cloud, caller, "GetQueryExecution", &started)
+            .await
+            .map_err(|e| api("Athena", e))?;
         match answer["QueryExecution"]["Status"]["State"].as_str() {
             Some("RUNNING") => tokio::time::sleep(POLL).await,
             Some("SUCCEEDED") => return Ok(answer),
-            _ => return Err(Failure::new("States.TaskFailed", answer["QueryExecution"].to_string())),
+            _ => {
+                return Err(Failure::new("States.TaskFailed", answer["QueryExecution"].to_string()));
+            }
         }
     }
 }
@@ -96,7 +122,8 @@ async fn run_query(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Re
 async fn invoke(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
     let name = arguments["FunctionName"].as_str().unwrap_or_default();
     let payload = arguments["Payload"].to_string();
-    let invoked = lambda::invoke(cloud, caller, name, payload.into()).await.map_err(|e| api("Lambda", e))?;
+    let invoked =
+        lambda::invoke(cloud, caller, name, payload.into()).await.map_err(|e| api("Lambda", e))?;
     let payload: Value = serde_json::from_slice(&invoked.payload).unwrap_or(Value::Null);
     if invoked.function_error.is_some() {
         let error = payload["errorType"].as_str().unwrap_or("Lambda.Unknown");
