@@ -23,7 +23,9 @@ fn main() -> ExitCode {
         match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
-                return exit::report(&anyhow::Error::new(error).context("cannot start the runtime"));
+                return exit::report(
+                    &anyhow::Error::new(error).context("cannot start the runtime"),
+                );
             }
         };
     match runtime.block_on(verbs::run(args)) {

@@ -175,7 +175,7 @@ fn find_stack(cloud: &Cloud, name_or_id: &str) -> Option<(String, std::sync::Arc
 
 /// Sets a stack's status, with an event.
 fn set_status(cloud: &Cloud, stack_id: &str, status: &str, reason: Option<&str>) {
-    let name = cloud.stacks.update(stack_id, |stack| {
+    let name = cloud.stacks.settle(stack_id, |stack| {
         stack.status = status.to_owned();
         stack.reason = reason.map(str::to_owned);
         stack.name.clone()
@@ -192,7 +192,7 @@ fn set_status(cloud: &Cloud, stack_id: &str, status: &str, reason: Option<&str>)
 
 /// Writes a resource into its stack, with an event.
 fn set_resource(cloud: &Cloud, stack_id: &str, logical_id: &str, resource: &Resource) {
-    let name = cloud.stacks.update(stack_id, |stack| {
+    let name = cloud.stacks.settle(stack_id, |stack| {
         stack.resources.insert(logical_id.to_owned(), resource.clone());
         stack.name.clone()
     });

@@ -123,7 +123,7 @@ pub async fn handle(
         "UpdateTerminationProtection" => {
             let (id, _) = existing(cloud, params)?;
             let protected = params["EnableTerminationProtection"] == "true";
-            cloud.stacks.update(&id, |s| s.protected = protected);
+            cloud.stacks.update(&id, |s| s.protected = protected)?;
             Ok(json!({ "StackId": id }))
         }
         other => Err(ApiError::unknown_operation("cloudformation", other)),
@@ -253,7 +253,7 @@ fn new_stack(
     parameters: BTreeMap<String, String>,
     tags: Value,
     status: &str,
-) -> String {
+) -> ApiResult<String> {
     let id = cloud.config.arn("cloudformation", &format!("stack/{name}/{}", uuid::Uuid::new_v4()));
     let stack = Stack {
         name: name.to_owned(),
@@ -270,7 +270,7 @@ fn new_stack(
         before: None,
         protected: false,
     };
-    cloud.stacks.put(&id, stack);
+    cloud.stacks.put(&id, stack)?;
     add_event(
         cloud,
         &id,
@@ -283,7 +283,7 @@ fn new_stack(
             reason: Some("User Initiated"),
         },
     );
-    id
+    Ok(id)
 }
 
 /// Statuses from which an update can begin.
@@ -330,7 +330,7 @@ fn create_change_set(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
             parameters.clone(),
             tags.clone(),
             "REVIEW_IN_PROGRESS",
-        ),
+        )?,
         (None, _) => return Err(ApiError::validation(format!("Stack [{name}] does not exist"))),
     };
     let stack = cloud.stacks.get(&id).ok_or_else(|| ApiError::internal("the stack vanished"))?;
@@ -353,7 +353,7 @@ fn create_change_set(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
         changes,
         created: Timestamp::now(),
     };
-    cloud.change_sets.put(&set_id, set);
+    cloud.change_sets.put(&set_id, set)?;
     Ok(json!({ "Id": set_id, "StackId": id }))
 }
 
@@ -407,22 +407,22 @@ fn execute_change_set(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
     let create = stack.status == "REVIEW_IN_PROGRESS";
     if !create {
         check_updatable(&stack, &set.stack)?;
-        begin_update(cloud, &set.stack, &set.template, &set.parameters, &set.tags);
+        begin_update(cloud, &set.stack, &set.template, &set.parameters, &set.tags)?;
     } else {
         cloud.stacks.update(&set.stack, |s| {
             s.template = set.template.clone();
             s.parameters = set.parameters.clone();
             s.tags = set.tags.clone();
-        });
+        })?;
     }
-    cloud.change_sets.update(&set_id, |s| s.execution_status = "EXECUTE_COMPLETE".to_owned());
+    cloud.change_sets.update(&set_id, |s| s.execution_status = "EXECUTE_COMPLETE".to_owned())?;
     start(cloud, &set.stack, create);
     Ok(json!({}))
 }
 
 fn delete_change_set(cloud: &Cloud, params: &Value) -> ApiResult {
     if let Ok((id, _)) = find_change_set(cloud, params) {
-        cloud.change_sets.remove(&id);
+        cloud.change_sets.remove(&id)?;
     }
     Ok(json!({}))
 }
@@ -438,7 +438,8 @@ fn create_stack(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
         ));
     }
     let parameters = parameters_of(params, &template, None)?;
-    let id = new_stack(cloud, name, text, parameters, params["Tags"].clone(), "CREATE_IN_PROGRESS");
+    let tags = params["Tags"].clone();
+    let id = new_stack(cloud, name, text, parameters, tags, "CREATE_IN_PROGRESS")?;
     start(cloud, &id, true);
     Ok(json!({ "StackId": id }))
 }
@@ -454,7 +455,7 @@ fn update_stack(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
     if changed.is_empty() && outputs_agree(&stack, &text) {
         return Err(ApiError::validation("No updates are to be performed."));
     }
-    begin_update(cloud, &id, &text, &parameters, &params["Tags"]);
+    begin_update(cloud, &id, &text, &parameters, &params["Tags"])?;
     start(cloud, &id, false);
     Ok(json!({ "StackId": id }))
 }

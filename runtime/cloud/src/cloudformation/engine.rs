@@ -15,6 +15,7 @@ use super::resources::{self, Place};
 use super::template::{Scope, Template, UNKNOWN, parse};
 use super::{Before, Resource, Stack, set_resource, set_status};
 use crate::cloud::Cloud;
+use crate::table::NotStored;
 
 /// What happens to one resource in an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,7 +270,7 @@ async fn apply(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
     cloud.stacks.update(stack_id, |s| {
         s.outputs = outputs;
         s.updated = s.before.as_ref().map(|_| Timestamp::now());
-    });
+    })?;
     Ok(())
 }
 
@@ -346,7 +347,7 @@ async fn put_back(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
         s.outputs = before.outputs;
         s.resources = before.resources;
         s.before = None;
-    });
+    })?;
     Ok(())
 }
 
@@ -383,7 +384,7 @@ async fn clean_up(cloud: &Arc<Cloud>, stack_id: &str) {
         };
         super::add_event(cloud, stack_id, &stack.name, &event);
     }
-    cloud.stacks.update(stack_id, |s| {
+    cloud.stacks.settle(stack_id, |s| {
         s.resources.retain(|id, _| active.contains(id));
         s.before = None;
     });
@@ -472,7 +473,7 @@ async fn delete(cloud: &Arc<Cloud>, stack_id: &str, retain: &[String]) {
     match delete_resources(cloud, stack_id, ids).await {
         None => {
             set_status(cloud, stack_id, "DELETE_COMPLETE", None);
-            cloud.stacks.update(stack_id, |s| s.deleted = Some(Timestamp::now()));
+            cloud.stacks.settle(stack_id, |s| s.deleted = Some(Timestamp::now()));
         }
         Some(failed) => set_status(cloud, stack_id, "DELETE_FAILED", Some(&failed)),
     }
@@ -587,7 +588,7 @@ pub fn begin_update(
     template: &str,
     parameters: &BTreeMap<String, String>,
     tags: &Value,
-) {
+) -> Result<(), NotStored> {
     cloud.stacks.update(stack_id, |s| {
         s.before = Some(Before {
             template: std::mem::replace(&mut s.template, template.to_owned()),
@@ -596,5 +597,6 @@ pub fn begin_update(
             outputs: s.outputs.clone(),
         });
         s.tags = tags.clone();
-    });
+    })?;
+    Ok(())
 }

@@ -314,7 +314,9 @@ pub fn check(id: &str, declaration: &Value) -> Result<(), String> {
     }
     let kind = declaration["Type"].as_str().unwrap_or_default();
     let Some(kind) = find(kind) else {
-        return Err(format!("{id}: the embedded cloud does not implement the resource type {kind}"));
+        return Err(format!(
+            "{id}: the embedded cloud does not implement the resource type {kind}"
+        ));
     };
     let empty = Map::new();
     let properties = declaration["Properties"].as_object().unwrap_or(&empty);
@@ -454,28 +456,28 @@ pub async fn delete(place: &Place<'_>, resource: &Resource) -> Result<(), String
     match resource.kind.as_str() {
         "AWS::S3::Bucket" => return data::delete_bucket(place, id),
         "AWS::S3::BucketPolicy" => data::remove_bucket_policy(place, id),
-        "AWS::Glue::Database" => drop(cloud.databases.remove(id)),
+        "AWS::Glue::Database" => drop(cloud.databases.remove(id)?),
         "AWS::Glue::Table" => drop(
             cloud
                 .glue_tables
-                .remove(&format!("{}.{id}", text(&resource.properties, "DatabaseName"))),
+                .remove(&format!("{}.{id}", text(&resource.properties, "DatabaseName")))?,
         ),
-        "AWS::Glue::Job" => drop(cloud.jobs.remove(id)),
-        "AWS::Athena::WorkGroup" => drop(cloud.work_groups.remove(id)),
-        "AWS::Athena::NamedQuery" => drop(cloud.named_queries.remove(id)),
+        "AWS::Glue::Job" => drop(cloud.jobs.remove(id)?),
+        "AWS::Athena::WorkGroup" => drop(cloud.work_groups.remove(id)?),
+        "AWS::Athena::NamedQuery" => drop(cloud.named_queries.remove(id)?),
         "AWS::EC2::Instance" => {
             return crate::services::ec2::terminate(cloud, id).await.map_err(|e| e.to_string());
         }
-        "AWS::IAM::Role" => drop(cloud.roles.remove(id)),
-        "AWS::IAM::InstanceProfile" => drop(cloud.profiles.remove(id)),
+        "AWS::IAM::Role" => drop(cloud.roles.remove(id)?),
+        "AWS::IAM::InstanceProfile" => drop(cloud.profiles.remove(id)?),
         "AWS::Lambda::Function" => compute::delete_function(place, id)?,
-        "AWS::Logs::LogGroup" => data::delete_log_group(place, id),
-        "AWS::StepFunctions::StateMachine" => drop(cloud.state_machines.remove(id)),
-        "AWS::SNS::Topic" => drop(cloud.topics.remove(id)),
-        "AWS::SNS::Subscription" => data::delete_subscription(place, id),
-        "AWS::CloudWatch::Alarm" => drop(cloud.alarms.remove(id)),
-        "AWS::Events::Rule" => compute::delete_rule(place, id),
-        kind if kind.starts_with("AWS::EC2::") => drop(cloud.infrastructure.remove(id)),
+        "AWS::Logs::LogGroup" => data::delete_log_group(place, id)?,
+        "AWS::StepFunctions::StateMachine" => drop(cloud.state_machines.remove(id)?),
+        "AWS::SNS::Topic" => drop(cloud.topics.remove(id)?),
+        "AWS::SNS::Subscription" => data::delete_subscription(place, id)?,
+        "AWS::CloudWatch::Alarm" => drop(cloud.alarms.remove(id)?),
+        "AWS::Events::Rule" => compute::delete_rule(place, id)?,
+        kind if kind.starts_with("AWS::EC2::") => drop(cloud.infrastructure.remove(id)?),
         _ => {}
     }
     Ok(())

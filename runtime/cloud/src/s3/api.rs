@@ -158,7 +158,7 @@ fn store(error: StoreError) -> S3Error {
         StoreError::InvalidName => S3ErrorCode::InvalidBucketName,
         StoreError::BucketExists => S3ErrorCode::BucketAlreadyOwnedByYou,
         StoreError::NotEmpty => S3ErrorCode::BucketNotEmpty,
-        StoreError::Io(_) => S3ErrorCode::InternalError,
+        StoreError::Io(_) | StoreError::NotStored(_) => S3ErrorCode::InternalError,
     };
     S3Error::with_message(code, error.to_string())
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::table::Table;
+use crate::table::{NotStored, Table};
 
 /// Why the store refused.
 #[derive(Debug, Error)]
@@ -33,6 +33,9 @@ pub enum StoreError {
     /// The bucket has objects.
     #[error("The bucket you tried to delete is not empty")]
     NotEmpty,
+    /// The disk refused a record.
+    #[error(transparent)]
+    NotStored(#[from] NotStored),
     /// The disk failed.
     #[error("the disk failed: {0}")]
     Io(#[from] std::io::Error),
@@ -143,7 +146,7 @@ impl Buckets {
         self.buckets.put(
             name,
             Bucket { created: Timestamp::now(), tags, policy: None, settings: BTreeMap::new() },
-        );
+        )?;
         Ok(())
     }
 
@@ -152,7 +155,7 @@ impl Buckets {
         if !self.objects(name)?.all().is_empty() {
             return Err(StoreError::NotEmpty);
         }
-        self.buckets.remove(name);
+        self.buckets.remove(name)?;
         self.write().remove(name);
         std::fs::remove_dir_all(self.dir.join("objects").join(name))?;
         Ok(())
@@ -174,7 +177,7 @@ impl Buckets {
         name: &str,
         change: impl FnOnce(&mut Bucket),
     ) -> Result<(), StoreError> {
-        self.buckets.update(name, change).ok_or(StoreError::NoSuchBucket)
+        self.buckets.update(name, change)?.ok_or(StoreError::NoSuchBucket)
     }
 
     /// A bucket's policy.
@@ -220,7 +223,7 @@ impl Buckets {
             metadata: meta.metadata,
         };
         let old = objects.get(key);
-        objects.put(key, object.clone());
+        objects.put(key, object.clone())?;
         old.map_or(Ok(()), |old| std::fs::remove_file(self.file(&old.file)))?;
         Ok(object)
     }
@@ -256,7 +259,7 @@ impl Buckets {
 
     /// Deletes an object; one that is not there counts as deleted, as in AWS.
     pub fn remove(&self, bucket: &str, key: &str) -> Result<(), StoreError> {
-        if let Some(object) = self.objects(bucket)?.remove(key) {
+        if let Some(object) = self.objects(bucket)?.remove(key)? {
             std::fs::remove_file(self.file(&object.file))?;
         }
         Ok(())

@@ -206,7 +206,7 @@ pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
         submitted: Timestamp::now(),
         completed: None,
     };
-    cloud.query_executions.put(&id, execution);
+    cloud.query_executions.put(&id, execution)?;
     tokio::spawn(execute(
         cloud.clone(),
         caller.clone(),
@@ -280,7 +280,7 @@ fn query_table(table: &glue::Table) -> ApiResult<Table> {
 
 async fn execute(cloud: Arc<Cloud>, caller: Caller, id: String, query: Query) {
     let result = run_engine(&cloud, caller, &query).await;
-    cloud.query_executions.update(&id, |execution| {
+    cloud.query_executions.settle(&id, |execution| {
         execution.completed = Some(Timestamp::now());
         match result {
             Ok(result) => {

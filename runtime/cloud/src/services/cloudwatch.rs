@@ -51,7 +51,7 @@ pub fn count(cloud: &Arc<Cloud>, namespace: &str, metric: &str, dimension: (&str
 
 fn record(cloud: &Arc<Cloud>, name: &str) {
     let now = Timestamp::now();
-    let rose = cloud.alarms.update(name, |alarm| {
+    let rose = cloud.alarms.settle(name, |alarm| {
         let begin = now - SignedDuration::from_secs(alarm.period_secs);
         alarm.events.retain(|t| *t > begin);
         alarm.events.push(now);
@@ -72,7 +72,7 @@ fn record(cloud: &Arc<Cloud>, name: &str) {
                 alarm.raised = false;
             }
         };
-        cloud.alarms.update(&name, quiet);
+        cloud.alarms.settle(&name, quiet);
     });
 }
 

@@ -75,7 +75,9 @@ pub fn parse(properties: &Value, created: Timestamp) -> Result<Rule, String> {
         "ENABLED" => true,
         "DISABLED" => false,
         other => {
-            return Err(format!("the embedded cloud does not implement the state {other} of rules"));
+            return Err(format!(
+                "the embedded cloud does not implement the state {other} of rules"
+            ));
         }
     };
     let targets = properties["Targets"]
@@ -159,7 +161,7 @@ pub fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Val
             Ok(json!({ "Targets": rule.targets.iter().map(target).collect::<Vec<_>>() }))
         }
         _ => {
-            cloud.rules.update(name, |r| r.enabled = operation == "EnableRule");
+            cloud.rules.update(name, |r| r.enabled = operation == "EnableRule")?;
             cloud.rules_changed.notify_one();
             Ok(json!({}))
         }

@@ -224,7 +224,7 @@ pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
         started: Timestamp::now(),
         completed: None,
     };
-    cloud.job_runs.put(&id, run);
+    cloud.job_runs.put(&id, run)?;
     let task = tokio::spawn(execute(cloud.clone(), id.clone(), job, arguments));
     lock(cloud).insert(id.clone(), task.abort_handle());
     Ok(json!({ "JobRunId": id }))
@@ -238,7 +238,7 @@ fn lock(cloud: &Cloud) -> std::sync::MutexGuard<'_, HashMap<String, AbortHandle>
 pub fn stop(cloud: &Cloud, id: &str) {
     if let Some(task) = lock(cloud).remove(id) {
         task.abort();
-        cloud.job_runs.update(id, |run| {
+        cloud.job_runs.settle(id, |run| {
             if run.completed.is_none() {
                 (run.completed, run.state) = (Some(Timestamp::now()), "STOPPED".to_owned());
             }
@@ -254,7 +254,7 @@ async fn execute(
 ) {
     let result = run_engine(&cloud, &id, &job, &arguments).await;
     lock(&cloud).remove(&id);
-    cloud.job_runs.update(&id, |run| {
+    cloud.job_runs.settle(&id, |run| {
         run.completed = Some(Timestamp::now());
         run.state = match &result {
             Ok(()) => "SUCCEEDED",

@@ -201,7 +201,7 @@ fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
         started,
         stopped: None,
     };
-    cloud.executions.put(&arn, execution.clone());
+    cloud.executions.put(&arn, execution.clone())?;
     tokio::spawn(run(cloud.clone(), arn.clone(), execution, machine));
     Ok(json!({ "executionArn": arn, "startDate": epoch_secs(started) }))
 }
@@ -236,7 +236,7 @@ async fn run(cloud: Arc<Cloud>, arn: String, execution: Execution, machine: Arc<
             json!({ "executionFailedEventDetails": { "error": f.error, "cause": f.cause } }),
         ),
     }
-    cloud.executions.update(&arn, |e| {
+    cloud.executions.settle(&arn, |e| {
         e.status = status.to_owned();
         e.stopped = Some(Timestamp::now());
         match result {
@@ -258,7 +258,7 @@ async fn run(cloud: Arc<Cloud>, arn: String, execution: Execution, machine: Arc<
 pub fn end_orphans(cloud: &Cloud) {
     for (arn, execution) in cloud.executions.all() {
         if execution.stopped.is_none() {
-            cloud.executions.update(&arn, |e| {
+            cloud.executions.settle(&arn, |e| {
                 e.status = "ABORTED".to_owned();
                 e.stopped = Some(Timestamp::now());
                 e.failure = Some((

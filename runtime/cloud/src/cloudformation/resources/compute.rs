@@ -16,7 +16,7 @@ use crate::services::states::{self, StateMachine};
 pub fn set_infrastructure(place: &Place<'_>, kind: &str, id: &str, p: &Value) -> Made {
     let mut record = p.clone();
     record["Type"] = kind.into();
-    place.cloud.infrastructure.put(id, record);
+    place.cloud.infrastructure.put(id, record)?;
     Ok(match kind {
         "AWS::EC2::SecurityGroup" => attributes(json!({ "GroupId": id, "VpcId": p["VpcId"] })),
         "AWS::EC2::VPC" => attributes(json!({ "VpcId": id, "CidrBlock": p["CidrBlock"] })),
@@ -59,7 +59,7 @@ pub fn tag_instance(place: &Place<'_>, id: &str, p: &Value) -> Made {
     place
         .cloud
         .instances
-        .update(id, |i| i.tags = p["Tags"].clone())
+        .update(id, |i| i.tags = p["Tags"].clone())?
         .ok_or_else(|| format!("the instance {id} does not exist"))?;
     Ok(Map::new())
 }
@@ -84,7 +84,7 @@ pub fn set_role(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
         tags: p["Tags"].clone(),
         created: Timestamp::now(),
     };
-    place.cloud.roles.put(id, role);
+    place.cloud.roles.put(id, role)?;
     Ok(attributes(
         json!({ "Arn": place.cloud.config.global_arn("iam", &format!("role/{id}")), "RoleId": role_id }),
     ))
@@ -96,7 +96,7 @@ pub fn set_profile(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     if !place.cloud.roles.contains(role) {
         return Err(format!("The role with name {role} cannot be found."));
     }
-    place.cloud.profiles.put(id, role.to_owned());
+    place.cloud.profiles.put(id, role.to_owned())?;
     Ok(attributes(
         json!({ "Arn": place.cloud.config.global_arn("iam", &format!("instance-profile/{id}")) }),
     ))
@@ -145,13 +145,13 @@ pub fn set_function(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
         modified: Timestamp::now(),
         architecture: architecture.to_owned(),
     };
-    place.cloud.functions.put(id, function);
+    place.cloud.functions.put(id, function)?;
     place.cloud.environments.retire(id);
     Ok(attributes(json!({ "Arn": lambda::arn(place.cloud, id) })))
 }
 
 pub fn delete_function(place: &Place<'_>, id: &str) -> Result<(), String> {
-    place.cloud.functions.remove(id);
+    place.cloud.functions.remove(id)?;
     place.cloud.environments.retire(id);
     match std::fs::remove_dir_all(place.cloud.path("lambda").join(id)) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
@@ -177,7 +177,7 @@ pub fn set_state_machine(place: &Place<'_>, id: &str, p: &Value, new: bool) -> M
         definition,
         created: Timestamp::now(),
     };
-    place.cloud.state_machines.put(id, machine);
+    place.cloud.state_machines.put(id, machine)?;
     Ok(attributes(json!({ "Arn": id, "Name": name })))
 }
 
@@ -188,14 +188,15 @@ pub fn set_rule(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     for target in &rule.targets {
         place.cloud.assume(&target.role, "events.amazonaws.com", id)?;
     }
-    place.cloud.rules.put(id, rule);
+    place.cloud.rules.put(id, rule)?;
     place.cloud.rules_changed.notify_one();
     Ok(attributes(json!({ "Arn": events::arn(place.cloud, id) })))
 }
 
-pub fn delete_rule(place: &Place<'_>, id: &str) {
-    place.cloud.rules.remove(id);
+pub fn delete_rule(place: &Place<'_>, id: &str) -> Result<(), String> {
+    place.cloud.rules.remove(id)?;
     place.cloud.rules_changed.notify_one();
+    Ok(())
 }
 
 /// Waits for the signals of a handle.

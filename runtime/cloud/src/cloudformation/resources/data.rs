@@ -73,7 +73,7 @@ pub fn set_database(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
             description: text(&p["DatabaseInput"], "Description").to_owned(),
             created: Timestamp::now(),
         },
-    );
+    )?;
     Ok(Map::new())
 }
 
@@ -87,7 +87,7 @@ pub fn set_table(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
         input: p["TableInput"].clone(),
         created: Timestamp::now(),
     };
-    place.cloud.glue_tables.put(&key, table);
+    place.cloud.glue_tables.put(&key, table)?;
     Ok(Map::new())
 }
 
@@ -103,7 +103,7 @@ pub fn set_job(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
         timeout_mins: number(&p["Timeout"], 2_880),
         concurrent_max: number(&p["ExecutionProperty"]["MaxConcurrentRuns"], 1),
     };
-    place.cloud.jobs.put(id, job);
+    place.cloud.jobs.put(id, job)?;
     Ok(Map::new())
 }
 
@@ -115,7 +115,7 @@ pub fn set_work_group(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made
         description: text(p, "Description").to_owned(),
         created: Timestamp::now(),
     };
-    place.cloud.work_groups.put(id, group);
+    place.cloud.work_groups.put(id, group)?;
     Ok(Map::new())
 }
 
@@ -130,7 +130,7 @@ pub fn create_named_query(place: &Place<'_>, id: &str, p: &Value) -> Made {
         work_group,
         sql: owned("QueryString"),
     };
-    place.cloud.named_queries.put(id, query);
+    place.cloud.named_queries.put(id, query)?;
     Ok(attributes(json!({ "NamedQueryId": id })))
 }
 
@@ -140,13 +140,14 @@ pub fn set_log_group(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made 
     place.cloud.log_groups.put(
         id,
         LogGroup { retention_days: (days > 0).then_some(days), created: Timestamp::now() },
-    );
+    )?;
     Ok(attributes(json!({ "Arn": logs::arn(place.cloud, id) })))
 }
 
-pub fn delete_log_group(place: &Place<'_>, id: &str) {
-    place.cloud.log_groups.remove(id);
+pub fn delete_log_group(place: &Place<'_>, id: &str) -> Result<(), String> {
+    place.cloud.log_groups.remove(id)?;
     logs::delete_events(place.cloud, id);
+    Ok(())
 }
 
 pub fn set_topic(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
@@ -156,7 +157,7 @@ pub fn set_topic(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     place
         .cloud
         .topics
-        .put(id, sns::Topic { display_name: text(p, "DisplayName").to_owned(), subscriptions });
+        .put(id, sns::Topic { display_name: text(p, "DisplayName").to_owned(), subscriptions })?;
     let name = id.rsplit(':').next().unwrap_or(id);
     Ok(attributes(json!({ "TopicArn": id, "TopicName": name })))
 }
@@ -173,14 +174,15 @@ pub fn create_subscription(place: &Place<'_>, id: &str, p: &Value) -> Made {
     place
         .cloud
         .topics
-        .update(topic, |t| t.subscriptions.push(subscription))
+        .update(topic, |t| t.subscriptions.push(subscription))?
         .ok_or_else(|| format!("the topic {topic} does not exist"))?;
     Ok(Map::new())
 }
 
-pub fn delete_subscription(place: &Place<'_>, id: &str) {
+pub fn delete_subscription(place: &Place<'_>, id: &str) -> Result<(), String> {
     let topic = id.rsplit_once(':').map_or(id, |(topic, _)| topic);
-    place.cloud.topics.update(topic, |t| t.subscriptions.retain(|s| s.arn != id));
+    place.cloud.topics.update(topic, |t| t.subscriptions.retain(|s| s.arn != id))?;
+    Ok(())
 }
 
 pub fn set_alarm(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
@@ -211,6 +213,6 @@ pub fn set_alarm(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
         events: vec![],
         raised: false,
     };
-    place.cloud.alarms.put(id, alarm);
+    place.cloud.alarms.put(id, alarm)?;
     Ok(attributes(json!({ "Arn": place.cloud.config.arn("cloudwatch", &format!("alarm:{id}")) })))
 }

@@ -71,7 +71,7 @@ pub fn launch(
     write_tools(cloud, &directory)?;
     std::fs::write(directory.join("user-data.sh"), user_data)?;
     let console = File::create(directory.join("console.log"))?;
-    cloud.instances.put(id, instance.clone());
+    cloud.instances.put(id, instance.clone())?;
     let mut command = Command::new("bash");
     command
         .arg(directory.join("user-data.sh"))
@@ -160,11 +160,11 @@ pub async fn systemctl(
                 if !i.units.iter().any(|u| u == unit) {
                     i.units.push(unit.to_owned())
                 }
-            });
+            })?;
         }
         "stop" => {
             stop_unit(&id, unit).await;
-            cloud.instances.update(&id, |i| i.units.retain(|u| u != unit));
+            cloud.instances.update(&id, |i| i.units.retain(|u| u != unit))?;
         }
         "is-active" => {
             let active = running().contains_key(&(id, unit.to_owned()));
@@ -299,7 +299,7 @@ async fn stop_unit(id: &str, name: &str) {
 /// Stops everything in an instance and deletes it.
 pub async fn terminate(cloud: &Cloud, id: &str) -> std::io::Result<()> {
     stop_instance(id).await;
-    cloud.instances.remove(id);
+    cloud.instances.remove(id)?;
     match std::fs::remove_dir_all(directory(cloud, id)) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),

@@ -113,7 +113,10 @@ async fn run_query(
             Some("RUNNING") => tokio::time::sleep(POLL).await,
             Some("SUCCEEDED") => return Ok(answer),
             _ => {
-                return Err(Failure::new("States.TaskFailed", answer["QueryExecution"].to_string()));
+                return Err(Failure::new(
+                    "States.TaskFailed",
+                    answer["QueryExecution"].to_string(),
+                ));
             }
         }
     }
