@@ -232,14 +232,14 @@ async fn a_failed_rollback_can_be_continued() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // Somebody deletes the instance behind the stack's back, so that its tags cannot be put back.
-    let instance = running.cloud.instances.remove(&machine).expect("an instance");
+    let instance = running.cloud.instances.remove(&machine).expect("deleted").expect("an instance");
     assert_eq!(running.settle(&id).await, "UPDATE_ROLLBACK_FAILED");
     let early = running
         .call("UpdateStack", json!({ "StackName": "s", "TemplateBody": BUCKET }))
         .await
         .expect_err("wedged");
     assert!(early.contains("UPDATE_ROLLBACK_FAILED state and can not be updated"), "{early}");
-    running.cloud.instances.put(&machine, (*instance).clone());
+    running.cloud.instances.put(&machine, (*instance).clone()).expect("stored");
     running.call("ContinueUpdateRollback", json!({ "StackName": "s" })).await.expect("accepted");
     assert_eq!(running.settle(&id).await, "UPDATE_ROLLBACK_COMPLETE");
     assert_eq!(running.cloud.instances.get(&machine).expect("back").tags[0]["Value"], "before");
