@@ -19,10 +19,10 @@ examples: build ## what `service`, `accuracy` and `bench` run
 test: build ## all tests
 	cargo test
 
-lint: $(VENV) build ## formatting, clippy, licences, CloudFormation
+lint: $(VENV) build ## formatting, clippy, dependencies, CloudFormation
 	cargo fmt --all --check
 	cargo clippy --all-targets -- --deny warnings
-	$(PYTHON) tests/licences.py
+	.venv/bin/python tests/dependencies.py
 	rm -rf target/templates && cargo xtask render --every-combination target/templates
 	.venv/bin/cfn-lint target/templates/*.yaml && echo "cfn-lint: $$(ls target/templates | wc -l) templates without errors or warnings"
 
