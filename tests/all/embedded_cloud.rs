@@ -21,8 +21,9 @@ use tokio::sync::Notify;
 use crate::tools::{binary, root};
 
 /// A cloud that serves on a port of its own until it is dropped.
-struct Running {
-    cloud: Arc<Cloud>,
+pub struct Running {
+    /// The cloud.
+    pub cloud: Arc<Cloud>,
     stop: Arc<Notify>,
     _state: TempDir,
 }
@@ -33,7 +34,8 @@ impl Drop for Running {
     }
 }
 
-async fn start() -> Running {
+/// Starts a cloud in this process.
+pub async fn start() -> Running {
     let state = TempDir::new().expect("a folder");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let config = Config {
@@ -51,13 +53,15 @@ async fn start() -> Running {
 }
 
 impl Running {
-    async fn call(&self, operation: &str, params: Value) -> Result<Value, String> {
+    /// Calls CloudFormation as the administrator.
+    pub async fn call(&self, operation: &str, params: Value) -> Result<Value, String> {
         handle(&self.cloud, &self.cloud.identities.administrator(), operation, &params)
             .await
             .map_err(|e| e.to_string())
     }
 
-    async fn create(&self, template: &str) -> String {
+    /// Makes the stack `s` and waits for its end.
+    pub async fn create(&self, template: &str) -> String {
         let params = json!({ "StackName": "s", "TemplateBody": template, "Capabilities": ["CAPABILITY_NAMED_IAM"] });
         let id = self.call("CreateStack", params).await.expect("accepted")["StackId"]
             .as_str()

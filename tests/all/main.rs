@@ -8,5 +8,6 @@ mod forecasts;
 mod jobs;
 mod models;
 mod scenarios;
+mod state_machines;
 mod structure;
 mod tools;

@@ -20,7 +20,7 @@ use crate::services::glue::{Database, Job, JobRun, Table as GlueTable};
 use crate::services::lambda::{Environments, Function};
 use crate::services::logs::LogGroup;
 use crate::services::sns::Topic;
-use crate::services::states::{Execution, StateMachine};
+use crate::services::states::{Evaluator, Execution, StateMachine, Stop};
 use crate::table::Table;
 
 /// What does not change while the process runs.
@@ -130,7 +130,9 @@ pub struct Cloud {
     /// Runs of jobs that are at work.
     pub job_tasks: Mutex<HashMap<String, tokio::task::AbortHandle>>,
     /// Executions to be stopped.
-    pub stopping: Mutex<HashMap<String, Arc<tokio::sync::Notify>>>,
+    pub stopping: Mutex<HashMap<String, Arc<Stop>>>,
+    /// Evaluates JSONata.
+    pub evaluator: Evaluator,
 }
 
 impl Cloud {
@@ -170,6 +172,7 @@ impl Cloud {
             signalled: tokio::sync::Notify::new(),
             job_tasks: Mutex::default(),
             stopping: Mutex::default(),
+            evaluator: Evaluator::default(),
             config,
         }))
     }

@@ -24,6 +24,9 @@ struct Args {
 enum Verb {
     /// Serve until SIGTERM or SIGINT.
     Serve(Serve),
+    /// Answers JSONata templates, one line each; state machines call it.
+    #[command(hide = true)]
+    Evaluate,
     /// What instances call as `aws`, `curl`, `systemctl` and `journalctl`.
     InstanceTool {
         /// The command.
@@ -58,6 +61,7 @@ struct Serve {
 async fn main() -> ExitCode {
     let result = match Args::parse().verb {
         Verb::Serve(serve) => run(serve).await,
+        Verb::Evaluate => states::serve_evaluations().context("cannot evaluate"),
         Verb::InstanceTool { tool, arguments } => instance_tools::run(&tool, &arguments).await,
     };
     match result {

@@ -106,6 +106,28 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         Ok(())
     }
 
+    /// Writes a record unless there is one of that name; `false` when there is.
+    pub fn create(&self, name: &str, value: T) -> Result<bool, NotStored> {
+        let mut rows = self.write();
+        if rows.contains_key(name) {
+            return Ok(false);
+        }
+        let value = Arc::new(value);
+        self.store(name, &value)?;
+        rows.insert(name.to_owned(), value);
+        Ok(true)
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.read().is_empty()
+    }
+
     /// Changes a record in place; `None` when there is none.
     pub fn update<R>(
         &self,

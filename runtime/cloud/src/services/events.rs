@@ -19,7 +19,7 @@ use crate::cloud::{Cloud, iso};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
 use crate::s3::Object;
-use crate::services::{required, states};
+use crate::services::{cloudwatch, known, page, required, states};
 
 /// Longest sleep of the scheduler; the machine may have slept as well.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -124,14 +124,14 @@ fn target(value: &Value) -> Result<Target, String> {
 /// API of EventBridge, as much of it as is needed to look at rules and to switch them.
 pub fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
     let action = format!("events:{operation}");
+    known(params, "events", operation, used(operation))?;
     if operation == "ListRules" {
         cloud.authorize(caller, &action, &cloud.config.arn("events", "rule/*"), &[])?;
         let prefix = params["NamePrefix"].as_str().unwrap_or_default();
         let rules = cloud.rules.all();
         let rules = rules.iter().filter(|(name, _)| name.starts_with(prefix));
-        return Ok(
-            json!({ "Rules": rules.map(|(name, rule)| describe(cloud, name, rule)).collect::<Vec<_>>() }),
-        );
+        let rules = rules.map(|(name, rule)| describe(cloud, name, rule)).collect();
+        return listed("Rules", rules, params);
     }
     let name_field = if operation == "ListTargetsByRule" { "Rule" } else { "Name" };
     let name = match operation {
@@ -158,7 +158,7 @@ pub fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Val
                 }
                 out
             };
-            Ok(json!({ "Targets": rule.targets.iter().map(target).collect::<Vec<_>>() }))
+            listed("Targets", rule.targets.iter().map(target).collect(), params)
         }
         _ => {
             cloud.rules.update(name, |r| r.enabled = operation == "EnableRule")?;
@@ -166,6 +166,24 @@ pub fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Val
             Ok(json!({}))
         }
     }
+}
+
+/// The input members that an operation uses; any other one is refused.
+fn used(operation: &str) -> &'static [&'static str] {
+    match operation {
+        "ListRules" => &["NamePrefix", "Limit", "NextToken"],
+        "ListTargetsByRule" => &["Rule", "Limit", "NextToken"],
+        _ => &["Name"],
+    }
+}
+
+fn listed(name: &str, items: Vec<Value>, params: &Value) -> ApiResult {
+    let (items, next) = page(items, params, ("Limit", "NextToken"), 100, 100)?;
+    let mut answer = json!({ (name): items });
+    if let Some(next) = next {
+        answer["NextToken"] = next.into();
+    }
+    Ok(answer)
 }
 
 fn describe(cloud: &Cloud, name: &str, rule: &Rule) -> Value {
@@ -186,7 +204,10 @@ fn describe(cloud: &Cloud, name: &str, rule: &Rule) -> Value {
 pub async fn run_schedules(cloud: Arc<Cloud>) {
     let mut from = Timestamp::now();
     loop {
-        let next = cloud.rules.all().iter().filter_map(|(_, rule)| due_after(rule, from)).min();
+        // The clock may have been set back; what was due in the meantime is due again then.
+        from = from.min(Timestamp::now());
+        let rules = cloud.rules.all();
+        let next = rules.iter().filter_map(|(_, rule)| due_after(rule, from, from)).min();
         let pause = next.map_or(SLEEP_MAX, |next| {
             Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default()
         });
@@ -203,15 +224,15 @@ pub async fn run_schedules(cloud: Arc<Cloud>) {
 /// Fires every rule, once, whose schedule has a time after `from` and not after `to`.
 pub async fn fire_due(cloud: &Arc<Cloud>, from: Timestamp, to: Timestamp) {
     for (name, rule) in cloud.rules.all() {
-        if let Some(due) = due_after(&rule, from).filter(|due| *due <= to) {
+        if let Some(due) = due_after(&rule, from, to).filter(|due| *due <= to) {
             fire(cloud, &name, &rule, &scheduled_event(cloud, &name, due)).await;
         }
     }
 }
 
-fn due_after(rule: &Rule, from: Timestamp) -> Option<Timestamp> {
+fn due_after(rule: &Rule, from: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let schedule = rule.schedule.as_deref().filter(|_| rule.enabled)?;
-    Schedule::parse(schedule).ok()?.next_after(from, rule.created)
+    Schedule::parse(schedule).ok()?.next_after(from, rule.created, now)
 }
 
 fn event(
@@ -286,7 +307,8 @@ async fn fire(cloud: &Arc<Cloud>, name: &str, rule: &Rule, event: &Value) {
                 "a rule started an execution"
             ),
             Err(error) => {
-                tracing::error!("the rule `{name}` could not start {}: {error}", target.arn)
+                tracing::error!("the rule `{name}` could not start {}: {error}", target.arn);
+                cloudwatch::count(cloud, "AWS/Events", "FailedInvocations", ("RuleName", name));
             }
         }
     }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::required;
+use crate::services::{known, page, required};
 
 /// Events in one answer.
 const EVENTS_MAX: usize = 10_000;
@@ -93,6 +93,7 @@ pub fn append(cloud: &Cloud, group: &str, stream: &str, lines: &[String]) -> Api
 
 /// API of CloudWatch Logs.
 pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
+    known(params, "logs", operation, used(operation))?;
     match operation {
         "DescribeLogGroups" => {
             cloud.authorize(
@@ -102,23 +103,46 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
                 &[],
             )?;
             let prefix = params["logGroupNamePrefix"].as_str().unwrap_or_default();
-            let groups: Vec<Value> = cloud
-                .log_groups
-                .range(prefix, None)
-                .iter()
-                .map(|(name, g)| {
-                    let mut group = json!({ "logGroupName": name, "creationTime": g.created.as_millisecond(), "arn": arn(cloud, name), "storedBytes": 0 });
-                    if let Some(days) = g.retention_days {
-                        group["retentionInDays"] = days.into();
-                    }
-                    group
-                })
-                .collect();
-            Ok(json!({ "logGroups": groups }))
+            let groups = cloud.log_groups.range(prefix, None);
+            let groups = groups.iter().map(|(name, g)| describe(cloud, name, g)).collect();
+            let (groups, next) = page(groups, params, ("limit", "nextToken"), 50, 50)?;
+            let mut answer = json!({ "logGroups": groups });
+            if let Some(next) = next {
+                answer["nextToken"] = next.into();
+            }
+            Ok(answer)
         }
         "FilterLogEvents" => filter(cloud, caller, params),
         other => Err(ApiError::unknown_operation("logs", other)),
     }
+}
+
+/// The input members that an operation uses; any other one is refused.
+fn used(operation: &str) -> &'static [&'static str] {
+    match operation {
+        "DescribeLogGroups" => &["logGroupNamePrefix", "limit", "nextToken"],
+        _ => &[
+            "logGroupName",
+            "logStreamNames",
+            "startTime",
+            "endTime",
+            "filterPattern",
+            "limit",
+            "nextToken",
+        ],
+    }
+}
+
+fn describe(cloud: &Cloud, name: &str, group: &LogGroup) -> Value {
+    let stored = std::fs::metadata(file(cloud, name)).map_or(0, |m| m.len());
+    let mut out = json!({
+        "logGroupName": name, "creationTime": group.created.as_millisecond(),
+        "arn": arn(cloud, name), "storedBytes": stored,
+    });
+    if let Some(days) = group.retention_days {
+        out["retentionInDays"] = days.into();
+    }
+    out
 }
 
 fn filter(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
@@ -136,28 +160,35 @@ fn filter(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
             "The specified log group does not exist.",
         ));
     }
-    let since = params["startTime"].as_i64().unwrap_or(0);
-    let limit = params["limit"].as_u64().map_or(EVENTS_MAX, |l| (l as usize).min(EVENTS_MAX));
     let events = match std::fs::File::open(file(cloud, group)) {
-        Ok(file) => std::io::BufReader::new(file)
-            .lines()
-            .map_while(Result::ok)
-            .filter_map(|l| serde_json::from_str::<Event>(&l).ok())
-            .collect(),
-        Err(_) => Vec::new(),
+        Ok(file) => matching(std::io::BufReader::new(file), params),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(ApiError::internal(error)),
     };
-    let skip: usize = params["nextToken"].as_str().and_then(|t| t.parse().ok()).unwrap_or(0);
-    let matching: Vec<&Event> = events.iter().filter(|e| e.time >= since).collect();
-    let page: Vec<Value> = matching
-        .iter()
-        .enumerate()
-        .skip(skip)
-        .take(limit)
-        .map(|(i, e)| json!({ "logStreamName": e.stream, "timestamp": e.time, "ingestionTime": e.time, "message": e.message, "eventId": i.to_string() }))
-        .collect();
-    let mut answer = json!({ "events": page, "searchedLogStreams": [] });
-    if skip + page.len() < matching.len() {
-        answer["nextToken"] = (skip + page.len()).to_string().into();
+    let (events, next) = page(events, params, ("limit", "nextToken"), EVENTS_MAX, EVENTS_MAX)?;
+    let mut answer = json!({ "events": events, "searchedLogStreams": [] });
+    if let Some(next) = next {
+        answer["nextToken"] = next.into();
     }
     Ok(answer)
+}
+
+/// The events that a filter asks for, in the API's form.
+fn matching(lines: impl BufRead, params: &Value) -> Vec<Value> {
+    let since = params["startTime"].as_i64().unwrap_or(0);
+    let until = params["endTime"].as_i64().unwrap_or(i64::MAX);
+    let streams = params["logStreamNames"].as_array();
+    let wanted = |e: &Event| {
+        (since..=until).contains(&e.time)
+            && streams.is_none_or(|all| all.iter().any(|s| *s == e.stream))
+    };
+    let parsed = lines.lines().map_while(Result::ok);
+    let events = parsed.filter_map(|line| serde_json::from_str::<Event>(&line).ok());
+    let describe = |(i, e): (usize, Event)| {
+        json!({
+            "logStreamName": e.stream, "timestamp": e.time, "ingestionTime": e.time,
+            "message": e.message, "eventId": i.to_string(),
+        })
+    };
+    events.enumerate().filter(|(_, e)| wanted(e)).map(describe).collect()
 }

@@ -1,5 +1,8 @@
 //! SNS: topics with email subscribers. A message becomes a file in `outbox/`, as a mail server would
 //! have received it. Subscriptions count as confirmed, because the mailbox is this cloud's own.
+//!
+//! What a message says is somebody else's text: headers cannot be added by it, and characters that
+//! control a terminal or turn the direction of writing are shown as `\u{…}`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,7 +11,8 @@ use serde_json::{Value, json};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::required;
+use crate::services::{known, page, required};
+use crate::table::replace_file;
 
 /// Bytes of a message.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
@@ -33,27 +37,79 @@ pub struct Subscription {
 
 /// API of SNS.
 pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
+    known(params, "sns", operation, used(operation))?;
     match operation {
         "Publish" => publish(cloud, caller, params),
         "ListTopics" => {
             cloud.authorize(caller, "sns:ListTopics", &cloud.config.arn("sns", "*"), &[])?;
-            let topics: Vec<Value> =
-                cloud.topics.all().iter().map(|(arn, _)| json!({ "TopicArn": arn })).collect();
-            Ok(json!({ "Topics": topics }))
+            let topics = cloud.topics.all();
+            let topics = topics.iter().map(|(arn, _)| json!({ "TopicArn": arn })).collect();
+            listed("Topics", topics, params)
         }
         "ListSubscriptionsByTopic" => {
             let arn = required(params, "TopicArn")?;
             cloud.authorize(caller, "sns:ListSubscriptionsByTopic", arn, &[])?;
             let topic = cloud.topics.get(arn).ok_or_else(not_found)?;
-            let subscriptions: Vec<Value> = topic
-                .subscriptions
-                .iter()
-                .map(|s| json!({ "SubscriptionArn": s.arn, "Owner": cloud.config.account, "Protocol": "email", "Endpoint": s.email, "TopicArn": arn }))
-                .collect();
-            Ok(json!({ "Subscriptions": subscriptions }))
+            let describe = |s: &Subscription| {
+                json!({
+                    "SubscriptionArn": s.arn, "Owner": cloud.config.account, "Protocol": "email",
+                    "Endpoint": s.email, "TopicArn": arn,
+                })
+            };
+            listed("Subscriptions", topic.subscriptions.iter().map(describe).collect(), params)
         }
         other => Err(ApiError::unknown_operation("sns", other)),
     }
+}
+
+/// The input members that an operation uses; any other one is refused.
+fn used(operation: &str) -> &'static [&'static str] {
+    match operation {
+        "Publish" => &["TopicArn", "Message", "Subject"],
+        "ListSubscriptionsByTopic" => &["TopicArn", "NextToken"],
+        _ => &["NextToken"],
+    }
+}
+
+/// A page of 100, as SNS has them.
+fn listed(name: &str, items: Vec<Value>, params: &Value) -> ApiResult {
+    let (items, next) = page(items, params, ("", "NextToken"), 100, 100)?;
+    let mut answer = json!({ (name): items });
+    if let Some(next) = next {
+        answer["NextToken"] = next.into();
+    }
+    Ok(answer)
+}
+
+/// Whether something may be the endpoint of an email subscription.
+pub fn check_email(address: &str) -> Result<(), String> {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part.chars().all(|c| c.is_ascii_graphic() && !"\"(),:;<>@[\\]".contains(c))
+    };
+    match address.split_once('@') {
+        Some((user, host)) if plain(user) && plain(host) && address.len() <= 254 => Ok(()),
+        _ => Err("Invalid parameter: Email address".to_owned()),
+    }
+}
+
+/// Whether something may be a topic's display name.
+pub fn check_display_name(name: &str) -> Result<(), String> {
+    if name.chars().count() <= 100 && !name.contains(char::is_control) {
+        return Ok(());
+    }
+    Err("Invalid parameter: DisplayName".to_owned())
+}
+
+/// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>: ASCII that begins with a letter,
+/// a number or a punctuation mark, without line breaks and control characters, below 100 characters.
+fn check_subject(subject: &str) -> ApiResult<()> {
+    let begins = subject.starts_with(|c: char| c.is_ascii_graphic());
+    let plain = subject.chars().all(|c| c.is_ascii() && !c.is_ascii_control());
+    if begins && plain && subject.len() <= 100 {
+        return Ok(());
+    }
+    Err(ApiError::new("InvalidParameter", "Invalid parameter: Subject"))
 }
 
 fn not_found() -> ApiError {
@@ -65,13 +121,12 @@ pub fn publish(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let arn = required(params, "TopicArn")?;
     let message = required(params, "Message")?;
     let subject = params["Subject"].as_str();
+    known(params, "sns", "Publish", used("Publish"))?;
     cloud.authorize(caller, "sns:Publish", arn, &[])?;
     if message.len() > MESSAGE_BYTES_MAX {
         return Err(ApiError::new("InvalidParameter", "Invalid parameter: Message too long"));
     }
-    if subject.is_some_and(|s| s.chars().count() > 100 || s.contains(char::is_control)) {
-        return Err(ApiError::new("InvalidParameter", "Invalid parameter: Subject"));
-    }
+    subject.map_or(Ok(()), check_subject)?;
     Ok(json!({ "MessageId": deliver(cloud, arn, subject, message)? }))
 }
 
@@ -88,20 +143,70 @@ pub fn deliver(
     std::fs::create_dir_all(&outbox).map_err(ApiError::internal)?;
     for (i, subscriber) in topic.subscriptions.iter().enumerate() {
         let now = Timestamp::now();
-        let mail = format!(
-            "From: {} <no-reply@sns.amazonaws.com>\r\nTo: {}\r\nSubject: {}\r\nDate: {}\r\nMessage-ID: <{id}@sns.amazonaws.com>\r\n\
-             Content-Type: text/plain; charset=utf-8\r\n\r\n{}\r\n",
-            topic.display_name,
-            subscriber.email,
-            subject.unwrap_or("AWS Notification Message"),
-            now.strftime("%a, %d %b %Y %H:%M:%S +0000"),
-            message.replace('\n', "\r\n"),
-        );
+        let subject = subject.unwrap_or("AWS Notification Message");
+        let text = mail(&topic.display_name, &subscriber.email, subject, now, &id, message);
         let name = format!("{}-{id}-{i}.eml", now.strftime("%Y%m%dT%H%M%S%3f"));
-        let new = outbox.join(format!("{name}.new"));
-        std::fs::write(&new, mail)
-            .and_then(|()| std::fs::rename(&new, outbox.join(&name)))
-            .map_err(ApiError::internal)?;
+        replace_file(&outbox.join(&name), text.as_bytes()).map_err(ApiError::internal)?;
     }
     Ok(id)
+}
+
+fn mail(from: &str, to: &str, subject: &str, now: Timestamp, id: &str, message: &str) -> String {
+    let line = |text: &str| printable(text, "");
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S +0000");
+    let body = printable(message, "\n\t").replace('\n', "\r\n");
+    format!(
+        "From: {} <no-reply@sns.amazonaws.com>\r\nTo: {}\r\nSubject: {}\r\nDate: {date}\r\n\
+         Message-ID: <{id}@sns.amazonaws.com>\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
+         {body}\r\n",
+        line(from),
+        line(to),
+        line(subject),
+    )
+}
+
+/// Shows what would control a terminal or a mail program, or turn the direction of writing.
+fn printable(text: &str, kept: &str) -> String {
+    let turns = |c: char| {
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}')
+    };
+    let show = |c: char| {
+        if (c.is_control() || turns(c)) && !kept.contains(c) {
+            c.escape_unicode().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    text.replace("\r\n", "\n").chars().map(show).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_has_no_headers_that_a_text_brought_along() {
+        let name = "Steppe\r\nBcc: thief@example.org";
+        let body = "A\nB\u{1b}]0;title\u{7}\u{202e}C";
+        let mail = mail(name, "a@b.c", "Ready\r\nX: 1", Timestamp::UNIX_EPOCH, "id", body);
+        let (head, body) = mail.split_once("\r\n\r\n").expect("a head and a body");
+        let names: Vec<&str> = head.lines().filter_map(|l| Some(l.split_once(':')?.0)).collect();
+        assert_eq!(names, ["From", "To", "Subject", "Date", "Message-ID", "Content-Type"]);
+        assert_eq!(body, "A\r\nB\\u{1b}]0;title\\u{7}\\u{202e}C\r\n");
+    }
+
+    #[test]
+    fn addresses_names_and_subjects_are_checked() {
+        assert!(check_email("team+forecasts@example.org").is_ok());
+        for address in ["", "a", "@b", "a@", "a@b\r\nBcc: c@d", "a b@c", "a@b,c@d", "<a@b>"] {
+            assert!(check_email(address).is_err(), "{address}");
+        }
+        assert!(check_display_name("Прогнозы").is_ok());
+        assert!(check_display_name("a\nb").is_err());
+        assert!(check_subject("Forecasts are ready").is_ok());
+        for subject in ["", " a", "a\nb", "прогноз", &"s".repeat(101)] {
+            assert!(check_subject(subject).is_err(), "{subject}");
+        }
+    }
 }

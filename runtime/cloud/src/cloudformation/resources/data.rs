@@ -152,6 +152,7 @@ pub fn delete_log_group(place: &Place<'_>, id: &str) -> Result<(), String> {
 
 pub fn set_topic(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     must_be_new(new && place.cloud.topics.contains(id), "Topic", id)?;
+    sns::check_display_name(text(p, "DisplayName"))?;
     let subscriptions =
         place.cloud.topics.get(id).map(|t| t.subscriptions.clone()).unwrap_or_default();
     place
@@ -169,6 +170,7 @@ pub fn create_subscription(place: &Place<'_>, id: &str, p: &Value) -> Made {
             text(p, "Protocol")
         ));
     }
+    sns::check_email(text(p, "Endpoint"))?;
     let subscription = Subscription { arn: id.to_owned(), email: text(p, "Endpoint").to_owned() };
     let topic = text(p, "TopicArn");
     place

@@ -64,10 +64,20 @@ impl Schedule {
             .map_err(|e| wrong(&format!("cannot be read: {e}")))
     }
 
-    /// The first time after `from`; rates count from `created`.
-    pub fn next_after(&self, from: Timestamp, created: Timestamp) -> Option<Timestamp> {
+    /// The first time after `from`; rates count from `created`, or, when that is in the future
+    /// because the clock was set back since, from a whole number of periods earlier.
+    pub fn next_after(
+        &self,
+        from: Timestamp,
+        created: Timestamp,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         match self {
             Self::Rate(every) => {
+                let ahead = created.duration_since(now).as_secs().max(0) as u64;
+                let periods = ahead.div_ceil(every.as_secs().unsigned_abs()) as i64;
+                let back = SignedDuration::from_secs(every.as_secs().checked_mul(periods)?);
+                let created = created.checked_sub(back).ok()?;
                 let passed = from.duration_since(created).as_secs().max(0) / every.as_secs();
                 created
                     .checked_add(SignedDuration::from_secs(
@@ -87,11 +97,17 @@ impl Schedule {
 mod tests {
     use super::*;
 
+    fn time(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
     fn next(expression: &str, from: &str) -> String {
-        let time = |text: &str| text.parse::<Timestamp>().expect("a time");
-        let next = Schedule::parse(expression)
-            .expect("valid")
-            .next_after(time(from), time("2026-01-01T00:00:30Z"));
+        let from = time(from);
+        let next = Schedule::parse(expression).expect("valid").next_after(
+            from,
+            time("2026-01-01T00:00:30Z"),
+            from,
+        );
         next.map_or_else(|| "never".to_owned(), |t| t.to_string())
     }
 
@@ -122,6 +138,18 @@ mod tests {
         assert_eq!(next("rate(1 day)", "2026-01-01T00:00:30Z"), "2026-01-02T00:00:30Z");
         assert_eq!(next("rate(5 minutes)", "2026-01-01T00:07:00Z"), "2026-01-01T00:10:30Z");
         assert_eq!(next("rate(2 hours)", "2026-01-01T02:00:30Z"), "2026-01-01T04:00:30Z");
+    }
+
+    #[test]
+    fn rates_go_on_when_the_clock_was_set_back() {
+        let created = time("2026-01-02T00:00:30Z");
+        let schedule = Schedule::parse("rate(5 minutes)").expect("valid");
+        let next = |now: &str| schedule.next_after(time(now), created, time(now));
+        assert_eq!(next("2026-01-01T00:02:00Z"), Some(time("2026-01-01T00:05:30Z")));
+        assert_eq!(next("2026-01-02T00:00:30Z"), Some(time("2026-01-02T00:05:30Z")));
+        // A rule that is made after the last look does not fire at once.
+        let from = time("2026-01-02T00:00:00Z");
+        assert_eq!(schedule.next_after(from, created, created), Some(time("2026-01-02T00:05:30Z")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::tasks;
+use super::{limits, retry, tasks};
 
 /// What is wrong with a definition, or nothing.
 pub fn check(definition: &Value) -> Result<(), String> {
@@ -16,6 +16,9 @@ pub fn check(definition: &Value) -> Result<(), String> {
         definition,
         &["Comment", "QueryLanguage", "StartAt", "States", "TimeoutSeconds", "Version"],
     )?;
+    if let Some(limit) = definition.get("TimeoutSeconds") {
+        limits::seconds(limit, "TimeoutSeconds", 1)?;
+    }
     check_states(definition)
 }
 
@@ -60,6 +63,7 @@ fn check_state(name: &str, state: &Value) -> Result<(), String> {
     if !ends {
         return Err(format!("the state `{name}` has neither Next nor End"));
     }
+    check_handlers(state).map_err(|e| format!("the state `{name}`: {e}"))?;
     match kind {
         "Task" => tasks::check(state["Resource"].as_str().unwrap_or_default())
             .map_err(|e| format!("the state `{name}`: {e}")),
@@ -77,7 +81,28 @@ fn check_state(name: &str, state: &Value) -> Result<(), String> {
     }
 }
 
-fn check_keys(what: &str, value: &Value, known: &[&str]) -> Result<(), String> {
+/// Retriers, catchers and numbers, as far as they are no expressions.
+fn check_handlers(state: &Value) -> Result<(), String> {
+    retry::check(&state["Retry"])?;
+    let catchers = state["Catch"].as_array().map(Vec::as_slice).unwrap_or_default();
+    retry::check_names(catchers)?;
+    let fields = ["Comment", "ErrorEquals", "Next", "Assign", "Output"];
+    catchers.iter().try_for_each(|c| check_keys("a catcher", c, &fields))?;
+    for (field, least) in [("Seconds", 0), ("TimeoutSeconds", 1)] {
+        if let Some(number) = state.get(field).filter(|value| !value.is_string()) {
+            limits::seconds(number, field, least)?;
+        }
+    }
+    match state.get("MaxConcurrency") {
+        Some(number) if number.as_u64().is_none() => {
+            Err(format!("MaxConcurrency must be a whole number from 0, but is {number}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses fields that are not known.
+pub fn check_keys(what: &str, value: &Value, known: &[&str]) -> Result<(), String> {
     let keys = value.as_object().ok_or_else(|| format!("{what} is not an object"))?.keys();
     match keys.into_iter().find(|k| !known.contains(&k.as_str())) {
         Some(unknown) => Err(format!(

@@ -6,18 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::expression::Scope;
-use super::{Execution, History, StateMachine, tasks};
+use super::history::History;
+use super::{Execution, StateMachine, limits, retry, tasks};
 use crate::cloud::{Cloud, iso};
 use crate::identity::Caller;
 
 /// Iterations at once when a Map sets no limit, as in AWS.
 const CONCURRENCY_DEFAULT: usize = 40;
 
+/// Name under which the end of the whole execution's time travels; nothing can catch it.
+pub const EXECUTION_TIMEOUT: &str = "States.ExecutionTimeout";
+
 /// An error with its name and cause, as retriers and catchers see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Its name.
     pub error: String,
@@ -31,14 +35,44 @@ impl Failure {
         Self { error: error.to_owned(), cause: cause.into() }
     }
 
-    /// Whether one of the names in `ErrorEquals` means this failure.
-    fn matches(&self, names: &Value) -> bool {
+    /// Whether one of the names in `ErrorEquals` means this failure. Nothing means a terminal one.
+    pub fn matches(&self, names: &Value) -> bool {
+        if matches!(self.error.as_str(), "States.Runtime" | "States.DataLimitExceeded") {
+            return false;
+        }
         let matches_one = |name: &str| match name {
-            "States.ALL" => self.error != "States.Runtime",
-            "States.TaskFailed" => self.error != "States.Timeout" && self.error != "States.Runtime",
+            "States.ALL" => true,
+            "States.TaskFailed" => self.error != "States.Timeout",
             exact => exact == self.error,
         };
         names.as_array().into_iter().flatten().filter_map(Value::as_str).any(matches_one)
+    }
+}
+
+/// What expressions see: `$states`, and the variables that were assigned.
+struct Scope<'a> {
+    cloud: &'a Cloud,
+    states: Value,
+    variables: &'a Variables,
+}
+
+impl Scope<'_> {
+    /// Evaluates all expressions in `template`.
+    async fn fill(&self, template: &Value) -> Outcome {
+        let program = &self.cloud.config.own_binary;
+        self.cloud.evaluator.fill(program, template, &self.states, self.variables).await
+    }
+
+    /// A number of seconds that may be an expression.
+    async fn seconds(
+        &self,
+        template: &Value,
+        field: &str,
+        least: u64,
+    ) -> Result<Duration, Failure> {
+        let value = self.fill(template).await?;
+        limits::seconds(&value, field, least)
+            .map_err(|e| Failure::new("States.QueryEvaluationError", e))
     }
 }
 
@@ -88,7 +122,7 @@ pub async fn run(
         Some(secs) => {
             tokio::time::timeout(Duration::from_secs(secs), states).await.unwrap_or_else(|_| {
                 Err(Failure::new(
-                    "States.ExecutionTimeout",
+                    EXECUTION_TIMEOUT,
                     format!("the execution took longer than {secs} seconds"),
                 ))
             })
@@ -108,12 +142,9 @@ impl Machine<'_> {
         Box::pin(async move {
             let mut name = machine["StartAt"].as_str().unwrap_or_default();
             loop {
-                if self.history.is_full() {
-                    return Err(Failure::new(
-                        "States.Runtime",
-                        "the execution reached the maximum number of history events",
-                    ));
-                }
+                self.history.check()?;
+                // A loop of states that never wait must not keep others from running.
+                tokio::task::yield_now().await;
                 let state = &machine["States"][name];
                 let kind = state["Type"].as_str().unwrap_or_default();
                 self.history.add(
@@ -133,13 +164,13 @@ impl Machine<'_> {
         })
     }
 
-    fn states_value(
-        &self,
+    fn scope<'f>(
+        &'f self,
         name: &str,
         input: &Value,
-        frame: &Frame,
+        frame: &'f Frame,
         more: Option<(&str, Value)>,
-    ) -> Value {
+    ) -> Scope<'f> {
         let mut context = self.context.clone();
         context["State"] = json!({ "Name": name });
         if let Some(map) = &frame.map {
@@ -149,7 +180,7 @@ impl Machine<'_> {
         if let Some((key, value)) = more {
             states[key] = value;
         }
-        states
+        Scope { cloud: self.cloud, states, variables: &frame.variables }
     }
 
     /// Runs one state; errors that no catcher takes end the execution.
@@ -162,43 +193,49 @@ impl Machine<'_> {
     ) -> Result<(Value, Next<'a>), Failure> {
         let mut attempts: Vec<u64> = vec![0; state["Retry"].as_array().map_or(0, Vec::len)];
         let failure = loop {
-            let failure = match self.attempt(name, state, input, frame).await {
-                Ok((result, next)) => return self.leave(name, state, input, frame, result, next),
+            let worked = match self.attempt(name, state, input, frame).await {
+                Ok((result, next)) => self
+                    .leave(name, state, input, frame, ("result", result))
+                    .await
+                    .map(|output| (output, next)),
+                Err(failure) => Err(failure),
+            };
+            let failure = match worked {
+                Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
-            let Some(pause) = retry(state, &failure, &mut attempts) else { break failure };
+            let Some(pause) = retry::pause(state, &failure, &mut attempts) else { break failure };
             tokio::time::sleep(pause).await;
         };
-        let catcher = state["Catch"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|c| failure.matches(&c["ErrorEquals"]));
-        let Some(catcher) = catcher else { return Err(failure) };
+        let mut catchers = state["Catch"].as_array().into_iter().flatten();
+        let Some(catcher) = catchers.find(|c| failure.matches(&c["ErrorEquals"])) else {
+            return Err(failure);
+        };
         let error = json!({ "Error": failure.error, "Cause": failure.cause });
-        let states = self.states_value(name, input, frame, Some(("errorOutput", error.clone())));
-        let scope = Scope { states: &states, variables: &frame.variables };
-        let output = catcher.get("Output").map_or(Ok(error), |o| scope.fill(o))?;
-        assign(catcher, &scope).map(|assigned| frame.variables.extend(assigned))?;
+        let output = self.leave(name, catcher, input, frame, ("errorOutput", error)).await?;
         Ok((output, Next::State(catcher["Next"].as_str().unwrap_or_default())))
     }
 
-    /// Evaluates Output and Assign after a state's work.
-    fn leave<'a>(
+    /// Evaluates Output and Assign of a state or a catcher after the work, whose result they see.
+    async fn leave(
         &self,
         name: &str,
-        state: &'a Value,
+        of: &Value,
         input: &Value,
         frame: &mut Frame,
-        result: Value,
-        next: Next<'a>,
-    ) -> Result<(Value, Next<'a>), Failure> {
-        let states = self.states_value(name, input, frame, Some(("result", result.clone())));
-        let scope = Scope { states: &states, variables: &frame.variables };
-        let output = state.get("Output").map_or(Ok(result), |o| scope.fill(o))?;
-        let assigned = assign(state, &scope)?;
+        (field, result): (&str, Value),
+    ) -> Outcome {
+        limits::check_data(name, &result)?;
+        let scope = self.scope(name, input, frame, Some((field, result.clone())));
+        let output = match of.get("Output") {
+            Some(template) => scope.fill(template).await?,
+            None => result,
+        };
+        let assigned = assign(of, &scope).await?;
+        limits::check_data(name, &output)?;
+        limits::check_variables(name, &frame.variables, &assigned)?;
         frame.variables.extend(assigned);
-        Ok((output, next))
+        Ok(output)
     }
 
     async fn attempt<'a>(
@@ -208,34 +245,40 @@ impl Machine<'_> {
         input: &Value,
         frame: &Frame,
     ) -> Result<(Value, Next<'a>), Failure> {
-        let states = self.states_value(name, input, frame, None);
-        let scope = Scope { states: &states, variables: &frame.variables };
+        let scope = self.scope(name, input, frame, None);
         let follow = state["Next"].as_str().map_or(Next::End, Next::State);
         match state["Type"].as_str().unwrap_or_default() {
-            "Task" => Ok((self.task(state, &scope).await?, follow)),
-            "Map" => Ok((self.map(state, input, frame, &scope).await?, follow)),
-            "Parallel" => Ok((self.parallel(state, input, frame, &scope).await?, follow)),
-            "Choice" => choice(state, input, &scope),
+            "Task" => Ok((self.task(name, state, &scope).await?, follow)),
+            "Map" => Ok((self.map(name, state, input, frame).await?, follow)),
+            "Parallel" => Ok((self.parallel(name, state, input, frame).await?, follow)),
+            "Choice" => choice(state, input, &scope).await,
             "Wait" => {
-                let secs = scope.fill(&state["Seconds"])?.as_f64().unwrap_or(0.0);
-                tokio::time::sleep(Duration::from_secs_f64(secs.max(0.0))).await;
+                let pause = scope.seconds(&state["Seconds"], "Seconds", 0).await?;
+                tokio::time::sleep(pause).await;
                 Ok((input.clone(), follow))
             }
-            "Fail" => {
-                let text = |field: &str| {
-                    Ok(scope.fill(&state[field])?.as_str().unwrap_or_default().to_owned())
-                };
-                Err(Failure { error: text("Error")?, cause: text("Cause")? })
-            }
+            "Fail" => Err(self.fail(state, &scope).await?),
             // Pass and Succeed hand their input on; Output has its say in `leave`.
             _ => Ok((input.clone(), follow)),
         }
     }
 
-    async fn task(&self, state: &Value, scope: &Scope<'_>) -> Outcome {
+    async fn fail(&self, state: &Value, scope: &Scope<'_>) -> Result<Failure, Failure> {
+        let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
+        let error = text(scope.fill(&state["Error"]).await?);
+        let cause = text(scope.fill(&state["Cause"]).await?);
+        Ok(Failure { error, cause })
+    }
+
+    async fn task(&self, name: &str, state: &Value, scope: &Scope<'_>) -> Outcome {
         let resource = state["Resource"].as_str().unwrap_or_default();
         let (service, action) = tasks::names(resource);
-        let arguments = scope.fill(state.get("Arguments").unwrap_or(&Value::Null))?;
+        let arguments = scope.fill(state.get("Arguments").unwrap_or(&Value::Null)).await?;
+        limits::check_data(name, &arguments)?;
+        let limit = match state.get("TimeoutSeconds") {
+            Some(template) => Some(scope.seconds(template, "TimeoutSeconds", 1).await?),
+            None => None,
+        };
         let details = json!({ "resourceType": service, "resource": action });
         let with = |more: Value| {
             let mut all = details.clone();
@@ -247,17 +290,14 @@ impl Machine<'_> {
         self.history.add("TaskScheduled", json!({ "taskScheduledEventDetails": with(json!({ "region": self.cloud.config.region, "parameters": arguments.to_string() })) }));
         self.history.add("TaskStarted", json!({ "taskStartedEventDetails": details }));
         let call = tasks::call(self.cloud, &self.caller, resource, &arguments);
-        let result = match state["TimeoutSeconds"].as_f64() {
-            Some(secs) => tokio::time::timeout(Duration::from_secs_f64(secs), call)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(Failure::new(
-                        "States.Timeout",
-                        format!("the task took longer than {secs} seconds"),
-                    ))
-                }),
+        let result = match limit {
+            Some(limit) => tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+                let cause = format!("the task took longer than {} seconds", limit.as_secs());
+                Err(Failure::new("States.Timeout", cause))
+            }),
             None => call.await,
         };
+        let result = result.and_then(|value| limits::check_data(name, &value).map(|()| value));
         match &result {
             Ok(value) => {
                 self.history.add("TaskSucceeded", json!({ "taskSucceededEventDetails": with(json!({ "output": value.to_string() })) }))
@@ -269,8 +309,11 @@ impl Machine<'_> {
         result
     }
 
-    async fn map(&self, state: &Value, input: &Value, frame: &Frame, scope: &Scope<'_>) -> Outcome {
-        let items = state.get("Items").map_or_else(|| Ok(input.clone()), |i| scope.fill(i))?;
+    async fn map(&self, name: &str, state: &Value, input: &Value, frame: &Frame) -> Outcome {
+        let items = match state.get("Items") {
+            Some(template) => self.scope(name, input, frame, None).fill(template).await?,
+            None => input.clone(),
+        };
         let items = items.as_array().cloned().ok_or_else(|| {
             Failure::new("States.QueryEvaluationError", "The Items of the Map are not an array.")
         })?;
@@ -285,26 +328,33 @@ impl Machine<'_> {
         let iterations = items
             .into_iter()
             .enumerate()
-            .map(|(index, item)| self.iteration(state, input, frame, index, item));
-        let outputs: Vec<Value> =
-            futures::stream::iter(iterations).buffered(limit).try_collect().await?;
+            .map(|(index, item)| self.iteration((name, state), input, frame, index, item));
+        let mut iterations = futures::stream::iter(iterations).buffered(limit);
+        let (mut outputs, mut bytes) = (Vec::new(), 0);
+        while let Some(output) = iterations.try_next().await? {
+            // Told as soon as it is certain, so that what cannot be handed on is not gathered either.
+            bytes += limits::json_bytes(&output);
+            limits::check_bytes(name, bytes)?;
+            outputs.push(output);
+        }
         self.history.add("MapStateSucceeded", json!({}));
         Ok(Value::from(outputs))
     }
 
     async fn iteration(
         &self,
-        state: &Value,
+        (name, state): (&str, &Value),
         input: &Value,
         frame: &Frame,
         index: usize,
         item: Value,
     ) -> Outcome {
-        let name = state["Comment"].as_str().unwrap_or("Map");
         let frame = Frame { map: Some(json!({ "Index": index, "Value": item })), ..frame.clone() };
-        let states = self.states_value(name, input, &frame, None);
-        let scope = Scope { states: &states, variables: &frame.variables };
-        let selected = state.get("ItemSelector").map_or(Ok(item), |s| scope.fill(s))?;
+        let selected = match state.get("ItemSelector") {
+            Some(template) => self.scope(name, input, &frame, None).fill(template).await?,
+            None => item,
+        };
+        limits::check_data(name, &selected)?;
         self.history.add(
             "MapIterationStarted",
             json!({ "mapIterationStartedEventDetails": { "index": index } }),
@@ -318,14 +368,12 @@ impl Machine<'_> {
         result
     }
 
-    async fn parallel(
-        &self,
-        state: &Value,
-        input: &Value,
-        frame: &Frame,
-        scope: &Scope<'_>,
-    ) -> Outcome {
-        let input = state.get("Arguments").map_or_else(|| Ok(input.clone()), |a| scope.fill(a))?;
+    async fn parallel(&self, name: &str, state: &Value, input: &Value, frame: &Frame) -> Outcome {
+        let input = match state.get("Arguments") {
+            Some(template) => self.scope(name, input, frame, None).fill(template).await?,
+            None => input.clone(),
+        };
+        limits::check_data(name, &input)?;
         let branches = state["Branches"]
             .as_array()
             .into_iter()
@@ -335,20 +383,21 @@ impl Machine<'_> {
     }
 }
 
-fn assign(of: &Value, scope: &Scope<'_>) -> Result<Variables, Failure> {
-    match of.get("Assign").map(|a| scope.fill(a)).transpose()? {
-        Some(Value::Object(assigned)) => Ok(assigned),
+async fn assign(of: &Value, scope: &Scope<'_>) -> Result<Variables, Failure> {
+    let Some(assign) = of.get("Assign") else { return Ok(Variables::new()) };
+    match scope.fill(assign).await? {
+        Value::Object(assigned) => Ok(assigned),
         _ => Ok(Variables::new()),
     }
 }
 
-fn choice<'a>(
+async fn choice<'a>(
     state: &'a Value,
     input: &Value,
     scope: &Scope<'_>,
 ) -> Result<(Value, Next<'a>), Failure> {
     for rule in state["Choices"].as_array().into_iter().flatten() {
-        if scope.fill(&rule["Condition"])? == true {
+        if scope.fill(&rule["Condition"]).await? == true {
             return Ok((input.clone(), Next::State(rule["Next"].as_str().unwrap_or_default())));
         }
     }
@@ -361,50 +410,21 @@ fn choice<'a>(
     }
 }
 
-/// The pause before another attempt; `None` when the failure is not to be retried.
-fn retry(state: &Value, failure: &Failure, attempts: &mut [u64]) -> Option<Duration> {
-    let retriers = state["Retry"].as_array()?;
-    let (at, retrier) =
-        retriers.iter().enumerate().find(|(_, r)| failure.matches(&r["ErrorEquals"]))?;
-    let made = attempts[at];
-    if made >= retrier["MaxAttempts"].as_u64().unwrap_or(3) {
-        return None;
-    }
-    attempts[at] += 1;
-    let interval = retrier["IntervalSeconds"].as_f64().unwrap_or(1.0);
-    let rate = retrier["BackoffRate"].as_f64().unwrap_or(2.0);
-    let longest = retrier["MaxDelaySeconds"].as_f64().unwrap_or(f64::INFINITY);
-    let pause = (interval * rate.powi(made as i32)).min(longest);
-    // Full jitter: anything from nothing to the whole pause.
-    let share = if retrier["JitterStrategy"] == "FULL" { fastrand::f64() } else { 1.0 };
-    Some(Duration::from_secs_f64(pause * share))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn retriers_count_their_own_attempts_and_wait_longer_each_time() {
-        let state = json!({ "Retry": [
-            { "ErrorEquals": ["A"], "IntervalSeconds": 2, "BackoffRate": 3, "MaxAttempts": 2 },
-            { "ErrorEquals": ["States.ALL"], "MaxAttempts": 1 },
-        ] });
-        let mut attempts = vec![0, 0];
-        let a = Failure::new("A", "");
-        assert_eq!(retry(&state, &a, &mut attempts), Some(Duration::from_secs(2)));
-        assert_eq!(
-            retry(&state, &Failure::new("B", ""), &mut attempts),
-            Some(Duration::from_secs(1))
-        );
-        assert_eq!(retry(&state, &a, &mut attempts), Some(Duration::from_secs(6)));
-        assert_eq!(retry(&state, &a, &mut attempts), None);
-        assert_eq!(retry(&state, &Failure::new("States.Runtime", ""), &mut attempts), None);
-    }
-
-    #[test]
     fn a_timeout_is_not_a_failed_task() {
         assert!(!Failure::new("States.Timeout", "").matches(&json!(["States.TaskFailed"])));
         assert!(Failure::new("Lambda.Unknown", "").matches(&json!(["States.TaskFailed"])));
+    }
+
+    #[test]
+    fn nothing_catches_terminal_errors() {
+        for error in ["States.DataLimitExceeded", "States.Runtime"] {
+            assert!(!Failure::new(error, "").matches(&json!(["States.ALL"])));
+            assert!(!Failure::new(error, "").matches(&json!([error])));
+        }
     }
 }

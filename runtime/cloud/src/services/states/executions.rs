@@ -1,0 +1,232 @@
+//! Executions: started, watched, stopped, and ended whatever happens to the task that runs them.
+
+use std::sync::{Arc, OnceLock};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::history::{self, History};
+use super::interpreter::{self, Failure};
+use super::{Execution, StateMachine, limits, no_machine};
+use crate::cloud::{Cloud, epoch_secs};
+use crate::error::{ApiError, ApiResult};
+use crate::identity::Caller;
+use crate::services::{cloudwatch, required};
+
+/// Executions that are kept after they have ended; the oldest go first. AWS keeps them for 90 days.
+const ENDED_MAX: usize = 10_000;
+
+/// A request to stop an execution, with the error and the cause that the caller gives.
+#[derive(Debug, Default)]
+pub struct Stop {
+    asked: Notify,
+    why: OnceLock<(String, String)>,
+}
+
+/// `StartExecution`, from the API and from rules.
+pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
+    let machine_arn = required(params, "stateMachineArn")?;
+    cloud.authorize(caller, "states:StartExecution", machine_arn, &[])?;
+    let machine = cloud.state_machines.get(machine_arn).ok_or_else(|| no_machine(machine_arn))?;
+    let input = parse_input(params["input"].as_str().unwrap_or("{}"))?;
+    let name = match params["name"].as_str() {
+        Some(name) => check_name(name)?.to_owned(),
+        None => uuid::Uuid::new_v4().to_string(),
+    };
+    let arn = format!("{}:{name}", machine_arn.replacen(":stateMachine:", ":execution:", 1));
+    let execution = Execution {
+        name,
+        machine: machine_arn.to_owned(),
+        status: "RUNNING".to_owned(),
+        input,
+        output: None,
+        failure: None,
+        started: Timestamp::now(),
+        stopped: None,
+    };
+    if !cloud.executions.create(&arn, execution.clone())? {
+        return repeated(cloud, &arn, &execution);
+    }
+    forget_oldest(cloud)?;
+    let stop = Arc::new(Stop::default());
+    lock(cloud).insert(arn.clone(), stop.clone());
+    let started = execution.started;
+    tokio::spawn(watch(cloud.clone(), arn.clone(), execution, machine, stop));
+    Ok(json!({ "executionArn": arn, "startDate": epoch_secs(started) }))
+}
+
+fn parse_input(text: &str) -> ApiResult {
+    if text.len() > limits::DATA_BYTES_MAX {
+        return Err(ApiError::new(
+            "ValidationException",
+            "1 validation error detected: Value at 'input' failed to satisfy constraint: Member \
+             must have length less than or equal to 262144",
+        ));
+    }
+    serde_json::from_str(text).map_err(|e| {
+        let message = format!("Invalid State Machine Execution Input: '{e}'");
+        ApiError::new("InvalidExecutionInput", message)
+    })
+}
+
+/// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>
+fn check_name(name: &str) -> ApiResult<&str> {
+    let forbidden = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || "<>{}[]?*\"#%\\^|~`$&,;:/\u{fffe}\u{ffff}".contains(c)
+    };
+    if name.is_empty() || name.chars().count() > 80 || name.contains(forbidden) {
+        return Err(ApiError::new("InvalidName", format!("Invalid Name: '{name}'")));
+    }
+    Ok(name)
+}
+
+/// The same name with the same input is the same request, repeated, for as long as it runs.
+fn repeated(cloud: &Cloud, arn: &str, asked: &Execution) -> ApiResult {
+    match cloud.executions.get(arn) {
+        Some(existing) if existing.input == asked.input && existing.status == "RUNNING" => {
+            Ok(json!({ "executionArn": arn, "startDate": epoch_secs(existing.started) }))
+        }
+        _ => {
+            let message = format!("Execution Already Exists: '{arn}'");
+            Err(ApiError::new("ExecutionAlreadyExists", message))
+        }
+    }
+}
+
+fn forget_oldest(cloud: &Cloud) -> ApiResult<()> {
+    if cloud.executions.len() <= ENDED_MAX {
+        return Ok(());
+    }
+    let all = cloud.executions.all();
+    let ended = all.iter().filter_map(|(arn, e)| Some((e.stopped?, arn)));
+    if let Some((_, arn)) = ended.min() {
+        cloud.executions.remove(arn)?;
+        history::delete(cloud, arn);
+    }
+    Ok(())
+}
+
+fn lock(cloud: &Cloud) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, Arc<Stop>>> {
+    cloud.stopping.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// `StopExecution`: asks a running execution to end; one that has ended stays as it is.
+pub fn stop(cloud: &Cloud, arn: &str, execution: &Execution, params: &Value) -> Value {
+    if let Some(ended) = execution.stopped {
+        return json!({ "stopDate": epoch_secs(ended) });
+    }
+    let text = |field: &str| params[field].as_str().unwrap_or_default().to_owned();
+    if let Some(stop) = lock(cloud).get(arn) {
+        // Whoever asks first gives the reason.
+        let _ = stop.why.set((text("error"), text("cause")));
+        stop.asked.notify_one();
+    }
+    json!({ "stopDate": epoch_secs(Timestamp::now()) })
+}
+
+/// How an execution ended.
+enum End {
+    Done(Result<Value, Failure>),
+    Stopped,
+}
+
+/// Runs an execution in a task of its own, so that also one that panics comes to an end.
+async fn watch(
+    cloud: Arc<Cloud>,
+    arn: String,
+    execution: Execution,
+    machine: Arc<StateMachine>,
+    stop: Arc<Stop>,
+) {
+    let history = Arc::new(History::new(&cloud, &arn));
+    let begun = json!({ "input": execution.input.to_string(), "roleArn": machine.role });
+    history.add("ExecutionStarted", json!({ "executionStartedEventDetails": begun }));
+    let mut task = tokio::spawn({
+        let (cloud, arn, history) = (cloud.clone(), arn.clone(), history.clone());
+        async move { interpreter::run(&cloud, &arn, &execution, &machine, &history).await }
+    });
+    let end = tokio::select! {
+        done = &mut task => End::Done(done.unwrap_or_else(|error| {
+            let cause = format!("the embedded cloud failed while it ran the execution: {error}");
+            Err(Failure::new("States.Runtime", cause))
+        })),
+        () = stop.asked.notified() => {
+            task.abort();
+            End::Stopped
+        }
+    };
+    lock(&cloud).remove(&arn);
+    settle(&cloud, &arn, &history, end, &stop);
+    cloud.evaluator.rest();
+}
+
+fn settle(cloud: &Arc<Cloud>, arn: &str, history: &History, end: End, stop: &Stop) {
+    let (status, metric, event, output, failure) = match end {
+        End::Done(Ok(output)) => ("SUCCEEDED", None, "Succeeded", Some(output), None),
+        End::Done(Err(f)) if f.error == interpreter::EXECUTION_TIMEOUT => {
+            let failure = ("States.Timeout".to_owned(), f.cause);
+            ("TIMED_OUT", Some("ExecutionsTimedOut"), "TimedOut", None, Some(failure))
+        }
+        End::Done(Err(f)) => {
+            ("FAILED", Some("ExecutionsFailed"), "Failed", None, Some((f.error, f.cause)))
+        }
+        End::Stopped => {
+            let why = stop.why.get().cloned().unwrap_or_default();
+            ("ABORTED", Some("ExecutionsAborted"), "Aborted", None, Some(why))
+        }
+    };
+    let details = match (&output, &failure) {
+        (Some(output), _) => json!({ "output": output.to_string() }),
+        (None, Some((error, cause))) => json!({ "error": error, "cause": cause }),
+        (None, None) => json!({}),
+    };
+    let details = json!({ (format!("execution{event}EventDetails")): details });
+    history.add(&format!("Execution{event}"), details);
+    let machine = cloud.executions.settle(arn, |e| {
+        (e.status, e.stopped) = (status.to_owned(), Some(Timestamp::now()));
+        (e.output, e.failure) = (output, failure);
+        e.machine.clone()
+    });
+    if let (Some(metric), Some(machine)) = (metric, machine) {
+        cloudwatch::count(cloud, "AWS/States", metric, ("StateMachineArn", &machine));
+    }
+}
+
+/// Marks executions that an earlier process left running: nothing works on them any more.
+pub fn end_orphans(cloud: &Cloud) {
+    for (arn, execution) in cloud.executions.all() {
+        if execution.stopped.is_none() {
+            cloud.executions.settle(&arn, |e| {
+                e.status = "ABORTED".to_owned();
+                e.stopped = Some(Timestamp::now());
+                let cause = "the embedded cloud stopped while the execution ran";
+                e.failure = Some(("States.Aborted".to_owned(), cause.to_owned()));
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_step_functions_takes() {
+        assert!(check_name("run-2026_11.25@a+b=c").is_ok());
+        for name in ["", "a b", "a/b", "a:b", "../x", "a\u{1b}", "x?", &"n".repeat(81)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn inputs_are_json_of_at_most_262144_bytes() {
+        let code = |text: &str| parse_input(text).map_err(|e| e.code);
+        assert_eq!(code("{}"), Ok(json!({})));
+        assert_eq!(code("{"), Err("InvalidExecutionInput".to_owned()));
+        let long = format!("\"{}\"", "x".repeat(262_143));
+        assert_eq!(code(&long), Err("ValidationException".to_owned()));
+    }
+}
