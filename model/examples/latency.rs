@@ -16,10 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let card_bytes = std::fs::read(format!("{folder}/{CARD_FILE}"))?;
     let card: ModelCard = serde_json::from_slice(&card_bytes)?;
     use sha2::Digest;
-    let pointer = ModelPointer {
-        version: String::new(),
-        card_sha256: hex::encode(sha2::Sha256::digest(&card_bytes)),
-    };
+    let card_sha256 = hex::encode(sha2::Sha256::digest(&card_bytes));
+    let pointer = ModelPointer { version: card_sha256[..16].to_owned(), card_sha256 };
     let artifact =
         Artifact::load(card_bytes, std::fs::read(format!("{folder}/{WEIGHTS_FILE}"))?, &pointer)?;
     let Model::Lstm(ensemble) = &artifact.model else {

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::backtest::{self, Trials};
 use crate::card::{ARTIFACT_SCHEMA_VERSION, DataSummary, Member, ModelCard};
 use crate::conformal::Residual;
-use crate::dataset::{Dataset, View};
+use crate::dataset::{Dataset, Series, View};
 use crate::drift::{Observed, Reference, Seen};
 use crate::host::Stage;
 use crate::leakage;
@@ -67,6 +67,12 @@ pub enum ArtifactError {
         /// The expected number.
         expected: usize,
     },
+    /// Pointer and card are of different models.
+    #[error("the version `{0}` is not the beginning of the card's SHA-256")]
+    Version(String),
+    /// The card or the weights break an invariant.
+    #[error("the artifact cannot be used: {0}")]
+    Defect(String),
     /// The card names no model that can be built.
     #[error("the model cannot be built: {0}")]
     Model(String),
@@ -153,6 +159,10 @@ impl Artifact {
         artifact.card.reference = artifact.reference(&trials.views());
         artifact.card_bytes =
             serde_json::to_vec_pretty(&artifact.card).expect("a card has only string keys");
+        // What no server would load must not be the result of a training.
+        let (card, weights) = (artifact.card_bytes.clone(), artifact.weights_bytes.clone());
+        Self::load(card, weights, &artifact.pointer())
+            .map_err(|e| TrainError::Unusable(causes(&e)))?;
         Ok(artifact)
     }
 
@@ -182,6 +192,10 @@ impl Artifact {
             return Err(ArtifactError::Schema { found });
         }
         let card: ModelCard = serde_json::from_value(value)?;
+        if !pointer.card_sha256.starts_with(&pointer.version) || pointer.version.is_empty() {
+            return Err(ArtifactError::Version(pointer.version.clone()));
+        }
+        card.check().map_err(ArtifactError::Defect)?;
         check_hash(WEIGHTS_FILE, &weights_bytes, &card.weights_sha256)?;
         let tensors = SafeTensors::deserialize(&weights_bytes)?;
         let models = card
@@ -189,11 +203,36 @@ impl Artifact {
             .iter()
             .map(|m| Ok((m.weight, load_member(m, &card.spec, &tensors)?)))
             .collect::<Result<Vec<_>, ArtifactError>>()?;
-        if models.is_empty() {
-            return Err(ArtifactError::Model("the card names no members".to_owned()));
-        }
         let model = assemble(models, &card);
-        Ok(Self { card, model, card_bytes, weights_bytes })
+        let artifact = Self { card, model, card_bytes, weights_bytes };
+        artifact.try_out().map_err(ArtifactError::Defect)?;
+        Ok(artifact)
+    }
+
+    /// Forecasts a few plain histories over all steps; an artifact that gives no finite number, or no
+    /// ordered interval, is of no use. It also brings weights into memory before the first request.
+    fn try_out(&self) -> Result<(), String> {
+        let spec = &self.card.spec;
+        let length = self.model.min_history().max(2);
+        let series = |value: fn(usize) -> f64| {
+            let mut series = Series::new("try-out", 0, (0..length).map(value).collect());
+            series.covariates = vec![vec![0.0; length + spec.horizon]; spec.covariates.len()];
+            series.statics = vec![0.0; spec.statics.len()];
+            series
+        };
+        let tried = [series(|_| 1.0), series(|_| 0.0), series(|t| 100.0 + (t % 7) as f64)];
+        let views: Vec<View<'_>> = tried.iter().map(Series::view).collect();
+        let usable = |step: &PredictedStep| {
+            let finite = step.lower.is_finite() && step.value.is_finite() && step.upper.is_finite();
+            finite && step.lower <= step.value && step.value <= step.upper
+        };
+        let predictions = self.forecast(&views, spec.horizon);
+        let whole = |p: &Prediction| p.steps.len() == spec.horizon && p.steps.iter().all(usable);
+        if predictions.iter().all(whole) {
+            Ok(())
+        } else {
+            Err("its forecast of a plain series is no finite number".to_owned())
+        }
     }
 
     /// Forecasts with intervals. Every view has at least [`Forecaster::min_history`] values, and
@@ -243,6 +282,12 @@ impl Artifact {
             backtest: self.card.backtest.model,
         }
     }
+}
+
+/// An error with everything beneath it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -327,7 +372,12 @@ fn load_member(
             let frame = frame()?;
             let shape = Ensemble::shape(&frame, spec);
             let read = |name: String, expected: usize| {
-                let values = from_bytes(tensors.tensor(&name)?.data());
+                let tensor = tensors.tensor(&name)?;
+                let values = from_bytes(tensor.data());
+                if tensor.dtype() != Dtype::F32 || !values.iter().all(|v| v.is_finite()) {
+                    let defect = format!("tensor `{name}` has weights that are no finite numbers");
+                    return Err(ArtifactError::Defect(defect));
+                }
                 let found = values.len();
                 if found == expected {
                     Ok(values)

@@ -13,6 +13,9 @@ use crate::window::Frame;
 /// Version of the artifact's layout; a loader refuses any other.
 pub const ARTIFACT_SCHEMA_VERSION: u32 = 3;
 
+/// How far from 1 the sum of shares may be.
+const WEIGHTS_ROUNDING: f64 = 1e-6;
+
 /// The data that a model was trained on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataSummary {
@@ -83,6 +86,43 @@ pub struct ModelCard {
 }
 
 impl ModelCard {
+    /// Checks everything of a card that was read on which forecasts rest. That its hash is right says only
+    /// that it is what somebody wrote.
+    pub fn check(&self) -> Result<(), String> {
+        self.spec.check()?;
+        let id = format!("{}-{}", self.spec.pipeline, self.family.name());
+        if self.id != id {
+            return Err(format!("the card's id is not `{id}`"));
+        }
+        let hash = &self.data.fingerprint;
+        if hash.is_empty() || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err("the fingerprint of the data is not a hash".to_owned());
+        }
+        self.check_members()?;
+        self.calibration.check(&self.spec)?;
+        self.reference.check()
+    }
+
+    fn check_members(&self) -> Result<(), String> {
+        let combined = self.family == Family::Combination;
+        if self.members.is_empty() || self.members.len() > Family::ALL.len() {
+            return Err(format!("the card names {} members", self.members.len()));
+        }
+        if !combined && (self.members.len() != 1 || self.members[0].family != self.family) {
+            return Err(format!("the only member of a `{}` is itself", self.family.name()));
+        }
+        let sum: f64 = self.members.iter().map(|m| m.weight).sum();
+        let share = |m: &Member| m.weight >= 0.0 && m.weight <= 1.0 + WEIGHTS_ROUNDING;
+        if !self.members.iter().all(share) || (sum - 1.0).abs() > WEIGHTS_ROUNDING {
+            return Err(format!("the shares of the members add up to {sum}, not to 1"));
+        }
+        for member in &self.members {
+            member.frame.as_ref().map_or(Ok(()), |frame| frame.check(&self.spec))?;
+            member.coefficients.as_ref().map_or(Ok(()), |pooled| pooled.check(&self.spec))?;
+        }
+        Ok(())
+    }
+
     /// The card as a page of text.
     pub fn to_text(&self, version: &str) -> String {
         let (spec, data, test) = (&self.spec, &self.data, &self.backtest);

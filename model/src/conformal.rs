@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::View;
 use crate::metrics::conformal_quantile;
+use crate::spec::TrainSpec;
 use crate::transform::Transform;
 
 /// Quantiles that are always given beside the interval.
@@ -98,6 +99,37 @@ impl Calibration {
         fitted
     }
 
+    /// Checks a calibration that was read against the configuration that it belongs to.
+    pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
+        let own = (self.scale, self.season, self.level);
+        if own != (spec.transform, spec.frequency.season(), spec.backtest.interval_level) {
+            return Err("the calibration is of another configuration than the card".to_owned());
+        }
+        let inside = |p: &f64| *p > 0.0 && *p < 1.0;
+        let ascending = self.probabilities.is_sorted_by(|a, b| a < b);
+        if self.probabilities.is_empty() || !ascending || !self.probabilities.iter().all(inside) {
+            return Err(
+                "the calibration's probabilities are not ascending within 0 and 1".to_owned()
+            );
+        }
+        if self.offsets.len() != spec.horizon {
+            let (rows, steps) = (self.offsets.len(), spec.horizon);
+            return Err(format!("the calibration has offsets for {rows} steps of {steps}"));
+        }
+        let fits = |row: &Vec<f64>| {
+            let finite = row.iter().all(|offset| offset.is_finite());
+            row.len() == self.probabilities.len() && finite && row.is_sorted()
+        };
+        if !self.offsets.iter().all(fits) {
+            return Err("the calibration has not one ascending offset per probability".to_owned());
+        }
+        let usable = |error: &f64| error.is_finite() && *error >= 0.0;
+        if !usable(&self.relative_error) || !self.series.values().all(usable) {
+            return Err("the calibration's relative errors are not finite or negative".to_owned());
+        }
+        Ok(())
+    }
+
     fn offsets_of(&self, sorted: &[f64]) -> Vec<f64> {
         let mirrored: Vec<f64> = sorted.iter().rev().map(|e| -e).collect();
         let offset = |&p: &f64| {
@@ -143,7 +175,9 @@ impl Calibration {
         let value =
             self.scale.invert(self.scale.apply(point) + self.offsets[step][place] * uncertainty);
         // Rounding on the way to the scale and back must not carry a quantile past the forecast.
-        if self.probabilities[place] < 0.5 { value.min(point) } else { value.max(point) }
+        // What is not a number stays so: it must not come out as a narrow interval.
+        let past = if self.probabilities[place] < 0.5 { value > point } else { value < point };
+        if past { point } else { value }
     }
 
     /// Place of the probability nearest to `p`.

@@ -16,6 +16,8 @@ use crate::transform::Transform;
 const BINS_MAX: usize = 20;
 /// Bins of the population stability index, at most: it needs well-filled ones.
 const PSI_BINS_MAX: usize = 10;
+/// Values of one bin in a reference that is read; sums of them stay within numbers.
+const COUNT_MAX: u64 = 1 << 40;
 /// Values in service from which a verdict is possible.
 const COUNT_MIN: u64 = 20;
 /// Index from which a shift is usually called large (Siddiqi, Credit Risk Scorecards, 2006).
@@ -98,6 +100,24 @@ pub struct Reference {
 }
 
 impl Reference {
+    /// Checks distributions that were read.
+    pub fn check(&self) -> Result<(), String> {
+        let usable = |d: &Distribution| {
+            let edges = d.edges.len() < BINS_MAX
+                && d.edges.iter().all(|edge| edge.is_finite())
+                && d.edges.is_sorted_by(|a, b| a < b);
+            let between = [d.psi_between_origins, d.ks_between_origins];
+            let counts = d.counts.len() == d.edges.len() + 1
+                && d.counts.iter().all(|count| *count <= COUNT_MAX);
+            edges && counts && between.iter().all(|v| v.is_finite() && *v >= 0.0)
+        };
+        if self.distributions.len() == STATISTICS.len() && self.distributions.iter().all(usable) {
+            Ok(())
+        } else {
+            Err("the reference for drift has no usable bins for each statistic".to_owned())
+        }
+    }
+
     /// The distributions of the statistics in the backtest, each with the number of its origin.
     pub fn of(observed: &[(usize, Observed)]) -> Self {
         Self { distributions: (0..STATISTICS.len()).map(|s| distribution(observed, s)).collect() }

@@ -178,7 +178,37 @@ pub struct TrainSpec {
     pub backtest: BacktestSpec,
 }
 
+/// Largest sizes of a configuration that is read from a card; a manifest's are no larger.
+const HORIZON_MAX: usize = 366;
+const CONTEXT_MAX: usize = 1_000;
+const HIDDEN_MAX: usize = 512;
+const MEMBERS_MAX: usize = 32;
+const COLUMNS_MAX: usize = 200;
+
 impl TrainSpec {
+    /// Checks a configuration that was read: whatever is built by it has a bounded size.
+    pub fn check(&self) -> Result<(), String> {
+        let sizes = [
+            ("horizon", self.horizon, 1, HORIZON_MAX),
+            ("context", self.lstm.context, 1, CONTEXT_MAX),
+            ("hidden", self.lstm.hidden, 1, HIDDEN_MAX),
+            ("members", self.lstm.members, 0, MEMBERS_MAX),
+            ("covariates", self.covariates.len(), 0, COLUMNS_MAX),
+            ("statics", self.statics.len(), 0, COLUMNS_MAX),
+        ];
+        for (what, size, low, high) in sizes {
+            if !(low..=high).contains(&size) {
+                return Err(format!("`{what}` is {size}; expected {low} to {high}"));
+            }
+        }
+        let level = self.backtest.interval_level;
+        if level > 0.0 && level < 1.0 {
+            Ok(())
+        } else {
+            Err(format!("`interval_level` is {level}; expected a share between 0 and 1"))
+        }
+    }
+
     /// How to read a table.
     pub fn columns(&self) -> Columns {
         Columns {

@@ -49,6 +49,9 @@ pub enum TrainError {
     /// The tree library refused.
     #[error("the trees could not be grown: {0}")]
     Trees(String),
+    /// What came out breaks an invariant, for example a number beyond the range of numbers.
+    #[error("what was trained cannot be used: {0}")]
+    Unusable(String),
     /// A check found that the future leaks into the past.
     #[error("the data leak the answer: {0}")]
     Leak(String),

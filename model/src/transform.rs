@@ -25,7 +25,7 @@ impl Transform {
     /// Back to units of the target.
     pub fn invert(self, value: f64) -> f64 {
         match self {
-            Self::Log => value.exp_m1().max(0.0),
+            Self::Log => self.bound(value.exp_m1()),
             Self::None => value,
         }
     }
@@ -42,6 +42,7 @@ impl Transform {
 
     /// A forecast in units of the target, at least 0 where the target cannot be negative.
     pub fn bound(self, value: f64) -> f64 {
-        if self.signed() { value } else { value.max(0.0) }
+        // Not `max`, which takes 0 for what is not a number.
+        if self.signed() || value > 0.0 || value.is_nan() { value } else { 0.0 }
     }
 }

@@ -29,6 +29,10 @@ impl Standard {
         Self { mean, deviation: variance.sqrt().max(1e-9) }
     }
 
+    fn is_usable(self) -> bool {
+        self.mean.is_finite() && self.deviation.is_finite() && self.deviation > 0.0
+    }
+
     fn apply(self, value: f64) -> f64 {
         ((value - self.mean) / self.deviation).clamp(-8.0, 8.0)
     }
@@ -112,6 +116,26 @@ impl Frame {
             covariates: (0..spec.covariates.len()).map(covariate).collect(),
             statics: (0..spec.statics.len()).map(fixed).collect(),
         }
+    }
+
+    /// Checks a frame that was read against the configuration that it belongs to.
+    pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
+        let same = (self.transform, self.frequency, self.horizon, self.context)
+            == (spec.transform, spec.frequency, spec.horizon, spec.lstm.context);
+        if !same {
+            return Err("the frame is of another configuration than the card".to_owned());
+        }
+        let scales = [("covariates", &self.covariates), ("static features", &self.statics)];
+        for ((what, scales), wanted) in scales.into_iter().zip([&spec.covariates, &spec.statics]) {
+            if scales.len() != wanted.len() || !scales.iter().all(|s| s.is_usable()) {
+                return Err(format!("the frame's scales do not fit the {} {what}", wanted.len()));
+            }
+        }
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        if !positive(self.change) || !positive(self.step) {
+            return Err("the frame's typical changes are not positive".to_owned());
+        }
+        Ok(())
     }
 
     /// Observations that a window needs.

@@ -15,6 +15,7 @@ use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
 use steppe_predictor::Predictor;
 use steppe_server::config::Limits;
 use steppe_server::datasets::Datasets;
+use steppe_server::guard::Hosts;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
@@ -56,16 +57,23 @@ impl Server {
     }
 
     async fn post(&self, body: impl Into<Body>) -> (StatusCode, Value) {
-        let request = Request::post("/predict").body(body.into()).expect("a request");
-        let response = router(self.service.clone()).oneshot(request).await.expect("an answer");
+        let request = post(body);
+        let response = router(self.service.clone(), Hosts::default())
+            .oneshot(request)
+            .await
+            .expect("an answer");
         let status = response.status();
         let bytes = response.into_body().collect().await.expect("a body").to_bytes();
         (status, serde_json::from_slice(&bytes).expect("JSON"))
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String) {
-        let request = Request::get(path).body(Body::empty()).expect("a request");
-        let response = router(self.service.clone()).oneshot(request).await.expect("an answer");
+        let request = Request::get(path).header("host", "localhost").body(Body::empty());
+        let request = request.expect("a request");
+        let response = router(self.service.clone(), Hosts::default())
+            .oneshot(request)
+            .await
+            .expect("an answer");
         let status = response.status();
         (
             status,
@@ -75,6 +83,11 @@ impl Server {
             .into_owned(),
         )
     }
+}
+
+fn post(body: impl Into<Body>) -> Request<Body> {
+    let request = Request::post("/predict").header("host", "localhost");
+    request.header("content-type", "application/json").body(body.into()).expect("a request")
 }
 
 fn ask(series: Value) -> String {
@@ -161,9 +174,9 @@ async fn every_bad_request_gets_its_problem() {
 #[tokio::test]
 async fn a_full_queue_says_so_and_a_draining_server_is_not_ready() {
     let server = Server::start(Limits { working: 0, waiting: 0, ..Limits::default() }).await;
-    let request =
-        Request::post("/predict").body(Body::from(ask(json!("Almaty")))).expect("a request");
-    let response = router(server.service.clone()).oneshot(request).await.expect("an answer");
+    let request = post(ask(json!("Almaty")));
+    let app = router(server.service.clone(), Hosts::default());
+    let response = app.oneshot(request).await.expect("an answer");
     assert_eq!(
         (response.status().as_u16(), response.headers()["retry-after"].as_bytes()),
         (429, &b"1"[..])
@@ -222,7 +235,7 @@ async fn new_data_and_new_models_are_taken_up_and_broken_models_are_not() {
 async fn predictor(server: &Server, store: Arc<InMemory>) -> Predictor<Arc<InMemory>> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let app = router(server.service.clone());
+    let app = router(server.service.clone(), Hosts::default());
     tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
     Predictor::new(&format!("http://{address}"), store, BUCKET, "region").expect("a URL")
 }
@@ -341,7 +354,7 @@ async fn observations_in_the_request_are_forecast_like_those_of_a_data_set() {
     let body = json!({ "histories": [{ "series": "Almaty", "observed_until": "2015", "values": series.values }] });
     let (status, answer) = server.post(body.to_string()).await;
     assert_eq!((status.as_u16(), &answer["forecasts"][0]), (200, &expected), "{answer}");
-    let wrong = json!({ "histories": [{ "series": "Almaty", "observed_until": "2015", "values": series.values }], "model_version": "x" });
+    let wrong = json!({ "histories": [{ "series": "Almaty", "observed_until": "2015", "values": series.values }], "model_version": "0123456789abcdef" });
     assert_eq!(server.post(wrong.to_string()).await.0.as_u16(), 409);
     let metrics = server.get("/metrics").await.1;
     assert!(

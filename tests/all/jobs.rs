@@ -15,6 +15,7 @@ use steppe_model::spec::{BacktestSpec, Family, Kind};
 use steppe_model::{Artifact, Dataset, TrainSpec};
 use steppe_server::config::Limits;
 use steppe_server::datasets::Datasets;
+use steppe_server::guard::Hosts;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
@@ -406,7 +407,7 @@ impl Watched {
         .expect("metrics");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let server_url = format!("http://{}", listener.local_addr().expect("an address"));
-        let app = router(service.clone());
+        let app = router(service.clone(), Hosts::default());
         tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
         let (artifacts, data) = (stack.artifacts.clone(), stack.data.clone());
         let monitor = Monitor {
@@ -419,16 +420,24 @@ impl Watched {
         Self { service, monitor, stack }
     }
 
-    /// Asks for forecasts of made-up series, each a history times `factor`.
+    /// Asks for forecasts of a table in which each series is a history times `factor`.
     async fn ask(&self, data: &Dataset, factor: f64, growth: f64) {
-        let history = |series: &steppe_model::Series| {
-            let mut values: Vec<f64> = series.values.iter().map(|v| v * factor).collect();
-            *values.last_mut().expect("values") *= growth;
-            json!({ "series": series.name, "observed_until": "2022", "values": values })
+        let changed = |series: &steppe_model::Series| {
+            let mut changed = series.clone();
+            changed.values.iter_mut().for_each(|v| *v *= factor);
+            *changed.values.last_mut().expect("values") *= growth;
+            changed
         };
-        let histories: Vec<Value> = data.series().iter().map(history).collect();
-        let request = serde_json::from_value(json!({ "histories": histories })).expect("a request");
-        self.service.predict_histories(request).await.expect("forecasts");
+        let series: Vec<_> = data.series().iter().map(changed).collect();
+        let names: Vec<&str> = series.iter().map(|s| s.name.as_str()).collect();
+        let table = Dataset::new(data.frequency(), series.clone());
+        let rows = format!("region,year,marriages\n{}", csv_rows(&table));
+        let table = clean_table(&rows, MARRIAGES_SQL).to_vec();
+        self.stack.put(&self.stack.data, "processed/asked/part-00000.parquet", table).await;
+        let request =
+            json!({ "region": names, "dataset_key": "processed/asked/", "bucket_name": "data" });
+        let request = serde_json::from_value(request).expect("a request");
+        self.service.predict(request).await.expect("forecasts");
     }
 
     async fn report(&self) -> DriftReport {
@@ -475,6 +484,9 @@ async fn ordinary_questions_are_no_drift_and_strange_ones_are_told_once() {
     assert_eq!((again.findings, again.new.len()), (outcome.findings, 0), "told once");
 }
 
+const GOOD: &str = "600d600d600d600d";
+const BAD: &str = "bad0bad0bad0bad0";
+
 fn stored(data: &Dataset, version: &str, width: f64, error: f64) -> Vec<StoredPrediction> {
     let errors =
         steppe_wire::predict::Errors { mae: 1.0, rmse: 1.0, mape: 1.0, mase: 1.0, smape: 1.0 };
@@ -512,9 +524,9 @@ async fn past_forecasts_are_held_against_what_happened() {
     let watched = Watched::start(&spec, &data).await;
     // The same forecasts twice: a second execution says nothing new.
     for (name, predictions) in [
-        ("good", stored(&data, "good", 0.05, 0.001)),
-        ("again", stored(&data, "good", 0.05, 0.001)),
-        ("bad", stored(&data, "bad", 0.02, 0.5)),
+        ("good", stored(&data, GOOD, 0.05, 0.001)),
+        ("again", stored(&data, GOOD, 0.05, 0.001)),
+        ("bad", stored(&data, BAD, 0.02, 0.5)),
     ] {
         for (i, prediction) in predictions.iter().enumerate() {
             let line = serde_json::to_vec(prediction).expect("JSON");
@@ -528,12 +540,12 @@ async fn past_forecasts_are_held_against_what_happened() {
     let outcome = watched.monitor.run().await.expect("one unreadable forecast does not matter");
     assert_eq!((outcome.findings, outcome.new.len()), (2, 2), "{outcome:?}");
     assert!(
-        outcome.new[0].contains("model bad promised too much: 0 % of 24 actual values up to 2022 are inside of its 90 % intervals"),
+        outcome.new[0].contains("model bad0bad0bad0bad0 promised too much: 0 % of 24 actual values up to 2022 are inside of its 90 % intervals"),
         "{outcome:?}"
     );
-    assert!(outcome.new[1].contains("model bad lost its way: MASE"), "{outcome:?}");
+    assert!(outcome.new[1].contains("model bad0bad0bad0bad0 lost its way: MASE"), "{outcome:?}");
     let report = watched.report().await;
-    let good = report.realised.iter().find(|r| r.model_version == "good").expect("both");
+    let good = report.realised.iter().find(|r| r.model_version == GOOD).expect("both");
     assert_eq!(
         (good.cases, good.coverage, good.first.as_str(), good.last.as_str()),
         (24, 1.0, "2022", "2022")

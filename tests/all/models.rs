@@ -12,6 +12,7 @@ use object_store::path::Path;
 use serde_json::{Value, json};
 
 use crate::checkout::Checkout;
+use crate::tools::{MARRIAGES_SQL, clean_table};
 
 /// Regions that grow by 4 percent until 2015 and then lose 9 percent a year.
 fn csv(last: i32) -> String {
@@ -35,6 +36,7 @@ fn outputs(checkout: &Checkout) -> Value {
 async fn post(url: String, body: &Value) -> (u16, Value) {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let request = axum::http::Request::post(url)
+        .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body.to_string())))
         .expect("a request");
     let answer = client.request(request).await.expect("an answer");
@@ -141,13 +143,18 @@ async fn a_retrained_model_takes_over_without_a_dropped_request_and_can_be_rolle
     // What the first model forecast for 2017 is beside what came; that alone is no drift.
     let calm = checkout.done(&["drift"]);
     assert!(calm.out.contains(&format!("{first}     2017      12")), "{}", calm.out);
-    // Somebody asks in other units: an alarm, once.
-    let strange = |i: usize| {
-        let values: Vec<usize> = (0..16).map(|t| 1_000_000 * (i + 1) + t).collect();
-        json!({ "series": format!("Region {i:02}"), "observed_until": "2022", "values": values })
+    // A table in other units is asked about: an alarm, once.
+    let names: Vec<String> = (0..24).map(|i| format!("Region {i:02}")).collect();
+    let row = |(i, name): (usize, &String)| -> String {
+        (0..16).map(|t| format!("{name},{},{}\n", 2007 + t, 1_000_000 * (i + 1) + t)).collect()
     };
-    let (status, _) =
-        post(url, &json!({ "histories": (0..24).map(strange).collect::<Vec<_>>() })).await;
+    let rows: String = names.iter().enumerate().map(row).collect();
+    let table = clean_table(&format!("region,year,marriages\n{rows}"), MARRIAGES_SQL);
+    let key = Path::from("processed/strange/part-00000.parquet");
+    checkout.bucket(bucket).put(&key, table.into()).await.expect("uploaded");
+    let asked =
+        json!({ "series": names, "dataset_key": "processed/strange/", "bucket_name": bucket });
+    let (status, _) = post(url, &asked).await;
     assert_eq!(status, 200);
     let drift = checkout.run(&["drift"]);
     assert_eq!(drift.code, Some(3), "{}\n{}", drift.out, drift.err);

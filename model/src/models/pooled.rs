@@ -32,6 +32,8 @@ pub struct Pooled {
 const ORDERS: [usize; 5] = [2, 3, 4, 5, 6];
 /// Penalties that are tried, per window.
 const PENALTIES: [f64; 6] = [0.001, 0.03, 0.3, 1.0, 3.0, 10.0];
+/// Longest lag of coefficients that are read: two weeks of half hours and more.
+const LAG_MAX: usize = 1_000;
 /// Newest periods that the choice rests on.
 const FOLDS: i64 = 5;
 
@@ -46,6 +48,24 @@ impl Forecaster for Pooled {
 }
 
 impl Pooled {
+    /// Checks coefficients that were read against the configuration that they belong to.
+    pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
+        let (season, transform) = (spec.frequency.season(), spec.transform);
+        if (self.season, self.transform) != (season, transform) {
+            return Err("the coefficients are of another configuration than the card".to_owned());
+        }
+        let ascending = self.lags.is_sorted_by(|a, b| a < b);
+        let within = |lag: &usize| (1..=LAG_MAX).contains(lag);
+        if self.lags.is_empty() || !ascending || !self.lags.iter().all(within) {
+            return Err(format!("the lags are not ascending from 1 to {LAG_MAX} at most"));
+        }
+        let finite = self.coefficients.iter().all(|c| c.is_finite());
+        if self.coefficients.len() != self.lags.len() || !finite {
+            return Err("there is not one finite coefficient per lag".to_owned());
+        }
+        Ok(())
+    }
+
     fn one(&self, history: &[f64], horizon: usize) -> Vec<f64> {
         let mut values = self.transform.all(&history[history.len() - self.min_history()..]);
         for _ in 0..horizon {

@@ -42,9 +42,11 @@ impl PartialEq for Trees {
 }
 
 impl Trees {
-    /// Reads what [`Trees::json`] wrote.
+    /// Reads what [`Trees::json`] wrote. The library follows whatever numbers a tree holds, so every
+    /// way through it is checked to end at a leaf.
     pub fn from_json(frame: Frame, json: String) -> Result<Self, String> {
         let booster = GradientBooster::from_json(&json).map_err(|e| e.to_string())?;
+        check(&booster, frame.columns())?;
         Ok(Self { frame, booster: Arc::new(booster), json })
     }
 
@@ -83,6 +85,36 @@ impl Forecaster for Trees {
         };
         windows.iter().zip(answers.chunks(horizon)).map(value).collect()
     }
+}
+
+/// Trees that are read, at most.
+const TREES_MAX: usize = 10_000;
+
+fn check(booster: &GradientBooster, columns: usize) -> Result<(), String> {
+    let trees = &booster.trees;
+    if trees.len() > TREES_MAX || booster.prediction_iteration.is_some_and(|n| n > trees.len()) {
+        return Err(format!("there are {} trees, more or fewer than can be run", trees.len()));
+    }
+    if !booster.base_score.is_finite() {
+        return Err("the trees start from a value that is not finite".to_owned());
+    }
+    for (number, tree) in trees.iter().enumerate() {
+        let mut sound = !tree.nodes.is_empty();
+        for (place, node) in tree.nodes.iter().enumerate() {
+            // Children come after their parents, so no way goes in a circle.
+            let child = |child: usize| child > place && child < tree.nodes.len();
+            let children = [node.left_child, node.right_child, node.missing_node];
+            let splits = node.split_feature < columns && node.split_value.is_finite();
+            sound &= match node.is_leaf {
+                true => node.weight_value.is_finite(),
+                false => splits && children.into_iter().all(child),
+            };
+        }
+        if !sound {
+            return Err(format!("tree {number} has a way that ends at no leaf"));
+        }
+    }
+    Ok(())
 }
 
 /// Departures beyond this many units are cut: squared errors must not follow a year like 2020.

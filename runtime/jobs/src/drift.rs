@@ -21,8 +21,9 @@ use steppe_wire::drift::{
     DRIFT_SCHEMA_VERSION, DriftOutcome, DriftReport, Finding, Realised, ServerDrift, StatisticDrift,
 };
 use steppe_wire::failure::Failure;
-use steppe_wire::keys;
 use steppe_wire::predict::StoredPrediction;
+use steppe_wire::text::shown;
+use steppe_wire::{edge, keys};
 
 use crate::realised::realised;
 use crate::storage::{self, Bucket};
@@ -30,6 +31,8 @@ use crate::train::spec;
 
 /// Newest stored forecasts that are looked at.
 const PREDICTIONS_MAX: usize = 10_000;
+/// Largest stored forecast that is read.
+const FORECAST_BYTES_MAX: u64 = 1024 * 1024;
 /// Forecasts read at once.
 const READS: usize = 32;
 /// Longest wait for the model server.
@@ -73,9 +76,11 @@ impl Monitor {
             self.server(),
             storage::data_set(&self.data, &prefix, &spec),
             self.predictions(),
-            storage::read::<DriftReport>(&self.data, &report_key),
+            self.before(&report_key),
         )?;
-        let realised = realised(&predictions, &data, &spec);
+        // Before anything was cleaned there is nothing to hold forecasts against; that is no failure.
+        let is_clean = data.is_some();
+        let realised = data.map_or_else(Vec::new, |data| realised(&predictions, &data, &spec));
         let findings = findings(&server, &realised);
         let known: BTreeSet<String> =
             before.into_iter().flat_map(|b| b.findings).map(|f| f.id).collect();
@@ -83,13 +88,14 @@ impl Monitor {
             findings.iter().filter(|f| !known.contains(&f.id)).map(|f| f.text.clone()).collect();
         let checked = realised.iter().map(|r| r.cases).sum::<usize>();
         let summary = format!(
-            "{}; {} forecasts counted, {checked} past ones beside actual values",
+            "{}; {} forecasts counted, {checked} past ones beside actual values{}",
             if findings.is_empty() {
                 "no drift".to_owned()
             } else {
                 format!("{} findings, {} new", findings.len(), new.len())
             },
             server.forecasts,
+            if is_clean { "" } else { "; there is no clean table yet" },
         );
         let outcome = DriftOutcome { new, findings: findings.len(), summary };
         let (pipeline, time) = (self.pipeline.clone(), Timestamp::now().to_string());
@@ -103,6 +109,13 @@ impl Monitor {
         };
         storage::write_json(&self.data, &report_key, &report).await?;
         Ok(outcome)
+    }
+
+    /// The findings of the check before. One that cannot be read counts as none: then they are told again.
+    async fn before(&self, key: &str) -> Result<Option<DriftReport>, Failure> {
+        let Some(bytes) = storage::bytes(&self.data, key).await? else { return Ok(None) };
+        let parsed = serde_json::from_slice(&bytes);
+        Ok(parsed.inspect_err(|e| eprintln!("`{key}` cannot be read: {e}")).ok())
     }
 
     async fn server(&self) -> Result<ServerDrift, Failure> {
@@ -139,9 +152,13 @@ impl Monitor {
         let mut newest: BinaryHeap<Reverse<(i64, Path)>> = BinaryHeap::new();
         let prefix = Path::from(keys::PREDICTIONS_PREFIX);
         let mut listed = self.data.list(Some(&prefix));
-        while let Some(ObjectMeta { location, last_modified, .. }) =
+        while let Some(ObjectMeta { location, last_modified, size, .. }) =
             listed.try_next().await.map_err(failure)?
         {
+            // Among them are marks of folders, which the console makes, and whatever else people put here.
+            if !location.as_ref().ends_with(".json") || !(1..=FORECAST_BYTES_MAX).contains(&size) {
+                continue;
+            }
             newest.push(Reverse((last_modified.timestamp_micros(), location)));
             if newest.len() > PREDICTIONS_MAX {
                 newest.pop();
@@ -150,14 +167,30 @@ impl Monitor {
         let mut paths: Vec<(i64, Path)> = newest.into_iter().map(|Reverse(entry)| entry).collect();
         paths.sort();
         let one = |(_, path): (i64, Path)| async move {
-            let bytes = self.data.get(&path).await?.bytes().await?;
-            let parsed = serde_json::from_slice(&bytes)
-                .inspect_err(|e| eprintln!("{path} is left out: {e}"))
-                .ok();
-            Ok(parsed.filter(|p: &StoredPrediction| p.defect().is_none()))
+            let read = async { self.data.get(&path).await?.bytes().await };
+            let bytes = match read.await {
+                // It was deleted since it was listed.
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                other => other?,
+            };
+            let parsed = stored(&bytes);
+            Ok(parsed.inspect_err(|e| eprintln!("{} is left out: {e}", shown(path.as_ref()))).ok())
         };
         let read = futures::stream::iter(paths).map(one).buffered(READS);
         Ok(read.try_collect::<Vec<_>>().await.map_err(failure)?.into_iter().flatten().collect())
+    }
+}
+
+/// A stored forecast that can be held against what came, or what is wrong with it.
+fn stored(bytes: &[u8]) -> Result<StoredPrediction, String> {
+    let parsed: StoredPrediction = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    // The version goes into findings, and so into mails.
+    edge::check_version(&parsed.model_version).map_err(|e| e.to_string())?;
+    let levels = parsed.steps.iter().all(|step| step.level > 0.0 && step.level < 1.0);
+    match parsed.defect() {
+        Some(defect) => Err(defect),
+        None if !levels => Err("its level is no share between 0 and 1".to_owned()),
+        None => Ok(parsed),
     }
 }
 

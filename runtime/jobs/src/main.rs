@@ -13,6 +13,7 @@ use steppe_jobs::drift::{self, Monitor};
 use steppe_jobs::storage::Bucket;
 use steppe_jobs::train::{self, Trainer};
 use steppe_wire::failure::Failure;
+use steppe_wire::text::shown_at_most;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -75,7 +76,12 @@ async fn serve<E: DeserializeOwned, A: Serialize>(
         .map_err(|e| anyhow::anyhow!("the Lambda runtime stopped: {e}"))
 }
 
+/// Characters of an error: it goes into logs and mails.
+const MESSAGE_MAX: usize = 2_000;
+
 fn diagnostic(error: Failure) -> Diagnostic {
-    eprintln!("{}: {error}", error.error_type());
-    Diagnostic { error_type: error.error_type().to_owned(), error_message: error.to_string() }
+    // Names in it are others' to choose: one line, and nothing that a terminal would act on.
+    let message = shown_at_most(&error.to_string(), MESSAGE_MAX).into_owned();
+    eprintln!("{}: {message}", error.error_type());
+    Diagnostic { error_type: error.error_type().to_owned(), error_message: message }
 }

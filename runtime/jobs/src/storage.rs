@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::ready;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use steppe_model::{Dataset, TrainSpec};
+use steppe_model::{DataError, Dataset, TrainSpec};
 use steppe_wire::failure::Failure;
 
 /// A bucket.
@@ -16,7 +17,7 @@ pub type Bucket = Arc<dyn ObjectStore>;
 
 /// Files of one data set.
 const FILES_MAX: usize = 10_000;
-/// Bytes of one data set, as for the model server.
+/// Bytes of one data set or object, as for the model server.
 const BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Files read at once.
 const READS: usize = 16;
@@ -60,10 +61,12 @@ async fn is_listed(bucket: &Bucket, key: &str) -> Result<bool, Failure> {
 
 /// An object's bytes; `None` when it is not there.
 pub async fn bytes(bucket: &Bucket, key: &str) -> Result<Option<Bytes>, Failure> {
-    match get(bucket, key).await? {
-        Some(found) => found.bytes().await.map(Some).map_err(|e| failure(key, &e)),
-        None => Ok(None),
+    let Some(found) = get(bucket, key).await? else { return Ok(None) };
+    let size = found.meta.size;
+    if size > BYTES_MAX {
+        return Err(Failure::Permanent(format!("`{key}` has {size} bytes; at most {BYTES_MAX}")));
     }
+    found.bytes().await.map(Some).map_err(|e| failure(key, &e))
 }
 
 /// A JSON object; `None` when it is not there.
@@ -89,16 +92,22 @@ pub async fn write_json(bucket: &Bucket, key: &str, value: &impl Serialize) -> R
     write(bucket, key, text).await
 }
 
-/// The clean table at `prefix` as series.
-pub async fn data_set(bucket: &Bucket, prefix: &str, spec: &TrainSpec) -> Result<Dataset, Failure> {
+/// The clean table at `prefix` as series; `None` while there are no files, or no rows in them.
+pub async fn data_set(
+    bucket: &Bucket,
+    prefix: &str,
+    spec: &TrainSpec,
+) -> Result<Option<Dataset>, Failure> {
     let listed = |e: object_store::Error| failure(prefix, &e);
+    // An empty object is a mark that somebody made a folder or ended a job.
+    let is_part = |f: &ObjectMeta| f.size > 0 && f.location.as_ref().ends_with(".parquet");
     let mut files: Vec<ObjectMeta> = bucket
         .list(Some(&Path::from(prefix)))
+        .try_filter(|f| ready(is_part(f)))
         .take(FILES_MAX + 1)
         .try_collect()
         .await
         .map_err(listed)?;
-    files.retain(|f| f.location.as_ref().ends_with(".parquet"));
     files.sort_by(|a, b| a.location.cmp(&b.location));
     let size: u64 = files.iter().map(|f| f.size).sum();
     if files.len() > FILES_MAX || size > BYTES_MAX {
@@ -115,6 +124,9 @@ pub async fn data_set(bucket: &Bucket, prefix: &str, spec: &TrainSpec) -> Result
         .try_collect()
         .await
         .map_err(listed)?;
-    Dataset::from_parquet(files, &spec.columns())
-        .map_err(|e| Failure::Permanent(format!("`{prefix}` cannot be used: {e}")))
+    match Dataset::from_parquet(files, &spec.columns()) {
+        Ok(data) => Ok(Some(data)),
+        Err(DataError::Empty) => Ok(None),
+        Err(e) => Err(Failure::Permanent(format!("`{prefix}` cannot be used: {e}"))),
+    }
 }

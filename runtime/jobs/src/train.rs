@@ -18,14 +18,18 @@ use steppe_model::contest::{Retrained, retrain};
 use steppe_model::host::{Host, Stage};
 use steppe_model::{Artifact, Dataset, TrainSpec};
 use steppe_wire::failure::Failure;
-use steppe_wire::keys;
 use steppe_wire::predict::ModelPointer;
 use steppe_wire::registry::{
     InService, Promoter, Service, TRAINING_SCHEMA_VERSION, TrainingOutcome, TrainingRecord,
 };
+use steppe_wire::text::shown_at_most;
+use steppe_wire::{edge, keys};
 use tokio::runtime::Handle;
 
 use crate::storage::{self, Bucket};
+
+/// Characters of a summary: it goes into mails.
+const SUMMARY_MAX: usize = 2_000;
 
 /// What the state machine sends.
 #[derive(Debug, Clone, Deserialize)]
@@ -55,8 +59,9 @@ impl Trainer {
     /// Trains, compares, promotes or not, and records.
     pub async fn run(&self, event: &Event) -> Result<TrainingOutcome, Failure> {
         let spec = spec(&self.artifacts, &self.spec_key).await?;
-        let data =
-            storage::data_set(&self.data, &keys::processed_prefix(&self.pipeline), &spec).await?;
+        let prefix = keys::processed_prefix(&self.pipeline);
+        let nothing = || Failure::Permanent(format!("there is no clean table at `{prefix}`"));
+        let data = storage::data_set(&self.data, &prefix, &spec).await?.ok_or_else(nothing)?;
         let key = spec.key(&data);
         let before = self.pointer().await?;
         if let (Some((in_service, _)), Some(record)) = (&before, self.record(&key).await?) {
@@ -132,13 +137,23 @@ impl Trainer {
             .await?;
             Ok::<_, Failure>(found.unwrap_or_default().to_vec())
         };
-        let (card, weights) = (file(CARD_FILE).await?, file(WEIGHTS_FILE).await?);
-        match Artifact::load(card, weights, model) {
-            Ok(artifact) => Ok((Some(artifact), None)),
-            Err(error) => Ok((
-                None,
-                Some(format!("the model in service, {}, cannot be used: {error}", model.version)),
-            )),
+        let unusable = |why: String| {
+            let version = shown_at_most(&model.version, 16);
+            Ok((None, Some(format!("the model in service, {version}, cannot be used: {why}"))))
+        };
+        if let Err(error) = edge::check_version(&model.version) {
+            return unusable(error.to_string());
+        }
+        let (card, weights, pointer) =
+            (file(CARD_FILE).await?, file(WEIGHTS_FILE).await?, model.clone());
+        let loaded = tokio::task::spawn_blocking(move || Artifact::load(card, weights, &pointer));
+        match loaded.await {
+            Ok(Ok(artifact)) if artifact.card.spec.pipeline == self.pipeline => {
+                Ok((Some(artifact), None))
+            }
+            Ok(Ok(_)) => unusable("it is a model of another pipeline".to_owned()),
+            Ok(Err(error)) => unusable(error.to_string()),
+            Err(error) => unusable(error.to_string()),
         }
     }
 
@@ -232,6 +247,7 @@ fn judged_before(in_service: &InService, record: &TrainingRecord) -> TrainingOut
         "nothing new since {}, when model {} was trained: {}",
         record.time, record.challenger.version, record.reason
     );
+    let summary = shown_at_most(&summary, SUMMARY_MAX).into_owned();
     TrainingOutcome {
         in_service: in_service.current.model.version.clone(),
         promoted: false,
@@ -246,7 +262,7 @@ fn outcome(before: Option<&InService>, record: &TrainingRecord) -> TrainingOutco
         Some(champion) => (&champion.version, format!("model {} stays", champion.version)),
         None => (challenger, format!("model {challenger} was promoted")),
     };
-    let summary = format!("{what}: {}", record.reason);
+    let summary = shown_at_most(&format!("{what}: {}", record.reason), SUMMARY_MAX).into_owned();
     TrainingOutcome { in_service: in_service.clone(), promoted: record.promoted, summary }
 }
 

@@ -12,12 +12,14 @@ use hyper_util::rt::TokioExecutor;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde_json::{Map, Value};
 use steppe_wire::failure::Failure;
-use steppe_wire::keys;
 use steppe_wire::predict::{PredictRequest, PredictResponse, PredictorOutput, StoredPrediction};
 use steppe_wire::problem::Problem;
+use steppe_wire::{edge, keys};
 
 /// Longest wait for the model server.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest name of an execution; those of Step Functions have at most 256 bytes.
+const EXECUTION_BYTES_MAX: usize = 512;
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -56,13 +58,28 @@ impl Input {
             None | Some(Value::Null) => None,
             Some(_) => Some(text("model_version")?),
         };
-        Ok(Self {
+        let input = Self {
             series: text(series_field)?,
             dataset_key: text("dataset_key")?,
             bucket_name: text("bucket_name")?,
             execution: text("execution").unwrap_or_else(|_| request_id.to_owned()),
             model_version,
-        })
+        };
+        input.check().map_err(Failure::Permanent)?;
+        Ok(input)
+    }
+
+    /// What the model server would refuse is not sent to it.
+    fn check(&self) -> Result<(), String> {
+        edge::check_key(&self.dataset_key).map_err(|e| e.to_string())?;
+        if let Some(version) = &self.model_version {
+            edge::check_version(version).map_err(|e| e.to_string())?;
+        }
+        let bytes = self.execution.len();
+        if bytes > EXECUTION_BYTES_MAX {
+            return Err(format!("`execution` has {bytes} bytes; at most {EXECUTION_BYTES_MAX}"));
+        }
+        Ok(())
     }
 }
 
@@ -144,6 +161,11 @@ impl<S: ObjectStore> Predictor<S> {
             ..one
         })
         .map_err(|e| Failure::Permanent(e.to_string()))?;
+        if body.len() > edge::BODY_BYTES_MAX {
+            let (bytes, most) = (body.len(), edge::BODY_BYTES_MAX);
+            let message = format!("the request has {bytes} bytes; the server takes at most {most}");
+            return Err(Failure::Permanent(message));
+        }
         // The same id in the function's trace and in the server's access log.
         let trace = trace_id
             .and_then(|id| http::HeaderValue::from_str(id).ok())
@@ -232,6 +254,27 @@ mod tests {
             message(r#"{"region":"A","dataset_key":"k","bucket_name":"b","x":1}"#)
                 .starts_with("PermanentError: unknown field `x`")
         );
+    }
+
+    #[test]
+    fn what_the_server_would_refuse_is_not_sent_to_it() {
+        let event = |field: &str, value: &str| {
+            let mut event = serde_json::json!({
+                "region": "Almaty", "dataset_key": "k", "bucket_name": "b", "execution": "e",
+            });
+            event[field] = value.into();
+            parse(&event.to_string()).expect_err(field)
+        };
+        for (field, value, said) in [
+            ("dataset_key", "p/".repeat(50_000), "has 100000 bytes, S3 takes at most 1024"),
+            ("dataset_key", "/".to_owned(), "a part that is empty"),
+            ("dataset_key", "a\r\nb".to_owned(), "a control character"),
+            ("model_version", "../../x".to_owned(), "is not a version"),
+            ("execution", "e".repeat(513), "`execution` has 513 bytes"),
+        ] {
+            let message = event(field, &value);
+            assert!(message.starts_with("PermanentError: ") && message.contains(said), "{message}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
 use steppe_server::access_log;
 use steppe_server::config::Limits;
 use steppe_server::datasets::Datasets;
+use steppe_server::guard::Hosts;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
@@ -66,7 +67,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .expect("signals can be handled");
         signal.recv().await;
     };
-    serve(listener, router(service), Serving::default(), stop).await?;
+    serve(listener, router(service, Hosts::default()), Serving::default(), stop).await?;
     Ok(())
 }
 

@@ -72,7 +72,7 @@ pub fn forecast_alone(model: &ServedModel, source: &Source, horizon: usize) -> V
     model.artifact.forecast(&source.views(), horizon)
 }
 
-/// Forecasts, together with whatever else is ready. `None` when the leader of the batch was dropped.
+/// Forecasts, together with whatever else is ready. `None` when the model breaks on them.
 pub async fn forecast(
     model: Arc<ServedModel>,
     source: Source,
@@ -116,14 +116,29 @@ fn run(mut jobs: Vec<Job>) {
     }
 }
 
+/// Forecasts for all of `jobs`. When that fails, each goes alone, and only those that fail again have no
+/// answer: their sender is dropped.
 fn run_together(jobs: Vec<Job>) {
     let Some(first) = jobs.first() else { return };
-    let views: Vec<View<'_>> = jobs.iter().flat_map(|job| job.source.views()).collect();
-    let mut predictions = first.model.artifact.forecast(&views, first.horizon).into_iter();
-    let answers: Vec<Vec<Prediction>> =
-        jobs.iter().map(|job| predictions.by_ref().take(job.source.len()).collect()).collect();
-    for (job, answer) in jobs.into_iter().zip(answers) {
+    let (model, horizon) = (first.model.clone(), first.horizon);
+    let Some(predictions) = attempt(&model, &jobs, horizon) else {
+        if jobs.len() > 1 {
+            jobs.into_iter().for_each(|job| run_together(vec![job]));
+        }
+        return;
+    };
+    let mut predictions = predictions.into_iter();
+    for job in jobs {
+        let answer = predictions.by_ref().take(job.source.len()).collect();
         // A client that went away is no error.
         let _ = job.answer.send(answer);
     }
+}
+
+/// The forecasts, unless the model breaks on one of them. This also runs when a leader is dropped, where
+/// a second panic would end the process.
+fn attempt(model: &ServedModel, jobs: &[Job], horizon: usize) -> Option<Vec<Prediction>> {
+    let views: Vec<View<'_>> = jobs.iter().flat_map(|job| job.source.views()).collect();
+    let forecast = || model.artifact.forecast(&views, horizon);
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(forecast)).ok()
 }

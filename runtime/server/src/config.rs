@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use steppe_wire::edge::BODY_BYTES_MAX;
+
+use crate::guard::Hosts;
 
 /// Where the server listens, what it reads and how much it takes on.
 #[derive(Debug, Clone)]
@@ -16,6 +19,8 @@ pub struct Config {
     pub data_bucket: String,
     /// Address and port: `STEPPE_LISTEN`.
     pub listen: SocketAddr,
+    /// Names under which clients address the server: `STEPPE_HOSTS`, none unless it is set.
+    pub hosts: Hosts,
     /// Bounds on requests.
     pub limits: Limits,
     /// Pause between looks at the model pointer: `STEPPE_RELOAD_SECS`.
@@ -39,6 +44,10 @@ pub struct Limits {
     pub deadline: Duration,
     /// Size of a data set in bytes.
     pub dataset_bytes: u64,
+    /// Forecast values and quantiles in one answer.
+    pub answer_values: usize,
+    /// Memory for large answers that clients have not taken yet, in bytes.
+    pub untaken_bytes: usize,
 }
 
 impl Default for Limits {
@@ -46,10 +55,13 @@ impl Default for Limits {
         Self {
             working: std::thread::available_parallelism().map_or(2, usize::from),
             waiting: 256,
-            body_bytes: 128 * 1024,
+            body_bytes: BODY_BYTES_MAX,
             series: 1_000,
             deadline: Duration::from_secs(10),
             dataset_bytes: 256 * 1024 * 1024,
+            // All series of a request over the longest horizon that a manifest may ask for.
+            answer_values: 366_000,
+            untaken_bytes: 128 * 1024 * 1024,
         }
     }
 }
@@ -63,6 +75,7 @@ impl Config {
         };
         let listen = var("STEPPE_LISTEN")?;
         let reload = std::env::var("STEPPE_RELOAD_SECS").unwrap_or_else(|_| "10".to_owned());
+        let hosts = std::env::var("STEPPE_HOSTS").unwrap_or_default();
         Ok(Self {
             pipeline: var("STEPPE_PIPELINE")?,
             artifacts_bucket: var("STEPPE_ARTIFACTS_BUCKET")?,
@@ -70,6 +83,7 @@ impl Config {
             listen: listen
                 .parse()
                 .with_context(|| format!("`STEPPE_LISTEN` is `{listen}`; expected an address and port like `10.42.0.5:8080`"))?,
+            hosts: Hosts::parse(&hosts).map_err(|e| anyhow!("`STEPPE_HOSTS`: {e}"))?,
             limits: Limits::default(),
             access_log: match std::env::var("STEPPE_ACCESS_LOG").as_deref() {
                 Err(_) | Ok("on") => true,

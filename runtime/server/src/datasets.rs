@@ -2,6 +2,9 @@
 //!
 //! Every request asks S3 for the ETags, which is cheap, so a forecast never rests on data that the
 //! cleaning job has replaced; the files themselves are read and parsed only when an ETag changed.
+//!
+//! S3 tells only those who may list a whole bucket that an object is not there, and denies it to others.
+//! This server may list some folders, so a denial is looked up there before it is believed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,22 +67,14 @@ impl Datasets {
     }
 
     async fn files(&self, key: &str) -> Result<Vec<ObjectMeta>, RequestError> {
-        let storage = |e: object_store::Error| match e {
-            object_store::Error::NotFound { .. } => RequestError::NoDataset(key.to_owned()),
-            other => RequestError::Storage { key: key.to_owned(), reason: other.to_string() },
-        };
         let path = Path::parse(key)
             .map_err(|e| RequestError::Invalid(format!("`dataset_key` is not a key: {e}")))?;
         let mut files = if key.ends_with('/') {
-            // One file more than is allowed tells that there are too many.
-            let parquet = self
-                .bucket
-                .list(Some(&path))
-                .try_filter(|f| ready(f.location.as_ref().ends_with(".parquet")));
-            parquet.take(FILES_MAX + 1).try_collect::<Vec<_>>().await.map_err(storage)?
+            self.listed(&path, |file| file.location.as_ref().ends_with(".parquet")).await
         } else {
-            vec![self.bucket.head(&path).await.map_err(storage)?]
-        };
+            self.file(&path).await
+        }
+        .map_err(|e| failure(key, e))?;
         files.sort_by(|a, b| a.location.cmp(&b.location));
         let bytes: u64 = files.iter().map(|f| f.size).sum();
         if files.is_empty() {
@@ -87,13 +82,42 @@ impl Datasets {
         }
         if files.len() > FILES_MAX || bytes > self.bytes_max {
             let reason = format!(
-                "{} files with {bytes} bytes are more than this server holds ({FILES_MAX} files, {} bytes)",
+                "{} files with {bytes} bytes are more than this server holds \
+                 ({FILES_MAX} files, {} bytes)",
                 files.len(),
                 self.bytes_max
             );
             return Err(RequestError::BadDataset { key: key.to_owned(), reason });
         }
         Ok(files)
+    }
+
+    /// The objects of a folder that are wanted and not empty; one more than is allowed tells that there
+    /// are too many. An empty one is a mark that somebody made a folder or ended a job.
+    async fn listed(
+        &self,
+        folder: &Path,
+        wanted: impl Fn(&ObjectMeta) -> bool,
+    ) -> object_store::Result<Vec<ObjectMeta>> {
+        let listed = self.bucket.list(Some(folder));
+        let wanted = listed.try_filter(|file| ready(file.size > 0 && wanted(file)));
+        wanted.take(FILES_MAX + 1).try_collect().await
+    }
+
+    /// The object at `path`, or nothing when its folder does not have it.
+    async fn file(&self, path: &Path) -> object_store::Result<Vec<ObjectMeta>> {
+        match self.bucket.head(path).await {
+            Ok(file) => Ok(vec![file]),
+            Err(denied @ object_store::Error::PermissionDenied { .. }) => {
+                let folder = path.parent().unwrap_or_default();
+                match self.listed(&folder, |file| file.location == *path).await {
+                    Ok(found) if found.is_empty() => Ok(found),
+                    // It is there, or nobody may know.
+                    _ => Err(denied),
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn lookup(&self, key: &str, etags: &[Option<String>]) -> Option<Arc<Dataset>> {
@@ -121,25 +145,38 @@ impl Datasets {
         files: Vec<ObjectMeta>,
         spec: &TrainSpec,
     ) -> Result<Dataset, RequestError> {
-        let storage = |e: object_store::Error| RequestError::Storage {
-            key: key.to_owned(),
-            reason: e.to_string(),
-        };
-        let mut contents = Vec::with_capacity(files.len());
+        let bad = |reason: String| RequestError::BadDataset { key: key.to_owned(), reason };
+        let (mut contents, mut bytes) = (Vec::with_capacity(files.len()), 0);
         for file in files {
-            contents.push(
-                self.bucket
-                    .get(&file.location)
-                    .await
-                    .map_err(storage)?
-                    .bytes()
-                    .await
-                    .map_err(storage)?,
-            );
+            let found = self.bucket.get(&file.location).await.map_err(|e| vanished(key, e))?;
+            // Somebody may have replaced it since it was listed.
+            bytes += found.meta.size;
+            if bytes > self.bytes_max {
+                return Err(bad(format!("it grew beyond {} bytes", self.bytes_max)));
+            }
+            contents.push(found.bytes().await.map_err(|e| vanished(key, e))?);
         }
         let columns = spec.columns();
         let parsed = tokio::task::spawn_blocking(move || Dataset::from_parquet(contents, &columns));
-        let bad = |reason: String| RequestError::BadDataset { key: key.to_owned(), reason };
         parsed.await.map_err(|e| bad(e.to_string()))?.map_err(|e| bad(e.to_string()))
+    }
+}
+
+/// What S3's answer means for whoever asked.
+fn failure(key: &str, error: object_store::Error) -> RequestError {
+    match error {
+        object_store::Error::NotFound { .. } => RequestError::NoDataset(key.to_owned()),
+        object_store::Error::PermissionDenied { .. } => RequestError::Denied(key.to_owned()),
+        other => RequestError::Storage { key: key.to_owned(), reason: other.to_string() },
+    }
+}
+
+/// The same for a file that was listed: it may be there again in a moment, under another name.
+fn vanished(key: &str, error: object_store::Error) -> RequestError {
+    match failure(key, error) {
+        RequestError::NoDataset(key) => {
+            RequestError::Storage { key, reason: "its files are being replaced".to_owned() }
+        }
+        other => other,
     }
 }

@@ -18,8 +18,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use steppe_wire::predict::{HistoriesRequest, History, PredictResponse};
 
+use crate::body::{body_of, media_type};
 use crate::problems::RequestError;
-use crate::routes::body_of;
 use crate::service::Service;
 
 type Shared = State<Arc<Service>>;
@@ -197,6 +197,7 @@ async fn infer(
     let deadline = service.limits.deadline;
     let answer = tokio::time::timeout(deadline, async {
         let headers = request.headers().clone();
+        check_type(&headers)?;
         let body = body_of(request, service.limits.body_bytes).await?;
         let (request, binary) = parse(&headers, &body)?;
         let histories = histories(&request.inputs, binary)?;
@@ -211,6 +212,14 @@ async fn infer(
         respond(&service, &request, &answer)
     });
     answer.await.map_err(|_| RequestError::Deadline(deadline.as_secs()))?
+}
+
+/// The protocol's clients name no type, or that of JSON or of bytes; pages of other sites cannot.
+fn check_type(headers: &HeaderMap) -> Result<(), RequestError> {
+    match media_type(headers) {
+        known if matches!(&*known, "" | "application/json" | "application/octet-stream") => Ok(()),
+        other => Err(RequestError::WrongType(other)),
+    }
 }
 
 /// The JSON part of a body, and the binary tensors after it.
@@ -378,7 +387,10 @@ fn respond(
     };
     let steps = answer.forecasts.first().map_or(0, |f| f.steps.len());
     let (mut outputs, mut binary) = (Vec::new(), Vec::new());
-    for (name, as_bytes) in wanted {
+    for (place, (name, as_bytes)) in wanted.iter().copied().enumerate() {
+        if wanted[..place].iter().any(|(before, _)| *before == name) {
+            return Err(invalid(format!("the output `{name}` is asked for twice")));
+        }
         let values = answer.forecasts.iter().flat_map(|f| &f.steps).map(|s| match name {
             "lower" => s.lower,
             "upper" => s.upper,
@@ -408,13 +420,12 @@ fn respond(
     }
     let mut body = json.to_string().into_bytes();
     let length = body.len();
-    let mut response = if binary.is_empty() {
-        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-    } else {
-        body.extend(binary);
-        ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response()
-    };
-    if response.headers()[header::CONTENT_TYPE] == "application/octet-stream" {
+    let is_json = binary.is_empty();
+    body.extend(binary);
+    let media_type = if is_json { "application/json" } else { "application/octet-stream" };
+    let body = service.untaken.body(body)?;
+    let mut response = ([(header::CONTENT_TYPE, media_type)], body).into_response();
+    if !is_json {
         response.headers_mut().insert(JSON_LENGTH, HeaderValue::from(length));
     }
     Ok(response)

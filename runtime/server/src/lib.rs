@@ -5,12 +5,16 @@
 
 pub mod access_log;
 pub mod batch;
+pub mod body;
+pub mod clients;
 pub mod config;
 pub mod datasets;
+pub mod guard;
 pub mod histories;
 pub mod inference;
 pub mod metrics;
 pub mod model_store;
+pub mod patience;
 pub mod problems;
 pub mod routes;
 pub mod service;

@@ -25,6 +25,8 @@ fn main() -> ExitCode {
     let filter =
         tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().json().with_env_filter(filter).init();
+    // A defect in one request is a line of the log like any other, whatever the message holds.
+    std::panic::set_hook(Box::new(|defect| tracing::error!("a defect of this program: {defect}")));
     // Requests run on worker threads of their own; here live accepting, reloading and signals.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.context("cannot start the runtime").and_then(|runtime| runtime.block_on(run())) {
@@ -47,7 +49,8 @@ async fn run() -> Result<()> {
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     tracing::info!(listen = %config.listen, model = service.models.current().model_ref.version, cpu = Cpu::best().name(), "ready");
     tokio::spawn(reload(service.clone(), config.reload_every));
-    serve(listener, router(service.clone()), Serving::default(), stop_signal(service)).await
+    let app = router(service.clone(), config.hosts);
+    serve(listener, app, Serving::default(), stop_signal(service)).await
 }
 
 fn bucket(name: &str) -> Result<Arc<dyn ObjectStore>> {

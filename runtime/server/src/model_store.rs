@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use steppe_model::Artifact;
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
-use steppe_model::models::Forecaster;
-use steppe_model::{Artifact, Series};
+use steppe_wire::edge;
 use steppe_wire::keys;
 use steppe_wire::predict::{ModelPointer, ModelRef};
 use tokio::sync::{Notify, watch};
@@ -20,11 +21,18 @@ const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Longest wait of a request for a look at the pointer.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
+/// Largest pointer, with all the models that it remembers.
+const POINTER_BYTES_MAX: u64 = 1024 * 1024;
+/// Largest file of a model.
+const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// A verified model and what forecasts say about it.
 #[derive(Debug)]
 pub struct ServedModel {
     /// The artifact.
     pub artifact: Artifact,
+    /// Its card, as clients get it.
+    pub card: Bytes,
     /// What forecasts say about it.
     pub model_ref: ModelRef,
     /// What it was asked and answered.
@@ -112,8 +120,12 @@ impl ModelStore {
 
 async fn read_pointer(bucket: &dyn ObjectStore, pipeline: &str) -> Result<ModelPointer> {
     let key = keys::model_pointer(pipeline);
-    serde_json::from_slice(&read(bucket, &key).await?)
-        .with_context(|| format!("`{key}` is not a model pointer"))
+    let text = read(bucket, &key, POINTER_BYTES_MAX).await?;
+    let pointer: ModelPointer =
+        serde_json::from_slice(&text).with_context(|| format!("`{key}` is not a model pointer"))?;
+    // The version becomes part of keys.
+    edge::check_version(&pointer.version).with_context(|| format!("`{key}` is not usable"))?;
+    Ok(pointer)
 }
 
 async fn load(
@@ -121,26 +133,33 @@ async fn load(
     pipeline: &str,
     pointer: &ModelPointer,
 ) -> Result<ServedModel> {
-    let card = read(bucket, &keys::model_file(pipeline, &pointer.version, CARD_FILE)).await?;
-    let weights = read(bucket, &keys::model_file(pipeline, &pointer.version, WEIGHTS_FILE)).await?;
-    let artifact = Artifact::load(card.to_vec(), weights.to_vec(), pointer)
+    let file = |name: &str| keys::model_file(pipeline, &pointer.version, name);
+    let card = read(bucket, &file(CARD_FILE), FILE_BYTES_MAX).await?;
+    let weights = read(bucket, &file(WEIGHTS_FILE), FILE_BYTES_MAX).await?;
+    let (asked, pipeline) = (pointer.clone(), pipeline.to_owned());
+    // Hashing and the first forecast take a while, and a defect in them must not end the reloading.
+    let verify = move || {
+        let artifact = Artifact::load(card.to_vec(), weights.to_vec(), &asked)?;
+        let of = &artifact.card.spec.pipeline;
+        ensure!(*of == pipeline, "it is a model of the pipeline `{of}`, not of `{pipeline}`");
+        Ok(artifact)
+    };
+    let verified = tokio::task::spawn_blocking(verify).await.context("reading it broke off");
+    let artifact = verified
+        .and_then(|verified| verified)
         .with_context(|| format!("model version {} was refused", pointer.version))?;
-    // Warm up: the first request must not be the one that pages the weights in.
-    let spec = &artifact.card.spec;
-    let mut history = Series::new("warm-up", 0, vec![1.0; artifact.model.min_history()]);
-    history.covariates =
-        vec![vec![0.0; history.values.len() + spec.horizon]; spec.covariates.len()];
-    history.statics = vec![0.0; spec.statics.len()];
-    artifact.forecast(&[history.view()], spec.horizon);
     let (model_ref, watch) = (artifact.model_ref(), Watch::new(&artifact));
-    Ok(ServedModel { artifact, model_ref, watch })
+    let card = Bytes::from(artifact.card_bytes.clone());
+    Ok(ServedModel { artifact, card, model_ref, watch })
 }
 
-async fn read(bucket: &dyn ObjectStore, key: &str) -> Result<bytes::Bytes> {
+async fn read(bucket: &dyn ObjectStore, key: &str, bytes_max: u64) -> Result<Bytes> {
     let object = bucket
         .get(&Path::from(key))
         .await
         .with_context(|| format!("reading `{key}` from the artifacts bucket failed"))?;
+    let size = object.meta.size;
+    ensure!(size <= bytes_max, "`{key}` has {size} bytes; at most {bytes_max} are read");
     object
         .bytes()
         .await

@@ -22,6 +22,18 @@ pub enum RequestError {
         /// The server's bucket.
         own: String,
     },
+    /// The body does not say that it is JSON.
+    #[error("the body's content type is `{0}`; expected `application/json`")]
+    WrongType(String),
+    /// The request addresses another host.
+    #[error("this server is not `{0}`; address it by its IP address, or name it in `STEPPE_HOSTS`")]
+    WrongHost(String),
+    /// A page of another site asks.
+    #[error("requests from pages of other sites are not answered; this one is from `{0}`")]
+    OtherSite(String),
+    /// The server may not read the data set.
+    #[error("this server may not read `{0}`; data sets lie below `processed/`")]
+    Denied(String),
     /// No such data set.
     #[error("there is no data set at `{0}`; run the cleaning job first")]
     NoDataset(String),
@@ -67,6 +79,14 @@ pub enum RequestError {
         /// Steps at most.
         max: usize,
     },
+    /// A forecast beyond the range of numbers.
+    #[error(
+        "the forecast of `{0}` is not a finite number; are its values in the units of the training?"
+    )]
+    NotFinite(String),
+    /// More numbers than one answer may have.
+    #[error("the answer would be too large; ask for fewer series or steps, or without quantiles")]
+    AnswerTooLarge,
     /// Another model version than the one in service.
     #[error("model version `{asked}` is not in service; `{serving}` is")]
     WrongVersion {
@@ -86,9 +106,15 @@ pub enum RequestError {
     /// The queue is full.
     #[error("{0} requests are waiting already")]
     Busy(usize),
+    /// Too much is waiting to be taken.
+    #[error("too many large answers wait to be taken by their clients")]
+    Untaken,
     /// The answer came too late.
     #[error("the request was not answered within {0} seconds")]
     Deadline(u64),
+    /// A defect of this program.
+    #[error("the server failed on this request; its log says where")]
+    Internal,
     /// The server is about to stop.
     #[error("the server is stopping")]
     Draining,
@@ -104,17 +130,25 @@ impl RequestError {
             Self::Invalid(_) => (400, "invalid-request", "The request is not valid"),
             Self::BodyTooLarge(_) => (413, "body-too-large", "The body is too large"),
             Self::WrongBucket { .. } => (403, "wrong-bucket", "The bucket is not this server's"),
+            Self::WrongType(_) => (415, "not-json", "The body is not JSON"),
+            Self::WrongHost(_) => (421, "wrong-host", "The request is for another host"),
+            Self::OtherSite(_) => (403, "other-site", "The request is from another site"),
+            Self::Denied(_) => (403, "data-set-denied", "The data set may not be read"),
             Self::NoDataset(_) => (404, "no-data-set", "The data set does not exist"),
             Self::BadDataset { .. } => (422, "bad-data-set", "The data set cannot be used"),
             Self::UnknownSeries { .. } => (404, "unknown-series", "The series does not exist"),
             Self::TooShort { .. } => (422, "series-too-short", "The series is too short"),
             Self::BadHistory { .. } => (422, "bad-history", "The history cannot be used"),
             Self::Horizon { .. } => (422, "horizon", "The horizon is out of range"),
+            Self::NotFinite(_) => (422, "not-finite", "The forecast is not a finite number"),
+            Self::AnswerTooLarge => (422, "answer-too-large", "The answer would be too large"),
             Self::WrongVersion { .. } => {
                 (409, "wrong-model-version", "The model version is not in service")
             }
             Self::Storage { .. } => (502, "storage", "The storage did not answer as expected"),
             Self::Busy(_) => (429, "busy", "Too many requests are waiting"),
+            Self::Untaken => (429, "untaken", "Too many answers wait to be taken"),
+            Self::Internal => (500, "internal", "The server failed"),
             Self::Deadline(_) => (503, "deadline", "The answer took too long"),
             Self::Draining => (503, "draining", "The server is stopping"),
             Self::NotFound(_) => (404, "not-found", "There is nothing at this path"),

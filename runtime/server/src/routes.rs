@@ -1,27 +1,34 @@
-//! HTTP: paths, bodies, deadlines, and the counting of answers.
+//! HTTP: paths, deadlines, and the counting of answers.
 
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use bytes::Bytes;
+use futures::FutureExt;
+use serde::de::IgnoredAny;
 use steppe_wire::drift::ServerDrift;
-use steppe_wire::predict::PredictResponse;
+use steppe_wire::predict::{HistoriesRequest, PredictResponse};
 
 use crate::access_log::{self, Line};
+use crate::body::{body_of, check_json};
+use crate::guard::{self, Hosts};
 use crate::inference;
 use crate::problems::RequestError;
 use crate::service::Service;
 
 type Shared = State<Arc<Service>>;
 
-/// All paths of the server. `/ping` and `/invocations` are SageMaker's names for `/ready` and `/predict`.
-pub fn router(service: Arc<Service>) -> Router {
+/// All paths of the server, under its addresses and the names of `hosts`. `/ping` and `/invocations` are
+/// SageMaker's names for `/ready` and `/predict`.
+pub fn router(service: Arc<Service>, hosts: Hosts) -> Router {
+    let entrance = Entrance { service: service.clone(), hosts: hosts.into() };
     Router::new()
         .route("/predict", post(predict))
         .route("/invocations", post(predict))
@@ -35,55 +42,45 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(inference::router())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(service.clone(), count))
+        .layer(from_fn_with_state(entrance, enter))
         .with_state(service)
 }
 
 async fn predict(State(service): Shared, request: Request) -> Result<Response, RequestError> {
     let deadline = service.limits.deadline;
     let answer = tokio::time::timeout(deadline, async {
+        check_json(request.headers())?;
         let body = body_of(request, service.limits.body_bytes).await?;
         answer(&service, &body).await
     });
     let response = answer.await.map_err(|_| RequestError::Deadline(deadline.as_secs()))??;
-    Ok(json(&response))
+    json(&service, &response)
 }
 
 /// A request either brings observations along or names a data set.
 async fn answer(service: &Service, body: &[u8]) -> Result<PredictResponse, RequestError> {
     let invalid =
         |e: serde_json::Error| RequestError::Invalid(format!("the body is not a request: {e}"));
-    let brings = body.windows(HISTORIES.len()).any(|w| w == HISTORIES);
-    if brings {
-        service.predict_histories(serde_json::from_slice(body).map_err(invalid)?).await
-    } else {
-        service.predict(serde_json::from_slice(body).map_err(invalid)?).await
+    match serde_json::from_slice::<HistoriesRequest>(body) {
+        Ok(request) => service.predict_histories(request).await,
+        Err(error) if names_histories(body) => Err(invalid(error)),
+        Err(_) => service.predict(serde_json::from_slice(body).map_err(invalid)?).await,
     }
 }
 
-const HISTORIES: &[u8] = b"\"histories\"";
-
-/// The whole body, at most `bytes_max` of it.
-pub async fn body_of(request: Request, bytes_max: usize) -> Result<Bytes, RequestError> {
-    let too_large = || RequestError::BodyTooLarge(bytes_max);
-    // What announces that it is too large is not read at all.
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(too_large());
-    }
-    axum::body::to_bytes(request.into_body(), bytes_max).await.map_err(|_| too_large())
+/// Whether a request means to bring observations along, whatever else is wrong with it.
+fn names_histories(body: &[u8]) -> bool {
+    let fields = serde_json::from_slice::<HashMap<String, IgnoredAny>>(body);
+    fields.is_ok_and(|fields| fields.contains_key("histories"))
 }
 
 /// As [`Json`], into a buffer that most forecasts fit into at once.
-fn json(value: &impl serde::Serialize) -> Response {
+fn json(service: &Service, value: &impl serde::Serialize) -> Result<Response, RequestError> {
     let mut body = Vec::with_capacity(4096);
-    match serde_json::to_writer(&mut body, value) {
-        Ok(()) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+    // A map with keys that are no texts would be a defect; there is none.
+    serde_json::to_writer(&mut body, value).map_err(|_| RequestError::Internal)?;
+    let body = service.untaken.body(body)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 async fn health() -> Json<serde_json::Value> {
@@ -100,7 +97,7 @@ async fn ready(State(service): Shared) -> Result<Json<serde_json::Value>, Reques
 }
 
 async fn model(State(service): Shared) -> Response {
-    let card = service.models.current().artifact.card_bytes.clone();
+    let card = service.models.current().card.clone();
     ([(header::CONTENT_TYPE, "application/json")], card).into_response()
 }
 
@@ -134,26 +131,64 @@ async fn wrong_method(request: Request) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, RequestError::NotFound(detail)).into_response()
 }
 
-/// Counts and logs every answer, under known paths only: a label per invented path would grow without bound.
-async fn count(State(service): Shared, request: Request, next: Next) -> Response {
+/// What every request passes on its way in and out.
+#[derive(Debug, Clone)]
+struct Entrance {
+    service: Arc<Service>,
+    hosts: Arc<Hosts>,
+}
+
+/// Turns away what comes from pages of other sites, answers for what broke, counts and logs.
+async fn enter(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let path = known_path(request.uri().path());
-    let method = request.method().clone();
+    let method = known_method(request.method());
     let trace = access_log::trace_id(request.headers()).map(str::to_owned);
-    let response = next.run(request).await;
+    let (hosts, version) = (&entrance.hosts, request.version());
+    let response = match guard::check(hosts, version, request.uri(), request.headers()) {
+        // A defect that one request meets must not end the others.
+        Ok(()) => AssertUnwindSafe(next.run(request))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| RequestError::Internal.into_response()),
+        Err(error) => error.into_response(),
+    };
+    count(&entrance.service, (method, path, trace.as_deref()), &response, started);
+    response
+}
+
+/// Counts and logs an answer, under known paths only: a label per invented path would grow without bound.
+fn count(
+    service: &Service,
+    (method, path, trace_id): (&str, &'static str, Option<&str>),
+    response: &Response,
+    started: Instant,
+) {
     let status = response.status();
     service.metrics.requests.with_label_values(&[path, status.as_str()]).inc();
     access_log::record(&Line {
         timestamp: jiff::Timestamp::now(),
         target: "access",
-        method: method.as_str(),
+        method,
         path,
         status: status.as_u16(),
         micros: started.elapsed().as_micros() as u64,
         model_version: &service.models.current().model_ref.version,
-        trace_id: trace.as_deref(),
+        trace_id,
     });
-    response
+}
+
+/// Methods are the client's to invent as well.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 fn known_path(path: &str) -> &'static str {

@@ -8,12 +8,14 @@ use steppe_model::artifact::{PredictedStep, Prediction};
 use steppe_model::models::Forecaster;
 use steppe_model::spec::Family;
 use steppe_model::{Dataset, Series};
+use steppe_wire::edge;
 use steppe_wire::predict::{
     Forecast, HistoriesRequest, PredictRequest, PredictResponse, Quantile, Step,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::batch::{self, Source};
+use crate::body::Untaken;
 use crate::config::Limits;
 use crate::datasets::Datasets;
 use crate::histories;
@@ -30,6 +32,8 @@ pub struct Service {
     pub metrics: Metrics,
     /// Bounds.
     pub limits: Limits,
+    /// Answers that clients have not taken yet.
+    pub untaken: Untaken,
     datasets: Datasets,
     data_bucket: String,
     working: Semaphore,
@@ -52,6 +56,7 @@ impl Service {
             data_bucket: data_bucket.to_owned(),
             working: Semaphore::new(limits.working),
             queue: Semaphore::new(limits.working + limits.waiting),
+            untaken: Untaken::new(limits.untaken_bytes),
             draining: AtomicBool::new(false),
             limits,
         }))
@@ -76,6 +81,8 @@ impl Service {
     pub async fn predict(&self, request: PredictRequest) -> Result<PredictResponse, RequestError> {
         let started = Instant::now();
         let _place = self.place()?;
+        edge::check_key(&request.dataset_key).map_err(invalid)?;
+        check_form(request.model_version.as_deref())?;
         let model = self.models.current_after_look(request.model_version.as_deref()).await;
         check_version(&model, request.model_version.as_deref())?;
         let spec = &model.artifact.card.spec;
@@ -104,6 +111,7 @@ impl Service {
     ) -> Result<PredictResponse, RequestError> {
         let started = Instant::now();
         let _place = self.place()?;
+        check_form(request.model_version.as_deref())?;
         let model = self.models.current();
         check_version(&model, request.model_version.as_deref())?;
         let spec = &model.artifact.card.spec;
@@ -141,7 +149,7 @@ impl Service {
         if is_quick(model, source.len()) {
             return batch::forecast(model.clone(), source.clone(), horizon)
                 .await
-                .ok_or(RequestError::Draining);
+                .ok_or(RequestError::Internal);
         }
         self.metrics.waiting.inc();
         let turn = self.working.acquire().await;
@@ -150,7 +158,7 @@ impl Service {
         let (model, source) = (model.clone(), source.clone());
         let work =
             tokio::task::spawn_blocking(move || batch::forecast_alone(&model, &source, horizon));
-        work.await.map_err(|_| RequestError::Draining)
+        work.await.map_err(|_| RequestError::Internal)
     }
 
     fn check_count(&self, count: usize) -> Result<(), RequestError> {
@@ -159,6 +167,20 @@ impl Service {
                 "{count} series in one request; at most {}",
                 self.limits.series
             )));
+        }
+        Ok(())
+    }
+
+    fn check_size(
+        &self,
+        model: &ServedModel,
+        steps: usize,
+        quantiles: bool,
+    ) -> Result<(), RequestError> {
+        let listed =
+            if quantiles { model.artifact.card.calibration.probabilities.len() } else { 0 };
+        if steps * (1 + listed) > self.limits.answer_values {
+            return Err(RequestError::AnswerTooLarge);
         }
         Ok(())
     }
@@ -179,21 +201,33 @@ impl Service {
                 needed,
             });
         }
+        self.check_size(&model, source.len() * horizon, quantiles)?;
         let predictions = self.predictions(&model, &source, horizon).await?;
-        for (series, prediction) in source.series().into_iter().zip(&predictions) {
-            model.watch.count(&model.artifact, series, prediction);
-        }
-        let forecasts: Vec<Forecast> = source
-            .series()
-            .into_iter()
-            .zip(predictions)
-            .map(|(series, p)| forecast(&model, series, p, quantiles))
-            .collect();
+        let of_data = matches!(source, Source::Data(..));
+        let answered = |(series, prediction): (&Series, Prediction)| {
+            let answer = forecast(&model, series, &prediction, quantiles);
+            let answer = answer.ok_or_else(|| RequestError::NotFinite(series.name.clone()))?;
+            // What clients bring along is theirs to invent: it says nothing about the pipeline's data.
+            if of_data {
+                model.watch.count(&model.artifact, series, &prediction);
+            }
+            Ok(answer)
+        };
+        let pairs = source.series().into_iter().zip(predictions);
+        let forecasts: Vec<Forecast> = pairs.map(answered).collect::<Result<_, RequestError>>()?;
         self.metrics.forecasts.inc_by(forecasts.len() as u64);
         let took = started.elapsed().as_secs_f64();
         self.metrics.observe(&model.model_ref.version, took);
         Ok(PredictResponse { forecasts, model: model.model_ref.clone(), seconds: took })
     }
+}
+
+fn invalid(error: edge::EdgeError) -> RequestError {
+    RequestError::Invalid(error.to_string())
+}
+
+fn check_form(version: Option<&str>) -> Result<(), RequestError> {
+    version.map_or(Ok(()), |version| edge::check_version(version).map_err(invalid))
 }
 
 fn check_version(model: &ServedModel, asked: Option<&str>) -> Result<(), RequestError> {
@@ -215,34 +249,39 @@ fn is_quick(model: &ServedModel, series: usize) -> bool {
     series <= AT_ONCE && (family == Family::Lstm || family.is_baseline())
 }
 
+/// The answer for one series; `None` when a value of it is not finite.
 fn forecast(
     model: &ServedModel,
     series: &Series,
-    prediction: Prediction,
+    prediction: &Prediction,
     quantiles: bool,
-) -> Forecast {
+) -> Option<Forecast> {
     let (spec, calibration) = (&model.artifact.card.spec, &model.artifact.card.calibration);
     let last = series.last();
     let listed = |step: u32, p: &PredictedStep| {
         let quantiles = calibration.quantiles(step as usize - 1, p.value, p.uncertainty);
         quantiles.into_iter().map(|(probability, value)| Quantile { probability, value }).collect()
     };
-    let step = |(step, p): (u32, PredictedStep)| Step {
-        step,
-        period: spec.frequency.label(last + i64::from(step)),
-        value: p.value,
-        lower: p.lower,
-        upper: p.upper,
-        level: calibration.level,
-        quantiles: if quantiles { listed(step, &p) } else { Vec::new() },
+    let step = |(step, p): (u32, &PredictedStep)| {
+        let quantiles: Vec<Quantile> = if quantiles { listed(step, p) } else { Vec::new() };
+        let finite = p.value.is_finite() && p.lower.is_finite() && p.upper.is_finite();
+        (finite && quantiles.iter().all(|q| q.value.is_finite())).then(|| Step {
+            step,
+            period: spec.frequency.label(last + i64::from(step)),
+            value: p.value,
+            lower: p.lower,
+            upper: p.upper,
+            level: calibration.level,
+            quantiles,
+        })
     };
-    Forecast {
+    Some(Forecast {
         series: series.name.clone(),
         observed_until: spec.frequency.label(last),
         last_value: series.values[series.values.len() - 1],
         repaired: series.repaired,
-        steps: (1..).zip(prediction.steps).map(step).collect(),
-    }
+        steps: (1..).zip(&prediction.steps).map(step).collect::<Option<_>>()?,
+    })
 }
 
 fn unknown(name: &str, data: &Dataset) -> RequestError {

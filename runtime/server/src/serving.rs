@@ -1,8 +1,9 @@
 //! Connections: one event loop per core, so that a request never changes threads.
 //!
 //! One task accepts and deals connections out in turn. Slow clients are bounded: a request's head must
-//! arrive within seconds, its body within the deadline, and no more than a fixed number of connections
-//! is open at once; further ones wait in the kernel's queue.
+//! arrive within seconds, its body within the deadline, its answer must be taken within seconds, and
+//! what has not been taken fits into a buffer. No more than a fixed number of connections is open at
+//! once; see [`crate::clients`] for which one makes room.
 
 use std::future::Future;
 use std::net::TcpListener;
@@ -11,14 +12,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::access_log;
+use crate::clients::{Arriving, Clients, Place};
+use crate::patience::Patient;
 
 /// How connections are served.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +35,8 @@ pub struct Serving {
     pub connections: usize,
     /// Time for the head of a request, and for an idle connection.
     pub head: Duration,
+    /// Time for a client to take what has been answered.
+    pub taking: Duration,
     /// Time that requests at work get when the server stops.
     pub drain: Duration,
 }
@@ -39,12 +47,16 @@ impl Default for Serving {
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             connections: 512,
             head: Duration::from_secs(30),
+            taking: Duration::from_secs(30),
             drain: Duration::from_secs(20),
         }
     }
 }
 
-type Connection = (std::net::TcpStream, OwnedSemaphorePermit);
+/// Bytes that are read ahead of a request, and bytes of answers that wait to be taken.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+type Connection = (std::net::TcpStream, Place);
 
 /// Serves `app` on `listener` until `stop` resolves and all requests at work are answered.
 pub async fn serve(
@@ -70,12 +82,10 @@ pub async fn serve(
         );
         hands.push(hand);
     }
-    let accepting = accept(listener, &hands, serving.connections);
     tokio::select! {
-        () = accepting => {}
+        () = accept(listener, hands, serving.connections) => {}
         () = stop => {}
     }
-    drop(hands);
     stopping.send_replace(true);
     // Every worker is waited for, whatever the others say.
     let join = |thread: std::thread::JoinHandle<bool>| thread.join().unwrap_or(false);
@@ -91,17 +101,24 @@ pub async fn serve(
     Ok(())
 }
 
+/// Accepts for as long as there are workers.
 async fn accept(
     listener: tokio::net::TcpListener,
-    hands: &[mpsc::Sender<Connection>],
+    mut hands: Vec<mpsc::Sender<Connection>>,
     connections: usize,
 ) {
-    let open = Arc::new(Semaphore::new(connections));
-    for turn in 0usize.. {
-        let Ok(permit) = open.clone().acquire_owned().await else { return };
+    let clients = Clients::new(connections);
+    let mut turn = 0;
+    while !hands.is_empty() {
         match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-            // A worker that has ended takes no more connections; the client tries again.
-            Ok(stream) => drop(hands[turn % hands.len()].send((stream, permit)).await),
+            Ok(stream) => {
+                turn = (turn + 1) % hands.len();
+                let place = clients.place().await;
+                if hands[turn].send((stream, place)).await.is_err() {
+                    tracing::error!("a worker has ended; the others go on");
+                    hands.remove(turn);
+                }
+            }
             Err(error) => {
                 // Mostly a client that went away, or no file descriptors left; a pause lets some close.
                 tracing::warn!("a connection was not accepted: {error}");
@@ -131,7 +148,7 @@ fn worker(
         loop {
             tokio::select! {
                 connection = connections.recv() => match connection {
-                    Some((stream, permit)) => handle(stream, permit, &app, serving, &graceful),
+                    Some((stream, place)) => handle(stream, place, &app, serving, &graceful),
                     None => break,
                 },
                 _ = flush.tick() => access_log::flush(),
@@ -146,7 +163,7 @@ fn worker(
 
 fn handle(
     stream: std::net::TcpStream,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     app: &Router,
     serving: Serving,
     graceful: &GracefulShutdown,
@@ -154,19 +171,28 @@ fn handle(
     // A connection that is closed already has nobody to tell.
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let _ = stream.set_nodelay(true);
+    let stream = TokioIo::new(Patient::new(stream, serving.taking));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(serving.head)
-        .max_buf_size(64 * 1024)
-        .pipeline_flush(true);
-    let connection =
-        http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
+    http.timer(TokioTimer::new()).header_read_timeout(serving.head).max_buf_size(BUFFER_BYTES);
+    let (app, client) = (TowerToHyperService::new(app.clone()), place.client.clone());
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let client = client.clone();
+        let answer = app.call(request.map(|body| Arriving::new(body, client.clone())));
+        async move {
+            let answer = answer.await;
+            client.wait();
+            answer
+        }
+    });
+    let connection = graceful.watch(http.serve_connection(stream, answer));
+    let place = Arc::new(place);
+    let held = place.clone();
+    let connection = tokio::spawn(async move {
         // Errors here are the client's: it broke off, was too slow, or spoke no HTTP.
         if let Err(error) = connection.await {
             tracing::debug!("a connection ended: {error}");
         }
-        drop(permit);
+        drop(held);
     });
+    place.serve(connection.abort_handle());
 }

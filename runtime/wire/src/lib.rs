@@ -4,6 +4,7 @@
 //! a change that an older peer cannot read needs a new schema version.
 
 pub mod drift;
+pub mod edge;
 pub mod etl;
 pub mod failure;
 pub mod keys;
@@ -11,3 +12,4 @@ pub mod predict;
 pub mod problem;
 pub mod query;
 pub mod registry;
+pub mod text;
