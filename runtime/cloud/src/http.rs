@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
-use crate::identity::{Authorization, Caller, SignedRequest};
+use crate::identity::Caller;
+use crate::identity::signature::{Authorization, SignedRequest};
 use crate::services::{athena, ec2, events, glue, lambda, logs, sns, states};
 use crate::{cloudformation, iam};
 
@@ -48,7 +49,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         return own(&shared, &path, request).await;
     }
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    match authorization.and_then(Authorization::parse).map(|a| a.service.to_owned()) {
+    match authorization.and_then(Authorization::parse).map(|a| a.scope.service.to_owned()) {
         Some(service) if service != "s3" => aws(&shared.cloud, &service, request).await,
         _ => s3(&shared, request).await,
     }
@@ -109,7 +110,7 @@ async fn dispatch(
 ) -> ApiResult {
     match service {
         "cloudformation" => cloudformation::handle(cloud, caller, operation, params).await,
-        "sts" => sts(cloud, caller, operation),
+        "sts" => iam::sts::handle(cloud, caller, operation, params),
         "iam" => iam::handle(cloud, caller, operation, params),
         "sns" => sns::handle(cloud, caller, operation, params),
         "ec2" => ec2::handle(cloud, caller, operation, params),
@@ -119,16 +120,6 @@ async fn dispatch(
         "logs" => logs::handle(cloud, caller, operation, params),
         "events" => events::handle(cloud, caller, operation, params),
         other => Err(ApiError::unknown_operation(other, operation)),
-    }
-}
-
-/// STS: every caller may ask who it is.
-fn sts(cloud: &Cloud, caller: &Caller, operation: &str) -> ApiResult {
-    match operation {
-        "GetCallerIdentity" => Ok(
-            json!({ "UserId": "AIDAEMBEDDED", "Account": cloud.config.account, "Arn": caller.arn }),
-        ),
-        other => Err(ApiError::unknown_operation("sts", other)),
     }
 }
 
