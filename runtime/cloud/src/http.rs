@@ -1,7 +1,7 @@
 //! The front door: one port for all services, told apart by the scope of the signature.
 //!
-//! [`guard`] keeps web pages out, [`connections`] bounds what clients can hold, `protocol` finds out
-//! how a client is answered, and the signature says who calls before anything is looked at.
+//! [`guard`] keeps web pages out, [`connections`] bounds what clients can hold, `protocol` finds
+//! out how a client is answered, and the signature says who calls before anything is looked at.
 
 mod cbor;
 mod connections;

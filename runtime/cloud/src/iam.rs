@@ -1,14 +1,15 @@
 //! Who may do what: every call is evaluated against the policies that apply to it, and remembered.
 //!
 //! Evaluated are inline policies of roles, policies of buckets and trust policies of roles, by
-//! [`decision`]; [`context`] lists the condition keys, [`document`] what is refused when it is stored.
-//! Differences from AWS: there are no users but the administrator, no groups, managed policies,
-//! permission boundaries, session policies and organisations, and paths of roles are refused. A
-//! principal in a policy stays a name: AWS replaces the ARN of a role by its ID when the policy is
-//! stored, so that a role made anew is not the old one. Names of services are not looked up.
+//! [`decision`]; [`context`] lists the condition keys, [`document`] what is refused when it is
+//! stored. Differences from AWS: there are no users but the administrator, no groups, managed
+//! policies, permission boundaries, session policies and organisations, and paths of roles are
+//! refused. A principal in a policy stays a name: AWS replaces the ARN of a role by its ID when the
+//! policy is stored, so that a role made anew is not the old one. Names of services are not looked
+//! up.
 //!
-//! What a role called and whether it was allowed is in `audit.ndjson` before the call goes on. A call
-//! that cannot be written there, because the disk is full, is refused.
+//! What a role called and whether it was allowed is in `audit.ndjson` before the call goes on. A
+//! call that cannot be written there, because the disk is full, is refused.
 
 mod api;
 mod audit;
@@ -82,8 +83,8 @@ impl Role {
 pub type Conditions = [(&'static str, String)];
 
 impl Cloud {
-    /// Whether `caller` may do `action` on `resource` (an ARN, or `*` when the action knows none); the
-    /// error has AWS's words. The decision is written to the audit log.
+    /// Whether `caller` may do `action` on `resource` (an ARN, or `*` when the action knows none);
+    /// the error has AWS's words. The decision is written to the audit log.
     pub fn authorize(
         &self,
         caller: &Caller,
@@ -96,8 +97,8 @@ impl Cloud {
         if decision.allowed() { Ok(()) } else { Err(denial(caller, action, resource, &decision)) }
     }
 
-    /// The same question asked only to choose between two answers (S3 tells whether a key is missing
-    /// only to those who may list the bucket): nothing is audited.
+    /// The same question asked only to choose between two answers (S3 tells whether a key is
+    /// missing only to those who may list the bucket): nothing is audited.
     pub fn allows(
         &self,
         caller: &Caller,
@@ -108,8 +109,8 @@ impl Cloud {
         Ok(self.decide(caller, action, resource, conditions)?.allowed())
     }
 
-    /// Whether `caller` may give `role_arn` to `service` (`lambda.amazonaws.com`), as it must when it
-    /// makes something that will use the role.
+    /// Whether `caller` may give `role_arn` to `service` (`lambda.amazonaws.com`), as it must when
+    /// it makes something that will use the role.
     pub fn pass_role(&self, caller: &Caller, role_arn: &str, service: &str) -> ApiResult<()> {
         let conditions = [("iam:PassedToService", service.to_owned())];
         self.authorize(caller, "iam:PassRole", role_arn, &conditions)
@@ -149,7 +150,8 @@ impl Cloud {
         let decision = decision::decide_trust(&[], &trust, &request).map_err(|e| e.to_string())?;
         if !decision.allowed() {
             return Err(format!(
-                "the role `{name}` cannot be assumed by {service}: its trust policy does not allow it"
+                "the role `{name}` cannot be assumed by {service}: its trust policy does not allow \
+                 it"
             ));
         }
         Ok(self.identities.role(name, &role.id, session))
@@ -227,8 +229,8 @@ impl Cloud {
         }
     }
 
-    /// The role of a session; credentials of a role that was deleted are good for nothing, also when
-    /// there is a new one of the same name.
+    /// The role of a session; credentials of a role that was deleted are good for nothing, also
+    /// when there is a new one of the same name.
     fn role_of(&self, caller: &Caller) -> ApiResult<std::sync::Arc<Role>> {
         let Principal::Role { role, role_id, .. } = &caller.principal else {
             return Err(ApiError::internal("a user has no role"));
@@ -342,7 +344,8 @@ fn denial(caller: &Caller, action: &str, resource: &str, decision: &Decision) ->
         }
     };
     let message = format!(
-        "User: {} is not authorized to perform: {action} on resource: {quote}{resource}{quote} {why}",
+        "User: {} is not authorized to perform: {action} on resource: \
+         {quote}{resource}{quote} {why}",
         caller.arn
     );
     ApiError::new("AccessDeniedException", message).with_status(403)

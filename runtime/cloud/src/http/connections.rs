@@ -1,8 +1,8 @@
 //! Connections: how many there are, and how long a client may keep one waiting.
 //!
-//! A head must arrive within [`HEAD`], which also closes connections without work; a body must go on
-//! within [`STALL`], and so must the reading of an answer. What a request does may take as long as it
-//! takes.
+//! A head must arrive within [`HEAD`], which also closes connections without work; a body must go
+//! on within [`STALL`], and so must the reading of an answer. What a request does may take as long
+//! as it takes.
 
 use std::future::Future;
 use std::net::SocketAddr;

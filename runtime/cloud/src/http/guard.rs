@@ -1,7 +1,7 @@
 //! Who may speak to the port at all: programs on this machine, not web pages.
 //!
-//! A page whose name is made to resolve to this machine (DNS rebinding) sends its own name in `Host`;
-//! a page that sends requests across sites says so in `Origin` or `Sec-Fetch-Site`.
+//! A page whose name is made to resolve to this machine (DNS rebinding) sends its own name in
+//! `Host`; a page that sends requests across sites says so in `Origin` or `Sec-Fetch-Site`.
 
 use std::net::Ipv4Addr;
 

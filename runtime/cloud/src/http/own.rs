@@ -1,8 +1,8 @@
-//! The cloud's own addresses, below `/_steppe/`: health, stop, metadata of instances, wait conditions,
-//! tools of instances.
+//! The cloud's own addresses, below `/_steppe/`: health, stop, metadata of instances, wait
+//! conditions, tools of instances.
 //!
-//! `health` says only `{"status": "ok"}`, unless the header `x-steppe-identity` has the content of the
-//! file `identity` in the state folder, which only its owner can read: then it also says which
+//! `health` says only `{"status": "ok"}`, unless the header `x-steppe-identity` has the content of
+//! the file `identity` in the state folder, which only its owner can read: then it also says which
 //! process, version and folder it is. `stop` needs the same header.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Condition operators.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
-//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>
+//! and `reference_policies_condition-single-vs-multi-valued-context-keys.html` beside it.
 
 use std::net::IpAddr;
 

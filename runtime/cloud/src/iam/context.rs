@@ -2,28 +2,33 @@
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>
 //!
-//! | key | value here |
-//! |---|---|
-//! | `aws:PrincipalArn` | the user's ARN; for a session the ARN of its *role* |
-//! | `aws:PrincipalAccount`, `aws:PrincipalType`, `aws:PrincipalTag/KEY` | the account; `User` or `AssumedRole`; the role's tags |
-//! | `aws:userid`, `aws:username` | `AIDA…` or `AROA…:SESSION`; users only |
-//! | `aws:PrincipalIsAWSService`, `aws:PrincipalServiceName` | `true` and the name when a service takes on a role, else `false` and nothing |
-//! | `aws:SourceAccount`, `aws:SourceArn` | only when a service takes on a role: the account, and the resource it does so for |
-//! | `aws:SourceIp`, `aws:UserAgent` | of the HTTP request; nothing for calls that a service makes with a role |
-//! | `aws:SecureTransport` | `true`: the transport never leaves this machine, which is what the key is asked for |
-//! | `aws:CurrentTime`, `aws:EpochTime`, `aws:TokenIssueTime` | now, and the begin of a session |
-//! | `aws:RequestedRegion` | the cloud's region, `us-east-1` for IAM |
-//! | `aws:ResourceAccount` | the account in the resource's ARN, else this one |
-//! | `aws:ViaAWSService`, `aws:CalledVia` (`…First`, `…Last`) | `true` and the service for what CloudFormation does on behalf of its caller |
-//! | `aws:MultiFactorAuthPresent` | `false` for sessions, nothing for keys of users |
-//! | `aws:PrincipalOrgID` and the other keys of organisations, federation, VPC-less callers | never there: the account is in no organisation, nobody is federated |
-//! | `iam:PassedToService` | when a role is passed |
-//! | `lambda:SourceFunctionArn` | calls of a function |
-//! | `s3:prefix`, `s3:delimiter`, `s3:max-keys`, `s3:ResourceAccount`, `s3:signatureversion` | of the request |
-//! | `sts:ExternalId`, `sts:RoleSessionName` | of `AssumeRole` |
+//! - `aws:PrincipalArn`: the user's ARN; for a session the ARN of its *role*.
+//! - `aws:PrincipalAccount`, `aws:PrincipalType` (`User` or `AssumedRole`), `aws:PrincipalTag/KEY`
+//! (the   tags of the role), `aws:userid` (`AIDA…` or `AROA…:SESSION`), `aws:username` (users
+//! only).
+//! - `aws:PrincipalIsAWSService`, `aws:PrincipalServiceName`: `true` and the name when a service
+//! takes   on a role, else `false` and nothing.
+//! - `aws:SourceAccount`, `aws:SourceArn`: only when a service takes on a role: the account, and
+//! the   resource that it does so for, where the service names it.
+//! - `aws:SourceIp`, `aws:UserAgent`: of the HTTP request; nothing for calls that a service makes.
+//! - `aws:SecureTransport`: `true`: the transport never leaves this machine, which is what is
+//! meant.
+//! - `aws:CurrentTime`, `aws:EpochTime`, `aws:TokenIssueTime`: now, and the begin of a session.
+//! - `aws:RequestedRegion`: the cloud's region, `us-east-1` for IAM.
+//! - `aws:ResourceAccount`: the account in the resource's ARN, else this one.
+//! - `aws:ViaAWSService`, `aws:CalledVia`, `aws:CalledViaFirst`, `aws:CalledViaLast`: `true` and
+//! the   service for what CloudFormation does on behalf of its caller.
+//! - `aws:MultiFactorAuthPresent`: `false` for sessions, nothing for keys of users.
+//! - `aws:PrincipalOrgID` and the other keys of organisations and federation: never there, because
+//! the   account is in no organisation and nobody is federated.
+//! - `iam:PassedToService` when a role is passed; `lambda:SourceFunctionArn` in calls of a
+//! function;   `sts:ExternalId` and `sts:RoleSessionName` of `AssumeRole`.
+//! - `s3:prefix`, `s3:delimiter`, `s3:max-keys` of the request, `s3:ResourceAccount`,
+//!   `s3:signatureversion`.
 //!
 //! A key that is not in this list is an error that names it, when a statement that would otherwise
-//! apply asks for it: AWS might have a value for it, so guessing could open or close the wrong door.
+//! apply asks for it: AWS might have a value for it, so guessing could open or close the wrong
+//! door.
 
 use std::collections::HashMap;
 

@@ -4,7 +4,8 @@
 //!
 //! A `Deny` that matches in any policy decides. Else, within one account, an `Allow` of an identity
 //! policy or of the resource's policy is enough; only a role's trust policy must allow itself. A
-//! resource's policy that names the account, and not the caller, only lets identity policies decide.
+//! resource's policy that names the account, and not the caller, only lets identity policies
+//! decide.
 
 use thiserror::Error;
 

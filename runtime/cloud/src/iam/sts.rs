@@ -134,8 +134,8 @@ fn duration(params: &Value) -> ApiResult<Option<u32>> {
                 format!("less than or equal to {}", SESSION_SECS.end())
             };
             Err(ApiError::validation(format!(
-                "1 validation error detected: Value '{secs}' at 'durationSeconds' failed to satisfy \
-                 constraint: Member must have value {bound}"
+                "1 validation error detected: Value '{secs}' at 'durationSeconds' failed to \
+                 satisfy constraint: Member must have value {bound}"
             )))
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 //!
-//! The scope must be of the day, of this region and of the service; `host` and every `x-amz-*` header
-//! of the request must be signed, so that nothing that decides what is done can be exchanged.
-//! Signatures of S3's requests are calculated by `s3s`; [`check_s3`] checks their form before.
+//! The scope must be of the day, of this region and of the service; `host` and every `x-amz-*`
+//! header of the request must be signed, so that nothing that decides what is done can be
+//! exchanged. Signatures of S3's requests are calculated by `s3s`; [`check_s3`] checks their form
+//! before.
 
 use std::collections::HashMap;
 
@@ -220,8 +221,8 @@ fn check_clock(date: &str) -> ApiResult<()> {
     Ok(())
 }
 
-/// Checks the form of the signature of a request to S3: version, scope, signed headers, and how long
-/// a presigned address is good. A request without any signature passes: S3 answers it.
+/// Checks the form of the signature of a request to S3: version, scope, signed headers, and how
+/// long a presigned address is good. A request without any signature passes: S3 answers it.
 pub fn check_s3(uri: &Uri, headers: &HeaderMap, region: &str) -> ApiResult<()> {
     let query: HashMap<String, String> =
         url::form_urlencoded::parse(uri.query().unwrap_or("").as_bytes()).into_owned().collect();
