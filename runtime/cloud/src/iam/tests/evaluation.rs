@@ -62,7 +62,7 @@ fn resources() {
         (
             RESOURCE,
             "Resource",
-            json!("arn:aws:glue:us*1:1:job/x"),
+            json!("arn:aws:glue:us*1:job/x"),
             "arn:aws:glue:us-east-1:1:job/x",
             false,
         ),
