@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cloudformation::{ChangeSet, Stack};
 use crate::iam::{Audit, Role};
-use crate::identity::Identities;
+use crate::identity::{Identities, secret_file};
 use crate::s3::Buckets;
 use crate::services::athena::{NamedQuery, QueryExecution, WorkGroup};
 use crate::services::cloudwatch::Alarm;
@@ -73,6 +73,10 @@ impl Config {
 pub struct Cloud {
     /// What does not change.
     pub config: Config,
+    /// Secret of the state folder (its file `identity`): whoever knows it is this folder's owner.
+    pub identity: String,
+    /// Notified when the process shall end.
+    pub stop: Arc<tokio::sync::Notify>,
     /// Who may call.
     pub identities: Identities,
     /// What roles called and were denied.
@@ -143,6 +147,8 @@ impl Cloud {
             .with_context(|| format!("cannot create {}", state.display()))?;
         let dir = |name: &str| state.join(name);
         Ok(Arc::new(Self {
+            identity: secret_file(&config.state_dir.join("identity"))?,
+            stop: Arc::default(),
             identities: Identities::open(&config)?,
             audit: Audit::open(&config.state_dir)?,
             buckets: Buckets::open(&config.state_dir)?,

@@ -1,22 +1,32 @@
 //! The front door: one port for all services, told apart by the scope of the signature.
+//!
+//! [`guard`] keeps web pages out, [`connections`] bounds what clients can hold, `protocol` finds
+//! out how a client is answered, and the signature says who calls before anything is looked at.
 
+mod cbor;
+mod connections;
 mod encoding;
+mod form;
+mod guard;
+mod lambda;
+mod own;
+mod protocol;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use self::protocol::Speech;
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
-use crate::identity::{Authorization, Caller, SignedRequest};
-use crate::services::{athena, ec2, events, glue, lambda, logs, sns, states};
+use crate::identity::signature::{Authorization, SignedRequest, check_s3};
+use crate::identity::{Caller, Origin};
+use crate::services::{athena, ec2, events, glue, logs, sns, states};
 use crate::{cloudformation, iam};
 
 /// Bytes of a request to any service but S3.
@@ -36,41 +46,83 @@ pub async fn serve(
     stop: Arc<tokio::sync::Notify>,
 ) -> std::io::Result<()> {
     let shared = Shared { s3: crate::s3::service(&cloud), cloud };
-    let app = Router::new().fallback(answer).with_state(shared);
-    let service = app.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(async move { stop.notified().await })
-        .await
+    connections::serve(listener, stop, move |peer, request| {
+        let shared = shared.clone();
+        async move { answer(&shared, peer, request).await }
+    })
+    .await;
+    Ok(())
 }
 
-async fn answer(State(shared): State<Shared>, request: Request) -> Response {
-    if let Some(path) = request.uri().path().strip_prefix("/_steppe/").map(str::to_owned) {
-        return own(&shared, &path, request).await;
+async fn answer(shared: &Shared, peer: SocketAddr, request: Request<Body>) -> Response {
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let (parts, body) = request.into_parts();
+    let service = service(&parts.headers);
+    if let Err(error) = guard::check(&parts) {
+        return match service {
+            Some(service) if service != "s3" => {
+                encoding::failure(&Speech::of(&service, &parts), &error, &request_id)
+            }
+            _ => encoding::s3_failure(&error, &shared.cloud.config.region, &request_id),
+        };
     }
-    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    match authorization.and_then(Authorization::parse).map(|a| a.service.to_owned()) {
-        Some(service) if service != "s3" => aws(&shared.cloud, &service, request).await,
-        _ => s3(&shared, request).await,
+    if let Some(path) = parts.uri.path().strip_prefix("/_steppe/").map(str::to_owned) {
+        return own::answer(&shared.cloud, &path, Request::from_parts(parts, body)).await;
+    }
+    let origin = origin(peer, &parts.headers);
+    match service {
+        Some(service) if service != "s3" => {
+            let speech = Speech::of(&service, &parts);
+            aws(&shared.cloud, &speech, origin, Request::from_parts(parts, body), &request_id).await
+        }
+        _ => s3(shared, origin, Request::from_parts(parts, body), &request_id).await,
     }
 }
 
-async fn s3(shared: &Shared, request: Request) -> Response {
+/// The service that a request is signed for.
+fn service(headers: &HeaderMap) -> Option<String> {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    Some(Authorization::parse(authorization?)?.scope.service.to_owned())
+}
+
+fn origin(peer: SocketAddr, headers: &HeaderMap) -> Origin {
+    let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
+    Origin { source_ip: Some(peer.ip()), user_agent: agent.map(str::to_owned), called_via: None }
+}
+
+async fn s3(
+    shared: &Shared,
+    origin: Origin,
+    mut request: Request<Body>,
+    request_id: &str,
+) -> Response {
+    let region = &shared.cloud.config.region;
+    if let Err(error) = check_s3(request.uri(), request.headers(), region) {
+        return encoding::s3_failure(&error, region, request_id);
+    }
+    request.extensions_mut().insert(origin);
     match shared.s3.call(request.map(s3s::Body::http_body_unsync)).await {
         Ok(response) => response.map(Body::new),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:?}")).into_response(),
     }
 }
 
-async fn aws(cloud: &Arc<Cloud>, service: &str, request: Request) -> Response {
+async fn aws(
+    cloud: &Arc<Cloud>,
+    speech: &Speech,
+    origin: Origin,
+    request: Request<Body>,
+    request_id: &str,
+) -> Response {
     let (parts, body) = request.into_parts();
-    let request_id = uuid::Uuid::new_v4().to_string();
-    let protocol = encoding::Protocol::of(service);
     let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
-        return encoding::failure(
-            protocol,
-            &ApiError::new("RequestEntityTooLarge", "The request is too large.").with_status(413),
-            &request_id,
-        );
+        let error = ApiError::new(
+            "RequestEntityTooLarge",
+            "The request is too large, or its body \
+            did not arrive.",
+        )
+        .with_status(413);
+        return encoding::failure(speech, &error, request_id);
     };
     let signed = SignedRequest {
         method: &parts.method,
@@ -79,25 +131,28 @@ async fn aws(cloud: &Arc<Cloud>, service: &str, request: Request) -> Response {
         body: &body,
     };
     let caller = match signed.verify(&cloud.identities) {
-        Ok(caller) => caller,
-        Err(error) => return encoding::failure(protocol, &error, &request_id),
+        Ok(caller) => caller.from(origin),
+        Err(error) => return encoding::failure(speech, &error, request_id),
     };
-    if service == "lambda" {
-        return lambda_rest(cloud, &caller, &parts, body, &request_id).await;
+    if speech.service == "lambda" {
+        return lambda::answer(cloud, &caller, speech, &parts, body, request_id).await;
     }
-    let parsed = encoding::parse(protocol, &parts.headers, &body);
-    let result = match parsed {
-        Ok((operation, params)) => dispatch(cloud, &caller, service, &operation, &params)
-            .await
-            .map(|value| (operation, value)),
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok((operation, value)) => {
-            encoding::success(protocol, service, &operation, &value, &request_id)
-        }
-        Err(error) => encoding::failure(protocol, &error, &request_id),
+    match operation(cloud, &caller, speech, &parts, &body).await {
+        Ok((operation, value)) => encoding::success(speech, &operation, &value, request_id),
+        Err(error) => encoding::failure(speech, &error, request_id),
     }
+}
+
+async fn operation(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    speech: &Speech,
+    parts: &Parts,
+    body: &[u8],
+) -> ApiResult<(String, Value)> {
+    let (operation, params) = encoding::parse(speech, parts, body)?;
+    let value = dispatch(cloud, caller, &speech.service, &operation, &params).await?;
+    Ok((operation, value))
 }
 
 async fn dispatch(
@@ -109,7 +164,7 @@ async fn dispatch(
 ) -> ApiResult {
     match service {
         "cloudformation" => cloudformation::handle(cloud, caller, operation, params).await,
-        "sts" => sts(cloud, caller, operation),
+        "sts" => iam::sts::handle(cloud, caller, operation, params),
         "iam" => iam::handle(cloud, caller, operation, params),
         "sns" => sns::handle(cloud, caller, operation, params),
         "ec2" => ec2::handle(cloud, caller, operation, params),
@@ -120,136 +175,4 @@ async fn dispatch(
         "events" => events::handle(cloud, caller, operation, params),
         other => Err(ApiError::unknown_operation(other, operation)),
     }
-}
-
-/// STS: every caller may ask who it is.
-fn sts(cloud: &Cloud, caller: &Caller, operation: &str) -> ApiResult {
-    match operation {
-        "GetCallerIdentity" => Ok(
-            json!({ "UserId": "AIDAEMBEDDED", "Account": cloud.config.account, "Arn": caller.arn }),
-        ),
-        other => Err(ApiError::unknown_operation("sts", other)),
-    }
-}
-
-async fn lambda_rest(
-    cloud: &Arc<Cloud>,
-    caller: &Caller,
-    parts: &Parts,
-    body: Bytes,
-    request_id: &str,
-) -> Response {
-    let path = percent_decode(parts.uri.path());
-    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let json = encoding::Protocol::RestJson;
-    let result = match (&parts.method, segments.as_slice()) {
-        (&Method::GET, ["2015-03-31", "functions"]) => lambda::list(cloud, caller),
-        (&Method::GET, ["2015-03-31", "functions", name]) => lambda::get(cloud, caller, name),
-        (&Method::POST, ["2015-03-31", "functions", name, "invocations"]) => {
-            let kind = parts
-                .headers
-                .get("x-amz-invocation-type")
-                .and_then(|v| v.to_str().ok())
-                .unwrap_or("RequestResponse");
-            if kind != "RequestResponse" {
-                let message = format!(
-                    "The embedded cloud does not implement invocations of the type {kind}."
-                );
-                return encoding::failure(
-                    json,
-                    &ApiError::new("NotImplemented", message).with_status(501),
-                    request_id,
-                );
-            }
-            let payload = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
-            return match lambda::invoke(cloud, caller, name, payload).await {
-                Ok(invoked) => {
-                    let mut response = (StatusCode::OK, invoked.payload).into_response();
-                    response.headers_mut().insert(
-                        "x-amz-executed-version",
-                        header::HeaderValue::from_static("$LATEST"),
-                    );
-                    if let Some(error) = invoked.function_error {
-                        response.headers_mut().insert(
-                            "x-amz-function-error",
-                            header::HeaderValue::from_static(error),
-                        );
-                    }
-                    response
-                }
-                Err(error) => encoding::failure(json, &error, request_id),
-            };
-        }
-        _ => Err(ApiError::unknown_operation("lambda", &format!("{} {path}", parts.method))),
-    };
-    match result {
-        Ok(value) => encoding::success(json, "lambda", "", &value, request_id),
-        Err(error) => encoding::failure(json, &error, request_id),
-    }
-}
-
-fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let code = (bytes[at] == b'%')
-            .then(|| text.get(at + 1..at + 3))
-            .flatten()
-            .and_then(|h| u8::from_str_radix(h, 16).ok());
-        out.push(code.unwrap_or(bytes[at]));
-        at += if code.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// The cloud's own addresses: health, metadata services, wait conditions, tools of instances.
-async fn own(shared: &Shared, path: &str, request: Request) -> Response {
-    let cloud = &shared.cloud;
-    let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, 64 * 1024).await else {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-    };
-    let segments: Vec<&str> = path.splitn(3, '/').collect();
-    match (&parts.method, segments.as_slice()) {
-        (&Method::GET, ["health"]) => {
-            axum::Json(json!({ "status": "ok", "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION") })).into_response()
-        }
-        (method, ["imds", token, rest]) => ec2::metadata(cloud, method, token, rest, &parts.headers).into_response(),
-        (&Method::PUT, ["wait", _]) => signal(cloud, &parts.uri, &body),
-        (&Method::POST, ["instances", token, "systemctl"]) => {
-            let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let text = |name: &str| asked[name].as_str().unwrap_or_default().to_owned();
-            match ec2::systemctl(cloud, token, &text("verb"), &text("unit")).await {
-                Ok(answer) => (StatusCode::OK, answer).into_response(),
-                Err(error) => (StatusCode::BAD_REQUEST, error).into_response(),
-            }
-        }
-        _ => StatusCode::NOT_FOUND.into_response(),
-    }
-}
-
-/// A signal of a wait condition; the random part of the address is the permission.
-fn signal(cloud: &Cloud, uri: &Uri, body: &[u8]) -> Response {
-    let Ok(signal) = serde_json::from_slice::<Value>(body) else {
-        return (StatusCode::BAD_REQUEST, "the signal is not JSON").into_response();
-    };
-    let handle = format!("{}{}", cloud.config.endpoint(), uri.path());
-    let known = cloud
-        .stacks
-        .all()
-        .iter()
-        .any(|(_, s)| s.resources.values().any(|r| r.physical_id == handle));
-    if !known {
-        return StatusCode::NOT_FOUND.into_response();
-    }
-    cloud
-        .signals
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .entry(handle)
-        .or_default()
-        .push(signal);
-    cloud.signalled.notify_waiters();
-    StatusCode::OK.into_response()
 }

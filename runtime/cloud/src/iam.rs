@@ -1,20 +1,38 @@
-//! Who may do what: every call is evaluated against the caller's policies, and remembered.
+//! Who may do what: every call is evaluated against the policies that apply to it, and remembered.
 //!
-//! Evaluated are identity policies of roles and policies of buckets. Not evaluated, because nothing
-//! here has them: permission boundaries, session policies, organisation policies.
+//! Evaluated are inline policies of roles, policies of buckets and trust policies of roles, by
+//! [`decision`]; [`context`] lists the condition keys, [`document`] what is refused when it is
+//! stored. Differences from AWS: there are no users but the administrator, no groups, managed
+//! policies, permission boundaries, session policies and organisations, and paths of roles are
+//! refused. A principal in a policy stays a name: AWS replaces the ARN of a role by its ID when the
+//! policy is stored, so that a role made anew is not the old one. Names of services are not looked
+//! up.
+//!
+//! What a role called and whether it was allowed is in `audit.ndjson` before the call goes on. A
+//! call that cannot be written there, because the disk is full, is refused.
 
-use std::io::Write;
-use std::path::Path;
-use std::sync::Mutex;
+mod api;
+mod audit;
+mod bucket_policy;
+mod condition;
+pub mod context;
+pub mod decision;
+pub mod document;
+mod pattern;
+pub mod sts;
+#[cfg(test)]
+mod tests;
 
-use anyhow::{Context as _, Result};
-use iam_rs::{
-    Arn, Context, ContextValue, Decision, IAMPolicy, IAMRequest, PolicyEvaluator,
-    Principal as IamPrincipal, PrincipalId,
-};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+pub use self::api::handle;
+pub use self::audit::Audit;
+pub use self::bucket_policy::BUCKET_POLICY_BYTES_MAX;
+
+use self::context::Context;
+use self::decision::{Decision, Reason, Request, Subject};
+use self::document::{INLINE_BYTES_MAX, Kind, Policy, TRUST_BYTES_MAX};
 use crate::cloud::{Cloud, iso};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::{Caller, Principal};
@@ -32,41 +50,32 @@ pub struct Role {
     pub tags: Value,
     /// When it was made.
     pub created: jiff::Timestamp,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Seconds that a session of STS may last.
+    #[serde(default = "session_secs_default")]
+    pub session_secs_max: u32,
 }
 
-/// Log of what roles called: `audit.ndjson`.
-#[derive(Debug)]
-pub struct Audit {
-    file: Mutex<std::fs::File>,
+/// AWS's default for [`Role::session_secs_max`].
+pub fn session_secs_default() -> u32 {
+    3_600
 }
 
-impl Audit {
-    /// Appends to `audit.ndjson` in `dir`.
-    pub fn open(dir: &Path) -> Result<Self> {
-        let path = dir.join("audit.ndjson");
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
-        Ok(Self { file: Mutex::new(file) })
-    }
-
-    fn write(
-        &self,
-        caller: &Caller,
-        action: &str,
-        resource: &str,
-        allowed: bool,
-        statements: &[String],
-    ) {
-        let line = json!({
-            "time": iso(jiff::Timestamp::now()), "caller": caller.arn, "action": action, "resource": resource,
-            "allowed": allowed, "statements": statements,
-        });
-        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        writeln!(file, "{line}")
-            .unwrap_or_else(|e| tracing::error!("cannot write the audit log: {e}"));
+impl Role {
+    /// A new role without permissions.
+    pub fn new(trust: Value) -> Self {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        Self {
+            id: format!("AROA{}", random[..17].to_uppercase()),
+            trust,
+            policies: vec![],
+            tags: Value::Null,
+            created: jiff::Timestamp::now(),
+            description: None,
+            session_secs_max: session_secs_default(),
+        }
     }
 }
 
@@ -74,7 +83,8 @@ impl Audit {
 pub type Conditions = [(&'static str, String)];
 
 impl Cloud {
-    /// Whether `caller` may do `action` on `resource`; the error has AWS's words.
+    /// Whether `caller` may do `action` on `resource` (an ARN, or `*` when the action knows none);
+    /// the error has AWS's words. The decision is written to the audit log.
     pub fn authorize(
         &self,
         caller: &Caller,
@@ -82,200 +92,321 @@ impl Cloud {
         resource: &str,
         conditions: &Conditions,
     ) -> ApiResult<()> {
-        let (allowed, statements) =
-            self.decide(caller, action, resource, conditions).map_err(ApiError::internal)?;
-        if caller.principal != Principal::Administrator {
-            self.audit.write(caller, action, resource, allowed, &statements);
-        }
-        if allowed {
-            return Ok(());
-        }
-        let message = format!(
-            "User: {} is not authorized to perform: {action} on resource: {resource}",
-            caller.arn
-        );
-        Err(ApiError::new("AccessDeniedException", message).with_status(403))
+        let decision = self.decide(caller, action, resource, conditions)?;
+        self.record(caller, action, resource, &decision)?;
+        if decision.allowed() { Ok(()) } else { Err(denial(caller, action, resource, &decision)) }
     }
 
-    /// The decision, and the statements that allowed it.
+    /// The same question asked only to choose between two answers (S3 tells whether a key is
+    /// missing only to those who may list the bucket): nothing is audited.
+    pub fn allows(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        conditions: &Conditions,
+    ) -> ApiResult<bool> {
+        Ok(self.decide(caller, action, resource, conditions)?.allowed())
+    }
+
+    /// Whether `caller` may give `role_arn` to `service` (`lambda.amazonaws.com`), as it must when
+    /// it makes something that will use the role.
+    pub fn pass_role(&self, caller: &Caller, role_arn: &str, service: &str) -> ApiResult<()> {
+        let conditions = [("iam:PassedToService", service.to_owned())];
+        self.authorize(caller, "iam:PassRole", role_arn, &conditions)
+    }
+
+    /// The role as `service` takes it on for `session`; an error when the role does not trust it.
+    pub fn assume(&self, role_arn: &str, service: &str, session: &str) -> Result<Caller, String> {
+        self.assume_for(role_arn, service, session, None)
+    }
+
+    /// The same for a resource that the service names in `aws:SourceArn`.
+    pub fn assume_for(
+        &self,
+        role_arn: &str,
+        service: &str,
+        session: &str,
+        source_arn: Option<&str>,
+    ) -> Result<Caller, String> {
+        let name = role_arn.rsplit('/').next().unwrap_or(role_arn);
+        let role =
+            self.roles.get(name).ok_or_else(|| format!("the role `{role_arn}` does not exist"))?;
+        let trust = Policy::parse(&role.trust, Kind::Trust)
+            .map_err(|e| format!("the trust policy of the role `{name}` is malformed: {e}"))?;
+        let mut context = self.surroundings("sts:AssumeRole");
+        context.add("aws:PrincipalIsAWSService", "true");
+        context.add("aws:PrincipalServiceName", service);
+        context.add("aws:SourceAccount", &self.config.account);
+        context.add_some("aws:SourceArn", source_arn);
+        context.add("aws:ResourceAccount", &self.config.account);
+        let arn = self.config.global_arn("iam", &format!("role/{name}"));
+        let request = Request {
+            subject: &Subject::Service(service.to_owned()),
+            action: "sts:AssumeRole",
+            resource: &arn,
+            context: &context,
+        };
+        let decision = decision::decide_trust(&[], &trust, &request).map_err(|e| e.to_string())?;
+        if !decision.allowed() {
+            return Err(format!(
+                "the role `{name}` cannot be assumed by {service}: its trust policy does not allow \
+                 it"
+            ));
+        }
+        Ok(self.identities.role(name, &role.id, session))
+    }
+
     fn decide(
         &self,
         caller: &Caller,
         action: &str,
         resource: &str,
         conditions: &Conditions,
-    ) -> Result<(bool, Vec<String>)> {
-        let request = self.request(caller, action, resource, conditions)?;
+    ) -> ApiResult<Decision> {
         let bucket =
             resource.strip_prefix("arn:aws:s3:::").map(|r| r.split('/').next().unwrap_or(r));
-        let bucket_policy =
-            bucket.and_then(|b| self.buckets.policy(b)).map(|p| parse_policy(&p)).transpose()?;
-        let mut identity = match &caller.principal {
-            Principal::Administrator => vec![parse_policy(&json!({
-                "Version": "2012-10-17", "Statement": [{ "Sid": "Administrator", "Effect": "Allow", "Action": "*", "Resource": "*" }]
-            }))?],
-            Principal::Role { role, .. } => {
-                let role = self
-                    .roles
-                    .get(role)
-                    .with_context(|| format!("the role `{role}` no longer exists"))?;
-                role.policies
-                    .iter()
-                    .map(|(_, document)| parse_policy(document))
-                    .collect::<Result<_>>()?
-            }
-        };
-        identity.extend(bucket_policy);
-        let options =
-            iam_rs::EvaluationOptions { collect_match_details: true, ..Default::default() };
-        let result = PolicyEvaluator::with_policies(identity)
-            .with_options(options)
-            .evaluate(&request)
-            .map_err(|e| anyhow::anyhow!("{e}"))?;
-        let matched = result
-            .statement_details
-            .into_iter()
-            .filter(|s| s.conditions_satisfied)
-            .filter_map(|s| s.sid)
-            .collect();
-        Ok((result.decision == Decision::Allow, matched))
+        let own = bucket
+            .and_then(|bucket| Some((self.buckets.policy(bucket)?, bucket)))
+            .map(|(policy, bucket)| stored(&policy, Kind::Bucket(bucket)))
+            .transpose()?;
+        let subject = self.subject(caller);
+        let context = self.context(caller, action, resource, conditions)?;
+        let request = Request { subject: &subject, action, resource, context: &context };
+        decision::decide(&self.identity_policies(caller)?, own.as_ref(), &request)
+            .map_err(|unknown| unknown_key(&unknown, action, resource))
     }
 
-    fn request(
+    /// Writes what a session was allowed or denied.
+    fn record(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        decision: &Decision,
+    ) -> ApiResult<()> {
+        if caller.principal == Principal::Administrator {
+            return Ok(());
+        }
+        let entry = audit::Entry {
+            caller: &caller.arn,
+            action,
+            resource,
+            allowed: decision.allowed(),
+            statements: &decision.statements,
+        };
+        self.audit.write(&entry).map_err(|e| {
+            ApiError::internal(format!("the call cannot be written to the audit log: {e}"))
+        })
+    }
+
+    fn subject(&self, caller: &Caller) -> Subject {
+        let (arn, account) = (caller.arn.clone(), self.config.account.clone());
+        match &caller.principal {
+            Principal::Administrator => Subject::User { arn, account },
+            Principal::Role { role, .. } => {
+                let role_arn = self.config.global_arn("iam", &format!("role/{role}"));
+                Subject::Session { arn, role_arn, account }
+            }
+        }
+    }
+
+    fn identity_policies(&self, caller: &Caller) -> ApiResult<Vec<Policy>> {
+        match &caller.principal {
+            Principal::Administrator => {
+                let document = serde_json::json!({
+                    "Version": "2012-10-17",
+                    "Statement": [{
+                        "Sid": "Administrator", "Effect": "Allow", "Action": "*", "Resource": "*"
+                    }]
+                });
+                Ok(vec![stored(&document, Kind::Identity)?])
+            }
+            Principal::Role { .. } => {
+                let role = self.role_of(caller)?;
+                role.policies.iter().map(|(_, policy)| stored(policy, Kind::Identity)).collect()
+            }
+        }
+    }
+
+    /// The role of a session; credentials of a role that was deleted are good for nothing, also
+    /// when there is a new one of the same name.
+    fn role_of(&self, caller: &Caller) -> ApiResult<std::sync::Arc<Role>> {
+        let Principal::Role { role, role_id, .. } = &caller.principal else {
+            return Err(ApiError::internal("a user has no role"));
+        };
+        self.roles.get(role).filter(|role| role.id == *role_id).ok_or_else(|| {
+            ApiError::new(
+                "InvalidClientTokenId",
+                "The security token included in the request is invalid.",
+            )
+            .with_status(403)
+        })
+    }
+
+    /// Keys that every request has.
+    fn surroundings(&self, action: &str) -> Context {
+        let mut context = Context::default();
+        let now = jiff::Timestamp::now();
+        context.add("aws:CurrentTime", iso(now));
+        context.add("aws:EpochTime", now.as_second().to_string());
+        // The transport never leaves this machine, which is what the condition is meant to ensure.
+        context.add("aws:SecureTransport", "true");
+        let global = action.starts_with("iam:");
+        context.add(
+            "aws:RequestedRegion",
+            if global { "us-east-1" } else { self.config.region.as_str() },
+        );
+        context
+    }
+
+    fn context(
         &self,
         caller: &Caller,
         action: &str,
         resource: &str,
         conditions: &Conditions,
-    ) -> Result<IAMRequest> {
-        let mut context = Context::new();
-        // The transport never leaves this machine, which is what the condition is meant to ensure.
-        context.insert("aws:SecureTransport".to_owned(), ContextValue::String("true".to_owned()));
-        context.insert("aws:PrincipalArn".to_owned(), ContextValue::String(caller.arn.clone()));
-        context.insert(
-            "aws:SourceAccount".to_owned(),
-            ContextValue::String(self.config.account.clone()),
-        );
-        if let Some(function) = &caller.source_function {
-            context.insert(
-                "lambda:SourceFunctionArn".to_owned(),
-                ContextValue::String(function.clone()),
-            );
+    ) -> ApiResult<Context> {
+        let mut context = self.surroundings(action);
+        self.add_principal(&mut context, caller)?;
+        let account = resource.split(':').nth(4).filter(|account| !account.is_empty());
+        context.add("aws:ResourceAccount", account.unwrap_or(&self.config.account));
+        let origin = &caller.origin;
+        context.add_some("aws:SourceIp", origin.source_ip.map(|ip| ip.to_string()));
+        context.add_some("aws:UserAgent", origin.user_agent.as_deref());
+        context.add("aws:ViaAWSService", origin.called_via.is_some().to_string());
+        for key in ["aws:CalledVia", "aws:CalledViaFirst", "aws:CalledViaLast"] {
+            context.add_some(key, origin.called_via.as_deref());
+        }
+        context.add_some("lambda:SourceFunctionArn", caller.source_function.as_deref());
+        if action.starts_with("s3:") {
+            context.add("s3:ResourceAccount", &self.config.account);
+            context.add("s3:signatureversion", "AWS4-HMAC-SHA256");
         }
         for (key, value) in conditions {
-            context.insert((*key).to_owned(), ContextValue::String(value.clone()));
+            context.add(key, value);
         }
-        let arn =
-            Arn::parse(resource).map_err(|e| anyhow::anyhow!("`{resource}` is not an ARN: {e}"))?;
-        let principal = IamPrincipal::Aws(PrincipalId::String(caller.arn.clone()));
-        Ok(IAMRequest::new_with_context(principal, action, arn, context))
+        Ok(context)
     }
 
-    /// The role as `service` takes it on; an error when the role does not trust the service.
-    pub fn assume(&self, role_arn: &str, service: &str, session: &str) -> Result<Caller, String> {
-        let name = role_arn.rsplit('/').next().unwrap_or(role_arn);
-        let role =
-            self.roles.get(name).ok_or_else(|| format!("the role `{role_arn}` does not exist"))?;
-        if !trusts(&role.trust, service) {
-            return Err(format!(
-                "the role `{name}` cannot be assumed by {service}: its trust policy does not name it"
-            ));
+    fn add_principal(&self, context: &mut Context, caller: &Caller) -> ApiResult<()> {
+        context.add("aws:PrincipalAccount", &self.config.account);
+        context.add("aws:userid", caller.user_id());
+        context.add("aws:PrincipalIsAWSService", "false");
+        if let Some(issued) = caller.issued {
+            context.add("aws:TokenIssueTime", iso(issued));
+            context.add("aws:MultiFactorAuthPresent", "false");
         }
-        Ok(self.identities.role(name, session))
+        match &caller.principal {
+            Principal::Administrator => {
+                context.add("aws:PrincipalArn", &caller.arn);
+                context.add("aws:PrincipalType", "User");
+                context.add("aws:username", caller.arn.rsplit('/').next().unwrap_or_default());
+            }
+            Principal::Role { role, .. } => {
+                let arn = self.config.global_arn("iam", &format!("role/{role}"));
+                context.add("aws:PrincipalArn", arn);
+                context.add("aws:PrincipalType", "AssumedRole");
+                let role = self.role_of(caller)?;
+                for tag in role.tags.as_array().into_iter().flatten() {
+                    let text = |name: &str| tag[name].as_str().unwrap_or_default().to_owned();
+                    context.add(&format!("aws:PrincipalTag/{}", text("Key")), text("Value"));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-fn parse_policy(document: &Value) -> Result<IAMPolicy> {
-    serde_json::from_value(document.clone()).with_context(|| format!("not a policy: {document}"))
+/// A policy that was checked when it was stored.
+fn stored(document: &Value, kind: Kind<'_>) -> ApiResult<Policy> {
+    Policy::parse(document, kind)
+        .map_err(|e| ApiError::internal(format!("a stored policy is malformed: {e}")))
 }
 
-/// Whether some statement of the trust policy allows `service`.
-fn trusts(trust: &Value, service: &str) -> bool {
-    let names = |v: &Value| match v {
-        Value::Array(items) => items.iter().any(|i| i == service),
-        other => other == service,
+fn unknown_key(unknown: &decision::Unknown, action: &str, resource: &str) -> ApiError {
+    let message = format!(
+        "The embedded cloud does not implement the condition key {}, which a policy asks for that \
+         decides about {action} on {resource}.",
+        unknown.0
+    );
+    ApiError::new("NotImplemented", message).with_status(501)
+}
+
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
+fn denial(caller: &Caller, action: &str, resource: &str, decision: &Decision) -> ApiError {
+    let quote = if action.starts_with("s3:") { "\"" } else { "" };
+    let why = match decision.reason {
+        Reason::DeniedByIdentity => "with an explicit deny in an identity-based policy".to_owned(),
+        Reason::DeniedByResource => "with an explicit deny in a resource-based policy".to_owned(),
+        Reason::NotAllowed | Reason::Allowed => {
+            format!("because no identity-based policy allows the {action} action")
+        }
     };
-    let statements =
-        trust["Statement"].as_array().cloned().unwrap_or_else(|| vec![trust["Statement"].clone()]);
-    statements.iter().any(|s| s["Effect"] == "Allow" && names(&s["Principal"]["Service"]))
+    let message = format!(
+        "User: {} is not authorized to perform: {action} on resource: \
+         {quote}{resource}{quote} {why}",
+        caller.arn
+    );
+    ApiError::new("AccessDeniedException", message).with_status(403)
 }
 
-/// Checks a policy document before it is stored.
+/// Checks a role's permissions before they are stored; the error is AWS's message.
 pub fn check_policy(document: &Value) -> Result<(), String> {
-    parse_policy(document).map(|_| ()).map_err(|e| format!("{e:#}"))
+    Policy::parse(document, Kind::Identity).map(|_| ()).map_err(|e| e.to_string())
 }
 
-/// API of IAM, as much of it as is needed to look at roles.
-pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    let name = params["RoleName"].as_str().unwrap_or_default();
-    match operation {
-        "GetRole" => {
-            cloud.authorize(
-                caller,
-                "iam:GetRole",
-                &cloud.config.global_arn("iam", &format!("role/{name}")),
-                &[],
-            )?;
-            Ok(json!({ "Role": describe(cloud, name, &*find(cloud, name)?) }))
-        }
-        "ListRoles" => {
-            cloud.authorize(
-                caller,
-                "iam:ListRoles",
-                &cloud.config.global_arn("iam", "role/*"),
-                &[],
-            )?;
-            let roles: Vec<Value> =
-                cloud.roles.all().iter().map(|(name, role)| describe(cloud, name, role)).collect();
-            Ok(json!({ "Roles": roles, "IsTruncated": false }))
-        }
-        "ListRolePolicies" => {
-            cloud.authorize(
-                caller,
-                "iam:ListRolePolicies",
-                &cloud.config.global_arn("iam", &format!("role/{name}")),
-                &[],
-            )?;
-            let names: Vec<String> =
-                find(cloud, name)?.policies.iter().map(|(n, _)| n.clone()).collect();
-            Ok(json!({ "PolicyNames": names, "IsTruncated": false }))
-        }
-        "GetRolePolicy" => {
-            cloud.authorize(
-                caller,
-                "iam:GetRolePolicy",
-                &cloud.config.global_arn("iam", &format!("role/{name}")),
-                &[],
-            )?;
-            let wanted = params["PolicyName"].as_str().unwrap_or_default();
-            let role = find(cloud, name)?;
-            let (_, document) = role
-                .policies
-                .iter()
-                .find(|(n, _)| n == wanted)
-                .ok_or_else(|| missing(&format!("The role policy with name {wanted}")))?;
-            // AWS percent-encodes the document (RFC 3986).
-            let document: String =
-                url::form_urlencoded::byte_serialize(document.to_string().as_bytes()).collect();
-            Ok(
-                json!({ "RoleName": name, "PolicyName": wanted, "PolicyDocument": document.replace('+', "%20") }),
-            )
-        }
-        other => Err(ApiError::unknown_operation("iam", other)),
+/// Checks all inline policies of a role together; `role` is its name.
+pub fn check_inline_size(role: &str, policies: &[(String, Value)]) -> Result<(), String> {
+    let bytes: usize = policies.iter().map(|(_, document)| document::size(document)).sum();
+    if bytes > INLINE_BYTES_MAX {
+        return Err(format!(
+            "Maximum policy size of {INLINE_BYTES_MAX} bytes exceeded for role {role}"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the policy of `bucket` before it is stored; the error is S3's message.
+pub fn check_bucket_policy(cloud: &Cloud, bucket: &str, document: &Value) -> Result<(), String> {
+    if document.to_string().len() > BUCKET_POLICY_BYTES_MAX {
+        return Err("Policy exceeds the maximum allowed document size.".to_owned());
+    }
+    let policy = Policy::parse(document, Kind::Bucket(bucket)).map_err(|e| e.to_string())?;
+    match stranger(cloud, &policy) {
+        Some(_) => Err("Invalid principal in policy".to_owned()),
+        None => Ok(()),
     }
 }
 
-fn missing(what: &str) -> ApiError {
-    ApiError::new("NoSuchEntity", format!("{what} cannot be found.")).with_status(404)
+/// Checks a trust policy before it is stored; the error is AWS's message.
+pub fn check_trust(cloud: &Cloud, document: &Value) -> Result<(), String> {
+    if document::size(document) > TRUST_BYTES_MAX {
+        return Err(format!("Cannot exceed quota for ACLSizePerRole: {TRUST_BYTES_MAX}"));
+    }
+    let policy = Policy::parse(document, Kind::Trust).map_err(|e| e.to_string())?;
+    match stranger(cloud, &policy) {
+        Some(arn) => Err(format!("Invalid principal in policy: \"AWS\":\"{arn}\"")),
+        None => Ok(()),
+    }
 }
 
-fn find(cloud: &Cloud, name: &str) -> ApiResult<std::sync::Arc<Role>> {
-    cloud.roles.get(name).ok_or_else(|| missing(&format!("The role with name {name}")))
-}
-
-fn describe(cloud: &Cloud, name: &str, role: &Role) -> Value {
-    json!({
-        "Path": "/", "RoleName": name, "RoleId": role.id, "Arn": cloud.config.global_arn("iam", &format!("role/{name}")),
-        "CreateDate": iso(role.created), "AssumeRolePolicyDocument": role.trust.to_string(), "Tags": role.tags,
-    })
+/// A user or role of this account that a policy names and that does not exist.
+fn stranger(cloud: &Cloud, policy: &Policy) -> Option<String> {
+    use self::document::{Named, Principals};
+    let own = cloud.config.global_arn("iam", "");
+    let missing = |named: &Named| {
+        let Named::Aws(arn) = named else { return None };
+        let name = arn.strip_prefix(&own)?;
+        let exists = match name.split_once('/') {
+            Some(("role", role)) => cloud.roles.contains(role),
+            _ => *arn == cloud.identities.administrator().arn,
+        };
+        (!exists).then(|| arn.clone())
+    };
+    let listed = policy.statements.iter().flat_map(|statement| match &statement.principals {
+        Principals::Only(named) | Principals::Except(named) => named.as_slice(),
+        Principals::Unsaid => &[],
+    });
+    listed.filter_map(missing).next()
 }

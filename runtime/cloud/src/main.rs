@@ -113,7 +113,10 @@ async fn run(serve: Serve) -> Result<()> {
     tracing::info!(port, state = %state_dir.display(), "ready");
     let stop = Arc::new(tokio::sync::Notify::new());
     let server = tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
-    wait_for_signal().await?;
+    tokio::select! {
+        signalled = wait_for_signal() => signalled?,
+        () = cloud.stop.notified() => {}
+    }
     tracing::info!("stopping");
     ec2::stop_all(&cloud).await;
     cloud.environments.retire_all();

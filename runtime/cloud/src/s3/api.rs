@@ -21,7 +21,7 @@ use tokio_util::io::ReaderStream;
 use super::store::{Incoming, Meta, Object as StoredObject, StoreError};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
-use crate::identity::Caller;
+use crate::identity::{Caller, Origin};
 use crate::services::events;
 
 /// Keys in one page of a listing.
@@ -64,6 +64,8 @@ impl S3Access for Access {
             .or_else(|| query.get("X-Amz-Security-Token").cloned());
         let (_, caller) =
             self.0.identities.lookup(&credentials.access_key, token.as_deref()).map_err(denied)?;
+        let origin = cx.extensions_mut().get::<Origin>().cloned().unwrap_or_default();
+        let caller = caller.from(origin);
         let operation = cx.s3_op().name();
         let prefix = query.get("prefix").cloned().unwrap_or_default();
         for (action, resource) in permissions(operation, cx.s3_path(), cx.headers())? {
@@ -387,7 +389,8 @@ impl S3 for Api {
             |message: String| S3Error::with_message(S3ErrorCode::MalformedPolicy, message);
         let policy: Value =
             serde_json::from_str(&req.input.policy).map_err(|e| malformed(e.to_string()))?;
-        crate::iam::check_policy(&policy).map_err(malformed)?;
+        crate::iam::check_bucket_policy(&self.cloud, &req.input.bucket, &policy)
+            .map_err(malformed)?;
         self.cloud
             .buckets
             .configure(&req.input.bucket, |b| b.policy = Some(policy))

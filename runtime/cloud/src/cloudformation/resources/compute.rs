@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Made, Place, attributes, must_be_new, number, text};
-use crate::iam::{Role, check_policy};
+use crate::iam::{Role, check_inline_size, check_policy, check_trust};
 use crate::services::ec2::{self, Instance};
 use crate::services::events;
 use crate::services::lambda::{self, Function};
@@ -73,17 +73,15 @@ pub fn set_role(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     for (name, document) in &policies {
         check_policy(document).map_err(|e| format!("the policy {name} is malformed: {e}"))?;
     }
-    let role_id = existing.map_or_else(
-        || format!("AROA{}", &uuid::Uuid::new_v4().simple().to_string()[..17].to_uppercase()),
-        |r| r.id.clone(),
-    );
-    let role = Role {
-        id: role_id.clone(),
-        trust: p["AssumeRolePolicyDocument"].clone(),
-        policies,
-        tags: p["Tags"].clone(),
-        created: Timestamp::now(),
-    };
+    check_inline_size(id, &policies)?;
+    let trust = p["AssumeRolePolicyDocument"].clone();
+    check_trust(place.cloud, &trust).map_err(|e| format!("the trust policy is malformed: {e}"))?;
+    let mut role = existing.map_or_else(|| Role::new(trust.clone()), |role| (*role).clone());
+    role.trust = trust;
+    role.policies = policies;
+    role.tags = p["Tags"].clone();
+    role.description = p["Description"].as_str().map(str::to_owned);
+    let role_id = role.id.clone();
     place.cloud.roles.put(id, role)?;
     Ok(attributes(
         json!({ "Arn": place.cloud.config.global_arn("iam", &format!("role/{id}")), "RoleId": role_id }),

@@ -50,7 +50,7 @@ pub fn delete_bucket(place: &Place<'_>, id: &str) -> Result<(), String> {
 }
 
 pub fn set_bucket_policy(place: &Place<'_>, id: &str, p: &Value) -> Made {
-    crate::iam::check_policy(&p["PolicyDocument"])?;
+    crate::iam::check_bucket_policy(place.cloud, id, &p["PolicyDocument"])?;
     place
         .cloud
         .buckets
