@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
@@ -26,7 +27,7 @@ const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 #[derive(Clone)]
 struct Shared {
     cloud: Arc<Cloud>,
-    s3: s3s::service::S3Service,
+    s3: crate::s3::Service,
 }
 
 /// Serves until `stop` is notified.
@@ -38,6 +39,11 @@ pub async fn serve(
     let shared = Shared { s3: crate::s3::service(&cloud), cloud };
     let app = Router::new().fallback(answer).with_state(shared);
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    // Head and body of an answer are two writes; without this the second waits for the client's
+    // delayed acknowledgement of the first.
+    let listener = listener.tap_io(|connection| {
+        connection.set_nodelay(true).unwrap_or_else(|e| tracing::debug!("TCP_NODELAY: {e}"));
+    });
     axum::serve(listener, service)
         .with_graceful_shutdown(async move { stop.notified().await })
         .await
@@ -50,14 +56,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     match authorization.and_then(Authorization::parse).map(|a| a.service.to_owned()) {
         Some(service) if service != "s3" => aws(&shared.cloud, &service, request).await,
-        _ => s3(&shared, request).await,
-    }
-}
-
-async fn s3(shared: &Shared, request: Request) -> Response {
-    match shared.s3.call(request.map(s3s::Body::http_body_unsync)).await {
-        Ok(response) => response.map(Body::new),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:?}")).into_response(),
+        _ => shared.s3.answer(request).await,
     }
 }
 

@@ -97,6 +97,20 @@ impl Cloud {
         Err(ApiError::new("AccessDeniedException", message).with_status(403))
     }
 
+    /// Whether `caller` may do `action` on `resource`, where the answer only decides about words: a
+    /// denial is not an event of the audit log.
+    pub fn allows(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        conditions: &Conditions,
+    ) -> bool {
+        let decided = self.decide(caller, action, resource, conditions);
+        decided.is_ok_and(|(allowed, _)| allowed)
+            && self.authorize(caller, action, resource, conditions).is_ok()
+    }
+
     /// The decision, and the statements that allowed it.
     fn decide(
         &self,
