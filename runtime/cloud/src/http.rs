@@ -36,7 +36,7 @@ const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 #[derive(Clone)]
 struct Shared {
     cloud: Arc<Cloud>,
-    s3: s3s::service::S3Service,
+    s3: crate::s3::Service,
 }
 
 /// Serves until `stop` is notified.
@@ -101,10 +101,7 @@ async fn s3(
         return encoding::s3_failure(&error, region, request_id);
     }
     request.extensions_mut().insert(origin);
-    match shared.s3.call(request.map(s3s::Body::http_body_unsync)).await {
-        Ok(response) => response.map(Body::new),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:?}")).into_response(),
-    }
+    shared.s3.answer(request).await
 }
 
 async fn aws(
