@@ -293,6 +293,42 @@ mod tests {
         assert_eq!(faults.resource("DeleteResource", "A", "T"), Ok(()));
     }
 
+    #[tokio::test]
+    async fn calls_are_refused_in_the_services_words_or_done_without_an_answer() {
+        let faults = Faults::default();
+        let rule = |service: &str, effect: &str| {
+            format!(r#"{{"service": "{service}", "operation": "Describe", "effect": "{effect}"}}"#)
+        };
+        let rules = [
+            rule("cloudformation", "throttle"),
+            rule("ec2", "throttle"),
+            rule("glue", "server_error"),
+            rule("sns", "lost_response"),
+        ];
+        let script = format!(r#"{{"rules": [{}]}}"#, rules.join(", "));
+        faults.set(script.as_bytes()).expect("a script");
+        let calls = std::sync::atomic::AtomicU32::new(0);
+        let call = async |service: &str| {
+            let done = async {
+                calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                Ok(serde_json::json!({}))
+            };
+            match faults.around(service, "Describe", done).await {
+                Outcome::Answered(Err(error)) => format!("{} {}", error.status, error.code),
+                Outcome::Answered(Ok(_)) => "done".to_owned(),
+                Outcome::Lost => "lost".to_owned(),
+            }
+        };
+        let mut said = Vec::new();
+        for service in ["cloudformation", "ec2", "glue", "sns", "sns"] {
+            said.push(call(service).await);
+        }
+        let expected =
+            ["400 Throttling", "503 RequestLimitExceeded", "500 InternalFailure", "lost", "done"];
+        assert_eq!(said, expected);
+        assert_eq!(calls.into_inner(), 2, "what is lost was done");
+    }
+
     #[test]
     fn what_cannot_be_done_is_an_error() {
         let faults = Faults::default();

@@ -25,8 +25,6 @@ pub struct Event<'a> {
     pub status: &'a str,
     /// Why.
     pub reason: Option<&'a str>,
-    /// Its properties.
-    pub properties: Option<&'a Value>,
 }
 
 fn file(cloud: &Cloud, stack_id: &str) -> PathBuf {
@@ -42,7 +40,6 @@ pub fn of_stack(cloud: &Cloud, stack_id: &str, stack: &Stack) {
         physical_id: stack_id,
         status: &stack.status,
         reason: stack.reason.as_deref(),
-        properties: None,
     };
     add(cloud, stack_id, stack, &event);
 }
@@ -61,7 +58,6 @@ pub fn of_resource(
         physical_id: &resource.physical_id,
         status: &resource.status,
         reason: resource.reason.as_deref(),
-        properties: Some(&resource.properties),
     };
     add(cloud, stack_id, stack, &event);
 }
@@ -79,9 +75,6 @@ pub fn add(cloud: &Cloud, stack_id: &str, stack: &Stack, happened: &Event<'_>) {
     });
     if let Some(reason) = happened.reason {
         event["ResourceStatusReason"] = reason.into();
-    }
-    if let Some(properties) = happened.properties {
-        event["ResourceProperties"] = properties.to_string().into();
     }
     let path = file(cloud, stack_id);
     let append = || -> std::io::Result<()> {
@@ -123,5 +116,21 @@ pub fn forget(cloud: &Cloud, stack_id: &str) {
             tracing::error!("the events of `{stack_id}` cannot be deleted: {e}");
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_half_of_a_long_history_goes() {
+        let file = std::env::temp_dir().join(format!("{}.ndjson", uuid::Uuid::new_v4()));
+        let lines: Vec<String> = (0..9).map(|n| format!("{{\"n\":{n}}}")).collect();
+        std::fs::write(&file, format!("{}\n", lines.join("\n"))).expect("written");
+        halve(&file).expect("halved");
+        let left = std::fs::read_to_string(&file).expect("read");
+        std::fs::remove_file(&file).expect("removed");
+        assert_eq!(left, format!("{}\n", lines[5..].join("\n")));
     }
 }

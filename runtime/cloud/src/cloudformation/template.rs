@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-pub use parameters::{Account, Given, Parameters};
+pub use parameters::{Account, Given, Parameters, masked};
 pub use resolve::Scope;
 
 use super::Policy;

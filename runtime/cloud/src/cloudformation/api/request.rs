@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cloud::Cloud;
 use crate::cloudformation::template::{Account, Given, Template, parse};
-use crate::cloudformation::{OnFailure, Operation, Parameters, Stack, find_stack};
+use crate::cloudformation::{OnFailure, Operation, Parameters, Stack};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
 use crate::services::required;

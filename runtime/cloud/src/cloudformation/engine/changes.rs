@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{all_parameters, place};
 use crate::cloud::Cloud;
 use crate::cloudformation::resources::{self, types};
-use crate::cloudformation::template::{Scope, Template, UNKNOWN, or_empty};
+use crate::cloudformation::template::{Scope, Template, UNKNOWN, masked, or_empty, parse};
 use crate::cloudformation::{Parameters, Policy, Resource, Stack, schema};
 
 /// What happens to one resource in an update.
@@ -76,6 +76,7 @@ pub fn plan(
     let new = |id: &&String| !stack.resources.contains_key(*id);
     let mut unknown: BTreeSet<String> = active.iter().filter(new).cloned().collect();
     let mut planned = Planned::default();
+    let secrets = secrets(stack, template, parameters);
     for id in &active {
         let scope = Scope {
             template,
@@ -92,7 +93,8 @@ pub fn plan(
         if fate == Fate::Replace {
             unknown.insert(id.clone());
         }
-        let next = Next { id, kind: template.kind(id), properties: &properties, fate };
+        let kind = template.kind(id);
+        let next = Next { id, kind, properties: &properties, fate, secrets: &secrets };
         planned.problems.extend(next.problems(cloud, stack_id, stack, old)?);
         let policy = (fate == Fate::Replace).then(|| match template.policies(id) {
             (_, Policy::Retain) => "ReplaceAndRetain",
@@ -106,10 +108,19 @@ pub fn plan(
         planned.changes.push(json!({ "Type": "Resource", "ResourceChange": {
             "PolicyAction": policy, "Action": "Remove", "LogicalResourceId": id,
             "PhysicalResourceId": old.physical_id, "ResourceType": old.kind, "Scope": [],
-            "Details": [], "BeforeContext": context(&old.properties),
+            "Details": [], "BeforeContext": context(&masked(&old.properties, &secrets)),
         } }));
     }
     Ok(planned)
+}
+
+/// Values that nobody may see, of the template that is there and of the new one.
+fn secrets(stack: &Stack, template: &Template, parameters: &Parameters) -> Vec<String> {
+    let mut secrets = template.secrets(parameters);
+    secrets.extend(
+        parse(&stack.template).map(|t| t.secrets(&stack.parameters())).into_iter().flatten(),
+    );
+    secrets
 }
 
 /// `{"Properties":{…}}` as text, as the API has it.
@@ -123,6 +134,7 @@ struct Next<'a> {
     kind: &'a str,
     properties: &'a Value,
     fate: Fate,
+    secrets: &'a [String],
 }
 
 impl Next<'_> {
@@ -186,8 +198,8 @@ impl Next<'_> {
             "PolicyAction": policy, "Action": action, "LogicalResourceId": self.id,
             "PhysicalResourceId": old.map(|o| &o.physical_id), "ResourceType": self.kind,
             "Replacement": replacement, "Scope": scope, "Details": details,
-            "BeforeContext": old.map(|o| context(&o.properties)),
-            "AfterContext": context(self.properties),
+            "BeforeContext": old.map(|o| context(&masked(&o.properties, self.secrets))),
+            "AfterContext": context(&masked(self.properties, self.secrets)),
         } }))
     }
 
@@ -203,7 +215,8 @@ impl Next<'_> {
                 (false, false) => "Never",
             };
             let text = |v: Option<&Value>| {
-                v.map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+                let shown = masked(v?, self.secrets);
+                Some(shown.as_str().map_or_else(|| shown.to_string(), str::to_owned))
             };
             let (before, after) =
                 (text(old.properties.get(&name)), text(self.properties.get(&name)));

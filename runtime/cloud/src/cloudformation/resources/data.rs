@@ -99,8 +99,6 @@ pub fn set_table(place: &Place<'_>, id: &str, p: &Value) -> Made {
             &format!("Unsupported location {location}: it must be s3://bucket/prefix/"),
         ));
     }
-    check_columns(&storage["Columns"], "storageDescriptor.columns")?;
-    check_columns(&p["TableInput"]["PartitionKeys"], "partitionKeys")?;
     let key = table_key(id, p);
     let created = place.cloud.glue_tables.get(&key).map_or_else(Timestamp::now, |t| t.created);
     let table = Table {
@@ -116,28 +114,6 @@ pub fn set_table(place: &Place<'_>, id: &str, p: &Value) -> Made {
 fn glue_refuses(code: &str, words: &str) -> Failure {
     let words = format!("{words} (Service: Glue, Status Code: 400, Error Code: {code})");
     Failure::Other(words)
-}
-
-/// Names of columns have 1 to 255 characters.
-fn check_columns(columns: &Value, list: &str) -> Result<(), Failure> {
-    for (n, column) in columns.as_array().into_iter().flatten().enumerate() {
-        let name = text(column, "Name");
-        let bound = match name.chars().count() {
-            0 => "greater than or equal to 1",
-            1..=255 => continue,
-            _ => "less than or equal to 255",
-        };
-        let number = n + 1;
-        return Err(glue_refuses(
-            "ValidationException",
-            &format!(
-                "1 validation error detected: Value '{name}' at \
-             'table.{list}.{number}.member.name' failed to satisfy constraint: Member must have \
-             length {bound}"
-            ),
-        ));
-    }
-    Ok(())
 }
 
 /// Bucket and prefix of `s3://bucket/prefix`.

@@ -227,6 +227,17 @@ impl Template {
         parameters.given.iter().map(describe).collect()
     }
 
+    /// Values that must not be shown.
+    pub fn secrets(&self, parameters: &Parameters) -> Vec<String> {
+        let secret = parameters.given.iter().filter(|(name, _)| self.is_secret(name));
+        let resolved = |name: &String| parameters.resolved.get(name).cloned();
+        secret
+            .flat_map(|(name, given)| [Some(given.clone()), resolved(name)])
+            .flatten()
+            .filter(|value| !value.is_empty())
+            .collect()
+    }
+
     /// The declared parameters in the API's form; `constraints` as `GetTemplateSummary` has them.
     pub fn declared_parameters(&self, constraints: bool) -> Vec<Value> {
         let describe = |(name, d): (&String, &Value)| {
@@ -245,6 +256,20 @@ impl Template {
             described
         };
         entries(&self.value, "Parameters").map(describe).collect()
+    }
+}
+
+/// Puts masks in the place of secrets.
+pub fn masked(value: &Value, secrets: &[String]) -> Value {
+    match value {
+        Value::String(text) => {
+            secrets.iter().fold(text.clone(), |text, secret| text.replace(secret, MASK)).into()
+        }
+        Value::Array(items) => items.iter().map(|i| masked(i, secrets)).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, field)| (name.clone(), masked(field, secrets))).collect()
+        }
+        other => other.clone(),
     }
 }
 
