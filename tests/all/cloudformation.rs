@@ -27,13 +27,13 @@ pub fn config(state: &std::path::Path) -> Config {
 /// A cloud that is spoken to without HTTP.
 pub struct Account {
     pub cloud: Arc<Cloud>,
-    pub state: TempDir,
+    _state: TempDir,
 }
 
 impl Account {
     pub fn new() -> Self {
         let state = TempDir::new().expect("a folder");
-        Self { cloud: Cloud::open(config(state.path())).expect("opens"), state }
+        Self { cloud: Cloud::open(config(state.path())).expect("opens"), _state: state }
     }
 
     pub async fn call(&self, operation: &str, params: Value) -> Result<Value, String> {

@@ -577,8 +577,8 @@ async fn a_rule_is_refused_for_what_it_cannot_do() {
             "cannot be assumed by events.amazonaws.com",
         ),
         (
-            "NotificationConfiguration: { EventBridgeConfiguration",
-            "NotificationConfiguration: { QueueConfigurations",
+            "{ EventBridgeConfiguration: { EventBridgeEnabled: true } }",
+            "{ QueueConfigurations: [{ Event: 's3:ObjectCreated:*', Queue: q }] }",
             "does not implement QueueConfigurations",
         ),
     ] {

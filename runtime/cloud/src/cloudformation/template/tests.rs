@@ -1,3 +1,5 @@
+//! Tests of templates: what they mean, and what is refused.
+
 use super::*;
 
 const TEMPLATE: &str = r#"
