@@ -565,6 +565,48 @@ async fn a_template_in_s3_is_read_with_the_callers_rights() {
 }
 
 #[tokio::test]
+async fn a_role_is_passed_to_a_service_only_by_who_may() {
+    let account = Account::new();
+    let cloud = &account.cloud;
+    let trust = "AssumeRolePolicyDocument: { Version: '2012-10-17', Statement: [{ Effect: Allow, \
+                 Principal: { Service: [lambda.amazonaws.com, states.amazonaws.com, \
+                 ec2.amazonaws.com] }, Action: sts:AssumeRole }] }";
+    let roles = format!(
+        "Resources:\n  Worker: {{ Type: 'AWS::IAM::Role', Properties: {{ RoleName: worker, {trust} \
+         }} }}\n  Builder: {{ Type: 'AWS::IAM::Role', Properties: {{ RoleName: builder, {trust}, \
+         Policies: [{{ PolicyName: p, PolicyDocument: {{ Version: '2012-10-17', Statement: \
+         [{{ Effect: Allow, Action: 'cloudformation:*', Resource: '*' }}, {{ Effect: Allow, Action: \
+         iam:PassRole, Resource: 'arn:aws:iam::000000000000:role/worker', Condition: \
+         {{ StringEquals: {{ 'iam:PassedToService': states.amazonaws.com }} }} }}] }} }}] }} }}\n"
+    );
+    let (_, status) = account.create("roles", &roles).await;
+    assert_eq!(status, "CREATE_COMPLETE", "{:#?}", account.story("roles").await);
+    let arn = "arn:aws:iam::000000000000:role/builder";
+    let builder = cloud.assume(arn, "lambda.amazonaws.com", "f").expect("trusted");
+    let build = |name: &'static str, template: String| {
+        let builder = &builder;
+        async move {
+            let params = request(name, &template, json!({}));
+            let made = handle(cloud, builder, "CreateStack", &params).await.expect("accepted");
+            settle(cloud, made["StackId"].as_str().expect("an ID")).await
+        }
+    };
+    let machine = "Resources:\n  M: { Type: 'AWS::StepFunctions::StateMachine', Properties: { RoleArn: \
+                   'arn:aws:iam::000000000000:role/worker', DefinitionString: '{\"QueryLanguage\": \
+                   \"JSONata\", \"StartAt\": \"A\", \"States\": {\"A\": {\"Type\": \"Pass\", \
+                   \"End\": true}}}' } }\n";
+    assert_eq!(build("machine", machine.to_owned()).await, "CREATE_COMPLETE");
+    let profile = "Resources:\n  P: { Type: 'AWS::IAM::InstanceProfile', Properties: { Roles: \
+                   [worker] } }\n";
+    assert_eq!(build("profile", profile.to_owned()).await, "ROLLBACK_COMPLETE");
+    let story = account.story("profile").await.join("\n");
+    let words = "P CREATE_FAILED: User: arn:aws:sts::000000000000:assumed-role/builder/f is not \
+                 authorized to perform: iam:PassRole on resource: \
+                 arn:aws:iam::000000000000:role/worker";
+    assert!(story.contains(words), "{story}");
+}
+
+#[tokio::test]
 async fn parameters_from_ssm_are_looked_up_anew_in_each_operation() {
     let account = Account::new();
     let name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";

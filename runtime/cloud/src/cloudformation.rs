@@ -8,8 +8,8 @@
 //! Differences from AWS: macros, nested stacks, stack sets, imports, exports, stack policies,
 //! service roles, notifications and drift are not implemented and refused by name; a template may
 //! use the resource types and properties of [`resources::types`] only. The caller needs the
-//! permission for the operation of CloudFormation and for reading the template from S3; what the
-//! stack then does, it does with the cloud's own rights. Signals of wait conditions are kept in
+//! permission for the operation of CloudFormation, for reading the template from S3, and for
+//! passing roles to services; everything else the stack does with the cloud's own rights. Signals of wait conditions are kept in
 //! memory only, because a creation that was cut off is rolled back. Instances are made anew where
 //! AWS would stop and start them (`resources::types::Type::also_replacing`).
 
@@ -34,6 +34,7 @@ pub use signals::{Refused, signal};
 pub use template::Parameters;
 
 use crate::cloud::Cloud;
+use crate::identity::Caller;
 use crate::table::NotStored;
 
 /// The type under which a stack appears among its own events.
@@ -281,6 +282,8 @@ pub struct Work {
     creation: Mutex<()>,
     /// Stacks as they were before the operation under way, for stale reads.
     earlier: Mutex<HashMap<String, Arc<Stack>>>,
+    /// Who ordered the operation under way. A restart forgets it, and then nothing is made any more.
+    callers: Mutex<HashMap<String, Caller>>,
     /// Signals of wait conditions that are awaited.
     signals: signals::Signals,
 }
@@ -292,6 +295,10 @@ impl Work {
 
     fn create(&self) -> MutexGuard<'_, ()> {
         self.creation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn callers(&self) -> MutexGuard<'_, HashMap<String, Caller>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn earlier(&self) -> MutexGuard<'_, HashMap<String, Arc<Stack>>> {

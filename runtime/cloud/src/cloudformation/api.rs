@@ -111,13 +111,13 @@ pub async fn handle(
     match operation {
         "CreateChangeSet" => change_sets::create(cloud, caller, params),
         "DescribeChangeSet" => change_sets::describe(cloud, params),
-        "ExecuteChangeSet" => change_sets::execute(cloud, params),
+        "ExecuteChangeSet" => change_sets::execute(cloud, caller, params),
         "DeleteChangeSet" => change_sets::delete(cloud, params),
         "ListChangeSets" => change_sets::list(cloud, params),
         "CreateStack" => stacks::create(cloud, caller, params),
         "UpdateStack" => stacks::update(cloud, caller, params),
-        "DeleteStack" => stacks::delete(cloud, params),
-        "ContinueUpdateRollback" => stacks::continue_update_rollback(cloud, params),
+        "DeleteStack" => stacks::delete(cloud, caller, params),
+        "ContinueUpdateRollback" => stacks::continue_update_rollback(cloud, caller, params),
         "UpdateTerminationProtection" => stacks::protect(cloud, params),
         "ValidateTemplate" => {
             let (_, template) = request::template_of(cloud, caller, params, None)?;

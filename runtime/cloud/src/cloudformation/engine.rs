@@ -21,6 +21,7 @@ pub use changes::plan;
 use super::resources::Place;
 use super::{OnFailure, Operation, Stack, events, settle_status, store_status};
 use crate::cloud::Cloud;
+use crate::identity::Caller;
 use crate::table::NotStored;
 use apply::apply;
 use rollback::{clean_up, undo_creation, undo_update};
@@ -71,26 +72,41 @@ pub fn order(kind: &str, token: Option<&str>) -> Operation {
     }
 }
 
+/// An operation, and who ordered it.
+pub struct Ordered<'a> {
+    /// What is to be done.
+    pub operation: Operation,
+    /// Whose rights count.
+    pub caller: &'a Caller,
+}
+
 /// Starts an operation in the background; its status is stored first, so that what was
 /// acknowledged goes on after a crash. `change` takes over what the operation works with.
 fn begin(
     cloud: &Arc<Cloud>,
     stack_id: &str,
     status: &str,
-    operation: Operation,
+    ordered: Ordered<'_>,
     change: impl FnOnce(&mut Stack),
 ) -> Result<(), NotStored> {
+    cloud.stack_work.callers().insert(stack_id.to_owned(), ordered.caller.clone());
     if let Some(stack) = cloud.stacks.get(stack_id) {
         cloud.stack_work.earlier().insert(stack_id.to_owned(), stack);
     }
     store_status(cloud, stack_id, status, Some("User Initiated"), |stack| {
         change(stack);
-        stack.operation = operation;
+        stack.operation = ordered.operation;
     })
 }
 
 /// Adds a stack and starts its creation.
-pub fn create_new(cloud: &Arc<Cloud>, stack_id: &str, stack: Stack) -> Result<(), NotStored> {
+pub fn create_new(
+    cloud: &Arc<Cloud>,
+    stack_id: &str,
+    stack: Stack,
+    caller: &Caller,
+) -> Result<(), NotStored> {
+    cloud.stack_work.callers().insert(stack_id.to_owned(), caller.clone());
     cloud.faults.record();
     cloud.stacks.put(stack_id, stack.clone())?;
     events::of_stack(cloud, stack_id, &stack);
@@ -103,10 +119,10 @@ pub fn create_new(cloud: &Arc<Cloud>, stack_id: &str, stack: Stack) -> Result<()
 pub fn start_create(
     cloud: &Arc<Cloud>,
     stack_id: &str,
-    operation: Operation,
+    ordered: Ordered<'_>,
     change: impl FnOnce(&mut Stack),
 ) -> Result<(), NotStored> {
-    begin(cloud, stack_id, "CREATE_IN_PROGRESS", operation, change)?;
+    begin(cloud, stack_id, "CREATE_IN_PROGRESS", ordered, change)?;
     let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
     tokio::spawn(async move { create(&cloud, &stack_id).await });
     Ok(())
@@ -137,10 +153,10 @@ async fn create(cloud: &Arc<Cloud>, stack_id: &str) {
 pub fn start_update(
     cloud: &Arc<Cloud>,
     stack_id: &str,
-    operation: Operation,
+    ordered: Ordered<'_>,
     change: impl FnOnce(&mut Stack),
 ) -> Result<(), NotStored> {
-    begin(cloud, stack_id, "UPDATE_IN_PROGRESS", operation, change)?;
+    begin(cloud, stack_id, "UPDATE_IN_PROGRESS", ordered, change)?;
     let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
     tokio::spawn(async move {
         let done = apply(&cloud, &stack_id).await.and_then(|()| {
@@ -159,9 +175,9 @@ pub fn start_update(
 pub fn start_delete(
     cloud: &Arc<Cloud>,
     stack_id: &str,
-    operation: Operation,
+    ordered: Ordered<'_>,
 ) -> Result<(), NotStored> {
-    begin(cloud, stack_id, "DELETE_IN_PROGRESS", operation, |_| {})?;
+    begin(cloud, stack_id, "DELETE_IN_PROGRESS", ordered, |_| {})?;
     let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
     tokio::spawn(async move { delete::stack(&cloud, &stack_id).await });
     Ok(())
@@ -171,9 +187,9 @@ pub fn start_delete(
 pub fn continue_rollback(
     cloud: &Arc<Cloud>,
     stack_id: &str,
-    operation: Operation,
+    ordered: Ordered<'_>,
 ) -> Result<(), NotStored> {
-    begin(cloud, stack_id, "UPDATE_ROLLBACK_IN_PROGRESS", operation, |_| {})?;
+    begin(cloud, stack_id, "UPDATE_ROLLBACK_IN_PROGRESS", ordered, |_| {})?;
     let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
     tokio::spawn(async move { rollback::put_back(&cloud, &stack_id).await });
     Ok(())

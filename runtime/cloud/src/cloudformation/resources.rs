@@ -41,6 +41,21 @@ impl Place<'_> {
         let random = uuid::Uuid::new_v4().simple().to_string();
         format!("{name}-{}", random[..12].to_uppercase())
     }
+
+    /// Whether who ordered the operation may give a role to a service; roles are named by ARN or,
+    /// where AWS allows it, by name.
+    fn may_pass(&self, role: &str, service: &str) -> Result<(), Failure> {
+        let Some(caller) = self.cloud.stack_work.callers().get(self.stack_id).cloned() else {
+            return Ok(());
+        };
+        let arn = match role.starts_with("arn:") {
+            true => role.to_owned(),
+            false => self.cloud.config.global_arn("iam", &format!("role/{role}")),
+        };
+        let service = [("iam:PassedToService", service.to_owned())];
+        let allowed = self.cloud.authorize(&caller, "iam:PassRole", &arn, &service);
+        allowed.map_err(|error| Failure::Other(error.message))
+    }
 }
 
 /// Why a resource was not made.

@@ -12,7 +12,7 @@ use super::request::{
 use super::stacks::{is_same, new, take_over};
 use super::{existing, views};
 use crate::cloud::{Cloud, iso};
-use crate::cloudformation::engine::{self, order};
+use crate::cloudformation::engine::{self, Ordered, order};
 use crate::cloudformation::template::parse;
 use crate::cloudformation::{ChangeSet, OnFailure, Operation, Stack, events, find_stack};
 use crate::error::{ApiError, ApiResult};
@@ -270,7 +270,7 @@ fn without_values(mut change: Value) -> Value {
     change
 }
 
-pub fn execute(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
+pub fn execute(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
     let token = token(params, "ClientRequestToken")?;
     let _admitted = cloud.stack_work.admit();
     let (set_id, set) = find(cloud, params)?;
@@ -302,16 +302,17 @@ pub fn execute(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
         retain_except_on_create: flag(params, "RetainExceptOnCreate")?,
         ..order(if create { "CREATE_STACK" } else { "UPDATE_STACK" }, token)
     };
+    let ordered = Ordered { operation, caller };
     let parameters = set.parameters();
     if create {
-        engine::start_create(cloud, &set.stack, operation, |stack| {
+        engine::start_create(cloud, &set.stack, ordered, |stack| {
             stack.template.clone_from(&set.template);
             (stack.parameters, stack.resolved) = (parameters.given, parameters.resolved);
             stack.tags = set.tags.clone();
         })?;
     } else {
         check_updatable(&stack, &set.stack)?;
-        engine::start_update(cloud, &set.stack, operation, |stack| {
+        engine::start_update(cloud, &set.stack, ordered, |stack| {
             take_over(stack, &set.template, &parameters, &set.tags);
         })?;
     }

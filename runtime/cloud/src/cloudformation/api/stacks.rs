@@ -12,7 +12,7 @@ use super::request::{
     tags, template_of, texts, token,
 };
 use crate::cloud::Cloud;
-use crate::cloudformation::engine::{self, order};
+use crate::cloudformation::engine::{self, Ordered, order};
 use crate::cloudformation::template::{Template, parse};
 use crate::cloudformation::{Before, Operation, Parameters, Stack, find_stack, store_status};
 use crate::error::{ApiError, ApiResult};
@@ -84,27 +84,15 @@ pub fn create(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult 
         let words = format!("Stack [{name}] already exists");
         return Err(ApiError::new("AlreadyExistsException", words));
     }
-    check(cloud, name, &template, &parameters)?;
     let operation_id = operation.id.clone();
     let (id, mut stack) = new(cloud, name, text, tags, "CREATE_IN_PROGRESS", operation);
+    // Everything that can be refused before anything is made. What early validation finds makes
+    // the resource itself fail here.
+    engine::plan(cloud, &id, &stack, &template, &parameters).map_err(ApiError::validation)?;
     (stack.parameters, stack.resolved) = (parameters.given, parameters.resolved);
     stack.protected = protected;
-    engine::create_new(cloud, &id, stack)?;
+    engine::create_new(cloud, &id, stack, caller)?;
     Ok(json!({ "StackId": id, "OperationId": operation_id }))
-}
-
-/// Everything that can be refused before anything is made.
-fn check(
-    cloud: &Arc<Cloud>,
-    name: &str,
-    template: &Template,
-    parameters: &Parameters,
-) -> ApiResult<()> {
-    let own = template.values(parameters);
-    let all = engine::all_parameters(cloud, &format!("stack/{name}"), name, own);
-    let conditions = template.conditions(&all).map_err(ApiError::validation)?;
-    let active = template.active(&conditions);
-    template.check_implemented(&active).map_err(ApiError::validation)
 }
 
 fn minutes(params: &Value) -> ApiResult<Option<u64>> {
@@ -142,7 +130,7 @@ pub fn update(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult 
         ..order("UPDATE_STACK", token)
     };
     let operation_id = operation.id.clone();
-    engine::start_update(cloud, &id, operation, |stack| {
+    engine::start_update(cloud, &id, Ordered { operation, caller }, |stack| {
         take_over(stack, &text, &parameters, &tags);
     })?;
     Ok(json!({ "StackId": id, "OperationId": operation_id }))
@@ -153,7 +141,7 @@ pub fn is_same(stack: &Stack, template: &Template) -> bool {
     parse(&stack.template).is_ok_and(|old| old == *template)
 }
 
-pub fn delete(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
+pub fn delete(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
     let token = token(params, "ClientRequestToken")?;
     let _admitted = cloud.stack_work.admit();
     let Some((id, stack)) = find_stack(cloud, required(params, "StackName")?) else {
@@ -202,11 +190,11 @@ pub fn delete(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
         return Ok(json!({}));
     }
     let operation = Operation { retain, force, ..order("DELETE_STACK", token) };
-    engine::start_delete(cloud, &id, operation)?;
+    engine::start_delete(cloud, &id, Ordered { operation, caller })?;
     Ok(json!({}))
 }
 
-pub fn continue_update_rollback(cloud: &Arc<Cloud>, params: &Value) -> ApiResult {
+pub fn continue_update_rollback(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
     let token = token(params, "ClientRequestToken")?;
     let _admitted = cloud.stack_work.admit();
     let (id, stack) = existing(cloud, params)?;
@@ -228,7 +216,7 @@ pub fn continue_update_rollback(cloud: &Arc<Cloud>, params: &Value) -> ApiResult
         )));
     }
     let operation = Operation { skip, ..order("CONTINUE_ROLLBACK", token) };
-    engine::continue_rollback(cloud, &id, operation)?;
+    engine::continue_rollback(cloud, &id, Ordered { operation, caller })?;
     Ok(json!({}))
 }
 

@@ -77,6 +77,7 @@ pub fn set_profile(place: &Place<'_>, id: &str, p: &Value) -> Made {
     if !place.cloud.roles.contains(role) {
         return Err(format!("The role with name {role} cannot be found.").into());
     }
+    place.may_pass(role, "ec2.amazonaws.com")?;
     place.cloud.profiles.put(id, role.to_owned())?;
     Ok(attributes(
         json!({ "Arn": place.cloud.config.global_arn("iam", &format!("instance-profile/{id}")) }),
@@ -103,6 +104,7 @@ pub fn set_function(place: &Place<'_>, id: &str, p: &Value) -> Made {
     if architecture != own {
         return Err(format!("this machine runs {own}, the function is for {architecture}").into());
     }
+    place.may_pass(text(p, "Role"), "lambda.amazonaws.com")?;
     place.cloud.assume(text(p, "Role"), "lambda.amazonaws.com", id)?;
     let (directory, code_sha256, code_bytes) =
         lambda::unpack(place.cloud, id, text(&p["Code"], "S3Bucket"), text(&p["Code"], "S3Key"))?;
@@ -150,6 +152,7 @@ pub fn set_state_machine(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let definition: Value = serde_json::from_str(&definition)
         .map_err(|e| format!("Invalid State Machine Definition: {e}"))?;
     states::check(&definition).map_err(|e| format!("Invalid State Machine Definition: {e}"))?;
+    place.may_pass(text(p, "RoleArn"), "states.amazonaws.com")?;
     place.cloud.assume(text(p, "RoleArn"), "states.amazonaws.com", "check")?;
     let name = id.rsplit(':').next().unwrap_or(id).to_owned();
     let machine = StateMachine {
@@ -166,6 +169,7 @@ pub fn set_rule(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let existing = place.cloud.rules.get(id);
     let rule = events::parse(p, existing.map_or_else(Timestamp::now, |r| r.created))?;
     for target in &rule.targets {
+        place.may_pass(&target.role, "events.amazonaws.com")?;
         place.cloud.assume(&target.role, "events.amazonaws.com", id)?;
     }
     place.cloud.rules.put(id, rule)?;

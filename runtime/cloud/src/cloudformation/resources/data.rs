@@ -128,6 +128,7 @@ fn place_in_s3(location: &str) -> Option<(&str, &str)> {
 }
 
 pub fn set_job(place: &Place<'_>, id: &str, p: &Value) -> Made {
+    place.may_pass(text(p, "Role"), "glue.amazonaws.com")?;
     let arguments = p["DefaultArguments"].as_object().into_iter().flatten();
     let job = Job {
         role: text(p, "Role").to_owned(),
