@@ -7,6 +7,7 @@ pub mod drift;
 pub mod etl;
 pub mod failure;
 pub mod keys;
+pub mod place;
 pub mod predict;
 pub mod problem;
 pub mod query;
