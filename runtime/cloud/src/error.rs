@@ -33,6 +33,14 @@ impl ApiError {
         Self::new("NotImplemented", message).with_status(501)
     }
 
+    /// A parameter of an operation that this cloud does not act on: `operation` is
+    /// `glue:StartJobRun`. Ignoring it would be pretending.
+    pub fn unknown_parameter(name: &str, operation: &str) -> Self {
+        let message =
+            format!("The embedded cloud does not implement the parameter {name} of {operation}.");
+        Self::new("NotImplemented", message).with_status(501)
+    }
+
     /// A parameter that is missing or wrong.
     pub fn validation(message: impl Into<String>) -> Self {
         Self::new("ValidationError", message)
