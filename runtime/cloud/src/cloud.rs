@@ -15,6 +15,7 @@ use crate::s3::Buckets;
 use crate::services::athena::{NamedQuery, QueryExecution, WorkGroup};
 use crate::services::cloudwatch::Alarm;
 use crate::services::ec2::Instance;
+use crate::services::engine::Engines;
 use crate::services::events::Rule;
 use crate::services::glue::{Database, Job, JobRun, Table as GlueTable};
 use crate::services::lambda::{Environments, Function};
@@ -127,8 +128,8 @@ pub struct Cloud {
     pub signals: Mutex<HashMap<String, Vec<Value>>>,
     /// Woken when a signal arrives.
     pub signalled: tokio::sync::Notify,
-    /// Runs of jobs that are at work.
-    pub job_tasks: Mutex<HashMap<String, tokio::task::AbortHandle>>,
+    /// Jobs and queries that are at work.
+    pub engines: Engines,
     /// Executions to be stopped.
     pub stopping: Mutex<HashMap<String, Arc<tokio::sync::Notify>>>,
 }
@@ -168,7 +169,7 @@ impl Cloud {
             rules_changed: tokio::sync::Notify::new(),
             signals: Mutex::default(),
             signalled: tokio::sync::Notify::new(),
-            job_tasks: Mutex::default(),
+            engines: Engines::default(),
             stopping: Mutex::default(),
             config,
         }))

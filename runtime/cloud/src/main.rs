@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use steppe_cloud::cloud::{Cloud, Config};
-use steppe_cloud::services::{ec2, events, states};
+use steppe_cloud::services::{athena, ec2, events, glue, states};
 use steppe_cloud::{cloudformation, http, instance_tools};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -99,6 +99,8 @@ async fn run(serve: Serve) -> Result<()> {
         own_binary,
     })?;
     states::end_orphans(&cloud);
+    glue::end_orphans(&cloud);
+    athena::end_orphans(&cloud);
     cloudformation::resume(&cloud);
     ec2::resume_all(&cloud);
     tokio::spawn(events::run_schedules(cloud.clone()));

@@ -8,7 +8,7 @@ use crate::services::cloudwatch::Alarm;
 use crate::services::glue::{Database, Job, Table};
 use crate::services::logs::{self, LogGroup};
 use crate::services::sns::Subscription;
-use crate::services::{athena, sns};
+use crate::services::{athena, glue, sns};
 
 pub fn create_bucket(place: &Place<'_>, id: &str, p: &Value) -> Made {
     place.cloud.buckets.create(id, p["Tags"].clone()).map_err(|e| format!("{id}: {e}"))?;
@@ -81,6 +81,7 @@ pub fn set_table(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     let database = text(p, "DatabaseName");
     let key = format!("{database}.{id}");
     must_be_new(new && place.cloud.glue_tables.contains(&key), "Table", id)?;
+    glue::check_table_input(&p["TableInput"])?;
     let table = Table {
         database: database.to_owned(),
         name: id.to_owned(),
@@ -108,13 +109,10 @@ pub fn set_job(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
 }
 
 pub fn set_work_group(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
-    must_be_new(new && place.cloud.work_groups.contains(id), "WorkGroup", id)?;
-    let group = athena::WorkGroup {
-        output: text(&p["WorkGroupConfiguration"]["ResultConfiguration"], "OutputLocation")
-            .to_owned(),
-        description: text(p, "Description").to_owned(),
-        created: Timestamp::now(),
-    };
+    // Every account has `primary`.
+    let taken = place.cloud.work_groups.contains(id) || id == "primary";
+    must_be_new(new && taken, "WorkGroup", id)?;
+    let group = athena::WorkGroup::from_properties(p)?;
     place.cloud.work_groups.put(id, group)?;
     Ok(Map::new())
 }
