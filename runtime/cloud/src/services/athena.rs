@@ -133,10 +133,7 @@ pub async fn handle(
             known(&["WorkGroup", "MaxResults", "NextToken"])?;
             describe::list(cloud, caller, params)
         }
-        "GetQueryResults" => {
-            known(&["QueryExecutionId", "MaxResults", "NextToken"])?;
-            results(cloud, caller, params)
-        }
+        "GetQueryResults" => results(cloud, caller, params),
         "GetWorkGroup" => {
             known(&["WorkGroup"])?;
             work_groups::get(cloud, caller, params)

@@ -111,10 +111,7 @@ pub async fn handle(
 ) -> ApiResult {
     let known = |names: &[&str]| known(params, "glue", operation, names);
     match operation {
-        "StartJobRun" => {
-            known(&["JobName", "Arguments"])?;
-            start(cloud, caller, params)
-        }
+        "StartJobRun" => start(cloud, caller, params),
         "GetJobRun" => {
             known(&["JobName", "RunId"])?;
             jobs::get(cloud, caller, params)

@@ -2,12 +2,13 @@
 //! something else there is rewritten. Statements are bounded in depth and width, because planning
 //! takes stack for each level.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Distinct, Expr, GroupByExpr,
-    LimitClause, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor,
-    UnaryOperator, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Distinct, Expr, GroupByExpr, Ident,
+    LimitClause, OrderBy, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr,
+    TableFactor, UnaryOperator, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -16,6 +17,7 @@ use steppe_wire::query::QueryFailure;
 
 use super::failure::failed;
 use super::functions;
+use super::statement::own_name;
 
 /// Expressions and queries in each other.
 const DEPTH_MAX: usize = 500;
@@ -140,6 +142,10 @@ impl VisitorMut for Translator {
             self.step()?;
             body = left;
         }
+        if let SetExpr::Select(select) = &mut *query.body {
+            name_columns(&mut select.projection);
+            order_by_names(query.order_by.as_mut(), &select.projection);
+        }
         for _named in query.with.iter().flat_map(|with| &with.cte_tables) {
             self.step()?;
         }
@@ -167,6 +173,7 @@ impl VisitorMut for Translator {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
+        name_columns(&mut select.projection);
         let group_by = match &select.group_by {
             GroupByExpr::All(_) => true,
             GroupByExpr::Expressions(_, modifiers) => !modifiers.is_empty(),
@@ -240,6 +247,38 @@ impl VisitorMut for Translator {
     }
 }
 
+/// The engine wants a name of its own for every column, and makes equal ones for expressions that
+/// differ in casts only. Trino takes any number of columns without a name, and of equal names.
+fn name_columns(items: &mut [SelectItem]) {
+    let mut seen = BTreeSet::new();
+    for (index, item) in items.iter_mut().enumerate() {
+        let SelectItem::UnnamedExpr(expression) = item else { continue };
+        let name = match own_name(expression) {
+            None => format!("_col{index}"),
+            Some(own) if !seen.insert(own.value.clone()) => format!("_again{index}"),
+            Some(_) => continue,
+        };
+        let (expr, alias) = (expression.clone(), Ident::new(name));
+        *item = SelectItem::ExprWithAlias { expr, alias };
+    }
+}
+
+/// An expression behind `ORDER BY` that is also a column is that column, which now has a name.
+fn order_by_names(order_by: Option<&mut OrderBy>, items: &[SelectItem]) {
+    let Some(OrderBy { kind: OrderByKind::Expressions(expressions), .. }) = order_by else {
+        return;
+    };
+    for ordered in expressions {
+        let same = items.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } if *expr == ordered.expr => Some(alias),
+            _ => None,
+        });
+        if let Some(alias) = same {
+            ordered.expr = Expr::Identifier(alias.clone());
+        }
+    }
+}
+
 fn is_altered_star(item: &SelectItem) -> bool {
     let altered = |o: &WildcardAdditionalOptions| {
         o.opt_ilike.is_some()
@@ -290,6 +329,7 @@ fn check_expression(expression: &Expr) -> Flow {
             op: UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not,
             ..
         } => Flow::Continue(()),
+        Expr::Cast { kind: CastKind::DoubleColon, .. } => refuse("the operator ::"),
         Expr::Cast { kind: CastKind::Cast | CastKind::TryCast, format: None, .. } => {
             Flow::Continue(())
         }

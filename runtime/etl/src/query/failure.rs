@@ -64,12 +64,28 @@ impl Failed {
             },
             DataFusionError::Plan(message) => match message.split_once(": ") {
                 Some((name, _)) if is_athenas(name) => Self(message.clone()),
-                _ => Self::named("SYNTAX_ERROR", first_line(message)),
+                _ => Self::plan_text(message, select),
             },
+            DataFusionError::Internal(message) => Self::plan_text(message, select),
             DataFusionError::NotImplemented(message) => {
                 Self::named("NOT_SUPPORTED", first_line(message))
             }
             _ => Self::execution(error),
+        }
+    }
+
+    fn plan_text(message: &str, select: &Select) -> Self {
+        // What follows are the engine's own signatures.
+        let function = message
+            .split_once("failed to match any signature")
+            .and_then(|(before, _)| before.split('\'').nth(1));
+        match function {
+            Some(name) => {
+                let at = select.position_of(name);
+                let what = format!("{at}: Unexpected parameters for function {name}");
+                Self::named("FUNCTION_NOT_FOUND", what)
+            }
+            None => Self::named("SYNTAX_ERROR", first_line(message)),
         }
     }
 
@@ -99,7 +115,9 @@ impl Failed {
                 Self::named("DIVISION_BY_ZERO", "Division by zero")
             }
             _ if text.contains("Cannot cast") => {
-                Self::named("INVALID_CAST_ARGUMENT", first_line(text))
+                // The rest names the engine's types.
+                let value = text.split('\'').nth(1).unwrap_or_default();
+                Self::named("INVALID_CAST_ARGUMENT", format!("Cannot cast '{value}'"))
             }
             _ => Self::named("GENERIC_INTERNAL_ERROR", first_line(text)),
         }

@@ -21,6 +21,9 @@ const TRINO: &str = include_str!("trino_functions.txt");
 /// What Trino takes for white space in `trim`.
 const WHITE_SPACE: &str = " \t\n\u{b}\u{c}\r";
 
+/// Characters that a text may be padded to: each row would take as many.
+const PADDED_CHARACTERS_MAX: u64 = 1_000_000;
+
 /// Where a function may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -214,6 +217,15 @@ fn check_literals(name: &str, arguments: &[FunctionArg]) -> Result<(), String> {
             Some(replacement) if !replacement.contains(['$', '\\']) => Ok(()),
             _ => Err(not_supported("line 1:1", "'regexp_replace' with groups in its replacement")),
         },
+        "lpad" | "rpad" => match argument(arguments, 1).and_then(whole_number) {
+            Some(size) if size <= PADDED_CHARACTERS_MAX => Ok(()),
+            _ => Err(not_supported(
+                "line 1:1",
+                &format!(
+                    "'{name}' to anything but a number of at most {PADDED_CHARACTERS_MAX} characters"
+                ),
+            )),
+        },
         "date_trunc" => {
             let units = ["second", "minute", "hour", "day", "week", "month", "quarter", "year"];
             match text(0) {
@@ -232,15 +244,19 @@ fn argument(arguments: &[FunctionArg], index: usize) -> Option<&Expr> {
     }
 }
 
+fn whole_number(expression: &Expr) -> Option<u64> {
+    match expression {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, false) => digits.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// `substr` counts from the end for negative starts in Trino, and from before the text on the engine.
 pub fn check_start(start: &Expr) -> Result<(), String> {
-    let positive = match start {
-        Expr::Value(value) => match &value.value {
-            Value::Number(digits, false) => digits.parse::<u64>().is_ok_and(|n| n > 0),
-            _ => false,
-        },
-        _ => false,
-    };
+    let positive = whole_number(start).is_some_and(|n| n > 0);
     if positive {
         return Ok(());
     }
@@ -260,6 +276,9 @@ pub fn rewrite(expression: &mut Expr) {
             let what = trim_what.as_deref().cloned().unwrap_or_else(|| string(WHITE_SPACE));
             Some(call(name, vec![(**expr).clone(), what]))
         }
+        Expr::Position { .. } | Expr::Extract { .. } => {
+            Some(cast(expression.clone(), DataType::BigInt(None)))
+        }
         _ => None,
     };
     if let Some(rewritten) = rewritten {
@@ -272,7 +291,6 @@ fn rewrite_function(function: &mut Function) -> Option<Expr> {
     let renamed = match name.as_str() {
         "every" => Some("bool_and"),
         "is_nan" => Some("isnan"),
-        "levenshtein_distance" => Some("levenshtein"),
         "ceiling" => Some("ceil"),
         _ => None,
     };
@@ -299,9 +317,15 @@ fn rewrite_function(function: &mut Function) -> Option<Expr> {
     };
     if let Some(field) = field {
         let expr = Box::new(arguments.swap_remove(0));
-        return Some(Expr::Extract { field, syntax: ExtractSyntax::From, expr });
+        let extracted = Expr::Extract { field, syntax: ExtractSyntax::From, expr };
+        return Some(cast(extracted, DataType::BigInt(None)));
     }
     match name.as_str() {
+        // Trino counts in bigint.
+        "length" | "strpos" | "levenshtein_distance" | "regexp_count" => {
+            let counted = if name == "levenshtein_distance" { "levenshtein" } else { &name };
+            Some(cast(call(counted, arguments), DataType::BigInt(None)))
+        }
         // A NULL among the arguments makes the result NULL, which only the operator does here.
         "concat" => arguments.into_iter().reduce(|l, r| binary(l, BinaryOperator::StringConcat, r)),
         "mod" => arguments.into_iter().reduce(|l, r| binary(l, BinaryOperator::Modulo, r)),
@@ -337,10 +361,14 @@ fn string(text: &str) -> Expr {
 }
 
 fn double(expression: Expr) -> Expr {
+    cast(expression, DataType::Double(ExactNumberInfo::None))
+}
+
+fn cast(expression: Expr, data_type: DataType) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(expression),
-        data_type: DataType::Double(ExactNumberInfo::None),
+        data_type,
         array: false,
         format: None,
     }

@@ -13,6 +13,7 @@ use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::functions::math::round;
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, ScalarFunction, TryCast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
@@ -24,7 +25,14 @@ use super::form;
 pub fn as_trino(plan: LogicalPlan) -> Result<LogicalPlan> {
     let done = plan.transform_up_with_subqueries(|plan| {
         let schema = merged_schema(&plan)?;
-        plan.map_expressions(|expression| expression.transform_up(|e| translate(e, &schema)))
+        // Nodes above know an expression by its name.
+        let names = NamePreserver::new(&plan);
+        let translated = plan.map_expressions(|expression| {
+            let name = names.save(&expression);
+            let done = expression.transform_up(|e| translate(e, &schema))?;
+            Ok(done.update_data(|e| name.restore(e)))
+        })?;
+        translated.map_data(LogicalPlan::recompute_schema)
     });
     Ok(done?.data)
 }
@@ -81,9 +89,29 @@ fn translate(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 None => Transformed::no(Expr::TryCast(cast)),
             })
         }
+        // Of whole numbers these are whole numbers in Trino, and fractions on the engine.
+        Expr::ScalarFunction(call) if ROUNDING.contains(&call.name()) => {
+            let first = call.args.first().and_then(|argument| kind(argument, schema));
+            Ok(cast_to(Expr::ScalarFunction(call), first.filter(DataType::is_integer)))
+        }
+        // Of a date it is a date in Trino, and a timestamp on the engine.
+        Expr::ScalarFunction(call) if call.name() == "date_trunc" => {
+            let of = call.args.get(1).and_then(|argument| kind(argument, schema));
+            let date = of.filter(|kind| *kind == DataType::Date32);
+            Ok(cast_to(Expr::ScalarFunction(call), date))
+        }
         other => Ok(Transformed::no(other)),
     }
 }
+
+fn cast_to(expression: Expr, kind: Option<DataType>) -> Transformed<Expr> {
+    match kind {
+        Some(kind) => Transformed::yes(Expr::Cast(Cast::new(Box::new(expression), kind))),
+        None => Transformed::no(expression),
+    }
+}
+
+const ROUNDING: [&str; 3] = ["ceil", "floor", "round"];
 
 /// `None` when the type is not known here, as of columns of an outer query.
 fn kind(expression: &Expr, schema: &dyn ExprSchema) -> Option<DataType> {

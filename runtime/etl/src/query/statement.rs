@@ -176,7 +176,8 @@ fn leftmost(mut body: &SetExpr) -> &SetExpr {
     }
 }
 
-fn own_name(expression: &Expr) -> Option<&Ident> {
+/// The name of a column that is only named.
+pub fn own_name(expression: &Expr) -> Option<&Ident> {
     match expression {
         Expr::Identifier(ident) => Some(ident),
         Expr::CompoundIdentifier(parts) => parts.last(),

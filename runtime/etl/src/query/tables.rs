@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
-use datafusion::catalog::SchemaProvider;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
+use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::common::Column;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
@@ -13,7 +14,10 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
-use datafusion::prelude::SessionContext;
+use datafusion::error::DataFusionError;
+use datafusion::functions::expr_fn::coalesce;
+use datafusion::logical_expr::lit;
+use datafusion::prelude::{Expr, SessionContext};
 use steppe_wire::query::{Catalogue, CsvLayout, Table, TableFormat};
 
 use super::failure::Failed;
@@ -23,8 +27,6 @@ use crate::storage::Realm;
 
 /// Types in types.
 const NESTING_MAX: usize = 16;
-/// No text is this pattern, so that an empty field stays an empty text.
-const NEVER: &str = r"[^\s\S]";
 
 /// Registers the tables that a statement names; one that the catalogue has not is an error.
 pub fn register(
@@ -49,11 +51,38 @@ pub fn register(
             })?;
             context.register_object_store(&place.url, scan.over(place.store.clone()));
             let listing = listing(table, place.url.as_str())?;
-            schema.register_table(name.clone(), Arc::new(listing)).map_err(Failed::execution)?;
+            let provider =
+                texts_without_null(context, table, listing).map_err(Failed::execution)?;
+            schema.register_table(name.clone(), provider).map_err(Failed::execution)?;
         }
         databases.register_schema(database, schema).map_err(Failed::execution)?;
     }
     Ok(())
+}
+
+/// An empty field of a CSV is an empty text to OpenCSVSerde, and NULL to the engine's reader.
+fn texts_without_null(
+    context: &SessionContext,
+    table: &Table,
+    listing: ListingTable,
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let listing: Arc<dyn TableProvider> = Arc::new(listing);
+    if !matches!(table.format, Ok(TableFormat::Csv(_))) {
+        return Ok(listing);
+    }
+    let columns: Vec<Expr> = listing
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            let column = Expr::Column(Column::from_name(field.name()));
+            match field.data_type() {
+                DataType::Utf8 => coalesce(vec![column, lit("")]).alias(field.name()),
+                _ => column,
+            }
+        })
+        .collect();
+    Ok(context.read_table(listing)?.select(columns)?.into_view())
 }
 
 fn find<'a>(
@@ -118,7 +147,6 @@ fn csv(layout: &CsvLayout) -> Result<CsvFormat, String> {
         .with_delimiter(byte("separatorChar", layout.separator)?)
         .with_quote(byte("quoteChar", layout.quote)?)
         .with_escape(Some(byte("escapeChar", layout.escape)?))
-        .with_null_regex(Some(NEVER.to_owned()))
         .with_truncated_rows(true))
 }
 

@@ -14,6 +14,7 @@ use super::{QueryExecution, find, invalid};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
+use crate::services::known;
 use crate::services::pages::{number_of, token_of};
 
 /// Rows in one answer.
@@ -23,6 +24,8 @@ const ROW_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// `GetQueryResults`, from the API and from state machines.
 pub fn results(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+    let names = ["QueryExecutionId", "MaxResults", "NextToken"];
+    known(params, "athena", "GetQueryResults", &names)?;
     check_page(params)?;
     let (_, execution) = find(cloud, caller, params, "athena:GetQueryResults")?;
     let max = match &params["MaxResults"] {

@@ -16,7 +16,7 @@ use crate::identity::Caller;
 use crate::services::engine::{Engine, Engines};
 use crate::services::logs::{self, LogGroup};
 use crate::services::pages::page;
-use crate::services::required;
+use crate::services::{known, required};
 
 /// Arguments that a job must have, because the engine runs them.
 const ENGINE_ARGUMENTS: [&str; 5] = ["--plan", "--input", "--output", "--rejects", "--report"];
@@ -226,6 +226,7 @@ pub fn batch_stop(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
 
 /// `StartJobRun`, from the API and from state machines.
 pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
+    known(params, "glue", "StartJobRun", &["JobName", "Arguments"])?;
     let name = required(params, "JobName")?;
     cloud.authorize(caller, "glue:StartJobRun", &job_arn(cloud, name), &[])?;
     let job = cloud.jobs.get(name).ok_or_else(|| not_found("Job", name))?;
