@@ -29,7 +29,7 @@ fn clean(manifest: &Manifest, csv: &[u8], out: &Path) -> Output {
     )
     .expect("written");
     let arguments = [
-        "clean",
+        "clean-files",
         "--plan",
         "plan.json",
         "--input",

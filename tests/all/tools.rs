@@ -62,7 +62,7 @@ pub fn clean_table(csv: &str, clean_sql: &str) -> Bytes {
     });
     std::fs::write(out.path().join("p.json"), plan.to_string()).expect("written");
     let arguments = [
-        "clean",
+        "clean-files",
         "--plan",
         "p.json",
         "--input",

@@ -128,7 +128,7 @@ async fn engine(workspace: &Workspace, raw: &RawData, dir: &Path) -> Result<()> 
     let place = |name: &str| dir.join(name).display().to_string();
     let mut command = tokio::process::Command::new(own_binary(&workspace.root, "steppe-etl"));
     command.args([
-        "clean",
+        "clean-files",
         "--plan",
         &place("plan.json"),
         "--input",

@@ -16,6 +16,7 @@ use crate::s3::Buckets;
 use crate::services::athena::{NamedQuery, QueryExecution, WorkGroup};
 use crate::services::cloudwatch::Alarm;
 use crate::services::ec2::Instance;
+use crate::services::engine::Engines;
 use crate::services::events::Rule;
 use crate::services::glue::{Database, Job, JobRun, Table as GlueTable};
 use crate::services::lambda::{Environments, Function};
@@ -132,8 +133,8 @@ pub struct Cloud {
     pub stack_work: Work,
     /// What goes wrong on demand.
     pub faults: Faults,
-    /// Runs of jobs that are at work.
-    pub job_tasks: Mutex<HashMap<String, tokio::task::AbortHandle>>,
+    /// Jobs and queries that are at work.
+    pub engines: Engines,
     /// Executions to be stopped.
     pub stopping: Mutex<HashMap<String, Arc<Stop>>>,
     /// Evaluates JSONata.
@@ -177,7 +178,7 @@ impl Cloud {
             rules_changed: tokio::sync::Notify::new(),
             stack_work: Work::default(),
             faults: Faults::open(&config)?,
-            job_tasks: Mutex::default(),
+            engines: Engines::default(),
             stopping: Mutex::default(),
             evaluator: Evaluator::default(),
             config,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use steppe_cloud::cloud::{Cloud, Config};
-use steppe_cloud::services::{ec2, events, states};
+use steppe_cloud::services::{athena, ec2, events, glue, states};
 use steppe_cloud::{cloudformation, http, instance_tools};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -103,6 +103,8 @@ async fn run(serve: Serve) -> Result<()> {
         own_binary,
     })?;
     states::end_orphans(&cloud);
+    glue::end_orphans(&cloud);
+    athena::end_orphans(&cloud);
     // Stacks that are taken up again may delete instances, which must run by then.
     ec2::resume_all(&cloud);
     cloudformation::resume(&cloud);

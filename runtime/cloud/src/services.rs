@@ -3,19 +3,16 @@
 pub mod athena;
 pub mod cloudwatch;
 pub mod ec2;
+pub mod engine;
 pub mod events;
 pub mod glue;
 pub mod lambda;
 pub mod logs;
+pub mod pages;
 pub mod sns;
 pub mod states;
 
-use std::process::Stdio;
-use std::time::Duration;
-
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 use crate::error::{ApiError, ApiResult};
 
@@ -76,41 +73,4 @@ pub fn page(
     let next = skip + asked.unwrap_or(size).min(size_max);
     let token = (next < all.len()).then(|| next.to_string());
     Ok((all.into_iter().take(next).skip(skip).collect(), token))
-}
-
-/// What a child process left.
-#[derive(Debug)]
-pub struct Finished {
-    /// Whether it exited with 0.
-    pub success: bool,
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-}
-
-/// Runs a child process to its end; it is killed when the caller goes away or `limit` is over.
-pub async fn run_process(
-    mut command: Command,
-    stdin: &[u8],
-    limit: Duration,
-) -> Result<Finished, String> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
-    let mut child = command.spawn().map_err(|e| format!("cannot start `{program}`: {e}"))?;
-    if let Some(mut pipe) = child.stdin.take() {
-        pipe.write_all(stdin)
-            .await
-            .map_err(|e| format!("`{program}` did not read its input: {e}"))?;
-    }
-    let output = tokio::time::timeout(limit, child.wait_with_output()).await;
-    let output = output
-        .map_err(|_| format!("timed out after {} seconds", limit.as_secs()))?
-        .map_err(|e| e.to_string())?;
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Finished {
-        success: output.status.success(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    })
 }

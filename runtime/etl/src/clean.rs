@@ -1,4 +1,8 @@
 //! The cleaning job: judge every record, refuse what must not pass, write what is clean.
+//!
+//! The output prefix is the job's own: the job writes one file there, and deletes what the report of
+//! the run before names and this run does not write again. Anything else that lies there, or places
+//! that overlap, is an error before anything is written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +14,7 @@ use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::config::TableParquetOptions;
 use datafusion::dataframe::DataFrameWriteOptions;
+use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
@@ -18,18 +23,24 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use steppe_wire::etl::{ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport};
 
 use crate::csv_source::{CsvSource, ROW_COLUMN};
-use crate::storage::Place;
+use crate::storage::{Place, Realm};
 
-/// Memory that sorts and aggregates may use before they spill.
-const MEMORY_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Memory that sorts, joins and aggregates may use before they spill.
+pub const MEMORY_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Offending records that an error shows.
 const SHOWN_MAX: usize = 10;
 /// The one file of a clean table.
 const PART_FILE: &str = "part-00000.parquet";
+/// The one file of rejected records.
+const REJECTS_FILE: &str = "part-00000.csv";
 
 /// Where a job reads and writes.
 #[derive(Debug)]
 pub struct Places {
+    /// What all of them are.
+    pub realm: Realm,
+    /// The ETL plan.
+    pub plan: Place,
     /// The CSV.
     pub input: Place,
     /// Prefix of the clean table.
@@ -40,8 +51,100 @@ pub struct Places {
     pub report: Place,
 }
 
-/// Runs `plan`. Nothing is written when a fatal rule is broken or no row is left.
-pub async fn clean(plan: &EtlPlan, places: &Places) -> Result<EtlReport> {
+impl Places {
+    /// What is written must not lie in anything else that the job reads or writes.
+    fn refuse_overlaps(&self) -> Result<()> {
+        let named = [
+            ("output", &self.output),
+            ("rejects", &self.rejects),
+            ("report", &self.report),
+            ("input", &self.input),
+            ("plan", &self.plan),
+        ];
+        let written = 3;
+        for (index, (one, place)) in named.iter().enumerate().take(written) {
+            let others = &named[index + 1..];
+            if let Some((other, second)) = others.iter().find(|(_, o)| place.overlaps(o)) {
+                bail!(
+                    "the {one} {} and the {other} {} overlap\nhint: give each a prefix of its own",
+                    place.name,
+                    second.name
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs the job's plan. Nothing is written when a fatal rule is broken or no row is left.
+pub async fn clean(places: &Places) -> Result<EtlReport> {
+    places.refuse_overlaps()?;
+    let plan = read_plan(&places.plan).await?;
+    let former = former_report(&plan, &places.report).await?;
+    refuse_foreign(&former, &places.output).await?;
+    run(&plan, places, &former).await
+}
+
+async fn read_plan(place: &Place) -> Result<EtlPlan> {
+    let bytes = place
+        .store
+        .get(&place.path)
+        .await
+        .with_context(|| format!("cannot read the plan at {}", place.name))?
+        .bytes()
+        .await?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is not an ETL plan", place.name))
+}
+
+/// The report of the run before; its `objects` are all that this run may delete.
+async fn former_report(plan: &EtlPlan, place: &Place) -> Result<Vec<String>> {
+    let bytes = match place.store.get(&place.path).await {
+        Ok(object) => object.bytes().await?,
+        Err(object_store::Error::NotFound { .. }) => return Ok(vec![]),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read the report {}", place.name));
+        }
+    };
+    let report: EtlReport = serde_json::from_slice(&bytes)
+        .with_context(|| format!("{} is there and is no report of a cleaning job", place.name))?;
+    if report.pipeline != plan.pipeline {
+        bail!(
+            "{} is the report of the pipeline `{}`, not of `{}`\n\
+             hint: two pipelines need two places",
+            place.name,
+            report.pipeline,
+            plan.pipeline
+        );
+    }
+    Ok(report.objects)
+}
+
+/// Readers of the table take every file below the output, so one that no run wrote would be read
+/// with the table, and deleting it is nobody's right.
+async fn refuse_foreign(former: &[String], output: &Place) -> Result<()> {
+    let objects: Vec<_> = output
+        .store
+        .list(Some(&output.path))
+        .try_collect()
+        .await
+        .with_context(|| format!("listing {} failed", output.name))?;
+    for object in objects {
+        let Some(rest) = object.location.prefix_match(&output.path) else { continue };
+        let parts: Vec<String> = rest.map(|part| part.as_ref().to_owned()).collect();
+        // Readers leave out names like `_SUCCESS` and `.part.crc`.
+        let hidden = parts.iter().any(|part| part.starts_with(['_', '.']));
+        let name = format!("{}{}", output.name, parts.join("/"));
+        if !hidden && parts != [PART_FILE] && !former.contains(&name) {
+            bail!(
+                "{name} was not written by this job, and would be read as part of its table\n\
+                 hint: choose an empty prefix as the output, or move that object away"
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn run(plan: &EtlPlan, places: &Places, former: &[String]) -> Result<EtlReport> {
     if plan.schema_version != ETL_PLAN_SCHEMA_VERSION {
         bail!(
             "the ETL plan has schema version {}, this program runs {ETL_PLAN_SCHEMA_VERSION}",
@@ -49,7 +152,7 @@ pub async fn clean(plan: &EtlPlan, places: &Places) -> Result<EtlReport> {
         );
     }
     let source = CsvSource::open(places.input.clone(), plan.delimiter, &plan.columns).await?;
-    let context = session()?;
+    let context = session(places.realm)?;
     [&places.input, &places.output, &places.rejects].iter().for_each(|p| p.register(&context));
     let table = StreamingTable::try_new(
         datafusion::physical_plan::streaming::PartitionStream::schema(&source).clone(),
@@ -57,7 +160,7 @@ pub async fn clean(plan: &EtlPlan, places: &Places) -> Result<EtlReport> {
     )?;
     context.register_table("raw", Arc::new(table))?;
 
-    let report = judge(&context, plan, places).await?;
+    let mut report = judge(&context, plan, places).await?;
     refuse_fatal(&context, plan, &source, places, &report).await?;
     if report.clean_rows == 0 {
         bail!(
@@ -66,7 +169,8 @@ pub async fn clean(plan: &EtlPlan, places: &Places) -> Result<EtlReport> {
             report.raw_rows
         );
     }
-    write(&context, plan, places, &report).await?;
+    report.objects = write(&context, plan, places, &report).await?;
+    delete_former(former, &report.objects, places).await?;
     let bytes = serde_json::to_vec_pretty(&report)?;
     places
         .report
@@ -77,15 +181,22 @@ pub async fn clean(plan: &EtlPlan, places: &Places) -> Result<EtlReport> {
     Ok(report)
 }
 
-fn session() -> Result<SessionContext> {
+fn session(realm: Realm) -> Result<SessionContext> {
     // Fair: every sort gets its share and spills, instead of the first one taking all.
     let pool = Arc::new(FairSpillPool::new(MEMORY_BYTES_MAX));
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
+    realm.confine(&runtime)?;
     Ok(SessionContext::new_with_config_rt(SessionConfig::new(), runtime))
 }
 
 async fn sql(context: &SessionContext, what: &str, statement: &str) -> Result<DataFrame> {
-    context.sql(statement).await.with_context(|| format!("{what} is not valid:\n{statement}"))
+    // A plan only asks; it never makes tables or copies files.
+    let reading_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    context
+        .sql_with_options(statement, reading_only)
+        .await
+        .with_context(|| format!("{what} is not valid:\n{statement}"))
 }
 
 async fn collect(
@@ -143,6 +254,7 @@ async fn judge(context: &SessionContext, plan: &EtlPlan, places: &Places) -> Res
         clean_rows,
         rejected_rows,
         rejected_by_rule,
+        objects: vec![],
     };
     if !report.adds_up() {
         bail!(
@@ -211,49 +323,49 @@ fn detail(batch: &RecordBatch, row: usize, plan: &EtlPlan) -> Result<String> {
     Ok(format!("column `{column}`: {reason}; found {found}"))
 }
 
+/// Writes table and rejects; returns the addresses of what it wrote.
 async fn write(
     context: &SessionContext,
     plan: &EtlPlan,
     places: &Places,
     report: &EtlReport,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let single = || DataFrameWriteOptions::new().with_single_file_output(true);
-    let rejects_file = places.rejects.join("part-00000.csv")?;
+    let mut written = Vec::new();
     if report.rejected_rows > 0 {
+        let rejects_file = places.rejects.join(REJECTS_FILE);
         let frame = sql(context, "the manifest's rules", &plan.rejects_sql).await?;
         frame
             .write_csv(rejects_file.url.as_str(), single(), None)
             .await
             .context("writing the rejected records failed")?;
+        written.push(rejects_file.name);
     }
     // Snappy, because every reader of the table has it, Spark and Athena included.
     let mut options = TableParquetOptions::default();
     options.global.compression = Some("snappy".to_owned());
-    let part = places.output.join(PART_FILE)?;
+    let part = places.output.join(PART_FILE);
     let frame = sql(context, "the manifest's SQL", &plan.clean_sql).await?;
     frame
         .write_parquet(part.url.as_str(), single(), Some(options))
         .await
         .context("writing the clean table failed")?;
-    delete_others(&places.output, &[&part]).await?;
-    let keep: &[&Place] = if report.rejected_rows > 0 { &[&rejects_file] } else { &[] };
-    delete_others(&places.rejects, keep).await
+    written.push(part.name);
+    Ok(written)
 }
 
-/// Removes what an earlier run, perhaps of another engine, left under `prefix`.
-async fn delete_others(prefix: &Place, keep: &[&Place]) -> Result<()> {
-    let objects: Vec<_> = prefix
-        .store
-        .list(Some(&prefix.path))
-        .try_collect()
-        .await
-        .with_context(|| format!("listing {} failed", prefix.name))?;
-    for object in objects.iter().filter(|o| keep.iter().all(|k| k.path != o.location)) {
-        prefix
-            .store
-            .delete(&object.location)
-            .await
-            .with_context(|| format!("deleting `{}` failed", object.location))?;
+/// Removes what the run before wrote and this one did not, and only below the job's own prefixes.
+async fn delete_former(former: &[String], written: &[String], places: &Places) -> Result<()> {
+    for address in former.iter().filter(|a| !written.contains(a)) {
+        let file = places.realm.file(address)?;
+        let own = [&places.output, &places.rejects];
+        let Some(prefix) = own.into_iter().find(|p| p.contains(&file)) else { continue };
+        match prefix.store.delete(&file.path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("deleting {address} failed"));
+            }
+        }
     }
     Ok(())
 }

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use object_store::ObjectStoreExt;
 use steppe_etl::clean::{Places, clean};
-use steppe_etl::query::query;
-use steppe_etl::storage::Place;
+use steppe_etl::storage::Realm;
+use steppe_etl::{process, query};
+use tokio::sync::mpsc::Receiver;
 
 /// Runs Steppe's cleaning jobs and SQL queries.
 #[derive(Parser)]
@@ -19,31 +19,47 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Clean a CSV; every place is an `s3://` address or a path.
+    /// Clean a CSV in S3; every place is an `s3://` address.
     Clean {
-        /// The ETL plan, JSON.
+        /// Work only as long as standard input is open: whoever started this holds the other end.
         #[arg(long)]
-        plan: String,
-        /// The CSV.
-        #[arg(long)]
-        input: String,
-        /// Prefix of the clean table.
-        #[arg(long)]
-        output: String,
-        /// Prefix of the rejected records.
-        #[arg(long)]
-        rejects: String,
-        /// The report, JSON.
-        #[arg(long)]
-        report: String,
+        leashed: bool,
+        #[command(flatten)]
+        job: Job,
     },
-    /// Read a query as JSON from standard input, answer as JSON on standard output.
+    /// Clean a CSV on this machine; every place is a path.
+    CleanFiles {
+        #[command(flatten)]
+        job: Job,
+    },
+    /// Answer one query: JSON, a line each way, on standard input and output.
     Query,
 }
 
-#[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
-    match run(Args::parse()).await {
+#[derive(clap::Args)]
+struct Job {
+    /// The ETL plan, JSON.
+    #[arg(long)]
+    plan: String,
+    /// The CSV.
+    #[arg(long)]
+    input: String,
+    /// Prefix of the clean table.
+    #[arg(long)]
+    output: String,
+    /// Prefix of the rejected records.
+    #[arg(long)]
+    rejects: String,
+    /// The report, JSON.
+    #[arg(long)]
+    report: String,
+}
+
+fn main() -> ExitCode {
+    let verb = Args::parse().verb;
+    let leashed = matches!(verb, Verb::Query | Verb::Clean { leashed: true, .. });
+    let done = process::start(leashed, |lines| run(verb, lines));
+    match done {
         Ok(answer) => {
             println!("{answer}");
             ExitCode::SUCCESS
@@ -55,35 +71,24 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> Result<String> {
-    match args.verb {
-        Verb::Clean { plan, input, output, rejects, report } => {
-            let plan_place = Place::parse(&plan)?;
-            let bytes = plan_place
-                .store
-                .get(&plan_place.path)
-                .await
-                .with_context(|| format!("cannot read the plan at {plan}"))?
-                .bytes()
-                .await?;
-            let plan = serde_json::from_slice(&bytes)
-                .with_context(|| format!("{plan} is not an ETL plan"))?;
-            let directory =
-                |text: String| Place::parse(&format!("{}/", text.trim_end_matches('/')));
-            let places = Places {
-                input: Place::parse(&input)?,
-                output: directory(output)?,
-                rejects: directory(rejects)?,
-                report: Place::parse(&report)?,
-            };
-            Ok(serde_json::to_string(&clean(&plan, &places).await?)?)
-        }
-        Verb::Query => Ok(serde_json::to_string(
-            &query(
-                &serde_json::from_reader(std::io::stdin())
-                    .context("standard input is not a query")?,
-            )
-            .await?,
-        )?),
+async fn run(verb: Verb, lines: Receiver<String>) -> Result<String> {
+    match verb {
+        Verb::Clean { job, .. } => job.run(Realm::S3).await,
+        Verb::CleanFiles { job } => job.run(Realm::Files).await,
+        Verb::Query => Ok(serde_json::to_string(&query::answer(lines).await?)?),
+    }
+}
+
+impl Job {
+    async fn run(self, realm: Realm) -> Result<String> {
+        let places = Places {
+            realm,
+            plan: realm.file(&self.plan)?,
+            input: realm.file(&self.input)?,
+            output: realm.prefix(&self.output)?,
+            rejects: realm.prefix(&self.rejects)?,
+            report: realm.file(&self.report)?,
+        };
+        Ok(serde_json::to_string(&clean(&places).await?)?)
     }
 }

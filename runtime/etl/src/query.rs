@@ -1,183 +1,176 @@
-//! A SQL query over catalogued objects: only reading statements, result as CSV in Athena's form.
+//! SQL over catalogued objects in Athena's dialect: reading statements only, results in its forms.
+//!
+//! Statements are Trino's as far as the engine has the same meaning for them. What only the engine
+//! has is refused as Athena refuses it; what only Athena has is refused by name.
+
+mod catalogue;
+mod dialect;
+mod failure;
+mod form;
+mod functions;
+mod scanned;
+mod semantics;
+mod statement;
+mod tables;
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use datafusion::arrow::array::{Array, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
-use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::csv::CsvFormat;
-use datafusion::datasource::file_format::json::JsonFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{
-    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
-};
+use anyhow::{Context, Result};
+use datafusion::catalog::MemoryCatalogProvider;
+use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use object_store::buffered::BufWriter;
-use steppe_wire::query::{Query, QueryResult, Table, TableFormat};
+use steppe_wire::query::{Catalogue, Query, QueryFailure, QueryResult, Said};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc::Receiver;
 
-use crate::storage::Place;
+use crate::clean::MEMORY_BYTES_MAX;
+use crate::storage::Realm;
+use failure::Failed;
+use scanned::Scan;
+use statement::{Parsed, Select};
 
 /// The catalogue's name in Athena.
 const CATALOG: &str = "awsdatacatalog";
+/// The database of names without one, when the request names none.
+const DEFAULT_DATABASE: &str = "default";
 
-/// Runs `query` and writes its rows to `query.output`.
-pub async fn query(query: &Query) -> Result<QueryResult> {
-    let context = session(query)?;
-    let reading_only =
-        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let frame = context
-        .sql_with_options(&query.sql, reading_only)
-        .await
-        .map_err(|e| anyhow::anyhow!("{}", e.strip_backtrace()))?;
-    let columns: Vec<(String, String)> = frame
-        .schema()
-        .fields()
-        .iter()
-        .map(|f| Ok((f.name().clone(), athena_type(f.data_type())?)))
-        .collect::<Result<_>>()?;
-    let place = Place::parse(&query.output)?;
-    let mut writer = BufWriter::new(place.store.clone(), place.path.clone());
-    let names: Vec<Option<String>> = columns.iter().map(|(name, _)| Some(name.clone())).collect();
-    writer.write_all(csv_line(&names).as_bytes()).await?;
-    let mut stream =
-        frame.execute_stream().await.map_err(|e| anyhow::anyhow!("{}", e.strip_backtrace()))?;
-    let mut rows = 0;
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(|e| anyhow::anyhow!("{}", e.strip_backtrace()))?;
-        rows += batch.num_rows() as u64;
-        writer
-            .write_all(csv_rows(&batch)?.as_bytes())
-            .await
-            .context("writing the result failed")?;
-    }
-    writer.shutdown().await.context("writing the result failed")?;
-    Ok(QueryResult { columns, rows })
-}
-
-fn session(query: &Query) -> Result<SessionContext> {
-    let default_schema = query.database.clone().unwrap_or_else(|| "default".to_owned());
-    let config = SessionConfig::new()
-        .with_information_schema(true)
-        .with_create_default_catalog_and_schema(false)
-        .with_default_catalog_and_schema(CATALOG, &default_schema);
-    let context = SessionContext::new_with_config(config);
-    let catalog = Arc::new(MemoryCatalogProvider::new());
-    context.register_catalog(CATALOG, catalog.clone());
-    let mut databases: Vec<&str> = query.tables.iter().map(|t| t.database.as_str()).collect();
-    databases.push(&default_schema);
-    databases.sort_unstable();
-    databases.dedup();
-    for database in databases {
-        let schema = Arc::new(MemorySchemaProvider::new());
-        for table in query.tables.iter().filter(|t| t.database == database) {
-            Place::parse(&table.location)?.register(&context);
-            schema.register_table(table.name.clone(), Arc::new(listing(table)?))?;
-        }
-        datafusion::catalog::CatalogProvider::register_schema(&*catalog, database, schema)?;
-    }
-    Ok(context)
-}
-
-fn listing(table: &Table) -> Result<ListingTable> {
-    let (format, extension): (Arc<dyn FileFormat>, &str) = match table.format {
-        TableFormat::Parquet => (Arc::new(ParquetFormat::default()), ".parquet"),
-        TableFormat::Csv => {
-            (Arc::new(CsvFormat::default().with_has_header(table.has_header)), ".csv")
-        }
-        TableFormat::Json => (Arc::new(JsonFormat::default()), ".json"),
-    };
-    let fields: Vec<Field> = table
-        .columns
-        .iter()
-        .map(|(name, hive)| Ok(Field::new(name, arrow_type(hive)?, true)))
-        .collect::<Result<_>>()?;
-    let options = ListingOptions::new(format).with_file_extension(extension);
-    let location = ListingTableUrl::parse(&table.location)
-        .with_context(|| format!("the location of `{}` is not an address", table.name))?;
-    let config = ListingTableConfig::new(location)
-        .with_listing_options(options)
-        .with_schema(Arc::new(Schema::new(fields)));
-    Ok(ListingTable::try_new(config)?)
-}
-
-fn arrow_type(hive: &str) -> Result<DataType> {
-    Ok(match hive {
-        "string" => DataType::Utf8,
-        "boolean" => DataType::Boolean,
-        "int" => DataType::Int32,
-        "bigint" => DataType::Int64,
-        "double" => DataType::Float64,
-        "float" => DataType::Float32,
-        "date" => DataType::Date32,
-        "timestamp" => DataType::Timestamp(TimeUnit::Millisecond, None),
-        other => match other.strip_prefix("array<struct<").and_then(|s| s.strip_suffix(">>")) {
-            Some(fields) => DataType::new_list(struct_type(fields)?, true),
-            None => bail!(
-                "the embedded engine has no column type `{other}`; it has string, boolean, int, bigint, double, float, date, timestamp and array<struct<…>>"
-            ),
-        },
+/// Answers the query on the first line; the second is the catalogue.
+pub async fn answer(mut lines: Receiver<String>) -> Result<Said> {
+    let line = lines.recv().await.context("there is no query on standard input")?;
+    let query: Query = serde_json::from_str(&line).context("standard input is not a query")?;
+    Ok(match run(&query, &mut lines).await? {
+        Ok(result) => Said::Done(result),
+        Err(failure) => Said::Failed(failure),
     })
 }
 
-fn struct_type(fields: &str) -> Result<DataType> {
-    let field = |text: &str| {
-        let (name, hive) =
-            text.split_once(':').with_context(|| format!("`{text}` is not `name:type`"))?;
-        Ok(Field::new(name, arrow_type(hive)?, true))
+async fn run(
+    query: &Query,
+    lines: &mut Receiver<String>,
+) -> Result<Result<QueryResult, QueryFailure>> {
+    let begun = Instant::now();
+    let parsed = match Parsed::read(query) {
+        Ok(parsed) => parsed,
+        Err(failure) => return Ok(Err(failure)),
     };
-    Ok(DataType::Struct(fields.split(',').map(field).collect::<Result<Vec<_>>>()?.into()))
+    println!("{}", serde_json::to_string(&Said::Needs(parsed.needs()))?);
+    let line = lines.recv().await.context("there is no catalogue on standard input")?;
+    let catalogue: Catalogue = serde_json::from_str(&line).context("that is not a catalogue")?;
+    let done = match parsed {
+        Parsed::Select(select) => self::select(query, *select, &catalogue, begun).await,
+        Parsed::Listing(listing) => {
+            let rows = match listing.rows(&catalogue) {
+                Ok(rows) => rows,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let place = Realm::S3.file(&query.output)?;
+            let count = rows.len() as u64;
+            place.store.put_opts(&place.path, rows.join("\n").into(), Default::default()).await?;
+            Ok(QueryResult {
+                columns: listing.columns(),
+                rows: count,
+                scanned_bytes: 0,
+                planning_ms: 0,
+                engine_ms: millis(begun),
+            })
+        }
+    };
+    Ok(done)
 }
 
-fn athena_type(arrow: &DataType) -> Result<String> {
-    Ok(match arrow {
-        DataType::Boolean => "boolean",
-        DataType::Int8 => "tinyint",
-        DataType::Int16 => "smallint",
-        DataType::Int32 | DataType::UInt16 => "integer",
-        DataType::Int64 | DataType::UInt32 | DataType::UInt64 => "bigint",
-        DataType::Float32 => "float",
-        DataType::Float64 => "double",
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => "varchar",
-        DataType::Date32 => "date",
-        DataType::Timestamp(..) => "timestamp",
-        DataType::Decimal128(..) => "decimal",
-        DataType::List(_) => "array",
-        DataType::Struct(_) => "row",
-        other => bail!("the embedded engine cannot return a column of type {other}"),
+fn millis(begun: Instant) -> u64 {
+    begun.elapsed().as_millis() as u64
+}
+
+async fn select(
+    query: &Query,
+    select: Select,
+    catalogue: &Catalogue,
+    begun: Instant,
+) -> Result<QueryResult, QueryFailure> {
+    let scan = Scan::new(query.scanned_bytes_max);
+    let failed = |error: Failed| if scan.exceeded() { scan.failure() } else { error.into() };
+    let context = session(query, &select, catalogue, &scan).map_err(failed)?;
+    let frame = plan(&context, &select).await.map_err(failed)?;
+    let names = select.column_names(frame.schema().fields().iter().map(|f| f.name().clone()));
+    let columns: Vec<_> = names
+        .into_iter()
+        .zip(frame.schema().fields())
+        .map(|(name, field)| form::column(name, field.data_type()))
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
+    let planning_ms = millis(begun);
+    let header = columns.iter().map(|c| Some(c.name.clone()));
+    let rows = write(query, frame, form::csv_line(header)).await.map_err(failed)?;
+    // A limit is a limit also for the last bytes.
+    if scan.exceeded() {
+        return Err(scan.failure());
     }
-    .to_owned())
+    Ok(QueryResult {
+        columns,
+        rows,
+        scanned_bytes: scan.bytes(),
+        planning_ms,
+        engine_ms: millis(begun),
+    })
 }
 
-/// Rows as Athena writes them: every value in double quotes, nothing at all for NULL.
-fn csv_rows(batch: &RecordBatch) -> Result<String> {
-    let options = FormatOptions::default();
-    let formatters = batch
-        .columns()
-        .iter()
-        .map(|c| ArrayFormatter::try_new(c, &options))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut text = String::new();
-    for row in 0..batch.num_rows() {
-        let values: Vec<Option<String>> = batch
-            .columns()
-            .iter()
-            .zip(&formatters)
-            .map(|(column, f)| (!column.is_null(row)).then(|| f.value(row).to_string()))
-            .collect();
-        text += &csv_line(&values);
+async fn plan(context: &SessionContext, select: &Select) -> Result<DataFrame, Failed> {
+    let located = |e| Failed::plan(e, select);
+    let state = context.state();
+    let plan = state.statement_to_plan(select.statement()).await.map_err(located)?;
+    let reading_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    reading_only.verify_plan(&plan).map_err(located)?;
+    let plan = semantics::as_trino(plan).map_err(located)?;
+    context.execute_logical_plan(plan).await.map_err(located)
+}
+
+/// Writes the rows as CSV; returns how many.
+async fn write(query: &Query, frame: DataFrame, header: String) -> Result<u64, Failed> {
+    let place = Realm::S3.file(&query.output).map_err(Failed::other)?;
+    let mut writer = BufWriter::new(place.store.clone(), place.path.clone());
+    writer.write_all(header.as_bytes()).await.map_err(Failed::writing)?;
+    let mut stream = frame.execute_stream().await.map_err(Failed::execution)?;
+    let mut rows = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(Failed::execution)?;
+        rows += batch.num_rows() as u64;
+        let text = form::csv_rows(&batch)?;
+        writer.write_all(text.as_bytes()).await.map_err(Failed::writing)?;
     }
-    Ok(text)
+    writer.shutdown().await.map_err(Failed::writing)?;
+    Ok(rows)
 }
 
-fn csv_line(values: &[Option<String>]) -> String {
-    let quoted = values.iter().map(|v| {
-        v.as_ref().map_or_else(String::new, |v| format!("\"{}\"", v.replace('"', "\"\"")))
-    });
-    quoted.collect::<Vec<_>>().join(",") + "\n"
+fn session(
+    query: &Query,
+    select: &Select,
+    catalogue: &Catalogue,
+    scan: &Scan,
+) -> Result<SessionContext, Failed> {
+    let default_schema = query.database.as_deref().unwrap_or(DEFAULT_DATABASE).to_lowercase();
+    let mut config = SessionConfig::new()
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, &default_schema);
+    // Athena reads everything below a location.
+    config.options_mut().execution.listing_table_ignore_subdirectory = false;
+    let pool = Arc::new(FairSpillPool::new(MEMORY_BYTES_MAX));
+    let runtime =
+        RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().map_err(Failed::execution)?;
+    Realm::S3.confine(&runtime).map_err(Failed::other)?;
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    functions::register(&context);
+    let databases = Arc::new(MemoryCatalogProvider::new());
+    context.register_catalog(CATALOG, databases.clone());
+    tables::register(&context, &databases, select, catalogue, scan)?;
+    catalogue::register_information_schema(&databases, catalogue).map_err(Failed::execution)?;
+    Ok(context)
 }

@@ -51,6 +51,10 @@ pub struct EtlReport {
     pub rejected_rows: u64,
     /// Records turned away, by rule.
     pub rejected_by_rule: std::collections::BTreeMap<String, u64>,
+    /// Addresses of the objects that the run wrote: `s3://bucket/processed/x/part-00000.parquet`.
+    /// The next run deletes these when it does not write them again, and nothing else.
+    #[serde(default)]
+    pub objects: Vec<String>,
 }
 
 impl EtlReport {

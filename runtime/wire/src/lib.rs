@@ -8,6 +8,7 @@ pub mod edge;
 pub mod etl;
 pub mod failure;
 pub mod keys;
+pub mod place;
 pub mod predict;
 pub mod problem;
 pub mod query;

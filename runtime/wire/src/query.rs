@@ -1,17 +1,46 @@
-//! A SQL query over catalogued objects, as the embedded cloud hands it to the engine's process.
+//! A SQL query over catalogued objects: what the embedded cloud and the engine's process say to each
+//! other, one JSON value a line.
+//!
+//! The cloud sends a [`Query`]. The engine reads the statement and says what it [`Needs`] of the
+//! catalogue; the cloud checks the caller's permissions and sends that part as a [`Catalogue`]. The
+//! engine ends with [`Said::Done`] or [`Said::Failed`]. Only the engine parses SQL.
 
 use serde::{Deserialize, Serialize};
 
 /// How the bytes of a table are laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TableFormat {
     /// Apache Parquet.
     Parquet,
-    /// Comma-separated values; every column is a string.
-    Csv,
+    /// Separated values as Hive's OpenCSVSerde reads them.
+    Csv(CsvLayout),
     /// One JSON object per line.
     Json,
+}
+
+/// The parameters of OpenCSVSerde.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CsvLayout {
+    /// `separatorChar`.
+    pub separator: char,
+    /// `quoteChar`.
+    pub quote: char,
+    /// `escapeChar`.
+    pub escape: char,
+    /// Whether the first line of each file names the columns: `skip.header.line.count`.
+    pub has_header: bool,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableColumn {
+    /// Its name.
+    pub name: String,
+    /// Its Hive type: `array<struct<step:int>>`.
+    pub hive_type: String,
+    /// What it is.
+    pub comment: Option<String>,
 }
 
 /// One catalogued table.
@@ -23,32 +52,207 @@ pub struct Table {
     pub name: String,
     /// `s3://bucket/prefix/`.
     pub location: String,
-    /// Layout of its files.
-    pub format: TableFormat,
-    /// Whether the first line of each CSV file names the columns.
-    pub has_header: bool,
-    /// Columns with their Hive types, in order.
-    pub columns: Vec<(String, String)>,
+    /// Layout of its files; the error of a table that the engine cannot read.
+    pub format: Result<TableFormat, String>,
+    /// Columns in order.
+    pub columns: Vec<TableColumn>,
 }
 
-/// A query and everything it may see.
+/// A statement and where its result goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
     /// The statement.
     pub sql: String,
+    /// What stands for its `?`, in order.
+    pub parameters: Vec<String>,
     /// The database that unqualified names belong to.
     pub database: Option<String>,
-    /// The catalogue.
-    pub tables: Vec<Table>,
-    /// `s3://bucket/key.csv` for the result.
+    /// `s3://bucket/prefix/ID.csv` for the result.
     pub output: String,
+    /// Bytes of tables after which the query is cancelled.
+    pub scanned_bytes_max: Option<u64>,
 }
 
-/// What a query answered; the rows themselves are in the CSV at `output`.
+/// A list of the catalogue that a statement asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Listing {
+    /// No list.
+    Nothing,
+    /// Names of the databases.
+    Databases,
+    /// The tables of one database.
+    Tables(String),
+    /// All databases and tables that the caller may see.
+    All,
+}
+
+/// What a statement reads of the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// Tables by database and name, in lower case.
+    pub tables: Vec<(String, String)>,
+    /// Lists.
+    pub listing: Listing,
+}
+
+/// The part of the catalogue that a query was allowed to see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalogue {
+    /// Names of databases.
+    pub databases: Vec<String>,
+    /// Tables.
+    pub tables: Vec<Table>,
+}
+
+/// A column of a result, as Athena's `ColumnInfo` describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type in Athena's words: `varchar`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Digits, or characters.
+    pub precision: u32,
+    /// Digits after the point.
+    pub scale: u32,
+    /// Whether comparing its values minds upper and lower case.
+    pub case_sensitive: bool,
+}
+
+/// What a query answered; the rows themselves are in the file at `output`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueryResult {
-    /// Columns with their types in Athena's words.
-    pub columns: Vec<(String, String)>,
+    /// Columns in order.
+    pub columns: Vec<Column>,
     /// Rows of the result.
     pub rows: u64,
+    /// Bytes of tables that were read.
+    pub scanned_bytes: u64,
+    /// Milliseconds until the plan was ready.
+    pub planning_ms: u64,
+    /// Milliseconds in all, planning included.
+    pub engine_ms: u64,
+}
+
+/// How a query ended without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// The statement is not SQL, or not of a kind that is implemented.
+    Malformed,
+    /// It failed.
+    Failed,
+    /// It was cancelled by a limit.
+    Cancelled,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueryFailure {
+    /// How it ended.
+    pub kind: FailureKind,
+    /// In Athena's words: `TABLE_NOT_FOUND: line 1:15: …`.
+    pub message: String,
+}
+
+/// A line from the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Said {
+    /// It has read the statement and waits for the catalogue.
+    Needs(Needs),
+    /// The result is written.
+    Done(QueryResult),
+    /// There will be no result.
+    Failed(QueryFailure),
+}
+
+/// What a statement is, by its first words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Statement {
+    /// `SELECT`, `WITH`, `VALUES`, `TABLE`.
+    Select,
+    /// `SHOW DATABASES` or `SHOW SCHEMAS`.
+    ShowDatabases,
+    /// `SHOW TABLES`.
+    ShowTables,
+    /// `SHOW COLUMNS`.
+    ShowColumns,
+    /// `DESCRIBE` or `DESC`.
+    Describe,
+    /// Anything else.
+    Other,
+}
+
+impl Statement {
+    /// Looks at the first two words behind white space, comments and parentheses.
+    pub fn of(sql: &str) -> Self {
+        let mut words = Words(sql);
+        match (words.next().as_deref(), words.next().as_deref()) {
+            (Some("SELECT" | "WITH" | "VALUES" | "TABLE"), _) => Self::Select,
+            (Some("SHOW"), Some("DATABASES" | "SCHEMAS")) => Self::ShowDatabases,
+            (Some("SHOW"), Some("TABLES")) => Self::ShowTables,
+            (Some("SHOW"), Some("COLUMNS")) => Self::ShowColumns,
+            (Some("DESCRIBE" | "DESC"), _) => Self::Describe,
+            _ => Self::Other,
+        }
+    }
+
+    /// Athena's `StatementType` and `SubstatementType`.
+    pub fn types(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Select => ("DML", Some("SELECT")),
+            Self::ShowDatabases => ("UTILITY", Some("SHOW_DATABASES")),
+            Self::ShowTables => ("UTILITY", Some("SHOW_TABLES")),
+            Self::ShowColumns => ("UTILITY", Some("SHOW_COLUMNS")),
+            Self::Describe => ("UTILITY", Some("DESCRIBE_TABLE")),
+            Self::Other => ("DDL", None),
+        }
+    }
+
+    /// Ending of the result's file: rows of a `SELECT` are CSV with a header, others plain lines.
+    pub fn extension(self) -> &'static str {
+        if self == Self::Select { "csv" } else { "txt" }
+    }
+}
+
+/// Words in upper case.
+struct Words<'a>(&'a str);
+
+impl Iterator for Words<'_> {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        loop {
+            let rest = self.0.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
+            self.0 = if let Some(comment) = rest.strip_prefix("--") {
+                comment.split_once('\n').map_or("", |(_, after)| after)
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                comment.split_once("*/").map_or("", |(_, after)| after)
+            } else {
+                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+                self.0 = after;
+                return (!word.is_empty()).then(|| word.to_uppercase());
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_told_by_their_first_words() {
+        for sql in ["select 1", " -- show tables\n/* x */ WITH a AS", "((SELECT 1))", "VALUES(1)"] {
+            assert_eq!(Statement::of(sql), Statement::Select, "{sql}");
+        }
+        assert_eq!(Statement::of("show  schemas"), Statement::ShowDatabases);
+        assert_eq!(Statement::of("SHOW/**/TABLES IN x"), Statement::ShowTables);
+        assert_eq!(Statement::of("show columns from t"), Statement::ShowColumns);
+        assert_eq!(Statement::of("desc `t`"), Statement::Describe);
+        for sql in ["", "--", "/*", "INSERT INTO t", "SHOW", "selects"] {
+            assert_eq!(Statement::of(sql), Statement::Other, "{sql}");
+        }
+    }
 }

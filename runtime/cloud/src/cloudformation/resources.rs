@@ -175,7 +175,8 @@ pub fn exists(place: &Place<'_>, kind: &Type, id: &str, properties: &Value) -> b
         "AWS::Glue::Database" => cloud.databases.contains(id),
         "AWS::Glue::Table" => cloud.glue_tables.contains(&data::table_key(id, properties)),
         "AWS::Glue::Job" => cloud.jobs.contains(id),
-        "AWS::Athena::WorkGroup" => cloud.work_groups.contains(id),
+        // Every account has `primary`.
+        "AWS::Athena::WorkGroup" => id == "primary" || cloud.work_groups.contains(id),
         "AWS::Events::Rule" => cloud.rules.contains(id),
         "AWS::IAM::Role" => cloud.roles.contains(id),
         "AWS::IAM::InstanceProfile" => cloud.profiles.contains(id),

@@ -1,38 +1,52 @@
 //! Athena: named queries, and SQL on catalogued objects by the embedded engine.
 //!
-//! The SQL is DataFusion's, which agrees with Trino's on what the pipelines use; it only reads. The
-//! engine reads S3 with the caller's permissions, as Athena does. A work group's limit of scanned bytes is kept, not enforced.
+//! Statements only read: `SELECT`, `SHOW DATABASES`, `SHOW TABLES`, `SHOW COLUMNS`, `DESCRIBE`. The
+//! SQL is Trino's as far as the engine means the same by it; what is missing is refused by name, and
+//! what only the engine has is refused as Athena refuses it. The engine reads S3 with the caller's
+//! permissions, as Athena does. What Athena's documentation calls mandatory is demanded:
+//!
+//! - `s3:GetBucketLocation`, `s3:ListBucket` and `s3:ListBucketMultipartUploads` on the bucket of
+//!   results, `s3:PutObject`, `s3:AbortMultipartUpload` and `s3:ListMultipartUploadParts` there, and
+//!   `s3:GetObject` for who reads results;
+//! - `glue:GetDatabase` on the catalogue and the database `default`, and on every database that is
+//!   named; `glue:GetTable` on the catalogue, the database and the table;
+//! - of state machines `athena:GetDataCatalog`, which every policy that Step Functions generates has.
+//!
+//! Limits: four queries at work and 100 waiting, 30 minutes each, 512 MiB for sorting and joining,
+//! the work group's `BytesScannedCutoffPerQuery`, 262,144 bytes of SQL. The newest 1,000 executions
+//! are kept (AWS keeps 45 days). Differences from AWS: results are written below a prefix, never into
+//! a bucket's root; no `.metadata` files; errors of syntax are told by `StartQueryExecution`, unless
+//! the query has to wait; integers in statements are `bigint`; nothing is reused; there are no
+//! partitions, views, prepared statements, and no catalogue but `AwsDataCatalog`.
+
+mod catalogue;
+mod describe;
+mod queries;
+mod results;
+mod work_groups;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use steppe_wire::query::{Query, QueryResult, Table, TableFormat};
-use tokio::process::Command;
+use steppe_wire::query::{Column, Statement};
 
-use crate::cloud::{Cloud, epoch_secs};
+use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::{glue, required, run_process};
+use crate::services::{known, pages, required};
+pub use describe::describe;
+pub use queries::{Origin, end_orphans, start, stop};
+pub use results::results;
+pub use work_groups::WorkGroup;
 
-/// Longest time of a query.
-const QUERY_LIMIT: Duration = Duration::from_secs(30 * 60);
-/// Rows in one answer.
-const ROWS_MAX: usize = 1_000;
-
-/// A work group.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct WorkGroup {
-    /// Where results go: `s3://bucket/prefix/`.
-    pub output: String,
-    /// What it is.
-    pub description: String,
-    /// When it was made.
-    pub created: Timestamp,
-}
+/// The one catalogue.
+const DATA_CATALOG: &str = "AwsDataCatalog";
+/// What engine there is, in Athena's words.
+const ENGINE_VERSION: &str = "Athena engine version 3";
+/// Items in one answer of most lists.
+const PAGE_MAX: usize = 50;
 
 /// A named query.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,22 +68,40 @@ pub struct NamedQuery {
 pub struct QueryExecution {
     /// The statement.
     pub sql: String,
+    /// What it is.
+    pub statement: Statement,
+    /// What stands for its `?`.
+    pub parameters: Vec<String>,
     /// Its database.
     pub database: Option<String>,
+    /// Its catalogue, as it was given.
+    pub catalog: Option<String>,
     /// Its work group.
     pub work_group: String,
+    /// The token that makes a repeated request the same one.
+    pub token: String,
+    /// `OutputLocation` of the request.
+    pub requested_output: Option<String>,
     /// `s3://…csv`.
     pub output: String,
-    /// `RUNNING`, `SUCCEEDED` or `FAILED`.
+    /// `QUEUED`, `RUNNING`, `SUCCEEDED`, `FAILED` or `CANCELLED`.
     pub state: String,
     /// Why it failed.
     pub error: Option<String>,
     /// Columns of the result.
-    pub columns: Vec<(String, String)>,
+    pub columns: Vec<Column>,
     /// When it was submitted.
     pub submitted: Timestamp,
+    /// When it got its engine.
+    pub started: Option<Timestamp>,
     /// When it ended.
     pub completed: Option<Timestamp>,
+    /// Milliseconds of planning.
+    pub planning_ms: u64,
+    /// Milliseconds of the engine in all.
+    pub engine_ms: u64,
+    /// Bytes of tables that were read.
+    pub scanned_bytes: u64,
 }
 
 /// API of Athena.
@@ -79,52 +111,53 @@ pub async fn handle(
     operation: &str,
     params: &Value,
 ) -> ApiResult {
+    let known = |names: &[&str]| known(params, "athena", operation, names);
     match operation {
-        "StartQueryExecution" => start(cloud, caller, params),
+        "StartQueryExecution" => start(cloud, caller, params, Origin::Api).await,
+        "StopQueryExecution" => {
+            known(&["QueryExecutionId"])?;
+            let (id, _) = find(cloud, caller, params, "athena:StopQueryExecution")?;
+            stop(cloud, id);
+            Ok(json!({}))
+        }
         "GetQueryExecution" => {
+            known(&["QueryExecutionId"])?;
             let (id, execution) = find(cloud, caller, params, "athena:GetQueryExecution")?;
             Ok(json!({ "QueryExecution": describe(id, &execution) }))
         }
+        "BatchGetQueryExecution" => {
+            known(&["QueryExecutionIds"])?;
+            describe::batch(cloud, caller, params)
+        }
+        "ListQueryExecutions" => {
+            known(&["WorkGroup", "MaxResults", "NextToken"])?;
+            describe::list(cloud, caller, params)
+        }
         "GetQueryResults" => results(cloud, caller, params),
+        "GetWorkGroup" => {
+            known(&["WorkGroup"])?;
+            work_groups::get(cloud, caller, params)
+        }
         "ListWorkGroups" => {
-            cloud.authorize(
-                caller,
-                "athena:ListWorkGroups",
-                &cloud.config.arn("athena", "workgroup/*"),
-                &[],
-            )?;
-            let all = cloud.work_groups.all();
-            let groups: Vec<Value> =
-                all.iter().map(|(name, g)| json!({ "Name": name, "State": "ENABLED", "Description": g.description })).collect();
-            Ok(json!({ "WorkGroups": groups }))
+            known(&["MaxResults", "NextToken"])?;
+            work_groups::list(cloud, caller, params)
         }
         "ListNamedQueries" => {
-            let group = params["WorkGroup"].as_str().unwrap_or("primary");
-            cloud.authorize(caller, "athena:ListNamedQueries", &group_arn(cloud, group), &[])?;
-            let ids: Vec<String> = cloud
-                .named_queries
-                .all()
-                .into_iter()
-                .filter(|(_, q)| q.work_group == group)
-                .map(|(id, _)| id)
-                .collect();
-            Ok(json!({ "NamedQueryIds": ids }))
+            known(&["WorkGroup", "MaxResults", "NextToken"])?;
+            list_named_queries(cloud, caller, params)
         }
         "BatchGetNamedQuery" => {
-            let ids: Vec<&str> = params["NamedQueryIds"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .collect();
-            let found =
-                ids.iter().map(|id| named_query(cloud, caller, id, "athena:BatchGetNamedQuery"));
-            Ok(json!({ "NamedQueries": found.collect::<ApiResult<Vec<_>>>()? }))
+            known(&["NamedQueryIds"])?;
+            batch_named_queries(cloud, caller, params)
         }
-        "GetNamedQuery" => Ok(
-            json!({ "NamedQuery": named_query(cloud, caller, required(params, "NamedQueryId")?, "athena:GetNamedQuery")? }),
-        ),
-        other => Err(ApiError::unknown_operation("athena", other)),
+        "GetNamedQuery" => {
+            known(&["NamedQueryId"])?;
+            let id = required(params, "NamedQueryId")?;
+            let found = named_query(cloud, caller, id, "athena:GetNamedQuery")?;
+            let missing = || invalid(format!("NamedQuery {id} was not found"));
+            Ok(json!({ "NamedQuery": found.ok_or_else(missing)? }))
+        }
+        _ => catalogue::handle(cloud, caller, operation, params),
     }
 }
 
@@ -132,20 +165,55 @@ fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidRequestException", message)
 }
 
+/// A page with Athena's name of a wrong request.
+fn page(params: &Value, member: &str, items: Vec<Value>) -> ApiResult {
+    pages::page(params, member, items, PAGE_MAX).map_err(|e| invalid(e.message))
+}
+
 fn group_arn(cloud: &Cloud, group: &str) -> String {
     cloud.config.arn("athena", &format!("workgroup/{group}"))
 }
 
-fn named_query(cloud: &Cloud, caller: &Caller, id: &str, action: &str) -> ApiResult {
-    let query = cloud
-        .named_queries
-        .get(id)
-        .ok_or_else(|| invalid(format!("Named query {id} was not found")))?;
+fn list_named_queries(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+    let group = params["WorkGroup"].as_str().unwrap_or(work_groups::PRIMARY);
+    cloud.authorize(caller, "athena:ListNamedQueries", &group_arn(cloud, group), &[])?;
+    work_groups::find(cloud, group)?;
+    let queries = cloud.named_queries.all().into_iter();
+    let ids = queries.filter(|(_, q)| q.work_group == group).map(|(id, _)| id.into());
+    page(params, "NamedQueryIds", ids.collect())
+}
+
+fn batch_named_queries(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for id in ids(params, "NamedQueryIds")? {
+        match named_query(cloud, caller, id, "athena:BatchGetNamedQuery")? {
+            Some(query) => found.push(query),
+            None => missing.push(json!({
+                "NamedQueryId": id, "ErrorCode": "NAMED_QUERY_NOT_FOUND",
+                "ErrorMessage": format!("NamedQuery {id} was not found"),
+            })),
+        }
+    }
+    Ok(json!({ "NamedQueries": found, "UnprocessedNamedQueryIds": missing }))
+}
+
+/// One to fifty IDs.
+fn ids<'a>(params: &'a Value, member: &str) -> ApiResult<Vec<&'a str>> {
+    let given = params[member].as_array().map_or(&[][..], Vec::as_slice);
+    let ids: Vec<&str> = given.iter().filter_map(Value::as_str).collect();
+    if ids.len() != given.len() || !(1..=PAGE_MAX).contains(&ids.len()) {
+        return Err(invalid(format!("{member} must have 1 to {PAGE_MAX} texts")));
+    }
+    Ok(ids)
+}
+
+fn named_query(cloud: &Cloud, caller: &Caller, id: &str, action: &str) -> ApiResult<Option<Value>> {
+    let Some(query) = cloud.named_queries.get(id) else { return Ok(None) };
     cloud.authorize(caller, action, &group_arn(cloud, &query.work_group), &[])?;
-    Ok(json!({
-        "NamedQueryId": id, "Name": query.name, "Description": query.description, "Database": query.database,
-        "QueryString": query.sql, "WorkGroup": query.work_group,
-    }))
+    Ok(Some(json!({
+        "NamedQueryId": id, "Name": query.name, "Description": query.description,
+        "Database": query.database, "QueryString": query.sql, "WorkGroup": query.work_group,
+    })))
 }
 
 fn find<'a>(
@@ -161,206 +229,4 @@ fn find<'a>(
         .ok_or_else(|| invalid(format!("QueryExecution {id} was not found")))?;
     cloud.authorize(caller, action, &group_arn(cloud, &execution.work_group), &[])?;
     Ok((id, execution))
-}
-
-/// As the API describes an execution.
-pub fn describe(id: &str, execution: &QueryExecution) -> Value {
-    let mut status =
-        json!({ "State": execution.state, "SubmissionDateTime": epoch_secs(execution.submitted) });
-    if let Some(completed) = execution.completed {
-        status["CompletionDateTime"] = epoch_secs(completed).into();
-    }
-    if let Some(error) = &execution.error {
-        status["StateChangeReason"] = error.clone().into();
-    }
-    json!({
-        "QueryExecutionId": id, "Query": execution.sql, "StatementType": "DML", "Status": status,
-        "ResultConfiguration": { "OutputLocation": execution.output }, "WorkGroup": execution.work_group,
-        "QueryExecutionContext": { "Database": execution.database, "Catalog": "awsdatacatalog" },
-    })
-}
-
-/// `StartQueryExecution`, from the API and from state machines.
-pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
-    let sql = required(params, "QueryString")?.trim().trim_end_matches(';').to_owned();
-    let group = params["WorkGroup"].as_str().unwrap_or("primary");
-    cloud.authorize(caller, "athena:StartQueryExecution", &group_arn(cloud, group), &[])?;
-    let work_group = cloud
-        .work_groups
-        .get(group)
-        .ok_or_else(|| invalid(format!("WorkGroup {group} is not found.")))?;
-    let database = params["QueryExecutionContext"]["Database"].as_str().map(str::to_owned);
-    let id = uuid::Uuid::new_v4().to_string();
-    let output = format!("{}/{id}.csv", work_group.output.trim_end_matches('/'));
-    let bucket = output.trim_start_matches("s3://").split('/').next().unwrap_or_default();
-    cloud.authorize(caller, "s3:GetBucketLocation", &format!("arn:aws:s3:::{bucket}"), &[])?;
-    let tables = visible_tables(cloud, caller, &sql, database.as_deref())?;
-    let execution = QueryExecution {
-        sql: sql.clone(),
-        database: database.clone(),
-        work_group: group.to_owned(),
-        output: output.clone(),
-        state: "RUNNING".to_owned(),
-        error: None,
-        columns: vec![],
-        submitted: Timestamp::now(),
-        completed: None,
-    };
-    cloud.query_executions.put(&id, execution)?;
-    tokio::spawn(execute(
-        cloud.clone(),
-        caller.clone(),
-        id.clone(),
-        Query { sql, database, tables, output },
-    ));
-    Ok(json!({ "QueryExecutionId": id }))
-}
-
-/// The tables that `sql` names; for each the caller needs the catalogue's permission.
-fn visible_tables(
-    cloud: &Cloud,
-    caller: &Caller,
-    sql: &str,
-    database: Option<&str>,
-) -> ApiResult<Vec<Table>> {
-    let mut visible = Vec::new();
-    for (_, table) in cloud.glue_tables.all() {
-        let own = database.is_some_and(|d| d.eq_ignore_ascii_case(&table.database));
-        let pattern = if own {
-            format!(r"(?i)\b{}\b", regex::escape(&table.name))
-        } else {
-            format!(
-                r#"(?i)\b{}"?\."?{}\b"#,
-                regex::escape(&table.database),
-                regex::escape(&table.name)
-            )
-        };
-        if !Regex::new(&pattern).map_err(ApiError::internal)?.is_match(sql) {
-            continue;
-        }
-        let [catalog, database_arn, table_arn] =
-            glue::table_arns(cloud, &table.database, &table.name);
-        cloud.authorize(caller, "glue:GetDatabase", &database_arn, &[])?;
-        for resource in [catalog, database_arn, table_arn] {
-            cloud.authorize(caller, "glue:GetTable", &resource, &[])?;
-        }
-        visible.push(query_table(&table)?);
-    }
-    Ok(visible)
-}
-
-fn query_table(table: &glue::Table) -> ApiResult<Table> {
-    let descriptor = &table.input["StorageDescriptor"];
-    let serde = descriptor["SerdeInfo"]["SerializationLibrary"].as_str().unwrap_or_default();
-    let format = match serde.rsplit('.').next().unwrap_or_default() {
-        "ParquetHiveSerDe" => TableFormat::Parquet,
-        "OpenCSVSerde" => TableFormat::Csv,
-        "JsonSerDe" => TableFormat::Json,
-        other => {
-            return Err(invalid(format!(
-                "The embedded cloud does not read tables with the SerDe `{other}`."
-            )));
-        }
-    };
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let columns = descriptor["Columns"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|c| (text(&c["Name"]), text(&c["Type"])));
-    Ok(Table {
-        database: table.database.clone(),
-        name: table.name.clone(),
-        location: text(&descriptor["Location"]),
-        format,
-        has_header: table.input["Parameters"]["skip.header.line.count"] == "1",
-        columns: columns.collect(),
-    })
-}
-
-async fn execute(cloud: Arc<Cloud>, caller: Caller, id: String, query: Query) {
-    let result = run_engine(&cloud, caller, &query).await;
-    cloud.query_executions.settle(&id, |execution| {
-        execution.completed = Some(Timestamp::now());
-        match result {
-            Ok(result) => {
-                execution.state = "SUCCEEDED".to_owned();
-                execution.columns = result.columns;
-            }
-            Err(error) => {
-                execution.state = "FAILED".to_owned();
-                execution.error = Some(error);
-            }
-        }
-    });
-}
-
-async fn run_engine(
-    cloud: &Arc<Cloud>,
-    caller: Caller,
-    query: &Query,
-) -> Result<QueryResult, String> {
-    let mut command = Command::new(&cloud.config.engine);
-    command
-        .arg("query")
-        .env_clear()
-        .envs(cloud.config.client_env())
-        .envs(cloud.identities.session(caller).env());
-    let input = serde_json::to_vec(query).map_err(|e| e.to_string())?;
-    let finished = run_process(command, &input, QUERY_LIMIT).await?;
-    if !finished.success {
-        return Err(finished.stderr.trim().trim_start_matches("error: ").to_owned());
-    }
-    serde_json::from_str(&finished.stdout)
-        .map_err(|e| format!("the engine's answer is not readable: {e}"))
-}
-
-/// `GetQueryResults`: the CSV that the engine wrote, page by page, the header as the first row.
-pub fn results(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let (id, execution) = find(cloud, caller, params, "athena:GetQueryResults")?;
-    if execution.state != "SUCCEEDED" {
-        let error = execution.error.as_deref().unwrap_or("it has not finished");
-        return Err(invalid(format!(
-            "Query {id} has no results. Final query state: {}. {error}",
-            execution.state
-        )));
-    }
-    let (bucket, key) = execution
-        .output
-        .trim_start_matches("s3://")
-        .split_once('/')
-        .ok_or_else(|| invalid("The output location is not an S3 address."))?;
-    cloud.authorize(caller, "s3:GetObject", &format!("arn:aws:s3:::{bucket}/{key}"), &[])?;
-    let bytes = cloud
-        .buckets
-        .read(bucket, key)
-        .map_err(|e| invalid(format!("Could not read the result: {e}")))?;
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes.as_slice());
-    let skip: usize = params["NextToken"].as_str().and_then(|t| t.parse().ok()).unwrap_or(0);
-    let max = params["MaxResults"].as_u64().map_or(ROWS_MAX, |m| (m as usize).clamp(1, ROWS_MAX));
-    let mut rows = Vec::new();
-    let mut more = false;
-    for record in reader.records().skip(skip) {
-        let record = record.map_err(ApiError::internal)?;
-        if rows.len() == max {
-            more = true;
-            break;
-        }
-        let datum = |field: &str| {
-            if field.is_empty() { json!({}) } else { json!({ "VarCharValue": field }) }
-        };
-        rows.push(json!({ "Data": record.iter().map(datum).collect::<Vec<_>>() }));
-    }
-    let columns: Vec<Value> = execution
-        .columns
-        .iter()
-        .map(|(name, kind)| json!({ "Name": name, "Label": name, "Type": kind, "CatalogName": "hive", "Nullable": "UNKNOWN" }))
-        .collect();
-    let next = more.then(|| (skip + rows.len()).to_string());
-    let mut answer = json!({ "UpdateCount": 0, "ResultSet": { "Rows": rows, "ResultSetMetadata": { "ColumnInfo": columns } } });
-    if let Some(next) = next {
-        answer["NextToken"] = next.into();
-    }
-    Ok(answer)
 }

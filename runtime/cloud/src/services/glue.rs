@@ -2,25 +2,38 @@
 //!
 //! A job run starts the embedded engine with the job's own arguments (`--plan`, `--input`, `--output`,
 //! `--rejects`, `--report`) and the role's credentials. The PySpark script itself is not run; a job
-//! without these arguments is refused, never reported as succeeded.
+//! without these arguments is refused, never reported as succeeded. The arguments are places in S3 and
+//! nothing else, and what a job writes lies in none of its other places.
+//!
+//! Before a run works, its role needs what AWS documents for jobs: `s3:GetObject` on the script,
+//! `s3:ListBucket` without a condition on every bucket it reads or writes (what is not there is a
+//! denial without it), `s3:PutObject` and `s3:DeleteObject` on its targets. The calls that Spark makes
+//! besides, as of folder markers and parts of uploads, are not imitated. Logs go where Glue 5.0 sends
+//! them: standard output to `PREFIX/output`, errors to `PREFIX/error`, with `--custom-logGroup-prefix`
+//! or `/aws-glue/jobs` as the prefix; `--continuous-log-logGroup` is without effect there. A role
+//! that may not write them loses the logs, not the run.
+//!
+//! Of the catalogue there are databases and tables; partitions are not implemented. The newest
+//! 1,000 runs are kept.
 
-use std::collections::{BTreeMap, HashMap};
+pub mod jobs;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::process::Command;
-use tokio::task::AbortHandle;
+use steppe_wire::place::S3Place;
 
 use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::{logs, required, run_process};
+use crate::services::pages::page;
+use crate::services::{known, required};
+pub use jobs::{Job, JobRun, end_orphans, start, stop};
 
-/// Arguments that a job must have, because the engine runs them.
-const ENGINE_ARGUMENTS: [&str; 5] = ["--plan", "--input", "--output", "--rejects", "--report"];
+/// Databases or tables in one answer.
+const CATALOGUE_PAGE_MAX: usize = 100;
 
 /// A database.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,43 +57,49 @@ pub struct Table {
     pub created: Timestamp,
 }
 
-/// A job.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Job {
-    /// ARN of its role.
-    pub role: String,
-    /// Where the script is.
-    pub script: String,
-    /// Arguments.
-    pub arguments: BTreeMap<String, String>,
-    /// Minutes that a run may take.
-    pub timeout_mins: u64,
-    /// Runs at once.
-    pub concurrent_max: u64,
+/// Whether a table may have this `TableInput`: its files lie below a prefix in S3.
+pub fn check_table_input(input: &Value) -> Result<(), String> {
+    match &input["StorageDescriptor"]["Location"] {
+        Value::Null => Ok(()),
+        location => {
+            let text = location.as_str().ok_or("the location of a table must be a text")?;
+            let place = S3Place::parse(text);
+            place.map(|_| ()).map_err(|e| format!("InvalidInputException: table location: {e}"))
+        }
+    }
 }
 
-/// A run of a job.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct JobRun {
-    /// The job.
-    pub job: String,
-    /// `RUNNING`, `SUCCEEDED`, `FAILED`, `TIMEOUT` or `STOPPED`.
-    pub state: String,
-    /// Why it failed.
-    pub error: Option<String>,
-    /// When it began.
-    pub started: Timestamp,
-    /// When it ended.
-    pub completed: Option<Timestamp>,
+/// ARN of the catalogue.
+pub fn catalog_arn(cloud: &Cloud) -> String {
+    cloud.config.arn("glue", "catalog")
 }
 
-/// ARN of a table and of what it is in, as policies name them.
-pub fn table_arns(cloud: &Cloud, database: &str, table: &str) -> [String; 3] {
-    [
-        cloud.config.arn("glue", "catalog"),
-        cloud.config.arn("glue", &format!("database/{database}")),
-        cloud.config.arn("glue", &format!("table/{database}/{table}")),
-    ]
+/// ARN of a database.
+pub fn database_arn(cloud: &Cloud, database: &str) -> String {
+    cloud.config.arn("glue", &format!("database/{database}"))
+}
+
+/// ARN of a table, or of all with `*`.
+pub fn table_arn(cloud: &Cloud, database: &str, table: &str) -> String {
+    cloud.config.arn("glue", &format!("table/{database}/{table}"))
+}
+
+/// Glue asks for a permission on a resource and on all that it is in.
+pub fn authorize(
+    cloud: &Cloud,
+    caller: &Caller,
+    action: &str,
+    database: Option<&str>,
+    table: Option<&str>,
+) -> ApiResult<()> {
+    cloud.authorize(caller, action, &catalog_arn(cloud), &[])?;
+    if let Some(database) = database {
+        cloud.authorize(caller, action, &database_arn(cloud, database), &[])?;
+        if let Some(table) = table {
+            cloud.authorize(caller, action, &table_arn(cloud, database, table), &[])?;
+        }
+    }
+    Ok(())
 }
 
 /// API of Glue.
@@ -90,74 +109,78 @@ pub async fn handle(
     operation: &str,
     params: &Value,
 ) -> ApiResult {
+    let known = |names: &[&str]| known(params, "glue", operation, names);
     match operation {
         "StartJobRun" => start(cloud, caller, params),
         "GetJobRun" => {
-            let (job, id) = (required(params, "JobName")?, required(params, "RunId")?);
-            cloud.authorize(caller, "glue:GetJobRun", &job_arn(cloud, job), &[])?;
-            let run = cloud.job_runs.get(id).ok_or_else(|| not_found("Job run", id))?;
-            Ok(json!({ "JobRun": describe_run(id, &run) }))
+            known(&["JobName", "RunId"])?;
+            jobs::get(cloud, caller, params)
         }
         "GetJobRuns" => {
-            let job = required(params, "JobName")?;
-            cloud.authorize(caller, "glue:GetJobRuns", &job_arn(cloud, job), &[])?;
-            let mut runs: Vec<_> =
-                cloud.job_runs.all().into_iter().filter(|(_, r)| r.job == job).collect();
-            runs.sort_by_key(|(_, r)| std::cmp::Reverse(r.started));
-            Ok(
-                json!({ "JobRuns": runs.iter().map(|(id, r)| describe_run(id, r)).collect::<Vec<_>>() }),
-            )
+            known(&["JobName", "NextToken", "MaxResults"])?;
+            jobs::list(cloud, caller, params)
+        }
+        "BatchStopJobRun" => {
+            known(&["JobName", "JobRunIds"])?;
+            jobs::batch_stop(cloud, caller, params)
         }
         "GetDatabases" => {
-            cloud.authorize(
-                caller,
-                "glue:GetDatabases",
-                &cloud.config.arn("glue", "catalog"),
-                &[],
-            )?;
+            known(&["CatalogId", "NextToken", "MaxResults"])?;
+            check_catalog(cloud, params)?;
+            authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
             let all: Vec<Value> =
-                cloud.databases.all().iter().map(|(name, d)| describe_database(name, d)).collect();
-            Ok(json!({ "DatabaseList": all }))
+                cloud.databases.all().iter().map(|(n, d)| describe_database(cloud, n, d)).collect();
+            page(params, "DatabaseList", all, CATALOGUE_PAGE_MAX)
         }
         "GetDatabase" => {
+            known(&["CatalogId", "Name"])?;
+            check_catalog(cloud, params)?;
             let name = required(params, "Name")?;
-            cloud.authorize(
-                caller,
-                "glue:GetDatabase",
-                &cloud.config.arn("glue", &format!("database/{name}")),
-                &[],
-            )?;
-            Ok(
-                json!({ "Database": describe_database(name, &*cloud.databases.get(name).ok_or_else(|| not_found("Database", name))?) }),
-            )
+            authorize(cloud, caller, "glue:GetDatabase", Some(name), None)?;
+            let found = cloud.databases.get(name).ok_or_else(|| not_found("Database", name))?;
+            Ok(json!({ "Database": describe_database(cloud, name, &found) }))
         }
         "GetTables" => {
+            known(&["CatalogId", "DatabaseName", "NextToken", "MaxResults"])?;
+            check_catalog(cloud, params)?;
             let database = required(params, "DatabaseName")?;
-            cloud.authorize(
-                caller,
-                "glue:GetTables",
-                &cloud.config.arn("glue", &format!("table/{database}/*")),
-                &[],
-            )?;
-            let tables: Vec<Value> = cloud
-                .glue_tables
-                .range(&format!("{database}."), None)
-                .iter()
-                .map(|(_, t)| describe_table(t))
-                .collect();
-            Ok(json!({ "TableList": tables }))
+            authorize(cloud, caller, "glue:GetTables", Some(database), Some("*"))?;
+            if !cloud.databases.contains(database) {
+                return Err(not_found("Database", database));
+            }
+            let tables = tables_of(cloud, database);
+            let tables = tables.iter().map(|t| describe_table(cloud, t)).collect();
+            page(params, "TableList", tables, CATALOGUE_PAGE_MAX)
         }
         "GetTable" => {
+            known(&["CatalogId", "DatabaseName", "Name"])?;
+            check_catalog(cloud, params)?;
             let (database, name) = (required(params, "DatabaseName")?, required(params, "Name")?);
-            let [_, _, arn] = table_arns(cloud, database, name);
-            cloud.authorize(caller, "glue:GetTable", &arn, &[])?;
-            let table = cloud
-                .glue_tables
-                .get(&format!("{database}.{name}"))
-                .ok_or_else(|| not_found("Table", name))?;
-            Ok(json!({ "Table": describe_table(&table) }))
+            authorize(cloud, caller, "glue:GetTable", Some(database), Some(name))?;
+            let table =
+                find_table(cloud, database, name).ok_or_else(|| not_found("Table", name))?;
+            Ok(json!({ "Table": describe_table(cloud, &table) }))
         }
         other => Err(ApiError::unknown_operation("glue", other)),
+    }
+}
+
+/// The tables of a database.
+pub fn tables_of(cloud: &Cloud, database: &str) -> Vec<Arc<Table>> {
+    let tables = cloud.glue_tables.range(&format!("{database}."), None);
+    tables.into_iter().map(|(_, table)| table).filter(|t| t.database == database).collect()
+}
+
+/// A table.
+pub fn find_table(cloud: &Cloud, database: &str, name: &str) -> Option<Arc<Table>> {
+    cloud.glue_tables.get(&format!("{database}.{name}"))
+}
+
+/// There is one catalogue, and its ID is the account's.
+fn check_catalog(cloud: &Cloud, params: &Value) -> ApiResult<()> {
+    match params["CatalogId"].as_str() {
+        Some(id) if id != cloud.config.account => Err(not_found("Catalog", id)),
+        _ => Ok(()),
     }
 }
 
@@ -165,146 +188,17 @@ fn not_found(what: &str, name: &str) -> ApiError {
     ApiError::new("EntityNotFoundException", format!("{what} {name} not found."))
 }
 
-fn job_arn(cloud: &Cloud, job: &str) -> String {
-    cloud.config.arn("glue", &format!("job/{job}"))
+fn describe_database(cloud: &Cloud, name: &str, database: &Database) -> Value {
+    json!({
+        "Name": name, "Description": database.description,
+        "CreateTime": epoch_secs(database.created), "CatalogId": cloud.config.account,
+    })
 }
 
-fn describe_database(name: &str, database: &Database) -> Value {
-    json!({ "Name": name, "Description": database.description, "CreateTime": epoch_secs(database.created) })
-}
-
-fn describe_table(table: &Table) -> Value {
+fn describe_table(cloud: &Cloud, table: &Table) -> Value {
     let mut out = table.input.clone();
     out["DatabaseName"] = table.database.clone().into();
     out["CreateTime"] = epoch_secs(table.created).into();
+    out["CatalogId"] = cloud.config.account.clone().into();
     out
-}
-
-fn describe_run(id: &str, run: &JobRun) -> Value {
-    let mut out = json!({ "Id": id, "JobName": run.job, "JobRunState": run.state, "StartedOn": epoch_secs(run.started), "Attempt": 0 });
-    if let Some(completed) = run.completed {
-        out["CompletedOn"] = epoch_secs(completed).into();
-        out["ExecutionTime"] = completed.duration_since(run.started).as_secs().into();
-    }
-    if let Some(error) = &run.error {
-        out["ErrorMessage"] = error.clone().into();
-    }
-    out
-}
-
-/// `StartJobRun`, from the API and from state machines.
-pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
-    let name = required(params, "JobName")?;
-    cloud.authorize(caller, "glue:StartJobRun", &job_arn(cloud, name), &[])?;
-    let job = cloud.jobs.get(name).ok_or_else(|| not_found("Job", name))?;
-    let mut arguments = job.arguments.clone();
-    for (key, value) in params["Arguments"].as_object().into_iter().flatten() {
-        arguments.insert(key.clone(), value.as_str().unwrap_or_default().to_owned());
-    }
-    if let Some(missing) = ENGINE_ARGUMENTS.iter().find(|a| !arguments.contains_key(**a)) {
-        let message = format!(
-            "The embedded cloud runs jobs with an ETL plan; the job {name} has no argument {missing}, and its script is not run here."
-        );
-        return Err(ApiError::new("InvalidInputException", message));
-    }
-    let running =
-        cloud.job_runs.all().iter().filter(|(_, r)| r.job == name && r.completed.is_none()).count()
-            as u64;
-    if running >= job.concurrent_max {
-        return Err(ApiError::new(
-            "ConcurrentRunsExceededException",
-            format!("Concurrent runs exceeded for {name}"),
-        ));
-    }
-    let id = format!("jr_{}", uuid::Uuid::new_v4().simple());
-    let run = JobRun {
-        job: name.to_owned(),
-        state: "RUNNING".to_owned(),
-        error: None,
-        started: Timestamp::now(),
-        completed: None,
-    };
-    cloud.job_runs.put(&id, run)?;
-    let task = tokio::spawn(execute(cloud.clone(), id.clone(), job, arguments));
-    lock(cloud).insert(id.clone(), task.abort_handle());
-    Ok(json!({ "JobRunId": id }))
-}
-
-fn lock(cloud: &Cloud) -> std::sync::MutexGuard<'_, HashMap<String, AbortHandle>> {
-    cloud.job_tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// Stops a run that has not ended; its engine is killed with it.
-pub fn stop(cloud: &Cloud, id: &str) {
-    if let Some(task) = lock(cloud).remove(id) {
-        task.abort();
-        cloud.job_runs.settle(id, |run| {
-            if run.completed.is_none() {
-                (run.completed, run.state) = (Some(Timestamp::now()), "STOPPED".to_owned());
-            }
-        });
-    }
-}
-
-async fn execute(
-    cloud: Arc<Cloud>,
-    id: String,
-    job: Arc<Job>,
-    arguments: BTreeMap<String, String>,
-) {
-    let result = run_engine(&cloud, &id, &job, &arguments).await;
-    lock(&cloud).remove(&id);
-    cloud.job_runs.settle(&id, |run| {
-        run.completed = Some(Timestamp::now());
-        run.state = match &result {
-            Ok(()) => "SUCCEEDED",
-            Err(message) if message.starts_with("timed out") => "TIMEOUT",
-            Err(_) => "FAILED",
-        }
-        .to_owned();
-        run.error = result.err();
-    });
-}
-
-async fn run_engine(
-    cloud: &Arc<Cloud>,
-    id: &str,
-    job: &Job,
-    arguments: &BTreeMap<String, String>,
-) -> Result<(), String> {
-    let caller = cloud.assume(&job.role, "glue.amazonaws.com", "GlueJobRunnerSession")?;
-    // As Glue does, a run begins by fetching its script with the role's permissions.
-    let script = job
-        .script
-        .strip_prefix("s3://")
-        .and_then(|s| s.split_once('/'))
-        .ok_or("the script's location is not an S3 address")?;
-    cloud
-        .authorize(&caller, "s3:GetObject", &format!("arn:aws:s3:::{}/{}", script.0, script.1), &[])
-        .map_err(|e| e.message)?;
-    cloud
-        .buckets
-        .head(script.0, script.1)
-        .map_err(|e| format!("the script {} cannot be read: {e}", job.script))?;
-    let mut command = Command::new(&cloud.config.engine);
-    command
-        .arg("clean")
-        .env_clear()
-        .envs(cloud.config.client_env())
-        .envs(cloud.identities.session(caller.clone()).env());
-    for name in ENGINE_ARGUMENTS {
-        command.arg(name).arg(&arguments[name]);
-    }
-    let finished = run_process(command, b"", Duration::from_secs(job.timeout_mins * 60)).await?;
-    let lines: Vec<String> =
-        finished.stdout.lines().chain(finished.stderr.lines()).map(str::to_owned).collect();
-    if let Some(group) = arguments.get("--continuous-log-logGroup") {
-        logs::write(cloud, &caller, group, id, &lines)
-            .map_err(|e| format!("the log could not be written: {}", e.message))?;
-    }
-    if finished.success {
-        Ok(())
-    } else {
-        Err(finished.stderr.trim().trim_start_matches("error: ").to_owned())
-    }
 }

@@ -8,7 +8,7 @@ use crate::services::cloudwatch::Alarm;
 use crate::services::glue::{Database, Job, Table};
 use crate::services::logs::{self, LogGroup};
 use crate::services::sns::Subscription;
-use crate::services::{athena, sns};
+use crate::services::{athena, glue, sns};
 
 pub fn create_bucket(place: &Place<'_>, id: &str, p: &Value) -> Made {
     place.cloud.buckets.create(id, p["Tags"].clone()).map_err(|error| match error {
@@ -91,14 +91,7 @@ pub fn set_table(place: &Place<'_>, id: &str, p: &Value) -> Made {
             &format!("Database {database} not found."),
         ));
     }
-    let storage = &p["TableInput"]["StorageDescriptor"];
-    let location = text(storage, "Location");
-    if !location.is_empty() && place_in_s3(location).is_none_or(|(_, prefix)| prefix.is_empty()) {
-        return Err(glue_refuses(
-            "InvalidInputException",
-            &format!("Unsupported location {location}: it must be s3://bucket/prefix/"),
-        ));
-    }
+    glue::check_table_input(&p["TableInput"])?;
     let key = table_key(id, p);
     let created = place.cloud.glue_tables.get(&key).map_or_else(Timestamp::now, |t| t.created);
     let table = Table {
@@ -114,17 +107,6 @@ pub fn set_table(place: &Place<'_>, id: &str, p: &Value) -> Made {
 fn glue_refuses(code: &str, words: &str) -> Failure {
     let words = format!("{words} (Service: Glue, Status Code: 400, Error Code: {code})");
     Failure::Other(words)
-}
-
-/// Bucket and prefix of `s3://bucket/prefix`.
-fn place_in_s3(location: &str) -> Option<(&str, &str)> {
-    let rest = location.strip_prefix("s3://")?;
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    let is_name = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(b);
-    let known = (3..=63).contains(&bucket.len()) && bucket.bytes().all(|b| is_name(&b));
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    let parts = prefix.is_empty() || prefix.split('/').all(|p| !matches!(p, "" | "." | ".."));
-    (known && parts).then_some((bucket, prefix))
 }
 
 pub fn set_job(place: &Place<'_>, id: &str, p: &Value) -> Made {
@@ -144,19 +126,7 @@ pub fn set_job(place: &Place<'_>, id: &str, p: &Value) -> Made {
 }
 
 pub fn set_work_group(place: &Place<'_>, id: &str, p: &Value) -> Made {
-    let output = text(&p["WorkGroupConfiguration"]["ResultConfiguration"], "OutputLocation");
-    if !output.is_empty() && place_in_s3(output).is_none() {
-        return Err(Failure::Other(format!(
-            "outputLocation is not a valid S3 path. Provided outputLocation={output} \
-             (Service: Athena, Status Code: 400, Error Code: InvalidRequestException)"
-        )));
-    }
-    let created = place.cloud.work_groups.get(id).map_or_else(Timestamp::now, |g| g.created);
-    let group = athena::WorkGroup {
-        output: output.to_owned(),
-        description: text(p, "Description").to_owned(),
-        created,
-    };
+    let group = athena::WorkGroup::from_properties(p)?;
     place.cloud.work_groups.put(id, group)?;
     Ok(Map::new())
 }

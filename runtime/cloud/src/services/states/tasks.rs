@@ -74,13 +74,14 @@ async fn run_job(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Resu
     let started = glue::start(cloud, caller, arguments).map_err(|e| api("Glue", e))?;
     let params = json!({ "JobName": arguments["JobName"], "RunId": started["JobRunId"] });
     // A stopped execution stops its job.
-    let _stop = StopOnDrop { cloud, run: started["JobRunId"].as_str().unwrap_or_default() };
+    let id = started["JobRunId"].as_str().unwrap_or_default();
+    let _stop = StopOnDrop { stop: glue::stop, cloud, id };
     loop {
         let answer =
             glue::handle(cloud, caller, "GetJobRun", &params).await.map_err(|e| api("Glue", e))?;
         let run = &answer["JobRun"];
         match run["JobRunState"].as_str() {
-            Some("RUNNING") => tokio::time::sleep(POLL).await,
+            Some("STARTING" | "RUNNING") => tokio::time::sleep(POLL).await,
             Some("SUCCEEDED") => return Ok(run.clone()),
             _ => return Err(Failure::new("States.TaskFailed", run.to_string())),
         }
@@ -88,14 +89,15 @@ async fn run_job(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Resu
 }
 
 struct StopOnDrop<'a> {
+    stop: fn(&Cloud, &str),
     cloud: &'a Cloud,
-    run: &'a str,
+    id: &'a str,
 }
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
-        // Does nothing to a run that has ended.
-        glue::stop(self.cloud, self.run);
+        // Does nothing to what has ended.
+        (self.stop)(self.cloud, self.id);
     }
 }
 
@@ -104,13 +106,21 @@ async fn run_query(
     caller: &Caller,
     arguments: &Value,
 ) -> Result<Value, Failure> {
-    let started = athena::start(cloud, caller, arguments).map_err(|e| api("Athena", e))?;
+    let started = athena::start(cloud, caller, arguments, athena::Origin::StateMachine)
+        .await
+        .map_err(|e| api("Athena", e))?;
+    // A stopped execution stops its query.
+    let _stop = StopOnDrop {
+        stop: athena::stop,
+        cloud,
+        id: started["QueryExecutionId"].as_str().unwrap_or_default(),
+    };
     loop {
         let answer = athena::handle(cloud, caller, "GetQueryExecution", &started)
             .await
             .map_err(|e| api("Athena", e))?;
         match answer["QueryExecution"]["Status"]["State"].as_str() {
-            Some("RUNNING") => tokio::time::sleep(POLL).await,
+            Some("QUEUED" | "RUNNING") => tokio::time::sleep(POLL).await,
             Some("SUCCEEDED") => return Ok(answer),
             _ => {
                 return Err(Failure::new(

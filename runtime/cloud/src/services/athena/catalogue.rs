@@ -1,0 +1,226 @@
+//! The Glue catalogue as Athena shows it: to the engine, and in its own API of metadata.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use steppe_wire::query::{Catalogue, CsvLayout, Listing, Needs, Table, TableColumn, TableFormat};
+
+use super::{DATA_CATALOG, invalid, page};
+use crate::cloud::{Cloud, epoch_secs};
+use crate::error::{ApiError, ApiResult};
+use crate::identity::Caller;
+use crate::services::{glue, known, required};
+
+/// The database that Athena asks for whatever a query reads.
+const DEFAULT_DATABASE: &str = "default";
+
+/// What of the catalogue a statement may see. A table or database that is named needs permissions;
+/// of a list of everything, what the caller may not see is left out.
+pub fn visible(cloud: &Cloud, caller: &Caller, needs: &Needs) -> ApiResult<Catalogue> {
+    glue::authorize(cloud, caller, "glue:GetDatabase", Some(DEFAULT_DATABASE), None)?;
+    let mut databases = BTreeSet::new();
+    let mut tables = Vec::new();
+    for (database, name) in &needs.tables {
+        glue::authorize(cloud, caller, "glue:GetDatabase", Some(database), None)?;
+        glue::authorize(cloud, caller, "glue:GetTable", Some(database), Some(name))?;
+        if cloud.databases.contains(database) {
+            databases.insert(database.clone());
+        }
+        tables.extend(glue::find_table(cloud, database, name).map(|t| wire_table(&t)));
+    }
+    match &needs.listing {
+        Listing::Nothing => {}
+        Listing::Databases => {
+            glue::authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
+            databases.extend(cloud.databases.all().into_iter().map(|(name, _)| name));
+        }
+        Listing::Tables(database) => {
+            glue::authorize(cloud, caller, "glue:GetTables", Some(database), Some("*"))?;
+            if cloud.databases.contains(database) {
+                databases.insert(database.clone());
+            }
+            tables.extend(glue::tables_of(cloud, database).iter().map(|t| wire_table(t)));
+        }
+        Listing::All => {
+            glue::authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
+            for (database, _) in cloud.databases.all() {
+                let action = "glue:GetTables";
+                if glue::authorize(cloud, caller, action, Some(&database), Some("*")).is_err() {
+                    continue;
+                }
+                let known = |t: &Table| (t.database.clone(), t.name.clone());
+                let own = glue::tables_of(cloud, &database);
+                for table in own.iter().map(|t| wire_table(t)) {
+                    if !tables.iter().any(|t| known(t) == known(&table)) {
+                        tables.push(table);
+                    }
+                }
+                databases.insert(database);
+            }
+        }
+    }
+    Ok(Catalogue { databases: databases.into_iter().collect(), tables })
+}
+
+fn wire_table(table: &glue::Table) -> Table {
+    let descriptor = &table.input["StorageDescriptor"];
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let column = |c: &Value| TableColumn {
+        name: text(&c["Name"]).to_lowercase(),
+        hive_type: text(&c["Type"]).to_lowercase(),
+        comment: c["Comment"].as_str().map(str::to_owned),
+    };
+    Table {
+        database: table.database.clone(),
+        name: table.name.clone(),
+        location: text(&descriptor["Location"]),
+        format: format(&table.input),
+        columns: descriptor["Columns"].as_array().into_iter().flatten().map(column).collect(),
+    }
+}
+
+/// How the files of a table are read, or why they are not.
+fn format(input: &Value) -> Result<TableFormat, String> {
+    if input["PartitionKeys"].as_array().is_some_and(|keys| !keys.is_empty()) {
+        return Err("the embedded cloud does not read tables with partitions".to_owned());
+    }
+    let descriptor = &input["StorageDescriptor"];
+    let serde = &descriptor["SerdeInfo"];
+    let library = serde["SerializationLibrary"].as_str().unwrap_or_default();
+    match library.rsplit('.').next().unwrap_or_default() {
+        "ParquetHiveSerDe" => Ok(TableFormat::Parquet),
+        "JsonSerDe" => Ok(TableFormat::Json),
+        "OpenCSVSerde" => csv_layout(&input["Parameters"], &serde["Parameters"]),
+        other => Err(format!("the embedded cloud does not read tables with the SerDe `{other}`")),
+    }
+}
+
+/// Defaults are those of OpenCSVSerde.
+fn csv_layout(table: &Value, serde: &Value) -> Result<TableFormat, String> {
+    let one = |name: &str, default: char| match serde[name].as_str() {
+        None => Ok(default),
+        Some(text) => {
+            let mut characters = text.chars();
+            match (characters.next(), characters.next()) {
+                (Some(c), None) => Ok(c),
+                _ => Err(format!("{name} must be one character, not `{text}`")),
+            }
+        }
+    };
+    let has_header = match &table["skip.header.line.count"] {
+        Value::Null => false,
+        count if count == "0" || count == 0 => false,
+        count if count == "1" || count == 1 => true,
+        count => {
+            return Err(format!("the embedded cloud does not skip {count} lines of a file"));
+        }
+    };
+    Ok(TableFormat::Csv(CsvLayout {
+        separator: one("separatorChar", ',')?,
+        quote: one("quoteChar", '"')?,
+        escape: one("escapeChar", '\\')?,
+        has_header,
+    }))
+}
+
+/// The API of data catalogues.
+pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
+    let known = |names: &[&str]| known(params, "athena", operation, names);
+    let allowed = |action: &str| {
+        let arn = cloud.config.arn("athena", &format!("datacatalog/{DATA_CATALOG}"));
+        cloud.authorize(caller, &format!("athena:{action}"), &arn, &[])
+    };
+    match operation {
+        "ListDataCatalogs" => {
+            known(&["MaxResults", "NextToken"])?;
+            let every = cloud.config.arn("athena", "datacatalog/*");
+            cloud.authorize(caller, "athena:ListDataCatalogs", &every, &[])?;
+            let own = json!({ "CatalogName": DATA_CATALOG, "Type": "GLUE" });
+            page(params, "DataCatalogsSummary", vec![own])
+        }
+        "GetDataCatalog" => {
+            known(&["Name"])?;
+            check_catalog(required(params, "Name")?)?;
+            allowed(operation)?;
+            let parameters = json!({ "catalog-id": cloud.config.account });
+            Ok(json!({ "DataCatalog": {
+                "Name": DATA_CATALOG, "Type": "GLUE", "Parameters": parameters,
+            } }))
+        }
+        "ListDatabases" => {
+            known(&["CatalogName", "MaxResults", "NextToken"])?;
+            check_catalog(required(params, "CatalogName")?)?;
+            allowed(operation)?;
+            glue::authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
+            let all = cloud.databases.all();
+            page(params, "DatabaseList", all.iter().map(|(n, d)| database(n, d)).collect())
+        }
+        "GetDatabase" => {
+            known(&["CatalogName", "DatabaseName"])?;
+            check_catalog(required(params, "CatalogName")?)?;
+            allowed(operation)?;
+            let name = required(params, "DatabaseName")?;
+            glue::authorize(cloud, caller, "glue:GetDatabase", Some(name), None)?;
+            let found = cloud.databases.get(name).ok_or_else(not_found)?;
+            Ok(json!({ "Database": database(name, &found) }))
+        }
+        "ListTableMetadata" => {
+            known(&["CatalogName", "DatabaseName", "MaxResults", "NextToken"])?;
+            check_catalog(required(params, "CatalogName")?)?;
+            allowed(operation)?;
+            let name = required(params, "DatabaseName")?;
+            glue::authorize(cloud, caller, "glue:GetTables", Some(name), Some("*"))?;
+            if !cloud.databases.contains(name) {
+                return Err(not_found());
+            }
+            let tables = glue::tables_of(cloud, name);
+            page(params, "TableMetadataList", tables.iter().map(|t| metadata(t)).collect())
+        }
+        "GetTableMetadata" => {
+            known(&["CatalogName", "DatabaseName", "TableName"])?;
+            check_catalog(required(params, "CatalogName")?)?;
+            allowed(operation)?;
+            let (database, name) =
+                (required(params, "DatabaseName")?, required(params, "TableName")?);
+            glue::authorize(cloud, caller, "glue:GetTable", Some(database), Some(name))?;
+            let table = glue::find_table(cloud, database, name).ok_or_else(not_found)?;
+            Ok(json!({ "TableMetadata": metadata(&table) }))
+        }
+        other => Err(ApiError::unknown_operation("athena", other)),
+    }
+}
+
+fn check_catalog(name: &str) -> ApiResult<()> {
+    if name.eq_ignore_ascii_case(DATA_CATALOG) {
+        return Ok(());
+    }
+    Err(invalid(format!("Data Catalog {name} is not found.")))
+}
+
+fn not_found() -> ApiError {
+    ApiError::new("MetadataException", "EntityNotFoundException: Entity Not Found")
+}
+
+fn database(name: &str, database: &glue::Database) -> Value {
+    json!({ "Name": name, "Description": database.description })
+}
+
+fn metadata(table: &glue::Table) -> Value {
+    let none = json!([]);
+    let descriptor = &table.input["StorageDescriptor"];
+    let columns = descriptor.get("Columns").unwrap_or(&none);
+    let keys = table.input.get("PartitionKeys").unwrap_or(&none);
+    let mut parameters = json!({
+        "location": descriptor["Location"], "inputformat": descriptor["InputFormat"],
+        "outputformat": descriptor["OutputFormat"],
+        "serde.serialization.lib": descriptor["SerdeInfo"]["SerializationLibrary"],
+    });
+    for (name, value) in table.input["Parameters"].as_object().into_iter().flatten() {
+        parameters[name.as_str()] = value.clone();
+    }
+    json!({
+        "Name": table.name, "CreateTime": epoch_secs(table.created), "Columns": columns,
+        "PartitionKeys": keys, "Parameters": parameters,
+        "TableType": table.input["TableType"].as_str().unwrap_or("EXTERNAL_TABLE"),
+    })
+}

@@ -1,0 +1,277 @@
+//! Catalogued tables as the engine's: Hive's types, and files as Athena's readers read them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
+use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::common::Column;
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
+use datafusion::error::DataFusionError;
+use datafusion::functions::expr_fn::coalesce;
+use datafusion::logical_expr::lit;
+use datafusion::prelude::{Expr, SessionContext};
+use steppe_wire::query::{Catalogue, CsvLayout, Table, TableFormat};
+
+use super::failure::Failed;
+use super::scanned::Scan;
+use super::statement::Select;
+use crate::storage::Realm;
+
+/// Types in types.
+const NESTING_MAX: usize = 16;
+
+/// Registers the tables that a statement names; one that the catalogue has not is an error.
+pub fn register(
+    context: &SessionContext,
+    databases: &MemoryCatalogProvider,
+    select: &Select,
+    catalogue: &Catalogue,
+    scan: &Scan,
+) -> Result<(), Failed> {
+    let named: BTreeSet<&str> = select
+        .tables()
+        .iter()
+        .map(|(database, _)| database.as_str())
+        .filter(|database| *database != "information_schema")
+        .collect();
+    for database in named {
+        let schema = Arc::new(MemorySchemaProvider::new());
+        for (_, name) in select.tables().iter().filter(|(d, _)| d == database) {
+            let table = find(select, catalogue, database, name)?;
+            let place = Realm::S3.prefix(&table.location).map_err(|e| {
+                Failed::named("HIVE_INVALID_METADATA", format!("table {name}: {e}"))
+            })?;
+            context.register_object_store(&place.url, scan.over(place.store.clone()));
+            let listing = listing(table, place.url.as_str())?;
+            let provider =
+                texts_without_null(context, table, listing).map_err(Failed::execution)?;
+            schema.register_table(name.clone(), provider).map_err(Failed::execution)?;
+        }
+        databases.register_schema(database, schema).map_err(Failed::execution)?;
+    }
+    Ok(())
+}
+
+/// An empty field of a CSV is an empty text to OpenCSVSerde, and NULL to the engine's reader.
+fn texts_without_null(
+    context: &SessionContext,
+    table: &Table,
+    listing: ListingTable,
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let listing: Arc<dyn TableProvider> = Arc::new(listing);
+    if !matches!(table.format, Ok(TableFormat::Csv(_))) {
+        return Ok(listing);
+    }
+    let columns: Vec<Expr> = listing
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            let column = Expr::Column(Column::from_name(field.name()));
+            match field.data_type() {
+                DataType::Utf8 => coalesce(vec![column, lit("")]).alias(field.name()),
+                _ => column,
+            }
+        })
+        .collect();
+    Ok(context.read_table(listing)?.select(columns)?.into_view())
+}
+
+fn find<'a>(
+    select: &Select,
+    catalogue: &'a Catalogue,
+    database: &str,
+    name: &str,
+) -> Result<&'a Table, Failed> {
+    if let Some(table) = catalogue.tables.iter().find(|t| t.database == database && t.name == name)
+    {
+        return Ok(table);
+    }
+    if !catalogue.databases.iter().any(|d| d == database) {
+        let at = select.position_of(database);
+        let what = format!("{at}: Schema '{database}' does not exist");
+        return Err(Failed::named("SCHEMA_NOT_FOUND", what));
+    }
+    let at = select.position_of(name);
+    let what = format!("{at}: Table '{}.{database}.{name}' does not exist", super::CATALOG);
+    Err(Failed::named("TABLE_NOT_FOUND", what))
+}
+
+fn listing(table: &Table, location: &str) -> Result<ListingTable, Failed> {
+    let unsupported = |what: String| {
+        let what = format!("table {}.{}: {what}", table.database, table.name);
+        Failed::named("NOT_SUPPORTED", what)
+    };
+    let format = table.format.clone().map_err(unsupported)?;
+    let mut fields = Vec::new();
+    for column in &table.columns {
+        let kind = arrow_type(&column.hive_type).map_err(unsupported)?;
+        let as_text = matches!(format, TableFormat::Csv(_));
+        // OpenCSVSerde counts days and milliseconds in these, which nothing here writes.
+        if as_text && (kind.is_temporal() || kind.is_nested()) {
+            let what = format!("the embedded cloud reads no {} from CSV", column.hive_type);
+            return Err(unsupported(what));
+        }
+        fields.push(Field::new(&column.name, kind, true));
+    }
+    let format: Arc<dyn FileFormat> = match format {
+        TableFormat::Parquet => Arc::new(ParquetFormat::default()),
+        TableFormat::Csv(layout) => Arc::new(csv(&layout).map_err(unsupported)?),
+        TableFormat::Json => Arc::new(JsonFormat::default()),
+    };
+    let config = ListingTableUrl::parse(location).and_then(|url| {
+        // Whatever their names, files below a location are the table's.
+        let options = ListingOptions::new(format).with_file_extension("");
+        let config = ListingTableConfig::new(url)
+            .with_listing_options(options)
+            .with_schema(Arc::new(Schema::new(fields)));
+        ListingTable::try_new(config)
+    });
+    config.map_err(Failed::execution)
+}
+
+fn csv(layout: &CsvLayout) -> Result<CsvFormat, String> {
+    let byte = |what: &str, c: char| {
+        u8::try_from(c).map_err(|_| format!("the {what} `{c}` is not one byte"))
+    };
+    Ok(CsvFormat::default()
+        .with_has_header(layout.has_header)
+        .with_delimiter(byte("separatorChar", layout.separator)?)
+        .with_quote(byte("quoteChar", layout.quote)?)
+        .with_escape(Some(byte("escapeChar", layout.escape)?))
+        .with_truncated_rows(true))
+}
+
+/// The engine's type of a Hive type: `array<struct<step:int,value:double>>`.
+pub fn arrow_type(hive: &str) -> Result<DataType, String> {
+    let mut text = hive;
+    let kind = parse_type(&mut text, 0)?;
+    if text.is_empty() { Ok(kind) } else { Err(format!("`{hive}` is not a type of Hive")) }
+}
+
+fn parse_type(text: &mut &str, depth: usize) -> Result<DataType, String> {
+    if depth > NESTING_MAX {
+        return Err("a type is nested too deeply".to_owned());
+    }
+    let name = word(text);
+    Ok(match name.as_str() {
+        "string" => DataType::Utf8,
+        "varchar" | "char" => {
+            arguments(text)?;
+            DataType::Utf8
+        }
+        "boolean" => DataType::Boolean,
+        "tinyint" => DataType::Int8,
+        "smallint" => DataType::Int16,
+        "int" | "integer" => DataType::Int32,
+        "bigint" => DataType::Int64,
+        "double" => DataType::Float64,
+        "float" => DataType::Float32,
+        "date" => DataType::Date32,
+        "timestamp" => DataType::Timestamp(TimeUnit::Millisecond, None),
+        "binary" => DataType::Binary,
+        "decimal" => match arguments(text)?.as_slice() {
+            [] => DataType::Decimal128(10, 0),
+            [precision] => DataType::Decimal128(*precision, 0),
+            [precision, scale] if scale <= precision => {
+                let scale = i8::try_from(*scale).map_err(|_| "a scale is too large".to_owned())?;
+                DataType::Decimal128(*precision, scale)
+            }
+            _ => return Err("a decimal has two numbers, the larger one first".to_owned()),
+        },
+        "array" => {
+            expect(text, '<')?;
+            let item = parse_type(text, depth + 1)?;
+            expect(text, '>')?;
+            DataType::new_list(item, true)
+        }
+        "map" => {
+            expect(text, '<')?;
+            let key = Field::new("key", parse_type(text, depth + 1)?, false);
+            expect(text, ',')?;
+            let value = Field::new("value", parse_type(text, depth + 1)?, true);
+            expect(text, '>')?;
+            let entries = DataType::Struct(Fields::from(vec![key, value]));
+            DataType::Map(Arc::new(Field::new("entries", entries, false)), false)
+        }
+        "struct" => DataType::Struct(parse_fields(text, depth)?),
+        other => {
+            return Err(format!("the embedded cloud has no column type `{other}`"));
+        }
+    })
+}
+
+fn parse_fields(text: &mut &str, depth: usize) -> Result<Fields, String> {
+    let mut fields = Vec::new();
+    expect(text, '<')?;
+    loop {
+        let name = word(text);
+        if name.is_empty() {
+            return Err("a field of a struct has no name".to_owned());
+        }
+        expect(text, ':')?;
+        fields.push(Field::new(name, parse_type(text, depth + 1)?, true));
+        if expect(text, ',').is_err() {
+            break;
+        }
+    }
+    expect(text, '>')?;
+    Ok(Fields::from(fields))
+}
+
+fn word(text: &mut &str) -> String {
+    let rest = text.trim_start();
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let (word, after) = rest.split_at(end);
+    *text = after.trim_start();
+    word.to_lowercase()
+}
+
+fn expect(text: &mut &str, wanted: char) -> Result<(), String> {
+    let rest = text.trim_start();
+    let after = rest.strip_prefix(wanted);
+    *text = after.ok_or_else(|| format!("`{wanted}` is missing before `{rest}`"))?.trim_start();
+    Ok(())
+}
+
+/// `(10,2)`, or nothing.
+fn arguments(text: &mut &str) -> Result<Vec<u8>, String> {
+    if expect(text, '(').is_err() {
+        return Ok(vec![]);
+    }
+    let (inside, after) = text.split_once(')').ok_or("`)` is missing")?;
+    *text = after.trim_start();
+    let number = |n: &str| match n.trim().parse::<u16>() {
+        // Lengths of texts are not kept.
+        Ok(n) => Ok(u8::try_from(n).unwrap_or(u8::MAX)),
+        Err(_) => Err(format!("`{n}` is not a number")),
+    };
+    inside.split(',').map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hive_types_are_read() {
+        let rows = arrow_type("array<struct<step:int,value:decimal(10, 2)>>").expect("a type");
+        let DataType::List(item) = rows else { panic!("a list") };
+        let DataType::Struct(fields) = item.data_type() else { panic!("a struct") };
+        assert_eq!(fields[1].data_type(), &DataType::Decimal128(10, 2));
+        assert_eq!(arrow_type("VARCHAR(300)"), Ok(DataType::Utf8));
+        assert!(matches!(arrow_type("map<string,int>"), Ok(DataType::Map(..))));
+        for wrong in ["", "int>", "array<int", "struct<int>", "struct<>", "uniontype<int>", "x"] {
+            assert!(arrow_type(wrong).is_err(), "{wrong}");
+        }
+        assert!(arrow_type(&"array<".repeat(100_000)).is_err());
+    }
+}
