@@ -1,6 +1,8 @@
 //! All integration tests in one binary: the structure of the workspace, each process at its
 //! interface, and whole scenarios through the command line.
 
+mod athena;
+mod catalogued;
 mod checkout;
 mod cleaning;
 mod cloudformation;
@@ -8,6 +10,7 @@ mod cloudformation_crash;
 mod embedded_cloud;
 mod faults;
 mod forecasts;
+mod glue;
 mod jobs;
 mod models;
 mod scenarios;

@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Distinct, Expr, GroupByExpr, Ident,
     LimitClause, OrderBy, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr,
-    TableFactor, UnaryOperator, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    TableFactor, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -81,16 +82,72 @@ pub fn parameter(value: &str) -> Result<Vec<Token>, QueryFailure> {
 
 /// Checks a statement and rewrites it for the engine; an error in Athena's words.
 pub fn to_engine(query: &mut Query) -> Result<(), String> {
-    let mut translator = Translator { depth: 0, steps: 0 };
-    match VisitMut::visit(query, &mut translator) {
+    // First, because everything else about a statement recurses as deeply as it is nested.
+    if let ControlFlow::Break(message) = Visit::visit(&*query, &mut Depth(0)) {
+        return Err(*message);
+    }
+    match VisitMut::visit(query, &mut Translator { steps: 0 }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(message) => Err(*message),
     }
 }
 
 struct Translator {
-    depth: usize,
     steps: usize,
+}
+
+/// How deep expressions and queries are in each other.
+struct Depth(usize);
+
+impl Depth {
+    fn deeper(&mut self) -> Flow {
+        self.0 += 1;
+        if self.0 <= DEPTH_MAX {
+            return Flow::Continue(());
+        }
+        let message = "SYNTAX_ERROR: line 1:1: statement is too large (stack overflow during \
+                       analysis)";
+        ControlFlow::Break(Box::new(message.to_owned()))
+    }
+
+    fn back(&mut self) -> Flow {
+        self.0 -= 1;
+        Flow::Continue(())
+    }
+}
+
+impl Visitor for Depth {
+    type Break = Box<String>;
+
+    fn pre_visit_query(&mut self, query: &Query) -> Flow {
+        // Set operations stand in each other on the left, and visiting them recurses.
+        let (mut body, mut operations) = (&*query.body, 0);
+        while let SetExpr::SetOperation { left, .. } = body {
+            operations += 1;
+            body = left;
+        }
+        if operations > STEPS_MAX { too_many_stages() } else { self.deeper() }
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> Flow {
+        self.back()
+    }
+
+    fn pre_visit_expr(&mut self, _expression: &Expr) -> Flow {
+        self.deeper()
+    }
+
+    fn post_visit_expr(&mut self, _expression: &Expr) -> Flow {
+        self.back()
+    }
+}
+
+fn too_many_stages() -> Flow {
+    let message = format!(
+        "QUERY_HAS_TOO_MANY_STAGES: Number of stages in the query exceeds the allowed maximum \
+         ({STEPS_MAX})."
+    );
+    ControlFlow::Break(Box::new(message))
 }
 
 type Flow = ControlFlow<Box<String>>;
@@ -114,21 +171,7 @@ impl Translator {
         if self.steps <= STEPS_MAX {
             return Flow::Continue(());
         }
-        let message = format!(
-            "QUERY_HAS_TOO_MANY_STAGES: Number of stages in the query exceeds the allowed maximum \
-             ({STEPS_MAX})."
-        );
-        ControlFlow::Break(Box::new(message))
-    }
-
-    fn deeper(&mut self) -> Flow {
-        self.depth += 1;
-        if self.depth <= DEPTH_MAX {
-            return Flow::Continue(());
-        }
-        let message = "SYNTAX_ERROR: line 1:1: statement is too large (stack overflow during \
-                       analysis)";
-        ControlFlow::Break(Box::new(message.to_owned()))
+        too_many_stages()
     }
 }
 
@@ -136,7 +179,6 @@ impl VisitorMut for Translator {
     type Break = Box<String>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
-        self.deeper()?;
         let mut body = &*query.body;
         while let SetExpr::SetOperation { left, .. } = body {
             self.step()?;
@@ -165,11 +207,6 @@ impl VisitorMut for Translator {
             (limit_by, "LIMIT with two numbers or BY"),
             (order_by_all, "ORDER BY ALL"),
         ])
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> Flow {
-        self.depth -= 1;
-        Flow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
@@ -230,7 +267,6 @@ impl VisitorMut for Translator {
     }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> Flow {
-        self.deeper()?;
         if let Expr::Function(function) = expression {
             return match functions::check(function) {
                 Ok(()) => Flow::Continue(()),
@@ -241,7 +277,6 @@ impl VisitorMut for Translator {
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> Flow {
-        self.depth -= 1;
         functions::rewrite(expression);
         Flow::Continue(())
     }

@@ -396,3 +396,101 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
         within_group: vec![],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use datafusion::sql::sqlparser::dialect::GenericDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    /// What a statement with this expression says.
+    fn said(expression: &str) -> Result<(), String> {
+        let sql = format!("SELECT {expression}");
+        let mut parser = Parser::new(&GenericDialect {}).try_with_sql(&sql).expect("tokens");
+        super::super::dialect::to_engine(&mut parser.parse_query().expect("a query"))
+    }
+
+    fn registered() -> BTreeSet<String> {
+        let context = SessionContext::new();
+        let state = context.state();
+        let scalars = state.scalar_functions().keys().cloned();
+        let aggregates = state.aggregate_functions().keys().cloned();
+        scalars.chain(aggregates).chain(state.window_functions().keys().cloned()).collect()
+    }
+
+    /// Allowed functions that are something else on the engine after rewriting.
+    const REWRITTEN: [&str; 15] = [
+        "ceiling",
+        "day",
+        "day_of_month",
+        "every",
+        "hour",
+        "if",
+        "is_nan",
+        "levenshtein_distance",
+        "minute",
+        "mod",
+        "month",
+        "quarter",
+        "second",
+        "week",
+        "year",
+    ];
+
+    #[test]
+    fn every_allowed_function_is_trinos_and_the_engines() {
+        let registered = registered();
+        for (name, ..) in ALLOWED {
+            assert!(is_trinos(name), "{name}");
+            assert!(registered.contains(name) != REWRITTEN.contains(&name), "{name}");
+        }
+        let sorted = ALLOWED.is_sorted_by_key(|(name, ..)| *name);
+        assert!(sorted, "in the order of their names");
+    }
+
+    #[test]
+    fn what_only_the_engine_has_is_not_registered() {
+        let mut refused = 0;
+        for name in registered().iter().filter(|name| !is_trinos(name)) {
+            if let Err(message) = said(&format!("\"{name}\"(1)")) {
+                assert!(
+                    message.contains(&format!("Function '{name}' not registered")),
+                    "{message}"
+                );
+                refused += 1;
+            } else {
+                panic!("{name} is no function of Trino and is taken");
+            }
+        }
+        assert!(refused > 50, "only {refused} functions were tried");
+    }
+
+    #[test]
+    fn what_means_something_else_is_refused_by_name() {
+        for expression in [
+            "greatest(1, 2)",
+            "date_format(x, '%Y')",
+            "split_part('a', 'b', 1)",
+            "log(2)",
+            "lpad('a', 2000000000, 'b')",
+            "regexp_replace('a', '(b)', '$1')",
+            "substr('a', x)",
+            "sum(x, 1)",
+            "lower('a') OVER ()",
+        ] {
+            let message = said(expression).expect_err(expression);
+            assert!(
+                message.starts_with("NOT_SUPPORTED") || message.starts_with("FUNCTION_NOT_WINDOW"),
+                "{message}"
+            );
+        }
+        for expression in
+            ["sum(x)", "count(*)", "count(DISTINCT x)", "current_date", "lag(x) OVER ()"]
+        {
+            assert_eq!(said(expression), Ok(()), "{expression}");
+        }
+    }
+}

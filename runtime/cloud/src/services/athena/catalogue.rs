@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use steppe_wire::query::{Catalogue, CsvLayout, Listing, Needs, Table, TableColumn, TableFormat};
 
-use super::{DATA_CATALOG, invalid, page};
+use super::{DATA_CATALOG, invalid, page, work_groups};
 use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
@@ -130,16 +130,20 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
         let arn = cloud.config.arn("athena", &format!("datacatalog/{DATA_CATALOG}"));
         cloud.authorize(caller, &format!("athena:{action}"), &arn, &[])
     };
+    // Every catalogue is open to every work group here, as long as there is the group.
+    if let Some(group) = params["WorkGroup"].as_str() {
+        work_groups::find(cloud, group)?;
+    }
     match operation {
         "ListDataCatalogs" => {
-            known(&["MaxResults", "NextToken"])?;
+            known(&["MaxResults", "NextToken", "WorkGroup"])?;
             let every = cloud.config.arn("athena", "datacatalog/*");
             cloud.authorize(caller, "athena:ListDataCatalogs", &every, &[])?;
             let own = json!({ "CatalogName": DATA_CATALOG, "Type": "GLUE" });
             page(params, "DataCatalogsSummary", vec![own])
         }
         "GetDataCatalog" => {
-            known(&["Name"])?;
+            known(&["Name", "WorkGroup"])?;
             check_catalog(required(params, "Name")?)?;
             allowed(operation)?;
             let parameters = json!({ "catalog-id": cloud.config.account });
@@ -148,7 +152,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             } }))
         }
         "ListDatabases" => {
-            known(&["CatalogName", "MaxResults", "NextToken"])?;
+            known(&["CatalogName", "MaxResults", "NextToken", "WorkGroup"])?;
             check_catalog(required(params, "CatalogName")?)?;
             allowed(operation)?;
             glue::authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
@@ -156,7 +160,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             page(params, "DatabaseList", all.iter().map(|(n, d)| database(n, d)).collect())
         }
         "GetDatabase" => {
-            known(&["CatalogName", "DatabaseName"])?;
+            known(&["CatalogName", "DatabaseName", "WorkGroup"])?;
             check_catalog(required(params, "CatalogName")?)?;
             allowed(operation)?;
             let name = required(params, "DatabaseName")?;
@@ -165,7 +169,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             Ok(json!({ "Database": database(name, &found) }))
         }
         "ListTableMetadata" => {
-            known(&["CatalogName", "DatabaseName", "MaxResults", "NextToken"])?;
+            known(&["CatalogName", "DatabaseName", "MaxResults", "NextToken", "WorkGroup"])?;
             check_catalog(required(params, "CatalogName")?)?;
             allowed(operation)?;
             let name = required(params, "DatabaseName")?;
@@ -177,7 +181,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             page(params, "TableMetadataList", tables.iter().map(|t| metadata(t)).collect())
         }
         "GetTableMetadata" => {
-            known(&["CatalogName", "DatabaseName", "TableName"])?;
+            known(&["CatalogName", "DatabaseName", "TableName", "WorkGroup"])?;
             check_catalog(required(params, "CatalogName")?)?;
             allowed(operation)?;
             let (database, name) =
