@@ -499,7 +499,7 @@ async fn requests_are_refused_by_name_and_repeated_ones_do_nothing() {
     for option in ["RoleARN", "NotificationARNs", "StackPolicyBody", "ResourceTypes"] {
         let error = refused("CreateStack", request("s", TOPIC, json!({ option: "x" }))).await;
         let words = format!(
-            "NotImplemented: The embedded cloud does not implement the option {option} of \
+            "NotImplemented: The embedded cloud does not implement the parameter {option} of \
              cloudformation:CreateStack."
         );
         assert_eq!(error, words);

@@ -611,7 +611,7 @@ async fn what_it_does_not_implement_is_an_error_that_names_it() {
         .call("CreateStack", json!({ "StackName": "s", "TemplateBody": BUCKET, "RoleARN": "x" }))
         .await
         .expect_err("refused");
-    assert!(error.contains("does not implement the option RoleARN"), "{error}");
+    assert!(error.contains("does not implement the parameter RoleARN"), "{error}");
     let error =
         running.call("DetectStackDrift", json!({ "StackName": "s" })).await.expect_err("refused");
     assert!(error.contains("does not implement cloudformation:DetectStackDrift"), "{error}");

@@ -15,7 +15,7 @@ use super::{Stack, find_stack};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::required;
+use crate::services::{known, required};
 
 /// Operations, with the members of their inputs that are used. Others are refused by name.
 const OPERATIONS: &[(&str, &[&str])] = &[
@@ -168,16 +168,8 @@ fn check_members(operation: &str, params: &Value) -> ApiResult<()> {
         _ => false,
     };
     let members = params.as_object().into_iter().flatten();
-    for (name, value) in members {
-        if !used.contains(&name.as_str()) && !absent(value) {
-            let words = format!(
-                "The embedded cloud does not implement the option {name} of \
-                 cloudformation:{operation}."
-            );
-            return Err(ApiError::new("NotImplemented", words).with_status(501));
-        }
-    }
-    Ok(())
+    let given = members.filter(|(_, v)| !absent(v)).map(|(name, v)| (name.clone(), v.clone()));
+    known(&Value::Object(given.collect()), "cloudformation", operation, used)
 }
 
 fn existing(cloud: &Cloud, params: &Value) -> ApiResult<(String, Arc<Stack>)> {

@@ -52,8 +52,7 @@ impl Place<'_> {
             true => role.to_owned(),
             false => self.cloud.config.global_arn("iam", &format!("role/{role}")),
         };
-        let service = [("iam:PassedToService", service.to_owned())];
-        let allowed = self.cloud.authorize(&caller, "iam:PassRole", &arn, &service);
+        let allowed = self.cloud.pass_role(&caller, &arn, service);
         allowed.map_err(|error| Failure::Other(error.message))
     }
 }
