@@ -10,6 +10,7 @@ mod faults;
 mod forecasts;
 mod jobs;
 mod models;
+mod s3;
 mod scenarios;
 mod state_machines;
 mod structure;
