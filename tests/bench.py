@@ -1,5 +1,6 @@
 """Measured times and sizes on this machine, as a Markdown table. Each time is the median of several runs."""
 
+import io
 import os
 import pathlib
 import platform
@@ -8,6 +9,8 @@ import statistics
 import subprocess
 import time
 
+import boto3
+from botocore.config import Config
 from support import ROOT, Checkout
 
 RUNS = 5
@@ -42,6 +45,42 @@ def pids_of(name, folder):
     return found
 
 
+def objects(environment):
+    """Seconds of S3 over one connection that is kept."""
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_REGION"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        config=Config(max_pool_connections=1),
+    )
+    bucket, small, large = "bench", bytes(1024), bytes(64 * 1024 * 1024)
+    s3.create_bucket(Bucket=bucket)
+
+    def put():
+        for number in range(1000):
+            s3.put_object(Bucket=bucket, Key=str(number), Body=small)
+
+    def get():
+        for number in range(1000):
+            s3.get_object(Bucket=bucket, Key=str(number))["Body"].read()
+
+    work = {
+        "1,000 PUTs of 1 KB, s": put,
+        "1,000 GETs of 1 KB, s": get,
+        "PUT of 64 MB, s": lambda: s3.put_object(Bucket=bucket, Key="large", Body=large),
+        "GET of 64 MB, s": lambda: s3.get_object(Bucket=bucket, Key="large")["Body"].read(),
+        "upload of 64 MB in parts, s": lambda: s3.upload_fileobj(io.BytesIO(large), bucket, "parts"),
+    }
+    seconds = {}
+    for name, run in work.items():
+        started = time.perf_counter()
+        run()
+        seconds[name] = time.perf_counter() - started
+    return seconds
+
+
 def once(results):
     def note(name, value):
         results.setdefault(name, []).append(value)
@@ -52,6 +91,8 @@ def once(results):
         note("embedded cloud starts, s", time.perf_counter() - started)
         time.sleep(0.5)
         note("embedded cloud idle, MB", resident_mb(pids_of("steppe-cloud", checkout.folder)[0]))
+        for name, seconds in objects(checkout.aws_environment()).items():
+            note(name, seconds)
         checkout.run("local", "stop")
         note("deploy from nothing, s", timed(checkout, "deploy"))
         note("deploy with nothing to change, s", timed(checkout, "deploy"))

@@ -1,4 +1,4 @@
-"""Clients that others wrote against the embedded cloud: the `aws` command and boto3."""
+"""Clients that others wrote against the embedded cloud: the `aws` command, boto3, tools of S3."""
 
 import json
 import pathlib
@@ -8,6 +8,7 @@ import tempfile
 import time
 
 import boto3
+import clients_s3
 from botocore.exceptions import ClientError
 from support import Checkout
 
@@ -134,9 +135,11 @@ def main():
         environment = checkout.aws_environment()
         with_aws_command(environment)
         with_boto3(environment)
+        clients_s3.with_s3(environment)
         checkout.run("destroy")
-    print(f"{len(PASSED)} passed, {len(FAILED)} failed")
-    sys.exit(1 if FAILED else 0)
+    passed, failed = PASSED + clients_s3.PASSED, FAILED + clients_s3.FAILED
+    print(f"{len(passed)} passed, {len(failed)} failed")
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ mod forecasts;
 mod glue;
 mod jobs;
 mod models;
+mod s3;
 mod scenarios;
 mod state_machines;
 mod structure;

@@ -33,6 +33,7 @@ mod reads;
 mod settings;
 mod store;
 mod tagging;
+mod unread;
 mod unset;
 
 use s3s::dto::{Owner, Timestamp};

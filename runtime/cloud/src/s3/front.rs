@@ -9,6 +9,7 @@ use s3s::{Body, HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Result, s3_er
 
 use super::checksums;
 use super::errors::{access_denied, internal, invalid_request, not_implemented};
+use super::unread::Returning;
 
 /// Bytes of a body that is parsed: 10,000 parts with their checksums are a tenth of it.
 pub const PARSED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -45,17 +46,39 @@ impl Service {
     /// Answers one request.
     pub async fn answer(&self, request: axum::extract::Request) -> Response {
         let method = request.method().clone();
-        let request = request.map(Body::http_body_unsync);
-        let answered = match self.prepare(request).await {
+        let waits = request.headers().contains_key(header::EXPECT);
+        let (body, unread) = Returning::new(request);
+        let answered = match self.prepare(body).await {
             Ok(request) => self.s3.call(request).await.map_err(|e| internal(format!("{e:?}"))),
             Err(error) => Err(error),
         };
-        let mut response = match answered.or_else(S3Error::to_http_response) {
+        let mut response = match answered {
             Ok(response) => response,
-            Err(error) => HttpResponse::new(Body::from(error.to_string())),
+            Err(error) => self.failure(error),
         };
+        if !response.status().is_success() {
+            unread.end(waits, &mut response).await;
+        }
         finish(&method, &mut response);
         response.map(AxumBody::new)
+    }
+
+    /// An error's answer. One about the region names the right one, for clients to go on with.
+    fn failure(&self, error: S3Error) -> HttpResponse {
+        let wrong_region = *error.code() == S3ErrorCode::AuthorizationHeaderMalformed;
+        let mut response = match error.to_http_response() {
+            Ok(response) => response,
+            Err(error) => return HttpResponse::new(Body::from(error.to_string())),
+        };
+        if wrong_region && let Some(xml) = response.body().bytes() {
+            let element = format!("<Region>{}</Region></Error>", self.region);
+            let xml = String::from_utf8_lossy(&xml).replace("</Error>", &element);
+            *response.body_mut() = Body::from(xml);
+            if let Ok(region) = HeaderValue::from_str(&self.region) {
+                response.headers_mut().insert("x-amz-bucket-region", region);
+            }
+        }
+        response
     }
 
     async fn prepare(&self, request: HttpRequest) -> S3Result<HttpRequest> {
@@ -94,7 +117,8 @@ impl Service {
         if second {
             return Err(invalid_request(
                 "The authorization mechanism you have provided is not supported. Please use \
-                 AWS4-HMAC-SHA256. (This request is signed with Signature Version 2.)",
+                 AWS4-HMAC-SHA256. (This request is signed with Signature Version 2; boto3 and the \
+                 aws command presign with version 4 when their `s3.signature_version` is `s3v4`.)",
             ));
         }
         if let Some(expires) = parameter("X-Amz-Expires")

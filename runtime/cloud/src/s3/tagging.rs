@@ -15,11 +15,7 @@ const TAGS_MAX: usize = 10;
 
 /// The tags of the header `x-amz-tagging`, a form.
 pub fn parse(header: &str) -> S3Result<BTreeMap<String, String>> {
-    let pairs = url::form_urlencoded::parse(header.as_bytes()).into_owned();
-    check(pairs.collect()).map_err(|mut error| {
-        error.set_code(s3s::S3ErrorCode::InvalidArgument);
-        error
-    })
+    check(url::form_urlencoded::parse(header.as_bytes()).into_owned().collect())
 }
 
 fn invalid(message: &'static str) -> S3Error {
