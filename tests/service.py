@@ -47,7 +47,9 @@ def bad_input(server):
         "a period that is none": ({"histories": [h | {"observed_until": "2021-13"}]}, 422, "bad-history", "names no monthly period"),
         "a horizon beyond training": ({"histories": [h], "horizon": 13}, 422, "horizon", "forecasts 1 to 12 steps"),
         "a horizon of zero": ({"histories": [h], "horizon": 0}, 422, "horizon", "the horizon is 0"),
-        "another model version": ({"histories": [h], "model_version": "old"}, 409, "wrong-model-version", "is not in service"),
+        "no version of a model": ({"histories": [h], "model_version": "old"}, 400, "invalid-request", "is not a version"),
+        "values beyond numbers": (values(1e300), 422, "not-finite", "is not a finite number"),
+        "another model version": ({"histories": [h], "model_version": "0123456789abcdef"}, 409, "wrong-model-version", "is not in service"),
         "an unknown covariate": ({"histories": [h | {"covariates": {"rain": [1]}}]}, 422, "bad-history", "does not know"),
         "an unknown field": ({"histories": [h], "horizont": 3}, 400, "invalid-request", "unknown field `horizont`"),
         "no histories": ({"histories": []}, 400, "invalid-request", "must not be empty"),
@@ -119,13 +121,47 @@ def api_fuzzer(server):
     print("   ", next((l for l in reversed(done.stdout.splitlines()) if "generated" in l.lower() or "passed" in l.lower()), "").strip())
 
 
+def pages_of_other_sites(server):
+    """What a browser sends for somebody else's page gets no answer that the page may use."""
+    body = {"histories": [history()]}
+    cases = {
+        "a page behind DNS rebinding": ({"Host": "evil.example"}, 421, "wrong-host"),
+        "a page of another site": ({"Origin": "http://evil.example"}, 403, "other-site"),
+        "a form of another site": ({"Content-Type": "text/plain"}, 415, "not-json"),
+        "an image of another site": ({"Sec-Fetch-Site": "cross-site"}, 403, "other-site"),
+    }
+    for name, (headers, status, problem) in cases.items():
+        got, answer = post(server, body, headers=headers)
+        check(f"{name}: {status} {problem}", got == status and answer["type"] == f"/problems/{problem}", (got, answer))
+
+
+def clients_that_take_nothing(server):
+    """A hundred thousand requests whose answers nobody takes do not gather."""
+    host, port = server.address.split(":")
+    before, request = server.resident_mb(), b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    connections = [socket.create_connection((host, int(port))) for _ in range(20)]
+    for connection in connections:
+        connection.settimeout(0.2)
+        try:
+            connection.sendall(request * 100_000)
+        except TimeoutError:
+            pass
+    after = server.resident_mb()
+    check(f"unread answers do not gather ({before:.0f} MB before, {after:.0f} MB after)", after - before < 40)
+    idle = [socket.create_connection((host, int(port))) for _ in range(600)]
+    status, _ = post(server, {"histories": [history()]})
+    check("six hundred idle connections do not keep a client out", status == 200)
+    for connection in connections + idle:
+        connection.close()
+
+
 def slow_clients(server):
     """Connections that send a byte now and then do not keep others waiting."""
     address = tuple(server.address.split(":"))
     slow = []
     for i in range(100):
         s = socket.create_connection((address[0], int(address[1])))
-        s.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + (b"Content-Length: 100\r\n\r\n{" if i % 2 else b""))
+        s.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + (b"Content-Length: 100\r\n\r\n{" if i % 2 else b""))
         slow.append(s)
     started = time.perf_counter()
     status, _ = post(server, {"histories": [history()]})
@@ -180,7 +216,7 @@ def a_million_requests(server):
 
 def main():
     with ModelServer() as server:
-        for part in (bad_input, batches, open_inference_protocol, api_fuzzer, slow_clients, a_million_requests):
+        for part in (bad_input, batches, open_inference_protocol, api_fuzzer, pages_of_other_sites, slow_clients, clients_that_take_nothing, a_million_requests):
             part(server)
     print(f"{len(PASSED)} passed, {len(FAILED)} failed")
     sys.exit(1 if FAILED else 0)

@@ -24,7 +24,8 @@ use tower::ServiceExt;
 
 use crate::tools::{MARRIAGES_SQL, artifact, clean_table, csv_rows, dataset, put_model};
 
-const BUCKET: &str = "data";
+/// The server's bucket.
+pub const BUCKET: &str = "data";
 
 /// The table of the tests' data set, and one series more that is too short.
 fn table() -> Bytes {
@@ -34,15 +35,30 @@ fn table() -> Bytes {
     )
 }
 
-struct Server {
-    service: Arc<Service>,
-    artifacts: Arc<InMemory>,
-    data: Arc<InMemory>,
+/// A model server with its buckets in memory.
+pub struct Server {
+    /// What answers.
+    pub service: Arc<Service>,
+    /// Bucket of the model.
+    pub artifacts: Arc<InMemory>,
+    /// Bucket of the data set.
+    pub data: Arc<InMemory>,
 }
 
 impl Server {
-    async fn start(limits: Limits) -> Self {
-        let (artifacts, data) = (Arc::new(InMemory::new()), Arc::new(InMemory::new()));
+    /// With the tests' model and data set.
+    pub async fn start(limits: Limits) -> Self {
+        let data = Arc::new(InMemory::new());
+        Self::reading(data.clone(), data, limits).await
+    }
+
+    /// The same, which sees `data` as `bucket` shows it.
+    pub async fn reading(
+        bucket: Arc<dyn ObjectStore>,
+        data: Arc<InMemory>,
+        limits: Limits,
+    ) -> Self {
+        let artifacts = Arc::new(InMemory::new());
         put_model(&artifacts, &artifact()).await;
         data.put(&Path::from("processed/marriages/part-00000.parquet"), table().into())
             .await
@@ -51,13 +67,18 @@ impl Server {
             .await
             .expect("a model");
         let service =
-            Service::new(models, Datasets::new(data.clone(), limits.dataset_bytes), BUCKET, limits)
+            Service::new(models, Datasets::new(bucket, limits.dataset_bytes), BUCKET, limits)
                 .expect("metrics");
         Self { service, artifacts, data }
     }
 
-    async fn post(&self, body: impl Into<Body>) -> (StatusCode, Value) {
-        let request = post(body);
+    /// The answer to a forecast request.
+    pub async fn post(&self, body: impl Into<Body>) -> (StatusCode, Value) {
+        self.answer(post(body)).await
+    }
+
+    /// The answer to any request.
+    pub async fn answer(&self, request: Request<Body>) -> (StatusCode, Value) {
         let response = router(self.service.clone(), Hosts::default())
             .oneshot(request)
             .await
@@ -67,7 +88,8 @@ impl Server {
         (status, serde_json::from_slice(&bytes).expect("JSON"))
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, String) {
+    /// The answer to a request for `path`.
+    pub async fn get(&self, path: &str) -> (StatusCode, String) {
         let request = Request::get(path).header("host", "localhost").body(Body::empty());
         let request = request.expect("a request");
         let response = router(self.service.clone(), Hosts::default())
@@ -85,12 +107,14 @@ impl Server {
     }
 }
 
-fn post(body: impl Into<Body>) -> Request<Body> {
+/// A forecast request.
+pub fn post(body: impl Into<Body>) -> Request<Body> {
     let request = Request::post("/predict").header("host", "localhost");
     request.header("content-type", "application/json").body(body.into()).expect("a request")
 }
 
-fn ask(series: Value) -> String {
+/// The body of one for series of the data set.
+pub fn ask(series: Value) -> String {
     json!({ "region": series, "dataset_key": "processed/marriages/", "bucket_name": BUCKET })
         .to_string()
 }

@@ -51,9 +51,12 @@ fn train(data: &Dataset, spec: &TrainSpec) -> Artifact {
     Artifact::train(data, spec, &Stage::new(&Quiet)).expect("trains")
 }
 
-struct Stack {
-    artifacts: Arc<InMemory>,
-    data: Arc<InMemory>,
+/// The buckets of a deployed stack.
+pub struct Stack {
+    /// Models and configuration.
+    pub artifacts: Arc<InMemory>,
+    /// The clean table, forecasts, reports.
+    pub data: Arc<InMemory>,
 }
 
 impl Stack {
@@ -70,7 +73,8 @@ impl Stack {
         self.put(&self.data, "processed/marriages/part-00000.parquet", table.to_vec()).await;
     }
 
-    async fn put(&self, store: &InMemory, key: &str, bytes: Vec<u8>) {
+    /// Stores an object.
+    pub async fn put(&self, store: &InMemory, key: &str, bytes: Vec<u8>) {
         store.put(&Path::from(key), bytes.into()).await.expect("stored");
     }
 
@@ -384,14 +388,17 @@ async fn what_is_denied_because_it_is_not_there_counts_as_not_there() {
 }
 
 /// The model server over HTTP, with the drift check beside it.
-struct Watched {
+pub struct Watched {
     service: Arc<Service>,
-    monitor: Monitor,
-    stack: Stack,
+    /// The check.
+    pub monitor: Monitor,
+    /// Its buckets.
+    pub stack: Stack,
 }
 
 impl Watched {
-    async fn start(spec: &TrainSpec, data: &Dataset) -> Self {
+    /// With a model of `data`.
+    pub async fn start(spec: &TrainSpec, data: &Dataset) -> Self {
         let stack = Stack::new(spec, data).await;
         put_model(&stack.artifacts, &train(data, spec)).await;
         let models = ModelStore::open(stack.artifacts.clone() as Arc<dyn ObjectStore>, "marriages")
@@ -440,12 +447,14 @@ impl Watched {
         self.service.predict(request).await.expect("forecasts");
     }
 
-    async fn report(&self) -> DriftReport {
+    /// What the check wrote.
+    pub async fn report(&self) -> DriftReport {
         self.stack.read(&self.stack.data, &keys::drift_report("marriages")).await
     }
 }
 
-fn two_dozen() -> Dataset {
+/// Two dozen calm series.
+pub fn two_dozen() -> Dataset {
     let noise = |s: i64, t: i64| 1.0 + 0.02 * (((s * 31 + t * 17) % 13) as f64 - 6.0) / 6.0;
     let rows = (0..24).flat_map(|s| {
         (0..=22).map(move |t| {
@@ -484,10 +493,12 @@ async fn ordinary_questions_are_no_drift_and_strange_ones_are_told_once() {
     assert_eq!((again.findings, again.new.len()), (outcome.findings, 0), "told once");
 }
 
-const GOOD: &str = "600d600d600d600d";
+/// Version of a model that is right.
+pub const GOOD: &str = "600d600d600d600d";
 const BAD: &str = "bad0bad0bad0bad0";
 
-fn stored(data: &Dataset, version: &str, width: f64, error: f64) -> Vec<StoredPrediction> {
+/// A forecast for 2022 of each series, made a year before.
+pub fn stored(data: &Dataset, version: &str, width: f64, error: f64) -> Vec<StoredPrediction> {
     let errors =
         steppe_wire::predict::Errors { mae: 1.0, rmse: 1.0, mape: 1.0, mase: 1.0, smape: 1.0 };
     let model =
