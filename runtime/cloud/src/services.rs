@@ -8,6 +8,7 @@ pub mod glue;
 pub mod lambda;
 pub mod logs;
 pub mod sns;
+pub mod ssm;
 pub mod states;
 
 use std::process::Stdio;
@@ -95,9 +96,10 @@ pub async fn run_process(
     stdin: &[u8],
     limit: Duration,
 ) -> Result<Finished, String> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let program = command.as_std().get_program().to_string_lossy().into_owned();
-    let mut child = command.spawn().map_err(|e| format!("cannot start `{program}`: {e}"))?;
+    let mut child =
+        crate::process::spawn(command).map_err(|e| format!("cannot start `{program}`: {e}"))?;
     if let Some(mut pipe) = child.stdin.take() {
         pipe.write_all(stdin)
             .await
