@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-
 use super::{Stack, find_stack};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
