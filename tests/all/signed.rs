@@ -145,6 +145,8 @@ impl Signed {
         let uri = format!("http://{host}{path}");
         let request = Request::builder().method(method).uri(uri);
         let request = request.header("authorization", authorization);
+        // Said also of a body that is empty.
+        let request = request.header("content-length", body.len());
         signed.iter().fold(request, |request, (name, value)| request.header(*name, *value))
     }
 
