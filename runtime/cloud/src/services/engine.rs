@@ -109,18 +109,16 @@ impl Engine {
     /// Starts an engine that calls as `caller`. It is killed when the value is dropped.
     pub fn start(cloud: &Cloud, caller: &Caller, arguments: &[&str]) -> Result<Self, String> {
         let program = &cloud.config.engine;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .env_clear()
             .envs(cloud.config.client_env())
             .envs(cloud.identities.session(caller.clone()).env())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            // Ctrl-C in the terminal of the cloud is the cloud's to answer.
-            .process_group(0)
-            .spawn()
+            .stderr(Stdio::piped());
+        let mut child = crate::process::spawn(command)
             .map_err(|e| format!("cannot start `{}`: {e}", program.display()))?;
         let missing = || "the engine has no pipes".to_owned();
         let leash = child.stdin.take().ok_or_else(missing)?;
