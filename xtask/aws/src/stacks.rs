@@ -21,6 +21,10 @@ pub struct StackView {
     pub reason: Option<String>,
     /// Its outputs.
     pub outputs: BTreeMap<String, String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Whether CloudFormation refuses to delete it.
+    pub termination_protection: bool,
 }
 
 /// Where a template is.
@@ -98,6 +102,13 @@ impl Aws {
             status,
             reason: stack.stack_status_reason,
             outputs: outputs.collect(),
+            tags: stack
+                .tags
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|t| Some((t.key?, t.value?)))
+                .collect(),
+            termination_protection: stack.enable_termination_protection.unwrap_or_default(),
         }))
     }
 

@@ -5,11 +5,13 @@
 
 pub mod config;
 pub mod deploy;
+pub mod destroy;
 pub mod elf;
 pub mod environment;
 pub mod etl;
 pub mod manifest;
 pub mod names;
+pub mod observed;
 pub mod review;
 pub mod sample;
 pub mod stack;
