@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steppe_model::TrainSpec;
 use steppe_model::spec::{BacktestSpec, LstmSpec, TreesSpec};
+use steppe_plan::catalogue::{RawColumn, raw_columns};
 use steppe_plan::config::nearest;
 use steppe_plan::environment::{EMBEDDED_ACCOUNT, EMBEDDED_REGION, Environment, Project};
 use steppe_plan::etl::etl_plan;
@@ -47,7 +48,7 @@ pub struct RawData {
     /// Its hash.
     pub sha256: String,
     /// Names of its columns, as the catalogue has them.
-    pub columns: Vec<String>,
+    pub columns: Vec<RawColumn>,
     /// Whether it is the manifest's synthetic sample.
     pub synthetic: bool,
 }
@@ -106,10 +107,7 @@ impl Workspace {
         };
         let bytes = std::fs::read(&file)
             .with_context(|| format!("cannot read the data {}", file.display()))?;
-        let header =
-            String::from_utf8_lossy(bytes.split(|b| *b == b'\n').next().unwrap_or_default())
-                .into_owned();
-        let columns = self.catalogue_columns(header.trim_start_matches('\u{feff}'));
+        let columns = raw_columns(&bytes, self.manifest.data.delimiter, &self.etl_plan.columns);
         Ok(RawData { sha256: sha256_hex(&bytes), file, bytes, columns, synthetic })
     }
 
@@ -124,30 +122,6 @@ impl Workspace {
             self.scratch().join("samples").join(format!("{}_synthetic.csv", self.manifest.name));
         write(&file, csv.as_bytes())?;
         Ok(file)
-    }
-
-    /// Column names as the catalogue takes them: the pipeline's own, others in lower case and plain.
-    fn catalogue_columns(&self, header: &str) -> Vec<String> {
-        let plain = |name: &str| -> String {
-            name.trim()
-                .to_lowercase()
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-                .collect()
-        };
-        let names = header
-            .trim_end()
-            .split(self.manifest.data.delimiter)
-            .map(|c| c.trim().trim_matches('"'));
-        names
-            .map(|source| {
-                self.etl_plan
-                    .columns
-                    .iter()
-                    .find(|c| c.source == source)
-                    .map_or_else(|| plain(source), |c| c.name.clone())
-            })
-            .collect()
     }
 
     /// What the manifest says about training.

@@ -1,11 +1,13 @@
 //! The first pipeline as its users have it: the manifest in the repository parses, and every
 //! combination of its options renders.
 
+use steppe_plan::catalogue::RawColumn;
 use steppe_plan::elf::Architecture;
 use steppe_plan::etl::etl_plan;
 use steppe_plan::manifest::{Action, Manifest};
 use steppe_plan::names::Names;
 use steppe_plan::sample::sample_csv;
+use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec};
 
 const FILE: &str = include_str!("../../../model/pipelines/marriages/pipeline.toml");
@@ -28,7 +30,7 @@ fn render(manifest: &Manifest, server: &str) -> String {
         names: &names,
         manifest,
         query_sql: manifest.queries.iter().map(|_| "SELECT 1".to_owned()).collect(),
-        raw_columns: ["region", "year", "marriages"].map(str::to_owned).to_vec(),
+        raw_columns: ["region", "year", "marriages"].map(RawColumn::plain).to_vec(),
         hashes: ArtifactHashes {
             server: hash(server),
             predictor: hash("b"),
@@ -38,6 +40,7 @@ fn render(manifest: &Manifest, server: &str) -> String {
             etl_plan: hash("d"),
         },
         architecture: Architecture::X86_64,
+        site: &Site::embedded(Architecture::X86_64),
     };
     spec.render().expect("renders")
 }

@@ -15,6 +15,7 @@ use steppe_plan::names::Names;
 use steppe_plan::observed::{
     BucketState, Observed, ObservedBucket, ObservedModel, ObservedStack,
 };
+use steppe_plan::site::Site;
 use steppe_plan::stack::{StackSpec, idle_cost_usd, sha256_hex};
 use steppe_plan::status::{StackStatus, resource_is_made};
 use steppe_wire::keys;
@@ -154,6 +155,7 @@ fn desired(
     artifacts: Artifacts,
 ) -> Result<(Desired, Bodies)> {
     let names = &workspace.names;
+    let site = Site::embedded(artifacts.architecture);
     let spec = StackSpec {
         names,
         manifest: &workspace.manifest,
@@ -161,6 +163,7 @@ fn desired(
         raw_columns: raw.columns.clone(),
         hashes: artifacts.hashes,
         architecture: artifacts.architecture,
+        site: &site,
     };
     let template = spec.render()?.into_bytes();
     let template_key = keys::template(&sha256_hex(&template));
@@ -184,7 +187,7 @@ fn desired(
         data_bucket: names.data_bucket(),
         uploads: objects.iter().map(|(upload, _)| upload.clone()).collect(),
         template_key,
-        image_id: String::new(),
+        image_id: site.image_id.clone(),
         model_version: version,
         model_card_key,
         raw_sha256: raw.sha256.clone(),

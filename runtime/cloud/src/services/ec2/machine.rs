@@ -202,7 +202,8 @@ async fn supervise(
     name: &str,
     mut stopped: oneshot::Receiver<oneshot::Sender<()>>,
 ) {
-    for restarts in 0..=RESTARTS_MAX {
+    let restarts_max = if unit.gives_up { RESTARTS_MAX } else { u32::MAX };
+    for restarts in 0..=restarts_max {
         let mut child = match spawn_service(unit, environment, logs, name) {
             Ok(child) => child,
             Err(error) => return tracing::error!("the service `{name}` cannot start: {error}"),

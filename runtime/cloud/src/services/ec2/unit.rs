@@ -30,6 +30,8 @@ pub struct Unit {
     pub restart: Restart,
     /// Pause before that.
     pub restart_after: Duration,
+    /// Whether it is given up after many failures; `StartLimitIntervalSec=0` says that it is not.
+    pub gives_up: bool,
 }
 
 /// When a service is started again.
@@ -51,6 +53,7 @@ impl Unit {
             environment: vec![],
             restart: Restart::No,
             restart_after: Duration::from_millis(100),
+            gives_up: true,
         };
         for (number, line) in text.lines().enumerate().map(|(n, l)| (n + 1, l.trim())) {
             if line.is_empty() || line.starts_with(['#', ';', '[']) {
@@ -84,6 +87,12 @@ impl Unit {
                     unit.restart_after = Duration::from_secs_f64(value.parse().map_err(|_| {
                         format!("line {number}: `{value}` is not a number of seconds")
                     })?)
+                }
+                "StartLimitIntervalSec" if value == "0" => unit.gives_up = false,
+                "StartLimitIntervalSec" => {
+                    return Err(format!(
+                        "line {number}: the embedded cloud has no StartLimitIntervalSec={value}"
+                    ));
                 }
                 known if WITHOUT_EFFECT.contains(&known) => {}
                 other => {
