@@ -129,12 +129,16 @@ impl Refusal {
                 "choose another name for the project or the environment in `steppe.toml`, or look \
                  at {bucket} and delete it yourself"
             ),
-            Self::LeftBucket { .. } => "`cargo xtask destroy` empties and deletes it; copy what you \
+            Self::LeftBucket { .. } => {
+                "`cargo xtask destroy` empties and deletes it; copy what you \
                 want to keep before"
-                .to_owned(),
-            Self::StrangeStack { .. } => "choose another name for the project, the pipeline or the \
+                    .to_owned()
+            }
+            Self::StrangeStack { .. } => {
+                "choose another name for the project, the pipeline or the \
                 environment"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Protected { stack, .. } => format!(
                 "`aws cloudformation update-termination-protection --stack-name {stack} \
                  --no-enable-termination-protection`"
@@ -244,9 +248,9 @@ impl DeployPlan {
     /// What a person must agree to before the first step. The change set has its own review later.
     pub fn concerns(&self) -> Vec<Concern> {
         let concern = |step: &Step| match step {
-            Step::EmptyDataBucket { bucket, objects } if *objects > 0 => Some(Concern(format!(
-                "{bucket} is emptied: {objects} objects are lost"
-            ))),
+            Step::EmptyDataBucket { bucket, objects } if *objects > 0 => {
+                Some(Concern(format!("{bucket} is emptied: {objects} objects are lost")))
+            }
             _ => None,
         };
         self.steps.iter().filter_map(concern).collect()
@@ -528,7 +532,8 @@ mod tests {
         assert!(refused(&observed).contains("termination protection is on"));
         observed.stack = Some(ObservedStack { tags: Default::default(), ..failed });
         assert!(refused(&observed).contains("belongs to another deployment: it has no tag"));
-        let artifacts = Observed { artifacts_bucket: bucket(1, false, false), ..Observed::default() };
+        let artifacts =
+            Observed { artifacts_bucket: bucket(1, false, false), ..Observed::default() };
         assert!(refused(&artifacts).contains("the bucket a is there (1 objects)"));
     }
 }

@@ -66,10 +66,8 @@ impl DestroyPlan {
         }
         let data = ours(&observed.data_bucket, &doomed.data_bucket, doomed)?;
         let artifacts = ours(&observed.artifacts_bucket, &doomed.artifacts_bucket, doomed)?;
-        let empty = |bucket: &str, objects| DestroyStep::EmptyBucket {
-            bucket: bucket.to_owned(),
-            objects,
-        };
+        let empty =
+            |bucket: &str, objects| DestroyStep::EmptyBucket { bucket: bucket.to_owned(), objects };
         let mut steps = Vec::new();
         if stack.is_some() {
             steps.push(DestroyStep::StopExecutions);

@@ -42,9 +42,29 @@ impl Names {
         format!("/{}/{}/{}", self.project, self.pipeline, self.environment)
     }
 
+    /// The partition of the region, the second part of every ARN.
+    pub fn partition(&self) -> &'static str {
+        partition(&self.region)
+    }
+
     /// Tags on everything that takes tags; `destroy` looks for them.
     pub fn tags(&self) -> Vec<(String, String)> {
         let tag = |name: &str, value: &str| (format!("{}:{name}", self.project), value.to_owned());
         vec![tag("pipeline", &self.pipeline), tag("environment", &self.environment)]
+    }
+}
+
+/// The partition that a region is in.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
+pub fn partition(region: &str) -> &'static str {
+    match region {
+        _ if region.starts_with("cn-") => "aws-cn",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ if region.starts_with("us-iso-") => "aws-iso",
+        _ if region.starts_with("us-isob-") => "aws-iso-b",
+        _ if region.starts_with("us-isof-") => "aws-iso-f",
+        _ if region.starts_with("eu-isoe-") => "aws-iso-e",
+        _ if region.starts_with("eusc-") => "aws-eusc",
+        _ => "aws",
     }
 }

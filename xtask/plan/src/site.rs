@@ -24,8 +24,8 @@ impl Site {
     pub fn embedded(architecture: Architecture) -> Self {
         Self {
             image_id: match architecture {
-                Architecture::X86_64 => "ami-embeddedx8664",
-                Architecture::Arm64 => "ami-embeddedarm64",
+                Architecture::X86_64 => "ami-0c10bedded0008664",
+                Architecture::Arm64 => "ami-0c10bedded000a664",
             }
             .to_owned(),
             zones: ["use1-az1".to_owned(), "use1-az2".to_owned()],

@@ -159,6 +159,7 @@ impl StackSpec<'_> {
             ("pipeline", pipeline),
             ("environment", &names.environment),
             ("prefix", &names.stack()),
+            ("partition", names.partition()),
             ("data_bucket", &names.data_bucket()),
             ("artifacts_bucket", &names.artifacts_bucket()),
             ("database", &names.database()),
@@ -227,7 +228,8 @@ impl StackSpec<'_> {
         c.insert("sends_events", &self.manifest.retrain.as_ref().is_some_and(|r| r.on_new_data));
         let jobs = parts::jobs(self.manifest);
         let job_roles = jobs.iter().map(|job| format!("{}Role", job.logical_id));
-        let network_roles: Vec<String> = ["PredictorRole".to_owned()].into_iter().chain(job_roles).collect();
+        let network_roles: Vec<String> =
+            ["PredictorRole".to_owned()].into_iter().chain(job_roles).collect();
         c.insert("network_roles", &network_roles);
         c.insert("jobs", &jobs);
         c.insert("rules", &parts::rules(self.manifest));
@@ -246,11 +248,8 @@ impl StackSpec<'_> {
 
     /// Longest run of the state machine: its longest parts one after the other, and a reserve.
     fn run_timeout_secs(&self) -> u32 {
-        let training = if self.manifest.retrain.is_some() {
-            TRAINING_CALLS_MAX * JOB_TIMEOUT_SECS
-        } else {
-            0
-        };
+        let training =
+            if self.manifest.retrain.is_some() { TRAINING_CALLS_MAX * JOB_TIMEOUT_SECS } else { 0 };
         CLEAN_TIMEOUT_MINS * 60 + training + RUN_RESERVE_SECS
     }
 

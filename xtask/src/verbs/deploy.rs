@@ -11,10 +11,9 @@ use steppe_model::Artifact;
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_plan::deploy::{DeployPlan, Desired, Step, Upload};
 use steppe_plan::elf::Architecture;
+use steppe_plan::environment::Environment;
 use steppe_plan::names::Names;
-use steppe_plan::observed::{
-    BucketState, Observed, ObservedBucket, ObservedModel, ObservedStack,
-};
+use steppe_plan::observed::{BucketState, Observed, ObservedBucket, ObservedModel, ObservedStack};
 use steppe_plan::site::Site;
 use steppe_plan::stack::{StackSpec, idle_cost_usd, sha256_hex};
 use steppe_plan::status::{StackStatus, resource_is_made};
@@ -155,7 +154,12 @@ fn desired(
     artifacts: Artifacts,
 ) -> Result<(Desired, Bodies)> {
     let names = &workspace.names;
-    let site = Site::embedded(artifacts.architecture);
+    let site = match workspace.environment {
+        Environment::Embedded { .. } => Site::embedded(artifacts.architecture),
+        Environment::Aws { .. } => {
+            bail!("the zones and the image of a region are not asked for yet")
+        }
+    };
     let spec = StackSpec {
         names,
         manifest: &workspace.manifest,
@@ -201,7 +205,8 @@ async fn observe(aws: &Aws, workspace: &Workspace) -> Result<Observed> {
     let names = &workspace.names;
     let (bucket, stack) = (names.artifacts_bucket(), names.stack());
     let (exists, stack) = tokio::try_join!(aws.bucket_exists(&bucket), aws.stack(&stack))?;
-    let mut observed = Observed { data_bucket: data_bucket(aws, names).await?, ..Observed::default() };
+    let mut observed =
+        Observed { data_bucket: data_bucket(aws, names).await?, ..Observed::default() };
     observed.stack = stack.map(|s| ObservedStack {
         tags: s.tags,
         termination_protection: s.termination_protection,

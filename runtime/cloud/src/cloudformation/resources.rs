@@ -123,9 +123,16 @@ const TYPES: &[Type] = &[
     },
     Type {
         name: "AWS::EC2::Subnet",
-        properties: &["VpcId", "CidrBlock", "AvailabilityZone", "MapPublicIpOnLaunch", "Tags"],
+        properties: &[
+            "VpcId",
+            "CidrBlock",
+            "AvailabilityZone",
+            "AvailabilityZoneId",
+            "MapPublicIpOnLaunch",
+            "Tags",
+        ],
         required: &["VpcId", "CidrBlock"],
-        replacing: &["VpcId", "CidrBlock", "AvailabilityZone"],
+        replacing: &["VpcId", "CidrBlock", "AvailabilityZone", "AvailabilityZoneId"],
     },
     Type {
         name: "AWS::EC2::RouteTable",
@@ -141,7 +148,7 @@ const TYPES: &[Type] = &[
     },
     Type {
         name: "AWS::EC2::VPCEndpoint",
-        properties: &["VpcId", "VpcEndpointType", "ServiceName", "RouteTableIds"],
+        properties: &["VpcId", "VpcEndpointType", "ServiceName", "RouteTableIds", "PolicyDocument"],
         required: &["VpcId"],
         replacing: &["VpcId", "VpcEndpointType", "ServiceName"],
     },
@@ -167,6 +174,7 @@ const TYPES: &[Type] = &[
             "SecurityGroupIds",
             "MetadataOptions",
             "BlockDeviceMappings",
+            "CreditSpecification",
             "UserData",
             "Tags",
         ],

@@ -298,8 +298,8 @@ async fn run_engine(
     let finished = run_process(command, b"", Duration::from_secs(job.timeout_mins * 60)).await?;
     let lines: Vec<String> =
         finished.stdout.lines().chain(finished.stderr.lines()).map(str::to_owned).collect();
-    if let Some(group) = arguments.get("--continuous-log-logGroup") {
-        logs::write(cloud, &caller, group, id, &lines)
+    if let Some(prefix) = arguments.get("--custom-logGroup-prefix") {
+        logs::write(cloud, &caller, &format!("{prefix}/output"), id, &lines)
             .map_err(|e| format!("the log could not be written: {}", e.message))?;
     }
     if finished.success {

@@ -16,18 +16,66 @@ use crate::services::states::{self, StateMachine};
 pub fn set_infrastructure(place: &Place<'_>, kind: &str, id: &str, p: &Value) -> Made {
     let mut record = p.clone();
     record["Type"] = kind.into();
+    let zone = match kind {
+        "AWS::EC2::Subnet" => zone(place, p)?,
+        _ => String::new(),
+    };
+    if let Some(policy) = p.get("PolicyDocument").filter(|_| kind == "AWS::EC2::VPCEndpoint") {
+        check_policy(policy)?;
+    }
     place.cloud.infrastructure.put(id, record)?;
     Ok(match kind {
         "AWS::EC2::SecurityGroup" => attributes(json!({ "GroupId": id, "VpcId": p["VpcId"] })),
         "AWS::EC2::VPC" => attributes(json!({ "VpcId": id, "CidrBlock": p["CidrBlock"] })),
-        "AWS::EC2::Subnet" => attributes(
-            json!({ "SubnetId": id, "VpcId": p["VpcId"], "AvailabilityZone": p["AvailabilityZone"] }),
-        ),
+        "AWS::EC2::Subnet" => {
+            attributes(json!({ "SubnetId": id, "VpcId": p["VpcId"], "AvailabilityZone": zone }))
+        }
         _ => attributes(json!({ "Id": id })),
     })
 }
 
+/// Zones of this cloud: the last letter of the name, and the ID.
+const ZONES: [(&str, &str); 3] = [("a", "use1-az1"), ("b", "use1-az2"), ("c", "use1-az3")];
+
+/// Name of the zone that a subnet is in, from its name or its ID; the first when it names none.
+fn zone(place: &Place<'_>, p: &Value) -> Result<String, String> {
+    let region = &place.cloud.config.region;
+    let named = ZONES.map(|(letter, id)| (format!("{region}{letter}"), id));
+    let (by_name, by_id) = (text(p, "AvailabilityZone"), text(p, "AvailabilityZoneId"));
+    let found = match (by_name, by_id) {
+        ("", "") => named.first(),
+        ("", id) => named.iter().find(|zone| zone.1 == id),
+        (name, "") => named.iter().find(|zone| zone.0 == name),
+        _ => return Err("give either AvailabilityZone or AvailabilityZoneId".to_owned()),
+    };
+    found.map(|zone| zone.0.clone()).ok_or_else(|| {
+        let parameter = if by_id.is_empty() { "availabilityZone" } else { "availabilityZoneId" };
+        let known = named.each_ref().map(|(name, id)| if by_id.is_empty() { name } else { *id });
+        format!(
+            "Value ({by_name}{by_id}) for parameter {parameter} is invalid. Subnets can currently \
+             only be created in the following availability zones: {}.",
+            known.join(", ")
+        )
+    })
+}
+
+/// Bursts of the processor cost nothing here, but a word that AWS refuses is refused here, too.
+fn check_credits(p: &Value) -> Result<(), String> {
+    let credits = &p["CreditSpecification"];
+    let burstable = text(p, "InstanceType").starts_with('t');
+    match credits["CPUCredits"].as_str() {
+        None if credits.is_null() => Ok(()),
+        Some("standard" | "unlimited") if burstable => Ok(()),
+        Some("standard" | "unlimited") => Err(format!(
+            "The instance type {} does not support CreditSpecification",
+            text(p, "InstanceType")
+        )),
+        other => Err(format!("Invalid CPU credit option: {}", other.unwrap_or("none given"))),
+    }
+}
+
 pub fn create_instance(place: &Place<'_>, id: &str, p: &Value) -> Made {
+    check_credits(p)?;
     let user_data = base64::engine::general_purpose::STANDARD
         .decode(text(p, "UserData"))
         .map_err(|e| format!("the user data is not base64: {e}"))?;
