@@ -9,7 +9,7 @@ use steppe_model::TrainSpec;
 use steppe_model::spec::{BacktestSpec, LstmSpec, TreesSpec};
 use steppe_plan::catalogue::{RawColumn, raw_columns};
 use steppe_plan::config::nearest;
-use steppe_plan::environment::{EMBEDDED_ACCOUNT, EMBEDDED_REGION, Environment, Project};
+use steppe_plan::environment::{Environment, Project};
 use steppe_plan::etl::etl_plan;
 use steppe_plan::manifest::Manifest;
 use steppe_plan::names::Names;
@@ -70,19 +70,11 @@ impl Workspace {
         let query_sql =
             manifest.queries.iter().map(|q| read(&dir.join(&q.file))).collect::<Result<_>>()?;
         let etl_plan = etl_plan(&manifest, &read(&dir.join(&manifest.data.sql))?);
-        let (account, region) = match &environment {
-            Environment::Embedded { .. } => {
-                (EMBEDDED_ACCOUNT.to_owned(), EMBEDDED_REGION.to_owned())
-            }
-            Environment::Aws { account, region, .. } => (account.clone(), region.clone()),
-        };
-        let names = Names {
-            project: project.project,
-            pipeline: manifest.name.clone(),
-            environment: args.env.clone(),
-            account,
-            region,
-        };
+        manifest.check_for(&manifest_name, &environment)?;
+        let names = project.names(&args.env, &environment, &manifest.name);
+        if let Some(defect) = names.defect() {
+            bail!("{defect}\nhint: shorten one of them in `steppe.toml` or in {manifest_name}");
+        }
         Ok(Self {
             root,
             environment_name: args.env.clone(),

@@ -15,7 +15,7 @@ use steppe_plan::environment::Environment;
 use steppe_plan::names::Names;
 use steppe_plan::observed::{BucketState, Observed, ObservedBucket, ObservedModel, ObservedStack};
 use steppe_plan::site::Site;
-use steppe_plan::stack::{StackSpec, idle_cost_usd, sha256_hex};
+use steppe_plan::stack::{StackSpec, sha256_hex, told};
 use steppe_plan::status::{StackStatus, resource_is_made};
 use steppe_wire::keys;
 use steppe_wire::registry::{Promoter, Service, TRAINING_SCHEMA_VERSION, TrainingRecord};
@@ -260,14 +260,7 @@ fn cost(workspace: &Workspace, architecture: Architecture, story: &Story) {
         return;
     }
     let instance = workspace.manifest.stack.instance_type(architecture);
-    let cost = idle_cost_usd(&workspace.manifest, instance);
-    story.note(
-        "cost",
-        &cost.map_or_else(
-            || format!("unknown for {instance}"),
-            |c| format!("about {c:.2} US dollars a month while nothing runs ({instance})"),
-        ),
-    );
+    story.note("cost", &told(&workspace.manifest, instance));
 }
 
 impl Deployment<'_> {
