@@ -3,7 +3,10 @@
 
 mod checkout;
 mod cleaning;
+mod cloudformation;
+mod cloudformation_crash;
 mod embedded_cloud;
+mod faults;
 mod forecasts;
 mod jobs;
 mod models;

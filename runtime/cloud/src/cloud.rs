@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::cloudformation::{ChangeSet, Stack};
+use crate::cloudformation::{ChangeSet, Stack, Work};
+use crate::faults::Faults;
 use crate::iam::{Audit, Role};
 use crate::identity::{Identities, secret_file};
 use crate::s3::Buckets;
@@ -127,10 +128,10 @@ pub struct Cloud {
     pub rules: Table<Rule>,
     /// Woken when a rule is made, changed or deleted.
     pub rules_changed: tokio::sync::Notify,
-    /// Signals of wait conditions by handle.
-    pub signals: Mutex<HashMap<String, Vec<Value>>>,
-    /// Woken when a signal arrives.
-    pub signalled: tokio::sync::Notify,
+    /// What CloudFormation keeps in memory only.
+    pub stack_work: Work,
+    /// What goes wrong on demand.
+    pub faults: Faults,
     /// Runs of jobs that are at work.
     pub job_tasks: Mutex<HashMap<String, tokio::task::AbortHandle>>,
     /// Executions to be stopped.
@@ -174,8 +175,8 @@ impl Cloud {
             alarms: Table::open(dir("alarms"))?,
             rules: Table::open(dir("rules"))?,
             rules_changed: tokio::sync::Notify::new(),
-            signals: Mutex::default(),
-            signalled: tokio::sync::Notify::new(),
+            stack_work: Work::default(),
+            faults: Faults::open(&config)?,
             job_tasks: Mutex::default(),
             stopping: Mutex::default(),
             evaluator: Evaluator::default(),

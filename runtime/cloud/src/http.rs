@@ -21,9 +21,11 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
+pub use self::lambda::percent_decode;
 use self::protocol::Speech;
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
+use crate::faults::{self, Outcome};
 use crate::identity::signature::{Authorization, SignedRequest, check_s3};
 use crate::identity::{Caller, Origin};
 use crate::services::{athena, ec2, events, glue, logs, sns, states};
@@ -36,7 +38,7 @@ const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 #[derive(Clone)]
 struct Shared {
     cloud: Arc<Cloud>,
-    s3: s3s::service::S3Service,
+    s3: crate::s3::Service,
 }
 
 /// Serves until `stop` is notified.
@@ -101,10 +103,7 @@ async fn s3(
         return encoding::s3_failure(&error, region, request_id);
     }
     request.extensions_mut().insert(origin);
-    match shared.s3.call(request.map(s3s::Body::http_body_unsync)).await {
-        Ok(response) => response.map(Body::new),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:?}")).into_response(),
-    }
+    shared.s3.answer(request).await
 }
 
 async fn aws(
@@ -137,22 +136,16 @@ async fn aws(
     if speech.service == "lambda" {
         return lambda::answer(cloud, &caller, speech, &parts, body, request_id).await;
     }
-    match operation(cloud, &caller, speech, &parts, &body).await {
-        Ok((operation, value)) => encoding::success(speech, &operation, &value, request_id),
-        Err(error) => encoding::failure(speech, &error, request_id),
+    let (operation, params) = match encoding::parse(speech, &parts, &body) {
+        Ok(parsed) => parsed,
+        Err(error) => return encoding::failure(speech, &error, request_id),
+    };
+    let call = dispatch(cloud, &caller, &speech.service, &operation, &params);
+    match cloud.faults.around(&speech.service, &operation, call).await {
+        Outcome::Answered(Ok(value)) => encoding::success(speech, &operation, &value, request_id),
+        Outcome::Answered(Err(error)) => encoding::failure(speech, &error, request_id),
+        Outcome::Lost => faults::lost(),
     }
-}
-
-async fn operation(
-    cloud: &Arc<Cloud>,
-    caller: &Caller,
-    speech: &Speech,
-    parts: &Parts,
-    body: &[u8],
-) -> ApiResult<(String, Value)> {
-    let (operation, params) = encoding::parse(speech, parts, body)?;
-    let value = dispatch(cloud, caller, &speech.service, &operation, &params).await?;
-    Ok((operation, value))
 }
 
 async fn dispatch(

@@ -17,6 +17,7 @@
 pub mod cloud;
 pub mod cloudformation;
 pub mod error;
+pub mod faults;
 pub mod http;
 pub mod iam;
 pub mod identity;

@@ -103,8 +103,9 @@ async fn run(serve: Serve) -> Result<()> {
         own_binary,
     })?;
     states::end_orphans(&cloud);
-    cloudformation::resume(&cloud);
+    // Stacks that are taken up again may delete instances, which must run by then.
     ec2::resume_all(&cloud);
+    cloudformation::resume(&cloud);
     tokio::spawn(events::run_schedules(cloud.clone()));
     // Written last: whoever sees the file finds a cloud that answers.
     let about = json!({ "pid": std::process::id(), "port": port, "account": cloud.config.account, "region": cloud.config.region });

@@ -97,6 +97,11 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.read().contains_key(name)
     }
 
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.read().is_empty()
+    }
+
     /// Writes a record. When it returns, the record survives a crash of the machine.
     pub fn put(&self, name: &str, value: T) -> Result<(), NotStored> {
         let value = Arc::new(value);
@@ -126,6 +131,30 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
     /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.read().is_empty()
+    }
+
+    /// Writes what `decide` makes of the record that is there, and returns the one that was: between
+    /// the decision and the writing nobody else writes.
+    pub fn replace<E: From<NotStored>>(
+        &self,
+        name: &str,
+        decide: impl FnOnce(Option<&T>) -> Result<T, E>,
+    ) -> Result<Option<Arc<T>>, E> {
+        let mut rows = self.write();
+        let value = Arc::new(decide(rows.get(name).map(Arc::as_ref))?);
+        self.store(name, &value)?;
+        Ok(rows.insert(name.to_owned(), value))
+    }
+
+    /// Deletes a record when `judge` agrees, and returns it.
+    pub fn remove_if<E: From<NotStored>>(
+        &self,
+        name: &str,
+        judge: impl FnOnce(Option<&T>) -> Result<(), E>,
+    ) -> Result<Option<Arc<T>>, E> {
+        let mut rows = self.write();
+        judge(rows.get(name).map(Arc::as_ref))?;
+        Ok(self.remove_row(&mut rows, name)?)
     }
 
     /// Changes a record in place; `None` when there is none.
@@ -162,7 +191,14 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
 
     /// Deletes a record and returns it.
     pub fn remove(&self, name: &str) -> Result<Option<Arc<T>>, NotStored> {
-        let mut rows = self.write();
+        self.remove_row(&mut self.write(), name)
+    }
+
+    fn remove_row(
+        &self,
+        rows: &mut BTreeMap<String, Arc<T>>,
+        name: &str,
+    ) -> Result<Option<Arc<T>>, NotStored> {
         if !rows.contains_key(name) {
             return Ok(None);
         }

@@ -68,7 +68,8 @@ async fn invoke(
     Ok(response)
 }
 
-fn percent_decode(text: &str) -> String {
+/// Undoes percent-encoding.
+pub fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

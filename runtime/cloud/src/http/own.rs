@@ -1,9 +1,10 @@
-//! The cloud's own addresses, below `/_steppe/`: health, stop, metadata of instances, wait
+//! The cloud's own addresses, below `/_steppe/`: health, stop, faults, metadata of instances, wait
 //! conditions, tools of instances.
 //!
 //! `health` says only `{"status": "ok"}`, unless the header `x-steppe-identity` has the content of
 //! the file `identity` in the state folder, which only its owner can read: then it also says which
-//! process, version and folder it is. `stop` needs the same header.
+//! process, version and folder it is. `stop` and `faults` need the
+//! same header.
 
 use std::sync::Arc;
 
@@ -15,14 +16,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::cloud::Cloud;
+use crate::cloudformation::{self, Refused};
 use crate::services::ec2;
 
 /// Bytes of a body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of a wait condition's signal, as in AWS.
-const SIGNAL_BYTES_MAX: usize = 4 * 1024;
-/// Signals of one wait condition.
-const SIGNALS_MAX: usize = 100;
 
 /// Answers a request to `/_steppe/PATH`.
 pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> Response {
@@ -38,6 +36,7 @@ pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> R
             ec2::metadata(cloud, method, token, rest, &parts.headers).into_response()
         }
         (&Method::PUT, ["wait", _]) => signal(cloud, &parts.uri, &body),
+        (&Method::PUT, ["faults"]) => script_faults(cloud, &parts.headers, &body),
         (&Method::POST, ["instances", token, "systemctl"]) => systemctl(cloud, token, &body).await,
         _ => not_found(&parts),
     }
@@ -84,28 +83,20 @@ async fn systemctl(cloud: &Arc<Cloud>, token: &str, body: &[u8]) -> Response {
 
 /// A signal of a wait condition; the random part of the address is the permission.
 fn signal(cloud: &Cloud, uri: &Uri, body: &[u8]) -> Response {
-    if body.len() > SIGNAL_BYTES_MAX {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "a signal has at most 4096 bytes").into_response();
+    match cloudformation::signal(cloud, uri.path(), body) {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(Refused::Unknown) => StatusCode::NOT_FOUND.into_response(),
+        Err(Refused::Malformed(words)) => (StatusCode::BAD_REQUEST, words).into_response(),
     }
-    let Ok(signal) = serde_json::from_slice::<Value>(body) else {
-        return (StatusCode::BAD_REQUEST, "the signal is not JSON").into_response();
-    };
-    let handle = format!("{}{}", cloud.config.endpoint(), uri.path());
-    let known = cloud
-        .stacks
-        .all()
-        .iter()
-        .any(|(_, s)| s.resources.values().any(|r| r.physical_id == handle));
-    if !known {
-        return StatusCode::NOT_FOUND.into_response();
+}
+
+/// Replaces the script of faults.
+fn script_faults(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
+    if !knows_identity(cloud, headers) {
+        return (StatusCode::FORBIDDEN, "x-steppe-identity is not this cloud's").into_response();
     }
-    let mut signals = cloud.signals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let received = signals.entry(handle).or_default();
-    if received.len() >= SIGNALS_MAX {
-        return (StatusCode::TOO_MANY_REQUESTS, "too many signals").into_response();
+    match cloud.faults.set(body) {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error:#}")).into_response(),
     }
-    received.push(signal);
-    drop(signals);
-    cloud.signalled.notify_waiters();
-    StatusCode::OK.into_response()
 }

@@ -1,19 +1,35 @@
 //! Buckets and objects on disk. An object is a file with a name of its own and a record that names
 //! it, so readers see the old object or the new one.
+//!
+//! Bytes are durable before the record that names them, the record before the answer; old bytes go
+//! last. What a crash leaves in between are files without a record, which are collected at the start.
 
-use std::collections::BTreeMap;
-use std::io::Write;
+mod files;
+mod records;
+mod uploads;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use md5::{Digest, Md5};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
+pub use files::{Incoming, Received};
+pub use records::{Bucket, FinishedPart, FinishedUpload, Meta, Object, Part, Upload};
+
+use self::files::Files;
+use super::checksums::{Algorithm, Checksum};
+use super::names;
 use crate::table::{NotStored, Table};
+
+/// How often a reader looks again when the object that it is about to open is being replaced.
+const OPENINGS: usize = 20;
 
 /// Why the store refused.
 #[derive(Debug, Error)]
@@ -24,15 +40,33 @@ pub enum StoreError {
     /// No such object.
     #[error("The specified key does not exist.")]
     NoSuchKey,
+    /// No such multipart upload.
+    #[error(
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may \
+         have been aborted or completed."
+    )]
+    NoSuchUpload,
     /// Not a bucket name; names become folders.
     #[error("The specified bucket is not valid.")]
     InvalidName,
     /// The bucket is there already.
     #[error("Your previous request to create the named bucket succeeded and you already own it.")]
     BucketExists,
+    /// The bucket belongs to another account.
+    #[error(
+        "The requested bucket name is not available. The bucket namespace is shared by all users \
+         of the system. Please select a different name and try again."
+    )]
+    BucketTaken,
     /// The bucket has objects.
     #[error("The bucket you tried to delete is not empty")]
     NotEmpty,
+    /// The object is not as the writer expects it.
+    #[error("At least one of the pre-conditions you specified did not hold")]
+    ConditionFailed,
+    /// The bytes on the disk are not those that were written.
+    #[error("the object's bytes are damaged: {0}")]
+    Damaged(String),
     /// The disk refused a record.
     #[error(transparent)]
     NotStored(#[from] NotStored),
@@ -41,74 +75,63 @@ pub enum StoreError {
     Io(#[from] std::io::Error),
 }
 
-/// A bucket's settings.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Bucket {
-    /// When it was made.
-    pub created: Timestamp,
-    /// Tags as `[{"Key", "Value"}]`.
-    pub tags: Value,
-    /// Its policy.
-    pub policy: Option<Value>,
-    /// Settings that are kept and reported, by name.
-    pub settings: BTreeMap<String, Value>,
+/// What a writer expects of the object that is there; judged when the object is written.
+pub trait Condition: Send + 'static {
+    /// An error when the object is not as expected.
+    fn judge(&self, existing: Option<&Object>) -> Result<(), StoreError>;
 }
 
-/// An object's record.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Object {
-    /// Name of the file that holds its bytes.
-    pub file: String,
-    /// Size in bytes.
-    pub size: u64,
-    /// MD5 in hexadecimal; of multipart uploads AWS's hash of hashes.
-    pub etag: String,
-    /// When it was written.
-    pub modified: Timestamp,
-    /// Media type.
-    pub content_type: Option<String>,
-    /// Metadata of the user.
-    pub metadata: BTreeMap<String, String>,
-}
+/// No expectation.
+pub struct Always;
 
-/// What an upload brings besides its bytes.
-#[derive(Debug, Clone, Default)]
-pub struct Meta {
-    /// Media type.
-    pub content_type: Option<String>,
-    /// Metadata of the user.
-    pub metadata: BTreeMap<String, String>,
-}
-
-/// A file that is being written; it becomes an object in [`Buckets::put`] or goes away.
-#[derive(Debug)]
-pub struct Incoming {
-    path: PathBuf,
-    file: std::fs::File,
-    md5: Md5,
-    size: u64,
-}
-
-impl Incoming {
-    /// Adds bytes.
-    pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.md5.update(bytes);
-        self.size += bytes.len() as u64;
-        self.file.write_all(bytes)
+impl Condition for Always {
+    fn judge(&self, _: Option<&Object>) -> Result<(), StoreError> {
+        Ok(())
     }
+}
 
-    /// MD5 of what has been written.
-    pub fn md5(&self) -> [u8; 16] {
-        self.md5.clone().finalize().into()
+/// An object about to be written.
+pub struct NewObject {
+    /// Its bytes.
+    pub received: Received,
+    /// What the client said about it.
+    pub meta: Meta,
+    /// ETag of a multipart upload, which is not the MD5 of the bytes.
+    pub etag: Option<String>,
+    /// Checksum that is not the one of the bytes: of composite uploads.
+    pub checksum: Option<Checksum>,
+    /// The multipart upload that it came by.
+    pub upload: Option<FinishedUpload>,
+}
+
+impl NewObject {
+    /// An object that came in one piece.
+    pub fn whole(received: Received, meta: Meta) -> Self {
+        Self { received, meta, etag: None, checksum: None, upload: None }
     }
+}
+
+/// A bucket of another account, as `foreign_buckets.json` in the state folder has it.
+#[derive(Debug, Deserialize)]
+struct Foreign {
+    owner: String,
+    #[serde(default)]
+    policy: Option<Value>,
 }
 
 /// All buckets.
 #[derive(Debug)]
 pub struct Buckets {
     dir: PathBuf,
+    files: Files,
     buckets: Table<Bucket>,
     objects: RwLock<BTreeMap<String, Arc<Table<Object>>>>,
+    uploads: Table<Upload>,
+    parts: Table<Part>,
+    /// Held for reading while a part is recorded, for writing while an upload ends.
+    ending: RwLock<()>,
+    /// Uploads that are being put together.
+    completing: Mutex<BTreeSet<String>>,
 }
 
 impl Buckets {
@@ -116,48 +139,133 @@ impl Buckets {
     pub fn open(state_dir: &Path) -> Result<Self> {
         let dir = state_dir.join("s3");
         let buckets: Table<Bucket> = Table::open(dir.join("buckets"))?;
-        let incoming = dir.join("incoming");
-        if incoming.exists() {
-            std::fs::remove_dir_all(&incoming)?;
-        }
-        std::fs::create_dir_all(&incoming)?;
-        std::fs::create_dir_all(dir.join("files"))?;
         let mut objects = BTreeMap::new();
         for (name, _) in buckets.all() {
             objects.insert(name.clone(), Arc::new(Table::open(dir.join("objects").join(&name))?));
         }
-        Ok(Self { dir, buckets, objects: RwLock::new(objects) })
+        let opened = Self {
+            files: Files::open(&dir).with_context(|| format!("cannot use {}", dir.display()))?,
+            buckets,
+            objects: RwLock::new(objects),
+            uploads: Table::open(dir.join("uploads"))?,
+            parts: Table::open(dir.join("parts"))?,
+            ending: RwLock::default(),
+            completing: Mutex::default(),
+            dir,
+        };
+        opened.add_foreign(&state_dir.join("foreign_buckets.json"))?;
+        opened.collect()?;
+        Ok(opened)
+    }
+
+    /// Makes the buckets that tests want to belong to somebody else.
+    fn add_foreign(&self, file: &Path) -> Result<()> {
+        let Ok(text) = std::fs::read(file) else { return Ok(()) };
+        let wanted: BTreeMap<String, Foreign> = serde_json::from_slice(&text)
+            .with_context(|| format!("{} is not what it should be", file.display()))?;
+        for (name, Foreign { owner, policy }) in wanted {
+            if !self.buckets.contains(&name) {
+                self.make(&name, Value::Null)?;
+            }
+            let own = |b: &mut Bucket| (b.owner, b.policy) = (Some(owner), policy);
+            self.configure(&name, own)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what a crash can leave: parts of ended uploads, folders of deleted buckets, files
+    /// that no record names.
+    fn collect(&self) -> Result<()> {
+        if self.anything_set_aside()? {
+            tracing::warn!(
+                "records were set aside as damaged, so files without a record are kept: they may \
+                 belong to them"
+            );
+            return Ok(());
+        }
+        for (name, _) in self.parts.all() {
+            let upload = name.split('/').next().unwrap_or_default();
+            if !self.uploads.contains(upload) {
+                self.parts.remove(&name)?;
+            }
+        }
+        let folders = self.dir.join("objects");
+        std::fs::create_dir_all(&folders)?;
+        for entry in std::fs::read_dir(&folders)? {
+            let entry = entry?;
+            if !entry.file_name().to_str().is_some_and(|n| self.buckets.contains(n)) {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+        let mut named: BTreeSet<String> =
+            self.parts.all().into_iter().map(|(_, p)| p.file.clone()).collect();
+        for objects in self.tables().values() {
+            named.extend(objects.all().into_iter().map(|(_, o)| o.file.clone()));
+        }
+        self.files.collect(&named).context("cannot remove files that no object has")
+    }
+
+    /// Whether a table has records that could not be read.
+    fn anything_set_aside(&self) -> Result<bool> {
+        let mut folders = vec![self.dir.join("buckets"), self.dir.join("parts")];
+        folders.push(self.dir.join("uploads"));
+        folders.extend(self.tables().keys().map(|name| self.dir.join("objects").join(name)));
+        for folder in folders {
+            for entry in std::fs::read_dir(&folder)? {
+                if entry?.path().extension().is_some_and(|e| e == "damaged") {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Makes a bucket.
     pub fn create(&self, name: &str, tags: Value) -> Result<(), StoreError> {
-        let plain = name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
-        if !plain || !(3..=63).contains(&name.len()) || name.contains("..") {
+        if !names::is_bucket_name(name) {
             return Err(StoreError::InvalidName);
         }
-        if self.buckets.contains(name) {
-            return Err(StoreError::BucketExists);
+        self.make(name, tags)
+    }
+
+    fn make(&self, name: &str, tags: Value) -> Result<(), StoreError> {
+        let mut objects = self.tables_mut();
+        if let Some(bucket) = self.buckets.get(name) {
+            let owned = bucket.owner.is_none();
+            return Err(if owned { StoreError::BucketExists } else { StoreError::BucketTaken });
         }
         let table =
             Table::open(self.dir.join("objects").join(name)).map_err(std::io::Error::other)?;
-        self.write().insert(name.to_owned(), Arc::new(table));
-        self.buckets.put(
-            name,
-            Bucket { created: Timestamp::now(), tags, policy: None, settings: BTreeMap::new() },
-        )?;
+        let bucket = Bucket {
+            created: Timestamp::now(),
+            tags,
+            policy: None,
+            settings: BTreeMap::new(),
+            owner: None,
+        };
+        self.buckets.put(name, bucket)?;
+        objects.insert(name.to_owned(), Arc::new(table));
         Ok(())
     }
 
-    /// Deletes an empty bucket.
+    /// Deletes an empty bucket, and the uploads to it that nobody finished.
     pub fn delete(&self, name: &str) -> Result<(), StoreError> {
-        if !self.objects(name)?.all().is_empty() {
+        let mut objects = self.tables_mut();
+        let table = objects.get(name).ok_or(StoreError::NoSuchBucket)?;
+        if !table.is_empty() {
             return Err(StoreError::NotEmpty);
         }
         self.buckets.remove(name)?;
-        self.write().remove(name);
-        std::fs::remove_dir_all(self.dir.join("objects").join(name))?;
+        objects.remove(name);
+        drop(objects);
+        for (id, upload) in self.uploads.all() {
+            if upload.bucket == name {
+                self.end_upload(&id)?;
+            }
+        }
+        let folder = self.dir.join("objects").join(name);
+        // The bucket is gone; its empty folder is also removed at the next start.
+        std::fs::remove_dir_all(folder).unwrap_or_else(|e| tracing::warn!("{e}"));
         Ok(())
     }
 
@@ -187,52 +295,76 @@ impl Buckets {
 
     /// The objects of a bucket.
     pub fn objects(&self, name: &str) -> Result<Arc<Table<Object>>, StoreError> {
-        let objects = self.objects.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        objects.get(name).cloned().ok_or(StoreError::NoSuchBucket)
+        self.tables().get(name).cloned().ok_or(StoreError::NoSuchBucket)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Table<Object>>>> {
+    fn tables(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Table<Object>>>> {
+        self.objects.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn tables_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Table<Object>>>> {
         self.objects.write().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Begins an upload.
-    pub fn incoming(&self) -> Result<Incoming, StoreError> {
-        let path = self.dir.join("incoming").join(uuid::Uuid::new_v4().simple().to_string());
-        Ok(Incoming { file: std::fs::File::create(&path)?, path, md5: Md5::new(), size: 0 })
+    /// Begins to receive bytes, hashed with `algorithm` beside MD5.
+    pub fn incoming(&self, algorithm: Algorithm) -> Result<Incoming, StoreError> {
+        Ok(self.files.begin(algorithm)?)
     }
 
-    /// Completes an upload; `etag` replaces the MD5 for multipart uploads.
+    /// Writes an object when `condition` holds for the one that is there. Blocks.
     pub fn put(
         &self,
         bucket: &str,
         key: &str,
-        incoming: Incoming,
-        meta: Meta,
-        etag: Option<String>,
+        new: NewObject,
+        condition: &dyn Condition,
     ) -> Result<Object, StoreError> {
-        let objects = self.objects(bucket)?;
-        let file = uuid::Uuid::new_v4().simple().to_string();
-        let etag = etag.unwrap_or_else(|| hex::encode(incoming.md5()));
-        std::fs::rename(&incoming.path, self.file(&file))?;
-        let object = Object {
-            file,
-            size: incoming.size,
-            etag,
+        let NewObject { received, meta, etag, checksum, upload } = new;
+        let md5 = hex::encode(received.md5);
+        let mut object = Object {
+            file: String::new(),
+            size: received.size,
+            etag: etag.unwrap_or_else(|| md5.clone()),
             modified: Timestamp::now(),
-            content_type: meta.content_type,
-            metadata: meta.metadata,
+            meta,
+            md5: Some(md5),
+            checksum: Some(checksum.unwrap_or_else(|| received.checksum.clone())),
+            upload,
         };
-        let old = objects.get(key);
-        objects.put(key, object.clone())?;
-        old.map_or(Ok(()), |old| std::fs::remove_file(self.file(&old.file)))?;
+        let kept = self.files.keep(received)?;
+        object.file = kept.name().to_owned();
+        // Held until the record is there, so that the bucket cannot be deleted meanwhile.
+        let buckets = self.tables();
+        let objects = buckets.get(bucket).ok_or(StoreError::NoSuchBucket)?;
+        let old = objects.replace(key, |existing| {
+            condition.judge(existing)?;
+            object.modified = Timestamp::now();
+            Ok::<_, StoreError>(object.clone())
+        })?;
+        kept.named();
+        drop(buckets);
+        if let Some(old) = old {
+            self.files.remove(&old.file);
+        }
         Ok(object)
     }
 
     /// Writes `bytes` as an object.
     pub fn put_bytes(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<Object, StoreError> {
-        let mut incoming = self.incoming()?;
+        let mut incoming = self.incoming(Algorithm::Crc64Nvme)?;
         incoming.write(bytes)?;
-        self.put(bucket, key, incoming, Meta::default(), None)
+        self.put(bucket, key, NewObject::whole(incoming.finish(), Meta::default()), &Always)
+    }
+
+    /// Replaces an object's tags.
+    pub fn set_tags(
+        &self,
+        bucket: &str,
+        key: &str,
+        tags: BTreeMap<String, String>,
+    ) -> Result<(), StoreError> {
+        let changed = self.objects(bucket)?.update(key, |object| object.meta.tags = tags)?;
+        changed.ok_or(StoreError::NoSuchKey)
     }
 
     /// An object's record.
@@ -240,32 +372,72 @@ impl Buckets {
         self.objects(bucket)?.get(key).ok_or(StoreError::NoSuchKey)
     }
 
-    /// An object's record and its opened file.
+    /// An object's record and its opened file, whose length is right.
     pub fn open_object(
         &self,
         bucket: &str,
         key: &str,
     ) -> Result<(Arc<Object>, std::fs::File), StoreError> {
-        let object = self.head(bucket, key)?;
-        let file = std::fs::File::open(self.file(&object.file))?;
-        Ok((object, file))
+        let mut object = self.head(bucket, key)?;
+        for _ in 0..OPENINGS {
+            match self.files.open_file(&object.file) {
+                Ok(file) => {
+                    let length = file.metadata()?.len();
+                    if length == object.size {
+                        return Ok((object, file));
+                    }
+                    let (file, size) = (&object.file, object.size);
+                    let words = format!("{file} has {length} bytes instead of {size}");
+                    return Err(StoreError::Damaged(words));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    // Replaced between the look at the record and the opening?
+                    let now = self.head(bucket, key)?;
+                    if now.file == object.file {
+                        return Err(StoreError::Damaged(format!("{} is missing", now.file)));
+                    }
+                    object = now;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Io(std::io::ErrorKind::Interrupted.into()))
     }
 
     /// An object's bytes.
     pub fn read(&self, bucket: &str, key: &str) -> Result<Vec<u8>, StoreError> {
-        let object = self.head(bucket, key)?;
-        Ok(std::fs::read(self.file(&object.file))?)
+        let (object, file) = self.open_object(bucket, key)?;
+        read_verified(&object, file)
     }
 
     /// Deletes an object; one that is not there counts as deleted, as in AWS.
     pub fn remove(&self, bucket: &str, key: &str) -> Result<(), StoreError> {
-        if let Some(object) = self.objects(bucket)?.remove(key)? {
-            std::fs::remove_file(self.file(&object.file))?;
+        self.remove_if(bucket, key, &Always)
+    }
+
+    /// Deletes an object when `condition` holds for it.
+    pub fn remove_if(
+        &self,
+        bucket: &str,
+        key: &str,
+        condition: &dyn Condition,
+    ) -> Result<(), StoreError> {
+        let objects = self.objects(bucket)?;
+        if let Some(object) = objects.remove_if(key, |existing| condition.judge(existing))? {
+            self.files.remove(&object.file);
         }
         Ok(())
     }
+}
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.dir.join("files").join(name)
+/// Reads an object whole and compares it with what was written.
+pub fn read_verified(object: &Object, mut file: std::fs::File) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::with_capacity(usize::try_from(object.size).unwrap_or_default());
+    file.read_to_end(&mut bytes)?;
+    match object.md5() {
+        Some(md5) if hex::encode(Md5::digest(&bytes)) != md5 => {
+            Err(StoreError::Damaged(format!("{} has another MD5 than was written", object.file)))
+        }
+        _ => Ok(bytes),
     }
 }

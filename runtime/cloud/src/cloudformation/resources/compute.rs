@@ -1,75 +1,25 @@
 //! Resources that do something: roles, instances, functions, state machines, wait conditions.
 
-use std::time::Duration;
-
 use base64::Engine;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Made, Place, attributes, must_be_new, number, text};
+use super::{Made, Place, attributes, number, text};
 use crate::iam::{Role, check_inline_size, check_policy, check_trust};
 use crate::services::ec2::{self, Instance};
 use crate::services::events;
 use crate::services::lambda::{self, Function};
 use crate::services::states::{self, StateMachine};
 
-pub fn set_infrastructure(place: &Place<'_>, kind: &str, id: &str, p: &Value) -> Made {
-    let mut record = p.clone();
-    record["Type"] = kind.into();
-    let zone = match kind {
-        "AWS::EC2::Subnet" => zone(place, p)?,
-        _ => String::new(),
-    };
-    if let Some(policy) = p.get("PolicyDocument").filter(|_| kind == "AWS::EC2::VPCEndpoint") {
-        check_policy(policy)?;
-    }
-    place.cloud.infrastructure.put(id, record)?;
-    Ok(match kind {
-        "AWS::EC2::SecurityGroup" => attributes(json!({ "GroupId": id, "VpcId": p["VpcId"] })),
-        "AWS::EC2::VPC" => attributes(json!({ "VpcId": id, "CidrBlock": p["CidrBlock"] })),
-        "AWS::EC2::Subnet" => {
-            attributes(json!({ "SubnetId": id, "VpcId": p["VpcId"], "AvailabilityZone": zone }))
-        }
-        _ => attributes(json!({ "Id": id })),
-    })
-}
-
-/// Zones of this cloud: the last letter of the name, and the ID.
-const ZONES: [(&str, &str); 3] = [("a", "use1-az1"), ("b", "use1-az2"), ("c", "use1-az3")];
-
-/// Name of the zone that a subnet is in, from its name or its ID; the first when it names none.
-fn zone(place: &Place<'_>, p: &Value) -> Result<String, String> {
-    let region = &place.cloud.config.region;
-    let named = ZONES.map(|(letter, id)| (format!("{region}{letter}"), id));
-    let (by_name, by_id) = (text(p, "AvailabilityZone"), text(p, "AvailabilityZoneId"));
-    let found = match (by_name, by_id) {
-        ("", "") => named.first(),
-        ("", id) => named.iter().find(|zone| zone.1 == id),
-        (name, "") => named.iter().find(|zone| zone.0 == name),
-        _ => return Err("give either AvailabilityZone or AvailabilityZoneId".to_owned()),
-    };
-    found.map(|zone| zone.0.clone()).ok_or_else(|| {
-        let parameter = if by_id.is_empty() { "availabilityZone" } else { "availabilityZoneId" };
-        let known = named.each_ref().map(|(name, id)| if by_id.is_empty() { name } else { *id });
-        format!(
-            "Value ({by_name}{by_id}) for parameter {parameter} is invalid. Subnets can currently \
-             only be created in the following availability zones: {}.",
-            known.join(", ")
-        )
-    })
-}
-
-/// Bursts of the processor cost nothing here, but a word that AWS refuses is refused here, too.
+/// Bursts of the processor cost nothing here, but what AWS refuses is refused here, too.
 fn check_credits(p: &Value) -> Result<(), String> {
-    let credits = &p["CreditSpecification"];
-    let burstable = text(p, "InstanceType").starts_with('t');
+    let (credits, kind) = (&p["CreditSpecification"], text(p, "InstanceType"));
     match credits["CPUCredits"].as_str() {
         None if credits.is_null() => Ok(()),
-        Some("standard" | "unlimited") if burstable => Ok(()),
-        Some("standard" | "unlimited") => Err(format!(
-            "The instance type {} does not support CreditSpecification",
-            text(p, "InstanceType")
-        )),
+        Some("standard" | "unlimited") if kind.starts_with('t') => Ok(()),
+        Some("standard" | "unlimited") => {
+            Err(format!("The instance type {kind} does not support CreditSpecification"))
+        }
         other => Err(format!("Invalid CPU credit option: {}", other.unwrap_or("none given"))),
     }
 }
@@ -82,7 +32,8 @@ pub fn create_instance(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let user_data =
         String::from_utf8(user_data).map_err(|_| "the user data is not text".to_owned())?;
     if user_data.len() > 16 * 1024 {
-        return Err(format!("User data is limited to 16384 bytes, this is {}", user_data.len()));
+        let bytes = user_data.len();
+        return Err(format!("User data is limited to 16384 bytes, this is {bytes}").into());
     }
     let address = ec2::free_address(place.cloud).ok_or("there is no free address")?;
     let instance = Instance {
@@ -112,9 +63,8 @@ pub fn tag_instance(place: &Place<'_>, id: &str, p: &Value) -> Made {
     Ok(Map::new())
 }
 
-pub fn set_role(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
+pub fn set_role(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let existing = place.cloud.roles.get(id);
-    must_be_new(new && existing.is_some(), "Role", id)?;
     let policies = p["Policies"].as_array().into_iter().flatten();
     let policies: Vec<(String, Value)> =
         policies.map(|d| (text(d, "PolicyName").to_owned(), d["PolicyDocument"].clone())).collect();
@@ -136,37 +86,39 @@ pub fn set_role(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     ))
 }
 
-pub fn set_profile(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
-    must_be_new(new && place.cloud.profiles.contains(id), "Instance Profile", id)?;
+pub fn set_profile(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let role = p["Roles"][0].as_str().unwrap_or_default();
     if !place.cloud.roles.contains(role) {
-        return Err(format!("The role with name {role} cannot be found."));
+        return Err(format!("The role with name {role} cannot be found.").into());
     }
+    place.may_pass(role, "ec2.amazonaws.com")?;
     place.cloud.profiles.put(id, role.to_owned())?;
     Ok(attributes(
         json!({ "Arn": place.cloud.config.global_arn("iam", &format!("instance-profile/{id}")) }),
     ))
 }
 
-pub fn set_function(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
-    must_be_new(new && place.cloud.functions.contains(id), "Function", id)?;
+pub fn set_function(place: &Place<'_>, id: &str, p: &Value) -> Made {
     // The name becomes a folder.
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
         return Err(format!(
             "the function name {id} must consist of letters, digits, hyphens and underscores"
-        ));
+        )
+        .into());
     }
     if text(p, "Runtime") != "provided.al2023" {
         return Err(format!(
             "the embedded cloud runs functions with the runtime provided.al2023, not {}",
             text(p, "Runtime")
-        ));
+        )
+        .into());
     }
     let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     let architecture = p["Architectures"][0].as_str().unwrap_or("x86_64");
     if architecture != own {
-        return Err(format!("this machine runs {own}, the function is for {architecture}"));
+        return Err(format!("this machine runs {own}, the function is for {architecture}").into());
     }
+    place.may_pass(text(p, "Role"), "lambda.amazonaws.com")?;
     place.cloud.assume(text(p, "Role"), "lambda.amazonaws.com", id)?;
     let (directory, code_sha256, code_bytes) =
         lambda::unpack(place.cloud, id, text(&p["Code"], "S3Bucket"), text(&p["Code"], "S3Key"))?;
@@ -205,8 +157,7 @@ pub fn delete_function(place: &Place<'_>, id: &str) -> Result<(), String> {
     }
 }
 
-pub fn set_state_machine(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
-    must_be_new(new && place.cloud.state_machines.contains(id), "State Machine", id)?;
+pub fn set_state_machine(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let substitutions = p["DefinitionSubstitutions"].as_object().into_iter().flatten();
     let definition =
         substitutions.fold(text(p, "DefinitionString").to_owned(), |definition, (name, value)| {
@@ -215,6 +166,7 @@ pub fn set_state_machine(place: &Place<'_>, id: &str, p: &Value, new: bool) -> M
     let definition: Value = serde_json::from_str(&definition)
         .map_err(|e| format!("Invalid State Machine Definition: {e}"))?;
     states::check(&definition).map_err(|e| format!("Invalid State Machine Definition: {e}"))?;
+    place.may_pass(text(p, "RoleArn"), "states.amazonaws.com")?;
     place.cloud.assume(text(p, "RoleArn"), "states.amazonaws.com", "check")?;
     let name = id.rsplit(':').next().unwrap_or(id).to_owned();
     let machine = StateMachine {
@@ -227,11 +179,11 @@ pub fn set_state_machine(place: &Place<'_>, id: &str, p: &Value, new: bool) -> M
     Ok(attributes(json!({ "Arn": id, "Name": name })))
 }
 
-pub fn set_rule(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
+pub fn set_rule(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let existing = place.cloud.rules.get(id);
-    must_be_new(new && existing.is_some(), "Rule", id)?;
     let rule = events::parse(p, existing.map_or_else(Timestamp::now, |r| r.created))?;
     for target in &rule.targets {
+        place.may_pass(&target.role, "events.amazonaws.com")?;
         place.cloud.assume(&target.role, "events.amazonaws.com", id)?;
     }
     place.cloud.rules.put(id, rule)?;
@@ -243,51 +195,4 @@ pub fn delete_rule(place: &Place<'_>, id: &str) -> Result<(), String> {
     place.cloud.rules.remove(id)?;
     place.cloud.rules_changed.notify_one();
     Ok(())
-}
-
-/// Waits for the signals of a handle.
-pub async fn wait(place: &Place<'_>, p: &Value) -> Made {
-    let handle = text(p, "Handle").to_owned();
-    let (count, limit) = (number(&p["Count"], 1), Duration::from_secs(number(&p["Timeout"], 300)));
-    let received = async {
-        loop {
-            // Asked for before the look, so that a signal in between is not missed.
-            let next = place.cloud.signalled.notified();
-            let signals = place
-                .cloud
-                .signals
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .get(&handle)
-                .cloned()
-                .unwrap_or_default();
-            if let Some(failure) = signals.iter().find(|s| s["Status"] != "SUCCESS") {
-                return Err(format!(
-                    "WaitCondition received failed message: '{}' for uniqueId: {}",
-                    text(failure, "Reason"),
-                    text(failure, "UniqueId")
-                ));
-            }
-            if signals.len() as u64 >= count {
-                return Ok(signals);
-            }
-            next.await;
-        }
-    };
-    let timed_out = || {
-        let received = place
-            .cloud
-            .signals
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(&handle)
-            .map_or(0, Vec::len);
-        Err(format!(
-            "WaitCondition timed out. Received {received} conditions when expecting {count}"
-        ))
-    };
-    let signals = tokio::time::timeout(limit, received).await.unwrap_or_else(|_| timed_out())?;
-    let data: Map<String, Value> =
-        signals.iter().map(|s| (text(s, "UniqueId").to_owned(), s["Data"].clone())).collect();
-    Ok(attributes(json!({ "Data": Value::Object(data).to_string() })))
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Made, Place, attributes, must_be_new, number, text};
+use super::{Failure, Made, Place, attributes, number, text};
 use crate::services::cloudwatch::{self, Alarm};
 use crate::services::glue::{Database, Job, Table};
 use crate::services::logs::{self, LogGroup};
@@ -11,7 +11,10 @@ use crate::services::sns::Subscription;
 use crate::services::{athena, sns};
 
 pub fn create_bucket(place: &Place<'_>, id: &str, p: &Value) -> Made {
-    place.cloud.buckets.create(id, p["Tags"].clone()).map_err(|e| format!("{id}: {e}"))?;
+    place.cloud.buckets.create(id, p["Tags"].clone()).map_err(|error| match error {
+        crate::s3::StoreError::BucketExists => Failure::Exists(format!("{id} already exists")),
+        other => Failure::Other(format!("{id}: {other}")),
+    })?;
     configure_bucket(place, id, p)
 }
 
@@ -22,7 +25,8 @@ pub fn configure_bucket(place: &Place<'_>, id: &str, p: &Value) -> Made {
     {
         return Err(format!(
             "the embedded cloud does not implement {other} of buckets' notifications"
-        ));
+        )
+        .into());
     }
     let settings = p
         .as_object()
@@ -59,40 +63,72 @@ pub fn set_bucket_policy(place: &Place<'_>, id: &str, p: &Value) -> Made {
     Ok(Map::new())
 }
 
-pub fn remove_bucket_policy(place: &Place<'_>, id: &str) {
-    if let Err(error) = place.cloud.buckets.configure(id, |b| b.policy = None) {
-        tracing::debug!("the policy of {id} went with its bucket: {error}");
+pub fn remove_bucket_policy(place: &Place<'_>, id: &str) -> Result<(), String> {
+    match place.cloud.buckets.configure(id, |b| b.policy = None) {
+        // It went with its bucket.
+        Ok(()) | Err(crate::s3::StoreError::NoSuchBucket) => Ok(()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
-pub fn set_database(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
-    must_be_new(new && place.cloud.databases.contains(id), "Database", id)?;
-    place.cloud.databases.put(
-        id,
-        Database {
-            description: text(&p["DatabaseInput"], "Description").to_owned(),
-            created: Timestamp::now(),
-        },
-    )?;
+pub fn set_database(place: &Place<'_>, id: &str, p: &Value) -> Made {
+    let created = place.cloud.databases.get(id).map_or_else(Timestamp::now, |d| d.created);
+    let description = text(&p["DatabaseInput"], "Description").to_owned();
+    place.cloud.databases.put(id, Database { description, created })?;
     Ok(Map::new())
 }
 
-pub fn set_table(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
+/// Tables are kept by `database.table`.
+pub fn table_key(id: &str, p: &Value) -> String {
+    format!("{}.{id}", text(p, "DatabaseName"))
+}
+
+pub fn set_table(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let database = text(p, "DatabaseName");
-    let key = format!("{database}.{id}");
-    must_be_new(new && place.cloud.glue_tables.contains(&key), "Table", id)?;
+    if !place.cloud.databases.contains(database) {
+        return Err(glue_refuses(
+            "EntityNotFoundException",
+            &format!("Database {database} not found."),
+        ));
+    }
+    let storage = &p["TableInput"]["StorageDescriptor"];
+    let location = text(storage, "Location");
+    if !location.is_empty() && place_in_s3(location).is_none_or(|(_, prefix)| prefix.is_empty()) {
+        return Err(glue_refuses(
+            "InvalidInputException",
+            &format!("Unsupported location {location}: it must be s3://bucket/prefix/"),
+        ));
+    }
+    let key = table_key(id, p);
+    let created = place.cloud.glue_tables.get(&key).map_or_else(Timestamp::now, |t| t.created);
     let table = Table {
         database: database.to_owned(),
         name: id.to_owned(),
         input: p["TableInput"].clone(),
-        created: Timestamp::now(),
+        created,
     };
     place.cloud.glue_tables.put(&key, table)?;
     Ok(Map::new())
 }
 
-pub fn set_job(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
-    must_be_new(new && place.cloud.jobs.contains(id), "Job", id)?;
+fn glue_refuses(code: &str, words: &str) -> Failure {
+    let words = format!("{words} (Service: Glue, Status Code: 400, Error Code: {code})");
+    Failure::Other(words)
+}
+
+/// Bucket and prefix of `s3://bucket/prefix`.
+fn place_in_s3(location: &str) -> Option<(&str, &str)> {
+    let rest = location.strip_prefix("s3://")?;
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_name = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(b);
+    let known = (3..=63).contains(&bucket.len()) && bucket.bytes().all(|b| is_name(&b));
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    let parts = prefix.is_empty() || prefix.split('/').all(|p| !matches!(p, "" | "." | ".."));
+    (known && parts).then_some((bucket, prefix))
+}
+
+pub fn set_job(place: &Place<'_>, id: &str, p: &Value) -> Made {
+    place.may_pass(text(p, "Role"), "glue.amazonaws.com")?;
     let arguments = p["DefaultArguments"].as_object().into_iter().flatten();
     let job = Job {
         role: text(p, "Role").to_owned(),
@@ -107,13 +143,19 @@ pub fn set_job(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
     Ok(Map::new())
 }
 
-pub fn set_work_group(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
-    must_be_new(new && place.cloud.work_groups.contains(id), "WorkGroup", id)?;
+pub fn set_work_group(place: &Place<'_>, id: &str, p: &Value) -> Made {
+    let output = text(&p["WorkGroupConfiguration"]["ResultConfiguration"], "OutputLocation");
+    if !output.is_empty() && place_in_s3(output).is_none() {
+        return Err(Failure::Other(format!(
+            "outputLocation is not a valid S3 path. Provided outputLocation={output} \
+             (Service: Athena, Status Code: 400, Error Code: InvalidRequestException)"
+        )));
+    }
+    let created = place.cloud.work_groups.get(id).map_or_else(Timestamp::now, |g| g.created);
     let group = athena::WorkGroup {
-        output: text(&p["WorkGroupConfiguration"]["ResultConfiguration"], "OutputLocation")
-            .to_owned(),
+        output: output.to_owned(),
         description: text(p, "Description").to_owned(),
-        created: Timestamp::now(),
+        created,
     };
     place.cloud.work_groups.put(id, group)?;
     Ok(Map::new())
@@ -134,13 +176,11 @@ pub fn create_named_query(place: &Place<'_>, id: &str, p: &Value) -> Made {
     Ok(attributes(json!({ "NamedQueryId": id })))
 }
 
-pub fn set_log_group(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
-    must_be_new(new && place.cloud.log_groups.contains(id), "LogGroup", id)?;
+pub fn set_log_group(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let days = number(&p["RetentionInDays"], 0);
-    place.cloud.log_groups.put(
-        id,
-        LogGroup { retention_days: (days > 0).then_some(days), created: Timestamp::now() },
-    )?;
+    let created = place.cloud.log_groups.get(id).map_or_else(Timestamp::now, |g| g.created);
+    let group = LogGroup { retention_days: (days > 0).then_some(days), created };
+    place.cloud.log_groups.put(id, group)?;
     Ok(attributes(json!({ "Arn": logs::arn(place.cloud, id) })))
 }
 
@@ -150,8 +190,7 @@ pub fn delete_log_group(place: &Place<'_>, id: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub fn set_topic(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
-    must_be_new(new && place.cloud.topics.contains(id), "Topic", id)?;
+pub fn set_topic(place: &Place<'_>, id: &str, p: &Value) -> Made {
     sns::check_display_name(text(p, "DisplayName"))?;
     let subscriptions =
         place.cloud.topics.get(id).map(|t| t.subscriptions.clone()).unwrap_or_default();
@@ -168,7 +207,8 @@ pub fn create_subscription(place: &Place<'_>, id: &str, p: &Value) -> Made {
         return Err(format!(
             "the embedded cloud delivers to the protocol email, not {}",
             text(p, "Protocol")
-        ));
+        )
+        .into());
     }
     sns::check_email(text(p, "Endpoint"))?;
     let subscription = Subscription { arn: id.to_owned(), email: text(p, "Endpoint").to_owned() };
@@ -187,19 +227,16 @@ pub fn delete_subscription(place: &Place<'_>, id: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub fn set_alarm(place: &Place<'_>, id: &str, p: &Value, new: bool) -> Made {
-    must_be_new(new && place.cloud.alarms.contains(id), "Alarm", id)?;
+pub fn set_alarm(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let supported = text(p, "Statistic") == "Sum"
         && text(p, "ComparisonOperator") == "GreaterThanOrEqualToThreshold"
         && number(&p["EvaluationPeriods"], 0) == 1
         && p["Dimensions"].as_array().is_some_and(|d| d.len() == 1)
         && p["Threshold"].as_f64().is_some_and(|t| t > 0.0);
     if !supported {
-        return Err(
-            "the embedded cloud has alarms on sums with one dimension over one period, with \
+        return Err("the embedded cloud has alarms on sums with one dimension over one period, with \
                     GreaterThanOrEqualToThreshold and a threshold above 0"
-                .to_owned(),
-        );
+            .into());
     }
     cloudwatch::check_metric(
         text(p, "Namespace"),

@@ -1,0 +1,215 @@
+//! What happens around `s3s`: requests that it would take and S3 does not, digests of the bodies
+//! that it parses, and characters that XML does not have.
+
+use axum::body::Body as AxumBody;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::response::Response;
+use s3s::service::S3Service;
+use s3s::{Body, HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Result, s3_error};
+
+use super::checksums;
+use super::errors::{access_denied, internal, invalid_request, not_implemented};
+
+/// Bytes of a body that is parsed: 10,000 parts with their checksums are a tenth of it.
+pub const PARSED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest life of a presigned URL.
+const PRESIGNED_SECS_MAX: u64 = 7 * 24 * 60 * 60;
+/// Parameters by which requests with a body that is parsed are known.
+const PARSED: [&str; 11] = [
+    "acl",
+    "cors",
+    "delete",
+    "encryption",
+    "lifecycle",
+    "notification",
+    "ownershipControls",
+    "policy",
+    "publicAccessBlock",
+    "tagging",
+    "versioning",
+];
+
+/// S3 over HTTP.
+#[derive(Clone)]
+pub struct Service {
+    s3: S3Service,
+    region: String,
+}
+
+impl Service {
+    /// Puts itself around `s3`.
+    pub fn new(s3: S3Service, region: String) -> Self {
+        Self { s3, region }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: axum::extract::Request) -> Response {
+        let method = request.method().clone();
+        let request = request.map(Body::http_body_unsync);
+        let answered = match self.prepare(request).await {
+            Ok(request) => self.s3.call(request).await.map_err(|e| internal(format!("{e:?}"))),
+            Err(error) => Err(error),
+        };
+        let mut response = match answered.or_else(S3Error::to_http_response) {
+            Ok(response) => response,
+            Err(error) => HttpResponse::new(Body::from(error.to_string())),
+        };
+        finish(&method, &mut response);
+        response.map(AxumBody::new)
+    }
+
+    async fn prepare(&self, request: HttpRequest) -> S3Result<HttpRequest> {
+        let (mut parts, mut body) = request.into_parts();
+        if !parts.headers.contains_key(header::HOST) {
+            return Err(invalid_request("Missing Host header."));
+        }
+        let query = parameters(&parts.uri);
+        self.check_signature(&parts.headers, &query)?;
+        if query.iter().any(|(name, _)| name == "X-Amz-Signature") {
+            copy_to_headers(&query, &mut parts.headers)?;
+        }
+        let form = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        if parts.method == Method::POST
+            && form.is_some_and(|t| t.trim_start().starts_with("multipart/form-data"))
+        {
+            return Err(not_implemented("the operation PostObject"));
+        }
+        let changes = parts.method == Method::PUT || parts.method == Method::POST;
+        if changes && query.iter().any(|(name, _)| PARSED.contains(&name.as_str())) {
+            let bytes = body
+                .store_all_limited(PARSED_BYTES_MAX)
+                .await
+                .map_err(|_| s3_error!(MaxMessageLengthExceeded, "Your request was too large."))?;
+            checksums::verify_body(&parts.headers, &bytes)?;
+        }
+        Ok(HttpRequest::from_parts(parts, body))
+    }
+
+    /// Refuses what S3 refuses about signatures and `s3s` does not look at.
+    fn check_signature(&self, headers: &HeaderMap, query: &[(String, String)]) -> S3Result<()> {
+        let parameter = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+        let second = authorization.is_some_and(|a| a.starts_with("AWS "))
+            || (parameter("AWSAccessKeyId").is_some() && parameter("Signature").is_some());
+        if second {
+            return Err(invalid_request(
+                "The authorization mechanism you have provided is not supported. Please use \
+                 AWS4-HMAC-SHA256. (This request is signed with Signature Version 2.)",
+            ));
+        }
+        if let Some(expires) = parameter("X-Amz-Expires")
+            && expires.parse::<u64>().is_ok_and(|secs| secs > PRESIGNED_SECS_MAX)
+        {
+            return Err(s3_error!(
+                AuthorizationQueryParametersError,
+                "X-Amz-Expires must be less than a week (in seconds); that is, the given \
+                 X-Amz-Expires must be less than 604800 seconds"
+            ));
+        }
+        let signed = authorization.and_then(|a| a.strip_prefix("AWS4-HMAC-SHA256"));
+        if let Some(signed) = signed {
+            check_signed_headers(signed, headers)?;
+        }
+        let scope = signed
+            .and_then(|s| s.split_once("Credential=").map(|(_, rest)| rest))
+            .or_else(|| parameter("X-Amz-Credential"));
+        // KEY/DATE/REGION/SERVICE/aws4_request
+        let region = scope.and_then(|s| s.split(',').next()?.split('/').nth(2));
+        if let Some(region) = region.filter(|r| *r != self.region) {
+            return Err(S3Error::with_message(
+                S3ErrorCode::AuthorizationHeaderMalformed,
+                format!(
+                    "The authorization header is malformed; the region '{region}' is wrong; \
+                     expecting '{}'",
+                    self.region
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Host and S3's own headers must be among those that are signed.
+fn check_signed_headers(authorization: &str, headers: &HeaderMap) -> S3Result<()> {
+    let Some((_, rest)) = authorization.split_once("SignedHeaders=") else { return Ok(()) };
+    let signed: Vec<&str> = rest.split(',').next().unwrap_or_default().trim().split(';').collect();
+    let missing = |name: &HeaderName| {
+        (name == header::HOST || name.as_str().starts_with("x-amz-"))
+            && !signed.contains(&name.as_str())
+    };
+    if headers.keys().any(missing) {
+        return Err(s3_error!(
+            AccessDenied,
+            "There were headers present in the request which were not signed"
+        ));
+    }
+    Ok(())
+}
+
+fn parameters(uri: &Uri) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect()
+}
+
+/// Some clients put headers into presigned URLs, where S3 reads them.
+fn copy_to_headers(query: &[(String, String)], headers: &mut HeaderMap) -> S3Result<()> {
+    for (name, value) in query.iter().filter(|(name, _)| name.starts_with("x-amz-")) {
+        let invalid = || invalid_request(format!("The parameter {name} is invalid."));
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+        let value = HeaderValue::from_str(value).map_err(|_| invalid())?;
+        if headers.get(&name).is_some_and(|v| v != value) {
+            return Err(access_denied());
+        }
+        headers.insert(name, value);
+    }
+    Ok(())
+}
+
+/// Requests are told apart by an ID, and characters that XML does not have are written as S3 writes
+/// them: `&#x1;`. Parsers of XML refuse these as well, which is what `encoding-type=url` is for.
+fn finish(method: &Method, response: &mut HttpResponse) {
+    let id = uuid::Uuid::new_v4().simple().to_string()[..16].to_uppercase();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-amz-request-id", id);
+    }
+    let xml = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|t| t.as_bytes().starts_with(b"application/xml"));
+    // An object's own bytes are a stream and not held here.
+    if !xml || method == Method::HEAD {
+        return;
+    }
+    if let Some(bytes) = response.body().bytes()
+        && let Some(escaped) = escape_controls(&bytes)
+    {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(escaped);
+    }
+}
+
+/// The XML with references for control characters; `None` when it has none.
+fn escape_controls(xml: &[u8]) -> Option<String> {
+    let special = |c: char| c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}');
+    let text = std::str::from_utf8(xml).ok().filter(|t| t.contains(special))?;
+    let mut escaped = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        if special(c) {
+            escaped += &format!("&#x{:x};", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    Some(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_become_references() {
+        assert_eq!(escape_controls(b"<Key>plain</Key>"), None);
+        let escaped = escape_controls(b"<Key>a\x01\r\n</Key>");
+        assert_eq!(escaped.as_deref(), Some("<Key>a&#x1;&#xd;&#xa;</Key>"));
+    }
+}
