@@ -54,9 +54,9 @@ impl Rendered {
         let at = self.0.find(&begin).unwrap_or_else(|| panic!("no {id}")) + begin.len();
         let rest = &self.0[at..];
         let next = rest.match_indices("\n  ").map(|(i, _)| i);
-        let end = next.into_iter().find(|i| {
-            rest[i + 3..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '#')
-        });
+        let end = next
+            .into_iter()
+            .find(|i| rest[i + 3..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '#'));
         &rest[..end.unwrap_or(rest.len())]
     }
 
@@ -138,7 +138,10 @@ fn what_makes_another_instance_gives_it_another_name() {
     assert!(renamed(&Site { image_id: "ami-1123456789abcdef0".into(), ..site() }), "the image");
     let zones = ["euc1-az1".into(), "euc1-az2".into()];
     assert!(renamed(&Site { zones, ..site() }), "the subnet");
-    assert!(!rendered.0.contains("\nParameters:"), "an image is never chosen while a stack changes");
+    assert!(
+        !rendered.0.contains("\nParameters:"),
+        "an image is never chosen while a stack changes"
+    );
     assert!(rendered.0.contains("  ImageId:\n    Value: \"ami-0123456789abcdef0\"\n"));
     assert!(rendered.0.contains("  Zones:\n    Value: \"euc1-az2,euc1-az3\"\n"));
 }

@@ -234,9 +234,11 @@ pub fn set_alarm(place: &Place<'_>, id: &str, p: &Value) -> Made {
         && p["Dimensions"].as_array().is_some_and(|d| d.len() == 1)
         && p["Threshold"].as_f64().is_some_and(|t| t > 0.0);
     if !supported {
-        return Err("the embedded cloud has alarms on sums with one dimension over one period, with \
+        return Err(
+            "the embedded cloud has alarms on sums with one dimension over one period, with \
                     GreaterThanOrEqualToThreshold and a threshold above 0"
-            .into());
+                .into(),
+        );
     }
     cloudwatch::check_metric(
         text(p, "Namespace"),

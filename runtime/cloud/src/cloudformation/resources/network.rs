@@ -7,7 +7,7 @@ use super::{Made, Place, attributes, text};
 
 pub fn set(place: &Place<'_>, kind: &str, id: &str, p: &Value) -> Made {
     if let Some(policy) = p.get("PolicyDocument") {
-        crate::iam::check_policy(policy)?;
+        crate::iam::check_endpoint_policy(policy)?;
     }
     let mut record = p.clone();
     record["Type"] = kind.into();

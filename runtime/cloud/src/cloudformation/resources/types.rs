@@ -123,13 +123,7 @@ pub const TYPES: &[Type] = &[
     },
     Type {
         name: "AWS::EC2::VPCEndpoint",
-        properties: &[
-            "VpcId",
-            "VpcEndpointType",
-            "ServiceName",
-            "RouteTableIds",
-            "PolicyDocument",
-        ],
+        properties: &["VpcId", "VpcEndpointType", "ServiceName", "RouteTableIds", "PolicyDocument"],
         named_by: None,
         also_replacing: &[],
     },
