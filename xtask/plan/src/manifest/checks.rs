@@ -82,11 +82,11 @@ pub fn unreachable_emails(
 fn is_reserved(email: &str) -> bool {
     let domain = email.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
     let mut labels = domain.rsplit('.');
-    match (labels.next(), labels.next()) {
-        (Some("example" | "test" | "invalid" | "localhost"), _) => true,
-        (Some("com" | "net" | "org"), Some("example")) => true,
-        _ => false,
-    }
+    matches!(
+        (labels.next(), labels.next()),
+        (Some("example" | "test" | "invalid" | "localhost"), _)
+            | (Some("com" | "net" | "org"), Some("example"))
+    )
 }
 
 fn need(out: &mut Vec<String>, holds: bool, message: impl FnOnce() -> String) {
