@@ -21,6 +21,20 @@ def arguments():
     return parser.parse_known_args()[0]
 
 
+def check_places(args):
+    """What is written replaces what lies there, so places are apart from each other and below a folder."""
+    places = {name: getattr(args, name) for name in ("plan", "input", "output", "rejects", "report")}
+    for name, place in places.items():
+        scheme, _, rest = place.partition("://")
+        if scheme == "s3" and not rest.partition("/")[2].strip("/"):
+            raise SystemExit(f"--{name} is {place}, a whole bucket; expected s3://BUCKET/PREFIX")
+    for written in ("output", "rejects", "report"):
+        folder = places[written].rstrip("/") + "/"
+        for name, place in places.items():
+            if name != written and (place.rstrip("/") + "/").startswith(folder):
+                raise SystemExit(f"--{name} {place} is in --{written} {places[written]}, which is replaced")
+
+
 def filesystem_path(spark, address):
     path = spark._jvm.org.apache.hadoop.fs.Path(address)
     return path.getFileSystem(spark._jsc.hadoopConfiguration()), path
@@ -51,6 +65,7 @@ def raw_view(spark, plan, address):
         .option("inferSchema", False)
         .csv(address)
     )
+    frame = frame.toDF(*[name.strip() for name in frame.columns])
     missing = [c["source"] for c in plan["columns"] if c["source"] not in frame.columns]
     if missing:
         raise SystemExit(f"{address}:1: column {', '.join(missing)} is missing; the header has {', '.join(frame.columns)}")
@@ -64,6 +79,7 @@ def raw_view(spark, plan, address):
 
 def main():
     args = arguments()
+    check_places(args)
     spark = SparkSession.builder.appName("steppe-clean").getOrCreate()
     plan = json.loads(read_text(spark, args.plan))
     if plan["schema_version"] != PLAN_SCHEMA_VERSION:

@@ -11,9 +11,11 @@ use steppe_cloud::cloud::{Cloud, Config};
 use steppe_cloud::cloudformation::handle;
 use steppe_cloud::http;
 use steppe_cloud::services::events;
+use steppe_plan::catalogue::RawColumn;
 use steppe_plan::elf::Architecture;
 use steppe_plan::manifest::Manifest;
 use steppe_plan::names::Names;
+use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -364,7 +366,7 @@ fn rendered(manifest: &Manifest) -> String {
         names: &names,
         manifest,
         query_sql: vec![text("SELECT 1"); manifest.queries.len()],
-        raw_columns: vec![text("region")],
+        raw_columns: vec![RawColumn::plain("region")],
         hashes: ArtifactHashes {
             server: hash(),
             predictor: hash(),
@@ -374,6 +376,7 @@ fn rendered(manifest: &Manifest) -> String {
             etl_plan: hash(),
         },
         architecture: Architecture::X86_64,
+        site: &Site::embedded(Architecture::X86_64),
     };
     spec.render().expect("renders")
 }

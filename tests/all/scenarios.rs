@@ -76,6 +76,33 @@ fn from_nothing_to_a_notified_forecast_and_back() {
 }
 
 #[test]
+fn a_run_carries_a_page_of_series_and_refuses_more_before_the_first_forecast() {
+    let checkout = Checkout::new();
+    let table = |count: usize| {
+        let rows = (0..count).flat_map(|s| {
+            (2010..2020)
+                .map(move |year| format!("R{s:04},{year},{}\n", 1_000 + s + 10 * (year - 2_009)))
+        });
+        checkout.csv(&format!("region,year,marriages\n{}", rows.collect::<String>()))
+    };
+    checkout.done(&["deploy", "--data", &table(1_001)]);
+    let refused = checkout.run(&["smoke-test"]);
+    assert!(
+        refused.code != Some(0) && refused.err.contains("has more than 999 series"),
+        "{}\n{}",
+        refused.out,
+        refused.err
+    );
+    assert!(checkout.mails().iter().any(|m| m.contains("TooManySeries")), "people are told");
+    checkout.done(&["deploy", "--data", &table(999), "--yes"]);
+    let smoke = checkout.done(&["smoke-test"]);
+    assert!(smoke.out.contains("999 in S3, valid"), "{}\n{}", smoke.out, smoke.err);
+    let mail = checkout.mails().pop().expect("a mail");
+    assert!(mail.contains("R0099, 2020: ") && !mail.contains("R0100, 2020: "), "{mail}");
+    assert!(mail.contains("and 899 more: cargo xtask query forecasts"), "{mail}");
+}
+
+#[test]
 fn other_data_and_a_killed_cloud_converge() {
     let checkout = Checkout::new();
     let rows: String = (0..3)

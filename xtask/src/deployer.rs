@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use steppe_aws::{Aws, ChangeSetView, EventView, StackView, TemplateSource};
 use steppe_plan::names::Names;
-use steppe_plan::review::concerns;
+use steppe_plan::review::{Concern, concerns};
 use steppe_plan::stack::sha256_hex;
 use steppe_plan::status::StackStatus;
 
@@ -89,11 +89,8 @@ impl Deployer<'_> {
             ChangeSetView::Failed(reason) => bail!("CloudFormation refused the template: {reason}"),
             ChangeSetView::Pending => bail!("the change set was not ready in time"),
         };
-        let concerns = concerns(before, &changes);
-        concerns.iter().for_each(|c| self.story.failed("attention", &c.0));
-        if !concerns.is_empty() && !self.yes && !confirm("Go on?") {
+        if !self.agreed(&concerns(before, &changes)) {
             self.aws.delete_change_set(&id).await?;
-            self.story.failed("stopped", "nothing was changed; agree with `--yes`");
             return Ok(Changed::NeedsApproval);
         }
         let seen = self
@@ -105,6 +102,16 @@ impl Deployer<'_> {
         self.aws.execute_change_set(&id, &set_name).await?;
         let view = self.watch(&stack, seen).await?;
         self.judge(&view.context("the stack vanished while it was changed")?)
+    }
+
+    /// Whether somebody agrees to what is told, in advance or now.
+    pub fn agreed(&self, concerns: &[Concern]) -> bool {
+        concerns.iter().for_each(|c| self.story.failed("attention", &c.0));
+        let agreed = concerns.is_empty() || self.yes || confirm("Go on?");
+        if !agreed {
+            self.story.failed("stopped", "nothing was changed; agree with `--yes`");
+        }
+        agreed
     }
 
     async fn await_change_set(&self, id: &str) -> Result<ChangeSetView> {

@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steppe_model::TrainSpec;
 use steppe_model::spec::{BacktestSpec, LstmSpec, TreesSpec};
+use steppe_plan::catalogue::{RawColumn, raw_columns};
 use steppe_plan::config::nearest;
-use steppe_plan::environment::{EMBEDDED_ACCOUNT, EMBEDDED_REGION, Environment, Project};
+use steppe_plan::environment::{Environment, Project};
 use steppe_plan::etl::etl_plan;
 use steppe_plan::manifest::Manifest;
 use steppe_plan::names::Names;
@@ -47,7 +48,7 @@ pub struct RawData {
     /// Its hash.
     pub sha256: String,
     /// Names of its columns, as the catalogue has them.
-    pub columns: Vec<String>,
+    pub columns: Vec<RawColumn>,
     /// Whether it is the manifest's synthetic sample.
     pub synthetic: bool,
 }
@@ -69,19 +70,11 @@ impl Workspace {
         let query_sql =
             manifest.queries.iter().map(|q| read(&dir.join(&q.file))).collect::<Result<_>>()?;
         let etl_plan = etl_plan(&manifest, &read(&dir.join(&manifest.data.sql))?);
-        let (account, region) = match &environment {
-            Environment::Embedded { .. } => {
-                (EMBEDDED_ACCOUNT.to_owned(), EMBEDDED_REGION.to_owned())
-            }
-            Environment::Aws { account, region, .. } => (account.clone(), region.clone()),
-        };
-        let names = Names {
-            project: project.project,
-            pipeline: manifest.name.clone(),
-            environment: args.env.clone(),
-            account,
-            region,
-        };
+        manifest.check_for(&manifest_name, &environment)?;
+        let names = project.names(&args.env, &environment, &manifest.name);
+        if let Some(defect) = names.defect() {
+            bail!("{defect}\nhint: shorten one of them in `steppe.toml` or in {manifest_name}");
+        }
         Ok(Self {
             root,
             environment_name: args.env.clone(),
@@ -106,10 +99,7 @@ impl Workspace {
         };
         let bytes = std::fs::read(&file)
             .with_context(|| format!("cannot read the data {}", file.display()))?;
-        let header =
-            String::from_utf8_lossy(bytes.split(|b| *b == b'\n').next().unwrap_or_default())
-                .into_owned();
-        let columns = self.catalogue_columns(header.trim_start_matches('\u{feff}'));
+        let columns = raw_columns(&bytes, self.manifest.data.delimiter, &self.etl_plan.columns);
         Ok(RawData { sha256: sha256_hex(&bytes), file, bytes, columns, synthetic })
     }
 
@@ -124,30 +114,6 @@ impl Workspace {
             self.scratch().join("samples").join(format!("{}_synthetic.csv", self.manifest.name));
         write(&file, csv.as_bytes())?;
         Ok(file)
-    }
-
-    /// Column names as the catalogue takes them: the pipeline's own, others in lower case and plain.
-    fn catalogue_columns(&self, header: &str) -> Vec<String> {
-        let plain = |name: &str| -> String {
-            name.trim()
-                .to_lowercase()
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-                .collect()
-        };
-        let names = header
-            .trim_end()
-            .split(self.manifest.data.delimiter)
-            .map(|c| c.trim().trim_matches('"'));
-        names
-            .map(|source| {
-                self.etl_plan
-                    .columns
-                    .iter()
-                    .find(|c| c.source == source)
-                    .map_or_else(|| plain(source), |c| c.name.clone())
-            })
-            .collect()
     }
 
     /// What the manifest says about training.

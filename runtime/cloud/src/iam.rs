@@ -356,6 +356,12 @@ pub fn check_policy(document: &Value) -> Result<(), String> {
     Policy::parse(document, Kind::Identity).map(|_| ()).map_err(|e| e.to_string())
 }
 
+/// Checks the policy of an endpoint before it is stored. It filters nothing here, because nothing of a
+/// network does.
+pub fn check_endpoint_policy(document: &Value) -> Result<(), String> {
+    Policy::parse(document, Kind::Endpoint).map(|_| ()).map_err(|e| e.to_string())
+}
+
 /// Checks all inline policies of a role together; `role` is its name.
 pub fn check_inline_size(role: &str, policies: &[(String, Value)]) -> Result<(), String> {
     let bytes: usize = policies.iter().map(|(_, document)| document::size(document)).sum();

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_cloudformation::types::{
-    Capability, ChangeAction as SdkAction, ChangeSetStatus, ChangeSetType, Replacement, Tag,
+    Capability, ChangeAction as SdkAction, ChangeSetStatus, ChangeSetType, ChangeSource,
+    Replacement, ResourceAttribute, ResourceChangeDetail, Tag,
 };
-use steppe_plan::review::{Change, ChangeAction};
+use steppe_plan::review::{Change, ChangeAction, Derived};
 use steppe_plan::status::StackStatus;
 
 use crate::{Aws, AwsError, Result};
@@ -21,6 +22,10 @@ pub struct StackView {
     pub reason: Option<String>,
     /// Its outputs.
     pub outputs: BTreeMap<String, String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Whether CloudFormation refuses to delete it.
+    pub termination_protection: bool,
 }
 
 /// Where a template is.
@@ -98,6 +103,13 @@ impl Aws {
             status,
             reason: stack.stack_status_reason,
             outputs: outputs.collect(),
+            tags: stack
+                .tags
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|t| Some((t.key?, t.value?)))
+                .collect(),
+            termination_protection: stack.enable_termination_protection.unwrap_or_default(),
         }))
     }
 
@@ -268,6 +280,17 @@ impl Aws {
     }
 }
 
+/// The resource that a detail of a change only comes from: the template says the same as before.
+fn referred(detail: &ResourceChangeDetail) -> Option<String> {
+    let derived = matches!(
+        detail.change_source(),
+        Some(ChangeSource::ResourceReference | ChangeSource::ResourceAttribute)
+    );
+    let entity = detail.causing_entity().filter(|_| derived)?;
+    // `Predictor.Arn` for an attribute of the resource `Predictor`.
+    Some(entity.split('.').next().unwrap_or(entity).to_owned())
+}
+
 fn change(change: &aws_sdk_cloudformation::types::ResourceChange) -> Change {
     let action = match change.action() {
         Some(SdkAction::Add) => ChangeAction::Add,
@@ -275,8 +298,18 @@ fn change(change: &aws_sdk_cloudformation::types::ResourceChange) -> Change {
         Some(SdkAction::Remove) => ChangeAction::Remove,
         _ => ChangeAction::Other,
     };
-    let properties =
-        change.details().iter().filter_map(|d| d.target()?.name()).map(str::to_owned).collect();
+    let (mut properties, mut derived, mut attributes) = (Vec::new(), Vec::new(), Vec::new());
+    for detail in change.details() {
+        let Some(target) = detail.target() else { continue };
+        let name = target.name().map(str::to_owned);
+        match (target.attribute(), name, referred(detail)) {
+            (Some(ResourceAttribute::Properties) | None, Some(property), Some(from)) => {
+                derived.push(Derived { property, from });
+            }
+            (Some(ResourceAttribute::Properties) | None, name, _) => properties.extend(name),
+            (Some(other), _, _) => attributes.push(other.as_str().to_owned()),
+        }
+    }
     Change {
         action,
         logical_id: change.logical_resource_id().unwrap_or_default().to_owned(),
@@ -287,5 +320,7 @@ fn change(change: &aws_sdk_cloudformation::types::ResourceChange) -> Change {
             Some(Replacement::True | Replacement::Conditional)
         ),
         properties,
+        derived,
+        attributes,
     }
 }

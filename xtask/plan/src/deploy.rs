@@ -1,37 +1,20 @@
 //! A deployment as data: what was observed, what is wanted, and the steps from one to the other.
 //!
-//! `plan` prints a [`DeployPlan`], `deploy` executes the same value.
+//! `plan` prints a [`DeployPlan`], `deploy` executes the same value. What must not be done at all is
+//! a [`Refusal`] and comes instead of a plan; what a person must agree to are the plan's
+//! [`DeployPlan::concerns`].
 
 use std::collections::BTreeSet;
 use std::fmt;
 
+use thiserror::Error;
+
+use crate::observed::{BucketSetting, BucketState, Observed};
+use crate::review::Concern;
 use crate::status::{StackStatus, StackStep};
 
-/// What is there, gathered once by reading calls.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// Whether the artifacts bucket exists.
-    pub artifacts_bucket_exists: bool,
-    /// Keys in the artifacts bucket.
-    pub artifact_keys: BTreeSet<String>,
-    /// The model in service.
-    pub model: Option<ObservedModel>,
-    /// State of the stack, if there is one.
-    pub stack: Option<StackStatus>,
-    /// SHA-256 of the raw data in the data bucket.
-    pub raw_sha256: Option<String>,
-}
-
-/// The model in service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObservedModel {
-    /// Its version.
-    pub version: String,
-    /// Whether a training in the stack or a person put it there, and not a deployment.
-    pub chosen_since: bool,
-}
-
-/// An object that must lie in the artifacts bucket. Its key holds its hash, so one that is there is right.
+/// An object that must lie in the artifacts bucket. Its key holds its hash, so one that is there is
+/// right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
     /// What it is, for people.
@@ -47,6 +30,8 @@ pub struct Upload {
 pub struct Desired {
     /// The stack.
     pub stack: String,
+    /// Tags of the stack and of everything in it.
+    pub tags: Vec<(String, String)>,
     /// Bucket of the artifacts.
     pub artifacts_bucket: String,
     /// Bucket of the data.
@@ -55,6 +40,8 @@ pub struct Desired {
     pub uploads: Vec<Upload>,
     /// Key of the template among the uploads.
     pub template_key: String,
+    /// The image that the server is made from.
+    pub image_id: String,
     /// Version of the model.
     pub model_version: String,
     /// Key of its card among the uploads.
@@ -66,8 +53,9 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// Whether the deployment puts its model into service. What a training or a person has chosen since a
-    /// deployment stays, unless this model is new: then somebody wants other data or another configuration.
+    /// Whether the deployment puts its model into service. What a training or a person has chosen
+    /// since a deployment stays, unless this model is new: then somebody wants other data or another
+    /// configuration.
     fn replaces_model(&self, observed: &Observed) -> bool {
         match &observed.model {
             None => true,
@@ -79,17 +67,111 @@ impl Desired {
     }
 }
 
+/// Why there is no plan: every step would touch what is not ours, or cannot succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Somebody else owns the bucket of that name.
+    #[error("the bucket {bucket} belongs to another account")]
+    ForeignBucket {
+        /// The bucket.
+        bucket: String,
+    },
+    /// The bucket is the account's, but neither the stack's nor tagged as this deployment's.
+    #[error(
+        "the bucket {bucket} is there ({objects} objects), but this deployment has not made it: it \
+         neither belongs to the stack {stack} nor carries its tags"
+    )]
+    UnknownBucket {
+        /// The bucket.
+        bucket: String,
+        /// The stack.
+        stack: String,
+        /// Objects in it.
+        objects: u64,
+    },
+    /// The data bucket outlived its stack, which cannot take it back.
+    #[error(
+        "the bucket {bucket} is left from an earlier stack ({objects} objects), and a new stack \
+         cannot make it again"
+    )]
+    LeftBucket {
+        /// The bucket.
+        bucket: String,
+        /// Objects in it.
+        objects: u64,
+    },
+    /// The stack of that name belongs to another deployment.
+    #[error("the stack {stack} belongs to another deployment: {why}")]
+    StrangeStack {
+        /// The stack.
+        stack: String,
+        /// What tells.
+        why: String,
+    },
+    /// The stack must be deleted, and is protected against it.
+    #[error("the stack {stack} ({status}) cannot be deleted: its termination protection is on")]
+    Protected {
+        /// The stack.
+        stack: String,
+        /// Its status.
+        status: StackStatus,
+    },
+}
+
+impl Refusal {
+    /// What to do.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::ForeignBucket { .. } => "names of buckets are global; choose another name for \
+                the project or the environment in `steppe.toml`"
+                .to_owned(),
+            Self::UnknownBucket { bucket, .. } => format!(
+                "choose another name for the project or the environment in `steppe.toml`, or look \
+                 at {bucket} and delete it yourself"
+            ),
+            Self::LeftBucket { .. } => {
+                "`cargo xtask destroy` empties and deletes it; copy what you \
+                want to keep before"
+                    .to_owned()
+            }
+            Self::StrangeStack { .. } => {
+                "choose another name for the project, the pipeline or the \
+                environment"
+                    .to_owned()
+            }
+            Self::Protected { stack, .. } => format!(
+                "`aws cloudformation update-termination-protection --stack-name {stack} \
+                 --no-enable-termination-protection`"
+            ),
+        }
+    }
+}
+
 /// One step; each can be repeated after a crash without harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Wait for somebody's operation, then plan again.
     AwaitStack(StackStatus),
-    /// Make the bucket that everything else is uploaded to.
+    /// Make the bucket that everything else is uploaded to, with all of its settings.
     CreateArtifactsBucket(String),
+    /// Make settings of the artifacts bucket that are missing.
+    SetArtifactsBucket {
+        /// The bucket.
+        bucket: String,
+        /// What is missing.
+        settings: BTreeSet<BucketSetting>,
+    },
     /// Upload an artifact.
     Upload(Upload),
     /// Put a model into service.
     SetModel(String),
+    /// Delete all objects of the data bucket of a stack that has to be deleted.
+    EmptyDataBucket {
+        /// The bucket.
+        bucket: String,
+        /// Objects that were seen in it.
+        objects: u64,
+    },
     /// Delete a stack that a failed creation left behind.
     DeleteFailedStack(StackStatus),
     /// Continue a rollback that failed.
@@ -102,6 +184,8 @@ pub enum Step {
         create: bool,
         /// Key of the template.
         template_key: String,
+        /// The server's image, old and new, when it differs.
+        image: Option<(String, String)>,
     },
     /// Upload the raw data.
     UploadData {
@@ -121,30 +205,36 @@ pub struct DeployPlan {
 
 impl DeployPlan {
     /// The steps from `observed` to `desired`.
-    pub fn new(observed: &Observed, desired: &Desired) -> Self {
-        let stack_step = StackStatus::next_step(observed.stack);
-        let mut steps = Vec::new();
-        if let (StackStep::Attach, Some(status)) = (stack_step, observed.stack) {
-            return Self { steps: vec![Step::AwaitStack(status)] };
+    pub fn new(observed: &Observed, desired: &Desired) -> Result<Self, Refusal> {
+        let status = observed.stack.as_ref().map(|s| s.status);
+        let stack_step = StackStatus::next_step(status);
+        refuse_strangers(observed, desired)?;
+        if let (StackStep::Attach, Some(status)) = (stack_step, status) {
+            return Ok(Self { steps: vec![Step::AwaitStack(status)] });
         }
-        if !observed.artifacts_bucket_exists {
-            steps.push(Step::CreateArtifactsBucket(desired.artifacts_bucket.clone()));
-        }
-        let missing = desired.uploads.iter().filter(|u| !observed.artifact_keys.contains(&u.key));
-        steps.extend(missing.cloned().map(Step::Upload));
+        let mut steps = artifacts(observed, desired);
         if desired.replaces_model(observed) {
             steps.push(Step::SetModel(desired.model_version.clone()));
         }
-        match (stack_step, observed.stack) {
-            (StackStep::DeleteFirst, Some(status)) => steps.push(Step::DeleteFailedStack(status)),
+        match (stack_step, status) {
+            (StackStep::DeleteFirst, Some(status)) => {
+                steps.extend(delete_first(observed, desired, status)?);
+            }
             (StackStep::ContinueRollback, _) => steps.push(Step::ContinueRollback),
             _ => {}
         }
         let create = matches!(stack_step, StackStep::Create | StackStep::DeleteFirst);
+        if create {
+            refuse_left_bucket(observed, desired)?;
+        }
+        let before = observed.stack.as_ref().and_then(|s| s.image_id.clone());
         steps.push(Step::ChangeStack {
             stack: desired.stack.clone(),
             create,
             template_key: desired.template_key.clone(),
+            image: before
+                .filter(|image| !create && *image != desired.image_id)
+                .map(|image| (image, desired.image_id.clone())),
         });
         if create || observed.raw_sha256.as_ref() != Some(&desired.raw_sha256) {
             steps.push(Step::UploadData {
@@ -152,8 +242,94 @@ impl DeployPlan {
                 bytes: desired.raw_bytes,
             });
         }
-        Self { steps }
+        Ok(Self { steps })
     }
+
+    /// What a person must agree to before the first step. The change set has its own review later.
+    pub fn concerns(&self) -> Vec<Concern> {
+        let concern = |step: &Step| match step {
+            Step::EmptyDataBucket { bucket, objects } if *objects > 0 => {
+                Some(Concern(format!("{bucket} is emptied: {objects} objects are lost")))
+            }
+            _ => None,
+        };
+        self.steps.iter().filter_map(concern).collect()
+    }
+}
+
+/// What of the artifacts bucket and of the stack must not be touched.
+fn refuse_strangers(observed: &Observed, desired: &Desired) -> Result<(), Refusal> {
+    for (bucket, state) in [
+        (&desired.artifacts_bucket, &observed.artifacts_bucket),
+        (&desired.data_bucket, &observed.data_bucket),
+    ] {
+        if *state == BucketState::Foreign {
+            return Err(Refusal::ForeignBucket { bucket: bucket.clone() });
+        }
+    }
+    if let Some(why) = observed.stack.as_ref().and_then(|s| s.stranger(&desired.tags)) {
+        return Err(Refusal::StrangeStack { stack: desired.stack.clone(), why });
+    }
+    match &observed.artifacts_bucket {
+        // A bucket without objects may be one whose making was cut off before the tags.
+        BucketState::Ours(bucket) if bucket.objects > 0 && !bucket.is_of(&desired.tags) => {
+            Err(unknown(&desired.artifacts_bucket, desired, bucket.objects))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unknown(bucket: &str, desired: &Desired, objects: u64) -> Refusal {
+    Refusal::UnknownBucket { bucket: bucket.to_owned(), stack: desired.stack.clone(), objects }
+}
+
+/// A stack that is made cannot make a bucket that is there.
+fn refuse_left_bucket(observed: &Observed, desired: &Desired) -> Result<(), Refusal> {
+    let BucketState::Ours(bucket) = &observed.data_bucket else { return Ok(()) };
+    if bucket.of_stack {
+        return Ok(());
+    }
+    Err(if bucket.is_of(&desired.tags) {
+        Refusal::LeftBucket { bucket: desired.data_bucket.clone(), objects: bucket.objects }
+    } else {
+        unknown(&desired.data_bucket, desired, bucket.objects)
+    })
+}
+
+/// The artifacts bucket and what must lie in it.
+fn artifacts(observed: &Observed, desired: &Desired) -> Vec<Step> {
+    let bucket = desired.artifacts_bucket.clone();
+    let first = match &observed.artifacts_bucket {
+        BucketState::Ours(found) if found.unset.is_empty() => None,
+        BucketState::Ours(found) => {
+            Some(Step::SetArtifactsBucket { bucket, settings: found.unset.clone() })
+        }
+        BucketState::Absent | BucketState::Foreign => Some(Step::CreateArtifactsBucket(bucket)),
+    };
+    let missing = desired.uploads.iter().filter(|u| !observed.artifact_keys.contains(&u.key));
+    first.into_iter().chain(missing.cloned().map(Step::Upload)).collect()
+}
+
+/// Deletes what a failed creation or deletion left, with the objects of its own bucket and of no
+/// other.
+fn delete_first(
+    observed: &Observed,
+    desired: &Desired,
+    status: StackStatus,
+) -> Result<Vec<Step>, Refusal> {
+    if observed.stack.as_ref().is_some_and(|s| s.termination_protection) {
+        return Err(Refusal::Protected { stack: desired.stack.clone(), status });
+    }
+    let empty = match &observed.data_bucket {
+        BucketState::Ours(bucket) if bucket.of_stack && bucket.objects > 0 => {
+            Some(Step::EmptyDataBucket {
+                bucket: desired.data_bucket.clone(),
+                objects: bucket.objects,
+            })
+        }
+        _ => None,
+    };
+    Ok(empty.into_iter().chain([Step::DeleteFailedStack(status)]).collect())
 }
 
 impl fmt::Display for Step {
@@ -163,15 +339,25 @@ impl fmt::Display for Step {
                 write!(f, "wait for the operation in progress ({status}), then plan again")
             }
             Self::CreateArtifactsBucket(bucket) => write!(f, "create the bucket {bucket}"),
+            Self::SetArtifactsBucket { bucket, settings } => {
+                let names: Vec<&str> = settings.iter().map(|s| s.as_str()).collect();
+                write!(f, "set what is missing of the bucket {bucket}: {}", names.join(", "))
+            }
             Self::Upload(u) => write!(f, "upload {} ({})", u.what, size(u.bytes)),
             Self::SetModel(version) => write!(f, "put model {version} into service"),
+            Self::EmptyDataBucket { bucket, objects } => {
+                write!(f, "delete all {objects} objects in {bucket}")
+            }
             Self::DeleteFailedStack(status) => {
                 write!(f, "delete what a failed creation left ({status})")
             }
             Self::ContinueRollback => f.write_str("continue the rollback that failed"),
             Self::ChangeStack { stack, create: true, .. } => write!(f, "create the stack {stack}"),
-            Self::ChangeStack { stack, create: false, .. } => {
+            Self::ChangeStack { stack, image: None, .. } => {
                 write!(f, "update the stack {stack} if the template differs")
+            }
+            Self::ChangeStack { stack, image: Some((old, new)), .. } => {
+                write!(f, "update the stack {stack}, with a new server: image {new} after {old}")
             }
             Self::UploadData { bucket, bytes } => {
                 write!(f, "upload the raw data ({}) to {bucket}", size(*bytes))
@@ -198,12 +384,18 @@ pub fn size(bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observed::{ObservedBucket, ObservedModel, ObservedStack};
+
+    fn tags() -> Vec<(String, String)> {
+        vec![("p:pipeline".into(), "m".into()), ("p:environment".into(), "e".into())]
+    }
 
     fn desired() -> Desired {
         let upload =
             |what: &str, key: &str| Upload { what: what.into(), key: key.into(), bytes: 1_500 };
         Desired {
             stack: "s".into(),
+            tags: tags(),
             artifacts_bucket: "a".into(),
             data_bucket: "d".into(),
             uploads: vec![
@@ -211,6 +403,7 @@ mod tests {
                 upload("the template", "templates/1"),
             ],
             template_key: "templates/1".into(),
+            image_id: "ami-1".into(),
             model_version: "m1".into(),
             model_card_key: "models/m1".into(),
             raw_sha256: "r1".into(),
@@ -218,12 +411,28 @@ mod tests {
         }
     }
 
+    fn stack(status: StackStatus) -> ObservedStack {
+        let tags = tags().into_iter().collect();
+        ObservedStack { tags, image_id: Some("ami-1".into()), ..ObservedStack::new(status) }
+    }
+
+    fn bucket(objects: u64, of_stack: bool, tagged: bool) -> BucketState {
+        let tags = if tagged { tags().into_iter().collect() } else { Default::default() };
+        BucketState::Ours(ObservedBucket { objects, of_stack, tags, unset: BTreeSet::new() })
+    }
+
+    fn plan(observed: &Observed) -> DeployPlan {
+        DeployPlan::new(observed, &desired()).expect("a plan")
+    }
+
     #[test]
     fn from_nothing_everything_is_made() {
-        let plan = DeployPlan::new(&Observed::default(), &desired()).to_string();
-        let expected = "  1. create the bucket a\n  2. upload the model server (1.5 kB)\n  3. upload the template (1.5 kB)\n  \
-                        4. put model m1 into service\n  5. create the stack s\n  6. upload the raw data (20 B) to d\n";
-        assert_eq!(plan, expected);
+        let expected = "  1. create the bucket a\n  2. upload the model server (1.5 kB)\n  \
+                        3. upload the template (1.5 kB)\n  4. put model m1 into service\n  \
+                        5. create the stack s\n  6. upload the raw data (20 B) to d\n";
+        let plan = plan(&Observed::default());
+        assert_eq!(plan.to_string(), expected);
+        assert_eq!(plan.concerns(), []);
     }
 
     #[test]
@@ -231,11 +440,8 @@ mod tests {
         let sets = |version: &str, chosen_since: bool, known: bool| {
             let model = Some(ObservedModel { version: version.into(), chosen_since });
             let artifact_keys = known.then(|| "models/m1".to_owned()).into_iter().collect();
-            let plan = DeployPlan::new(
-                &Observed { model, artifact_keys, ..Observed::default() },
-                &desired(),
-            );
-            plan.steps.contains(&Step::SetModel("m1".into()))
+            let observed = Observed { model, artifact_keys, ..Observed::default() };
+            plan(&observed).steps.contains(&Step::SetModel("m1".into()))
         };
         assert!(!sets("m1", true, true) && !sets("m1", false, true), "it is in service");
         assert!(
@@ -249,8 +455,8 @@ mod tests {
     #[test]
     fn every_stack_state_has_a_plan() {
         for &status in StackStatus::ALL {
-            let observed = Observed { stack: Some(status), ..Observed::default() };
-            let plan = DeployPlan::new(&observed, &desired());
+            let observed = Observed { stack: Some(stack(status)), ..Observed::default() };
+            let plan = plan(&observed);
             let changes =
                 plan.steps.iter().filter(|s| matches!(s, Step::ChangeStack { .. })).count();
             let waits = plan.steps.iter().filter(|s| matches!(s, Step::AwaitStack(_))).count();
@@ -260,16 +466,74 @@ mod tests {
 
     #[test]
     fn what_is_there_is_not_uploaded_again() {
-        let observed = Observed {
-            artifacts_bucket_exists: true,
+        let mut observed = Observed {
+            artifacts_bucket: bucket(2, false, true),
+            data_bucket: bucket(1, true, true),
             artifact_keys: ["bin/1", "templates/1"].map(str::to_owned).into(),
             model: Some(ObservedModel { version: "m1".into(), chosen_since: false }),
-            stack: Some(StackStatus::CreateComplete),
+            stack: Some(stack(StackStatus::CreateComplete)),
             raw_sha256: Some("r1".into()),
         };
+        let nothing = "  1. update the stack s if the template differs\n";
+        assert_eq!(plan(&observed).to_string(), nothing);
+        observed.stack = observed.stack.map(|s| ObservedStack { image_id: None, ..s });
+        assert_eq!(plan(&observed).to_string(), nothing, "an unknown image is no change");
+        let older = Some("ami-0".to_owned());
+        observed.stack = observed.stack.map(|s| ObservedStack { image_id: older, ..s });
         assert_eq!(
-            DeployPlan::new(&observed, &desired()).to_string(),
-            "  1. update the stack s if the template differs\n"
+            plan(&observed).to_string(),
+            "  1. update the stack s, with a new server: image ami-1 after ami-0\n"
         );
+    }
+
+    #[test]
+    fn an_artifacts_bucket_that_was_half_made_is_completed() {
+        let unset: BTreeSet<_> = [BucketSetting::Tags, BucketSetting::Policy].into();
+        let half = ObservedBucket { unset, ..ObservedBucket::default() };
+        let observed =
+            Observed { artifacts_bucket: BucketState::Ours(half), ..Observed::default() };
+        assert_eq!(
+            plan(&observed).steps[0].to_string(),
+            "set what is missing of the bucket a: policy, tags"
+        );
+    }
+
+    #[test]
+    fn a_failed_stack_with_objects_is_emptied_only_after_consent() {
+        let failed = |data_bucket| Observed {
+            data_bucket,
+            stack: Some(stack(StackStatus::RollbackFailed)),
+            ..Observed::default()
+        };
+        let full = plan(&failed(bucket(26, true, true)));
+        assert_eq!(full.concerns(), [Concern("d is emptied: 26 objects are lost".into())]);
+        assert!(full.to_string().contains("delete all 26 objects in d\n"), "{full}");
+        let empty = plan(&failed(bucket(0, true, true)));
+        assert_eq!(empty.concerns(), []);
+        assert!(!empty.to_string().contains("objects"), "{empty}");
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused_before_the_first_step() {
+        let failed = stack(StackStatus::RollbackComplete);
+        let refused = |observed: &Observed| {
+            DeployPlan::new(observed, &desired()).expect_err("refused").to_string()
+        };
+        let mut observed = Observed { data_bucket: bucket(3, false, false), ..Observed::default() };
+        assert!(refused(&observed).contains("d is there (3 objects), but this deployment"));
+        observed.stack = Some(failed.clone());
+        assert!(refused(&observed).contains("but this deployment has not made it"));
+        observed.data_bucket = bucket(3, false, true);
+        assert!(refused(&observed).contains("left from an earlier stack (3 objects)"));
+        observed.data_bucket = BucketState::Foreign;
+        assert_eq!(refused(&observed), "the bucket d belongs to another account");
+        observed.data_bucket = bucket(3, true, true);
+        observed.stack = Some(ObservedStack { termination_protection: true, ..failed.clone() });
+        assert!(refused(&observed).contains("termination protection is on"));
+        observed.stack = Some(ObservedStack { tags: Default::default(), ..failed });
+        assert!(refused(&observed).contains("belongs to another deployment: it has no tag"));
+        let artifacts =
+            Observed { artifacts_bucket: bucket(1, false, false), ..Observed::default() };
+        assert!(refused(&artifacts).contains("the bucket a is there (1 objects)"));
     }
 }

@@ -49,7 +49,9 @@ pub enum ElfError {
     },
     /// A glibc newer than Amazon Linux 2023's.
     #[error(
-        "`{name}` needs glibc {}.{}, Amazon Linux 2023 has {}.{}\nhint: build on an older distribution, for the target `{target}-unknown-linux-musl`, or with `cargo zigbuild --target {target}-unknown-linux-gnu.2.34`",
+        "`{name}` needs glibc {}.{}, Amazon Linux 2023 has {}.{}\nhint: build where glibc is not \
+         newer, for example in a container of amazonlinux:2023 or debian:11, with this folder as it \
+         is: `cargo xtask deploy` there, or its `target/release` here with STEPPE_SKIP_BUILD=1",
         .found.0, .found.1, AL2023_GLIBC.0, AL2023_GLIBC.1
     )]
     Glibc {
@@ -57,8 +59,6 @@ pub enum ElfError {
         name: String,
         /// The newest glibc symbol version it needs.
         found: (u32, u32),
-        /// Rust's name of its architecture.
-        target: &'static str,
     },
 }
 
@@ -79,8 +79,7 @@ pub fn check(name: &str, bytes: &[u8]) -> Result<Architecture, ElfError> {
     };
     match newest_glibc(&file).map_err(not_elf)? {
         Some(found) if found > AL2023_GLIBC => {
-            let target = if architecture == Architecture::X86_64 { "x86_64" } else { "aarch64" };
-            Err(ElfError::Glibc { name: name.to_owned(), found, target })
+            Err(ElfError::Glibc { name: name.to_owned(), found })
         }
         _ => Ok(architecture),
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::config::{Problem, Problems, nearest, parse};
+use crate::names::{Names, partition};
+use crate::site::is_zone;
 
 /// The account of the embedded cloud.
 pub const EMBEDDED_ACCOUNT: &str = "000000000000";
@@ -40,6 +42,8 @@ pub enum Environment {
         region: String,
         /// Profile of the shared configuration files.
         profile: Option<String>,
+        /// IDs of the two availability zones to use, such as `euc1-az2`; chosen when absent.
+        zones: Option<[String; 2]>,
     },
 }
 
@@ -47,19 +51,45 @@ impl Project {
     /// Parses and checks `text`, the content of `file`.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
         let project: Self = parse(file, text)?;
-        let mut problems = Vec::new();
-        let mut names = vec![("project", &project.project), ("pipeline", &project.pipeline)];
-        names.extend(project.environments.keys().map(|name| ("environment", name)));
-        for (what, name) in names {
-            if let Some(message) = name_defect(name) {
-                problems.push(Problem {
-                    place: file.to_owned(),
-                    message: format!("the {what} name `{name}` {message}"),
-                    hint: None,
-                });
+        let problems: Vec<Problem> = project
+            .defects()
+            .into_iter()
+            .map(|message| Problem { place: file.to_owned(), message, hint: None })
+            .collect();
+        if problems.is_empty() { Ok(project) } else { Err(Problems(problems)) }
+    }
+
+    fn defects(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let said =
+            |what: &str, name: &str, defect: &str| format!("the {what} name `{name}` {defect}");
+        out.extend(project_defect(&self.project).map(|d| said("project", &self.project, d)));
+        out.extend(name_defect(&self.pipeline).map(|d| said("pipeline", &self.pipeline, d)));
+        for (name, environment) in &self.environments {
+            let before = out.len();
+            out.extend(name_defect(name).map(|d| said("environment", name, d)));
+            let told = |defect: String| format!("the environment `{name}`: {defect}");
+            out.extend(environment.defects().into_iter().map(told));
+            if out.len() == before {
+                out.extend(self.names(name, environment, &self.pipeline).defect());
             }
         }
-        if problems.is_empty() { Ok(project) } else { Err(Problems(problems)) }
+        out
+    }
+
+    /// Names of everything in an environment.
+    pub fn names(&self, name: &str, environment: &Environment, pipeline: &str) -> Names {
+        let (account, region) = match environment {
+            Environment::Embedded { .. } => (EMBEDDED_ACCOUNT, EMBEDDED_REGION),
+            Environment::Aws { account, region, .. } => (account.as_str(), region.as_str()),
+        };
+        Names {
+            project: self.project.clone(),
+            pipeline: pipeline.to_owned(),
+            environment: name.to_owned(),
+            account: account.to_owned(),
+            region: region.to_owned(),
+        }
     }
 
     /// The environment called `name`.
@@ -79,8 +109,48 @@ impl Project {
     }
 }
 
-/// Names become parts of bucket names and logical names, so they are short, lower case and plain.
+impl Environment {
+    fn defects(&self) -> Vec<String> {
+        let Self::Aws { account, region, zones, .. } = self else { return Vec::new() };
+        let mut out = Vec::new();
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            out.push(format!("the account `{account}` must have 12 digits"));
+        }
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if region.split('-').count() < 3 || !region.bytes().all(plain) {
+            out.push(format!("`{region}` is not the name of a region, such as `eu-central-1`"));
+        }
+        match partition(region) {
+            "aws" => {}
+            other => out.push(format!(
+                "the region `{region}` is in the partition {other}, whose services this program was \
+                 not made for; it deploys to the partition aws"
+            )),
+        }
+        let zones = zones.as_ref().map(<[String; 2]>::as_slice).unwrap_or_default();
+        out.extend(zones.iter().filter(|zone| !is_zone(zone)).map(|zone| {
+            format!("`zones` has `{zone}`, which is not the ID of an availability zone, such as `euc1-az2`")
+        }));
+        if let [first, second] = zones
+            && first == second
+        {
+            out.push(format!("`zones` has {first} twice; two different ones are needed"));
+        }
+        out
+    }
+}
+
+/// Names are joined by hyphens and become parts of bucket names. Only the project, the first of them,
+/// may have hyphens of its own: then no two deployments ever have the same names.
 pub fn name_defect(name: &str) -> Option<&'static str> {
+    if name.contains('-') {
+        return Some("must not have hyphens: they stand between the parts of a name");
+    }
+    project_defect(name)
+}
+
+/// What keeps a text from being the name of a project, or of a query.
+pub fn project_defect(name: &str) -> Option<&'static str> {
     let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     match name.bytes().next() {
         None => Some("must not be empty"),
@@ -88,9 +158,7 @@ pub fn name_defect(name: &str) -> Option<&'static str> {
         _ if !plain || name.ends_with('-') => {
             Some("must consist of lower-case letters, digits and inner hyphens")
         }
-        _ if name.len() > 16 => {
-            Some("must have at most 16 characters, because bucket names have at most 63")
-        }
+        _ if name.len() > 16 => Some("must have at most 16 characters"),
         _ => None,
     }
 }
@@ -117,5 +185,51 @@ mod tests {
         let text = FILE.replace("\"steppe\"", "\"Steppe\"").replace("\"marriages\"", "\"a_b\"");
         let Problems(problems) = Project::parse("steppe.toml", &text).expect_err("bad names");
         assert_eq!(problems.len(), 2);
+    }
+
+    #[test]
+    fn two_deployments_never_have_one_name() {
+        let clash = FILE.replace("\"marriages\"", "\"marriages-dev\"");
+        let error = Project::parse("steppe.toml", &clash).expect_err("ambiguous").to_string();
+        assert!(error.contains("pipeline name `marriages-dev` must not have hyphens"), "{error}");
+        let clash = FILE.replace("environments.local", "environments.dev-eu");
+        let error = Project::parse("steppe.toml", &clash).expect_err("ambiguous").to_string();
+        assert!(error.contains("environment name `dev-eu` must not have hyphens"), "{error}");
+        let hyphens = FILE.replace("\"steppe\"", "\"our-steppe\"");
+        assert!(Project::parse("steppe.toml", &hyphens).is_ok(), "the first part may have them");
+    }
+
+    fn aws(account: &str, region: &str, more: &str) -> Result<Project, Problems> {
+        let environment = format!(
+            "[environments.dev]\nkind = \"aws\"\naccount = \"{account}\"\nregion = \"{region}\"\n{more}"
+        );
+        Project::parse("steppe.toml", &format!("{FILE}{environment}"))
+    }
+
+    #[test]
+    fn environments_of_aws_are_checked_when_they_are_read() {
+        let zones = "zones = [\"euc1-az1\", \"euc1-az3\"]";
+        assert!(aws("123456789012", "eu-central-1", zones).is_ok());
+        let error =
+            |account, region, more| aws(account, region, more).expect_err("refused").to_string();
+        assert!(error("12345", "eu-central-1", "").contains("`12345` must have 12 digits"));
+        assert!(error("123456789012", "frankfurt", "").contains("is not the name of a region"));
+        for (region, partition) in [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")] {
+            let text = error("123456789012", region, "");
+            assert!(text.contains(&format!("is in the partition {partition}")), "{text}");
+        }
+        let letters = "zones = [\"eu-central-1a\", \"euc1-az1\"]";
+        assert!(error("123456789012", "eu-central-1", letters).contains("`eu-central-1a`, which"));
+        let twice = "zones = [\"euc1-az1\", \"euc1-az1\"]";
+        assert!(error("123456789012", "eu-central-1", twice).contains("euc1-az1 twice"));
+    }
+
+    #[test]
+    fn names_that_do_not_go_together_are_told_for_every_environment() {
+        let long = FILE
+            .replace("\"steppe\"", "\"sixteen-letters1\"")
+            .replace("environments.local", "environments.sixteenletters16");
+        let error = Project::parse("steppe.toml", &long).expect_err("too long").to_string();
+        assert!(error.contains("together 3 characters too many"), "{error}");
     }
 }

@@ -3,14 +3,20 @@
 //! Pure: values in, values out. It never opens a file or a socket, starts no process, knows no SDK
 //! and reads neither clock nor environment. The callers gather facts and carry out what is decided here.
 
+pub mod catalogue;
 pub mod config;
 pub mod deploy;
+pub mod destroy;
 pub mod elf;
 pub mod environment;
 pub mod etl;
 pub mod manifest;
 pub mod names;
+pub mod observed;
+pub mod payload;
 pub mod review;
 pub mod sample;
+pub mod site;
 pub mod stack;
 pub mod status;
+mod yaml;

@@ -1,12 +1,14 @@
 //! `pipeline.toml`: what a pipeline reads, checks, trains, asks and deploys.
 
+mod checks;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Problem, Problems, parse};
 use crate::elf::Architecture;
-use crate::environment::name_defect;
+use crate::environment::Environment;
 
 /// Version of the manifest's schema.
 pub const MANIFEST_SCHEMA_VERSION: u32 = 1;
@@ -437,43 +439,6 @@ pub struct DriftCheck {
     pub schedule: String,
 }
 
-/// What keeps an expression from being a schedule of EventBridge, as far as its form tells.
-/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
-fn schedule_defect(expression: &str) -> Option<&'static str> {
-    let inner = |name: &str| expression.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
-    if let Some(rate) = inner("rate") {
-        let parts: Vec<&str> = rate.split(' ').collect();
-        let [number, unit] = parts[..] else {
-            return Some("needs a number and a unit, as in `rate(12 hours)`");
-        };
-        let units =
-            if number == "1" { ["minute", "hour", "day"] } else { ["minutes", "hours", "days"] };
-        let whole = number.parse::<u32>().is_ok_and(|n| n > 0);
-        return (!whole || !units.contains(&unit))
-            .then_some("needs a whole number and a unit that agrees with it, as in `rate(1 day)`");
-    }
-    let Some(cron) = inner("cron") else { return Some("is neither `rate(…)` nor `cron(…)`") };
-    let fields: Vec<&str> = cron.split(' ').collect();
-    let plain = |field: &&str| {
-        !field.is_empty()
-            && field.bytes().all(|b| b.is_ascii_alphanumeric() || b"*?,-/#".contains(&b))
-    };
-    if fields.len() != 6 || !fields.iter().all(plain) {
-        return Some(
-            "needs six fields: minutes, hours, day of month, month, day of week, year, as in `cron(0 6 1 * ? *)`",
-        );
-    }
-    ((fields[2] == "?") == (fields[4] == "?"))
-        .then_some("needs `?` for one of day of month and day of week, as in `cron(0 6 1 * ? *)`")
-}
-
-/// Days that CloudWatch Logs can keep events.
-/// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
-const RETENTION_DAYS: [u32; 22] = [
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
-    3288, 3653,
-];
-
 impl StackOptions {
     /// The instance type for an architecture: the manifest's, or the smallest sensible one.
     pub fn instance_type(&self, architecture: Architecture) -> &str {
@@ -489,195 +454,24 @@ impl Manifest {
     /// Parses and checks `text`, the content of `file`. Everything wrong is reported at once.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
         let manifest: Self = parse(file, text)?;
-        let problems: Vec<Problem> = manifest
-            .defects()
+        let problems: Vec<Problem> = checks::folder_defect(&manifest, file)
             .into_iter()
+            .chain(checks::defects(&manifest))
             .map(|message| Problem { place: file.to_owned(), message, hint: None })
             .collect();
         if problems.is_empty() { Ok(manifest) } else { Err(Problems(problems)) }
     }
 
-    fn defects(&self) -> Vec<String> {
-        let mut out = Vec::new();
-        let mut need = |holds: bool, message: String| {
-            if !holds {
-                out.push(message);
-            }
-        };
-        need(
-            self.schema_version == MANIFEST_SCHEMA_VERSION,
-            format!(
-                "`schema_version` is {}, this program reads {MANIFEST_SCHEMA_VERSION}",
-                self.schema_version
-            ),
-        );
-        if let Some(defect) = name_defect(&self.name) {
-            need(false, format!("the name `{}` {defect}", self.name));
-        }
-        for (key, column) in [
-            ("series", &self.task.series),
-            ("time", &self.task.time),
-            ("target", &self.task.target),
-        ] {
-            need(
-                self.column(column).is_some(),
-                format!("`task.{key}` is `{column}`, but `data.columns` has no such column"),
-            );
-        }
-        let kind = |name: &str| self.column(name).map(|c| c.kind);
-        need(
-            kind(&self.task.series).is_none_or(|k| k == ColumnType::String),
-            format!("the series column `{}` must have the type `string`", self.task.series),
-        );
-        let (time_type, said) = match self.task.frequency {
-            Frequency::Yearly => (ColumnType::Int, "`int`, whole years"),
-            _ => (ColumnType::String, "`string`, dates and times in ISO 8601"),
-        };
-        need(
-            kind(&self.task.time).is_none_or(|k| k == time_type),
-            format!("the time column `{}` must have the type {said}", self.task.time),
-        );
-        for feature in self.task.covariates.iter().chain(&self.task.static_features) {
-            let message = match kind(feature) {
-                None => format!("the feature `{feature}` is not in `data.columns`"),
-                Some(_) => format!("the feature `{feature}` must be a number"),
-            };
-            need(kind(feature).is_some_and(|k| k != ColumnType::String), message);
-            let used = [&self.task.target, &self.task.time].contains(&feature);
-            need(!used, format!("`{feature}` cannot be a feature: it is the target or the time"));
-        }
-        need(
-            self.model
-                .candidates
-                .iter()
-                .flatten()
-                .all(|k| !matches!(k, ModelKind::Auto | ModelKind::Combination)),
-            "`model.candidates` names families; `auto` and `combination` are made of them"
-                .to_owned(),
-        );
-        need(
-            kind(&self.task.target).is_none_or(|k| k != ColumnType::String),
-            format!("the target column `{}` must be a number", self.task.target),
-        );
-        for (i, column) in self.data.columns.iter().enumerate() {
-            let plain = column
-                .name
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-                && !column.name.starts_with('_');
-            need(
-                plain && !column.name.is_empty(),
-                format!(
-                    "the column name `{}` must consist of lower-case letters, digits and inner underscores; give the file's own name as `source`",
-                    column.name
-                ),
-            );
-            need(
-                self.data.columns[..i].iter().all(|c| c.name != column.name),
-                format!("the column `{}` is declared twice", column.name),
-            );
-        }
-        for rule in &self.quality.rules {
-            let plain = !rule.name.is_empty()
-                && rule.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            need(
-                plain,
-                format!(
-                    "the rule name `{}` must consist of letters, digits and underscores",
-                    rule.name
-                ),
-            );
-            need(
-                self.column(&rule.column).is_some(),
-                format!(
-                    "the rule `{}` looks at `{}`, but `data.columns` has no such column",
-                    rule.name, rule.column
-                ),
-            );
-        }
-        for query in &self.queries {
-            need(
-                name_defect(&query.name).is_none(),
-                format!(
-                    "the query name `{}` {}",
-                    query.name,
-                    name_defect(&query.name).unwrap_or_default()
-                ),
-            );
-        }
-        let range = |what: &str, value: usize, low: usize, high: usize| {
-            (low..=high)
-                .contains(&value)
-                .then_some(())
-                .ok_or(format!("`{what}` is {value}; expected {low} to {high}"))
-        };
-        let counts = [
-            range("task.horizon", self.task.horizon, 1, 366),
-            range("model.lstm.context", self.model.lstm.context, 2, 1_000),
-            range("model.lstm.hidden", self.model.lstm.hidden, 1, 512),
-            range("model.lstm.epochs", self.model.lstm.epochs, 1, 10_000),
-            range("model.lstm.members", self.model.lstm.members, 1, 32),
-            range("model.lstm.batch", self.model.lstm.batch, 1, 4_096),
-            range("model.lstm.patience", self.model.lstm.patience.unwrap_or(1), 1, 1_000),
-            range("model.lstm.epoch_windows", self.model.lstm.epoch_windows, 1, 10_000_000),
-            range("model.trees.rounds", self.model.trees.rounds, 1, 10_000),
-            range("model.trees.depth", self.model.trees.depth, 1, 12),
-            range("model.trees.rows_max", self.model.trees.rows_max, 100, 10_000_000),
-            range("backtest.origins", self.backtest.origins, 1, 100),
-            range("backtest.stride", self.backtest.stride.unwrap_or(1), 1, 10_000),
-            range("stack.etl_workers", self.stack.etl_workers as usize, 2, 299),
-            range(
-                "retrain.memory_mb",
-                self.retrain.as_ref().map_or(one_core(), |r| r.memory_mb) as usize,
-                128,
-                10_240,
-            ),
-            range("stack.map_concurrency", self.stack.map_concurrency as usize, 1, 40),
-        ];
-        counts.into_iter().filter_map(Result::err).for_each(|message| need(false, message));
-        let level = self.backtest.interval_level;
-        need(
-            level > 0.0 && level < 1.0,
-            format!("`backtest.interval_level` is {level}; expected a share between 0 and 1"),
-        );
-        need(
-            RETENTION_DAYS.contains(&self.stack.log_retention_days),
-            format!(
-                "`stack.log_retention_days` is {}; CloudWatch Logs keeps {RETENTION_DAYS:?}",
-                self.stack.log_retention_days
-            ),
-        );
-        let schedules = [
-            ("retrain.schedule", self.retrain.as_ref().and_then(|r| r.schedule.as_deref())),
-            ("drift.schedule", self.drift.as_ref().map(|d| d.schedule.as_str())),
-        ];
-        for (key, expression) in schedules {
-            if let Some(defect) = expression.and_then(schedule_defect) {
-                need(
-                    false,
-                    format!("`{key}` is `{}`, which {defect}", expression.unwrap_or_default()),
-                );
-            }
-        }
-        need(
-            self.retrain.is_none() || self.stack.verify,
-            "`retrain` needs `stack.verify = true`: a run that nobody started takes its series from there".to_owned(),
-        );
-        for architecture in self.stack.instance_type.keys() {
-            need(
-                matches!(architecture.as_str(), "x86_64" | "arm64"),
-                format!(
-                    "`stack.instance_type` has the architecture `{architecture}`; there are `x86_64` and `arm64`"
-                ),
-            );
-        }
-        for email in &self.stack.emails {
-            let valid =
-                email.split_once('@').is_some_and(|(a, b)| !a.is_empty() && b.contains('.'))
-                    && !email.contains(char::is_whitespace);
-            need(valid, format!("`{email}` is not an email address"));
-        }
-        out
+    /// What keeps a checked manifest from being deployed to `environment`.
+    pub fn check_for(&self, file: &str, environment: &Environment) -> Result<(), Problems> {
+        let problems: Vec<Problem> = checks::unreachable_emails(self, environment)
+            .map(|message| Problem {
+                place: file.to_owned(),
+                message,
+                hint: Some("name your own in `stack.emails`, or nobody: `emails = []`".to_owned()),
+            })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
 
     /// The manifest with every combination of options that changes which resources there are, each with
@@ -703,7 +497,7 @@ impl Manifest {
                 .collect();
             (listed, manifest)
         };
-        (0..32).map(one).filter(|(_, manifest)| manifest.defects().is_empty()).collect()
+        (0..32).map(one).filter(|(_, manifest)| checks::defects(manifest).is_empty()).collect()
     }
 
     /// The column called `name`.

@@ -1,21 +1,31 @@
 //! The stack as a template: every decision is a field here, the templates hold structure only.
 
+mod cost;
+mod parts;
+mod tables;
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use steppe_wire::keys;
 use tera::{Context, Tera};
 use thiserror::Error;
 
+use crate::catalogue::RawColumn;
 use crate::elf::Architecture;
 use crate::manifest::Manifest;
 use crate::names::Names;
+use crate::site::{self, Site};
+use crate::{payload, yaml};
 
-const TEMPLATES: [(&str, &str); 18] = [
+pub use cost::{glue_run_usd, idle_cost_usd, told};
+
+const TEMPLATES: [(&str, &str); 19] = [
     ("stack.yaml.tera", include_str!("../../../templates/stack.yaml.tera")),
     ("storage.yaml.tera", include_str!("../../../templates/storage.yaml.tera")),
     ("etl.yaml.tera", include_str!("../../../templates/etl.yaml.tera")),
     ("athena.yaml.tera", include_str!("../../../templates/athena.yaml.tera")),
     ("network.yaml.tera", include_str!("../../../templates/network.yaml.tera")),
+    ("instance.yaml.tera", include_str!("../../../templates/instance.yaml.tera")),
     ("server.yaml.tera", include_str!("../../../templates/server.yaml.tera")),
     ("predictor.yaml.tera", include_str!("../../../templates/predictor.yaml.tera")),
     ("attach_to_network.yaml.tera", include_str!("../../../templates/attach_to_network.yaml.tera")),
@@ -38,8 +48,16 @@ pub const GLUE_SCRIPT: &str = include_str!("../../../templates/etl.py");
 pub const SERVER_PORT: u16 = 8080;
 /// Network of the stack.
 const VPC_CIDR: &str = "10.42.0.0/16";
-/// Memory of the drift check: it holds the clean table and the newest forecasts.
-const DRIFT_MEMORY_MB: u32 = 512;
+/// Days after which an upload that was never completed is removed.
+pub const UNFINISHED_UPLOAD_DAYS: u32 = 7;
+/// Longest run of the cleaning job.
+const CLEAN_TIMEOUT_MINS: u32 = 30;
+/// Longest run of a function of the jobs' package: Lambda's limit.
+const JOB_TIMEOUT_SECS: u32 = 900;
+/// Calls of the training function in one run: it goes on where the last one was cut off.
+const TRAINING_CALLS_MAX: u32 = 7;
+/// Time of a run for everything but cleaning and training.
+const RUN_RESERVE_SECS: u32 = 5_400;
 /// Bytes that one query may read.
 const QUERY_BYTES_MAX: u64 = 10 * 1024 * 1024 * 1024;
 
@@ -75,85 +93,28 @@ pub struct StackSpec<'a> {
     /// Text of each of the manifest's queries, in its order.
     pub query_sql: Vec<String>,
     /// Columns of the raw file, in its order.
-    pub raw_columns: Vec<String>,
+    pub raw_columns: Vec<RawColumn>,
     /// Content hashes.
     pub hashes: ArtifactHashes,
     /// Architecture of function and instance.
     pub architecture: Architecture,
-}
-
-#[derive(Serialize)]
-struct Table {
-    logical_id: &'static str,
-    name: &'static str,
-    description: String,
-    prefix: String,
-    classification: &'static str,
-    has_header: bool,
-    input_format: &'static str,
-    output_format: &'static str,
-    serde: &'static str,
-    columns: Vec<TableColumn>,
-}
-
-#[derive(Serialize)]
-struct TableColumn {
-    name: String,
-    hive_type: String,
+    /// What the place gives.
+    pub site: &'a Site,
 }
 
 #[derive(Serialize)]
 struct Query<'a> {
     logical_id: String,
     name: &'a str,
-    description: &'a str,
+    description: String,
     sql: String,
 }
 
 #[derive(Serialize)]
-struct Subnet {
-    name: &'static str,
-    cidr: &'static str,
-    zone_index: usize,
-}
-
-/// A Lambda function of the jobs' package.
-#[derive(Serialize)]
-struct Job {
-    logical_id: &'static str,
-    /// The package's handler, and the function's name.
-    handler: &'static str,
-    description: &'static str,
-    memory_mb: u32,
-    trains: bool,
-    asks_server: bool,
-}
-
-/// Something that starts a state machine by itself.
-#[derive(Serialize)]
-struct Rule {
-    logical_id: &'static str,
-    name: &'static str,
-    description: &'static str,
-    /// On new raw data when absent.
-    schedule: Option<String>,
-    /// Logical ID of the state machine.
-    machine: &'static str,
-    /// Input of the execution.
-    input: &'static str,
-}
-
-#[derive(Serialize)]
-struct Alarm {
-    logical_id: &'static str,
-    name: &'static str,
-    description: &'static str,
-    namespace: &'static str,
-    metric: &'static str,
-    dimension: &'static str,
-    resource: &'static str,
-    statistic: &'static str,
-    period_secs: u32,
+struct Subnet<'a> {
+    name: String,
+    cidr: String,
+    zone: &'a str,
 }
 
 impl StackSpec<'_> {
@@ -163,17 +124,12 @@ impl StackSpec<'_> {
         tera.autoescape_on(vec![]);
         tera.add_raw_templates(TEMPLATES)?;
         let mut context = self.context();
-        // The instance's logical ID carries the hash of what makes it, see server.yaml.tera.
-        context.insert("server_id", "ModelServer");
-        let made_of = format!(
-            "{}\n{}\n{}",
-            tera.render("user_data.sh.tera", &context)?,
-            self.manifest.stack.instance_type(self.architecture),
-            self.architecture.as_str()
-        );
-        context
-            .insert("server_id", &format!("ModelServer{}", &sha256_hex(made_of.as_bytes())[..8]));
-        context.insert("user_data", &indented(&tera.render("user_data.sh.tera", &context)?, 14));
+        // The instance's logical ID carries the hash of what makes it, see server.yaml.tera. While that
+        // is hashed, another name stands for the ID.
+        let server_id = self.describe_server(&tera, &mut context, "ModelServer")?;
+        let server_id = format!("ModelServer{}", &sha256_hex(server_id.as_bytes())[..8]);
+        self.describe_server(&tera, &mut context, &server_id)?;
+        context.insert("alarm_list", &parts::alarms(self.manifest, &server_id));
         for machine in ["state_machine", "drift_machine"] {
             context.insert(
                 machine,
@@ -181,6 +137,18 @@ impl StackSpec<'_> {
             );
         }
         Ok(tera.render("stack.yaml.tera", &context)?)
+    }
+
+    /// Puts the server's ID and user data into the context; gives the whole instance as text.
+    fn describe_server(
+        &self,
+        tera: &Tera,
+        context: &mut Context,
+        server_id: &str,
+    ) -> Result<String, RenderError> {
+        context.insert("server_id", server_id);
+        context.insert("user_data", &indented(&tera.render("user_data.sh.tera", context)?, 14));
+        Ok(tera.render("instance.yaml.tera", context)?)
     }
 
     fn context(&self) -> Context {
@@ -191,13 +159,16 @@ impl StackSpec<'_> {
             ("pipeline", pipeline),
             ("environment", &names.environment),
             ("prefix", &names.stack()),
+            ("partition", names.partition()),
             ("data_bucket", &names.data_bucket()),
             ("artifacts_bucket", &names.artifacts_bucket()),
             ("database", &names.database()),
             ("log_prefix", &names.log_prefix()),
             ("series_column", &task.series),
             ("instance_type", self.manifest.stack.instance_type(self.architecture)),
-            ("ami_architecture", self.architecture.as_str()),
+            ("image_id", &self.site.image_id),
+            ("s3_prefix_list", &self.site.s3_prefix_list),
+            ("zones", &self.site.zones.join(",")),
             ("lambda_architecture", self.architecture.as_str()),
             ("vpc_cidr", VPC_CIDR),
             ("athena_prefix", keys::ATHENA_PREFIX),
@@ -234,29 +205,52 @@ impl StackSpec<'_> {
         }
         c.insert("server_port", &SERVER_PORT);
         c.insert("query_bytes_max", &QUERY_BYTES_MAX);
+        c.insert("unfinished_upload_days", &UNFINISHED_UPLOAD_DAYS);
+        c.insert("clean_timeout_mins", &CLEAN_TIMEOUT_MINS);
+        c.insert("job_timeout_secs", &JOB_TIMEOUT_SECS);
+        c.insert("run_timeout_secs", &self.run_timeout_secs());
+        c.insert("verified_series_max", &payload::VERIFIED_SERIES_MAX);
+        c.insert("mailed_forecasts_max", &payload::MAILED_FORECASTS_MAX);
+        c.insert("summary_bytes", &payload::summary_bytes());
+        c.insert("summaries_bytes_max", &payload::summaries_bytes_max());
         c.insert("etl_workers", &stack.etl_workers);
         c.insert("map_concurrency", &stack.map_concurrency);
         c.insert("log_retention_days", &stack.log_retention_days);
         c.insert("verify", &stack.verify);
         c.insert("notify", &stack.notify);
         c.insert("alarms", &stack.alarms);
-        c.insert("emails", &stack.emails);
+        let quoted = |texts: &[String]| texts.iter().map(|t| yaml::quoted(t)).collect::<Vec<_>>();
+        c.insert("emails", &quoted(&stack.emails));
         c.insert("tables", &self.tables());
         c.insert("queries", &self.queries());
-        c.insert("alarm_list", &alarms(self.manifest));
         c.insert("retrain", &self.manifest.retrain.is_some());
         c.insert("drift", &self.manifest.drift.is_some());
         c.insert("sends_events", &self.manifest.retrain.as_ref().is_some_and(|r| r.on_new_data));
-        c.insert("jobs", &self.jobs());
-        c.insert("rules", &self.rules());
-        c.insert(
-            "subnets",
-            &[
-                Subnet { name: "A", cidr: "10.42.0.0/24", zone_index: 0 },
-                Subnet { name: "B", cidr: "10.42.1.0/24", zone_index: 1 },
-            ],
-        );
+        let jobs = parts::jobs(self.manifest);
+        let job_roles = jobs.iter().map(|job| format!("{}Role", job.logical_id));
+        let network_roles: Vec<String> =
+            ["PredictorRole".to_owned()].into_iter().chain(job_roles).collect();
+        c.insert("network_roles", &network_roles);
+        c.insert("jobs", &jobs);
+        c.insert("rules", &parts::rules(self.manifest));
+        c.insert("burstable", &is_burstable(stack.instance_type(self.architecture)));
+        c.insert("subnets", &self.subnets());
         c
+    }
+
+    fn subnets(&self) -> Vec<Subnet<'_>> {
+        let subnet = |zone| {
+            let site::SubnetPlace { name, cidr } = site::subnet(zone);
+            Subnet { name, cidr, zone }
+        };
+        self.site.zones.iter().map(|zone| subnet(zone.as_str())).collect()
+    }
+
+    /// Longest run of the state machine: its longest parts one after the other, and a reserve.
+    fn run_timeout_secs(&self) -> u32 {
+        let training =
+            if self.manifest.retrain.is_some() { TRAINING_CALLS_MAX * JOB_TIMEOUT_SECS } else { 0 };
+        CLEAN_TIMEOUT_MINS * 60 + training + RUN_RESERVE_SECS
     }
 
     fn tags(&self, indent: usize, more: &[(&str, &str)]) -> String {
@@ -278,189 +272,23 @@ impl StackSpec<'_> {
             .join("\n")
     }
 
-    fn tables(&self) -> Vec<Table> {
-        const TEXT_INPUT: &str = "org.apache.hadoop.mapred.TextInputFormat";
-        const TEXT_OUTPUT: &str = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat";
-        let column = |name: &str, hive: &str| TableColumn {
-            name: name.to_owned(),
-            hive_type: hive.to_owned(),
-        };
-        let pipeline = &self.names.pipeline;
-        let raw = Table {
-            logical_id: "RawTable",
-            name: "raw",
-            description: "The input as it came; every column is text".to_owned(),
-            prefix: format!("raw/{pipeline}/"),
-            classification: "csv",
-            has_header: true,
-            input_format: TEXT_INPUT,
-            output_format: TEXT_OUTPUT,
-            serde: "org.apache.hadoop.hive.serde2.OpenCSVSerde",
-            columns: self.raw_columns.iter().map(|c| column(c, "string")).collect(),
-        };
-        let processed = Table {
-            logical_id: "ProcessedTable",
-            name: "processed",
-            description: "The clean table".to_owned(),
-            prefix: keys::processed_prefix(pipeline),
-            classification: "parquet",
-            has_header: false,
-            input_format: "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
-            output_format: "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
-            serde: "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
-            columns: self
-                .manifest
-                .data
-                .columns
-                .iter()
-                .map(|c| column(&c.name, c.kind.hive()))
-                .collect(),
-        };
-        let predictions = [
-            ("schema_version", "int"),
-            ("execution", "string"),
-            ("series", "string"),
-            ("observed_until", "string"),
-            ("step", "int"),
-            ("period", "string"),
-            ("value", "double"),
-            ("lower", "double"),
-            ("upper", "double"),
-            ("level", "double"),
-            ("model_id", "string"),
-            ("model_version", "string"),
-            ("backtest_mae", "double"),
-            ("backtest_rmse", "double"),
-            ("backtest_mape", "double"),
-            ("backtest_mase", "double"),
-            (
-                "steps",
-                "array<struct<step:int,period:string,value:double,lower:double,upper:double,level:double>>",
-            ),
-        ];
-        let predictions = Table {
-            logical_id: "PredictionsTable",
-            name: "predictions",
-            description: "Stored forecasts, one JSON object per file".to_owned(),
-            prefix: keys::PREDICTIONS_PREFIX.to_owned(),
-            classification: "json",
-            has_header: false,
-            input_format: TEXT_INPUT,
-            output_format: TEXT_OUTPUT,
-            serde: "org.openx.data.jsonserde.JsonSerDe",
-            columns: predictions.iter().map(|(name, hive)| column(name, hive)).collect(),
-        };
-        vec![raw, processed, predictions]
-    }
-
-    fn jobs(&self) -> Vec<Job> {
-        let train = self.manifest.retrain.as_ref().map(|retrain| Job {
-            logical_id: "TrainJob",
-            handler: "train",
-            description: "Trains, and promotes only a better model",
-            memory_mb: retrain.memory_mb,
-            trains: true,
-            asks_server: false,
-        });
-        let drift = self.manifest.drift.as_ref().map(|_| Job {
-            logical_id: "DriftJob",
-            handler: "drift",
-            description: "Compares what the model sees, says and said with its backtest",
-            memory_mb: DRIFT_MEMORY_MB,
-            trains: false,
-            asks_server: true,
-        });
-        train.into_iter().chain(drift).collect()
-    }
-
-    fn rules(&self) -> Vec<Rule> {
-        const TRAIN: &str = r#"{"train":true}"#;
-        let (retrain, drift) = (self.manifest.retrain.as_ref(), self.manifest.drift.as_ref());
-        let on_schedule = retrain.and_then(|r| r.schedule.clone()).map(|schedule| Rule {
-            logical_id: "TrainOnSchedule",
-            name: "train-on-schedule",
-            description: "Runs the pipeline with training",
-            schedule: Some(schedule),
-            machine: "StateMachine",
-            input: TRAIN,
-        });
-        let on_new_data = retrain.filter(|r| r.on_new_data).map(|_| Rule {
-            logical_id: "TrainOnNewData",
-            name: "train-on-new-data",
-            description: "Runs the pipeline with training when new raw data arrive",
-            schedule: None,
-            machine: "StateMachine",
-            input: TRAIN,
-        });
-        let check = drift.map(|drift| Rule {
-            logical_id: "CheckDrift",
-            name: "check-drift",
-            description: "Looks for drift",
-            schedule: Some(drift.schedule.clone()),
-            machine: "DriftMachine",
-            input: "{}",
-        });
-        [on_schedule, on_new_data, check].into_iter().flatten().collect()
-    }
-
     fn queries(&self) -> Vec<Query<'_>> {
         let queries = self.manifest.queries.iter().zip(&self.query_sql);
         queries
             .map(|(query, sql)| Query {
                 logical_id: query.name.split('-').map(capitalised).collect(),
                 name: &query.name,
-                description: &query.description,
+                description: yaml::quoted(&query.description),
                 sql: indented(sql, 8),
             })
             .collect()
     }
 }
 
-/// Everything that can fail by itself: the state machines and the functions.
-fn alarms(manifest: &Manifest) -> Vec<Alarm> {
-    let machine = |logical_id, name, description, resource| Alarm {
-        logical_id,
-        name,
-        description,
-        namespace: "AWS/States",
-        metric: "ExecutionsFailed",
-        dimension: "StateMachineArn",
-        resource,
-        statistic: "Sum",
-        period_secs: 300,
-    };
-    let function = |logical_id, name, description, resource| Alarm {
-        namespace: "AWS/Lambda",
-        metric: "Errors",
-        dimension: "FunctionName",
-        ..machine(logical_id, name, description, resource)
-    };
-    let mut alarms = vec![
-        machine(
-            "ExecutionsFailed",
-            "executions-failed",
-            "A run of the state machine failed",
-            "StateMachine",
-        ),
-        function("PredictorErrors", "predictor-errors", "The predictor failed", "Predictor"),
-    ];
-    if manifest.retrain.is_some() {
-        alarms.push(function(
-            "TrainErrors",
-            "train-errors",
-            "A training failed; the model in service stays",
-            "TrainJob",
-        ));
-    }
-    if manifest.drift.is_some() {
-        alarms.push(machine(
-            "DriftCheckFailed",
-            "drift-check-failed",
-            "A check for drift failed",
-            "DriftMachine",
-        ));
-    }
-    alarms
+/// Whether an instance type earns credits for bursts: `t3.micro`, `t4g.small`.
+fn is_burstable(instance_type: &str) -> bool {
+    let family = instance_type.strip_prefix('t').unwrap_or_default();
+    family.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn capitalised(word: &str) -> String {
@@ -480,26 +308,4 @@ fn indented(text: &str, by: usize) -> String {
 /// SHA-256 in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
-}
-
-/// What the stack costs while nothing runs, in US dollars a month; `None` for an unknown instance type.
-///
-/// On-demand Linux prices of us-east-1 (<https://aws.amazon.com/ec2/pricing/on-demand/>), 730 hours,
-/// 8 GiB of gp3 at 0.08 $/GiB, 0.10 $ per alarm; other regions differ by up to a third.
-pub fn idle_cost_usd(manifest: &Manifest, instance_type: &str) -> Option<f64> {
-    let per_hour = match instance_type {
-        "t3.nano" => 0.0052,
-        "t3.micro" => 0.0104,
-        "t3.small" => 0.0208,
-        "t3.medium" => 0.0416,
-        "t4g.nano" => 0.0042,
-        "t4g.micro" => 0.0084,
-        "t4g.small" => 0.0168,
-        "t4g.medium" => 0.0336,
-        "c7g.medium" => 0.0363,
-        "m7g.medium" => 0.0408,
-        _ => return None,
-    };
-    let alarm_cost = if manifest.stack.alarms { alarms(manifest).len() as f64 * 0.10 } else { 0.0 };
-    Some(per_hour * 730.0 + 8.0 * 0.08 + alarm_cost)
 }

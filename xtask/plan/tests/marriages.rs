@@ -1,11 +1,14 @@
 //! The first pipeline as its users have it: the manifest in the repository parses, and every
 //! combination of its options renders.
 
+use steppe_plan::catalogue::RawColumn;
 use steppe_plan::elf::Architecture;
+use steppe_plan::environment::Environment;
 use steppe_plan::etl::etl_plan;
 use steppe_plan::manifest::{Action, Manifest};
 use steppe_plan::names::Names;
 use steppe_plan::sample::sample_csv;
+use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec};
 
 const FILE: &str = include_str!("../../../model/pipelines/marriages/pipeline.toml");
@@ -28,7 +31,7 @@ fn render(manifest: &Manifest, server: &str) -> String {
         names: &names,
         manifest,
         query_sql: manifest.queries.iter().map(|_| "SELECT 1".to_owned()).collect(),
-        raw_columns: ["region", "year", "marriages"].map(str::to_owned).to_vec(),
+        raw_columns: ["region", "year", "marriages"].map(RawColumn::plain).to_vec(),
         hashes: ArtifactHashes {
             server: hash(server),
             predictor: hash("b"),
@@ -38,6 +41,7 @@ fn render(manifest: &Manifest, server: &str) -> String {
             etl_plan: hash("d"),
         },
         architecture: Architecture::X86_64,
+        site: &Site::embedded(Architecture::X86_64),
     };
     spec.render().expect("renders")
 }
@@ -182,4 +186,46 @@ fn a_schedule_is_checked_before_anything_is_made() {
     assert!(
         error("on_new_data = false", "on_new_date = false").contains("did you mean `on_new_data`?")
     );
+}
+
+#[test]
+fn a_copied_folder_must_have_its_own_name() {
+    let parse = |file: &str| Manifest::parse(file, FILE).map(|_| ()).map_err(|e| e.to_string());
+    assert_eq!(parse("model/pipelines/marriages/pipeline.toml"), Ok(()));
+    let error = parse("model/pipelines/weddings/pipeline.toml").expect_err("a copy");
+    assert!(error.contains("the name is `marriages`, but the folder is `weddings`"), "{error}");
+}
+
+#[test]
+fn examples_of_emails_are_refused_where_emails_are_sent() {
+    let aws = Environment::Aws {
+        account: "123456789012".into(),
+        region: "eu-central-1".into(),
+        profile: None,
+        zones: None,
+    };
+    let check = |emails: &[&str], environment| {
+        let mut manifest = manifest();
+        manifest.stack.emails = emails.iter().map(|e| (*e).to_owned()).collect();
+        manifest.check_for("pipeline.toml", environment).map_err(|e| e.to_string())
+    };
+    let error = check(&["a@example.org", "b@mail.example.com", "c@x.test"], &aws);
+    assert_eq!(error.expect_err("examples").matches("its domain is reserved").count(), 3);
+    assert_eq!(check(&["a@example.org"], &Environment::Embedded { port: 0 }), Ok(()));
+    assert_eq!(check(&["a@notexample.org", "b@example.org.kz"], &aws), Ok(()));
+}
+
+#[test]
+fn names_are_declared_once_and_the_delimiter_can_be_one() {
+    let error = |from: &str, to: &str| {
+        assert!(FILE.contains(from));
+        Manifest::parse("p.toml", &FILE.replace(from, to)).expect_err("refused").to_string()
+    };
+    assert!(error("name = \"growth\"", "name = \"totals\"").contains("`totals` is declared twice"));
+    assert!(
+        error("name = \"year_valid\"", "name = \"region_given\"")
+            .contains("the rule `region_given` is declared twice")
+    );
+    assert!(error("delimiter = \",\"", "delimiter = \"x\"").contains("expected one ASCII"));
+    assert!(error("\"t3.micro\"", "\"t3: micro\"").contains("is not an instance type"));
 }

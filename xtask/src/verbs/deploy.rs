@@ -9,10 +9,14 @@ use anyhow::{Context, Result, bail};
 use steppe_aws::Aws;
 use steppe_model::Artifact;
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
-use steppe_plan::deploy::{DeployPlan, Desired, Observed, ObservedModel, Step, Upload};
+use steppe_plan::deploy::{DeployPlan, Desired, Step, Upload};
 use steppe_plan::elf::Architecture;
-use steppe_plan::stack::{StackSpec, idle_cost_usd, sha256_hex};
-use steppe_plan::status::StackStatus;
+use steppe_plan::environment::Environment;
+use steppe_plan::names::Names;
+use steppe_plan::observed::{BucketState, Observed, ObservedBucket, ObservedModel, ObservedStack};
+use steppe_plan::site::Site;
+use steppe_plan::stack::{StackSpec, sha256_hex, told};
+use steppe_plan::status::{StackStatus, resource_is_made};
 use steppe_wire::keys;
 use steppe_wire::registry::{Promoter, Service, TRAINING_SCHEMA_VERSION, TrainingRecord};
 
@@ -78,7 +82,7 @@ pub async fn run(
     start_local(workspace, &story)?;
     let aws = connect(workspace).await?;
     if dry_run {
-        print!("{}", DeployPlan::new(&observe(&aws, workspace).await?, &desired));
+        print!("{}", planned(&observe(&aws, workspace).await?, &desired)?);
         cost(workspace, architecture, &story);
         return Ok(Outcome::Done);
     }
@@ -150,6 +154,12 @@ fn desired(
     artifacts: Artifacts,
 ) -> Result<(Desired, Bodies)> {
     let names = &workspace.names;
+    let site = match workspace.environment {
+        Environment::Embedded { .. } => Site::embedded(artifacts.architecture),
+        Environment::Aws { .. } => {
+            bail!("the zones and the image of a region are not asked for yet")
+        }
+    };
     let spec = StackSpec {
         names,
         manifest: &workspace.manifest,
@@ -157,6 +167,7 @@ fn desired(
         raw_columns: raw.columns.clone(),
         hashes: artifacts.hashes,
         architecture: artifacts.architecture,
+        site: &site,
     };
     let template = spec.render()?.into_bytes();
     let template_key = keys::template(&sha256_hex(&template));
@@ -175,10 +186,12 @@ fn desired(
     add("the template", template_key.clone(), template);
     let desired = Desired {
         stack: names.stack(),
+        tags: names.tags(),
         artifacts_bucket: names.artifacts_bucket(),
         data_bucket: names.data_bucket(),
         uploads: objects.iter().map(|(upload, _)| upload.clone()).collect(),
         template_key,
+        image_id: site.image_id.clone(),
         model_version: version,
         model_card_key,
         raw_sha256: raw.sha256.clone(),
@@ -192,11 +205,19 @@ async fn observe(aws: &Aws, workspace: &Workspace) -> Result<Observed> {
     let names = &workspace.names;
     let (bucket, stack) = (names.artifacts_bucket(), names.stack());
     let (exists, stack) = tokio::try_join!(aws.bucket_exists(&bucket), aws.stack(&stack))?;
-    let mut observed = Observed {
-        artifacts_bucket_exists: exists,
-        stack: stack.map(|s| s.status),
-        ..Observed::default()
-    };
+    let mut observed =
+        Observed { data_bucket: data_bucket(aws, names).await?, ..Observed::default() };
+    observed.stack = stack.map(|s| ObservedStack {
+        tags: s.tags,
+        termination_protection: s.termination_protection,
+        image_id: s.outputs.get("ImageId").cloned(),
+        ..ObservedStack::new(s.status)
+    });
+    if exists {
+        let tags = names.tags().into_iter().collect();
+        observed.artifacts_bucket =
+            BucketState::Ours(ObservedBucket { tags, ..ObservedBucket::default() });
+    }
     if exists {
         observed.artifact_keys = aws.keys(&bucket, "").await?.into_iter().collect();
         let pointer = Registry::new(aws, names).pointer().await?.map(|p| p.in_service.current);
@@ -204,11 +225,33 @@ async fn observe(aws: &Aws, workspace: &Workspace) -> Result<Observed> {
         observed.model = pointer
             .map(|s| ObservedModel { chosen_since: chosen_since(&s), version: s.model.version });
     }
-    if observed.stack.is_some_and(StackStatus::is_deployed) {
+    if observed.stack.as_ref().is_some_and(|s| s.status.is_deployed()) {
         observed.raw_sha256 =
             aws.sha256_of(&names.data_bucket(), &keys::raw(&names.pipeline)).await?;
     }
     Ok(observed)
+}
+
+/// The plan, or what forbids it with the way out.
+fn planned(observed: &Observed, desired: &Desired) -> Result<DeployPlan> {
+    DeployPlan::new(observed, desired)
+        .map_err(|refusal| anyhow::anyhow!("{refusal}\nhint: {}", refusal.hint()))
+}
+
+/// The pipeline's bucket, and whether the stack made it.
+async fn data_bucket(aws: &Aws, names: &Names) -> Result<BucketState> {
+    let bucket = names.data_bucket();
+    if !aws.bucket_exists(&bucket).await? {
+        return Ok(BucketState::Absent);
+    }
+    let resources = match aws.stack(&names.stack()).await? {
+        Some(_) => aws.stack_resources(&names.stack()).await?,
+        None => vec![],
+    };
+    let of_stack =
+        resources.iter().any(|(_, _, status, id)| *id == bucket && resource_is_made(status));
+    let objects = aws.keys(&bucket, "").await?.len() as u64;
+    Ok(BucketState::Ours(ObservedBucket { objects, of_stack, ..ObservedBucket::default() }))
 }
 
 /// What the deployment costs while nothing runs; the embedded cloud costs nothing.
@@ -217,22 +260,18 @@ fn cost(workspace: &Workspace, architecture: Architecture, story: &Story) {
         return;
     }
     let instance = workspace.manifest.stack.instance_type(architecture);
-    let cost = idle_cost_usd(&workspace.manifest, instance);
-    story.note(
-        "cost",
-        &cost.map_or_else(
-            || format!("unknown for {instance}"),
-            |c| format!("about {c:.2} US dollars a month while nothing runs ({instance})"),
-        ),
-    );
+    story.note("cost", &told(&workspace.manifest, instance));
 }
 
 impl Deployment<'_> {
     /// Plans and carries out; a plan that only waits is followed by another.
     async fn execute(&self) -> Result<Changed> {
         for _ in 0..LOOKS_MAX {
-            let plan =
-                DeployPlan::new(&observe(self.deployer.aws, self.workspace).await?, &self.desired);
+            let observed = observe(self.deployer.aws, self.workspace).await?;
+            let plan = planned(&observed, &self.desired)?;
+            if !self.deployer.agreed(&plan.concerns()) {
+                return Ok(Changed::NeedsApproval);
+            }
             let waits = matches!(plan.steps.as_slice(), [Step::AwaitStack(_)]);
             let mut changed = Changed::NoChange;
             for step in plan.steps {
@@ -265,7 +304,7 @@ impl Deployment<'_> {
                 deployer.watch(&desired.stack, None).await?;
                 return Ok(None);
             }
-            Step::CreateArtifactsBucket(bucket) => {
+            Step::CreateArtifactsBucket(bucket) | Step::SetArtifactsBucket { bucket, .. } => {
                 aws.create_bucket(&bucket, &names.region, &names.tags()).await?;
                 story.done("created", &format!("bucket {bucket}"), started.elapsed());
             }
@@ -285,12 +324,12 @@ impl Deployment<'_> {
                 registry.keep(&record(model, &self.training_key)).await?;
                 story.done("in service", &format!("model {version}"), started.elapsed());
             }
+            Step::EmptyDataBucket { bucket, .. } => {
+                let count = aws.empty_bucket(&bucket).await?;
+                story.done("emptied", &format!("{bucket} ({count} objects)"), started.elapsed());
+            }
             Step::DeleteFailedStack(_) => {
                 story.note("deleting", &told);
-                // A bucket that was already made may have objects, which keeps it from being deleted.
-                if aws.bucket_exists(&desired.data_bucket).await? {
-                    aws.empty_bucket(&desired.data_bucket).await?;
-                }
                 let id = aws
                     .stack(&desired.stack)
                     .await?

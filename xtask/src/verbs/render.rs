@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use steppe_plan::elf::Architecture;
 use steppe_plan::manifest::Manifest;
+use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec};
 
 use crate::artifacts;
@@ -44,6 +45,7 @@ pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Ou
             raw_columns,
             hashes,
             architecture,
+            site: &Site::embedded(architecture),
         }
         .render()
     };

@@ -180,10 +180,8 @@ impl Test<'_> {
         let mut names = BTreeSet::new();
         let mut direct = true;
         for record in records(execution) {
-            let path = record["s3_path"].as_str().context("a forecast has no s3_path")?;
-            let key = path
-                .strip_prefix(&format!("s3://{bucket}/"))
-                .with_context(|| format!("{path} is not in {bucket}"))?;
+            let key = record["s3_key"].as_str().context("a forecast has no s3_key")?;
+            let path = format!("s3://{bucket}/{key}");
             let stored = self
                 .aws
                 .get(bucket, key)

@@ -118,7 +118,7 @@ pub async fn put_bucket_policy(
         refuse {});
     let malformed = |message: String| S3Error::with_message(S3ErrorCode::MalformedPolicy, message);
     let policy: Value = serde_json::from_str(&policy).map_err(|e| malformed(e.to_string()))?;
-    crate::iam::check_policy(&policy).map_err(malformed)?;
+    crate::iam::check_bucket_policy(&api.cloud, &bucket, &policy).map_err(malformed)?;
     if is_public(&policy) && blocks(&block(api, &bucket)?, "BlockPublicPolicy") {
         return Err(access_denied());
     }

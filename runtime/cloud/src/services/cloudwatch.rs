@@ -1,7 +1,12 @@
 //! CloudWatch alarms on the metrics that this cloud itself produces.
 //!
 //! A metric is a count of events (a failed execution, a failed invocation). An alarm rises when the
-//! count within its period reaches its threshold, and falls when a period passes without any.
+//! count within its period reaches its threshold, and falls when a period passes without any. An alarm
+//! on any other metric is refused, because nothing would ever raise it.
+//!
+//! `StatusCheckFailed` stays at zero: instances are directories and processes of this machine, which
+//! is reachable for as long as anything here runs. What ends inside of an instance fails no status
+//! check on EC2 either.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +17,27 @@ use serde_json::json;
 
 use crate::cloud::{Cloud, iso};
 use crate::services::sns;
+
+/// The metrics: namespace, name, dimension.
+const METRICS: [(&str, &str, &str); 5] = [
+    ("AWS/States", "ExecutionsFailed", "StateMachineArn"),
+    ("AWS/States", "ExecutionsTimedOut", "StateMachineArn"),
+    ("AWS/Lambda", "Errors", "FunctionName"),
+    ("AWS/Events", "FailedInvocations", "RuleName"),
+    ("AWS/EC2", "StatusCheckFailed", "InstanceId"),
+];
+
+/// Refuses a metric that nothing here counts.
+pub fn check_metric(namespace: &str, name: &str, dimension: &str) -> Result<(), String> {
+    if METRICS.contains(&(namespace, name, dimension)) {
+        return Ok(());
+    }
+    let known = METRICS.map(|(namespace, name, by)| format!("{namespace} {name} by {by}"));
+    Err(format!(
+        "the embedded cloud does not count {namespace} {name} by {dimension}; it counts {}",
+        known.join(", ")
+    ))
+}
 
 /// An alarm.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -10,7 +10,21 @@ use crate::services::events;
 use crate::services::lambda;
 use crate::services::states::{self, StateMachine};
 
+/// Bursts of the processor cost nothing here, but what AWS refuses is refused here, too.
+fn check_credits(p: &Value) -> Result<(), String> {
+    let (credits, kind) = (&p["CreditSpecification"], text(p, "InstanceType"));
+    match credits["CPUCredits"].as_str() {
+        None if credits.is_null() => Ok(()),
+        Some("standard" | "unlimited") if kind.starts_with('t') => Ok(()),
+        Some("standard" | "unlimited") => {
+            Err(format!("The instance type {kind} does not support CreditSpecification"))
+        }
+        other => Err(format!("Invalid CPU credit option: {}", other.unwrap_or("none given"))),
+    }
+}
+
 pub fn create_instance(place: &Place<'_>, id: &str, p: &Value) -> Made {
+    check_credits(p)?;
     let instance = ec2::launch(place.cloud, id, p)?;
     Ok(attributes(json!({
         "InstanceId": id, "PrivateIp": instance.address.to_string(),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Made, Place, attributes, number, text};
-use crate::services::cloudwatch::Alarm;
+use crate::services::cloudwatch::{self, Alarm};
 use crate::services::glue::{Database, Job, Table};
 use crate::services::logs::{self, LogGroup};
 use crate::services::sns::Subscription;
@@ -202,13 +202,19 @@ pub fn set_alarm(place: &Place<'_>, id: &str, p: &Value) -> Made {
         && text(p, "ComparisonOperator") == "GreaterThanOrEqualToThreshold"
         && number(&p["EvaluationPeriods"], 0) == 1
         && p["Dimensions"].as_array().is_some_and(|d| d.len() == 1)
-        && matches!(text(p, "Namespace"), "AWS/States" | "AWS/Lambda");
+        && p["Threshold"].as_f64().is_some_and(|t| t > 0.0);
     if !supported {
-        return Err("the embedded cloud has alarms on the sum of AWS/States and AWS/Lambda \
-                    metrics with one dimension over one period, with \
-                    GreaterThanOrEqualToThreshold"
-            .into());
+        return Err(
+            "the embedded cloud has alarms on sums with one dimension over one period, with \
+                    GreaterThanOrEqualToThreshold and a threshold above 0"
+                .into(),
+        );
     }
+    cloudwatch::check_metric(
+        text(p, "Namespace"),
+        text(p, "MetricName"),
+        text(&p["Dimensions"][0], "Name"),
+    )?;
     let dimension = &p["Dimensions"][0];
     let alarm = Alarm {
         description: text(p, "AlarmDescription").to_owned(),

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::{Made, Place, attributes};
 
 pub fn set(place: &Place<'_>, kind: &str, id: &str, p: &Value) -> Made {
+    if let Some(policy) = p.get("PolicyDocument") {
+        crate::iam::check_endpoint_policy(policy)?;
+    }
     let mut record = p.clone();
     record["Type"] = kind.into();
     place.cloud.infrastructure.put(id, record)?;

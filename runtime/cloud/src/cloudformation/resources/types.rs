@@ -98,7 +98,14 @@ pub const TYPES: &[Type] = &[
     },
     Type {
         name: "AWS::EC2::Subnet",
-        properties: &["VpcId", "CidrBlock", "AvailabilityZone", "MapPublicIpOnLaunch", "Tags"],
+        properties: &[
+            "VpcId",
+            "CidrBlock",
+            "AvailabilityZone",
+            "AvailabilityZoneId",
+            "MapPublicIpOnLaunch",
+            "Tags",
+        ],
         named_by: None,
         also_replacing: &[],
     },
@@ -116,7 +123,7 @@ pub const TYPES: &[Type] = &[
     },
     Type {
         name: "AWS::EC2::VPCEndpoint",
-        properties: &["VpcId", "VpcEndpointType", "ServiceName", "RouteTableIds"],
+        properties: &["VpcId", "VpcEndpointType", "ServiceName", "RouteTableIds", "PolicyDocument"],
         named_by: None,
         also_replacing: &[],
     },
@@ -142,6 +149,7 @@ pub const TYPES: &[Type] = &[
             "SecurityGroupIds",
             "MetadataOptions",
             "BlockDeviceMappings",
+            "CreditSpecification",
             "UserData",
             "Tags",
         ],
