@@ -4,11 +4,11 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{connect, local_cloud};
 use crate::cli::Args;
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::Story;
+use crate::target::{connect, local_cloud};
 
 /// Checks and reports.
 pub async fn run(args: &Args) -> Result<Outcome> {
