@@ -132,8 +132,12 @@ pub async fn site(
 ) -> Result<Site> {
     let parameter = image_parameter(architecture);
     let instance_type = workspace.manifest.stack.instance_type(architecture);
-    let (image_id, offering) =
-        tokio::join!(aws.parameter(&parameter), aws.zones_offering(instance_type));
+    let s3 = format!("com.amazonaws.{}.s3", workspace.names.region);
+    let (image_id, offering, s3_prefix_list) = tokio::join!(
+        aws.parameter(&parameter),
+        aws.zones_offering(instance_type),
+        aws.prefix_list(&s3)
+    );
     let embedded = matches!(workspace.environment, Environment::Embedded { .. });
     let known = Site::embedded(architecture);
     let image_id = match image_id {
@@ -145,6 +149,10 @@ pub async fn site(
         Err(error) if embedded && error.kind != Kind::Unreachable => known.zones.to_vec(),
         other => other?,
     };
+    let s3_prefix_list = match s3_prefix_list {
+        Err(error) if embedded && error.kind != Kind::Unreachable => known.s3_prefix_list,
+        other => other?,
+    };
     let wanted = None;
     let choice = ZoneChoice {
         offering: &offering,
@@ -153,5 +161,5 @@ pub async fn site(
         current: observed.stack.as_ref().and_then(|s| s.zones.as_ref()),
     };
     let zones = choice.choose().context("no zones can be chosen")?;
-    Ok(Site { image_id, zones })
+    Ok(Site { image_id, zones, s3_prefix_list })
 }

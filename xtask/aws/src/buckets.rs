@@ -122,7 +122,7 @@ impl Aws {
                 .all(|set| *set == Some(true))
             })),
             Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error),
+            other => unasked(other.map(|_| ())),
         }
     }
 
@@ -150,7 +150,7 @@ impl Aws {
         match ask.send().await.map_err(|e| AwsError::new(call, e)) {
             Ok(answer) => Ok(answer.rules().iter().any(|r| r.id() == Some(UPLOADS_RULE))),
             Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error),
+            other => unasked(other.map(|_| ())),
         }
     }
 
@@ -184,7 +184,14 @@ impl Aws {
             BucketSetting::PublicAccessBlock => settled(|| self.make_private(bucket)).await,
             BucketSetting::Policy => settled(|| self.make_tls_only(bucket)).await,
             BucketSetting::Tags => settled(|| self.tag(bucket, tags)).await,
-            BucketSetting::Lifecycle => settled(|| self.tidy_uploads(bucket)).await,
+            BucketSetting::Lifecycle => {
+                match settled(|| self.tidy_uploads(bucket)).await {
+                    // Another endpoint than AWS's may know no such rules; then nothing is lost but
+                    // a little space.
+                    Err(error) if error.kind == Kind::NotImplemented => Ok(()),
+                    other => other,
+                }
+            }
         }
     }
 
@@ -293,6 +300,14 @@ impl Aws {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+/// A setting that the endpoint cannot be asked for counts as made: it was, with the bucket.
+fn unasked(answer: Result<()>) -> Result<bool> {
+    match answer {
+        Err(error) if error.kind != Kind::NotImplemented => Err(error),
+        _ => Ok(true),
     }
 }
 

@@ -33,6 +33,18 @@ mod with_ec2 {
             Ok(zones)
         }
 
+        /// ID of the list of a service's addresses, such as `com.amazonaws.us-east-1.s3`.
+        pub async fn prefix_list(&self, service: &str) -> Result<String> {
+            let call = "ec2:DescribePrefixLists";
+            let named = filter("prefix-list-name", [service.to_owned()]);
+            let request = self.ec2.describe_prefix_lists().filters(named);
+            let answer = request.send().await.map_err(|e| AwsError::new(call, e))?;
+            let mut lists = answer.prefix_lists.unwrap_or_default().into_iter();
+            lists
+                .find_map(|list| list.prefix_list_id)
+                .ok_or_else(|| AwsError::local(call, format!("there is no list `{service}`")))
+        }
+
         /// When an image was made, as AWS writes it; `None` when it is not known any more.
         pub async fn image_date(&self, image: &str) -> Result<Option<String>> {
             let call = "ec2:DescribeImages";
@@ -146,6 +158,11 @@ mod without_ec2 {
         /// The zones of instance types need the EC2 client.
         pub async fn zones_offering(&self, _instance_type: &str) -> Result<Vec<String>> {
             Err(AwsError::local("ec2:DescribeInstanceTypeOfferings", WITHOUT))
+        }
+
+        /// Lists of addresses need the EC2 client.
+        pub async fn prefix_list(&self, _service: &str) -> Result<String> {
+            Err(AwsError::local("ec2:DescribePrefixLists", WITHOUT))
         }
 
         /// The date of an image needs the EC2 client.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use steppe_aws::Aws;
 use steppe_model::Artifact;
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_plan::deploy::{DeployPlan, Desired, Refusal, Step, Upload};
