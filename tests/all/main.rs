@@ -3,9 +3,12 @@
 
 mod checkout;
 mod cleaning;
+mod deployer;
+mod deployer_aws;
 mod embedded_cloud;
 mod forecasts;
 mod jobs;
+mod middleman;
 mod models;
 mod scenarios;
 mod state_machines;

@@ -172,7 +172,7 @@ impl Deployer<'_> {
     }
 
     fn pace(&self) -> Pace {
-        if self.local.is_some() { Pace::NEAR } else { Pace::FAR }
+        if self.aws.is_near() { Pace::NEAR } else { Pace::FAR }
     }
 
     /// Bears a failed look, unless there were too many, or nobody is there to look at any more.

@@ -132,6 +132,11 @@ impl Aws {
         Ok((aws, identity))
     }
 
+    /// Whether calls stay on this machine, where nobody throttles them.
+    pub fn is_near(&self) -> bool {
+        self.config.endpoint_url().is_some_and(is_loopback)
+    }
+
     /// The partition of the caller: `aws`, `aws-cn`, `aws-us-gov`.
     pub fn partition(&self) -> &str {
         &self.partition.0
