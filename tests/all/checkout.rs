@@ -22,6 +22,15 @@ pub struct Said {
     pub err: String,
 }
 
+impl Said {
+    /// Runs a command.
+    pub fn of(command: &mut Command) -> Self {
+        let Output { status, stdout, stderr } = command.output().expect("runs");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: status.code(), out: text(stdout), err: text(stderr) }
+    }
+}
+
 impl Checkout {
     /// Nothing deployed yet.
     pub fn new() -> Self {
@@ -43,10 +52,7 @@ impl Checkout {
 
     /// Runs a command.
     pub fn run(&self, arguments: &[&str]) -> Said {
-        let Output { status, stdout, stderr } =
-            self.command(arguments).output().expect("xtask runs");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Said { code: status.code(), out: text(stdout), err: text(stderr) }
+        Said::of(&mut self.command(arguments))
     }
 
     /// Runs a command that must succeed.

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use steppe_aws::AwsError;
 
+use crate::terminal::{err, lost, shown, shown_lines};
+
 /// How a verb ended. The numbers are documented in docs/cli.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -32,6 +34,31 @@ impl From<Outcome> for ExitCode {
     }
 }
 
+/// The exit code of a verb that came to its end.
+pub fn with(outcome: Outcome) -> ExitCode {
+    match lost() {
+        None => outcome.into(),
+        Some(why) => {
+            err(&format!("error: the result could not be written: {why}"));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// What to do about a disk that does not take what is written, or a folder that must not be read.
+fn disk_hint(error: &std::io::Error) -> Option<&'static str> {
+    use std::io::ErrorKind as K;
+    match error.kind() {
+        K::StorageFull | K::QuotaExceeded => Some(
+            "the disk is full: make room, then repeat the command, it continues where it stopped",
+        ),
+        K::ReadOnlyFilesystem | K::PermissionDenied => Some(
+            "nothing can be written there: STEPPE_DIR names another folder for what is made here",
+        ),
+        _ => None,
+    }
+}
+
 /// Prints an error with its causes, hints last.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let mut hints: Vec<String> = Vec::new();
@@ -42,10 +69,12 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
             text.lines().partition(|l| !l.starts_with("hint: "));
         hints.extend(own.iter().map(|h| h.trim_start_matches("hint: ").to_owned()));
         hints.extend(cause.downcast_ref::<AwsError>().and_then(AwsError::hint).map(str::to_owned));
+        let disk = cause.downcast_ref::<std::io::Error>().and_then(disk_hint);
+        hints.extend(disk.map(str::to_owned));
         parts.push(lines.join("\n"));
     }
-    eprintln!("error: {}", parts.join(": "));
+    err(&format!("error: {}", shown_lines(&parts.join(": "))));
     hints.dedup();
-    hints.iter().for_each(|hint| eprintln!("hint: {hint}"));
+    hints.iter().for_each(|hint| err(&format!("hint: {}", shown(hint))));
     ExitCode::from(1)
 }

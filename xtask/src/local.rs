@@ -1,5 +1,11 @@
 //! The embedded cloud as a process on this machine: start, find, stop.
+//!
+//! A process is ours when it proves it: it must know the identity in its state folder, which only
+//! the folder's owner can read, and must work on this very folder. A number in a file proves
+//! nothing: the file may be a copy, and the number may be another program's by now.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -7,13 +13,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use steppe_aws::Target;
+use steppe_plan::environment::EMBEDDED_ACCOUNT;
 
 use crate::artifacts::own_binary;
+use crate::lock::others_work;
 
 /// Longest time until the cloud answers.
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time until it has ended.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// Longest time of a question to it.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// Bytes of an answer.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// The header that proves who asks.
+const IDENTITY_HEADER: &str = "x-steppe-identity";
 
 /// The embedded cloud of this checkout.
 #[derive(Debug, Clone)]
@@ -35,6 +49,14 @@ pub struct About {
     pub region: String,
 }
 
+/// What it answers to those who know its identity.
+#[derive(Debug, Deserialize)]
+struct Health {
+    pid: u32,
+    /// The canonical path of its state folder.
+    state: PathBuf,
+}
+
 #[derive(Deserialize)]
 struct Keys {
     access_key_id: String,
@@ -44,26 +66,78 @@ struct Keys {
 impl LocalCloud {
     /// The cloud whose state is in `scratch/local`.
     ///
-    /// `STEPPE_PORT` goes before the configured port: tests and second checkouts need one of their own.
-    pub fn new(root: &Path, scratch: &Path, port: u16) -> Self {
-        let port = std::env::var("STEPPE_PORT").ok().and_then(|p| p.parse().ok()).unwrap_or(port);
-        Self { root: root.to_owned(), dir: scratch.join("local"), port }
+    /// `STEPPE_PORT` goes before the configured port: tests and second checkouts need one of their
+    /// own.
+    pub fn new(root: &Path, scratch: &Path, port: u16) -> Result<Self> {
+        let port = match std::env::var("STEPPE_PORT") {
+            Ok(text) => text.parse().with_context(|| {
+                format!(
+                    "STEPPE_PORT is `{text}`, which is not a port\nhint: a number from 0 to \
+                     65535; 0 takes any free one"
+                )
+            })?,
+            Err(_) => port,
+        };
+        Ok(Self { root: root.to_owned(), dir: scratch.join("local"), port })
     }
 
     /// The running cloud, if there is one.
     pub fn running(&self) -> Option<About> {
         let about: About =
             serde_json::from_slice(&std::fs::read(self.dir.join("cloud.json")).ok()?).ok()?;
-        // A crash leaves the file; another program may have got the number since.
-        let command_line = std::fs::read(format!("/proc/{}/cmdline", about.pid)).ok()?;
-        let ours = String::from_utf8_lossy(&command_line).contains("steppe-cloud");
-        (ours && answers(about.port)).then_some(about)
+        if !self.dir.join("identity").exists() {
+            return self.serves_this_folder(about.pid).then_some(about);
+        }
+        let (status, body) = self.ask(about.port, "GET", "/_steppe/health").ok()?;
+        let health: Health = serde_json::from_slice(&body).ok().filter(|_| status == 200)?;
+        let ours = health.state == self.dir.canonicalize().ok()?;
+        ours.then_some(About { pid: health.pid, ..about })
     }
 
-    /// Starts the cloud unless it runs; one of an older build is restarted. Says whether it was started.
-    pub fn start(&self) -> Result<(About, bool)> {
+    /// Whether a process is a cloud of an older build that was started on this very folder.
+    fn serves_this_folder(&self, pid: u32) -> bool {
+        let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+        let arguments: Vec<&[u8]> = line.split(|b| *b == 0).collect();
+        let state = arguments.windows(2).find(|pair| pair[0] == b"--state").map(|pair| pair[1]);
+        let own = self.dir.canonicalize().ok();
+        let named = state.and_then(|s| std::str::from_utf8(s).ok()).map(PathBuf::from);
+        own.is_some() && named.and_then(|d| d.canonicalize().ok()) == own
+    }
+
+    /// Whether the endpoint is where this cloud is or would be.
+    pub fn is_at(&self, endpoint: &str) -> bool {
+        let port = self.running().map_or(self.port, |about| about.port);
+        port != 0 && endpoint.trim_end_matches('/') == format!("http://127.0.0.1:{port}")
+    }
+
+    /// Asks with the proof of who we are; nothing of the user's, such as a proxy, is in between.
+    fn ask(&self, port: u16, method: &str, path: &str) -> Result<(u16, Vec<u8>)> {
+        let file = self.dir.join("identity");
+        let identity = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        stream.set_write_timeout(Some(ANSWER_LIMIT))?;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\n{IDENTITY_HEADER}: {}\r\n\
+             content-length: 0\r\nconnection: close\r\n\r\n",
+            identity.trim()
+        );
+        stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+        let head = answer.windows(4).position(|w| w == b"\r\n\r\n").context("no answer")?;
+        let status = std::str::from_utf8(&answer[..head])?.split(' ').nth(1);
+        Ok((status.context("no status")?.parse()?, answer.split_off(head + 4)))
+    }
+
+    /// Starts the cloud unless it runs; says whether it was started. One of an older build is
+    /// restarted, unless a command works on another deployment than `own_stack` in it.
+    pub fn start(&self, own_stack: Option<&str>) -> Result<(About, bool)> {
         if let Some(about) = self.running() {
-            if !is_outdated(about.pid) {
+            let scratch = self.dir.parent().unwrap_or(&self.dir);
+            if !is_outdated(about.pid) || others_work(scratch, own_stack) {
                 return Ok((about, false));
             }
             self.stop()?;
@@ -73,25 +147,14 @@ impl LocalCloud {
         let log_file = self.dir.join("cloud.log");
         let log = std::fs::File::create(&log_file)
             .with_context(|| format!("cannot write {}", log_file.display()))?;
-        let binary = own_binary(&self.root, "steppe-cloud");
-        let mut command = std::process::Command::new(&binary);
-        command.arg("serve").arg("--state").arg(&self.dir).args(["--port", &self.port.to_string()]);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        // A group of its own: Ctrl-C in this terminal must not stop the cloud.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = command.spawn().with_context(|| {
-            format!(
-                "cannot start {}\nhint: `cargo build --bin steppe-cloud` builds it",
-                binary.display()
-            )
-        })?;
+        let mut child = self.spawn(log)?;
         let started = Instant::now();
         loop {
             if let Some(about) = self.running() {
                 return Ok((about, true));
             }
             let log = || std::fs::read_to_string(&log_file).unwrap_or_default();
-            if child.try_wait()?.is_some() {
+            if child.try_wait().context("cannot ask for the embedded cloud's end")?.is_some() {
                 bail!(
                     "the embedded cloud did not start: {}",
                     log().trim().trim_start_matches("error: ")
@@ -108,19 +171,48 @@ impl LocalCloud {
         }
     }
 
-    /// Stops the cloud; says whether it ran.
+    fn spawn(&self, log: std::fs::File) -> Result<std::process::Child> {
+        let binary = own_binary(&self.root, "steppe-cloud");
+        let mut command = std::process::Command::new(&binary);
+        command.arg("serve").arg("--state").arg(&self.dir).args(["--port", &self.port.to_string()]);
+        // The user's keys and endpoints are none of its business.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AWS_") {
+                command.env_remove(name);
+            }
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // A group of its own: Ctrl-C in this terminal must not stop the cloud.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.spawn().with_context(|| {
+            format!(
+                "cannot start {}\nhint: `cargo build --bin steppe-cloud` builds it",
+                binary.display()
+            )
+        })
+    }
+
+    /// Asks the cloud to stop and waits for its end; says whether it ran.
     pub fn stop(&self) -> Result<bool> {
         let Some(about) = self.running() else { return Ok(false) };
-        let pid = about.pid.to_string();
-        let status = std::process::Command::new("kill")
-            .args(["-s", "TERM", &pid])
-            .status()
-            .context("cannot run `kill`")?;
-        if !status.success() {
-            bail!("cannot stop the embedded cloud, process {pid}");
+        let pid = about.pid;
+        if !self.dir.join("identity").exists() {
+            let kill = std::process::Command::new("kill").args(["-s", "TERM", &pid.to_string()]).status();
+            kill.context("cannot run `kill`")?;
+            return self.await_end(pid);
         }
+        let (status, _) = self
+            .ask(about.port, "POST", "/_steppe/stop")
+            .with_context(|| format!("the embedded cloud, process {pid}, cannot be asked to stop"))?;
+        if !(200..300).contains(&status) {
+            bail!("the embedded cloud, process {pid}, refuses to stop: status {status}");
+        }
+        self.await_end(pid)
+    }
+
+    fn await_end(&self, pid: u32) -> Result<bool> {
         let started = Instant::now();
-        while is_alive(about.pid) {
+        while is_alive(pid) {
             if started.elapsed() > STOP_LIMIT {
                 bail!(
                     "the embedded cloud, process {pid}, did not end within {} seconds",
@@ -146,21 +238,19 @@ impl LocalCloud {
     /// How to speak to the running cloud.
     pub fn target(&self, about: &About) -> Result<Target> {
         let file = self.dir.join("credentials.json");
-        let keys: Keys = serde_json::from_slice(&std::fs::read(&file)?).with_context(|| {
+        let bytes =
+            std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let keys: Keys = serde_json::from_slice(&bytes).with_context(|| {
             format!("{} is damaged\nhint: `cargo xtask local reset` starts over", file.display())
         })?;
         Ok(Target {
             endpoint: Some(format!("http://127.0.0.1:{}", about.port)),
             region: about.region.clone(),
+            account: EMBEDDED_ACCOUNT.to_owned(),
             profile: None,
             keys: Some((keys.access_key_id, keys.secret_access_key)),
         })
     }
-}
-
-fn answers(port: u16) -> bool {
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    std::net::TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok()
 }
 
 /// Whether the process still exists and is more than a zombie.

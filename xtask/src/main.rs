@@ -4,12 +4,18 @@ mod artifacts;
 mod cli;
 mod deployer;
 mod exit;
+mod interrupt;
+mod leftovers;
 mod local;
+mod lock;
+mod observe;
 mod progress;
 mod project;
 mod registry;
 mod report;
 mod story;
+mod target;
+mod terminal;
 mod training;
 mod verbs;
 
@@ -28,8 +34,12 @@ fn main() -> ExitCode {
                 );
             }
         };
-    match runtime.block_on(verbs::run(args)) {
-        Ok(outcome) => outcome.into(),
+    let ran = runtime.block_on(async {
+        interrupt::listen();
+        verbs::run(args).await
+    });
+    match ran {
+        Ok(outcome) => exit::with(outcome),
         Err(error) => exit::report(&error),
     }
 }

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use steppe_model::host::Host;
 
 use crate::project::write;
+use crate::terminal::err;
 
 /// The program around a training.
 #[derive(Debug, Clone)]
@@ -64,7 +65,7 @@ impl Host for Progress {
         let Err(error) = write(&self.checkpoints.join(key), bytes) else { return };
         if !self.warned.swap(true, Ordering::Relaxed) {
             self.bar
-                .suspend(|| eprintln!("warning: training goes on without checkpoints: {error:#}"));
+                .suspend(|| err(&format!("warning: training goes on without checkpoints: {error:#}")));
         }
     }
 }

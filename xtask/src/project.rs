@@ -1,10 +1,12 @@
 //! The files of the project: configuration, manifest, data.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use steppe_model::TrainSpec;
 use steppe_model::spec::{BacktestSpec, LstmSpec, TreesSpec};
 use steppe_plan::catalogue::{RawColumn, raw_columns};
@@ -14,10 +16,16 @@ use steppe_plan::etl::etl_plan;
 use steppe_plan::manifest::Manifest;
 use steppe_plan::names::Names;
 use steppe_plan::sample::sample_csv;
-use steppe_plan::stack::sha256_hex;
 use steppe_wire::etl::EtlPlan;
 
 use crate::cli::{Args, DataArgs};
+
+/// Bytes that are hashed at once.
+const PART_BYTES: usize = 1024 * 1024;
+/// Longest header of a data file.
+const HEADER_BYTES_MAX: u64 = 1024 * 1024;
+/// Largest object that S3 takes in one request.
+const UPLOAD_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
 
 /// Where a verb works: project, environment and pipeline, all parsed and checked.
 #[derive(Debug)]
@@ -43,8 +51,8 @@ pub struct Workspace {
 pub struct RawData {
     /// The file.
     pub file: PathBuf,
-    /// Its content.
-    pub bytes: Vec<u8>,
+    /// Its size.
+    pub bytes: u64,
     /// Its hash.
     pub sha256: String,
     /// Names of its columns, as the catalogue has them.
@@ -56,7 +64,7 @@ pub struct RawData {
 impl Workspace {
     /// Reads and checks everything that the verb needs.
     pub fn open(args: &Args) -> Result<Self> {
-        let root = root();
+        let root = root()?;
         let file = root.join("steppe.toml");
         let project = Project::parse("steppe.toml", &read(&file)?)?;
         let environment = project.environment("steppe.toml", &args.env)?.clone();
@@ -97,10 +105,18 @@ impl Workspace {
             Some(file) => (file.clone(), false),
             None => (self.write_sample()?, true),
         };
-        let bytes = std::fs::read(&file)
-            .with_context(|| format!("cannot read the data {}", file.display()))?;
-        let columns = raw_columns(&bytes, self.manifest.data.delimiter, &self.etl_plan.columns);
-        Ok(RawData { sha256: sha256_hex(&bytes), file, bytes, columns, synthetic })
+        let context = || format!("cannot read the data {}", file.display());
+        let (bytes, sha256) = hashed(&file).with_context(context)?;
+        if bytes > UPLOAD_BYTES_MAX {
+            bail!(
+                "the data {} have {:.1} GB; S3 takes 5 GB in one upload",
+                file.display(),
+                bytes as f64 / 1e9
+            );
+        }
+        let begin = beginning(&file).with_context(context)?;
+        let columns = raw_columns(&begin, self.manifest.data.delimiter, &self.etl_plan.columns);
+        Ok(RawData { sha256, file, bytes, columns, synthetic })
     }
 
     fn write_sample(&self) -> Result<PathBuf> {
@@ -165,9 +181,42 @@ fn same_name<T: DeserializeOwned>(value: &impl Serialize) -> Result<T> {
     Ok(serde_json::from_value(serde_json::to_value(value)?)?)
 }
 
-/// Root of the repository: this crate is at `xtask/` in it.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+/// Size and hash of a file that may be larger than the memory.
+fn hashed(file: &Path) -> std::io::Result<(u64, String)> {
+    let mut file = std::fs::File::open(file)?;
+    let (mut hash, mut bytes) = (Sha256::new(), 0);
+    let mut part = vec![0; PART_BYTES];
+    loop {
+        match file.read(&mut part)? {
+            0 => break,
+            read => {
+                hash.update(&part[..read]);
+                bytes += read as u64;
+            }
+        }
+    }
+    let digest = hash.finalize();
+    Ok((bytes, digest.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+/// The bytes in which the header is.
+fn beginning(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(HEADER_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The folder with `steppe.toml`: the working folder or one above it.
+pub fn root() -> Result<PathBuf> {
+    let here = std::env::current_dir().context("there is no working folder")?;
+    let found = here.ancestors().find(|dir| dir.join("steppe.toml").is_file());
+    found.map(Path::to_path_buf).with_context(|| {
+        format!(
+            "there is no steppe.toml in {} or a folder above it\nhint: work in a checkout of \
+             Steppe",
+            here.display()
+        )
+    })
 }
 
 /// `.steppe/`, or `STEPPE_DIR` for tests that must not share it.

@@ -5,6 +5,8 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use crate::terminal::{ask, err, shown};
+
 /// Tells about one verb.
 #[derive(Debug)]
 pub struct Story {
@@ -37,11 +39,11 @@ impl Story {
     }
 
     fn line(&self, colour: &str, verb: &str, rest: &str) {
-        let rest = rest.trim_end();
+        let rest = shown(rest.trim_end());
         if self.colour {
-            eprintln!("\u{1b}[1;{colour}m{verb:>12}\u{1b}[0m  {rest}");
+            err(&format!("\u{1b}[1;{colour}m{verb:>12}\u{1b}[0m  {rest}"));
         } else {
-            eprintln!("{verb:>12}  {rest}");
+            err(&format!("{verb:>12}  {rest}"));
         }
     }
 
@@ -56,13 +58,15 @@ pub fn confirm(question: &str) -> bool {
     if !std::io::stdin().is_terminal() {
         return false;
     }
-    eprint!("{question} [y/N] ");
+    ask(&format!("{question} [y/N] "));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
-/// A table with aligned columns; numbers to the right.
+/// A table with aligned columns; numbers to the right. Every cell stays on its line.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let header: Vec<_> = header.iter().map(|text| shown(text)).collect();
+    let rows: Vec<Vec<_>> = rows.iter().map(|r| r.iter().map(|c| shown(c)).collect()).collect();
     let width = |i: usize| {
         rows.iter()
             .map(|r| r[i].chars().count())
@@ -76,7 +80,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         })
         .collect();
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let line = |cells: Vec<&str>| {
+    let line = |cells: &[std::borrow::Cow<str>]| {
         let cell = |i: usize, text: &str| {
             if numeric[i] {
                 format!("{text:>0$}", widths[i])
@@ -87,9 +91,9 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         let cells: Vec<String> = cells.iter().enumerate().map(|(i, text)| cell(i, text)).collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
-    let rule: Vec<String> = widths.iter().map(|w| "─".repeat(*w)).collect();
-    let mut out = line(header.to_vec()) + &line(rule.iter().map(String::as_str).collect());
-    rows.iter().for_each(|r| out += &line(r.iter().map(String::as_str).collect()));
+    let rule: Vec<_> = widths.iter().map(|w| "─".repeat(*w).into()).collect();
+    let mut out = line(&header) + &line(&rule);
+    rows.iter().for_each(|r| out += &line(r));
     out
 }
 

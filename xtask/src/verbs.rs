@@ -18,25 +18,35 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use steppe_aws::{Aws, StackView, Target};
-use steppe_plan::environment::Environment;
+use steppe_aws::{Aws, ExecutionStatus, ExecutionView, StackView};
+use steppe_plan::observed::ObservedStack;
 
 use crate::cli::{Args, DataArgs, Verb};
 use crate::exit::Outcome;
-use crate::local::LocalCloud;
+use crate::interrupt::UnderWay;
 use crate::project::Workspace;
 use crate::story::Story;
 use crate::{artifacts, training};
+use crate::terminal::out;
 
 /// Longest time of an execution.
-const EXECUTION_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
+const EXECUTION_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
+/// Longest time until an execution that was started is known: reads may be old.
+const UNKNOWN_LIMIT: Duration = Duration::from_secs(30);
+/// Failed looks at an execution that are borne.
+const FAILURES_MAX: u32 = 5;
 
 /// Runs a verb.
 pub async fn run(args: Args) -> Result<Outcome> {
     let open = || Workspace::open(&args);
     match &args.verb {
-        Verb::Deploy { data, yes, dry_run } => deploy::run(&open()?, data, *yes, *dry_run).await,
-        Verb::Plan { data } => deploy::run(&open()?, data, false, true).await,
+        Verb::Deploy { data, yes, dry_run } => {
+            let options = deploy::Options { yes: *yes, dry_run: *dry_run };
+            deploy::run(&open()?, data, options).await
+        }
+        Verb::Plan { data } => {
+            deploy::run(&open()?, data, deploy::Options { yes: false, dry_run: true }).await
+        }
         Verb::Destroy { yes } => destroy::run(&open()?, *yes).await,
         Verb::SmokeTest { series } => smoke_test::run(&open()?, series).await,
         Verb::Render { every_combination } => render::run(&open()?, every_combination.as_deref()),
@@ -61,57 +71,8 @@ async fn train(workspace: &Workspace, data: &DataArgs) -> Result<Outcome> {
     let story = Story::begin();
     artifacts::build(&workspace.root, &story).await?;
     let (model, _) = training::run(workspace, &workspace.raw_data(data)?, &story).await?;
-    print!("{}", model.card.to_text(&model.version()));
+    out(&model.card.to_text(&model.version()));
     Ok(Outcome::Done)
-}
-
-/// The embedded cloud of an embedded environment.
-fn local_cloud(workspace: &Workspace) -> Option<LocalCloud> {
-    match workspace.environment {
-        Environment::Embedded { port } => {
-            Some(LocalCloud::new(&workspace.root, &workspace.scratch(), port))
-        }
-        Environment::Aws { .. } => None,
-    }
-}
-
-/// How to speak to the environment. The embedded cloud must run already.
-fn target(workspace: &Workspace) -> Result<Target> {
-    // Another endpoint, for example another emulator, with the usual credentials.
-    if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL") {
-        return Ok(Target {
-            endpoint: Some(endpoint),
-            region: workspace.names.region.clone(),
-            ..Target::default()
-        });
-    }
-    match &workspace.environment {
-        Environment::Aws { region, profile, .. } => {
-            Ok(Target { region: region.clone(), profile: profile.clone(), ..Target::default() })
-        }
-        Environment::Embedded { port } => {
-            let local = LocalCloud::new(&workspace.root, &workspace.scratch(), *port);
-            let about = local.running().context(
-                "the embedded cloud does not run\nhint: `cargo xtask deploy` starts it and deploys; `cargo xtask local start` only starts it",
-            )?;
-            local.target(&about)
-        }
-    }
-}
-
-/// Clients of the environment; refuses any account but the configured one.
-async fn connect(workspace: &Workspace) -> Result<Aws> {
-    let aws = Aws::connect(&target(workspace)?).await;
-    let identity = aws.identity().await?;
-    if identity.account != workspace.names.account {
-        bail!(
-            "the credentials belong to account {}, the environment `{}` is account {}\nhint: choose another profile, or correct `account` in steppe.toml",
-            identity.account,
-            workspace.environment_name,
-            workspace.names.account
-        );
-    }
-    Ok(aws)
 }
 
 /// The deployed stack, or an error that says how to get one.
@@ -120,6 +81,14 @@ async fn deployed(aws: &Aws, workspace: &Workspace) -> Result<StackView> {
     let stack = aws.stack(&name).await?.with_context(|| {
         format!("the stack {name} does not exist\nhint: `cargo xtask deploy` makes it")
     })?;
+    let tags = stack.tags.clone();
+    let observed = ObservedStack { tags, ..ObservedStack::new(stack.status) };
+    if let Some(why) = observed.stranger(&workspace.names.tags()) {
+        bail!(
+            "the stack {name} belongs to another deployment: {why}\nhint: choose another name for \
+             the project, the pipeline or the environment"
+        );
+    }
     if !stack.status.is_deployed() && stack.outputs.is_empty() {
         bail!(
             "the stack {name} is in {}\nhint: `cargo xtask deploy` brings it in order",
@@ -139,19 +108,38 @@ struct Execution {
 /// Starts an execution and waits until it has succeeded.
 async fn run_to_end(aws: &Aws, machine: &str, input: &Value) -> Result<Execution> {
     let arn = aws.start_execution(machine, input).await?;
-    let (started, mut pause) = (Instant::now(), Duration::from_millis(50));
+    let _under_way = UnderWay::begin(&format!("the execution goes on in the cloud: {arn}"));
+    let (started, mut pause, mut failures) = (Instant::now(), Duration::from_millis(50), 0);
     loop {
-        let view = aws.execution(&arn).await?;
-        match view.status.as_str() {
-            "RUNNING" if started.elapsed() < EXECUTION_LIMIT => tokio::time::sleep(pause).await,
-            "SUCCEEDED" => return Ok(Execution { arn, output: view.output.unwrap_or_default() }),
-            status => {
-                let (error, cause) = view.failure.unwrap_or_default();
+        let view = match aws.execution(&arn).await {
+            Ok(view) => view,
+            Err(error) if error.is_passing() && failures < FAILURES_MAX => {
+                failures += 1;
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match view {
+            Some(ExecutionView { status: ExecutionStatus::Succeeded, output, .. }) => {
+                return Ok(Execution { arn, output: output.unwrap_or_default() });
+            }
+            Some(ExecutionView { status: ExecutionStatus::Ended(how), failure, .. }) => {
+                let (error, cause) = failure.unwrap_or_default();
                 bail!(
-                    "the execution ended with {status}: {error}: {}\nhint: the whole story is in the history of {arn}",
+                    "the execution ended with {how}: {error}: {}\nhint: the whole story is in the \
+                     history of {arn}",
                     cause_in_words(&cause)
                 );
             }
+            Some(_) if started.elapsed() > EXECUTION_LIMIT => bail!(
+                "the execution still runs after {} hours\nhint: its history tells where it is: {arn}",
+                EXECUTION_LIMIT.as_secs() / 3600
+            ),
+            // What was just started may not be known everywhere yet.
+            None if started.elapsed() > UNKNOWN_LIMIT => {
+                bail!("the execution {arn} was started, but is not known")
+            }
+            _ => tokio::time::sleep(pause).await,
         }
         pause = (pause * 5 / 4).min(Duration::from_secs(3));
     }

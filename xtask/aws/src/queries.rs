@@ -1,10 +1,17 @@
 //! Questions: SQL, logs, the instance's console.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_athena::types::{QueryExecutionContext, QueryExecutionState};
 
 use crate::{Aws, AwsError, Result};
+
+/// Longest time of a query: Athena's own limit is 30 minutes.
+const QUERY_LIMIT: Duration = Duration::from_secs(35 * 60);
+/// Failed looks at a query in a row that are borne.
+const FAILURES_MAX: u32 = 5;
+/// Named queries that one call describes.
+const NAMED_AT_ONCE: usize = 50;
 
 /// Rows of an answer, with their columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,16 +76,18 @@ impl Aws {
     }
 
     async fn await_query(&self, id: &str) -> Result<()> {
-        let mut pause = Duration::from_millis(20);
+        let call = "athena:GetQueryExecution";
+        let (began, mut pause, mut failures) = (Instant::now(), Duration::from_millis(20), 0);
         loop {
-            let answer = self
-                .athena
-                .get_query_execution()
-                .query_execution_id(id)
-                .send()
-                .await
-                .map_err(|e| AwsError::new("athena:GetQueryExecution", e))?;
-            let status = answer.query_execution.and_then(|e| e.status);
+            let request = self.athena.get_query_execution().query_execution_id(id);
+            let status = match request.send().await.map_err(|e| AwsError::new(call, e)) {
+                Ok(answer) => answer.query_execution.and_then(|e| e.status),
+                Err(error) if error.is_passing() && failures < FAILURES_MAX => {
+                    failures += 1;
+                    None
+                }
+                Err(error) => return Err(error),
+            };
             match status.as_ref().and_then(|s| s.state()) {
                 Some(QueryExecutionState::Succeeded) => return Ok(()),
                 Some(QueryExecutionState::Failed | QueryExecutionState::Cancelled) => {
@@ -86,6 +95,13 @@ impl Aws {
                         .and_then(|s| s.state_change_reason)
                         .unwrap_or_else(|| "no reason given".to_owned());
                     return Err(AwsError::local("the query", reason));
+                }
+                _ if began.elapsed() > QUERY_LIMIT => {
+                    let minutes = QUERY_LIMIT.as_secs() / 60;
+                    return Err(AwsError::local(
+                        "the query",
+                        format!("it did not end within {minutes} minutes; its ID is {id}"),
+                    ));
                 }
                 _ => tokio::time::sleep(pause).await,
             }
@@ -95,30 +111,26 @@ impl Aws {
 
     /// The named queries of a work group: name, description, SQL.
     pub async fn named_queries(&self, work_group: &str) -> Result<Vec<(String, String, String)>> {
-        let listed = self
-            .athena
-            .list_named_queries()
-            .work_group(work_group)
-            .send()
-            .await
-            .map_err(|e| AwsError::new("athena:ListNamedQueries", e))?;
-        let ids = listed.named_query_ids.unwrap_or_default();
-        if ids.is_empty() {
-            return Ok(vec![]);
+        let mut pages =
+            self.athena.list_named_queries().work_group(work_group).into_paginator().send();
+        let mut ids = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| AwsError::new("athena:ListNamedQueries", e))?;
+            ids.extend(page.named_query_ids.unwrap_or_default());
         }
-        let answer = self
-            .athena
-            .batch_get_named_query()
-            .set_named_query_ids(Some(ids))
-            .send()
-            .await
-            .map_err(|e| AwsError::new("athena:BatchGetNamedQuery", e))?;
-        let mut queries: Vec<_> = answer
-            .named_queries
-            .unwrap_or_default()
-            .into_iter()
-            .map(|q| (q.name, q.description.unwrap_or_default(), q.query_string))
-            .collect();
+        let mut queries = Vec::new();
+        for ids in ids.chunks(NAMED_AT_ONCE) {
+            let answer = self
+                .athena
+                .batch_get_named_query()
+                .set_named_query_ids(Some(ids.to_vec()))
+                .send()
+                .await
+                .map_err(|e| AwsError::new("athena:BatchGetNamedQuery", e))?;
+            let named = answer.named_queries.unwrap_or_default().into_iter();
+            queries
+                .extend(named.map(|q| (q.name, q.description.unwrap_or_default(), q.query_string)));
+        }
         queries.sort();
         Ok(queries)
     }
@@ -143,29 +155,5 @@ impl Aws {
             );
         }
         Ok(events)
-    }
-
-    /// The console of an instance: what user data and services wrote.
-    #[cfg(feature = "ec2")]
-    pub async fn console(&self, instance: &str) -> Result<String> {
-        let answer = self
-            .ec2
-            .get_console_output()
-            .instance_id(instance)
-            .send()
-            .await
-            .map_err(|e| AwsError::new("ec2:GetConsoleOutput", e))?;
-        let bytes = aws_smithy_types::base64::decode(answer.output.unwrap_or_default())
-            .map_err(|e| AwsError::local("ec2:GetConsoleOutput", e.to_string()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// The console of an instance needs the EC2 client.
-    #[cfg(not(feature = "ec2"))]
-    pub async fn console(&self, _instance: &str) -> Result<String> {
-        Err(AwsError::local(
-            "ec2:GetConsoleOutput",
-            "this program was built without the feature `ec2`",
-        ))
     }
 }

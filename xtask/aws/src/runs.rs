@@ -1,16 +1,37 @@
 //! Things that run: executions of state machines, invocations of functions.
 
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_sfn::types::ExecutionStatus;
+use aws_sdk_sfn::types::ExecutionStatus as SdkStatus;
 use serde_json::Value;
 
 use crate::{Aws, AwsError, Result};
 
+/// How far an execution is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecutionStatus {
+    /// It runs, or will be run again.
+    Running,
+    /// It reached its end.
+    Succeeded,
+    /// It ended otherwise; Step Functions' word.
+    Ended(String),
+}
+
+impl ExecutionStatus {
+    fn of(status: &SdkStatus) -> Self {
+        match status {
+            SdkStatus::Running | SdkStatus::PendingRedrive => Self::Running,
+            SdkStatus::Succeeded => Self::Succeeded,
+            other => Self::Ended(other.as_str().to_owned()),
+        }
+    }
+}
+
 /// An execution as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecutionView {
-    /// `RUNNING`, `SUCCEEDED`, …
-    pub status: String,
+    /// How far it is.
+    pub status: ExecutionStatus,
     /// Output of a success.
     pub output: Option<Value>,
     /// Error and cause of a failure.
@@ -47,37 +68,51 @@ impl Aws {
             .execution_arn)
     }
 
-    /// Stops every running execution of a state machine; returns how many there were.
+    /// Stops every running execution of a state machine; returns how many there were. A machine
+    /// that is gone runs nothing.
     pub async fn stop_executions(&self, machine: &str) -> Result<usize> {
-        let running = self
+        let mut pages = self
             .states
             .list_executions()
             .state_machine_arn(machine)
-            .status_filter(ExecutionStatus::Running);
-        let answer = running.send().await.map_err(|e| AwsError::new("states:ListExecutions", e))?;
-        for execution in &answer.executions {
+            .status_filter(SdkStatus::Running)
+            .into_paginator()
+            .send();
+        let mut running = Vec::new();
+        while let Some(page) = pages.next().await {
+            match page.map_err(|e| AwsError::new("states:ListExecutions", e)) {
+                Ok(page) => running.extend(page.executions.into_iter().map(|e| e.execution_arn)),
+                Err(error) if error.is_not_found() => return Ok(0),
+                Err(error) => return Err(error),
+            }
+        }
+        for execution in &running {
             let stop = self
                 .states
                 .stop_execution()
-                .execution_arn(&execution.execution_arn)
+                .execution_arn(execution)
                 .cause("the deployment is destroyed");
-            stop.send().await.map_err(|e| AwsError::new("states:StopExecution", e))?;
+            match stop.send().await.map_err(|e| AwsError::new("states:StopExecution", e)) {
+                Err(error) if !error.is_not_found() => return Err(error),
+                // It ended by itself, or is gone with its machine.
+                _ => {}
+            }
         }
-        Ok(answer.executions.len())
+        Ok(running.len())
     }
 
-    /// How far an execution is.
-    pub async fn execution(&self, arn: &str) -> Result<ExecutionView> {
-        let answer = self
-            .states
-            .describe_execution()
-            .execution_arn(arn)
-            .send()
-            .await
-            .map_err(|e| AwsError::new("states:DescribeExecution", e))?;
+    /// How far an execution is; `None` when it is not known.
+    pub async fn execution(&self, arn: &str) -> Result<Option<ExecutionView>> {
+        let request = self.states.describe_execution().execution_arn(arn);
+        let answer =
+            match request.send().await.map_err(|e| AwsError::new("states:DescribeExecution", e)) {
+                Ok(answer) => answer,
+                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) => return Err(error),
+            };
         let output = answer.output.as_deref().and_then(|o| serde_json::from_str(o).ok());
         let failure = answer.error.map(|error| (error, answer.cause.unwrap_or_default()));
-        Ok(ExecutionView { status: answer.status.as_str().to_owned(), output, failure })
+        Ok(Some(ExecutionView { status: ExecutionStatus::of(&answer.status), output, failure }))
     }
 
     /// The whole history of an execution.

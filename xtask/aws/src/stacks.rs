@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use aws_sdk_cloudformation::types::{
     Capability, ChangeAction as SdkAction, ChangeSetStatus, ChangeSetType, ChangeSource,
-    Replacement, ResourceAttribute, ResourceChangeDetail, Tag,
+    EventFilter, OperationEvent, Replacement, ResourceAttribute, ResourceChangeDetail, StackEvent,
+    Tag,
 };
 use steppe_plan::review::{Change, ChangeAction, Derived};
 use steppe_plan::status::StackStatus;
@@ -35,8 +36,15 @@ pub struct TemplateSource {
     pub bucket: String,
     /// Key.
     pub key: String,
-    /// Region of the bucket.
-    pub region: String,
+}
+
+/// What a change set is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To make a stack.
+    Create,
+    /// To change one.
+    Update,
 }
 
 /// A change set that is ready, or why there is none.
@@ -49,7 +57,45 @@ pub enum ChangeSetView {
     /// There is nothing to change.
     NoChange,
     /// CloudFormation refused.
+    Failed {
+        /// Its words.
+        reason: String,
+        /// What it found, one line each, where it tells more than those words.
+        details: Vec<String>,
+    },
+}
+
+/// What happened to a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventStatus {
+    /// Something has begun or goes on.
+    InProgress,
+    /// It was made.
+    Created,
+    /// It was changed.
+    Updated,
+    /// It was deleted.
+    Deleted,
+    /// It was left where it is, as its template says.
+    Kept,
+    /// It failed; CloudFormation's word.
     Failed(String),
+    /// Anything else, such as the event of a hook; CloudFormation's word, if there is one.
+    Other(String),
+}
+
+impl EventStatus {
+    fn of(word: &str) -> Self {
+        match word {
+            "CREATE_COMPLETE" => Self::Created,
+            "UPDATE_COMPLETE" => Self::Updated,
+            "DELETE_COMPLETE" => Self::Deleted,
+            "DELETE_SKIPPED" => Self::Kept,
+            _ if word.ends_with("_IN_PROGRESS") => Self::InProgress,
+            _ if word.ends_with("_FAILED") => Self::Failed(word.to_owned()),
+            _ => Self::Other(word.to_owned()),
+        }
+    }
 }
 
 /// An event of a stack.
@@ -61,14 +107,27 @@ pub struct EventView {
     pub time: f64,
     /// Name in the template; the stack's own for the stack itself.
     pub logical_id: String,
-    /// ID of the thing itself.
-    pub physical_id: String,
     /// Resource type.
     pub resource_type: String,
-    /// Status.
-    pub status: String,
+    /// What happened.
+    pub status: EventStatus,
+    /// The status that the stack itself took, for an event of the stack.
+    pub stack_status: Option<StackStatus>,
     /// Why.
     pub reason: Option<String>,
+}
+
+/// A resource of a stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceView {
+    /// Name in the template.
+    pub logical_id: String,
+    /// Resource type.
+    pub resource_type: String,
+    /// CloudFormation's word.
+    pub status: String,
+    /// ID of the thing itself.
+    pub physical_id: String,
 }
 
 impl Aws {
@@ -117,15 +176,21 @@ impl Aws {
     pub async fn create_change_set(
         &self,
         stack: &str,
-        create: bool,
+        purpose: Purpose,
         template: &TemplateSource,
         tags: &[(String, String)],
         name: &str,
     ) -> Result<String> {
-        let kind = if create { ChangeSetType::Create } else { ChangeSetType::Update };
+        let kind = match purpose {
+            Purpose::Create => ChangeSetType::Create,
+            Purpose::Update => ChangeSetType::Update,
+        };
         let url = format!(
-            "https://s3.{}.amazonaws.com/{}/{}",
-            template.region, template.bucket, template.key
+            "https://s3.{}.{}/{}/{}",
+            self.region,
+            self.partition.dns_suffix(),
+            template.bucket,
+            template.key
         );
         let tags = tags.iter().map(|(k, v)| Tag::builder().key(k).value(v).build()).collect();
         let request = self
@@ -160,11 +225,12 @@ impl Aws {
                     let reason = answer.status_reason.unwrap_or_default();
                     let empty = reason.contains("didn't contain changes")
                         || reason.contains("No updates are to be performed");
-                    return Ok(if empty {
-                        ChangeSetView::NoChange
-                    } else {
-                        ChangeSetView::Failed(reason)
-                    });
+                    if empty {
+                        return Ok(ChangeSetView::NoChange);
+                    }
+                    let stack = answer.stack_id.unwrap_or_default();
+                    let details = self.failures_of(&stack, id).await;
+                    return Ok(ChangeSetView::Failed { reason, details });
                 }
                 _ => return Ok(ChangeSetView::Pending),
             }
@@ -181,6 +247,22 @@ impl Aws {
                 None => return Ok(ChangeSetView::Ready(changes)),
             }
         }
+    }
+
+    /// What CloudFormation's checks of a change set found. Its reason only says that there is
+    /// something; the ID of the change set is needed here, its name is not enough.
+    async fn failures_of(&self, stack: &str, change_set: &str) -> Vec<String> {
+        let request = self
+            .stacks
+            .describe_events()
+            .stack_name(stack)
+            .change_set_name(change_set)
+            .filters(EventFilter::builder().failed_events(true).build());
+        // Without the permission, or the operation, the reason alone has to do.
+        let answer =
+            request.send().await.map_err(|e| AwsError::new("cloudformation:DescribeEvents", e));
+        let events = answer.ok().and_then(|a| a.operation_events).unwrap_or_default();
+        events.iter().filter_map(failure).collect()
     }
 
     /// Executes a change set; the token makes a repeated call harmless.
@@ -202,20 +284,22 @@ impl Aws {
         Ok(())
     }
 
-    /// Asks for a stack's deletion.
-    pub async fn delete_stack(&self, name: &str) -> Result<()> {
+    /// Asks for a stack's deletion; the token makes a repeated call harmless.
+    pub async fn delete_stack(&self, id: &str, token: &str) -> Result<()> {
         self.stacks
             .delete_stack()
-            .stack_name(name)
+            .stack_name(id)
+            .client_request_token(token)
             .send()
             .await
             .map_err(|e| AwsError::new("cloudformation:DeleteStack", e))?;
         Ok(())
     }
 
-    /// Continues a rollback that failed.
-    pub async fn continue_rollback(&self, name: &str) -> Result<()> {
-        let request = self.stacks.continue_update_rollback().stack_name(name);
+    /// Continues a rollback that failed; the token makes a repeated call harmless.
+    pub async fn continue_rollback(&self, id: &str, token: &str) -> Result<()> {
+        let request =
+            self.stacks.continue_update_rollback().stack_name(id).client_request_token(token);
         request
             .send()
             .await
@@ -231,53 +315,88 @@ impl Aws {
         'pages: while let Some(page) = pages.next().await {
             let page = page.map_err(|e| AwsError::new("cloudformation:DescribeStackEvents", e))?;
             for event in page.stack_events.unwrap_or_default() {
-                let id = event.event_id.unwrap_or_default();
-                if Some(id.as_str()) == last {
+                if event.event_id.is_some() && event.event_id.as_deref() == last {
                     break 'pages;
                 }
-                events.push(EventView {
-                    id,
-                    time: event.timestamp.map_or(0.0, |t| t.as_secs_f64()),
-                    logical_id: event.logical_resource_id.unwrap_or_default(),
-                    physical_id: event.physical_resource_id.unwrap_or_default(),
-                    resource_type: event.resource_type.unwrap_or_default(),
-                    status: event
-                        .resource_status
-                        .map(|s| s.as_str().to_owned())
-                        .unwrap_or_default(),
-                    reason: event.resource_status_reason,
-                });
+                events.push(event_view(event));
             }
         }
         events.reverse();
         Ok(events)
     }
 
-    /// Resources of a stack: logical ID, type, status, physical ID.
-    pub async fn stack_resources(
-        &self,
-        stack: &str,
-    ) -> Result<Vec<(String, String, String, String)>> {
-        let answer = self
-            .stacks
-            .describe_stack_resources()
-            .stack_name(stack)
+    /// The newest event of a stack.
+    pub async fn newest_event(&self, stack: &str) -> Result<Option<String>> {
+        let request = self.stacks.describe_stack_events().stack_name(stack);
+        let answer = request
             .send()
             .await
-            .map_err(|e| AwsError::new("cloudformation:DescribeStackResources", e))?;
-        let resources = answer.stack_resources.unwrap_or_default().into_iter();
-        let text = Option::unwrap_or_default;
-        Ok(resources
-            .map(|r| {
-                (
-                    text(r.logical_resource_id),
-                    text(r.resource_type),
-                    r.resource_status.map(|s| s.as_str().to_owned()).unwrap_or_default(),
-                    text(r.physical_resource_id),
-                )
-            })
-            .collect())
+            .map_err(|e| AwsError::new("cloudformation:DescribeStackEvents", e))?;
+        Ok(answer.stack_events.unwrap_or_default().into_iter().next().and_then(|e| e.event_id))
     }
+
+    /// Resources of a stack.
+    pub async fn stack_resources(&self, stack: &str) -> Result<Vec<ResourceView>> {
+        let call = "cloudformation:ListStackResources";
+        let mut pages =
+            self.stacks.list_stack_resources().stack_name(stack).into_paginator().send();
+        let mut resources = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| AwsError::new(call, e))?;
+            let text = Option::unwrap_or_default;
+            resources.extend(page.stack_resource_summaries.unwrap_or_default().into_iter().map(
+                |r| ResourceView {
+                    logical_id: text(r.logical_resource_id),
+                    resource_type: text(r.resource_type),
+                    status: r.resource_status.map(|s| s.as_str().to_owned()).unwrap_or_default(),
+                    physical_id: text(r.physical_resource_id),
+                },
+            ));
+        }
+        Ok(resources)
+    }
+
+    /// Names of all stacks that are there.
+    pub async fn stacks(&self) -> Result<Vec<String>> {
+        let mut pages = self.stacks.list_stacks().into_paginator().send();
+        let mut names = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| AwsError::new("cloudformation:ListStacks", e))?;
+            let there = page.stack_summaries.unwrap_or_default().into_iter().filter(|s| {
+                s.stack_status.as_ref().is_none_or(|status| status.as_str() != "DELETE_COMPLETE")
+            });
+            names.extend(there.filter_map(|s| s.stack_name));
+        }
+        Ok(names)
+    }
+}
+
+fn event_view(event: StackEvent) -> EventView {
+    let word = event.resource_status.map(|s| s.as_str().to_owned()).unwrap_or_default();
+    // A nested stack has the same type; only the stack itself has the stack's ID.
+    let is_stack = event.physical_resource_id.is_some()
+        && event.physical_resource_id == event.stack_id
+        && event.resource_type.as_deref() == Some("AWS::CloudFormation::Stack");
+    EventView {
+        id: event.event_id.unwrap_or_default(),
+        time: event.timestamp.map_or(0.0, |t| t.as_secs_f64()),
+        logical_id: event.logical_resource_id.unwrap_or_default(),
+        resource_type: event.resource_type.unwrap_or_default(),
+        status: EventStatus::of(&word),
+        stack_status: if is_stack { word.parse().ok() } else { None },
+        reason: event.resource_status_reason,
+    }
+}
+
+/// A failed check as a line.
+fn failure(event: &OperationEvent) -> Option<String> {
+    let reason = event
+        .validation_status_reason()
+        .or(event.hook_status_reason())
+        .or(event.resource_status_reason())?;
+    let of = event.logical_resource_id().unwrap_or("the template");
+    let at = event.validation_path().map_or_else(String::new, |path| format!(" at {path}"));
+    Some(format!("{of}{at}: {reason}"))
 }
 
 /// The resource that a detail of a change only comes from: the template says the same as before.

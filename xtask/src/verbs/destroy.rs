@@ -1,118 +1,139 @@
-//! `destroy`: empty what must be emptied, delete, look for leftovers.
+//! `destroy`: what may be lost is agreed to first; then empty, delete, look for leftovers.
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use steppe_aws::StackView;
-use steppe_plan::status::StackStatus;
+use anyhow::{Result, bail};
+use steppe_aws::{Aws, StackView};
+use steppe_plan::destroy::{DestroyPlan, DestroyStep, Doomed};
+use steppe_plan::names::Names;
 
-use super::deploy::lock;
-use super::{connect, local_cloud, target};
+use super::deploy::{LOOKS_MAX, refused};
 use crate::deployer::Deployer;
 use crate::exit::Outcome;
+use crate::leftovers;
+use crate::local::LocalCloud;
+use crate::lock::{lock, others_work};
+use crate::observe::{Purpose, observe};
 use crate::project::Workspace;
-use crate::story::{Story, confirm};
+use crate::story::Story;
+use crate::target::{connect, local_cloud};
 
-/// Longest wait for executions to stop; what still writes after it fails the deletion, which can be repeated.
+/// Longest wait for executions to stop; what still writes after it fails the deletion, which can be
+/// repeated.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Destroys the deployment.
 pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
     let story = Story::begin();
     let _lock = lock(workspace, "destroy")?;
-    let local = local_cloud(workspace);
-    if let Some(local) = local.as_ref().filter(|_| target(workspace).is_err()) {
+    let (local, names) = (local_cloud(workspace)?, &workspace.names);
+    if let Some(local) = local.as_ref().filter(|local| local.running().is_none()) {
         if !local.dir.exists() {
             story.note("nothing left", "the embedded cloud has no state");
             return Ok(Outcome::Done);
         }
-        local.start()?;
+        local.start(Some(&names.stack()))?;
     }
     let aws = connect(workspace).await?;
-    let names = &workspace.names;
-    let (data_bucket, artifacts_bucket) = (names.data_bucket(), names.artifacts_bucket());
-    // In an account of others' things people say yes; the embedded cloud holds only what deploy put there.
-    if local.is_none() && !yes {
-        let objects = if aws.bucket_exists(&data_bucket).await? {
-            aws.keys(&data_bucket, "").await?.len()
-        } else {
-            0
-        };
-        story.failed(
-            "attention",
-            &format!(
-                "the stack {} and {objects} objects in {data_bucket} will be lost",
-                names.stack()
-            ),
-        );
-        if !confirm("Destroy?") {
-            story.failed("stopped", "nothing was deleted; agree with `--yes`");
-            return Ok(Outcome::NeedsApproval);
-        }
+    // In an account of others' things people say yes; the embedded cloud holds only what deploy
+    // put there, and what it did not is refused before.
+    let yes = yes || local.is_some();
+    let deployer = Deployer { aws: &aws, names, story: &story, yes, local: local.as_ref() };
+    if let Some(stopped) = delete_all(&deployer).await? {
+        return Ok(stopped);
     }
-    let deployer = Deployer { aws: &aws, names, story: &story, yes };
-    if let Some(stack) = aws.stack(&names.stack()).await? {
-        if stack.status.is_in_progress() {
-            story.note("waiting", &format!("an operation is in progress ({})", stack.status));
-            deployer.watch(&names.stack(), None).await?;
-        }
-        stop_executions(&aws, &stack, &story).await?;
-        empty(&aws, &data_bucket, &story).await?;
-        aws.delete_stack(&names.stack()).await?;
-        let seen = aws
-            .events_after(&stack.id, None)
-            .await?
-            .iter()
-            .rev()
-            .find(|e| e.status != "DELETE_IN_PROGRESS" && !e.status.starts_with("DELETE"))
-            .map(|e| e.id.clone());
-        let left = deployer
-            .watch(&stack.id, seen)
-            .await?
-            .filter(|s| s.status != StackStatus::DeleteComplete);
-        if let Some(left) = left {
-            story.failed(
-                "wedged",
-                &format!("the stack is in {}: {}", left.status, left.reason.unwrap_or_default()),
-            );
-            return Ok(Outcome::Wedged);
-        }
-    }
-    if aws.bucket_exists(&artifacts_bucket).await? {
-        empty(&aws, &artifacts_bucket, &story).await?;
-        aws.delete_bucket(&artifacts_bucket).await?;
-    }
-    let leftovers = aws
-        .leftovers(&names.stack(), &names.database(), &names.log_prefix(), &names.tags())
-        .await?;
-    if !leftovers.is_empty() {
-        leftovers.iter().for_each(|l| story.failed("left", l));
+    let found = aws.leftovers(&leftovers::wanted(names)).await?;
+    found.unknown.iter().for_each(|kind| story.note("not seen", kind));
+    if !found.left.is_empty() {
+        found.left.iter().for_each(|l| story.failed("left", l));
         return Ok(Outcome::Found);
     }
-    if let Some(local) = local {
-        local.stop()?;
-        story.note("stopped", "embedded cloud");
+    if let Some(local) = &local {
+        stop_local(local, &aws, workspace, &story).await?;
     }
     story.done("nothing left", &names.stack(), story.elapsed());
     Ok(Outcome::Done)
 }
 
+/// Plans and carries out; a plan that only waits is followed by another. `Some` when it had to stop.
+async fn delete_all(deployer: &Deployer<'_>) -> Result<Option<Outcome>> {
+    let doomed = doomed(deployer.names);
+    for _ in 0..LOOKS_MAX {
+        let observed = observe(deployer.aws, deployer.names, Purpose::Destroy).await?;
+        let plan = DestroyPlan::new(&observed, &doomed).map_err(refused)?;
+        // Nobody has to be told what they have agreed to.
+        let agreed = deployer.yes || deployer.agreed(&plan.concerns());
+        if !agreed {
+            return Ok(Some(Outcome::NeedsApproval));
+        }
+        let waits = matches!(plan.steps.as_slice(), [DestroyStep::AwaitStack(_)]);
+        for step in plan.steps {
+            if let Some(stopped) = carry_out(deployer, step).await? {
+                return Ok(Some(stopped));
+            }
+        }
+        if !waits {
+            return Ok(None);
+        }
+    }
+    bail!(
+        "other operations keep the stack {} busy\nhint: `cargo xtask status` shows what goes on; \
+         repeat the command later",
+        doomed.stack
+    )
+}
+
+fn doomed(names: &Names) -> Doomed {
+    Doomed {
+        stack: names.stack(),
+        tags: names.tags(),
+        artifacts_bucket: names.artifacts_bucket(),
+        data_bucket: names.data_bucket(),
+    }
+}
+
+/// Carries out one step; `Some` when it must be the last one.
+async fn carry_out(deployer: &Deployer<'_>, step: DestroyStep) -> Result<Option<Outcome>> {
+    let (aws, story) = (deployer.aws, deployer.story);
+    match step {
+        DestroyStep::AwaitStack(_) => {
+            story.note("waiting", &step.to_string());
+            deployer.attach().await?;
+        }
+        DestroyStep::StopExecutions => {
+            if let Some(stack) = aws.stack(&deployer.names.stack()).await? {
+                stop_executions(aws, &stack, story).await?;
+            }
+        }
+        DestroyStep::EmptyBucket { bucket, objects } => {
+            if !deployer.empty(&bucket, objects).await? {
+                return Ok(Some(Outcome::NeedsApproval));
+            }
+        }
+        DestroyStep::DeleteStack(_) => {
+            if let Some(left) = deployer.delete_stack().await? {
+                let reason = left.reason.unwrap_or_default();
+                story.failed("wedged", &format!("the stack is in {}: {reason}", left.status));
+                return Ok(Some(Outcome::Wedged));
+            }
+        }
+        DestroyStep::DeleteBucket(bucket) => aws.delete_bucket(&bucket).await?,
+    }
+    Ok(None)
+}
+
 /// What still runs would write into a bucket that has just been emptied.
-async fn stop_executions(aws: &steppe_aws::Aws, stack: &StackView, story: &Story) -> Result<()> {
+async fn stop_executions(aws: &Aws, stack: &StackView, story: &Story) -> Result<()> {
     let machines = ["StateMachineArn", "DriftMachineArn"]
         .into_iter()
         .filter_map(|name| stack.outputs.get(name));
     for machine in machines {
         let stopped = aws.stop_executions(machine).await?;
-        if stopped > 0 {
-            story.note(
-                "stopping",
-                &format!(
-                    "{stopped} running executions of {}",
-                    machine.rsplit(':').next().unwrap_or(machine)
-                ),
-            );
+        if stopped == 0 {
+            continue;
         }
+        let name = machine.rsplit(':').next().unwrap_or(machine);
+        story.note("stopping", &format!("{stopped} running executions of {name}"));
         let begun = Instant::now();
         while aws.stop_executions(machine).await? > 0 && begun.elapsed() < STOP_LIMIT {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -121,11 +142,21 @@ async fn stop_executions(aws: &steppe_aws::Aws, stack: &StackView, story: &Story
     Ok(())
 }
 
-async fn empty(aws: &steppe_aws::Aws, bucket: &str, story: &Story) -> Result<()> {
-    if aws.bucket_exists(bucket).await? {
-        let started = Instant::now();
-        let count = aws.empty_bucket(bucket).await?;
-        story.done("emptied", &format!("{bucket} ({count} objects)"), started.elapsed());
+/// Stops the embedded cloud, unless it holds something else or another command works in it.
+async fn stop_local(
+    local: &LocalCloud,
+    aws: &Aws,
+    workspace: &Workspace,
+    story: &Story,
+) -> Result<()> {
+    let others = aws.stacks().await?;
+    if let Some(other) = others.first() {
+        story.note("goes on", &format!("the embedded cloud, which holds the stack {other}"));
+    } else if others_work(&workspace.scratch(), Some(&workspace.names.stack())) {
+        story.note("goes on", "the embedded cloud, in which another command works");
+    } else {
+        local.stop()?;
+        story.note("stopped", "embedded cloud");
     }
     Ok(())
 }

@@ -4,11 +4,11 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{connect, local_cloud};
 use crate::cli::Args;
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::Story;
+use crate::target::{connect, local_cloud};
 
 /// Checks and reports.
 pub async fn run(args: &Args) -> Result<Outcome> {
@@ -43,7 +43,7 @@ pub async fn run(args: &Args) -> Result<Outcome> {
             .map_err(|e| format!("{e:#}")),
     );
     if let Ok(workspace) = &workspace {
-        let local_stopped = local_cloud(workspace).is_some_and(|l| l.running().is_none());
+        let local_stopped = local_cloud(workspace)?.is_some_and(|l| l.running().is_none());
         if local_stopped {
             check("embedded cloud", Ok("stopped; `cargo xtask deploy` starts it".to_owned()));
         } else {

@@ -6,11 +6,13 @@ use steppe_aws::Aws;
 use steppe_wire::drift::{DriftReport, Side};
 use steppe_wire::keys;
 
-use super::{connect, deployed, output, run_to_end};
+use super::{deployed, output, run_to_end};
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::registry::short;
 use crate::story::{Story, table};
+use crate::terminal::{out, out_json, say};
+use crate::target::connect;
 
 /// Runs the verb.
 pub async fn run(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
@@ -26,7 +28,7 @@ pub async fn run(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
     run_to_end(&aws, output(&stack, "DriftMachineArn")?, &json!({})).await?;
     let report = newest(&aws, workspace).await?.context("the check left no report")?;
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        out_json(&serde_json::to_string_pretty(&report)?);
     } else {
         print(&report);
     }
@@ -47,7 +49,7 @@ pub async fn newest(aws: &Aws, workspace: &Workspace) -> Result<Option<DriftRepo
 
 fn print(report: &DriftReport) {
     let server = &report.server;
-    println!(
+    say!(
         "model {}, in service at its server since {}: {} forecasts counted\n",
         server.model_version,
         short(&server.since),
@@ -66,18 +68,15 @@ fn print(report: &DriftReport) {
             verdict.to_owned(),
         ]
     };
-    print!(
-        "{}",
-        table(
+    out(&table(
             &["statistic", "side", "values", "PSI of limit", "KS of limit", ""],
             &server.statistics.iter().map(statistic).collect::<Vec<_>>()
-        )
-    );
+        ));
     if report.realised.is_empty() {
-        println!("\nno stored forecast has met its actual value yet");
+        say!("\nno stored forecast has met its actual value yet");
         return;
     }
-    println!("\npast forecasts beside what happened");
+    say!("\npast forecasts beside what happened");
     let realised = |r: &steppe_wire::drift::Realised| {
         vec![
             r.model_version.clone(),
@@ -90,5 +89,5 @@ fn print(report: &DriftReport) {
         ]
     };
     let columns = ["model", "periods", "values", "MAE", "MASE", "in backtest", "inside %"];
-    print!("{}", table(&columns, &report.realised.iter().map(realised).collect::<Vec<_>>()));
+    out(&table(&columns, &report.realised.iter().map(realised).collect::<Vec<_>>()));
 }

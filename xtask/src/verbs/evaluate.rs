@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use steppe_model::evaluation::evaluate;
 use steppe_model::host::Stage;
 
-use super::{connect, drift};
+use super::drift;
 use crate::artifacts;
 use crate::cli::DataArgs;
 use crate::exit::Outcome;
@@ -16,6 +16,8 @@ use crate::registry::Registry;
 use crate::report::{self, ServiceReport};
 use crate::story::Story;
 use crate::training;
+use crate::terminal::{out, out_json};
+use crate::target::connect;
 
 /// Runs the verb.
 pub async fn run(workspace: &Workspace, data: &DataArgs, as_json: bool) -> Result<Outcome> {
@@ -49,9 +51,9 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, as_json: bool) -> Resul
     )?;
     story.note("report", &format!("{}", folder.join("evaluation.html").display()));
     if as_json {
-        println!("{}", String::from_utf8_lossy(&json));
+        out_json(&String::from_utf8_lossy(&json));
     } else {
-        print!("{}", evaluation.to_text());
+        out(&evaluation.to_text());
     }
     Ok(Outcome::Done)
 }

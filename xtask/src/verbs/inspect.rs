@@ -1,42 +1,73 @@
 //! `status`, `outputs` and `logs`.
 
 use anyhow::Result;
+use steppe_aws::Aws;
 
-use super::{connect, deployed, output};
+use super::{deployed, output};
 use crate::cli::LogSource;
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::table;
+use crate::terminal::{out, out_json, say};
+use crate::target::connect;
 
-/// Shows the stack and its resources.
+/// Age from which an image is called old: Amazon Linux has a new one about every two weeks.
+const OLD_IMAGE_DAYS: i64 = 45;
+
+/// Shows the stack, its resources, and what somebody should do about it.
 pub async fn status(workspace: &Workspace) -> Result<Outcome> {
     let aws = connect(workspace).await?;
     let name = workspace.names.stack();
     let Some(stack) = aws.stack(&name).await? else {
-        println!("{name}: not deployed");
+        say!("{name}: not deployed");
         return Ok(Outcome::Done);
     };
-    println!(
+    say!(
         "{name}: {}{}\n",
         stack.status,
-        stack.reason.map_or_else(String::new, |r| format!(" ({r})"))
+        stack.reason.as_ref().map_or_else(String::new, |r| format!(" ({r})"))
     );
-    let resources = aws.stack_resources(&name).await?;
+    let resources = aws.stack_resources(&stack.id).await?;
     let rows: Vec<Vec<String>> = resources
         .into_iter()
-        .map(|(id, kind, status, physical)| vec![id, kind, status, physical])
+        .map(|r| vec![r.logical_id, r.resource_type, r.status, r.physical_id])
         .collect();
-    print!("{}", table(&["resource", "type", "status", "id"], &rows));
+    out(&table(&["resource", "type", "status", "id"], &rows));
+    if let Some(image) = stack.outputs.get("ImageId") {
+        image_age(&aws, image).await;
+    }
+    if let Some(topic) = stack.outputs.get("TopicArn") {
+        for address in aws.unconfirmed_subscribers(topic).await? {
+            say!("\n{address} has not confirmed the subscription (PendingConfirmation): it gets no mail");
+        }
+    }
     Ok(Outcome::Done)
+}
+
+/// Tells how old the server's image is. Nobody patches the instance: a new image does.
+async fn image_age(aws: &Aws, image: &str) {
+    let date = match aws.image_date(image).await {
+        Ok(Some(date)) => date,
+        Ok(None) => {
+            say!("\nimage {image} is not offered any more; `cargo xtask deploy` takes the newest");
+            return;
+        }
+        // Without the permission, or where nobody keeps images, there is nothing to tell.
+        Err(_) => return,
+    };
+    let Ok(made) = date.parse::<jiff::Timestamp>() else { return };
+    let days = jiff::Timestamp::now().duration_since(made).as_hours() / 24;
+    let old = if days > OLD_IMAGE_DAYS { "; `cargo xtask deploy` renews it" } else { "" };
+    say!("\nimage {image} is {days} days old{old}");
 }
 
 /// Prints the stack's outputs.
 pub async fn outputs(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
     let stack = deployed(&connect(workspace).await?, workspace).await?;
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&stack.outputs)?);
+        out_json(&serde_json::to_string_pretty(&stack.outputs)?);
     } else {
-        stack.outputs.iter().for_each(|(name, value)| println!("{name}={value}"));
+        stack.outputs.iter().for_each(|(name, value)| say!("{name}={value}"));
     }
     Ok(Outcome::Done)
 }
@@ -51,14 +82,14 @@ pub async fn logs(workspace: &Workspace, of: LogSource, minutes: u32) -> Result<
         LogSource::Train => "TrainJobLogGroup",
         LogSource::Drift => "DriftJobLogGroup",
         LogSource::Server => {
-            print!("{}", aws.console(output(&stack, "ServerInstanceId")?).await?);
+            out(&aws.console(output(&stack, "ServerInstanceId")?).await?);
             return Ok(Outcome::Done);
         }
     };
     let since = jiff::Timestamp::now().as_millisecond() - i64::from(minutes) * 60_000;
     for (time, message) in aws.log_events(output(&stack, group)?, since).await? {
         let time = jiff::Timestamp::from_millisecond(time)?;
-        println!("{} {}", time.strftime("%Y-%m-%d %H:%M:%S"), message.trim_end());
+        say!("{} {}", time.strftime("%Y-%m-%d %H:%M:%S"), message.trim_end());
     }
     Ok(Outcome::Done)
 }

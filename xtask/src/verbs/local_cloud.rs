@@ -7,26 +7,28 @@ use crate::cli::{Args, LocalVerb};
 use crate::exit::Outcome;
 use crate::local::LocalCloud;
 use crate::project::{read, root, scratch};
+use crate::target::EXPORTED;
+use crate::terminal::say;
 
 /// Starts, stops, resets or describes the embedded cloud.
 pub fn run(args: &Args, verb: LocalVerb) -> Result<Outcome> {
-    let root = root();
+    let root = root()?;
     let project = Project::parse("steppe.toml", &read(&root.join("steppe.toml"))?)?;
     let Environment::Embedded { port } = *project.environment("steppe.toml", &args.env)? else {
         bail!("the environment `{}` is not embedded", args.env);
     };
-    let local = LocalCloud::new(&root, &scratch(&root), port);
+    let local = LocalCloud::new(&root, &scratch(&root), port)?;
     match verb {
         LocalVerb::Start => {
-            let (about, new) = local.start()?;
-            println!(
+            let (about, new) = local.start(None)?;
+            say!(
                 "the embedded cloud {} on 127.0.0.1:{}, process {}",
                 if new { "was started" } else { "runs already" },
                 about.port,
                 about.pid
             );
         }
-        LocalVerb::Stop => println!(
+        LocalVerb::Stop => say!(
             "{}",
             if local.stop()? {
                 "the embedded cloud was stopped"
@@ -36,14 +38,14 @@ pub fn run(args: &Args, verb: LocalVerb) -> Result<Outcome> {
         ),
         LocalVerb::Status => match local.running() {
             Some(about) => {
-                println!(
+                say!(
                     "the embedded cloud runs on 127.0.0.1:{}, process {}; state in {}",
                     about.port,
                     about.pid,
                     local.dir.display()
                 )
             }
-            None => println!("the embedded cloud does not run; state in {}", local.dir.display()),
+            None => say!("the embedded cloud does not run; state in {}", local.dir.display()),
         },
         LocalVerb::Env => {
             let about = local.running().context(
@@ -51,13 +53,14 @@ pub fn run(args: &Args, verb: LocalVerb) -> Result<Outcome> {
             )?;
             let target = local.target(&about)?;
             let (id, secret) = target.keys.context("the embedded cloud has no keys")?;
-            println!("export AWS_ENDPOINT_URL={}", target.endpoint.unwrap_or_default());
-            println!("export AWS_REGION={0}\nexport AWS_DEFAULT_REGION={0}", target.region);
-            println!("export AWS_ACCESS_KEY_ID={id}\nexport AWS_SECRET_ACCESS_KEY={secret}");
+            let endpoint = target.endpoint.unwrap_or_default();
+            say!("export AWS_ENDPOINT_URL={endpoint}\nexport {EXPORTED}={endpoint}");
+            say!("export AWS_REGION={0}\nexport AWS_DEFAULT_REGION={0}", target.region);
+            say!("export AWS_ACCESS_KEY_ID={id}\nexport AWS_SECRET_ACCESS_KEY={secret}");
         }
         LocalVerb::Reset => {
             local.reset()?;
-            println!("the embedded cloud is empty");
+            say!("the embedded cloud is empty");
         }
     }
     Ok(Outcome::Done)

@@ -4,13 +4,14 @@ use anyhow::{Context, Result, bail};
 use steppe_model::ModelCard;
 use steppe_wire::registry::{Contest, InService, Promoter, Service, TrainingRecord};
 
-use super::connect;
 use crate::cli::ModelVerb;
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::registry::{Registry, short};
 use crate::story::{Story, table};
 use crate::training;
+use crate::terminal::{out, out_json, say};
+use crate::target::connect;
 
 /// Runs the verb; without one it prints the card.
 pub async fn run(
@@ -43,11 +44,11 @@ async fn card(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
         },
     };
     if as_json {
-        println!("{}", String::from_utf8_lossy(&card));
+        out_json(&String::from_utf8_lossy(&card));
         return Ok(Outcome::Done);
     }
     let card: ModelCard = serde_json::from_slice(&card)?;
-    print!("{}", card.to_text(&version));
+    out(&card.to_text(&version));
     Ok(Outcome::Done)
 }
 
@@ -67,7 +68,7 @@ async fn list(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
     let records = registry.records().await?;
     if as_json {
         let all = serde_json::json!({ "in_service": in_service, "trainings": records });
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        out_json(&serde_json::to_string_pretty(&all)?);
         return Ok(Outcome::Done);
     }
     let mut rows = Vec::new();
@@ -86,17 +87,17 @@ async fn list(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
         [vec![mark.to_owned(), version], about, vec![short(&since)]].concat()
     };
     let columns = ["", "version", "family", "data until", "MAPE %", "MASE", "in service since"];
-    print!("{}", table(&columns, &rows.into_iter().map(row).collect::<Vec<_>>()));
-    println!(
+    out(&table(&columns, &rows.into_iter().map(row).collect::<Vec<_>>()));
+    say!(
         "\nin service: {current}, by {}: {}",
         by(in_service.current.by),
         in_service.current.reason
     );
     if !records.is_empty() {
-        println!("\ntrainings");
+        say!("\ntrainings");
         let columns =
             ["time", "data until", "challenger", "champion", "MASE", "against", "outcome"];
-        print!("{}", table(&columns, &records.iter().rev().map(training_row).collect::<Vec<_>>()));
+        out(&table(&columns, &records.iter().rev().map(training_row).collect::<Vec<_>>()));
     }
     Ok(Outcome::Done)
 }

@@ -5,9 +5,11 @@ use serde_json::json;
 use steppe_wire::keys;
 use steppe_wire::predict::PredictorOutput;
 
-use super::{connect, deployed, output};
+use super::{deployed, output};
 use crate::exit::Outcome;
 use crate::project::Workspace;
+use crate::terminal::{out_json, say};
+use crate::target::connect;
 
 /// Forecasts one series through the deployed predictor.
 pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<Outcome> {
@@ -30,14 +32,14 @@ pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<O
         bail!("{message}{hint}");
     }
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&answer.payload)?);
+        out_json(&serde_json::to_string_pretty(&answer.payload)?);
         return Ok(Outcome::Done);
     }
     let PredictorOutput { s3_path, forecast } = serde_json::from_value(answer.payload)?;
     let target = &workspace.manifest.task.target;
-    println!("{}: {target}, observed until {}", forecast.series, forecast.observed_until);
+    say!("{}: {target}, observed until {}", forecast.series, forecast.observed_until);
     for step in &forecast.steps {
-        println!(
+        say!(
             "  {}  {:>10.0}   {:.0} % interval {:.0} to {:.0}",
             step.period,
             step.value,
@@ -46,10 +48,10 @@ pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<O
             step.upper
         );
     }
-    println!(
+    say!(
         "model {} {}, backtest MAPE {:.2} %, MASE {:.3}",
         forecast.model_id, forecast.model_version, forecast.backtest_mape, forecast.backtest_mase
     );
-    println!("{s3_path}");
+    say!("{s3_path}");
     Ok(Outcome::Done)
 }

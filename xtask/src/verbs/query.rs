@@ -3,10 +3,12 @@
 use anyhow::{Result, bail};
 use steppe_plan::config::nearest;
 
-use super::{connect, deployed, output};
+use super::{deployed, output};
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::table;
+use crate::terminal::{err, out, say};
+use crate::target::connect;
 
 /// Asks, or lists what can be asked.
 pub async fn run(
@@ -22,8 +24,8 @@ pub async fn run(
     let Some(asked) = sql_or_name else {
         let rows: Vec<Vec<String>> =
             named.into_iter().map(|(name, description, _)| vec![name, description]).collect();
-        print!("{}", table(&["name", "description"], &rows));
-        println!(
+        out(&table(&["name", "description"], &rows));
+        say!(
             "\ntables: raw, processed, predictions; for example: cargo xtask query \"select count(*) from processed\""
         );
         return Ok(Outcome::Done);
@@ -50,9 +52,9 @@ pub async fn run(
         .into_iter()
         .map(|r| r.into_iter().map(Option::unwrap_or_default).collect())
         .collect();
-    print!("{}", table(&columns, &rows));
+    out(&table(&columns, &rows));
     if more {
-        eprintln!("only the first {limit} rows; more with `--limit`");
+        err(&format!("only the first {limit} rows; more with `--limit`"));
     }
     Ok(Outcome::Done)
 }

@@ -13,6 +13,7 @@ use crate::cli::DataArgs;
 use crate::exit::Outcome;
 use crate::project::{Workspace, write};
 use crate::story::Story;
+use crate::terminal::out;
 
 /// Renders.
 pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Outcome> {
@@ -50,7 +51,7 @@ pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Ou
         .render()
     };
     let Some(folder) = every_combination else {
-        print!("{}", render(&workspace.manifest, architecture)?);
+        out(&render(&workspace.manifest, architecture)?);
         return Ok(Outcome::Done);
     };
     for architecture in [Architecture::X86_64, Architecture::Arm64] {

@@ -4,10 +4,12 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use steppe_wire::registry::TrainingOutcome;
 
-use super::{connect, deployed, output, run_to_end};
+use super::{deployed, output, run_to_end};
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::Story;
+use crate::terminal::say;
+use crate::target::connect;
 
 /// Runs the verb.
 pub async fn run(workspace: &Workspace) -> Result<Outcome> {
@@ -37,6 +39,6 @@ pub async fn run(workspace: &Workspace) -> Result<Outcome> {
         story.elapsed(),
     );
     story.note("next", "`cargo xtask model list` shows both cards side by side; `cargo xtask model rollback` goes back");
-    println!("{}", outcome.in_service);
+    say!("{}", outcome.in_service);
     Ok(Outcome::Done)
 }

@@ -16,10 +16,13 @@ use steppe_wire::etl::EtlReport;
 use steppe_wire::keys;
 use steppe_wire::predict::{PredictRequest, PredictResponse, StoredPrediction};
 
-use super::{Execution, connect, deployed, local_cloud, output, run_to_end};
+use super::{Execution, deployed, output, run_to_end};
 use crate::exit::Outcome;
+use crate::leftovers;
 use crate::project::Workspace;
 use crate::story::{Story, table};
+use crate::terminal::out;
+use crate::target::{connect, local_cloud};
 
 /// What a check saw.
 struct Seen {
@@ -94,10 +97,7 @@ fn report(seen: &[Seen], story: &Story) -> Outcome {
         };
         vec![s.check.to_owned(), verdict.to_owned(), format!("{:.2}", s.took.as_secs_f64()), text]
     };
-    print!(
-        "{}",
-        table(&["check", "result", "seconds", "seen"], &seen.iter().map(row).collect::<Vec<_>>())
-    );
+    out(&table(&["check", "result", "seconds", "seen"], &seen.iter().map(row).collect::<Vec<_>>()));
     let Some(first) = seen.iter().find_map(|s| Some((s.check, s.result.as_ref().err()?))) else {
         story.done("passed", &format!("{} checks", seen.len()), story.elapsed());
         return Outcome::Done;
@@ -231,7 +231,7 @@ impl Test<'_> {
 
     /// What the model server answers; `None` when it cannot be reached, as in a private network of AWS.
     async fn ask_server(&self, series: &str) -> Result<Option<PredictResponse>> {
-        if local_cloud(self.workspace).is_none() {
+        if local_cloud(self.workspace)?.is_none() {
             return Ok(None);
         }
         let url = format!("{}/predict", output(&self.stack, "ServerUrl")?);
@@ -265,7 +265,7 @@ impl Test<'_> {
         let id = execution.output["message_id"]
             .as_str()
             .context("the execution published no message")?;
-        let Some(local) = local_cloud(self.workspace) else {
+        let Some(local) = local_cloud(self.workspace)? else {
             return Ok(format!("SNS took message {id}; its delivery cannot be seen from here"));
         };
         let mails = mails_with(&local.dir.join("outbox"), id)?;
@@ -280,7 +280,7 @@ impl Test<'_> {
 
     /// No role may have been denied anything; the embedded cloud knows.
     async fn permissions(&self) -> Result<String> {
-        let Some(local) = local_cloud(self.workspace) else {
+        let Some(local) = local_cloud(self.workspace)? else {
             return Ok("AWS reports denials in CloudTrail only, minutes later".to_owned());
         };
         let audit = std::fs::read_to_string(local.dir.join("audit.ndjson")).unwrap_or_default();
@@ -305,7 +305,8 @@ impl Test<'_> {
             .filter_map(|l| serde_json::from_str(l).ok())
             .flat_map(|c: Value| statements_of(&c))
             .collect();
-        let granted = self.aws.granted_statements(&self.workspace.names.stack()).await?;
+        let roles = leftovers::roles(&self.workspace.names);
+        let granted = self.aws.granted_statements(&roles).await?;
         let prefix = format!("{}-", self.workspace.names.stack());
         let unused = never_used(&granted, &used, &prefix);
         let unused = if unused.is_empty() {

@@ -1,0 +1,214 @@
+//! Objects.
+
+use std::path::Path;
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{Delete, EncodingType, ObjectIdentifier};
+
+use crate::{Aws, AwsError, Result};
+
+/// Metadata that holds an object's hash.
+const SHA256: &str = "sha256";
+/// Keys that one call deletes.
+const DELETED_AT_ONCE: usize = 1_000;
+
+impl Aws {
+    /// All keys below a prefix.
+    pub async fn keys(&self, bucket: &str, prefix: &str) -> Result<Vec<String>> {
+        // Keys may hold characters that XML cannot.
+        let mut pages = self
+            .s3
+            .list_objects_v2()
+            .bucket(bucket)
+            .expected_bucket_owner(&self.account)
+            .prefix(prefix)
+            .encoding_type(EncodingType::Url)
+            .into_paginator()
+            .send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| AwsError::new("s3:ListObjectsV2", e))?;
+            let encoded = page.encoding_type == Some(EncodingType::Url);
+            let listed = page.contents.unwrap_or_default().into_iter().filter_map(|o| o.key);
+            keys.extend(listed.map(|k| if encoded { url_decoded(&k) } else { k }));
+        }
+        Ok(keys)
+    }
+
+    /// Deletes these objects.
+    pub async fn delete_objects(&self, bucket: &str, keys: &[String]) -> Result<()> {
+        // The request is XML, which has no way to write some characters.
+        let (plain, odd): (Vec<&String>, Vec<&String>) = keys.iter().partition(|k| in_xml(k));
+        for chunk in plain.chunks(DELETED_AT_ONCE) {
+            self.delete_together(bucket, chunk).await?;
+        }
+        for key in odd {
+            self.s3
+                .delete_object()
+                .bucket(bucket)
+                .expected_bucket_owner(&self.account)
+                .key(key)
+                .send()
+                .await
+                .map_err(|e| AwsError::new("s3:DeleteObject", e))?;
+        }
+        Ok(())
+    }
+
+    async fn delete_together(&self, bucket: &str, keys: &[&String]) -> Result<()> {
+        let call = "s3:DeleteObjects";
+        let objects = keys
+            .iter()
+            .map(|k| ObjectIdentifier::builder().key(*k).build())
+            .collect::<std::result::Result<Vec<_>, _>>();
+        let delete =
+            objects.and_then(|o| Delete::builder().set_objects(Some(o)).quiet(true).build());
+        let delete = delete.map_err(|e| AwsError::local(call, e.to_string()))?;
+        let request = self
+            .s3
+            .delete_objects()
+            .bucket(bucket)
+            .expected_bucket_owner(&self.account)
+            .delete(delete);
+        let answer = request.send().await.map_err(|e| AwsError::new(call, e))?;
+        match answer.errors().first() {
+            Some(error) => Err(AwsError::local(
+                call,
+                format!("{}: {}", error.key().unwrap_or_default(), error.message().unwrap_or("?")),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes an object with its hash in its metadata.
+    pub async fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>, sha256: &str) -> Result<()> {
+        self.put_body(bucket, key, ByteStream::from(bytes), sha256).await
+    }
+
+    /// Writes a file as an object, without having it in memory.
+    pub async fn put_file(
+        &self,
+        bucket: &str,
+        key: &str,
+        file: &Path,
+        sha256: &str,
+    ) -> Result<()> {
+        let body = ByteStream::from_path(file).await.map_err(|e| {
+            AwsError::local("s3:PutObject", format!("cannot read {}: {e}", file.display()))
+        })?;
+        self.put_body(bucket, key, body, sha256).await
+    }
+
+    async fn put_body(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: ByteStream,
+        sha256: &str,
+    ) -> Result<()> {
+        let request = self
+            .s3
+            .put_object()
+            .bucket(bucket)
+            .expected_bucket_owner(&self.account)
+            .key(key)
+            .metadata(SHA256, sha256)
+            .body(body);
+        request.send().await.map_err(|e| AwsError::new("s3:PutObject", e))?;
+        Ok(())
+    }
+
+    /// An object's bytes; `None` when it is not there.
+    pub async fn get(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.get_tagged(bucket, key).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// An object's bytes and its ETag; `None` when it is not there.
+    pub async fn get_tagged(&self, bucket: &str, key: &str) -> Result<Option<(Vec<u8>, String)>> {
+        let call = "s3:GetObject";
+        let request =
+            self.s3.get_object().bucket(bucket).expected_bucket_owner(&self.account).key(key);
+        match request.send().await.map_err(|e| AwsError::new(call, e)) {
+            Ok(object) => {
+                let tag = object.e_tag.unwrap_or_default();
+                let body = object.body.collect().await;
+                let bytes = body.map_err(|e| AwsError::local(call, e.to_string()))?;
+                Ok(Some((bytes.to_vec(), tag)))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes an object only where it is still what it was when its ETag was read, or, without
+    /// one, not there; false when it is something else by now.
+    pub async fn put_if(
+        &self,
+        bucket: &str,
+        key: &str,
+        bytes: Vec<u8>,
+        tag: Option<&str>,
+    ) -> Result<bool> {
+        let request = self
+            .s3
+            .put_object()
+            .bucket(bucket)
+            .expected_bucket_owner(&self.account)
+            .key(key)
+            .body(ByteStream::from(bytes));
+        let request = match tag {
+            Some(tag) => request.if_match(tag),
+            None => request.if_none_match("*"),
+        };
+        match request.send().await.map_err(|e| AwsError::new("s3:PutObject", e)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_precondition() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The hash that an object was written with.
+    pub async fn sha256_of(&self, bucket: &str, key: &str) -> Result<Option<String>> {
+        let request =
+            self.s3.head_object().bucket(bucket).expected_bucket_owner(&self.account).key(key);
+        match request.send().await.map_err(|e| AwsError::new("s3:HeadObject", e)) {
+            Ok(head) => Ok(head.metadata.and_then(|m| m.get(SHA256).cloned())),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether XML 1.0 can hold all characters of a key.
+fn in_xml(key: &str) -> bool {
+    key.chars().all(|c| {
+        !matches!(c, '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' | '\n' | '\t')
+    })
+}
+
+/// A key as S3 writes it in a listing with `encoding-type=url`.
+fn url_decoded(text: &str) -> String {
+    percent_decoded(&text.replace('+', " "))
+}
+
+/// Text without its percent coding.
+pub(crate) fn percent_decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{in_xml, percent_decoded, url_decoded};
+
+    #[test]
+    fn keys_are_decoded_as_listings_encode_them() {
+        assert_eq!(url_decoded("a+b%2Bc%01%0A"), "a b+c\u{1}\n");
+        assert_eq!(percent_decoded("%7B%22A%22%3A%20%22s3%3A*%22%7D100%"), "{\"A\": \"s3:*\"}100%");
+    }
+
+    #[test]
+    fn what_xml_cannot_hold_is_deleted_alone() {
+        assert!(in_xml("predictions/Алматы <&>.json") && in_xml("a b"));
+        assert!(!in_xml("a\u{1}") && !in_xml("a\nb") && !in_xml("\u{fffe}"));
+    }
+}

@@ -1,0 +1,165 @@
+//! Everything that decides a deployment or a destruction, in one round of reading calls.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use steppe_aws::{Aws, Kind, Owner, ResourceView, StackView};
+use steppe_plan::elf::Architecture;
+use steppe_plan::environment::Environment;
+use steppe_plan::names::Names;
+use steppe_plan::observed::{BucketState, Observed, ObservedBucket, ObservedModel, ObservedStack};
+use steppe_plan::site::{Site, ZoneChoice, image_parameter};
+use steppe_plan::status::{StackStatus, StackStep, resource_is_made};
+use steppe_wire::keys;
+use steppe_wire::registry::{Promoter, Service};
+
+use crate::project::Workspace;
+use crate::registry::Registry;
+
+/// What an observation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A deployment, which needs to know what is there.
+    Deploy,
+    /// A destruction, which needs to know what is lost.
+    Destroy,
+}
+
+/// Looks at everything.
+pub async fn observe(aws: &Aws, names: &Names, purpose: Purpose) -> Result<Observed> {
+    let (artifacts, data, name) = (names.artifacts_bucket(), names.data_bucket(), names.stack());
+    let (artifacts_owner, data_owner, stack) = tokio::try_join!(
+        aws.bucket_owner(&artifacts),
+        aws.bucket_owner(&data),
+        aws.stack(&name)
+    )?;
+    let step = StackStatus::next_step(stack.as_ref().map(|s| s.status));
+    // Counting the objects of a large bucket takes many calls, and only a deletion asks for it.
+    let counts = purpose == Purpose::Destroy
+        || matches!(step, StackStep::Create | StackStep::DeleteFirst);
+    let ((artifacts_bucket, artifact_keys), data_bucket) = tokio::try_join!(
+        artifacts_bucket(aws, names, artifacts_owner),
+        data_bucket(aws, names, (data_owner, stack.as_ref(), counts))
+    )?;
+    let mut observed = Observed {
+        artifacts_bucket,
+        data_bucket,
+        artifact_keys,
+        stack: stack.as_ref().map(observed_stack),
+        ..Observed::default()
+    };
+    if purpose == Purpose::Destroy || artifacts_owner != Owner::Us {
+        return Ok(observed);
+    }
+    let pointer = Registry::new(aws, names).pointer().await?.map(|p| p.in_service.current);
+    let chosen_since = |s: &Service| s.by != Promoter::Deploy;
+    observed.model = pointer
+        .map(|s| ObservedModel { chosen_since: chosen_since(&s), version: s.model.version });
+    let deployed = observed.stack.as_ref().is_some_and(|s| s.status.is_deployed());
+    if deployed && data_owner == Owner::Us {
+        observed.raw_sha256 = aws.sha256_of(&data, &keys::raw(&names.pipeline)).await?;
+    }
+    Ok(observed)
+}
+
+fn observed_stack(stack: &StackView) -> ObservedStack {
+    let zones = stack.outputs.get("Zones").and_then(|zones| {
+        let (first, second) = zones.split_once(',')?;
+        Some([first.to_owned(), second.to_owned()])
+    });
+    ObservedStack {
+        tags: stack.tags.clone(),
+        termination_protection: stack.termination_protection,
+        image_id: stack.outputs.get("ImageId").cloned(),
+        zones,
+        ..ObservedStack::new(stack.status)
+    }
+}
+
+/// The bucket that is made before the stack, and its keys.
+async fn artifacts_bucket(
+    aws: &Aws,
+    names: &Names,
+    owner: Owner,
+) -> Result<(BucketState, BTreeSet<String>)> {
+    let bucket = names.artifacts_bucket();
+    match owner {
+        Owner::Nobody => return Ok((BucketState::Absent, BTreeSet::new())),
+        Owner::Another => return Ok((BucketState::Foreign, BTreeSet::new())),
+        Owner::Us => {}
+    }
+    let tags = names.tags();
+    let (keys, there, unset) = tokio::try_join!(
+        aws.keys(&bucket, ""),
+        aws.bucket_tags(&bucket),
+        aws.unset(&bucket, &tags)
+    )?;
+    let objects = keys.len() as u64;
+    let found = ObservedBucket { objects, tags: there, of_stack: false, unset };
+    Ok((BucketState::Ours(found), keys.into_iter().collect()))
+}
+
+/// The pipeline's bucket, and whether the stack made it.
+async fn data_bucket(
+    aws: &Aws,
+    names: &Names,
+    (owner, stack, counts): (Owner, Option<&StackView>, bool),
+) -> Result<BucketState> {
+    let bucket = names.data_bucket();
+    match owner {
+        Owner::Nobody => return Ok(BucketState::Absent),
+        Owner::Another => return Ok(BucketState::Foreign),
+        Owner::Us => {}
+    }
+    let made = |resource: &ResourceView| {
+        resource.physical_id == bucket && resource_is_made(&resource.status)
+    };
+    let of_stack = match stack {
+        Some(stack) => aws.stack_resources(&stack.id).await?.iter().any(made),
+        None => false,
+    };
+    let tags = aws.bucket_tags(&bucket).await?;
+    let objects = if counts { aws.keys(&bucket, "").await?.len() as u64 } else { 0 };
+    Ok(BucketState::Ours(ObservedBucket { objects, tags, of_stack, ..ObservedBucket::default() }))
+}
+
+/// What the template takes from the place that it is deployed to.
+pub async fn site(
+    aws: &Aws,
+    workspace: &Workspace,
+    architecture: Architecture,
+    observed: &Observed,
+) -> Result<Site> {
+    let parameter = image_parameter(architecture);
+    let instance_type = workspace.manifest.stack.instance_type(architecture);
+    let s3 = format!("com.amazonaws.{}.s3", workspace.names.region);
+    let (image_id, offering, s3_prefix_list) = tokio::join!(
+        aws.parameter(&parameter),
+        aws.zones_offering(instance_type),
+        aws.prefix_list(&s3)
+    );
+    let embedded = matches!(workspace.environment, Environment::Embedded { .. });
+    let known = Site::embedded(architecture);
+    let image_id = match image_id {
+        Err(error) if embedded && error.kind == Kind::NotImplemented => known.image_id,
+        other => other.with_context(|| format!("the newest image `{parameter}` is not known"))?,
+    };
+    let offering = match offering {
+        // An old build of the embedded cloud, or of this program without the EC2 client.
+        Err(error) if embedded && error.kind != Kind::Unreachable => known.zones.to_vec(),
+        other => other?,
+    };
+    let s3_prefix_list = match s3_prefix_list {
+        Err(error) if embedded && error.kind != Kind::Unreachable => known.s3_prefix_list,
+        other => other?,
+    };
+    let wanted = None;
+    let choice = ZoneChoice {
+        offering: &offering,
+        instance_type,
+        wanted,
+        current: observed.stack.as_ref().and_then(|s| s.zones.as_ref()),
+    };
+    let zones = choice.choose().context("no zones can be chosen")?;
+    Ok(Site { image_id, zones, s3_prefix_list })
+}
