@@ -71,7 +71,11 @@ fn a_folder_that_takes_nothing_is_named_with_a_way_out() {
     let checkout = Checkout::new();
     // Nobody, not even root, makes folders there.
     let said = Said::of(checkout.command(&["deploy"]).env("STEPPE_DIR", "/proc/steppe"));
-    assert!(said.code == Some(1) && said.err.contains("cannot create /proc/steppe"), "{}", said.err);
+    assert!(
+        said.code == Some(1) && said.err.contains("cannot create /proc/steppe"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]

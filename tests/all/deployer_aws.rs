@@ -17,7 +17,9 @@ struct Through {
 }
 
 impl Through {
-    fn new(rule: impl Fn(&Call, &Answer) -> Option<(StatusCode, String)> + Send + Sync + 'static) -> Self {
+    fn new(
+        rule: impl Fn(&Call, &Answer) -> Option<(StatusCode, String)> + Send + Sync + 'static,
+    ) -> Self {
         let checkout = Checkout::new();
         checkout.done(&["local", "start"]);
         let exported = checkout.done(&["local", "env"]).out;
@@ -87,9 +89,11 @@ fn a_bucket_of_somebody_else_is_neither_written_nor_deleted() {
         "the bucket steppe-marriages-local-artifacts-000000000000 belongs to another account";
     assert!(said.code == Some(1) && said.err.contains(expected), "{}", said.err);
     through.done(&["destroy", "--yes"]);
-    let written = through.middleman.calls().into_iter().filter(|c| {
-        c.uri.path().contains("-artifacts-") && c.method != "HEAD"
-    });
+    let written = through
+        .middleman
+        .calls()
+        .into_iter()
+        .filter(|c| c.uri.path().contains("-artifacts-") && c.method != "HEAD");
     assert_eq!(written.count(), 0);
 }
 
@@ -136,7 +140,8 @@ fn rows() -> String {
 #[test]
 fn a_destruction_goes_on_where_the_state_machines_are_gone_already() {
     let through = Through::new(|call, _| {
-        let body = r#"{"__type":"StateMachineDoesNotExist","message":"State Machine Does Not Exist"}"#;
+        let body =
+            r#"{"__type":"StateMachineDoesNotExist","message":"State Machine Does Not Exist"}"#;
         is(call, "ListExecutions").then(|| (StatusCode::BAD_REQUEST, body.to_owned()))
     });
     through.done(&["deploy"]);
@@ -230,7 +235,9 @@ fn a_protected_stack_loses_nothing() {
     let said = through.run(&["destroy", "--yes"]);
     assert!(said.code == Some(1) && said.err.contains("termination protection"), "{}", said.err);
     let changing = through.middleman.calls().split_off(before).into_iter().filter(|c| {
-        c.operation().starts_with("Delete") || c.operation().starts_with("Stop") || c.method == "DELETE"
+        c.operation().starts_with("Delete")
+            || c.operation().starts_with("Stop")
+            || c.method == "DELETE"
     });
     assert_eq!(changing.count(), 0);
     through.checkout.done(&["destroy"]);
@@ -239,10 +246,8 @@ fn a_protected_stack_loses_nothing() {
 #[test]
 fn a_stack_of_another_deployment_is_neither_changed_nor_deleted() {
     let through = Through::new(|call, answer| {
-        let text = String::from_utf8_lossy(&answer.body).replace(
-            "<Value>local</Value>",
-            "<Value>dev-eu</Value>",
-        );
+        let text = String::from_utf8_lossy(&answer.body)
+            .replace("<Value>local</Value>", "<Value>dev-eu</Value>");
         let describes = is(call, "DescribeStacks") && answer.status.is_success();
         describes.then_some((StatusCode::OK, text))
     });

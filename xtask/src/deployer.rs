@@ -65,11 +65,8 @@ pub struct Pace {
 
 impl Pace {
     /// A process on this machine, which nobody else asks.
-    pub const NEAR: Self = Self {
-        first: Duration::from_millis(40),
-        longest: Duration::from_secs(3),
-        failures_max: 3,
-    };
+    pub const NEAR: Self =
+        Self { first: Duration::from_millis(40), longest: Duration::from_secs(3), failures_max: 3 };
     /// A service that throttles a whole account.
     pub const FAR: Self = Self {
         first: Duration::from_millis(1_500),
@@ -105,10 +102,8 @@ impl Deployer<'_> {
     pub async fn change_stack(&self, create: bool, template_key: &str) -> Result<Changed> {
         let stack = self.names.stack();
         let before = self.aws.stack(&stack).await?.map(|s| s.status);
-        let template = TemplateSource {
-            bucket: self.names.artifacts_bucket(),
-            key: template_key.to_owned(),
-        };
+        let template =
+            TemplateSource { bucket: self.names.artifacts_bucket(), key: template_key.to_owned() };
         // The name holds the template's hash and the time, so that a repeated run makes a new one.
         let set_name = format!(
             "steppe-{}-{}",
@@ -162,7 +157,8 @@ impl Deployer<'_> {
         let started = Instant::now();
         let keys = self.aws.keys(bucket, "").await?;
         let count = keys.len() as u64;
-        let more = Concern(format!("{bucket} has {count} objects by now, and all of them are lost"));
+        let more =
+            Concern(format!("{bucket} has {count} objects by now, and all of them are lost"));
         if count > agreed && !self.agreed(&[more]) {
             return Ok(false);
         }
@@ -262,7 +258,10 @@ impl Deployer<'_> {
         let resources = self.aws.stack_resources(&left.id).await?;
         let blocked = resources.iter().any(|r| {
             r.status == "DELETE_FAILED"
-                && matches!(r.resource_type.as_str(), "AWS::EC2::Subnet" | "AWS::EC2::SecurityGroup")
+                && matches!(
+                    r.resource_type.as_str(),
+                    "AWS::EC2::Subnet" | "AWS::EC2::SecurityGroup"
+                )
         });
         if !blocked {
             return Ok(false);
@@ -366,7 +365,8 @@ impl Deployer<'_> {
     async fn begin_of_operation(&self, stack: &str) -> Result<Option<String>> {
         let events = self.aws.events_after(stack, None).await?;
         let (mut at_work, mut begin) = (false, 0);
-        for (i, status) in events.iter().enumerate().filter_map(|(i, e)| Some((i, e.stack_status?))) {
+        for (i, status) in events.iter().enumerate().filter_map(|(i, e)| Some((i, e.stack_status?)))
+        {
             if status.is_in_progress() && !at_work {
                 begin = i;
             }

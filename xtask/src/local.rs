@@ -197,13 +197,14 @@ impl LocalCloud {
         let Some(about) = self.running() else { return Ok(false) };
         let pid = about.pid;
         if !self.dir.join("identity").exists() {
-            let kill = std::process::Command::new("kill").args(["-s", "TERM", &pid.to_string()]).status();
+            let kill =
+                std::process::Command::new("kill").args(["-s", "TERM", &pid.to_string()]).status();
             kill.context("cannot run `kill`")?;
             return self.await_end(pid);
         }
-        let (status, _) = self
-            .ask(about.port, "POST", "/_steppe/stop")
-            .with_context(|| format!("the embedded cloud, process {pid}, cannot be asked to stop"))?;
+        let (status, _) = self.ask(about.port, "POST", "/_steppe/stop").with_context(|| {
+            format!("the embedded cloud, process {pid}, cannot be asked to stop")
+        })?;
         if !(200..300).contains(&status) {
             bail!("the embedded cloud, process {pid}, refuses to stop: status {status}");
         }

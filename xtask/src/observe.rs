@@ -28,15 +28,12 @@ pub enum Purpose {
 /// Looks at everything.
 pub async fn observe(aws: &Aws, names: &Names, purpose: Purpose) -> Result<Observed> {
     let (artifacts, data, name) = (names.artifacts_bucket(), names.data_bucket(), names.stack());
-    let (artifacts_owner, data_owner, stack) = tokio::try_join!(
-        aws.bucket_owner(&artifacts),
-        aws.bucket_owner(&data),
-        aws.stack(&name)
-    )?;
+    let (artifacts_owner, data_owner, stack) =
+        tokio::try_join!(aws.bucket_owner(&artifacts), aws.bucket_owner(&data), aws.stack(&name))?;
     let step = StackStatus::next_step(stack.as_ref().map(|s| s.status));
     // Counting the objects of a large bucket takes many calls, and only a deletion asks for it.
-    let counts = purpose == Purpose::Destroy
-        || matches!(step, StackStep::Create | StackStep::DeleteFirst);
+    let counts =
+        purpose == Purpose::Destroy || matches!(step, StackStep::Create | StackStep::DeleteFirst);
     let ((artifacts_bucket, artifact_keys), data_bucket) = tokio::try_join!(
         artifacts_bucket(aws, names, artifacts_owner),
         data_bucket(aws, names, (data_owner, stack.as_ref(), counts))
@@ -53,8 +50,8 @@ pub async fn observe(aws: &Aws, names: &Names, purpose: Purpose) -> Result<Obser
     }
     let pointer = Registry::new(aws, names).pointer().await?.map(|p| p.in_service.current);
     let chosen_since = |s: &Service| s.by != Promoter::Deploy;
-    observed.model = pointer
-        .map(|s| ObservedModel { chosen_since: chosen_since(&s), version: s.model.version });
+    observed.model =
+        pointer.map(|s| ObservedModel { chosen_since: chosen_since(&s), version: s.model.version });
     let deployed = observed.stack.as_ref().is_some_and(|s| s.status.is_deployed());
     if deployed && data_owner == Owner::Us {
         observed.raw_sha256 = aws.sha256_of(&data, &keys::raw(&names.pipeline)).await?;

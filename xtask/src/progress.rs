@@ -64,8 +64,9 @@ impl Host for Progress {
     fn save(&self, key: &str, bytes: &[u8]) {
         let Err(error) = write(&self.checkpoints.join(key), bytes) else { return };
         if !self.warned.swap(true, Ordering::Relaxed) {
-            self.bar
-                .suspend(|| err(&format!("warning: training goes on without checkpoints: {error:#}")));
+            self.bar.suspend(|| {
+                err(&format!("warning: training goes on without checkpoints: {error:#}"))
+            });
         }
     }
 }

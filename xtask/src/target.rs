@@ -70,9 +70,7 @@ fn target(workspace: &Workspace) -> Result<Target> {
         return Ok(target);
     }
     match (&workspace.environment, own_cloud(workspace)?) {
-        (Environment::Aws { profile, .. }, _) => {
-            Ok(Target { profile: profile.clone(), ..target })
-        }
+        (Environment::Aws { profile, .. }, _) => Ok(Target { profile: profile.clone(), ..target }),
         (Environment::Embedded { .. }, local) => {
             let local = local.context("an embedded environment has an embedded cloud")?;
             let about = local.running().context(
@@ -136,12 +134,8 @@ fn deciding(target: &Target) -> String {
         "AWS_CONFIG_FILE" | "AWS_SHARED_CREDENTIALS_FILE" => true,
         _ => target.profile.is_none(),
     };
-    let set: Vec<&str> = DECIDING
-        .iter()
-        .filter(counts)
-        .copied()
-        .filter(|name| variable(name).is_some())
-        .collect();
+    let set: Vec<&str> =
+        DECIDING.iter().filter(counts).copied().filter(|name| variable(name).is_some()).collect();
     if set.is_empty() {
         return String::new();
     }

@@ -26,8 +26,8 @@ use crate::exit::Outcome;
 use crate::interrupt::UnderWay;
 use crate::project::Workspace;
 use crate::story::Story;
-use crate::{artifacts, training};
 use crate::terminal::out;
+use crate::{artifacts, training};
 
 /// Longest time of an execution.
 const EXECUTION_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);

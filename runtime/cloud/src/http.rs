@@ -20,8 +20,8 @@ use axum::http::{HeaderMap, Request, header};
 use axum::response::Response;
 use serde_json::Value;
 
-pub use self::lambda::percent_decode;
 use self::connections::Limits;
+pub use self::lambda::percent_decode;
 use self::protocol::Speech;
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};

@@ -78,10 +78,8 @@ impl Aws {
         if let Some(client) = self.config.http_client() {
             builder = builder.http_client(client);
         }
-        let operation = builder
-            .serializer(|request: HttpRequest| Ok(request))
-            .deserializer(answer)
-            .build();
+        let operation =
+            builder.serializer(|request: HttpRequest| Ok(request)).deserializer(answer).build();
         operation.invoke(request).await.map_err(|e| AwsError::new(call, e))
     }
 }

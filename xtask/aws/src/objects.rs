@@ -86,13 +86,7 @@ impl Aws {
     }
 
     /// Writes a file as an object, without having it in memory.
-    pub async fn put_file(
-        &self,
-        bucket: &str,
-        key: &str,
-        file: &Path,
-        sha256: &str,
-    ) -> Result<()> {
+    pub async fn put_file(&self, bucket: &str, key: &str, file: &Path, sha256: &str) -> Result<()> {
         let body = ByteStream::from_path(file).await.map_err(|e| {
             AwsError::local("s3:PutObject", format!("cannot read {}: {e}", file.display()))
         })?;

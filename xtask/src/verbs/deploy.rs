@@ -237,8 +237,9 @@ impl Deployment<'_> {
             }
             Step::SetModel(version) => self.set_model(&version, started).await?,
             Step::EmptyDataBucket { bucket, objects } => {
-                return Ok((!deployer.empty(&bucket, objects).await?)
-                    .then_some(Changed::NeedsApproval));
+                return Ok(
+                    (!deployer.empty(&bucket, objects).await?).then_some(Changed::NeedsApproval)
+                );
             }
             Step::DeleteFailedStack(_) => {
                 story.note("deleting", &told);

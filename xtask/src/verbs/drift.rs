@@ -11,8 +11,8 @@ use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::registry::short;
 use crate::story::{Story, table};
-use crate::terminal::{out, out_json, say};
 use crate::target::connect;
+use crate::terminal::{out, out_json, say};
 
 /// Runs the verb.
 pub async fn run(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
@@ -69,9 +69,9 @@ fn print(report: &DriftReport) {
         ]
     };
     out(&table(
-            &["statistic", "side", "values", "PSI of limit", "KS of limit", ""],
-            &server.statistics.iter().map(statistic).collect::<Vec<_>>()
-        ));
+        &["statistic", "side", "values", "PSI of limit", "KS of limit", ""],
+        &server.statistics.iter().map(statistic).collect::<Vec<_>>(),
+    ));
     if report.realised.is_empty() {
         say!("\nno stored forecast has met its actual value yet");
         return;

@@ -15,9 +15,9 @@ use crate::project::{Workspace, write};
 use crate::registry::Registry;
 use crate::report::{self, ServiceReport};
 use crate::story::Story;
-use crate::training;
-use crate::terminal::{out, out_json};
 use crate::target::connect;
+use crate::terminal::{out, out_json};
+use crate::training;
 
 /// Runs the verb.
 pub async fn run(workspace: &Workspace, data: &DataArgs, as_json: bool) -> Result<Outcome> {

@@ -8,8 +8,8 @@ use crate::cli::LogSource;
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::table;
-use crate::terminal::{out, out_json, say};
 use crate::target::connect;
+use crate::terminal::{out, out_json, say};
 
 /// Age from which an image is called old: Amazon Linux has a new one about every two weeks.
 const OLD_IMAGE_DAYS: i64 = 45;
@@ -38,7 +38,9 @@ pub async fn status(workspace: &Workspace) -> Result<Outcome> {
     }
     if let Some(topic) = stack.outputs.get("TopicArn") {
         for address in aws.unconfirmed_subscribers(topic).await? {
-            say!("\n{address} has not confirmed the subscription (PendingConfirmation): it gets no mail");
+            say!(
+                "\n{address} has not confirmed the subscription (PendingConfirmation): it gets no mail"
+            );
         }
     }
     Ok(Outcome::Done)

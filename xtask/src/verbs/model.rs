@@ -9,9 +9,9 @@ use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::registry::{Registry, short};
 use crate::story::{Story, table};
-use crate::training;
-use crate::terminal::{out, out_json, say};
 use crate::target::connect;
+use crate::terminal::{out, out_json, say};
+use crate::training;
 
 /// Runs the verb; without one it prints the card.
 pub async fn run(

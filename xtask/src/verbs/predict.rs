@@ -8,8 +8,8 @@ use steppe_wire::predict::PredictorOutput;
 use super::{deployed, output};
 use crate::exit::Outcome;
 use crate::project::Workspace;
-use crate::terminal::{out_json, say};
 use crate::target::connect;
+use crate::terminal::{out_json, say};
 
 /// Forecasts one series through the deployed predictor.
 pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<Outcome> {
@@ -50,7 +50,10 @@ pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<O
     }
     say!(
         "model {} {}, backtest MAPE {:.2} %, MASE {:.3}",
-        forecast.model_id, forecast.model_version, forecast.backtest_mape, forecast.backtest_mase
+        forecast.model_id,
+        forecast.model_version,
+        forecast.backtest_mape,
+        forecast.backtest_mase
     );
     say!("{s3_path}");
     Ok(Outcome::Done)

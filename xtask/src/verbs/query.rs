@@ -7,8 +7,8 @@ use super::{deployed, output};
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::table;
-use crate::terminal::{err, out, say};
 use crate::target::connect;
+use crate::terminal::{err, out, say};
 
 /// Asks, or lists what can be asked.
 pub async fn run(

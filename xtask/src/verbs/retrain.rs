@@ -8,8 +8,8 @@ use super::{deployed, output, run_to_end};
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::Story;
-use crate::terminal::say;
 use crate::target::connect;
+use crate::terminal::say;
 
 /// Runs the verb.
 pub async fn run(workspace: &Workspace) -> Result<Outcome> {

@@ -21,8 +21,8 @@ use crate::exit::Outcome;
 use crate::leftovers;
 use crate::project::Workspace;
 use crate::story::{Story, table};
-use crate::terminal::out;
 use crate::target::{connect, local_cloud};
+use crate::terminal::out;
 
 /// What a check saw.
 struct Seen {
