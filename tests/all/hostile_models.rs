@@ -121,7 +121,8 @@ async fn trees_that_lead_in_a_circle_or_nowhere_are_refused() {
     put_model(&server.artifacts, &trees).await;
     let taken = server.service.models.reload().await.expect("whole trees");
     assert_eq!(taken, Some(trees.version()));
-    // The same length, so that the tensor's place stays: a child is its own parent, or is not there.
+    // The same length, so that the tensor's place stays: a child is its own parent, or is not
+    // there.
     for (from, to) in
         [("\"left_child\":1,", "\"left_child\":0,"), ("\"left_child\":1,", "\"left_child\":9,")]
     {
