@@ -209,8 +209,9 @@ impl Artifact {
         Ok(artifact)
     }
 
-    /// Forecasts a few plain histories over all steps; an artifact that gives no finite number, or no
-    /// ordered interval, is of no use. It also brings weights into memory before the first request.
+    /// Forecasts a few plain histories over all steps; an artifact that gives no finite number, or
+    /// no ordered interval, is of no use. It also brings weights into memory before the first
+    /// request.
     fn try_out(&self) -> Result<(), String> {
         let spec = &self.card.spec;
         let length = self.model.min_history().max(2);

@@ -86,8 +86,8 @@ pub struct ModelCard {
 }
 
 impl ModelCard {
-    /// Checks everything of a card that was read on which forecasts rest. That its hash is right says only
-    /// that it is what somebody wrote.
+    /// Checks everything of a card that was read on which forecasts rest. That its hash is right
+    /// says only that it is what somebody wrote.
     pub fn check(&self) -> Result<(), String> {
         self.spec.check()?;
         let id = format!("{}-{}", self.spec.pipeline, self.family.name());

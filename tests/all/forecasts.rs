@@ -378,7 +378,8 @@ async fn observations_in_the_request_are_forecast_like_those_of_a_data_set() {
     let body = json!({ "histories": [{ "series": "Almaty", "observed_until": "2015", "values": series.values }] });
     let (status, answer) = server.post(body.to_string()).await;
     assert_eq!((status.as_u16(), &answer["forecasts"][0]), (200, &expected), "{answer}");
-    let wrong = json!({ "histories": [{ "series": "Almaty", "observed_until": "2015", "values": series.values }], "model_version": "0123456789abcdef" });
+    let mut wrong = body.clone();
+    wrong["model_version"] = json!("0123456789abcdef");
     assert_eq!(server.post(wrong.to_string()).await.0.as_u16(), 409);
     let metrics = server.get("/metrics").await.1;
     assert!(

@@ -1,11 +1,17 @@
 //! Artifacts whose hashes are right and whose contents are not: the model in service stays.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::spec::{Family, Kind};
 use steppe_model::{Artifact, TrainSpec};
+use steppe_server::batch::{self, Source};
 use steppe_server::config::Limits;
+use steppe_server::model_store::ServedModel;
+use steppe_server::watch::Watch;
 
 use crate::forecasts::{Server, ask};
 use crate::tools::{artifact, dataset, put_model, spec};
@@ -121,7 +127,8 @@ async fn trees_that_lead_in_a_circle_or_nowhere_are_refused() {
     put_model(&server.artifacts, &trees).await;
     let taken = server.service.models.reload().await.expect("whole trees");
     assert_eq!(taken, Some(trees.version()));
-    // The same length, so that the tensor's place stays: a child is its own parent, or is not there.
+    // The same length, so that the tensor's place stays: a child is its own parent, or is not
+    // there.
     for (from, to) in
         [("\"left_child\":1,", "\"left_child\":0,"), ("\"left_child\":1,", "\"left_child\":9,")]
     {
@@ -149,4 +156,22 @@ async fn coefficients_of_another_length_are_refused() {
         let said = refusal(&server, &forged(&pooled, pooled.weights_bytes.clone(), change)).await;
         assert!(said.contains(expected), "{field} {value}: {said}");
     }
+}
+
+fn served(artifact: Artifact) -> Arc<ServedModel> {
+    let (model_ref, watch) = (artifact.model_ref(), Watch::new(&artifact));
+    Arc::new(ServedModel { artifact, card: Bytes::new(), model_ref, watch })
+}
+
+/// Nothing known breaks a model that was checked; what is not known must not reach the others' requests.
+#[tokio::test]
+async fn a_model_that_breaks_answers_nobody_and_those_beside_it_are_answered() {
+    let mut hollow = artifact();
+    hollow.card.calibration.offsets.clear();
+    let (broken, sound) = (served(hollow), served(artifact()));
+    let source = || Source::Own(Arc::new(dataset().series().to_vec()));
+    let asked = |model: &Arc<ServedModel>| batch::forecast(model.clone(), source(), 1);
+    let (leader, beside, last) = tokio::join!(asked(&broken), asked(&sound), asked(&broken));
+    assert!(leader.is_none() && last.is_none());
+    assert_eq!(beside.expect("answered").len(), 2);
 }

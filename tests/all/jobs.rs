@@ -551,7 +551,10 @@ async fn past_forecasts_are_held_against_what_happened() {
     let outcome = watched.monitor.run().await.expect("one unreadable forecast does not matter");
     assert_eq!((outcome.findings, outcome.new.len()), (2, 2), "{outcome:?}");
     assert!(
-        outcome.new[0].contains("model bad0bad0bad0bad0 promised too much: 0 % of 24 actual values up to 2022 are inside of its 90 % intervals"),
+        outcome.new[0].contains(
+            "model bad0bad0bad0bad0 promised too much: 0 % of 24 actual values up to 2022 are \
+             inside of its 90 % intervals"
+        ),
         "{outcome:?}"
     );
     assert!(outcome.new[1].contains("model bad0bad0bad0bad0 lost its way: MASE"), "{outcome:?}");

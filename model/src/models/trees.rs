@@ -42,8 +42,8 @@ impl PartialEq for Trees {
 }
 
 impl Trees {
-    /// Reads what [`Trees::json`] wrote. The library follows whatever numbers a tree holds, so every
-    /// way through it is checked to end at a leaf.
+    /// Reads what [`Trees::json`] wrote. The library follows whatever numbers a tree holds, so
+    /// every way through it is checked to end at a leaf.
     pub fn from_json(frame: Frame, json: String) -> Result<Self, String> {
         let booster = GradientBooster::from_json(&json).map_err(|e| e.to_string())?;
         check(&booster, frame.columns())?;

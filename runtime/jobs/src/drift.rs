@@ -22,7 +22,7 @@ use steppe_wire::drift::{
 };
 use steppe_wire::failure::Failure;
 use steppe_wire::predict::StoredPrediction;
-use steppe_wire::text::shown;
+use steppe_wire::text::{shown, shown_at_most};
 use steppe_wire::{edge, keys};
 
 use crate::realised::realised;
@@ -31,6 +31,8 @@ use crate::train::spec;
 
 /// Newest stored forecasts that are looked at.
 const PREDICTIONS_MAX: usize = 10_000;
+/// Characters of a finding.
+const FINDING_MAX: usize = 500;
 /// Largest stored forecast that is read.
 const FORECAST_BYTES_MAX: u64 = 1024 * 1024;
 /// Forecasts read at once.
@@ -78,14 +80,17 @@ impl Monitor {
             self.predictions(),
             self.before(&report_key),
         )?;
-        // Before anything was cleaned there is nothing to hold forecasts against; that is no failure.
+        // Before anything was cleaned there is nothing to hold forecasts against; that is no
+        // failure.
         let is_clean = data.is_some();
         let realised = data.map_or_else(Vec::new, |data| realised(&predictions, &data, &spec));
         let findings = findings(&server, &realised);
         let known: BTreeSet<String> =
             before.into_iter().flat_map(|b| b.findings).map(|f| f.id).collect();
+        // They become a mail.
+        let text = |f: &Finding| shown_at_most(&f.text, FINDING_MAX).into_owned();
         let new: Vec<String> =
-            findings.iter().filter(|f| !known.contains(&f.id)).map(|f| f.text.clone()).collect();
+            findings.iter().filter(|f| !known.contains(&f.id)).map(text).collect();
         let checked = realised.iter().map(|r| r.cases).sum::<usize>();
         let summary = format!(
             "{}; {} forecasts counted, {checked} past ones beside actual values{}",
@@ -111,11 +116,13 @@ impl Monitor {
         Ok(outcome)
     }
 
-    /// The findings of the check before. One that cannot be read counts as none: then they are told again.
+    /// The findings of the check before. One that cannot be read counts as none: then they are told
+    /// again.
     async fn before(&self, key: &str) -> Result<Option<DriftReport>, Failure> {
         let Some(bytes) = storage::bytes(&self.data, key).await? else { return Ok(None) };
         let parsed = serde_json::from_slice(&bytes);
-        Ok(parsed.inspect_err(|e| eprintln!("`{key}` cannot be read: {e}")).ok())
+        let said = |e: &serde_json::Error| shown(&e.to_string()).into_owned();
+        Ok(parsed.inspect_err(|e| eprintln!("`{key}` cannot be read: {}", said(e))).ok())
     }
 
     async fn server(&self) -> Result<ServerDrift, Failure> {
@@ -155,7 +162,8 @@ impl Monitor {
         while let Some(ObjectMeta { location, last_modified, size, .. }) =
             listed.try_next().await.map_err(failure)?
         {
-            // Among them are marks of folders, which the console makes, and whatever else people put here.
+            // Among them are marks of folders, which the console makes, and whatever else people
+            // put here.
             if !location.as_ref().ends_with(".json") || !(1..=FORECAST_BYTES_MAX).contains(&size) {
                 continue;
             }
@@ -174,7 +182,8 @@ impl Monitor {
                 other => other?,
             };
             let parsed = stored(&bytes);
-            Ok(parsed.inspect_err(|e| eprintln!("{} is left out: {e}", shown(path.as_ref()))).ok())
+            let place = shown(path.as_ref());
+            Ok(parsed.inspect_err(|e| eprintln!("{place} is left out: {}", shown(e))).ok())
         };
         let read = futures::stream::iter(paths).map(one).buffered(READS);
         Ok(read.try_collect::<Vec<_>>().await.map_err(failure)?.into_iter().flatten().collect())

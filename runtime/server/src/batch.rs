@@ -116,8 +116,8 @@ fn run(mut jobs: Vec<Job>) {
     }
 }
 
-/// Forecasts for all of `jobs`. When that fails, each goes alone, and only those that fail again have no
-/// answer: their sender is dropped.
+/// Forecasts for all of `jobs`. When that fails, each goes alone, and only those that fail again
+/// have no answer: their sender is dropped.
 fn run_together(jobs: Vec<Job>) {
     let Some(first) = jobs.first() else { return };
     let (model, horizon) = (first.model.clone(), first.horizon);
@@ -135,8 +135,8 @@ fn run_together(jobs: Vec<Job>) {
     }
 }
 
-/// The forecasts, unless the model breaks on one of them. This also runs when a leader is dropped, where
-/// a second panic would end the process.
+/// The forecasts, unless the model breaks on one of them. This also runs when a leader is dropped,
+/// where a second panic would end the process.
 fn attempt(model: &ServedModel, jobs: &[Job], horizon: usize) -> Option<Vec<Prediction>> {
     let views: Vec<View<'_>> = jobs.iter().flat_map(|job| job.source.views()).collect();
     let forecast = || model.artifact.forecast(&views, horizon);

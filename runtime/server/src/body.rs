@@ -36,8 +36,8 @@ pub fn media_type(headers: &HeaderMap) -> String {
     given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Refuses a body that does not say that it is JSON: a page of another site may send any text, but not
-/// under this name.
+/// Refuses a body that does not say that it is JSON: a page of another site may send any text, but
+/// not under this name.
 pub fn check_json(headers: &HeaderMap) -> Result<(), RequestError> {
     // What nearly every client sends, without a copy.
     let given = headers.get(header::CONTENT_TYPE).map(|v| v.as_bytes());

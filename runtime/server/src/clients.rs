@@ -1,8 +1,8 @@
 //! The connections that are open, at most a fixed number of them.
 //!
-//! When one more comes, the connection that has waited longest for its client goes: for a request that
-//! does not begin or does not end, or for an answer to be taken. So clients that hold connections and do
-//! nothing cannot keep others out. One whose request is being worked on stays.
+//! When one more comes, the connection that has waited longest for its client goes: for a request
+//! that does not begin or does not end, or for an answer to be taken. So clients that hold
+//! connections and do nothing cannot keep others out. One whose request is being worked on stays.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -77,8 +77,8 @@ impl Clients {
         })
     }
 
-    /// A place for one more connection. When there is none the one that has waited longest for its client
-    /// is closed; while all are at work, this waits.
+    /// A place for one more connection. When there is none the one that has waited longest for its
+    /// client is closed; while all are at work, this waits.
     pub async fn place(self: &Arc<Self>) -> Place {
         loop {
             let places = self.places.clone();
@@ -115,8 +115,8 @@ impl Clients {
 }
 
 impl Place {
-    /// Who closes the connection when its place is needed. Called from the connection's own worker, before
-    /// the connection first runs.
+    /// Who closes the connection when its place is needed. Called from the connection's own worker,
+    /// before the connection first runs.
     pub fn serve(self: &Arc<Self>, connection: AbortHandle) {
         let open = Open { client: self.client.clone(), connection };
         self.clients.lock().insert(self.number, open);

@@ -3,8 +3,8 @@
 //! Every request asks S3 for the ETags, which is cheap, so a forecast never rests on data that the
 //! cleaning job has replaced; the files themselves are read and parsed only when an ETag changed.
 //!
-//! S3 tells only those who may list a whole bucket that an object is not there, and denies it to others.
-//! This server may list some folders, so a denial is looked up there before it is believed.
+//! S3 tells only those who may list a whole bucket that an object is not there, and denies it to
+//! others. This server may list some folders, so a denial is looked up there before it is believed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -92,8 +92,8 @@ impl Datasets {
         Ok(files)
     }
 
-    /// The objects of a folder that are wanted and not empty; one more than is allowed tells that there
-    /// are too many. An empty one is a mark that somebody made a folder or ended a job.
+    /// The objects of a folder that are wanted and not empty; one more than is allowed tells that
+    /// there are too many. An empty one is a mark that somebody made a folder or ended a job.
     async fn listed(
         &self,
         folder: &Path,

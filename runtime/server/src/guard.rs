@@ -1,9 +1,9 @@
 //! Who may ask: programs that address this server by its own name, and no page of another site.
 //!
-//! A browser carries any page's requests into the network that it is in, and a page whose name has been
-//! pointed at this server's address (DNS rebinding) may read the answers. Such requests name the page's
-//! host in `Host`, say in `Origin` or `Sec-Fetch-Site` where they come from, or have none of JSON's
-//! content types. This keeps pages out; it does not tell one program from another.
+//! A browser carries any page's requests into the network that it is in, and a page whose name has
+//! been pointed at this server's address (DNS rebinding) may read the answers. Such requests name
+//! the page's host in `Host`, say in `Origin` or `Sec-Fetch-Site` where they come from, or have
+//! none of JSON's content types. This keeps pages out; it does not tell one program from another.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -15,7 +15,11 @@ use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
 use steppe_server::serving::{Serving, serve};
+use steppe_wire::text::shown_at_most;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Characters of an error in the log.
+const LINE_MAX: usize = 4_000;
 
 /// Requests allocate dozens of small blocks, which this does faster than the system's allocator.
 #[global_allocator]
@@ -26,14 +30,16 @@ fn main() -> ExitCode {
         tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().json().with_env_filter(filter).init();
     // A defect in one request is a line of the log like any other, whatever the message holds.
-    std::panic::set_hook(Box::new(|defect| tracing::error!("a defect of this program: {defect}")));
+    std::panic::set_hook(Box::new(|defect| {
+        tracing::error!("a defect of this program: {}", line(defect));
+    }));
     // Requests run on worker threads of their own; here live accepting, reloading and signals.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.context("cannot start the runtime").and_then(|runtime| runtime.block_on(run())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
-            eprintln!("error: {error:#}");
+            tracing::error!("{}", line(&format!("{error:#}")));
+            eprintln!("error: {}", line(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
@@ -73,12 +79,17 @@ async fn reload(service: Arc<Service>, every: Duration) {
                 "replaced"
             }
             Err(error) => {
-                tracing::warn!("the model in service stays: {error:#}");
+                tracing::warn!("the model in service stays: {}", line(&format!("{error:#}")));
                 "refused"
             }
         };
         service.metrics.reloads.with_label_values(&[outcome]).inc();
     }
+}
+
+/// What happened as one line of a log, whatever keys and cards hold.
+fn line(what: &dyn std::fmt::Display) -> String {
+    shown_at_most(&what.to_string(), LINE_MAX).into_owned()
 }
 
 async fn stop_signal(service: Arc<Service>) {

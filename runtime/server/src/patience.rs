@@ -1,5 +1,5 @@
-//! A stream that gives up on clients who do not take their answers, and reads nothing more from them
-//! meanwhile: what a client has not taken cannot grow, and is not kept for ever.
+//! A stream that gives up on clients who do not take their answers, and reads nothing more from
+//! them meanwhile: what a client has not taken cannot grow, and is not kept for ever.
 
 use std::future::Future;
 use std::io::{Error, ErrorKind, IoSlice, Result};

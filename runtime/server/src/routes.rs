@@ -25,8 +25,8 @@ use crate::service::Service;
 
 type Shared = State<Arc<Service>>;
 
-/// All paths of the server, under its addresses and the names of `hosts`. `/ping` and `/invocations` are
-/// SageMaker's names for `/ready` and `/predict`.
+/// All paths of the server, under its addresses and the names of `hosts`. `/ping` and
+/// `/invocations` are SageMaker's names for `/ready` and `/predict`.
 pub fn router(service: Arc<Service>, hosts: Hosts) -> Router {
     let entrance = Entrance { service: service.clone(), hosts: hosts.into() };
     Router::new()
@@ -157,7 +157,8 @@ async fn enter(State(entrance): State<Entrance>, request: Request, next: Next) -
     response
 }
 
-/// Counts and logs an answer, under known paths only: a label per invented path would grow without bound.
+/// Counts and logs an answer, under known paths only: a label per invented path would grow without
+/// bound.
 fn count(
     service: &Service,
     (method, path, trace_id): (&str, &'static str, Option<&str>),

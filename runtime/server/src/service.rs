@@ -207,7 +207,8 @@ impl Service {
         let answered = |(series, prediction): (&Series, Prediction)| {
             let answer = forecast(&model, series, &prediction, quantiles);
             let answer = answer.ok_or_else(|| RequestError::NotFinite(series.name.clone()))?;
-            // What clients bring along is theirs to invent: it says nothing about the pipeline's data.
+            // What clients bring along is theirs to invent: it says nothing about the pipeline's
+            // data.
             if of_data {
                 model.watch.count(&model.artifact, series, &prediction);
             }

@@ -1,9 +1,9 @@
 //! Connections: one event loop per core, so that a request never changes threads.
 //!
-//! One task accepts and deals connections out in turn. Slow clients are bounded: a request's head must
-//! arrive within seconds, its body within the deadline, its answer must be taken within seconds, and
-//! what has not been taken fits into a buffer. No more than a fixed number of connections is open at
-//! once; see [`crate::clients`] for which one makes room.
+//! One task accepts and deals connections out in turn. Slow clients are bounded: a request's head
+//! must arrive within seconds, its body within the deadline, its answer must be taken within
+//! seconds, and what has not been taken fits into a buffer. No more than a fixed number of
+//! connections is open at once; see [`crate::clients`] for which one makes room.
 
 use std::future::Future;
 use std::net::TcpListener;

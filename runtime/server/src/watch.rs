@@ -1,5 +1,6 @@
-//! What a model was asked about the pipeline's data and what it answered in service, counted to find
-//! drift. Histories that clients bring along are not counted: anybody could raise or hide an alarm.
+//! What a model was asked about the pipeline's data and what it answered in service, counted to
+//! find drift. Histories that clients bring along are not counted: anybody could raise or hide an
+//! alarm.
 //!
 //! Every series and period counts once, however often it is asked for, because a repeated question says
 //! nothing new about the data. What is remembered for that is bounded; beyond it everything counts.

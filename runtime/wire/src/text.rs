@@ -1,8 +1,8 @@
 //! Text that others wrote, made fit for terminals, logs and mails.
 //!
-//! Names of series, columns and keys come from data and requests. Control characters move cursors, ring
-//! bells and begin new lines; marks of direction make text read as what it is not. Both are shown
-//! instead of sent.
+//! Names of series, columns and keys come from data and requests. Control characters move cursors,
+//! ring bells and begin new lines; marks of direction make text read as what it is not. Both are
+//! shown instead of sent.
 
 use std::borrow::Cow;
 use std::fmt::Write;
