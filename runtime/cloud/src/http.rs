@@ -21,6 +21,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 pub use self::lambda::percent_decode;
+
+use self::connections::Limits;
 use self::protocol::Speech;
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
@@ -47,7 +49,7 @@ pub async fn serve(
     stop: Arc<tokio::sync::Notify>,
 ) -> std::io::Result<()> {
     let shared = Shared { s3: crate::s3::service(&cloud), cloud };
-    connections::serve(listener, stop, move |peer, request| {
+    connections::serve(listener, stop, Limits::default(), move |peer, request| {
         let shared = shared.clone();
         async move { answer(&shared, peer, request).await }
     })

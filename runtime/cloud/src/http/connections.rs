@@ -23,22 +23,33 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, Sleep};
 
-/// Connections at the same time; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 512;
-/// Time for the head of a request.
-pub const HEAD: Duration = Duration::from_secs(30);
-/// Time without any progress of a body or an answer.
-const STALL: Duration = Duration::from_secs(60);
+/// What clients may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at the same time; more wait in the system's queue.
+    pub connections: usize,
+    /// Time for the head of a request, also of the next one on a connection that is kept.
+    pub head: Duration,
+    /// Time without any progress of a body or an answer.
+    pub stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 512, head: Duration::from_secs(30), stall: Duration::from_secs(60) }
+    }
+}
+
 /// Pause when the process has no descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is notified, and then until no request is under way.
-pub async fn serve<A, F>(listener: TcpListener, stop: Arc<Notify>, answer: A)
+pub async fn serve<A, F>(listener: TcpListener, stop: Arc<Notify>, limits: Limits, answer: A)
 where
     A: Fn(SocketAddr, Request<Body>) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let permits = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     let stopped = stop.notified();
     tokio::pin!(stopped);
@@ -64,13 +75,14 @@ where
         stream.set_nodelay(true).unwrap_or_else(|e| tracing::debug!("no TCP_NODELAY: {e}"));
         let answer = answer.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let answered = answer(peer, request.map(|body| Body::new(PatientBody::new(body))));
+            let patient = |body| Body::new(PatientBody::new(body, limits.stall));
+            let answered = answer(peer, request.map(patient));
             async move { Ok::<_, std::convert::Infallible>(answered.await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(PatientStream::new(stream)), service);
+            .header_read_timeout(limits.head)
+            .serve_connection(TokioIo::new(PatientStream::new(stream, limits.stall)), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             let ended = connection.await;
@@ -83,20 +95,22 @@ where
 
 /// A deadline that begins with the first moment of waiting and ends with any progress.
 struct Patience {
+    limit: Duration,
     sleep: Pin<Box<Sleep>>,
     waiting: bool,
 }
 
 impl Patience {
-    fn new() -> Self {
-        Self { sleep: Box::pin(tokio::time::sleep(STALL)), waiting: false }
+    fn new(limit: Duration) -> Self {
+        Self { limit, sleep: Box::pin(tokio::time::sleep(limit)), waiting: false }
     }
 
     /// Whether the other side has been waited for too long.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.waiting {
             self.waiting = true;
-            self.sleep.as_mut().reset(Instant::now() + STALL);
+            let end = Instant::now() + self.limit;
+            self.sleep.as_mut().reset(end);
         }
         self.sleep.as_mut().poll(cx).is_ready()
     }
@@ -109,8 +123,8 @@ struct PatientBody {
 }
 
 impl PatientBody {
-    fn new(body: Incoming) -> Self {
-        Self { body, patience: Patience::new() }
+    fn new(body: Incoming, limit: Duration) -> Self {
+        Self { body, patience: Patience::new(limit) }
     }
 }
 
@@ -150,8 +164,8 @@ struct PatientStream {
 }
 
 impl PatientStream {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, patience: Patience::new() }
+    fn new(stream: TcpStream, limit: Duration) -> Self {
+        Self { stream, patience: Patience::new(limit) }
     }
 
     fn patiently<T>(
@@ -212,5 +226,73 @@ impl AsyncWrite for PatientStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A server with short limits; answers with the length of the body, or with much.
+    async fn server(connections: usize) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let short = Duration::from_millis(200);
+        let limits = Limits { connections, head: short, stall: short };
+        tokio::spawn(serve(listener, Arc::default(), limits, |_, request| async move {
+            if request.uri().path() == "/much" {
+                return vec![0_u8; 64 * 1024 * 1024].into_response();
+            }
+            match axum::body::to_bytes(request.into_body(), usize::MAX).await {
+                Ok(body) => body.len().to_string().into_response(),
+                Err(error) => {
+                    (axum::http::StatusCode::REQUEST_TIMEOUT, error.to_string()).into_response()
+                }
+            }
+        }));
+        address
+    }
+
+    async fn begun(address: SocketAddr, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        stream.write_all(text.as_bytes()).await.expect("sent");
+        stream
+    }
+
+    /// What comes until the other side closes the connection.
+    async fn rest(mut stream: TcpStream) -> String {
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer).await;
+        read.map_or_else(|e| e.to_string(), |_| String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    #[tokio::test]
+    async fn heads_that_do_not_end_are_cut_off() {
+        let address = server(64).await;
+        for begin in ["", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "] {
+            let said = rest(begun(address, begin).await).await;
+            assert!(!said.starts_with("HTTP/1.1 200"), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_that_do_not_go_on_are_cut_off() {
+        let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc";
+        let said = rest(begun(server(64).await, head).await).await;
+        assert!(said.starts_with("HTTP/1.1 408"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn connections_are_given_back_by_those_who_hold_them() {
+        let address = server(2).await;
+        let much = "GET /much HTTP/1.1\r\nHost: x\r\n\r\n";
+        let holders = [begun(address, much).await, begun(address, "GET").await];
+        let next = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let said = rest(begun(address, next).await).await;
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+        drop(holders);
     }
 }

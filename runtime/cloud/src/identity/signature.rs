@@ -98,8 +98,8 @@ impl SignedRequest<'_> {
         let date = header("x-amz-date").ok_or_else(missing)?;
         let scope = authorization.scope;
         check_clock(date)?;
-        check_scope(&scope, date, identities.region())?;
         check_signed(self.headers, &authorization.signed_headers)?;
+        check_scope(&scope, date, identities.region())?;
         let (secret, caller) =
             identities.lookup(authorization.access_key_id, header("x-amz-security-token"))?;
         let expected = signature(&secret, scope.text, date, &self.canonical(&authorization));
