@@ -20,7 +20,8 @@ fn plan(pipeline: &str) -> Vec<u8> {
         "fatal_rules": [],
         "rule_columns": [],
         "clean_sql": "SELECT region, CAST(year AS INT) AS year FROM raw WHERE year IS NOT NULL",
-        "rejects_sql": "SELECT raw.*, 'year' AS _rule, 'none' AS _reason FROM raw WHERE year IS NULL",
+        "rejects_sql": "SELECT raw.*, 'year' AS _rule, 'none' AS _reason FROM raw \
+                        WHERE year IS NULL",
     });
     plan.to_string().into_bytes()
 }
