@@ -75,7 +75,11 @@ async fn values_and_columns_look_as_athena_prints_them() {
 async fn an_empty_text_is_not_null_and_names_are_found_in_any_case() {
     let own = Catalogued::start().await;
     assert_eq!(
-        own.table_of("SELECT \"Region\" AS \"R\", year, NULL FROM \"AwsDataCatalog\".\"DB\".\"RAW\" ORDER BY 2").await,
+        own.table_of(
+            "SELECT \"Region\" AS \"R\", year, NULL \
+             FROM \"AwsDataCatalog\".\"DB\".\"RAW\" ORDER BY 2"
+        )
+        .await,
         "R|year|_col2\nB, x||-\nA|2000|-\n|2001|-"
     );
     // The parameters of the SerDe are followed.
@@ -113,16 +117,25 @@ async fn listings_tell_the_truth_about_the_catalogue() {
         "table_name\nraw\ntyped"
     );
     assert_eq!(
-        own.table_of("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'typed' AND ordinal_position > 5 ORDER BY ordinal_position").await,
+        own.table_of(
+            "SELECT column_name, data_type FROM information_schema.columns \
+             WHERE table_name = 'typed' AND ordinal_position > 5 ORDER BY ordinal_position"
+        )
+        .await,
         "column_name|data_type\nflag|boolean\nsteps|array(row(step integer, value double))"
     );
     let missing = own.ask("DESCRIBE nothing").await.expect_err("not there");
     assert_eq!(missing, "Entity Not Found");
     // Who may not look into the database does not see its tables.
-    let stranger = own.role("stranger", "x.amazonaws.com", &json!([
-        { "Sid": "A", "Effect": "Allow", "Action": ["athena:*", "s3:*"], "Resource": "*" },
-        { "Sid": "B", "Effect": "Allow", "Action": ["glue:GetDatabase", "glue:GetDatabases"], "Resource": "*" },
-    ]));
+    let stranger = own.role(
+        "stranger",
+        "x.amazonaws.com",
+        &json!([
+            { "Sid": "A", "Effect": "Allow", "Action": ["athena:*", "s3:*"], "Resource": "*" },
+            { "Sid": "B", "Effect": "Allow", "Resource": "*",
+              "Action": ["glue:GetDatabase", "glue:GetDatabases"] },
+        ]),
+    );
     let rows = own
         .ask_as(
             &stranger,
@@ -140,9 +153,12 @@ async fn statements_mean_what_trino_means_or_are_refused() {
     let own = Catalogued::start().await;
     assert_eq!(
         own.table_of(
-            "SELECT concat('a', NULL), trim(' \t a '), power(2, 3), CAST(2.5 AS BIGINT), CAST(at AS VARCHAR), \
-             CAST(value AS VARCHAR), ceil(count), year(day), if(flag, 'y', 'n'), date_trunc('month', day), \
-             regexp_replace('axbx', 'x', 'y'), mod(7, 3), length('äö') FROM typed WHERE name IS NOT NULL"
+            "SELECT concat('a', NULL), trim(' \t a '), power(2, 3), CAST(2.5 AS BIGINT), \
+             CAST(at AS VARCHAR), \
+             CAST(value AS VARCHAR), ceil(count), year(day), if(flag, 'y', 'n'), \
+             date_trunc('month', day), \
+             regexp_replace('axbx', 'x', 'y'), mod(7, 3), length('äö') \
+             FROM typed WHERE name IS NOT NULL"
         )
         .await
         .lines()
@@ -250,7 +266,10 @@ fn statements() -> Vec<Value> {
     let bucket = format!("arn:aws:s3:::{BUCKET}");
     let group = format!("arn:aws:athena:us-east-1:000000000000:workgroup/{GROUP}");
     let results = format!("{bucket}/athena/*");
-    let one = |sid: &str, action: &str, resource: &str| json!({ "Sid": sid, "Effect": "Allow", "Action": action, "Resource": resource });
+    let one = |sid: &str, action: &str, resource: &str| {
+        let allow = "Allow";
+        json!({ "Sid": sid, "Effect": allow, "Action": action, "Resource": resource })
+    };
     vec![
         one("Start", "athena:StartQueryExecution", &group),
         one("Location", "s3:GetBucketLocation", &bucket),
@@ -403,7 +422,8 @@ async fn a_request_that_is_repeated_is_the_same_query() {
 fn endless() -> String {
     let numbers = vec!["(1)"; 2_000].join(", ");
     format!(
-        "WITH a (n) AS (VALUES {numbers}) SELECT count(*) FROM a w, a x, a y, a z WHERE w.n + x.n + y.n + z.n = 5"
+        "WITH a (n) AS (VALUES {numbers}) SELECT count(*) FROM a w, a x, a y, a z \
+         WHERE w.n + x.n + y.n + z.n = 5"
     )
 }
 

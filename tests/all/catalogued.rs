@@ -96,9 +96,9 @@ impl Catalogued {
         self.object("raw/a.csv", b"region,year\nA,2000\n\"B, x\",\n,2001\n");
         self.object(
             "typed/a.json",
-            br#"{"name":"x","at":"2001-08-01T00:00:00","day":"2001-08-22","value":12345678.5,"count":1,"flag":true,"steps":[{"step":1,"value":1.0},{"step":2}]}
-{"name":null}
-"#,
+            b"{\"name\":\"x\",\"at\":\"2001-08-01T00:00:00\",\"day\":\"2001-08-22\",\
+              \"value\":12345678.5,\"count\":1,\"flag\":true,\
+              \"steps\":[{\"step\":1,\"value\":1.0},{\"step\":2}]}\n{\"name\":null}\n",
         );
         let group = json!({ "WorkGroupConfiguration": {
             "ResultConfiguration": { "OutputLocation": format!("s3://{BUCKET}/athena/") },

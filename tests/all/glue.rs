@@ -16,10 +16,12 @@ const JOB: &str = "clean";
 /// A plan that turns away records without a year.
 fn plan(pipeline: &str) -> Vec<u8> {
     let plan = json!({
-        "schema_version": 1, "pipeline": pipeline, "delimiter": ",", "columns": [], "fatal_rules": [],
+        "schema_version": 1, "pipeline": pipeline, "delimiter": ",", "columns": [],
+        "fatal_rules": [],
         "rule_columns": [],
         "clean_sql": "SELECT region, CAST(year AS INT) AS year FROM raw WHERE year IS NOT NULL",
-        "rejects_sql": "SELECT raw.*, 'year' AS _rule, 'no year' AS _reason FROM raw WHERE year IS NULL",
+        "rejects_sql": "SELECT raw.*, 'year' AS _rule, 'none' AS _reason FROM raw \
+                        WHERE year IS NULL",
     });
     plan.to_string().into_bytes()
 }
@@ -51,7 +53,10 @@ fn statements() -> Vec<Value> {
         one("List", "s3:ListBucket", &[""]),
         one("Write", "s3:PutObject", &["/processed/*", "/rejects/*", "/reports/*"]),
         one("Delete", "s3:DeleteObject", &["/processed/*", "/rejects/*"]),
-        json!({ "Sid": "Logs", "Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": "*" }),
+        json!({
+            "Sid": "Logs", "Effect": "Allow", "Resource": "*",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+        }),
     ]
 }
 

@@ -1,8 +1,8 @@
 //! The cleaning job: judge every record, refuse what must not pass, write what is clean.
 //!
-//! The output prefix is the job's own: the job writes one file there, and deletes what the report of
-//! the run before names and this run does not write again. Anything else that lies there, or places
-//! that overlap, is an error before anything is written.
+//! The output prefix is the job's own: the job writes one file there, and deletes what the report
+//! of the run before names and this run does not write again. Anything else that lies there, or
+//! places that overlap, is an error before anything is written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -258,7 +258,8 @@ async fn judge(context: &SessionContext, plan: &EtlPlan, places: &Places) -> Res
     };
     if !report.adds_up() {
         bail!(
-            "the manifest's SQL must give one row per record and keep `{ROW_COLUMN}`: {raw_rows} records became {clean_rows} clean and {rejected_rows} rejected rows"
+            "the manifest's SQL must give one row per record and keep `{ROW_COLUMN}`: \
+             {raw_rows} records became {clean_rows} clean and {rejected_rows} rejected rows"
         );
     }
     Ok(report)
@@ -305,7 +306,8 @@ async fn refuse_fatal(
         message.push(format!("and {} more", broken as usize - message.len()));
     }
     bail!(
-        "{}\nhint: correct the file, or let the rule reject such records with `action = \"reject\"` in the manifest",
+        "{}\nhint: correct the file, or let the rule reject such records with \
+         `action = \"reject\"` in the manifest",
         message.join("\n")
     )
 }

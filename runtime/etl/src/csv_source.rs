@@ -76,7 +76,8 @@ impl CsvSource {
             .collect();
         if !missing.is_empty() {
             bail!(
-                "{url}:1: column {} is missing; the header has {}\nhint: name the file's columns under `[data.columns]` in the manifest, or rename them in the file",
+                "{url}:1: column {} is missing; the header has {}\nhint: name the file's columns \
+                 under `[data.columns]` in the manifest, or rename them in the file",
                 missing.join(", "),
                 columns.join(", ")
             );
@@ -128,7 +129,10 @@ impl CsvSource {
             for (column, field) in columns.iter_mut().zip(record.iter()) {
                 let text = std::str::from_utf8(field).map_err(|_| {
                     let line = record.position().map_or(0, csv::Position::line);
-                    external(format!("line {line}: the text is not UTF-8\nhint: convert the file, for example with `iconv -t UTF-8`"))
+                    external(format!(
+                        "line {line}: the text is not UTF-8\n\
+                         hint: convert the file, for example with `iconv -t UTF-8`"
+                    ))
                 })?;
                 // An empty field is "no value", as Spark's CSV reader has it.
                 column.append_option((!text.is_empty()).then_some(text));
@@ -178,7 +182,8 @@ fn describe(error: &csv::Error) -> String {
         csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
             let line = pos.as_ref().map_or(0, csv::Position::line);
             format!(
-                "line {line}: the record has {len} fields, the header has {expected_len}\nhint: a field with the delimiter in it must be quoted"
+                "line {line}: the record has {len} fields, the header has {expected_len}\n\
+                 hint: a field with the delimiter in it must be quoted"
             )
         }
         _ => error.to_string(),

@@ -1,8 +1,8 @@
 //! Cleaning and querying on the embedded SQL engine (DataFusion).
 //!
-//! It runs the plan that Spark runs on AWS Glue, statement by statement, and answers SQL in Athena's
-//! dialect and forms; it decides nothing about the data itself. Memory is bounded: input streams,
-//! sorts spill to disk, and the process has a limit that the system keeps.
+//! It runs the plan that Spark runs on AWS Glue, statement by statement, and answers SQL in
+//! Athena's dialect and forms; it decides nothing about the data itself. Memory is bounded: input
+//! streams, sorts spill to disk, and the process has a limit that the system keeps.
 
 pub mod clean;
 pub mod csv_source;

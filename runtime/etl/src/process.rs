@@ -1,5 +1,5 @@
-//! What makes the engine a process that can be trusted with SQL of others: a large stack, a limit of
-//! memory, and a leash.
+//! What makes the engine a process that can be trusted with SQL of others: a large stack, a limit
+//! of memory, and a leash.
 //!
 //! The leash is standard input: whoever started a leashed engine holds the other end, and when that
 //! closes, because its holder stopped or was killed, the engine ends at once. So no engine outlives

@@ -1,4 +1,5 @@
-//! Where the engine reads and writes: S3 or files of this machine, behind one object store interface.
+//! Where the engine reads and writes: S3 or files of this machine, behind one object store
+//! interface.
 //!
 //! Which of the two is decided by whoever starts the process, never by a text that came with the
 //! work. In a session for S3 there is no store for local files at all.

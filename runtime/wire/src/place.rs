@@ -1,8 +1,10 @@
-//! Places in S3 that people write down: `s3://bucket/prefix/` for a table or the files of a job, and
-//! `s3://bucket/key` for one object. Nothing else is a place, neither a path nor a whole bucket.
+//! Places in S3 that people write down: `s3://bucket/prefix/` for a table or the files of a job,
+//! and `s3://bucket/key` for one object. Nothing else is a place, neither a path nor a whole
+//! bucket.
 //!
-//! Whoever deletes or overwrites below a place relies on the prefix, so an empty one is refused. The
-//! prefix ends in `/` also when it was written without, because `data` must not cover `data-other/`.
+//! Whoever deletes or overwrites below a place relies on the prefix, so an empty one is refused.
+//! The prefix ends in `/` also when it was written without, because `data` must not cover
+//! `data-other/`.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! A SQL query over catalogued objects: what the embedded cloud and the engine's process say to each
-//! other, one JSON value a line.
+//! A SQL query over catalogued objects: what the embedded cloud and the engine's process say to
+//! each other, one JSON value a line.
 //!
 //! The cloud sends a [`Query`]. The engine reads the statement and says what it [`Needs`] of the
 //! catalogue; the cloud checks the caller's permissions and sends that part as a [`Catalogue`]. The

@@ -1,23 +1,24 @@
 //! Athena: named queries, and SQL on catalogued objects by the embedded engine.
 //!
 //! Statements only read: `SELECT`, `SHOW DATABASES`, `SHOW TABLES`, `SHOW COLUMNS`, `DESCRIBE`. The
-//! SQL is Trino's as far as the engine means the same by it; what is missing is refused by name, and
-//! what only the engine has is refused as Athena refuses it. The engine reads S3 with the caller's
-//! permissions, as Athena does. What Athena's documentation calls mandatory is demanded:
+//! SQL is Trino's as far as the engine means the same by it; what is missing is refused by name,
+//! and what only the engine has is refused as Athena refuses it. The engine reads S3 with the
+//! caller's permissions, as Athena does. What Athena's documentation calls mandatory is demanded:
 //!
 //! - `s3:GetBucketLocation`, `s3:ListBucket` and `s3:ListBucketMultipartUploads` on the bucket of
-//!   results, `s3:PutObject`, `s3:AbortMultipartUpload` and `s3:ListMultipartUploadParts` there, and
-//!   `s3:GetObject` for who reads results;
+//!   results, `s3:PutObject`, `s3:AbortMultipartUpload` and `s3:ListMultipartUploadParts` there,
+//!   and `s3:GetObject` for who reads results;
 //! - `glue:GetDatabase` on the catalogue and the database `default`, and on every database that is
 //!   named; `glue:GetTable` on the catalogue, the database and the table;
-//! - of state machines `athena:GetDataCatalog`, which every policy that Step Functions generates has.
+//! - of state machines `athena:GetDataCatalog`, which every policy that Step Functions generates
+//!   has.
 //!
 //! Limits: four queries at work and 100 waiting, 30 minutes each, 512 MiB for sorting and joining,
 //! the work group's `BytesScannedCutoffPerQuery`, 262,144 bytes of SQL. The newest 1,000 executions
-//! are kept (AWS keeps 45 days). Differences from AWS: results are written below a prefix, never into
-//! a bucket's root; no `.metadata` files; errors of syntax are told by `StartQueryExecution`, unless
-//! the query has to wait; integers in statements are `bigint`; nothing is reused; there are no
-//! partitions, views, prepared statements, and no catalogue but `AwsDataCatalog`.
+//! are kept (AWS keeps 45 days). Differences from AWS: results are written below a prefix, never
+//! into a bucket's root; no `.metadata` files; errors of syntax are told by `StartQueryExecution`,
+//! unless the query has to wait; integers in statements are `bigint`; nothing is reused; there are
+//! no partitions, views, prepared statements, and no catalogue but `AwsDataCatalog`.
 
 mod catalogue;
 mod describe;

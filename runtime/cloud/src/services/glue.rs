@@ -1,17 +1,17 @@
 //! Glue: catalogue and jobs.
 //!
-//! A job run starts the embedded engine with the job's own arguments (`--plan`, `--input`, `--output`,
-//! `--rejects`, `--report`) and the role's credentials. The PySpark script itself is not run; a job
-//! without these arguments is refused, never reported as succeeded. The arguments are places in S3 and
-//! nothing else, and what a job writes lies in none of its other places.
+//! A job run starts the embedded engine with the job's own arguments (`--plan`, `--input`,
+//! `--output`, `--rejects`, `--report`) and the role's credentials. The PySpark script itself is
+//! not run; a job without these arguments is refused, never reported as succeeded. The arguments
+//! are places in S3 and nothing else, and what a job writes lies in none of its other places.
 //!
 //! Before a run works, its role needs what AWS documents for jobs: `s3:GetObject` on the script,
 //! `s3:ListBucket` without a condition on every bucket it reads or writes (what is not there is a
-//! denial without it), `s3:PutObject` and `s3:DeleteObject` on its targets. The calls that Spark makes
-//! besides, as of folder markers and parts of uploads, are not imitated. Logs go where Glue 5.0 sends
-//! them: standard output to `PREFIX/output`, errors to `PREFIX/error`, with `--custom-logGroup-prefix`
-//! or `/aws-glue/jobs` as the prefix; `--continuous-log-logGroup` is without effect there. A role
-//! that may not write them loses the logs, not the run.
+//! denial without it), `s3:PutObject` and `s3:DeleteObject` on its targets. The calls that Spark
+//! makes besides, as of folder markers and parts of uploads, are not imitated. Logs go where Glue
+//! 5.0 sends them: standard output to `PREFIX/output`, errors to `PREFIX/error`, with
+//! `--custom-logGroup-prefix` or `/aws-glue/jobs` as the prefix; `--continuous-log-logGroup` is
+//! without effect there. A role that may not write them loses the logs, not the run.
 //!
 //! Of the catalogue there are databases and tables; partitions are not implemented. The newest
 //! 1,000 runs are kept.

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::error::{ApiError, ApiResult};
 
-/// One page of `items` under the name `member`. A token is the number of the next item, as text that
-/// nobody is meant to read.
+/// One page of `items` under the name `member`. A token is the number of the next item, as text
+/// that nobody is meant to read.
 pub fn page(params: &Value, member: &str, items: Vec<Value>, items_max: usize) -> ApiResult {
     let wrong = |message: String| ApiError::new("InvalidInputException", message);
     let wanted = match &params["MaxResults"] {

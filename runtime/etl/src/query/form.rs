@@ -227,8 +227,8 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::{
-        BinaryArray, BooleanArray, Date32Array, Float64Array, Int64Array, ListArray, StringArray,
-        StructArray, TimestampNanosecondArray,
+        BinaryArray, BooleanArray, Date32Array, Int64Array, ListArray, StringArray, StructArray,
+        TimestampNanosecondArray,
     };
     use datafusion::arrow::datatypes::Int32Type;
     use datafusion::arrow::datatypes::{Field, Fields};

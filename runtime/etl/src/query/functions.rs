@@ -2,8 +2,8 @@
 //!
 //! A name that Trino does not know is refused in its words, also when the engine has it, so that
 //! what runs here runs on Athena. A name that Trino knows and that is missing here, or that means
-//! something else on the engine, is refused by name. Meanings were compared by Trino's documentation,
-//! <https://trino.io/docs/current/functions.html>.
+//! something else on the engine, is refused by name. Meanings were compared by Trino's
+//! documentation, <https://trino.io/docs/current/functions.html>.
 
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
@@ -40,8 +40,8 @@ type Allowed = (&'static str, Role, usize, usize);
 
 const MANY: usize = usize::MAX;
 
-/// `greatest`, `least`, `split_part`, `date_format`, `from_unixtime`, `to_hex`, `uuid` and others are
-/// missing on purpose: the engine has these names with another meaning.
+/// `greatest`, `least`, `split_part`, `date_format`, `from_unixtime`, `to_hex`, `uuid` and others
+/// are missing on purpose: the engine has these names with another meaning.
 pub const ALLOWED: [Allowed; 94] = {
     use Role::{Aggregate, Scalar, Window};
     [
@@ -222,7 +222,8 @@ fn check_literals(name: &str, arguments: &[FunctionArg]) -> Result<(), String> {
             _ => Err(not_supported(
                 "line 1:1",
                 &format!(
-                    "'{name}' to anything but a number of at most {PADDED_CHARACTERS_MAX} characters"
+                    "'{name}' to anything but a number of at most {PADDED_CHARACTERS_MAX} \
+                     characters"
                 ),
             )),
         },
@@ -254,7 +255,8 @@ fn whole_number(expression: &Expr) -> Option<u64> {
     }
 }
 
-/// `substr` counts from the end for negative starts in Trino, and from before the text on the engine.
+/// `substr` counts from the end for negative starts in Trino, and from before the text on the
+/// engine.
 pub fn check_start(start: &Expr) -> Result<(), String> {
     let positive = whole_number(start).is_some_and(|n| n > 0);
     if positive {

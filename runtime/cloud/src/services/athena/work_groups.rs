@@ -1,4 +1,5 @@
-//! Work groups. `primary` is in every account, without a place for results until a request names one.
+//! Work groups. `primary` is in every account, without a place for results until a request names
+//! one.
 
 use std::sync::Arc;
 
