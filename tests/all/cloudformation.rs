@@ -623,7 +623,7 @@ async fn parameters_from_ssm_are_looked_up_anew_in_each_operation() {
         parameters,
         json!([
             { "ParameterKey": "Image", "ParameterValue": name,
-              "ResolvedValue": "ami-embeddedx8664" },
+              "ResolvedValue": "ami-0c10bedded0008664" },
             { "ParameterKey": "Secret", "ParameterValue": "****", "ResolvedValue": null },
         ])
     );
@@ -635,7 +635,7 @@ async fn parameters_from_ssm_are_looked_up_anew_in_each_operation() {
     let target = &set["Changes"][0]["ResourceChange"]["Details"][0]["Target"];
     assert_eq!(
         (target["BeforeValue"].as_str(), target["AfterValue"].as_str()),
-        (Some("ami-embeddedx8664 ****"), Some("ami-0123456789abcdef0 ****"))
+        (Some("ami-0c10bedded0008664 ****"), Some("ami-0123456789abcdef0 ****"))
     );
 }
 

@@ -167,7 +167,7 @@ async fn an_instance_runs_its_user_data_and_a_failed_boot_fails_the_stack_with_t
     let running = start().await;
     let boot = |status: &str| {
         format!(
-            "Resources:\n  Handle:\n    Type: AWS::CloudFormation::WaitConditionHandle\n  Machine:\n    Type: AWS::EC2::Instance\n    Properties:\n      ImageId: ami-x\n      UserData:\n        Fn::Base64: !Sub |\n          #!/bin/bash\n          T=$(curl -sS -X PUT $AWS_EC2_METADATA_SERVICE_ENDPOINT/latest/api/token)\n          IP=$(curl -sS -H \"X-aws-ec2-metadata-token: $T\" $AWS_EC2_METADATA_SERVICE_ENDPOINT/latest/meta-data/local-ipv4)\n          curl -sS -X PUT --data-binary '{{\"Status\":\"{status}\",\"Reason\":\"no disk\",\"UniqueId\":\"m\",\"Data\":\"'$IP'\"}}' ${{Handle}}\n  Ready:\n    Type: AWS::CloudFormation::WaitCondition\n    DependsOn: Machine\n    Properties:\n      Handle: !Ref Handle\n      Timeout: \"60\"\n"
+            "Resources:\n  Handle:\n    Type: AWS::CloudFormation::WaitConditionHandle\n  Machine:\n    Type: AWS::EC2::Instance\n    Properties:\n      ImageId: ami-x\n      UserData:\n        Fn::Base64: !Sub |\n          #!/bin/bash\n          T=$(curl -sS -X PUT -H \"X-aws-ec2-metadata-token-ttl-seconds: 60\" $AWS_EC2_METADATA_SERVICE_ENDPOINT/latest/api/token)\n          IP=$(curl -sS -H \"X-aws-ec2-metadata-token: $T\" $AWS_EC2_METADATA_SERVICE_ENDPOINT/latest/meta-data/local-ipv4)\n          curl -sS -X PUT --data-binary '{{\"Status\":\"{status}\",\"Reason\":\"no disk\",\"UniqueId\":\"m\",\"Data\":\"'$IP'\"}}' ${{Handle}}\n  Ready:\n    Type: AWS::CloudFormation::WaitCondition\n    DependsOn: Machine\n    Properties:\n      Handle: !Ref Handle\n      Timeout: \"60\"\n"
         )
     };
     let id = running.create(&boot("FAILURE")).await;

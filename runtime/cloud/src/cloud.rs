@@ -11,11 +11,11 @@ use serde_json::Value;
 use crate::cloudformation::{ChangeSet, Stack, Work};
 use crate::faults::Faults;
 use crate::iam::{Audit, Role};
-use crate::identity::{Identities, secret_file};
+use crate::identity::Identities;
 use crate::s3::Buckets;
 use crate::services::athena::{NamedQuery, QueryExecution, WorkGroup};
 use crate::services::cloudwatch::Alarm;
-use crate::services::ec2::Instance;
+use crate::services::ec2::{Instance, Machines};
 use crate::services::engine::Engines;
 use crate::services::events::Rule;
 use crate::services::glue::{Database, Job, JobRun, Table as GlueTable};
@@ -65,6 +65,8 @@ impl Config {
             ("AWS_ALLOW_HTTP", "true".to_owned()),
             ("AWS_REGION", self.region.clone()),
             ("AWS_DEFAULT_REGION", self.region.clone()),
+            // By which the process is found when this one did not live to end it.
+            (crate::process::MARK, self.state_dir.display().to_string()),
         ];
         pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
     }
@@ -75,9 +77,10 @@ impl Config {
 pub struct Cloud {
     /// What does not change.
     pub config: Config,
-    /// Secret of the state folder (its file `identity`): whoever knows it is this folder's owner.
+    /// Random, and written into the state folder when the process began: who knows it can read the
+    /// folder, and a cloud that answers with it is the one that serves that folder.
     pub identity: String,
-    /// Notified when the process shall end.
+    /// Woken when the process is asked to end.
     pub stop: Arc<tokio::sync::Notify>,
     /// Who may call.
     pub identities: Identities,
@@ -99,6 +102,8 @@ pub struct Cloud {
     pub environments: Environments,
     /// Instances by ID.
     pub instances: Table<Instance>,
+    /// What runs in them.
+    pub machines: Machines,
     /// Infrastructure without behaviour here (networks and the like) by ID.
     pub infrastructure: Table<Value>,
     /// Log groups by name.
@@ -149,7 +154,7 @@ impl Cloud {
             .with_context(|| format!("cannot create {}", state.display()))?;
         let dir = |name: &str| state.join(name);
         Ok(Arc::new(Self {
-            identity: secret_file(&config.state_dir.join("identity"))?,
+            identity: crate::folder::new_identity(&config.state_dir)?,
             stop: Arc::default(),
             identities: Identities::open(&config)?,
             audit: Audit::open(&config.state_dir)?,
@@ -161,6 +166,7 @@ impl Cloud {
             functions: Table::open(dir("functions"))?,
             environments: Environments::default(),
             instances: Table::open(dir("instances"))?,
+            machines: Machines::default(),
             infrastructure: Table::open(dir("infrastructure"))?,
             log_groups: Table::open(dir("log_groups"))?,
             databases: Table::open(dir("databases"))?,

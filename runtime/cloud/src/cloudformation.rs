@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use api::{handle, public_parameter};
+pub use api::handle;
 pub use engine::resume;
 pub use signals::{Refused, signal};
 pub use template::Parameters;

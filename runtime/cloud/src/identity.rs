@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cloud::Config;
 use crate::error::{ApiError, ApiResult};
+use crate::folder::write_private;
 use crate::table::Table;
 
 /// How long temporary credentials of services are good.
@@ -287,35 +288,4 @@ impl Identities {
         let session = session.or_else(|| self.assumed.get(access_key_id).map(|s| (*s).clone()))?;
         Some((session.credentials, session.caller))
     }
-}
-
-/// Reads the text of `file`, or writes 32 random bytes into it, in hexadecimal; only its owner can
-/// read it.
-pub fn secret_file(file: &std::path::Path) -> Result<String> {
-    match std::fs::read_to_string(file) {
-        Ok(text) if text.trim().len() == 64 => Ok(text.trim().to_owned()),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot read {}", file.display()))
-        }
-        // Missing, or cut short by a crash before anybody could have read it.
-        _ => {
-            let random = || uuid::Uuid::new_v4().simple().to_string();
-            let secret = random() + &random();
-            write_private(file, secret.as_bytes())
-                .with_context(|| format!("cannot write {}", file.display()))?;
-            Ok(secret)
-        }
-    }
-}
-
-/// Writes a file that only its owner can read, whole or not at all.
-fn write_private(file: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let new = file.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    let mut handle = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    handle.write_all(bytes)?;
-    handle.sync_all()?;
-    std::fs::rename(&new, file)
 }

@@ -1,6 +1,8 @@
 //! The commands that an instance has of the cloud: `aws s3 cp`, `curl`, `systemctl`, `journalctl`.
 //!
-//! They know what user data needs. Anything else is an error that names it.
+//! They know what user data needs. Anything else is an error that names it. Arguments of programs
+//! can be seen by every user of the machine, so nothing secret is one: which instance it is, the
+//! tools read from their environment.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +15,22 @@ use hyper_util::rt::TokioExecutor;
 use object_store::aws::AmazonS3Builder;
 use object_store::{ObjectStoreExt, path::Path};
 use serde_json::json;
+
+use crate::log::shown;
+use crate::services::ec2::{INSTANCE_HEADER, service_name};
+
+/// Address of the metadata service on EC2.
+const METADATA_ADDRESS: &str = "http://169.254.169.254";
+/// Answers after which `curl --retry` tries again.
+const TRANSIENT: [u16; 6] = [408, 429, 500, 502, 503, 504];
+/// Longest pause between tries.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(600);
+/// Most tries that can be asked for.
+const RETRIES_MAX: u32 = 100;
+
+fn variable(name: &str) -> Result<String> {
+    std::env::var(name).context("this is not an instance of the embedded cloud")
+}
 
 /// Runs a command.
 pub async fn run(tool: &str, arguments: &[String]) -> Result<()> {
@@ -32,7 +50,8 @@ async fn aws(arguments: &[&str]) -> Result<()> {
         arguments.iter().copied().filter(|a| *a != "--only-show-errors").collect();
     let ["s3", "cp", source, target] = positional.as_slice() else {
         bail!(
-            "the embedded cloud's instances have `aws s3 cp s3://BUCKET/KEY FILE [--only-show-errors]`, not `aws {}`",
+            "the embedded cloud's instances have `aws s3 cp s3://BUCKET/KEY FILE \
+             [--only-show-errors]`, not `aws {}`",
             arguments.join(" ")
         );
     };
@@ -57,68 +76,137 @@ struct Curl {
     headers: Vec<(String, String)>,
     data: Option<String>,
     output: Option<PathBuf>,
-    fail: bool,
-    max_time: Option<f64>,
+    fail: Fail,
+    retries: u32,
+    max_time: Option<Duration>,
     url: String,
+}
+
+/// What an answer from 400 on means.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum Fail {
+    /// Nothing.
+    #[default]
+    Never,
+    /// An error, and the body is left out.
+    WithoutBody,
+    /// An error.
+    WithBody,
 }
 
 impl Curl {
     fn parse(arguments: &[&str]) -> Result<Self> {
         let mut curl = Self::default();
-        let mut rest = arguments.iter();
+        let mut rest = arguments.iter().copied();
         while let Some(argument) = rest.next() {
-            let mut value = || {
-                rest.next()
-                    .copied()
-                    .with_context(|| format!("curl: the option {argument} needs a value"))
-            };
-            match *argument {
-                "-s" | "-S" | "-sS" | "--silent" | "--show-error" => {}
-                "-f" | "--fail" => curl.fail = true,
-                "-X" | "--request" => curl.method = Some(value()?.to_owned()),
-                "-H" | "--header" => {
-                    let header = value()?;
-                    let (name, value) = header
-                        .split_once(':')
-                        .with_context(|| format!("curl: `{header}` is not a header"))?;
-                    // A header without value is not sent, as curl has it.
-                    if !value.trim().is_empty() {
-                        curl.headers.push((name.trim().to_owned(), value.trim().to_owned()));
-                    }
-                }
-                "--data-binary" | "-d" | "--data" => curl.data = Some(value()?.to_owned()),
-                "-o" | "--output" => curl.output = Some(value()?.into()),
-                "--max-time" | "-m" => {
-                    curl.max_time = Some(
-                        value()?.parse().context("curl: --max-time needs a number of seconds")?,
-                    )
-                }
-                option if option.starts_with('-') => {
-                    bail!("curl: the embedded cloud's instances do not know the option {option}")
-                }
-                url => curl.url = url.to_owned(),
+            if argument.starts_with('-') {
+                curl.take(argument, &mut rest)?;
+            } else if curl.url.is_empty() {
+                curl.url = argument.to_owned();
+            } else {
+                bail!("curl: the embedded cloud's instances fetch one URL at a time");
             }
         }
         if curl.url.is_empty() { bail!("curl: no URL given") } else { Ok(curl) }
     }
+
+    fn take<'a>(&mut self, option: &str, rest: &mut impl Iterator<Item = &'a str>) -> Result<()> {
+        let mut value =
+            || rest.next().with_context(|| format!("curl: the option {option} needs a value"));
+        match option {
+            "-s" | "-S" | "-sS" | "--silent" | "--show-error" => {}
+            "-f" | "--fail" => self.fail = Fail::WithoutBody,
+            "--fail-with-body" => self.fail = Fail::WithBody,
+            "-X" | "--request" => self.method = Some(value()?.to_owned()),
+            "-H" | "--header" => {
+                let header = value()?;
+                let (name, value) = header
+                    .split_once(':')
+                    .with_context(|| format!("curl: `{header}` is not a header"))?;
+                // A header without value is not sent, as curl has it.
+                if !value.trim().is_empty() {
+                    self.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+                }
+            }
+            "--data-binary" | "-d" | "--data" => {
+                let data = value()?;
+                if data.starts_with('@') {
+                    bail!("curl: the embedded cloud's instances do not send files ({data})");
+                }
+                self.data = Some(data.to_owned());
+            }
+            "-o" | "--output" => self.output = Some(value()?.into()),
+            "--retry" => {
+                let retries = value()?.parse().context("curl: --retry needs a number")?;
+                self.retries = Some(retries).filter(|r| *r <= RETRIES_MAX).with_context(|| {
+                    format!(
+                        "curl: the embedded cloud's instances retry {RETRIES_MAX} times at most"
+                    )
+                })?;
+            }
+            "--max-time" | "-m" => {
+                let text = value()?;
+                let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+                self.max_time =
+                    Some(seconds.context("curl: --max-time needs a number of seconds")?);
+            }
+            option => {
+                bail!("curl: the embedded cloud's instances do not know the option {option}")
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what asks the metadata service to this instance's, with the instance's secret.
+    fn for_instance(mut self) -> Result<Self> {
+        let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL") else { return Ok(self) };
+        let own = format!("{endpoint}/_steppe/imds");
+        if let Some(path) = self.url.strip_prefix(METADATA_ADDRESS) {
+            self.url = format!("{own}{path}");
+        }
+        if self.url.starts_with(&format!("{own}/")) {
+            self.headers.push((INSTANCE_HEADER.to_owned(), variable("STEPPE_INSTANCE_TOKEN")?));
+        }
+        Ok(self)
+    }
 }
 
 async fn curl(arguments: &[&str]) -> Result<()> {
-    let curl = Curl::parse(arguments)?;
-    let limit = Duration::from_secs_f64(curl.max_time.unwrap_or(60.0));
-    let (status, body) = tokio::time::timeout(limit, send(&curl))
-        .await
-        .context("curl: (28) the operation timed out")??;
-    if curl.fail && status >= 400 {
+    let curl = Curl::parse(arguments)?.for_instance()?;
+    let (mut left, mut pause) = (curl.retries, Duration::from_secs(1));
+    let (status, body) = loop {
+        let limit = curl.max_time.unwrap_or(Duration::from_secs(60));
+        let answer = tokio::time::timeout(limit, send(&curl)).await;
+        let transient = match &answer {
+            Err(_) => true,
+            Ok(Ok((status, _))) => TRANSIENT.contains(status),
+            Ok(Err(_)) => false,
+        };
+        if !transient || left == 0 {
+            break answer.context("curl: (28) the operation timed out")??;
+        }
+        left -= 1;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+    };
+    let failed = status >= 400 && curl.fail != Fail::Never;
+    if !failed || curl.fail == Fail::WithBody {
+        write_out(&curl, &body)?;
+    }
+    if failed {
         bail!("curl: (22) The requested URL returned error: {status}");
     }
+    Ok(())
+}
+
+fn write_out(curl: &Curl, body: &[u8]) -> Result<()> {
     match &curl.output {
         Some(file) if file.as_os_str() == "/dev/null" => Ok(()),
         Some(file) => std::fs::write(file, body)
             .with_context(|| format!("curl: cannot write {}", file.display())),
         None => {
             use std::io::Write;
-            Ok(std::io::stdout().write_all(&body)?)
+            Ok(std::io::stdout().write_all(body)?)
         }
     }
 }
@@ -155,10 +243,10 @@ async fn systemctl(arguments: &[&str]) -> Result<()> {
 }
 
 async fn ask(verb: &str, unit: &str) -> Result<()> {
-    let url = std::env::var("STEPPE_INSTANCE_URL")
-        .context("this is not an instance of the embedded cloud")?;
+    let (endpoint, token) = (variable("AWS_ENDPOINT_URL")?, variable("STEPPE_INSTANCE_TOKEN")?);
+    let url = format!("{endpoint}/_steppe/instances/{token}/systemctl");
     let data = json!({ "verb": verb, "unit": unit }).to_string();
-    let request = Curl { data: Some(data), url: format!("{url}/systemctl"), ..Curl::default() };
+    let request = Curl { data: Some(data), url, ..Curl::default() };
     let (status, body) = send(&request).await?;
     let text = String::from_utf8_lossy(&body);
     if status >= 400 {
@@ -179,21 +267,22 @@ fn journalctl(arguments: &[&str]) -> Result<()> {
             rest.next().copied().with_context(|| format!("journalctl: {argument} needs a value"))
         };
         match *argument {
-            "-u" => unit = Some(value()?.trim_end_matches(".service").to_owned()),
+            "-u" => unit = Some(value()?),
             "-n" => lines = value()?.parse().context("journalctl: -n needs a number")?,
             "-o" => drop(value()?),
             "--no-pager" => {}
             other => bail!("the embedded cloud's instances do not know `journalctl {other}`"),
         }
     }
-    let root =
-        std::env::var("STEPPE_ROOT").context("this is not an instance of the embedded cloud")?;
-    let file = PathBuf::from(root)
-        .join("..")
-        .join(format!("{}.log", unit.context("journalctl: -u is missing")?));
-    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    let unit = service_name(unit.context("journalctl: -u is missing")?);
+    let unit = unit.map_err(|e| anyhow::anyhow!("journalctl: {e}"))?;
+    let journal = PathBuf::from(variable("STEPPE_ROOT")?).join("../journal");
+    let files = ["journal", "console"].map(|kind| journal.join(format!("{unit}.{kind}")));
+    // A unit that has written nothing has no file.
+    let texts = files.map(|f| std::fs::read(f).unwrap_or_default());
+    let text = String::from_utf8_lossy(&texts.concat()).into_owned();
     let all: Vec<&str> = text.lines().collect();
-    all.iter().skip(all.len().saturating_sub(lines)).for_each(|l| println!("{l}"));
+    all.iter().skip(all.len().saturating_sub(lines)).for_each(|l| println!("{}", shown(l)));
     Ok(())
 }
 
@@ -220,7 +309,7 @@ mod tests {
         assert_eq!(curl.headers, [("a".to_owned(), "b".to_owned())]);
         assert_eq!(
             (curl.method.as_deref(), curl.fail, curl.url.as_str()),
-            (Some("PUT"), true, "http://x/")
+            (Some("PUT"), Fail::WithoutBody, "http://x/")
         );
         assert!(
             Curl::parse(&["--insecure", "http://x/"])
@@ -228,6 +317,8 @@ mod tests {
                 .to_string()
                 .contains("--insecure")
         );
-        assert!(Curl::parse(&["-X"]).is_err());
+        for wrong in [&["-X"][..], &["a", "b"], &["-d", "@/etc/passwd", "a"], &["-m", "-1", "a"]] {
+            assert!(Curl::parse(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! Starts the embedded cloud, or one of the commands that its instances have.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use steppe_cloud::cloud::{Cloud, Config};
-use steppe_cloud::services::{athena, ec2, events, glue, states};
-use steppe_cloud::{cloudformation, http, instance_tools};
+use steppe_cloud::folder::{StateFolder, write_private};
+use steppe_cloud::services::{athena, ec2, events, glue, lambda, states};
+use steppe_cloud::{cloudformation, http, instance_tools, log, process};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// AWS on this machine, as much of it as Steppe's stacks use.
@@ -67,18 +70,20 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Where nobody can be told, the exit code still says it.
+            let _ = writeln!(log::Lossy(std::io::stderr()), "error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(serve: Serve) -> Result<()> {
+    process::keep_private();
     let filter =
         tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| log::Lossy(std::io::stderr()))
         .with_ansi(false)
         .init();
     let own_binary = std::env::current_exe().context("cannot find this program's own file")?;
@@ -89,11 +94,17 @@ async fn run(serve: Serve) -> Result<()> {
             engine.display()
         );
     }
-    std::fs::create_dir_all(&serve.state)
-        .with_context(|| format!("cannot create {}", serve.state.display()))?;
-    let listener = listen_again(serve.port, &serve.state.join("port")).await?;
-    let state_dir = serve.state.canonicalize()?;
+    let folder = StateFolder::take(&serve.state)?;
+    let state_dir = folder.path().to_owned();
+    let state_text = state_dir.display().to_string();
+    // A cloud that was killed may have left children's children.
+    let left = process::end_marked(process::MARK, &state_text);
+    if left > 0 {
+        tracing::warn!(left, "processes of an earlier embedded cloud were still there");
+    }
+    let listener = listen_again(serve.port, &state_dir.join("port")).await?;
     let port = listener.local_addr()?.port();
+    folder.describe(&format!("process {}, port {port}", std::process::id()))?;
     let cloud = Cloud::open(Config {
         state_dir: state_dir.clone(),
         account: serve.account,
@@ -102,32 +113,41 @@ async fn run(serve: Serve) -> Result<()> {
         engine,
         own_binary,
     })?;
-    states::end_orphans(&cloud);
-    glue::end_orphans(&cloud);
-    athena::end_orphans(&cloud);
-    // Stacks that are taken up again may delete instances, which must run by then.
-    ec2::resume_all(&cloud);
-    cloudformation::resume(&cloud);
-    tokio::spawn(events::run_schedules(cloud.clone()));
+    resume(&cloud);
     // Written last: whoever sees the file finds a cloud that answers.
-    let about = json!({ "pid": std::process::id(), "port": port, "account": cloud.config.account, "region": cloud.config.region });
-    std::fs::write(state_dir.join("cloud.json.new"), about.to_string())?;
-    std::fs::rename(state_dir.join("cloud.json.new"), state_dir.join("cloud.json"))?;
+    let about = json!({
+        "pid": std::process::id(), "port": port, "account": cloud.config.account,
+        "region": cloud.config.region,
+    });
+    let about_file = state_dir.join("cloud.json");
+    write_private(&about_file, about.to_string().as_bytes())
+        .with_context(|| format!("cannot write {}", about_file.display()))?;
     tracing::info!(port, state = %state_dir.display(), "ready");
     let stop = Arc::new(tokio::sync::Notify::new());
     let server = tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
-    tokio::select! {
-        signalled = wait_for_signal() => signalled?,
-        () = cloud.stop.notified() => {}
-    }
+    wait_for_the_end(&cloud).await?;
     tracing::info!("stopping");
     ec2::stop_all(&cloud).await;
     cloud.environments.retire_all();
     stop.notify_waiters();
     // Connections that clients keep open must not keep the process.
-    let ended = tokio::time::timeout(std::time::Duration::from_millis(300), server).await;
-    std::fs::remove_file(state_dir.join("cloud.json"))?;
+    let ended = tokio::time::timeout(Duration::from_millis(300), server).await;
+    process::end_marked(process::MARK, &state_text);
+    std::fs::remove_file(about_file).context("cannot remove cloud.json")?;
     ended.map_or(Ok(()), |joined| joined?.context("the server broke off"))
+}
+
+/// Takes up or ends what an earlier process of this cloud left. Stacks come after what they are
+/// made of.
+fn resume(cloud: &Arc<Cloud>) {
+    ec2::resume_all(cloud);
+    ec2::resume_interfaces(cloud);
+    lambda::remove_leftovers(cloud);
+    states::end_orphans(cloud);
+    glue::end_orphans(cloud);
+    athena::end_orphans(cloud);
+    cloudformation::resume(cloud);
+    tokio::spawn(events::run_schedules(cloud.clone()));
 }
 
 /// Any free port stays the same one across restarts, because stacks hold addresses with it.
@@ -149,16 +169,22 @@ async fn listen(port: u16) -> Result<tokio::net::TcpListener> {
     match tokio::net::TcpListener::bind(("127.0.0.1", port)).await {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             bail!(
-                "port {port} on 127.0.0.1 is taken by another program\nhint: set another `port` for the environment in steppe.toml, or stop that program"
+                "port {port} on 127.0.0.1 is taken by another program\nhint: set another `port` \
+                 for the environment in steppe.toml, or stop that program"
             )
         }
         other => other.with_context(|| format!("cannot listen on 127.0.0.1:{port}")),
     }
 }
 
-async fn wait_for_signal() -> Result<()> {
+/// Waits for SIGTERM, SIGINT, or a request to stop.
+async fn wait_for_the_end(cloud: &Cloud) -> Result<()> {
     let (mut term, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! { _ = term.recv() => {}, _ = interrupt.recv() => {} }
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+        () = cloud.stop.notified() => {}
+    }
     Ok(())
 }

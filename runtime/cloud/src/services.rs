@@ -10,6 +10,7 @@ pub mod lambda;
 pub mod logs;
 pub mod pages;
 pub mod sns;
+pub mod ssm;
 pub mod states;
 
 use serde_json::Value;

@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-pub use request::public_parameter;
-
 use super::{Stack, find_stack};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};

@@ -303,7 +303,7 @@ pub async fn delete(place: &Place<'_>, resource: &Resource) -> Result<(), String
         }
         "AWS::IAM::Role" => drop(cloud.roles.remove(id)?),
         "AWS::IAM::InstanceProfile" => drop(cloud.profiles.remove(id)?),
-        "AWS::Lambda::Function" => compute::delete_function(place, id)?,
+        "AWS::Lambda::Function" => crate::services::lambda::delete(cloud, id)?,
         "AWS::Logs::LogGroup" => data::delete_log_group(place, id)?,
         "AWS::StepFunctions::StateMachine" => drop(cloud.state_machines.remove(id)?),
         "AWS::SNS::Topic" => drop(cloud.topics.remove(id)?),
@@ -315,7 +315,9 @@ pub async fn delete(place: &Place<'_>, resource: &Resource) -> Result<(), String
         | "AWS::EC2::RouteTable"
         | "AWS::EC2::SubnetRouteTableAssociation"
         | "AWS::EC2::VPCEndpoint"
-        | "AWS::EC2::SecurityGroup" => network::delete(place, &resource.kind, id)?,
+        | "AWS::EC2::SecurityGroup" => {
+            crate::services::ec2::remove_network_part(cloud, &resource.kind, id).await?;
+        }
         "AWS::CloudFormation::WaitConditionHandle" => cloud.stack_work.signals.forget(id),
         "AWS::CloudFormation::WaitCondition" => {}
         other => return Err(not_implemented(other)),

@@ -1,16 +1,15 @@
-//! Lambda's REST interface.
+//! Lambda's REST interface: paths are taken apart here, and answered by the service.
 
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::http::HeaderValue;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::encoding;
 use super::protocol::Speech;
 use crate::cloud::Cloud;
-use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
 use crate::services::lambda;
 
@@ -23,49 +22,17 @@ pub async fn answer(
     body: Bytes,
     request_id: &str,
 ) -> Response {
-    let path = percent_decode(parts.uri.path());
-    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let result = match (&parts.method, segments.as_slice()) {
-        (&Method::GET, ["2015-03-31", "functions"]) => lambda::list(cloud, caller),
-        (&Method::GET, ["2015-03-31", "functions", name]) => lambda::get(cloud, caller, name),
-        (&Method::POST, ["2015-03-31", "functions", name, "invocations"]) => {
-            return match invoke(cloud, caller, name, parts, body).await {
-                Ok(response) => response,
-                Err(error) => encoding::failure(speech, &error, request_id),
-            };
+    let path = parts.uri.path().trim_matches('/');
+    let segments: Vec<String> = path.split('/').map(percent_decode).collect();
+    match lambda::rest(cloud, caller, parts, &segments, body).await {
+        Ok(mut response) => {
+            if let Ok(id) = HeaderValue::try_from(request_id) {
+                response.headers_mut().insert("x-amzn-requestid", id);
+            }
+            response
         }
-        _ => Err(ApiError::unknown_operation("lambda", &format!("{} {path}", parts.method))),
-    };
-    match result {
-        Ok(value) => encoding::success(speech, "", &value, request_id),
         Err(error) => encoding::failure(speech, &error, request_id),
     }
-}
-
-async fn invoke(
-    cloud: &Arc<Cloud>,
-    caller: &Caller,
-    name: &str,
-    parts: &Parts,
-    body: Bytes,
-) -> ApiResult<Response> {
-    let kind = parts.headers.get("x-amz-invocation-type").and_then(|v| v.to_str().ok());
-    if let Some(kind) = kind
-        && kind != "RequestResponse"
-    {
-        let message =
-            format!("The embedded cloud does not implement invocations of the type {kind}.");
-        return Err(ApiError::new("NotImplemented", message).with_status(501));
-    }
-    let payload = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
-    let invoked = lambda::invoke(cloud, caller, name, payload).await?;
-    let mut response = (StatusCode::OK, invoked.payload).into_response();
-    let headers = response.headers_mut();
-    headers.insert("x-amz-executed-version", HeaderValue::from_static("$LATEST"));
-    if let Some(error) = invoked.function_error {
-        headers.insert("x-amz-function-error", HeaderValue::from_static(error));
-    }
-    Ok(response)
 }
 
 /// Undoes percent-encoding.

@@ -1,26 +1,50 @@
 //! EC2: instances that run their real user data, each in a directory of its own and on a loopback
 //! address of its own.
 //!
-//! Differences from AWS: an instance is a process group and not a machine; its private address lies
-//! in 127.0.0.0/8; networks, routes and security groups are kept and reported, but filter nothing.
+//! Differences from AWS: an instance is a process group and not a machine, so user data sees the
+//! machine's files and processes; its private address lies in 127.0.0.0/8; networks, routes and
+//! security groups are kept and reported, but filter nothing. An image decides the architecture
+//! only. A service has 5 seconds to end (systemd: 90). Of a journal, lines that also go to the
+//! console and lines that do not are kept apart, so `journalctl` shows them one after the other.
 
+mod filter;
+mod images;
 mod machine;
 mod metadata;
+mod network;
+mod service;
 mod unit;
+mod zones;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use machine::{launch, resume_all, stop_all, systemctl, terminate};
-pub use metadata::answer as metadata;
+pub use images::{Image, find as find_image, newest as newest_image};
+pub use machine::{Machines, resume_all, stop_all, systemctl, terminate};
+pub use metadata::{INSTANCE as INSTANCE_HEADER, answer as metadata};
+pub use network::{
+    Attached, attach, check_attachment, detach, remove as remove_network_part,
+    resume as resume_interfaces,
+};
+pub use unit::service_name;
+pub use zones::{Zone, find as find_zone, zones};
 
+use self::filter::{Candidate, Filter, page};
 use crate::cloud::{Cloud, iso};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
+use crate::services::{known, required};
+
+/// Bytes of user data.
+const USER_DATA_BYTES_MAX: usize = 16 * 1024;
+/// The type of an instance that names none.
+const DEFAULT_TYPE: &str = "m1.small";
 
 /// An instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,6 +57,12 @@ pub struct Instance {
     pub profile: String,
     /// Subnet.
     pub subnet: String,
+    /// Security groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Availability zone.
+    #[serde(default)]
+    pub zone: String,
     /// Private address.
     pub address: Ipv4Addr,
     /// Secret of its metadata service and tools.
@@ -47,131 +77,197 @@ pub struct Instance {
 
 /// An address that no other instance has. It carries the port, so that two clouds on one machine
 /// do not share addresses either.
-pub fn free_address(cloud: &Cloud) -> Option<Ipv4Addr> {
+fn free_address(cloud: &Cloud) -> Option<Ipv4Addr> {
     let [high, low] = cloud.config.port.to_be_bytes();
     let used: Vec<Ipv4Addr> = cloud.instances.all().iter().map(|(_, i)| i.address).collect();
     (10..250).map(|n| Ipv4Addr::new(127, high, low, n)).find(|a| !used.contains(a))
 }
 
+/// Makes an instance of the properties that CloudFormation's `AWS::EC2::Instance` has.
+pub fn launch(cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Result<Instance, String> {
+    let text = |name: &str| properties[name].as_str().unwrap_or_default().to_owned();
+    let user_data =
+        BASE64.decode(text("UserData")).map_err(|e| format!("the user data is not base64: {e}"))?;
+    let user_data =
+        String::from_utf8(user_data).map_err(|_| "the user data is not text".to_owned())?;
+    if user_data.len() > USER_DATA_BYTES_MAX {
+        return Err(format!(
+            "User data is limited to {USER_DATA_BYTES_MAX} bytes, this is {}",
+            user_data.len()
+        ));
+    }
+    let instance_type = Some(text("InstanceType")).filter(|t| !t.is_empty());
+    let zone = network::zone_of(cloud, &text("SubnetId"))?;
+    if let Some(kind) = &instance_type {
+        zones::architecture(kind).ok_or_else(|| {
+            format!("Invalid value '{kind}' for InstanceType: the embedded cloud does not know it.")
+        })?;
+        zones::check_offered(cloud, &zone, kind)?;
+        images::check_architecture(cloud, &text("ImageId"), kind)?;
+    }
+    let groups = properties["SecurityGroupIds"].as_array().into_iter().flatten();
+    let instance = Instance {
+        image: text("ImageId"),
+        instance_type: instance_type.unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
+        profile: text("IamInstanceProfile"),
+        subnet: text("SubnetId"),
+        groups: groups.filter_map(Value::as_str).map(str::to_owned).collect(),
+        zone: zone.name,
+        address: free_address(cloud).ok_or("there is no free address")?,
+        token: uuid::Uuid::new_v4().simple().to_string(),
+        tags: properties["Tags"].clone(),
+        launched: Timestamp::now(),
+        units: vec![],
+    };
+    machine::launch(cloud, id, instance.clone(), &user_data)
+        .map_err(|e| format!("the instance cannot be launched: {e}"))?;
+    Ok(instance)
+}
+
 /// API of EC2.
 pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    let action = format!("ec2:{operation}");
+    if let Some(described) = network::describe_part(cloud, caller, operation, params) {
+        return described;
+    }
     match operation {
-        "DescribeInstances" => {
-            cloud.authorize(caller, &action, &cloud.config.arn("ec2", "instance/*"), &[])?;
-            let filter = Filter::new(params, "InstanceId")?;
-            let instances = cloud.instances.all();
-            let chosen = instances.iter().filter(|(id, i)| filter.admits(id, &i.tags));
-            let reservations: Vec<Value> = chosen
-                .map(|(id, i)| json!({ "reservationId": "r-embedded", "ownerId": cloud.config.account, "instancesSet": [describe(id, i)] }))
-                .collect();
-            Ok(json!({ "reservationSet": reservations }))
-        }
-        "DescribeVpcs" => {
-            cloud.authorize(caller, &action, &cloud.config.arn("ec2", "vpc/*"), &[])?;
-            let filter = Filter::new(params, "VpcId")?;
-            let infrastructure = cloud.infrastructure.all();
-            let vpcs = infrastructure
-                .iter()
-                .filter(|(id, v)| v["Type"] == "AWS::EC2::VPC" && filter.admits(id, &v["Tags"]));
-            let set: Vec<Value> = vpcs
-                .map(|(id, v)| json!({ "vpcId": id, "state": "available", "cidrBlock": v["CidrBlock"], "tagSet": tag_set(&v["Tags"]) }))
-                .collect();
-            Ok(json!({ "vpcSet": set }))
-        }
-        "GetConsoleOutput" => {
-            let id = crate::services::required(params, "InstanceId")?;
-            cloud.authorize(
-                caller,
-                &action,
-                &cloud.config.arn("ec2", &format!("instance/{id}")),
-                &[],
-            )?;
-            let instance = cloud.instances.get(id).ok_or_else(|| unknown(id))?;
-            use base64::Engine;
-            let tail = machine::console(cloud, id, CONSOLE_BYTES_MAX);
-            Ok(
-                json!({ "instanceId": id, "timestamp": iso(instance.launched), "output": base64::engine::general_purpose::STANDARD.encode(tail) }),
-            )
-        }
+        "DescribeInstances" => describe_instances(cloud, caller, params),
+        "GetConsoleOutput" => console_output(cloud, caller, params),
+        "DescribeAvailabilityZones" => zones::describe(cloud, caller, params),
+        "DescribeInstanceTypeOfferings" => zones::describe_offerings(cloud, caller, params),
+        "DescribeImages" => images::describe(cloud, caller, params),
+        "DescribeNetworkInterfaces" => network::describe_interfaces(cloud, caller, params),
+        "DeleteNetworkInterface" => network::delete_interface(cloud, caller, params),
         other => Err(ApiError::unknown_operation("ec2", other)),
     }
 }
 
-/// AWS keeps the last 64 kB of a console.
-const CONSOLE_BYTES_MAX: usize = 64 * 1024;
+/// State of an instance in AWS's numbers and words.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Running,
+    ShuttingDown,
+    Terminated,
+}
+
+impl State {
+    fn code(self) -> u8 {
+        match self {
+            Self::Running => 16,
+            Self::ShuttingDown => 32,
+            Self::Terminated => 48,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::ShuttingDown => "shutting-down",
+            Self::Terminated => "terminated",
+        }
+    }
+}
+
+fn describe_instances(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+    let used = ["InstanceId", "Filter", "MaxResults", "NextToken"];
+    known(params, "ec2", "DescribeInstances", &used)?;
+    cloud.authorize(caller, "ec2:DescribeInstances", &cloud.config.arn("ec2", "*"), &[])?;
+    let names = [
+        "instance-state-name",
+        "instance-id",
+        "instance-type",
+        "image-id",
+        "subnet-id",
+        "private-ip-address",
+        "availability-zone",
+    ];
+    let filter = Filter::new(params, "InstanceId", &names)?;
+    let mut all: Vec<(String, Arc<Instance>, State)> = Vec::new();
+    for (id, instance) in cloud.instances.all() {
+        let leaving = cloud.machines.is_leaving(&id);
+        all.push((id, instance, if leaving { State::ShuttingDown } else { State::Running }));
+    }
+    let gone = cloud.machines.gone().into_iter();
+    all.extend(gone.map(|(id, instance)| (id, instance, State::Terminated)));
+    if let Some(id) = filter.missing(|id| all.iter().any(|(other, _, _)| other == id)) {
+        return Err(unknown(id));
+    }
+    let chosen = all.iter().filter(|(id, i, state)| {
+        let address = i.address.to_string();
+        let fields = [
+            ("instance-state-name", state.word()),
+            ("instance-id", id),
+            ("instance-type", &i.instance_type),
+            ("image-id", &i.image),
+            ("subnet-id", &i.subnet),
+            ("private-ip-address", &address),
+            ("availability-zone", &i.zone),
+        ];
+        filter.admits(&Candidate { id, tags: &i.tags, fields: &fields })
+    });
+    let reservations = chosen.map(|(id, instance, state)| {
+        json!({
+            "reservationId": format!("r-{}", id.trim_start_matches("i-")),
+            "ownerId": cloud.config.account, "instancesSet": [describe(id, instance, *state)],
+        })
+    });
+    let (reservations, next) = page(reservations.collect(), params)?;
+    Ok(json!({ "reservationSet": reservations, "nextToken": next }))
+}
+
+fn describe(id: &str, instance: &Instance, state: State) -> Value {
+    let groups = instance.groups.iter().map(|g| json!({ "groupId": g, "groupName": g }));
+    let mut described = json!({
+        "instanceId": id, "imageId": instance.image, "instanceType": instance.instance_type,
+        "launchTime": iso(instance.launched),
+        "instanceState": { "code": state.code(), "name": state.word() },
+        "placement": { "availabilityZone": instance.zone, "tenancy": "default" },
+        "architecture": zones::architecture(&instance.instance_type),
+        "tagSet": tag_set(&instance.tags),
+    });
+    // What has no machine any more has no place in a network either.
+    if !matches!(state, State::Terminated) {
+        described["privateIpAddress"] = instance.address.to_string().into();
+        described["subnetId"] = instance.subnet.as_str().into();
+        described["groupSet"] = groups.collect();
+    }
+    described
+}
+
+fn console_output(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+    known(params, "ec2", "GetConsoleOutput", &["InstanceId", "Latest"])?;
+    let id = required(params, "InstanceId")?;
+    let arn = cloud.config.arn("ec2", &format!("instance/{id}"));
+    cloud.authorize(caller, "ec2:GetConsoleOutput", &arn, &[])?;
+    let instance = cloud.instances.get(id).ok_or_else(|| unknown(id))?;
+    let (text, time) = if params["Latest"] == "true" {
+        if !zones::is_nitro(&instance.instance_type) {
+            let message = format!(
+                "This instance type ({}) does not support retrieving the latest console logs",
+                instance.instance_type
+            );
+            return Err(ApiError::new("UnsupportedOperation", message));
+        }
+        (Some(machine::console(cloud, id)), Timestamp::now())
+    } else {
+        match machine::posted_console(cloud, id) {
+            Some((text, posted)) => (Some(text), posted),
+            None => (None, instance.launched),
+        }
+    };
+    let output = text.filter(|t| !t.is_empty()).map(|t| BASE64.encode(t));
+    Ok(json!({ "instanceId": id, "timestamp": iso(time), "output": output }))
+}
 
 fn unknown(id: &str) -> ApiError {
     ApiError::new("InvalidInstanceID.NotFound", format!("The instance ID '{id}' does not exist"))
 }
 
 fn tag_set(tags: &Value) -> Vec<Value> {
-    tags.as_array()
-        .into_iter()
-        .flatten()
-        .map(|t| json!({ "key": t["Key"], "value": t["Value"] }))
-        .collect()
-}
-
-fn describe(id: &str, instance: &Instance) -> Value {
-    json!({
-        "instanceId": id, "imageId": instance.image, "instanceType": instance.instance_type, "launchTime": iso(instance.launched),
-        "privateIpAddress": instance.address.to_string(), "subnetId": instance.subnet, "instanceState": { "code": 16, "name": "running" },
-        "tagSet": tag_set(&instance.tags),
-    })
-}
-
-/// IDs and filters by tag; any other filter is an error.
-struct Filter {
-    ids: Vec<String>,
-    tags: Vec<(String, Vec<String>)>,
-    running: bool,
-}
-
-impl Filter {
-    fn new(params: &Value, id_parameter: &str) -> ApiResult<Self> {
-        let texts = |v: &Value| {
-            v.as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
-        let (mut tags, mut running) = (Vec::new(), true);
-        for filter in params["Filter"].as_array().into_iter().flatten() {
-            let name = filter["Name"].as_str().unwrap_or_default();
-            match name.strip_prefix("tag:") {
-                Some(tag) => tags.push((tag.to_owned(), texts(&filter["Value"]))),
-                // Instances here run or do not exist.
-                None if name == "instance-state-name" => {
-                    running &= texts(&filter["Value"]).iter().any(|v| v == "running")
-                }
-                None => {
-                    return Err(ApiError::new(
-                        "InvalidParameterValue",
-                        format!("The embedded cloud does not filter by `{name}`."),
-                    ));
-                }
-            }
-        }
-        Ok(Self { ids: texts(&params[id_parameter]), tags, running })
-    }
-
-    fn admits(&self, id: &str, tags: &Value) -> bool {
-        let has = |(key, values): &(String, Vec<String>)| {
-            tags.as_array()
-                .into_iter()
-                .flatten()
-                .any(|t| t["Key"] == *key && values.iter().any(|v| t["Value"] == *v))
-        };
-        self.running
-            && (self.ids.is_empty() || self.ids.iter().any(|i| i == id))
-            && self.tags.iter().all(has)
-    }
+    let tags = tags.as_array().into_iter().flatten();
+    tags.map(|t| json!({ "key": t["Key"], "value": t["Value"] })).collect()
 }
 
 /// The role of an instance, through its profile.
-pub fn role_of(cloud: &Cloud, instance: &Instance) -> Option<Arc<String>> {
+fn role_of(cloud: &Cloud, instance: &Instance) -> Option<Arc<String>> {
     cloud.profiles.get(&instance.profile)
 }

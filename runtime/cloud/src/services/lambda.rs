@@ -1,37 +1,39 @@
 //! Lambda: functions run as real processes under the Runtime API.
 //!
 //! Differences from AWS: memory is not limited, the file system is the machine's, the architecture
-//! must be the machine's, and there is one version, `$LATEST`.
+//! must be the machine's, and there is one version, `$LATEST`. Of the 1,000 invocations that an
+//! account may have at a time, 64 run and the others wait. Invocations of the type Event, aliases
+//! and versions are refused by name.
 
+mod configure;
 mod environment;
+mod log;
+mod package;
+mod pool;
+mod rest;
+mod runtime_api;
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
-use base64::Engine;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use self::environment::Environment;
+pub use configure::{delete, set};
+pub use package::remove_leftovers;
+pub use pool::Environments;
+pub use rest::rest;
+
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
 use crate::services::cloudwatch;
 
-/// Processes of all functions together.
-const ENVIRONMENTS_MAX: usize = 32;
-/// How long a process may wait for its next invocation.
-const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 /// Bytes of a payload.
 const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
-/// Bytes of an unpacked package.
-const PACKAGE_BYTES_MAX: u64 = 250 * 1024 * 1024;
 
 /// A function.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,36 +63,18 @@ pub struct Function {
     pub modified: Timestamp,
     /// Architecture.
     pub architecture: String,
+    /// Network that it is attached to.
+    #[serde(default)]
+    pub network: Option<Network>,
 }
 
-/// Idle processes by function, and the number of all.
-#[derive(Debug, Default)]
-pub struct Environments {
-    idle: Mutex<HashMap<String, Vec<Environment>>>,
-    count: Arc<std::sync::atomic::AtomicUsize>,
-}
-
-impl Environments {
-    fn idle(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Environment>>> {
-        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Stops all idle processes of a function.
-    pub fn retire(&self, function: &str) {
-        self.idle().remove(function);
-    }
-
-    /// Stops processes that have been idle for too long.
-    fn retire_idle(&self) {
-        self.idle()
-            .values_mut()
-            .for_each(|environments| environments.retain(|e| e.idle_for() < IDLE_MAX));
-    }
-
-    /// Stops all idle processes.
-    pub fn retire_all(&self) {
-        self.idle().clear();
-    }
+/// Where a function is attached to a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Subnets.
+    pub subnets: Vec<String>,
+    /// Security groups.
+    pub groups: Vec<String>,
 }
 
 /// What an invocation answered.
@@ -100,6 +84,18 @@ pub struct Invoked {
     pub payload: Bytes,
     /// `Unhandled` when the function failed.
     pub function_error: Option<&'static str>,
+    /// The newest bytes of its log.
+    pub log_tail: Vec<u8>,
+}
+
+impl Invoked {
+    fn failed(payload: Bytes) -> Self {
+        Self { payload, function_error: Some("Unhandled"), log_tail: Vec::new() }
+    }
+}
+
+fn error_object(kind: &str, message: &str) -> Bytes {
+    json!({ "errorType": kind, "errorMessage": message }).to_string().into()
 }
 
 /// The function's ARN.
@@ -107,102 +103,100 @@ pub fn arn(cloud: &Cloud, name: &str) -> String {
     cloud.config.arn("lambda", &format!("function:{name}"))
 }
 
-/// A name out of a name, a partial or a full ARN.
-pub fn name_of(reference: &str) -> &str {
-    reference.trim_end_matches(":$LATEST").rsplit(':').next().unwrap_or(reference)
+/// A function as requests name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Version or alias, if one was asked for.
+    pub qualifier: Option<&'a str>,
 }
 
-fn not_found(cloud: &Cloud, name: &str) -> ApiError {
-    ApiError::new("ResourceNotFoundException", format!("Function not found: {}", arn(cloud, name)))
-        .with_status(404)
+impl<'a> Reference<'a> {
+    /// Parses a name, a partial or a full ARN, each with or without a qualifier behind it;
+    /// `qualifier` is one that came apart from it.
+    pub fn parse(reference: &'a str, qualifier: Option<&'a str>) -> Self {
+        let parts: Vec<&str> = reference.split(':').collect();
+        let rest = match parts.iter().position(|p| *p == "function") {
+            Some(at) if at > 0 => &parts[at + 1..],
+            _ => &parts[..],
+        };
+        let name = rest.first().copied().unwrap_or_default();
+        Self { name, qualifier: rest.get(1).copied().or(qualifier) }
+    }
 }
 
-/// Fetches and unpacks a package; returns its directory, hash and size.
-pub fn unpack(
+/// Checks the permission for an invocation, and that what is invoked is there.
+fn authorized(
     cloud: &Cloud,
-    name: &str,
-    bucket: &str,
-    key: &str,
-) -> Result<(PathBuf, String, usize), String> {
-    let package = cloud
-        .buckets
-        .read(bucket, key)
-        .map_err(|e| format!("Error occurred while GetObject. S3 Error Message: {e}"))?;
-    let hash = Sha256::digest(&package);
-    let directory = cloud.path("lambda").join(name).join(hex::encode(&hash[..8]));
-    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&package))
-        .map_err(|e| format!("Could not unzip uploaded file: {e}"))?;
-    let mut left = PACKAGE_BYTES_MAX;
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).map_err(|e| e.to_string())?;
-        let path = entry.enclosed_name().ok_or("the package has a file outside of it")?;
-        left = left
-            .checked_sub(entry.size())
-            .ok_or("Unzipped size must be smaller than 262144000 bytes")?;
-        let target = directory.join(path);
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        write_executable(&target, &bytes).map_err(|e| e.to_string())?;
-    }
-    if !directory.join("bootstrap").exists() {
-        return Err("the package has no `bootstrap`".to_owned());
-    }
-    Ok((directory, base64::engine::general_purpose::STANDARD.encode(hash), package.len()))
+    caller: &Caller,
+    reference: &Reference<'_>,
+) -> ApiResult<Arc<Function>> {
+    let arn = qualified_arn(cloud, reference);
+    cloud.authorize(caller, "lambda:InvokeFunction", &arn, &[])?;
+    find(cloud, reference)
 }
 
-fn write_executable(target: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::create_dir_all(target.parent().unwrap_or(target))?;
-    let new = target.with_extension("new");
-    std::fs::write(&new, bytes)?;
-    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755))?;
-    std::fs::rename(new, target)
+fn qualified_arn(cloud: &Cloud, reference: &Reference<'_>) -> String {
+    let arn = arn(cloud, reference.name);
+    reference.qualifier.map_or_else(|| arn.clone(), |qualifier| format!("{arn}:{qualifier}"))
+}
+
+fn find(cloud: &Cloud, reference: &Reference<'_>) -> ApiResult<Arc<Function>> {
+    let known = reference.qualifier.is_none_or(|q| q == "$LATEST");
+    let function = cloud.functions.get(reference.name).filter(|_| known);
+    function.ok_or_else(|| {
+        let message = format!("Function not found: {}", qualified_arn(cloud, reference));
+        ApiError::new("ResourceNotFoundException", message).with_status(404)
+    })
 }
 
 /// As the API describes a function.
 pub fn describe(cloud: &Cloud, name: &str, function: &Function) -> Value {
+    let network = function
+        .network
+        .as_ref()
+        .map(|n| json!({ "SubnetIds": n.subnets, "SecurityGroupIds": n.groups }));
     json!({
-        "FunctionName": name, "FunctionArn": arn(cloud, name), "Runtime": "provided.al2023", "Handler": function.handler, "Role": function.role,
-        "CodeSize": function.code_bytes, "Description": function.description, "Timeout": function.timeout_secs, "MemorySize": function.memory_mb,
-        "LastModified": crate::cloud::iso(function.modified).replace('Z', "+0000"), "CodeSha256": function.code_sha256, "Version": "$LATEST",
-        "Environment": { "Variables": function.variables }, "State": "Active", "LastUpdateStatus": "Successful", "PackageType": "Zip",
-        "Architectures": [function.architecture], "LoggingConfig": { "LogFormat": "Text", "LogGroup": function.log_group },
+        "FunctionName": name, "FunctionArn": arn(cloud, name), "Runtime": "provided.al2023",
+        "Handler": function.handler, "Role": function.role, "CodeSize": function.code_bytes,
+        "Description": function.description, "Timeout": function.timeout_secs,
+        "MemorySize": function.memory_mb,
+        "LastModified": crate::cloud::iso(function.modified).replace('Z', "+0000"),
+        "CodeSha256": function.code_sha256, "Version": "$LATEST", "VpcConfig": network,
+        "Environment": { "Variables": function.variables }, "State": "Active",
+        "LastUpdateStatus": "Successful", "PackageType": "Zip",
+        "Architectures": [function.architecture],
+        "LoggingConfig": { "LogFormat": "Text", "LogGroup": function.log_group },
     })
 }
 
 /// `GetFunction`.
-pub fn get(cloud: &Cloud, caller: &Caller, reference: &str) -> ApiResult {
-    let name = name_of(reference);
-    cloud.authorize(caller, "lambda:GetFunction", &arn(cloud, name), &[])?;
-    let function = cloud.functions.get(name).ok_or_else(|| not_found(cloud, name))?;
-    Ok(
-        json!({ "Configuration": describe(cloud, name, &function), "Code": { "RepositoryType": "S3" } }),
-    )
+fn get(cloud: &Cloud, caller: &Caller, reference: &Reference<'_>) -> ApiResult {
+    let arn = qualified_arn(cloud, reference);
+    cloud.authorize(caller, "lambda:GetFunction", &arn, &[])?;
+    let function = find(cloud, reference)?;
+    let configuration = describe(cloud, reference.name, &function);
+    Ok(json!({ "Configuration": configuration, "Code": { "RepositoryType": "S3" } }))
 }
 
-/// `ListFunctions`.
-pub fn list(cloud: &Cloud, caller: &Caller) -> ApiResult {
-    cloud.authorize(
-        caller,
-        "lambda:ListFunctions",
-        &cloud.config.arn("lambda", "function:*"),
-        &[],
-    )?;
-    let functions: Vec<Value> =
-        cloud.functions.all().iter().map(|(name, f)| describe(cloud, name, f)).collect();
-    Ok(json!({ "Functions": functions }))
-}
-
-/// `Invoke`, waiting for the answer, from the API and from state machines.
+/// `Invoke`, waiting for the answer; the function is named in any of the ways that Lambda has.
 pub async fn invoke(
     cloud: &Arc<Cloud>,
     caller: &Caller,
-    reference: &str,
+    function: &str,
     payload: Bytes,
 ) -> ApiResult<Invoked> {
-    let name = name_of(reference);
-    cloud.authorize(caller, "lambda:InvokeFunction", &arn(cloud, name), &[])?;
-    let function = cloud.functions.get(name).ok_or_else(|| not_found(cloud, name))?;
+    invoke_at(cloud, caller, &Reference::parse(function, None), payload).await
+}
+
+async fn invoke_at(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    reference: &Reference<'_>,
+    payload: Bytes,
+) -> ApiResult<Invoked> {
+    let function = authorized(cloud, caller, reference)?;
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(ApiError::new(
             "RequestTooLargeException",
@@ -210,38 +204,33 @@ pub async fn invoke(
         )
         .with_status(413));
     }
-    if serde_json::from_slice::<serde::de::IgnoredAny>(&payload).is_err() {
-        return Err(ApiError::new(
-            "InvalidRequestContentException",
-            "Could not parse request body into json",
-        ));
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&payload) {
+        let message = format!("Could not parse request body into json: {error}");
+        return Err(ApiError::new("InvalidRequestContentException", message));
     }
-    let idle =
-        cloud.environments.idle().get_mut(name).and_then(Vec::pop).filter(|e| e.fits(&function));
-    let mut environment = match idle {
-        Some(environment) => environment,
-        None => {
-            Environment::start(
-                cloud,
-                name,
-                &function,
-                cloud.environments.count.clone(),
-                ENVIRONMENTS_MAX,
-            )
-            .await?
-        }
-    };
-    let answer = environment.invoke(cloud, &function, payload).await;
-    if answer.reusable {
-        cloud.environments.idle().entry(name.to_owned()).or_default().push(environment);
-        let cloud = cloud.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(IDLE_MAX).await;
-            cloud.environments.retire_idle();
-        });
+    let invoked = pool::invoke(cloud, reference.name, function, payload).await?;
+    if invoked.function_error.is_some() {
+        cloudwatch::count(cloud, "AWS/Lambda", "Errors", ("FunctionName", reference.name));
     }
-    if answer.invoked.function_error.is_some() {
-        cloudwatch::count(cloud, "AWS/Lambda", "Errors", ("FunctionName", name));
+    Ok(invoked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_named_in_many_ways() {
+        let parsed = |text| {
+            let reference = Reference::parse(text, None);
+            (reference.name, reference.qualifier)
+        };
+        assert_eq!(parsed("f"), ("f", None));
+        assert_eq!(parsed("f:$LATEST"), ("f", Some("$LATEST")));
+        assert_eq!(parsed("f:PROD"), ("f", Some("PROD")));
+        assert_eq!(parsed("000000000000:function:f"), ("f", None));
+        assert_eq!(parsed("arn:aws:lambda:us-east-1:000000000000:function:f:1"), ("f", Some("1")));
+        assert_eq!(parsed("function"), ("function", None));
+        assert_eq!(Reference::parse("f", Some("2")).qualifier, Some("2"));
     }
-    Ok(answer.invoked)
 }

@@ -11,7 +11,7 @@ use crate::cloudformation::template::{Account, Given, Template, parse};
 use crate::cloudformation::{OnFailure, Operation, Parameters, Stack};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::required;
+use crate::services::{ec2, required};
 
 /// Bytes of a template in the request itself, and of one in S3, as in AWS.
 const BODY_BYTES_MAX: usize = 51_200;
@@ -208,23 +208,9 @@ fn fetch(cloud: &Cloud, caller: &Caller, url: &str) -> ApiResult<String> {
         .map_err(|_| ApiError::validation("Template format error: it is not text"))
 }
 
-/// The value of a public SSM parameter. The images are this cloud's own; faults can give others,
-/// as AWS does every other week.
-pub fn public_parameter(cloud: &Cloud, name: &str) -> Option<String> {
-    cloud.faults.parameter(name).or_else(|| {
-        match name
-            .strip_prefix("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-")?
-        {
-            "x86_64" => Some("ami-embeddedx8664".to_owned()),
-            "arm64" => Some("ami-embeddedarm64".to_owned()),
-            _ => None,
-        }
-    })
-}
-
 impl Account for Cloud {
     fn parameter(&self, name: &str) -> Option<String> {
-        public_parameter(self, name)
+        ec2::newest_image(self, name).ok().flatten().map(|(image, _)| image.image)
     }
 
     fn has(&self, kind: &str, id: &str) -> Option<bool> {
@@ -236,10 +222,9 @@ impl Account for Cloud {
             "AWS::EC2::Instance::Id" => self.instances.contains(id),
             "AWS::EC2::Image::Id" => id.starts_with("ami-"),
             "AWS::EC2::AvailabilityZone::Name" => {
-                let zone = id.strip_prefix(self.config.region.as_str());
-                zone.is_some_and(|z| matches!(z, "a" | "b" | "c"))
+                ec2::find_zone(self, id).is_ok_and(|zone| zone.name == id)
             }
-            "AWS::SSM::Parameter::Name" => public_parameter(self, id).is_some(),
+            "AWS::SSM::Parameter::Name" => self.parameter(id).is_some(),
             _ => return None,
         })
     }

@@ -1,43 +1,21 @@
 //! Resources that do something: roles, instances, functions, state machines, wait conditions.
 
-use base64::Engine;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Made, Place, attributes, number, text};
+use super::{Made, Place, attributes, text};
 use crate::iam::{Role, check_inline_size, check_policy, check_trust};
-use crate::services::ec2::{self, Instance};
+use crate::services::ec2;
 use crate::services::events;
-use crate::services::lambda::{self, Function};
+use crate::services::lambda;
 use crate::services::states::{self, StateMachine};
 
 pub fn create_instance(place: &Place<'_>, id: &str, p: &Value) -> Made {
-    let user_data = base64::engine::general_purpose::STANDARD
-        .decode(text(p, "UserData"))
-        .map_err(|e| format!("the user data is not base64: {e}"))?;
-    let user_data =
-        String::from_utf8(user_data).map_err(|_| "the user data is not text".to_owned())?;
-    if user_data.len() > 16 * 1024 {
-        let bytes = user_data.len();
-        return Err(format!("User data is limited to 16384 bytes, this is {bytes}").into());
-    }
-    let address = ec2::free_address(place.cloud).ok_or("there is no free address")?;
-    let instance = Instance {
-        image: text(p, "ImageId").to_owned(),
-        instance_type: text(p, "InstanceType").to_owned(),
-        profile: text(p, "IamInstanceProfile").to_owned(),
-        subnet: text(p, "SubnetId").to_owned(),
-        address,
-        token: uuid::Uuid::new_v4().simple().to_string(),
-        tags: p["Tags"].clone(),
-        launched: Timestamp::now(),
-        units: vec![],
-    };
-    ec2::launch(place.cloud, id, instance, &user_data)
-        .map_err(|e| format!("the instance cannot be launched: {e}"))?;
-    Ok(attributes(
-        json!({ "InstanceId": id, "PrivateIp": address.to_string(), "AvailabilityZone": format!("{}a", place.cloud.config.region) }),
-    ))
+    let instance = ec2::launch(place.cloud, id, p)?;
+    Ok(attributes(json!({
+        "InstanceId": id, "PrivateIp": instance.address.to_string(),
+        "AvailabilityZone": instance.zone,
+    })))
 }
 
 pub fn tag_instance(place: &Place<'_>, id: &str, p: &Value) -> Made {
@@ -85,62 +63,8 @@ pub fn set_profile(place: &Place<'_>, id: &str, p: &Value) -> Made {
 }
 
 pub fn set_function(place: &Place<'_>, id: &str, p: &Value) -> Made {
-    // The name becomes a folder.
-    if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return Err(format!(
-            "the function name {id} must consist of letters, digits, hyphens and underscores"
-        )
-        .into());
-    }
-    if text(p, "Runtime") != "provided.al2023" {
-        return Err(format!(
-            "the embedded cloud runs functions with the runtime provided.al2023, not {}",
-            text(p, "Runtime")
-        )
-        .into());
-    }
-    let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-    let architecture = p["Architectures"][0].as_str().unwrap_or("x86_64");
-    if architecture != own {
-        return Err(format!("this machine runs {own}, the function is for {architecture}").into());
-    }
-    place.may_pass(text(p, "Role"), "lambda.amazonaws.com")?;
-    place.cloud.assume(text(p, "Role"), "lambda.amazonaws.com", id)?;
-    let (directory, code_sha256, code_bytes) =
-        lambda::unpack(place.cloud, id, text(&p["Code"], "S3Bucket"), text(&p["Code"], "S3Key"))?;
-    let variables = p["Environment"]["Variables"].as_object().into_iter().flatten();
-    let log_group = match text(&p["LoggingConfig"], "LogGroup") {
-        "" => format!("/aws/lambda/{id}"),
-        group => group.to_owned(),
-    };
-    let function = Function {
-        role: text(p, "Role").to_owned(),
-        description: text(p, "Description").to_owned(),
-        variables: variables
-            .map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
-            .collect(),
-        handler: text(p, "Handler").to_owned(),
-        timeout_secs: number(&p["Timeout"], 3),
-        memory_mb: number(&p["MemorySize"], 128),
-        log_group,
-        code_sha256,
-        code_bytes,
-        directory,
-        modified: Timestamp::now(),
-        architecture: architecture.to_owned(),
-    };
-    place.cloud.functions.put(id, function)?;
-    place.cloud.environments.retire(id);
+    lambda::set(place.cloud, id, p)?;
     Ok(attributes(json!({ "Arn": lambda::arn(place.cloud, id) })))
-}
-
-pub fn delete_function(place: &Place<'_>, id: &str) -> Result<(), String> {
-    place.cloud.functions.remove(id)?;
-    place.cloud.environments.retire(id);
-    match std::fs::remove_dir_all(place.cloud.path("lambda").join(id)) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
-        _ => Ok(()),
-    }
 }
 
 pub fn set_state_machine(place: &Place<'_>, id: &str, p: &Value) -> Made {

@@ -1,34 +1,90 @@
 //! The life of an instance: directory, user data, services.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::process::Command;
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 
 use super::Instance;
-use super::unit::{Restart, Unit};
+use super::service::{self, CONSOLE, Service, Services, State, tail};
+use super::unit::{Unit, service_name};
 use crate::cloud::Cloud;
+use crate::identity::Credentials;
+use crate::process;
 
 /// Commands that the instance has of this cloud rather than of the machine.
 const TOOLS: [&str; 4] = ["aws", "curl", "systemctl", "journalctl"];
-/// A service that fails this often in a row is given up.
-const RESTARTS_MAX: u32 = 10;
+/// Name of user data among what runs; no unit can have it.
+const USER_DATA: &str = "user data";
+/// How long a terminated instance is listed, as in AWS.
+const LISTED: SignedDuration = SignedDuration::from_hours(1);
+/// How many of them.
+const LISTED_MAX: usize = 100;
+/// AWS keeps the last 64 kB of a console.
+const CONSOLE_BYTES_MAX: usize = 64 * 1024;
 
-/// Stops a running service; by instance and unit.
-type Stops = HashMap<(String, String), oneshot::Sender<oneshot::Sender<()>>>;
-static RUNNING: LazyLock<Mutex<Stops>> = LazyLock::new(Mutex::default);
+/// What a cloud knows of its instances besides their records.
+#[derive(Debug, Default)]
+pub struct Machines {
+    /// What runs in them.
+    pub(super) services: Services,
+    /// Woken when an interface in a network is gone or left behind.
+    pub(super) released: Notify,
+    /// Instances that are being terminated.
+    leaving: Mutex<BTreeSet<String>>,
+    /// Instances that were terminated and are listed for a while.
+    gone: Mutex<VecDeque<(String, Arc<Instance>, Timestamp)>>,
+    /// Credentials of instances' roles.
+    credentials: Mutex<HashMap<String, Credentials>>,
+}
 
-fn running() -> std::sync::MutexGuard<'static, Stops> {
-    RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Machines {
+    /// Whether an instance is being terminated.
+    pub(super) fn is_leaving(&self, id: &str) -> bool {
+        lock(&self.leaving).contains(id)
+    }
+
+    /// Instances that were terminated within the last hour.
+    pub(super) fn gone(&self) -> Vec<(String, Arc<Instance>)> {
+        let mut gone = lock(&self.gone);
+        let begin = Timestamp::now() - LISTED;
+        gone.retain(|(_, _, when)| *when > begin);
+        gone.iter().map(|(id, instance, _)| (id.clone(), instance.clone())).collect()
+    }
+
+    fn list_as_gone(&self, id: &str, instance: Arc<Instance>) {
+        let mut gone = lock(&self.gone);
+        gone.push_back((id.to_owned(), instance, Timestamp::now()));
+        let surplus = gone.len().saturating_sub(LISTED_MAX);
+        gone.drain(..surplus);
+    }
+
+    /// Credentials of an instance that are good for a while; `fresh` makes new ones.
+    pub(super) fn credentials(&self, id: &str, fresh: impl FnOnce() -> Credentials) -> Credentials {
+        let mut all = lock(&self.credentials);
+        let soon = Timestamp::now() + SignedDuration::from_hours(1);
+        match all.get(id).filter(|c| c.expires.is_some_and(|e| e > soon)) {
+            Some(credentials) => credentials.clone(),
+            None => {
+                let credentials = fresh();
+                all.insert(id.to_owned(), credentials.clone());
+                credentials
+            }
+        }
+    }
 }
 
 /// `instances/i-…` below the state directory.
-pub fn directory(cloud: &Cloud, id: &str) -> PathBuf {
+fn directory(cloud: &Cloud, id: &str) -> PathBuf {
     cloud.path("instances").join(id)
 }
 
@@ -36,27 +92,35 @@ fn root(cloud: &Cloud, id: &str) -> PathBuf {
     directory(cloud, id).join("root")
 }
 
-/// The newest bytes of the console: what user data wrote, then what units wrote to `journal+console`.
-pub fn console(cloud: &Cloud, id: &str, bytes_max: usize) -> Vec<u8> {
-    let directory = directory(cloud, id);
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(&directory).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    files.retain(|f| f.extension().is_some_and(|e| e == "log"));
-    files.sort_by_key(|f| (f.file_name().is_some_and(|n| n != "console.log"), f.clone()));
-    let mut text: Vec<u8> =
-        files.iter().flat_map(|f| tail(f, bytes_max as u64).unwrap_or_default()).collect();
-    text.drain(..text.len().saturating_sub(bytes_max));
+fn journal(cloud: &Cloud, id: &str) -> PathBuf {
+    directory(cloud, id).join("journal")
+}
+
+/// The console at this moment: what user data wrote, then what units wrote to `journal+console`.
+pub fn console(cloud: &Cloud, id: &str) -> Vec<u8> {
+    let entries = std::fs::read_dir(journal(cloud, id)).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|e| e.path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == CONSOLE));
+    files.sort();
+    files.insert(0, directory(cloud, id).join("console.log"));
+    let tails = files.iter().map(|f| tail(f, CONSOLE_BYTES_MAX as u64).unwrap_or_default());
+    let mut text: Vec<u8> = tails.flatten().collect();
+    text.drain(..text.len().saturating_sub(CONSOLE_BYTES_MAX));
     text
 }
 
-fn tail(file: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
-    use std::io::{Read, Seek, SeekFrom};
-    let mut file = File::open(file)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(bytes_max)))?;
-    let mut text = Vec::new();
-    file.take(bytes_max).read_to_end(&mut text)?;
-    Ok(text)
+/// The console as it was posted at the last transition, and when that was.
+pub fn posted_console(cloud: &Cloud, id: &str) -> Option<(Vec<u8>, Timestamp)> {
+    let file = directory(cloud, id).join("console.posted");
+    let posted = std::fs::metadata(&file).and_then(|m| m.modified()).ok()?;
+    Some((std::fs::read(file).ok()?, Timestamp::try_from(posted).ok()?))
+}
+
+/// Posts the console, as AWS does shortly after an instance has started, stopped or restarted.
+fn post_console(cloud: &Cloud, id: &str) {
+    let file = directory(cloud, id).join("console.posted");
+    // The instance may be gone by now.
+    std::fs::write(file, console(cloud, id)).unwrap_or_else(|e| tracing::debug!("{id}: {e}"));
 }
 
 /// Makes the instance's directory and runs its user data.
@@ -68,6 +132,7 @@ pub fn launch(
 ) -> std::io::Result<()> {
     let directory = directory(cloud, id);
     std::fs::create_dir_all(root(cloud, id))?;
+    std::fs::create_dir_all(journal(cloud, id))?;
     write_tools(cloud, &directory)?;
     std::fs::write(directory.join("user-data.sh"), user_data)?;
     let console = File::create(directory.join("console.log"))?;
@@ -78,64 +143,50 @@ pub fn launch(
         .current_dir(root(cloud, id))
         .env_clear()
         .envs(environment(cloud, id, &instance))
+        // A script writes its metadata address into command lines, which everybody can see, so
+        // the one that it is given has no secret; the instance's `curl` adds it.
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata_address(cloud))
         .stdin(Stdio::null())
         .stdout(console.try_clone()?)
-        .stderr(console)
-        .process_group(0)
-        .kill_on_drop(true);
-    let mut child = command.spawn()?;
-    let id = id.to_owned();
-    let (stop, stopped) = oneshot::channel();
-    running().insert((id.clone(), "user-data".to_owned()), stop);
-    tokio::spawn(async move {
-        tokio::select! {
-            status = child.wait() => match status {
-                Ok(status) if status.success() => {}
-                other => tracing::warn!(id, "user data ended with {other:?}"),
-            },
-            done = stopped => {
-                kill_group(&mut child).await;
-                answer(done);
-            }
-        }
-    });
-    Ok(())
+        .stderr(console);
+    let (cloud_then, id_then) = (cloud.clone(), id.to_owned());
+    let ended = move || post_console(&cloud_then, &id_then);
+    service::run_once(cloud, id, USER_DATA, command, ended)
 }
 
 fn write_tools(cloud: &Cloud, directory: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let bin = directory.join("bin");
     std::fs::create_dir_all(&bin)?;
+    let program = cloud.config.own_binary.display().to_string().replace('\'', r"'\''");
     for tool in TOOLS {
         let file = bin.join(tool);
-        std::fs::write(
-            &file,
-            format!(
-                "#!/bin/sh\nexec '{}' instance-tool {tool} \"$@\"\n",
-                cloud.config.own_binary.display()
-            ),
-        )?;
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755))?;
+        let script = format!("#!/bin/sh\nexec '{program}' instance-tool {tool} \"$@\"\n");
+        std::fs::write(&file, script)?;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
 }
 
-/// What every process of the instance has in its environment.
+/// The metadata service's address without the secret.
+fn metadata_address(cloud: &Cloud) -> String {
+    format!("{}/_steppe/imds", cloud.config.endpoint())
+}
+
+/// What every process of the instance has in its environment, which only its owner can read.
 fn environment(cloud: &Cloud, id: &str, instance: &Instance) -> Vec<(String, String)> {
-    let metadata = format!("{}/_steppe/imds/{}", cloud.config.endpoint(), instance.token);
-    let mut pairs = cloud.config.client_env();
+    let secret = format!("{}/{}", metadata_address(cloud), instance.token);
     let bin = directory(cloud, id).join("bin");
-    pairs.extend([
-        ("PATH".to_owned(), format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display())),
-        ("STEPPE_ROOT".to_owned(), root(cloud, id).display().to_string()),
-        (
-            "STEPPE_INSTANCE_URL".to_owned(),
-            format!("{}/_steppe/instances/{}", cloud.config.endpoint(), instance.token),
-        ),
+    let own = [
+        ("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display())),
+        ("STEPPE_ROOT", root(cloud, id).display().to_string()),
+        ("STEPPE_INSTANCE_TOKEN", instance.token.clone()),
         // The SDKs' name, and that of the `object_store` crate.
-        ("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), metadata.clone()),
-        ("AWS_METADATA_ENDPOINT".to_owned(), metadata),
-    ]);
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", secret.clone()),
+        ("AWS_METADATA_ENDPOINT", secret),
+    ];
+    let mut pairs = cloud.config.client_env();
+    pairs.extend(own.map(|(name, value)| (name.to_owned(), value)));
     pairs
 }
 
@@ -146,13 +197,10 @@ pub async fn systemctl(
     verb: &str,
     unit: &str,
 ) -> Result<String, String> {
-    let (id, instance) = cloud
-        .instances
-        .all()
-        .into_iter()
-        .find(|(_, i)| i.token == token)
-        .ok_or("the instance no longer exists")?;
-    let unit = unit.trim_end_matches(".service");
+    let all = cloud.instances.all();
+    let found = all.into_iter().find(|(_, i)| i.token == token);
+    let (id, instance) = found.ok_or("the instance no longer exists")?;
+    let unit = service_name(unit)?;
     match verb {
         "start" => {
             start_unit(cloud, &id, &instance, unit)?;
@@ -163,12 +211,13 @@ pub async fn systemctl(
             })?;
         }
         "stop" => {
-            stop_unit(&id, unit).await;
+            cloud.machines.services.stop(&id, unit).await;
             cloud.instances.update(&id, |i| i.units.retain(|u| u != unit))?;
         }
         "is-active" => {
-            let active = running().contains_key(&(id, unit.to_owned()));
-            return if active { Ok("active".to_owned()) } else { Err("inactive".to_owned()) };
+            let state = cloud.machines.services.state(&id, unit);
+            let word = state.word().to_owned();
+            return if state == State::Active { Ok(word) } else { Err(word) };
         }
         other => return Err(format!("the embedded cloud has no `systemctl {other}`")),
     }
@@ -176,156 +225,67 @@ pub async fn systemctl(
 }
 
 fn start_unit(cloud: &Arc<Cloud>, id: &str, instance: &Instance, name: &str) -> Result<(), String> {
-    let key = (id.to_owned(), name.to_owned());
-    if running().contains_key(&key) {
-        return Ok(());
-    }
-    let file = root(cloud, id).join("etc/systemd/system").join(format!("{name}.service"));
+    let root = root(cloud, id);
+    let file = root.join("etc/systemd/system").join(format!("{name}.service"));
     let text = std::fs::read_to_string(&file)
         .map_err(|e| format!("Failed to start {name}.service: {}: {e}", file.display()))?;
-    let unit = Unit::parse(&text).map_err(|e| format!("{name}.service: {e}"))?;
-    let logs = directory(cloud, id);
-    let (stop, stopped) = oneshot::channel();
-    running().insert(key.clone(), stop);
+    let unit = Unit::parse(&text, &root.display().to_string())
+        .map_err(|e| format!("{name}.service: {e}"))?;
     let environment = environment(cloud, id, instance);
-    tokio::spawn(async move {
-        supervise(&unit, &environment, &logs, &key.1, stopped).await;
-        running().remove(&key);
-    });
+    let logs = journal(cloud, id);
+    let service = Service { unit, environment, logs, name: name.to_owned() };
+    service::start(cloud, id, service);
     Ok(())
-}
-
-async fn supervise(
-    unit: &Unit,
-    environment: &[(String, String)],
-    logs: &Path,
-    name: &str,
-    mut stopped: oneshot::Receiver<oneshot::Sender<()>>,
-) {
-    for restarts in 0..=RESTARTS_MAX {
-        let mut child = match spawn_service(unit, environment, logs, name) {
-            Ok(child) => child,
-            Err(error) => return tracing::error!("the service `{name}` cannot start: {error}"),
-        };
-        let success = tokio::select! {
-            status = child.wait() => status.is_ok_and(|s| s.success()),
-            done = &mut stopped => {
-                terminate_child(&mut child).await;
-                answer(done);
-                return;
-            }
-        };
-        tracing::warn!(restarts, success, "the service `{name}` ended");
-        if unit.restart == Restart::No || (success && unit.restart == Restart::OnFailure) {
-            return;
-        }
-        tokio::time::sleep(unit.restart_after).await;
-    }
-    tracing::error!("the service `{name}` failed {RESTARTS_MAX} times and is given up");
-}
-
-fn spawn_service(
-    unit: &Unit,
-    environment: &[(String, String)],
-    logs: &Path,
-    name: &str,
-) -> std::io::Result<tokio::process::Child> {
-    let append =
-        |file: &str| std::fs::OpenOptions::new().create(true).append(true).open(logs.join(file));
-    let mut journal = append(&format!("{name}.log"))?;
-    writeln!(journal, "Started {name}.service")?;
-    let child = Command::new(&unit.exec[0])
-        .args(&unit.exec[1..])
-        .env_clear()
-        .envs(environment.iter().cloned())
-        .envs(unit.environment.iter().cloned())
-        .stdin(Stdio::null())
-        .stdout(journal.try_clone()?)
-        .stderr(journal)
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    let pid = child.id().map_or_else(String::new, |p| format!("{p} {}", unit.exec[0]));
-    std::fs::write(logs.join(format!("{name}.pid")), pid)?;
-    Ok(child)
-}
-
-/// Tells whoever stopped a process that it has ended; they may have stopped waiting.
-fn answer(done: Result<oneshot::Sender<()>, oneshot::error::RecvError>) {
-    if let Ok(done) = done {
-        done.send(()).unwrap_or_default();
-    }
-}
-
-fn signal(pid: i32, signal: &str) {
-    let status = std::process::Command::new("kill")
-        .args(["-s", signal, "--", &pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
-    if let Err(error) = status {
-        tracing::warn!("cannot signal the process {pid}: {error}");
-    }
-}
-
-/// SIGTERM, and SIGKILL for what is left after some seconds.
-async fn terminate_child(child: &mut tokio::process::Child) {
-    if let Some(pid) = child.id() {
-        signal(pid as i32, "TERM");
-    }
-    if tokio::time::timeout(std::time::Duration::from_secs(5), child.wait()).await.is_err() {
-        kill_group(child).await;
-    }
-}
-
-async fn kill_group(child: &mut tokio::process::Child) {
-    if let Some(pid) = child.id() {
-        signal(-(pid as i32), "KILL");
-    }
-    if let Err(error) = child.wait().await {
-        tracing::warn!("a process of an instance did not end: {error}");
-    }
-}
-
-async fn stop_unit(id: &str, name: &str) {
-    let stop = running().remove(&(id.to_owned(), name.to_owned()));
-    let Some(stop) = stop else { return };
-    let (done, ended) = oneshot::channel();
-    if stop.send(done).is_ok() {
-        // An error means that the service ended by itself in the meantime.
-        ended.await.unwrap_or_default();
-    }
 }
 
 /// Stops everything in an instance and deletes it.
 pub async fn terminate(cloud: &Cloud, id: &str) -> std::io::Result<()> {
-    stop_instance(id).await;
-    cloud.instances.remove(id)?;
+    lock(&cloud.machines.leaving).insert(id.to_owned());
+    let terminated = end(cloud, id).await;
+    lock(&cloud.machines.leaving).remove(id);
+    terminated
+}
+
+async fn end(cloud: &Cloud, id: &str) -> std::io::Result<()> {
+    stop(cloud, id).await;
+    let instance = cloud.instances.remove(id)?;
+    lock(&cloud.machines.credentials).remove(id);
+    if let Some(instance) = instance {
+        cloud.machines.list_as_gone(id, instance);
+    }
     match std::fs::remove_dir_all(directory(cloud, id)) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     }
 }
 
-async fn stop_instance(id: &str) {
-    let units: Vec<String> =
-        running().keys().filter(|(i, _)| i == id).map(|(_, u)| u.clone()).collect();
-    for unit in units {
-        stop_unit(id, &unit).await;
+async fn stop(cloud: &Cloud, id: &str) {
+    cloud.machines.services.stop_instance(id).await;
+    // What has left its group is known by its environment.
+    let root = root(cloud, id).display().to_string();
+    let sweep = move || process::end_marked("STEPPE_ROOT", &root);
+    match tokio::task::spawn_blocking(sweep).await {
+        Ok(0) => {}
+        Ok(ended) => tracing::info!(id, ended, "processes had left their services"),
+        Err(error) => tracing::error!("processes of {id} may be left: {error}"),
     }
 }
 
 /// Stops all services; the instances stay.
 pub async fn stop_all(cloud: &Cloud) {
-    for (id, _) in cloud.instances.all() {
-        stop_instance(&id).await;
-    }
+    let all = cloud.instances.all();
+    futures::future::join_all(all.iter().map(|(id, _)| stop(cloud, id))).await;
 }
 
 /// Starts the services of all instances again, as after a reboot.
 pub fn resume_all(cloud: &Arc<Cloud>) {
+    remove_leftovers(cloud);
     for (id, instance) in cloud.instances.all() {
+        post_console(cloud, &id);
+        if let Err(error) = write_tools(cloud, &directory(cloud, &id)) {
+            tracing::error!("the tools of {id} cannot be written: {error}");
+        }
         for unit in &instance.units {
-            end_leftover(&directory(cloud, &id).join(format!("{unit}.pid")));
             if let Err(error) = start_unit(cloud, &id, &instance, unit) {
                 tracing::error!("the service `{unit}` of {id} did not come back: {error}");
             }
@@ -333,12 +293,12 @@ pub fn resume_all(cloud: &Arc<Cloud>) {
     }
 }
 
-/// Ends a service that an earlier process of this cloud, killed without warning, left running.
-fn end_leftover(pid_file: &Path) {
-    let Ok(text) = std::fs::read_to_string(pid_file) else { return };
-    let Some((pid, program)) = text.split_once(' ') else { return };
-    let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    if command_line.starts_with(program.as_bytes()) {
-        pid.parse().map(|pid: i32| signal(pid, "KILL")).unwrap_or_default();
+/// Deletes directories of instances that a crash left without a record.
+fn remove_leftovers(cloud: &Cloud) {
+    for entry in std::fs::read_dir(cloud.path("instances")).into_iter().flatten().flatten() {
+        let known = entry.file_name().to_str().is_some_and(|id| cloud.instances.contains(id));
+        if !known && let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::error!("{} cannot be deleted: {error}", entry.path().display());
+        }
     }
 }

@@ -1,104 +1,80 @@
-//! One process of a function and its Runtime API.
-//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+//! One process of a function.
 
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::log::Log;
+use super::runtime_api::{self, Served, Work};
 use super::{Function, Invoked, arn};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
+use crate::process::{self, Signal};
 use crate::services::logs;
 
 /// Longest time from the start of a process to its first question for work.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
+/// A process is replaced when its credentials end sooner than this after its longest invocation.
+const CREDENTIALS_RESERVE: SignedDuration = SignedDuration::from_mins(5);
 
 /// One process, waiting for work.
 #[derive(Debug)]
 pub struct Environment {
     child: Child,
-    work: mpsc::Sender<Work>,
-    ready: Option<oneshot::Receiver<()>>,
-    modified: Timestamp,
-    started: Instant,
+    leader: Option<u32>,
+    api: Served,
+    log: Arc<Log>,
+    started: Option<Instant>,
     used: Instant,
-    name: String,
-    stream: String,
+    /// Name of its function.
+    pub name: String,
+    modified: Timestamp,
+    /// End of its credentials.
+    expires: Option<Timestamp>,
+    /// All processes; this one counts as long as it lives.
     count: Arc<AtomicUsize>,
-    api: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Environment {
     fn drop(&mut self) {
-        self.api.abort();
         self.count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(leader) = self.leader {
+            process::tell_group(leader, Signal::Kill);
+        }
+        // What has left the group is known by the address that it was given.
+        let address = self.api.address.clone();
+        let sweep = move || process::end_marked(runtime_api::VARIABLE, &address);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(sweep)),
+            // The runtime ends, and the whole process with it; its last act is a sweep.
+            Err(_) => drop(sweep()),
+        }
     }
 }
 
-/// The payload, or the function's error object.
-type Outcome = Result<Bytes, Bytes>;
-
-/// One invocation on its way to the process.
-#[derive(Debug)]
-struct Work {
-    id: String,
-    payload: Bytes,
-    deadline_ms: i64,
-    arn: String,
-    answer: oneshot::Sender<Outcome>,
-}
-
-/// The Runtime API's side of one process.
-struct Api {
-    work: Mutex<mpsc::Receiver<Work>>,
-    ready: Mutex<Option<oneshot::Sender<()>>>,
-    at_work: Mutex<Option<(String, oneshot::Sender<Outcome>)>>,
-}
-
-/// What an invocation left.
-pub struct Answer {
-    /// For the caller.
-    pub invoked: Invoked,
-    /// Whether the process can take another invocation.
-    pub reusable: bool,
+/// What became of an invocation.
+pub enum Answer {
+    /// It was answered; `reusable` says whether the process can take another one.
+    Done {
+        /// For the caller.
+        invoked: Invoked,
+        /// Whether the process can be used again.
+        reusable: bool,
+    },
+    /// The process ended before it took the invocation.
+    NotTaken,
 }
 
 impl Environment {
     /// Starts a process of `function`.
     pub async fn start(
-        cloud: &Arc<Cloud>,
-        name: &str,
-        function: &Function,
-        count: Arc<AtomicUsize>,
-        max: usize,
-    ) -> ApiResult<Self> {
-        if count.fetch_add(1, Ordering::Relaxed) >= max {
-            count.fetch_sub(1, Ordering::Relaxed);
-            return Err(
-                ApiError::new("TooManyRequestsException", "Rate Exceeded.").with_status(429)
-            );
-        }
-        let started = Self::spawn(cloud, name, function, count.clone()).await;
-        if started.is_err() {
-            count.fetch_sub(1, Ordering::Relaxed);
-        }
-        started
-    }
-
-    async fn spawn(
         cloud: &Arc<Cloud>,
         name: &str,
         function: &Function,
@@ -113,39 +89,23 @@ impl Environment {
             Timestamp::now().strftime("%Y/%m/%d"),
             uuid::Uuid::new_v4().simple()
         );
-        // Lambda writes the log with the role's permissions; without them there is no log, but the function runs.
-        if let Err(error) = logs::write(
-            cloud,
-            &caller,
-            &function.log_group,
-            &stream,
-            &["INIT_START Runtime Version: provided:al2023".to_owned()],
-        ) {
+        // Lambda writes the log with the role's permissions; without them there is no log, but the
+        // function runs.
+        let first = ["INIT_START Runtime Version: provided:al2023".to_owned()];
+        let allowed = logs::write(cloud, &caller, &function.log_group, &stream, &first);
+        if let Err(error) = &allowed {
             tracing::warn!("the function `{name}` has no log: {error}");
         }
         caller.source_function = Some(arn(cloud, name));
-        let listener =
-            tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(ApiError::internal)?;
-        let address = listener.local_addr().map_err(ApiError::internal)?;
-        let (work, work_receiver) = mpsc::channel(1);
-        let (ready_sender, ready) = oneshot::channel();
-        let api = Arc::new(Api {
-            work: Mutex::new(work_receiver),
-            ready: Mutex::new(Some(ready_sender)),
-            at_work: Mutex::default(),
-        });
-        let api = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router(api)).await {
-                tracing::error!("the Runtime API broke off: {error}");
-            }
-        });
+        let credentials = cloud.identities.session(caller);
+        let api = runtime_api::serve().await.map_err(ApiError::internal)?;
         let mut command = Command::new(function.directory.join("bootstrap"));
         command
             .env_clear()
             .envs(cloud.config.client_env())
-            .envs(cloud.identities.session(caller).env())
+            .envs(credentials.env())
             .envs(&function.variables)
-            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .env(runtime_api::VARIABLE, &api.address)
             .env("AWS_LAMBDA_FUNCTION_NAME", name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string())
@@ -154,36 +114,37 @@ impl Environment {
             .env("LAMBDA_TASK_ROOT", &function.directory)
             .env("_HANDLER", &function.handler)
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .current_dir(&function.directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            .current_dir(&function.directory);
+        let (child, pipe) = spawn(command).map_err(ApiError::internal)?;
+        let group = &function.log_group;
+        let log = Log::new(cloud, group, stream, allowed.is_ok(), pipe);
+        let leader = child.id();
+        api.likely.store(leader.unwrap_or_default(), Ordering::Relaxed);
+        count.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
-        let mut child = command.spawn().map_err(ApiError::internal)?;
-        if let Some(out) = child.stdout.take() {
-            tokio::spawn(keep_log(cloud.clone(), function.log_group.clone(), stream.clone(), out));
-        }
-        if let Some(err) = child.stderr.take() {
-            tokio::spawn(keep_log(cloud.clone(), function.log_group.clone(), stream.clone(), err));
-        }
         Ok(Self {
             child,
-            work,
-            ready: Some(ready),
-            modified: function.modified,
-            started,
+            leader,
+            api,
+            log: log.map_err(ApiError::internal)?,
+            started: Some(started),
             used: started,
             name: name.to_owned(),
-            stream,
+            modified: function.modified,
+            expires: credentials.expires,
             count,
-            api,
         })
     }
 
-    /// Whether the process runs the function as it is now.
-    pub fn fits(&self, function: &Function) -> bool {
-        self.modified == function.modified
+    /// Whether the process still runs, runs the function as it is now, and has credentials that
+    /// are good for an invocation.
+    pub fn fits(&mut self, name: &str, function: &Function) -> bool {
+        let longest = SignedDuration::from_secs(function.timeout_secs.min(900) as i64);
+        let end = Timestamp::now() + longest + CREDENTIALS_RESERVE;
+        self.name == name
+            && self.modified == function.modified
+            && self.expires.is_none_or(|expires| expires > end)
+            && matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Time since the last invocation.
@@ -195,155 +156,121 @@ impl Environment {
     pub async fn invoke(&mut self, cloud: &Cloud, function: &Function, payload: Bytes) -> Answer {
         let id = uuid::Uuid::new_v4().to_string();
         let mut init = None;
-        if let Some(ready) = self.ready.take() {
-            tokio::select! {
-                _ = ready => init = Some(self.started.elapsed()),
-                status = self.child.wait() => return self.failed(&id, "Runtime.ExitError", &exit(&id, status.ok())),
-                () = tokio::time::sleep(INIT_LIMIT) => return self.failed(&id, "Sandbox.Timedout", "the function did not ask for work within 10 seconds"),
+        if let Some(started) = self.started.take() {
+            match self.initialise(&id).await {
+                Ok(()) => init = Some(started.elapsed()),
+                Err(answer) => return answer,
             }
         }
+        self.log.begin(&id);
         let limit = Duration::from_secs(function.timeout_secs);
         let began = Instant::now();
         let (answer, answered) = oneshot::channel();
-        let deadline_ms = Timestamp::now().as_millisecond() + limit.as_millis() as i64;
-        let work =
-            Work { id: id.clone(), payload, deadline_ms, arn: arn(cloud, &self.name), answer };
-        if self.work.send(work).await.is_err() {
-            return self.failed(&id, "Runtime.ExitError", &exit(&id, None));
+        let taken = Arc::new(AtomicBool::new(false));
+        let work = Work {
+            id: id.clone(),
+            payload,
+            deadline_ms: Timestamp::now().as_millisecond() + limit.as_millis() as i64,
+            arn: arn(cloud, &self.name),
+            taken: taken.clone(),
+            answer,
+        };
+        if self.api.work.send(work).await.is_err() {
+            return Answer::NotTaken;
         }
-        let result = tokio::select! {
-            result = answered => result.ok(),
-            status = self.child.wait() => return self.failed(&id, "Runtime.ExitError", &exit(&id, status.ok())),
+        let answer = tokio::select! {
+            // An answer counts also when the process ended right after it.
+            biased;
+            Ok(outcome) = answered => match outcome {
+                Ok(payload) => done(payload, None),
+                Err(payload) => done(payload, Some("Unhandled")),
+            },
+            status = self.child.wait() => {
+                if !taken.load(Ordering::Acquire) {
+                    return Answer::NotTaken;
+                }
+                self.failed(&id, "Runtime.ExitError", &exit(&id, status.ok()))
+            }
             () = tokio::time::sleep(limit) => {
-                return self.failed(&id, "Sandbox.Timedout", &format!("RequestId: {id} Error: Task timed out after {:.2} seconds", limit.as_secs_f64()));
+                let late = format!("Task timed out after {:.2} seconds", limit.as_secs_f64());
+                self.log.add(&[format!("{} {id} {late}", crate::cloud::iso(Timestamp::now()))]);
+                self.failed(&id, "Sandbox.Timedout", &format!("RequestId: {id} Error: {late}"))
             }
         };
         self.used = Instant::now();
-        self.report(cloud, function, &id, began.elapsed(), init);
-        match result {
-            Some(Ok(payload)) => {
-                Answer { invoked: Invoked { payload, function_error: None }, reusable: true }
-            }
-            Some(Err(payload)) => Answer {
-                invoked: Invoked { payload, function_error: Some("Unhandled") },
-                reusable: true,
+        self.end(function, &id, began.elapsed(), init, answer)
+    }
+
+    /// Waits until a new process asks for work.
+    async fn initialise(&mut self, id: &str) -> Result<(), Answer> {
+        tokio::select! {
+            ready = &mut self.api.ready => match ready {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(Answer::Done {
+                    invoked: Invoked::failed(error),
+                    reusable: false,
+                }),
+                Err(_) => Err(self.failed(id, "Runtime.ExitError", &exit(id, None))),
             },
-            None => self.failed(&id, "Runtime.ExitError", &exit(&id, None)),
+            status = self.child.wait() => {
+                Err(self.failed(id, "Runtime.ExitError", &exit(id, status.ok())))
+            }
+            () = tokio::time::sleep(INIT_LIMIT) => {
+                let seconds = INIT_LIMIT.as_secs();
+                let late = format!("the function did not ask for work within {seconds} seconds");
+                Err(self.failed(id, "Sandbox.Timedout", &late))
+            }
         }
     }
 
     fn failed(&self, id: &str, kind: &str, message: &str) -> Answer {
         tracing::warn!(id, kind, message, "invocation failed");
         let payload = json!({ "errorType": kind, "errorMessage": message }).to_string();
-        Answer {
-            invoked: Invoked { payload: payload.into(), function_error: Some("Unhandled") },
-            reusable: false,
-        }
+        Answer::Done { invoked: Invoked::failed(payload.into()), reusable: false }
     }
 
-    fn report(
+    /// Writes the end of an invocation into the log, and what the log has into the answer.
+    fn end(
         &self,
-        cloud: &Cloud,
         function: &Function,
         id: &str,
         took: Duration,
         init: Option<Duration>,
-    ) {
+        answer: Answer,
+    ) -> Answer {
+        self.log.drain();
         let ms = |d: Duration| d.as_secs_f64() * 1000.0;
         let init = init.map_or_else(String::new, |d| format!("\tInit Duration: {:.2} ms", ms(d)));
-        let line = format!(
-            "REPORT RequestId: {id}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB{init}",
+        let report = format!(
+            "REPORT RequestId: {id}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} \
+             MB{init}",
             ms(took),
             ms(took).ceil(),
             function.memory_mb
         );
-        if let Err(error) = logs::append(cloud, &function.log_group, &self.stream, &[line]) {
-            tracing::warn!("no report: {error}");
+        self.log.add(&[format!("END RequestId: {id}"), report]);
+        match answer {
+            Answer::Done { invoked, reusable } => {
+                Answer::Done { invoked: Invoked { log_tail: self.log.tail(), ..invoked }, reusable }
+            }
+            Answer::NotTaken => Answer::NotTaken,
         }
     }
 }
 
-fn exit(id: &str, status: Option<std::process::ExitStatus>) -> String {
+fn done(payload: Bytes, function_error: Option<&'static str>) -> Answer {
+    let invoked = Invoked { payload, function_error, log_tail: Vec::new() };
+    Answer::Done { invoked, reusable: true }
+}
+
+/// Starts the process with one pipe for standard output and standard error.
+fn spawn(mut command: Command) -> std::io::Result<(Child, std::io::PipeReader)> {
+    let (pipe, out) = std::io::pipe()?;
+    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+    Ok((process::spawn(command)?, pipe))
+}
+
+fn exit(id: &str, status: Option<ExitStatus>) -> String {
     let status = status.map_or_else(|| "without an answer".to_owned(), |s| s.to_string());
     format!("RequestId: {id} Error: Runtime exited with error: {status}")
-}
-
-async fn keep_log(cloud: Arc<Cloud>, group: String, stream: String, pipe: impl AsyncRead + Unpin) {
-    let mut lines = BufReader::new(pipe).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        if let Err(error) = logs::append(&cloud, &group, &stream, &[line]) {
-            tracing::debug!("a line of a log is lost: {error}");
-        }
-    }
-}
-
-fn router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
-        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
-        .route("/2018-06-01/runtime/init/error", post(init_error))
-        .layer(axum::extract::DefaultBodyLimit::max(super::PAYLOAD_BYTES_MAX))
-        .with_state(api)
-}
-
-async fn next(State(api): State<Arc<Api>>) -> Response {
-    if let Some(ready) = api.ready.lock().await.take() {
-        // An error means that the invocation that started this process was given up.
-        ready.send(()).unwrap_or_default();
-    }
-    let Some(work) = api.work.lock().await.recv().await else {
-        return StatusCode::GONE.into_response();
-    };
-    let headers = [
-        ("Lambda-Runtime-Aws-Request-Id", work.id.clone()),
-        ("Lambda-Runtime-Deadline-Ms", work.deadline_ms.to_string()),
-        ("Lambda-Runtime-Invoked-Function-Arn", work.arn),
-        (
-            "Lambda-Runtime-Trace-Id",
-            format!(
-                "Root=1-{:08x}-{};Sampled=0",
-                work.deadline_ms / 1000,
-                &work.id.replace('-', "")[..24]
-            ),
-        ),
-        ("Content-Type", "application/json".to_owned()),
-    ];
-    *api.at_work.lock().await = Some((work.id, work.answer));
-    (headers.into_iter().fold(HeaderMap::new(), with_header), work.payload).into_response()
-}
-
-fn with_header(mut headers: HeaderMap, (name, value): (&'static str, String)) -> HeaderMap {
-    if let (Ok(name), Ok(value)) =
-        (axum::http::HeaderName::try_from(name), axum::http::HeaderValue::try_from(value))
-    {
-        headers.insert(name, value);
-    }
-    headers
-}
-
-async fn response(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
-    finish(&api, &id, Ok(body)).await
-}
-
-async fn error(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
-    finish(&api, &id, Err(body)).await
-}
-
-async fn finish(api: &Api, id: &str, result: Outcome) -> StatusCode {
-    match api.at_work.lock().await.take_if(|(current, _)| current == id) {
-        Some((_, answer)) => {
-            // The caller may have given up; the process goes on.
-            answer
-                .send(result)
-                .unwrap_or_else(|_| tracing::debug!("nobody waits for the answer of {id}"));
-            StatusCode::ACCEPTED
-        }
-        None => StatusCode::BAD_REQUEST,
-    }
-}
-
-async fn init_error(body: Bytes) -> StatusCode {
-    tracing::warn!("a function failed to start: {}", String::from_utf8_lossy(&body));
-    StatusCode::ACCEPTED
 }

@@ -1,0 +1,85 @@
+//! Systems Manager's Parameter Store: the public parameters that name the newest images of Amazon
+//! Linux 2023. Parameters of one's own cannot be made.
+
+use serde_json::{Value, json};
+
+use crate::cloud::{Cloud, epoch_secs};
+use crate::error::{ApiError, ApiResult};
+use crate::identity::Caller;
+use crate::services::{ec2, known, required};
+
+/// Names in one `GetParameters`.
+const NAMES_MAX: usize = 10;
+
+/// API of Parameter Store.
+pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
+    match operation {
+        "GetParameter" => {
+            known(params, "ssm", operation, &["Name", "WithDecryption"])?;
+            let name = required(params, "Name")?;
+            match find(cloud, caller, "ssm:GetParameter", name)? {
+                Some(parameter) => Ok(json!({ "Parameter": parameter })),
+                None => Err(ApiError::new(
+                    "ParameterNotFound",
+                    format!("Parameter {} not found.", short_name(name)),
+                )),
+            }
+        }
+        "GetParameters" => {
+            known(params, "ssm", operation, &["Names", "WithDecryption"])?;
+            let names = params["Names"].as_array().into_iter().flatten();
+            let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+            if names.is_empty() || names.len() > NAMES_MAX {
+                let message = format!(
+                    "1 validation error detected: Value at 'names' failed to satisfy constraint: \
+                     Member must have length less than or equal to {NAMES_MAX} and greater than 0"
+                );
+                return Err(ApiError::new("ValidationException", message));
+            }
+            let (mut found, mut invalid) = (Vec::new(), Vec::new());
+            for name in names {
+                match find(cloud, caller, "ssm:GetParameters", name)? {
+                    Some(parameter) => found.push(parameter),
+                    None => invalid.push(name),
+                }
+            }
+            Ok(json!({ "Parameters": found, "InvalidParameters": invalid }))
+        }
+        other => Err(ApiError::unknown_operation("ssm", other)),
+    }
+}
+
+/// The name in a parameter's ARN, or the name itself.
+fn short_name(name: &str) -> &str {
+    match name.strip_prefix("arn:") {
+        Some(arn) => arn.split_once(":parameter").map_or(name, |(_, name)| name),
+        None => name,
+    }
+}
+
+fn find(cloud: &Cloud, caller: &Caller, action: &str, name: &str) -> ApiResult<Option<Value>> {
+    let name = short_name(name);
+    if name.contains(':') {
+        let message = "The embedded cloud does not implement versions and labels of parameters.";
+        return Err(ApiError::new("NotImplemented", message).with_status(501));
+    }
+    let arn = arn(cloud, name);
+    cloud.authorize(caller, action, &arn, &[])?;
+    let newest = ec2::newest_image(cloud, name).map_err(ApiError::internal)?;
+    Ok(newest.map(|(image, version)| {
+        json!({
+            "Name": name, "Type": "String", "Value": image.image, "Version": version,
+            "LastModifiedDate": epoch_secs(image.created), "ARN": arn,
+            "DataType": "aws:ec2:image",
+        })
+    }))
+}
+
+/// Public parameters belong to no account.
+fn arn(cloud: &Cloud, name: &str) -> String {
+    if name.starts_with("/aws/") {
+        return format!("arn:aws:ssm:{}::parameter{name}", cloud.config.region);
+    }
+    let slash = if name.starts_with('/') { "" } else { "/" };
+    cloud.config.arn("ssm", &format!("parameter{slash}{name}"))
+}
