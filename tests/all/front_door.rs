@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::served::{Answer, Keys, Request, Served, encoded};
+use crate::signed::{Answer, Keys, Request, Served, encoded};
 
 fn json(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text()))

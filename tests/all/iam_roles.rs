@@ -5,7 +5,7 @@ use steppe_cloud::cloud::Cloud;
 use steppe_cloud::iam::Role;
 use steppe_cloud::identity::Caller;
 
-use crate::served::{Answer, Keys, Request, Served};
+use crate::signed::{Answer, Keys, Request, Served};
 
 const ROLE: &str = "arn:aws:iam::000000000000:role/deployer";
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::in_process::{is_alive, until};
-use crate::signed::{Signed, between};
+use crate::signed_client::{Signed, between};
 use crate::tools::binary;
 
 /// A cloud that is killed at the end.

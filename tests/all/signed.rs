@@ -1,185 +1,246 @@
-//! A small client that signs its requests (Signature Version 4), for tests that speak to the
-//! embedded cloud as a process.
+//! Requests over HTTP as somebody may send them: signed with any key and any header, or not at all.
 
-use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use axum::http::{HeaderMap, Request};
-use bytes::Bytes;
 use hmac::{Hmac, Mac};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client as Http;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use steppe_cloud::cloud::{Cloud, Config};
+use steppe_cloud::http;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
 
-/// Longest wait for an answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+use crate::tools::binary;
 
-/// A client of one cloud, as its administrator.
-#[derive(Clone)]
-pub struct Signed {
-    port: u64,
-    access_key_id: String,
-    secret: String,
-    http: Http<HttpConnector, Full<Bytes>>,
+/// A cloud that serves on a port of its own until it is dropped.
+pub struct Served {
+    pub cloud: Arc<Cloud>,
+    stop: Arc<Notify>,
+    pub state: TempDir,
 }
 
-/// What a service answered.
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop.notify_waiters();
+    }
+}
+
+impl Served {
+    pub async fn start() -> Self {
+        let state = TempDir::new().expect("a folder");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let config = Config {
+            state_dir: state.path().canonicalize().expect("a path"),
+            account: "000000000000".into(),
+            region: "us-east-1".into(),
+            port: listener.local_addr().expect("an address").port(),
+            engine: binary("steppe-etl"),
+            own_binary: binary("steppe-cloud"),
+        };
+        let cloud = Cloud::open(config).expect("opens");
+        let stop = Arc::new(Notify::new());
+        tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
+        Self { cloud, stop, state }
+    }
+
+    /// The administrator's key, from the file that a user reads.
+    pub fn administrator(&self) -> Keys {
+        let file = self.cloud.path("credentials.json");
+        let read: Value =
+            serde_json::from_slice(&std::fs::read(file).expect("readable")).expect("JSON");
+        Keys::of(&read, ["access_key_id", "secret_access_key", "session_token"])
+    }
+
+    /// Sends bytes and reads until the server closes the connection.
+    pub async fn raw(&self, request: &str) -> Answer {
+        let address = ("127.0.0.1", self.cloud.config.port);
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("connects");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.expect("an answer");
+        Answer::parse(&bytes)
+    }
+
+    /// Sends a request.
+    pub async fn send(&self, request: &Request<'_>) -> Answer {
+        let text = request.text(self.cloud.config.port);
+        self.raw(&text).await
+    }
+
+    /// Calls an operation of the query protocol.
+    pub async fn query(&self, keys: &Keys, service: &str, params: &[(&str, &str)]) -> Answer {
+        let body = encoded(params);
+        self.send(&Request { body: &body, ..Request::form(keys, service) }).await
+    }
+}
+
+/// A form.
+pub fn encoded(params: &[(&str, &str)]) -> String {
+    let pair = |(name, value): &(&str, &str)| {
+        let escaped: String = value
+            .bytes()
+            .map(|b| {
+                if b.is_ascii_alphanumeric() {
+                    char::from(b).to_string()
+                } else {
+                    format!("%{b:02X}")
+                }
+            })
+            .collect();
+        format!("{name}={escaped}")
+    };
+    params.iter().map(pair).collect::<Vec<_>>().join("&")
+}
+
+/// An answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// Status.
     pub status: u16,
-    /// Headers.
-    pub headers: HeaderMap,
-    /// Body.
-    pub body: Bytes,
+    pub head: String,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The body as text.
+    fn parse(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or(bytes.len());
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or_default();
+        Self { status, head, body: bytes.get(end + 4..).unwrap_or_default().to_vec() }
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
-    /// Whether it was done.
-    pub fn is_ok(&self) -> bool {
-        (200..300).contains(&self.status)
+    /// The text of the first element of this name.
+    pub fn element(&self, name: &str) -> String {
+        let text = self.text();
+        let rest = text.split_once(&format!("<{name}>")).map(|(_, rest)| rest);
+        let inner = rest.and_then(|rest| rest.split_once(&format!("</{name}>")));
+        inner.map(|(inner, _)| inner.to_owned()).unwrap_or_default()
     }
 }
 
-/// What stands between two marks.
-pub fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(before)?;
-    rest.split_once(after).map(|(found, _)| found)
+/// A key pair with its token.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    pub id: String,
+    pub secret: String,
+    pub token: Option<String>,
 }
 
-fn hmac(key: &[u8], text: &str) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("keys have any length");
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
-}
-
-impl Signed {
-    /// A client of the cloud that serves a folder.
-    pub fn of(folder: &Path) -> Self {
-        let read = |name: &str| -> Value {
-            let bytes = std::fs::read(folder.join(name)).expect("a running cloud");
-            serde_json::from_slice(&bytes).expect("JSON")
-        };
-        let (about, keys) = (read("cloud.json"), read("credentials.json"));
-        let text = |name: &str| keys[name].as_str().expect("a key").to_owned();
+impl Keys {
+    fn of(value: &Value, [id, secret, token]: [&str; 3]) -> Self {
+        let text = |name: &str| value[name].as_str().map(str::to_owned);
         Self {
-            port: about["port"].as_u64().expect("a port"),
-            access_key_id: text("access_key_id"),
-            secret: text("secret_access_key"),
-            http: Http::builder(TokioExecutor::new()).build_http(),
+            id: text(id).expect("an ID"),
+            secret: text(secret).expect("a secret"),
+            token: text(token),
         }
     }
 
-    /// Sends a request; the error says that there was no answer.
-    pub async fn send(
-        &self,
-        service: &str,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Bytes>,
-    ) -> Result<Answer, String> {
-        let body = body.into();
-        let request = self.sign(service, method, path, headers, &body).body(Full::new(body));
-        let answer = async {
-            let response = self.http.request(request.expect("a request")).await;
-            let (parts, body) = response.map_err(|e| format!("{e:?}"))?.into_parts();
-            let body = body.collect().await.map_err(|e| format!("{e:?}"))?.to_bytes();
-            Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
-        };
-        let answer = tokio::time::timeout(ANSWER_LIMIT, answer).await;
-        answer.unwrap_or_else(|_| panic!("no answer to {method} {path} within a minute"))
+    /// The credentials in an answer of `AssumeRole`.
+    pub fn assumed(answer: &Answer) -> Self {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        Self {
+            id: answer.element("AccessKeyId"),
+            secret: answer.element("SecretAccessKey"),
+            token: Some(answer.element("SessionToken")),
+        }
+    }
+}
+
+/// A request and how it is signed.
+#[derive(Clone)]
+pub struct Request<'a> {
+    pub keys: &'a Keys,
+    pub method: &'a str,
+    pub path: &'a str,
+    pub service: &'a str,
+    pub region: &'a str,
+    /// Day of the scope; today when empty.
+    pub day: &'a str,
+    /// Seconds that the client's clock is off.
+    pub skew: i64,
+    pub headers: Vec<(&'a str, &'a str)>,
+    /// Headers that are sent and not signed.
+    pub unsigned: Vec<&'a str>,
+    pub body: &'a str,
+}
+
+impl<'a> Request<'a> {
+    /// A call of the query protocol.
+    pub fn form(keys: &'a Keys, service: &'a str) -> Self {
+        Self {
+            keys,
+            method: "POST",
+            path: "/",
+            service,
+            region: "us-east-1",
+            day: "",
+            skew: 0,
+            headers: vec![("content-type", "application/x-www-form-urlencoded")],
+            unsigned: vec![],
+            body: "",
+        }
     }
 
-    fn sign(
-        &self,
-        service: &str,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> axum::http::request::Builder {
-        let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let hash = hex::encode(Sha256::digest(body));
-        let host = format!("127.0.0.1:{}", self.port);
-        let mut signed =
-            vec![("host", host.as_str()), ("x-amz-content-sha256", &hash), ("x-amz-date", &now)];
-        signed.extend(headers);
-        signed.sort_unstable();
-        let (uri, query) = path.split_once('?').unwrap_or((path, ""));
-        let mut query: Vec<String> = query
-            .split('&')
-            .filter(|p| !p.is_empty())
-            .map(|p| if p.contains('=') { p.to_owned() } else { format!("{p}=") })
-            .collect();
-        query.sort_unstable();
+    /// A call with these headers.
+    pub fn with(
+        keys: &'a Keys,
+        service: &'a str,
+        path: &'a str,
+        headers: Vec<(&'a str, &'a str)>,
+    ) -> Self {
+        Self { path, headers, ..Self::form(keys, service) }
+    }
+
+    fn text(&self, port: u16) -> String {
+        let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(self.skew);
+        let date = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let day = if self.day.is_empty() { &date[..8] } else { self.day };
+        let host = format!("127.0.0.1:{port}");
+        let payload = hex::encode(Sha256::digest(self.body));
+        let mut headers: Vec<(&str, &str)> = self.headers.clone();
+        headers.extend([("host", host.as_str()), ("x-amz-date", date.as_str())]);
+        if self.service == "s3" {
+            headers.push(("x-amz-content-sha256", payload.as_str()));
+        }
+        headers.extend(self.keys.token.iter().map(|t| ("x-amz-security-token", t.as_str())));
+        headers.sort_unstable();
+        let signed: Vec<&(&str, &str)> =
+            headers.iter().filter(|(name, _)| !self.unsigned.contains(name)).collect();
+        let names = signed.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let lines: String =
             signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-        let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
-        let names = names.join(";");
-        let canonical = format!("{method}\n{uri}\n{}\n{lines}\n{names}\n{hash}", query.join("&"));
-        let scope = format!("{}/us-east-1/{service}/aws4_request", &now[..8]);
-        let digest = hex::encode(Sha256::digest(canonical));
-        let key = format!("AWS4{}", self.secret).into_bytes();
-        let key = scope.split('/').fold(key, |key, part| hmac(&key, part));
-        let signature =
-            hex::encode(hmac(&key, &format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}")));
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
-            self.access_key_id
-        );
-        let uri = format!("http://{host}{path}");
-        let request = Request::builder().method(method).uri(uri);
-        let request = request.header("authorization", authorization);
-        // Said also of a body that is empty.
-        let request = request.header("content-length", body.len());
-        signed.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+        let (path, query) = self.path.split_once('?').unwrap_or((self.path, ""));
+        let canonical = format!("{}\n{path}\n{query}\n{lines}\n{names}\n{payload}", self.method);
+        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
+        let signature = signature(&self.keys.secret, &scope, &date, &canonical);
+        let sent: String =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        format!(
+            "{} {} HTTP/1.1\r\n{sent}authorization: AWS4-HMAC-SHA256 Credential={}/{scope}, \
+             SignedHeaders={names}, Signature={signature}\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n{}",
+            self.method,
+            self.path,
+            self.keys.id,
+            self.body.len(),
+            self.body
+        )
     }
+}
 
-    /// Calls an operation of a service that speaks JSON; `target` is `AWSGlue.StartJobRun`.
-    pub async fn json(
-        &self,
-        service: &str,
-        target: &str,
-        params: &Value,
-    ) -> Result<Answer, String> {
-        let version = if service == "states" { "1.0" } else { "1.1" };
-        let kind = format!("application/x-amz-json-{version}");
-        let headers = [("content-type", kind.as_str()), ("x-amz-target", target)];
-        self.send(service, "POST", "/", &headers, params.to_string()).await
-    }
+fn signature(secret: &str, scope: &str, date: &str, canonical: &str) -> String {
+    let key = scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, p| mac(&key, p));
+    let hash = hex::encode(Sha256::digest(canonical));
+    hex::encode(mac(&key, &format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hash}")))
+}
 
-    /// Calls an operation of a service that speaks forms and XML.
-    pub async fn query(
-        &self,
-        service: &str,
-        operation: &str,
-        version: &str,
-        params: &[(&str, &str)],
-    ) -> Result<Answer, String> {
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("Action", operation).append_pair("Version", version);
-        form.extend_pairs(params);
-        let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
-        self.send(service, "POST", "/", &headers, form.finish()).await
-    }
-
-    /// Calls CloudFormation.
-    pub async fn stacks(&self, operation: &str, params: &[(&str, &str)]) -> Result<Answer, String> {
-        self.query("cloudformation", operation, "2010-05-15", params).await
-    }
+fn mac(key: &[u8], text: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
 }

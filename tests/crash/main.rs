@@ -6,7 +6,7 @@
 
 mod cloud;
 mod objects;
-#[path = "../all/signed.rs"]
+#[path = "../all/signed_client.rs"]
 mod signed;
 mod work;
 
