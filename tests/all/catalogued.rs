@@ -149,9 +149,12 @@ impl Catalogued {
             )],
             tags: Value::Null,
             created: jiff::Timestamp::now(),
+            description: None,
+            session_secs_max: 3_600,
         };
+        let id = role.id.clone();
         self.cloud.roles.put(name, role).expect("stored");
-        self.cloud.identities.role(name, "test")
+        self.cloud.identities.role(name, &id, "test")
     }
 
     /// A call of Athena's API.

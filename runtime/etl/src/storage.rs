@@ -134,6 +134,8 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::execution::object_store::ObjectStoreRegistry as _;
+
     use super::*;
 
     #[test]
@@ -144,9 +146,9 @@ mod tests {
         }
         let runtime = RuntimeEnv::default();
         let local = Url::parse("file:///etc/passwd").expect("a URL");
-        assert!(runtime.object_store(&local).is_ok());
+        assert!(runtime.object_store_registry.get_store(&local).is_ok());
         Realm::S3.confine(&runtime).expect("confined");
-        assert!(runtime.object_store(&local).is_err());
+        assert!(runtime.object_store_registry.get_store(&local).is_err());
     }
 
     #[test]
