@@ -277,5 +277,21 @@ async fn a_zone_may_not_offer_what_another_does() {
                  Availability Zone (us-east-1a). Please retry your request by not specifying an \
                  Availability Zone or choosing us-east-1b, us-east-1e.";
     assert!(reasons.contains(words), "{reasons}");
-    home.created("small", machine("", json!({ "InstanceType": "t3.small" }))).await;
+    // A subnet in another zone, named by its ID, has it.
+    let chosen = json!({ "InstanceType": "t3.micro", "SubnetId": { "Ref": "Subnet" } });
+    let mut resources = machine("", chosen);
+    resources["Vpc"] =
+        json!({ "Type": "AWS::EC2::VPC", "Properties": { "CidrBlock": "10.0.0.0/16" } });
+    resources["Subnet"] = json!({
+        "Type": "AWS::EC2::Subnet",
+        "Properties": {
+            "VpcId": { "Ref": "Vpc" }, "CidrBlock": "10.0.0.0/24",
+            "AvailabilityZoneId": zones[1]["zoneId"],
+        },
+    });
+    let id = home.created("chosen", resources).await;
+    assert_eq!(home.cloud.instances.all()[0].1.zone, "us-east-1b");
+    let error = call(&home, "DescribeSubnets", json!({ "SubnetId": ["subnet-1"] }));
+    assert_eq!(error.expect_err("none").code, "InvalidSubnetID.NotFound");
+    assert_eq!(home.delete(&id).await, "DELETE_COMPLETE");
 }

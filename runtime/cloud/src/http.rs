@@ -22,7 +22,6 @@ use serde_json::Value;
 
 use self::connections::Limits;
 pub use self::lambda::percent_decode;
-
 use self::protocol::Speech;
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};

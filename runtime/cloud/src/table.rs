@@ -97,6 +97,11 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.read().contains_key(name)
     }
 
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.read().is_empty()
+    }
+
     /// Writes a record. When it returns, the record survives a crash of the machine.
     pub fn put(&self, name: &str, value: T) -> Result<(), NotStored> {
         let value = Arc::new(value);

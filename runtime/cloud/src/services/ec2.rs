@@ -30,7 +30,7 @@ pub use machine::{Machines, resume_all, stop_all, systemctl, terminate};
 pub use metadata::{INSTANCE as INSTANCE_HEADER, answer as metadata};
 pub use network::{
     Attached, attach, check_attachment, detach, remove as remove_network_part,
-    resume as resume_interfaces,
+    resume as resume_interfaces, zone_named,
 };
 pub use unit::service_name;
 pub use zones::{Zone, find as find_zone, zones};

@@ -250,13 +250,16 @@ fn names_group(group: &Value, id: &str) -> bool {
     rules.any(|r| r["SourceSecurityGroupId"] == id || r["DestinationSecurityGroupId"] == id)
 }
 
-/// The zone of a subnet; one that names none is in the first.
+/// The zone of a subnet.
 pub fn zone_of(cloud: &Cloud, subnet: &str) -> Result<zones::Zone, String> {
     let record = cloud.infrastructure.get(subnet);
-    let named = record
-        .as_ref()
-        .and_then(|r| r["AvailabilityZone"].as_str().or_else(|| r["AvailabilityZoneId"].as_str()));
-    match named {
+    zone_named(cloud, record.as_deref().unwrap_or(&Value::Null))
+}
+
+/// The zone that a subnet's properties name; one that names none is in the first.
+pub fn zone_named(cloud: &Cloud, properties: &Value) -> Result<zones::Zone, String> {
+    let named = ["AvailabilityZone", "AvailabilityZoneId"];
+    match named.iter().find_map(|name| properties[*name].as_str()) {
         Some(zone) => zones::find(cloud, zone),
         None => zones::zones(cloud)?.into_iter().next().ok_or("there is no zone".to_owned()),
     }
