@@ -77,6 +77,7 @@ pub fn set_profile(place: &Place<'_>, id: &str, p: &Value) -> Made {
 }
 
 pub fn set_function(place: &Place<'_>, id: &str, p: &Value) -> Made {
+    place.may_pass(text(p, "Role"), "lambda.amazonaws.com")?;
     lambda::set(place.cloud, id, p)?;
     Ok(attributes(json!({ "Arn": lambda::arn(place.cloud, id) })))
 }
