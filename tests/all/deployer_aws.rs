@@ -175,7 +175,8 @@ fn a_busy_bucket_and_a_throttled_change_set_are_asked_again() {
                         again.</Message></Error>";
             return Some((StatusCode::CONFLICT, body.to_owned()));
         }
-        if is(call, "DescribeChangeSet") && seen.len() < 6 && seen.insert(NAMES[seen.len()]) {
+        let next = NAMES.get(seen.len()).copied();
+        if is(call, "DescribeChangeSet") && next.is_some_and(|name| seen.insert(name)) {
             let body = "<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code><Message>\
                         Rate exceeded</Message></Error></ErrorResponse>";
             return Some((StatusCode::BAD_REQUEST, body.to_owned()));
