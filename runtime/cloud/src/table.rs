@@ -128,11 +128,6 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.read().len()
     }
 
-    /// Whether there is no record.
-    pub fn is_empty(&self) -> bool {
-        self.read().is_empty()
-    }
-
     /// Writes what `decide` makes of the record that is there, and returns the one that was: between
     /// the decision and the writing nobody else writes.
     pub fn replace<E: From<NotStored>>(
