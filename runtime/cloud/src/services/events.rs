@@ -294,7 +294,9 @@ async fn fire(cloud: &Arc<Cloud>, name: &str, rule: &Rule, event: &Value) {
     for target in &rule.targets {
         let input = target.input.clone().unwrap_or_else(|| event.to_string());
         let params = json!({ "stateMachineArn": target.arn, "input": input });
-        let started = match cloud.assume(&target.role, "events.amazonaws.com", name) {
+        let rule_arn = arn(cloud, name);
+        let role = cloud.assume_for(&target.role, "events.amazonaws.com", name, Some(&rule_arn));
+        let started = match role {
             Ok(caller) => states::handle(cloud, &caller, "StartExecution", &params)
                 .await
                 .map_err(|e| e.to_string()),

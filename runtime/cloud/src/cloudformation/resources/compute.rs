@@ -92,7 +92,8 @@ pub fn set_state_machine(place: &Place<'_>, id: &str, p: &Value) -> Made {
         .map_err(|e| format!("Invalid State Machine Definition: {e}"))?;
     states::check(&definition).map_err(|e| format!("Invalid State Machine Definition: {e}"))?;
     place.may_pass(text(p, "RoleArn"), "states.amazonaws.com")?;
-    place.cloud.assume(text(p, "RoleArn"), "states.amazonaws.com", "check")?;
+    let role = text(p, "RoleArn");
+    place.cloud.assume_for(role, "states.amazonaws.com", "check", Some(id))?;
     let name = id.rsplit(':').next().unwrap_or(id).to_owned();
     let machine = StateMachine {
         name: name.clone(),
@@ -109,7 +110,8 @@ pub fn set_rule(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let rule = events::parse(p, existing.map_or_else(Timestamp::now, |r| r.created))?;
     for target in &rule.targets {
         place.may_pass(&target.role, "events.amazonaws.com")?;
-        place.cloud.assume(&target.role, "events.amazonaws.com", id)?;
+        let arn = events::arn(place.cloud, id);
+        place.cloud.assume_for(&target.role, "events.amazonaws.com", id, Some(&arn))?;
     }
     place.cloud.rules.put(id, rule)?;
     place.cloud.rules_changed.notify_one();

@@ -357,7 +357,13 @@ async fn execute(
             run.state = "RUNNING".to_owned();
         }
     });
-    let role = cloud.assume(&job.role, "glue.amazonaws.com", "GlueJobRunnerSession")?;
+    let source = cloud.job_runs.get(&id).map(|run| job_arn(&cloud, &run.job));
+    let role = cloud.assume_for(
+        &job.role,
+        "glue.amazonaws.com",
+        "GlueJobRunnerSession",
+        source.as_deref(),
+    )?;
     fetch_script(&cloud, &role, &job.script)?;
     places.authorize(&cloud, &role).map_err(|e| e.message)?;
     let limit = Duration::from_secs(job.timeout_mins.saturating_mul(60));

@@ -109,7 +109,12 @@ pub async fn run(
     history: &History,
 ) -> Outcome {
     let caller = cloud
-        .assume(&machine.role, "states.amazonaws.com", &execution.name)
+        .assume_for(
+            &machine.role,
+            "states.amazonaws.com",
+            &execution.name,
+            Some(&execution.machine),
+        )
         .map_err(|e| Failure::new("States.Runtime", e))?;
     let context = json!({
         "Execution": { "Id": arn, "Input": execution.input, "Name": execution.name, "RoleArn": machine.role, "StartTime": iso(execution.started) },
