@@ -11,6 +11,7 @@ mod deployer;
 mod deployer_aws;
 mod ec2;
 mod embedded_cloud;
+mod engines;
 mod faults;
 mod forecasts;
 mod front_door;
