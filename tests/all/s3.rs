@@ -297,15 +297,10 @@ fn reader(running: &Running, condition: Value) -> Caller {
         "Resource": format!("{bucket}/*"),
     });
     let policy = json!({ "Version": "2012-10-17", "Statement": [read, list] });
-    let role = Role {
-        id: "AROAREADER".into(),
-        trust: json!({}),
-        policies: vec![("p".into(), policy)],
-        tags: json!([]),
-        created: jiff::Timestamp::now(),
-    };
+    let role = Role { policies: vec![("p".into(), policy)], ..Role::new(json!({})) };
+    let id = role.id.clone();
     running.cloud.roles.put("reader", role).expect("stored");
-    running.cloud.identities.role("reader", "test")
+    running.cloud.identities.role("reader", &id, "test")
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The operations that are here, each beside the place that does it. All others are refused by `s3s`
-//! or by the access check, by name.
+//! The operations that are here, each beside the place that does it. All others are refused by
+//! `s3s` or by the access check, by name.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! Options of requests. An operation names every member of its input: those that it uses, those that
-//! are decided elsewhere, and those that it does not have, which are refused by name when they are
-//! set. A member that nobody named does not compile.
+//! Options of requests. An operation names every member of its input: those that it uses, those
+//! that are decided elsewhere, and those that it does not have, which are refused by name when they
+//! are set. A member that nobody named does not compile.
 
 use axum::http::HeaderMap;
 use s3s::dto::{ServerSideEncryption, StorageClass};

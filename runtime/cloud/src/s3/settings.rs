@@ -109,7 +109,7 @@ pub async fn put_bucket_policy(
     api: &Api,
     req: S3Request<PutBucketPolicyInput>,
 ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
-    // Whether a policy locks out the caller is nothing that is looked at, so it need not be confirmed.
+    // Whether a policy locks out the caller is not looked at, so it need not be confirmed.
     take!(req.input => PutBucketPolicyInput { bucket, policy }
         elsewhere {
             checksum_algorithm, confirm_remove_self_bucket_access, content_md5,

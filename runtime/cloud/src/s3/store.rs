@@ -2,7 +2,7 @@
 //! it, so readers see the old object or the new one.
 //!
 //! Bytes are durable before the record that names them, the record before the answer; old bytes go
-//! last. What a crash leaves in between are files without a record, which are collected at the start.
+//! last. What a crash leaves in between are files without a record, which the next start collects.
 
 mod files;
 mod records;

@@ -1,8 +1,8 @@
 //! Bodies that nobody read, because the request was refused before.
 //!
-//! A connection that is closed with unread bytes in it is reset, and the client may never see why it
-//! was refused. So what is left of a short body is read; after a long one, and when the client waits
-//! to be told to go on, the answer says that the connection ends.
+//! A connection that is closed with unread bytes in it is reset, and the client may never see why
+//! it was refused. So what is left of a short body is read; after a long one, and when the client
+//! waits to be told to go on, the answer says that the connection ends.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
