@@ -58,6 +58,8 @@ struct Curl {
     data: Option<String>,
     output: Option<PathBuf>,
     fail: bool,
+    fail_with_body: bool,
+    retries: u32,
     max_time: Option<f64>,
     url: String,
 }
@@ -75,6 +77,10 @@ impl Curl {
             match *argument {
                 "-s" | "-S" | "-sS" | "--silent" | "--show-error" => {}
                 "-f" | "--fail" => curl.fail = true,
+                "--fail-with-body" => curl.fail_with_body = true,
+                "--retry" => {
+                    curl.retries = value()?.parse().context("curl: --retry needs a number")?;
+                }
                 "-X" | "--request" => curl.method = Some(value()?.to_owned()),
                 "-H" | "--header" => {
                     let header = value()?;
@@ -106,11 +112,26 @@ impl Curl {
 async fn curl(arguments: &[&str]) -> Result<()> {
     let curl = Curl::parse(arguments)?;
     let limit = Duration::from_secs_f64(curl.max_time.unwrap_or(60.0));
-    let (status, body) = tokio::time::timeout(limit, send(&curl))
-        .await
-        .context("curl: (28) the operation timed out")??;
+    let (mut attempts, mut pause) = (0, Duration::from_secs(1));
+    let (status, body) = loop {
+        let (status, body) = tokio::time::timeout(limit, send(&curl))
+            .await
+            .context("curl: (28) the operation timed out")??;
+        // What curl's manual calls transient.
+        let transient = matches!(status, 408 | 429 | 500 | 502 | 503 | 504);
+        if !transient || attempts == curl.retries {
+            break (status, body);
+        }
+        attempts += 1;
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    };
     if curl.fail && status >= 400 {
         bail!("curl: (22) The requested URL returned error: {status}");
+    }
+    if curl.fail_with_body && status >= 400 {
+        let body = String::from_utf8_lossy(&body);
+        bail!("curl: (22) The requested URL returned error: {status}\n{body}");
     }
     match &curl.output {
         Some(file) if file.as_os_str() == "/dev/null" => Ok(()),
