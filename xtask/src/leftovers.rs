@@ -11,8 +11,16 @@ const FUNCTIONS: [&str; 3] = ["drift", "predictor", "train"];
 /// Last parts of the names of rules.
 const RULES: [&str; 3] = ["check-drift", "train-on-new-data", "train-on-schedule"];
 /// Last parts of the names of alarms.
-const ALARMS: [&str; 4] =
-    ["drift-check-failed", "executions-failed", "predictor-errors", "train-errors"];
+const ALARMS: [&str; 8] = [
+    "check-drift-not-started",
+    "drift-executions-failed",
+    "drift-executions-timed-out",
+    "executions-failed",
+    "executions-timed-out",
+    "server-unreachable",
+    "train-on-new-data-not-started",
+    "train-on-schedule-not-started",
+];
 /// Last parts of the names of log groups.
 const LOG_GROUPS: [&str; 6] =
     ["clean", "clean/error", "clean/output", "drift", "predictor", "train"];
@@ -47,4 +55,73 @@ pub fn roles(names: &Names) -> Vec<String> {
 /// Names of the functions of a deployment.
 pub fn functions(names: &Names) -> Vec<String> {
     FUNCTIONS.iter().map(|part| format!("{}-{part}", names.stack())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use steppe_plan::elf::Architecture;
+    use steppe_plan::manifest::Manifest;
+    use steppe_plan::names::Names;
+    use steppe_plan::site::Site;
+    use steppe_plan::stack::{ArtifactHashes, StackSpec};
+
+    use super::wanted;
+
+    /// A name that no combination of options may make without its being looked for later.
+    #[test]
+    fn every_name_in_every_template_is_looked_for() {
+        let names = Names {
+            project: "p".into(),
+            pipeline: "marriages".into(),
+            environment: "e".into(),
+            account: "000000000000".into(),
+            region: "us-east-1".into(),
+        };
+        let file = "model/pipelines/marriages/pipeline.toml";
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a checkout");
+        let text = std::fs::read_to_string(root.join(file)).expect("readable");
+        let manifest = Manifest::parse(file, &text).expect("valid");
+        let all = wanted(&names);
+        let zeros = || "0".repeat(64);
+        let mut seen = 0;
+        for (options, manifest) in manifest.combinations() {
+            let hashes = ArtifactHashes {
+                server: zeros(),
+                predictor: zeros(),
+                jobs: zeros(),
+                train_spec: zeros(),
+                glue_script: zeros(),
+                etl_plan: zeros(),
+            };
+            let spec = StackSpec {
+                names: &names,
+                manifest: &manifest,
+                query_sql: manifest.queries.iter().map(|_| "SELECT 1".to_owned()).collect(),
+                raw_columns: vec![],
+                hashes,
+                architecture: Architecture::X86_64,
+                site: &Site::embedded(Architecture::X86_64),
+            };
+            for line in spec.render().expect("renders").lines() {
+                let Some((property, value)) = line.trim().split_once(": ") else { continue };
+                let known = match property {
+                    "RoleName" => &all.roles,
+                    "InstanceProfileName" => &all.instance_profiles,
+                    "FunctionName" if !value.starts_with('!') => &all.functions,
+                    "StateMachineName" => &all.machines,
+                    "AlarmName" => &all.alarms,
+                    "TopicName" => &all.topics,
+                    "LogGroupName" => &all.log_groups,
+                    "BucketName" => &all.buckets,
+                    _ => continue,
+                };
+                let value = value.trim_matches(['"', '\'']).to_owned();
+                assert!(known.contains(&value), "{options}: {line}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 100, "{seen}");
+    }
 }

@@ -85,23 +85,10 @@ impl LocalCloud {
     pub fn running(&self) -> Option<About> {
         let about: About =
             serde_json::from_slice(&std::fs::read(self.dir.join("cloud.json")).ok()?).ok()?;
-        if !self.dir.join("identity").exists() {
-            return self.serves_this_folder(about.pid).then_some(about);
-        }
         let (status, body) = self.ask(about.port, "GET", "/_steppe/health").ok()?;
         let health: Health = serde_json::from_slice(&body).ok().filter(|_| status == 200)?;
         let ours = health.state == self.dir.canonicalize().ok()?;
         ours.then_some(About { pid: health.pid, ..about })
-    }
-
-    /// Whether a process is a cloud of an older build that was started on this very folder.
-    fn serves_this_folder(&self, pid: u32) -> bool {
-        let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
-        let arguments: Vec<&[u8]> = line.split(|b| *b == 0).collect();
-        let state = arguments.windows(2).find(|pair| pair[0] == b"--state").map(|pair| pair[1]);
-        let own = self.dir.canonicalize().ok();
-        let named = state.and_then(|s| std::str::from_utf8(s).ok()).map(PathBuf::from);
-        own.is_some() && named.and_then(|d| d.canonicalize().ok()) == own
     }
 
     /// Whether the endpoint is where this cloud is or would be.
@@ -196,22 +183,12 @@ impl LocalCloud {
     pub fn stop(&self) -> Result<bool> {
         let Some(about) = self.running() else { return Ok(false) };
         let pid = about.pid;
-        if !self.dir.join("identity").exists() {
-            let kill =
-                std::process::Command::new("kill").args(["-s", "TERM", &pid.to_string()]).status();
-            kill.context("cannot run `kill`")?;
-            return self.await_end(pid);
-        }
         let (status, _) = self.ask(about.port, "POST", "/_steppe/stop").with_context(|| {
             format!("the embedded cloud, process {pid}, cannot be asked to stop")
         })?;
         if !(200..300).contains(&status) {
             bail!("the embedded cloud, process {pid}, refuses to stop: status {status}");
         }
-        self.await_end(pid)
-    }
-
-    fn await_end(&self, pid: u32) -> Result<bool> {
         let started = Instant::now();
         while is_alive(pid) {
             if started.elapsed() > STOP_LIMIT {

@@ -150,7 +150,10 @@ pub async fn site(
         Err(error) if embedded && error.kind != Kind::Unreachable => known.s3_prefix_list,
         other => other?,
     };
-    let wanted = None;
+    let wanted = match &workspace.environment {
+        Environment::Aws { zones, .. } => zones.as_ref(),
+        Environment::Embedded { .. } => None,
+    };
     let choice = ZoneChoice {
         offering: &offering,
         instance_type,
