@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -155,8 +156,17 @@ impl Engine {
 }
 
 impl Ended {
+    /// Whether somebody ended it, as the cloud does when it stops. An engine with too little memory
+    /// or stack ends itself, by other signals.
+    pub fn was_stopped(&self) -> bool {
+        matches!(self.status.signal(), Some(libc::SIGKILL | libc::SIGTERM))
+    }
+
     /// Why it failed, for people.
     pub fn reason(&self) -> String {
+        if self.was_stopped() {
+            return "the engine was stopped while it was at work".to_owned();
+        }
         let said = self.stderr.trim().trim_start_matches("error: ");
         if self.status.code().is_some() && !said.is_empty() {
             return said.to_owned();

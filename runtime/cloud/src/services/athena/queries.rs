@@ -421,6 +421,7 @@ async fn hear(engine: &mut Engine) -> Result<Option<Said>, QueryFailure> {
 /// Why an engine ended without an answer. One that the system ended had too little memory or stack.
 async fn broken(engine: Engine) -> QueryFailure {
     match engine.end().await {
+        Ok(ended) if ended.was_stopped() => failed(ended.reason()),
         Ok(ended) if ended.status.code().is_none() => {
             tracing::warn!("{}", ended.reason());
             failed(EXHAUSTED)
