@@ -255,8 +255,7 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
 async fn a_refusal_is_read_by_a_client_that_has_sent_its_body() {
     let running = start().await;
     let target = running.presigned(Method::PUT, "k").await;
-    let headers =
-        "x-amz-storage-class: GLACIER\r\nConnection: close\r\nContent-Length: 3000000\r\n";
+    let headers = "If-None-Match: \"0\"\r\nConnection: close\r\nContent-Length: 3000000\r\n";
     let body = "x".repeat(3_000_000);
     let answer = running.exchange(running.head("PUT", &target, headers) + &body).await;
     assert!(answer.starts_with("HTTP/1.1 501"), "{answer}");
