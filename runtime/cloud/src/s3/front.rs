@@ -47,7 +47,7 @@ impl Service {
     pub async fn answer(&self, request: axum::extract::Request) -> Response {
         let method = request.method().clone();
         let waits = request.headers().contains_key(header::EXPECT);
-        let (body, unread) = Returning::new(request);
+        let (body, unread) = Returning::wrap(request);
         let answered = match self.prepare(body).await {
             Ok(request) => self.s3.call(request).await.map_err(|e| internal(format!("{e:?}"))),
             Err(error) => Err(error),

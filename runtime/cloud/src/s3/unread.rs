@@ -29,10 +29,10 @@ pub struct Returning {
 
 impl Returning {
     /// The request with such a body, and where what nobody read of it will be.
-    pub fn new(request: axum::extract::Request) -> (HttpRequest, Unread) {
+    pub fn wrap(request: axum::extract::Request) -> (HttpRequest, Unread) {
         let (send, receive) = oneshot::channel();
-        let wrap = |body| Self { inner: Some(body), back: Some(send) };
-        (request.map(wrap).map(Body::http_body_unsync), Unread(receive))
+        let returning = |body| Self { inner: Some(body), back: Some(send) };
+        (request.map(returning).map(Body::http_body_unsync), Unread(receive))
     }
 }
 
