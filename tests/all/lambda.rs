@@ -234,7 +234,8 @@ fn networked(actions: &[&str], depends: Value) -> Value {
         "Role": role("f", "lambda.amazonaws.com", &all),
         "Vpc": vpc,
         "Subnet": part("Subnet", json!({ "VpcId": { "Ref": "Vpc" }, "CidrBlock": "10.0.0.0/24" })),
-        "Group": part("SecurityGroup", json!({ "VpcId": { "Ref": "Vpc" }, "GroupDescription": "g" })),
+        "Group":
+            part("SecurityGroup", json!({ "VpcId": { "Ref": "Vpc" }, "GroupDescription": "g" })),
         "Function": function(json!({
             "VpcConfig": {
                 "SubnetIds": [{ "Ref": "Subnet" }], "SecurityGroupIds": [{ "Ref": "Group" }],

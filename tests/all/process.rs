@@ -181,7 +181,8 @@ async fn no_secret_of_an_instance_is_in_a_command_line() {
     // The script keeps a request open and notes what everybody can see of it meanwhile.
     let script = "#!/bin/bash\n\
         IMDS=\"${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}\"\n\
-        T=$(curl -sS -f -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' $IMDS/latest/api/token)\n\
+        TTL='X-aws-ec2-metadata-token-ttl-seconds: 60'\n\
+        T=$(curl -sS -f -X PUT -H \"$TTL\" $IMDS/latest/api/token)\n\
         for url in $IMDS http://169.254.169.254; do\n\
         curl -sS -f -H \"X-aws-ec2-metadata-token: $T\" $url/latest/meta-data/instance-id\n\
         echo\n\

@@ -48,7 +48,8 @@ impl Config {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The ARN of something in this account and region: `arn:aws:glue:us-east-1:000000000000:job/x`.
+    /// The ARN of something in this account and region:
+    /// `arn:aws:glue:us-east-1:000000000000:job/x`.
     pub fn arn(&self, service: &str, resource: &str) -> String {
         format!("arn:aws:{service}:{}:{}:{resource}", self.region, self.account)
     }

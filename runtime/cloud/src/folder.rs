@@ -21,7 +21,8 @@ pub struct StateFolder {
 }
 
 impl StateFolder {
-    /// Makes the folder if it is missing, closes it to other users and takes it, or says who holds it.
+    /// Makes the folder if it is missing, closes it to other users and takes it, or says who
+    /// holds it.
     pub fn take(path: &Path) -> Result<Self> {
         let mut builder = std::fs::DirBuilder::new();
         builder

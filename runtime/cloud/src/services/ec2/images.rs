@@ -153,7 +153,10 @@ fn describe_image(image: &Image) -> Value {
         "imdsSupport": "v2.0",
         "blockDeviceMapping": [{
             "deviceName": "/dev/xvda",
-            "ebs": { "deleteOnTermination": true, "volumeSize": 8, "volumeType": "gp3", "encrypted": false },
+            "ebs": {
+                "deleteOnTermination": true, "volumeSize": 8, "volumeType": "gp3",
+                "encrypted": false,
+            },
         }],
     })
 }

@@ -139,11 +139,9 @@ impl Environment {
     /// Whether the process still runs, runs the function as it is now, and has credentials that
     /// are good for an invocation.
     pub fn fits(&mut self, name: &str, function: &Function) -> bool {
-        let longest = SignedDuration::from_secs(function.timeout_secs.min(900) as i64);
-        let end = Timestamp::now() + longest + CREDENTIALS_RESERVE;
         self.name == name
             && self.modified == function.modified
-            && self.expires.is_none_or(|expires| expires > end)
+            && lasts(self.expires, function.timeout_secs, Timestamp::now())
             && matches!(self.child.try_wait(), Ok(None))
     }
 
@@ -263,6 +261,12 @@ fn done(payload: Bytes, function_error: Option<&'static str>) -> Answer {
     Answer::Done { invoked, reusable: true }
 }
 
+/// Whether credentials that end at `expires` are good for an invocation that begins now.
+fn lasts(expires: Option<Timestamp>, timeout_secs: u64, now: Timestamp) -> bool {
+    let longest = SignedDuration::from_secs(timeout_secs.min(900) as i64);
+    expires.is_none_or(|expires| expires > now + longest + CREDENTIALS_RESERVE)
+}
+
 /// Starts the process with one pipe for standard output and standard error.
 fn spawn(mut command: Command) -> std::io::Result<(Child, std::io::PipeReader)> {
     let (pipe, out) = std::io::pipe()?;
@@ -273,4 +277,19 @@ fn spawn(mut command: Command) -> std::io::Result<(Child, std::io::PipeReader)> 
 fn exit(id: &str, status: Option<ExitStatus>) -> String {
     let status = status.map_or_else(|| "without an answer".to_owned(), |s| s.to_string());
     format!("RequestId: {id} Error: Runtime exited with error: {status}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_replaced_before_its_credentials_end() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let after = |secs| Some(now + SignedDuration::from_secs(secs));
+        assert!(lasts(None, 30, now) && lasts(after(12 * 3_600), 900, now));
+        assert!(lasts(after(331), 30, now));
+        assert!(!lasts(after(330), 30, now), "it could end within the invocation");
+        assert!(!lasts(after(-1), 30, now));
+    }
 }
