@@ -220,7 +220,12 @@ impl Account for Cloud {
             "AWS::EC2::Subnet::Id" => kept("AWS::EC2::Subnet"),
             "AWS::EC2::SecurityGroup::Id" => kept("AWS::EC2::SecurityGroup"),
             "AWS::EC2::Instance::Id" => self.instances.contains(id),
-            "AWS::EC2::Image::Id" => ec2::find_image(self, id).is_ok_and(|image| image.is_some()),
+            "AWS::EC2::Image::Id" => {
+                // What a fault says to be the newest image counts as released.
+                let scripted = self.faults.script().parameters;
+                scripted.values().any(|image| image == id)
+                    || ec2::find_image(self, id).is_ok_and(|image| image.is_some())
+            }
             "AWS::EC2::AvailabilityZone::Name" => {
                 ec2::find_zone(self, id).is_ok_and(|zone| zone.name == id)
             }
