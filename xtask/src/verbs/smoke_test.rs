@@ -242,8 +242,9 @@ impl Test<'_> {
             output(&self.stack, "DataBucket")?,
             &dataset,
         );
-        let request =
-            hyper::Request::post(&url).body(Full::new(Bytes::from(serde_json::to_vec(&body)?)))?;
+        let request = hyper::Request::post(&url)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(serde_json::to_vec(&body)?)))?;
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
         let answer = client
             .request(request)
