@@ -177,7 +177,9 @@ mod tests {
     fn is_call(word: &str) -> bool {
         word.split_once(':').is_some_and(|(service, operation)| {
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+            // `aws:SecureTransport` is a key of conditions.
             !service.is_empty()
+                && service != "aws"
                 && service.chars().all(plain)
                 && operation.starts_with(|c: char| c.is_ascii_uppercase())
                 && operation.chars().all(|c| c.is_ascii_alphanumeric())
