@@ -71,11 +71,6 @@ impl Aws {
         Ok(Owner::Another)
     }
 
-    /// Whether a bucket of ours exists.
-    pub async fn bucket_exists(&self, bucket: &str) -> Result<bool> {
-        Ok(self.bucket_owner(bucket).await? == Owner::Us)
-    }
-
     /// The tags of a bucket.
     pub async fn bucket_tags(&self, bucket: &str) -> Result<BTreeMap<String, String>> {
         let ask = self.s3.get_bucket_tagging().bucket(bucket).expected_bucket_owner(&self.account);
