@@ -9,6 +9,7 @@ mod leftovers;
 mod local;
 mod lock;
 mod observe;
+mod policy;
 mod progress;
 mod project;
 mod registry;

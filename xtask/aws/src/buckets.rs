@@ -54,7 +54,7 @@ impl Aws {
         let mut pages = self.s3.list_buckets().prefix(bucket).into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
-            let Ok(page) = page else {
+            let Ok(page) = page.map_err(|e| AwsError::new("s3:ListBuckets", e)) else {
                 let message = format!(
                     "the bucket {bucket} exists, and account {} either does not own it or does \
                      not let you see it",
@@ -69,11 +69,6 @@ impl Aws {
             return Err(AwsError { message, ..error });
         }
         Ok(Owner::Another)
-    }
-
-    /// Whether a bucket of ours exists.
-    pub async fn bucket_exists(&self, bucket: &str) -> Result<bool> {
-        Ok(self.bucket_owner(bucket).await? == Owner::Us)
     }
 
     /// The tags of a bucket.

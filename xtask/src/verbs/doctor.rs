@@ -3,12 +3,15 @@
 use std::process::Command;
 
 use anyhow::Result;
+use steppe_plan::environment::Environment;
 
 use crate::cli::Args;
 use crate::exit::Outcome;
+use crate::policy;
 use crate::project::Workspace;
 use crate::story::Story;
 use crate::target::{connect, local_cloud};
+use crate::terminal::out_json;
 
 /// Checks and reports.
 pub async fn run(args: &Args) -> Result<Outcome> {
@@ -55,6 +58,13 @@ pub async fn run(args: &Args) -> Result<Outcome> {
                     .map_err(|e| format!("{e:#}")),
             );
         }
+    }
+    if let Ok(workspace) = &workspace
+        && matches!(workspace.environment, Environment::Aws { .. })
+    {
+        story
+            .note("policy", "what this program calls needs it; CloudFormation's work comes on top");
+        out_json(&serde_json::to_string_pretty(&policy::document(&workspace.names))?);
     }
     Ok(if healthy { Outcome::Done } else { Outcome::Found })
 }

@@ -78,18 +78,24 @@ pub async fn outputs(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
 pub async fn logs(workspace: &Workspace, of: LogSource, minutes: u32) -> Result<Outcome> {
     let aws = connect(workspace).await?;
     let stack = deployed(&aws, workspace).await?;
-    let group = match of {
-        LogSource::Predictor => "PredictorLogGroup",
-        LogSource::Clean => "CleanLogGroup",
-        LogSource::Train => "TrainJobLogGroup",
-        LogSource::Drift => "DriftJobLogGroup",
+    let groups: &[&str] = match of {
+        LogSource::Predictor => &["PredictorLogGroup"],
+        // Glue writes what a job says and what went wrong into two groups.
+        LogSource::Clean => &["CleanLogGroup", "CleanErrorLogGroup"],
+        LogSource::Train => &["TrainJobLogGroup"],
+        LogSource::Drift => &["DriftJobLogGroup"],
         LogSource::Server => {
             out(&aws.console(output(&stack, "ServerInstanceId")?).await?);
             return Ok(Outcome::Done);
         }
     };
     let since = jiff::Timestamp::now().as_millisecond() - i64::from(minutes) * 60_000;
-    for (time, message) in aws.log_events(output(&stack, group)?, since).await? {
+    let mut events = Vec::new();
+    for group in groups {
+        events.extend(aws.log_events(output(&stack, group)?, since).await?);
+    }
+    events.sort_by_key(|(time, _)| *time);
+    for (time, message) in events {
         let time = jiff::Timestamp::from_millisecond(time)?;
         say!("{} {}", time.strftime("%Y-%m-%d %H:%M:%S"), message.trim_end());
     }
