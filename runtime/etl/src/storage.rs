@@ -134,7 +134,6 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::execution::object_store::ObjectStoreRegistry as _;
 
     use super::*;
 

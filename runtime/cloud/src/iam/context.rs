@@ -4,25 +4,25 @@
 //!
 //! - `aws:PrincipalArn`: the user's ARN; for a session the ARN of its *role*.
 //! - `aws:PrincipalAccount`, `aws:PrincipalType` (`User` or `AssumedRole`), `aws:PrincipalTag/KEY`
-//! (the   tags of the role), `aws:userid` (`AIDA…` or `AROA…:SESSION`), `aws:username` (users
-//! only).
+//!   (the tags of the role), `aws:userid` (`AIDA…` or `AROA…:SESSION`), `aws:username` (users
+//!   only).
 //! - `aws:PrincipalIsAWSService`, `aws:PrincipalServiceName`: `true` and the name when a service
-//! takes   on a role, else `false` and nothing.
+//!   takes on a role, else `false` and nothing.
 //! - `aws:SourceAccount`, `aws:SourceArn`: only when a service takes on a role: the account, and
-//! the   resource that it does so for, where the service names it.
+//!   the resource that it does so for, where the service names it.
 //! - `aws:SourceIp`, `aws:UserAgent`: of the HTTP request; nothing for calls that a service makes.
 //! - `aws:SecureTransport`: `true`: the transport never leaves this machine, which is what is
-//! meant.
+//!   meant.
 //! - `aws:CurrentTime`, `aws:EpochTime`, `aws:TokenIssueTime`: now, and the begin of a session.
 //! - `aws:RequestedRegion`: the cloud's region, `us-east-1` for IAM.
 //! - `aws:ResourceAccount`: the account in the resource's ARN, else this one.
 //! - `aws:ViaAWSService`, `aws:CalledVia`, `aws:CalledViaFirst`, `aws:CalledViaLast`: `true` and
-//! the   service for what CloudFormation does on behalf of its caller.
+//!   the service for what CloudFormation does on behalf of its caller.
 //! - `aws:MultiFactorAuthPresent`: `false` for sessions, nothing for keys of users.
 //! - `aws:PrincipalOrgID` and the other keys of organisations and federation: never there, because
-//! the   account is in no organisation and nobody is federated.
+//!   the account is in no organisation and nobody is federated.
 //! - `iam:PassedToService` when a role is passed; `lambda:SourceFunctionArn` in calls of a
-//! function;   `sts:ExternalId` and `sts:RoleSessionName` of `AssumeRole`.
+//!   function; `sts:ExternalId` and `sts:RoleSessionName` of `AssumeRole`.
 //! - `s3:prefix`, `s3:delimiter`, `s3:max-keys` of the request, `s3:ResourceAccount`,
 //!   `s3:signatureversion`.
 //!
@@ -124,7 +124,7 @@ impl Context {
         let listed = |name: &&str| {
             **name == key || (name.ends_with('/') && key.starts_with(*name) && key != **name)
         };
-        if FILLED.iter().chain(NEVER).any(|name| listed(&name)) {
+        if FILLED.iter().chain(NEVER).any(listed) {
             Lookup::Absent
         } else {
             Lookup::Unknown
