@@ -6,7 +6,7 @@ BENCH := .venv-bench/.ready
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export STEPPE_SHARED_DATA ?= $(abspath ../shared/data)
 
-.PHONY: build examples test lint parity clients service accuracy bench check clean
+.PHONY: build examples test lint parity clients crash service accuracy bench check clean
 
 build: ## everything, as `cargo xtask deploy` builds it
 	cargo build --bins
@@ -29,8 +29,11 @@ lint: $(VENV) build ## formatting, clippy, dependencies, CloudFormation
 parity: $(VENV) build ## the same cleaning on Spark and on the embedded engine
 	.venv/bin/python tests/parity.py
 
-clients: $(VENV) build ## the standard `aws` command against the embedded cloud
+clients: $(VENV) build ## clients of others against the embedded cloud: aws, boto3, s3cmd, rclone, s3fs, pandas, polars
 	.venv/bin/python tests/clients.py
+
+crash: build ## 200 kills of the embedded cloud under load; `make test` has a short form
+	STEPPE_CRASH_ROUNDS=200 cargo test --test crash -- --nocapture
 
 service: $(VENV) build ## the model server: Triton's client, an API fuzzer, hostile clients, a million requests
 	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs --example serve_model

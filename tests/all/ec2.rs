@@ -173,10 +173,8 @@ async fn the_metadata_service_asks_for_what_awss_asks_for() {
     };
     let ttl = |seconds: &str| ("x-aws-ec2-metadata-token-ttl-seconds", seconds.to_owned());
     let token_path = "latest/api/token";
-    let token = |headers: Vec<(&'static str, String)>| {
-        let asked = ask(Method::PUT, &secret, token_path, &headers);
-        asked
-    };
+    let token =
+        |headers: Vec<(&'static str, String)>| ask(Method::PUT, &secret, token_path, &headers);
     assert_eq!(token(vec![]).await.0, 400, "a lifetime is needed");
     assert_eq!(token(vec![ttl("21601")]).await.0, 400);
     let proxied = ("x-forwarded-for", "10.0.0.1".to_owned());
@@ -186,18 +184,19 @@ async fn the_metadata_service_asks_for_what_awss_asks_for() {
     let given = ("x-aws-ec2-metadata-token", session);
     let instance = ("x-steppe-instance", secret.clone());
     let path = "latest/meta-data/instance-id";
-    let answered = ask(Method::GET, &secret, path, &[given.clone()]).await;
+    let answered = ask(Method::GET, &secret, path, std::slice::from_ref(&given)).await;
     assert_eq!(answered, (200, id.clone()));
     // The address without the secret needs the header that has it.
     let rest = "meta-data/instance-id";
     assert_eq!(ask(Method::GET, "latest", rest, &[given.clone(), instance]).await, (200, id));
-    assert_eq!(ask(Method::GET, "latest", rest, &[given.clone()]).await.0, 404);
-    assert_eq!(ask(Method::GET, "guess", path, &[given.clone()]).await.0, 404);
+    assert_eq!(ask(Method::GET, "latest", rest, std::slice::from_ref(&given)).await.0, 404);
+    assert_eq!(ask(Method::GET, "guess", path, std::slice::from_ref(&given)).await.0, 404);
     assert_eq!(ask(Method::GET, &secret, path, &[]).await.0, 401);
     let ended = ("x-aws-ec2-metadata-token", format!("1.{}", &given.1[11..]));
     assert_eq!(ask(Method::GET, &secret, path, &[ended]).await.0, 401);
     let credentials = "latest/meta-data/iam/security-credentials/r";
-    let (status, first) = ask(Method::GET, &secret, credentials, &[given.clone()]).await;
+    let (status, first) =
+        ask(Method::GET, &secret, credentials, std::slice::from_ref(&given)).await;
     let key =
         |text: &str| serde_json::from_str::<Value>(text).expect("JSON")["AccessKeyId"].clone();
     let (_, second) = ask(Method::GET, &secret, credentials, &[given]).await;

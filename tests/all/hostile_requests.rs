@@ -28,7 +28,7 @@ async fn strange(strange: Strange) -> Server {
     Server::reading(Arc::new(bucket), data, Limits::default()).await
 }
 
-fn problem<'a>((status, answer): &'a (axum::http::StatusCode, Value)) -> (u16, &'a str) {
+fn problem((status, answer): &(axum::http::StatusCode, Value)) -> (u16, &str) {
     (status.as_u16(), answer["type"].as_str().unwrap_or_default())
 }
 

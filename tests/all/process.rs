@@ -104,6 +104,7 @@ async fn a_log_that_cannot_be_written_costs_no_request() {
     for _ in 0..3 {
         let answer = client.send("lambda", "POST", path, &[], "{}").await.expect("answered");
         assert_eq!(answer.status, 404, "{}", answer.text());
+        assert!(answer.headers.contains_key("x-amzn-requestid"), "{:?}", answer.headers);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use axum::http::Request;
+use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use http_body_util::{BodyExt, Full};
@@ -32,6 +32,8 @@ pub struct Signed {
 pub struct Answer {
     /// Status.
     pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
     /// Body.
     pub body: Bytes,
 }
@@ -97,7 +99,7 @@ impl Signed {
             let response = self.http.request(request.expect("a request")).await;
             let (parts, body) = response.map_err(|e| format!("{e:?}"))?.into_parts();
             let body = body.collect().await.map_err(|e| format!("{e:?}"))?.to_bytes();
-            Ok(Answer { status: parts.status.as_u16(), body })
+            Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
         };
         let answer = tokio::time::timeout(ANSWER_LIMIT, answer).await;
         answer.unwrap_or_else(|_| panic!("no answer to {method} {path} within a minute"))

@@ -84,7 +84,7 @@ impl Objects {
         self.versions += 1;
         let length = self.random.usize(1..BYTES_MAX);
         let name = format!("{key} version {} {length}", self.versions);
-        let before = self.keys.get(&key).map_or(None, |(value, _)| value.clone());
+        let before = self.keys.get(&key).and_then(|(value, _)| value.clone());
         let after = match change {
             Change::Delete => None,
             _ => Some(name.clone()),

@@ -124,10 +124,6 @@ impl Context {
         let listed = |name: &&str| {
             **name == key || (name.ends_with('/') && key.starts_with(*name) && key != **name)
         };
-        if FILLED.iter().chain(NEVER).any(listed) {
-            Lookup::Absent
-        } else {
-            Lookup::Unknown
-        }
+        if FILLED.iter().chain(NEVER).any(listed) { Lookup::Absent } else { Lookup::Unknown }
     }
 }
