@@ -80,7 +80,7 @@ fn a_run_carries_a_page_of_series_and_refuses_more_before_the_first_forecast() {
     let checkout = Checkout::new();
     let table = |count: usize| {
         let rows = (0..count).flat_map(|s| {
-            (2005..2020)
+            (2000..2020)
                 .map(move |year| format!("R{s:04},{year},{}\n", 1_000 + s + 10 * (year - 1_999)))
         });
         checkout.csv(&format!("region,year,marriages\n{}", rows.collect::<String>()))
@@ -94,7 +94,8 @@ fn a_run_carries_a_page_of_series_and_refuses_more_before_the_first_forecast() {
         refused.err
     );
     assert!(checkout.mails().iter().any(|m| m.contains("TooManySeries")), "people are told");
-    checkout.done(&["deploy", "--data", &table(999), "--yes"]);
+    checkout.done(&["destroy", "--yes"]);
+    checkout.done(&["deploy", "--data", &table(999)]);
     let smoke = checkout.done(&["smoke-test"]);
     assert!(smoke.out.contains("999 in S3, valid"), "{}\n{}", smoke.out, smoke.err);
     let mail = checkout.mails().pop().expect("a mail");

@@ -62,8 +62,8 @@ fn resources() {
         (
             RESOURCE,
             "Resource",
-            json!("arn:aws:glue:*:job/x:y"),
-            "arn:aws:glue:us-east-1:1:job/x:y",
+            json!("arn:aws:glue:us*x:y:z"),
+            "arn:aws:glue:us-east-1:1:job/x:y:z",
             false,
         ),
         // An action without resources is only allowed by a star.

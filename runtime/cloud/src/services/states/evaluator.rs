@@ -5,6 +5,7 @@
 //! execution is stopped, and when it crashes only the one evaluation fails. Processes are reused; a
 //! template without expressions needs none.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::Path;
 use std::process::Stdio;
@@ -38,8 +39,8 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 #[derive(Serialize)]
 struct Question<'a> {
     template: &'a Value,
-    states: &'a Value,
-    variables: &'a Map<String, Value>,
+    states: BTreeMap<&'a str, &'a Value>,
+    variables: BTreeMap<&'a str, &'a Value>,
 }
 
 #[derive(Deserialize)]
@@ -73,10 +74,14 @@ impl Evaluator {
         states: &Value,
         variables: &Map<String, Value>,
     ) -> Answer {
-        if !expression::is_in(template) {
-            return Ok(template.clone());
-        }
-        let question = Question { template, states, variables };
+        let Some(sight) = expression::Sight::of(template) else { return Ok(template.clone()) };
+        // A Map over many items would send all of them with every one of them.
+        let fields = states.as_object().into_iter().flatten();
+        let question = Question {
+            template,
+            states: seen(fields, |name| sight.has_field(name)),
+            variables: seen(variables, |name| sight.has_variable(name)),
+        };
         let mut line = serde_json::to_vec(&question).map_err(|e| broken(&e.to_string()))?;
         line.push(b'\n');
         let _permit = self.permits.acquire().await.map_err(|e| broken(&e.to_string()))?;
@@ -106,6 +111,13 @@ impl Evaluator {
         let mut idle = self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         idle.retain(|(since, _)| since.elapsed() < IDLE_MAX);
     }
+}
+
+fn seen<'a>(
+    all: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    is_seen: impl Fn(&str) -> bool,
+) -> BTreeMap<&'a str, &'a Value> {
+    all.into_iter().filter(|(name, _)| is_seen(name)).map(|(n, v)| (n.as_str(), v)).collect()
 }
 
 fn broken(why: &str) -> Failure {

@@ -11,13 +11,51 @@ use super::interpreter::Failure;
 /// Items of a sequence that an expression builds.
 const SEQUENCE_MAX: usize = 1_000_000;
 
-/// Whether there is anything to evaluate in `template`.
-pub fn is_in(template: &Value) -> bool {
+/// The fields of `$states`.
+const FIELDS: [&str; 4] = ["input", "result", "errorOutput", "context"];
+
+/// What the expressions of a template can look at, judged by their text: rather too much than too
+/// little.
+pub struct Sight {
+    text: String,
+    everything: bool,
+}
+
+impl Sight {
+    /// `None` when there is nothing to evaluate.
+    pub fn of(template: &Value) -> Option<Self> {
+        let mut text = String::new();
+        gather(template, &mut text);
+        let whole = |rest: &str| {
+            let field = rest.strip_prefix('.').unwrap_or_default();
+            !FIELDS.iter().any(|name| field.starts_with(name))
+        };
+        let everything = text.contains("$eval") || text.split("$states").skip(1).any(whole);
+        (!text.is_empty()).then_some(Self { text, everything })
+    }
+
+    /// Whether a field of `$states` may be looked at.
+    pub fn has_field(&self, name: &str) -> bool {
+        self.everything || self.text.contains(&format!("$states.{name}"))
+    }
+
+    /// Whether a variable may be looked at.
+    pub fn has_variable(&self, name: &str) -> bool {
+        self.everything || self.text.contains(&format!("${name}"))
+    }
+}
+
+fn gather(template: &Value, text: &mut String) {
     match template {
-        Value::String(text) => source(text).is_some(),
-        Value::Array(items) => items.iter().any(is_in),
-        Value::Object(fields) => fields.values().any(is_in),
-        _ => false,
+        Value::String(string) => {
+            if let Some(source) = source(string) {
+                text.push_str(source);
+                text.push('\n');
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| gather(item, text)),
+        Value::Object(fields) => fields.values().for_each(|field| gather(field, text)),
+        _ => {}
     }
 }
 
@@ -119,8 +157,20 @@ mod tests {
     }
 
     #[test]
-    fn only_expressions_need_an_evaluation() {
-        assert!(is_in(&json!({ "a": [1, "{% 1 %}"] })));
-        assert!(!is_in(&json!({ "a": [1, "{ % 1 % }", null] })));
+    fn expressions_are_sent_what_they_can_look_at() {
+        assert!(Sight::of(&json!({ "a": [1, "{ % 1 % }", null] })).is_none());
+        let seen = |template: Value| {
+            let sight = Sight::of(&template).expect("an expression");
+            let fields = FIELDS.into_iter().filter(|f| sight.has_field(f)).collect::<Vec<_>>();
+            (fields, sight.has_variable("series"))
+        };
+        assert_eq!(
+            seen(json!({ "a": [1, "{% $states.input.x & $states.context.y %}"] })),
+            (vec!["input", "context"], false)
+        );
+        assert_eq!(seen(json!("{% $count($series) %}")), (vec![], true));
+        for all in ["{% $string($states) %}", "{% $states.* %}", "{% $eval('1') %}"] {
+            assert_eq!(seen(json!(all)), (FIELDS.to_vec(), true), "{all}");
+        }
     }
 }
