@@ -1,19 +1,15 @@
 //! An embedded cloud with a bucket, a database and its tables, for tests of jobs and queries.
 
-use std::sync::Arc;
+use std::ops::Deref;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::cloud::{Cloud, Config};
 use steppe_cloud::error::ApiError;
-use steppe_cloud::http;
 use steppe_cloud::iam::Role;
 use steppe_cloud::identity::Caller;
 use steppe_cloud::services::{athena, glue};
-use tempfile::TempDir;
-use tokio::sync::Notify;
 
-use crate::tools::binary;
+use crate::serving::Serving;
 
 /// The bucket of everything.
 pub const BUCKET: &str = "my-data";
@@ -23,16 +19,12 @@ pub const DATABASE: &str = "db";
 pub const GROUP: &str = "group";
 
 /// A cloud that serves on a port of its own until it is dropped.
-pub struct Catalogued {
-    /// The cloud.
-    pub cloud: Arc<Cloud>,
-    stop: Arc<Notify>,
-    _state: TempDir,
-}
+pub struct Catalogued(Serving);
 
-impl Drop for Catalogued {
-    fn drop(&mut self) {
-        self.stop.notify_waiters();
+impl Deref for Catalogued {
+    type Target = Serving;
+    fn deref(&self) -> &Serving {
+        &self.0
     }
 }
 
@@ -57,20 +49,7 @@ pub const JSON: &str = "org.openx.data.jsonserde.JsonSerDe";
 impl Catalogued {
     /// With a table `raw` of three records and a table `typed` of two.
     pub async fn start() -> Self {
-        let state = TempDir::new().expect("a folder");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let config = Config {
-            state_dir: state.path().canonicalize().expect("a path"),
-            account: "000000000000".into(),
-            region: "us-east-1".into(),
-            port: listener.local_addr().expect("an address").port(),
-            engine: binary("steppe-etl"),
-            own_binary: binary("steppe-cloud"),
-        };
-        let cloud = Cloud::open(config).expect("opens");
-        let stop = Arc::new(Notify::new());
-        tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
-        let own = Self { cloud, stop, _state: state };
+        let own = Self(Serving::start().await);
         own.fill();
         own
     }

@@ -1,6 +1,6 @@
 //! The embedded cloud: stacks, permissions, and what it refuses.
 
-use std::sync::Arc;
+use std::ops::Deref;
 use std::time::Duration;
 
 use object_store::ObjectStoreExt;
@@ -9,7 +9,6 @@ use object_store::path::Path;
 use serde_json::{Value, json};
 use steppe_cloud::cloud::{Cloud, Config};
 use steppe_cloud::cloudformation::handle;
-use steppe_cloud::http;
 use steppe_cloud::services::events;
 use steppe_plan::catalogue::RawColumn;
 use steppe_plan::elf::Architecture;
@@ -18,40 +17,23 @@ use steppe_plan::names::Names;
 use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec};
 use tempfile::TempDir;
-use tokio::sync::Notify;
 
+use crate::serving::Serving;
 use crate::tools::{binary, root};
 
 /// A cloud that serves on a port of its own until it is dropped.
-pub struct Running {
-    /// The cloud.
-    pub cloud: Arc<Cloud>,
-    stop: Arc<Notify>,
-    _state: TempDir,
-}
+pub struct Running(Serving);
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.notify_waiters();
+impl Deref for Running {
+    type Target = Serving;
+    fn deref(&self) -> &Serving {
+        &self.0
     }
 }
 
 /// Starts a cloud in this process.
 pub async fn start() -> Running {
-    let state = TempDir::new().expect("a folder");
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let config = Config {
-        state_dir: state.path().canonicalize().expect("a path"),
-        account: "000000000000".into(),
-        region: "us-east-1".into(),
-        port: listener.local_addr().expect("an address").port(),
-        engine: binary("steppe-etl"),
-        own_binary: binary("steppe-cloud"),
-    };
-    let cloud = Cloud::open(config).expect("opens");
-    let stop = Arc::new(Notify::new());
-    tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
-    Running { cloud, stop, _state: state }
+    Running(Serving::start().await)
 }
 
 impl Running {

@@ -1,28 +1,21 @@
 //! An embedded cloud within the test's own process, and stacks in it.
 
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::cloud::{Cloud, Config};
-use steppe_cloud::{cloudformation, http};
-use tempfile::TempDir;
-use tokio::sync::Notify;
+use steppe_cloud::cloudformation;
 
-use crate::tools::binary;
+use crate::serving::Serving;
 
 /// A cloud that serves until it is dropped.
-pub struct InProcess {
-    /// The cloud.
-    pub cloud: Arc<Cloud>,
-    stop: Arc<Notify>,
-    _state: TempDir,
-}
+pub struct InProcess(Serving);
 
-impl Drop for InProcess {
-    fn drop(&mut self) {
-        self.stop.notify_waiters();
+impl Deref for InProcess {
+    type Target = Serving;
+    fn deref(&self) -> &Serving {
+        &self.0
     }
 }
 
@@ -46,20 +39,7 @@ pub fn is_alive(pid: u64) -> bool {
 impl InProcess {
     /// An empty cloud.
     pub async fn start() -> Self {
-        let state = TempDir::new().expect("a folder");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let config = Config {
-            state_dir: state.path().canonicalize().expect("a path"),
-            account: "000000000000".into(),
-            region: "us-east-1".into(),
-            port: listener.local_addr().expect("an address").port(),
-            engine: binary("steppe-etl"),
-            own_binary: binary("steppe-cloud"),
-        };
-        let cloud = Cloud::open(config).expect("opens");
-        let stop = Arc::new(Notify::new());
-        tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
-        Self { cloud, stop, _state: state }
+        Self(Serving::start().await)
     }
 
     /// The state folder.

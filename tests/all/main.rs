@@ -29,6 +29,7 @@ mod models;
 mod process;
 mod s3;
 mod scenarios;
+mod serving;
 mod signed;
 mod signed_client;
 mod state_machines;

@@ -1,47 +1,26 @@
 //! Requests over HTTP as somebody may send them: signed with any key and any header, or not at all.
 
-use std::sync::Arc;
-
 use hmac::{Hmac, Mac};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use steppe_cloud::cloud::{Cloud, Config};
-use steppe_cloud::http;
-use tempfile::TempDir;
+use std::ops::Deref;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
 
-use crate::tools::binary;
+use crate::serving::Serving;
 
 /// A cloud that serves on a port of its own until it is dropped.
-pub struct Served {
-    pub cloud: Arc<Cloud>,
-    stop: Arc<Notify>,
-    pub state: TempDir,
-}
+pub struct Served(Serving);
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.stop.notify_waiters();
+impl Deref for Served {
+    type Target = Serving;
+    fn deref(&self) -> &Serving {
+        &self.0
     }
 }
 
 impl Served {
     pub async fn start() -> Self {
-        let state = TempDir::new().expect("a folder");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let config = Config {
-            state_dir: state.path().canonicalize().expect("a path"),
-            account: "000000000000".into(),
-            region: "us-east-1".into(),
-            port: listener.local_addr().expect("an address").port(),
-            engine: binary("steppe-etl"),
-            own_binary: binary("steppe-cloud"),
-        };
-        let cloud = Cloud::open(config).expect("opens");
-        let stop = Arc::new(Notify::new());
-        tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
-        Self { cloud, stop, state }
+        Self(Serving::start().await)
     }
 
     /// The administrator's key, from the file that a user reads.

@@ -1,0 +1,45 @@
+//! The embedded cloud within the test's own process.
+
+use std::sync::Arc;
+
+use steppe_cloud::cloud::{Cloud, Config};
+use steppe_cloud::http;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use crate::tools::binary;
+
+/// A cloud that serves on a port of its own until it is dropped.
+pub struct Serving {
+    /// The cloud.
+    pub cloud: Arc<Cloud>,
+    /// Its state folder.
+    pub state: TempDir,
+    stop: Arc<Notify>,
+}
+
+impl Serving {
+    /// An empty cloud.
+    pub async fn start() -> Self {
+        let state = TempDir::new().expect("a folder");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let config = Config {
+            state_dir: state.path().canonicalize().expect("a path"),
+            account: "000000000000".into(),
+            region: "us-east-1".into(),
+            port: listener.local_addr().expect("an address").port(),
+            engine: binary("steppe-etl"),
+            own_binary: binary("steppe-cloud"),
+        };
+        let cloud = Cloud::open(config).expect("opens");
+        let stop = Arc::new(Notify::new());
+        tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
+        Self { cloud, state, stop }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop.notify_waiters();
+    }
+}
