@@ -231,7 +231,8 @@ pub fn check_s3(uri: &Uri, headers: &HeaderMap, region: &str) -> ApiResult<()> {
         return Err(ApiError::new(
             "InvalidRequest",
             "The authorization mechanism you have provided is not supported. Please use \
-             AWS4-HMAC-SHA256.",
+             AWS4-HMAC-SHA256. (This request is signed with Signature Version 2; boto3 and the aws \
+             command presign with version 4 when their `s3.signature_version` is `s3v4`.)",
         ));
     }
     if header.is_some() && query.contains_key("X-Amz-Algorithm") {

@@ -13,8 +13,6 @@ use super::unread::Returning;
 
 /// Bytes of a body that is parsed: 10,000 parts with their checksums are a tenth of it.
 pub const PARSED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Longest life of a presigned URL.
-const PRESIGNED_SECS_MAX: u64 = 7 * 24 * 60 * 60;
 /// Parameters by which requests with a body that is parsed are known.
 const PARSED: [&str; 11] = [
     "acl",
@@ -87,7 +85,6 @@ impl Service {
             return Err(invalid_request("Missing Host header."));
         }
         let query = parameters(&parts.uri);
-        self.check_signature(&parts.headers, &query)?;
         if query.iter().any(|(name, _)| name == "X-Amz-Signature") {
             copy_to_headers(&query, &mut parts.headers)?;
         }
@@ -107,67 +104,6 @@ impl Service {
         }
         Ok(HttpRequest::from_parts(parts, body))
     }
-
-    /// Refuses what S3 refuses about signatures and `s3s` does not look at.
-    fn check_signature(&self, headers: &HeaderMap, query: &[(String, String)]) -> S3Result<()> {
-        let parameter = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        let second = authorization.is_some_and(|a| a.starts_with("AWS "))
-            || (parameter("AWSAccessKeyId").is_some() && parameter("Signature").is_some());
-        if second {
-            return Err(invalid_request(
-                "The authorization mechanism you have provided is not supported. Please use \
-                 AWS4-HMAC-SHA256. (This request is signed with Signature Version 2; boto3 and the \
-                 aws command presign with version 4 when their `s3.signature_version` is `s3v4`.)",
-            ));
-        }
-        if let Some(expires) = parameter("X-Amz-Expires")
-            && expires.parse::<u64>().is_ok_and(|secs| secs > PRESIGNED_SECS_MAX)
-        {
-            return Err(s3_error!(
-                AuthorizationQueryParametersError,
-                "X-Amz-Expires must be less than a week (in seconds); that is, the given \
-                 X-Amz-Expires must be less than 604800 seconds"
-            ));
-        }
-        let signed = authorization.and_then(|a| a.strip_prefix("AWS4-HMAC-SHA256"));
-        if let Some(signed) = signed {
-            check_signed_headers(signed, headers)?;
-        }
-        let scope = signed
-            .and_then(|s| s.split_once("Credential=").map(|(_, rest)| rest))
-            .or_else(|| parameter("X-Amz-Credential"));
-        // KEY/DATE/REGION/SERVICE/aws4_request
-        let region = scope.and_then(|s| s.split(',').next()?.split('/').nth(2));
-        if let Some(region) = region.filter(|r| *r != self.region) {
-            return Err(S3Error::with_message(
-                S3ErrorCode::AuthorizationHeaderMalformed,
-                format!(
-                    "The authorization header is malformed; the region '{region}' is wrong; \
-                     expecting '{}'",
-                    self.region
-                ),
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Host and S3's own headers must be among those that are signed.
-fn check_signed_headers(authorization: &str, headers: &HeaderMap) -> S3Result<()> {
-    let Some((_, rest)) = authorization.split_once("SignedHeaders=") else { return Ok(()) };
-    let signed: Vec<&str> = rest.split(',').next().unwrap_or_default().trim().split(';').collect();
-    let missing = |name: &HeaderName| {
-        (name == header::HOST || name.as_str().starts_with("x-amz-"))
-            && !signed.contains(&name.as_str())
-    };
-    if headers.keys().any(missing) {
-        return Err(s3_error!(
-            AccessDenied,
-            "There were headers present in the request which were not signed"
-        ));
-    }
-    Ok(())
 }
 
 fn parameters(uri: &Uri) -> Vec<(String, String)> {
