@@ -141,7 +141,10 @@ fn service_kind(code: &str, message: &str, status: u16) -> Kind {
         | "InvalidClientTokenId"
         | "UnrecognizedClientException"
         | "InvalidAccessKeyId" => Kind::Credentials,
-        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => Kind::Denied,
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "AuthorizationError"
+        | "UnauthorizedOperation" => Kind::Denied,
         "NoSuchKey"
         | "NoSuchBucket"
         | "NotFound"

@@ -149,7 +149,8 @@ fn resource_of(cloud: &Cloud, params: &Value) -> String {
         (None, Some(set)) if set.starts_with("arn:") => {
             cloud.change_sets.get(set).map_or_else(|| arn("*"), |s| s.stack.clone())
         }
-        _ => cloud.config.arn("cloudformation", "stack/*"),
+        // Operations on no stack in particular have no resource that a policy could name.
+        _ => "*".to_owned(),
     }
 }
 

@@ -41,7 +41,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
     match operation {
         "Publish" => publish(cloud, caller, params),
         "ListTopics" => {
-            cloud.authorize(caller, "sns:ListTopics", &cloud.config.arn("sns", "*"), &[])?;
+            cloud.authorize(caller, "sns:ListTopics", "*", &[])?;
             let topics = cloud.topics.all();
             let topics = topics.iter().map(|(arn, _)| json!({ "TopicArn": arn })).collect();
             listed("Topics", topics, params)

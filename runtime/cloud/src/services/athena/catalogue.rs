@@ -137,8 +137,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
     match operation {
         "ListDataCatalogs" => {
             known(&["MaxResults", "NextToken", "WorkGroup"])?;
-            let every = cloud.config.arn("athena", "datacatalog/*");
-            cloud.authorize(caller, "athena:ListDataCatalogs", &every, &[])?;
+            cloud.authorize(caller, "athena:ListDataCatalogs", "*", &[])?;
             let own = json!({ "CatalogName": DATA_CATALOG, "Type": "GLUE" });
             page(params, "DataCatalogsSummary", vec![own])
         }

@@ -128,8 +128,7 @@ pub fn get(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
 
 /// `ListWorkGroups`.
 pub fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let every = cloud.config.arn("athena", "workgroup/*");
-    cloud.authorize(caller, "athena:ListWorkGroups", &every, &[])?;
+    cloud.authorize(caller, "athena:ListWorkGroups", "*", &[])?;
     let mut all = cloud.work_groups.all();
     if !cloud.work_groups.contains(PRIMARY) {
         all.push((PRIMARY.to_owned(), Arc::new(WorkGroup::primary())));
