@@ -9,6 +9,7 @@ mod cloudformation;
 mod cloudformation_crash;
 mod deployer;
 mod deployer_aws;
+mod deployer_policy;
 mod ec2;
 mod embedded_cloud;
 mod engines;

@@ -1,7 +1,8 @@
 //! The policy that a deploying person needs for what this program calls itself.
 //!
-//! One list, beside nothing else: a test compares it with the calls that the sources name. What
-//! CloudFormation does on the person's behalf, such as making roles and networks, comes on top.
+//! One list, beside nothing else: a test compares it with the calls that the sources name, and a
+//! scenario deploys under it. What CloudFormation does on the person's behalf, such as making roles
+//! and networks, comes on top.
 
 use serde_json::{Value, json};
 use steppe_plan::names::Names;
@@ -94,6 +95,23 @@ const CALLS: [(&str, &str, On); 62] = [
     ("sts:GetCallerIdentity", "", On::Everything),
 ];
 
+/// What services ask of the person in the course of those calls: Athena reads the catalogue and writes
+/// the result with the caller's rights, CloudFormation gives roles to what it makes.
+/// <https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html>
+const IMPLIED: [(&str, On); 11] = [
+    ("glue:GetDatabases", On::Catalogue),
+    ("glue:GetPartition", On::Catalogue),
+    ("glue:GetPartitions", On::Catalogue),
+    ("glue:GetTable", On::Catalogue),
+    ("glue:GetTables", On::Catalogue),
+    ("iam:PassRole", On::Roles),
+    ("s3:AbortMultipartUpload", On::Objects),
+    ("s3:GetBucketLocation", On::Buckets),
+    ("s3:ListBucketMultipartUploads", On::Buckets),
+    ("s3:ListMultipartUploadParts", On::Objects),
+    ("athena:GetWorkGroup", On::WorkGroup),
+];
+
 /// Calls on executions, whose ARNs are not the machine's.
 const EXECUTIONS: [&str; 3] =
     ["states:DescribeExecution", "states:GetExecutionHistory", "states:StopExecution"];
@@ -101,7 +119,9 @@ const EXECUTIONS: [&str; 3] =
 /// The policy document for one deployment.
 pub fn document(names: &Names) -> Value {
     let mut by_place: Vec<(On, Vec<&str>)> = Vec::new();
-    for (_, action, on) in CALLS.iter().filter(|(_, action, _)| !action.is_empty()) {
+    let own = CALLS.iter().map(|(_, action, on)| (action, on));
+    let implied = IMPLIED.iter().map(|(action, on)| (action, on));
+    for (action, on) in own.chain(implied).filter(|(action, _)| !action.is_empty()) {
         match by_place.iter_mut().find(|(place, _)| place == on) {
             Some((_, actions)) if !actions.contains(action) => actions.push(action),
             Some(_) => {}
@@ -140,9 +160,14 @@ fn resources(on: On, names: &Names) -> Vec<String> {
         On::Rules => vec![arn(names, "events", &format!("rule/{stack}-*"))],
         On::Topic => vec![arn(names, "sns", &stack)],
         On::WorkGroup => vec![arn(names, "athena", &format!("workgroup/{stack}"))],
-        On::Catalogue => ["catalog".to_owned(), format!("database/{}", names.database())]
-            .map(|rest| arn(names, "glue", &rest))
-            .to_vec(),
+        On::Catalogue => [
+            "catalog".to_owned(),
+            "database/default".to_owned(),
+            format!("database/{}", names.database()),
+            format!("table/{}/*", names.database()),
+        ]
+        .map(|rest| arn(names, "glue", &rest))
+        .to_vec(),
         On::Job => vec![arn(names, "glue", &format!("job/{stack}-clean"))],
         On::Logs => vec![arn(names, "logs", &format!("log-group:{}/*", names.log_prefix()))],
         On::Images => vec![format!(

@@ -39,12 +39,14 @@ impl Story {
     }
 
     fn line(&self, colour: &str, verb: &str, rest: &str) {
-        let rest = shown(rest.trim_end());
+        let mut parts = rest.trim_end().split("\nhint: ").map(shown);
+        let rest = parts.next().unwrap_or_default();
         if self.colour {
             err(&format!("\u{1b}[1;{colour}m{verb:>12}\u{1b}[0m  {rest}"));
         } else {
             err(&format!("{verb:>12}  {rest}"));
         }
+        parts.for_each(|hint| err(&format!("{:>12}  {hint}", "hint")));
     }
 
     /// Time since the beginning.

@@ -134,6 +134,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
         "GetConsoleOutput" => console_output(cloud, caller, params),
         "DescribeAvailabilityZones" => zones::describe(cloud, caller, params),
         "DescribeInstanceTypeOfferings" => zones::describe_offerings(cloud, caller, params),
+        "DescribePrefixLists" => zones::describe_prefix_lists(cloud, caller, params),
         "DescribeImages" => images::describe(cloud, caller, params),
         "DescribeNetworkInterfaces" => network::describe_interfaces(cloud, caller, params),
         "DeleteNetworkInterface" => network::delete_interface(cloud, caller, params),
