@@ -1,7 +1,7 @@
 //! `make accuracy`: our forecasts on public benchmarks, beside published scores.
 //!
-//! M4 Hourly and M3 with the competitions' own splits and metrics, and marriages in Sweden. The data
-//! are not part of this repository; `STEPPE_SHARED_DATA` names their folder.
+//! M4 Hourly and M3 with the competitions' own splits and metrics, and marriages in Sweden. The
+//! data are not part of this repository; `STEPPE_SHARED_DATA` names their folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -109,8 +109,8 @@ struct Row {
 }
 
 fn score(name: &str, splits: &[Split], season: usize, points: &BTreeMap<String, Vec<f64>>) -> Row {
-    // Mean over series of each series' mean, as the competitions take it; all horizons are equal, so
-    // it is the mean over all points.
+    // Mean over series of each series' mean, as the competitions take it; all horizons are equal,
+    // so it is the mean over all points.
     let outcome = |s: &Split| {
         let scale = naive_scale(&s.known, season);
         let forecast = &points[&s.name];

@@ -1,7 +1,7 @@
 //! Times of the forward pass and of whole forecasts, for the artifact in a folder.
 //!
-//! `latency FOLDER [batch…]` prints one line per measurement: name, batch, microseconds (the median of
-//! many runs), on one thread.
+//! `latency FOLDER [batch…]` prints one line per measurement: name, batch, microseconds (the median
+//! of many runs), on one thread.
 
 use std::time::Instant;
 

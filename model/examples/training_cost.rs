@@ -1,8 +1,11 @@
-//! What training costs: one network of a given shape, and how the cost grows with the number of series.
+//! What training costs: one network of a given shape, and how the cost grows with the number of
+//! series.
 //!
-//! `training_cost speed` prints `windows epochs seconds` of one network (24 steps, 4 features, hidden 64,
-//! 36 outputs, batch 64), for comparison with a peer of the same shape. `training_cost growth` prints
-//! `series windows seconds` of backtest, training and forecasts for 100, 1,000 and 10,000 series.
+//! `training_cost speed` prints `windows epochs seconds` of one network (24 steps, 4 features,
+//! hidden 64,
+//! 36 outputs, batch 64), for comparison with a peer of the same shape. `training_cost growth`
+//! prints `series windows seconds` of backtest, training and forecasts for 100, 1,000 and 10,000
+//! series.
 
 use std::time::Instant;
 

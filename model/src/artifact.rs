@@ -166,7 +166,8 @@ impl Artifact {
         Ok(artifact)
     }
 
-    /// What this very model, and not those that were fitted at the origins, says about the backtest's histories.
+    /// What this very model, and not those that were fitted at the origins, says about the
+    /// backtest's histories.
     fn reference(&self, views: &[(usize, View<'_>)]) -> Reference {
         let long_enough = |view: &View<'_>| view.len() >= self.model.min_history();
         let (origins, views): (Vec<usize>, Vec<View<'_>>) =

@@ -1,5 +1,5 @@
-//! Rolling-origin backtest: stand at an origin, forecast with what was known then, compare with what
-//! came next.
+//! Rolling-origin backtest: stand at an origin, forecast with what was known then, compare with
+//! what came next.
 //!
 //! Models that learn from all series are trained anew at every origin (`refit`), or once before the
 //! first; either way on data that end at the origin, scalers included, so nothing of the future
@@ -253,7 +253,8 @@ impl Trials<'_> {
             let case = &self.cases[i];
             (transform.apply(case.actual) - transform.apply(entrant.points[i])) / case.change
         };
-        // Baselines take part, but have to earn their place when there is something better to combine.
+        // Baselines take part, but have to earn their place when there is something better to
+        // combine.
         let lone = self.entrants.iter().all(|e| e.family.is_baseline());
         let prior: Vec<f64> = self
             .entrants
@@ -304,7 +305,8 @@ impl Trials<'_> {
         self.entrants.iter().find(asked).or_else(best).expect("baselines always take part")
     }
 
-    /// Numbers of each series' cases: looking through all of them for every series would take the square of the time.
+    /// Numbers of each series' cases: looking through all of them for every series would take the
+    /// square of the time.
     pub fn cases_by_series(&self) -> Vec<Vec<usize>> {
         let mut numbers = vec![Vec::new(); self.data.series().len()];
         self.cases.iter().enumerate().for_each(|(i, case)| numbers[case.series].push(i));
@@ -376,7 +378,8 @@ impl Trials<'_> {
         )
     }
 
-    /// Intervals of every case, each calibrated on all *other* origins; with one origin, on its own.
+    /// Intervals of every case, each calibrated on all *other* origins; with one origin, on its
+    /// own.
     pub fn intervals(&self, entrant: &Entrant) -> Vec<IntervalOutcome> {
         let lone = self.origins.len() == 1;
         let by_origin: Vec<Calibration> = (0..self.origins.len())

@@ -1,4 +1,5 @@
-//! Frequencies, and periods as whole numbers: the unit in which series, gaps and seasons are counted.
+//! Frequencies, and periods as whole numbers: the unit in which series, gaps and seasons are
+//! counted.
 //!
 //! A period is the number of periods since the start of the calendar that its frequency counts in:
 //! years since year 0, quarters and months since January of year 0, weeks, days, hours and half

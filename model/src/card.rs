@@ -79,7 +79,8 @@ pub struct ModelCard {
     pub backtest: Backtest,
     /// What turns its forecasts into quantiles.
     pub calibration: Calibration,
-    /// What its forecasts and their inputs looked like in the backtest; drift is measured against it.
+    /// What its forecasts and their inputs looked like in the backtest; drift is measured against
+    /// it.
     pub reference: Reference,
     /// SHA-256 of `weights.safetensors`, in hexadecimal.
     pub weights_sha256: String,

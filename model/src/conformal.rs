@@ -1,10 +1,11 @@
-//! Quantiles by conformal prediction: how far, in units of its own uncertainty, each series has been
-//! from its forecasts in the backtest.
+//! Quantiles by conformal prediction: how far, in units of its own uncertainty, each series has
+//! been from its forecasts in the backtest.
 //!
-//! A series' uncertainty is the spread that the model itself gives, or else its typical change times
-//! how large this model's errors on it are in that unit, drawn towards all series where it has few
-//! forecasts. Dividing by it makes errors comparable (locally weighted conformal prediction, Lei et
-//! al. 2018); the quantiles of what remains, per step, are what intervals are made of.
+//! A series' uncertainty is the spread that the model itself gives, or else its typical change
+//! times how large this model's errors on it are in that unit, drawn towards all series where it
+//! has few forecasts. Dividing by it makes errors comparable (locally weighted conformal
+//! prediction, Lei et al. 2018); the quantiles of what remains, per step, are what intervals are
+//! made of.
 
 use std::collections::BTreeMap;
 
@@ -133,7 +134,8 @@ impl Calibration {
     fn offsets_of(&self, sorted: &[f64]) -> Vec<f64> {
         let mirrored: Vec<f64> = sorted.iter().rev().map(|e| -e).collect();
         let offset = |&p: &f64| {
-            // The interval holds the forecast: a model that is wrong on one side only is not corrected here.
+            // The interval holds the forecast: a model that is wrong on one side only is not
+            // corrected here.
             if p < 0.5 {
                 -conformal_quantile(&mirrored, 1.0 - p).unwrap_or(0.0).max(0.0)
             } else {
@@ -154,8 +156,8 @@ impl Calibration {
         typical_change(self.scale, self.season, view.history())
     }
 
-    /// The unit of a forecast's quantiles, and the ends of its interval. The residual's error is not
-    /// looked at.
+    /// The unit of a forecast's quantiles, and the ends of its interval. The residual's error is
+    /// not looked at.
     pub fn interval_around(&self, point: f64, residual: &Residual<'_>) -> (f64, (f64, f64)) {
         let uncertainty = self.uncertainty(residual.series, residual.change, residual.spread);
         let tail = (1.0 - self.level) / 2.0;
@@ -204,8 +206,8 @@ fn neighbours(by_step: &[Vec<f64>], step: usize) -> Vec<f64> {
     }
 }
 
-/// Mean absolute change against one season before, on the transformed scale, over the newest part of
-/// a history.
+/// Mean absolute change against one season before, on the transformed scale, over the newest part
+/// of a history.
 pub fn typical_change(transform: Transform, season: usize, history: &[f64]) -> f64 {
     let newest = history.len().saturating_sub((14 * season).max(60));
     let tail = transform.all(&history[newest..]);

@@ -1,8 +1,8 @@
 //! Champion and challenger: whether a newly trained model is better than the one in service.
 //!
-//! The two are compared on forecasts of which neither had seen the answer. A model knows everything up
-//! to its training, so only later periods are fair to it; the challenger forecasts them from fits that
-//! ended at each origin, as its backtest made them. Where no later period is there (other
+//! The two are compared on forecasts of which neither had seen the answer. A model knows everything
+//! up to its training, so only later periods are fair to it; the challenger forecasts them from
+//! fits that ended at each origin, as its backtest made them. Where no later period is there (other
 //! configuration, corrected data), both configurations are fitted anew on what was known.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -124,7 +124,8 @@ fn on_new_periods(trials: &Trials<'_>, spec: &TrainSpec, champion: &Artifact) ->
     score(Basis::NewPeriods, trials, &forecasts.into_iter().map(pair).collect::<Vec<_>>())
 }
 
-/// The champion's forecasts of every case whose origin is not before `known` and whose history is long enough.
+/// The champion's forecasts of every case whose origin is not before `known` and whose history is
+/// long enough.
 fn champion_forecasts(
     trials: &Trials<'_>,
     champion: &Artifact,
@@ -153,7 +154,8 @@ fn champion_forecasts(
     entries
 }
 
-/// The family that the challenger would have had at `known`: the contest's own periods must not choose it.
+/// The family that the challenger would have had at `known`: the contest's own periods must not
+/// choose it.
 fn chosen_before<'t>(trials: &'t Trials<'_>, spec: &TrainSpec, known: i64) -> &'t Entrant {
     let past =
         |e: &Entrant| trials.errors_of(e, |case| trials.target(case) <= known).map(|e| e.mase);

@@ -381,8 +381,8 @@ pub struct Gap {
     pub missing: i64,
 }
 
-/// Known values with their places, ascending, as one value per place: what is missing between two of them
-/// lies on a straight line. Also how many values were filled.
+/// Known values with their places, ascending, as one value per place: what is missing between two
+/// of them lies on a straight line. Also how many values were filled.
 pub fn filled(
     first: (i64, f64),
     others: impl IntoIterator<Item = (i64, f64)>,
@@ -424,7 +424,8 @@ fn assemble(
         for period in start..=last {
             match periods.get(&period) {
                 Some(record) => latest.clone_from(&record.covariates),
-                // A filled observation keeps the covariates of the period before; the future has no gaps.
+                // A filled observation keeps the covariates of the period before; the future has no
+                // gaps.
                 None if period < before => {}
                 None => break,
             }

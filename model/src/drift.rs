@@ -1,11 +1,11 @@
-//! Whether what a model sees and says in service is still what it sees and says on the histories of its
-//! backtest.
+//! Whether what a model sees and says in service is still what it sees and says on the histories of
+//! its backtest.
 //!
 //! Four statistics of every forecast are counted in bins that hold equal shares of the backtest's
-//! values. Series move together, so the values of one origin are no independent sample: what counts as
-//! drift is a distance larger than that of any single origin of the backtest from the others, and
-//! larger than chance explains for so few values, by two measures that must agree: a new period is as
-//! likely as any other to be the strangest so far by one of them.
+//! values. Series move together, so the values of one origin are no independent sample: what counts
+//! as drift is a distance larger than that of any single origin of the backtest from the others,
+//! and larger than chance explains for so few values, by two measures that must agree: a new period
+//! is as likely as any other to be the strangest so far by one of them.
 
 use serde::{Deserialize, Serialize};
 use steppe_wire::drift::{Side, StatisticDrift};
@@ -213,8 +213,8 @@ impl Tally {
     }
 }
 
-/// Population stability index: `Σ (p − q)·ln(p / q)` over bins, each with half a value more so that an
-/// empty one stays finite.
+/// Population stability index: `Σ (p − q)·ln(p / q)` over bins, each with half a value more so that
+/// an empty one stays finite.
 fn psi(service: &[u64], reference: &[u64]) -> f64 {
     let merged = |counts: &[u64]| {
         counts.chunks(counts.len().div_ceil(PSI_BINS_MAX)).map(total).collect::<Vec<u64>>()
@@ -241,9 +241,9 @@ fn ks(service: &[u64], reference: &[u64]) -> f64 {
     largest
 }
 
-/// What the index stays below in 999 of 1,000 samples of the same distribution: it is distributed like
-/// `(1/n + 1/m)·χ²` with one degree of freedom less than bins (Yurdakul, Statistical Properties of the
-/// Population Stability Index, 2018); the quantile by Wilson and Hilferty (1931).
+/// What the index stays below in 999 of 1,000 samples of the same distribution: it is distributed
+/// like `(1/n + 1/m)·χ²` with one degree of freedom less than bins (Yurdakul, Statistical
+/// Properties of the Population Stability Index, 2018); the quantile by Wilson and Hilferty (1931).
 fn psi_by_chance(bins: usize, n: u64, m: u64) -> f64 {
     let freedom = (bins.min(PSI_BINS_MAX) as f64 - 1.0).max(1.0);
     let spread = 2.0 / (9.0 * freedom);

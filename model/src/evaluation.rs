@@ -212,7 +212,8 @@ impl Evaluation {
         self.families.iter().find(|f| f.family == self.chosen)
     }
 
-    /// The report as a page of text: every family, the chosen one per step, and the series it finds hardest.
+    /// The report as a page of text: every family, the chosen one per step, and the series it finds
+    /// hardest.
     pub fn to_text(&self) -> String {
         let mut text = format!(
             "{}: {} series, {} to {}, origins {} to {}\n\n{:<24}{:>10}{:>10}{:>10}{:>8}{:>8}{:>9}{:>8}{:>8}\n",

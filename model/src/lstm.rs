@@ -1,9 +1,10 @@
-//! A long short-term memory layer with a linear head: weights, back-propagation through time, AdamW.
+//! A long short-term memory layer with a linear head: weights, back-propagation through time,
+//! AdamW.
 //!
-//! Gates follow Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000), in the
-//! order input, forget, cell, output, as PyTorch's `nn.LSTM` lays them out. Matrices are row-major.
-//! One matrix holds input weights, recurrent weights and bias, so a step is a single product
-//! `[x, h, 1] · W`. The forward pass lives in [`kernel`].
+//! Gates follow Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000), in
+//! the order input, forget, cell, output, as PyTorch's `nn.LSTM` lays them out. Matrices are
+//! row-major. One matrix holds input weights, recurrent weights and bias, so a step is a single
+//! product `[x, h, 1] · W`. The forward pass lives in [`kernel`].
 
 pub mod kernel;
 
@@ -93,8 +94,8 @@ impl Lstm {
         Self { shape, gates, head: vec![0.0; shape.head_len()] }
     }
 
-    /// Gradients for `batch` windows of equal length: `inputs` is `batch × steps × features`. `loss`
-    /// turns the outputs, `batch × outputs`, into the gradient at the outputs.
+    /// Gradients for `batch` windows of equal length: `inputs` is `batch × steps × features`.
+    /// `loss` turns the outputs, `batch × outputs`, into the gradient at the outputs.
     pub fn gradients(
         &self,
         inputs: &[f32],

@@ -1,7 +1,8 @@
 //! How wrong forecasts and intervals are, and whether a difference means anything.
 //!
 //! Point errors follow Hyndman and Koehler, "Another look at measures of forecast accuracy" (2006);
-//! sMAPE, MASE and MSIS are those of the M4 competition (Makridakis, Spiliotis and Assimakopoulos 2020).
+//! sMAPE, MASE and MSIS are those of the M4 competition (Makridakis, Spiliotis and Assimakopoulos
+//! 2020).
 
 use serde::{Deserialize, Serialize};
 use steppe_wire::predict::Errors;
@@ -19,7 +20,8 @@ pub struct Outcome {
 
 /// Errors over many outcomes; `None` when there are none.
 ///
-/// MAPE leaves out actual values of zero, and MASE series that never changed: both are undefined there.
+/// MAPE leaves out actual values of zero, and MASE series that never changed: both are undefined
+/// there.
 pub fn errors(outcomes: impl IntoIterator<Item = Outcome>) -> Option<Errors> {
     let mut means = [Mean::default(); 5];
     for o in outcomes {
@@ -127,16 +129,17 @@ pub fn interval_scores(
     })
 }
 
-/// The split-conformal quantile of sorted scores: the smallest one that covers `level` of exchangeable
-/// future values, with the finite-sample correction `⌈(n + 1)·level⌉ / n` (Vovk et al. 2005).
+/// The split-conformal quantile of sorted scores: the smallest one that covers `level` of
+/// exchangeable future values, with the finite-sample correction `⌈(n + 1)·level⌉ / n` (Vovk et al.
+/// 2005).
 pub fn conformal_quantile(sorted: &[f64], level: f64) -> Option<f64> {
     let rank = ((sorted.len() + 1) as f64 * level).ceil() as usize;
     sorted.get(rank.min(sorted.len()).checked_sub(1)?).copied()
 }
 
 /// Two-sided p-value of Wilcoxon's signed-rank test (1945) that paired differences are centred at
-/// zero, by the normal approximation with corrections for ties and continuity. `None` for fewer than
-/// six differences that are not zero: the approximation, and any claim, would be empty.
+/// zero, by the normal approximation with corrections for ties and continuity. `None` for fewer
+/// than six differences that are not zero: the approximation, and any claim, would be empty.
 pub fn signed_rank_p_value(differences: &[f64]) -> Option<f64> {
     let mut ranked: Vec<f64> =
         differences.iter().copied().filter(|d| *d != 0.0 && d.is_finite()).collect();
@@ -161,7 +164,8 @@ pub fn signed_rank_p_value(differences: &[f64]) -> Option<f64> {
     Some((2.0 * normal_tail(z)).min(1.0))
 }
 
-/// Probability that a standard normal value exceeds `z ≥ 0`, within 7.5·10⁻⁸ (Abramowitz and Stegun 26.2.17).
+/// Probability that a standard normal value exceeds `z ≥ 0`, within 7.5·10⁻⁸ (Abramowitz and Stegun
+/// 26.2.17).
 fn normal_tail(z: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.231_641_9 * z);
     let polynomial = t

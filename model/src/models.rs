@@ -47,8 +47,8 @@ pub trait Forecaster: std::fmt::Debug + Send + Sync {
 pub struct Path {
     /// Point forecasts in units of the target, nearest step first.
     pub points: Vec<f64>,
-    /// Half width of the model's own interval per step, on the transformed scale; empty for a family
-    /// without one. Calibration decides what it is worth.
+    /// Half width of the model's own interval per step, on the transformed scale; empty for a
+    /// family without one. Calibration decides what it is worth.
     pub spreads: Vec<f64>,
 }
 

@@ -222,7 +222,8 @@ impl TrainSpec {
         }
     }
 
-    /// Names this configuration on `data`: another of either has another name, and trains another model.
+    /// Names this configuration on `data`: another of either has another name, and trains another
+    /// model.
     pub fn key(&self, data: &Dataset) -> String {
         let text = format!(
             "{TRAINING_VERSION}\n{}\n{}",
@@ -232,8 +233,8 @@ impl TrainSpec {
         hex::encode(Sha256::digest(text))[..16].to_owned()
     }
 
-    /// Families that the backtest compares: the baselines, the candidates, what is asked for, and the
-    /// combination when there is something to combine.
+    /// Families that the backtest compares: the baselines, the candidates, what is asked for, and
+    /// the combination when there is something to combine.
     pub fn families(&self) -> Vec<Family> {
         let asked =
             |family: &Family| self.kind == Kind::Of(*family) || self.candidates.contains(family);

@@ -1,7 +1,9 @@
-//! Training of one network: windows drawn by seed, gradients on all cores, early stopping, checkpoints.
+//! Training of one network: windows drawn by seed, gradients on all cores, early stopping,
+//! checkpoints.
 //!
-//! A gradient step is the sum of shards of fixed size in fixed order, so the result does not depend on
-//! the number of cores. Windows are built when they are needed: memory is a few bytes per window.
+//! A gradient step is the sum of shards of fixed size in fixed order, so the result does not depend
+//! on the number of cores. Windows are built when they are needed: memory is a few bytes per
+//! window.
 
 use rayon::prelude::*;
 use safetensors::SafeTensors;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transform {
-    /// `ln(1 + v)`: relative changes count alike for small and large series. Values must not be negative.
+    /// `ln(1 + v)`: relative changes count alike for small and large series. Values must not be
+    /// negative.
     #[default]
     Log,
     /// Values as they are; they may be negative.

@@ -1,9 +1,10 @@
 //! Windows and scaling: how a series becomes a model's input, and a model's output a value.
 //!
-//! Models that learn from all series see each window relative to its newest value and divided by its
-//! own typical change, and forecast the departure from the (seasonal) naive forecast in the same unit.
-//! So large and small, calm and wild series look alike, and a model that has learned nothing forecasts
-//! what the naive rule does. Nothing here reads a value after the end of the window.
+//! Models that learn from all series see each window relative to its newest value and divided by
+//! its own typical change, and forecast the departure from the (seasonal) naive forecast in the
+//! same unit. So large and small, calm and wild series look alike, and a model that has learned
+//! nothing forecasts what the naive rule does. Nothing here reads a value after the end of the
+//! window.
 
 use serde::{Deserialize, Serialize};
 
@@ -177,8 +178,8 @@ impl Frame {
         2 + 2 * self.frequency.seasons().len() + self.covariates.len() + self.statics.len()
     }
 
-    /// Appends the network's input, `context × features`: change, level relative to the newest value,
-    /// the place in each season as sine and cosine, covariates, static features.
+    /// Appends the network's input, `context × features`: change, level relative to the newest
+    /// value, the place in each season as sine and cosine, covariates, static features.
     ///
     /// Covariates come `horizon` periods early, so that the newest observations carry those of the
     /// periods that are forecast.
@@ -212,9 +213,10 @@ impl Frame {
             + self.statics.len()
     }
 
-    /// Appends the features of one step ahead (from 0) for models of single rows: the step, the newest
-    /// values, the same phase of earlier seasons, level and slope over each season, the phase, the
-    /// covariates of the period that is forecast, static features. What a short history lacks is `NaN`.
+    /// Appends the features of one step ahead (from 0) for models of single rows: the step, the
+    /// newest values, the same phase of earlier seasons, level and slope over each season, the
+    /// phase, the covariates of the period that is forecast, static features. What a short history
+    /// lacks is `NaN`.
     pub fn row(
         &self,
         view: View<'_>,

@@ -1,5 +1,5 @@
-//! A deployment by somebody who may do exactly what `doctor` prints, in an environment of kind `aws`
-//! whose endpoint is the embedded cloud.
+//! A deployment by somebody who may do exactly what `doctor` prints, in an environment of kind
+//! `aws` whose endpoint is the embedded cloud.
 
 use std::path::{Path, PathBuf};
 

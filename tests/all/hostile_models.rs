@@ -163,7 +163,8 @@ fn served(artifact: Artifact) -> Arc<ServedModel> {
     Arc::new(ServedModel { artifact, card: Bytes::new(), model_ref, watch })
 }
 
-/// Nothing known breaks a model that was checked; what is not known must not reach the others' requests.
+/// Nothing known breaks a model that was checked; what is not known must not reach the others'
+/// requests.
 #[tokio::test]
 async fn a_model_that_breaks_answers_nobody_and_those_beside_it_are_answered() {
     let mut hollow = artifact();

@@ -1,4 +1,5 @@
-//! The jobs of the stack at their interfaces: training against the model in service, and the drift check.
+//! The jobs of the stack at their interfaces: training against the model in service, and the drift
+//! check.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -149,7 +150,8 @@ async fn a_better_challenger_is_promoted_once_and_both_cards_stay_on_record() {
         "{again:?}"
     );
     assert_eq!(stack.records().await.len(), 1);
-    // A function that was cut off after the promotion and before the record says the same when it is called again.
+    // A function that was cut off after the promotion and before the record says the same when it
+    // is called again.
     stack
         .artifacts
         .delete(&Path::from(keys::training_record("marriages", &record.key)))
@@ -239,8 +241,8 @@ async fn what_cannot_be_trained_is_a_permanent_error_and_changes_nothing() {
     assert!(matches!(stack.train().await.expect_err("damaged"), Failure::Permanent(_)));
 }
 
-/// S3 as a function with few permissions meets it: what is not there is denied. And somebody who promotes
-/// another model while the first training is about to store its own.
+/// S3 as a function with few permissions meets it: what is not there is denied. And somebody who
+/// promotes another model while the first training is about to store its own.
 mod meddler {
     use std::ops::Range;
     use std::sync::Arc;

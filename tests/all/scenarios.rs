@@ -59,7 +59,8 @@ fn from_nothing_to_a_notified_forecast_and_back() {
     assert!(checkout.done(&["logs", "predictor"]).out.contains("REPORT RequestId"));
     assert!(checkout.done(&["logs", "clean"]).out.contains("\"clean_rows\":480"));
     assert!(checkout.done(&["model"]).out.contains("last-value"));
-    // The id of the predictor's invocation is in the server's access log, which is written within half a second.
+    // The id of the predictor's invocation is in the server's access log, which is written within
+    // half a second.
     let traced = |log: &str| {
         log.lines()
             .any(|l| l.contains("\"path\":\"/predict\"") && l.contains("\"trace_id\":\"Root=1-"))

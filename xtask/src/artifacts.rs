@@ -128,7 +128,8 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
     Ok(Artifacts { objects, hashes, architecture })
 }
 
-/// A function's package; kept by the hash of its binary, because packing takes longer than all other checks.
+/// A function's package; kept by the hash of its binary, because packing takes longer than all
+/// other checks.
 fn package(workspace: &Workspace, bootstrap: &[u8]) -> Result<Vec<u8>> {
     let file =
         workspace.scratch().join("packages").join(format!("{}.zip", &sha256_hex(bootstrap)[..16]));

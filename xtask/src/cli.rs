@@ -72,7 +72,8 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Print the card of the model: the deployed one, or the one trained here; list, promote, roll back.
+    /// Print the card of the model: the deployed one, or the one trained here; list, promote, roll
+    /// back.
     Model {
         /// What to do with the models.
         #[command(subcommand)]

@@ -95,8 +95,8 @@ const CALLS: [(&str, &str, On); 62] = [
     ("sts:GetCallerIdentity", "", On::Everything),
 ];
 
-/// What services ask of the person in the course of those calls: Athena reads the catalogue and writes
-/// the result with the caller's rights, CloudFormation gives roles to what it makes.
+/// What services ask of the person in the course of those calls: Athena reads the catalogue and
+/// writes the result with the caller's rights, CloudFormation gives roles to what it makes.
 /// <https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html>
 const IMPLIED: [(&str, On); 11] = [
     ("glue:GetDatabases", On::Catalogue),

@@ -43,7 +43,8 @@ impl Progress {
 
     /// Deletes the checkpoints: the model is saved.
     pub fn forget(&self) {
-        // Left over files cost disk space and nothing else: their folder's name is the hash of what they belong to.
+        // Left over files cost disk space and nothing else: their folder's name is the hash of what
+        // they belong to.
         let _ = std::fs::remove_dir_all(&self.checkpoints);
     }
 }

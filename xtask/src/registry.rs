@@ -1,4 +1,5 @@
-//! The models of a deployed pipeline: which one is in service, which ones there are, what trainings found.
+//! The models of a deployed pipeline: which one is in service, which ones there are, what trainings
+//! found.
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;

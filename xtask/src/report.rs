@@ -16,7 +16,8 @@ const GREY: RGBColor = RGBColor(90, 90, 90);
 const RED: RGBColor = RGBColor(196, 66, 52);
 /// Series with a chart of their own: the hardest, the easiest and those in the middle.
 const CHARTS: usize = 9;
-/// Observations before the first forecast that a chart shows, in multiples of the backtest's length.
+/// Observations before the first forecast that a chart shows, in multiples of the backtest's
+/// length.
 const CONTEXT: usize = 3;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

@@ -1,9 +1,9 @@
 //! The forward pass, compiled once per instruction set and chosen when the program runs.
 //!
 //! Weights are packed by blocks of [`LANES`] units: for every input row the four gates of the block
-//! lie side by side, so a step reads memory once, in order, and keeps all sums in registers. The code
-//! is plain Rust on arrays of [`LANES`] values; the compiler turns it into AVX-512, AVX2 or NEON.
-//! Several windows at once share every weight that is read.
+//! lie side by side, so a step reads memory once, in order, and keeps all sums in registers. The
+//! code is plain Rust on arrays of [`LANES`] values; the compiler turns it into AVX-512, AVX2 or
+//! NEON. Several windows at once share every weight that is read.
 
 use super::{GateStep, Lstm, Shape};
 
@@ -131,8 +131,8 @@ fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// `eˣ` within 2 units in the last place for |x| ≤ 87, after Cephes' `expf`; branch-free, so that it
-/// becomes vector instructions.
+/// `eˣ` within 2 units in the last place for |x| ≤ 87, after Cephes' `expf`; branch-free, so that
+/// it becomes vector instructions.
 #[inline(always)]
 fn exp<const FMA: bool>(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding it leaves the nearest whole number in the low bits.
@@ -167,8 +167,8 @@ pub struct Packed {
     cpu: Cpu,
     /// Hidden units rounded up to whole blocks; the extra ones stay at zero.
     padded: usize,
-    /// Per block: the four gates' biases, then per input row their weights. Aligned to cache lines: a
-    /// register that crosses one costs two reads.
+    /// Per block: the four gates' biases, then per input row their weights. Aligned to cache lines:
+    /// a register that crosses one costs two reads.
     blocks: Vec<[Lane; 4]>,
     /// `(hidden + 1) × outputs`.
     head: Vec<f32>,
@@ -342,7 +342,8 @@ fn forward<const FMA: bool, const R: usize>(
             }
         }
         for place in 0..padded / LANES {
-            // To and fro: what a step read last is still in the nearest cache when the next one begins with it.
+            // To and fro: what a step read last is still in the nearest cache when the next one
+            // begins with it.
             let block = if step % 2 == 0 { place } else { padded / LANES - 1 - place };
             let weights = &net.blocks[block * (width + 1)..][..width + 1];
             let sums = block_sums::<FMA, R>(weights, inputs);
@@ -382,7 +383,8 @@ fn forward<const FMA: bool, const R: usize>(
     }
 }
 
-/// The gates of one block before their non-linearities, for `R` windows whose inputs lie interleaved.
+/// The gates of one block before their non-linearities, for `R` windows whose inputs lie
+/// interleaved.
 #[inline(always)]
 fn block_sums<const FMA: bool, const R: usize>(
     weights: &[[Lane; 4]],

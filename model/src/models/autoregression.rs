@@ -1,9 +1,10 @@
-//! A seasonal autoregression per series: a linear model of the newest values and of the same hour of
-//! earlier days, fitted by ridge regression and run forward step by step.
+//! A seasonal autoregression per series: a linear model of the newest values and of the same hour
+//! of earlier days, fitted by ridge regression and run forward step by step.
 //!
 //! Two of them are averaged: one on the values, which holds on to the usual level, and one on the
-//! changes against a season before, which follows a level that moves. Averaging models of levels and
-//! of differences is what Doornik, Castle and Hendry ("Card forecasts for M4", 2020) found robust.
+//! changes against a season before, which follows a level that moves. Averaging models of levels
+//! and of differences is what Doornik, Castle and Hendry ("Card forecasts for M4", 2020) found
+//! robust.
 
 use rayon::prelude::*;
 
@@ -48,7 +49,8 @@ impl Autoregression {
             self.regress(&changes, horizon).map(|steps| integrate(&history, season, &steps));
         let (low, high) =
             history.iter().fold((f64::MAX, f64::MIN), |(l, h), &v| (l.min(v), h.max(v)));
-        // An unstable fit must not run away: no forecast leaves the range seen by more than its width.
+        // An unstable fit must not run away: no forecast leaves the range seen by more than its
+        // width.
         let margin = high - low;
         let forecasts: Vec<Vec<f64>> = [levels, differences].into_iter().flatten().collect();
         if forecasts.is_empty() {

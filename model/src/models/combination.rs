@@ -38,8 +38,8 @@ impl Forecaster for Combination {
 /// Weights on the simplex that make the weighted mean's absolute error small: `errors[m][i]` is the
 /// signed error of member `m` on case `i`, on the scale of the mean.
 ///
-/// Exponentiated gradient descent (Kivinen and Warmuth 1997) from `prior`; few cases leave the weights
-/// near it: weights close to equal are hard to beat (the "forecast combination puzzle").
+/// Exponentiated gradient descent (Kivinen and Warmuth 1997) from `prior`; few cases leave the
+/// weights near it: weights close to equal are hard to beat (the "forecast combination puzzle").
 pub fn weights(errors: &[Vec<f64>], prior: &[f64]) -> Vec<f64> {
     let members = errors.len();
     let total: f64 = prior.iter().sum();

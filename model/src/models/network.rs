@@ -1,5 +1,5 @@
-//! An ensemble of LSTMs over all series: windows scaled per series, seasonal inputs, departures from
-//! the naive forecast, all steps and three quantiles at once.
+//! An ensemble of LSTMs over all series: windows scaled per series, seasonal inputs, departures
+//! from the naive forecast, all steps and three quantiles at once.
 
 use rayon::prelude::*;
 

@@ -1,9 +1,10 @@
-//! One autoregression for all series: a linear model of the newest values and of earlier seasons whose
-//! coefficients are shared. For many short series, each of which is too short for a model of its own.
+//! One autoregression for all series: a linear model of the newest values and of earlier seasons
+//! whose coefficients are shared. For many short series, each of which is too short for a model of
+//! its own.
 //!
-//! Values are taken relative to the mean of the window and in its typical change, so a penalty draws
-//! the forecast towards that mean. Order and penalty are chosen by one-step forecasts of the newest
-//! periods of the training data, each from a fit on the periods before it.
+//! Values are taken relative to the mean of the window and in its typical change, so a penalty
+//! draws the forecast towards that mean. Order and penalty are chosen by one-step forecasts of the
+//! newest periods of the training data, each from a fit on the periods before it.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -39,7 +39,8 @@ impl Smoothing {
         let indices = Indices::estimate(history, self.season);
         let flat = indices.as_ref().map_or_else(|| history.to_vec(), |i| i.remove(history));
         let last = flat[flat.len() - 1];
-        // The search finds no model for, say, a constant series; there the last value is the forecast.
+        // The search finds no model for, say, a constant series; there the last value is the
+        // forecast.
         let fitted =
             AutoETS::non_seasonal().fit(&flat).ok().and_then(|m| m.predict(horizon, None).ok());
         let forecasts = fitted

@@ -1,9 +1,10 @@
 //! The dynamic optimised theta model, after Fiorucci, Pellegrini, Louzada, Petropoulos and Koehler,
 //! "Models for optimising the theta method and their relationship to state space models" (2016).
 //!
-//! The series is the mean of two lines: its linear trend, whose coefficients follow the data, and an
-//! exponentially smoothed "theta line" that bends θ times as much. θ = 2 is the method of Assimakopoulos
-//! and Nikolopoulos (2000) that won the M3 competition. The season is taken out before.
+//! The series is the mean of two lines: its linear trend, whose coefficients follow the data, and
+//! an exponentially smoothed "theta line" that bends θ times as much. θ = 2 is the method of
+//! Assimakopoulos and Nikolopoulos (2000) that won the M3 competition. The season is taken out
+//! before.
 
 use rayon::prelude::*;
 
@@ -48,7 +49,8 @@ impl Theta {
     }
 }
 
-/// Smoothing in (0, 1) and bend ≥ 1 with the smallest squared error: a coarse grid, refined around its best.
+/// Smoothing in (0, 1) and bend ≥ 1 with the smallest squared error: a coarse grid, refined around
+/// its best.
 fn fit(values: &[f64]) -> (f64, f64) {
     let error = |alpha: f64, theta: f64| run(values, alpha, theta, 0).0;
     let grid = |centre: (f64, f64), step: (f64, f64)| {
@@ -75,7 +77,8 @@ fn fit(values: &[f64]) -> (f64, f64) {
     best
 }
 
-/// One pass over `values`, then `horizon` steps on; returns the sum of squared errors and the forecasts.
+/// One pass over `values`, then `horizon` steps on; returns the sum of squared errors and the
+/// forecasts.
 fn run(values: &[f64], alpha: f64, theta: f64, horizon: usize) -> (f64, Vec<f64>) {
     let (mut level, mut mean, mut slope, mut intercept) = (values[0], values[0], 0.0, values[0]);
     let (mut error, mut forecasts) = (0.0, Vec::with_capacity(horizon));

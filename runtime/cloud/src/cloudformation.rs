@@ -9,9 +9,10 @@
 //! service roles, notifications and drift are not implemented and refused by name; a template may
 //! use the resource types and properties of [`resources::types`] only. The caller needs the
 //! permission for the operation of CloudFormation, for reading the template from S3, and for
-//! passing roles to services; everything else the stack does with the cloud's own rights. Signals of wait conditions are kept in
-//! memory only, because a creation that was cut off is rolled back. Instances are made anew where
-//! AWS would stop and start them (`resources::types::Type::also_replacing`).
+//! passing roles to services; everything else the stack does with the cloud's own rights. Signals
+//! of wait conditions are kept in memory only, because a creation that was cut off is rolled back.
+//! Instances are made anew where AWS would stop and start them
+//! (`resources::types::Type::also_replacing`).
 
 mod api;
 mod engine;
@@ -282,7 +283,8 @@ pub struct Work {
     creation: Mutex<()>,
     /// Stacks as they were before the operation under way, for stale reads.
     earlier: Mutex<HashMap<String, Arc<Stack>>>,
-    /// Who ordered the operation under way. A restart forgets it, and then nothing is made any more.
+    /// Who ordered the operation under way. A restart forgets it, and then nothing is made any
+    /// more.
     callers: Mutex<HashMap<String, Caller>>,
     /// Signals of wait conditions that are awaited.
     signals: signals::Signals,

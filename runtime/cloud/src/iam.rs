@@ -356,8 +356,8 @@ pub fn check_policy(document: &Value) -> Result<(), String> {
     Policy::parse(document, Kind::Identity).map(|_| ()).map_err(|e| e.to_string())
 }
 
-/// Checks the policy of an endpoint before it is stored. It filters nothing here, because nothing of a
-/// network does.
+/// Checks the policy of an endpoint before it is stored. It filters nothing here, because nothing
+/// of a network does.
 pub fn check_endpoint_policy(document: &Value) -> Result<(), String> {
     Policy::parse(document, Kind::Endpoint).map(|_| ()).map_err(|e| e.to_string())
 }

@@ -1,8 +1,8 @@
 //! Named records that survive the process: a map in memory, one JSON file per record on disk.
 //!
 //! A record is written to a new file that then takes the old one's name, so a crash leaves the old
-//! record or the new one, never half of either. The map changes only when the disk has, and a record
-//! that the disk refuses is an error of the call that wrote it.
+//! record or the new one, never half of either. The map changes only when the disk has, and a
+//! record that the disk refuses is an error of the call that wrote it.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -128,8 +128,8 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.read().len()
     }
 
-    /// Writes what `decide` makes of the record that is there, and returns the one that was: between
-    /// the decision and the writing nobody else writes.
+    /// Writes what `decide` makes of the record that is there, and returns the one that was:
+    /// between the decision and the writing nobody else writes.
     pub fn replace<E: From<NotStored>>(
         &self,
         name: &str,

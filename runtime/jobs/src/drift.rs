@@ -1,5 +1,5 @@
-//! The check for drift: what the server saw and said beside its model's backtest, and past forecasts
-//! beside what happened since.
+//! The check for drift: what the server saw and said beside its model's backtest, and past
+//! forecasts beside what happened since.
 //!
 //! Everything that is out of line is a finding with a stable name. A finding is told once: what the
 //! check before had found already is not new.

@@ -16,8 +16,9 @@ struct Case {
     backtest_mase: f64,
 }
 
-/// Errors and coverage per model version, the version with the newest actual values first. A forecast
-/// that was made several times counts once: `predictions` are ordered by time, and the last one counts.
+/// Errors and coverage per model version, the version with the newest actual values first. A
+/// forecast that was made several times counts once: `predictions` are ordered by time, and the
+/// last one counts.
 pub fn realised(
     predictions: &[StoredPrediction],
     data: &Dataset,
@@ -96,7 +97,8 @@ fn summary(version: &str, cases: &[Case], spec: &TrainSpec) -> Option<(i64, Real
 
 /// Probability of at most `k` successes in `n` independent trials of probability `p`.
 fn at_most(k: usize, n: usize, p: f64) -> f64 {
-    // Each term from the one before, in logarithms: factorials and powers would leave the range of numbers.
+    // Each term from the one before, in logarithms: factorials and powers would leave the range of
+    // numbers.
     let mut term = n as f64 * (1.0 - p).ln();
     let mut sum = term.exp();
     for i in 1..=k {

@@ -40,7 +40,8 @@ pub async fn get(bucket: &Bucket, key: &str) -> Result<Option<GetResult>, Failur
     match bucket.get(&Path::from(key)).await {
         Ok(found) => Ok(Some(found)),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
-        // S3 tells only those who may list the whole bucket that an object is not there; others are denied.
+        // S3 tells only those who may list the whole bucket that an object is not there; others are
+        // denied.
         Err(error) if is_denial(&error) && !is_listed(bucket, key).await? => Ok(None),
         Err(error) => Err(failure(key, &error)),
     }

@@ -1,9 +1,9 @@
 //! Training in the stack: champion and challenger.
 //!
-//! The challenger goes into service only when it forecasts better than the champion what neither had
-//! seen; both cards and the comparison stay on record. What was trained on the same data with the same
-//! configuration before is not trained again. A function that runs out of time is called again and
-//! goes on from its checkpoints.
+//! The challenger goes into service only when it forecasts better than the champion what neither
+//! had seen; both cards and the comparison stay on record. What was trained on the same data with
+//! the same configuration before is not trained again. A function that runs out of time is called
+//! again and goes on from its checkpoints.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,7 +74,8 @@ impl Trainer {
         if let Some(why) = unusable {
             retrained.reason = why;
         }
-        // A try that was cut off between promotion and record has put this very model into service already.
+        // A try that was cut off between promotion and record has put this very model into service
+        // already.
         let done = before.as_ref().map(|(s, _)| &s.current);
         let done =
             done.filter(|s| s.by == Promoter::Training && s.model == retrained.artifact.pointer());
@@ -200,7 +201,8 @@ impl Trainer {
         let pointer = InService::promote(before.map(|(s, _)| s.clone()), next);
         let text =
             serde_json::to_vec_pretty(&pointer).map_err(|e| Failure::Permanent(e.to_string()))?;
-        // Somebody may have promoted another model meanwhile: then the contest was with the wrong champion.
+        // Somebody may have promoted another model meanwhile: then the contest was with the wrong
+        // champion.
         let mode = before.map_or(PutMode::Create, |(_, version)| PutMode::Update(version.clone()));
         let key = keys::model_pointer(&self.pipeline);
         match self

@@ -23,8 +23,8 @@ const EXECUTION_BYTES_MAX: usize = 512;
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What the state machine sends: the contract's three fields, the execution, and the version of a model
-/// that was promoted in it.
+/// What the state machine sends: the contract's three fields, the execution, and the version of a
+/// model that was promoted in it.
 #[derive(Debug, Clone)]
 pub struct Input {
     series: String,
@@ -35,7 +35,8 @@ pub struct Input {
 }
 
 impl Input {
-    /// Parses an event. `request_id` stands in for the execution when somebody invokes the function directly.
+    /// Parses an event. `request_id` stands in for the execution when somebody invokes the function
+    /// directly.
     pub fn parse(
         event: &Map<String, Value>,
         series_field: &str,
@@ -93,7 +94,8 @@ pub struct Predictor<S> {
 }
 
 impl<S: ObjectStore> Predictor<S> {
-    /// A predictor that asks `server_url` and writes to `store`, which is the bucket named `bucket`.
+    /// A predictor that asks `server_url` and writes to `store`, which is the bucket named
+    /// `bucket`.
     pub fn new(
         server_url: &str,
         store: S,

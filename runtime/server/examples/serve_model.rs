@@ -1,8 +1,9 @@
-//! The model server with a model of its own making and S3 in memory, for benchmarks and protocol tests.
+//! The model server with a model of its own making and S3 in memory, for benchmarks and protocol
+//! tests.
 //!
-//! `serve_model FAMILY [FOLDER]` trains on invented monthly series (context 24, hidden 64, 12 steps),
-//! writes `card.json` and `weights.safetensors` to the folder for peers, prints its address, and serves
-//! until it is told to stop.
+//! `serve_model FAMILY [FOLDER]` trains on invented monthly series (context 24, hidden 64, 12
+//! steps), writes `card.json` and `weights.safetensors` to the folder for peers, prints its
+//! address, and serves until it is told to stop.
 
 use std::sync::Arc;
 

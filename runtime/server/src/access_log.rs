@@ -1,7 +1,7 @@
 //! One JSON line per request on standard output, written in blocks.
 //!
-//! Lines gather per thread and go to a writer thread through a bounded channel that drops rather than
-//! waits: a slow disk must not slow forecasts. What was dropped is counted in the metrics.
+//! Lines gather per thread and go to a writer thread through a bounded channel that drops rather
+//! than waits: a slow disk must not slow forecasts. What was dropped is counted in the metrics.
 
 use std::cell::RefCell;
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! Requests that arrive together go through the network together.
 //!
-//! Nobody waits for a batch to fill: the first request of a batch lets every connection that is ready
-//! hand in its own, once around the event loop, and then computes for all. Alone it loses a
+//! Nobody waits for a batch to fill: the first request of a batch lets every connection that is
+//! ready hand in its own, once around the event loop, and then computes for all. Alone it loses a
 //! microsecond; under load, windows share the reading of the network's weights.
 
 use std::cell::RefCell;
@@ -86,7 +86,8 @@ pub async fn forecast(
         jobs.len() == 1
     };
     if leads {
-        // Dropped while it waits, for example with its connection, a leader must not leave the others waiting.
+        // Dropped while it waits, for example with its connection, a leader must not leave the
+        // others waiting.
         let run = RunOnDrop(queue);
         tokio::task::yield_now().await;
         drop(run);

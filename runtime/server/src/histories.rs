@@ -8,8 +8,8 @@ use steppe_wire::predict::History;
 
 use crate::problems::RequestError;
 
-/// The series of `history`, or what is wrong with it. Gaps of at most [`GAP_MAX`] values between two
-/// known ones are filled by a straight line, as in data sets, and counted.
+/// The series of `history`, or what is wrong with it. Gaps of at most [`GAP_MAX`] values between
+/// two known ones are filled by a straight line, as in data sets, and counted.
 pub fn series(history: History, spec: &TrainSpec, horizon: usize) -> Result<Series, RequestError> {
     let bad = |reason: String| RequestError::BadHistory { series: history.series.clone(), reason };
     let last = period(spec.frequency, &history.observed_until).map_err(bad)?;

@@ -1,9 +1,9 @@
-//! The Open Inference Protocol, version 2, with its binary tensor extension, and what Triton's clients
-//! ask for beyond it: the repository index and the model's configuration.
+//! The Open Inference Protocol, version 2, with its binary tensor extension, and what Triton's
+//! clients ask for beyond it: the repository index and the model's configuration.
 //!
 //! One model, named like the pipeline. Inputs: `history` (FP64 or FP32, series × observations) and
-//! `observed_until` (BYTES, one period per series). Outputs: `value`, `lower`, `upper` (FP64, series ×
-//! steps). Models with covariates or static features are served by `POST /predict` only.
+//! `observed_until` (BYTES, one period per series). Outputs: `value`, `lower`, `upper` (FP64,
+//! series × steps). Models with covariates or static features are served by `POST /predict` only.
 
 use std::sync::Arc;
 

@@ -74,8 +74,8 @@ impl ModelStore {
         self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// The model in service; when its version is not `asked`, after one more look at the pointer: that
-    /// version may just have been promoted.
+    /// The model in service; when its version is not `asked`, after one more look at the pointer:
+    /// that version may just have been promoted.
     pub async fn current_after_look(&self, asked: Option<&str>) -> Arc<ServedModel> {
         let current = self.current();
         if asked.is_none_or(|asked| asked == current.model_ref.version) {
@@ -89,8 +89,8 @@ impl ModelStore {
         self.current()
     }
 
-    /// Returns when it is time to look at the pointer: after `every`, or when somebody asks for it, but
-    /// never sooner than [`LOOK_PAUSE`].
+    /// Returns when it is time to look at the pointer: after `every`, or when somebody asks for it,
+    /// but never sooner than [`LOOK_PAUSE`].
     pub async fn time_to_look(&self, every: Duration) {
         tokio::time::sleep(LOOK_PAUSE.min(every)).await;
         // The time-out is the usual case.

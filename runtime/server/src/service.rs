@@ -77,7 +77,8 @@ impl Service {
         self.queue.try_acquire().map_err(|_| RequestError::Busy(self.limits.waiting))
     }
 
-    /// Forecasts series of a data set in S3, within the bounds of the queue. The caller sets the deadline.
+    /// Forecasts series of a data set in S3, within the bounds of the queue. The caller sets the
+    /// deadline.
     pub async fn predict(&self, request: PredictRequest) -> Result<PredictResponse, RequestError> {
         let started = Instant::now();
         let _place = self.place()?;
@@ -138,8 +139,8 @@ impl Service {
         .await
     }
 
-    /// Quick ones together with whatever else is ready; the others, for example models that fit each
-    /// series, on a thread of their own, a few at a time, so that other requests go on.
+    /// Quick ones together with whatever else is ready; the others, for example models that fit
+    /// each series, on a thread of their own, a few at a time, so that other requests go on.
     async fn predictions(
         &self,
         model: &Arc<ServedModel>,

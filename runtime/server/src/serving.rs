@@ -120,7 +120,8 @@ async fn accept(
                 }
             }
             Err(error) => {
-                // Mostly a client that went away, or no file descriptors left; a pause lets some close.
+                // Mostly a client that went away, or no file descriptors left; a pause lets some
+                // close.
                 tracing::warn!("a connection was not accepted: {error}");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

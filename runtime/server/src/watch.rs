@@ -2,8 +2,9 @@
 //! find drift. Histories that clients bring along are not counted: anybody could raise or hide an
 //! alarm.
 //!
-//! Every series and period counts once, however often it is asked for, because a repeated question says
-//! nothing new about the data. What is remembered for that is bounded; beyond it everything counts.
+//! Every series and period counts once, however often it is asked for, because a repeated question
+//! says nothing new about the data. What is remembered for that is bounded; beyond it everything
+//! counts.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

@@ -30,7 +30,8 @@ pub struct StatisticDrift {
     pub psi: f64,
     /// The index from which it counts as drift.
     pub psi_limit: f64,
-    /// Largest distance between the two distributions (Kolmogorov and Smirnov), over at most twenty bins.
+    /// Largest distance between the two distributions (Kolmogorov and Smirnov), over at most twenty
+    /// bins.
     pub ks: f64,
     /// The distance from which it counts as drift.
     pub ks_limit: f64,

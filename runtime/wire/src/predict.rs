@@ -26,7 +26,8 @@ pub struct PredictRequest {
 }
 
 impl PredictRequest {
-    /// A request for one series under the column name `series_field`, to whichever model is in service.
+    /// A request for one series under the column name `series_field`, to whichever model is in
+    /// service.
     pub fn one(series_field: &str, series: &str, bucket_name: &str, dataset_key: &str) -> Self {
         let fields = Map::from_iter([(series_field.to_owned(), Value::from(series))]);
         Self {
@@ -132,7 +133,8 @@ pub struct Errors {
     pub rmse: f64,
     /// Mean absolute percentage error, in percent.
     pub mape: f64,
-    /// Mean absolute scaled error: 1 is the in-sample error of the last value (Hyndman and Koehler 2006).
+    /// Mean absolute scaled error: 1 is the in-sample error of the last value (Hyndman and Koehler
+    /// 2006).
     pub mase: f64,
     /// Symmetric mean absolute percentage error, in percent, as in the M4 competition.
     pub smape: f64,
@@ -218,7 +220,8 @@ pub struct StoredPrediction {
 }
 
 impl StoredPrediction {
-    /// The record of one forecast; `None` when the forecast has no steps, which breaks the contract.
+    /// The record of one forecast; `None` when the forecast has no steps, which breaks the
+    /// contract.
     pub fn new(execution: &str, forecast: &Forecast, model: &ModelRef) -> Option<Self> {
         Some(Self {
             schema_version: PREDICTION_SCHEMA_VERSION,

@@ -1,4 +1,5 @@
-//! The models of a pipeline: which one is in service, since when and why, and what each training found.
+//! The models of a pipeline: which one is in service, since when and why, and what each training
+//! found.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,8 +68,8 @@ impl InService {
     }
 }
 
-/// `models/<pipeline>/trainings/<key>.json`: what became of one configuration on one set of data. Both
-/// cards lie beside it, under their models' versions.
+/// `models/<pipeline>/trainings/<key>.json`: what became of one configuration on one set of data.
+/// Both cards lie beside it, under their models' versions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
     /// [`TRAINING_SCHEMA_VERSION`].
@@ -106,8 +107,8 @@ pub struct Contest {
     pub champion: Score,
     /// The model that was trained.
     pub challenger: Score,
-    /// Probability of a difference at least this large when there is none: Wilcoxon's signed-rank test
-    /// over the series' mean errors. None for too few series.
+    /// Probability of a difference at least this large when there is none: Wilcoxon's signed-rank
+    /// test over the series' mean errors. None for too few series.
     pub p_value: Option<f64>,
 }
 
@@ -115,8 +116,8 @@ pub struct Contest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
-    /// The champion as it is, against the challenger's family fitted on what was known at each origin,
-    /// over periods that came after the champion's training.
+    /// The champion as it is, against the challenger's family fitted on what was known at each
+    /// origin, over periods that came after the champion's training.
     NewPeriods,
     /// No such periods: both configurations, fitted anew on what was known at each origin.
     Configurations,

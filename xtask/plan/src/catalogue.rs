@@ -1,7 +1,7 @@
 //! Names of the raw file's columns, as the catalogue takes them.
 //!
-//! The table `raw` lies directly on the file, so it has exactly the file's columns, in its order. It is
-//! for looking: the cleaning job reads the header itself and judges it.
+//! The table `raw` lies directly on the file, so it has exactly the file's columns, in its order.
+//! It is for looking: the cleaning job reads the header itself and judges it.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! TOML with errors that people can act on: file, line, column, and a suggestion for a misspelt key.
+//! TOML with errors that people can act on: file, line, column, and a suggestion for a misspelt
+//! key.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! A deployment as data: what was observed, what is wanted, and the steps from one to the other.
 //!
-//! `plan` prints a [`DeployPlan`], `deploy` executes the same value. What must not be done at all is
-//! a [`Refusal`] and comes instead of a plan; what a person must agree to are the plan's
+//! `plan` prints a [`DeployPlan`], `deploy` executes the same value. What must not be done at all
+//! is a [`Refusal`] and comes instead of a plan; what a person must agree to are the plan's
 //! [`DeployPlan::concerns`].
 
 use std::collections::BTreeSet;
@@ -54,8 +54,8 @@ pub struct Desired {
 
 impl Desired {
     /// Whether the deployment puts its model into service. What a training or a person has chosen
-    /// since a deployment stays, unless this model is new: then somebody wants other data or another
-    /// configuration.
+    /// since a deployment stays, unless this model is new: then somebody wants other data or
+    /// another configuration.
     fn replaces_model(&self, observed: &Observed) -> bool {
         match &observed.model {
             None => true,

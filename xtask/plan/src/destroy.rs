@@ -48,8 +48,8 @@ pub struct DestroyPlan {
 }
 
 impl DestroyPlan {
-    /// The steps from `observed` to nothing. Whether the deletion is allowed is asked before anything
-    /// is emptied.
+    /// The steps from `observed` to nothing. Whether the deletion is allowed is asked before
+    /// anything is emptied.
     pub fn new(observed: &Observed, doomed: &Doomed) -> Result<Self, Refusal> {
         let stack = observed.stack.as_ref().filter(|s| s.status != StackStatus::DeleteComplete);
         if let Some(stack) = stack {

@@ -85,7 +85,8 @@ pub fn check(name: &str, bytes: &[u8]) -> Result<Architecture, ElfError> {
     }
 }
 
-/// The newest `GLIBC_x.y` among the undefined symbols that the loader insists on; weak ones are optional.
+/// The newest `GLIBC_x.y` among the undefined symbols that the loader insists on; weak ones are
+/// optional.
 fn newest_glibc(file: &ElfFile64<'_, Endianness>) -> object::Result<Option<(u32, u32)>> {
     let (endian, data, sections) = (file.endian(), file.data(), file.elf_section_table());
     let Some(versions) = sections.versions(endian, data)? else { return Ok(None) };

@@ -140,8 +140,8 @@ impl Environment {
     }
 }
 
-/// Names are joined by hyphens and become parts of bucket names. Only the project, the first of them,
-/// may have hyphens of its own: then no two deployments ever have the same names.
+/// Names are joined by hyphens and become parts of bucket names. Only the project, the first of
+/// them, may have hyphens of its own: then no two deployments ever have the same names.
 pub fn name_defect(name: &str) -> Option<&'static str> {
     if name.contains('-') {
         return Some("must not have hyphens: they stand between the parts of a name");

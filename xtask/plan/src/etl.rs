@@ -96,9 +96,11 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
 }
 
 /// Neighbours instead of a count tell duplicates: their windows stream, while a count over a whole
-/// partition holds all of the input in memory. The small table stands first in each join: engines without statistics hold that side in memory.
+/// partition holds all of the input in memory. The small table stands first in each join: engines
+/// without statistics hold that side in memory.
 ///
-/// The tables `typed` (the manifest's SQL) and `judged` (with `_rule`, the first broken rule or NULL).
+/// The tables `typed` (the manifest's SQL) and `judged` (with `_rule`, the first broken rule or
+/// NULL).
 fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> String {
     let (series, time, target) =
         (&manifest.task.series, &manifest.task.time, &manifest.task.target);

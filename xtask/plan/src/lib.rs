@@ -1,7 +1,8 @@
 //! Configuration, names, templates, plans and verdicts: everything `cargo xtask` decides.
 //!
 //! Pure: values in, values out. It never opens a file or a socket, starts no process, knows no SDK
-//! and reads neither clock nor environment. The callers gather facts and carry out what is decided here.
+//! and reads neither clock nor environment. The callers gather facts and carry out what is decided
+//! here.
 
 pub mod catalogue;
 pub mod config;

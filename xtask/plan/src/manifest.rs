@@ -367,7 +367,8 @@ pub struct BacktestOptions {
     pub origins: usize,
     /// Periods between two origins; the horizon when absent.
     pub stride: Option<usize>,
-    /// Whether models that learn from all series are trained anew at every origin, or once before the first.
+    /// Whether models that learn from all series are trained anew at every origin, or once before
+    /// the first.
     #[serde(default = "yes")]
     pub refit: bool,
     /// Nominal coverage of the prediction interval.
@@ -474,8 +475,8 @@ impl Manifest {
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
 
-    /// The manifest with every combination of options that changes which resources there are, each with
-    /// a name that lists what is on. For checks of the template.
+    /// The manifest with every combination of options that changes which resources there are, each
+    /// with a name that lists what is on. For checks of the template.
     pub fn combinations(&self) -> Vec<(String, Self)> {
         let one = |bits: u8| {
             let on = |bit: u8| bits & (1 << bit) != 0;

@@ -1,9 +1,9 @@
 //! What fits into an execution: AWS bounds what one state hands to the next.
 //!
-//! A run that exceeds the bound ends with `States.DataLimitExceeded`, which no state can catch, so nobody
-//! would be told. Therefore each forecast is reduced to what people are told of it, whatever the
-//! horizon (the rest lies in S3), and the state machine refuses more series than fit before it asks
-//! for the first.
+//! A run that exceeds the bound ends with `States.DataLimitExceeded`, which no state can catch, so
+//! nobody would be told. Therefore each forecast is reduced to what people are told of it, whatever
+//! the horizon (the rest lies in S3), and the state machine refuses more series than fit before it
+//! asks for the first.
 
 use steppe_wire::keys;
 

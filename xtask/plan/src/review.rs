@@ -1,8 +1,8 @@
 //! A change set judged before it is executed.
 //!
-//! Everything is a concern that is not known to be harmless: a type or a property that this program does
-//! not know, too. A new stack needs no question, because it is what the repository says; a new role in
-//! a stack that is there does.
+//! Everything is a concern that is not known to be harmless: a type or a property that this program
+//! does not know, too. A new stack needs no question, because it is what the repository says; a new
+//! role in a stack that is there does.
 
 use crate::status::StackStatus;
 
@@ -51,8 +51,8 @@ pub enum ChangeAction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Concern(pub String);
 
-/// Everything in `changes` that loses data or widens access, or that cannot be judged. An empty list
-/// needs nobody's consent.
+/// Everything in `changes` that loses data or widens access, or that cannot be judged. An empty
+/// list needs nobody's consent.
 pub fn concerns(status: Option<StackStatus>, changes: &[Change]) -> Vec<Concern> {
     if !status.is_some_and(|s| s != StackStatus::ReviewInProgress) {
         return Vec::new();
@@ -157,8 +157,8 @@ fn concern_of(id: &str, kind: &str, property: &str) -> String {
     }
 }
 
-/// Properties whose change neither loses data nor widens access, for each type that the templates use;
-/// `None` for any other type.
+/// Properties whose change neither loses data nor widens access, for each type that the templates
+/// use; `None` for any other type.
 fn known(kind: &str) -> Option<&'static [&'static str]> {
     Some(match kind {
         "AWS::S3::Bucket" => &["Tags", "NotificationConfiguration"],

@@ -30,7 +30,8 @@ fn rows(sample: &Sample) -> Vec<(&str, i32, u64)> {
     let mut growth = 0.015;
     let country: Vec<f64> = (sample.first_year..=sample.last_year)
         .map(|_| {
-            // Growth returns to its mean and is itself correlated: booms and slumps last some years.
+            // Growth returns to its mean and is itself correlated: booms and slumps last some
+            // years.
             growth = 0.6 * growth + 0.4 * 0.015 + wave(0.04);
             growth
         })

@@ -14,8 +14,8 @@ pub struct Site {
     pub image_id: String,
     /// IDs of the two availability zones of the subnets; the server is in the first.
     pub zones: [String; 2],
-    /// ID of the list of S3's addresses, the only ones that functions and server may call besides each
-    /// other: `ec2:DescribePrefixLists` with the name `com.amazonaws.REGION.s3`.
+    /// ID of the list of S3's addresses, the only ones that functions and server may call besides
+    /// each other: `ec2:DescribePrefixLists` with the name `com.amazonaws.REGION.s3`.
     pub s3_prefix_list: String,
 }
 
@@ -85,8 +85,8 @@ pub struct ZoneChoice<'a> {
 }
 
 impl ZoneChoice<'_> {
-    /// Two zones: the wanted ones; else the stack's own, because other zones would make its subnets,
-    /// server and functions anew; else the first two that offer everything.
+    /// Two zones: the wanted ones; else the stack's own, because other zones would make its
+    /// subnets, server and functions anew; else the first two that offer everything.
     pub fn choose(&self) -> Result<[String; 2], ZoneError> {
         let mut usable: Vec<&String> = self
             .offering

@@ -124,8 +124,8 @@ impl StackSpec<'_> {
         tera.autoescape_on(vec![]);
         tera.add_raw_templates(TEMPLATES)?;
         let mut context = self.context();
-        // The instance's logical ID carries the hash of what makes it, see server.yaml.tera. While that
-        // is hashed, another name stands for the ID.
+        // The instance's logical ID carries the hash of what makes it, see server.yaml.tera. While
+        // that is hashed, another name stands for the ID.
         let server_id = self.describe_server(&tera, &mut context, "ModelServer")?;
         let server_id = format!("ModelServer{}", &sha256_hex(server_id.as_bytes())[..8]);
         self.describe_server(&tera, &mut context, &server_id)?;

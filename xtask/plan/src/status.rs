@@ -114,8 +114,8 @@ impl StackStatus {
     }
 }
 
-/// Whether a resource of a stack in `status`, CloudFormation's word, is there and was made by it. One
-/// whose creation failed is somebody else's when its name was taken.
+/// Whether a resource of a stack in `status`, CloudFormation's word, is there and was made by it.
+/// One whose creation failed is somebody else's when its name was taken.
 pub fn resource_is_made(status: &str) -> bool {
     !matches!(status, "CREATE_IN_PROGRESS" | "CREATE_FAILED" | "DELETE_COMPLETE" | "DELETE_SKIPPED")
 }

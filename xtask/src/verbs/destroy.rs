@@ -55,7 +55,8 @@ pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Plans and carries out; a plan that only waits is followed by another. `Some` when it had to stop.
+/// Plans and carries out; a plan that only waits is followed by another. `Some` when it had to
+/// stop.
 async fn delete_all(deployer: &Deployer<'_>) -> Result<Option<Outcome>> {
     let doomed = doomed(deployer.names);
     for _ in 0..LOOKS_MAX {

@@ -174,7 +174,8 @@ impl Test<'_> {
         Ok(format!("{counted} clean + {} rejected = {} raw", report.rejected_rows, report.raw_rows))
     }
 
-    /// Each forecast must lie in S3, keep the contract, and equal what the model server answers now.
+    /// Each forecast must lie in S3, keep the contract, and equal what the model server answers
+    /// now.
     async fn forecasts(&self, execution: &Execution, series: &[String]) -> Result<String> {
         let bucket = output(&self.stack, "DataBucket")?;
         let mut names = BTreeSet::new();
@@ -229,7 +230,8 @@ impl Test<'_> {
         Ok(format!("{} in S3, valid, {compared}", names.len()))
     }
 
-    /// What the model server answers; `None` when it cannot be reached, as in a private network of AWS.
+    /// What the model server answers; `None` when it cannot be reached, as in a private network of
+    /// AWS.
     async fn ask_server(&self, series: &str) -> Result<Option<PredictResponse>> {
         if local_cloud(self.workspace)?.is_none() {
             return Ok(None);
@@ -325,7 +327,8 @@ fn statements_of(call: &Value) -> Vec<(String, String)> {
     sids.map(|sid| (role.to_owned(), sid.to_owned())).collect()
 }
 
-/// Statements that allowed nothing yet, as `role/Sid`; `role/*` for a role that was never used at all.
+/// Statements that allowed nothing yet, as `role/Sid`; `role/*` for a role that was never used at
+/// all.
 fn never_used(
     granted: &[(String, String)],
     used: &BTreeSet<(String, String)>,

@@ -1,12 +1,12 @@
 //! CloudWatch alarms on the metrics that this cloud itself produces.
 //!
 //! A metric is a count of events (a failed execution, a failed invocation). An alarm rises when the
-//! count within its period reaches its threshold, and falls when a period passes without any. An alarm
-//! on any other metric is refused, because nothing would ever raise it.
+//! count within its period reaches its threshold, and falls when a period passes without any. An
+//! alarm on any other metric is refused, because nothing would ever raise it.
 //!
-//! `StatusCheckFailed` stays at zero: instances are directories and processes of this machine, which
-//! is reachable for as long as anything here runs. What ends inside of an instance fails no status
-//! check on EC2 either.
+//! `StatusCheckFailed` stays at zero: instances are directories and processes of this machine,
+//! which is reachable for as long as anything here runs. What ends inside of an instance fails no
+//! status check on EC2 either.
 
 use std::sync::Arc;
 use std::time::Duration;

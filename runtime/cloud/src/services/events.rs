@@ -1,8 +1,10 @@
-//! EventBridge: rules on a schedule and rules on objects that arrive in S3, which start state machines.
+//! EventBridge: rules on a schedule and rules on objects that arrive in S3, which start state
+//! machines.
 //!
-//! Differences from AWS: one event bus, `default`; patterns compare exact values and prefixes; a target
-//! is a state machine with a constant input or the event itself; a start that fails is logged and not
-//! repeated; nothing is caught up that would have been due while the process did not run.
+//! Differences from AWS: one event bus, `default`; patterns compare exact values and prefixes; a
+//! target is a state machine with a constant input or the event itself; a start that fails is
+//! logged and not repeated; nothing is caught up that would have been due while the process did not
+//! run.
 
 mod pattern;
 mod schedule;

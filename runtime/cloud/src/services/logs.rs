@@ -1,4 +1,5 @@
-//! CloudWatch Logs: groups with one file of events each. Retention is kept and reported, not executed.
+//! CloudWatch Logs: groups with one file of events each. Retention is kept and reported, not
+//! executed.
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -51,7 +52,8 @@ pub fn delete_events(cloud: &Cloud, group: &str) {
     }
 }
 
-/// Writes events as `caller`, who needs the permission. A group that is not there is an error, as in AWS.
+/// Writes events as `caller`, who needs the permission. A group that is not there is an error, as
+/// in AWS.
 pub fn write(
     cloud: &Cloud,
     caller: &Caller,

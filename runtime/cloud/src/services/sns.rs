@@ -1,5 +1,6 @@
-//! SNS: topics with email subscribers. A message becomes a file in `outbox/`, as a mail server would
-//! have received it. Subscriptions count as confirmed, because the mailbox is this cloud's own.
+//! SNS: topics with email subscribers. A message becomes a file in `outbox/`, as a mail server
+//! would have received it. Subscriptions count as confirmed, because the mailbox is this cloud's
+//! own.
 //!
 //! What a message says is somebody else's text: headers cannot be added by it, and characters that
 //! control a terminal or turn the direction of writing are shown as `\u{…}`.
@@ -102,7 +103,8 @@ pub fn check_display_name(name: &str) -> Result<(), String> {
 }
 
 /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>: ASCII that begins with a letter,
-/// a number or a punctuation mark, without line breaks and control characters, below 100 characters.
+/// a number or a punctuation mark, without line breaks and control characters, below 100
+/// characters.
 fn check_subject(subject: &str) -> ApiResult<()> {
     let begins = subject.starts_with(|c: char| c.is_ascii_graphic());
     let plain = subject.chars().all(|c| c.is_ascii() && !c.is_ascii_control());

@@ -1,8 +1,8 @@
 //! Step Functions: standard state machines in JSONata.
 //!
 //! Implemented: Pass, Task, Choice, Wait, Map (inline), Parallel, Succeed, Fail; Assign, Output,
-//! Arguments, Retry, Catch, timeouts; the service integrations of [`tasks`]. A definition that needs
-//! more is refused when it is created. Limits of data, numbers, names and events are AWS's.
+//! Arguments, Retry, Catch, timeouts; the service integrations of [`tasks`]. A definition that
+//! needs more is refused when it is created. Limits of data, numbers, names and events are AWS's.
 //!
 //! Differences from AWS: JSONata is evaluated within 5 seconds and 1 GiB; of executions that have
 //! ended the newest 10,000 are kept; a stop of the process aborts what runs.

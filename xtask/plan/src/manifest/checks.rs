@@ -66,8 +66,8 @@ pub fn defects(manifest: &Manifest) -> Vec<String> {
     out
 }
 
-/// Emails that reach nobody: domains that are reserved for examples (RFC 2606, RFC 6761). The embedded
-/// cloud delivers into a folder, so there they are as good as any.
+/// Emails that reach nobody: domains that are reserved for examples (RFC 2606, RFC 6761). The
+/// embedded cloud delivers into a folder, so there they are as good as any.
 pub fn unreachable_emails(
     manifest: &Manifest,
     environment: &Environment,

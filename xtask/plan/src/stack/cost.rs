@@ -6,7 +6,8 @@ use crate::manifest::Manifest;
 /// Region of the prices.
 const PRICE_REGION: &str = "us-east-1";
 
-/// What the stack costs while nothing runs, in US dollars a month; `None` for an unknown instance type.
+/// What the stack costs while nothing runs, in US dollars a month; `None` for an unknown instance
+/// type.
 ///
 /// On-demand Linux prices of us-east-1 (<https://aws.amazon.com/ec2/pricing/on-demand/>), 730 hours,
 /// 8 GiB of gp3 at 0.08 $/GiB, 0.10 $ per alarm; other regions differ by up to a third.
@@ -28,7 +29,8 @@ pub fn idle_cost_usd(manifest: &Manifest, instance_type: &str) -> Option<f64> {
     Some(per_hour * 730.0 + 8.0 * 0.08 + alarms as f64 * 0.10)
 }
 
-/// What one run of the cleaning job costs at least, in US dollars: every run is billed for a minute.
+/// What one run of the cleaning job costs at least, in US dollars: every run is billed for a
+/// minute.
 ///
 /// 0.44 $ per DPU and hour (<https://aws.amazon.com/glue/pricing/>); a worker of the type G.1X is one DPU.
 pub fn glue_run_usd(manifest: &Manifest) -> f64 {

@@ -101,8 +101,9 @@ pub(super) fn rules(manifest: &Manifest) -> Vec<Rule> {
     [on_schedule, on_new_data, check].into_iter().flatten().collect()
 }
 
-/// What ends badly without anybody seeing it. Errors of functions are no alarm of their own: an attempt
-/// that is repeated with success is no failure, and one that is not ends the state machine's run.
+/// What ends badly without anybody seeing it. Errors of functions are no alarm of their own: an
+/// attempt that is repeated with success is no failure, and one that is not ends the state
+/// machine's run.
 pub(super) fn alarms(manifest: &Manifest, server_id: &str) -> Vec<Alarm> {
     let mut alarms = machine_alarms("StateMachine", "", "run");
     if manifest.drift.is_some() {

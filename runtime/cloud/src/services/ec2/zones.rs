@@ -271,8 +271,8 @@ pub fn describe_offerings(cloud: &Cloud, caller: &Caller, params: &Value) -> Api
     Ok(json!({ "instanceTypeOfferingSet": offerings, "nextToken": next }))
 }
 
-/// `DescribePrefixLists`: the addresses of S3, which gateway endpoints and egress rules name. The ID is
-/// AWS's in us-east-1; the addresses are this machine's.
+/// `DescribePrefixLists`: the addresses of S3, which gateway endpoints and egress rules name. The
+/// ID is AWS's in us-east-1; the addresses are this machine's.
 pub fn describe_prefix_lists(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let (action, name_filter) = ("ec2:DescribePrefixLists", "prefix-list-name");
     known(params, "ec2", "DescribePrefixLists", &["PrefixListId", "Filter", "MaxResults"])?;

@@ -30,7 +30,8 @@ const MEMORY_KIB_MAX: u64 = 1024 * 1024;
 pub const EVALUATION_LIMIT: Duration = Duration::from_secs(5);
 /// When a process that does not even notice its limit is ended.
 const WORKER_LIMIT: Duration = Duration::from_secs(8);
-/// Bytes of an answer: above what a state may hand on, so that the state's own limit is the one met.
+/// Bytes of an answer: above what a state may hand on, so that the state's own limit is the one
+/// met.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a process without work is kept.
 const IDLE_MAX: Duration = Duration::from_secs(30);

@@ -337,7 +337,8 @@ impl Machine<'_> {
         let mut iterations = futures::stream::iter(iterations).buffered(limit);
         let (mut outputs, mut bytes) = (Vec::new(), 0);
         while let Some(output) = iterations.try_next().await? {
-            // Told as soon as it is certain, so that what cannot be handed on is not gathered either.
+            // Told as soon as it is certain, so that what cannot be handed on is not gathered
+            // either.
             bytes += limits::json_bytes(&output);
             limits::check_bytes(name, bytes)?;
             outputs.push(output);

@@ -73,8 +73,8 @@ fn whole(retrier: &Value, field: &str, least: u64, most: u64) -> Result<(), Stri
     }
 }
 
-/// The pause before another attempt; `None` when the failure is not to be retried. `attempts` counts
-/// per retrier.
+/// The pause before another attempt; `None` when the failure is not to be retried. `attempts`
+/// counts per retrier.
 pub fn pause(state: &Value, failure: &Failure, attempts: &mut [u64]) -> Option<Duration> {
     let retriers = state["Retry"].as_array()?;
     let (at, retrier) =
