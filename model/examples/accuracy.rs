@@ -66,6 +66,8 @@ fn spec(name: &str, frequency: Frequency, horizon: usize) -> TrainSpec {
         covariates: vec![],
         statics: vec![],
         frequency,
+        holidays: vec![],
+        gaps: steppe_model::dataset::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Auto,
         candidates: vec![
@@ -343,7 +345,7 @@ fn sweden(file: &Path) -> Result<()> {
             for (view, forecast) in views.iter().zip(model.forecast(&views, 1)) {
                 let actual = data
                     .find(&view.series().name)
-                    .and_then(|s| s.at(year))
+                    .and_then(|s| s.observed(year))
                     .expect("every year is there");
                 totals.entry(name.clone()).or_default().push(Outcome {
                     forecast: forecast[0],

@@ -67,6 +67,8 @@ fn spec(hidden: usize, epochs: usize) -> TrainSpec {
         covariates: vec![],
         statics: vec![],
         frequency: Frequency::Monthly,
+        holidays: vec![],
+        gaps: steppe_model::dataset::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Of(Family::Lstm),
         candidates: vec![],

@@ -219,7 +219,8 @@ impl Trials<'_> {
             let scale = naive_scale(view.history(), season);
             let change = typical_change(self.spec.transform, season, view.history());
             for step in 0..self.spec.horizon {
-                let Some(actual) = view.series().at(origin + 1 + step as i64) else { continue };
+                let target = origin + 1 + step as i64;
+                let Some(actual) = view.series().observed(target) else { continue };
                 self.cases.push(Case {
                     series: *series,
                     origin: number,
@@ -439,7 +440,7 @@ impl Trials<'_> {
         };
         let level = self.spec.backtest.interval_level;
         Backtest {
-            origins: self.origins.iter().map(|&o| self.data.frequency().label(o)).collect(),
+            origins: self.origins.iter().map(|&o| self.data.calendar().label(o)).collect(),
             cases: self.cases.len(),
             model: self.errors_of(chosen, |_| true).unwrap_or(none),
             by_step: (0..self.spec.horizon).map(errors_at).collect(),

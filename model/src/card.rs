@@ -24,7 +24,9 @@ pub struct DataSummary {
     /// Number of observations.
     pub rows: usize,
     /// Observations that were missing and filled, among them.
-    pub repaired: usize,
+    pub filled: usize,
+    /// Decimals that the values have: forecasts are shown with as many.
+    pub decimals: usize,
     /// The first period.
     pub first: String,
     /// The last period.
@@ -39,9 +41,10 @@ impl DataSummary {
         Self {
             series: data.series().len(),
             rows: data.rows(),
-            repaired: data.repaired(),
-            first: data.frequency().label(data.first()),
-            last: data.frequency().label(data.last()),
+            filled: data.filled(),
+            decimals: data.decimals(),
+            first: data.calendar().label(data.first()),
+            last: data.calendar().label(data.last()),
             fingerprint: data.fingerprint(),
         }
     }
@@ -127,8 +130,8 @@ impl ModelCard {
     /// The card as a page of text.
     pub fn to_text(&self, version: &str) -> String {
         let (spec, data, test) = (&self.spec, &self.data, &self.backtest);
-        let filled = if data.repaired > 0 {
-            format!(" ({} missing ones filled)", data.repaired)
+        let filled = if data.filled > 0 {
+            format!(" ({} missing ones filled)", data.filled)
         } else {
             String::new()
         };

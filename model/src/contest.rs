@@ -112,7 +112,7 @@ fn entry(entrant: &Entrant, intervals: &[IntervalOutcome], case: usize) -> Entry
 
 /// The champion as it is against the challenger's fits, over periods after the champion's training.
 fn on_new_periods(trials: &Trials<'_>, spec: &TrainSpec, champion: &Artifact) -> Option<Contest> {
-    let known = spec.frequency.parse(&champion.card.data.last)?;
+    let known = trials.data().calendar().parse(&champion.card.data.last)?;
     let forecasts = champion_forecasts(trials, champion, known);
     let entrant = chosen_before(trials, spec, known);
     let intervals = trials.intervals(entrant);
@@ -223,7 +223,7 @@ fn score(basis: Basis, trials: &Trials<'_>, pairs: &[Pair]) -> Option<Contest> {
         pairs.iter().map(|p| trials.origins[trials.cases[p.case].origin]).collect();
     Some(Contest {
         basis,
-        origins: origins.into_iter().map(|o| trials.data().frequency().label(o)).collect(),
+        origins: origins.into_iter().map(|o| trials.data().calendar().label(o)).collect(),
         cases: pairs.len(),
         champion: score(|p| p.champion)?,
         challenger: score(|p| p.challenger)?,

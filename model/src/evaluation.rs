@@ -166,16 +166,16 @@ fn report(trials: &Trials<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluat
         .iter()
         .position(|e| e.family == chosen.family)
         .map_or(&[][..], |i| &intervals[i]);
-    let (data, frequency) = (trials.data(), trials.data().frequency());
+    let (data, calendar) = (trials.data(), trials.data().calendar());
     let series = |(series, cases): (&Series, &Vec<usize>)| {
         let mase = |e: &Entrant| trials.errors_at(e, cases).map_or(f64::NAN, |e| e.mase);
         let forecast = |&i: &usize| {
             let (case, outcome) = (&trials.cases[i], &chosen_outcomes[i]);
             let (origin, period) = (trials.origins[case.origin], trials.target(case));
             ForecastReport {
-                origin: frequency.label(origin),
+                origin: calendar.label(origin),
                 step: case.step + 1,
-                period: frequency.label(period),
+                period: calendar.label(period),
                 index: (period - series.start) as usize,
                 actual: case.actual,
                 value: chosen.points[i],
@@ -184,7 +184,7 @@ fn report(trials: &Trials<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluat
             }
         };
         let observation =
-            |(period, &value): (i64, &f64)| Observation { period: frequency.label(period), value };
+            |(period, &value): (i64, &f64)| Observation { period: calendar.label(period), value };
         Some(SeriesReport {
             series: series.name.clone(),
             errors: trials.errors_at(chosen, cases)?,
@@ -199,7 +199,7 @@ fn report(trials: &Trials<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluat
         pipeline: spec.pipeline.clone(),
         data: DataSummary::of(data),
         chosen: chosen.family,
-        origins: trials.origins.iter().map(|&o| frequency.label(o)).collect(),
+        origins: trials.origins.iter().map(|&o| calendar.label(o)).collect(),
         checks,
         families: trials.entrants.iter().zip(&intervals).filter_map(family).collect(),
         series: data.series().iter().zip(&trials.cases_by_series()).filter_map(series).collect(),

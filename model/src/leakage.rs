@@ -1,6 +1,6 @@
 //! Checks that the answer does not reach a forecast by another way.
 
-use crate::dataset::Dataset;
+use crate::dataset::{self, Dataset, Fill};
 use crate::host::{Quiet, Stage};
 use crate::models::{Forecaster, Model};
 use crate::spec::{Family, TrainSpec};
@@ -69,29 +69,50 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
 
 /// Refuses a model whose forecast changes with what happens after its origin: fits every family to
 /// the past twice, once with the future as it was and once with the future scrambled, and compares
-/// bit for bit. It finds scalers fitted on the future and windows that reach over the origin.
+/// bit for bit. It finds scalers fitted on the future, windows that reach over the origin, and
+/// values that were filled from what came later, because it scrambles what was observed and fills
+/// gaps after that.
 pub fn check_models(
     data: &Dataset,
     spec: &TrainSpec,
     families: &[Family],
 ) -> Result<(), TrainError> {
-    let origin = data.last() - spec.horizon as i64;
-    let mut scrambled = data.clone();
-    let mut rng = fastrand::Rng::with_seed(spec.seed);
-    scrambled.change_after(origin, |value| value * (0.25 + 4.0 * rng.f64()) + 1.0);
-    for &family in families.iter().filter(|f| **f != Family::Combination) {
-        let (with, without) = (
-            forecast_from(data, spec, family, origin)?,
-            forecast_from(&scrambled, spec, family, origin)?,
-        );
-        if with != without {
-            return Err(TrainError::Leak(format!(
-                "a forecast of `{}` changes with values after its origin",
-                family.name()
-            )));
+    check_with(data, spec, families, dataset::carried)
+}
+
+fn check_with(
+    data: &Dataset,
+    spec: &TrainSpec,
+    families: &[Family],
+    fill: Fill,
+) -> Result<(), TrainError> {
+    for origin in origins(data, spec) {
+        let as_it_was = data.changed_after(origin, fill, |value| value);
+        let mut rng = fastrand::Rng::with_seed(spec.seed);
+        let scrambled =
+            data.changed_after(origin, fill, |value| value * (0.25 + 4.0 * rng.f64()) + 1.0);
+        for &family in families.iter().filter(|f| **f != Family::Combination) {
+            let with = forecast_from(&as_it_was, spec, family, origin)?;
+            if with != forecast_from(&scrambled, spec, family, origin)? {
+                return Err(TrainError::Leak(format!(
+                    "a forecast of `{}` changes with values after its origin",
+                    family.name()
+                )));
+            }
         }
     }
     Ok(())
+}
+
+/// The newest origin, and the newest one that lies inside of a gap: a history that ends there must
+/// not know what came after the gap.
+fn origins(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
+    let newest = data.last() - spec.horizon as i64;
+    let filled = data.series().iter().flat_map(|series| {
+        series.filled.iter().map(|place| series.start + *place as i64)
+    });
+    let inside = filled.filter(|period| *period < newest).max();
+    std::iter::once(newest).chain(inside).collect()
 }
 
 fn forecast_from(
@@ -163,5 +184,22 @@ mod tests {
         let data = data(&[|_, noise| noise]);
         let spec = TrainSpec { covariates: vec!["noise".into()], ..spec() };
         check_models(&data, &spec, &Family::ALL).expect("no leak");
+    }
+
+    /// What gaps were once filled with: a line to the next value.
+    fn line(before: (i64, f64), after: (i64, f64), at: i64) -> f64 {
+        let share = (at - before.0) as f64 / (after.0 - before.0) as f64;
+        before.1 + (after.1 - before.1) * share
+    }
+
+    #[test]
+    fn a_gap_that_is_filled_from_the_future_is_found() {
+        let mut data = data(&[]);
+        let series = Series { filled: vec![15, 16], ..data.series()[0].clone() };
+        data = Dataset::new(crate::calendar::Frequency::Yearly, vec![series]);
+        let families = [Family::LastValue, Family::Drift];
+        check_models(&data, &spec(), &families).expect("carried forward");
+        let error = check_with(&data, &spec(), &families, line).expect_err("a leak");
+        assert!(error.to_string().contains("changes with values after its origin"), "{error}");
     }
 }

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::calendar::Frequency;
-use crate::dataset::{Columns, Dataset};
+use crate::dataset::{Columns, Dataset, Gaps};
 use crate::transform::Transform;
 
 /// Bumped when the same configuration on the same data trains another model than before.
-const TRAINING_VERSION: u32 = 3;
+const TRAINING_VERSION: u32 = 4;
 
 /// Families of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -160,6 +160,11 @@ pub struct TrainSpec {
     pub statics: Vec<String>,
     /// How often there is a value.
     pub frequency: Frequency,
+    /// Days without values that are still to come; of observed days only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holidays: Vec<jiff::civil::Date>,
+    /// What happens to periods without a value.
+    pub gaps: Gaps,
     /// The scale on which models work.
     pub transform: Transform,
     /// The family to serve.
@@ -218,6 +223,8 @@ impl TrainSpec {
             covariates: self.covariates.clone(),
             statics: self.statics.clone(),
             frequency: self.frequency,
+            holidays: self.holidays.clone(),
+            gaps: self.gaps,
             signed: self.transform.signed(),
         }
     }
@@ -263,6 +270,8 @@ pub(crate) mod tests {
             covariates: vec![],
             statics: vec![],
             frequency: Frequency::Yearly,
+            holidays: vec![],
+            gaps: Gaps::default(),
             transform: Transform::Log,
             kind: Kind::Of(Family::Lstm),
             candidates: vec![],

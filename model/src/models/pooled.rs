@@ -85,7 +85,7 @@ impl Pooled {
     /// Mean error of one step after `period`, in typical changes.
     fn error(&self, data: &Dataset, period: i64) -> Option<f64> {
         let error = |series: &Series| {
-            let (view, actual) = (series.until(period), series.at(period + 1)?);
+            let (view, actual) = (series.until(period), series.observed(period + 1)?);
             if view.len() < self.min_history().max(2) || view.last() != period {
                 return None;
             }

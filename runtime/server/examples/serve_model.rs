@@ -94,6 +94,8 @@ fn spec(family: Family) -> TrainSpec {
         covariates: vec![],
         statics: vec![],
         frequency: Frequency::Monthly,
+        holidays: vec![],
+        gaps: steppe_model::dataset::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Of(family),
         candidates: vec![],
