@@ -134,14 +134,14 @@ fn score_intervals(
 ) -> Option<IntervalScores> {
     let outcome = |s: &Split| {
         let scale = naive_scale(&s.known, season);
-        let one = |(number, (&actual, step)): (usize, (&f64, &PredictedStep))| IntervalOutcome {
+        let one = |(&actual, step): (&f64, &PredictedStep)| IntervalOutcome {
             lower: step.lower,
             upper: step.upper,
-            quantiles: calibration.quantiles(number, step.value, step.uncertainty),
+            quantiles: calibration.quantiles(&step.spread),
             actual,
             naive_scale: scale,
         };
-        s.future.iter().zip(&predictions[&s.name].steps).enumerate().map(one).collect::<Vec<_>>()
+        s.future.iter().zip(&predictions[&s.name].steps).map(one).collect::<Vec<_>>()
     };
     interval_scores(calibration.level, splits.iter().flat_map(outcome))
 }

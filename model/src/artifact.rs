@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::backtest::{self, Trials};
 use crate::card::{ARTIFACT_SCHEMA_VERSION, DataSummary, Member, ModelCard};
-use crate::conformal::Residual;
+use crate::conformal::Spread;
 use crate::dataset::{Dataset, Series, View};
 use crate::drift::{Observed, Reference, Seen};
 use crate::host::Stage;
@@ -96,8 +96,8 @@ pub struct PredictedStep {
     pub lower: f64,
     /// Upper end of the interval.
     pub upper: f64,
-    /// The unit of the quantiles; see [`crate::conformal::Calibration::quantiles`].
-    pub uncertainty: f64,
+    /// What its quantiles are made from.
+    pub spread: Spread,
 }
 
 /// A model in memory with the exact bytes of its files.
@@ -244,11 +244,10 @@ impl Artifact {
         let prediction = |(view, path): (&View<'_>, crate::models::Path)| {
             let change = calibration.change(*view);
             let step = |(step, &value): (usize, &f64)| {
-                let spread = path.spreads.get(step).copied();
-                let residual =
-                    Residual { series: &view.series().name, step, error: 0.0, change, spread };
-                let (uncertainty, (lower, upper)) = calibration.interval_around(value, &residual);
-                PredictedStep { value, lower, upper, uncertainty }
+                let place = calibration.place(*view, step, path.spreads.get(step).copied());
+                let spread = calibration.spread(value, &place);
+                let (lower, upper) = calibration.interval(&spread);
+                PredictedStep { value, lower, upper, spread }
             };
             Prediction { steps: path.points.iter().enumerate().map(step).collect(), change }
         };
@@ -469,9 +468,8 @@ mod tests {
                         .all(|s| s.lower <= s.value && s.value <= s.upper && s.upper.is_finite()),
                     "{prediction:?}"
                 );
-                for (number, step) in prediction.steps.iter().enumerate() {
-                    let quantiles =
-                        loaded.card.calibration.quantiles(number, step.value, step.uncertainty);
+                for step in &prediction.steps {
+                    let quantiles = loaded.card.calibration.quantiles(&step.spread);
                     assert!(
                         quantiles.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1),
                         "{quantiles:?}"

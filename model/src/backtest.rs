@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use steppe_wire::predict::Errors;
 
-use crate::conformal::{Calibration, Residual, typical_change};
+use crate::conformal::{Calibration, Place, Residual, reach, typical_change};
 use crate::dataset::{Dataset, View};
 use crate::host::Stage;
 use crate::metrics::{
@@ -38,6 +38,8 @@ pub struct Case {
     pub naive_scale: f64,
     /// The series' typical change at the origin, on the transformed scale.
     pub change: f64,
+    /// How far the series' values had gone at the origin: [`reach`].
+    pub reach: f64,
 }
 
 impl Case {
@@ -116,6 +118,8 @@ impl Backtest {
 
 /// Weight of a baseline beside a candidate's 1, before anything is known.
 const BASELINE_PRIOR: f64 = 0.1;
+/// Blocks of origins that are left out one after the other to measure intervals.
+const BLOCKS_MAX: usize = 20;
 /// Cases that weights rest on: more change them no further.
 const WEIGHED_MAX: usize = 20_000;
 /// A weight below this share is left out: its model would be trained and run for nothing.
@@ -218,6 +222,7 @@ impl Trials<'_> {
         for (at, (series, view)) in chosen.iter().enumerate() {
             let scale = naive_scale(view.history(), season);
             let change = typical_change(self.spec.transform, season, view.history());
+            let reach = reach(self.spec.transform, view.history());
             for step in 0..self.spec.horizon {
                 let target = origin + 1 + step as i64;
                 let Some(actual) = view.series().observed(target) else { continue };
@@ -228,6 +233,7 @@ impl Trials<'_> {
                     actual,
                     naive_scale: scale,
                     change,
+                    reach,
                 });
                 kept.push((at, step));
             }
@@ -358,11 +364,15 @@ impl Trials<'_> {
     fn residual(&self, entrant: &Entrant, i: usize) -> Residual<'_> {
         let (case, transform) = (&self.cases[i], self.spec.transform);
         Residual {
-            series: &self.data.series()[case.series].name,
-            step: case.step,
+            place: Place {
+                series: &self.data.series()[case.series].name,
+                step: case.step,
+                change: case.change,
+                spread: entrant.spreads.get(i).copied(),
+                reach: case.reach,
+            },
+            origin: case.origin,
             error: transform.apply(case.actual) - transform.apply(entrant.points[i]),
-            change: case.change,
-            spread: entrant.spreads.get(i).copied(),
         }
     }
 
@@ -373,25 +383,27 @@ impl Trials<'_> {
         let season = self.data.frequency().season();
         Calibration::fit(
             &residuals,
-            self.spec.horizon,
+            (self.spec.horizon, self.spec.backtest.stride.max(1)),
             self.spec.backtest.interval_level,
             (self.spec.transform, season),
         )
     }
 
-    /// Intervals of every case, each calibrated on all *other* origins; with one origin, on its
-    /// own.
+    /// Intervals of every case, each calibrated on all *other* origins, or on all outside of its
+    /// block of neighbours where there are many; with one origin, on its own.
     pub fn intervals(&self, entrant: &Entrant) -> Vec<IntervalOutcome> {
-        let lone = self.origins.len() == 1;
-        let by_origin: Vec<Calibration> = (0..self.origins.len())
-            .map(|origin| self.calibration(entrant, |case| lone || case.origin != origin))
+        let (origins, lone) = (self.origins.len(), self.origins.len() == 1);
+        let blocks = origins.min(BLOCKS_MAX);
+        let block_of = |origin: usize| origin * blocks / origins;
+        let by_block: Vec<Calibration> = (0..blocks)
+            .into_par_iter()
+            .map(|block| self.calibration(entrant, |case| lone || block_of(case.origin) != block))
             .collect();
         let outcome = |(i, case): (usize, &Case)| {
-            let calibration = &by_origin[case.origin];
-            let residual = self.residual(entrant, i);
-            let point = entrant.points[i];
-            let (uncertainty, (lower, upper)) = calibration.interval_around(point, &residual);
-            let quantiles = calibration.quantiles(case.step, point, uncertainty);
+            let calibration = &by_block[block_of(case.origin)];
+            let spread = calibration.spread(entrant.points[i], &self.residual(entrant, i).place);
+            let (lower, upper) = calibration.interval(&spread);
+            let quantiles = calibration.quantiles(&spread);
             IntervalOutcome {
                 lower,
                 upper,

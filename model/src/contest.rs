@@ -14,7 +14,7 @@ use crate::backtest::{self, Entrant, Trials};
 use crate::dataset::Dataset;
 use crate::host::Stage;
 use crate::leakage;
-use crate::metrics::{IntervalOutcome, Outcome, errors, signed_rank_p_value};
+use crate::metrics::{IntervalOutcome, Outcome, errors, holds, signed_rank_p_value};
 use crate::models::Forecaster;
 use crate::spec::{Kind, TrainSpec};
 use crate::training::TrainError;
@@ -214,7 +214,7 @@ fn score(basis: Basis, trials: &Trials<'_>, pairs: &[Pair]) -> Option<Contest> {
             }
         };
         let inside = |pair: &&Pair| {
-            (side(pair).lower..=side(pair).upper).contains(&trials.cases[pair.case].actual)
+            holds(side(pair).lower, side(pair).upper, trials.cases[pair.case].actual)
         };
         let coverage = pairs.iter().filter(inside).count() as f64 / pairs.len() as f64;
         Some(Score { errors: errors(pairs.iter().map(outcome))?, coverage })

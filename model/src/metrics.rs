@@ -100,6 +100,16 @@ pub struct IntervalOutcome {
     pub naive_scale: f64,
 }
 
+/// Difference, as a share, that rounding makes of two numbers that are one.
+const ROUNDING: f64 = 1e-9;
+
+/// Whether an interval holds a value, up to rounding: the forecast of a constant comes back from
+/// its scale a few digits beside it.
+pub fn holds(lower: f64, upper: f64, value: f64) -> bool {
+    let slack = ROUNDING * value.abs().max(lower.abs()).max(upper.abs());
+    lower - slack <= value && value <= upper + slack
+}
+
 /// Scores over many intervals; `None` when there are none.
 pub fn interval_scores(
     level: f64,
@@ -107,7 +117,7 @@ pub fn interval_scores(
 ) -> Option<IntervalScores> {
     let (mut inside, mut width, mut loss) = (Mean::default(), Mean::default(), Mean::default());
     for o in outcomes {
-        inside.add(f64::from(u8::from(o.lower <= o.actual && o.actual <= o.upper)));
+        inside.add(f64::from(u8::from(holds(o.lower, o.upper, o.actual))));
         if o.naive_scale > 0.0 {
             let miss = (o.lower - o.actual).max(0.0) + (o.actual - o.upper).max(0.0);
             width.add((o.upper - o.lower + 2.0 / (1.0 - level) * miss) / o.naive_scale);

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// On a scale on which 1 is added before logarithms, nothing smaller can be told from 0.
+const NOTHING: f64 = 1e-9;
+
 /// A monotone map of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,7 +46,8 @@ impl Transform {
 
     /// A forecast in units of the target, at least 0 where the target cannot be negative.
     pub fn bound(self, value: f64) -> f64 {
-        // Not `max`, which takes 0 for what is not a number.
-        if self.signed() || value > 0.0 || value.is_nan() { value } else { 0.0 }
+        // Not `max`, which takes 0 for what is not a number. What is left of 0 after a way through
+        // logarithms is 0, not a count of 10⁻¹³.
+        if self.signed() || value > NOTHING || value.is_nan() { value } else { 0.0 }
     }
 }

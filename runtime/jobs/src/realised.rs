@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use steppe_model::metrics::naive_scale;
+use steppe_model::metrics::{holds, naive_scale};
 use steppe_model::{Dataset, TrainSpec};
 use steppe_wire::drift::Realised;
 use steppe_wire::predict::{Step, StoredPrediction};
@@ -76,7 +76,7 @@ fn summary(version: &str, cases: &[Case], spec: &TrainSpec) -> Option<(i64, Real
         if count > 0.0 { sum / count } else { 0.0 }
     };
     let inside =
-        cases.iter().filter(|c| (c.forecast.lower..=c.forecast.upper).contains(&c.actual)).count();
+        cases.iter().filter(|c| holds(c.forecast.lower, c.forecast.upper, c.actual)).count();
     let level = cases[0].forecast.level;
     let realised = Realised {
         model_version: version.to_owned(),

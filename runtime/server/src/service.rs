@@ -260,12 +260,12 @@ fn forecast(
 ) -> Option<Forecast> {
     let (spec, calibration) = (&model.artifact.card.spec, &model.artifact.card.calibration);
     let last = series.last();
-    let listed = |step: u32, p: &PredictedStep| {
-        let quantiles = calibration.quantiles(step as usize - 1, p.value, p.uncertainty);
+    let listed = |p: &PredictedStep| {
+        let quantiles = calibration.quantiles(&p.spread);
         quantiles.into_iter().map(|(probability, value)| Quantile { probability, value }).collect()
     };
     let step = |(step, p): (u32, &PredictedStep)| {
-        let quantiles: Vec<Quantile> = if quantiles { listed(step, p) } else { Vec::new() };
+        let quantiles: Vec<Quantile> = if quantiles { listed(p) } else { Vec::new() };
         let finite = p.value.is_finite() && p.lower.is_finite() && p.upper.is_finite();
         (finite && quantiles.iter().all(|q| q.value.is_finite())).then(|| Step {
             step,
