@@ -12,6 +12,7 @@ use crate::card::{ARTIFACT_SCHEMA_VERSION, DataSummary, Member, ModelCard};
 use crate::conformal::Spread;
 use crate::dataset::{Dataset, Series, View};
 use crate::drift::{Observed, Reference, Seen};
+use crate::fallback::Fallback;
 use crate::host::Stage;
 use crate::leakage;
 use crate::lstm::Lstm;
@@ -85,6 +86,8 @@ pub struct Prediction {
     pub steps: Vec<PredictedStep>,
     /// The series' typical change, on the transformed scale.
     pub change: f64,
+    /// Whether the history was too short for the model, so that the rule for such was applied.
+    pub by_rule: bool,
 }
 
 /// One step of a forecast.
@@ -150,6 +153,7 @@ impl Artifact {
             data: DataSummary::of(data),
             backtest: trials.summary(),
             calibration: trials.calibration(chosen, |_| true),
+            fallback: Fallback::fit(data, spec),
             // Filled in below: it takes the model to know.
             reference: Reference::default(),
             weights_sha256: sha256(&weights_bytes),
@@ -237,9 +241,29 @@ impl Artifact {
         }
     }
 
-    /// Forecasts with intervals. Every view has at least [`Forecaster::min_history`] values, and
+    /// Whether a history is long enough for the model itself, or gets the rule for short ones.
+    pub fn suits(&self, view: View<'_>) -> bool {
+        view.len() >= self.model.min_history()
+    }
+
+    /// Observations that a history needs to get any forecast.
+    pub fn min_history(&self) -> usize {
+        if self.card.fallback.is_some() { 1 } else { self.model.min_history() }
+    }
+
+    /// Forecasts with intervals. Every view has at least [`Artifact::min_history`] values, and
     /// `horizon` is at most that of the spec.
     pub fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Prediction> {
+        let long: Vec<View<'_>> = views.iter().copied().filter(|v| self.suits(*v)).collect();
+        let mut of_long = self.by_model(&long, horizon).into_iter();
+        let any = |view: &View<'_>| match (&self.card.fallback, self.suits(*view)) {
+            (Some(rule), false) => by_rule(rule, *view, horizon),
+            _ => of_long.next().expect("a forecast of each long history"),
+        };
+        views.iter().map(any).collect()
+    }
+
+    fn by_model(&self, views: &[View<'_>], horizon: usize) -> Vec<Prediction> {
         let calibration = &self.card.calibration;
         let prediction = |(view, path): (&View<'_>, crate::models::Path)| {
             let change = calibration.change(*view);
@@ -249,7 +273,8 @@ impl Artifact {
                 let (lower, upper) = calibration.interval(&spread);
                 PredictedStep { value, lower, upper, spread }
             };
-            Prediction { steps: path.points.iter().enumerate().map(step).collect(), change }
+            let steps = path.points.iter().enumerate().map(step).collect();
+            Prediction { steps, change, by_rule: false }
         };
         views.iter().zip(self.model.paths(views, horizon)).map(prediction).collect()
     }
@@ -283,6 +308,16 @@ impl Artifact {
             backtest: self.card.backtest.model,
         }
     }
+}
+
+/// The forecast of a history that is too short for the model.
+fn by_rule(rule: &Fallback, view: View<'_>, horizon: usize) -> Prediction {
+    let step = |(value, spread): (f64, Spread)| {
+        let (lower, upper) = rule.calibration().interval(&spread);
+        PredictedStep { value, lower, upper, spread }
+    };
+    let steps = rule.forecast(view, horizon).into_iter().map(step).collect();
+    Prediction { steps, change: rule.calibration().change(view), by_rule: true }
 }
 
 /// An error with everything beneath it.
@@ -520,7 +555,7 @@ mod tests {
         );
         let other = String::from_utf8(a.card_bytes.clone())
             .expect("UTF-8")
-            .replacen("\"schema_version\": 3", "\"schema_version\": 1", 1)
+            .replacen("\"schema_version\": 4", "\"schema_version\": 1", 1)
             .into_bytes();
         assert!(
             refuse(other.clone(), a.weights_bytes.clone(), &a.pointer())

@@ -5,6 +5,8 @@
 //! first; either way on data that end at the origin, scalers included, so nothing of the future
 //! reaches a forecast. Every family forecasts the same cases.
 
+mod fits;
+
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
@@ -19,9 +21,11 @@ use crate::metrics::{
     signed_rank_p_value,
 };
 use crate::models::combination::weights;
-use crate::models::{Forecaster, Model};
+use crate::models::Forecaster;
 use crate::spec::{Family, Kind, TrainSpec};
 use crate::training::TrainError;
+
+use fits::Fits;
 
 /// One value that was forecast.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,6 +75,8 @@ pub struct Trials<'a> {
     pub cases: Vec<Case>,
     /// One per family.
     pub entrants: Vec<Entrant>,
+    /// Families that did not take part, because there is too little for them.
+    pub left_out: Vec<Family>,
     /// Weights of the combination on all cases, one per other family.
     pub weights: Vec<(Family, f64)>,
 }
@@ -101,6 +107,8 @@ pub struct Backtest {
     pub by_step: Vec<Errors>,
     /// Every family on the same cases, the chosen one among them.
     pub candidates: Vec<Candidate>,
+    /// Families that did not take part, because there is too little for them.
+    pub left_out: Vec<Family>,
     /// Weights of the combination, largest first; empty when none was tried.
     pub weights: Vec<(Family, f64)>,
     /// Intervals, each made from all *other* origins.
@@ -131,57 +139,31 @@ pub fn run<'a>(
     spec: &'a TrainSpec,
     stage: &Stage<'_>,
 ) -> Result<Trials<'a>, TrainError> {
-    let origins = origins(data, spec);
     let families: Vec<Family> =
         spec.families().into_iter().filter(|f| *f != Family::Combination).collect();
-    let global = |family: &Family| families.contains(family) && family.is_global();
-    let fit_at = |number: usize| -> Result<Vec<Model>, TrainError> {
-        let known = data.until(origins[number]);
-        let part = stage.part(&format!("origin-{number}"));
-        let fit = |family| {
-            Model::fit(family, &known, spec, part.clone())
-                .map_err(|error| before_origins(error, data, spec))
-        };
-        Family::ALL.into_iter().filter(global).map(fit).collect()
-    };
-    let fitted: Vec<Vec<Model>> = if spec.backtest.refit && families.iter().any(|f| f.is_global()) {
-        (0..origins.len()).into_par_iter().map(fit_at).collect::<Result<_, _>>()?
-    } else {
-        vec![fit_at(0)?]
-    };
-    let local: Vec<Model> = families.iter().filter_map(|&f| Model::local(f, spec)).collect();
-    let needed =
-        fitted.iter().flatten().chain(&local).map(Forecaster::min_history).max().unwrap_or(1);
+    let fits = Fits::of(data, spec, &families, origins(data, spec), stage)?;
+    let entrant =
+        |family: &Family| Entrant { family: *family, points: Vec::new(), spreads: Vec::new() };
+    let taking = |family: &&Family| !fits.left_out.contains(family);
     let mut trials = Trials {
         data,
         spec,
-        origins,
+        origins: fits.origins.clone(),
         cases: Vec::new(),
-        entrants: Vec::new(),
+        entrants: families.iter().filter(taking).map(entrant).collect(),
+        left_out: fits.left_out.clone(),
         weights: Vec::new(),
     };
-    let entrant =
-        |family: &Family| Entrant { family: *family, points: Vec::new(), spreads: Vec::new() };
-    trials.entrants = families.iter().map(entrant).collect();
     for number in 0..trials.origins.len() {
-        let global = &fitted[number.min(fitted.len() - 1)];
-        trials.stand_at(number, needed, global, &local);
+        trials.stand_at(number, &fits);
     }
     if trials.cases.is_empty() {
-        return Err(too_few(needed, data, spec));
+        return Err(too_few(fits.needed, data, spec));
     }
     if spec.families().contains(&Family::Combination) {
         trials.combine();
     }
     Ok(trials)
-}
-
-/// What is too short at an origin is too short for the backtest.
-fn before_origins(error: TrainError, data: &Dataset, spec: &TrainSpec) -> TrainError {
-    match error {
-        TrainError::TooShort { needed, .. } => too_few(needed, data, spec),
-        other => other,
-    }
 }
 
 fn too_few(needed: usize, data: &Dataset, spec: &TrainSpec) -> TrainError {
@@ -206,9 +188,9 @@ fn origins(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
 
 impl Trials<'_> {
     /// Forecasts from one origin with all models.
-    fn stand_at(&mut self, number: usize, needed: usize, global: &[Model], local: &[Model]) {
+    fn stand_at(&mut self, number: usize, fits: &Fits) {
         let (origin, season) = (self.origins[number], self.data.frequency().season());
-        let usable = |view: &View<'_>| view.last() == origin && view.len() >= needed;
+        let usable = |view: &View<'_>| view.last() == origin && view.len() >= fits.needed;
         let chosen: Vec<(usize, View<'_>)> = self
             .data
             .series()
@@ -239,11 +221,7 @@ impl Trials<'_> {
             }
         }
         for entrant in &mut self.entrants {
-            let model = global
-                .iter()
-                .chain(local)
-                .find(|m| m.family() == entrant.family)
-                .expect("every family was fitted");
+            let model = fits.model(number, entrant.family).expect("every family was fitted");
             let paths = model.paths(&views, self.spec.horizon);
             entrant.points.extend(kept.iter().map(|&(at, step)| paths[at].points[step]));
             entrant
@@ -457,6 +435,7 @@ impl Trials<'_> {
             model: self.errors_of(chosen, |_| true).unwrap_or(none),
             by_step: (0..self.spec.horizon).map(errors_at).collect(),
             candidates: self.entrants.iter().map(candidate).collect(),
+            left_out: self.left_out.clone(),
             weights: self.weights.clone(),
             intervals: interval_scores(level, self.intervals(chosen)).expect("there are cases"),
         }

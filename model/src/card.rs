@@ -4,14 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::backtest::Backtest;
 use crate::conformal::Calibration;
-use crate::dataset::Dataset;
+use crate::calendar::Calendar;
+use crate::dataset::{DECIMALS_MAX, Dataset, Note, lines};
 use crate::drift::Reference;
+use crate::fallback::Fallback;
 use crate::models::pooled::Pooled;
 use crate::spec::{Family, TrainSpec};
 use crate::window::Frame;
 
 /// Version of the artifact's layout; a loader refuses any other.
-pub const ARTIFACT_SCHEMA_VERSION: u32 = 3;
+pub const ARTIFACT_SCHEMA_VERSION: u32 = 4;
 
 /// How far from 1 the sum of shares may be.
 const WEIGHTS_ROUNDING: f64 = 1e-6;
@@ -33,6 +35,10 @@ pub struct DataSummary {
     pub last: String,
     /// [`Dataset::fingerprint`].
     pub fingerprint: String,
+    /// Names of the periods.
+    pub calendar: Calendar,
+    /// What people should know about the data.
+    pub notes: Vec<Note>,
 }
 
 impl DataSummary {
@@ -46,7 +52,20 @@ impl DataSummary {
             first: data.calendar().label(data.first()),
             last: data.calendar().label(data.last()),
             fingerprint: data.fingerprint(),
+            calendar: data.calendar().clone(),
+            notes: data.notes().to_vec(),
         }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let hash = &self.fingerprint;
+        if hash.is_empty() || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err("the fingerprint of the data is not a hash".to_owned());
+        }
+        if self.decimals > DECIMALS_MAX {
+            return Err(format!("`decimals` is {}, at most {DECIMALS_MAX}", self.decimals));
+        }
+        self.calendar.check()
     }
 }
 
@@ -82,6 +101,8 @@ pub struct ModelCard {
     pub backtest: Backtest,
     /// What turns its forecasts into quantiles.
     pub calibration: Calibration,
+    /// What series get that are too short for the model; none when nothing can be said of them.
+    pub fallback: Option<Fallback>,
     /// What its forecasts and their inputs looked like in the backtest; drift is measured against
     /// it.
     pub reference: Reference,
@@ -98,12 +119,10 @@ impl ModelCard {
         if self.id != id {
             return Err(format!("the card's id is not `{id}`"));
         }
-        let hash = &self.data.fingerprint;
-        if hash.is_empty() || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err("the fingerprint of the data is not a hash".to_owned());
-        }
         self.check_members()?;
         self.calibration.check(&self.spec)?;
+        self.fallback.as_ref().map_or(Ok(()), |fallback| fallback.check(&self.spec))?;
+        self.data.check()?;
         self.reference.check()
     }
 
@@ -176,6 +195,13 @@ impl ModelCard {
                 "{mark}{name:<22}{:>10.1}{:>10.1}{:>10.2}{:>10.2}{:>8.3}{p:>10}\n",
                 e.mae, e.rmse, e.mape, e.smape, e.mase
             );
+        }
+        if !test.left_out.is_empty() {
+            let names: Vec<&str> = test.left_out.iter().map(|family| family.name()).collect();
+            text += &format!("\nnot tried, for want of values: {}\n", names.join(", "));
+        }
+        for note in lines(&data.notes) {
+            text += &format!("\nnote: {note}\n");
         }
         text += &match test.better_baseline() {
             Some(better) => format!(

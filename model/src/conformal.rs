@@ -41,7 +41,7 @@ const SIDES_ORIGINS: f64 = 20.0;
 const REACH: f64 = 4.0;
 
 /// What turns point forecasts into quantiles.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Nominal coverage of the interval.
     pub level: f64,

@@ -12,6 +12,7 @@ pub mod contest;
 pub mod dataset;
 pub mod drift;
 pub mod evaluation;
+pub mod fallback;
 pub mod host;
 pub mod leakage;
 pub mod lstm;
@@ -25,7 +26,7 @@ pub mod transform;
 pub mod window;
 
 pub use artifact::{Artifact, ArtifactError};
-pub use calendar::Frequency;
+pub use calendar::{Calendar, Frequency};
 pub use card::ModelCard;
 pub use dataset::{DataError, Dataset, Series};
 pub use spec::TrainSpec;

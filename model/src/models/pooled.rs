@@ -131,15 +131,7 @@ pub fn train(data: &Dataset, spec: &TrainSpec) -> Result<Pooled, TrainError> {
     };
     let judged: Vec<Choice> = choices.par_iter().flat_map_iter(judge).collect();
     let best = judged.iter().min_by(|a, b| a.error.total_cmp(&b.error));
-    // Of the choices that are no worse than chance explains, the one that fits least closely: the
-    // one-standard-error rule of Breiman, Friedman, Olshen and Stone (1984).
-    let limit = best.map_or(f64::INFINITY, |b| b.error + b.standard_error);
-    let simplest = judged
-        .iter()
-        .filter(|c| c.error <= limit)
-        .max_by(|a, b| a.penalty.total_cmp(&b.penalty).then(b.error.total_cmp(&a.error)));
-    let fitted =
-        simplest.and_then(|c| Sums::of(data, &c.lags, spec).solve(c.penalty, &c.lags, spec));
+    let fitted = best.and_then(|c| Sums::of(data, &c.lags, spec).solve(c.penalty, &c.lags, spec));
     fitted.ok_or_else(|| TrainError::TooShort {
         series: data
             .series()
@@ -154,7 +146,6 @@ pub fn train(data: &Dataset, spec: &TrainSpec) -> Result<Pooled, TrainError> {
 /// An order and a penalty, and how well they did.
 struct Choice {
     error: f64,
-    standard_error: f64,
     lags: Vec<usize>,
     penalty: f64,
 }
@@ -163,8 +154,7 @@ impl Choice {
     fn of(errors: &[f64], lags: Vec<usize>, penalty: f64) -> Self {
         let n = errors.len() as f64;
         let error = if errors.is_empty() { f64::INFINITY } else { errors.iter().sum::<f64>() / n };
-        let variance = errors.iter().map(|e| (e - error).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        Self { error, standard_error: (variance / n.max(1.0)).sqrt(), lags, penalty }
+        Self { error, lags, penalty }
     }
 }
 
