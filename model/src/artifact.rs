@@ -564,7 +564,7 @@ mod tests {
         let pointer = ModelPointer { card_sha256: sha256(&other), ..a.pointer() };
         assert!(
             refuse(other, a.weights_bytes.clone(), &pointer)
-                .contains("schema version 1, this program reads 3")
+                .contains("schema version 1, this program reads 4")
         );
     }
 
