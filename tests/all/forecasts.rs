@@ -344,7 +344,7 @@ fn months_covariates_and_static_features_go_all_the_way_from_the_table_to_a_fore
         ..crate::tools::spec()
     };
     let data = Dataset::from_parquet([monthly_table()], &spec.columns()).expect("series");
-    assert_eq!((data.series().len(), data.rows(), data.repaired()), (4, 4 * 72, 1));
+    assert_eq!((data.series().len(), data.rows(), data.filled()), (4, 4 * 72, 1));
     assert_eq!(data.series()[0].covariates[0].len(), 75, "three months of the future are known");
     let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
     let families: Vec<&str> =

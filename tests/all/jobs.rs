@@ -506,7 +506,7 @@ pub fn stored(data: &Dataset, version: &str, width: f64, error: f64) -> Vec<Stor
     let model =
         ModelRef { id: "marriages-theta".into(), version: version.into(), backtest: errors };
     let one = |series: &steppe_model::Series| {
-        let value = series.at(2022).expect("a value") * (1.0 + error);
+        let value = series.observed(2022).expect("a value") * (1.0 + error);
         let (lower, upper) = (value * (1.0 - width), value * (1.0 + width));
         let step = Step {
             step: 1,
@@ -521,8 +521,10 @@ pub fn stored(data: &Dataset, version: &str, width: f64, error: f64) -> Vec<Stor
         let forecast = Forecast {
             series: series.name.clone(),
             observed_until: "2021".into(),
-            last_value: series.at(2021).expect("a value"),
+            last_value: series.observed(2021).expect("a value"),
             repaired: 0,
+            note: None,
+            decimals: 0,
             steps: vec![step, later],
         };
         StoredPrediction::new("e", &forecast, &model).expect("steps")

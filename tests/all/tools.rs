@@ -128,6 +128,8 @@ pub fn spec() -> TrainSpec {
         covariates: vec![],
         statics: vec![],
         frequency: Frequency::Yearly,
+        holidays: vec![],
+        gaps: steppe_model::dataset::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Of(Family::Lstm),
         candidates: vec![],

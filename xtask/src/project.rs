@@ -13,7 +13,7 @@ use steppe_plan::catalogue::{RawColumn, raw_columns};
 use steppe_plan::config::nearest;
 use steppe_plan::environment::{Environment, Project};
 use steppe_plan::etl::etl_plan;
-use steppe_plan::manifest::Manifest;
+use steppe_plan::manifest::{DayCalendar, Manifest};
 use steppe_plan::names::Names;
 use steppe_plan::sample::sample_csv;
 use steppe_wire::etl::EtlPlan;
@@ -143,7 +143,13 @@ impl Workspace {
             target_column: task.target.clone(),
             covariates: task.covariates.clone(),
             statics: task.static_features.clone(),
-            frequency: same_name(&task.frequency)?,
+            frequency: match task.calendar {
+                DayCalendar::EveryDay => same_name(&task.frequency)?,
+                DayCalendar::Weekdays => steppe_model::Frequency::Weekdays,
+                DayCalendar::AsObserved => steppe_model::Frequency::ObservedDays,
+            },
+            holidays: task.holidays.iter().map(|day| holiday(day)).collect::<Result<_>>()?,
+            gaps: same_name(&self.manifest.quality.gaps)?,
             transform: same_name(&model.transform)?,
             kind: same_name(&model.kind)?,
             candidates: same_name(&model.candidates(task.frequency))?,
@@ -174,6 +180,10 @@ impl Workspace {
             },
         })
     }
+}
+
+fn holiday(day: &str) -> Result<jiff::civil::Date> {
+    day.parse().with_context(|| format!("`task.holidays` has `{day}`, which is no day"))
 }
 
 /// The value that another crate calls by the same name: the planner must not depend on the models.

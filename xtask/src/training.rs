@@ -104,14 +104,8 @@ async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Da
         parquet_files(&dir.join("processed"))?,
         &workspace.train_spec()?.columns(),
     )?;
-    if data.repaired() > 0 {
-        story.note(
-            "filled",
-            &format!(
-                "{} missing values, on a straight line between their neighbours",
-                data.repaired()
-            ),
-        );
+    for line in steppe_model::dataset::lines(data.notes()) {
+        story.note("note", &line);
     }
     Ok(data)
 }

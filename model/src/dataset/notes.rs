@@ -203,6 +203,17 @@ impl Dataset {
         self.notes.iter().find(about).map(ToString::to_string)
     }
 
+    /// What a reader of the forecast of `name` should know.
+    pub fn remark(&self, name: &str) -> Option<String> {
+        let about = |note: &&Note| match note {
+            Note::Late { series, .. } | Note::Ended { series, .. } | Note::Split { series, .. } => {
+                series == name
+            }
+            _ => false,
+        };
+        self.notes.iter().find(about).map(ToString::to_string)
+    }
+
     fn alike(&self) -> Vec<Note> {
         let mut by_look: BTreeMap<String, &str> = BTreeMap::new();
         let mut notes = Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use steppe_model::metrics::{holds, naive_scale};
-use steppe_model::{Dataset, TrainSpec};
+use steppe_model::{Calendar, Dataset, TrainSpec};
 use steppe_wire::drift::Realised;
 use steppe_wire::predict::{Step, StoredPrediction};
 
@@ -40,7 +40,7 @@ pub fn realised(
         .into_iter()
         .for_each(|((version, ..), case)| by_version.entry(version).or_default().push(case));
     let mut newest_first: Vec<(i64, Realised)> =
-        by_version.into_iter().filter_map(|(v, cases)| summary(v, &cases, spec)).collect();
+        by_version.into_iter().filter_map(|(v, cases)| summary(v, &cases, data.calendar())).collect();
     newest_first
         .sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.model_version.cmp(&b.1.model_version)));
     newest_first.into_iter().map(|(_, realised)| realised).collect()
@@ -53,10 +53,10 @@ fn case(
     data: &Dataset,
     spec: &TrainSpec,
 ) -> Option<Case> {
-    let series = data.find(&prediction.series)?;
+    let (series, calendar) = (data.find(&prediction.series)?, data.calendar());
     let (period, known) =
-        (spec.frequency.parse(&step.period)?, spec.frequency.parse(&prediction.observed_until)?);
-    let actual = series.at(period)?;
+        (calendar.parse(&step.period)?, calendar.parse(&prediction.observed_until)?);
+    let actual = series.observed(period)?;
     let naive_scale = naive_scale(series.until(known).history(), spec.frequency.season());
     Some(Case {
         period,
@@ -67,7 +67,7 @@ fn case(
     })
 }
 
-fn summary(version: &str, cases: &[Case], spec: &TrainSpec) -> Option<(i64, Realised)> {
+fn summary(version: &str, cases: &[Case], calendar: &Calendar) -> Option<(i64, Realised)> {
     let (first, last) =
         (cases.iter().map(|c| c.period).min()?, cases.iter().map(|c| c.period).max()?);
     let errors = || cases.iter().map(|c| (c, (c.forecast.value - c.actual).abs()));
@@ -81,8 +81,8 @@ fn summary(version: &str, cases: &[Case], spec: &TrainSpec) -> Option<(i64, Real
     let realised = Realised {
         model_version: version.to_owned(),
         cases: cases.len(),
-        first: spec.frequency.label(first),
-        last: spec.frequency.label(last),
+        first: calendar.label(first),
+        last: calendar.label(last),
         mae: mean(&mut errors().map(|(_, e)| e)),
         mase: mean(
             &mut errors().filter(|(c, _)| c.naive_scale > 0.0).map(|(c, e)| e / c.naive_scale),

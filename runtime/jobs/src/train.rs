@@ -69,7 +69,7 @@ impl Trainer {
         }
         let (champion, unusable) = self.champion(&before).await?;
         let champion_ref = champion.as_ref().map(Artifact::model_ref);
-        let observed_until = spec.frequency.label(data.last());
+        let observed_until = data.calendar().label(data.last());
         let mut retrained = self.train(&key, data, spec, champion).await?;
         if let Some(why) = unusable {
             retrained.reason = why;

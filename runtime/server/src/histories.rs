@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use steppe_model::dataset::{self, GAP_MAX, Series};
-use steppe_model::{Frequency, TrainSpec};
+use steppe_model::Calendar;
+use steppe_model::card::ModelCard;
+use steppe_model::dataset::Series;
 use steppe_wire::predict::History;
 
 use crate::problems::RequestError;
 
-/// The series of `history`, or what is wrong with it. Gaps of at most [`GAP_MAX`] values between
-/// two known ones are filled by a straight line, as in data sets, and counted.
-pub fn series(history: History, spec: &TrainSpec, horizon: usize) -> Result<Series, RequestError> {
+/// The series of `history`, or what is wrong with it. Gaps between two
+/// known values are filled by the one before, as in data sets and as far as there, and counted.
+pub fn series(history: History, card: &ModelCard, horizon: usize) -> Result<Series, RequestError> {
+    let spec = &card.spec;
     let bad = |reason: String| RequestError::BadHistory { series: history.series.clone(), reason };
-    let last = period(spec.frequency, &history.observed_until).map_err(bad)?;
-    let (values, repaired) = filled(&history.values, spec.transform.signed()).map_err(bad)?;
+    let last = period(&card.data.calendar, &history.observed_until).map_err(bad)?;
+    let (values, filled) =
+        filled(&history.values, spec.transform.signed(), spec.gaps.fill).map_err(bad)?;
     let start = last + 1 - values.len() as i64;
     let covariates = columns(&spec.covariates, &history.covariates, "covariates").map_err(bad)?;
     let needed = values.len() + horizon;
@@ -39,18 +42,23 @@ pub fn series(history: History, spec: &TrainSpec, horizon: usize) -> Result<Seri
         values,
         covariates,
         statics: statics.into_iter().copied().collect(),
-        repaired,
+        filled,
     })
 }
 
-fn period(frequency: Frequency, text: &str) -> Result<i64, String> {
-    frequency.parse(text).ok_or_else(|| {
-        let example = frequency.label(frequency.of(jiff::civil::date(2024, 1, 1).at(0, 0, 0, 0)).unwrap_or(0));
-        format!("`observed_until` is `{text}`, which names no {} period; expected for example `{example}`", frequency.name())
+fn period(calendar: &Calendar, text: &str) -> Result<i64, String> {
+    calendar.parse(text).ok_or_else(|| {
+        let (expected, example) = (calendar.expected(), calendar.example());
+        format!("`observed_until` is `{text}`; expected {expected}, for example `{example}`")
     })
 }
 
-fn filled(values: &[Option<f64>], signed: bool) -> Result<(Vec<f64>, usize), String> {
+/// One value per period, and the places of those that were filled.
+fn filled(
+    values: &[Option<f64>],
+    signed: bool,
+    fill: usize,
+) -> Result<(Vec<f64>, Vec<usize>), String> {
     let wrong = |v: &f64| !v.is_finite() || (*v < 0.0 && !signed);
     if let Some((at, value)) =
         values.iter().enumerate().find_map(|(i, v)| Some((i, v.filter(wrong)?)))
@@ -58,19 +66,26 @@ fn filled(values: &[Option<f64>], signed: bool) -> Result<(Vec<f64>, usize), Str
         let sign = if signed { "" } else { " that is not negative" };
         return Err(format!("value {} is {value}; expected a finite number{sign}", at + 1));
     }
-    let ends_known = values.last().is_some_and(Option::is_some);
-    let mut known =
-        values.iter().enumerate().filter_map(|(place, value)| Some((place as i64, (*value)?)));
-    match known.next().filter(|(place, _)| *place == 0 && ends_known) {
-        Some(first) => dataset::filled(first, known).map_err(|gap| {
-            format!(
-                "{} values are missing from value {} on; at most {GAP_MAX} are filled",
-                gap.missing,
-                gap.from + 1
-            )
-        }),
-        None => Err("the first and the last value must be known".to_owned()),
+    let ends = [values.first(), values.last()];
+    let (mut known, mut places) = (Vec::with_capacity(values.len()), Vec::new());
+    for (place, value) in values.iter().enumerate() {
+        let before = known.last().copied();
+        match (value, before) {
+            (Some(value), _) => known.push(*value),
+            (None, Some(before)) => {
+                places.push(place);
+                known.push(before);
+            }
+            (None, None) => break,
+        }
     }
+    if !ends.into_iter().all(|end| end.is_some_and(Option::is_some)) {
+        return Err("the first and the last value must be known".to_owned());
+    }
+    for gap in values.split(Option::is_some).filter(|gap| gap.len() > fill) {
+        return Err(format!("{} values in a row are missing; at most {fill} are filled", gap.len()));
+    }
+    Ok((known, places))
 }
 
 /// The given columns in the order of `names`; one too few or too many is an error.
@@ -91,12 +106,13 @@ mod tests {
 
     #[test]
     fn gaps_are_filled_up_to_a_limit_and_never_at_the_ends() {
-        let fill = |values: &[Option<f64>]| filled(values, false);
-        assert_eq!(fill(&[Some(1.0), None, None, Some(4.0)]), Ok((vec![1.0, 2.0, 3.0, 4.0], 2)));
-        assert!(
-            fill(&[Some(1.0), None, None, None, None, Some(4.0)])
-                .expect_err("too long")
-                .contains("4 values are missing from value 2 on")
+        let fill = |values: &[Option<f64>]| filled(values, false, 3);
+        let gap = [Some(1.0), None, None, Some(4.0)];
+        assert_eq!(fill(&gap), Ok((vec![1.0, 1.0, 1.0, 4.0], vec![1, 2])));
+        let long = [Some(1.0), None, None, None, None, Some(4.0)];
+        assert_eq!(
+            fill(&long).expect_err("too long"),
+            "4 values in a row are missing; at most 3 are filled"
         );
         assert!(
             fill(&[Some(1.0), None]).is_err()
@@ -104,6 +120,6 @@ mod tests {
                 && fill(&[]).is_err()
         );
         assert!(fill(&[Some(1.0), Some(-2.0)]).expect_err("negative").starts_with("value 2 is -2"));
-        assert_eq!(filled(&[Some(-2.0)], true), Ok((vec![-2.0], 0)));
+        assert_eq!(filled(&[Some(-2.0)], true, 3), Ok((vec![-2.0], vec![])));
     }
 }

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use steppe_model::artifact::{PredictedStep, Prediction};
-use steppe_model::models::Forecaster;
 use steppe_model::spec::Family;
 use steppe_model::{Dataset, Series};
 use steppe_wire::edge;
-use steppe_wire::predict::{
+use steppe_wire::predict::{LeftOut, 
     Forecast, HistoriesRequest, PredictRequest, PredictResponse, Quantile, Step,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -97,12 +96,16 @@ impl Service {
         }
         let (data, loaded) = self.datasets.get(&request.dataset_key, spec).await?;
         self.metrics.dataset_loads.inc_by(u64::from(loaded));
-        let numbers = names
-            .iter()
-            .map(|name| data.number(name).ok_or_else(|| unknown(name, &data)))
-            .collect::<Result<_, _>>()?;
-        let horizon = spec.horizon;
-        self.answer(model.clone(), Source::Data(data, numbers), horizon, false, started).await
+        let (mut numbers, mut left_out) = (Vec::with_capacity(names.len()), Vec::new());
+        for series in names {
+            match data.absence(&series) {
+                Some(reason) => left_out.push(LeftOut { series, reason }),
+                None => numbers.push(data.number(&series).ok_or_else(|| unknown(&series, &data))?),
+            }
+        }
+        let (horizon, source) = (spec.horizon, Source::Data(data, numbers));
+        let answer = self.answer(model.clone(), source, horizon, false, started).await?;
+        Ok(PredictResponse { left_out, ..answer })
     }
 
     /// Forecasts from observations that the request brings along.
@@ -127,7 +130,7 @@ impl Service {
         let series = request
             .histories
             .into_iter()
-            .map(|h| histories::series(h, spec, horizon))
+            .map(|h| histories::series(h, &model.artifact.card, horizon))
             .collect::<Result<Vec<_>, _>>()?;
         self.answer(
             model.clone(),
@@ -194,7 +197,7 @@ impl Service {
         quantiles: bool,
         started: Instant,
     ) -> Result<PredictResponse, RequestError> {
-        let needed = model.artifact.model.min_history();
+        let needed = model.artifact.min_history();
         if let Some(short) = source.series().into_iter().find(|s| s.values.len() < needed) {
             return Err(RequestError::TooShort {
                 name: short.name.clone(),
@@ -204,13 +207,16 @@ impl Service {
         }
         self.check_size(&model, source.len() * horizon, quantiles)?;
         let predictions = self.predictions(&model, &source, horizon).await?;
-        let of_data = matches!(source, Source::Data(..));
+        let data = match &source {
+            Source::Data(data, _) => Some(data.as_ref()),
+            Source::Own(_) => None,
+        };
         let answered = |(series, prediction): (&Series, Prediction)| {
-            let answer = forecast(&model, series, &prediction, quantiles);
+            let answer = forecast(&model, data, series, &prediction, quantiles);
             let answer = answer.ok_or_else(|| RequestError::NotFinite(series.name.clone()))?;
             // What clients bring along is theirs to invent: it says nothing about the pipeline's
             // data.
-            if of_data {
+            if data.is_some() && !prediction.by_rule {
                 model.watch.count(&model.artifact, series, &prediction);
             }
             Ok(answer)
@@ -220,7 +226,8 @@ impl Service {
         self.metrics.forecasts.inc_by(forecasts.len() as u64);
         let took = started.elapsed().as_secs_f64();
         self.metrics.observe(&model.model_ref.version, took);
-        Ok(PredictResponse { forecasts, model: model.model_ref.clone(), seconds: took })
+        let model = model.model_ref.clone();
+        Ok(PredictResponse { forecasts, left_out: Vec::new(), model, seconds: took })
     }
 }
 
@@ -251,14 +258,17 @@ fn is_quick(model: &ServedModel, series: usize) -> bool {
     series <= AT_ONCE && (family == Family::Lstm || family.is_baseline())
 }
 
-/// The answer for one series; `None` when a value of it is not finite.
+/// The answer for one series, which is of `data` or was brought along; `None` when a value of it
+/// is not finite.
 fn forecast(
     model: &ServedModel,
+    data: Option<&Dataset>,
     series: &Series,
     prediction: &Prediction,
     quantiles: bool,
 ) -> Option<Forecast> {
-    let (spec, calibration) = (&model.artifact.card.spec, &model.artifact.card.calibration);
+    let (card, calibration) = (&model.artifact.card, &model.artifact.card.calibration);
+    let calendar = data.map_or(&card.data.calendar, Dataset::calendar);
     let last = series.last();
     let listed = |p: &PredictedStep| {
         let quantiles = calibration.quantiles(&p.spread);
@@ -269,7 +279,7 @@ fn forecast(
         let finite = p.value.is_finite() && p.lower.is_finite() && p.upper.is_finite();
         (finite && quantiles.iter().all(|q| q.value.is_finite())).then(|| Step {
             step,
-            period: spec.frequency.label(last + i64::from(step)),
+            period: calendar.label(last + i64::from(step)),
             value: p.value,
             lower: p.lower,
             upper: p.upper,
@@ -279,11 +289,29 @@ fn forecast(
     };
     Some(Forecast {
         series: series.name.clone(),
-        observed_until: spec.frequency.label(last),
+        observed_until: calendar.label(last),
         last_value: series.values[series.values.len() - 1],
-        repaired: series.repaired,
+        repaired: series.filled.len(),
+        note: note(data, series, prediction),
+        decimals: card.data.decimals,
         steps: (1..).zip(&prediction.steps).map(step).collect::<Option<_>>()?,
     })
+}
+
+/// What a reader of a forecast should know.
+fn note(data: Option<&Dataset>, series: &Series, prediction: &Prediction) -> Option<String> {
+    let short = prediction.by_rule.then(|| {
+        format!(
+            "{} values are too few for the model: it is the last value, moved as other series \
+             usually move",
+            series.values.len()
+        )
+    });
+    let remark = data.and_then(|data| data.remark(&series.name));
+    match (remark, short) {
+        (Some(remark), Some(short)) => Some(format!("{remark}; {short}")),
+        (remark, short) => remark.or(short),
+    }
 }
 
 fn unknown(name: &str, data: &Dataset) -> RequestError {

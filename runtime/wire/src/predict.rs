@@ -105,12 +105,24 @@ pub struct History {
 /// Answer of `POST /predict`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PredictResponse {
-    /// One forecast per requested series, in the order of the request.
+    /// One forecast per requested series that is forecast, in the order of the request.
     pub forecasts: Vec<Forecast>,
+    /// The others: those that the manifest leaves out, because they ended or have long gaps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// The model that made them.
     pub model: ModelRef,
     /// How long the server worked on the request, in seconds.
     pub seconds: f64,
+}
+
+/// A series that is known and not forecast.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub series: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Which model made a forecast, and how wrong it usually is.
@@ -149,9 +161,15 @@ pub struct Forecast {
     pub observed_until: String,
     /// Its value.
     pub last_value: f64,
-    /// Observations that were missing and filled by a straight line between their neighbours.
+    /// Observations that were missing and filled by the value before them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repaired: usize,
+    /// What a reader of this forecast should know: that the series is short, or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Decimals that the series' values have; numbers are shown with as many.
+    #[serde(default)]
+    pub decimals: usize,
     /// One entry per step ahead, nearest first; never empty.
     pub steps: Vec<Step>,
 }
@@ -203,6 +221,12 @@ pub struct StoredPrediction {
     /// The nearest step, flattened.
     #[serde(flatten)]
     pub first: Step,
+    /// See [`Forecast::note`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// See [`Forecast::decimals`].
+    #[serde(default)]
+    pub decimals: usize,
     /// See [`ModelRef::id`].
     pub model_id: String,
     /// See [`ModelRef::version`].
@@ -229,6 +253,8 @@ impl StoredPrediction {
             series: forecast.series.clone(),
             observed_until: forecast.observed_until.clone(),
             first: forecast.steps.first()?.clone(),
+            note: forecast.note.clone(),
+            decimals: forecast.decimals,
             model_id: model.id.clone(),
             model_version: model.version.clone(),
             backtest_mae: model.backtest.mae,

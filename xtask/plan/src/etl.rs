@@ -5,7 +5,7 @@
 
 use steppe_wire::etl::{ColumnName, ETL_PLAN_SCHEMA_VERSION, EtlPlan};
 
-use crate::manifest::{Action, Frequency, Manifest};
+use crate::manifest::{Action, DayCalendar, Frequency, Manifest};
 
 /// One condition with everything that is said about it.
 struct Judgement {
@@ -71,6 +71,14 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
         reason: r.reason.clone(),
         action: r.action,
     });
+    let names: Vec<String> = manifest.data.leave_out.iter().map(|name| literal(name)).collect();
+    let left_out = (!names.is_empty()).then(|| Judgement {
+        name: "leave_out".to_owned(),
+        column: task.series.clone(),
+        when: format!("{} IN ({})", task.series, names.join(", ")),
+        reason: "the manifest leaves this series out".to_owned(),
+        action: Action::Reject,
+    });
     let unique = manifest.quality.unique.map(|u| Judgement {
         name: "unique".to_owned(),
         column: task.time.clone(),
@@ -86,13 +94,14 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
         column: task.time.clone(),
         when: "_partial_period IS NOT NULL".to_owned(),
         reason: format!(
-            "the newest {} is incomplete: its total is below {:.0} % of the one before",
+            "the newest {} is incomplete: its total is below {:.0} % of that of {}",
             task.time,
-            p.below * 100.0
+            p.below * 100.0,
+            if season(manifest) > 1 { "one season before" } else { "the one before" }
         ),
         action: p.action,
     });
-    own.chain(unique).chain(partial).collect()
+    left_out.into_iter().chain(own).chain(unique).chain(partial).collect()
 }
 
 /// Neighbours instead of a count tell duplicates: their windows stream, while a count over a whole
@@ -112,15 +121,16 @@ fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> St
     } else {
         format!("CASE\n{cases}  END")
     };
-    // Years are numbers; other periods are texts that sort as they follow each other.
-    let before = if manifest.task.frequency == Frequency::Yearly {
-        "newest._period - 1"
-    } else {
-        "(SELECT MAX(_period) FROM totals WHERE _period < (SELECT MAX(_period) FROM totals))"
+    // Years are numbers; other periods are texts that sort as they follow each other. November is
+    // compared with the November before, not with October.
+    let before = match (manifest.task.frequency, season(manifest)) {
+        (Frequency::Yearly, _) => "newest._period - 1".to_owned(),
+        (_, season) => format!("(SELECT MAX(_period) FROM ranked WHERE _rank = {})", season + 1),
     };
     format!(
         "WITH typed AS (\n{}\n),\n\
          totals AS (SELECT {time} AS _period, SUM({target}) AS _total FROM typed WHERE {time} IS NOT NULL GROUP BY {time}),\n\
+         ranked AS (SELECT _period, ROW_NUMBER() OVER (ORDER BY _period DESC) AS _rank FROM totals),\n\
          partial AS (\n\
          \x20 SELECT newest._period AS _partial_period\n\
          \x20 FROM totals newest CROSS JOIN totals earlier\n\
@@ -135,6 +145,20 @@ fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> St
          judged AS (SELECT neighbours.*, {rule} AS _rule FROM neighbours)\n",
         sql.trim().trim_end_matches(';')
     )
+}
+
+/// Periods of the shortest season.
+fn season(manifest: &Manifest) -> usize {
+    match (manifest.task.frequency, manifest.task.calendar) {
+        (Frequency::Yearly, _) | (Frequency::Daily, DayCalendar::AsObserved) => 1,
+        (Frequency::Quarterly, _) => 4,
+        (Frequency::Monthly, _) => 12,
+        (Frequency::Weekly, _) => 52,
+        (Frequency::Daily, DayCalendar::Weekdays) => 5,
+        (Frequency::Daily, DayCalendar::EveryDay) => 7,
+        (Frequency::Hourly, _) => 24,
+        (Frequency::HalfHourly, _) => 48,
+    }
 }
 
 fn literal(text: &str) -> String {

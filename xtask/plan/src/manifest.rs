@@ -50,6 +50,9 @@ pub struct Manifest {
 pub struct Data {
     /// Field separator of the CSV.
     pub delimiter: char,
+    /// Series that are not wanted, such as the total of the others; their records are rejected.
+    #[serde(default)]
+    pub leave_out: Vec<String>,
     /// File of the cleaning SQL, beside the manifest.
     pub sql: String,
     /// Columns of the clean table, in order.
@@ -132,6 +135,52 @@ pub struct Quality {
     pub unique: Option<Unique>,
     /// An incomplete newest period.
     pub partial_period: Option<PartialPeriod>,
+    /// Periods without a value.
+    #[serde(default)]
+    pub gaps: Gaps,
+}
+
+/// Periods without a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gaps {
+    /// How many in a row are filled by the value before them.
+    pub fill: usize,
+    /// What happens to a longer gap.
+    pub longer: LongerGap,
+    /// What happens to a series whose newest value is older than that of others by more than
+    /// `fill` periods.
+    pub ended: Ended,
+}
+
+impl Default for Gaps {
+    fn default() -> Self {
+        Self { fill: 3, longer: LongerGap::Split, ended: Ended::LeaveOut }
+    }
+}
+
+/// What happens to a gap that is longer than those that are filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LongerGap {
+    /// The values before it are not used.
+    Split,
+    /// The series is left out.
+    LeaveOut,
+    /// It is filled, too.
+    Fill,
+    /// The data are refused.
+    Fail,
+}
+
+/// What happens to a series that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// Models learn from it, and it is not forecast.
+    LeaveOut,
+    /// It is forecast from its own end, with a mark.
+    Forecast,
 }
 
 /// One rule.
@@ -172,7 +221,7 @@ pub struct Unique {
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartialPeriod {
-    /// Share of the total of the period before, below which it counts as incomplete.
+    /// Share of the total of the period one season before, below which it counts as incomplete.
     pub below: f64,
     /// What happens to its records.
     pub action: Action,
@@ -193,6 +242,12 @@ pub struct Task {
     /// How often there is a value.
     #[serde(default)]
     pub frequency: Frequency,
+    /// Which days have values; of daily data only.
+    #[serde(default)]
+    pub calendar: DayCalendar,
+    /// Days to come that will have no values: `2026-01-01`; of observed days only.
+    #[serde(default)]
+    pub holidays: Vec<String>,
     /// Periods ahead.
     pub horizon: usize,
     /// Numeric columns known for the future too: records of future periods have them and no target.
@@ -210,11 +265,11 @@ pub enum Frequency {
     /// Whole years, an `int` column.
     #[default]
     Yearly,
-    /// `2024-Q1`, or the quarter's first day.
+    /// `2024-Q1`, or the quarter's first or last day.
     Quarterly,
-    /// `2024-01`, or the month's first day.
+    /// `2024-01`, or the month's first or last day.
     Monthly,
-    /// The week's first day, a Monday.
+    /// A day of the week, the same weekday always.
     Weekly,
     /// `2024-01-01`.
     Daily,
@@ -222,6 +277,19 @@ pub enum Frequency {
     Hourly,
     /// `2024-01-01T00:30`.
     HalfHourly,
+}
+
+/// Which days have values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DayCalendar {
+    /// Every day.
+    #[default]
+    EveryDay,
+    /// Monday to Friday.
+    Weekdays,
+    /// The days that the data have, such as trading days, and after them their weekdays.
+    AsObserved,
 }
 
 /// Kinds of tasks.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{ColumnType, Frequency, MANIFEST_SCHEMA_VERSION, Manifest, ModelKind, one_core};
+use super::{
+    ColumnType, DayCalendar, Frequency, MANIFEST_SCHEMA_VERSION, Manifest, ModelKind, one_core,
+};
 use crate::environment::{Environment, name_defect, project_defect};
 
 /// Days that CloudWatch Logs can keep events.
@@ -58,6 +60,7 @@ pub fn defects(manifest: &Manifest) -> Vec<String> {
     let mut out = Vec::new();
     top(manifest, &mut out);
     task(manifest, &mut out);
+    calendar(manifest, &mut out);
     features(manifest, &mut out);
     columns(manifest, &mut out);
     rules_and_queries(manifest, &mut out);
@@ -134,6 +137,37 @@ fn task(manifest: &Manifest, out: &mut Vec<String>) {
     });
 }
 
+fn calendar(manifest: &Manifest, out: &mut Vec<String>) {
+    let task = &manifest.task;
+    let plain = task.calendar == DayCalendar::EveryDay;
+    need(out, plain || task.frequency == Frequency::Daily, || {
+        "`task.calendar` says which days have values, so it needs `task.frequency = \"daily\"`"
+            .to_owned()
+    });
+    let observed = task.calendar == DayCalendar::AsObserved;
+    need(out, observed || task.holidays.is_empty(), || {
+        "`task.holidays` needs `task.calendar = \"as-observed\"`".to_owned()
+    });
+    for day in &task.holidays {
+        need(out, is_date(day), || {
+            format!("`task.holidays` has `{day}`; expected a date, as in `2026-01-01`")
+        });
+    }
+}
+
+/// Whether `text` has the form of a date; whether the month has such a day is not looked at.
+fn is_date(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let number = |part: Option<&str>, digits: usize, largest: u32| {
+        let number = part.filter(|p| p.len() == digits).and_then(|p| p.parse().ok());
+        number.is_some_and(|n: u32| (1..=largest).contains(&n))
+    };
+    number(parts.next(), 4, 9_999)
+        && number(parts.next(), 2, 12)
+        && number(parts.next(), 2, 31)
+        && parts.next().is_none()
+}
+
 fn features(manifest: &Manifest, out: &mut Vec<String>) {
     let task = &manifest.task;
     for feature in task.covariates.iter().chain(&task.static_features) {
@@ -204,6 +238,7 @@ fn ranges(manifest: &Manifest, out: &mut Vec<String>) {
     let memory_mb = retrain.as_ref().map_or(one_core(), |r| r.memory_mb) as usize;
     for (what, value, low, high) in [
         ("task.horizon", task.horizon, 1, 366),
+        ("quality.gaps.fill", manifest.quality.gaps.fill, 0, 1_000),
         ("model.lstm.context", lstm.context, 2, 1_000),
         ("model.lstm.hidden", lstm.hidden, 1, 512),
         ("model.lstm.epochs", lstm.epochs, 1, 10_000),
@@ -214,7 +249,7 @@ fn ranges(manifest: &Manifest, out: &mut Vec<String>) {
         ("model.trees.rounds", trees.rounds, 1, 10_000),
         ("model.trees.depth", trees.depth, 1, 12),
         ("model.trees.rows_max", trees.rows_max, 100, 10_000_000),
-        ("backtest.origins", backtest.origins, 1, 100),
+        ("backtest.origins", backtest.origins, 1, 1_000),
         ("backtest.stride", backtest.stride.unwrap_or(1), 1, 10_000),
         ("stack.etl_workers", stack.etl_workers as usize, 2, 299),
         ("retrain.memory_mb", memory_mb, 128, 10_240),
