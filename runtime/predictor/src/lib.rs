@@ -1,4 +1,5 @@
-//! The predictor: asks the model server for one series' forecast and stores it in S3.
+//! The predictor: asks the model server for forecasts and stores them in S3, one series or a group
+//! of them at a time, a line each.
 //!
 //! It computes nothing itself. A retry of the same execution writes the same object, and its errors
 //! are of two types, so that the state machine can retry only what may succeed later.
@@ -12,7 +13,9 @@ use hyper_util::rt::TokioExecutor;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde_json::{Map, Value};
 use steppe_wire::failure::Failure;
-use steppe_wire::predict::{PredictRequest, PredictResponse, PredictorOutput, StoredPrediction};
+use steppe_wire::predict::{
+    LeftOut, PredictRequest, PredictResponse, PredictorOutput, StoredPrediction, Summary,
+};
 use steppe_wire::problem::Problem;
 use steppe_wire::{edge, keys};
 
@@ -23,11 +26,15 @@ const EXECUTION_BYTES_MAX: usize = 512;
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What the state machine sends: the contract's three fields, the execution, and the version of a
-/// model that was promoted in it.
+/// What the state machine sends: the contract's three fields, the execution, and the version of the
+/// model that has to answer. A group of series is named under `series`.
 #[derive(Debug, Clone)]
 pub struct Input {
-    series: String,
+    series: Vec<String>,
+    /// Whether the event named one series, by the pipeline's own column.
+    single: bool,
+    /// Whether the answer says what people are told of the forecasts.
+    shown: bool,
     dataset_key: String,
     bucket_name: String,
     execution: String,
@@ -42,7 +49,15 @@ impl Input {
         series_field: &str,
         request_id: &str,
     ) -> Result<Self, Failure> {
-        let known = [series_field, "dataset_key", "bucket_name", "execution", "model_version"];
+        let known = [
+            series_field,
+            "series",
+            "shown",
+            "dataset_key",
+            "bucket_name",
+            "execution",
+            "model_version",
+        ];
         if let Some(unknown) = event.keys().find(|k| !known.contains(&k.as_str())) {
             return Err(Failure::Permanent(format!(
                 "unknown field `{unknown}`; expected {}",
@@ -59,8 +74,20 @@ impl Input {
             None | Some(Value::Null) => None,
             Some(_) => Some(text("model_version")?),
         };
+        let single = !event.contains_key("series") || series_field == "series";
+        let shown = event.get("shown").and_then(Value::as_bool).unwrap_or(true);
+        let names = |value: &Value| -> Option<Vec<String>> {
+            value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+        };
+        let group = event.get("series").and_then(names).filter(|names| !names.is_empty());
+        let series = match group {
+            Some(group) if !event.contains_key(series_field) || series_field == "series" => group,
+            _ => vec![text(series_field)?],
+        };
         let input = Self {
-            series: text(series_field)?,
+            single: single && series.len() == 1,
+            shown,
+            series,
             dataset_key: text("dataset_key")?,
             bucket_name: text("bucket_name")?,
             execution: text("execution").unwrap_or_else(|_| request_id.to_owned()),
@@ -129,20 +156,33 @@ impl<S: ObjectStore> Predictor<S> {
             return Err(Failure::Permanent(message));
         }
         let answer = self.ask(&input, trace_id).await?;
-        let [forecast] = answer.forecasts.as_slice() else {
-            let message = format!(
-                "the model server answered {} forecasts to a request for one",
-                answer.forecasts.len()
-            );
-            return Err(Failure::Permanent(message));
-        };
-        let record =
+        let (asked, forecast, left_out) =
+            (input.series.len(), answer.forecasts.len(), answer.left_out.len());
+        if asked != forecast + left_out {
+            return Err(Failure::Permanent(format!(
+                "the model server answered {forecast} forecasts and left out {left_out} of {asked} \
+                 series"
+            )));
+        }
+        let record = |forecast| {
             StoredPrediction::new(&input.execution, forecast, &answer.model).ok_or_else(|| {
                 Failure::Permanent("the model server answered a forecast without steps".to_owned())
-            })?;
-        let key = keys::prediction(&keys::prediction_id(&input.execution, &input.series));
-        self.store(&key, &record).await?;
-        Ok(PredictorOutput { s3_path: format!("s3://{}/{key}", self.bucket), forecast: record })
+            })
+        };
+        let records: Vec<StoredPrediction> =
+            answer.forecasts.iter().map(record).collect::<Result<_, _>>()?;
+        let key = keys::prediction(&keys::prediction_id(&input.execution, &input.series[0]));
+        if !records.is_empty() {
+            self.store(&key, &records).await?;
+        }
+        let shown = records.iter().filter(|_| input.shown);
+        Ok(PredictorOutput {
+            s3_path: (!records.is_empty()).then(|| format!("s3://{}/{key}", self.bucket)),
+            count: records.len(),
+            forecasts: shown.map(|record| Summary::of(record, &key)).collect(),
+            left_out: answer.left_out.iter().map(LeftOut::shortened).collect(),
+            forecast: records.into_iter().next().filter(|_| input.single),
+        })
     }
 
     async fn ask(&self, input: &Input, trace_id: Option<&str>) -> Result<PredictResponse, Failure> {
@@ -152,15 +192,16 @@ impl<S: ObjectStore> Predictor<S> {
                 self.predict_url
             ))
         };
-        let one = PredictRequest::one(
-            &self.series_field,
-            &input.series,
-            &input.bucket_name,
-            &input.dataset_key,
-        );
+        let (bucket, data_set) = (&input.bucket_name, &input.dataset_key);
+        let request = match input.series.as_slice() {
+            [one] if input.single => {
+                PredictRequest::one(&self.series_field, one, bucket, data_set)
+            }
+            several => PredictRequest::several(several, bucket, data_set),
+        };
         let body = serde_json::to_vec(&PredictRequest {
             model_version: input.model_version.clone(),
-            ..one
+            ..request
         })
         .map_err(|e| Failure::Permanent(e.to_string()))?;
         if body.len() > edge::BODY_BYTES_MAX {
@@ -202,10 +243,14 @@ impl<S: ObjectStore> Predictor<S> {
         Err(refusal(status.as_u16(), &bytes))
     }
 
-    async fn store(&self, key: &str, record: &StoredPrediction) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(record).map_err(|e| Failure::Permanent(e.to_string()))?;
-        line.push(b'\n');
-        match self.store.put(&Path::from(key), line.into()).await {
+    async fn store(&self, key: &str, records: &[StoredPrediction]) -> Result<(), Failure> {
+        let mut lines = Vec::new();
+        for record in records {
+            serde_json::to_writer(&mut lines, record)
+                .map_err(|e| Failure::Permanent(e.to_string()))?;
+            lines.push(b'\n');
+        }
+        match self.store.put(&Path::from(key), lines.into()).await {
             Ok(_) => Ok(()),
             Err(
                 error @ (object_store::Error::PermissionDenied { .. }
@@ -242,7 +287,11 @@ mod tests {
     fn an_event_without_execution_is_named_by_its_request() {
         let input =
             parse(r#"{"region":"Almaty","dataset_key":"k","bucket_name":"b"}"#).expect("valid");
-        assert_eq!((input.series.as_str(), input.execution.as_str()), ("Almaty", "request-1"));
+        assert!(input.single && input.shown);
+        assert_eq!((input.series.as_slice(), input.execution.as_str()), (&["Almaty".to_owned()][..], "request-1"));
+        let group = parse(r#"{"series":["A","B"],"shown":false,"dataset_key":"k","bucket_name":"b"}"#);
+        let group = group.expect("valid");
+        assert!(!group.single && !group.shown && group.series == ["A", "B"]);
     }
 
     #[test]

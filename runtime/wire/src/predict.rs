@@ -29,7 +29,16 @@ impl PredictRequest {
     /// A request for one series under the column name `series_field`, to whichever model is in
     /// service.
     pub fn one(series_field: &str, series: &str, bucket_name: &str, dataset_key: &str) -> Self {
-        let fields = Map::from_iter([(series_field.to_owned(), Value::from(series))]);
+        Self::of(series_field, Value::from(series), bucket_name, dataset_key)
+    }
+
+    /// A request for several series.
+    pub fn several(series: &[String], bucket_name: &str, dataset_key: &str) -> Self {
+        Self::of("series", Value::from(series.to_vec()), bucket_name, dataset_key)
+    }
+
+    fn of(field: &str, series: Value, bucket_name: &str, dataset_key: &str) -> Self {
+        let fields = Map::from_iter([(field.to_owned(), series)]);
         Self {
             dataset_key: dataset_key.to_owned(),
             bucket_name: bucket_name.to_owned(),
@@ -289,10 +298,76 @@ impl StoredPrediction {
 /// What the predictor returns to the state machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PredictorOutput {
-    /// `s3://bucket/predictions/output_<uuid>.json`.
-    pub s3_path: String,
-    /// The stored forecast.
-    pub forecast: StoredPrediction,
+    /// `s3://bucket/predictions/output_<uuid>.json`; none when no series was forecast.
+    pub s3_path: Option<String>,
+    /// The stored forecast, when the event named one series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<StoredPrediction>,
+    /// Series that were forecast.
+    pub count: usize,
+    /// What people are told of them, when the event asks for that.
+    pub forecasts: Vec<Summary>,
+    /// Series that the manifest leaves out.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What people are told of a forecast.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Name of the series.
+    pub series: String,
+    /// The nearest period that is forecast.
+    pub period: String,
+    /// Its forecast.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub lower: f64,
+    /// Upper end of the interval.
+    pub upper: f64,
+    /// See [`Forecast::decimals`].
+    pub decimals: usize,
+    /// See [`Forecast::note`], shortened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The object that it lies in.
+    pub s3_key: String,
+}
+
+/// Bytes of one [`Summary`] or [`LeftOut`] in JSON at most, with a name of 300 bytes.
+pub const SUMMARY_BYTES_MAX: usize = 900;
+/// Characters of a note in a [`Summary`], and of a reason in what a run carries along.
+const NOTE_CHARS_MAX: usize = 80;
+
+impl Summary {
+    /// What people are told of `record`, which lies at `key`.
+    pub fn of(record: &StoredPrediction, key: &str) -> Self {
+        let Step { period, value, lower, upper, .. } = record.first.clone();
+        Self {
+            series: record.series.clone(),
+            period,
+            value,
+            lower,
+            upper,
+            decimals: record.decimals,
+            note: record.note.as_deref().map(shortened),
+            s3_key: key.to_owned(),
+        }
+    }
+}
+
+impl LeftOut {
+    /// The same with a reason of one short line.
+    pub fn shortened(&self) -> Self {
+        Self { series: self.series.clone(), reason: shortened(&self.reason) }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() <= NOTE_CHARS_MAX {
+        return line.to_owned();
+    }
+    line.chars().take(NOTE_CHARS_MAX - 1).chain(['…']).collect()
 }
 
 /// A model: its place, and the hash that everything in it is checked against.

@@ -209,10 +209,12 @@ impl StackSpec<'_> {
         c.insert("clean_timeout_mins", &CLEAN_TIMEOUT_MINS);
         c.insert("job_timeout_secs", &JOB_TIMEOUT_SECS);
         c.insert("run_timeout_secs", &self.run_timeout_secs());
-        c.insert("verified_series_max", &payload::VERIFIED_SERIES_MAX);
-        c.insert("mailed_forecasts_max", &payload::MAILED_FORECASTS_MAX);
-        c.insert("summary_bytes", &payload::summary_bytes());
-        c.insert("summaries_bytes_max", &payload::summaries_bytes_max());
+        c.insert("page_rows", &payload::PAGE_ROWS);
+        c.insert("single_max", &payload::SINGLE_MAX);
+        c.insert("series_per_call", &payload::SERIES_PER_CALL);
+        c.insert("forecasts_shown", &payload::FORECASTS_SHOWN);
+        c.insert("left_out_shown", &payload::LEFT_OUT_SHOWN);
+        c.insert("left_out_per_call", &payload::LEFT_OUT_PER_CALL);
         c.insert("etl_workers", &stack.etl_workers);
         c.insert("map_concurrency", &stack.map_concurrency);
         c.insert("log_retention_days", &stack.log_retention_days);
