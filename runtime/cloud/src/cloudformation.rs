@@ -8,8 +8,8 @@
 //! Differences from AWS: macros, nested stacks, stack sets, imports, exports, stack policies,
 //! service roles, notifications and drift are not implemented and refused by name; a template may
 //! use the resource types and properties of [`resources::types`] only. The caller needs the
-//! permission for the operation of CloudFormation, for reading the template from S3, and for
-//! passing roles to services; everything else the stack does with the cloud's own rights. Signals
+//! permission for the operation of CloudFormation, for reading the template from S3, for passing
+//! roles to services, and for what the stack does to each resource ([`permissions`]). Signals
 //! of wait conditions are kept in memory only, because a creation that was cut off is rolled back.
 //! Instances are made anew where AWS would stop and start them
 //! (`resources::types::Type::also_replacing`).
@@ -17,6 +17,7 @@
 mod api;
 mod engine;
 mod events;
+mod permissions;
 mod resources;
 mod schema;
 mod signals;

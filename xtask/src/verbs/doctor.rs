@@ -62,9 +62,11 @@ pub async fn run(args: &Args) -> Result<Outcome> {
     if let Ok(workspace) = &workspace
         && matches!(workspace.environment, Environment::Aws { .. })
     {
-        story
-            .note("policy", "what this program calls needs it; CloudFormation's work comes on top");
-        out_json(&serde_json::to_string_pretty(&policy::document(&workspace.names))?);
+        let documents = policy::documents(&workspace.names);
+        story.note("policy", &policy::introduction(&documents));
+        for document in &documents {
+            out_json(&serde_json::to_string_pretty(document)?);
+        }
     }
     Ok(if healthy { Outcome::Done } else { Outcome::Found })
 }

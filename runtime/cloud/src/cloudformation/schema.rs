@@ -52,6 +52,14 @@ pub fn may_replace(kind: &str, property: &str) -> bool {
         .any(|p| p.trim_start_matches("/properties/") == property)
 }
 
+/// The actions that AWS publishes for a type's handler: `create`, `read`, `update`, `delete`, or
+/// `tagging`.
+#[cfg(test)]
+pub fn handled(kind: &str, handler: &str) -> impl Iterator<Item = &'static str> {
+    let actions = schema(kind)["handlers"][handler].as_array();
+    actions.into_iter().flatten().filter_map(Value::as_str)
+}
+
 fn paths(kind: &str, list: &str) -> impl Iterator<Item = &'static str> {
     schema(kind)[list].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
