@@ -238,3 +238,65 @@ async fn lists_come_in_pages() {
     let error = account.call("ListStackResources", bad).await.expect_err("refused");
     assert_eq!(error, "ValidationError: Invalid NextToken");
 }
+
+#[tokio::test]
+async fn members_of_properties_that_have_no_effect_here_are_refused_by_name() {
+    let account = Account::new();
+    for (kind, properties, member) in [
+        (
+            "AWS::S3::Bucket",
+            "LifecycleConfiguration: { Rules: [{ Status: Enabled, Prefix: a, ExpirationInDays: 1, \
+             Transitions: [{ StorageClass: GLACIER, TransitionInDays: 1 }] }] }",
+            "LifecycleConfiguration/Rules/Transitions",
+        ),
+        (
+            "AWS::S3::Bucket",
+            "OwnershipControls: { Rules: [{ ObjectOwnership: ObjectWriter }] }",
+            "OwnershipControls/Rules/ObjectOwnership: ObjectWriter",
+        ),
+        (
+            "AWS::Glue::Database",
+            "CatalogId: '000000000000', DatabaseInput: { Name: d, LocationUri: 's3://b/' }",
+            "DatabaseInput/LocationUri",
+        ),
+        (
+            "AWS::Athena::WorkGroup",
+            "Name: g, WorkGroupConfiguration: { PublishCloudWatchMetricsEnabled: true }",
+            "WorkGroupConfiguration/PublishCloudWatchMetricsEnabled: true",
+        ),
+        (
+            "AWS::EC2::SecurityGroup",
+            "GroupDescription: g, SecurityGroupIngress: [{ IpProtocol: tcp, FromPort: 1, ToPort: \
+             1, CidrIpv6: '::/0' }]",
+            "SecurityGroupIngress/CidrIpv6",
+        ),
+    ] {
+        let template =
+            format!("Resources:\n  R: {{ Type: '{kind}', Properties: {{ {properties} }} }}\n");
+        let error = account.change_set("s", "CREATE", &template).await.expect_err("refused");
+        let words = format!("R: the embedded cloud does not implement {member} of {kind}");
+        assert!(error.ends_with(&words), "{error}");
+    }
+    // What only describes stays.
+    let described = "Resources:\n  R: { Type: 'AWS::EC2::SecurityGroup', Properties: \
+                     { GroupDescription: g, SecurityGroupEgress: [{ IpProtocol: tcp, FromPort: 1, \
+                     ToPort: 1, CidrIp: 10.0.0.0/8, Description: all }] } }\n";
+    let set = account.change_set("s", "CREATE", described).await.expect("made");
+    assert_eq!(set["Status"], "CREATE_COMPLETE");
+}
+
+#[tokio::test]
+async fn a_limit_of_minutes_is_kept_and_must_be_one() {
+    let account = Account::new();
+    for wrong in ["0", "x", "-1"] {
+        let params = request("s", TOPIC, json!({ "TimeoutInMinutes": wrong }));
+        let error = account.call("CreateStack", params).await.expect_err("refused");
+        let words = format!("Value '{wrong}' at 'timeoutInMinutes' failed to satisfy constraint");
+        assert!(error.contains(&words), "{error}");
+    }
+    let limit = json!({ "TimeoutInMinutes": "5" });
+    let (_, status) = account.create_with("s", TOPIC, limit).await;
+    assert_eq!(status, "CREATE_COMPLETE");
+    let described = account.call("DescribeStacks", json!({ "StackName": "s" })).await;
+    assert_eq!(described.expect("described")["Stacks"][0]["TimeoutInMinutes"], 5);
+}

@@ -2,6 +2,7 @@
 
 mod compute;
 mod data;
+pub mod nested;
 mod network;
 pub mod types;
 
