@@ -326,7 +326,8 @@ async fn somebody_elses_bucket_needs_its_owners_policy_and_the_callers() {
     let may = |caller: &Caller| cloud.authorize(caller, "s3:GetObject", object, &[]);
     let reads = json!([{ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*" }]);
     let reader = session(cloud, "reader", reads);
-    let nobody = session(cloud, "nobody", json!([]));
+    let elsewhere = json!([{ "Effect": "Allow", "Action": "glue:GetJob", "Resource": "*" }]);
+    let nobody = session(cloud, "nobody", elsewhere);
     let open_to = |principal: &str| {
         let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow",
             "Principal": { "AWS": principal }, "Action": "s3:GetObject",
