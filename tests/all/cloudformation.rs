@@ -1,6 +1,6 @@
 //! CloudFormation of the embedded cloud: whose resources are whose, and what stays.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cloudformation_account::{Account, TOPIC, inventory};
 

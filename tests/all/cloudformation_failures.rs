@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use steppe_cloud::cloudformation::{Refused, signal};
 
 use crate::cloudformation_account::{Account, TOPIC, inventory, request, settle};

@@ -100,6 +100,8 @@ pub struct Operation {
     pub id: String,
     /// What it does, in the words of `DescribeEvents`.
     pub kind: String,
+    /// Who ordered it, and with whose rights it is done, after a restart as well.
+    pub caller: Option<Caller>,
     /// The client's token, by which a repeated request is known.
     pub token: Option<String>,
     /// What becomes of a creation that fails.
@@ -284,9 +286,6 @@ pub struct Work {
     creation: Mutex<()>,
     /// Stacks as they were before the operation under way, for stale reads.
     earlier: Mutex<HashMap<String, Arc<Stack>>>,
-    /// Who ordered the operation under way. A restart forgets it, and then nothing is made any
-    /// more.
-    callers: Mutex<HashMap<String, Caller>>,
     /// Signals of wait conditions that are awaited.
     signals: signals::Signals,
 }
@@ -298,10 +297,6 @@ impl Work {
 
     fn create(&self) -> MutexGuard<'_, ()> {
         self.creation.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn callers(&self) -> MutexGuard<'_, HashMap<String, Caller>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn earlier(&self) -> MutexGuard<'_, HashMap<String, Arc<Stack>>> {

@@ -287,6 +287,7 @@ fn failed_inside(service: &str) -> ApiError {
     let (code, words) = match service {
         "s3" => ("InternalError", "We encountered an internal error. Please try again."),
         "ec2" => ("InternalError", "An internal error has occurred."),
+        "lambda" => ("ServiceException", "The Lambda service encountered an internal error."),
         _ => ("InternalFailure", "An internal error has occurred."),
     };
     ApiError::new(code, words).with_status(500)

@@ -91,13 +91,12 @@ fn begin(
     ordered: Ordered<'_>,
     change: impl FnOnce(&mut Stack),
 ) -> Result<(), NotStored> {
-    cloud.stack_work.callers().insert(stack_id.to_owned(), ordered.caller.clone());
     if let Some(stack) = cloud.stacks.get(stack_id) {
         cloud.stack_work.earlier().insert(stack_id.to_owned(), stack);
     }
     store_status(cloud, stack_id, status, Some("User Initiated"), |stack| {
         change(stack);
-        stack.operation = ordered.operation;
+        stack.operation = Operation { caller: Some(ordered.caller.clone()), ..ordered.operation };
     })
 }
 
@@ -105,10 +104,10 @@ fn begin(
 pub fn create_new(
     cloud: &Arc<Cloud>,
     stack_id: &str,
-    stack: Stack,
+    mut stack: Stack,
     caller: &Caller,
 ) -> Result<(), NotStored> {
-    cloud.stack_work.callers().insert(stack_id.to_owned(), caller.clone());
+    stack.operation.caller = Some(caller.clone());
     cloud.faults.record();
     cloud.stacks.put(stack_id, stack.clone())?;
     events::of_stack(cloud, stack_id, &stack);

@@ -3,8 +3,8 @@
 //! A stack without a service role makes, changes and deletes each resource as the caller. Which
 //! actions that takes is in `models/handler_actions.tsv`. All of them are asked for before the
 //! work begins; AWS's handlers come upon a missing one in the middle, and what they made by then is
-//! rolled back. After a restart nobody knows who ordered an operation, and the cloud's own rights
-//! count; then nothing is made any more.
+//! rolled back. Operations that earlier versions of this cloud began have no caller on record and
+//! go on with the cloud's own rights.
 //!
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-whatis-howdoesitwork.html>
 
@@ -110,7 +110,8 @@ pub fn check(place: &Place<'_>, resource: &Resource, work: Work<'_>) -> Result<(
 
 /// Who ordered the operation under way, as services see it that CloudFormation calls.
 pub fn caller(place: &Place<'_>) -> Option<Caller> {
-    place.cloud.stack_work.callers().get(place.stack_id).map(|caller| caller.via(SERVICE))
+    let stack = place.cloud.stacks.get(place.stack_id)?;
+    stack.operation.caller.as_ref().map(|caller| caller.via(SERVICE))
 }
 
 /// The ARNs that a pattern of the table stands for.

@@ -184,7 +184,6 @@ pub async fn stack(cloud: &Arc<Cloud>, stack_id: &str) {
         return fail(cloud, stack_id, "DELETE_FAILED", &error.to_string());
     }
     cloud.stack_work.earlier().remove(stack_id);
-    cloud.stack_work.callers().remove(stack_id);
     for (id, set) in cloud.change_sets.all() {
         if set.stack == stack_id {
             let removed = cloud.change_sets.remove(&id);
