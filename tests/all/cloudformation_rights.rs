@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use steppe_cloud::cloud::Cloud;
-use steppe_cloud::cloudformation::handle;
+use steppe_cloud::cloudformation::{handle, resume};
 use steppe_cloud::iam::Role;
 use steppe_cloud::identity::Caller;
 
@@ -188,6 +188,45 @@ async fn what_is_undone_or_deleted_needs_rights_as_well() {
 }
 
 #[tokio::test]
+async fn an_operation_goes_on_after_a_restart_with_the_rights_of_who_ordered_it() {
+    let account = Account::new();
+    let cloud = &account.cloud;
+    let (id, status) = account.create("s", TOPIC).await;
+    assert_eq!(status, "CREATE_COMPLETE");
+    let caller = person(cloud, allow(&["cloudformation:*"]));
+    let begun = cloud.stacks.update(&id, |stack| {
+        stack.status = "DELETE_IN_PROGRESS".to_owned();
+        stack.operation.caller = Some(caller);
+    });
+    assert!(begun.expect("stored").is_some());
+    resume(cloud);
+    assert_eq!(settle(cloud, &id).await, "DELETE_FAILED");
+    assert_eq!(cloud.topics.all().len(), 1);
+}
+
+#[tokio::test]
+async fn parameters_of_ssm_are_read_as_the_caller() {
+    let account = Account::new();
+    let name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
+    let template = format!(
+        "Parameters:\n  Image: {{ Type: 'AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>', \
+         Default: {name} }}\n{TOPIC}"
+    );
+    let params = request("s", &template, json!({}));
+    let caller = person(&account.cloud, allow(&["cloudformation:*", "sns:*"]));
+    let refused = handle(&account.cloud, &caller, "CreateStack", &params).await;
+    let expected = format!(
+        "{USER} ssm:GetParameters on resource: arn:aws:ssm:us-east-1::parameter{name} because no \
+         identity-based policy allows the ssm:GetParameters action (Service: \
+         AWSSimpleSystemsManagement; Status Code: 400; Error Code: AccessDeniedException; Request \
+         ID: UUID; Proxy: null)"
+    );
+    assert_eq!(masked(&refused.expect_err("denied").message), expected);
+    let caller = person(&account.cloud, allow(&["cloudformation:*", "sns:*", "ssm:GetParameters"]));
+    assert_eq!(ordered(&account, &caller, "CreateStack", &params).await, "CREATE_COMPLETE");
+}
+
+#[tokio::test]
 async fn a_function_is_made_only_from_code_that_the_caller_may_read() {
     let account = Account::new();
     let caller = person(&account.cloud, allow(&["cloudformation:*", "lambda:*", "iam:PassRole"]));
@@ -296,7 +335,8 @@ async fn a_role_is_passed_to_a_service_only_by_who_may() {
                    [worker] } }\n";
     assert_eq!(build("profile", profile.to_owned()).await, "ROLLBACK_COMPLETE");
     let story = account.story("profile").await.join("\n");
-    let words = "P CREATE_FAILED: Resource handler returned message: \"User: arn:aws:sts::000000000000:assumed-role/builder/f is not \
+    let words = "P CREATE_FAILED: Resource handler returned message: \"User: \
+                 arn:aws:sts::000000000000:assumed-role/builder/f is not \
                  authorized to perform: iam:PassRole on resource: \
                  arn:aws:iam::000000000000:role/worker";
     assert!(story.contains(words), "{story}");

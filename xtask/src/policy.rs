@@ -173,7 +173,9 @@ fn statements(names: &Names) -> Vec<Value> {
             None => by_place.push((on, vec![action])),
         }
     }
-    let allow = |sid: String, actions: Value, resources: Vec<String>| json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources });
+    let allow = |sid: String, actions: Value, resources: Vec<String>| -> Value {
+        json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources })
+    };
     let mut statements: Vec<Value> = by_place
         .into_iter()
         .map(|(on, actions)| allow(format!("{on:?}"), json!(actions), resources(on, names)))

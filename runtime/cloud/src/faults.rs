@@ -10,17 +10,19 @@
 //!     { "service": "cloudformation", "operation": "DeleteResource",
 //!       "effect": { "fail_resource": { "named": "SubnetA", "reason": "…" } } },
 //!     { "service": "s3", "operation": "CreateBucket", "calls": 2,
-//!       "effect": { "refuse": { "status": 409, "code": "OperationAborted", "message": "…" } } } ],
+//!       "effect": { "refuse": { "status": 409, "code": "OperationAborted",
+//!                               "message": "…" } } } ],
 //!   "parameters": { "/aws/service/…": "ami-0123456789abcdef0" } }
 //! ```
 //!
 //! A rule counts the calls that it fits, from 1, and acts on `calls` of them from `from_call` on
-//! (both are 1 when absent). Operations have the names of AWS's API: `GetFunction` and `Invoke` of
-//! Lambda, `ListObjectsV2` of S3; what a service does inside of the cloud is no call. Besides operations of services these points of CloudFormation can be
-//! named: `CreateResource`, `UpdateResource` and `DeleteResource` (for `fail_resource`, which fits
-//! resources by logical ID or type, and for `kill` before the work), `StackEvent` and `StackRecord`
-//! (for `kill` after an event and before a record of a stack is written). `parameters` gives public
-//! SSM parameters other values. Nothing is seeded; what acts is logged.
+//! (both are 1 when absent). Operations have the names of AWS's API, such as `GetFunction` of Lambda
+//! and `ListObjectsV2` of S3; what a service does inside of the cloud is no call. Besides operations
+//! these points of CloudFormation can be named: `CreateResource`, `UpdateResource` and
+//! `DeleteResource` (for `fail_resource`, which fits resources by logical ID or type, and for `kill`
+//! before the work), `StackEvent` and `StackRecord` (for `kill` after an event and before a record
+//! of a stack is written). `parameters` gives public SSM parameters other values. Nothing is seeded;
+//! what acts is logged.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

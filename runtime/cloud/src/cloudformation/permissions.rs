@@ -18,7 +18,7 @@ use crate::cloud::Cloud;
 use crate::identity::{Caller, Principal};
 
 /// By which name conditions know CloudFormation.
-const SERVICE: &str = "cloudformation.amazonaws.com";
+pub const SERVICE: &str = "cloudformation.amazonaws.com";
 const TABLE: &str = include_str!("../../models/handler_actions.tsv");
 
 static RULES: LazyLock<Vec<Rule>> =
