@@ -26,14 +26,17 @@ fn allow(actions: &[&str]) -> Value {
     json!([{ "Effect": "Allow", "Action": actions, "Resource": "*" }])
 }
 
-/// Has an operation done and waits for its end; the stack's status.
+/// Has an operation on the stack `s` done and waits for its end; the stack's status.
 async fn ordered(account: &Account, caller: &Caller, operation: &str, params: &Value) -> String {
     let made = handle(&account.cloud, caller, operation, params).await.expect("accepted");
-    let id = match made["StackId"].as_str() {
-        Some(id) => id.to_owned(),
-        None => account.cloud.stacks.all()[0].0.clone(),
-    };
-    settle(&account.cloud, &id).await
+    if let Some(id) = made["StackId"].as_str() {
+        return settle(&account.cloud, id).await;
+    }
+    // Deleted ones of that name are older.
+    let stacks = account.cloud.stacks.all();
+    let named = stacks.iter().filter(|(_, stack)| stack.name == "s" && stack.deleted.is_none());
+    let (id, _) = named.last().expect("the stack");
+    settle(&account.cloud, id).await
 }
 
 /// The text with `UUID` in the place of what differs each time.
