@@ -1,8 +1,10 @@
 //! CloudFormation of the embedded cloud works with the rights of who ordered it.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use steppe_cloud::cloud::Cloud;
-use steppe_cloud::cloudformation::{handle, resume};
+use steppe_cloud::cloudformation::{Stack, handle, resume};
 use steppe_cloud::iam::Role;
 use steppe_cloud::identity::Caller;
 
@@ -34,8 +36,9 @@ async fn ordered(account: &Account, caller: &Caller, operation: &str, params: &V
     }
     // Deleted ones of that name are older.
     let stacks = account.cloud.stacks.all();
-    let named = stacks.iter().filter(|(_, stack)| stack.name == "s" && stack.deleted.is_none());
-    let (id, _) = named.last().expect("the stack");
+    let is_there =
+        |(_, stack): &&(String, Arc<Stack>)| stack.name == "s" && stack.deleted.is_none();
+    let (id, _) = stacks.iter().find(is_there).expect("the stack");
     settle(&account.cloud, id).await
 }
 
