@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cloudformation::{ChangeSet, Stack, Work};
 use crate::faults::Faults;
-use crate::iam::{Audit, Role};
+use crate::iam::{Audit, Profile, Role};
 use crate::identity::Identities;
 use crate::s3::Buckets;
 use crate::services::athena::{NamedQuery, QueryExecution, WorkGroup};
@@ -91,8 +91,8 @@ pub struct Cloud {
     pub buckets: Buckets,
     /// Roles by name.
     pub roles: Table<Role>,
-    /// Instance profiles by name, with their role.
-    pub profiles: Table<String>,
+    /// Instance profiles by name.
+    pub profiles: Table<Profile>,
     /// Stacks by ID.
     pub stacks: Table<Stack>,
     /// Change sets by ARN.
@@ -109,6 +109,8 @@ pub struct Cloud {
     pub infrastructure: Table<Value>,
     /// Log groups by name.
     pub log_groups: Table<LogGroup>,
+    /// Held while a log group's file is written.
+    pub log_files: Mutex<()>,
     /// Glue databases by name.
     pub databases: Table<Database>,
     /// Glue tables by `database.table`.
@@ -170,6 +172,7 @@ impl Cloud {
             machines: Machines::default(),
             infrastructure: Table::open(dir("infrastructure"))?,
             log_groups: Table::open(dir("log_groups"))?,
+            log_files: Mutex::default(),
             databases: Table::open(dir("databases"))?,
             glue_tables: Table::open(dir("glue_tables"))?,
             jobs: Table::open(dir("jobs"))?,

@@ -36,7 +36,8 @@ use steppe_wire::query::{Column, Statement};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::{known, pages, required};
+use crate::services::pages::Pages;
+use crate::services::{known, required};
 pub use describe::describe;
 pub use queries::{Origin, end_orphans, start, stop};
 pub use results::results;
@@ -166,9 +167,11 @@ fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidRequestException", message)
 }
 
-/// A page with Athena's name of a wrong request.
+/// A page as Athena has them.
 fn page(params: &Value, member: &str, items: Vec<Value>) -> ApiResult {
-    pages::page(params, member, items, PAGE_MAX).map_err(|e| invalid(e.message))
+    const PAGES: Pages =
+        Pages::of("MaxResults", "NextToken", PAGE_MAX).refusing("InvalidRequestException");
+    PAGES.answer(params, member, items)
 }
 
 fn group_arn(cloud: &Cloud, group: &str) -> String {
