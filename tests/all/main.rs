@@ -2,6 +2,7 @@
 //! interface, and whole scenarios through the command line.
 
 mod athena;
+mod bounds;
 mod catalogued;
 mod checkout;
 mod cleaning;
@@ -9,10 +10,12 @@ mod cloudformation;
 mod cloudformation_crash;
 mod deployer;
 mod deployer_aws;
+mod deployer_calls;
 mod deployer_policy;
 mod ec2;
 mod embedded_cloud;
 mod engines;
+mod event_rules;
 mod faults;
 mod forecasts;
 mod front_door;
@@ -28,11 +31,14 @@ mod lambda;
 mod middleman;
 mod models;
 mod process;
+mod running;
 mod s3;
+mod s3_reads;
 mod scenarios;
 mod serving;
 mod signed;
 mod signed_client;
+mod stacks;
 mod state_machines;
 mod strange_store;
 mod structure;

@@ -4,6 +4,7 @@ use hmac::{Hmac, Mac};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
+use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::serving::Serving;
@@ -25,10 +26,7 @@ impl Served {
 
     /// The administrator's key, from the file that a user reads.
     pub fn administrator(&self) -> Keys {
-        let file = self.cloud.path("credentials.json");
-        let read: Value =
-            serde_json::from_slice(&std::fs::read(file).expect("readable")).expect("JSON");
-        Keys::of(&read, ["access_key_id", "secret_access_key", "session_token"])
+        Keys::of_administrator(&self.cloud.config.state_dir)
     }
 
     /// Sends bytes and reads until the server closes the connection.
@@ -110,12 +108,15 @@ pub struct Keys {
 }
 
 impl Keys {
-    fn of(value: &Value, [id, secret, token]: [&str; 3]) -> Self {
-        let text = |name: &str| value[name].as_str().map(str::to_owned);
+    /// The administrator's, from the folder of a cloud.
+    pub fn of_administrator(folder: &Path) -> Self {
+        let file = std::fs::read(folder.join("credentials.json")).expect("readable");
+        let read: Value = serde_json::from_slice(&file).expect("JSON");
+        let text = |name: &str| read[name].as_str().map(str::to_owned);
         Self {
-            id: text(id).expect("an ID"),
-            secret: text(secret).expect("a secret"),
-            token: text(token),
+            id: text("access_key_id").expect("an ID"),
+            secret: text("secret_access_key").expect("a secret"),
+            token: text("session_token"),
         }
     }
 
@@ -176,11 +177,25 @@ impl<'a> Request<'a> {
     }
 
     fn text(&self, port: u16) -> String {
+        let headers = self.signed(port, self.body.as_bytes());
+        let lines: String =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        format!(
+            "{} {} HTTP/1.1\r\n{lines}content-length: {}\r\nconnection: close\r\n\r\n{}",
+            self.method,
+            self.path,
+            self.body.len(),
+            self.body
+        )
+    }
+
+    /// All headers of the request, with the signature.
+    pub fn signed(&self, port: u16, body: &[u8]) -> Vec<(String, String)> {
         let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(self.skew);
         let date = now.strftime("%Y%m%dT%H%M%SZ").to_string();
         let day = if self.day.is_empty() { &date[..8] } else { self.day };
         let host = format!("127.0.0.1:{port}");
-        let payload = hex::encode(Sha256::digest(self.body));
+        let payload = hex::encode(Sha256::digest(body));
         let mut headers: Vec<(&str, &str)> = self.headers.clone();
         headers.extend([("host", host.as_str()), ("x-amz-date", date.as_str())]);
         if self.service == "s3" {
@@ -197,18 +212,14 @@ impl<'a> Request<'a> {
         let canonical = format!("{}\n{path}\n{query}\n{lines}\n{names}\n{payload}", self.method);
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
         let signature = signature(&self.keys.secret, &scope, &date, &canonical);
-        let sent: String =
-            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        format!(
-            "{} {} HTTP/1.1\r\n{sent}authorization: AWS4-HMAC-SHA256 Credential={}/{scope}, \
-             SignedHeaders={names}, Signature={signature}\r\ncontent-length: {}\r\n\
-             connection: close\r\n\r\n{}",
-            self.method,
-            self.path,
-            self.keys.id,
-            self.body.len(),
-            self.body
-        )
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
+            self.keys.id
+        );
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut all: Vec<(String, String)> = headers.iter().map(owned).collect();
+        all.push(("authorization".to_owned(), authorization));
+        all
     }
 }
 

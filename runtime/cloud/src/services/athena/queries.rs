@@ -1,7 +1,6 @@
 //! Queries from the request to the end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -19,8 +18,6 @@ use crate::services::engine::{Engine, Engines};
 use crate::services::eviction::Kept;
 use crate::services::{known, required};
 
-/// Longest time of a query, as of Athena's for `SELECT`.
-const TIME_MAX: Duration = Duration::from_secs(30 * 60);
 /// Longest statement.
 const SQL_BYTES_MAX: usize = 262_144;
 /// Queries that are waiting or at work.
@@ -54,7 +51,10 @@ pub async fn start(
     let group_name = params["WorkGroup"].as_str().unwrap_or(work_groups::PRIMARY);
     let action = "athena:StartQueryExecution";
     cloud.authorize(caller, action, &group_arn(cloud, group_name), &[])?;
-    if origin == Origin::StateMachine {
+    // AWS's policies for queries on a named catalogue have it, and Step Functions names one always.
+    // <https://docs.aws.amazon.com/athena/latest/ug/datacatalogs-example-policies.html>
+    let named = !params["QueryExecutionContext"]["Catalog"].is_null();
+    if named || origin == Origin::StateMachine {
         let catalog = cloud.config.arn("athena", &format!("datacatalog/{DATA_CATALOG}"));
         cloud.authorize(caller, "athena:GetDataCatalog", &catalog, &[])?;
     }
@@ -369,7 +369,7 @@ impl Work {
         read: Read,
         _place: OwnedSemaphorePermit,
     ) -> Result<QueryResult, QueryFailure> {
-        let answer = tokio::time::timeout(TIME_MAX, self.answer(read));
+        let answer = tokio::time::timeout(self.cloud.limits.query_time, self.answer(read));
         answer.await.unwrap_or_else(|_| Err(failed("Query timeout")))
     }
 
