@@ -134,7 +134,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             cloud.authorize(caller, "cloudwatch:DescribeAlarms", &alarm_arn(cloud, "*"), &[])?;
             describe_alarms(cloud, params)
         }
-        other => Err(ApiError::unknown_operation("cloudwatch", other)),
+        other => Err(ApiError::unknown_operation("monitoring", other)),
     }
 }
 

@@ -47,8 +47,7 @@ impl Pages {
                 .and_then(|number| usize::try_from(number).ok())
                 .filter(|start| *start <= items.len())
                 .ok_or_else(|| {
-                    let message = format!("The token '{token}' in {} is invalid.", self.token);
-                    ApiError::new(self.wrong_token, message)
+                    ApiError::new(self.wrong_token, format!("Invalid Token: '{token}'"))
                 })?,
         };
         let end = (start + wanted).min(items.len());
