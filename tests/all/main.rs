@@ -36,6 +36,7 @@ mod s3;
 mod s3_reads;
 mod scenarios;
 mod serving;
+mod signature;
 mod signed;
 mod signed_client;
 mod stacks;

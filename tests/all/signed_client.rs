@@ -11,7 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-use crate::signed::{self, Keys};
+use crate::signature::{self, Keys};
 
 /// Longest wait for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -107,15 +107,15 @@ impl Signed {
             .collect();
         query.sort_unstable();
         let canonical = format!("{uri}?{}", query.join("&"));
-        let signed = signed::Request {
+        let signed = signature::Request {
             method,
-            ..signed::Request::with(&self.keys, service, &canonical, headers.to_vec())
+            ..signature::Request::with(&self.keys, service, &canonical, headers.to_vec())
         };
         let request = Request::builder().method(method);
         let request = request.uri(format!("http://127.0.0.1:{}{path}", self.port));
         // Said also of a body that is empty.
         let request = request.header("content-length", body.len());
-        let signed = signed.signed(self.port, body);
+        let signed = signed.signed(self.port, Some(body));
         signed.iter().fold(request, |request, (name, value)| request.header(name, value))
     }
 
