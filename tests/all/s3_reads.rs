@@ -88,7 +88,10 @@ async fn a_copy_needs_the_right_to_read_its_source() {
         served.cloud.buckets.put_bytes(BUCKET, key, b"bytes").expect("stored");
     }
     let bucket = format!("arn:aws:s3:::{BUCKET}");
-    let allow = |action: &str, resource: String| json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+    let allow = |action: &str, resource: String| {
+        let effect = "Allow";
+        json!({ "Effect": effect, "Action": action, "Resource": resource })
+    };
     let policy = json!({ "Version": "2012-10-17", "Statement": [
         allow("s3:PutObject", format!("{bucket}/*")),
         allow("s3:GetObject", format!("{bucket}/open/*")),
