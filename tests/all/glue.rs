@@ -81,6 +81,8 @@ fn with_role(own: &Catalogued, statements: &[Value]) {
         arguments: arguments(),
         timeout_mins: 5,
         concurrent_max: 1,
+        described: Value::Null,
+        times: None,
     };
     own.cloud.jobs.put(JOB, job).expect("stored");
 }

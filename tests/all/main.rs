@@ -2,6 +2,7 @@
 //! interface, and whole scenarios through the command line.
 
 mod athena;
+mod bounds;
 mod catalogued;
 mod checkout;
 mod cleaning;
@@ -13,10 +14,12 @@ mod cloudformation_requests;
 mod cloudformation_rights;
 mod deployer;
 mod deployer_aws;
+mod deployer_calls;
 mod deployer_policy;
 mod ec2;
 mod embedded_cloud;
 mod engines;
+mod event_rules;
 mod faults;
 mod forecasts;
 mod front_door;
@@ -32,11 +35,15 @@ mod lambda;
 mod middleman;
 mod models;
 mod process;
+mod running;
 mod s3;
+mod s3_reads;
 mod scenarios;
 mod serving;
+mod signature;
 mod signed;
 mod signed_client;
+mod stacks;
 mod state_machines;
 mod strange_store;
 mod structure;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use steppe_cloud::cloud::{Cloud, Config};
+use steppe_cloud::cloud::{Cloud, Config, Limits};
 use steppe_cloud::http;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -21,6 +21,11 @@ pub struct Serving {
 impl Serving {
     /// An empty cloud.
     pub async fn start() -> Self {
+        Self::limited(Limits::default()).await
+    }
+
+    /// An empty cloud with other limits.
+    pub async fn limited(limits: Limits) -> Self {
         let state = TempDir::new().expect("a folder");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let config = Config {
@@ -31,7 +36,7 @@ impl Serving {
             engine: binary("steppe-etl"),
             own_binary: binary("steppe-cloud"),
         };
-        let cloud = Cloud::open(config).expect("opens");
+        let cloud = Cloud::open_with(config, limits).expect("opens");
         let stop = Arc::new(Notify::new());
         tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
         Self { cloud, state, stop }

@@ -22,6 +22,7 @@ enum On {
     Rules,
     Topic,
     WorkGroup,
+    DataCatalog,
     Catalogue,
     Job,
     Alarms,
@@ -103,7 +104,8 @@ const CALLS: [(&str, &str, On); 62] = [
 /// What services ask of the person in the course of those calls: Athena reads the catalogue and
 /// writes the result with the caller's rights, CloudFormation gives roles to what it makes.
 /// <https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html>
-const IMPLIED: [(&str, On); 11] = [
+const IMPLIED: [(&str, On); 12] = [
+    ("athena:GetDataCatalog", On::DataCatalog),
     ("glue:GetDatabases", On::Catalogue),
     ("glue:GetPartition", On::Catalogue),
     ("glue:GetPartitions", On::Catalogue),
@@ -243,6 +245,7 @@ fn resources(on: On, names: &Names) -> Vec<String> {
         On::Rules => vec![arn(names, "events", &format!("rule/{stack}-*"))],
         On::Topic => vec![arn(names, "sns", &stack)],
         On::WorkGroup => vec![arn(names, "athena", &format!("workgroup/{stack}"))],
+        On::DataCatalog => vec![arn(names, "athena", "datacatalog/AwsDataCatalog")],
         On::Catalogue => [
             "catalog".to_owned(),
             "database/default".to_owned(),

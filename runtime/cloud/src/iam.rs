@@ -63,6 +63,47 @@ pub fn session_secs_default() -> u32 {
     3_600
 }
 
+/// An instance profile.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "StoredProfile")]
+pub struct Profile {
+    /// Its unique ID.
+    pub id: String,
+    /// Name of its role.
+    pub role: String,
+    /// When it was made.
+    pub created: jiff::Timestamp,
+}
+
+/// A profile's record; older ones are the name of the role alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredProfile {
+    Role(String),
+    Whole { id: String, role: String, created: jiff::Timestamp },
+}
+
+impl From<StoredProfile> for Profile {
+    fn from(stored: StoredProfile) -> Self {
+        match stored {
+            StoredProfile::Role(role) => Self::new(&role),
+            StoredProfile::Whole { id, role, created } => Self { id, role, created },
+        }
+    }
+}
+
+impl Profile {
+    /// A new profile of a role.
+    pub fn new(role: &str) -> Self {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        Self {
+            id: format!("AIPA{}", random[..17].to_uppercase()),
+            role: role.to_owned(),
+            created: jiff::Timestamp::now(),
+        }
+    }
+}
+
 impl Role {
     /// A new role without permissions.
     pub fn new(trust: Value) -> Self {
