@@ -81,7 +81,8 @@ pub async fn clean(places: &Places) -> Result<EtlReport> {
     places.refuse_overlaps()?;
     let plan = read_plan(&places.plan).await?;
     let former = former_report(&plan, &places.report).await?;
-    refuse_foreign(&former, &places.output).await?;
+    refuse_foreign(&former, "output", &places.output, PART_FILE).await?;
+    refuse_foreign(&former, "rejects", &places.rejects, REJECTS_FILE).await?;
     run(&plan, places, &former).await
 }
 
@@ -119,25 +120,30 @@ async fn former_report(plan: &EtlPlan, place: &Place) -> Result<Vec<String>> {
     Ok(report.objects)
 }
 
-/// Readers of the table take every file below the output, so one that no run wrote would be read
-/// with the table, and deleting it is nobody's right.
-async fn refuse_foreign(former: &[String], output: &Place) -> Result<()> {
-    let objects: Vec<_> = output
+/// Readers take every file below a prefix, so one that no run wrote would be read with them, and
+/// deleting it is nobody's right.
+async fn refuse_foreign(
+    former: &[String],
+    what: &str,
+    place: &Place,
+    own_file: &str,
+) -> Result<()> {
+    let objects: Vec<_> = place
         .store
-        .list(Some(&output.path))
+        .list(Some(&place.path))
         .try_collect()
         .await
-        .with_context(|| format!("listing {} failed", output.name))?;
+        .with_context(|| format!("listing {} failed", place.name))?;
     for object in objects {
-        let Some(rest) = object.location.prefix_match(&output.path) else { continue };
+        let Some(rest) = object.location.prefix_match(&place.path) else { continue };
         let parts: Vec<String> = rest.map(|part| part.as_ref().to_owned()).collect();
         // Readers leave out names like `_SUCCESS` and `.part.crc`.
         let hidden = parts.iter().any(|part| part.starts_with(['_', '.']));
-        let name = format!("{}{}", output.name, parts.join("/"));
-        if !hidden && parts != [PART_FILE] && !former.contains(&name) {
+        let name = format!("{}{}", place.name, parts.join("/"));
+        if !hidden && parts != [own_file] && !former.contains(&name) {
             bail!(
-                "{name} was not written by this job, and would be read as part of its table\n\
-                 hint: choose an empty prefix as the output, or move that object away"
+                "{name} was not written by this job, and would be read as part of its {what}\n\
+                 hint: choose an empty prefix as the {what}, or move that object away"
             );
         }
     }
