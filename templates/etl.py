@@ -115,7 +115,7 @@ class Files:
     def at(self, place):
         path = self.hadoop.fs.Path(place.address)
         filesystem = path.getFileSystem(self.configuration)
-        # On a disk Hadoop writes a checksum beside each file, which the other engine does not renew.
+        # On a disk Hadoop writes a checksum beside each file, and the other engine renews none.
         filesystem.setWriteChecksum(False)
         filesystem.setVerifyChecksum(False)
         return filesystem, path
@@ -199,7 +199,8 @@ def former_objects(files, plan, place):
         raise SystemExit(f"{place.name} is there and is no report of a cleaning job")
     if pipeline != plan["pipeline"]:
         raise SystemExit(
-            f"{place.name} is the report of the pipeline `{pipeline}`, not of `{plan['pipeline']}`\n"
+            f"{place.name} is the report of the pipeline `{pipeline}`, "
+            f"not of `{plan['pipeline']}`\n"
             "hint: two pipelines need two places"
         )
     return objects

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
 use steppe_model::lstm::kernel::Cpu;
 use steppe_server::access_log;
 use steppe_server::config::Config;
@@ -60,11 +59,9 @@ async fn run() -> Result<()> {
 }
 
 fn bucket(name: &str) -> Result<Arc<dyn ObjectStore>> {
-    let store = AmazonS3Builder::from_env()
-        .with_bucket_name(name)
-        .build()
-        .with_context(|| format!("cannot set up access to bucket `{name}`"))?;
-    Ok(Arc::new(store))
+    let owner = std::env::var("BUCKET_OWNER").ok();
+    steppe_store::open(name, owner)
+        .with_context(|| format!("cannot set up access to bucket `{name}`"))
 }
 
 async fn reload(service: Arc<Service>, every: Duration) {
