@@ -164,9 +164,7 @@ impl Cloud {
         resource: &str,
         conditions: &Conditions,
     ) -> ApiResult<Decision> {
-        let bucket =
-            resource.strip_prefix("arn:aws:s3:::").map(|r| r.split('/').next().unwrap_or(r));
-        let own = bucket
+        let own = bucket_of(resource)
             .and_then(|bucket| Some((self.buckets.policy(bucket)?, bucket)))
             .map(|(policy, bucket)| stored(&policy, Kind::Bucket(bucket)))
             .transpose()?;
@@ -269,8 +267,8 @@ impl Cloud {
     ) -> ApiResult<Context> {
         let mut context = self.surroundings(action);
         self.add_principal(&mut context, caller)?;
-        let account = resource.split(':').nth(4).filter(|account| !account.is_empty());
-        context.add("aws:ResourceAccount", account.unwrap_or(&self.config.account));
+        let owner = self.owner_of(resource);
+        context.add("aws:ResourceAccount", owner.clone());
         let origin = &caller.origin;
         context.add_some("aws:SourceIp", origin.source_ip.map(|ip| ip.to_string()));
         context.add_some("aws:UserAgent", origin.user_agent.as_deref());
@@ -280,13 +278,23 @@ impl Cloud {
         }
         context.add_some("lambda:SourceFunctionArn", caller.source_function.as_deref());
         if action.starts_with("s3:") {
-            context.add("s3:ResourceAccount", &self.config.account);
+            context.add("s3:ResourceAccount", owner);
             context.add("s3:signatureversion", "AWS4-HMAC-SHA256");
         }
         for (key, value) in conditions {
             context.add(key, value);
         }
         Ok(context)
+    }
+
+    /// The account that a resource belongs to. ARNs of S3 name none, so the bucket says it.
+    fn owner_of(&self, resource: &str) -> String {
+        let named = resource.split(':').nth(4).filter(|account| !account.is_empty());
+        let owner = bucket_of(resource)
+            .and_then(|bucket| self.buckets.get(bucket).ok())
+            .and_then(|bucket| bucket.owner.clone());
+        let own = || self.config.account.clone();
+        named.map(str::to_owned).or(owner).unwrap_or_else(own)
     }
 
     fn add_principal(&self, context: &mut Context, caller: &Caller) -> ApiResult<()> {
@@ -371,6 +379,11 @@ pub fn check_inline_size(role: &str, policies: &[(String, Value)]) -> Result<(),
         ));
     }
     Ok(())
+}
+
+/// The bucket that an ARN of S3 names.
+fn bucket_of(resource: &str) -> Option<&str> {
+    resource.strip_prefix("arn:aws:s3:::").map(|r| r.split('/').next().unwrap_or(r))
 }
 
 /// Checks the policy of `bucket` before it is stored; the error is S3's message.
