@@ -47,6 +47,7 @@ fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let config = Config::from_env()?;
     let _writer = config.access_log.then(access_log::start).flatten();
+    let bucket = |name: &str| bucket(name, config.bucket_owner.clone());
     let models = ModelStore::open(bucket(&config.artifacts_bucket)?, &config.pipeline).await?;
     let datasets = Datasets::new(bucket(&config.data_bucket)?, config.limits.dataset_bytes);
     let service = Service::new(models, datasets, &config.data_bucket, config.limits)?;
@@ -58,8 +59,7 @@ async fn run() -> Result<()> {
     serve(listener, app, Serving::default(), stop_signal(service)).await
 }
 
-fn bucket(name: &str) -> Result<Arc<dyn ObjectStore>> {
-    let owner = std::env::var("BUCKET_OWNER").ok();
+fn bucket(name: &str, owner: Option<String>) -> Result<Arc<dyn ObjectStore>> {
     steppe_store::open(name, owner)
         .with_context(|| format!("cannot set up access to bucket `{name}`"))
 }
