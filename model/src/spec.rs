@@ -8,7 +8,7 @@ use crate::dataset::{Columns, Dataset};
 use crate::transform::Transform;
 
 /// Bumped when the same configuration on the same data trains another model than before.
-const TRAINING_VERSION: u32 = 3;
+const TRAINING_VERSION: u32 = 4;
 
 /// Families of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -180,7 +180,7 @@ pub struct TrainSpec {
 
 /// Largest sizes of a configuration that is read from a card; a manifest's are no larger.
 const HORIZON_MAX: usize = 366;
-const CONTEXT_MAX: usize = 1_000;
+pub(crate) const CONTEXT_MAX: usize = 1_000;
 const HIDDEN_MAX: usize = 512;
 const MEMBERS_MAX: usize = 32;
 const COLUMNS_MAX: usize = 200;

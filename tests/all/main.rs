@@ -32,6 +32,7 @@ mod iam_roles;
 mod in_process;
 mod jobs;
 mod lambda;
+mod listings;
 mod middleman;
 mod models;
 mod process;

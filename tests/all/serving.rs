@@ -1,5 +1,6 @@
 //! The embedded cloud within the test's own process.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use steppe_cloud::cloud::{Cloud, Config, Limits};
@@ -21,12 +22,22 @@ pub struct Serving {
 impl Serving {
     /// An empty cloud.
     pub async fn start() -> Self {
-        Self::limited(Limits::default()).await
+        Self::begin(Limits::default(), |_| {}).await
     }
 
     /// An empty cloud with other limits.
     pub async fn limited(limits: Limits) -> Self {
+        Self::begin(limits, |_| {}).await
+    }
+
+    /// A cloud whose state folder somebody prepared.
+    pub async fn start_with(prepare: impl FnOnce(&Path)) -> Self {
+        Self::begin(Limits::default(), prepare).await
+    }
+
+    async fn begin(limits: Limits, prepare: impl FnOnce(&Path)) -> Self {
         let state = TempDir::new().expect("a folder");
+        prepare(state.path());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let config = Config {
             state_dir: state.path().canonicalize().expect("a path"),
