@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use steppe_aws::AwsError;
+use steppe_plan::deploy::Refusal;
 
 use crate::terminal::{err, lost, shown, shown_lines};
 
@@ -69,6 +70,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
             text.lines().partition(|l| !l.starts_with("hint: "));
         hints.extend(own.iter().map(|h| h.trim_start_matches("hint: ").to_owned()));
         hints.extend(cause.downcast_ref::<AwsError>().and_then(AwsError::hint).map(str::to_owned));
+        hints.extend(cause.downcast_ref::<Refusal>().map(Refusal::hint));
         let disk = cause.downcast_ref::<std::io::Error>().and_then(disk_hint);
         hints.extend(disk.map(str::to_owned));
         parts.push(lines.join("\n"));

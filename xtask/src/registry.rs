@@ -11,6 +11,8 @@ use steppe_wire::keys;
 use steppe_wire::predict::ModelPointer;
 use steppe_wire::registry::{InService, Promoter, Service, TrainingRecord};
 
+use crate::deployment::Deployment;
+
 /// The registry of one deployment.
 pub struct Registry<'a> {
     aws: &'a Aws,
@@ -26,7 +28,13 @@ pub struct Pointer {
 }
 
 impl<'a> Registry<'a> {
-    /// The registry in the artifacts bucket.
+    /// The registry of a deployment that is there.
+    pub fn of(ours: &'a Deployment) -> Result<Self> {
+        ours.stack()?;
+        Ok(Self::new(ours.aws(), ours.names()))
+    }
+
+    /// The registry in the artifacts bucket, for whoever has compared that bucket's tags.
     pub fn new(aws: &'a Aws, names: &'a Names) -> Self {
         Self { aws, bucket: names.artifacts_bucket(), pipeline: &names.pipeline }
     }

@@ -10,7 +10,7 @@ use crate::exit::Outcome;
 use crate::policy;
 use crate::project::Workspace;
 use crate::story::Story;
-use crate::target::{connect, local_cloud};
+use crate::target::{check_credentials, local_cloud};
 use crate::terminal::out_json;
 
 /// Checks and reports.
@@ -52,9 +52,9 @@ pub async fn run(args: &Args) -> Result<Outcome> {
         } else {
             check(
                 "credentials",
-                connect(workspace)
+                check_credentials(workspace)
                     .await
-                    .map(|_| format!("account {}", workspace.names.account))
+                    .map(|()| format!("account {}", workspace.names.account))
                     .map_err(|e| format!("{e:#}")),
             );
         }

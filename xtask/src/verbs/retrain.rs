@@ -4,11 +4,11 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use steppe_wire::registry::TrainingOutcome;
 
-use super::{deployed, output, run_to_end};
+use super::run_to_end;
+use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::Story;
-use crate::target::connect;
 use crate::terminal::say;
 
 /// Runs the verb.
@@ -20,10 +20,9 @@ pub async fn run(workspace: &Workspace) -> Result<Outcome> {
         );
     }
     let story = Story::begin();
-    let aws = connect(workspace).await?;
-    let stack = deployed(&aws, workspace).await?;
+    let ours = Deployment::open(workspace).await?;
     let execution =
-        run_to_end(&aws, output(&stack, "StateMachineArn")?, &json!({ "train": true })).await?;
+        run_to_end(&ours, ours.output("StateMachineArn")?, &json!({ "train": true })).await?;
     let training = execution.output.get("training").filter(|t| !t.is_null()).context(
         "the execution did not train\nhint: the deployed stack is older than the manifest's `[retrain]`; `cargo xtask deploy` updates it",
     )?;
