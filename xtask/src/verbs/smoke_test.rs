@@ -17,7 +17,7 @@ use steppe_wire::predict::{PredictRequest, PredictResponse, StoredPrediction};
 
 use super::{Execution, run_to_end};
 use crate::deployment::Deployment;
-use crate::exit::Outcome;
+use crate::exit::{DISK_IS_FULL, Outcome, tells_of_a_full_disk};
 use crate::leftovers;
 use crate::project::Workspace;
 use crate::story::{Story, table};
@@ -101,7 +101,11 @@ fn report(seen: &[Seen], story: &Story) -> Outcome {
         story.done("passed", &format!("{} checks", seen.len()), story.elapsed());
         return Outcome::Done;
     };
-    story.failed("failed", &format!("{}: {:#}", first.0, first.1));
+    let why = format!("{:#}", first.1);
+    story.failed("failed", &format!("{}: {why}", first.0));
+    if tells_of_a_full_disk(&why) {
+        story.note("hint", DISK_IS_FULL);
+    }
     Outcome::Found
 }
 
