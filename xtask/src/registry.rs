@@ -75,7 +75,8 @@ impl<'a> Registry<'a> {
         let before = self.some_pointer().await?;
         let back = before.in_service.roll_back(now()).with_context(|| {
             format!(
-                "there was no model before {}\nhint: `cargo xtask model list` lists the models that there are",
+                "there was no model before {}\nhint: `cargo xtask model list` lists the models \
+                 that there are",
                 before.in_service.current.model.version
             )
         })?;
@@ -87,7 +88,8 @@ impl<'a> Registry<'a> {
         let bytes = serde_json::to_vec_pretty(pointer)?;
         if !self.aws.put_if(&self.bucket, &keys::model_pointer(self.pipeline), bytes, tag).await? {
             bail!(
-                "somebody else, or a training, changed the model in service at the same time\nhint: look with `cargo xtask model list`, then repeat the command"
+                "somebody else, or a training, changed the model in service at the same \
+                 time\nhint: look with `cargo xtask model list`, then repeat the command"
             );
         }
         Ok(())

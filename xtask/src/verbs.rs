@@ -112,7 +112,8 @@ async fn run_to_end(ours: &Deployment, machine: &str, input: &Value) -> Result<E
                 );
             }
             Some(_) if started.elapsed() > EXECUTION_LIMIT => bail!(
-                "the execution still runs after {} hours\nhint: its history tells where it is: {arn}",
+                "the execution still runs after {} hours\nhint: its history tells where it is: \
+                 {arn}",
                 EXECUTION_LIMIT.as_secs() / 3600
             ),
             // What was just started may not be known everywhere yet.

@@ -88,7 +88,8 @@ fn memory() -> Result<String, String> {
         .find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     match total_kb.map(|kb| kb as f64 / 1e6) {
         Some(gb) if gb < BUILD_MEMORY_GB => Err(format!(
-            "{gb:.1} GB, less than {BUILD_MEMORY_GB} GB: leave out the EC2 client with `cargo run --bin xtask --no-default-features -- VERB`"
+            "{gb:.1} GB, less than {BUILD_MEMORY_GB} GB: leave out the EC2 client with `cargo run \
+             --bin xtask --no-default-features -- VERB`"
         )),
         Some(gb) => Ok(format!("{gb:.1} GB")),
         None => Err("unknown".to_owned()),

@@ -18,7 +18,8 @@ use crate::terminal::{out, out_json, say};
 pub async fn run(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
     if workspace.manifest.drift.is_none() {
         bail!(
-            "the pipeline `{}` has no check for drift\nhint: add the section `[drift]` to its manifest and deploy",
+            "the pipeline `{}` has no check for drift\nhint: add the section `[drift]` to its \
+             manifest and deploy",
             workspace.manifest.name
         );
     }

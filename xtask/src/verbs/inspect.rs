@@ -38,7 +38,8 @@ pub async fn status(workspace: &Workspace) -> Result<Outcome> {
     if let Some(topic) = stack.outputs.get("TopicArn") {
         for address in aws.unconfirmed_subscribers(topic).await? {
             say!(
-                "\n{address} has not confirmed the subscription (PendingConfirmation): it gets no mail"
+                "\n{address} has not confirmed the subscription (PendingConfirmation): it gets no \
+                 mail"
             );
         }
     }

@@ -188,7 +188,11 @@ async fn roll_back(workspace: &Workspace) -> Result<Outcome> {
 
 fn told(story: &Story, version: &str) {
     story.done("in service", &format!("model {version}"), story.elapsed());
-    story.note("note", "the server takes it up within seconds; the next deployment leaves it in service unless it trains another model");
+    story.note(
+        "note",
+        "the server takes it up within seconds; the next deployment leaves it in \
+                service unless it trains another model",
+    );
 }
 
 #[cfg(test)]

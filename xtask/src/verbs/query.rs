@@ -24,7 +24,8 @@ pub async fn run(
             named.into_iter().map(|(name, description, _)| vec![name, description]).collect();
         out(&table(&["name", "description"], &rows));
         say!(
-            "\ntables: raw, processed, predictions; for example: cargo xtask query \"select count(*) from processed\""
+            "\ntables: raw, processed, predictions; for example: cargo xtask query \"select \
+             count(*) from processed\""
         );
         return Ok(Outcome::Done);
     };
