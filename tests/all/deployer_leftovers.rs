@@ -212,7 +212,7 @@ fn who_has_not_confirmed_a_subscription_is_told() {
 fn the_servers_console_is_asked_for_as_it_is_now() {
     let through = Through::new(|_, _| None);
     through.done(&["deploy"]);
-    assert!(through.done(&["logs", "server"]).out.contains("listening"));
+    assert!(through.done(&["logs", "server"]).out.contains("\"message\":\"ready\""));
     let calls = through.middleman.calls();
     let consoles: Vec<_> = calls.iter().filter(|c| c.operation() == "GetConsoleOutput").collect();
     assert!(!consoles.is_empty() && consoles.iter().all(|c| c.mentions("Latest=true")));
