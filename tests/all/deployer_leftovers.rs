@@ -176,16 +176,26 @@ async fn superseded_builds_go_and_those_of_the_deployment_before_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_without_rows_is_told_as_such() {
     let checkout = Checkout::new();
-    checkout.done(&["deploy"]);
+    let folder = workspace(&checkout.path().join("workspace"));
+    edit_manifest(&folder, "marriages", |line| line.replace("= \"fail\"", "= \"reject\""));
+    edit_manifest(&folder, "marriages", |line| match line {
+        "emails = []" => "emails = [\"forecasts@example.org\"]".to_owned(),
+        other => other.to_owned(),
+    });
+    let run = |arguments: &[&str]| {
+        let mut command = checkout.command(arguments);
+        Said::of(command.current_dir(&folder).env("CARGO_TARGET_DIR", target_dir()))
+    };
+    assert_eq!(run(&["deploy"]).code, Some(0));
     let raw = Path::from("raw/marriages/data.csv");
-    let bucket = checkout.bucket(DATA);
-    bucket.put(&raw, "region,year,marriages\n".into()).await.expect("stored");
-    let said = checkout.run(&["smoke-test"]);
+    let rows = "region,year,marriages\nAlmaty,2020,-1\nAlmaty,2021,-2\n";
+    checkout.bucket(DATA).put(&raw, rows.into()).await.expect("stored");
+    let said = run(&["smoke-test"]);
     let expected = "NoData: the table processed is empty after cleaning";
     assert!(said.code == Some(3) && said.err.contains(expected), "{}\n{}", said.out, said.err);
     let told = || checkout.mails().iter().any(|mail| mail.contains("NoData"));
     until("people are told", told).await;
-    checkout.done(&["destroy"]);
+    assert_eq!(run(&["destroy"]).code, Some(0));
 }
 
 #[test]
