@@ -7,33 +7,10 @@ use serde_json::{Value, json};
 
 use crate::checkout::{Checkout, Said};
 use crate::signed_client::{Signed, between};
-use crate::tools::root;
+use crate::tools::target_dir;
+use crate::workspace::workspace;
 
 const ACCOUNT: &str = "000000000000";
-
-/// A workspace of its own: the pipeline, and an environment `dev` of kind `aws`.
-fn workspace(at: &Path) -> PathBuf {
-    let folder = at.join("workspace");
-    let pipeline = Path::new("model/pipelines/marriages");
-    std::fs::create_dir_all(folder.join("model/pipelines")).expect("a folder");
-    let copied = std::process::Command::new("cp")
-        .arg("-r")
-        .args([root().join(pipeline), folder.join("model/pipelines")])
-        .status();
-    assert!(copied.expect("cp runs").success());
-    // The addresses of the manifest are examples, which AWS would send mails to.
-    let manifest = folder.join(pipeline).join("pipeline.toml");
-    let text = std::fs::read_to_string(&manifest).expect("readable");
-    let lines = text.lines().map(|l| if l.starts_with("emails = ") { "emails = []" } else { l });
-    std::fs::write(&manifest, lines.collect::<Vec<_>>().join("\n")).expect("written");
-    let environments = format!(
-        "project = \"steppe\"\npipeline = \"marriages\"\n\n[environments.local]\n\
-         kind = \"embedded\"\nport = 4580\n\n[environments.dev]\nkind = \"aws\"\n\
-         account = \"{ACCOUNT}\"\nregion = \"us-east-1\"\n"
-    );
-    std::fs::write(folder.join("steppe.toml"), environments).expect("written");
-    folder
-}
 
 /// Runs the command line in the workspace with a caller's variables.
 fn done(checkout: &Checkout, folder: &Path, keys: &[(&str, String)], arguments: &[&str]) -> Said {
@@ -44,10 +21,8 @@ fn done(checkout: &Checkout, folder: &Path, keys: &[(&str, String)], arguments: 
 
 /// The same, however it ends.
 fn run(checkout: &Checkout, folder: &Path, keys: &[(&str, String)], arguments: &[&str]) -> Said {
-    let test = std::env::current_exe().expect("own path");
-    let target = test.ancestors().nth(3).expect("target/PROFILE/deps/test");
     let mut command = checkout.command(arguments);
-    command.current_dir(folder).env("CARGO_TARGET_DIR", target);
+    command.current_dir(folder).env("CARGO_TARGET_DIR", target_dir());
     command.envs(keys.iter().map(|(name, value)| (name, value)));
     Said::of(&mut command)
 }
@@ -102,7 +77,7 @@ struct Scene {
 impl Scene {
     fn start() -> Self {
         let checkout = Checkout::new();
-        let folder = workspace(checkout.path());
+        let folder = workspace(&checkout.path().join("workspace"));
         checkout.done(&["local", "start"]);
         let exported = checkout.done(&["local", "env"]).out;
         let value = |name: &'static str| {
