@@ -435,11 +435,6 @@ pub fn check_inline_size(role: &str, policies: &[(String, Value)]) -> Result<(),
     Ok(())
 }
 
-/// The bucket that an ARN of S3 names.
-fn bucket_of(resource: &str) -> Option<&str> {
-    resource.strip_prefix("arn:aws:s3:::").map(|r| r.split('/').next().unwrap_or(r))
-}
-
 /// Checks the policy of `bucket` before it is stored; the error is S3's message.
 pub fn check_bucket_policy(cloud: &Cloud, bucket: &str, document: &Value) -> Result<(), String> {
     if document.to_string().len() > BUCKET_POLICY_BYTES_MAX {
