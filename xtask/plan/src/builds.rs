@@ -69,7 +69,7 @@ mod tests {
             let next = Builds::after(note.as_ref(), [key].into_iter(), &there);
             there.insert(key.to_owned());
             let gone = next.superseded(&there);
-            gone.iter().for_each(|key| drop(there.remove(key)));
+            there.retain(|key| !gone.contains(key));
             note = Some(next);
             gone
         };
