@@ -140,7 +140,7 @@ impl ModelCard {
             return Err(format!("the shares of the members add up to {sum}, not to 1"));
         }
         for member in &self.members {
-            member.frame.as_ref().map_or(Ok(()), |frame| frame.check(&self.spec))?;
+            member.frame.as_ref().map_or(Ok(()), |frame| frame.check(member.family, &self.spec))?;
             member.coefficients.as_ref().map_or(Ok(()), |pooled| pooled.check(&self.spec))?;
         }
         Ok(())

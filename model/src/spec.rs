@@ -185,7 +185,7 @@ pub struct TrainSpec {
 
 /// Largest sizes of a configuration that is read from a card; a manifest's are no larger.
 const HORIZON_MAX: usize = 366;
-const CONTEXT_MAX: usize = 1_000;
+pub(crate) const CONTEXT_MAX: usize = 1_000;
 const HIDDEN_MAX: usize = 512;
 const MEMBERS_MAX: usize = 32;
 const COLUMNS_MAX: usize = 200;

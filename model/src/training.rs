@@ -469,7 +469,7 @@ mod tests {
     #[test]
     fn an_interrupted_training_ends_like_one_in_one_go() {
         let (data, spec) = (data(), spec());
-        let frame = Frame::fit(&data, &spec);
+        let frame = Frame::fit(&data, &spec, spec.lstm.context);
         let windows = Windows::all(&data, frame.min_history(), spec.horizon).expect("long enough");
         let notes = Notes::default();
         let whole = train(&data, &frame, &spec, 3, &Stage::new(&notes)).expect("trains");
@@ -491,7 +491,7 @@ mod tests {
         const PATIENCE: usize = 4;
         let lstm = LstmSpec { epochs: 200, patience: Some(PATIENCE), ..spec().lstm };
         let (data, spec) = (data(), TrainSpec { lstm, ..spec() });
-        let frame = Frame::fit(&data, &spec);
+        let frame = Frame::fit(&data, &spec, spec.lstm.context);
         let windows =
             Windows::early(&data, frame.min_history(), spec.horizon).expect("long enough");
         let validation =

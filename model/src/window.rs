@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::calendar::{Frequency, phase};
 use crate::dataset::{Dataset, View};
 use crate::models::naive::seasonal_naive;
-use crate::spec::TrainSpec;
+use crate::spec::{CONTEXT_MAX, Family, TrainSpec};
 use crate::transform::Transform;
 
 /// Mean and standard deviation of a feature.
@@ -84,8 +84,9 @@ impl Window {
 }
 
 impl Frame {
-    /// Fits scales on `data`, which must be training data only.
-    pub fn fit(data: &Dataset, spec: &TrainSpec) -> Self {
+    /// Fits scales on `data`, which must be training data only, for windows of `context`
+    /// observations.
+    pub fn fit(data: &Dataset, spec: &TrainSpec, context: usize) -> Self {
         let (transform, season) = (spec.transform, data.frequency().season());
         let mean_change = |lag: usize| {
             let (mut sum, mut n) = (0.0, 0.0);
@@ -111,7 +112,7 @@ impl Frame {
             transform,
             frequency: data.frequency(),
             horizon: spec.horizon,
-            context: spec.lstm.context,
+            context,
             change: mean_change(season),
             step: mean_change(1),
             covariates: (0..spec.covariates.len()).map(covariate).collect(),
@@ -119,12 +120,19 @@ impl Frame {
         }
     }
 
-    /// Checks a frame that was read against the configuration that it belongs to.
-    pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
-        let same = (self.transform, self.frequency, self.horizon, self.context)
-            == (spec.transform, spec.frequency, spec.horizon, spec.lstm.context);
-        if !same {
+    /// Checks a frame that was read against the configuration that it belongs to. Networks have the
+    /// configuration's context, and trees the one that they were grown with.
+    pub fn check(&self, family: Family, spec: &TrainSpec) -> Result<(), String> {
+        let same = (self.transform, self.frequency, self.horizon)
+            == (spec.transform, spec.frequency, spec.horizon);
+        if !same || (family == Family::Lstm && self.context != spec.lstm.context) {
             return Err("the frame is of another configuration than the card".to_owned());
+        }
+        if !(1..=CONTEXT_MAX).contains(&self.context) {
+            return Err(format!(
+                "the frame's windows have {} observations; expected 1 to {CONTEXT_MAX}",
+                self.context
+            ));
         }
         let scales = [("covariates", &self.covariates), ("static features", &self.statics)];
         for ((what, scales), wanted) in scales.into_iter().zip([&spec.covariates, &spec.statics]) {
@@ -255,7 +263,7 @@ impl Frame {
 }
 
 /// Newest values in a row.
-const NEWEST: usize = 5;
+pub const NEWEST: usize = 5;
 /// Earlier seasons in a row.
 const SEASONS_BACK: usize = 3;
 
@@ -268,7 +276,10 @@ mod tests {
     fn frame(values: &[f64], frequency: Frequency) -> (Frame, Series) {
         let series = Series::new("A", 2000, values.to_vec());
         let spec = TrainSpec { frequency, horizon: 2, ..spec() };
-        (Frame::fit(&Dataset::new(frequency, vec![series.clone()]), &spec), series)
+        (
+            Frame::fit(&Dataset::new(frequency, vec![series.clone()]), &spec, spec.lstm.context),
+            series,
+        )
     }
 
     #[test]

@@ -314,6 +314,12 @@ async fn every_permission_that_athena_documents_is_needed() {
     let origin = athena::Origin::StateMachine;
     let refused = athena::start(&own.cloud, &all, &arguments, origin).await.expect_err("denied");
     assert!(refused.message.contains("athena:GetDataCatalog"), "{refused}");
+    // So does a request that names it.
+    let mut named = request("SELECT 1");
+    named["QueryExecutionContext"]["Catalog"] = "AwsDataCatalog".into();
+    let refused = own.begin(&all, named.clone()).await.expect_err("denied");
+    assert!(refused.message.contains("athena:GetDataCatalog"), "{refused}");
+    own.begin(&own.administrator(), named).await.expect("allowed");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use steppe_cloud::cloud::Limits;
 use steppe_cloud::error::ApiError;
 use steppe_cloud::iam::Role;
 use steppe_cloud::identity::Caller;
@@ -49,7 +50,12 @@ pub const JSON: &str = "org.openx.data.jsonserde.JsonSerDe";
 impl Catalogued {
     /// With a table `raw` of three records and a table `typed` of two.
     pub async fn start() -> Self {
-        let own = Self(Serving::start().await);
+        Self::limited(Limits::default()).await
+    }
+
+    /// The same with other limits.
+    pub async fn limited(limits: Limits) -> Self {
+        let own = Self(Serving::limited(limits).await);
         own.fill();
         own
     }

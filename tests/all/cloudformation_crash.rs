@@ -13,7 +13,7 @@ use steppe_cloud::cloud::Cloud;
 use steppe_cloud::cloudformation::resume;
 use tempfile::TempDir;
 
-use crate::cloudformation::{call, config, inventory, request, settle};
+use crate::cloudformation_account::{call, config, inventory, request, settle};
 
 /// Tells the child where and what; the parent has neither.
 const STATE: &str = "STEPPE_TEST_CRASH_STATE";

@@ -3,69 +3,53 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::checkout::{Checkout, Said};
 use crate::signed_client::{Signed, between};
-use crate::tools::root;
+use crate::tools::target_dir;
+use crate::workspace::workspace;
 
 const ACCOUNT: &str = "000000000000";
 
-/// A workspace of its own: the pipeline, and an environment `dev` of kind `aws`.
-fn workspace(at: &Path) -> PathBuf {
-    let folder = at.join("workspace");
-    let pipeline = Path::new("model/pipelines/marriages");
-    std::fs::create_dir_all(folder.join("model/pipelines")).expect("a folder");
-    let copied = std::process::Command::new("cp")
-        .arg("-r")
-        .args([root().join(pipeline), folder.join("model/pipelines")])
-        .status();
-    assert!(copied.expect("cp runs").success());
-    // The addresses of the manifest are examples, which AWS would send mails to.
-    let manifest = folder.join(pipeline).join("pipeline.toml");
-    let text = std::fs::read_to_string(&manifest).expect("readable");
-    let lines = text.lines().map(|l| if l.starts_with("emails = ") { "emails = []" } else { l });
-    std::fs::write(&manifest, lines.collect::<Vec<_>>().join("\n")).expect("written");
-    let environments = format!(
-        "project = \"steppe\"\npipeline = \"marriages\"\n\n[environments.local]\n\
-         kind = \"embedded\"\nport = 4580\n\n[environments.dev]\nkind = \"aws\"\n\
-         account = \"{ACCOUNT}\"\nregion = \"us-east-1\"\n"
-    );
-    std::fs::write(folder.join("steppe.toml"), environments).expect("written");
-    folder
-}
-
 /// Runs the command line in the workspace with a caller's variables.
-fn run(checkout: &Checkout, folder: &Path, keys: &[(&str, String)], arguments: &[&str]) -> Said {
-    let test = std::env::current_exe().expect("own path");
-    let target = test.ancestors().nth(3).expect("target/PROFILE/deps/test");
-    let mut command = checkout.command(arguments);
-    command.current_dir(folder).env("CARGO_TARGET_DIR", target);
-    command.envs(keys.iter().map(|(name, value)| (name, value)));
-    let said = Said::of(&mut command);
+fn done(checkout: &Checkout, folder: &Path, keys: &[(&str, String)], arguments: &[&str]) -> Said {
+    let said = run(checkout, folder, keys, arguments);
     assert_eq!(said.code, Some(0), "{arguments:?}\n{}\n{}", said.out, said.err);
     said
 }
 
-/// The keys of a role that has this policy and nothing else.
+/// The same, however it ends.
+fn run(checkout: &Checkout, folder: &Path, keys: &[(&str, String)], arguments: &[&str]) -> Said {
+    let mut command = checkout.command(arguments);
+    command.current_dir(folder).env("CARGO_TARGET_DIR", target_dir());
+    command.envs(keys.iter().map(|(name, value)| (name, value)));
+    Said::of(&mut command)
+}
+
+/// The keys of a new role that has these policies and nothing else.
 async fn keys_under(
     client: &Signed,
-    policy: &Value,
+    name: &str,
+    policies: &[Value],
     endpoint: &str,
 ) -> Vec<(&'static str, String)> {
     let root = format!("arn:aws:iam::{ACCOUNT}:root");
-    let trust = serde_json::json!({ "Version": "2012-10-17", "Statement": [
+    let trust = json!({ "Version": "2012-10-17", "Statement": [
         { "Effect": "Allow", "Principal": { "AWS": root }, "Action": "sts:AssumeRole" }
     ] });
-    let (trust, policy) = (trust.to_string(), policy.to_string());
-    let role = ("RoleName", "person");
-    let create = [role, ("AssumeRolePolicyDocument", trust.as_str())];
-    let put = [role, ("PolicyName", "doctor"), ("PolicyDocument", policy.as_str())];
-    for (operation, params) in [("CreateRole", &create[..]), ("PutRolePolicy", &put[..])] {
+    let trust = trust.to_string();
+    let role = ("RoleName", name);
+    let iam = async |operation: &str, params: &[(&str, &str)]| {
         let answer = client.query("iam", operation, "2010-05-08", params).await.expect("answered");
         assert!(answer.is_ok(), "{}", answer.text());
+    };
+    iam("CreateRole", &[role, ("AssumeRolePolicyDocument", &trust)]).await;
+    for (n, policy) in policies.iter().enumerate() {
+        let (label, text) = (format!("p{n}"), policy.to_string());
+        iam("PutRolePolicy", &[role, ("PolicyName", &label), ("PolicyDocument", &text)]).await;
     }
-    let arn = format!("arn:aws:iam::{ACCOUNT}:role/person");
+    let arn = format!("arn:aws:iam::{ACCOUNT}:role/{name}");
     let session = [("RoleArn", arn.as_str()), ("RoleSessionName", "deployment")];
     let assumed = client.query("sts", "AssumeRole", "2011-06-15", &session).await;
     let text = assumed.expect("answered").text();
@@ -81,26 +65,78 @@ async fn keys_under(
     ]
 }
 
+/// A running cloud, its administrator, and what `doctor` prints for an environment in it.
+struct Scene {
+    checkout: Checkout,
+    folder: PathBuf,
+    client: Signed,
+    endpoint: String,
+    policies: Vec<Value>,
+}
+
+impl Scene {
+    fn start() -> Self {
+        let checkout = Checkout::new();
+        let folder = workspace(&checkout.path().join("workspace"));
+        checkout.done(&["local", "start"]);
+        let exported = checkout.done(&["local", "env"]).out;
+        let value = |name: &'static str| {
+            let found = between(&exported, &format!("{name}="), "\n");
+            (name, found.unwrap_or_else(|| panic!("{name} in {exported}")).to_owned())
+        };
+        let names = ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        let administrator = names.map(value);
+        let client = Signed::of(&checkout.path().join("local"));
+        let printed = done(&checkout, &folder, &administrator, &["doctor", "--env", "dev"]).out;
+        let documents = printed.find("{\n").map(|at| &printed[at..]).expect("a document");
+        let policies = serde_json::Deserializer::from_str(documents).into_iter::<Value>();
+        let policies = policies.collect::<Result<_, _>>().expect("JSON");
+        let endpoint = administrator[0].1.clone();
+        Self { checkout, folder, client, endpoint, policies }
+    }
+
+    /// The policies without one action.
+    fn without(&self, action: &str) -> Vec<Value> {
+        let mut policies = self.policies.clone();
+        let statements = policies.iter_mut().filter_map(|p| p["Statement"].as_array_mut());
+        let mut found = 0;
+        for statement in statements.flatten() {
+            let actions = statement["Action"].as_array_mut().expect("actions");
+            let before = actions.len();
+            actions.retain(|a| a != action);
+            found += before - actions.len();
+        }
+        assert_eq!(found, 1, "{action}");
+        policies
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_policy_that_doctor_prints_is_enough() {
-    let checkout = Checkout::new();
-    let folder = workspace(checkout.path());
-    checkout.done(&["local", "start"]);
-    let exported = checkout.done(&["local", "env"]).out;
-    let value = |name: &'static str| {
-        let found = between(&exported, &format!("{name}="), "\n");
-        (name, found.unwrap_or_else(|| panic!("{name} in {exported}")).to_owned())
-    };
-    let names = ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
-    let administrator = names.map(value);
-    let client = Signed::of(&checkout.path().join("local"));
-    let printed = run(&checkout, &folder, &administrator, &["doctor", "--env", "dev"]).out;
-    let document = printed.find("{\n").map(|at| &printed[at..]).expect("a document");
-    let policy = serde_json::Deserializer::from_str(document).into_iter::<Value>().next();
-    let policy = policy.expect("a document").expect("JSON");
-    let keys = keys_under(&client, &policy, &administrator[0].1).await;
-    let verb = |arguments: &[&str]| run(&checkout, &folder, &keys, arguments);
+    let scene = Scene::start();
+    let keys = keys_under(&scene.client, "person", &scene.policies, &scene.endpoint).await;
+    let verb = |arguments: &[&str]| done(&scene.checkout, &scene.folder, &keys, arguments);
     assert!(verb(&["deploy", "--env", "dev", "--yes"]).err.contains("deployed"));
     assert!(verb(&["smoke-test", "--env", "dev"]).out.contains("20 forecasts"));
     assert!(verb(&["destroy", "--env", "dev", "--yes"]).err.contains("nothing left"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_right_that_cloudformation_needs_a_deployment_fails_and_is_undone() {
+    let scene = Scene::start();
+    for (name, action, words) in [
+        ("no-roles", "iam:CreateRole", "is not authorized to perform: iam:CreateRole"),
+        (
+            "no-functions",
+            "lambda:CreateFunction",
+            "because no identity-based policy allows the lambda:CreateFunction action",
+        ),
+    ] {
+        let keys = keys_under(&scene.client, name, &scene.without(action), &scene.endpoint).await;
+        let said = run(&scene.checkout, &scene.folder, &keys, &["deploy", "--env", "dev", "--yes"]);
+        assert_ne!(said.code, Some(0), "{action}\n{}\n{}", said.out, said.err);
+        let all = format!("{}{}", said.out, said.err);
+        assert!(all.contains(words), "{all}");
+        assert!(all.contains("ROLLBACK_COMPLETE") || all.contains("rolled back"), "{all}");
+    }
 }

@@ -81,6 +81,8 @@ fn with_role(own: &Catalogued, statements: &[Value]) {
         arguments: arguments(),
         timeout_mins: 5,
         concurrent_max: 1,
+        described: Value::Null,
+        times: None,
     };
     own.cloud.jobs.put(JOB, job).expect("stored");
 }
@@ -177,14 +179,14 @@ async fn a_job_deletes_only_what_its_last_report_names() {
     // A report that names what is not the job's own deletes nothing of it.
     objects.push(format!("s3://{BUCKET}/input/precious.csv").into());
     own.object("input/precious.csv", b"precious");
-    own.object("rejects/x/of-somebody.csv", b"theirs");
+    own.object("rejects/x/_of-somebody.csv", b"theirs");
     own.object(report, former.to_string().as_bytes());
     own.object("input/data.csv", b"region,year\nA,2000\n");
     assert_eq!(run(&own, json!({})).await, ("SUCCEEDED".to_owned(), String::new()));
     let keys = own.keys();
     let there = |key: &str| keys.iter().any(|k| k == key);
     assert!(!there(rejects) && !there("processed/x/part-old.parquet"), "{keys:?}");
-    assert!(there("input/precious.csv") && there("rejects/x/of-somebody.csv"), "{keys:?}");
+    assert!(there("input/precious.csv") && there("rejects/x/_of-somebody.csv"), "{keys:?}");
     assert!(there("processed/x/part-00000.parquet"));
 }
 
@@ -198,8 +200,22 @@ async fn a_job_refuses_an_output_that_holds_what_it_did_not_write() {
     assert_eq!(state, "FAILED");
     assert!(error.contains("processed/x/photo.jpg was not written by this job"), "{error}");
     assert_eq!(own.keys(), before);
-    // The report of another pipeline gives no rights either.
     own.cloud.buckets.remove(BUCKET, "processed/x/photo.jpg").expect("removed");
+    // Neither in the rejects nor under a name that XML or a path cannot carry; a mark of a folder
+    // is nothing.
+    own.object("processed/x/", b"");
+    for (key, shown) in [
+        ("rejects/x/theirs.csv", "rejects/x/theirs.csv"),
+        ("processed/x/a//b", "processed/x/a//b"),
+        ("processed/x/\u{1}", "processed/x/\\u{1}"),
+    ] {
+        own.object(key, b"theirs");
+        let (state, error) = run(&own, json!({})).await;
+        let said = format!("{shown} was not written by this job");
+        assert!(state == "FAILED" && error.contains(&said), "{key:?}: {error}");
+        own.cloud.buckets.remove(BUCKET, key).expect("removed");
+    }
+    // The report of another pipeline gives no rights either.
     assert_eq!(run(&own, json!({})).await.0, "SUCCEEDED");
     own.object("glue/plan.json", &plan("another"));
     let (state, error) = run(&own, json!({})).await;

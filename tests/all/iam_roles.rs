@@ -316,3 +316,43 @@ async fn what_sessions_do_is_audited() {
     let after = std::fs::read_to_string(served.cloud.path("audit.ndjson")).expect("readable");
     assert_eq!(after, audit);
 }
+
+#[tokio::test]
+async fn somebody_elses_bucket_needs_its_owners_policy_and_the_callers() {
+    let served = Served::start().await;
+    let cloud = &served.cloud;
+    cloud.buckets.create("their-data", json!([])).expect("made");
+    let object = "arn:aws:s3:::their-data/key";
+    let may = |caller: &Caller| cloud.authorize(caller, "s3:GetObject", object, &[]);
+    let reads = json!([{ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*" }]);
+    let reader = session(cloud, "reader", reads);
+    let elsewhere = json!([{ "Effect": "Allow", "Action": "glue:GetJob", "Resource": "*" }]);
+    let nobody = session(cloud, "nobody", elsewhere);
+    let open_to = |principal: &str| {
+        let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow",
+            "Principal": { "AWS": principal }, "Action": "s3:GetObject",
+            "Resource": "arn:aws:s3:::their-data/*" }] });
+        cloud.buckets.configure("their-data", |b| b.policy = Some(policy)).expect("stored");
+    };
+    open_to("arn:aws:iam::000000000000:role/nobody");
+    assert!(may(&nobody).is_ok(), "in one account the bucket's policy is enough");
+    let owner = Some("111111111111".to_owned());
+    cloud.buckets.configure("their-data", |b| b.owner = owner).expect("stored");
+    for (principal, by_reader, by_nobody) in [
+        ("arn:aws:iam::000000000000:role/nobody", false, false),
+        ("arn:aws:iam::000000000000:role/reader", true, false),
+        ("000000000000", true, false),
+        ("222222222222", false, false),
+    ] {
+        open_to(principal);
+        assert_eq!((may(&reader).is_ok(), may(&nobody).is_ok()), (by_reader, by_nobody));
+    }
+    assert_eq!(may(&reader).expect_err("denied").message, "Access Denied");
+    let administrator = cloud.identities.administrator();
+    assert!(may(&administrator).is_err(), "it does not belong to the administrator either");
+    // A policy can tell whose the bucket is.
+    open_to("000000000000");
+    let own_only = json!([{ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*",
+        "Condition": { "StringEquals": { "aws:ResourceAccount": "000000000000" } } }]);
+    assert!(may(&session(cloud, "reader", own_only)).is_err());
+}

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use steppe_cloud::cloud::Limits;
 use steppe_cloud::cloudformation;
 
 use crate::serving::Serving;
@@ -40,6 +41,11 @@ impl InProcess {
     /// An empty cloud.
     pub async fn start() -> Self {
         Self(Serving::start().await)
+    }
+
+    /// An empty cloud with other limits.
+    pub async fn limited(limits: Limits) -> Self {
+        Self(Serving::limited(limits).await)
     }
 
     /// The state folder.

@@ -106,7 +106,7 @@ async fn a_process_that_ended_while_it_was_idle_is_replaced() {
     let failed = invoke(&home, "exit 3").await.expect("invoked");
     let text = String::from_utf8_lossy(&failed.payload).into_owned();
     assert_eq!(failed.function_error, Some("Unhandled"));
-    assert!(text.contains("Runtime.ExitError") && text.contains("exit status: 3"), "{text}");
+    assert!(text.contains("Runtime.ExitError") && text.contains("exit status 3"), "{text}");
 }
 
 #[tokio::test]

@@ -69,6 +69,7 @@ fn from_nothing_to_a_notified_forecast_and_back() {
     assert!(logged, "{}", checkout.done(&["logs", "server"]).out);
     let destroyed = checkout.done(&["destroy"]);
     assert!(destroyed.err.contains("nothing left"), "{}", destroyed.err);
+    assert!(!destroyed.err.contains("not seen"), "{}", destroyed.err);
     assert!(checkout.done(&["local", "status"]).out.contains("does not run"));
     assert!(
         checkout.done(&["destroy"]).err.contains("nothing left"),

@@ -1,8 +1,9 @@
 //! The embedded cloud within the test's own process.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use steppe_cloud::cloud::{Cloud, Config};
+use steppe_cloud::cloud::{Cloud, Config, Limits};
 use steppe_cloud::http;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -21,7 +22,22 @@ pub struct Serving {
 impl Serving {
     /// An empty cloud.
     pub async fn start() -> Self {
+        Self::begin(Limits::default(), |_| {}).await
+    }
+
+    /// An empty cloud with other limits.
+    pub async fn limited(limits: Limits) -> Self {
+        Self::begin(limits, |_| {}).await
+    }
+
+    /// A cloud whose state folder somebody prepared.
+    pub async fn start_with(prepare: impl FnOnce(&Path)) -> Self {
+        Self::begin(Limits::default(), prepare).await
+    }
+
+    async fn begin(limits: Limits, prepare: impl FnOnce(&Path)) -> Self {
         let state = TempDir::new().expect("a folder");
+        prepare(state.path());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let config = Config {
             state_dir: state.path().canonicalize().expect("a path"),
@@ -31,7 +47,7 @@ impl Serving {
             engine: binary("steppe-etl"),
             own_binary: binary("steppe-cloud"),
         };
-        let cloud = Cloud::open(config).expect("opens");
+        let cloud = Cloud::open_with(config, limits).expect("opens");
         let stop = Arc::new(Notify::new());
         tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
         Self { cloud, state, stop }

@@ -1,19 +1,17 @@
-//! A small client that signs its requests (Signature Version 4), for tests that speak to the
-//! embedded cloud as a process.
+//! A small client with signed requests, for tests that speak to the embedded cloud as a process.
 
 use std::path::Path;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
-use hmac::{Hmac, Mac};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use jiff::Timestamp;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
+
+use crate::signature::{self, Keys};
 
 /// Longest wait for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -21,9 +19,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// A client of one cloud, as its administrator.
 #[derive(Clone)]
 pub struct Signed {
-    port: u64,
-    access_key_id: String,
-    secret: String,
+    port: u16,
+    keys: Keys,
     http: Http<HttpConnector, Full<Bytes>>,
 }
 
@@ -61,25 +58,14 @@ pub fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> 
     rest.split_once(after).map(|(found, _)| found)
 }
 
-fn hmac(key: &[u8], text: &str) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("keys have any length");
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
-}
-
 impl Signed {
     /// A client of the cloud that serves a folder.
     pub fn of(folder: &Path) -> Self {
-        let read = |name: &str| -> Value {
-            let bytes = std::fs::read(folder.join(name)).expect("a running cloud");
-            serde_json::from_slice(&bytes).expect("JSON")
-        };
-        let (about, keys) = (read("cloud.json"), read("credentials.json"));
-        let text = |name: &str| keys[name].as_str().expect("a key").to_owned();
+        let about = std::fs::read(folder.join("cloud.json")).expect("a running cloud");
+        let about: Value = serde_json::from_slice(&about).expect("JSON");
         Self {
-            port: about["port"].as_u64().expect("a port"),
-            access_key_id: text("access_key_id"),
-            secret: text("secret_access_key"),
+            port: about["port"].as_u64().and_then(|p| u16::try_from(p).ok()).expect("a port"),
+            keys: Keys::of_administrator(folder),
             http: Http::builder(TokioExecutor::new()).build_http(),
         }
     }
@@ -113,13 +99,6 @@ impl Signed {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> axum::http::request::Builder {
-        let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let hash = hex::encode(Sha256::digest(body));
-        let host = format!("127.0.0.1:{}", self.port);
-        let mut signed =
-            vec![("host", host.as_str()), ("x-amz-content-sha256", &hash), ("x-amz-date", &now)];
-        signed.extend(headers);
-        signed.sort_unstable();
         let (uri, query) = path.split_once('?').unwrap_or((path, ""));
         let mut query: Vec<String> = query
             .split('&')
@@ -127,27 +106,17 @@ impl Signed {
             .map(|p| if p.contains('=') { p.to_owned() } else { format!("{p}=") })
             .collect();
         query.sort_unstable();
-        let lines: String =
-            signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-        let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
-        let names = names.join(";");
-        let canonical = format!("{method}\n{uri}\n{}\n{lines}\n{names}\n{hash}", query.join("&"));
-        let scope = format!("{}/us-east-1/{service}/aws4_request", &now[..8]);
-        let digest = hex::encode(Sha256::digest(canonical));
-        let key = format!("AWS4{}", self.secret).into_bytes();
-        let key = scope.split('/').fold(key, |key, part| hmac(&key, part));
-        let signature =
-            hex::encode(hmac(&key, &format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}")));
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
-            self.access_key_id
-        );
-        let uri = format!("http://{host}{path}");
-        let request = Request::builder().method(method).uri(uri);
-        let request = request.header("authorization", authorization);
+        let canonical = format!("{uri}?{}", query.join("&"));
+        let signed = signature::Request {
+            method,
+            ..signature::Request::with(&self.keys, service, &canonical, headers.to_vec())
+        };
+        let request = Request::builder().method(method);
+        let request = request.uri(format!("http://127.0.0.1:{}{path}", self.port));
         // Said also of a body that is empty.
         let request = request.header("content-length", body.len());
-        signed.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+        let signed = signed.signed(self.port, Some(body));
+        signed.iter().fold(request, |request, (name, value)| request.header(name, value))
     }
 
     /// Calls an operation of a service that speaks JSON; `target` is `AWSGlue.StartJobRun`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use steppe_cloud::services::states::{Execution, handle};
 
-use crate::embedded_cloud::{Running, start};
+use crate::running::{Running, start};
 
 const ROLE: &str = "
   Role:

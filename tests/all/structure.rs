@@ -9,16 +9,17 @@ use serde_json::Value;
 use crate::tools::root;
 
 /// What each crate may use of the workspace. Anything else is a wrong direction.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("xtask", &["steppe-aws", "steppe-plan", "steppe-wire", "steppe-model"]),
     ("steppe-aws", &["steppe-plan"]),
     ("steppe-plan", &["steppe-wire"]),
     ("steppe-wire", &[]),
     ("steppe-model", &["steppe-wire"]),
+    ("steppe-store", &[]),
     ("steppe-predictor", &["steppe-wire"]),
-    ("steppe-jobs", &["steppe-wire", "steppe-model"]),
-    ("steppe-server", &["steppe-wire", "steppe-model"]),
-    ("steppe-etl", &["steppe-wire"]),
+    ("steppe-jobs", &["steppe-wire", "steppe-model", "steppe-store"]),
+    ("steppe-server", &["steppe-wire", "steppe-model", "steppe-store"]),
+    ("steppe-etl", &["steppe-wire", "steppe-store"]),
     ("steppe-cloud", &["steppe-wire"]),
 ];
 

@@ -33,6 +33,12 @@ pub fn binary(name: &str) -> PathBuf {
     file
 }
 
+/// Cargo's output, in which this test lies.
+pub fn target_dir() -> PathBuf {
+    let test = std::env::current_exe().expect("own path");
+    test.ancestors().nth(3).expect("target/PROFILE/deps/test").to_path_buf()
+}
+
 /// Folder of public data, which users do not get: `STEPPE_SHARED_DATA`, or beside the repository.
 pub fn shared_data(file: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("STEPPE_SHARED_DATA")

@@ -6,6 +6,8 @@
 
 mod cloud;
 mod objects;
+#[path = "../all/signature.rs"]
+mod signature;
 #[path = "../all/signed_client.rs"]
 mod signed;
 mod work;

@@ -12,7 +12,7 @@ use steppe_plan::review::{Concern, concerns};
 use steppe_plan::stack::sha256_hex;
 use steppe_plan::status::StackStatus;
 
-use crate::exit::Outcome;
+use crate::exit::{DISK_IS_FULL, Outcome, tells_of_a_full_disk};
 use crate::interrupt::UnderWay;
 use crate::leftovers;
 use crate::local::LocalCloud;
@@ -81,6 +81,15 @@ enum Whose {
     Ours { before: Option<String> },
     /// Somebody else's, or one of an earlier command.
     Somebodys,
+}
+
+/// What was told of an operation.
+#[derive(Default)]
+struct Told {
+    /// When each resource's work began.
+    begun: HashMap<String, f64>,
+    /// Whether something failed because a disk is full.
+    full: bool,
 }
 
 /// What a change of the stack works with.
@@ -315,7 +324,7 @@ impl Deployer<'_> {
             Whose::Somebodys => self.begin_of_operation(stack).await?,
         };
         let (started, mut pause, mut failures) = (Instant::now(), self.pace().first, 0);
-        let (mut begun, mut said) = (HashMap::new(), None);
+        let (mut told, mut said) = (Told::default(), None);
         loop {
             // Asked before the events, so that none is missed at the end.
             let view = self.aws.stack(stack).await;
@@ -326,7 +335,7 @@ impl Deployer<'_> {
                     if !events.is_empty() {
                         pause = self.pace().first;
                     }
-                    events.iter().for_each(|e| self.tell(e, &mut begun));
+                    events.iter().for_each(|e| self.tell(e, &mut told));
                     said = events.iter().rev().find_map(|e| e.stack_status).or(said);
                     seen = events.last().map(|e| e.id.clone()).or(seen);
                     view
@@ -341,6 +350,9 @@ impl Deployer<'_> {
             let Some(view) = view else { return Ok(None) };
             let ended = !view.status.is_in_progress() && (!ours || said == Some(view.status));
             if ended {
+                if told.full {
+                    self.story.note("hint", DISK_IS_FULL);
+                }
                 return Ok(Some(view));
             }
             if ours && said.is_none() && started.elapsed() > SIGN_LIMIT {
@@ -375,7 +387,7 @@ impl Deployer<'_> {
         Ok(begin.checked_sub(1).and_then(|i| events.get(i)).map(|e| e.id.clone()))
     }
 
-    fn tell(&self, event: &EventView, begun: &mut HashMap<String, f64>) {
+    fn tell(&self, event: &EventView, told: &mut Told) {
         if event.resource_type == "AWS::CloudFormation::Stack" {
             return;
         }
@@ -385,12 +397,13 @@ impl Deployer<'_> {
             event.resource_type.trim_start_matches("AWS::").replace("::", " ")
         );
         if event.status == EventStatus::InProgress {
-            begun.entry(event.logical_id.clone()).or_insert(event.time);
+            told.begun.entry(event.logical_id.clone()).or_insert(event.time);
             return;
         }
-        let took = begun.remove(&event.logical_id).map_or(0.0, |t| (event.time - t).max(0.0));
+        let took = told.begun.remove(&event.logical_id).map_or(0.0, |t| (event.time - t).max(0.0));
         let took = Duration::from_secs_f64(took);
         let reason = event.reason.as_deref();
+        told.full |= reason.is_some_and(tells_of_a_full_disk);
         match &event.status {
             EventStatus::InProgress => {}
             EventStatus::Created => self.story.done("created", &what, took),

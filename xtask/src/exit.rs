@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use steppe_aws::AwsError;
+use steppe_plan::deploy::Refusal;
 
 use crate::terminal::{err, lost, shown, shown_lines};
 
@@ -45,13 +46,20 @@ pub fn with(outcome: Outcome) -> ExitCode {
     }
 }
 
+/// What to do about a full disk.
+pub const DISK_IS_FULL: &str =
+    "the disk is full: make room, then repeat the command, it continues where it stopped";
+
+/// Whether words of the embedded cloud, which has no other way to say it, tell of a full disk.
+pub fn tells_of_a_full_disk(text: &str) -> bool {
+    text.contains("No space left on device") || text.contains("Disk quota exceeded")
+}
+
 /// What to do about a disk that does not take what is written, or a folder that must not be read.
 fn disk_hint(error: &std::io::Error) -> Option<&'static str> {
     use std::io::ErrorKind as K;
     match error.kind() {
-        K::StorageFull | K::QuotaExceeded => Some(
-            "the disk is full: make room, then repeat the command, it continues where it stopped",
-        ),
+        K::StorageFull | K::QuotaExceeded => Some(DISK_IS_FULL),
         K::ReadOnlyFilesystem | K::PermissionDenied => Some(
             "nothing can be written there: STEPPE_DIR names another folder for what is made here",
         ),
@@ -68,7 +76,13 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         let (lines, own): (Vec<&str>, Vec<&str>) =
             text.lines().partition(|l| !l.starts_with("hint: "));
         hints.extend(own.iter().map(|h| h.trim_start_matches("hint: ").to_owned()));
-        hints.extend(cause.downcast_ref::<AwsError>().and_then(AwsError::hint).map(str::to_owned));
+        let call = cause.downcast_ref::<AwsError>();
+        let of_call = match call {
+            Some(error) if tells_of_a_full_disk(&error.message) => Some(DISK_IS_FULL),
+            other => other.and_then(AwsError::hint),
+        };
+        hints.extend(of_call.map(str::to_owned));
+        hints.extend(cause.downcast_ref::<Refusal>().map(Refusal::hint));
         let disk = cause.downcast_ref::<std::io::Error>().and_then(disk_hint);
         hints.extend(disk.map(str::to_owned));
         parts.push(lines.join("\n"));

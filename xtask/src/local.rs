@@ -17,6 +17,7 @@ use steppe_plan::environment::EMBEDDED_ACCOUNT;
 
 use crate::artifacts::own_binary;
 use crate::lock::others_work;
+use crate::project::{make_private, private_file};
 
 /// Longest time until the cloud answers.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -129,10 +130,11 @@ impl LocalCloud {
             }
             self.stop()?;
         }
-        std::fs::create_dir_all(&self.dir)
-            .with_context(|| format!("cannot create {}", self.dir.display()))?;
+        make_private(&self.dir)?;
         let log_file = self.dir.join("cloud.log");
-        let log = std::fs::File::create(&log_file)
+        let log = private_file()
+            .truncate(true)
+            .open(&log_file)
             .with_context(|| format!("cannot write {}", log_file.display()))?;
         let mut child = self.spawn(log)?;
         let started = Instant::now();

@@ -6,18 +6,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::project::Workspace;
+use crate::project::{Workspace, make_private, private_file};
 
 /// Takes the lock of a deployment until the file is closed.
 pub fn lock(workspace: &Workspace, verb: &str) -> Result<File> {
     let scratch = workspace.scratch();
     let file = scratch.join(file_name(&workspace.names.stack()));
-    std::fs::create_dir_all(&scratch)
-        .with_context(|| format!("cannot create {}", scratch.display()))?;
-    let mut lock = File::options()
+    make_private(&scratch)?;
+    let mut lock = private_file()
         .read(true)
-        .write(true)
-        .create(true)
         .truncate(false)
         .open(&file)
         .with_context(|| format!("cannot open {}", file.display()))?;

@@ -3,6 +3,7 @@
 mod artifacts;
 mod cli;
 mod deployer;
+mod deployment;
 mod exit;
 mod interrupt;
 mod leftovers;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use steppe_aws::{Aws, Kind, Owner, ResourceView, StackView};
+use steppe_plan::builds::ObservedBuilds;
 use steppe_plan::elf::Architecture;
 use steppe_plan::environment::Environment;
 use steppe_plan::names::Names;
@@ -49,6 +50,7 @@ pub async fn observe(aws: &Aws, names: &Names, purpose: Purpose) -> Result<Obser
         return Ok(observed);
     }
     let pointer = Registry::new(aws, names).pointer().await?.map(|p| p.in_service.current);
+    observed.builds = noted_builds(aws, &artifacts).await?;
     let chosen_since = |s: &Service| s.by != Promoter::Deploy;
     observed.model =
         pointer.map(|s| ObservedModel { chosen_since: chosen_since(&s), version: s.model.version });
@@ -57,6 +59,13 @@ pub async fn observe(aws: &Aws, names: &Names, purpose: Purpose) -> Result<Obser
         observed.raw_sha256 = aws.sha256_of(&data, &keys::raw(&names.pipeline)).await?;
     }
     Ok(observed)
+}
+
+/// What the last deployments noted about their builds. A note that cannot be read is none: then
+/// nothing that is there counts as superseded.
+async fn noted_builds(aws: &Aws, bucket: &str) -> Result<Option<ObservedBuilds>> {
+    let Some((bytes, tag)) = aws.get_tagged(bucket, keys::BUILDS).await? else { return Ok(None) };
+    Ok(Some(ObservedBuilds { builds: serde_json::from_slice(&bytes).ok(), tag }))
 }
 
 fn observed_stack(stack: &StackView) -> ObservedStack {

@@ -1,8 +1,10 @@
-//! The policy that a deploying person needs for what this program calls itself.
+//! The policies that a deploying person needs: for what this program calls itself, and for what
+//! CloudFormation does on the person's behalf, such as making roles and networks.
 //!
-//! One list, beside nothing else: a test compares it with the calls that the sources name, and a
-//! scenario deploys under it. What CloudFormation does on the person's behalf, such as making roles
-//! and networks, comes on top.
+//! The calls are one list, which a test compares with those that the sources name. What handlers of
+//! resources call is in a table that the embedded cloud asks by, held against what AWS publishes. A
+//! scenario deploys under both. Everything is on names of the deployment; only what AWS gives IDs
+//! to, such as networks, cannot be told apart by names and is on the account's region.
 
 use serde_json::{Value, json};
 use steppe_plan::names::Names;
@@ -20,8 +22,12 @@ enum On {
     Rules,
     Topic,
     WorkGroup,
+    DataCatalog,
     Catalogue,
     Job,
+    Alarms,
+    /// Networks and instances, which have no names.
+    Network,
     Logs,
     Images,
     /// The action knows no narrower resource.
@@ -98,7 +104,8 @@ const CALLS: [(&str, &str, On); 62] = [
 /// What services ask of the person in the course of those calls: Athena reads the catalogue and
 /// writes the result with the caller's rights, CloudFormation gives roles to what it makes.
 /// <https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html>
-const IMPLIED: [(&str, On); 11] = [
+const IMPLIED: [(&str, On); 12] = [
+    ("athena:GetDataCatalog", On::DataCatalog),
     ("glue:GetDatabases", On::Catalogue),
     ("glue:GetPartition", On::Catalogue),
     ("glue:GetPartitions", On::Catalogue),
@@ -112,30 +119,108 @@ const IMPLIED: [(&str, On); 11] = [
     ("athena:GetWorkGroup", On::WorkGroup),
 ];
 
+/// What CloudFormation's handlers call: see the head of the table.
+const HANDLERS: &str = include_str!("../../runtime/cloud/models/handler_actions.tsv");
+
+/// Characters of a managed policy, white space not counted.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+pub const MANAGED_CHARS_MAX: usize = 6_144;
+
 /// Calls on executions, whose ARNs are not the machine's.
 const EXECUTIONS: [&str; 3] =
     ["states:DescribeExecution", "states:GetExecutionHistory", "states:StopExecution"];
 
-/// The policy document for one deployment.
-pub fn document(names: &Names) -> Value {
-    let mut by_place: Vec<(On, Vec<&str>)> = Vec::new();
-    let own = CALLS.iter().map(|(_, action, on)| (action, on));
-    let implied = IMPLIED.iter().map(|(action, on)| (action, on));
-    for (action, on) in own.chain(implied).filter(|(action, _)| !action.is_empty()) {
-        match by_place.iter_mut().find(|(place, _)| place == on) {
-            Some((_, actions)) if !actions.contains(action) => actions.push(action),
-            Some(_) => {}
-            None => by_place.push((*on, vec![action])),
+/// The policy documents for one deployment, as few as IAM's limit allows.
+pub fn documents(names: &Names) -> Vec<Value> {
+    let mut documents: Vec<Vec<Value>> = vec![vec![]];
+    for statement in statements(names) {
+        let last = documents.last_mut().filter(|last| {
+            let longer = [last.as_slice(), &[statement.clone()]].concat();
+            document(&longer).to_string().len() <= MANAGED_CHARS_MAX
+        });
+        match last {
+            Some(last) => last.push(statement),
+            None => documents.push(vec![statement]),
         }
     }
-    let allow = |sid: String, actions: Value, resources: Vec<String>| json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources });
+    documents.iter().map(|statements| document(statements)).collect()
+}
+
+/// What the documents are.
+pub fn introduction(documents: &[Value]) -> String {
+    let what = "for what this program calls and what CloudFormation does in your name";
+    match documents.len() {
+        1 => format!("{what}; one managed policy"),
+        count => format!(
+            "{what}; {count} managed policies to be attached together, because IAM takes \
+             {MANAGED_CHARS_MAX} characters in one"
+        ),
+    }
+}
+
+fn document(statements: &[Value]) -> Value {
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// One statement for each kind of thing that actions are on.
+fn statements(names: &Names) -> Vec<Value> {
+    let mut by_place: Vec<(On, Vec<&str>)> = Vec::new();
+    let own = CALLS.iter().map(|(_, action, on)| (*action, *on));
+    let implied = IMPLIED.iter().copied();
+    for (action, on) in own.chain(implied).chain(handled()).filter(|(action, _)| !action.is_empty())
+    {
+        match by_place.iter_mut().find(|(place, _)| *place == on) {
+            Some((_, actions)) if !actions.contains(&action) => actions.push(action),
+            Some(_) => {}
+            None => by_place.push((on, vec![action])),
+        }
+    }
+    let allow = |sid: String, actions: Value, resources: Vec<String>| -> Value {
+        json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources })
+    };
     let mut statements: Vec<Value> = by_place
         .into_iter()
         .map(|(on, actions)| allow(format!("{on:?}"), json!(actions), resources(on, names)))
         .collect();
     let executions = arn(names, "states", &format!("execution:{}*:*", names.stack()));
     statements.push(allow("Executions".to_owned(), json!(EXECUTIONS), vec![executions]));
-    json!({ "Version": "2012-10-17", "Statement": statements })
+    statements
+}
+
+/// What the handlers of the templates' resources call.
+fn handled() -> impl Iterator<Item = (&'static str, On)> {
+    HANDLERS.lines().filter(|line| !line.starts_with('#')).flat_map(|line| {
+        let mut columns = line.split('\t').skip(3);
+        let mut column = || columns.next().unwrap_or_default();
+        let (actions, resources) = (column(), column());
+        let on = place(actions, resources);
+        actions.split(',').map(move |action| (action, on))
+    })
+}
+
+/// What the resources of a row of the table are in a deployment.
+fn place(actions: &str, resources: &str) -> On {
+    let first = resources.split(',').next().unwrap_or_default();
+    let mut parts = first.splitn(4, ':');
+    let (service, name) = (parts.next().unwrap_or_default(), parts.nth(2).unwrap_or_default());
+    match service {
+        "s3" if name.contains('/') => On::Objects,
+        "s3" => On::Buckets,
+        "glue" if name.starts_with("job/") => On::Job,
+        "glue" => On::Catalogue,
+        "athena" => On::WorkGroup,
+        "ec2" => On::Network,
+        "iam" if name.starts_with("role/") => On::Roles,
+        "iam" => On::Profiles,
+        "lambda" => On::Functions,
+        "logs" if name.starts_with("log-group:{id}") => On::Logs,
+        "cloudwatch" => On::Alarms,
+        "events" => On::Rules,
+        // The ID is the ARN.
+        _ if resources != "*" && actions.starts_with("states:") => On::Machines,
+        _ if resources != "*" && actions.starts_with("sns:") => On::Topic,
+        _ => On::Everything,
+    }
 }
 
 fn arn(names: &Names, service: &str, rest: &str) -> String {
@@ -160,15 +245,21 @@ fn resources(on: On, names: &Names) -> Vec<String> {
         On::Rules => vec![arn(names, "events", &format!("rule/{stack}-*"))],
         On::Topic => vec![arn(names, "sns", &stack)],
         On::WorkGroup => vec![arn(names, "athena", &format!("workgroup/{stack}"))],
+        On::DataCatalog => vec![arn(names, "athena", "datacatalog/AwsDataCatalog")],
         On::Catalogue => [
             "catalog".to_owned(),
             "database/default".to_owned(),
             format!("database/{}", names.database()),
             format!("table/{}/*", names.database()),
+            format!("userDefinedFunction/{}/*", names.database()),
         ]
         .map(|rest| arn(names, "glue", &rest))
         .to_vec(),
         On::Job => vec![arn(names, "glue", &format!("job/{stack}-clean"))],
+        On::Alarms => vec![arn(names, "cloudwatch", &format!("alarm:{stack}-*"))],
+        On::Network => {
+            vec![arn(names, "ec2", "*"), format!("arn:{partition}:ec2:{}::image/*", names.region)]
+        }
         On::Logs => vec![arn(names, "logs", &format!("log-group:{}/*", names.log_prefix()))],
         On::Images => vec![format!(
             "arn:{partition}:ssm:{}::parameter/aws/service/ami-amazon-linux-latest/*",
@@ -183,7 +274,35 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use super::{CALLS, EXECUTIONS};
+    use steppe_plan::names::Names;
+
+    use super::{CALLS, EXECUTIONS, HANDLERS, MANAGED_CHARS_MAX, documents};
+
+    #[test]
+    fn the_documents_fit_and_have_all_actions() {
+        let names = Names {
+            project: "sixteen-letters-".into(),
+            pipeline: "elevenchars".into(),
+            environment: "elevenchars".into(),
+            account: "123456789012".into(),
+            region: "ap-southeast-2".into(),
+        };
+        let documents = documents(&names);
+        let mut granted = BTreeSet::new();
+        for document in &documents {
+            let chars = document.to_string().chars().count();
+            assert!(chars <= MANAGED_CHARS_MAX, "{chars}");
+            for statement in document["Statement"].as_array().expect("statements") {
+                let actions = statement["Action"].as_array().expect("actions");
+                granted.extend(actions.iter().filter_map(|a| a.as_str()));
+            }
+        }
+        let rows = HANDLERS.lines().filter(|line| !line.starts_with('#'));
+        for action in rows.filter_map(|row| row.split('\t').nth(3)).flat_map(|a| a.split(',')) {
+            assert!(granted.contains(action), "{action}");
+        }
+        assert_eq!(documents.len(), 2, "a role takes ten managed policies");
+    }
 
     #[test]
     fn the_list_has_every_call_and_no_other() {

@@ -1,6 +1,7 @@
 //! The files of the project: configuration, manifest, data.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -26,6 +27,15 @@ const PART_BYTES: usize = 1024 * 1024;
 const HEADER_BYTES_MAX: u64 = 1024 * 1024;
 /// Largest object that S3 takes in one request.
 const UPLOAD_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
+
+/// The folder of everything that is made here and not kept in git.
+const SCRATCH: &str = ".steppe";
+/// Mode of folders in it.
+const FOLDER_MODE: u32 = 0o700;
+/// Mode of files in it.
+const FILE_MODE: u32 = 0o600;
+/// Whatever others may do with a file.
+const OTHERS: u32 = 0o077;
 
 /// Where a verb works: project, environment and pipeline, all parsed and checked.
 #[derive(Debug)]
@@ -231,7 +241,7 @@ pub fn root() -> Result<PathBuf> {
 
 /// `.steppe/`, or `STEPPE_DIR` for tests that must not share it.
 pub fn scratch(root: &Path) -> PathBuf {
-    std::env::var_os("STEPPE_DIR").map_or_else(|| root.join(".steppe"), PathBuf::from)
+    std::env::var_os("STEPPE_DIR").map_or_else(|| root.join(SCRATCH), PathBuf::from)
 }
 
 fn no_pipeline(root: &Path, pipeline: &str) -> anyhow::Error {
@@ -250,13 +260,45 @@ pub fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// Writes a file whole or not at all; makes its folder.
+/// Makes a folder, and those above it, for nobody else to look into: data, models and keys of the
+/// embedded cloud lie in there.
+///
+/// A folder that is there keeps its mode, because it may be one of the user's, unless it is the
+/// `.steppe` that this program made.
+pub fn make_private(dir: &Path) -> Result<()> {
+    let context = || format!("cannot create {}", dir.display());
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(FOLDER_MODE).create(dir).with_context(context)?;
+    let own = dir.ancestors().find(|d| d.file_name().is_some_and(|name| name == SCRATCH));
+    let Some(own) = own else { return Ok(()) };
+    let mode = std::fs::metadata(own).with_context(context)?.permissions().mode();
+    if mode & OTHERS == 0 {
+        return Ok(());
+    }
+    let private = std::fs::Permissions::from_mode(FOLDER_MODE);
+    std::fs::set_permissions(own, private)
+        .with_context(|| format!("cannot keep others out of {}", own.display()))
+}
+
+/// How a file that only its owner may read is opened for writing.
+pub fn private_file() -> std::fs::OpenOptions {
+    let mut options = std::fs::File::options();
+    options.write(true).create(true).mode(FILE_MODE);
+    options
+}
+
+/// Writes a private file whole or not at all; makes its folder.
 pub fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     let context = || format!("cannot write {}", file.display());
     let Some(dir) = file.parent() else { bail!(context()) };
-    std::fs::create_dir_all(dir).with_context(context)?;
+    make_private(dir)?;
     let new = file.with_extension("new");
-    std::fs::write(&new, bytes).with_context(context)?;
+    let written = private_file().truncate(true).open(&new).and_then(|mut f| f.write_all(bytes));
+    if written.is_err() {
+        // A beginning is worth nothing, and on a full disk it is in the way.
+        let _ = std::fs::remove_file(&new);
+    }
+    written.with_context(context)?;
     std::fs::rename(&new, file).with_context(context)
 }
 

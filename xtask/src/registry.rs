@@ -11,6 +11,8 @@ use steppe_wire::keys;
 use steppe_wire::predict::ModelPointer;
 use steppe_wire::registry::{InService, Promoter, Service, TrainingRecord};
 
+use crate::deployment::Deployment;
+
 /// The registry of one deployment.
 pub struct Registry<'a> {
     aws: &'a Aws,
@@ -26,7 +28,13 @@ pub struct Pointer {
 }
 
 impl<'a> Registry<'a> {
-    /// The registry in the artifacts bucket.
+    /// The registry of a deployment that is there.
+    pub fn of(ours: &'a Deployment) -> Result<Self> {
+        ours.stack()?;
+        Ok(Self::new(ours.aws(), ours.names()))
+    }
+
+    /// The registry in the artifacts bucket, for whoever has compared that bucket's tags.
     pub fn new(aws: &'a Aws, names: &'a Names) -> Self {
         Self { aws, bucket: names.artifacts_bucket(), pipeline: &names.pipeline }
     }
@@ -67,7 +75,8 @@ impl<'a> Registry<'a> {
         let before = self.some_pointer().await?;
         let back = before.in_service.roll_back(now()).with_context(|| {
             format!(
-                "there was no model before {}\nhint: `cargo xtask model list` lists the models that there are",
+                "there was no model before {}\nhint: `cargo xtask model list` lists the models \
+                 that there are",
                 before.in_service.current.model.version
             )
         })?;
@@ -79,7 +88,8 @@ impl<'a> Registry<'a> {
         let bytes = serde_json::to_vec_pretty(pointer)?;
         if !self.aws.put_if(&self.bucket, &keys::model_pointer(self.pipeline), bytes, tag).await? {
             bail!(
-                "somebody else, or a training, changed the model in service at the same time\nhint: look with `cargo xtask model list`, then repeat the command"
+                "somebody else, or a training, changed the model in service at the same \
+                 time\nhint: look with `cargo xtask model list`, then repeat the command"
             );
         }
         Ok(())

@@ -82,7 +82,13 @@ fn target(workspace: &Workspace) -> Result<Target> {
     }
 }
 
-/// Clients of the environment; refuses any account but the configured one.
+/// Whether the environment takes us, and as the configured account.
+pub async fn check_credentials(workspace: &Workspace) -> Result<()> {
+    connect(workspace).await.map(|_| ())
+}
+
+/// Clients of the environment; refuses any account but the configured one. For
+/// [`crate::deployment::Deployment`], which compares before it gives them away.
 pub async fn connect(workspace: &Workspace) -> Result<Aws> {
     let target = target(workspace)?;
     let connected = Aws::connect(&target).await;

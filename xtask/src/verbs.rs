@@ -16,12 +16,13 @@ mod smoke_test;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value;
-use steppe_aws::{Aws, ExecutionStatus, ExecutionView, StackView};
-use steppe_plan::observed::ObservedStack;
+use steppe_aws::{ExecutionStatus, ExecutionView};
+use steppe_plan::names::Names;
 
 use crate::cli::{Args, DataArgs, Verb};
+use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::interrupt::UnderWay;
 use crate::project::Workspace;
@@ -75,29 +76,6 @@ async fn train(workspace: &Workspace, data: &DataArgs) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// The deployed stack, or an error that says how to get one.
-async fn deployed(aws: &Aws, workspace: &Workspace) -> Result<StackView> {
-    let name = workspace.names.stack();
-    let stack = aws.stack(&name).await?.with_context(|| {
-        format!("the stack {name} does not exist\nhint: `cargo xtask deploy` makes it")
-    })?;
-    let tags = stack.tags.clone();
-    let observed = ObservedStack { tags, ..ObservedStack::new(stack.status) };
-    if let Some(why) = observed.stranger(&workspace.names.tags()) {
-        bail!(
-            "the stack {name} belongs to another deployment: {why}\nhint: choose another name for \
-             the project, the pipeline or the environment"
-        );
-    }
-    if !stack.status.is_deployed() && stack.outputs.is_empty() {
-        bail!(
-            "the stack {name} is in {}\nhint: `cargo xtask deploy` brings it in order",
-            stack.status
-        );
-    }
-    Ok(stack)
-}
-
 /// An execution that succeeded.
 #[derive(Debug, Clone)]
 struct Execution {
@@ -106,7 +84,8 @@ struct Execution {
 }
 
 /// Starts an execution and waits until it has succeeded.
-async fn run_to_end(aws: &Aws, machine: &str, input: &Value) -> Result<Execution> {
+async fn run_to_end(ours: &Deployment, machine: &str, input: &Value) -> Result<Execution> {
+    let aws = ours.aws();
     let arn = aws.start_execution(machine, input).await?;
     let _under_way = UnderWay::begin(&format!("the execution goes on in the cloud: {arn}"));
     let (started, mut pause, mut failures) = (Instant::now(), Duration::from_millis(50), 0);
@@ -127,12 +106,14 @@ async fn run_to_end(aws: &Aws, machine: &str, input: &Value) -> Result<Execution
                 let (error, cause) = failure.unwrap_or_default();
                 bail!(
                     "the execution ended with {how}: {error}: {}\nhint: the whole story is in the \
-                     history of {arn}",
-                    cause_in_words(&cause)
+                     history of {arn}{}",
+                    cause_in_words(&cause),
+                    grants(&cause, ours.names())
                 );
             }
             Some(_) if started.elapsed() > EXECUTION_LIMIT => bail!(
-                "the execution still runs after {} hours\nhint: its history tells where it is: {arn}",
+                "the execution still runs after {} hours\nhint: its history tells where it is: \
+                 {arn}",
                 EXECUTION_LIMIT.as_secs() / 3600
             ),
             // What was just started may not be known everywhere yet.
@@ -145,19 +126,36 @@ async fn run_to_end(aws: &Aws, machine: &str, input: &Value) -> Result<Execution
     }
 }
 
+/// What lets the stack's queries read its catalogue, where Lake Formation has refused them.
+/// <https://docs.aws.amazon.com/lake-formation/latest/dg/granting-table-permissions.html>
+fn grants(cause: &str, names: &Names) -> String {
+    if !cause.contains("Lake Formation") {
+        return String::new();
+    }
+    let role =
+        format!("arn:{}:iam::{}:role/{}-workflow", names.partition(), names.account, names.stack());
+    let database = names.database();
+    let grant = |permission: &str, resource: String| {
+        format!(
+            "`aws lakeformation grant-permissions --principal DataLakePrincipalIdentifier={role} \
+             --permissions {permission} --resource '{resource}'`"
+        )
+    };
+    format!(
+        "\nhint: this account lets Lake Formation decide about the Glue catalogue; its \
+         administrator grants what the queries need: {} and {}",
+        grant("DESCRIBE", format!("{{\"Database\":{{\"Name\":\"{database}\"}}}}")),
+        grant(
+            "SELECT",
+            format!("{{\"Table\":{{\"DatabaseName\":\"{database}\",\"TableWildcard\":{{}}}}}}")
+        )
+    )
+}
+
 /// The message in a cause, which services give as JSON.
 fn cause_in_words(cause: &str) -> String {
     let parsed: Value = serde_json::from_str(cause).unwrap_or_default();
     let candidates =
         [&parsed["ErrorMessage"], &parsed["errorMessage"], &parsed["Status"]["StateChangeReason"]];
     candidates.iter().find_map(|c| c.as_str()).unwrap_or(cause).to_owned()
-}
-
-/// An output of the stack.
-fn output<'a>(stack: &'a StackView, name: &str) -> Result<&'a str> {
-    stack
-        .outputs
-        .get(name)
-        .map(String::as_str)
-        .with_context(|| format!("the stack has no output {name}\nhint: it was made by another version; `cargo xtask deploy` updates it"))
 }

@@ -110,7 +110,7 @@ impl Forecaster for Ensemble {
 
 /// Trains all members on all of `data`. Deterministic: the seed decides everything random.
 pub fn train(data: &Dataset, spec: &TrainSpec, stage: Stage<'_>) -> Result<Ensemble, TrainError> {
-    let frame = Frame::fit(data, spec);
+    let frame = Frame::fit(data, spec, spec.lstm.context);
     let members = (0..spec.lstm.members.max(1) as u64)
         .into_par_iter()
         .map(|member| {

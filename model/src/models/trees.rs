@@ -9,10 +9,11 @@ use forust_ml::gradientbooster::GradientBooster;
 use forust_ml::objective::ObjectiveType;
 use forust_ml::sampler::SampleMethod;
 
+use crate::calendar::Frequency;
 use crate::dataset::{Dataset, View};
 use crate::spec::TrainSpec;
 use crate::training::{TrainError, Windows};
-use crate::window::Frame;
+use crate::window::{Frame, NEWEST};
 
 use super::Forecaster;
 
@@ -120,9 +121,16 @@ fn check(booster: &GradientBooster, columns: usize) -> Result<(), String> {
 /// Departures beyond this many units are cut: squared errors must not follow a year like 2020.
 const TARGET_MAX: f64 = 6.0;
 
+/// Observations whose typical change is a window's unit, and without which trees neither learn nor
+/// forecast: the longest season once, and the newest values of a row. It follows from the frequency
+/// alone, so no setting of another family changes the trees.
+fn context(frequency: Frequency) -> usize {
+    frequency.seasons().last().copied().unwrap_or(1) + NEWEST
+}
+
 /// Grows trees on every step of every window, or on a random choice of them.
 pub fn train(data: &Dataset, spec: &TrainSpec) -> Result<Trees, TrainError> {
-    let frame = Frame::fit(data, spec);
+    let frame = Frame::fit(data, spec, context(data.frequency()));
     let windows = Windows::all(data, frame.min_history(), spec.horizon)?;
     let mut rng = fastrand::Rng::with_seed(spec.seed ^ 0x7ee5);
     let rows = (windows.len() * spec.horizon).min(spec.trees.rows_max.max(1));
@@ -166,4 +174,43 @@ pub fn train(data: &Dataset, spec: &TrainSpec) -> Result<Trees, TrainError> {
 fn by_column(rows: &[f64], columns: usize) -> Vec<f64> {
     let count = rows.len() / columns.max(1);
     (0..columns).flat_map(|c| (0..count).map(move |r| rows[r * columns + c])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Series;
+    use crate::spec::LstmSpec;
+    use crate::spec::tests::spec;
+
+    #[test]
+    fn the_windows_do_not_depend_on_the_networks_context() {
+        let value = |t: i32| 100.0 + f64::from(t % 12) * 5.0 + f64::from(t);
+        let series = Series::new("A", 0, (0..60).map(value).collect());
+        let data = Dataset::new(Frequency::Monthly, vec![series]);
+        let grown = |context: usize| {
+            let lstm = LstmSpec { context, ..spec().lstm };
+            let spec = TrainSpec { frequency: Frequency::Monthly, lstm, ..spec() };
+            train(&data, &spec).expect("trees")
+        };
+        let (short, long) = (grown(3), grown(40));
+        assert_eq!(short, long);
+        assert_eq!(short.min_history(), 12 + NEWEST + 1);
+    }
+
+    #[test]
+    fn every_frequency_has_a_context_that_can_be_read_again() {
+        for (frequency, expected) in [
+            (Frequency::Yearly, 6),
+            (Frequency::Quarterly, 9),
+            (Frequency::Monthly, 17),
+            (Frequency::Weekly, 57),
+            (Frequency::Daily, 12),
+            (Frequency::Hourly, 173),
+            (Frequency::HalfHourly, 341),
+        ] {
+            assert_eq!(context(frequency), expected);
+            assert!(expected <= crate::spec::CONTEXT_MAX);
+        }
+    }
 }

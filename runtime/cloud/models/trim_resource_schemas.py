@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes resource_schemas.json: AWS's published resource schemas of the types that the embedded
-cloud has, as the package `cfn-lint` carries them (MIT-0), without prose and handlers.
+cloud has, as the package `cfn-lint` carries them (MIT-0), without prose, and of
+the handlers only the actions that they call.
 
     python3 -m venv /tmp/v && /tmp/v/bin/pip install cfn-lint==1.58.0
     /tmp/v/bin/python runtime/cloud/models/trim_resource_schemas.py
@@ -59,6 +60,19 @@ def reachable(schema):
     return schema
 
 
+def with_handlers(kept, schema):
+    """The actions that CloudFormation calls when it makes, reads, changes and deletes one."""
+    handlers = schema.get("handlers", {})
+    named = ("create", "read", "update", "delete")
+    actions = {name: handlers[name]["permissions"] for name in named if name in handlers}
+    tagging = (schema.get("tagging") or {}).get("permissions")
+    if tagging:
+        actions["tagging"] = tagging
+    if actions:
+        kept["handlers"] = {name: sorted(set(list_)) for name, list_ in actions.items()}
+    return kept
+
+
 def main():
     data = pathlib.Path(cfnlint.__file__).parent / "data/schemas"
     files = json.loads((data / "providers/us-east-1.json").read_text())
@@ -66,7 +80,8 @@ def main():
     lines = []
     for name in TYPES:
         schema = json.loads((data / f"resources/{files[name]}.json").read_text())
-        text = json.dumps(reachable(trimmed(schema)), separators=(",", ":"), sort_keys=True)
+        kept = with_handlers(reachable(trimmed(schema)), schema)
+        text = json.dumps(kept, separators=(",", ":"), sort_keys=True)
         lines.append(f"{json.dumps(name)}:{text}")
     origin = f"cfn-lint {__version__} (MIT-0), AWS's resource schemas of {version}, us-east-1"
     text = ",\n".join(lines)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::cloudformation::{ChangeSet, Stack, Work};
 use crate::faults::Faults;
-use crate::iam::{Audit, Role};
+use crate::iam::{Audit, Profile, Role};
 use crate::identity::Identities;
 use crate::s3::Buckets;
 use crate::services::athena::{NamedQuery, QueryExecution, WorkGroup};
@@ -73,11 +74,30 @@ impl Config {
     }
 }
 
+/// Limits of an account and of this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Invocations of functions at a time, as in AWS.
+    pub invocations: usize,
+    /// Processes of all functions together.
+    pub processes: usize,
+    /// Longest time of a query, as of Athena's for `SELECT`.
+    pub query_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { invocations: 1_000, processes: 64, query_time: Duration::from_secs(30 * 60) }
+    }
+}
+
 /// The whole cloud.
 #[derive(Debug)]
 pub struct Cloud {
     /// What does not change.
     pub config: Config,
+    /// What is bounded.
+    pub limits: Limits,
     /// Random, and written into the state folder when the process began: who knows it can read the
     /// folder, and a cloud that answers with it is the one that serves that folder.
     pub identity: String,
@@ -91,8 +111,8 @@ pub struct Cloud {
     pub buckets: Buckets,
     /// Roles by name.
     pub roles: Table<Role>,
-    /// Instance profiles by name, with their role.
-    pub profiles: Table<String>,
+    /// Instance profiles by name.
+    pub profiles: Table<Profile>,
     /// Stacks by ID.
     pub stacks: Table<Stack>,
     /// Change sets by ARN.
@@ -109,6 +129,8 @@ pub struct Cloud {
     pub infrastructure: Table<Value>,
     /// Log groups by name.
     pub log_groups: Table<LogGroup>,
+    /// Held while a log group's file is written.
+    pub log_files: Mutex<()>,
     /// Glue databases by name.
     pub databases: Table<Database>,
     /// Glue tables by `database.table`.
@@ -150,6 +172,11 @@ pub struct Cloud {
 impl Cloud {
     /// Opens the state in `config.state_dir`.
     pub fn open(config: Config) -> Result<Arc<Self>> {
+        Self::open_with(config, Limits::default())
+    }
+
+    /// The same with other limits.
+    pub fn open_with(config: Config, limits: Limits) -> Result<Arc<Self>> {
         let state = config.state_dir.join("state");
         std::fs::create_dir_all(&state)
             .with_context(|| format!("cannot create {}", state.display()))?;
@@ -165,11 +192,12 @@ impl Cloud {
             stacks: Table::open(dir("stacks"))?,
             change_sets: Table::open(dir("change_sets"))?,
             functions: Table::open(dir("functions"))?,
-            environments: Environments::default(),
+            environments: Environments::new(limits),
             instances: Table::open(dir("instances"))?,
             machines: Machines::default(),
             infrastructure: Table::open(dir("infrastructure"))?,
             log_groups: Table::open(dir("log_groups"))?,
+            log_files: Mutex::default(),
             databases: Table::open(dir("databases"))?,
             glue_tables: Table::open(dir("glue_tables"))?,
             jobs: Table::open(dir("jobs"))?,
@@ -189,6 +217,7 @@ impl Cloud {
             stopping: Mutex::default(),
             evaluator: Evaluator::default(),
             config,
+            limits,
         }))
     }
 

@@ -8,8 +8,8 @@
 //! Differences from AWS: macros, nested stacks, stack sets, imports, exports, stack policies,
 //! service roles, notifications and drift are not implemented and refused by name; a template may
 //! use the resource types and properties of [`resources::types`] only. The caller needs the
-//! permission for the operation of CloudFormation, for reading the template from S3, and for
-//! passing roles to services; everything else the stack does with the cloud's own rights. Signals
+//! permission for the operation of CloudFormation, for reading the template from S3, for passing
+//! roles to services, and for what the stack does to each resource ([`permissions`]). Signals
 //! of wait conditions are kept in memory only, because a creation that was cut off is rolled back.
 //! Instances are made anew where AWS would stop and start them
 //! (`resources::types::Type::also_replacing`).
@@ -17,6 +17,7 @@
 mod api;
 mod engine;
 mod events;
+mod permissions;
 mod resources;
 mod schema;
 mod signals;
@@ -99,6 +100,8 @@ pub struct Operation {
     pub id: String,
     /// What it does, in the words of `DescribeEvents`.
     pub kind: String,
+    /// Who ordered it, and with whose rights it is done, after a restart as well.
+    pub caller: Option<Caller>,
     /// The client's token, by which a repeated request is known.
     pub token: Option<String>,
     /// What becomes of a creation that fails.
@@ -283,9 +286,6 @@ pub struct Work {
     creation: Mutex<()>,
     /// Stacks as they were before the operation under way, for stale reads.
     earlier: Mutex<HashMap<String, Arc<Stack>>>,
-    /// Who ordered the operation under way. A restart forgets it, and then nothing is made any
-    /// more.
-    callers: Mutex<HashMap<String, Caller>>,
     /// Signals of wait conditions that are awaited.
     signals: signals::Signals,
 }
@@ -297,10 +297,6 @@ impl Work {
 
     fn create(&self) -> MutexGuard<'_, ()> {
         self.creation.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn callers(&self) -> MutexGuard<'_, HashMap<String, Caller>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn earlier(&self) -> MutexGuard<'_, HashMap<String, Arc<Stack>>> {

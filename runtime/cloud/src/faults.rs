@@ -8,16 +8,21 @@
 //!     { "service": "cloudformation", "operation": "DescribeStacks", "from_call": 2, "calls": 3,
 //!       "effect": "throttle" },
 //!     { "service": "cloudformation", "operation": "DeleteResource",
-//!       "effect": { "fail_resource": { "named": "SubnetA", "reason": "…" } } } ],
+//!       "effect": { "fail_resource": { "named": "SubnetA", "reason": "…" } } },
+//!     { "service": "s3", "operation": "CreateBucket", "calls": 2,
+//!       "effect": { "refuse": { "status": 409, "code": "OperationAborted",
+//!                               "message": "…" } } } ],
 //!   "parameters": { "/aws/service/…": "ami-0123456789abcdef0" } }
 //! ```
 //!
 //! A rule counts the calls that it fits, from 1, and acts on `calls` of them from `from_call` on
-//! (both are 1 when absent). Besides operations of services these points of CloudFormation can be
-//! named: `CreateResource`, `UpdateResource` and `DeleteResource` (for `fail_resource`, which fits
-//! resources by logical ID or type, and for `kill` before the work), `StackEvent` and `StackRecord`
-//! (for `kill` after an event and before a record of a stack is written). `parameters` gives public
-//! SSM parameters other values. Nothing is seeded; what acts is logged.
+//! (both are 1 when absent). Operations have the names of AWS's API, such as `GetFunction` of Lambda
+//! and `ListObjectsV2` of S3; what a service does inside of the cloud is no call. Besides operations
+//! these points of CloudFormation can be named: `CreateResource`, `UpdateResource` and
+//! `DeleteResource` (for `fail_resource`, which fits resources by logical ID or type, and for `kill`
+//! before the work), `StackEvent` and `StackRecord` (for `kill` after an event and before a record
+//! of a stack is written). `parameters` gives public SSM parameters other values. Nothing is seeded;
+//! what acts is logged.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -41,6 +46,15 @@ pub enum Effect {
     Throttle,
     /// The call fails inside the service.
     ServerError,
+    /// The call is refused with this error.
+    Refuse {
+        /// HTTP status.
+        status: u16,
+        /// AWS's error code.
+        code: String,
+        /// The message.
+        message: String,
+    },
     /// `DescribeStacks` answers what was true before the operation under way.
     Stale,
     /// The call is done, and the connection closed without an answer.
@@ -102,6 +116,10 @@ impl Script {
             if rule.effect == Effect::Stale && rule.operation != "DescribeStacks" {
                 return bad("only DescribeStacks can be stale");
             }
+            if matches!(rule.effect, Effect::Refuse { status, .. } if !(400..600).contains(&status))
+            {
+                return bad("errors have a status from 400 to 599");
+            }
             if matches!(rule.effect, Effect::FailResource { .. }) && !point {
                 return bad("resources fail in cloudformation's CreateResource and the like");
             }
@@ -118,10 +136,21 @@ pub struct Faults {
 
 /// How a call ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Outcome<T = serde_json::Value> {
     /// As always.
-    Answered(ApiResult),
+    Answered(ApiResult<T>),
     /// The caller must not learn how: the connection is closed.
+    Lost,
+}
+
+/// What is to become of a call.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// It is made.
+    Made,
+    /// It is not made.
+    Refused(ApiError),
+    /// It is made, and nobody must learn how it ended.
     Lost,
 }
 
@@ -178,28 +207,36 @@ impl Faults {
         acting
     }
 
+    /// Counts a call of a service; what is to become of it.
+    pub fn ahead(&self, service: &str, operation: &str) -> Ahead {
+        let handled = |e: &Effect| !matches!(e, Effect::Stale | Effect::FailResource { .. });
+        match self.strike(service, operation, handled) {
+            Some(Effect::Throttle) => Ahead::Refused(throttled(service)),
+            Some(Effect::ServerError) => Ahead::Refused(failed_inside(service)),
+            Some(Effect::Refuse { status, code, message }) => {
+                Ahead::Refused(ApiError::new(&code, message).with_status(status))
+            }
+            Some(Effect::LostResponse) => Ahead::Lost,
+            Some(Effect::Kill) => die(),
+            Some(Effect::Stale | Effect::FailResource { .. }) | None => Ahead::Made,
+        }
+    }
+
     /// Makes a call of a service, as the script has it.
-    pub async fn around(
+    pub async fn around<T>(
         &self,
         service: &str,
         operation: &str,
-        call: impl Future<Output = ApiResult>,
-    ) -> Outcome {
-        let handled = |e: &Effect| !matches!(e, Effect::Stale | Effect::FailResource { .. });
-        match self.strike(service, operation, handled) {
-            Some(Effect::Throttle) => Outcome::Answered(Err(throttled(service))),
-            Some(Effect::ServerError) => {
-                let code = if service == "ec2" { "InternalError" } else { "InternalFailure" };
-                let words = "An internal error has occurred.";
-                Outcome::Answered(Err(ApiError::new(code, words).with_status(500)))
-            }
-            Some(Effect::LostResponse) => {
+        call: impl Future<Output = ApiResult<T>>,
+    ) -> Outcome<T> {
+        match self.ahead(service, operation) {
+            Ahead::Made => Outcome::Answered(call.await),
+            Ahead::Refused(error) => Outcome::Answered(Err(error)),
+            Ahead::Lost => {
                 // What the service would have said is what nobody must learn.
                 let _ = call.await;
                 Outcome::Lost
             }
-            Some(Effect::Kill) => die(),
-            _ => Outcome::Answered(call.await),
         }
     }
 
@@ -246,6 +283,16 @@ impl Faults {
     pub fn script(&self) -> Script {
         self.now().0.clone()
     }
+}
+
+fn failed_inside(service: &str) -> ApiError {
+    let (code, words) = match service {
+        "s3" => ("InternalError", "We encountered an internal error. Please try again."),
+        "ec2" => ("InternalError", "An internal error has occurred."),
+        "lambda" => ("ServiceException", "The Lambda service encountered an internal error."),
+        _ => ("InternalFailure", "An internal error has occurred."),
+    };
+    ApiError::new(code, words).with_status(500)
 }
 
 fn throttled(service: &str) -> ApiError {

@@ -63,6 +63,47 @@ pub fn session_secs_default() -> u32 {
     3_600
 }
 
+/// An instance profile.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "StoredProfile")]
+pub struct Profile {
+    /// Its unique ID.
+    pub id: String,
+    /// Name of its role.
+    pub role: String,
+    /// When it was made.
+    pub created: jiff::Timestamp,
+}
+
+/// A profile's record; older ones are the name of the role alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredProfile {
+    Role(String),
+    Whole { id: String, role: String, created: jiff::Timestamp },
+}
+
+impl From<StoredProfile> for Profile {
+    fn from(stored: StoredProfile) -> Self {
+        match stored {
+            StoredProfile::Role(role) => Self::new(&role),
+            StoredProfile::Whole { id, role, created } => Self { id, role, created },
+        }
+    }
+}
+
+impl Profile {
+    /// A new profile of a role.
+    pub fn new(role: &str) -> Self {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        Self {
+            id: format!("AIPA{}", random[..17].to_uppercase()),
+            role: role.to_owned(),
+            created: jiff::Timestamp::now(),
+        }
+    }
+}
+
 impl Role {
     /// A new role without permissions.
     pub fn new(trust: Value) -> Self {
@@ -94,7 +135,14 @@ impl Cloud {
     ) -> ApiResult<()> {
         let decision = self.decide(caller, action, resource, conditions)?;
         self.record(caller, action, resource, &decision)?;
-        if decision.allowed() { Ok(()) } else { Err(denial(caller, action, resource, &decision)) }
+        match decision.allowed() {
+            true => Ok(()),
+            // Nobody learns why somebody else's bucket is closed.
+            false if self.owner_of(resource).is_some() => {
+                Err(ApiError::new("AccessDeniedException", "Access Denied").with_status(403))
+            }
+            false => Err(denial(caller, action, resource, &decision)),
+        }
     }
 
     /// The same question asked only to choose between two answers (S3 tells whether a key is
@@ -164,17 +212,24 @@ impl Cloud {
         resource: &str,
         conditions: &Conditions,
     ) -> ApiResult<Decision> {
-        let bucket =
-            resource.strip_prefix("arn:aws:s3:::").map(|r| r.split('/').next().unwrap_or(r));
-        let own = bucket
+        let own = bucket_of(resource)
             .and_then(|bucket| Some((self.buckets.policy(bucket)?, bucket)))
             .map(|(policy, bucket)| stored(&policy, Kind::Bucket(bucket)))
             .transpose()?;
         let subject = self.subject(caller);
         let context = self.context(caller, action, resource, conditions)?;
         let request = Request { subject: &subject, action, resource, context: &context };
-        decision::decide(&self.identity_policies(caller)?, own.as_ref(), &request)
-            .map_err(|unknown| unknown_key(&unknown, action, resource))
+        let identity = self.identity_policies(caller)?;
+        let decided = match self.owner_of(resource) {
+            Some(_) => decision::decide_across(&identity, own.as_ref(), &request),
+            None => decision::decide(&identity, own.as_ref(), &request),
+        };
+        decided.map_err(|unknown| unknown_key(&unknown, action, resource))
+    }
+
+    /// The other account that a bucket and its objects belong to.
+    fn owner_of(&self, resource: &str) -> Option<String> {
+        self.buckets.get(bucket_of(resource)?).ok()?.owner.clone()
     }
 
     /// Writes what a session was allowed or denied.
@@ -269,8 +324,10 @@ impl Cloud {
     ) -> ApiResult<Context> {
         let mut context = self.surroundings(action);
         self.add_principal(&mut context, caller)?;
-        let account = resource.split(':').nth(4).filter(|account| !account.is_empty());
-        context.add("aws:ResourceAccount", account.unwrap_or(&self.config.account));
+        let named = resource.split(':').nth(4).filter(|account| !account.is_empty());
+        let owner = self.owner_of(resource);
+        let account = named.or(owner.as_deref()).unwrap_or(&self.config.account);
+        context.add("aws:ResourceAccount", account);
         let origin = &caller.origin;
         context.add_some("aws:SourceIp", origin.source_ip.map(|ip| ip.to_string()));
         context.add_some("aws:UserAgent", origin.user_agent.as_deref());
@@ -280,7 +337,7 @@ impl Cloud {
         }
         context.add_some("lambda:SourceFunctionArn", caller.source_function.as_deref());
         if action.starts_with("s3:") {
-            context.add("s3:ResourceAccount", &self.config.account);
+            context.add("s3:ResourceAccount", account);
             context.add("s3:signatureversion", "AWS4-HMAC-SHA256");
         }
         for (key, value) in conditions {
@@ -316,6 +373,11 @@ impl Cloud {
         }
         Ok(())
     }
+}
+
+/// The bucket that an ARN of S3 names.
+fn bucket_of(resource: &str) -> Option<&str> {
+    resource.strip_prefix("arn:aws:s3:::").map(|r| r.split('/').next().unwrap_or(r))
 }
 
 /// A policy that was checked when it was stored.

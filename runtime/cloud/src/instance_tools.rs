@@ -4,6 +4,7 @@
 //! can be seen by every user of the machine, so nothing secret is one: which instance it is, the
 //! tools read from their environment.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ const METADATA_ADDRESS: &str = "http://169.254.169.254";
 const TRANSIENT: [u16; 6] = [408, 429, 500, 502, 503, 504];
 /// Longest pause between tries.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(600);
+/// Longest configuration that `curl` reads.
+const CONFIGURATION_BYTES_MAX: u64 = 64 * 1024;
 /// Most tries that can be asked for.
 const RETRIES_MAX: u32 = 100;
 
@@ -80,6 +83,8 @@ struct Curl {
     retries: u32,
     max_time: Option<Duration>,
     url: String,
+    /// Whether more of it, such as what nobody may see, is on standard input.
+    configured: bool,
 }
 
 /// What an answer from 400 on means.
@@ -107,7 +112,36 @@ impl Curl {
                 bail!("curl: the embedded cloud's instances fetch one URL at a time");
             }
         }
-        if curl.url.is_empty() { bail!("curl: no URL given") } else { Ok(curl) }
+        Ok(curl)
+    }
+
+    /// Adds the lines of a configuration: `url = "…"` and `header = "…"`.
+    fn configure(&mut self, text: &str) -> Result<()> {
+        let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+        for line in lines {
+            let (name, value) = line
+                .split_once(|c: char| c == '=' || c == ':' || c.is_whitespace())
+                .with_context(|| "curl: a line of the configuration has no value".to_owned())?;
+            let value = unquoted(value.trim_start_matches(['=', ':', ' ', '\t']))?;
+            match name.trim_start_matches('-') {
+                "url" if self.url.is_empty() => self.url = value,
+                "header" => self.header(&value)?,
+                other => bail!(
+                    "curl: the embedded cloud's instances know one `url` and `header` in a \
+                     configuration, not `{other}`"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, header: &str) -> Result<()> {
+        let (name, value) = header.split_once(':').context("curl: a header has no colon")?;
+        // A header without value is not sent, as curl has it.
+        if !value.trim().is_empty() {
+            self.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+        }
+        Ok(())
     }
 
     fn take<'a>(&mut self, option: &str, rest: &mut impl Iterator<Item = &'a str>) -> Result<()> {
@@ -120,13 +154,14 @@ impl Curl {
             "-X" | "--request" => self.method = Some(value()?.to_owned()),
             "-H" | "--header" => {
                 let header = value()?;
-                let (name, value) = header
-                    .split_once(':')
-                    .with_context(|| format!("curl: `{header}` is not a header"))?;
-                // A header without value is not sent, as curl has it.
-                if !value.trim().is_empty() {
-                    self.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+                self.header(header)?;
+            }
+            "-K" | "--config" => {
+                let file = value()?;
+                if file != "-" {
+                    bail!("curl: the embedded cloud's instances read a configuration from `-`");
                 }
+                self.configured = true;
             }
             "--data-binary" | "-d" | "--data" => {
                 let data = value()?;
@@ -171,8 +206,39 @@ impl Curl {
     }
 }
 
+/// A value of a configuration, as curl reads it.
+/// <https://curl.se/docs/manpage.html#-K>
+fn unquoted(value: &str) -> Result<String> {
+    let Some(quoted) = value.strip_prefix('"') else {
+        return Ok(value.split_whitespace().next().unwrap_or_default().to_owned());
+    };
+    let (mut text, mut rest) = (String::new(), quoted.chars());
+    loop {
+        match rest.next().context("curl: a value of the configuration has no closing quote")? {
+            '"' => return Ok(text),
+            '\\' => text.push(match rest.next() {
+                Some('t') => '\t',
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('v') => '\u{b}',
+                other => other.context("curl: a value of the configuration ends in a backslash")?,
+            }),
+            plain => text.push(plain),
+        }
+    }
+}
+
 async fn curl(arguments: &[&str]) -> Result<()> {
-    let curl = Curl::parse(arguments)?.for_instance()?;
+    let mut curl = Curl::parse(arguments)?;
+    if curl.configured {
+        let mut text = String::new();
+        std::io::stdin().take(CONFIGURATION_BYTES_MAX).read_to_string(&mut text)?;
+        curl.configure(&text)?;
+    }
+    if curl.url.is_empty() {
+        bail!("curl: no URL given");
+    }
+    let curl = curl.for_instance()?;
     let (mut left, mut pause) = (curl.retries, Duration::from_secs(1));
     let (status, body) = loop {
         let limit = curl.max_time.unwrap_or(Duration::from_secs(60));
@@ -289,6 +355,20 @@ fn journalctl(arguments: &[&str]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_may_see_comes_from_standard_input() {
+        let mut curl = Curl::parse(&["-sS", "-X", "PUT", "--config", "-"]).expect("valid");
+        assert!(curl.configured);
+        let text = "# secret\nurl = \"http://x/?a=\\\"b\\\\\"\n\nheader = \"a: b c\"\n";
+        curl.configure(text).expect("valid");
+        assert_eq!(curl.url, "http://x/?a=\"b\\");
+        assert_eq!(curl.headers, [("a".to_owned(), "b c".to_owned())]);
+        for wrong in ["insecure", "insecure = x", "url = \"http://x/", "url = \"http://y/\""] {
+            assert!(curl.configure(wrong).is_err(), "{wrong}");
+        }
+        assert!(Curl::parse(&["--config", "/etc/passwd"]).is_err());
+    }
 
     #[test]
     fn curl_knows_what_user_data_needs_and_refuses_the_rest() {

@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 use steppe_cloud::cloud::{Cloud, Config};
 use steppe_cloud::folder::{StateFolder, write_private};
-use steppe_cloud::services::{athena, ec2, events, glue, lambda, states};
+use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, states};
 use steppe_cloud::{cloudformation, http, instance_tools, log, process};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -149,6 +149,7 @@ fn resume(cloud: &Arc<Cloud>) {
     // Stacks that are taken up again may delete instances, which must run by then.
     cloudformation::resume(cloud);
     tokio::spawn(events::run_schedules(cloud.clone()));
+    tokio::spawn(logs::keep_retention(cloud.clone()));
 }
 
 /// Any free port stays the same one across restarts, because stacks hold addresses with it.

@@ -42,7 +42,7 @@ use sha2::{Digest, Sha256};
 use self::api::Api;
 pub use api::service;
 pub use front::Service;
-pub use store::{Bucket, Buckets, Object, StoreError};
+pub use store::{Bucket, Buckets, Object, StoreError, VerifiedBytes};
 
 fn timestamp(time: jiff::Timestamp) -> Timestamp {
     std::time::SystemTime::from(time).into()

@@ -5,6 +5,7 @@ pub mod cloudwatch;
 pub mod ec2;
 pub mod engine;
 pub mod events;
+mod eviction;
 pub mod glue;
 pub mod lambda;
 pub mod logs;
@@ -52,26 +53,4 @@ pub fn known(params: &Value, service: &str, operation: &str, used: &[&str]) -> A
     unused.next().map_or(Ok(()), |name| {
         Err(ApiError::unknown_parameter(name, &format!("{service}:{operation}")))
     })
-}
-
-/// One page of `all`, and the token of the next one. `fields` name the page's size and the token.
-pub fn page(
-    all: Vec<Value>,
-    params: &Value,
-    fields: (&str, &str),
-    size: usize,
-    size_max: usize,
-) -> ApiResult<(Vec<Value>, Option<String>)> {
-    let skip = match params[fields.1].as_str() {
-        None => 0,
-        Some(token) => token
-            .parse()
-            .ok()
-            .filter(|skip| *skip <= all.len())
-            .ok_or_else(|| ApiError::new("InvalidToken", format!("Invalid Token: '{token}'")))?,
-    };
-    let asked = params[fields.0].as_u64().filter(|n| *n > 0).map(|n| n as usize);
-    let next = skip + asked.unwrap_or(size).min(size_max);
-    let token = (next < all.len()).then(|| next.to_string());
-    Ok((all.into_iter().take(next).skip(skip).collect(), token))
 }

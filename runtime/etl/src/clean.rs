@@ -18,9 +18,11 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use futures::TryStreamExt;
+use futures::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
+use steppe_store::{below, is_hidden, key};
 use steppe_wire::etl::{ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport};
+use steppe_wire::text::shown;
 
 use crate::csv_source::{CsvSource, ROW_COLUMN};
 use crate::storage::{Place, Realm};
@@ -81,7 +83,8 @@ pub async fn clean(places: &Places) -> Result<EtlReport> {
     places.refuse_overlaps()?;
     let plan = read_plan(&places.plan).await?;
     let former = former_report(&plan, &places.report).await?;
-    refuse_foreign(&former, &places.output).await?;
+    refuse_foreign(&former, "output", &places.output, PART_FILE).await?;
+    refuse_foreign(&former, "rejects", &places.rejects, REJECTS_FILE).await?;
     run(&plan, places, &former).await
 }
 
@@ -119,25 +122,26 @@ async fn former_report(plan: &EtlPlan, place: &Place) -> Result<Vec<String>> {
     Ok(report.objects)
 }
 
-/// Readers of the table take every file below the output, so one that no run wrote would be read
-/// with the table, and deleting it is nobody's right.
-async fn refuse_foreign(former: &[String], output: &Place) -> Result<()> {
-    let objects: Vec<_> = output
-        .store
-        .list(Some(&output.path))
-        .try_collect()
-        .await
-        .with_context(|| format!("listing {} failed", output.name))?;
-    for object in objects {
-        let Some(rest) = object.location.prefix_match(&output.path) else { continue };
-        let parts: Vec<String> = rest.map(|part| part.as_ref().to_owned()).collect();
-        // Readers leave out names like `_SUCCESS` and `.part.crc`.
-        let hidden = parts.iter().any(|part| part.starts_with(['_', '.']));
-        let name = format!("{}{}", output.name, parts.join("/"));
-        if !hidden && parts != [PART_FILE] && !former.contains(&name) {
+/// Readers take every file below a prefix, so one that no run wrote would be read with them, and
+/// deleting it is nobody's right.
+async fn refuse_foreign(
+    former: &[String],
+    what: &str,
+    place: &Place,
+    own_file: &str,
+) -> Result<()> {
+    let mut objects = place.store.list(Some(&place.path));
+    while let Some(entry) = objects.next().await {
+        let key = key(entry).with_context(|| format!("listing {} failed", place.name))?;
+        let below = below(&key, &place.path);
+        let name = format!("{}{below}", place.name);
+        // The place itself is a mark of a folder, which the console makes.
+        let is_own = below.is_empty() || below == own_file || former.contains(&name);
+        if !is_own && !is_hidden(below) {
+            let name = shown(&name);
             bail!(
-                "{name} was not written by this job, and would be read as part of its table\n\
-                 hint: choose an empty prefix as the output, or move that object away"
+                "{name} was not written by this job, and would be read as part of its {what}\n\
+                 hint: choose an empty prefix as the {what}, or move that object away"
             );
         }
     }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
-use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, path::Path};
 use steppe_wire::place::{S3Object, S3Place};
@@ -82,14 +81,12 @@ impl Realm {
 
 impl Place {
     fn s3(bucket: &str, key: &str, name: String) -> Result<Self> {
-        let store = AmazonS3Builder::from_env()
-            .with_bucket_name(bucket)
-            .build()
+        let store = steppe_store::open(bucket, None)
             .with_context(|| format!("cannot set up access to bucket `{bucket}`"))?;
         let mut url = Url::parse(&format!("s3://{bucket}"))?;
         url.set_path(key);
         let path = Path::parse(key).with_context(|| format!("`{name}` is not a key"))?;
-        Ok(Self { name, path, store: Arc::new(store), url })
+        Ok(Self { name, path, store, url })
     }
 
     fn local(name: &str, to_url: fn(std::path::PathBuf) -> Result<Url, ()>) -> Result<Self> {

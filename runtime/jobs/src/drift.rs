@@ -159,9 +159,12 @@ impl Monitor {
         let mut newest: BinaryHeap<Reverse<(i64, Path)>> = BinaryHeap::new();
         let prefix = Path::from(keys::PREDICTIONS_PREFIX);
         let mut listed = self.data.list(Some(&prefix));
-        while let Some(ObjectMeta { location, last_modified, size, .. }) =
-            listed.try_next().await.map_err(failure)?
-        {
+        while let Some(entry) = listed.next().await {
+            if let Some(key) = entry.as_ref().err().and_then(steppe_store::unnameable) {
+                eprintln!("{} is left out: nothing reads such a key", shown(key));
+                continue;
+            }
+            let ObjectMeta { location, last_modified, size, .. } = entry.map_err(failure)?;
             // Among them are marks of folders, which the console makes, and whatever else people
             // put here.
             if !location.as_ref().ends_with(".json") || !(1..=FORECAST_BYTES_MAX).contains(&size) {

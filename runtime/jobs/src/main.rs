@@ -1,11 +1,9 @@
 //! The jobs' `bootstrap`: the function's handler says which job it runs, `train` or `drift`.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use object_store::aws::AmazonS3Builder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -53,8 +51,9 @@ fn var(name: &str) -> Result<String> {
 }
 
 fn bucket(name: &str) -> Result<Bucket> {
-    let store = AmazonS3Builder::from_env().with_bucket_name(name).build();
-    Ok(Arc::new(store.with_context(|| format!("cannot set up access to bucket `{name}`"))?))
+    let owner = std::env::var("BUCKET_OWNER").ok();
+    steppe_store::open(name, owner)
+        .with_context(|| format!("cannot set up access to bucket `{name}`"))
 }
 
 /// Hands `job` one event after the other.

@@ -49,15 +49,10 @@ pub async fn get(bucket: &Bucket, key: &str) -> Result<Option<GetResult>, Failur
 
 /// Whether a listing of its folder has `key`.
 async fn is_listed(bucket: &Bucket, key: &str) -> Result<bool, Failure> {
-    let (path, folder) =
-        (Path::from(key), Path::from(key.rsplit_once('/').map_or("", |(folder, _)| folder)));
-    let mut listed = bucket.list(Some(&folder));
-    while let Some(found) = listed.try_next().await.map_err(|e| failure(key, &e))? {
-        if found.location == path {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let folder = Path::from(key.rsplit_once('/').map_or("", |(folder, _)| folder));
+    let wanted = key.to_owned();
+    let mut found = steppe_store::objects(&**bucket, &folder, move |key| key == wanted);
+    found.try_next().await.map(|found| found.is_some()).map_err(|e| failure(key, &e))
 }
 
 /// An object's bytes; `None` when it is not there.
@@ -101,10 +96,11 @@ pub async fn data_set(
 ) -> Result<Option<Dataset>, Failure> {
     let listed = |e: object_store::Error| failure(prefix, &e);
     // An empty object is a mark that somebody made a folder or ended a job.
-    let is_part = |f: &ObjectMeta| f.size > 0 && f.location.as_ref().ends_with(".parquet");
-    let mut files: Vec<ObjectMeta> = bucket
-        .list(Some(&Path::from(prefix)))
-        .try_filter(|f| ready(is_part(f)))
+    let folder = Path::from(prefix);
+    let in_table = folder.clone();
+    let is_part = move |key: &str| steppe_store::is_table_file(key, &in_table);
+    let mut files: Vec<ObjectMeta> = steppe_store::objects(&**bucket, &folder, is_part)
+        .try_filter(|f| ready(f.size > 0))
         .take(FILES_MAX + 1)
         .try_collect()
         .await

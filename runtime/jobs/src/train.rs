@@ -224,9 +224,8 @@ impl Trainer {
     async fn forget_checkpoints(&self, key: &str) -> Result<(), Failure> {
         let prefix = keys::checkpoints_prefix(&self.pipeline, key);
         let failure = |e: object_store::Error| storage::failure(&prefix, &e);
-        let saved: Vec<_> = self
-            .artifacts
-            .list(Some(&Path::from(prefix.as_str())))
+        let folder = Path::from(prefix.as_str());
+        let saved: Vec<_> = steppe_store::objects(&*self.artifacts, &folder, is_checkpoint)
             .try_collect()
             .await
             .map_err(failure)?;
@@ -268,6 +267,11 @@ fn outcome(before: Option<&InService>, record: &TrainingRecord) -> TrainingOutco
     TrainingOutcome { in_service: in_service.clone(), promoted: record.promoted, summary }
 }
 
+/// Whether `key`, which lies among checkpoints, can be one: their names are paths.
+fn is_checkpoint(key: &str) -> bool {
+    Path::parse(key).is_ok()
+}
+
 /// Checkpoints in S3, and progress in the function's log.
 struct Checkpoints {
     bucket: Bucket,
@@ -280,8 +284,8 @@ struct Checkpoints {
 
 impl Checkpoints {
     async fn open(bucket: Bucket, prefix: String) -> Result<Self, Failure> {
-        let saved = bucket
-            .list(Some(&Path::from(prefix.as_str())))
+        let folder = Path::from(prefix.as_str());
+        let saved = steppe_store::objects(&*bucket, &folder, is_checkpoint)
             .map_ok(|meta| meta.location)
             .try_collect()
             .await;

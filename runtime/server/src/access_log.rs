@@ -8,6 +8,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use http::HeaderName;
 use serde::Serialize;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
@@ -19,6 +20,10 @@ const BLOCK_BYTES: usize = 16 * 1024;
 const BLOCKS_MAX: usize = 256;
 /// Longest trace id that is logged; others are left out.
 const TRACE_BYTES_MAX: usize = 128;
+
+/// Headers that name a trace.
+static AMAZON: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+static STANDARD: HeaderName = HeaderName::from_static("traceparent");
 
 static WRITER: OnceLock<NonBlocking> = OnceLock::new();
 
@@ -92,8 +97,7 @@ pub fn flush() {
 
 /// A trace id that is safe to log.
 pub fn trace_id(headers: &http::HeaderMap) -> Option<&str> {
-    let value =
-        headers.get("x-amzn-trace-id").or_else(|| headers.get("traceparent"))?.to_str().ok()?;
+    let value = headers.get(&AMAZON).or_else(|| headers.get(&STANDARD))?.to_str().ok()?;
     (value.len() <= TRACE_BYTES_MAX).then_some(value)
 }
 

@@ -1,12 +1,16 @@
 //! Bodies in both directions, with their bounds: what a request may bring, and how much of finished
 //! answers may wait for clients that are slow to take them.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problems::RequestError;
@@ -75,7 +79,33 @@ impl Untaken {
         let units = u32::try_from(units).map_err(|_| RequestError::AnswerTooLarge)?;
         let held = self.units.clone().try_acquire_many_owned(units);
         let _held = held.map_err(|_| RequestError::Untaken)?;
-        Ok(Body::from(Bytes::from_owner(Held { answer, _held })))
+        Ok(Body::new(Parts(Bytes::from_owner(Held { answer, _held }))))
+    }
+}
+
+/// A large answer in parts, because a connection copies what it sends: one part at a time, and the
+/// memory of the whole counts until the last part is on its way.
+struct Parts(Bytes);
+
+impl hyper::body::Body for Parts {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let length = self.0.len().min(SMALL_BYTES);
+        let part = (length > 0).then(|| Ok(Frame::data(self.0.split_to(length))));
+        Poll::Ready(part)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
     }
 }
 
@@ -93,6 +123,8 @@ impl AsRef<[u8]> for Held {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
 
     #[test]
@@ -104,6 +136,22 @@ mod tests {
         drop(first);
         assert!(untaken.body(vec![0; 200 * 1024]).is_ok(), "what was taken counts no more");
         assert!(matches!(untaken.body(vec![0; 400 * 1024]), Err(RequestError::AnswerTooLarge)));
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_comes_in_parts_and_whole() {
+        let answer: Vec<u8> = (0..200_000u32).map(|i| i as u8).collect();
+        let untaken = Untaken::new(300 * 1024);
+        let mut body = untaken.body(answer.clone()).expect("fits");
+        assert_eq!(hyper::body::Body::size_hint(&body).exact(), Some(200_000));
+        let mut taken = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let part = frame.expect("a frame").into_data().expect("data");
+            assert!((1..=SMALL_BYTES).contains(&part.len()));
+            assert_eq!(untaken.units.available_permits() < 200, !part.is_empty());
+            taken.extend_from_slice(&part);
+        }
+        assert!(taken == answer && untaken.units.available_permits() == 300);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Config {
     pub artifacts_bucket: String,
     /// Bucket of the data sets: `STEPPE_DATA_BUCKET`.
     pub data_bucket: String,
+    /// Account that both must belong to: `STEPPE_BUCKET_OWNER`; not asked for unless it is set.
+    pub bucket_owner: Option<String>,
     /// Address and port: `STEPPE_LISTEN`.
     pub listen: SocketAddr,
     /// Names under which clients address the server: `STEPPE_HOSTS`, none unless it is set.
@@ -80,6 +82,7 @@ impl Config {
             pipeline: var("STEPPE_PIPELINE")?,
             artifacts_bucket: var("STEPPE_ARTIFACTS_BUCKET")?,
             data_bucket: var("STEPPE_DATA_BUCKET")?,
+            bucket_owner: std::env::var("STEPPE_BUCKET_OWNER").ok(),
             listen: listen
                 .parse()
                 .with_context(|| format!("`STEPPE_LISTEN` is `{listen}`; expected an address and port like `10.42.0.5:8080`"))?,

@@ -13,6 +13,7 @@ use futures::future::ready;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 use steppe_model::{Dataset, TrainSpec};
+use steppe_store::is_table_file;
 use tokio::sync::Mutex;
 
 use crate::problems::RequestError;
@@ -70,7 +71,8 @@ impl Datasets {
         let path = Path::parse(key)
             .map_err(|e| RequestError::Invalid(format!("`dataset_key` is not a key: {e}")))?;
         let mut files = if key.ends_with('/') {
-            self.listed(&path, |file| file.location.as_ref().ends_with(".parquet")).await
+            let folder = path.clone();
+            self.listed(&path, move |key| is_table_file(key, &folder)).await
         } else {
             self.file(&path).await
         }
@@ -97,11 +99,11 @@ impl Datasets {
     async fn listed(
         &self,
         folder: &Path,
-        wanted: impl Fn(&ObjectMeta) -> bool,
+        wanted: impl Fn(&str) -> bool + Send + 'static,
     ) -> object_store::Result<Vec<ObjectMeta>> {
-        let listed = self.bucket.list(Some(folder));
-        let wanted = listed.try_filter(|file| ready(file.size > 0 && wanted(file)));
-        wanted.take(FILES_MAX + 1).try_collect().await
+        let listed = steppe_store::objects(&*self.bucket, folder, wanted);
+        let filled = listed.try_filter(|file| ready(file.size > 0));
+        filled.take(FILES_MAX + 1).try_collect().await
     }
 
     /// The object at `path`, or nothing when its folder does not have it.
@@ -110,7 +112,8 @@ impl Datasets {
             Ok(file) => Ok(vec![file]),
             Err(denied @ object_store::Error::PermissionDenied { .. }) => {
                 let folder = path.parent().unwrap_or_default();
-                match self.listed(&folder, |file| file.location == *path).await {
+                let wanted = path.to_string();
+                match self.listed(&folder, move |key| key == wanted).await {
                     Ok(found) if found.is_empty() => Ok(found),
                     // It is there, or nobody may know.
                     _ => Err(denied),

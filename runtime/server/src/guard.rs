@@ -7,11 +7,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use axum::http::{HeaderMap, Uri, Version, header};
+use axum::http::{HeaderMap, HeaderName, Uri, Version, header};
 
 use crate::problems::RequestError;
 
-const FETCH_SITE: &str = "sec-fetch-site";
+static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Names under which clients address the server, beside every IP address and `localhost`.
 ///
@@ -82,7 +82,7 @@ pub fn check(
     if let Some(other) = origin.filter(|origin| !own(origin)) {
         return Err(RequestError::OtherSite(other.to_owned()));
     }
-    let site = headers.get(FETCH_SITE).map(|v| v.to_str().unwrap_or_default());
+    let site = headers.get(&FETCH_SITE).map(|v| v.to_str().unwrap_or_default());
     match site.filter(|site| !matches!(*site, "same-origin" | "none")) {
         Some(site) => Err(RequestError::OtherSite(site.to_owned())),
         None => Ok(()),

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
 use steppe_model::lstm::kernel::Cpu;
 use steppe_server::access_log;
 use steppe_server::config::Config;
@@ -48,6 +47,7 @@ fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let config = Config::from_env()?;
     let _writer = config.access_log.then(access_log::start).flatten();
+    let bucket = |name: &str| bucket(name, config.bucket_owner.clone());
     let models = ModelStore::open(bucket(&config.artifacts_bucket)?, &config.pipeline).await?;
     let datasets = Datasets::new(bucket(&config.data_bucket)?, config.limits.dataset_bytes);
     let service = Service::new(models, datasets, &config.data_bucket, config.limits)?;
@@ -59,12 +59,9 @@ async fn run() -> Result<()> {
     serve(listener, app, Serving::default(), stop_signal(service)).await
 }
 
-fn bucket(name: &str) -> Result<Arc<dyn ObjectStore>> {
-    let store = AmazonS3Builder::from_env()
-        .with_bucket_name(name)
-        .build()
-        .with_context(|| format!("cannot set up access to bucket `{name}`"))?;
-    Ok(Arc::new(store))
+fn bucket(name: &str, owner: Option<String>) -> Result<Arc<dyn ObjectStore>> {
+    steppe_store::open(name, owner)
+        .with_context(|| format!("cannot set up access to bucket `{name}`"))
 }
 
 async fn reload(service: Arc<Service>, every: Duration) {

@@ -28,7 +28,8 @@ type Shared = State<Arc<Service>>;
 /// All paths of the server, under its addresses and the names of `hosts`. `/ping` and
 /// `/invocations` are SageMaker's names for `/ready` and `/predict`.
 pub fn router(service: Arc<Service>, hosts: Hosts) -> Router {
-    let entrance = Entrance { service: service.clone(), hosts: hosts.into() };
+    // One count for both: every request takes it, and all workers share it.
+    let entrance = Arc::new(Entrance { service: service.clone(), hosts });
     Router::new()
         .route("/predict", post(predict))
         .route("/invocations", post(predict))
@@ -132,14 +133,14 @@ async fn wrong_method(request: Request) -> Response {
 }
 
 /// What every request passes on its way in and out.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Entrance {
     service: Arc<Service>,
-    hosts: Arc<Hosts>,
+    hosts: Hosts,
 }
 
 /// Turns away what comes from pages of other sites, answers for what broke, counts and logs.
-async fn enter(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
+async fn enter(State(entrance): State<Arc<Entrance>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let path = known_path(request.uri().path());
     let method = known_method(request.method());

@@ -174,7 +174,12 @@ fn handle(
     let _ = stream.set_nodelay(true);
     let stream = TokioIo::new(Patient::new(stream, serving.taking));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(serving.head).max_buf_size(BUFFER_BYTES);
+    // Head and body go out as one piece: a small copy costs less than a write of several pieces.
+    // Large bodies come in parts that fit into the buffer, see `body`.
+    http.timer(TokioTimer::new())
+        .header_read_timeout(serving.head)
+        .max_buf_size(BUFFER_BYTES)
+        .writev(false);
     let (app, client) = (TowerToHyperService::new(app.clone()), place.client.clone());
     let answer = service_fn(move |request: Request<Incoming>| {
         let client = client.clone();

@@ -118,9 +118,35 @@ pub fn template(sha256: &str) -> String {
     format!("templates/{sha256}.yaml")
 }
 
+/// What the last two deployments are made of.
+pub const BUILDS: &str = "builds.json";
+
+/// Whether a key is of something built, which a deployment makes anew when it is missing. Models
+/// are not: whoever rolls back wants one of them.
+pub fn is_build(key: &str) -> bool {
+    ["bin/", "glue/", "lambda/", "specs/", "templates/"].iter().any(|p| key.starts_with(p))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_built_is_told_from_what_is_kept() {
+        let sha = "3f9a";
+        let built = [
+            server_binary(sha),
+            predictor_zip(sha),
+            jobs_zip(sha),
+            glue_script(sha),
+            etl_plan(sha),
+            train_spec(sha),
+            template(sha),
+        ];
+        assert!(built.iter().all(|key| is_build(key)), "{built:?}");
+        let kept = [model_pointer("bin"), model_file("glue", "1", "card.json"), BUILDS.to_owned()];
+        assert!(!kept.iter().any(|key| is_build(key)), "{kept:?}");
+    }
 
     #[test]
     fn a_retry_names_the_same_object_and_another_series_does_not() {

@@ -9,6 +9,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::builds::Builds;
 use crate::observed::{BucketSetting, BucketState, Observed};
 use crate::review::Concern;
 use crate::status::{StackStatus, StackStep};
@@ -194,6 +195,15 @@ pub enum Step {
         /// Its size.
         bytes: usize,
     },
+    /// Note what the deployment is made of, and delete builds that are superseded.
+    KeepBuilds {
+        /// The note.
+        builds: Builds,
+        /// ETag of the note that it replaces.
+        tag: Option<String>,
+        /// Keys of builds that neither this deployment nor the one before is made of.
+        superseded: Vec<String>,
+    },
 }
 
 /// The steps, in order.
@@ -242,6 +252,7 @@ impl DeployPlan {
                 bytes: desired.raw_bytes,
             });
         }
+        steps.extend(keep_builds(observed, desired));
         Ok(Self { steps })
     }
 
@@ -310,6 +321,17 @@ fn artifacts(observed: &Observed, desired: &Desired) -> Vec<Step> {
     first.into_iter().chain(missing.cloned().map(Step::Upload)).collect()
 }
 
+/// The note about builds, unless it says already what it should and nothing is superseded.
+fn keep_builds(observed: &Observed, desired: &Desired) -> Option<Step> {
+    let before = observed.builds.as_ref();
+    let uploaded = desired.uploads.iter().map(|u| u.key.as_str());
+    let noted = before.and_then(|b| b.builds.as_ref());
+    let builds = Builds::after(noted, uploaded, &observed.artifact_keys);
+    let superseded = builds.superseded(&observed.artifact_keys);
+    let same = noted == Some(&builds) && superseded.is_empty();
+    (!same).then(|| Step::KeepBuilds { builds, tag: before.map(|b| b.tag.clone()), superseded })
+}
+
 /// Deletes what a failed creation or deletion left, with the objects of its own bucket and of no
 /// other.
 fn delete_first(
@@ -362,6 +384,14 @@ impl fmt::Display for Step {
             Self::UploadData { bucket, bytes } => {
                 write!(f, "upload the raw data ({}) to {bucket}", size(*bytes))
             }
+            Self::KeepBuilds { superseded, .. } if superseded.is_empty() => {
+                f.write_str("note what the deployment is made of")
+            }
+            Self::KeepBuilds { superseded, .. } => write!(
+                f,
+                "delete {} builds that neither this deployment nor the one before is made of",
+                superseded.len()
+            ),
         }
     }
 }
@@ -384,6 +414,7 @@ pub fn size(bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builds::ObservedBuilds;
     use crate::observed::{ObservedBucket, ObservedModel, ObservedStack};
 
     fn tags() -> Vec<(String, String)> {
@@ -429,7 +460,8 @@ mod tests {
     fn from_nothing_everything_is_made() {
         let expected = "  1. create the bucket a\n  2. upload the model server (1.5 kB)\n  \
                         3. upload the template (1.5 kB)\n  4. put model m1 into service\n  \
-                        5. create the stack s\n  6. upload the raw data (20 B) to d\n";
+                        5. create the stack s\n  6. upload the raw data (20 B) to d\n  \
+                        7. note what the deployment is made of\n";
         let plan = plan(&Observed::default());
         assert_eq!(plan.to_string(), expected);
         assert_eq!(plan.concerns(), []);
@@ -473,6 +505,13 @@ mod tests {
             model: Some(ObservedModel { version: "m1".into(), chosen_since: false }),
             stack: Some(stack(StackStatus::CreateComplete)),
             raw_sha256: Some("r1".into()),
+            builds: Some(ObservedBuilds {
+                builds: Some(Builds {
+                    present: ["bin/1", "templates/1"].map(str::to_owned).into(),
+                    previous: ["bin/0".to_owned()].into(),
+                }),
+                tag: "e".into(),
+            }),
         };
         let nothing = "  1. update the stack s if the template differs\n";
         assert_eq!(plan(&observed).to_string(), nothing);
@@ -484,6 +523,10 @@ mod tests {
             plan(&observed).to_string(),
             "  1. update the stack s, with a new server: image ami-1 after ami-0\n"
         );
+        observed.artifact_keys.extend(["bin/0", "bin/old"].map(str::to_owned));
+        let last = plan(&observed).steps.pop().expect("steps");
+        let expected = "delete 1 builds that neither this deployment nor the one before is made of";
+        assert_eq!(last.to_string(), expected);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! and reads neither clock nor environment. The callers gather facts and carry out what is decided
 //! here.
 
+pub mod builds;
 pub mod catalogue;
 pub mod config;
 pub mod deploy;

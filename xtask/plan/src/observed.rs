@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::builds::ObservedBuilds;
 use crate::status::StackStatus;
 
 /// What is there, gathered once by reading calls.
@@ -13,6 +14,8 @@ pub struct Observed {
     pub data_bucket: BucketState,
     /// Keys in the artifacts bucket.
     pub artifact_keys: BTreeSet<String>,
+    /// What earlier deployments are made of, if one has noted it.
+    pub builds: Option<ObservedBuilds>,
     /// The model in service.
     pub model: Option<ObservedModel>,
     /// The stack, if there is one.

@@ -68,6 +68,26 @@ impl Rendered {
         &rest[..rest[2..].find("- Sid: ").map_or(rest.len(), |end| end + 2)]
     }
 
+    /// Every statement, with the resource that it is in.
+    fn statements(&self) -> Vec<(&str, &str)> {
+        let mut found = Vec::new();
+        let (mut id, mut rest) = ("", self.0.as_str());
+        while let Some(at) = rest.find("- Sid: ") {
+            let resource =
+                |line: &&str| line.starts_with("  ") && !line[2..].starts_with([' ', '#']);
+            if let Some(line) = rest[..at].lines().rfind(resource) {
+                id = line.trim().trim_end_matches(':');
+            }
+            rest = &rest[at..];
+            let end = rest[2..].find("- Sid: ").map_or(rest.len(), |end| end + 2);
+            let statement = &rest[..end];
+            let ends = statement.find("\n\n").unwrap_or(end);
+            found.push((id, &statement[..ends]));
+            rest = &rest[ends.min(end)..];
+        }
+        found
+    }
+
     fn server_id(&self) -> &str {
         let line = self.0.lines().find(|l| l.starts_with("  ModelServer") && l.ends_with("Ready:"));
         line.expect("a server").trim().trim_end_matches("Ready:")
@@ -86,7 +106,7 @@ fn site() -> Site {
 fn the_cleaning_job_can_tell_what_is_missing_from_what_is_denied() {
     let rendered = Rendered::default();
     let list = rendered.statement("CleanRole", "SeeWhatIsMissing");
-    assert!(!list.contains("Condition"), "{list}");
+    assert!(!list.contains("s3:prefix"), "{list}");
     assert!(list.contains("s3:ListBucketMultipartUploads"));
     assert!(list.contains("steppe-marriages-dev-artifacts-123456789012\""), "{list}");
     let write = rendered.statement("CleanRole", "WriteResults");
@@ -103,6 +123,25 @@ fn the_cleaning_job_can_tell_what_is_missing_from_what_is_denied() {
         assert!(rendered.resource(id).contains(&name));
         assert!(rendered.statement("CleanRole", "WriteLogs").contains(&format!("{id}.Arn")));
     }
+}
+
+#[test]
+fn every_role_uses_only_buckets_of_the_own_account() {
+    let rendered = Rendered::default();
+    let (mut statements, mut roles) = (0, std::collections::BTreeSet::new());
+    for (id, statement) in rendered.statements() {
+        let on_buckets = statement.contains("Action: s3:") || statement.contains("- s3:");
+        if on_buckets && statement.contains("Effect: Allow") && !statement.contains("Sid: Signal") {
+            let own = "StringEquals:aws:ResourceAccount:!RefAWS::AccountId";
+            let text: String = statement.split_whitespace().collect();
+            assert!(text.contains(own), "{id}: {statement}");
+            (statements, _) = (statements + 1, roles.insert(id));
+        }
+    }
+    let expected = ["CleanRole", "DriftJobRole", "PredictorRole", "ServerRole", "StorageEndpoint"];
+    let expected: Vec<&str> = [&expected[..], &["TrainJobRole", "WorkflowRole"]].concat();
+    assert_eq!(roles.into_iter().collect::<Vec<_>>(), expected);
+    assert!(statements >= 20, "{statements}");
 }
 
 #[test]

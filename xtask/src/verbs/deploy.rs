@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use steppe_model::Artifact;
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
-use steppe_plan::deploy::{DeployPlan, Desired, Refusal, Step, Upload};
+use steppe_plan::builds::Builds;
+use steppe_plan::deploy::{DeployPlan, Desired, Step, Upload};
 use steppe_plan::elf::Architecture;
 use steppe_plan::observed::{BucketSetting, Observed};
 use steppe_plan::site::Site;
@@ -17,13 +18,14 @@ use steppe_wire::registry::{Promoter, TRAINING_SCHEMA_VERSION, TrainingRecord};
 use crate::artifacts::{self, Artifacts};
 use crate::cli::DataArgs;
 use crate::deployer::{Changed, Deployer};
+use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::lock::lock;
 use crate::observe::{Purpose, observe, site};
 use crate::project::{RawData, Workspace};
 use crate::registry::{Registry, now};
 use crate::story::Story;
-use crate::target::{connect, local_cloud};
+use crate::target::local_cloud;
 use crate::terminal::out;
 use crate::training;
 
@@ -42,8 +44,8 @@ pub struct Options {
     pub dry_run: bool,
 }
 
-/// A deployment with everything that its steps need.
-struct Deployment<'a> {
+/// A deployment that is under way, with everything that its steps need.
+struct Deploying<'a> {
     workspace: &'a Workspace,
     deployer: Deployer<'a>,
     desired: Desired,
@@ -80,22 +82,23 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, options: Options) -> Re
     let artifacts = artifacts::collect(workspace)?;
     let architecture = artifacts.architecture;
     start_local(workspace, &story)?;
-    let aws = connect(workspace).await?;
-    let observed = observe(&aws, &workspace.names, Purpose::Deploy).await?;
-    let site = site(&aws, workspace, architecture, &observed).await?;
+    let ours = Deployment::open(workspace).await?;
+    let aws = ours.aws();
+    let observed = observe(aws, &workspace.names, Purpose::Deploy).await?;
+    let site = site(aws, workspace, architecture, &observed).await?;
     let (desired, bodies) = desired(workspace, &site, (&raw, &model), artifacts)?;
     if options.dry_run {
-        out(&planned(&observed, &desired)?.to_string());
+        out(&DeployPlan::new(&observed, &desired)?.to_string());
         cost(workspace, architecture, &story)?;
         return Ok(Outcome::Done);
     }
     let (local, yes) = (local_cloud(workspace)?, options.yes);
     let local = local.as_ref();
-    let deployer = Deployer { aws: &aws, names: &workspace.names, story: &story, yes, local };
-    let deployment = Deployment { workspace, deployer, desired, bodies, raw, model, training_key };
-    let changed = deployment.execute(observed).await?;
+    let deployer = Deployer { aws, names: &workspace.names, story: &story, yes, local };
+    let deploying = Deploying { workspace, deployer, desired, bodies, raw, model, training_key };
+    let changed = deploying.execute(observed).await?;
     if matches!(changed, Changed::Deployed | Changed::NoChange) {
-        deployment.summary(&changed);
+        deploying.summary(&changed);
         cost(workspace, architecture, &story)?;
     }
     Ok(changed.outcome())
@@ -162,16 +165,6 @@ fn desired(
     Ok((desired, objects.into_iter().map(|(upload, bytes)| (upload.key, bytes)).collect()))
 }
 
-/// The plan, or what forbids it with the way out.
-fn planned(observed: &Observed, desired: &Desired) -> Result<DeployPlan> {
-    DeployPlan::new(observed, desired).map_err(refused)
-}
-
-/// What forbids a plan, with the way out.
-pub fn refused(refusal: Refusal) -> anyhow::Error {
-    anyhow::anyhow!("{refusal}\nhint: {}", refusal.hint())
-}
-
 /// What the deployment costs; the embedded cloud costs nothing.
 fn cost(workspace: &Workspace, architecture: Architecture, story: &Story) -> Result<()> {
     if local_cloud(workspace)?.is_none() {
@@ -181,11 +174,11 @@ fn cost(workspace: &Workspace, architecture: Architecture, story: &Story) -> Res
     Ok(())
 }
 
-impl Deployment<'_> {
+impl Deploying<'_> {
     /// Plans and carries out; a plan that only waits is followed by another.
     async fn execute(&self, mut observed: Observed) -> Result<Changed> {
         for _ in 0..LOOKS_MAX {
-            let plan = planned(&observed, &self.desired)?;
+            let plan = DeployPlan::new(&observed, &self.desired)?;
             if !self.deployer.agreed(&plan.concerns()) {
                 return Ok(Changed::NeedsApproval);
             }
@@ -254,6 +247,9 @@ impl Deployment<'_> {
                 aws.put_file(&bucket, &key, &raw.file, &raw.sha256).await?;
                 story.done("uploaded", "the raw data", started.elapsed());
             }
+            Step::KeepBuilds { builds, tag, superseded } => {
+                self.keep_builds(&builds, tag.as_deref(), &superseded).await?;
+            }
         }
         Ok(None)
     }
@@ -271,6 +267,18 @@ impl Deployment<'_> {
             self.bodies.get(&upload.key).with_context(|| format!("no body for {}", upload.key))?;
         let bucket = &self.desired.artifacts_bucket;
         self.deployer.aws.put(bucket, &upload.key, body.clone(), &sha256_hex(body)).await?;
+        Ok(())
+    }
+
+    async fn keep_builds(&self, builds: &Builds, tag: Option<&str>, gone: &[String]) -> Result<()> {
+        let (started, bucket) = (Instant::now(), &self.desired.artifacts_bucket);
+        let (aws, note) = (self.deployer.aws, serde_json::to_vec_pretty(builds)?);
+        // Without the note somebody else deployed meanwhile, and may need what is superseded here.
+        if aws.put_if(bucket, keys::BUILDS, note, tag).await? && !gone.is_empty() {
+            aws.delete_objects(bucket, gone).await?;
+            let what = format!("{} superseded builds", gone.len());
+            self.deployer.story.done("deleted", &what, started.elapsed());
+        }
         Ok(())
     }
 

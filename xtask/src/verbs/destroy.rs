@@ -7,8 +7,9 @@ use steppe_aws::{Aws, StackView};
 use steppe_plan::destroy::{DestroyPlan, DestroyStep, Doomed};
 use steppe_plan::names::Names;
 
-use super::deploy::{LOOKS_MAX, refused};
+use super::deploy::LOOKS_MAX;
 use crate::deployer::Deployer;
+use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::leftovers;
 use crate::local::LocalCloud;
@@ -16,7 +17,7 @@ use crate::lock::{lock, others_work};
 use crate::observe::{Purpose, observe};
 use crate::project::Workspace;
 use crate::story::Story;
-use crate::target::{connect, local_cloud};
+use crate::target::local_cloud;
 
 /// Longest wait for executions to stop; what still writes after it fails the deletion, which can be
 /// repeated.
@@ -34,11 +35,12 @@ pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
         }
         local.start(Some(&names.stack()))?;
     }
-    let aws = connect(workspace).await?;
+    let ours = Deployment::open(workspace).await?;
+    let aws = ours.aws();
     // In an account of others' things people say yes; the embedded cloud holds only what deploy
     // put there, and what it did not is refused before.
     let yes = yes || local.is_some();
-    let deployer = Deployer { aws: &aws, names, story: &story, yes, local: local.as_ref() };
+    let deployer = Deployer { aws, names, story: &story, yes, local: local.as_ref() };
     if let Some(stopped) = delete_all(&deployer).await? {
         return Ok(stopped);
     }
@@ -49,7 +51,7 @@ pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
         return Ok(Outcome::Found);
     }
     if let Some(local) = &local {
-        stop_local(local, &aws, workspace, &story).await?;
+        stop_local(local, aws, workspace, &story).await?;
     }
     story.done("nothing left", &names.stack(), story.elapsed());
     Ok(Outcome::Done)
@@ -61,7 +63,7 @@ async fn delete_all(deployer: &Deployer<'_>) -> Result<Option<Outcome>> {
     let doomed = doomed(deployer.names);
     for _ in 0..LOOKS_MAX {
         let observed = observe(deployer.aws, deployer.names, Purpose::Destroy).await?;
-        let plan = DestroyPlan::new(&observed, &doomed).map_err(refused)?;
+        let plan = DestroyPlan::new(&observed, &doomed)?;
         // Nobody has to be told what they have agreed to.
         let agreed = deployer.yes || deployer.agreed(&plan.concerns());
         if !agreed {

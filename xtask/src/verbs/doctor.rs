@@ -10,7 +10,7 @@ use crate::exit::Outcome;
 use crate::policy;
 use crate::project::Workspace;
 use crate::story::Story;
-use crate::target::{connect, local_cloud};
+use crate::target::{check_credentials, local_cloud};
 use crate::terminal::out_json;
 
 /// Checks and reports.
@@ -52,9 +52,9 @@ pub async fn run(args: &Args) -> Result<Outcome> {
         } else {
             check(
                 "credentials",
-                connect(workspace)
+                check_credentials(workspace)
                     .await
-                    .map(|_| format!("account {}", workspace.names.account))
+                    .map(|()| format!("account {}", workspace.names.account))
                     .map_err(|e| format!("{e:#}")),
             );
         }
@@ -62,9 +62,11 @@ pub async fn run(args: &Args) -> Result<Outcome> {
     if let Ok(workspace) = &workspace
         && matches!(workspace.environment, Environment::Aws { .. })
     {
-        story
-            .note("policy", "what this program calls needs it; CloudFormation's work comes on top");
-        out_json(&serde_json::to_string_pretty(&policy::document(&workspace.names))?);
+        let documents = policy::documents(&workspace.names);
+        story.note("policy", &policy::introduction(&documents));
+        for document in &documents {
+            out_json(&serde_json::to_string_pretty(document)?);
+        }
     }
     Ok(if healthy { Outcome::Done } else { Outcome::Found })
 }
@@ -88,7 +90,8 @@ fn memory() -> Result<String, String> {
         .find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     match total_kb.map(|kb| kb as f64 / 1e6) {
         Some(gb) if gb < BUILD_MEMORY_GB => Err(format!(
-            "{gb:.1} GB, less than {BUILD_MEMORY_GB} GB: leave out the EC2 client with `cargo run --bin xtask --no-default-features -- VERB`"
+            "{gb:.1} GB, less than {BUILD_MEMORY_GB} GB: leave out the EC2 client with `cargo run \
+             --bin xtask --no-default-features -- VERB`"
         )),
         Some(gb) => Ok(format!("{gb:.1} GB")),
         None => Err("unknown".to_owned()),

@@ -6,27 +6,28 @@ use steppe_aws::Aws;
 use steppe_wire::drift::{DriftReport, Side};
 use steppe_wire::keys;
 
-use super::{deployed, output, run_to_end};
+use super::run_to_end;
+use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::registry::short;
 use crate::story::{Story, table};
-use crate::target::connect;
 use crate::terminal::{out, out_json, say};
 
 /// Runs the verb.
 pub async fn run(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
     if workspace.manifest.drift.is_none() {
         bail!(
-            "the pipeline `{}` has no check for drift\nhint: add the section `[drift]` to its manifest and deploy",
+            "the pipeline `{}` has no check for drift\nhint: add the section `[drift]` to its \
+             manifest and deploy",
             workspace.manifest.name
         );
     }
     let story = Story::begin();
-    let aws = connect(workspace).await?;
-    let stack = deployed(&aws, workspace).await?;
-    run_to_end(&aws, output(&stack, "DriftMachineArn")?, &json!({})).await?;
-    let report = newest(&aws, workspace).await?.context("the check left no report")?;
+    let ours = Deployment::open(workspace).await?;
+    let aws = ours.aws();
+    run_to_end(&ours, ours.output("DriftMachineArn")?, &json!({})).await?;
+    let report = newest(aws, workspace).await?.context("the check left no report")?;
     if as_json {
         out_json(&serde_json::to_string_pretty(&report)?);
     } else {

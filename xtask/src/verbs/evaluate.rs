@@ -9,13 +9,13 @@ use steppe_model::host::Stage;
 use super::drift;
 use crate::artifacts;
 use crate::cli::DataArgs;
+use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::progress::Progress;
 use crate::project::{Workspace, write};
 use crate::registry::Registry;
 use crate::report::{self, ServiceReport};
 use crate::story::Story;
-use crate::target::connect;
 use crate::terminal::{out, out_json};
 use crate::training;
 
@@ -61,13 +61,13 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, as_json: bool) -> Resul
 /// What the deployment says about its model; without one the report is about the data alone.
 async fn service_report(workspace: &Workspace, story: &Story) -> Option<ServiceReport> {
     let gather = async {
-        let aws = connect(workspace).await?;
-        let registry = Registry::new(&aws, &workspace.names);
+        let ours = Deployment::open(workspace).await?;
+        let registry = Registry::of(&ours)?;
         let in_service = registry.some_pointer().await?.in_service;
         anyhow::Ok(ServiceReport {
             in_service,
             trainings: registry.records().await?,
-            drift: drift::newest(&aws, workspace).await?,
+            drift: drift::newest(ours.aws(), workspace).await?,
         })
     };
     let gathered = gather.await;

@@ -3,12 +3,11 @@
 use anyhow::Result;
 use steppe_aws::Aws;
 
-use super::{deployed, output};
 use crate::cli::LogSource;
+use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::table;
-use crate::target::connect;
 use crate::terminal::{out, out_json, say};
 
 /// Age from which an image is called old: Amazon Linux has a new one about every two weeks.
@@ -16,9 +15,9 @@ const OLD_IMAGE_DAYS: i64 = 45;
 
 /// Shows the stack, its resources, and what somebody should do about it.
 pub async fn status(workspace: &Workspace) -> Result<Outcome> {
-    let aws = connect(workspace).await?;
-    let name = workspace.names.stack();
-    let Some(stack) = aws.stack(&name).await? else {
+    let ours = Deployment::open(workspace).await?;
+    let (aws, name) = (ours.aws(), ours.names().stack());
+    let Some(stack) = ours.found() else {
         say!("{name}: not deployed");
         return Ok(Outcome::Done);
     };
@@ -34,12 +33,13 @@ pub async fn status(workspace: &Workspace) -> Result<Outcome> {
         .collect();
     out(&table(&["resource", "type", "status", "id"], &rows));
     if let Some(image) = stack.outputs.get("ImageId") {
-        image_age(&aws, image).await;
+        image_age(aws, image).await;
     }
     if let Some(topic) = stack.outputs.get("TopicArn") {
         for address in aws.unconfirmed_subscribers(topic).await? {
             say!(
-                "\n{address} has not confirmed the subscription (PendingConfirmation): it gets no mail"
+                "\n{address} has not confirmed the subscription (PendingConfirmation): it gets no \
+                 mail"
             );
         }
     }
@@ -65,7 +65,8 @@ async fn image_age(aws: &Aws, image: &str) {
 
 /// Prints the stack's outputs.
 pub async fn outputs(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
-    let stack = deployed(&connect(workspace).await?, workspace).await?;
+    let ours = Deployment::open(workspace).await?;
+    let stack = ours.stack()?;
     if as_json {
         out_json(&serde_json::to_string_pretty(&stack.outputs)?);
     } else {
@@ -76,8 +77,8 @@ pub async fn outputs(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
 
 /// Prints logs.
 pub async fn logs(workspace: &Workspace, of: LogSource, minutes: u32) -> Result<Outcome> {
-    let aws = connect(workspace).await?;
-    let stack = deployed(&aws, workspace).await?;
+    let ours = Deployment::open(workspace).await?;
+    let aws = ours.aws();
     let groups: &[&str] = match of {
         LogSource::Predictor => &["PredictorLogGroup"],
         // Glue writes what a job says and what went wrong into two groups.
@@ -85,14 +86,14 @@ pub async fn logs(workspace: &Workspace, of: LogSource, minutes: u32) -> Result<
         LogSource::Train => &["TrainJobLogGroup"],
         LogSource::Drift => &["DriftJobLogGroup"],
         LogSource::Server => {
-            out(&aws.console(output(&stack, "ServerInstanceId")?).await?);
+            out(&aws.console(ours.output("ServerInstanceId")?).await?);
             return Ok(Outcome::Done);
         }
     };
     let since = jiff::Timestamp::now().as_millisecond() - i64::from(minutes) * 60_000;
     let mut events = Vec::new();
     for group in groups {
-        events.extend(aws.log_events(output(&stack, group)?, since).await?);
+        events.extend(aws.log_events(ours.output(group)?, since).await?);
     }
     events.sort_by_key(|(time, _)| *time);
     for (time, message) in events {

@@ -2,14 +2,15 @@
 
 use anyhow::{Context, Result, bail};
 use steppe_model::ModelCard;
+use steppe_plan::deploy::Refusal;
 use steppe_wire::registry::{Contest, InService, Promoter, Service, TrainingRecord};
 
 use crate::cli::ModelVerb;
+use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::registry::{Registry, short};
 use crate::story::{Story, table};
-use crate::target::connect;
 use crate::terminal::{out, out_json, say};
 use crate::training;
 
@@ -31,6 +32,7 @@ pub async fn run(
 async fn card(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
     let (version, card) = match deployed_card(workspace).await {
         Ok(found) => found,
+        Err(foreign) if foreign.is::<Refusal>() => return Err(foreign),
         Err(not_deployed) => match training::newest(workspace) {
             Some(artifact) => (
                 format!("{} (trained here, not deployed)", artifact.version()),
@@ -53,8 +55,8 @@ async fn card(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
 }
 
 async fn deployed_card(workspace: &Workspace) -> Result<(String, Vec<u8>)> {
-    let aws = connect(workspace).await?;
-    let registry = Registry::new(&aws, &workspace.names);
+    let ours = Deployment::open(workspace).await?;
+    let registry = Registry::of(&ours)?;
     let version = registry.some_pointer().await?.in_service.current.model.version;
     let card = registry.card_bytes(&version).await?;
     Ok((version, card))
@@ -62,8 +64,8 @@ async fn deployed_card(workspace: &Workspace) -> Result<(String, Vec<u8>)> {
 
 /// Prints every model with its backtest and its times in service, and what trainings found.
 async fn list(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
-    let aws = connect(workspace).await?;
-    let registry = Registry::new(&aws, &workspace.names);
+    let ours = Deployment::open(workspace).await?;
+    let registry = Registry::of(&ours)?;
     let in_service = registry.some_pointer().await?.in_service;
     let records = registry.records().await?;
     if as_json {
@@ -145,8 +147,8 @@ fn by(promoter: Promoter) -> &'static str {
 /// Puts a model into service that is there already.
 async fn promote(workspace: &Workspace, wanted: &str) -> Result<Outcome> {
     let story = Story::begin();
-    let aws = connect(workspace).await?;
-    let registry = Registry::new(&aws, &workspace.names);
+    let ours = Deployment::open(workspace).await?;
+    let registry = Registry::of(&ours)?;
     let before = registry.some_pointer().await?;
     let version = find(registry.versions().await?, wanted)?;
     if before.in_service.current.model.version == version {
@@ -177,8 +179,8 @@ fn find(versions: Vec<String>, wanted: &str) -> Result<String> {
 /// Puts the model before the one in service back.
 async fn roll_back(workspace: &Workspace) -> Result<Outcome> {
     let story = Story::begin();
-    let aws = connect(workspace).await?;
-    let registry = Registry::new(&aws, &workspace.names);
+    let ours = Deployment::open(workspace).await?;
+    let registry = Registry::of(&ours)?;
     let back = registry.roll_back().await?;
     told(&story, &back.current.model.version);
     Ok(Outcome::Done)
@@ -186,7 +188,11 @@ async fn roll_back(workspace: &Workspace) -> Result<Outcome> {
 
 fn told(story: &Story, version: &str) {
     story.done("in service", &format!("model {version}"), story.elapsed());
-    story.note("note", "the server takes it up within seconds; the next deployment leaves it in service unless it trains another model");
+    story.note(
+        "note",
+        "the server takes it up within seconds; the next deployment leaves it in \
+                service unless it trains another model",
+    );
 }
 
 #[cfg(test)]

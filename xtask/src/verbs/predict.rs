@@ -5,22 +5,21 @@ use serde_json::json;
 use steppe_wire::keys;
 use steppe_wire::predict::PredictorOutput;
 
-use super::{deployed, output};
+use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::project::Workspace;
-use crate::target::connect;
 use crate::terminal::{out_json, say};
 
 /// Forecasts one series through the deployed predictor.
 pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<Outcome> {
-    let aws = connect(workspace).await?;
-    let stack = deployed(&aws, workspace).await?;
+    let ours = Deployment::open(workspace).await?;
+    let aws = ours.aws();
     let payload = json!({
         (&workspace.manifest.task.series): series,
         "dataset_key": keys::processed_prefix(&workspace.names.pipeline),
-        "bucket_name": output(&stack, "DataBucket")?,
+        "bucket_name": ours.output("DataBucket")?,
     });
-    let answer = aws.invoke(output(&stack, "PredictorName")?, &payload).await?;
+    let answer = aws.invoke(ours.output("PredictorName")?, &payload).await?;
     if answer.failed {
         let message =
             answer.payload["errorMessage"].as_str().unwrap_or("the predictor failed").to_owned();

@@ -3,11 +3,10 @@
 use anyhow::{Result, bail};
 use steppe_plan::config::nearest;
 
-use super::{deployed, output};
+use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::project::Workspace;
 use crate::story::table;
-use crate::target::connect;
 use crate::terminal::{err, out, say};
 
 /// Asks, or lists what can be asked.
@@ -16,17 +15,17 @@ pub async fn run(
     sql_or_name: Option<&str>,
     limit: usize,
 ) -> Result<Outcome> {
-    let aws = connect(workspace).await?;
-    let stack = deployed(&aws, workspace).await?;
-    let (work_group, database) =
-        (output(&stack, "WorkGroupName")?, output(&stack, "DatabaseName")?);
+    let ours = Deployment::open(workspace).await?;
+    let aws = ours.aws();
+    let (work_group, database) = (ours.output("WorkGroupName")?, ours.output("DatabaseName")?);
     let named = aws.named_queries(work_group).await?;
     let Some(asked) = sql_or_name else {
         let rows: Vec<Vec<String>> =
             named.into_iter().map(|(name, description, _)| vec![name, description]).collect();
         out(&table(&["name", "description"], &rows));
         say!(
-            "\ntables: raw, processed, predictions; for example: cargo xtask query \"select count(*) from processed\""
+            "\ntables: raw, processed, predictions; for example: cargo xtask query \"select \
+             count(*) from processed\""
         );
         return Ok(Outcome::Done);
     };

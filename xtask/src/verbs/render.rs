@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use steppe_plan::elf::Architecture;
 use steppe_plan::manifest::Manifest;
 use steppe_plan::site::Site;
@@ -11,7 +11,7 @@ use steppe_plan::stack::{ArtifactHashes, StackSpec};
 use crate::artifacts;
 use crate::cli::DataArgs;
 use crate::exit::Outcome;
-use crate::project::{Workspace, write};
+use crate::project::Workspace;
 use crate::story::Story;
 use crate::terminal::out;
 
@@ -57,7 +57,11 @@ pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Ou
     for architecture in [Architecture::X86_64, Architecture::Arm64] {
         for (options, manifest) in workspace.manifest.combinations() {
             let file = folder.join(format!("{}{options}.yaml", architecture.as_str()));
-            write(&file, render(&manifest, architecture)?.as_bytes())?;
+            let template = render(&manifest, architecture)?;
+            // The user's folder, and nothing secret: others may read it as they may read the rest.
+            std::fs::create_dir_all(folder)
+                .and_then(|()| std::fs::write(&file, template))
+                .with_context(|| format!("cannot write {}", file.display()))?;
         }
     }
     Ok(Outcome::Done)

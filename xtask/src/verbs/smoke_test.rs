@@ -10,18 +10,18 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use steppe_aws::{Aws, StackView};
 use steppe_wire::drift::DriftOutcome;
 use steppe_wire::etl::EtlReport;
 use steppe_wire::keys;
 use steppe_wire::predict::{PredictRequest, PredictResponse, StoredPrediction};
 
-use super::{Execution, deployed, output, run_to_end};
-use crate::exit::Outcome;
+use super::{Execution, run_to_end};
+use crate::deployment::Deployment;
+use crate::exit::{DISK_IS_FULL, Outcome, tells_of_a_full_disk};
 use crate::leftovers;
 use crate::project::Workspace;
 use crate::story::{Story, table};
-use crate::target::{connect, local_cloud};
+use crate::target::local_cloud;
 use crate::terminal::out;
 
 /// What a check saw.
@@ -34,17 +34,16 @@ struct Seen {
 /// What the checks share.
 struct Test<'a> {
     workspace: &'a Workspace,
-    aws: Aws,
-    stack: StackView,
+    ours: Deployment,
     began: jiff::Timestamp,
 }
 
 /// Runs the pipeline and checks it.
 pub async fn run(workspace: &Workspace, series: &[String]) -> Result<Outcome> {
     let story = Story::begin();
-    let aws = connect(workspace).await?;
-    let stack = deployed(&aws, workspace).await?;
-    let test = Test { workspace, aws, stack, began: jiff::Timestamp::now() };
+    let ours = Deployment::open(workspace).await?;
+    ours.stack()?;
+    let test = Test { workspace, ours, began: jiff::Timestamp::now() };
     let mut seen = Vec::new();
     let mut note = |check, started: Instant, result: Result<String>| {
         let ok = result.is_ok();
@@ -102,7 +101,11 @@ fn report(seen: &[Seen], story: &Story) -> Outcome {
         story.done("passed", &format!("{} checks", seen.len()), story.elapsed());
         return Outcome::Done;
     };
-    story.failed("failed", &format!("{}: {:#}", first.0, first.1));
+    let why = format!("{:#}", first.1);
+    story.failed("failed", &format!("{}: {why}", first.0));
+    if tells_of_a_full_disk(&why) {
+        story.note("hint", DISK_IS_FULL);
+    }
     Outcome::Found
 }
 
@@ -114,13 +117,13 @@ fn records(execution: &Execution) -> Vec<&Value> {
 impl Test<'_> {
     async fn execute(&self, series: &[String]) -> Result<Execution> {
         let input = if series.is_empty() { json!({}) } else { json!({ "series": series }) };
-        run_to_end(&self.aws, output(&self.stack, "StateMachineArn")?, &input).await
+        run_to_end(&self.ours, self.ours.output("StateMachineArn")?, &input).await
     }
 
     /// The check for drift must run to its end; whatever it finds is not this test's.
     async fn drift(&self) -> Result<String> {
         let checked =
-            run_to_end(&self.aws, output(&self.stack, "DriftMachineArn")?, &json!({})).await?;
+            run_to_end(&self.ours, self.ours.output("DriftMachineArn")?, &json!({})).await?;
         let outcome: DriftOutcome =
             serde_json::from_value(checked.output).context("the check breaks its contract")?;
         Ok(outcome.summary)
@@ -128,7 +131,7 @@ impl Test<'_> {
 
     /// Every state on the way of a success must have been entered and left.
     async fn history(&self, execution: &Execution) -> Result<String> {
-        let events = self.aws.history(&execution.arn).await?;
+        let events = self.ours.aws().history(&execution.arn).await?;
         let named = |suffix: &str| {
             events
                 .iter()
@@ -137,7 +140,7 @@ impl Test<'_> {
                 .collect::<BTreeSet<_>>()
         };
         let (entered, left) = (named("StateEntered"), named("StateExited"));
-        let definition = self.aws.definition(output(&self.stack, "StateMachineArn")?).await?;
+        let definition = self.ours.aws().definition(self.ours.output("StateMachineArn")?).await?;
         let expected = success_path(&definition);
         let missing: Vec<&String> =
             expected.iter().filter(|s| !entered.contains(*s) || !left.contains(*s)).collect();
@@ -147,19 +150,21 @@ impl Test<'_> {
 
     /// The cleaning job's count and Athena's must agree.
     async fn row_counts(&self) -> Result<String> {
-        let bucket = output(&self.stack, "DataBucket")?;
+        let bucket = self.ours.output("DataBucket")?;
         let report = self
-            .aws
+            .ours
+            .aws()
             .get(bucket, &keys::etl_report(&self.workspace.names.pipeline))
             .await?
             .context("the cleaning job left no report")?;
         let report: EtlReport = serde_json::from_slice(&report)?;
         ensure!(report.adds_up(), "the report's counts do not add up: {report:?}");
         let answer = self
-            .aws
+            .ours
+            .aws()
             .query(
-                output(&self.stack, "WorkGroupName")?,
-                output(&self.stack, "DatabaseName")?,
+                self.ours.output("WorkGroupName")?,
+                self.ours.output("DatabaseName")?,
                 "SELECT count(*) AS n FROM processed",
                 1,
             )
@@ -177,14 +182,15 @@ impl Test<'_> {
     /// Each forecast must lie in S3, keep the contract, and equal what the model server answers
     /// now.
     async fn forecasts(&self, execution: &Execution, series: &[String]) -> Result<String> {
-        let bucket = output(&self.stack, "DataBucket")?;
+        let bucket = self.ours.output("DataBucket")?;
         let mut names = BTreeSet::new();
         let mut direct = true;
         for record in records(execution) {
             let key = record["s3_key"].as_str().context("a forecast has no s3_key")?;
             let path = format!("s3://{bucket}/{key}");
             let stored = self
-                .aws
+                .ours
+                .aws()
                 .get(bucket, key)
                 .await?
                 .with_context(|| format!("{path} does not exist"))?;
@@ -236,12 +242,12 @@ impl Test<'_> {
         if local_cloud(self.workspace)?.is_none() {
             return Ok(None);
         }
-        let url = format!("{}/predict", output(&self.stack, "ServerUrl")?);
+        let url = format!("{}/predict", self.ours.output("ServerUrl")?);
         let dataset = keys::processed_prefix(&self.workspace.names.pipeline);
         let body = PredictRequest::one(
             &self.workspace.manifest.task.series,
             series,
-            output(&self.stack, "DataBucket")?,
+            self.ours.output("DataBucket")?,
             &dataset,
         );
         let request = hyper::Request::post(&url)
@@ -308,7 +314,7 @@ impl Test<'_> {
             .flat_map(|c: Value| statements_of(&c))
             .collect();
         let roles = leftovers::roles(&self.workspace.names);
-        let granted = self.aws.granted_statements(&roles).await?;
+        let granted = self.ours.aws().granted_statements(&roles).await?;
         let prefix = format!("{}-", self.workspace.names.stack());
         let unused = never_used(&granted, &used, &prefix);
         let unused = if unused.is_empty() {

@@ -8,6 +8,8 @@ mod apply;
 mod changes;
 mod delete;
 mod rollback;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,13 +91,12 @@ fn begin(
     ordered: Ordered<'_>,
     change: impl FnOnce(&mut Stack),
 ) -> Result<(), NotStored> {
-    cloud.stack_work.callers().insert(stack_id.to_owned(), ordered.caller.clone());
     if let Some(stack) = cloud.stacks.get(stack_id) {
         cloud.stack_work.earlier().insert(stack_id.to_owned(), stack);
     }
     store_status(cloud, stack_id, status, Some("User Initiated"), |stack| {
         change(stack);
-        stack.operation = ordered.operation;
+        stack.operation = Operation { caller: Some(ordered.caller.clone()), ..ordered.operation };
     })
 }
 
@@ -103,10 +104,10 @@ fn begin(
 pub fn create_new(
     cloud: &Arc<Cloud>,
     stack_id: &str,
-    stack: Stack,
+    mut stack: Stack,
     caller: &Caller,
 ) -> Result<(), NotStored> {
-    cloud.stack_work.callers().insert(stack_id.to_owned(), caller.clone());
+    stack.operation.caller = Some(caller.clone());
     cloud.faults.record();
     cloud.stacks.put(stack_id, stack.clone())?;
     events::of_stack(cloud, stack_id, &stack);
@@ -129,16 +130,23 @@ pub fn start_create(
 }
 
 async fn create(cloud: &Arc<Cloud>, stack_id: &str) {
-    let limit = cloud.stacks.get(stack_id).and_then(|s| s.operation.timeout_mins);
-    let applied = match limit {
-        None => apply(cloud, stack_id).await,
+    let minutes = cloud.stacks.get(stack_id).and_then(|s| s.operation.timeout_mins);
+    match minutes {
+        None => create_until(cloud, stack_id, std::future::pending()).await,
         Some(minutes) => {
             let limit = Duration::from_secs(minutes.saturating_mul(60));
-            let timed = tokio::time::timeout(limit, apply(cloud, stack_id)).await;
-            timed.unwrap_or_else(|_| {
-                apply::cancel(cloud, stack_id);
-                Err("Stack creation time exceeded the specified timeout.".to_owned())
-            })
+            create_until(cloud, stack_id, tokio::time::sleep(limit)).await;
+        }
+    }
+}
+
+/// Makes a stack's resources; when `limit` comes first, the creation has failed.
+async fn create_until(cloud: &Arc<Cloud>, stack_id: &str, limit: impl Future<Output = ()>) {
+    let applied = tokio::select! {
+        applied = apply(cloud, stack_id) => applied,
+        () = limit => {
+            apply::cancel(cloud, stack_id);
+            Err("Stack creation time exceeded the specified timeout.".to_owned())
         }
     };
     // A creation that the disk does not know would be rolled back after a restart.

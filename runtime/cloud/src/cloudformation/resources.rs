@@ -2,6 +2,7 @@
 
 mod compute;
 mod data;
+pub mod nested;
 mod network;
 pub mod types;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use self::types::Type;
-use super::Resource;
+use super::{Resource, permissions};
 use crate::cloud::{Cloud, short_id};
 use crate::table::NotStored;
 
@@ -45,15 +46,14 @@ impl Place<'_> {
     /// Whether who ordered the operation may give a role to a service; roles are named by ARN or,
     /// where AWS allows it, by name.
     fn may_pass(&self, role: &str, service: &str) -> Result<(), Failure> {
-        let Some(caller) = self.cloud.stack_work.callers().get(self.stack_id).cloned() else {
-            return Ok(());
-        };
+        let Some(caller) = permissions::caller(self) else { return Ok(()) };
         let arn = match role.starts_with("arn:") {
             true => role.to_owned(),
             false => self.cloud.config.global_arn("iam", &format!("role/{role}")),
         };
         let allowed = self.cloud.pass_role(&caller, &arn, service);
-        allowed.map_err(|error| Failure::Other(error.message))
+        let told = |words: String| permissions::may_not_pass(service, &words);
+        allowed.map_err(|error| Failure::Other(told(error.message)))
     }
 }
 

@@ -52,6 +52,42 @@ pub fn may_replace(kind: &str, property: &str) -> bool {
         .any(|p| p.trim_start_matches("/properties/") == property)
 }
 
+/// Paths of the members inside of a property, through lists: `Rules/Id`.
+#[cfg(test)]
+pub fn members(kind: &str, property: &str) -> std::collections::BTreeSet<String> {
+    fn gather(
+        root: &Value,
+        schema: &Value,
+        path: &str,
+        found: &mut std::collections::BTreeSet<String>,
+    ) {
+        if let Some(name) = schema["$ref"].as_str() {
+            let name = name.trim_start_matches("#/definitions/");
+            return gather(root, &root["definitions"][name], path, found);
+        }
+        for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+            let inner_path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+            if path.split('/').count() < 6 && found.insert(inner_path.clone()) {
+                gather(root, inner, &inner_path, found);
+            }
+        }
+        if let Some(items) = schema.get("items") {
+            gather(root, items, path, found);
+        }
+    }
+    let mut found = std::collections::BTreeSet::new();
+    gather(schema(kind), &schema(kind)["properties"][property], "", &mut found);
+    found
+}
+
+/// The actions that AWS publishes for a type's handler: `create`, `read`, `update`, `delete`, or
+/// `tagging`.
+#[cfg(test)]
+pub fn handled(kind: &str, handler: &str) -> impl Iterator<Item = &'static str> {
+    let actions = schema(kind)["handlers"][handler].as_array();
+    actions.into_iter().flatten().filter_map(Value::as_str)
+}
+
 fn paths(kind: &str, list: &str) -> impl Iterator<Item = &'static str> {
     schema(kind)[list].as_array().into_iter().flatten().filter_map(Value::as_str)
 }

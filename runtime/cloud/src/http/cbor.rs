@@ -9,6 +9,8 @@ use crate::error::{ApiError, ApiResult};
 
 /// Levels of a value.
 const DEPTH_MAX: usize = 32;
+/// Tag of seconds since 1970.
+const TIME_TAG: u64 = 1;
 
 /// Reads one value, which must be all there is.
 pub fn decode(bytes: &[u8]) -> ApiResult {
@@ -223,6 +225,9 @@ fn write(value: &Value, out: &mut Vec<u8>) {
             for (name, value) in given() {
                 head(3, name.len() as u64, out);
                 out.extend_from_slice(name.as_bytes());
+                if name.ends_with("Timestamp") && value.is_number() {
+                    head(6, TIME_TAG, out);
+                }
                 write(value, out);
             }
         }

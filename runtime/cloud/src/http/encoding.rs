@@ -4,10 +4,12 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::protocol::{Protocol, Speech};
 use super::{cbor, form};
+use crate::cloud::epoch_secs;
 use crate::error::{ApiError, ApiResult};
 
 /// The operation and its parameters.
@@ -65,6 +67,8 @@ fn parse_cbor(parts: &Parts, body: &[u8]) -> ApiResult<(String, Value)> {
 /// A successful answer.
 pub fn success(speech: &Speech, operation: &str, value: &Value, request_id: &str) -> Response {
     let ok = StatusCode::OK;
+    let timed = timed(speech, value);
+    let value = timed.as_ref().unwrap_or(value);
     let (kind, body) = match speech.protocol {
         Protocol::Json => (speech.json_type(), value.to_string()),
         Protocol::RestJson => ("application/json", value.to_string()),
@@ -93,6 +97,34 @@ pub fn success(speech: &Speech, operation: &str, value: &Value, request_id: &str
         }
     };
     answer(ok, kind, body, request_id)
+}
+
+/// Handlers of services that also speak a query protocol give times as texts of ISO 8601, which
+/// the other protocols have as seconds.
+fn timed(speech: &Speech, value: &Value) -> Option<Value> {
+    let seconds = matches!(speech.protocol, Protocol::Json | Protocol::Cbor);
+    (seconds && speech.once_query()).then(|| {
+        let mut value = value.clone();
+        write_seconds(&mut value);
+        value
+    })
+}
+
+/// As deep as AWS's shapes.
+fn write_seconds(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(write_seconds),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let time = value.as_str().filter(|_| name.ends_with("Timestamp"));
+                match time.and_then(|text| text.parse::<Timestamp>().ok()) {
+                    Some(time) => *value = epoch_secs(time).into(),
+                    None => write_seconds(value),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A failure, with the code and status that the service's clients expect.

@@ -10,6 +10,7 @@ use axum::response::Response;
 use super::encoding;
 use super::protocol::Speech;
 use crate::cloud::Cloud;
+use crate::faults::{self, Outcome};
 use crate::identity::Caller;
 use crate::services::lambda;
 
@@ -24,14 +25,26 @@ pub async fn answer(
 ) -> Response {
     let path = parts.uri.path().trim_matches('/');
     let segments: Vec<String> = path.split('/').map(percent_decode).collect();
-    match lambda::rest(cloud, caller, parts, &segments, body).await {
-        Ok(mut response) => {
+    let call = lambda::rest(cloud, caller, parts, &segments, body);
+    match cloud.faults.around(&speech.service, operation(parts, &segments), call).await {
+        Outcome::Answered(Ok(mut response)) => {
             if let Ok(id) = HeaderValue::try_from(request_id) {
                 response.headers_mut().insert("x-amzn-requestid", id);
             }
             response
         }
-        Err(error) => encoding::failure(speech, &error, request_id),
+        Outcome::Answered(Err(error)) => encoding::failure(speech, &error, request_id),
+        Outcome::Lost => faults::lost(),
+    }
+}
+
+/// AWS's name for the operation; nothing for those that there are not.
+fn operation(parts: &Parts, segments: &[String]) -> &'static str {
+    match (parts.method.as_str(), segments) {
+        ("GET", [_, functions]) if functions == "functions" => "ListFunctions",
+        ("GET", [_, functions, _]) if functions == "functions" => "GetFunction",
+        ("POST", [_, _, _, invocations]) if invocations == "invocations" => "Invoke",
+        _ => "",
     }
 }
 

@@ -14,6 +14,7 @@ use crate::services::{known, required};
 pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
     let used: &[&str] = match operation {
         "ListRoles" => &[],
+        "GetInstanceProfile" => &["InstanceProfileName"],
         "GetRole" | "ListRolePolicies" | "DeleteRole" => &["RoleName"],
         "GetRolePolicy" | "DeleteRolePolicy" => &["RoleName", "PolicyName"],
         "PutRolePolicy" => &["RoleName", "PolicyName", "PolicyDocument"],
@@ -35,6 +36,9 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             cloud.roles.all().iter().map(|(name, role)| describe(cloud, name, role)).collect();
         return Ok(json!({ "Roles": roles, "IsTruncated": false }));
     }
+    if operation == "GetInstanceProfile" {
+        return get_profile(cloud, caller, required(params, "InstanceProfileName")?);
+    }
     let name = required(params, "RoleName")?;
     check_name("roleName", name, 1..=64)?;
     let arn = cloud.config.global_arn("iam", &format!("role/{name}"));
@@ -52,6 +56,21 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
         }
         _ => Ok(json!({ "Role": describe(cloud, name, &*find(cloud, name)?) })),
     }
+}
+
+fn get_profile(cloud: &Cloud, caller: &Caller, name: &str) -> ApiResult {
+    check_name("instanceProfileName", name, 1..=128)?;
+    let arn = cloud.config.global_arn("iam", &format!("instance-profile/{name}"));
+    cloud.authorize(caller, "iam:GetInstanceProfile", &arn, &[])?;
+    let profile = cloud.profiles.get(name);
+    let profile = profile.ok_or_else(|| missing(&format!("Instance Profile {name}")))?;
+    // A role that somebody deleted is gone from its profile.
+    let role = cloud.roles.get(&profile.role);
+    let roles: Vec<Value> = role.iter().map(|r| describe(cloud, &profile.role, r)).collect();
+    Ok(json!({ "InstanceProfile": {
+        "Path": "/", "InstanceProfileName": name, "InstanceProfileId": profile.id, "Arn": arn,
+        "CreateDate": iso(profile.created), "Roles": roles,
+    } }))
 }
 
 fn create(cloud: &Cloud, name: &str, params: &Value) -> ApiResult {
@@ -104,7 +123,7 @@ fn delete(cloud: &Cloud, name: &str) -> ApiResult {
     if !role.policies.is_empty() {
         return Err(conflict("Cannot delete entity, must delete policies first."));
     }
-    if cloud.profiles.all().iter().any(|(_, profile)| **profile == name) {
+    if cloud.profiles.all().iter().any(|(_, profile)| profile.role == name) {
         return Err(conflict(
             "Cannot delete entity, must remove roles from instance profile first.",
         ));

@@ -15,7 +15,8 @@
 //!   meant.
 //! - `aws:CurrentTime`, `aws:EpochTime`, `aws:TokenIssueTime`: now, and the begin of a session.
 //! - `aws:RequestedRegion`: the cloud's region, `us-east-1` for IAM.
-//! - `aws:ResourceAccount`: the account in the resource's ARN, else this one.
+//! - `aws:ResourceAccount`: the account in the resource's ARN or that a bucket belongs to, else
+//!   this one.
 //! - `aws:ViaAWSService`, `aws:CalledVia`, `aws:CalledViaFirst`, `aws:CalledViaLast`: `true` and
 //!   the service for what CloudFormation does on behalf of its caller.
 //! - `aws:MultiFactorAuthPresent`: `false` for sessions, nothing for keys of users.

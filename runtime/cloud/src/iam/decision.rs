@@ -5,7 +5,9 @@
 //! A `Deny` that matches in any policy decides. Else, within one account, an `Allow` of an identity
 //! policy or of the resource's policy is enough; only a role's trust policy must allow itself. A
 //! resource's policy that names the account, and not the caller, only lets identity policies
-//! decide.
+//! decide. What belongs to another account needs both: the caller's policies and the resource's,
+//! and there naming the caller's account is enough.
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html>
 
 use thiserror::Error;
 
@@ -100,6 +102,17 @@ pub fn decide(
 ) -> Result<Decision, Unknown> {
     let (identity, resource) = (judge_all(identity, request)?, judge_some(resource, request)?);
     Ok(settle(&identity, &resource, identity.allowed.is_some() || resource.allowed.is_some()))
+}
+
+/// The decision on a request to something of another account.
+pub fn decide_across(
+    identity: &[Policy],
+    resource: Option<&Policy>,
+    request: &Request<'_>,
+) -> Result<Decision, Unknown> {
+    let (identity, resource) = (judge_all(identity, request)?, judge_some(resource, request)?);
+    let opened = resource.allowed.is_some() || resource.delegated;
+    Ok(settle(&identity, &resource, identity.allowed.is_some() && opened))
 }
 
 /// The decision on `sts:AssumeRole`: the trust policy must allow it itself.

@@ -59,6 +59,7 @@ impl S3Access for Access {
             self.0.identities.lookup(&credentials.access_key, token.as_deref()).map_err(denied)?;
         let origin = cx.extensions_mut().get::<Origin>().cloned().unwrap_or_default();
         let caller = caller.from(origin);
+        let lost = cx.extensions_mut().get::<super::front::Losing>().cloned();
         let name = cx.s3_op().name();
         let operation =
             operation(name).ok_or_else(|| not_implemented(&format!("the operation {name}")))?;
@@ -71,6 +72,7 @@ impl S3Access for Access {
             headers: cx.headers(),
             query,
         };
+        super::front::strike(&self.0.faults, name, lost.as_ref())?;
         self.check_owners(&asked, path)?;
         self.check_permissions(&asked, name, operation)?;
         cx.extensions_mut().insert(caller);

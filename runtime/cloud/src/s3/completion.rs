@@ -240,8 +240,7 @@ fn concatenate(
 ) -> Result<Received, StoreError> {
     let mut incoming = cloud.buckets.incoming(algorithm)?;
     for part in parts {
-        let file = cloud.buckets.open_part(part)?;
-        incoming.copy(file, 0, part.size)?;
+        incoming.copy(cloud.buckets.read_part(part)?)?;
     }
     Ok(incoming.finish())
 }

@@ -125,7 +125,8 @@ pub async fn copy_object(
             let (bucket, key) = (bucket.clone(), key.clone());
             move |cloud| {
                 let mut incoming = cloud.buckets.incoming(algorithm)?;
-                incoming.copy(source.file, 0, source.object.size)?;
+                let whole = 0..source.object.size;
+                incoming.copy(cloud.buckets.reader(&source.object, source.file, whole)?)?;
                 let new = NewObject::whole(incoming.finish(), meta);
                 cloud.buckets.put(&bucket, &key, new, &condition)
             }

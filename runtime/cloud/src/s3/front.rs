@@ -1,8 +1,11 @@
 //! What happens around `s3s`: requests that it would take and S3 does not, digests of the bodies
 //! that it parses, and characters that XML does not have.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::body::Body as AxumBody;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use s3s::service::S3Service;
 use s3s::{Body, HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Result, s3_error};
@@ -10,6 +13,7 @@ use s3s::{Body, HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Result, s3_er
 use super::checksums;
 use super::errors::{access_denied, internal, invalid_request, not_implemented};
 use super::unread::Returning;
+use crate::faults::{self, Ahead, Faults};
 
 /// Bytes of a body that is parsed: 10,000 parts with their checksums are a tenth of it.
 pub const PARSED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -28,6 +32,32 @@ const PARSED: [&str; 11] = [
     "versioning",
 ];
 
+/// Told by the check of a request when a fault wants its answer to be lost.
+#[derive(Debug, Clone, Default)]
+pub struct Losing(Arc<AtomicBool>);
+
+/// Counts a call for scripted faults; an error when it has to fail.
+pub fn strike(faults: &Faults, operation: &str, lost: Option<&Losing>) -> S3Result<()> {
+    match faults.ahead("s3", operation) {
+        Ahead::Made => Ok(()),
+        Ahead::Refused(error) => {
+            let code = S3ErrorCode::from_bytes(error.code.as_bytes());
+            let code = code.unwrap_or_else(|| S3ErrorCode::Custom(error.code.into()));
+            let mut refused = S3Error::with_message(code, error.message);
+            if let Ok(status) = StatusCode::from_u16(error.status) {
+                refused.set_status_code(status);
+            }
+            Err(refused)
+        }
+        Ahead::Lost => {
+            if let Some(Losing(lost)) = lost {
+                lost.store(true, Ordering::SeqCst);
+            }
+            Ok(())
+        }
+    }
+}
+
 /// S3 over HTTP.
 #[derive(Clone)]
 pub struct Service {
@@ -45,11 +75,16 @@ impl Service {
     pub async fn answer(&self, request: axum::extract::Request) -> Response {
         let method = request.method().clone();
         let waits = request.headers().contains_key(header::EXPECT);
-        let (body, unread) = Returning::wrap(request);
+        let lost = Losing::default();
+        let (mut body, unread) = Returning::wrap(request);
+        body.extensions_mut().insert(lost.clone());
         let answered = match self.prepare(body).await {
             Ok(request) => self.s3.call(request).await.map_err(|e| internal(format!("{e:?}"))),
             Err(error) => Err(error),
         };
+        if lost.0.load(Ordering::SeqCst) {
+            return faults::lost();
+        }
         let mut response = match answered {
             Ok(response) => response,
             Err(error) => self.failure(error),

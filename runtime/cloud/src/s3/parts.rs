@@ -215,7 +215,8 @@ pub async fn upload_part_copy(
         .blocking(move |cloud| {
             let algorithm = upload.algorithm.unwrap_or(Algorithm::Crc64Nvme);
             let mut incoming = cloud.buckets.incoming(algorithm)?;
-            incoming.copy(source.file, start, length)?;
+            let range = start..start + length;
+            incoming.copy(cloud.buckets.reader(&source.object, source.file, range)?)?;
             let received = incoming.finish();
             let checksum = received.checksum.clone();
             cloud.buckets.put_part(&upload_id, part_number, received, checksum)

@@ -1,7 +1,8 @@
 //! Objects are read: whole, by range, by part, or only looked at.
 //!
-//! Bytes are compared with what was written. Small objects are read before the answer begins, so
-//! damage is an error; larger ones are broken off before their last bytes.
+//! Bytes are compared with what was written. What is small is read before the answer begins, so
+//! damage is an error; what is larger is broken off before the damaged chunk. Once damage was seen,
+//! every read of the object is refused, so no client gets past it by asking for the rest.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,24 +10,19 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use futures::StreamExt;
-use md5::{Digest, Md5};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 use super::Api;
 use super::access::no_such_key;
 use super::checksums::{answer_checksum, answer_checksum_and_type};
 use super::conditions::{ReadConditions, check_version};
-use super::errors::{custom, internal, invalid_argument, invalid_request};
+use super::errors::{custom, invalid_argument, invalid_request};
 use super::options::{self, take};
-use super::store::{Object as StoredObject, StoreError, read_verified};
+use super::store::{Object as StoredObject, StoreError, Verified};
 
-/// Objects up to this size are read and compared before the answer begins.
-const WHOLE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Bytes that are read at once of larger ones.
-const CHUNK_BYTES: usize = 128 * 1024;
+/// What is at most as large is read and compared before the answer begins.
+const READ_AHEAD_BYTES: u64 = 4 * 1024 * 1024;
 /// What S3 says about the type of an object that came without one.
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
@@ -155,44 +151,35 @@ pub async fn get_object(
     describe!(output, object, slice, checksum_mode);
     let tags = object.meta.tags.len();
     output.tag_count = i32::try_from(tags).ok().filter(|n| *n > 0);
-    output.body = Some(body(api, object, file, &slice).await?);
+    output.body = Some(body(api, object, file, slice.range.clone()).await?);
     let mut response = S3Response::new(output);
     response.status = status(&slice);
     Ok(response)
 }
 
-/// The bytes of the slice. Only whole objects can be compared with what was written.
+/// The bytes of the slice.
 async fn body(
     api: &Api,
     object: Arc<StoredObject>,
     file: std::fs::File,
-    slice: &Slice,
+    range: Range<u64>,
 ) -> S3Result<StreamingBlob> {
-    let whole = slice.range == (0..object.size);
-    if whole && object.size <= WHOLE_BYTES_MAX {
-        let bytes = api.blocking(move |_| read_verified(&object, file)).await?;
-        let once = futures::stream::once(async { Ok::<_, std::io::Error>(Bytes::from(bytes)) });
-        return Ok(StreamingBlob::wrap(once));
-    }
-    let mut file = tokio::fs::File::from_std(file);
-    file.seek(std::io::SeekFrom::Start(slice.range.start)).await.map_err(internal)?;
-    let length = slice.range.end - slice.range.start;
-    let stream = ReaderStream::with_capacity(file.take(length), CHUNK_BYTES);
-    let expected = object.md5().filter(|_| whole).map(str::to_owned);
-    let Some(expected) = expected else { return Ok(StreamingBlob::wrap(stream)) };
-    let mut left = object.size;
-    let mut md5 = Md5::new();
-    let compared = stream.map(move |chunk| {
-        let chunk = chunk?;
-        md5.update(&chunk);
-        left = left.saturating_sub(chunk.len() as u64);
-        if left == 0 && hex::encode(md5.finalize_reset()) != expected {
-            tracing::error!("an object's bytes are damaged: its download was broken off");
-            return Err(std::io::Error::other("the object's bytes are damaged"));
-        }
-        Ok(chunk)
-    });
-    Ok(StreamingBlob::wrap(compared))
+    let (first, rest) = api
+        .blocking(move |cloud| {
+            let mut reader = cloud.buckets.reader(&object, file, range)?;
+            let count = if reader.left() <= READ_AHEAD_BYTES { usize::MAX } else { 1 };
+            let first = reader.by_ref().take(count).collect::<Result<Vec<Bytes>, _>>()?;
+            Ok((first, reader))
+        })
+        .await?;
+    let first = futures::stream::iter(first.into_iter().map(Ok::<_, std::io::Error>));
+    Ok(StreamingBlob::wrap(first.chain(futures::stream::unfold(rest, next_chunk))))
+}
+
+async fn next_chunk(mut reader: Verified) -> Option<(std::io::Result<Bytes>, Verified)> {
+    let read = tokio::task::spawn_blocking(move || reader.next().map(|chunk| (chunk, reader)));
+    let (chunk, reader) = read.await.ok()??;
+    Some((chunk.map_err(std::io::Error::other), reader))
 }
 
 pub async fn head_object(

@@ -4,25 +4,27 @@
 //! Bytes are durable before the record that names them, the record before the answer; old bytes go
 //! last. What a crash leaves in between are files without a record, which the next start collects.
 
+mod chunks;
 mod files;
 mod records;
 mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use md5::{Digest, Md5};
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
+pub use chunks::{Verified, VerifiedBytes};
 pub use files::{Incoming, Received};
 pub use records::{Bucket, FinishedPart, FinishedUpload, Meta, Object, Part, Upload};
 
+use self::chunks::Damaged;
 use self::files::Files;
 use super::checksums::{Algorithm, Checksum};
 use super::names;
@@ -128,6 +130,7 @@ pub struct Buckets {
     objects: RwLock<BTreeMap<String, Arc<Table<Object>>>>,
     uploads: Table<Upload>,
     parts: Table<Part>,
+    damaged: Damaged,
     /// Held for reading while a part is recorded, for writing while an upload ends.
     ending: RwLock<()>,
     /// Uploads that are being put together.
@@ -149,6 +152,7 @@ impl Buckets {
             objects: RwLock::new(objects),
             uploads: Table::open(dir.join("uploads"))?,
             parts: Table::open(dir.join("parts"))?,
+            damaged: Damaged::default(),
             ending: RwLock::default(),
             completing: Mutex::default(),
             dir,
@@ -330,6 +334,7 @@ impl Buckets {
             md5: Some(md5),
             checksum: Some(checksum.unwrap_or_else(|| received.checksum.clone())),
             upload,
+            chunks: received.chunks.clone(),
         };
         let kept = self.files.keep(received)?;
         object.file = kept.name().to_owned();
@@ -344,7 +349,7 @@ impl Buckets {
         kept.named();
         drop(buckets);
         if let Some(old) = old {
-            self.files.remove(&old.file);
+            self.forget(&old);
         }
         Ok(object)
     }
@@ -372,7 +377,8 @@ impl Buckets {
         self.objects(bucket)?.get(key).ok_or(StoreError::NoSuchKey)
     }
 
-    /// An object's record and its opened file, whose length is right.
+    /// An object's record and its opened file, whose length is right and which is not known to be
+    /// damaged.
     pub fn open_object(
         &self,
         bucket: &str,
@@ -380,6 +386,7 @@ impl Buckets {
     ) -> Result<(Arc<Object>, std::fs::File), StoreError> {
         let mut object = self.head(bucket, key)?;
         for _ in 0..OPENINGS {
+            self.damaged.check(&object.file)?;
             match self.files.open_file(&object.file) {
                 Ok(file) => {
                     let length = file.metadata()?.len();
@@ -404,10 +411,20 @@ impl Buckets {
         Err(StoreError::Io(std::io::ErrorKind::Interrupted.into()))
     }
 
+    /// Reads `range` of an object that was opened. Blocks when the record is an older one.
+    pub fn reader(
+        &self,
+        object: &Object,
+        file: std::fs::File,
+        range: Range<u64>,
+    ) -> Result<Verified, StoreError> {
+        Verified::new(object.into(), file, range, self.damaged.clone())
+    }
+
     /// An object's bytes.
     pub fn read(&self, bucket: &str, key: &str) -> Result<Vec<u8>, StoreError> {
         let (object, file) = self.open_object(bucket, key)?;
-        read_verified(&object, file)
+        self.reader(&object, file, 0..object.size)?.read_all()
     }
 
     /// Deletes an object; one that is not there counts as deleted, as in AWS.
@@ -424,20 +441,14 @@ impl Buckets {
     ) -> Result<(), StoreError> {
         let objects = self.objects(bucket)?;
         if let Some(object) = objects.remove_if(key, |existing| condition.judge(existing))? {
-            self.files.remove(&object.file);
+            self.forget(&object);
         }
         Ok(())
     }
-}
 
-/// Reads an object whole and compares it with what was written.
-pub fn read_verified(object: &Object, mut file: std::fs::File) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = Vec::with_capacity(usize::try_from(object.size).unwrap_or_default());
-    file.read_to_end(&mut bytes)?;
-    match object.md5() {
-        Some(md5) if hex::encode(Md5::digest(&bytes)) != md5 => {
-            Err(StoreError::Damaged(format!("{} has another MD5 than was written", object.file)))
-        }
-        _ => Ok(bytes),
+    /// Removes the file of an object that is no more.
+    fn forget(&self, object: &Object) {
+        self.files.remove(&object.file);
+        self.damaged.forget(&object.file);
     }
 }

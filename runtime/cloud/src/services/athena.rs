@@ -10,12 +10,12 @@
 //!   and `s3:GetObject` for who reads results;
 //! - `glue:GetDatabase` on the catalogue and the database `default`, and on every database that is
 //!   named; `glue:GetTable` on the catalogue, the database and the table;
-//! - of state machines `athena:GetDataCatalog`, which every policy that Step Functions generates
-//!   has.
+//! - `athena:GetDataCatalog` of state machines, because every policy that Step Functions generates
+//!   has it, and of requests that name a catalogue.
 //!
 //! Limits: four queries at work and 100 waiting, 30 minutes each, 512 MiB for sorting and joining,
 //! the work group's `BytesScannedCutoffPerQuery`, 262,144 bytes of SQL. The newest 1,000 executions
-//! are kept (AWS keeps 45 days). Differences from AWS: results are written below a prefix, never
+//! of the last 45 days are kept. Differences from AWS: results are written below a prefix, never
 //! into a bucket's root; no `.metadata` files; errors of syntax are told by `StartQueryExecution`,
 //! unless the query has to wait; integers in statements are `bigint`; nothing is reused; there are
 //! no partitions, views, prepared statements, and no catalogue but `AwsDataCatalog`.
@@ -36,7 +36,8 @@ use steppe_wire::query::{Column, Statement};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::{known, pages, required};
+use crate::services::pages::Pages;
+use crate::services::{known, required};
 pub use describe::describe;
 pub use queries::{Origin, end_orphans, start, stop};
 pub use results::results;
@@ -166,9 +167,11 @@ fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidRequestException", message)
 }
 
-/// A page with Athena's name of a wrong request.
+/// A page as Athena has them.
 fn page(params: &Value, member: &str, items: Vec<Value>) -> ApiResult {
-    pages::page(params, member, items, PAGE_MAX).map_err(|e| invalid(e.message))
+    const PAGES: Pages =
+        Pages::of("MaxResults", "NextToken", PAGE_MAX).refusing("InvalidRequestException");
+    PAGES.answer(params, member, items)
 }
 
 fn group_arn(cloud: &Cloud, group: &str) -> String {

@@ -13,10 +13,21 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, iso};
-use crate::services::sns;
+use crate::error::{ApiError, ApiResult};
+use crate::identity::Caller;
+use crate::services::pages::Pages;
+use crate::services::{known, sns};
+
+/// Alarms that one question may name.
+const NAMES_MAX: usize = 100;
+const PAGES: Pages = Pages {
+    items: 50,
+    wrong_token: "InvalidNextToken",
+    ..Pages::of("MaxRecords", "NextToken", 100)
+};
 
 /// The metrics: namespace, name, dimension.
 const METRICS: [(&str, &str, &str); 5] = [
@@ -60,6 +71,100 @@ pub struct Alarm {
     pub events: Vec<Timestamp>,
     /// Whether it is raised.
     pub raised: bool,
+    /// `TreatMissingData`.
+    #[serde(default)]
+    pub missing_data: Option<String>,
+    /// When its settings and its state last changed; older records have neither.
+    #[serde(default)]
+    pub changed: Option<(Timestamp, Timestamp)>,
+}
+
+impl Alarm {
+    fn set_raised(&mut self, raised: bool) {
+        if self.raised != raised {
+            let now = Timestamp::now();
+            self.changed = Some((self.changed.map_or(now, |(configured, _)| configured), now));
+        }
+        self.raised = raised;
+    }
+
+    fn state(&self) -> &'static str {
+        if self.raised { "ALARM" } else { "OK" }
+    }
+
+    fn describe(&self, cloud: &Cloud, name: &str) -> Value {
+        let mut out = json!({
+            "AlarmName": name, "AlarmArn": alarm_arn(cloud, name),
+            "AlarmDescription": self.description, "ActionsEnabled": true,
+            "OKActions": [], "AlarmActions": self.actions, "InsufficientDataActions": [],
+            "StateValue": self.state(), "MetricName": self.metric, "Namespace": self.namespace,
+            "Statistic": "Sum", "Period": self.period_secs, "EvaluationPeriods": 1,
+            "Dimensions": [{ "Name": self.dimension.0, "Value": self.dimension.1 }],
+            "Threshold": self.threshold, "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+            "TreatMissingData": self.missing_data,
+        });
+        if let Some((configured, stated)) = self.changed {
+            out["AlarmConfigurationUpdatedTimestamp"] = iso(configured).into();
+            out["StateUpdatedTimestamp"] = iso(stated).into();
+            out["StateTransitionedTimestamp"] = iso(stated).into();
+        }
+        out
+    }
+}
+
+/// ARN of an alarm, or of all with `*`.
+pub fn alarm_arn(cloud: &Cloud, name: &str) -> String {
+    cloud.config.arn("cloudwatch", &format!("alarm:{name}"))
+}
+
+/// API of CloudWatch: alarms are described; they are made by CloudFormation.
+pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
+    match operation {
+        "DescribeAlarms" => {
+            let used = [
+                "AlarmNames",
+                "AlarmNamePrefix",
+                "AlarmTypes",
+                "StateValue",
+                "ActionPrefix",
+                "MaxRecords",
+                "NextToken",
+            ];
+            known(params, "cloudwatch", operation, &used)?;
+            cloud.authorize(caller, "cloudwatch:DescribeAlarms", &alarm_arn(cloud, "*"), &[])?;
+            describe_alarms(cloud, params)
+        }
+        other => Err(ApiError::unknown_operation("monitoring", other)),
+    }
+}
+
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html>
+fn describe_alarms(cloud: &Cloud, params: &Value) -> ApiResult {
+    let text = |name: &str| params[name].as_str();
+    let names = params["AlarmNames"].as_array();
+    if names.is_some_and(|names| names.len() > NAMES_MAX) {
+        return Err(ApiError::validation(format!("AlarmNames has more than {NAMES_MAX} names.")));
+    }
+    if names.is_some() && text("AlarmNamePrefix").is_some() {
+        let message = "AlarmNames and AlarmNamePrefix cannot be given together.";
+        return Err(ApiError::validation(message));
+    }
+    let metric_alarms = params["AlarmTypes"]
+        .as_array()
+        .is_none_or(|types| types.iter().any(|kind| kind == "MetricAlarm"));
+    let wanted = |name: &str, alarm: &Alarm| {
+        names.is_none_or(|names| names.iter().any(|n| n == name))
+            && text("AlarmNamePrefix").is_none_or(|prefix| name.starts_with(prefix))
+            && text("StateValue").is_none_or(|state| state == alarm.state())
+            && text("ActionPrefix")
+                .is_none_or(|prefix| alarm.actions.iter().any(|a| a.starts_with(prefix)))
+    };
+    let all = if metric_alarms { cloud.alarms.all() } else { vec![] };
+    let chosen = all.iter().filter(|(name, alarm)| wanted(name, alarm));
+    let described = chosen.map(|(name, alarm)| alarm.describe(cloud, name)).collect();
+    let mut answer = PAGES.answer(params, "MetricAlarms", described)?;
+    answer["CompositeAlarms"] = json!([]);
+    Ok(answer)
 }
 
 /// Counts one event of a metric.
@@ -82,7 +187,7 @@ fn record(cloud: &Arc<Cloud>, name: &str) {
         alarm.events.retain(|t| *t > begin);
         alarm.events.push(now);
         let was = alarm.raised;
-        alarm.raised = alarm.events.len() as f64 >= alarm.threshold;
+        alarm.set_raised(alarm.events.len() as f64 >= alarm.threshold);
         alarm.raised && !was
     });
     let Some(alarm) = cloud.alarms.get(name) else { return };
@@ -95,7 +200,7 @@ fn record(cloud: &Arc<Cloud>, name: &str) {
         tokio::time::sleep(period).await;
         let quiet = |alarm: &mut Alarm| {
             if alarm.events.last().is_none_or(|last| *last <= now) {
-                alarm.raised = false;
+                alarm.set_raised(false);
             }
         };
         cloud.alarms.settle(&name, quiet);

@@ -269,6 +269,6 @@ fn tag_set(tags: &Value) -> Vec<Value> {
 }
 
 /// The role of an instance, through its profile.
-fn role_of(cloud: &Cloud, instance: &Instance) -> Option<Arc<String>> {
-    cloud.profiles.get(&instance.profile)
+fn role_of(cloud: &Cloud, instance: &Instance) -> Option<String> {
+    cloud.profiles.get(&instance.profile).map(|profile| profile.role.clone())
 }

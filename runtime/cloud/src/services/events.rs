@@ -21,7 +21,8 @@ use crate::cloud::{Cloud, iso};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
 use crate::s3::Object;
-use crate::services::{cloudwatch, known, page, required, states};
+use crate::services::pages::Pages;
+use crate::services::{cloudwatch, known, required, states};
 
 /// Longest sleep of the scheduler; the machine may have slept as well.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -180,12 +181,7 @@ fn used(operation: &str) -> &'static [&'static str] {
 }
 
 fn listed(name: &str, items: Vec<Value>, params: &Value) -> ApiResult {
-    let (items, next) = page(items, params, ("Limit", "NextToken"), 100, 100)?;
-    let mut answer = json!({ (name): items });
-    if let Some(next) = next {
-        answer["NextToken"] = next.into();
-    }
-    Ok(answer)
+    Pages::of("Limit", "NextToken", 100).answer(params, name, items)
 }
 
 fn describe(cloud: &Cloud, name: &str, rule: &Rule) -> Value {

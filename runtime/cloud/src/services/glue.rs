@@ -14,7 +14,7 @@
 //! without effect there. A role that may not write them loses the logs, not the run.
 //!
 //! Of the catalogue there are databases and tables; partitions are not implemented. The newest
-//! 1,000 runs are kept.
+//! 1,000 runs of the last 365 days are kept.
 
 pub mod jobs;
 
@@ -28,12 +28,12 @@ use steppe_wire::place::S3Place;
 use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::pages::page;
+use crate::services::pages::Pages;
 use crate::services::{known, required};
 pub use jobs::{Job, JobRun, end_orphans, start, stop};
 
 /// Databases or tables in one answer.
-const CATALOGUE_PAGE_MAX: usize = 100;
+const PAGES: Pages = Pages::of("MaxResults", "NextToken", 100).refusing("InvalidInputException");
 
 /// A database.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -112,6 +112,10 @@ pub async fn handle(
     let known = |names: &[&str]| known(params, "glue", operation, names);
     match operation {
         "StartJobRun" => start(cloud, caller, params),
+        "GetJob" => {
+            known(&["JobName"])?;
+            jobs::get_job(cloud, caller, params)
+        }
         "GetJobRun" => {
             known(&["JobName", "RunId"])?;
             jobs::get(cloud, caller, params)
@@ -130,7 +134,7 @@ pub async fn handle(
             authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
             let all: Vec<Value> =
                 cloud.databases.all().iter().map(|(n, d)| describe_database(cloud, n, d)).collect();
-            page(params, "DatabaseList", all, CATALOGUE_PAGE_MAX)
+            PAGES.answer(params, "DatabaseList", all)
         }
         "GetDatabase" => {
             known(&["CatalogId", "Name"])?;
@@ -150,7 +154,7 @@ pub async fn handle(
             }
             let tables = tables_of(cloud, database);
             let tables = tables.iter().map(|t| describe_table(cloud, t)).collect();
-            page(params, "TableList", tables, CATALOGUE_PAGE_MAX)
+            PAGES.answer(params, "TableList", tables)
         }
         "GetTable" => {
             known(&["CatalogId", "DatabaseName", "Name"])?;

@@ -1,13 +1,15 @@
 //! Lambda: functions run as real processes under the Runtime API.
 //!
-//! Differences from AWS: memory is not limited, the file system is the machine's, the architecture
-//! must be the machine's, and there is one version, `$LATEST`. Of the 1,000 invocations that an
-//! account may have at a time, 64 run and the others wait. Invocations of the type Event, aliases
-//! and versions are refused by name.
+//! Differences from AWS: memory is looked at 20 times a second, and what processes have of files in
+//! it does not count; the file system is the machine's, the architecture must be the machine's, and
+//! there is one version, `$LATEST`. Of the 1,000 invocations that an account may have at a time, 64
+//! run and the others wait. Invocations of the type Event, aliases and versions are refused by
+//! name.
 
 mod configure;
 mod environment;
 mod log;
+mod memory;
 mod package;
 mod pool;
 mod rest;

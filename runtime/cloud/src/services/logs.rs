@@ -1,10 +1,17 @@
-//! CloudWatch Logs: groups with one file of events each. Retention is kept and reported, not
-//! executed.
+//! CloudWatch Logs: groups with one file of events each.
+//!
+//! `RetentionInDays` is executed: events beyond it are not shown, and are deleted when the group is
+//! written to, at every start and every hour. A group keeps at most 64 MiB, which AWS does not
+//! know; beyond them its older half goes. Streams are names in events, so what bounds the group
+//! bounds them.
 
-use std::io::{BufRead, Write};
+mod file;
+
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -12,10 +19,18 @@ use sha2::{Digest, Sha256};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::{known, page, required};
+use crate::services::pages::Pages;
+use crate::services::{known, required};
+use file::{Bounds, Event};
 
-/// Events in one answer.
-const EVENTS_MAX: usize = 10_000;
+/// Bytes of one group.
+const GROUP_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How often groups that nobody writes to are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
+const PAGES_OF_EVENTS: Pages =
+    Pages::of("limit", "nextToken", 10_000).refusing("InvalidParameterException");
+const PAGES_OF_GROUPS: Pages =
+    Pages::of("limit", "nextToken", 50).refusing("InvalidParameterException");
 
 /// A log group.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,11 +41,16 @@ pub struct LogGroup {
     pub created: Timestamp,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Event {
-    stream: String,
-    time: i64,
-    message: String,
+impl LogGroup {
+    fn bounds(&self) -> Bounds {
+        let days = self.retention_days.and_then(|days| i64::try_from(days).ok());
+        let age = days.and_then(|days| Some(SignedDuration::from_hours(days.checked_mul(24)?)));
+        let oldest = age.and_then(|age| Timestamp::now().checked_sub(age).ok());
+        Bounds {
+            bytes_max: GROUP_BYTES_MAX,
+            oldest: oldest.map_or(i64::MIN / 2, Timestamp::as_millisecond),
+        }
+    }
 }
 
 /// The group's ARN as policies name it.
@@ -38,13 +58,13 @@ pub fn arn(cloud: &Cloud, group: &str) -> String {
     cloud.config.arn("logs", &format!("log-group:{group}:*"))
 }
 
-fn file(cloud: &Cloud, group: &str) -> PathBuf {
+fn path(cloud: &Cloud, group: &str) -> PathBuf {
     cloud.path("logs").join(format!("{}.ndjson", hex::encode(&Sha256::digest(group)[..16])))
 }
 
 /// Deletes a group's events.
 pub fn delete_events(cloud: &Cloud, group: &str) {
-    match std::fs::remove_file(file(cloud, group)) {
+    match std::fs::remove_file(path(cloud, group)) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             tracing::error!("cannot delete the events of `{group}`: {e}")
         }
@@ -68,29 +88,38 @@ pub fn write(
 
 /// Writes events of which the permission has been checked.
 pub fn append(cloud: &Cloud, group: &str, stream: &str, lines: &[String]) -> ApiResult<()> {
-    if !cloud.log_groups.contains(group) {
-        return Err(ApiError::new(
-            "ResourceNotFoundException",
-            "The specified log group does not exist.",
-        ));
-    }
+    let bounds = find(cloud, group)?.bounds();
     let time = Timestamp::now().as_millisecond();
-    let mut text = String::new();
-    for message in lines {
-        let event = Event { stream: stream.to_owned(), time, message: message.clone() };
-        text += &serde_json::to_string(&event).map_err(ApiError::internal)?;
-        text.push('\n');
+    let event =
+        |message: &String| Event { stream: stream.to_owned(), time, message: message.clone() };
+    let events: Vec<Event> = lines.iter().map(event).collect();
+    let _writing = cloud.log_files.lock().unwrap_or_else(PoisonError::into_inner);
+    file::append(&path(cloud, group), &events, bounds).map_err(ApiError::internal)
+}
+
+fn find(cloud: &Cloud, group: &str) -> ApiResult<Arc<LogGroup>> {
+    let missing = "The specified log group does not exist.";
+    cloud.log_groups.get(group).ok_or_else(|| ApiError::new("ResourceNotFoundException", missing))
+}
+
+/// Executes the groups' retention, now and every hour.
+pub async fn keep_retention(cloud: Arc<Cloud>) {
+    loop {
+        let all = cloud.clone();
+        let swept = tokio::task::spawn_blocking(move || sweep(&all)).await;
+        swept.unwrap_or_else(|e| tracing::error!("retention of logs is not executed: {e}"));
+        tokio::time::sleep(SWEEP_EVERY).await;
     }
-    let path = file(cloud, group);
-    let append = || -> std::io::Result<()> {
-        std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)?
-            .write_all(text.as_bytes())
-    };
-    append().map_err(ApiError::internal)
+}
+
+/// Deletes the events of all groups that are beyond their retention.
+pub fn sweep(cloud: &Cloud) {
+    for (name, group) in cloud.log_groups.all() {
+        let _writing = cloud.log_files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = file::sweep(&path(cloud, &name), group.bounds()) {
+            tracing::error!("old events of `{name}` cannot be deleted: {error}");
+        }
+    }
 }
 
 /// API of CloudWatch Logs.
@@ -107,12 +136,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             let prefix = params["logGroupNamePrefix"].as_str().unwrap_or_default();
             let groups = cloud.log_groups.range(prefix, None);
             let groups = groups.iter().map(|(name, g)| describe(cloud, name, g)).collect();
-            let (groups, next) = page(groups, params, ("limit", "nextToken"), 50, 50)?;
-            let mut answer = json!({ "logGroups": groups });
-            if let Some(next) = next {
-                answer["nextToken"] = next.into();
-            }
-            Ok(answer)
+            PAGES_OF_GROUPS.answer(params, "logGroups", groups)
         }
         "FilterLogEvents" => filter(cloud, caller, params),
         other => Err(ApiError::unknown_operation("logs", other)),
@@ -136,7 +160,7 @@ fn used(operation: &str) -> &'static [&'static str] {
 }
 
 fn describe(cloud: &Cloud, name: &str, group: &LogGroup) -> Value {
-    let stored = std::fs::metadata(file(cloud, name)).map_or(0, |m| m.len());
+    let stored = std::fs::metadata(path(cloud, name)).map_or(0, |m| m.len());
     let mut out = json!({
         "logGroupName": name, "creationTime": group.created.as_millisecond(),
         "arn": arn(cloud, name), "storedBytes": stored,
@@ -156,27 +180,15 @@ fn filter(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
             "The embedded cloud has no filter patterns.",
         ));
     }
-    if !cloud.log_groups.contains(group) {
-        return Err(ApiError::new(
-            "ResourceNotFoundException",
-            "The specified log group does not exist.",
-        ));
-    }
-    let events = match std::fs::File::open(file(cloud, group)) {
-        Ok(file) => matching(std::io::BufReader::new(file), params),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(ApiError::internal(error)),
-    };
-    let (events, next) = page(events, params, ("limit", "nextToken"), EVENTS_MAX, EVENTS_MAX)?;
-    let mut answer = json!({ "events": events, "searchedLogStreams": [] });
-    if let Some(next) = next {
-        answer["nextToken"] = next.into();
-    }
+    let bounds = find(cloud, group)?.bounds();
+    let events = file::read(&path(cloud, group), bounds).map_err(ApiError::internal)?;
+    let mut answer = PAGES_OF_EVENTS.answer(params, "events", matching(events, params))?;
+    answer["searchedLogStreams"] = json!([]);
     Ok(answer)
 }
 
 /// The events that a filter asks for, in the API's form.
-fn matching(lines: impl BufRead, params: &Value) -> Vec<Value> {
+fn matching(events: Vec<Event>, params: &Value) -> Vec<Value> {
     let since = params["startTime"].as_i64().unwrap_or(0);
     let until = params["endTime"].as_i64().unwrap_or(i64::MAX);
     let streams = params["logStreamNames"].as_array();
@@ -184,13 +196,19 @@ fn matching(lines: impl BufRead, params: &Value) -> Vec<Value> {
         (since..=until).contains(&e.time)
             && streams.is_none_or(|all| all.iter().any(|s| *s == e.stream))
     };
-    let parsed = lines.lines().map_while(Result::ok);
-    let events = parsed.filter_map(|line| serde_json::from_str::<Event>(&line).ok());
-    let describe = |(i, e): (usize, Event)| {
-        json!({
-            "logStreamName": e.stream, "timestamp": e.time, "ingestionTime": e.time,
-            "message": e.message, "eventId": i.to_string(),
-        })
-    };
-    events.enumerate().filter(|(_, e)| wanted(e)).map(describe).collect()
+    let (mut last, mut count) = (i64::MIN, 0);
+    let mut found = Vec::new();
+    for event in events {
+        // The ID stays the same when older events go.
+        count = if event.time == last { count + 1 } else { 0 };
+        last = event.time;
+        if wanted(&event) {
+            found.push(json!({
+                "logStreamName": event.stream, "timestamp": event.time,
+                "ingestionTime": event.time, "message": event.message,
+                "eventId": format!("{}{count:08}", event.time),
+            }));
+        }
+    }
+    found
 }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::{known, page, required};
+use crate::services::pages::Pages;
+use crate::services::{known, required};
 use crate::table::replace_file;
 
 /// Bytes of a message.
@@ -74,12 +75,8 @@ fn used(operation: &str) -> &'static [&'static str] {
 
 /// A page of 100, as SNS has them.
 fn listed(name: &str, items: Vec<Value>, params: &Value) -> ApiResult {
-    let (items, next) = page(items, params, ("", "NextToken"), 100, 100)?;
-    let mut answer = json!({ (name): items });
-    if let Some(next) = next {
-        answer["NextToken"] = next.into();
-    }
-    Ok(answer)
+    const PAGES: Pages = Pages::of("", "NextToken", 100).refusing("InvalidParameter");
+    PAGES.answer(params, name, items)
 }
 
 /// Whether something may be the endpoint of an email subscription.

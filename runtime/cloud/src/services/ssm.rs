@@ -75,8 +75,8 @@ fn find(cloud: &Cloud, caller: &Caller, action: &str, name: &str) -> ApiResult<O
     }))
 }
 
-/// Public parameters belong to no account.
-fn arn(cloud: &Cloud, name: &str) -> String {
+/// The ARN of a parameter; public ones belong to no account.
+pub fn arn(cloud: &Cloud, name: &str) -> String {
     if name.starts_with("/aws/") {
         return format!("arn:aws:ssm:{}::parameter{name}", cloud.config.region);
     }

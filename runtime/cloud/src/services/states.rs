@@ -30,7 +30,8 @@ pub use executions::{Stop, end_orphans};
 use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::{known, page, required};
+use crate::services::pages::Pages;
+use crate::services::{known, required};
 
 /// A state machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -94,8 +95,7 @@ pub async fn handle(
             cloud.authorize(caller, &action, "*", &[])?;
             let machines = cloud.state_machines.all();
             let machines = machines.iter().map(|(arn, m)| head(arn, m)).collect();
-            let (machines, next) = page(machines, params, ("maxResults", "nextToken"), 100, 1_000)?;
-            Ok(with_token(json!({ "stateMachines": machines }), next))
+            page(params, "stateMachines", machines)
         }
         "DescribeStateMachine" => {
             let arn = required(params, "stateMachineArn")?;
@@ -138,15 +138,21 @@ fn list_executions(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult 
     executions.retain(|(_, e)| fits(e));
     executions.sort_by_key(|(_, e)| std::cmp::Reverse(e.started));
     let summaries = executions.iter().map(|(arn, e)| summary(arn, e)).collect();
-    let (executions, next) = page(summaries, params, ("maxResults", "nextToken"), 100, 1_000)?;
-    Ok(with_token(json!({ "executions": executions }), next))
+    page(params, "executions", summaries)
 }
 
-fn with_token(mut answer: Value, next: Option<String>) -> Value {
-    if let Some(next) = next {
-        answer["nextToken"] = next.into();
+/// A page of a list. A size of zero asks for the usual one.
+fn page(params: &Value, member: &str, items: Vec<Value>) -> ApiResult {
+    const PAGES: Pages = Pages {
+        items: 100,
+        wrong_token: "InvalidToken",
+        ..Pages::of("maxResults", "nextToken", 1_000)
+    };
+    let mut asked = json!({ "nextToken": params["nextToken"] });
+    if params["maxResults"] != 0 {
+        asked["maxResults"] = params["maxResults"].clone();
     }
-    answer
+    PAGES.answer(&asked, member, items)
 }
 
 fn head(arn: &str, machine: &StateMachine) -> Value {

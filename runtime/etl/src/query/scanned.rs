@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use steppe_store::{below, is_hidden, unnameable};
 use steppe_wire::query::{FailureKind, QueryFailure};
 
 /// Athena's words for a query over its limit.
@@ -74,12 +75,13 @@ impl fmt::Display for Scanned {
     }
 }
 
-/// Names like `_SUCCESS` and `.part.crc`, folders, and empty files hold no rows.
-fn is_data(object: &ObjectMeta, prefix: Option<&Path>) -> bool {
-    let root = Path::default();
-    let below = object.location.prefix_match(prefix.unwrap_or(&root));
-    let hidden = below.into_iter().flatten().any(|part| part.as_ref().starts_with(['_', '.']));
-    !hidden && object.size > 0
+/// Names like `_SUCCESS` and `.part.crc`, folders, and empty files hold no rows. A key that no path
+/// can name stays an error, unless its name hides it: rows must not go missing.
+fn is_data(entry: &Result<ObjectMeta>, folder: &Path) -> bool {
+    match entry {
+        Ok(object) => object.size > 0 && !is_hidden(below(object.location.as_ref(), folder)),
+        Err(error) => unnameable(error).is_none_or(|key| !is_hidden(below(key, folder))),
+    }
 }
 
 fn refuse_compressed(object: ObjectMeta) -> Result<ObjectMeta> {
@@ -126,11 +128,11 @@ impl ObjectStore for Scanned {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let below = prefix.cloned();
+        let folder = prefix.cloned().unwrap_or_default();
         let data = self
             .store
             .list(prefix)
-            .try_filter(move |object| futures::future::ready(is_data(object, below.as_ref())));
+            .filter(move |entry| futures::future::ready(is_data(entry, &folder)));
         data.map(|object| object.and_then(refuse_compressed)).boxed()
     }
 

@@ -51,7 +51,7 @@ pub fn create(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult 
     let previous = found.as_ref().map(|(_, s)| &**s);
     let (text, template) = template_of(cloud, caller, params, previous)?;
     check_capabilities(params, &template)?;
-    let parameters = parameters_of(cloud, params, &template, previous)?;
+    let parameters = parameters_of(cloud, caller, params, &template, previous)?;
     let given_tags = tags(params)?;
     let (id, stack) = stack_for(cloud, params, kind, found, &text)?;
     let tags = given_tags.unwrap_or_else(|| stack.tags.clone());

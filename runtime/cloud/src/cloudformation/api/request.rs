@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::cloud::Cloud;
 use crate::cloudformation::template::{Account, Given, Template, parse};
-use crate::cloudformation::{OnFailure, Operation, Parameters, Stack};
+use crate::cloudformation::{OnFailure, Operation, Parameters, Stack, permissions};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
-use crate::services::{ec2, required};
+use crate::services::{ec2, required, ssm};
 
 /// Bytes of a template in the request itself, and of one in S3, as in AWS.
 const BODY_BYTES_MAX: usize = 51_200;
@@ -235,9 +235,10 @@ impl Account for Cloud {
     }
 }
 
-/// The values that the request gives the template's parameters.
+/// The values that the request gives the template's parameters; SSM is asked as the caller.
 pub fn parameters_of(
     cloud: &Arc<Cloud>,
+    caller: &Caller,
     params: &Value,
     template: &Template,
     previous: Option<&Stack>,
@@ -272,7 +273,21 @@ pub fn parameters_of(
         }
     }
     let previous = previous.map(Stack::parameters);
-    template.parameters(&given, previous.as_ref(), &**cloud).map_err(ApiError::validation)
+    let parameters =
+        template.parameters(&given, previous.as_ref(), &**cloud).map_err(ApiError::validation)?;
+    let caller = caller.via(permissions::SERVICE);
+    for name in parameters.resolved.keys().filter_map(|key| parameters.given.get(key)) {
+        let arn = ssm::arn(cloud, name);
+        cloud.authorize(&caller, "ssm:GetParameters", &arn, &[]).map_err(|denied| {
+            let request = uuid::Uuid::new_v4();
+            ApiError::validation(format!(
+                "{} (Service: AWSSimpleSystemsManagement; Status Code: 400; Error Code: \
+                 AccessDeniedException; Request ID: {request}; Proxy: null)",
+                denied.message
+            ))
+        })?;
+    }
+    Ok(parameters)
 }
 
 /// Roles are only made by who says that he knows it.

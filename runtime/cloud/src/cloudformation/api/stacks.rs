@@ -67,7 +67,7 @@ pub fn create(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult 
     let token = token(params, "ClientRequestToken")?;
     let (text, template) = template_of(cloud, caller, params, None)?;
     check_capabilities(params, &template)?;
-    let parameters = parameters_of(cloud, params, &template, None)?;
+    let parameters = parameters_of(cloud, caller, params, &template, None)?;
     let tags = tags(params)?.unwrap_or_else(|| json!([]));
     let operation = Operation {
         on_failure: on_failure(params, "OnFailure")?,
@@ -118,7 +118,7 @@ pub fn update(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult 
     check_updatable(&stack, &id)?;
     let (text, template) = template_of(cloud, caller, params, Some(&stack))?;
     check_capabilities(params, &template)?;
-    let parameters = parameters_of(cloud, params, &template, Some(&stack))?;
+    let parameters = parameters_of(cloud, caller, params, &template, Some(&stack))?;
     let tags = tags(params)?.unwrap_or_else(|| stack.tags.clone());
     let planned =
         engine::plan(cloud, &id, &stack, &template, &parameters).map_err(ApiError::validation)?;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::changes::{Fate, fate};
 use super::{all_parameters, place};
 use crate::cloud::Cloud;
+use crate::cloudformation::permissions::{self, Work};
 use crate::cloudformation::resources::{self, Failure, Made, types};
 use crate::cloudformation::template::{Scope, Template, or_empty, parse};
 use crate::cloudformation::{Resource, Stack, events, schema, settle_resource, store_resource};
@@ -140,9 +141,10 @@ impl<'a> Target<'a> {
 
     async fn change(&self, id: &str, resource: &mut Resource, old: &Resource) -> Made {
         check_properties(id, resource)?;
+        let place = place(self.cloud, self.stack_id, &self.stack, id);
+        permissions::check(&place, resource, Work::Update(&old.properties))?;
         self.cloud.faults.resource("UpdateResource", id, &resource.kind)?;
         store_resource(self.cloud, self.stack_id, id, resource)?;
-        let place = place(self.cloud, self.stack_id, &self.stack, id);
         resources::update(&place, resource, &old.properties).await
     }
 
@@ -169,6 +171,10 @@ impl<'a> Target<'a> {
                 resources::shown_name(kind, old)
             )));
         }
+        resource.physical_id = physical_id.clone();
+        let allowed = permissions::check(&place, resource, Work::Create);
+        resource.physical_id = String::new();
+        allowed?;
         let _held = self.cloud.stack_work.create();
         if resources::exists(&place, kind, &physical_id, &resource.properties) {
             return Err(resources::already_exists(kind, &physical_id, &resource.properties));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{all_parameters, place};
 use crate::cloud::Cloud;
-use crate::cloudformation::resources::{self, types};
+use crate::cloudformation::resources::{self, nested, types};
 use crate::cloudformation::template::{Scope, Template, UNKNOWN, masked, or_empty, parse};
 use crate::cloudformation::{Parameters, Policy, Resource, Stack, schema};
 
@@ -88,6 +88,7 @@ pub fn plan(
         let properties = template.resource(id).get("Properties");
         let resolved = properties.map(|p| scope.resolve(p)).transpose()?.flatten();
         let properties = or_empty(resolved);
+        nested::check(id, template.kind(id), &properties)?;
         let old = stack.resources.get(id);
         let fate = fate(old, template.kind(id), &properties)?;
         if fate == Fate::Replace {

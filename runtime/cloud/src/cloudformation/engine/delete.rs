@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::rollback::is_same;
 use super::{fail, forget_deleted, place};
 use crate::cloud::Cloud;
+use crate::cloudformation::permissions::{self, Work};
 use crate::cloudformation::{
     Resource, Stack, events, resources, settle_resource, store_resource, store_status,
 };
@@ -84,8 +85,10 @@ async fn delete_one(
     } else {
         set(cloud, stack_id, stack, &mut one, "DELETE_IN_PROGRESS", None);
         let place = place(cloud, stack_id, stack, &one.logical_id);
-        let scripted = cloud.faults.resource("DeleteResource", &one.logical_id, &one.resource.kind);
-        match scripted {
+        let allowed = permissions::check(&place, &one.resource, Work::Delete);
+        let scripted =
+            || cloud.faults.resource("DeleteResource", &one.logical_id, &one.resource.kind);
+        match allowed.and_then(|()| scripted()) {
             Ok(()) => resources::delete(&place, &one.resource).await.map(|()| "DELETE_COMPLETE"),
             Err(reason) => Err(reason),
         }
@@ -181,7 +184,6 @@ pub async fn stack(cloud: &Arc<Cloud>, stack_id: &str) {
         return fail(cloud, stack_id, "DELETE_FAILED", &error.to_string());
     }
     cloud.stack_work.earlier().remove(stack_id);
-    cloud.stack_work.callers().remove(stack_id);
     for (id, set) in cloud.change_sets.all() {
         if set.stack == stack_id {
             let removed = cloud.change_sets.remove(&id);

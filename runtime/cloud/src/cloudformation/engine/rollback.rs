@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::delete::{self, Doomed, everything};
 use super::{fail, on_failure, place};
 use crate::cloud::Cloud;
+use crate::cloudformation::permissions::{self, Work};
 use crate::cloudformation::template::parse;
 use crate::cloudformation::{
     OnFailure, Policy, Resource, Stack, events, resources, settle_resource, settle_status,
@@ -116,14 +117,20 @@ async fn put_back_one(
     let mut resource = Resource { status: "UPDATE_IN_PROGRESS".to_owned(), ..old.clone() };
     events::of_resource(cloud, stack_id, stack, id, &resource);
     let skipped = stack.operation.skip.iter().any(|s| s == id);
-    let result = if skipped {
-        Ok(())
-    } else if let Err(reason) = cloud.faults.resource("UpdateResource", id, &old.kind) {
-        Err(reason)
-    } else {
-        let place = place(cloud, stack_id, stack, id);
-        let updated = resources::update(&place, old, &now.properties).await;
-        updated.map(drop).map_err(|failure| failure.to_string())
+    let place = place(cloud, stack_id, stack, id);
+    let allowed = || {
+        permissions::check(&place, old, Work::Update(&now.properties))?;
+        cloud.faults.resource("UpdateResource", id, &old.kind)
+    };
+    let result = match skipped {
+        true => Ok(()),
+        false => match allowed() {
+            Ok(()) => {
+                let updated = resources::update(&place, old, &now.properties).await;
+                updated.map(drop).map_err(|failure| failure.to_string())
+            }
+            Err(reason) => Err(reason),
+        },
     };
     resource.status = if result.is_ok() { "UPDATE_COMPLETE" } else { "UPDATE_FAILED" }.to_owned();
     let done = result.is_ok();

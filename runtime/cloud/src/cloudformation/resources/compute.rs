@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Made, Place, attributes, text};
-use crate::iam::{Role, check_inline_size, check_policy, check_trust};
+use crate::iam::{Profile, Role, check_inline_size, check_policy, check_trust};
 use crate::services::ec2;
 use crate::services::events;
 use crate::services::lambda;
@@ -70,7 +70,10 @@ pub fn set_profile(place: &Place<'_>, id: &str, p: &Value) -> Made {
         return Err(format!("The role with name {role} cannot be found.").into());
     }
     place.may_pass(role, "ec2.amazonaws.com")?;
-    place.cloud.profiles.put(id, role.to_owned())?;
+    let existing = place.cloud.profiles.get(id);
+    let mut profile = existing.map_or_else(|| Profile::new(role), |profile| (*profile).clone());
+    profile.role = role.to_owned();
+    place.cloud.profiles.put(id, profile)?;
     Ok(attributes(
         json!({ "Arn": place.cloud.config.global_arn("iam", &format!("instance-profile/{id}")) }),
     ))

@@ -112,6 +112,8 @@ fn glue_refuses(code: &str, words: &str) -> Failure {
 pub fn set_job(place: &Place<'_>, id: &str, p: &Value) -> Made {
     place.may_pass(text(p, "Role"), "glue.amazonaws.com")?;
     let arguments = p["DefaultArguments"].as_object().into_iter().flatten();
+    let (now, former) = (Timestamp::now(), place.cloud.jobs.get(id));
+    let created = former.and_then(|job| job.times).map_or(now, |(created, _)| created);
     let job = Job {
         role: text(p, "Role").to_owned(),
         script: text(&p["Command"], "ScriptLocation").to_owned(),
@@ -120,9 +122,25 @@ pub fn set_job(place: &Place<'_>, id: &str, p: &Value) -> Made {
             .collect(),
         timeout_mins: number(&p["Timeout"], 2_880),
         concurrent_max: number(&p["ExecutionProperty"]["MaxConcurrentRuns"], 1),
+        described: described_job(p),
+        times: Some((created, now)),
     };
     place.cloud.jobs.put(id, job)?;
     Ok(Map::new())
+}
+
+/// The properties that the API has by the same names, beside those that [`Job`] has itself.
+fn described_job(p: &Value) -> Value {
+    let texts = ["Description", "GlueVersion", "WorkerType", "Command"];
+    let texts = texts.iter().filter(|name| !p[**name].is_null());
+    let mut described: Map<String, Value> =
+        texts.map(|name| ((*name).to_owned(), p[*name].clone())).collect();
+    for name in ["NumberOfWorkers", "MaxRetries"] {
+        if !p[name].is_null() {
+            described.insert(name.to_owned(), number(&p[name], 0).into());
+        }
+    }
+    Value::Object(described)
 }
 
 pub fn set_work_group(place: &Place<'_>, id: &str, p: &Value) -> Made {
@@ -232,7 +250,9 @@ pub fn set_alarm(place: &Place<'_>, id: &str, p: &Value) -> Made {
             .collect(),
         events: vec![],
         raised: false,
+        missing_data: p["TreatMissingData"].as_str().map(str::to_owned),
+        changed: Some((Timestamp::now(), Timestamp::now())),
     };
     place.cloud.alarms.put(id, alarm)?;
-    Ok(attributes(json!({ "Arn": place.cloud.config.arn("cloudwatch", &format!("alarm:{id}")) })))
+    Ok(attributes(json!({ "Arn": cloudwatch::alarm_arn(place.cloud, id) })))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::decision::{Reason, Request, Subject, decide, decide_trust};
+use super::super::decision::{Reason, Request, Subject, decide, decide_across, decide_trust};
 use super::super::document::{Kind, Policy};
 use super::{
     ACCOUNT, ACTION, DEPUTY, LOGIC, NOT_ACTION, NOT_PRINCIPAL, NOT_RESOURCE, PRINCIPAL, RESOURCE,
@@ -148,6 +148,40 @@ fn shared(effect: &str, element: &str, principal: &Value, may: bool, subject: &S
     let request = Request { subject, action: "s3:GetObject", resource: KEY, context: &context };
     let identity = if may { vec![own] } else { vec![] };
     decide(&identity, Some(&bucket), &request).expect("known keys").reason
+}
+
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html>
+#[test]
+fn what_belongs_to_another_account_needs_both_sides() {
+    let subject = role_session();
+    let context = context(&[]);
+    let request =
+        Request { subject: &subject, action: "s3:GetObject", resource: KEY, context: &context };
+    let statement = |effect: &str, principal: &Value| {
+        let document = json!({ "Version": "2012-10-17", "Statement": [{
+            "Effect": effect, "Principal": principal, "Action": "s3:GetObject",
+            "Resource": "arn:aws:s3:::bucket/*"
+        }] });
+        Policy::parse(&document, Kind::Bucket("bucket")).expect("a policy")
+    };
+    let role = json!({ "AWS": format!("arn:aws:iam::{ACCOUNT}:role/reader") });
+    let account = json!({ "AWS": ACCOUNT });
+    for (resource, may, expected) in [
+        (None, true, Reason::NotAllowed),
+        (Some(("Allow", &role)), false, Reason::NotAllowed),
+        (Some(("Allow", &role)), true, Reason::Allowed),
+        (Some(("Allow", &account)), false, Reason::NotAllowed),
+        (Some(("Allow", &account)), true, Reason::Allowed),
+        (Some(("Allow", &json!("*"))), true, Reason::Allowed),
+        (Some(("Allow", &json!({ "AWS": "999999999999" }))), true, Reason::NotAllowed),
+        (Some(("Deny", &account)), true, Reason::DeniedByResource),
+    ] {
+        let resource = resource.map(|(effect, principal)| statement(effect, principal));
+        let own = identity(json!([{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }]));
+        let identity = if may { vec![own] } else { vec![] };
+        let decision = decide_across(&identity, resource.as_ref(), &request).expect("known keys");
+        assert_eq!(decision.reason, expected, "{resource:?}, identity {may}");
+    }
 }
 
 #[test]

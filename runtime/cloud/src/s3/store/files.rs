@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use md5::{Digest, Md5};
 use s3s::checksum::ChecksumHasher;
 
+use super::StoreError;
+use super::chunks::{Summing, Verified};
 use crate::s3::checksums::{Algorithm, Checksum};
 use crate::table::sync_dir;
-
-/// Bytes that are copied at once.
-const COPY_BYTES: usize = 256 * 1024;
 
 /// The folders of files: those that are being written, and those that records name.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Files {
             algorithm,
             hasher: algorithm.hasher(),
             size: 0,
+            chunks: Summing::default(),
         })
     }
 
@@ -107,6 +108,7 @@ pub struct Incoming {
     algorithm: Algorithm,
     hasher: ChecksumHasher,
     size: u64,
+    chunks: Summing,
 }
 
 impl Incoming {
@@ -114,23 +116,15 @@ impl Incoming {
     pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.md5.update(bytes);
         self.hasher.update(bytes);
+        self.chunks.update(bytes);
         self.size += bytes.len() as u64;
         self.file.write_all(bytes)
     }
 
-    /// Adds `length` bytes of a file from `start` on.
-    pub fn copy(&mut self, mut from: File, start: u64, length: u64) -> std::io::Result<()> {
-        from.seek(SeekFrom::Start(start))?;
-        let mut from = from.take(length);
-        let mut buffer = vec![0; COPY_BYTES];
-        let mut left = length;
-        while left > 0 {
-            let read = from.read(&mut buffer)?;
-            if read == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            self.write(&buffer[..read])?;
-            left -= read as u64;
+    /// Adds what is read from another file.
+    pub fn copy(&mut self, from: Verified) -> Result<(), StoreError> {
+        for chunk in from {
+            self.write(&chunk?)?;
         }
         Ok(())
     }
@@ -148,6 +142,7 @@ impl Incoming {
             md5: self.md5.finalize().into(),
             checksum: self.algorithm.finish(self.hasher),
             size: self.size,
+            chunks: self.chunks.finish().into(),
         }
     }
 }
@@ -163,6 +158,8 @@ pub struct Received {
     pub checksum: Checksum,
     /// How many bytes.
     pub size: u64,
+    /// Checksums of the chunks.
+    pub chunks: Arc<[String]>,
 }
 
 /// A file that is kept, but that no record names yet.

@@ -1,6 +1,7 @@
 //! What the store keeps about buckets, objects and unfinished uploads.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,9 @@ pub struct Object {
     /// The multipart upload that it came by.
     #[serde(default)]
     pub upload: Option<FinishedUpload>,
+    /// Checksums of its chunks; older records have none.
+    #[serde(default, with = "chunks")]
+    pub chunks: Arc<[String]>,
 }
 
 impl Object {
@@ -136,4 +140,23 @@ pub struct Part {
     pub checksum: Checksum,
     /// When it was written.
     pub modified: Timestamp,
+    /// Checksums of its chunks; older records have none.
+    #[serde(default, with = "chunks")]
+    pub chunks: Arc<[String]>,
+}
+
+/// Checksums of chunks, as one text.
+mod chunks {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(chunks: &[String], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&chunks.join(" "))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[String]>, D::Error> {
+        let text = String::deserialize(from)?;
+        Ok(text.split_whitespace().map(str::to_owned).collect())
+    }
 }

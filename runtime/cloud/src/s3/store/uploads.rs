@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Buckets, Part, Received, StoreError, Upload};
+use super::{Buckets, Part, Received, StoreError, Upload, Verified};
 use crate::s3::checksums::Checksum;
 
 /// `id/00001`: parts of an upload lie together, in the order of their numbers.
@@ -48,6 +48,7 @@ impl Buckets {
         checksum: Checksum,
     ) -> Result<Part, StoreError> {
         let (size, etag) = (received.size, hex::encode(received.md5));
+        let chunks = received.chunks.clone();
         let kept = self.files.keep(received)?;
         let part = Part {
             file: kept.name().to_owned(),
@@ -56,6 +57,7 @@ impl Buckets {
             etag,
             checksum,
             modified: Timestamp::now(),
+            chunks,
         };
         let ending = self.ending.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !self.uploads.contains(id) {
@@ -76,9 +78,10 @@ impl Buckets {
         self.parts.range(&format!("{id}/"), None).into_iter().map(|(_, part)| part).collect()
     }
 
-    /// Opens a part's file.
-    pub fn open_part(&self, part: &Part) -> Result<std::fs::File, StoreError> {
-        Ok(self.files.open_file(&part.file)?)
+    /// Reads a part.
+    pub fn read_part(&self, part: &Part) -> Result<Verified, StoreError> {
+        let file = self.files.open_file(&part.file)?;
+        Verified::new(part.into(), file, 0..part.size, self.damaged.clone())
     }
 
     /// Ends an upload: it was put together, or nobody wants it any more. Its parts go last.

@@ -1,7 +1,6 @@
 //! Queries from the request to the end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -16,16 +15,16 @@ use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
 use crate::services::engine::{Engine, Engines};
+use crate::services::eviction::Kept;
 use crate::services::{known, required};
 
-/// Longest time of a query, as of Athena's for `SELECT`.
-const TIME_MAX: Duration = Duration::from_secs(30 * 60);
 /// Longest statement.
 const SQL_BYTES_MAX: usize = 262_144;
 /// Queries that are waiting or at work.
 const UNFINISHED_MAX: usize = 104;
-/// Executions that are remembered.
-const KEPT_MAX: usize = 1_000;
+/// Executions that are remembered, for as long as Athena remembers them.
+/// <https://docs.aws.amazon.com/athena/latest/ug/queries-viewing-history.html>
+const KEPT: Kept = Kept { count_max: 1_000, days: 45 };
 /// Values of one statement.
 const PARAMETERS_MAX: usize = 500;
 const CANCELLED: &str = "Query cancelled by user";
@@ -52,7 +51,10 @@ pub async fn start(
     let group_name = params["WorkGroup"].as_str().unwrap_or(work_groups::PRIMARY);
     let action = "athena:StartQueryExecution";
     cloud.authorize(caller, action, &group_arn(cloud, group_name), &[])?;
-    if origin == Origin::StateMachine {
+    // AWS's policies for queries on a named catalogue have it, and Step Functions names one always.
+    // <https://docs.aws.amazon.com/athena/latest/ug/datacatalogs-example-policies.html>
+    let named = !params["QueryExecutionContext"]["Catalog"].is_null();
+    if named || origin == Origin::StateMachine {
         let catalog = cloud.config.arn("athena", &format!("datacatalog/{DATA_CATALOG}"));
         cloud.authorize(caller, "athena:GetDataCatalog", &catalog, &[])?;
     }
@@ -252,7 +254,7 @@ fn admit(cloud: &Cloud, id: &str, execution: QueryExecution) -> ApiResult<Option
     if let Some(former) = former(cloud, &execution)? {
         return Ok(Some(former));
     }
-    let mut all = cloud.query_executions.all();
+    let all = cloud.query_executions.all();
     if all.iter().filter(|(_, e)| e.completed.is_none()).count() >= UNFINISHED_MAX {
         return Err(ApiError::new(
             "TooManyRequestsException",
@@ -261,10 +263,9 @@ fn admit(cloud: &Cloud, id: &str, execution: QueryExecution) -> ApiResult<Option
              support to request an increase.",
         ));
     }
-    all.retain(|(_, e)| e.completed.is_some());
-    all.sort_by_key(|(_, e)| std::cmp::Reverse(e.submitted));
-    for (oldest, _) in all.iter().skip(KEPT_MAX - 1) {
-        cloud.query_executions.remove(oldest)?;
+    let ended = all.into_iter().filter_map(|(id, e)| Some((e.completed?, id))).collect();
+    for oldest in KEPT.surplus(ended, Timestamp::now()) {
+        cloud.query_executions.remove(&oldest)?;
     }
     cloud.query_executions.put(id, execution)?;
     Ok(None)
@@ -368,7 +369,7 @@ impl Work {
         read: Read,
         _place: OwnedSemaphorePermit,
     ) -> Result<QueryResult, QueryFailure> {
-        let answer = tokio::time::timeout(TIME_MAX, self.answer(read));
+        let answer = tokio::time::timeout(self.cloud.limits.query_time, self.answer(read));
         answer.await.unwrap_or_else(|_| Err(failed("Query timeout")))
     }
 

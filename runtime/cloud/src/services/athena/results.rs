@@ -3,8 +3,7 @@
 //! A page is read from where the one before ended, so that no result is ever in memory as a whole.
 //! NULL is an empty field, an empty string is `""`; the header of a `SELECT` is its first row.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read};
 
 use serde_json::{Value, json};
 use steppe_wire::place::S3Object;
@@ -14,6 +13,7 @@ use super::{QueryExecution, find, invalid};
 use crate::cloud::Cloud;
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
+use crate::s3::VerifiedBytes;
 use crate::services::known;
 use crate::services::pages::{number_of, token_of};
 
@@ -38,17 +38,19 @@ pub fn results(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let object = S3Object::parse(&execution.output).map_err(|e| invalid(e.to_string()))?;
     let arn = format!("arn:aws:s3:::{}/{}", object.bucket, object.key);
     cloud.authorize(caller, "s3:GetObject", &arn, &[])?;
-    let (_, file) = cloud
+    let (stored, file) = cloud
         .buckets
         .open_object(&object.bucket, &object.key)
         .map_err(|e| invalid(format!("Could not find results: {e}")))?;
     let start = match params["NextToken"].as_str() {
         None => 0,
         Some(token) => number_of(token)
-            .filter(|start| file.metadata().is_ok_and(|about| *start <= about.len()))
+            .filter(|start| *start <= stored.size)
             .ok_or_else(|| invalid(format!("Malformed nextPageToken {token}")))?,
     };
-    let page = read_page(file, start, max, execution.statement).map_err(ApiError::internal)?;
+    let rest = cloud.buckets.reader(&stored, file, start..stored.size);
+    let rest = VerifiedBytes::from(rest.map_err(ApiError::internal)?);
+    let page = read_page(rest, start, max, execution.statement).map_err(ApiError::internal)?;
     let columns: Vec<Value> = execution.columns.iter().map(column_info).collect();
     let mut answer = json!({ "ResultSet": {
         "Rows": page.rows, "ResultSetMetadata": { "ColumnInfo": columns },
@@ -108,14 +110,14 @@ struct Page {
     next: Option<u64>,
 }
 
+/// Reads rows from where `start` is in the file.
 fn read_page(
-    mut file: File,
+    rest: impl Read,
     start: u64,
     rows_max: u64,
     statement: Statement,
 ) -> std::io::Result<Page> {
-    file.seek(SeekFrom::Start(start))?;
-    let mut reader = BufReader::new(file);
+    let mut reader = BufReader::new(rest);
     let (mut rows, mut at) = (Vec::new(), start);
     while (rows.len() as u64) < rows_max {
         let row = if statement == Statement::Select {
@@ -139,7 +141,7 @@ fn datum(field: Option<String>) -> Value {
 type Row = Option<(Vec<Option<String>>, u64)>;
 
 /// A line is one value, whatever tabs are in it.
-fn read_line(reader: &mut BufReader<File>) -> std::io::Result<Row> {
+fn read_line(reader: &mut impl BufRead) -> std::io::Result<Row> {
     let mut line = Vec::new();
     let bytes = reader.take(ROW_BYTES_MAX).read_until(b'\n', &mut line)?;
     if bytes == 0 {
@@ -150,7 +152,7 @@ fn read_line(reader: &mut BufReader<File>) -> std::io::Result<Row> {
 }
 
 /// A record of the CSV that the engine writes: every value in quotes, nothing for NULL.
-fn read_record(reader: &mut BufReader<File>) -> std::io::Result<Row> {
+fn read_record(reader: &mut impl BufRead) -> std::io::Result<Row> {
     let (mut fields, mut field, mut count) = (Vec::new(), None::<Vec<u8>>, 0);
     let mut quoted = false;
     loop {
@@ -188,21 +190,16 @@ fn read_record(reader: &mut BufReader<File>) -> std::io::Result<Row> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     fn pages(text: &str, statement: Statement, rows_max: u64) -> Vec<Vec<Value>> {
-        let path = std::env::temp_dir().join(format!("steppe-{}.csv", uuid::Uuid::new_v4()));
-        File::create(&path).expect("made").write_all(text.as_bytes()).expect("written");
         let (mut start, mut pages) = (Some(0), Vec::new());
         while let Some(at) = start {
-            let file = File::open(&path).expect("opened");
-            let page = read_page(file, at, rows_max, statement).expect("a page");
+            let rest = &text.as_bytes()[at as usize..];
+            let page = read_page(rest, at, rows_max, statement).expect("a page");
             start = page.next;
             pages.push(page.rows);
         }
-        std::fs::remove_file(&path).expect("removed");
         pages
     }
 

@@ -14,8 +14,9 @@ use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
 use crate::services::engine::{Engine, Engines};
+use crate::services::eviction::Kept;
 use crate::services::logs::{self, LogGroup};
-use crate::services::pages::page;
+use crate::services::pages::Pages;
 use crate::services::{known, required};
 
 /// Arguments that a job must have, because the engine runs them.
@@ -29,10 +30,11 @@ const GLUE_ARGUMENTS: [&str; 4] = [
 ];
 /// Prefix of log groups of jobs that name none.
 const LOG_GROUPS: &str = "/aws-glue/jobs";
-/// Runs that are remembered, over all jobs.
-const RUNS_KEPT_MAX: usize = 1_000;
+/// Runs that are remembered, over all jobs, for as long as Glue remembers them.
+/// <https://docs.aws.amazon.com/glue/latest/webapi/API_GetJobRun.html>
+const KEPT: Kept = Kept { count_max: 1_000, days: 365 };
 /// Runs in one answer.
-const RUNS_PAGE_MAX: usize = 200;
+const PAGES: Pages = Pages::of("MaxResults", "NextToken", 200).refusing("InvalidInputException");
 /// Runs that one call may stop.
 const STOPPED_AT_ONCE_MAX: usize = 25;
 /// Lines of a run's log.
@@ -52,6 +54,12 @@ pub struct Job {
     pub timeout_mins: u64,
     /// Runs at once.
     pub concurrent_max: u64,
+    /// What the API calls it, as CloudFormation gave it; older records have none.
+    #[serde(default)]
+    pub described: Value,
+    /// When it was made and last changed; older records have neither.
+    #[serde(default)]
+    pub times: Option<(Timestamp, Timestamp)>,
 }
 
 /// A run of a job.
@@ -176,6 +184,26 @@ fn describe(id: &str, run: &JobRun) -> Value {
     out
 }
 
+/// `GetJob`.
+pub fn get_job(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+    let name = required(params, "JobName")?;
+    cloud.authorize(caller, "glue:GetJob", &job_arn(cloud, name), &[])?;
+    let job = cloud.jobs.get(name).ok_or_else(|| not_found("Job with name:", name))?;
+    let mut described = json!({
+        "Name": name, "Role": job.role, "Command": { "ScriptLocation": job.script },
+        "DefaultArguments": job.arguments, "Timeout": job.timeout_mins,
+        "ExecutionProperty": { "MaxConcurrentRuns": job.concurrent_max },
+    });
+    if let (Value::Object(all), Value::Object(more)) = (&mut described, job.described.clone()) {
+        all.extend(more);
+    }
+    if let Some((created, modified)) = job.times {
+        described["CreatedOn"] = epoch_secs(created).into();
+        described["LastModifiedOn"] = epoch_secs(modified).into();
+    }
+    Ok(json!({ "Job": described }))
+}
+
 /// `GetJobRun`.
 pub fn get(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let (job, id) = (required(params, "JobName")?, required(params, "RunId")?);
@@ -193,7 +221,7 @@ pub fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
         cloud.job_runs.all().into_iter().filter(|(_, run)| run.job == job).collect();
     runs.sort_by_key(|(_, run)| std::cmp::Reverse(run.started));
     let runs = runs.iter().map(|(id, run)| describe(id, run)).collect();
-    page(params, "JobRuns", runs, RUNS_PAGE_MAX)
+    PAGES.answer(params, "JobRuns", runs)
 }
 
 /// `BatchStopJobRun`.
@@ -287,11 +315,10 @@ fn arguments(name: &str, job: &Job, params: &Value) -> ApiResult<BTreeMap<String
 }
 
 /// Makes room for one more run.
-fn forget_oldest(cloud: &Cloud, mut runs: Vec<(String, Arc<JobRun>)>) -> ApiResult<()> {
-    runs.retain(|(_, run)| run.completed.is_some());
-    runs.sort_by_key(|(_, run)| std::cmp::Reverse(run.started));
-    for (id, _) in runs.iter().skip(RUNS_KEPT_MAX - 1) {
-        cloud.job_runs.remove(id)?;
+fn forget_oldest(cloud: &Cloud, runs: Vec<(String, Arc<JobRun>)>) -> ApiResult<()> {
+    let ended = runs.into_iter().filter_map(|(id, run)| Some((run.completed?, id))).collect();
+    for id in KEPT.surplus(ended, Timestamp::now()) {
+        cloud.job_runs.remove(&id)?;
     }
     Ok(())
 }

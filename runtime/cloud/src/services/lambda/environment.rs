@@ -1,5 +1,6 @@
 //! One process of a function.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use super::log::Log;
+use super::memory::Memory;
 use super::runtime_api::{self, Served, Work};
 use super::{Function, Invoked, arn};
 use crate::cloud::Cloud;
@@ -29,6 +31,7 @@ const CREDENTIALS_RESERVE: SignedDuration = SignedDuration::from_mins(5);
 pub struct Environment {
     child: Child,
     leader: Option<u32>,
+    memory: Memory,
     api: Served,
     log: Arc<Log>,
     started: Option<Instant>,
@@ -125,6 +128,7 @@ impl Environment {
         Ok(Self {
             child,
             leader,
+            memory: Memory::of(leader.unwrap_or_default()),
             api,
             log: log.map_err(ApiError::internal)?,
             started: Some(started),
@@ -189,6 +193,7 @@ impl Environment {
                 }
                 self.failed(&id, "Runtime.ExitError", &exit(&id, status.ok()))
             }
+            () = self.memory.outgrows(function.memory_mb) => self.kill(&id),
             () = tokio::time::sleep(limit) => {
                 let late = format!("Task timed out after {:.2} seconds", limit.as_secs_f64());
                 self.log.add(&[format!("{} {id} {late}", crate::cloud::iso(Timestamp::now()))]);
@@ -221,6 +226,16 @@ impl Environment {
         }
     }
 
+    /// Ends processes that use more memory than they may, as Lambda's kernel does.
+    fn kill(&self, id: &str) -> Answer {
+        if let Some(leader) = self.leader {
+            process::tell_group(leader, Signal::Kill);
+        }
+        let killed = format!("RequestId: {id} Error: {}", exited("signal: killed"));
+        self.log.add(&[killed.clone(), "Runtime.ExitError".to_owned()]);
+        self.failed(id, "Runtime.ExitError", &killed)
+    }
+
     fn failed(&self, id: &str, kind: &str, message: &str) -> Answer {
         tracing::warn!(id, kind, message, "invocation failed");
         let payload = json!({ "errorType": kind, "errorMessage": message }).to_string();
@@ -241,10 +256,11 @@ impl Environment {
         let init = init.map_or_else(String::new, |d| format!("\tInit Duration: {:.2} ms", ms(d)));
         let report = format!(
             "REPORT RequestId: {id}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} \
-             MB{init}",
+             MB\tMax Memory Used: {} MB{init}",
             ms(took),
             ms(took).ceil(),
-            function.memory_mb
+            function.memory_mb,
+            self.memory.peak_mb().min(function.memory_mb)
         );
         self.log.add(&[format!("END RequestId: {id}"), report]);
         match answer {
@@ -275,8 +291,20 @@ fn spawn(mut command: Command) -> std::io::Result<(Child, std::io::PipeReader)> 
 }
 
 fn exit(id: &str, status: Option<ExitStatus>) -> String {
-    let status = status.map_or_else(|| "without an answer".to_owned(), |s| s.to_string());
-    format!("RequestId: {id} Error: Runtime exited with error: {status}")
+    // Lambda has Go's words.
+    let status = status.map_or_else(
+        || "without an answer".to_owned(),
+        |status| match (status.code(), status.signal()) {
+            (Some(code), _) => format!("exit status {code}"),
+            (_, Some(libc::SIGKILL)) => "signal: killed".to_owned(),
+            _ => status.to_string(),
+        },
+    );
+    format!("RequestId: {id} Error: {}", exited(&status))
+}
+
+fn exited(how: &str) -> String {
+    format!("Runtime exited with error: {how}")
 }
 
 #[cfg(test)]

@@ -14,13 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::environment::{Answer, Environment};
 use super::{Function, Invoked};
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Limits};
 use crate::error::{ApiError, ApiResult};
 
-/// Invocations of an account at a time.
-const INVOCATIONS_MAX: usize = 1_000;
-/// Processes of all functions together.
-const PROCESSES_MAX: usize = 64;
 /// Invocations of one function that run at a time.
 const FUNCTION_PROCESSES_MAX: usize = 32;
 /// How long a process may wait for its next invocation.
@@ -33,6 +29,7 @@ const TURN_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// The processes of one cloud's functions.
 #[derive(Debug)]
 pub struct Environments {
+    limits: Limits,
     /// In the order of their last use.
     idle: Mutex<Vec<Environment>>,
     /// Turns of each function.
@@ -42,19 +39,6 @@ pub struct Environments {
     invocations: Arc<AtomicUsize>,
     processes: Arc<AtomicUsize>,
     reaping: AtomicBool,
-}
-
-impl Default for Environments {
-    fn default() -> Self {
-        Self {
-            idle: Mutex::default(),
-            functions: Mutex::default(),
-            turns: Arc::new(Semaphore::new(PROCESSES_MAX)),
-            invocations: Arc::default(),
-            processes: Arc::default(),
-            reaping: AtomicBool::new(false),
-        }
-    }
 }
 
 /// A place among the account's invocations.
@@ -71,6 +55,19 @@ fn too_many() -> ApiError {
 }
 
 impl Environments {
+    /// None yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            idle: Mutex::default(),
+            functions: Mutex::default(),
+            turns: Arc::new(Semaphore::new(limits.processes)),
+            invocations: Arc::default(),
+            processes: Arc::default(),
+            reaping: AtomicBool::new(false),
+        }
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<Environment>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,7 +85,7 @@ impl Environments {
 
     fn place(&self) -> ApiResult<Place> {
         let place = Place(self.invocations.clone());
-        if self.invocations.fetch_add(1, Ordering::Relaxed) >= INVOCATIONS_MAX {
+        if self.invocations.fetch_add(1, Ordering::Relaxed) >= self.limits.invocations {
             return Err(too_many());
         }
         Ok(place)
@@ -123,7 +120,7 @@ impl Environments {
     /// processes, so when all places are taken, somebody is idle.
     fn make_room(&self) {
         let mut idle = self.idle();
-        if self.processes.load(Ordering::Relaxed) >= PROCESSES_MAX && !idle.is_empty() {
+        if self.processes.load(Ordering::Relaxed) >= self.limits.processes && !idle.is_empty() {
             drop(idle.remove(0));
         }
     }

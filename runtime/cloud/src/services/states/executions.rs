@@ -12,10 +12,12 @@ use super::{Execution, StateMachine, limits, no_machine};
 use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
+use crate::services::eviction::Kept;
 use crate::services::{cloudwatch, required};
 
-/// Executions that are kept after they have ended; the oldest go first. AWS keeps them for 90 days.
-const ENDED_MAX: usize = 10_000;
+/// Executions that are kept after they have ended, for as long as AWS keeps them; it knows no
+/// number.
+const KEPT: Kept = Kept { count_max: 10_000, days: 90 };
 
 /// A request to stop an execution, with the error and the cause that the caller gives.
 #[derive(Debug, Default)]
@@ -97,14 +99,11 @@ fn repeated(cloud: &Cloud, arn: &str, asked: &Execution) -> ApiResult {
 }
 
 fn forget_oldest(cloud: &Cloud) -> ApiResult<()> {
-    if cloud.executions.len() <= ENDED_MAX {
-        return Ok(());
-    }
     let all = cloud.executions.all();
-    let ended = all.iter().filter_map(|(arn, e)| Some((e.stopped?, arn)));
-    if let Some((_, arn)) = ended.min() {
-        cloud.executions.remove(arn)?;
-        history::delete(cloud, arn);
+    let ended = all.into_iter().filter_map(|(arn, e)| Some((e.stopped?, arn))).collect();
+    for arn in KEPT.surplus(ended, Timestamp::now()) {
+        cloud.executions.remove(&arn)?;
+        history::delete(cloud, &arn);
     }
     Ok(())
 }

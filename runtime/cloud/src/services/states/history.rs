@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 use super::interpreter::Failure;
 use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
-use crate::services::page;
 
 /// Events of one execution, as in AWS.
 const EVENTS_MAX: u64 = 25_000;
@@ -105,12 +104,7 @@ pub fn read(cloud: &Cloud, arn: &str, params: &Value) -> ApiResult {
     if params["includeExecutionData"] == false {
         events.iter_mut().for_each(without_data);
     }
-    let (page, next) = page(events, params, ("maxResults", "nextToken"), 100, 1_000)?;
-    let mut answer = json!({ "events": page });
-    if let Some(next) = next {
-        answer["nextToken"] = next.into();
-    }
-    Ok(answer)
+    super::page(params, "events", events)
 }
 
 fn without_data(event: &mut Value) {

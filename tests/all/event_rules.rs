@@ -1,0 +1,204 @@
+//! Rules of EventBridge: what starts state machines, and what is refused.
+
+use std::time::Duration;
+
+use object_store::ObjectStoreExt;
+use object_store::aws::AmazonS3Builder;
+use object_store::path::Path;
+use serde_json::{Value, json};
+use steppe_cloud::services::events;
+
+use crate::running::{Running, start};
+
+/// A bucket that sends events, a state machine that ends at once, and two rules that start it.
+const RULES: &str = r#"Resources:
+  Data:
+    Type: AWS::S3::Bucket
+    Properties:
+      BucketName: my-data
+      NotificationConfiguration: { EventBridgeConfiguration: { EventBridgeEnabled: true } }
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      RoleName: starter
+      AssumeRolePolicyDocument:
+        Statement:
+          - Effect: Allow
+            Principal: { Service: [events.amazonaws.com, states.amazonaws.com] }
+            Action: sts:AssumeRole
+      Policies:
+        - PolicyName: p
+          PolicyDocument:
+            Version: "2012-10-17"
+            Statement: [{ Sid: Start, Effect: Allow, Action: states:StartExecution, Resource: !Ref Machine }]
+  Machine:
+    Type: AWS::StepFunctions::StateMachine
+    Properties:
+      StateMachineName: m
+      RoleArn: !GetAtt Other.Arn
+      DefinitionString: '{"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}'
+  Other:
+    Type: AWS::IAM::Role
+    Properties:
+      RoleName: other
+      AssumeRolePolicyDocument:
+        Statement: [{ Effect: Allow, Principal: { Service: states.amazonaws.com }, Action: sts:AssumeRole }]
+  OnData:
+    Type: AWS::Events::Rule
+    Properties:
+      Name: on-data
+      EventPattern:
+        source: [aws.s3]
+        detail-type: [Object Created]
+        detail: { bucket: { name: [!Ref Data] }, object: { key: [{ prefix: raw/ }] } }
+      Targets: [{ Id: t, Arn: !Ref Machine, RoleArn: !GetAtt Role.Arn }]
+  Daily:
+    Type: AWS::Events::Rule
+    Properties:
+      Name: daily
+      ScheduleExpression: cron(0 6 * * ? *)
+      Targets: [{ Id: t, Arn: !Ref Machine, RoleArn: !GetAtt Role.Arn, Input: '{"train": true}' }]
+"#;
+
+impl Running {
+    /// Inputs of all executions that have ended, oldest first, once there are `count`.
+    async fn inputs(&self, count: usize) -> Vec<Value> {
+        for _ in 0..1_000 {
+            let mut ended: Vec<_> = self
+                .cloud
+                .executions
+                .all()
+                .into_iter()
+                .map(|(_, e)| e)
+                .filter(|e| e.status == "SUCCEEDED")
+                .collect();
+            if ended.len() >= count {
+                ended.sort_by_key(|e| e.started);
+                return ended.iter().map(|e| e.input.clone()).collect();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("fewer than {count} executions: {:?}", self.cloud.executions.all());
+    }
+
+    /// Puts an object as the administrator does, over the wire.
+    async fn upload(&self, key: &str) {
+        let keys: Value = serde_json::from_slice(
+            &std::fs::read(self.cloud.path("credentials.json")).expect("readable"),
+        )
+        .expect("JSON");
+        let text = |name: &str| keys[name].as_str().expect("text").to_owned();
+        let builder = AmazonS3Builder::new()
+            .with_bucket_name("my-data")
+            .with_region("us-east-1")
+            .with_allow_http(true);
+        let builder = builder
+            .with_access_key_id(text("access_key_id"))
+            .with_secret_access_key(text("secret_access_key"));
+        let bucket = builder.with_endpoint(self.cloud.config.endpoint()).build().expect("a client");
+        bucket.put(&Path::from(key), "x".into()).await.expect("stored");
+    }
+}
+
+#[tokio::test]
+async fn rules_start_state_machines_on_new_objects_and_on_schedule() {
+    let running = start().await;
+    let id = running.create(RULES).await;
+    assert_eq!(running.settle(&id).await, "CREATE_COMPLETE", "{:?}", running.reasons(&id).await);
+    running.upload("other/x.csv").await;
+    running.upload("raw/x.csv").await;
+    let event = running.inputs(1).await.remove(0);
+    assert_eq!(
+        (&event["detail-type"], &event["detail"]["object"]["key"]),
+        (&json!("Object Created"), &json!("raw/x.csv")),
+        "{event}"
+    );
+    assert_eq!(
+        (&event["detail"]["reason"], &event["detail"]["object"]["size"]),
+        (&json!("PutObject"), &json!(1))
+    );
+    let at = |text: &str| text.parse().expect("a time");
+    let cloud = &running.cloud;
+    events::fire_due(cloud, at("2026-11-25T05:00:00Z"), at("2026-11-25T05:59:00Z")).await;
+    events::fire_due(cloud, at("2026-11-25T05:59:00Z"), at("2026-11-25T06:00:00Z")).await;
+    assert_eq!(running.inputs(2).await[1..], [json!({ "train": true })], "once, at six");
+    let administrator = cloud.identities.administrator();
+    let call =
+        |operation: &str, params: Value| events::handle(cloud, &administrator, operation, &params);
+    call("DisableRule", json!({ "Name": "daily" })).expect("disabled");
+    events::fire_due(cloud, at("2026-11-25T05:59:00Z"), at("2026-11-25T06:00:00Z")).await;
+    assert_eq!(cloud.executions.all().len(), 2);
+    assert_eq!(
+        call("DescribeRule", json!({ "Name": "daily" })).expect("described")["State"],
+        "DISABLED"
+    );
+    assert!(
+        call("DescribeRule", json!({ "Name": "x" }))
+            .expect_err("missing")
+            .message
+            .contains("Rule x does not exist")
+    );
+    assert!(
+        call("PutEvents", json!({}))
+            .expect_err("refused")
+            .message
+            .contains("does not implement events:PutEvents")
+    );
+    let audit = std::fs::read_to_string(cloud.path("audit.ndjson")).expect("readable");
+    assert_eq!(
+        audit
+            .lines()
+            .filter(|l| l.contains("assumed-role/starter/on-data")
+                && l.contains("states:StartExecution"))
+            .count(),
+        1
+    );
+    running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
+    running.settle(&id).await;
+    assert!(cloud.rules.all().is_empty());
+}
+
+#[tokio::test]
+async fn a_rule_is_refused_for_what_it_cannot_do() {
+    let running = start().await;
+    for (from, to, expected) in [
+        ("cron(0 6 * * ? *)", "cron(0 6 * * * *)", "needs `?`"),
+        (
+            "[{ prefix: raw/ }]",
+            "[{ suffix: .csv }]",
+            "does not implement the filter suffix for `key`",
+        ),
+        (
+            "Principal: { Service: [events.amazonaws.com, states.amazonaws.com] }",
+            "Principal: { Service: states.amazonaws.com }",
+            "cannot be assumed by events.amazonaws.com",
+        ),
+    ] {
+        assert!(RULES.contains(from), "{from}");
+        let id = running.create(&RULES.replace(from, to)).await;
+        let reasons = running.reasons(&id).await.join("\n");
+        assert!(reasons.contains(expected), "{to}: {reasons}");
+        running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
+        running.settle(&id).await;
+    }
+    for (from, to, expected) in [
+        (
+            "Input: '{\"train\": true}'",
+            "InputPath: $.detail",
+            "does not implement Targets/InputPath",
+        ),
+        (
+            "{ EventBridgeConfiguration: { EventBridgeEnabled: true } }",
+            "{ QueueConfigurations: [{ Event: 's3:ObjectCreated:*', Queue: q }] }",
+            "does not implement NotificationConfiguration/QueueConfigurations",
+        ),
+    ] {
+        assert!(RULES.contains(from), "{from}");
+        let params = json!({
+            "StackName": "t", "TemplateBody": RULES.replace(from, to),
+            "Capabilities": ["CAPABILITY_NAMED_IAM"],
+        });
+        let error = running.call("CreateStack", params).await.expect_err("refused");
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+}
