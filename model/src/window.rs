@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::calendar::{Frequency, phase};
 use crate::dataset::{Dataset, View};
 use crate::models::naive::seasonal_naive;
+use crate::seasonality::is_seasonal;
 use crate::spec::{CONTEXT_MAX, Family, TrainSpec};
 use crate::transform::Transform;
 
@@ -57,6 +58,10 @@ pub struct Frame {
 /// Weight of the typical change over all series, in values of a window: keeps a short or quiet
 /// window from being divided by almost nothing.
 const POOLED_WEIGHT: f64 = 8.0;
+/// Seasons at the end of a history that tell whether it has one.
+const TESTED_SEASONS: usize = 4;
+/// Longest season that a history has which is too short to be tested.
+const UNTESTED_SEASON_MAX: usize = 48;
 /// Keeps constant series from dividing by zero.
 const CHANGE_MIN: f64 = 1e-4;
 
@@ -69,6 +74,8 @@ pub struct Window {
     base: Vec<f64>,
     /// The unit: the window's own typical change.
     pub unit: f64,
+    /// The unit of changes from one value to the next.
+    step_unit: f64,
 }
 
 impl Window {
@@ -172,13 +179,29 @@ impl Frame {
         let season = self.frequency.season();
         let needed = self.context + 1 + season;
         let history = view.history();
-        let tail = self.transform.all(&history[history.len().saturating_sub(needed)..]);
-        let lag = if tail.len() > season { season } else { 1 };
+        let newest = |count: usize| &history[history.len().saturating_sub(count)..];
+        let tail = self.transform.all(newest(needed));
+        let base_season = if self.has_season(newest(TESTED_SEASONS * season)) { season } else { 1 };
+        let lag = if tail.len() > base_season { base_season } else { 1 };
         let changes = tail.len() - lag;
         let sum: f64 = tail.iter().zip(&tail[lag..]).map(|(a, b)| (b - a).abs()).sum();
-        let unit = (sum + POOLED_WEIGHT * self.change) / (changes as f64 + POOLED_WEIGHT);
-        let base = seasonal_naive(&tail, season, self.horizon);
-        Window { tail, base, unit: unit.max(CHANGE_MIN) }
+        let pooled = if base_season > 1 { self.change } else { self.step };
+        let unit = (sum + POOLED_WEIGHT * pooled) / (changes as f64 + POOLED_WEIGHT);
+        let unit = unit.max(CHANGE_MIN);
+        // Changes within a season are larger than those against the season before.
+        let step_unit = unit * (self.step / pooled).max(1.0);
+        let base = seasonal_naive(&tail, base_season, self.horizon);
+        Window { tail, base, unit, step_unit }
+    }
+
+    /// Whether a window departs from the season before, or from its last value. What is too short
+    /// for a test has the season of its frequency, unless that is as long as a year of weeks.
+    fn has_season(&self, newest: &[f64]) -> bool {
+        let season = self.frequency.season();
+        if season < 2 || newest.len() < 3 * season {
+            return (2..=UNTESTED_SEASON_MAX).contains(&season);
+        }
+        is_seasonal(&self.transform.all(newest), season)
     }
 
     /// Features per observation of a network's input.
@@ -194,8 +217,7 @@ impl Frame {
     pub fn sequence(&self, view: View<'_>, window: &Window, into: &mut Vec<f32>) {
         let tail = &window.tail[window.tail.len() - self.context - 1..];
         let newest = tail[self.context];
-        // Changes within a season are larger than those against the season before.
-        let step_unit = window.unit * (self.step / self.change).max(1.0);
+        let step_unit = window.step_unit;
         let first = view.len() - self.context;
         for (i, pair) in tail.windows(2).enumerate() {
             into.push(((pair[1] - pair[0]) / step_unit).clamp(-8.0, 8.0) as f32);
@@ -303,6 +325,22 @@ mod tests {
             (sequence, row.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), window)
         };
         assert_eq!(features(&series), features(&changed));
+    }
+
+    #[test]
+    fn a_window_departs_from_the_season_only_where_there_is_one() {
+        let mut rng = fastrand::Rng::with_seed(2);
+        let mut noise = || rng.f64();
+        let wandering: Vec<f64> = (0..48).map(|i| 100.0 + f64::from(i) + noise()).collect();
+        let turning: Vec<f64> =
+            (0..48).map(|i| 100.0 + 30.0 * f64::from(i % 12) + noise()).collect();
+        let naive = |values: &[f64]| {
+            let (frame, series) = frame(values, Frequency::Monthly);
+            frame.transform.invert(frame.window(series.view()).absolute(0, 0.0))
+        };
+        assert!((naive(&wandering) - wandering[47]).abs() < 1e-6);
+        assert!((naive(&turning) - turning[36]).abs() < 1e-6);
+        assert!((naive(&wandering[..20]) - wandering[8]).abs() < 1e-6, "too short to be tested");
     }
 
     #[test]

@@ -166,3 +166,24 @@ fn the_swedish_table_loses_only_its_partial_year() {
     assert_eq!((report.raw_rows, report.clean_rows, report.rejected_rows), (483, 462, 21));
     assert!(rejects.lines().skip(1).all(|l| l.contains(",2022,")), "{rejects}");
 }
+
+/// Files in the shapes that people have, and what they are told.
+#[test]
+fn files_of_another_shape_are_told_by_name_with_what_to_do() {
+    let cases = shared_data().join("../cases");
+    for (file, told) in [
+        ("utf16.csv", "text in UTF-16"),
+        ("semicolon.csv", "set `[data] delimiter = \";\"`"),
+        ("wide.csv", "the table is wide"),
+        ("separator_from_1000_on.csv", "a no-break space (U+00A0) as thousands separator"),
+        ("missing_marks.csv", "stands where there is no value"),
+    ] {
+        let bytes = std::fs::read(cases.join(file)).expect(file);
+        let said = refused(&bytes);
+        assert!(said.contains(told), "{file}: {said}");
+    }
+    let footnotes = std::fs::read_to_string(cases.join("un_footnotes.csv")).expect("readable");
+    let renamed = footnotes.replace("Country or Area", "region").replace("Year", "year");
+    let said = refused(renamed.replacen("\"Value\"", "\"marriages\"", 1).as_bytes());
+    assert!(said.contains("other lines follow the table, such as footnotes"), "{said}");
+}

@@ -78,32 +78,49 @@ fn from_nothing_to_a_notified_forecast_and_back() {
 }
 
 #[test]
-fn a_run_carries_a_page_of_series_and_refuses_more_before_the_first_forecast() {
+fn every_series_is_forecast_however_many_there_are() {
     let checkout = Checkout::new();
-    let table = |count: usize| {
-        let rows = (0..count).flat_map(|s| {
-            (2000..2020)
-                .map(move |year| format!("R{s:04},{year},{}\n", 1_000 + s + 10 * (year - 1_999)))
-        });
-        checkout.csv(&format!("region,year,marriages\n{}", rows.collect::<String>()))
-    };
-    checkout.done(&["deploy", "--data", &table(1_001)]);
-    let refused = checkout.run(&["smoke-test"]);
-    assert!(
-        refused.code != Some(0) && refused.err.contains("has more than 999 series"),
-        "{}\n{}",
-        refused.out,
-        refused.err
-    );
-    assert!(checkout.mails().iter().any(|m| m.contains("TooManySeries")), "people are told");
-    checkout.done(&["destroy", "--yes"]);
-    checkout.done(&["deploy", "--data", &table(999)]);
+    let rows = (0..1_200).flat_map(|s| {
+        (2000..2020)
+            .map(move |year| format!("R{s:04},{year},{}\n", 1_000 + s + 10 * (year - 1_999)))
+    });
+    let table = checkout.csv(&format!("region,year,marriages\n{}", rows.collect::<String>()));
+    checkout.done(&["deploy", "--data", &table]);
     let smoke = checkout.done(&["smoke-test"]);
-    assert!(smoke.out.contains("999 in S3, valid"), "{}\n{}", smoke.out, smoke.err);
-    let rest = "and 899 more: cargo xtask query forecasts";
+    assert!(smoke.out.contains("1200 of 1200 series in S3"), "{}\n{}", smoke.out, smoke.err);
+    let rest = "and 1100 more: cargo xtask query forecasts";
     let mails = checkout.mails();
     let mail = mails.iter().find(|m| m.contains(rest)).unwrap_or_else(|| panic!("{mails:?}"));
     assert!(mail.contains("R0099, 2020: ") && !mail.contains("R0100, 2020: "), "{mail}");
+}
+
+/// Five regions of 24 years, two that were made last year, and one that ended.
+#[test]
+fn short_series_are_forecast_and_ended_ones_are_told() {
+    let checkout = Checkout::new();
+    let mut rows = String::from("region,year,marriages\n");
+    for year in 2000..2024 {
+        for region in 0..5 {
+            rows += &format!("R{region},{year},{}\n", 1_000 * (region + 1) + 10 * (year - 2000));
+        }
+        if year < 2013 {
+            rows += &format!("Ended,{year},{}\n", 700 + year - 2000);
+        }
+        if year > 2021 {
+            rows += &format!("New A,{year},{}\nNew B,{year},{}\n", 300 + year, 5_000 - year);
+        }
+    }
+    let deployed = checkout.done(&["deploy", "--data", &checkout.csv(&rows)]);
+    assert!(deployed.err.contains("`Ended` ends in 2012"), "{}", deployed.err);
+    let smoke = checkout.done(&["smoke-test"]);
+    assert!(smoke.out.contains("7 of 8 series in S3, 1 left out"), "{}", smoke.out);
+    let mails = checkout.mails().join("\n");
+    assert!(mails.contains("New A, 2024: ") && mails.contains("too few for the model"), "{mails}");
+    assert!(mails.contains("Not forecast: 1") && mails.contains("`Ended` ends in 2012"), "{mails}");
+    assert!(!mails.contains("Ended, 2013"), "{mails}");
+    let refused = checkout.run(&["predict", "Ended"]);
+    assert!(refused.err.contains("Ended is not forecast: `Ended` ends in 2012"), "{}", refused.err);
+    assert!(checkout.done(&["predict", "New B"]).out.contains("note: 2 values are too few"));
 }
 
 #[test]
@@ -131,7 +148,7 @@ fn other_data_and_a_killed_cloud_converge() {
     checkout.done(&["local", "start"]);
     let smoke = checkout.done(&["smoke-test", "R1", "R2"]);
     assert!(
-        smoke.out.contains("2 in S3, valid, equal to POST /predict")
+        smoke.out.contains("2 of 2 series in S3; 2 looked at: valid, equal to POST /predict")
             && smoke.out.contains("60 clean + 0 rejected"),
         "{}",
         smoke.out

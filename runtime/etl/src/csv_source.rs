@@ -20,6 +20,7 @@ use object_store::ObjectStoreExt;
 use steppe_wire::etl::ColumnName;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
+use crate::shape;
 use crate::storage::Place;
 
 /// The column that numbers data records from 1.
@@ -43,6 +44,11 @@ impl CsvSource {
         let delimiter =
             u8::try_from(delimiter).context("the delimiter must be one ASCII character")?;
         let source = Self { place, delimiter, schema: Arc::new(Schema::empty()) };
+        let bytes = source.bytes().await?;
+        let defect = tokio::task::spawn_blocking(move || shape::defect(bytes)).await??;
+        if let Some(defect) = defect {
+            bail!("{}: {defect}", source.place.name);
+        }
         let mut reader = source.reader().await?;
         let header = tokio::task::spawn_blocking(move || reader.headers().cloned()).await?;
         let header = header
@@ -76,16 +82,21 @@ impl CsvSource {
             .collect();
         if !missing.is_empty() {
             bail!(
-                "{url}:1: column {} is missing; the header has {}\nhint: name the file's columns \
-                 under `[data.columns]` in the manifest, or rename them in the file",
+                "{url}:1: column {} is missing; the header has {}\nhint: {}",
                 missing.join(", "),
-                columns.join(", ")
+                columns.join(", "),
+                shape::header_hint(columns, char::from(self.delimiter))
             );
         }
         Ok(())
     }
 
     async fn reader(&self) -> Result<CsvReader> {
+        Ok(ReaderBuilder::new().delimiter(self.delimiter).from_reader(self.bytes().await?))
+    }
+
+    /// The file from its beginning.
+    async fn bytes(&self) -> Result<Box<dyn Read + Send>> {
         let object = self
             .place
             .store
@@ -93,8 +104,7 @@ impl CsvSource {
             .await
             .with_context(|| format!("cannot read {}", self.place.name))?;
         let stream = object.into_stream().map_err(std::io::Error::other);
-        let bytes: Box<dyn Read + Send> = Box::new(SyncIoBridge::new(StreamReader::new(stream)));
-        Ok(ReaderBuilder::new().delimiter(self.delimiter).from_reader(bytes))
+        Ok(Box::new(SyncIoBridge::new(StreamReader::new(stream))))
     }
 
     /// The lines on which the records `rows` (ascending) begin.
@@ -183,7 +193,8 @@ fn describe(error: &csv::Error) -> String {
             let line = pos.as_ref().map_or(0, csv::Position::line);
             format!(
                 "line {line}: the record has {len} fields, the header has {expected_len}\n\
-                 hint: a field with the delimiter in it must be quoted"
+                 hint: {}",
+                shape::record_hint(*len, *expected_len)
             )
         }
         _ => error.to_string(),

@@ -8,4 +8,5 @@ pub mod clean;
 pub mod csv_source;
 pub mod process;
 pub mod query;
+mod shape;
 pub mod storage;

@@ -34,7 +34,7 @@ const PREDICTIONS_MAX: usize = 10_000;
 /// Characters of a finding.
 const FINDING_MAX: usize = 500;
 /// Largest stored forecast that is read.
-const FORECAST_BYTES_MAX: u64 = 1024 * 1024;
+const FORECAST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Forecasts read at once.
 const READS: usize = 32;
 /// Longest wait for the model server.
@@ -181,15 +181,20 @@ impl Monitor {
             let read = async { self.data.get(&path).await?.bytes().await };
             let bytes = match read.await {
                 // It was deleted since it was listed.
-                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
                 other => other?,
             };
-            let parsed = stored(&bytes);
+            // A run over many series has several forecasts in an object, a line each.
+            let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
             let place = shown(path.as_ref());
-            Ok(parsed.inspect_err(|e| eprintln!("{place} is left out: {}", shown(e))).ok())
+            let told = |e: &String| eprintln!("a line of {place} is left out: {}", shown(e));
+            Ok(lines.filter_map(|line| stored(line).inspect_err(told).ok()).collect())
         };
         let read = futures::stream::iter(paths).map(one).buffered(READS);
-        Ok(read.try_collect::<Vec<_>>().await.map_err(failure)?.into_iter().flatten().collect())
+        let read: Vec<Vec<StoredPrediction>> = read.try_collect().await.map_err(failure)?;
+        let mut forecasts: Vec<StoredPrediction> = read.into_iter().flatten().collect();
+        forecasts.drain(..forecasts.len().saturating_sub(PREDICTIONS_MAX));
+        Ok(forecasts)
     }
 }
 

@@ -34,12 +34,17 @@ pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<O
         out_json(&serde_json::to_string_pretty(&answer.payload)?);
         return Ok(Outcome::Done);
     }
-    let PredictorOutput { s3_path, forecast } = serde_json::from_value(answer.payload)?;
-    let target = &workspace.manifest.task.target;
+    let PredictorOutput { s3_path, forecast, left_out, .. } =
+        serde_json::from_value(answer.payload)?;
+    let Some(forecast) = forecast else {
+        let reason = left_out.first().map_or("it was left out", |left| left.reason.as_str());
+        bail!("{series} is not forecast: {reason}\nhint: `[quality.gaps]` in the manifest decides");
+    };
+    let (target, decimals) = (&workspace.manifest.task.target, forecast.decimals);
     say!("{}: {target}, observed until {}", forecast.series, forecast.observed_until);
     for step in &forecast.steps {
         say!(
-            "  {}  {:>10.0}   {:.0} % interval {:.0} to {:.0}",
+            "  {}  {:>10.decimals$}   {:.0} % interval {:.decimals$} to {:.decimals$}",
             step.period,
             step.value,
             step.level * 100.0,
@@ -54,6 +59,9 @@ pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<O
         forecast.backtest_mape,
         forecast.backtest_mase
     );
-    say!("{s3_path}");
+    if let Some(note) = &forecast.note {
+        say!("note: {note}");
+    }
+    say!("{}", s3_path.unwrap_or_default());
     Ok(Outcome::Done)
 }

@@ -194,8 +194,10 @@ impl Test<'_> {
                 .get(bucket, key)
                 .await?
                 .with_context(|| format!("{path} does not exist"))?;
-            let stored: StoredPrediction = serde_json::from_slice(&stored)
-                .with_context(|| format!("{path} breaks the contract"))?;
+            let series = record["series"].as_str().context("a forecast has no series")?;
+            let stored = line_of(&stored, series)
+                .with_context(|| format!("{path} breaks the contract"))?
+                .with_context(|| format!("{path} has no forecast of {series}"))?;
             if let Some(defect) = stored.defect() {
                 bail!("{path} breaks the contract: {defect}");
             }
@@ -228,12 +230,51 @@ impl Test<'_> {
         ensure!(!names.is_empty(), "there is no forecast");
         let missing: Vec<&String> = series.iter().filter(|s| !names.contains(*s)).collect();
         ensure!(missing.is_empty(), "there is no forecast of {missing:?}");
+        let all = self.all_forecast(execution, series).await?;
         let compared = if direct {
             "equal to POST /predict"
         } else {
             "model server not reachable from here, so not compared"
         };
-        Ok(format!("{} in S3, valid, {compared}", names.len()))
+        Ok(format!("{all}; {} looked at: valid, {compared}", names.len()))
+    }
+
+    /// Every series of the clean table must be forecast exactly once or left out, by Athena's count.
+    async fn all_forecast(&self, execution: &Execution, series: &[String]) -> Result<String> {
+        let column = &self.workspace.manifest.task.series;
+        let (done, absent) = (&execution.output["count"], &execution.output["absent"]);
+        let (done, absent) = (
+            done.as_u64().context("the execution does not say how many series it forecast")?,
+            absent.as_u64().context("the execution does not say how many series it left out")?,
+        );
+        let asked = match series.len() {
+            0 => {
+                let sql = format!("SELECT count(DISTINCT \"{column}\") AS n FROM processed");
+                self.count(&sql).await?
+            }
+            named => named as u64,
+        };
+        ensure!(
+            done + absent == asked,
+            "{done} series are forecast and {absent} left out, of {asked}"
+        );
+        let arn = execution.arn.replace('\'', "''");
+        let stored = format!(
+            "SELECT count(DISTINCT series) AS n FROM predictions WHERE execution = '{arn}'"
+        );
+        let stored = self.count(&stored).await?;
+        ensure!(stored == done, "Athena finds forecasts of {stored} series, not of {done}");
+        let left = if absent > 0 { format!(", {absent} left out") } else { String::new() };
+        Ok(format!("{done} of {asked} series in S3{left}"))
+    }
+
+    async fn count(&self, sql: &str) -> Result<u64> {
+        let (group, database) =
+            (self.ours.output("WorkGroupName")?, self.ours.output("DatabaseName")?);
+        let answer = self.ours.aws().query(group, database, sql, 1).await?;
+        let counted = answer.rows.first().and_then(|row| row.first().cloned().flatten());
+        let counted = counted.context("Athena counted nothing")?;
+        counted.parse().with_context(|| format!("Athena's count is `{counted}`"))
     }
 
     /// What the model server answers; `None` when it cannot be reached, as in a private network of
@@ -324,6 +365,18 @@ impl Test<'_> {
         };
         Ok(format!("{} calls by roles, none denied{unused}", calls.len()))
     }
+}
+
+/// The forecast of `series` among the lines of an object.
+fn line_of(object: &[u8], series: &str) -> Result<Option<StoredPrediction>> {
+    let lines = object.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    for line in lines {
+        let stored: StoredPrediction = serde_json::from_slice(line)?;
+        if stored.series == series {
+            return Ok(Some(stored));
+        }
+    }
+    Ok(None)
 }
 
 /// Role and `Sid` of the statements that allowed an audited call.
