@@ -141,7 +141,7 @@ fn what_must_not_pass_is_refused_with_line_and_column() {
             b"region,year,marriages\nA,2000\n",
             "data.csv: line 2: the record has 2 fields, the header has 3",
         ),
-        (b"region,year,marriages\nA,2000,\xff\n", "line 2: the text is not UTF-8"),
+        (b"region,year,marriages\nA,2000,\xff\n", "the text is not UTF-8 (line 2)"),
         (b"region,year,marriages\n", "data.csv: the file has a header but no records"),
         (
             b"",

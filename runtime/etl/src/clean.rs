@@ -25,6 +25,7 @@ use steppe_wire::etl::{ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport};
 use steppe_wire::text::shown;
 
 use crate::csv_source::{CsvSource, ROW_COLUMN};
+use crate::shape;
 use crate::storage::{Place, Realm};
 
 /// Memory that sorts, joins and aggregates may use before they spill.
@@ -287,7 +288,7 @@ async fn refuse_fatal(
         plan.rejects_sql,
         names.join(", ")
     );
-    let (mut rows, mut details) = (Vec::new(), Vec::new());
+    let (mut rows, mut details, mut hint) = (Vec::new(), Vec::new(), None);
     for batch in collect(context, "the manifest's rules", &statement).await? {
         for row in 0..batch.num_rows() {
             rows.push(
@@ -297,7 +298,9 @@ async fn refuse_fatal(
                     .as_primitive::<Int64Type>()
                     .value(row),
             );
-            details.push(detail(&batch, row, plan)?);
+            let (told, column, found) = detail(&batch, row, plan)?;
+            details.push(told);
+            hint = hint.or_else(|| shape::value_hint(&column, found.as_deref()?));
         }
     }
     let lines = source.lines_of(rows).await?;
@@ -309,24 +312,31 @@ async fn refuse_fatal(
     if broken as usize > message.len() {
         message.push(format!("and {} more", broken as usize - message.len()));
     }
-    bail!(
-        "{}\nhint: correct the file, or let the rule reject such records with \
-         `action = \"reject\"` in the manifest",
-        message.join("\n")
-    )
+    let hint = hint.unwrap_or_else(|| {
+        "correct the file, or let the rule reject such records with `action = \"reject\"` in the \
+         manifest"
+            .to_owned()
+    });
+    bail!("{}\nhint: {hint}", message.join("\n"))
 }
 
-fn detail(batch: &RecordBatch, row: usize, plan: &EtlPlan) -> Result<String> {
+/// What is told of a record, the column that the rule looks at, and what stands there.
+fn detail(
+    batch: &RecordBatch,
+    row: usize,
+    plan: &EtlPlan,
+) -> Result<(String, String, Option<String>)> {
     let text = |name: &str| -> Result<Option<String>> {
         let Some(column) = batch.column_by_name(name) else { return Ok(None) };
         Ok((!column.is_null(row)).then(|| array_value_to_string(column, row)).transpose()?)
     };
     let (rule, reason) = (text("_rule")?.unwrap_or_default(), text("_reason")?.unwrap_or_default());
     let Some((_, column)) = plan.rule_columns.iter().find(|(name, _)| *name == rule) else {
-        return Ok(reason);
+        return Ok((reason, String::new(), None));
     };
-    let found = text(column)?.map_or_else(|| "no value".to_owned(), |v| format!("`{v}`"));
-    Ok(format!("column `{column}`: {reason}; found {found}"))
+    let found = text(column)?;
+    let shown = found.as_ref().map_or_else(|| "no value".to_owned(), |v| format!("`{v}`"));
+    Ok((format!("column `{column}`: {reason}; found {shown}"), column.clone(), found))
 }
 
 /// Writes table and rejects; returns the addresses of what it wrote.

@@ -83,6 +83,56 @@ pub fn record_hint(fields: u64, expected: u64) -> &'static str {
     }
 }
 
+/// Separators of thousands, with how people call them.
+const THOUSANDS: [(char, &str); 6] = [
+    ('\u{a0}', "a no-break space (U+00A0)"),
+    ('\u{202f}', "a narrow no-break space (U+202F)"),
+    ('\u{2009}', "a thin space (U+2009)"),
+    (' ', "a space"),
+    ('\'', "an apostrophe"),
+    (',', "a comma"),
+];
+/// What offices write where there is no value.
+const MISSING: [&str; 10] = ["...", "…", "..", "-", "–", "—", "x", "X", "n/a", "NA"];
+
+/// How the cleaning SQL reads a value that it did not read as a number; none when it cannot be
+/// told what it means. To reject such records would leave out exactly the large or new values.
+pub fn value_hint(column: &str, found: &str) -> Option<String> {
+    let value = found.trim();
+    if MISSING.contains(&value) {
+        return Some(format!(
+            "`{value}` stands where there is no value: in the cleaning SQL write \
+             `NULLIF(TRIM({column}), '{value}')`, and let a rule with `action = \"reject\"` leave \
+             such records out"
+        ));
+    }
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let grouped = |separator: &char| {
+        let mut groups = value.trim_start_matches('-').split(*separator);
+        let first = groups.next().is_some_and(|g| digits(g) && g.len() <= 3);
+        let rest: Vec<&str> = groups.collect();
+        first && !rest.is_empty() && rest.iter().all(|g| digits(g) && g.len() == 3)
+    };
+    if let Some((separator, name)) = THOUSANDS.iter().find(|(separator, _)| grouped(separator)) {
+        // A quote is written twice in SQL.
+        let written = separator.to_string().replace('\'', "''");
+        return Some(format!(
+            "`{value}` has {name} as thousands separator: in the cleaning SQL write \
+             `REPLACE({column}, '{written}', '')` for `{column}`"
+        ));
+    }
+    let whole = value.split_once('.').filter(|(whole, rest)| {
+        let whole = digits(whole.trim_start_matches('-'));
+        whole && !rest.is_empty() && rest.bytes().all(|b| b == b'0')
+    });
+    whole.map(|_| {
+        format!(
+            "`{value}` is a whole number with decimals: in the cleaning SQL write \
+             `CAST(TRY_CAST(TRIM({column}) AS DOUBLE) AS BIGINT)`"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +158,19 @@ mod tests {
         assert!(cyrillic.contains("(line 2); it looks like WINDOWS-1251"), "{cyrillic}");
         let western = told(b"region,year\nS\xe3o Paulo,2000\nMinas Gerais,2000\n");
         assert!(western.contains("WINDOWS-1252"), "{western}");
+    }
+
+    #[test]
+    fn values_get_a_hint_that_never_leads_to_a_wrong_number() {
+        let hint = |value| value_hint("marriages", value).unwrap_or_default();
+        assert!(hint("1\u{a0}023").contains("U+00A0") && !hint("1\u{a0}023").contains("reject"));
+        assert!(hint("12 345 678").contains("a space"));
+        assert!(hint("1,023").contains("a comma") && hint("1'023").contains("''''"));
+        assert!(hint("...").contains("NULLIF(TRIM(marriages), '...')"));
+        assert!(hint("222054.0").contains("DOUBLE"));
+        for other in ["12a", "1 02", "", "1.5", "12 34", "1234 567"] {
+            assert_eq!(hint(other), "", "{other}");
+        }
     }
 
     #[test]
