@@ -162,12 +162,6 @@ async fn every_bad_request_gets_its_problem() {
             "`region` must be a string or a list of strings",
         ),
         (ask(json!("Almatty")), 404, "/problems/unknown-series", "did you mean `Almaty`?"),
-        (
-            ask(json!("Short")),
-            422,
-            "/problems/series-too-short",
-            "`Short` has 1 values; the model needs 5",
-        ),
         (with("processed/marriages/", "other"), 403, "/problems/wrong-bucket", "reads only `data`"),
         (with("nowhere/", BUCKET), 404, "/problems/no-data-set", "run the cleaning job first"),
         (with("nowhere.parquet", BUCKET), 404, "/problems/no-data-set", "nowhere.parquet"),
@@ -262,6 +256,18 @@ async fn predictor(server: &Server, store: Arc<InMemory>) -> Predictor<Arc<InMem
     let app = router(server.service.clone(), Hosts::default());
     tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
     Predictor::new(&format!("http://{address}"), store, BUCKET, "region").expect("a URL")
+}
+
+#[tokio::test]
+async fn a_series_that_is_too_short_for_the_model_gets_the_rule_for_such() {
+    let server = Server::start(Limits::default()).await;
+    let (status, answer) = server.post(ask(json!("Short"))).await;
+    let forecast = &answer["forecasts"][0];
+    assert_eq!((status.as_u16(), &forecast["observed_until"]), (200, &json!("2015")), "{answer}");
+    let note = forecast["note"].as_str().unwrap_or_default();
+    assert!(note.starts_with("1 value is too few for the model"), "{answer}");
+    let value = |name: &str| forecast["steps"][0][name].as_f64().expect("a number");
+    assert!(value("lower") < value("value") && value("value") < value("upper"), "{answer}");
 }
 
 fn event(region: &str) -> Map<String, Value> {

@@ -140,7 +140,7 @@ async fn a_better_challenger_is_promoted_once_and_both_cards_stay_on_record() {
         let card: Value = stack
             .read(&stack.artifacts, &keys::model_file("marriages", &version, "card.json"))
             .await;
-        assert_eq!(card["schema_version"], 3);
+        assert_eq!(card["schema_version"], 4);
     }
     let again = stack.train().await.expect("nothing to do");
     assert!(
@@ -224,7 +224,7 @@ async fn without_a_model_or_with_an_unusable_one_the_challenger_goes_into_servic
 
 #[tokio::test]
 async fn what_cannot_be_trained_is_a_permanent_error_and_changes_nothing() {
-    let stack = Stack::new(&pooled(), &data(2004)).await;
+    let stack = Stack::new(&pooled(), &data(2001)).await;
     let error = stack.train().await.expect_err("too short");
     assert!(
         matches!(&error, Failure::Permanent(m) if m.contains("no model can be trained")),

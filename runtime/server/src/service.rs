@@ -301,10 +301,13 @@ fn forecast(
 /// What a reader of a forecast should know.
 fn note(data: Option<&Dataset>, series: &Series, prediction: &Prediction) -> Option<String> {
     let short = prediction.by_rule.then(|| {
+        let values = match series.values.len() {
+            1 => "1 value is".to_owned(),
+            values => format!("{values} values are"),
+        };
         format!(
-            "{} values are too few for the model: it is the last value, moved as other series \
-             usually move",
-            series.values.len()
+            "{values} too few for the model: it is the last value, moved as other series usually \
+             move"
         )
     });
     let remark = data.and_then(|data| data.remark(&series.name));
