@@ -105,7 +105,9 @@ fn no_secret_of_user_data_is_in_a_command_line() {
         let notes = checkout.path().join(signalled);
         std::fs::create_dir_all(notes.join("root")).expect("made");
         let url = "https://example.org/wait?X-Amz-Signature=SECRET-SIGNATURE&a=%2F";
-        let begin = format!("WAIT_URL='{url}'\nDATA_BUCKET='d'\nAWS_REGION='us-east-1'\n");
+        let begin = format!(
+            "WAIT_URL='{url}'\nDATA_BUCKET='d'\nBUCKET_OWNER='0'\nAWS_REGION='us-east-1'\n"
+        );
         let mut command = Command::new("bash");
         command.arg("-c").arg(format!("{begin}{script}")).env_clear();
         command.env("PATH", &path).env("NOTES", &notes).env("READY", ready);

@@ -135,7 +135,7 @@ pub fn documents(names: &Names) -> Vec<Value> {
     let mut documents: Vec<Vec<Value>> = vec![vec![]];
     for statement in statements(names) {
         let last = documents.last_mut().filter(|last| {
-            let longer = [last.as_slice(), &[statement.clone()]].concat();
+            let longer = [last.as_slice(), std::slice::from_ref(&statement)].concat();
             document(&longer).to_string().len() <= MANAGED_CHARS_MAX
         });
         match last {
