@@ -125,7 +125,7 @@ fn variables_of_other_tools_do_not_reach_the_embedded_cloud() {
         said
     };
     run(&["deploy"]);
-    assert!(run(&["smoke-test", "Almaty"]).out.contains("1 in S3, valid"));
+    assert!(run(&["smoke-test", "Almaty"]).out.contains("1 of 1 series in S3; 1 looked at: valid"));
     run(&["destroy"]);
 }
 

@@ -169,7 +169,7 @@ async fn superseded_builds_go_and_those_of_the_deployment_before_stay() {
     let deployed = run(&["deploy", "--yes"]).err;
     assert!(!deployed.contains("superseded"), "{deployed}");
     assert_eq!(keys(&checkout, ARTIFACTS, "templates").await.len(), 3);
-    assert!(run(&["smoke-test", "Almaty"]).out.contains("1 in S3, valid"));
+    assert!(run(&["smoke-test", "Almaty"]).out.contains("1 of 1 series in S3; 1 looked at: valid"));
     run(&["destroy"]);
 }
 

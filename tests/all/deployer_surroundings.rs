@@ -25,8 +25,8 @@ fn two_pipelines_share_a_cloud_and_one_outlives_the_other() {
     run(&["deploy"]);
     run(&["deploy", "--pipeline", "births"]);
     let cloud = checkout.cloud_pid();
-    assert!(run(&["smoke-test", "Almaty"]).out.contains("1 in S3, valid"));
-    assert!(run(&["smoke-test", "Astana", "--pipeline", "births"]).out.contains("1 in S3, valid"));
+    assert!(run(&["smoke-test", "Almaty"]).out.contains("1 of 1 series in S3; 1 looked at: valid"));
+    assert!(run(&["smoke-test", "Astana", "--pipeline", "births"]).out.contains("1 of 1 series in S3; 1 looked at: valid"));
     let destroyed = run(&["destroy"]).err;
     let expected = "goes on  the embedded cloud, which holds the stack steppe-births-local";
     assert!(destroyed.contains(expected), "{destroyed}");
@@ -34,7 +34,7 @@ fn two_pipelines_share_a_cloud_and_one_outlives_the_other() {
     // The other one's cloud is the same process, and everything in it works as before.
     assert_eq!(checkout.cloud_pid(), cloud);
     assert!(run(&["predict", "Almaty", "--pipeline", "births"]).out.starts_with("Almaty: "));
-    assert!(run(&["smoke-test", "--pipeline", "births"]).out.contains("20 in S3, valid"));
+    assert!(run(&["smoke-test", "--pipeline", "births"]).out.contains("20 of 20 series in S3; 20 looked at: valid"));
     assert!(run(&["query", "totals", "--pipeline", "births"]).out.contains("2023"));
     assert!(run(&["status"]).out.contains("not deployed"));
     let destroyed = run(&["destroy", "--pipeline", "births"]).err;
@@ -105,7 +105,7 @@ fn a_checkout_at_an_odd_path_works() {
     assert!(deployed.err.contains("deployed  steppe-marriages-local"), "{}", deployed.err);
     let mode = std::fs::metadata(&scratch).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o700, "others are kept out of what is there already");
-    assert!(odd.done(&["smoke-test"]).out.contains("20 in S3, valid"));
+    assert!(odd.done(&["smoke-test"]).out.contains("20 of 20 series in S3; 20 looked at: valid"));
     assert!(odd.done(&["deploy"]).err.contains("unchanged"));
     assert!(odd.done(&["destroy"]).err.contains("nothing left"));
 }

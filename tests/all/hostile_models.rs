@@ -73,7 +73,7 @@ async fn a_card_that_breaks_an_invariant_is_refused() {
         ("/members/0/frame/context", json!(1_000_000_000_000u64), "of another configuration"),
         ("/members/0/frame/horizon", json!(1_000_000_000), "of another configuration"),
         ("/members/0/frame/change", json!(0.0), "typical changes"),
-        ("/members/0/frame/change", json!(1e308), "no finite number"),
+        ("/members/0/frame/step", json!(1e308), "no finite number"),
         ("/members/0/frame/covariates", json!([{ "mean": 0.0, "deviation": 1.0 }]), "scales"),
         ("/spec/horizon", json!(1_000_000_000), "`horizon` is 1000000000"),
         ("/spec/lstm/context", json!(1_000_000_000_000u64), "`context` is"),
