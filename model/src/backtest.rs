@@ -20,8 +20,8 @@ use crate::metrics::{
     IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale,
     signed_rank_p_value,
 };
-use crate::models::combination::weights;
 use crate::models::Forecaster;
+use crate::models::combination::weights;
 use crate::spec::{Family, Kind, TrainSpec};
 use crate::training::TrainError;
 

@@ -198,9 +198,7 @@ impl Calendar {
             }
             Frequency::Monthly => month_named.then_some(year * 12 + month),
             Frequency::Weekly => (weekday(days) == self.week_day).then_some(week(days)),
-            Frequency::Weekdays => {
-                (weekday(days) < 5).then_some(week(days) * 5 + weekday(days))
-            }
+            Frequency::Weekdays => (weekday(days) < 5).then_some(week(days) * 5 + weekday(days)),
             Frequency::ObservedDays => self.place(days),
             _ => Some(days),
         }
@@ -209,9 +207,8 @@ impl Calendar {
     /// What people call `period`; [`Calendar::parse`] reads it back.
     pub fn label(&self, period: i64) -> String {
         let of_day = |day: i64| add_days(EPOCH, day);
-        let clock = |day: i64, hour: i64, minute: i64| {
-            format!("{}T{hour:02}:{minute:02}", of_day(day))
-        };
+        let clock =
+            |day: i64, hour: i64, minute: i64| format!("{}T{hour:02}:{minute:02}", of_day(day));
         match self.frequency {
             Frequency::Yearly => format!("{period:04}"),
             Frequency::Quarterly => {
@@ -243,10 +240,9 @@ impl Calendar {
                 let first = days_between(EPOCH, date(2024, 1, 1)) + self.week_day;
                 self.label(week(first))
             }
-            _ => self.period(date(2024, 1, 1).at(0, 0, 0, 0)).map_or_else(
-                || self.label(0),
-                |period| self.label(period),
-            ),
+            _ => self
+                .period(date(2024, 1, 1).at(0, 0, 0, 0))
+                .map_or_else(|| self.label(0), |period| self.label(period)),
         }
     }
 
@@ -431,11 +427,8 @@ mod tests {
         days.retain(|d| d.weekday().to_monday_zero_offset() < 5 && d.day() != 25);
         days.push(date(2017, 12, 16));
         let moments = days.iter().map(|d| d.at(0, 0, 0, 0));
-        let calendar = Calendar::observed(
-            Frequency::ObservedDays,
-            moments.clone(),
-            &[date(2018, 1, 1)],
-        );
+        let calendar =
+            Calendar::observed(Frequency::ObservedDays, moments.clone(), &[date(2018, 1, 1)]);
         let last = calendar.parse("2017-12-29").expect("the last day");
         assert_eq!(last, 14);
         assert_eq!(calendar.label(last + 1), "2018-01-02");

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backtest::Backtest;
-use crate::conformal::Calibration;
 use crate::calendar::Calendar;
+use crate::conformal::Calibration;
 use crate::dataset::{DECIMALS_MAX, Dataset, Note, lines};
 use crate::drift::Reference;
 use crate::fallback::Fallback;

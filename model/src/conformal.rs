@@ -179,9 +179,8 @@ impl Calibration {
         }
         let pull = (8 + horizon) as f64;
         self.relative_error = all.mean();
-        let drawn = |(name, sum): (&&str, &Sum)| {
-            ((*name).to_owned(), sum.drawn(self.relative_error, pull))
-        };
+        let drawn =
+            |(name, sum): (&&str, &Sum)| ((*name).to_owned(), sum.drawn(self.relative_error, pull));
         self.series = sums.iter().map(drawn).collect();
         let lone = all_of.len() < 2;
         let mut by_step: Vec<Vec<(usize, f64)>> = vec![Vec::new(); horizon];

@@ -299,7 +299,8 @@ impl Dataset {
     ) -> Self {
         let mut changed = self.clone();
         for series in &mut changed.series {
-            let value = |(at, value): (i64, f64)| (at, if at > period { change(value) } else { value });
+            let value =
+                |(at, value): (i64, f64)| (at, if at > period { change(value) } else { value });
             let observed: Vec<(i64, f64)> = series.observations().map(value).collect();
             (series.values, series.filled) = gaps::filled(&observed, fill);
         }

@@ -38,7 +38,8 @@ impl Fallback {
         });
         let relative = transform == Transform::Log;
         let middle = |changes: Vec<f64>| if relative { median(changes) } else { 0.0 };
-        let moves = moved.into_iter().map(|steps| steps.into_iter().map(middle).collect()).collect();
+        let moves =
+            moved.into_iter().map(|steps| steps.into_iter().map(middle).collect()).collect();
         let unfitted = Self { moves, calibration: Calibration::default(), transform };
         let residuals = unfitted.residuals(data, spec);
         let (level, scale) = (spec.backtest.interval_level, (transform, season));

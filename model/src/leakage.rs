@@ -108,9 +108,10 @@ fn check_with(
 /// not know what came after the gap.
 fn origins(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
     let newest = data.last() - spec.horizon as i64;
-    let filled = data.series().iter().flat_map(|series| {
-        series.filled.iter().map(|place| series.start + *place as i64)
-    });
+    let filled = data
+        .series()
+        .iter()
+        .flat_map(|series| series.filled.iter().map(|place| series.start + *place as i64));
     let inside = filled.filter(|period| *period < newest).max();
     std::iter::once(newest).chain(inside).collect()
 }

@@ -26,7 +26,11 @@ fn two_pipelines_share_a_cloud_and_one_outlives_the_other() {
     run(&["deploy", "--pipeline", "births"]);
     let cloud = checkout.cloud_pid();
     assert!(run(&["smoke-test", "Almaty"]).out.contains("1 of 1 series in S3; 1 looked at: valid"));
-    assert!(run(&["smoke-test", "Astana", "--pipeline", "births"]).out.contains("1 of 1 series in S3; 1 looked at: valid"));
+    assert!(
+        run(&["smoke-test", "Astana", "--pipeline", "births"])
+            .out
+            .contains("1 of 1 series in S3; 1 looked at: valid")
+    );
     let destroyed = run(&["destroy"]).err;
     let expected = "goes on  the embedded cloud, which holds the stack steppe-births-local";
     assert!(destroyed.contains(expected), "{destroyed}");
@@ -34,7 +38,11 @@ fn two_pipelines_share_a_cloud_and_one_outlives_the_other() {
     // The other one's cloud is the same process, and everything in it works as before.
     assert_eq!(checkout.cloud_pid(), cloud);
     assert!(run(&["predict", "Almaty", "--pipeline", "births"]).out.starts_with("Almaty: "));
-    assert!(run(&["smoke-test", "--pipeline", "births"]).out.contains("20 of 20 series in S3; 20 looked at: valid"));
+    assert!(
+        run(&["smoke-test", "--pipeline", "births"])
+            .out
+            .contains("20 of 20 series in S3; 20 looked at: valid")
+    );
     assert!(run(&["query", "totals", "--pipeline", "births"]).out.contains("2023"));
     assert!(run(&["status"]).out.contains("not deployed"));
     let destroyed = run(&["destroy", "--pipeline", "births"]).err;

@@ -180,7 +180,12 @@ fn a_deployment_that_was_killed_is_continued_by_the_next() {
     assert!(reached, "the first deployment ended before it made the bucket");
     let second = checkout.done(&["deploy"]);
     assert!(second.err.contains("steppe-marriages-local in environment local"), "{}", second.err);
-    assert!(checkout.done(&["smoke-test", "Almaty"]).out.contains("1 of 1 series in S3; 1 looked at: valid"));
+    assert!(
+        checkout
+            .done(&["smoke-test", "Almaty"])
+            .out
+            .contains("1 of 1 series in S3; 1 looked at: valid")
+    );
     checkout.done(&["destroy"]);
 }
 
@@ -258,7 +263,8 @@ fn the_swedish_table_goes_all_the_way() {
     );
     let smoke = checkout.done(&["smoke-test"]);
     assert!(
-        smoke.out.contains("462 clean + 21 rejected = 483 raw") && smoke.out.contains("21 of 21 series in S3"),
+        smoke.out.contains("462 clean + 21 rejected = 483 raw")
+            && smoke.out.contains("21 of 21 series in S3"),
         "{}",
         smoke.out
     );

@@ -62,8 +62,10 @@ fn month(text: &str) -> Option<Date> {
             first_of(year(before)?, number(after.strip_prefix(['M', 'm'])?)?)
         }
         [one, other] => match (year(one), year(other)) {
-            (Some(year), None) => first_of(year, number(other.trim_start_matches(['M', 'm']))
-                .or_else(|| named(other))?),
+            (Some(year), None) => first_of(
+                year,
+                number(other.trim_start_matches(['M', 'm'])).or_else(|| named(other))?,
+            ),
             (None, Some(year)) => first_of(year, number(one).or_else(|| named(one))?),
             _ => None,
         },
@@ -108,8 +110,20 @@ mod tests {
     fn months_and_quarters_have_many_names() {
         let january = Some(date(2015, 1, 1).at(0, 0, 0, 0));
         for text in [
-            "2015-01", "2015/1", "2015.01", "201501", "2015M01", "2015m1", "2015-M01", "01.2015",
-            "1/2015", "Jan 2015", "January 2015", "2015 Jan", "2015-January", " 2015-01-01 ",
+            "2015-01",
+            "2015/1",
+            "2015.01",
+            "201501",
+            "2015M01",
+            "2015m1",
+            "2015-M01",
+            "01.2015",
+            "1/2015",
+            "Jan 2015",
+            "January 2015",
+            "2015 Jan",
+            "2015-January",
+            " 2015-01-01 ",
         ] {
             assert_eq!(moment(Frequency::Monthly, text), january, "{text}");
         }

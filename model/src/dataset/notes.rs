@@ -98,11 +98,9 @@ impl fmt::Display for Note {
                 "`{}` has no value for {missing} periods from {from} on: it is left out",
                 shown(series)
             ),
-            Self::Ended { series, last, newest } => write!(
-                f,
-                "`{}` ends in {last}, while others go on to {newest}",
-                shown(series)
-            ),
+            Self::Ended { series, last, newest } => {
+                write!(f, "`{}` ends in {last}, while others go on to {newest}", shown(series))
+            }
             Self::Late { series, last, newest } => write!(
                 f,
                 "`{}` is known until {last} only, others until {newest}: its forecast begins \
@@ -172,12 +170,16 @@ impl Dataset {
         let (last, newest) =
             (|s: &Series| self.calendar.label(s.last()), self.calendar.label(newest));
         let late = |series: &Series| match self.has_ended(series) {
-            true => {
-                Note::Ended { series: series.name.clone(), last: last(series), newest: newest.clone() }
-            }
-            false => {
-                Note::Late { series: series.name.clone(), last: last(series), newest: newest.clone() }
-            }
+            true => Note::Ended {
+                series: series.name.clone(),
+                last: last(series),
+                newest: newest.clone(),
+            },
+            false => Note::Late {
+                series: series.name.clone(),
+                last: last(series),
+                newest: newest.clone(),
+            },
         };
         let late: Vec<Note> = behind.map(late).collect();
         let (alike, total) = (self.alike(), self.total());

@@ -70,9 +70,9 @@ impl Dataset {
         let calendar = Calendar::observed(columns.frequency, moments, &columns.holidays);
         let mut by_name: BTreeMap<String, BTreeMap<i64, Record>> = BTreeMap::new();
         for record in records {
-            let period = calendar.period(record.moment).ok_or_else(|| {
-                no_period(&record.series, record.moment.to_string(), &calendar)
-            })?;
+            let period = calendar
+                .period(record.moment)
+                .ok_or_else(|| no_period(&record.series, record.moment.to_string(), &calendar))?;
             check_value(&record, period, columns.signed, &calendar)?;
             let periods = by_name.entry(record.series.clone()).or_default();
             if let Some(record) = periods.insert(period, record) {
@@ -338,7 +338,9 @@ mod tests {
         );
         assert_eq!(with(Longer::Fill).expect("valid").filled(), 4);
         let refused = with(Longer::Fail).expect_err("refused");
-        assert!(refused.starts_with("series `A` has no value for 4 periods from 2001 on; at most 3"));
+        assert!(
+            refused.starts_with("series `A` has no value for 4 periods from 2001 on; at most 3")
+        );
     }
 
     #[test]

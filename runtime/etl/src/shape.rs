@@ -63,7 +63,8 @@ pub fn header_hint(columns: &[&str], delimiter: char) -> String {
              \"{written}\"` in the manifest"
         );
     }
-    let year = |c: &&&str| c.len() == 4 && c.parse::<u16>().is_ok_and(|y| (1800..2200).contains(&y));
+    let year =
+        |c: &&&str| c.len() == 4 && c.parse::<u16>().is_ok_and(|y| (1800..2200).contains(&y));
     if columns.iter().filter(year).count() >= WIDE_YEARS {
         return "the table is wide, with years as columns: make a row of each value, for example \
                 with pandas' `melt`, or in a spreadsheet with \"unpivot columns\""

@@ -39,8 +39,10 @@ pub fn realised(
     cases
         .into_iter()
         .for_each(|((version, ..), case)| by_version.entry(version).or_default().push(case));
-    let mut newest_first: Vec<(i64, Realised)> =
-        by_version.into_iter().filter_map(|(v, cases)| summary(v, &cases, data.calendar())).collect();
+    let mut newest_first: Vec<(i64, Realised)> = by_version
+        .into_iter()
+        .filter_map(|(v, cases)| summary(v, &cases, data.calendar()))
+        .collect();
     newest_first
         .sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.model_version.cmp(&b.1.model_version)));
     newest_first.into_iter().map(|(_, realised)| realised).collect()

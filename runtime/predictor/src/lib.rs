@@ -194,9 +194,7 @@ impl<S: ObjectStore> Predictor<S> {
         };
         let (bucket, data_set) = (&input.bucket_name, &input.dataset_key);
         let request = match input.series.as_slice() {
-            [one] if input.single => {
-                PredictRequest::one(&self.series_field, one, bucket, data_set)
-            }
+            [one] if input.single => PredictRequest::one(&self.series_field, one, bucket, data_set),
             several => PredictRequest::several(several, bucket, data_set),
         };
         let body = serde_json::to_vec(&PredictRequest {
@@ -288,8 +286,12 @@ mod tests {
         let input =
             parse(r#"{"region":"Almaty","dataset_key":"k","bucket_name":"b"}"#).expect("valid");
         assert!(input.single && input.shown);
-        assert_eq!((input.series.as_slice(), input.execution.as_str()), (&["Almaty".to_owned()][..], "request-1"));
-        let group = parse(r#"{"series":["A","B"],"shown":false,"dataset_key":"k","bucket_name":"b"}"#);
+        assert_eq!(
+            (input.series.as_slice(), input.execution.as_str()),
+            (&["Almaty".to_owned()][..], "request-1")
+        );
+        let group =
+            parse(r#"{"series":["A","B"],"shown":false,"dataset_key":"k","bucket_name":"b"}"#);
         let group = group.expect("valid");
         assert!(!group.single && !group.shown && group.series == ["A", "B"]);
     }

@@ -83,7 +83,10 @@ fn filled(
         return Err("the first and the last value must be known".to_owned());
     }
     for gap in values.split(Option::is_some).filter(|gap| gap.len() > fill) {
-        return Err(format!("{} values in a row are missing; at most {fill} are filled", gap.len()));
+        return Err(format!(
+            "{} values in a row are missing; at most {fill} are filled",
+            gap.len()
+        ));
     }
     Ok((known, places))
 }

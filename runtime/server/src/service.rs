@@ -8,8 +8,8 @@ use steppe_model::artifact::{PredictedStep, Prediction};
 use steppe_model::spec::Family;
 use steppe_model::{Dataset, Series};
 use steppe_wire::edge;
-use steppe_wire::predict::{LeftOut, 
-    Forecast, HistoriesRequest, PredictRequest, PredictResponse, Quantile, Step,
+use steppe_wire::predict::{
+    Forecast, HistoriesRequest, LeftOut, PredictRequest, PredictResponse, Quantile, Step,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
