@@ -328,7 +328,18 @@ mod tests {
         let mut families = names::<steppe_model::spec::Family>();
         families.insert("auto".to_owned());
         assert_eq!(names::<steppe_plan::manifest::ModelKind>(), families);
-        assert_eq!(names::<steppe_plan::manifest::Frequency>(), names::<steppe_model::Frequency>());
+        // The models have a frequency for each calendar of days.
+        let mut frequencies = names::<steppe_plan::manifest::Frequency>();
+        frequencies.extend(["weekdays", "observed-days"].map(str::to_owned));
+        assert_eq!(frequencies, names::<steppe_model::Frequency>());
+        assert_eq!(
+            names::<steppe_plan::manifest::LongerGap>(),
+            names::<steppe_model::dataset::Longer>()
+        );
+        assert_eq!(
+            names::<steppe_plan::manifest::Ended>(),
+            names::<steppe_model::dataset::Ended>()
+        );
         assert_eq!(
             names::<steppe_plan::manifest::Transform>(),
             names::<steppe_model::transform::Transform>()
