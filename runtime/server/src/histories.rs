@@ -82,13 +82,12 @@ fn filled(
     if !ends.into_iter().all(|end| end.is_some_and(Option::is_some)) {
         return Err("the first and the last value must be known".to_owned());
     }
-    for gap in values.split(Option::is_some).filter(|gap| gap.len() > fill) {
-        return Err(format!(
-            "{} values in a row are missing; at most {fill} are filled",
-            gap.len()
-        ));
+    match values.split(Option::is_some).map(<[_]>::len).find(|missing| *missing > fill) {
+        Some(missing) => {
+            Err(format!("{missing} values in a row are missing; at most {fill} are filled"))
+        }
+        None => Ok((known, places)),
     }
-    Ok((known, places))
 }
 
 /// The given columns in the order of `names`; one too few or too many is an error.
