@@ -60,8 +60,8 @@ pub struct Frame {
 const POOLED_WEIGHT: f64 = 8.0;
 /// Seasons at the end of a history that tell whether it has one.
 const TESTED_SEASONS: usize = 4;
-/// Longest season that a history has which is too short to be tested.
-const UNTESTED_SEASON_MAX: usize = 48;
+/// Longest season that every history of its frequency is taken to have.
+const ASSUMED_SEASON_MAX: usize = 48;
 /// Keeps constant series from dividing by zero.
 const CHANGE_MIN: f64 = 1e-4;
 
@@ -194,12 +194,12 @@ impl Frame {
         Window { tail, base, unit, step_unit }
     }
 
-    /// Whether a window departs from the season before, or from its last value. What is too short
-    /// for a test has the season of its frequency, unless that is as long as a year of weeks.
+    /// Whether a window departs from the season before, or from its last value. A day or a year of
+    /// months is taken for granted; a year of weeks must show.
     fn has_season(&self, newest: &[f64]) -> bool {
         let season = self.frequency.season();
-        if season < 2 || newest.len() < 3 * season {
-            return (2..=UNTESTED_SEASON_MAX).contains(&season);
+        if season <= ASSUMED_SEASON_MAX {
+            return season > 1;
         }
         is_seasonal(&self.transform.all(newest), season)
     }
@@ -331,16 +331,17 @@ mod tests {
     fn a_window_departs_from_the_season_only_where_there_is_one() {
         let mut rng = fastrand::Rng::with_seed(2);
         let mut noise = || rng.f64();
-        let wandering: Vec<f64> = (0..48).map(|i| 100.0 + f64::from(i) + noise()).collect();
+        let wandering: Vec<f64> = (0..208).map(|i| 100.0 + f64::from(i) + noise()).collect();
         let turning: Vec<f64> =
-            (0..48).map(|i| 100.0 + 30.0 * f64::from(i % 12) + noise()).collect();
-        let naive = |values: &[f64]| {
-            let (frame, series) = frame(values, Frequency::Monthly);
+            (0..208).map(|i| 100.0 + 3.0 * f64::from(i % 52) + noise()).collect();
+        let naive = |values: &[f64], frequency| {
+            let (frame, series) = frame(values, frequency);
             frame.transform.invert(frame.window(series.view()).absolute(0, 0.0))
         };
-        assert!((naive(&wandering) - wandering[47]).abs() < 1e-6);
-        assert!((naive(&turning) - turning[36]).abs() < 1e-6);
-        assert!((naive(&wandering[..20]) - wandering[8]).abs() < 1e-6, "too short to be tested");
+        assert!((naive(&wandering, Frequency::Weekly) - wandering[207]).abs() < 1e-6);
+        assert!((naive(&turning, Frequency::Weekly) - turning[156]).abs() < 1e-6);
+        assert!((naive(&wandering[..100], Frequency::Weekly) - wandering[99]).abs() < 1e-6);
+        assert!((naive(&wandering, Frequency::Monthly) - wandering[196]).abs() < 1e-6);
     }
 
     #[test]
