@@ -140,8 +140,8 @@ async fn a_retrained_model_takes_over_without_a_dropped_request_and_can_be_rolle
     assert_eq!(in_service(&checkout), second);
     assert!(checkout.run(&["model", "promote", "zzz"]).err.contains("there is no model zzz"));
 
-    // What the first model forecast for 2017 is beside what came: another fall, of which it had seen
-    // one in eight origins, so no value is inside.
+    // What the first model forecast for 2017 is beside what came: another fall, of which it had
+    // seen one in eight origins, so no value is inside.
     let fall = checkout.run(&["drift"]);
     assert!(fall.out.contains(&format!("{first}     2017      12")), "{}", fall.out);
     let told = format!("model {first} promised too much: 0 % of 12 actual values up to 2017");

@@ -239,7 +239,8 @@ impl Test<'_> {
         Ok(format!("{all}; {} looked at: valid, {compared}", names.len()))
     }
 
-    /// Every series of the clean table must be forecast exactly once or left out, by Athena's count.
+    /// Every series of the clean table must be forecast exactly once or left out, as Athena
+    /// counts.
     async fn all_forecast(&self, execution: &Execution, series: &[String]) -> Result<String> {
         let column = &self.workspace.manifest.task.series;
         let (done, absent) = (&execution.output["count"], &execution.output["absent"]);
