@@ -149,6 +149,14 @@ class Files:
         while found.hasNext():
             yield found.next().getPath().toUri().getPath().removeprefix(root).split("/")
 
+    def object_of(self, place):
+        """Size and time of a file, in bytes and in seconds since 1970."""
+        filesystem, path = self.at(place)
+        if not filesystem.exists(path):
+            raise SystemExit(f"cannot read {place.name}: it does not exist")
+        status = filesystem.getFileStatus(path)
+        return {"bytes": status.getLen(), "modified": status.getModificationTime() // 1000}
+
     def put(self, folder, place):
         """Gives the one part that Spark wrote into `folder` its place, over what was there.
 
@@ -321,7 +329,9 @@ def main():
     refuse_foreign(files, former, "output", places["output"], PART_FILE)
     refuse_foreign(files, former, "rejects", places["rejects"], REJECTS_FILE)
 
+    read = files.object_of(places["input"])
     clean, rejects, report = judge(spark, plan, places["input"])
+    report["input"] = read
     report["objects"] = write(files, places, clean, rejects, report)
     delete_former(files, former, report["objects"], places)
     files.write(places["report"], json.dumps(report, indent=2))

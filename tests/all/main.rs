@@ -41,6 +41,7 @@ mod middleman;
 mod models;
 mod process;
 mod running;
+mod runs;
 mod s3;
 mod s3_reads;
 mod scenarios;

@@ -21,7 +21,7 @@ use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use steppe_store::{below, is_hidden, key};
-use steppe_wire::etl::{ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport};
+use steppe_wire::etl::{ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport, InputObject};
 use steppe_wire::text::shown;
 
 use crate::csv_source::{CsvSource, ROW_COLUMN};
@@ -156,6 +156,8 @@ async fn run(plan: &EtlPlan, places: &Places, former: &[String]) -> Result<EtlRe
             plan.schema_version
         );
     }
+    let input = places.input.store.head(&places.input.path).await;
+    let input = input.with_context(|| format!("cannot read {}", places.input.name))?;
     let source = CsvSource::open(places.input.clone(), plan.delimiter, &plan.columns).await?;
     let context = session(places.realm)?;
     [&places.input, &places.output, &places.rejects].iter().for_each(|p| p.register(&context));
@@ -174,6 +176,8 @@ async fn run(plan: &EtlPlan, places: &Places, former: &[String]) -> Result<EtlRe
             report.raw_rows
         );
     }
+    report.input =
+        Some(InputObject { bytes: input.size, modified: input.last_modified.timestamp() });
     report.objects = write(&context, plan, places, &report).await?;
     delete_former(former, &report.objects, places).await?;
     let bytes = serde_json::to_vec_pretty(&report)?;
@@ -259,6 +263,7 @@ async fn judge(context: &SessionContext, plan: &EtlPlan, places: &Places) -> Res
         clean_rows,
         rejected_rows,
         rejected_by_rule,
+        input: None,
         objects: vec![],
     };
     if !report.adds_up() {

@@ -51,10 +51,22 @@ pub struct EtlReport {
     pub rejected_rows: u64,
     /// Records turned away, by rule.
     pub rejected_by_rule: std::collections::BTreeMap<String, u64>,
+    /// The object that was read; runs of earlier versions do not say.
+    #[serde(default)]
+    pub input: Option<InputObject>,
     /// Addresses of the objects that the run wrote: `s3://bucket/processed/x/part-00000.parquet`.
     /// The next run deletes these when it does not write them again, and nothing else.
     #[serde(default)]
     pub objects: Vec<String>,
+}
+
+/// What a run read, as it was when the run began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputObject {
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, in seconds since 1970.
+    pub modified: i64,
 }
 
 impl EtlReport {

@@ -11,15 +11,16 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use steppe_wire::drift::DriftOutcome;
-use steppe_wire::etl::EtlReport;
 use steppe_wire::keys;
 use steppe_wire::predict::{PredictRequest, PredictResponse, StoredPrediction};
 
-use super::{Execution, run_to_end};
+use super::{Execution, run_pinned, run_to_end};
 use crate::deployment::Deployment;
 use crate::exit::{DISK_IS_FULL, Outcome, tells_of_a_full_disk};
+use crate::freshness::Lake;
 use crate::leftovers;
 use crate::project::Workspace;
+use crate::registry::Registry;
 use crate::story::{Story, table};
 use crate::target::local_cloud;
 use crate::terminal::out;
@@ -36,6 +37,8 @@ struct Test<'a> {
     workspace: &'a Workspace,
     ours: Deployment,
     began: jiff::Timestamp,
+    /// The version of the model that was in service when the test began.
+    version: String,
 }
 
 /// Runs the pipeline and checks it.
@@ -43,7 +46,8 @@ pub async fn run(workspace: &Workspace, series: &[String]) -> Result<Outcome> {
     let story = Story::begin();
     let ours = Deployment::open(workspace).await?;
     ours.stack()?;
-    let test = Test { workspace, ours, began: jiff::Timestamp::now() };
+    let version = Registry::of(&ours)?.some_pointer().await?.in_service.current.model.version;
+    let test = Test { workspace, ours, began: jiff::Timestamp::now(), version };
     let mut seen = Vec::new();
     let mut note = |check, started: Instant, result: Result<String>| {
         let ok = result.is_ok();
@@ -59,7 +63,7 @@ pub async fn run(workspace: &Workspace, series: &[String]) -> Result<Outcome> {
         executed.map(|e| {
             format!(
                 "{} forecasts, {}",
-                records(&e).len(),
+                e.output["count"],
                 e.arn.rsplit(':').next().unwrap_or_default()
             )
         }),
@@ -116,8 +120,7 @@ fn records(execution: &Execution) -> Vec<&Value> {
 
 impl Test<'_> {
     async fn execute(&self, series: &[String]) -> Result<Execution> {
-        let input = if series.is_empty() { json!({}) } else { json!({ "series": series }) };
-        run_to_end(&self.ours, self.ours.output("StateMachineArn")?, &input).await
+        run_pinned(&self.ours, &self.version, series).await
     }
 
     /// The check for drift must run to its end; whatever it finds is not this test's.
@@ -148,16 +151,11 @@ impl Test<'_> {
         Ok(format!("{} events, {} states", events.len(), entered.len()))
     }
 
-    /// The cleaning job's count and Athena's must agree.
+    /// The clean table must be of the raw data, and the cleaning job's count and Athena's agree.
     async fn row_counts(&self) -> Result<String> {
-        let bucket = self.ours.output("DataBucket")?;
-        let report = self
-            .ours
-            .aws()
-            .get(bucket, &keys::etl_report(&self.workspace.names.pipeline))
-            .await?
-            .context("the cleaning job left no report")?;
-        let report: EtlReport = serde_json::from_slice(&report)?;
+        let lake = Lake::of(&self.ours).await?;
+        lake.check()?;
+        let report = lake.report.context("the cleaning job left no report")?;
         ensure!(report.adds_up(), "the report's counts do not add up: {report:?}");
         let answer = self
             .ours
@@ -205,6 +203,12 @@ impl Test<'_> {
                 stored.execution == execution.arn,
                 "{path} belongs to the execution {}",
                 stored.execution
+            );
+            ensure!(
+                stored.model_version == self.version,
+                "{path} is of model {}, not of {}, which is in service",
+                stored.model_version,
+                self.version
             );
             match self.ask_server(&stored.series).await? {
                 Some(answer) => {
@@ -286,12 +290,12 @@ impl Test<'_> {
         }
         let url = format!("{}/predict", self.ours.output("ServerUrl")?);
         let dataset = keys::processed_prefix(&self.workspace.names.pipeline);
-        let body = PredictRequest::one(
-            &self.workspace.manifest.task.series,
-            series,
-            self.ours.output("DataBucket")?,
-            &dataset,
-        );
+        let column = &self.workspace.manifest.task.series;
+        let bucket = self.ours.output("DataBucket")?;
+        let body = PredictRequest {
+            model_version: Some(self.version.clone()),
+            ..PredictRequest::one(column, series, bucket, &dataset)
+        };
         let request = hyper::Request::post(&url)
             .header(hyper::header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(serde_json::to_vec(&body)?)))?;
