@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+use steppe_aws::Answer;
 use steppe_wire::drift::DriftOutcome;
 use steppe_wire::keys;
 use steppe_wire::predict::{PredictRequest, PredictResponse, StoredPrediction};
@@ -24,6 +25,9 @@ use crate::registry::Registry;
 use crate::story::{Story, table};
 use crate::target::local_cloud;
 use crate::terminal::out;
+
+/// Series with a note that are named.
+const NAMES_SHOWN: usize = 5;
 
 /// What a check saw.
 struct Seen {
@@ -157,20 +161,9 @@ impl Test<'_> {
         lake.check()?;
         let report = lake.report.context("the cleaning job left no report")?;
         ensure!(report.adds_up(), "the report's counts do not add up: {report:?}");
-        let answer = self
-            .ours
-            .aws()
-            .query(
-                self.ours.output("WorkGroupName")?,
-                self.ours.output("DatabaseName")?,
-                "SELECT count(*) AS n FROM processed",
-                1,
-            )
-            .await?;
-        let counted =
-            answer.rows.first().and_then(|r| r.first().cloned().flatten()).unwrap_or_default();
+        let counted = self.count("SELECT count(*) AS n FROM processed").await?;
         ensure!(
-            counted == report.clean_rows.to_string(),
+            counted == report.clean_rows,
             "Athena counts {counted} rows, the cleaning job wrote {}",
             report.clean_rows
         );
@@ -270,16 +263,34 @@ impl Test<'_> {
         let stored = self.count(&stored).await?;
         ensure!(stored == done, "Athena finds forecasts of {stored} series, not of {done}");
         let left = if absent > 0 { format!(", {absent} left out") } else { String::new() };
-        Ok(format!("{done} of {asked} series in S3{left}"))
+        Ok(format!("{done} of {asked} series in S3{left}{}", self.noted(&arn).await?))
+    }
+
+    /// Series whose forecast has a note, such as that the series is short.
+    async fn noted(&self, execution: &str) -> Result<String> {
+        let sql = format!(
+            "SELECT series, count(*) OVER () AS n FROM predictions WHERE execution = '{execution}' \
+             AND note IS NOT NULL ORDER BY series"
+        );
+        let answer = self.ask_athena(&sql, NAMES_SHOWN).await?;
+        let cell = |row: usize, column: usize| answer.rows.get(row)?.get(column)?.as_deref();
+        let Some(noted) = cell(0, 1) else { return Ok(String::new()) };
+        let names: Vec<&str> = (0..answer.rows.len()).filter_map(|row| cell(row, 0)).collect();
+        let more = if noted == names.len().to_string() { "" } else { ", …" };
+        Ok(format!(", {noted} with a note: {}{more}", names.join(", ")))
     }
 
     async fn count(&self, sql: &str) -> Result<u64> {
-        let (group, database) =
-            (self.ours.output("WorkGroupName")?, self.ours.output("DatabaseName")?);
-        let answer = self.ours.aws().query(group, database, sql, 1).await?;
+        let answer = self.ask_athena(sql, 1).await?;
         let counted = answer.rows.first().and_then(|row| row.first().cloned().flatten());
         let counted = counted.context("Athena counted nothing")?;
         counted.parse().with_context(|| format!("Athena's count is `{counted}`"))
+    }
+
+    async fn ask_athena(&self, sql: &str, rows: usize) -> Result<Answer> {
+        let (group, database) =
+            (self.ours.output("WorkGroupName")?, self.ours.output("DatabaseName")?);
+        Ok(self.ours.aws().query(group, database, sql, rows).await?)
     }
 
     /// What the model server answers; `None` when it cannot be reached, as in a private network of
