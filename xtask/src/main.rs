@@ -13,6 +13,7 @@ mod observe;
 mod policy;
 mod progress;
 mod project;
+mod reading;
 mod registry;
 mod report;
 mod story;
