@@ -193,11 +193,16 @@ fn encoding_of(text: &Snapshot, invalid: u64, is_marked: bool) -> Result<&'stati
 /// The line in which a byte is.
 fn line_at(text: &Snapshot, place: u64) -> Result<u64> {
     let mut before = BufReader::new(text.read()?.take(place));
-    let mut lines = 1;
-    while before.skip_until(b'\n')? > 0 {
-        lines += 1;
+    let mut line = 1;
+    loop {
+        let part = before.fill_buf()?;
+        if part.is_empty() {
+            return Ok(line);
+        }
+        line += part.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let read = part.len();
+        before.consume(read);
     }
-    Ok(lines)
 }
 
 /// Converts to UTF-8; what is malformed is an error.
@@ -233,4 +238,142 @@ fn as_utf_8(encoding: &'static Encoding) -> String {
     let name = if encoding == UTF_16BE { UTF_16LE.name() } else { encoding.name() };
     let name = name.trim_end_matches("LE").replacen('w', "W", 1);
     format!("{name} text, as UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const TABLE: &str = "region,year,marriages\nАлматы,2000,1\nШымкент,2000,2\n";
+
+    /// What a file with these bytes is read as, or why not, and what was told.
+    fn reading(bytes: &[u8]) -> (String, Vec<String>) {
+        let scratch = tempfile::TempDir::new().expect("a folder");
+        let file = scratch.path().join("given");
+        std::fs::write(&file, bytes).expect("written");
+        let options = Options { scratch: scratch.path(), delimiter: ',', sheet: None };
+        match read(&file, options) {
+            Ok(Reading { copy, told }) => {
+                (std::fs::read_to_string(copy.path()).expect("UTF-8"), told)
+            }
+            Err(error) => (format!("{error:#}"), vec![]),
+        }
+    }
+
+    fn utf_16(text: &str, order: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(order).collect()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut packed = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+        packed.write_all(bytes).expect("packed");
+        packed.finish().expect("complete")
+    }
+
+    #[test]
+    fn text_and_packed_text_become_utf_8() {
+        let (old, ..) = encoding_rs::WINDOWS_1251.encode(TABLE);
+        let utf_16_told = "UTF-16 text, as UTF-8";
+        let (gzip_told, cyrillic) = ("compressed by gzip, unpacked", "Windows-1251 text, as UTF-8");
+        let little = utf_16(TABLE, u16::to_le_bytes);
+        let cases: [(Vec<u8>, &[&str]); 6] = [
+            (TABLE.into(), &[]),
+            (utf_16(TABLE, u16::to_be_bytes), &[utf_16_told]),
+            (gzip(&little), &[gzip_told, utf_16_told]),
+            (old.to_vec(), &[cyrillic]),
+            ([gzip(&old[..20]), gzip(&old[20..])].concat(), &[gzip_told, cyrillic]),
+            (
+                zstd::encode_all(TABLE.as_bytes(), 1).expect("packed"),
+                &["compressed by Zstandard, unpacked"],
+            ),
+        ];
+        for (bytes, told) in cases {
+            assert_eq!(
+                reading(&bytes),
+                (TABLE.to_owned(), told.iter().map(|t| t.to_string()).collect())
+            );
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_only_far_from_its_beginning_is_converted() {
+        let plain = "region,year,marriages\n".to_owned() + &"A,2000,1\n".repeat(200_000);
+        let text = plain + TABLE;
+        let (old, ..) = encoding_rs::WINDOWS_1251.encode(&text);
+        let (read, told) = reading(&old);
+        assert!(read == text && told == ["Windows-1251 text, as UTF-8"], "{told:?}");
+    }
+
+    #[test]
+    fn characters_across_the_parts_of_a_file_are_whole() {
+        let row = "Алматы,2000,1\n";
+        for shift in 0..3 {
+            let rows = row.repeat(2 * PART_BYTES / row.len());
+            let text = format!("{}{rows}", "x".repeat(shift));
+            assert!(reading(text.as_bytes()).0 == text, "shifted by {shift}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_for_certain_is_refused_by_name() {
+        let marked = |rest: &[u8]| [UTF_8_MARK, rest].concat();
+        let mut odd = utf_16(TABLE, u16::to_le_bytes);
+        odd.pop();
+        let mut cut = gzip(TABLE.as_bytes());
+        cut.truncate(cut.len() - 12);
+        let packed = gzip(&gzip(TABLE.as_bytes()));
+        let unmarked: Vec<u8> = TABLE.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (bytes, expected) in [
+            (marked(b"region\nA\n\xcf\n"), "the text is marked as UTF-8, and line 3 is not\nhint"),
+            (
+                b"region\n\xd0\x90\xd0\x91\nA\xd0\n".to_vec(),
+                "wrong bytes in it, the first in line 3",
+            ),
+            (odd, "line 3 is no text in UTF-16LE\nhint"),
+            (cut, "compressed by gzip: "),
+            (packed, "compressed by gzip: what was unpacked is compressed by gzip again\nhint"),
+            (unmarked, "the file is no text, or text in UTF-16 without its mark\nhint"),
+            (b"PAR1\x15\x04\0".to_vec(), "the file is a Parquet file\nhint"),
+            (b"[{\"region\": \"A\"}]".to_vec(), "the file is JSON\nhint"),
+            (b"region\n\x8d\xe0\xf0\xe0\xba\xe0\xed\xe4\xfb\n".to_vec(), "RK1048"),
+            (b"region\nMu\xf0la\n".to_vec(), "its encoding is not clear; the nearest is"),
+        ] {
+            let (said, _) = reading(&bytes);
+            assert!(said.contains(expected), "{said}\nexpected: {expected}");
+        }
+    }
+
+    #[test]
+    fn the_spreadsheets_unicode_text_is_read() {
+        let folder = std::env::var_os("STEPPE_SHARED_CASES").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/cases"),
+            PathBuf::from,
+        );
+        let Ok(bytes) = std::fs::read(folder.join("utf16.csv")) else {
+            eprintln!("left out: set STEPPE_SHARED_CASES to the folder with utf16.csv");
+            return;
+        };
+        let (text, told) = reading(&bytes);
+        assert!(text.starts_with("region,year,marriages\nАкмолинская область,2000,3079\n"));
+        assert_eq!(told, ["UTF-16 text, as UTF-8"]);
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_refused_file() {
+        let scratch = tempfile::TempDir::new().expect("a folder");
+        let options = Options { scratch: scratch.path(), delimiter: ',', sheet: None };
+        let refused = read(scratch.path(), options).expect_err("a folder");
+        assert!(refused.to_string().starts_with("it is a folder"), "{refused}");
+        let file = scratch.path().join("mixed");
+        std::fs::write(&file, b"region\nMu\xf0la\n").expect("written");
+        assert!(read(&file, options).is_err());
+        let left: Vec<_> = std::fs::read_dir(scratch.path().join("copies"))
+            .expect("a folder")
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
+        assert_eq!(left, ["gate"]);
+    }
 }

@@ -250,3 +250,83 @@ fn duration(days: f64) -> String {
     let (sign, seconds) = (if seconds < 0 { "-" } else { "" }, seconds.unsigned_abs());
     format!("{sign}{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Reading, read};
+    use super::*;
+
+    /// A workbook of `tests/workbooks`, which `make.py` there made.
+    fn reading(file: &str, sheet: Option<&str>) -> Result<(String, Vec<String>)> {
+        let scratch = tempfile::TempDir::new()?;
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/workbooks");
+        let options = Options { scratch: scratch.path(), delimiter: ';', sheet };
+        let Reading { copy, told } = read(&folder.join(file), options)?;
+        Ok((std::fs::read_to_string(copy.path())?, told))
+    }
+
+    #[test]
+    fn every_kind_of_workbook_gives_the_same_table() {
+        let (expected, told) = reading("table.xlsx", None).expect("read");
+        assert_eq!(told, ["sheet \"Лист1\", 49 rows with its header, as CSV"]);
+        assert!(expected.starts_with("region;year;marriages\nАкмолинская область;2000;1016\n"));
+        assert_eq!(expected.lines().count(), 49);
+        for file in ["table.xls", "table.ods"] {
+            assert_eq!(reading(file, None).expect("read"), (expected.clone(), told.clone()));
+        }
+    }
+
+    #[test]
+    fn cells_become_text_and_rows_lines() {
+        let (text, told) = reading("kinds.xlsx", Some("Data")).expect("read");
+        let expected = "\nname of region;day;value;final\n\
+                        \"A, \"\"x\"\"\";2000-12-31;1234567890123;true\n\n\
+                        B;2000-12-31T00:30;0.1;26:30:00\n";
+        assert_eq!(text, expected);
+        let others = "other sheets, not read: \"Notes\"\n\
+                      hint: `[data] sheet = \"…\"` in the manifest chooses one";
+        assert_eq!(told[1], others);
+        let (text, told) = reading("kinds.xlsx", None).expect("read");
+        assert_eq!(text, "Source: an office\n", "the first visible sheet");
+        assert!(told[1].contains("\"Data\"") && !told[1].contains("Hidden"));
+    }
+
+    #[test]
+    fn what_is_no_value_is_refused_with_its_place() {
+        let refused = |file, sheet| {
+            let error = reading(file, sheet).expect_err("refused");
+            format!("{error:#}")
+        };
+        let sheet = Some("Data");
+        assert!(
+            refused("error.xlsx", sheet).starts_with("cell D6 of the sheet \"Data\": it holds")
+        );
+        assert!(refused("formula.xlsx", sheet).starts_with("the formula in D6 of the sheet"));
+        assert!(refused("far.xlsx", sheet).contains("reaches from B2 to XFD1048576"));
+        let unknown = refused("kinds.xlsx", Some("data"));
+        assert!(unknown.contains("no sheet \"data\"; it has \"Notes\", \"Data\"\nhint"));
+    }
+
+    #[test]
+    fn an_archive_that_is_no_workbook_is_refused() {
+        let scratch = tempfile::TempDir::new().expect("a folder");
+        let file = scratch.path().join("people.zip");
+        let mut archive = zip::ZipWriter::new(File::create(&file).expect("created"));
+        let stored = zip::write::SimpleFileOptions::default();
+        archive.start_file("people.csv", stored).expect("begun");
+        archive.write_all(b"region,year\n").expect("written");
+        archive.finish().expect("complete");
+        let options = Options { scratch: scratch.path(), delimiter: ',', sheet: None };
+        let error = read(&file, options).expect_err("refused").to_string();
+        assert!(error.contains("if it is an archive, unpack it"), "{error}");
+    }
+
+    #[test]
+    fn places_are_named_as_spreadsheets_do() {
+        let named = [(0, 0), (6, 2), (9, 25), (0, 26), (1_048_575, 16_383)];
+        let names = named.map(|(row, column)| address(row, column));
+        assert_eq!(names, ["A1", "C7", "Z10", "AA1", "XFD1048576"]);
+    }
+}
