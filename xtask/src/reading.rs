@@ -8,7 +8,7 @@ mod encoding;
 mod snapshot;
 mod workbook;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::path::Path;
 
@@ -56,12 +56,18 @@ pub fn read(file: &Path, options: Options<'_>) -> Result<Reading> {
     let handle = opened.try_clone()?;
     let mut told = Vec::new();
     let copy = copied(Box::new(opened), &options, &mut told)?;
-    let after = handle.metadata()?;
-    let changed = before.len() != after.len() || before.modified()? != after.modified()?;
-    if before.is_file() && changed {
+    check_unchanged(&handle, &before)?;
+    Ok(Reading { copy, told })
+}
+
+/// What another program has begun to write is not the whole of anything.
+fn check_unchanged(file: &File, before: &Metadata) -> Result<()> {
+    let after = file.metadata()?;
+    let is_same = before.len() == after.len() && before.modified()? == after.modified()?;
+    if before.is_file() && !is_same {
         bail!("it was changed while it was read\nhint: repeat the command when it is complete");
     }
-    Ok(Reading { copy, told })
+    Ok(())
 }
 
 /// Unpacks and converts; says in `told` what it did.
@@ -358,6 +364,16 @@ mod tests {
         let (text, told) = reading(&bytes);
         assert!(text.starts_with("region,year,marriages\nАкмолинская область,2000,3079\n"));
         assert_eq!(told, ["UTF-16 text, as UTF-8"]);
+    }
+
+    #[test]
+    fn a_file_that_grew_meanwhile_is_refused() {
+        let mut file = tempfile::tempfile().expect("a file");
+        let before = file.metadata().expect("known");
+        check_unchanged(&file, &before).expect("unchanged");
+        file.write_all(b"A,2000,1\n").expect("written");
+        let refused = check_unchanged(&file, &before).expect_err("changed").to_string();
+        assert!(refused.starts_with("it was changed while it was read\nhint"), "{refused}");
     }
 
     #[test]

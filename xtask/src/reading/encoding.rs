@@ -126,13 +126,15 @@ struct Evidence {
 
 impl Evidence {
     fn look_at(&mut self, line: &[u8]) {
-        line.iter().for_each(|byte| self.seen[usize::from(*byte)] += 1);
-        for chunk in line.utf8_chunks() {
-            self.utf8.0 += chunk.valid().chars().filter(|c| !c.is_ascii()).count() as u64;
-            self.utf8.1 += chunk.invalid().len() as u64;
+        for byte in line {
+            self.seen[usize::from(*byte)] += 1;
         }
         if self.sampled > SAMPLE_BYTES_MAX {
             return;
+        }
+        for chunk in line.utf8_chunks() {
+            self.utf8.0 += chunk.valid().chars().filter(|c| !c.is_ascii()).count() as u64;
+            self.utf8.1 += chunk.invalid().len() as u64;
         }
         self.sampled += line.len();
         self.detector.feed(line, false);
