@@ -75,7 +75,7 @@ impl Format {
         let opens = |mark: &&[u8]| {
             text.get(..mark.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(mark))
         };
-        if DOCUMENTS.iter().any(|mark| opens(&mark)) {
+        if DOCUMENTS.iter().any(opens) {
             let way = "open it in a spreadsheet and save the table as \"CSV UTF-8\"";
             return Self::Other("a web page or another document in XML", way);
         }
