@@ -48,7 +48,8 @@ type Stream = Box<dyn Read>;
 
 /// Reads `file`.
 pub fn read(file: &Path, options: Options<'_>) -> Result<Reading> {
-    let opened = File::open(file)?;
+    // As text: what may be done about errors of disks is about `.steppe`.
+    let opened = File::open(file).map_err(|error| anyhow::anyhow!("{error}"))?;
     let before = opened.metadata()?;
     if before.is_dir() {
         bail!("it is a folder\nhint: give the one file with the table");

@@ -90,7 +90,10 @@ impl Write for Snapshot {
         if self.bytes + part.len() as u64 > BYTES_MAX {
             return Err(io::Error::other("they have more than 5 GB, which S3 takes in one upload"));
         }
-        let written = self.file.write(part)?;
+        let written = self.file.write(part).map_err(|error| {
+            let path = self.path.display();
+            io::Error::new(error.kind(), format!("cannot write the copy {path}: {error}"))
+        })?;
         self.hash.update(&part[..written]);
         self.bytes += written as u64;
         Ok(written)

@@ -6,11 +6,12 @@
 //!
 //! A workbook is not read as a stream: it is in memory while it is converted, and has bounds.
 
-use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 
 use anyhow::{Context, Result, bail};
-use calamine::{Data, ExcelDateTime, Range, Reader, SheetVisible, Sheets, open_workbook_auto};
+use calamine::{
+    Data, ExcelDateTime, Range, Reader, SheetType, SheetVisible, Sheets, Xls, Xlsx, XlsxError,
+};
 
 use super::{Options, Snapshot};
 
@@ -18,7 +19,6 @@ use super::{Options, Snapshot};
 const BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Cells of a sheet between its first and its last value.
 const CELLS_MAX: u64 = 32 * 1024 * 1024;
-
 /// Bytes of a usual line.
 const LINE_BYTES: usize = 256;
 
@@ -31,15 +31,14 @@ pub fn convert(
     if workbook.bytes() > BYTES_MAX {
         bail!(too_large());
     }
-    check_archive(workbook)?;
-    let opened = open_workbook_auto(workbook.path());
-    let mut sheets = opened.map_err(|error| not_readable(&error))?;
+    let mut sheets = opened(workbook)?;
     let (sheet, others) = chosen(&sheets, options.sheet)?;
     check_extent(&mut sheets, &sheet)?;
     let cells = sheets.worksheet_range(&sheet).map_err(|error| not_readable(&error))?;
     if cells.is_empty() {
         bail!("the sheet \"{sheet}\" is empty{}", named(&others));
     }
+    // A formula that the library does not know has its value all the same.
     if let Ok(formulas) = sheets.worksheet_formula(&sheet) {
         check_formulas(&sheet, &cells, &formulas)?;
     }
@@ -60,28 +59,68 @@ fn too_large() -> String {
 
 fn not_readable(error: &calamine::Error) -> anyhow::Error {
     let text = error.to_string();
-    if text.contains("assword") {
+    if text.contains("password protected") {
         return anyhow::anyhow!(
             "the workbook is protected by a password\nhint: save a copy without one"
         );
     }
     anyhow::anyhow!(
-        "the file is no workbook that can be read: {text}\nhint: save its sheet as \"CSV UTF-8\"; \
-         if it is an archive, unpack it and give the one file with the table"
+        "the file is no workbook that can be read: {text}\nhint: save its sheet as \"CSV UTF-8\""
     )
 }
 
+type File = BufReader<std::fs::File>;
+type Workbook = Sheets<File>;
+
+/// The workbook, which may be of any kind whatever its file is called.
+fn opened(workbook: &Snapshot) -> Result<Workbook> {
+    let mut mark = [0; 2];
+    workbook.read()?.read_exact(&mut mark)?;
+    if mark != *b"PK" {
+        return match open::<Xls<File>>(workbook) {
+            // What is encrypted lies in a container of the old kind.
+            Err(_) if matches!(Xlsx::new(file(workbook)?), Err(XlsxError::Password)) => {
+                Err(not_readable(&XlsxError::Password.into()))
+            }
+            opened => Ok(Sheets::Xls(opened?)),
+        };
+    }
+    let archive = zip::ZipArchive::new(file(workbook)?);
+    let mut archive = archive.context("the workbook is not complete")?;
+    check_size(&mut archive)?;
+    let has = |name| archive.index_for_name(name).is_some();
+    if has("xl/workbook.bin") {
+        Ok(Sheets::Xlsb(open(workbook)?))
+    } else if has("[Content_Types].xml") {
+        Ok(Sheets::Xlsx(open(workbook)?))
+    } else if has("content.xml") {
+        Ok(Sheets::Ods(open(workbook)?))
+    } else {
+        bail!(
+            "the file is an archive and no workbook\nhint: unpack it and give the one file with \
+             the table, or compress that by gzip"
+        )
+    }
+}
+
+fn file(workbook: &Snapshot) -> Result<File> {
+    Ok(BufReader::new(workbook.read()?))
+}
+
+fn open<R: Reader<File>>(workbook: &Snapshot) -> Result<R>
+where
+    calamine::Error: From<R::Error>,
+{
+    R::new(file(workbook)?).map_err(|error| not_readable(&error.into()))
+}
+
 /// What an archive says about its size is not believed: its parts are unpacked once to see.
-fn check_archive(workbook: &Snapshot) -> Result<()> {
-    let Ok(mut archive) = zip::ZipArchive::new(BufReader::new(workbook.read()?)) else {
-        // A workbook of an old kind, which is as large as it is.
-        return Ok(());
-    };
+fn check_size(archive: &mut zip::ZipArchive<File>) -> Result<()> {
     let mut left = BYTES_MAX;
     for index in 0..archive.len() {
-        let Ok(part) = archive.by_index(index) else { continue };
-        left -= std::io::copy(&mut part.take(left), &mut std::io::sink())
-            .context("a part of the workbook is damaged")?;
+        let damaged = || format!("part {} of the workbook is damaged", index + 1);
+        let part = archive.by_index(index).with_context(damaged)?;
+        left -= std::io::copy(&mut part.take(left), &mut std::io::sink()).with_context(damaged)?;
         if left == 0 {
             bail!(too_large());
         }
@@ -89,11 +128,10 @@ fn check_archive(workbook: &Snapshot) -> Result<()> {
     Ok(())
 }
 
-type Workbook = Sheets<BufReader<File>>;
-
 /// The sheet that is read, and the names of the other visible ones.
 fn chosen(sheets: &Workbook, wanted: Option<&str>) -> Result<(String, Vec<String>)> {
-    let is_visible = |s: &&calamine::Sheet| s.visible == SheetVisible::Visible;
+    let is_visible =
+        |s: &&calamine::Sheet| s.visible == SheetVisible::Visible && s.typ == SheetType::WorkSheet;
     let names = |all: Vec<&calamine::Sheet>| all.into_iter().map(|s| s.name.clone()).collect();
     let mut visible: Vec<String> =
         names(sheets.sheets_metadata().iter().filter(is_visible).collect());
@@ -313,14 +351,14 @@ mod tests {
     fn an_archive_that_is_no_workbook_is_refused() {
         let scratch = tempfile::TempDir::new().expect("a folder");
         let file = scratch.path().join("people.zip");
-        let mut archive = zip::ZipWriter::new(File::create(&file).expect("created"));
+        let mut archive = zip::ZipWriter::new(std::fs::File::create(&file).expect("created"));
         let stored = zip::write::SimpleFileOptions::default();
         archive.start_file("people.csv", stored).expect("begun");
         archive.write_all(b"region,year\n").expect("written");
         archive.finish().expect("complete");
         let options = Options { scratch: scratch.path(), delimiter: ',', sheet: None };
         let error = read(&file, options).expect_err("refused").to_string();
-        assert!(error.contains("if it is an archive, unpack it"), "{error}");
+        assert!(error.contains("an archive and no workbook\nhint: unpack it"), "{error}");
     }
 
     #[test]
