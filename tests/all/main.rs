@@ -25,6 +25,7 @@ mod embedded_cloud;
 mod engines;
 mod event_rules;
 mod faults;
+mod files;
 mod forecasts;
 mod front_door;
 mod glue;

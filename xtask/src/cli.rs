@@ -153,8 +153,9 @@ pub enum ModelVerb {
 /// Where the raw data come from.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DataArgs {
-    /// CSV file; the manifest's synthetic sample when absent.
-    #[arg(long, value_name = "FILE.csv")]
+    /// CSV, also compressed or in an older encoding, or a workbook; the manifest's synthetic sample
+    /// when absent.
+    #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
 }
 

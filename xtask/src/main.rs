@@ -14,6 +14,7 @@ mod observe;
 mod policy;
 mod progress;
 mod project;
+mod reading;
 mod registry;
 mod report;
 mod story;

@@ -140,8 +140,8 @@ impl CsvSource {
                 let text = std::str::from_utf8(field).map_err(|_| {
                     let line = record.position().map_or(0, csv::Position::line);
                     external(format!(
-                        "line {line}: the text is not UTF-8\n\
-                         hint: convert the file, for example with `iconv -t UTF-8`"
+                        "line {line}: the text is not UTF-8\nhint: {}",
+                        shape::CONVERTS
                     ))
                 })?;
                 // An empty field is "no value", as Spark's CSV reader has it.

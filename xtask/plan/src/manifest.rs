@@ -50,6 +50,8 @@ pub struct Manifest {
 pub struct Data {
     /// Field separator of the CSV.
     pub delimiter: char,
+    /// The sheet of a workbook that is given as data; its first visible one when absent.
+    pub sheet: Option<String>,
     /// Series that are not wanted, such as the total of the others; their records are rejected.
     #[serde(default)]
     pub leave_out: Vec<String>,

@@ -167,7 +167,7 @@ fn desired(
         model_version: version,
         model_card_key,
         raw_sha256: raw.sha256.clone(),
-        raw_bytes: usize::try_from(raw.bytes)?,
+        raw_bytes: usize::try_from(raw.copy.bytes())?,
         runs: false,
     };
     Ok((desired, objects.into_iter().map(|(upload, bytes)| (upload.key, bytes)).collect()))
@@ -256,7 +256,7 @@ impl Deploying<'_> {
             }
             Step::UploadData { bucket, .. } => {
                 let key = keys::raw(&names.pipeline);
-                aws.put_file(&bucket, &key, &raw.file, &raw.sha256).await?;
+                aws.put_file(&bucket, &key, raw.copy.path(), &raw.sha256).await?;
                 story.done("uploaded", "the raw data", started.elapsed());
             }
             Step::KeepBuilds { builds, tag, superseded } => {
