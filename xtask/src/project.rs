@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use steppe_model::TrainSpec;
 use steppe_model::spec::{BacktestSpec, LstmSpec, TreesSpec};
-use steppe_plan::catalogue::{RawColumn, raw_columns};
+use steppe_plan::catalogue::{RawHeader, raw_header};
 use steppe_plan::config::nearest;
 use steppe_plan::environment::{Environment, Project};
-use steppe_plan::etl::etl_plan;
+use steppe_plan::etl::{cleaning_sql, etl_plan};
 use steppe_plan::manifest::{DayCalendar, Manifest};
 use steppe_plan::names::Names;
 use steppe_plan::sample::sample_csv;
@@ -65,8 +65,8 @@ pub struct RawData {
     pub bytes: u64,
     /// Its hash.
     pub sha256: String,
-    /// Names of its columns, as the catalogue has them.
-    pub columns: Vec<RawColumn>,
+    /// Its header, as the catalogue has it.
+    pub header: RawHeader,
     /// Whether it is the manifest's synthetic sample.
     pub synthetic: bool,
 }
@@ -87,7 +87,11 @@ impl Workspace {
         let manifest = Manifest::parse(&manifest_name, &read(&root.join(&manifest_name))?)?;
         let query_sql =
             manifest.queries.iter().map(|q| read(&dir.join(&q.file))).collect::<Result<_>>()?;
-        let etl_plan = etl_plan(&manifest, &read(&dir.join(&manifest.data.sql))?);
+        let sql = match &manifest.data.sql {
+            Some(file) => read(&dir.join(file))?,
+            None => cleaning_sql(&manifest.data),
+        };
+        let etl_plan = etl_plan(&manifest, &sql);
         manifest.check_for(&manifest_name, &environment)?;
         let names = project.names(&args.env, &environment, &manifest.name);
         if let Some(defect) = names.defect() {
@@ -125,8 +129,9 @@ impl Workspace {
             );
         }
         let begin = beginning(&file).with_context(context)?;
-        let columns = raw_columns(&begin, self.manifest.data.delimiter, &self.etl_plan.columns);
-        Ok(RawData { sha256, file, bytes, columns, synthetic })
+        let header = raw_header(&begin, &self.etl_plan)
+            .with_context(|| format!("the data {} cannot be read", file.display()))?;
+        Ok(RawData { sha256, file, bytes, header, synthetic })
     }
 
     fn write_sample(&self) -> Result<PathBuf> {
