@@ -551,7 +551,9 @@ def write(files, places, folder, clean, rejects, report):
     written = []
     if report["rejected_rows"] > 0:
         own = folder.join("rejects")
-        rejects.coalesce(1).write.option("header", True).csv(own.address)
+        # A quote in a value is written twice, as everybody reads it; Spark's own way is a backslash.
+        writer = rejects.coalesce(1).write.option("header", True).option("escape", '"')
+        writer.csv(own.address)
         written.append(places["rejects"].join(REJECTS_FILE))
         files.put(own, written[-1])
     # Snappy, because every reader of the table has it, Athena and the embedded engine included.

@@ -53,7 +53,7 @@ FROM raw
 
 # Spaces of all kinds between thousands, wrong groups, a point where commas are decimal, a column without a
 # name, a region that is new, the total, padded and plain footnotes.
-KAZAKHSTAN = """Число "браков по регионам;;;;;
+KAZAKHSTAN = '''Число "браков по регионам;;;;;
 ;;;;;
 \u00a0Регион ;"площадь, тыс. КМ2";2000 г.;2001 г.;2002 г.;
 Абай;185,5;…;-;3 902;
@@ -69,7 +69,7 @@ KAZAKHSTAN = """Число "браков по регионам;;;;;
 
 Источник: Бюро
 1;Примечание
-"""
+'''
 
 # A header with all that Spark's own reading renames or loses, and marks and ends of lines of Windows.
 HEADER = '\ufeff"Заметки, все",Регион,РЕГИОН 2," Year\u00a0",Marriages,"value\nper 1000",a,A,null,1e3,Район,Город,,'
