@@ -136,7 +136,7 @@ fn desired(
         names,
         manifest: &workspace.manifest,
         query_sql: workspace.query_sql.clone(),
-        raw_columns: raw.columns.clone(),
+        raw_header: raw.header.clone(),
         hashes: artifacts.hashes,
         architecture: artifacts.architecture,
         site,
