@@ -3,6 +3,7 @@
 
 mod athena;
 mod bounds;
+mod cases_forecasts;
 mod cases_reading;
 mod catalogued;
 mod checkout;
