@@ -195,11 +195,14 @@ fn bad_input_is_refused_before_anything_is_made() {
     let checkout = Checkout::new();
     let short: String = (2000..2008).map(|y| format!("A,{y},5\n")).collect();
     let header = "region,year,marriages\n";
+    let total = |year: i32| format!("A,{year},{year}\nB,{year},9\nRepublic,{year},{}\n", year + 9);
+    let with_total = format!("{header}{}", (2000..2024).map(total).collect::<String>());
     let cases = [
         (format!("{header}A,2000,x\n"), "data.csv:2: column `marriages`"),
         (format!("{header}{short}"), "the longest has 8 values"),
         ("a,b\n1,2\n".to_owned(), "data.csv:1: column `region`, `year`, `marriages` is missing"),
         (String::new(), "the file is empty"),
+        (with_total, "`Republic` is the sum of all other series"),
     ];
     for (text, expected) in cases {
         let said = checkout.run(&["deploy", "--data", &checkout.csv(&text)]);

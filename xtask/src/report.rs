@@ -7,6 +7,7 @@ use std::fmt::Write;
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use steppe_model::dataset::lines;
 use steppe_model::evaluation::{Evaluation, FamilyReport, SeriesReport};
 
 pub use service::ServiceReport;
@@ -39,6 +40,12 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
         report.origins.last().map_or("", String::as_str),
         report.chosen.name(),
     );
+    let notes = lines(&report.data.notes);
+    if !notes.is_empty() {
+        page += "<h2>About the data</h2><ul>";
+        notes.iter().try_for_each(|note| write!(page, "<li>{}", escape(note)))?;
+        page += "</ul>";
+    }
     page += "<h2>Families</h2>";
     page += &families(report);
     page += "<p class=note>p: probability of a difference from the served family at least this large when there is none \

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
+use steppe_model::dataset::Note;
 use steppe_model::host::Stage;
 use steppe_model::{Artifact, Dataset};
+use steppe_plan::manifest::Total;
 use steppe_plan::stack::sha256_hex;
 use steppe_wire::etl::EtlReport;
 use steppe_wire::predict::ModelPointer;
@@ -108,7 +110,24 @@ async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Da
     for line in steppe_model::dataset::lines(data.notes()) {
         story.note("note", &line);
     }
+    refuse_total(workspace, &data)?;
     Ok(data)
+}
+
+/// Sums over all series would be twice the truth, in the queries and wherever else people add up.
+fn refuse_total(workspace: &Workspace, data: &Dataset) -> Result<()> {
+    let total = data.notes().iter().find_map(|note| match note {
+        Note::Total { series, .. } => Some(series),
+        _ => None,
+    });
+    match total {
+        Some(series) if workspace.manifest.quality.total == Total::Fail => bail!(
+            "`{series}` is the sum of all other series, so that sums count everything twice\nhint: \
+             `leave_out = [\"{series}\"]` under `[data]` of the manifest leaves it out; `total = \
+             \"keep\"` under `[quality]` keeps it as a series like the others"
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {

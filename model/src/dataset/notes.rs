@@ -118,8 +118,7 @@ impl fmt::Display for Note {
             Self::Total { series, others } => write!(
                 f,
                 "`{}` is the sum of the other {others} series: sums over all series count \
-                 everything twice\nhint: leave it out in the cleaning SQL or with \
-                 `[data] leave_out`, unless it is meant",
+                 everything twice",
                 shown(series)
             ),
         }
@@ -208,12 +207,20 @@ impl Dataset {
     /// What a reader of the forecast of `name` should know.
     pub fn remark(&self, name: &str) -> Option<String> {
         let about = |note: &&Note| match note {
-            Note::Late { series, .. } | Note::Ended { series, .. } | Note::Split { series, .. } => {
-                series == name
-            }
-            _ => false,
+            Note::Late { series, .. }
+            | Note::Ended { series, .. }
+            | Note::Split { series, .. }
+            | Note::Total { series, .. } => series == name,
+            Note::Alike { one, other } => one == name || other == name,
+            Note::Filled { .. } | Note::Gap { .. } => false,
         };
-        self.notes.iter().find(about).map(ToString::to_string)
+        // A hint is for whoever deploys.
+        let without_hint = |note: &Note| {
+            let told = note.to_string();
+            told.split("\nhint: ").next().map(str::to_owned).unwrap_or_default()
+        };
+        let told: Vec<String> = self.notes.iter().filter(about).map(without_hint).collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
 
     fn alike(&self) -> Vec<Note> {
@@ -319,6 +326,9 @@ mod tests {
             plain("Republic", 2000, &sum),
         ];
         assert!(notes(series.clone())[0].starts_with("`Republic` is the sum of the other 2"));
+        let data = Dataset::new(Frequency::Yearly, series.clone());
+        assert!(data.remark("Republic").is_some_and(|told| told.ends_with("everything twice")));
+        assert_eq!(data.remark("a"), None);
         series[2].values[1] += 1.0;
         assert_eq!(notes(series), [""; 0]);
         let zeros = ["a", "b", "c"].map(|name| plain(name, 2000, &[0.0; 5]));

@@ -68,6 +68,20 @@ pub struct Quality {
     /// Periods without a value.
     #[serde(default)]
     pub gaps: Gaps,
+    /// A series that is the sum of all others.
+    #[serde(default)]
+    pub total: Total,
+}
+
+/// What happens when a series is the sum of all others, so that sums count everything twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Total {
+    /// The data are refused, until it is left out or meant.
+    #[default]
+    Fail,
+    /// It is a series like the others, and told.
+    Keep,
 }
 
 /// Periods without a value.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Action, BacktestOptions, ColumnType, Frequency, Gaps, Lstm, Manifest, Model, ModelKind,
-    Quality, Rule, StackOptions, Task, Transform, Trees, Unique,
+    Quality, Rule, StackOptions, Task, Total, Transform, Trees, Unique,
 };
 
 pub(super) fn description() -> String {
@@ -19,7 +19,13 @@ pub(super) fn horizon() -> usize {
 impl Default for Quality {
     fn default() -> Self {
         let unique = Some(Unique { action: Action::Fail });
-        Self { rules: vec![], unique, partial_period: None, gaps: Gaps::default() }
+        Self {
+            rules: vec![],
+            unique,
+            partial_period: None,
+            gaps: Gaps::default(),
+            total: Total::default(),
+        }
     }
 }
 
