@@ -36,6 +36,7 @@ mod hostile_requests;
 mod iam_roles;
 mod in_process;
 mod jobs;
+mod kazakh;
 mod lambda;
 mod listings;
 mod middleman;
