@@ -118,10 +118,10 @@ fn a_russian_table_of_an_office_goes_all_the_way() {
     }
     assert!(!forecasts.contains("Республика"), "{forecasts}");
     for region in NEW {
-        assert!(deployed.contains(region), "short series are told: {region}\n{deployed}");
+        let predicted = run(&["predict", region]).out;
+        let begun = predicted.starts_with(&format!("{region}: marriages, observed until 2023"));
+        assert!(begun && predicted.contains("too few for the model"), "{predicted}");
     }
-    let predicted = run(&["predict", "область Ұлытау"]).out;
-    assert!(predicted.starts_with("область Ұлытау: marriages, observed until 2023"), "{predicted}");
     // The catalogue's table is the file as it is: its years are columns.
     let raw = run(&["query", "SELECT region, \"2023\" FROM raw WHERE region LIKE 'г.%'"]).out;
     assert!(raw.contains("г. Астана") && !raw.contains("Акмолинская"), "{raw}");

@@ -59,7 +59,8 @@ impl CsvFiles {
             escape: byte("escapeChar", layout.escape)?,
             header_lines: layout.header_lines,
         };
-        let fields: Vec<Field> = columns.map(|name| Field::new(name, DataType::Utf8, true)).collect();
+        let fields: Vec<Field> =
+            columns.map(|name| Field::new(name, DataType::Utf8, true)).collect();
         Ok(Self { store, folder, split, schema: Arc::new(Schema::new(fields)) })
     }
 }
@@ -75,7 +76,8 @@ impl PartitionStream for CsvFiles {
         let (store, folder, split) = (self.store.clone(), self.folder.clone(), self.split);
         let schema = self.schema.clone();
         builder.spawn(async move {
-            let mut files: Vec<_> = store.list(Some(&folder)).try_collect().await.map_err(stored)?;
+            let mut files: Vec<_> =
+                store.list(Some(&folder)).try_collect().await.map_err(stored)?;
             files.sort_by(|a, b| a.location.cmp(&b.location));
             for file in files {
                 let object = store.get(&file.location).await.map_err(stored)?;
@@ -195,7 +197,8 @@ mod tests {
 
     #[test]
     fn lines_before_the_records_are_skipped() {
-        let split = |header_lines| Split { separator: b',', quote: b'"', escape: b'\\', header_lines };
+        let split =
+            |header_lines| Split { separator: b',', quote: b'"', escape: b'\\', header_lines };
         let schema: SchemaRef = Arc::new(Schema::new(vec![
             Field::new("a", DataType::Utf8, true),
             Field::new("b", DataType::Utf8, true),
