@@ -391,6 +391,10 @@ class Wide:
 
     def rows(self, fields, number):
         """The rows of a record, whose numbers say its number and the column."""
+        if sum(bool((field or "").strip(AROUND)) for field in fields) <= 1:
+            raise Defect(
+                f"record {number}: one field is not empty, so this is no record of the table"
+            )
         for index in self.unnamed:
             if (fields[index] or "").strip(AROUND):
                 raise Defect(

@@ -41,6 +41,7 @@ mod lambda;
 mod listings;
 mod middleman;
 mod models;
+mod office_tables;
 mod process;
 mod running;
 mod s3;
