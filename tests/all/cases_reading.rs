@@ -124,7 +124,8 @@ fn the_catalogue_and_the_cleaning_job_give_columns_the_same_names() {
         (
             "statcan.csv",
             STATCAN,
-            "t series dguid uom scalar_factor vector coordinate y status symbol terminated decimals",
+            "t series dguid uom scalar_factor vector coordinate y status symbol terminated \
+             decimals",
         ),
     ] {
         let Some(bytes) = case(file) else { return };

@@ -18,7 +18,11 @@ thousands = " "
 missing = ["…"]
 leave_out = ["Республика Казахстан"]
 wide = { keep = ["Регион"], names = "year", values = "marriages" }
-columns = [{ name = "region", source = "Регион", type = "string" }, { name = "year", type = "int" }, { name = "marriages", type = "bigint" }]
+columns = [
+    { name = "region", source = "Регион", type = "string" },
+    { name = "year", type = "int" },
+    { name = "marriages", type = "bigint" },
+]
 [task]
 series = "region"
 time = "year"

@@ -1,6 +1,7 @@
 //! Options of `[data]`: what each reads, and where it refuses instead of guessing.
 
-use steppe_model::Dataset;
+use steppe_model::transform::Transform;
+use steppe_model::{Dataset, TrainSpec};
 use steppe_plan::etl::{cleaning_sql, etl_plan};
 use steppe_plan::manifest::{Action, Manifest};
 use steppe_wire::etl::EtlPlan;
@@ -31,7 +32,8 @@ fn read(data: &str, kind: &str, cells: &[&str]) -> Vec<f64> {
     let (report, out) = cleaned(&lenient(data, kind), &table(cells)).expect("cleaned");
     assert_eq!(report.rejected_rows, 0, "{cells:?}");
     let bytes = std::fs::read(out.path().join("processed/part-00000.parquet")).expect("a table");
-    let data = Dataset::from_parquet([bytes.into()], &spec().columns()).expect("series");
+    let spec = TrainSpec { transform: Transform::None, ..spec() };
+    let data = Dataset::from_parquet([bytes.into()], &spec.columns()).expect("series");
     data.find("A").expect("the series").values[1..].to_vec()
 }
 
