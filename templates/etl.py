@@ -176,6 +176,14 @@ class Files:
         while found.hasNext():
             yield found.next().getPath().toUri().getPath().removeprefix(root).split("/")
 
+    def object_of(self, place):
+        """Size and time of a file, in bytes and in seconds since 1970."""
+        filesystem, path = self.at(place)
+        if not filesystem.exists(path):
+            raise SystemExit(f"cannot read {place.name}: it does not exist")
+        status = filesystem.getFileStatus(path)
+        return {"bytes": status.getLen(), "modified": status.getModificationTime() // 1000}
+
     def put(self, folder, place):
         """Gives the one part that Spark wrote into `folder` its place, over what was there.
 
@@ -587,11 +595,13 @@ def main():
     refuse_foreign(files, former, "output", places["output"], PART_FILE)
     refuse_foreign(files, former, "rejects", places["rejects"], REJECTS_FILE)
 
+    read = files.object_of(places["input"])
     # Beside the report and this run's own: nobody reads half a table, and nothing else is deleted
     # with it.
     folder = Place(f"{places['report'].name}.writing-{uuid.uuid4()}", is_prefix=True)
     try:
         clean, rejects, report = judge(spark, files, plan, places["input"], folder)
+        report["input"] = read
         report["objects"] = write(files, places, folder, clean, rejects, report)
     except (Py4JJavaError, PySparkException) as error:
         said = readable(places["input"], error)

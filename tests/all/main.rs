@@ -3,6 +3,7 @@
 
 mod athena;
 mod bounds;
+mod cases_forecasts;
 mod cases_reading;
 mod catalogued;
 mod checkout;
@@ -26,6 +27,7 @@ mod embedded_cloud;
 mod engines;
 mod event_rules;
 mod faults;
+mod files;
 mod forecasts;
 mod front_door;
 mod glue;
@@ -44,6 +46,7 @@ mod models;
 mod office_tables;
 mod process;
 mod running;
+mod runs;
 mod s3;
 mod s3_reads;
 mod scenarios;

@@ -22,7 +22,7 @@ pub struct Args {
 /// Verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Build, train, upload, create or update the stack.
+    /// Build, train, upload, create or update the stack, and run the pipeline once.
     Deploy {
         /// The data.
         #[command(flatten)]
@@ -33,6 +33,9 @@ pub enum Verb {
         /// Print the plan and stop.
         #[arg(long)]
         dry_run: bool,
+        /// Do not run the pipeline: forecasts stay as they are until it runs.
+        #[arg(long)]
+        no_run: bool,
     },
     /// Run the pipeline once and check every result.
     SmokeTest {
@@ -150,8 +153,9 @@ pub enum ModelVerb {
 /// Where the raw data come from.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DataArgs {
-    /// CSV file; the manifest's synthetic sample when absent.
-    #[arg(long, value_name = "FILE.csv")]
+    /// CSV, also compressed or in an older encoding, or a workbook; the manifest's synthetic sample
+    /// when absent.
+    #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
 }
 

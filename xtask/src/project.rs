@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 use steppe_model::TrainSpec;
 use steppe_model::spec::{BacktestSpec, LstmSpec, TreesSpec};
 use steppe_plan::catalogue::{RawHeader, raw_header};
@@ -20,13 +19,10 @@ use steppe_plan::sample::sample_csv;
 use steppe_wire::etl::EtlPlan;
 
 use crate::cli::{Args, DataArgs};
+use crate::reading::{self, Reading, Snapshot};
 
-/// Bytes that are hashed at once.
-const PART_BYTES: usize = 1024 * 1024;
 /// Longest header of a data file.
 const HEADER_BYTES_MAX: u64 = 1024 * 1024;
-/// Largest object that S3 takes in one request.
-const UPLOAD_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
 
 /// The folder of everything that is made here and not kept in git.
 const SCRATCH: &str = ".steppe";
@@ -57,13 +53,15 @@ pub struct Workspace {
 }
 
 /// Raw data of a deployment.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RawData {
-    /// The file.
-    pub file: PathBuf,
-    /// Its size.
-    pub bytes: u64,
-    /// Its hash.
+    /// The file as it was given.
+    pub given: PathBuf,
+    /// What was done to read it, for people.
+    pub told: Vec<String>,
+    /// The data as CSV in UTF-8: what is cleaned, trained on and uploaded.
+    pub copy: Snapshot,
+    /// Hash of the copy.
     pub sha256: String,
     /// Its header, as the catalogue has it.
     pub header: RawHeader,
@@ -120,18 +118,17 @@ impl Workspace {
             None => (self.write_sample()?, true),
         };
         let context = || format!("cannot read the data {}", file.display());
-        let (bytes, sha256) = hashed(&file).with_context(context)?;
-        if bytes > UPLOAD_BYTES_MAX {
-            bail!(
-                "the data {} have {:.1} GB; S3 takes 5 GB in one upload",
-                file.display(),
-                bytes as f64 / 1e9
-            );
-        }
-        let begin = beginning(&file).with_context(context)?;
-        let header = raw_header(&begin, &self.etl_plan)
-            .with_context(|| format!("the data {} cannot be read", file.display()))?;
-        Ok(RawData { sha256, file, bytes, header, synthetic })
+        let (scratch, data) = (self.scratch(), &self.manifest.data);
+        let options = reading::Options {
+            scratch: &scratch,
+            delimiter: data.delimiter,
+            sheet: data.sheet.as_deref(),
+        };
+        let Reading { copy, told } = reading::read(&file, options).with_context(context)?;
+        let mut begin = Vec::new();
+        copy.read()?.take(HEADER_BYTES_MAX).read_to_end(&mut begin).with_context(context)?;
+        let header = raw_header(&begin, &self.etl_plan).with_context(context)?;
+        Ok(RawData { sha256: copy.sha256(), given: file, told, copy, header, synthetic })
     }
 
     fn write_sample(&self) -> Result<PathBuf> {
@@ -204,31 +201,6 @@ fn holiday(day: &str) -> Result<jiff::civil::Date> {
 /// The value that another crate calls by the same name: the planner must not depend on the models.
 fn same_name<T: DeserializeOwned>(value: &impl Serialize) -> Result<T> {
     Ok(serde_json::from_value(serde_json::to_value(value)?)?)
-}
-
-/// Size and hash of a file that may be larger than the memory.
-fn hashed(file: &Path) -> std::io::Result<(u64, String)> {
-    let mut file = std::fs::File::open(file)?;
-    let (mut hash, mut bytes) = (Sha256::new(), 0);
-    let mut part = vec![0; PART_BYTES];
-    loop {
-        match file.read(&mut part)? {
-            0 => break,
-            read => {
-                hash.update(&part[..read]);
-                bytes += read as u64;
-            }
-        }
-    }
-    let digest = hash.finalize();
-    Ok((bytes, digest.iter().map(|byte| format!("{byte:02x}")).collect()))
-}
-
-/// The bytes in which the header is.
-fn beginning(file: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)?.take(HEADER_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The folder with `steppe.toml`: the working folder or one above it.

@@ -39,7 +39,7 @@ pub async fn run(
             .await?;
     progress.finish();
     let artifact =
-        artifact.with_context(|| format!("no model can be trained on {}", raw.file.display()))?;
+        artifact.with_context(|| format!("no model can be trained on {}", raw.given.display()))?;
     save(&dir, &artifact)?;
     progress.forget();
     story.done("trained", &format!("model {}", artifact.version()), started.elapsed());
@@ -49,7 +49,8 @@ pub async fn run(
 /// The cleaned data as series.
 pub async fn data(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Dataset> {
     let source = if raw.synthetic { "synthetic sample, invented numbers" } else { "given file" };
-    story.note("data", &format!("{} ({source})", raw.file.display()));
+    story.note("data", &format!("{} ({source})", raw.given.display()));
+    raw.told.iter().for_each(|line| story.note("read", line));
     clean(workspace, raw, story).await
 }
 
@@ -150,7 +151,9 @@ async fn engine(workspace: &Workspace, raw: &RawData, dir: &Path) -> Result<()> 
         "--plan",
         &place("plan.json"),
         "--input",
-        &raw.file.display().to_string(),
+        &raw.copy.path().display().to_string(),
+        "--called",
+        &raw.given.display().to_string(),
     ]);
     command.args([
         "--output",

@@ -23,7 +23,9 @@ use futures::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use steppe_store::{below, is_hidden, key};
 use steppe_wire::etl::header::ROW_COLUMN;
-use steppe_wire::etl::{ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport, RejectedNewest, Wide};
+use steppe_wire::etl::{
+    ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport, InputObject, RejectedNewest, Wide,
+};
 use steppe_wire::text::shown;
 
 use crate::csv_source::CsvSource;
@@ -158,6 +160,8 @@ async fn run(plan: &EtlPlan, places: &Places, former: &[String]) -> Result<EtlRe
             plan.schema_version
         );
     }
+    let input = places.input.store.head(&places.input.path).await;
+    let input = input.with_context(|| format!("cannot read {}", places.input.name))?;
     let source = CsvSource::open(places.input.clone(), plan).await?;
     let context = session(places.realm)?;
     [&places.input, &places.output, &places.rejects].iter().for_each(|p| p.register(&context));
@@ -175,6 +179,8 @@ async fn run(plan: &EtlPlan, places: &Places, former: &[String]) -> Result<EtlRe
             report.raw_rows
         );
     }
+    report.input =
+        Some(InputObject { bytes: input.size, modified: input.last_modified.timestamp() });
     report.objects = write(&context, plan, places, &report).await?;
     delete_former(former, &report.objects, places).await?;
     let bytes = serde_json::to_vec_pretty(&report)?;
@@ -277,6 +283,7 @@ async fn judge(context: &SessionContext, plan: &EtlPlan, places: &Places) -> Res
         clean_rows,
         rejected_rows,
         rejected_by_rule,
+        input: None,
         rejected_newest_count: 0,
         rejected_newest: vec![],
         objects: vec![],

@@ -29,6 +29,9 @@ enum Verb {
     },
     /// Clean a CSV on this machine; every place is a path.
     CleanFiles {
+        /// What messages call the CSV, when people know it by another name.
+        #[arg(long)]
+        called: Option<String>,
         #[command(flatten)]
         job: Job,
     },
@@ -73,15 +76,15 @@ fn main() -> ExitCode {
 
 async fn run(verb: Verb, lines: Receiver<String>) -> Result<String> {
     match verb {
-        Verb::Clean { job, .. } => job.run(Realm::S3).await,
-        Verb::CleanFiles { job } => job.run(Realm::Files).await,
+        Verb::Clean { job, .. } => job.run(Realm::S3, None).await,
+        Verb::CleanFiles { called, job } => job.run(Realm::Files, called).await,
         Verb::Query => Ok(serde_json::to_string(&query::answer(lines).await?)?),
     }
 }
 
 impl Job {
-    async fn run(self, realm: Realm) -> Result<String> {
-        let places = Places {
+    async fn run(self, realm: Realm, called: Option<String>) -> Result<String> {
+        let mut places = Places {
             realm,
             plan: realm.file(&self.plan)?,
             input: realm.file(&self.input)?,
@@ -89,6 +92,9 @@ impl Job {
             rejects: realm.prefix(&self.rejects)?,
             report: realm.file(&self.report)?,
         };
+        if let Some(name) = called {
+            places.input.name = name;
+        }
         Ok(serde_json::to_string(&clean(&places).await?)?)
     }
 }

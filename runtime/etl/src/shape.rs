@@ -2,54 +2,35 @@
 
 use std::io::Read;
 
-/// Bytes of a file's beginning that tell what it is.
-const BEGINNING_BYTES: u64 = 64 * 1024;
+use steppe_wire::format::{BEGINNING_BYTES, Format};
+
+/// What to do about a file that the deployer reads and this engine does not.
+pub const CONVERTS: &str = "`cargo xtask deploy --data FILE` converts it and uploads CSV in UTF-8";
 /// Delimiters that tables have, with how the manifest writes them.
 const DELIMITERS: [(char, &str); 4] = [(',', ","), (';', ";"), ('\t', "\\t"), ('|', "|")];
 /// Columns named like years that make a table wide.
 const WIDE_YEARS: usize = 3;
 
-/// Formats that begin with bytes of their own.
-const FORMATS: [(&[u8], &str, &str); 8] = [
-    (b"\xff\xfe", "text in UTF-16", "`iconv -f UTF-16 -t UTF-8`, or save as \"CSV UTF-8\""),
-    (b"\xfe\xff", "text in UTF-16", "`iconv -f UTF-16 -t UTF-8`, or save as \"CSV UTF-8\""),
-    (b"\x1f\x8b", "compressed by gzip", "unpack it with `gunzip`"),
-    (b"\x28\xb5\x2f\xfd", "compressed by Zstandard", "unpack it with `unzstd`"),
-    (b"PK\x03\x04", "a workbook or another archive", "save its sheet as \"CSV UTF-8\""),
-    (b"\xd0\xcf\x11\xe0", "a workbook of an old kind", "save its sheet as \"CSV UTF-8\""),
-    (b"PAR1", "a Parquet file", "give the data as CSV"),
-    (b"Obj\x01", "an Avro file", "give the data as CSV"),
-];
-
 /// What keeps a file from being read as CSV in UTF-8, told by its beginning.
-pub fn defect(mut file: impl Read) -> std::io::Result<Option<String>> {
+pub fn defect(file: impl Read) -> std::io::Result<Option<String>> {
     let mut beginning = Vec::new();
-    file.by_ref().take(BEGINNING_BYTES).read_to_end(&mut beginning)?;
-    let format = FORMATS.iter().find(|(magic, ..)| beginning.starts_with(magic));
-    if let Some((_, what, way)) = format {
-        return Ok(Some(format!("the file is {what}\nhint: {way}")));
-    }
-    Ok(encoding_defect(&beginning))
+    file.take(BEGINNING_BYTES as u64).read_to_end(&mut beginning)?;
+    let format = Format::of(&beginning);
+    let way = match format {
+        Format::Text => return Ok(encoding_defect(&beginning)),
+        Format::Other(_, way) => way,
+        _ => CONVERTS,
+    };
+    Ok(Some(format!("the file is {}\nhint: {way}", format.name())))
 }
 
-/// Text that is not UTF-8 is of an older encoding, whose letters tell which.
+/// Text that is not UTF-8 is of an older encoding; the deployer knows how to find out which.
 fn encoding_defect(beginning: &[u8]) -> Option<String> {
     let error = std::str::from_utf8(beginning).err()?;
     // The beginning may end inside of a character.
     error.error_len()?;
-    let high = beginning.iter().filter(|b| **b >= 0x80).count();
-    let letters = beginning.iter().filter(|b| **b >= 0xc0).count();
-    // Cyrillic words consist of such letters; in Western ones they are rare between plain ones.
-    let plain = beginning.iter().filter(|b| b.is_ascii_alphabetic()).count();
-    let encoding = match letters * 10 >= high * 9 && letters * 2 > plain {
-        true => "WINDOWS-1251",
-        false => "WINDOWS-1252",
-    };
     let line = 1 + beginning[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
-    Some(format!(
-        "the text is not UTF-8 (line {line}); it looks like {encoding}\n\
-         hint: convert the file: `iconv -f {encoding} -t UTF-8`"
-    ))
+    Some(format!("the text is not UTF-8 (line {line})\nhint: {CONVERTS}"))
 }
 
 /// What to do about a header that lacks columns.
@@ -180,20 +161,14 @@ mod tests {
     #[test]
     fn a_file_that_is_no_csv_is_told_by_name() {
         assert_eq!(told("region,year\nАлматы,2000\n".as_bytes()), "");
-        assert_eq!(told(b"\xef\xbb\xbfregion\n"), "");
-        assert!(told(b"\xff\xfer\0e\0").starts_with("the file is text in UTF-16\nhint: `iconv"));
-        assert!(told(b"\x1f\x8b\x08").contains("gunzip"));
-        assert!(told(b"PK\x03\x04").contains("a workbook"));
-        assert!(told(b"PAR1").contains("Parquet"));
-    }
-
-    #[test]
-    fn older_encodings_are_told_apart() {
-        // `region\nАкмола` and `region\nSão Paulo` in their encodings.
-        let cyrillic = told(b"region\n\xc0\xea\xec\xee\xeb\xe0\n\xc0\xea\xf2\xee\xe1\xe5\n");
-        assert!(cyrillic.contains("(line 2); it looks like WINDOWS-1251"), "{cyrillic}");
-        let western = told(b"region,year\nS\xe3o Paulo,2000\nMinas Gerais,2000\n");
-        assert!(western.contains("WINDOWS-1252"), "{western}");
+        let converts = format!("\nhint: {CONVERTS}");
+        let utf16 = told(b"\xff\xfer\0e\0");
+        assert_eq!(utf16, format!("the file is text in UTF-16{converts}"));
+        assert!(told(b"\x1f\x8b\x08").starts_with("the file is compressed by gzip"));
+        assert!(told(b"PAR1\x15\0").ends_with("to 'data.csv' (header)\"`"));
+        // `region\nАкмола` in Windows-1251.
+        let cyrillic = told(b"region\n\xc0\xea\xec\xee\xeb\xe0\n");
+        assert_eq!(cyrillic, format!("the text is not UTF-8 (line 2){converts}"));
     }
 
     #[test]

@@ -97,9 +97,6 @@ impl<R: Read> Table<R> {
 /// A field as text.
 pub fn text(field: &[u8], line: u64) -> Result<&str> {
     std::str::from_utf8(field).map_err(|_| {
-        anyhow::anyhow!(
-            "line {line}: the text is not UTF-8\n\
-             hint: convert the file, for example with `iconv -t UTF-8`"
-        )
+        anyhow::anyhow!("line {line}: the text is not UTF-8\nhint: {}", shape::CONVERTS)
     })
 }

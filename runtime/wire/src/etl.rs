@@ -103,6 +103,9 @@ pub struct EtlReport {
     pub rejected_rows: u64,
     /// Records turned away, by rule.
     pub rejected_by_rule: std::collections::BTreeMap<String, u64>,
+    /// The object that was read; runs of earlier versions do not say.
+    #[serde(default)]
+    pub input: Option<InputObject>,
     /// Number of series whose newest records were turned away by rules.
     #[serde(default)]
     pub rejected_newest_count: u64,
@@ -113,6 +116,15 @@ pub struct EtlReport {
     /// The next run deletes these when it does not write them again, and nothing else.
     #[serde(default)]
     pub objects: Vec<String>,
+}
+
+/// What a run read, as it was when the run began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputObject {
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, in seconds since 1970.
+    pub modified: i64,
 }
 
 /// A series whose newest records were turned away: what is forecast of it begins earlier.

@@ -7,6 +7,7 @@ pub mod drift;
 pub mod edge;
 pub mod etl;
 pub mod failure;
+pub mod format;
 pub mod keys;
 pub mod place;
 pub mod predict;

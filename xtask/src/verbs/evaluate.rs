@@ -33,7 +33,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, as_json: bool) -> Resul
     progress.finish();
     progress.forget();
     let evaluation =
-        evaluation.with_context(|| format!("{} cannot be evaluated", raw.file.display()))?;
+        evaluation.with_context(|| format!("{} cannot be evaluated", raw.given.display()))?;
     story.done(
         "evaluated",
         &format!("{} families, {} series", evaluation.families.len(), evaluation.series.len()),

@@ -9,6 +9,8 @@ pub struct Data {
     /// Field separator of the CSV.
     #[serde(default = "comma")]
     pub delimiter: char,
+    /// The sheet of a workbook that is given as data; its first visible one when absent.
+    pub sheet: Option<String>,
     /// Lines before the header, such as titles.
     #[serde(default)]
     pub skip_lines: u64,

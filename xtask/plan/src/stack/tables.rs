@@ -94,6 +94,8 @@ impl StackSpec<'_> {
             ("lower", "double"),
             ("upper", "double"),
             ("level", "double"),
+            ("note", "string"),
+            ("decimals", "int"),
             ("model_id", "string"),
             ("model_version", "string"),
             ("backtest_mae", "double"),
@@ -108,7 +110,7 @@ impl StackSpec<'_> {
         let predictions = Table {
             logical_id: "PredictionsTable",
             name: "predictions",
-            description: "Stored forecasts, one JSON object per file".to_owned(),
+            description: "Stored forecasts, one JSON object per line".to_owned(),
             prefix: keys::PREDICTIONS_PREFIX.to_owned(),
             classification: "json",
             header_lines: 0,

@@ -1,0 +1,139 @@
+//! What a data file is, told by its beginning: one list for whoever reads data.
+
+/// Bytes of a file's beginning that tell what it is.
+pub const BEGINNING_BYTES: usize = 64 * 1024;
+
+/// What a data file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Text, in UTF-8 or an encoding of which no beginning tells.
+    Text,
+    /// Text in UTF-16 with the mark of its order of bytes.
+    Utf16,
+    /// Compressed by gzip.
+    Gzip,
+    /// Compressed by Zstandard.
+    Zstandard,
+    /// A workbook as spreadsheets have it since 2007, or another archive.
+    Zip,
+    /// A workbook as they had it before.
+    OldWorkbook,
+    /// What nothing here reads, and what to do about it.
+    Other(&'static str, &'static str),
+}
+
+const AS_CSV: &str = "give the data as CSV in UTF-8";
+const AS_UTF_8: &str = "save the file as \"CSV UTF-8\"";
+const ONE_FILE: &str = "unpack it and give the one file with the table, or compress by gzip";
+const FROM_A_TABLE: &str = "give the data as CSV, for example with DuckDB: `duckdb -c \"copy \
+                            (from 'FILE') to 'data.csv' (header)\"`";
+const FROM_JSON: &str = "give a row for each record as CSV, for example with DuckDB: \
+                         `duckdb -c \"copy (from 'FILE.json') to 'data.csv' (header)\"`";
+
+/// Formats that begin with bytes of their own.
+const MARKS: [(&[u8], Format); 16] = [
+    (b"\xff\xfe\0\0", Format::Other("text in UTF-32", AS_UTF_8)),
+    (b"\0\0\xfe\xff", Format::Other("text in UTF-32", AS_UTF_8)),
+    (b"\xff\xfe", Format::Utf16),
+    (b"\xfe\xff", Format::Utf16),
+    (b"\x1f\x8b", Format::Gzip),
+    (b"\x28\xb5\x2f\xfd", Format::Zstandard),
+    (b"PK\x03\x04", Format::Zip),
+    (b"\xd0\xcf\x11\xe0", Format::OldWorkbook),
+    (b"BZh91AY&SY", Format::Other("compressed by bzip2", ONE_FILE)),
+    (b"\xfd7zXZ\0", Format::Other("compressed by xz", ONE_FILE)),
+    (b"7z\xbc\xaf\x27\x1c", Format::Other("an archive of 7-Zip", ONE_FILE)),
+    (b"Rar!\x1a\x07", Format::Other("an archive of RAR", ONE_FILE)),
+    (b"Obj\x01", Format::Other("an Avro file", AS_CSV)),
+    (b"%PDF-", Format::Other("a PDF document", AS_CSV)),
+    (b"SQLite format 3\0", Format::Other("a database of SQLite", AS_CSV)),
+    (b"ARROW1\0\0", Format::Other("an Arrow file", AS_CSV)),
+];
+
+/// Formats whose first letters might as well begin a table; more of them are no text.
+const LETTERS: [(&[u8], Format); 2] = [
+    (b"PAR1", Format::Other("a Parquet file", FROM_A_TABLE)),
+    (b"ORC", Format::Other("an ORC file", AS_CSV)),
+];
+
+/// How documents begin that are text and no table.
+const DOCUMENTS: [&[u8]; 4] = [b"<?xml", b"<!doctype html", b"<html", b"<table"];
+
+impl Format {
+    /// What begins with these bytes.
+    pub fn of(beginning: &[u8]) -> Self {
+        let begins = |(mark, _): &&(&[u8], Self)| beginning.starts_with(mark);
+        if let Some((_, format)) = MARKS.iter().find(begins) {
+            return *format;
+        }
+        let is_control = |b: &u8| *b < b' ' && !b"\t\n\r\x0c\x1a".contains(b);
+        if beginning.iter().any(is_control) {
+            let letters = LETTERS.iter().find(begins);
+            return letters.map_or(Self::binary(), |(_, format)| *format);
+        }
+        let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning).trim_ascii_start();
+        let opens = |mark: &&[u8]| {
+            text.get(..mark.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(mark))
+        };
+        if DOCUMENTS.iter().any(opens) {
+            let way = "open it in a spreadsheet and save the table as \"CSV UTF-8\"";
+            return Self::Other("a web page or another document in XML", way);
+        }
+        // `[Region],[Year]` is the header of a table.
+        let after = |open: u8| text.strip_prefix(&[open]).map(<[u8]>::trim_ascii_start);
+        let object = after(b'{').is_some_and(|rest| rest.starts_with(b"\""));
+        let array = after(b'[').and_then(<[u8]>::first).is_some_and(|next| b"{[\"".contains(next));
+        if object || array { Self::Other("JSON", FROM_JSON) } else { Self::Text }
+    }
+
+    /// Bytes that no text has.
+    pub fn binary() -> Self {
+        Self::Other("no text, or text in UTF-16 without its mark", AS_UTF_8)
+    }
+
+    /// It, after "the file is".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Utf16 => "text in UTF-16",
+            Self::Gzip => "compressed by gzip",
+            Self::Zstandard => "compressed by Zstandard",
+            Self::Zip => "a workbook or another archive",
+            Self::OldWorkbook => "a workbook of an old kind",
+            Self::Other(name, _) => name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_known_by_its_beginning() {
+        for (beginning, name) in [
+            (&b""[..], "text"),
+            ("region,year\nАлматы,2000\n".as_bytes(), "text"),
+            (b"\xef\xbb\xbfregion\r\n", "text"),
+            (b"\xff\xfer\0e\0", "text in UTF-16"),
+            (b"\xff\xfe\0\0r\0\0\0", "text in UTF-32"),
+            (b"r\0e\0g\0", "no text, or text in UTF-16 without its mark"),
+            (b"\x1f\x8b\x08\0", "compressed by gzip"),
+            (b"PK\x03\x04\x14\0", "a workbook or another archive"),
+            (b"PAR1\x15\x04\x15\x10", "a Parquet file"),
+            (b"ORC\n\x0b\n\x03\0", "an ORC file"),
+            (b"\xef\xbb\xbf [\n {\"region\": 1}]", "JSON"),
+            (b"{ \"region\": \"A\" }\n", "JSON"),
+            (b"<!DOCTYPE html><html>", "a web page or another document in XML"),
+        ] {
+            assert_eq!(Format::of(beginning).name(), name);
+        }
+    }
+
+    #[test]
+    fn headers_that_look_like_a_format_are_text() {
+        for header in ["ORCID,year\n", "PAR1,PAR2\n", "[Region],[Year]\n", "<TICKER>;<DATE>\n"] {
+            assert_eq!(Format::of(header.as_bytes()), Format::Text, "{header}");
+        }
+    }
+}
