@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::checkout::{Checkout, Said};
 use crate::tools::target_dir;
-use crate::workspace::workspace;
+use crate::workspace::{edit_manifest, workspace};
 
 const MANIFEST: &str = r#"schema_version = 1
 name = "braki"
@@ -130,4 +130,27 @@ fn a_russian_table_of_an_office_goes_all_the_way() {
     let raw = run(&["query", "SELECT region, \"2023\" FROM raw WHERE region LIKE 'г.%'"]).out;
     assert!(raw.contains("г. Астана") && !raw.contains("Акмолинская"), "{raw}");
     run(&["destroy"]);
+}
+
+/// A series that passes 1,000 with a separator loses its newest years to a rule that rejects.
+#[test]
+fn series_that_lose_their_newest_values_are_told_when_a_model_is_trained() {
+    let checkout = Checkout::new();
+    let folder = workspace(&checkout.path().join("workspace"));
+    edit_manifest(&folder, "marriages", |line| {
+        if line == "action = \"fail\"" { "action = \"reject\"".into() } else { line.into() }
+    });
+    let mut table = String::from("region,year,marriages\n");
+    for year in 2000..2024 {
+        let growing = 940 + 8 * (year - 2000);
+        table += &format!("Стабильная,{year},{}\n", 600 + year % 5);
+        table += &format!("Растущая,{year},{}\n", grouped(growing, '\u{a0}'));
+    }
+    let file = checkout.csv(&table);
+    let mut command = checkout.command(&["train", "--data", &file]);
+    let said = Said::of(command.current_dir(&folder).env("CARGO_TARGET_DIR", target_dir()));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let told = "series `Растущая`: its newest records, 16 up to 2023, are rejected by the rule \
+                `marriages_valid`";
+    assert!(said.err.contains(told), "{}", said.err);
 }
