@@ -302,8 +302,8 @@ def table_end(plan, place, lines):
         if end is not None and filled > 1 and not note:
             number = plan["skip_lines"] + 1
             raise SystemExit(
-                f"{place.name}: line {line + number}: a record follows, but line {end + number} ends "
-                "the table: it is empty or has one field"
+                f"{place.name}: line {line + number}: a record follows, but line {end + number} "
+                "ends the table: it is empty or has one field"
             )
     return len(lines) if end is None else end
 
@@ -399,6 +399,10 @@ class Wide:
 
     def rows(self, fields, number):
         """The rows of a record, whose numbers say its number and the column."""
+        if sum(bool((field or "").strip(AROUND)) for field in fields) <= 1:
+            raise Defect(
+                f"record {number}: one field is not empty, so this is no record of the table"
+            )
         for index in self.unnamed:
             if (fields[index] or "").strip(AROUND):
                 raise Defect(
@@ -559,7 +563,7 @@ def write(files, places, folder, clean, rejects, report):
     written = []
     if report["rejected_rows"] > 0:
         own = folder.join("rejects")
-        # A quote in a value is written twice, as everybody reads it; Spark's own way is a backslash.
+        # A quote in a value is written twice, as all readers expect; Spark writes a backslash.
         writer = rejects.coalesce(1).write.option("header", True).option("escape", '"')
         writer.csv(own.address)
         written.append(places["rejects"].join(REJECTS_FILE))

@@ -194,12 +194,14 @@ def refusals(checkout, scratch, run_engine, run_spark):
     office = manifest(OFFICE, COLUMNS, reject=False)
     strict = plan(checkout, scratch, office)
     broken = plan(checkout, scratch, office, SQL.replace("marriages\nFROM", "marriages, nothing\nFROM"))
+    no_notes = plan(checkout, scratch, office.replace('footnotes = "leave-out"\n', ""))
     unnamed = KAZAKHSTAN.replace("3 902;", "3 902;7")
     torn = KAZAKHSTAN.replace("Источник: Бюро", "Абай;185,5;1;2;3;")
     cases = {
         "cell": (strict, KAZAKHSTAN, "column `2002 г.`: the marriages must be a whole number that is not negative; found `1 02`", "1.234"),
         "torn": (strict, torn, "line 15: a record follows, but line 13 ends the table", ""),
         "unnamed": (strict, unnamed, "column 6 has no name in the header and holds `7`", ""),
+        "note": (no_notes, KAZAKHSTAN.split("\n\nИсточник")[0] + "\n", "one field is not empty, so this is no record of the table", ""),
         "empty line": (strict, KAZAKHSTAN.replace(";;;;;\n;;;;;\n", ";;;;;\n;;;;;\n\n"), "line 3 is empty", ""),
         "sql": (broken, KAZAKHSTAN, "the cleaning SQL is not valid: ", "nothing"),
         "fields": (strict, KAZAKHSTAN.replace("3 902;", "3 902"), "fields", "the header"),

@@ -10,8 +10,9 @@ use steppe_model::host::Stage;
 use steppe_model::{Artifact, Dataset};
 use steppe_plan::manifest::Total;
 use steppe_plan::stack::sha256_hex;
-use steppe_wire::etl::EtlReport;
+use steppe_wire::etl::{EtlReport, RejectedNewest};
 use steppe_wire::predict::ModelPointer;
+use steppe_wire::text::shown;
 
 use crate::artifacts::own_binary;
 use crate::progress::Progress;
@@ -103,6 +104,9 @@ async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Da
     for (rule, count) in &report.rejected_by_rule {
         story.note("rejected", &format!("{count} rows by the rule `{rule}`"));
     }
+    for line in rejected_newest(&report) {
+        story.note("note", &line);
+    }
     let data = Dataset::from_parquet(
         parquet_files(&dir.join("processed"))?,
         &workspace.train_spec()?.columns(),
@@ -128,6 +132,26 @@ fn refuse_total(workspace: &Workspace, data: &Dataset) -> Result<()> {
         ),
         _ => Ok(()),
     }
+}
+
+/// Series of which only older values are left: their forecasts begin before their data end.
+fn rejected_newest(report: &EtlReport) -> Vec<String> {
+    let line = |newest: &RejectedNewest| {
+        format!(
+            "series `{}`: its newest records, {} up to {}, are rejected by the rule `{}`; a \
+             forecast of it would begin before them",
+            shown(&newest.series),
+            newest.records,
+            newest.period,
+            newest.rule
+        )
+    };
+    let mut lines: Vec<String> = report.rejected_newest.iter().map(line).collect();
+    let others = report.rejected_newest_count.saturating_sub(lines.len() as u64);
+    if others > 0 {
+        lines.push(format!("and {others} more series whose newest records are rejected"));
+    }
+    lines
 }
 
 fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {

@@ -137,7 +137,7 @@ impl Batches {
                     self.rows.push(self.number);
                 }
                 Some(wide) => {
-                    wide.refuse_unnamed(&fields, line)?;
+                    wide.refuse_odd(&fields, line)?;
                     for (row, cell) in wide.cells(&fields, self.number) {
                         for (column, field) in self.columns.iter_mut().zip(cell) {
                             append(column, field);

@@ -140,8 +140,16 @@ impl Wide {
         self.periods.len() as i64
     }
 
-    /// Columns without a name are left out, so there must be nothing in them.
-    pub fn refuse_unnamed(&self, fields: &[&str], line: u64) -> Result<()> {
+    /// What makes no records must not be lost without a word: a line with one field, such as a
+    /// note, and what is in a column without a name.
+    pub fn refuse_odd(&self, fields: &[&str], line: u64) -> Result<()> {
+        if fields.iter().filter(|field| !trimmed(field).is_empty()).count() <= 1 {
+            bail!(
+                "line {line}: one field is not empty, so this is no record of the table\n\
+                 hint: delete the line; `[data] footnotes = \"leave-out\"` in the manifest leaves \
+                 out such lines after the table"
+            );
+        }
         match self.unnamed.iter().find(|index| !trimmed(fields[**index]).is_empty()) {
             None => Ok(()),
             Some(index) => bail!(
@@ -207,9 +215,11 @@ mod tests {
         assert_eq!(cells(&["Б", "1", "", "\u{a0}"], 2), [(3, row(["Б", "2000", "1"]))]);
         assert_eq!(header.origin(2), Origin { record: 1, column: Some("2001 г.") });
         assert_eq!(header.origin(3), Origin { record: 2, column: Some("2000") });
-        assert!(wide.refuse_unnamed(&["А", "1", " ", "2"], 4).is_ok());
-        let told = wide.refuse_unnamed(&["А", "1", "x", "2"], 4).expect_err("a value").to_string();
+        assert!(wide.refuse_odd(&["А", "1", " ", "2"], 4).is_ok());
+        let told = wide.refuse_odd(&["А", "1", "x", "2"], 4).expect_err("a value").to_string();
         assert!(told.starts_with("line 4: column 3 has no name in the header and holds `x`"));
+        let told = wide.refuse_odd(&["* note", "", " ", ""], 5).expect_err("a note").to_string();
+        assert!(told.starts_with("line 5: one field is not empty"), "{told}");
     }
 
     #[test]

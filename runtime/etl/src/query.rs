@@ -4,6 +4,7 @@
 //! has is refused as Athena refuses it; what only Athena has is refused by name.
 
 mod catalogue;
+mod csv_files;
 mod dialect;
 mod failure;
 mod form;

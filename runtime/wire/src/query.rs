@@ -28,8 +28,8 @@ pub struct CsvLayout {
     pub quote: char,
     /// `escapeChar`.
     pub escape: char,
-    /// Whether the first line of each file names the columns: `skip.header.line.count`.
-    pub has_header: bool,
+    /// Lines before the first record of each file: `skip.header.line.count`.
+    pub header_lines: u64,
 }
 
 /// A column of a table.

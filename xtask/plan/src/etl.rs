@@ -62,8 +62,10 @@ pub fn etl_plan(manifest: &Manifest, sql: &str) -> EtlPlan {
             "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0".to_owned()
         } else {
             format!(
-                "{with}SELECT file.*, judged._rule AS _rule, CASE judged._rule{reasons} END AS _reason\n\
-                 FROM judged JOIN file ON file._row = judged._row\nWHERE judged._rule IS NOT NULL\nORDER BY file._row"
+                "{with}SELECT file.*, judged._rule AS _rule,\n\
+                 \x20 CASE judged._rule{reasons} END AS _reason\n\
+                 FROM judged JOIN file ON file._row = judged._row\n\
+                 WHERE judged._rule IS NOT NULL\nORDER BY file._row"
             )
         },
         newest_sql: newest_sql(manifest, &with),
@@ -91,10 +93,12 @@ fn newest_sql(manifest: &Manifest, with: &str) -> Option<String> {
          \x20 SELECT judged.{series} AS _series, CAST(MAX(judged.{time}) AS STRING) AS _period,\n\
          \x20   COUNT(*) AS _records, MIN(judged._rule) AS _rule\n\
          \x20 FROM (\n\
-         \x20   SELECT {series} AS _name, MAX(CASE WHEN _rule IS NULL AND {target} IS NOT NULL THEN {time} END) AS _clean\n\
+         \x20   SELECT {series} AS _name,\n\
+         \x20     MAX(CASE WHEN _rule IS NULL AND {target} IS NOT NULL THEN {time} END) AS _clean\n\
          \x20   FROM judged WHERE {series} IS NOT NULL GROUP BY {series}\n\
          \x20 ) newest JOIN judged ON judged.{series} = newest._name\n\
-         \x20 WHERE judged._rule IN ({rules}) AND judged.{time} IS NOT NULL AND (newest._clean IS NULL OR judged.{time} > newest._clean)\n\
+         \x20 WHERE judged._rule IN ({rules}) AND judged.{time} IS NOT NULL\n\
+         \x20   AND (newest._clean IS NULL OR judged.{time} > newest._clean)\n\
          \x20 GROUP BY judged.{series}\n\
          ) late ORDER BY _series LIMIT {REJECTED_NEWEST_SHOWN}"
     ))
@@ -186,7 +190,8 @@ fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> St
             format!(
                 "marked AS (\n\
                  \x20 SELECT typed.*, marks._missing_row\n\
-                 \x20 FROM (SELECT _row AS _missing_row FROM file WHERE {sql}) marks RIGHT JOIN typed ON typed._row = marks._missing_row\n\
+                 \x20 FROM (SELECT _row AS _missing_row FROM file WHERE {sql}) marks\n\
+                 \x20 RIGHT JOIN typed ON typed._row = marks._missing_row\n\
                  ),\n"
             ),
             "marked AS typed",
@@ -194,17 +199,25 @@ fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> St
     };
     format!(
         "WITH typed AS (\n{}\n),\n\
-         totals AS (SELECT {time} AS _period, SUM({target}) AS _total FROM typed WHERE {time} IS NOT NULL GROUP BY {time}),\n\
-         ranked AS (SELECT _period, ROW_NUMBER() OVER (ORDER BY _period DESC) AS _rank FROM totals),\n\
+         totals AS (\n\
+         \x20 SELECT {time} AS _period, SUM({target}) AS _total\n\
+         \x20 FROM typed WHERE {time} IS NOT NULL GROUP BY {time}\n\
+         ),\n\
+         ranked AS (\n\
+         \x20 SELECT _period, ROW_NUMBER() OVER (ORDER BY _period DESC) AS _rank FROM totals\n\
+         ),\n\
          partial AS (\n\
          \x20 SELECT newest._period AS _partial_period\n\
          \x20 FROM totals newest CROSS JOIN totals earlier\n\
-         \x20 WHERE earlier._period = {before} AND newest._period = (SELECT MAX(_period) FROM totals) AND newest._total < {below} * earlier._total\n\
+         \x20 WHERE earlier._period = {before}\n\
+         \x20   AND newest._period = (SELECT MAX(_period) FROM totals)\n\
+         \x20   AND newest._total < {below} * earlier._total\n\
          ),\n\
          {marked}neighbours AS (\n\
          \x20 SELECT typed.*,\n\
          \x20   LAG(_row) OVER (PARTITION BY {series}, {time} ORDER BY _row) AS _earlier,\n\
-         \x20   LEAD(_row) OVER (PARTITION BY {series}, {time} ORDER BY _row) AS _later, partial._partial_period\n\
+         \x20   LEAD(_row) OVER (PARTITION BY {series}, {time} ORDER BY _row) AS _later,\n\
+         \x20   partial._partial_period\n\
          \x20 FROM partial RIGHT JOIN {typed} ON typed.{time} = partial._partial_period\n\
          ),\n\
          judged AS (SELECT neighbours.*, {rule} AS _rule FROM neighbours)\n",

@@ -4,22 +4,25 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::Column;
 use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
-use datafusion::error::DataFusionError;
-use datafusion::functions::expr_fn::coalesce;
-use datafusion::logical_expr::lit;
+use datafusion::functions::expr_fn::nullif;
+use datafusion::logical_expr::{cast, lit};
+use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::{Expr, SessionContext};
+use object_store::ObjectStore;
+use object_store::path::Path;
 use steppe_wire::query::{Catalogue, CsvLayout, Table, TableFormat};
 
+use super::csv_files::CsvFiles;
 use super::failure::Failed;
 use super::scanned::Scan;
 use super::statement::Select;
@@ -49,10 +52,20 @@ pub fn register(
             let place = Realm::S3.prefix(&table.location).map_err(|e| {
                 Failed::named("HIVE_INVALID_METADATA", format!("table {name}: {e}"))
             })?;
-            context.register_object_store(&place.url, scan.over(place.store.clone()));
-            let listing = listing(table, place.url.as_str())?;
-            let provider =
-                texts_without_null(context, table, listing).map_err(Failed::execution)?;
+            let store = scan.over(place.store.clone());
+            let url = place.url.as_str();
+            let provider = match &table.format {
+                Ok(TableFormat::Csv(layout)) => texts(context, table, place.path, store, layout)?,
+                Ok(TableFormat::Parquet) => {
+                    context.register_object_store(&place.url, store);
+                    Arc::new(listing(table, url, Arc::new(ParquetFormat::default()))?)
+                }
+                Ok(TableFormat::Json) => {
+                    context.register_object_store(&place.url, store);
+                    Arc::new(listing(table, url, Arc::new(JsonFormat::default()))?)
+                }
+                Err(what) => return Err(unsupported(table, what.clone())),
+            };
             schema.register_table(name.clone(), provider).map_err(Failed::execution)?;
         }
         databases.register_schema(database, schema).map_err(Failed::execution)?;
@@ -60,29 +73,41 @@ pub fn register(
     Ok(())
 }
 
-/// An empty field of a CSV is an empty text to OpenCSVSerde, and NULL to the engine's reader.
-fn texts_without_null(
+/// Text files with the table's types; an empty field is an empty text, and no number.
+fn texts(
     context: &SessionContext,
     table: &Table,
-    listing: ListingTable,
-) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-    let listing: Arc<dyn TableProvider> = Arc::new(listing);
-    if !matches!(table.format, Ok(TableFormat::Csv(_))) {
-        return Ok(listing);
+    folder: Path,
+    store: Arc<dyn ObjectStore>,
+    layout: &CsvLayout,
+) -> Result<Arc<dyn TableProvider>, Failed> {
+    let unsupported = |what: String| unsupported(table, what);
+    let mut columns = Vec::new();
+    for column in &table.columns {
+        let kind = arrow_type(&column.hive_type).map_err(unsupported)?;
+        // OpenCSVSerde counts days and milliseconds in these, which nothing here writes.
+        if kind.is_temporal() || kind.is_nested() {
+            let what = format!("the embedded cloud reads no {} from CSV", column.hive_type);
+            return Err(unsupported(what));
+        }
+        let text = Expr::Column(Column::from_name(&column.name));
+        columns.push(match kind {
+            DataType::Utf8 => text,
+            kind => cast(nullif(text, lit("")), kind).alias(&column.name),
+        });
     }
-    let columns: Vec<Expr> = listing
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| {
-            let column = Expr::Column(Column::from_name(field.name()));
-            match field.data_type() {
-                DataType::Utf8 => coalesce(vec![column, lit("")]).alias(field.name()),
-                _ => column,
-            }
-        })
-        .collect();
-    Ok(context.read_table(listing)?.select(columns)?.into_view())
+    let names = table.columns.iter().map(|column| column.name.clone());
+    let files = CsvFiles::new(store, folder, layout, names).map_err(unsupported)?;
+    let schema = files.schema().clone();
+    let view = StreamingTable::try_new(schema, vec![Arc::new(files)])
+        .and_then(|files| context.read_table(Arc::new(files)))
+        .and_then(|files| files.select(columns));
+    Ok(view.map_err(Failed::execution)?.into_view())
+}
+
+fn unsupported(table: &Table, what: String) -> Failed {
+    let what = format!("table {}.{}: {what}", table.database, table.name);
+    Failed::named("NOT_SUPPORTED", what)
 }
 
 fn find<'a>(
@@ -105,28 +130,17 @@ fn find<'a>(
     Err(Failed::named("TABLE_NOT_FOUND", what))
 }
 
-fn listing(table: &Table, location: &str) -> Result<ListingTable, Failed> {
-    let unsupported = |what: String| {
-        let what = format!("table {}.{}: {what}", table.database, table.name);
-        Failed::named("NOT_SUPPORTED", what)
-    };
-    let format = table.format.clone().map_err(unsupported)?;
+fn listing(
+    table: &Table,
+    location: &str,
+    format: Arc<dyn FileFormat>,
+) -> Result<ListingTable, Failed> {
+    let unsupported = |what: String| unsupported(table, what);
     let mut fields = Vec::new();
     for column in &table.columns {
         let kind = arrow_type(&column.hive_type).map_err(unsupported)?;
-        let as_text = matches!(format, TableFormat::Csv(_));
-        // OpenCSVSerde counts days and milliseconds in these, which nothing here writes.
-        if as_text && (kind.is_temporal() || kind.is_nested()) {
-            let what = format!("the embedded cloud reads no {} from CSV", column.hive_type);
-            return Err(unsupported(what));
-        }
         fields.push(Field::new(&column.name, kind, true));
     }
-    let format: Arc<dyn FileFormat> = match format {
-        TableFormat::Parquet => Arc::new(ParquetFormat::default()),
-        TableFormat::Csv(layout) => Arc::new(csv(&layout).map_err(unsupported)?),
-        TableFormat::Json => Arc::new(JsonFormat::default()),
-    };
     let config = ListingTableUrl::parse(location).and_then(|url| {
         // Whatever their names, files below a location are the table's.
         let options = ListingOptions::new(format).with_file_extension("");
@@ -136,18 +150,6 @@ fn listing(table: &Table, location: &str) -> Result<ListingTable, Failed> {
         ListingTable::try_new(config)
     });
     config.map_err(Failed::execution)
-}
-
-fn csv(layout: &CsvLayout) -> Result<CsvFormat, String> {
-    let byte = |what: &str, c: char| {
-        u8::try_from(c).map_err(|_| format!("the {what} `{c}` is not one byte"))
-    };
-    Ok(CsvFormat::default()
-        .with_has_header(layout.has_header)
-        .with_delimiter(byte("separatorChar", layout.separator)?)
-        .with_quote(byte("quoteChar", layout.quote)?)
-        .with_escape(Some(byte("escapeChar", layout.escape)?))
-        .with_truncated_rows(true))
 }
 
 /// The engine's type of a Hive type: `array<struct<step:int,value:double>>`.

@@ -43,7 +43,7 @@ impl<R: Read> Records<R> {
         if !self.reader.read_byte_record(record)? {
             return Ok(None);
         }
-        self.reader.get_mut().since_record = 0;
+        self.reader.get_mut().record_ends();
         // The library's own line is that of the empty lines before a record. Every line here has
         // an end, so the record's first is known from its last.
         let inside = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -58,7 +58,7 @@ impl<R: Read> Records<R> {
 
 /// Bytes of a file in which every line ends with LF, the last one, too.
 #[derive(Debug)]
-struct Lines<R> {
+pub struct Lines<R> {
     file: BufReader<R>,
     skip: u64,
     after_cr: bool,
@@ -67,9 +67,15 @@ struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
-    fn new(file: R, skip: u64) -> Self {
+    /// Of a file without its first `skip` lines.
+    pub fn new(file: R, skip: u64) -> Self {
         let file = BufReader::new(file);
         Self { file, skip, after_cr: false, last: b'\n', since_record: 0 }
+    }
+
+    /// Says that a record has ended, which may be at most [`RECORD_BYTES_MAX`] long.
+    pub fn record_ends(&mut self) {
+        self.since_record = 0;
     }
 
     /// Gives what the next bytes of the file say; how many that are, none at its end.

@@ -15,6 +15,9 @@ const RETENTION_DAYS: [u32; 22] = [
     3288, 3653,
 ];
 
+/// Names of rules that options make.
+const OWN_RULES: [&str; 4] = ["leave_out", "missing", "unique", "partial_period"];
+
 /// What keeps an expression from being a schedule of EventBridge, as far as its form tells.
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
 fn schedule_defect(expression: &str) -> Option<&'static str> {
@@ -196,6 +199,9 @@ fn rules_and_queries(manifest: &Manifest, out: &mut Vec<String>) {
             format!("the rule name `{name}` must consist of letters, digits and underscores")
         });
         need(out, rules.insert(name), || format!("the rule `{name}` is declared twice"));
+        need(out, !OWN_RULES.contains(&name.as_str()), || {
+            format!("the rule name `{name}` is that of a rule which the manifest's options make")
+        });
         let column = &rule.column;
         need(out, manifest.column(column).is_some(), || {
             format!("the rule `{name}` looks at `{column}`, but `data.columns` has no such column")

@@ -107,19 +107,18 @@ fn csv_layout(table: &Value, serde: &Value) -> Result<TableFormat, String> {
             }
         }
     };
-    let has_header = match &table["skip.header.line.count"] {
-        Value::Null => false,
-        count if count == "0" || count == 0 => false,
-        count if count == "1" || count == 1 => true,
-        count => {
-            return Err(format!("the embedded cloud does not skip {count} lines of a file"));
-        }
+    let lines = &table["skip.header.line.count"];
+    let number = lines.as_u64().or_else(|| lines.as_str().and_then(|text| text.parse().ok()));
+    let header_lines = match number {
+        Some(number) => number,
+        None if lines.is_null() => 0,
+        None => return Err(format!("`skip.header.line.count` is {lines}, which is no number")),
     };
     Ok(TableFormat::Csv(CsvLayout {
         separator: one("separatorChar", ',')?,
         quote: one("quoteChar", '"')?,
         escape: one("escapeChar", '\\')?,
-        has_header,
+        header_lines,
     }))
 }
 

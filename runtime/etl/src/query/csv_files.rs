@@ -1,0 +1,217 @@
+//! Text files as Athena's OpenCSVSerde reads them: line by line, whatever quotes say.
+//!
+//! A line that is empty has no values; a field that is missing or whose quote does not end on its
+//! line has none. A space before a quote is part of the value here, while Athena leaves it out.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
+
+use csv::{ByteRecord, ReaderBuilder};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::streaming::PartitionStream;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use steppe_wire::etl::records::Lines;
+use steppe_wire::query::CsvLayout;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+/// Lines per batch.
+const BATCH_LINES: usize = 8_192;
+
+/// How a line is split.
+#[derive(Debug, Clone, Copy)]
+struct Split {
+    separator: u8,
+    quote: u8,
+    escape: u8,
+    header_lines: u64,
+}
+
+/// The files of a table; every column is text.
+#[derive(Debug)]
+pub struct CsvFiles {
+    store: Arc<dyn ObjectStore>,
+    folder: Path,
+    split: Split,
+    schema: SchemaRef,
+}
+
+impl CsvFiles {
+    /// The files below a folder of a store.
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        folder: Path,
+        layout: &CsvLayout,
+        columns: impl Iterator<Item = String>,
+    ) -> Result<Self, String> {
+        let byte = |what: &str, c: char| {
+            u8::try_from(c).map_err(|_| format!("the {what} `{c}` is not one byte"))
+        };
+        let split = Split {
+            separator: byte("separatorChar", layout.separator)?,
+            quote: byte("quoteChar", layout.quote)?,
+            escape: byte("escapeChar", layout.escape)?,
+            header_lines: layout.header_lines,
+        };
+        let fields: Vec<Field> =
+            columns.map(|name| Field::new(name, DataType::Utf8, true)).collect();
+        Ok(Self { store, folder, split, schema: Arc::new(Schema::new(fields)) })
+    }
+}
+
+impl PartitionStream for CsvFiles {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
+        let sender = builder.tx();
+        let (store, folder, split) = (self.store.clone(), self.folder.clone(), self.split);
+        let schema = self.schema.clone();
+        builder.spawn(async move {
+            let mut files: Vec<_> =
+                store.list(Some(&folder)).try_collect().await.map_err(stored)?;
+            files.sort_by(|a, b| a.location.cmp(&b.location));
+            for file in files {
+                let object = store.get(&file.location).await.map_err(stored)?;
+                let stream = object.into_stream().map_err(std::io::Error::other);
+                let bytes = SyncIoBridge::new(StreamReader::new(stream));
+                let (sender, schema) = (sender.clone(), schema.clone());
+                let work = tokio::task::spawn_blocking(move || {
+                    let mut rows = Rows::new(bytes, split);
+                    while let Some(batch) = rows.next(&schema)? {
+                        if sender.blocking_send(Ok(batch)).is_err() {
+                            break;
+                        }
+                    }
+                    Ok::<_, DataFusionError>(())
+                });
+                work.await.map_err(|e| DataFusionError::External(e.into()))??;
+            }
+            Ok(())
+        });
+        builder.build()
+    }
+}
+
+fn stored(error: object_store::Error) -> DataFusionError {
+    DataFusionError::ObjectStore(Box::new(error))
+}
+
+/// The rows of one file.
+struct Rows<R> {
+    lines: BufReader<Lines<R>>,
+    split: Split,
+    line: Vec<u8>,
+    is_first: bool,
+}
+
+impl<R: Read> Rows<R> {
+    fn new(file: R, split: Split) -> Self {
+        let lines = BufReader::new(Lines::new(file, split.header_lines));
+        Self { lines, split, line: vec![], is_first: split.header_lines == 0 }
+    }
+
+    fn next(&mut self, schema: &SchemaRef) -> Result<Option<RecordBatch>, DataFusionError> {
+        let mut columns: Vec<StringBuilder> =
+            schema.fields().iter().map(|_| StringBuilder::new()).collect();
+        let mut rows = 0;
+        while rows < BATCH_LINES && self.read_line()? {
+            let fields = self.split.fields(&self.line)?;
+            for (index, column) in columns.iter_mut().enumerate() {
+                let field = fields.get(index).map(String::from_utf8_lossy);
+                column.append_option(field);
+            }
+            rows += 1;
+        }
+        if rows == 0 {
+            return Ok(None);
+        }
+        let arrays: Vec<ArrayRef> =
+            columns.iter_mut().map(|c| Arc::new(c.finish()) as ArrayRef).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(Some(RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?))
+    }
+
+    /// Reads a line with its end; whether there is one.
+    fn read_line(&mut self) -> std::io::Result<bool> {
+        self.line.clear();
+        let read = self.lines.read_until(b'\n', &mut self.line)?;
+        self.lines.get_mut().record_ends();
+        if std::mem::take(&mut self.is_first) && self.line.starts_with(b"\xef\xbb\xbf") {
+            self.line.drain(..3);
+        }
+        Ok(read > 0)
+    }
+}
+
+impl Split {
+    /// The fields of a line that ends with LF.
+    fn fields(self, line: &[u8]) -> Result<ByteRecord, DataFusionError> {
+        let mut record = ByteRecord::new();
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        if text.is_empty() {
+            return Ok(record);
+        }
+        if !text.iter().any(|byte| [self.quote, self.escape].contains(byte)) {
+            text.split(|byte| *byte == self.separator).for_each(|field| record.push_field(field));
+            return Ok(record);
+        }
+        let mut builder = ReaderBuilder::new();
+        builder.delimiter(self.separator).quote(self.quote).escape(Some(self.escape));
+        builder.has_headers(false).buffer_capacity(line.len());
+        let mut reader = builder.from_reader(line);
+        reader.read_byte_record(&mut record).map_err(|e| DataFusionError::External(e.into()))?;
+        // Only a quote that is open takes the end of the line along.
+        if record.iter().next_back().is_some_and(|field| field.ends_with(b"\n")) {
+            record.truncate(record.len() - 1);
+        }
+        Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_split_as_the_reader_of_athena_splits_them() {
+        let split = Split { separator: b';', quote: b'"', escape: b'\\', header_lines: 0 };
+        let fields = |line: &str| -> Vec<String> {
+            let record = split.fields(line.as_bytes()).expect("fields");
+            record.iter().map(|f| String::from_utf8_lossy(f).into_owned()).collect()
+        };
+        assert_eq!(fields("a;;b\n"), ["a", "", "b"]);
+        assert_eq!(fields("\"a;\"\"b\";c\n"), ["a;\"b", "c"]);
+        assert_eq!(fields("\"a\\\"b\";c\n"), ["a\"b", "c"]);
+        assert_eq!(fields("a;\"b\n"), ["a"], "a quote that does not end");
+        assert_eq!(fields("\n"), [""; 0]);
+    }
+
+    #[test]
+    fn lines_before_the_records_are_skipped() {
+        let split =
+            |header_lines| Split { separator: b',', quote: b'"', escape: b'\\', header_lines };
+        let schema: SchemaRef = Arc::new(Schema::new(vec![
+            Field::new("a", DataType::Utf8, true),
+            Field::new("b", DataType::Utf8, true),
+        ]));
+        let rows = |file: &str, header_lines| {
+            let mut rows = Rows::new(file.as_bytes(), split(header_lines));
+            rows.next(&schema).expect("a batch").map_or(0, |batch| batch.num_rows())
+        };
+        for end in ["\n", "\r", "\r\n"] {
+            let file = "A \"title\n\na,b\n1,2\n3,4".replace('\n', end);
+            assert_eq!(rows(&file, 3), 2, "{end:?}");
+        }
+        assert_eq!(rows("a,b\n", 1), 0);
+        assert_eq!(rows("\u{feff}1,2\n", 0), 1);
+    }
+}
