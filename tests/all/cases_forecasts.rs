@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use bytes::Bytes;
-use steppe_model::dataset::lines;
+use jiff::civil::Date;
+use steppe_model::dataset::{Record, lines};
 use steppe_model::drift::Tally;
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::metrics::holds;
@@ -390,4 +391,53 @@ fn years_that_are_named_by_their_last_day_are_read_by_the_sql_that_says_so() {
     let data = data(&text, &spec_for(Frequency::Yearly), (named, sql.to_owned()));
     let level = data.find("level").expect("a series");
     assert_eq!((level.start, level.last(), level.values[0]), (2000, 2023, 6_539.0));
+}
+
+/// Closing prices since 2013, as rows of a clean table.
+fn closes() -> Option<Vec<Record>> {
+    let file = shared_data("stocks/djia_12_2006_2017.csv")?;
+    let text = std::fs::read_to_string(file).expect("readable");
+    let record = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        let day: Date = fields[0].parse().expect("a day");
+        Some(Record {
+            series: fields[6].to_owned(),
+            moment: day.at(0, 0, 0, 0),
+            value: Some(fields[4].parse().ok()?),
+            covariates: Vec::new(),
+            statics: Vec::new(),
+        })
+        .filter(|_| day.year() >= 2013)
+    };
+    Some(text.lines().skip(1).filter_map(record).collect())
+}
+
+/// The last value of 12 symbols on the newest 43 days with trade, the newest 61 of the calendar:
+/// a weekend is neither an actual value nor a source of hindsight, whichever days are counted.
+#[test]
+fn the_last_value_of_prices_is_as_wrong_as_it_is() {
+    let Some(records) = closes() else { return };
+    for (frequency, origins, days, next) in [
+        (Frequency::ObservedDays, 43, 43, "2018-01-02"),
+        (Frequency::Daily, 61, 43, "2017-12-30"),
+        (Frequency::ObservedDays, 604, 604, "2018-01-02"),
+    ] {
+        let spec = TrainSpec {
+            frequency,
+            holidays: vec![jiff::civil::date(2018, 1, 1)],
+            kind: Kind::Of(Family::LastValue),
+            candidates: Vec::new(),
+            horizon: 1,
+            backtest: BacktestSpec { origins, stride: 1, refit: true, interval_level: 0.9 },
+            ..spec()
+        };
+        let data = Dataset::from_records(records.clone(), &spec.columns()).expect("series");
+        assert_eq!(data.calendar().label(data.last() + 1), next);
+        let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
+        let backtest = &artifact.card.backtest;
+        assert_eq!(backtest.cases, 12 * days);
+        let expected = if days == 43 { 0.737 } else { 0.847 };
+        assert!((backtest.model.smape - expected).abs() <= 0.001, "{:?}", backtest.model);
+        assert!((backtest.intervals.coverage - 0.9).abs() < 0.03, "{:?}", backtest.intervals);
+    }
 }
