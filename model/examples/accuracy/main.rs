@@ -334,12 +334,13 @@ fn sweden(file: &Path) -> Result<()> {
     for year in 2010..2020 {
         let known = data.until(year - 1);
         let mut spec = spec("sweden", Frequency::Yearly, 1);
+        // As the pipeline `marriages` has it.
         spec.lstm = LstmSpec {
-            context: 5,
+            context: 6,
             hidden: 16,
             epochs: 10,
             members: 3,
-            learning_rate: 0.003,
+            learning_rate: 0.001,
             weight_decay: 0.1,
             batch: 32,
             patience: None,
