@@ -393,6 +393,37 @@ fn years_that_are_named_by_their_last_day_are_read_by_the_sql_that_says_so() {
     assert_eq!((level.start, level.last(), level.values[0]), (2000, 2023, 6_539.0));
 }
 
+/// The model that the manifest's text asks for, on regions whose values scatter around a level.
+fn asked(manifest: &str) -> Artifact {
+    let model = Manifest::parse("pipeline.toml", manifest).expect("valid").model;
+    let kind = serde_json::to_value(model.kind).and_then(serde_json::from_value).expect("a kind");
+    let candidates = serde_json::to_value(model.candidates).and_then(serde_json::from_value);
+    let candidates = candidates.expect("families");
+    let spec = TrainSpec { kind, candidates, ..spec_for(Frequency::Yearly) };
+    let mut rng = fastrand::Rng::with_seed(8);
+    let rows = (0..20).flat_map(|region| (2000..2024).map(move |year| (region, year)));
+    let value = |(region, year)| (format!("R{region}"), year, 900.0 + 200.0 * rng.f64());
+    let data = Dataset::from_rows(rows.map(value)).expect("series");
+    Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains")
+}
+
+#[test]
+fn the_best_family_is_one_line_of_the_template_away() {
+    let (manifest, _) = template();
+    let auto = manifest.replace("\nkind = \"lstm\"\n", "\nkind = \"auto\"\n");
+    let changed = manifest.lines().zip(auto.lines()).filter(|(old, new)| old != new).count();
+    assert_eq!(changed, 1);
+    let (lstm, winner) = (asked(&manifest), asked(&auto));
+    assert_eq!(lstm.card.family, Family::Lstm);
+    let better = lstm.card.backtest.better_family().expect("another is better here");
+    let told = lstm.card.to_text("version");
+    let line = format!("`{}` has a smaller MASE than this model: ", better.family.name());
+    assert!(told.contains(&line) && told.contains("`kind = \"auto\"` serves the best"), "{told}");
+    let found = &winner.card.backtest;
+    assert!(winner.card.family != Family::Lstm && found.model.mase < lstm.card.backtest.model.mase);
+    assert!(found.better_family().is_none());
+}
+
 /// Closing prices since 2013, as rows of a clean table.
 fn closes() -> Option<Vec<Record>> {
     let file = shared_data("stocks/djia_12_2006_2017.csv")?;
