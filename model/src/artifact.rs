@@ -545,7 +545,9 @@ mod tests {
         let lazy = train(&data(), &TrainSpec { kind: Kind::Of(Family::MeanOfThree), ..spec() })
             .expect("trains");
         assert_eq!(lazy.card.backtest.better_baseline().map(|b| b.family), Some(Family::Drift));
-        assert!(lazy.card.to_text("v").contains("note: the baseline `drift` has a smaller MASE"));
+        let told = lazy.card.to_text("v");
+        assert!(told.contains("note: the baseline `drift` has a smaller MASE"), "{told}");
+        assert!(told.contains(" % less; `kind = \"auto\"` serves the best family"), "{told}");
     }
 
     #[test]

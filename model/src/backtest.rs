@@ -118,8 +118,17 @@ pub struct Backtest {
 impl Backtest {
     /// The baseline with the smallest MASE, when it beats the model.
     pub fn better_baseline(&self) -> Option<&Candidate> {
-        let baselines = self.candidates.iter().filter(|c| c.family.is_baseline());
-        let best = baselines.min_by(|a, b| a.errors.mase.total_cmp(&b.errors.mase))?;
+        self.better(Family::is_baseline)
+    }
+
+    /// The family with the smallest MASE, when it beats the model.
+    pub fn better_family(&self) -> Option<&Candidate> {
+        self.better(|_| true)
+    }
+
+    fn better(&self, of: impl Fn(Family) -> bool) -> Option<&Candidate> {
+        let families = self.candidates.iter().filter(|c| of(c.family));
+        let best = families.min_by(|a, b| a.errors.mase.total_cmp(&b.errors.mase))?;
         (best.errors.mase < self.model.mase).then_some(best)
     }
 }

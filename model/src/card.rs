@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backtest::Backtest;
+use crate::backtest::{Backtest, Candidate};
 use crate::calendar::Calendar;
 use crate::conformal::Calibration;
 use crate::dataset::{DECIMALS_MAX, Dataset, Note, lines};
@@ -191,8 +191,9 @@ impl ModelCard {
             let mark = if candidate.family == self.family { "→ " } else { "  " };
             let p = candidate.p_value.map_or_else(String::new, |p| format!("{p:.3}"));
             let name = candidate.family.name();
+            let decimals = data.decimals + 1;
             text += &format!(
-                "{mark}{name:<22}{:>10.1}{:>10.1}{:>10.2}{:>10.2}{:>8.3}{p:>10}\n",
+                "{mark}{name:<22}{:>10.decimals$}{:>10.decimals$}{:>10.2}{:>10.2}{:>8.3}{p:>10}\n",
                 e.mae, e.rmse, e.mape, e.smape, e.mase
             );
         }
@@ -204,13 +205,24 @@ impl ModelCard {
             text += &format!("\nnote: {note}\n");
         }
         text += &match test.better_baseline() {
-            Some(better) => format!(
-                "\nnote: the baseline `{}` has a smaller MASE than this model\n",
-                better.family.name()
-            ),
+            Some(better) => self.beaten("baseline", better),
             None => "\nno baseline has a smaller MASE than this model\n".to_owned(),
         };
+        if let Some(better) = test.better_family().filter(|c| !c.family.is_baseline()) {
+            text += &self.beaten("family", better);
+        }
         text
+    }
+
+    /// That another family is better, and by how much.
+    fn beaten(&self, what: &str, better: &Candidate) -> String {
+        let (own, other) = (self.backtest.model.mase, better.errors.mase);
+        let share = 100.0 * (own - other) / own;
+        let name = better.family.name();
+        format!(
+            "\nnote: the {what} `{name}` has a smaller MASE than this model: {other:.3}, {share:.1} % \
+             less; `kind = \"auto\"` serves the best family\n"
+        )
     }
 
     fn members_text(&self) -> String {

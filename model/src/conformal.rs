@@ -111,6 +111,10 @@ impl Sum {
         (self.sum, self.count) = (self.sum + value, self.count + 1.0);
     }
 
+    fn with(self, other: Self) -> Self {
+        Self { sum: self.sum + other.sum, count: self.count + other.count }
+    }
+
     fn without(self, other: Self) -> Self {
         Self { sum: self.sum - other.sum, count: self.count - other.count }
     }
@@ -148,7 +152,7 @@ impl Calibration {
             scale,
             season,
         };
-        let by_step = fitted.standardised(residuals, horizon);
+        let by_step = fitted.standardised(residuals, (horizon, stride));
         let offsets = |step: usize| {
             let errors = neighbours(&by_step, step);
             // Forecasts of the same period from two origins are nearly the same one.
@@ -159,12 +163,12 @@ impl Calibration {
         fitted
     }
 
-    /// Errors in units of uncertainty by step, with their origins. A unit is made of the other
-    /// origins' errors: with its own in it, a large error would look small.
+    /// Errors in units of uncertainty by step, with their origins. A unit is made of the errors of
+    /// origins that forecast other periods: with its own in it, a large error would look small.
     fn standardised(
         &mut self,
         residuals: &[Residual<'_>],
-        horizon: usize,
+        (horizon, stride): (usize, usize),
     ) -> Vec<Vec<(usize, f64)>> {
         let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
         let mut of_origin: BTreeMap<(&str, usize), Sum> = BTreeMap::new();
@@ -177,12 +181,22 @@ impl Calibration {
             all.add(relative);
             all_of.entry(origin).or_default().add(relative);
         }
-        let pull = (8 + horizon) as f64;
+        // Origins less than a horizon apart forecast the same periods, and count for fewer.
+        let apart = (stride as f64 / horizon as f64).min(1.0);
+        let share = (1.0 + (all_of.len() as f64 - 1.0) * apart) / all_of.len().max(1) as f64;
+        let pull = (8 + horizon) as f64 / share;
         self.relative_error = all.mean();
         let drawn =
             |(name, sum): (&&str, &Sum)| ((*name).to_owned(), sum.drawn(self.relative_error, pull));
         self.series = sums.iter().map(drawn).collect();
         let lone = all_of.len() < 2;
+        let near = horizon.div_ceil(stride.max(1)) - 1;
+        let sum_near = |&(name, origin): &(&str, usize)| {
+            let around = (name, origin.saturating_sub(near))..=(name, origin + near);
+            of_origin.range(around).fold(Sum::default(), |all, (_, sum)| all.with(*sum))
+        };
+        let near_of: BTreeMap<(&str, usize), Sum> =
+            of_origin.keys().map(|place| (*place, sum_near(place))).collect();
         let mut by_step: Vec<Vec<(usize, f64)>> = vec![Vec::new(); horizon];
         for residual in residuals {
             let (place, origin) = (&residual.place, residual.origin);
@@ -190,7 +204,7 @@ impl Calibration {
             let others = |sum: Sum, of: Sum| if lone { sum } else { sum.without(of) };
             let unit = place.spread.unwrap_or_else(|| {
                 let mean = others(all, all_of[&origin]).mean();
-                let relative = others(sums[own], of_origin[&(own, origin)]).drawn(mean, pull);
+                let relative = others(sums[own], near_of[&(own, origin)]).drawn(mean, pull);
                 self.change_of(place) * relative
             });
             by_step[place.step].push((origin, residual.error / self.unit(unit)));
@@ -494,6 +508,38 @@ mod tests {
             let covered = covered_with_shocks(origins);
             assert!((0.87..=0.97).contains(&covered), "{origins} origins: {covered}");
         }
+    }
+
+    /// Three forecasts of nearly the same eight periods are one observation of each of them.
+    #[test]
+    fn origins_that_forecast_the_same_periods_do_not_narrow_an_interval() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        let names: Vec<String> = (0..200).map(|i| format!("s{i}")).collect();
+        let mut residuals = Vec::new();
+        for name in &names {
+            let steps: Vec<f64> = (0..11).map(|_| normal(&mut rng)).collect();
+            for (origin, step) in (0..3).flat_map(|origin| (0..8).map(move |step| (origin, step))) {
+                let error = steps[origin..=origin + step].iter().sum();
+                residuals.push(Residual {
+                    place: Place { step, ..place(name, 1.0) },
+                    origin,
+                    error,
+                });
+            }
+        }
+        let fitted = Calibration::fit(&residuals, (8, 1), 0.9, (Transform::None, 1));
+        let mut inside = 0;
+        for name in &names {
+            let mut error = 0.0;
+            for step in 0..8 {
+                error += normal(&mut rng);
+                let place = Place { step, ..place(name, 1.0) };
+                let (low, high) = fitted.interval(&fitted.spread(0.0, &place));
+                inside += usize::from(low <= error && error <= high);
+            }
+        }
+        let covered = inside as f64 / (8 * names.len()) as f64;
+        assert!((0.84..=0.95).contains(&covered), "{covered}");
     }
 
     #[test]

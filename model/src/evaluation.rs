@@ -212,9 +212,15 @@ impl Evaluation {
         self.families.iter().find(|f| f.family == self.chosen)
     }
 
+    /// Decimals of errors in units of the target: one more than the values have, and at least two.
+    pub fn error_decimals(&self) -> usize {
+        (self.data.decimals + 1).max(2)
+    }
+
     /// The report as a page of text: every family, the chosen one per step, and the series it finds
     /// hardest.
     pub fn to_text(&self) -> String {
+        let decimals = self.error_decimals();
         let mut text = format!(
             "{}: {} series, {} to {}, origins {} to {}\n\n{:<24}{:>10}{:>10}{:>10}{:>8}{:>8}{:>9}{:>8}{:>8}\n",
             self.pipeline,
@@ -239,7 +245,7 @@ impl Evaluation {
             text += &format!(
                 "{mark}{:<22}{}{p:>8}\n",
                 f.family.name(),
-                numbers(&f.errors, &f.intervals)
+                numbers(&f.errors, &f.intervals, decimals)
             );
         }
         let header = format!(
@@ -248,14 +254,19 @@ impl Evaluation {
         );
         text += &format!("\n{:<24}{header}", format!("{}, per step", self.chosen.name()));
         for step in self.chosen().into_iter().flat_map(|c| &c.by_step) {
-            text += &format!("  {:<22}{}\n", step.step, numbers(&step.errors, &step.intervals));
+            text += &format!(
+                "  {:<22}{}\n",
+                step.step,
+                numbers(&step.errors, &step.intervals, decimals)
+            );
         }
         let mut hardest: Vec<&SeriesReport> = self.series.iter().collect();
         hardest.sort_by(|a, b| b.errors.mase.total_cmp(&a.errors.mase));
         text += &format!("\n{:<24}{header}", "hardest series");
         for series in hardest.iter().take(SERIES_PRINTED) {
             let name: String = series.series.chars().take(22).collect();
-            text += &format!("  {name:<22}{}\n", numbers(&series.errors, &series.intervals));
+            text +=
+                &format!("  {name:<22}{}\n", numbers(&series.errors, &series.intervals, decimals));
         }
         if self.series.len() > SERIES_PRINTED {
             text += &format!("  … {} more in the report\n", self.series.len() - SERIES_PRINTED);
@@ -269,9 +280,10 @@ impl Evaluation {
 /// Series that are printed.
 const SERIES_PRINTED: usize = 10;
 
-fn numbers(e: &Errors, i: &IntervalScores) -> String {
+/// Errors and scores in columns; errors in units of the target have `decimals`.
+fn numbers(e: &Errors, i: &IntervalScores, decimals: usize) -> String {
     format!(
-        "{:>10.2}{:>10.2}{:>10.2}{:>8.3}{:>8.2}{:>9.1}{:>8.3}",
+        "{:>10.decimals$}{:>10.decimals$}{:>10.2}{:>8.3}{:>8.2}{:>9.1}{:>8.3}",
         e.mae,
         e.rmse,
         e.smape,

@@ -139,6 +139,13 @@ pub fn interval_scores(
     })
 }
 
+/// Decimals with which an error is shown when nothing is known of the values: three digits that
+/// count, and at least one decimal.
+pub fn decimals_of_error(error: f64) -> usize {
+    let digits = error.abs().log10().floor();
+    if digits.is_finite() { (2.0 - digits).clamp(1.0, 9.0) as usize } else { 1 }
+}
+
 /// The split-conformal quantile of sorted scores: the smallest one that covers `level` of
 /// exchangeable future values, with the finite-sample correction `⌈(n + 1)·level⌉ / n` (Vovk et al.
 /// 2005).
@@ -188,6 +195,13 @@ fn normal_tail(z: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_shown_with_three_digits_that_count() {
+        let shown = |error: f64| format!("{error:.*}", decimals_of_error(error));
+        let errors = [1_234.56, 87.654, 0.7451, 0.001_234, 0.0].map(shown);
+        assert_eq!(errors, ["1234.6", "87.7", "0.745", "0.00123", "0.0"]);
+    }
 
     #[test]
     fn errors_match_hand_computed_values() {

@@ -8,7 +8,7 @@ use crate::dataset::{Columns, Dataset, Gaps};
 use crate::transform::Transform;
 
 /// Bumped when the same configuration on the same data trains another model than before.
-const TRAINING_VERSION: u32 = 5;
+const TRAINING_VERSION: u32 = 6;
 
 /// Families of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -3,13 +3,14 @@
 //! Models that learn from all series see each window relative to its newest value and divided by
 //! its own typical change, and forecast the departure from the (seasonal) naive forecast in the
 //! same unit. So large and small, calm and wild series look alike, and a model that has learned
-//! nothing forecasts what the naive rule does. Nothing here reads a value after the end of the
-//! window.
+//! nothing forecasts what the naive rule does. Series without a season depart from their level: the
+//! last value where values wander, a mean of the newest ones where they scatter, whichever has been
+//! nearer to what came next. Nothing here reads a value after the end of the window.
 
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::{Frequency, phase};
-use crate::dataset::{Dataset, View};
+use crate::dataset::{Dataset, Series, View};
 use crate::models::naive::seasonal_naive;
 use crate::seasonality::is_seasonal;
 use crate::spec::{CONTEXT_MAX, Family, TrainSpec};
@@ -51,6 +52,10 @@ pub struct Frame {
     change: f64,
     /// Typical change from one value to the next, over all series.
     step: f64,
+    /// Weight of the newest value in the level that windows without a season depart from; the rest
+    /// is the level before it. 1 is the last value itself.
+    #[serde(default = "newest_only")]
+    newest: f64,
     covariates: Vec<Standard>,
     statics: Vec<Standard>,
 }
@@ -62,6 +67,8 @@ const POOLED_WEIGHT: f64 = 8.0;
 const TESTED_SEASONS: usize = 4;
 /// Longest season that every history of its frequency is taken to have.
 const ASSUMED_SEASON_MAX: usize = 48;
+/// Weights of the newest value that are tried, the plain rule first.
+const NEWEST_WEIGHTS: [f64; 5] = [1.0, 0.8, 0.6, 0.45, 0.3];
 /// Keeps constant series from dividing by zero.
 const CHANGE_MIN: f64 = 1e-4;
 
@@ -122,6 +129,7 @@ impl Frame {
             context,
             change: mean_change(season),
             step: mean_change(1),
+            newest: if season > 1 { 1.0 } else { newest_weight(data, spec, context) },
             covariates: (0..spec.covariates.len()).map(covariate).collect(),
             statics: (0..spec.statics.len()).map(fixed).collect(),
         }
@@ -146,6 +154,9 @@ impl Frame {
             if scales.len() != wanted.len() || !scales.iter().all(|s| s.is_usable()) {
                 return Err(format!("the frame's scales do not fit the {} {what}", wanted.len()));
             }
+        }
+        if !(self.newest > 0.0 && self.newest <= 1.0) {
+            return Err("the weight of the newest value is no share".to_owned());
         }
         let positive = |v: f64| v.is_finite() && v > 0.0;
         if !positive(self.change) || !positive(self.step) {
@@ -190,7 +201,10 @@ impl Frame {
         let unit = unit.max(CHANGE_MIN);
         // Changes within a season are larger than those against the season before.
         let step_unit = unit * (self.step / pooled).max(1.0);
-        let base = seasonal_naive(&tail, base_season, self.horizon);
+        let base = match base_season {
+            1 => vec![level(&tail, self.newest); self.horizon],
+            season => seasonal_naive(&tail, season, self.horizon),
+        };
         Window { tail, base, unit, step_unit }
     }
 
@@ -284,6 +298,36 @@ impl Frame {
     }
 }
 
+fn newest_only() -> f64 {
+    1.0
+}
+
+/// Where a window is: its values weighed less and less backwards.
+fn level(window: &[f64], newest: f64) -> f64 {
+    let first = window.first().copied().unwrap_or(0.0);
+    window.iter().fold(first, |level, value| level + newest * (value - level))
+}
+
+/// The weight of the newest value whose levels have been nearest to what came next, over all
+/// windows of the training data.
+fn newest_weight(data: &Dataset, spec: &TrainSpec, context: usize) -> f64 {
+    let error = |newest: f64| -> f64 {
+        let of_series = |series: &Series| {
+            let values = spec.transform.all(&series.values);
+            let from = |end: usize| {
+                let level = level(&values[end.saturating_sub(context + 1)..end], newest);
+                let next = values[end..].iter().take(spec.horizon);
+                next.map(|value| (value - level).abs()).sum::<f64>()
+            };
+            (context + 1..values.len()).map(from).sum::<f64>()
+        };
+        data.series().iter().map(of_series).sum()
+    };
+    let errors = NEWEST_WEIGHTS.map(|newest| (newest, error(newest)));
+    let best = errors.into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
+    best.map_or(1.0, |(newest, _)| newest)
+}
+
 /// Newest values in a row.
 pub const NEWEST: usize = 5;
 /// Earlier seasons in a row.
@@ -292,7 +336,6 @@ const SEASONS_BACK: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::Series;
     use crate::spec::tests::spec;
 
     fn frame(values: &[f64], frequency: Frequency) -> (Frame, Series) {
@@ -342,6 +385,21 @@ mod tests {
         assert!((naive(&turning, Frequency::Weekly) - turning[156]).abs() < 1e-6);
         assert!((naive(&wandering[..100], Frequency::Weekly) - wandering[99]).abs() < 1e-6);
         assert!((naive(&wandering, Frequency::Monthly) - wandering[196]).abs() < 1e-6);
+    }
+
+    #[test]
+    fn windows_depart_from_the_last_value_where_values_wander_and_from_a_mean_where_they_scatter() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let scattered: Vec<f64> = (0..60).map(|_| 100.0 + 20.0 * rng.f64()).collect();
+        let mut wandering = vec![1_000.0];
+        (0..60).for_each(|at| wandering.push(wandering[at] + 20.0 * rng.f64() - 10.0));
+        let base = |values: &[f64]| {
+            let (frame, series) = frame(values, Frequency::Yearly);
+            frame.transform.invert(frame.window(series.view()).absolute(1, 0.0))
+        };
+        assert!((base(&wandering) - wandering[60]).abs() < 1e-9);
+        let mean = scattered[55..].iter().sum::<f64>() / 5.0;
+        assert!((base(&scattered) - mean).abs() < 4.0, "{} {mean}", base(&scattered));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use bytes::Bytes;
-use steppe_model::dataset::lines;
+use jiff::civil::Date;
+use steppe_model::dataset::{Record, lines};
 use steppe_model::drift::Tally;
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::metrics::holds;
@@ -390,4 +391,84 @@ fn years_that_are_named_by_their_last_day_are_read_by_the_sql_that_says_so() {
     let data = data(&text, &spec_for(Frequency::Yearly), (named, sql.to_owned()));
     let level = data.find("level").expect("a series");
     assert_eq!((level.start, level.last(), level.values[0]), (2000, 2023, 6_539.0));
+}
+
+/// The model that the manifest's text asks for, on regions whose values scatter around a level.
+fn asked(manifest: &str) -> Artifact {
+    let model = Manifest::parse("pipeline.toml", manifest).expect("valid").model;
+    let kind = serde_json::to_value(model.kind).and_then(serde_json::from_value).expect("a kind");
+    let candidates = serde_json::to_value(model.candidates).and_then(serde_json::from_value);
+    let candidates = candidates.expect("families");
+    let spec = TrainSpec { kind, candidates, ..spec_for(Frequency::Yearly) };
+    let mut rng = fastrand::Rng::with_seed(8);
+    let rows = (0..20).flat_map(|region| (2000..2024).map(move |year| (region, year)));
+    let value = |(region, year)| (format!("R{region}"), year, 900.0 + 200.0 * rng.f64());
+    let data = Dataset::from_rows(rows.map(value)).expect("series");
+    Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains")
+}
+
+#[test]
+fn the_best_family_is_one_line_of_the_template_away() {
+    let (manifest, _) = template();
+    let auto = manifest.replace("\nkind = \"lstm\"\n", "\nkind = \"auto\"\n");
+    let changed = manifest.lines().zip(auto.lines()).filter(|(old, new)| old != new).count();
+    assert_eq!(changed, 1);
+    let (lstm, winner) = (asked(&manifest), asked(&auto));
+    assert_eq!(lstm.card.family, Family::Lstm);
+    let better = lstm.card.backtest.better_family().expect("another is better here");
+    let told = lstm.card.to_text("version");
+    let line = format!("`{}` has a smaller MASE than this model: ", better.family.name());
+    assert!(told.contains(&line) && told.contains("`kind = \"auto\"` serves the best"), "{told}");
+    let found = &winner.card.backtest;
+    assert!(winner.card.family != Family::Lstm && found.model.mase < lstm.card.backtest.model.mase);
+    assert!(found.better_family().is_none());
+}
+
+/// Closing prices since 2013, as rows of a clean table.
+fn closes() -> Option<Vec<Record>> {
+    let file = shared_data("stocks/djia_12_2006_2017.csv")?;
+    let text = std::fs::read_to_string(file).expect("readable");
+    let record = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        let day: Date = fields[0].parse().expect("a day");
+        Some(Record {
+            series: fields[6].to_owned(),
+            moment: day.at(0, 0, 0, 0),
+            value: Some(fields[4].parse().ok()?),
+            covariates: Vec::new(),
+            statics: Vec::new(),
+        })
+        .filter(|_| day.year() >= 2013)
+    };
+    Some(text.lines().skip(1).filter_map(record).collect())
+}
+
+/// The last value of 12 symbols on the newest 43 days with trade, the newest 61 of the calendar:
+/// a weekend is neither an actual value nor a source of hindsight, whichever days are counted.
+#[test]
+fn the_last_value_of_prices_is_as_wrong_as_it_is() {
+    let Some(records) = closes() else { return };
+    for (frequency, origins, days, next) in [
+        (Frequency::ObservedDays, 43, 43, "2018-01-02"),
+        (Frequency::Daily, 61, 43, "2017-12-30"),
+        (Frequency::ObservedDays, 604, 604, "2018-01-02"),
+    ] {
+        let spec = TrainSpec {
+            frequency,
+            holidays: vec![jiff::civil::date(2018, 1, 1)],
+            kind: Kind::Of(Family::LastValue),
+            candidates: Vec::new(),
+            horizon: 1,
+            backtest: BacktestSpec { origins, stride: 1, refit: true, interval_level: 0.9 },
+            ..spec()
+        };
+        let data = Dataset::from_records(records.clone(), &spec.columns()).expect("series");
+        assert_eq!(data.calendar().label(data.last() + 1), next);
+        let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
+        let backtest = &artifact.card.backtest;
+        assert_eq!(backtest.cases, 12 * days);
+        let expected = if days == 43 { 0.737 } else { 0.847 };
+        assert!((backtest.model.smape - expected).abs() <= 0.001, "{:?}", backtest.model);
+        assert!((backtest.intervals.coverage - 0.9).abs() < 0.03, "{:?}", backtest.intervals);
+    }
 }

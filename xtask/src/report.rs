@@ -9,6 +9,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use steppe_model::dataset::lines;
 use steppe_model::evaluation::{Evaluation, FamilyReport, SeriesReport};
+use steppe_model::metrics::holds;
 
 pub use service::ServiceReport;
 
@@ -88,9 +89,9 @@ fn families(report: &Evaluation) -> String {
     for f in &report.families {
         let class = if f.family == report.chosen { " class=chosen" } else { "" };
         let p = f.p_value.map_or_else(String::new, |p| format!("{p:.3}"));
-        let (e, i) = (&f.errors, &f.intervals);
+        let (e, i, decimals) = (&f.errors, &f.intervals, report.error_decimals());
         table += &format!(
-            "<tr{class}><td>{}<td>{:.2}<td>{:.2}<td>{:.2}<td>{:.3}<td>{:.2}<td>{:.1}<td>{:.3}<td>{p}</tr>",
+            "<tr{class}><td>{}<td>{:.decimals$}<td>{:.decimals$}<td>{:.2}<td>{:.3}<td>{:.2}<td>{:.1}<td>{:.3}<td>{p}</tr>",
             f.family.name(),
             e.mae,
             e.rmse,
@@ -223,7 +224,9 @@ fn residuals(area: &Area<'_>, report: &Evaluation) -> Result<()> {
     let scaled = |f: &steppe_model::evaluation::ForecastReport| {
         let error = f.actual - f.value;
         let width = if error >= 0.0 { f.upper - f.value } else { f.value - f.lower };
-        if width > 0.0 { (error / width).clamp(-3.0, 3.0) } else { 0.0 }
+        // What rounding makes of a constant is no error.
+        let inside = holds(f.lower, f.upper, f.actual) && error.abs() > width;
+        if width > 0.0 && !inside { (error / width).clamp(-3.0, 3.0) } else { 0.0 }
     };
     const BINS: usize = 60;
     let mut bins = [0usize; BINS];
@@ -268,6 +271,8 @@ fn forecasts(area: &Area<'_>, series: &SeriesReport) -> Result<()> {
         series.forecasts.iter().flat_map(|f| [f.lower, f.upper]).chain(shown.iter().map(|p| p.1));
     let (low, high) = ends.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
     let pad = (high - low).max(1e-9) * 0.05;
+    let decimals = axis_decimals(high - low + 2.0 * pad);
+    let value = |v: &f64| format!("{v:.decimals$}");
     let label = |x: &f64| {
         series.history.get(x.round() as usize).map_or_else(String::new, |o| o.period.clone())
     };
@@ -279,7 +284,7 @@ fn forecasts(area: &Area<'_>, series: &SeriesReport) -> Result<()> {
         .map_err(failed)?;
     chart
         .configure_mesh()
-        .y_label_formatter(&short)
+        .y_label_formatter(&value)
         .x_labels(4)
         .y_labels(5)
         .x_label_formatter(&label)
@@ -314,10 +319,27 @@ fn short(value: &f64) -> String {
     }
 }
 
+/// Decimals that tell the five labels of an axis of this length apart.
+fn axis_decimals(length: f64) -> usize {
+    let between = (length / 5.0).log10();
+    if between.is_finite() { (-between).ceil().clamp(0.0, 9.0) as usize } else { 0 }
+}
+
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
         .replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_an_axis_differ() {
+        let decimals = [5_000.0, 40.0, 4.0, 0.6, 0.02, 0.0].map(axis_decimals);
+        assert_eq!(decimals, [0, 0, 1, 1, 3, 0]);
+    }
 }

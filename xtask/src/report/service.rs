@@ -1,6 +1,7 @@
 //! The part of the report about the model in service: how it came there, drift, and past forecasts.
 
 use serde::Serialize;
+use steppe_model::metrics::decimals_of_error;
 use steppe_wire::drift::{DriftReport, Realised, Side, StatisticDrift};
 use steppe_wire::registry::{InService, TrainingRecord};
 
@@ -112,10 +113,11 @@ fn realised(r: &Realised) -> String {
     let periods =
         if r.first == r.last { r.first.clone() } else { format!("{} to {}", r.first, r.last) };
     format!(
-        "<tr><td>{}<td>{}<td>{}<td>{:.1}<td>{:.3}<td>{:.3}<td>{:.1}<td>{:.0}</tr>",
+        "<tr><td>{}<td>{}<td>{}<td>{:.*}<td>{:.3}<td>{:.3}<td>{:.1}<td>{:.0}</tr>",
         escape(&r.model_version),
         escape(&periods),
         r.cases,
+        decimals_of_error(r.mae),
         r.mae,
         r.mase,
         r.backtest_mase,

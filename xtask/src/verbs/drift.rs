@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use steppe_aws::Aws;
+use steppe_model::metrics::decimals_of_error;
 use steppe_wire::drift::{DriftReport, Side};
 use steppe_wire::keys;
 
@@ -83,7 +84,7 @@ fn print(report: &DriftReport) {
             r.model_version.clone(),
             if r.first == r.last { r.first.clone() } else { format!("{} to {}", r.first, r.last) },
             r.cases.to_string(),
-            format!("{:.1}", r.mae),
+            format!("{:.*}", decimals_of_error(r.mae), r.mae),
             format!("{:.3}", r.mase),
             format!("{:.3}", r.backtest_mase),
             format!("{:.1} of {:.0}", r.coverage * 100.0, r.level * 100.0),
