@@ -276,8 +276,7 @@ fn text_of(cell: &Data, decimal: char) -> Result<String> {
             text.split(['\r', '\n']).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ")
         }
         Data::Int(number) => number.to_string(),
-        // Adding zero takes the sign from a zero.
-        Data::Float(number) => (number + 0.0).to_string().replace('.', &decimal.to_string()),
+        Data::Float(value) => number(*value).replace('.', &decimal.to_string()),
         Data::Bool(is_true) => is_true.to_string(),
         Data::DateTime(moment) if moment.is_duration() => duration(moment.as_f64()),
         Data::DateTime(moment) => date_time(moment),
@@ -287,6 +286,17 @@ fn text_of(cell: &Data, decimal: char) -> Result<String> {
             bail!("it holds the error {error}\nhint: correct it, or empty the cell")
         }
     })
+}
+
+/// `1023`, also where computing has left `1023.0000000000001`: decimals have the 15 digits that
+/// spreadsheets show.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 {
+        // Adding zero takes the sign from a zero.
+        return (value + 0.0).to_string();
+    }
+    let shown = format!("{value:.14e}").parse::<f64>();
+    shown.unwrap_or(value).to_string()
 }
 
 /// `2000-12-31`, with its time when that is not midnight.
@@ -399,6 +409,20 @@ mod tests {
             Options { scratch: scratch.path(), delimiter: ',', decimal: '.', sheet: None };
         let error = read(&file, options).expect_err("refused").to_string();
         assert!(error.contains("an archive and no workbook\nhint: unpack it"), "{error}");
+    }
+
+    #[test]
+    fn numbers_have_the_digits_that_spreadsheets_show() {
+        for (value, text) in [
+            (1023.000_000_000_000_1, "1023"),
+            (0.1 + 0.2, "0.3"),
+            (-0.0, "0"),
+            (-12.5, "-12.5"),
+            (1_234_567_890_123_456.0, "1234567890123456"),
+            (1e21, "1000000000000000000000"),
+        ] {
+            assert_eq!(number(value), text);
+        }
     }
 
     #[test]
