@@ -10,15 +10,28 @@ Plain PySpark and Hadoop's file systems, so that it also runs outside of Glue.
 """
 
 import argparse
+import csv
 import json
 import os.path
 import re
 import uuid
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import SparkSession
+from pyspark.sql.functions import expr
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-PLAN_SCHEMA_VERSION = 1
+PLAN_SCHEMA_VERSION = 2
+# Titles and footnotes are cut off here, in the driver, whose memory holds the file for that.
+CUT_BYTES_MAX = 256 * 1024 * 1024
+NAME_CHARS_MAX = 200
+FOOTNOTE_FIELDS_MAX = 2
+# What Rust calls white space, and the mark of byte order.
+AROUND = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
 PART_FILE = "part-00000.parquet"
 REJECTS_FILE = "part-00000.csv"
 KEY_BYTES_MAX = 1024
@@ -120,6 +133,10 @@ class Files:
         filesystem.setVerifyChecksum(False)
         return filesystem, path
 
+    def size(self, place):
+        filesystem, path = self.at(place)
+        return filesystem.getFileStatus(path).getLen()
+
     def read(self, place):
         """The text of a file; `None` when it is not there."""
         filesystem, path = self.at(place)
@@ -130,6 +147,16 @@ class Files:
             return self.read_stream(stream, "UTF-8")
         finally:
             stream.close()
+
+    def beginning(self, place):
+        """The first characters of a file, at most four of them."""
+        filesystem, path = self.at(place)
+        stream = filesystem.open(path)
+        try:
+            read = [stream.read() for _ in range(4)]
+        finally:
+            stream.close()
+        return bytes(byte for byte in read if byte >= 0).decode("utf-8", "ignore")
 
     def write(self, place, text):
         filesystem, path = self.at(place)
@@ -148,6 +175,14 @@ class Files:
         found = filesystem.listFiles(path, True)
         while found.hasNext():
             yield found.next().getPath().toUri().getPath().removeprefix(root).split("/")
+
+    def object_of(self, place):
+        """Size and time of a file, in bytes and in seconds since 1970."""
+        filesystem, path = self.at(place)
+        if not filesystem.exists(path):
+            raise SystemExit(f"cannot read {place.name}: it does not exist")
+        status = filesystem.getFileStatus(path)
+        return {"bytes": status.getLen(), "modified": status.getModificationTime() // 1000}
 
     def put(self, folder, place):
         """Gives the one part that Spark wrote into `folder` its place, over what was there.
@@ -219,47 +254,283 @@ def refuse_foreign(files, former, what, place, own_file):
             )
 
 
-def raw_view(spark, plan, place):
-    """The CSV with every column a string, and `_row`, the number of the record from 1."""
+def cut(files, plan, place, folder):
+    """The place of the table alone: without the lines before its header and after its end."""
+    if not plan["skip_lines"] and not plan["leave_out_footnotes"]:
+        refuse_empty(plan, place, files.beginning(place).removeprefix("\ufeff"))
+        return place
+    size = files.size(place)
+    if size > CUT_BYTES_MAX:
+        raise SystemExit(
+            f"{place.name} has {size} bytes; titles and footnotes are left out of files of at most "
+            f"{CUT_BYTES_MAX}\nhint: delete them from the file, and `skip_lines` and `footnotes` "
+            "from the manifest"
+        )
+    text = files.read(place).replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+    lines = text.removesuffix("\n").split("\n")[plan["skip_lines"] :]
+    refuse_empty(plan, place, "\n".join(lines[:1]) + "\n" if lines else "")
+    end = table_end(plan, place, lines) if plan["leave_out_footnotes"] else len(lines)
+    table = folder.join("table.csv")
+    files.write(table, "\n".join(lines[:end]) + "\n")
+    return table
+
+
+def refuse_empty(plan, place, beginning):
+    """Empty lines before the header would be left out without a word, and not by Athena."""
+    if beginning[:1] in ("\r", "\n"):
+        raise SystemExit(
+            f"{place.name}: line {plan['skip_lines'] + 1} is empty\nhint: `[data] skip_lines` in "
+            "the manifest says how many lines are before the header"
+        )
+
+
+def table_end(plan, place, lines):
+    """How many lines the table has: up to one that is empty or has one field. What follows must
+    not look like a record, so that a torn file does not pass for a shorter one."""
+    records = csv.reader((line + "\n" for line in lines), delimiter=plan["delimiter"])
+    csv.field_size_limit(CUT_BYTES_MAX)
+    columns, end, next_line = 0, None, 0
+    for fields in records:
+        line, next_line = next_line, records.line_num
+        filled = sum(bool(field.strip(AROUND)) for field in fields)
+        if not columns:
+            columns = len(fields)
+            continue
+        if end is None and filled <= 1:
+            end = line
+        note = len(fields) <= FOOTNOTE_FIELDS_MAX and len(fields) < columns
+        if end is not None and filled > 1 and not note:
+            number = plan["skip_lines"] + 1
+            raise SystemExit(
+                f"{place.name}: line {line + number}: a record follows, but line {end + number} ends "
+                "the table: it is empty or has one field"
+            )
+    return len(lines) if end is None else end
+
+
+class Defect(Exception):
+    """What is wrong with a header or a record; whoever knows the file names it."""
+
+
+def column_names(header, columns):
+    """Names of the columns of a header: the same rule as the embedded engine's."""
+    names = [None] * len(header)
+    for column in columns:
+        index = position(header, column)
+        if index is not None:
+            names[index] = column["name"]
+    taken = {column["name"] for column in columns}
+    for index, field in enumerate(header):
+        if names[index] is None:
+            refuse_misleading(index + 1, field, columns)
+            names[index] = free(plain(field, index + 1), taken)
+            taken.add(names[index])
+    return names
+
+
+def position(header, column):
+    """Where a column stands in a header: by its exact name, or else without regard to case."""
+    wanted = column["source"].strip(AROUND)
+    found = [i for i, field in enumerate(header) if field == wanted]
+    if not found:
+        found = [i for i, field in enumerate(header) if field.lower() == wanted.lower()]
+    if len(found) > 1:
+        first, second = found[:2]
+        raise Defect(
+            f"columns {first + 1} (`{header[first]}`) and {second + 1} (`{header[second]}`) of the "
+            f"header are both the manifest's column `{column['name']}`\n"
+            "hint: rename one of them in the file, or give the other's exact name as `source`"
+        )
+    return found[0] if found else None
+
+
+def refuse_misleading(number, field, columns):
+    if field.lower() == "_row":
+        raise Defect(
+            f"column {number} of the header is called `{field}`, as the number of the record is\n"
+            "hint: rename the column in the file"
+        )
+    for column in columns:
+        source = column["source"]
+        if field.lower() == column["name"] != source.strip(AROUND).lower():
+            raise Defect(
+                f"column {number} of the header is called `{field}`, as the manifest calls the "
+                f"column `{source}`\nhint: give `{source}` another `name` in the manifest, or "
+                f"rename `{field}` in the file"
+            )
+
+
+def plain(field, number):
+    words = re.sub("[^a-z0-9]", " ", re.sub("[A-Z]", lambda c: c[0].lower(), field)).split()
+    return "_".join(words)[:NAME_CHARS_MAX] or f"column_{number}"
+
+
+def free(name, taken):
+    number, found = 2, name
+    while found in taken:
+        number, found = number + 1, f"{name}_{number}"
+    return found
+
+
+class Wide:
+    """A table with periods as columns: each cell with a value becomes a record."""
+
+    def __init__(self, header, names, wide):
+        made = [wide["names"], wide["values"]]
+        for index, name in enumerate(names):
+            if name in made:
+                raise Defect(
+                    f"column {index + 1} of the header is called `{header[index]}`, as "
+                    "`[data.wide]` calls what it makes\nhint: give `names` and `values` other "
+                    "names, or rename the column in the file"
+                )
+        wanted = [{"source": name, "name": name} for name in wide["keep"]]
+        keep = sorted({position(header, column) for column in wanted})
+        others = [index for index in range(len(header)) if index not in keep]
+        self.keep, self.missing = keep, set(wide["missing"])
+        self.periods = [(index, header[index]) for index in others if header[index]]
+        self.unnamed = [index for index in others if not header[index]]
+        if not self.periods:
+            raise Defect(
+                "every column of the header is kept, so there is none to make records of\n"
+                "hint: leave `[data.wide]` out of the manifest"
+            )
+        self.columns = [*(names[index] for index in keep), *made]
+
+    def rows(self, fields, number):
+        """The rows of a record, whose numbers say its number and the column."""
+        for index in self.unnamed:
+            if (fields[index] or "").strip(AROUND):
+                raise Defect(
+                    f"record {number}: column {index + 1} has no name in the header and holds "
+                    f"`{fields[index].strip(AROUND)}`"
+                )
+        kept, first = [fields[index] for index in self.keep], (number - 1) * len(self.periods) + 1
+        for row, (index, period) in enumerate(self.periods, first):
+            value = (fields[index] or "").strip(AROUND)
+            if value and value not in self.missing:
+                yield (*kept, period, fields[index], row)
+
+    def origin(self, row):
+        record, cell = divmod(row - 1, len(self.periods))
+        return record + 1, self.periods[cell][1]
+
+
+def views(spark, files, plan, place, folder):
+    """The views `file` and `raw`; what tells the record and the column of a row.
+
+    Spark's own reading of headers renames columns, so the header is read as a record.
+    """
+    table = cut(files, plan, place, folder)
     frame = (
-        spark.read.option("header", True)
+        spark.read.option("header", False)
         .option("sep", plan["delimiter"])
         .option("quote", '"')
         .option("escape", '"')
         .option("multiLine", True)
         .option("mode", "FAILFAST")
         .option("inferSchema", False)
-        .csv(place.address)
+        .csv(table.address)
     )
-    frame = frame.toDF(*[name.strip() for name in frame.columns])
-    missing = [c["source"] for c in plan["columns"] if c["source"] not in frame.columns]
-    if missing:
-        raise SystemExit(
-            f"{place.name}:1: column {', '.join(missing)} is missing; "
-            f"the header has {', '.join(frame.columns)}"
-        )
-    for column in plan["columns"]:
-        frame = frame.withColumnRenamed(column["source"], column["name"])
-    fields = [StructField(c, StringType()) for c in frame.columns]
+    first = frame.first()
+    header = [(field or "").strip(AROUND) for field in first] if first else []
+    try:
+        names, wide = named(plan, header)
+    except Defect as defect:
+        raise SystemExit(f"{place.name}:{plan['skip_lines'] + 1}: {defect}") from None
+    numbered = frame.rdd.zipWithIndex().filter(lambda pair: pair[1] > 0)
+    if wide is None:
+        rows = numbered.map(lambda pair: (*pair[0], pair[1]))
+    else:
+        rows = numbered.flatMap(lambda pair: wide.rows(pair[0], pair[1]))
+        names = wide.columns
+    fields = [StructField(name, StringType()) for name in names]
     schema = StructType([*fields, StructField("_row", LongType(), False)])
-    numbered = frame.rdd.zipWithIndex().map(lambda pair: (*pair[0], pair[1] + 1))
-    spark.createDataFrame(numbered, schema).cache().createOrReplaceTempView("raw")
-    return spark.table("raw").count()
+    spark.createDataFrame(rows, schema).cache().createOrReplaceTempView("file")
+    raw = spark.table("file")
+    for form in plan["forms"]:
+        raw = raw.withColumn(form["column"], expr(form["sql"]))
+    raw.createOrReplaceTempView("raw")
+    return wide.origin if wide else lambda row: (row, None)
 
 
-def judge(spark, plan, place):
+def named(plan, header):
+    """Names of the columns, and how a wide table is read; what the plan asks for is there."""
+    wide = plan["wide"]
+    made = [wide["names"], wide["values"]] if wide else []
+    sources = [c["source"] for c in plan["columns"] if c["name"] not in made]
+    if not any(header):
+        raise Defect(
+            f"the file is empty; expected a header with the columns {', '.join(sources)}"
+        )
+    names = column_names(header, plan["columns"])
+    missing = [c["source"] for c in plan["columns"] if c["name"] not in [*names, *made]]
+    folded = [field.lower() for field in header]
+    for name in wide["keep"] if wide else []:
+        if name.strip(AROUND).lower() not in folded and name not in missing:
+            missing.append(name)
+    if missing:
+        raise Defect(
+            f"column {', '.join(f'`{name}`' for name in missing)} is missing; "
+            f"the header has {', '.join(header)}"
+        )
+    return names, Wide(header, names, wide) if wide else None
+
+
+def ask(spark, what, statement):
+    """The result of a statement; one that Spark cannot read is told without its plan."""
+    try:
+        return spark.sql(statement)
+    except (AnalysisException, ParseException) as error:
+        raise SystemExit(f"{what} is not valid: {str(error).split(chr(10))[0]}") from None
+
+
+def readable(place, error):
+    """What Spark says of a record that it cannot read, without its own calls."""
+    text = str(error)
+    if found := re.search(r"__main__\.Defect: (.*)", text):
+        return f"{place.name}: {found[1]}"
+    if found := re.search(r"Malformed records are detected in record parsing: (.*)", text):
+        return f"{place.name}: a record has more or fewer fields than the header: {found[1]}"
+    return None
+
+
+def told(plan, origin, row):
+    """What is told of a record that breaks a rule."""
+    record, cell = origin(row["_row"])
+    column = dict(plan["rule_columns"])[row["_rule"]]
+    found = "no value" if row[column] is None else f"`{row[column]}`"
+    if plan["wide"] and column in (plan["wide"]["names"], plan["wide"]["values"]):
+        column = cell
+    return f"record {record}: column `{column}`: {row['_reason']}; found {found}"
+
+
+def newest(spark, plan):
+    """The series whose newest records are rejected: their number, and the first of them."""
+    if plan["newest_sql"] is None:
+        return 0, []
+    found = ask(spark, "the question for rejected newest records", plan["newest_sql"]).collect()
+    names = ("series", "period", "records", "rule")
+    return found[0]["_all"] if found else 0, [
+        {name: row[f"_{name}"] for name in names} for row in found
+    ]
+
+
+def judge(spark, files, plan, place, folder):
     """Clean rows, rejected records, and the report about both, which must add up."""
-    raw_rows = raw_view(spark, plan, place)
+    origin = views(spark, files, plan, place, folder)
+    raw_rows = spark.table("file").count()
     if raw_rows == 0:
         raise SystemExit(f"{place.name}: the file has a header but no records")
-    rejects = spark.sql(plan["rejects_sql"]).cache()
+    ask(spark, "the cleaning SQL", plan["cleaning_sql"])
+    rejects = ask(spark, "`when` of one of the manifest's rules", plan["rejects_sql"]).cache()
     by_rule = {row["_rule"]: row["count"] for row in rejects.groupBy("_rule").count().collect()}
     fatal = sorted(rule for rule in by_rule if rule in plan["fatal_rules"])
     if fatal:
         shown = rejects.where(rejects["_rule"].isin(fatal)).orderBy("_row").limit(10).collect()
-        lines = [f"{place.name}: record {row['_row']}: {row['_reason']}" for row in shown]
-        raise SystemExit("\n".join(lines))
-    clean = spark.sql(plan["clean_sql"]).cache()
+        raise SystemExit("\n".join(f"{place.name}: {told(plan, origin, row)}" for row in shown))
+    newest_count, newest_shown = newest(spark, plan) if by_rule else (0, [])
+    clean = ask(spark, "the cleaning SQL", plan["clean_sql"]).cache()
     report = {
         "pipeline": plan["pipeline"],
         "engine": f"spark {spark.version}",
@@ -267,6 +538,8 @@ def judge(spark, plan, place):
         "clean_rows": clean.count(),
         "rejected_rows": sum(by_rule.values()),
         "rejected_by_rule": by_rule,
+        "rejected_newest_count": newest_count,
+        "rejected_newest": newest_shown,
         "objects": [],
     }
     if report["raw_rows"] != report["clean_rows"] + report["rejected_rows"]:
@@ -278,27 +551,24 @@ def judge(spark, plan, place):
     return clean, rejects, report
 
 
-def write(files, places, clean, rejects, report):
+def write(files, places, folder, clean, rejects, report):
     """Writes rejects and table; returns the addresses of what it wrote.
 
-    Spark names its parts itself and needs a folder for each. That folder is beside the report and
-    this run's own, so nobody reads half a table, and nothing else is deleted with it.
+    Spark names its parts itself and needs a folder for each.
     """
-    folder = Place(f"{places['report'].name}.writing-{uuid.uuid4()}", is_prefix=True)
     written = []
-    try:
-        if report["rejected_rows"] > 0:
-            own = folder.join("rejects")
-            rejects.coalesce(1).write.option("header", True).csv(own.address)
-            written.append(places["rejects"].join(REJECTS_FILE))
-            files.put(own, written[-1])
-        # Snappy, because every reader of the table has it, Athena and the embedded engine included.
-        own = folder.join("clean")
-        clean.coalesce(1).write.option("compression", "snappy").parquet(own.address)
-        written.append(places["output"].join(PART_FILE))
+    if report["rejected_rows"] > 0:
+        own = folder.join("rejects")
+        # A quote in a value is written twice, as everybody reads it; Spark's own way is a backslash.
+        writer = rejects.coalesce(1).write.option("header", True).option("escape", '"')
+        writer.csv(own.address)
+        written.append(places["rejects"].join(REJECTS_FILE))
         files.put(own, written[-1])
-    finally:
-        files.delete(folder, recursive=True)
+    # Snappy, because every reader of the table has it, Athena and the embedded engine included.
+    own = folder.join("clean")
+    clean.coalesce(1).write.option("compression", "snappy").parquet(own.address)
+    written.append(places["output"].join(PART_FILE))
+    files.put(own, written[-1])
     return [place.name for place in written]
 
 
@@ -321,8 +591,21 @@ def main():
     refuse_foreign(files, former, "output", places["output"], PART_FILE)
     refuse_foreign(files, former, "rejects", places["rejects"], REJECTS_FILE)
 
-    clean, rejects, report = judge(spark, plan, places["input"])
-    report["objects"] = write(files, places, clean, rejects, report)
+    read = files.object_of(places["input"])
+    # Beside the report and this run's own: nobody reads half a table, and nothing else is deleted
+    # with it.
+    folder = Place(f"{places['report'].name}.writing-{uuid.uuid4()}", is_prefix=True)
+    try:
+        clean, rejects, report = judge(spark, files, plan, places["input"], folder)
+        report["input"] = read
+        report["objects"] = write(files, places, folder, clean, rejects, report)
+    except (Py4JJavaError, PySparkException) as error:
+        said = readable(places["input"], error)
+        if said is None:
+            raise
+        raise SystemExit(said) from None
+    finally:
+        files.delete(folder, recursive=True)
     delete_former(files, former, report["objects"], places)
     files.write(places["report"], json.dumps(report, indent=2))
     print(json.dumps(report))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 
+import parity_shapes
 from support import ROOT, SWEDEN, TARGET, Checkout
 
 # Everything that the two engines could read differently, with all rules set to reject.
@@ -241,7 +242,14 @@ def main():
             cases.append(("sweden", plan, SWEDEN))
         else:
             print(f"left out: {SWEDEN} is not there; set STEPPE_SHARED_DATA")
-        results = [compare(session, *case) for case in cases]
+        results = parity_shapes.names(scratch, run_engine)
+        cases += parity_shapes.tables(checkout, scratch)
+        # `parity.py wide` compares only the tables of that name.
+        wanted = sys.argv[1:]
+        results += [compare(session, *case) for case in cases if not wanted or case[0] in wanted]
+        if wanted:
+            sys.exit(0 if all(results) else 1)
+        results += parity_shapes.refusals(checkout, scratch, run_engine, run_spark)
         results += places(session, lenient, nasty, sound)
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     sys.exit(0 if all(results) else 1)

@@ -66,9 +66,9 @@ class Checkout:
         self.run("local", "stop", check=False)
         self._folder.cleanup()
 
-    def run(self, *arguments, check=True):
+    def run(self, *arguments, check=True, cwd=ROOT):
         command = [TARGET / "debug" / "xtask", *map(str, arguments)]
-        done = subprocess.run(command, env=self.environment, cwd=ROOT, text=True, capture_output=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, env=self.environment, cwd=cwd, text=True, capture_output=True, stdin=subprocess.DEVNULL)
         if check and done.returncode != 0:
             raise SystemExit(f"xtask {' '.join(map(str, arguments))} failed:\n{done.stdout}{done.stderr}")
         return done

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::backtest::{self, Trials};
 use crate::card::{ARTIFACT_SCHEMA_VERSION, DataSummary, Member, ModelCard};
-use crate::conformal::Spread;
+use crate::conformal::{Calibration, Spread};
 use crate::dataset::{Dataset, Series, View};
 use crate::drift::{Observed, Reference, Seen};
 use crate::fallback::Fallback;
@@ -277,6 +277,13 @@ impl Artifact {
             Prediction { steps, change, by_rule: false }
         };
         views.iter().zip(self.model.paths(views, horizon)).map(prediction).collect()
+    }
+
+    /// What the quantiles of a forecast come from: the model's errors, or those of the rule for
+    /// short histories.
+    pub fn calibration_of(&self, prediction: &Prediction) -> &Calibration {
+        let rule = self.card.fallback.as_ref().filter(|_| prediction.by_rule);
+        rule.map_or(&self.card.calibration, Fallback::calibration)
     }
 
     /// What is counted of a forecast, to find drift.

@@ -135,7 +135,8 @@ fn what_must_not_pass_is_refused_with_line_and_column() {
         ),
         (
             b"region,year,year\nA,2000,1\n",
-            "data.csv:1: the column `year` stands twice in the header",
+            "data.csv:1: columns 2 (`year`) and 3 (`year`) of the header are both the manifest's \
+             column `year`",
         ),
         (
             b"region,year,marriages\nA,2000\n",

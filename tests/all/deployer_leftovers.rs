@@ -242,7 +242,7 @@ fn what_lake_formation_refuses_an_execution_is_told_with_the_way_out() {
         let asks = call.operation() == "DescribeExecution";
         asks.then(|| (StatusCode::OK, body.to_string()))
     });
-    through.done(&["deploy"]);
+    through.done(&["deploy", "--no-run"]);
     let said = through.run(&["smoke-test", "Almaty"]);
     assert_eq!(said.code, Some(3), "{}", said.err);
     for expected in [

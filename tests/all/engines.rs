@@ -106,7 +106,7 @@ async fn prepare(client: &Signed) {
     }
     let rows: String = (0..3_000).map(|n| format!("{n}\n")).collect();
     let plan = json!({
-        "schema_version": 1, "pipeline": "p", "delimiter": ",", "columns": [],
+        "schema_version": 2, "pipeline": "p", "delimiter": ",", "columns": [],
         "fatal_rules": [], "rule_columns": [],
         "clean_sql": "SELECT a.n FROM raw a, raw b, raw c WHERE a.n = b.n || c.n",
         "rejects_sql": "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0",

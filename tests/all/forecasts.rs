@@ -270,6 +270,18 @@ async fn a_series_that_is_too_short_for_the_model_gets_the_rule_for_such() {
     assert!(value("lower") < value("value") && value("value") < value("upper"), "{answer}");
 }
 
+#[tokio::test]
+async fn quantiles_of_a_short_history_are_those_of_the_rule_that_answers() {
+    let server = Server::start(Limits::default()).await;
+    let history = json!({ "series": "New", "observed_until": "2015", "values": [5, 6] });
+    let body = json!({ "histories": [history], "quantiles": true });
+    let (_, answer) = server.post(body.to_string()).await;
+    let step = &answer["forecasts"][0]["steps"][0];
+    let quantiles = step["quantiles"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    let at = |p: f64| quantiles.iter().find(|q| q["probability"] == json!(p)).expect("it");
+    assert_eq!([&at(0.05)["value"], &at(0.95)["value"]], [&step["lower"], &step["upper"]]);
+}
+
 fn event(region: &str) -> Map<String, Value> {
     let event = json!({ "region": region, "dataset_key": "processed/marriages/", "bucket_name": BUCKET, "execution": "arn:x" });
     event.as_object().expect("an object").clone()

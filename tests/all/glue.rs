@@ -16,7 +16,7 @@ const JOB: &str = "clean";
 /// A plan that turns away records without a year.
 fn plan(pipeline: &str) -> Vec<u8> {
     let plan = json!({
-        "schema_version": 1, "pipeline": pipeline, "delimiter": ",", "columns": [],
+        "schema_version": 2, "pipeline": pipeline, "delimiter": ",", "columns": [],
         "fatal_rules": [],
         "rule_columns": [],
         "clean_sql": "SELECT region, CAST(year AS INT) AS year FROM raw WHERE year IS NOT NULL",

@@ -3,6 +3,8 @@
 
 mod athena;
 mod bounds;
+mod cases_forecasts;
+mod cases_reading;
 mod catalogued;
 mod checkout;
 mod cleaning;
@@ -42,6 +44,7 @@ mod middleman;
 mod models;
 mod process;
 mod running;
+mod runs;
 mod s3;
 mod s3_reads;
 mod scenarios;

@@ -113,7 +113,8 @@ fn short_series_are_forecast_and_ended_ones_are_told() {
     let deployed = checkout.done(&["deploy", "--data", &checkout.csv(&rows)]);
     assert!(deployed.err.contains("`Ended` ends in 2012"), "{}", deployed.err);
     let smoke = checkout.done(&["smoke-test"]);
-    assert!(smoke.out.contains("7 of 8 series in S3, 1 left out"), "{}", smoke.out);
+    let counted = "7 of 8 series in S3, 1 left out, 2 with a note: New A, New B";
+    assert!(smoke.out.contains(counted), "{}", smoke.out);
     let mails = checkout.mails().join("\n");
     assert!(mails.contains("New A, 2024: ") && mails.contains("too few for the model"), "{mails}");
     assert!(mails.contains("Not forecast: 1") && mails.contains("`Ended` ends in 2012"), "{mails}");

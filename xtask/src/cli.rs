@@ -22,7 +22,7 @@ pub struct Args {
 /// Verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Build, train, upload, create or update the stack.
+    /// Build, train, upload, create or update the stack, and run the pipeline once.
     Deploy {
         /// The data.
         #[command(flatten)]
@@ -33,6 +33,9 @@ pub enum Verb {
         /// Print the plan and stop.
         #[arg(long)]
         dry_run: bool,
+        /// Do not run the pipeline: forecasts stay as they are until it runs.
+        #[arg(long)]
+        no_run: bool,
     },
     /// Run the pipeline once and check every result.
     SmokeTest {

@@ -5,6 +5,7 @@ mod cli;
 mod deployer;
 mod deployment;
 mod exit;
+mod freshness;
 mod interrupt;
 mod leftovers;
 mod local;

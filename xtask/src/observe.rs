@@ -56,7 +56,8 @@ pub async fn observe(aws: &Aws, names: &Names, purpose: Purpose) -> Result<Obser
         pointer.map(|s| ObservedModel { chosen_since: chosen_since(&s), version: s.model.version });
     let deployed = observed.stack.as_ref().is_some_and(|s| s.status.is_deployed());
     if deployed && data_owner == Owner::Us {
-        observed.raw_sha256 = aws.sha256_of(&data, &keys::raw(&names.pipeline)).await?;
+        let raw = aws.object(&data, &keys::raw(&names.pipeline)).await?;
+        observed.raw_sha256 = raw.and_then(|object| object.sha256);
     }
     Ok(observed)
 }

@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steppe_model::TrainSpec;
 use steppe_model::spec::{BacktestSpec, LstmSpec, TreesSpec};
-use steppe_plan::catalogue::{RawColumn, raw_columns};
+use steppe_plan::catalogue::{RawHeader, raw_header};
 use steppe_plan::config::nearest;
 use steppe_plan::environment::{Environment, Project};
-use steppe_plan::etl::etl_plan;
+use steppe_plan::etl::{cleaning_sql, etl_plan};
 use steppe_plan::manifest::{DayCalendar, Manifest};
 use steppe_plan::names::Names;
 use steppe_plan::sample::sample_csv;
@@ -63,8 +63,8 @@ pub struct RawData {
     pub copy: Snapshot,
     /// Hash of the copy.
     pub sha256: String,
-    /// Names of its columns, as the catalogue has them.
-    pub columns: Vec<RawColumn>,
+    /// Its header, as the catalogue has it.
+    pub header: RawHeader,
     /// Whether it is the manifest's synthetic sample.
     pub synthetic: bool,
 }
@@ -85,7 +85,11 @@ impl Workspace {
         let manifest = Manifest::parse(&manifest_name, &read(&root.join(&manifest_name))?)?;
         let query_sql =
             manifest.queries.iter().map(|q| read(&dir.join(&q.file))).collect::<Result<_>>()?;
-        let etl_plan = etl_plan(&manifest, &read(&dir.join(&manifest.data.sql))?);
+        let sql = match &manifest.data.sql {
+            Some(file) => read(&dir.join(file))?,
+            None => cleaning_sql(&manifest.data),
+        };
+        let etl_plan = etl_plan(&manifest, &sql);
         manifest.check_for(&manifest_name, &environment)?;
         let names = project.names(&args.env, &environment, &manifest.name);
         if let Some(defect) = names.defect() {
@@ -122,10 +126,10 @@ impl Workspace {
             sheet: data.sheet.as_deref(),
         };
         let Reading { copy, told } = reading::read(&file, options).with_context(context)?;
-        let mut header = Vec::new();
-        copy.read()?.take(HEADER_BYTES_MAX).read_to_end(&mut header).with_context(context)?;
-        let columns = raw_columns(&header, data.delimiter, &self.etl_plan.columns);
-        Ok(RawData { sha256: copy.sha256(), given: file, told, copy, columns, synthetic })
+        let mut begin = Vec::new();
+        copy.read()?.take(HEADER_BYTES_MAX).read_to_end(&mut begin).with_context(context)?;
+        let header = raw_header(&begin, &self.etl_plan).with_context(context)?;
+        Ok(RawData { sha256: copy.sha256(), given: file, told, copy, header, synthetic })
     }
 
     fn write_sample(&self) -> Result<PathBuf> {

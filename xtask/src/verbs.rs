@@ -17,13 +17,14 @@ mod smoke_test;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 use steppe_aws::{ExecutionStatus, ExecutionView};
 use steppe_plan::names::Names;
 
 use crate::cli::{Args, DataArgs, Verb};
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
+use crate::freshness::run_of_all;
 use crate::interrupt::UnderWay;
 use crate::project::Workspace;
 use crate::story::Story;
@@ -41,12 +42,13 @@ const FAILURES_MAX: u32 = 5;
 pub async fn run(args: Args) -> Result<Outcome> {
     let open = || Workspace::open(&args);
     match &args.verb {
-        Verb::Deploy { data, yes, dry_run } => {
-            let options = deploy::Options { yes: *yes, dry_run: *dry_run };
+        Verb::Deploy { data, yes, dry_run, no_run } => {
+            let options = deploy::Options { yes: *yes, dry_run: *dry_run, runs: !no_run };
             deploy::run(&open()?, data, options).await
         }
         Verb::Plan { data } => {
-            deploy::run(&open()?, data, deploy::Options { yes: false, dry_run: true }).await
+            let options = deploy::Options { yes: false, dry_run: true, runs: true };
+            deploy::run(&open()?, data, options).await
         }
         Verb::Destroy { yes } => destroy::run(&open()?, *yes).await,
         Verb::SmokeTest { series } => smoke_test::run(&open()?, series).await,
@@ -81,6 +83,16 @@ async fn train(workspace: &Workspace, data: &DataArgs) -> Result<Outcome> {
 struct Execution {
     arn: String,
     output: Value,
+}
+
+/// Runs the pipeline for `series`, all of them when none is named, with that version of the model:
+/// the server looks whether it has just been promoted, and no other version answers.
+async fn run_pinned(ours: &Deployment, version: &str, series: &[String]) -> Result<Execution> {
+    let mut input = run_of_all(version);
+    if !series.is_empty() {
+        input["series"] = json!(series);
+    }
+    run_to_end(ours, ours.output("StateMachineArn")?, &input).await
 }
 
 /// Starts an execution and waits until it has succeeded.

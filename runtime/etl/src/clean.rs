@@ -17,14 +17,18 @@ use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use steppe_store::{below, is_hidden, key};
-use steppe_wire::etl::{ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport};
+use steppe_wire::etl::header::ROW_COLUMN;
+use steppe_wire::etl::{
+    ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport, InputObject, RejectedNewest, Wide,
+};
 use steppe_wire::text::shown;
 
-use crate::csv_source::{CsvSource, ROW_COLUMN};
+use crate::csv_source::CsvSource;
 use crate::shape;
 use crate::storage::{Place, Realm};
 
@@ -156,17 +160,18 @@ async fn run(plan: &EtlPlan, places: &Places, former: &[String]) -> Result<EtlRe
             plan.schema_version
         );
     }
-    let source = CsvSource::open(places.input.clone(), plan.delimiter, &plan.columns).await?;
+    let input = places.input.store.head(&places.input.path).await;
+    let input = input.with_context(|| format!("cannot read {}", places.input.name))?;
+    let source = CsvSource::open(places.input.clone(), plan).await?;
     let context = session(places.realm)?;
     [&places.input, &places.output, &places.rejects].iter().for_each(|p| p.register(&context));
-    let table = StreamingTable::try_new(
-        datafusion::physical_plan::streaming::PartitionStream::schema(&source).clone(),
-        vec![Arc::new(source.clone())],
-    )?;
-    context.register_table("raw", Arc::new(table))?;
+    register(&context, &source, plan).await?;
 
     let mut report = judge(&context, plan, places).await?;
     refuse_fatal(&context, plan, &source, places, &report).await?;
+    if report.rejected_rows > 0 {
+        add_rejected_newest(&context, plan, &mut report).await?;
+    }
     if report.clean_rows == 0 {
         bail!(
             "{}: no record is left after cleaning ({} in the file)",
@@ -174,6 +179,8 @@ async fn run(plan: &EtlPlan, places: &Places, former: &[String]) -> Result<EtlRe
             report.raw_rows
         );
     }
+    report.input =
+        Some(InputObject { bytes: input.size, modified: input.last_modified.timestamp() });
     report.objects = write(&context, plan, places, &report).await?;
     delete_former(former, &report.objects, places).await?;
     let bytes = serde_json::to_vec_pretty(&report)?;
@@ -184,6 +191,23 @@ async fn run(plan: &EtlPlan, places: &Places, former: &[String]) -> Result<EtlRe
         .await
         .context("writing the report failed")?;
     Ok(report)
+}
+
+/// The views `file` and `raw`.
+async fn register(context: &SessionContext, source: &CsvSource, plan: &EtlPlan) -> Result<()> {
+    let partition: Arc<dyn PartitionStream> = Arc::new(source.clone());
+    let table = StreamingTable::try_new(partition.schema().clone(), vec![partition])?;
+    context.register_table("file", Arc::new(table))?;
+    let mut raw = context.table("file").await?;
+    for form in &plan.forms {
+        let plain = raw.parse_sql_expr(&form.sql)?;
+        raw = raw.with_column(&form.column, plain)?;
+    }
+    context.register_table("raw", raw.into_view())?;
+    if !plan.cleaning_sql.is_empty() {
+        sql(context, "the cleaning SQL", &plan.cleaning_sql).await?;
+    }
+    Ok(())
 }
 
 fn session(realm: Realm) -> Result<SessionContext> {
@@ -201,7 +225,7 @@ async fn sql(context: &SessionContext, what: &str, statement: &str) -> Result<Da
     context
         .sql_with_options(statement, reading_only)
         .await
-        .with_context(|| format!("{what} is not valid:\n{statement}"))
+        .map_err(|e| anyhow::anyhow!("{what} is not valid: {}", strip(&e)))
 }
 
 async fn collect(
@@ -220,7 +244,7 @@ fn strip(error: &datafusion::error::DataFusionError) -> String {
 
 /// One pass that counts: records in all, and rejected ones by rule.
 async fn judge(context: &SessionContext, plan: &EtlPlan, places: &Places) -> Result<EtlReport> {
-    let batches = collect(context, "the count of the input", "SELECT count(*) FROM raw")
+    let batches = collect(context, "the count of the input", "SELECT count(*) FROM file")
         .await
         .map_err(|e| anyhow::anyhow!("{}: {e}", places.input.name))?;
     let raw_rows = batches
@@ -232,7 +256,7 @@ async fn judge(context: &SessionContext, plan: &EtlPlan, places: &Places) -> Res
     }
     let statement = format!("SELECT _rule, count(*) FROM ({}) GROUP BY _rule", plan.rejects_sql);
     let mut rejected_by_rule = BTreeMap::new();
-    for batch in collect(context, "the manifest's SQL or one of its rules", &statement).await? {
+    for batch in collect(context, "`when` of one of the manifest's rules", &statement).await? {
         for row in 0..batch.num_rows() {
             let rule = array_value_to_string(batch.column(0), row)?;
             rejected_by_rule
@@ -259,6 +283,9 @@ async fn judge(context: &SessionContext, plan: &EtlPlan, places: &Places) -> Res
         clean_rows,
         rejected_rows,
         rejected_by_rule,
+        input: None,
+        rejected_newest_count: 0,
+        rejected_newest: vec![],
         objects: vec![],
     };
     if !report.adds_up() {
@@ -268,6 +295,31 @@ async fn judge(context: &SessionContext, plan: &EtlPlan, places: &Places) -> Res
         );
     }
     Ok(report)
+}
+
+/// What is forecast of such a series begins earlier than its data, so people must know.
+async fn add_rejected_newest(
+    context: &SessionContext,
+    plan: &EtlPlan,
+    report: &mut EtlReport,
+) -> Result<()> {
+    let Some(statement) = &plan.newest_sql else { return Ok(()) };
+    for batch in collect(context, "the question for rejected newest records", statement).await? {
+        let column = |name: &str| {
+            batch.column_by_name(name).with_context(|| format!("the result has no `{name}`"))
+        };
+        for row in 0..batch.num_rows() {
+            let text = |name| Ok::<_, anyhow::Error>(array_value_to_string(column(name)?, row)?);
+            report.rejected_newest_count = text("_all")?.parse()?;
+            report.rejected_newest.push(RejectedNewest {
+                series: text("_series")?,
+                period: text("_period")?,
+                records: text("_records")?.parse()?,
+                rule: text("_rule")?,
+            });
+        }
+    }
+    Ok(())
 }
 
 async fn refuse_fatal(
@@ -298,16 +350,17 @@ async fn refuse_fatal(
                     .as_primitive::<Int64Type>()
                     .value(row),
             );
-            let (told, column, found) = detail(&batch, row, plan)?;
-            details.push(told);
-            hint = hint.or_else(|| shape::value_hint(&column, found.as_deref()?));
+            let detail = Detail::of(&batch, row, plan)?;
+            hint = hint.or_else(|| shape::value_hint(&detail.column, detail.found.as_deref()?));
+            details.push(detail);
         }
     }
-    let lines = source.lines_of(rows).await?;
-    let mut message: Vec<String> = lines
-        .iter()
+    let origins = source.origins_of(rows).await?.into_iter();
+    let mut message: Vec<String> = origins
         .zip(details)
-        .map(|(line, detail)| format!("{}:{line}: {detail}", places.input.name))
+        .map(|((line, cell), detail)| {
+            format!("{}:{line}: {}", places.input.name, detail.told(cell.as_deref(), plan))
+        })
         .collect();
     if broken as usize > message.len() {
         message.push(format!("and {} more", broken as usize - message.len()));
@@ -320,23 +373,39 @@ async fn refuse_fatal(
     bail!("{}\nhint: {hint}", message.join("\n"))
 }
 
-/// What is told of a record, the column that the rule looks at, and what stands there.
-fn detail(
-    batch: &RecordBatch,
-    row: usize,
-    plan: &EtlPlan,
-) -> Result<(String, String, Option<String>)> {
-    let text = |name: &str| -> Result<Option<String>> {
-        let Some(column) = batch.column_by_name(name) else { return Ok(None) };
-        Ok((!column.is_null(row)).then(|| array_value_to_string(column, row)).transpose()?)
-    };
-    let (rule, reason) = (text("_rule")?.unwrap_or_default(), text("_reason")?.unwrap_or_default());
-    let Some((_, column)) = plan.rule_columns.iter().find(|(name, _)| *name == rule) else {
-        return Ok((reason, String::new(), None));
-    };
-    let found = text(column)?;
-    let shown = found.as_ref().map_or_else(|| "no value".to_owned(), |v| format!("`{v}`"));
-    Ok((format!("column `{column}`: {reason}; found {shown}"), column.clone(), found))
+/// What is told of a record that breaks a rule.
+struct Detail {
+    /// The column that the rule looks at; empty when the plan does not say.
+    column: String,
+    /// What stands there.
+    found: Option<String>,
+    reason: String,
+}
+
+impl Detail {
+    fn of(batch: &RecordBatch, row: usize, plan: &EtlPlan) -> Result<Self> {
+        let text = |name: &str| -> Result<Option<String>> {
+            let Some(column) = batch.column_by_name(name) else { return Ok(None) };
+            Ok((!column.is_null(row)).then(|| array_value_to_string(column, row)).transpose()?)
+        };
+        let (rule, reason) = (text("_rule")?, text("_reason")?.unwrap_or_default());
+        let looked = plan.rule_columns.iter().find(|(name, _)| Some(name) == rule.as_ref());
+        let column = looked.map(|(_, column)| column.clone()).unwrap_or_default();
+        Ok(Self { found: text(&column)?, column, reason })
+    }
+
+    /// In words; `cell` is the column of the file, where columns are periods.
+    fn told(&self, cell: Option<&str>, plan: &EtlPlan) -> String {
+        if self.column.is_empty() {
+            return self.reason.clone();
+        }
+        let made = |wide: &Wide| [&wide.names, &wide.values].contains(&&self.column);
+        let column =
+            cell.filter(|_| plan.wide.as_ref().is_some_and(made)).unwrap_or(self.column.as_str());
+        let found =
+            self.found.as_ref().map_or_else(|| "no value".to_owned(), |value| format!("`{value}`"));
+        format!("column `{column}`: {}; found {found}", self.reason)
+    }
 }
 
 /// Writes table and rejects; returns the addresses of what it wrote.

@@ -6,7 +6,9 @@
 
 pub mod clean;
 pub mod csv_source;
+mod header;
 pub mod process;
 pub mod query;
 mod shape;
 pub mod storage;
+mod table;

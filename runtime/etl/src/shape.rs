@@ -44,11 +44,19 @@ pub fn header_hint(columns: &[&str], delimiter: char) -> String {
              \"{written}\"` in the manifest"
         );
     }
-    let year =
-        |c: &&&str| c.len() == 4 && c.parse::<u16>().is_ok_and(|y| (1800..2200).contains(&y));
+    let year = |c: &&&str| {
+        let digits = c.bytes().take_while(u8::is_ascii_digit).count();
+        digits == 4 && c[..4].parse::<u16>().is_ok_and(|y| (1800..2200).contains(&y))
+    };
     if columns.iter().filter(year).count() >= WIDE_YEARS {
-        return "the table is wide, with years as columns: make a row of each value, for example \
-                with pandas' `melt`, or in a spreadsheet with \"unpivot columns\""
+        return "the table is wide, with years as columns: in the manifest `[data.wide]` makes a \
+                record of each cell, with `keep`: columns of the file that stay, `names` and \
+                `values`: columns that get the years and the cells"
+            .to_owned();
+    }
+    if columns.iter().filter(|c| !c.is_empty()).count() == 1 {
+        return "this line has one field, as a title has: when the header is below, say in the \
+                manifest how many lines are before it: `[data] skip_lines = 1`"
             .to_owned();
     }
     "name the file's columns under `[data.columns]` in the manifest, or rename them in the file"
@@ -58,8 +66,8 @@ pub fn header_hint(columns: &[&str], delimiter: char) -> String {
 /// What to do about a record with more or fewer fields than the header.
 pub fn record_hint(fields: u64, expected: u64) -> &'static str {
     if fields < expected {
-        "other lines follow the table, such as footnotes, and must be deleted; or fields of this \
-         record are missing"
+        "other lines follow the table, such as footnotes: `[data] footnotes = \"leave-out\"` in \
+         the manifest reads the table only; or fields of this record are missing"
     } else {
         "a field with the delimiter in it must be quoted"
     }
@@ -77,15 +85,14 @@ const THOUSANDS: [(char, &str); 6] = [
 /// What offices write where there is no value.
 const MISSING: [&str; 10] = ["...", "…", "..", "-", "–", "—", "x", "X", "n/a", "NA"];
 
-/// How the cleaning SQL reads a value that it did not read as a number; none when it cannot be
-/// told what it means. To reject such records would leave out exactly the large or new values.
+/// How the manifest has a value read that is not read as a number; none when it cannot be told
+/// what it means. To reject such records would leave out exactly the large or new values.
 pub fn value_hint(column: &str, found: &str) -> Option<String> {
     let value = found.trim();
     if MISSING.contains(&value) {
         return Some(format!(
-            "`{value}` stands where there is no value: in the cleaning SQL write \
-             `NULLIF(TRIM({column}), '{value}')`, and let a rule with `action = \"reject\"` leave \
-             such records out"
+            "`{value}` stands where there is no value: `[data] missing = [\"{value}\"]` in the \
+             manifest leaves such records out"
         ));
     }
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -96,11 +103,10 @@ pub fn value_hint(column: &str, found: &str) -> Option<String> {
         first && !rest.is_empty() && rest.iter().all(|g| digits(g) && g.len() == 3)
     };
     if let Some((separator, name)) = THOUSANDS.iter().find(|(separator, _)| grouped(separator)) {
-        // A quote is written twice in SQL.
-        let written = separator.to_string().replace('\'', "''");
+        let written = if separator.is_whitespace() { ' ' } else { *separator };
         return Some(format!(
-            "`{value}` has {name} as thousands separator: in the cleaning SQL write \
-             `REPLACE({column}, '{written}', '')` for `{column}`"
+            "`{value}` has {name} as thousands separator: `[data] thousands = \"{written}\"` in \
+             the manifest reads such numbers"
         ));
     }
     let whole = value.split_once('.').filter(|(whole, rest)| {
@@ -141,8 +147,9 @@ mod tests {
         let hint = |value| value_hint("marriages", value).unwrap_or_default();
         assert!(hint("1\u{a0}023").contains("U+00A0") && !hint("1\u{a0}023").contains("reject"));
         assert!(hint("12 345 678").contains("a space"));
-        assert!(hint("1,023").contains("a comma") && hint("1'023").contains("''''"));
-        assert!(hint("...").contains("NULLIF(TRIM(marriages), '...')"));
+        assert!(hint("1,023").contains("a comma") && hint("1'023").contains("thousands = \"'\""));
+        assert!(hint("1\u{a0}023").contains("thousands = \" \""));
+        assert!(hint("...").contains("missing = [\"...\"]"));
         assert!(hint("222054.0").contains("DOUBLE"));
         for other in ["12a", "1 02", "", "1.5", "12 34", "1234 567"] {
             assert_eq!(hint(other), "", "{other}");
@@ -152,7 +159,9 @@ mod tests {
     #[test]
     fn headers_get_a_hint_that_helps() {
         assert!(header_hint(&["region;year"], ',').contains("delimiter = \";\""));
-        assert!(header_hint(&["region", "2000", "2001", "2002"], ',').contains("wide"));
+        assert!(header_hint(&["region", "2000", "2001", "2002"], ',').contains("[data.wide]"));
+        assert!(header_hint(&["год", "2000 г.", "2001 г.", "2002 г."], ',').contains("wide"));
+        assert!(header_hint(&["Браки", "", ""], ',').contains("skip_lines = 1"));
         assert!(header_hint(&["a", "b"], ',').contains("[data.columns]"));
     }
 }

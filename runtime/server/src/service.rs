@@ -267,7 +267,8 @@ fn forecast(
     prediction: &Prediction,
     quantiles: bool,
 ) -> Option<Forecast> {
-    let (card, calibration) = (&model.artifact.card, &model.artifact.card.calibration);
+    let card = &model.artifact.card;
+    let calibration = model.artifact.calibration_of(prediction);
     let calendar = data.map_or(&card.data.calendar, Dataset::calendar);
     let last = series.last();
     let listed = |p: &PredictedStep| {

@@ -1,12 +1,20 @@
 //! The cleaning job as data: one plan that the embedded engine and Spark both execute.
 
+pub mod header;
+pub mod records;
+
 use serde::{Deserialize, Serialize};
 
 /// Version of the plan's schema.
-pub const ETL_PLAN_SCHEMA_VERSION: u32 = 1;
+pub const ETL_PLAN_SCHEMA_VERSION: u32 = 2;
+/// Series whose newest records were rejected that a report names; the others it counts.
+pub const REJECTED_NEWEST_SHOWN: usize = 20;
 
-/// What a cleaning job does. Both statements read a view named `raw` that has every CSV column as
-/// a string, plus `_row`, the number of the data record from 1.
+/// What a cleaning job does.
+///
+/// The records of the file are the view `file`: every column a string, plus `_row`, their number
+/// from 1. The view `raw` is the same with [`EtlPlan::forms`] in place of their columns. All
+/// statements read these two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EtlPlan {
     /// [`ETL_PLAN_SCHEMA_VERSION`].
@@ -15,12 +23,31 @@ pub struct EtlPlan {
     pub pipeline: String,
     /// Field separator of the CSV, one ASCII character.
     pub delimiter: char,
-    /// Columns that the CSV must have, with their names in `raw`.
+    /// Lines before the header.
+    #[serde(default)]
+    pub skip_lines: u64,
+    /// Whether the table ends where footnotes begin.
+    #[serde(default)]
+    pub leave_out_footnotes: bool,
+    /// Columns that the pipeline knows, with their names in `raw`.
     pub columns: Vec<ColumnName>,
+    /// How columns become records.
+    #[serde(default)]
+    pub wide: Option<Wide>,
+    /// Expressions that give the plain form of what a column of `file` says.
+    #[serde(default)]
+    pub forms: Vec<Form>,
+    /// The pipeline's own SQL, which is in all statements; for messages about it.
+    #[serde(default)]
+    pub cleaning_sql: String,
     /// SQL whose result is the clean table.
     pub clean_sql: String,
-    /// SQL whose result is the rejected records: the raw columns, `_row`, `_rule`, `_reason`.
+    /// SQL whose result is the rejected records: the file's columns, `_row`, `_rule`, `_reason`.
     pub rejects_sql: String,
+    /// SQL that names the series whose newest records are rejected: `_series`, `_period`,
+    /// `_records`, `_rule`, and `_all`, their number. None when no rule rejects.
+    #[serde(default)]
+    pub newest_sql: Option<String>,
     /// Names of the rules that stop the job when any record breaks them.
     pub fatal_rules: Vec<String>,
     /// The column that each rule looks at, for messages.
@@ -36,6 +63,31 @@ pub struct ColumnName {
     pub name: String,
 }
 
+/// A table whose columns are periods: each of its cells is a record of `file`.
+///
+/// The cell of record `r` in the `c`-th of `n` columns with a name that are not kept has the `_row`
+/// `(r - 1) * n + c`. An empty cell and one that says that it is missing make no record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wide {
+    /// Columns of the file that stay columns.
+    pub keep: Vec<String>,
+    /// The column that gets the names of the others.
+    pub names: String,
+    /// The column that gets their values.
+    pub values: String,
+    /// What a cell without a value says.
+    pub missing: Vec<String>,
+}
+
+/// The plain form of what a column says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Form {
+    /// Name of the column in `file` and `raw`.
+    pub column: String,
+    /// An expression over the columns of `file`.
+    pub sql: String,
+}
+
 /// What a cleaning job did; its counts add up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EtlReport {
@@ -43,7 +95,7 @@ pub struct EtlReport {
     pub pipeline: String,
     /// The engine: `datafusion` or `spark`, with its version.
     pub engine: String,
-    /// Data records in the input.
+    /// Data records in the input; of a wide table, cells with a value.
     pub raw_rows: u64,
     /// Rows of the clean table.
     pub clean_rows: u64,
@@ -51,10 +103,41 @@ pub struct EtlReport {
     pub rejected_rows: u64,
     /// Records turned away, by rule.
     pub rejected_by_rule: std::collections::BTreeMap<String, u64>,
+    /// The object that was read; runs of earlier versions do not say.
+    #[serde(default)]
+    pub input: Option<InputObject>,
+    /// Number of series whose newest records were turned away by rules.
+    #[serde(default)]
+    pub rejected_newest_count: u64,
+    /// The first [`REJECTED_NEWEST_SHOWN`] of them.
+    #[serde(default)]
+    pub rejected_newest: Vec<RejectedNewest>,
     /// Addresses of the objects that the run wrote: `s3://bucket/processed/x/part-00000.parquet`.
     /// The next run deletes these when it does not write them again, and nothing else.
     #[serde(default)]
     pub objects: Vec<String>,
+}
+
+/// What a run read, as it was when the run began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputObject {
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, in seconds since 1970.
+    pub modified: i64,
+}
+
+/// A series whose newest records were turned away: what is forecast of it begins earlier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedNewest {
+    /// Its name.
+    pub series: String,
+    /// The newest period that was turned away.
+    pub period: String,
+    /// Records after the newest clean one.
+    pub records: u64,
+    /// The rule that turned the newest away, or the first by name of several.
+    pub rule: String,
 }
 
 impl EtlReport {

@@ -18,6 +18,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 pub use buckets::Owner;
 pub use error::{AwsError, Kind};
+pub use objects::ObjectView;
 pub use queries::Answer;
 pub use runs::{ExecutionStatus, ExecutionView, HistoryEvent, Invocation};
 pub use search::{Found, Wanted};

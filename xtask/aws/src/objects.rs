@@ -7,6 +7,17 @@ use aws_sdk_s3::types::{Delete, EncodingType, ObjectIdentifier};
 
 use crate::{Aws, AwsError, Result};
 
+/// An object without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectView {
+    /// The hash that it was written with, if it was.
+    pub sha256: Option<String>,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, in seconds since 1970; S3 tells no more exactly.
+    pub modified: i64,
+}
+
 /// Metadata that holds an object's hash.
 const SHA256: &str = "sha256";
 /// Keys that one call deletes.
@@ -161,12 +172,16 @@ impl Aws {
         }
     }
 
-    /// The hash that an object was written with.
-    pub async fn sha256_of(&self, bucket: &str, key: &str) -> Result<Option<String>> {
+    /// What is known of an object; `None` when it is not there.
+    pub async fn object(&self, bucket: &str, key: &str) -> Result<Option<ObjectView>> {
         let request =
             self.s3.head_object().bucket(bucket).expected_bucket_owner(&self.account).key(key);
         match request.send().await.map_err(|e| AwsError::new("s3:HeadObject", e)) {
-            Ok(head) => Ok(head.metadata.and_then(|m| m.get(SHA256).cloned())),
+            Ok(head) => Ok(Some(ObjectView {
+                bytes: head.content_length().and_then(|n| n.try_into().ok()).unwrap_or_default(),
+                modified: head.last_modified().map_or(0, |time| time.secs()),
+                sha256: head.metadata.and_then(|m| m.get(SHA256).cloned()),
+            })),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }

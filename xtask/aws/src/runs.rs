@@ -68,6 +68,25 @@ impl Aws {
             .execution_arn)
     }
 
+    /// Input of the newest execution that succeeded; `None` when there is none.
+    pub async fn newest_success(&self, machine: &str) -> Result<Option<Value>> {
+        let request = self
+            .states
+            .list_executions()
+            .state_machine_arn(machine)
+            .status_filter(SdkStatus::Succeeded)
+            .max_results(1);
+        let answer = request.send().await.map_err(|e| AwsError::new("states:ListExecutions", e))?;
+        let Some(newest) = answer.executions.first() else { return Ok(None) };
+        let request = self.states.describe_execution().execution_arn(&newest.execution_arn);
+        match request.send().await.map_err(|e| AwsError::new("states:DescribeExecution", e)) {
+            Ok(told) => Ok(told.input.and_then(|input| serde_json::from_str(&input).ok())),
+            // It is forgotten after ninety days.
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Stops every running execution of a state machine; returns how many there were. A machine
     /// that is gone runs nothing.
     pub async fn stop_executions(&self, machine: &str) -> Result<usize> {

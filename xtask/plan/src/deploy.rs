@@ -51,6 +51,8 @@ pub struct Desired {
     pub raw_sha256: String,
     /// Size of the raw data.
     pub raw_bytes: usize,
+    /// Whether the pipeline runs at the end.
+    pub runs: bool,
 }
 
 impl Desired {
@@ -204,6 +206,8 @@ pub enum Step {
         /// Keys of builds that neither this deployment nor the one before is made of.
         superseded: Vec<String>,
     },
+    /// Run the pipeline once.
+    RunPipeline,
 }
 
 /// The steps, in order.
@@ -253,6 +257,7 @@ impl DeployPlan {
             });
         }
         steps.extend(keep_builds(observed, desired));
+        steps.extend(desired.runs.then_some(Step::RunPipeline));
         Ok(Self { steps })
     }
 
@@ -392,6 +397,9 @@ impl fmt::Display for Step {
                 "delete {} builds that neither this deployment nor the one before is made of",
                 superseded.len()
             ),
+            Self::RunPipeline => {
+                f.write_str("run the pipeline once, unless nothing has changed since it last ran")
+            }
         }
     }
 }
@@ -439,6 +447,7 @@ mod tests {
             model_card_key: "models/m1".into(),
             raw_sha256: "r1".into(),
             raw_bytes: 20,
+            runs: false,
         }
     }
 
@@ -465,6 +474,9 @@ mod tests {
         let plan = plan(&Observed::default());
         assert_eq!(plan.to_string(), expected);
         assert_eq!(plan.concerns(), []);
+        let running = Desired { runs: true, ..desired() };
+        let plan = DeployPlan::new(&Observed::default(), &running).expect("a plan");
+        assert_eq!(plan.steps.last(), Some(&Step::RunPipeline));
     }
 
     #[test]

@@ -3,9 +3,17 @@
 //! The statements keep to what Spark 3.5 and DataFusion read alike: no quoted identifiers, no
 //! functions that only one of them has.
 
-use steppe_wire::etl::{ColumnName, ETL_PLAN_SCHEMA_VERSION, EtlPlan};
+mod text;
 
-use crate::manifest::{Action, DayCalendar, Frequency, Manifest};
+use steppe_wire::etl::{self, ColumnName, ETL_PLAN_SCHEMA_VERSION, EtlPlan, REJECTED_NEWEST_SHOWN};
+
+use crate::manifest::{Action, Column, DayCalendar, Footnotes, Frequency, Manifest};
+
+pub use text::cleaning_sql;
+use text::{forms, is_missing, literal};
+
+/// Name of the rule about records of one series and period.
+const UNIQUE: &str = "unique";
 
 /// One condition with everything that is said about it.
 struct Judgement {
@@ -26,19 +34,24 @@ pub fn etl_plan(manifest: &Manifest, sql: &str) -> EtlPlan {
         .iter()
         .map(|j| format!(" WHEN '{}' THEN {}", j.name, literal(&j.reason)))
         .collect();
+    let data = &manifest.data;
+    let column_name =
+        |c: &Column| ColumnName { source: c.source().to_owned(), name: c.name.clone() };
     EtlPlan {
         schema_version: ETL_PLAN_SCHEMA_VERSION,
         pipeline: manifest.name.clone(),
-        delimiter: manifest.data.delimiter,
-        columns: manifest
-            .data
-            .columns
-            .iter()
-            .map(|c| ColumnName {
-                source: c.source.clone().unwrap_or_else(|| c.name.clone()),
-                name: c.name.clone(),
-            })
-            .collect(),
+        delimiter: data.delimiter,
+        skip_lines: data.skip_lines,
+        leave_out_footnotes: data.footnotes == Footnotes::LeaveOut,
+        columns: data.columns.iter().map(column_name).collect(),
+        wide: data.wide.as_ref().map(|wide| etl::Wide {
+            keep: wide.keep.clone(),
+            names: wide.names.clone(),
+            values: wide.values.clone(),
+            missing: data.missing.clone(),
+        }),
+        forms: forms(manifest),
+        cleaning_sql: sql.trim().trim_end_matches(';').to_owned(),
         clean_sql: format!(
             "{with}SELECT {}\nFROM judged WHERE _rule IS NULL\nORDER BY {}, {}",
             columns.join(", "),
@@ -46,13 +59,14 @@ pub fn etl_plan(manifest: &Manifest, sql: &str) -> EtlPlan {
             task.time
         ),
         rejects_sql: if judgements.is_empty() {
-            "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0".to_owned()
+            "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0".to_owned()
         } else {
             format!(
-                "{with}SELECT raw.*, judged._rule AS _rule, CASE judged._rule{reasons} END AS _reason\n\
-                 FROM judged JOIN raw ON raw._row = judged._row\nWHERE judged._rule IS NOT NULL\nORDER BY raw._row"
+                "{with}SELECT file.*, judged._rule AS _rule, CASE judged._rule{reasons} END AS _reason\n\
+                 FROM judged JOIN file ON file._row = judged._row\nWHERE judged._rule IS NOT NULL\nORDER BY file._row"
             )
         },
+        newest_sql: newest_sql(manifest, &with),
         fatal_rules: judgements
             .iter()
             .filter(|j| j.action == Action::Fail)
@@ -60,6 +74,30 @@ pub fn etl_plan(manifest: &Manifest, sql: &str) -> EtlPlan {
             .collect(),
         rule_columns: judgements.iter().map(|j| (j.name.clone(), j.column.clone())).collect(),
     }
+}
+
+/// A rule that rejects may turn away the newest values of a series and leave old ones to be
+/// forecast from.
+fn newest_sql(manifest: &Manifest, with: &str) -> Option<String> {
+    let (series, time, target) =
+        (&manifest.task.series, &manifest.task.time, &manifest.task.target);
+    let quality = &manifest.quality;
+    let own = quality.rules.iter().filter(|r| r.action == Action::Reject).map(|r| &*r.name);
+    let unique = quality.unique.filter(|u| u.action == Action::Reject).map(|_| UNIQUE);
+    let rules: Vec<String> = own.chain(unique).map(literal).collect();
+    let rules = (!rules.is_empty()).then(|| rules.join(", "))?;
+    Some(format!(
+        "{with}SELECT late.*, COUNT(*) OVER () AS _all FROM (\n\
+         \x20 SELECT judged.{series} AS _series, CAST(MAX(judged.{time}) AS STRING) AS _period,\n\
+         \x20   COUNT(*) AS _records, MIN(judged._rule) AS _rule\n\
+         \x20 FROM (\n\
+         \x20   SELECT {series} AS _name, MAX(CASE WHEN _rule IS NULL AND {target} IS NOT NULL THEN {time} END) AS _clean\n\
+         \x20   FROM judged WHERE {series} IS NOT NULL GROUP BY {series}\n\
+         \x20 ) newest JOIN judged ON judged.{series} = newest._name\n\
+         \x20 WHERE judged._rule IN ({rules}) AND judged.{time} IS NOT NULL AND (newest._clean IS NULL OR judged.{time} > newest._clean)\n\
+         \x20 GROUP BY judged.{series}\n\
+         ) late ORDER BY _series LIMIT {REJECTED_NEWEST_SHOWN}"
+    ))
 }
 
 fn judgements(manifest: &Manifest) -> Vec<Judgement> {
@@ -79,8 +117,15 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
         reason: "the manifest leaves this series out".to_owned(),
         action: Action::Reject,
     });
+    let missing = missing_sql(manifest).map(|_| Judgement {
+        name: "missing".to_owned(),
+        column: task.target.clone(),
+        when: "_missing_row IS NOT NULL".to_owned(),
+        reason: "the manifest's `missing` says that this is no value".to_owned(),
+        action: Action::Reject,
+    });
     let unique = manifest.quality.unique.map(|u| Judgement {
-        name: "unique".to_owned(),
+        name: UNIQUE.to_owned(),
         column: task.time.clone(),
         when: "_earlier IS NOT NULL OR _later IS NOT NULL".to_owned(),
         reason: format!(
@@ -101,7 +146,15 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
         ),
         action: p.action,
     });
-    left_out.into_iter().chain(own).chain(unique).chain(partial).collect()
+    left_out.into_iter().chain(missing).chain(own).chain(unique).chain(partial).collect()
+}
+
+/// Whether a record of the view `file` says that it has no value; none when that says nothing
+/// about the record: cells without a value make none, and with covariates it may be of a period to
+/// come.
+fn missing_sql(manifest: &Manifest) -> Option<String> {
+    let plain = manifest.data.wide.is_none() && manifest.task.covariates.is_empty();
+    is_missing(&manifest.task.target, &manifest.data.missing).filter(|_| plain)
 }
 
 /// Neighbours instead of a count tell duplicates: their windows stream, while a count over a whole
@@ -127,6 +180,18 @@ fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> St
         (Frequency::Yearly, _) => "newest._period - 1".to_owned(),
         (_, season) => format!("(SELECT MAX(_period) FROM ranked WHERE _rank = {})", season + 1),
     };
+    let (marked, typed) = match missing_sql(manifest) {
+        None => (String::new(), "typed"),
+        Some(sql) => (
+            format!(
+                "marked AS (\n\
+                 \x20 SELECT typed.*, marks._missing_row\n\
+                 \x20 FROM (SELECT _row AS _missing_row FROM file WHERE {sql}) marks RIGHT JOIN typed ON typed._row = marks._missing_row\n\
+                 ),\n"
+            ),
+            "marked AS typed",
+        ),
+    };
     format!(
         "WITH typed AS (\n{}\n),\n\
          totals AS (SELECT {time} AS _period, SUM({target}) AS _total FROM typed WHERE {time} IS NOT NULL GROUP BY {time}),\n\
@@ -136,11 +201,11 @@ fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> St
          \x20 FROM totals newest CROSS JOIN totals earlier\n\
          \x20 WHERE earlier._period = {before} AND newest._period = (SELECT MAX(_period) FROM totals) AND newest._total < {below} * earlier._total\n\
          ),\n\
-         neighbours AS (\n\
+         {marked}neighbours AS (\n\
          \x20 SELECT typed.*,\n\
          \x20   LAG(_row) OVER (PARTITION BY {series}, {time} ORDER BY _row) AS _earlier,\n\
          \x20   LEAD(_row) OVER (PARTITION BY {series}, {time} ORDER BY _row) AS _later, partial._partial_period\n\
-         \x20 FROM partial RIGHT JOIN typed ON typed.{time} = partial._partial_period\n\
+         \x20 FROM partial RIGHT JOIN {typed} ON typed.{time} = partial._partial_period\n\
          ),\n\
          judged AS (SELECT neighbours.*, {rule} AS _rule FROM neighbours)\n",
         sql.trim().trim_end_matches(';')
@@ -159,9 +224,4 @@ fn season(manifest: &Manifest) -> usize {
         (Frequency::Hourly, _) => 24,
         (Frequency::HalfHourly, _) => 48,
     }
-}
-
-fn literal(text: &str) -> String {
-    // Spark reads backslashes in literals, DataFusion does not; without them both read the same.
-    format!("'{}'", text.replace('\\', "/").replace('\'', "’"))
 }

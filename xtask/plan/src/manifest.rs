@@ -1,10 +1,15 @@
 //! `pipeline.toml`: what a pipeline reads, checks, trains, asks and deploys.
 
 mod checks;
+mod data;
+mod data_checks;
+mod defaults;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use data::{Column, ColumnType, Data, Footnotes, Sample, SampleRegion, Wide};
 
 use crate::config::{Problem, Problems, parse};
 use crate::elf::Architecture;
@@ -22,21 +27,26 @@ pub struct Manifest {
     /// Name of the pipeline.
     pub name: String,
     /// What it forecasts.
+    #[serde(default = "defaults::description")]
     pub description: String,
     /// The input.
     pub data: Data,
     /// What is refused.
+    #[serde(default)]
     pub quality: Quality,
     /// What is forecast.
     pub task: Task,
     /// With which model.
+    #[serde(default)]
     pub model: Model,
     /// How it is judged.
+    #[serde(default)]
     pub backtest: BacktestOptions,
     /// Named questions in SQL.
     #[serde(default)]
     pub queries: Vec<NamedQuery>,
     /// What is deployed.
+    #[serde(default)]
     pub stack: StackOptions,
     /// Training in the stack; none without it.
     pub retrain: Option<Retrain>,
@@ -44,93 +54,11 @@ pub struct Manifest {
     pub drift: Option<DriftCheck>,
 }
 
-/// The input.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Data {
-    /// Field separator of the CSV.
-    pub delimiter: char,
-    /// The sheet of a workbook that is given as data; its first visible one when absent.
-    pub sheet: Option<String>,
-    /// Series that are not wanted, such as the total of the others; their records are rejected.
-    #[serde(default)]
-    pub leave_out: Vec<String>,
-    /// File of the cleaning SQL, beside the manifest.
-    pub sql: String,
-    /// Columns of the clean table, in order.
-    pub columns: Vec<Column>,
-    /// Invented data for a first try.
-    pub sample: Option<Sample>,
-}
-
-/// A column of the clean table.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// Its name in the file, when that differs.
-    pub source: Option<String>,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: ColumnType,
-}
-
-/// Types of the clean table; the names are Hive's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ColumnType {
-    /// Text.
-    String,
-    /// 32-bit whole number.
-    Int,
-    /// 64-bit whole number.
-    Bigint,
-    /// 64-bit floating-point number.
-    Double,
-}
-
-impl ColumnType {
-    /// Hive's word.
-    pub fn hive(self) -> &'static str {
-        match self {
-            Self::String => "string",
-            Self::Int => "int",
-            Self::Bigint => "bigint",
-            Self::Double => "double",
-        }
-    }
-}
-
-/// Invented data: one level per region, and a seed.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sample {
-    /// Seed of everything random.
-    pub seed: u64,
-    /// First year.
-    pub first_year: i32,
-    /// Last year.
-    pub last_year: i32,
-    /// The regions.
-    pub regions: Vec<SampleRegion>,
-}
-
-/// One region of the sample.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SampleRegion {
-    /// Its name.
-    pub name: String,
-    /// Value of its first year.
-    pub level: f64,
-}
-
 /// What is refused.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quality {
-    /// Rules per record, tried in order.
+    /// Rules per record, tried in order; without any, those that follow from the task.
     #[serde(default)]
     pub rules: Vec<Rule>,
     /// Two records of one series and period.
@@ -234,6 +162,7 @@ pub struct PartialPeriod {
 #[serde(deny_unknown_fields)]
 pub struct Task {
     /// The kind of task.
+    #[serde(default)]
     pub kind: TaskKind,
     /// Column that names the series.
     pub series: String,
@@ -251,6 +180,7 @@ pub struct Task {
     #[serde(default)]
     pub holidays: Vec<String>,
     /// Periods ahead.
+    #[serde(default = "defaults::horizon")]
     pub horizon: usize,
     /// Numeric columns known for the future too: records of future periods have them and no target.
     #[serde(default)]
@@ -295,10 +225,11 @@ pub enum DayCalendar {
 }
 
 /// Kinds of tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskKind {
     /// The next values of each series.
+    #[default]
     Forecast,
 }
 
@@ -334,22 +265,19 @@ pub enum Transform {
 
 /// With which model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Model {
     /// The family, or `auto`.
     pub kind: ModelKind,
     /// Families that compete in the backtest; every one that suits the frequency when absent.
     pub candidates: Option<Vec<ModelKind>>,
     /// The scale on which models work.
-    #[serde(default)]
     pub transform: Transform,
     /// Seed of everything random.
     pub seed: u64,
     /// Networks.
-    #[serde(default)]
     pub lstm: Lstm,
     /// Trees.
-    #[serde(default)]
     pub trees: Trees,
 }
 
@@ -431,7 +359,7 @@ impl Default for Trees {
 
 /// How the model is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct BacktestOptions {
     /// Forecast origins.
     pub origins: usize,
@@ -439,14 +367,9 @@ pub struct BacktestOptions {
     pub stride: Option<usize>,
     /// Whether models that learn from all series are trained anew at every origin, or once before
     /// the first.
-    #[serde(default = "yes")]
     pub refit: bool,
     /// Nominal coverage of the prediction interval.
     pub interval_level: f64,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// A named question in SQL.
@@ -463,7 +386,7 @@ pub struct NamedQuery {
 
 /// What is deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct StackOptions {
     /// Instance type by architecture.
     pub instance_type: BTreeMap<String, String>,
@@ -480,7 +403,6 @@ pub struct StackOptions {
     /// Whether people are told.
     pub notify: bool,
     /// Who.
-    #[serde(default)]
     pub emails: Vec<String>,
 }
 
@@ -524,7 +446,10 @@ impl StackOptions {
 impl Manifest {
     /// Parses and checks `text`, the content of `file`. Everything wrong is reported at once.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
-        let manifest: Self = parse(file, text)?;
+        let mut manifest: Self = parse(file, text)?;
+        if manifest.quality.rules.is_empty() {
+            manifest.quality.rules = defaults::rules(&manifest);
+        }
         let problems: Vec<Problem> = checks::folder_defect(&manifest, file)
             .into_iter()
             .chain(checks::defects(&manifest))

@@ -10,7 +10,7 @@ use steppe_wire::keys;
 use tera::{Context, Tera};
 use thiserror::Error;
 
-use crate::catalogue::RawColumn;
+use crate::catalogue::RawHeader;
 use crate::elf::Architecture;
 use crate::manifest::Manifest;
 use crate::names::Names;
@@ -92,8 +92,8 @@ pub struct StackSpec<'a> {
     pub manifest: &'a Manifest,
     /// Text of each of the manifest's queries, in its order.
     pub query_sql: Vec<String>,
-    /// Columns of the raw file, in its order.
-    pub raw_columns: Vec<RawColumn>,
+    /// What is before the first record of the raw file.
+    pub raw_header: RawHeader,
     /// Content hashes.
     pub hashes: ArtifactHashes,
     /// Architecture of function and instance.

@@ -31,7 +31,7 @@ fn render(manifest: &Manifest, server: &str) -> String {
         names: &names,
         manifest,
         query_sql: manifest.queries.iter().map(|_| "SELECT 1".to_owned()).collect(),
-        raw_columns: ["region", "year", "marriages"].map(RawColumn::plain).to_vec(),
+        raw_header: ["region", "year", "marriages"].map(RawColumn::plain).to_vec().into(),
         hashes: ArtifactHashes {
             server: hash(server),
             predictor: hash("b"),

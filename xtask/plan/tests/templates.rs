@@ -1,7 +1,8 @@
 //! The rendered template, resource by resource, where AWS is stricter than it looks.
 
-use steppe_plan::catalogue::{RawColumn, raw_columns};
+use steppe_plan::catalogue::{RawColumn, RawHeader, raw_header};
 use steppe_plan::elf::Architecture;
+use steppe_plan::etl::etl_plan;
 use steppe_plan::manifest::Manifest;
 use steppe_plan::names::Names;
 use steppe_plan::site::Site;
@@ -16,7 +17,7 @@ fn manifest() -> Manifest {
 struct Rendered(String);
 
 impl Rendered {
-    fn new(manifest: &Manifest, raw_columns: Vec<RawColumn>, site: &Site) -> Self {
+    fn new(manifest: &Manifest, raw_header: RawHeader, site: &Site) -> Self {
         let names = Names {
             project: "steppe".into(),
             pipeline: "marriages".into(),
@@ -29,7 +30,7 @@ impl Rendered {
             names: &names,
             manifest,
             query_sql: manifest.queries.iter().map(|_| "SELECT 1".to_owned()).collect(),
-            raw_columns,
+            raw_header,
             hashes: ArtifactHashes {
                 server: hash(),
                 predictor: hash(),
@@ -45,7 +46,7 @@ impl Rendered {
     }
 
     fn default() -> Self {
-        Self::new(&manifest(), vec![RawColumn::plain("region")], &site())
+        Self::new(&manifest(), vec![RawColumn::plain("region")].into(), &site())
     }
 
     /// The text of one resource.
@@ -170,7 +171,7 @@ fn network_and_subnets_outlive_the_functions_roles() {
 fn what_makes_another_instance_gives_it_another_name() {
     let rendered = Rendered::default();
     let renamed = |site: &Site| {
-        let other = Rendered::new(&manifest(), vec![RawColumn::plain("region")], site);
+        let other = Rendered::new(&manifest(), vec![RawColumn::plain("region")].into(), site);
         other.server_id() != rendered.server_id()
     };
     assert!(!renamed(&site()));
@@ -191,7 +192,7 @@ fn bursts_are_limited_where_there_are_bursts() {
     assert!(rendered.resource(rendered.server_id()).contains("CPUCredits: standard"));
     let mut manifest = manifest();
     manifest.stack.instance_type.insert("x86_64".into(), "m7i.large".into());
-    let steady = Rendered::new(&manifest, vec![], &site());
+    let steady = Rendered::new(&manifest, vec![].into(), &site());
     assert!(!steady.0.contains("CreditSpecification"));
 }
 
@@ -238,10 +239,13 @@ fn alarms_are_about_what_failed_in_the_end() {
 fn the_raw_table_reads_the_file_as_it_is() {
     let mut manifest = manifest();
     manifest.data.delimiter = ';';
-    let columns = raw_columns("null;1e3;\"Район\n2\";region\n".as_bytes(), ';', &[]);
-    let rendered = Rendered::new(&manifest, columns, &site());
+    manifest.data.skip_lines = 1;
+    let file = "Marriages\nnull;1e3;\"Район\n2\";region\n";
+    let header = raw_header(file.as_bytes(), &etl_plan(&manifest, "SELECT 1")).expect("names");
+    let rendered = Rendered::new(&manifest, header, &site());
     let table = rendered.resource("RawTable");
     for line in [
+        "skip.header.line.count: \"3\"\n",
         "separatorChar: \";\"\n",
         "quoteChar: \"\\\"\"\n",
         "escapeChar: \"\\\\\"\n",

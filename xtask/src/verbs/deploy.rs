@@ -20,6 +20,7 @@ use crate::cli::DataArgs;
 use crate::deployer::{Changed, Deployer};
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
+use crate::freshness::has_run;
 use crate::lock::lock;
 use crate::observe::{Purpose, observe, site};
 use crate::project::{RawData, Workspace};
@@ -28,6 +29,8 @@ use crate::story::Story;
 use crate::target::local_cloud;
 use crate::terminal::out;
 use crate::training;
+
+use super::run_pinned;
 
 /// Bodies of what is uploaded, by key.
 type Bodies = HashMap<String, Vec<u8>>;
@@ -42,6 +45,8 @@ pub struct Options {
     pub yes: bool,
     /// Prints the plan and stops.
     pub dry_run: bool,
+    /// Runs the pipeline at the end.
+    pub runs: bool,
 }
 
 /// A deployment that is under way, with everything that its steps need.
@@ -86,7 +91,9 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, options: Options) -> Re
     let aws = ours.aws();
     let observed = observe(aws, &workspace.names, Purpose::Deploy).await?;
     let site = site(aws, workspace, architecture, &observed).await?;
-    let (desired, bodies) = desired(workspace, &site, (&raw, &model), artifacts)?;
+    let (mut desired, bodies) = desired(workspace, &site, (&raw, &model), artifacts)?;
+    // Without the query that lists the series, whoever starts a run has to name them.
+    desired.runs = options.runs && workspace.manifest.stack.verify;
     if options.dry_run {
         out(&DeployPlan::new(&observed, &desired)?.to_string());
         cost(workspace, architecture, &story)?;
@@ -129,7 +136,7 @@ fn desired(
         names,
         manifest: &workspace.manifest,
         query_sql: workspace.query_sql.clone(),
-        raw_columns: raw.columns.clone(),
+        raw_header: raw.header.clone(),
         hashes: artifacts.hashes,
         architecture: artifacts.architecture,
         site,
@@ -161,6 +168,7 @@ fn desired(
         model_card_key,
         raw_sha256: raw.sha256.clone(),
         raw_bytes: usize::try_from(raw.copy.bytes())?,
+        runs: false,
     };
     Ok((desired, objects.into_iter().map(|(upload, bytes)| (upload.key, bytes)).collect()))
 }
@@ -185,6 +193,10 @@ impl Deploying<'_> {
             let waits = matches!(plan.steps.as_slice(), [Step::AwaitStack(_)]);
             let mut changed = Changed::NoChange;
             for step in plan.steps {
+                if step == Step::RunPipeline {
+                    self.run_pipeline(&changed).await?;
+                    continue;
+                }
                 changed = match self.carry_out(step).await? {
                     Some(
                         stopped @ (Changed::NeedsApproval | Changed::RolledBack | Changed::Wedged),
@@ -250,6 +262,7 @@ impl Deploying<'_> {
             Step::KeepBuilds { builds, tag, superseded } => {
                 self.keep_builds(&builds, tag.as_deref(), &superseded).await?;
             }
+            Step::RunPipeline => {}
         }
         Ok(None)
     }
@@ -292,6 +305,26 @@ impl Deploying<'_> {
         Ok(())
     }
 
+    /// Runs the pipeline with the model in service, unless it has run with all that is deployed:
+    /// afterwards the server has that model, and the clean table is of the data that were uploaded.
+    async fn run_pipeline(&self, changed: &Changed) -> Result<()> {
+        let (started, story) = (Instant::now(), self.deployer.story);
+        let ours = Deployment::open(self.workspace).await?;
+        let version = Registry::of(&ours)?.some_pointer().await?.in_service.current.model.version;
+        if *changed == Changed::NoChange && has_run(&ours, &version).await? {
+            return Ok(());
+        }
+        story.note("running", "the pipeline: cleaning, forecasts, message");
+        let execution = run_pinned(&ours, &version, &[]).await.context(
+            "the stack is deployed, but its pipeline did not run to the end; forecasts are as \
+             before",
+        )?;
+        let (count, absent) = (&execution.output["count"], &execution.output["absent"]);
+        let what = format!("the pipeline: {count} series forecast, {absent} left out");
+        story.done("ran", &what, started.elapsed());
+        Ok(())
+    }
+
     /// Deletes what a failed creation left; says whether it is wedged.
     async fn delete_failed(&self) -> Result<bool> {
         let Some(left) = self.deployer.delete_stack().await? else { return Ok(false) };
@@ -319,6 +352,11 @@ impl Deploying<'_> {
             story.note("note", "the data are synthetic; use your own with `--data FILE.csv`");
         }
         let example = &model.card.spec.series_column;
+        if !self.desired.runs {
+            let missing =
+                "the pipeline was not run: forecasts are of the data and the model before";
+            story.note("note", missing);
+        }
         story.note(
             "next",
             &format!(

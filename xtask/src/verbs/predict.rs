@@ -7,14 +7,20 @@ use steppe_wire::predict::PredictorOutput;
 
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
+use crate::freshness::Lake;
 use crate::project::Workspace;
+use crate::registry::Registry;
 use crate::terminal::{out_json, say};
 
 /// Forecasts one series through the deployed predictor.
 pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<Outcome> {
     let ours = Deployment::open(workspace).await?;
     let aws = ours.aws();
+    let registry = Registry::of(&ours)?;
+    let (lake, in_service) = tokio::try_join!(Lake::of(&ours), registry.some_pointer())?;
+    lake.check()?;
     let payload = json!({
+        "model_version": in_service.in_service.current.model.version,
         (&workspace.manifest.task.series): series,
         "dataset_key": keys::processed_prefix(&workspace.names.pipeline),
         "bucket_name": ours.output("DataBucket")?,

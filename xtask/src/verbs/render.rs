@@ -35,15 +35,15 @@ pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Ou
             )
         }
     };
-    let raw_columns = workspace.raw_data(&DataArgs { data: None })?.columns;
+    let raw_header = workspace.raw_data(&DataArgs { data: None })?.header;
     let render = |manifest: &Manifest, architecture| {
-        let (query_sql, raw_columns, hashes) =
-            (workspace.query_sql.clone(), raw_columns.clone(), hashes.clone());
+        let (query_sql, raw_header, hashes) =
+            (workspace.query_sql.clone(), raw_header.clone(), hashes.clone());
         StackSpec {
             names: &workspace.names,
             manifest,
             query_sql,
-            raw_columns,
+            raw_header,
             hashes,
             architecture,
             site: &Site::embedded(architecture),

@@ -10,19 +10,24 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+use steppe_aws::Answer;
 use steppe_wire::drift::DriftOutcome;
-use steppe_wire::etl::EtlReport;
 use steppe_wire::keys;
 use steppe_wire::predict::{PredictRequest, PredictResponse, StoredPrediction};
 
-use super::{Execution, run_to_end};
+use super::{Execution, run_pinned, run_to_end};
 use crate::deployment::Deployment;
 use crate::exit::{DISK_IS_FULL, Outcome, tells_of_a_full_disk};
+use crate::freshness::Lake;
 use crate::leftovers;
 use crate::project::Workspace;
+use crate::registry::Registry;
 use crate::story::{Story, table};
 use crate::target::local_cloud;
 use crate::terminal::out;
+
+/// Series with a note that are named.
+const NAMES_SHOWN: usize = 5;
 
 /// What a check saw.
 struct Seen {
@@ -36,6 +41,8 @@ struct Test<'a> {
     workspace: &'a Workspace,
     ours: Deployment,
     began: jiff::Timestamp,
+    /// The version of the model that was in service when the test began.
+    version: String,
 }
 
 /// Runs the pipeline and checks it.
@@ -43,7 +50,8 @@ pub async fn run(workspace: &Workspace, series: &[String]) -> Result<Outcome> {
     let story = Story::begin();
     let ours = Deployment::open(workspace).await?;
     ours.stack()?;
-    let test = Test { workspace, ours, began: jiff::Timestamp::now() };
+    let version = Registry::of(&ours)?.some_pointer().await?.in_service.current.model.version;
+    let test = Test { workspace, ours, began: jiff::Timestamp::now(), version };
     let mut seen = Vec::new();
     let mut note = |check, started: Instant, result: Result<String>| {
         let ok = result.is_ok();
@@ -59,7 +67,7 @@ pub async fn run(workspace: &Workspace, series: &[String]) -> Result<Outcome> {
         executed.map(|e| {
             format!(
                 "{} forecasts, {}",
-                records(&e).len(),
+                e.output["count"],
                 e.arn.rsplit(':').next().unwrap_or_default()
             )
         }),
@@ -116,8 +124,7 @@ fn records(execution: &Execution) -> Vec<&Value> {
 
 impl Test<'_> {
     async fn execute(&self, series: &[String]) -> Result<Execution> {
-        let input = if series.is_empty() { json!({}) } else { json!({ "series": series }) };
-        run_to_end(&self.ours, self.ours.output("StateMachineArn")?, &input).await
+        run_pinned(&self.ours, &self.version, series).await
     }
 
     /// The check for drift must run to its end; whatever it finds is not this test's.
@@ -148,31 +155,15 @@ impl Test<'_> {
         Ok(format!("{} events, {} states", events.len(), entered.len()))
     }
 
-    /// The cleaning job's count and Athena's must agree.
+    /// The clean table must be of the raw data, and the cleaning job's count and Athena's agree.
     async fn row_counts(&self) -> Result<String> {
-        let bucket = self.ours.output("DataBucket")?;
-        let report = self
-            .ours
-            .aws()
-            .get(bucket, &keys::etl_report(&self.workspace.names.pipeline))
-            .await?
-            .context("the cleaning job left no report")?;
-        let report: EtlReport = serde_json::from_slice(&report)?;
+        let lake = Lake::of(&self.ours).await?;
+        lake.check()?;
+        let report = lake.report.context("the cleaning job left no report")?;
         ensure!(report.adds_up(), "the report's counts do not add up: {report:?}");
-        let answer = self
-            .ours
-            .aws()
-            .query(
-                self.ours.output("WorkGroupName")?,
-                self.ours.output("DatabaseName")?,
-                "SELECT count(*) AS n FROM processed",
-                1,
-            )
-            .await?;
-        let counted =
-            answer.rows.first().and_then(|r| r.first().cloned().flatten()).unwrap_or_default();
+        let counted = self.count("SELECT count(*) AS n FROM processed").await?;
         ensure!(
-            counted == report.clean_rows.to_string(),
+            counted == report.clean_rows,
             "Athena counts {counted} rows, the cleaning job wrote {}",
             report.clean_rows
         );
@@ -205,6 +196,12 @@ impl Test<'_> {
                 stored.execution == execution.arn,
                 "{path} belongs to the execution {}",
                 stored.execution
+            );
+            ensure!(
+                stored.model_version == self.version,
+                "{path} is of model {}, not of {}, which is in service",
+                stored.model_version,
+                self.version
             );
             match self.ask_server(&stored.series).await? {
                 Some(answer) => {
@@ -266,16 +263,34 @@ impl Test<'_> {
         let stored = self.count(&stored).await?;
         ensure!(stored == done, "Athena finds forecasts of {stored} series, not of {done}");
         let left = if absent > 0 { format!(", {absent} left out") } else { String::new() };
-        Ok(format!("{done} of {asked} series in S3{left}"))
+        Ok(format!("{done} of {asked} series in S3{left}{}", self.noted(&arn).await?))
+    }
+
+    /// Series whose forecast has a note, such as that the series is short.
+    async fn noted(&self, execution: &str) -> Result<String> {
+        let sql = format!(
+            "SELECT series, count(*) OVER () AS n FROM predictions WHERE execution = '{execution}' \
+             AND note IS NOT NULL ORDER BY series"
+        );
+        let answer = self.ask_athena(&sql, NAMES_SHOWN).await?;
+        let cell = |row: usize, column: usize| answer.rows.get(row)?.get(column)?.as_deref();
+        let Some(noted) = cell(0, 1) else { return Ok(String::new()) };
+        let names: Vec<&str> = (0..answer.rows.len()).filter_map(|row| cell(row, 0)).collect();
+        let more = if noted == names.len().to_string() { "" } else { ", …" };
+        Ok(format!(", {noted} with a note: {}{more}", names.join(", ")))
     }
 
     async fn count(&self, sql: &str) -> Result<u64> {
-        let (group, database) =
-            (self.ours.output("WorkGroupName")?, self.ours.output("DatabaseName")?);
-        let answer = self.ours.aws().query(group, database, sql, 1).await?;
+        let answer = self.ask_athena(sql, 1).await?;
         let counted = answer.rows.first().and_then(|row| row.first().cloned().flatten());
         let counted = counted.context("Athena counted nothing")?;
         counted.parse().with_context(|| format!("Athena's count is `{counted}`"))
+    }
+
+    async fn ask_athena(&self, sql: &str, rows: usize) -> Result<Answer> {
+        let (group, database) =
+            (self.ours.output("WorkGroupName")?, self.ours.output("DatabaseName")?);
+        Ok(self.ours.aws().query(group, database, sql, rows).await?)
     }
 
     /// What the model server answers; `None` when it cannot be reached, as in a private network of
@@ -286,12 +301,12 @@ impl Test<'_> {
         }
         let url = format!("{}/predict", self.ours.output("ServerUrl")?);
         let dataset = keys::processed_prefix(&self.workspace.names.pipeline);
-        let body = PredictRequest::one(
-            &self.workspace.manifest.task.series,
-            series,
-            self.ours.output("DataBucket")?,
-            &dataset,
-        );
+        let column = &self.workspace.manifest.task.series;
+        let bucket = self.ours.output("DataBucket")?;
+        let body = PredictRequest {
+            model_version: Some(self.version.clone()),
+            ..PredictRequest::one(column, series, bucket, &dataset)
+        };
         let request = hyper::Request::post(&url)
             .header(hyper::header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(serde_json::to_vec(&body)?)))?;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ColumnType, DayCalendar, Frequency, MANIFEST_SCHEMA_VERSION, Manifest, ModelKind, one_core,
+    ColumnType, DayCalendar, Frequency, MANIFEST_SCHEMA_VERSION, Manifest, ModelKind, data_checks,
+    one_core,
 };
 use crate::environment::{Environment, name_defect, project_defect};
 
@@ -62,7 +63,7 @@ pub fn defects(manifest: &Manifest) -> Vec<String> {
     task(manifest, &mut out);
     calendar(manifest, &mut out);
     features(manifest, &mut out);
-    columns(manifest, &mut out);
+    data_checks::defects(manifest, &mut out);
     rules_and_queries(manifest, &mut out);
     ranges(manifest, &mut out);
     stack(manifest, &mut out);
@@ -92,7 +93,7 @@ fn is_reserved(email: &str) -> bool {
     )
 }
 
-fn need(out: &mut Vec<String>, holds: bool, message: impl FnOnce() -> String) {
+pub(super) fn need(out: &mut Vec<String>, holds: bool, message: impl FnOnce() -> String) {
     if !holds {
         out.push(message());
     }
@@ -104,11 +105,6 @@ fn top(manifest: &Manifest, out: &mut Vec<String>) {
         format!("`schema_version` is {version}, this program reads {MANIFEST_SCHEMA_VERSION}")
     });
     out.extend(name_defect(name).map(|defect| format!("the name `{name}` {defect}")));
-    let delimiter = manifest.data.delimiter;
-    let usable = delimiter == '\t' || (delimiter.is_ascii_punctuation() && delimiter != '"');
-    need(out, usable || delimiter == ' ', || {
-        format!("`data.delimiter` is {delimiter:?}; expected one ASCII character such as `;`")
-    });
 }
 
 fn task(manifest: &Manifest, out: &mut Vec<String>) {
@@ -189,26 +185,6 @@ fn features(manifest: &Manifest, out: &mut Vec<String>) {
     need(out, !made_of_others, || {
         "`model.candidates` names families; `auto` and `combination` are made of them".to_owned()
     });
-}
-
-fn columns(manifest: &Manifest, out: &mut Vec<String>) {
-    let mut seen = BTreeSet::new();
-    let mut sources = BTreeSet::new();
-    for column in &manifest.data.columns {
-        let name = &column.name;
-        let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        need(out, plain && !name.is_empty() && !name.starts_with('_'), || {
-            format!(
-                "the column name `{name}` must consist of lower-case letters, digits and inner \
-                 underscores; give the file's own name as `source`"
-            )
-        });
-        need(out, seen.insert(name), || format!("the column `{name}` is declared twice"));
-        let source = column.source.as_ref().unwrap_or(name);
-        need(out, sources.insert(source) || column.source.is_none(), || {
-            format!("two columns have the source `{source}`")
-        });
-    }
 }
 
 fn rules_and_queries(manifest: &Manifest, out: &mut Vec<String>) {

@@ -1,7 +1,12 @@
 //! `make accuracy`: our forecasts on public benchmarks, beside published scores.
 //!
-//! M4 Hourly and M3 with the competitions' own splits and metrics, and marriages in Sweden. The
-//! data are not part of this repository; `STEPPE_SHARED_DATA` names their folder.
+//! M4 Hourly and M3 with the competitions' own splits and metrics, marriages in Sweden, closing
+//! prices, and the coverage of intervals over all of them and more. The data are not part of this
+//! repository; `STEPPE_SHARED_DATA` names their folder. Arguments choose parts: `m4 m3 sweden
+//! stocks coverage`, and after `coverage` parts of the names of data sets.
+
+mod coverage;
+mod sets;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,15 +42,22 @@ fn main() -> Result<()> {
     if wanted("m4") {
         m4_hourly(&folder.join("m4"))?;
     }
+    // target/release/examples/accuracy: the CSV lies under the same target folder.
+    let target =
+        std::env::current_exe()?.ancestors().nth(3).map(Path::to_path_buf).unwrap_or_default();
+    let m3_table = target.join("accuracy/m3.csv");
     if wanted("m3") {
-        let published = folder.join("m3/computed_smape_of_stored_official_forecasts.csv");
-        // target/release/examples/accuracy: the CSV lies under the same target folder.
-        let target =
-            std::env::current_exe()?.ancestors().nth(3).map(Path::to_path_buf).unwrap_or_default();
-        m3(&target.join("accuracy/m3.csv"), &published)?;
+        m3(&m3_table, &folder.join("m3/computed_smape_of_stored_official_forecasts.csv"))?;
     }
     if wanted("sweden") {
         sweden(&folder.join("marriages/sweden_county_marriages_2000_2022.csv"))?;
+    }
+    if wanted("stocks") {
+        stocks(&folder.join("stocks/djia_12_2006_2017.csv"))?;
+    }
+    if wanted("coverage") {
+        let of_sets = chosen.iter().skip_while(|c| *c != "coverage").skip(1);
+        coverage::run(&sets::all(&folder, &m3_table)?, &of_sets.cloned().collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -175,20 +187,28 @@ fn compete(splits: &[Split], spec: &TrainSpec) -> Result<(Vec<Row>, f64)> {
     Ok((rows, seconds))
 }
 
-fn m4_hourly(folder: &Path) -> Result<()> {
+fn m4_splits(folder: &Path) -> Result<Vec<Split>> {
     let read = |file: &str| -> Result<Vec<(String, Vec<f64>)>> {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(folder.join(file))?;
-        let row = |row: std::result::Result<csv::StringRecord, csv::Error>| -> Result<(String, Vec<f64>)> {
+        let mut rows = Vec::new();
+        for row in reader.records() {
             let row = row?;
-            let values = row.iter().skip(1).filter(|v| !v.is_empty()).map(str::parse).collect::<std::result::Result<_, _>>()?;
-            Ok((row[0].to_owned(), values))
-        };
-        reader.records().map(row).collect()
+            let given = row.iter().skip(1).filter(|v| !v.is_empty());
+            rows.push((
+                row[0].to_owned(),
+                given.map(str::parse).collect::<std::result::Result<_, _>>()?,
+            ));
+        }
+        Ok(rows)
     };
     let test: BTreeMap<_, _> = read("Hourly-test.csv")?.into_iter().collect();
     let split =
         |(name, known): (String, Vec<f64>)| Split { future: test[&name].clone(), name, known };
-    let splits: Vec<Split> = read("Hourly-train.csv")?.into_iter().map(split).collect();
+    Ok(read("Hourly-train.csv")?.into_iter().map(split).collect())
+}
+
+fn m4_hourly(folder: &Path) -> Result<()> {
+    let splits = m4_splits(folder)?;
     let mut spec = spec("m4-hourly", Frequency::Hourly, 48);
     spec.candidates = vec![Family::Autoregression, Family::GradientBoosting, Family::Lstm];
     (spec.lstm.context, spec.lstm.hidden, spec.lstm.epoch_windows) = (192, 48, Some(30_000));
@@ -223,16 +243,24 @@ fn m4_hourly(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn m3(file: &Path, published: &Path) -> Result<()> {
-    let mut series: BTreeMap<(String, String), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+/// The series of a part of M3, by their numbers.
+fn m3_splits(file: &Path, part: &str) -> Result<Vec<Split>> {
+    let mut series: BTreeMap<String, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
     let mut reader = csv::Reader::from_path(file).map_err(|e| {
         format!("{}: {e}; `make accuracy` makes it from M3_long.parquet", file.display())
     })?;
     for row in reader.deserialize() {
-        let (id, period, part, _, value): (String, String, String, u32, f64) = row?;
-        let parts = series.entry((period, id)).or_default();
-        if part == "train" { &mut parts.0 } else { &mut parts.1 }.push(value);
+        let (id, period, half, _, value): (String, String, String, u32, f64) = row?;
+        if period == part {
+            let halves = series.entry(id).or_default();
+            if half == "train" { &mut halves.0 } else { &mut halves.1 }.push(value);
+        }
     }
+    let split = |(name, (known, future))| Split { name, known, future };
+    Ok(series.into_iter().map(split).collect())
+}
+
+fn m3(file: &Path, published: &Path) -> Result<()> {
     println!("\nM3: 3,003 series, official split, sMAPE %\n");
     println!(
         "{:<36}{:>11}{:>11}{:>11}{:>11}{:>11}{:>9}",
@@ -247,15 +275,7 @@ fn m3(file: &Path, published: &Path) -> Result<()> {
         ("MONTHLY", Frequency::Monthly, 18),
         ("OTHER", Frequency::Yearly, 8),
     ] {
-        let splits: Vec<Split> = series
-            .iter()
-            .filter(|((p, _), _)| p == period)
-            .map(|((_, id), (known, future))| Split {
-                name: id.clone(),
-                known: known.clone(),
-                future: future.clone(),
-            })
-            .collect();
+        let splits = m3_splits(file, period)?;
         let mut spec = spec("m3", frequency, horizon);
         spec.backtest = BacktestSpec { origins: 2, stride: 1, refit: false, interval_level: 0.95 };
         let (rows, time) = compete(&splits, &spec)?;
@@ -297,13 +317,17 @@ fn m3(file: &Path, published: &Path) -> Result<()> {
     Ok(())
 }
 
-fn sweden(file: &Path) -> Result<()> {
+fn counties(file: &Path) -> Result<Dataset> {
     let mut rows: Vec<(String, i64, f64)> = Vec::new();
     for row in csv::Reader::from_path(file)?.deserialize() {
         let (_, region, year, marriages): (String, String, i64, f64) = row?;
         rows.push((region, year, marriages));
     }
-    let data = Dataset::from_rows(rows)?;
+    Ok(Dataset::from_rows(rows)?)
+}
+
+fn sweden(file: &Path) -> Result<()> {
+    let data = counties(file)?;
     println!("\nMarriages in Sweden: 21 counties, one step, 2010 to 2019, MAPE %\n");
     let mut totals: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
     let (mut names, mut chosen) = (Vec::new(), Vec::new());
@@ -364,5 +388,21 @@ fn sweden(file: &Path) -> Result<()> {
         "{:<36}{:>9.2}\n{:<36}{:>9.2}",
         "published: mean of three years", 5.06, "published: last value", 5.64
     );
+    Ok(())
+}
+
+/// The last value on closing prices since 2013, on the newest 43 days with trade.
+fn stocks(file: &Path) -> Result<()> {
+    println!("\nClosing prices since 2013: 12 symbols, one step, the last value's sMAPE %\n");
+    for (calendar, data, origins) in [
+        ("days with trade", sets::trading_days(sets::closes(file)?)?, 43),
+        ("every day", sets::every_day(sets::closes(file)?)?, 61),
+    ] {
+        let mut spec = spec("stocks", data.frequency(), 1);
+        (spec.kind, spec.candidates) = (Kind::Of(Family::LastValue), Vec::new());
+        spec.backtest = BacktestSpec { origins, stride: 1, refit: false, interval_level: 0.9 };
+        let found = Artifact::train(&data, &spec, &Stage::new(&Quiet))?.card.backtest;
+        println!("{calendar:<36}{:>9.3}{:>9} forecasts", found.model.smape, found.cases);
+    }
     Ok(())
 }

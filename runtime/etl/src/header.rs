@@ -1,0 +1,223 @@
+//! What the columns of a file become: columns of the view `file`, and rows of a wide table.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+use steppe_wire::etl::header::{column_names, position, trimmed};
+use steppe_wire::etl::{self, ColumnName, EtlPlan};
+
+use crate::shape;
+
+/// A header that has all that the plan asks for.
+#[derive(Debug)]
+pub struct Header {
+    columns: Vec<String>,
+    wide: Option<Wide>,
+}
+
+/// Where a row comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// Number of the record.
+    pub record: i64,
+    /// The column, of a cell of a wide table.
+    pub column: Option<&'a str>,
+}
+
+impl Header {
+    /// Of a file whose header has these fields.
+    pub fn new(fields: Vec<String>, plan: &EtlPlan) -> Result<Self> {
+        if fields.iter().all(String::is_empty) {
+            let names: Vec<&str> = required(plan).map(|(source, _)| source).collect();
+            bail!("the file is empty; expected a header with the columns {}", names.join(", "));
+        }
+        let names = column_names(&fields, &plan.columns)?;
+        let missing: Vec<String> = required(plan)
+            .filter(|(source, name)| !is_there(&fields, &names, source, name))
+            .map(|(source, _)| format!("`{source}`"))
+            .collect();
+        if !missing.is_empty() {
+            let columns: Vec<&str> = fields.iter().map(String::as_str).collect();
+            bail!(
+                "column {} is missing; the header has {}\nhint: {}",
+                missing.join(", "),
+                columns.join(", "),
+                shape::header_hint(&columns, plan.delimiter)
+            );
+        }
+        let Some(wide) = &plan.wide else { return Ok(Self { columns: names, wide: None }) };
+        let wide = Wide::new(fields, &names, wide)?;
+        let kept = wide.keep.iter().map(|index| names[*index].clone());
+        let columns = kept.chain(wide.made.clone()).collect();
+        Ok(Self { columns, wide: Some(wide) })
+    }
+
+    /// Names of the columns of the view `file`, without the record's number.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// How cells become rows.
+    pub fn wide(&self) -> Option<&Wide> {
+        self.wide.as_ref()
+    }
+
+    /// Where the row with this number comes from.
+    pub fn origin(&self, row: i64) -> Origin<'_> {
+        match &self.wide {
+            None => Origin { record: row, column: None },
+            Some(wide) => {
+                let (record, cell) = ((row - 1) / wide.width(), (row - 1) % wide.width());
+                let index = usize::try_from(cell).ok().and_then(|cell| wide.periods.get(cell));
+                let column = index.map(|index| wide.fields[*index].as_str());
+                Origin { record: record + 1, column }
+            }
+        }
+    }
+}
+
+/// Columns that the file must have: names in the file and in `raw`.
+fn required(plan: &EtlPlan) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let made = |c: &&ColumnName| {
+        plan.wide.as_ref().is_none_or(|wide| ![&wide.names, &wide.values].contains(&&c.name))
+    };
+    let own = plan.columns.iter().filter(made);
+    let own = own.map(|c| (c.source.as_str(), Some(c.name.as_str())));
+    let kept = plan.wide.iter().flat_map(|wide| &wide.keep).map(|name| (name.as_str(), None));
+    let mut seen = BTreeSet::new();
+    own.chain(kept).filter(move |(source, _)| seen.insert(trimmed(source).to_lowercase()))
+}
+
+fn is_there(fields: &[String], names: &[String], source: &str, name: &Option<&str>) -> bool {
+    match name {
+        Some(name) => names.iter().any(|n| n == name),
+        None => fields.iter().any(|f| f.to_lowercase() == trimmed(source).to_lowercase()),
+    }
+}
+
+/// How the cells of a record become rows.
+#[derive(Debug)]
+pub struct Wide {
+    fields: Vec<String>,
+    keep: Vec<usize>,
+    periods: Vec<usize>,
+    unnamed: Vec<usize>,
+    made: [String; 2],
+    missing: BTreeSet<String>,
+}
+
+impl Wide {
+    fn new(fields: Vec<String>, names: &[String], plan: &etl::Wide) -> Result<Self> {
+        let made = [plan.names.clone(), plan.values.clone()];
+        if let Some(index) = names.iter().position(|name| made.contains(name)) {
+            bail!(
+                "column {} of the header is called `{}`, as `[data.wide]` calls what it makes\n\
+                 hint: give `names` and `values` other names, or rename the column in the file",
+                index + 1,
+                fields[index]
+            );
+        }
+        let mut keep = Vec::new();
+        for name in &plan.keep {
+            let wanted = ColumnName { source: name.clone(), name: name.clone() };
+            keep.extend(position(&fields, &wanted)?);
+        }
+        keep.sort_unstable();
+        keep.dedup();
+        let others = (0..fields.len()).filter(|index| !keep.contains(index));
+        let (unnamed, periods): (Vec<_>, Vec<_>) = others.partition(|i| fields[*i].is_empty());
+        if periods.is_empty() {
+            bail!(
+                "every column of the header is kept, so there is none to make records of\n\
+                 hint: leave `[data.wide]` out of the manifest"
+            );
+        }
+        let missing = plan.missing.iter().cloned().collect();
+        Ok(Self { fields, keep, periods, unnamed, made, missing })
+    }
+
+    fn width(&self) -> i64 {
+        self.periods.len() as i64
+    }
+
+    /// Columns without a name are left out, so there must be nothing in them.
+    pub fn refuse_unnamed(&self, fields: &[&str], line: u64) -> Result<()> {
+        match self.unnamed.iter().find(|index| !trimmed(fields[**index]).is_empty()) {
+            None => Ok(()),
+            Some(index) => bail!(
+                "line {line}: column {} has no name in the header and holds `{}`\n\
+                 hint: give it a name in the file, or empty it",
+                index + 1,
+                trimmed(fields[*index])
+            ),
+        }
+    }
+
+    /// Numbers and fields of the rows of record `number`.
+    pub fn cells<'a>(
+        &'a self,
+        fields: &'a [&str],
+        number: i64,
+    ) -> impl Iterator<Item = (i64, impl Iterator<Item = &'a str>)> {
+        let has_value = |(_, index): &(i64, &usize)| {
+            let value = trimmed(fields[**index]);
+            !value.is_empty() && !self.missing.contains(value)
+        };
+        let kept = |index: &'a usize| fields[*index];
+        let first = (number - 1) * self.width() + 1;
+        (first..).zip(&self.periods).filter(has_value).map(move |(row, index)| {
+            let made = [self.fields[*index].as_str(), fields[*index]];
+            (row, self.keep.iter().map(kept).chain(made))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> EtlPlan {
+        serde_json::from_value(serde_json::json!({
+            "schema_version": 2, "pipeline": "test", "delimiter": ";",
+            "columns": [
+                { "source": "Регион", "name": "region" },
+                { "source": "year", "name": "year" }, { "source": "n", "name": "n" },
+            ],
+            "wide": { "keep": ["Регион"], "names": "year", "values": "n", "missing": ["…"] },
+            "clean_sql": "", "rejects_sql": "", "fatal_rules": [], "rule_columns": [],
+        }))
+        .expect("a plan")
+    }
+
+    fn header(fields: &[&str]) -> Result<Header> {
+        Header::new(fields.iter().map(|f| (*f).to_owned()).collect(), &plan())
+    }
+
+    #[test]
+    fn cells_become_rows_that_know_where_they_come_from() {
+        let header = header(&["регион", "2000", "", "2001 г."]).expect("complete");
+        assert_eq!(header.columns(), ["region", "year", "n"]);
+        let wide = header.wide().expect("wide");
+        let cells = |fields: &[&str], number| -> Vec<(i64, Vec<String>)> {
+            let cells = wide.cells(fields, number);
+            cells.map(|(row, cell)| (row, cell.map(str::to_owned).collect())).collect()
+        };
+        let row = |texts: [&str; 3]| texts.map(str::to_owned).to_vec();
+        assert_eq!(cells(&["А", " … ", "", "5"], 1), [(2, row(["А", "2001 г.", "5"]))]);
+        assert_eq!(cells(&["Б", "1", "", "\u{a0}"], 2), [(3, row(["Б", "2000", "1"]))]);
+        assert_eq!(header.origin(2), Origin { record: 1, column: Some("2001 г.") });
+        assert_eq!(header.origin(3), Origin { record: 2, column: Some("2000") });
+        assert!(wide.refuse_unnamed(&["А", "1", " ", "2"], 4).is_ok());
+        let told = wide.refuse_unnamed(&["А", "1", "x", "2"], 4).expect_err("a value").to_string();
+        assert!(told.starts_with("line 4: column 3 has no name in the header and holds `x`"));
+    }
+
+    #[test]
+    fn headers_that_cannot_be_turned_are_refused() {
+        let told = |fields: &[&str]| header(fields).expect_err("a defect").to_string();
+        assert!(told(&["Область", "2000"]).contains("column `Регион` is missing"));
+        assert!(told(&["Регион", "2000", "Year"]).contains("column 3 of the header is called"));
+        assert!(told(&["Регион", ""]).contains("every column of the header is kept"));
+        assert!(told(&["", ""]).contains("the file is empty; expected a header with the columns"));
+    }
+}

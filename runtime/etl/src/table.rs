@@ -1,0 +1,102 @@
+//! The records of the table in a file: after its header, and before its footnotes.
+
+use std::io::Read;
+
+use anyhow::{Context, Result, bail};
+use csv::ByteRecord;
+use steppe_wire::etl::header::trimmed;
+use steppe_wire::etl::records::{Records, Stand};
+
+use crate::shape;
+
+/// Fields of the lines after a table that are no part of it: a number and a note.
+const FOOTNOTE_FIELDS_MAX: usize = 2;
+
+/// How a file is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// What separates fields.
+    pub delimiter: u8,
+    /// Lines before the header.
+    pub skip_lines: u64,
+    /// Whether the table ends where footnotes begin.
+    pub leave_out_footnotes: bool,
+}
+
+/// A table whose header is read.
+#[derive(Debug)]
+pub struct Table<R> {
+    records: Records<R>,
+    options: Options,
+    /// Fields of the header, trimmed.
+    pub header: Vec<String>,
+    ended: Option<u64>,
+}
+
+impl<R: Read> Table<R> {
+    /// Reads the header of a file; an empty file has none.
+    pub fn open(file: R, options: Options) -> Result<Self> {
+        let mut records = Records::new(file, options.delimiter, options.skip_lines);
+        let mut record = ByteRecord::new();
+        let line = options.skip_lines + 1;
+        let stand = records.read(&mut record).context("the header cannot be read")?;
+        if let Some(Stand { line: found, empty_line: Some(_), .. }) = stand {
+            bail!(
+                "line {line} is empty, and the header may be line {found}\n\
+                 hint: `[data] skip_lines` in the manifest says how many lines are before the \
+                 header"
+            );
+        }
+        let field = |field| text(field, line).map(|field| trimmed(field).to_owned());
+        let header = record.iter().map(field).collect::<Result<_>>()?;
+        Ok(Self { records, options, header, ended: None })
+    }
+
+    /// Reads the next record; returns the line on which it begins.
+    pub fn read(&mut self, record: &mut ByteRecord) -> Result<Option<u64>> {
+        while let Some(stand) = self.records.read(record)? {
+            if self.options.leave_out_footnotes && self.is_footnote(record, stand)? {
+                continue;
+            }
+            let (line, fields, expected) = (stand.line, record.len(), self.header.len());
+            if fields != expected {
+                bail!(
+                    "line {line}: the record has {fields} fields, the header has {expected}\n\
+                     hint: {}",
+                    shape::record_hint(fields as u64, expected as u64)
+                );
+            }
+            return Ok(Some(line));
+        }
+        Ok(None)
+    }
+
+    /// Whether a record stands after the table. One that looks like the table's is an error there:
+    /// a torn file must not pass for a shorter one.
+    fn is_footnote(&mut self, record: &ByteRecord, stand: Stand) -> Result<bool> {
+        let is_filled = |field: &&[u8]| !trimmed(&String::from_utf8_lossy(field)).is_empty();
+        let filled = record.iter().filter(is_filled).count();
+        let single = (filled <= 1).then_some(stand.line);
+        self.ended = self.ended.or(stand.empty_line).or(single);
+        let Some(end) = self.ended else { return Ok(false) };
+        let fields = record.len();
+        let is_note = fields <= FOOTNOTE_FIELDS_MAX && fields < self.header.len();
+        if filled > 1 && !is_note {
+            bail!(
+                "line {}: a record follows, but line {end} ends the table: it is empty or has one \
+                 field\n\
+                 hint: delete line {end}, or give its other fields; `footnotes = \"leave-out\"` \
+                 reads up to the first line of that kind",
+                stand.line
+            );
+        }
+        Ok(true)
+    }
+}
+
+/// A field as text.
+pub fn text(field: &[u8], line: u64) -> Result<&str> {
+    std::str::from_utf8(field).map_err(|_| {
+        anyhow::anyhow!("line {line}: the text is not UTF-8\nhint: {}", shape::CONVERTS)
+    })
+}

@@ -1,0 +1,217 @@
+//! What a file's columns are called: one rule for the cleaning job and for the catalogue's table
+//! `raw`. The Glue script has the same rule in Python, and `make parity` compares the two.
+//!
+//! A column of the pipeline has the pipeline's name. It is found by its own name exactly, or else
+//! without regard to upper and lower case. Every other column keeps the words of its name as far as
+//! they are ASCII, in lower case and with underscores; one of which nothing is left is called by
+//! its number, and what would have another's name gets a number behind it.
+
+use std::collections::BTreeSet;
+
+use super::ColumnName;
+
+/// The column that numbers records.
+pub const ROW_COLUMN: &str = "_row";
+/// Longest name that is made; Glue takes 255 characters, and a number may follow.
+pub const NAME_CHARS_MAX: usize = 200;
+
+/// What keeps a header from having names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderDefect {
+    /// A column has the name of the record's number.
+    #[error(
+        "column {number} of the header is called `{field}`, as the number of the record is\n\
+         hint: rename the column in the file"
+    )]
+    Row {
+        /// Its number, from 1.
+        number: usize,
+        /// Its name in the file.
+        field: String,
+    },
+    /// Two columns are one of the pipeline's.
+    #[error(
+        "columns {first} (`{first_field}`) and {second} (`{second_field}`) of the header are both \
+         the manifest's column `{name}`\n\
+         hint: rename one of them in the file, or give the other's exact name as `source`"
+    )]
+    Twice {
+        /// The pipeline's column.
+        name: String,
+        /// Number of one.
+        first: usize,
+        /// What the file calls it.
+        first_field: String,
+        /// Number of the other.
+        second: usize,
+        /// What the file calls it.
+        second_field: String,
+    },
+    /// A column has the name that the pipeline gives to another.
+    #[error(
+        "column {number} of the header is called `{field}`, as the manifest calls the column \
+         `{source_field}`\n\
+         hint: give `{source_field}` another `name` in the manifest, or rename `{field}` in the \
+         file"
+    )]
+    Clash {
+        /// Number of the column.
+        number: usize,
+        /// What the file calls it.
+        field: String,
+        /// The column that the manifest calls so.
+        source_field: String,
+    },
+}
+
+/// A field of a header without the white space and marks of byte order around it.
+pub fn trimmed(field: &str) -> &str {
+    field.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
+/// Names of the columns of a header, whose fields are [`trimmed`].
+pub fn column_names(header: &[String], own: &[ColumnName]) -> Result<Vec<String>, HeaderDefect> {
+    let mut names = vec![None; header.len()];
+    for column in own {
+        if let Some(index) = position(header, column)? {
+            names[index] = Some(column.name.clone());
+        }
+    }
+    let mut taken: BTreeSet<String> = own.iter().map(|c| c.name.clone()).collect();
+    let mut given = Vec::with_capacity(header.len());
+    for (index, (field, name)) in header.iter().zip(names).enumerate() {
+        let name = match name {
+            Some(name) => name,
+            None => {
+                refuse_misleading(index + 1, field, own)?;
+                free(&plain(field, index + 1), &taken)
+            }
+        };
+        taken.insert(name.clone());
+        given.push(name);
+    }
+    Ok(given)
+}
+
+/// Where a column of the pipeline stands in a header.
+pub fn position(header: &[String], own: &ColumnName) -> Result<Option<usize>, HeaderDefect> {
+    let wanted = trimmed(&own.source);
+    let folded = wanted.to_lowercase();
+    let indices = |fits: &dyn Fn(&String) -> bool| -> Vec<usize> {
+        header.iter().enumerate().filter(|(_, f)| fits(f)).map(|(index, _)| index).collect()
+    };
+    let mut found = indices(&|field| field == wanted);
+    if found.is_empty() {
+        found = indices(&|field| field.to_lowercase() == folded);
+    }
+    match found[..] {
+        [first, second, ..] => Err(HeaderDefect::Twice {
+            name: own.name.clone(),
+            first: first + 1,
+            first_field: header[first].clone(),
+            second: second + 1,
+            second_field: header[second].clone(),
+        }),
+        _ => Ok(found.first().copied()),
+    }
+}
+
+/// A column that is none of the pipeline's must not look like one.
+fn refuse_misleading(number: usize, field: &str, own: &[ColumnName]) -> Result<(), HeaderDefect> {
+    let (field, folded) = (field.to_owned(), field.to_lowercase());
+    if folded == ROW_COLUMN {
+        return Err(HeaderDefect::Row { number, field });
+    }
+    let other = |c: &&ColumnName| c.name == folded && trimmed(&c.source).to_lowercase() != folded;
+    match own.iter().find(other) {
+        Some(c) => Err(HeaderDefect::Clash { number, field, source_field: c.source.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// `Value, per 1000` as `value_per_1000`; the column's number when nothing is left of its name.
+fn plain(field: &str, number: usize) -> String {
+    let letters = field.chars().map(|c| match c.to_ascii_lowercase() {
+        c if c.is_ascii_alphanumeric() => c,
+        _ => ' ',
+    });
+    let words: String = letters.collect();
+    let name = words.split_whitespace().collect::<Vec<_>>().join("_");
+    let name: String = name.chars().take(NAME_CHARS_MAX).collect();
+    if name.is_empty() { format!("column_{number}") } else { name }
+}
+
+/// `name`, or with the first number after it that nobody has.
+fn free(name: &str, taken: &BTreeSet<String>) -> String {
+    if !taken.contains(name) {
+        return name.to_owned();
+    }
+    (2..).map(|n| format!("{name}_{n}")).find(|n| !taken.contains(n)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> Vec<ColumnName> {
+        let column = |source: &str, name: &str| ColumnName {
+            source: source.to_owned(),
+            name: name.to_owned(),
+        };
+        vec![column("region", "region"), column("year", "year"), column("Number", "marriages")]
+    }
+
+    fn names(fields: &[&str]) -> Result<Vec<String>, HeaderDefect> {
+        let header: Vec<String> = fields.iter().map(|f| trimmed(f).to_owned()).collect();
+        column_names(&header, &own())
+    }
+
+    #[test]
+    fn the_pipelines_columns_are_found_by_their_words() {
+        for fields in [
+            ["region", "year", "Number"],
+            ["\u{feff}region", " year\u{a0}", "Number"],
+            ["REGION", "Year", "number"],
+        ] {
+            assert_eq!(names(&fields), Ok(own().into_iter().map(|c| c.name).collect()));
+        }
+        // The exact name is the pipeline's column; the other one is not.
+        let found = names(&["Year", "year", "region", "Number"]);
+        assert_eq!(found.expect("names"), ["year_2", "year", "region", "marriages"]);
+    }
+
+    #[test]
+    fn every_other_column_has_a_name_of_its_own() {
+        let cases: [(&[&str], &[&str]); 5] = [
+            (&["Notes, source", "value\nper 1000"], &["notes_source", "value_per_1000"]),
+            (
+                &["region", "Район", "Город", "a b", "a-b", "A_B"],
+                &["region", "column_2", "column_3", "a_b", "a_b_2", "a_b_3"],
+            ),
+            (
+                &["null", "true", "123", "1e3", "~", ""],
+                &["null", "true", "123", "1e3", "column_5", "column_6"],
+            ),
+            (&["column_2", "~"], &["column_2", "column_2_2"]),
+            (&["_rule", "a", "a_2", "a"], &["rule", "a", "a_2", "a_3"]),
+        ];
+        for (fields, expected) in cases {
+            assert_eq!(names(fields).expect("names"), expected, "{fields:?}");
+        }
+        assert_eq!(names(&["x".repeat(400).as_str()]).expect("names")[0].len(), NAME_CHARS_MAX);
+    }
+
+    #[test]
+    fn columns_that_cannot_be_told_apart_are_refused_by_name() {
+        let told = |fields: &[&str]| names(fields).expect_err("a defect").to_string();
+        assert!(
+            told(&["region", "year", "_ROW"]).contains("column 3 of the header is called `_ROW`")
+        );
+        let twice = told(&["region", "Year", "number", "YEAR"]);
+        assert!(twice.contains("columns 2 (`Year`) and 4 (`YEAR`)"), "{twice}");
+        assert!(twice.contains("the manifest's column `year`"), "{twice}");
+        let clash = told(&["Marriages", "Number", "region", "year"]);
+        assert!(clash.contains("column 1 of the header is called `Marriages`"), "{clash}");
+        assert!(clash.contains("as the manifest calls the column `Number`"), "{clash}");
+    }
+}

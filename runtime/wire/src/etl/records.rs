@@ -1,0 +1,167 @@
+//! Records of a CSV with the lines on which they begin, read as a stream.
+//!
+//! Lines end with CR, LF or both, also inside of quotes, where both engines read LF. Lines before
+//! the header are skipped as they are, whatever quotes they have.
+
+use std::io::{BufRead, BufReader, Read};
+
+use csv::{ByteRecord, ReaderBuilder};
+
+/// Longest record: a quote that is not closed must not take the rest of the file into memory.
+pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stand {
+    /// Line on which it begins, from 1.
+    pub line: u64,
+    /// Line after its last.
+    pub next_line: u64,
+    /// The first of the empty lines before it.
+    pub empty_line: Option<u64>,
+}
+
+/// The records of a file, the header among them.
+#[derive(Debug)]
+pub struct Records<R> {
+    reader: csv::Reader<Lines<R>>,
+    skipped: u64,
+    next_line: u64,
+}
+
+impl<R: Read> Records<R> {
+    /// Of a file without its first `skip_lines` lines.
+    pub fn new(file: R, delimiter: u8, skip_lines: u64) -> Self {
+        let mut builder = ReaderBuilder::new();
+        builder.delimiter(delimiter).has_headers(false).flexible(true);
+        let reader = builder.from_reader(Lines::new(file, skip_lines));
+        Self { reader, skipped: skip_lines, next_line: skip_lines + 1 }
+    }
+
+    /// Reads the next record that is not an empty line.
+    pub fn read(&mut self, record: &mut ByteRecord) -> csv::Result<Option<Stand>> {
+        if !self.reader.read_byte_record(record)? {
+            return Ok(None);
+        }
+        self.reader.get_mut().since_record = 0;
+        // The library's own line is that of the empty lines before a record. Every line here has
+        // an end, so the record's first is known from its last.
+        let inside = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        let next_line = self.skipped + self.reader.position().line();
+        let line = next_line - 1 - inside;
+        let empty_line = (line > self.next_line).then_some(self.next_line);
+        let stand = Stand { line, next_line, empty_line };
+        self.next_line = next_line;
+        Ok(Some(stand))
+    }
+}
+
+/// Bytes of a file in which every line ends with LF, the last one, too.
+#[derive(Debug)]
+struct Lines<R> {
+    file: BufReader<R>,
+    skip: u64,
+    after_cr: bool,
+    last: u8,
+    since_record: usize,
+}
+
+impl<R: Read> Lines<R> {
+    fn new(file: R, skip: u64) -> Self {
+        let file = BufReader::new(file);
+        Self { file, skip, after_cr: false, last: b'\n', since_record: 0 }
+    }
+
+    /// Gives what the next bytes of the file say; how many that are, none at its end.
+    fn next(&mut self, out: &mut [u8]) -> std::io::Result<Option<usize>> {
+        let bytes = self.file.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let (read, mut written) = (bytes.len().min(out.len()), 0);
+        for byte in &bytes[..read] {
+            let second = *byte == b'\n' && self.after_cr;
+            self.after_cr = *byte == b'\r';
+            let byte = if self.after_cr { b'\n' } else { *byte };
+            if second {
+                continue;
+            }
+            if self.skip > 0 {
+                self.skip -= u64::from(byte == b'\n');
+            } else {
+                (out[written], self.last) = (byte, byte);
+                written += 1;
+            }
+        }
+        self.file.consume(read);
+        Ok(Some(written))
+    }
+}
+
+impl<R: Read> Read for Lines<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.since_record > RECORD_BYTES_MAX {
+            return Err(std::io::Error::other(format!(
+                "a record is longer than {RECORD_BYTES_MAX} bytes; a quote in it is not closed"
+            )));
+        }
+        let mut written = 0;
+        while written == 0 && !out.is_empty() {
+            match self.next(out)? {
+                Some(bytes) => written = bytes,
+                None if self.last == b'\n' => break,
+                None => (out[0], self.last, written) = (b'\n', b'\n', 1),
+            }
+        }
+        self.since_record += written;
+        Ok(written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str, skip_lines: u64) -> Vec<(Vec<String>, u64, Option<u64>)> {
+        let mut records = Records::new(file.as_bytes(), b';', skip_lines);
+        let (mut record, mut out) = (ByteRecord::new(), Vec::new());
+        while let Some(stand) = records.read(&mut record).expect("readable") {
+            let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
+            out.push((record.iter().map(text).collect(), stand.line, stand.empty_line));
+        }
+        out
+    }
+
+    #[test]
+    fn records_know_their_lines_whatever_ends_them() {
+        let file = "a;b\n\"x\ny\";1\n\n\nlast;2";
+        let expected = [(1, None), (2, None), (6, Some(4))];
+        for end in ["\n", "\r\n", "\r"] {
+            let found = read(&file.replace('\n', end), 0);
+            assert_eq!(found[1].0, ["x\ny", "1"], "{end:?}");
+            let stands: Vec<_> = found.iter().map(|(_, line, empty)| (*line, *empty)).collect();
+            assert_eq!(stands, expected, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn lines_before_the_header_may_have_quotes() {
+        for end in ["\n", "\r\n", "\r"] {
+            let found = read(&"\u{feff}5\" of\n\na;b\n1;2\n".replace('\n', end), 2);
+            assert_eq!((found.len(), found[0].1, found[0].2), (2, 3, None), "{end:?}");
+        }
+        assert_eq!(read("\u{feff}\"a\";b\n", 0)[0].0, ["a", "b"], "the mark of byte order");
+        assert_eq!(read("\n\na;b\n", 1)[0].1, 3);
+        assert_eq!(read("a\nb", 5).len(), 0);
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_ends_reading() {
+        let file = std::io::Read::chain(&b"a\n\""[..], std::io::repeat(b'x'));
+        let mut records = Records::new(file, b',', 0);
+        let mut record = ByteRecord::new();
+        assert!(records.read(&mut record).expect("a header").is_some());
+        let error = records.read(&mut record).expect_err("too long").to_string();
+        assert!(error.contains("a quote in it is not closed"), "{error}");
+    }
+}
