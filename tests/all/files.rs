@@ -77,7 +77,7 @@ fn every_kind_of_file_gives_the_model_of_the_plain_table() {
     assert!(!plain.err.contains("read "), "nothing to tell: {}", plain.err);
     let workbook =
         |name: &str| std::fs::read(root().join("tests/workbooks").join(name)).expect("a workbook");
-    let sheet = "read  sheet \"Лист1\", 49 rows with its header, as CSV";
+    let sheet = "read  sheet \"Лист1\", 49 rows, as CSV";
     for (name, bytes, told) in [
         ("unicode.txt.gz", gzip(&utf_16(&table)), "read  UTF-16 text, as UTF-8"),
         ("old.csv", windows_1251(&table), "read  Windows-1251 text, as UTF-8"),

@@ -122,6 +122,7 @@ impl Workspace {
         let options = reading::Options {
             scratch: &scratch,
             delimiter: data.delimiter,
+            decimal: data.decimal,
             sheet: data.sheet.as_deref(),
         };
         let Reading { copy, told } = reading::read(&file, options).with_context(context)?;

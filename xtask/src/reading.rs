@@ -31,6 +31,8 @@ pub struct Options<'a> {
     pub scratch: &'a Path,
     /// Field separator of the CSV.
     pub delimiter: char,
+    /// What stands before the decimals of its numbers.
+    pub decimal: char,
     /// The sheet of a workbook; the first visible one when absent.
     pub sheet: Option<&'a str>,
 }
@@ -260,7 +262,8 @@ mod tests {
         let scratch = tempfile::TempDir::new().expect("a folder");
         let file = scratch.path().join("given");
         std::fs::write(&file, bytes).expect("written");
-        let options = Options { scratch: scratch.path(), delimiter: ',', sheet: None };
+        let options =
+            Options { scratch: scratch.path(), delimiter: ',', decimal: '.', sheet: None };
         match read(&file, options) {
             Ok(Reading { copy, told }) => {
                 (std::fs::read_to_string(copy.path()).expect("UTF-8"), told)
@@ -380,7 +383,8 @@ mod tests {
     #[test]
     fn nothing_is_left_of_a_refused_file() {
         let scratch = tempfile::TempDir::new().expect("a folder");
-        let options = Options { scratch: scratch.path(), delimiter: ',', sheet: None };
+        let options =
+            Options { scratch: scratch.path(), delimiter: ',', decimal: '.', sheet: None };
         let refused = read(scratch.path(), options).expect_err("a folder");
         assert!(refused.to_string().starts_with("it is a folder"), "{refused}");
         let file = scratch.path().join("mixed");

@@ -7,6 +7,7 @@
 //! A workbook is not read as a stream: it is in memory while it is converted, and has bounds.
 
 use std::io::{BufReader, BufWriter, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result, bail};
 use calamine::{
@@ -31,6 +32,17 @@ pub fn convert(
     if workbook.bytes() > BYTES_MAX {
         bail!(too_large());
     }
+    // The library takes a damaged workbook of the old kind at its word.
+    catch_unwind(AssertUnwindSafe(|| converted(workbook, options, table))).unwrap_or_else(|_| {
+        bail!("the workbook is damaged\nhint: open it in a spreadsheet and save it again")
+    })
+}
+
+fn converted(
+    workbook: &Snapshot,
+    options: &Options<'_>,
+    table: &mut Snapshot,
+) -> Result<Vec<String>> {
     let mut sheets = opened(workbook)?;
     let (sheet, others) = chosen(&sheets, options.sheet)?;
     check_extent(&mut sheets, &sheet)?;
@@ -42,9 +54,9 @@ pub fn convert(
     if let Ok(formulas) = sheets.worksheet_formula(&sheet) {
         check_formulas(&sheet, &cells, &formulas)?;
     }
-    let rows = write(&sheet, &cells, options.delimiter, table)?;
-    let mut told = vec![format!("sheet \"{sheet}\", {rows} rows with its header, as CSV")];
-    if !others.is_empty() {
+    let rows = write(&sheet, &cells, options, table)?;
+    let mut told = vec![format!("sheet \"{sheet}\", {rows} rows, as CSV")];
+    if options.sheet.is_none() && !others.is_empty() {
         told.push(format!("other sheets, not read:{}", named(&others)));
     }
     Ok(told)
@@ -212,8 +224,14 @@ fn check_formulas(sheet: &str, cells: &Range<Data>, formulas: &Range<String>) ->
 }
 
 /// Writes the rows; how many are not empty.
-fn write(sheet: &str, cells: &Range<Data>, delimiter: char, table: &mut Snapshot) -> Result<usize> {
-    let delimiter = u8::try_from(delimiter).context("the delimiter is no ASCII character")?;
+fn write(
+    sheet: &str,
+    cells: &Range<Data>,
+    options: &Options<'_>,
+    table: &mut Snapshot,
+) -> Result<usize> {
+    let delimiter =
+        u8::try_from(options.delimiter).context("the delimiter is no ASCII character")?;
     let (top, left) = cells.start().unwrap_or_default();
     let mut out = BufWriter::new(table);
     (0..top).try_for_each(|_| out.write_all(b"\n"))?;
@@ -228,7 +246,7 @@ fn write(sheet: &str, cells: &Range<Data>, delimiter: char, table: &mut Snapshot
         let mut line = csv::WriterBuilder::new();
         let mut line = line.delimiter(delimiter).buffer_capacity(LINE_BYTES).from_writer(&mut out);
         for (column, cell) in (left..).zip(row) {
-            let text = text_of(cell).with_context(|| {
+            let text = text_of(cell, options.decimal).with_context(|| {
                 format!("cell {} of the sheet \"{sheet}\"", address(number, column))
             })?;
             line.write_field(text)?;
@@ -251,15 +269,14 @@ fn address(row: u32, column: u32) -> String {
 }
 
 /// A cell as text.
-fn text_of(cell: &Data) -> Result<String> {
+fn text_of(cell: &Data, decimal: char) -> Result<String> {
     Ok(match cell {
         Data::Empty => String::new(),
         Data::String(text) => {
             text.split(['\r', '\n']).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ")
         }
         Data::Int(number) => number.to_string(),
-        // Adding zero takes the sign from a zero.
-        Data::Float(number) => (number + 0.0).to_string(),
+        Data::Float(value) => number(*value).replace('.', &decimal.to_string()),
         Data::Bool(is_true) => is_true.to_string(),
         Data::DateTime(moment) if moment.is_duration() => duration(moment.as_f64()),
         Data::DateTime(moment) => date_time(moment),
@@ -269,6 +286,17 @@ fn text_of(cell: &Data) -> Result<String> {
             bail!("it holds the error {error}\nhint: correct it, or empty the cell")
         }
     })
+}
+
+/// `1023`, also where computing has left `1023.0000000000001`: decimals have the 15 digits that
+/// spreadsheets show.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 {
+        // Adding zero takes the sign from a zero.
+        return (value + 0.0).to_string();
+    }
+    let shown = format!("{value:.14e}").parse::<f64>();
+    shown.unwrap_or(value).to_string()
 }
 
 /// `2000-12-31`, with its time when that is not midnight.
@@ -300,7 +328,7 @@ mod tests {
     fn reading(file: &str, sheet: Option<&str>) -> Result<(String, Vec<String>)> {
         let scratch = tempfile::TempDir::new()?;
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/workbooks");
-        let options = Options { scratch: scratch.path(), delimiter: ';', sheet };
+        let options = Options { scratch: scratch.path(), delimiter: ';', decimal: ',', sheet };
         let Reading { copy, told } = read(&folder.join(file), options)?;
         Ok((std::fs::read_to_string(copy.path())?, told))
     }
@@ -308,7 +336,7 @@ mod tests {
     #[test]
     fn every_kind_of_workbook_gives_the_same_table() {
         let (expected, told) = reading("table.xlsx", None).expect("read");
-        assert_eq!(told, ["sheet \"Лист1\", 49 rows with its header, as CSV"]);
+        assert_eq!(told, ["sheet \"Лист1\", 49 rows, as CSV"]);
         assert!(expected.starts_with("region;year;marriages\nАкмолинская область;2000;1016\n"));
         assert_eq!(expected.lines().count(), 49);
         for file in ["table.xls", "table.ods"] {
@@ -321,14 +349,14 @@ mod tests {
         let (text, told) = reading("kinds.xlsx", Some("Data")).expect("read");
         let expected = "\nname of region;day;value;final\n\
                         \"A, \"\"x\"\"\";2000-12-31;1234567890123;true\n\n\
-                        B;2000-12-31T00:30;0.1;26:30:00\n";
+                        B;2000-12-31T00:30;0,1;26:30:00\n";
         assert_eq!(text, expected);
-        let others = "other sheets, not read: \"Notes\"\n\
-                      hint: `[data] sheet = \"…\"` in the manifest chooses one";
-        assert_eq!(told[1], others);
+        assert_eq!(told, ["sheet \"Data\", 3 rows, as CSV"]);
         let (text, told) = reading("kinds.xlsx", None).expect("read");
         assert_eq!(text, "Source: an office\n", "the first visible sheet");
-        assert!(told[1].contains("\"Data\"") && !told[1].contains("Hidden"));
+        let others = "other sheets, not read: \"Data\"\n\
+                      hint: `[data] sheet = \"…\"` in the manifest chooses one";
+        assert_eq!(told[1], others);
     }
 
     #[test]
@@ -348,6 +376,27 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_workbook_is_read_or_refused() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/workbooks");
+        let scratch = tempfile::TempDir::new().expect("a folder");
+        let options =
+            Options { scratch: scratch.path(), delimiter: ',', decimal: '.', sheet: None };
+        let mut refused = 0;
+        for name in ["table.xls", "table.xlsx", "table.ods"] {
+            let whole = std::fs::read(folder.join(name)).expect("a workbook");
+            for damage in 0..64 {
+                let (mut bytes, step) = (whole.clone(), whole.len() / 64);
+                // A few bytes behind the marks that tell what it is.
+                bytes[8 + damage * step..][..4].fill(0xff);
+                let file = scratch.path().join(name);
+                std::fs::write(&file, bytes).expect("written");
+                refused += u32::from(read(&file, options).is_err());
+            }
+        }
+        assert!((32..192).contains(&refused), "{refused}");
+    }
+
+    #[test]
     fn an_archive_that_is_no_workbook_is_refused() {
         let scratch = tempfile::TempDir::new().expect("a folder");
         let file = scratch.path().join("people.zip");
@@ -356,9 +405,24 @@ mod tests {
         archive.start_file("people.csv", stored).expect("begun");
         archive.write_all(b"region,year\n").expect("written");
         archive.finish().expect("complete");
-        let options = Options { scratch: scratch.path(), delimiter: ',', sheet: None };
+        let options =
+            Options { scratch: scratch.path(), delimiter: ',', decimal: '.', sheet: None };
         let error = read(&file, options).expect_err("refused").to_string();
         assert!(error.contains("an archive and no workbook\nhint: unpack it"), "{error}");
+    }
+
+    #[test]
+    fn numbers_have_the_digits_that_spreadsheets_show() {
+        for (value, text) in [
+            (1023.000_000_000_000_1, "1023"),
+            (0.1 + 0.2, "0.3"),
+            (-0.0, "0"),
+            (-12.5, "-12.5"),
+            (1_234_567_890_123_456.0, "1234567890123456"),
+            (1e21, "1000000000000000000000"),
+        ] {
+            assert_eq!(number(value), text);
+        }
     }
 
     #[test]
