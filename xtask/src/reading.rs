@@ -362,7 +362,7 @@ mod tests {
             PathBuf::from,
         );
         let Ok(bytes) = std::fs::read(folder.join("utf16.csv")) else {
-            eprintln!("left out: set STEPPE_SHARED_CASES to the folder with utf16.csv");
+            crate::terminal::err("left out: set STEPPE_SHARED_CASES to the folder with utf16.csv");
             return;
         };
         let (text, told) = reading(&bytes);

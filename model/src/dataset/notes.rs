@@ -326,7 +326,8 @@ mod tests {
             plain("Republic", 2000, &sum),
         ];
         assert!(notes(series.clone())[0].starts_with("`Republic` is the sum of the other 2"));
-        let data = Dataset::new(Frequency::Yearly, series.clone());
+        let mut data = Dataset::new(Frequency::Yearly, series.clone());
+        data.look();
         assert!(data.remark("Republic").is_some_and(|told| told.ends_with("everything twice")));
         assert_eq!(data.remark("a"), None);
         series[2].values[1] += 1.0;

@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn numbers_have_the_digits_that_spreadsheets_show() {
         for (value, text) in [
-            (1023.000_000_000_000_1, "1023"),
+            (1_023.000_000_000_000_1, "1023"),
             (0.1 + 0.2, "0.3"),
             (-0.0, "0"),
             (-12.5, "-12.5"),
