@@ -39,7 +39,7 @@ service: $(VENV) build ## the model server: Triton's client, an API fuzzer, host
 	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs --example serve_model
 	.venv/bin/python tests/service.py
 
-accuracy: $(VENV) examples ## M4 Hourly, M3 and Sweden beside published scores
+accuracy: $(VENV) examples ## M4 Hourly, M3, Sweden, closing prices, coverage of intervals, beside published scores
 	.venv/bin/python tests/accuracy_data.py
 	$(TARGET)/release/examples/accuracy
 

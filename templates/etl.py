@@ -36,6 +36,8 @@ PART_FILE = "part-00000.parquet"
 REJECTS_FILE = "part-00000.csv"
 KEY_BYTES_MAX = 1024
 CHARACTERS_REFUSED = "\\{}^%`[]\"<>~#|*?"
+NO_TEXT = re.compile("[\0\ufffd]")
+CONVERTS = "`cargo xtask deploy --data FILE` converts it and uploads CSV in UTF-8"
 BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 
 
@@ -312,6 +314,15 @@ class Defect(Exception):
     """What is wrong with a header or a record; whoever knows the file names it."""
 
 
+def as_text(pair):
+    """A numbered record. Spark puts U+FFFD where bytes are no UTF-8, which would change names."""
+    fields, number = pair
+    if any(NO_TEXT.search(field or "") for field in fields):
+        where = f"record {number}: " if number else ""
+        raise Defect(f"{where}the text is not UTF-8\nhint: {CONVERTS}")
+    return pair
+
+
 def column_names(header, columns):
     """Names of the columns of a header: the same rule as the embedded engine's."""
     names = [None] * len(header)
@@ -439,10 +450,11 @@ def views(spark, files, plan, place, folder):
     first = frame.first()
     header = [(field or "").strip(AROUND) for field in first] if first else []
     try:
+        as_text((header, 0))
         names, wide = named(plan, header)
     except Defect as defect:
         raise SystemExit(f"{place.name}:{plan['skip_lines'] + 1}: {defect}") from None
-    numbered = frame.rdd.zipWithIndex().filter(lambda pair: pair[1] > 0)
+    numbered = frame.rdd.zipWithIndex().filter(lambda pair: pair[1] > 0).map(as_text)
     if wide is None:
         rows = numbered.map(lambda pair: (*pair[0], pair[1]))
     else:
@@ -492,7 +504,7 @@ def ask(spark, what, statement):
 def readable(place, error):
     """What Spark says of a record that it cannot read, without its own calls."""
     text = str(error)
-    if found := re.search(r"__main__\.Defect: (.*)", text):
+    if found := re.search(r"\bDefect: (.*(?:\nhint: .*)?)", text):
         return f"{place.name}: {found[1]}"
     if found := re.search(r"Malformed records are detected in record parsing: (.*)", text):
         return f"{place.name}: a record has more or fewer fields than the header: {found[1]}"

@@ -36,7 +36,9 @@ pub enum TrainError {
     },
     /// Too little data for the backtest.
     #[error(
-        "no series is long enough for a backtest: the longest has {longest} values; {origins} origins, {stride} periods apart, need {needed}"
+        "no series is long enough for a backtest: the longest has {longest} values; {origins} \
+         origins, {stride} periods apart, need {needed}\nhint: fewer `origins` in `[backtest]` of \
+         the manifest need fewer values"
     )]
     TooFewForBacktest {
         /// Origins asked for.

@@ -114,8 +114,11 @@ fn a_russian_table_of_an_office_goes_all_the_way() {
     // 17 regions of 24 years, 3 of 2, and the total.
     assert!(deployed.contains("414 of 438 rows"), "{deployed}");
     assert!(deployed.contains("24 rows by the rule `leave_out`"), "{deployed}");
+    let short = "3 series have too few values for the model and are forecast by a plain rule: ";
+    assert!(deployed.contains(&format!("{short}`{}`", NEW.join("`, `"))), "{deployed}");
     let smoke = run(&["smoke-test"]);
-    assert!(smoke.out.contains("20 of 20 series in S3"), "{}", smoke.out);
+    let noted = format!("20 of 20 series in S3, 3 with a note: {}", NEW.join(", "));
+    assert!(smoke.out.contains(&noted), "{}", smoke.out);
     let forecasts = run(&["query", "SELECT series, value FROM predictions ORDER BY series"]).out;
     for region in REGIONS {
         assert!(forecasts.contains(region), "{region}: {forecasts}");

@@ -53,6 +53,25 @@ fn what_is_answered_is_of_what_was_deployed() {
     assert!(smoke.out.contains("72 clean + 0 rejected = 72 raw"), "{}", smoke.out);
 }
 
+/// Series that never change: the year that comes is as forecast, and nothing is found.
+#[test]
+fn constants_do_not_drift() {
+    let checkout = Checkout::new();
+    let table = |last: u32| {
+        let regions = (0..12).flat_map(|region| (2000..=last).map(move |year| (region, year)));
+        let rows = regions.map(|(region, year)| format!("R{region},{year},{}\n", 3 * region));
+        format!("region,year,marriages\n{}", rows.collect::<String>())
+    };
+    for last in [2023, 2024] {
+        let deployed = checkout.done(&["deploy", "--data", &checkout.csv(&table(last))]);
+        assert!(deployed.err.contains("the pipeline: 12 series forecast"), "{}", deployed.err);
+    }
+    let drift = checkout.done(&["drift"]);
+    assert!(drift.out.contains("12 past ones beside actual values"), "{}", drift.out);
+    let predicted = checkout.done(&["predict", "R3"]).out;
+    assert!(predicted.contains("2025           9   90 % interval 9 to 9"), "{predicted}");
+}
+
 #[tokio::test]
 async fn a_deployment_whose_run_fails_says_what_stands() {
     let checkout = Checkout::new();

@@ -19,6 +19,9 @@ use crate::progress::Progress;
 use crate::project::{RawData, Workspace, write};
 use crate::story::Story;
 
+/// Series that are too short for the model and are named.
+const SHORT_NAMED: usize = 5;
+
 /// Cleans and trains; returns the model and the name of its configuration and data.
 pub async fn run(
     workspace: &Workspace,
@@ -31,21 +34,40 @@ pub async fn run(
     let dir = workspace.scratch().join("models").join(&workspace.manifest.name).join(&key);
     if let Some(artifact) = load(&dir) {
         story.note("model", &format!("{} fits the data", artifact.version()));
+        tell_short(&artifact, &data, story);
         return Ok((artifact, key));
     }
     let started = Instant::now();
     let progress = Progress::new(dir.join("checkpoints"));
     let host = progress.clone();
-    let artifact =
-        tokio::task::spawn_blocking(move || Artifact::train(&data, &spec, &Stage::new(&host)))
-            .await?;
+    let work = move || (Artifact::train(&data, &spec, &Stage::new(&host)), data);
+    let (artifact, data) = tokio::task::spawn_blocking(work).await?;
     progress.finish();
     let artifact =
         artifact.with_context(|| format!("no model can be trained on {}", raw.given.display()))?;
     save(&dir, &artifact)?;
     progress.forget();
     story.done("trained", &format!("model {}", artifact.version()), started.elapsed());
+    tell_short(&artifact, &data, story);
     Ok((artifact, key))
+}
+
+/// Series that get the plain rule instead of the model.
+fn tell_short(artifact: &Artifact, data: &Dataset, story: &Story) {
+    let forecast = data.series().iter().filter(|s| data.absence(&s.name).is_none());
+    let short: Vec<&str> =
+        forecast.filter(|s| !artifact.suits(s.view())).map(|s| s.name.as_str()).collect();
+    if short.is_empty() {
+        return;
+    }
+    let named = short[..short.len().min(SHORT_NAMED)].join("`, `");
+    let more = if short.len() > SHORT_NAMED { ", …" } else { "" };
+    let what = format!(
+        "{} series have too few values for the model and are forecast by a plain rule: `{named}`\
+         {more}",
+        short.len()
+    );
+    story.note("note", &what);
 }
 
 /// The cleaned data as series.
