@@ -182,3 +182,20 @@ fn what_could_be_read_in_two_ways_is_refused_in_the_manifest() {
         assert!(said.contains(told), "{data}: {said}");
     }
 }
+
+/// Each mention of `raw` is a scan of its own, and a union wants all of them at once.
+#[test]
+fn a_statement_may_read_the_file_many_times() {
+    let manifest = manifest("delimiter = \";\"", PLAIN);
+    let part = |rest: u32| {
+        format!(
+            "SELECT _row, region, TRY_CAST(year AS INT) AS year, \
+             TRY_CAST(marriages AS BIGINT) AS marriages FROM raw WHERE _row % 20 = {rest}"
+        )
+    };
+    let sql = (0..20).map(part).collect::<Vec<_>>().join(" UNION ALL ");
+    let values: Vec<String> = (1..60).map(|value: u32| value.to_string()).collect();
+    let cells: Vec<&str> = values.iter().map(String::as_str).collect();
+    let (report, _out) = cleaned(&etl_plan(&manifest, &sql), &table(&cells)).expect("cleaned");
+    assert_eq!((report.raw_rows, report.clean_rows), (60, 60));
+}

@@ -22,6 +22,7 @@ pub use steppe_wire::etl::header::ROW_COLUMN;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::header::{Header, Origin};
+use crate::scan::on_own_thread;
 use crate::shape;
 use crate::storage::Place;
 use crate::table::{Options, Table, text};
@@ -50,14 +51,14 @@ impl CsvSource {
             leave_out_footnotes: plan.leave_out_footnotes,
         };
         let bytes = file(&place).await?;
-        let defect = tokio::task::spawn_blocking(move || shape::defect(bytes)).await??;
+        let defect = on_own_thread(move || Ok(shape::defect(bytes)?)).await?;
         if let Some(defect) = defect {
             bail!("{}: {defect}", place.name);
         }
         let line = options.skip_lines + 1;
         let bytes = file(&place).await?;
-        let table = tokio::task::spawn_blocking(move || Table::open(bytes, options)).await?;
-        let fields = table.map(|table| table.header.clone()).with_context(|| place.name.clone())?;
+        let table = on_own_thread(move || Table::open(bytes, options)).await;
+        let fields = table.map(|table| table.header).with_context(|| place.name.clone())?;
         let header = Header::new(fields, plan).with_context(|| format!("{}:{line}", place.name))?;
         let columns = header.columns().iter().map(|c| Field::new(c, DataType::Utf8, true));
         let fields: Vec<Field> =
@@ -66,16 +67,12 @@ impl CsvSource {
         Ok(Self { place, options, header: Arc::new(header), schema })
     }
 
-    async fn table(&self) -> Result<Table<File>> {
-        let (bytes, options) = (file(&self.place).await?, self.options);
-        tokio::task::spawn_blocking(move || Table::open(bytes, options)).await?
-    }
-
     /// The lines of the records of `rows` (ascending), and the column of the file of a cell.
     pub async fn origins_of(&self, rows: Vec<i64>) -> Result<Vec<(u64, Option<String>)>> {
-        let mut table = self.table().await?;
+        let (bytes, options) = (file(&self.place).await?, self.options);
         let header = self.header.clone();
-        let origins = tokio::task::spawn_blocking(move || {
+        let origins = on_own_thread(move || {
+            let mut table = Table::open(bytes, options)?;
             let (mut record, mut found, mut number, mut line) = (ByteRecord::new(), vec![], 0, 0);
             for row in rows {
                 let Origin { record: wanted, column } = header.origin(row);
@@ -86,9 +83,9 @@ impl CsvSource {
                 }
                 found.push((line, column.map(str::to_owned)));
             }
-            anyhow::Ok(found)
+            Ok(found)
         });
-        origins.await?
+        origins.await
     }
 }
 
@@ -171,17 +168,17 @@ impl PartitionStream for CsvSource {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
         let (sender, source) = (builder.tx(), self.clone());
         builder.spawn(async move {
-            let table = source.table().await.map_err(|e| external(&e))?;
-            let work = tokio::task::spawn_blocking(move || {
-                let mut batches = Batches::new(table, &source);
-                while let Some(batch) = batches.next().map_err(|e| external(&e))? {
+            let bytes = file(&source.place).await.map_err(|e| external(&e))?;
+            let work = on_own_thread(move || {
+                let mut batches = Batches::new(Table::open(bytes, source.options)?, &source);
+                while let Some(batch) = batches.next()? {
                     if sender.blocking_send(Ok(batch)).is_err() {
                         break;
                     }
                 }
                 Ok(())
             });
-            work.await.map_err(|e| external(&e.into()))?
+            work.await.map_err(|e| external(&e))
         });
         builder.build()
     }

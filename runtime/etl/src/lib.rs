@@ -9,6 +9,7 @@ pub mod csv_source;
 mod header;
 pub mod process;
 pub mod query;
+mod scan;
 mod shape;
 pub mod storage;
 mod table;

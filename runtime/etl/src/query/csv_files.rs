@@ -21,6 +21,8 @@ use steppe_wire::etl::records::Lines;
 use steppe_wire::query::CsvLayout;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
+use crate::scan::on_own_thread;
+
 /// Lines per batch.
 const BATCH_LINES: usize = 8_192;
 
@@ -84,21 +86,26 @@ impl PartitionStream for CsvFiles {
                 let stream = object.into_stream().map_err(std::io::Error::other);
                 let bytes = SyncIoBridge::new(StreamReader::new(stream));
                 let (sender, schema) = (sender.clone(), schema.clone());
-                let work = tokio::task::spawn_blocking(move || {
+                let work = on_own_thread(move || {
                     let mut rows = Rows::new(bytes, split);
                     while let Some(batch) = rows.next(&schema)? {
                         if sender.blocking_send(Ok(batch)).is_err() {
                             break;
                         }
                     }
-                    Ok::<_, DataFusionError>(())
+                    Ok(())
                 });
-                work.await.map_err(|e| DataFusionError::External(e.into()))??;
+                work.await.map_err(told)?;
             }
             Ok(())
         });
         builder.build()
     }
+}
+
+/// The engine's own errors keep their kind.
+fn told(error: anyhow::Error) -> DataFusionError {
+    error.downcast().unwrap_or_else(|other| DataFusionError::External(other.into()))
 }
 
 fn stored(error: object_store::Error) -> DataFusionError {
