@@ -220,8 +220,8 @@ impl ModelCard {
         let share = 100.0 * (own - other) / own;
         let name = better.family.name();
         format!(
-            "\nnote: the {what} `{name}` has a smaller MASE than this model: {other:.3}, {share:.1} % \
-             less; `kind = \"auto\"` serves the best family\n"
+            "\nnote: the {what} `{name}` has a smaller MASE than this model: {other:.3}, \
+             {share:.1} % less; `kind = \"auto\"` serves the best family\n"
         )
     }
 

@@ -142,7 +142,8 @@ pub fn interval_scores(
 /// Decimals with which an error is shown when nothing is known of the values: three digits that
 /// count, and at least one decimal.
 pub fn decimals_of_error(error: f64) -> usize {
-    let digits = error.abs().log10().floor();
+    // Less than nine decimals can show is rounding, and no error.
+    let digits = if error.abs() < 1e-9 { f64::NAN } else { error.abs().log10().floor() };
     if digits.is_finite() { (2.0 - digits).clamp(1.0, 9.0) as usize } else { 1 }
 }
 
@@ -199,8 +200,8 @@ mod tests {
     #[test]
     fn an_error_is_shown_with_three_digits_that_count() {
         let shown = |error: f64| format!("{error:.*}", decimals_of_error(error));
-        let errors = [1_234.56, 87.654, 0.7451, 0.001_234, 0.0].map(shown);
-        assert_eq!(errors, ["1234.6", "87.7", "0.745", "0.00123", "0.0"]);
+        let errors = [1_234.56, 87.654, 0.7451, 0.001_234, 0.0, 4e-16].map(shown);
+        assert_eq!(errors, ["1234.6", "87.7", "0.745", "0.00123", "0.0", "0.0"]);
     }
 
     #[test]

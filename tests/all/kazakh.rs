@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use crate::checkout::{Checkout, Said};
-use crate::tools::target_dir;
+use crate::tools::{root, target_dir};
 use crate::workspace::{edit_manifest, workspace};
 
 const MANIFEST: &str = r#"schema_version = 1
@@ -96,6 +96,8 @@ fn table() -> String {
 
 #[test]
 fn a_russian_table_of_an_office_goes_all_the_way() {
+    let documented = std::fs::read_to_string(root().join("docs/manifest.md")).expect("readable");
+    assert!(documented.contains(&format!("```toml\n{MANIFEST}```")), "the documents show another");
     let checkout = Checkout::new();
     let place = tempfile::TempDir::new().expect("a folder");
     let folder = workspace(place.path());

@@ -38,7 +38,7 @@ fn what_is_answered_is_of_what_was_deployed() {
 
     let after = checkout.csv(&table(2023, 10));
     let not_run = checkout.done(&["deploy", "--no-run", "--data", &after]);
-    assert!(not_run.err.contains("the pipeline was not run"), "{}", not_run.err);
+    assert!(not_run.err.contains("the pipeline was not run, as asked"), "{}", not_run.err);
     let refused = checkout.run(&["predict", "R0"]);
     let said = "were uploaded after the pipeline ran last";
     assert!(refused.code == Some(1) && refused.err.contains(said), "{}", refused.err);

@@ -200,6 +200,7 @@ fn bad_input_is_refused_before_anything_is_made() {
     let cases = [
         (format!("{header}A,2000,x\n"), "data.csv:2: column `marriages`"),
         (format!("{header}{short}"), "the longest has 8 values"),
+        (format!("{header}{short}"), "fewer `origins` in `[backtest]`"),
         ("a,b\n1,2\n".to_owned(), "data.csv:1: column `region`, `year`, `marriages` is missing"),
         (String::new(), "the file is empty"),
         (with_total, "`Republic` is the sum of all other series"),

@@ -62,7 +62,8 @@ pub fn clean_table(csv: &str, clean_sql: &str) -> Bytes {
     let out = tempfile::TempDir::new().expect("a folder");
     std::fs::write(out.path().join("d.csv"), csv).expect("written");
     let plan = json!({
-        "schema_version": 2, "pipeline": "test", "delimiter": ",", "columns": [], "fatal_rules": [], "rule_columns": [],
+        "schema_version": 2, "pipeline": "test", "delimiter": ",", "columns": [],
+        "fatal_rules": [], "rule_columns": [],
         "clean_sql": clean_sql,
         "rejects_sql": "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0",
     });

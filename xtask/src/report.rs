@@ -91,7 +91,8 @@ fn families(report: &Evaluation) -> String {
         let p = f.p_value.map_or_else(String::new, |p| format!("{p:.3}"));
         let (e, i, decimals) = (&f.errors, &f.intervals, report.error_decimals());
         table += &format!(
-            "<tr{class}><td>{}<td>{:.decimals$}<td>{:.decimals$}<td>{:.2}<td>{:.3}<td>{:.2}<td>{:.1}<td>{:.3}<td>{p}</tr>",
+            "<tr{class}><td>{}<td>{:.decimals$}<td>{:.decimals$}<td>{:.2}<td>{:.3}<td>{:.2}\
+             <td>{:.1}<td>{:.3}<td>{p}</tr>",
             f.family.name(),
             e.mae,
             e.rmse,

@@ -91,9 +91,9 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, options: Options) -> Re
     let aws = ours.aws();
     let observed = observe(aws, &workspace.names, Purpose::Deploy).await?;
     let site = site(aws, workspace, architecture, &observed).await?;
-    let (mut desired, bodies) = desired(workspace, &site, (&raw, &model), artifacts)?;
     // Without the query that lists the series, whoever starts a run has to name them.
-    desired.runs = options.runs && workspace.manifest.stack.verify;
+    let runs = options.runs && workspace.manifest.stack.verify;
+    let (desired, bodies) = desired(workspace, &site, (&raw, &model), artifacts, runs)?;
     if options.dry_run {
         out(&DeployPlan::new(&observed, &desired)?.to_string());
         cost(workspace, architecture, &story)?;
@@ -130,6 +130,7 @@ fn desired(
     site: &Site,
     (raw, model): (&RawData, &Artifact),
     artifacts: Artifacts,
+    runs: bool,
 ) -> Result<(Desired, Bodies)> {
     let names = &workspace.names;
     let spec = StackSpec {
@@ -168,7 +169,7 @@ fn desired(
         model_card_key,
         raw_sha256: raw.sha256.clone(),
         raw_bytes: usize::try_from(raw.copy.bytes())?,
-        runs: false,
+        runs,
     };
     Ok((desired, objects.into_iter().map(|(upload, bytes)| (upload.key, bytes)).collect()))
 }
@@ -193,11 +194,7 @@ impl Deploying<'_> {
             let waits = matches!(plan.steps.as_slice(), [Step::AwaitStack(_)]);
             let mut changed = Changed::NoChange;
             for step in plan.steps {
-                if step == Step::RunPipeline {
-                    self.run_pipeline(&changed).await?;
-                    continue;
-                }
-                changed = match self.carry_out(step).await? {
+                changed = match self.carry_out(step, &changed).await? {
                     Some(
                         stopped @ (Changed::NeedsApproval | Changed::RolledBack | Changed::Wedged),
                     ) => return Ok(stopped),
@@ -217,8 +214,9 @@ impl Deploying<'_> {
         )
     }
 
-    /// Carries out one step; `Some` when it changed the stack or must be the last one.
-    async fn carry_out(&self, step: Step) -> Result<Option<Changed>> {
+    /// Carries out one step; `Some` when it changed the stack or must be the last one. `changed` is
+    /// what the steps before did to the stack.
+    async fn carry_out(&self, step: Step, changed: &Changed) -> Result<Option<Changed>> {
         let Self { workspace, deployer, raw, .. } = self;
         let (aws, story, names) = (deployer.aws, deployer.story, &workspace.names);
         let (started, told) = (Instant::now(), step.to_string());
@@ -262,7 +260,7 @@ impl Deploying<'_> {
             Step::KeepBuilds { builds, tag, superseded } => {
                 self.keep_builds(&builds, tag.as_deref(), &superseded).await?;
             }
-            Step::RunPipeline => {}
+            Step::RunPipeline => self.run_pipeline(changed).await?,
         }
         Ok(None)
     }
@@ -353,9 +351,12 @@ impl Deploying<'_> {
         }
         let example = &model.card.spec.series_column;
         if !self.desired.runs {
-            let missing =
-                "the pipeline was not run: forecasts are of the data and the model before";
-            story.note("note", missing);
+            let why = if self.workspace.manifest.stack.verify {
+                "as asked: forecasts are of the data and the model before"
+            } else {
+                "its runs must name their series: `cargo xtask smoke-test SERIES`"
+            };
+            story.note("note", &format!("the pipeline was not run, {why}"));
         }
         story.note(
             "next",
