@@ -7,7 +7,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::tools::{binary, root};
+use crate::tools::{binary, root, target_dir};
 
 /// A checkout's state of its own; whatever still runs at the end is stopped.
 pub struct Checkout(TempDir);
@@ -44,6 +44,8 @@ impl Checkout {
             .args(arguments)
             .current_dir(root())
             .env("STEPPE_DIR", self.0.path())
+            // Also where a test works in a folder of its own: what is built is the checkout's.
+            .env("CARGO_TARGET_DIR", target_dir())
             .env("STEPPE_PORT", "0")
             .env("STEPPE_SKIP_BUILD", "1");
         command.env_remove("AWS_ENDPOINT_URL").stdin(std::process::Stdio::null());

@@ -11,7 +11,6 @@ use crate::checkout::{Checkout, Said};
 use crate::in_process::until;
 use crate::signed_client::Signed;
 use crate::through::Through;
-use crate::tools::target_dir;
 use crate::workspace::{edit_manifest, workspace};
 
 const STACK: &str = "steppe-marriages-local";
@@ -134,7 +133,7 @@ async fn superseded_builds_go_and_those_of_the_deployment_before_stay() {
     let folder = workspace(&checkout.path().join("workspace"));
     let run = |arguments: &[&str]| {
         let mut command = checkout.command(arguments);
-        let said = Said::of(command.current_dir(&folder).env("CARGO_TARGET_DIR", target_dir()));
+        let said = Said::of(command.current_dir(&folder));
         assert_eq!(said.code, Some(0), "{arguments:?}\n{}\n{}", said.out, said.err);
         said
     };
@@ -184,7 +183,7 @@ async fn a_table_without_rows_is_told_as_such() {
     });
     let run = |arguments: &[&str]| {
         let mut command = checkout.command(arguments);
-        Said::of(command.current_dir(&folder).env("CARGO_TARGET_DIR", target_dir()))
+        Said::of(command.current_dir(&folder))
     };
     assert_eq!(run(&["deploy"]).code, Some(0));
     let raw = Path::from("raw/marriages/data.csv");

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::checkout::{Checkout, Said};
 use crate::signed_client::{Signed, between};
-use crate::tools::target_dir;
 use crate::workspace::workspace;
 
 const ACCOUNT: &str = "000000000000";
@@ -22,7 +21,7 @@ fn done(checkout: &Checkout, folder: &Path, keys: &[(&str, String)], arguments: 
 /// The same, however it ends.
 fn run(checkout: &Checkout, folder: &Path, keys: &[(&str, String)], arguments: &[&str]) -> Said {
     let mut command = checkout.command(arguments);
-    command.current_dir(folder).env("CARGO_TARGET_DIR", target_dir());
+    command.current_dir(folder);
     command.envs(keys.iter().map(|(name, value)| (name, value)));
     Said::of(&mut command)
 }

@@ -18,7 +18,7 @@ fn two_pipelines_share_a_cloud_and_one_outlives_the_other() {
     add_pipeline(&folder, "births");
     let run = |arguments: &[&str]| {
         let mut command = checkout.command(arguments);
-        let said = Said::of(command.current_dir(&folder).env("CARGO_TARGET_DIR", target_dir()));
+        let said = Said::of(command.current_dir(&folder));
         assert_eq!(said.code, Some(0), "{arguments:?}\n{}\n{}", said.out, said.err);
         said
     };

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use crate::checkout::{Checkout, Said};
-use crate::tools::{root, target_dir};
+use crate::tools::root;
 use crate::workspace::{edit_manifest, workspace};
 
 const MANIFEST: &str = r#"schema_version = 1
@@ -106,7 +106,7 @@ fn a_russian_table_of_an_office_goes_all_the_way() {
     std::fs::write(pipeline.join("pipeline.toml"), MANIFEST).expect("written");
     let run = |arguments: &[&str]| {
         let mut command: Command = checkout.command(arguments);
-        command.current_dir(&folder).env("CARGO_TARGET_DIR", target_dir());
+        command.current_dir(&folder);
         let said = Said::of(command.args(["--pipeline", "braki"]));
         assert_eq!(said.code, Some(0), "{arguments:?}\n{}\n{}", said.out, said.err);
         said
@@ -153,7 +153,7 @@ fn series_that_lose_their_newest_values_are_told_when_a_model_is_trained() {
     }
     let file = checkout.csv(&table);
     let mut command = checkout.command(&["train", "--data", &file]);
-    let said = Said::of(command.current_dir(&folder).env("CARGO_TARGET_DIR", target_dir()));
+    let said = Said::of(command.current_dir(&folder));
     assert_eq!(said.code, Some(0), "{}", said.err);
     let told = "series `Растущая`: its newest records, 16 up to 2023, are rejected by the rule \
                 `marriages_valid`";
