@@ -60,4 +60,5 @@ mod strange_store;
 mod structure;
 mod through;
 mod tools;
+mod transcripts;
 mod workspace;
