@@ -56,6 +56,22 @@ fn crates_depend_in_one_direction() {
 }
 
 #[test]
+fn templates_hold_structure_only() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(root().join("templates")).expect("a folder").flatten() {
+        let file = entry.path();
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let tera = file.extension().is_some_and(|e| e == "tera");
+        for decision in ["if ", "raw ", "set ", "macro "].iter().filter(|_| tera) {
+            let found = ["{% ", "{%- "].map(|begin| text.contains(&format!("{begin}{decision}")));
+            assert_eq!(found, [false; 2], "{}: `{decision}` is decided in plan", file.display());
+        }
+        seen += usize::from(tera);
+    }
+    assert!(seen > 10, "{seen}");
+}
+
+#[test]
 fn the_planner_knows_no_runtime_sdk_clock_or_process() {
     let metadata = metadata();
     let plan = metadata["packages"]
