@@ -14,6 +14,7 @@ mod cloudformation_crash;
 mod cloudformation_failures;
 mod cloudformation_requests;
 mod cloudformation_rights;
+mod components;
 mod deployer;
 mod deployer_aws;
 mod deployer_calls;
