@@ -10,11 +10,11 @@ use std::path::PathBuf;
 
 use steppe_model::artifact::Prediction;
 use steppe_model::contest::retrain;
-use steppe_model::dataset::{Gaps, View};
 use steppe_model::drift::Tally;
-use steppe_model::evaluation::evaluate;
+use steppe_model::families::lstm::kernel::Cpu;
+use steppe_model::forecast::dataset::{Gaps, View};
+use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::lstm::kernel::Cpu;
 use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
 use steppe_model::transform::Transform;
 use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
