@@ -6,8 +6,8 @@
 use std::time::Instant;
 
 use steppe_model::artifact::{Artifact, CARD_FILE, WEIGHTS_FILE};
-use steppe_model::lstm::kernel::{Cpu, Packed, Scratch};
-use steppe_model::models::Model;
+use steppe_model::families::Model;
+use steppe_model::families::lstm::kernel::{Cpu, Packed, Scratch};
 use steppe_model::{ModelCard, Series};
 use steppe_wire::predict::ModelPointer;
 

@@ -9,8 +9,8 @@
 
 use std::time::Instant;
 
+use steppe_model::families::Model;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::models::Model;
 use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
 use steppe_model::transform::Transform;
 use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
@@ -68,7 +68,7 @@ fn spec(hidden: usize, epochs: usize) -> TrainSpec {
         statics: vec![],
         frequency: Frequency::Monthly,
         holidays: vec![],
-        gaps: steppe_model::dataset::Gaps::default(),
+        gaps: steppe_model::forecast::dataset::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Of(Family::Lstm),
         candidates: vec![],

@@ -7,20 +7,21 @@ use sha2::{Digest, Sha256};
 use steppe_wire::predict::{ModelPointer, ModelRef};
 use thiserror::Error;
 
-use crate::backtest::{self, Trials};
 use crate::card::{ARTIFACT_SCHEMA_VERSION, DataSummary, Member, ModelCard};
-use crate::conformal::{Calibration, Spread};
-use crate::dataset::{Dataset, Series, View};
 use crate::drift::{Observed, Reference, Seen};
-use crate::fallback::Fallback;
+use crate::error::TrainError;
+use crate::families::gradient_boosting::Trees;
+use crate::families::lstm::Ensemble;
+use crate::families::lstm::network::Lstm;
+use crate::families::{Forecaster, Model};
+use crate::forecast::backtest::{self, Trials};
+use crate::forecast::conformal::{Calibration, Spread};
+use crate::forecast::dataset::{Dataset, Series, View};
+use crate::forecast::fallback::Fallback;
+use crate::forecast::leakage;
 use crate::host::Stage;
-use crate::leakage;
-use crate::lstm::Lstm;
-use crate::models::network::Ensemble;
-use crate::models::trees::Trees;
-use crate::models::{Forecaster, Model};
 use crate::spec::{Family, TrainSpec};
-use crate::training::{TrainError, from_bytes, to_bytes};
+use crate::tensors::{from_bytes, to_bytes};
 
 /// File name of the card.
 pub const CARD_FILE: &str = "card.json";
@@ -265,7 +266,7 @@ impl Artifact {
 
     fn by_model(&self, views: &[View<'_>], horizon: usize) -> Vec<Prediction> {
         let calibration = &self.card.calibration;
-        let prediction = |(view, path): (&View<'_>, crate::models::Path)| {
+        let prediction = |(view, path): (&View<'_>, crate::families::Path)| {
             let change = calibration.change(*view);
             let step = |(step, &value): (usize, &f64)| {
                 let place = calibration.place(*view, step, path.spreads.get(step).copied());

@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backtest::{Backtest, Candidate};
-use crate::calendar::Calendar;
-use crate::conformal::Calibration;
-use crate::dataset::{DECIMALS_MAX, Dataset, Note, lines};
 use crate::drift::Reference;
-use crate::fallback::Fallback;
-use crate::models::pooled::Pooled;
+use crate::families::pooled_autoregression::Pooled;
+use crate::forecast::backtest::{Backtest, Candidate};
+use crate::forecast::calendar::Calendar;
+use crate::forecast::conformal::Calibration;
+use crate::forecast::dataset::{DECIMALS_MAX, Dataset, Note, lines};
+use crate::forecast::fallback::Fallback;
+use crate::forecast::window::Frame;
 use crate::spec::{Family, TrainSpec};
-use crate::window::Frame;
 
 /// Version of the artifact's layout; a loader refuses any other.
 pub const ARTIFACT_SCHEMA_VERSION: u32 = 4;

@@ -10,14 +10,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use steppe_wire::registry::{Basis, Contest, Score};
 
 use crate::artifact::Artifact;
-use crate::backtest::{self, Entrant, Trials};
-use crate::dataset::Dataset;
+use crate::error::TrainError;
+use crate::families::Forecaster;
+use crate::forecast::backtest::{self, Entrant, Trials};
+use crate::forecast::dataset::Dataset;
+use crate::forecast::leakage;
+use crate::forecast::metrics::{IntervalOutcome, Outcome, errors, holds};
 use crate::host::Stage;
-use crate::leakage;
-use crate::metrics::{IntervalOutcome, Outcome, errors, holds, signed_rank_p_value};
-use crate::models::Forecaster;
 use crate::spec::{Kind, TrainSpec};
-use crate::training::TrainError;
+use crate::stats::signed_rank_p_value;
 
 /// A trained challenger and what is to become of it.
 #[derive(Debug, Clone)]
@@ -246,7 +247,7 @@ fn differences(trials: &Trials<'_>, pairs: &[Pair]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::Series;
+    use crate::forecast::dataset::Series;
     use crate::host::Quiet;
     use crate::spec::Family;
     use crate::spec::tests::spec;
@@ -261,7 +262,7 @@ mod tests {
         let series = |s: i64| {
             Series::new(format!("s{s:02}"), 2000, (0..=last - 2000).map(|t| value(s, t)).collect())
         };
-        Dataset::new(crate::calendar::Frequency::Yearly, (0..12).map(series).collect())
+        Dataset::new(crate::forecast::calendar::Frequency::Yearly, (0..12).map(series).collect())
     }
 
     fn of(family: Family) -> TrainSpec {

@@ -4,30 +4,24 @@
 //! no clock: the same data, configuration and seed give the same artifact.
 
 pub mod artifact;
-pub mod backtest;
-pub mod calendar;
 pub mod card;
-pub mod conformal;
 pub mod contest;
-pub mod dataset;
 pub mod drift;
-pub mod evaluation;
-pub mod fallback;
+pub mod error;
+pub mod families;
 pub mod host;
-pub mod leakage;
-pub mod lstm;
-pub mod metrics;
-pub mod models;
+mod least_squares;
 mod portable;
-pub mod seasonality;
 pub mod spec;
-pub mod training;
+pub mod stats;
+mod tasks;
+mod tensors;
 pub mod transform;
-pub mod window;
 
 pub use artifact::{Artifact, ArtifactError};
-pub use calendar::{Calendar, Frequency};
 pub use card::ModelCard;
-pub use dataset::{DataError, Dataset, Series};
+pub use error::TrainError;
+pub use forecast::calendar::{Calendar, Frequency};
+pub use forecast::dataset::{DataError, Dataset, Series};
 pub use spec::TrainSpec;
-pub use training::TrainError;
+pub use tasks::forecast;

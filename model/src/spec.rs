@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::calendar::Frequency;
-use crate::dataset::{Columns, Dataset, Gaps};
+use crate::forecast::calendar::Frequency;
+use crate::forecast::dataset::{Columns, Dataset, Gaps};
 use crate::transform::Transform;
 
 /// Bumped when the same configuration on the same data trains another model than before.

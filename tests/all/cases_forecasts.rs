@@ -7,10 +7,10 @@ use std::process::Command;
 
 use bytes::Bytes;
 use jiff::civil::Date;
-use steppe_model::dataset::{Record, lines};
 use steppe_model::drift::Tally;
+use steppe_model::forecast::dataset::{Record, lines};
+use steppe_model::forecast::metrics::holds;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::metrics::holds;
 use steppe_model::spec::{BacktestSpec, Family, Kind};
 use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
 use steppe_plan::etl::etl_plan;

@@ -136,7 +136,7 @@ pub fn spec() -> TrainSpec {
         statics: vec![],
         frequency: Frequency::Yearly,
         holidays: vec![],
-        gaps: steppe_model::dataset::Gaps::default(),
+        gaps: steppe_model::forecast::dataset::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Of(Family::Lstm),
         candidates: vec![],

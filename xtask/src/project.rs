@@ -312,11 +312,11 @@ mod tests {
         assert_eq!(frequencies, names::<steppe_model::Frequency>());
         assert_eq!(
             names::<steppe_plan::manifest::LongerGap>(),
-            names::<steppe_model::dataset::Longer>()
+            names::<steppe_model::forecast::dataset::Longer>()
         );
         assert_eq!(
             names::<steppe_plan::manifest::Ended>(),
-            names::<steppe_model::dataset::Ended>()
+            names::<steppe_model::forecast::dataset::Ended>()
         );
         assert_eq!(
             names::<steppe_plan::manifest::Transform>(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
-use steppe_model::dataset::Note;
+use steppe_model::forecast::dataset::Note;
 use steppe_model::host::Stage;
 use steppe_model::{Artifact, Dataset};
 use steppe_plan::manifest::Total;
@@ -133,7 +133,7 @@ async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Da
         parquet_files(&dir.join("processed"))?,
         &workspace.train_spec()?.columns(),
     )?;
-    for line in steppe_model::dataset::lines(data.notes()) {
+    for line in steppe_model::forecast::dataset::lines(data.notes()) {
         story.note("note", &line);
     }
     refuse_total(workspace, &data)?;

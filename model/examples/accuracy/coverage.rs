@@ -2,9 +2,10 @@
 //! was known at each of several origins, and its intervals are compared with what came next.
 
 use rayon::prelude::*;
-use steppe_model::dataset::View;
+use steppe_model::forecast::dataset::View;
+use steppe_model::forecast::metrics::holds;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::metrics::{conformal_quantile, holds};
+use steppe_model::stats::conformal_quantile;
 use steppe_model::{Artifact, Series, TrainError};
 
 use crate::Result;

@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use steppe_model::artifact::{PredictedStep, Prediction};
-use steppe_model::conformal::Calibration;
-use steppe_model::dataset::View;
-use steppe_model::host::{Quiet, Stage};
-use steppe_model::metrics::{
+use steppe_model::families::{Forecaster, Model};
+use steppe_model::forecast::conformal::Calibration;
+use steppe_model::forecast::dataset::View;
+use steppe_model::forecast::metrics::{
     IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale,
 };
-use steppe_model::models::{Forecaster, Model};
+use steppe_model::host::{Quiet, Stage};
 use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
 use steppe_model::transform::Transform;
 use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
@@ -79,7 +79,7 @@ fn spec(name: &str, frequency: Frequency, horizon: usize) -> TrainSpec {
         statics: vec![],
         frequency,
         holidays: vec![],
-        gaps: steppe_model::dataset::Gaps::default(),
+        gaps: steppe_model::forecast::dataset::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Auto,
         candidates: vec![

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::civil::DateTime;
-use steppe_model::dataset::{Columns, Record};
+use steppe_model::forecast::dataset::{Columns, Record};
 use steppe_model::spec::{BacktestSpec, Family};
 use steppe_model::transform::Transform;
 use steppe_model::{Dataset, Frequency, TrainSpec};

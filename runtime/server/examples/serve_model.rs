@@ -95,7 +95,7 @@ fn spec(family: Family) -> TrainSpec {
         statics: vec![],
         frequency: Frequency::Monthly,
         holidays: vec![],
-        gaps: steppe_model::dataset::Gaps::default(),
+        gaps: steppe_model::forecast::dataset::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Of(family),
         candidates: vec![],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use steppe_model::Calendar;
 use steppe_model::card::ModelCard;
-use steppe_model::dataset::Series;
+use steppe_model::forecast::dataset::Series;
 use steppe_wire::predict::History;
 
 use crate::problems::RequestError;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use object_store::ObjectStore;
-use steppe_model::lstm::kernel::Cpu;
+use steppe_model::families::lstm::kernel::Cpu;
 use steppe_server::access_log;
 use steppe_server::config::Config;
 use steppe_server::datasets::Datasets;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use steppe_model::evaluation::evaluate;
+use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::Stage;
 
 use super::drift;
