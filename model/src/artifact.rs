@@ -4,6 +4,7 @@
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
+use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::{ModelPointer, ModelRef};
 use thiserror::Error;
 
@@ -23,10 +24,6 @@ use crate::host::Stage;
 use crate::spec::{Family, TrainSpec};
 use crate::tensors::{from_bytes, to_bytes};
 
-/// File name of the card.
-pub const CARD_FILE: &str = "card.json";
-/// File name of the weights.
-pub const WEIGHTS_FILE: &str = "weights.safetensors";
 /// Tensor of the trees, as UTF-8 text.
 const TREES_TENSOR: &str = "trees.json";
 

@@ -5,13 +5,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use steppe_model::Artifact;
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_plan::builds::Builds;
 use steppe_plan::deploy::{DeployPlan, Desired, Step, Upload};
 use steppe_plan::observed::{BucketSetting, Observed};
 use steppe_plan::site::Site;
 use steppe_plan::stack::{StackSpec, sha256_hex};
-use steppe_wire::keys;
+use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::registry::{Promoter, TRAINING_SCHEMA_VERSION, TrainingRecord};
 
 use crate::artifacts::{self, Artifacts};
