@@ -21,8 +21,9 @@ use crate::forecast::dataset::{Dataset, Series, View};
 use crate::forecast::fallback::Fallback;
 use crate::forecast::leakage;
 use crate::host::Stage;
-use crate::spec::{Family, TrainSpec};
+use crate::spec::TrainSpec;
 use crate::tensors::{from_bytes, to_bytes};
+use steppe_spec::Family;
 
 /// Tensor of the trees, as UTF-8 text.
 const TREES_TENSOR: &str = "trees.json";
@@ -458,8 +459,8 @@ fn load_member(
 mod tests {
     use super::*;
     use crate::host::Quiet;
-    use crate::spec::Kind;
     use crate::spec::tests::spec;
+    use steppe_spec::Kind;
 
     fn train(data: &Dataset, spec: &TrainSpec) -> Result<Artifact, TrainError> {
         Artifact::train(data, spec, &Stage::new(&Quiet))
@@ -487,7 +488,7 @@ mod tests {
 
     #[test]
     fn every_family_trains_saves_and_forecasts_within_its_interval() {
-        for family in Family::ALL {
+        for family in Family::ALL.iter().copied() {
             let a = train(
                 &data(),
                 &TrainSpec { kind: Kind::Of(family), candidates: vec![Family::Theta], ..spec() },

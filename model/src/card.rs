@@ -10,7 +10,8 @@ use crate::forecast::conformal::Calibration;
 use crate::forecast::dataset::{DECIMALS_MAX, Dataset, Note, lines};
 use crate::forecast::fallback::Fallback;
 use crate::forecast::window::Frame;
-use crate::spec::{Family, TrainSpec};
+use crate::spec::TrainSpec;
+use steppe_spec::Family;
 
 /// Version of the artifact's layout; a loader refuses any other.
 pub const ARTIFACT_SCHEMA_VERSION: u32 = 4;

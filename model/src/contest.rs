@@ -17,8 +17,9 @@ use crate::forecast::dataset::Dataset;
 use crate::forecast::leakage;
 use crate::forecast::metrics::{IntervalOutcome, Outcome, errors, holds};
 use crate::host::Stage;
-use crate::spec::{Kind, TrainSpec};
+use crate::spec::TrainSpec;
 use crate::stats::signed_rank_p_value;
+use steppe_spec::Kind;
 
 /// A trained challenger and what is to become of it.
 #[derive(Debug, Clone)]
@@ -249,8 +250,8 @@ mod tests {
     use super::*;
     use crate::forecast::dataset::Series;
     use crate::host::Quiet;
-    use crate::spec::Family;
     use crate::spec::tests::spec;
+    use steppe_spec::Family;
 
     /// Twelve series whose growth changes at `turn`, up to and including `last`.
     fn data(turn: i64, last: i64) -> Dataset {
@@ -297,7 +298,7 @@ mod tests {
         let retrained = against(
             &data(2018, 2024),
             &TrainSpec {
-                backtest: crate::spec::BacktestSpec { origins: 4, ..spec.backtest.clone() },
+                backtest: steppe_spec::Backtest { origins: 4, ..spec.backtest.clone() },
                 ..spec.clone()
             },
             &champion,

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 use steppe_wire::drift::{Side, StatisticDrift};
 
-use crate::transform::Transform;
+use steppe_spec::Transform;
 
 /// Bins of a distribution, at most.
 const BINS_MAX: usize = 20;

@@ -11,7 +11,8 @@ pub mod theta;
 use crate::error::TrainError;
 use crate::forecast::dataset::{Dataset, View};
 use crate::host::Stage;
-use crate::spec::{Family, TrainSpec};
+use crate::spec::TrainSpec;
+use steppe_spec::Family;
 
 use crate::forecast::combination::Combination;
 use autoregression::Autoregression;

@@ -16,7 +16,6 @@ pub mod spec;
 pub mod stats;
 mod tasks;
 mod tensors;
-pub mod transform;
 
 pub use artifact::{Artifact, ArtifactError};
 pub use card::ModelCard;

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::forecast::dataset::View;
 use crate::least_squares::cholesky_solve;
-use crate::transform::Transform;
+use steppe_spec::Transform;
 
 use super::Forecaster;
 use super::naive::seasonal_naive;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::forecast::dataset::View;
 use crate::forecast::seasonality::Indices;
-use crate::transform::Transform;
+use steppe_spec::Transform;
 
 use super::Forecaster;
 

@@ -1,7 +1,7 @@
 //! The rules that every model must be compared with.
 
 use crate::forecast::dataset::View;
-use crate::transform::Transform;
+use steppe_spec::Transform;
 
 use super::Forecaster;
 

@@ -14,7 +14,7 @@ use crate::forecast::conformal::typical_change;
 use crate::forecast::dataset::{Dataset, Series, View};
 use crate::least_squares::cholesky_solve;
 use crate::spec::TrainSpec;
-use crate::transform::Transform;
+use steppe_spec::Transform;
 
 use super::Forecaster;
 use super::autoregression::lags;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use steppe_model::artifact::{PredictedStep, Prediction};
-use steppe_model::spec::Family;
 use steppe_model::{Dataset, Series};
+use steppe_spec::Family;
 use steppe_wire::edge;
 use steppe_wire::predict::{
     Forecast, HistoriesRequest, LeftOut, PredictRequest, PredictResponse, Quantile, Step,

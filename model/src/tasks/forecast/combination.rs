@@ -2,7 +2,7 @@
 //! every forecasting competition since Bates and Granger (1969).
 
 use crate::forecast::dataset::View;
-use crate::transform::Transform;
+use steppe_spec::Transform;
 
 use crate::families::{Forecaster, Model};
 

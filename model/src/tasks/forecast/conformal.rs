@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::forecast::dataset::View;
 use crate::spec::TrainSpec;
 use crate::stats::conformal_quantile;
-use crate::transform::Transform;
+use steppe_spec::Transform;
 
 /// Quantiles that are always given beside the interval.
 const PROBABILITIES: [f64; 6] = [0.05, 0.1, 0.25, 0.75, 0.9, 0.95];

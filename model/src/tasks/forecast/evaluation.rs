@@ -10,7 +10,8 @@ use crate::forecast::dataset::{Dataset, Series};
 use crate::forecast::leakage;
 use crate::forecast::metrics::{IntervalOutcome, IntervalScores, interval_scores};
 use crate::host::Stage;
-use crate::spec::{Family, TrainSpec};
+use crate::spec::TrainSpec;
+use steppe_spec::Family;
 
 /// Version of the report's schema.
 pub const EVALUATION_SCHEMA_VERSION: u32 = 1;

@@ -10,7 +10,7 @@ use crate::forecast::calendar::phase;
 use crate::forecast::conformal::{Calibration, Place, Residual, Spread, reach, typical_change};
 use crate::forecast::dataset::{Dataset, Series, View};
 use crate::spec::TrainSpec;
-use crate::transform::Transform;
+use steppe_spec::Transform;
 
 /// Newest starts of every series that the rule is made from.
 const STARTS_MAX: usize = 20;

@@ -4,7 +4,8 @@ use crate::error::TrainError;
 use crate::families::{Forecaster, Model};
 use crate::forecast::dataset::{self, Dataset, Fill};
 use crate::host::{Quiet, Stage};
-use crate::spec::{Family, TrainSpec};
+use crate::spec::TrainSpec;
+use steppe_spec::Family;
 
 /// Correlation with the target from which a covariate counts as the target in disguise.
 const CORRELATION_MAX: f64 = 0.999;
@@ -125,7 +126,7 @@ fn forecast_from(
     // One short training is enough: a leak shows in the first gradient.
     let mut short = spec.clone();
     (short.lstm.members, short.lstm.epochs, short.lstm.epoch_windows, short.trees.rounds) =
-        (1, 1, Some(64), 3);
+        (1, 1, 64, 3);
     let model = Model::fit(family, &data.until(origin), &short, Stage::new(&Quiet))?;
     let views: Vec<_> = data
         .series()

@@ -13,8 +13,9 @@ use crate::families::naive::seasonal_naive;
 use crate::forecast::calendar::{Frequency, phase};
 use crate::forecast::dataset::{Dataset, Series, View};
 use crate::forecast::seasonality::is_seasonal;
-use crate::spec::{CONTEXT_MAX, Family, TrainSpec};
-use crate::transform::Transform;
+use crate::spec::TrainSpec;
+use steppe_spec::Transform;
+use steppe_spec::{CONTEXT_MAX, Family};
 
 /// Mean and standard deviation of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

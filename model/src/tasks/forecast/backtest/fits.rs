@@ -10,7 +10,8 @@ use crate::error::TrainError;
 use crate::families::{Forecaster, Model};
 use crate::forecast::dataset::Dataset;
 use crate::host::Stage;
-use crate::spec::{Family, Kind, TrainSpec};
+use crate::spec::TrainSpec;
+use steppe_spec::{Family, Kind};
 
 /// Families as they were fitted at the origins.
 pub(super) struct Fits {
