@@ -7,8 +7,9 @@ use crate::forecast::calendar::Frequency;
 use crate::forecast::dataset::{Columns, Dataset, Gaps};
 use crate::transform::Transform;
 
-/// Bumped when the same configuration on the same data trains another model than before.
-const TRAINING_VERSION: u32 = 6;
+/// Bumped when the same configuration on the same data trains another model than before, or one that
+/// is written in another way.
+const TRAINING_VERSION: u32 = 7;
 
 /// Families of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -74,11 +75,6 @@ impl Family {
     /// Whether it is a rule without anything fitted: what every model is compared with.
     pub fn is_baseline(self) -> bool {
         matches!(self, Self::LastValue | Self::Drift | Self::MeanOfThree | Self::SeasonalNaive)
-    }
-
-    /// Whether it learns from all series together, so that fitting it costs time.
-    pub fn is_global(self) -> bool {
-        matches!(self, Self::PooledAutoregression | Self::GradientBoosting | Self::Lstm)
     }
 }
 

@@ -8,10 +8,10 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use steppe_model::artifact::Prediction;
 use steppe_model::contest::retrain;
 use steppe_model::drift::Tally;
 use steppe_model::families::lstm::kernel::Cpu;
+use steppe_model::forecast::Prediction;
 use steppe_model::forecast::dataset::{Gaps, View};
 use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::{Quiet, Stage};
@@ -154,7 +154,7 @@ fn train(data: &Dataset, spec: &TrainSpec) -> Artifact {
 fn told(data: &Dataset, artifact: &Artifact, text: &mut String) {
     let card = &artifact.card;
     writeln!(text, "model {}", card.to_text("VERSION")).expect("a string");
-    let test = &card.backtest;
+    let test = &card.section.backtest;
     writeln!(text, "errors {:?}", test.model).expect("a string");
     for candidate in &test.candidates {
         let (errors, p) = (candidate.errors, candidate.p_value);

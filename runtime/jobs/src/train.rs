@@ -15,6 +15,7 @@ use object_store::{ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 use serde::Deserialize;
 use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_model::contest::{Retrained, retrain};
+use steppe_model::forecast::Forecast;
 use steppe_model::host::{Host, Stage};
 use steppe_model::{Artifact, Dataset, TrainSpec};
 use steppe_wire::failure::Failure;
@@ -164,7 +165,7 @@ impl Trainer {
         data: Dataset,
         spec: TrainSpec,
         champion: Option<Artifact>,
-    ) -> Result<Retrained, Failure> {
+    ) -> Result<Retrained<Forecast>, Failure> {
         let host = Checkpoints::open(
             self.artifacts.clone(),
             keys::checkpoints_prefix(&self.pipeline, key),
@@ -181,7 +182,7 @@ impl Trainer {
     async fn store(
         &self,
         before: Option<&(InService, UpdateVersion)>,
-        retrained: &Retrained,
+        retrained: &Retrained<Forecast>,
     ) -> Result<bool, Failure> {
         let artifact = &retrained.artifact;
         let file = |name: &str| keys::model_file(&self.pipeline, &artifact.version(), name);

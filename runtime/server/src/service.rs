@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use steppe_model::artifact::{PredictedStep, Prediction};
-use steppe_model::spec::Family;
+use steppe_model::forecast::{PredictedStep, Prediction};
 use steppe_model::{Dataset, Series};
 use steppe_wire::edge;
 use steppe_wire::predict::{
@@ -182,7 +181,7 @@ impl Service {
         quantiles: bool,
     ) -> Result<(), RequestError> {
         let listed =
-            if quantiles { model.artifact.card.calibration.probabilities.len() } else { 0 };
+            if quantiles { model.artifact.card.section.calibration.probabilities.len() } else { 0 };
         if steps * (1 + listed) > self.limits.answer_values {
             return Err(RequestError::AnswerTooLarge);
         }
@@ -249,13 +248,12 @@ fn check_version(model: &ServedModel, asked: Option<&str>) -> Result<(), Request
     }
 }
 
-/// Series up to which a network answers at once.
+/// Series up to which a quick model answers at once.
 const AT_ONCE: usize = 16;
 
-/// Whether a request is answered on its event loop: a network or a rule, for few series.
+/// Whether a request is answered on its event loop: by a quick model, for few series.
 fn is_quick(model: &ServedModel, series: usize) -> bool {
-    let family = model.artifact.card.family;
-    series <= AT_ONCE && (family == Family::Lstm || family.is_baseline())
+    series <= AT_ONCE && model.artifact.is_quick()
 }
 
 /// The answer for one series, which is of `data` or was brought along; `None` when a value of it
@@ -269,7 +267,7 @@ fn forecast(
 ) -> Option<Forecast> {
     let card = &model.artifact.card;
     let calibration = model.artifact.calibration_of(prediction);
-    let calendar = data.map_or(&card.data.calendar, Dataset::calendar);
+    let calendar = data.map_or(&card.section.data.calendar, Dataset::calendar);
     let last = series.last();
     let listed = |p: &PredictedStep| {
         let quantiles = calibration.quantiles(&p.spread);
@@ -294,7 +292,7 @@ fn forecast(
         last_value: series.values[series.values.len() - 1],
         repaired: series.filled.len(),
         note: note(data, series, prediction),
-        decimals: card.data.decimals,
+        decimals: card.section.data.decimals,
         steps: (1..).zip(&prediction.steps).map(step).collect::<Option<_>>()?,
     })
 }

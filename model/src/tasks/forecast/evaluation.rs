@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use steppe_wire::predict::Errors;
 
-use crate::card::DataSummary;
 use crate::error::TrainError;
-use crate::forecast::backtest::{self, Entrant, Trials};
+use crate::forecast::backtest::{self, Entrant, Run};
+use crate::forecast::card::DataSummary;
 use crate::forecast::dataset::{Dataset, Series};
 use crate::forecast::leakage;
 use crate::forecast::metrics::{IntervalOutcome, IntervalScores, interval_scores};
@@ -132,8 +132,8 @@ pub fn evaluate(
     Ok(report(&trials, spec, checks))
 }
 
-fn report(trials: &Trials<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation {
-    let chosen = trials.chosen();
+fn report(trials: &Run<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation {
+    let chosen = trials.served();
     let level = spec.backtest.interval_level;
     let intervals: Vec<Vec<IntervalOutcome>> =
         trials.entrants.iter().map(|e| trials.intervals(e)).collect();

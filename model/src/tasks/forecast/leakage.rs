@@ -1,7 +1,8 @@
 //! Checks that the answer does not reach a forecast by another way.
 
 use crate::error::TrainError;
-use crate::families::{Forecaster, Model};
+use crate::families::Model;
+use crate::forecast::Forecaster;
 use crate::forecast::dataset::{self, Dataset, Fill};
 use crate::host::{Quiet, Stage};
 use crate::spec::{Family, TrainSpec};
@@ -124,9 +125,8 @@ fn forecast_from(
 ) -> Result<Vec<Vec<f64>>, TrainError> {
     // One short training is enough: a leak shows in the first gradient.
     let mut short = spec.clone();
-    (short.lstm.members, short.lstm.epochs, short.lstm.epoch_windows, short.trees.rounds) =
-        (1, 1, Some(64), 3);
-    let model = Model::fit(family, &data.until(origin), &short, Stage::new(&Quiet))?;
+    (Model::kind(family).shorten)(&mut short);
+    let model = Model::fit(family, &data.until(origin), &short, &Stage::new(&Quiet))?;
     let views: Vec<_> = data
         .series()
         .iter()
