@@ -3,6 +3,7 @@
 
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
+use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::{ModelPointer, ModelRef};
 use thiserror::Error;
 
@@ -15,11 +16,6 @@ use crate::spec::{Family, TrainSpec};
 use crate::stored::{Saved, Stored, tensors_to_bytes};
 use crate::task::Task;
 use crate::trials::Trials;
-
-/// File name of the card.
-pub const CARD_FILE: &str = "card.json";
-/// File name of the weights.
-pub const WEIGHTS_FILE: &str = "weights.safetensors";
 
 /// Why an artifact was refused.
 #[derive(Debug, Error)]

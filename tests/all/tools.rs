@@ -6,12 +6,11 @@ use bytes::Bytes;
 use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, path::Path as Key};
 use serde_json::json;
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
 use steppe_model::transform::Transform;
 use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
-use steppe_wire::keys;
+use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 
 /// Root of the repository.
 pub fn root() -> PathBuf {

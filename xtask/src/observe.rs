@@ -17,6 +17,9 @@ use steppe_wire::registry::{Promoter, Service};
 use crate::project::Workspace;
 use crate::registry::Registry;
 
+/// Largest note about builds that is read.
+const NOTE_BYTES_MAX: u64 = 1024 * 1024;
+
 /// What an observation is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -65,7 +68,8 @@ pub async fn observe(aws: &Aws, names: &Names, purpose: Purpose) -> Result<Obser
 /// What the last deployments noted about their builds. A note that cannot be read is none: then
 /// nothing that is there counts as superseded.
 async fn noted_builds(aws: &Aws, bucket: &str) -> Result<Option<ObservedBuilds>> {
-    let Some((bytes, tag)) = aws.get_tagged(bucket, keys::BUILDS).await? else { return Ok(None) };
+    let note = aws.get_tagged(bucket, keys::BUILDS, NOTE_BYTES_MAX).await?;
+    let Some((bytes, tag)) = note else { return Ok(None) };
     Ok(Some(ObservedBuilds { builds: serde_json::from_slice(&bytes).ok(), tag }))
 }
 

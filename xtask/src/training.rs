@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_model::forecast::dataset::Note;
 use steppe_model::host::Stage;
 use steppe_model::{Artifact, Dataset};
 use steppe_plan::manifest::Total;
 use steppe_plan::stack::sha256_hex;
+use steppe_store::table;
 use steppe_wire::etl::{EtlReport, RejectedNewest};
+use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::ModelPointer;
 use steppe_wire::text::shown;
 
@@ -181,6 +182,11 @@ fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {
         std::fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
     files.retain(|f| f.extension().is_some_and(|e| e == "parquet"));
     files.sort();
+    let sizes: Vec<u64> =
+        files.iter().map(|f| Ok(f.metadata()?.len())).collect::<std::io::Result<_>>()?;
+    // What is trained here is served there.
+    table::check(files.len(), sizes.iter().sum(), table::BYTES_MAX)
+        .context("the clean table is larger than the model server takes")?;
     files.iter().map(|f| Ok(std::fs::read(f)?.into())).collect()
 }
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, path::Path};
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
 use steppe_model::transform::Transform;
@@ -22,7 +21,7 @@ use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
 use steppe_server::serving::{Serving, serve};
-use steppe_wire::keys;
+use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 
 /// As in the server.
 #[global_allocator]

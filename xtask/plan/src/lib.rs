@@ -6,12 +6,14 @@
 
 pub mod builds;
 pub mod catalogue;
+mod components;
 pub mod config;
 pub mod deploy;
 pub mod destroy;
 pub mod elf;
 pub mod environment;
 pub mod etl;
+pub mod grants;
 pub mod manifest;
 pub mod names;
 pub mod observed;
@@ -21,4 +23,5 @@ pub mod sample;
 pub mod site;
 pub mod stack;
 pub mod status;
+mod workflow;
 mod yaml;

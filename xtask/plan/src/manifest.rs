@@ -438,6 +438,12 @@ fn one_core() -> u32 {
     1_769
 }
 
+impl Default for Retrain {
+    fn default() -> Self {
+        Self { schedule: None, on_new_data: false, memory_mb: one_core() }
+    }
+}
+
 /// The check for drift in the stack.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -482,32 +488,6 @@ impl Manifest {
             })
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
-    }
-
-    /// The manifest with every combination of options that changes which resources there are, each
-    /// with a name that lists what is on. For checks of the template.
-    pub fn combinations(&self) -> Vec<(String, Self)> {
-        let one = |bits: u8| {
-            let on = |bit: u8| bits & (1 << bit) != 0;
-            let mut manifest = self.clone();
-            (manifest.stack.verify, manifest.stack.alarms, manifest.stack.notify) =
-                (on(0), on(1), on(2));
-            let schedule = || "cron(0 6 1 * ? *)".to_owned();
-            manifest.retrain = on(3).then(|| Retrain {
-                schedule: Some(schedule()),
-                on_new_data: true,
-                memory_mb: one_core(),
-            });
-            manifest.drift = on(4).then(|| DriftCheck { schedule: "rate(1 day)".to_owned() });
-            let names = ["verify", "alarms", "notify", "retrain", "drift"];
-            let listed: String = (0..5)
-                .zip(names)
-                .filter(|(bit, _)| on(*bit))
-                .map(|(_, name)| format!("-{name}"))
-                .collect();
-            (listed, manifest)
-        };
-        (0..32).map(one).filter(|(_, manifest)| checks::defects(manifest).is_empty()).collect()
     }
 
     /// The column called `name`.

@@ -182,7 +182,7 @@ fn what_makes_another_instance_gives_it_another_name() {
         !rendered.0.contains("\nParameters:"),
         "an image is never chosen while a stack changes"
     );
-    assert!(rendered.0.contains("  ImageId:\n    Value: \"ami-0123456789abcdef0\"\n"));
+    assert!(rendered.0.contains("  ImageId:\n    Value: ami-0123456789abcdef0\n"));
     assert!(rendered.0.contains("  Zones:\n    Value: \"euc1-az2,euc1-az3\"\n"));
 }
 

@@ -5,14 +5,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use steppe_model::Artifact;
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_plan::builds::Builds;
 use steppe_plan::deploy::{DeployPlan, Desired, Step, Upload};
-use steppe_plan::elf::Architecture;
 use steppe_plan::observed::{BucketSetting, Observed};
 use steppe_plan::site::Site;
-use steppe_plan::stack::{StackSpec, sha256_hex, told};
-use steppe_wire::keys;
+use steppe_plan::stack::{StackSpec, sha256_hex};
+use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::registry::{Promoter, TRAINING_SCHEMA_VERSION, TrainingRecord};
 
 use crate::artifacts::{self, Artifacts};
@@ -96,7 +94,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, options: Options) -> Re
     let (desired, bodies) = desired(workspace, &site, (&raw, &model), artifacts, runs)?;
     if options.dry_run {
         out(&DeployPlan::new(&observed, &desired)?.to_string());
-        cost(workspace, architecture, &story)?;
+        cost(workspace, &desired, &story)?;
         return Ok(Outcome::Done);
     }
     let (local, yes) = (local_cloud(workspace)?, options.yes);
@@ -106,7 +104,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, options: Options) -> Re
     let changed = deploying.execute(observed).await?;
     if matches!(changed, Changed::Deployed | Changed::NoChange) {
         deploying.summary(&changed);
-        cost(workspace, architecture, &story)?;
+        cost(workspace, &deploying.desired, &story)?;
     }
     Ok(changed.outcome())
 }
@@ -142,7 +140,7 @@ fn desired(
         architecture: artifacts.architecture,
         site,
     };
-    let template = spec.render()?.into_bytes();
+    let (template, costs) = (spec.render()?.into_bytes(), spec.costs()?);
     let template_key = keys::template(&sha256_hex(&template));
     let version = model.version();
     let mut objects = artifacts.objects;
@@ -164,6 +162,7 @@ fn desired(
         data_bucket: names.data_bucket(),
         uploads: objects.iter().map(|(upload, _)| upload.clone()).collect(),
         template_key,
+        costs,
         image_id: site.image_id.clone(),
         model_version: version,
         model_card_key,
@@ -175,10 +174,9 @@ fn desired(
 }
 
 /// What the deployment costs; the embedded cloud costs nothing.
-fn cost(workspace: &Workspace, architecture: Architecture, story: &Story) -> Result<()> {
+fn cost(workspace: &Workspace, desired: &Desired, story: &Story) -> Result<()> {
     if local_cloud(workspace)?.is_none() {
-        let instance = workspace.manifest.stack.instance_type(architecture);
-        story.note("cost", &told(&workspace.manifest, instance));
+        story.note("cost", &desired.costs);
     }
     Ok(())
 }

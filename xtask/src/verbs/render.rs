@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use steppe_plan::elf::Architecture;
 use steppe_plan::manifest::Manifest;
 use steppe_plan::site::Site;
-use steppe_plan::stack::{ArtifactHashes, StackSpec};
+use steppe_plan::stack::{ArtifactHashes, StackSpec, combinations};
 
 use crate::artifacts;
 use crate::cli::DataArgs;
@@ -55,8 +55,8 @@ pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Ou
         return Ok(Outcome::Done);
     };
     for architecture in [Architecture::X86_64, Architecture::Arm64] {
-        for (options, manifest) in workspace.manifest.combinations() {
-            let file = folder.join(format!("{}{options}.yaml", architecture.as_str()));
+        for (options, manifest) in combinations(&workspace.manifest) {
+            let file = folder.join(format!("{}-{options}.yaml", architecture.as_str()));
             let template = render(&manifest, architecture)?;
             // The user's folder, and nothing secret: others may read it as they may read the rest.
             std::fs::create_dir_all(folder)
