@@ -11,6 +11,7 @@ pub mod error;
 pub mod families;
 pub mod family;
 pub mod host;
+pub mod leaks;
 mod least_squares;
 mod portable;
 pub mod spec;

@@ -31,6 +31,8 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     const STATISTICS: &'static [(&'static str, Side)];
     /// What people call cases.
     const CASES: &'static str;
+    /// What people call an answer, with its article.
+    const ANSWER: &'static str;
     /// Why there may be no new case to compare two models on, before "since …".
     const NOTHING_NEW: &'static str;
     /// How to answer where only the statistics count.
@@ -60,6 +62,20 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
 
     /// Refuses data whose columns give away the answer.
     fn check_data(data: &Self::Data, spec: &TrainSpec) -> Result<(), TrainError>;
+
+    /// Times at which the check for leaks stands.
+    fn times_to_check(data: &Self::Data, spec: &TrainSpec) -> Vec<i64>;
+
+    /// The data, and the same with everything scrambled that nobody could know at `time`.
+    fn scrambled(data: &Self::Data, spec: &TrainSpec, time: i64) -> (Self::Data, Self::Data);
+
+    /// What a family answers at `time` when it is fitted on what was known then.
+    fn told_at(
+        data: &Self::Data,
+        time: i64,
+        family: Family,
+        spec: &TrainSpec,
+    ) -> Result<Vec<Vec<f64>>, TrainError>;
 
     /// Judges every family on cases that none of the fits has seen.
     fn trials<'a>(

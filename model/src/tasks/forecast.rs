@@ -50,6 +50,7 @@ impl Task for Forecast {
     const NAME: &'static str = "forecast";
     const STATISTICS: &'static [(&'static str, Side)] = &statistics::STATISTICS;
     const CASES: &'static str = "forecasts";
+    const ANSWER: &'static str = "a forecast";
     const NOTHING_NEW: &'static str = "no whole horizon has been observed";
     const BRIEFLY: usize = 1;
 
@@ -69,6 +70,23 @@ impl Task for Forecast {
 
     fn check_data(data: &Dataset, spec: &TrainSpec) -> Result<(), TrainError> {
         leakage::check_data(data, spec)
+    }
+
+    fn times_to_check(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
+        leakage::origins(data, spec)
+    }
+
+    fn scrambled(data: &Dataset, spec: &TrainSpec, origin: i64) -> (Dataset, Dataset) {
+        leakage::scrambled(data, spec, origin, dataset::carried)
+    }
+
+    fn told_at(
+        data: &Dataset,
+        origin: i64,
+        family: Family,
+        spec: &TrainSpec,
+    ) -> Result<Vec<Vec<f64>>, TrainError> {
+        leakage::forecast_from(data, origin, family, spec)
     }
 
     fn trials<'a>(

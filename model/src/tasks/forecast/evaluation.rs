@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 use steppe_wire::predict::Errors;
 
 use crate::error::TrainError;
+use crate::forecast::Forecast;
 use crate::forecast::backtest::{self, Entrant, Run};
 use crate::forecast::card::DataSummary;
 use crate::forecast::dataset::{Dataset, Series};
 use crate::forecast::leakage;
 use crate::forecast::metrics::{IntervalOutcome, IntervalScores, interval_scores};
 use crate::host::Stage;
+use crate::leaks;
 use crate::spec::{Family, TrainSpec};
 
 /// Version of the report's schema.
@@ -117,7 +119,7 @@ pub fn evaluate(
 ) -> Result<Evaluation, TrainError> {
     leakage::check_data(data, spec)?;
     let families = spec.families();
-    leakage::check_models(data, spec, &families)?;
+    leaks::check::<Forecast>(data, spec, &families)?;
     let trials = backtest::run(data, spec, stage)?;
     let mut checks = vec![format!(
         "no forecast of {} families changes when the values after its origin do",
