@@ -99,7 +99,7 @@ impl<T: Task> Artifact<T> {
         let family = trials.families()[chosen];
         let stage = stage.part("final");
         let fit = |(family, weight): (Family, f64)| {
-            let model = (T::kind(family).fit)(data, spec, &stage)?;
+            let model = (T::recipe(family).fit)(data, spec, &stage)?;
             let mut saved = Saved::default();
             model.save(&mut saved);
             Ok((Member { family, weight, record: saved.record.take() }, saved, model))
@@ -168,7 +168,7 @@ impl<T: Task> Artifact<T> {
         let load = |member: &Member| {
             let Member { family, record, .. } = member;
             let stored = Stored { family: *family, record, tensors: &tensors };
-            (T::kind(*family).load)(&stored, &card.spec)
+            (T::recipe(*family).load)(&stored, &card.spec)
         };
         let models = card.members.iter().map(load).collect::<Result<_, ArtifactError>>()?;
         let model = card.assembled(models);
@@ -189,7 +189,7 @@ impl<T: Task> Artifact<T> {
 
     /// Whether an answer takes microseconds.
     pub fn is_quick(&self) -> bool {
-        T::kind(self.card.family).quick
+        T::recipe(self.card.family).quick
     }
 
     /// What an answer says about its model.

@@ -103,7 +103,7 @@ impl<T: Task> ModelCard<T> {
                 1 => String::new(),
                 _ => format!("{:.0} % ", member.weight * 100.0),
             };
-            let about = (T::kind(member.family).about)(&self.spec);
+            let about = (T::recipe(member.family).about)(&self.spec);
             let about = about.map_or_else(String::new, |about| format!(" ({about})"));
             format!("{share}{}{about}", member.family.name())
         };

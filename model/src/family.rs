@@ -42,9 +42,9 @@ pub trait Family<T: Task>: Debug + Clone + PartialEq + Send + Sync {
     fn shorten(_spec: &mut TrainSpec) {}
 }
 
-/// What can be done with a family by its name alone, before anything is fitted.
+/// A family by its name alone: how its models come to be, before there is one.
 #[expect(missing_docs, reason = "the members of `Family`, documented there")]
-pub struct Kind<T: Task> {
+pub struct Recipe<T: Task> {
     pub global: bool,
     pub quick: bool,
     pub fit: fn(&T::Data, &TrainSpec, &Stage<'_>) -> Result<T::Model, TrainError>,
@@ -53,7 +53,7 @@ pub struct Kind<T: Task> {
     pub shorten: fn(&mut TrainSpec),
 }
 
-impl<T: Task> Kind<T> {
+impl<T: Task> Recipe<T> {
     /// Of the family `F`.
     pub fn of<F: Family<T> + Into<T::Model>>() -> Self {
         Self {
@@ -97,10 +97,10 @@ macro_rules! families {
         })+
 
         impl $model {
-            /// What a family is by its name.
-            pub(crate) fn kind(family: $crate::spec::Family) -> $crate::family::Kind<$task> {
+            /// How a family is fitted and read.
+            pub(crate) fn recipe(family: $crate::spec::Family) -> $crate::family::Recipe<$task> {
                 match family {
-                    $($crate::spec::Family::$name => $crate::family::Kind::of::<$family>()),+
+                    $($crate::spec::Family::$name => $crate::family::Recipe::of::<$family>()),+
                 }
             }
 

@@ -16,7 +16,7 @@ use steppe_wire::registry::Score as Recorded;
 use crate::artifact::Artifact;
 use crate::card::ModelCard;
 use crate::error::TrainError;
-use crate::family::{Fitted, Kind};
+use crate::family::{Fitted, Recipe};
 use crate::forecast::dataset::DataError;
 use crate::host::Stage;
 use crate::spec::{Family, TrainSpec};
@@ -84,8 +84,8 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
         stage: &Stage<'_>,
     ) -> Result<Self::Trials<'a>, TrainError>;
 
-    /// What a family is by its name.
-    fn kind(family: Family) -> Kind<Self>;
+    /// How a family is fitted and read.
+    fn recipe(family: Family) -> Recipe<Self>;
 
     /// Fitted models as one: the weighted mean of their answers.
     fn combined(members: Vec<(f64, Self::Model)>, spec: &TrainSpec) -> Self::Model;

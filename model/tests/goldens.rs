@@ -200,18 +200,7 @@ fn forecast(artifact: &Artifact, view: &View<'_>, prediction: &Prediction, text:
 /// Every family alone, then whichever is best.
 fn families(data: &Dataset, spec: &TrainSpec) -> String {
     let mut text = String::new();
-    let alone = [
-        Family::LastValue,
-        Family::Drift,
-        Family::MeanOfThree,
-        Family::SeasonalNaive,
-        Family::Theta,
-        Family::ExponentialSmoothing,
-        Family::Autoregression,
-        Family::PooledAutoregression,
-        Family::GradientBoosting,
-        Family::Lstm,
-    ];
+    let alone = Family::ALL.into_iter().filter(|family| *family != Family::Combination);
     for family in alone {
         let alone = TrainSpec { kind: Kind::Of(family), candidates: vec![], ..spec.clone() };
         told(data, &train(data, &alone), &mut text);

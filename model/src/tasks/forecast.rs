@@ -24,7 +24,7 @@ use steppe_wire::registry;
 
 use crate::error::TrainError;
 use crate::families::{self, combination::Combination};
-use crate::family::Kind;
+use crate::family::Recipe;
 use crate::host::Stage;
 use crate::spec::{Family, TrainSpec};
 use crate::task::Task;
@@ -97,8 +97,8 @@ impl Task for Forecast {
         backtest::run(data, spec, stage)
     }
 
-    fn kind(family: Family) -> Kind<Self> {
-        families::Model::kind(family)
+    fn recipe(family: Family) -> Recipe<Self> {
+        families::Model::recipe(family)
     }
 
     fn combined(members: Vec<(f64, families::Model)>, spec: &TrainSpec) -> families::Model {

@@ -75,7 +75,7 @@ impl Model {
         spec: &TrainSpec,
         stage: &Stage<'_>,
     ) -> Result<Self, TrainError> {
-        (Self::kind(family).fit)(data, spec, stage)
+        (Self::recipe(family).fit)(data, spec, stage)
     }
 }
 

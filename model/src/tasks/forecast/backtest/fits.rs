@@ -43,7 +43,7 @@ impl Fits {
         stage: &Stage<'_>,
     ) -> Result<Self, TrainError> {
         let global: Vec<Family> =
-            families.iter().copied().filter(|f| Model::kind(*f).global).collect();
+            families.iter().copied().filter(|f| Model::recipe(*f).global).collect();
         let fit_at = |number: usize| -> Result<AtOrigin, TrainError> {
             let known = data.until(origins[number]);
             let part = stage.part(&format!("origin-{number}"));
