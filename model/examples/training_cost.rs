@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let windows = 200 * (148 - 25 - 12 + 1);
             // The first epochs of a process run on cold caches; users wait for whole trainings.
             let started = Instant::now();
-            Model::fit(Family::Lstm, &data, &spec, Stage::new(&Quiet))?;
+            Model::fit(Family::Lstm, &data, &spec, &Stage::new(&Quiet))?;
             println!("{windows} {} {:.3}", spec.lstm.epochs, started.elapsed().as_secs_f64());
         }
         Some("growth") => {

@@ -9,8 +9,9 @@ use steppe_spec::{
 use crate::forecast::calendar::Frequency;
 use crate::forecast::dataset::{Columns, Dataset};
 
-/// Bumped when the same configuration on the same data trains another model than before.
-const TRAINING_VERSION: u32 = 6;
+/// Bumped when the same configuration on the same data trains another model than before, or one that
+/// is written in another way.
+const TRAINING_VERSION: u32 = 7;
 
 /// Configuration of one training. Two equal specs on equal data give equal artifacts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,10 +8,10 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use steppe_model::artifact::Prediction;
 use steppe_model::contest::retrain;
 use steppe_model::drift::Tally;
 use steppe_model::families::lstm::kernel::Cpu;
+use steppe_model::forecast::Prediction;
 use steppe_model::forecast::dataset::View;
 use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::{Quiet, Stage};
@@ -155,7 +155,7 @@ fn train(data: &Dataset, spec: &TrainSpec) -> Artifact {
 fn told(data: &Dataset, artifact: &Artifact, text: &mut String) {
     let card = &artifact.card;
     writeln!(text, "model {}", card.to_text("VERSION")).expect("a string");
-    let test = &card.backtest;
+    let test = &card.section.backtest;
     writeln!(text, "errors {:?}", test.model).expect("a string");
     for candidate in &test.candidates {
         let (errors, p) = (candidate.errors, candidate.p_value);
@@ -201,18 +201,7 @@ fn forecast(artifact: &Artifact, view: &View<'_>, prediction: &Prediction, text:
 /// Every family alone, then whichever is best.
 fn families(data: &Dataset, spec: &TrainSpec) -> String {
     let mut text = String::new();
-    let alone = [
-        Family::LastValue,
-        Family::Drift,
-        Family::MeanOfThree,
-        Family::SeasonalNaive,
-        Family::Theta,
-        Family::ExponentialSmoothing,
-        Family::Autoregression,
-        Family::PooledAutoregression,
-        Family::GradientBoosting,
-        Family::Lstm,
-    ];
+    let alone = Family::ALL.iter().copied().filter(|family| *family != Family::Combination);
     for family in alone {
         let alone = TrainSpec { kind: Kind::Of(family), candidates: vec![], ..spec.clone() };
         told(data, &train(data, &alone), &mut text);

@@ -367,7 +367,7 @@ fn months_covariates_and_static_features_go_all_the_way_from_the_table_to_a_fore
     assert_eq!(data.series()[0].covariates[0].len(), 75, "three months of the future are known");
     let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
     let families: Vec<&str> =
-        artifact.card.backtest.candidates.iter().map(|c| c.family.name()).collect();
+        artifact.card.section.backtest.candidates.iter().map(|c| c.family.name()).collect();
     assert!(
         families.contains(&"seasonal-naive") && families.contains(&"combination"),
         "{families:?}"

@@ -1,6 +1,7 @@
 //! All integration tests in one binary: the structure of the workspace, each process at its
 //! interface, and whole scenarios through the command line.
 
+mod additions;
 mod athena;
 mod bounds;
 mod cases_forecasts;

@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use steppe_model::artifact::{PredictedStep, Prediction};
-use steppe_model::families::{Forecaster, Model};
+use steppe_model::families::Model;
+use steppe_model::forecast::Forecaster;
 use steppe_model::forecast::conformal::Calibration;
 use steppe_model::forecast::dataset::View;
 use steppe_model::forecast::metrics::{
     IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale,
 };
+use steppe_model::forecast::{PredictedStep, Prediction};
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
 use steppe_spec::Transform;
@@ -179,10 +180,11 @@ fn compete(splits: &[Split], spec: &TrainSpec) -> Result<(Vec<Row>, f64)> {
         .collect();
     let mut served =
         score(&format!("Steppe, {} (auto)", artifact.card.family.name()), splits, season, &points);
-    served.intervals = score_intervals(splits, season, &predictions, &artifact.card.calibration);
+    served.intervals =
+        score_intervals(splits, season, &predictions, &artifact.card.section.calibration);
     let mut rows = vec![served];
     for family in spec.families().into_iter().filter(|f| *f != Family::Combination) {
-        let model = Model::fit(family, &data, spec, Stage::new(&Quiet))?;
+        let model = Model::fit(family, &data, spec, &Stage::new(&Quiet))?;
         let points = names().zip(model.forecast(&views, spec.horizon)).collect();
         rows.push(score(&format!("Steppe, {}", family.name()), splits, season, &points));
     }
@@ -365,7 +367,7 @@ fn sweden(file: &Path) -> Result<()> {
         for family in spec.families().into_iter().filter(|f| *f != Family::Combination) {
             models.push((
                 format!("Steppe, {}", family.name()),
-                Model::fit(family, &known, &spec, Stage::new(&Quiet))?,
+                Model::fit(family, &known, &spec, &Stage::new(&Quiet))?,
             ));
         }
         let views: Vec<View<'_>> = known.series().iter().map(Series::view).collect();
@@ -415,7 +417,7 @@ fn stocks(file: &Path) -> Result<()> {
         let mut spec = spec("stocks", data.frequency(), 1);
         (spec.kind, spec.candidates) = (Kind::Of(Family::LastValue), candidates);
         spec.backtest = Backtest { origins, stride: Some(1), refit: false, interval_level: 0.9 };
-        let found = Artifact::train(data, &spec, &Stage::new(&Quiet))?.card.backtest;
+        let found = Artifact::train(data, &spec, &Stage::new(&Quiet))?.card.section.backtest;
         let seconds = started.elapsed().as_secs_f64();
         let (smape, cases) = (found.model.smape, found.cases);
         println!("{what:<36}{smape:>9.3}{cases:>9} forecasts{seconds:>9.1} s");

@@ -12,8 +12,9 @@ use crate::forecast::dataset::View;
 use crate::least_squares::cholesky_solve;
 use steppe_spec::Transform;
 
-use super::Forecaster;
 use super::naive::seasonal_naive;
+use crate::forecast::{Forecaster, Local};
+use crate::spec::TrainSpec;
 
 /// Coefficients are fitted per series when it is forecast.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,6 +29,12 @@ pub struct Autoregression {
 const PENALTY: f64 = 1e-4;
 /// Older values hardly matter; a history of years of hours is cut.
 const HISTORY_MAX: usize = 2_000;
+
+impl Local for Autoregression {
+    fn new(spec: &TrainSpec) -> Self {
+        Self { seasons: spec.frequency.seasons(), transform: spec.transform }
+    }
+}
 
 impl Forecaster for Autoregression {
     fn min_history(&self) -> usize {

@@ -9,7 +9,8 @@ use crate::forecast::dataset::View;
 use crate::forecast::seasonality::Indices;
 use steppe_spec::Transform;
 
-use super::Forecaster;
+use crate::forecast::{Forecaster, Local};
+use crate::spec::TrainSpec;
 
 /// Every parameter is fitted per series when it is forecast.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +23,12 @@ pub struct Smoothing {
 
 /// Older values hardly weigh, and every one costs time in the search.
 const HISTORY_MAX: usize = 500;
+
+impl Local for Smoothing {
+    fn new(spec: &TrainSpec) -> Self {
+        Self { season: spec.frequency.season(), transform: spec.transform }
+    }
+}
 
 impl Forecaster for Smoothing {
     fn min_history(&self) -> usize {

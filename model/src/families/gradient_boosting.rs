@@ -16,7 +16,11 @@ use crate::forecast::window::{Frame, NEWEST};
 use crate::forecast::windows::Windows;
 use crate::spec::TrainSpec;
 
-use super::Forecaster;
+use crate::artifact::ArtifactError;
+use crate::family::Family;
+use crate::forecast::{Forecast, Forecaster};
+use crate::host::Stage;
+use crate::stored::{Saved, Stored};
 
 /// Fitted trees and the frame of their features.
 #[derive(Clone)]
@@ -43,18 +47,40 @@ impl PartialEq for Trees {
     }
 }
 
-impl Trees {
-    /// Reads what [`Trees::json`] wrote. The library follows whatever numbers a tree holds, so
-    /// every way through it is checked to end at a leaf.
-    pub fn from_json(frame: Frame, json: String) -> Result<Self, String> {
-        let booster = GradientBooster::from_json(&json).map_err(|e| e.to_string())?;
-        check(&booster, frame.columns())?;
+/// Name of the text that holds the trees.
+const TREES: &str = "trees.json";
+/// Trees that are grown to see what they read.
+const TREES_OF_A_CHECK: usize = 3;
+
+impl Family<Forecast> for Trees {
+    const GLOBAL: bool = true;
+    const QUICK: bool = false;
+
+    fn fit(data: &Dataset, spec: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {
+        train(data, spec)
+    }
+
+    fn save(&self, saved: &mut Saved) {
+        saved.record(&self.frame);
+        saved.text(TREES, &self.json);
+    }
+
+    fn load(stored: &Stored<'_>, spec: &TrainSpec) -> Result<Self, ArtifactError> {
+        let (frame, json): (Frame, String) = (stored.record()?, stored.text(TREES)?);
+        frame.check(spec).map_err(ArtifactError::Defect)?;
+        let booster = GradientBooster::from_json(&json);
+        let booster = booster.map_err(|e| ArtifactError::Model(e.to_string()))?;
+        // The library follows whatever numbers a tree holds.
+        check(&booster, frame.columns()).map_err(ArtifactError::Model)?;
         Ok(Self { frame, booster: Arc::new(booster), json })
     }
 
-    /// The trees as text.
-    pub fn json(&self) -> &str {
-        &self.json
+    fn about(spec: &TrainSpec) -> Option<String> {
+        Some(format!("{} trees, depth {}", spec.trees.rounds, spec.trees.depth))
+    }
+
+    fn shorten(spec: &mut TrainSpec) {
+        spec.trees.rounds = TREES_OF_A_CHECK;
     }
 }
 
@@ -92,6 +118,7 @@ impl Forecaster for Trees {
 /// Trees that are read, at most.
 const TREES_MAX: usize = 10_000;
 
+/// Checks that every way through the trees ends at a leaf.
 fn check(booster: &GradientBooster, columns: usize) -> Result<(), String> {
     let trees = &booster.trees;
     if trees.len() > TREES_MAX || booster.prediction_iteration.is_some_and(|n| n > trees.len()) {
@@ -130,7 +157,7 @@ fn context(frequency: Frequency) -> usize {
 }
 
 /// Grows trees on every step of every window, or on a random choice of them.
-pub fn train(data: &Dataset, spec: &TrainSpec) -> Result<Trees, TrainError> {
+fn train(data: &Dataset, spec: &TrainSpec) -> Result<Trees, TrainError> {
     let frame = Frame::fit(data, spec, context(data.frequency()));
     let windows = Windows::all(data, frame.min_history(), spec.horizon)?;
     let mut rng = fastrand::Rng::with_seed(spec.seed ^ 0x7ee5);

@@ -13,7 +13,10 @@ use crate::forecast::window::{Frame, Window};
 use crate::host::Stage;
 use crate::spec::TrainSpec;
 
-use super::{Forecaster, Path};
+use crate::artifact::ArtifactError;
+use crate::family::Family;
+use crate::forecast::{Forecast, Forecaster, Path};
+use crate::stored::{Saved, Stored};
 use kernel::{Packed, Scratch};
 use network::{Lstm, Shape};
 
@@ -95,6 +98,72 @@ impl Ensemble {
     }
 }
 
+/// Windows of the one epoch that shows what a network reads.
+const WINDOWS_OF_A_CHECK: usize = 64;
+
+impl Family<Forecast> for Ensemble {
+    const GLOBAL: bool = true;
+    const QUICK: bool = true;
+
+    fn fit(data: &Dataset, spec: &TrainSpec, stage: &Stage<'_>) -> Result<Self, TrainError> {
+        let frame = Frame::fit(data, spec, spec.lstm.context);
+        let member = |member: u64| {
+            let (seed, part) =
+                (spec.seed.wrapping_add(member), stage.part(&format!("member-{member}")));
+            training::train(data, &frame, spec, seed, &part)
+        };
+        let members = (0..spec.lstm.members.max(1) as u64).into_par_iter().map(member);
+        let members = members.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::new(frame, members))
+    }
+
+    fn save(&self, saved: &mut Saved) {
+        saved.record(&self.frame);
+        for (i, Lstm { shape, gates, head }) in self.members.iter().enumerate() {
+            saved.matrix(gates_of(i), (shape.gate_rows(), 4 * shape.hidden), gates);
+            saved.matrix(head_of(i), (shape.hidden + 1, shape.outputs), head);
+        }
+    }
+
+    fn load(stored: &Stored<'_>, spec: &TrainSpec) -> Result<Self, ArtifactError> {
+        let frame: Frame = stored.record()?;
+        if frame.context() != spec.lstm.context {
+            let defect = "the frame is of another configuration than the card";
+            return Err(ArtifactError::Defect(defect.to_owned()));
+        }
+        frame.check(spec).map_err(ArtifactError::Defect)?;
+        let shape = Self::shape(&frame, spec);
+        let network = |i: usize| {
+            let gates = stored.numbers(&gates_of(i), shape.gate_len())?;
+            let head = stored.numbers(&head_of(i), shape.head_len())?;
+            Ok(Lstm { shape, gates, head })
+        };
+        let members = (0..spec.lstm.members.max(1)).map(network);
+        Ok(Self::new(frame, members.collect::<Result<_, ArtifactError>>()?))
+    }
+
+    fn about(spec: &TrainSpec) -> Option<String> {
+        let l = &spec.lstm;
+        Some(format!(
+            "{} × {} hidden, context {}, at most {} epochs, seed {}",
+            l.members, l.hidden, l.context, l.epochs, spec.seed
+        ))
+    }
+
+    fn shorten(spec: &mut TrainSpec) {
+        let lstm = &mut spec.lstm;
+        (lstm.members, lstm.epochs, lstm.epoch_windows) = (1, 1, WINDOWS_OF_A_CHECK);
+    }
+}
+
+fn gates_of(member: usize) -> String {
+    format!("{member}.gates")
+}
+
+fn head_of(member: usize) -> String {
+    format!("{member}.head")
+}
+
 impl Forecaster for Ensemble {
     fn min_history(&self) -> usize {
         self.frame.min_history()
@@ -110,22 +179,4 @@ impl Forecaster for Ensemble {
         }
         views.par_chunks(BATCH).flat_map_iter(|chunk| self.chunk(chunk, horizon)).collect()
     }
-}
-
-/// Trains all members on all of `data`. Deterministic: the seed decides everything random.
-pub fn train(data: &Dataset, spec: &TrainSpec, stage: Stage<'_>) -> Result<Ensemble, TrainError> {
-    let frame = Frame::fit(data, spec, spec.lstm.context);
-    let members = (0..spec.lstm.members.max(1) as u64)
-        .into_par_iter()
-        .map(|member| {
-            training::train(
-                data,
-                &frame,
-                spec,
-                spec.seed.wrapping_add(member),
-                &stage.part(&format!("member-{member}")),
-            )
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Ensemble::new(frame, members))
 }

@@ -3,7 +3,8 @@
 use crate::forecast::dataset::View;
 use steppe_spec::Transform;
 
-use super::Forecaster;
+use crate::forecast::{Forecaster, Local};
+use crate::spec::TrainSpec;
 
 /// The last value, for every step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +31,14 @@ pub struct SeasonalNaive {
     pub season: usize,
 }
 
+impl Local for LastValue {
+    const QUICK: bool = true;
+
+    fn new(_: &TrainSpec) -> Self {
+        Self
+    }
+}
+
 impl Forecaster for LastValue {
     fn min_history(&self) -> usize {
         1
@@ -37,6 +46,14 @@ impl Forecaster for LastValue {
 
     fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
         views.iter().map(|v| vec![v.history()[v.len() - 1]; horizon]).collect()
+    }
+}
+
+impl Local for Drift {
+    const QUICK: bool = true;
+
+    fn new(spec: &TrainSpec) -> Self {
+        Self { transform: spec.transform }
     }
 }
 
@@ -56,6 +73,14 @@ impl Forecaster for Drift {
     }
 }
 
+impl Local for Mean {
+    const QUICK: bool = true;
+
+    fn new(_: &TrainSpec) -> Self {
+        Self { of: 3 }
+    }
+}
+
 impl Forecaster for Mean {
     fn min_history(&self) -> usize {
         1
@@ -67,6 +92,14 @@ impl Forecaster for Mean {
             vec![tail.iter().sum::<f64>() / tail.len() as f64; horizon]
         };
         views.iter().map(one).collect()
+    }
+}
+
+impl Local for SeasonalNaive {
+    const QUICK: bool = true;
+
+    fn new(spec: &TrainSpec) -> Self {
+        Self { season: spec.frequency.season() }
     }
 }
 

@@ -16,8 +16,12 @@ use crate::least_squares::cholesky_solve;
 use crate::spec::TrainSpec;
 use steppe_spec::Transform;
 
-use super::Forecaster;
 use super::autoregression::lags;
+use crate::artifact::ArtifactError;
+use crate::family::Family;
+use crate::forecast::{Forecast, Forecaster};
+use crate::host::Stage;
+use crate::stored::{Saved, Stored};
 
 /// Shared coefficients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +43,25 @@ const LAG_MAX: usize = 1_000;
 /// Newest periods that the choice rests on.
 const FOLDS: i64 = 5;
 
+impl Family<Forecast> for Pooled {
+    const GLOBAL: bool = true;
+    const QUICK: bool = false;
+
+    fn fit(data: &Dataset, spec: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {
+        train(data, spec)
+    }
+
+    fn save(&self, saved: &mut Saved) {
+        saved.record(self);
+    }
+
+    fn load(stored: &Stored<'_>, spec: &TrainSpec) -> Result<Self, ArtifactError> {
+        let pooled: Self = stored.record()?;
+        pooled.check(spec).map_err(ArtifactError::Defect)?;
+        Ok(pooled)
+    }
+}
+
 impl Forecaster for Pooled {
     fn min_history(&self) -> usize {
         self.lags.last().copied().unwrap_or(1)
@@ -51,7 +74,7 @@ impl Forecaster for Pooled {
 
 impl Pooled {
     /// Checks coefficients that were read against the configuration that they belong to.
-    pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
+    fn check(&self, spec: &TrainSpec) -> Result<(), String> {
         let (season, transform) = (spec.frequency.season(), spec.transform);
         if (self.season, self.transform) != (season, transform) {
             return Err("the coefficients are of another configuration than the card".to_owned());
@@ -107,7 +130,7 @@ fn centre(values: &[f64], lags: &[usize]) -> f64 {
 }
 
 /// Chooses order and penalty, then fits on all of `data`.
-pub fn train(data: &Dataset, spec: &TrainSpec) -> Result<Pooled, TrainError> {
+fn train(data: &Dataset, spec: &TrainSpec) -> Result<Pooled, TrainError> {
     let seasons = spec.frequency.seasons();
     let longest = data.series().iter().map(|s| s.values.len()).max().unwrap_or(0);
     let choices: Vec<Vec<usize>> = if seasons.is_empty() {

@@ -12,7 +12,8 @@ use crate::forecast::dataset::View;
 use crate::forecast::seasonality::Indices;
 use steppe_spec::Transform;
 
-use super::Forecaster;
+use crate::forecast::{Forecaster, Local};
+use crate::spec::TrainSpec;
 
 /// Smoothing and bend are fitted per series when it is forecast.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,6 +26,12 @@ pub struct Theta {
 
 /// Errors of the first steps are left out of the fit: the trend of two points says nothing.
 const WARM_UP: usize = 3;
+
+impl Local for Theta {
+    fn new(spec: &TrainSpec) -> Self {
+        Self { season: spec.frequency.season(), transform: spec.transform }
+    }
+}
 
 impl Forecaster for Theta {
     fn min_history(&self) -> usize {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use serde::Deserialize;
 use steppe_model::contest::{Retrained, retrain};
+use steppe_model::forecast::Forecast;
 use steppe_model::host::{Host, Stage};
 use steppe_model::{Artifact, Dataset, TrainSpec};
 use steppe_store::{Bucket, BucketError, Checkpoints, Pointer, Registry, StoreError};
@@ -136,7 +137,7 @@ async fn train(
     data: Dataset,
     spec: TrainSpec,
     champion: Option<Artifact>,
-) -> Result<Retrained, Failure> {
+) -> Result<Retrained<Forecast>, Failure> {
     let work = move || retrain(&data, &spec, champion.as_ref(), &Stage::new(&host));
     let trained = tokio::task::spawn_blocking(work)
         .await
@@ -148,7 +149,7 @@ async fn train(
 async fn store(
     registry: &Registry<Bucket>,
     before: Option<Pointer>,
-    retrained: &Retrained,
+    retrained: &Retrained<Forecast>,
 ) -> Result<bool, Failure> {
     let artifact = &retrained.artifact;
     let (card, weights) = (artifact.card_bytes.clone(), artifact.weights_bytes.clone());

@@ -66,7 +66,7 @@ fn record(model: &Artifact, key: &str) -> TrainingRecord {
         key: key.to_owned(),
         time: now(),
         execution: "deploy".to_owned(),
-        observed_until: model.card.data.last.clone(),
+        observed_until: model.card.section.data.last.clone(),
         challenger: model.model_ref(),
         champion: None,
         contest: None,
@@ -335,7 +335,7 @@ impl Deploying<'_> {
         let Self { workspace, model, raw, deployer, .. } = self;
         let story = deployer.story;
         let state = if *changed == Changed::Deployed { "deployed" } else { "up to date" };
-        let errors = model.card.backtest.model;
+        let errors = model.card.section.backtest.model;
         let what = format!(
             "{} in environment {}, model {} (backtest MAPE {:.2} %)",
             workspace.names.stack(),

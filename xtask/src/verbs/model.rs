@@ -105,10 +105,10 @@ async fn list(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
 }
 
 fn about(card: &ModelCard) -> Vec<String> {
-    let errors = &card.backtest.model;
+    let errors = &card.section.backtest.model;
     vec![
         card.family.name().to_owned(),
-        card.data.last.clone(),
+        card.section.data.last.clone(),
         format!("{:.2}", errors.mape),
         format!("{:.3}", errors.mase),
     ]

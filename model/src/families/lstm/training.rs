@@ -18,7 +18,7 @@ use crate::forecast::window::Frame;
 use crate::forecast::windows::Windows;
 use crate::host::Stage;
 use crate::spec::TrainSpec;
-use crate::tensors::{from_bytes, to_bytes, view};
+use crate::stored::{from_bytes, to_bytes, view};
 
 /// Windows of one shard: what one core works on at a time.
 const SHARD: usize = 32;

@@ -7,15 +7,13 @@
 
 mod fits;
 
-use std::collections::BTreeMap;
-
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use steppe_wire::predict::Errors;
 
 use crate::error::TrainError;
-use crate::families::Forecaster;
-use crate::forecast::combination::weights;
+use crate::families::combination::weights;
+use crate::forecast::Forecaster;
 use crate::forecast::conformal::{Calibration, Place, Residual, reach, typical_change};
 use crate::forecast::dataset::{Dataset, View};
 use crate::forecast::metrics::{
@@ -23,8 +21,8 @@ use crate::forecast::metrics::{
 };
 use crate::host::Stage;
 use crate::spec::TrainSpec;
-use crate::stats::signed_rank_p_value;
-use steppe_spec::{Family, Kind};
+use crate::trials::{self, Trials, paired_p_value};
+use steppe_spec::Family;
 
 use fits::Fits;
 
@@ -48,9 +46,14 @@ pub struct Case {
 }
 
 impl Case {
-    /// The scale of MASE; series that never changed count in their own units.
-    pub fn scale(&self) -> f64 {
+    /// The scale of losses; series that never changed count in their own units.
+    fn scale(&self) -> f64 {
         if self.naive_scale > 0.0 { self.naive_scale } else { 1.0 }
+    }
+
+    /// How wrong a forecast of it is, in that scale.
+    pub fn loss(&self, point: f64) -> f64 {
+        (self.actual - point).abs() / self.scale()
     }
 }
 
@@ -65,9 +68,9 @@ pub struct Entrant {
     pub spreads: Vec<f64>,
 }
 
-/// All forecasts of a backtest.
+/// A backtest that was run: all its forecasts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Trials<'a> {
+pub struct Run<'a> {
     data: &'a Dataset,
     spec: &'a TrainSpec,
     /// Last periods known, oldest first.
@@ -148,14 +151,14 @@ pub fn run<'a>(
     data: &'a Dataset,
     spec: &'a TrainSpec,
     stage: &Stage<'_>,
-) -> Result<Trials<'a>, TrainError> {
+) -> Result<Run<'a>, TrainError> {
     let families: Vec<Family> =
         spec.families().into_iter().filter(|f| *f != Family::Combination).collect();
     let fits = Fits::of(data, spec, &families, origins(data, spec), stage)?;
     let entrant =
         |family: &Family| Entrant { family: *family, points: Vec::new(), spreads: Vec::new() };
     let taking = |family: &&Family| !fits.left_out.contains(family);
-    let mut trials = Trials {
+    let mut run = Run {
         data,
         spec,
         origins: fits.origins.clone(),
@@ -164,16 +167,16 @@ pub fn run<'a>(
         left_out: fits.left_out.clone(),
         weights: Vec::new(),
     };
-    for number in 0..trials.origins.len() {
-        trials.stand_at(number, &fits);
+    for number in 0..run.origins.len() {
+        run.stand_at(number, &fits);
     }
-    if trials.cases.is_empty() {
+    if run.cases.is_empty() {
         return Err(too_few(fits.needed, data, spec));
     }
     if spec.families().contains(&Family::Combination) {
-        trials.combine();
+        run.combine();
     }
-    Ok(trials)
+    Ok(run)
 }
 
 fn too_few(needed: usize, data: &Dataset, spec: &TrainSpec) -> TrainError {
@@ -196,7 +199,7 @@ fn origins(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
         .collect()
 }
 
-impl Trials<'_> {
+impl Run<'_> {
     /// Forecasts from one origin with all models.
     fn stand_at(&mut self, number: usize, fits: &Fits) {
         let (origin, season) = (self.origins[number], self.data.frequency().season());
@@ -292,12 +295,9 @@ impl Trials<'_> {
         self.entrants.push(Entrant { family: Family::Combination, points, spreads: Vec::new() });
     }
 
-    /// The family to serve: the one asked for, or the one with the smallest MASE.
-    pub fn chosen(&self) -> &Entrant {
-        let mase = |e: &Entrant| self.errors_of(e, |_| true).map_or(f64::INFINITY, |e| e.mase);
-        let asked = |e: &&Entrant| self.spec.kind == Kind::Of(e.family);
-        let best = || self.entrants.iter().min_by(|a, b| mase(a).total_cmp(&mase(b)));
-        self.entrants.iter().find(asked).or_else(best).expect("baselines always take part")
+    /// What the family to serve has forecast.
+    pub fn served(&self) -> &Entrant {
+        &self.entrants[self.chosen()]
     }
 
     /// Numbers of each series' cases: looking through all of them for every series would take the
@@ -331,22 +331,12 @@ impl Trials<'_> {
         }))
     }
 
-    /// Mean error per series in typical changes: what the significance test compares.
-    fn series_errors(&self, entrant: &Entrant) -> BTreeMap<usize, f64> {
-        let mut sums: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
-        for (case, point) in self.cases.iter().zip(&entrant.points) {
-            let (sum, count) = sums.entry(case.series).or_default();
-            (*sum, *count) = (*sum + (case.actual - point).abs() / case.scale(), *count + 1.0);
-        }
-        sums.into_iter().map(|(series, (sum, count))| (series, sum / count)).collect()
-    }
-
     /// Probability of a difference this large between two families when there is none.
     pub fn p_value(&self, a: &Entrant, b: &Entrant) -> Option<f64> {
-        let (a, b) = (self.series_errors(a), self.series_errors(b));
-        signed_rank_p_value(
-            &a.iter().filter_map(|(series, e)| Some(e - b.get(series)?)).collect::<Vec<_>>(),
-        )
+        let points = a.points.iter().zip(&b.points);
+        let losses =
+            |(case, (a, b)): (&Case, (&f64, &f64))| (case.series, case.loss(*a), case.loss(*b));
+        paired_p_value(self.cases.iter().zip(points).map(losses))
     }
 
     fn residual(&self, entrant: &Entrant, i: usize) -> Residual<'_> {
@@ -403,6 +393,12 @@ impl Trials<'_> {
         self.cases.iter().enumerate().map(outcome).collect()
     }
 
+    /// A case as everything that tasks share sees it.
+    pub fn shared(&self, case: &Case) -> trials::Case {
+        let (asked, answered) = (self.origins[case.origin], self.target(case));
+        trials::Case { group: case.series, asked, answered }
+    }
+
     /// The period that a case is about.
     pub fn target(&self, case: &Case) -> i64 {
         self.origins[case.origin] + 1 + case.step as i64
@@ -423,9 +419,14 @@ impl Trials<'_> {
         self.data
     }
 
+    /// The configuration.
+    pub fn spec(&self) -> &TrainSpec {
+        self.spec
+    }
+
     /// What goes onto the model's card.
     pub fn summary(&self) -> Backtest {
-        let chosen = self.chosen();
+        let chosen = self.served();
         let none = Errors { mae: 0.0, rmse: 0.0, mape: 0.0, mase: 0.0, smape: 0.0 };
         let errors_at =
             |step: usize| self.errors_of(chosen, |case| case.step == step).unwrap_or(none);

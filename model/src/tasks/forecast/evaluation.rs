@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 use steppe_wire::predict::Errors;
 
-use crate::card::DataSummary;
 use crate::error::TrainError;
-use crate::forecast::backtest::{self, Entrant, Trials};
+use crate::forecast::Forecast;
+use crate::forecast::backtest::{self, Entrant, Run};
+use crate::forecast::card::DataSummary;
 use crate::forecast::dataset::{Dataset, Series};
 use crate::forecast::leakage;
 use crate::forecast::metrics::{IntervalOutcome, IntervalScores, interval_scores};
 use crate::host::Stage;
+use crate::leaks;
 use crate::spec::TrainSpec;
 use steppe_spec::Family;
 
@@ -118,7 +120,7 @@ pub fn evaluate(
 ) -> Result<Evaluation, TrainError> {
     leakage::check_data(data, spec)?;
     let families = spec.families();
-    leakage::check_models(data, spec, &families)?;
+    leaks::check::<Forecast>(data, spec, &families)?;
     let trials = backtest::run(data, spec, stage)?;
     let mut checks = vec![format!(
         "no forecast of {} families changes when the values after its origin do",
@@ -133,8 +135,8 @@ pub fn evaluate(
     Ok(report(&trials, spec, checks))
 }
 
-fn report(trials: &Trials<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation {
-    let chosen = trials.chosen();
+fn report(trials: &Run<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation {
+    let chosen = trials.served();
     let level = spec.backtest.interval_level;
     let intervals: Vec<Vec<IntervalOutcome>> =
         trials.entrants.iter().map(|e| trials.intervals(e)).collect();

@@ -14,8 +14,8 @@ use crate::forecast::calendar::{Frequency, phase};
 use crate::forecast::dataset::{Dataset, Series, View};
 use crate::forecast::seasonality::is_seasonal;
 use crate::spec::TrainSpec;
+use steppe_spec::CONTEXT_MAX;
 use steppe_spec::Transform;
-use steppe_spec::{CONTEXT_MAX, Family};
 
 /// Mean and standard deviation of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -136,12 +136,11 @@ impl Frame {
         }
     }
 
-    /// Checks a frame that was read against the configuration that it belongs to. Networks have the
-    /// configuration's context, and trees the one that they were grown with.
-    pub fn check(&self, family: Family, spec: &TrainSpec) -> Result<(), String> {
+    /// Checks a frame that was read against the configuration that it belongs to.
+    pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
         let same = (self.transform, self.frequency, self.horizon)
             == (spec.transform, spec.frequency, spec.horizon);
-        if !same || (family == Family::Lstm && self.context != spec.lstm.context) {
+        if !same {
             return Err("the frame is of another configuration than the card".to_owned());
         }
         if !(1..=CONTEXT_MAX).contains(&self.context) {

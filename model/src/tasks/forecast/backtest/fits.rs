@@ -7,7 +7,9 @@
 use rayon::prelude::*;
 
 use crate::error::TrainError;
-use crate::families::{Forecaster, Model};
+use crate::families::Model;
+use crate::family::Fitted;
+use crate::forecast::Forecaster;
 use crate::forecast::dataset::Dataset;
 use crate::host::Stage;
 use crate::spec::TrainSpec;
@@ -41,11 +43,12 @@ impl Fits {
         origins: Vec<i64>,
         stage: &Stage<'_>,
     ) -> Result<Self, TrainError> {
-        let global: Vec<Family> = families.iter().copied().filter(|f| f.is_global()).collect();
+        let global: Vec<Family> =
+            families.iter().copied().filter(|f| Model::recipe(*f).global).collect();
         let fit_at = |number: usize| -> Result<AtOrigin, TrainError> {
             let known = data.until(origins[number]);
             let part = stage.part(&format!("origin-{number}"));
-            let fit = |family: &Family| match Model::fit(*family, &known, spec, part.clone()) {
+            let fit = |family: &Family| match Model::fit(*family, &known, spec, &part) {
                 Ok(model) => Ok(Some(model)),
                 Err(TrainError::TooShort { .. }) => Ok(None),
                 Err(error) => Err(error),
@@ -81,7 +84,9 @@ impl Fits {
             taking.iter().filter_map(|family| fits[*family].take()).collect()
         };
         let fitted = at.iter_mut().map(chosen).collect();
-        let local = families.iter().filter_map(|&f| Model::local(f, spec)).collect();
+        let local = families.iter().filter(|family| !global.contains(family));
+        let local = local.map(|family| Model::fit(*family, data, spec, stage));
+        let local = local.collect::<Result<_, TrainError>>()?;
         let (origins, place) = places.into_iter().unzip();
         let mut fits = Self { origins, place, fitted, local, needed: 1, left_out: Vec::new() };
         fits.leave_out_the_greedy(data, spec);

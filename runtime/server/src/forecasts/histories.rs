@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use steppe_model::Calendar;
-use steppe_model::card::ModelCard;
 use steppe_model::forecast::dataset::Series;
+use steppe_model::{Calendar, ModelCard};
 use steppe_wire::predict::History;
 
 use crate::problems::RequestError;
@@ -14,7 +13,7 @@ use crate::problems::RequestError;
 pub fn series(history: History, card: &ModelCard, horizon: usize) -> Result<Series, RequestError> {
     let spec = &card.spec;
     let bad = |reason: String| RequestError::BadHistory { series: history.series.clone(), reason };
-    let last = period(&card.data.calendar, &history.observed_until).map_err(bad)?;
+    let last = period(&card.section.data.calendar, &history.observed_until).map_err(bad)?;
     let (values, filled) =
         filled(&history.values, spec.transform.signed(), spec.gaps.fill).map_err(bad)?;
     let start = last + 1 - values.len() as i64;

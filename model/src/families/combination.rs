@@ -4,7 +4,16 @@
 use crate::forecast::dataset::View;
 use steppe_spec::Transform;
 
-use crate::families::{Forecaster, Model};
+use crate::artifact::ArtifactError;
+use crate::error::TrainError;
+use crate::family::Family;
+use crate::forecast::dataset::Dataset;
+use crate::forecast::{Forecast, Forecaster};
+use crate::host::Stage;
+use crate::spec::TrainSpec;
+use crate::stored::{Saved, Stored};
+
+use super::Model;
 
 /// Models and their weights, which add up to 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +22,22 @@ pub struct Combination {
     pub members: Vec<(f64, Model)>,
     /// The scale on which the mean is taken.
     pub transform: Transform,
+}
+
+/// A combination is put together from models that were fitted, and an artifact holds those.
+impl Family<Forecast> for Combination {
+    const GLOBAL: bool = false;
+    const QUICK: bool = false;
+
+    fn fit(_: &Dataset, _: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {
+        Err(TrainError::Unusable("a combination has no model of its own".to_owned()))
+    }
+
+    fn save(&self, _: &mut Saved) {}
+
+    fn load(_: &Stored<'_>, _: &TrainSpec) -> Result<Self, ArtifactError> {
+        Err(ArtifactError::Model("a combination cannot be a member".to_owned()))
+    }
 }
 
 impl Forecaster for Combination {
