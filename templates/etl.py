@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.functions import expr
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-PLAN_SCHEMA_VERSION = 2
+PLAN_SCHEMA_VERSION = 3
 # Titles and footnotes are cut off here, in the driver, whose memory holds the file for that.
 CUT_BYTES_MAX = 256 * 1024 * 1024
 NAME_CHARS_MAX = 200
@@ -538,22 +538,25 @@ def judge(spark, files, plan, place, folder):
     raw_rows = spark.table("file").count()
     if raw_rows == 0:
         raise SystemExit(f"{place.name}: the file has a header but no records")
-    ask(spark, "the cleaning SQL", plan["cleaning_sql"])
-    rejects = ask(spark, "`when` of one of the manifest's rules", plan["rejects_sql"]).cache()
-    by_rule = {row["_rule"]: row["count"] for row in rejects.groupBy("_rule").count().collect()}
-    fatal = sorted(rule for rule in by_rule if rule in plan["fatal_rules"])
+    typed = ask(spark, "the cleaning SQL", plan["cleaning_sql"]).cache()
+    typed.createOrReplaceTempView("typed")
+    judged = ask(spark, "`when` of one of the manifest's rules", plan["judged_sql"]).cache()
+    judged.createOrReplaceTempView("judged")
+    counts = {row["_rule"]: row["count"] for row in judged.groupBy("_rule").count().collect()}
+    clean_rows = counts.pop(None, 0)
+    fatal = sorted(rule for rule in counts if rule in plan["fatal_rules"])
+    rejects = ask(spark, "the rejected records", plan["rejects_sql"])
     if fatal:
         shown = rejects.where(rejects["_rule"].isin(fatal)).orderBy("_row").limit(10).collect()
         raise SystemExit("\n".join(f"{place.name}: {told(plan, origin, row)}" for row in shown))
-    newest_count, newest_shown = newest(spark, plan) if by_rule else (0, [])
-    clean = ask(spark, "the cleaning SQL", plan["clean_sql"]).cache()
+    newest_count, newest_shown = newest(spark, plan) if counts else (0, [])
     report = {
         "pipeline": plan["pipeline"],
         "engine": f"spark {spark.version}",
         "raw_rows": raw_rows,
-        "clean_rows": clean.count(),
-        "rejected_rows": sum(by_rule.values()),
-        "rejected_by_rule": by_rule,
+        "clean_rows": clean_rows,
+        "rejected_rows": sum(counts.values()),
+        "rejected_by_rule": counts,
         "rejected_newest_count": newest_count,
         "rejected_newest": newest_shown,
         "objects": [],
@@ -564,7 +567,7 @@ def judge(spark, files, plan, place, folder):
         )
     if report["clean_rows"] == 0:
         raise SystemExit(f"{place.name}: no record is left after cleaning ({raw_rows} in the file)")
-    return clean, rejects, report
+    return ask(spark, "the clean table", plan["clean_sql"]), rejects, report
 
 
 def write(files, places, folder, clean, rejects, report):

@@ -160,7 +160,9 @@ def names(scratch, run_engine):
     columns = [{"source": "Регион", "name": "region"}, {"source": "year", "name": "year"}, {"source": "marriages", "name": "marriages"}]
     made = {
         "schema_version": etl.PLAN_SCHEMA_VERSION, "pipeline": "shapes", "delimiter": ",", "columns": columns, "wide": None,
-        "clean_sql": "SELECT region, year FROM raw WHERE _row = 1", "fatal_rules": [], "rule_columns": [],
+        "cleaning_sql": "SELECT * FROM raw",
+        "judged_sql": "SELECT *, CASE WHEN _row = 2 THEN 'r' END AS _rule FROM typed",
+        "clean_sql": "SELECT region, year FROM judged WHERE _rule IS NULL", "fatal_rules": [], "rule_columns": [],
         "rejects_sql": "SELECT file.*, 'r' AS _rule, 'r' AS _reason FROM file WHERE _row = 2",
     }  # fmt: skip
     file = pathlib.Path(scratch, "names.json")

@@ -106,10 +106,12 @@ async fn prepare(client: &Signed) {
     }
     let rows: String = (0..3_000).map(|n| format!("{n}\n")).collect();
     let plan = json!({
-        "schema_version": 2, "pipeline": "p", "delimiter": ",", "columns": [],
+        "schema_version": 3, "pipeline": "p", "delimiter": ",", "columns": [],
         "fatal_rules": [], "rule_columns": [],
-        "clean_sql": "SELECT a.n FROM raw a, raw b, raw c WHERE a.n = b.n || c.n",
-        "rejects_sql": "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0",
+        "cleaning_sql": "SELECT a.n, a._row FROM raw a, raw b, raw c WHERE a.n = b.n || c.n",
+        "judged_sql": "SELECT *, CAST(NULL AS STRING) AS _rule FROM typed",
+        "clean_sql": "SELECT n FROM judged",
+        "rejects_sql": "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0",
     });
     for (key, body) in [
         ("glue/etl.py", "#".to_owned()),

@@ -16,11 +16,13 @@ const JOB: &str = "clean";
 /// A plan that turns away records without a year.
 fn plan(pipeline: &str) -> Vec<u8> {
     let plan = json!({
-        "schema_version": 2, "pipeline": pipeline, "delimiter": ",", "columns": [],
+        "schema_version": 3, "pipeline": pipeline, "delimiter": ",", "columns": [],
         "fatal_rules": [],
         "rule_columns": [],
-        "clean_sql": "SELECT region, CAST(year AS INT) AS year FROM raw WHERE year IS NOT NULL",
-        "rejects_sql": "SELECT raw.*, 'year' AS _rule, 'none' AS _reason FROM raw \
+        "cleaning_sql": "SELECT _row, region, CAST(year AS INT) AS year FROM raw",
+        "judged_sql": "SELECT *, CASE WHEN year IS NULL THEN 'year' END AS _rule FROM typed",
+        "clean_sql": "SELECT region, year FROM judged WHERE _rule IS NULL",
+        "rejects_sql": "SELECT file.*, 'year' AS _rule, 'none' AS _reason FROM file \
                         WHERE year IS NULL",
     });
     plan.to_string().into_bytes()

@@ -68,18 +68,21 @@ pub fn shared_data(file: &str) -> Option<PathBuf> {
     None
 }
 
-/// Cleaning SQL that keeps what the tests' data set needs.
-pub const MARRIAGES_SQL: &str = "SELECT region, CAST(year AS INT) AS year, CAST(marriages AS DOUBLE) AS marriages FROM raw ORDER BY region, year";
+/// What the tests' data set needs.
+pub const MARRIAGES_SQL: &str = "SELECT region, CAST(year AS INT) AS year, \
+     CAST(marriages AS DOUBLE) AS marriages FROM judged ORDER BY region, year";
 
 /// A clean table, made by the real engine.
 pub fn clean_table(csv: &str, clean_sql: &str) -> Bytes {
     let out = tempfile::TempDir::new().expect("a folder");
     std::fs::write(out.path().join("d.csv"), csv).expect("written");
     let plan = json!({
-        "schema_version": 2, "pipeline": "test", "delimiter": ",", "columns": [],
+        "schema_version": 3, "pipeline": "test", "delimiter": ",", "columns": [],
         "fatal_rules": [], "rule_columns": [],
+        "cleaning_sql": "SELECT * FROM raw",
+        "judged_sql": "SELECT *, CAST(NULL AS STRING) AS _rule FROM typed",
         "clean_sql": clean_sql,
-        "rejects_sql": "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0",
+        "rejects_sql": "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0",
     });
     std::fs::write(out.path().join("p.json"), plan.to_string()).expect("written");
     let arguments = [

@@ -147,10 +147,12 @@ pub async fn prepare(client: &Signed) {
     let rows: String = (0..200).map(|n| format!("a,{n},1\n")).collect();
     put(client, "raw/data.csv", format!("region,year,marriages\n{rows}")).await;
     let plan = json!({
-        "schema_version": 2, "pipeline": "test", "delimiter": ",", "columns": [],
+        "schema_version": 3, "pipeline": "test", "delimiter": ",", "columns": [],
         "fatal_rules": [], "rule_columns": [],
-        "clean_sql": "SELECT region, CAST(year AS INT) AS year FROM raw ORDER BY region, year",
-        "rejects_sql": "SELECT raw.*, '' AS _rule, '' AS _reason FROM raw WHERE 1 = 0",
+        "cleaning_sql": "SELECT * FROM raw",
+        "judged_sql": "SELECT *, CAST(NULL AS STRING) AS _rule FROM typed",
+        "clean_sql": "SELECT region, CAST(year AS INT) AS year FROM judged",
+        "rejects_sql": "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0",
     });
     put(client, "plans/plan.json", plan.to_string()).await;
     let template = base_template();

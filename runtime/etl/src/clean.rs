@@ -31,6 +31,7 @@ use steppe_wire::text::shown;
 
 use crate::csv_source::CsvSource;
 use crate::shape;
+use crate::spill::{Order, Spills};
 use crate::storage::{Place, Realm};
 
 /// Memory that sorts, joins and aggregates may use before they spill.
@@ -164,11 +165,11 @@ async fn run(plan: &EtlPlan, places: &Places, former: &[String]) -> Result<EtlRe
     let input = places.input.store.head(&places.input.path).await;
     let input = input.with_context(|| format!("cannot read {}", places.input.name))?;
     let source = CsvSource::open(places.input.clone(), plan).await?;
-    let context = session(places.realm)?;
+    let (context, spills) = (session(places.realm)?, Spills::new()?);
     [&places.input, &places.output, &places.rejects].iter().for_each(|p| p.register(&context));
     register(&context, &source, plan).await?;
 
-    let mut report = judge(&context, plan, places).await?;
+    let mut report = judge(&context, &spills, &source, plan, places).await?;
     refuse_fatal(&context, plan, &source, places, &report).await?;
     if report.rejected_rows > 0 {
         add_rejected_newest(&context, plan, &mut report).await?;
@@ -205,9 +206,6 @@ async fn register(context: &SessionContext, source: &CsvSource, plan: &EtlPlan) 
         raw = raw.with_column(&form.column, plain)?;
     }
     context.register_table("raw", raw.into_view())?;
-    if !plan.cleaning_sql.is_empty() {
-        sql(context, "the cleaning SQL", &plan.cleaning_sql).await?;
-    }
     Ok(())
 }
 
@@ -243,46 +241,47 @@ fn strip(error: &datafusion::error::DataFusionError) -> String {
     error.find_root().to_string().trim_start_matches("External error: ").to_owned()
 }
 
-/// One pass that counts: records in all, and rejected ones by rule.
-async fn judge(context: &SessionContext, plan: &EtlPlan, places: &Places) -> Result<EtlReport> {
-    let batches = collect(context, "the count of the input", "SELECT count(*) FROM file")
-        .await
-        .map_err(|e| anyhow::anyhow!("{}: {e}", places.input.name))?;
-    let raw_rows = batches
-        .iter()
-        .find(|b| b.num_rows() > 0)
-        .map_or(0, |b| b.column(0).as_primitive::<Int64Type>().value(0)) as u64;
+/// Makes `typed` and `judged`, and counts: records in all, and rejected ones by rule.
+async fn judge(
+    context: &SessionContext,
+    spills: &Spills,
+    source: &CsvSource,
+    plan: &EtlPlan,
+    places: &Places,
+) -> Result<EtlReport> {
+    let frame = sql(context, "the cleaning SQL", &plan.cleaning_sql).await?;
+    let read = spills.keep(context, "typed", frame, Order::Any).await;
+    read.map_err(|e| anyhow::anyhow!("{}: {}", places.input.name, strip(&e)))?;
+    let Some(raw_rows) = source.rows() else {
+        bail!("the cleaning SQL does not read every record of `raw`");
+    };
     if raw_rows == 0 {
         bail!("{}: the file has a header but no records", places.input.name);
     }
-    let statement = format!("SELECT _rule, count(*) FROM ({}) GROUP BY _rule", plan.rejects_sql);
+    let frame = sql(context, "`when` of one of the manifest's rules", &plan.judged_sql).await?;
+    let judged = spills.keep(context, "judged", frame, Order::Kept).await;
+    judged.map_err(|e| anyhow::anyhow!(strip(&e)))?;
     let mut rejected_by_rule = BTreeMap::new();
-    for batch in collect(context, "`when` of one of the manifest's rules", &statement).await? {
+    let mut clean_rows = 0;
+    let counts = "SELECT _rule, count(*) FROM judged GROUP BY _rule";
+    for batch in collect(context, "the count by rules", counts).await? {
+        let counts = batch.column(1).as_primitive::<Int64Type>();
         for row in 0..batch.num_rows() {
-            let rule = array_value_to_string(batch.column(0), row)?;
-            rejected_by_rule
-                .insert(rule, batch.column(1).as_primitive::<Int64Type>().value(row) as u64);
+            let count = counts.value(row) as u64;
+            if batch.column(0).is_null(row) {
+                clean_rows += count;
+            } else {
+                let rule = array_value_to_string(batch.column(0), row)?;
+                rejected_by_rule.insert(rule, count);
+            }
         }
     }
-    let rejected_rows = rejected_by_rule.values().sum();
-    let clean = collect(
-        context,
-        "the manifest's SQL",
-        &format!("SELECT count(*) FROM ({})", plan.clean_sql),
-    )
-    .await?;
-    let clean_rows = clean
-        .iter()
-        .find(|b| b.num_rows() > 0)
-        .map_or(0, |b| b.column(0).as_primitive::<Int64Type>().value(0))
-        as u64;
-    let engine = format!("datafusion {}", datafusion::DATAFUSION_VERSION);
     let report = EtlReport {
         pipeline: plan.pipeline.clone(),
-        engine,
+        engine: format!("datafusion {}", datafusion::DATAFUSION_VERSION),
         raw_rows,
         clean_rows,
-        rejected_rows,
+        rejected_rows: rejected_by_rule.values().sum(),
         rejected_by_rule,
         input: None,
         rejected_newest_count: 0,
@@ -292,7 +291,8 @@ async fn judge(context: &SessionContext, plan: &EtlPlan, places: &Places) -> Res
     if !report.adds_up() {
         bail!(
             "the manifest's SQL must give one row per record and keep `{ROW_COLUMN}`: \
-             {raw_rows} records became {clean_rows} clean and {rejected_rows} rejected rows"
+             {raw_rows} records became {clean_rows} clean and {} rejected rows",
+            report.rejected_rows
         );
     }
     Ok(report)

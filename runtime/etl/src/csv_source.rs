@@ -4,7 +4,7 @@
 //! because it cannot say where a record stands in the file.
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
 use csv::ByteRecord;
@@ -39,6 +39,7 @@ pub struct CsvSource {
     options: Options,
     header: Arc<Header>,
     schema: SchemaRef,
+    rows: Arc<OnceLock<u64>>,
 }
 
 impl CsvSource {
@@ -64,7 +65,12 @@ impl CsvSource {
         let fields: Vec<Field> =
             columns.chain([Field::new(ROW_COLUMN, DataType::Int64, false)]).collect();
         let schema = Arc::new(Schema::new(fields));
-        Ok(Self { place, options, header: Arc::new(header), schema })
+        Ok(Self { place, options, header: Arc::new(header), schema, rows: Arc::default() })
+    }
+
+    /// How many rows there are, once the file was read to its end.
+    pub fn rows(&self) -> Option<u64> {
+        self.rows.get().copied()
     }
 
     /// The lines of the records of `rows` (ascending), and the column of the file of a cell.
@@ -171,11 +177,14 @@ impl PartitionStream for CsvSource {
             let bytes = file(&source.place).await.map_err(|e| external(&e))?;
             let work = on_own_thread(move || {
                 let mut batches = Batches::new(Table::open(bytes, source.options)?, &source);
+                let mut rows = 0;
                 while let Some(batch) = batches.next()? {
+                    rows += batch.num_rows() as u64;
                     if sender.blocking_send(Ok(batch)).is_err() {
-                        break;
+                        return Ok(());
                     }
                 }
+                source.rows.get_or_init(|| rows);
                 Ok(())
             });
             work.await.map_err(|e| external(&e))

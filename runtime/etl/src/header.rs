@@ -186,13 +186,13 @@ mod tests {
 
     fn plan() -> EtlPlan {
         serde_json::from_value(serde_json::json!({
-            "schema_version": 2, "pipeline": "test", "delimiter": ";",
+            "schema_version": 3, "pipeline": "test", "delimiter": ";",
             "columns": [
                 { "source": "Регион", "name": "region" },
                 { "source": "year", "name": "year" }, { "source": "n", "name": "n" },
             ],
             "wide": { "keep": ["Регион"], "names": "year", "values": "n", "missing": ["…"] },
-            "clean_sql": "", "rejects_sql": "", "fatal_rules": [], "rule_columns": [],
+            "cleaning_sql": "", "judged_sql": "", "clean_sql": "", "rejects_sql": "", "fatal_rules": [], "rule_columns": [],
         }))
         .expect("a plan")
     }

@@ -11,5 +11,6 @@ pub mod process;
 pub mod query;
 mod scan;
 mod shape;
+mod spill;
 pub mod storage;
 mod table;

@@ -6,15 +6,16 @@ pub mod records;
 use serde::{Deserialize, Serialize};
 
 /// Version of the plan's schema.
-pub const ETL_PLAN_SCHEMA_VERSION: u32 = 2;
+pub const ETL_PLAN_SCHEMA_VERSION: u32 = 3;
 /// Series whose newest records were rejected that a report names; the others it counts.
 pub const REJECTED_NEWEST_SHOWN: usize = 20;
 
 /// What a cleaning job does.
 ///
 /// The records of the file are the view `file`: every column a string, plus `_row`, their number
-/// from 1. The view `raw` is the same with [`EtlPlan::forms`] in place of their columns. All
-/// statements read these two.
+/// from 1. The view `raw` is the same with [`EtlPlan::forms`] in place of their columns. The table
+/// `typed` is what [`EtlPlan::cleaning_sql`] makes of them, and `judged` what
+/// [`EtlPlan::judged_sql`] makes of that; both are made once, and what follows reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EtlPlan {
     /// [`ETL_PLAN_SCHEMA_VERSION`].
@@ -37,15 +38,18 @@ pub struct EtlPlan {
     /// Expressions that give the plain form of what a column of `file` says.
     #[serde(default)]
     pub forms: Vec<Form>,
-    /// The pipeline's own SQL, which is in all statements; for messages about it.
-    #[serde(default)]
+    /// The pipeline's own SQL: one row per record of `raw`, with its `_row`.
     pub cleaning_sql: String,
-    /// SQL whose result is the clean table.
+    /// SQL over `typed`, and over `file` for what only the file says: its rows in the order of the
+    /// clean table, with `_rule`, the first rule that each breaks, or null.
+    pub judged_sql: String,
+    /// SQL over `judged` whose result is the clean table.
     pub clean_sql: String,
-    /// SQL whose result is the rejected records: the file's columns, `_row`, `_rule`, `_reason`.
+    /// SQL over `judged` and `file` whose result is the rejected records: the file's columns,
+    /// `_row`, `_rule`, `_reason`.
     pub rejects_sql: String,
-    /// SQL that names the series whose newest records are rejected: `_series`, `_period`,
-    /// `_records`, `_rule`, and `_all`, their number. None when no rule rejects.
+    /// SQL over `judged` that names the series whose newest records are rejected: `_series`,
+    /// `_period`, `_records`, `_rule`, and `_all`, their number. None when no rule rejects.
     #[serde(default)]
     pub newest_sql: Option<String>,
     /// Names of the rules that stop the job when any record breaks them.

@@ -27,9 +27,7 @@ struct Judgement {
 /// The plan of `manifest`, whose cleaning SQL is `sql`.
 pub fn etl_plan(manifest: &Manifest, sql: &str) -> EtlPlan {
     let judgements = judgements(manifest);
-    let with = common_tables(manifest, sql, &judgements);
     let columns: Vec<&str> = manifest.data.columns.iter().map(|c| c.name.as_str()).collect();
-    let task = &manifest.task;
     let reasons: String = judgements
         .iter()
         .map(|j| format!(" WHEN '{}' THEN {}", j.name, literal(&j.reason)))
@@ -52,23 +50,20 @@ pub fn etl_plan(manifest: &Manifest, sql: &str) -> EtlPlan {
         }),
         forms: forms(manifest),
         cleaning_sql: sql.trim().trim_end_matches(';').to_owned(),
-        clean_sql: format!(
-            "{with}SELECT {}\nFROM judged WHERE _rule IS NULL\nORDER BY {}, {}",
-            columns.join(", "),
-            task.series,
-            task.time
-        ),
+        judged_sql: judged_sql(manifest, &judgements),
+        clean_sql: format!("SELECT {} FROM judged WHERE _rule IS NULL", columns.join(", ")),
         rejects_sql: if judgements.is_empty() {
             "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0".to_owned()
         } else {
             format!(
-                "{with}SELECT file.*, judged._rule AS _rule,\n\
-                 \x20 CASE judged._rule{reasons} END AS _reason\n\
-                 FROM judged JOIN file ON file._row = judged._row\n\
-                 WHERE judged._rule IS NOT NULL\nORDER BY file._row"
+                "SELECT file.*, rejected._rule AS _rule,\n\
+                 \x20 CASE rejected._rule{reasons} END AS _reason\n\
+                 FROM (SELECT _row, _rule FROM judged WHERE _rule IS NOT NULL) rejected\n\
+                 JOIN file ON file._row = rejected._row\n\
+                 ORDER BY file._row"
             )
         },
-        newest_sql: newest_sql(manifest, &with),
+        newest_sql: newest_sql(manifest),
         fatal_rules: judgements
             .iter()
             .filter(|j| j.action == Action::Fail)
@@ -80,7 +75,7 @@ pub fn etl_plan(manifest: &Manifest, sql: &str) -> EtlPlan {
 
 /// A rule that rejects may turn away the newest values of a series and leave old ones to be
 /// forecast from.
-fn newest_sql(manifest: &Manifest, with: &str) -> Option<String> {
+fn newest_sql(manifest: &Manifest) -> Option<String> {
     let (series, time, target) =
         (&manifest.task.series, &manifest.task.time, &manifest.task.target);
     let quality = &manifest.quality;
@@ -89,7 +84,7 @@ fn newest_sql(manifest: &Manifest, with: &str) -> Option<String> {
     let rules: Vec<String> = own.chain(unique).map(literal).collect();
     let rules = (!rules.is_empty()).then(|| rules.join(", "))?;
     Some(format!(
-        "{with}SELECT late.*, COUNT(*) OVER () AS _all FROM (\n\
+        "SELECT late.*, COUNT(*) OVER () AS _all FROM (\n\
          \x20 SELECT judged.{series} AS _series, CAST(MAX(judged.{time}) AS STRING) AS _period,\n\
          \x20   COUNT(*) AS _records, MIN(judged._rule) AS _rule\n\
          \x20 FROM (\n\
@@ -161,16 +156,14 @@ fn missing_sql(manifest: &Manifest) -> Option<String> {
     is_missing(&manifest.task.target, &manifest.data.missing).filter(|_| plain)
 }
 
+/// The rows of `typed` with the first rule that each breaks, in the order of the clean table, which
+/// is that of the windows: so rows are sorted once.
+///
 /// Neighbours instead of a count tell duplicates: their windows stream, while a count over a whole
 /// partition holds all of the input in memory. The small table stands first in each join: engines
 /// without statistics hold that side in memory.
-///
-/// The tables `typed` (the manifest's SQL) and `judged` (with `_rule`, the first broken rule or
-/// NULL).
-fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> String {
-    let (series, time, target) =
-        (&manifest.task.series, &manifest.task.time, &manifest.task.target);
-    let below = manifest.quality.partial_period.map_or(0.0, |p| p.below);
+fn judged_sql(manifest: &Manifest, judgements: &[Judgement]) -> String {
+    let (series, time) = (&manifest.task.series, &manifest.task.time);
     let cases: String =
         judgements.iter().map(|j| format!("    WHEN {} THEN '{}'\n", j.when, j.name)).collect();
     let rule = if judgements.is_empty() {
@@ -178,28 +171,51 @@ fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> St
     } else {
         format!("CASE\n{cases}  END")
     };
+    let mut tables = Vec::new();
+    let mut from = "typed".to_owned();
+    if let Some(sql) = missing_sql(manifest) {
+        tables.push(format!(
+            "marked AS (\n\
+             \x20 SELECT typed.*, marks._missing_row\n\
+             \x20 FROM (SELECT _row AS _missing_row FROM file WHERE {sql}) marks\n\
+             \x20 RIGHT JOIN typed ON typed._row = marks._missing_row\n\
+             )"
+        ));
+        from = "marked AS typed".to_owned();
+    }
+    let mut columns = String::new();
+    if let Some(partial) = manifest.quality.partial_period {
+        tables.push(partial_tables(manifest, partial.below));
+        from = format!("partial RIGHT JOIN {from} ON typed.{time} = partial._partial_period");
+        columns += ", partial._partial_period";
+    }
+    if manifest.quality.unique.is_some() {
+        for (function, name) in [("LAG", "_earlier"), ("LEAD", "_later")] {
+            columns += &format!(
+                ",\n    {function}(_row) OVER (PARTITION BY {series}, {time} ORDER BY _row) AS \
+                 {name}"
+            );
+        }
+    }
+    tables.push(format!("neighbours AS (\n  SELECT typed.*{columns}\n  FROM {from}\n)"));
+    format!(
+        "WITH {}\nSELECT neighbours.*, {rule} AS _rule FROM neighbours\n\
+         ORDER BY {series}, {time}, _row",
+        tables.join(",\n")
+    )
+}
+
+/// The table `partial`: the newest period, if its total is below a share of that one season before.
+fn partial_tables(manifest: &Manifest, below: f64) -> String {
+    let (time, target) = (&manifest.task.time, &manifest.task.target);
     // Years are numbers; other periods are texts that sort as they follow each other. November is
     // compared with the November before, not with October.
     let before = match (manifest.task.frequency, season(manifest)) {
         (Frequency::Yearly, _) => "newest._period - 1".to_owned(),
         (_, season) => format!("(SELECT MAX(_period) FROM ranked WHERE _rank = {})", season + 1),
     };
-    let (marked, typed) = match missing_sql(manifest) {
-        None => (String::new(), "typed"),
-        Some(sql) => (
-            format!(
-                "marked AS (\n\
-                 \x20 SELECT typed.*, marks._missing_row\n\
-                 \x20 FROM (SELECT _row AS _missing_row FROM file WHERE {sql}) marks\n\
-                 \x20 RIGHT JOIN typed ON typed._row = marks._missing_row\n\
-                 ),\n"
-            ),
-            "marked AS typed",
-        ),
-    };
     format!(
-        "WITH typed AS (\n{}\n),\n\
-         totals AS (\n\
+        "totals AS (\n\
          \x20 SELECT {time} AS _period, SUM({target}) AS _total\n\
          \x20 FROM typed WHERE {time} IS NOT NULL GROUP BY {time}\n\
          ),\n\
@@ -212,16 +228,7 @@ fn common_tables(manifest: &Manifest, sql: &str, judgements: &[Judgement]) -> St
          \x20 WHERE earlier._period = {before}\n\
          \x20   AND newest._period = (SELECT MAX(_period) FROM totals)\n\
          \x20   AND newest._total < {below} * earlier._total\n\
-         ),\n\
-         {marked}neighbours AS (\n\
-         \x20 SELECT typed.*,\n\
-         \x20   LAG(_row) OVER (PARTITION BY {series}, {time} ORDER BY _row) AS _earlier,\n\
-         \x20   LEAD(_row) OVER (PARTITION BY {series}, {time} ORDER BY _row) AS _later,\n\
-         \x20   partial._partial_period\n\
-         \x20 FROM partial RIGHT JOIN {typed} ON typed.{time} = partial._partial_period\n\
-         ),\n\
-         judged AS (SELECT neighbours.*, {rule} AS _rule FROM neighbours)\n",
-        sql.trim().trim_end_matches(';')
+         )"
     )
 }
 

@@ -126,7 +126,7 @@ fn other_frequencies_have_their_times_as_text_and_features_are_numbers() {
         "name = \"year\"\ntype = \"string\"\n\n[[data.columns]]\nname = \"warmth\"\ntype = \"double\"",
     );
     let manifest = Manifest::parse("pipeline.toml", &hourly).expect("valid");
-    let sql = etl_plan(&manifest, SQL).clean_sql;
+    let sql = etl_plan(&manifest, SQL).judged_sql;
     assert!(sql.contains("MAX(_period)") && !sql.contains("newest._period - 1"), "{sql}");
     let message =
         |text: &str| Manifest::parse("pipeline.toml", text).expect_err("invalid").to_string();
