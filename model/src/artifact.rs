@@ -3,6 +3,7 @@
 
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
+use steppe_spec::Family;
 use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::{ModelPointer, ModelRef};
 use thiserror::Error;
@@ -12,7 +13,7 @@ use crate::drift::Reference;
 use crate::error::TrainError;
 use crate::family::Fitted;
 use crate::host::Stage;
-use crate::spec::{Family, TrainSpec};
+use crate::spec::TrainSpec;
 use crate::stored::{Saved, Stored, tensors_to_bytes};
 use crate::task::Task;
 use crate::trials::Trials;
@@ -223,8 +224,8 @@ mod tests {
     use crate::forecast::Artifact;
     use crate::forecast::dataset::{Dataset, View};
     use crate::host::Quiet;
-    use crate::spec::Kind;
     use crate::spec::tests::spec;
+    use steppe_spec::Kind;
 
     fn train(data: &Dataset, spec: &TrainSpec) -> Result<Artifact, TrainError> {
         Artifact::train(data, spec, &Stage::new(&Quiet))
@@ -252,7 +253,7 @@ mod tests {
 
     #[test]
     fn every_family_trains_saves_and_forecasts_within_its_interval() {
-        for family in Family::ALL {
+        for family in Family::ALL.iter().copied() {
             let a = train(
                 &data(),
                 &TrainSpec { kind: Kind::Of(family), candidates: vec![Family::Theta], ..spec() },

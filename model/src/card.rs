@@ -5,9 +5,10 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use steppe_spec::Family;
 
 use crate::drift::Reference;
-use crate::spec::{Family, TrainSpec};
+use crate::spec::TrainSpec;
 use crate::task::Task;
 
 /// Version of the artifact's layout; a loader refuses any other.

@@ -166,7 +166,7 @@ mod tests {
     use crate::forecast::{Forecast, backtest};
     use crate::host::Quiet;
     use crate::spec::tests::spec;
-    use crate::spec::{Family, Kind};
+    use steppe_spec::{Family, Kind};
 
     /// Twelve series whose growth changes at `turn`, up to and including `last`.
     fn data(turn: i64, last: i64) -> Dataset {
@@ -218,7 +218,7 @@ mod tests {
         let retrained = against(
             &data(2018, 2024),
             &TrainSpec {
-                backtest: crate::spec::BacktestSpec { origins: 4, ..spec.backtest.clone() },
+                backtest: steppe_spec::Backtest { origins: 4, ..spec.backtest.clone() },
                 ..spec.clone()
             },
             &champion,

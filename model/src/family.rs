@@ -7,17 +7,20 @@
 
 use std::fmt::Debug;
 
+use steppe_spec::Family as Name;
+
 use crate::artifact::ArtifactError;
 use crate::error::TrainError;
 use crate::host::Stage;
-use crate::spec::{Family as Name, TrainSpec};
+use crate::spec::TrainSpec;
 use crate::stored::{Saved, Stored};
 use crate::task::Task;
 
 /// One way to answer the questions of a task, fitted. How it answers is the task's own trait.
 pub trait Family<T: Task>: Debug + Clone + PartialEq + Send + Sync {
-    /// Whether it learns from all data together, so that fitting it costs time.
-    const GLOBAL: bool;
+    /// Whether it learns from all data together, so that fitting it costs time and it has to be
+    /// fitted anew where less is known.
+    const GLOBAL: bool = true;
     /// Whether an answer takes microseconds, so that a server gives it between two others.
     const QUICK: bool;
 
@@ -98,9 +101,9 @@ macro_rules! families {
 
         impl $model {
             /// How a family is fitted and read.
-            pub(crate) fn recipe(family: $crate::spec::Family) -> $crate::family::Recipe<$task> {
+            pub(crate) fn recipe(family: ::steppe_spec::Family) -> $crate::family::Recipe<$task> {
                 match family {
-                    $($crate::spec::Family::$name => $crate::family::Recipe::of::<$family>()),+
+                    $(::steppe_spec::Family::$name => $crate::family::Recipe::of::<$family>()),+
                 }
             }
 
@@ -113,9 +116,9 @@ macro_rules! families {
         }
 
         impl $crate::family::Fitted for $model {
-            fn family(&self) -> $crate::spec::Family {
+            fn family(&self) -> ::steppe_spec::Family {
                 match self {
-                    $(Self::$name(_) => $crate::spec::Family::$name),+
+                    $(Self::$name(_) => ::steppe_spec::Family::$name),+
                 }
             }
 

@@ -19,7 +19,6 @@ pub mod stats;
 mod stored;
 pub mod task;
 mod tasks;
-pub mod transform;
 pub mod trials;
 
 pub use artifact::ArtifactError;

@@ -9,6 +9,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use steppe_spec::Family;
 use steppe_wire::drift::Side;
 use steppe_wire::predict::ModelRef;
 use steppe_wire::registry::Score as Recorded;
@@ -19,7 +20,7 @@ use crate::error::TrainError;
 use crate::family::{Fitted, Recipe};
 use crate::forecast::dataset::DataError;
 use crate::host::Stage;
-use crate::spec::{Family, TrainSpec};
+use crate::spec::TrainSpec;
 use crate::trials::{Score, Trials};
 
 /// A kind of question, with everything that training, cards, contests, drift and serving need to

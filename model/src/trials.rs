@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::spec::{Family, Kind};
+use steppe_spec::{Family, Kind};
+
 use crate::stats::signed_rank_p_value;
 
 /// One thing that models are judged on.

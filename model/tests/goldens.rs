@@ -12,12 +12,13 @@ use steppe_model::contest::retrain;
 use steppe_model::drift::Tally;
 use steppe_model::families::lstm::kernel::Cpu;
 use steppe_model::forecast::Prediction;
-use steppe_model::forecast::dataset::{Gaps, View};
+use steppe_model::forecast::dataset::View;
 use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
-use steppe_model::transform::Transform;
 use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
+use steppe_spec::Gaps;
+use steppe_spec::Transform;
+use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
 
 /// Largest share by which a number may differ on another processor.
 const TOLERANCE: f64 = 2e-3;
@@ -81,7 +82,7 @@ fn spec(frequency: Frequency, horizon: usize) -> TrainSpec {
         ],
         horizon,
         seed: 11,
-        lstm: LstmSpec {
+        lstm: Lstm {
             context: 6,
             hidden: 5,
             epochs: 4,
@@ -90,10 +91,10 @@ fn spec(frequency: Frequency, horizon: usize) -> TrainSpec {
             weight_decay: 1e-3,
             batch: 16,
             patience: None,
-            epoch_windows: None,
+            epoch_windows: usize::MAX,
         },
-        trees: TreesSpec { rounds: 12, depth: 3, learning_rate: 0.1, rows_max: 10_000 },
-        backtest: BacktestSpec { origins: 4, stride: 1, refit: true, interval_level: 0.9 },
+        trees: Trees { rounds: 12, depth: 3, learning_rate: 0.1, rows_max: 10_000 },
+        backtest: Backtest { origins: 4, stride: Some(1), refit: true, interval_level: 0.9 },
     }
 }
 
@@ -200,7 +201,7 @@ fn forecast(artifact: &Artifact, view: &View<'_>, prediction: &Prediction, text:
 /// Every family alone, then whichever is best.
 fn families(data: &Dataset, spec: &TrainSpec) -> String {
     let mut text = String::new();
-    let alone = Family::ALL.into_iter().filter(|family| *family != Family::Combination);
+    let alone = Family::ALL.iter().copied().filter(|family| *family != Family::Combination);
     for family in alone {
         let alone = TrainSpec { kind: Kind::Of(family), candidates: vec![], ..spec.clone() };
         told(data, &train(data, &alone), &mut text);
@@ -221,17 +222,18 @@ fn months_with_a_season_a_covariate_and_gaps() {
     let mut spec = spec(Frequency::Monthly, 3);
     (spec.covariates, spec.statics) = (vec!["heat".into()], vec!["size".into()]);
     spec.transform = Transform::None;
-    spec.lstm = LstmSpec { patience: Some(2), epoch_windows: Some(64), ..spec.lstm };
-    spec.backtest = BacktestSpec { refit: false, stride: 3, interval_level: 0.8, ..spec.backtest };
+    spec.lstm = Lstm { patience: Some(2), epoch_windows: 64, ..spec.lstm };
+    spec.backtest =
+        Backtest { refit: false, stride: Some(3), interval_level: 0.8, ..spec.backtest };
     check("monthly", families(&monthly(), &spec));
 }
 
 #[test]
 fn hours_with_two_seasons() {
     let mut spec = spec(Frequency::Hourly, 5);
-    spec.lstm = LstmSpec { context: 24, epochs: 1, members: 1, ..spec.lstm };
+    spec.lstm = Lstm { context: 24, epochs: 1, members: 1, ..spec.lstm };
     spec.trees.rows_max = 300;
-    spec.backtest = BacktestSpec { origins: 3, stride: 24, refit: false, ..spec.backtest };
+    spec.backtest = Backtest { origins: 3, stride: Some(24), refit: false, ..spec.backtest };
     let mut text = String::new();
     told(&hourly(), &train(&hourly(), &spec), &mut text);
     check("hourly", text);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use steppe_model::spec::Family;
+use steppe_spec::Family;
 
 use crate::tools::root;
 
@@ -38,7 +38,7 @@ fn nothing_but_its_file_and_the_lists_names_a_family() {
     let folders = ["model/src", "runtime", "xtask"];
     let elsewhere = |name: &str| !OF_FAMILIES.iter().any(|place| name.starts_with(place));
     // A combination is what trials make of the others, and no family of its own.
-    let families = Family::ALL.into_iter().filter(|family| *family != Family::Combination);
+    let families = Family::ALL.iter().copied().filter(|family| *family != Family::Combination);
     let names: Vec<String> = families.map(|family| format!("Family::{family:?}")).collect();
     for (file, text) in sources(&folders).iter().filter(|(name, _)| elsewhere(name)) {
         for name in &names {

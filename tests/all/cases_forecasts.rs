@@ -11,10 +11,10 @@ use steppe_model::drift::Tally;
 use steppe_model::forecast::dataset::{Record, lines};
 use steppe_model::forecast::metrics::holds;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::spec::{BacktestSpec, Family, Kind};
 use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
 use steppe_plan::etl::etl_plan;
-use steppe_plan::manifest::Manifest;
+use steppe_spec::Manifest;
+use steppe_spec::{Backtest, Family, Kind};
 use tempfile::TempDir;
 
 use crate::tools::{binary, root, shared_data, spec};
@@ -217,7 +217,7 @@ fn spec_for(frequency: Frequency) -> TrainSpec {
         kind: Kind::Of(Family::Lstm),
         candidates: vec![Family::Theta, Family::PooledAutoregression],
         horizon: 1,
-        backtest: BacktestSpec { origins: 8, stride: 1, refit: true, interval_level: 0.9 },
+        backtest: Backtest { origins: 8, stride: Some(1), refit: true, interval_level: 0.9 },
         ..spec()
     }
 }
@@ -344,7 +344,7 @@ fn a_count_that_was_small_so_far_gets_no_large_interval() {
         text += &rows(&format!("L{region}"), &|year| 4_000 + 100 * region + year * 37 % 90);
     }
     let wide = TrainSpec {
-        backtest: BacktestSpec { interval_level: 0.95, ..spec_for(Frequency::Yearly).backtest },
+        backtest: Backtest { interval_level: 0.95, ..spec_for(Frequency::Yearly).backtest },
         ..spec_for(Frequency::Yearly)
     };
     let data = data(&text, &wide, template());
@@ -462,7 +462,7 @@ fn the_last_value_of_prices_is_as_wrong_as_it_is() {
             kind: Kind::Of(Family::LastValue),
             candidates: Vec::new(),
             horizon: 1,
-            backtest: BacktestSpec { origins, stride: 1, refit: true, interval_level: 0.9 },
+            backtest: Backtest { origins, stride: Some(1), refit: true, interval_level: 0.9 },
             ..spec()
         };
         let data = Dataset::from_records(records.clone(), &spec.columns()).expect("series");

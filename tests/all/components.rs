@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use steppe_plan::manifest::Manifest;
 use steppe_plan::stack::combinations;
+use steppe_spec::Manifest;
 
 use crate::checkout::{Checkout, Said};
 use crate::workspace::workspace;

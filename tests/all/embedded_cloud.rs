@@ -7,10 +7,10 @@ use steppe_cloud::cloud::{Cloud, Config};
 use steppe_cloud::cloudformation::handle;
 use steppe_plan::catalogue::RawColumn;
 use steppe_plan::elf::Architecture;
-use steppe_plan::manifest::Manifest;
 use steppe_plan::names::Names;
 use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec, combinations};
+use steppe_spec::Manifest;
 use tempfile::TempDir;
 
 use crate::running::{BUCKET, start};

@@ -10,7 +10,6 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde_json::{Map, Value, json};
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::spec::{Family, Kind};
 use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
 use steppe_predictor::Predictor;
 use steppe_server::config::Limits;
@@ -19,6 +18,7 @@ use steppe_server::guard::Hosts;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
+use steppe_spec::{Family, Kind};
 use steppe_wire::predict::{PredictResponse, StoredPrediction};
 use tower::ServiceExt;
 

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::spec::{Family, Kind};
 use steppe_model::{Artifact, TrainSpec};
 use steppe_server::batch::{self, Source};
 use steppe_server::config::Limits;
 use steppe_server::model_store::ServedModel;
 use steppe_server::watch::Watch;
+use steppe_spec::{Family, Kind};
 
 use crate::forecasts::{Server, ask};
 use crate::tools::{artifact, dataset, put_model, spec};

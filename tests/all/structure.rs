@@ -9,16 +9,27 @@ use serde_json::Value;
 use crate::tools::root;
 
 /// What each crate may use of the workspace. Anything else is a wrong direction.
-const ALLOWED: [(&str, &[&str]); 11] = [
-    ("xtask", &["steppe-aws", "steppe-plan", "steppe-wire", "steppe-store", "steppe-model"]),
+const ALLOWED: [(&str, &[&str]); 12] = [
+    (
+        "xtask",
+        &[
+            "steppe-aws",
+            "steppe-plan",
+            "steppe-spec",
+            "steppe-wire",
+            "steppe-store",
+            "steppe-model",
+        ],
+    ),
     ("steppe-aws", &["steppe-plan"]),
-    ("steppe-plan", &["steppe-wire"]),
+    ("steppe-plan", &["steppe-spec", "steppe-wire"]),
     ("steppe-wire", &[]),
-    ("steppe-model", &["steppe-wire"]),
+    ("steppe-spec", &["steppe-wire"]),
+    ("steppe-model", &["steppe-spec", "steppe-wire"]),
     ("steppe-store", &["steppe-wire"]),
     ("steppe-predictor", &["steppe-wire"]),
-    ("steppe-jobs", &["steppe-wire", "steppe-model", "steppe-store"]),
-    ("steppe-server", &["steppe-wire", "steppe-model", "steppe-store"]),
+    ("steppe-jobs", &["steppe-spec", "steppe-wire", "steppe-model", "steppe-store"]),
+    ("steppe-server", &["steppe-spec", "steppe-wire", "steppe-model", "steppe-store"]),
     ("steppe-etl", &["steppe-wire", "steppe-store"]),
     ("steppe-cloud", &["steppe-wire"]),
 ];

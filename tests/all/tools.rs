@@ -7,9 +7,9 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, path::Path as Key};
 use serde_json::json;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
-use steppe_model::transform::Transform;
 use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
+use steppe_spec::Transform;
+use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
 use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 
 /// Root of the repository.
@@ -135,13 +135,13 @@ pub fn spec() -> TrainSpec {
         statics: vec![],
         frequency: Frequency::Yearly,
         holidays: vec![],
-        gaps: steppe_model::forecast::dataset::Gaps::default(),
+        gaps: steppe_spec::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Of(Family::Lstm),
         candidates: vec![],
         horizon: 2,
         seed: 1,
-        lstm: LstmSpec {
+        lstm: Lstm {
             context: 4,
             hidden: 4,
             epochs: 2,
@@ -150,9 +150,9 @@ pub fn spec() -> TrainSpec {
             weight_decay: 0.01,
             batch: 32,
             patience: None,
-            epoch_windows: None,
+            epoch_windows: usize::MAX,
         },
-        trees: TreesSpec { rounds: 10, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
-        backtest: BacktestSpec { origins: 3, stride: 1, refit: true, interval_level: 0.9 },
+        trees: Trees { rounds: 10, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
+        backtest: Backtest { origins: 3, stride: Some(1), refit: true, interval_level: 0.9 },
     }
 }

@@ -99,7 +99,7 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
     elf::check("steppe-jobs", &jobs)?;
     let (predictor, jobs) = (package(workspace, &predictor)?, package(workspace, &jobs)?);
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
-    let spec = serde_json::to_vec_pretty(&workspace.train_spec()?)?;
+    let spec = serde_json::to_vec_pretty(&workspace.train_spec())?;
     let hashes = ArtifactHashes {
         server: sha256_hex(&server),
         predictor: sha256_hex(&predictor),

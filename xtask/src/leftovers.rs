@@ -62,10 +62,10 @@ mod tests {
     use std::path::Path;
 
     use steppe_plan::elf::Architecture;
-    use steppe_plan::manifest::Manifest;
     use steppe_plan::names::Names;
     use steppe_plan::site::Site;
     use steppe_plan::stack::{ArtifactHashes, StackSpec, combinations};
+    use steppe_spec::Manifest;
 
     use super::wanted;
 

@@ -142,7 +142,7 @@ pub async fn site(
     observed: &Observed,
 ) -> Result<Site> {
     let parameter = image_parameter(architecture);
-    let instance_type = workspace.manifest.stack.instance_type(architecture);
+    let instance_type = architecture.instance_type(&workspace.manifest);
     let s3 = format!("com.amazonaws.{}.s3", workspace.names.region);
     let (image_id, offering, s3_prefix_list) = tokio::join!(
         aws.parameter(&parameter),

@@ -100,7 +100,7 @@ fn families(all: &[&'static str]) -> String {
 }
 
 fn judge(set: &Set) -> Result<Seen> {
-    let stride = set.spec.backtest.stride as i64;
+    let stride = set.spec.stride() as i64;
     let newest = set.data.last() - set.spec.horizon as i64;
     let origins: Vec<i64> = (0..set.judged as i64).map(|back| newest - back * stride).collect();
     let seen = origins.par_iter().map(|origin| stand_at(set, *origin)).collect::<Vec<_>>();

@@ -1,8 +1,9 @@
 //! A weighted mean of models. Averages of different methods have beaten the methods themselves in
 //! every forecasting competition since Bates and Granger (1969).
 
+use steppe_spec::Transform;
+
 use crate::forecast::dataset::View;
-use crate::transform::Transform;
 
 use crate::artifact::ArtifactError;
 use crate::error::TrainError;
@@ -26,7 +27,6 @@ pub struct Combination {
 
 /// A combination is put together from models that were fitted, and an artifact holds those.
 impl Family<Forecast> for Combination {
-    const GLOBAL: bool = false;
     const QUICK: bool = false;
 
     fn fit(_: &Dataset, _: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {

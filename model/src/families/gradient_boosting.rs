@@ -53,7 +53,6 @@ const TREES: &str = "trees.json";
 const TREES_OF_A_CHECK: usize = 3;
 
 impl Family<Forecast> for Trees {
-    const GLOBAL: bool = true;
     const QUICK: bool = false;
 
     fn fit(data: &Dataset, spec: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {
@@ -208,8 +207,8 @@ fn by_column(rows: &[f64], columns: usize) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::forecast::dataset::Series;
-    use crate::spec::LstmSpec;
     use crate::spec::tests::spec;
+    use steppe_spec::Lstm;
 
     #[test]
     fn the_windows_do_not_depend_on_the_networks_context() {
@@ -217,7 +216,7 @@ mod tests {
         let series = Series::new("A", 0, (0..60).map(value).collect());
         let data = Dataset::new(Frequency::Monthly, vec![series]);
         let grown = |context: usize| {
-            let lstm = LstmSpec { context, ..spec().lstm };
+            let lstm = Lstm { context, ..spec().lstm };
             let spec = TrainSpec { frequency: Frequency::Monthly, lstm, ..spec() };
             train(&data, &spec).expect("trees")
         };
@@ -238,7 +237,7 @@ mod tests {
             (Frequency::HalfHourly, 341),
         ] {
             assert_eq!(context(frequency), expected);
-            assert!(expected <= crate::spec::CONTEXT_MAX);
+            assert!(expected <= steppe_spec::CONTEXT_MAX);
         }
     }
 }

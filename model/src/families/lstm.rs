@@ -102,7 +102,6 @@ impl Ensemble {
 const WINDOWS_OF_A_CHECK: usize = 64;
 
 impl Family<Forecast> for Ensemble {
-    const GLOBAL: bool = true;
     const QUICK: bool = true;
 
     fn fit(data: &Dataset, spec: &TrainSpec, stage: &Stage<'_>) -> Result<Self, TrainError> {
@@ -152,7 +151,7 @@ impl Family<Forecast> for Ensemble {
 
     fn shorten(spec: &mut TrainSpec) {
         let lstm = &mut spec.lstm;
-        (lstm.members, lstm.epochs, lstm.epoch_windows) = (1, 1, Some(WINDOWS_OF_A_CHECK));
+        (lstm.members, lstm.epochs, lstm.epoch_windows) = (1, 1, WINDOWS_OF_A_CHECK);
     }
 }
 

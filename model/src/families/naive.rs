@@ -1,7 +1,8 @@
 //! The rules that every model must be compared with.
 
+use steppe_spec::Transform;
+
 use crate::forecast::dataset::View;
-use crate::transform::Transform;
 
 use crate::forecast::{Forecaster, Local};
 use crate::spec::TrainSpec;

@@ -8,13 +8,13 @@
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use steppe_spec::Transform;
 
 use crate::error::TrainError;
 use crate::forecast::conformal::typical_change;
 use crate::forecast::dataset::{Dataset, Series, View};
 use crate::least_squares::cholesky_solve;
 use crate::spec::TrainSpec;
-use crate::transform::Transform;
 
 use super::autoregression::lags;
 use crate::artifact::ArtifactError;
@@ -44,7 +44,6 @@ const LAG_MAX: usize = 1_000;
 const FOLDS: i64 = 5;
 
 impl Family<Forecast> for Pooled {
-    const GLOBAL: bool = true;
     const QUICK: bool = false;
 
     fn fit(data: &Dataset, spec: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {

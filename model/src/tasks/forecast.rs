@@ -18,6 +18,7 @@ pub mod window;
 pub mod windows;
 
 use bytes::Bytes;
+use steppe_spec::Family;
 use steppe_wire::drift::Side;
 use steppe_wire::predict::ModelRef;
 use steppe_wire::registry;
@@ -26,7 +27,7 @@ use crate::error::TrainError;
 use crate::families::{self, combination::Combination};
 use crate::family::Recipe;
 use crate::host::Stage;
-use crate::spec::{Family, TrainSpec};
+use crate::spec::TrainSpec;
 use crate::task::Task;
 use crate::trials::Score;
 

@@ -25,9 +25,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::grants::{Cfn, Grant, Role, Statement};
-use crate::manifest::{DriftCheck, Manifest, Retrain};
 use crate::stack::StackSpec;
 use crate::workflow::{Machine, Segment};
+use steppe_spec::{DriftCheck, Manifest, Retrain};
 
 pub use server::SERVER_PORT;
 pub(crate) use server::instance;

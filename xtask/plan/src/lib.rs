@@ -7,14 +7,12 @@
 pub mod builds;
 pub mod catalogue;
 mod components;
-pub mod config;
 pub mod deploy;
 pub mod destroy;
 pub mod elf;
 pub mod environment;
 pub mod etl;
 pub mod grants;
-pub mod manifest;
 pub mod names;
 pub mod observed;
 pub mod payload;

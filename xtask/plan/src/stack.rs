@@ -12,11 +12,11 @@ use crate::catalogue::RawHeader;
 use crate::components::{self, Component, Function, Stack};
 use crate::elf::Architecture;
 use crate::grants::Role;
-use crate::manifest::Manifest;
 use crate::names::Names;
 use crate::site::{self, Site};
 use crate::workflow::{Machine, Segment};
 use crate::yaml;
+use steppe_spec::Manifest;
 
 pub use crate::components::{SERVER_PORT, UNFINISHED_UPLOAD_DAYS, combinations};
 
@@ -143,7 +143,7 @@ impl StackSpec<'_> {
         Ok(format!(
             "{idle} ({}), and from {run:.3} for each run of the cleaning job; prices of \
              {PRICE_REGION}, other regions differ by up to a third",
-            self.manifest.stack.instance_type(self.architecture)
+            self.architecture.instance_type(self.manifest)
         ))
     }
 

@@ -3,10 +3,10 @@
 use steppe_plan::catalogue::{RawColumn, RawHeader, raw_header};
 use steppe_plan::elf::Architecture;
 use steppe_plan::etl::etl_plan;
-use steppe_plan::manifest::Manifest;
 use steppe_plan::names::Names;
 use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec};
+use steppe_spec::Manifest;
 
 const FILE: &str = include_str!("../../../model/pipelines/marriages/pipeline.toml");
 

@@ -24,7 +24,7 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, as_json: bool) -> Resul
     let story = Story::begin();
     artifacts::build(&workspace.root, &story).await?;
     let raw = workspace.raw_data(data)?;
-    let (data, spec) = (training::data(workspace, &raw, &story).await?, workspace.train_spec()?);
+    let (data, spec) = (training::data(workspace, &raw, &story).await?, workspace.train_spec());
     let started = Instant::now();
     let progress = Progress::new(workspace.scratch().join("evaluations").join(spec.key(&data)));
     let host = progress.clone();

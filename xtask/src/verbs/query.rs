@@ -1,7 +1,7 @@
 //! `query`: SQL or a named query through Athena.
 
 use anyhow::{Result, bail};
-use steppe_plan::config::nearest;
+use steppe_spec::nearest;
 
 use crate::deployment::Deployment;
 use crate::exit::Outcome;

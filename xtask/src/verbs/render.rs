@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use steppe_plan::elf::Architecture;
-use steppe_plan::manifest::Manifest;
 use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec, combinations};
+use steppe_spec::Manifest;
 
 use crate::artifacts;
 use crate::cli::DataArgs;

@@ -68,7 +68,7 @@ pub fn train(
     } else {
         Windows::all(data, min, horizon)?
     };
-    let per_epoch = spec.lstm.epoch_windows.unwrap_or(usize::MAX).min(windows.len());
+    let per_epoch = spec.lstm.epoch_windows.min(windows.len());
     stage.host.plan((per_epoch * spec.lstm.epochs) as u64);
     let mut state = stage
         .host
@@ -295,8 +295,8 @@ mod tests {
     use super::*;
     use crate::forecast::dataset::Series;
     use crate::host::Host;
-    use crate::spec::LstmSpec;
     use crate::spec::tests::spec;
+    use steppe_spec::Lstm;
 
     fn data() -> Dataset {
         let mut rng = fastrand::Rng::with_seed(6);
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn training_stops_without_progress_and_keeps_the_best_network() {
         const PATIENCE: usize = 4;
-        let lstm = LstmSpec { epochs: 200, patience: Some(PATIENCE), ..spec().lstm };
+        let lstm = Lstm { epochs: 200, patience: Some(PATIENCE), ..spec().lstm };
         let (data, spec) = (data(), TrainSpec { lstm, ..spec() });
         let frame = Frame::fit(&data, &spec, spec.lstm.context);
         let windows =

@@ -9,6 +9,7 @@ mod fits;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use steppe_spec::Family;
 use steppe_wire::predict::Errors;
 
 use crate::error::TrainError;
@@ -20,7 +21,7 @@ use crate::forecast::metrics::{
     IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale,
 };
 use crate::host::Stage;
-use crate::spec::{Family, TrainSpec};
+use crate::spec::TrainSpec;
 use crate::trials::{self, Trials, paired_p_value};
 
 use fits::Fits;
@@ -180,7 +181,7 @@ pub fn run<'a>(
 
 fn too_few(needed: usize, data: &Dataset, spec: &TrainSpec) -> TrainError {
     let longest = data.series().iter().map(|s| s.values.len()).max().unwrap_or(0);
-    let (origins, stride) = (spec.backtest.origins, spec.backtest.stride);
+    let (origins, stride) = (spec.backtest.origins, spec.stride());
     TrainError::TooFewForBacktest {
         origins,
         stride,
@@ -194,7 +195,7 @@ fn origins(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
     let newest = data.last() - spec.horizon as i64;
     (0..spec.backtest.origins as i64)
         .rev()
-        .map(|back| newest - back * spec.backtest.stride.max(1) as i64)
+        .map(|back| newest - back * spec.stride() as i64)
         .collect()
 }
 
@@ -360,7 +361,7 @@ impl Run<'_> {
         let season = self.data.frequency().season();
         Calibration::fit(
             &residuals,
-            (self.spec.horizon, self.spec.backtest.stride.max(1)),
+            (self.spec.horizon, self.spec.stride()),
             self.spec.backtest.interval_level,
             (self.spec.transform, season),
         )

@@ -46,6 +46,24 @@ const EPOCH: Date = date(1970, 1, 1);
 /// Days from that Monday to [`EPOCH`].
 const EPOCH_WEEKDAY: i64 = 3;
 
+/// A task says which days have values beside how often there are any.
+impl From<&steppe_spec::Task> for Frequency {
+    fn from(task: &steppe_spec::Task) -> Self {
+        use steppe_spec::{DayCalendar, Frequency as Declared};
+        match (task.frequency, task.calendar) {
+            (Declared::Yearly, _) => Self::Yearly,
+            (Declared::Quarterly, _) => Self::Quarterly,
+            (Declared::Monthly, _) => Self::Monthly,
+            (Declared::Weekly, _) => Self::Weekly,
+            (Declared::Daily, DayCalendar::EveryDay) => Self::Daily,
+            (Declared::Daily, DayCalendar::Weekdays) => Self::Weekdays,
+            (Declared::Daily, DayCalendar::AsObserved) => Self::ObservedDays,
+            (Declared::Hourly, _) => Self::Hourly,
+            (Declared::HalfHourly, _) => Self::HalfHourly,
+        }
+    }
+}
+
 impl Frequency {
     /// Every frequency, slowest first.
     pub const ALL: [Self; 9] = [

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use steppe_spec::{Family, Kind};
 use steppe_wire::predict::Errors;
 use steppe_wire::registry;
 
-use crate::spec::{Family, Kind};
 use crate::trials::{self, Better, Score, Trials};
 
 use super::Artifact;

@@ -9,11 +9,12 @@ mod notes;
 mod records;
 
 use sha2::{Digest, Sha256};
+use steppe_spec::Gaps;
 use thiserror::Error;
 
 use crate::forecast::calendar::{Calendar, Frequency};
 
-pub use gaps::{Ended, Fill, Gaps, Longer, carried};
+pub use gaps::{Fill, carried};
 pub use notes::{Note, lines};
 pub use records::{Columns, Record};
 

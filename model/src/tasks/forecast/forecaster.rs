@@ -7,7 +7,7 @@ use crate::error::TrainError;
 use crate::families::Model;
 use crate::family::Family;
 use crate::host::Stage;
-use crate::spec::{self, TrainSpec};
+use crate::spec::TrainSpec;
 use crate::stored::{Saved, Stored};
 
 use super::Forecast;
@@ -70,7 +70,7 @@ impl<F: Local> Family<Forecast> for F {
 impl Model {
     /// Fits `family` on all of `data`.
     pub fn fit(
-        family: spec::Family,
+        family: steppe_spec::Family,
         data: &Dataset,
         spec: &TrainSpec,
         stage: &Stage<'_>,

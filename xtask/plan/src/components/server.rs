@@ -62,7 +62,7 @@ pub(super) fn when_ready(server_id: &str) -> Value {
 }
 
 fn instance_type<'a>(spec: &'a StackSpec<'_>) -> &'a str {
-    spec.manifest.stack.instance_type(spec.architecture)
+    spec.architecture.instance_type(spec.manifest)
 }
 
 /// What makes the instance, beside its logical ID.

@@ -5,6 +5,7 @@
 //! is judged by few origins and by the families that suit it.
 
 use rayon::prelude::*;
+use steppe_spec::{Family, Kind};
 
 use crate::error::TrainError;
 use crate::families::Model;
@@ -12,7 +13,7 @@ use crate::family::Fitted;
 use crate::forecast::Forecaster;
 use crate::forecast::dataset::Dataset;
 use crate::host::Stage;
-use crate::spec::{Family, Kind, TrainSpec};
+use crate::spec::TrainSpec;
 
 /// Families as they were fitted at the origins.
 pub(super) struct Fits {

@@ -1,54 +1,7 @@
 //! Periods without a value: what fills them, and what becomes of longer gaps.
 
-use serde::{Deserialize, Serialize};
-
 use super::{DataError, Record, Series};
 use crate::forecast::calendar::Calendar;
-
-/// What happens to periods without a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Gaps {
-    /// Missing periods in a row that are filled by the value before them. A series whose newest
-    /// value is older than the newest of all by more than this has ended.
-    pub fill: usize,
-    /// What happens to a longer gap.
-    pub longer: Longer,
-    /// What happens to a series that has ended.
-    pub ended: Ended,
-}
-
-impl Default for Gaps {
-    fn default() -> Self {
-        Self { fill: 3, longer: Longer::Split, ended: Ended::LeaveOut }
-    }
-}
-
-/// What happens to a gap that is longer than those that are filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Longer {
-    /// The values before it are not used.
-    #[default]
-    Split,
-    /// The series is left out.
-    LeaveOut,
-    /// It is filled, too.
-    Fill,
-    /// The data are refused.
-    Fail,
-}
-
-/// What happens to a series that has no values where others go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ended {
-    /// Models learn from it, and it is not forecast.
-    #[default]
-    LeaveOut,
-    /// It is forecast from its own end, with a mark.
-    Forecast,
-}
 
 /// What a missing value becomes: from the known values before and after it.
 pub type Fill = fn(before: (i64, f64), after: (i64, f64), at: i64) -> f64;
@@ -85,15 +38,13 @@ pub(super) struct Gap {
     pub missing: usize,
 }
 
-impl Gaps {
-    /// The newest gap that is longer than those that are filled.
-    pub(super) fn newest(self, observed: &[(i64, f64)]) -> Option<Gap> {
-        let gap = |pair: &[(i64, f64)]| {
-            let (from, missing) = (pair[0].0 + 1, (pair[1].0 - pair[0].0 - 1) as usize);
-            (missing > self.fill).then_some(Gap { from, missing })
-        };
-        observed.windows(2).rev().find_map(gap)
-    }
+/// The newest gap with more than `fill` missing periods, which are those that are filled.
+pub(super) fn newest(observed: &[(i64, f64)], fill: usize) -> Option<Gap> {
+    let gap = |pair: &[(i64, f64)]| {
+        let (from, missing) = (pair[0].0 + 1, (pair[1].0 - pair[0].0 - 1) as usize);
+        (missing > fill).then_some(Gap { from, missing })
+    };
+    observed.windows(2).rev().find_map(gap)
 }
 
 /// Checks the covariates of every period from the first value on.
@@ -145,9 +96,8 @@ mod tests {
 
     #[test]
     fn the_newest_long_gap_is_found() {
-        let gaps = Gaps { fill: 1, ..Gaps::default() };
         let observed = [(0, 1.0), (5, 1.0), (7, 1.0), (10, 1.0), (12, 1.0)];
-        assert_eq!(gaps.newest(&observed), Some(Gap { from: 8, missing: 2 }));
-        assert_eq!(gaps.newest(&observed[3..]), None);
+        assert_eq!(newest(&observed, 1), Some(Gap { from: 8, missing: 2 }));
+        assert_eq!(newest(&observed[3..], 1), None);
     }
 }

@@ -197,7 +197,7 @@ impl Dataset {
         let about = |note: &&Note| match note {
             Note::Gap { series, .. } => series == name,
             Note::Ended { series, .. } => {
-                series == name && self.gaps.ended == super::Ended::LeaveOut
+                series == name && self.gaps.ended == steppe_spec::Ended::LeaveOut
             }
             _ => false,
         };

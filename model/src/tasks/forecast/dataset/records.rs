@@ -6,8 +6,9 @@ use bytes::Bytes;
 use jiff::civil::{Date, DateTime};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
+use steppe_spec::{Gaps, LongerGap};
 
-use super::gaps::{self, Gaps, Longer};
+use super::gaps;
 use super::{DataError, Dataset, Note, Series};
 use crate::forecast::calendar::{Calendar, Frequency, moment_of_days, moment_of_text};
 
@@ -132,22 +133,22 @@ fn assemble(
 ) -> Result<Option<Series>, DataError> {
     let mut observed: Vec<(i64, f64)> =
         periods.iter().filter_map(|(period, r)| Some((*period, r.value?))).collect();
-    if let Some(gap) = columns.gaps.newest(&observed) {
+    if let Some(gap) = gaps::newest(&observed, columns.gaps.fill) {
         let missing = gap.missing;
         match columns.gaps.longer {
-            Longer::Fill => {}
-            Longer::Split => {
+            LongerGap::Fill => {}
+            LongerGap::Split => {
                 let from = gap.from + missing as i64;
                 observed.retain(|(period, _)| *period >= from);
                 let from = calendar.label(from);
                 notes.push(Note::Split { series: name.clone(), from, missing });
             }
-            Longer::LeaveOut => {
+            LongerGap::LeaveOut => {
                 let from = calendar.label(gap.from);
                 notes.push(Note::Gap { series: name, from, missing });
                 return Ok(None);
             }
-            Longer::Fail => {
+            LongerGap::Fail => {
                 let (period, fill) = (calendar.label(gap.from), columns.gaps.fill);
                 return Err(DataError::Gap { series: name, period, missing, fill });
             }
@@ -324,20 +325,20 @@ mod tests {
     fn a_long_gap_does_what_the_manifest_says() {
         let values = [("A", 2000, 1.0), ("A", 2005, 2.0), ("A", 2006, 3.0), ("B", 2006, 1.0)];
         let with = |longer| read(&values, Gaps { longer, ..Gaps::default() });
-        let split = with(Longer::Split).expect("valid");
+        let split = with(LongerGap::Split).expect("valid");
         assert_eq!((split.series()[0].start, split.series()[0].values.len()), (2005, 2));
         assert_eq!(
             lines(split.notes()),
             ["`A` has no value for 4 periods before 2005: its earlier values are not used"]
         );
-        let left = with(Longer::LeaveOut).expect("valid");
+        let left = with(LongerGap::LeaveOut).expect("valid");
         assert_eq!(left.series().len(), 1);
         assert_eq!(
             lines(left.notes()),
             ["`A` has no value for 4 periods from 2001 on: it is left out"]
         );
-        assert_eq!(with(Longer::Fill).expect("valid").filled(), 4);
-        let refused = with(Longer::Fail).expect_err("refused");
+        assert_eq!(with(LongerGap::Fill).expect("valid").filled(), 4);
+        let refused = with(LongerGap::Fail).expect_err("refused");
         assert!(
             refused.starts_with("series `A` has no value for 4 periods from 2001 on; at most 3")
         );

@@ -47,7 +47,7 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Problems>
     })
 }
 
-fn line_and_column(text: &str, offset: usize) -> String {
+pub(crate) fn line_and_column(text: &str, offset: usize) -> String {
     let before = &text[..offset.min(text.len())];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     format!("{}:{}", before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
