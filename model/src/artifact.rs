@@ -3,7 +3,6 @@
 
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
-use steppe_spec::Family;
 use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::{ModelPointer, ModelRef};
 use thiserror::Error;
@@ -17,6 +16,7 @@ use crate::spec::TrainSpec;
 use crate::stored::{Saved, Stored, tensors_to_bytes};
 use crate::task::Task;
 use crate::trials::Trials;
+use steppe_spec::Family;
 
 /// Why an artifact was refused.
 #[derive(Debug, Error)]
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn every_family_trains_saves_and_forecasts_within_its_interval() {
-        for family in Family::ALL.iter().copied() {
+        for &family in Family::ALL {
             let a = train(
                 &data(),
                 &TrainSpec { kind: Kind::Of(family), candidates: vec![Family::Theta], ..spec() },

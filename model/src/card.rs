@@ -5,11 +5,11 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use steppe_spec::Family;
 
 use crate::drift::Reference;
 use crate::spec::TrainSpec;
 use crate::task::Task;
+use steppe_spec::Family;
 
 /// Version of the artifact's layout; a loader refuses any other.
 pub const ARTIFACT_SCHEMA_VERSION: u32 = 5;

@@ -7,14 +7,13 @@
 
 use std::fmt::Debug;
 
-use steppe_spec::Family as Name;
-
 use crate::artifact::ArtifactError;
 use crate::error::TrainError;
 use crate::host::Stage;
 use crate::spec::TrainSpec;
 use crate::stored::{Saved, Stored};
 use crate::task::Task;
+use steppe_spec::Family as Name;
 
 /// One way to answer the questions of a task, fitted. How it answers is the task's own trait.
 pub trait Family<T: Task>: Debug + Clone + PartialEq + Send + Sync {
@@ -101,9 +100,9 @@ macro_rules! families {
 
         impl $model {
             /// How a family is fitted and read.
-            pub(crate) fn recipe(family: ::steppe_spec::Family) -> $crate::family::Recipe<$task> {
+            pub(crate) fn recipe(family: steppe_spec::Family) -> $crate::family::Recipe<$task> {
                 match family {
-                    $(::steppe_spec::Family::$name => $crate::family::Recipe::of::<$family>()),+
+                    $(steppe_spec::Family::$name => $crate::family::Recipe::of::<$family>()),+
                 }
             }
 
@@ -116,9 +115,9 @@ macro_rules! families {
         }
 
         impl $crate::family::Fitted for $model {
-            fn family(&self) -> ::steppe_spec::Family {
+            fn family(&self) -> steppe_spec::Family {
                 match self {
-                    $(Self::$name(_) => ::steppe_spec::Family::$name),+
+                    $(Self::$name(_) => steppe_spec::Family::$name),+
                 }
             }
 

@@ -5,11 +5,10 @@
 //! fitted on the future, windows that reach over their end, and values that were filled from what
 //! came later.
 
-use steppe_spec::Family;
-
 use crate::error::TrainError;
 use crate::spec::TrainSpec;
 use crate::task::Task;
+use steppe_spec::Family;
 
 /// Refuses a family whose answers change with what comes after their time.
 pub fn check<T: Task>(

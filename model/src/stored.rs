@@ -8,9 +8,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use steppe_spec::Family;
 
 use crate::artifact::ArtifactError;
+use steppe_spec::Family;
 
 /// What a fitted model leaves in an artifact.
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,6 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use steppe_spec::Family;
 use steppe_wire::drift::Side;
 use steppe_wire::predict::ModelRef;
 use steppe_wire::registry::Score as Recorded;
@@ -22,6 +21,7 @@ use crate::forecast::dataset::DataError;
 use crate::host::Stage;
 use crate::spec::TrainSpec;
 use crate::trials::{Score, Trials};
+use steppe_spec::Family;
 
 /// A kind of question, with everything that training, cards, contests, drift and serving need to
 /// know about it.

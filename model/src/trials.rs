@@ -5,9 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use steppe_spec::{Family, Kind};
-
 use crate::stats::signed_rank_p_value;
+use steppe_spec::{Family, Kind};
 
 /// One thing that models are judged on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -60,6 +60,7 @@ mod stacks;
 mod state_machines;
 mod strange_store;
 mod structure;
+mod tagging;
 mod through;
 mod tools;
 mod transcripts;

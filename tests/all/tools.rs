@@ -32,6 +32,21 @@ pub fn binary(name: &str) -> PathBuf {
     file
 }
 
+/// The command line with the client of EC2, which `make test` puts beside the other one.
+pub fn whole_xtask() -> Option<PathBuf> {
+    let file = binary("xtask").with_file_name("xtask-aws");
+    if file.exists() {
+        return Some(file);
+    }
+    let plain = binary("xtask");
+    eprintln!(
+        "left out: {} is not there; `cargo build --bin xtask --features xtask/ec2` builds it as {}",
+        file.display(),
+        plain.display()
+    );
+    None
+}
+
 /// Cargo's output, in which this test lies.
 pub fn target_dir() -> PathBuf {
     let test = std::env::current_exe().expect("own path");

@@ -16,6 +16,8 @@ use crate::story::Story;
 
 /// Binaries that this machine runs: the embedded cloud and its engine.
 const OWN: [&str; 2] = ["steppe-cloud", "steppe-etl"];
+/// Set where what is there is to be used.
+pub const SKIP_BUILD: &str = "STEPPE_SKIP_BUILD";
 /// Packages that are shipped.
 const SHIPPED: [&str; 3] = ["steppe-server", "steppe-predictor", "steppe-jobs"];
 
@@ -45,8 +47,8 @@ pub fn own_binary(root: &Path, name: &str) -> PathBuf {
 
 /// Builds the embedded cloud and its engine, and what is shipped, side by side.
 pub async fn build(root: &Path, story: &Story) -> Result<()> {
-    if std::env::var_os("STEPPE_SKIP_BUILD").is_some() {
-        story.note("skipped", "the build (STEPPE_SKIP_BUILD is set)");
+    if std::env::var_os(SKIP_BUILD).is_some() {
+        story.note("skipped", &format!("the build ({SKIP_BUILD} is set)"));
         return Ok(());
     }
     let own: Vec<&str> =
@@ -61,21 +63,27 @@ pub async fn build(root: &Path, story: &Story) -> Result<()> {
     Ok(())
 }
 
-async fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
+/// The cargo that runs this program.
+pub fn cargo_command() -> std::process::Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = tokio::process::Command::new(program);
-    command
-        .args(arguments)
-        .arg("--quiet")
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    let mut command = std::process::Command::new(program);
     // Cargo sets these for the program it runs; a build below must not inherit them.
     for (name, _) in std::env::vars_os()
         .filter(|(n, _)| n.to_string_lossy().starts_with("CARGO_PKG_") || n == "CARGO_MANIFEST_DIR")
     {
         command.env_remove(name);
     }
+    command
+}
+
+async fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
+    let mut command = tokio::process::Command::from(cargo_command());
+    command
+        .args(arguments)
+        .arg("--quiet")
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     let status = command.status().await.context("cannot start cargo")?;
     if !status.success() {
         bail!("`cargo {}` failed", arguments.join(" "));

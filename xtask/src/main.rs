@@ -22,6 +22,7 @@ mod target;
 mod terminal;
 mod training;
 mod verbs;
+mod whole;
 
 use std::process::ExitCode;
 

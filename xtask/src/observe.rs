@@ -156,7 +156,7 @@ pub async fn site(
         other => other.with_context(|| format!("the newest image `{parameter}` is not known"))?,
     };
     let offering = match offering {
-        // An old build of the embedded cloud, or of this program without the EC2 client.
+        // This program without the EC2 client, or an old build of the embedded cloud.
         Err(error) if embedded && error.kind != Kind::Unreachable => known.zones.to_vec(),
         other => other?,
     };

@@ -29,6 +29,7 @@ use crate::interrupt::UnderWay;
 use crate::project::Workspace;
 use crate::story::Story;
 use crate::terminal::out;
+use crate::whole::with_ec2;
 use crate::{artifacts, training};
 
 /// Longest time of an execution.
@@ -41,14 +42,19 @@ const FAILURES_MAX: u32 = 5;
 /// Runs a verb.
 pub async fn run(args: Args) -> Result<Outcome> {
     let open = || Workspace::open(&args);
+    let whole = || -> Result<Workspace> {
+        let workspace = open()?;
+        with_ec2(&workspace)?;
+        Ok(workspace)
+    };
     match &args.verb {
         Verb::Deploy { data, yes, dry_run, no_run } => {
             let options = deploy::Options { yes: *yes, dry_run: *dry_run, runs: !no_run };
-            deploy::run(&open()?, data, options).await
+            deploy::run(&whole()?, data, options).await
         }
         Verb::Plan { data } => {
             let options = deploy::Options { yes: false, dry_run: true, runs: true };
-            deploy::run(&open()?, data, options).await
+            deploy::run(&whole()?, data, options).await
         }
         Verb::Destroy { yes } => destroy::run(&open()?, *yes).await,
         Verb::SmokeTest { series } => smoke_test::run(&open()?, series).await,
@@ -62,7 +68,7 @@ pub async fn run(args: Args) -> Result<Outcome> {
         Verb::Query { sql_or_name, limit } => {
             query::run(&open()?, sql_or_name.as_deref(), *limit).await
         }
-        Verb::Status => inspect::status(&open()?).await,
+        Verb::Status => inspect::status(&whole()?).await,
         Verb::Outputs { json } => inspect::outputs(&open()?, *json).await,
         Verb::Logs { of, minutes } => inspect::logs(&open()?, *of, *minutes).await,
         Verb::Local { verb } => local_cloud::run(&args, *verb),

@@ -15,22 +15,9 @@ use crate::transform::Transform;
 use gradient_boosting::Trees;
 use lstm::Lstm;
 
-/// What a family learns from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Learning {
-    /// Nothing is fitted: what every model is compared with.
-    Baseline,
-    /// A series is fitted when it is forecast.
-    Local,
-    /// All series together, so that fitting costs time.
-    Global,
-    /// Others are weighed.
-    Others,
-}
-
 /// The closed list of families, with the names that manifests, cards and metrics have.
 macro_rules! families {
-    ($($(#[$doc:meta])* $family:ident = $name:literal, $learning:ident;)*) => {
+    ($($(#[$doc:meta])* $family:ident = $name:literal;)*) => {
         /// Families of models.
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -47,10 +34,6 @@ macro_rules! families {
             pub fn name(self) -> &'static str {
                 match self { $(Self::$family => $name,)* }
             }
-
-            fn learning(self) -> Learning {
-                match self { $(Self::$family => Learning::$learning,)* }
-            }
         }
 
         /// What `kind` may say.
@@ -60,38 +43,33 @@ macro_rules! families {
 
 families! {
     /// The last value.
-    LastValue = "last-value", Baseline;
+    LastValue = "last-value";
     /// The last value plus the mean change.
-    Drift = "drift", Baseline;
+    Drift = "drift";
     /// The mean of the last three values.
-    MeanOfThree = "mean-of-three", Baseline;
+    MeanOfThree = "mean-of-three";
     /// The value one season before.
-    SeasonalNaive = "seasonal-naive", Baseline;
+    SeasonalNaive = "seasonal-naive";
     /// The dynamic optimised theta model.
-    Theta = "theta", Local;
+    Theta = "theta";
     /// Exponential smoothing.
-    ExponentialSmoothing = "exponential-smoothing", Local;
+    ExponentialSmoothing = "exponential-smoothing";
     /// A seasonal autoregression per series.
-    Autoregression = "autoregression", Local;
+    Autoregression = "autoregression";
     /// One autoregression for all series.
-    PooledAutoregression = "pooled-autoregression", Global;
+    PooledAutoregression = "pooled-autoregression";
     /// Gradient-boosted trees over all series.
-    GradientBoosting = "gradient-boosting", Global;
+    GradientBoosting = "gradient-boosting";
     /// Long short-term memory networks over all series.
-    Lstm = "lstm", Global;
+    Lstm = "lstm";
     /// A weighted mean of other families.
-    Combination = "combination", Others;
+    Combination = "combination";
 }
 
 impl Family {
     /// Whether it is a rule without anything fitted: what every model is compared with.
     pub fn is_baseline(self) -> bool {
-        self.learning() == Learning::Baseline
-    }
-
-    /// Whether it learns from all series together, so that fitting it costs time.
-    pub fn is_global(self) -> bool {
-        self.learning() == Learning::Global
+        matches!(self, Self::LastValue | Self::Drift | Self::MeanOfThree | Self::SeasonalNaive)
     }
 }
 

@@ -7,10 +7,10 @@
 //! robust.
 
 use rayon::prelude::*;
-use steppe_spec::Transform;
 
 use crate::forecast::dataset::View;
 use crate::least_squares::cholesky_solve;
+use steppe_spec::Transform;
 
 use super::naive::seasonal_naive;
 use crate::forecast::{Forecaster, Local};

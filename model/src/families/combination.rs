@@ -1,9 +1,8 @@
 //! A weighted mean of models. Averages of different methods have beaten the methods themselves in
 //! every forecasting competition since Bates and Granger (1969).
 
-use steppe_spec::Transform;
-
 use crate::forecast::dataset::View;
+use steppe_spec::Transform;
 
 use crate::artifact::ArtifactError;
 use crate::error::TrainError;

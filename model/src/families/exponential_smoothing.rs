@@ -4,10 +4,10 @@
 use augurs_core::{Fit, Predict};
 use augurs_ets::AutoETS;
 use rayon::prelude::*;
-use steppe_spec::Transform;
 
 use crate::forecast::dataset::View;
 use crate::forecast::seasonality::Indices;
+use steppe_spec::Transform;
 
 use crate::forecast::{Forecaster, Local};
 use crate::spec::TrainSpec;

@@ -1,8 +1,7 @@
 //! The rules that every model must be compared with.
 
-use steppe_spec::Transform;
-
 use crate::forecast::dataset::View;
+use steppe_spec::Transform;
 
 use crate::forecast::{Forecaster, Local};
 use crate::spec::TrainSpec;

@@ -8,13 +8,13 @@
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use steppe_spec::Transform;
 
 use crate::error::TrainError;
 use crate::forecast::conformal::typical_change;
 use crate::forecast::dataset::{Dataset, Series, View};
 use crate::least_squares::cholesky_solve;
 use crate::spec::TrainSpec;
+use steppe_spec::Transform;
 
 use super::autoregression::lags;
 use crate::artifact::ArtifactError;

@@ -7,10 +7,10 @@
 //! before.
 
 use rayon::prelude::*;
-use steppe_spec::Transform;
 
 use crate::forecast::dataset::View;
 use crate::forecast::seasonality::Indices;
+use steppe_spec::Transform;
 
 use crate::forecast::{Forecaster, Local};
 use crate::spec::TrainSpec;

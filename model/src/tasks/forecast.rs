@@ -18,7 +18,6 @@ pub mod window;
 pub mod windows;
 
 use bytes::Bytes;
-use steppe_spec::Family;
 use steppe_wire::drift::Side;
 use steppe_wire::predict::ModelRef;
 use steppe_wire::registry;
@@ -30,6 +29,7 @@ use crate::host::Stage;
 use crate::spec::TrainSpec;
 use crate::task::Task;
 use crate::trials::Score;
+use steppe_spec::Family;
 
 use backtest::Run;
 use cases::Answered;

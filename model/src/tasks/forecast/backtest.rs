@@ -9,7 +9,6 @@ mod fits;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use steppe_spec::Family;
 use steppe_wire::predict::Errors;
 
 use crate::error::TrainError;
@@ -23,6 +22,7 @@ use crate::forecast::metrics::{
 use crate::host::Stage;
 use crate::spec::TrainSpec;
 use crate::trials::{self, Trials, paired_p_value};
+use steppe_spec::Family;
 
 use fits::Fits;
 

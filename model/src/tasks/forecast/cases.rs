@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use steppe_spec::{Family, Kind};
 use steppe_wire::predict::Errors;
 use steppe_wire::registry;
 
 use crate::trials::{self, Better, Score, Trials};
+use steppe_spec::{Family, Kind};
 
 use super::Artifact;
 use super::backtest::{Case, Run};

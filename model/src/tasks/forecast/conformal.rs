@@ -17,11 +17,11 @@ mod student;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use steppe_spec::Transform;
 
 use crate::forecast::dataset::View;
 use crate::spec::TrainSpec;
 use crate::stats::conformal_quantile;
+use steppe_spec::Transform;
 
 /// Quantiles that are always given beside the interval.
 const PROBABILITIES: [f64; 6] = [0.05, 0.1, 0.25, 0.75, 0.9, 0.95];

@@ -1,7 +1,6 @@
 //! A backtest in full: every family per step and series, and every forecast beside what happened.
 
 use serde::{Deserialize, Serialize};
-use steppe_spec::Family;
 use steppe_wire::predict::Errors;
 
 use crate::error::TrainError;
@@ -14,6 +13,7 @@ use crate::forecast::metrics::{IntervalOutcome, IntervalScores, interval_scores}
 use crate::host::Stage;
 use crate::leaks;
 use crate::spec::TrainSpec;
+use steppe_spec::Family;
 
 /// Version of the report's schema.
 pub const EVALUATION_SCHEMA_VERSION: u32 = 1;

@@ -5,12 +5,12 @@
 //! interval that says how little that is; the run of the others goes on.
 
 use serde::{Deserialize, Serialize};
-use steppe_spec::Transform;
 
 use crate::forecast::calendar::phase;
 use crate::forecast::conformal::{Calibration, Place, Residual, Spread, reach, typical_change};
 use crate::forecast::dataset::{Dataset, Series, View};
 use crate::spec::TrainSpec;
+use steppe_spec::Transform;
 
 /// Newest starts of every series that the rule is made from.
 const STARTS_MAX: usize = 20;

@@ -1,14 +1,13 @@
 //! Checks that the answer does not reach a forecast by another way: by a covariate that is the
 //! target in disguise, or from values after its origin.
 
-use steppe_spec::Family;
-
 use crate::error::TrainError;
 use crate::families::Model;
 use crate::forecast::Forecaster;
 use crate::forecast::dataset::{Dataset, Fill};
 use crate::host::{Quiet, Stage};
 use crate::spec::TrainSpec;
+use steppe_spec::Family;
 
 /// Correlation with the target from which a covariate counts as the target in disguise.
 const CORRELATION_MAX: f64 = 0.999;

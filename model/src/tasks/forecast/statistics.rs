@@ -1,7 +1,8 @@
 //! What drift counts of a forecast: four statistics of its history and of its nearest step.
 
-use steppe_spec::Transform;
 use steppe_wire::drift::Side;
+
+use steppe_spec::Transform;
 
 /// What is counted, in the order of [`Observed`].
 pub(super) const STATISTICS: [(&str, Side); 4] = [

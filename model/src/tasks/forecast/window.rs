@@ -8,13 +8,14 @@
 //! nearer to what came next. Nothing here reads a value after the end of the window.
 
 use serde::{Deserialize, Serialize};
-use steppe_spec::{CONTEXT_MAX, Transform};
 
 use crate::families::naive::seasonal_naive;
 use crate::forecast::calendar::{Frequency, phase};
 use crate::forecast::dataset::{Dataset, Series, View};
 use crate::forecast::seasonality::is_seasonal;
 use crate::spec::TrainSpec;
+use steppe_spec::CONTEXT_MAX;
+use steppe_spec::Transform;
 
 /// Mean and standard deviation of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

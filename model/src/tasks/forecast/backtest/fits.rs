@@ -5,7 +5,6 @@
 //! is judged by few origins and by the families that suit it.
 
 use rayon::prelude::*;
-use steppe_spec::{Family, Kind};
 
 use crate::error::TrainError;
 use crate::families::Model;
@@ -14,6 +13,7 @@ use crate::forecast::Forecaster;
 use crate::forecast::dataset::Dataset;
 use crate::host::Stage;
 use crate::spec::TrainSpec;
+use steppe_spec::{Family, Kind};
 
 /// Families as they were fitted at the origins.
 pub(super) struct Fits {

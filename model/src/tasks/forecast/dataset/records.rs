@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jiff::civil::{Date, DateTime};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
+
 use steppe_spec::{Gaps, LongerGap};
 
 use super::gaps;
