@@ -98,6 +98,7 @@ impl Artifact {
             let mut series = Series::new("try-out", 0, (0..length).map(value).collect());
             series.covariates = vec![vec![0.0; length + spec.horizon]; spec.covariates.len()];
             series.statics = vec![0.0; spec.statics.len()];
+            series.calendar = self.card.section.data.calendar.clone();
             series
         };
         let tried = [series(|_| 1.0), series(|_| 0.0), series(|t| 100.0 + (t % 7) as f64)];

@@ -1,5 +1,7 @@
 //! What the card of a forecaster says beside what all cards say.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::spec::TrainSpec;
@@ -49,8 +51,8 @@ pub struct DataSummary {
     pub last: String,
     /// [`Dataset::fingerprint`].
     pub fingerprint: String,
-    /// Names of the periods.
-    pub calendar: Calendar,
+    /// What the periods are.
+    pub calendar: Arc<Calendar>,
     /// What people should know about the data.
     pub notes: Vec<Note>,
 }

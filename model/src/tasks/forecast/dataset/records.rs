@@ -1,6 +1,7 @@
 //! From rows of a table to series.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::civil::{Date, DateTime};
@@ -70,6 +71,7 @@ impl Dataset {
     pub fn from_records(records: Vec<Record>, columns: &Columns) -> Result<Self, DataError> {
         let moments = records.iter().map(|record| record.moment);
         let calendar = Calendar::observed(columns.frequency, moments, &columns.holidays);
+        let calendar = Arc::new(calendar);
         let mut by_name: BTreeMap<String, BTreeMap<i64, Record>> = BTreeMap::new();
         for record in records {
             let period = calendar
@@ -129,7 +131,7 @@ fn assemble(
     name: String,
     periods: &BTreeMap<i64, Record>,
     columns: &Columns,
-    calendar: &Calendar,
+    calendar: &Arc<Calendar>,
     notes: &mut Vec<Note>,
 ) -> Result<Option<Series>, DataError> {
     let mut observed: Vec<(i64, f64)> =
@@ -157,8 +159,9 @@ fn assemble(
     }
     let Some(&(start, _)) = observed.first() else { return Ok(None) };
     let (values, filled) = gaps::filled(&observed, gaps::carried);
-    let mut series = Series { name, start, values, filled, ..Series::default() };
-    series.covariates = gaps::covariates(&series, periods, &columns.covariates, calendar)?;
+    let calendar = calendar.clone();
+    let mut series = Series { name, start, values, filled, calendar, ..Series::default() };
+    series.covariates = gaps::covariates(&series, periods, &columns.covariates)?;
     series.statics = periods.values().next().map(|r| r.statics.clone()).unwrap_or_default();
     Ok(Some(series))
 }
