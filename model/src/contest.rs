@@ -218,7 +218,7 @@ mod tests {
         let retrained = against(
             &data(2018, 2024),
             &TrainSpec {
-                backtest: steppe_spec::Backtest { origins: 4, ..spec.backtest.clone() },
+                backtest: steppe_spec::Backtest { origins: 4, ..spec.backtest },
                 ..spec.clone()
             },
             &champion,

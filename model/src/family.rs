@@ -44,12 +44,15 @@ pub trait Family<T: Task>: Debug + Clone + PartialEq + Send + Sync {
     fn shorten(_spec: &mut TrainSpec) {}
 }
 
+type Fit<T> =
+    fn(&<T as Task>::Data, &TrainSpec, &Stage<'_>) -> Result<<T as Task>::Model, TrainError>;
+
 /// A family by its name alone: how its models come to be, before there is one.
 #[expect(missing_docs, reason = "the members of `Family`, documented there")]
 pub struct Recipe<T: Task> {
     pub global: bool,
     pub quick: bool,
-    pub fit: fn(&T::Data, &TrainSpec, &Stage<'_>) -> Result<T::Model, TrainError>,
+    pub fit: Fit<T>,
     pub load: fn(&Stored<'_>, &TrainSpec) -> Result<T::Model, ArtifactError>,
     pub about: fn(&TrainSpec) -> Option<String>,
     pub shorten: fn(&mut TrainSpec),

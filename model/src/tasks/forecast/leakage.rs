@@ -162,7 +162,7 @@ mod tests {
     fn no_family_sees_the_future() {
         let data = data(&[|_, noise| noise]);
         let spec = TrainSpec { covariates: vec!["noise".into()], ..spec() };
-        leaks::check::<Forecast>(&data, &spec, &Family::ALL).expect("no leak");
+        leaks::check::<Forecast>(&data, &spec, Family::ALL).expect("no leak");
     }
 
     /// What gaps were once filled with: a line to the next value.
