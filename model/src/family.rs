@@ -73,7 +73,7 @@ impl<T: Task> Recipe<T> {
 }
 
 /// A fitted model of any of a task's families: the enum that [`families`] writes.
-pub trait Fitted: Debug + Clone + PartialEq + Send + Sync {
+pub trait Fitted: Debug + Clone + PartialEq + Send + Sync + 'static {
     /// Its family.
     fn family(&self) -> Name;
 

@@ -7,7 +7,8 @@ use steppe_spec::{
 };
 
 use crate::forecast::calendar::Frequency;
-use crate::forecast::dataset::{Columns, Dataset};
+use crate::forecast::dataset::Columns;
+use crate::task::Data;
 
 /// Bumped when the same configuration on the same data trains another model than before, or one that
 /// is written in another way.
@@ -103,7 +104,7 @@ impl TrainSpec {
 
     /// Names this configuration on `data`: another of either has another name, and trains another
     /// model.
-    pub fn key(&self, data: &Dataset) -> String {
+    pub fn key(&self, data: &impl Data) -> String {
         let text = format!(
             "{TRAINING_VERSION}\n{}\n{}",
             serde_json::to_string(self).expect("a record of plain values"),

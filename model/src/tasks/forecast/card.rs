@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::TrainSpec;
 
+use crate::task::Data;
+
 use super::ModelCard;
 use super::backtest::{Backtest, Candidate};
 use super::calendar::Calendar;

@@ -15,6 +15,7 @@ use steppe_spec::Gaps;
 use thiserror::Error;
 
 use crate::forecast::calendar::{Calendar, Frequency};
+use crate::task::Data;
 
 pub use gaps::{Fill, carried};
 pub use notes::{Note, lines};
@@ -318,9 +319,11 @@ impl Dataset {
         }
         changed
     }
+}
 
-    /// SHA-256 over names, periods, exact values, covariates and static features, in hexadecimal.
-    pub fn fingerprint(&self) -> String {
+impl Data for Dataset {
+    /// SHA-256 over names, periods, exact values, covariates and static features.
+    fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.frequency().name());
         for series in &self.series {
