@@ -72,7 +72,7 @@ impl<T: Task> Recipe<T> {
     }
 }
 
-/// A fitted model of any of a task's families: the enum that [`families`] writes.
+/// A fitted model of any of a task's families: the enum that the macro `families` writes.
 pub trait Fitted: Debug + Clone + PartialEq + Send + Sync + 'static {
     /// Its family.
     fn family(&self) -> Name;
