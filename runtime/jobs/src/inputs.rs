@@ -1,6 +1,7 @@
 //! What both jobs read: the configuration and the clean table.
 
-use steppe_model::{DataError, Dataset, TrainSpec};
+use steppe_model::{DataError, Dataset};
+use steppe_spec::TrainSpec;
 use steppe_store::table::{BYTES_MAX, Table, TableError};
 use steppe_store::{Bucket, BucketError, read_json};
 use steppe_wire::failure::Failure;
@@ -27,7 +28,7 @@ pub async fn data_set(
     };
     let found = Table::find(&**bucket, prefix, BYTES_MAX).await.map_err(failed)?;
     let Some(table) = found else { return Ok(None) };
-    match Dataset::from_parquet(table.read(bucket).await.map_err(failed)?, &spec.columns()) {
+    match Dataset::from_parquet(table.read(bucket).await.map_err(failed)?, spec) {
         Ok(data) => Ok(Some(data)),
         Err(DataError::Empty) => Ok(None),
         Err(e) => Err(Failure::Permanent(format!("`{prefix}` cannot be used: {e}"))),

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use steppe_model::contest::{Retrained, retrain};
 use steppe_model::forecast::Forecast;
 use steppe_model::host::{Host, Stage};
-use steppe_model::{Artifact, Dataset, TrainSpec};
+use steppe_model::{Artifact, Dataset, training_key};
+use steppe_spec::TrainSpec;
 use steppe_store::{Bucket, BucketError, Checkpoints, Pointer, Registry, StoreError};
 use steppe_wire::failure::Failure;
 use steppe_wire::keys;
@@ -56,7 +57,7 @@ impl Trainer {
         let prefix = keys::processed_prefix(&self.pipeline);
         let nothing = || Failure::Permanent(format!("there is no clean table at `{prefix}`"));
         let data = data_set(&self.data, &prefix, &spec).await?.ok_or_else(nothing)?;
-        let key = spec.key(&data);
+        let key = training_key(&spec, &data);
         let registry = Registry::new(self.artifacts.clone(), &self.pipeline);
         let before = registry.pointer().await?;
         let in_service = before.as_ref().map(|p| p.in_service.clone());

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::TrainSpec;
+use steppe_spec::TrainSpec;
 
 use super::ModelCard;
 use super::backtest::{Backtest, Candidate};
@@ -103,13 +103,13 @@ impl ModelCard {
             self.id,
             data.series,
             data.rows,
-            spec.frequency.name(),
+            spec.frequency().name(),
             data.first,
             data.last,
             &data.fingerprint[..12.min(data.fingerprint.len())],
             self.consists(),
             test.cases,
-            spec.horizon,
+            spec.task.horizon,
             test.origins.first().map_or("", String::as_str),
             test.origins.last().map_or("", String::as_str),
             intervals.level * 100.0,

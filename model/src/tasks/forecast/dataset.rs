@@ -9,14 +9,14 @@ mod notes;
 mod records;
 
 use sha2::{Digest, Sha256};
-use steppe_spec::Gaps;
+use steppe_spec::{Frequency, Gaps};
 use thiserror::Error;
 
-use crate::forecast::calendar::{Calendar, Frequency};
+use crate::forecast::calendar::Calendar;
 
 pub use gaps::{Fill, carried};
 pub use notes::{Note, lines};
-pub use records::{Columns, Record};
+pub use records::Record;
 
 /// Why a table is not a set of series.
 #[derive(Debug, Error)]
