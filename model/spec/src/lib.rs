@@ -13,6 +13,8 @@ mod manifest;
 mod names;
 mod problems;
 mod quality;
+#[cfg(test)]
+mod reference;
 mod schema;
 mod shape;
 mod tasks;
