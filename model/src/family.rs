@@ -10,10 +10,10 @@ use std::fmt::Debug;
 use crate::artifact::ArtifactError;
 use crate::error::TrainError;
 use crate::host::Stage;
-use crate::spec::TrainSpec;
 use crate::stored::{Saved, Stored};
 use crate::task::Task;
 use steppe_spec::Family as Name;
+use steppe_spec::TrainSpec;
 
 /// One way to answer the questions of a task, fitted. How it answers is the task's own trait.
 pub trait Family<T: Task>: Debug + Clone + PartialEq + Send + Sync {

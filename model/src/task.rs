@@ -19,9 +19,8 @@ use crate::error::TrainError;
 use crate::family::{Fitted, Recipe};
 use crate::forecast::dataset::DataError;
 use crate::host::Stage;
-use crate::spec::TrainSpec;
 use crate::trials::{Score, Trials};
-use steppe_spec::Family;
+use steppe_spec::{Family, TrainSpec};
 
 /// What models learn from.
 pub trait Data: Debug + Send + Sync + 'static {

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use steppe_model::Artifact;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Artifact, TrainSpec};
 use steppe_server::batch::{self, Source};
 use steppe_server::config::Limits;
 use steppe_server::model_store::ServedModel;
 use steppe_server::watch::Watch;
-use steppe_spec::{Family, Kind};
+use steppe_spec::{Family, Kind, TrainSpec};
 
 use crate::forecasts::{Server, ask};
 use crate::tools::{artifact, dataset, put_model, spec};
 
 fn trained(family: Family) -> Artifact {
-    let spec = TrainSpec { kind: Kind::Of(family), ..spec() };
+    let spec = spec().with(|s| s.model.kind = Kind::Of(family));
     Artifact::train(&dataset(), &spec, &Stage::new(&Quiet)).expect("trains")
 }
 

@@ -13,11 +13,10 @@ use steppe_cloud::iam::Role;
 use steppe_cloud::identity::Caller;
 use steppe_jobs::drift::Monitor;
 use steppe_jobs::inputs::data_set;
-use steppe_model::TrainSpec;
 use steppe_model::forecast::Forecast;
 use steppe_server::datasets::Datasets;
 use steppe_server::problems::RequestError;
-use steppe_spec::{Family, Kind};
+use steppe_spec::{Family, Kind, TrainSpec};
 use steppe_wire::failure::Failure;
 
 use crate::jobs::{GOOD, Watched, stored, two_dozen};
@@ -110,7 +109,10 @@ async fn strange_keys_beside_a_table_do_not_matter_and_in_it_are_named() {
 #[tokio::test]
 async fn strange_keys_among_forecasts_do_not_stop_the_check_for_drift() {
     let (serving, bucket) = start().await;
-    let spec = TrainSpec { kind: Kind::Of(Family::Theta), horizon: 1, ..spec() };
+    let spec = spec().with(|s| {
+        s.model.kind = Kind::Of(Family::Theta);
+        s.task.horizon = 1;
+    });
     let watched = Watched::start(&spec, &two_dozen()).await;
     for (i, prediction) in stored(&two_dozen(), GOOD, 0.05, 0.001).iter().enumerate() {
         let line = serde_json::to_vec(prediction).expect("JSON");

@@ -1,7 +1,8 @@
 //! What both jobs read: the configuration and the clean table.
 
+use steppe_model::DataError;
 use steppe_model::task::Task;
-use steppe_model::{DataError, TrainSpec};
+use steppe_spec::TrainSpec;
 use steppe_store::table::{BYTES_MAX, Table, TableError};
 use steppe_store::{Bucket, BucketError, read_json};
 use steppe_wire::failure::Failure;

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use steppe_model::TrainSpec;
 use steppe_model::artifact::Artifact;
 use steppe_model::contest::{Retrained, retrain};
 use steppe_model::forecast::Forecast;
 use steppe_model::host::{Host, Stage};
 use steppe_model::task::Task;
+use steppe_model::training_key;
+use steppe_spec::TrainSpec;
 use steppe_store::{Bucket, BucketError, Checkpoints, Pointer, Registry, StoreError};
 use steppe_wire::failure::Failure;
 use steppe_wire::keys;
@@ -67,7 +68,7 @@ impl Trainer {
         let prefix = keys::processed_prefix(&self.pipeline);
         let nothing = || Failure::Permanent(format!("there is no clean table at `{prefix}`"));
         let data = data_set::<T>(&self.data, &prefix, &spec).await?.ok_or_else(nothing)?;
-        let key = spec.key(&data);
+        let key = training_key(&spec, &data);
         let registry = Registry::new(self.artifacts.clone(), &self.pipeline);
         let before = registry.pointer().await?;
         let in_service = before.as_ref().map(|p| p.in_service.clone());

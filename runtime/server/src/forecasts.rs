@@ -18,7 +18,7 @@ pub use histories::series;
 /// are served in JSON only.
 pub fn signature(card: &ModelCard) -> Signature {
     let slot = |name, datatype, shape: &[i64]| Slot { name, datatype, shape: shape.to_vec() };
-    let steps = card.spec.horizon as i64;
+    let steps = card.spec.task.horizon as i64;
     Signature {
         inputs: vec![
             slot("history", Datatype::Fp64, &[-1, -1]),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::TrainSpec;
+use steppe_spec::TrainSpec;
 
 use crate::task::Data;
 
@@ -107,13 +107,13 @@ impl ModelCard {
             self.id,
             data.series,
             data.rows,
-            spec.frequency.name(),
+            spec.frequency().name(),
             data.first,
             data.last,
             &data.fingerprint[..12.min(data.fingerprint.len())],
             self.consists(),
             test.cases,
-            spec.horizon,
+            spec.task.horizon,
             test.origins.first().map_or("", String::as_str),
             test.origins.last().map_or("", String::as_str),
             intervals.level * 100.0,

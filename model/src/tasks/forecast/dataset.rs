@@ -11,15 +11,15 @@ mod records;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use steppe_spec::Gaps;
+use steppe_spec::{Frequency, Gaps};
 use thiserror::Error;
 
-use crate::forecast::calendar::{Calendar, Frequency};
+use crate::forecast::calendar::Calendar;
 use crate::task::Data;
 
 pub use gaps::{Fill, carried};
 pub use notes::{Note, lines};
-pub use records::{Columns, Record};
+pub use records::Record;
 
 /// Why a table is not a set of series.
 #[derive(Debug, Error)]
