@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Model::Lstm(ensemble) = &artifact.model else {
         return Err("the model is not an lstm".into());
     };
-    let (net, context) = (&ensemble.members[0], card.spec.lstm.context);
+    let (net, context) = (&ensemble.members[0], card.spec.model.lstm.context);
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     for cpu in Cpu::available() {
         let packed = Packed::for_cpu(net, cpu);
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let views: Vec<_> = series.iter().map(Series::view).collect();
         println!(
             "forecast {batch} {:.2}",
-            median(|| drop(artifact.forecast(&views, card.spec.horizon)))
+            median(|| drop(artifact.forecast(&views, card.spec.task.horizon)))
         );
     }
     Ok(())

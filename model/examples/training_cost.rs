@@ -11,9 +11,8 @@ use std::time::Instant;
 
 use steppe_model::families::Model;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
-use steppe_spec::Transform;
-use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
+use steppe_model::{Artifact, Dataset, Series};
+use steppe_spec::{Backtest, Family, Frequency, Kind, Lstm, TrainSpec, Trees};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match std::env::args().nth(1).as_deref() {
@@ -23,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             // The first epochs of a process run on cold caches; users wait for whole trainings.
             let started = Instant::now();
             Model::fit(Family::Lstm, &data, &spec, &Stage::new(&Quiet))?;
-            println!("{windows} {} {:.3}", spec.lstm.epochs, started.elapsed().as_secs_f64());
+            println!("{windows} {} {:.3}", spec.model.lstm.epochs, started.elapsed().as_secs_f64());
         }
         Some("growth") => {
             for series in [100, 1_000, 10_000] {
@@ -31,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let started = Instant::now();
                 let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet))?;
                 let views: Vec<_> = data.series().iter().map(Series::view).collect();
-                let forecasts = artifact.forecast(&views, spec.horizon);
+                let forecasts = artifact.forecast(&views, spec.task.horizon);
                 println!(
                     "{} {} {:.3}",
                     forecasts.len(),
@@ -59,22 +58,12 @@ fn data(series: usize, length: u32) -> Dataset {
 }
 
 fn spec(hidden: usize, epochs: usize) -> TrainSpec {
-    TrainSpec {
-        pipeline: "bench".to_owned(),
-        series_column: "series".to_owned(),
-        time_column: "time".to_owned(),
-        target_column: "value".to_owned(),
-        covariates: vec![],
-        statics: vec![],
-        frequency: Frequency::Monthly,
-        holidays: vec![],
-        gaps: steppe_spec::Gaps::default(),
-        transform: Transform::Log,
-        kind: Kind::Of(Family::Lstm),
-        candidates: vec![],
-        horizon: 12,
-        seed: 1,
-        lstm: Lstm {
+    TrainSpec::forecast("bench", ["series", "time", "value"]).with(|s| {
+        s.task.set_frequency(Frequency::Monthly);
+        s.model.kind = Kind::Of(Family::Lstm);
+        s.model.candidates = Some(vec![]);
+        s.task.horizon = 12;
+        s.model.lstm = Lstm {
             context: 24,
             hidden,
             epochs,
@@ -82,10 +71,9 @@ fn spec(hidden: usize, epochs: usize) -> TrainSpec {
             learning_rate: 0.003,
             weight_decay: 0.01,
             batch: 64,
-            patience: None,
-            epoch_windows: usize::MAX,
-        },
-        trees: Trees { rounds: 20, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
-        backtest: Backtest { origins: 2, stride: Some(1), refit: false, interval_level: 0.9 },
-    }
+            ..Lstm::default()
+        };
+        s.model.trees = Trees { rounds: 20, depth: 3, learning_rate: 0.1, rows_max: 1_000 };
+        s.backtest = Backtest { origins: 2, stride: Some(1), refit: false, interval_level: 0.9 };
+    })
 }

@@ -12,11 +12,10 @@ use crate::drift::Reference;
 use crate::error::TrainError;
 use crate::family::Fitted;
 use crate::host::Stage;
-use crate::spec::TrainSpec;
 use crate::stored::{Saved, Stored, tensors_to_bytes};
 use crate::task::Task;
 use crate::trials::Trials;
-use steppe_spec::Family;
+use steppe_spec::{Family, TrainSpec};
 
 /// Why an artifact was refused.
 #[derive(Debug, Error)]
@@ -224,7 +223,7 @@ mod tests {
     use crate::forecast::Artifact;
     use crate::forecast::dataset::{Dataset, View};
     use crate::host::Quiet;
-    use crate::spec::tests::spec;
+    use crate::training_key::tests::spec;
     use steppe_spec::Kind;
 
     fn train(data: &Dataset, spec: &TrainSpec) -> Result<Artifact, TrainError> {
@@ -256,7 +255,10 @@ mod tests {
         for &family in Family::ALL {
             let a = train(
                 &data(),
-                &TrainSpec { kind: Kind::Of(family), candidates: vec![Family::Theta], ..spec() },
+                &spec().with(|s| {
+                    s.model.kind = Kind::Of(family);
+                    s.model.candidates = Some(vec![Family::Theta]);
+                }),
             )
             .expect("every family trains on enough data");
             let loaded =
@@ -292,11 +294,10 @@ mod tests {
 
     #[test]
     fn auto_finds_the_trend_and_says_so() {
-        let auto = TrainSpec {
-            kind: Kind::Auto,
-            candidates: vec![Family::Theta, Family::ExponentialSmoothing],
-            ..spec()
-        };
+        let auto = spec().with(|s| {
+            s.model.kind = Kind::Auto;
+            s.model.candidates = Some(vec![Family::Theta, Family::ExponentialSmoothing]);
+        });
         let artifact = train(&data(), &auto).expect("trains");
         let test = &artifact.card.section.backtest;
         let naive = test
@@ -306,7 +307,7 @@ mod tests {
             .expect("always takes part");
         assert!(test.model.mae < naive.errors.mae / 4.0, "{}", artifact.card.to_text("v"));
         assert!(test.better_baseline().is_none());
-        let lazy = train(&data(), &TrainSpec { kind: Kind::Of(Family::MeanOfThree), ..spec() })
+        let lazy = train(&data(), &spec().with(|s| s.model.kind = Kind::Of(Family::MeanOfThree)))
             .expect("trains");
         assert_eq!(
             lazy.card.section.backtest.better_baseline().map(|b| b.family),
@@ -331,7 +332,7 @@ mod tests {
         );
         let other = String::from_utf8(a.card_bytes.clone())
             .expect("UTF-8")
-            .replacen("\"schema_version\": 5", "\"schema_version\": 4", 1)
+            .replacen("\"schema_version\": 6", "\"schema_version\": 5", 1)
             .into_bytes();
         assert!(
             refuse(other.clone(), a.weights_bytes.clone(), &a.pointer())
@@ -339,7 +340,7 @@ mod tests {
         );
         let pointer = ModelPointer { card_sha256: sha256(&other), ..a.pointer() };
         assert!(refuse(other, a.weights_bytes.clone(), &pointer).contains(
-            "schema version 4, this program reads 5; train again with `cargo xtask train`"
+            "schema version 5, this program reads 6; train again with `cargo xtask train`"
         ));
     }
 

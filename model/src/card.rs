@@ -7,12 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::drift::Reference;
-use crate::spec::TrainSpec;
 use crate::task::Task;
-use steppe_spec::Family;
+use steppe_spec::{Family, TrainSpec};
 
 /// Version of the artifact's layout; a loader refuses any other.
-pub const ARTIFACT_SCHEMA_VERSION: u32 = 5;
+pub const ARTIFACT_SCHEMA_VERSION: u32 = 6;
 
 /// How far from 1 the sum of shares may be.
 const WEIGHTS_ROUNDING: f64 = 1e-6;

@@ -12,9 +12,9 @@ use steppe_wire::registry::{Basis, Contest};
 use crate::artifact::Artifact;
 use crate::error::TrainError;
 use crate::host::Stage;
-use crate::spec::TrainSpec;
 use crate::task::Task;
 use crate::trials::{Better, Case, Score, Trials, paired_p_value};
+use steppe_spec::TrainSpec;
 
 /// A trained challenger and what is to become of it.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ fn judge<T: Task>(
     stage: &Stage<'_>,
 ) -> Result<Judgement, TrainError> {
     let old = &champion.card.spec;
-    if old.columns() != spec.columns() {
+    if !old.reads_like(spec) {
         let reason =
             "the model in service was made for other columns and cannot forecast these data";
         return Ok((None, true, reason.to_owned()));
@@ -165,7 +165,7 @@ mod tests {
     use crate::forecast::dataset::{Dataset, Series};
     use crate::forecast::{Forecast, backtest};
     use crate::host::Quiet;
-    use crate::spec::tests::spec;
+    use crate::training_key::tests::spec;
     use steppe_spec::{Family, Kind};
 
     /// Twelve series whose growth changes at `turn`, up to and including `last`.
@@ -178,11 +178,14 @@ mod tests {
         let series = |s: i64| {
             Series::new(format!("s{s:02}"), 2000, (0..=last - 2000).map(|t| value(s, t)).collect())
         };
-        Dataset::new(crate::forecast::calendar::Frequency::Yearly, (0..12).map(series).collect())
+        Dataset::new(steppe_spec::Frequency::Yearly, (0..12).map(series).collect())
     }
 
     fn of(family: Family) -> TrainSpec {
-        TrainSpec { kind: Kind::Of(family), horizon: 1, ..spec() }
+        spec().with(|s| {
+            s.model.kind = Kind::Of(family);
+            s.task.horizon = 1;
+        })
     }
 
     fn train(data: &Dataset, spec: &TrainSpec) -> Artifact<Forecast> {
@@ -215,14 +218,8 @@ mod tests {
         // What the pooled autoregression learnt before 2018 is wrong after it.
         let spec = of(Family::PooledAutoregression);
         let champion = train(&data(2018, 2018), &spec);
-        let retrained = against(
-            &data(2018, 2024),
-            &TrainSpec {
-                backtest: steppe_spec::Backtest { origins: 4, ..spec.backtest.clone() },
-                ..spec.clone()
-            },
-            &champion,
-        );
+        let retrained =
+            against(&data(2018, 2024), &spec.clone().with(|s| s.backtest.origins = 4), &champion);
         let contest = retrained.contest.as_ref().expect("compared");
         assert_eq!(
             (contest.basis, contest.cases, contest.origins.len()),
@@ -272,15 +269,18 @@ mod tests {
     #[test]
     fn a_champion_for_other_columns_is_replaced_without_a_contest() {
         let champion = train(&data(2030, 2022), &of(Family::Drift));
-        let renamed = TrainSpec { target_column: "other".into(), ..of(Family::LastValue) };
+        let renamed = of(Family::LastValue).with(|s| s.task.target = "other".into());
         let retrained = against(&data(2030, 2022), &renamed, &champion);
         assert!(retrained.better && retrained.contest.is_none());
     }
 
     #[test]
     fn auto_is_judged_by_the_family_it_had_before_the_contest() {
-        let auto =
-            TrainSpec { kind: Kind::Auto, horizon: 1, candidates: vec![Family::Theta], ..spec() };
+        let auto = spec().with(|s| {
+            s.model.kind = Kind::Auto;
+            s.task.horizon = 1;
+            s.model.candidates = Some(vec![Family::Theta]);
+        });
         let trials_data = data(2021, 2024);
         let trials = backtest::run(&trials_data, &auto, &Stage::new(&Quiet)).expect("runs");
         let known = 2022;

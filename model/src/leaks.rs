@@ -6,9 +6,8 @@
 //! came later.
 
 use crate::error::TrainError;
-use crate::spec::TrainSpec;
 use crate::task::Task;
-use steppe_spec::Family;
+use steppe_spec::{Family, TrainSpec};
 
 /// Refuses a family whose answers change with what comes after their time.
 pub fn check<T: Task>(

@@ -15,10 +15,8 @@ use steppe_model::forecast::Prediction;
 use steppe_model::forecast::dataset::View;
 use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
-use steppe_spec::Gaps;
-use steppe_spec::Transform;
-use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
+use steppe_model::{Artifact, Dataset, Series};
+use steppe_spec::{Backtest, Family, Frequency, Kind, Lstm, TrainSpec, Transform, Trees};
 
 /// Largest share by which a number may differ on another processor.
 const TOLERANCE: f64 = 2e-3;
@@ -60,29 +58,19 @@ fn noise(a: usize, b: usize) -> f64 {
 }
 
 fn spec(frequency: Frequency, horizon: usize) -> TrainSpec {
-    TrainSpec {
-        pipeline: "golden".into(),
-        series_column: "s".into(),
-        time_column: "t".into(),
-        target_column: "v".into(),
-        covariates: vec![],
-        statics: vec![],
-        frequency,
-        holidays: vec![],
-        gaps: Gaps::default(),
-        transform: Transform::Log,
-        kind: Kind::Auto,
-        candidates: vec![
+    TrainSpec::forecast("golden", ["s", "t", "v"]).with(|s| {
+        s.task.set_frequency(frequency);
+        s.model.candidates = Some(vec![
             Family::Theta,
             Family::ExponentialSmoothing,
             Family::Autoregression,
             Family::PooledAutoregression,
             Family::GradientBoosting,
             Family::Lstm,
-        ],
-        horizon,
-        seed: 11,
-        lstm: Lstm {
+        ]);
+        s.task.horizon = horizon;
+        s.model.seed = 11;
+        s.model.lstm = Lstm {
             context: 6,
             hidden: 5,
             epochs: 4,
@@ -90,12 +78,11 @@ fn spec(frequency: Frequency, horizon: usize) -> TrainSpec {
             learning_rate: 0.01,
             weight_decay: 1e-3,
             batch: 16,
-            patience: None,
-            epoch_windows: usize::MAX,
-        },
-        trees: Trees { rounds: 12, depth: 3, learning_rate: 0.1, rows_max: 10_000 },
-        backtest: Backtest { origins: 4, stride: Some(1), refit: true, interval_level: 0.9 },
-    }
+            ..Lstm::default()
+        };
+        s.model.trees = Trees { rounds: 12, depth: 3, learning_rate: 0.1, rows_max: 10_000 };
+        s.backtest = Backtest { origins: 4, stride: Some(1), refit: true, interval_level: 0.9 };
+    })
 }
 
 /// Nine series of years, one of them too short for most models.
@@ -167,7 +154,7 @@ fn told(data: &Dataset, artifact: &Artifact, text: &mut String) {
     let long = |view: &&View<'_>| view.len() >= artifact.min_history();
     let views: Vec<View<'_>> = all.iter().filter(long).copied().collect();
     let mut tally = Tally::new(&card.reference);
-    let predictions = artifact.forecast(&views, card.spec.horizon);
+    let predictions = artifact.forecast(&views, card.spec.task.horizon);
     for (view, prediction) in views.iter().zip(&predictions) {
         forecast(artifact, view, prediction, text);
         if let Some(observed) = artifact.observed(view.history(), prediction) {
@@ -203,11 +190,14 @@ fn families(data: &Dataset, spec: &TrainSpec) -> String {
     let mut text = String::new();
     let alone = Family::ALL.iter().copied().filter(|family| *family != Family::Combination);
     for family in alone {
-        let alone = TrainSpec { kind: Kind::Of(family), candidates: vec![], ..spec.clone() };
+        let alone = spec.clone().with(|s| {
+            s.model.kind = Kind::Of(family);
+            s.model.candidates = Some(vec![]);
+        });
         told(data, &train(data, &alone), &mut text);
     }
     for kind in [Kind::Of(Family::Combination), Kind::Auto] {
-        told(data, &train(data, &TrainSpec { kind, ..spec.clone() }), &mut text);
+        told(data, &train(data, &spec.clone().with(|s| s.model.kind = kind)), &mut text);
     }
     text
 }
@@ -220,9 +210,9 @@ fn years_without_a_season() {
 #[test]
 fn months_with_a_season_a_covariate_and_gaps() {
     let mut spec = spec(Frequency::Monthly, 3);
-    (spec.covariates, spec.statics) = (vec!["heat".into()], vec!["size".into()]);
-    spec.transform = Transform::None;
-    spec.lstm = Lstm { patience: Some(2), epoch_windows: 64, ..spec.lstm };
+    (spec.task.covariates, spec.task.static_features) = (vec!["heat".into()], vec!["size".into()]);
+    spec.model.transform = Transform::None;
+    spec.model.lstm = Lstm { patience: Some(2), epoch_windows: 64, ..spec.model.lstm };
     spec.backtest =
         Backtest { refit: false, stride: Some(3), interval_level: 0.8, ..spec.backtest };
     check("monthly", families(&monthly(), &spec));
@@ -231,8 +221,8 @@ fn months_with_a_season_a_covariate_and_gaps() {
 #[test]
 fn hours_with_two_seasons() {
     let mut spec = spec(Frequency::Hourly, 5);
-    spec.lstm = Lstm { context: 24, epochs: 1, members: 1, ..spec.lstm };
-    spec.trees.rows_max = 300;
+    spec.model.lstm = Lstm { context: 24, epochs: 1, members: 1, ..spec.model.lstm };
+    spec.model.trees.rows_max = 300;
     spec.backtest = Backtest { origins: 3, stride: Some(24), refit: false, ..spec.backtest };
     let mut text = String::new();
     told(&hourly(), &train(&hourly(), &spec), &mut text);
@@ -256,10 +246,15 @@ fn a_report_and_contests() {
         let numbers = (&series.errors, &series.intervals, &series.mase);
         writeln!(text, "{} {numbers:?}", series.series).expect("a string");
     }
-    let pooled =
-        TrainSpec { kind: Kind::Of(Family::PooledAutoregression), candidates: vec![], ..spec };
+    let pooled = spec.with(|s| {
+        s.model.kind = Kind::Of(Family::PooledAutoregression);
+        s.model.candidates = Some(vec![]);
+    });
     let champion = train(&yearly(14), &pooled);
-    let other = TrainSpec { kind: Kind::Auto, horizon: 1, ..pooled.clone() };
+    let other = pooled.clone().with(|s| {
+        s.model.kind = Kind::Auto;
+        s.task.horizon = 1;
+    });
     for (data, spec) in [(yearly(18), &pooled), (yearly(14), &other), (yearly(14), &pooled)] {
         let out = retrain(&data, spec, Some(&champion), &Stage::new(&Quiet)).expect("trains");
         writeln!(text, "better {} {}", out.better, out.reason).expect("a string");

@@ -11,10 +11,9 @@ use steppe_model::drift::Tally;
 use steppe_model::forecast::dataset::{Record, lines};
 use steppe_model::forecast::metrics::holds;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
+use steppe_model::{Artifact, Dataset};
 use steppe_plan::etl::etl_plan;
-use steppe_spec::Manifest;
-use steppe_spec::{Backtest, Family, Kind};
+use steppe_spec::{Backtest, Family, Frequency, Kind, Manifest, TrainSpec};
 use tempfile::TempDir;
 
 use crate::tools::{binary, root, shared_data, spec};
@@ -209,17 +208,16 @@ fn spec_for(frequency: Frequency) -> TrainSpec {
         Frequency::Yearly => ("region", "year", "marriages"),
         _ => ("series", "t", "y"),
     };
-    TrainSpec {
-        series_column: series.into(),
-        time_column: time.into(),
-        target_column: target.into(),
-        frequency,
-        kind: Kind::Of(Family::Lstm),
-        candidates: vec![Family::Theta, Family::PooledAutoregression],
-        horizon: 1,
-        backtest: Backtest { origins: 8, stride: Some(1), refit: true, interval_level: 0.9 },
-        ..spec()
-    }
+    spec().with(|s| {
+        s.task.series = series.into();
+        s.task.time = time.into();
+        s.task.target = target.into();
+        s.task.set_frequency(frequency);
+        s.model.kind = Kind::Of(Family::Lstm);
+        s.model.candidates = Some(vec![Family::Theta, Family::PooledAutoregression]);
+        s.task.horizon = 1;
+        s.backtest = Backtest { origins: 8, stride: Some(1), refit: true, interval_level: 0.9 };
+    })
 }
 
 fn text_of(file: &str) -> Option<String> {
@@ -228,7 +226,7 @@ fn text_of(file: &str) -> Option<String> {
 
 fn data(text: &str, spec: &TrainSpec, pipeline: (String, String)) -> Dataset {
     let table = cleaned(text, pipeline).unwrap_or_else(|refused| panic!("{refused}"));
-    Dataset::from_parquet([table], &spec.columns()).expect("series")
+    Dataset::from_parquet([table], &spec).expect("series")
 }
 
 fn train(text: &str, frequency: Frequency) -> (Dataset, Artifact) {
@@ -343,10 +341,7 @@ fn a_count_that_was_small_so_far_gets_no_large_interval() {
     for region in 0..4 {
         text += &rows(&format!("L{region}"), &|year| 4_000 + 100 * region + year * 37 % 90);
     }
-    let wide = TrainSpec {
-        backtest: Backtest { interval_level: 0.95, ..spec_for(Frequency::Yearly).backtest },
-        ..spec_for(Frequency::Yearly)
-    };
+    let wide = spec_for(Frequency::Yearly).with(|s| s.backtest.interval_level = 0.95);
     let data = data(&text, &wide, template());
     let artifact = Artifact::train(&data, &wide, &Stage::new(&Quiet)).expect("trains");
     for series in data.series() {
@@ -399,7 +394,10 @@ fn asked(manifest: &str) -> Artifact {
     let kind = serde_json::to_value(model.kind).and_then(serde_json::from_value).expect("a kind");
     let candidates = serde_json::to_value(model.candidates).and_then(serde_json::from_value);
     let candidates = candidates.expect("families");
-    let spec = TrainSpec { kind, candidates, ..spec_for(Frequency::Yearly) };
+    let spec = spec_for(Frequency::Yearly).with(|s| {
+        s.model.kind = kind;
+        s.model.candidates = Some(candidates);
+    });
     let mut rng = fastrand::Rng::with_seed(8);
     let rows = (0..20).flat_map(|region| (2000..2024).map(move |year| (region, year)));
     let value = |(region, year)| (format!("R{region}"), year, 900.0 + 200.0 * rng.f64());
@@ -456,16 +454,15 @@ fn the_last_value_of_prices_is_as_wrong_as_it_is() {
         (Frequency::Daily, 61, 43, "2017-12-30"),
         (Frequency::ObservedDays, 604, 604, "2018-01-02"),
     ] {
-        let spec = TrainSpec {
-            frequency,
-            holidays: vec![jiff::civil::date(2018, 1, 1)],
-            kind: Kind::Of(Family::LastValue),
-            candidates: Vec::new(),
-            horizon: 1,
-            backtest: Backtest { origins, stride: Some(1), refit: true, interval_level: 0.9 },
-            ..spec()
-        };
-        let data = Dataset::from_records(records.clone(), &spec.columns()).expect("series");
+        let spec = spec().with(|s| {
+            s.task.set_frequency(frequency);
+            s.task.holidays = vec![jiff::civil::date(2018, 1, 1)];
+            s.model.kind = Kind::Of(Family::LastValue);
+            s.model.candidates = Some(Vec::new());
+            s.task.horizon = 1;
+            s.backtest = Backtest { origins, stride: Some(1), refit: true, interval_level: 0.9 };
+        });
+        let data = Dataset::from_records(records.clone(), &spec).expect("series");
         assert_eq!(data.calendar().label(data.last() + 1), next);
         let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
         let backtest = &artifact.card.section.backtest;

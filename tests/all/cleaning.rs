@@ -82,8 +82,7 @@ fn text_becomes_typed_rows() {
     );
     assert_eq!((report.raw_rows, report.clean_rows, rejects.as_str()), (3, 3, ""));
     let bytes = std::fs::read(out.path().join("processed/part-00000.parquet")).expect("a table");
-    let data = Dataset::from_parquet([Bytes::from(bytes)], &crate::tools::spec().columns())
-        .expect("series");
+    let data = Dataset::from_parquet([Bytes::from(bytes)], &crate::tools::spec()).expect("series");
     assert_eq!(data.find("Abai").map(|s| s.values.clone()), Some(vec![5.0, 6.0]));
     assert!(data.find("East, Kazakhstan").is_some());
 }

@@ -10,7 +10,7 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde_json::{Map, Value, json};
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
+use steppe_model::{Artifact, Dataset};
 use steppe_predictor::Predictor;
 use steppe_server::config::Limits;
 use steppe_server::datasets::Datasets;
@@ -18,7 +18,7 @@ use steppe_server::guard::Hosts;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
-use steppe_spec::{Family, Kind};
+use steppe_spec::{Family, Frequency, Kind, TrainSpec};
 use steppe_wire::predict::{PredictResponse, StoredPrediction};
 use tower::ServiceExt;
 
@@ -237,7 +237,7 @@ async fn new_data_and_new_models_are_taken_up_and_broken_models_are_not() {
     let first = server.post(ask(json!("Almaty"))).await.1;
     assert_eq!(server.service.models.reload().await.expect("nothing new"), None);
     let mut spec = artifact().card.spec;
-    spec.seed = 2;
+    spec.model.seed = 2;
     let other = Artifact::train(&dataset(), &spec, &Stage::new(&Quiet)).expect("trains");
     put_model(&server.artifacts, &other).await;
     assert_eq!(server.service.models.reload().await.expect("new"), Some(other.version()));
@@ -344,25 +344,24 @@ fn monthly_table() -> Bytes {
 
 #[test]
 fn months_covariates_and_static_features_go_all_the_way_from_the_table_to_a_forecast() {
-    let spec = TrainSpec {
-        pipeline: "sites".into(),
-        series_column: "site".into(),
-        time_column: "month".into(),
-        target_column: "load".into(),
-        covariates: vec!["warmth".into()],
-        statics: vec!["kind".into()],
-        frequency: Frequency::Monthly,
-        kind: Kind::Auto,
-        candidates: vec![
+    let spec = crate::tools::spec().with(|s| {
+        s.pipeline = "sites".into();
+        s.task.series = "site".into();
+        s.task.time = "month".into();
+        s.task.target = "load".into();
+        s.task.covariates = vec!["warmth".into()];
+        s.task.static_features = vec!["kind".into()];
+        s.task.set_frequency(Frequency::Monthly);
+        s.model.kind = Kind::Auto;
+        s.model.candidates = Some(vec![
             Family::Theta,
             Family::Autoregression,
             Family::GradientBoosting,
             Family::Lstm,
-        ],
-        horizon: 3,
-        ..crate::tools::spec()
-    };
-    let data = Dataset::from_parquet([monthly_table()], &spec.columns()).expect("series");
+        ]);
+        s.task.horizon = 3;
+    });
+    let data = Dataset::from_parquet([monthly_table()], &spec).expect("series");
     assert_eq!((data.series().len(), data.rows(), data.filled()), (4, 4 * 72, 1));
     assert_eq!(data.series()[0].covariates[0].len(), 75, "three months of the future are known");
     let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
@@ -451,7 +450,7 @@ async fn a_version_that_was_just_promoted_answers_at_once_and_any_other_is_refus
     });
     let other = Artifact::train(
         &dataset(),
-        &TrainSpec { seed: 2, ..crate::tools::spec() },
+        &crate::tools::spec().with(|s| s.model.seed = 2),
         &Stage::new(&Quiet),
     )
     .expect("trains");

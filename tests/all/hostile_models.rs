@@ -5,19 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use steppe_model::Artifact;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Artifact, TrainSpec};
 use steppe_server::batch::{self, Source};
 use steppe_server::config::Limits;
 use steppe_server::model_store::ServedModel;
 use steppe_server::watch::Watch;
-use steppe_spec::{Family, Kind};
+use steppe_spec::{Family, Kind, TrainSpec};
 
 use crate::forecasts::{Server, ask};
 use crate::tools::{artifact, dataset, put_model, spec};
 
 fn trained(family: Family) -> Artifact {
-    let spec = TrainSpec { kind: Kind::Of(family), ..spec() };
+    let spec = spec().with(|s| s.model.kind = Kind::Of(family));
     Artifact::train(&dataset(), &spec, &Stage::new(&Quiet)).expect("trains")
 }
 
@@ -81,6 +81,7 @@ async fn a_card_that_breaks_an_invariant_is_refused() {
         ("/spec/lstm/members", json!(200), "`members` is 200"),
         ("/spec/backtest/interval_level", json!(1.5), "`interval_level` is 1.5"),
         ("/spec/pipeline", json!("other"), "the card's id is not"),
+        ("/schema_version", json!(4), "train again with `cargo xtask train`"),
         ("/task", json!("classification"), "a model for `classification`, not `forecast`"),
         ("/reference/distributions", json!([]), "reference for drift"),
         ("/reference/distributions/0/statistic", json!("change"), "reference for drift"),

@@ -7,8 +7,7 @@ use object_store::path::Path;
 use serde_json::{Value, json};
 use steppe_jobs::drift::Monitor;
 use steppe_jobs::train::{Event, Trainer};
-use steppe_model::TrainSpec;
-use steppe_spec::{Family, Kind};
+use steppe_spec::{Family, Kind, TrainSpec};
 use steppe_wire::failure::Failure;
 use steppe_wire::keys;
 
@@ -17,7 +16,10 @@ use crate::strange_store::{Strange, StrangeStore};
 use crate::tools::spec;
 
 async fn watched() -> Watched {
-    let spec = TrainSpec { kind: Kind::Of(Family::Theta), horizon: 1, ..spec() };
+    let spec = spec().with(|s| {
+        s.model.kind = Kind::Of(Family::Theta);
+        s.task.horizon = 1;
+    });
     Watched::start(&spec, &two_dozen()).await
 }
 

@@ -11,15 +11,16 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::{Value, json};
 use steppe_jobs::drift::Monitor;
 use steppe_jobs::train::{Event, Trainer};
+use steppe_model::card::ARTIFACT_SCHEMA_VERSION;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Artifact, Dataset, TrainSpec};
+use steppe_model::{Artifact, Dataset};
 use steppe_server::config::Limits;
 use steppe_server::datasets::Datasets;
 use steppe_server::guard::Hosts;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
-use steppe_spec::{Backtest, Family, Kind};
+use steppe_spec::{Family, Kind, TrainSpec};
 use steppe_wire::drift::DriftReport;
 use steppe_wire::failure::Failure;
 use steppe_wire::keys;
@@ -44,8 +45,11 @@ fn data(last: i64) -> Dataset {
 
 /// A family that learns: it is wrong after the turn until it is trained again.
 fn pooled() -> TrainSpec {
-    let backtest = Backtest { origins: 4, ..spec().backtest };
-    TrainSpec { kind: Kind::Of(Family::PooledAutoregression), horizon: 1, backtest, ..spec() }
+    spec().with(|s| {
+        s.model.kind = Kind::Of(Family::PooledAutoregression);
+        s.task.horizon = 1;
+        s.backtest.origins = 4;
+    })
 }
 
 fn train(data: &Dataset, spec: &TrainSpec) -> Artifact {
@@ -140,7 +144,7 @@ async fn a_better_challenger_is_promoted_once_and_both_cards_stay_on_record() {
         let card: Value = stack
             .read(&stack.artifacts, &keys::model_file("marriages", &version, "card.json"))
             .await;
-        assert_eq!(card["schema_version"], 4);
+        assert_eq!(card["schema_version"], ARTIFACT_SCHEMA_VERSION);
     }
     let again = stack.train().await.expect("nothing to do");
     assert!(
@@ -341,7 +345,7 @@ mod meddler {
 async fn a_model_promoted_during_a_training_is_not_overwritten_and_the_next_try_goes_on_from_checkpoints()
  {
     // Epochs enough for checkpoints, which come every 50,000 windows.
-    let lstm = TrainSpec { lstm: steppe_spec::Lstm { epochs: 600, ..spec().lstm }, ..spec() };
+    let lstm = spec().with(|s| s.model.lstm.epochs = 600);
     let stack = Stack::new(&lstm, &data(2022)).await;
     let (champion, other) = (train(&data(2016), &pooled()), train(&data(2017), &pooled()));
     put_model(&stack.artifacts, &other).await;
@@ -468,12 +472,11 @@ pub fn two_dozen() -> Dataset {
 #[tokio::test]
 async fn ordinary_questions_are_no_drift_and_strange_ones_are_told_once() {
     let data = two_dozen();
-    let spec = TrainSpec {
-        kind: Kind::Of(Family::Theta),
-        horizon: 1,
-        backtest: Backtest { origins: 6, ..spec().backtest },
-        ..spec()
-    };
+    let spec = spec().with(|s| {
+        s.model.kind = Kind::Of(Family::Theta);
+        s.task.horizon = 1;
+        s.backtest.origins = 6;
+    });
     let watched = Watched::start(&spec, &data).await;
     for _ in 0..3 {
         watched.ask(&data, 1.0, 1.0).await;
@@ -534,7 +537,10 @@ pub fn stored(data: &Dataset, version: &str, width: f64, error: f64) -> Vec<Stor
 #[tokio::test]
 async fn past_forecasts_are_held_against_what_happened() {
     let data = two_dozen();
-    let spec = TrainSpec { kind: Kind::Of(Family::Theta), horizon: 1, ..spec() };
+    let spec = spec().with(|s| {
+        s.model.kind = Kind::Of(Family::Theta);
+        s.task.horizon = 1;
+    });
     let watched = Watched::start(&spec, &data).await;
     // The same forecasts twice: a second execution says nothing new.
     for (name, predictions) in [
@@ -573,9 +579,14 @@ async fn past_forecasts_are_held_against_what_happened() {
 #[tokio::test]
 async fn an_absent_server_is_worth_another_try() {
     let data = two_dozen();
-    let watched =
-        Watched::start(&TrainSpec { kind: Kind::Of(Family::Theta), horizon: 1, ..spec() }, &data)
-            .await;
+    let watched = Watched::start(
+        &spec().with(|s| {
+            s.model.kind = Kind::Of(Family::Theta);
+            s.task.horizon = 1;
+        }),
+        &data,
+    )
+    .await;
     let monitor = Monitor { server_url: "http://127.0.0.1:9".into(), ..watched.monitor.clone() };
     assert!(
         matches!(monitor.run().await.expect_err("nobody answers"), Failure::Retryable(m) if m.contains("127.0.0.1:9"))

@@ -1,9 +1,8 @@
 //! Options of `[data]`: what each reads, and where it refuses instead of guessing.
 
-use steppe_model::{Dataset, TrainSpec};
+use steppe_model::Dataset;
 use steppe_plan::etl::{cleaning_sql, etl_plan};
-use steppe_spec::Transform;
-use steppe_spec::{Action, Manifest};
+use steppe_spec::{Action, Manifest, TrainSpec, Transform};
 use steppe_wire::etl::EtlPlan;
 
 use crate::cases_reading::{PLAIN, clean, cleaned, manifest, plan};
@@ -32,8 +31,8 @@ fn read(data: &str, kind: &str, cells: &[&str]) -> Vec<f64> {
     let (report, out) = cleaned(&lenient(data, kind), &table(cells)).expect("cleaned");
     assert_eq!(report.rejected_rows, 0, "{cells:?}");
     let bytes = std::fs::read(out.path().join("processed/part-00000.parquet")).expect("a table");
-    let spec = TrainSpec { transform: Transform::None, ..spec() };
-    let data = Dataset::from_parquet([bytes.into()], &spec.columns()).expect("series");
+    let spec = spec().with(|s| s.model.transform = Transform::None);
+    let data = Dataset::from_parquet([bytes.into()], &spec).expect("series");
     data.find("A").expect("the series").values[1..].to_vec()
 }
 

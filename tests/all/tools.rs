@@ -7,9 +7,8 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, path::Path as Key};
 use serde_json::json;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
-use steppe_spec::Transform;
-use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
+use steppe_model::{Artifact, Dataset};
+use steppe_spec::{Backtest, Family, Frequency, Kind, Lstm, TrainSpec, Transform, Trees};
 use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 
 /// Root of the repository.
@@ -144,22 +143,11 @@ pub fn artifact() -> Artifact {
 
 /// Its configuration.
 pub fn spec() -> TrainSpec {
-    TrainSpec {
-        pipeline: "marriages".into(),
-        series_column: "region".into(),
-        time_column: "year".into(),
-        target_column: "marriages".into(),
-        covariates: vec![],
-        statics: vec![],
-        frequency: Frequency::Yearly,
-        holidays: vec![],
-        gaps: steppe_spec::Gaps::default(),
-        transform: Transform::Log,
-        kind: Kind::Of(Family::Lstm),
-        candidates: vec![],
-        horizon: 2,
-        seed: 1,
-        lstm: Lstm {
+    TrainSpec::forecast("marriages", ["region", "year", "marriages"]).with(|s| {
+        s.model.kind = Kind::Of(Family::Lstm);
+        s.model.candidates = Some(vec![]);
+        s.task.horizon = 2;
+        s.model.lstm = Lstm {
             context: 4,
             hidden: 4,
             epochs: 2,
@@ -167,10 +155,9 @@ pub fn spec() -> TrainSpec {
             learning_rate: 0.01,
             weight_decay: 0.01,
             batch: 32,
-            patience: None,
-            epoch_windows: usize::MAX,
-        },
-        trees: Trees { rounds: 10, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
-        backtest: Backtest { origins: 3, stride: Some(1), refit: true, interval_level: 0.9 },
-    }
+            ..Lstm::default()
+        };
+        s.model.trees = Trees { rounds: 10, depth: 3, learning_rate: 0.1, rows_max: 1_000 };
+        s.backtest = Backtest { origins: 3, stride: Some(1), refit: true, interval_level: 0.9 };
+    })
 }

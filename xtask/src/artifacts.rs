@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use steppe_plan::deploy::Upload;
 use steppe_plan::elf::{self, Architecture};
 use steppe_plan::stack::{ArtifactHashes, GLUE_SCRIPT, sha256_hex};
+use steppe_spec::TrainSpec;
 use steppe_wire::keys;
 
 use crate::project::{Workspace, write};
@@ -107,7 +108,7 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
     elf::check("steppe-jobs", &jobs)?;
     let (predictor, jobs) = (package(workspace, &predictor)?, package(workspace, &jobs)?);
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
-    let spec = serde_json::to_vec_pretty(&workspace.train_spec())?;
+    let spec = serde_json::to_vec_pretty(&TrainSpec::of(&workspace.manifest))?;
     let hashes = ArtifactHashes {
         server: sha256_hex(&server),
         predictor: sha256_hex(&predictor),

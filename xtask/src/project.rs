@@ -5,7 +5,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use steppe_model::TrainSpec;
 use steppe_plan::catalogue::{RawHeader, raw_header};
 use steppe_plan::environment::{Environment, Project};
 use steppe_plan::etl::{cleaning_sql, etl_plan};
@@ -139,30 +138,6 @@ impl Workspace {
             self.scratch().join("samples").join(format!("{}_synthetic.csv", self.manifest.name));
         write(&file, csv.as_bytes())?;
         Ok(file)
-    }
-
-    /// What the manifest says about training.
-    pub fn train_spec(&self) -> TrainSpec {
-        let Manifest { name, task, model, backtest, quality, .. } = &self.manifest;
-        TrainSpec {
-            pipeline: name.clone(),
-            series_column: task.series.clone(),
-            time_column: task.time.clone(),
-            target_column: task.target.clone(),
-            covariates: task.covariates.clone(),
-            statics: task.static_features.clone(),
-            frequency: task.into(),
-            holidays: task.holidays.clone(),
-            gaps: quality.gaps,
-            transform: model.transform,
-            kind: model.kind,
-            candidates: model.candidates(task.frequency),
-            horizon: task.horizon,
-            seed: model.seed,
-            lstm: model.lstm.clone(),
-            trees: model.trees.clone(),
-            backtest: *backtest,
-        }
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use steppe_model::forecast::dataset::Note;
 use steppe_model::host::Stage;
-use steppe_model::{Artifact, Dataset};
+use steppe_model::{Artifact, Dataset, training_key};
 use steppe_plan::stack::sha256_hex;
-use steppe_spec::Total;
+use steppe_spec::{Total, TrainSpec};
 use steppe_store::table;
 use steppe_wire::etl::{EtlReport, RejectedNewest};
 use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
@@ -30,8 +30,8 @@ pub async fn run(
     story: &Story,
 ) -> Result<(Artifact, String)> {
     let data = data(workspace, raw, story).await?;
-    let spec = workspace.train_spec();
-    let key = spec.key(&data);
+    let spec = TrainSpec::of(&workspace.manifest);
+    let key = training_key(&spec, &data);
     let dir = workspace.scratch().join("models").join(&workspace.manifest.name).join(&key);
     if let Some(artifact) = load(&dir) {
         story.note("model", &format!("{} fits the data", artifact.version()));
@@ -132,7 +132,7 @@ async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Da
     }
     let data = Dataset::from_parquet(
         parquet_files(&dir.join("processed"))?,
-        &workspace.train_spec().columns(),
+        &TrainSpec::of(&workspace.manifest),
     )?;
     for line in steppe_model::forecast::dataset::lines(data.notes()) {
         story.note("note", &line);

@@ -101,7 +101,7 @@ fn families(all: &[&'static str]) -> String {
 
 fn judge(set: &Set) -> Result<Seen> {
     let stride = set.spec.stride() as i64;
-    let newest = set.data.last() - set.spec.horizon as i64;
+    let newest = set.data.last() - set.spec.task.horizon as i64;
     let origins: Vec<i64> = (0..set.judged as i64).map(|back| newest - back * stride).collect();
     let seen = origins.par_iter().map(|origin| stand_at(set, *origin)).collect::<Vec<_>>();
     let mut all = Seen::default();
@@ -121,7 +121,7 @@ fn stand_at(set: &Set, origin: i64) -> std::result::Result<Seen, TrainError> {
     seen.families.push(artifact.card.family.name());
     let there = |view: &View<'_>| view.last() == origin && artifact.suits(*view);
     let views: Vec<View<'_>> = known.series().iter().map(Series::view).filter(there).collect();
-    for (view, prediction) in views.iter().zip(artifact.forecast(&views, spec.horizon)) {
+    for (view, prediction) in views.iter().zip(artifact.forecast(&views, spec.task.horizon)) {
         let whole = set.data.find(&view.series().name).expect("known before");
         for (ahead, step) in (1..).zip(&prediction.steps) {
             let Some(actual) = whole.observed(origin + ahead) else { continue };
@@ -135,7 +135,7 @@ fn stand_at(set: &Set, origin: i64) -> std::result::Result<Seen, TrainError> {
                 let tail = (1.0 - level) / 2.0;
                 inside.push(holds(at(tail), at(1.0 - tail), actual));
             }
-            let transform = |value: f64| spec.transform.apply(value);
+            let transform = |value: f64| spec.model.transform.apply(value);
             let end = if actual < step.value { at(0.05) } else { at(0.95) };
             let half = (transform(end) - transform(step.value)).abs();
             let error = (transform(actual) - transform(step.value)).abs();

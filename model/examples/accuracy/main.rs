@@ -21,9 +21,8 @@ use steppe_model::forecast::metrics::{
 };
 use steppe_model::forecast::{PredictedStep, Prediction};
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
-use steppe_spec::Transform;
-use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
+use steppe_model::{Artifact, Dataset, Series};
+use steppe_spec::{Backtest, Family, Frequency, Kind, Lstm, TrainSpec, Trees};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -71,27 +70,16 @@ struct Split {
 }
 
 fn spec(name: &str, frequency: Frequency, horizon: usize) -> TrainSpec {
-    TrainSpec {
-        pipeline: name.to_owned(),
-        series_column: "series".to_owned(),
-        time_column: "time".to_owned(),
-        target_column: "value".to_owned(),
-        covariates: vec![],
-        statics: vec![],
-        frequency,
-        holidays: vec![],
-        gaps: steppe_spec::Gaps::default(),
-        transform: Transform::Log,
-        kind: Kind::Auto,
-        candidates: vec![
+    TrainSpec::forecast(name, ["series", "time", "value"]).with(|s| {
+        s.task.set_frequency(frequency);
+        s.model.candidates = Some(vec![
             Family::Theta,
             Family::ExponentialSmoothing,
             Family::Autoregression,
             Family::PooledAutoregression,
-        ],
-        horizon,
-        seed: 1,
-        lstm: Lstm {
+        ]);
+        s.task.horizon = horizon;
+        s.model.lstm = Lstm {
             context: 48,
             hidden: 32,
             epochs: 12,
@@ -101,15 +89,11 @@ fn spec(name: &str, frequency: Frequency, horizon: usize) -> TrainSpec {
             batch: 64,
             patience: Some(3),
             epoch_windows: 20_000,
-        },
-        trees: Trees { rounds: 200, depth: 6, learning_rate: 0.08, rows_max: 200_000 },
-        backtest: Backtest {
-            origins: 4,
-            stride: Some(horizon),
-            refit: false,
-            interval_level: 0.95,
-        },
-    }
+        };
+        s.model.trees = Trees { rounds: 200, depth: 6, learning_rate: 0.08, rows_max: 200_000 };
+        s.backtest =
+            Backtest { origins: 4, stride: Some(horizon), refit: false, interval_level: 0.95 };
+    })
 }
 
 /// All series end at the same period, as the competitions treat them.
@@ -166,13 +150,13 @@ fn score_intervals(
 
 /// Trains by the spec, and scores the served model and every family beside it.
 fn compete(splits: &[Split], spec: &TrainSpec) -> Result<(Vec<Row>, f64)> {
-    let (started, season) = (Instant::now(), spec.frequency.season());
-    let data = dataset(spec.frequency, splits);
+    let (started, season) = (Instant::now(), spec.frequency().season());
+    let data = dataset(spec.frequency(), splits);
     let artifact = Artifact::train(&data, spec, &Stage::new(&Quiet))?;
     let views: Vec<View<'_>> = data.series().iter().map(Series::view).collect();
     let names = || data.series().iter().map(|s| s.name.clone());
     let predictions: BTreeMap<String, Prediction> =
-        names().zip(artifact.forecast(&views, spec.horizon)).collect();
+        names().zip(artifact.forecast(&views, spec.task.horizon)).collect();
     let seconds = started.elapsed().as_secs_f64();
     let points = predictions
         .iter()
@@ -185,7 +169,7 @@ fn compete(splits: &[Split], spec: &TrainSpec) -> Result<(Vec<Row>, f64)> {
     let mut rows = vec![served];
     for family in spec.families().into_iter().filter(|f| *f != Family::Combination) {
         let model = Model::fit(family, &data, spec, &Stage::new(&Quiet))?;
-        let points = names().zip(model.forecast(&views, spec.horizon)).collect();
+        let points = names().zip(model.forecast(&views, spec.task.horizon)).collect();
         rows.push(score(&format!("Steppe, {}", family.name()), splits, season, &points));
     }
     if std::env::var_os("STEPPE_CARD").is_some() {
@@ -217,8 +201,10 @@ fn m4_splits(folder: &Path) -> Result<Vec<Split>> {
 fn m4_hourly(folder: &Path) -> Result<()> {
     let splits = m4_splits(folder)?;
     let mut spec = spec("m4-hourly", Frequency::Hourly, 48);
-    spec.candidates = vec![Family::Autoregression, Family::GradientBoosting, Family::Lstm];
-    (spec.lstm.context, spec.lstm.hidden, spec.lstm.epoch_windows) = (192, 48, 30_000);
+    spec.model.candidates =
+        Some(vec![Family::Autoregression, Family::GradientBoosting, Family::Lstm]);
+    (spec.model.lstm.context, spec.model.lstm.hidden, spec.model.lstm.epoch_windows) =
+        (192, 48, 30_000);
     let (rows, seconds) = compete(&splits, &spec)?;
     println!(
         "\nM4 Hourly: 414 series, 48 steps, official split; {seconds:.0} s for backtest, training and forecasts\n"
@@ -343,7 +329,7 @@ fn sweden(file: &Path) -> Result<()> {
         let known = data.until(year - 1);
         let mut spec = spec("sweden", Frequency::Yearly, 1);
         // As the pipeline `marriages` has it.
-        spec.lstm = Lstm {
+        spec.model.lstm = Lstm {
             context: 6,
             hidden: 16,
             epochs: 10,
@@ -351,16 +337,15 @@ fn sweden(file: &Path) -> Result<()> {
             learning_rate: 0.001,
             weight_decay: 0.1,
             batch: 32,
-            patience: None,
-            epoch_windows: usize::MAX,
+            ..Lstm::default()
         };
         spec.backtest = Backtest { origins: 3, stride: Some(1), refit: true, interval_level: 0.9 };
-        spec.candidates = vec![
+        spec.model.candidates = Some(vec![
             Family::Theta,
             Family::ExponentialSmoothing,
             Family::PooledAutoregression,
             Family::Lstm,
-        ];
+        ]);
         let artifact = Artifact::train(&known, &spec, &Stage::new(&Quiet))?;
         chosen.push(artifact.card.family.name());
         let mut models = vec![("Steppe, auto".to_owned(), artifact.model.clone())];
@@ -415,7 +400,7 @@ fn stocks(file: &Path) -> Result<()> {
     ] {
         let started = Instant::now();
         let mut spec = spec("stocks", data.frequency(), 1);
-        (spec.kind, spec.candidates) = (Kind::Of(Family::LastValue), candidates);
+        (spec.model.kind, spec.model.candidates) = (Kind::Of(Family::LastValue), Some(candidates));
         spec.backtest = Backtest { origins, stride: Some(1), refit: false, interval_level: 0.9 };
         let found = Artifact::train(data, &spec, &Stage::new(&Quiet))?.card.section.backtest;
         let seconds = started.elapsed().as_secs_f64();

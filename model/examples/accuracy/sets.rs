@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::civil::DateTime;
-use steppe_model::forecast::dataset::{Columns, Record};
-use steppe_model::{Dataset, Frequency, TrainSpec};
-use steppe_spec::Transform;
-use steppe_spec::{Backtest, Family};
+use steppe_model::Dataset;
+use steppe_model::forecast::dataset::Record;
+use steppe_spec::{Backtest, Family, Frequency, TrainSpec, Transform};
 
 use crate::{Result, Split, dataset, m3_splits, m4_splits, spec};
 
@@ -61,9 +60,9 @@ pub fn all(folder: &Path, m3: &Path) -> Result<Vec<Set>> {
 
 fn set((name, decides): (&'static str, bool), data: Dataset, how: &How) -> Set {
     let mut spec = spec(name, data.frequency(), how.horizon);
-    spec.transform = how.transform;
+    spec.model.transform = how.transform;
     // Families that take seconds, not minutes: smoothing is slow on long histories.
-    spec.candidates = match data.frequency() {
+    spec.model.candidates = Some(match data.frequency() {
         Frequency::Yearly => {
             vec![Family::Theta, Family::ExponentialSmoothing, Family::PooledAutoregression]
         }
@@ -71,7 +70,7 @@ fn set((name, decides): (&'static str, bool), data: Dataset, how: &How) -> Set {
         Frequency::Hourly | Frequency::Weekly => vec![Family::Autoregression],
         Frequency::Daily => vec![Family::Theta, Family::Autoregression],
         _ => vec![Family::Theta, Family::ExponentialSmoothing, Family::Autoregression],
-    };
+    });
     spec.backtest = Backtest {
         origins: how.origins,
         stride: Some(how.stride),
@@ -116,8 +115,10 @@ fn read(file: &Path, columns: [&str; 3]) -> Result<Values> {
 }
 
 fn of(values: Values, frequency: Frequency, transform: Transform) -> Result<Dataset> {
-    let signed = transform.signed();
-    let columns = Columns { frequency, signed, ..Columns::default() };
+    let spec = TrainSpec::forecast("", ["", "", ""]).with(|s| {
+        s.task.set_frequency(frequency);
+        s.model.transform = transform;
+    });
     let record = |(series, moment, value): (String, DateTime, f64)| Record {
         series,
         moment,
@@ -125,7 +126,7 @@ fn of(values: Values, frequency: Frequency, transform: Transform) -> Result<Data
         covariates: Vec::new(),
         statics: Vec::new(),
     };
-    Ok(Dataset::from_records(values.into_iter().map(record).collect(), &columns)?)
+    Ok(Dataset::from_records(values.into_iter().map(record).collect(), &spec)?)
 }
 
 /// One value per series and the moment that `period` gives to a value's own: `join` of all of

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::defects::Defects;
 use crate::manifest::Manifest;
@@ -14,39 +15,43 @@ const RETENTION_DAYS: [u32; 22] = [
     3288, 3653,
 ];
 
-/// What is deployed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// What is deployed, and how large it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StackOptions {
-    /// Instance type by architecture.
+    /// Instance type of the model server by architecture, `x86_64` and `arm64`; the smallest when
+    /// absent.
     pub instance_type: BTreeMap<String, String>,
-    /// Glue workers.
+    /// Workers of the cleaning job on Glue.
+    #[schemars(range(min = 2, max = 299))]
     pub etl_workers: u32,
-    /// Forecasts at once.
+    /// Forecasts that a run asks for at once.
+    #[schemars(range(min = 1, max = 40))]
     pub map_concurrency: u32,
-    /// Days that logs are kept.
+    /// Days that logs are kept: one of the numbers that CloudWatch Logs knows.
     pub log_retention_days: u32,
-    /// Whether Athena checks the clean table.
+    /// Whether Athena checks the clean table in each run.
     pub verify: bool,
-    /// Whether alarms are made.
+    /// Whether there are alarms for state machines, rules and the server's instance.
     pub alarms: bool,
-    /// Whether people are told.
+    /// Whether runs tell people their forecasts or what went wrong.
     pub notify: bool,
-    /// Who.
+    /// Who is told by email.
     pub emails: Vec<String>,
 }
 
 /// Training in the stack, champion against challenger.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Retrain {
-    /// When: `rate(…)` or `cron(…)`, in UTC; only on demand when absent.
+    /// When a run begins: `rate(…)` or `cron(…)` in UTC; only on demand when absent.
     pub schedule: Option<String>,
-    /// Whether new raw data in the bucket start a run.
+    /// Whether an upload to the bucket's `raw/` starts a run; `deploy` uploads, too.
     #[serde(default)]
     pub on_new_data: bool,
-    /// Memory of the function; a core comes with every 1,769 MB.
+    /// Memory of the training function in MB; a core comes with every 1,769.
     #[serde(default = "one_core")]
+    #[schemars(range(min = 128, max = 10_240))]
     pub memory_mb: u32,
 }
 
@@ -61,10 +66,10 @@ impl Default for Retrain {
 }
 
 /// The check for drift in the stack.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DriftCheck {
-    /// When: `rate(…)` or `cron(…)`, in UTC.
+    /// When the check begins: `rate(…)` or `cron(…)` in UTC.
     pub schedule: String,
 }
 
@@ -92,8 +97,6 @@ impl StackOptions {
                 "`stack.log_retention_days` is {days}; CloudWatch Logs keeps {RETENTION_DAYS:?}"
             )
         });
-        out.range("stack.etl_workers", self.etl_workers as usize, (2, 299));
-        out.range("stack.map_concurrency", self.map_concurrency as usize, (1, 40));
         self.instances(out);
         for (at, email) in self.emails.iter().enumerate() {
             let valid =
@@ -103,14 +106,11 @@ impl StackOptions {
                 format!("`{email}` is not an email address")
             });
         }
-        if let Some(retrain) = &manifest.retrain {
-            out.range("retrain.memory_mb", retrain.memory_mb as usize, (128, 10_240));
-            out.need("retrain", self.verify, || {
-                "`retrain` needs `stack.verify = true`: a run that nobody started takes its \
-                 series from there"
-                    .to_owned()
-            });
-        }
+        out.need("stack.verify", self.verify || manifest.retrain.is_none(), || {
+            "`retrain` needs `stack.verify = true`: a run that nobody started takes its series \
+             from there"
+                .to_owned()
+        });
         let retrain = manifest.retrain.as_ref().and_then(|r| r.schedule.as_deref());
         let drift = manifest.drift.as_ref().map(|d| d.schedule.as_str());
         for (key, expression) in [("retrain.schedule", retrain), ("drift.schedule", drift)] {
@@ -161,7 +161,8 @@ fn schedule_defect(expression: &str) -> Option<&'static str> {
     };
     if fields.len() != 6 || !fields.iter().all(plain) {
         return Some(
-            "needs six fields: minutes, hours, day of month, month, day of week, year, as in `cron(0 6 1 * ? *)`",
+            "needs six fields: minutes, hours, day of month, month, day of week, year, as in \
+             `cron(0 6 1 * ? *)`",
         );
     }
     ((fields[2] == "?") == (fields[4] == "?"))

@@ -1,18 +1,61 @@
 //! What is wrong with a manifest beyond its syntax, each with the key that it is about.
 
+use std::collections::BTreeSet;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::problems::{Problem, Problems, line_and_column};
 
-/// Everything that is wrong: a key as in `data.columns[2].name`, and what is wrong with it.
+/// Everything that is wrong.
 #[derive(Default)]
-pub(crate) struct Defects(Vec<(String, String)>);
+pub(crate) struct Defects {
+    found: Vec<Defect>,
+    /// Tables of which something could not be read, so that a default may stand for it.
+    doubtful: BTreeSet<String>,
+}
+
+struct Defect {
+    /// As in `data.columns[2].name`.
+    key: String,
+    message: String,
+    hint: Option<String>,
+}
 
 impl Defects {
+    /// Notes a defect of form, which is told in any case.
+    pub(crate) fn form(&mut self, key: impl Into<String>, message: String, hint: Option<String>) {
+        self.found.push(Defect { key: key.into(), message, hint });
+    }
+
+    /// What the table at `key` says is not known in full: other defects of its keys may only follow
+    /// from that, and are not told.
+    pub(crate) fn doubt(&mut self, key: &str) {
+        self.doubtful.insert(key.to_owned());
+    }
+
+    /// Whether nothing is wrong.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
     /// Notes a defect.
     pub(crate) fn add(&mut self, key: impl Into<String>, message: String) {
-        self.0.push((key.into(), message));
+        self.add_with(key, message, None);
+    }
+
+    /// Notes a defect, and what may be meant.
+    pub(crate) fn add_with(
+        &mut self,
+        key: impl Into<String>,
+        message: String,
+        hint: Option<String>,
+    ) {
+        let key = key.into();
+        let table = key.rsplit_once('.').map_or("", |(table, _)| table);
+        if !self.doubtful.contains(table) {
+            self.form(key, message, hint);
+        }
     }
 
     /// Notes a defect unless something holds.
@@ -27,30 +70,26 @@ impl Defects {
         }
     }
 
-    /// Whether a number is in a range.
-    pub(crate) fn range(&mut self, key: &str, value: usize, (low, high): (usize, usize)) {
-        self.need(key, (low..=high).contains(&value), || {
-            format!("`{key}` is {value}; expected {low} to {high}")
-        });
+    /// The defects without places; none is good.
+    pub(crate) fn told(self) -> Result<(), String> {
+        let messages: Vec<String> = self.found.into_iter().map(|defect| defect.message).collect();
+        if messages.is_empty() { Ok(()) } else { Err(messages.join("; ")) }
     }
 
-    /// The defects with their places in `text`, the content of `file`; none is good.
-    pub(crate) fn located(self, file: &str, text: &str) -> Result<(), Problems> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
+    /// The defects with their places in `text`, the content of `file`.
+    pub(crate) fn located(self, file: &str, text: &str) -> Problems {
         let document = DeTable::parse(text).ok();
         let mut found: Vec<(usize, Problem)> = Vec::new();
-        for (key, message) in self.0 {
+        for Defect { key, message, hint } in self.found {
             let at = document.as_ref().and_then(|d| position(d.get_ref(), &key));
             let place = match at {
                 Some(at) => format!("{file}:{}", line_and_column(text, at)),
                 None => file.to_owned(),
             };
-            found.push((at.unwrap_or_default(), Problem { place, message, hint: None }));
+            found.push((at.unwrap_or_default(), Problem { place, message, hint }));
         }
         found.sort_by_key(|(at, _)| *at);
-        Err(Problems(found.into_iter().map(|(_, problem)| problem).collect()))
+        Problems(found.into_iter().map(|(_, problem)| problem).collect())
     }
 }
 

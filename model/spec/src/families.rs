@@ -6,8 +6,11 @@
 pub mod gradient_boosting;
 pub mod lstm;
 
-use serde::de::{Deserializer, Error};
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::defects::Defects;
 use crate::tasks::forecast::Frequency;
@@ -15,12 +18,24 @@ use crate::transform::Transform;
 use gradient_boosting::Trees;
 use lstm::Lstm;
 
-/// The closed list of families, with the names that manifests, cards and metrics have.
+/// What a family is in a comparison.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A rule without anything fitted: what every model is compared with.
+    Baseline,
+    /// It competes when it is asked for.
+    Candidate,
+}
+
+/// The closed list of families: the name in manifests, cards and metrics, the role, and, if it has
+/// options, the key of `[model]` under which they stand, and their type.
 macro_rules! families {
-    ($($(#[$doc:meta])* $family:ident = $name:literal;)*) => {
+    ($($(#[$doc:meta])* $family:ident = $name:literal, $role:ident
+        $(, $key:ident: $options:ty)?;)*) => {
         /// Families of models.
         #[derive(
-            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
+            Serialize, Deserialize, JsonSchema,
         )]
         pub enum Family {
             $($(#[$doc])* #[serde(rename = $name)] $family,)*
@@ -34,47 +49,71 @@ macro_rules! families {
             pub fn name(self) -> &'static str {
                 match self { $(Self::$family => $name,)* }
             }
+
+            /// Whether it is a rule without anything fitted: what every model is compared with.
+            pub fn is_baseline(self) -> bool {
+                match self { $(Self::$family => Role::$role == Role::Baseline,)* }
+            }
         }
 
-        /// What `kind` may say.
-        const KINDS: &[&str] = &["auto", $($name,)*];
+        /// With which model.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Model {
+            /// The family that serves, or `auto`.
+            pub kind: Kind,
+            /// Families that compete in the backtest; every one that suits the frequency when
+            /// absent.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub candidates: Option<Vec<Family>>,
+            /// The scale on which models work and errors are compared.
+            pub transform: Transform,
+            /// Seed of everything random.
+            pub seed: u64,
+            $($(#[doc = concat!("Options of `", $name, "`.")] pub $key: $options,)?)*
+        }
+
+        impl Default for Model {
+            fn default() -> Self {
+                Self {
+                    kind: Kind::Auto,
+                    candidates: None,
+                    transform: Transform::default(),
+                    seed: 1,
+                    $($($key: Default::default(),)?)*
+                }
+            }
+        }
     };
 }
 
 families! {
     /// The last value.
-    LastValue = "last-value";
+    LastValue = "last-value", Baseline;
     /// The last value plus the mean change.
-    Drift = "drift";
+    Drift = "drift", Baseline;
     /// The mean of the last three values.
-    MeanOfThree = "mean-of-three";
+    MeanOfThree = "mean-of-three", Baseline;
     /// The value one season before.
-    SeasonalNaive = "seasonal-naive";
+    SeasonalNaive = "seasonal-naive", Baseline;
     /// The dynamic optimised theta model.
-    Theta = "theta";
+    Theta = "theta", Candidate;
     /// Exponential smoothing.
-    ExponentialSmoothing = "exponential-smoothing";
+    ExponentialSmoothing = "exponential-smoothing", Candidate;
     /// A seasonal autoregression per series.
-    Autoregression = "autoregression";
+    Autoregression = "autoregression", Candidate;
     /// One autoregression for all series.
-    PooledAutoregression = "pooled-autoregression";
+    PooledAutoregression = "pooled-autoregression", Candidate;
     /// Gradient-boosted trees over all series.
-    GradientBoosting = "gradient-boosting";
+    GradientBoosting = "gradient-boosting", Candidate, trees: Trees;
     /// Long short-term memory networks over all series.
-    Lstm = "lstm";
+    Lstm = "lstm", Candidate, lstm: Lstm;
     /// A weighted mean of other families.
-    Combination = "combination";
-}
-
-impl Family {
-    /// Whether it is a rule without anything fitted: what every model is compared with.
-    pub fn is_baseline(self) -> bool {
-        matches!(self, Self::LastValue | Self::Drift | Self::MeanOfThree | Self::SeasonalNaive)
-    }
+    Combination = "combination", Candidate;
 }
 
 /// What the manifest asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Whatever the backtest finds best.
@@ -84,47 +123,22 @@ pub enum Kind {
     Of(Family),
 }
 
-impl<'de> Deserialize<'de> for Kind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        if name == "auto" {
-            return Ok(Self::Auto);
-        }
-        let family = Family::ALL.iter().find(|family| family.name() == name);
-        family
-            .map(|family| Self::Of(*family))
-            .ok_or_else(|| D::Error::unknown_variant(&name, KINDS))
+impl JsonSchema for Kind {
+    fn schema_name() -> Cow<'static, str> {
+        "Kind".into()
     }
-}
 
-/// With which model.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Model {
-    /// The family, or `auto`.
-    pub kind: Kind,
-    /// Families that compete in the backtest; every one that suits the frequency when absent.
-    pub candidates: Option<Vec<Family>>,
-    /// The scale on which models work.
-    pub transform: Transform,
-    /// Seed of everything random.
-    pub seed: u64,
-    /// Networks.
-    pub lstm: Lstm,
-    /// Trees.
-    pub trees: Trees,
-}
-
-impl Default for Model {
-    fn default() -> Self {
-        Self {
-            kind: Kind::Auto,
-            candidates: None,
-            transform: Transform::default(),
-            seed: 1,
-            lstm: Lstm::default(),
-            trees: Trees::default(),
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = Family::json_schema(generator);
+        let auto = json!({
+            "description": "Whatever the backtest finds best.",
+            "type": "string",
+            "const": "auto",
+        });
+        if let Some(Value::Array(words)) = schema.get_mut("oneOf") {
+            words.insert(0, auto);
         }
+        schema
     }
 }
 
@@ -149,24 +163,24 @@ impl Model {
         out.need("model.candidates", !combined, || {
             "`model.candidates` names families; a `combination` is made of them".to_owned()
         });
-        self.lstm.defects(out);
-        self.trees.defects(out);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::json_schema;
+    use crate::shape::words;
 
     #[test]
     fn kinds_are_auto_and_every_family() {
-        for name in KINDS {
-            let read: Kind =
-                toml::from_str::<Model>(&format!("kind = \"{name}\"")).expect("a kind").kind;
-            let family = Family::ALL.iter().find(|family| family.name() == *name);
-            assert_eq!(read, family.map_or(Kind::Auto, |family| Kind::Of(*family)));
+        let schema = json_schema::<Kind>();
+        let names: Vec<&str> = words(&schema).map(|(word, _)| word).collect();
+        let families = Family::ALL.iter().map(|family| family.name());
+        assert!(std::iter::once("auto").chain(families).eq(names.iter().copied()));
+        for name in names {
+            let read: Kind = serde_json::from_value(json!(name)).expect("a kind");
+            assert_eq!(serde_json::to_value(read).expect("JSON"), json!(name));
         }
-        let error = toml::from_str::<Model>("kind = \"lstmm\"").expect_err("unknown").to_string();
-        assert!(error.contains("unknown variant `lstmm`, expected one of `auto`, `last-value`"));
     }
 }

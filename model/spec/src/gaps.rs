@@ -1,12 +1,14 @@
 //! What happens to periods without a value.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Periods without a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gaps {
-    /// How many in a row are filled by the value before them.
+    /// Missing periods in a row that are filled by the value before them.
+    #[schemars(range(max = 1_000))]
     pub fill: usize,
     /// What happens to a longer gap.
     pub longer: LongerGap,
@@ -22,7 +24,7 @@ impl Default for Gaps {
 }
 
 /// What happens to a gap that is longer than those that are filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LongerGap {
     /// The values before it are not used.
@@ -36,7 +38,7 @@ pub enum LongerGap {
 }
 
 /// What happens to a series that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ended {
     /// Models learn from it, and it is not forecast.

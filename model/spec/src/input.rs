@@ -2,51 +2,53 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use steppe_wire::etl::header::trimmed;
 
+use crate::column::Column;
 use crate::defects::Defects;
+use crate::problems::nearest;
 
 /// What may separate thousands.
 const THOUSANDS: [char; 6] = [' ', ',', '.', '\'', '’', '_'];
-/// Most lines before a header.
-const SKIP_LINES_MAX: u64 = 1_000;
-/// Most marks of missing values.
-const MISSING_MAX: usize = 100;
 
-/// The input.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// The file, and what its columns say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// Field separator of the CSV.
+    /// What separates fields: one ASCII character, `"\t"` for a tab.
     #[serde(default = "comma")]
     pub delimiter: char,
-    /// The sheet of a workbook that is given as data; its first visible one when absent.
+    /// Sheet of a workbook that is given with `--data`; its first visible one when absent.
     pub sheet: Option<String>,
-    /// Lines before the header, such as titles.
+    /// Lines before the header, such as titles, whatever is in them.
     #[serde(default)]
+    #[schemars(range(max = 1_000))]
     pub skip_lines: u64,
-    /// What happens to lines after the table.
+    /// What happens to lines after the table, such as notes.
     #[serde(default)]
     pub footnotes: Footnotes,
-    /// What separates thousands in numbers; a space stands for every kind of space.
+    /// What separates thousands in numbers: one of `,`, `.`, `'`, `’`, `_` and the space, which
+    /// stands for every kind of space.
     pub thousands: Option<char>,
-    /// What stands before the decimals of numbers.
+    /// What stands before the decimals of numbers: `.` or `,`.
     #[serde(default = "point")]
     pub decimal: char,
-    /// What stands where there is no value.
+    /// Texts that stand where there is no value, such as `…`.
     #[serde(default)]
+    #[schemars(length(max = 100))]
     pub missing: Vec<String>,
-    /// How columns become records; none when every record is a line of its own.
+    /// How a table with a column per period becomes records; absent when records are lines.
     pub wide: Option<Wide>,
-    /// Series that are not wanted, such as the total of the others; their records are rejected.
+    /// Names of series whose records are rejected, such as the total of the others.
     #[serde(default)]
     pub leave_out: Vec<String>,
     /// File of the cleaning SQL, beside the manifest; what follows from the columns when absent.
     pub sql: Option<String>,
     /// Columns of the clean table, in order.
     pub columns: Vec<Column>,
-    /// Invented data for a first try.
+    /// Invented data for a first try without a file.
     pub sample: Option<Sample>,
 }
 
@@ -59,7 +61,7 @@ fn point() -> char {
 }
 
 /// What happens to lines after the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Footnotes {
     /// They are an error.
@@ -69,8 +71,8 @@ pub enum Footnotes {
     LeaveOut,
 }
 
-/// A table with periods as columns.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// How a table with a column per period becomes records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wide {
     /// Columns of the file that stay columns; all others are periods.
@@ -81,57 +83,11 @@ pub struct Wide {
     pub values: String,
 }
 
-/// A column of the clean table.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// Its name in the file, when that differs.
-    pub source: Option<String>,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: ColumnType,
-}
-
-impl Column {
-    /// Its name in the file.
-    pub fn source(&self) -> &str {
-        self.source.as_deref().unwrap_or(&self.name)
-    }
-}
-
-/// Types of the clean table; the names are Hive's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ColumnType {
-    /// Text.
-    String,
-    /// 32-bit whole number.
-    Int,
-    /// 64-bit whole number.
-    Bigint,
-    /// 64-bit floating-point number.
-    Double,
-}
-
-impl ColumnType {
-    /// Hive's word.
-    pub fn hive(self) -> &'static str {
-        match self {
-            Self::String => "string",
-            Self::Int => "int",
-            Self::Bigint => "bigint",
-            Self::Double => "double",
-        }
-    }
-}
-
 /// Invented data: one level per region, and a seed.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
-    /// Seed of everything random.
+    /// Seed of everything random in it.
     pub seed: u64,
     /// First year.
     pub first_year: i32,
@@ -142,10 +98,10 @@ pub struct Sample {
 }
 
 /// One region of the sample.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SampleRegion {
-    /// Its name.
+    /// Name of the region.
     pub name: String,
     /// Value of its first year.
     pub level: f64,
@@ -157,14 +113,25 @@ impl Data {
         self.columns.iter().find(|c| c.name == name)
     }
 
+    /// The column that `key` names; notes a defect when there is none.
+    pub(crate) fn known(&self, key: &str, name: &str, out: &mut Defects) -> Option<&Column> {
+        let found = self.column(name);
+        if found.is_none() {
+            let near = nearest(name, self.columns.iter().map(|column| column.name.as_str()));
+            out.add_with(
+                key,
+                format!("`{key}` is `{name}`, but `data.columns` has no such column"),
+                near.map(|near| format!("did you mean `{near}`?")),
+            );
+        }
+        found
+    }
+
     pub(crate) fn defects(&self, out: &mut Defects) {
         let delimiter = self.delimiter;
         let usable = delimiter == '\t' || (delimiter.is_ascii_punctuation() && delimiter != '"');
         out.need("data.delimiter", usable || delimiter == ' ', || {
             format!("`data.delimiter` is {delimiter:?}; expected one ASCII character such as `;`")
-        });
-        out.need("data.skip_lines", self.skip_lines <= SKIP_LINES_MAX, || {
-            format!("`data.skip_lines` is {}; expected 0 to {SKIP_LINES_MAX}", self.skip_lines)
         });
         self.numbers(out);
         self.marks(out);
@@ -201,9 +168,6 @@ impl Data {
     }
 
     fn marks(&self, out: &mut Defects) {
-        out.need("data.missing", self.missing.len() <= MISSING_MAX, || {
-            format!("`data.missing` has {} marks; at most {MISSING_MAX}", self.missing.len())
-        });
         for (at, mark) in self.missing.iter().enumerate() {
             let key = format!("data.missing[{at}]");
             let plain = !mark.is_empty() && trimmed(mark) == mark && !mark.contains(['\n', '\r']);

@@ -4,6 +4,7 @@
 //! Values only: nothing here opens a file, reads a clock or knows a service.
 
 mod capabilities;
+mod column;
 mod defects;
 mod families;
 mod gaps;
@@ -12,19 +13,27 @@ mod manifest;
 mod names;
 mod problems;
 mod quality;
+#[cfg(test)]
+mod reference;
+mod schema;
+mod shape;
 mod tasks;
+mod training;
 mod transform;
 
 pub use capabilities::{DriftCheck, Retrain, StackOptions};
+pub use column::{Column, ColumnType};
 pub use families::gradient_boosting::Trees;
-pub use families::lstm::{CONTEXT_MAX, HIDDEN_MAX, Lstm, MEMBERS_MAX};
+pub use families::lstm::{CONTEXT_MAX, Lstm};
 pub use families::{Family, Kind, Model};
 pub use gaps::{Ended, Gaps, LongerGap};
-pub use input::{Column, ColumnType, Data, Footnotes, Sample, SampleRegion, Wide};
+pub use input::{Data, Footnotes, Sample, SampleRegion, Wide};
 pub use manifest::{MANIFEST_SCHEMA_VERSION, Manifest, NamedQuery};
 pub use names::{name_defect, project_defect};
 pub use problems::{Problem, Problems, nearest, parse};
 pub use quality::{Action, PartialPeriod, Quality, Rule, Total, Unique};
+pub use schema::json_schema;
 pub use tasks::TaskKind;
-pub use tasks::forecast::{Backtest, DayCalendar, Frequency, Task};
+pub use tasks::forecast::{Backtest, DayCalendar, Frequency, Spacing, Task};
+pub use training::TrainSpec;
 pub use transform::Transform;

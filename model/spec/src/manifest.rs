@@ -2,34 +2,41 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::capabilities::{DriftCheck, Retrain, StackOptions};
+use crate::column::Column;
 use crate::defects::Defects;
 use crate::families::Model;
-use crate::input::{Column, Data};
+use crate::input::Data;
 use crate::names::{name_defect, project_defect};
 use crate::problems::{Problems, parse};
 use crate::quality::{Quality, default_rules};
+use crate::schema::json_schema;
+use crate::shape;
 use crate::tasks::forecast::{Backtest, Task};
+use crate::training::TrainSpec;
 
 /// Version of the manifest's schema.
 pub const MANIFEST_SCHEMA_VERSION: u32 = 1;
 
-/// The whole manifest, checked.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// What a pipeline reads, checks, trains, asks and deploys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "pipeline.toml")]
 pub struct Manifest {
-    /// [`MANIFEST_SCHEMA_VERSION`].
+    /// Version of this form: 1.
     pub schema_version: u32,
-    /// Name of the pipeline.
+    /// Name of the pipeline, which is its folder's: lower-case letters and digits, at most 16.
     pub name: String,
-    /// What it forecasts.
+    /// What it forecasts, for people.
     #[serde(default = "description")]
     pub description: String,
-    /// The input.
+    /// The file, and what its columns say.
     pub data: Data,
-    /// What is refused.
+    /// Which records and data are refused.
     #[serde(default)]
     pub quality: Quality,
     /// What is forecast.
@@ -37,40 +44,53 @@ pub struct Manifest {
     /// With which model.
     #[serde(default)]
     pub model: Model,
-    /// How it is judged.
+    /// How models are judged: by forecasts of the past.
     #[serde(default)]
     pub backtest: Backtest,
-    /// Named questions in SQL.
+    /// Named questions in SQL, for `cargo xtask query`.
     #[serde(default)]
     pub queries: Vec<NamedQuery>,
-    /// What is deployed.
+    /// What is deployed, and how large it is.
     #[serde(default)]
     pub stack: StackOptions,
-    /// Training in the stack; none without it.
+    /// Training in the stack, champion against challenger; none without this section.
     pub retrain: Option<Retrain>,
-    /// The check for drift in the stack; none without it.
+    /// The check for drift in the stack; none without this section.
     pub drift: Option<DriftCheck>,
 }
 
 /// A named question in SQL.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedQuery {
-    /// Its name.
+    /// Name of the question: lower-case letters, digits and inner hyphens.
     pub name: String,
-    /// What it answers.
+    /// What it answers, for people.
     pub description: String,
-    /// Its file, beside the manifest.
+    /// File of its SQL, beside the manifest.
     pub file: String,
 }
 
 impl Manifest {
     /// Parses and checks `text`, the content of `file`. Everything wrong is reported at once.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
-        let mut manifest: Self = parse(file, text)?;
+        let mut value: Value = parse(file, text)?;
         let mut defects = Defects::default();
+        shape::check(&json_schema::<Self>(), &mut value, "", &mut defects);
+        let mut manifest: Self = match serde_json::from_value(value) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                // Otherwise what is needed is missing, and that is told.
+                if defects.is_empty() {
+                    defects.form("", error.to_string(), None);
+                }
+                return Err(defects.located(file, text));
+            }
+        };
         manifest.defects(file, &mut defects);
-        defects.located(file, text)?;
+        if !defects.is_empty() {
+            return Err(defects.located(file, text));
+        }
         if manifest.quality.rules.is_empty() {
             manifest.quality.rules = default_rules(&manifest);
         }
@@ -100,9 +120,8 @@ impl Manifest {
         });
         self.data.defects(out);
         self.quality.defects(self, out);
-        self.task.defects(self, out);
-        self.model.defects(out);
-        self.backtest.defects(out);
+        self.task.column_defects(&self.data, out);
+        TrainSpec::of(self).defects(out);
         self.query_names(out);
         self.stack.defects(self, out);
     }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::de::DeserializeOwned;
+use toml::de::DeTable;
 
 /// One thing that is wrong with a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +39,21 @@ impl fmt::Display for Problems {
 /// Parses `text`, the content of `file`.
 pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Problems> {
     toml::from_str(text).map_err(|error| {
-        let place = match error.span() {
-            Some(span) => format!("{file}:{}", line_and_column(text, span.start)),
-            None => file.to_owned(),
-        };
-        let message = error.message().lines().next().unwrap_or("not readable").to_owned();
-        Problems(vec![Problem { place, hint: suggestion(&message), message }])
+        let (_, mut errors) = DeTable::parse_recoverable(text);
+        if errors.is_empty() {
+            errors.push(error);
+        }
+        Problems(errors.iter().map(|error| problem(file, text, error)).collect())
     })
+}
+
+fn problem(file: &str, text: &str, error: &toml::de::Error) -> Problem {
+    let place = match error.span() {
+        Some(span) => format!("{file}:{}", line_and_column(text, span.start)),
+        None => file.to_owned(),
+    };
+    let message = error.message().lines().next().unwrap_or("not readable").to_owned();
+    Problem { place, hint: suggestion(&message), message }
 }
 
 pub(crate) fn line_and_column(text: &str, offset: usize) -> String {

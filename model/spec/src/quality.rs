@@ -2,39 +2,42 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::column::ColumnType;
 use crate::defects::Defects;
 use crate::gaps::Gaps;
-use crate::input::ColumnType;
 use crate::manifest::Manifest;
-use crate::tasks::forecast::{Frequency, Task};
+use crate::tasks::forecast::{Spacing, Task};
 use crate::transform::Transform;
 
 /// Names of rules that options make.
 const OWN_RULES: [&str; 4] = ["leave_out", "missing", "unique", "partial_period"];
 
-/// What is refused.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// Which records and data are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quality {
-    /// Rules per record, tried in order; without any, those that follow from the task.
+    /// Rules per record, tried in order. Without any, series, time and target must be there, years
+    /// be years, and the target not be negative unless `model.transform` is `none`.
     #[serde(default)]
     pub rules: Vec<Rule>,
-    /// Two records of one series and period.
+    /// What happens to two records of one series and period; they are refused when there is no
+    /// `[quality]`.
     pub unique: Option<Unique>,
-    /// An incomplete newest period.
+    /// Whether an incomplete newest period is looked for.
     pub partial_period: Option<PartialPeriod>,
-    /// Periods without a value.
+    /// What happens to periods without a value.
     #[serde(default)]
     pub gaps: Gaps,
-    /// A series that is the sum of all others.
+    /// What happens when a series is the sum of all others, so that sums count everything twice.
     #[serde(default)]
     pub total: Total,
 }
 
 /// What happens when a series is the sum of all others, so that sums count everything twice.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Total {
     /// The data are refused, until it is left out or meant.
@@ -45,23 +48,23 @@ pub enum Total {
 }
 
 /// One rule.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Its name.
+    /// Name of the rule: letters, digits and underscores.
     pub name: String,
-    /// The column it looks at, for messages.
+    /// Column that it looks at, for messages.
     pub column: String,
     /// SQL that is true for a record that breaks it.
     pub when: String,
     /// What people are told.
     pub reason: String,
-    /// What happens.
+    /// What happens to such a record.
     pub action: Action,
 }
 
 /// What happens to a record that breaks a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It is set aside with the reason.
@@ -71,18 +74,20 @@ pub enum Action {
 }
 
 /// Two records of one series and period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unique {
-    /// What happens to both.
+    /// What happens to both records.
     pub action: Action,
 }
 
 /// An incomplete newest period.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartialPeriod {
-    /// Share of the total of the period one season before, below which it counts as incomplete.
+    /// Share of the total one season before (of the year before for years), below which the newest
+    /// period counts as incomplete.
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1))]
     pub below: f64,
     /// What happens to its records.
     pub action: Action,
@@ -103,7 +108,6 @@ impl Default for Quality {
 
 impl Quality {
     pub(crate) fn defects(&self, manifest: &Manifest, out: &mut Defects) {
-        out.range("quality.gaps.fill", self.gaps.fill, (0, 1_000));
         let mut rules = BTreeSet::new();
         for (at, rule) in self.rules.iter().enumerate() {
             let (key, name) = (format!("quality.rules[{at}].name"), &rule.name);
@@ -117,13 +121,8 @@ impl Quality {
                     "the rule name `{name}` is that of a rule which the manifest's options make"
                 )
             });
-            let column = &rule.column;
             let key = format!("quality.rules[{at}].column");
-            out.need(key, manifest.column(column).is_some(), || {
-                format!(
-                    "the rule `{name}` looks at `{column}`, but `data.columns` has no such column"
-                )
-            });
+            manifest.data.known(&key, &rule.column, out);
         }
     }
 }
@@ -139,7 +138,7 @@ pub(crate) fn default_rules(manifest: &Manifest) -> Vec<Rule> {
         action: Action::Fail,
     };
     let (time_when, time_reason) = match frequency {
-        Frequency::Yearly => (
+        Spacing::Yearly => (
             format!("{time} IS NULL OR {time} < 1000 OR {time} > 2999"),
             format!("the {time} must be a year"),
         ),

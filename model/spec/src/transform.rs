@@ -1,12 +1,13 @@
 //! The scale on which models work and errors are compared.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// On a scale on which 1 is added before logarithms, nothing smaller can be told from 0.
 const NOTHING: f64 = 1e-9;
 
 /// A monotone map of the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transform {
     /// `ln(1 + v)`: relative changes count alike for small and large series. Values must not be

@@ -10,11 +10,10 @@ use rayon::prelude::*;
 
 use crate::forecast::dataset::View;
 use crate::least_squares::cholesky_solve;
-use steppe_spec::Transform;
+use steppe_spec::{TrainSpec, Transform};
 
 use super::naive::seasonal_naive;
 use crate::forecast::{Forecaster, Local};
-use crate::spec::TrainSpec;
 
 /// Coefficients are fitted per series when it is forecast.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,7 +31,7 @@ const HISTORY_MAX: usize = 2_000;
 
 impl Local for Autoregression {
     fn new(spec: &TrainSpec) -> Self {
-        Self { seasons: spec.frequency.seasons(), transform: spec.transform }
+        Self { seasons: spec.frequency().seasons(), transform: spec.model.transform }
     }
 }
 

@@ -2,7 +2,7 @@
 //! every forecasting competition since Bates and Granger (1969).
 
 use crate::forecast::dataset::View;
-use steppe_spec::Transform;
+use steppe_spec::{TrainSpec, Transform};
 
 use crate::artifact::ArtifactError;
 use crate::error::TrainError;
@@ -10,7 +10,6 @@ use crate::family::Family;
 use crate::forecast::dataset::Dataset;
 use crate::forecast::{Forecast, Forecaster};
 use crate::host::Stage;
-use crate::spec::TrainSpec;
 use crate::stored::{Saved, Stored};
 
 use super::Model;
@@ -26,7 +25,6 @@ pub struct Combination {
 
 /// A combination is put together from models that were fitted, and an artifact holds those.
 impl Family<Forecast> for Combination {
-    const GLOBAL: bool = false;
     const QUICK: bool = false;
 
     fn fit(_: &Dataset, _: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {

@@ -7,10 +7,9 @@ use rayon::prelude::*;
 
 use crate::forecast::dataset::View;
 use crate::forecast::seasonality::Indices;
-use steppe_spec::Transform;
+use steppe_spec::{TrainSpec, Transform};
 
 use crate::forecast::{Forecaster, Local};
-use crate::spec::TrainSpec;
 
 /// Every parameter is fitted per series when it is forecast.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,7 +25,7 @@ const HISTORY_MAX: usize = 500;
 
 impl Local for Smoothing {
     fn new(spec: &TrainSpec) -> Self {
-        Self { season: spec.frequency.season(), transform: spec.transform }
+        Self { season: spec.frequency().season(), transform: spec.model.transform }
     }
 }
 

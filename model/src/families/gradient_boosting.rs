@@ -10,11 +10,10 @@ use forust_ml::objective::ObjectiveType;
 use forust_ml::sampler::SampleMethod;
 
 use crate::error::TrainError;
-use crate::forecast::calendar::Frequency;
 use crate::forecast::dataset::{Dataset, View};
 use crate::forecast::window::{Frame, NEWEST};
 use crate::forecast::windows::Windows;
-use crate::spec::TrainSpec;
+use steppe_spec::{Frequency, TrainSpec};
 
 use crate::artifact::ArtifactError;
 use crate::family::Family;
@@ -53,7 +52,6 @@ const TREES: &str = "trees.json";
 const TREES_OF_A_CHECK: usize = 3;
 
 impl Family<Forecast> for Trees {
-    const GLOBAL: bool = true;
     const QUICK: bool = false;
 
     fn fit(data: &Dataset, spec: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {
@@ -76,11 +74,11 @@ impl Family<Forecast> for Trees {
     }
 
     fn about(spec: &TrainSpec) -> Option<String> {
-        Some(format!("{} trees, depth {}", spec.trees.rounds, spec.trees.depth))
+        Some(format!("{} trees, depth {}", spec.model.trees.rounds, spec.model.trees.depth))
     }
 
     fn shorten(spec: &mut TrainSpec) {
-        spec.trees.rounds = TREES_OF_A_CHECK;
+        spec.model.trees.rounds = TREES_OF_A_CHECK;
     }
 }
 
@@ -159,17 +157,17 @@ fn context(frequency: Frequency) -> usize {
 /// Grows trees on every step of every window, or on a random choice of them.
 fn train(data: &Dataset, spec: &TrainSpec) -> Result<Trees, TrainError> {
     let frame = Frame::fit(data, spec, context(data.frequency()));
-    let windows = Windows::all(data, frame.min_history(), spec.horizon)?;
-    let mut rng = fastrand::Rng::with_seed(spec.seed ^ 0x7ee5);
-    let rows = (windows.len() * spec.horizon).min(spec.trees.rows_max.max(1));
-    let all = rows == windows.len() * spec.horizon;
+    let windows = Windows::all(data, frame.min_history(), spec.task.horizon)?;
+    let mut rng = fastrand::Rng::with_seed(spec.model.seed ^ 0x7ee5);
+    let rows = (windows.len() * spec.task.horizon).min(spec.model.trees.rows_max.max(1));
+    let all = rows == windows.len() * spec.task.horizon;
     let (mut features, mut targets) =
         (Vec::with_capacity(rows * frame.columns()), Vec::with_capacity(rows));
     for row in 0..rows {
         let (at, step) = if all {
-            (row / spec.horizon, row % spec.horizon)
+            (row / spec.task.horizon, row % spec.task.horizon)
         } else {
-            (rng.usize(..windows.len()), rng.usize(..spec.horizon))
+            (rng.usize(..windows.len()), rng.usize(..spec.task.horizon))
         };
         let (view, future) = windows.get(at);
         let window = frame.window(view);
@@ -182,14 +180,14 @@ fn train(data: &Dataset, spec: &TrainSpec) -> Result<Trees, TrainError> {
     let mut booster = GradientBooster::default()
         .set_objective_type(ObjectiveType::SquaredLoss)
         .set_sample_method(SampleMethod::Random)
-        .set_iterations(spec.trees.rounds)
-        .set_max_depth(spec.trees.depth)
-        .set_max_leaves(1 << spec.trees.depth.min(12))
-        .set_learning_rate(spec.trees.learning_rate as f32)
+        .set_iterations(spec.model.trees.rounds)
+        .set_max_depth(spec.model.trees.depth)
+        .set_max_leaves(1 << spec.model.trees.depth.min(12))
+        .set_learning_rate(spec.model.trees.learning_rate as f32)
         .set_l2(1.0)
         .set_min_leaf_weight((rows as f32 / 2_000.0).max(3.0))
         .set_subsample(0.8)
-        .set_seed(spec.seed)
+        .set_seed(spec.model.seed)
         .set_base_score(0.0)
         .set_initialize_base_score(false);
     let failed = |e: forust_ml::errors::ForustError| TrainError::Trees(e.to_string());
@@ -208,8 +206,7 @@ fn by_column(rows: &[f64], columns: usize) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::forecast::dataset::Series;
-    use crate::spec::tests::spec;
-    use steppe_spec::Lstm;
+    use crate::training_key::tests::spec;
 
     #[test]
     fn the_windows_do_not_depend_on_the_networks_context() {
@@ -217,8 +214,10 @@ mod tests {
         let series = Series::new("A", 0, (0..60).map(value).collect());
         let data = Dataset::new(Frequency::Monthly, vec![series]);
         let grown = |context: usize| {
-            let lstm = Lstm { context, ..spec().lstm };
-            let spec = TrainSpec { frequency: Frequency::Monthly, lstm, ..spec() };
+            let spec = spec().with(|s| {
+                s.task.set_frequency(Frequency::Monthly);
+                s.model.lstm.context = context;
+            });
             train(&data, &spec).expect("trees")
         };
         let (short, long) = (grown(3), grown(40));

@@ -11,7 +11,7 @@ use crate::error::TrainError;
 use crate::forecast::dataset::{Dataset, View};
 use crate::forecast::window::{Frame, Window};
 use crate::host::Stage;
-use crate::spec::TrainSpec;
+use steppe_spec::TrainSpec;
 
 use crate::artifact::ArtifactError;
 use crate::family::Family;
@@ -47,8 +47,8 @@ impl Ensemble {
     pub fn shape(frame: &Frame, spec: &TrainSpec) -> Shape {
         Shape {
             features: frame.features(),
-            hidden: spec.lstm.hidden,
-            outputs: spec.horizon * QUANTILES,
+            hidden: spec.model.lstm.hidden,
+            outputs: spec.task.horizon * QUANTILES,
         }
     }
 
@@ -102,17 +102,16 @@ impl Ensemble {
 const WINDOWS_OF_A_CHECK: usize = 64;
 
 impl Family<Forecast> for Ensemble {
-    const GLOBAL: bool = true;
     const QUICK: bool = true;
 
     fn fit(data: &Dataset, spec: &TrainSpec, stage: &Stage<'_>) -> Result<Self, TrainError> {
-        let frame = Frame::fit(data, spec, spec.lstm.context);
+        let frame = Frame::fit(data, spec, spec.model.lstm.context);
         let member = |member: u64| {
             let (seed, part) =
-                (spec.seed.wrapping_add(member), stage.part(&format!("member-{member}")));
+                (spec.model.seed.wrapping_add(member), stage.part(&format!("member-{member}")));
             training::train(data, &frame, spec, seed, &part)
         };
-        let members = (0..spec.lstm.members.max(1) as u64).into_par_iter().map(member);
+        let members = (0..spec.model.lstm.members.max(1) as u64).into_par_iter().map(member);
         let members = members.collect::<Result<Vec<_>, _>>()?;
         Ok(Self::new(frame, members))
     }
@@ -127,7 +126,7 @@ impl Family<Forecast> for Ensemble {
 
     fn load(stored: &Stored<'_>, spec: &TrainSpec) -> Result<Self, ArtifactError> {
         let frame: Frame = stored.record()?;
-        if frame.context() != spec.lstm.context {
+        if frame.context() != spec.model.lstm.context {
             let defect = "the frame is of another configuration than the card";
             return Err(ArtifactError::Defect(defect.to_owned()));
         }
@@ -138,20 +137,20 @@ impl Family<Forecast> for Ensemble {
             let head = stored.numbers(&head_of(i), shape.head_len())?;
             Ok(Lstm { shape, gates, head })
         };
-        let members = (0..spec.lstm.members.max(1)).map(network);
+        let members = (0..spec.model.lstm.members.max(1)).map(network);
         Ok(Self::new(frame, members.collect::<Result<_, ArtifactError>>()?))
     }
 
     fn about(spec: &TrainSpec) -> Option<String> {
-        let l = &spec.lstm;
+        let l = &spec.model.lstm;
         Some(format!(
             "{} × {} hidden, context {}, at most {} epochs, seed {}",
-            l.members, l.hidden, l.context, l.epochs, spec.seed
+            l.members, l.hidden, l.context, l.epochs, spec.model.seed
         ))
     }
 
     fn shorten(spec: &mut TrainSpec) {
-        let lstm = &mut spec.lstm;
+        let lstm = &mut spec.model.lstm;
         (lstm.members, lstm.epochs, lstm.epoch_windows) = (1, 1, WINDOWS_OF_A_CHECK);
     }
 }

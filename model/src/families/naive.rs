@@ -1,10 +1,9 @@
 //! The rules that every model must be compared with.
 
 use crate::forecast::dataset::View;
-use steppe_spec::Transform;
+use steppe_spec::{TrainSpec, Transform};
 
 use crate::forecast::{Forecaster, Local};
-use crate::spec::TrainSpec;
 
 /// The last value, for every step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,7 +52,7 @@ impl Local for Drift {
     const QUICK: bool = true;
 
     fn new(spec: &TrainSpec) -> Self {
-        Self { transform: spec.transform }
+        Self { transform: spec.model.transform }
     }
 }
 
@@ -99,7 +98,7 @@ impl Local for SeasonalNaive {
     const QUICK: bool = true;
 
     fn new(spec: &TrainSpec) -> Self {
-        Self { season: spec.frequency.season() }
+        Self { season: spec.frequency().season() }
     }
 }
 

@@ -13,8 +13,7 @@ use crate::error::TrainError;
 use crate::forecast::conformal::typical_change;
 use crate::forecast::dataset::{Dataset, Series, View};
 use crate::least_squares::cholesky_solve;
-use crate::spec::TrainSpec;
-use steppe_spec::Transform;
+use steppe_spec::{TrainSpec, Transform};
 
 use super::autoregression::lags;
 use crate::artifact::ArtifactError;
@@ -44,7 +43,6 @@ const LAG_MAX: usize = 1_000;
 const FOLDS: i64 = 5;
 
 impl Family<Forecast> for Pooled {
-    const GLOBAL: bool = true;
     const QUICK: bool = false;
 
     fn fit(data: &Dataset, spec: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {
@@ -75,7 +73,7 @@ impl Forecaster for Pooled {
 impl Pooled {
     /// Checks coefficients that were read against the configuration that they belong to.
     fn check(&self, spec: &TrainSpec) -> Result<(), String> {
-        let (season, transform) = (spec.frequency.season(), spec.transform);
+        let (season, transform) = (spec.frequency().season(), spec.model.transform);
         if (self.season, self.transform) != (season, transform) {
             return Err("the coefficients are of another configuration than the card".to_owned());
         }
@@ -131,7 +129,7 @@ fn centre(values: &[f64], lags: &[usize]) -> f64 {
 
 /// Chooses order and penalty, then fits on all of `data`.
 fn train(data: &Dataset, spec: &TrainSpec) -> Result<Pooled, TrainError> {
-    let seasons = spec.frequency.seasons();
+    let seasons = spec.frequency().seasons();
     let longest = data.series().iter().map(|s| s.values.len()).max().unwrap_or(0);
     let choices: Vec<Vec<usize>> = if seasons.is_empty() {
         ORDERS.iter().map(|&p| (1..=p).collect()).collect()
@@ -196,8 +194,9 @@ impl Sums {
         let longest = lags.last().copied().unwrap_or(1);
         let mut row = vec![0.0; n];
         for series in data.series().iter().filter(|s| s.values.len() > longest) {
-            let values = spec.transform.all(&series.values);
-            let unit = typical_change(spec.transform, spec.frequency.season(), &series.values);
+            let values = spec.model.transform.all(&series.values);
+            let unit =
+                typical_change(spec.model.transform, spec.frequency().season(), &series.values);
             for at in longest..values.len() {
                 let centre = centre(&values[..at], lags);
                 row.iter_mut()
@@ -225,8 +224,8 @@ impl Sums {
         solved.then(|| Pooled {
             lags: lags.to_vec(),
             coefficients,
-            season: spec.frequency.season(),
-            transform: spec.transform,
+            season: spec.frequency().season(),
+            transform: spec.model.transform,
         })
     }
 }
@@ -234,7 +233,7 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::tests::spec;
+    use crate::training_key::tests::spec;
 
     #[test]
     fn shared_dynamics_are_found_in_short_series() {
@@ -249,7 +248,7 @@ mod tests {
             });
             Series::new(format!("s{s:02}"), 2000, values.collect())
         });
-        let data = Dataset::new(spec().frequency, series.collect());
+        let data = Dataset::new(spec().frequency(), series.collect());
         let model = train(&data, &spec()).expect("enough");
         let high = Series::new("x", 2000, vec![100.0, 100.0, 100.0, 100.0, 100.0, 110.0]);
         let forecast = model.forecast(&[high.view()], 1)[0][0];
@@ -262,7 +261,7 @@ mod tests {
     #[test]
     fn a_trend_goes_on() {
         let data = Dataset::new(
-            spec().frequency,
+            spec().frequency(),
             (0..20)
                 .map(|s| {
                     Series::new(

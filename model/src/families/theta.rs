@@ -10,10 +10,9 @@ use rayon::prelude::*;
 
 use crate::forecast::dataset::View;
 use crate::forecast::seasonality::Indices;
-use steppe_spec::Transform;
+use steppe_spec::{TrainSpec, Transform};
 
 use crate::forecast::{Forecaster, Local};
-use crate::spec::TrainSpec;
 
 /// Smoothing and bend are fitted per series when it is forecast.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,7 +28,7 @@ const WARM_UP: usize = 3;
 
 impl Local for Theta {
     fn new(spec: &TrainSpec) -> Self {
-        Self { season: spec.frequency.season(), transform: spec.transform }
+        Self { season: spec.frequency().season(), transform: spec.model.transform }
     }
 }
 

@@ -26,10 +26,9 @@ use crate::error::TrainError;
 use crate::families::{self, combination::Combination};
 use crate::family::Recipe;
 use crate::host::Stage;
-use crate::spec::TrainSpec;
 use crate::task::Task;
 use crate::trials::Score;
-use steppe_spec::Family;
+use steppe_spec::{Family, TrainSpec};
 
 use backtest::Run;
 use cases::Answered;
@@ -66,7 +65,7 @@ impl Task for Forecast {
     type Statistics = statistics::Observed;
 
     fn read(spec: &TrainSpec, files: Vec<Bytes>) -> Result<Dataset, DataError> {
-        Dataset::from_parquet(files, &spec.columns())
+        Dataset::from_parquet(files, spec)
     }
 
     fn check_data(data: &Dataset, spec: &TrainSpec) -> Result<(), TrainError> {
@@ -103,7 +102,7 @@ impl Task for Forecast {
     }
 
     fn combined(members: Vec<(f64, families::Model)>, spec: &TrainSpec) -> families::Model {
-        Combination { members, transform: spec.transform }.into()
+        Combination { members, transform: spec.model.transform }.into()
     }
 
     fn section(data: &Dataset, spec: &TrainSpec, run: &Run<'_>) -> card::Section {

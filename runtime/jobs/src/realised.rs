@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use steppe_model::forecast::metrics::{holds, naive_scale};
-use steppe_model::{Calendar, Dataset, TrainSpec};
+use steppe_model::{Calendar, Dataset};
+use steppe_spec::TrainSpec;
 use steppe_wire::drift::Realised;
 use steppe_wire::predict::{Step, StoredPrediction};
 
@@ -59,7 +60,7 @@ fn case(
     let (period, known) =
         (calendar.parse(&step.period)?, calendar.parse(&prediction.observed_until)?);
     let actual = series.observed(period)?;
-    let naive_scale = naive_scale(series.until(known).history(), spec.frequency.season());
+    let naive_scale = naive_scale(series.until(known).history(), spec.frequency().season());
     Some(Case {
         period,
         forecast: step.clone(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, path::Path};
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
+use steppe_model::{Artifact, Dataset, Series};
 use steppe_server::access_log;
 use steppe_server::config::Limits;
 use steppe_server::datasets::Datasets;
@@ -19,8 +19,7 @@ use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
 use steppe_server::serving::{Serving, serve};
-use steppe_spec::Transform;
-use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
+use steppe_spec::{Backtest, Family, Frequency, Kind, Lstm, TrainSpec, Transform, Trees};
 use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 
 /// As in the server.
@@ -85,22 +84,12 @@ fn data() -> Dataset {
 }
 
 fn spec(family: Family) -> TrainSpec {
-    TrainSpec {
-        pipeline: PIPELINE.to_owned(),
-        series_column: "series".to_owned(),
-        time_column: "time".to_owned(),
-        target_column: "value".to_owned(),
-        covariates: vec![],
-        statics: vec![],
-        frequency: Frequency::Monthly,
-        holidays: vec![],
-        gaps: steppe_spec::Gaps::default(),
-        transform: Transform::Log,
-        kind: Kind::Of(family),
-        candidates: vec![],
-        horizon: 12,
-        seed: 1,
-        lstm: Lstm {
+    TrainSpec::forecast(PIPELINE, ["series", "time", "value"]).with(|s| {
+        s.task.set_frequency(Frequency::Monthly);
+        s.model.kind = Kind::Of(family);
+        s.model.candidates = Some(vec![]);
+        s.task.horizon = 12;
+        s.model.lstm = Lstm {
             context: 24,
             hidden: 64,
             epochs: 3,
@@ -108,10 +97,9 @@ fn spec(family: Family) -> TrainSpec {
             learning_rate: 0.003,
             weight_decay: 0.01,
             batch: 32,
-            patience: None,
-            epoch_windows: usize::MAX,
-        },
-        trees: Trees { rounds: 20, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
-        backtest: Backtest { origins: 2, stride: Some(1), refit: false, interval_level: 0.9 },
-    }
+            ..Lstm::default()
+        };
+        s.model.trees = Trees { rounds: 20, depth: 3, learning_rate: 0.1, rows_max: 1_000 };
+        s.backtest = Backtest { origins: 2, stride: Some(1), refit: false, interval_level: 0.9 };
+    })
 }

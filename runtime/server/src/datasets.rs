@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use steppe_model::{Dataset, TrainSpec};
+use steppe_model::Dataset;
+use steppe_spec::TrainSpec;
 use steppe_store::Bucket;
 use steppe_store::table::{Table, TableError};
 use tokio::sync::Mutex;
@@ -89,8 +90,8 @@ impl Datasets {
     ) -> Result<Dataset, RequestError> {
         let bad = |reason: String| RequestError::BadDataset { key: key.to_owned(), reason };
         let files = table.read(&self.bucket).await.map_err(|e| failure(key, e))?;
-        let columns = spec.columns();
-        let parsed = tokio::task::spawn_blocking(move || Dataset::from_parquet(files, &columns));
+        let spec = spec.clone();
+        let parsed = tokio::task::spawn_blocking(move || Dataset::from_parquet(files, &spec));
         parsed.await.map_err(|e| bad(e.to_string()))?.map_err(|e| bad(e.to_string()))
     }
 }

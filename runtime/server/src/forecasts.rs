@@ -18,7 +18,7 @@ pub use histories::series;
 /// are served in JSON only.
 pub fn signature(card: &ModelCard) -> Signature {
     let slot = |name, datatype, shape: &[i64]| Slot { name, datatype, shape: shape.to_vec() };
-    let steps = card.spec.horizon as i64;
+    let steps = card.spec.task.horizon as i64;
     Signature {
         inputs: vec![
             slot("history", Datatype::Fp64, &[-1, -1]),
@@ -94,8 +94,7 @@ pub fn answer(
 ) -> Option<Forecast> {
     let card = &model.artifact.card;
     let calibration = model.artifact.calibration_of(prediction);
-    let calendar = data.map_or(&card.section.data.calendar, Dataset::calendar);
-    let last = series.last();
+    let (calendar, last) = (&series.calendar, series.last());
     let listed = |p: &PredictedStep| {
         let quantiles = calibration.quantiles(&p.spread);
         quantiles.into_iter().map(|(probability, value)| Quantile { probability, value }).collect()

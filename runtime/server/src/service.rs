@@ -83,7 +83,7 @@ impl Service {
         let model = self.models.current_after_look(request.model_version.as_deref()).await;
         check_version(&model, request.model_version.as_deref())?;
         let spec = &model.artifact.card.spec;
-        let names = request.series(&spec.series_column).map_err(RequestError::Invalid)?;
+        let names = request.series(&spec.task.series).map_err(RequestError::Invalid)?;
         self.check_count(names.len())?;
         if request.bucket_name != self.data_bucket {
             return Err(RequestError::WrongBucket {
@@ -100,7 +100,7 @@ impl Service {
                 None => numbers.push(data.number(&series).ok_or_else(|| unknown(&series, &data))?),
             }
         }
-        let (horizon, source) = (spec.horizon, Source::Data(data, numbers));
+        let (horizon, source) = (spec.task.horizon, Source::Data(data, numbers));
         let answer = self.answer(model.clone(), source, horizon, false, started).await?;
         Ok(PredictResponse { left_out, ..answer })
     }
@@ -120,9 +120,9 @@ impl Service {
             return Err(RequestError::Invalid("`histories` must not be empty".to_owned()));
         }
         self.check_count(request.histories.len())?;
-        let horizon = request.horizon.unwrap_or(spec.horizon);
-        if !(1..=spec.horizon).contains(&horizon) {
-            return Err(RequestError::Horizon { asked: horizon, max: spec.horizon });
+        let horizon = request.horizon.unwrap_or(spec.task.horizon);
+        if !(1..=spec.task.horizon).contains(&horizon) {
+            return Err(RequestError::Horizon { asked: horizon, max: spec.task.horizon });
         }
         let series = request
             .histories

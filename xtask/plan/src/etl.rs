@@ -7,7 +7,7 @@ mod text;
 
 use steppe_wire::etl::{self, ColumnName, ETL_PLAN_SCHEMA_VERSION, EtlPlan, REJECTED_NEWEST_SHOWN};
 
-use steppe_spec::{Action, Column, DayCalendar, Footnotes, Frequency, Manifest};
+use steppe_spec::{Action, Column, Footnotes, Manifest, Spacing};
 
 pub use text::cleaning_sql;
 use text::{forms, is_missing, literal};
@@ -141,7 +141,11 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
             "the newest {} is incomplete: its total is below {:.0} % of that of {}",
             task.time,
             p.below * 100.0,
-            if season(manifest) > 1 { "one season before" } else { "the one before" }
+            if manifest.task.frequency().season() > 1 {
+                "one season before"
+            } else {
+                "the one before"
+            }
         ),
         action: p.action,
     });
@@ -210,8 +214,8 @@ fn partial_tables(manifest: &Manifest, below: f64) -> String {
     let (time, target) = (&manifest.task.time, &manifest.task.target);
     // Years are numbers; other periods are texts that sort as they follow each other. November is
     // compared with the November before, not with October.
-    let before = match (manifest.task.frequency, season(manifest)) {
-        (Frequency::Yearly, _) => "newest._period - 1".to_owned(),
+    let before = match (manifest.task.frequency, manifest.task.frequency().season()) {
+        (Spacing::Yearly, _) => "newest._period - 1".to_owned(),
         (_, season) => format!("(SELECT MAX(_period) FROM ranked WHERE _rank = {})", season + 1),
     };
     format!(
@@ -230,18 +234,4 @@ fn partial_tables(manifest: &Manifest, below: f64) -> String {
          \x20   AND newest._total < {below} * earlier._total\n\
          )"
     )
-}
-
-/// Periods of the shortest season.
-fn season(manifest: &Manifest) -> usize {
-    match (manifest.task.frequency, manifest.task.calendar) {
-        (Frequency::Yearly, _) | (Frequency::Daily, DayCalendar::AsObserved) => 1,
-        (Frequency::Quarterly, _) => 4,
-        (Frequency::Monthly, _) => 12,
-        (Frequency::Weekly, _) => 52,
-        (Frequency::Daily, DayCalendar::Weekdays) => 5,
-        (Frequency::Daily, DayCalendar::EveryDay) => 7,
-        (Frequency::Hourly, _) => 24,
-        (Frequency::HalfHourly, _) => 48,
-    }
 }

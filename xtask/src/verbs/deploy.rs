@@ -347,7 +347,7 @@ impl Deploying<'_> {
         if raw.synthetic {
             story.note("note", "the data are synthetic; use your own with `--data FILE.csv`");
         }
-        let example = &model.card.spec.series_column;
+        let example = &model.card.spec.task.series;
         if !self.desired.runs {
             let why = if self.workspace.manifest.stack.verify {
                 "as asked: forecasts are of the data and the model before"

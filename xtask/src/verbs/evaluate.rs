@@ -5,6 +5,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::Stage;
+use steppe_model::training_key;
+use steppe_spec::TrainSpec;
 
 use super::drift;
 use crate::artifacts;
@@ -24,9 +26,11 @@ pub async fn run(workspace: &Workspace, data: &DataArgs, as_json: bool) -> Resul
     let story = Story::begin();
     artifacts::build(&workspace.root, &story).await?;
     let raw = workspace.raw_data(data)?;
-    let (data, spec) = (training::data(workspace, &raw, &story).await?, workspace.train_spec());
+    let (data, spec) =
+        (training::data(workspace, &raw, &story).await?, TrainSpec::of(&workspace.manifest));
     let started = Instant::now();
-    let progress = Progress::new(workspace.scratch().join("evaluations").join(spec.key(&data)));
+    let progress =
+        Progress::new(workspace.scratch().join("evaluations").join(training_key(&spec, &data)));
     let host = progress.clone();
     let evaluation =
         tokio::task::spawn_blocking(move || evaluate(&data, &spec, &Stage::new(&host))).await?;

@@ -1,37 +1,43 @@
 //! Long short-term memory networks over all series.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::defects::Defects;
-
-/// Largest sizes: whatever is built from a configuration has a bounded size.
+/// Most observations that a model sees: whatever is built from a configuration has a bounded size.
 pub const CONTEXT_MAX: usize = 1_000;
-/// Widest layer.
-pub const HIDDEN_MAX: usize = 512;
-/// Most networks.
-pub const MEMBERS_MAX: usize = 32;
 
 /// How networks are trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lstm {
     /// Observations that a network sees.
+    #[schemars(range(min = 2, max = CONTEXT_MAX))]
     pub context: usize,
     /// Width of the layer.
+    #[schemars(range(min = 1, max = 512))]
     pub hidden: usize,
     /// Passes over the training windows, at most.
+    #[schemars(range(min = 1, max = 10_000))]
     pub epochs: usize,
-    /// Networks that are averaged.
+    /// Networks whose forecasts are averaged; each has its own seed.
+    #[schemars(range(min = 1, max = 32))]
     pub members: usize,
-    /// Step size.
+    /// Step size of AdamW at the start; it falls along a cosine.
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1))]
     pub learning_rate: f64,
-    /// Weight decay.
+    /// Weight decay of AdamW.
+    #[schemars(range(min = 0, max = 1))]
     pub weight_decay: f64,
     /// Windows per gradient step.
+    #[schemars(range(min = 1, max = 4_096))]
     pub batch: usize,
-    /// Epochs without a better validation loss before training stops; all epochs when absent.
+    /// Epochs without a better validation loss before training stops. The validation window is the
+    /// newest `horizon` periods, which are then not trained on; all epochs and periods when absent.
+    #[schemars(range(min = 1, max = 1_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
-    /// Windows per epoch, at most.
+    /// Windows per epoch, drawn anew for each when there are more.
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub epoch_windows: usize,
 }
 
@@ -48,17 +54,5 @@ impl Default for Lstm {
             patience: None,
             epoch_windows: 50_000,
         }
-    }
-}
-
-impl Lstm {
-    pub(crate) fn defects(&self, out: &mut Defects) {
-        out.range("model.lstm.context", self.context, (2, CONTEXT_MAX));
-        out.range("model.lstm.hidden", self.hidden, (1, HIDDEN_MAX));
-        out.range("model.lstm.epochs", self.epochs, (1, 10_000));
-        out.range("model.lstm.members", self.members, (1, MEMBERS_MAX));
-        out.range("model.lstm.batch", self.batch, (1, 4_096));
-        out.range("model.lstm.patience", self.patience.unwrap_or(1), (1, 1_000));
-        out.range("model.lstm.epoch_windows", self.epoch_windows, (1, 10_000_000));
     }
 }

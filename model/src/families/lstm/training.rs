@@ -17,8 +17,8 @@ use crate::forecast::dataset::Dataset;
 use crate::forecast::window::Frame;
 use crate::forecast::windows::Windows;
 use crate::host::Stage;
-use crate::spec::TrainSpec;
 use crate::stored::{from_bytes, to_bytes, view};
+use steppe_spec::TrainSpec;
 
 /// Windows of one shard: what one core works on at a time.
 const SHARD: usize = 32;
@@ -58,8 +58,8 @@ pub fn train(
     seed: u64,
     stage: &Stage<'_>,
 ) -> Result<Lstm, TrainError> {
-    let (min, horizon) = (frame.min_history(), spec.horizon);
-    let validation = match spec.lstm.patience {
+    let (min, horizon) = (frame.min_history(), spec.task.horizon);
+    let validation = match spec.model.lstm.patience {
         Some(_) => Some(Windows::newest(data, min, horizon)?),
         None => None,
     };
@@ -68,8 +68,8 @@ pub fn train(
     } else {
         Windows::all(data, min, horizon)?
     };
-    let per_epoch = spec.lstm.epoch_windows.min(windows.len());
-    stage.host.plan((per_epoch * spec.lstm.epochs) as u64);
+    let per_epoch = spec.model.lstm.epoch_windows.min(windows.len());
+    stage.host.plan((per_epoch * spec.model.lstm.epochs) as u64);
     let mut state = stage
         .host
         .load(stage.name())
@@ -77,15 +77,17 @@ pub fn train(
         .unwrap_or_else(|| State::new(frame, spec, seed));
     stage.host.advance((per_epoch * state.progress.epoch) as u64);
     let mut unsaved = 0;
-    while state.progress.epoch < spec.lstm.epochs {
+    while state.progress.epoch < spec.model.lstm.epochs {
         state.epoch(&windows, per_epoch, frame, spec);
         stage.host.advance(per_epoch as u64);
         if let Some(validation) = &validation {
             state.judge(loss_of(&state.net, validation, frame, spec));
             if state.progress.epoch - state.progress.best_epoch
-                >= spec.lstm.patience.unwrap_or(usize::MAX)
+                >= spec.model.lstm.patience.unwrap_or(usize::MAX)
             {
-                stage.host.advance((per_epoch * (spec.lstm.epochs - state.progress.epoch)) as u64);
+                stage
+                    .host
+                    .advance((per_epoch * (spec.model.lstm.epochs - state.progress.epoch)) as u64);
                 break;
             }
         }
@@ -122,16 +124,17 @@ impl State {
             rng.shuffle(&mut all);
             all
         };
-        let batches = per_epoch.div_ceil(spec.lstm.batch.max(1));
-        let total = (spec.lstm.epochs * batches).max(1);
-        for (done, batch) in order.chunks(spec.lstm.batch.max(1)).enumerate() {
+        let batches = per_epoch.div_ceil(spec.model.lstm.batch.max(1));
+        let total = (spec.model.lstm.epochs * batches).max(1);
+        for (done, batch) in order.chunks(spec.model.lstm.batch.max(1)).enumerate() {
             let mut gradients = gradients(&self.net, batch, windows, frame, spec);
             gradients.clip(GRADIENT_MAX);
             // Cosine decay: large steps first, none at the end.
             let place = (self.progress.epoch * batches + done) as f32 / total as f32;
-            let rate =
-                spec.lstm.learning_rate as f32 * 0.5 * (1.0 + (std::f32::consts::PI * place).cos());
-            let decay = spec.lstm.weight_decay as f32;
+            let rate = spec.model.lstm.learning_rate as f32
+                * 0.5
+                * (1.0 + (std::f32::consts::PI * place).cos());
+            let decay = spec.model.lstm.weight_decay as f32;
             self.gates.update(&mut self.net.gates, &gradients.gates, rate, decay);
             self.head.update(&mut self.net.head, &gradients.head, rate, decay);
         }
@@ -234,7 +237,7 @@ fn gradients(
 ) -> Gradients {
     let shard = |numbers: &[u32]| {
         let (inputs, targets) = examples(numbers, windows, frame);
-        let scale = 1.0 / (batch.len() * spec.horizon) as f32;
+        let scale = 1.0 / (batch.len() * spec.task.horizon) as f32;
         net.gradients(&inputs, numbers.len(), |out| {
             let pairs = out.chunks_exact(QUANTILES).zip(&targets);
             pairs.flat_map(|(q, &t)| slope(q, t, tail(spec)).map(|s| s * scale)).collect()
@@ -259,7 +262,7 @@ fn loss_of(net: &Lstm, windows: &Windows<'_>, frame: &Frame, spec: &TrainSpec) -
             .sum::<f64>()
     };
     let losses: Vec<f64> = numbers.par_chunks(SHARD).map(shard).collect();
-    losses.iter().sum::<f64>() / (windows.len() * spec.horizon) as f64
+    losses.iter().sum::<f64>() / (windows.len() * spec.task.horizon) as f64
 }
 
 /// Probability of each tail outside of the interval.
@@ -295,8 +298,7 @@ mod tests {
     use super::*;
     use crate::forecast::dataset::Series;
     use crate::host::Host;
-    use crate::spec::tests::spec;
-    use steppe_spec::Lstm;
+    use crate::training_key::tests::spec;
 
     fn data() -> Dataset {
         let mut rng = fastrand::Rng::with_seed(6);
@@ -307,7 +309,7 @@ mod tests {
                 (0..40).map(|_| 50.0 + 40.0 * rng.f64()).collect(),
             )
         });
-        Dataset::new(crate::forecast::calendar::Frequency::Yearly, series.collect())
+        Dataset::new(steppe_spec::Frequency::Yearly, series.collect())
     }
 
     /// Remembers checkpoints and counts work.
@@ -338,8 +340,9 @@ mod tests {
     #[test]
     fn an_interrupted_training_ends_like_one_in_one_go() {
         let (data, spec) = (data(), spec());
-        let frame = Frame::fit(&data, &spec, spec.lstm.context);
-        let windows = Windows::all(&data, frame.min_history(), spec.horizon).expect("long enough");
+        let frame = Frame::fit(&data, &spec, spec.model.lstm.context);
+        let windows =
+            Windows::all(&data, frame.min_history(), spec.task.horizon).expect("long enough");
         let notes = Notes::default();
         let whole = train(&data, &frame, &spec, 3, &Stage::new(&notes)).expect("trains");
         let mut state = State::new(&frame, &spec, 3);
@@ -358,13 +361,16 @@ mod tests {
     #[test]
     fn training_stops_without_progress_and_keeps_the_best_network() {
         const PATIENCE: usize = 4;
-        let lstm = Lstm { epochs: 200, patience: Some(PATIENCE), ..spec().lstm };
-        let (data, spec) = (data(), TrainSpec { lstm, ..spec() });
-        let frame = Frame::fit(&data, &spec, spec.lstm.context);
+        let spec = spec().with(|s| {
+            s.model.lstm.epochs = 200;
+            s.model.lstm.patience = Some(PATIENCE);
+        });
+        let data = data();
+        let frame = Frame::fit(&data, &spec, spec.model.lstm.context);
         let windows =
-            Windows::early(&data, frame.min_history(), spec.horizon).expect("long enough");
+            Windows::early(&data, frame.min_history(), spec.task.horizon).expect("long enough");
         let validation =
-            Windows::newest(&data, frame.min_history(), spec.horizon).expect("long enough");
+            Windows::newest(&data, frame.min_history(), spec.task.horizon).expect("long enough");
         let mut state = State::new(&frame, &spec, 3);
         let (mut best, mut since) = ((f64::INFINITY, state.net.clone()), 0);
         while since < PATIENCE {

@@ -80,7 +80,8 @@ impl Artifact {
     /// What is counted of a forecast, to find drift.
     pub fn observed(&self, history: &[f64], prediction: &Prediction) -> Option<Observed> {
         let nearest = prediction.steps.first()?;
-        let (season, transform) = (self.card.spec.frequency.season(), self.card.spec.transform);
+        let (season, transform) =
+            (self.card.spec.frequency().season(), self.card.spec.model.transform);
         let (value, interval) = (nearest.value, (nearest.lower, nearest.upper));
         Some(
             Seen { history, season, transform, change: prediction.change, value, interval }
@@ -96,8 +97,10 @@ impl Artifact {
         let length = self.model.min_history().max(2);
         let series = |value: fn(usize) -> f64| {
             let mut series = Series::new("try-out", 0, (0..length).map(value).collect());
-            series.covariates = vec![vec![0.0; length + spec.horizon]; spec.covariates.len()];
-            series.statics = vec![0.0; spec.statics.len()];
+            series.covariates =
+                vec![vec![0.0; length + spec.task.horizon]; spec.task.covariates.len()];
+            series.statics = vec![0.0; spec.task.static_features.len()];
+            series.calendar = self.card.section.data.calendar.clone();
             series
         };
         let tried = [series(|_| 1.0), series(|_| 0.0), series(|t| 100.0 + (t % 7) as f64)];
@@ -106,8 +109,9 @@ impl Artifact {
             let finite = step.lower.is_finite() && step.value.is_finite() && step.upper.is_finite();
             finite && step.lower <= step.value && step.value <= step.upper
         };
-        let predictions = self.forecast(&views, spec.horizon);
-        let whole = |p: &Prediction| p.steps.len() == spec.horizon && p.steps.iter().all(usable);
+        let predictions = self.forecast(&views, spec.task.horizon);
+        let whole =
+            |p: &Prediction| p.steps.len() == spec.task.horizon && p.steps.iter().all(usable);
         if predictions.iter().all(whole) {
             Ok(())
         } else {

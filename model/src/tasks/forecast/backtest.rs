@@ -20,9 +20,8 @@ use crate::forecast::metrics::{
     IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale,
 };
 use crate::host::Stage;
-use crate::spec::TrainSpec;
 use crate::trials::{self, Trials, paired_p_value};
-use steppe_spec::Family;
+use steppe_spec::{Family, TrainSpec};
 
 use fits::Fits;
 
@@ -186,13 +185,13 @@ fn too_few(needed: usize, data: &Dataset, spec: &TrainSpec) -> TrainError {
         origins,
         stride,
         longest,
-        needed: needed + spec.horizon + origins.saturating_sub(1) * stride,
+        needed: needed + spec.task.horizon + origins.saturating_sub(1) * stride,
     }
 }
 
 /// The newest origins after which a whole horizon is known, oldest first.
 fn origins(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
-    let newest = data.last() - spec.horizon as i64;
+    let newest = data.last() - spec.task.horizon as i64;
     (0..spec.backtest.origins as i64)
         .rev()
         .map(|back| newest - back * spec.stride() as i64)
@@ -216,9 +215,9 @@ impl Run<'_> {
         let mut kept: Vec<(usize, usize)> = Vec::new();
         for (at, (series, view)) in chosen.iter().enumerate() {
             let scale = naive_scale(view.history(), season);
-            let change = typical_change(self.spec.transform, season, view.history());
-            let reach = reach(self.spec.transform, view.history());
-            for step in 0..self.spec.horizon {
+            let change = typical_change(self.spec.model.transform, season, view.history());
+            let reach = reach(self.spec.model.transform, view.history());
+            for step in 0..self.spec.task.horizon {
                 let target = origin + 1 + step as i64;
                 let Some(actual) = view.series().observed(target) else { continue };
                 self.cases.push(Case {
@@ -235,7 +234,7 @@ impl Run<'_> {
         }
         for entrant in &mut self.entrants {
             let model = fits.model(number, entrant.family).expect("every family was fitted");
-            let paths = model.paths(&views, self.spec.horizon);
+            let paths = model.paths(&views, self.spec.task.horizon);
             entrant.points.extend(kept.iter().map(|&(at, step)| paths[at].points[step]));
             entrant
                 .spreads
@@ -246,7 +245,7 @@ impl Run<'_> {
     /// Adds the combination. At each origin its weights rest on what was known there: on the cases
     /// whose actual values lie at or before the origin.
     fn combine(&mut self) {
-        let transform = self.spec.transform;
+        let transform = self.spec.model.transform;
         let scaled = |entrant: &Entrant, i: usize| {
             let case = &self.cases[i];
             (transform.apply(case.actual) - transform.apply(entrant.points[i])) / case.change
@@ -340,7 +339,7 @@ impl Run<'_> {
     }
 
     fn residual(&self, entrant: &Entrant, i: usize) -> Residual<'_> {
-        let (case, transform) = (&self.cases[i], self.spec.transform);
+        let (case, transform) = (&self.cases[i], self.spec.model.transform);
         Residual {
             place: Place {
                 series: &self.data.series()[case.series].name,
@@ -361,9 +360,9 @@ impl Run<'_> {
         let season = self.data.frequency().season();
         Calibration::fit(
             &residuals,
-            (self.spec.horizon, self.spec.stride()),
+            (self.spec.task.horizon, self.spec.stride()),
             self.spec.backtest.interval_level,
-            (self.spec.transform, season),
+            (self.spec.model.transform, season),
         )
     }
 
@@ -444,7 +443,7 @@ impl Run<'_> {
             origins: self.origins.iter().map(|&o| self.data.calendar().label(o)).collect(),
             cases: self.cases.len(),
             model: self.errors_of(chosen, |_| true).unwrap_or(none),
-            by_step: (0..self.spec.horizon).map(errors_at).collect(),
+            by_step: (0..self.spec.task.horizon).map(errors_at).collect(),
             candidates: self.entrants.iter().map(candidate).collect(),
             left_out: self.left_out.clone(),
             weights: self.weights.clone(),

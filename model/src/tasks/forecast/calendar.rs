@@ -1,4 +1,4 @@
-//! Frequencies, and periods as whole numbers: the unit in which series, gaps and seasons are
+//! Periods as whole numbers: the unit in which series, gaps and seasons are
 //! counted.
 //!
 //! A period is the number of periods since the start of the calendar that its frequency counts in:
@@ -13,109 +13,14 @@ use std::collections::BTreeSet;
 
 use jiff::civil::{Date, DateTime, date};
 use serde::{Deserialize, Serialize};
+use steppe_spec::Frequency;
 
 pub(crate) use names::{moment as moment_of_text, of_days as moment_of_days};
-
-/// How often a series is observed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Frequency {
-    /// Once a year: `2023`.
-    #[default]
-    Yearly,
-    /// Four times a year: `2023-Q4`.
-    Quarterly,
-    /// Once a month: `2023-11`.
-    Monthly,
-    /// Once a week, named by one of its days, always the same weekday: `2023-11-06`.
-    Weekly,
-    /// Once a day: `2023-11-06`.
-    Daily,
-    /// Once a day from Monday to Friday.
-    Weekdays,
-    /// Once on each of the days that the data have, such as trading days.
-    ObservedDays,
-    /// Once an hour: `2023-11-06T05:00`.
-    Hourly,
-    /// Twice an hour: `2023-11-06T05:30`.
-    HalfHourly,
-}
 
 /// 1970-01-01 was a Thursday; weeks are counted from the Monday before.
 const EPOCH: Date = date(1970, 1, 1);
 /// Days from that Monday to [`EPOCH`].
 const EPOCH_WEEKDAY: i64 = 3;
-
-/// A task says which days have values beside how often there are any.
-impl From<&steppe_spec::Task> for Frequency {
-    fn from(task: &steppe_spec::Task) -> Self {
-        use steppe_spec::{DayCalendar, Frequency as Declared};
-        match (task.frequency, task.calendar) {
-            (Declared::Yearly, _) => Self::Yearly,
-            (Declared::Quarterly, _) => Self::Quarterly,
-            (Declared::Monthly, _) => Self::Monthly,
-            (Declared::Weekly, _) => Self::Weekly,
-            (Declared::Daily, DayCalendar::EveryDay) => Self::Daily,
-            (Declared::Daily, DayCalendar::Weekdays) => Self::Weekdays,
-            (Declared::Daily, DayCalendar::AsObserved) => Self::ObservedDays,
-            (Declared::Hourly, _) => Self::Hourly,
-            (Declared::HalfHourly, _) => Self::HalfHourly,
-        }
-    }
-}
-
-impl Frequency {
-    /// Every frequency, slowest first.
-    pub const ALL: [Self; 9] = [
-        Self::Yearly,
-        Self::Quarterly,
-        Self::Monthly,
-        Self::Weekly,
-        Self::Daily,
-        Self::Weekdays,
-        Self::ObservedDays,
-        Self::Hourly,
-        Self::HalfHourly,
-    ];
-
-    /// Its name in cards and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Yearly => "yearly",
-            Self::Quarterly => "quarterly",
-            Self::Monthly => "monthly",
-            Self::Weekly => "weekly",
-            Self::Daily => "daily",
-            Self::Weekdays => "weekdays",
-            Self::ObservedDays => "observed-days",
-            Self::Hourly => "hourly",
-            Self::HalfHourly => "half-hourly",
-        }
-    }
-
-    /// Lengths of its seasons in periods, shortest first: a day and a week for hours.
-    ///
-    /// The year of weekly data counts as 52 weeks, and daily data have a week but no year: a season
-    /// that few histories hold twice cannot be learned from them. Observed days have none: after a
-    /// holiday the fifth day before is another weekday.
-    pub fn seasons(self) -> &'static [usize] {
-        match self {
-            Self::Yearly | Self::ObservedDays => &[],
-            Self::Quarterly => &[4],
-            Self::Monthly => &[12],
-            Self::Weekly => &[52],
-            Self::Daily => &[7],
-            Self::Weekdays => &[5],
-            Self::Hourly => &[24, 168],
-            Self::HalfHourly => &[48, 336],
-        }
-    }
-
-    /// Length of the shortest season; 1 when there is none.
-    pub fn season(self) -> usize {
-        self.seasons().first().copied().unwrap_or(1)
-    }
-}
 
 /// Periods with names: a frequency, and what the data say about its days.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -224,9 +129,7 @@ impl Calendar {
 
     /// What people call `period`; [`Calendar::parse`] reads it back.
     pub fn label(&self, period: i64) -> String {
-        let of_day = |day: i64| add_days(EPOCH, day);
-        let clock =
-            |day: i64, hour: i64, minute: i64| format!("{}T{hour:02}:{minute:02}", of_day(day));
+        let clock = |hour: i64, minute: i64| format!("{}T{hour:02}:{minute:02}", self.day(period));
         match self.frequency {
             Frequency::Yearly => format!("{period:04}"),
             Frequency::Quarterly => {
@@ -235,19 +138,34 @@ impl Calendar {
             Frequency::Monthly => {
                 format!("{:04}-{:02}", period.div_euclid(12), period.rem_euclid(12) + 1)
             }
-            Frequency::Weekly => of_day(period * 7 - EPOCH_WEEKDAY + self.week_day).to_string(),
-            Frequency::Daily => of_day(period).to_string(),
-            Frequency::Weekdays => {
-                let day = period.div_euclid(5) * 7 + period.rem_euclid(5) - EPOCH_WEEKDAY;
-                of_day(day).to_string()
-            }
-            Frequency::ObservedDays => of_day(self.day_at(period)).to_string(),
-            Frequency::Hourly => clock(period.div_euclid(24), period.rem_euclid(24), 0),
+            Frequency::Hourly => clock(period.rem_euclid(24), 0),
             Frequency::HalfHourly => {
                 let half = period.rem_euclid(48);
-                clock(period.div_euclid(48), half / 2, half % 2 * 30)
+                clock(half / 2, half % 2 * 30)
             }
+            _ => self.day(period).to_string(),
         }
+    }
+
+    /// The day of `period`: its first one, or the one that names a week.
+    pub fn day(&self, period: i64) -> Date {
+        let first_of_month = |months: i64| {
+            // As in `add_days`: no period of real data is beyond.
+            let months = months.clamp(-MONTHS_MAX, MONTHS_MAX);
+            date(months.div_euclid(12) as i16, months.rem_euclid(12) as i8 + 1, 1)
+        };
+        let days = match self.frequency {
+            Frequency::Yearly => return first_of_month(period.saturating_mul(12)),
+            Frequency::Quarterly => return first_of_month(period.saturating_mul(3)),
+            Frequency::Monthly => return first_of_month(period),
+            Frequency::Weekly => period * 7 - EPOCH_WEEKDAY + self.week_day,
+            Frequency::Daily => period,
+            Frequency::Weekdays => period.div_euclid(5) * 7 + period.rem_euclid(5) - EPOCH_WEEKDAY,
+            Frequency::ObservedDays => self.day_at(period),
+            Frequency::Hourly => period.div_euclid(24),
+            Frequency::HalfHourly => period.div_euclid(48),
+        };
+        add_days(EPOCH, days)
     }
 
     /// A name as this calendar expects it.
@@ -342,6 +260,8 @@ impl Calendar {
 const AHEAD_DAYS_MAX: i64 = 1_500;
 /// Days from 1970 to the ends of the calendar.
 const DAYS_MAX: i64 = 3_000_000;
+/// Months from year 0 to the ends of the calendar.
+const MONTHS_MAX: i64 = 12 * 9_999;
 const WEEKDAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
@@ -392,6 +312,10 @@ mod tests {
                 };
                 let label = calendar.label(period);
                 assert_eq!(calendar.parse(&label), Some(period), "{} {label}", frequency.name());
+                let day = calendar.period(calendar.day(period).at(0, 0, 0, 0));
+                let hours = matches!(frequency, Frequency::Hourly | Frequency::HalfHourly);
+                assert!(hours || day == Some(period), "{} {label}", frequency.name());
+                assert!(!hours || label.starts_with(&calendar.day(period).to_string()), "{label}");
             }
         }
     }

@@ -26,7 +26,7 @@ impl Trials for Run<'_> {
     }
 
     fn wanted(&self) -> Kind {
-        self.spec().kind
+        self.spec().model.kind
     }
 
     fn shares(&self, entrant: usize) -> Vec<(Family, f64)> {
@@ -120,7 +120,7 @@ pub(super) fn answered(
     run: &Run<'_>,
     cases: impl Iterator<Item = usize>,
 ) -> Vec<(usize, Answered)> {
-    let horizon = champion.card.spec.horizon;
+    let horizon = champion.card.spec.task.horizon;
     let mut by_view: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for i in cases.filter(|i| run.cases[*i].step < horizon) {
         let Case { series, origin, .. } = run.cases[i];

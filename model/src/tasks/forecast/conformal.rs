@@ -19,9 +19,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::forecast::dataset::View;
-use crate::spec::TrainSpec;
 use crate::stats::conformal_quantile;
-use steppe_spec::Transform;
+use steppe_spec::{TrainSpec, Transform};
 
 /// Quantiles that are always given beside the interval.
 const PROBABILITIES: [f64; 6] = [0.05, 0.1, 0.25, 0.75, 0.9, 0.95];
@@ -215,7 +214,7 @@ impl Calibration {
     /// Checks a calibration that was read against the configuration that it belongs to.
     pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
         let own = (self.scale, self.season, self.level);
-        if own != (spec.transform, spec.frequency.season(), spec.backtest.interval_level) {
+        if own != (spec.model.transform, spec.frequency().season(), spec.backtest.interval_level) {
             return Err("the calibration is of another configuration than the card".to_owned());
         }
         let inside = |p: &f64| *p > 0.0 && *p < 1.0;
@@ -225,8 +224,8 @@ impl Calibration {
                 "the calibration's probabilities are not ascending within 0 and 1".to_owned()
             );
         }
-        if self.offsets.len() != spec.horizon {
-            let (rows, steps) = (self.offsets.len(), spec.horizon);
+        if self.offsets.len() != spec.task.horizon {
+            let (rows, steps) = (self.offsets.len(), spec.task.horizon);
             return Err(format!("the calibration has offsets for {rows} steps of {steps}"));
         }
         let fits = |row: &Vec<f64>| {

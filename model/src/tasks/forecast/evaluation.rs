@@ -12,8 +12,7 @@ use crate::forecast::leakage;
 use crate::forecast::metrics::{IntervalOutcome, IntervalScores, interval_scores};
 use crate::host::Stage;
 use crate::leaks;
-use crate::spec::TrainSpec;
-use steppe_spec::Family;
+use steppe_spec::{Family, TrainSpec};
 
 /// Version of the report's schema.
 pub const EVALUATION_SCHEMA_VERSION: u32 = 1;
@@ -126,10 +125,10 @@ pub fn evaluate(
         "no forecast of {} families changes when the values after its origin do",
         families.len()
     )];
-    if !spec.covariates.is_empty() {
+    if !spec.task.covariates.is_empty() {
         checks.push(format!(
             "none of {} covariates, nor a product or ratio of two, follows the target",
-            spec.covariates.len()
+            spec.task.covariates.len()
         ));
     }
     Ok(report(&trials, spec, checks))
@@ -156,7 +155,7 @@ fn report(trials: &Run<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation
             family: entrant.family,
             errors: trials.errors_of(entrant, |_| true)?,
             intervals: scores(outcomes, &|_| true)?,
-            by_step: (0..spec.horizon).filter_map(step).collect(),
+            by_step: (0..spec.task.horizon).filter_map(step).collect(),
             p_value: if entrant.family == chosen.family {
                 None
             } else {
@@ -301,7 +300,7 @@ fn numbers(e: &Errors, i: &IntervalScores, decimals: usize) -> String {
 mod tests {
     use super::*;
     use crate::host::Quiet;
-    use crate::spec::tests::spec;
+    use crate::training_key::tests::spec;
 
     #[test]
     fn every_forecast_is_beside_what_happened() {
@@ -310,10 +309,7 @@ mod tests {
         };
         let series =
             |s: i64| Series::new(format!("s{s}"), 2000, (0..16).map(|t| value(s, t)).collect());
-        let data = Dataset::new(
-            crate::forecast::calendar::Frequency::Yearly,
-            (0..8).map(series).collect(),
-        );
+        let data = Dataset::new(steppe_spec::Frequency::Yearly, (0..8).map(series).collect());
         let report = evaluate(&data, &spec(), &Stage::new(&Quiet)).expect("evaluates");
         assert_eq!(
             (report.chosen, report.families.len(), report.series.len()),

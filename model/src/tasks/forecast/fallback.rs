@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::forecast::calendar::phase;
 use crate::forecast::conformal::{Calibration, Place, Residual, Spread, reach, typical_change};
 use crate::forecast::dataset::{Dataset, Series, View};
-use crate::spec::TrainSpec;
-use steppe_spec::Transform;
+use steppe_spec::{TrainSpec, Transform};
 
 /// Newest starts of every series that the rule is made from.
 const STARTS_MAX: usize = 20;
@@ -30,7 +29,7 @@ impl Fallback {
     /// Learns from all series how they move; none when no series has two values.
     pub fn fit(data: &Dataset, spec: &TrainSpec) -> Option<Self> {
         let (season, horizon, transform) =
-            (data.frequency().season(), spec.horizon, spec.transform);
+            (data.frequency().season(), spec.task.horizon, spec.model.transform);
         let mut moved: Vec<Vec<Vec<f64>>> = vec![vec![Vec::new(); horizon]; season];
         each_start(data, horizon, |series, place, step, change| {
             let from = phase(series.start + place as i64, season);
@@ -49,11 +48,11 @@ impl Fallback {
 
     /// Checks a rule that was read against the configuration that it belongs to.
     pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
-        let season = spec.frequency.season();
+        let season = spec.frequency().season();
         let whole = self.moves.len() == season
-            && self.moves.iter().all(|steps| steps.len() == spec.horizon)
+            && self.moves.iter().all(|steps| steps.len() == spec.task.horizon)
             && self.moves.iter().flatten().all(|step| step.is_finite());
-        if !whole || self.transform != spec.transform {
+        if !whole || self.transform != spec.model.transform {
             return Err("the rule for short series is of another configuration".to_owned());
         }
         self.calibration.check(spec)
@@ -89,10 +88,10 @@ impl Fallback {
 
     fn residuals<'a>(&self, data: &'a Dataset, spec: &TrainSpec) -> Vec<Residual<'a>> {
         let mut residuals = Vec::new();
-        each_start(data, spec.horizon, |series, place, step, (from, to)| {
+        each_start(data, spec.task.horizon, |series, place, step, (from, to)| {
             let period = series.start + place as i64;
             let expected = self.moves[phase(period, self.moves.len())][step];
-            let error = transform_change(spec.transform, (from, to)) - expected;
+            let error = transform_change(spec.model.transform, (from, to)) - expected;
             let origin = (period - data.first()) as usize;
             let place = self.place(series.until(period), step);
             residuals.push(Residual { place, origin, error });
@@ -133,8 +132,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forecast::calendar::Frequency;
-    use crate::spec::tests::spec;
+    use crate::training_key::tests::spec;
+    use steppe_spec::Frequency;
 
     /// Twenty series that grow by about 3 % a year.
     fn data(transform: Transform) -> (Dataset, TrainSpec) {
@@ -148,7 +147,7 @@ mod tests {
             Series::new(format!("s{s:02}"), 2000, values.collect())
         };
         let data = Dataset::new(Frequency::Yearly, (0..20).map(&mut series).collect());
-        (data, TrainSpec { transform, ..spec() })
+        (data, spec().with(|s| s.model.transform = transform))
     }
 
     #[test]
@@ -157,7 +156,7 @@ mod tests {
         let rule = Fallback::fit(&data, &spec).expect("enough");
         assert_eq!(rule.check(&spec), Ok(()));
         let new = Series::new("new", 2018, vec![500.0, 510.0]);
-        let steps = rule.forecast(new.view(), spec.horizon);
+        let steps = rule.forecast(new.view(), spec.task.horizon);
         let growth = steps[1].0 / 510.0;
         assert!((growth - 1.03 * 1.03).abs() < 0.01, "{growth}");
         let (low, high) = rule.calibration().interval(&steps[0].1);

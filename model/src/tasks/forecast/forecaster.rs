@@ -7,8 +7,8 @@ use crate::error::TrainError;
 use crate::families::Model;
 use crate::family::Family;
 use crate::host::Stage;
-use crate::spec::TrainSpec;
 use crate::stored::{Saved, Stored};
+use steppe_spec::TrainSpec;
 
 use super::Forecast;
 use super::dataset::{Dataset, View};

@@ -6,8 +6,7 @@ use crate::families::Model;
 use crate::forecast::Forecaster;
 use crate::forecast::dataset::{Dataset, Fill};
 use crate::host::{Quiet, Stage};
-use crate::spec::TrainSpec;
-use steppe_spec::Family;
+use steppe_spec::{Family, TrainSpec};
 
 /// Correlation with the target from which a covariate counts as the target in disguise.
 const CORRELATION_MAX: f64 = 0.999;
@@ -18,12 +17,12 @@ const VALUES_MIN: usize = 8;
 /// exactly within each series, or two whose product or ratio does, such as a daily mean and a count
 /// of readings beside a daily sum.
 pub fn check_data(data: &Dataset, spec: &TrainSpec) -> Result<(), TrainError> {
-    let names = &spec.covariates;
+    let names = &spec.task.covariates;
     for i in 0..names.len() {
         if follows(data, |covariates, at| covariates[i][at]) {
             return Err(TrainError::Leak(format!(
                 "the covariate `{}` follows `{}` in the same period; drop it",
-                names[i], spec.target_column
+                names[i], spec.task.target
             )));
         }
         for j in 0..names.len() {
@@ -35,7 +34,7 @@ pub fn check_data(data: &Dataset, spec: &TrainSpec) -> Result<(), TrainError> {
                 let sign = if product { "×" } else { "÷" };
                 return Err(TrainError::Leak(format!(
                     "`{}` {sign} `{}` follows `{}` in the same period; drop one of the two",
-                    names[i], names[j], spec.target_column
+                    names[i], names[j], spec.task.target
                 )));
             }
         }
@@ -73,7 +72,7 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
 /// The newest origin, and the newest one that lies inside of a gap: a history that ends there must
 /// not know what came after the gap.
 pub(super) fn origins(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
-    let newest = data.last() - spec.horizon as i64;
+    let newest = data.last() - spec.task.horizon as i64;
     let filled = data
         .series()
         .iter()
@@ -89,7 +88,7 @@ pub(super) fn scrambled(
     origin: i64,
     fill: Fill,
 ) -> (Dataset, Dataset) {
-    let mut rng = fastrand::Rng::with_seed(spec.seed);
+    let mut rng = fastrand::Rng::with_seed(spec.model.seed);
     let as_it_was = data.changed_after(origin, fill, |value| value);
     let other = data.changed_after(origin, fill, |value| value * (0.25 + 4.0 * rng.f64()) + 1.0);
     (as_it_was, other)
@@ -109,7 +108,7 @@ pub(super) fn forecast_from(
         .map(|s| s.until(origin))
         .filter(|v| v.len() >= model.min_history() && v.last() == origin)
         .collect();
-    Ok(model.forecast(&views, spec.horizon))
+    Ok(model.forecast(&views, spec.task.horizon))
 }
 
 #[cfg(test)]
@@ -118,7 +117,7 @@ mod tests {
     use crate::forecast::Forecast;
     use crate::forecast::dataset::Series;
     use crate::leaks;
-    use crate::spec::tests::spec;
+    use crate::training_key::tests::spec;
 
     /// Twenty values that wander, with the given functions of them as covariates.
     fn data(covariates: &[fn(f64, f64) -> f64]) -> Dataset {
@@ -129,7 +128,7 @@ mod tests {
             |f: &fn(f64, f64) -> f64| (0..22).map(|i| f(values[i.min(19)], noise[i])).collect();
         let covariates = covariates.iter().map(column).collect();
         Dataset::new(
-            crate::forecast::calendar::Frequency::Yearly,
+            steppe_spec::Frequency::Yearly,
             vec![Series { covariates, ..Series::new("A", 2000, values) }],
         )
     }
@@ -137,7 +136,7 @@ mod tests {
     fn message(covariates: &[fn(f64, f64) -> f64]) -> Option<String> {
         let names =
             ["first", "second"][..covariates.len()].iter().map(|s| (*s).to_owned()).collect();
-        check_data(&data(covariates), &TrainSpec { covariates: names, ..spec() })
+        check_data(&data(covariates), &spec().with(|s| s.task.covariates = names))
             .err()
             .map(|e| e.to_string())
     }
@@ -161,8 +160,8 @@ mod tests {
     #[test]
     fn no_family_sees_the_future() {
         let data = data(&[|_, noise| noise]);
-        let spec = TrainSpec { covariates: vec!["noise".into()], ..spec() };
-        leaks::check::<Forecast>(&data, &spec, &Family::ALL).expect("no leak");
+        let spec = spec().with(|s| s.task.covariates = vec!["noise".into()]);
+        leaks::check::<Forecast>(&data, &spec, Family::ALL).expect("no leak");
     }
 
     /// What gaps were once filled with: a line to the next value.
@@ -175,7 +174,7 @@ mod tests {
     fn a_gap_that_is_filled_from_the_future_is_found() {
         let mut data = data(&[]);
         let series = Series { filled: vec![15, 16], ..data.series()[0].clone() };
-        data = Dataset::new(crate::forecast::calendar::Frequency::Yearly, vec![series]);
+        data = Dataset::new(steppe_spec::Frequency::Yearly, vec![series]);
         let families = [Family::LastValue, Family::Drift];
         leaks::check::<Forecast>(&data, &spec(), &families).expect("carried forward");
         let error = origins(&data, &spec()).into_iter().find_map(|origin| {

@@ -10,12 +10,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::families::naive::seasonal_naive;
-use crate::forecast::calendar::{Frequency, phase};
+use crate::forecast::calendar::phase;
 use crate::forecast::dataset::{Dataset, Series, View};
 use crate::forecast::seasonality::is_seasonal;
-use crate::spec::TrainSpec;
-use steppe_spec::CONTEXT_MAX;
-use steppe_spec::Transform;
+use steppe_spec::{CONTEXT_MAX, Frequency, TrainSpec, Transform};
 
 /// Mean and standard deviation of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -102,7 +100,7 @@ impl Frame {
     /// Fits scales on `data`, which must be training data only, for windows of `context`
     /// observations.
     pub fn fit(data: &Dataset, spec: &TrainSpec, context: usize) -> Self {
-        let (transform, season) = (spec.transform, data.frequency().season());
+        let (transform, season) = (spec.model.transform, data.frequency().season());
         let mean_change = |lag: usize| {
             let (mut sum, mut n) = (0.0, 0.0);
             for series in data.series() {
@@ -126,20 +124,20 @@ impl Frame {
         Self {
             transform,
             frequency: data.frequency(),
-            horizon: spec.horizon,
+            horizon: spec.task.horizon,
             context,
             change: mean_change(season),
             step: mean_change(1),
             newest: if season > 1 { 1.0 } else { newest_weight(data, spec, context) },
-            covariates: (0..spec.covariates.len()).map(covariate).collect(),
-            statics: (0..spec.statics.len()).map(fixed).collect(),
+            covariates: (0..spec.task.covariates.len()).map(covariate).collect(),
+            statics: (0..spec.task.static_features.len()).map(fixed).collect(),
         }
     }
 
     /// Checks a frame that was read against the configuration that it belongs to.
     pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
         let same = (self.transform, self.frequency, self.horizon)
-            == (spec.transform, spec.frequency, spec.horizon);
+            == (spec.model.transform, spec.frequency(), spec.task.horizon);
         if !same {
             return Err("the frame is of another configuration than the card".to_owned());
         }
@@ -150,7 +148,9 @@ impl Frame {
             ));
         }
         let scales = [("covariates", &self.covariates), ("static features", &self.statics)];
-        for ((what, scales), wanted) in scales.into_iter().zip([&spec.covariates, &spec.statics]) {
+        for ((what, scales), wanted) in
+            scales.into_iter().zip([&spec.task.covariates, &spec.task.static_features])
+        {
             if scales.len() != wanted.len() || !scales.iter().all(|s| s.is_usable()) {
                 return Err(format!("the frame's scales do not fit the {} {what}", wanted.len()));
             }
@@ -313,10 +313,10 @@ fn level(window: &[f64], newest: f64) -> f64 {
 fn newest_weight(data: &Dataset, spec: &TrainSpec, context: usize) -> f64 {
     let error = |newest: f64| -> f64 {
         let of_series = |series: &Series| {
-            let values = spec.transform.all(&series.values);
+            let values = spec.model.transform.all(&series.values);
             let from = |end: usize| {
                 let level = level(&values[end.saturating_sub(context + 1)..end], newest);
-                let next = values[end..].iter().take(spec.horizon);
+                let next = values[end..].iter().take(spec.task.horizon);
                 next.map(|value| (value - level).abs()).sum::<f64>()
             };
             (context + 1..values.len()).map(from).sum::<f64>()
@@ -336,13 +336,20 @@ const SEASONS_BACK: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::tests::spec;
+    use crate::training_key::tests::spec;
 
     fn frame(values: &[f64], frequency: Frequency) -> (Frame, Series) {
         let series = Series::new("A", 2000, values.to_vec());
-        let spec = TrainSpec { frequency, horizon: 2, ..spec() };
+        let spec = spec().with(|s| {
+            s.task.set_frequency(frequency);
+            s.task.horizon = 2;
+        });
         (
-            Frame::fit(&Dataset::new(frequency, vec![series.clone()]), &spec, spec.lstm.context),
+            Frame::fit(
+                &Dataset::new(frequency, vec![series.clone()]),
+                &spec,
+                spec.model.lstm.context,
+            ),
             series,
         )
     }

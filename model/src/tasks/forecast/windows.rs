@@ -94,8 +94,8 @@ impl<'a> Windows<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Frequency;
     use crate::forecast::dataset::Series;
+    use steppe_spec::Frequency;
 
     #[test]
     fn validation_targets_are_never_trained_on() {

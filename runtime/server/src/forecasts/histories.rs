@@ -13,13 +13,15 @@ use crate::problems::RequestError;
 pub fn series(history: History, card: &ModelCard, horizon: usize) -> Result<Series, RequestError> {
     let spec = &card.spec;
     let bad = |reason: String| RequestError::BadHistory { series: history.series.clone(), reason };
-    let last = period(&card.section.data.calendar, &history.observed_until).map_err(bad)?;
+    let calendar = &card.section.data.calendar;
+    let last = period(calendar, &history.observed_until).map_err(bad)?;
     let (values, filled) =
-        filled(&history.values, spec.transform.signed(), spec.gaps.fill).map_err(bad)?;
+        filled(&history.values, spec.model.transform.signed(), spec.gaps.fill).map_err(bad)?;
     let start = last + 1 - values.len() as i64;
-    let covariates = columns(&spec.covariates, &history.covariates, "covariates").map_err(bad)?;
+    let covariates =
+        columns(&spec.task.covariates, &history.covariates, "covariates").map_err(bad)?;
     let needed = values.len() + horizon;
-    for (name, column) in spec.covariates.iter().zip(&covariates) {
+    for (name, column) in spec.task.covariates.iter().zip(&covariates) {
         if column.len() != needed {
             let reason = format!(
                 "the covariate `{name}` has {} values; {} observations and {horizon} steps need {needed}",
@@ -32,8 +34,8 @@ pub fn series(history: History, card: &ModelCard, horizon: usize) -> Result<Seri
             return Err(bad(format!("the covariate `{name}` has the value {value}")));
         }
     }
-    let statics =
-        columns(&spec.statics, &history.static_features, "static_features").map_err(bad)?;
+    let statics = columns(&spec.task.static_features, &history.static_features, "static_features")
+        .map_err(bad)?;
     let covariates = covariates.into_iter().cloned().collect();
     Ok(Series {
         name: history.series,
@@ -42,6 +44,7 @@ pub fn series(history: History, card: &ModelCard, horizon: usize) -> Result<Seri
         covariates,
         statics: statics.into_iter().copied().collect(),
         filled,
+        calendar: calendar.clone(),
     })
 }
 

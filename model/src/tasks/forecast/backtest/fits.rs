@@ -12,8 +12,7 @@ use crate::family::Fitted;
 use crate::forecast::Forecaster;
 use crate::forecast::dataset::Dataset;
 use crate::host::Stage;
-use crate::spec::TrainSpec;
-use steppe_spec::{Family, Kind};
+use steppe_spec::{Family, Kind, TrainSpec};
 
 /// Families as they were fitted at the origins.
 pub(super) struct Fits {
@@ -55,7 +54,7 @@ impl Fits {
             };
             global.iter().map(fit).collect()
         };
-        let asked = global.iter().position(|family| spec.kind == Kind::Of(*family));
+        let asked = global.iter().position(|family| spec.model.kind == Kind::Of(*family));
         let suits = |fits: &AtOrigin| asked.is_none_or(|place| fits[place].is_some());
         let mut at: Vec<AtOrigin> = Vec::new();
         let mut places: Vec<(i64, usize)> = Vec::new();
@@ -123,7 +122,7 @@ impl Fits {
             self.families().map(|family| (family, need_of(self, family))).collect();
         let most = needs.iter().map(|(_, need)| long_enough(*need)).max().unwrap_or(0);
         let stays = |&(family, need): &(Family, usize)| {
-            spec.kind == Kind::Of(family) || 2 * long_enough(need) >= most
+            spec.model.kind == Kind::Of(family) || 2 * long_enough(need) >= most
         };
         let (staying, leaving): (Vec<_>, Vec<_>) = needs.into_iter().partition(stays);
         let leaves = |family: Family| leaving.iter().any(|(f, _)| *f == family);

@@ -281,7 +281,7 @@ pub fn lines(notes: &[Note]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forecast::calendar::Frequency;
+    use steppe_spec::Frequency;
 
     fn notes(series: Vec<Series>) -> Vec<String> {
         let mut data = Dataset::new(Frequency::Yearly, series);

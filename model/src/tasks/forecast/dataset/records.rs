@@ -1,40 +1,18 @@
 //! From rows of a table to series.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::civil::{Date, DateTime};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 
-use steppe_spec::{Gaps, LongerGap};
+use steppe_spec::{Frequency, LongerGap, TrainSpec};
 
 use super::gaps;
 use super::{DataError, Dataset, Note, Series};
-use crate::forecast::calendar::{Calendar, Frequency, moment_of_days, moment_of_text};
-
-/// The columns that make a series, and how to read them.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Columns {
-    /// Column that names the series.
-    pub series: String,
-    /// Column of the period: a whole number of a year, a date, or text that names a period.
-    pub time: String,
-    /// Column of the value.
-    pub target: String,
-    /// Numeric columns known for the future too.
-    pub covariates: Vec<String>,
-    /// Numeric columns that do not change in time.
-    pub statics: Vec<String>,
-    /// How often there is a value.
-    pub frequency: Frequency,
-    /// Days without values that are still to come.
-    pub holidays: Vec<Date>,
-    /// What happens to periods without a value.
-    pub gaps: Gaps,
-    /// Whether values may be negative.
-    pub signed: bool,
-}
+use crate::forecast::calendar::{Calendar, moment_of_days, moment_of_text};
 
 /// One row of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,19 +41,23 @@ impl Dataset {
             covariates: Vec::new(),
             statics: Vec::new(),
         };
-        Self::from_records(rows.into_iter().map(record).collect(), &Columns::default())
+        Self::from_records(
+            rows.into_iter().map(record).collect(),
+            &TrainSpec::forecast("", ["", "", ""]),
+        )
     }
 
     /// Groups rows into series, checks them, and looks at the whole.
-    pub fn from_records(records: Vec<Record>, columns: &Columns) -> Result<Self, DataError> {
+    pub fn from_records(records: Vec<Record>, spec: &TrainSpec) -> Result<Self, DataError> {
         let moments = records.iter().map(|record| record.moment);
-        let calendar = Calendar::observed(columns.frequency, moments, &columns.holidays);
+        let calendar = Calendar::observed(spec.frequency(), moments, &spec.task.holidays);
+        let calendar = Arc::new(calendar);
         let mut by_name: BTreeMap<String, BTreeMap<i64, Record>> = BTreeMap::new();
         for record in records {
             let period = calendar
                 .period(record.moment)
                 .ok_or_else(|| no_period(&record.series, record.moment.to_string(), &calendar))?;
-            check_value(&record, period, columns.signed, &calendar)?;
+            check_value(&record, period, spec.model.transform.signed(), &calendar)?;
             let periods = by_name.entry(record.series.clone()).or_default();
             if let Some(record) = periods.insert(period, record) {
                 let period = calendar.label(period);
@@ -84,12 +66,12 @@ impl Dataset {
         }
         let (mut series, mut notes) = (Vec::new(), Vec::new());
         for (name, periods) in by_name {
-            series.extend(assemble(name, &periods, columns, &calendar, &mut notes)?);
+            series.extend(assemble(name, &periods, spec, &calendar, &mut notes)?);
         }
         if series.is_empty() {
             return Err(DataError::Empty);
         }
-        let mut data = Self { calendar, gaps: columns.gaps, series, notes };
+        let mut data = Self { calendar, gaps: spec.gaps, series, notes };
         data.look();
         Ok(data)
     }
@@ -97,13 +79,13 @@ impl Dataset {
     /// Reads Parquet files that together are one table.
     pub fn from_parquet(
         files: impl IntoIterator<Item = Bytes>,
-        columns: &Columns,
+        spec: &TrainSpec,
     ) -> Result<Self, DataError> {
         let mut records = Vec::new();
         for file in files {
-            read_file(file, columns, &mut records)?;
+            read_file(file, spec, &mut records)?;
         }
-        Self::from_records(records, columns)
+        Self::from_records(records, spec)
     }
 }
 
@@ -128,15 +110,15 @@ fn check_value(
 fn assemble(
     name: String,
     periods: &BTreeMap<i64, Record>,
-    columns: &Columns,
-    calendar: &Calendar,
+    spec: &TrainSpec,
+    calendar: &Arc<Calendar>,
     notes: &mut Vec<Note>,
 ) -> Result<Option<Series>, DataError> {
     let mut observed: Vec<(i64, f64)> =
         periods.iter().filter_map(|(period, r)| Some((*period, r.value?))).collect();
-    if let Some(gap) = gaps::newest(&observed, columns.gaps.fill) {
+    if let Some(gap) = gaps::newest(&observed, spec.gaps.fill) {
         let missing = gap.missing;
-        match columns.gaps.longer {
+        match spec.gaps.longer {
             LongerGap::Fill => {}
             LongerGap::Split => {
                 let from = gap.from + missing as i64;
@@ -150,20 +132,21 @@ fn assemble(
                 return Ok(None);
             }
             LongerGap::Fail => {
-                let (period, fill) = (calendar.label(gap.from), columns.gaps.fill);
+                let (period, fill) = (calendar.label(gap.from), spec.gaps.fill);
                 return Err(DataError::Gap { series: name, period, missing, fill });
             }
         }
     }
     let Some(&(start, _)) = observed.first() else { return Ok(None) };
     let (values, filled) = gaps::filled(&observed, gaps::carried);
-    let mut series = Series { name, start, values, filled, ..Series::default() };
-    series.covariates = gaps::covariates(&series, periods, &columns.covariates, calendar)?;
+    let calendar = calendar.clone();
+    let mut series = Series { name, start, values, filled, calendar, ..Series::default() };
+    series.covariates = gaps::covariates(&series, periods, &spec.task.covariates)?;
     series.statics = periods.values().next().map(|r| r.statics.clone()).unwrap_or_default();
     Ok(Some(series))
 }
 
-fn read_file(file: Bytes, columns: &Columns, records: &mut Vec<Record>) -> Result<(), DataError> {
+fn read_file(file: Bytes, spec: &TrainSpec, records: &mut Vec<Record>) -> Result<(), DataError> {
     let reader = SerializedFileReader::new(file)?;
     let names: Vec<String> = reader
         .metadata()
@@ -184,19 +167,21 @@ fn read_file(file: Bytes, columns: &Columns, records: &mut Vec<Record>) -> Resul
     let positions =
         |columns: &[String]| columns.iter().map(|c| position(c)).collect::<Result<Vec<_>, _>>();
     let (series_at, time_at, target_at) =
-        (position(&columns.series)?, position(&columns.time)?, position(&columns.target)?);
+        (position(&spec.task.series)?, position(&spec.task.time)?, position(&spec.task.target)?);
     let (covariates_at, statics_at) =
-        (positions(&columns.covariates)?, positions(&columns.statics)?);
+        (positions(&spec.task.covariates)?, positions(&spec.task.static_features)?);
     for row in reader.get_row_iter(None)? {
         let row: Row = row?;
         let fields: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
         let series =
-            text(fields[series_at]).ok_or_else(|| error(&columns.series, "is not text"))?;
-        let moment = moment(fields[time_at], &series, columns.frequency)?
-            .ok_or_else(|| error(&columns.time, "is not a time"))?;
+            text(fields[series_at]).ok_or_else(|| error(&spec.task.series, "is not text"))?;
+        let moment = moment(fields[time_at], &series, spec.frequency())?
+            .ok_or_else(|| error(&spec.task.time, "is not a time"))?;
         let value = match fields[target_at] {
             Field::Null => None,
-            field => Some(number(field).ok_or_else(|| error(&columns.target, "is not a number"))?),
+            field => {
+                Some(number(field).ok_or_else(|| error(&spec.task.target, "is not a number"))?)
+            }
         };
         let numbers =
             |at: &[usize]| at.iter().map(|&i| number(fields[i]).unwrap_or(f64::NAN)).collect();
@@ -269,8 +254,11 @@ fn number(field: &Field) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use steppe_spec::{Frequency, Gaps};
+
     use super::*;
     use crate::forecast::dataset::notes::lines;
+    use crate::training_key::tests::spec;
 
     fn read(values: &[(&str, i64, f64)], gaps: Gaps) -> Result<Dataset, String> {
         let record = |&(series, year, value): &(&str, i64, f64)| Record {
@@ -280,9 +268,8 @@ mod tests {
             covariates: vec![],
             statics: vec![],
         };
-        let columns = Columns { gaps, ..Columns::default() };
-        Dataset::from_records(values.iter().map(record).collect(), &columns)
-            .map_err(|e| e.to_string())
+        let spec = spec().with(|s| s.gaps = gaps);
+        Dataset::from_records(values.iter().map(record).collect(), &spec).map_err(|e| e.to_string())
     }
 
     fn rows(values: &[(&str, i64, f64)]) -> Result<Dataset, String> {
@@ -347,7 +334,7 @@ mod tests {
 
     #[test]
     fn covariates_reach_into_the_future_and_must_be_known() {
-        let columns = Columns { covariates: vec!["warmth".into()], ..Columns::default() };
+        let spec = spec().with(|s| s.task.covariates = vec!["warmth".into()]);
         let record = |year, value, warmth| Record {
             series: "A".into(),
             moment: new_year(year),
@@ -357,20 +344,20 @@ mod tests {
         };
         let rows =
             [record(2000, Some(1.0), 5.0), record(2001, Some(2.0), 6.0), record(2002, None, 7.0)];
-        let data = Dataset::from_records(rows.to_vec(), &columns).expect("valid");
+        let data = Dataset::from_records(rows.to_vec(), &spec).expect("valid");
         assert_eq!(
             (data.series()[0].values.len(), &data.series()[0].covariates[0]),
             (2, &vec![5.0, 6.0, 7.0])
         );
         assert_eq!(data.series()[0].view().covariates(2).collect::<Vec<_>>(), [7.0]);
         let unknown = vec![rows[0].clone(), record(2001, Some(2.0), f64::NAN)];
-        let message = Dataset::from_records(unknown, &columns).expect_err("unknown").to_string();
+        let message = Dataset::from_records(unknown, &spec).expect_err("unknown").to_string();
         assert_eq!(message, "series `A` has no value of the covariate `warmth` for 2001");
     }
 
     #[test]
     fn trading_days_have_no_weekends() {
-        let columns = Columns { frequency: Frequency::ObservedDays, ..Columns::default() };
+        let spec = spec().with(|s| s.task.set_frequency(Frequency::ObservedDays));
         let record = |day: i8| Record {
             series: "A".into(),
             moment: Date::constant(2017, 12, day).at(0, 0, 0, 0),
@@ -379,7 +366,7 @@ mod tests {
             statics: vec![],
         };
         let days = [18, 20, 21, 22, 26, 27, 28, 29];
-        let data = Dataset::from_records(days.map(record).to_vec(), &columns).expect("valid");
+        let data = Dataset::from_records(days.map(record).to_vec(), &spec).expect("valid");
         assert_eq!((data.rows(), data.filled()), (8, 0));
         assert_eq!(data.calendar().label(data.last() + 1), "2018-01-01");
     }

@@ -1,0 +1,173 @@
+//! Whether a value has the form that its schema asks for: keys, types, words and ranges.
+//!
+//! The ranges of a manifest and those of a configuration that is read from a card are this one
+//! function's.
+
+use jiff::civil::Date;
+use serde_json::{Map, Value};
+
+use crate::defects::Defects;
+use crate::problems::nearest;
+
+/// Notes what is wrong with `value`, which stands at `key`, and takes from it what cannot be read,
+/// so that the rest can be. Says whether it can.
+pub(crate) fn check(schema: &Value, value: &mut Value, key: &str, out: &mut Defects) -> bool {
+    if schema.get("oneOf").is_some() {
+        return word(schema, value, key, out);
+    }
+    if !is_of_type(schema, value) {
+        out.form(key, format!("`{key}` is {}; expected {}", told(value), expected(schema)), None);
+        return false;
+    }
+    match value {
+        Value::Object(members) => table(schema, members, key, out),
+        Value::Array(items) => {
+            let (count, most) = (items.len() as u64, schema["maxItems"].as_u64());
+            if let Some(most) = most.filter(|most| count > *most) {
+                out.form(key, format!("`{key}` has {count}; at most {most}"), None);
+            }
+            // What is wrong with one is told; none is taken away, because its number would change.
+            let checked = items.iter_mut().enumerate();
+            checked
+                .map(|(at, item)| check(&schema["items"], item, &format!("{key}[{at}]"), out))
+                .fold(true, |all, readable| all && readable)
+        }
+        Value::Number(number) => {
+            if !number.as_f64().is_some_and(|number| in_range(schema, number)) {
+                let range = range(schema).unwrap_or_default();
+                out.form(key, format!("`{key}` is {value}; expected {range}"), None);
+            }
+            true
+        }
+        _ => true,
+    }
+}
+
+fn table(schema: &Value, members: &mut Map<String, Value>, key: &str, out: &mut Defects) -> bool {
+    let path = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+    let nothing = Map::new();
+    let known = schema["properties"].as_object().unwrap_or(&nothing);
+    let given: Vec<String> = members.keys().cloned().collect();
+    members.retain(|name, value| {
+        let path = path(name);
+        let schema = known.get(name).unwrap_or(&schema["additionalProperties"]);
+        if schema.is_object() {
+            let readable = check(schema, value, &path, out);
+            if !readable {
+                out.doubt(key);
+            }
+            return readable;
+        }
+        out.doubt(key);
+        let names: Vec<&str> = known.keys().map(String::as_str).collect();
+        let hint = match nearest(name, names.iter().copied()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("there are `{}`", names.join("`, `")),
+        };
+        out.form(path, format!("unknown key `{name}`"), Some(hint));
+        false
+    });
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut complete = true;
+    for name in required.filter(|name| !members.contains_key(*name)) {
+        complete = false;
+        // What was taken away is told already.
+        if !given.iter().any(|given| given == name) {
+            let path = path(name);
+            let meant = known[name]["description"].as_str().map(str::to_owned);
+            out.form(&path, format!("`{path}` is missing"), meant);
+        }
+    }
+    complete
+}
+
+/// One of a list of words.
+fn word(schema: &Value, value: &Value, key: &str, out: &mut Defects) -> bool {
+    let words: Vec<&str> = words(schema).map(|(word, _)| word).collect();
+    if value.as_str().is_some_and(|given| words.contains(&given)) {
+        return true;
+    }
+    let near = value.as_str().and_then(|given| nearest(given, words.iter().copied()));
+    let expected = words.join("`, `");
+    let message = format!("`{key}` is {}; expected one of `{expected}`", told(value));
+    out.form(key, message, near.map(|word| format!("did you mean `{word}`?")));
+    false
+}
+
+/// The words of a list, each with what it means.
+pub(crate) fn words(schema: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let words = schema["oneOf"].as_array().into_iter().flatten();
+    words.filter_map(|word| Some((word["const"].as_str()?, word["description"].as_str()?)))
+}
+
+fn is_of_type(schema: &Value, value: &Value) -> bool {
+    match schema["type"].as_str() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("boolean") => value.is_boolean(),
+        Some("integer") => value.is_i64() || value.is_u64(),
+        Some("number") => value.is_number(),
+        Some("string") => value.as_str().is_some_and(|text| {
+            let one = schema["maxLength"] == 1;
+            let date = schema["format"] == "date";
+            (!one || text.chars().count() == 1) && (!date || text.parse::<Date>().is_ok())
+        }),
+        _ => false,
+    }
+}
+
+fn told(value: &Value) -> String {
+    match value {
+        // So the parser hands on dates and times.
+        Value::Object(members) if members.contains_key("$__toml_private_datetime") => {
+            "a date without quotes".to_owned()
+        }
+        Value::Object(_) => "a table".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::String(text) => format!("`{text}`"),
+        // JSON has no such numbers, TOML has.
+        Value::Null => "no finite number".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn expected(schema: &Value) -> String {
+    let what = match schema["type"].as_str() {
+        Some("object") => "a table",
+        Some("array") => "a list",
+        Some("boolean") => "`true` or `false`",
+        Some("integer") => "a whole number",
+        Some("number") => "a number",
+        _ if schema["maxLength"] == 1 => "one character in quotes",
+        _ if schema["format"] == "date" => "a date in quotes, such as \"2026-01-01\"",
+        _ => "text in quotes",
+    };
+    range(schema).map_or_else(|| what.to_owned(), |range| format!("{what}, {range}"))
+}
+
+fn in_range(schema: &Value, number: f64) -> bool {
+    let bound = |name: &str| schema[name].as_f64();
+    bound("minimum").is_none_or(|low| number >= low)
+        && bound("maximum").is_none_or(|high| number <= high)
+        && bound("exclusiveMinimum").is_none_or(|low| number > low)
+        && bound("exclusiveMaximum").is_none_or(|high| number < high)
+}
+
+/// The range of a number, for people: `1 to 366`.
+pub(crate) fn range(schema: &Value) -> Option<String> {
+    if let (Some(low), Some(high)) = (schema.get("minimum"), schema.get("maximum")) {
+        return Some(format!("{low} to {high}"));
+    }
+    let names = [
+        ("minimum", "at least"),
+        ("exclusiveMinimum", "more than"),
+        ("maximum", "at most"),
+        ("exclusiveMaximum", "less than"),
+    ];
+    let bounds = names.iter().filter_map(|(key, word)| {
+        let bound = schema.get(key)?.as_f64()?;
+        Some(format!("{word} {bound}"))
+    });
+    let bounds: Vec<String> = bounds.collect();
+    (!bounds.is_empty()).then(|| bounds.join(" and "))
+}

@@ -1,0 +1,157 @@
+//! What decides a model: parts of the manifest, and nothing else of it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::defects::Defects;
+use crate::families::{Family, Kind, Model};
+use crate::gaps::Gaps;
+use crate::manifest::Manifest;
+use crate::schema::json_schema;
+use crate::shape;
+use crate::tasks::forecast::{Backtest, Frequency, Task};
+
+/// Configuration of one training. Two equal specs on equal data give equal artifacts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSpec {
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// What is forecast.
+    pub task: Task,
+    /// What happens to periods without a value.
+    pub gaps: Gaps,
+    /// With which model.
+    pub model: Model,
+    /// How it is judged.
+    pub backtest: Backtest,
+}
+
+impl TrainSpec {
+    /// What a manifest says about training.
+    pub fn of(manifest: &Manifest) -> Self {
+        Self {
+            pipeline: manifest.name.clone(),
+            task: manifest.task.clone(),
+            gaps: manifest.quality.gaps,
+            model: manifest.model.clone(),
+            backtest: manifest.backtest,
+        }
+    }
+
+    /// Forecasts of `target` per `series`, with everything else as it is by default.
+    pub fn forecast(pipeline: &str, [series, time, target]: [&str; 3]) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            task: Task::new(series, time, target),
+            gaps: Gaps::default(),
+            model: Model::default(),
+            backtest: Backtest::default(),
+        }
+    }
+
+    /// The same, changed.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// Checks a configuration that was read from somewhere else than a manifest: whatever is built
+    /// by it has a bounded size.
+    pub fn check(&self) -> Result<(), String> {
+        let mut value = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        let mut defects = Defects::default();
+        shape::check(&json_schema::<Self>(), &mut value, "", &mut defects);
+        self.defects(&mut defects);
+        defects.told()
+    }
+
+    /// What is wrong beyond the form, in a manifest as on a card.
+    pub(crate) fn defects(&self, out: &mut Defects) {
+        self.task.defects(out);
+        self.model.defects(out);
+    }
+
+    /// How often there is a value, and on which days.
+    pub fn frequency(&self) -> Frequency {
+        self.task.frequency()
+    }
+
+    /// Whether both read the same data from a table.
+    pub fn reads_like(&self, other: &Self) -> bool {
+        let read = |spec: &Self| {
+            let task = Task { horizon: 1, ..spec.task.clone() };
+            (task, spec.gaps, spec.model.transform.signed())
+        };
+        read(self) == read(other)
+    }
+
+    /// Periods between two origins of the backtest.
+    pub fn stride(&self) -> usize {
+        self.backtest.stride.unwrap_or(self.task.horizon).max(1)
+    }
+
+    /// Families that compete when the best is asked for, and that a combination weighs.
+    pub fn candidates(&self) -> Vec<Family> {
+        self.model.candidates(self.frequency())
+    }
+
+    /// Families that the backtest compares: the baselines, the candidates, what is asked for, and
+    /// the combination when there is something to combine.
+    pub fn families(&self) -> Vec<Family> {
+        let (kind, candidates) = (self.model.kind, self.candidates());
+        let asked = |family: &Family| kind == Kind::Of(*family) || candidates.contains(family);
+        let seasonal = self.frequency().season() > 1;
+        let wanted = |family: &Family| match family {
+            Family::SeasonalNaive => seasonal || asked(family),
+            Family::MeanOfThree => !seasonal || asked(family),
+            Family::Combination => asked(family) || kind == Kind::Auto,
+            family => family.is_baseline() || asked(family),
+        };
+        Family::ALL.iter().copied().filter(wanted).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lstm;
+
+    #[test]
+    fn a_backtest_compares_baselines_candidates_and_what_is_asked_for() {
+        let spec = TrainSpec::forecast("test", ["s", "t", "v"]);
+        let names =
+            |spec: TrainSpec| spec.families().into_iter().map(Family::name).collect::<Vec<_>>();
+        let lstm = spec.clone().with(|s| {
+            s.model.kind = Kind::Of(Family::Lstm);
+            s.model.candidates = Some(vec![]);
+        });
+        assert_eq!(names(lstm), ["last-value", "drift", "mean-of-three", "lstm"]);
+        let monthly = spec.with(|s| {
+            s.task.set_frequency(Frequency::Monthly);
+            s.model.candidates = Some(vec![Family::Theta]);
+        });
+        assert_eq!(
+            names(monthly),
+            ["last-value", "drift", "seasonal-naive", "theta", "combination"]
+        );
+    }
+
+    #[test]
+    fn what_a_manifest_may_not_say_is_refused_on_a_card_in_the_same_words() {
+        let spec = TrainSpec::forecast("test", ["s", "t", "v"]);
+        assert_eq!(spec.check(), Ok(()));
+        let large = spec.clone().with(|s| {
+            s.task.horizon = 400;
+            s.model.lstm = Lstm { hidden: 1_000_000, ..Lstm::default() };
+            s.backtest.interval_level = 1.0;
+        });
+        let words = "`task.horizon` is 400; expected 1 to 366; `model.lstm.hidden` is 1000000; \
+                     expected 1 to 512; `backtest.interval_level` is 1.0; expected more than 0 and \
+                     less than 1";
+        assert_eq!(large.check(), Err(words.to_owned()));
+        let nowhere = spec.with(|s| s.model.lstm.learning_rate = f64::NAN);
+        assert!(nowhere.check().expect_err("no number").contains("no finite number"));
+    }
+}
