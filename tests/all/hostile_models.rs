@@ -11,7 +11,7 @@ use steppe_server::batch::{self, Source};
 use steppe_server::config::Limits;
 use steppe_server::model_store::ServedModel;
 use steppe_server::watch::Watch;
-use steppe_spec::{Family, Kind, TrainSpec};
+use steppe_spec::{Family, Kind};
 
 use crate::forecasts::{Server, ask};
 use crate::tools::{artifact, dataset, put_model, spec};

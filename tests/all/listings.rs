@@ -15,7 +15,7 @@ use steppe_jobs::drift::Monitor;
 use steppe_jobs::inputs::data_set;
 use steppe_server::datasets::Datasets;
 use steppe_server::problems::RequestError;
-use steppe_spec::{Family, Kind, TrainSpec};
+use steppe_spec::{Family, Kind};
 use steppe_wire::failure::Failure;
 
 use crate::jobs::{GOOD, Watched, stored, two_dozen};
