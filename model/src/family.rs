@@ -17,8 +17,9 @@ use steppe_spec::TrainSpec;
 
 /// One way to answer the questions of a task, fitted. How it answers is the task's own trait.
 pub trait Family<T: Task>: Debug + Clone + PartialEq + Send + Sync {
-    /// Whether it learns from all data together, so that fitting it costs time.
-    const GLOBAL: bool;
+    /// Whether it learns from all data together, so that fitting it costs time and it has to be
+    /// fitted anew where less is known.
+    const GLOBAL: bool = true;
     /// Whether an answer takes microseconds, so that a server gives it between two others.
     const QUICK: bool;
 
@@ -43,12 +44,15 @@ pub trait Family<T: Task>: Debug + Clone + PartialEq + Send + Sync {
     fn shorten(_spec: &mut TrainSpec) {}
 }
 
+type Fit<T> =
+    fn(&<T as Task>::Data, &TrainSpec, &Stage<'_>) -> Result<<T as Task>::Model, TrainError>;
+
 /// A family by its name alone: how its models come to be, before there is one.
 #[expect(missing_docs, reason = "the members of `Family`, documented there")]
 pub struct Recipe<T: Task> {
     pub global: bool,
     pub quick: bool,
-    pub fit: fn(&T::Data, &TrainSpec, &Stage<'_>) -> Result<T::Model, TrainError>,
+    pub fit: Fit<T>,
     pub load: fn(&Stored<'_>, &TrainSpec) -> Result<T::Model, ArtifactError>,
     pub about: fn(&TrainSpec) -> Option<String>,
     pub shorten: fn(&mut TrainSpec),
@@ -68,8 +72,8 @@ impl<T: Task> Recipe<T> {
     }
 }
 
-/// A fitted model of any of a task's families: the enum that [`families`] writes.
-pub trait Fitted: Debug + Clone + PartialEq + Send + Sync {
+/// A fitted model of any of a task's families: the enum that the macro `families` writes.
+pub trait Fitted: Debug + Clone + PartialEq + Send + Sync + 'static {
     /// Its family.
     fn family(&self) -> Name;
 

@@ -1,4 +1,8 @@
-//! Series, training, backtests, metrics, model cards and artifacts.
+//! Models: how they are trained, judged, compared, kept and asked.
+//!
+//! What all tasks share is written once and knows no task and no family: trials, contests, cards'
+//! heads, artifacts, drift, checks for leaks ([`task::Task`], [`family::Family`]). What differs
+//! lies in `tasks/` and `families/`.
 //!
 //! Pure computation on values in memory. It never opens a socket, knows no AWS service and reads
 //! no clock: the same data, configuration and seed give the same artifact.

@@ -22,6 +22,12 @@ use crate::host::Stage;
 use crate::trials::{Score, Trials};
 use steppe_spec::{Family, TrainSpec};
 
+/// What models learn from.
+pub trait Data: Debug + Send + Sync + 'static {
+    /// A hash over everything in it, in hexadecimal: other data have another one.
+    fn fingerprint(&self) -> String;
+}
+
 /// A kind of question, with everything that training, cards, contests, drift and serving need to
 /// know about it.
 pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
@@ -39,7 +45,7 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     const BRIEFLY: Self::How;
 
     /// What models learn from.
-    type Data: Debug + Send + Sync;
+    type Data: Data;
     /// One question.
     type Query<'a>: Copy + Send + Sync;
     /// How questions are to be answered: how far ahead.

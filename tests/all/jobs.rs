@@ -11,6 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::{Value, json};
 use steppe_jobs::drift::Monitor;
 use steppe_jobs::train::{Event, Trainer};
+use steppe_model::card::ARTIFACT_SCHEMA_VERSION;
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Artifact, Dataset};
 use steppe_server::config::Limits;
@@ -143,7 +144,7 @@ async fn a_better_challenger_is_promoted_once_and_both_cards_stay_on_record() {
         let card: Value = stack
             .read(&stack.artifacts, &keys::model_file("marriages", &version, "card.json"))
             .await;
-        assert_eq!(card["schema_version"], 4);
+        assert_eq!(card["schema_version"], ARTIFACT_SCHEMA_VERSION);
     }
     let again = stack.train().await.expect("nothing to do");
     assert!(

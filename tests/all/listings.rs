@@ -13,6 +13,7 @@ use steppe_cloud::iam::Role;
 use steppe_cloud::identity::Caller;
 use steppe_jobs::drift::Monitor;
 use steppe_jobs::inputs::data_set;
+use steppe_model::forecast::Forecast;
 use steppe_server::datasets::Datasets;
 use steppe_server::problems::RequestError;
 use steppe_spec::{Family, Kind};
@@ -92,14 +93,14 @@ async fn strange_keys_beside_a_table_do_not_matter_and_in_it_are_named() {
     }
     put(&serving, "processed/x/_temporary/0/part-0.parquet", b"half a table");
     let prefix = "processed/x/";
-    let empty = data_set(&bucket, prefix, &spec()).await.expect("no table is no error");
+    let empty = data_set::<Forecast>(&bucket, prefix, &spec()).await.expect("no table is no error");
     assert!(empty.is_none());
     let served = Datasets::new(bucket.clone(), 1 << 20);
     let absent = served.get(prefix, &spec()).await.expect_err("no table");
     assert!(matches!(absent, RequestError::NoDataset(_)), "{absent:?}");
 
     put(&serving, "processed/x/a//part-0.parquet", b"rows");
-    let error = data_set(&bucket, prefix, &spec()).await.expect_err("rows would lack");
+    let error = data_set::<Forecast>(&bucket, prefix, &spec()).await.expect_err("rows would lack");
     assert!(error.to_string().contains("processed/x/a//part-0.parquet"), "{error}");
     let error = served.get(prefix, &spec()).await.expect_err("rows would lack");
     assert!(!matches!(error, RequestError::NoDataset(_)), "{error:?}");
@@ -188,6 +189,6 @@ async fn a_bucket_of_another_account_under_our_name_is_refused_for_our_roles() {
     let caller = role(&theirs.cloud, "c", &any);
     let meant = bucket(&theirs.cloud, caller, Some(ACCOUNT));
     assert_eq!(allowed(&*meant).await, [true, true, false]);
-    let failure = data_set(&meant, "processed/x/", &spec()).await.expect_err("refused");
+    let failure = data_set::<Forecast>(&meant, "processed/x/", &spec()).await.expect_err("refused");
     assert!(matches!(failure, Failure::Permanent(_)), "{failure:?}");
 }

@@ -25,7 +25,6 @@ pub struct Combination {
 
 /// A combination is put together from models that were fitted, and an artifact holds those.
 impl Family<Forecast> for Combination {
-    const GLOBAL: bool = false;
     const QUICK: bool = false;
 
     fn fit(_: &Dataset, _: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {

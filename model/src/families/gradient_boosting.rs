@@ -52,7 +52,6 @@ const TREES: &str = "trees.json";
 const TREES_OF_A_CHECK: usize = 3;
 
 impl Family<Forecast> for Trees {
-    const GLOBAL: bool = true;
     const QUICK: bool = false;
 
     fn fit(data: &Dataset, spec: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {

@@ -102,7 +102,6 @@ impl Ensemble {
 const WINDOWS_OF_A_CHECK: usize = 64;
 
 impl Family<Forecast> for Ensemble {
-    const GLOBAL: bool = true;
     const QUICK: bool = true;
 
     fn fit(data: &Dataset, spec: &TrainSpec, stage: &Stage<'_>) -> Result<Self, TrainError> {

@@ -43,7 +43,6 @@ const LAG_MAX: usize = 1_000;
 const FOLDS: i64 = 5;
 
 impl Family<Forecast> for Pooled {
-    const GLOBAL: bool = true;
     const QUICK: bool = false;
 
     fn fit(data: &Dataset, spec: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {

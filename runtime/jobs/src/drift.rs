@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Deserialize;
+use steppe_model::forecast::Forecast;
 use steppe_store::{Bucket, BucketError, Objects, write_json};
 use steppe_wire::drift::{
     DRIFT_SCHEMA_VERSION, DriftOutcome, DriftReport, Finding, Realised, ServerDrift, StatisticDrift,
@@ -78,7 +79,7 @@ impl Monitor {
         let report_key = keys::drift_report(&self.pipeline);
         let (server, data, predictions, before) = tokio::try_join!(
             self.server(),
-            data_set(&self.data, &prefix, &spec),
+            data_set::<Forecast>(&self.data, &prefix, &spec),
             self.predictions(),
             self.before(&report_key),
         )?;

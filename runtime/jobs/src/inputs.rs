@@ -1,6 +1,7 @@
 //! What both jobs read: the configuration and the clean table.
 
-use steppe_model::{DataError, Dataset};
+use steppe_model::DataError;
+use steppe_model::task::Task;
 use steppe_spec::TrainSpec;
 use steppe_store::table::{BYTES_MAX, Table, TableError};
 use steppe_store::{Bucket, BucketError, read_json};
@@ -12,12 +13,13 @@ pub async fn spec(artifacts: &Bucket, key: &str) -> Result<TrainSpec, Failure> {
     spec.ok_or_else(|| Failure::Permanent(format!("`{key}` does not exist; deploy again")))
 }
 
-/// The clean table at `prefix` as series; `None` while there are no files, or no rows in them.
-pub async fn data_set(
+/// The clean table at `prefix` as a task reads it; `None` while there are no files, or no rows in
+/// them.
+pub async fn data_set<T: Task>(
     bucket: &Bucket,
     prefix: &str,
     spec: &TrainSpec,
-) -> Result<Option<Dataset>, Failure> {
+) -> Result<Option<T::Data>, Failure> {
     let failed = |error: TableError| match error {
         TableError::S3(error) => BucketError::of(prefix, error).into(),
         TableError::Replaced => Failure::Retryable(format!("`{prefix}`: {error}")),
@@ -28,7 +30,7 @@ pub async fn data_set(
     };
     let found = Table::find(&**bucket, prefix, BYTES_MAX).await.map_err(failed)?;
     let Some(table) = found else { return Ok(None) };
-    match Dataset::from_parquet(table.read(bucket).await.map_err(failed)?, spec) {
+    match T::read(spec, table.read(bucket).await.map_err(failed)?) {
         Ok(data) => Ok(Some(data)),
         Err(DataError::Empty) => Ok(None),
         Err(e) => Err(Failure::Permanent(format!("`{prefix}` cannot be used: {e}"))),

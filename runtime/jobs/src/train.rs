@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use steppe_model::artifact::Artifact;
 use steppe_model::contest::{Retrained, retrain};
 use steppe_model::forecast::Forecast;
 use steppe_model::host::{Host, Stage};
-use steppe_model::{Artifact, Dataset, training_key};
+use steppe_model::task::Task;
+use steppe_model::training_key;
 use steppe_spec::TrainSpec;
 use steppe_store::{Bucket, BucketError, Checkpoints, Pointer, Registry, StoreError};
 use steppe_wire::failure::Failure;
@@ -54,9 +56,18 @@ impl Trainer {
     /// Trains, compares, promotes or not, and records.
     pub async fn run(&self, event: &Event) -> Result<TrainingOutcome, Failure> {
         let spec = spec(&self.artifacts, &self.spec_key).await?;
+        // What kind of question the configuration is about is known from here on.
+        self.train::<Forecast>(event, spec).await
+    }
+
+    async fn train<T: Task>(
+        &self,
+        event: &Event,
+        spec: TrainSpec,
+    ) -> Result<TrainingOutcome, Failure> {
         let prefix = keys::processed_prefix(&self.pipeline);
         let nothing = || Failure::Permanent(format!("there is no clean table at `{prefix}`"));
-        let data = data_set(&self.data, &prefix, &spec).await?.ok_or_else(nothing)?;
+        let data = data_set::<T>(&self.data, &prefix, &spec).await?.ok_or_else(nothing)?;
         let key = training_key(&spec, &data);
         let registry = Registry::new(self.artifacts.clone(), &self.pipeline);
         let before = registry.pointer().await?;
@@ -65,13 +76,12 @@ impl Trainer {
             return Ok(judged_before(in_service, &record));
         }
         let (champion, unusable) = match &in_service {
-            Some(in_service) => self.champion(&registry, &in_service.current.model).await?,
+            Some(in_service) => self.champion::<T>(&registry, &in_service.current.model).await?,
             None => (None, None),
         };
         let champion_ref = champion.as_ref().map(Artifact::model_ref);
-        let observed_until = data.calendar().label(data.last());
         let host = Logged::new(Checkpoints::open(&registry, &key).await?);
-        let mut retrained = train(host, data, spec, champion).await?;
+        let mut retrained = train::<T>(host, data, spec, champion).await?;
         if let Some(why) = unusable {
             retrained.reason = why;
         }
@@ -92,7 +102,7 @@ impl Trainer {
             key,
             time: Timestamp::now().to_string(),
             execution: event.execution.clone(),
-            observed_until,
+            observed_until: T::known(&retrained.artifact.card).to_owned(),
             challenger: retrained.artifact.model_ref(),
             champion: champion_ref,
             contest: retrained.contest,
@@ -105,11 +115,11 @@ impl Trainer {
     }
 
     /// The model in service; when it cannot be used, the reason, and any other is better.
-    async fn champion(
+    async fn champion<T: Task>(
         &self,
         registry: &Registry<Bucket>,
         model: &ModelPointer,
-    ) -> Result<(Option<Artifact>, Option<String>), Failure> {
+    ) -> Result<(Option<Artifact<T>>, Option<String>), Failure> {
         let unusable = |why: String| {
             let version = shown_at_most(&model.version, 16);
             Ok((None, Some(format!("the model in service, {version}, cannot be used: {why}"))))
@@ -133,12 +143,12 @@ impl Trainer {
     }
 }
 
-async fn train(
+async fn train<T: Task>(
     host: Logged,
-    data: Dataset,
+    data: T::Data,
     spec: TrainSpec,
-    champion: Option<Artifact>,
-) -> Result<Retrained<Forecast>, Failure> {
+    champion: Option<Artifact<T>>,
+) -> Result<Retrained<T>, Failure> {
     let work = move || retrain(&data, &spec, champion.as_ref(), &Stage::new(&host));
     let trained = tokio::task::spawn_blocking(work)
         .await
@@ -147,10 +157,10 @@ async fn train(
 }
 
 /// Stores the challenger, and puts it into service when it is better.
-async fn store(
+async fn store<T: Task>(
     registry: &Registry<Bucket>,
     before: Option<Pointer>,
-    retrained: &Retrained<Forecast>,
+    retrained: &Retrained<T>,
 ) -> Result<bool, Failure> {
     let artifact = &retrained.artifact;
     let (card, weights) = (artifact.card_bytes.clone(), artifact.weights_bytes.clone());

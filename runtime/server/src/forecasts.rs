@@ -94,8 +94,7 @@ pub fn answer(
 ) -> Option<Forecast> {
     let card = &model.artifact.card;
     let calibration = model.artifact.calibration_of(prediction);
-    let calendar = data.map_or(&card.section.data.calendar, Dataset::calendar);
-    let last = series.last();
+    let (calendar, last) = (&series.calendar, series.last());
     let listed = |p: &PredictedStep| {
         let quantiles = calibration.quantiles(&p.spread);
         quantiles.into_iter().map(|(probability, value)| Quantile { probability, value }).collect()

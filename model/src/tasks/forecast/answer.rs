@@ -100,6 +100,7 @@ impl Artifact {
             series.covariates =
                 vec![vec![0.0; length + spec.task.horizon]; spec.task.covariates.len()];
             series.statics = vec![0.0; spec.task.static_features.len()];
+            series.calendar = self.card.section.data.calendar.clone();
             series
         };
         let tried = [series(|_| 1.0), series(|_| 0.0), series(|t| 100.0 + (t % 7) as f64)];

@@ -129,9 +129,7 @@ impl Calendar {
 
     /// What people call `period`; [`Calendar::parse`] reads it back.
     pub fn label(&self, period: i64) -> String {
-        let of_day = |day: i64| add_days(EPOCH, day);
-        let clock =
-            |day: i64, hour: i64, minute: i64| format!("{}T{hour:02}:{minute:02}", of_day(day));
+        let clock = |hour: i64, minute: i64| format!("{}T{hour:02}:{minute:02}", self.day(period));
         match self.frequency {
             Frequency::Yearly => format!("{period:04}"),
             Frequency::Quarterly => {
@@ -140,19 +138,34 @@ impl Calendar {
             Frequency::Monthly => {
                 format!("{:04}-{:02}", period.div_euclid(12), period.rem_euclid(12) + 1)
             }
-            Frequency::Weekly => of_day(period * 7 - EPOCH_WEEKDAY + self.week_day).to_string(),
-            Frequency::Daily => of_day(period).to_string(),
-            Frequency::Weekdays => {
-                let day = period.div_euclid(5) * 7 + period.rem_euclid(5) - EPOCH_WEEKDAY;
-                of_day(day).to_string()
-            }
-            Frequency::ObservedDays => of_day(self.day_at(period)).to_string(),
-            Frequency::Hourly => clock(period.div_euclid(24), period.rem_euclid(24), 0),
+            Frequency::Hourly => clock(period.rem_euclid(24), 0),
             Frequency::HalfHourly => {
                 let half = period.rem_euclid(48);
-                clock(period.div_euclid(48), half / 2, half % 2 * 30)
+                clock(half / 2, half % 2 * 30)
             }
+            _ => self.day(period).to_string(),
         }
+    }
+
+    /// The day of `period`: its first one, or the one that names a week.
+    pub fn day(&self, period: i64) -> Date {
+        let first_of_month = |months: i64| {
+            // As in `add_days`: no period of real data is beyond.
+            let months = months.clamp(-MONTHS_MAX, MONTHS_MAX);
+            date(months.div_euclid(12) as i16, months.rem_euclid(12) as i8 + 1, 1)
+        };
+        let days = match self.frequency {
+            Frequency::Yearly => return first_of_month(period.saturating_mul(12)),
+            Frequency::Quarterly => return first_of_month(period.saturating_mul(3)),
+            Frequency::Monthly => return first_of_month(period),
+            Frequency::Weekly => period * 7 - EPOCH_WEEKDAY + self.week_day,
+            Frequency::Daily => period,
+            Frequency::Weekdays => period.div_euclid(5) * 7 + period.rem_euclid(5) - EPOCH_WEEKDAY,
+            Frequency::ObservedDays => self.day_at(period),
+            Frequency::Hourly => period.div_euclid(24),
+            Frequency::HalfHourly => period.div_euclid(48),
+        };
+        add_days(EPOCH, days)
     }
 
     /// A name as this calendar expects it.
@@ -247,6 +260,8 @@ impl Calendar {
 const AHEAD_DAYS_MAX: i64 = 1_500;
 /// Days from 1970 to the ends of the calendar.
 const DAYS_MAX: i64 = 3_000_000;
+/// Months from year 0 to the ends of the calendar.
+const MONTHS_MAX: i64 = 12 * 9_999;
 const WEEKDAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
@@ -297,6 +312,10 @@ mod tests {
                 };
                 let label = calendar.label(period);
                 assert_eq!(calendar.parse(&label), Some(period), "{} {label}", frequency.name());
+                let day = calendar.period(calendar.day(period).at(0, 0, 0, 0));
+                let hours = matches!(frequency, Frequency::Hourly | Frequency::HalfHourly);
+                assert!(hours || day == Some(period), "{} {label}", frequency.name());
+                assert!(!hours || label.starts_with(&calendar.day(period).to_string()), "{label}");
             }
         }
     }

@@ -1,8 +1,12 @@
 //! What the card of a forecaster says beside what all cards say.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use steppe_spec::TrainSpec;
+
+use crate::task::Data;
 
 use super::ModelCard;
 use super::backtest::{Backtest, Candidate};
@@ -49,8 +53,8 @@ pub struct DataSummary {
     pub last: String,
     /// [`Dataset::fingerprint`].
     pub fingerprint: String,
-    /// Names of the periods.
-    pub calendar: Calendar,
+    /// What the periods are.
+    pub calendar: Arc<Calendar>,
     /// What people should know about the data.
     pub notes: Vec<Note>,
 }

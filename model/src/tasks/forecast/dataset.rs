@@ -8,11 +8,14 @@ mod gaps;
 mod notes;
 mod records;
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 use steppe_spec::{Frequency, Gaps};
 use thiserror::Error;
 
 use crate::forecast::calendar::Calendar;
+use crate::task::Data;
 
 pub use gaps::{Fill, carried};
 pub use notes::{Note, lines};
@@ -114,6 +117,8 @@ pub struct Series {
     pub statics: Vec<f64>,
     /// Places of values that were missing and filled, ascending.
     pub filled: Vec<usize>,
+    /// What its periods are: years, unless its data set or whoever made it says otherwise.
+    pub calendar: Arc<Calendar>,
 }
 
 impl Series {
@@ -171,6 +176,11 @@ impl<'a> View<'a> {
         &self.series.values[..self.known]
     }
 
+    /// What its periods are.
+    pub fn calendar(self) -> &'a Calendar {
+        &self.series.calendar
+    }
+
     /// Number of values known.
     pub fn len(self) -> usize {
         self.known
@@ -199,7 +209,7 @@ impl<'a> View<'a> {
 /// All series of a data set, ordered by name.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Dataset {
-    calendar: Calendar,
+    calendar: Arc<Calendar>,
     gaps: Gaps,
     series: Vec<Series>,
     /// What people should know about the data.
@@ -214,12 +224,14 @@ impl Dataset {
 
     /// A data set of finished series, with the calendar in which their periods count.
     pub fn of(calendar: Calendar, mut series: Vec<Series>) -> Self {
+        let calendar = Arc::new(calendar);
         series.sort_by(|a, b| a.name.cmp(&b.name));
+        series.iter_mut().for_each(|series| series.calendar = calendar.clone());
         Self { calendar, series, ..Self::default() }
     }
 
-    /// Names of its periods.
-    pub fn calendar(&self) -> &Calendar {
+    /// What its periods are.
+    pub fn calendar(&self) -> &Arc<Calendar> {
         &self.calendar
     }
 
@@ -307,9 +319,11 @@ impl Dataset {
         }
         changed
     }
+}
 
-    /// SHA-256 over names, periods, exact values, covariates and static features, in hexadecimal.
-    pub fn fingerprint(&self) -> String {
+impl Data for Dataset {
+    /// SHA-256 over names, periods, exact values, covariates and static features.
+    fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.frequency().name());
         for series in &self.series {

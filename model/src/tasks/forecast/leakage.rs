@@ -161,7 +161,7 @@ mod tests {
     fn no_family_sees_the_future() {
         let data = data(&[|_, noise| noise]);
         let spec = spec().with(|s| s.task.covariates = vec!["noise".into()]);
-        leaks::check::<Forecast>(&data, &spec, &Family::ALL).expect("no leak");
+        leaks::check::<Forecast>(&data, &spec, Family::ALL).expect("no leak");
     }
 
     /// What gaps were once filled with: a line to the next value.

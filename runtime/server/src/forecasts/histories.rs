@@ -13,7 +13,8 @@ use crate::problems::RequestError;
 pub fn series(history: History, card: &ModelCard, horizon: usize) -> Result<Series, RequestError> {
     let spec = &card.spec;
     let bad = |reason: String| RequestError::BadHistory { series: history.series.clone(), reason };
-    let last = period(&card.section.data.calendar, &history.observed_until).map_err(bad)?;
+    let calendar = &card.section.data.calendar;
+    let last = period(calendar, &history.observed_until).map_err(bad)?;
     let (values, filled) =
         filled(&history.values, spec.model.transform.signed(), spec.gaps.fill).map_err(bad)?;
     let start = last + 1 - values.len() as i64;
@@ -43,6 +44,7 @@ pub fn series(history: History, card: &ModelCard, horizon: usize) -> Result<Seri
         covariates,
         statics: statics.into_iter().copied().collect(),
         filled,
+        calendar: calendar.clone(),
     })
 }
 

@@ -1,7 +1,6 @@
 //! Periods without a value: what fills them, and what becomes of longer gaps.
 
 use super::{DataError, Record, Series};
-use crate::forecast::calendar::Calendar;
 
 /// What a missing value becomes: from the known values before and after it.
 pub type Fill = fn(before: (i64, f64), after: (i64, f64), at: i64) -> f64;
@@ -52,7 +51,6 @@ pub(super) fn covariates(
     series: &Series,
     periods: &std::collections::BTreeMap<i64, Record>,
     names: &[String],
-    calendar: &Calendar,
 ) -> Result<Vec<Vec<f64>>, DataError> {
     let mut columns = vec![Vec::new(); names.len()];
     if names.is_empty() {
@@ -74,7 +72,7 @@ pub(super) fn covariates(
                 return Err(DataError::Covariate {
                     series: series.name.clone(),
                     covariate: covariate.clone(),
-                    period: calendar.label(period),
+                    period: series.calendar.label(period),
                 });
             }
             column.push(value);

@@ -1,6 +1,7 @@
 //! From rows of a table to series.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::civil::{Date, DateTime};
@@ -50,6 +51,7 @@ impl Dataset {
     pub fn from_records(records: Vec<Record>, spec: &TrainSpec) -> Result<Self, DataError> {
         let moments = records.iter().map(|record| record.moment);
         let calendar = Calendar::observed(spec.frequency(), moments, &spec.task.holidays);
+        let calendar = Arc::new(calendar);
         let mut by_name: BTreeMap<String, BTreeMap<i64, Record>> = BTreeMap::new();
         for record in records {
             let period = calendar
@@ -109,7 +111,7 @@ fn assemble(
     name: String,
     periods: &BTreeMap<i64, Record>,
     spec: &TrainSpec,
-    calendar: &Calendar,
+    calendar: &Arc<Calendar>,
     notes: &mut Vec<Note>,
 ) -> Result<Option<Series>, DataError> {
     let mut observed: Vec<(i64, f64)> =
@@ -137,8 +139,9 @@ fn assemble(
     }
     let Some(&(start, _)) = observed.first() else { return Ok(None) };
     let (values, filled) = gaps::filled(&observed, gaps::carried);
-    let mut series = Series { name, start, values, filled, ..Series::default() };
-    series.covariates = gaps::covariates(&series, periods, &spec.task.covariates, calendar)?;
+    let calendar = calendar.clone();
+    let mut series = Series { name, start, values, filled, calendar, ..Series::default() };
+    series.covariates = gaps::covariates(&series, periods, &spec.task.covariates)?;
     series.statics = periods.values().next().map(|r| r.statics.clone()).unwrap_or_default();
     Ok(Some(series))
 }
