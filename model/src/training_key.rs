@@ -5,8 +5,8 @@ use steppe_spec::TrainSpec;
 
 use crate::task::Data;
 
-/// Bumped when the same configuration on the same data trains another model than before, or one that
-/// is written in another way.
+/// Bumped when the same configuration on the same data trains another model than before, or one
+/// that is written in another way.
 const TRAINING_VERSION: u32 = 8;
 
 /// Names a configuration on `data`: another of either has another name, and trains another model.

@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_key_is_found_as_far_as_it_is_there() {
-        let text = "name = \"x\"\n[data]\ncolumns = [\n  { name = \"a\" },\n  { name = \"b\" },\n]\n\
+        let text = "name = \"x\"\n[data]\ncolumns = [\n  { name = \"a\" },\n  { name = \"b\" },\n\
+                    ]\n\
                     [[rules]]\nname = \"one\"\n[[rules]]\nname = \"two\"\n";
         let document = DeTable::parse(text).expect("TOML");
         let place =

@@ -161,7 +161,8 @@ impl Environment {
 
 impl Environment {
     /// What keeps a pipeline, whose manifest is `text` in `file`, from being deployed here: emails
-    /// that reach nobody. The embedded cloud delivers into a folder, so there every address is good.
+    /// that reach nobody. The embedded cloud delivers into a folder, so there every address is
+    /// good.
     pub fn check(&self, file: &str, text: &str, manifest: &Manifest) -> Result<(), Problems> {
         let mut defects = Defects::default();
         let checked = matches!(self, Self::Aws { .. }) && manifest.stack.notify;
@@ -192,7 +193,8 @@ fn is_reserved(email: &str) -> bool {
 mod tests {
     use super::*;
 
-    const FILE: &str = "project = \"steppe\"\npipeline = \"marriages\"\n[environments.local]\nkind = \"embedded\"\nport = 4580\n";
+    const FILE: &str = "project = \"steppe\"\npipeline = \"marriages\"\n\
+                        [environments.local]\nkind = \"embedded\"\nport = 4580\n";
 
     #[test]
     fn environments_are_found_by_name_or_suggested() {
