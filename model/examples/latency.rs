@@ -3,6 +3,8 @@
 //! `latency FOLDER [batch…]` prints one line per measurement: name, batch, microseconds (the median
 //! of many runs), on one thread.
 
+#![expect(clippy::disallowed_macros, reason = "its table is the result")]
+
 use std::time::Instant;
 
 use steppe_model::artifact::Artifact;

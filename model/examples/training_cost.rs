@@ -7,6 +7,8 @@
 //! prints `series windows seconds` of backtest, training and forecasts for 100, 1,000 and 10,000
 //! series.
 
+#![expect(clippy::disallowed_macros, reason = "its table is the result")]
+
 use std::time::Instant;
 
 use steppe_model::families::Model;

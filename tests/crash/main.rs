@@ -4,6 +4,8 @@
 //!
 //! `STEPPE_CRASH_ROUNDS` says how often (5), `STEPPE_CRASH_SEED` repeats a run.
 
+#![expect(clippy::disallowed_macros, reason = "its report is the result")]
+
 mod cloud;
 mod objects;
 #[path = "../all/signature.rs"]

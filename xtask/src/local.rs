@@ -122,6 +122,7 @@ impl LocalCloud {
 
     /// Starts the cloud unless it runs; says whether it was started. One of an older build is
     /// restarted, unless a command works on another deployment than `own_stack` in it.
+    #[expect(clippy::disallowed_methods, reason = "a process's start and end wake nobody")]
     pub fn start(&self, own_stack: Option<&str>) -> Result<(About, bool)> {
         if let Some(about) = self.running() {
             let scratch = self.dir.parent().unwrap_or(&self.dir);
@@ -182,6 +183,7 @@ impl LocalCloud {
     }
 
     /// Asks the cloud to stop and waits for its end; says whether it ran.
+    #[expect(clippy::disallowed_methods, reason = "a process's start and end wake nobody")]
     pub fn stop(&self) -> Result<bool> {
         let Some(about) = self.running() else { return Ok(false) };
         let pid = about.pid;

@@ -5,6 +5,8 @@
 //! repository; `STEPPE_SHARED_DATA` names their folder. Arguments choose parts: `m4 m3 sweden
 //! stocks coverage`, and after `coverage` parts of the names of data sets.
 
+#![expect(clippy::disallowed_macros, reason = "its tables are the result")]
+
 mod coverage;
 mod sets;
 

@@ -308,6 +308,7 @@ async fn systemctl(arguments: &[&str]) -> Result<()> {
     }
 }
 
+#[expect(clippy::disallowed_macros, reason = "a tool of the command line prints its result")]
 async fn ask(verb: &str, unit: &str) -> Result<()> {
     let (endpoint, token) = (variable("AWS_ENDPOINT_URL")?, variable("STEPPE_INSTANCE_TOKEN")?);
     let url = format!("{endpoint}/_steppe/instances/{token}/systemctl");
@@ -325,6 +326,7 @@ async fn ask(verb: &str, unit: &str) -> Result<()> {
 }
 
 /// `journalctl -u UNIT [-n LINES] [-o cat] [--no-pager]`.
+#[expect(clippy::disallowed_macros, reason = "a tool of the command line prints its result")]
 fn journalctl(arguments: &[&str]) -> Result<()> {
     let (mut unit, mut lines) = (None, 100usize);
     let mut rest = arguments.iter();

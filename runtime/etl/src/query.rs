@@ -51,6 +51,7 @@ pub async fn answer(mut lines: Receiver<String>) -> Result<Said> {
     })
 }
 
+#[expect(clippy::disallowed_macros, reason = "whoever started the engine reads its lines")]
 async fn run(
     query: &Query,
     lines: &mut Receiver<String>,

@@ -233,7 +233,7 @@ impl Host for Logged {
         let planned = self.planned.load(Ordering::Relaxed).max(1);
         let tenths = |n: u64| 10 * n / planned;
         if tenths(done) != tenths(done - units) {
-            println!("{done} of {planned} windows planned so far");
+            eprintln!("{done} of {planned} windows planned so far");
         }
     }
 

@@ -140,6 +140,7 @@ fn request(protocol: &Protocol, operation: &str, input: &str) -> Request {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "signatures take the system's clock")]
 fn signed(
     endpoint: &str,
     region: &str,

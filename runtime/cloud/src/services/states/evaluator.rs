@@ -187,6 +187,7 @@ pub fn serve() -> std::io::Result<()> {
 }
 
 /// Ends the process when an evaluation outlives its limit, also when nobody else is there any more.
+#[expect(clippy::disallowed_methods, reason = "a thread that only watches the clock")]
 fn end_what_is_late(deadline: std::sync::Arc<AtomicU64>) {
     std::thread::spawn(move || {
         loop {
