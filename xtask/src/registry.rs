@@ -12,6 +12,7 @@ use steppe_wire::predict::ModelPointer;
 use steppe_wire::registry::{InService, Promoter, Service, TrainingRecord};
 
 use crate::deployment::Deployment;
+use crate::hint::{Hinted, OrHint};
 
 /// The registry of one deployment.
 pub struct Registry<'a> {
@@ -52,9 +53,12 @@ impl<'a> Registry<'a> {
 
     /// The pointer, or an error that says that there is none.
     pub async fn some_pointer(&self) -> Result<Pointer> {
-        self.pointer().await?.context(
-            "no model is in service\nhint: `cargo xtask deploy` trains one and puts it there",
-        )
+        self.pointer().await?.or_hint(|| {
+            Hinted::new(
+                "no model is in service",
+                "`cargo xtask deploy` trains one and puts it there",
+            )
+        })
     }
 
     /// Puts a model into service after whatever `before` says.
@@ -71,15 +75,8 @@ impl<'a> Registry<'a> {
     }
 
     /// Puts the model back into service that was there before; returns what is in service now.
-    pub async fn roll_back(&self) -> Result<InService> {
-        let before = self.some_pointer().await?;
-        let back = before.in_service.roll_back(now()).with_context(|| {
-            format!(
-                "there was no model before {}\nhint: `cargo xtask model list` lists the models \
-                 that there are",
-                before.in_service.current.model.version
-            )
-        })?;
+    pub async fn roll_back(&self, before: Pointer) -> Result<InService> {
+        let back = before.in_service.roll_back(now()).context("there was no model before")?;
         self.replace(Some(&before.tag), &back).await?;
         Ok(back)
     }
@@ -87,10 +84,10 @@ impl<'a> Registry<'a> {
     async fn replace(&self, tag: Option<&str>, pointer: &InService) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(pointer)?;
         if !self.aws.put_if(&self.bucket, &keys::model_pointer(self.pipeline), bytes, tag).await? {
-            bail!(
-                "somebody else, or a training, changed the model in service at the same \
-                 time\nhint: look with `cargo xtask model list`, then repeat the command"
-            );
+            bail!(Hinted::new(
+                "somebody else, or a training, changed the model in service at the same time",
+                "look with `cargo xtask model list`, then repeat the command",
+            ));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::builds::Builds;
@@ -16,7 +17,7 @@ use crate::status::{StackStatus, StackStep};
 
 /// An object that must lie in the artifacts bucket. Its key holds its hash, so one that is there is
 /// right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Upload {
     /// What it is, for people.
     pub what: String,
@@ -151,7 +152,8 @@ impl Refusal {
 }
 
 /// One step; each can be repeated after a crash without harm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", content = "of", rename_all = "kebab-case")]
 pub enum Step {
     /// Wait for somebody's operation, then plan again.
     AwaitStack(StackStatus),
@@ -207,11 +209,21 @@ pub enum Step {
         superseded: Vec<String>,
     },
     /// Run the pipeline once.
-    RunPipeline,
+    RunPipeline(RunWhen),
+}
+
+/// When a deployment runs the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunWhen {
+    /// In any case: model, data or stack are new, or it has not run with them.
+    Always,
+    /// Only if the change set changes the stack: it has run with this model and these data.
+    StackChanges,
 }
 
 /// The steps, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeployPlan {
     /// The steps.
     pub steps: Vec<Step>,
@@ -227,7 +239,8 @@ impl DeployPlan {
             return Ok(Self { steps: vec![Step::AwaitStack(status)] });
         }
         let mut steps = artifacts(observed, desired);
-        if desired.replaces_model(observed) {
+        let new_model = desired.replaces_model(observed);
+        if new_model {
             steps.push(Step::SetModel(desired.model_version.clone()));
         }
         match (stack_step, status) {
@@ -250,14 +263,19 @@ impl DeployPlan {
                 .filter(|image| !create && *image != desired.image_id)
                 .map(|image| (image, desired.image_id.clone())),
         });
-        if create || observed.raw_sha256.as_ref() != Some(&desired.raw_sha256) {
+        let new_data = create || observed.raw_sha256.as_ref() != Some(&desired.raw_sha256);
+        if new_data {
             steps.push(Step::UploadData {
                 bucket: desired.data_bucket.clone(),
                 bytes: desired.raw_bytes,
             });
         }
         steps.extend(keep_builds(observed, desired));
-        steps.extend(desired.runs.then_some(Step::RunPipeline));
+        let when = match observed.has_run && !new_model && !new_data {
+            true => RunWhen::StackChanges,
+            false => RunWhen::Always,
+        };
+        steps.extend(desired.runs.then_some(Step::RunPipeline(when)));
         Ok(Self { steps })
     }
 
@@ -397,9 +415,11 @@ impl fmt::Display for Step {
                 "delete {} builds that neither this deployment nor the one before is made of",
                 superseded.len()
             ),
-            Self::RunPipeline => {
-                f.write_str("run the pipeline once, unless nothing has changed since it last ran")
-            }
+            Self::RunPipeline(RunWhen::Always) => f.write_str("run the pipeline once"),
+            Self::RunPipeline(RunWhen::StackChanges) => f.write_str(
+                "run the pipeline once if the stack changes: it has run with this model and these \
+                 data",
+            ),
         }
     }
 }
@@ -476,7 +496,7 @@ mod tests {
         assert_eq!(plan.concerns(), []);
         let running = Desired { runs: true, ..desired() };
         let plan = DeployPlan::new(&Observed::default(), &running).expect("a plan");
-        assert_eq!(plan.steps.last(), Some(&Step::RunPipeline));
+        assert_eq!(plan.steps.last(), Some(&Step::RunPipeline(RunWhen::Always)));
     }
 
     #[test]
@@ -524,6 +544,7 @@ mod tests {
                 }),
                 tag: "e".into(),
             }),
+            ..Observed::default()
         };
         let nothing = "  1. update the stack s if the template differs\n";
         assert_eq!(plan(&observed).to_string(), nothing);
@@ -539,6 +560,34 @@ mod tests {
         let last = plan(&observed).steps.pop().expect("steps");
         let expected = "delete 1 builds that neither this deployment nor the one before is made of";
         assert_eq!(last.to_string(), expected);
+    }
+
+    #[test]
+    fn the_pipeline_runs_unless_it_has_run_with_all_that_is_deployed() {
+        let running = Desired { runs: true, ..desired() };
+        let when = |observed: &Observed| {
+            let plan = DeployPlan::new(observed, &running).expect("a plan");
+            match plan.steps.last() {
+                Some(Step::RunPipeline(when)) => *when,
+                other => panic!("{other:?}"),
+            }
+        };
+        let same = Observed {
+            stack: Some(stack(StackStatus::CreateComplete)),
+            model: Some(ObservedModel { version: "m1".into(), chosen_since: false }),
+            raw_sha256: Some("r1".into()),
+            has_run: true,
+            ..Observed::default()
+        };
+        assert_eq!(when(&same), RunWhen::StackChanges);
+        for new in [
+            Observed { has_run: false, ..same.clone() },
+            Observed { model: None, ..same.clone() },
+            Observed { raw_sha256: Some("r0".into()), ..same.clone() },
+            Observed { stack: None, ..same },
+        ] {
+            assert_eq!(when(&new), RunWhen::Always, "{new:?}");
+        }
     }
 
     #[test]

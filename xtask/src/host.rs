@@ -1,0 +1,290 @@
+//! Who is told what a verb does, and who is asked: a terminal, a pipe, or a program.
+//!
+//! Verbs tell [`Event`]s. On a terminal finished things scroll by and what goes on is drawn below
+//! them; a pipe gets a line per finished thing; a program gets every event as a line of JSON on
+//! standard output (`--json`). Standard output carries results only, and `--json` is one.
+
+mod durations;
+mod live;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use steppe_plan::events::words::{self, Line, Tone};
+use steppe_plan::events::{Answerer, Did, Event, Fact, Finding, Outcome, SCHEMA, Step, Unit};
+
+use crate::terminal::{ask, draw, err, out, out_json, shown, shown_lines, width};
+use durations::Durations;
+use live::Live;
+
+/// How often what goes on is drawn.
+const FRAME: Duration = Duration::from_millis(250);
+/// Columns of what was done, up to where its time stands.
+const WHAT_COLUMNS: usize = 66;
+/// Columns around it: the verb before and the time behind.
+const OTHER_COLUMNS: usize = 12 + 2 + 9;
+
+/// How events are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// To people who watch.
+    Terminal,
+    /// To whoever reads it later.
+    Pipe,
+    /// To a program.
+    Json,
+}
+
+impl Show {
+    /// What standard error is, unless a program asks.
+    pub fn of(json: bool) -> Self {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        match (json, std::io::stderr().is_terminal()) {
+            (true, _) => Self::Json,
+            (false, true) if !dumb => Self::Terminal,
+            (false, _) => Self::Pipe,
+        }
+    }
+}
+
+/// Who is told and asked.
+#[derive(Clone)]
+pub struct Host(Arc<Inner>);
+
+struct Inner {
+    show: Show,
+    verb: &'static str,
+    colour: bool,
+    began: Instant,
+    state: Arc<Mutex<State>>,
+    /// Ends the drawing when it is dropped.
+    drawing: Mutex<Option<Sender<()>>>,
+}
+
+/// What is remembered of what was told.
+#[derive(Default)]
+struct State {
+    durations: Durations,
+    live: Live,
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Host {
+    /// A host for one run of a verb.
+    pub fn new(show: Show, verb: &'static str) -> Self {
+        let state = Arc::new(Mutex::new(State::default()));
+        let drawing = (show == Show::Terminal).then(|| {
+            let (ends, ended) = channel();
+            let state = Arc::clone(&state);
+            std::thread::spawn(move || draw_until(&ended, &state));
+            ends
+        });
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let host = Self(Arc::new(Inner {
+            show,
+            verb,
+            colour: colour && std::io::stderr().is_terminal(),
+            began: Instant::now(),
+            state,
+            drawing: Mutex::new(drawing),
+        }));
+        host.tell(Event::Began { verb: verb.to_owned() });
+        host
+    }
+
+    /// Durations of steps are kept in `file`, apart for each deployment.
+    pub fn remember(&self, file: PathBuf, deployment: &str) {
+        lock(&self.0.state).durations = Durations::load(file, deployment);
+    }
+
+    /// Time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.0.began.elapsed()
+    }
+
+    /// Tells an event.
+    pub fn tell(&self, event: Event) {
+        if self.0.show == Show::Json {
+            return out_json(&document(&event));
+        }
+        lock(&self.0.state).live.see(&event);
+        if let Some(line) = words::line(&event) {
+            self.write(&line);
+        }
+        if let Event::Error { message, causes, hints } = &event {
+            let parts: Vec<&str> =
+                std::iter::once(message).chain(causes).map(String::as_str).collect();
+            err(&format!("error: {}", shown_lines(&parts.join(": "))));
+            hints.iter().for_each(|hint| err(&format!("hint: {}", shown(hint))));
+        }
+    }
+
+    /// Tells a fact.
+    pub fn fact(&self, fact: Fact) {
+        self.tell(Event::Fact(fact));
+    }
+
+    /// Tells a finding.
+    pub fn found(&self, finding: Finding) {
+        self.tell(Event::Finding(finding));
+    }
+
+    /// Tells what the whole verb has done.
+    pub fn did(&self, did: Did) {
+        self.tell(Event::StepDone { seconds: self.elapsed().as_secs_f64(), did });
+    }
+
+    /// Tells what will be done.
+    pub fn planned(&self, plan: &impl Serialize) {
+        self.tell(Event::Planned { plan: value(plan) });
+    }
+
+    /// Gives the result: `value` to a program, `text` to people.
+    pub fn result(&self, result: &impl Serialize, text: &str) {
+        match self.0.show {
+            Show::Json => self.tell(Event::Result { result: value(result) }),
+            Show::Terminal | Show::Pipe => out(text),
+        }
+    }
+
+    /// Begins a step, which is waited for until it is [`Work::done`].
+    pub fn begin(&self, step: Step, of: impl Into<Option<String>>) -> Work {
+        let expected_seconds = lock(&self.0.state).durations.of(step);
+        self.tell(Event::StepStarted { step, of: of.into(), expected_seconds });
+        Work { host: self.clone(), step, began: Instant::now(), is_done: false }
+    }
+
+    /// Asks what only a person can answer; where nobody is, the answer is no.
+    pub fn ask(&self, question: &str) -> bool {
+        let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        let agreed = there && {
+            lock(&self.0.state).live.pause(true);
+            ask(&format!("{question} [y/N] "));
+            let mut answer = String::new();
+            let read = std::io::stdin().read_line(&mut answer).is_ok();
+            lock(&self.0.state).live.pause(false);
+            read && matches!(answer.trim(), "y" | "Y" | "yes")
+        };
+        let by = if there { Answerer::Person } else { Answerer::Nobody };
+        self.tell(Event::Question { question: question.to_owned(), agreed, by });
+        agreed
+    }
+
+    /// Tells the end, and keeps how long its steps took.
+    pub fn end(&self, outcome: Outcome) {
+        lock(&self.0.state).durations.save();
+        self.stop_drawing();
+        self.tell(Event::Ended {
+            verb: self.0.verb.to_owned(),
+            outcome,
+            exit_code: outcome.exit_code(),
+            seconds: self.elapsed().as_secs_f64(),
+        });
+    }
+
+    fn stop_drawing(&self) {
+        let drawing = self.0.drawing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if drawing.is_some() {
+            lock(&self.0.state).live = Live::default();
+            draw(Vec::new());
+        }
+    }
+
+    /// Writes a line: `    uploaded  the model server (7.1 MB)            0.2 s`.
+    fn write(&self, line: &Line) {
+        let what = shown(line.what.trim_end());
+        let columns = match self.0.show {
+            Show::Terminal => WHAT_COLUMNS.min(width().saturating_sub(OTHER_COLUMNS + 1)),
+            Show::Pipe | Show::Json => WHAT_COLUMNS,
+        };
+        let rest = match line.seconds {
+            Some(seconds) => format!("{what:<columns$} {seconds:>6.1} s"),
+            None => what.into_owned(),
+        };
+        if line.verb.is_empty() {
+            err(&rest);
+        } else {
+            err(&format!("{}  {rest}", self.verb_column(line)));
+        }
+        line.hints.iter().for_each(|hint| err(&format!("{:>12}  {}", "hint", shown(hint))));
+    }
+
+    fn verb_column(&self, line: &Line) -> String {
+        let colour = match line.tone {
+            Tone::Good => "32",
+            Tone::Plain => "36",
+            Tone::Bad => "31",
+        };
+        if self.0.colour {
+            format!("\u{1b}[1;{colour}m{:>12}\u{1b}[0m", line.verb)
+        } else {
+            format!("{:>12}", line.verb)
+        }
+    }
+}
+
+/// A step that goes on. One that is dropped before it is done has failed.
+pub struct Work {
+    host: Host,
+    step: Step,
+    began: Instant,
+    is_done: bool,
+}
+
+impl Work {
+    /// Tells how far it is.
+    pub fn progress(&self, done: u64, total: u64, unit: Unit) {
+        self.host.tell(Event::Progress { step: self.step, done, total, unit });
+    }
+
+    /// Tells that it is done.
+    pub fn done(mut self, did: Did) {
+        self.is_done = true;
+        let seconds = self.began.elapsed().as_secs_f64();
+        lock(&self.host.0.state).durations.note(self.step, seconds);
+        self.host.tell(Event::StepDone { seconds, did });
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let seconds = self.began.elapsed().as_secs_f64();
+            self.host.tell(Event::StepFailed { step: self.step, seconds });
+        }
+    }
+}
+
+/// Draws what goes on until the other end of the channel is dropped.
+fn draw_until(ended: &Receiver<()>, state: &Mutex<State>) {
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(FRAME) {
+        // Drawn under the lock, so that nothing is drawn after the end.
+        let state = lock(state);
+        if let Some(lines) = state.live.lines(Instant::now(), width()) {
+            draw(lines);
+        }
+    }
+}
+
+/// An event as a document of one line.
+fn document(event: &Event) -> String {
+    let mut document = Map::new();
+    document.insert("schema".to_owned(), json!(SCHEMA));
+    if let Value::Object(fields) = value(event) {
+        document.extend(fields);
+    }
+    document.insert("at".to_owned(), json!(jiff::Timestamp::now().to_string()));
+    Value::Object(document).to_string()
+}
+
+fn value(data: &impl Serialize) -> Value {
+    serde_json::to_value(data).expect("the tool's own data have names as keys")
+}
