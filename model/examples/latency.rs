@@ -5,10 +5,11 @@
 
 use std::time::Instant;
 
-use steppe_model::artifact::{Artifact, CARD_FILE, WEIGHTS_FILE};
-use steppe_model::lstm::kernel::{Cpu, Packed, Scratch};
-use steppe_model::models::Model;
+use steppe_model::artifact::Artifact;
+use steppe_model::families::Model;
+use steppe_model::families::lstm::kernel::{Cpu, Packed, Scratch};
 use steppe_model::{ModelCard, Series};
+use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::ModelPointer;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

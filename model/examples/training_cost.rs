@@ -9,11 +9,11 @@
 
 use std::time::Instant;
 
+use steppe_model::families::Model;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::models::Model;
-use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
-use steppe_model::transform::Transform;
 use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
+use steppe_spec::Transform;
+use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match std::env::args().nth(1).as_deref() {
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let windows = 200 * (148 - 25 - 12 + 1);
             // The first epochs of a process run on cold caches; users wait for whole trainings.
             let started = Instant::now();
-            Model::fit(Family::Lstm, &data, &spec, Stage::new(&Quiet))?;
+            Model::fit(Family::Lstm, &data, &spec, &Stage::new(&Quiet))?;
             println!("{windows} {} {:.3}", spec.lstm.epochs, started.elapsed().as_secs_f64());
         }
         Some("growth") => {
@@ -68,13 +68,13 @@ fn spec(hidden: usize, epochs: usize) -> TrainSpec {
         statics: vec![],
         frequency: Frequency::Monthly,
         holidays: vec![],
-        gaps: steppe_model::dataset::Gaps::default(),
+        gaps: steppe_spec::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Of(Family::Lstm),
         candidates: vec![],
         horizon: 12,
         seed: 1,
-        lstm: LstmSpec {
+        lstm: Lstm {
             context: 24,
             hidden,
             epochs,
@@ -83,9 +83,9 @@ fn spec(hidden: usize, epochs: usize) -> TrainSpec {
             weight_decay: 0.01,
             batch: 64,
             patience: None,
-            epoch_windows: None,
+            epoch_windows: usize::MAX,
         },
-        trees: TreesSpec { rounds: 20, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
-        backtest: BacktestSpec { origins: 2, stride: 1, refit: false, interval_level: 0.9 },
+        trees: Trees { rounds: 20, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
+        backtest: Backtest { origins: 2, stride: Some(1), refit: false, interval_level: 0.9 },
     }
 }

@@ -1,29 +1,26 @@
 //! Champion and challenger: whether a newly trained model is better than the one in service.
 //!
-//! The two are compared on forecasts of which neither had seen the answer. A model knows everything
-//! up to its training, so only later periods are fair to it; the challenger forecasts them from
-//! fits that ended at each origin, as its backtest made them. Where no later period is there (other
-//! configuration, corrected data), both configurations are fitted anew on what was known.
+//! The two are compared on cases of which neither had seen the answer. A model knows everything up
+//! to its training, so only cases that were asked later are fair to it; the challenger answers them
+//! from the fits of its trials, none of which had seen them. Where there are no later cases (other
+//! configuration, corrected data), both configurations are judged anew on what was known.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use steppe_wire::registry::{Basis, Contest, Score};
+use steppe_wire::registry::{Basis, Contest};
 
 use crate::artifact::Artifact;
-use crate::backtest::{self, Entrant, Trials};
-use crate::dataset::Dataset;
+use crate::error::TrainError;
 use crate::host::Stage;
-use crate::leakage;
-use crate::metrics::{IntervalOutcome, Outcome, errors, holds, signed_rank_p_value};
-use crate::models::Forecaster;
-use crate::spec::{Kind, TrainSpec};
-use crate::training::TrainError;
+use crate::spec::TrainSpec;
+use crate::task::Task;
+use crate::trials::{Better, Case, Score, Trials, paired_p_value};
 
 /// A trained challenger and what is to become of it.
 #[derive(Debug, Clone)]
-pub struct Retrained {
+pub struct Retrained<T: Task> {
     /// The challenger.
-    pub artifact: Artifact,
+    pub artifact: Artifact<T>,
     /// How it compared with the champion, if the two could be compared.
     pub contest: Option<Contest>,
     /// Whether it should be put into service.
@@ -33,223 +30,143 @@ pub struct Retrained {
 }
 
 /// Trains on `data` and compares with the model in service.
-pub fn retrain(
-    data: &Dataset,
+pub fn retrain<T: Task>(
+    data: &T::Data,
     spec: &TrainSpec,
-    champion: Option<&Artifact>,
+    champion: Option<&Artifact<T>>,
     stage: &Stage<'_>,
-) -> Result<Retrained, TrainError> {
-    leakage::check_data(data, spec)?;
-    let trials = backtest::run(data, spec, stage)?;
+) -> Result<Retrained<T>, TrainError> {
+    T::check_data(data, spec)?;
+    let trials = T::trials(data, spec, stage)?;
     let artifact = Artifact::from_trials(data, spec, &trials, stage)?;
     let (contest, better, reason) = match champion {
         None => (None, true, "there was no model in service".to_owned()),
-        Some(champion) => judge(&trials, spec, champion, stage)?,
+        Some(champion) => judge((data, spec), &trials, champion, stage)?,
     };
     Ok(Retrained { artifact, contest, better, reason })
 }
 
 type Judgement = (Option<Contest>, bool, String);
 
-fn judge(
-    trials: &Trials<'_>,
-    spec: &TrainSpec,
-    champion: &Artifact,
+fn judge<T: Task>(
+    (data, spec): (&T::Data, &TrainSpec),
+    trials: &T::Trials<'_>,
+    champion: &Artifact<T>,
     stage: &Stage<'_>,
 ) -> Result<Judgement, TrainError> {
     let old = &champion.card.spec;
     if old.columns() != spec.columns() {
-        return Ok((
-            None,
-            true,
-            "the model in service was made for other columns and cannot forecast these data"
-                .to_owned(),
-        ));
+        let reason =
+            "the model in service was made for other columns and cannot forecast these data";
+        return Ok((None, true, reason.to_owned()));
     }
-    let contest = match on_new_periods(trials, spec, champion) {
-        Some(contest) => Some(contest),
-        None if old != spec => of_configurations(trials, old, stage)?,
+    let compared = match on_new_cases(trials, champion) {
+        Some(compared) => Some(compared),
+        None if old != spec => of_configurations::<T>(data, trials, old, stage)?,
         None => None,
     };
-    let Some(contest) = contest else {
-        let reason = format!(
-            "nothing to compare on: no whole horizon has been observed since {}",
-            champion.card.data.last
-        );
-        return Ok((None, false, reason));
+    let Some(Compared { basis, asked, cases, champion, challenger, p_value }) = compared else {
+        let (what, since) = (T::NOTHING_NEW, T::known(&champion.card));
+        return Ok((None, false, format!("nothing to compare on: {what} since {since}")));
     };
-    let (new, old) = (contest.challenger.errors.mase, contest.champion.errors.mase);
-    let better = new < old;
-    let verb = if better { "is smaller than" } else { "is not smaller than" };
-    let p = contest.p_value.map_or_else(String::new, |p| format!(" (p = {p:.3})"));
-    let reason = format!("MASE {new:.3} {verb} {old:.3} on {} forecasts{p}", contest.cases);
+    let (new, old) = (challenger[0], champion[0]);
+    let better = new.beats(&old);
+    let verb = match (better, new.better) {
+        (true, Better::Lower) => "is smaller than",
+        (false, Better::Lower) => "is not smaller than",
+        (true, Better::Higher) => "is larger than",
+        (false, Better::Higher) => "is not larger than",
+    };
+    let p = p_value.map_or_else(String::new, |p| format!(" (p = {p:.3})"));
+    let (name, new, old, what) = (new.name, new.value, old.value, T::CASES);
+    let reason = format!("{name} {new:.3} {verb} {old:.3} on {cases} {what}{p}");
+    let contest = Contest {
+        basis,
+        origins: asked,
+        cases,
+        champion: T::recorded(&champion),
+        challenger: T::recorded(&challenger),
+        p_value,
+    };
     Ok((Some(contest), better, reason))
 }
 
-/// One forecast of one side, with its interval.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    point: f64,
-    lower: f64,
-    upper: f64,
+/// Both sides on the cases that both answered.
+struct Compared {
+    basis: Basis,
+    /// When the cases were asked.
+    asked: Vec<String>,
+    cases: usize,
+    /// Never empty; the first score decides.
+    champion: Vec<Score>,
+    challenger: Vec<Score>,
+    p_value: Option<f64>,
 }
 
-/// Both sides on one case, by its number.
-struct Pair {
+/// The answers of both sides in one case.
+struct Pair<A> {
     case: usize,
-    champion: Entry,
-    challenger: Entry,
+    champion: A,
+    challenger: A,
 }
 
-/// An entrant's forecast of a case.
-fn entry(entrant: &Entrant, intervals: &[IntervalOutcome], case: usize) -> Entry {
-    Entry {
-        point: entrant.points[case],
-        lower: intervals[case].lower,
-        upper: intervals[case].upper,
-    }
+/// The champion as it is against the challenger's fits, over cases after the champion's training.
+fn on_new_cases<T: Task>(trials: &T::Trials<'_>, champion: &Artifact<T>) -> Option<Compared> {
+    let known = T::clock(trials, T::known(&champion.card))?;
+    let later = trials.cases().enumerate().filter(|(_, case)| case.asked >= known);
+    let answered = T::answered(champion, trials, later.map(|(number, _)| number).collect());
+    let answers = trials.answers(trials.chosen_at(known));
+    let pair = |(case, champion)| Pair { case, champion, challenger: answers[case] };
+    compare(Basis::NewPeriods, trials, &answered.into_iter().map(pair).collect::<Vec<_>>())
 }
 
-/// The champion as it is against the challenger's fits, over periods after the champion's training.
-fn on_new_periods(trials: &Trials<'_>, spec: &TrainSpec, champion: &Artifact) -> Option<Contest> {
-    let known = trials.data().calendar().parse(&champion.card.data.last)?;
-    let forecasts = champion_forecasts(trials, champion, known);
-    let entrant = chosen_before(trials, spec, known);
-    let intervals = trials.intervals(entrant);
-    let pair = |(case, champion): (usize, Entry)| Pair {
-        case,
-        champion,
-        challenger: entry(entrant, &intervals, case),
-    };
-    score(Basis::NewPeriods, trials, &forecasts.into_iter().map(pair).collect::<Vec<_>>())
-}
-
-/// The champion's forecasts of every case whose origin is not before `known` and whose history is
-/// long enough.
-fn champion_forecasts(
-    trials: &Trials<'_>,
-    champion: &Artifact,
-    known: i64,
-) -> BTreeMap<usize, Entry> {
-    let horizon = champion.card.spec.horizon;
-    let mut by_view: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-    for (i, case) in trials.cases.iter().enumerate() {
-        if trials.origins[case.origin] >= known && case.step < horizon {
-            by_view.entry((case.series, case.origin)).or_default().push(i);
-        }
-    }
-    let view = |(series, origin): (usize, usize)| {
-        trials.data().series()[series].until(trials.origins[origin])
-    };
-    by_view.retain(|place, _| view(*place).len() >= champion.model.min_history());
-    let predictions =
-        champion.forecast(&by_view.keys().map(|place| view(*place)).collect::<Vec<_>>(), horizon);
-    let mut entries = BTreeMap::new();
-    for (cases, prediction) in by_view.values().zip(predictions) {
-        for &i in cases {
-            let step = &prediction.steps[trials.cases[i].step];
-            entries.insert(i, Entry { point: step.value, lower: step.lower, upper: step.upper });
-        }
-    }
-    entries
-}
-
-/// The family that the challenger would have had at `known`: the contest's own periods must not
-/// choose it.
-fn chosen_before<'t>(trials: &'t Trials<'_>, spec: &TrainSpec, known: i64) -> &'t Entrant {
-    let past =
-        |e: &Entrant| trials.errors_of(e, |case| trials.target(case) <= known).map(|e| e.mase);
-    let best = || {
-        trials
-            .entrants
-            .iter()
-            .filter_map(|e| Some((e, past(e)?)))
-            .min_by(|a, b| a.1.total_cmp(&b.1))
-    };
-    match spec.kind {
-        Kind::Auto => best().map_or_else(|| trials.chosen(), |(entrant, _)| entrant),
-        Kind::Of(_) => trials.chosen(),
-    }
-}
-
-/// Both configurations, fitted anew at each origin that both have.
-fn of_configurations(
-    trials: &Trials<'_>,
+/// Both configurations, judged anew on the cases that both have.
+fn of_configurations<T: Task>(
+    data: &T::Data,
+    trials: &T::Trials<'_>,
     old: &TrainSpec,
     stage: &Stage<'_>,
-) -> Result<Option<Contest>, TrainError> {
-    let before = backtest::run(trials.data(), old, &stage.part("champion"))?;
-    let place = |trials: &Trials<'_>, i: usize| {
-        (trials.cases[i].series, trials.origins[trials.cases[i].origin], trials.cases[i].step)
+) -> Result<Option<Compared>, TrainError> {
+    let before = T::trials(data, old, &stage.part("champion"))?;
+    let places: HashMap<Case, usize> = before.cases().zip(0..).collect();
+    let (champion, challenger) = (before.answers(before.chosen()), trials.answers(trials.chosen()));
+    let pair = |(number, case): (usize, Case)| {
+        let place = *places.get(&case)?;
+        Some(Pair { case: number, champion: champion[place], challenger: challenger[number] })
     };
-    let places: HashMap<_, usize> =
-        (0..before.cases.len()).map(|i| (place(&before, i), i)).collect();
-    let (champion, challenger) = (before.chosen(), trials.chosen());
-    let (champion_intervals, challenger_intervals) =
-        (before.intervals(champion), trials.intervals(challenger));
-    let pair = |case: usize| {
-        let at = *places.get(&place(trials, case))?;
-        let (champion, challenger) = (
-            entry(champion, &champion_intervals, at),
-            entry(challenger, &challenger_intervals, case),
-        );
-        Some(Pair { case, champion, challenger })
-    };
-    Ok(score(
-        Basis::Configurations,
-        trials,
-        &(0..trials.cases.len()).filter_map(pair).collect::<Vec<_>>(),
-    ))
+    let pairs: Vec<_> = trials.cases().enumerate().filter_map(pair).collect();
+    Ok(compare(Basis::Configurations, trials, &pairs))
 }
 
 /// Scores both sides; `None` without any pair.
-fn score(basis: Basis, trials: &Trials<'_>, pairs: &[Pair]) -> Option<Contest> {
-    let score = |side: fn(&Pair) -> Entry| {
-        let outcome = |pair: &Pair| {
-            let case = &trials.cases[pair.case];
-            Outcome {
-                forecast: side(pair).point,
-                actual: case.actual,
-                naive_scale: case.naive_scale,
-            }
-        };
-        let inside = |pair: &&Pair| {
-            holds(side(pair).lower, side(pair).upper, trials.cases[pair.case].actual)
-        };
-        let coverage = pairs.iter().filter(inside).count() as f64 / pairs.len() as f64;
-        Some(Score { errors: errors(pairs.iter().map(outcome))?, coverage })
+fn compare<Q: Trials>(basis: Basis, trials: &Q, pairs: &[Pair<Q::Answer>]) -> Option<Compared> {
+    let cases: Vec<Case> = trials.cases().collect();
+    let scores = |side: fn(&Pair<Q::Answer>) -> Q::Answer| {
+        trials.scores(&pairs.iter().map(|pair| (pair.case, side(pair))).collect::<Vec<_>>())
     };
-    let origins: BTreeSet<i64> =
-        pairs.iter().map(|p| trials.origins[trials.cases[p.case].origin]).collect();
-    Some(Contest {
+    let losses = |Pair { case, champion, challenger }: &Pair<Q::Answer>| {
+        let loss = |answer| trials.loss(*case, answer);
+        (cases[*case].group, loss(challenger), loss(champion))
+    };
+    let asked: BTreeSet<i64> = pairs.iter().map(|pair| cases[pair.case].asked).collect();
+    Some(Compared {
         basis,
-        origins: origins.into_iter().map(|o| trials.data().calendar().label(o)).collect(),
+        asked: asked.into_iter().map(|asked| trials.label(asked)).collect(),
         cases: pairs.len(),
-        champion: score(|p| p.champion)?,
-        challenger: score(|p| p.challenger)?,
-        p_value: signed_rank_p_value(&differences(trials, pairs)),
+        champion: scores(|pair| pair.champion)?,
+        challenger: scores(|pair| pair.challenger)?,
+        p_value: paired_p_value(pairs.iter().map(losses)),
     })
-}
-
-/// Mean difference of the scaled errors of each series.
-fn differences(trials: &Trials<'_>, pairs: &[Pair]) -> Vec<f64> {
-    let mut sums: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
-    for Pair { case, champion, challenger } in pairs {
-        let case = &trials.cases[*case];
-        let error = |side: &Entry| (side.point - case.actual).abs() / case.scale();
-        let (sum, count) = sums.entry(case.series).or_default();
-        (*sum, *count) = (*sum + error(challenger) - error(champion), *count + 1.0);
-    }
-    sums.into_values().map(|(sum, count)| sum / count).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::Series;
+    use crate::forecast::dataset::{Dataset, Series};
+    use crate::forecast::{Forecast, backtest};
     use crate::host::Quiet;
-    use crate::spec::Family;
     use crate::spec::tests::spec;
+    use steppe_spec::{Family, Kind};
 
     /// Twelve series whose growth changes at `turn`, up to and including `last`.
     fn data(turn: i64, last: i64) -> Dataset {
@@ -261,25 +178,30 @@ mod tests {
         let series = |s: i64| {
             Series::new(format!("s{s:02}"), 2000, (0..=last - 2000).map(|t| value(s, t)).collect())
         };
-        Dataset::new(crate::calendar::Frequency::Yearly, (0..12).map(series).collect())
+        Dataset::new(crate::forecast::calendar::Frequency::Yearly, (0..12).map(series).collect())
     }
 
     fn of(family: Family) -> TrainSpec {
         TrainSpec { kind: Kind::Of(family), horizon: 1, ..spec() }
     }
 
-    fn train(data: &Dataset, spec: &TrainSpec) -> Artifact {
+    fn train(data: &Dataset, spec: &TrainSpec) -> Artifact<Forecast> {
         Artifact::train(data, spec, &Stage::new(&Quiet)).expect("trains")
     }
 
-    fn against(data: &Dataset, spec: &TrainSpec, champion: &Artifact) -> Retrained {
+    fn against(
+        data: &Dataset,
+        spec: &TrainSpec,
+        champion: &Artifact<Forecast>,
+    ) -> Retrained<Forecast> {
         retrain(data, spec, Some(champion), &Stage::new(&Quiet)).expect("trains")
     }
 
     #[test]
     fn the_first_model_needs_no_contest() {
-        let first = retrain(&data(2020, 2019), &of(Family::Drift), None, &Stage::new(&Quiet))
-            .expect("trains");
+        let (data_then, spec) = (data(2020, 2019), of(Family::Drift));
+        let first = retrain::<Forecast>(&data_then, &spec, None, &Stage::new(&Quiet));
+        let first = first.expect("trains");
         assert!(first.better && first.contest.is_none());
         assert_eq!(
             first.artifact.version(),
@@ -296,7 +218,7 @@ mod tests {
         let retrained = against(
             &data(2018, 2024),
             &TrainSpec {
-                backtest: crate::spec::BacktestSpec { origins: 4, ..spec.backtest.clone() },
+                backtest: steppe_spec::Backtest { origins: 4, ..spec.backtest.clone() },
                 ..spec.clone()
             },
             &champion,
@@ -362,9 +284,8 @@ mod tests {
         let trials_data = data(2021, 2024);
         let trials = backtest::run(&trials_data, &auto, &Stage::new(&Quiet)).expect("runs");
         let known = 2022;
-        let past =
-            |e: &Entrant| trials.errors_of(e, |c| trials.target(c) <= known).expect("cases").mase;
-        let chosen = chosen_before(&trials, &auto, known);
-        assert!(trials.entrants.iter().all(|e| past(chosen) <= past(e)));
+        let past = |e: usize| trials.deciding(e, &|case| case.answered <= known).expect("cases");
+        let chosen = trials.chosen_at(known);
+        assert!((0..trials.entrants.len()).all(|e| past(chosen) <= past(e)));
     }
 }

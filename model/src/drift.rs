@@ -1,16 +1,14 @@
 //! Whether what a model sees and says in service is still what it sees and says on the histories of
 //! its backtest.
 //!
-//! Four statistics of every forecast are counted in bins that hold equal shares of the backtest's
-//! values. Series move together, so the values of one origin are no independent sample: what counts
+//! A few statistics of every question and its answer are counted in bins that hold equal shares of
+//! the backtest's values; which they are, the task says. Series move together, so the values of one origin are no independent sample: what counts
 //! as drift is a distance larger than that of any single origin of the backtest from the others,
 //! and larger than chance explains for so few values, by two measures that must agree: a new period
 //! is as likely as any other to be the strangest so far by one of them.
 
 use serde::{Deserialize, Serialize};
 use steppe_wire::drift::{Side, StatisticDrift};
-
-use crate::transform::Transform;
 
 /// Bins of a distribution, at most.
 const BINS_MAX: usize = 20;
@@ -29,60 +27,13 @@ const NORMAL_999: f64 = 3.090_232;
 /// Kolmogorov's distribution's quantile at 0.999.
 const KOLMOGOROV_999: f64 = 1.949_475;
 
-/// What is counted of a forecast.
-const STATISTICS: [(&str, Side); 4] = [
-    // The last value on the model's scale: units, and series that are new.
-    ("level", Side::Input),
-    // The change against one season before, in typical changes of the series.
-    ("change", Side::Input),
-    // The nearest forecast against one season before it, in typical changes of the series.
-    ("forecast", Side::Output),
-    // Logarithm of the interval's width, in typical changes of the series.
-    ("width", Side::Output),
-];
-
-/// The statistics of one forecast, in the order of the reference's distributions.
-pub type Observed = [f64; STATISTICS.len()];
-
-/// A forecast as drift sees it.
-#[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
-    /// The values known, oldest first; at least one.
-    pub history: &'a [f64],
-    /// Periods of a season.
-    pub season: usize,
-    /// The scale on which the model works.
-    pub transform: Transform,
-    /// The series' typical change, on that scale.
-    pub change: f64,
-    /// The nearest step's forecast.
-    pub value: f64,
-    /// Its interval.
-    pub interval: (f64, f64),
-}
-
-impl Seen<'_> {
-    /// Its statistics.
-    pub fn statistics(&self) -> Observed {
-        let back = |seasons_before: usize| {
-            self.history
-                [self.history.len().saturating_sub(seasons_before).min(self.history.len() - 1)]
-        };
-        let on_scale = |value: f64| self.transform.apply(value);
-        let last = on_scale(back(1));
-        let width = (on_scale(self.interval.1) - on_scale(self.interval.0)).max(f64::MIN_POSITIVE);
-        [
-            last,
-            (last - on_scale(back(1 + self.season))) / self.change,
-            (on_scale(self.value) - on_scale(back(self.season))) / self.change,
-            (width / self.change).ln(),
-        ]
-    }
-}
-
 /// One statistic's distribution in the backtest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Distribution {
+    /// What is counted.
+    statistic: String,
+    /// Where it is taken.
+    side: Side,
     /// Upper ends of all bins but the last, ascending.
     edges: Vec<f64>,
     /// Values per bin.
@@ -100,8 +51,8 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Checks distributions that were read.
-    pub fn check(&self) -> Result<(), String> {
+    /// Checks distributions that were read: there has to be one of each of the `statistics`.
+    pub fn check(&self, statistics: &[(&str, Side)]) -> Result<(), String> {
         let usable = |d: &Distribution| {
             let edges = d.edges.len() < BINS_MAX
                 && d.edges.iter().all(|edge| edge.is_finite())
@@ -111,21 +62,27 @@ impl Reference {
                 && d.counts.iter().all(|count| *count <= COUNT_MAX);
             edges && counts && between.iter().all(|v| v.is_finite() && *v >= 0.0)
         };
-        if self.distributions.len() == STATISTICS.len() && self.distributions.iter().all(usable) {
+        let named = self.distributions.iter().map(|d| (d.statistic.as_str(), d.side));
+        if named.eq(statistics.iter().copied()) && self.distributions.iter().all(usable) {
             Ok(())
         } else {
             Err("the reference for drift has no usable bins for each statistic".to_owned())
         }
     }
 
-    /// The distributions of the statistics in the backtest, each with the number of its origin.
-    pub fn of(observed: &[(usize, Observed)]) -> Self {
-        Self { distributions: (0..STATISTICS.len()).map(|s| distribution(observed, s)).collect() }
+    /// The distributions of `statistics` in the backtest. Values are in the same order, each row
+    /// with the number of its origin.
+    pub fn of<O: AsRef<[f64]>>(statistics: &[(&str, Side)], observed: &[(usize, O)]) -> Self {
+        let one = |(place, &(name, side)): (usize, &(&str, Side))| {
+            let values = observed.iter().map(|(origin, row)| (*origin, row.as_ref()[place]));
+            distribution((name, side), &values.collect::<Vec<_>>())
+        };
+        Self { distributions: statistics.iter().enumerate().map(one).collect() }
     }
 }
 
-fn distribution(observed: &[(usize, Observed)], statistic: usize) -> Distribution {
-    let mut sorted: Vec<f64> = observed.iter().map(|(_, o)| o[statistic]).collect();
+fn distribution((statistic, side): (&str, Side), observed: &[(usize, f64)]) -> Distribution {
+    let mut sorted: Vec<f64> = observed.iter().map(|(_, value)| *value).collect();
     sorted.sort_by(f64::total_cmp);
     let mut edges: Vec<f64> =
         (1..BINS_MAX).filter_map(|k| sorted.get(k * sorted.len() / BINS_MAX).copied()).collect();
@@ -135,7 +92,7 @@ fn distribution(observed: &[(usize, Observed)], statistic: usize) -> Distributio
         observed
             .iter()
             .filter(|(origin, _)| keep(*origin))
-            .for_each(|(_, o)| counts[bin(&edges, o[statistic])] += 1);
+            .for_each(|(_, value)| counts[bin(&edges, *value)] += 1);
         counts
     };
     let last = observed.iter().map(|(origin, _)| *origin).max().unwrap_or(0);
@@ -146,7 +103,9 @@ fn distribution(observed: &[(usize, Observed)], statistic: usize) -> Distributio
         between.iter().map(|(one, others)| distance(one, others)).fold(0.0, f64::max)
     };
     let (psi_between_origins, ks_between_origins) = (largest(psi), largest(ks));
-    Distribution { counts: counts_of(&|_| true), psi_between_origins, ks_between_origins, edges }
+    let counts = counts_of(&|_| true);
+    let statistic = statistic.to_owned();
+    Distribution { statistic, side, edges, counts, psi_between_origins, ks_between_origins }
 }
 
 fn bin(edges: &[f64], value: f64) -> usize {
@@ -170,7 +129,7 @@ impl Tally {
     }
 
     /// Counts one forecast.
-    pub fn add(&mut self, reference: &Reference, observed: &Observed) {
+    pub fn add(&mut self, reference: &Reference, observed: &[f64]) {
         for ((counts, distribution), value) in
             self.counts.iter_mut().zip(&reference.distributions).zip(observed)
         {
@@ -180,36 +139,29 @@ impl Tally {
 
     /// Service beside the backtest, one entry per statistic.
     pub fn compare(&self, reference: &Reference) -> Vec<StatisticDrift> {
-        let compare =
-            |((counts, distribution), (name, side)): ((&Vec<u64>, &Distribution), (&str, Side))| {
-                let (count, in_training) = (total(counts), total(&distribution.counts));
-                let (psi, ks) = if count == 0 {
-                    (0.0, 0.0)
-                } else {
-                    (psi(counts, &distribution.counts), ks(counts, &distribution.counts))
-                };
-                let psi_limit = PSI_LIMIT.max(distribution.psi_between_origins).max(psi_by_chance(
-                    counts.len(),
-                    count,
-                    in_training,
-                ));
-                let ks_limit = KS_LIMIT
-                    .max(distribution.ks_between_origins)
-                    .max(ks_by_chance(count, in_training));
-                let drifted = count >= COUNT_MIN && psi > psi_limit && ks > ks_limit;
-                StatisticDrift {
-                    statistic: name.to_owned(),
-                    side,
-                    count,
-                    reference: in_training,
-                    psi,
-                    psi_limit,
-                    ks,
-                    ks_limit,
-                    drifted,
-                }
+        let compare = |(counts, distribution): (&Vec<u64>, &Distribution)| {
+            let (count, in_training) = (total(counts), total(&distribution.counts));
+            let (psi, ks) = match count {
+                0 => (0.0, 0.0),
+                _ => (psi(counts, &distribution.counts), ks(counts, &distribution.counts)),
             };
-        self.counts.iter().zip(&reference.distributions).zip(STATISTICS).map(compare).collect()
+            let by_chance = psi_by_chance(counts.len(), count, in_training);
+            let psi_limit = PSI_LIMIT.max(distribution.psi_between_origins).max(by_chance);
+            let by_chance = ks_by_chance(count, in_training);
+            let ks_limit = KS_LIMIT.max(distribution.ks_between_origins).max(by_chance);
+            StatisticDrift {
+                statistic: distribution.statistic.clone(),
+                side: distribution.side,
+                count,
+                reference: in_training,
+                psi,
+                psi_limit,
+                ks,
+                ks_limit,
+                drifted: count >= COUNT_MIN && psi > psi_limit && ks > ks_limit,
+            }
+        };
+        self.counts.iter().zip(&reference.distributions).map(compare).collect()
     }
 }
 
@@ -261,6 +213,11 @@ fn ks_by_chance(n: u64, m: u64) -> f64 {
 mod tests {
     use super::*;
 
+    type Observed = [f64; 4];
+
+    const STATISTICS: [(&str, Side); 4] =
+        [("a", Side::Input), ("b", Side::Input), ("c", Side::Output), ("d", Side::Output)];
+
     /// Values of a distribution with the given centre, the same for all statistics.
     fn values(rng: &mut fastrand::Rng, count: usize, centre: f64) -> Vec<Observed> {
         let mut normal = || (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0;
@@ -279,7 +236,7 @@ mod tests {
         let training: Vec<(usize, Observed)> = (0..8)
             .flat_map(|o| values(&mut rng, 50, 0.0).into_iter().map(move |v| (o, v)))
             .collect();
-        let reference = Reference::of(&training);
+        let reference = Reference::of(&STATISTICS, &training);
         for count in [20, 50, 400, 20_000] {
             assert_eq!(drifted(&reference, &values(&mut rng, count, 0.0)), 0, "{count}");
             assert_eq!(drifted(&reference, &values(&mut rng, count, 2.0)), 4, "{count}");
@@ -300,7 +257,7 @@ mod tests {
         for (origin, centre) in years.into_iter().enumerate() {
             training.extend(values(&mut rng, 30, centre).into_iter().map(|v| (origin, v)));
         }
-        let reference = Reference::of(&training);
+        let reference = Reference::of(&STATISTICS, &training);
         assert_eq!(
             drifted(&reference, &values(&mut rng, 30, 0.8)),
             0,
@@ -311,7 +268,7 @@ mod tests {
 
     #[test]
     fn constant_statistics_have_one_place_of_their_own() {
-        let reference = Reference::of(&vec![(0, [3.0; 4]); 30]);
+        let reference = Reference::of(&STATISTICS, &vec![(0, [3.0; 4]); 30]);
         assert_eq!(drifted(&reference, &vec![[3.0; 4]; 100]), 0);
         assert_eq!(drifted(&reference, &vec![[3.5; 4]; 100]), 4);
     }
@@ -335,19 +292,5 @@ mod tests {
             "{}",
             psi_by_chance(20, 2, 2)
         );
-    }
-
-    #[test]
-    fn statistics_are_in_typical_changes() {
-        let seen = Seen {
-            history: &[10.0, 12.0, 11.0, 15.0],
-            season: 2,
-            transform: Transform::None,
-            change: 2.0,
-            value: 13.0,
-            interval: (11.0, 15.0),
-        };
-        assert_eq!(seen.statistics(), [15.0, 1.5, 1.0, 2f64.ln()]);
-        assert!(Seen { history: &[1.0], ..seen }.statistics().iter().all(|v| v.is_finite()));
     }
 }

@@ -4,30 +4,27 @@
 //! no clock: the same data, configuration and seed give the same artifact.
 
 pub mod artifact;
-pub mod backtest;
-pub mod calendar;
 pub mod card;
-pub mod conformal;
 pub mod contest;
-pub mod dataset;
 pub mod drift;
-pub mod evaluation;
-pub mod fallback;
+pub mod error;
+pub mod families;
+pub mod family;
 pub mod host;
-pub mod leakage;
-pub mod lstm;
-pub mod metrics;
-pub mod models;
+pub mod leaks;
+mod least_squares;
 mod portable;
-pub mod seasonality;
 pub mod spec;
-pub mod training;
-pub mod transform;
-pub mod window;
+pub mod stats;
+mod stored;
+pub mod task;
+mod tasks;
+pub mod trials;
 
-pub use artifact::{Artifact, ArtifactError};
-pub use calendar::{Calendar, Frequency};
-pub use card::ModelCard;
-pub use dataset::{DataError, Dataset, Series};
+pub use artifact::ArtifactError;
+pub use error::TrainError;
+pub use forecast::calendar::{Calendar, Frequency};
+pub use forecast::dataset::{DataError, Dataset, Series};
+pub use forecast::{Artifact, ModelCard};
 pub use spec::TrainSpec;
-pub use training::TrainError;
+pub use tasks::forecast;

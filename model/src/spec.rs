@@ -2,146 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use steppe_spec::{
+    Backtest, CONTEXT_MAX, Family, Gaps, HIDDEN_MAX, Kind, Lstm, MEMBERS_MAX, Transform, Trees,
+};
 
-use crate::calendar::Frequency;
-use crate::dataset::{Columns, Dataset, Gaps};
-use crate::transform::Transform;
+use crate::forecast::calendar::Frequency;
+use crate::forecast::dataset::{Columns, Dataset};
 
-/// Bumped when the same configuration on the same data trains another model than before.
-const TRAINING_VERSION: u32 = 6;
-
-/// Families of models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Family {
-    /// The last value.
-    LastValue,
-    /// The last value plus the mean change.
-    Drift,
-    /// The mean of the last three values.
-    MeanOfThree,
-    /// The value one season before.
-    SeasonalNaive,
-    /// The dynamic optimised theta model.
-    Theta,
-    /// Exponential smoothing.
-    ExponentialSmoothing,
-    /// A seasonal autoregression per series.
-    Autoregression,
-    /// One autoregression for all series.
-    PooledAutoregression,
-    /// Gradient-boosted trees over all series.
-    GradientBoosting,
-    /// Long short-term memory networks over all series.
-    Lstm,
-    /// A weighted mean of other families.
-    Combination,
-}
-
-impl Family {
-    /// Every family.
-    pub const ALL: [Self; 11] = [
-        Self::LastValue,
-        Self::Drift,
-        Self::MeanOfThree,
-        Self::SeasonalNaive,
-        Self::Theta,
-        Self::ExponentialSmoothing,
-        Self::Autoregression,
-        Self::PooledAutoregression,
-        Self::GradientBoosting,
-        Self::Lstm,
-        Self::Combination,
-    ];
-
-    /// Its name in manifests, cards and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LastValue => "last-value",
-            Self::Drift => "drift",
-            Self::MeanOfThree => "mean-of-three",
-            Self::SeasonalNaive => "seasonal-naive",
-            Self::Theta => "theta",
-            Self::ExponentialSmoothing => "exponential-smoothing",
-            Self::Autoregression => "autoregression",
-            Self::PooledAutoregression => "pooled-autoregression",
-            Self::GradientBoosting => "gradient-boosting",
-            Self::Lstm => "lstm",
-            Self::Combination => "combination",
-        }
-    }
-
-    /// Whether it is a rule without anything fitted: what every model is compared with.
-    pub fn is_baseline(self) -> bool {
-        matches!(self, Self::LastValue | Self::Drift | Self::MeanOfThree | Self::SeasonalNaive)
-    }
-
-    /// Whether it learns from all series together, so that fitting it costs time.
-    pub fn is_global(self) -> bool {
-        matches!(self, Self::PooledAutoregression | Self::GradientBoosting | Self::Lstm)
-    }
-}
-
-/// What the manifest asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Whatever the backtest finds best.
-    Auto,
-    /// This family.
-    #[serde(untagged)]
-    Of(Family),
-}
-
-/// How networks are trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LstmSpec {
-    /// Observations that a network sees.
-    pub context: usize,
-    /// Width of the LSTM layer.
-    pub hidden: usize,
-    /// Passes over the training windows, at most.
-    pub epochs: usize,
-    /// Networks whose forecasts are averaged; each has its own seed.
-    pub members: usize,
-    /// Step size of AdamW at the start; it falls along a cosine.
-    pub learning_rate: f64,
-    /// Weight decay of AdamW.
-    pub weight_decay: f64,
-    /// Windows per gradient step.
-    pub batch: usize,
-    /// Epochs without a better validation loss before training stops. The validation window is the
-    /// newest `horizon` periods, which are then not trained on; without patience everything is.
-    pub patience: Option<usize>,
-    /// Windows per epoch, drawn anew for each; all of them without it.
-    pub epoch_windows: Option<usize>,
-}
-
-/// How trees are grown.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TreesSpec {
-    /// Trees.
-    pub rounds: usize,
-    /// Depth of a tree.
-    pub depth: usize,
-    /// Share of each tree's answer that is taken.
-    pub learning_rate: f64,
-    /// Training rows, drawn at random when there are more.
-    pub rows_max: usize,
-}
-
-/// How a model is judged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BacktestSpec {
-    /// Forecast origins, the newest ones of the data.
-    pub origins: usize,
-    /// Periods between two origins.
-    pub stride: usize,
-    /// Whether global models are trained anew at every origin; if not, once before the first.
-    pub refit: bool,
-    /// Nominal coverage of the prediction interval, in (0, 1).
-    pub interval_level: f64,
-}
+/// Bumped when the same configuration on the same data trains another model than before, or one that
+/// is written in another way.
+const TRAINING_VERSION: u32 = 7;
 
 /// Configuration of one training. Two equal specs on equal data give equal artifacts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -176,18 +46,15 @@ pub struct TrainSpec {
     /// Seed of everything random.
     pub seed: u64,
     /// Networks.
-    pub lstm: LstmSpec,
+    pub lstm: Lstm,
     /// Trees.
-    pub trees: TreesSpec,
+    pub trees: Trees,
     /// Judgement.
-    pub backtest: BacktestSpec,
+    pub backtest: Backtest,
 }
 
 /// Largest sizes of a configuration that is read from a card; a manifest's are no larger.
 const HORIZON_MAX: usize = 366;
-pub(crate) const CONTEXT_MAX: usize = 1_000;
-const HIDDEN_MAX: usize = 512;
-const MEMBERS_MAX: usize = 32;
 const COLUMNS_MAX: usize = 200;
 
 impl TrainSpec {
@@ -212,6 +79,11 @@ impl TrainSpec {
         } else {
             Err(format!("`interval_level` is {level}; expected a share between 0 and 1"))
         }
+    }
+
+    /// Periods between two origins of the backtest.
+    pub fn stride(&self) -> usize {
+        self.backtest.stride.unwrap_or(self.horizon).max(1)
     }
 
     /// How to read a table.
@@ -252,7 +124,7 @@ impl TrainSpec {
             Family::Combination => asked(family) || self.kind == Kind::Auto,
             family => family.is_baseline() || asked(family),
         };
-        Family::ALL.into_iter().filter(wanted).collect()
+        Family::ALL.iter().copied().filter(wanted).collect()
     }
 }
 
@@ -277,7 +149,7 @@ pub(crate) mod tests {
             candidates: vec![],
             horizon: 2,
             seed: 5,
-            lstm: LstmSpec {
+            lstm: Lstm {
                 context: 4,
                 hidden: 6,
                 epochs: 8,
@@ -286,10 +158,10 @@ pub(crate) mod tests {
                 weight_decay: 1e-3,
                 batch: 16,
                 patience: None,
-                epoch_windows: None,
+                epoch_windows: usize::MAX,
             },
-            trees: TreesSpec { rounds: 40, depth: 3, learning_rate: 0.1, rows_max: 10_000 },
-            backtest: BacktestSpec { origins: 3, stride: 1, refit: true, interval_level: 0.9 },
+            trees: Trees { rounds: 40, depth: 3, learning_rate: 0.1, rows_max: 10_000 },
+            backtest: Backtest { origins: 3, stride: Some(1), refit: true, interval_level: 0.9 },
         }
     }
 
@@ -300,7 +172,7 @@ pub(crate) mod tests {
             (json(Kind::Auto), json(Kind::Of(Family::LastValue))),
             ("\"auto\"".into(), "\"last-value\"".into())
         );
-        for family in Family::ALL {
+        for &family in Family::ALL {
             assert_eq!(
                 serde_json::from_str::<Kind>(&format!("\"{}\"", family.name())).expect("a kind"),
                 Kind::Of(family)

@@ -7,14 +7,14 @@ use std::process::Command;
 
 use bytes::Bytes;
 use jiff::civil::Date;
-use steppe_model::dataset::{Record, lines};
 use steppe_model::drift::Tally;
+use steppe_model::forecast::dataset::{Record, lines};
+use steppe_model::forecast::metrics::holds;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::metrics::holds;
-use steppe_model::spec::{BacktestSpec, Family, Kind};
 use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
 use steppe_plan::etl::etl_plan;
-use steppe_plan::manifest::Manifest;
+use steppe_spec::Manifest;
+use steppe_spec::{Backtest, Family, Kind};
 use tempfile::TempDir;
 
 use crate::tools::{binary, root, shared_data, spec};
@@ -217,7 +217,7 @@ fn spec_for(frequency: Frequency) -> TrainSpec {
         kind: Kind::Of(Family::Lstm),
         candidates: vec![Family::Theta, Family::PooledAutoregression],
         horizon: 1,
-        backtest: BacktestSpec { origins: 8, stride: 1, refit: true, interval_level: 0.9 },
+        backtest: Backtest { origins: 8, stride: Some(1), refit: true, interval_level: 0.9 },
         ..spec()
     }
 }
@@ -309,8 +309,8 @@ fn a_constant_is_inside_of_its_interval_and_drifts_nowhere() {
     let (data, new) = train(&after, Frequency::Yearly);
     for (artifact, until) in [(&old, 2023), (&new, 2024)] {
         let card = &artifact.card;
-        assert_eq!(card.backtest.intervals.coverage, 1.0);
-        assert!(card.backtest.model.mae < 1e-9);
+        assert_eq!(card.section.backtest.intervals.coverage, 1.0);
+        assert!(card.section.backtest.model.mae < 1e-9);
         let mut tally = Tally::new(&card.reference);
         for series in data.series() {
             let view = series.until(until);
@@ -344,7 +344,7 @@ fn a_count_that_was_small_so_far_gets_no_large_interval() {
         text += &rows(&format!("L{region}"), &|year| 4_000 + 100 * region + year * 37 % 90);
     }
     let wide = TrainSpec {
-        backtest: BacktestSpec { interval_level: 0.95, ..spec_for(Frequency::Yearly).backtest },
+        backtest: Backtest { interval_level: 0.95, ..spec_for(Frequency::Yearly).backtest },
         ..spec_for(Frequency::Yearly)
     };
     let data = data(&text, &wide, template());
@@ -415,12 +415,15 @@ fn the_best_family_is_one_line_of_the_template_away() {
     assert_eq!(changed, 1);
     let (lstm, winner) = (asked(&manifest), asked(&auto));
     assert_eq!(lstm.card.family, Family::Lstm);
-    let better = lstm.card.backtest.better_family().expect("another is better here");
+    let better = lstm.card.section.backtest.better_family().expect("another is better here");
     let told = lstm.card.to_text("version");
     let line = format!("`{}` has a smaller MASE than this model: ", better.family.name());
     assert!(told.contains(&line) && told.contains("`kind = \"auto\"` serves the best"), "{told}");
-    let found = &winner.card.backtest;
-    assert!(winner.card.family != Family::Lstm && found.model.mase < lstm.card.backtest.model.mase);
+    let found = &winner.card.section.backtest;
+    assert!(
+        winner.card.family != Family::Lstm
+            && found.model.mase < lstm.card.section.backtest.model.mase
+    );
     assert!(found.better_family().is_none());
 }
 
@@ -459,13 +462,13 @@ fn the_last_value_of_prices_is_as_wrong_as_it_is() {
             kind: Kind::Of(Family::LastValue),
             candidates: Vec::new(),
             horizon: 1,
-            backtest: BacktestSpec { origins, stride: 1, refit: true, interval_level: 0.9 },
+            backtest: Backtest { origins, stride: Some(1), refit: true, interval_level: 0.9 },
             ..spec()
         };
         let data = Dataset::from_records(records.clone(), &spec.columns()).expect("series");
         assert_eq!(data.calendar().label(data.last() + 1), next);
         let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
-        let backtest = &artifact.card.backtest;
+        let backtest = &artifact.card.section.backtest;
         assert_eq!(backtest.cases, 12 * days);
         let expected = if days == 43 { 0.737 } else { 0.847 };
         assert!((backtest.model.smape - expected).abs() <= 0.001, "{:?}", backtest.model);

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use steppe_plan::catalogue::raw_header;
 use steppe_plan::etl::{cleaning_sql, etl_plan};
-use steppe_plan::manifest::{Action, Manifest};
+use steppe_spec::{Action, Manifest};
 use steppe_wire::etl::{EtlPlan, EtlReport};
 use tempfile::TempDir;
 

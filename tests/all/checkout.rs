@@ -39,7 +39,12 @@ impl Checkout {
 
     /// `cargo xtask` with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary("xtask"));
+        self.command_of(&binary("xtask"), arguments)
+    }
+
+    /// The same as the program at `binary` does it.
+    pub fn command_of(&self, binary: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary);
         command
             .args(arguments)
             .current_dir(root())

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 use steppe_model::Dataset;
 use steppe_plan::etl::etl_plan;
-use steppe_plan::manifest::{Action, Manifest};
+use steppe_spec::{Action, Manifest};
 use steppe_wire::etl::EtlReport;
 use tempfile::TempDir;
 

@@ -10,7 +10,7 @@ use crate::signed::{Answer, Keys, Request, Served};
 use crate::tools::root;
 
 /// Services that speak JSON: name in calls, name in signatures, target.
-const JSON: [(&str, &str, &str); 7] = [
+const JSON: [(&str, &str, &str); 8] = [
     ("athena", "athena", "AmazonAthena"),
     ("cloudwatch", "monitoring", "GraniteServiceVersion20100801"),
     ("events", "events", "AWSEvents"),
@@ -18,6 +18,7 @@ const JSON: [(&str, &str, &str); 7] = [
     ("logs", "logs", "Logs_20140328"),
     ("ssm", "ssm", "AmazonSSM"),
     ("states", "states", "AWSStepFunctions"),
+    ("tag", "tagging", "ResourceGroupsTaggingAPI_20170126"),
 ];
 
 /// `s3:PutObject` and all others that the deployer's sources name.

@@ -11,6 +11,7 @@ use crate::checkout::{Checkout, Said};
 use crate::in_process::until;
 use crate::signed_client::Signed;
 use crate::through::Through;
+use crate::tools::whole_xtask;
 use crate::workspace::{edit_manifest, workspace};
 
 const STACK: &str = "steppe-marriages-local";
@@ -266,6 +267,7 @@ fn profile(checkout: &Checkout, lines: &str) -> String {
 
 #[test]
 fn a_profile_whose_keys_a_program_prints_is_taken() {
+    let Some(whole) = whole_xtask() else { return };
     let checkout = Checkout::new();
     let folder = workspace(&checkout.path().join("workspace"));
     checkout.done(&["local", "start"]);
@@ -281,7 +283,7 @@ fn a_profile_whose_keys_a_program_prints_is_taken() {
     let file = checkout.path().join("keys.json");
     std::fs::write(&file, keys.to_string()).expect("written");
     let config = profile(&checkout, &format!("credential_process = cat {}", file.display()));
-    let mut command = checkout.command(&["status", "--env", "dev"]);
+    let mut command = checkout.command_of(&whole, &["status", "--env", "dev"]);
     command.current_dir(&folder).env("AWS_ENDPOINT_URL", value("AWS_ENDPOINT_URL"));
     let said = Said::of(command.env("AWS_CONFIG_FILE", config).env("AWS_PROFILE", "dev"));
     assert_eq!(said.code, Some(0), "{}", said.err);
@@ -290,15 +292,97 @@ fn a_profile_whose_keys_a_program_prints_is_taken() {
 
 #[test]
 fn a_profile_that_signs_in_by_a_browser_is_told_with_the_way_out() {
+    let Some(whole) = whole_xtask() else { return };
     let checkout = Checkout::new();
     let folder = workspace(&checkout.path().join("workspace"));
     let steppe = folder.join("steppe.toml");
     let text = std::fs::read_to_string(&steppe).expect("readable");
     std::fs::write(&steppe, text + "profile = \"dev\"\n").expect("written");
     let config = profile(&checkout, "login_session = arn:aws:iam::000000000000:user/somebody");
-    let mut command = checkout.command(&["status", "--env", "dev"]);
+    let mut command = checkout.command_of(&whole, &["status", "--env", "dev"]);
     command.current_dir(&folder).env("AWS_CONFIG_FILE", config);
     let said = Said::of(command.env("AWS_EC2_METADATA_DISABLED", "true"));
     let expected = "aws configure export-credentials --profile dev --format process";
     assert!(said.code == Some(1) && said.err.contains(expected), "{}", said.err);
+}
+
+#[test]
+fn what_aws_needs_and_was_not_built_is_told_where_it_must_not_be_built() {
+    let checkout = Checkout::new();
+    let folder = workspace(&checkout.path().join("workspace"));
+    for verb in ["deploy", "plan", "status"] {
+        let mut command = checkout.command(&[verb, "--env", "dev"]);
+        let said = Said::of(command.current_dir(&folder));
+        let expected = "the environment `dev` is in AWS, and this program was built without the \
+                        client of EC2, and STEPPE_SKIP_BUILD is set\nhint: `cargo build --bin \
+                        xtask --features xtask/ec2` builds one that has it";
+        assert!(said.code == Some(1) && said.err.contains(expected), "{}", said.err);
+    }
+}
+
+/// A template of things that no deployment makes under these names.
+fn forgotten() -> String {
+    json!({ "Resources": {
+        "Group": { "Type": "AWS::Logs::LogGroup", "Properties": { "LogGroupName": "/old/name" } },
+        "Topic": { "Type": "AWS::SNS::Topic", "Properties": { "TopicName": "old-topic" } },
+    } })
+    .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_carries_the_tags_is_found_under_any_name() {
+    let checkout = Checkout::new();
+    checkout.done(&["deploy", "--no-run"]);
+    let client = Signed::of(&checkout.path().join("local"));
+    let template = forgotten();
+    let params = [
+        ("StackName", "forgotten"),
+        ("TemplateBody", template.as_str()),
+        ("Tags.member.1.Key", "steppe:pipeline"),
+        ("Tags.member.1.Value", "marriages"),
+        ("Tags.member.2.Key", "steppe:environment"),
+        ("Tags.member.2.Value", "local"),
+    ];
+    assert!(client.stacks("CreateStack", &params).await.expect("answered").is_ok());
+    await_stack(&client, "forgotten", "CREATE_COMPLETE").await;
+    let said = checkout.run(&["destroy"]);
+    assert_eq!(said.code, Some(3), "{}", said.err);
+    assert!(said.err.contains("left  log group /old/name"), "{}", said.err);
+    assert!(said.err.contains("left  topic old-topic"), "{}", said.err);
+    let named = [("StackName", "forgotten")];
+    assert!(client.stacks("DeleteStack", &named).await.expect("answered").is_ok());
+    let gone = || checkout.run(&["destroy"]).err.contains("nothing left");
+    until("nothing is left", gone).await;
+}
+
+/// What AWS's index of tags says of things that are gone.
+fn lingering(resources: &[&str]) -> String {
+    let listed: Vec<Value> = resources
+        .iter()
+        .map(|rest| json!({ "ResourceARN": format!("arn:aws:{rest}"), "Tags": [] }))
+        .collect();
+    json!({ "ResourceTagMappingList": listed, "PaginationToken": "" }).to_string()
+}
+
+#[test]
+fn what_only_the_index_of_tags_knows_is_not_left_unless_nobody_can_ask() {
+    let through = Through::new(|call, _| {
+        let page = lingering(&[
+            "s3:::gone",
+            "sns:us-east-1:000000000000:gone",
+            "lambda:us-east-1:000000000000:function:gone",
+            "glue:us-east-1:000000000000:job/gone",
+            "logs:us-east-1:000000000000:log-group:/gone",
+            "ec2:us-east-1:000000000000:vpc/vpc-0",
+        ]);
+        (call.operation() == "GetResources").then(|| (StatusCode::OK, page))
+    });
+    assert!(through.done(&["destroy", "--yes"]).err.contains("nothing left"));
+    let through = Through::new(|call, _| {
+        let page = lingering(&["kinesis:us-east-1:000000000000:stream/x"]);
+        (call.operation() == "GetResources").then(|| (StatusCode::OK, page))
+    });
+    let said = through.run(&["destroy", "--yes"]);
+    let expected = "left  tagged thing arn:aws:kinesis:us-east-1:000000000000:stream/x";
+    assert!(said.code == Some(3) && said.err.contains(expected), "{}", said.err);
 }

@@ -1,27 +1,35 @@
 //! A deployment by somebody who may do exactly what `doctor` prints, in an environment of kind
 //! `aws` whose endpoint is the embedded cloud.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use crate::checkout::{Checkout, Said};
 use crate::signed_client::{Signed, between};
+use crate::tools::whole_xtask;
 use crate::workspace::workspace;
 
 const ACCOUNT: &str = "000000000000";
 
-/// Runs the command line in the workspace with a caller's variables.
-fn done(checkout: &Checkout, folder: &Path, keys: &[(&str, String)], arguments: &[&str]) -> Said {
-    let said = run(checkout, folder, keys, arguments);
+/// The command line that can deploy to AWS, and where it works.
+struct Tool {
+    binary: PathBuf,
+    checkout: Checkout,
+    folder: PathBuf,
+}
+
+/// Runs it with a caller's variables.
+fn done(tool: &Tool, keys: &[(&str, String)], arguments: &[&str]) -> Said {
+    let said = run(tool, keys, arguments);
     assert_eq!(said.code, Some(0), "{arguments:?}\n{}\n{}", said.out, said.err);
     said
 }
 
 /// The same, however it ends.
-fn run(checkout: &Checkout, folder: &Path, keys: &[(&str, String)], arguments: &[&str]) -> Said {
-    let mut command = checkout.command(arguments);
-    command.current_dir(folder);
+fn run(tool: &Tool, keys: &[(&str, String)], arguments: &[&str]) -> Said {
+    let mut command = tool.checkout.command_of(&tool.binary, arguments);
+    command.current_dir(&tool.folder);
     command.envs(keys.iter().map(|(name, value)| (name, value)));
     Said::of(&mut command)
 }
@@ -66,15 +74,14 @@ async fn keys_under(
 
 /// A running cloud, its administrator, and what `doctor` prints for an environment in it.
 struct Scene {
-    checkout: Checkout,
-    folder: PathBuf,
+    tool: Tool,
     client: Signed,
     endpoint: String,
     policies: Vec<Value>,
 }
 
 impl Scene {
-    fn start() -> Self {
+    fn start(binary: PathBuf) -> Self {
         let checkout = Checkout::new();
         let folder = workspace(&checkout.path().join("workspace"));
         checkout.done(&["local", "start"]);
@@ -86,12 +93,13 @@ impl Scene {
         let names = ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
         let administrator = names.map(value);
         let client = Signed::of(&checkout.path().join("local"));
-        let printed = done(&checkout, &folder, &administrator, &["doctor", "--env", "dev"]).out;
+        let tool = Tool { binary, checkout, folder };
+        let printed = done(&tool, &administrator, &["doctor", "--env", "dev"]).out;
         let documents = printed.find("{\n").map(|at| &printed[at..]).expect("a document");
         let policies = serde_json::Deserializer::from_str(documents).into_iter::<Value>();
         let policies = policies.collect::<Result<_, _>>().expect("JSON");
         let endpoint = administrator[0].1.clone();
-        Self { checkout, folder, client, endpoint, policies }
+        Self { tool, client, endpoint, policies }
     }
 
     /// The policies without one action.
@@ -112,9 +120,10 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_policy_that_doctor_prints_is_enough() {
-    let scene = Scene::start();
+    let Some(whole) = whole_xtask() else { return };
+    let scene = Scene::start(whole);
     let keys = keys_under(&scene.client, "person", &scene.policies, &scene.endpoint).await;
-    let verb = |arguments: &[&str]| done(&scene.checkout, &scene.folder, &keys, arguments);
+    let verb = |arguments: &[&str]| done(&scene.tool, &keys, arguments);
     assert!(verb(&["deploy", "--env", "dev", "--yes"]).err.contains("deployed"));
     assert!(verb(&["smoke-test", "--env", "dev"]).out.contains("20 forecasts"));
     assert!(verb(&["destroy", "--env", "dev", "--yes"]).err.contains("nothing left"));
@@ -122,7 +131,8 @@ async fn the_policy_that_doctor_prints_is_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_right_that_cloudformation_needs_a_deployment_fails_and_is_undone() {
-    let scene = Scene::start();
+    let Some(whole) = whole_xtask() else { return };
+    let scene = Scene::start(whole);
     for (name, action, words) in [
         ("no-roles", "iam:CreateRole", "is not authorized to perform: iam:CreateRole"),
         (
@@ -132,7 +142,7 @@ async fn without_a_right_that_cloudformation_needs_a_deployment_fails_and_is_und
         ),
     ] {
         let keys = keys_under(&scene.client, name, &scene.without(action), &scene.endpoint).await;
-        let said = run(&scene.checkout, &scene.folder, &keys, &["deploy", "--env", "dev", "--yes"]);
+        let said = run(&scene.tool, &keys, &["deploy", "--env", "dev", "--yes"]);
         assert_ne!(said.code, Some(0), "{action}\n{}\n{}", said.out, said.err);
         let all = format!("{}{}", said.out, said.err);
         assert!(all.contains(words), "{all}");

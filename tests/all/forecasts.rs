@@ -10,7 +10,6 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde_json::{Map, Value, json};
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::spec::{Family, Kind};
 use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
 use steppe_predictor::Predictor;
 use steppe_server::config::Limits;
@@ -19,6 +18,7 @@ use steppe_server::guard::Hosts;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
+use steppe_spec::{Family, Kind};
 use steppe_wire::predict::{PredictResponse, StoredPrediction};
 use tower::ServiceExt;
 
@@ -367,7 +367,7 @@ fn months_covariates_and_static_features_go_all_the_way_from_the_table_to_a_fore
     assert_eq!(data.series()[0].covariates[0].len(), 75, "three months of the future are known");
     let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
     let families: Vec<&str> =
-        artifact.card.backtest.candidates.iter().map(|c| c.family.name()).collect();
+        artifact.card.section.backtest.candidates.iter().map(|c| c.family.name()).collect();
     assert!(
         families.contains(&"seasonal-naive") && families.contains(&"combination"),
         "{families:?}"

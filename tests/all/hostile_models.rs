@@ -6,12 +6,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::spec::{Family, Kind};
 use steppe_model::{Artifact, TrainSpec};
 use steppe_server::batch::{self, Source};
 use steppe_server::config::Limits;
 use steppe_server::model_store::ServedModel;
 use steppe_server::watch::Watch;
+use steppe_spec::{Family, Kind};
 
 use crate::forecasts::{Server, ask};
 use crate::tools::{artifact, dataset, put_model, spec};
@@ -68,20 +68,22 @@ async fn a_card_that_breaks_an_invariant_is_refused() {
         ("/members", json!([]), "names 0 members"),
         ("/members/0/family", json!("theta"), "the only member"),
         ("/members/0/weight", json!(0.5), "add up to 0.5"),
-        ("/members/0/frame", Value::Null, "`lstm` has no frame"),
-        ("/members/0/frame/context", json!(1), "of another configuration"),
-        ("/members/0/frame/context", json!(1_000_000_000_000u64), "of another configuration"),
-        ("/members/0/frame/horizon", json!(1_000_000_000), "of another configuration"),
-        ("/members/0/frame/change", json!(0.0), "typical changes"),
-        ("/members/0/frame/step", json!(1e308), "no finite number"),
-        ("/members/0/frame/covariates", json!([{ "mean": 0.0, "deviation": 1.0 }]), "scales"),
+        ("/members/0/record", Value::Null, "what the card has of `lstm`: invalid type: null"),
+        ("/members/0/record/context", json!(1), "of another configuration"),
+        ("/members/0/record/context", json!(1_000_000_000_000u64), "of another configuration"),
+        ("/members/0/record/horizon", json!(1_000_000_000), "of another configuration"),
+        ("/members/0/record/change", json!(0.0), "typical changes"),
+        ("/members/0/record/step", json!(1e308), "no finite number"),
+        ("/members/0/record/covariates", json!([{ "mean": 0.0, "deviation": 1.0 }]), "scales"),
         ("/spec/horizon", json!(1_000_000_000), "`horizon` is 1000000000"),
         ("/spec/lstm/context", json!(1_000_000_000_000u64), "`context` is"),
         ("/spec/lstm/hidden", json!(1_000_000), "`hidden` is"),
         ("/spec/lstm/members", json!(200), "`members` is 200"),
         ("/spec/backtest/interval_level", json!(1.5), "`interval_level` is 1.5"),
         ("/spec/pipeline", json!("other"), "the card's id is not"),
+        ("/task", json!("classification"), "a model for `classification`, not `forecast`"),
         ("/reference/distributions", json!([]), "reference for drift"),
+        ("/reference/distributions/0/statistic", json!("change"), "reference for drift"),
         ("/reference/distributions/0/counts", json!([]), "reference for drift"),
         ("/data/fingerprint", json!("ąąąąąąąąąąąąą"), "not a hash"),
     ];
@@ -152,7 +154,7 @@ async fn coefficients_of_another_length_are_refused() {
         ("coefficients", json!([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]), "one finite coefficient"),
     ];
     for (field, value, expected) in cases {
-        let change = |card: &mut Value| card["members"][0]["coefficients"][field] = value.clone();
+        let change = |card: &mut Value| card["members"][0]["record"][field] = value.clone();
         let said = refusal(&server, &forged(&pooled, pooled.weights_bytes.clone(), change)).await;
         assert!(said.contains(expected), "{field} {value}: {said}");
     }
@@ -168,7 +170,7 @@ fn served(artifact: Artifact) -> Arc<ServedModel> {
 #[tokio::test]
 async fn a_model_that_breaks_answers_nobody_and_those_beside_it_are_answered() {
     let mut hollow = artifact();
-    hollow.card.calibration.offsets.clear();
+    hollow.card.section.calibration.offsets.clear();
     let (broken, sound) = (served(hollow), served(artifact()));
     let source = || Source::Own(Arc::new(dataset().series().to_vec()));
     let asked = |model: &Arc<ServedModel>| batch::forecast(model.clone(), source(), 1);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use steppe_jobs::drift::Monitor;
 use steppe_jobs::train::{Event, Trainer};
 use steppe_model::TrainSpec;
-use steppe_model::spec::{Family, Kind};
+use steppe_spec::{Family, Kind};
 use steppe_wire::failure::Failure;
 use steppe_wire::keys;
 

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use steppe_jobs::drift::Monitor;
 use steppe_jobs::train::{Event, Trainer};
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::spec::{BacktestSpec, Family, Kind};
 use steppe_model::{Artifact, Dataset, TrainSpec};
 use steppe_server::config::Limits;
 use steppe_server::datasets::Datasets;
@@ -20,6 +19,7 @@ use steppe_server::guard::Hosts;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
+use steppe_spec::{Backtest, Family, Kind};
 use steppe_wire::drift::DriftReport;
 use steppe_wire::failure::Failure;
 use steppe_wire::keys;
@@ -44,7 +44,7 @@ fn data(last: i64) -> Dataset {
 
 /// A family that learns: it is wrong after the turn until it is trained again.
 fn pooled() -> TrainSpec {
-    let backtest = BacktestSpec { origins: 4, ..spec().backtest };
+    let backtest = Backtest { origins: 4, ..spec().backtest };
     TrainSpec { kind: Kind::Of(Family::PooledAutoregression), horizon: 1, backtest, ..spec() }
 }
 
@@ -341,8 +341,7 @@ mod meddler {
 async fn a_model_promoted_during_a_training_is_not_overwritten_and_the_next_try_goes_on_from_checkpoints()
  {
     // Epochs enough for checkpoints, which come every 50,000 windows.
-    let lstm =
-        TrainSpec { lstm: steppe_model::spec::LstmSpec { epochs: 600, ..spec().lstm }, ..spec() };
+    let lstm = TrainSpec { lstm: steppe_spec::Lstm { epochs: 600, ..spec().lstm }, ..spec() };
     let stack = Stack::new(&lstm, &data(2022)).await;
     let (champion, other) = (train(&data(2016), &pooled()), train(&data(2017), &pooled()));
     put_model(&stack.artifacts, &other).await;
@@ -472,7 +471,7 @@ async fn ordinary_questions_are_no_drift_and_strange_ones_are_told_once() {
     let spec = TrainSpec {
         kind: Kind::Of(Family::Theta),
         horizon: 1,
-        backtest: BacktestSpec { origins: 6, ..spec().backtest },
+        backtest: Backtest { origins: 6, ..spec().backtest },
         ..spec()
     };
     let watched = Watched::start(&spec, &data).await;

@@ -12,11 +12,11 @@ use steppe_cloud::cloud::Cloud;
 use steppe_cloud::iam::Role;
 use steppe_cloud::identity::Caller;
 use steppe_jobs::drift::Monitor;
-use steppe_jobs::storage;
+use steppe_jobs::inputs::data_set;
 use steppe_model::TrainSpec;
-use steppe_model::spec::{Family, Kind};
 use steppe_server::datasets::Datasets;
 use steppe_server::problems::RequestError;
+use steppe_spec::{Family, Kind};
 use steppe_wire::failure::Failure;
 
 use crate::jobs::{GOOD, Watched, stored, two_dozen};
@@ -93,14 +93,14 @@ async fn strange_keys_beside_a_table_do_not_matter_and_in_it_are_named() {
     }
     put(&serving, "processed/x/_temporary/0/part-0.parquet", b"half a table");
     let prefix = "processed/x/";
-    let empty = storage::data_set(&bucket, prefix, &spec()).await.expect("no table is no error");
+    let empty = data_set(&bucket, prefix, &spec()).await.expect("no table is no error");
     assert!(empty.is_none());
     let served = Datasets::new(bucket.clone(), 1 << 20);
     let absent = served.get(prefix, &spec()).await.expect_err("no table");
     assert!(matches!(absent, RequestError::NoDataset(_)), "{absent:?}");
 
     put(&serving, "processed/x/a//part-0.parquet", b"rows");
-    let error = storage::data_set(&bucket, prefix, &spec()).await.expect_err("rows would lack");
+    let error = data_set(&bucket, prefix, &spec()).await.expect_err("rows would lack");
     assert!(error.to_string().contains("processed/x/a//part-0.parquet"), "{error}");
     let error = served.get(prefix, &spec()).await.expect_err("rows would lack");
     assert!(!matches!(error, RequestError::NoDataset(_)), "{error:?}");
@@ -186,6 +186,6 @@ async fn a_bucket_of_another_account_under_our_name_is_refused_for_our_roles() {
     let caller = role(&theirs.cloud, "c", &any);
     let meant = bucket(&theirs.cloud, caller, Some(ACCOUNT));
     assert_eq!(allowed(&*meant).await, [true, true, false]);
-    let failure = storage::data_set(&meant, "processed/x/", &spec()).await.expect_err("refused");
+    let failure = data_set(&meant, "processed/x/", &spec()).await.expect_err("refused");
     assert!(matches!(failure, Failure::Permanent(_)), "{failure:?}");
 }

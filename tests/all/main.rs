@@ -1,6 +1,7 @@
 //! All integration tests in one binary: the structure of the workspace, each process at its
 //! interface, and whole scenarios through the command line.
 
+mod additions;
 mod athena;
 mod bounds;
 mod cases_forecasts;
@@ -14,6 +15,7 @@ mod cloudformation_crash;
 mod cloudformation_failures;
 mod cloudformation_requests;
 mod cloudformation_rights;
+mod components;
 mod deployer;
 mod deployer_aws;
 mod deployer_calls;
@@ -58,6 +60,7 @@ mod stacks;
 mod state_machines;
 mod strange_store;
 mod structure;
+mod tagging;
 mod through;
 mod tools;
 mod transcripts;

@@ -1,9 +1,9 @@
 //! Options of `[data]`: what each reads, and where it refuses instead of guessing.
 
-use steppe_model::transform::Transform;
 use steppe_model::{Dataset, TrainSpec};
 use steppe_plan::etl::{cleaning_sql, etl_plan};
-use steppe_plan::manifest::{Action, Manifest};
+use steppe_spec::Transform;
+use steppe_spec::{Action, Manifest};
 use steppe_wire::etl::EtlPlan;
 
 use crate::cases_reading::{PLAIN, clean, cleaned, manifest, plan};

@@ -9,16 +9,27 @@ use serde_json::Value;
 use crate::tools::root;
 
 /// What each crate may use of the workspace. Anything else is a wrong direction.
-const ALLOWED: [(&str, &[&str]); 11] = [
-    ("xtask", &["steppe-aws", "steppe-plan", "steppe-wire", "steppe-model"]),
+const ALLOWED: [(&str, &[&str]); 12] = [
+    (
+        "xtask",
+        &[
+            "steppe-aws",
+            "steppe-plan",
+            "steppe-spec",
+            "steppe-wire",
+            "steppe-store",
+            "steppe-model",
+        ],
+    ),
     ("steppe-aws", &["steppe-plan"]),
-    ("steppe-plan", &["steppe-wire"]),
+    ("steppe-plan", &["steppe-spec", "steppe-wire"]),
     ("steppe-wire", &[]),
-    ("steppe-model", &["steppe-wire"]),
-    ("steppe-store", &[]),
+    ("steppe-spec", &["steppe-wire"]),
+    ("steppe-model", &["steppe-spec", "steppe-wire"]),
+    ("steppe-store", &["steppe-wire"]),
     ("steppe-predictor", &["steppe-wire"]),
-    ("steppe-jobs", &["steppe-wire", "steppe-model", "steppe-store"]),
-    ("steppe-server", &["steppe-wire", "steppe-model", "steppe-store"]),
+    ("steppe-jobs", &["steppe-spec", "steppe-wire", "steppe-model", "steppe-store"]),
+    ("steppe-server", &["steppe-spec", "steppe-wire", "steppe-model", "steppe-store"]),
     ("steppe-etl", &["steppe-wire", "steppe-store"]),
     ("steppe-cloud", &["steppe-wire"]),
 ];
@@ -53,6 +64,22 @@ fn crates_depend_in_one_direction() {
             assert!(may.contains(&used), "`{name}` must not depend on `{used}`");
         }
     }
+}
+
+#[test]
+fn templates_hold_structure_only() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(root().join("templates")).expect("a folder").flatten() {
+        let file = entry.path();
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let tera = file.extension().is_some_and(|e| e == "tera");
+        for decision in ["if ", "raw ", "set ", "macro "].iter().filter(|_| tera) {
+            let found = ["{% ", "{%- "].map(|begin| text.contains(&format!("{begin}{decision}")));
+            assert_eq!(found, [false; 2], "{}: `{decision}` is decided in plan", file.display());
+        }
+        seen += usize::from(tera);
+    }
+    assert!(seen > 10, "{seen}");
 }
 
 #[test]

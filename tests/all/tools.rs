@@ -6,12 +6,11 @@ use bytes::Bytes;
 use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, path::Path as Key};
 use serde_json::json;
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
-use steppe_model::transform::Transform;
 use steppe_model::{Artifact, Dataset, Frequency, TrainSpec};
-use steppe_wire::keys;
+use steppe_spec::Transform;
+use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
+use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 
 /// Root of the repository.
 pub fn root() -> PathBuf {
@@ -31,6 +30,21 @@ pub fn binary(name: &str) -> PathBuf {
         file.display()
     );
     file
+}
+
+/// The command line with the client of EC2, which `make test` puts beside the other one.
+pub fn whole_xtask() -> Option<PathBuf> {
+    let file = binary("xtask").with_file_name("xtask-aws");
+    if file.exists() {
+        return Some(file);
+    }
+    let plain = binary("xtask");
+    eprintln!(
+        "left out: {} is not there; `cargo build --bin xtask --features xtask/ec2` builds it as {}",
+        file.display(),
+        plain.display()
+    );
+    None
 }
 
 /// Cargo's output, in which this test lies.
@@ -136,13 +150,13 @@ pub fn spec() -> TrainSpec {
         statics: vec![],
         frequency: Frequency::Yearly,
         holidays: vec![],
-        gaps: steppe_model::dataset::Gaps::default(),
+        gaps: steppe_spec::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Of(Family::Lstm),
         candidates: vec![],
         horizon: 2,
         seed: 1,
-        lstm: LstmSpec {
+        lstm: Lstm {
             context: 4,
             hidden: 4,
             epochs: 2,
@@ -151,9 +165,9 @@ pub fn spec() -> TrainSpec {
             weight_decay: 0.01,
             batch: 32,
             patience: None,
-            epoch_windows: None,
+            epoch_windows: usize::MAX,
         },
-        trees: TreesSpec { rounds: 10, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
-        backtest: BacktestSpec { origins: 3, stride: 1, refit: true, interval_level: 0.9 },
+        trees: Trees { rounds: 10, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
+        backtest: Backtest { origins: 3, stride: Some(1), refit: true, interval_level: 0.9 },
     }
 }

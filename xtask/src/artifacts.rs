@@ -19,6 +19,8 @@ use crate::terminal::err;
 
 /// Binaries that this machine runs: the embedded cloud and its engine.
 const OWN: [&str; 2] = ["steppe-cloud", "steppe-etl"];
+/// Set where what is there is to be used.
+pub const SKIP_BUILD: &str = "STEPPE_SKIP_BUILD";
 /// Packages that are shipped.
 const SHIPPED: [&str; 3] = ["steppe-server", "steppe-predictor", "steppe-jobs"];
 
@@ -48,7 +50,7 @@ pub fn own_binary(root: &Path, name: &str) -> PathBuf {
 
 /// Builds the embedded cloud and its engine, and what is shipped, side by side.
 pub async fn build(root: &Path, host: &Host) -> Result<()> {
-    if std::env::var_os("STEPPE_SKIP_BUILD").is_some() {
+    if std::env::var_os(SKIP_BUILD).is_some() {
         host.fact(Fact::BuildSkipped);
         return Ok(());
     }
@@ -64,9 +66,21 @@ pub async fn build(root: &Path, host: &Host) -> Result<()> {
     Ok(())
 }
 
-async fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
+/// The cargo that runs this program.
+pub fn cargo_command() -> std::process::Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = tokio::process::Command::new(program);
+    let mut command = std::process::Command::new(program);
+    // Cargo sets these for the program it runs; a build below must not inherit them.
+    for (name, _) in std::env::vars_os()
+        .filter(|(n, _)| n.to_string_lossy().starts_with("CARGO_PKG_") || n == "CARGO_MANIFEST_DIR")
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
+async fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
+    let mut command = tokio::process::Command::from(cargo_command());
     command
         .args(arguments)
         .arg("--quiet")
@@ -74,12 +88,6 @@ async fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    // Cargo sets these for the program it runs; a build below must not inherit them.
-    for (name, _) in std::env::vars_os()
-        .filter(|(n, _)| n.to_string_lossy().starts_with("CARGO_PKG_") || n == "CARGO_MANIFEST_DIR")
-    {
-        command.env_remove(name);
-    }
     let mut child = command.spawn().context("cannot start cargo")?;
     if let Some(told) = child.stderr.take() {
         // Line by line, so that nothing is torn by what is drawn on the terminal.
@@ -111,7 +119,7 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
     elf::check("steppe-jobs", &jobs)?;
     let (predictor, jobs) = (package(workspace, &predictor)?, package(workspace, &jobs)?);
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
-    let spec = serde_json::to_vec_pretty(&workspace.train_spec()?)?;
+    let spec = serde_json::to_vec_pretty(&workspace.train_spec())?;
     let hashes = ArtifactHashes {
         server: sha256_hex(&server),
         predictor: sha256_hex(&predictor),

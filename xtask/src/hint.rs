@@ -4,11 +4,11 @@ use std::fmt;
 
 use anyhow::Error;
 use steppe_aws::AwsError;
-use steppe_plan::config::Problems;
 use steppe_plan::deploy::Refusal;
 use steppe_plan::elf::ElfError;
 use steppe_plan::events::words::DISK_IS_FULL;
 use steppe_plan::runs::PromotionError;
+use steppe_spec::Problems;
 use steppe_wire::hint::parts;
 
 /// What happened, and what to do about it.

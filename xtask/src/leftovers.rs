@@ -62,10 +62,10 @@ mod tests {
     use std::path::Path;
 
     use steppe_plan::elf::Architecture;
-    use steppe_plan::manifest::Manifest;
     use steppe_plan::names::Names;
     use steppe_plan::site::Site;
-    use steppe_plan::stack::{ArtifactHashes, StackSpec};
+    use steppe_plan::stack::{ArtifactHashes, StackSpec, combinations};
+    use steppe_spec::Manifest;
 
     use super::wanted;
 
@@ -86,7 +86,7 @@ mod tests {
         let all = wanted(&names);
         let zeros = || "0".repeat(64);
         let mut seen = 0;
-        for (options, manifest) in manifest.combinations() {
+        for (options, manifest) in combinations(&manifest) {
             let hashes = ArtifactHashes {
                 server: zeros(),
                 predictor: zeros(),

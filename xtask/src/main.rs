@@ -26,6 +26,7 @@ mod terminal;
 mod training;
 mod verbs;
 mod watch;
+mod whole;
 
 use std::process::ExitCode;
 

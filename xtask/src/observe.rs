@@ -28,6 +28,9 @@ const PIPELINE: &str = "StateMachineArn";
 /// Output of the stack: ARN of the state machine that looks for drift.
 const DRIFT: &str = "DriftMachineArn";
 
+/// Largest note about builds that is read.
+const NOTE_BYTES_MAX: u64 = 1024 * 1024;
+
 /// What an observation is for.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose<'a> {
@@ -109,7 +112,8 @@ pub async fn cloud_of(workspace: &Workspace, aws: &Aws) -> Result<ObservedCloud>
 /// What the last deployments noted about their builds. A note that cannot be read is none: then
 /// nothing that is there counts as superseded.
 async fn noted_builds(aws: &Aws, bucket: &str) -> Result<Option<ObservedBuilds>> {
-    let Some((bytes, tag)) = aws.get_tagged(bucket, keys::BUILDS).await? else { return Ok(None) };
+    let note = aws.get_tagged(bucket, keys::BUILDS, NOTE_BYTES_MAX).await?;
+    let Some((bytes, tag)) = note else { return Ok(None) };
     Ok(Some(ObservedBuilds { builds: serde_json::from_slice(&bytes).ok(), tag }))
 }
 
@@ -183,7 +187,7 @@ pub async fn site(
     observed: &Observed,
 ) -> Result<Site> {
     let parameter = image_parameter(architecture);
-    let instance_type = workspace.manifest.stack.instance_type(architecture);
+    let instance_type = architecture.instance_type(&workspace.manifest);
     let s3 = format!("com.amazonaws.{}.s3", workspace.names.region);
     let (image_id, offering, s3_prefix_list) = tokio::join!(
         aws.parameter(&parameter),
@@ -197,7 +201,7 @@ pub async fn site(
         other => other.with_context(|| format!("the newest image `{parameter}` is not known"))?,
     };
     let offering = match offering {
-        // An old build of the embedded cloud, or of this program without the EC2 client.
+        // This program without the EC2 client, or an old build of the embedded cloud.
         Err(error) if embedded && error.kind != Kind::Unreachable => known.zones.to_vec(),
         other => other?,
     };

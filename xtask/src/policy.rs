@@ -93,11 +93,11 @@ const CALLS: [(&str, &str, On); 62] = [
     ("s3:PutObject", "s3:PutObject", On::Objects),
     ("s3:PutPublicAccessBlock", "s3:PutBucketPublicAccessBlock", On::Buckets),
     ("sns:ListSubscriptionsByTopic", "sns:ListSubscriptionsByTopic", On::Topic),
-    ("sns:ListTopics", "sns:ListTopics", On::Everything),
     ("ssm:GetParameter", "ssm:GetParameter", On::Images),
     ("states:ListExecutions", "states:ListExecutions", On::Machines),
     ("states:StartExecution", "states:StartExecution", On::Machines),
     ("states:DescribeStateMachine", "states:DescribeStateMachine", On::Machines),
+    ("tag:GetResources", "tag:GetResources", On::Everything),
     ("sts:GetCallerIdentity", "", On::Everything),
 ];
 

@@ -5,17 +5,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use steppe_model::TrainSpec;
-use steppe_model::spec::{BacktestSpec, LstmSpec, TreesSpec};
 use steppe_plan::catalogue::{RawHeader, raw_header};
-use steppe_plan::config::nearest;
 use steppe_plan::environment::{Environment, Project};
 use steppe_plan::etl::{cleaning_sql, etl_plan};
-use steppe_plan::manifest::{DayCalendar, Manifest};
 use steppe_plan::names::Names;
 use steppe_plan::sample::sample_csv;
+use steppe_spec::{Manifest, nearest};
 use steppe_wire::etl::EtlPlan;
 
 use crate::cli::{Args, DataArgs};
@@ -91,7 +87,7 @@ impl Workspace {
             None => cleaning_sql(&manifest.data),
         };
         let etl_plan = etl_plan(&manifest, &sql);
-        manifest.check_for(&manifest_name, &environment)?;
+        environment.check(&manifest_name, &manifest)?;
         let names = project.names(&args.env, &environment, &manifest.name);
         if let Some(defect) = names.defect() {
             let hint = format!("shorten one of them in `steppe.toml` or in {manifest_name}");
@@ -148,62 +144,28 @@ impl Workspace {
     }
 
     /// What the manifest says about training.
-    pub fn train_spec(&self) -> Result<TrainSpec> {
-        let Manifest { name, task, model, backtest, .. } = &self.manifest;
-        let (lstm, trees) = (&model.lstm, &model.trees);
-        Ok(TrainSpec {
+    pub fn train_spec(&self) -> TrainSpec {
+        let Manifest { name, task, model, backtest, quality, .. } = &self.manifest;
+        TrainSpec {
             pipeline: name.clone(),
             series_column: task.series.clone(),
             time_column: task.time.clone(),
             target_column: task.target.clone(),
             covariates: task.covariates.clone(),
             statics: task.static_features.clone(),
-            frequency: match task.calendar {
-                DayCalendar::EveryDay => same_name(&task.frequency)?,
-                DayCalendar::Weekdays => steppe_model::Frequency::Weekdays,
-                DayCalendar::AsObserved => steppe_model::Frequency::ObservedDays,
-            },
-            holidays: task.holidays.iter().map(|day| holiday(day)).collect::<Result<_>>()?,
-            gaps: same_name(&self.manifest.quality.gaps)?,
-            transform: same_name(&model.transform)?,
-            kind: same_name(&model.kind)?,
-            candidates: same_name(&model.candidates(task.frequency))?,
+            frequency: task.into(),
+            holidays: task.holidays.clone(),
+            gaps: quality.gaps,
+            transform: model.transform,
+            kind: model.kind,
+            candidates: model.candidates(task.frequency),
             horizon: task.horizon,
             seed: model.seed,
-            lstm: LstmSpec {
-                context: lstm.context,
-                hidden: lstm.hidden,
-                epochs: lstm.epochs,
-                members: lstm.members,
-                learning_rate: lstm.learning_rate,
-                weight_decay: lstm.weight_decay,
-                batch: lstm.batch,
-                patience: lstm.patience,
-                epoch_windows: Some(lstm.epoch_windows),
-            },
-            trees: TreesSpec {
-                rounds: trees.rounds,
-                depth: trees.depth,
-                learning_rate: trees.learning_rate,
-                rows_max: trees.rows_max,
-            },
-            backtest: BacktestSpec {
-                origins: backtest.origins,
-                stride: backtest.stride.unwrap_or(task.horizon),
-                refit: backtest.refit,
-                interval_level: backtest.interval_level,
-            },
-        })
+            lstm: model.lstm.clone(),
+            trees: model.trees.clone(),
+            backtest: *backtest,
+        }
     }
-}
-
-fn holiday(day: &str) -> Result<jiff::civil::Date> {
-    day.parse().with_context(|| format!("`task.holidays` has `{day}`, which is no day"))
-}
-
-/// The value that another crate calls by the same name: the planner must not depend on the models.
-fn same_name<T: DeserializeOwned>(value: &impl Serialize) -> Result<T> {
-    Ok(serde_json::from_value(serde_json::to_value(value)?)?)
 }
 
 /// The folder with `steppe.toml`: the working folder or one above it.
@@ -279,50 +241,4 @@ pub fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     }
     written.with_context(context)?;
     std::fs::rename(&new, file).with_context(context)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use serde::de::DeserializeOwned;
-
-    /// The names that a type knows, as its error for an unknown one lists them.
-    fn names<T: DeserializeOwned>() -> BTreeSet<String> {
-        let error = serde_json::from_value::<T>("no such name".into())
-            .map(|_| ())
-            .expect_err("unknown")
-            .to_string();
-        error
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .map(str::to_owned)
-            .filter(|name| name != "no such name")
-            .collect()
-    }
-
-    #[test]
-    fn the_manifest_and_the_models_use_the_same_names() {
-        let mut families = names::<steppe_model::spec::Family>();
-        families.insert("auto".to_owned());
-        assert_eq!(names::<steppe_plan::manifest::ModelKind>(), families);
-        // The models have a frequency for each calendar of days.
-        let mut frequencies = names::<steppe_plan::manifest::Frequency>();
-        frequencies.extend(["weekdays", "observed-days"].map(str::to_owned));
-        assert_eq!(frequencies, names::<steppe_model::Frequency>());
-        assert_eq!(
-            names::<steppe_plan::manifest::LongerGap>(),
-            names::<steppe_model::dataset::Longer>()
-        );
-        assert_eq!(
-            names::<steppe_plan::manifest::Ended>(),
-            names::<steppe_model::dataset::Ended>()
-        );
-        assert_eq!(
-            names::<steppe_plan::manifest::Transform>(),
-            names::<steppe_model::transform::Transform>()
-        );
-        assert!(families.len() > 10, "{families:?}");
-    }
 }

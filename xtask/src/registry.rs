@@ -1,31 +1,56 @@
 //! The models of a deployed pipeline: which one is in service, which ones there are, what trainings
 //! found.
 
-use anyhow::{Context, Result, bail};
-use serde::de::DeserializeOwned;
-use steppe_aws::Aws;
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
+use anyhow::{Context, Error};
+use steppe_aws::{Aws, AwsError};
 use steppe_model::{Artifact, ModelCard};
 use steppe_plan::names::Names;
-use steppe_wire::keys;
+use steppe_plan::stack::sha256_hex;
+use steppe_store::{Object, Objects, Pointer, StoreError};
+use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::ModelPointer;
 use steppe_wire::registry::{InService, Promoter, Service, TrainingRecord};
 
 use crate::deployment::Deployment;
 use crate::hint::{Hinted, OrHint};
 
+/// Result of whatever people wait for at the terminal.
+type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// The registry of one deployment.
-pub struct Registry<'a> {
+pub struct Registry<'a>(steppe_store::Registry<Artifacts<'a>>);
+
+/// The artifacts bucket, reached as the deployer reaches everything.
+struct Artifacts<'a> {
     aws: &'a Aws,
     bucket: String,
-    pipeline: &'a str,
 }
 
-/// The pointer as it was read; it is only ever replaced as it was read.
-pub struct Pointer {
-    /// What it says.
-    pub in_service: InService,
-    tag: String,
+impl Objects for Artifacts<'_> {
+    type Error = AwsError;
+
+    async fn read(&self, key: &str, bytes_max: u64) -> Result<Option<Object>, AwsError> {
+        let found = self.aws.get_tagged(&self.bucket, key, bytes_max).await?;
+        Ok(found.map(|(bytes, tag)| Object { bytes: bytes.into(), tag }))
+    }
+
+    async fn write(&self, key: &str, bytes: Vec<u8>) -> Result<(), AwsError> {
+        let sha256 = sha256_hex(&bytes);
+        self.aws.put(&self.bucket, key, bytes, &sha256).await
+    }
+
+    async fn write_if(
+        &self,
+        key: &str,
+        bytes: Vec<u8>,
+        tag: Option<&str>,
+    ) -> Result<bool, AwsError> {
+        self.aws.put_if(&self.bucket, key, bytes, tag).await
+    }
+
+    async fn keys(&self, folder: &str) -> Result<Vec<String>, AwsError> {
+        self.aws.keys(&self.bucket, folder).await
+    }
 }
 
 impl<'a> Registry<'a> {
@@ -36,19 +61,14 @@ impl<'a> Registry<'a> {
     }
 
     /// The registry in the artifacts bucket, for whoever has compared that bucket's tags.
-    pub fn new(aws: &'a Aws, names: &'a Names) -> Self {
-        Self { aws, bucket: names.artifacts_bucket(), pipeline: &names.pipeline }
+    pub fn new(aws: &'a Aws, names: &Names) -> Self {
+        let objects = Artifacts { aws, bucket: names.artifacts_bucket() };
+        Self(steppe_store::Registry::new(objects, &names.pipeline))
     }
 
     /// The pointer, if a model is in service.
     pub async fn pointer(&self) -> Result<Option<Pointer>> {
-        let key = keys::model_pointer(self.pipeline);
-        let Some((bytes, tag)) = self.aws.get_tagged(&self.bucket, &key).await? else {
-            return Ok(None);
-        };
-        let in_service = serde_json::from_slice(&bytes)
-            .with_context(|| format!("`{key}` is not a model pointer"))?;
-        Ok(Some(Pointer { in_service, tag }))
+        self.0.pointer().await.map_err(told)
     }
 
     /// The pointer, or an error that says that there is none.
@@ -69,42 +89,24 @@ impl<'a> Registry<'a> {
         by: Promoter,
         reason: &str,
     ) -> Result<()> {
-        let (in_service, tag) = before.map_or((None, None), |p| (Some(p.in_service), Some(p.tag)));
         let next = Service { model, since: now(), by, reason: reason.to_owned() };
-        self.replace(tag.as_deref(), &InService::promote(in_service, next)).await
+        self.0.promote(before, next).await.map_err(told)
     }
 
     /// Puts the model back into service that was there before; returns what is in service now.
     pub async fn roll_back(&self, before: Pointer) -> Result<InService> {
-        let back = before.in_service.roll_back(now()).context("there was no model before")?;
-        self.replace(Some(&before.tag), &back).await?;
-        Ok(back)
-    }
-
-    async fn replace(&self, tag: Option<&str>, pointer: &InService) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(pointer)?;
-        if !self.aws.put_if(&self.bucket, &keys::model_pointer(self.pipeline), bytes, tag).await? {
-            bail!(Hinted::new(
-                "somebody else, or a training, changed the model in service at the same time",
-                "look with `cargo xtask model list`, then repeat the command",
-            ));
-        }
-        Ok(())
+        let back = self.0.roll_back(before, now()).await.map_err(told)?;
+        back.context("there was no model before the one in service")
     }
 
     /// Versions of all models, in no order.
     pub async fn versions(&self) -> Result<Vec<String>> {
-        let prefix = keys::models_prefix(self.pipeline);
-        let keys = self.aws.keys(&self.bucket, &prefix).await?;
-        let version = |key: &String| {
-            Some(key.strip_prefix(&prefix)?.strip_suffix(CARD_FILE)?.strip_suffix('/')?.to_owned())
-        };
-        Ok(keys.iter().filter_map(version).collect())
+        self.0.versions().await.map_err(told)
     }
 
     /// A model's card as it is stored.
     pub async fn card_bytes(&self, version: &str) -> Result<Vec<u8>> {
-        self.file(version, CARD_FILE).await
+        Ok(self.0.file(version, CARD_FILE).await.map_err(told)?.into())
     }
 
     /// A model's card.
@@ -116,47 +118,34 @@ impl<'a> Registry<'a> {
 
     /// A whole model, checked as the server will check it.
     pub async fn artifact(&self, version: &str) -> Result<Artifact> {
-        let (card, weights) =
-            (self.card_bytes(version).await?, self.file(version, WEIGHTS_FILE).await?);
-        let pointer = ModelPointer {
-            version: version.to_owned(),
-            card_sha256: steppe_plan::stack::sha256_hex(&card),
-        };
-        Artifact::load(card, weights, &pointer)
+        let card = self.card_bytes(version).await?;
+        let weights = self.0.file(version, WEIGHTS_FILE).await.map_err(told)?;
+        let pointer = ModelPointer { version: version.to_owned(), card_sha256: sha256_hex(&card) };
+        Artifact::load(card, weights.into(), &pointer)
             .with_context(|| format!("model {version} cannot be served"))
-    }
-
-    async fn file(&self, version: &str, file: &str) -> Result<Vec<u8>> {
-        let key = keys::model_file(self.pipeline, version, file);
-        self.aws
-            .get(&self.bucket, &key)
-            .await?
-            .with_context(|| format!("model {version} has no {file}"))
     }
 
     /// What trainings found, oldest first.
     pub async fn records(&self) -> Result<Vec<TrainingRecord>> {
-        let mut records: Vec<TrainingRecord> = Vec::new();
-        for key in self.aws.keys(&self.bucket, &keys::trainings_prefix(self.pipeline)).await? {
-            records.extend(self.read(&key).await?);
-        }
-        records.sort_by(|a, b| a.time.cmp(&b.time));
-        Ok(records)
+        self.0.records().await.map_err(told)
     }
 
     /// Keeps what a training found.
     pub async fn keep(&self, record: &TrainingRecord) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(record)?;
-        let sha256 = steppe_plan::stack::sha256_hex(&bytes);
-        self.aws
-            .put(&self.bucket, &keys::training_record(self.pipeline, &record.key), bytes, &sha256)
-            .await?;
-        Ok(())
+        Ok(self.0.keep(record).await?)
     }
+}
 
-    async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let Some(bytes) = self.aws.get(&self.bucket, key).await? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).with_context(|| format!("`{key}` cannot be read"))
+/// Errors as people at the terminal get them.
+fn told(error: StoreError<AwsError>) -> Error {
+    match error {
+        StoreError::Call(error) => error.into(),
+        StoreError::Changed => Hinted::new(
+            "somebody else, or a training, changed the model in service at the same time",
+            "look with `cargo xtask model list`, then repeat the command",
+        )
+        .into(),
+        other => other.into(),
     }
 }
 

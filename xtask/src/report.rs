@@ -7,9 +7,9 @@ use std::fmt::Write;
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use steppe_model::dataset::lines;
-use steppe_model::evaluation::{Evaluation, FamilyReport, SeriesReport};
-use steppe_model::metrics::holds;
+use steppe_model::forecast::dataset::lines;
+use steppe_model::forecast::evaluation::{Evaluation, FamilyReport, SeriesReport};
+use steppe_model::forecast::metrics::holds;
 
 pub use service::ServiceReport;
 
@@ -172,7 +172,7 @@ fn by_step(area: &Area<'_>, chosen: &FamilyReport) -> Result<()> {
         chart.draw_series(LineSeries::new(points, BLUE.stroke_width(2))).map_err(failed)?;
         Ok(())
     };
-    let points = |value: &dyn Fn(&steppe_model::evaluation::StepReport) -> f64| {
+    let points = |value: &dyn Fn(&steppe_model::forecast::evaluation::StepReport) -> f64| {
         chosen.by_step.iter().map(|s| (s.step as f64, value(s))).collect()
     };
     line(&left, "MASE by step", 0.0..highest, points(&|s| s.errors.mase), None)?;
@@ -222,7 +222,7 @@ fn by_series(area: &Area<'_>, report: &Evaluation) -> Result<()> {
 
 /// Residuals relative to the width of their interval: what lies beyond ±1 is outside.
 fn residuals(area: &Area<'_>, report: &Evaluation) -> Result<()> {
-    let scaled = |f: &steppe_model::evaluation::ForecastReport| {
+    let scaled = |f: &steppe_model::forecast::evaluation::ForecastReport| {
         let error = f.actual - f.value;
         let width = if error >= 0.0 { f.upper - f.value } else { f.value - f.lower };
         // What rounding makes of a constant is no error.
@@ -294,7 +294,7 @@ fn forecasts(area: &Area<'_>, series: &SeriesReport) -> Result<()> {
         .axis_style(GREY)
         .draw()
         .map_err(failed)?;
-    let range = |f: &steppe_model::evaluation::ForecastReport| {
+    let range = |f: &steppe_model::forecast::evaluation::ForecastReport| {
         let x = f.index as f64;
         Rectangle::new([(x - 0.3, f.lower), (x + 0.3, f.upper)], BLUE.mix(0.18).filled())
     };

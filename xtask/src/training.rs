@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
-use steppe_model::dataset::Note;
+use steppe_model::forecast::dataset::Note;
 use steppe_model::host::Stage;
 use steppe_model::{Artifact, Dataset};
 use steppe_plan::events::{Did, Fact, Step};
-use steppe_plan::manifest::Total;
 use steppe_plan::stack::sha256_hex;
+use steppe_spec::Total;
+use steppe_store::table;
 use steppe_wire::etl::{EtlReport, RejectedNewest};
+use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::ModelPointer;
 use steppe_wire::text::shown;
 
@@ -26,7 +27,7 @@ const SHORT_NAMED: usize = 5;
 /// Cleans and trains; returns the model and the name of its configuration and data.
 pub async fn run(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<(Artifact, String)> {
     let data = data(workspace, raw, host).await?;
-    let spec = workspace.train_spec()?;
+    let spec = workspace.train_spec();
     let key = spec.key(&data);
     let dir = workspace.scratch().join("models").join(&workspace.manifest.name).join(&key);
     if let Some(artifact) = load(&dir) {
@@ -117,9 +118,9 @@ async fn clean(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<Data
     rejected_newest(&report).into_iter().for_each(|fact| host.fact(fact));
     let data = Dataset::from_parquet(
         parquet_files(&dir.join("processed"))?,
-        &workspace.train_spec()?.columns(),
+        &workspace.train_spec().columns(),
     )?;
-    for note in steppe_model::dataset::lines(data.notes()) {
+    for note in steppe_model::forecast::dataset::lines(data.notes()) {
         host.fact(Fact::DataNote { note });
     }
     refuse_total(workspace, &data)?;
@@ -165,6 +166,11 @@ fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {
         std::fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
     files.retain(|f| f.extension().is_some_and(|e| e == "parquet"));
     files.sort();
+    let sizes: Vec<u64> =
+        files.iter().map(|f| Ok(f.metadata()?.len())).collect::<std::io::Result<_>>()?;
+    // What is trained here is served there.
+    table::check(files.len(), sizes.iter().sum(), table::BYTES_MAX)
+        .context("the clean table is larger than the model server takes")?;
     files.iter().map(|f| Ok(std::fs::read(f)?.into())).collect()
 }
 

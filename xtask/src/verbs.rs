@@ -21,6 +21,7 @@ use crate::cli::{Args, Verb};
 use crate::exit::Outcome;
 use crate::host::Host;
 use crate::project::Workspace;
+use crate::whole::with_ec2;
 
 /// Where durations of steps are kept in `.steppe`.
 const DURATIONS: &str = "durations.json";
@@ -32,14 +33,19 @@ pub async fn run(args: &Args, host: &Host) -> Result<Outcome> {
         host.remember(workspace.scratch().join(DURATIONS), &workspace.names.stack());
         Ok(workspace)
     };
+    let whole = || -> Result<Workspace> {
+        let workspace = open()?;
+        with_ec2(&workspace, host)?;
+        Ok(workspace)
+    };
     match &args.verb {
         Verb::Deploy { data, yes, dry_run, no_run } => {
             let options = deploy::Options { yes: *yes, dry_run: *dry_run, runs: !no_run };
-            deploy::run(&open()?, host, data, options).await
+            deploy::run(&whole()?, host, data, options).await
         }
         Verb::Plan { data } => {
             let options = deploy::Options { yes: false, dry_run: true, runs: true };
-            deploy::run(&open()?, host, data, options).await
+            deploy::run(&whole()?, host, data, options).await
         }
         Verb::Destroy { yes, dry_run } => {
             let options = destroy::Options { yes: *yes, dry_run: *dry_run };
@@ -61,7 +67,7 @@ pub async fn run(args: &Args, host: &Host) -> Result<Outcome> {
         Verb::Query { sql_or_name, limit } => {
             query::run(&open()?, host, sql_or_name.as_deref(), *limit).await
         }
-        Verb::Status => inspect::status(&open()?, host).await,
+        Verb::Status => inspect::status(&whole()?, host).await,
         Verb::Outputs => inspect::outputs(&open()?, host).await,
         Verb::Logs { of, minutes } => inspect::logs(&open()?, host, *of, *minutes).await,
         Verb::Local { verb } => local_cloud::run(args, host, *verb),

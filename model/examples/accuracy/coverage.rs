@@ -2,9 +2,10 @@
 //! was known at each of several origins, and its intervals are compared with what came next.
 
 use rayon::prelude::*;
-use steppe_model::dataset::View;
+use steppe_model::forecast::dataset::View;
+use steppe_model::forecast::metrics::holds;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::metrics::{conformal_quantile, holds};
+use steppe_model::stats::conformal_quantile;
 use steppe_model::{Artifact, Series, TrainError};
 
 use crate::Result;
@@ -99,7 +100,7 @@ fn families(all: &[&'static str]) -> String {
 }
 
 fn judge(set: &Set) -> Result<Seen> {
-    let stride = set.spec.backtest.stride as i64;
+    let stride = set.spec.stride() as i64;
     let newest = set.data.last() - set.spec.horizon as i64;
     let origins: Vec<i64> = (0..set.judged as i64).map(|back| newest - back * stride).collect();
     let seen = origins.par_iter().map(|origin| stand_at(set, *origin)).collect::<Vec<_>>();

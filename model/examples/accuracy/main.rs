@@ -12,17 +12,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use steppe_model::artifact::{PredictedStep, Prediction};
-use steppe_model::conformal::Calibration;
-use steppe_model::dataset::View;
-use steppe_model::host::{Quiet, Stage};
-use steppe_model::metrics::{
+use steppe_model::families::Model;
+use steppe_model::forecast::Forecaster;
+use steppe_model::forecast::conformal::Calibration;
+use steppe_model::forecast::dataset::View;
+use steppe_model::forecast::metrics::{
     IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale,
 };
-use steppe_model::models::{Forecaster, Model};
-use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
-use steppe_model::transform::Transform;
+use steppe_model::forecast::{PredictedStep, Prediction};
+use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
+use steppe_spec::Transform;
+use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -79,7 +80,7 @@ fn spec(name: &str, frequency: Frequency, horizon: usize) -> TrainSpec {
         statics: vec![],
         frequency,
         holidays: vec![],
-        gaps: steppe_model::dataset::Gaps::default(),
+        gaps: steppe_spec::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Auto,
         candidates: vec![
@@ -90,7 +91,7 @@ fn spec(name: &str, frequency: Frequency, horizon: usize) -> TrainSpec {
         ],
         horizon,
         seed: 1,
-        lstm: LstmSpec {
+        lstm: Lstm {
             context: 48,
             hidden: 32,
             epochs: 12,
@@ -99,10 +100,15 @@ fn spec(name: &str, frequency: Frequency, horizon: usize) -> TrainSpec {
             weight_decay: 0.01,
             batch: 64,
             patience: Some(3),
-            epoch_windows: Some(20_000),
+            epoch_windows: 20_000,
         },
-        trees: TreesSpec { rounds: 200, depth: 6, learning_rate: 0.08, rows_max: 200_000 },
-        backtest: BacktestSpec { origins: 4, stride: horizon, refit: false, interval_level: 0.95 },
+        trees: Trees { rounds: 200, depth: 6, learning_rate: 0.08, rows_max: 200_000 },
+        backtest: Backtest {
+            origins: 4,
+            stride: Some(horizon),
+            refit: false,
+            interval_level: 0.95,
+        },
     }
 }
 
@@ -174,10 +180,11 @@ fn compete(splits: &[Split], spec: &TrainSpec) -> Result<(Vec<Row>, f64)> {
         .collect();
     let mut served =
         score(&format!("Steppe, {} (auto)", artifact.card.family.name()), splits, season, &points);
-    served.intervals = score_intervals(splits, season, &predictions, &artifact.card.calibration);
+    served.intervals =
+        score_intervals(splits, season, &predictions, &artifact.card.section.calibration);
     let mut rows = vec![served];
     for family in spec.families().into_iter().filter(|f| *f != Family::Combination) {
-        let model = Model::fit(family, &data, spec, Stage::new(&Quiet))?;
+        let model = Model::fit(family, &data, spec, &Stage::new(&Quiet))?;
         let points = names().zip(model.forecast(&views, spec.horizon)).collect();
         rows.push(score(&format!("Steppe, {}", family.name()), splits, season, &points));
     }
@@ -211,7 +218,7 @@ fn m4_hourly(folder: &Path) -> Result<()> {
     let splits = m4_splits(folder)?;
     let mut spec = spec("m4-hourly", Frequency::Hourly, 48);
     spec.candidates = vec![Family::Autoregression, Family::GradientBoosting, Family::Lstm];
-    (spec.lstm.context, spec.lstm.hidden, spec.lstm.epoch_windows) = (192, 48, Some(30_000));
+    (spec.lstm.context, spec.lstm.hidden, spec.lstm.epoch_windows) = (192, 48, 30_000);
     let (rows, seconds) = compete(&splits, &spec)?;
     println!(
         "\nM4 Hourly: 414 series, 48 steps, official split; {seconds:.0} s for backtest, training and forecasts\n"
@@ -277,7 +284,8 @@ fn m3(file: &Path, published: &Path) -> Result<()> {
     ] {
         let splits = m3_splits(file, period)?;
         let mut spec = spec("m3", frequency, horizon);
-        spec.backtest = BacktestSpec { origins: 2, stride: 1, refit: false, interval_level: 0.95 };
+        spec.backtest =
+            Backtest { origins: 2, stride: Some(1), refit: false, interval_level: 0.95 };
         let (rows, time) = compete(&splits, &spec)?;
         seconds.push(time);
         for (i, row) in rows.iter().enumerate() {
@@ -335,7 +343,7 @@ fn sweden(file: &Path) -> Result<()> {
         let known = data.until(year - 1);
         let mut spec = spec("sweden", Frequency::Yearly, 1);
         // As the pipeline `marriages` has it.
-        spec.lstm = LstmSpec {
+        spec.lstm = Lstm {
             context: 6,
             hidden: 16,
             epochs: 10,
@@ -344,9 +352,9 @@ fn sweden(file: &Path) -> Result<()> {
             weight_decay: 0.1,
             batch: 32,
             patience: None,
-            epoch_windows: None,
+            epoch_windows: usize::MAX,
         };
-        spec.backtest = BacktestSpec { origins: 3, stride: 1, refit: true, interval_level: 0.9 };
+        spec.backtest = Backtest { origins: 3, stride: Some(1), refit: true, interval_level: 0.9 };
         spec.candidates = vec![
             Family::Theta,
             Family::ExponentialSmoothing,
@@ -359,7 +367,7 @@ fn sweden(file: &Path) -> Result<()> {
         for family in spec.families().into_iter().filter(|f| *f != Family::Combination) {
             models.push((
                 format!("Steppe, {}", family.name()),
-                Model::fit(family, &known, &spec, Stage::new(&Quiet))?,
+                Model::fit(family, &known, &spec, &Stage::new(&Quiet))?,
             ));
         }
         let views: Vec<View<'_>> = known.series().iter().map(Series::view).collect();
@@ -408,8 +416,8 @@ fn stocks(file: &Path) -> Result<()> {
         let started = Instant::now();
         let mut spec = spec("stocks", data.frequency(), 1);
         (spec.kind, spec.candidates) = (Kind::Of(Family::LastValue), candidates);
-        spec.backtest = BacktestSpec { origins, stride: 1, refit: false, interval_level: 0.9 };
-        let found = Artifact::train(data, &spec, &Stage::new(&Quiet))?.card.backtest;
+        spec.backtest = Backtest { origins, stride: Some(1), refit: false, interval_level: 0.9 };
+        let found = Artifact::train(data, &spec, &Stage::new(&Quiet))?.card.section.backtest;
         let seconds = started.elapsed().as_secs_f64();
         let (smape, cases) = (found.model.smape, found.cases);
         println!("{what:<36}{smape:>9.3}{cases:>9} forecasts{seconds:>9.1} s");

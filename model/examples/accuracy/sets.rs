@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::civil::DateTime;
-use steppe_model::dataset::{Columns, Record};
-use steppe_model::spec::{BacktestSpec, Family};
-use steppe_model::transform::Transform;
+use steppe_model::forecast::dataset::{Columns, Record};
 use steppe_model::{Dataset, Frequency, TrainSpec};
+use steppe_spec::Transform;
+use steppe_spec::{Backtest, Family};
 
 use crate::{Result, Split, dataset, m3_splits, m4_splits, spec};
 
@@ -72,9 +72,9 @@ fn set((name, decides): (&'static str, bool), data: Dataset, how: &How) -> Set {
         Frequency::Daily => vec![Family::Theta, Family::Autoregression],
         _ => vec![Family::Theta, Family::ExponentialSmoothing, Family::Autoregression],
     };
-    spec.backtest = BacktestSpec {
+    spec.backtest = Backtest {
         origins: how.origins,
-        stride: how.stride,
+        stride: Some(how.stride),
         refit: data.frequency() == Frequency::Yearly,
         interval_level: 0.95,
     };

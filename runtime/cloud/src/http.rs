@@ -28,7 +28,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::faults::{self, Outcome};
 use crate::identity::signature::{Authorization, SignedRequest, check_s3};
 use crate::identity::{Caller, Origin};
-use crate::services::{athena, cloudwatch, ec2, events, glue, logs, sns, ssm, states};
+use crate::services::{athena, cloudwatch, ec2, events, glue, logs, sns, ssm, states, tagging};
 use crate::{cloudformation, iam};
 
 /// Bytes of a request to any service but S3.
@@ -168,6 +168,7 @@ async fn dispatch(
         "events" => events::handle(cloud, caller, operation, params),
         "monitoring" => cloudwatch::handle(cloud, caller, operation, params),
         "ssm" => ssm::handle(cloud, caller, operation, params),
+        "tagging" => tagging::handle(cloud, caller, operation, params),
         other => Err(ApiError::unknown_operation(other, operation)),
     }
 }

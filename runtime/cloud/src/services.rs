@@ -13,6 +13,7 @@ pub mod pages;
 pub mod sns;
 pub mod ssm;
 pub mod states;
+pub mod tagging;
 
 use serde_json::Value;
 

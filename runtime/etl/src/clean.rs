@@ -21,7 +21,8 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
-use steppe_store::{below, is_hidden, key};
+use steppe_store::key;
+use steppe_store::table::{below, is_hidden};
 use steppe_wire::etl::header::ROW_COLUMN;
 use steppe_wire::etl::{
     ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport, InputObject, RejectedNewest, Wide,

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Deserialize;
+use steppe_store::{Bucket, BucketError, Objects, write_json};
 use steppe_wire::drift::{
     DRIFT_SCHEMA_VERSION, DriftOutcome, DriftReport, Finding, Realised, ServerDrift, StatisticDrift,
 };
@@ -25,12 +26,13 @@ use steppe_wire::predict::StoredPrediction;
 use steppe_wire::text::{shown, shown_at_most};
 use steppe_wire::{edge, keys};
 
+use crate::inputs::{data_set, spec};
 use crate::realised::realised;
-use crate::storage::{self, Bucket};
-use crate::train::spec;
 
 /// Newest stored forecasts that are looked at.
 const PREDICTIONS_MAX: usize = 10_000;
+/// Largest report of an earlier check that is read.
+const REPORT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Characters of a finding.
 const FINDING_MAX: usize = 500;
 /// Largest stored forecast that is read.
@@ -76,7 +78,7 @@ impl Monitor {
         let report_key = keys::drift_report(&self.pipeline);
         let (server, data, predictions, before) = tokio::try_join!(
             self.server(),
-            storage::data_set(&self.data, &prefix, &spec),
+            data_set(&self.data, &prefix, &spec),
             self.predictions(),
             self.before(&report_key),
         )?;
@@ -112,15 +114,16 @@ impl Monitor {
             realised,
             findings,
         };
-        storage::write_json(&self.data, &report_key, &report).await?;
+        write_json(&self.data, &report_key, &report).await?;
         Ok(outcome)
     }
 
     /// The findings of the check before. One that cannot be read counts as none: then they are told
     /// again.
     async fn before(&self, key: &str) -> Result<Option<DriftReport>, Failure> {
-        let Some(bytes) = storage::bytes(&self.data, key).await? else { return Ok(None) };
-        let parsed = serde_json::from_slice(&bytes);
+        let found = self.data.read(key, REPORT_BYTES_MAX).await?;
+        let Some(report) = found else { return Ok(None) };
+        let parsed = serde_json::from_slice(&report.bytes);
         let said = |e: &serde_json::Error| shown(&e.to_string()).into_owned();
         Ok(parsed.inspect_err(|e| eprintln!("`{key}` cannot be read: {}", said(e))).ok())
     }
@@ -155,7 +158,8 @@ impl Monitor {
 
     /// The newest stored forecasts, oldest first. One that cannot be read is left out and logged.
     async fn predictions(&self) -> Result<Vec<StoredPrediction>, Failure> {
-        let failure = |e: object_store::Error| storage::failure(keys::PREDICTIONS_PREFIX, &e);
+        let failure =
+            |e: object_store::Error| Failure::from(BucketError::of(keys::PREDICTIONS_PREFIX, e));
         let mut newest: BinaryHeap<Reverse<(i64, Path)>> = BinaryHeap::new();
         let prefix = Path::from(keys::PREDICTIONS_PREFIX);
         let mut listed = self.data.list(Some(&prefix));

@@ -5,6 +5,6 @@
 //! repeated after any failure; what it has done already it does not do again.
 
 pub mod drift;
+pub mod inputs;
 pub mod realised;
-pub mod storage;
 pub mod train;

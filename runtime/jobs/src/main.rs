@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use steppe_jobs::drift::{self, Monitor};
-use steppe_jobs::storage::Bucket;
 use steppe_jobs::train::{self, Trainer};
+use steppe_store::Bucket;
 use steppe_wire::failure::Failure;
 use steppe_wire::text::shown_at_most;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use steppe_model::metrics::{holds, naive_scale};
+use steppe_model::forecast::metrics::{holds, naive_scale};
 use steppe_model::{Calendar, Dataset, TrainSpec};
 use steppe_wire::drift::Realised;
 use steppe_wire::predict::{Step, StoredPrediction};

@@ -9,10 +9,7 @@ use std::sync::Arc;
 
 use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, path::Path};
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::spec::{BacktestSpec, Family, Kind, LstmSpec, TreesSpec};
-use steppe_model::transform::Transform;
 use steppe_model::{Artifact, Dataset, Frequency, Series, TrainSpec};
 use steppe_server::access_log;
 use steppe_server::config::Limits;
@@ -22,7 +19,9 @@ use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
 use steppe_server::serving::{Serving, serve};
-use steppe_wire::keys;
+use steppe_spec::Transform;
+use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
+use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 
 /// As in the server.
 #[global_allocator]
@@ -95,13 +94,13 @@ fn spec(family: Family) -> TrainSpec {
         statics: vec![],
         frequency: Frequency::Monthly,
         holidays: vec![],
-        gaps: steppe_model::dataset::Gaps::default(),
+        gaps: steppe_spec::Gaps::default(),
         transform: Transform::Log,
         kind: Kind::Of(family),
         candidates: vec![],
         horizon: 12,
         seed: 1,
-        lstm: LstmSpec {
+        lstm: Lstm {
             context: 24,
             hidden: 64,
             epochs: 3,
@@ -110,9 +109,9 @@ fn spec(family: Family) -> TrainSpec {
             weight_decay: 0.01,
             batch: 32,
             patience: None,
-            epoch_windows: None,
+            epoch_windows: usize::MAX,
         },
-        trees: TreesSpec { rounds: 20, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
-        backtest: BacktestSpec { origins: 2, stride: 1, refit: false, interval_level: 0.9 },
+        trees: Trees { rounds: 20, depth: 3, learning_rate: 0.1, rows_max: 1_000 },
+        backtest: Backtest { origins: 2, stride: Some(1), refit: false, interval_level: 0.9 },
     }
 }

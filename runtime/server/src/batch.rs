@@ -7,8 +7,8 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use steppe_model::artifact::Prediction;
-use steppe_model::dataset::View;
+use steppe_model::forecast::Prediction;
+use steppe_model::forecast::dataset::View;
 use steppe_model::{Dataset, Series};
 use tokio::sync::oneshot;
 

@@ -60,7 +60,7 @@ impl Default for Limits {
             body_bytes: BODY_BYTES_MAX,
             series: 1_000,
             deadline: Duration::from_secs(10),
-            dataset_bytes: 256 * 1024 * 1024,
+            dataset_bytes: steppe_store::table::BYTES_MAX,
             // All series of a request over the longest horizon that a manifest may ask for.
             answer_values: 366_000,
             untaken_bytes: 128 * 1024 * 1024,

@@ -1,9 +1,7 @@
 //! The Open Inference Protocol, version 2, with its binary tensor extension, and what Triton's
 //! clients ask for beyond it: the repository index and the model's configuration.
 //!
-//! One model, named like the pipeline. Inputs: `history` (FP64 or FP32, series × observations) and
-//! `observed_until` (BYTES, one period per series). Outputs: `value`, `lower`, `upper` (FP64,
-//! series × steps). Models with covariates or static features are served by `POST /predict` only.
+//! One model, named like the pipeline. What its tensors are, [`forecasts::signature`] says.
 
 use std::sync::Arc;
 
@@ -13,20 +11,17 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use steppe_wire::predict::{HistoriesRequest, History, PredictResponse};
+use steppe_wire::predict::PredictResponse;
 
 use crate::body::{body_of, media_type};
+use crate::forecasts;
 use crate::problems::RequestError;
 use crate::service::Service;
+use crate::tensors::{Asked, InferRequest, JSON_LENGTH, Signature, Slot};
 
 type Shared = State<Arc<Service>>;
-
-/// Length of the JSON part of a body that goes on with binary tensors.
-const JSON_LENGTH: &str = "inference-header-content-length";
-const OUTPUTS: [&str; 3] = ["value", "lower", "upper"];
 
 /// Paths under `/v2`.
 pub fn router() -> Router<Arc<Service>> {
@@ -60,10 +55,6 @@ impl IntoResponse for InferError {
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, Json(json!({ "error": self.0.to_string() }))).into_response()
     }
-}
-
-fn invalid(message: impl Into<String>) -> InferError {
-    InferError(RequestError::Invalid(message.into()))
 }
 
 /// A model's name and, where the path has it, its version.
@@ -123,17 +114,13 @@ async fn metadata(
 ) -> Result<Json<Value>, InferError> {
     named.check(&service)?;
     let model = service.models.current();
-    let horizon = model.artifact.card.spec.horizon;
-    let output = |name: &str| json!({ "name": name, "datatype": "FP64", "shape": [-1, horizon] });
+    let Signature { inputs, outputs } = forecasts::signature(&model.artifact.card);
     Ok(Json(json!({
         "name": model.artifact.card.spec.pipeline,
         "versions": [model.model_ref.version],
         "platform": "steppe",
-        "inputs": [
-            { "name": "history", "datatype": "FP64", "shape": [-1, -1] },
-            { "name": "observed_until", "datatype": "BYTES", "shape": [-1] },
-        ],
-        "outputs": OUTPUTS.map(output),
+        "inputs": inputs.iter().map(Slot::metadata).collect::<Vec<_>>(),
+        "outputs": outputs.iter().map(Slot::metadata).collect::<Vec<_>>(),
     })))
 }
 
@@ -143,49 +130,15 @@ async fn config(
 ) -> Result<Json<Value>, InferError> {
     named.check(&service)?;
     let model = service.models.current();
-    let horizon = model.artifact.card.spec.horizon;
-    let output =
-        |name: &str| json!({ "name": name, "data_type": "TYPE_FP64", "dims": [-1, horizon] });
+    let Signature { inputs, outputs } = forecasts::signature(&model.artifact.card);
     Ok(Json(json!({
         "name": model.artifact.card.spec.pipeline,
         "platform": "steppe",
         "backend": "steppe",
         "max_batch_size": 0,
-        "input": [
-            { "name": "history", "data_type": "TYPE_FP64", "dims": [-1, -1] },
-            { "name": "observed_until", "data_type": "TYPE_STRING", "dims": [-1] },
-        ],
-        "output": OUTPUTS.map(output),
+        "input": inputs.iter().map(Slot::config).collect::<Vec<_>>(),
+        "output": outputs.iter().map(Slot::config).collect::<Vec<_>>(),
     })))
-}
-
-#[derive(Debug, Deserialize)]
-struct InferRequest {
-    #[serde(default)]
-    id: Option<String>,
-    inputs: Vec<Tensor>,
-    #[serde(default)]
-    outputs: Option<Vec<Wanted>>,
-    #[serde(default)]
-    parameters: serde_json::Map<String, Value>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Tensor {
-    name: String,
-    shape: Vec<usize>,
-    datatype: String,
-    #[serde(default)]
-    parameters: serde_json::Map<String, Value>,
-    #[serde(default)]
-    data: Option<Value>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Wanted {
-    name: String,
-    #[serde(default)]
-    parameters: serde_json::Map<String, Value>,
 }
 
 async fn infer(
@@ -199,16 +152,9 @@ async fn infer(
         let headers = request.headers().clone();
         check_type(&headers)?;
         let body = body_of(request, service.limits.body_bytes).await?;
-        let (request, binary) = parse(&headers, &body)?;
-        let histories = histories(&request.inputs, binary)?;
-        let answer = service
-            .predict_histories(HistoriesRequest {
-                histories,
-                horizon: None,
-                model_version: named.version.clone(),
-                quantiles: false,
-            })
-            .await?;
+        let request = InferRequest::parse(&headers, &body)?;
+        let asked = forecasts::asked(&request.inputs, named.version.clone())?;
+        let answer = service.predict_histories(asked).await?;
         respond(&service, &request, &answer)
     });
     answer.await.map_err(|_| RequestError::Deadline(deadline.as_secs()))?
@@ -222,199 +168,31 @@ fn check_type(headers: &HeaderMap) -> Result<(), RequestError> {
     }
 }
 
-/// The JSON part of a body, and the binary tensors after it.
-fn parse<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<(InferRequest, &'a [u8]), InferError> {
-    let length = match headers.get(JSON_LENGTH) {
-        None => body.len(),
-        Some(value) => value
-            .to_str()
-            .ok()
-            .and_then(|v| v.parse().ok())
-            .filter(|n| *n <= body.len())
-            .ok_or_else(|| {
-                invalid(format!("the header `{JSON_LENGTH}` is not a length within the body"))
-            })?,
-    };
-    let (json, binary) = body.split_at(length);
-    let request = serde_json::from_slice(json)
-        .map_err(|e| invalid(format!("the body is not an inference request: {e}")))?;
-    Ok((request, binary))
-}
-
-fn histories(inputs: &[Tensor], mut binary: &[u8]) -> Result<Vec<History>, InferError> {
-    let (mut values, mut periods) = (None, None);
-    for tensor in inputs {
-        // Binary tensors follow each other in the order of the inputs.
-        let bytes = match tensor.parameters.get("binary_data_size").and_then(Value::as_u64) {
-            Some(size) => {
-                let size =
-                    usize::try_from(size).ok().filter(|n| *n <= binary.len()).ok_or_else(|| {
-                        invalid(format!(
-                            "input `{}` announces more bytes than the body has",
-                            tensor.name
-                        ))
-                    })?;
-                let (own, rest) = binary.split_at(size);
-                binary = rest;
-                Some(own)
-            }
-            None => None,
-        };
-        match tensor.name.as_str() {
-            "history" => values = Some(numbers(tensor, bytes)?),
-            "observed_until" => periods = Some(texts(tensor, bytes)?),
-            other => {
-                return Err(invalid(format!(
-                    "there is no input `{other}`; inputs are `history` and `observed_until`"
-                )));
-            }
-        }
-    }
-    let (values, length) = values.ok_or_else(|| invalid("the input `history` is missing"))?;
-    let periods = periods.ok_or_else(|| invalid("the input `observed_until` is missing"))?;
-    if length == 0 || values.len() / length != periods.len() {
-        return Err(invalid(format!(
-            "`history` has {} series, `observed_until` has {} periods",
-            values.len().checked_div(length).unwrap_or(0),
-            periods.len()
-        )));
-    }
-    let history = |(number, (values, observed_until)): (usize, (&[f64], String))| History {
-        series: number.to_string(),
-        observed_until,
-        // The protocol has no missing values; NaN stands for one.
-        values: values.iter().map(|v| (!v.is_nan()).then_some(*v)).collect(),
-        covariates: Default::default(),
-        static_features: Default::default(),
-    };
-    Ok(values.chunks_exact(length).zip(periods).enumerate().map(history).collect())
-}
-
-/// Values of a two-dimensional tensor, and the length of a row.
-fn numbers(tensor: &Tensor, bytes: Option<&[u8]>) -> Result<(Vec<f64>, usize), InferError> {
-    let [series, length] = tensor.shape[..] else {
-        return Err(invalid(format!(
-            "input `history` has the shape {:?}; expected series × observations",
-            tensor.shape
-        )));
-    };
-    let wide = match tensor.datatype.as_str() {
-        "FP64" => true,
-        "FP32" => false,
-        other => {
-            return Err(invalid(format!(
-                "input `history` has the type {other}; expected FP64 or FP32"
-            )));
-        }
-    };
-    let values: Vec<f64> = match bytes {
-        Some(bytes) if wide => bytes
-            .chunks_exact(8)
-            .map(|b| f64::from_le_bytes(b.try_into().expect("eight bytes")))
-            .collect(),
-        Some(bytes) => bytes
-            .chunks_exact(4)
-            .map(|b| f64::from(f32::from_le_bytes(b.try_into().expect("four bytes"))))
-            .collect(),
-        None => {
-            let mut out = Vec::new();
-            flatten(tensor.data.as_ref(), &mut |v| v.as_f64().map(|v| out.push(v)).is_some())
-                .ok_or_else(|| invalid("input `history` has data that are not numbers"))?;
-            out
-        }
-    };
-    if Some(values.len()) != series.checked_mul(length) {
-        return Err(invalid(format!(
-            "input `history` has {} values, its shape {:?} another number",
-            values.len(),
-            tensor.shape
-        )));
-    }
-    Ok((values, length))
-}
-
-fn texts(tensor: &Tensor, bytes: Option<&[u8]>) -> Result<Vec<String>, InferError> {
-    if tensor.datatype != "BYTES" {
-        return Err(invalid(format!(
-            "input `observed_until` has the type {}; expected BYTES",
-            tensor.datatype
-        )));
-    }
-    let broken = || invalid("input `observed_until` has data that are not texts");
-    let Some(mut bytes) = bytes else {
-        let mut out = Vec::new();
-        flatten(tensor.data.as_ref(), &mut |v| {
-            v.as_str().map(|v| out.push(v.to_owned())).is_some()
-        })
-        .ok_or_else(broken)?;
-        return Ok(out);
-    };
-    let mut out = Vec::new();
-    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
-        let (text, rest) =
-            rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(broken)?;
-        out.push(String::from_utf8(text.to_vec()).map_err(|_| broken())?);
-        bytes = rest;
-    }
-    if bytes.is_empty() { Ok(out) } else { Err(broken()) }
-}
-
-/// Hands every element of nested lists to `take`; `None` when there are none or one is refused.
-fn flatten(data: Option<&Value>, take: &mut impl FnMut(&Value) -> bool) -> Option<()> {
-    match data? {
-        Value::Array(items) => items.iter().try_for_each(|item| flatten(Some(item), take)),
-        value => take(value).then_some(()),
-    }
-}
-
 fn respond(
     service: &Service,
     request: &InferRequest,
     answer: &PredictResponse,
 ) -> Result<Response, InferError> {
-    let is_binary = |parameters: &serde_json::Map<String, Value>, name: &str| {
-        parameters.get(name).and_then(Value::as_bool)
-    };
-    let by_default = is_binary(&request.parameters, "binary_data_output").unwrap_or(false);
-    let wanted: Vec<(&str, bool)> = match &request.outputs {
-        None => OUTPUTS.iter().map(|name| (*name, by_default)).collect(),
-        Some(outputs) => outputs
-            .iter()
-            .map(|o| {
-                (o.name.as_str(), is_binary(&o.parameters, "binary_data").unwrap_or(by_default))
-            })
-            .collect(),
-    };
-    let steps = answer.forecasts.first().map_or(0, |f| f.steps.len());
+    let card = &service.models.current().artifact.card;
+    let shape = forecasts::shape(answer);
     let (mut outputs, mut binary) = (Vec::new(), Vec::new());
-    for (place, (name, as_bytes)) in wanted.iter().copied().enumerate() {
-        if wanted[..place].iter().any(|(before, _)| *before == name) {
-            return Err(invalid(format!("the output `{name}` is asked for twice")));
-        }
-        let values = answer.forecasts.iter().flat_map(|f| &f.steps).map(|s| match name {
-            "lower" => s.lower,
-            "upper" => s.upper,
-            _ => s.value,
-        });
-        if !OUTPUTS.contains(&name) {
-            return Err(invalid(format!(
-                "there is no output `{name}`; outputs are {}",
-                OUTPUTS.join(", ")
-            )));
-        }
-        let mut output =
-            json!({ "name": name, "datatype": "FP64", "shape": [answer.forecasts.len(), steps] });
+    for Asked { name, binary: as_bytes } in request.outputs(&forecasts::signature(card))? {
+        let values = forecasts::output(answer, name);
+        let mut output = json!({ "name": name, "datatype": "FP64", "shape": shape });
         if as_bytes {
-            output["parameters"] =
-                json!({ "binary_data_size": answer.forecasts.len() * steps * 8 });
+            let size = shape.iter().product::<usize>() * size_of::<f64>();
+            output["parameters"] = json!({ "binary_data_size": size });
             binary.extend(values.flat_map(f64::to_le_bytes));
         } else {
             output["data"] = values.collect();
         }
         outputs.push(output);
     }
-    let spec = &service.models.current().artifact.card.spec;
-    let mut json = json!({ "model_name": spec.pipeline, "model_version": answer.model.version, "outputs": outputs });
+    let mut json = json!({
+        "model_name": card.spec.pipeline,
+        "model_version": answer.model.version,
+        "outputs": outputs,
+    });
     if let Some(id) = &request.id {
         json["id"] = id.clone().into();
     }

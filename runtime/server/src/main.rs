@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use object_store::ObjectStore;
-use steppe_model::lstm::kernel::Cpu;
+use steppe_model::families::lstm::kernel::Cpu;
 use steppe_server::access_log;
 use steppe_server::config::Config;
 use steppe_server::datasets::Datasets;
@@ -14,6 +13,7 @@ use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
 use steppe_server::serving::{Serving, serve};
+use steppe_store::Bucket;
 use steppe_wire::text::shown_at_most;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -59,7 +59,7 @@ async fn run() -> Result<()> {
     serve(listener, app, Serving::default(), stop_signal(service)).await
 }
 
-fn bucket(name: &str, owner: Option<String>) -> Result<Arc<dyn ObjectStore>> {
+fn bucket(name: &str, owner: Option<String>) -> Result<Bucket> {
     steppe_store::open(name, owner)
         .with_context(|| format!("cannot set up access to bucket `{name}`"))
 }

@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use steppe_model::Artifact;
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
-use steppe_wire::edge;
-use steppe_wire::keys;
+use steppe_store::{Bucket, Registry};
 use steppe_wire::predict::{ModelPointer, ModelRef};
 use tokio::sync::{Notify, watch};
 
@@ -20,11 +17,6 @@ use crate::watch::Watch;
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Longest wait of a request for a look at the pointer.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
-
-/// Largest pointer, with all the models that it remembers.
-const POINTER_BYTES_MAX: u64 = 1024 * 1024;
-/// Largest file of a model.
-const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// A verified model and what forecasts say about it.
 #[derive(Debug)]
@@ -42,8 +34,7 @@ pub struct ServedModel {
 /// Loads models and holds the one in service.
 #[derive(Debug)]
 pub struct ModelStore {
-    bucket: Arc<dyn ObjectStore>,
-    pipeline: String,
+    registry: Registry<Bucket>,
     current: RwLock<Arc<ServedModel>>,
     /// Asks for a look at the pointer before its time.
     look: Notify,
@@ -55,12 +46,11 @@ pub struct ModelStore {
 
 impl ModelStore {
     /// Loads the model that the pointer names.
-    pub async fn open(bucket: Arc<dyn ObjectStore>, pipeline: &str) -> Result<Self> {
-        let pointer = read_pointer(&*bucket, pipeline).await?;
-        let model = load(&*bucket, pipeline, &pointer).await?;
+    pub async fn open(bucket: Bucket, pipeline: &str) -> Result<Self> {
+        let registry = Registry::new(bucket, pipeline);
+        let model = load(&registry, &pointer(&registry).await?).await?;
         Ok(Self {
-            bucket,
-            pipeline: pipeline.to_owned(),
+            registry,
             current: RwLock::new(Arc::new(model)),
             look: Notify::new(),
             begun: AtomicU64::new(0),
@@ -108,38 +98,27 @@ impl ModelStore {
     }
 
     async fn take_up(&self) -> Result<Option<String>> {
-        let pointer = read_pointer(&*self.bucket, &self.pipeline).await?;
+        let pointer = pointer(&self.registry).await?;
         if pointer.version == self.current().model_ref.version {
             return Ok(None);
         }
-        let model = load(&*self.bucket, &self.pipeline, &pointer).await?;
+        let model = load(&self.registry, &pointer).await?;
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(model);
         Ok(Some(pointer.version))
     }
 }
 
-async fn read_pointer(bucket: &dyn ObjectStore, pipeline: &str) -> Result<ModelPointer> {
-    let key = keys::model_pointer(pipeline);
-    let text = read(bucket, &key, POINTER_BYTES_MAX).await?;
-    let pointer: ModelPointer =
-        serde_json::from_slice(&text).with_context(|| format!("`{key}` is not a model pointer"))?;
-    // The version becomes part of keys.
-    edge::check_version(&pointer.version).with_context(|| format!("`{key}` is not usable"))?;
-    Ok(pointer)
+async fn pointer(registry: &Registry<Bucket>) -> Result<ModelPointer> {
+    let pointer = registry.pointer().await?;
+    Ok(pointer.context("no model is in service")?.in_service.current.model)
 }
 
-async fn load(
-    bucket: &dyn ObjectStore,
-    pipeline: &str,
-    pointer: &ModelPointer,
-) -> Result<ServedModel> {
-    let file = |name: &str| keys::model_file(pipeline, &pointer.version, name);
-    let card = read(bucket, &file(CARD_FILE), FILE_BYTES_MAX).await?;
-    let weights = read(bucket, &file(WEIGHTS_FILE), FILE_BYTES_MAX).await?;
-    let (asked, pipeline) = (pointer.clone(), pipeline.to_owned());
+async fn load(registry: &Registry<Bucket>, pointer: &ModelPointer) -> Result<ServedModel> {
+    let files = registry.files(pointer).await?;
+    let (asked, pipeline) = (pointer.clone(), registry.pipeline.clone());
     // Hashing and the first forecast take a while, and a defect in them must not end the reloading.
     let verify = move || {
-        let artifact = Artifact::load(card.to_vec(), weights.to_vec(), &asked)?;
+        let artifact = Artifact::load(files.card.to_vec(), files.weights.to_vec(), &asked)?;
         let of = &artifact.card.spec.pipeline;
         ensure!(*of == pipeline, "it is a model of the pipeline `{of}`, not of `{pipeline}`");
         Ok(artifact)
@@ -151,17 +130,4 @@ async fn load(
     let (model_ref, watch) = (artifact.model_ref(), Watch::new(&artifact));
     let card = Bytes::from(artifact.card_bytes.clone());
     Ok(ServedModel { artifact, card, model_ref, watch })
-}
-
-async fn read(bucket: &dyn ObjectStore, key: &str, bytes_max: u64) -> Result<Bytes> {
-    let object = bucket
-        .get(&Path::from(key))
-        .await
-        .with_context(|| format!("reading `{key}` from the artifacts bucket failed"))?;
-    let size = object.meta.size;
-    ensure!(size <= bytes_max, "`{key}` has {size} bytes; at most {bytes_max} are read");
-    object
-        .bytes()
-        .await
-        .with_context(|| format!("reading `{key}` from the artifacts bucket broke off"))
 }

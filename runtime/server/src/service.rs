@@ -4,20 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use steppe_model::artifact::{PredictedStep, Prediction};
-use steppe_model::spec::Family;
+use steppe_model::forecast::Prediction;
 use steppe_model::{Dataset, Series};
 use steppe_wire::edge;
-use steppe_wire::predict::{
-    Forecast, HistoriesRequest, LeftOut, PredictRequest, PredictResponse, Quantile, Step,
-};
+use steppe_wire::predict::{Forecast, HistoriesRequest, LeftOut, PredictRequest, PredictResponse};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::batch::{self, Source};
 use crate::body::Untaken;
 use crate::config::Limits;
 use crate::datasets::Datasets;
-use crate::histories;
+use crate::forecasts;
 use crate::metrics::Metrics;
 use crate::model_store::{ModelStore, ServedModel};
 use crate::problems::RequestError;
@@ -130,7 +127,7 @@ impl Service {
         let series = request
             .histories
             .into_iter()
-            .map(|h| histories::series(h, &model.artifact.card, horizon))
+            .map(|h| forecasts::series(h, &model.artifact.card, horizon))
             .collect::<Result<Vec<_>, _>>()?;
         self.answer(
             model.clone(),
@@ -182,7 +179,7 @@ impl Service {
         quantiles: bool,
     ) -> Result<(), RequestError> {
         let listed =
-            if quantiles { model.artifact.card.calibration.probabilities.len() } else { 0 };
+            if quantiles { model.artifact.card.section.calibration.probabilities.len() } else { 0 };
         if steps * (1 + listed) > self.limits.answer_values {
             return Err(RequestError::AnswerTooLarge);
         }
@@ -212,7 +209,7 @@ impl Service {
             Source::Own(_) => None,
         };
         let answered = |(series, prediction): (&Series, Prediction)| {
-            let answer = forecast(&model, data, series, &prediction, quantiles);
+            let answer = forecasts::answer(&model, data, series, &prediction, quantiles);
             let answer = answer.ok_or_else(|| RequestError::NotFinite(series.name.clone()))?;
             // What clients bring along is theirs to invent: it says nothing about the pipeline's
             // data.
@@ -249,73 +246,12 @@ fn check_version(model: &ServedModel, asked: Option<&str>) -> Result<(), Request
     }
 }
 
-/// Series up to which a network answers at once.
+/// Series up to which a quick model answers at once.
 const AT_ONCE: usize = 16;
 
-/// Whether a request is answered on its event loop: a network or a rule, for few series.
+/// Whether a request is answered on its event loop: by a quick model, for few series.
 fn is_quick(model: &ServedModel, series: usize) -> bool {
-    let family = model.artifact.card.family;
-    series <= AT_ONCE && (family == Family::Lstm || family.is_baseline())
-}
-
-/// The answer for one series, which is of `data` or was brought along; `None` when a value of it
-/// is not finite.
-fn forecast(
-    model: &ServedModel,
-    data: Option<&Dataset>,
-    series: &Series,
-    prediction: &Prediction,
-    quantiles: bool,
-) -> Option<Forecast> {
-    let card = &model.artifact.card;
-    let calibration = model.artifact.calibration_of(prediction);
-    let calendar = data.map_or(&card.data.calendar, Dataset::calendar);
-    let last = series.last();
-    let listed = |p: &PredictedStep| {
-        let quantiles = calibration.quantiles(&p.spread);
-        quantiles.into_iter().map(|(probability, value)| Quantile { probability, value }).collect()
-    };
-    let step = |(step, p): (u32, &PredictedStep)| {
-        let quantiles: Vec<Quantile> = if quantiles { listed(p) } else { Vec::new() };
-        let finite = p.value.is_finite() && p.lower.is_finite() && p.upper.is_finite();
-        (finite && quantiles.iter().all(|q| q.value.is_finite())).then(|| Step {
-            step,
-            period: calendar.label(last + i64::from(step)),
-            value: p.value,
-            lower: p.lower,
-            upper: p.upper,
-            level: calibration.level,
-            quantiles,
-        })
-    };
-    Some(Forecast {
-        series: series.name.clone(),
-        observed_until: calendar.label(last),
-        last_value: series.values[series.values.len() - 1],
-        repaired: series.filled.len(),
-        note: note(data, series, prediction),
-        decimals: card.data.decimals,
-        steps: (1..).zip(&prediction.steps).map(step).collect::<Option<_>>()?,
-    })
-}
-
-/// What a reader of a forecast should know.
-fn note(data: Option<&Dataset>, series: &Series, prediction: &Prediction) -> Option<String> {
-    let short = prediction.by_rule.then(|| {
-        let values = match series.values.len() {
-            1 => "1 value is".to_owned(),
-            values => format!("{values} values are"),
-        };
-        format!(
-            "{values} too few for the model: it is the last value, moved as other series usually \
-             move"
-        )
-    });
-    let remark = data.and_then(|data| data.remark(&series.name));
-    match (remark, short) {
-        (Some(remark), Some(short)) => Some(format!("{remark}; {short}")),
-        (remark, short) => remark.or(short),
-    }
+    series <= AT_ONCE && model.artifact.is_quick()
 }
 
 fn unknown(name: &str, data: &Dataset) -> RequestError {

@@ -11,9 +11,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use steppe_model::Series;
-use steppe_model::artifact::{Artifact, Prediction};
 use steppe_model::drift::Tally;
+use steppe_model::forecast::Prediction;
+use steppe_model::{Artifact, Series};
 use steppe_wire::drift::{ServerDrift, StatisticDrift};
 
 /// Questions remembered: 8 bytes each.

@@ -53,6 +53,11 @@ pub fn prediction_id(execution: &str, series: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes())
 }
 
+/// File name of a model's card.
+pub const CARD_FILE: &str = "card.json";
+/// File name of a model's weights.
+pub const WEIGHTS_FILE: &str = "weights.safetensors";
+
 /// Prefix of a pipeline's models: `models/marriages/`.
 pub fn models_prefix(pipeline: &str) -> String {
     format!("models/{pipeline}/")

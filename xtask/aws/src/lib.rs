@@ -4,17 +4,23 @@
 
 mod buckets;
 mod error;
-mod json;
 mod network;
 mod objects;
+mod places;
 mod queries;
 mod runs;
 mod search;
+mod single;
 mod stacks;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::ConnectorBuilder;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 pub use buckets::Owner;
 pub use error::{AwsError, Kind};
@@ -51,9 +57,7 @@ pub struct Aws {
     partition: Partition,
     s3: aws_sdk_s3::Client,
     iam: aws_sdk_iam::Client,
-    sns: aws_sdk_sns::Client,
     logs: aws_sdk_cloudwatchlogs::Client,
-    glue: aws_sdk_glue::Client,
     athena: aws_sdk_athena::Client,
     states: aws_sdk_sfn::Client,
     lambda: aws_sdk_lambda::Client,
@@ -117,9 +121,7 @@ impl Aws {
             partition: Partition::of(&identity.arn),
             s3: aws_sdk_s3::Client::from_conf(s3),
             iam: aws_sdk_iam::Client::new(&config),
-            sns: aws_sdk_sns::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
-            glue: aws_sdk_glue::Client::new(&config),
             athena: aws_sdk_athena::Client::new(&config),
             states: aws_sdk_sfn::Client::new(&config),
             lambda: aws_sdk_lambda::Client::new(&config),
@@ -158,17 +160,14 @@ async fn config(target: &Target) -> SdkConfig {
             .region(region)
             .credentials_provider(SharedCredentialsProvider::new(keys));
         config.set_endpoint_url(target.endpoint.clone());
-        if target.endpoint.as_deref().is_some_and(is_loopback) {
-            config.set_http_client(Some(without_proxy()));
-        }
+        config.set_http_client(Some(http_client(target)));
         return config.build();
     }
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(region);
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(region)
+        .http_client(http_client(target));
     if let Some(endpoint) = &target.endpoint {
         loader = loader.endpoint_url(endpoint);
-        if is_loopback(endpoint) {
-            loader = loader.http_client(without_proxy());
-        }
     }
     if let Some(profile) = &target.profile {
         // The profile itself, and not the chain that begins with whatever keys are in the
@@ -191,9 +190,21 @@ fn is_loopback(endpoint: &str) -> bool {
     })
 }
 
-/// A client that takes no notice of `HTTP_PROXY`.
-fn without_proxy() -> aws_smithy_runtime_api::client::http::SharedHttpClient {
-    aws_smithy_http_client::Builder::new().build_http()
+/// What requests are sent by: through the proxy of the environment, but not to this machine.
+fn http_client(target: &Target) -> SharedHttpClient {
+    let builder = aws_smithy_http_client::Builder::new();
+    if target.endpoint.as_deref().is_some_and(is_loopback) {
+        return builder.build_http();
+    }
+    // As the SDK's own client, whose library of cryptography would be the second one here.
+    builder.build_with_connector_fn(|settings, components| {
+        let mut connector =
+            ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::Ring));
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.build()
+    })
 }
 
 #[cfg(test)]

@@ -1,193 +1,215 @@
-//! Zones, images, instances and interfaces: what only the EC2 client can tell.
+//! Instances, their networks and interfaces, which every environment has: single calls of EC2.
 
-#[cfg(feature = "ec2")]
-mod with_ec2 {
-    use aws_sdk_ec2::types::{Filter, InstanceStateName, InstanceType, LocationType};
-    use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use serde::Deserialize;
 
-    use crate::{Aws, AwsError, Result};
+use crate::single::{Protocol, Service};
+use crate::{Aws, AwsError, Result};
 
-    fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {
-        Filter::builder().name(name).set_values(Some(values.into_iter().collect())).build()
-    }
+const EC2: Service = Service { name: "ec2", protocol: Protocol::Query { version: "2016-11-15" } };
+/// Pages of one list; ten thousand entries and more.
+const PAGES_MAX: usize = 1_000;
 
-    impl Aws {
-        /// IDs of the availability zones that offer an instance type.
-        pub async fn zones_offering(&self, instance_type: &str) -> Result<Vec<String>> {
-            let mut pages = self
-                .ec2
-                .describe_instance_type_offerings()
-                .location_type(LocationType::AvailabilityZoneId)
-                .filters(filter("instance-type", [instance_type.to_owned()]))
-                .into_paginator()
-                .send();
-            let mut zones = Vec::new();
-            while let Some(page) = pages.next().await {
-                let page =
-                    page.map_err(|e| AwsError::new("ec2:DescribeInstanceTypeOfferings", e))?;
-                let offerings = page.instance_type_offerings.unwrap_or_default().into_iter();
-                let of_type = offerings
-                    .filter(|o| o.instance_type == Some(InstanceType::from(instance_type)));
-                zones.extend(of_type.filter_map(|o| o.location));
-            }
-            Ok(zones)
-        }
+/// A list of EC2's.
+#[derive(Deserialize)]
+struct Items<T> {
+    #[serde(default = "Vec::new")]
+    item: Vec<T>,
+}
 
-        /// ID of the list of a service's addresses, such as `com.amazonaws.us-east-1.s3`.
-        pub async fn prefix_list(&self, service: &str) -> Result<String> {
-            let call = "ec2:DescribePrefixLists";
-            let named = filter("prefix-list-name", [service.to_owned()]);
-            let request = self.ec2.describe_prefix_lists().filters(named);
-            let answer = request.send().await.map_err(|e| AwsError::new(call, e))?;
-            let mut lists = answer.prefix_lists.unwrap_or_default().into_iter();
-            lists
-                .find_map(|list| list.prefix_list_id)
-                .ok_or_else(|| AwsError::local(call, format!("there is no list `{service}`")))
-        }
-
-        /// When an image was made, as AWS writes it; `None` when it is not known any more.
-        pub async fn image_date(&self, image: &str) -> Result<Option<String>> {
-            let call = "ec2:DescribeImages";
-            let answer = self.ec2.describe_images().image_ids(image).send().await;
-            let answer = answer.map_err(|e| AwsError::new(call, e))?;
-            Ok(answer.images.unwrap_or_default().into_iter().find_map(|i| i.creation_date))
-        }
-
-        /// The console of an instance as it is now: what user data and services wrote.
-        pub async fn console(&self, instance: &str) -> Result<String> {
-            let call = "ec2:GetConsoleOutput";
-            // Without `latest` it is what was there when the instance last changed its state.
-            let request = self.ec2.get_console_output().instance_id(instance).latest(true);
-            let answer = request.send().await.map_err(|e| AwsError::new(call, e))?;
-            let bytes = aws_smithy_types::base64::decode(answer.output.unwrap_or_default())
-                .map_err(|e| AwsError::local(call, e.to_string()))?;
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
-        }
-
-        /// Deletes the network interfaces that Lambda made for these functions and left behind;
-        /// returns how many were deleted, and how many are still in use.
-        ///
-        /// Lambda deletes them with the rights of the function's role, and leaves them when that
-        /// is gone. They keep subnets and security groups from being deleted.
-        pub async fn delete_interfaces_of(&self, functions: &[String]) -> Result<(usize, usize)> {
-            let (call, mut deleted, mut in_use) = ("ec2:DeleteNetworkInterface", 0, 0);
-            for function in functions {
-                for (id, available) in self.interfaces_of(function).await? {
-                    if !available {
-                        in_use += 1;
-                        continue;
-                    }
-                    let request = self.ec2.delete_network_interface().network_interface_id(&id);
-                    match request.send().await {
-                        Ok(_) => deleted += 1,
-                        // AWS was faster.
-                        Err(error)
-                            if error.code() == Some("InvalidNetworkInterfaceID.NotFound") => {}
-                        Err(error) => return Err(AwsError::new(call, error)),
-                    }
-                }
-            }
-            Ok((deleted, in_use))
-        }
-
-        /// Interfaces that Lambda made for a function, and whether nothing uses them any more.
-        async fn interfaces_of(&self, function: &str) -> Result<Vec<(String, bool)>> {
-            let begin = format!("AWS Lambda VPC ENI-{function}-");
-            let mut pages = self
-                .ec2
-                .describe_network_interfaces()
-                .filters(filter("description", [format!("{begin}*")]))
-                .into_paginator()
-                .send();
-            let mut found = Vec::new();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|e| AwsError::new("ec2:DescribeNetworkInterfaces", e))?;
-                for interface in page.network_interfaces.unwrap_or_default() {
-                    let rest = interface.description().and_then(|d| d.strip_prefix(&begin));
-                    // What follows must be Lambda's ID: `a` must not take the interfaces of `a-b`.
-                    if !rest.is_some_and(super::is_uuid) {
-                        continue;
-                    }
-                    let available = interface.status().is_some_and(|s| s.as_str() == "available");
-                    found.extend(interface.network_interface_id.map(|id| (id, available)));
-                }
-            }
-            Ok(found)
-        }
-
-        /// Networks, and what is in them, that carry the tags.
-        pub(crate) async fn network_of(&self, tags: &[(String, String)]) -> Result<Vec<String>> {
-            let filters: Vec<Filter> =
-                tags.iter().map(|(k, v)| filter(&format!("tag:{k}"), [v.clone()])).collect();
-            let mut found = Vec::new();
-            let mut pages =
-                self.ec2.describe_vpcs().set_filters(Some(filters.clone())).into_paginator().send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|e| AwsError::new("ec2:DescribeVpcs", e))?;
-                let ids = page.vpcs.unwrap_or_default().into_iter().filter_map(|v| v.vpc_id);
-                found.extend(ids.map(|id| format!("network {id}")));
-            }
-            let mut pages =
-                self.ec2.describe_instances().set_filters(Some(filters)).into_paginator().send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|e| AwsError::new("ec2:DescribeInstances", e))?;
-                let instances = page
-                    .reservations
-                    .unwrap_or_default()
-                    .into_iter()
-                    .flat_map(|r| r.instances.unwrap_or_default());
-                // A terminated instance is listed for a while, but costs nothing.
-                let live = instances.filter(|i| {
-                    let state = i.state().and_then(|s| s.name());
-                    state.is_none_or(|n| *n != InstanceStateName::Terminated)
-                });
-                found.extend(live.filter_map(|i| i.instance_id).map(|id| format!("instance {id}")));
-            }
-            Ok(found)
-        }
+impl<T> Default for Items<T> {
+    fn default() -> Self {
+        Self { item: Vec::new() }
     }
 }
 
-#[cfg(not(feature = "ec2"))]
-mod without_ec2 {
-    use crate::{Aws, AwsError, Result};
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Interface {
+    network_interface_id: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    status: String,
+}
 
-    const WITHOUT: &str = "this program was built without the feature `ec2`";
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Interfaces {
+    #[serde(default)]
+    network_interface_set: Items<Interface>,
+    next_token: Option<String>,
+}
 
-    impl Aws {
-        /// The zones of instance types need the EC2 client.
-        pub async fn zones_offering(&self, _instance_type: &str) -> Result<Vec<String>> {
-            Err(AwsError::local("ec2:DescribeInstanceTypeOfferings", WITHOUT))
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Vpc {
+    vpc_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Vpcs {
+    #[serde(default)]
+    vpc_set: Items<Vpc>,
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct State {
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Instance {
+    instance_id: String,
+    instance_state: Option<State>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reservation {
+    #[serde(default)]
+    instances_set: Items<Instance>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reservations {
+    #[serde(default)]
+    reservation_set: Items<Reservation>,
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Console {
+    #[serde(default)]
+    output: String,
+}
+
+/// What a call answers that answers nothing but that it was done.
+#[derive(Deserialize)]
+struct Done {}
+
+/// A page of a list.
+trait Page: serde::de::DeserializeOwned {
+    type Item;
+    fn parts(self) -> (Vec<Self::Item>, Option<String>);
+}
+
+impl Page for Interfaces {
+    type Item = Interface;
+    fn parts(self) -> (Vec<Interface>, Option<String>) {
+        (self.network_interface_set.item, self.next_token)
+    }
+}
+
+impl Page for Vpcs {
+    type Item = Vpc;
+    fn parts(self) -> (Vec<Vpc>, Option<String>) {
+        (self.vpc_set.item, self.next_token)
+    }
+}
+
+impl Page for Reservations {
+    type Item = Reservation;
+    fn parts(self) -> (Vec<Reservation>, Option<String>) {
+        (self.reservation_set.item, self.next_token)
+    }
+}
+
+impl Aws {
+    /// Everything of a list that all filters admit, each a name and a value.
+    async fn listed<P: Page>(
+        &self,
+        call: &'static str,
+        filters: &[(String, String)],
+    ) -> Result<Vec<P::Item>> {
+        let mut params = Vec::new();
+        for (n, (name, value)) in filters.iter().enumerate() {
+            params.push((format!("Filter.{}.Name", n + 1), name.clone()));
+            params.push((format!("Filter.{}.Value.1", n + 1), value.clone()));
         }
-
-        /// Lists of addresses need the EC2 client.
-        pub async fn prefix_list(&self, _service: &str) -> Result<String> {
-            Err(AwsError::local("ec2:DescribePrefixLists", WITHOUT))
+        let (mut items, mut token) = (Vec::new(), None::<String>);
+        for _ in 0..PAGES_MAX {
+            let mut asked: Vec<(&str, &str)> =
+                params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            asked.extend(token.as_deref().map(|token| ("NextToken", token)));
+            let (page, next) = self.form::<P>(call, &EC2, &asked).await?.parts();
+            items.extend(page);
+            match next.filter(|token| !token.is_empty()) {
+                Some(next) => token = Some(next),
+                None => return Ok(items),
+            }
         }
+        Err(AwsError::local(call, format!("there are more than {PAGES_MAX} pages")))
+    }
 
-        /// The date of an image needs the EC2 client.
-        pub async fn image_date(&self, _image: &str) -> Result<Option<String>> {
-            Err(AwsError::local("ec2:DescribeImages", WITHOUT))
-        }
+    /// The console of an instance as it is now: what user data and services wrote.
+    pub async fn console(&self, instance: &str) -> Result<String> {
+        let call = "ec2:GetConsoleOutput";
+        // Without `Latest` it is what was there when the instance last changed its state.
+        let asked = [("InstanceId", instance), ("Latest", "true")];
+        let console: Console = self.form(call, &EC2, &asked).await?;
+        let bytes = aws_smithy_types::base64::decode(console.output)
+            .map_err(|e| AwsError::local(call, e.to_string()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
 
-        /// The console of an instance needs the EC2 client.
-        pub async fn console(&self, _instance: &str) -> Result<String> {
-            Err(AwsError::local("ec2:GetConsoleOutput", WITHOUT))
+    /// Deletes the network interfaces that Lambda made for these functions and left behind; returns
+    /// how many were deleted, and how many are still in use.
+    ///
+    /// Lambda deletes them with the rights of the function's role, and leaves them when that is
+    /// gone. They keep subnets and security groups from being deleted.
+    pub async fn delete_interfaces_of(&self, functions: &[String]) -> Result<(usize, usize)> {
+        let (call, mut deleted, mut in_use) = ("ec2:DeleteNetworkInterface", 0, 0);
+        for function in functions {
+            for interface in self.interfaces_of(function).await? {
+                if interface.status != "available" {
+                    in_use += 1;
+                    continue;
+                }
+                let named = [("NetworkInterfaceId", interface.network_interface_id.as_str())];
+                match self.form::<Done>(call, &EC2, &named).await {
+                    Ok(Done {}) => deleted += 1,
+                    // AWS was faster.
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
+        Ok((deleted, in_use))
+    }
 
-        /// The interfaces of functions need the EC2 client.
-        pub async fn delete_interfaces_of(&self, _functions: &[String]) -> Result<(usize, usize)> {
-            Err(AwsError::local("ec2:DescribeNetworkInterfaces", WITHOUT))
-        }
+    /// Interfaces that Lambda made for a function.
+    async fn interfaces_of(&self, function: &str) -> Result<Vec<Interface>> {
+        let begin = format!("AWS Lambda VPC ENI-{function}-");
+        let filters = [("description".to_owned(), format!("{begin}*"))];
+        let call = "ec2:DescribeNetworkInterfaces";
+        let mut found = self.listed::<Interfaces>(call, &filters).await?;
+        // What follows must be Lambda's ID: `a` must not take the interfaces of `a-b`.
+        found.retain(|i| i.description.strip_prefix(&begin).is_some_and(is_uuid));
+        Ok(found)
+    }
 
-        pub(crate) async fn network_of(&self, _tags: &[(String, String)]) -> Result<Vec<String>> {
-            Err(AwsError::local("ec2:DescribeVpcs", WITHOUT))
-        }
+    /// Networks, and what is in them, that carry the tags.
+    pub(crate) async fn network_of(&self, tags: &[(String, String)]) -> Result<Vec<String>> {
+        let filters: Vec<(String, String)> =
+            tags.iter().map(|(k, v)| (format!("tag:{k}"), v.clone())).collect();
+        let vpcs = self.listed::<Vpcs>("ec2:DescribeVpcs", &filters).await?;
+        let mut found: Vec<String> =
+            vpcs.into_iter().map(|vpc| format!("network {}", vpc.vpc_id)).collect();
+        let reservations = self.listed::<Reservations>("ec2:DescribeInstances", &filters).await?;
+        let instances = reservations.into_iter().flat_map(|r| r.instances_set.item);
+        // A terminated instance is listed for a while, but costs nothing.
+        let is_live =
+            |i: &Instance| i.instance_state.as_ref().is_none_or(|s| s.name != "terminated");
+        found.extend(instances.filter(is_live).map(|i| format!("instance {}", i.instance_id)));
+        Ok(found)
     }
 }
 
 /// Whether a text is a UUID, as Lambda puts it behind the names of functions.
-#[cfg(any(feature = "ec2", test))]
 fn is_uuid(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
     lengths == [8, 4, 4, 4, 12] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())

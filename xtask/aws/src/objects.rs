@@ -22,6 +22,8 @@ pub struct ObjectView {
 const SHA256: &str = "sha256";
 /// Keys that one call deletes.
 const DELETED_AT_ONCE: usize = 1_000;
+/// Largest object that is read whole.
+const OBJECT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 impl Aws {
     /// All keys below a prefix.
@@ -125,16 +127,26 @@ impl Aws {
 
     /// An object's bytes; `None` when it is not there.
     pub async fn get(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self.get_tagged(bucket, key).await?.map(|(bytes, _)| bytes))
+        Ok(self.get_tagged(bucket, key, OBJECT_BYTES_MAX).await?.map(|(bytes, _)| bytes))
     }
 
-    /// An object's bytes and its ETag; `None` when it is not there.
-    pub async fn get_tagged(&self, bucket: &str, key: &str) -> Result<Option<(Vec<u8>, String)>> {
+    /// The bytes of an object of at most `bytes_max`, and its ETag; `None` when it is not there.
+    pub async fn get_tagged(
+        &self,
+        bucket: &str,
+        key: &str,
+        bytes_max: u64,
+    ) -> Result<Option<(Vec<u8>, String)>> {
         let call = "s3:GetObject";
         let request =
             self.s3.get_object().bucket(bucket).expected_bucket_owner(&self.account).key(key);
         match request.send().await.map_err(|e| AwsError::new(call, e)) {
             Ok(object) => {
+                let size = object.content_length.and_then(|n| n.try_into().ok());
+                if size.is_none_or(|size: u64| size > bytes_max) {
+                    let message = format!("`{key}` is larger than the {bytes_max} bytes read");
+                    return Err(AwsError::local(call, message));
+                }
                 let tag = object.e_tag.unwrap_or_default();
                 let body = object.body.collect().await;
                 let bytes = body.map_err(|e| AwsError::local(call, e.to_string()))?;

@@ -1,12 +1,32 @@
-//! Looks for what a deletion may have left behind: everything by its exact name, networks by tag.
+//! Looks for what a deletion may have left behind: everything by its exact name, networks by tag,
+//! and whatever else carries the tags.
 //!
 //! Names are asked for one by one and not filtered out of lists: lists have pages, need more
-//! permissions, and a prefix also fits the things of another deployment.
+//! permissions, and a prefix also fits the things of another deployment. AWS's index of tags knows
+//! also what nobody here has a name for, but neither roles nor what was made or deleted a moment
+//! ago; so it only adds names, and every one of them is asked for as the others are.
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::objects::percent_decoded;
+use crate::single::{Protocol, Service};
 use crate::{Aws, AwsError, Kind, Owner, Result};
+
+const EVENTS: Service = json_service("events", "AWSEvents", "1.1");
+const MONITORING: Service = json_service("monitoring", "GraniteServiceVersion20100801", "1.0");
+const GLUE: Service = json_service("glue", "AWSGlue", "1.1");
+const TAGGING: Service = json_service("tagging", "ResourceGroupsTaggingAPI_20170126", "1.1");
+const SNS: Service = Service { name: "sns", protocol: Protocol::Query { version: "2010-03-31" } };
+
+const fn json_service(name: &'static str, target: &'static str, version: &'static str) -> Service {
+    Service { name, protocol: Protocol::Json { target, version } }
+}
+
+/// Pages of one list.
+const PAGES_MAX: usize = 1_000;
+/// Names of alarms in one request.
+const ALARMS_MAX: usize = 100;
 
 /// What a deployment may have made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,7 +88,11 @@ impl Found {
 impl Aws {
     /// Everything of a deployment that is still there.
     pub async fn leftovers(&self, wanted: &Wanted) -> Result<Found> {
-        let mut found = Found::default();
+        let (mut found, mut wanted) = (Found::default(), wanted.clone());
+        let tagged = self.tagged(&wanted.tags).await;
+        // What cannot be asked for is told: whoever reads it can look.
+        let unknown = tagged.map(|arns| arns.iter().filter_map(|arn| wanted.add(arn)).collect());
+        found.add("tagged thing", unknown)?;
         let (buckets, roles, profiles, functions, machines, rules) = tokio::join!(
             those(&wanted.buckets, |name| self.bucket_is_ours(name)),
             those(&wanted.roles, |name| self.role_exists(name)),
@@ -79,7 +103,7 @@ impl Aws {
         );
         let (alarms, topics, groups, databases, jobs, work_groups, network) = tokio::join!(
             self.alarms(&wanted.alarms),
-            self.topics_of(&wanted.topics),
+            those(&wanted.topics, |name| self.topic_exists(name)),
             those(&wanted.log_groups, |name| self.log_group_exists(name)),
             those(&wanted.databases, |name| self.database_exists(name)),
             those(&wanted.jobs, |name| self.job_exists(name)),
@@ -103,9 +127,6 @@ impl Aws {
             Ok(lines) => found.left.extend(lines),
             Err(error) if error.kind == Kind::Denied || error.kind == Kind::NotImplemented => {
                 found.unknown.push(format!("networks and instances: {error}"));
-            }
-            Err(error) if cfg!(not(feature = "ec2")) => {
-                found.unknown.push(format!("networks and instances: {}", error.message));
             }
             Err(error) => return Err(error),
         }
@@ -138,13 +159,34 @@ impl Aws {
     }
 
     async fn database_exists(&self, name: &str) -> Result<bool> {
-        let answer = self.glue.get_database().name(name).send().await;
-        AwsError::as_existence(answer.map_err(|e| AwsError::new("glue:GetDatabase", e)))
+        let answer = self.json("glue:GetDatabase", &GLUE, json!({ "Name": name })).await;
+        AwsError::as_existence(answer)
     }
 
     async fn job_exists(&self, name: &str) -> Result<bool> {
-        let answer = self.glue.get_job().job_name(name).send().await;
-        AwsError::as_existence(answer.map_err(|e| AwsError::new("glue:GetJob", e)))
+        let answer = self.json("glue:GetJob", &GLUE, json!({ "JobName": name })).await;
+        AwsError::as_existence(answer)
+    }
+
+    async fn rule_exists(&self, name: &str) -> Result<bool> {
+        let answer = self.json("events:DescribeRule", &EVENTS, json!({ "Name": name })).await;
+        AwsError::as_existence(answer)
+    }
+
+    /// Which of these alarms exist.
+    async fn alarms(&self, names: &[String]) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for names in names.chunks(ALARMS_MAX) {
+            let asked = json!({ "AlarmNames": names });
+            let answer = self.json("cloudwatch:DescribeAlarms", &MONITORING, asked).await?;
+            let alarms = answer["MetricAlarms"].as_array().into_iter().flatten();
+            found.extend(alarms.filter_map(|a| a["AlarmName"].as_str()).map(str::to_owned));
+        }
+        Ok(found)
+    }
+
+    async fn topic_exists(&self, name: &str) -> Result<bool> {
+        AwsError::as_existence(self.subscriptions(&self.arn("sns", name), None).await)
     }
 
     async fn log_group_exists(&self, name: &str) -> Result<bool> {
@@ -157,18 +199,6 @@ impl Aws {
             }
         }
         Ok(false)
-    }
-
-    async fn topics_of(&self, names: &[String]) -> Result<Vec<String>> {
-        let wanted: Vec<String> = names.iter().map(|name| self.arn("sns", name)).collect();
-        let mut pages = self.sns.list_topics().into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| AwsError::new("sns:ListTopics", e))?;
-            let arns = page.topics.unwrap_or_default().into_iter().filter_map(|t| t.topic_arn);
-            found.extend(arns.filter(|arn| wanted.contains(arn)));
-        }
-        Ok(found)
     }
 
     async fn work_groups_of(&self, names: &[String]) -> Result<Vec<String>> {
@@ -222,20 +252,111 @@ impl Aws {
 
     /// Addresses whose owner has not confirmed that they want a topic's messages.
     pub async fn unconfirmed_subscribers(&self, topic: &str) -> Result<Vec<String>> {
-        let mut pages =
-            self.sns.list_subscriptions_by_topic().topic_arn(topic).into_paginator().send();
-        let mut waiting = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| AwsError::new("sns:ListSubscriptionsByTopic", e))?;
-            let pending = page
-                .subscriptions
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|s| s.subscription_arn.as_deref() == Some("PendingConfirmation"));
-            waiting.extend(pending.filter_map(|s| s.endpoint));
+        let (mut waiting, mut token) = (Vec::new(), None);
+        for _ in 0..PAGES_MAX {
+            let page = self.subscriptions(topic, token.as_deref()).await?;
+            let members = page.subscriptions.member.into_iter();
+            let pending = members.filter(|s| s.subscription_arn == "PendingConfirmation");
+            waiting.extend(pending.map(|s| s.endpoint));
+            token = page.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                break;
+            }
         }
         Ok(waiting)
     }
+
+    /// A page of the subscriptions of a topic.
+    async fn subscriptions(&self, topic: &str, token: Option<&str>) -> Result<Subscribed> {
+        let mut asked = vec![("TopicArn", topic)];
+        asked.extend(token.map(|token| ("NextToken", token)));
+        let answer: Answer = self.form("sns:ListSubscriptionsByTopic", &SNS, &asked).await?;
+        Ok(answer.list_subscriptions_by_topic_result)
+    }
+
+    /// ARNs of whatever carries all of these tags, or did a while ago.
+    async fn tagged(&self, tags: &[(String, String)]) -> Result<Vec<String>> {
+        let call = "tag:GetResources";
+        let filters: Vec<Value> =
+            tags.iter().map(|(key, value)| json!({ "Key": key, "Values": [value] })).collect();
+        let (mut found, mut token) = (Vec::new(), String::new());
+        for _ in 0..PAGES_MAX {
+            let asked = json!({ "TagFilters": filters, "PaginationToken": token });
+            let page = self.json(call, &TAGGING, asked).await?;
+            let listed = page["ResourceTagMappingList"].as_array().into_iter().flatten();
+            found.extend(listed.filter_map(|r| r["ResourceARN"].as_str()).map(str::to_owned));
+            page["PaginationToken"].as_str().unwrap_or_default().clone_into(&mut token);
+            if token.is_empty() {
+                return Ok(found);
+            }
+        }
+        Err(AwsError::local(call, format!("there are more than {PAGES_MAX} pages")))
+    }
+}
+
+impl Wanted {
+    /// Adds the name in an ARN; returns the ARN when nobody here can ask whether it is there.
+    fn add(&mut self, arn: &str) -> Option<String> {
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let &[_, _, service, _, _, rest] = parts.as_slice() else { return Some(arn.to_owned()) };
+        let (kind, name) = rest.split_once(['/', ':']).unwrap_or(("", rest));
+        let names = match (service, kind) {
+            ("s3", "") => &mut self.buckets,
+            ("iam", "role") => &mut self.roles,
+            ("iam", "instance-profile") => &mut self.instance_profiles,
+            ("lambda", "function") => &mut self.functions,
+            ("states", "stateMachine") => &mut self.machines,
+            ("events", "rule") => &mut self.rules,
+            ("cloudwatch", "alarm") => &mut self.alarms,
+            ("sns", "") => &mut self.topics,
+            ("logs", "log-group") => &mut self.log_groups,
+            ("glue", "database") => &mut self.databases,
+            ("glue", "job") => &mut self.jobs,
+            ("athena", "workgroup") => &mut self.work_groups,
+            // The caller knows the stack; networks and instances are found by their tags, and what
+            // is in a network keeps it.
+            (
+                "ec2",
+                "vpc" | "instance" | "subnet" | "security-group" | "route-table" | "vpc-endpoint",
+            )
+            | ("cloudformation", "stack") => return None,
+            _ => return Some(arn.to_owned()),
+        };
+        let name = name.trim_end_matches(":*").to_owned();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+        None
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    list_subscriptions_by_topic_result: Subscribed,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Subscribed {
+    #[serde(default)]
+    subscriptions: Members,
+    next_token: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Members {
+    #[serde(default)]
+    member: Vec<Subscription>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Subscription {
+    #[serde(default)]
+    subscription_arn: String,
+    #[serde(default)]
+    endpoint: String,
 }
 
 /// The names for which the answer is yes.
@@ -250,4 +371,46 @@ async fn those<'a, F: Future<Output = Result<bool>>>(
         }
     }
     Ok(there)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wanted;
+
+    #[test]
+    fn what_carries_the_tags_is_asked_for_by_its_name_or_told() {
+        let mut wanted = Wanted { topics: vec!["t".into()], ..Wanted::default() };
+        let told: Vec<String> = [
+            "arn:aws:s3:::b",
+            "arn:aws:sns:us-east-1:0:t",
+            "arn:aws:lambda:us-east-1:0:function:f",
+            "arn:aws:logs:us-east-1:0:log-group:/steppe/x:*",
+            "arn:aws:cloudwatch:us-east-1:0:alarm:a: b",
+            "arn:aws:states:us-east-1:0:stateMachine:m",
+            "arn:aws:ec2:us-east-1:0:subnet/subnet-1",
+            "arn:aws:cloudformation:us-east-1:0:stack/s/1",
+            "arn:aws:ec2:us-east-1:0:volume/vol-1",
+            "arn:aws:kinesis:us-east-1:0:stream/x",
+            "nonsense",
+        ]
+        .iter()
+        .filter_map(|arn| wanted.add(arn))
+        .collect();
+        let unknown = [
+            "arn:aws:ec2:us-east-1:0:volume/vol-1",
+            "arn:aws:kinesis:us-east-1:0:stream/x",
+            "nonsense",
+        ];
+        assert_eq!(told, unknown);
+        let expected = Wanted {
+            buckets: vec!["b".into()],
+            topics: vec!["t".into()],
+            functions: vec!["f".into()],
+            log_groups: vec!["/steppe/x".into()],
+            alarms: vec!["a: b".into()],
+            machines: vec!["m".into()],
+            ..Wanted::default()
+        };
+        assert_eq!(wanted, expected);
+    }
 }

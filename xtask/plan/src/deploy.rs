@@ -42,6 +42,8 @@ pub struct Desired {
     pub uploads: Vec<Upload>,
     /// Key of the template among the uploads.
     pub template_key: String,
+    /// What it costs, for people.
+    pub costs: String,
     /// The image that the server is made from.
     pub image_id: String,
     /// Version of the model.
@@ -462,6 +464,7 @@ mod tests {
                 upload("the template", "templates/1"),
             ],
             template_key: "templates/1".into(),
+            costs: "nothing".into(),
             image_id: "ami-1".into(),
             model_version: "m1".into(),
             model_card_key: "models/m1".into(),

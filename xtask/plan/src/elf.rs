@@ -2,6 +2,7 @@
 
 use object::read::elf::{ElfFile64, Sym};
 use object::{Endianness, Object};
+use steppe_spec::Manifest;
 use thiserror::Error;
 
 /// The glibc of Amazon Linux 2023, which Lambda's `provided.al2023` and the server's image have.
@@ -23,6 +24,15 @@ impl Architecture {
             Self::X86_64 => "x86_64",
             Self::Arm64 => "arm64",
         }
+    }
+
+    /// The instance type for it: the manifest's, or the smallest sensible one.
+    pub fn instance_type(self, manifest: &Manifest) -> &str {
+        let default = match self {
+            Self::X86_64 => "t3.micro",
+            Self::Arm64 => "t4g.micro",
+        };
+        manifest.stack.instance_type.get(self.as_str()).map_or(default, String::as_str)
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::config::{Problem, Problems, nearest, parse};
 use crate::names::{Names, partition};
 use crate::site::is_zone;
+use steppe_spec::{Manifest, Problem, Problems, name_defect, nearest, parse, project_defect};
 
 /// The account of the embedded cloud.
 pub const EMBEDDED_ACCOUNT: &str = "000000000000";
@@ -140,27 +140,33 @@ impl Environment {
     }
 }
 
-/// Names are joined by hyphens and become parts of bucket names. Only the project, the first of
-/// them, may have hyphens of its own: then no two deployments ever have the same names.
-pub fn name_defect(name: &str) -> Option<&'static str> {
-    if name.contains('-') {
-        return Some("must not have hyphens: they stand between the parts of a name");
+impl Environment {
+    /// What keeps a pipeline, whose manifest is `file`, from being deployed here: emails that reach
+    /// nobody. The embedded cloud delivers into a folder, so there every address is good.
+    pub fn check(&self, file: &str, manifest: &Manifest) -> Result<(), Problems> {
+        let checked = matches!(self, Self::Aws { .. }) && manifest.stack.notify;
+        let emails = manifest.stack.emails.iter().filter(|email| checked && is_reserved(email));
+        let problem = |email: &String| Problem {
+            place: file.to_owned(),
+            message: format!(
+                "`{email}` is an example: its domain is reserved, so nobody gets the emails"
+            ),
+            hint: Some("name your own in `stack.emails`, or nobody: `emails = []`".to_owned()),
+        };
+        let problems: Vec<Problem> = emails.map(problem).collect();
+        if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
-    project_defect(name)
 }
 
-/// What keeps a text from being the name of a project, or of a query.
-pub fn project_defect(name: &str) -> Option<&'static str> {
-    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    match name.bytes().next() {
-        None => Some("must not be empty"),
-        Some(first) if !first.is_ascii_lowercase() => Some("must begin with a lower-case letter"),
-        _ if !plain || name.ends_with('-') => {
-            Some("must consist of lower-case letters, digits and inner hyphens")
-        }
-        _ if name.len() > 16 => Some("must have at most 16 characters"),
-        _ => None,
-    }
+/// Whether an email's domain is reserved for examples (RFC 2606, RFC 6761).
+fn is_reserved(email: &str) -> bool {
+    let domain = email.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
+    let mut labels = domain.rsplit('.');
+    matches!(
+        (labels.next(), labels.next()),
+        (Some("example" | "test" | "invalid" | "localhost"), _)
+            | (Some("com" | "net" | "org"), Some("example"))
+    )
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod text;
 
 use steppe_wire::etl::{self, ColumnName, ETL_PLAN_SCHEMA_VERSION, EtlPlan, REJECTED_NEWEST_SHOWN};
 
-use crate::manifest::{Action, Column, DayCalendar, Footnotes, Frequency, Manifest};
+use steppe_spec::{Action, Column, DayCalendar, Footnotes, Frequency, Manifest};
 
 pub use text::cleaning_sql;
 use text::{forms, is_missing, literal};

@@ -401,6 +401,8 @@ pub struct Resource {
 pub enum Fact {
     /// Nothing is built: STEPPE_SKIP_BUILD is set.
     BuildSkipped,
+    /// This program is built with what only AWS needs, and then begins again.
+    BuildingForAws,
     /// Nothing is built yet, so the template has no hashes.
     NothingBuilt,
     /// Where the data come from.

@@ -6,14 +6,14 @@
 
 pub mod builds;
 pub mod catalogue;
-pub mod config;
+mod components;
 pub mod deploy;
 pub mod destroy;
 pub mod elf;
 pub mod environment;
 pub mod etl;
 pub mod events;
-pub mod manifest;
+pub mod grants;
 pub mod names;
 pub mod observed;
 pub mod payload;
@@ -24,4 +24,5 @@ pub mod site;
 pub mod smoke_test;
 pub mod stack;
 pub mod status;
+mod workflow;
 mod yaml;

@@ -1,6 +1,6 @@
 //! Invented data in the shape of a manifest: the same seed gives the same file.
 
-use crate::manifest::{Manifest, Sample};
+use steppe_spec::{Manifest, Sample};
 
 /// The sample as CSV with the manifest's header; `None` when the manifest has no sample.
 ///

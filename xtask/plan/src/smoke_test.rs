@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::manifest::Manifest;
+use steppe_spec::Manifest;
 
 /// What a smoke test has to know of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,10 +5,10 @@
 
 use steppe_plan::catalogue::{RawColumn, RawHeader};
 use steppe_plan::elf::Architecture;
-use steppe_plan::manifest::Manifest;
 use steppe_plan::names::Names;
 use steppe_plan::site::Site;
-use steppe_plan::stack::{ArtifactHashes, StackSpec};
+use steppe_plan::stack::{ArtifactHashes, StackSpec, combinations};
+use steppe_spec::Manifest;
 
 const FILE: &str = include_str!("../../../model/pipelines/marriages/pipeline.toml");
 
@@ -26,16 +26,15 @@ fn whole_templates() {
         zones: ["euc1-az2".into(), "euc1-az3".into()],
         s3_prefix_list: "pl-6ea54007".into(),
     };
-    let combinations = Manifest::parse("pipeline.toml", FILE).expect("valid").combinations();
+    let combinations = combinations(&Manifest::parse("pipeline.toml", FILE).expect("valid"));
     let named = |wanted: &str| {
         let found = combinations.iter().find(|(name, _)| name == wanted);
         &found.unwrap_or_else(|| panic!("no combination `{wanted}`")).1
     };
-    for (golden, options, architecture) in [
-        ("everything", "-verify-alarms-notify-retrain-drift", Architecture::X86_64),
-        ("nothing", "", Architecture::Arm64),
-    ] {
-        let manifest = named(options);
+    for (golden, architecture) in
+        [("everything", Architecture::X86_64), ("nothing", Architecture::Arm64)]
+    {
+        let manifest = named(golden);
         let hash = |digit: &str| digit.repeat(64);
         let spec = StackSpec {
             names: &names,

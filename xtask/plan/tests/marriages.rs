@@ -5,11 +5,11 @@ use steppe_plan::catalogue::RawColumn;
 use steppe_plan::elf::Architecture;
 use steppe_plan::environment::Environment;
 use steppe_plan::etl::etl_plan;
-use steppe_plan::manifest::{Action, Manifest};
 use steppe_plan::names::Names;
 use steppe_plan::sample::sample_csv;
 use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec};
+use steppe_spec::{Action, Manifest};
 
 const FILE: &str = include_str!("../../../model/pipelines/marriages/pipeline.toml");
 const SQL: &str = include_str!("../../../model/pipelines/marriages/etl.sql");
@@ -152,7 +152,7 @@ fn other_frequencies_have_their_times_as_text_and_features_are_numbers() {
     );
     assert!(
         message(&FILE.replace("\"theta\",", "\"combination\","))
-            .contains("`auto` and `combination` are made of them")
+            .contains("a `combination` is made of them")
     );
 }
 
@@ -204,10 +204,10 @@ fn examples_of_emails_are_refused_where_emails_are_sent() {
         profile: None,
         zones: None,
     };
-    let check = |emails: &[&str], environment| {
+    let check = |emails: &[&str], environment: &Environment| {
         let mut manifest = manifest();
         manifest.stack.emails = emails.iter().map(|e| (*e).to_owned()).collect();
-        manifest.check_for("pipeline.toml", environment).map_err(|e| e.to_string())
+        environment.check("pipeline.toml", &manifest).map_err(|e| e.to_string())
     };
     let error = check(&["a@example.org", "b@mail.example.com", "c@x.test"], &aws);
     assert_eq!(error.expect_err("examples").matches("its domain is reserved").count(), 3);

@@ -3,10 +3,10 @@
 use steppe_plan::catalogue::{RawColumn, RawHeader, raw_header};
 use steppe_plan::elf::Architecture;
 use steppe_plan::etl::etl_plan;
-use steppe_plan::manifest::Manifest;
 use steppe_plan::names::Names;
 use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec};
+use steppe_spec::Manifest;
 
 const FILE: &str = include_str!("../../../model/pipelines/marriages/pipeline.toml");
 
@@ -182,7 +182,7 @@ fn what_makes_another_instance_gives_it_another_name() {
         !rendered.0.contains("\nParameters:"),
         "an image is never chosen while a stack changes"
     );
-    assert!(rendered.0.contains("  ImageId:\n    Value: \"ami-0123456789abcdef0\"\n"));
+    assert!(rendered.0.contains("  ImageId:\n    Value: ami-0123456789abcdef0\n"));
     assert!(rendered.0.contains("  Zones:\n    Value: \"euc1-az2,euc1-az3\"\n"));
 }
 

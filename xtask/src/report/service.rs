@@ -1,7 +1,7 @@
 //! The part of the report about the model in service: how it came there, drift, and past forecasts.
 
 use serde::Serialize;
-use steppe_model::metrics::decimals_of_error;
+use steppe_model::forecast::metrics::decimals_of_error;
 use steppe_wire::drift::{DriftReport, Realised, Side, StatisticDrift};
 use steppe_wire::registry::{InService, TrainingRecord};
 

@@ -6,15 +6,13 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use steppe_aws::Purpose as ChangePurpose;
 use steppe_model::Artifact;
-use steppe_model::artifact::{CARD_FILE, WEIGHTS_FILE};
 use steppe_plan::builds::Builds;
 use steppe_plan::deploy::{DeployPlan, Desired, RunWhen, Step, Upload};
-use steppe_plan::elf::Architecture;
 use steppe_plan::events::{Did, Doing, Fact, NotRun, Step as Work};
 use steppe_plan::observed::{BucketSetting, Observed};
 use steppe_plan::site::Site;
-use steppe_plan::stack::{StackSpec, sha256_hex, told};
-use steppe_wire::keys;
+use steppe_plan::stack::{StackSpec, sha256_hex};
+use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::registry::{Promoter, TRAINING_SCHEMA_VERSION, TrainingRecord};
 
 use crate::artifacts::{self, Artifacts};
@@ -69,7 +67,7 @@ fn record(model: &Artifact, key: &str) -> TrainingRecord {
         key: key.to_owned(),
         time: now(),
         execution: "deploy".to_owned(),
-        observed_until: model.card.data.last.clone(),
+        observed_until: model.card.section.data.last.clone(),
         challenger: model.model_ref(),
         champion: None,
         contest: None,
@@ -103,7 +101,7 @@ pub async fn run(
     if options.dry_run {
         let plan = DeployPlan::new(&observed, &desired)?;
         host.result(&plan, &plan.to_string());
-        cost(workspace, architecture, host)?;
+        cost(workspace, &desired, host)?;
         return Ok(Outcome::Done);
     }
     let (local, yes) = (local_cloud(workspace)?, options.yes);
@@ -114,7 +112,7 @@ pub async fn run(
     let changed = deploying.execute(observed).await?;
     if matches!(changed, Changed::Deployed | Changed::NoChange) {
         deploying.summary(changed);
-        cost(workspace, architecture, host)?;
+        cost(workspace, &deploying.desired, host)?;
     }
     Ok(changed.outcome())
 }
@@ -148,7 +146,7 @@ fn desired(
         architecture: artifacts.architecture,
         site,
     };
-    let template = spec.render()?.into_bytes();
+    let (template, costs) = (spec.render()?.into_bytes(), spec.costs()?);
     let template_key = keys::template(&sha256_hex(&template));
     let version = model.version();
     let mut objects = artifacts.objects;
@@ -170,6 +168,7 @@ fn desired(
         data_bucket: names.data_bucket(),
         uploads: objects.iter().map(|(upload, _)| upload.clone()).collect(),
         template_key,
+        costs,
         image_id: site.image_id.clone(),
         model_version: version,
         model_card_key,
@@ -181,10 +180,9 @@ fn desired(
 }
 
 /// What the deployment costs; the embedded cloud costs nothing.
-fn cost(workspace: &Workspace, architecture: Architecture, host: &Host) -> Result<()> {
+fn cost(workspace: &Workspace, desired: &Desired, host: &Host) -> Result<()> {
     if local_cloud(workspace)?.is_none() {
-        let instance = workspace.manifest.stack.instance_type(architecture);
-        host.fact(Fact::Cost { estimate: told(&workspace.manifest, instance) });
+        host.fact(Fact::Cost { estimate: desired.costs.clone() });
     }
     Ok(())
 }
@@ -344,7 +342,8 @@ impl Deploying<'_> {
         let Self { workspace, model, raw, deployer, .. } = self;
         let (host, stack) = (deployer.host, workspace.names.stack());
         let (environment, version) = (workspace.environment_name.clone(), model.version());
-        let (changed, mape) = (changed == Changed::Deployed, model.card.backtest.model.mape);
+        let changed = changed == Changed::Deployed;
+        let mape = model.card.section.backtest.model.mape;
         let result = json!({ "stack": stack, "changed": changed, "model": version });
         host.result(&result, "");
         host.did(Did::Deploy { stack, environment, changed, version, mape });

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use steppe_aws::Aws;
-use steppe_model::metrics::decimals_of_error;
+use steppe_model::forecast::metrics::decimals_of_error;
 use steppe_plan::events::{Did, Finding, Step};
 use steppe_plan::runs::RunPlan;
 use steppe_wire::drift::{DriftReport, Side};

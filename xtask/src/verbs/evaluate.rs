@@ -1,7 +1,7 @@
 //! `evaluate`: backtests every family and writes the report.
 
 use anyhow::{Context, Result};
-use steppe_model::evaluation::evaluate;
+use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::Stage;
 use steppe_plan::events::{Did, Fact, Step};
 
@@ -21,7 +21,7 @@ use crate::training;
 pub async fn run(workspace: &Workspace, host: &Host, data: &DataArgs) -> Result<Outcome> {
     artifacts::build(&workspace.root, host).await?;
     let raw = workspace.raw_data(data)?;
-    let (data, spec) = (training::data(workspace, &raw, host).await?, workspace.train_spec()?);
+    let (data, spec) = (training::data(workspace, &raw, host).await?, workspace.train_spec());
     let work = host.begin(Step::Evaluate, None);
     let folder = workspace.scratch().join("evaluations").join(spec.key(&data));
     let progress = Progress::new(host.clone(), Step::Evaluate, folder);

@@ -6,6 +6,7 @@ use steppe_model::ModelCard;
 use steppe_plan::deploy::Refusal;
 use steppe_plan::events::{Did, Fact};
 use steppe_plan::runs::Promotion;
+use steppe_store::Pointer;
 use steppe_wire::registry::{Contest, InService, Promoter, Service, TrainingRecord};
 
 use crate::cli::{ModelVerb, PlanArgs};
@@ -13,7 +14,7 @@ use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::host::Host;
 use crate::project::Workspace;
-use crate::registry::{Pointer, Registry, short};
+use crate::registry::{Registry, short};
 use crate::table::table;
 use crate::training;
 
@@ -114,10 +115,10 @@ fn listed(in_service: &InService, rows: Vec<Row>, records: &[TrainingRecord]) ->
 }
 
 fn about(card: &ModelCard) -> Vec<String> {
-    let errors = &card.backtest.model;
+    let errors = &card.section.backtest.model;
     vec![
         card.family.name().to_owned(),
-        card.data.last.clone(),
+        card.section.data.last.clone(),
         format!("{:.2}", errors.mape),
         format!("{:.3}", errors.mase),
     ]

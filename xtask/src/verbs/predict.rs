@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 use steppe_plan::events::{Did, Step};
 use steppe_wire::keys;
-use steppe_wire::predict::{StoredPrediction, PredictorOutput};
+use steppe_wire::predict::{PredictorOutput, StoredPrediction};
 
 use crate::deployment::Deployment;
 use crate::exit::Outcome;

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use steppe_plan::config::nearest;
 use steppe_plan::events::{Did, Fact, Step};
+use steppe_spec::nearest;
 
 use crate::deployment::Deployment;
 use crate::exit::Outcome;

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use steppe_plan::elf::Architecture;
 use steppe_plan::events::Fact;
-use steppe_plan::manifest::Manifest;
 use steppe_plan::site::Site;
-use steppe_plan::stack::{ArtifactHashes, StackSpec};
+use steppe_plan::stack::{ArtifactHashes, StackSpec, combinations};
+use steppe_spec::Manifest;
 
 use crate::artifacts;
 use crate::cli::DataArgs;
@@ -60,8 +60,8 @@ pub fn run(
         return Ok(Outcome::Done);
     };
     for architecture in [Architecture::X86_64, Architecture::Arm64] {
-        for (options, manifest) in workspace.manifest.combinations() {
-            let file = folder.join(format!("{}{options}.yaml", architecture.as_str()));
+        for (options, manifest) in combinations(&workspace.manifest) {
+            let file = folder.join(format!("{}-{options}.yaml", architecture.as_str()));
             let template = render(&manifest, architecture)?;
             // The user's folder, and nothing secret: others may read it as they may read the rest.
             std::fs::create_dir_all(folder)

@@ -13,7 +13,8 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
-use steppe_store::{below, is_hidden, unnameable};
+use steppe_store::table::{below, is_hidden};
+use steppe_store::unnameable;
 use steppe_wire::query::{FailureKind, QueryFailure};
 
 /// Athena's words for a query over its limit.

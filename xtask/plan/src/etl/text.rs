@@ -5,7 +5,7 @@
 
 use steppe_wire::etl::Form;
 
-use crate::manifest::{ColumnType, Data, Manifest};
+use steppe_spec::{ColumnType, Data, Manifest};
 
 /// Kinds of spaces between thousands.
 const SPACES: &str = " \u{a0}\u{202f}\u{2009}";

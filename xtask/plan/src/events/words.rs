@@ -179,6 +179,10 @@ fn fact_line(fact: &Fact) -> Option<Line> {
         | Fact::ShortSeries { .. }
         | Fact::SyntheticData => data_line(fact),
         Fact::BuildSkipped => Line::plain("skipped", "the build (STEPPE_SKIP_BUILD is set)"),
+        Fact::BuildingForAws => Line::plain(
+            "building",
+            "this program with the client of EC2, which AWS needs: minutes, the first time",
+        ),
         Fact::NothingBuilt => {
             Line::plain("note", "nothing is built yet: hashes in the template are zeros")
         }

@@ -1,0 +1,169 @@
+//! `[stack]`, `[retrain]`, `[drift]`: what is deployed beside the pipeline itself.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::defects::Defects;
+use crate::manifest::Manifest;
+
+/// Days that CloudWatch Logs can keep events.
+/// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
+const RETENTION_DAYS: [u32; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+];
+
+/// What is deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StackOptions {
+    /// Instance type by architecture.
+    pub instance_type: BTreeMap<String, String>,
+    /// Glue workers.
+    pub etl_workers: u32,
+    /// Forecasts at once.
+    pub map_concurrency: u32,
+    /// Days that logs are kept.
+    pub log_retention_days: u32,
+    /// Whether Athena checks the clean table.
+    pub verify: bool,
+    /// Whether alarms are made.
+    pub alarms: bool,
+    /// Whether people are told.
+    pub notify: bool,
+    /// Who.
+    pub emails: Vec<String>,
+}
+
+/// Training in the stack, champion against challenger.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retrain {
+    /// When: `rate(…)` or `cron(…)`, in UTC; only on demand when absent.
+    pub schedule: Option<String>,
+    /// Whether new raw data in the bucket start a run.
+    #[serde(default)]
+    pub on_new_data: bool,
+    /// Memory of the function; a core comes with every 1,769 MB.
+    #[serde(default = "one_core")]
+    pub memory_mb: u32,
+}
+
+fn one_core() -> u32 {
+    1_769
+}
+
+impl Default for Retrain {
+    fn default() -> Self {
+        Self { schedule: None, on_new_data: false, memory_mb: one_core() }
+    }
+}
+
+/// The check for drift in the stack.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DriftCheck {
+    /// When: `rate(…)` or `cron(…)`, in UTC.
+    pub schedule: String,
+}
+
+impl Default for StackOptions {
+    fn default() -> Self {
+        Self {
+            instance_type: BTreeMap::new(),
+            etl_workers: 2,
+            map_concurrency: 4,
+            log_retention_days: 30,
+            verify: true,
+            alarms: true,
+            notify: true,
+            emails: vec![],
+        }
+    }
+}
+
+impl StackOptions {
+    /// What is wrong with everything that is deployed.
+    pub(crate) fn defects(&self, manifest: &Manifest, out: &mut Defects) {
+        let days = self.log_retention_days;
+        out.need("stack.log_retention_days", RETENTION_DAYS.contains(&days), || {
+            format!(
+                "`stack.log_retention_days` is {days}; CloudWatch Logs keeps {RETENTION_DAYS:?}"
+            )
+        });
+        out.range("stack.etl_workers", self.etl_workers as usize, (2, 299));
+        out.range("stack.map_concurrency", self.map_concurrency as usize, (1, 40));
+        self.instances(out);
+        for (at, email) in self.emails.iter().enumerate() {
+            let valid =
+                email.split_once('@').is_some_and(|(a, b)| !a.is_empty() && b.contains('.'))
+                    && email.chars().all(|c| !c.is_whitespace() && !c.is_control());
+            out.need(format!("stack.emails[{at}]"), valid, || {
+                format!("`{email}` is not an email address")
+            });
+        }
+        if let Some(retrain) = &manifest.retrain {
+            out.range("retrain.memory_mb", retrain.memory_mb as usize, (128, 10_240));
+            out.need("retrain", self.verify, || {
+                "`retrain` needs `stack.verify = true`: a run that nobody started takes its \
+                 series from there"
+                    .to_owned()
+            });
+        }
+        let retrain = manifest.retrain.as_ref().and_then(|r| r.schedule.as_deref());
+        let drift = manifest.drift.as_ref().map(|d| d.schedule.as_str());
+        for (key, expression) in [("retrain.schedule", retrain), ("drift.schedule", drift)] {
+            let Some(expression) = expression else { continue };
+            if let Some(defect) = schedule_defect(expression) {
+                out.add(key, format!("`{key}` is `{expression}`, which {defect}"));
+            }
+        }
+    }
+
+    fn instances(&self, out: &mut Defects) {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
+        for (architecture, instance_type) in &self.instance_type {
+            let key = format!("stack.instance_type.{architecture}");
+            out.need(&key, matches!(architecture.as_str(), "x86_64" | "arm64"), || {
+                format!(
+                    "`stack.instance_type` has the architecture `{architecture}`; there are \
+                     `x86_64` and `arm64`"
+                )
+            });
+            out.need(&key, instance_type.contains('.') && instance_type.bytes().all(plain), || {
+                format!("`{instance_type}` is not an instance type, such as `t3.micro`")
+            });
+        }
+    }
+}
+
+/// What keeps an expression from being a schedule of EventBridge, as far as its form tells.
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
+fn schedule_defect(expression: &str) -> Option<&'static str> {
+    let inner = |name: &str| expression.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+    if let Some(rate) = inner("rate") {
+        let parts: Vec<&str> = rate.split(' ').collect();
+        let [number, unit] = parts[..] else {
+            return Some("needs a number and a unit, as in `rate(12 hours)`");
+        };
+        let units =
+            if number == "1" { ["minute", "hour", "day"] } else { ["minutes", "hours", "days"] };
+        let whole = number.parse::<u32>().is_ok_and(|n| n > 0);
+        return (!whole || !units.contains(&unit))
+            .then_some("needs a whole number and a unit that agrees with it, as in `rate(1 day)`");
+    }
+    let Some(cron) = inner("cron") else { return Some("is neither `rate(…)` nor `cron(…)`") };
+    let fields: Vec<&str> = cron.split(' ').collect();
+    let plain = |field: &&str| {
+        !field.is_empty()
+            && field.bytes().all(|b| b.is_ascii_alphanumeric() || b"*?,-/#".contains(&b))
+    };
+    if fields.len() != 6 || !fields.iter().all(plain) {
+        return Some(
+            "needs six fields: minutes, hours, day of month, month, day of week, year, as in `cron(0 6 1 * ? *)`",
+        );
+    }
+    ((fields[2] == "?") == (fields[4] == "?"))
+        .then_some("needs `?` for one of day of month and day of week, as in `cron(0 6 1 * ? *)`")
+}

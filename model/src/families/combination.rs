@@ -1,0 +1,122 @@
+//! A weighted mean of models. Averages of different methods have beaten the methods themselves in
+//! every forecasting competition since Bates and Granger (1969).
+
+use crate::forecast::dataset::View;
+use steppe_spec::Transform;
+
+use crate::artifact::ArtifactError;
+use crate::error::TrainError;
+use crate::family::Family;
+use crate::forecast::dataset::Dataset;
+use crate::forecast::{Forecast, Forecaster};
+use crate::host::Stage;
+use crate::spec::TrainSpec;
+use crate::stored::{Saved, Stored};
+
+use super::Model;
+
+/// Models and their weights, which add up to 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Combination {
+    /// Weights and models.
+    pub members: Vec<(f64, Model)>,
+    /// The scale on which the mean is taken.
+    pub transform: Transform,
+}
+
+/// A combination is put together from models that were fitted, and an artifact holds those.
+impl Family<Forecast> for Combination {
+    const GLOBAL: bool = false;
+    const QUICK: bool = false;
+
+    fn fit(_: &Dataset, _: &TrainSpec, _: &Stage<'_>) -> Result<Self, TrainError> {
+        Err(TrainError::Unusable("a combination has no model of its own".to_owned()))
+    }
+
+    fn save(&self, _: &mut Saved) {}
+
+    fn load(_: &Stored<'_>, _: &TrainSpec) -> Result<Self, ArtifactError> {
+        Err(ArtifactError::Model("a combination cannot be a member".to_owned()))
+    }
+}
+
+impl Forecaster for Combination {
+    fn min_history(&self) -> usize {
+        self.members.iter().map(|(_, m)| m.min_history()).max().unwrap_or(1)
+    }
+
+    fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
+        let mut sums = vec![vec![0.0; horizon]; views.len()];
+        for (weight, member) in &self.members {
+            for (sum, points) in sums.iter_mut().zip(member.forecast(views, horizon)) {
+                sum.iter_mut()
+                    .zip(points)
+                    .for_each(|(s, p)| *s += weight * self.transform.apply(p));
+            }
+        }
+        sums.into_iter()
+            .map(|sum| sum.into_iter().map(|s| self.transform.invert(s)).collect())
+            .collect()
+    }
+}
+
+/// Weights on the simplex that make the weighted mean's absolute error small: `errors[m][i]` is the
+/// signed error of member `m` on case `i`, on the scale of the mean.
+///
+/// Exponentiated gradient descent (Kivinen and Warmuth 1997) from `prior`; few cases leave the
+/// weights near it: weights close to equal are hard to beat (the "forecast combination puzzle").
+pub fn weights(errors: &[Vec<f64>], prior: &[f64]) -> Vec<f64> {
+    let members = errors.len();
+    let total: f64 = prior.iter().sum();
+    let start: Vec<f64> = prior.iter().map(|p| p / total).collect();
+    let cases = errors.first().map_or(0, Vec::len);
+    let scale =
+        errors.iter().flatten().map(|e| e.abs()).sum::<f64>() / (members * cases).max(1) as f64;
+    if members < 2 || scale <= 0.0 {
+        return start;
+    }
+    // The more cases, the further from the prior.
+    let rounds = (cases as f64).sqrt().ceil().min(200.0) as usize;
+    let (mut weights, mut mean) = (start, vec![0.0; members]);
+    for round in 0..rounds {
+        let mut gradient = vec![0.0; members];
+        for case in 0..cases {
+            let error: f64 = weights.iter().zip(errors).map(|(w, e)| w * e[case]).sum();
+            gradient.iter_mut().zip(errors).for_each(|(g, e)| *g += error.signum() * e[case]);
+        }
+        let rate = 0.5 / (1.0 + round as f64 / 20.0).sqrt() / (cases as f64 * scale);
+        weights.iter_mut().zip(&gradient).for_each(|(w, g)| *w *= (-rate * g).exp());
+        let total: f64 = weights.iter().sum();
+        weights.iter_mut().for_each(|w| *w /= total);
+        mean.iter_mut().zip(&weights).for_each(|(m, w)| *m += w / rounds as f64);
+    }
+    mean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::families::naive::{LastValue, Mean};
+    use crate::forecast::dataset::Series;
+
+    #[test]
+    fn the_better_member_weighs_more_and_opposite_errors_cancel() {
+        let good: Vec<f64> = (0..400).map(|i| if i % 2 == 0 { 0.1 } else { -0.1 }).collect();
+        let bad: Vec<f64> = (0..400).map(|i| if i % 3 == 0 { 1.0 } else { -1.0 }).collect();
+        let w = weights(&[good, bad], &[1.0; 2]);
+        assert!(w[0] > 0.9 && (w[0] + w[1] - 1.0).abs() < 1e-9, "{w:?}");
+        let w = weights(&[vec![1.0; 400], vec![-1.0; 400]], &[1.0; 2]);
+        assert!((w[0] - 0.5).abs() < 0.05, "{w:?}");
+        assert_eq!(weights(&[vec![], vec![]], &[3.0, 1.0]), [0.75, 0.25]);
+    }
+
+    #[test]
+    fn the_mean_is_taken_on_the_transformed_scale() {
+        let members =
+            vec![(0.5, Model::LastValue(LastValue)), (0.5, Model::MeanOfThree(Mean { of: 3 }))];
+        let series = Series::new("A", 0, vec![3.0, 3.0, 0.0]);
+        let forecast =
+            Combination { members, transform: Transform::None }.forecast(&[series.view()], 1);
+        assert_eq!(forecast, [[1.0]]);
+    }
+}

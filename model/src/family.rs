@@ -1,0 +1,133 @@
+//! A family of models as everything around it sees it.
+//!
+//! A family is a file in `families/` and a line in the list there. It implements [`Family`] for
+//! each task that it can do; from the list a macro writes the closed enum of fitted models and
+//! every match on it. So training, cards, artifacts, backtests, leak checks and serving know no
+//! family.
+
+use std::fmt::Debug;
+
+use crate::artifact::ArtifactError;
+use crate::error::TrainError;
+use crate::host::Stage;
+use crate::spec::TrainSpec;
+use crate::stored::{Saved, Stored};
+use crate::task::Task;
+use steppe_spec::Family as Name;
+
+/// One way to answer the questions of a task, fitted. How it answers is the task's own trait.
+pub trait Family<T: Task>: Debug + Clone + PartialEq + Send + Sync {
+    /// Whether it learns from all data together, so that fitting it costs time.
+    const GLOBAL: bool;
+    /// Whether an answer takes microseconds, so that a server gives it between two others.
+    const QUICK: bool;
+
+    /// Fits it on all of `data`. Equal data, configurations and seeds give equal models, whatever
+    /// checkpoints `stage` has.
+    fn fit(data: &T::Data, spec: &TrainSpec, stage: &Stage<'_>) -> Result<Self, TrainError>;
+
+    /// Leaves in an artifact what [`Family::load`] needs.
+    fn save(&self, saved: &mut Saved);
+
+    /// Reads what [`Family::save`] left, and checks every length and range on which answers rest:
+    /// that hashes are right says only that it is what somebody wrote.
+    fn load(stored: &Stored<'_>, spec: &TrainSpec) -> Result<Self, ArtifactError>;
+
+    /// What a card tells of its configuration beside its name.
+    fn about(_spec: &TrainSpec) -> Option<String> {
+        None
+    }
+
+    /// Makes fitting as short as it can be and still read all of its input: what a leak check
+    /// needs.
+    fn shorten(_spec: &mut TrainSpec) {}
+}
+
+/// A family by its name alone: how its models come to be, before there is one.
+#[expect(missing_docs, reason = "the members of `Family`, documented there")]
+pub struct Recipe<T: Task> {
+    pub global: bool,
+    pub quick: bool,
+    pub fit: fn(&T::Data, &TrainSpec, &Stage<'_>) -> Result<T::Model, TrainError>,
+    pub load: fn(&Stored<'_>, &TrainSpec) -> Result<T::Model, ArtifactError>,
+    pub about: fn(&TrainSpec) -> Option<String>,
+    pub shorten: fn(&mut TrainSpec),
+}
+
+impl<T: Task> Recipe<T> {
+    /// Of the family `F`.
+    pub fn of<F: Family<T> + Into<T::Model>>() -> Self {
+        Self {
+            global: F::GLOBAL,
+            quick: F::QUICK,
+            fit: |data, spec, stage| F::fit(data, spec, stage).map(Into::into),
+            load: |stored, spec| F::load(stored, spec).map(Into::into),
+            about: F::about,
+            shorten: F::shorten,
+        }
+    }
+}
+
+/// A fitted model of any of a task's families: the enum that [`families`] writes.
+pub trait Fitted: Debug + Clone + PartialEq + Send + Sync {
+    /// Its family.
+    fn family(&self) -> Name;
+
+    /// See [`Family::save`].
+    fn save(&self, saved: &mut Saved);
+}
+
+/// Writes, from the list of a task's families, the enum of their fitted models, the match from a
+/// name to a family, and those from a fitted model to what it does.
+macro_rules! families {
+    (
+        $(#[$about:meta])*
+        $model:ident of $task:ty as $role:ident { $($name:ident: $family:ty),+ $(,)? }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq)]
+        #[expect(missing_docs, reason = "the variants are the families, documented there")]
+        pub enum $model {
+            $($name($family)),+
+        }
+
+        $(impl From<$family> for $model {
+            fn from(fitted: $family) -> Self {
+                Self::$name(fitted)
+            }
+        })+
+
+        impl $model {
+            /// How a family is fitted and read.
+            pub(crate) fn recipe(family: steppe_spec::Family) -> $crate::family::Recipe<$task> {
+                match family {
+                    $(steppe_spec::Family::$name => $crate::family::Recipe::of::<$family>()),+
+                }
+            }
+
+            /// It, as what answers.
+            pub(crate) fn role(&self) -> &dyn $role {
+                match self {
+                    $(Self::$name(fitted) => fitted),+
+                }
+            }
+        }
+
+        impl $crate::family::Fitted for $model {
+            fn family(&self) -> steppe_spec::Family {
+                match self {
+                    $(Self::$name(_) => steppe_spec::Family::$name),+
+                }
+            }
+
+            fn save(&self, saved: &mut $crate::stored::Saved) {
+                match self {
+                    $(Self::$name(fitted) => {
+                        $crate::family::Family::<$task>::save(fitted, saved);
+                    })+
+                }
+            }
+        }
+    };
+}
+pub(crate) use families;

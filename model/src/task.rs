@@ -1,0 +1,143 @@
+//! A kind of question that models answer, as everything that tasks share sees it.
+//!
+//! Artifacts, the heads of cards, contests, checks for leaks and counts of drift are written once,
+//! over this trait. What differs lies in a folder of `tasks/`: how rows become data, what a
+//! question and an answer are, how models are judged, what a card says of that.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use steppe_wire::drift::Side;
+use steppe_wire::predict::ModelRef;
+use steppe_wire::registry::Score as Recorded;
+
+use crate::artifact::Artifact;
+use crate::card::ModelCard;
+use crate::error::TrainError;
+use crate::family::{Fitted, Recipe};
+use crate::forecast::dataset::DataError;
+use crate::host::Stage;
+use crate::spec::TrainSpec;
+use crate::trials::{Score, Trials};
+use steppe_spec::Family;
+
+/// A kind of question, with everything that training, cards, contests, drift and serving need to
+/// know about it.
+pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
+    /// Its name in cards.
+    const NAME: &'static str;
+    /// What drift counts of a question and its answer, each with the side that it is taken on.
+    const STATISTICS: &'static [(&'static str, Side)];
+    /// What people call cases.
+    const CASES: &'static str;
+    /// What people call an answer, with its article.
+    const ANSWER: &'static str;
+    /// Why there may be no new case to compare two models on, before "since …".
+    const NOTHING_NEW: &'static str;
+    /// How to answer where only the statistics count.
+    const BRIEFLY: Self::How;
+
+    /// What models learn from.
+    type Data: Debug + Send + Sync;
+    /// One question.
+    type Query<'a>: Copy + Send + Sync;
+    /// How questions are to be answered: how far ahead.
+    type How: Copy + PartialEq + Send;
+    /// The answer to a question.
+    type Answer: Send;
+    /// Every family on the same cases.
+    type Trials<'a>: Trials<Answer = Self::Tried>;
+    /// What somebody said in one case.
+    type Tried: Copy;
+    /// The closed set of its fitted families.
+    type Model: Fitted;
+    /// What its cards say beside what all cards say.
+    type Section: Debug + Clone + PartialEq + Send + Sync + Serialize + DeserializeOwned;
+    /// The values of [`Task::STATISTICS`].
+    type Statistics: AsRef<[f64]>;
+
+    /// The data in Parquet files.
+    fn read(spec: &TrainSpec, files: Vec<Bytes>) -> Result<Self::Data, DataError>;
+
+    /// Refuses data whose columns give away the answer.
+    fn check_data(data: &Self::Data, spec: &TrainSpec) -> Result<(), TrainError>;
+
+    /// Times at which the check for leaks stands.
+    fn times_to_check(data: &Self::Data, spec: &TrainSpec) -> Vec<i64>;
+
+    /// The data, and the same with everything scrambled that nobody could know at `time`.
+    fn scrambled(data: &Self::Data, spec: &TrainSpec, time: i64) -> (Self::Data, Self::Data);
+
+    /// What a family answers at `time` when it is fitted on what was known then.
+    fn told_at(
+        data: &Self::Data,
+        time: i64,
+        family: Family,
+        spec: &TrainSpec,
+    ) -> Result<Vec<Vec<f64>>, TrainError>;
+
+    /// Judges every family on cases that none of the fits has seen.
+    fn trials<'a>(
+        data: &'a Self::Data,
+        spec: &'a TrainSpec,
+        stage: &Stage<'_>,
+    ) -> Result<Self::Trials<'a>, TrainError>;
+
+    /// How a family is fitted and read.
+    fn recipe(family: Family) -> Recipe<Self>;
+
+    /// Fitted models as one: the weighted mean of their answers.
+    fn combined(members: Vec<(f64, Self::Model)>, spec: &TrainSpec) -> Self::Model;
+
+    /// What the card says of the trials that chose its model.
+    fn section(data: &Self::Data, spec: &TrainSpec, trials: &Self::Trials<'_>) -> Self::Section;
+
+    /// Checks everything of a section that was read on which answers rest.
+    fn check_section(section: &Self::Section, spec: &TrainSpec) -> Result<(), String>;
+
+    /// What an answer says about its model.
+    fn model_ref(artifact: &Artifact<Self>) -> ModelRef;
+
+    /// Asks a few plain questions; an artifact without usable answers is of no use. It also brings
+    /// weights into memory before the first request.
+    fn try_out(artifact: &Artifact<Self>) -> Result<(), String>;
+
+    /// One answer per question.
+    fn answer(
+        artifact: &Artifact<Self>,
+        queries: &[Self::Query<'_>],
+        how: Self::How,
+    ) -> Vec<Self::Answer>;
+
+    /// What drift counts of a question and its answer.
+    fn statistics(
+        artifact: &Artifact<Self>,
+        query: Self::Query<'_>,
+        answer: &Self::Answer,
+    ) -> Option<Self::Statistics>;
+
+    /// The questions of the trials that the model itself can answer. Those with the same number
+    /// were asked at the same time.
+    fn asked<'a>(
+        artifact: &Artifact<Self>,
+        trials: &'a Self::Trials<'_>,
+    ) -> Vec<(usize, Self::Query<'a>)>;
+
+    /// The newest time that the model of a card knows.
+    fn known(card: &ModelCard<Self>) -> &str;
+
+    /// That time as the cases of the trials count it; none when it has no meaning there.
+    fn clock(trials: &Self::Trials<'_>, time: &str) -> Option<i64>;
+
+    /// What a model from elsewhere says in the cases with the given numbers, as far as it can.
+    fn answered(
+        champion: &Artifact<Self>,
+        trials: &Self::Trials<'_>,
+        cases: Vec<usize>,
+    ) -> Vec<(usize, Self::Tried)>;
+
+    /// What the record of a training has of scores.
+    fn recorded(scores: &[Score]) -> Recorded;
+}

@@ -1,0 +1,3 @@
+//! The kinds of questions that models answer.
+
+pub mod forecast;

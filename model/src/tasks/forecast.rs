@@ -1,0 +1,163 @@
+//! What comes next in each of many series.
+
+mod answer;
+pub mod backtest;
+pub mod calendar;
+pub mod card;
+mod cases;
+pub mod conformal;
+pub mod dataset;
+pub mod evaluation;
+pub mod fallback;
+mod forecaster;
+pub mod leakage;
+pub mod metrics;
+pub mod seasonality;
+mod statistics;
+pub mod window;
+pub mod windows;
+
+use bytes::Bytes;
+use steppe_wire::drift::Side;
+use steppe_wire::predict::ModelRef;
+use steppe_wire::registry;
+
+use crate::error::TrainError;
+use crate::families::{self, combination::Combination};
+use crate::family::Recipe;
+use crate::host::Stage;
+use crate::spec::TrainSpec;
+use crate::task::Task;
+use crate::trials::Score;
+use steppe_spec::Family;
+
+use backtest::Run;
+use cases::Answered;
+use dataset::{DataError, Dataset, View};
+
+pub use answer::{PredictedStep, Prediction};
+pub use forecaster::{Forecaster, Local, Path};
+
+/// The task: forecasts of series, with prediction intervals.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecast;
+
+/// A forecaster with its card.
+pub type Artifact = crate::artifact::Artifact<Forecast>;
+/// The card of a forecaster.
+pub type ModelCard = crate::card::ModelCard<Forecast>;
+
+impl Task for Forecast {
+    const NAME: &'static str = "forecast";
+    const STATISTICS: &'static [(&'static str, Side)] = &statistics::STATISTICS;
+    const CASES: &'static str = "forecasts";
+    const ANSWER: &'static str = "a forecast";
+    const NOTHING_NEW: &'static str = "no whole horizon has been observed";
+    const BRIEFLY: usize = 1;
+
+    type Data = Dataset;
+    type Query<'a> = View<'a>;
+    type How = usize;
+    type Answer = Prediction;
+    type Trials<'a> = Run<'a>;
+    type Tried = Answered;
+    type Model = families::Model;
+    type Section = card::Section;
+    type Statistics = statistics::Observed;
+
+    fn read(spec: &TrainSpec, files: Vec<Bytes>) -> Result<Dataset, DataError> {
+        Dataset::from_parquet(files, &spec.columns())
+    }
+
+    fn check_data(data: &Dataset, spec: &TrainSpec) -> Result<(), TrainError> {
+        leakage::check_data(data, spec)
+    }
+
+    fn times_to_check(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
+        leakage::origins(data, spec)
+    }
+
+    fn scrambled(data: &Dataset, spec: &TrainSpec, origin: i64) -> (Dataset, Dataset) {
+        leakage::scrambled(data, spec, origin, dataset::carried)
+    }
+
+    fn told_at(
+        data: &Dataset,
+        origin: i64,
+        family: Family,
+        spec: &TrainSpec,
+    ) -> Result<Vec<Vec<f64>>, TrainError> {
+        leakage::forecast_from(data, origin, family, spec)
+    }
+
+    fn trials<'a>(
+        data: &'a Dataset,
+        spec: &'a TrainSpec,
+        stage: &Stage<'_>,
+    ) -> Result<Run<'a>, TrainError> {
+        backtest::run(data, spec, stage)
+    }
+
+    fn recipe(family: Family) -> Recipe<Self> {
+        families::Model::recipe(family)
+    }
+
+    fn combined(members: Vec<(f64, families::Model)>, spec: &TrainSpec) -> families::Model {
+        Combination { members, transform: spec.transform }.into()
+    }
+
+    fn section(data: &Dataset, spec: &TrainSpec, run: &Run<'_>) -> card::Section {
+        card::Section {
+            data: card::DataSummary::of(data),
+            backtest: run.summary(),
+            calibration: run.calibration(run.served(), |_| true),
+            fallback: fallback::Fallback::fit(data, spec),
+        }
+    }
+
+    fn check_section(section: &card::Section, spec: &TrainSpec) -> Result<(), String> {
+        section.check(spec)
+    }
+
+    fn model_ref(artifact: &Artifact) -> ModelRef {
+        let backtest = artifact.card.section.backtest.model;
+        ModelRef { id: artifact.card.id.clone(), version: artifact.version(), backtest }
+    }
+
+    fn try_out(artifact: &Artifact) -> Result<(), String> {
+        artifact.try_out()
+    }
+
+    fn answer(artifact: &Artifact, views: &[View<'_>], horizon: usize) -> Vec<Prediction> {
+        artifact.forecast(views, horizon)
+    }
+
+    fn statistics(
+        artifact: &Artifact,
+        view: View<'_>,
+        prediction: &Prediction,
+    ) -> Option<statistics::Observed> {
+        artifact.observed(view.history(), prediction)
+    }
+
+    fn asked<'a>(artifact: &Artifact, run: &'a Run<'_>) -> Vec<(usize, View<'a>)> {
+        let suits = |(_, view): &(usize, View<'_>)| artifact.suits(*view);
+        run.views().into_iter().filter(suits).collect()
+    }
+
+    fn known(card: &ModelCard) -> &str {
+        &card.section.data.last
+    }
+
+    fn clock(run: &Run<'_>, time: &str) -> Option<i64> {
+        run.data().calendar().parse(time)
+    }
+
+    fn answered(champion: &Artifact, run: &Run<'_>, cases: Vec<usize>) -> Vec<(usize, Answered)> {
+        cases::answered(champion, run, cases.into_iter())
+    }
+
+    fn recorded(scores: &[Score]) -> registry::Score {
+        cases::recorded(scores)
+    }
+}

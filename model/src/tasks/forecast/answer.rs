@@ -1,0 +1,127 @@
+//! Forecasts with intervals: the model's own, or those of the rule for short histories.
+
+use super::Artifact;
+use super::conformal::{Calibration, Spread};
+use super::dataset::{Series, View};
+use super::fallback::Fallback;
+use super::forecaster::{Forecaster, Path};
+use super::statistics::{Observed, Seen};
+
+/// A forecast with its quantiles.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// One entry per step, nearest first.
+    pub steps: Vec<PredictedStep>,
+    /// The series' typical change, on the transformed scale.
+    pub change: f64,
+    /// Whether the history was too short for the model, so that the rule for such was applied.
+    pub by_rule: bool,
+}
+
+/// One step of a forecast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictedStep {
+    /// Point forecast, in units of the target.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub lower: f64,
+    /// Upper end of the interval.
+    pub upper: f64,
+    /// What its quantiles are made from.
+    pub spread: Spread,
+}
+
+impl Artifact {
+    /// Whether a history is long enough for the model itself, or gets the rule for short ones.
+    pub fn suits(&self, view: View<'_>) -> bool {
+        view.len() >= self.model.min_history()
+    }
+
+    /// Observations that a history needs to get any forecast.
+    pub fn min_history(&self) -> usize {
+        if self.card.section.fallback.is_some() { 1 } else { self.model.min_history() }
+    }
+
+    /// Forecasts with intervals. Every view has at least [`Artifact::min_history`] values, and
+    /// `horizon` is at most that of the spec.
+    pub fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Prediction> {
+        let long: Vec<View<'_>> = views.iter().copied().filter(|v| self.suits(*v)).collect();
+        let mut of_long = self.by_model(&long, horizon).into_iter();
+        let any = |view: &View<'_>| match (&self.card.section.fallback, self.suits(*view)) {
+            (Some(rule), false) => by_rule(rule, *view, horizon),
+            _ => of_long.next().expect("a forecast of each long history"),
+        };
+        views.iter().map(any).collect()
+    }
+
+    fn by_model(&self, views: &[View<'_>], horizon: usize) -> Vec<Prediction> {
+        let calibration = &self.card.section.calibration;
+        let prediction = |(view, path): (&View<'_>, Path)| {
+            let change = calibration.change(*view);
+            let step = |(step, &value): (usize, &f64)| {
+                let place = calibration.place(*view, step, path.spreads.get(step).copied());
+                let spread = calibration.spread(value, &place);
+                let (lower, upper) = calibration.interval(&spread);
+                PredictedStep { value, lower, upper, spread }
+            };
+            let steps = path.points.iter().enumerate().map(step).collect();
+            Prediction { steps, change, by_rule: false }
+        };
+        views.iter().zip(self.model.paths(views, horizon)).map(prediction).collect()
+    }
+
+    /// What the quantiles of a forecast come from: the model's errors, or those of the rule for
+    /// short histories.
+    pub fn calibration_of(&self, prediction: &Prediction) -> &Calibration {
+        let rule = self.card.section.fallback.as_ref().filter(|_| prediction.by_rule);
+        rule.map_or(&self.card.section.calibration, Fallback::calibration)
+    }
+
+    /// What is counted of a forecast, to find drift.
+    pub fn observed(&self, history: &[f64], prediction: &Prediction) -> Option<Observed> {
+        let nearest = prediction.steps.first()?;
+        let (season, transform) = (self.card.spec.frequency.season(), self.card.spec.transform);
+        let (value, interval) = (nearest.value, (nearest.lower, nearest.upper));
+        Some(
+            Seen { history, season, transform, change: prediction.change, value, interval }
+                .statistics(),
+        )
+    }
+
+    /// Forecasts a few plain histories over all steps; an artifact that gives no finite number, or
+    /// no ordered interval, is of no use. It also brings weights into memory before the first
+    /// request.
+    pub(super) fn try_out(&self) -> Result<(), String> {
+        let spec = &self.card.spec;
+        let length = self.model.min_history().max(2);
+        let series = |value: fn(usize) -> f64| {
+            let mut series = Series::new("try-out", 0, (0..length).map(value).collect());
+            series.covariates = vec![vec![0.0; length + spec.horizon]; spec.covariates.len()];
+            series.statics = vec![0.0; spec.statics.len()];
+            series
+        };
+        let tried = [series(|_| 1.0), series(|_| 0.0), series(|t| 100.0 + (t % 7) as f64)];
+        let views: Vec<View<'_>> = tried.iter().map(Series::view).collect();
+        let usable = |step: &PredictedStep| {
+            let finite = step.lower.is_finite() && step.value.is_finite() && step.upper.is_finite();
+            finite && step.lower <= step.value && step.value <= step.upper
+        };
+        let predictions = self.forecast(&views, spec.horizon);
+        let whole = |p: &Prediction| p.steps.len() == spec.horizon && p.steps.iter().all(usable);
+        if predictions.iter().all(whole) {
+            Ok(())
+        } else {
+            Err("its forecast of a plain series is no finite number".to_owned())
+        }
+    }
+}
+
+/// The forecast of a history that is too short for the model.
+fn by_rule(rule: &Fallback, view: View<'_>, horizon: usize) -> Prediction {
+    let step = |(value, spread): (f64, Spread)| {
+        let (lower, upper) = rule.calibration().interval(&spread);
+        PredictedStep { value, lower, upper, spread }
+    };
+    let steps = rule.forecast(view, horizon).into_iter().map(step).collect();
+    Prediction { steps, change: rule.calibration().change(view), by_rule: true }
+}

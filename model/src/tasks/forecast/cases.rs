@@ -1,0 +1,144 @@
+//! The forecasts of a backtest as cases on which models are chosen and compared.
+
+use std::collections::BTreeMap;
+
+use steppe_wire::predict::Errors;
+use steppe_wire::registry;
+
+use crate::trials::{self, Better, Score, Trials};
+use steppe_spec::{Family, Kind};
+
+use super::Artifact;
+use super::backtest::{Case, Run};
+use super::dataset::View;
+use super::forecaster::Forecaster;
+use super::metrics::{IntervalOutcome, Outcome, errors, holds};
+
+impl Trials for Run<'_> {
+    type Answer = Answered;
+
+    fn cases(&self) -> impl ExactSizeIterator<Item = trials::Case> {
+        self.cases.iter().map(|case| self.shared(case))
+    }
+
+    fn families(&self) -> Vec<Family> {
+        self.entrants.iter().map(|entrant| entrant.family).collect()
+    }
+
+    fn wanted(&self) -> Kind {
+        self.spec().kind
+    }
+
+    fn shares(&self, entrant: usize) -> Vec<(Family, f64)> {
+        match self.entrants[entrant].family {
+            Family::Combination => self.weights.clone(),
+            family => vec![(family, 1.0)],
+        }
+    }
+
+    fn answers(&self, entrant: usize) -> Vec<Answered> {
+        let entrant = &self.entrants[entrant];
+        let answered = |(point, interval): (&f64, IntervalOutcome)| Answered {
+            point: *point,
+            lower: interval.lower,
+            upper: interval.upper,
+        };
+        entrant.points.iter().zip(self.intervals(entrant)).map(answered).collect()
+    }
+
+    fn loss(&self, case: usize, answer: &Answered) -> f64 {
+        self.cases[case].loss(answer.point)
+    }
+
+    fn scores(&self, answered: &[(usize, Answered)]) -> Option<Vec<Score>> {
+        let outcome = |(case, answer): &(usize, Answered)| {
+            let Case { actual, naive_scale, .. } = self.cases[*case];
+            Outcome { forecast: answer.point, actual, naive_scale }
+        };
+        let inside = |(case, answer): &&(usize, Answered)| {
+            holds(answer.lower, answer.upper, self.cases[*case].actual)
+        };
+        let errors = errors(answered.iter().map(outcome))?;
+        let coverage = answered.iter().filter(inside).count() as f64 / answered.len() as f64;
+        Some(scores(&registry::Score { errors, coverage }))
+    }
+
+    fn deciding(&self, entrant: usize, keep: &dyn Fn(&trials::Case) -> bool) -> Option<f64> {
+        let kept = |case: &Case| keep(&self.shared(case));
+        Some(self.errors_of(&self.entrants[entrant], kept)?.mase)
+    }
+
+    fn label(&self, asked: i64) -> String {
+        self.data().calendar().label(asked)
+    }
+}
+
+/// What somebody forecast in one case, with the interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Answered {
+    /// The point forecast.
+    pub point: f64,
+    /// Lower end of the interval.
+    pub lower: f64,
+    /// Upper end of the interval.
+    pub upper: f64,
+}
+
+/// The deciding score first.
+fn scores(score: &registry::Score) -> Vec<Score> {
+    let registry::Score { errors, coverage } = score;
+    let lower = |(name, value)| Score { name, value, better: Better::Lower };
+    let named = [
+        ("MASE", errors.mase),
+        ("MAE", errors.mae),
+        ("RMSE", errors.rmse),
+        ("MAPE", errors.mape),
+        ("sMAPE", errors.smape),
+    ];
+    let coverage = Score { name: "coverage", value: *coverage, better: Better::Higher };
+    named.map(lower).into_iter().chain([coverage]).collect()
+}
+
+/// What the record of a training has of scores.
+pub(super) fn recorded(scores: &[Score]) -> registry::Score {
+    let value = |name: &str| {
+        scores.iter().find(|score| score.name == name).map_or(f64::NAN, |score| score.value)
+    };
+    let errors = Errors {
+        mae: value("MAE"),
+        rmse: value("RMSE"),
+        mape: value("MAPE"),
+        mase: value("MASE"),
+        smape: value("sMAPE"),
+    };
+    registry::Score { errors, coverage: value("coverage") }
+}
+
+/// The champion's forecasts of those `cases` that it can forecast, with their numbers.
+pub(super) fn answered(
+    champion: &Artifact,
+    run: &Run<'_>,
+    cases: impl Iterator<Item = usize>,
+) -> Vec<(usize, Answered)> {
+    let horizon = champion.card.spec.horizon;
+    let mut by_view: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+    for i in cases.filter(|i| run.cases[*i].step < horizon) {
+        let Case { series, origin, .. } = run.cases[i];
+        by_view.entry((series, origin)).or_default().push(i);
+    }
+    let view = |(series, origin): (usize, usize)| -> View<'_> {
+        run.data().series()[series].until(run.origins[origin])
+    };
+    by_view.retain(|place, _| view(*place).len() >= champion.model.min_history());
+    let views: Vec<View<'_>> = by_view.keys().map(|place| view(*place)).collect();
+    let mut answered = Vec::new();
+    for (cases, prediction) in by_view.values().zip(champion.forecast(&views, horizon)) {
+        for &i in cases {
+            let step = &prediction.steps[run.cases[i].step];
+            let answer = Answered { point: step.value, lower: step.lower, upper: step.upper };
+            answered.push((i, answer));
+        }
+    }
+    answered.sort_by_key(|(number, _)| *number);
+    answered
+}

@@ -1,0 +1,594 @@
+//! Quantiles from the errors of a backtest: how far, in units of its own uncertainty, each series
+//! has been from its forecasts.
+//!
+//! A series' uncertainty is the spread that the model itself gives, or else its typical change
+//! times how large this model's errors on it are in that unit, drawn towards all series where it
+//! has few forecasts. Dividing by it makes errors comparable (locally weighted conformal
+//! prediction, Lei et al. 2018).
+//!
+//! Errors of one origin move together: a crisis is one surprise, however many series it hits. So
+//! what remains is taken apart into the shock that an origin has for all, and the rest. Of shocks
+//! there are as many as origins, and their spread is as uncertain as Student's t with as many
+//! degrees of freedom says; of the rest there are as many as forecasts, and their quantile is the
+//! conformal one. Where origins are many, quantiles are taken of the whole.
+
+mod student;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::forecast::dataset::View;
+use crate::spec::TrainSpec;
+use crate::stats::conformal_quantile;
+use steppe_spec::Transform;
+
+/// Quantiles that are always given beside the interval.
+const PROBABILITIES: [f64; 6] = [0.05, 0.1, 0.25, 0.75, 0.9, 0.95];
+/// Errors that a quantile of one step rests on; with fewer, neighbouring steps join in.
+const ERRORS_MIN: usize = 200;
+/// Keeps constant series from an uncertainty of zero.
+const UNIT_MIN: f64 = 1e-4;
+/// A typical change is at least this share of that of the typical series: a series that was quiet
+/// so far is not for ever, and its first jump is no measure for others.
+const QUIET_SHARE: f64 = 0.1;
+/// Independent origins from which on quantiles are taken of the whole error.
+const MANY_ORIGINS: f64 = 60.0;
+/// Independent origins below which both sides are of one size: three years that all rose say
+/// nothing about how far a fourth may fall.
+const SIDES_ORIGINS: f64 = 20.0;
+/// How many times the largest value of a history an interval may reach.
+const REACH: f64 = 4.0;
+
+/// What turns point forecasts into quantiles.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Nominal coverage of the interval.
+    pub level: f64,
+    /// Probabilities of the quantiles, ascending.
+    pub probabilities: Vec<f64>,
+    /// Per step, per probability: the quantile of errors in units of uncertainty.
+    pub offsets: Vec<Vec<f64>>,
+    /// The model's mean error over all series, in typical changes.
+    pub relative_error: f64,
+    /// The same of each series, drawn towards all.
+    pub series: BTreeMap<String, f64>,
+    /// Least typical change of a series.
+    pub change_min: f64,
+    scale: Transform,
+    season: usize,
+}
+
+/// A forecast as its quantiles need it.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Name of the series.
+    pub series: &'a str,
+    /// Step ahead, from 0.
+    pub step: usize,
+    /// The series' typical change when it was forecast.
+    pub change: f64,
+    /// The model's own spread; none for a family without one.
+    pub spread: Option<f64>,
+    /// How far values have gone so far: [`reach`] of the history.
+    pub reach: f64,
+}
+
+/// What the quantiles of one forecast are made from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    step: usize,
+    point: f64,
+    /// The point, transformed.
+    at: f64,
+    /// The unit of offsets.
+    unit: f64,
+    /// Beyond what quantiles never go, transformed.
+    low: f64,
+    high: f64,
+}
+
+/// One forecast of the backtest, as calibration sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Residual<'a> {
+    /// The forecast.
+    pub place: Place<'a>,
+    /// Number of its origin.
+    pub origin: usize,
+    /// Actual value less forecast, on the transformed scale.
+    pub error: f64,
+}
+
+/// Sums of relative errors, and how many they are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    sum: f64,
+    count: f64,
+}
+
+impl Sum {
+    fn add(&mut self, value: f64) {
+        (self.sum, self.count) = (self.sum + value, self.count + 1.0);
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self { sum: self.sum + other.sum, count: self.count + other.count }
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self { sum: self.sum - other.sum, count: self.count - other.count }
+    }
+
+    fn mean(self) -> f64 {
+        self.sum / self.count.max(1.0)
+    }
+
+    /// The mean, drawn towards `all` by as many values as `pull`.
+    fn drawn(self, all: f64, pull: f64) -> f64 {
+        (self.sum + pull * all) / (self.count + pull)
+    }
+}
+
+impl Calibration {
+    /// Calibrates on the residuals of a backtest, whose origins are `stride` periods apart.
+    pub fn fit(
+        residuals: &[Residual<'_>],
+        (horizon, stride): (usize, usize),
+        level: f64,
+        (scale, season): (Transform, usize),
+    ) -> Self {
+        let tail = ((1.0 - level) / 2.0 * 1e9).round() / 1e9;
+        let mut probabilities: Vec<f64> =
+            PROBABILITIES.into_iter().chain([tail, 1.0 - tail]).collect();
+        probabilities.sort_by(f64::total_cmp);
+        probabilities.dedup_by(|a, b| (*a - *b).abs() < 1e-9);
+        let mut fitted = Self {
+            level,
+            probabilities,
+            offsets: Vec::new(),
+            relative_error: 0.0,
+            series: BTreeMap::new(),
+            change_min: QUIET_SHARE * middle(residuals.iter().map(|r| r.place.change).collect()),
+            scale,
+            season,
+        };
+        let by_step = fitted.standardised(residuals, (horizon, stride));
+        let offsets = |step: usize| {
+            let errors = neighbours(&by_step, step);
+            // Forecasts of the same period from two origins are nearly the same one.
+            let apart = (stride as f64 / (step + 1) as f64).min(1.0);
+            fitted.offsets_of(&errors, apart)
+        };
+        fitted.offsets = (0..horizon).map(offsets).collect();
+        fitted
+    }
+
+    /// Errors in units of uncertainty by step, with their origins. A unit is made of the errors of
+    /// origins that forecast other periods: with its own in it, a large error would look small.
+    fn standardised(
+        &mut self,
+        residuals: &[Residual<'_>],
+        (horizon, stride): (usize, usize),
+    ) -> Vec<Vec<(usize, f64)>> {
+        let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+        let mut of_origin: BTreeMap<(&str, usize), Sum> = BTreeMap::new();
+        let (mut all, mut all_of) = (Sum::default(), BTreeMap::<usize, Sum>::new());
+        for residual in residuals {
+            let (name, origin) = (residual.place.series, residual.origin);
+            let relative = residual.error.abs() / self.change_of(&residual.place);
+            sums.entry(name).or_default().add(relative);
+            of_origin.entry((name, origin)).or_default().add(relative);
+            all.add(relative);
+            all_of.entry(origin).or_default().add(relative);
+        }
+        // Origins less than a horizon apart forecast the same periods, and count for fewer.
+        let apart = (stride as f64 / horizon as f64).min(1.0);
+        let share = (1.0 + (all_of.len() as f64 - 1.0) * apart) / all_of.len().max(1) as f64;
+        let pull = (8 + horizon) as f64 / share;
+        self.relative_error = all.mean();
+        let drawn =
+            |(name, sum): (&&str, &Sum)| ((*name).to_owned(), sum.drawn(self.relative_error, pull));
+        self.series = sums.iter().map(drawn).collect();
+        let lone = all_of.len() < 2;
+        let near = horizon.div_ceil(stride.max(1)) - 1;
+        let sum_near = |&(name, origin): &(&str, usize)| {
+            let around = (name, origin.saturating_sub(near))..=(name, origin + near);
+            of_origin.range(around).fold(Sum::default(), |all, (_, sum)| all.with(*sum))
+        };
+        let near_of: BTreeMap<(&str, usize), Sum> =
+            of_origin.keys().map(|place| (*place, sum_near(place))).collect();
+        let mut by_step: Vec<Vec<(usize, f64)>> = vec![Vec::new(); horizon];
+        for residual in residuals {
+            let (place, origin) = (&residual.place, residual.origin);
+            let own = place.series;
+            let others = |sum: Sum, of: Sum| if lone { sum } else { sum.without(of) };
+            let unit = place.spread.unwrap_or_else(|| {
+                let mean = others(all, all_of[&origin]).mean();
+                let relative = others(sums[own], near_of[&(own, origin)]).drawn(mean, pull);
+                self.change_of(place) * relative
+            });
+            by_step[place.step].push((origin, residual.error / self.unit(unit)));
+        }
+        by_step
+    }
+
+    /// Checks a calibration that was read against the configuration that it belongs to.
+    pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
+        let own = (self.scale, self.season, self.level);
+        if own != (spec.transform, spec.frequency.season(), spec.backtest.interval_level) {
+            return Err("the calibration is of another configuration than the card".to_owned());
+        }
+        let inside = |p: &f64| *p > 0.0 && *p < 1.0;
+        let ascending = self.probabilities.is_sorted_by(|a, b| a < b);
+        if self.probabilities.is_empty() || !ascending || !self.probabilities.iter().all(inside) {
+            return Err(
+                "the calibration's probabilities are not ascending within 0 and 1".to_owned()
+            );
+        }
+        if self.offsets.len() != spec.horizon {
+            let (rows, steps) = (self.offsets.len(), spec.horizon);
+            return Err(format!("the calibration has offsets for {rows} steps of {steps}"));
+        }
+        let fits = |row: &Vec<f64>| {
+            let finite = row.iter().all(|offset| offset.is_finite());
+            row.len() == self.probabilities.len() && finite && row.is_sorted()
+        };
+        if !self.offsets.iter().all(fits) {
+            return Err("the calibration has not one ascending offset per probability".to_owned());
+        }
+        let usable = |error: &f64| error.is_finite() && *error >= 0.0;
+        let relative = std::iter::once(&self.relative_error).chain(self.series.values());
+        if !relative.chain([&self.change_min]).all(usable) {
+            return Err("the calibration's relative errors are not finite or negative".to_owned());
+        }
+        Ok(())
+    }
+
+    /// One offset per probability. `apart` is the share of an origin that is new beside the one
+    /// before.
+    fn offsets_of(&self, errors: &[(usize, f64)], apart: f64) -> Vec<f64> {
+        let parts = Parts::of(errors, apart);
+        let offset = |&p: &f64| {
+            // The interval holds the forecast: a model that is wrong on one side only is not
+            // corrected here.
+            let (above, tail) = (p >= 0.5, p.max(1.0 - p));
+            let distance = parts.quantile(above, tail).max(0.0);
+            if above { distance } else { -distance }
+        };
+        let mut offsets: Vec<f64> = self.probabilities.iter().map(offset).collect();
+        // The two parts are each monotone; what is taken of one side is not of the other.
+        offsets.sort_by(f64::total_cmp);
+        offsets
+    }
+
+    fn change_of(&self, place: &Place<'_>) -> f64 {
+        place.change.max(self.change_min).max(UNIT_MIN)
+    }
+
+    fn unit(&self, unit: f64) -> f64 {
+        unit.max(self.relative_error * self.change_min).max(UNIT_MIN)
+    }
+
+    fn uncertainty(&self, place: &Place<'_>) -> f64 {
+        let relative = || self.series.get(place.series).unwrap_or(&self.relative_error);
+        self.unit(place.spread.unwrap_or_else(|| self.change_of(place) * relative()))
+    }
+
+    /// The typical change of a series, as calibration measures it.
+    pub fn change(&self, view: View<'_>) -> f64 {
+        typical_change(self.scale, self.season, view.history())
+    }
+
+    /// The place of a forecast of `view`.
+    pub fn place<'a>(&self, view: View<'a>, step: usize, spread: Option<f64>) -> Place<'a> {
+        let (series, reach) = (view.series().name.as_str(), reach(self.scale, view.history()));
+        Place { series, step, change: self.change(view), spread, reach }
+    }
+
+    /// How far around `point` its quantiles spread.
+    pub fn spread(&self, point: f64, place: &Place<'_>) -> Spread {
+        let (at, unit) = (self.scale.apply(point), self.uncertainty(place));
+        let (low, high) = limits(self.scale, at, place.reach, unit);
+        Spread { step: place.step, point, at, unit, low, high }
+    }
+
+    /// Probabilities and quantiles, ascending.
+    pub fn quantiles(&self, spread: &Spread) -> Vec<(f64, f64)> {
+        let quantile = |i: usize| (self.probabilities[i], self.quantile(i, spread));
+        (0..self.probabilities.len()).map(quantile).collect()
+    }
+
+    /// The ends of the interval.
+    pub fn interval(&self, spread: &Spread) -> (f64, f64) {
+        let tail = (1.0 - self.level) / 2.0;
+        let end = |p: f64| self.quantile(self.nearest(p), spread);
+        (end(tail), end(1.0 - tail))
+    }
+
+    fn quantile(&self, i: usize, spread: &Spread) -> f64 {
+        let Spread { step, point, at, unit, low, high } = *spread;
+        let value = self.scale.invert((at + self.offsets[step][i] * unit).clamp(low, high));
+        // Rounding on the way to the scale and back must not carry a quantile past the forecast.
+        // What is not a number stays so: it must not come out as a narrow interval.
+        let past = if self.probabilities[i] < 0.5 { value > point } else { value < point };
+        if past { point } else { value }
+    }
+
+    /// Place of the probability nearest to `p`.
+    fn nearest(&self, p: f64) -> usize {
+        let distance = |place: &usize| (self.probabilities[*place] - p).abs();
+        (0..self.probabilities.len())
+            .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+            .unwrap_or(0)
+    }
+}
+
+/// Standardised errors, taken apart into shocks of origins and the rest.
+struct Parts {
+    /// Spread of the shocks.
+    shock: f64,
+    /// Independent origins that it rests on.
+    origins: f64,
+    /// What the quantile is taken of, ascending, and the same with the other sign.
+    rest: [Vec<f64>; 2],
+}
+
+impl Parts {
+    fn of(errors: &[(usize, f64)], apart: f64) -> Self {
+        let mut by_origin: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        errors.iter().for_each(|(origin, e)| by_origin.entry(*origin).or_default().push(*e));
+        let origins = 1.0 + (by_origin.len().saturating_sub(1)) as f64 * apart;
+        if origins >= MANY_ORIGINS {
+            return Self { shock: 0.0, origins, rest: both(errors.iter().map(|e| e.1).collect()) };
+        }
+        let (mut squares, mut noise, mut rest) = (0.0, 0.0, Vec::with_capacity(errors.len()));
+        for errors in by_origin.values() {
+            let n = errors.len() as f64;
+            let shock = middle(errors.clone());
+            squares += shock * shock;
+            if n < 2.0 {
+                continue;
+            }
+            // A middle of few errors is near each of them: what remains is too small by as much.
+            let own = (n / (n - 1.0)).sqrt();
+            let remaining = errors.iter().map(|e| (e - shock) * own);
+            let variance = remaining.clone().map(|e| e * e).sum::<f64>() / n;
+            // Variance of the median of normal errors.
+            noise += variance * std::f64::consts::FRAC_PI_2 / n;
+            rest.extend(remaining);
+        }
+        let count = by_origin.len().max(1) as f64;
+        let shock = ((squares - noise) / count).max(0.0).sqrt();
+        if origins < SIDES_ORIGINS {
+            let mirrored: Vec<f64> = rest.iter().map(|e| -e).collect();
+            rest.extend(mirrored);
+        }
+        Self { shock, origins, rest: both(rest) }
+    }
+
+    /// Distance from the forecast that is exceeded with probability `1 − p` on one side.
+    fn quantile(&self, above: bool, p: f64) -> f64 {
+        let rest = conformal_quantile(&self.rest[usize::from(!above)], p).unwrap_or(0.0).max(0.0);
+        let shock = self.shock * student::quantile(p, self.origins);
+        shock.hypot(rest)
+    }
+}
+
+/// Errors ascending, and with the other sign ascending.
+fn both(mut errors: Vec<f64>) -> [Vec<f64>; 2] {
+    errors.sort_by(f64::total_cmp);
+    let mirrored = errors.iter().rev().map(|e| -e).collect();
+    [errors, mirrored]
+}
+
+/// Median; 0 of nothing.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    let at = |i: usize| values.get(i).copied().unwrap_or(0.0);
+    if n % 2 == 1 { at(n / 2) } else { (at((n / 2).saturating_sub(1)) + at(n / 2)) / 2.0 }
+}
+
+/// Errors of `step` and, while they are few, of the steps around it.
+fn neighbours(by_step: &[Vec<(usize, f64)>], step: usize) -> Vec<(usize, f64)> {
+    let mut reach = 0;
+    loop {
+        let around = &by_step[step.saturating_sub(reach)..(step + reach + 1).min(by_step.len())];
+        let enough = around.iter().map(Vec::len).sum::<usize>() >= ERRORS_MIN;
+        if enough || reach >= by_step.len() {
+            return around.iter().flatten().copied().collect();
+        }
+        reach += 1;
+    }
+}
+
+/// How far a history goes: its largest value on the scale of relative changes, its range
+/// otherwise.
+pub fn reach(transform: Transform, history: &[f64]) -> f64 {
+    let largest = history.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let smallest = history.iter().copied().fold(f64::INFINITY, f64::min);
+    match transform {
+        _ if history.is_empty() => 0.0,
+        Transform::Log => transform.apply(largest),
+        Transform::None => largest - smallest,
+    }
+}
+
+/// Beyond what an interval never goes, transformed: [`REACH`] times what was ever seen.
+fn limits(transform: Transform, point: f64, reach: f64, unit: f64) -> (f64, f64) {
+    match transform {
+        Transform::Log => (f64::NEG_INFINITY, reach.max(point) + REACH.ln()),
+        Transform::None => {
+            let reach = REACH * reach.max(unit);
+            (point - reach, point + reach)
+        }
+    }
+}
+
+/// Mean absolute change against one season before, on the transformed scale, over the newest part
+/// of a history.
+pub fn typical_change(transform: Transform, season: usize, history: &[f64]) -> f64 {
+    let newest = history.len().saturating_sub((14 * season).max(60));
+    let tail = transform.all(&history[newest..]);
+    let lag = if tail.len() > season { season } else { 1 };
+    let changes = tail.len().saturating_sub(lag);
+    let sum: f64 = tail.iter().zip(tail.iter().skip(lag)).map(|(a, b)| (b - a).abs()).sum();
+    (sum / changes.max(1) as f64).max(UNIT_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(series: &str, change: f64) -> Place<'_> {
+        Place { series, step: 0, change, spread: None, reach: 1e6 }
+    }
+
+    fn normal(rng: &mut fastrand::Rng) -> f64 {
+        (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0
+    }
+
+    #[test]
+    fn intervals_cover_what_they_promise_for_calm_and_wild_series() {
+        let mut rng = fastrand::Rng::with_seed(9);
+        let mut draw = |n: usize| -> Vec<(String, usize, f64)> {
+            let wild = |i: usize| (1 + i % 10) as f64;
+            let one = |i: usize| (format!("s{}", i % 10), i / 10, normal(&mut rng) * wild(i));
+            (0..n).map(one).collect()
+        };
+        let (seen, unseen) = (draw(2_000), draw(2_000));
+        let mut residuals = Vec::new();
+        for (name, origin, error) in &seen {
+            residuals.push(Residual { place: place(name, 1.0), origin: *origin, error: *error });
+        }
+        let calibration = Calibration::fit(&residuals, (1, 1), 0.8, (Transform::None, 1));
+        let covered = |wild: bool| {
+            let chosen: Vec<_> = unseen.iter().filter(|(n, ..)| !wild || n == "s9").collect();
+            let inside = chosen.iter().filter(|(name, _, error)| {
+                let (low, high) = calibration.interval(&calibration.spread(0.0, &place(name, 1.0)));
+                low <= *error && *error <= high
+            });
+            inside.count() as f64 / chosen.len() as f64
+        };
+        assert!((covered(false) - 0.8).abs() < 0.03, "{}", covered(false));
+        assert!((covered(true) - 0.8).abs() < 0.08, "{}", covered(true));
+    }
+
+    /// Share of 30 series that fall inside, over many sets whose origins have shocks in common.
+    fn covered_with_shocks(origins: usize) -> f64 {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let names: Vec<String> = (0..30).map(|i| format!("s{i}")).collect();
+        let (mut inside, mut all) = (0.0, 0.0);
+        for _ in 0..400 {
+            let mut errors = || {
+                let shock = normal(&mut rng);
+                names.iter().map(|_| shock + normal(&mut rng)).collect::<Vec<f64>>()
+            };
+            let seen: Vec<Vec<f64>> = (0..origins).map(|_| errors()).collect();
+            let next = errors();
+            let mut residuals = Vec::new();
+            for (origin, errors) in seen.iter().enumerate() {
+                for (name, error) in names.iter().zip(errors) {
+                    residuals.push(Residual { place: place(name, 1.0), origin, error: *error });
+                }
+            }
+            let fitted = Calibration::fit(&residuals, (1, 1), 0.9, (Transform::None, 1));
+            for (name, error) in names.iter().zip(next) {
+                let (low, high) = fitted.interval(&fitted.spread(0.0, &place(name, 1.0)));
+                inside += f64::from(u8::from(low <= error && error <= high));
+                all += 1.0;
+            }
+        }
+        inside / all
+    }
+
+    #[test]
+    fn shocks_that_hit_every_series_are_covered_too() {
+        for origins in [3, 5, 8, 20, 80] {
+            let covered = covered_with_shocks(origins);
+            assert!((0.87..=0.97).contains(&covered), "{origins} origins: {covered}");
+        }
+    }
+
+    /// Three forecasts of nearly the same eight periods are one observation of each of them.
+    #[test]
+    fn origins_that_forecast_the_same_periods_do_not_narrow_an_interval() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        let names: Vec<String> = (0..200).map(|i| format!("s{i}")).collect();
+        let mut residuals = Vec::new();
+        for name in &names {
+            let steps: Vec<f64> = (0..11).map(|_| normal(&mut rng)).collect();
+            for (origin, step) in (0..3).flat_map(|origin| (0..8).map(move |step| (origin, step))) {
+                let error = steps[origin..=origin + step].iter().sum();
+                residuals.push(Residual {
+                    place: Place { step, ..place(name, 1.0) },
+                    origin,
+                    error,
+                });
+            }
+        }
+        let fitted = Calibration::fit(&residuals, (8, 1), 0.9, (Transform::None, 1));
+        let mut inside = 0;
+        for name in &names {
+            let mut error = 0.0;
+            for step in 0..8 {
+                error += normal(&mut rng);
+                let place = Place { step, ..place(name, 1.0) };
+                let (low, high) = fitted.interval(&fitted.spread(0.0, &place));
+                inside += usize::from(low <= error && error <= high);
+            }
+        }
+        let covered = inside as f64 / (8 * names.len()) as f64;
+        assert!((0.84..=0.95).contains(&covered), "{covered}");
+    }
+
+    #[test]
+    fn one_jump_of_a_quiet_series_does_not_open_all_intervals() {
+        let names: Vec<String> = (0..8).map(|i| format!("s{i}")).collect();
+        let mut residuals = Vec::new();
+        for origin in 0..8 {
+            for (i, name) in names.iter().enumerate() {
+                // The first series was zero for ever, and is 5,000 at the end.
+                let jump = i == 0 && origin == 7;
+                let calm = 0.02 * ((origin * 7 + i * 3) % 5) as f64 - 0.04;
+                let error = if jump { 8.5 } else { calm };
+                let change = if i == 0 { UNIT_MIN } else { 0.05 };
+                residuals.push(Residual { place: place(name, change), origin, error });
+            }
+        }
+        let fitted = Calibration::fit(&residuals, (1, 1), 0.9, (Transform::Log, 1));
+        let ends = |name, change: f64, point: f64, largest: f64| {
+            let place = Place { reach: largest.ln_1p(), ..place(name, change) };
+            fitted.interval(&fitted.spread(point, &place))
+        };
+        let (low, high) = ends("s3", 0.05, 5_000.0, 5_500.0);
+        assert!(low > 2_000.0 && high < 12_000.0, "{low} to {high}");
+        let (low, high) = ends("s0", 0.4, 5_000.0, 5_000.0);
+        assert!(low >= 0.0 && high <= 4.0 * 5_001.0, "{low} to {high}");
+        let (_, high) = ends("unknown", 0.9, 4.0, 4.0);
+        assert!(high <= 20.0, "a count of at most 4: {high}");
+    }
+
+    #[test]
+    fn constants_are_held_by_their_intervals() {
+        let names: Vec<String> = (0..12).map(|i| format!("s{i}")).collect();
+        let residual = |(origin, i): (usize, usize)| Residual {
+            place: place(&names[i], UNIT_MIN),
+            origin,
+            error: 1e-16 * (i as f64 - 6.0),
+        };
+        let residuals: Vec<Residual<'_>> =
+            (0..8).flat_map(|o| (0..12).map(move |i| (o, i))).map(residual).collect();
+        let fitted = Calibration::fit(&residuals, (1, 1), 0.9, (Transform::Log, 1));
+        let spread = fitted.spread(1_234.000_000_000_1, &place("s1", UNIT_MIN));
+        let (low, high) = fitted.interval(&spread);
+        assert!(crate::forecast::metrics::holds(low, high, 1_234.0), "{low} to {high}");
+    }
+
+    #[test]
+    fn few_errors_are_joined_by_those_of_neighbouring_steps() {
+        let by_step: Vec<Vec<(usize, f64)>> = (0..5).map(|s| vec![(0, f64::from(s)); 90]).collect();
+        assert_eq!(neighbours(&by_step, 0).len(), 270);
+        assert_eq!(neighbours(&by_step[..1], 0).len(), 90);
+    }
+}

@@ -1,0 +1,386 @@
+//! From rows of a table to series.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::civil::{Date, DateTime};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row};
+
+use steppe_spec::{Gaps, LongerGap};
+
+use super::gaps;
+use super::{DataError, Dataset, Note, Series};
+use crate::forecast::calendar::{Calendar, Frequency, moment_of_days, moment_of_text};
+
+/// The columns that make a series, and how to read them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Columns {
+    /// Column that names the series.
+    pub series: String,
+    /// Column of the period: a whole number of a year, a date, or text that names a period.
+    pub time: String,
+    /// Column of the value.
+    pub target: String,
+    /// Numeric columns known for the future too.
+    pub covariates: Vec<String>,
+    /// Numeric columns that do not change in time.
+    pub statics: Vec<String>,
+    /// How often there is a value.
+    pub frequency: Frequency,
+    /// Days without values that are still to come.
+    pub holidays: Vec<Date>,
+    /// What happens to periods without a value.
+    pub gaps: Gaps,
+    /// Whether values may be negative.
+    pub signed: bool,
+}
+
+/// One row of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its series.
+    pub series: String,
+    /// The moment that names its period.
+    pub moment: DateTime,
+    /// The value; none for a future period of which only covariates are known.
+    pub value: Option<f64>,
+    /// One value per covariate.
+    pub covariates: Vec<f64>,
+    /// One value per static feature.
+    pub statics: Vec<f64>,
+}
+
+impl Dataset {
+    /// Groups rows of yearly values into series and checks them.
+    pub fn from_rows(
+        rows: impl IntoIterator<Item = (String, i64, f64)>,
+    ) -> Result<Self, DataError> {
+        let record = |(series, year, value)| Record {
+            series,
+            moment: new_year(year),
+            value: Some(value),
+            covariates: Vec::new(),
+            statics: Vec::new(),
+        };
+        Self::from_records(rows.into_iter().map(record).collect(), &Columns::default())
+    }
+
+    /// Groups rows into series, checks them, and looks at the whole.
+    pub fn from_records(records: Vec<Record>, columns: &Columns) -> Result<Self, DataError> {
+        let moments = records.iter().map(|record| record.moment);
+        let calendar = Calendar::observed(columns.frequency, moments, &columns.holidays);
+        let mut by_name: BTreeMap<String, BTreeMap<i64, Record>> = BTreeMap::new();
+        for record in records {
+            let period = calendar
+                .period(record.moment)
+                .ok_or_else(|| no_period(&record.series, record.moment.to_string(), &calendar))?;
+            check_value(&record, period, columns.signed, &calendar)?;
+            let periods = by_name.entry(record.series.clone()).or_default();
+            if let Some(record) = periods.insert(period, record) {
+                let period = calendar.label(period);
+                return Err(DataError::Duplicate { series: record.series, period });
+            }
+        }
+        let (mut series, mut notes) = (Vec::new(), Vec::new());
+        for (name, periods) in by_name {
+            series.extend(assemble(name, &periods, columns, &calendar, &mut notes)?);
+        }
+        if series.is_empty() {
+            return Err(DataError::Empty);
+        }
+        let mut data = Self { calendar, gaps: columns.gaps, series, notes };
+        data.look();
+        Ok(data)
+    }
+
+    /// Reads Parquet files that together are one table.
+    pub fn from_parquet(
+        files: impl IntoIterator<Item = Bytes>,
+        columns: &Columns,
+    ) -> Result<Self, DataError> {
+        let mut records = Vec::new();
+        for file in files {
+            read_file(file, columns, &mut records)?;
+        }
+        Self::from_records(records, columns)
+    }
+}
+
+fn check_value(
+    record: &Record,
+    period: i64,
+    signed: bool,
+    calendar: &Calendar,
+) -> Result<(), DataError> {
+    match record.value.filter(|v| !v.is_finite() || (*v < 0.0 && !signed)) {
+        None => Ok(()),
+        Some(value) => Err(DataError::Value {
+            series: record.series.clone(),
+            period: calendar.label(period),
+            value,
+            sign: if signed { "" } else { " that is not negative" },
+        }),
+    }
+}
+
+/// One series; none when nothing was observed, or when it is left out.
+fn assemble(
+    name: String,
+    periods: &BTreeMap<i64, Record>,
+    columns: &Columns,
+    calendar: &Calendar,
+    notes: &mut Vec<Note>,
+) -> Result<Option<Series>, DataError> {
+    let mut observed: Vec<(i64, f64)> =
+        periods.iter().filter_map(|(period, r)| Some((*period, r.value?))).collect();
+    if let Some(gap) = gaps::newest(&observed, columns.gaps.fill) {
+        let missing = gap.missing;
+        match columns.gaps.longer {
+            LongerGap::Fill => {}
+            LongerGap::Split => {
+                let from = gap.from + missing as i64;
+                observed.retain(|(period, _)| *period >= from);
+                let from = calendar.label(from);
+                notes.push(Note::Split { series: name.clone(), from, missing });
+            }
+            LongerGap::LeaveOut => {
+                let from = calendar.label(gap.from);
+                notes.push(Note::Gap { series: name, from, missing });
+                return Ok(None);
+            }
+            LongerGap::Fail => {
+                let (period, fill) = (calendar.label(gap.from), columns.gaps.fill);
+                return Err(DataError::Gap { series: name, period, missing, fill });
+            }
+        }
+    }
+    let Some(&(start, _)) = observed.first() else { return Ok(None) };
+    let (values, filled) = gaps::filled(&observed, gaps::carried);
+    let mut series = Series { name, start, values, filled, ..Series::default() };
+    series.covariates = gaps::covariates(&series, periods, &columns.covariates, calendar)?;
+    series.statics = periods.values().next().map(|r| r.statics.clone()).unwrap_or_default();
+    Ok(Some(series))
+}
+
+fn read_file(file: Bytes, columns: &Columns, records: &mut Vec<Record>) -> Result<(), DataError> {
+    let reader = SerializedFileReader::new(file)?;
+    let names: Vec<String> = reader
+        .metadata()
+        .file_metadata()
+        .schema()
+        .get_fields()
+        .iter()
+        .map(|f| f.name().to_owned())
+        .collect();
+    let error = |column: &str, problem| DataError::Column {
+        column: column.to_owned(),
+        problem,
+        available: names.join(", "),
+    };
+    let position = |column: &str| {
+        names.iter().position(|n| n == column).ok_or_else(|| error(column, "is missing"))
+    };
+    let positions =
+        |columns: &[String]| columns.iter().map(|c| position(c)).collect::<Result<Vec<_>, _>>();
+    let (series_at, time_at, target_at) =
+        (position(&columns.series)?, position(&columns.time)?, position(&columns.target)?);
+    let (covariates_at, statics_at) =
+        (positions(&columns.covariates)?, positions(&columns.statics)?);
+    for row in reader.get_row_iter(None)? {
+        let row: Row = row?;
+        let fields: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
+        let series =
+            text(fields[series_at]).ok_or_else(|| error(&columns.series, "is not text"))?;
+        let moment = moment(fields[time_at], &series, columns.frequency)?
+            .ok_or_else(|| error(&columns.time, "is not a time"))?;
+        let value = match fields[target_at] {
+            Field::Null => None,
+            field => Some(number(field).ok_or_else(|| error(&columns.target, "is not a number"))?),
+        };
+        let numbers =
+            |at: &[usize]| at.iter().map(|&i| number(fields[i]).unwrap_or(f64::NAN)).collect();
+        records.push(Record {
+            series,
+            moment,
+            value,
+            covariates: numbers(&covariates_at),
+            statics: numbers(&statics_at),
+        });
+    }
+    Ok(())
+}
+
+/// The moment of a time field; `None` when the column has another type.
+fn moment(
+    field: &Field,
+    series: &str,
+    frequency: Frequency,
+) -> Result<Option<DateTime>, DataError> {
+    let of_micros = |micros: i64| {
+        let time = jiff::Timestamp::from_microsecond(micros).ok()?;
+        Some(time.to_zoned(jiff::tz::TimeZone::UTC).datetime())
+    };
+    let found = match field {
+        Field::Str(text) => moment_of_text(frequency, text),
+        Field::Date(days) => Some(moment_of_days(i64::from(*days))),
+        Field::TimestampMillis(millis) => of_micros(millis * 1_000),
+        Field::TimestampMicros(micros) => of_micros(*micros),
+        other => match number(other).filter(|n| n.fract() == 0.0) {
+            Some(year) if frequency == Frequency::Yearly => Some(new_year(year as i64)),
+            _ => return Ok(None),
+        },
+    };
+    let error = || no_period(series, field.to_string(), &Calendar::of(frequency));
+    found.map(Some).ok_or_else(error)
+}
+
+fn no_period(series: &str, time: String, calendar: &Calendar) -> DataError {
+    DataError::Time {
+        series: series.to_owned(),
+        time,
+        expected: calendar.expected(),
+        example: calendar.example(),
+    }
+}
+
+/// The first moment of a year; years beyond the calendar's are at its ends.
+fn new_year(year: i64) -> DateTime {
+    let year = year.clamp(-9_999, 9_999) as i16;
+    Date::constant(year, 1, 1).at(0, 0, 0, 0)
+}
+
+fn text(field: &Field) -> Option<String> {
+    match field {
+        Field::Str(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn number(field: &Field) -> Option<f64> {
+    match *field {
+        Field::Int(n) => Some(f64::from(n)),
+        Field::Long(n) => Some(n as f64),
+        Field::Double(n) => Some(n),
+        Field::Float(n) => Some(f64::from(n)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::dataset::notes::lines;
+
+    fn read(values: &[(&str, i64, f64)], gaps: Gaps) -> Result<Dataset, String> {
+        let record = |&(series, year, value): &(&str, i64, f64)| Record {
+            series: series.to_owned(),
+            moment: new_year(year),
+            value: Some(value),
+            covariates: vec![],
+            statics: vec![],
+        };
+        let columns = Columns { gaps, ..Columns::default() };
+        Dataset::from_records(values.iter().map(record).collect(), &columns)
+            .map_err(|e| e.to_string())
+    }
+
+    fn rows(values: &[(&str, i64, f64)]) -> Result<Dataset, String> {
+        read(values, Gaps::default())
+    }
+
+    #[test]
+    fn rows_become_series_whatever_their_order() {
+        let data = rows(&[("B", 2001, 4.0), ("A", 2001, 2.0), ("A", 2000, 1.0)]).expect("valid");
+        assert_eq!(data.find("A").map(|s| s.values.clone()), Some(vec![1.0, 2.0]));
+        assert_eq!(data.until(2000).series().len(), 1);
+        assert_eq!((data.first(), data.last(), data.rows()), (2000, 2001, 3));
+    }
+
+    #[test]
+    fn what_is_not_a_series_is_refused_with_its_place() {
+        let message = |values: &[(&str, i64, f64)]| rows(values).expect_err("invalid");
+        assert_eq!(message(&[]), "the data set is empty");
+        assert_eq!(
+            message(&[("A", 2000, 1.0), ("A", 2000, 1.0)]),
+            "series `A` has two values for 2000"
+        );
+        assert!(message(&[("A", 2000, f64::NAN)]).contains("NaN"));
+        assert!(message(&[("A", 2000, f64::INFINITY)]).contains("inf"));
+        assert!(message(&[("A", 2000, -1.0)]).contains("-1"));
+    }
+
+    #[test]
+    fn a_short_gap_is_filled_by_the_value_before_and_is_no_observation() {
+        let data = rows(&[("A", 2000, 1.0), ("A", 2003, 4.0)]).expect("valid");
+        let series = &data.series()[0];
+        assert_eq!((series.values.as_slice(), data.filled()), ([1.0, 1.0, 1.0, 4.0].as_slice(), 2));
+        let observed: Vec<_> = (2000..2005).map(|year| series.observed(year)).collect();
+        assert_eq!(observed, [Some(1.0), None, None, Some(4.0), None]);
+        assert!(lines(data.notes())[0].starts_with("2 missing values of 1 series"));
+        let cut = data.until(2001);
+        assert_eq!((cut.series()[0].values.as_slice(), cut.filled()), ([1.0, 1.0].as_slice(), 1));
+    }
+
+    #[test]
+    fn a_long_gap_does_what_the_manifest_says() {
+        let values = [("A", 2000, 1.0), ("A", 2005, 2.0), ("A", 2006, 3.0), ("B", 2006, 1.0)];
+        let with = |longer| read(&values, Gaps { longer, ..Gaps::default() });
+        let split = with(LongerGap::Split).expect("valid");
+        assert_eq!((split.series()[0].start, split.series()[0].values.len()), (2005, 2));
+        assert_eq!(
+            lines(split.notes()),
+            ["`A` has no value for 4 periods before 2005: its earlier values are not used"]
+        );
+        let left = with(LongerGap::LeaveOut).expect("valid");
+        assert_eq!(left.series().len(), 1);
+        assert_eq!(
+            lines(left.notes()),
+            ["`A` has no value for 4 periods from 2001 on: it is left out"]
+        );
+        assert_eq!(with(LongerGap::Fill).expect("valid").filled(), 4);
+        let refused = with(LongerGap::Fail).expect_err("refused");
+        assert!(
+            refused.starts_with("series `A` has no value for 4 periods from 2001 on; at most 3")
+        );
+    }
+
+    #[test]
+    fn covariates_reach_into_the_future_and_must_be_known() {
+        let columns = Columns { covariates: vec!["warmth".into()], ..Columns::default() };
+        let record = |year, value, warmth| Record {
+            series: "A".into(),
+            moment: new_year(year),
+            value,
+            covariates: vec![warmth],
+            statics: vec![],
+        };
+        let rows =
+            [record(2000, Some(1.0), 5.0), record(2001, Some(2.0), 6.0), record(2002, None, 7.0)];
+        let data = Dataset::from_records(rows.to_vec(), &columns).expect("valid");
+        assert_eq!(
+            (data.series()[0].values.len(), &data.series()[0].covariates[0]),
+            (2, &vec![5.0, 6.0, 7.0])
+        );
+        assert_eq!(data.series()[0].view().covariates(2).collect::<Vec<_>>(), [7.0]);
+        let unknown = vec![rows[0].clone(), record(2001, Some(2.0), f64::NAN)];
+        let message = Dataset::from_records(unknown, &columns).expect_err("unknown").to_string();
+        assert_eq!(message, "series `A` has no value of the covariate `warmth` for 2001");
+    }
+
+    #[test]
+    fn trading_days_have_no_weekends() {
+        let columns = Columns { frequency: Frequency::ObservedDays, ..Columns::default() };
+        let record = |day: i8| Record {
+            series: "A".into(),
+            moment: Date::constant(2017, 12, day).at(0, 0, 0, 0),
+            value: Some(f64::from(day)),
+            covariates: vec![],
+            statics: vec![],
+        };
+        let days = [18, 20, 21, 22, 26, 27, 28, 29];
+        let data = Dataset::from_records(days.map(record).to_vec(), &columns).expect("valid");
+        assert_eq!((data.rows(), data.filled()), (8, 0));
+        assert_eq!(data.calendar().label(data.last() + 1), "2018-01-01");
+    }
+}

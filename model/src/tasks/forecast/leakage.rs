@@ -1,0 +1,188 @@
+//! Checks that the answer does not reach a forecast by another way: by a covariate that is the
+//! target in disguise, or from values after its origin.
+
+use crate::error::TrainError;
+use crate::families::Model;
+use crate::forecast::Forecaster;
+use crate::forecast::dataset::{Dataset, Fill};
+use crate::host::{Quiet, Stage};
+use crate::spec::TrainSpec;
+use steppe_spec::Family;
+
+/// Correlation with the target from which a covariate counts as the target in disguise.
+const CORRELATION_MAX: f64 = 0.999;
+/// Values of a series from which its correlations are looked at.
+const VALUES_MIN: usize = 8;
+
+/// Refuses covariates that are a function of the target in the same period: one that follows it
+/// exactly within each series, or two whose product or ratio does, such as a daily mean and a count
+/// of readings beside a daily sum.
+pub fn check_data(data: &Dataset, spec: &TrainSpec) -> Result<(), TrainError> {
+    let names = &spec.covariates;
+    for i in 0..names.len() {
+        if follows(data, |covariates, at| covariates[i][at]) {
+            return Err(TrainError::Leak(format!(
+                "the covariate `{}` follows `{}` in the same period; drop it",
+                names[i], spec.target_column
+            )));
+        }
+        for j in 0..names.len() {
+            let (product, ratio) = (
+                j < i && follows(data, |covariates, at| covariates[i][at] * covariates[j][at]),
+                j != i && follows(data, |covariates, at| covariates[i][at] / covariates[j][at]),
+            );
+            if product || ratio {
+                let sign = if product { "×" } else { "÷" };
+                return Err(TrainError::Leak(format!(
+                    "`{}` {sign} `{}` follows `{}` in the same period; drop one of the two",
+                    names[i], names[j], spec.target_column
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a function of the covariates follows the target's changes in the typical series.
+fn follows(data: &Dataset, feature: impl Fn(&[Vec<f64>], usize) -> f64) -> bool {
+    let mut correlations: Vec<f64> = Vec::new();
+    for series in data.series().iter().filter(|s| s.values.len() >= VALUES_MIN) {
+        // Changes, not levels: two trends follow each other without one being the other.
+        let known: Vec<f64> =
+            (0..series.values.len()).map(|at| feature(&series.covariates, at)).collect();
+        correlations.push(correlation(&changes(&known), &changes(&series.values)));
+    }
+    correlations.sort_by(f64::total_cmp);
+    let middle = correlations.get(correlations.len() / 2).copied().unwrap_or(0.0);
+    middle.is_finite() && middle.abs() > CORRELATION_MAX
+}
+
+fn changes(values: &[f64]) -> Vec<f64> {
+    values.windows(2).map(|w| w[1] - w[0]).collect()
+}
+
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+    let (ma, mb) = (mean(a), mean(b));
+    let sum =
+        |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(x, y)| f(x - ma, y - mb)).sum::<f64>();
+    let scale = (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt();
+    if scale > 0.0 { sum(&|x, y| x * y) / scale } else { 0.0 }
+}
+
+/// The newest origin, and the newest one that lies inside of a gap: a history that ends there must
+/// not know what came after the gap.
+pub(super) fn origins(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
+    let newest = data.last() - spec.horizon as i64;
+    let filled = data
+        .series()
+        .iter()
+        .flat_map(|series| series.filled.iter().map(|place| series.start + *place as i64));
+    let inside = filled.filter(|period| *period < newest).max();
+    std::iter::once(newest).chain(inside).collect()
+}
+
+/// The data as they were and with everything after `origin` scrambled, gaps filled after that.
+pub(super) fn scrambled(
+    data: &Dataset,
+    spec: &TrainSpec,
+    origin: i64,
+    fill: Fill,
+) -> (Dataset, Dataset) {
+    let mut rng = fastrand::Rng::with_seed(spec.seed);
+    let as_it_was = data.changed_after(origin, fill, |value| value);
+    let other = data.changed_after(origin, fill, |value| value * (0.25 + 4.0 * rng.f64()) + 1.0);
+    (as_it_was, other)
+}
+
+/// What a family that is fitted on what was known at `origin` forecasts from there.
+pub(super) fn forecast_from(
+    data: &Dataset,
+    origin: i64,
+    family: Family,
+    spec: &TrainSpec,
+) -> Result<Vec<Vec<f64>>, TrainError> {
+    let model = Model::fit(family, &data.until(origin), spec, &Stage::new(&Quiet))?;
+    let views: Vec<_> = data
+        .series()
+        .iter()
+        .map(|s| s.until(origin))
+        .filter(|v| v.len() >= model.min_history() && v.last() == origin)
+        .collect();
+    Ok(model.forecast(&views, spec.horizon))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::Forecast;
+    use crate::forecast::dataset::Series;
+    use crate::leaks;
+    use crate::spec::tests::spec;
+
+    /// Twenty values that wander, with the given functions of them as covariates.
+    fn data(covariates: &[fn(f64, f64) -> f64]) -> Dataset {
+        let mut rng = fastrand::Rng::with_seed(4);
+        let values: Vec<f64> = (0..20).map(|_| 50.0 + 20.0 * rng.f64()).collect();
+        let noise: Vec<f64> = (0..22).map(|_| 1.0 + rng.f64()).collect();
+        let column =
+            |f: &fn(f64, f64) -> f64| (0..22).map(|i| f(values[i.min(19)], noise[i])).collect();
+        let covariates = covariates.iter().map(column).collect();
+        Dataset::new(
+            crate::forecast::calendar::Frequency::Yearly,
+            vec![Series { covariates, ..Series::new("A", 2000, values) }],
+        )
+    }
+
+    fn message(covariates: &[fn(f64, f64) -> f64]) -> Option<String> {
+        let names =
+            ["first", "second"][..covariates.len()].iter().map(|s| (*s).to_owned()).collect();
+        check_data(&data(covariates), &TrainSpec { covariates: names, ..spec() })
+            .err()
+            .map(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_covariate_that_is_the_target_in_disguise_is_refused() {
+        assert_eq!(message(&[|_, noise| noise]), None);
+        assert_eq!(message(&[|y, noise| y + 20.0 * noise]), None);
+        assert!(
+            message(&[|y, _| 3.0 * y - 1.0])
+                .expect("a leak")
+                .contains("the covariate `first` follows `v` in the same period")
+        );
+        assert!(
+            message(&[|y, noise| y / noise, |_, noise| noise])
+                .expect("a leak")
+                .contains("`second` × `first` follows `v`")
+        );
+    }
+
+    #[test]
+    fn no_family_sees_the_future() {
+        let data = data(&[|_, noise| noise]);
+        let spec = TrainSpec { covariates: vec!["noise".into()], ..spec() };
+        leaks::check::<Forecast>(&data, &spec, &Family::ALL).expect("no leak");
+    }
+
+    /// What gaps were once filled with: a line to the next value.
+    fn line(before: (i64, f64), after: (i64, f64), at: i64) -> f64 {
+        let share = (at - before.0) as f64 / (after.0 - before.0) as f64;
+        before.1 + (after.1 - before.1) * share
+    }
+
+    #[test]
+    fn a_gap_that_is_filled_from_the_future_is_found() {
+        let mut data = data(&[]);
+        let series = Series { filled: vec![15, 16], ..data.series()[0].clone() };
+        data = Dataset::new(crate::forecast::calendar::Frequency::Yearly, vec![series]);
+        let families = [Family::LastValue, Family::Drift];
+        leaks::check::<Forecast>(&data, &spec(), &families).expect("carried forward");
+        let error = origins(&data, &spec()).into_iter().find_map(|origin| {
+            let pair = scrambled(&data, &spec(), origin, line);
+            leaks::compare::<Forecast>(&pair, origin, &spec(), &families).err()
+        });
+        let error = error.expect("a leak");
+        assert!(error.to_string().contains("changes with values after its origin"), "{error}");
+    }
+}

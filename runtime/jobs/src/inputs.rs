@@ -1,0 +1,35 @@
+//! What both jobs read: the configuration and the clean table.
+
+use steppe_model::{DataError, Dataset, TrainSpec};
+use steppe_store::table::{BYTES_MAX, Table, TableError};
+use steppe_store::{Bucket, BucketError, read_json};
+use steppe_wire::failure::Failure;
+
+/// What to train.
+pub async fn spec(artifacts: &Bucket, key: &str) -> Result<TrainSpec, Failure> {
+    let spec = read_json(artifacts, key, "the configuration of a training").await?;
+    spec.ok_or_else(|| Failure::Permanent(format!("`{key}` does not exist; deploy again")))
+}
+
+/// The clean table at `prefix` as series; `None` while there are no files, or no rows in them.
+pub async fn data_set(
+    bucket: &Bucket,
+    prefix: &str,
+    spec: &TrainSpec,
+) -> Result<Option<Dataset>, Failure> {
+    let failed = |error: TableError| match error {
+        TableError::S3(error) => BucketError::of(prefix, error).into(),
+        TableError::Replaced => Failure::Retryable(format!("`{prefix}`: {error}")),
+        TableError::TooLarge { .. } => Failure::Permanent(format!("`{prefix}` has {error}")),
+        TableError::Key(_) | TableError::Grew(_) => {
+            Failure::Permanent(format!("`{prefix}`: {error}"))
+        }
+    };
+    let found = Table::find(&**bucket, prefix, BYTES_MAX).await.map_err(failed)?;
+    let Some(table) = found else { return Ok(None) };
+    match Dataset::from_parquet(table.read(bucket).await.map_err(failed)?, &spec.columns()) {
+        Ok(data) => Ok(Some(data)),
+        Err(DataError::Empty) => Ok(None),
+        Err(e) => Err(Failure::Permanent(format!("`{prefix}` cannot be used: {e}"))),
+    }
+}

@@ -1,0 +1,249 @@
+//! Tensors of the Open Inference Protocol: what requests bring, what answers give, and what a model
+//! says of both. Nothing here knows what they mean.
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::problems::RequestError;
+
+/// Length of the JSON part of a body that goes on with binary tensors.
+pub const JSON_LENGTH: &str = "inference-header-content-length";
+
+/// Type of a tensor's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Datatype {
+    /// Numbers.
+    Fp64,
+    /// Texts.
+    Bytes,
+}
+
+/// A tensor that a model takes or gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slot {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub datatype: Datatype,
+    /// Its lengths; −1 where any is right.
+    pub shape: Vec<i64>,
+}
+
+/// What a model takes and gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signature {
+    /// What it takes.
+    pub inputs: Vec<Slot>,
+    /// What it gives.
+    pub outputs: Vec<Slot>,
+}
+
+impl Slot {
+    /// As the protocol's metadata have it.
+    pub fn metadata(&self) -> Value {
+        let datatype = match self.datatype {
+            Datatype::Fp64 => "FP64",
+            Datatype::Bytes => "BYTES",
+        };
+        json!({ "name": self.name, "datatype": datatype, "shape": self.shape })
+    }
+
+    /// As Triton's configuration has it.
+    pub fn config(&self) -> Value {
+        let datatype = match self.datatype {
+            Datatype::Fp64 => "TYPE_FP64",
+            Datatype::Bytes => "TYPE_STRING",
+        };
+        json!({ "name": self.name, "data_type": datatype, "dims": self.shape })
+    }
+}
+
+/// An inference request.
+#[derive(Debug, Deserialize)]
+pub struct InferRequest {
+    /// A name that the answer repeats.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// The questions.
+    pub inputs: Vec<Tensor>,
+    #[serde(default)]
+    outputs: Option<Vec<Wanted>>,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+}
+
+/// A tensor of a request.
+#[derive(Debug, Deserialize)]
+pub struct Tensor {
+    /// Its name.
+    pub name: String,
+    shape: Vec<usize>,
+    datatype: String,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+    #[serde(default)]
+    data: Option<Value>,
+    /// What the body has of it after its JSON part.
+    #[serde(skip)]
+    bytes: Option<Bytes>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    name: String,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+}
+
+/// An output that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether it comes as bytes, not as JSON.
+    pub binary: bool,
+}
+
+/// A request that is at fault.
+pub fn invalid(message: impl Into<String>) -> RequestError {
+    RequestError::Invalid(message.into())
+}
+
+impl InferRequest {
+    /// A body: its JSON part, and the binary tensors after it.
+    pub fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Self, RequestError> {
+        let length = match headers.get(JSON_LENGTH) {
+            None => body.len(),
+            Some(value) => value
+                .to_str()
+                .ok()
+                .and_then(|v| v.parse().ok())
+                .filter(|n| *n <= body.len())
+                .ok_or_else(|| {
+                    invalid(format!("the header `{JSON_LENGTH}` is not a length within the body"))
+                })?,
+        };
+        let (json, mut binary) = (&body[..length], body.slice(length..));
+        let mut request: Self = serde_json::from_slice(json)
+            .map_err(|e| invalid(format!("the body is not an inference request: {e}")))?;
+        // Binary tensors follow each other in the order of the inputs.
+        for tensor in &mut request.inputs {
+            let size = tensor.parameters.get("binary_data_size").and_then(Value::as_u64);
+            let Some(size) = size else { continue };
+            let size = usize::try_from(size).ok().filter(|n| *n <= binary.len());
+            let size = size.ok_or_else(|| {
+                let name = &tensor.name;
+                invalid(format!("input `{name}` announces more bytes than the body has"))
+            })?;
+            tensor.bytes = Some(binary.split_to(size));
+        }
+        Ok(request)
+    }
+
+    /// The outputs that are asked for, all of the `signature` unless some are named.
+    pub fn outputs(&self, signature: &Signature) -> Result<Vec<Asked<'_>>, RequestError> {
+        let is_binary = |parameters: &Map<String, Value>, name: &str| {
+            parameters.get(name).and_then(Value::as_bool)
+        };
+        let by_default = is_binary(&self.parameters, "binary_data_output").unwrap_or(false);
+        let known: Vec<&'static str> = signature.outputs.iter().map(|output| output.name).collect();
+        let Some(wanted) = &self.outputs else {
+            let asked = |name| Asked { name, binary: by_default };
+            return Ok(known.into_iter().map(asked).collect());
+        };
+        let mut asked: Vec<Asked<'_>> = Vec::new();
+        for Wanted { name, parameters } in wanted {
+            if asked.iter().any(|before| before.name == name) {
+                return Err(invalid(format!("the output `{name}` is asked for twice")));
+            }
+            if !known.contains(&name.as_str()) {
+                let known = known.join(", ");
+                return Err(invalid(format!("there is no output `{name}`; outputs are {known}")));
+            }
+            let binary = is_binary(parameters, "binary_data").unwrap_or(by_default);
+            asked.push(Asked { name, binary });
+        }
+        Ok(asked)
+    }
+}
+
+impl Tensor {
+    /// Values of a two-dimensional tensor, and the length of a row. `expected` names both lengths.
+    pub fn matrix(&self, expected: &str) -> Result<(Vec<f64>, usize), RequestError> {
+        let Self { name, shape, .. } = self;
+        let [rows, length] = shape[..] else {
+            return Err(invalid(format!(
+                "input `{name}` has the shape {shape:?}; expected {expected}"
+            )));
+        };
+        let wide = match self.datatype.as_str() {
+            "FP64" => true,
+            "FP32" => false,
+            other => {
+                return Err(invalid(format!(
+                    "input `{name}` has the type {other}; expected FP64 or FP32"
+                )));
+            }
+        };
+        let values: Vec<f64> = match &self.bytes {
+            Some(bytes) if wide => bytes
+                .chunks_exact(8)
+                .map(|b| f64::from_le_bytes(b.try_into().expect("eight bytes")))
+                .collect(),
+            Some(bytes) => bytes
+                .chunks_exact(4)
+                .map(|b| f64::from(f32::from_le_bytes(b.try_into().expect("four bytes"))))
+                .collect(),
+            None => {
+                let mut out = Vec::new();
+                flatten(self.data.as_ref(), &mut |v| v.as_f64().map(|v| out.push(v)).is_some())
+                    .ok_or_else(|| {
+                        invalid(format!("input `{name}` has data that are not numbers"))
+                    })?;
+                out
+            }
+        };
+        if Some(values.len()) != rows.checked_mul(length) {
+            return Err(invalid(format!(
+                "input `{name}` has {} values, its shape {shape:?} another number",
+                values.len()
+            )));
+        }
+        Ok((values, length))
+    }
+
+    /// Texts.
+    pub fn texts(&self) -> Result<Vec<String>, RequestError> {
+        let Self { name, datatype, .. } = self;
+        if datatype != "BYTES" {
+            return Err(invalid(format!("input `{name}` has the type {datatype}; expected BYTES")));
+        }
+        let broken = || invalid(format!("input `{name}` has data that are not texts"));
+        let Some(bytes) = &self.bytes else {
+            let mut out = Vec::new();
+            flatten(self.data.as_ref(), &mut |v| {
+                v.as_str().map(|v| out.push(v.to_owned())).is_some()
+            })
+            .ok_or_else(broken)?;
+            return Ok(out);
+        };
+        let (mut bytes, mut out) = (&bytes[..], Vec::new());
+        while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+            let (text, rest) =
+                rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(broken)?;
+            out.push(String::from_utf8(text.to_vec()).map_err(|_| broken())?);
+            bytes = rest;
+        }
+        if bytes.is_empty() { Ok(out) } else { Err(broken()) }
+    }
+}
+
+/// Hands every element of nested lists to `take`; `None` when there are none or one is refused.
+fn flatten(data: Option<&Value>, take: &mut impl FnMut(&Value) -> bool) -> Option<()> {
+    match data? {
+        Value::Array(items) => items.iter().try_for_each(|item| flatten(Some(item), take)),
+        value => take(value).then_some(()),
+    }
+}

@@ -1,0 +1,371 @@
+//! The parts of a stack. A component is a value that the manifest decides: what it needs, what it
+//! grants, which states it adds to a workflow, what it tells and what it costs.
+//!
+//! Adding one touches its file here, its template, if it has resources of its own kind, and a line
+//! of [`COMPONENTS`].
+
+mod alarms;
+mod catalogue;
+mod cleaning;
+mod drift;
+mod network;
+mod notify;
+mod predictor;
+mod query;
+mod rules;
+mod server;
+mod storage;
+mod training;
+mod verification;
+mod workflow;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::grants::{Cfn, Grant, Role, Statement};
+use crate::stack::StackSpec;
+use crate::workflow::{Machine, Segment};
+use steppe_spec::{DriftCheck, Manifest, Retrain};
+
+pub use server::SERVER_PORT;
+pub(crate) use server::instance;
+pub use storage::UNFINISHED_UPLOAD_DAYS;
+
+/// Makes a component, if the manifest asks for it, with a look at those before it in the list.
+type Make = fn(&Stack<'_>, &[Component]) -> Option<Component>;
+
+/// Every component. One that gathers what others give, such as the alarms, stands after them.
+const COMPONENTS: [Make; 14] = [
+    cleaning::component,
+    query::component,
+    verification::component,
+    server::component,
+    predictor::component,
+    training::component,
+    drift::component,
+    workflow::component,
+    notify::component,
+    rules::component,
+    storage::component,
+    catalogue::component,
+    network::component,
+    alarms::component,
+];
+
+/// What components are made from.
+pub struct Stack<'a> {
+    /// Everything that decides the stack.
+    pub spec: &'a StackSpec<'a>,
+    /// Logical ID of the model server: it carries the hash of what makes the instance.
+    pub server_id: String,
+}
+
+/// A part of a stack.
+#[derive(Default)]
+pub struct Component {
+    /// Its name, and that of its template.
+    pub name: &'static str,
+    /// Resources that no other component has, as its template prints them.
+    pub resources: Vec<Fragment>,
+    /// Tables of the catalogue.
+    pub tables: Vec<Table>,
+    /// Functions.
+    pub functions: Vec<Function>,
+    /// State machines.
+    pub machines: Vec<Machine>,
+    /// States of machines, its own or others'.
+    pub segments: Vec<Segment>,
+    /// What starts a machine by itself.
+    pub rules: Vec<Rule>,
+    /// What ends badly without anybody seeing it.
+    pub alarms: Vec<Alarm>,
+    /// Where alarms lead.
+    pub alarm_actions: Vec<Cfn>,
+    /// Roles, without what they may do.
+    pub roles: Vec<Role>,
+    /// What a role may do, its own or another's. A grant to a role that is not there falls away
+    /// with it.
+    pub grants: Vec<Grant>,
+    /// Outputs of the stack.
+    pub outputs: Vec<(&'static str, Cfn)>,
+    /// What it costs.
+    pub cost: Cost,
+}
+
+/// A template, and what it prints.
+pub struct Fragment {
+    /// Its file.
+    pub template: &'static str,
+    /// Its own context.
+    pub context: Value,
+}
+
+impl Fragment {
+    /// A template with its context.
+    pub fn new(template: &'static str, context: impl Serialize) -> Self {
+        let context = serde_json::to_value(context).expect("a context of plain values");
+        Self { template, context }
+    }
+}
+
+/// What a component costs, in US dollars.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// A month in which nothing runs; `None` when the price is not known.
+    pub idle_month: Option<f64>,
+    /// A run, at least.
+    pub run: f64,
+}
+
+impl Default for Cost {
+    fn default() -> Self {
+        Self { idle_month: Some(0.0), run: 0.0 }
+    }
+}
+
+/// A table of the catalogue.
+#[derive(Serialize)]
+pub struct Table {
+    logical_id: &'static str,
+    name: &'static str,
+    description: &'static str,
+    prefix: String,
+    parameters: Map<String, Value>,
+    input_format: &'static str,
+    output_format: &'static str,
+    serde: Value,
+    columns: Vec<TableColumn>,
+}
+
+/// A column of a table.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct TableColumn {
+    name: String,
+    r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+}
+
+impl TableColumn {
+    fn new(name: &str, hive_type: &str) -> Self {
+        Self { name: name.to_owned(), r#type: hive_type.to_owned(), comment: None }
+    }
+}
+
+/// A Lambda function in the network of the stack.
+#[derive(Clone, Serialize)]
+pub struct Function {
+    logical_id: &'static str,
+    /// The end of its name, and of its log group's.
+    name: &'static str,
+    handler: &'static str,
+    description: &'static str,
+    memory_mb: u32,
+    timeout_secs: u32,
+    /// Key of its package in the bucket of artifacts.
+    code_key: String,
+    /// Logical ID of its role.
+    role: &'static str,
+    variables: BTreeMap<&'static str, Cfn>,
+    /// Attributes of the resource, such as what it waits for.
+    attributes: Value,
+}
+
+/// Something that starts a state machine by itself.
+#[derive(Clone, Serialize)]
+pub struct Rule {
+    logical_id: &'static str,
+    name: &'static str,
+    description: &'static str,
+    /// When: a schedule or a pattern of events.
+    trigger: Value,
+    /// Whether the trigger is an event of the data bucket.
+    #[serde(skip)]
+    on_bucket_events: bool,
+    /// Logical ID of the state machine.
+    machine: &'static str,
+    /// Input of the execution.
+    input: &'static str,
+}
+
+/// Something that tells people of a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Alarm {
+    logical_id: String,
+    name: String,
+    description: &'static str,
+    namespace: &'static str,
+    metric: &'static str,
+    dimension: &'static str,
+    /// Logical ID of what the dimension names.
+    resource: String,
+    period_secs: u32,
+    threshold: u32,
+}
+
+impl Alarm {
+    /// The two ways in which a machine's execution ends badly. An aborted one was aborted by
+    /// somebody.
+    fn of_machine(
+        machine: &str,
+        prefix: &str,
+        [failed, timed_out]: [&'static str; 2],
+    ) -> [Self; 2] {
+        let alarm = |id: &str, name: &str, description, metric| Self {
+            logical_id: format!("{machine}{id}"),
+            name: format!("{prefix}{name}"),
+            description,
+            namespace: "AWS/States",
+            metric,
+            dimension: "StateMachineArn",
+            resource: machine.to_owned(),
+            period_secs: 300,
+            threshold: 1,
+        };
+        [
+            alarm("Failed", "executions-failed", failed, "ExecutionsFailed"),
+            alarm("TimedOut", "executions-timed-out", timed_out, "ExecutionsTimedOut"),
+        ]
+    }
+}
+
+impl Stack<'_> {
+    /// The components that the manifest asks for.
+    pub fn components(&self) -> Vec<Component> {
+        let mut made = Vec::with_capacity(COMPONENTS.len());
+        for component in COMPONENTS {
+            made.extend(component(self, &made));
+        }
+        made
+    }
+}
+
+/// Lets a function write to the log group of its own.
+fn writes_logs(role: &'static str, groups: &[&str]) -> Grant {
+    let actions = ["logs:CreateLogStream", "logs:PutLogEvents"];
+    let groups: Vec<Cfn> = groups.iter().map(|group| Cfn::arn(*group)).collect();
+    Grant { role, statement: Statement::allow("WriteLogs", &actions, &groups) }
+}
+
+/// Lets Lambda attach a function to the network, and keeps the function's own code from it.
+fn attaches_to_network(role: &'static str, function: &str, prefix: &str) -> [Grant; 2] {
+    const ACTIONS: [&str; 6] = [
+        "ec2:CreateNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:DeleteNetworkInterface",
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:UnassignPrivateIpAddresses",
+    ];
+    // These actions take no resource.
+    let all = [Cfn::Text("*".to_owned())];
+    let arn = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function";
+    let itself = Cfn::sub(format!("{arn}:{prefix}-{function}"));
+    let itself = serde_json::json!({ "lambda:SourceFunctionArn": itself });
+    [
+        Statement::allow("AttachToNetwork", &ACTIONS, &all),
+        Statement::deny("KeepCodeFromNetwork", &ACTIONS, &all).when("ArnEquals", itself),
+    ]
+    .map(|statement| Grant { role, statement })
+}
+
+/// Options of a manifest that add something to the stack, and the options that each needs.
+const OPTIONS: [(&str, &[&str]); 7] = [
+    ("verify", &[]),
+    ("alarms", &[]),
+    ("notify", &[]),
+    ("retrain", &["verify"]),
+    ("train-on-schedule", &["verify"]),
+    ("train-on-new-data", &["verify"]),
+    ("drift", &[]),
+];
+
+/// The manifest with nothing of [`OPTIONS`], everything, each alone with what it needs, and each
+/// left out with what needs it; each with a name. For checks of the template.
+pub fn combinations(manifest: &Manifest) -> Vec<(String, Manifest)> {
+    let of = |keep: &dyn Fn(&str, &[&str]) -> bool| {
+        let kept = OPTIONS.into_iter().filter(|(option, needs)| keep(option, needs));
+        kept.map(|(option, _)| option).collect::<Vec<_>>()
+    };
+    let alone = |(option, needs): (&str, &[&str])| {
+        (format!("only-{option}"), of(&|other, _| other == option || needs.contains(&other)))
+    };
+    let left_out = |(option, _): (&str, &[&str])| {
+        let without = of(&|other, needs| other != option && !needs.contains(&option));
+        (format!("without-{option}"), without)
+    };
+    let nothing = ("nothing".to_owned(), vec![]);
+    let everything = ("everything".to_owned(), of(&|_, _| true));
+    [nothing, everything]
+        .into_iter()
+        .chain(OPTIONS.into_iter().map(alone))
+        .chain(OPTIONS.into_iter().map(left_out))
+        .map(|(name, options)| (name, with_options(manifest, &options)))
+        .collect()
+}
+
+fn with_options(manifest: &Manifest, options: &[&str]) -> Manifest {
+    let on = |option: &str| options.contains(&option);
+    let mut manifest = manifest.clone();
+    manifest.stack.verify = on("verify");
+    manifest.stack.alarms = on("alarms");
+    manifest.stack.notify = on("notify");
+    let retrain = Retrain {
+        schedule: on("train-on-schedule").then(|| "cron(0 6 1 * ? *)".to_owned()),
+        on_new_data: on("train-on-new-data"),
+        ..Retrain::default()
+    };
+    let trains = on("retrain") || retrain.schedule.is_some() || retrain.on_new_data;
+    manifest.retrain = trains.then_some(retrain);
+    manifest.drift = on("drift").then(|| DriftCheck { schedule: "rate(1 day)".to_owned() });
+    manifest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::RawHeader;
+    use crate::elf::Architecture;
+    use crate::names::Names;
+    use crate::site::Site;
+    use crate::stack::ArtifactHashes;
+
+    /// What is granted to nobody, or added to no machine, is lost without a word: with everything
+    /// there, that is a wrong name.
+    #[test]
+    fn with_everything_there_no_grant_and_no_state_is_lost() {
+        let text = include_str!("../../../model/pipelines/marriages/pipeline.toml");
+        let manifest = Manifest::parse("pipeline.toml", text).expect("valid");
+        let everything = combinations(&manifest).swap_remove(1);
+        assert_eq!(everything.0, "everything");
+        let text = str::to_owned;
+        let names = Names {
+            project: text("p"),
+            pipeline: text("marriages"),
+            environment: text("e"),
+            account: text("000000000000"),
+            region: text("us-east-1"),
+        };
+        let spec = StackSpec {
+            names: &names,
+            manifest: &everything.1,
+            query_sql: vec![],
+            raw_header: RawHeader::from(vec![]),
+            hashes: ArtifactHashes::default(),
+            architecture: Architecture::X86_64,
+            site: &Site::embedded(Architecture::X86_64),
+        };
+        let all = Stack { spec: &spec, server_id: text("ModelServer") }.components();
+        assert_eq!(all.len(), COMPONENTS.len(), "each is there");
+        let roles: Vec<_> = all.iter().flat_map(|c| &c.roles).map(|r| r.logical_id).collect();
+        let machines: Vec<_> = all.iter().flat_map(|c| &c.machines).map(|m| m.logical_id).collect();
+        for component in &all {
+            assert!(component.grants.iter().all(|g| roles.contains(&g.role)), "{}", component.name);
+            let known = |segment: &Segment| machines.contains(&segment.machine);
+            assert!(component.segments.iter().all(known), "{}", component.name);
+        }
+    }
+}

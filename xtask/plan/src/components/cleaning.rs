@@ -1,0 +1,182 @@
+//! The Glue job that cleans the raw data, with its tables and its state.
+
+use serde_json::{Map, json};
+use steppe_wire::keys;
+
+use super::{Component, Cost, Fragment, Stack, Table, TableColumn, writes_logs};
+use crate::catalogue::RawColumn;
+use crate::grants::{Cfn, Grant, Role, Statement};
+use crate::workflow::{Catch, Links, Retry, Segment, Slot, State, Task, jsonata};
+
+const ROLE: &str = "CleanRole";
+/// Longest run of the job.
+const TIMEOUT_MINS: u32 = 30;
+/// Price of a worker of the type G.1X, which is one DPU, for an hour, in US dollars; every run is
+/// billed for a minute at least. <https://aws.amazon.com/glue/pricing/>
+const WORKER_HOUR_USD: f64 = 0.44;
+
+/// How Hive reads and writes text.
+pub(super) const TEXT_FORMATS: [&str; 2] = [
+    "org.apache.hadoop.mapred.TextInputFormat",
+    "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+];
+
+pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
+    let names = stack.spec.names;
+    let workers = stack.spec.manifest.stack.etl_workers;
+    let log_prefix = names.log_prefix();
+    let groups = [("CleanLogsOutput", "output"), ("CleanLogsError", "error")]
+        .map(|(id, stream)| json!({ "id": id, "name": format!("{log_prefix}/clean/{stream}") }));
+    let context = json!({
+        "groups": groups,
+        "workers": workers,
+        "timeout_mins": TIMEOUT_MINS,
+        "script_key": keys::glue_script(&stack.spec.hashes.glue_script),
+        "plan_key": keys::etl_plan(&stack.spec.hashes.etl_plan),
+        "raw_key": keys::raw(&names.pipeline),
+        "processed_prefix": keys::processed_prefix(&names.pipeline),
+        "rejects_prefix": keys::rejects_prefix(&names.pipeline),
+        "report_key": keys::etl_report(&names.pipeline),
+    });
+    Some(Component {
+        name: "cleaning",
+        resources: vec![Fragment::new("cleaning.yaml.tera", context)],
+        tables: vec![raw_table(stack), processed_table(stack)],
+        segments: vec![segment(stack)],
+        roles: vec![Role::new(ROLE, "clean", "glue.amazonaws.com")],
+        grants: grants(stack),
+        outputs: vec![
+            ("GlueJobName", Cfn::reference("CleanJob")),
+            ("CleanLogGroup", Cfn::reference("CleanLogsOutput")),
+            ("CleanErrorLogGroup", Cfn::reference("CleanLogsError")),
+        ],
+        cost: Cost { run: f64::from(workers) * WORKER_HOUR_USD / 60.0, ..Cost::default() },
+        ..Component::default()
+    })
+}
+
+fn raw_table(stack: &Stack<'_>) -> Table {
+    let header = &stack.spec.raw_header;
+    let mut parameters = Map::from_iter([("classification".to_owned(), json!("csv"))]);
+    if header.lines > 0 {
+        let lines = json!(header.lines.to_string());
+        parameters.insert("skip.header.line.count".to_owned(), lines);
+    }
+    let column = |raw: &RawColumn| TableColumn {
+        comment: raw.comment.clone(),
+        ..TableColumn::new(&raw.name, "string")
+    };
+    let [input_format, output_format] = TEXT_FORMATS;
+    Table {
+        logical_id: "RawTable",
+        name: "raw",
+        description: "The input as it came; every column is text",
+        prefix: format!("raw/{}/", stack.spec.names.pipeline),
+        parameters,
+        input_format,
+        output_format,
+        // How a line is split; the reader's defaults are a comma, `"` and a backslash.
+        serde: json!({
+            "SerializationLibrary": "org.apache.hadoop.hive.serde2.OpenCSVSerde",
+            "Parameters": {
+                "separatorChar": stack.spec.manifest.data.delimiter.to_string(),
+                "quoteChar": "\"",
+                "escapeChar": "\\",
+            },
+        }),
+        columns: header.columns.iter().map(column).collect(),
+    }
+}
+
+fn processed_table(stack: &Stack<'_>) -> Table {
+    let columns = &stack.spec.manifest.data.columns;
+    Table {
+        logical_id: "ProcessedTable",
+        name: "processed",
+        description: "The clean table",
+        prefix: keys::processed_prefix(&stack.spec.names.pipeline),
+        parameters: Map::from_iter([("classification".to_owned(), json!("parquet"))]),
+        input_format: "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
+        output_format: "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
+        serde: json!({
+            "SerializationLibrary":
+                "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
+        }),
+        columns: columns.iter().map(|c| TableColumn::new(&c.name, c.kind.hive())).collect(),
+    }
+}
+
+fn grants(stack: &Stack<'_>) -> Vec<Grant> {
+    let names = stack.spec.names;
+    let artifacts = format!("arn:${{AWS::Partition}}:s3:::{}", names.artifacts_bucket());
+    let in_data = |path: &str| Cfn::sub(format!("${{DataBucket.Arn}}/{path}"));
+    // Hadoop looks at a folder as `x`, as `x/`, and at what is in it; Spark marks folders with
+    // objects of a name of their own, beside the folder.
+    let written = ["processed", "rejects", "reports"]
+        .iter()
+        .flat_map(|folder| [in_data(folder), in_data(&format!("{folder}/*"))])
+        .chain([in_data("*_$folder$")]);
+    let read =
+        [Cfn::sub(format!("{artifacts}/glue/*")), in_data(&format!("raw/{}/*", names.pipeline))];
+    let read = Statement::on_buckets("ReadPlanAndInput", &["s3:GetObject"], &read);
+    let write = [
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:AbortMultipartUpload",
+        "s3:ListMultipartUploadParts",
+    ];
+    let write = Statement::on_buckets("WriteResults", &write, &written.collect::<Vec<_>>());
+    // Without a condition on the prefix: a look at an object that is not there names no prefix,
+    // and S3 says "not found" only to those who may list the bucket; to others it is a denial.
+    let list = ["s3:ListBucket", "s3:ListBucketMultipartUploads"];
+    let buckets = [Cfn::arn("DataBucket"), Cfn::sub(artifacts)];
+    let list = Statement::on_buckets("SeeWhatIsMissing", &list, &buckets);
+    let logs = writes_logs(ROLE, &["CleanLogsOutput", "CleanLogsError"]);
+    let run = ["glue:StartJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:BatchStopJobRun"];
+    let job = "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:job/${CleanJob}";
+    let run = Statement::allow("RunCleaning", &run, &[Cfn::sub(job)]);
+    let own = [read, write, list].map(|statement| Grant { role: ROLE, statement });
+    let workflow = Grant { role: super::workflow::ROLE, statement: run };
+    own.into_iter().chain([logs, workflow]).collect()
+}
+
+fn segment(stack: &Stack<'_>) -> Segment {
+    let partition = stack.spec.names.partition().to_owned();
+    let asked = "$states.context.Execution.Input";
+    // What later states count with; the input may name one series or several, and a model.
+    let assign = json!({
+        "series": jsonata(&format!("$exists({asked}.series) ? [{asked}.series] : []")),
+        "named": jsonata(&format!("$exists({asked}.series) and $count([{asked}.series]) > 0")),
+        "all": jsonata(&format!("$exists({asked}.series) ? $count([{asked}.series]) : 0")),
+        "model_version":
+            jsonata(&format!("$exists({asked}.model_version) ? {asked}.model_version : null")),
+        "training": null,
+        "token": null,
+        "done": 0,
+        "absent": 0,
+        "left_out": [],
+        "forecasts": [],
+    });
+    let states = move |links: &Links| {
+        let job = json!({ "JobName": "${CleanJob}" });
+        let busy = ["Glue.ConcurrentRunsExceededException", "Glue.AWSGlueException"];
+        let clean = Task {
+            assign: assign.clone(),
+            output: json!({}),
+            retry: vec![Retry::patiently(&busy, 5, 6)],
+            catch: Catch::failing(links),
+            ..Task::new(&partition, "glue:startJobRun.sync", job, links.onward.clone())
+        };
+        vec![("Clean", State::Task(clean))]
+    };
+    Segment {
+        machine: super::workflow::MACHINE,
+        slot: Slot::Prepare,
+        entry: "Clean",
+        when: None,
+        states: Box::new(states),
+        substitutions: vec![("CleanJob", Cfn::reference("CleanJob"))],
+        secs_max: TIMEOUT_MINS * 60,
+    }
+}

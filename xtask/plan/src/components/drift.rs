@@ -1,0 +1,133 @@
+//! The check for drift: a function, and a machine that calls it and tells.
+
+use serde_json::json;
+use steppe_wire::keys;
+
+use super::predictor::LAMBDA_IS_BUSY;
+use super::training::{job, job_grants};
+use super::{Alarm, Component, Function, Rule, Stack, attaches_to_network, server};
+use crate::grants::{Cfn, Grant, Role, Statement};
+use crate::workflow::{self, Catch, Links, Machine, Retry, Segment, Slot, State, Task, jsonata};
+
+/// Logical ID of the machine.
+pub(super) const MACHINE: &str = "DriftMachine";
+/// Logical ID of the machine's role.
+pub(super) const MACHINE_ROLE: &str = "DriftRole";
+const ROLE: &str = "DriftJobRole";
+/// Memory of the function: it holds the clean table and the newest forecasts.
+const MEMORY_MB: u32 = 512;
+/// Longest time of a check, with what is tried again.
+const RESERVE_SECS: u32 = 3_600;
+
+pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
+    let drift = stack.spec.manifest.drift.as_ref()?;
+    let description = "Compares what the model sees, says and said with its backtest";
+    let base = job(stack, "DriftJob", "drift", ROLE, description);
+    let url = [("MODEL_SERVER_URL", server::url(&stack.server_id))];
+    let function = Function {
+        memory_mb: MEMORY_MB,
+        variables: base.variables.clone().into_iter().chain(url).collect(),
+        attributes: server::when_ready(&stack.server_id),
+        ..base
+    };
+    let rule = Rule {
+        logical_id: "CheckDrift",
+        name: "check-drift",
+        description: "Looks for drift",
+        trigger: json!({ "ScheduleExpression": drift.schedule }),
+        on_bucket_events: false,
+        machine: MACHINE,
+        input: "{}",
+    };
+    let told = ["A check for drift failed", "A check for drift took too long"];
+    Some(Component {
+        name: "drift",
+        functions: vec![function],
+        machines: vec![Machine {
+            logical_id: MACHINE,
+            suffix: "-drift",
+            role: MACHINE_ROLE,
+            comment: format!(
+                "Looks for drift in the model of {} and tells people what is new",
+                stack.spec.names.pipeline
+            ),
+            reserve_secs: RESERVE_SECS,
+        }],
+        segments: vec![check(stack), checked(), workflow::failed(MACHINE)],
+        rules: vec![rule],
+        alarms: Alarm::of_machine(MACHINE, "drift-", told).to_vec(),
+        roles: vec![
+            Role::new(ROLE, "drift", "lambda.amazonaws.com"),
+            Role::new(MACHINE_ROLE, "drift-workflow", "states.amazonaws.com"),
+        ],
+        grants: grants(stack),
+        outputs: vec![
+            ("DriftJobLogGroup", Cfn::reference("DriftJobLogs")),
+            ("DriftMachineArn", Cfn::reference(MACHINE)),
+        ],
+        ..Component::default()
+    })
+}
+
+fn grants(stack: &Stack<'_>) -> Vec<Grant> {
+    let names = stack.spec.names;
+    let prefixes = [
+        keys::processed_prefix(&names.pipeline),
+        keys::PREDICTIONS_PREFIX.to_owned(),
+        keys::reports_prefix(&names.pipeline),
+    ]
+    .map(|prefix| format!("{prefix}*"));
+    let predictions = Cfn::sub(format!("${{DataBucket.Arn}}/{}*", keys::PREDICTIONS_PREFIX));
+    let report = keys::drift_report(&names.pipeline);
+    let report = [Cfn::sub(format!("${{DataBucket.Arn}}/{report}"))];
+    let own = [
+        Statement::on_buckets("ListForecasts", &["s3:ListBucket"], &[Cfn::arn("DataBucket")])
+            .of_prefixes(&prefixes),
+        Statement::on_buckets("ReadForecasts", &["s3:GetObject"], &[predictions]),
+        Statement::on_buckets("KeepReport", &["s3:GetObject", "s3:PutObject"], &report),
+    ]
+    .map(|statement| Grant { role: ROLE, statement });
+    let invoke = [Cfn::arn("DriftJob")];
+    let invoke = Statement::allow("InvokeCheck", &["lambda:InvokeFunction"], &invoke);
+    job_grants(stack, ROLE, "DriftJobLogs")
+        .into_iter()
+        .chain(own)
+        .chain(attaches_to_network(ROLE, "drift", &names.stack()))
+        .chain([Grant { role: MACHINE_ROLE, statement: invoke }])
+        .collect()
+}
+
+fn check(stack: &Stack<'_>) -> Segment {
+    let partition = stack.spec.names.partition().to_owned();
+    let states = move |links: &Links| {
+        let arguments = json!({ "FunctionName": "${DriftJob}", "Payload": {} });
+        let check = Task {
+            output: jsonata("$states.result.Payload"),
+            retry: vec![Retry::patiently(&LAMBDA_IS_BUSY, 5, 5)],
+            catch: Catch::failing(links),
+            ..Task::new(&partition, "lambda:invoke", arguments, links.onward.clone())
+        };
+        vec![("Check", State::Task(check))]
+    };
+    Segment {
+        machine: MACHINE,
+        slot: Slot::Ask,
+        entry: "Check",
+        when: None,
+        states: Box::new(states),
+        substitutions: vec![("DriftJob", Cfn::arn("DriftJob"))],
+        secs_max: 0,
+    }
+}
+
+fn checked() -> Segment {
+    Segment {
+        machine: MACHINE,
+        slot: Slot::Done,
+        entry: "Checked",
+        when: None,
+        states: Box::new(|_| vec![("Checked", State::Succeed)]),
+        substitutions: vec![],
+        secs_max: 0,
+    }
+}

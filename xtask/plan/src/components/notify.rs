@@ -1,0 +1,139 @@
+//! People are told: of forecasts, of failures, of drift, of alarms.
+
+use serde_json::{Value, json};
+
+use super::{Component, Fragment, Stack, drift, workflow};
+use crate::grants::{Cfn, Grant, Statement};
+use crate::payload::FORECASTS_SHOWN;
+use crate::workflow::{
+    Branch, Catch, Choice, Links, Next, Retry, Segment, Slot, State, Task, jsonata,
+};
+
+pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
+    let options = &stack.spec.manifest.stack;
+    let publish = |role| {
+        let topic = [Cfn::reference("Topic")];
+        Grant { role, statement: Statement::allow("Notify", &["sns:Publish"], &topic) }
+    };
+    options.notify.then(|| Component {
+        name: "notify",
+        resources: vec![Fragment::new("notify.yaml.tera", json!({ "emails": options.emails }))],
+        segments: vec![
+            of_forecasts(stack),
+            of_drift(stack),
+            of_failure(stack, workflow::MACHINE),
+            of_failure(stack, drift::MACHINE),
+        ],
+        alarm_actions: vec![Cfn::reference("Topic")],
+        grants: [workflow::ROLE, drift::MACHINE_ROLE].map(publish).to_vec(),
+        outputs: vec![("TopicArn", Cfn::reference("Topic"))],
+        ..Component::default()
+    })
+}
+
+/// A message: its subject, and an expression that makes its text.
+fn message(partition: &str, subject: &str, text: &str, next: Next) -> Task {
+    let arguments = json!({ "TopicArn": "${Topic}", "Subject": subject, "Message": jsonata(text) });
+    Task::new(partition, "sns:publish", arguments, next)
+}
+
+fn tried_again() -> Vec<Retry> {
+    vec![Retry::patiently(&["States.TaskFailed"], 1, 3)]
+}
+
+fn segment(
+    machine: &'static str,
+    slot: Slot,
+    entry: &'static str,
+    states: crate::workflow::States,
+) -> Segment {
+    let substitutions = vec![("Topic", Cfn::reference("Topic"))];
+    Segment { machine, slot, entry, when: None, states, substitutions, secs_max: 0 }
+}
+
+fn of_forecasts(stack: &Stack<'_>) -> Segment {
+    let partition = stack.spec.names.partition().to_owned();
+    let subject = format!("Steppe {}: forecasts are ready", stack.spec.names.pipeline);
+    let text = forecasts_text();
+    let states = move |links: &Links| {
+        let told = "$merge([$states.input, { 'message_id': $states.result.MessageId }])";
+        let notify = Task {
+            output: jsonata(told),
+            retry: tried_again(),
+            ..message(&partition, &subject, &text, links.onward.clone())
+        };
+        vec![("Notify", State::Task(notify))]
+    };
+    segment(workflow::MACHINE, Slot::Tell, "Notify", Box::new(states))
+}
+
+/// The forecasts with their intervals, how many more there are, and what was left out.
+fn forecasts_text() -> String {
+    let value = |field: &str| format!("$formatNumber({field}, $picture(decimals))");
+    let forecast = format!(
+        "$substring(series, 0, 100) & ', ' & period & ': ' & {} & ' (' & {} & ' to ' & {} & ')' \
+         & ($exists(note) ? '\\n  note: ' & note : '') & '\\n  s3://${{DataBucket}}/' & s3_key",
+        value("value"),
+        value("lower"),
+        value("upper")
+    );
+    let input = "$states.input";
+    [
+        "($picture := function($d) { $d > 0 ? '#,##0.' & $substring('000000', 0, $d) : '#,##0' }; \
+         'Execution: ' & "
+            .to_owned(),
+        format!("{input}.execution & '\\n\\n' & "),
+        format!(
+            "($exists({input}.training.summary) ? 'Training: ' & {input}.training.summary & \
+             '\\n\\n' : '') & "
+        ),
+        format!("$join({input}.forecasts[[0..{}]].({forecast}), '\\n') & ", FORECASTS_SHOWN - 1),
+        format!(
+            "'\\n' & ({input}.count > $count({input}.forecasts) ? '\\nand ' & ({input}.count - \
+             $count({input}.forecasts)) & ' more: cargo xtask query forecasts\\n' : '') & "
+        ),
+        format!(
+            "({input}.absent > 0 ? '\\nNot forecast: ' & {input}.absent & '\\n' & \
+             $join({input}.left_out.('  ' & $substring(reason, 0, 200)), '\\n') & '\\n' : ''))"
+        ),
+    ]
+    .concat()
+}
+
+fn of_drift(stack: &Stack<'_>) -> Segment {
+    let partition = stack.spec.names.partition().to_owned();
+    let subject = format!("Steppe {}: drift was found", stack.spec.names.pipeline);
+    let states = move |links: &Links| {
+        let has_news = Choice {
+            choices: vec![Branch::when("$count($states.input.new) > 0", Next::to("Alarm"))],
+            default: links.onward.state().to_owned(),
+        };
+        let text = "'Execution: ' & $states.context.Execution.Id & '\\n\\n' & \
+                    $join($states.input.new, '\\n') & '\\n\\nAll of it: cargo xtask drift\\n'";
+        let cause: Value = json!({ "cause": jsonata("$states.errorOutput") });
+        let alarm = Task {
+            output: jsonata("$states.input"),
+            retry: tried_again(),
+            catch: Catch::all(cause, "Failed"),
+            ..message(&partition, &subject, text, links.onward.clone())
+        };
+        vec![("HasNews", State::Choice(has_news)), ("Alarm", State::Task(alarm))]
+    };
+    segment(drift::MACHINE, Slot::Tell, "HasNews", Box::new(states))
+}
+
+fn of_failure(stack: &Stack<'_>, machine: &'static str) -> Segment {
+    let partition = stack.spec.names.partition().to_owned();
+    let subject = format!("Steppe {}: the run failed", stack.spec.names.pipeline);
+    let states = move |links: &Links| {
+        let text = "'Execution: ' & $states.context.Execution.Id & '\\n\\nError: ' & \
+                    $cause.Error & '\\nCause: ' & ($exists($cause.Cause) ? $cause.Cause : \
+                    'none was given') & '\\n'";
+        let failure = Task {
+            catch: Catch::all(Value::Null, "Failed"),
+            ..message(&partition, &subject, text, links.onward.clone())
+        };
+        vec![("NotifyFailure", State::Task(failure))]
+    };
+    segment(machine, Slot::Failure, "NotifyFailure", Box::new(states))
+}

@@ -1,0 +1,62 @@
+//! The state machine of a run.
+
+use serde_json::{Value, json};
+
+use super::{Alarm, Component, Stack};
+use crate::grants::{Cfn, Role};
+use crate::workflow::{self, Links, Machine, Pass, Segment, Slot, State, jsonata};
+
+/// Logical ID of the machine.
+pub(super) const MACHINE: &str = "StateMachine";
+/// Logical ID of its role.
+pub(super) const ROLE: &str = "WorkflowRole";
+/// Time of a run for everything but cleaning and training.
+const RESERVE_SECS: u32 = 5_400;
+
+pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
+    let pipeline = &stack.spec.names.pipeline;
+    let told = ["A run of the state machine failed", "A run of the state machine took too long"];
+    Some(Component {
+        name: "workflow",
+        machines: vec![Machine {
+            logical_id: MACHINE,
+            suffix: "",
+            role: ROLE,
+            comment: format!(
+                "Cleans the data of {pipeline}, forecasts every requested series and tells people"
+            ),
+            reserve_secs: RESERVE_SECS,
+        }],
+        segments: vec![publish(pipeline), workflow::failed(MACHINE)],
+        alarms: Alarm::of_machine(MACHINE, "", told).to_vec(),
+        roles: vec![Role::new(ROLE, "workflow", "states.amazonaws.com")],
+        outputs: vec![("StateMachineArn", Cfn::reference(MACHINE))],
+        ..Component::default()
+    })
+}
+
+fn publish(pipeline: &str) -> Segment {
+    let output = json!({
+        "pipeline": pipeline,
+        "execution": jsonata("$states.context.Execution.Id"),
+        "training": jsonata("$training"),
+        "bucket": "${DataBucket}",
+        "count": jsonata("$done"),
+        "absent": jsonata("$absent"),
+        "left_out": jsonata("$left_out"),
+        "forecasts": jsonata("$forecasts"),
+    });
+    let states = move |links: &Links| {
+        let (assign, output) = (Value::Null, output.clone());
+        vec![("Publish", State::Pass(Pass { assign, output, next: links.onward.clone() }))]
+    };
+    Segment {
+        machine: MACHINE,
+        slot: Slot::Publish,
+        entry: "Publish",
+        when: None,
+        states: Box::new(states),
+        substitutions: vec![("DataBucket", Cfn::reference("DataBucket"))],
+        secs_max: 0,
+    }
+}

@@ -1,0 +1,382 @@
+//! State machines as values: states of Amazon States Language in JSONata, and the linking of
+//! segments that components contribute.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::grants::Cfn;
+
+/// An expression of JSONata, as a state has it.
+pub fn jsonata(expression: &str) -> Value {
+    Value::String(format!("{{% {expression} %}}"))
+}
+
+/// Where a state leads.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum Next {
+    /// To another state.
+    #[serde(rename = "Next")]
+    State(String),
+    /// To the end of the execution.
+    #[serde(rename = "End")]
+    End(bool),
+}
+
+impl Next {
+    /// To a state of the same segment.
+    pub fn to(state: &str) -> Self {
+        Self::State(state.to_owned())
+    }
+
+    /// The state, for what must lead to one.
+    pub fn state(&self) -> &str {
+        let Self::State(state) = self else { panic!("a choice is no end of a machine") };
+        state
+    }
+}
+
+/// A state.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "Type")]
+pub enum State {
+    Task(Task),
+    Choice(Choice),
+    Map(Box<MapState>),
+    Pass(Pass),
+    Succeed,
+    Fail(Fail),
+}
+
+/// Calls a service.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Task {
+    /// `arn:aws:states:::` and the integration.
+    pub resource: String,
+    /// What it is given.
+    pub arguments: Value,
+    /// Variables that are set afterwards.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub assign: Value,
+    /// What the next state gets; the result when absent.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub output: Value,
+    /// Longest time of one attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
+    /// What is tried again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retry: Vec<Retry>,
+    /// Where failures lead.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub catch: Vec<Catch>,
+    /// Where success leads.
+    #[serde(flatten)]
+    pub next: Next,
+}
+
+impl Task {
+    /// A call that is made once and whose result goes on.
+    pub fn new(partition: &str, integration: &str, arguments: Value, next: Next) -> Self {
+        Self {
+            resource: format!("arn:{partition}:states:::{integration}"),
+            arguments,
+            assign: Value::Null,
+            output: Value::Null,
+            timeout_seconds: None,
+            retry: vec![],
+            catch: vec![],
+            next,
+        }
+    }
+}
+
+/// Decides by what is true.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Choice {
+    /// Tried in order.
+    pub choices: Vec<Branch>,
+    /// When none holds.
+    pub default: String,
+}
+
+/// One way out of a choice.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Branch {
+    condition: Value,
+    #[serde(flatten)]
+    next: Next,
+}
+
+impl Branch {
+    /// To `next` when `condition`, an expression, is true.
+    pub fn when(condition: &str, next: Next) -> Self {
+        Self { condition: jsonata(condition), next }
+    }
+}
+
+/// Does the same for many items.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MapState {
+    /// The items.
+    pub items: Value,
+    /// What each gets.
+    pub item_selector: Value,
+    /// How many at once.
+    pub max_concurrency: u32,
+    /// What is done.
+    pub item_processor: Processor,
+    /// Variables that are set afterwards.
+    pub assign: Value,
+    /// What the next state gets.
+    pub output: Value,
+    /// Where failures lead.
+    pub catch: Vec<Catch>,
+    /// Where success leads.
+    #[serde(flatten)]
+    pub next: Next,
+}
+
+/// The machine inside of a map.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Processor {
+    processor_config: Value,
+    start_at: &'static str,
+    states: Map<String, Value>,
+}
+
+impl Processor {
+    /// One state per item, in the same execution.
+    pub fn inline(name: &'static str, state: &State) -> Self {
+        Self {
+            processor_config: json!({ "Mode": "INLINE" }),
+            start_at: name,
+            states: Map::from_iter([(name.to_owned(), json!(state))]),
+        }
+    }
+}
+
+/// Changes what is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Pass {
+    /// Variables that are set.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub assign: Value,
+    /// What the next state gets.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub output: Value,
+    /// Where it leads.
+    #[serde(flatten)]
+    pub next: Next,
+}
+
+impl Pass {
+    /// Notes why the execution fails, and goes to where failures lead.
+    pub fn failing(error: &str, cause: Value, links: &Links) -> State {
+        State::Pass(Self {
+            assign: json!({ "cause": { "Error": error, "Cause": cause } }),
+            output: Value::Null,
+            next: Next::State(links.failure.clone()),
+        })
+    }
+}
+
+/// Ends the execution.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Fail {
+    /// The error's name.
+    pub error: Value,
+    /// What happened.
+    pub cause: Value,
+}
+
+/// What is tried again, and how often.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Retry {
+    error_equals: Vec<&'static str>,
+    interval_seconds: u32,
+    backoff_rate: u32,
+    max_attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jitter_strategy: Option<&'static str>,
+}
+
+impl Retry {
+    /// Waits twice as long after each attempt, and by chance, so that many do not come at once.
+    pub fn patiently(errors: &[&'static str], first_secs: u32, attempts: u32) -> Self {
+        Self {
+            error_equals: errors.to_vec(),
+            interval_seconds: first_secs,
+            backoff_rate: 2,
+            max_attempts: attempts,
+            jitter_strategy: Some("FULL"),
+        }
+    }
+
+    /// Goes on at once.
+    pub fn at_once(errors: &[&'static str], attempts: u32) -> Self {
+        Self {
+            error_equals: errors.to_vec(),
+            interval_seconds: 1,
+            backoff_rate: 1,
+            max_attempts: attempts,
+            jitter_strategy: None,
+        }
+    }
+}
+
+/// Where failures lead.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Catch {
+    error_equals: [&'static str; 1],
+    #[serde(skip_serializing_if = "Value::is_null")]
+    assign: Value,
+    next: String,
+}
+
+impl Catch {
+    /// Every failure leads to `next`; the variables of `assign` are set.
+    pub fn all(assign: Value, next: &str) -> Vec<Self> {
+        vec![Self { error_equals: ["States.ALL"], assign, next: next.to_owned() }]
+    }
+
+    /// Every failure is kept in `$cause` and leads to where failures lead.
+    pub fn failing(links: &Links) -> Vec<Self> {
+        Self::all(json!({ "cause": jsonata("$states.errorOutput") }), &links.failure)
+    }
+}
+
+/// A place in a machine. Places follow one another in this order; those that are empty are passed
+/// over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    /// Data are made ready.
+    Prepare,
+    /// They are looked at.
+    Verify,
+    /// A model is trained.
+    Train,
+    /// Models are asked.
+    Ask,
+    /// The result is put together.
+    Publish,
+    /// People are told.
+    Tell,
+    /// The machine's good end.
+    Done,
+    /// More for [`Slot::Ask`] is fetched; that leads back to it.
+    More,
+    /// Failures are told: where they lead.
+    Failure,
+    /// The machine's bad end.
+    Failed,
+}
+
+/// What a segment must know of the others.
+#[derive(Debug)]
+pub struct Links {
+    /// Where it leads when it is done.
+    pub onward: Next,
+    /// Where failures lead.
+    pub failure: String,
+    /// Under which conditions there is more to ask, and which state fetches it.
+    pub more: Vec<Branch>,
+}
+
+/// Makes the states of a segment.
+pub type States = Box<dyn Fn(&Links) -> Vec<(&'static str, State)>>;
+
+/// Some states of a machine, contributed by a component.
+pub struct Segment {
+    /// Logical ID of the machine.
+    pub machine: &'static str,
+    /// Its place.
+    pub slot: Slot,
+    /// Its first state.
+    pub entry: &'static str,
+    /// Of [`Slot::More`]: the expression that is true when there is more.
+    pub when: Option<&'static str>,
+    /// Its states.
+    pub states: States,
+    /// What its `${…}` are.
+    pub substitutions: Vec<(&'static str, Cfn)>,
+    /// Its longest time.
+    pub secs_max: u32,
+}
+
+/// A state machine, before its states are put together.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Its logical ID.
+    pub logical_id: &'static str,
+    /// The end of its name.
+    pub suffix: &'static str,
+    /// Logical ID of its role.
+    pub role: &'static str,
+    /// What it does.
+    pub comment: String,
+    /// Time for everything that is in no segment's `secs_max`.
+    pub reserve_secs: u32,
+}
+
+/// The end of every machine that fails.
+pub fn failed(machine: &'static str) -> Segment {
+    Segment {
+        machine,
+        slot: Slot::Failed,
+        entry: "Failed",
+        when: None,
+        states: Box::new(|_| {
+            let cause = "$exists($cause.Cause) ? $cause.Cause : 'none was given'";
+            let fail = Fail { error: jsonata("$cause.Error"), cause: jsonata(cause) };
+            vec![("Failed", State::Fail(fail))]
+        }),
+        substitutions: vec![],
+        secs_max: 0,
+    }
+}
+
+impl Machine {
+    /// The definition: this machine's segments, linked.
+    pub fn definition(&self, segments: &[&Segment]) -> Value {
+        let mut own: Vec<&Segment> =
+            segments.iter().copied().filter(|s| s.machine == self.logical_id).collect();
+        own.sort_by_key(|segment| segment.slot);
+        let first = |from: Slot| own.iter().find(|s| s.slot >= from).map(|s| s.entry);
+        let failure = first(Slot::Failure).unwrap_or("Failed").to_owned();
+        let more = own.iter().filter(|s| s.slot == Slot::More);
+        let more: Vec<Branch> =
+            more.filter_map(|s| Some(Branch::when(s.when?, Next::to(s.entry)))).collect();
+        let states = own.iter().enumerate().flat_map(|(at, segment)| {
+            let onward = match segment.slot {
+                Slot::More => first(Slot::Ask),
+                _ => own.get(at + 1).filter(|next| follows(segment, next)).map(|s| s.entry),
+            };
+            let onward = onward.map_or(Next::End(true), Next::to);
+            let links = Links { onward, failure: failure.clone(), more: more.clone() };
+            (segment.states)(&links)
+        });
+        let states: Map<String, Value> =
+            states.map(|(name, state)| (name.to_owned(), json!(state))).collect();
+        json!({
+            "Comment": self.comment,
+            "QueryLanguage": "JSONata",
+            "TimeoutSeconds": self.reserve_secs + own.iter().map(|s| s.secs_max).sum::<u32>(),
+            "StartAt": first(Slot::Prepare),
+            "States": states,
+        })
+    }
+}
+
+/// Whether a segment leads to the one after it: the good way and the bad one are apart.
+fn follows(segment: &Segment, next: &Segment) -> bool {
+    next.slot <= Slot::Done || segment.slot >= Slot::Failure
+}
