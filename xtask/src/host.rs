@@ -26,8 +26,12 @@ use live::Live;
 const FRAME: Duration = Duration::from_millis(250);
 /// Columns of what was done, up to where its time stands.
 const WHAT_COLUMNS: usize = 66;
-/// Columns around it: the verb before and the time behind.
-const OTHER_COLUMNS: usize = 12 + 2 + 9;
+/// Columns of the verb before it.
+const VERB_COLUMNS: usize = 14;
+/// Columns of the time behind it.
+const TIME_COLUMNS: usize = 9;
+/// What goes before a line that continues the one before.
+const INDENT: &str = "\n              ";
 
 /// How events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +155,9 @@ impl Host {
     pub fn result(&self, result: &impl Serialize, text: &str) {
         match self.0.show {
             Show::Json => self.tell(Event::Result { result: value(result) }),
-            Show::Terminal | Show::Pipe => out(text),
+            Show::Pipe => out(text),
+            Show::Terminal if std::io::stdout().is_terminal() => out(&fitted(text, width())),
+            Show::Terminal => out(text),
         }
     }
 
@@ -201,20 +207,36 @@ impl Host {
     /// Writes a line: `    uploaded  the model server (7.1 MB)            0.2 s`.
     fn write(&self, line: &Line) {
         let what = shown(line.what.trim_end());
-        let columns = match self.0.show {
-            Show::Terminal => WHAT_COLUMNS.min(width().saturating_sub(OTHER_COLUMNS + 1)),
-            Show::Pipe | Show::Json => WHAT_COLUMNS,
-        };
-        let rest = match line.seconds {
-            Some(seconds) => format!("{what:<columns$} {seconds:>6.1} s"),
-            None => what.into_owned(),
-        };
         if line.verb.is_empty() {
-            err(&rest);
-        } else {
-            err(&format!("{}  {rest}", self.verb_column(line)));
+            return err(&what);
         }
-        line.hints.iter().for_each(|hint| err(&format!("{:>12}  {}", "hint", shown(hint))));
+        let mut parts = self.parts(&what, line.seconds.is_some());
+        let columns = self.columns(true);
+        if let (Some(seconds), Some(last)) = (line.seconds, parts.last_mut()) {
+            *last = format!("{last:<columns$} {seconds:>6.1} s");
+        }
+        err(&format!("{}  {}", self.verb_column(line), parts.join(INDENT)));
+        for hint in &line.hints {
+            err(&format!("{:>12}  {}", "hint", self.parts(&shown(hint), false).join(INDENT)));
+        }
+    }
+
+    /// Columns for what was done, with room for its time or without.
+    fn columns(&self, is_timed: bool) -> usize {
+        let fits = width().saturating_sub(VERB_COLUMNS + 1);
+        match (self.0.show, is_timed) {
+            (Show::Terminal, true) => WHAT_COLUMNS.min(fits.saturating_sub(TIME_COLUMNS)),
+            (Show::Terminal, false) => fits,
+            (Show::Pipe | Show::Json, _) => WHAT_COLUMNS,
+        }
+    }
+
+    /// What was done, in as many lines as a terminal needs.
+    fn parts(&self, what: &str, is_timed: bool) -> Vec<String> {
+        match self.0.show {
+            Show::Terminal => wrapped(what, self.columns(is_timed)),
+            Show::Pipe | Show::Json => vec![what.to_owned()],
+        }
     }
 
     fn verb_column(&self, line: &Line) -> String {
@@ -274,6 +296,32 @@ fn draw_until(ended: &Receiver<()>, state: &Mutex<State>) {
     }
 }
 
+/// A text in lines of at most so many columns, unless a word is longer.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last_mut().expect("there is one from the beginning");
+        let is_full = last.chars().count() + 1 + word.chars().count() > columns;
+        if is_full && !last.is_empty() {
+            lines.push(word.to_owned());
+        } else {
+            let space = if last.is_empty() { "" } else { " " };
+            *last += &format!("{space}{word}");
+        }
+    }
+    lines
+}
+
+/// A text whose rules, such as those of tables, are no wider than the screen.
+fn fitted(text: &str, width: usize) -> String {
+    let is_rule = |line: &str| line.chars().all(|c| matches!(c, '─' | ' ' | '\n'));
+    let fit = |line: &str| match is_rule(line) {
+        true => line.chars().filter(|c| *c != '\n').take(width - 1).chain(['\n']).collect(),
+        false => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(fit).collect()
+}
+
 /// An event as a document of one line.
 fn document(event: &Event) -> String {
     let mut document = Map::new();
@@ -287,4 +335,16 @@ fn document(event: &Event) -> String {
 
 fn value(data: &impl Serialize) -> Value {
     serde_json::to_value(data).expect("the tool's own data have names as keys")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fitted, wrapped};
+
+    #[test]
+    fn long_lines_break_between_words() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("s3://a-very-long-name x", 7), ["s3://a-very-long-name", "x"]);
+        assert_eq!(fitted("a\n\n──────\nabcdefgh\n", 5), "a\n\n────\nabcdefgh\n");
+    }
 }

@@ -183,9 +183,9 @@ fn a_schedule_is_checked_before_anything_is_made() {
     assert!(
         error("verify = true", "verify = false").contains("`retrain` needs `stack.verify = true`")
     );
-    assert!(
-        error("on_new_data = false", "on_new_date = false").contains("did you mean `on_new_data`?")
-    );
+    let misspelt = FILE.replace("on_new_data = false", "on_new_date = false");
+    let problems = Manifest::parse("p.toml", &misspelt).expect_err("refused");
+    assert_eq!(problems.hints().collect::<Vec<_>>(), ["did you mean `on_new_data`?"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use steppe_plan::events::words::{doing, progress, resource_name};
+use steppe_plan::events::words::{doing, progress};
 use steppe_plan::events::{Event, Resource, Step};
 use steppe_plan::status::Happened;
 
@@ -88,11 +88,7 @@ impl Live {
         let worth = |r: &&Running| now.duration_since(r.began) >= WORTH_A_LOOK;
         let steps: Vec<&Running> = self.steps.iter().filter(worth).collect();
         let innermost = steps.len().saturating_sub(STEPS_MAX);
-        let mut lines: Vec<String> = steps[innermost..]
-            .iter()
-            .zip(["now"].into_iter().chain(std::iter::repeat("")))
-            .map(|(running, mark)| format!("{mark:>12}  {}", running.line(now)))
-            .collect();
+        let mut lines: Vec<String> = steps[innermost..].iter().map(|s| s.line(now)).collect();
         if !lines.is_empty() {
             lines.extend(self.waited_for(now, width));
         }
@@ -105,7 +101,7 @@ impl Live {
         let (all, mut named) = (self.resources.len(), 0);
         for (resource, began) in &self.resources {
             let seconds = now.duration_since(*began).as_secs();
-            let part = format!("{} {seconds} s", shown(&resource_name(resource)));
+            let part = format!("{} {}", shown(&resource.logical_id), clock(seconds));
             let separator = if named > 0 { ", " } else { "" };
             // Room for how many more there are.
             if named > 0 && line.chars().count() + part.chars().count() + 14 > width {
@@ -122,23 +118,19 @@ impl Live {
 }
 
 impl Running {
-    /// `training the model: 43 %, 5 s of about 12 s`.
+    /// `0:05 of 0:12  training the model: 43 %`, where the second time is what to expect.
     fn line(&self, now: Instant) -> String {
         let colon = if self.progress.is_empty() { "" } else { ": " };
-        let elapsed = seconds(now.duration_since(self.began).as_secs_f64());
-        let expected =
-            self.expected.map_or_else(String::new, |s| format!(" of about {}", seconds(s)));
-        format!("{}{colon}{}, {elapsed}{expected}", self.text, self.progress)
+        let elapsed = clock(now.duration_since(self.began).as_secs());
+        let expected = self.expected.map(|seconds| clock(seconds.ceil() as u64));
+        let time = expected.map_or(elapsed.clone(), |expected| format!("{elapsed} of {expected}"));
+        format!("{time:>12}  {}{colon}{}", self.text, self.progress)
     }
 }
 
-/// `8 s`, `2 min 05 s`.
-fn seconds(seconds: f64) -> String {
-    let whole = seconds as u64;
-    match whole {
-        0..60 => format!("{whole} s"),
-        _ => format!("{} min {:02} s", whole / 60, whole % 60),
-    }
+/// `2:05`: minutes and seconds.
+fn clock(seconds: u64) -> String {
+    format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
 #[cfg(test)]
@@ -173,11 +165,11 @@ mod tests {
         let soon = Instant::now();
         assert_eq!(live.lines(soon, 80), Some(vec![]), "too short to be worth a look");
         let later = soon + Duration::from_secs(9);
-        let wide = "         now  creating the stack s: 2 of 5 resources, 9 s of about 1 min 15 s\n\
-                    \x20             waiting for Server (EC2 Instance) 9 s, Predictor (EC2 Instance) 9 s";
+        let wide = "0:09 of 1:15  creating the stack s: 2 of 5 resources\n\
+                    \x20             waiting for Server 0:09, Predictor 0:09";
         assert_eq!(live.lines(later, 200).map(|l| l.join("\n")).as_deref(), Some(wide));
-        let narrow = live.lines(later, 60).expect("lines");
-        assert!(narrow[1].ends_with("waiting for Server (EC2 Instance) 9 s, 1 more"), "{narrow:?}");
+        let narrow = live.lines(later, 50).expect("lines");
+        assert!(narrow[1].ends_with("waiting for Server 0:09, 1 more"), "{narrow:?}");
         live.see(&Event::StepFailed { step, seconds: 9.0 });
         assert_eq!(live.lines(later, 80), Some(vec![]));
     }
