@@ -163,9 +163,10 @@ impl Host {
 
     /// Begins a step, which is waited for until it is [`Work::done`].
     pub fn begin(&self, step: Step, of: impl Into<Option<String>>) -> Work {
-        let expected_seconds = lock(&self.0.state).durations.of(step);
-        self.tell(Event::StepStarted { step, of: of.into(), expected_seconds });
-        Work { host: self.clone(), step, began: Instant::now(), is_done: false }
+        let of = of.into();
+        let expected_seconds = lock(&self.0.state).durations.of(step, of.as_deref());
+        self.tell(Event::StepStarted { step, of: of.clone(), expected_seconds });
+        Work { host: self.clone(), step, of, began: Instant::now(), is_done: false }
     }
 
     /// Asks what only a person can answer; where nobody is, the answer is no.
@@ -257,6 +258,7 @@ impl Host {
 pub struct Work {
     host: Host,
     step: Step,
+    of: Option<String>,
     began: Instant,
     is_done: bool,
 }
@@ -271,7 +273,7 @@ impl Work {
     pub fn done(mut self, did: Did) {
         self.is_done = true;
         let seconds = self.began.elapsed().as_secs_f64();
-        lock(&self.host.0.state).durations.note(self.step, seconds);
+        lock(&self.host.0.state).durations.note(self.step, self.of.as_deref(), seconds);
         self.host.tell(Event::StepDone { seconds, did });
     }
 }

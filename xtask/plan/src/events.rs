@@ -160,8 +160,6 @@ pub enum Unit {
     Work,
     /// Resources of a stack.
     Resources,
-    /// Network interfaces.
-    Interfaces,
     /// Checks of a smoke test.
     Checks,
 }

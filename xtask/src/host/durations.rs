@@ -28,14 +28,14 @@ impl Durations {
         Self { file: Some(file), deployment: deployment.to_owned(), all, is_new: false }
     }
 
-    /// How long a step took the last time.
-    pub fn of(&self, step: Step) -> Option<f64> {
-        self.all.get(&self.deployment)?.get(&name(step)?).copied()
+    /// How long a step with that object took the last time.
+    pub fn of(&self, step: Step, of: Option<&str>) -> Option<f64> {
+        self.all.get(&self.deployment)?.get(&name(step, of)?).copied()
     }
 
     /// Notes how long a step took.
-    pub fn note(&mut self, step: Step, seconds: f64) {
-        let Some(name) = name(step).filter(|_| seconds >= SECONDS_MIN) else { return };
+    pub fn note(&mut self, step: Step, of: Option<&str>, seconds: f64) {
+        let Some(name) = name(step, of).filter(|_| seconds >= SECONDS_MIN) else { return };
         let rounded = (seconds * 10.0).round() / 10.0;
         self.all.entry(self.deployment.clone()).or_default().insert(name, rounded);
         self.is_new = true;
@@ -52,9 +52,11 @@ impl Durations {
     }
 }
 
-/// A step's name in the events and in the file.
-fn name(step: Step) -> Option<String> {
-    serde_json::to_value(step).ok()?.as_str().map(str::to_owned)
+/// A step's name in the events, and its object.
+fn name(step: Step, of: Option<&str>) -> Option<String> {
+    let step = serde_json::to_value(step).ok()?;
+    let step = step.as_str()?;
+    Some(of.map_or_else(|| step.to_owned(), |of| format!("{step} {of}")))
 }
 
 #[cfg(test)]
@@ -66,11 +68,12 @@ mod tests {
         let folder = tempfile::TempDir::new().expect("a folder");
         let file = folder.path().join("durations.json");
         let mut one = Durations::load(file.clone(), "one");
-        one.note(Step::Train, 12.34);
-        one.note(Step::Upload, 0.1);
+        one.note(Step::Check, Some("history"), 12.34);
+        one.note(Step::Check, Some("forecasts"), 0.1);
         one.save();
         let again = Durations::load(file.clone(), "one");
-        assert_eq!((again.of(Step::Train), again.of(Step::Upload)), (Some(12.3), None));
-        assert_eq!(Durations::load(file, "two").of(Step::Train), None);
+        assert_eq!(again.of(Step::Check, Some("history")), Some(12.3));
+        assert_eq!(again.of(Step::Check, Some("forecasts")), None, "too short to be kept");
+        assert_eq!(Durations::load(file, "two").of(Step::Check, Some("history")), None);
     }
 }

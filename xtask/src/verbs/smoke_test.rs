@@ -4,14 +4,14 @@ mod checks;
 
 use anyhow::{Error, Result};
 use serde_json::{Value, json};
-use steppe_plan::events::{Did, Fact, Finding, Step};
+use steppe_plan::events::{Did, Fact, Finding, Step, Unit};
 use steppe_plan::smoke_test::{Check, CheckKind, Deployed, Place, SmokePlan};
 
 use crate::deployment::Deployment;
 use crate::execution::Execution;
 use crate::exit::Outcome;
 use crate::hint::{hints_of, tells_of_a_full_disk};
-use crate::host::Host;
+use crate::host::{Host, Work};
 use crate::project::Workspace;
 use crate::registry::Registry;
 use crate::table::table;
@@ -50,7 +50,9 @@ pub async fn run(workspace: &Workspace, host: &Host, options: Options<'_>) -> Re
     let (began, version) = (jiff::Timestamp::now(), deployed.version.as_str());
     let test = Test { workspace, ours: &ours, began, version };
     let (mut seen, mut run) = (Vec::new(), None);
-    for Check { name, kind } in &plan.checks {
+    let testing = host.begin(Step::SmokeTest, None);
+    for (done, Check { name, kind }) in (0..).zip(&plan.checks) {
+        testing.progress(done, plan.checks.len() as u64, Unit::Checks);
         if kind.needs_run() && run.is_none() {
             continue;
         }
@@ -62,7 +64,7 @@ pub async fn run(workspace: &Workspace, host: &Host, options: Options<'_>) -> Re
         }
         seen.push(Seen { check: name, result, seconds: started.elapsed().as_secs_f64() });
     }
-    Ok(report(&seen, host))
+    Ok(report(&seen, host, testing))
 }
 
 /// What the plan has to know, gathered once.
@@ -93,11 +95,11 @@ async fn carry_out(
     }
 }
 
-fn report(seen: &[Seen], host: &Host) -> Outcome {
+fn report(seen: &[Seen], host: &Host, testing: Work) -> Outcome {
     host.result(&json!({ "checks": seen.iter().map(as_json).collect::<Vec<_>>() }), &text(seen));
     let failed = |s: &'_ Seen| s.result.is_err();
     if !seen.iter().any(failed) {
-        host.did(Did::SmokeTest { checks: seen.len() });
+        testing.done(Did::SmokeTest { checks: seen.len() });
         return Outcome::Done;
     }
     let first = seen.iter().find_map(|s| Some((s.check, s.result.as_ref().err()?)));

@@ -350,8 +350,8 @@ pub fn doing(step: Step, of: Option<&str>) -> String {
         Step::RunPipeline => "running the pipeline",
         Step::Retrain => "running the pipeline with training",
         Step::CheckDrift => "looking for drift",
-        Step::Check => "checking",
-        Step::SmokeTest => "testing",
+        Step::Check => "check:",
+        Step::SmokeTest => "testing the pipeline",
         Step::FindLeftovers => "looking for what is left",
         Step::StopCloud => "stopping the embedded cloud",
         Step::Deploy => "deploying",
@@ -370,7 +370,6 @@ pub fn progress(done: u64, total: u64, unit: Unit) -> String {
             format!("{percent} %")
         }
         Unit::Resources => format!("{done} of {total} resources"),
-        Unit::Interfaces => format!("{done} of {total} interfaces"),
         Unit::Checks => format!("{done} of {total} checks"),
     }
 }
