@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use steppe_plan::events::words::{self, Line, Tone};
 use steppe_plan::events::{Answerer, Did, Event, Fact, Finding, Outcome, SCHEMA, Step, Unit};
 
+use crate::cli::Args;
 use crate::terminal::{ask, draw, err, out, out_json, shown, shown_lines, width};
 use durations::Durations;
 use live::Live;
@@ -46,9 +47,9 @@ pub enum Show {
 
 impl Show {
     /// What standard error is, unless a program asks.
-    pub fn of(json: bool) -> Self {
+    pub fn of(args: &Args) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        match (json, std::io::stderr().is_terminal()) {
+        match (args.json, std::io::stderr().is_terminal()) {
             (true, _) => Self::Json,
             (false, true) if !dumb => Self::Terminal,
             (false, _) => Self::Pipe,
@@ -173,11 +174,11 @@ impl Host {
     pub fn ask(&self, question: &str) -> bool {
         let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         let agreed = there && {
-            lock(&self.0.state).live.pause(true);
+            lock(&self.0.state).live.pause();
             ask(&format!("{question} [y/N] "));
             let mut answer = String::new();
             let read = std::io::stdin().read_line(&mut answer).is_ok();
-            lock(&self.0.state).live.pause(false);
+            lock(&self.0.state).live.go_on();
             read && matches!(answer.trim(), "y" | "Y" | "yes")
         };
         let by = if there { Answerer::Person } else { Answerer::Nobody };
@@ -211,31 +212,31 @@ impl Host {
         if line.verb.is_empty() {
             return err(&what);
         }
-        let mut parts = self.parts(&what, line.seconds.is_some());
-        let columns = self.columns(true);
+        let mut parts = self.parts(&what, if line.seconds.is_some() { TIME_COLUMNS } else { 0 });
+        let columns = self.columns(TIME_COLUMNS);
         if let (Some(seconds), Some(last)) = (line.seconds, parts.last_mut()) {
             *last = format!("{last:<columns$} {seconds:>6.1} s");
         }
         err(&format!("{}  {}", self.verb_column(line), parts.join(INDENT)));
         for hint in &line.hints {
-            err(&format!("{:>12}  {}", "hint", self.parts(&shown(hint), false).join(INDENT)));
+            err(&format!("{:>12}  {}", "hint", self.parts(&shown(hint), 0).join(INDENT)));
         }
     }
 
-    /// Columns for what was done, with room for its time or without.
-    fn columns(&self, is_timed: bool) -> usize {
-        let fits = width().saturating_sub(VERB_COLUMNS + 1);
-        match (self.0.show, is_timed) {
-            (Show::Terminal, true) => WHAT_COLUMNS.min(fits.saturating_sub(TIME_COLUMNS)),
-            (Show::Terminal, false) => fits,
+    /// Columns for what was done, before so many others.
+    fn columns(&self, behind: usize) -> usize {
+        let fits = width().saturating_sub(VERB_COLUMNS + 1 + behind);
+        match (self.0.show, behind) {
+            (Show::Terminal, 0) => fits,
+            (Show::Terminal, _) => WHAT_COLUMNS.min(fits),
             (Show::Pipe | Show::Json, _) => WHAT_COLUMNS,
         }
     }
 
     /// What was done, in as many lines as a terminal needs.
-    fn parts(&self, what: &str, is_timed: bool) -> Vec<String> {
+    fn parts(&self, what: &str, behind: usize) -> Vec<String> {
         match self.0.show {
-            Show::Terminal => wrapped(what, self.columns(is_timed)),
+            Show::Terminal => wrapped(what, self.columns(behind)),
             Show::Pipe | Show::Json => vec![what.to_owned()],
         }
     }

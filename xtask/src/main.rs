@@ -37,7 +37,7 @@ use host::{Host, Show};
 
 fn main() -> ExitCode {
     let args = cli::Args::parse();
-    let host = Host::new(Show::of(args.json), args.verb.name());
+    let host = Host::new(Show::of(&args), args.verb.name());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ran = runtime.context("cannot start the runtime").and_then(|runtime| {

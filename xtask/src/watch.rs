@@ -164,8 +164,15 @@ impl Watch<'_> {
                 }
                 return Ok(Ended { stack: Some(view), resources });
             }
-            let shows_no_sign = ours && said.is_none();
-            check_time(started.elapsed(), shows_no_sign, &view)?;
+            if ours && said.is_none() && started.elapsed() > SIGN_LIMIT {
+                bail!(no_sign(&view));
+            }
+            if started.elapsed() > OPERATION_LIMIT {
+                bail!(Hinted::new(
+                    "the operation took longer than an hour",
+                    "it goes on in the cloud; repeat the command to attach to it",
+                ));
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(pace.longest);
         }
@@ -236,21 +243,12 @@ impl Watch<'_> {
     }
 }
 
-fn check_time(elapsed: Duration, shows_no_sign: bool, view: &StackView) -> Result<()> {
-    if shows_no_sign && elapsed > SIGN_LIMIT {
-        bail!(Hinted::new(
-            format!(
-                "the stack shows no sign of the operation that was begun; it is in {}",
-                view.status
-            ),
-            "`cargo xtask status` shows it; repeat the command",
-        ));
-    }
-    if elapsed > OPERATION_LIMIT {
-        bail!(Hinted::new(
-            "the operation took longer than an hour",
-            "it goes on in the cloud; repeat the command to attach to it",
-        ));
-    }
-    Ok(())
+fn no_sign(view: &StackView) -> Hinted {
+    Hinted::new(
+        format!(
+            "the stack shows no sign of the operation that was begun; it is in {}",
+            view.status
+        ),
+        "`cargo xtask status` shows it; repeat the command",
+    )
 }

@@ -14,7 +14,9 @@ use steppe_plan::events::{
 };
 use steppe_plan::status::{Happened, ResourceStatus, StackStatus};
 
-const SOURCE: &str = include_str!("../src/events.rs");
+/// Where the events are.
+const SOURCES: [&str; 2] =
+    [include_str!("../src/events.rs"), include_str!("../src/events/facts.rs")];
 const INTRODUCTION: &str = "# Events of `--json`
 
 Every verb takes `--json`. Standard output then has one JSON document a line and nothing else, and
@@ -193,7 +195,8 @@ fn names<T: DeserializeOwned>(tag: &str) -> BTreeSet<String> {
 /// What the source says about each variant of an enum, by its name in JSON.
 fn meanings(of: &str) -> BTreeMap<String, String> {
     let (mut found, mut said) = (BTreeMap::new(), String::new());
-    let (_, source) = SOURCE.split_once(&format!("\n{of} {{\n")).expect("the enum");
+    let sources = SOURCES.concat();
+    let (_, source) = sources.split_once(&format!("\n{of} {{\n")).expect("the enum");
     let (source, _) = source.split_once("\n}\n").expect("its end");
     for line in source.lines() {
         let text = line.trim();

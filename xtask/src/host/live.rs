@@ -31,9 +31,14 @@ struct Running {
 }
 
 impl Live {
-    /// Nothing is shown meanwhile.
-    pub fn pause(&mut self, is_paused: bool) {
-        self.is_paused = is_paused;
+    /// Nothing is shown from now on.
+    pub fn pause(&mut self) {
+        self.is_paused = true;
+    }
+
+    /// What goes on is shown again.
+    pub fn go_on(&mut self) {
+        self.is_paused = false;
     }
 
     /// Takes notice of an event.

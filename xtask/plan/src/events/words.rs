@@ -179,13 +179,8 @@ fn fact_line(fact: &Fact) -> Option<Line> {
         | Fact::ShortSeries { .. }
         | Fact::SyntheticData => data_line(fact),
         Fact::BuildSkipped => Line::plain("skipped", "the build (STEPPE_SKIP_BUILD is set)"),
-        Fact::BuildingForAws => Line::plain(
-            "building",
-            "this program with the client of EC2, which AWS needs: minutes, the first time",
-        ),
-        Fact::NothingBuilt => {
-            Line::plain("note", "nothing is built yet: hashes in the template are zeros")
-        }
+        Fact::BuildingForAws => Line::plain("building", BUILDING_FOR_AWS),
+        Fact::NothingBuilt => Line::plain("note", NOTHING_BUILT),
         Fact::ModelFits { version } => Line::plain("model", format!("{version} fits the data")),
         Fact::NoCheckpoints { why } => {
             Line::plain("", format!("warning: training goes on without checkpoints: {why}"))
@@ -200,17 +195,9 @@ fn fact_line(fact: &Fact) -> Option<Line> {
         Fact::DeletingFailedStack { status } => {
             Line::plain("deleting", DeployStep::DeleteFailedStack(*status).to_string())
         }
-        Fact::PipelineStarted => {
-            Line::plain("running", "the pipeline: cleaning, forecasts, message")
-        }
+        Fact::PipelineStarted => Line::plain("running", PIPELINE_STARTED),
         Fact::PipelineNotRun { why } => {
-            let why = match why {
-                NotRun::AsAsked => "as asked: forecasts are of the data and the model before",
-                NotRun::SeriesMustBeNamed => {
-                    "its runs must name their series: `cargo xtask smoke-test SERIES`"
-                }
-            };
-            Line::plain("note", format!("the pipeline was not run, {why}"))
+            Line::plain("note", format!("the pipeline was not run, {}", not_run(*why)))
         }
         Fact::StoppingExecutions { executions, machine } => {
             Line::plain("stopping", format!("{executions} running executions of {machine}"))
@@ -220,11 +207,7 @@ fn fact_line(fact: &Fact) -> Option<Line> {
         }
         Fact::Cost { estimate } => Line::plain("cost", estimate),
         Fact::Next { commands } => Line::plain("next", commands.join("; ")),
-        Fact::WayOut => Line::plain(
-            "way out",
-            "repeat `cargo xtask deploy`: it deletes or continues what this state needs; or `cargo \
-             xtask destroy`",
-        ),
+        Fact::WayOut => Line::plain("way out", WAY_OUT),
         Fact::NoCloud => Line::plain("nothing left", "the embedded cloud has no state"),
         Fact::CloudStopped => Line::plain("stopped", "embedded cloud"),
         Fact::CloudGoesOn { used_by } => Line::plain("goes on", used_by.to_string()),
@@ -233,17 +216,31 @@ fn fact_line(fact: &Fact) -> Option<Line> {
         Fact::NoServiceReport { why } => {
             Line::plain("note", format!("the report says nothing of a model in service: {why}"))
         }
-        Fact::ModelTakesEffect => Line::plain(
-            "note",
-            "the server takes it up within seconds; the next deployment leaves it in service \
-             unless it trains another model",
-        ),
+        Fact::ModelTakesEffect => Line::plain("note", MODEL_TAKES_EFFECT),
         Fact::Healthy { what, detail } => Line::plain("ok", format!("{what}: {detail}")),
         Fact::Policies { introduction } => Line::plain("policy", introduction),
         Fact::MoreRows { limit } => {
             Line::plain("", format!("only the first {limit} rows; more with `--limit`"))
         }
         Fact::DiskFull => Line::plain("hint", DISK_IS_FULL),
+    }
+}
+
+const BUILDING_FOR_AWS: &str =
+    "this program with the client of EC2, which AWS needs: minutes, the first time";
+const NOTHING_BUILT: &str = "nothing is built yet: hashes in the template are zeros";
+const PIPELINE_STARTED: &str = "the pipeline: cleaning, forecasts, message";
+const WAY_OUT: &str = "repeat `cargo xtask deploy`: it deletes or continues what this state \
+                       needs; or `cargo xtask destroy`";
+const MODEL_TAKES_EFFECT: &str = "the server takes it up within seconds; the next deployment \
+                                  leaves it in service unless it trains another model";
+
+fn not_run(why: NotRun) -> &'static str {
+    match why {
+        NotRun::AsAsked => "as asked: forecasts are of the data and the model before",
+        NotRun::SeriesMustBeNamed => {
+            "its runs must name their series: `cargo xtask smoke-test SERIES`"
+        }
     }
 }
 
