@@ -24,7 +24,6 @@ pub(crate) mod tests {
     use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
 
     use super::*;
-    use crate::forecast::dataset::Dataset;
 
     /// A small spec for tests.
     pub(crate) fn spec() -> TrainSpec {

@@ -69,6 +69,11 @@ impl Checkout {
         said
     }
 
+    /// The result of a command that must succeed, as a program gets it.
+    pub fn result(&self, arguments: &[&str]) -> Value {
+        result(&self.done(&[arguments, &["--json"]].concat()).out)
+    }
+
     /// Its folder.
     pub fn path(&self) -> &Path {
         self.0.path()
@@ -120,6 +125,14 @@ impl Checkout {
         let about = std::fs::read(self.0.path().join("local/cloud.json")).expect("a running cloud");
         serde_json::from_slice::<Value>(&about).expect("JSON")["pid"].to_string()
     }
+}
+
+/// The result among the events of a command.
+pub fn result(events: &str) -> Value {
+    let mut events = events.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let found = events.find(|event| event["event"] == "result");
+    let mut found = found.expect("a result");
+    found["result"].take()
 }
 
 impl Drop for Checkout {

@@ -5,9 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
-
-use crate::checkout::{Checkout, Said};
+use crate::checkout::{Checkout, Said, result};
 use crate::tools::{binary, target_dir};
 use crate::workspace::{add_pipeline, workspace};
 
@@ -312,10 +310,7 @@ fn a_disk_that_fills_up_loses_nothing_that_was_acknowledged() {
     assert!(run.code.is_some_and(|code| ![0, 124].contains(&code)), "{}", run.err);
     // What was there is there: forecasts, outputs, the model in service.
     assert!(told(&checkout, "count").out.contains("40\n"), "{}", told(&checkout, "count").out);
-    let json = |name: &str| -> Value {
-        let text = told(&checkout, name).out;
-        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}: {text}"))
-    };
+    let json = |name: &str| result(&told(&checkout, name).out);
     assert_eq!(json("outputs"), json("outputs-after"));
     assert_eq!(json("model")["in_service"], json("full-model")["in_service"]);
     let smoke = told(&checkout, "smoke").out;

@@ -28,6 +28,7 @@ mod ec2;
 mod embedded_cloud;
 mod engines;
 mod event_rules;
+mod events;
 mod faults;
 mod files;
 mod forecasts;

@@ -30,7 +30,7 @@ fn csv(last: i32) -> String {
 }
 
 fn outputs(checkout: &Checkout) -> Value {
-    serde_json::from_str(&checkout.done(&["outputs", "--json"]).out).expect("JSON")
+    checkout.result(&["outputs"])
 }
 
 async fn post(url: String, body: &Value) -> (u16, Value) {
@@ -55,10 +55,9 @@ async fn keep_asking(url: String, body: Value, stop: Arc<AtomicBool>) -> Vec<(u1
     seen
 }
 
-/// In service now, as `model list --json` says.
+/// In service now, as `model list` says.
 fn in_service(checkout: &Checkout) -> String {
-    let listed: Value =
-        serde_json::from_str(&checkout.done(&["model", "list", "--json"]).out).expect("JSON");
+    let listed = checkout.result(&["model", "list"]);
     listed["in_service"]["version"].as_str().expect("a version").to_owned()
 }
 

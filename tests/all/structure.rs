@@ -157,3 +157,13 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         }
     }
 }
+
+/// Within the deployer a hint is a field of its error, of an event, of a line.
+#[test]
+fn no_hint_is_hidden_in_a_text() {
+    let deployer = sources().into_iter().filter(|f| f.starts_with(root().join("xtask")));
+    for file in deployer {
+        let text = production_part(&file);
+        assert!(!text.contains("\\nhint: "), "{} has a hint in a text", file.display());
+    }
+}

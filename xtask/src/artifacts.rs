@@ -3,17 +3,20 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use steppe_plan::deploy::Upload;
 use steppe_plan::elf::{self, Architecture};
+use steppe_plan::events::{Did, Fact, Step};
 use steppe_plan::stack::{ArtifactHashes, GLUE_SCRIPT, sha256_hex};
 use steppe_spec::TrainSpec;
 use steppe_wire::keys;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
+use crate::hint::{Hinted, OrHint};
+use crate::host::Host;
 use crate::project::{Workspace, write};
-use crate::story::Story;
+use crate::terminal::err;
 
 /// Binaries that this machine runs: the embedded cloud and its engine.
 const OWN: [&str; 2] = ["steppe-cloud", "steppe-etl"];
@@ -47,9 +50,9 @@ pub fn own_binary(root: &Path, name: &str) -> PathBuf {
 }
 
 /// Builds the embedded cloud and its engine, and what is shipped, side by side.
-pub async fn build(root: &Path, story: &Story) -> Result<()> {
+pub async fn build(root: &Path, host: &Host) -> Result<()> {
     if std::env::var_os(SKIP_BUILD).is_some() {
-        story.note("skipped", &format!("the build ({SKIP_BUILD} is set)"));
+        host.fact(Fact::BuildSkipped);
         return Ok(());
     }
     let own: Vec<&str> =
@@ -58,9 +61,9 @@ pub async fn build(root: &Path, story: &Story) -> Result<()> {
         .into_iter()
         .chain(SHIPPED.iter().flat_map(|p| ["--package", *p]))
         .collect();
-    let started = Instant::now();
+    let work = host.begin(Step::Build, None);
     tokio::try_join!(cargo(root, &own), cargo(root, &shipped))?;
-    story.done("built", "embedded cloud, engine, model server, predictor", started.elapsed());
+    work.done(Did::Build);
     Ok(())
 }
 
@@ -84,8 +87,17 @@ async fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
         .arg("--quiet")
         .current_dir(root)
         .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    let status = command.status().await.context("cannot start cargo")?;
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot start cargo")?;
+    if let Some(told) = child.stderr.take() {
+        // Line by line, so that nothing is torn by what is drawn on the terminal.
+        let mut lines = BufReader::new(told).lines();
+        while let Some(line) = lines.next_line().await.context("cannot read what cargo tells")? {
+            err(&line);
+        }
+    }
+    let status = child.wait().await.context("cannot wait for cargo")?;
     if !status.success() {
         bail!("`cargo {}` failed", arguments.join(" "));
     }
@@ -97,8 +109,8 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
     let release = target_dir(&workspace.root).join("release");
     let binary = |name: &str| {
         let file = release.join(name);
-        std::fs::read(&file).with_context(|| {
-            format!("cannot read {}\nhint: `cargo xtask deploy` builds it", file.display())
+        std::fs::read(&file).or_hint(|| {
+            Hinted::new(format!("cannot read {}", file.display()), "`cargo xtask deploy` builds it")
         })
     };
     let (server, predictor, jobs) =

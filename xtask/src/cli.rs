@@ -14,6 +14,9 @@ pub struct Args {
     /// Pipeline; the one in steppe.toml when absent.
     #[arg(long, global = true)]
     pub pipeline: Option<String>,
+    /// Tell a program: every event as a line of JSON on standard output, the result among them.
+    #[arg(long, global = true)]
+    pub json: bool,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -41,12 +44,18 @@ pub enum Verb {
     SmokeTest {
         /// Series to forecast; all when absent.
         series: Vec<String>,
+        /// Print the checks and stop.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Empty the buckets, delete the stack, look for leftovers.
     Destroy {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+        /// Print the plan and stop.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Print what deploy would do.
     Plan {
@@ -71,9 +80,6 @@ pub enum Verb {
         /// The data.
         #[command(flatten)]
         data: DataArgs,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
     },
     /// Print the card of the model: the deployed one, or the one trained here; list, promote, roll
     /// back.
@@ -81,25 +87,15 @@ pub enum Verb {
         /// What to do with the models.
         #[command(subcommand)]
         verb: Option<ModelVerb>,
-        /// As JSON.
-        #[arg(long, global = true)]
-        json: bool,
     },
     /// Run the deployed pipeline with training: a better model goes into service.
-    Retrain,
+    Retrain(PlanArgs),
     /// Look for drift: what the deployed model sees, says and said, beside its backtest.
-    Drift {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Drift(PlanArgs),
     /// Forecast one series through the deployed predictor.
     Predict {
         /// Its name.
         series: String,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
     },
     /// Ask Athena: SQL, or the name of a query; without either, list the names.
     Query {
@@ -112,11 +108,7 @@ pub enum Verb {
     /// Show the stack and its resources.
     Status,
     /// Print the stack's outputs.
-    Outputs {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Outputs,
     /// Print logs.
     Logs {
         /// Whose.
@@ -145,9 +137,45 @@ pub enum ModelVerb {
     Promote {
         /// Its version, or the beginning of it.
         version: String,
+        /// What of it.
+        #[command(flatten)]
+        plan: PlanArgs,
     },
     /// Put the model back into service that was there before.
-    Rollback,
+    Rollback(PlanArgs),
+}
+
+/// How far a verb goes whose plan needs nobody's consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct PlanArgs {
+    /// Print the plan and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl Verb {
+    /// Its name, as it is typed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Deploy { .. } => "deploy",
+            Self::SmokeTest { .. } => "smoke-test",
+            Self::Destroy { .. } => "destroy",
+            Self::Plan { .. } => "plan",
+            Self::Render { .. } => "render",
+            Self::Train { .. } => "train",
+            Self::Evaluate { .. } => "evaluate",
+            Self::Model { .. } => "model",
+            Self::Retrain(_) => "retrain",
+            Self::Drift(_) => "drift",
+            Self::Predict { .. } => "predict",
+            Self::Query { .. } => "query",
+            Self::Status => "status",
+            Self::Outputs => "outputs",
+            Self::Logs { .. } => "logs",
+            Self::Local { .. } => "local",
+            Self::Doctor => "doctor",
+        }
+    }
 }
 
 /// Where the raw data come from.

@@ -3,12 +3,13 @@
 //! Whoever changes one, or shows what is in one as its own, needs clients of the environment, and
 //! they can be had here only: after the stack of that name was compared with the configuration.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use steppe_aws::{Aws, StackView};
 use steppe_plan::deploy::Refusal;
 use steppe_plan::names::Names;
 use steppe_plan::observed::ObservedStack;
 
+use crate::hint::{Hinted, OrHint};
 use crate::project::Workspace;
 use crate::target::connect;
 
@@ -48,24 +49,24 @@ impl Deployment {
     /// The stack that was deployed, or an error that says how to get one.
     pub fn stack(&self) -> Result<&StackView> {
         let name = self.names.stack();
-        let stack = self.stack.as_ref().with_context(|| {
-            format!("the stack {name} does not exist\nhint: `cargo xtask deploy` makes it")
+        let stack = self.stack.as_ref().or_hint(|| {
+            Hinted::new(format!("the stack {name} does not exist"), "`cargo xtask deploy` makes it")
         })?;
         if !stack.status.is_deployed() && stack.outputs.is_empty() {
-            bail!(
-                "the stack {name} is in {}\nhint: `cargo xtask deploy` brings it in order",
-                stack.status
-            );
+            bail!(Hinted::new(
+                format!("the stack {name} is in {}", stack.status),
+                "`cargo xtask deploy` brings it in order",
+            ));
         }
         Ok(stack)
     }
 
     /// An output of the stack.
     pub fn output(&self, name: &str) -> Result<&str> {
-        self.stack()?.outputs.get(name).map(String::as_str).with_context(|| {
-            format!(
-                "the stack has no output {name}\nhint: it was made by another version; `cargo \
-                 xtask deploy` updates it"
+        self.stack()?.outputs.get(name).map(String::as_str).or_hint(|| {
+            Hinted::new(
+                format!("the stack has no output {name}"),
+                "it was made by another version; `cargo xtask deploy` updates it",
             )
         })
     }

@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use steppe_aws::ObjectView;
+use steppe_aws::{Aws, ObjectView};
+use steppe_plan::names::Names;
 use steppe_wire::etl::EtlReport;
 use steppe_wire::keys;
 
 use crate::deployment::Deployment;
+use crate::hint::Hinted;
 
 /// The raw data of a deployment, and what the cleaning job said last.
 pub struct Lake {
@@ -16,14 +18,18 @@ pub struct Lake {
 }
 
 impl Lake {
-    /// Looks at both.
+    /// Looks at both in a deployment that is there.
     pub async fn of(ours: &Deployment) -> Result<Self> {
-        let (bucket, pipeline) = (ours.output("DataBucket")?, &ours.names().pipeline);
+        ours.stack()?;
+        Self::look(ours.aws(), ours.names()).await
+    }
+
+    /// Looks at both.
+    async fn look(aws: &Aws, names: &Names) -> Result<Self> {
+        let (bucket, pipeline) = (&names.data_bucket(), &names.pipeline);
         let (raw_key, report_key) = (keys::raw(pipeline), keys::etl_report(pipeline));
-        let (raw, report) = tokio::try_join!(
-            ours.aws().object(bucket, &raw_key),
-            ours.aws().get(bucket, &report_key)
-        )?;
+        let (raw, report) =
+            tokio::try_join!(aws.object(bucket, &raw_key), aws.get(bucket, &report_key))?;
         let report = report.map(|bytes| {
             serde_json::from_slice(&bytes)
                 .with_context(|| format!("`{report_key}` is no report of a cleaning job"))
@@ -38,21 +44,26 @@ impl Lake {
         if read == Some((raw.bytes, raw.modified)) {
             return Ok(());
         }
-        bail!(
-            "the raw data of {} were uploaded after the pipeline ran last, so that what it cleaned \
-             are not these data\nhint: `cargo xtask deploy` runs the pipeline, and so does `cargo \
-             xtask smoke-test`",
-            jiff::Timestamp::from_second(raw.modified)?
-        )
+        bail!(Hinted::new(
+            format!(
+                "the raw data of {} were uploaded after the pipeline ran last, so that what it \
+                 cleaned are not these data",
+                jiff::Timestamp::from_second(raw.modified)?
+            ),
+            "`cargo xtask deploy` runs the pipeline, and so does `cargo xtask smoke-test`",
+        ))
     }
 }
 
 /// Whether the newest run was one of all series, with this version of the model, and its clean
 /// table is of the raw data that are there.
-pub async fn has_run(ours: &Deployment, version: &str) -> Result<bool> {
-    let ran = ours.aws().newest_success(ours.output("StateMachineArn")?).await?;
-    let lake = Lake::of(ours).await?;
-    Ok(ran == Some(run_of_all(version)) && lake.report.is_some() && lake.check().is_ok())
+pub async fn has_run(aws: &Aws, names: &Names, machine: &str, version: &str) -> Result<bool> {
+    let ran = aws.newest_success(machine).await?;
+    if ran != Some(run_of_all(version)) {
+        return Ok(false);
+    }
+    let lake = Lake::look(aws, names).await?;
+    Ok(lake.report.is_some() && lake.check().is_ok())
 }
 
 /// The input of a run of all series in which only that version of the model may answer.

@@ -14,8 +14,10 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use steppe_aws::Target;
 use steppe_plan::environment::EMBEDDED_ACCOUNT;
+use steppe_wire::hint::parts;
 
 use crate::artifacts::own_binary;
+use crate::hint::{Hinted, OrHint};
 use crate::lock::others_work;
 use crate::project::{make_private, private_file};
 
@@ -71,10 +73,10 @@ impl LocalCloud {
     /// own.
     pub fn new(root: &Path, scratch: &Path, port: u16) -> Result<Self> {
         let port = match std::env::var("STEPPE_PORT") {
-            Ok(text) => text.parse().with_context(|| {
-                format!(
-                    "STEPPE_PORT is `{text}`, which is not a port\nhint: a number from 0 to \
-                     65535; 0 takes any free one"
+            Ok(text) => text.parse().or_hint(|| {
+                Hinted::new(
+                    format!("STEPPE_PORT is `{text}`, which is not a port"),
+                    "a number from 0 to 65535; 0 takes any free one",
                 )
             })?,
             Err(_) => port,
@@ -120,17 +122,21 @@ impl LocalCloud {
         Ok((status.context("no status")?.parse()?, answer.split_off(head + 4)))
     }
 
+    /// The running cloud, unless it is of an older build and nobody is cut off by a restart.
+    pub fn current(&self, own_stack: Option<&str>) -> Option<About> {
+        let about = self.running()?;
+        let scratch = self.dir.parent().unwrap_or(&self.dir);
+        (!is_outdated(about.pid) || others_work(scratch, own_stack)).then_some(about)
+    }
+
     /// Starts the cloud unless it runs; says whether it was started. One of an older build is
     /// restarted, unless a command works on another deployment than `own_stack` in it.
     #[expect(clippy::disallowed_methods, reason = "a process's start and end wake nobody")]
     pub fn start(&self, own_stack: Option<&str>) -> Result<(About, bool)> {
-        if let Some(about) = self.running() {
-            let scratch = self.dir.parent().unwrap_or(&self.dir);
-            if !is_outdated(about.pid) || others_work(scratch, own_stack) {
-                return Ok((about, false));
-            }
-            self.stop()?;
+        if let Some(about) = self.current(own_stack) {
+            return Ok((about, false));
         }
+        self.stop()?;
         make_private(&self.dir)?;
         let log_file = self.dir.join("cloud.log");
         let log = private_file()
@@ -145,10 +151,8 @@ impl LocalCloud {
             }
             let log = || std::fs::read_to_string(&log_file).unwrap_or_default();
             if child.try_wait().context("cannot ask for the embedded cloud's end")?.is_some() {
-                bail!(
-                    "the embedded cloud did not start: {}",
-                    log().trim().trim_start_matches("error: ")
-                );
+                let (why, hints) = parts(log().trim().trim_start_matches("error: "));
+                bail!(Hinted::with(format!("the embedded cloud did not start: {why}"), hints));
             }
             if started.elapsed() > START_LIMIT {
                 bail!(
@@ -174,10 +178,10 @@ impl LocalCloud {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A group of its own: Ctrl-C in this terminal must not stop the cloud.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command.spawn().with_context(|| {
-            format!(
-                "cannot start {}\nhint: `cargo build --bin steppe-cloud` builds it",
-                binary.display()
+        command.spawn().or_hint(|| {
+            Hinted::new(
+                format!("cannot start {}", binary.display()),
+                "`cargo build --bin steppe-cloud` builds it",
             )
         })
     }
@@ -222,8 +226,11 @@ impl LocalCloud {
         let file = self.dir.join("credentials.json");
         let bytes =
             std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let keys: Keys = serde_json::from_slice(&bytes).with_context(|| {
-            format!("{} is damaged\nhint: `cargo xtask local reset` starts over", file.display())
+        let keys: Keys = serde_json::from_slice(&bytes).or_hint(|| {
+            Hinted::new(
+                format!("{} is damaged", file.display()),
+                "`cargo xtask local reset` starts over",
+            )
         })?;
         Ok(Target {
             endpoint: Some(format!("http://127.0.0.1:{}", about.port)),

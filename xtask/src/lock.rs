@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::hint::Hinted;
 use crate::project::{Workspace, make_private, private_file};
 
 /// Takes the lock of a deployment until the file is closed.
@@ -27,11 +28,10 @@ pub fn lock(workspace: &Workspace, verb: &str) -> Result<File> {
             let mut holder = String::new();
             lock.read_to_string(&mut holder)
                 .with_context(|| format!("cannot read {}", file.display()))?;
-            bail!(
-                "another command works on {}: {}\nhint: wait until it has ended",
-                workspace.names.stack(),
-                holder.trim()
-            );
+            bail!(Hinted::new(
+                format!("another command works on {}: {}", workspace.names.stack(), holder.trim()),
+                "wait until it has ended",
+            ));
         }
     }
     let holder = format!(

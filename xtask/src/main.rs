@@ -4,8 +4,11 @@ mod artifacts;
 mod cli;
 mod deployer;
 mod deployment;
+mod execution;
 mod exit;
 mod freshness;
+mod hint;
+mod host;
 mod interrupt;
 mod leftovers;
 mod local;
@@ -17,34 +20,31 @@ mod project;
 mod reading;
 mod registry;
 mod report;
-mod story;
+mod table;
 mod target;
 mod terminal;
 mod training;
 mod verbs;
+mod watch;
 mod whole;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
+
+use host::{Host, Show};
 
 fn main() -> ExitCode {
     let args = cli::Args::parse();
+    let host = Host::new(Show::of(&args), args.verb.name());
     let runtime =
-        match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                return exit::report(
-                    &anyhow::Error::new(error).context("cannot start the runtime"),
-                );
-            }
-        };
-    let ran = runtime.block_on(async {
-        interrupt::listen();
-        verbs::run(args).await
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ran = runtime.context("cannot start the runtime").and_then(|runtime| {
+        runtime.block_on(async {
+            interrupt::listen();
+            verbs::run(&args, &host).await
+        })
     });
-    match ran {
-        Ok(outcome) => exit::with(outcome),
-        Err(error) => exit::report(&error),
-    }
+    exit::end(&host, ran)
 }

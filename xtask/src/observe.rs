@@ -8,61 +8,105 @@ use steppe_plan::builds::ObservedBuilds;
 use steppe_plan::elf::Architecture;
 use steppe_plan::environment::Environment;
 use steppe_plan::names::Names;
-use steppe_plan::observed::{BucketState, Observed, ObservedBucket, ObservedModel, ObservedStack};
+use steppe_plan::observed::{
+    BucketState, Observed, ObservedBucket, ObservedCloud, ObservedModel, ObservedStack,
+};
 use steppe_plan::site::{Site, ZoneChoice, image_parameter};
-use steppe_plan::status::{StackStatus, StackStep, resource_is_made};
+use steppe_plan::status::{StackStatus, StackStep};
 use steppe_wire::keys;
 use steppe_wire::registry::{Promoter, Service};
 
+use crate::deployment::Deployment;
+use crate::freshness::has_run;
+use crate::lock::others_work;
 use crate::project::Workspace;
 use crate::registry::Registry;
+use crate::target::local_cloud;
+
+/// Output of the stack: ARN of the state machine that is the pipeline.
+const PIPELINE: &str = "StateMachineArn";
+/// Output of the stack: ARN of the state machine that looks for drift.
+const DRIFT: &str = "DriftMachineArn";
 
 /// Largest note about builds that is read.
 const NOTE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What an observation is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose<'a> {
     /// A deployment, which needs to know what is there.
     Deploy,
-    /// A destruction, which needs to know what is lost.
-    Destroy,
+    /// A destruction, which needs to know what is lost, and who else uses the place.
+    Destroy(&'a Workspace),
 }
 
 /// Looks at everything.
-pub async fn observe(aws: &Aws, names: &Names, purpose: Purpose) -> Result<Observed> {
+pub async fn observe(ours: &Deployment, purpose: Purpose<'_>) -> Result<Observed> {
+    let (aws, names) = (ours.aws(), ours.names());
     let (artifacts, data, name) = (names.artifacts_bucket(), names.data_bucket(), names.stack());
     let (artifacts_owner, data_owner, stack) =
         tokio::try_join!(aws.bucket_owner(&artifacts), aws.bucket_owner(&data), aws.stack(&name))?;
     let step = StackStatus::next_step(stack.as_ref().map(|s| s.status));
     // Counting the objects of a large bucket takes many calls, and only a deletion asks for it.
-    let counts =
-        purpose == Purpose::Destroy || matches!(step, StackStep::Create | StackStep::DeleteFirst);
+    let counts = matches!(purpose, Purpose::Destroy(_))
+        || matches!(step, StackStep::Create | StackStep::DeleteFirst);
     let ((artifacts_bucket, artifact_keys), data_bucket) = tokio::try_join!(
         artifacts_bucket(aws, names, artifacts_owner),
         data_bucket(aws, names, (data_owner, stack.as_ref(), counts))
     )?;
-    let mut observed = Observed {
+    let observed = Observed {
         artifacts_bucket,
         data_bucket,
         artifact_keys,
         stack: stack.as_ref().map(observed_stack),
         ..Observed::default()
     };
-    if purpose == Purpose::Destroy || artifacts_owner != Owner::Us {
-        return Ok(observed);
+    match purpose {
+        Purpose::Destroy(workspace) => {
+            let cloud = match local_cloud(workspace)? {
+                Some(_) => Some(cloud_of(workspace, aws).await?),
+                None => None,
+            };
+            Ok(Observed { cloud, ..observed })
+        }
+        Purpose::Deploy if artifacts_owner != Owner::Us => Ok(observed),
+        Purpose::Deploy => in_place(ours, stack, observed, data_owner).await,
     }
+}
+
+/// What a deployment finds beside buckets and stack: the model, the builds, the data, the last run.
+async fn in_place(
+    ours: &Deployment,
+    stack: Option<StackView>,
+    mut observed: Observed,
+    data_owner: Owner,
+) -> Result<Observed> {
+    let (aws, names) = (ours.aws(), ours.names());
     let pointer = Registry::new(aws, names).pointer().await?.map(|p| p.in_service.current);
-    observed.builds = noted_builds(aws, &artifacts).await?;
+    observed.builds = noted_builds(aws, &names.artifacts_bucket()).await?;
     let chosen_since = |s: &Service| s.by != Promoter::Deploy;
     observed.model =
         pointer.map(|s| ObservedModel { chosen_since: chosen_since(&s), version: s.model.version });
-    let deployed = observed.stack.as_ref().is_some_and(|s| s.status.is_deployed());
-    if deployed && data_owner == Owner::Us {
-        let raw = aws.object(&data, &keys::raw(&names.pipeline)).await?;
-        observed.raw_sha256 = raw.and_then(|object| object.sha256);
+    let deployed = stack.as_ref().is_some_and(|s| s.status.is_deployed());
+    if !deployed || data_owner != Owner::Us {
+        return Ok(observed);
+    }
+    let raw = aws.object(&names.data_bucket(), &keys::raw(&names.pipeline)).await?;
+    observed.raw_sha256 = raw.and_then(|object| object.sha256);
+    let machine = stack.and_then(|s| s.outputs.get(PIPELINE).cloned());
+    if let (Some(machine), Some(model)) = (machine, &observed.model) {
+        observed.has_run = has_run(aws, names, &machine, &model.version).await?;
     }
     Ok(observed)
+}
+
+/// Who else uses the embedded cloud.
+pub async fn cloud_of(workspace: &Workspace, aws: &Aws) -> Result<ObservedCloud> {
+    let own = workspace.names.stack();
+    let mut other_stacks = aws.stacks().await?;
+    other_stacks.retain(|stack| *stack != own);
+    let is_busy = others_work(&workspace.scratch(), Some(&own));
+    Ok(ObservedCloud { other_stacks, is_busy })
 }
 
 /// What the last deployments noted about their builds. A note that cannot be read is none: then
@@ -78,7 +122,9 @@ fn observed_stack(stack: &StackView) -> ObservedStack {
         let (first, second) = zones.split_once(',')?;
         Some([first.to_owned(), second.to_owned()])
     });
+    let machine = |output: &&str| stack.outputs.get(*output).cloned();
     ObservedStack {
+        machines: [PIPELINE, DRIFT].iter().filter_map(machine).collect(),
         tags: stack.tags.clone(),
         termination_protection: stack.termination_protection,
         image_id: stack.outputs.get("ImageId").cloned(),
@@ -122,9 +168,8 @@ async fn data_bucket(
         Owner::Another => return Ok(BucketState::Foreign),
         Owner::Us => {}
     }
-    let made = |resource: &ResourceView| {
-        resource.physical_id == bucket && resource_is_made(&resource.status)
-    };
+    let made =
+        |resource: &ResourceView| resource.physical_id == bucket && resource.status.is_made();
     let of_stack = match stack {
         Some(stack) => aws.stack_resources(&stack.id).await?.iter().any(made),
         None => false,

@@ -1,73 +1,76 @@
-//! A training's progress on the terminal, and its checkpoints on disk.
+//! A training's progress, and its checkpoints on disk.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use steppe_model::host::Host;
+use steppe_plan::events::{Event, Fact, Step, Unit};
 
+use crate::host::Host;
 use crate::project::write;
-use crate::terminal::err;
 
 /// The program around a training.
-#[derive(Debug, Clone)]
-pub struct Progress {
-    bar: ProgressBar,
+#[derive(Clone)]
+pub struct Progress(Arc<Inner>);
+
+struct Inner {
+    host: Host,
+    step: Step,
     checkpoints: PathBuf,
-    warned: Arc<AtomicBool>,
+    planned: AtomicU64,
+    done: AtomicU64,
+    /// Hundredths of the work that were told last.
+    told: AtomicU64,
+    warned: AtomicBool,
 }
 
 impl Progress {
-    /// A bar on standard error when that is a terminal, and checkpoints in a folder of their own.
-    pub fn new(checkpoints: PathBuf) -> Self {
-        let target = if std::io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let style =
-            ProgressStyle::with_template("{prefix:>12}  {bar:40} {percent:>3} %, {eta} left")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::with_draw_target(Some(0), target)
-            .with_style(style)
-            .with_prefix("training");
-        Self { bar, checkpoints, warned: Arc::default() }
-    }
-
-    /// Takes the bar away.
-    pub fn finish(&self) {
-        self.bar.finish_and_clear();
+    /// Tells the host of a step's progress, and keeps checkpoints in a folder of their own.
+    pub fn new(host: Host, step: Step, checkpoints: PathBuf) -> Self {
+        Self(Arc::new(Inner {
+            host,
+            step,
+            checkpoints,
+            planned: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            told: AtomicU64::new(0),
+            warned: AtomicBool::new(false),
+        }))
     }
 
     /// Deletes the checkpoints: the model is saved.
     pub fn forget(&self) {
         // Left over files cost disk space and nothing else: their folder's name is the hash of what
         // they belong to.
-        let _ = std::fs::remove_dir_all(&self.checkpoints);
+        let _ = std::fs::remove_dir_all(&self.0.checkpoints);
     }
 }
 
-impl Host for Progress {
+impl steppe_model::host::Host for Progress {
     fn plan(&self, units: u64) {
-        self.bar.inc_length(units);
+        self.0.planned.fetch_add(units, Ordering::Relaxed);
     }
 
     fn advance(&self, units: u64) {
-        self.bar.inc(units);
+        let inner = &self.0;
+        let done = inner.done.fetch_add(units, Ordering::Relaxed) + units;
+        let total = inner.planned.load(Ordering::Relaxed).max(1);
+        let hundredths = done * 100 / total;
+        // Every unit would be millions of events.
+        if inner.told.swap(hundredths, Ordering::Relaxed) != hundredths {
+            let (step, unit) = (inner.step, Unit::Work);
+            inner.host.tell(Event::Progress { step, done, total, unit });
+        }
     }
 
     fn load(&self, key: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.checkpoints.join(key)).ok()
+        std::fs::read(self.0.checkpoints.join(key)).ok()
     }
 
     fn save(&self, key: &str, bytes: &[u8]) {
-        let Err(error) = write(&self.checkpoints.join(key), bytes) else { return };
-        if !self.warned.swap(true, Ordering::Relaxed) {
-            self.bar.suspend(|| {
-                err(&format!("warning: training goes on without checkpoints: {error:#}"))
-            });
+        let Err(error) = write(&self.0.checkpoints.join(key), bytes) else { return };
+        if !self.0.warned.swap(true, Ordering::Relaxed) {
+            self.0.host.fact(Fact::NoCheckpoints { why: format!("{error:#}") });
         }
     }
 }

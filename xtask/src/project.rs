@@ -14,7 +14,8 @@ use steppe_spec::{Manifest, nearest};
 use steppe_wire::etl::EtlPlan;
 
 use crate::cli::{Args, DataArgs};
-use crate::reading::{self, Reading, Snapshot};
+use crate::hint::{Hinted, OrHint};
+use crate::reading::{self, Reading, Remark, Snapshot};
 
 /// Longest header of a data file.
 const HEADER_BYTES_MAX: u64 = 1024 * 1024;
@@ -52,8 +53,8 @@ pub struct Workspace {
 pub struct RawData {
     /// The file as it was given.
     pub given: PathBuf,
-    /// What was done to read it, for people.
-    pub told: Vec<String>,
+    /// What was done to read it.
+    pub told: Vec<Remark>,
     /// The data as CSV in UTF-8: what is cleaned, trained on and uploaded.
     pub copy: Snapshot,
     /// Hash of the copy.
@@ -89,7 +90,8 @@ impl Workspace {
         environment.check(&manifest_name, &text, &manifest)?;
         let names = project.names(&args.env, &environment, &manifest.name);
         if let Some(defect) = names.defect() {
-            bail!("{defect}\nhint: shorten one of them in `steppe.toml` or in {manifest_name}");
+            let hint = format!("shorten one of them in `steppe.toml` or in {manifest_name}");
+            bail!(Hinted::new(defect, hint));
         }
         Ok(Self {
             root,
@@ -129,10 +131,10 @@ impl Workspace {
     }
 
     fn write_sample(&self) -> Result<PathBuf> {
-        let csv = sample_csv(&self.manifest).with_context(|| {
-            format!(
-                "the pipeline `{}` has no sample\nhint: give a file with `--data FILE.csv`",
-                self.manifest.name
+        let csv = sample_csv(&self.manifest).or_hint(|| {
+            Hinted::new(
+                format!("the pipeline `{}` has no sample", self.manifest.name),
+                "give a file with `--data FILE.csv`",
             )
         })?;
         let file =
@@ -146,11 +148,10 @@ impl Workspace {
 pub fn root() -> Result<PathBuf> {
     let here = std::env::current_dir().context("there is no working folder")?;
     let found = here.ancestors().find(|dir| dir.join("steppe.toml").is_file());
-    found.map(Path::to_path_buf).with_context(|| {
-        format!(
-            "there is no steppe.toml in {} or a folder above it\nhint: work in a checkout of \
-             Steppe",
-            here.display()
+    found.map(Path::to_path_buf).or_hint(|| {
+        Hinted::new(
+            format!("there is no steppe.toml in {} or a folder above it", here.display()),
+            "work in a checkout of Steppe",
         )
     })
 }
@@ -168,7 +169,7 @@ fn no_pipeline(root: &Path, pipeline: &str) -> anyhow::Error {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("there are {}", known.join(", ")),
     };
-    anyhow::anyhow!("there is no pipeline `{pipeline}`\nhint: {hint}")
+    Hinted::new(format!("there is no pipeline `{pipeline}`"), hint).into()
 }
 
 /// Reads a text file.

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use encoding_rs::{DecoderResult, Encoding, UTF_16BE, UTF_16LE};
 use steppe_wire::format::{BEGINNING_BYTES, Format};
 
+use crate::hint::Hinted;
 use encoding::Guess;
 pub use snapshot::Snapshot;
 
@@ -42,8 +43,23 @@ pub struct Options<'a> {
 pub struct Reading {
     /// The copy.
     pub copy: Snapshot,
-    /// What was done to it, for people.
-    pub told: Vec<String>,
+    /// What was done to it.
+    pub told: Vec<Remark>,
+}
+
+/// Something that was done to read data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// What, for people.
+    pub what: String,
+    /// What to do when something else is wanted.
+    pub hint: Option<&'static str>,
+}
+
+impl From<String> for Remark {
+    fn from(what: String) -> Self {
+        Self { what, hint: None }
+    }
 }
 
 type Stream = Box<dyn Read>;
@@ -54,7 +70,7 @@ pub fn read(file: &Path, options: Options<'_>) -> Result<Reading> {
     let opened = File::open(file).map_err(|error| anyhow::anyhow!("{error}"))?;
     let before = opened.metadata()?;
     if before.is_dir() {
-        bail!("it is a folder\nhint: give the one file with the table");
+        bail!(Hinted::new("it is a folder", "give the one file with the table"));
     }
     let handle = opened.try_clone()?;
     let mut told = Vec::new();
@@ -68,13 +84,16 @@ fn check_unchanged(file: &File, before: &Metadata) -> Result<()> {
     let after = file.metadata()?;
     let is_same = before.len() == after.len() && before.modified()? == after.modified()?;
     if before.is_file() && !is_same {
-        bail!("it was changed while it was read\nhint: repeat the command when it is complete");
+        bail!(Hinted::new(
+            "it was changed while it was read",
+            "repeat the command when it is complete",
+        ));
     }
     Ok(())
 }
 
 /// Unpacks and converts; says in `told` what it did.
-fn copied(file: Stream, options: &Options<'_>, told: &mut Vec<String>) -> Result<Snapshot> {
+fn copied(file: Stream, options: &Options<'_>, told: &mut Vec<Remark>) -> Result<Snapshot> {
     let (beginning, stream) = peeked(file)?;
     let format = Format::of(&beginning);
     let unpacked: Stream = match format {
@@ -82,7 +101,7 @@ fn copied(file: Stream, options: &Options<'_>, told: &mut Vec<String>) -> Result
         Format::Zstandard => Box::new(zstd::Decoder::new(stream)?),
         _ => return converted(&beginning, stream, options, told),
     };
-    told.push(format!("{}, unpacked", format.name()));
+    told.push(format!("{}, unpacked", format.name()).into());
     let unpack = || {
         let (beginning, stream) = peeked(unpacked)?;
         converted(&beginning, stream, options, told)
@@ -95,7 +114,7 @@ fn converted(
     beginning: &[u8],
     mut stream: Stream,
     options: &Options<'_>,
-    told: &mut Vec<String>,
+    told: &mut Vec<Remark>,
 ) -> Result<Snapshot> {
     let mut copy = Snapshot::new(options.scratch)?;
     let mut done = Vec::new();
@@ -106,13 +125,13 @@ fn converted(
                 let mut text = Snapshot::new(options.scratch)?;
                 convert(copy.read()?, encoding, &mut text)?;
                 copy = text;
-                done.push(as_utf_8(encoding));
+                done.push(as_utf_8(encoding).into());
             }
         }
         Format::Utf16 => {
             let encoding = if beginning[0] == 0xff { UTF_16LE } else { UTF_16BE };
             convert(stream, encoding, &mut copy)?;
-            done.push(as_utf_8(encoding));
+            done.push(as_utf_8(encoding).into());
         }
         Format::Zip | Format::OldWorkbook => {
             std::io::copy(&mut stream, &mut copy)?;
@@ -121,9 +140,12 @@ fn converted(
             copy = table;
         }
         packed @ (Format::Gzip | Format::Zstandard) => {
-            bail!("what was unpacked is {} again\nhint: unpack it once before", packed.name())
+            let again = format!("what was unpacked is {} again", packed.name());
+            bail!(Hinted::new(again, "unpack it once before"))
         }
-        other @ Format::Other(_, way) => bail!("the file is {}\nhint: {way}", other.name()),
+        other @ Format::Other(_, way) => {
+            bail!(Hinted::new(format!("the file is {}", other.name()), way))
+        }
     }
     told.append(&mut done);
     Ok(copy)
@@ -147,7 +169,7 @@ fn copy_text(mut stream: Stream, copy: &mut Snapshot) -> Result<Option<u64>> {
         let new = &part[kept..kept + read];
         if new.contains(&0) {
             let Format::Other(name, way) = Format::binary() else { continue };
-            bail!("the file is {name}\nhint: {way}");
+            bail!(Hinted::new(format!("the file is {name}"), way));
         }
         copy.write_all(new)?;
         if read == 0 {
@@ -174,27 +196,38 @@ fn copy_text(mut stream: Stream, copy: &mut Snapshot) -> Result<Option<u64>> {
 /// The encoding of text that is not UTF-8 at the byte `invalid`; an error when it is not clear.
 fn encoding_of(text: &Snapshot, invalid: u64, is_marked: bool) -> Result<&'static Encoding> {
     let line = line_at(text, invalid)?;
-    let broken = "hint: save it again as \"CSV UTF-8\" where it comes from";
+    let broken = "save it again as \"CSV UTF-8\" where it comes from";
     if is_marked {
-        bail!("the text is marked as UTF-8, and line {line} is not\n{broken}");
+        let marked = format!("the text is marked as UTF-8, and line {line} is not");
+        bail!(Hinted::new(marked, broken));
     }
     match encoding::guess(text.read()?)? {
         Guess::Is(encoding) => Ok(encoding),
         Guess::DamagedUtf8 => {
-            bail!("the text is UTF-8 with wrong bytes in it, the first in line {line}\n{broken}")
+            let damaged =
+                format!("the text is UTF-8 with wrong bytes in it, the first in line {line}");
+            bail!(Hinted::new(damaged, broken))
         }
-        Guess::Cyrillic => bail!(
-            "the text is not UTF-8 (line {line}), and its letters are of Windows-1251 or of the \
-             Kazakh RK1048\nhint: convert it from the right one: `iconv -f RK1048 -t UTF-8` or \
-             `iconv -f WINDOWS-1251 -t UTF-8`"
-        ),
+        Guess::Cyrillic => bail!(Hinted::new(
+            format!(
+                "the text is not UTF-8 (line {line}), and its letters are of Windows-1251 or of \
+                 the Kazakh RK1048"
+            ),
+            "convert it from the right one: `iconv -f RK1048 -t UTF-8` or `iconv -f WINDOWS-1251 \
+             -t UTF-8`",
+        )),
         Guess::Unclear(nearest) => {
             let nearest = nearest.name();
-            bail!(
-                "the text is not UTF-8 (line {line}), and its encoding is not clear; the nearest \
-                 is {nearest}\nhint: save it as \"CSV UTF-8\", or convert it with \
-                 `iconv -f {nearest} -t UTF-8` and look at its names"
-            )
+            bail!(Hinted::new(
+                format!(
+                    "the text is not UTF-8 (line {line}), and its encoding is not clear; the \
+                     nearest is {nearest}"
+                ),
+                format!(
+                    "save it as \"CSV UTF-8\", or convert it with `iconv -f {nearest} -t UTF-8` \
+                     and look at its names"
+                ),
+            ))
         }
     }
 }
@@ -229,11 +262,11 @@ fn convert(mut text: impl Read, encoding: &'static Encoding, out: &mut Snapshot)
             match result {
                 DecoderResult::InputEmpty => break,
                 DecoderResult::OutputFull => {}
-                DecoderResult::Malformed(..) => bail!(
-                    "line {} is no text in {}\nhint: save it again where it comes from",
-                    line_at(out, out.bytes())?,
-                    encoding.name()
-                ),
+                DecoderResult::Malformed(..) => {
+                    let line = line_at(out, out.bytes())?;
+                    let what = format!("line {line} is no text in {}", encoding.name());
+                    bail!(Hinted::new(what, "save it again where it comes from"))
+                }
             }
         }
         if is_last {
@@ -254,6 +287,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::hint::hints_of;
 
     const TABLE: &str = "region,year,marriages\nАлматы,2000,1\nШымкент,2000,2\n";
 
@@ -266,9 +300,10 @@ mod tests {
             Options { scratch: scratch.path(), delimiter: ',', decimal: '.', sheet: None };
         match read(&file, options) {
             Ok(Reading { copy, told }) => {
+                let told = told.into_iter().map(|remark| remark.what).collect();
                 (std::fs::read_to_string(copy.path()).expect("UTF-8"), told)
             }
-            Err(error) => (format!("{error:#}"), vec![]),
+            Err(error) => (format!("{error:#}"), hints_of(&error)),
         }
     }
 
@@ -336,23 +371,25 @@ mod tests {
         let packed = gzip(&gzip(TABLE.as_bytes()));
         let unmarked: Vec<u8> = TABLE.encode_utf16().flat_map(u16::to_le_bytes).collect();
         for (bytes, expected) in [
-            (marked(b"region\nA\n\xcf\n"), "the text is marked as UTF-8, and line 3 is not\nhint"),
+            (marked(b"region\nA\n\xcf\n"), "the text is marked as UTF-8, and line 3 is not"),
             (
                 b"region\n\xd0\x90\xd0\x91\nA\xd0\n".to_vec(),
                 "wrong bytes in it, the first in line 3",
             ),
-            (odd, "line 3 is no text in UTF-16LE\nhint"),
-            (cut, "compressed by gzip: "),
-            (packed, "compressed by gzip: what was unpacked is compressed by gzip again\nhint"),
-            (unmarked, "the file is no text, or text in UTF-16 without its mark\nhint"),
-            (b"PAR1\x15\x04\0".to_vec(), "the file is a Parquet file\nhint"),
-            (b"[{\"region\": \"A\"}]".to_vec(), "the file is JSON\nhint"),
+            (odd, "line 3 is no text in UTF-16LE"),
+            (packed, "compressed by gzip: what was unpacked is compressed by gzip again"),
+            (unmarked, "the file is no text, or text in UTF-16 without its mark"),
+            (b"PAR1\x15\x04\0".to_vec(), "the file is a Parquet file"),
+            (b"[{\"region\": \"A\"}]".to_vec(), "the file is JSON"),
             (b"region\n\x8d\xe0\xf0\xe0\xba\xe0\xed\xe4\xfb\n".to_vec(), "RK1048"),
             (b"region\nMu\xf0la\n".to_vec(), "its encoding is not clear; the nearest is"),
         ] {
-            let (said, _) = reading(&bytes);
+            let (said, hints) = reading(&bytes);
             assert!(said.contains(expected), "{said}\nexpected: {expected}");
+            assert_eq!(hints.len(), 1, "{said}: {hints:?}");
         }
+        let (said, hints) = reading(&cut);
+        assert!(said.contains("compressed by gzip: ") && hints.is_empty(), "{said}: {hints:?}");
     }
 
     #[test]
@@ -376,8 +413,9 @@ mod tests {
         let before = file.metadata().expect("known");
         check_unchanged(&file, &before).expect("unchanged");
         file.write_all(b"A,2000,1\n").expect("written");
-        let refused = check_unchanged(&file, &before).expect_err("changed").to_string();
-        assert!(refused.starts_with("it was changed while it was read\nhint"), "{refused}");
+        let refused = check_unchanged(&file, &before).expect_err("changed");
+        assert_eq!(refused.to_string(), "it was changed while it was read");
+        assert_eq!(hints_of(&refused).len(), 1);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use steppe_wire::predict::ModelPointer;
 use steppe_wire::registry::{InService, Promoter, Service, TrainingRecord};
 
 use crate::deployment::Deployment;
+use crate::hint::{Hinted, OrHint};
 
 /// Result of whatever people wait for at the terminal.
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -72,9 +73,12 @@ impl<'a> Registry<'a> {
 
     /// The pointer, or an error that says that there is none.
     pub async fn some_pointer(&self) -> Result<Pointer> {
-        self.pointer().await?.context(
-            "no model is in service\nhint: `cargo xtask deploy` trains one and puts it there",
-        )
+        self.pointer().await?.or_hint(|| {
+            Hinted::new(
+                "no model is in service",
+                "`cargo xtask deploy` trains one and puts it there",
+            )
+        })
     }
 
     /// Puts a model into service after whatever `before` says.
@@ -90,16 +94,9 @@ impl<'a> Registry<'a> {
     }
 
     /// Puts the model back into service that was there before; returns what is in service now.
-    pub async fn roll_back(&self) -> Result<InService> {
-        let before = self.some_pointer().await?;
-        let current = before.in_service.current.model.version.clone();
+    pub async fn roll_back(&self, before: Pointer) -> Result<InService> {
         let back = self.0.roll_back(before, now()).await.map_err(told)?;
-        back.with_context(|| {
-            format!(
-                "there was no model before {current}\nhint: `cargo xtask model list` lists the \
-                 models that there are"
-            )
-        })
+        back.context("there was no model before the one in service")
     }
 
     /// Versions of all models, in no order.
@@ -143,10 +140,11 @@ impl<'a> Registry<'a> {
 fn told(error: StoreError<AwsError>) -> Error {
     match error {
         StoreError::Call(error) => error.into(),
-        StoreError::Changed => Error::msg(
-            "somebody else, or a training, changed the model in service at the same time\nhint: \
-             look with `cargo xtask model list`, then repeat the command",
-        ),
+        StoreError::Changed => Hinted::new(
+            "somebody else, or a training, changed the model in service at the same time",
+            "look with `cargo xtask model list`, then repeat the command",
+        )
+        .into(),
         other => other.into(),
     }
 }

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use steppe_aws::{Aws, AwsError, Kind, Target};
 use steppe_plan::environment::Environment;
 
+use crate::hint::{Hinted, OrHint};
 use crate::local::LocalCloud;
 use crate::project::Workspace;
 
@@ -73,10 +74,13 @@ fn target(workspace: &Workspace) -> Result<Target> {
         (Environment::Aws { profile, .. }, _) => Ok(Target { profile: profile.clone(), ..target }),
         (Environment::Embedded { .. }, local) => {
             let local = local.context("an embedded environment has an embedded cloud")?;
-            let about = local.running().context(
-                "the embedded cloud does not run\nhint: `cargo xtask deploy` starts it and \
-                 deploys; `cargo xtask local start` only starts it",
-            )?;
+            let about = local.running().or_hint(|| {
+                Hinted::new(
+                    "the embedded cloud does not run",
+                    "`cargo xtask deploy` starts it and deploys; `cargo xtask local start` only \
+                     starts it",
+                )
+            })?;
             local.target(&about)
         }
     }
@@ -94,15 +98,14 @@ pub async fn connect(workspace: &Workspace) -> Result<Aws> {
     let connected = Aws::connect(&target).await;
     let (aws, identity) = connected.map_err(|error| explained(error, &target))?;
     if identity.account != workspace.names.account {
-        let hint = "choose another profile, or correct `account` in steppe.toml";
-        bail!(
-            "the credentials belong to account {}, the environment `{}` is account {}\nhint: \
-             {hint}{}",
-            identity.account,
-            workspace.environment_name,
-            workspace.names.account,
-            deciding(&target)
-        );
+        let hints = ["choose another profile, or correct `account` in steppe.toml".to_owned()];
+        bail!(Hinted::with(
+            format!(
+                "the credentials belong to account {}, the environment `{}` is account {}",
+                identity.account, workspace.environment_name, workspace.names.account
+            ),
+            hints.into_iter().chain(deciding(&target)).collect(),
+        ));
     }
     Ok(aws)
 }
@@ -110,30 +113,28 @@ pub async fn connect(workspace: &Workspace) -> Result<Aws> {
 /// The error with what of the user's surroundings may have caused it.
 fn explained(error: AwsError, target: &Target) -> anyhow::Error {
     let decides = matches!(error.kind, Kind::Credentials | Kind::Unreachable | Kind::Refused);
-    let set = if decides { deciding(target) } else { String::new() };
-    let process = if error.message.contains("credentials-login") {
+    let set = decides.then(|| deciding(target)).flatten();
+    let process = error.message.contains("credentials-login").then(|| {
         let profile = target.profile.as_deref().unwrap_or("default");
         format!(
-            "\nhint: the profile `{profile}` signs in with `aws login`, whose session this program \
-             cannot read: make a profile with `credential_process = aws configure \
-             export-credentials --profile {profile} --format process` and name it in steppe.toml"
+            "the profile `{profile}` signs in with `aws login`, whose session this program cannot \
+             read: make a profile with `credential_process = aws configure export-credentials \
+             --profile {profile} --format process` and name it in steppe.toml"
         )
-    } else {
-        String::new()
-    };
-    let whole = format!("{set}{process}");
-    if whole.is_empty() {
+    });
+    let hints: Vec<String> = set.into_iter().chain(process).collect();
+    if hints.is_empty() {
         return error.into();
     }
     let at = target.endpoint.as_deref().unwrap_or("AWS");
-    anyhow::Error::new(error).context(format!("{at} does not take us{whole}"))
+    Hinted::with(format!("{at} does not take us"), hints).because(error).into()
 }
 
-/// Hints about variables that are set and count.
-fn deciding(target: &Target) -> String {
+/// A hint about variables that are set and count.
+fn deciding(target: &Target) -> Option<String> {
     // Keys of the embedded cloud and an explicit profile go before all of them.
     if target.keys.is_some() {
-        return String::new();
+        return None;
     }
     let counts = |name: &&&str| match **name {
         ENDPOINT => target.endpoint.is_some(),
@@ -142,10 +143,8 @@ fn deciding(target: &Target) -> String {
     };
     let set: Vec<&str> =
         DECIDING.iter().filter(counts).copied().filter(|name| variable(name).is_some()).collect();
-    if set.is_empty() {
-        return String::new();
-    }
-    format!("\nhint: set in your environment, and counted: {}; `unset` what is not meant", {
-        set.join(", ")
+    (!set.is_empty()).then(|| {
+        let set = set.join(", ");
+        format!("set in your environment, and counted: {set}; `unset` what is not meant")
     })
 }

@@ -4,22 +4,17 @@
 //! character in them could set the terminal's title, hide a line or turn a sentence around, so such
 //! characters are shown and never sent. A pipe that was closed ends nothing: whoever reads only the
 //! beginning of a deployment's story must not break the deployment off.
+//!
+//! What goes on is drawn in a block below everything else, and drawn again after whatever is
+//! written, so that the scrollback holds finished lines only.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Why a result could not be written, if it could not.
 static LOST: OnceLock<String> = OnceLock::new();
-
-/// Writes lines of a result to standard output, as `println!` would.
-macro_rules! say {
-    ($($text:tt)*) => {
-        $crate::terminal::out(&format!("{}\n", format_args!($($text)*)))
-    };
-}
-pub(crate) use say;
 
 /// Writes a result to standard output. Newlines and tabs stay.
 pub fn out(text: &str) {
@@ -32,8 +27,10 @@ pub fn out_json(json: &str) {
 }
 
 fn write_out(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let written = above_the_block(|| {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+    });
     if let Err(error) = written.as_ref().map_err(std::io::Error::kind)
         && error != ErrorKind::BrokenPipe
     {
@@ -50,13 +47,88 @@ pub fn lost() -> Option<&'static str> {
 
 /// Writes a line to standard error. What cannot be written is lost: progress is not the result.
 pub fn err(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    above_the_block(|| {
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+    });
 }
 
-/// Writes to standard error without a newline, for questions.
+/// Writes to standard error without a newline, for questions. Nothing is drawn until the next
+/// [`draw`], so that the cursor stays behind the question.
 pub fn ask(text: &str) {
+    let mut block = block();
+    block.erase();
+    block.lines.clear();
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+/// Draws what goes on, below everything that was written, in place of what was drawn before.
+pub fn draw(lines: Vec<String>) {
+    let mut block = block();
+    if block.lines != lines {
+        block.erase();
+        block.lines = lines;
+        block.show();
+    }
+}
+
+/// Columns of the terminal behind standard error.
+pub fn width() -> usize {
+    let size = console::Term::stderr().size_checked();
+    size.map_or(WIDTH, |(_, columns)| usize::from(columns).max(WIDTH_MIN))
+}
+
+/// Columns of a terminal that does not tell.
+const WIDTH: usize = 80;
+/// Columns below which a terminal is not taken at its word.
+const WIDTH_MIN: usize = 20;
+
+/// The last lines of the screen, which are drawn again and again.
+struct Block {
+    /// What is to be seen.
+    lines: Vec<String>,
+    /// Columns that each of the lines on the screen takes.
+    drawn: Vec<usize>,
+}
+
+static BLOCK: Mutex<Block> = Mutex::new(Block { lines: Vec::new(), drawn: Vec::new() });
+
+fn block() -> MutexGuard<'static, Block> {
+    BLOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes something that stays, where the block was.
+fn above_the_block<T>(write: impl FnOnce() -> T) -> T {
+    let mut block = block();
+    block.erase();
+    let written = write();
+    block.show();
+    written
+}
+
+impl Block {
+    /// Takes the lines from the screen. A terminal that has become narrower has broken them.
+    fn erase(&mut self) {
+        if self.drawn.is_empty() {
+            return;
+        }
+        let width = width();
+        let rows: usize = self.drawn.drain(..).map(|columns| columns.div_ceil(width).max(1)).sum();
+        let _ = write!(std::io::stderr().lock(), "\r\u{1b}[{rows}A\u{1b}[J");
+    }
+
+    /// Draws the lines, none wider than the screen.
+    fn show(&mut self) {
+        if self.lines.is_empty() {
+            return;
+        }
+        // The last column stays free: some terminals begin a new line there.
+        let width = width() - 1;
+        let cut = |line: &String| console::truncate_str(line, width, "…").into_owned();
+        let lines: Vec<String> = self.lines.iter().map(cut).collect();
+        self.drawn = lines.iter().map(|line| console::measure_text_width(line)).collect();
+        let _ = write!(std::io::stderr().lock(), "{}\n", lines.join("\n"));
+    }
 }
 
 /// A text of one line with its control and bidirectional characters shown as `\u{1b}`.

@@ -1,12 +1,12 @@
 //! Cleans the raw data on this machine and trains, unless a model that fits is there already.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use steppe_model::forecast::dataset::Note;
 use steppe_model::host::Stage;
 use steppe_model::{Artifact, Dataset, training_key};
+use steppe_plan::events::{Did, Fact, Step};
 use steppe_plan::stack::sha256_hex;
 use steppe_spec::{Total, TrainSpec};
 use steppe_store::table;
@@ -16,67 +16,59 @@ use steppe_wire::predict::ModelPointer;
 use steppe_wire::text::shown;
 
 use crate::artifacts::own_binary;
+use crate::hint::{Hinted, OrHint};
+use crate::host::Host;
 use crate::progress::Progress;
 use crate::project::{RawData, Workspace, write};
-use crate::story::Story;
 
 /// Series that are too short for the model and are named.
 const SHORT_NAMED: usize = 5;
 
 /// Cleans and trains; returns the model and the name of its configuration and data.
-pub async fn run(
-    workspace: &Workspace,
-    raw: &RawData,
-    story: &Story,
-) -> Result<(Artifact, String)> {
-    let data = data(workspace, raw, story).await?;
+pub async fn run(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<(Artifact, String)> {
+    let data = data(workspace, raw, host).await?;
     let spec = TrainSpec::of(&workspace.manifest);
     let key = training_key(&spec, &data);
     let dir = workspace.scratch().join("models").join(&workspace.manifest.name).join(&key);
     if let Some(artifact) = load(&dir) {
-        story.note("model", &format!("{} fits the data", artifact.version()));
-        tell_short(&artifact, &data, story);
+        host.fact(Fact::ModelFits { version: artifact.version() });
+        tell_short(&artifact, &data, host);
         return Ok((artifact, key));
     }
-    let started = Instant::now();
-    let progress = Progress::new(dir.join("checkpoints"));
-    let host = progress.clone();
-    let work = move || (Artifact::train(&data, &spec, &Stage::new(&host)), data);
-    let (artifact, data) = tokio::task::spawn_blocking(work).await?;
-    progress.finish();
+    let work = host.begin(Step::Train, None);
+    let progress = Progress::new(host.clone(), Step::Train, dir.join("checkpoints"));
+    let of_training = progress.clone();
+    let train = move || (Artifact::train(&data, &spec, &Stage::new(&of_training)), data);
+    let (artifact, data) = tokio::task::spawn_blocking(train).await?;
     let artifact =
         artifact.with_context(|| format!("no model can be trained on {}", raw.given.display()))?;
     save(&dir, &artifact)?;
     progress.forget();
-    story.done("trained", &format!("model {}", artifact.version()), started.elapsed());
-    tell_short(&artifact, &data, story);
+    work.done(Did::Train { version: artifact.version() });
+    tell_short(&artifact, &data, host);
     Ok((artifact, key))
 }
 
 /// Series that get the plain rule instead of the model.
-fn tell_short(artifact: &Artifact, data: &Dataset, story: &Story) {
+fn tell_short(artifact: &Artifact, data: &Dataset, host: &Host) {
     let forecast = data.series().iter().filter(|s| data.absence(&s.name).is_none());
-    let short: Vec<&str> =
-        forecast.filter(|s| !artifact.suits(s.view())).map(|s| s.name.as_str()).collect();
-    if short.is_empty() {
-        return;
+    let mut named: Vec<String> =
+        forecast.filter(|s| !artifact.suits(s.view())).map(|s| s.name.clone()).collect();
+    let series = named.len();
+    named.truncate(SHORT_NAMED);
+    if series > 0 {
+        host.fact(Fact::ShortSeries { series, named });
     }
-    let named = short[..short.len().min(SHORT_NAMED)].join("`, `");
-    let more = if short.len() > SHORT_NAMED { ", …" } else { "" };
-    let what = format!(
-        "{} series have too few values for the model and are forecast by a plain rule: `{named}`\
-         {more}",
-        short.len()
-    );
-    story.note("note", &what);
 }
 
 /// The cleaned data as series.
-pub async fn data(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Dataset> {
-    let source = if raw.synthetic { "synthetic sample, invented numbers" } else { "given file" };
-    story.note("data", &format!("{} ({source})", raw.given.display()));
-    raw.told.iter().for_each(|line| story.note("read", line));
-    clean(workspace, raw, story).await
+pub async fn data(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<Dataset> {
+    host.fact(Fact::Data { file: raw.given.display().to_string(), synthetic: raw.synthetic });
+    for remark in &raw.told {
+        let hints = remark.hint.into_iter().map(str::to_owned).collect();
+        host.fact(Fact::Read { what: remark.what.clone(), hints });
+    }
+    clean(workspace, raw, host).await
 }
 
 /// The model trained here last, if any.
@@ -108,34 +100,28 @@ fn save(dir: &Path, artifact: &Artifact) -> Result<()> {
 }
 
 /// Cleans with the embedded engine; the result is kept by the hash of data and plan.
-async fn clean(workspace: &Workspace, raw: &RawData, story: &Story) -> Result<Dataset> {
+async fn clean(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<Dataset> {
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
     let key = sha256_hex(format!("{}{}", raw.sha256, sha256_hex(&plan)).as_bytes());
     let dir = workspace.scratch().join("clean").join(&workspace.manifest.name).join(&key[..16]);
-    let (started, report_file) = (Instant::now(), dir.join("report.json"));
+    let (work, report_file) = (host.begin(Step::Clean, None), dir.join("report.json"));
     if !report_file.exists() {
         write(&dir.join("plan.json"), &plan)?;
         engine(workspace, raw, &dir).await?;
     }
     let report: EtlReport = serde_json::from_slice(&std::fs::read(&report_file)?)
-        .with_context(|| format!("{} is damaged\nhint: delete it", report_file.display()))?;
-    story.done(
-        "cleaned",
-        &format!("{} of {} rows", report.clean_rows, report.raw_rows),
-        started.elapsed(),
-    );
-    for (rule, count) in &report.rejected_by_rule {
-        story.note("rejected", &format!("{count} rows by the rule `{rule}`"));
+        .or_hint(|| Hinted::new(format!("{} is damaged", report_file.display()), "delete it"))?;
+    work.done(Did::Clean { clean_rows: report.clean_rows, raw_rows: report.raw_rows });
+    for (rule, rows) in &report.rejected_by_rule {
+        host.fact(Fact::RejectedRows { rows: *rows, rule: rule.clone() });
     }
-    for line in rejected_newest(&report) {
-        story.note("note", &line);
-    }
+    rejected_newest(&report).into_iter().for_each(|fact| host.fact(fact));
     let data = Dataset::from_parquet(
         parquet_files(&dir.join("processed"))?,
         &TrainSpec::of(&workspace.manifest),
     )?;
-    for line in steppe_model::forecast::dataset::lines(data.notes()) {
-        story.note("note", &line);
+    for note in steppe_model::forecast::dataset::lines(data.notes()) {
+        host.fact(Fact::DataNote { note });
     }
     refuse_total(workspace, &data)?;
     Ok(data)
@@ -148,33 +134,31 @@ fn refuse_total(workspace: &Workspace, data: &Dataset) -> Result<()> {
         _ => None,
     });
     match total {
-        Some(series) if workspace.manifest.quality.total == Total::Fail => bail!(
-            "`{series}` is the sum of all other series, so that sums count everything twice\nhint: \
-             `leave_out = [\"{series}\"]` under `[data]` of the manifest leaves it out; `total = \
-             \"keep\"` under `[quality]` keeps it as a series like the others"
-        ),
+        Some(series) if workspace.manifest.quality.total == Total::Fail => bail!(Hinted::new(
+            format!(
+                "`{series}` is the sum of all other series, so that sums count everything twice"
+            ),
+            format!(
+                "`leave_out = [\"{series}\"]` under `[data]` of the manifest leaves it out; `total \
+                 = \"keep\"` under `[quality]` keeps it as a series like the others"
+            ),
+        )),
         _ => Ok(()),
     }
 }
 
 /// Series of which only older values are left: their forecasts begin before their data end.
-fn rejected_newest(report: &EtlReport) -> Vec<String> {
-    let line = |newest: &RejectedNewest| {
-        format!(
-            "series `{}`: its newest records, {} up to {}, are rejected by the rule `{}`; a \
-             forecast of it would begin before them",
-            shown(&newest.series),
-            newest.records,
-            newest.period,
-            newest.rule
-        )
+fn rejected_newest(report: &EtlReport) -> Vec<Fact> {
+    let fact = |newest: &RejectedNewest| Fact::NewestRejected {
+        series: shown(&newest.series).to_string(),
+        records: newest.records,
+        period: newest.period.clone(),
+        rule: newest.rule.clone(),
     };
-    let mut lines: Vec<String> = report.rejected_newest.iter().map(line).collect();
-    let others = report.rejected_newest_count.saturating_sub(lines.len() as u64);
-    if others > 0 {
-        lines.push(format!("and {others} more series whose newest records are rejected"));
-    }
-    lines
+    let mut facts: Vec<Fact> = report.rejected_newest.iter().map(fact).collect();
+    let series = report.rejected_newest_count.saturating_sub(facts.len() as u64);
+    facts.extend((series > 0).then_some(Fact::MoreNewestRejected { series }));
+    facts
 }
 
 fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {
@@ -210,12 +194,11 @@ async fn engine(workspace: &Workspace, raw: &RawData, dir: &Path) -> Result<()> 
         "--report",
         &place("report.json"),
     ]);
-    let output = command
-        .output()
-        .await
-        .context("cannot start the engine\nhint: `cargo build --bin steppe-etl` builds it")?;
+    let output = command.output().await.or_hint(|| {
+        Hinted::new("cannot start the engine", "`cargo build --bin steppe-etl` builds it")
+    })?;
     if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: "));
+        bail!(Hinted::of_process(&String::from_utf8_lossy(&output.stderr)));
     }
     Ok(())
 }

@@ -3,12 +3,14 @@
 
 use std::os::unix::process::CommandExt;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use steppe_plan::environment::Environment;
+use steppe_plan::events::Fact;
 
 use crate::artifacts::{SKIP_BUILD, cargo_command};
+use crate::hint::{Hinted, OrHint};
+use crate::host::Host;
 use crate::project::Workspace;
-use crate::story::Story;
 
 /// Set for the program that was built with everything: it does not build itself again.
 const GOES_ON: &str = "STEPPE_GOES_ON";
@@ -17,7 +19,7 @@ const BY_HAND: &str = "`cargo build --bin xtask --features xtask/ec2` builds one
 
 /// Goes on only in a program that has what the environment needs: returns when this one has it, and
 /// else becomes one that does.
-pub fn with_ec2(workspace: &Workspace) -> Result<()> {
+pub fn with_ec2(workspace: &Workspace, host: &Host) -> Result<()> {
     let needed = matches!(workspace.environment, Environment::Aws { .. });
     if cfg!(feature = "ec2") || !needed {
         return Ok(());
@@ -28,16 +30,15 @@ pub fn with_ec2(workspace: &Workspace) -> Result<()> {
     );
     for variable in [SKIP_BUILD, GOES_ON] {
         if std::env::var_os(variable).is_some() {
-            bail!("{lacks}, and {variable} is set\nhint: {BY_HAND}");
+            bail!(Hinted::new(format!("{lacks}, and {variable} is set"), BY_HAND));
         }
     }
-    let what = "this program with the client of EC2, which AWS needs: minutes, the first time";
-    Story::begin().note("building", what);
+    host.fact(Fact::BuildingForAws);
     let mut command = cargo_command();
     command.args(["run", "--quiet", "--bin", "xtask", "--features", "xtask/ec2"]);
     // Not in its folder: paths among the arguments are meant from here.
     command.arg("--manifest-path").arg(workspace.root.join("Cargo.toml"));
     command.arg("--").args(std::env::args_os().skip(1)).env(GOES_ON, "1");
-    Err(command.exec())
-        .with_context(|| format!("{lacks}, and cargo does not start\nhint: {BY_HAND}"))
+    let failed = || Hinted::new(format!("{lacks}, and cargo does not start"), BY_HAND);
+    Err(command.exec()).or_hint(failed)
 }

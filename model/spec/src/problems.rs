@@ -28,11 +28,15 @@ impl fmt::Display for Problems {
         for (i, problem) in self.0.iter().enumerate() {
             let separator = if i > 0 { "\n" } else { "" };
             write!(f, "{separator}{}: {}", problem.place, problem.message)?;
-            if let Some(hint) = &problem.hint {
-                write!(f, "\nhint: {hint}")?;
-            }
         }
         Ok(())
+    }
+}
+
+impl Problems {
+    /// What to do about them.
+    pub fn hints(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|problem| problem.hint.as_deref())
     }
 }
 
@@ -94,13 +98,10 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_named_with_its_place_and_a_suggestion() {
-        let error = parse::<Example>("p.toml", "horizon = 1\n  horzion = 2\n")
-            .expect_err("unknown key")
-            .to_string();
-        assert_eq!(
-            error,
-            "p.toml:2:3: unknown field `horzion`, expected `horizon`\nhint: did you mean `horizon`?"
-        );
+        let error =
+            parse::<Example>("p.toml", "horizon = 1\n  horzion = 2\n").expect_err("unknown key");
+        assert_eq!(error.to_string(), "p.toml:2:3: unknown field `horzion`, expected `horizon`");
+        assert_eq!(error.hints().collect::<Vec<_>>(), ["did you mean `horizon`?"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod edge;
 pub mod etl;
 pub mod failure;
 pub mod format;
+pub mod hint;
 pub mod keys;
 pub mod place;
 pub mod predict;

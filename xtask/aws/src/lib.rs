@@ -26,11 +26,9 @@ pub use buckets::Owner;
 pub use error::{AwsError, Kind};
 pub use objects::ObjectView;
 pub use queries::Answer;
-pub use runs::{ExecutionStatus, ExecutionView, HistoryEvent, Invocation};
+pub use runs::{ExecutionView, HistoryEvent, Invocation, Passed};
 pub use search::{Found, Wanted};
-pub use stacks::{
-    ChangeSetView, EventStatus, EventView, Purpose, ResourceView, StackView, TemplateSource,
-};
+pub use stacks::{ChangeSetView, EventView, Purpose, ResourceView, StackView, TemplateSource};
 
 /// Result of a call.
 pub type Result<T> = std::result::Result<T, AwsError>;

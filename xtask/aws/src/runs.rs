@@ -3,29 +3,9 @@
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_sfn::types::ExecutionStatus as SdkStatus;
 use serde_json::Value;
+use steppe_plan::status::{ExecutionStatus, UnknownStatus};
 
 use crate::{Aws, AwsError, Result};
-
-/// How far an execution is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExecutionStatus {
-    /// It runs, or will be run again.
-    Running,
-    /// It reached its end.
-    Succeeded,
-    /// It ended otherwise; Step Functions' word.
-    Ended(String),
-}
-
-impl ExecutionStatus {
-    fn of(status: &SdkStatus) -> Self {
-        match status {
-            SdkStatus::Running | SdkStatus::PendingRedrive => Self::Running,
-            SdkStatus::Succeeded => Self::Succeeded,
-            other => Self::Ended(other.as_str().to_owned()),
-        }
-    }
-}
 
 /// An execution as it is now.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,10 +21,17 @@ pub struct ExecutionView {
 /// An event of an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEvent {
-    /// Its type.
-    pub kind: String,
-    /// The state that was entered or left.
-    pub state: Option<String>,
+    /// What it tells of a state, if it does.
+    pub passed: Option<Passed>,
+}
+
+/// What an execution did with a state, and its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Passed {
+    /// It was entered.
+    Entered(String),
+    /// It was left.
+    Left(String),
 }
 
 /// What a function answered.
@@ -131,7 +118,9 @@ impl Aws {
             };
         let output = answer.output.as_deref().and_then(|o| serde_json::from_str(o).ok());
         let failure = answer.error.map(|error| (error, answer.cause.unwrap_or_default()));
-        Ok(Some(ExecutionView { status: ExecutionStatus::of(&answer.status), output, failure }))
+        let unknown = |e: UnknownStatus| AwsError::local("states:DescribeExecution", e.to_string());
+        let status = answer.status.as_str().parse().map_err(unknown)?;
+        Ok(Some(ExecutionView { status, output, failure }))
     }
 
     /// The whole history of an execution.
@@ -147,13 +136,9 @@ impl Aws {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| AwsError::new("states:GetExecutionHistory", e))?;
             events.extend(page.events.into_iter().map(|e| {
-                HistoryEvent {
-                    kind: e.r#type.as_str().to_owned(),
-                    state: e
-                        .state_entered_event_details
-                        .map(|d| d.name)
-                        .or(e.state_exited_event_details.map(|d| d.name)),
-                }
+                let entered = e.state_entered_event_details.map(|d| Passed::Entered(d.name));
+                let left = || e.state_exited_event_details.map(|d| Passed::Left(d.name));
+                HistoryEvent { passed: entered.or_else(left) }
             }));
         }
         Ok(events)

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use aws_sdk_cloudformation::types::{
     Capability, ChangeAction as SdkAction, ChangeSetStatus, ChangeSetType, ChangeSource,
     EventFilter, OperationEvent, Replacement, ResourceAttribute, ResourceChangeDetail, StackEvent,
-    Tag,
+    StackStatus as SdkStackStatus, Tag,
 };
 use steppe_plan::review::{Change, ChangeAction, Derived};
-use steppe_plan::status::StackStatus;
+use steppe_plan::status::{ResourceStatus, StackStatus, UnknownStatus};
 
 use crate::{Aws, AwsError, Result};
 
@@ -65,39 +65,6 @@ pub enum ChangeSetView {
     },
 }
 
-/// What happened to a resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EventStatus {
-    /// Something has begun or goes on.
-    InProgress,
-    /// It was made.
-    Created,
-    /// It was changed.
-    Updated,
-    /// It was deleted.
-    Deleted,
-    /// It was left where it is, as its template says.
-    Kept,
-    /// It failed; CloudFormation's word.
-    Failed(String),
-    /// Anything else, such as the event of a hook; CloudFormation's word, if there is one.
-    Other(String),
-}
-
-impl EventStatus {
-    fn of(word: &str) -> Self {
-        match word {
-            "CREATE_COMPLETE" => Self::Created,
-            "UPDATE_COMPLETE" => Self::Updated,
-            "DELETE_COMPLETE" => Self::Deleted,
-            "DELETE_SKIPPED" => Self::Kept,
-            _ if word.ends_with("_IN_PROGRESS") => Self::InProgress,
-            _ if word.ends_with("_FAILED") => Self::Failed(word.to_owned()),
-            _ => Self::Other(word.to_owned()),
-        }
-    }
-}
-
 /// An event of a stack.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventView {
@@ -109,8 +76,9 @@ pub struct EventView {
     pub logical_id: String,
     /// Resource type.
     pub resource_type: String,
-    /// What happened.
-    pub status: EventStatus,
+    /// The status that the resource took; a word that is not documented is no error here, because
+    /// the watch of a stack must not end for it.
+    pub status: std::result::Result<ResourceStatus, UnknownStatus>,
     /// The status that the stack itself took, for an event of the stack.
     pub stack_status: Option<StackStatus>,
     /// Why.
@@ -124,8 +92,8 @@ pub struct ResourceView {
     pub logical_id: String,
     /// Resource type.
     pub resource_type: String,
-    /// CloudFormation's word.
-    pub status: String,
+    /// Its status.
+    pub status: ResourceStatus,
     /// ID of the thing itself.
     pub physical_id: String,
 }
@@ -149,9 +117,7 @@ impl Aws {
             return Ok(None);
         };
         let word = stack.stack_status.as_ref().map(|s| s.as_str().to_owned()).unwrap_or_default();
-        let status = word.parse().map_err(|e: steppe_plan::status::UnknownStatus| {
-            AwsError::local("cloudformation:DescribeStacks", e.to_string())
-        })?;
+        let status = known(&word, "cloudformation:DescribeStacks")?;
         let outputs = stack
             .outputs
             .unwrap_or_default()
@@ -344,14 +310,15 @@ impl Aws {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| AwsError::new(call, e))?;
             let text = Option::unwrap_or_default;
-            resources.extend(page.stack_resource_summaries.unwrap_or_default().into_iter().map(
-                |r| ResourceView {
-                    logical_id: text(r.logical_resource_id),
-                    resource_type: text(r.resource_type),
-                    status: r.resource_status.map(|s| s.as_str().to_owned()).unwrap_or_default(),
-                    physical_id: text(r.physical_resource_id),
-                },
-            ));
+            for resource in page.stack_resource_summaries.unwrap_or_default() {
+                let word = resource.resource_status.as_ref().map_or("", |s| s.as_str());
+                resources.push(ResourceView {
+                    status: known(word, call)?,
+                    logical_id: text(resource.logical_resource_id),
+                    resource_type: text(resource.resource_type),
+                    physical_id: text(resource.physical_resource_id),
+                });
+            }
         }
         Ok(resources)
     }
@@ -362,13 +329,20 @@ impl Aws {
         let mut names = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| AwsError::new("cloudformation:ListStacks", e))?;
-            let there = page.stack_summaries.unwrap_or_default().into_iter().filter(|s| {
-                s.stack_status.as_ref().is_none_or(|status| status.as_str() != "DELETE_COMPLETE")
-            });
+            let there = page
+                .stack_summaries
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|s| s.stack_status != Some(SdkStackStatus::DeleteComplete));
             names.extend(there.filter_map(|s| s.stack_name));
         }
         Ok(names)
     }
+}
+
+/// A status that this program must know to go on.
+fn known<T: std::str::FromStr<Err = UnknownStatus>>(word: &str, call: &'static str) -> Result<T> {
+    word.parse().map_err(|unknown: UnknownStatus| AwsError::local(call, unknown.to_string()))
 }
 
 fn event_view(event: StackEvent) -> EventView {
@@ -382,7 +356,7 @@ fn event_view(event: StackEvent) -> EventView {
         time: event.timestamp.map_or(0.0, |t| t.as_secs_f64()),
         logical_id: event.logical_resource_id.unwrap_or_default(),
         resource_type: event.resource_type.unwrap_or_default(),
-        status: EventStatus::of(&word),
+        status: word.parse(),
         stack_status: if is_stack { word.parse().ok() } else { None },
         reason: event.resource_status_reason,
     }

@@ -4,10 +4,13 @@
 //! is a [`Refusal`] and comes instead of a plan; what a person must agree to are the plan's
 //! [`DeployPlan::concerns`].
 
+mod refusal;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
-use thiserror::Error;
+pub use refusal::Refusal;
+use serde::Serialize;
 
 use crate::builds::Builds;
 use crate::observed::{BucketSetting, BucketState, Observed};
@@ -16,7 +19,7 @@ use crate::status::{StackStatus, StackStep};
 
 /// An object that must lie in the artifacts bucket. Its key holds its hash, so one that is there is
 /// right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Upload {
     /// What it is, for people.
     pub what: String,
@@ -72,88 +75,9 @@ impl Desired {
     }
 }
 
-/// Why there is no plan: every step would touch what is not ours, or cannot succeed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// Somebody else owns the bucket of that name.
-    #[error("the bucket {bucket} belongs to another account")]
-    ForeignBucket {
-        /// The bucket.
-        bucket: String,
-    },
-    /// The bucket is the account's, but neither the stack's nor tagged as this deployment's.
-    #[error(
-        "the bucket {bucket} is there ({objects} objects), but this deployment has not made it: it \
-         neither belongs to the stack {stack} nor carries its tags"
-    )]
-    UnknownBucket {
-        /// The bucket.
-        bucket: String,
-        /// The stack.
-        stack: String,
-        /// Objects in it.
-        objects: u64,
-    },
-    /// The data bucket outlived its stack, which cannot take it back.
-    #[error(
-        "the bucket {bucket} is left from an earlier stack ({objects} objects), and a new stack \
-         cannot make it again"
-    )]
-    LeftBucket {
-        /// The bucket.
-        bucket: String,
-        /// Objects in it.
-        objects: u64,
-    },
-    /// The stack of that name belongs to another deployment.
-    #[error("the stack {stack} belongs to another deployment: {why}")]
-    StrangeStack {
-        /// The stack.
-        stack: String,
-        /// What tells.
-        why: String,
-    },
-    /// The stack must be deleted, and is protected against it.
-    #[error("the stack {stack} ({status}) cannot be deleted: its termination protection is on")]
-    Protected {
-        /// The stack.
-        stack: String,
-        /// Its status.
-        status: StackStatus,
-    },
-}
-
-impl Refusal {
-    /// What to do.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::ForeignBucket { .. } => "names of buckets are global; choose another name for \
-                the project or the environment in `steppe.toml`"
-                .to_owned(),
-            Self::UnknownBucket { bucket, .. } => format!(
-                "choose another name for the project or the environment in `steppe.toml`, or look \
-                 at {bucket} and delete it yourself"
-            ),
-            Self::LeftBucket { .. } => {
-                "`cargo xtask destroy` empties and deletes it; copy what you \
-                want to keep before"
-                    .to_owned()
-            }
-            Self::StrangeStack { .. } => {
-                "choose another name for the project, the pipeline or the \
-                environment"
-                    .to_owned()
-            }
-            Self::Protected { stack, .. } => format!(
-                "`aws cloudformation update-termination-protection --stack-name {stack} \
-                 --no-enable-termination-protection`"
-            ),
-        }
-    }
-}
-
 /// One step; each can be repeated after a crash without harm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", content = "of", rename_all = "kebab-case")]
 pub enum Step {
     /// Wait for somebody's operation, then plan again.
     AwaitStack(StackStatus),
@@ -209,11 +133,21 @@ pub enum Step {
         superseded: Vec<String>,
     },
     /// Run the pipeline once.
-    RunPipeline,
+    RunPipeline(RunWhen),
+}
+
+/// When a deployment runs the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunWhen {
+    /// In any case: model, data or stack are new, or it has not run with them.
+    Always,
+    /// Only if the change set changes the stack: it has run with this model and these data.
+    StackChanges,
 }
 
 /// The steps, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeployPlan {
     /// The steps.
     pub steps: Vec<Step>,
@@ -229,7 +163,8 @@ impl DeployPlan {
             return Ok(Self { steps: vec![Step::AwaitStack(status)] });
         }
         let mut steps = artifacts(observed, desired);
-        if desired.replaces_model(observed) {
+        let new_model = desired.replaces_model(observed);
+        if new_model {
             steps.push(Step::SetModel(desired.model_version.clone()));
         }
         match (stack_step, status) {
@@ -252,14 +187,19 @@ impl DeployPlan {
                 .filter(|image| !create && *image != desired.image_id)
                 .map(|image| (image, desired.image_id.clone())),
         });
-        if create || observed.raw_sha256.as_ref() != Some(&desired.raw_sha256) {
+        let new_data = create || observed.raw_sha256.as_ref() != Some(&desired.raw_sha256);
+        if new_data {
             steps.push(Step::UploadData {
                 bucket: desired.data_bucket.clone(),
                 bytes: desired.raw_bytes,
             });
         }
         steps.extend(keep_builds(observed, desired));
-        steps.extend(desired.runs.then_some(Step::RunPipeline));
+        let when = match observed.has_run && !new_model && !new_data {
+            true => RunWhen::StackChanges,
+            false => RunWhen::Always,
+        };
+        steps.extend(desired.runs.then_some(Step::RunPipeline(when)));
         Ok(Self { steps })
     }
 
@@ -399,9 +339,11 @@ impl fmt::Display for Step {
                 "delete {} builds that neither this deployment nor the one before is made of",
                 superseded.len()
             ),
-            Self::RunPipeline => {
-                f.write_str("run the pipeline once, unless nothing has changed since it last ran")
-            }
+            Self::RunPipeline(RunWhen::Always) => f.write_str("run the pipeline once"),
+            Self::RunPipeline(RunWhen::StackChanges) => f.write_str(
+                "run the pipeline once if the stack changes: it has run with this model and these \
+                 data",
+            ),
         }
     }
 }
@@ -479,7 +421,7 @@ mod tests {
         assert_eq!(plan.concerns(), []);
         let running = Desired { runs: true, ..desired() };
         let plan = DeployPlan::new(&Observed::default(), &running).expect("a plan");
-        assert_eq!(plan.steps.last(), Some(&Step::RunPipeline));
+        assert_eq!(plan.steps.last(), Some(&Step::RunPipeline(RunWhen::Always)));
     }
 
     #[test]
@@ -527,6 +469,7 @@ mod tests {
                 }),
                 tag: "e".into(),
             }),
+            ..Observed::default()
         };
         let nothing = "  1. update the stack s if the template differs\n";
         assert_eq!(plan(&observed).to_string(), nothing);
@@ -542,6 +485,34 @@ mod tests {
         let last = plan(&observed).steps.pop().expect("steps");
         let expected = "delete 1 builds that neither this deployment nor the one before is made of";
         assert_eq!(last.to_string(), expected);
+    }
+
+    #[test]
+    fn the_pipeline_runs_unless_it_has_run_with_all_that_is_deployed() {
+        let running = Desired { runs: true, ..desired() };
+        let when = |observed: &Observed| {
+            let plan = DeployPlan::new(observed, &running).expect("a plan");
+            match plan.steps.last() {
+                Some(Step::RunPipeline(when)) => *when,
+                other => panic!("{other:?}"),
+            }
+        };
+        let same = Observed {
+            stack: Some(stack(StackStatus::CreateComplete)),
+            model: Some(ObservedModel { version: "m1".into(), chosen_since: false }),
+            raw_sha256: Some("r1".into()),
+            has_run: true,
+            ..Observed::default()
+        };
+        assert_eq!(when(&same), RunWhen::StackChanges);
+        for new in [
+            Observed { has_run: false, ..same.clone() },
+            Observed { model: None, ..same.clone() },
+            Observed { raw_sha256: Some("r0".into()), ..same.clone() },
+            Observed { stack: None, ..same },
+        ] {
+            assert_eq!(when(&new), RunWhen::Always, "{new:?}");
+        }
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::deploy::Refusal;
-use crate::observed::{BucketState, Observed};
+use crate::observed::{BucketState, Observed, ObservedCloud};
 use crate::review::Concern;
 use crate::status::StackStatus;
 
@@ -21,12 +23,13 @@ pub struct Doomed {
 }
 
 /// One step; each can be repeated after a crash without harm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", content = "of", rename_all = "kebab-case")]
 pub enum DestroyStep {
     /// Wait for somebody's operation, then plan again.
     AwaitStack(StackStatus),
-    /// Stop what runs and would write into a bucket that was just emptied.
-    StopExecutions,
+    /// Stop what these state machines run and would write into a bucket that was just emptied.
+    StopExecutions(Vec<String>),
     /// Delete all objects of a bucket.
     EmptyBucket {
         /// The bucket.
@@ -34,14 +37,49 @@ pub enum DestroyStep {
         /// Objects that were seen in it.
         objects: u64,
     },
-    /// Delete the stack.
+    /// Delete the stack, and interfaces that Lambda left in its network and that block it.
     DeleteStack(String),
     /// Delete a bucket that no stack deletes.
     DeleteBucket(String),
+    /// Look for everything that a deployment may ever have made; what is left ends the plan.
+    FindLeftovers,
+    /// Stop the embedded cloud, unless somebody has begun to use it meanwhile.
+    StopCloud,
+    /// Leave the embedded cloud to those who use it.
+    LeaveCloud(CloudUse),
+}
+
+/// Why the embedded cloud is not stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CloudUse {
+    /// It holds another stack.
+    Stack(String),
+    /// Another command works in it.
+    Command,
+}
+
+impl CloudUse {
+    /// Who uses it beside this deployment.
+    pub fn of(cloud: &ObservedCloud) -> Option<Self> {
+        match cloud.other_stacks.first() {
+            Some(other) => Some(Self::Stack(other.clone())),
+            None => cloud.is_busy.then_some(Self::Command),
+        }
+    }
+}
+
+impl fmt::Display for CloudUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stack(stack) => write!(f, "the embedded cloud, which holds the stack {stack}"),
+            Self::Command => f.write_str("the embedded cloud, in which another command works"),
+        }
+    }
 }
 
 /// The steps, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DestroyPlan {
     /// The steps.
     pub steps: Vec<DestroyStep>,
@@ -69,9 +107,8 @@ impl DestroyPlan {
         let empty =
             |bucket: &str, objects| DestroyStep::EmptyBucket { bucket: bucket.to_owned(), objects };
         let mut steps = Vec::new();
-        if stack.is_some() {
-            steps.push(DestroyStep::StopExecutions);
-        }
+        let machines = stack.map(|s| s.machines.clone()).filter(|all| !all.is_empty());
+        steps.extend(machines.map(DestroyStep::StopExecutions));
         steps.extend(data.filter(|n| *n > 0).map(|n| empty(&doomed.data_bucket, n)));
         match (stack, data) {
             (Some(_), _) => steps.push(DestroyStep::DeleteStack(doomed.stack.clone())),
@@ -82,6 +119,11 @@ impl DestroyPlan {
             steps.extend((objects > 0).then(|| empty(&doomed.artifacts_bucket, objects)));
             steps.push(DestroyStep::DeleteBucket(doomed.artifacts_bucket.clone()));
         }
+        steps.push(DestroyStep::FindLeftovers);
+        steps.extend(observed.cloud.as_ref().map(|cloud| match CloudUse::of(cloud) {
+            Some(others) => DestroyStep::LeaveCloud(others),
+            None => DestroyStep::StopCloud,
+        }));
         Ok(Self { steps })
     }
 
@@ -124,12 +166,19 @@ impl fmt::Display for DestroyStep {
             Self::AwaitStack(status) => {
                 write!(f, "wait for the operation in progress ({status}), then plan again")
             }
-            Self::StopExecutions => f.write_str("stop running executions"),
+            Self::StopExecutions(machines) => {
+                let names = machines.iter().map(|arn| arn.rsplit(':').next().unwrap_or(arn));
+                let names: Vec<&str> = names.collect();
+                write!(f, "stop running executions of {}", names.join(", "))
+            }
             Self::EmptyBucket { bucket, objects } => {
                 write!(f, "delete all {objects} objects in {bucket}")
             }
             Self::DeleteStack(stack) => write!(f, "delete the stack {stack}"),
             Self::DeleteBucket(bucket) => write!(f, "delete the bucket {bucket}"),
+            Self::FindLeftovers => f.write_str("look for what is left, by exact names and by tags"),
+            Self::StopCloud => f.write_str("stop the embedded cloud"),
+            Self::LeaveCloud(others) => write!(f, "leave {others}"),
         }
     }
 }
@@ -161,10 +210,12 @@ mod tests {
 
     fn whole() -> Observed {
         let tags = doomed().tags.into_iter().collect();
+        let machines = ["arn:aws:states:r:1:stateMachine:s".to_owned()].into();
+        let made = ObservedStack::new(StackStatus::CreateComplete);
         Observed {
             artifacts_bucket: tagged(9),
             data_bucket: tagged(26),
-            stack: Some(ObservedStack { tags, ..ObservedStack::new(StackStatus::CreateComplete) }),
+            stack: Some(ObservedStack { tags, machines, ..made }),
             ..Observed::default()
         }
     }
@@ -172,13 +223,27 @@ mod tests {
     #[test]
     fn everything_goes_in_order_and_what_is_lost_is_named() {
         let plan = DestroyPlan::new(&whole(), &doomed()).expect("a plan");
-        let expected = "  1. stop running executions\n  2. delete all 26 objects in d\n  \
+        let expected = "  1. stop running executions of s\n  2. delete all 26 objects in d\n  \
                         3. delete the stack s\n  4. delete all 9 objects in a\n  \
-                        5. delete the bucket a\n";
+                        5. delete the bucket a\n  \
+                        6. look for what is left, by exact names and by tags\n";
         assert_eq!(plan.to_string(), expected);
         assert_eq!(plan.concerns().len(), 3);
         let nothing = DestroyPlan::new(&Observed::default(), &doomed()).expect("a plan");
-        assert_eq!(nothing.steps, []);
+        assert_eq!(nothing.steps, [DestroyStep::FindLeftovers]);
+    }
+
+    #[test]
+    fn the_embedded_cloud_is_stopped_only_when_nobody_else_uses_it() {
+        let last = |other_stacks: &[&str], is_busy| {
+            let other_stacks = other_stacks.iter().map(|s| (*s).to_owned()).collect();
+            let cloud = Some(ObservedCloud { other_stacks, is_busy });
+            let plan = DestroyPlan::new(&Observed { cloud, ..whole() }, &doomed());
+            plan.expect("a plan").steps.pop().expect("steps").to_string()
+        };
+        assert_eq!(last(&[], false), "stop the embedded cloud");
+        assert_eq!(last(&["t"], true), "leave the embedded cloud, which holds the stack t");
+        assert!(last(&[], true).ends_with("in which another command works"));
     }
 
     #[test]

@@ -40,9 +40,7 @@ impl Architecture {
 #[derive(Debug, Error)]
 pub enum ElfError {
     /// Not an ELF file.
-    #[error(
-        "`{name}` is not a Linux binary: {reason}\nhint: build on Linux, or with a Linux target"
-    )]
+    #[error("`{name}` is not a Linux binary: {reason}")]
     NotElf {
         /// The binary.
         name: String,
@@ -59,9 +57,7 @@ pub enum ElfError {
     },
     /// A glibc newer than Amazon Linux 2023's.
     #[error(
-        "`{name}` needs glibc {}.{}, Amazon Linux 2023 has {}.{}\nhint: build where glibc is not \
-         newer, for example in a container of amazonlinux:2023 or debian:11, with this folder as it \
-         is: `cargo xtask deploy` there, or its `target/release` here with STEPPE_SKIP_BUILD=1",
+        "`{name}` needs glibc {}.{}, Amazon Linux 2023 has {}.{}",
         .found.0, .found.1, AL2023_GLIBC.0, AL2023_GLIBC.1
     )]
     Glibc {
@@ -70,6 +66,21 @@ pub enum ElfError {
         /// The newest glibc symbol version it needs.
         found: (u32, u32),
     },
+}
+
+impl ElfError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotElf { .. } => Some("build on Linux, or with a Linux target"),
+            Self::Architecture { .. } => None,
+            Self::Glibc { .. } => Some(
+                "build where glibc is not newer, for example in a container of amazonlinux:2023 \
+                 or debian:11, with this folder as it is: `cargo xtask deploy` there, or its \
+                 `target/release` here with STEPPE_SKIP_BUILD=1",
+            ),
+        }
+    }
 }
 
 /// Checks that `bytes` run on Amazon Linux 2023; returns their architecture.

@@ -200,11 +200,9 @@ mod tests {
     fn environments_are_found_by_name_or_suggested() {
         let project = Project::parse("steppe.toml", FILE).expect("valid");
         assert!(project.environment("steppe.toml", "local").is_ok());
-        let error = project.environment("steppe.toml", "locla").expect_err("unknown").to_string();
-        assert_eq!(
-            error,
-            "steppe.toml: there is no environment `locla`\nhint: did you mean `local`?"
-        );
+        let error = project.environment("steppe.toml", "locla").expect_err("unknown");
+        assert_eq!(error.to_string(), "steppe.toml: there is no environment `locla`");
+        assert_eq!(error.hints().collect::<Vec<_>>(), ["did you mean `local`?"]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use crate::builds::ObservedBuilds;
 use crate::status::StackStatus;
 
@@ -22,6 +24,20 @@ pub struct Observed {
     pub stack: Option<ObservedStack>,
     /// SHA-256 of the raw data in the data bucket.
     pub raw_sha256: Option<String>,
+    /// Whether the newest run was one of all series with the model in service, and its clean table
+    /// is of the raw data that are there.
+    pub has_run: bool,
+    /// The embedded cloud, when it is the one that is spoken to.
+    pub cloud: Option<ObservedCloud>,
+}
+
+/// The embedded cloud as others use it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedCloud {
+    /// Stacks of other deployments in it.
+    pub other_stacks: Vec<String>,
+    /// Whether another command works in it.
+    pub is_busy: bool,
 }
 
 /// A stack as it is.
@@ -37,6 +53,8 @@ pub struct ObservedStack {
     pub image_id: Option<String>,
     /// The zones of its subnets: the output `Zones`.
     pub zones: Option<[String; 2]>,
+    /// ARNs of its state machines, which may be running something.
+    pub machines: Vec<String>,
 }
 
 impl ObservedStack {
@@ -48,6 +66,7 @@ impl ObservedStack {
             termination_protection: false,
             image_id: None,
             zones: None,
+            machines: Vec::new(),
         }
     }
 
@@ -99,7 +118,8 @@ impl ObservedBucket {
 }
 
 /// A setting of the artifacts bucket, made by a call of its own after the bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BucketSetting {
     /// All public access is blocked.
     PublicAccessBlock,

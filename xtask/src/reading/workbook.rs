@@ -14,7 +14,8 @@ use calamine::{
     Data, ExcelDateTime, Range, Reader, SheetType, SheetVisible, Sheets, Xls, Xlsx, XlsxError,
 };
 
-use super::{Options, Snapshot};
+use super::{Options, Remark, Snapshot};
+use crate::hint::Hinted;
 
 /// Bytes of a workbook, unpacked.
 const BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -22,19 +23,24 @@ const BYTES_MAX: u64 = 512 * 1024 * 1024;
 const CELLS_MAX: u64 = 32 * 1024 * 1024;
 /// Bytes of a usual line.
 const LINE_BYTES: usize = 256;
+/// What to do about a workbook that cannot be read.
+const SAVES_AS_CSV: &str = "save its sheet as \"CSV UTF-8\"";
+/// What to do when another sheet is meant.
+const CHOOSES: &str = "`[data] sheet = \"…\"` in the manifest chooses one";
 
 /// Writes the wanted sheet into `table`; says which it is, and which others there are.
 pub fn convert(
     workbook: &Snapshot,
     options: &Options<'_>,
     table: &mut Snapshot,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Remark>> {
     if workbook.bytes() > BYTES_MAX {
         bail!(too_large());
     }
     // The library takes a damaged workbook of the old kind at its word.
     catch_unwind(AssertUnwindSafe(|| converted(workbook, options, table))).unwrap_or_else(|_| {
-        bail!("the workbook is damaged\nhint: open it in a spreadsheet and save it again")
+        let hint = "open it in a spreadsheet and save it again";
+        bail!(Hinted::new("the workbook is damaged", hint))
     })
 }
 
@@ -42,43 +48,39 @@ fn converted(
     workbook: &Snapshot,
     options: &Options<'_>,
     table: &mut Snapshot,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Remark>> {
     let mut sheets = opened(workbook)?;
     let (sheet, others) = chosen(&sheets, options.sheet)?;
     check_extent(&mut sheets, &sheet)?;
     let cells = sheets.worksheet_range(&sheet).map_err(|error| not_readable(&error))?;
     if cells.is_empty() {
-        bail!("the sheet \"{sheet}\" is empty{}", named(&others));
+        let empty = format!("the sheet \"{sheet}\" is empty{}", named(&others));
+        bail!(Hinted::with(empty, sheet_hint(&others)));
     }
     // A formula that the library does not know has its value all the same.
     if let Ok(formulas) = sheets.worksheet_formula(&sheet) {
         check_formulas(&sheet, &cells, &formulas)?;
     }
     let rows = write(&sheet, &cells, options, table)?;
-    let mut told = vec![format!("sheet \"{sheet}\", {rows} rows, as CSV")];
+    let mut told = vec![format!("sheet \"{sheet}\", {rows} rows, as CSV").into()];
     if options.sheet.is_none() && !others.is_empty() {
-        told.push(format!("other sheets, not read:{}", named(&others)));
+        let what = format!("other sheets, not read:{}", named(&others));
+        told.push(Remark { what, hint: Some(CHOOSES) });
     }
     Ok(told)
 }
 
-fn too_large() -> String {
-    format!(
-        "the workbook has more than {} MB unpacked\nhint: save its sheet as \"CSV UTF-8\"",
-        BYTES_MAX >> 20
-    )
+fn too_large() -> Hinted {
+    Hinted::new(format!("the workbook has more than {} MB unpacked", BYTES_MAX >> 20), SAVES_AS_CSV)
 }
 
 fn not_readable(error: &calamine::Error) -> anyhow::Error {
     let text = error.to_string();
     if text.contains("password protected") {
-        return anyhow::anyhow!(
-            "the workbook is protected by a password\nhint: save a copy without one"
-        );
+        let hint = "save a copy without one";
+        return Hinted::new("the workbook is protected by a password", hint).into();
     }
-    anyhow::anyhow!(
-        "the file is no workbook that can be read: {text}\nhint: save its sheet as \"CSV UTF-8\""
-    )
+    Hinted::new(format!("the file is no workbook that can be read: {text}"), SAVES_AS_CSV).into()
 }
 
 type File = BufReader<std::fs::File>;
@@ -108,10 +110,10 @@ fn opened(workbook: &Snapshot) -> Result<Workbook> {
     } else if has("content.xml") {
         Ok(Sheets::Ods(open(workbook)?))
     } else {
-        bail!(
-            "the file is an archive and no workbook\nhint: unpack it and give the one file with \
-             the table, or compress that by gzip"
-        )
+        bail!(Hinted::new(
+            "the file is an archive and no workbook",
+            "unpack it and give the one file with the table, or compress that by gzip",
+        ))
     }
 }
 
@@ -154,19 +156,22 @@ fn chosen(sheets: &Workbook, wanted: Option<&str>) -> Result<(String, Vec<String
         return Ok((visible.remove(0), visible));
     };
     if !sheets.sheets_metadata().iter().any(|s| s.name == wanted) {
-        bail!("the workbook has no sheet \"{wanted}\"; it has{}", named(&visible));
+        let missing = format!("the workbook has no sheet \"{wanted}\"; it has{}", named(&visible));
+        bail!(Hinted::with(missing, sheet_hint(&visible)));
     }
     visible.retain(|name| name != wanted);
     Ok((wanted.to_owned(), visible))
 }
 
-/// ` "A", "B"` with how to choose one of them.
+/// ` "A", "B"`.
 fn named(others: &[String]) -> String {
-    if others.is_empty() {
-        return String::new();
-    }
-    let quoted: Vec<String> = others.iter().map(|name| format!("\"{name}\"")).collect();
-    format!(" {}\nhint: `[data] sheet = \"…\"` in the manifest chooses one", quoted.join(", "))
+    let quoted: Vec<String> = others.iter().map(|name| format!(" \"{name}\"")).collect();
+    quoted.join(",")
+}
+
+/// How to choose one of the other sheets, if there are any.
+fn sheet_hint(others: &[String]) -> Vec<String> {
+    if others.is_empty() { vec![] } else { vec![CHOOSES.to_owned()] }
 }
 
 /// A value far from the others would make a table of billions of empty cells.
@@ -197,12 +202,14 @@ fn check_extent(sheets: &mut Workbook, sheet: &str) -> Result<()> {
     let Some([top, left, bottom, right]) = bounds else { return Ok(()) };
     let extent = u64::from(bottom - top + 1) * u64::from(right - left + 1);
     if extent > CELLS_MAX {
-        bail!(
-            "the sheet \"{sheet}\" reaches from {} to {}, which is too large a table\nhint: save \
-             it as \"CSV UTF-8\", or delete what lies far from the table",
-            address(top, left),
-            address(bottom, right)
-        );
+        bail!(Hinted::new(
+            format!(
+                "the sheet \"{sheet}\" reaches from {} to {}, which is too large a table",
+                address(top, left),
+                address(bottom, right)
+            ),
+            "save it as \"CSV UTF-8\", or delete what lies far from the table",
+        ));
     }
     Ok(())
 }
@@ -213,11 +220,13 @@ fn check_formulas(sheet: &str, cells: &Range<Data>, formulas: &Range<String>) ->
     for (row, column, formula) in formulas.used_cells() {
         let place = (top + row as u32, left + column as u32);
         if !formula.is_empty() && matches!(cells.get_value(place), None | Some(Data::Empty)) {
-            bail!(
-                "the formula in {} of the sheet \"{sheet}\" has no value\nhint: open the workbook \
-                 in a spreadsheet and save it",
-                address(place.0, place.1)
-            );
+            bail!(Hinted::new(
+                format!(
+                    "the formula in {} of the sheet \"{sheet}\" has no value",
+                    address(place.0, place.1)
+                ),
+                "open the workbook in a spreadsheet and save it",
+            ));
         }
     }
     Ok(())
@@ -283,7 +292,10 @@ fn text_of(cell: &Data, decimal: char) -> Result<String> {
         Data::DateTimeIso(text) => text.strip_suffix("T00:00:00").unwrap_or(text).to_owned(),
         Data::DurationIso(text) => text.clone(),
         Data::Error(error) => {
-            bail!("it holds the error {error}\nhint: correct it, or empty the cell")
+            bail!(Hinted::new(
+                format!("it holds the error {error}"),
+                "correct it, or empty the cell",
+            ))
         }
     })
 }
@@ -325,7 +337,7 @@ mod tests {
     use super::*;
 
     /// A workbook of `tests/workbooks`, which `make.py` there made.
-    fn reading(file: &str, sheet: Option<&str>) -> Result<(String, Vec<String>)> {
+    fn reading(file: &str, sheet: Option<&str>) -> Result<(String, Vec<Remark>)> {
         let scratch = tempfile::TempDir::new()?;
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/workbooks");
         let options = Options { scratch: scratch.path(), delimiter: ';', decimal: ',', sheet };
@@ -336,7 +348,7 @@ mod tests {
     #[test]
     fn every_kind_of_workbook_gives_the_same_table() {
         let (expected, told) = reading("table.xlsx", None).expect("read");
-        assert_eq!(told, ["sheet \"Лист1\", 49 rows, as CSV"]);
+        assert_eq!(told, ["sheet \"Лист1\", 49 rows, as CSV".to_owned().into()]);
         assert!(expected.starts_with("region;year;marriages\nАкмолинская область;2000;1016\n"));
         assert_eq!(expected.lines().count(), 49);
         for file in ["table.xls", "table.ods"] {
@@ -351,12 +363,11 @@ mod tests {
                         \"A, \"\"x\"\"\";2000-12-31;1234567890123;true\n\n\
                         B;2000-12-31T00:30;0,1;26:30:00\n";
         assert_eq!(text, expected);
-        assert_eq!(told, ["sheet \"Data\", 3 rows, as CSV"]);
+        assert_eq!(told, ["sheet \"Data\", 3 rows, as CSV".to_owned().into()]);
         let (text, told) = reading("kinds.xlsx", None).expect("read");
         assert_eq!(text, "Source: an office\n", "the first visible sheet");
-        let others = "other sheets, not read: \"Data\"\n\
-                      hint: `[data] sheet = \"…\"` in the manifest chooses one";
-        assert_eq!(told[1], others);
+        let what = "other sheets, not read: \"Data\"".to_owned();
+        assert_eq!(told[1], Remark { what, hint: Some(CHOOSES) });
     }
 
     #[test]
@@ -372,7 +383,7 @@ mod tests {
         assert!(refused("formula.xlsx", sheet).starts_with("the formula in D6 of the sheet"));
         assert!(refused("far.xlsx", sheet).contains("reaches from B2 to XFD1048576"));
         let unknown = refused("kinds.xlsx", Some("data"));
-        assert!(unknown.contains("no sheet \"data\"; it has \"Notes\", \"Data\"\nhint"));
+        assert!(unknown.ends_with("no sheet \"data\"; it has \"Notes\", \"Data\""), "{unknown}");
     }
 
     #[test]
@@ -408,7 +419,7 @@ mod tests {
         let options =
             Options { scratch: scratch.path(), delimiter: ',', decimal: '.', sheet: None };
         let error = read(&file, options).expect_err("refused").to_string();
-        assert!(error.contains("an archive and no workbook\nhint: unpack it"), "{error}");
+        assert!(error.contains("an archive and no workbook"), "{error}");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! `deploy` and `plan`: observe, plan, print or carry out.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
+use steppe_aws::Purpose as ChangePurpose;
 use steppe_model::Artifact;
 use steppe_plan::builds::Builds;
-use steppe_plan::deploy::{DeployPlan, Desired, Step, Upload};
+use steppe_plan::deploy::{DeployPlan, Desired, RunWhen, Step, Upload};
+use steppe_plan::events::{Did, Doing, Fact, NotRun, Step as Work};
 use steppe_plan::observed::{BucketSetting, Observed};
 use steppe_plan::site::Site;
 use steppe_plan::stack::{StackSpec, sha256_hex};
@@ -17,18 +19,16 @@ use crate::artifacts::{self, Artifacts};
 use crate::cli::DataArgs;
 use crate::deployer::{Changed, Deployer};
 use crate::deployment::Deployment;
+use crate::execution::{pinned_run, run_to_end};
 use crate::exit::Outcome;
-use crate::freshness::has_run;
+use crate::hint::Hinted;
+use crate::host::Host;
 use crate::lock::lock;
 use crate::observe::{Purpose, observe, site};
 use crate::project::{RawData, Workspace};
 use crate::registry::{Registry, now};
-use crate::story::Story;
 use crate::target::local_cloud;
-use crate::terminal::out;
 use crate::training;
-
-use super::run_pinned;
 
 /// Bodies of what is uploaded, by key.
 type Bodies = HashMap<String, Vec<u8>>;
@@ -50,6 +50,7 @@ pub struct Options {
 /// A deployment that is under way, with everything that its steps need.
 struct Deploying<'a> {
     workspace: &'a Workspace,
+    ours: &'a Deployment,
     deployer: Deployer<'a>,
     desired: Desired,
     bodies: Bodies,
@@ -76,50 +77,55 @@ fn record(model: &Artifact, key: &str) -> TrainingRecord {
 }
 
 /// Deploys, or prints what a deployment would do.
-pub async fn run(workspace: &Workspace, data: &DataArgs, options: Options) -> Result<Outcome> {
-    let story = Story::begin();
+pub async fn run(
+    workspace: &Workspace,
+    host: &Host,
+    data: &DataArgs,
+    options: Options,
+) -> Result<Outcome> {
     let _lock = lock(workspace, "deploy")?;
     let raw = workspace.raw_data(data)?;
-    artifacts::build(&workspace.root, &story).await?;
-    let (model, training_key) = training::run(workspace, &raw, &story).await?;
+    artifacts::build(&workspace.root, host).await?;
+    let (model, training_key) = training::run(workspace, &raw, host).await?;
     let artifacts = artifacts::collect(workspace)?;
     let architecture = artifacts.architecture;
-    start_local(workspace, &story)?;
+    start_local(workspace, host)?;
+    let looking = host.begin(Work::Observe, None);
     let ours = Deployment::open(workspace).await?;
-    let aws = ours.aws();
-    let observed = observe(aws, &workspace.names, Purpose::Deploy).await?;
-    let site = site(aws, workspace, architecture, &observed).await?;
+    let observed = observe(&ours, Purpose::Deploy).await?;
+    let site = site(ours.aws(), workspace, architecture, &observed).await?;
+    looking.done(Did::Observe);
     // Without the query that lists the series, whoever starts a run has to name them.
     let runs = options.runs && workspace.manifest.stack.verify;
     let (desired, bodies) = desired(workspace, &site, (&raw, &model), artifacts, runs)?;
     if options.dry_run {
-        out(&DeployPlan::new(&observed, &desired)?.to_string());
-        cost(workspace, &desired, &story)?;
+        let plan = DeployPlan::new(&observed, &desired)?;
+        host.result(&plan, &plan.to_string());
+        cost(workspace, &desired, host)?;
         return Ok(Outcome::Done);
     }
     let (local, yes) = (local_cloud(workspace)?, options.yes);
-    let local = local.as_ref();
-    let deployer = Deployer { aws, names: &workspace.names, story: &story, yes, local };
-    let deploying = Deploying { workspace, deployer, desired, bodies, raw, model, training_key };
+    let (aws, local) = (ours.aws(), local.as_ref());
+    let deployer = Deployer { aws, names: &workspace.names, host, yes, local };
+    let deploying =
+        Deploying { workspace, ours: &ours, deployer, desired, bodies, raw, model, training_key };
     let changed = deploying.execute(observed).await?;
     if matches!(changed, Changed::Deployed | Changed::NoChange) {
-        deploying.summary(&changed);
-        cost(workspace, &deploying.desired, &story)?;
+        deploying.summary(changed);
+        cost(workspace, &deploying.desired, host)?;
     }
     Ok(changed.outcome())
 }
 
-fn start_local(workspace: &Workspace, story: &Story) -> Result<()> {
+fn start_local(workspace: &Workspace, host: &Host) -> Result<()> {
     let Some(local) = local_cloud(workspace)? else { return Ok(()) };
-    let started = Instant::now();
-    let (about, new) = local.start(Some(&workspace.names.stack()))?;
-    if new {
-        story.done(
-            "started",
-            &format!("embedded cloud on 127.0.0.1:{}", about.port),
-            started.elapsed(),
-        );
+    let own = workspace.names.stack();
+    if local.current(Some(&own)).is_some() {
+        return Ok(());
     }
+    let work = host.begin(Work::StartCloud, None);
+    let (about, _) = local.start(Some(&own))?;
+    work.done(Did::StartCloud { address: format!("127.0.0.1:{}", about.port) });
     Ok(())
 }
 
@@ -174,9 +180,9 @@ fn desired(
 }
 
 /// What the deployment costs; the embedded cloud costs nothing.
-fn cost(workspace: &Workspace, desired: &Desired, story: &Story) -> Result<()> {
+fn cost(workspace: &Workspace, desired: &Desired, host: &Host) -> Result<()> {
     if local_cloud(workspace)?.is_none() {
-        story.note("cost", &desired.costs);
+        host.fact(Fact::Cost { estimate: desired.costs.clone() });
     }
     Ok(())
 }
@@ -186,13 +192,14 @@ impl Deploying<'_> {
     async fn execute(&self, mut observed: Observed) -> Result<Changed> {
         for _ in 0..LOOKS_MAX {
             let plan = DeployPlan::new(&observed, &self.desired)?;
+            self.deployer.host.planned(&plan);
             if !self.deployer.agreed(&plan.concerns()) {
                 return Ok(Changed::NeedsApproval);
             }
             let waits = matches!(plan.steps.as_slice(), [Step::AwaitStack(_)]);
             let mut changed = Changed::NoChange;
             for step in plan.steps {
-                changed = match self.carry_out(step, &changed).await? {
+                changed = match self.carry_out(step, changed).await? {
                     Some(
                         stopped @ (Changed::NeedsApproval | Changed::RolledBack | Changed::Wedged),
                     ) => return Ok(stopped),
@@ -203,64 +210,65 @@ impl Deploying<'_> {
             if !waits {
                 return Ok(changed);
             }
-            observed = observe(self.deployer.aws, &self.workspace.names, Purpose::Deploy).await?;
+            observed = observe(self.ours, Purpose::Deploy).await?;
         }
-        bail!(
-            "other operations keep the stack {} busy\nhint: `cargo xtask status` shows what goes \
-             on; repeat the command later",
-            self.desired.stack
-        )
+        bail!(Hinted::new(
+            format!("other operations keep the stack {} busy", self.desired.stack),
+            "`cargo xtask status` shows what goes on; repeat the command later",
+        ))
     }
 
     /// Carries out one step; `Some` when it changed the stack or must be the last one. `changed` is
     /// what the steps before did to the stack.
-    async fn carry_out(&self, step: Step, changed: &Changed) -> Result<Option<Changed>> {
-        let Self { workspace, deployer, raw, .. } = self;
-        let (aws, story, names) = (deployer.aws, deployer.story, &workspace.names);
-        let (started, told) = (Instant::now(), step.to_string());
+    async fn carry_out(&self, step: Step, changed: Changed) -> Result<Option<Changed>> {
+        let Self { deployer, .. } = self;
         match step {
-            Step::AwaitStack(_) => {
-                story.note("waiting", &told);
-                deployer.attach().await?;
-            }
-            Step::CreateArtifactsBucket(bucket) => {
-                aws.create_bucket(&bucket).await?;
-                self.set_up(&bucket, &BucketSetting::ALL).await?;
-                story.done("created", &format!("bucket {bucket}"), started.elapsed());
-            }
+            Step::AwaitStack(status) => deployer.attach(status).await?,
+            Step::CreateArtifactsBucket(bucket) => self.create_bucket(bucket).await?,
             Step::SetArtifactsBucket { bucket, settings } => {
-                self.set_up(&bucket, &settings.into_iter().collect::<Vec<_>>()).await?;
-                story.done("completed", told.trim_start_matches("set "), started.elapsed());
+                self.complete_bucket(bucket, settings.into_iter().collect()).await?;
             }
-            Step::Upload(upload) => {
-                self.upload(&upload).await?;
-                story.done("uploaded", told.trim_start_matches("upload "), started.elapsed());
-            }
-            Step::SetModel(version) => self.set_model(&version, started).await?,
+            Step::Upload(upload) => self.upload(upload).await?,
+            Step::SetModel(version) => self.set_model(version).await?,
             Step::EmptyDataBucket { bucket, objects } => {
-                return Ok(
-                    (!deployer.empty(&bucket, objects).await?).then_some(Changed::NeedsApproval)
-                );
+                let emptied = deployer.empty(&bucket, objects).await?;
+                return Ok((!emptied).then_some(Changed::NeedsApproval));
             }
-            Step::DeleteFailedStack(_) => {
-                story.note("deleting", &told);
-                return Ok(self.delete_failed().await?.then_some(Changed::Wedged));
+            Step::DeleteFailedStack(status) => {
+                deployer.host.fact(Fact::DeletingFailedStack { status });
+                let Some(left) = deployer.delete_stack().await? else { return Ok(None) };
+                deployer.wedged(&left, Doing::Cleanup);
+                return Ok(Some(Changed::Wedged));
             }
             Step::ContinueRollback => deployer.continue_rollback().await?,
             Step::ChangeStack { create, template_key, .. } => {
-                return deployer.change_stack(create, &template_key).await.map(Some);
+                let purpose = if create { ChangePurpose::Create } else { ChangePurpose::Update };
+                return deployer.change_stack(purpose, &template_key).await.map(Some);
             }
-            Step::UploadData { bucket, .. } => {
-                let key = keys::raw(&names.pipeline);
-                aws.put_file(&bucket, &key, raw.copy.path(), &raw.sha256).await?;
-                story.done("uploaded", "the raw data", started.elapsed());
-            }
+            Step::UploadData { bucket, bytes } => self.upload_data(bucket, bytes).await?,
             Step::KeepBuilds { builds, tag, superseded } => {
                 self.keep_builds(&builds, tag.as_deref(), &superseded).await?;
             }
-            Step::RunPipeline => self.run_pipeline(changed).await?,
+            Step::RunPipeline(RunWhen::StackChanges) if changed == Changed::NoChange => {}
+            Step::RunPipeline(_) => self.run_pipeline().await?,
         }
         Ok(None)
+    }
+
+    async fn create_bucket(&self, bucket: String) -> Result<()> {
+        let work = self.deployer.host.begin(Work::CreateBucket, bucket.clone());
+        self.deployer.aws.create_bucket(&bucket).await?;
+        self.set_up(&bucket, &BucketSetting::ALL).await?;
+        work.done(Did::CreateBucket { bucket });
+        Ok(())
+    }
+
+    async fn complete_bucket(&self, bucket: String, settings: Vec<BucketSetting>) -> Result<()> {
+        let work = self.deployer.host.begin(Work::CompleteBucket, bucket.clone());
+        self.set_up(&bucket, &settings).await?;
+        let settings = settings.iter().map(|s| s.as_str().to_owned()).collect();
+        work.done(Did::CompleteBucket { bucket, settings });
+        Ok(())
     }
 
     async fn set_up(&self, bucket: &str, settings: &[BucketSetting]) -> Result<()> {
@@ -271,97 +279,87 @@ impl Deploying<'_> {
         Ok(())
     }
 
-    async fn upload(&self, upload: &Upload) -> Result<()> {
+    async fn upload(&self, upload: Upload) -> Result<()> {
+        let work = self.deployer.host.begin(Work::Upload, upload.what.clone());
         let body =
             self.bodies.get(&upload.key).with_context(|| format!("no body for {}", upload.key))?;
         let bucket = &self.desired.artifacts_bucket;
         self.deployer.aws.put(bucket, &upload.key, body.clone(), &sha256_hex(body)).await?;
+        let Upload { what, key, bytes } = upload;
+        work.done(Did::Upload { what, key, bytes });
+        Ok(())
+    }
+
+    async fn upload_data(&self, bucket: String, bytes: usize) -> Result<()> {
+        let work = self.deployer.host.begin(Work::UploadData, None);
+        let key = keys::raw(&self.workspace.names.pipeline);
+        let file = self.raw.copy.path();
+        self.deployer.aws.put_file(&bucket, &key, file, &self.raw.sha256).await?;
+        work.done(Did::UploadData { bucket, bytes });
         Ok(())
     }
 
     async fn keep_builds(&self, builds: &Builds, tag: Option<&str>, gone: &[String]) -> Result<()> {
-        let (started, bucket) = (Instant::now(), &self.desired.artifacts_bucket);
+        let bucket = &self.desired.artifacts_bucket;
         let (aws, note) = (self.deployer.aws, serde_json::to_vec_pretty(builds)?);
         // Without the note somebody else deployed meanwhile, and may need what is superseded here.
         if aws.put_if(bucket, keys::BUILDS, note, tag).await? && !gone.is_empty() {
+            let work = self.deployer.host.begin(Work::DeleteBuilds, None);
             aws.delete_objects(bucket, gone).await?;
-            let what = format!("{} superseded builds", gone.len());
-            self.deployer.story.done("deleted", &what, started.elapsed());
+            work.done(Did::DeleteBuilds { builds: gone.len() });
         }
         Ok(())
     }
 
-    async fn set_model(&self, version: &str, started: Instant) -> Result<()> {
+    async fn set_model(&self, version: String) -> Result<()> {
+        let work = self.deployer.host.begin(Work::SetModel, version.clone());
         let registry = Registry::new(self.deployer.aws, &self.workspace.names);
         let before = registry.pointer().await?;
         registry.promote(before, self.model.pointer(), Promoter::Deploy, "deployed").await?;
         registry.keep(&record(&self.model, &self.training_key)).await?;
-        let story = self.deployer.story;
-        story.done("in service", &format!("model {version}"), started.elapsed());
+        work.done(Did::SetModel { version });
         Ok(())
     }
 
-    /// Runs the pipeline with the model in service, unless it has run with all that is deployed:
-    /// afterwards the server has that model, and the clean table is of the data that were uploaded.
-    async fn run_pipeline(&self, changed: &Changed) -> Result<()> {
-        let (started, story) = (Instant::now(), self.deployer.story);
+    /// Runs the pipeline with the model in service: afterwards the server has that model, and the
+    /// clean table is of the data that were uploaded.
+    async fn run_pipeline(&self) -> Result<()> {
         let ours = Deployment::open(self.workspace).await?;
         let version = Registry::of(&ours)?.some_pointer().await?.in_service.current.model.version;
-        if *changed == Changed::NoChange && has_run(&ours, &version).await? {
-            return Ok(());
-        }
-        story.note("running", "the pipeline: cleaning, forecasts, message");
-        let execution = run_pinned(&ours, &version, &[]).await.context(
+        self.deployer.host.fact(Fact::PipelineStarted);
+        let work = self.deployer.host.begin(Work::RunPipeline, None);
+        let (machine, input) = (ours.output("StateMachineArn")?, pinned_run(&version, &[]));
+        let execution = run_to_end(&ours, machine, &input).await.context(
             "the stack is deployed, but its pipeline did not run to the end; forecasts are as \
              before",
         )?;
-        let (count, absent) = (&execution.output["count"], &execution.output["absent"]);
-        let what = format!("the pipeline: {count} series forecast, {absent} left out");
-        story.done("ran", &what, started.elapsed());
+        let count = |name: &str| execution.output[name].as_u64().unwrap_or_default();
+        work.done(Did::RunPipeline { forecast: count("count"), left_out: count("absent") });
         Ok(())
     }
 
-    /// Deletes what a failed creation left; says whether it is wedged.
-    async fn delete_failed(&self) -> Result<bool> {
-        let Some(left) = self.deployer.delete_stack().await? else { return Ok(false) };
-        let reason = left.reason.unwrap_or_default();
-        let what =
-            format!("the failed stack cannot be deleted, it is in {}: {reason}", left.status);
-        self.deployer.story.failed("wedged", &what);
-        Ok(true)
-    }
-
-    fn summary(&self, changed: &Changed) {
+    fn summary(&self, changed: Changed) {
         let Self { workspace, model, raw, deployer, .. } = self;
-        let story = deployer.story;
-        let state = if *changed == Changed::Deployed { "deployed" } else { "up to date" };
-        let errors = model.card.section.backtest.model;
-        let what = format!(
-            "{} in environment {}, model {} (backtest MAPE {:.2} %)",
-            workspace.names.stack(),
-            workspace.environment_name,
-            model.version(),
-            errors.mape
-        );
-        story.done(state, &what, story.elapsed());
+        let (host, stack) = (deployer.host, workspace.names.stack());
+        let (environment, version) = (workspace.environment_name.clone(), model.version());
+        let changed = changed == Changed::Deployed;
+        let mape = model.card.section.backtest.model.mape;
+        let result = json!({ "stack": stack, "changed": changed, "model": version });
+        host.result(&result, "");
+        host.did(Did::Deploy { stack, environment, changed, version, mape });
         if raw.synthetic {
-            story.note("note", "the data are synthetic; use your own with `--data FILE.csv`");
+            host.fact(Fact::SyntheticData);
         }
-        let example = &model.card.spec.task.series;
         if !self.desired.runs {
-            let why = if self.workspace.manifest.stack.verify {
-                "as asked: forecasts are of the data and the model before"
-            } else {
-                "its runs must name their series: `cargo xtask smoke-test SERIES`"
+            let why = match workspace.manifest.stack.verify {
+                true => NotRun::AsAsked,
+                false => NotRun::SeriesMustBeNamed,
             };
-            story.note("note", &format!("the pipeline was not run, {why}"));
+            host.fact(Fact::PipelineNotRun { why });
         }
-        story.note(
-            "next",
-            &format!(
-                "cargo xtask smoke-test; cargo xtask predict {}; cargo xtask query",
-                example.to_uppercase()
-            ),
-        );
+        let example = model.card.spec.task.series.to_uppercase();
+        let predict = format!("cargo xtask predict {example}");
+        let commands = ["cargo xtask smoke-test", &predict, "cargo xtask query"];
+        host.fact(Fact::Next { commands: commands.map(str::to_owned).into() });
     }
 }

@@ -3,87 +3,161 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use steppe_aws::{Aws, StackView};
-use steppe_plan::destroy::{DestroyPlan, DestroyStep, Doomed};
+use serde_json::json;
+use steppe_aws::Aws;
+use steppe_plan::destroy::{CloudUse, DestroyPlan, DestroyStep, Doomed};
+use steppe_plan::events::{Did, Doing, Fact, Finding, Step};
 use steppe_plan::names::Names;
 
 use super::deploy::LOOKS_MAX;
 use crate::deployer::Deployer;
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
+use crate::hint::Hinted;
+use crate::host::Host;
 use crate::leftovers;
-use crate::local::LocalCloud;
-use crate::lock::{lock, others_work};
-use crate::observe::{Purpose, observe};
+use crate::lock::lock;
+use crate::observe::{Purpose, cloud_of, observe};
 use crate::project::Workspace;
-use crate::story::Story;
 use crate::target::local_cloud;
 
 /// Longest wait for executions to stop; what still writes after it fails the deletion, which can be
 /// repeated.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
-/// Destroys the deployment.
-pub async fn run(workspace: &Workspace, yes: bool) -> Result<Outcome> {
-    let story = Story::begin();
+/// What a person may say about a destruction in advance.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Agrees to whatever is lost.
+    pub yes: bool,
+    /// Prints the plan and stops.
+    pub dry_run: bool,
+}
+
+/// A destruction that is under way.
+struct Destroying<'a> {
+    workspace: &'a Workspace,
+    ours: &'a Deployment,
+    deployer: Deployer<'a>,
+    dry_run: bool,
+}
+
+/// Destroys the deployment, or prints what that would do.
+pub async fn run(workspace: &Workspace, host: &Host, options: Options) -> Result<Outcome> {
     let _lock = lock(workspace, "destroy")?;
     let (local, names) = (local_cloud(workspace)?, &workspace.names);
     if let Some(local) = local.as_ref().filter(|local| local.running().is_none()) {
         if !local.dir.exists() {
-            story.note("nothing left", "the embedded cloud has no state");
+            host.fact(Fact::NoCloud);
             return Ok(Outcome::Done);
         }
         local.start(Some(&names.stack()))?;
     }
     let ours = Deployment::open(workspace).await?;
-    let aws = ours.aws();
     // In an account of others' things people say yes; the embedded cloud holds only what deploy
     // put there, and what it did not is refused before.
-    let yes = yes || local.is_some();
-    let deployer = Deployer { aws, names, story: &story, yes, local: local.as_ref() };
-    if let Some(stopped) = delete_all(&deployer).await? {
-        return Ok(stopped);
-    }
-    let found = aws.leftovers(&leftovers::wanted(names)).await?;
-    found.unknown.iter().for_each(|kind| story.note("not seen", kind));
-    if !found.left.is_empty() {
-        found.left.iter().for_each(|l| story.failed("left", l));
-        return Ok(Outcome::Found);
-    }
-    if let Some(local) = &local {
-        stop_local(local, aws, workspace, &story).await?;
-    }
-    story.done("nothing left", &names.stack(), story.elapsed());
-    Ok(Outcome::Done)
+    let yes = options.yes || local.is_some();
+    let (aws, local) = (ours.aws(), local.as_ref());
+    let deployer = Deployer { aws, names, host, yes, local };
+    let (dry_run, ours) = (options.dry_run, &ours);
+    Destroying { workspace, ours, deployer, dry_run }.execute().await
 }
 
-/// Plans and carries out; a plan that only waits is followed by another. `Some` when it had to
-/// stop.
-async fn delete_all(deployer: &Deployer<'_>) -> Result<Option<Outcome>> {
-    let doomed = doomed(deployer.names);
-    for _ in 0..LOOKS_MAX {
-        let observed = observe(deployer.aws, deployer.names, Purpose::Destroy).await?;
-        let plan = DestroyPlan::new(&observed, &doomed)?;
-        // Nobody has to be told what they have agreed to.
-        let agreed = deployer.yes || deployer.agreed(&plan.concerns());
-        if !agreed {
-            return Ok(Some(Outcome::NeedsApproval));
-        }
-        let waits = matches!(plan.steps.as_slice(), [DestroyStep::AwaitStack(_)]);
-        for step in plan.steps {
-            if let Some(stopped) = carry_out(deployer, step).await? {
-                return Ok(Some(stopped));
+impl Destroying<'_> {
+    /// Plans and carries out; a plan that only waits is followed by another.
+    async fn execute(&self) -> Result<Outcome> {
+        let (deployer, doomed) = (&self.deployer, doomed(self.deployer.names));
+        for _ in 0..LOOKS_MAX {
+            let looking = deployer.host.begin(Step::Observe, None);
+            let observed = observe(self.ours, Purpose::Destroy(self.workspace)).await?;
+            looking.done(Did::Observe);
+            let plan = DestroyPlan::new(&observed, &doomed)?;
+            if self.dry_run {
+                deployer.host.result(&plan, &plan.to_string());
+                return Ok(Outcome::Done);
+            }
+            deployer.host.planned(&plan);
+            // Nobody has to be told what they have agreed to.
+            if !deployer.yes && !deployer.agreed(&plan.concerns()) {
+                return Ok(Outcome::NeedsApproval);
+            }
+            let waits = matches!(plan.steps.as_slice(), [DestroyStep::AwaitStack(_)]);
+            for step in plan.steps {
+                if let Some(stopped) = self.carry_out(step).await? {
+                    return Ok(stopped);
+                }
+            }
+            if !waits {
+                deployer.host.result(&json!({ "stack": doomed.stack, "left": [] }), "");
+                deployer.host.did(Did::Destroy { stack: doomed.stack });
+                return Ok(Outcome::Done);
             }
         }
-        if !waits {
+        bail!(Hinted::new(
+            format!("other operations keep the stack {} busy", doomed.stack),
+            "`cargo xtask status` shows what goes on; repeat the command later",
+        ))
+    }
+
+    /// Carries out one step; `Some` when it must be the last one.
+    async fn carry_out(&self, step: DestroyStep) -> Result<Option<Outcome>> {
+        let (deployer, host) = (&self.deployer, self.deployer.host);
+        match step {
+            DestroyStep::AwaitStack(status) => deployer.attach(status).await?,
+            DestroyStep::StopExecutions(machines) => {
+                stop_executions(deployer.aws, &machines, host).await?;
+            }
+            DestroyStep::EmptyBucket { bucket, objects } => {
+                if !deployer.empty(&bucket, objects).await? {
+                    return Ok(Some(Outcome::NeedsApproval));
+                }
+            }
+            DestroyStep::DeleteStack(_) => {
+                if let Some(left) = deployer.delete_stack().await? {
+                    deployer.wedged(&left, Doing::Change);
+                    return Ok(Some(Outcome::Wedged));
+                }
+            }
+            DestroyStep::DeleteBucket(bucket) => {
+                let work = host.begin(Step::DeleteBucket, bucket.clone());
+                deployer.aws.delete_bucket(&bucket).await?;
+                work.done(Did::DeleteBucket { bucket });
+            }
+            DestroyStep::FindLeftovers => return self.find_leftovers().await,
+            DestroyStep::StopCloud => self.stop_cloud().await?,
+            DestroyStep::LeaveCloud(used_by) => host.fact(Fact::CloudGoesOn { used_by }),
+        }
+        Ok(None)
+    }
+
+    async fn find_leftovers(&self) -> Result<Option<Outcome>> {
+        let (host, names) = (self.deployer.host, self.deployer.names);
+        let work = host.begin(Step::FindLeftovers, None);
+        let found = self.deployer.aws.leftovers(&leftovers::wanted(names)).await?;
+        work.done(Did::FindLeftovers);
+        found.unknown.into_iter().for_each(|what| host.fact(Fact::NotSeen { what }));
+        if found.left.is_empty() {
             return Ok(None);
         }
+        host.result(&json!({ "stack": names.stack(), "left": found.left }), "");
+        found.left.into_iter().for_each(|what| host.found(Finding::Left { what }));
+        Ok(Some(Outcome::Found))
     }
-    bail!(
-        "other operations keep the stack {} busy\nhint: `cargo xtask status` shows what goes on; \
-         repeat the command later",
-        doomed.stack
-    )
+
+    /// Stops the embedded cloud. Who has begun to use it since the plan was made is not cut off.
+    async fn stop_cloud(&self) -> Result<()> {
+        let (host, Some(local)) = (self.deployer.host, self.deployer.local) else { return Ok(()) };
+        let cloud = cloud_of(self.workspace, self.deployer.aws).await?;
+        if let Some(used_by) = CloudUse::of(&cloud) {
+            host.fact(Fact::CloudGoesOn { used_by });
+            return Ok(());
+        }
+        let work = host.begin(Step::StopCloud, None);
+        local.stop()?;
+        work.done(Did::StopCloud);
+        host.fact(Fact::CloudStopped);
+        Ok(())
+    }
 }
 
 fn doomed(names: &Names) -> Doomed {
@@ -95,71 +169,23 @@ fn doomed(names: &Names) -> Doomed {
     }
 }
 
-/// Carries out one step; `Some` when it must be the last one.
-async fn carry_out(deployer: &Deployer<'_>, step: DestroyStep) -> Result<Option<Outcome>> {
-    let (aws, story) = (deployer.aws, deployer.story);
-    match step {
-        DestroyStep::AwaitStack(_) => {
-            story.note("waiting", &step.to_string());
-            deployer.attach().await?;
-        }
-        DestroyStep::StopExecutions => {
-            if let Some(stack) = aws.stack(&deployer.names.stack()).await? {
-                stop_executions(aws, &stack, story).await?;
-            }
-        }
-        DestroyStep::EmptyBucket { bucket, objects } => {
-            if !deployer.empty(&bucket, objects).await? {
-                return Ok(Some(Outcome::NeedsApproval));
-            }
-        }
-        DestroyStep::DeleteStack(_) => {
-            if let Some(left) = deployer.delete_stack().await? {
-                let reason = left.reason.unwrap_or_default();
-                story.failed("wedged", &format!("the stack is in {}: {reason}", left.status));
-                return Ok(Some(Outcome::Wedged));
-            }
-        }
-        DestroyStep::DeleteBucket(bucket) => aws.delete_bucket(&bucket).await?,
-    }
-    Ok(None)
-}
-
 /// What still runs would write into a bucket that has just been emptied.
-async fn stop_executions(aws: &Aws, stack: &StackView, story: &Story) -> Result<()> {
-    let machines = ["StateMachineArn", "DriftMachineArn"]
-        .into_iter()
-        .filter_map(|name| stack.outputs.get(name));
+async fn stop_executions(aws: &Aws, machines: &[String], host: &Host) -> Result<()> {
+    let work = host.begin(Step::StopExecutions, None);
+    let mut executions = 0;
     for machine in machines {
         let stopped = aws.stop_executions(machine).await?;
         if stopped == 0 {
             continue;
         }
-        let name = machine.rsplit(':').next().unwrap_or(machine);
-        story.note("stopping", &format!("{stopped} running executions of {name}"));
+        executions += stopped;
+        let name = machine.rsplit(':').next().unwrap_or(machine).to_owned();
+        host.fact(Fact::StoppingExecutions { executions: stopped, machine: name });
         let begun = Instant::now();
         while aws.stop_executions(machine).await? > 0 && begun.elapsed() < STOP_LIMIT {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
-    Ok(())
-}
-
-/// Stops the embedded cloud, unless it holds something else or another command works in it.
-async fn stop_local(
-    local: &LocalCloud,
-    aws: &Aws,
-    workspace: &Workspace,
-    story: &Story,
-) -> Result<()> {
-    let others = aws.stacks().await?;
-    if let Some(other) = others.first() {
-        story.note("goes on", &format!("the embedded cloud, which holds the stack {other}"));
-    } else if others_work(&workspace.scratch(), Some(&workspace.names.stack())) {
-        story.note("goes on", "the embedded cloud, in which another command works");
-    } else {
-        local.stop()?;
-        story.note("stopped", "embedded cloud");
-    }
+    work.done(Did::StopExecutions { executions });
     Ok(())
 }

@@ -4,41 +4,51 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use steppe_aws::Aws;
 use steppe_model::forecast::metrics::decimals_of_error;
+use steppe_plan::events::{Did, Finding, Step};
+use steppe_plan::runs::RunPlan;
 use steppe_wire::drift::{DriftReport, Side};
 use steppe_wire::keys;
 
-use super::run_to_end;
+use crate::cli::PlanArgs;
 use crate::deployment::Deployment;
+use crate::execution::run_to_end;
 use crate::exit::Outcome;
+use crate::hint::Hinted;
+use crate::host::Host;
 use crate::project::Workspace;
 use crate::registry::short;
-use crate::story::{Story, table};
-use crate::terminal::{out, out_json, say};
+use crate::table::table;
 
 /// Runs the verb.
-pub async fn run(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
+pub async fn run(workspace: &Workspace, host: &Host, options: PlanArgs) -> Result<Outcome> {
     if workspace.manifest.drift.is_none() {
-        bail!(
-            "the pipeline `{}` has no check for drift\nhint: add the section `[drift]` to its \
-             manifest and deploy",
-            workspace.manifest.name
-        );
+        bail!(Hinted::new(
+            format!("the pipeline `{}` has no check for drift", workspace.manifest.name),
+            "add the section `[drift]` to its manifest and deploy",
+        ));
     }
-    let story = Story::begin();
     let ours = Deployment::open(workspace).await?;
-    let aws = ours.aws();
-    run_to_end(&ours, ours.output("DriftMachineArn")?, &json!({})).await?;
-    let report = newest(aws, workspace).await?.context("the check left no report")?;
-    if as_json {
-        out_json(&serde_json::to_string_pretty(&report)?);
-    } else {
-        print(&report);
-    }
-    if report.findings.is_empty() {
-        story.done("checked", "no drift", story.elapsed());
+    let plan = RunPlan {
+        machine: ours.output("DriftMachineArn")?.to_owned(),
+        input: json!({}),
+        what: "look for drift; what is found for the first time is also sent as a message",
+    };
+    if options.dry_run {
+        host.result(&plan, &plan.to_string());
         return Ok(Outcome::Done);
     }
-    report.findings.iter().for_each(|f| story.failed("found", &f.text));
+    host.planned(&plan);
+    let work = host.begin(Step::CheckDrift, None);
+    run_to_end(&ours, &plan.machine, &plan.input).await?;
+    let report = newest(ours.aws(), workspace).await?.context("the check left no report")?;
+    host.result(&report, &text(&report));
+    work.done(Did::CheckDrift { findings: report.findings.len() });
+    if report.findings.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    for finding in report.findings {
+        host.found(Finding::Drift { what: finding.text });
+    }
     Ok(Outcome::Found)
 }
 
@@ -49,10 +59,10 @@ pub async fn newest(aws: &Aws, workspace: &Workspace) -> Result<Option<DriftRepo
     serde_json::from_slice(&bytes).map(Some).with_context(|| format!("`{key}` cannot be read"))
 }
 
-fn print(report: &DriftReport) {
+fn text(report: &DriftReport) -> String {
     let server = &report.server;
-    say!(
-        "model {}, in service at its server since {}: {} forecasts counted\n",
+    let mut text = format!(
+        "model {}, in service at its server since {}: {} forecasts counted\n\n",
         server.model_version,
         short(&server.since),
         server.forecasts
@@ -70,15 +80,15 @@ fn print(report: &DriftReport) {
             verdict.to_owned(),
         ]
     };
-    out(&table(
+    text += &table(
         &["statistic", "side", "values", "PSI of limit", "KS of limit", ""],
         &server.statistics.iter().map(statistic).collect::<Vec<_>>(),
-    ));
+    );
     if report.realised.is_empty() {
-        say!("\nno stored forecast has met its actual value yet");
-        return;
+        text += "\nno stored forecast has met its actual value yet\n";
+        return text;
     }
-    say!("\npast forecasts beside what happened");
+    text += "\npast forecasts beside what happened\n";
     let realised = |r: &steppe_wire::drift::Realised| {
         vec![
             r.model_version.clone(),
@@ -91,5 +101,5 @@ fn print(report: &DriftReport) {
         ]
     };
     let columns = ["model", "periods", "values", "MAE", "MASE", "in backtest", "inside %"];
-    out(&table(&columns, &report.realised.iter().map(realised).collect::<Vec<_>>()));
+    text + &table(&columns, &report.realised.iter().map(realised).collect::<Vec<_>>())
 }

@@ -1,35 +1,48 @@
 //! `model`: the card of the model in service, the list of all models, promotion and rollback.
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
+use serde_json::{Value, json};
 use steppe_model::ModelCard;
 use steppe_plan::deploy::Refusal;
+use steppe_plan::events::{Did, Fact};
+use steppe_plan::runs::Promotion;
+use steppe_store::Pointer;
 use steppe_wire::registry::{Contest, InService, Promoter, Service, TrainingRecord};
 
-use crate::cli::ModelVerb;
+use crate::cli::{ModelVerb, PlanArgs};
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
+use crate::host::Host;
 use crate::project::Workspace;
 use crate::registry::{Registry, short};
-use crate::story::{Story, table};
-use crate::terminal::{out, out_json, say};
+use crate::table::table;
 use crate::training;
 
 /// Runs the verb; without one it prints the card.
-pub async fn run(
-    workspace: &Workspace,
-    verb: Option<&ModelVerb>,
-    as_json: bool,
-) -> Result<Outcome> {
+pub async fn run(workspace: &Workspace, host: &Host, verb: Option<&ModelVerb>) -> Result<Outcome> {
     match verb {
-        None => card(workspace, as_json).await,
-        Some(ModelVerb::List) => list(workspace, as_json).await,
-        Some(ModelVerb::Promote { version }) => promote(workspace, version).await,
-        Some(ModelVerb::Rollback) => roll_back(workspace).await,
+        None => card(workspace, host).await,
+        Some(ModelVerb::List) => list(workspace, host).await,
+        Some(ModelVerb::Promote { version, plan }) => {
+            let ours = Deployment::open(workspace).await?;
+            let registry = Registry::of(&ours)?;
+            let before = registry.some_pointer().await?;
+            let versions = registry.versions().await?;
+            let promotion = Promotion::of(&before.in_service, &versions, version)?;
+            promote(&registry, host, (before, promotion), *plan).await
+        }
+        Some(ModelVerb::Rollback(plan)) => {
+            let ours = Deployment::open(workspace).await?;
+            let registry = Registry::of(&ours)?;
+            let before = registry.some_pointer().await?;
+            let promotion = Promotion::back(&before.in_service)?;
+            promote(&registry, host, (before, promotion), *plan).await
+        }
     }
 }
 
 /// Prints the card of the deployed model, or of the one trained here when nothing is deployed.
-async fn card(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
+async fn card(workspace: &Workspace, host: &Host) -> Result<Outcome> {
     let (version, card) = match deployed_card(workspace).await {
         Ok(found) => found,
         Err(foreign) if foreign.is::<Refusal>() => return Err(foreign),
@@ -45,12 +58,9 @@ async fn card(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
             }
         },
     };
-    if as_json {
-        out_json(&String::from_utf8_lossy(&card));
-        return Ok(Outcome::Done);
-    }
+    let whole: Value = serde_json::from_slice(&card)?;
     let card: ModelCard = serde_json::from_slice(&card)?;
-    out(&card.to_text(&version));
+    host.result(&whole, &card.to_text(&version));
     Ok(Outcome::Done)
 }
 
@@ -63,16 +73,11 @@ async fn deployed_card(workspace: &Workspace) -> Result<(String, Vec<u8>)> {
 }
 
 /// Prints every model with its backtest and its times in service, and what trainings found.
-async fn list(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
+async fn list(workspace: &Workspace, host: &Host) -> Result<Outcome> {
     let ours = Deployment::open(workspace).await?;
     let registry = Registry::of(&ours)?;
     let in_service = registry.some_pointer().await?.in_service;
     let records = registry.records().await?;
-    if as_json {
-        let all = serde_json::json!({ "in_service": in_service, "trainings": records });
-        out_json(&serde_json::to_string_pretty(&all)?);
-        return Ok(Outcome::Done);
-    }
     let mut rows = Vec::new();
     for version in registry.versions().await? {
         // A model of another version of Steppe is listed too; it cannot be served.
@@ -83,25 +88,30 @@ async fn list(workspace: &Workspace, as_json: bool) -> Result<Outcome> {
         rows.push((last_service(&in_service, &version), version, about));
     }
     rows.sort_by(|a, b| (&b.0, &b.1).cmp(&(&a.0, &a.1)));
+    let all = json!({ "in_service": in_service, "trainings": records });
+    host.result(&all, &listed(&in_service, rows, &records));
+    Ok(Outcome::Done)
+}
+
+/// When it came into service last, its version, and what its card says.
+type Row = (String, String, Vec<String>);
+
+fn listed(in_service: &InService, rows: Vec<Row>, records: &[TrainingRecord]) -> String {
     let current = &in_service.current.model.version;
-    let row = |(since, version, about): (String, String, Vec<String>)| {
+    let row = |(since, version, about): Row| {
         let mark = if version == *current { "→" } else { "" };
         [vec![mark.to_owned(), version], about, vec![short(&since)]].concat()
     };
     let columns = ["", "version", "family", "data until", "MAPE %", "MASE", "in service since"];
-    out(&table(&columns, &rows.into_iter().map(row).collect::<Vec<_>>()));
-    say!(
-        "\nin service: {current}, by {}: {}",
-        by(in_service.current.by),
-        in_service.current.reason
-    );
-    if !records.is_empty() {
-        say!("\ntrainings");
-        let columns =
-            ["time", "data until", "challenger", "champion", "MASE", "against", "outcome"];
-        out(&table(&columns, &records.iter().rev().map(training_row).collect::<Vec<_>>()));
+    let models = table(&columns, &rows.into_iter().map(row).collect::<Vec<_>>());
+    let (by, reason) = (by(in_service.current.by), &in_service.current.reason);
+    let text = format!("{models}\nin service: {current}, by {by}: {reason}\n");
+    if records.is_empty() {
+        return text;
     }
-    Ok(Outcome::Done)
+    let columns = ["time", "data until", "challenger", "champion", "MASE", "against", "outcome"];
+    let trainings = table(&columns, &records.iter().rev().map(training_row).collect::<Vec<_>>());
+    format!("{text}\ntrainings\n{trainings}")
 }
 
 fn about(card: &ModelCard) -> Vec<String> {
@@ -144,68 +154,32 @@ fn by(promoter: Promoter) -> &'static str {
     }
 }
 
-/// Puts a model into service that is there already.
-async fn promote(workspace: &Workspace, wanted: &str) -> Result<Outcome> {
-    let story = Story::begin();
-    let ours = Deployment::open(workspace).await?;
-    let registry = Registry::of(&ours)?;
-    let before = registry.some_pointer().await?;
-    let version = find(registry.versions().await?, wanted)?;
-    if before.in_service.current.model.version == version {
-        story.note("unchanged", &format!("model {version} is in service already"));
+/// Carries out a change of the model in service, which was `before` when it was planned.
+async fn promote(
+    registry: &Registry<'_>,
+    host: &Host,
+    (before, promotion): (Pointer, Promotion),
+    options: PlanArgs,
+) -> Result<Outcome> {
+    if options.dry_run {
+        host.result(&promotion, &promotion.to_string());
         return Ok(Outcome::Done);
     }
-    let artifact = registry.artifact(&version).await?;
-    registry
-        .promote(Some(before), artifact.pointer(), Promoter::Person, "promoted by hand")
-        .await?;
-    told(&story, &version);
+    host.planned(&promotion);
+    let version = match promotion {
+        Promotion::Unchanged { version } => {
+            host.fact(Fact::ModelUnchanged { version });
+            return Ok(Outcome::Done);
+        }
+        Promotion::Replace { to, .. } => {
+            let model = registry.artifact(&to).await?.pointer();
+            registry.promote(Some(before), model, Promoter::Person, "promoted by hand").await?;
+            to
+        }
+        Promotion::Back { .. } => registry.roll_back(before).await?.current.model.version,
+    };
+    host.result(&json!({ "in_service": version }), "");
+    host.did(Did::SetModel { version });
+    host.fact(Fact::ModelTakesEffect);
     Ok(Outcome::Done)
-}
-
-/// The one version that begins with `wanted`.
-fn find(versions: Vec<String>, wanted: &str) -> Result<String> {
-    let mut fitting: Vec<String> =
-        versions.iter().filter(|v| v.starts_with(wanted)).cloned().collect();
-    match (fitting.len(), wanted.is_empty()) {
-        (1, false) => fitting.pop().context("there is one"),
-        (0, _) => bail!(
-            "there is no model {wanted}\nhint: `cargo xtask model list` lists those that there are"
-        ),
-        _ => bail!("`{wanted}` means {}\nhint: give more of the version", fitting.join(" or ")),
-    }
-}
-
-/// Puts the model before the one in service back.
-async fn roll_back(workspace: &Workspace) -> Result<Outcome> {
-    let story = Story::begin();
-    let ours = Deployment::open(workspace).await?;
-    let registry = Registry::of(&ours)?;
-    let back = registry.roll_back().await?;
-    told(&story, &back.current.model.version);
-    Ok(Outcome::Done)
-}
-
-fn told(story: &Story, version: &str) {
-    story.done("in service", &format!("model {version}"), story.elapsed());
-    story.note(
-        "note",
-        "the server takes it up within seconds; the next deployment leaves it in \
-                service unless it trains another model",
-    );
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_version_may_be_shortened_while_it_is_clear() {
-        let find = |wanted| {
-            super::find(vec!["ab12".into(), "ab34".into(), "cd56".into()], wanted)
-                .map_err(|e| e.to_string())
-        };
-        assert_eq!(find("cd"), Ok("cd56".into()));
-        assert!(find("ab").expect_err("two").contains("ab12 or ab34"));
-        assert!(find("x").expect_err("none").contains("there is no model x"));
-        assert!(find("").is_err());
-    }
 }

@@ -2,18 +2,20 @@
 
 use anyhow::{Result, bail};
 use serde_json::json;
+use steppe_plan::events::{Did, Step};
 use steppe_wire::keys;
-use steppe_wire::predict::PredictorOutput;
+use steppe_wire::predict::{PredictorOutput, StoredPrediction};
 
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::freshness::Lake;
+use crate::hint::Hinted;
+use crate::host::Host;
 use crate::project::Workspace;
 use crate::registry::Registry;
-use crate::terminal::{out_json, say};
 
 /// Forecasts one series through the deployed predictor.
-pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<Outcome> {
+pub async fn run(workspace: &Workspace, host: &Host, series: &str) -> Result<Outcome> {
     let ours = Deployment::open(workspace).await?;
     let aws = ours.aws();
     let registry = Registry::of(&ours)?;
@@ -25,32 +27,39 @@ pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<O
         "dataset_key": keys::processed_prefix(&workspace.names.pipeline),
         "bucket_name": ours.output("DataBucket")?,
     });
+    let work = host.begin(Step::Predict, None);
     let answer = aws.invoke(ours.output("PredictorName")?, &payload).await?;
     if answer.failed {
-        let message =
-            answer.payload["errorMessage"].as_str().unwrap_or("the predictor failed").to_owned();
-        let hint = if message.contains("no data set") {
-            "\nhint: `cargo xtask smoke-test` runs the pipeline, which cleans the data"
-        } else {
-            ""
-        };
-        bail!("{message}{hint}");
+        let failed = answer.payload["errorMessage"].as_str().unwrap_or("the predictor failed");
+        let failed = Hinted::of_process(failed);
+        bail!(match failed.to_string().contains("no data set") {
+            true => failed.and("`cargo xtask smoke-test` runs the pipeline, which cleans the data"),
+            false => failed,
+        });
     }
-    if as_json {
-        out_json(&serde_json::to_string_pretty(&answer.payload)?);
-        return Ok(Outcome::Done);
-    }
-    let PredictorOutput { s3_path, forecast, left_out, .. } =
-        serde_json::from_value(answer.payload)?;
-    let Some(forecast) = forecast else {
-        let reason = left_out.first().map_or("it was left out", |left| left.reason.as_str());
-        bail!("{series} is not forecast: {reason}\nhint: `[quality.gaps]` in the manifest decides");
+    work.done(Did::Predict);
+    let output: PredictorOutput = serde_json::from_value(answer.payload.clone())?;
+    let Some(forecast) = &output.forecast else {
+        let left_out = output.left_out.first();
+        let reason = left_out.map_or("it was left out", |left| left.reason.as_str());
+        bail!(Hinted::new(
+            format!("{series} is not forecast: {reason}"),
+            "`[quality.gaps]` in the manifest decides",
+        ));
     };
-    let (target, decimals) = (&workspace.manifest.task.target, forecast.decimals);
-    say!("{}: {target}, observed until {}", forecast.series, forecast.observed_until);
+    let place = output.s3_path.as_deref().unwrap_or_default();
+    let target = &workspace.manifest.task.target;
+    host.result(&answer.payload, &text(target, forecast, place));
+    Ok(Outcome::Done)
+}
+
+fn text(target: &str, forecast: &StoredPrediction, place: &str) -> String {
+    let decimals = forecast.decimals;
+    let mut text =
+        format!("{}: {target}, observed until {}\n", forecast.series, forecast.observed_until);
     for step in &forecast.steps {
-        say!(
-            "  {}  {:>10.decimals$}   {:.0} % interval {:.decimals$} to {:.decimals$}",
+        text += &format!(
+            "  {}  {:>10.decimals$}   {:.0} % interval {:.decimals$} to {:.decimals$}\n",
             step.period,
             step.value,
             step.level * 100.0,
@@ -58,16 +67,12 @@ pub async fn run(workspace: &Workspace, series: &str, as_json: bool) -> Result<O
             step.upper
         );
     }
-    say!(
-        "model {} {}, backtest MAPE {:.2} %, MASE {:.3}",
-        forecast.model_id,
-        forecast.model_version,
-        forecast.backtest_mape,
-        forecast.backtest_mase
+    text += &format!(
+        "model {} {}, backtest MAPE {:.2} %, MASE {:.3}\n",
+        forecast.model_id, forecast.model_version, forecast.backtest_mape, forecast.backtest_mase
     );
     if let Some(note) = &forecast.note {
-        say!("note: {note}");
+        text += &format!("note: {note}\n");
     }
-    say!("{}", s3_path.unwrap_or_default());
-    Ok(Outcome::Done)
+    text + place + "\n"
 }

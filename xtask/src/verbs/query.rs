@@ -1,17 +1,24 @@
 //! `query`: SQL or a named query through Athena.
 
 use anyhow::{Result, bail};
+use serde_json::json;
+use steppe_plan::events::{Did, Fact, Step};
 use steppe_spec::nearest;
 
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
+use crate::hint::Hinted;
+use crate::host::Host;
 use crate::project::Workspace;
-use crate::story::table;
-use crate::terminal::{err, out, say};
+use crate::table::table;
+
+/// A named query: name, description, SQL.
+type Named = (String, String, String);
 
 /// Asks, or lists what can be asked.
 pub async fn run(
     workspace: &Workspace,
+    host: &Host,
     sql_or_name: Option<&str>,
     limit: usize,
 ) -> Result<Outcome> {
@@ -20,40 +27,53 @@ pub async fn run(
     let (work_group, database) = (ours.output("WorkGroupName")?, ours.output("DatabaseName")?);
     let named = aws.named_queries(work_group).await?;
     let Some(asked) = sql_or_name else {
-        let rows: Vec<Vec<String>> =
-            named.into_iter().map(|(name, description, _)| vec![name, description]).collect();
-        out(&table(&["name", "description"], &rows));
-        say!(
-            "\ntables: raw, processed, predictions; for example: cargo xtask query \"select \
-             count(*) from processed\""
-        );
+        list(host, named);
         return Ok(Outcome::Done);
     };
-    let sql = match named.iter().find(|(name, ..)| name == asked) {
-        Some((_, _, sql)) => sql.as_str(),
-        None if !asked.trim().contains(char::is_whitespace) => {
-            let names = named.iter().map(|(name, ..)| name.as_str());
-            let hint = nearest(asked, names).map_or_else(
-                || "`cargo xtask query` lists the names".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            bail!("there is no query `{asked}`\nhint: {hint}");
-        }
-        None => asked,
-    };
+    let work = host.begin(Step::Query, None);
     // One row more than is printed tells whether there are more.
-    let mut answer = aws.query(work_group, database, sql, limit + 1).await?;
+    let mut answer = aws.query(work_group, database, sql(asked, &named)?, limit + 1).await?;
+    work.done(Did::Query);
     let more = answer.rows.len() > limit;
     answer.rows.truncate(limit);
+    let result = json!({ "columns": answer.columns, "rows": answer.rows, "more": more });
     let columns: Vec<&str> = answer.columns.iter().map(String::as_str).collect();
     let rows: Vec<Vec<String>> = answer
         .rows
         .into_iter()
         .map(|r| r.into_iter().map(Option::unwrap_or_default).collect())
         .collect();
-    out(&table(&columns, &rows));
+    host.result(&result, &table(&columns, &rows));
     if more {
-        err(&format!("only the first {limit} rows; more with `--limit`"));
+        host.fact(Fact::MoreRows { limit });
     }
     Ok(Outcome::Done)
+}
+
+fn list(host: &Host, named: Vec<Named>) {
+    let rows: Vec<Vec<String>> =
+        named.into_iter().map(|(name, description, _)| vec![name, description]).collect();
+    let queries = table(&["name", "description"], &rows);
+    let text = format!(
+        "{queries}\ntables: raw, processed, predictions; for example: cargo xtask query \"select \
+         count(*) from processed\"\n"
+    );
+    let query = |row: &Vec<String>| json!({ "name": row[0], "description": row[1] });
+    host.result(&json!({ "queries": rows.iter().map(query).collect::<Vec<_>>() }), &text);
+}
+
+/// The SQL that is asked for, as itself or by a name.
+fn sql<'a>(asked: &'a str, named: &'a [Named]) -> Result<&'a str> {
+    match named.iter().find(|(name, ..)| name == asked) {
+        Some((_, _, sql)) => Ok(sql),
+        None if !asked.trim().contains(char::is_whitespace) => {
+            let names = named.iter().map(|(name, ..)| name.as_str());
+            let hint = nearest(asked, names).map_or_else(
+                || "`cargo xtask query` lists the names".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            bail!(Hinted::new(format!("there is no query `{asked}`"), hint));
+        }
+        None => Ok(asked),
+    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use steppe_plan::elf::Architecture;
+use steppe_plan::events::Fact;
 use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec, combinations};
 use steppe_spec::Manifest;
@@ -11,16 +12,19 @@ use steppe_spec::Manifest;
 use crate::artifacts;
 use crate::cli::DataArgs;
 use crate::exit::Outcome;
+use crate::host::Host;
 use crate::project::Workspace;
-use crate::story::Story;
-use crate::terminal::out;
 
 /// Renders.
-pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Outcome> {
+pub fn run(
+    workspace: &Workspace,
+    host: &Host,
+    every_combination: Option<&Path>,
+) -> Result<Outcome> {
     let (hashes, architecture) = match artifacts::collect(workspace) {
         Ok(artifacts) => (artifacts.hashes, artifacts.architecture),
         Err(_) => {
-            Story::begin().note("note", "nothing is built yet: hashes in the template are zeros");
+            host.fact(Fact::NothingBuilt);
             let zeros = || "0".repeat(64);
             (
                 ArtifactHashes {
@@ -51,7 +55,8 @@ pub fn run(workspace: &Workspace, every_combination: Option<&Path>) -> Result<Ou
         .render()
     };
     let Some(folder) = every_combination else {
-        out(&render(&workspace.manifest, architecture)?);
+        let template = render(&workspace.manifest, architecture)?;
+        host.result(&template, &template);
         return Ok(Outcome::Done);
     };
     for architecture in [Architecture::X86_64, Architecture::Arm64] {

@@ -1,0 +1,17 @@
+//! `train`: trains the model on this machine.
+
+use anyhow::Result;
+
+use crate::cli::DataArgs;
+use crate::exit::Outcome;
+use crate::host::Host;
+use crate::project::Workspace;
+use crate::{artifacts, training};
+
+/// Runs the verb.
+pub async fn run(workspace: &Workspace, host: &Host, data: &DataArgs) -> Result<Outcome> {
+    artifacts::build(&workspace.root, host).await?;
+    let (model, _) = training::run(workspace, &workspace.raw_data(data)?, host).await?;
+    host.result(&model.card, &model.card.to_text(&model.version()));
+    Ok(Outcome::Done)
+}
