@@ -5,8 +5,8 @@ use steppe_spec::TrainSpec;
 
 use crate::task::Data;
 
-/// Bumped when the same configuration on the same data trains another model than before, or one that
-/// is written in another way.
+/// Bumped when the same configuration on the same data trains another model than before, or one
+/// that is written in another way.
 const TRAINING_VERSION: u32 = 8;
 
 /// Names a configuration on `data`: another of either has another name, and trains another model.
@@ -50,7 +50,7 @@ pub(crate) mod tests {
 
     #[test]
     fn another_configuration_is_another_training() {
-        let data = Dataset::new(steppe_spec::Frequency::Yearly, vec![]);
+        let data = crate::Dataset::new(steppe_spec::Frequency::Yearly, vec![]);
         let (one, other) = (spec(), spec().with(|s| s.model.seed = 6));
         assert_eq!(training_key(&one, &data), training_key(&one.clone(), &data));
         assert_ne!(training_key(&one, &data), training_key(&other, &data));

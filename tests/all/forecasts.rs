@@ -18,7 +18,7 @@ use steppe_server::guard::Hosts;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
-use steppe_spec::{Family, Frequency, Kind, TrainSpec};
+use steppe_spec::{Family, Frequency, Kind};
 use steppe_wire::predict::{PredictResponse, StoredPrediction};
 use tower::ServiceExt;
 

@@ -11,7 +11,7 @@ use steppe_server::batch::{self, Source};
 use steppe_server::config::Limits;
 use steppe_server::model_store::ServedModel;
 use steppe_server::watch::Watch;
-use steppe_spec::{Family, Kind, TrainSpec};
+use steppe_spec::{Family, Kind};
 
 use crate::forecasts::{Server, ask};
 use crate::tools::{artifact, dataset, put_model, spec};
@@ -75,11 +75,11 @@ async fn a_card_that_breaks_an_invariant_is_refused() {
         ("/members/0/record/change", json!(0.0), "typical changes"),
         ("/members/0/record/step", json!(1e308), "no finite number"),
         ("/members/0/record/covariates", json!([{ "mean": 0.0, "deviation": 1.0 }]), "scales"),
-        ("/spec/horizon", json!(1_000_000_000), "`horizon` is 1000000000"),
-        ("/spec/lstm/context", json!(1_000_000_000_000u64), "`context` is"),
-        ("/spec/lstm/hidden", json!(1_000_000), "`hidden` is"),
-        ("/spec/lstm/members", json!(200), "`members` is 200"),
-        ("/spec/backtest/interval_level", json!(1.5), "`interval_level` is 1.5"),
+        ("/spec/task/horizon", json!(1_000_000_000), "`task.horizon` is 1000000000"),
+        ("/spec/model/lstm/context", json!(1_000_000_000_000u64), "`model.lstm.context` is"),
+        ("/spec/model/lstm/hidden", json!(1_000_000), "`model.lstm.hidden` is"),
+        ("/spec/model/lstm/members", json!(200), "`model.lstm.members` is 200"),
+        ("/spec/backtest/interval_level", json!(1.5), "`backtest.interval_level` is 1.5"),
         ("/spec/pipeline", json!("other"), "the card's id is not"),
         ("/schema_version", json!(4), "train again with `cargo xtask train`"),
         ("/task", json!("classification"), "a model for `classification`, not `forecast`"),

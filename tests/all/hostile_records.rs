@@ -7,7 +7,7 @@ use object_store::path::Path;
 use serde_json::{Value, json};
 use steppe_jobs::drift::Monitor;
 use steppe_jobs::train::{Event, Trainer};
-use steppe_spec::{Family, Kind, TrainSpec};
+use steppe_spec::{Family, Kind};
 use steppe_wire::failure::Failure;
 use steppe_wire::keys;
 

@@ -16,7 +16,7 @@ use steppe_jobs::inputs::data_set;
 use steppe_model::forecast::Forecast;
 use steppe_server::datasets::Datasets;
 use steppe_server::problems::RequestError;
-use steppe_spec::{Family, Kind, TrainSpec};
+use steppe_spec::{Family, Kind};
 use steppe_wire::failure::Failure;
 
 use crate::jobs::{GOOD, Watched, stored, two_dozen};

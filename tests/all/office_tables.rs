@@ -2,7 +2,7 @@
 
 use steppe_model::Dataset;
 use steppe_plan::etl::{cleaning_sql, etl_plan};
-use steppe_spec::{Action, Manifest, TrainSpec, Transform};
+use steppe_spec::{Action, Manifest, Transform};
 use steppe_wire::etl::EtlPlan;
 
 use crate::cases_reading::{PLAIN, clean, cleaned, manifest, plan};

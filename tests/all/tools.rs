@@ -8,7 +8,7 @@ use object_store::{ObjectStoreExt, path::Path as Key};
 use serde_json::json;
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Artifact, Dataset};
-use steppe_spec::{Backtest, Family, Frequency, Kind, Lstm, TrainSpec, Transform, Trees};
+use steppe_spec::{Backtest, Family, Kind, Lstm, TrainSpec, Trees};
 use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 
 /// Root of the repository.

@@ -29,8 +29,9 @@ class Model:
         self.card = json.load(open(f"{folder}/card.json"))
         weights = tensors(f"{folder}/weights.safetensors")
         self.gates, self.head = weights["lstm.0.gates"], weights["lstm.0.head"]
-        spec, frame = self.card["spec"], self.card["members"][0]["frame"]
-        self.context, self.hidden, self.horizon = spec["lstm"]["context"], spec["lstm"]["hidden"], spec["horizon"]
+        spec, frame = self.card["spec"], self.card["members"][0]["record"]
+        lstm = spec["model"]["lstm"]
+        self.context, self.hidden, self.horizon = lstm["context"], lstm["hidden"], spec["task"]["horizon"]
         self.features = self.gates.shape[0] - self.hidden - 1
         self.change, self.step, self.season = frame["change"], frame["step"], 12
         calibration = self.card["calibration"]

@@ -77,7 +77,8 @@ impl Workspace {
         if !root.join(&manifest_name).exists() {
             return Err(no_pipeline(&root, pipeline));
         }
-        let manifest = Manifest::parse(&manifest_name, &read(&root.join(&manifest_name))?)?;
+        let text = read(&root.join(&manifest_name))?;
+        let manifest = Manifest::parse(&manifest_name, &text)?;
         let query_sql =
             manifest.queries.iter().map(|q| read(&dir.join(&q.file))).collect::<Result<_>>()?;
         let sql = match &manifest.data.sql {
@@ -85,7 +86,7 @@ impl Workspace {
             None => cleaning_sql(&manifest.data),
         };
         let etl_plan = etl_plan(&manifest, &sql);
-        environment.check(&manifest_name, &manifest)?;
+        environment.check(&manifest_name, &text, &manifest)?;
         let names = project.names(&args.env, &environment, &manifest.name);
         if let Some(defect) = names.defect() {
             bail!("{defect}\nhint: shorten one of them in `steppe.toml` or in {manifest_name}");

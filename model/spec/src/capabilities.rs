@@ -28,7 +28,8 @@ pub struct StackOptions {
     /// Forecasts that a run asks for at once.
     #[schemars(range(min = 1, max = 40))]
     pub map_concurrency: u32,
-    /// Days that logs are kept: one of the numbers that CloudWatch Logs knows.
+    /// Days that CloudWatch Logs keeps logs.
+    #[schemars(extend("enum" = RETENTION_DAYS))]
     pub log_retention_days: u32,
     /// Whether Athena checks the clean table in each run.
     pub verify: bool,
@@ -91,12 +92,6 @@ impl Default for StackOptions {
 impl StackOptions {
     /// What is wrong with everything that is deployed.
     pub(crate) fn defects(&self, manifest: &Manifest, out: &mut Defects) {
-        let days = self.log_retention_days;
-        out.need("stack.log_retention_days", RETENTION_DAYS.contains(&days), || {
-            format!(
-                "`stack.log_retention_days` is {days}; CloudWatch Logs keeps {RETENTION_DAYS:?}"
-            )
-        });
         self.instances(out);
         for (at, email) in self.emails.iter().enumerate() {
             let valid =

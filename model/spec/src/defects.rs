@@ -1,4 +1,4 @@
-//! What is wrong with a manifest beyond its syntax, each with the key that it is about.
+//! What is wrong with a configuration file beyond its syntax, each with the key that it is about.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::problems::{Problem, Problems, line_and_column};
 
 /// Everything that is wrong.
 #[derive(Default)]
-pub(crate) struct Defects {
+pub struct Defects {
     found: Vec<Defect>,
     /// Tables of which something could not be read, so that a default may stand for it.
     doubtful: BTreeSet<String>,
@@ -40,17 +40,12 @@ impl Defects {
     }
 
     /// Notes a defect.
-    pub(crate) fn add(&mut self, key: impl Into<String>, message: String) {
+    pub fn add(&mut self, key: impl Into<String>, message: String) {
         self.add_with(key, message, None);
     }
 
     /// Notes a defect, and what may be meant.
-    pub(crate) fn add_with(
-        &mut self,
-        key: impl Into<String>,
-        message: String,
-        hint: Option<String>,
-    ) {
+    pub fn add_with(&mut self, key: impl Into<String>, message: String, hint: Option<String>) {
         let key = key.into();
         let table = key.rsplit_once('.').map_or("", |(table, _)| table);
         if !self.doubtful.contains(table) {
@@ -59,12 +54,7 @@ impl Defects {
     }
 
     /// Notes a defect unless something holds.
-    pub(crate) fn need(
-        &mut self,
-        key: impl Into<String>,
-        holds: bool,
-        message: impl FnOnce() -> String,
-    ) {
+    pub fn need(&mut self, key: impl Into<String>, holds: bool, message: impl FnOnce() -> String) {
         if !holds {
             self.add(key, message());
         }
@@ -76,8 +66,11 @@ impl Defects {
         if messages.is_empty() { Ok(()) } else { Err(messages.join("; ")) }
     }
 
-    /// The defects with their places in `text`, the content of `file`.
-    pub(crate) fn located(self, file: &str, text: &str) -> Problems {
+    /// The defects with their places in `text`, the content of `file`; none is good.
+    pub fn located(self, file: &str, text: &str) -> Result<(), Problems> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
         let document = DeTable::parse(text).ok();
         let mut found: Vec<(usize, Problem)> = Vec::new();
         for Defect { key, message, hint } in self.found {
@@ -89,7 +82,7 @@ impl Defects {
             found.push((at.unwrap_or_default(), Problem { place, message, hint }));
         }
         found.sort_by_key(|(at, _)| *at);
-        Problems(found.into_iter().map(|(_, problem)| problem).collect())
+        Err(Problems(found.into_iter().map(|(_, problem)| problem).collect()))
     }
 }
 
@@ -124,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_key_is_found_as_far_as_it_is_there() {
-        let text = "name = \"x\"\n[data]\ncolumns = [\n  { name = \"a\" },\n  { name = \"b\" },\n]\n\
+        let text = "name = \"x\"\n[data]\ncolumns = [\n  { name = \"a\" },\n  { name = \"b\" },\n\
+                    ]\n\
                     [[rules]]\nname = \"one\"\n[[rules]]\nname = \"two\"\n";
         let document = DeTable::parse(text).expect("TOML");
         let place =

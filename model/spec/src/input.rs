@@ -90,8 +90,10 @@ pub struct Sample {
     /// Seed of everything random in it.
     pub seed: u64,
     /// First year.
+    #[schemars(range(min = 1_000, max = 2_999))]
     pub first_year: i32,
     /// Last year.
+    #[schemars(range(min = 1_000, max = 2_999))]
     pub last_year: i32,
     /// The regions.
     pub regions: Vec<SampleRegion>,

@@ -23,6 +23,7 @@ mod transform;
 
 pub use capabilities::{DriftCheck, Retrain, StackOptions};
 pub use column::{Column, ColumnType};
+pub use defects::Defects;
 pub use families::gradient_boosting::Trees;
 pub use families::lstm::{CONTEXT_MAX, Lstm};
 pub use families::{Family, Kind, Model};

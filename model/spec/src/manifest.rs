@@ -77,20 +77,15 @@ impl Manifest {
         let mut value: Value = parse(file, text)?;
         let mut defects = Defects::default();
         shape::check(&json_schema::<Self>(), &mut value, "", &mut defects);
-        let mut manifest: Self = match serde_json::from_value(value) {
-            Ok(manifest) => manifest,
-            Err(error) => {
-                // Otherwise what is needed is missing, and that is told.
-                if defects.is_empty() {
-                    defects.form("", error.to_string(), None);
-                }
-                return Err(defects.located(file, text));
-            }
-        };
-        manifest.defects(file, &mut defects);
-        if !defects.is_empty() {
-            return Err(defects.located(file, text));
+        let read = serde_json::from_value::<Self>(value);
+        match &read {
+            Ok(manifest) => manifest.defects(file, &mut defects),
+            // Otherwise what is needed is missing, and that is told.
+            Err(error) if defects.is_empty() => defects.add("", error.to_string()),
+            Err(_) => {}
         }
+        defects.located(file, text)?;
+        let mut manifest = read.expect("an error is a defect");
         if manifest.quality.rules.is_empty() {
             manifest.quality.rules = default_rules(&manifest);
         }

@@ -74,11 +74,18 @@ fn table(schema: &Value, members: &mut Map<String, Value>, key: &str, out: &mut 
         // What was taken away is told already.
         if !given.iter().any(|given| given == name) {
             let path = path(name);
-            let meant = known[name]["description"].as_str().map(str::to_owned);
+            let meant = known[name]["description"].as_str().map(fragment);
             out.form(&path, format!("`{path}` is missing"), meant);
         }
     }
     complete
+}
+
+/// A sentence as messages have it.
+fn fragment(sentence: &str) -> String {
+    let mut letters = sentence.trim_end_matches('.').chars();
+    let first = letters.next().into_iter().flat_map(char::to_lowercase);
+    first.chain(letters.clone()).collect()
 }
 
 /// One of a list of words.
@@ -147,7 +154,9 @@ fn expected(schema: &Value) -> String {
 
 fn in_range(schema: &Value, number: f64) -> bool {
     let bound = |name: &str| schema[name].as_f64();
-    bound("minimum").is_none_or(|low| number >= low)
+    let listed = schema["enum"].as_array();
+    listed.is_none_or(|all| all.iter().any(|one| one.as_f64() == Some(number)))
+        && bound("minimum").is_none_or(|low| number >= low)
         && bound("maximum").is_none_or(|high| number <= high)
         && bound("exclusiveMinimum").is_none_or(|low| number > low)
         && bound("exclusiveMaximum").is_none_or(|high| number < high)
@@ -155,6 +164,10 @@ fn in_range(schema: &Value, number: f64) -> bool {
 
 /// The range of a number, for people: `1 to 366`.
 pub(crate) fn range(schema: &Value) -> Option<String> {
+    if let Some(listed) = schema["enum"].as_array() {
+        let listed: Vec<String> = listed.iter().map(Value::to_string).collect();
+        return Some(format!("one of {}", listed.join(", ")));
+    }
     if let (Some(low), Some(high)) = (schema.get("minimum"), schema.get("maximum")) {
         return Some(format!("{low} to {high}"));
     }

@@ -19,7 +19,7 @@ use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
 use steppe_server::serving::{Serving, serve};
-use steppe_spec::{Backtest, Family, Frequency, Kind, Lstm, TrainSpec, Transform, Trees};
+use steppe_spec::{Backtest, Family, Frequency, Kind, Lstm, TrainSpec, Trees};
 use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 
 /// As in the server.

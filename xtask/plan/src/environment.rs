@@ -6,7 +6,9 @@ use serde::Deserialize;
 
 use crate::names::{Names, partition};
 use crate::site::is_zone;
-use steppe_spec::{Manifest, Problem, Problems, name_defect, nearest, parse, project_defect};
+use steppe_spec::{
+    Defects, Manifest, Problem, Problems, name_defect, nearest, parse, project_defect,
+};
 
 /// The account of the embedded cloud.
 pub const EMBEDDED_ACCOUNT: &str = "000000000000";
@@ -51,30 +53,37 @@ impl Project {
     /// Parses and checks `text`, the content of `file`.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
         let project: Self = parse(file, text)?;
-        let problems: Vec<Problem> = project
-            .defects()
-            .into_iter()
-            .map(|message| Problem { place: file.to_owned(), message, hint: None })
-            .collect();
-        if problems.is_empty() { Ok(project) } else { Err(Problems(problems)) }
+        let mut defects = Defects::default();
+        project.defects(&mut defects);
+        defects.located(file, text)?;
+        Ok(project)
     }
 
-    fn defects(&self) -> Vec<String> {
-        let mut out = Vec::new();
+    fn defects(&self, out: &mut Defects) {
         let said =
             |what: &str, name: &str, defect: &str| format!("the {what} name `{name}` {defect}");
-        out.extend(project_defect(&self.project).map(|d| said("project", &self.project, d)));
-        out.extend(name_defect(&self.pipeline).map(|d| said("pipeline", &self.pipeline, d)));
+        if let Some(defect) = project_defect(&self.project) {
+            out.add("project", said("project", &self.project, defect));
+        }
+        if let Some(defect) = name_defect(&self.pipeline) {
+            out.add("pipeline", said("pipeline", &self.pipeline, defect));
+        }
         for (name, environment) in &self.environments {
-            let before = out.len();
-            out.extend(name_defect(name).map(|d| said("environment", name, d)));
-            let told = |defect: String| format!("the environment `{name}`: {defect}");
-            out.extend(environment.defects().into_iter().map(told));
-            if out.len() == before {
-                out.extend(self.names(name, environment, &self.pipeline).defect());
+            let (key, found) = (format!("environments.{name}"), environment.defects());
+            let own = name_defect(name).map(|defect| said("environment", name, defect));
+            // Names that are wrong by themselves need not be put together.
+            let together = match (&own, found.is_empty()) {
+                (None, true) => self.names(name, environment, &self.pipeline).defect(),
+                _ => None,
+            };
+            for message in own.into_iter().chain(together) {
+                out.add(&key, message);
+            }
+            for (member, message) in found {
+                let message = format!("the environment `{name}`: {message}");
+                out.add(format!("{key}.{member}"), message);
             }
         }
-        out
     }
 
     /// Names of everything in an environment.
@@ -110,51 +119,62 @@ impl Project {
 }
 
 impl Environment {
-    fn defects(&self) -> Vec<String> {
+    /// The keys that are wrong, and why.
+    fn defects(&self) -> Vec<(&'static str, String)> {
         let Self::Aws { account, region, zones, .. } = self else { return Vec::new() };
         let mut out = Vec::new();
         if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-            out.push(format!("the account `{account}` must have 12 digits"));
+            out.push(("account", format!("the account `{account}` must have 12 digits")));
         }
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if region.split('-').count() < 3 || !region.bytes().all(plain) {
-            out.push(format!("`{region}` is not the name of a region, such as `eu-central-1`"));
+            let message = format!("`{region}` is not the name of a region, such as `eu-central-1`");
+            out.push(("region", message));
         }
         match partition(region) {
             "aws" => {}
-            other => out.push(format!(
-                "the region `{region}` is in the partition {other}, whose services this program was \
-                 not made for; it deploys to the partition aws"
-            )),
+            other => {
+                let message = format!(
+                    "the region `{region}` is in the partition {other}, whose services this \
+                     program was not made for; it deploys to the partition aws"
+                );
+                out.push(("region", message));
+            }
         }
         let zones = zones.as_ref().map(<[String; 2]>::as_slice).unwrap_or_default();
-        out.extend(zones.iter().filter(|zone| !is_zone(zone)).map(|zone| {
-            format!("`zones` has `{zone}`, which is not the ID of an availability zone, such as `euc1-az2`")
-        }));
+        for zone in zones.iter().filter(|zone| !is_zone(zone)) {
+            let message = format!(
+                "`zones` has `{zone}`, which is not the ID of an availability zone, such as \
+                 `euc1-az2`"
+            );
+            out.push(("zones", message));
+        }
         if let [first, second] = zones
             && first == second
         {
-            out.push(format!("`zones` has {first} twice; two different ones are needed"));
+            let message = format!("`zones` has {first} twice; two different ones are needed");
+            out.push(("zones", message));
         }
         out
     }
 }
 
 impl Environment {
-    /// What keeps a pipeline, whose manifest is `file`, from being deployed here: emails that reach
-    /// nobody. The embedded cloud delivers into a folder, so there every address is good.
-    pub fn check(&self, file: &str, manifest: &Manifest) -> Result<(), Problems> {
+    /// What keeps a pipeline, whose manifest is `text` in `file`, from being deployed here: emails
+    /// that reach nobody. The embedded cloud delivers into a folder, so there every address is
+    /// good.
+    pub fn check(&self, file: &str, text: &str, manifest: &Manifest) -> Result<(), Problems> {
+        let mut defects = Defects::default();
         let checked = matches!(self, Self::Aws { .. }) && manifest.stack.notify;
-        let emails = manifest.stack.emails.iter().filter(|email| checked && is_reserved(email));
-        let problem = |email: &String| Problem {
-            place: file.to_owned(),
-            message: format!(
+        let emails = manifest.stack.emails.iter().enumerate();
+        for (at, email) in emails.filter(|(_, email)| checked && is_reserved(email)) {
+            let message = format!(
                 "`{email}` is an example: its domain is reserved, so nobody gets the emails"
-            ),
-            hint: Some("name your own in `stack.emails`, or nobody: `emails = []`".to_owned()),
-        };
-        let problems: Vec<Problem> = emails.map(problem).collect();
-        if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
+            );
+            let hint = "name your own in `stack.emails`, or nobody: `emails = []`".to_owned();
+            defects.add_with(format!("stack.emails[{at}]"), message, Some(hint));
+        }
+        defects.located(file, text)
     }
 }
 
@@ -173,7 +193,8 @@ fn is_reserved(email: &str) -> bool {
 mod tests {
     use super::*;
 
-    const FILE: &str = "project = \"steppe\"\npipeline = \"marriages\"\n[environments.local]\nkind = \"embedded\"\nport = 4580\n";
+    const FILE: &str = "project = \"steppe\"\npipeline = \"marriages\"\n\
+                        [environments.local]\nkind = \"embedded\"\nport = 4580\n";
 
     #[test]
     fn environments_are_found_by_name_or_suggested() {
@@ -190,7 +211,8 @@ mod tests {
     fn all_bad_names_are_reported_at_once() {
         let text = FILE.replace("\"steppe\"", "\"Steppe\"").replace("\"marriages\"", "\"a_b\"");
         let Problems(problems) = Project::parse("steppe.toml", &text).expect_err("bad names");
-        assert_eq!(problems.len(), 2);
+        let places: Vec<&str> = problems.iter().map(|problem| problem.place.as_str()).collect();
+        assert_eq!(places, ["steppe.toml:1:1", "steppe.toml:2:1"]);
     }
 
     #[test]

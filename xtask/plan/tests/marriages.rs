@@ -129,10 +129,13 @@ fn examples_of_emails_are_refused_where_emails_are_sent() {
     let check = |emails: &[&str], environment: &Environment| {
         let mut manifest = manifest();
         manifest.stack.emails = emails.iter().map(|e| (*e).to_owned()).collect();
-        environment.check("pipeline.toml", &manifest).map_err(|e| e.to_string())
+        environment.check("pipeline.toml", FILE, &manifest).map_err(|e| e.to_string())
     };
     let error = check(&["a@example.org", "b@mail.example.com", "c@x.test"], &aws);
     assert_eq!(error.expect_err("examples").matches("its domain is reserved").count(), 3);
+    let line = FILE.lines().position(|line| line.starts_with("emails = ")).expect("emails") + 1;
+    let error = check(&["forecasts@example.org"], &aws).expect_err("an example");
+    assert!(error.starts_with(&format!("pipeline.toml:{line}:11: ")), "{error}");
     assert_eq!(check(&["a@example.org"], &Environment::Embedded { port: 0 }), Ok(()));
     assert_eq!(check(&["a@notexample.org", "b@example.org.kz"], &aws), Ok(()));
 }

@@ -38,7 +38,8 @@ pub struct Task {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 366))]
     pub horizon: usize,
-    /// Numeric columns known for the future, too: records of future periods have them and no target.
+    /// Numeric columns known for the future, too: records of future periods have them and no
+    /// target.
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub covariates: Vec<String>,
