@@ -46,8 +46,13 @@ fn a_stack_of_another_deployment_is_refused_by_each_verb() {
     through.checkout.done(&["deploy"]);
     for verb in VERBS {
         let said = through.run(verb);
-        assert!(said.code == Some(1) && said.err.contains(TOLD), "{verb:?}\n{}", said.err);
-        assert!(said.err.contains("hint: choose another name"), "{verb:?}\n{}", said.err);
+        // A program gets the same as fields.
+        let (told, hint) = match verb.contains(&"--json") {
+            true => (&said.out, "\"hints\":[\"choose another name"),
+            false => (&said.err, "hint: choose another name"),
+        };
+        assert!(said.code == Some(1) && told.contains(TOLD), "{verb:?}\n{told}");
+        assert!(told.contains(hint), "{verb:?}\n{told}");
     }
     // A report about data on this machine is made; what is in service there is not in it.
     let evaluated = through.done(&["evaluate"]);

@@ -78,6 +78,7 @@ fn a_day_with_marriages() {
         "deploy",
         "deploy",
         "plan",
+        "smoke-test --dry-run",
         "smoke-test",
         "predict Almaty",
         "predict Almatty",
@@ -86,6 +87,9 @@ fn a_day_with_marriages() {
         "model list",
         "drift",
         "outputs",
+        "model rollback --dry-run",
+        "drift --dry-run",
+        "destroy --dry-run",
         "destroy",
         "destroy",
     ] {

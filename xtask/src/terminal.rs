@@ -114,7 +114,8 @@ impl Block {
         }
         let width = width();
         let rows: usize = self.drawn.drain(..).map(|columns| columns.div_ceil(width).max(1)).sum();
-        let _ = write!(std::io::stderr().lock(), "\r\u{1b}[{rows}A\u{1b}[J");
+        let upwards = format!("\r\u{1b}[{rows}A\u{1b}[J");
+        let _ = std::io::stderr().lock().write_all(upwards.as_bytes());
     }
 
     /// Draws the lines, none wider than the screen.
@@ -127,7 +128,8 @@ impl Block {
         let cut = |line: &String| console::truncate_str(line, width, "…").into_owned();
         let lines: Vec<String> = self.lines.iter().map(cut).collect();
         self.drawn = lines.iter().map(|line| console::measure_text_width(line)).collect();
-        let _ = write!(std::io::stderr().lock(), "{}\n", lines.join("\n"));
+        let frame = lines.join("\n") + "\n";
+        let _ = std::io::stderr().lock().write_all(frame.as_bytes());
     }
 }
 

@@ -363,7 +363,7 @@ pub fn doing(step: Step, of: Option<&str>) -> String {
 pub fn progress(done: u64, total: u64, unit: Unit) -> String {
     match unit {
         Unit::Work => {
-            let percent = if total == 0 { 0 } else { (done * 100 / total).min(100) };
+            let percent = (done * 100 / total.max(1)).min(100);
             format!("{percent} %")
         }
         Unit::Resources => format!("{done} of {total} resources"),

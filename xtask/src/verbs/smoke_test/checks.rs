@@ -111,7 +111,7 @@ impl Test<'_> {
 
     /// The clean table must be of the raw data, and the cleaning job's count and Athena's agree.
     async fn row_counts(&self) -> Result<String> {
-        let lake = Lake::of(&self.ours).await?;
+        let lake = Lake::of(self.ours).await?;
         lake.check()?;
         let report = lake.report.context("the cleaning job left no report")?;
         ensure!(report.adds_up(), "the report's counts do not add up: {report:?}");
@@ -134,7 +134,7 @@ impl Test<'_> {
     ) -> Result<String> {
         let mut names = BTreeSet::new();
         for record in records(execution) {
-            let (path, stored) = self.stored(execution, &record).await?;
+            let (path, stored) = self.stored(execution, record).await?;
             if place == Place::Embedded {
                 self.compare(execution, &path, &stored).await?;
             }
