@@ -375,12 +375,12 @@ fn what_only_the_index_of_tags_knows_is_not_left_unless_nobody_can_ask() {
             "logs:us-east-1:000000000000:log-group:/gone",
             "ec2:us-east-1:000000000000:vpc/vpc-0",
         ]);
-        (call.operation() == "GetResources").then(|| (StatusCode::OK, page))
+        (call.operation() == "GetResources").then_some((StatusCode::OK, page))
     });
     assert!(through.done(&["destroy", "--yes"]).err.contains("nothing left"));
     let through = Through::new(|call, _| {
         let page = lingering(&["kinesis:us-east-1:000000000000:stream/x"]);
-        (call.operation() == "GetResources").then(|| (StatusCode::OK, page))
+        (call.operation() == "GetResources").then_some((StatusCode::OK, page))
     });
     let said = through.run(&["destroy", "--yes"]);
     let expected = "left  tagged thing arn:aws:kinesis:us-east-1:000000000000:stream/x";

@@ -24,9 +24,10 @@ mod signals;
 mod template;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -292,15 +293,15 @@ pub struct Work {
 
 impl Work {
     fn admit(&self) -> MutexGuard<'_, ()> {
-        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+        self.admission.lock()
     }
 
     fn create(&self) -> MutexGuard<'_, ()> {
-        self.creation.lock().unwrap_or_else(PoisonError::into_inner)
+        self.creation.lock()
     }
 
     fn earlier(&self) -> MutexGuard<'_, HashMap<String, Arc<Stack>>> {
-        self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
+        self.earlier.lock()
     }
 }
 

@@ -25,10 +25,10 @@
 //! what acts is logged.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use axum::response::{IntoResponse, Response};
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::cloud::Config;
@@ -180,7 +180,7 @@ impl Faults {
     }
 
     fn now(&self) -> MutexGuard<'_, (Script, Vec<u64>)> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        self.now.lock()
     }
 
     /// Counts a call for all rules that fit it; the effect of the first that acts.

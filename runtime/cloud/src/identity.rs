@@ -8,10 +8,10 @@ pub mod signature;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::RwLock;
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
 use crate::cloud::Config;
@@ -224,7 +224,7 @@ impl Identities {
     pub fn session(&self, caller: Caller) -> Credentials {
         let credentials = Credentials::temporary(SESSION);
         let session = Session { credentials: credentials.clone(), caller };
-        let mut sessions = self.sessions.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut sessions = self.sessions.write();
         sessions.retain(|_, session| !session.credentials.expired());
         sessions.insert(credentials.access_key_id.clone(), session);
         credentials
@@ -283,7 +283,7 @@ impl Identities {
         if access_key_id == self.administrator.access_key_id {
             return Some((self.administrator.clone(), self.administrator()));
         }
-        let sessions = self.sessions.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let sessions = self.sessions.read();
         let session = sessions.get(access_key_id).cloned();
         let session = session.or_else(|| self.assumed.get(access_key_id).map(|s| (*s).clone()))?;
         Some((session.credentials, session.caller))

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -234,11 +235,11 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
 
     // A writer that panics leaves a complete map: every change is one insert or remove.
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Arc<T>>> {
-        self.rows.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.rows.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Arc<T>>> {
-        self.rows.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.rows.write()
     }
 }
 

@@ -5,8 +5,9 @@
 //! microsecond; under load, windows share the reading of the network's weights.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use steppe_model::forecast::Prediction;
 use steppe_model::forecast::dataset::View;
 use steppe_model::{Dataset, Series};
@@ -81,7 +82,7 @@ pub async fn forecast(
     let queue = QUEUE.with_borrow(Arc::clone);
     let (answer, receive) = oneshot::channel();
     let leads = {
-        let mut jobs = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = queue.lock();
         jobs.push(Job { model, source, horizon, answer });
         jobs.len() == 1
     };
@@ -99,7 +100,7 @@ struct RunOnDrop(Queue);
 
 impl Drop for RunOnDrop {
     fn drop(&mut self) {
-        let jobs = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let jobs = std::mem::take(&mut *self.0.lock());
         run(jobs);
     }
 }

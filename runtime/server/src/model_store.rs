@@ -1,11 +1,12 @@
 //! The model in service: loaded from S3, verified, warmed up, replaced when the pointer changes.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use parking_lot::RwLock;
 use steppe_model::Artifact;
 use steppe_store::{Bucket, Registry};
 use steppe_wire::predict::{ModelPointer, ModelRef};
@@ -60,8 +61,7 @@ impl ModelStore {
 
     /// The model in service.
     pub fn current(&self) -> Arc<ServedModel> {
-        // A poisoned lock still holds a complete model: it is replaced in one assignment.
-        self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.current.read().clone()
     }
 
     /// The model in service; when its version is not `asked`, after one more look at the pointer:
@@ -103,7 +103,7 @@ impl ModelStore {
             return Ok(None);
         }
         let model = load(&self.registry, &pointer).await?;
-        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(model);
+        *self.current.write() = Arc::new(model);
         Ok(Some(pointer.version))
     }
 }

@@ -8,9 +8,9 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use steppe_model::drift::Tally;
 use steppe_model::forecast::Prediction;
 use steppe_model::{Artifact, Series};
@@ -79,8 +79,7 @@ impl Watch {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Counted> {
-        // A poisoned lock holds counts of whole forecasts.
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Counted> {
+        self.counted.lock()
     }
 }

@@ -13,6 +13,7 @@ mod search;
 mod single;
 mod stacks;
 
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -173,6 +174,7 @@ async fn config(target: &Target) -> SdkConfig {
         // The profile itself, and not the chain that begins with whatever keys are in the
         // environment: `profile` in steppe.toml means what `--profile` means to `aws`.
         let provider = aws_config::profile::ProfileFileCredentialsProvider::builder()
+            .configure(&ProviderConfig::default().with_http_client(http_client(target)))
             .profile_name(profile)
             .build();
         loader = loader.profile_name(profile).credentials_provider(provider);

@@ -5,9 +5,9 @@
 //! is rolled back, and its handle with it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value};
 
 use super::resources::{Failure, Made, text};
@@ -81,7 +81,7 @@ fn parse(body: &[u8]) -> Result<Value, Refused> {
 
 impl Signals {
     fn received(&self) -> MutexGuard<'_, HashMap<String, Vec<Value>>> {
-        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+        self.received.lock()
     }
 
     fn of(&self, handle: &str) -> Vec<Value> {

@@ -6,9 +6,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::cloud::iso;
@@ -58,7 +58,7 @@ impl Audit {
             "resource": entry.resource, "allowed": entry.allowed, "statements": entry.statements,
         });
         let line = format!("{line}\n");
-        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut log = self.log.lock();
         if log.bytes > 0 && log.bytes + line.len() as u64 > self.bytes_max {
             std::fs::rename(&self.path, self.path.with_extension("ndjson.1"))?;
             *log = open(&self.path)?;

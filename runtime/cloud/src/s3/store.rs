@@ -12,10 +12,11 @@ mod uploads;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use parking_lot::{Mutex, RwLock};
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
@@ -302,12 +303,14 @@ impl Buckets {
         self.tables().get(name).cloned().ok_or(StoreError::NoSuchBucket)
     }
 
-    fn tables(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Table<Object>>>> {
-        self.objects.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn tables(&self) -> parking_lot::RwLockReadGuard<'_, BTreeMap<String, Arc<Table<Object>>>> {
+        self.objects.read()
     }
 
-    fn tables_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Table<Object>>>> {
-        self.objects.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn tables_mut(
+        &self,
+    ) -> parking_lot::RwLockWriteGuard<'_, BTreeMap<String, Arc<Table<Object>>>> {
+        self.objects.write()
     }
 
     /// Begins to receive bytes, hashed with `algorithm` beside MD5.

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Take};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -53,11 +54,11 @@ impl Default for Engines {
 impl Engines {
     /// Held while a run or query is counted and recorded, so that two cannot take the last place.
     pub fn admission(&self) -> MutexGuard<'_, ()> {
-        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+        self.admission.lock()
     }
 
     fn work(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+        self.work.lock()
     }
 
     /// Does `work` in the background. `end` is told its result, or what became of it: the record

@@ -8,7 +8,7 @@
 mod file;
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -93,7 +93,7 @@ pub fn append(cloud: &Cloud, group: &str, stream: &str, lines: &[String]) -> Api
     let event =
         |message: &String| Event { stream: stream.to_owned(), time, message: message.clone() };
     let events: Vec<Event> = lines.iter().map(event).collect();
-    let _writing = cloud.log_files.lock().unwrap_or_else(PoisonError::into_inner);
+    let _writing = cloud.log_files.lock();
     file::append(&path(cloud, group), &events, bounds).map_err(ApiError::internal)
 }
 
@@ -115,7 +115,7 @@ pub async fn keep_retention(cloud: Arc<Cloud>) {
 /// Deletes the events of all groups that are beyond their retention.
 pub fn sweep(cloud: &Cloud) {
     for (name, group) in cloud.log_groups.all() {
-        let _writing = cloud.log_files.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = cloud.log_files.lock();
         if let Err(error) = file::sweep(&path(cloud, &name), group.bounds()) {
             tracing::error!("old events of `{name}` cannot be deleted: {error}");
         }

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
+use parking_lot::{Mutex, MutexGuard};
 use s3s::checksum::ChecksumHasher;
 
 use super::{Object, Part, StoreError};
@@ -76,7 +77,7 @@ pub struct Damaged(Arc<Mutex<BTreeSet<String>>>);
 
 impl Damaged {
     fn files(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// An error when the file is known to be damaged.

@@ -59,7 +59,7 @@ impl Buckets {
             modified: Timestamp::now(),
             chunks,
         };
-        let ending = self.ending.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let ending = self.ending.read();
         if !self.uploads.contains(id) {
             return Err(StoreError::NoSuchUpload);
         }
@@ -86,7 +86,7 @@ impl Buckets {
 
     /// Ends an upload: it was put together, or nobody wants it any more. Its parts go last.
     pub fn end_upload(&self, id: &str) -> Result<(), StoreError> {
-        let _ending = self.ending.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _ending = self.ending.write();
         self.uploads.remove(id)?.ok_or(StoreError::NoSuchUpload)?;
         for part in self.parts(id) {
             // What stays is collected at the next start, because its upload is gone.
@@ -104,8 +104,8 @@ impl Buckets {
         new.then(|| Completing { buckets: self, id: id.to_owned() })
     }
 
-    fn completing(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<String>> {
-        self.completing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn completing(&self) -> parking_lot::MutexGuard<'_, std::collections::BTreeSet<String>> {
+        self.completing.lock()
     }
 }
 

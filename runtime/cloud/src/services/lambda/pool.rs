@@ -5,11 +5,12 @@
 //! process gives way to another function's.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::environment::{Answer, Environment};
@@ -69,13 +70,13 @@ impl Environments {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Environment>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock()
     }
 
     /// Stops all idle processes of a function.
     pub fn retire(&self, function: &str) {
         self.idle().retain(|e| e.name != function);
-        self.functions.lock().unwrap_or_else(PoisonError::into_inner).remove(function);
+        self.functions.lock().remove(function);
     }
 
     /// Stops all idle processes.
@@ -94,7 +95,7 @@ impl Environments {
     /// Waits for a turn: first among the function's own invocations, then among all.
     async fn turn(&self, function: &str) -> ApiResult<[OwnedSemaphorePermit; 2]> {
         let own = {
-            let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut functions = self.functions.lock();
             let new = || Arc::new(Semaphore::new(FUNCTION_PROCESSES_MAX));
             functions.entry(function.to_owned()).or_insert_with(new).clone()
         };

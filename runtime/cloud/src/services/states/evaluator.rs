@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -98,18 +98,18 @@ impl Evaluator {
     }
 
     fn take(&self) -> Option<Worker> {
-        let mut idle = self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut idle = self.idle.lock();
         idle.pop().map(|(_, worker)| worker)
     }
 
     fn give_back(&self, worker: Worker) {
-        let mut idle = self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut idle = self.idle.lock();
         idle.push((Instant::now(), worker));
     }
 
     /// Ends processes that have been without work for a while.
     pub fn rest(&self) {
-        let mut idle = self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut idle = self.idle.lock();
         idle.retain(|(since, _)| since.elapsed() < IDLE_MAX);
     }
 }

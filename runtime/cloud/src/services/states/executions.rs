@@ -108,8 +108,10 @@ fn forget_oldest(cloud: &Cloud) -> ApiResult<()> {
     Ok(())
 }
 
-fn lock(cloud: &Cloud) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, Arc<Stop>>> {
-    cloud.stopping.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn lock(
+    cloud: &Cloud,
+) -> parking_lot::MutexGuard<'_, std::collections::HashMap<String, Arc<Stop>>> {
+    cloud.stopping.lock()
 }
 
 /// `StopExecution`: asks a running execution to end; one that has ended stays as it is.

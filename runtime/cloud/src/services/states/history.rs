@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -49,7 +49,7 @@ impl History {
 
     /// Adds an event. A disk that refuses it ends the execution at its next state.
     pub fn add(&self, kind: &str, details: Value) {
-        let mut writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut writer = self.writer.lock();
         let Writer { file, events, broken } = &mut *writer;
         *events += 1;
         let mut event = json!({
@@ -69,7 +69,7 @@ impl History {
 
     /// Whether the execution may go on: there is room for more events, and they can be written.
     pub fn check(&self) -> Result<(), Failure> {
-        let writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let writer = self.writer.lock();
         if let Some(error) = &writer.broken {
             let cause = format!("the embedded cloud cannot write the history: {error}");
             return Err(Failure::new("States.Runtime", cause));
