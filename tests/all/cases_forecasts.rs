@@ -456,7 +456,9 @@ fn the_last_value_of_prices_is_as_wrong_as_it_is() {
     ] {
         let spec = spec().with(|s| {
             s.task.set_frequency(frequency);
-            s.task.holidays = vec![jiff::civil::date(2018, 1, 1)];
+            if frequency == Frequency::ObservedDays {
+                s.task.holidays = vec![jiff::civil::date(2018, 1, 1)];
+            }
             s.model.kind = Kind::Of(Family::LastValue);
             s.model.candidates = Some(Vec::new());
             s.task.horizon = 1;
