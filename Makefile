@@ -6,22 +6,28 @@ BENCH := .venv-bench/.ready
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export STEPPE_SHARED_DATA ?= $(abspath ../shared/data)
 
-.PHONY: build examples test lint parity clients crash service accuracy bench check clean
+.PHONY: build xtask-aws examples test lint parity clients crash service accuracy bench check clean
 
 build: ## everything, as `cargo xtask deploy` builds it
 	cargo build --bins
 	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs
 
+# As it builds itself when an environment of AWS is used; its tests find it by this name.
+xtask-aws:
+	cargo build --bin xtask --features xtask/ec2 && cp $(TARGET)/debug/xtask $(TARGET)/debug/xtask-aws
+	cargo build --bins
+
 examples: build ## what `service`, `accuracy` and `bench` run
 	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs --example serve_model
 	cargo build --release --package steppe-model --examples
 
-test: build ## all tests
+test: xtask-aws build ## all tests
 	cargo test
 
 lint: $(VENV) build ## formatting, clippy, dependencies, CloudFormation
 	cargo fmt --all --check
 	cargo clippy --all-targets -- --deny warnings
+	cargo clippy --bin xtask --features xtask/ec2 -- --deny warnings
 	.venv/bin/python tests/dependencies.py
 	rm -rf target/templates && cargo xtask render --every-combination target/templates
 	.venv/bin/cfn-lint target/templates/*.yaml && echo "cfn-lint: $$(ls target/templates | wc -l) templates without errors or warnings"

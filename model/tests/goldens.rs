@@ -2,7 +2,7 @@
 //!
 //! The files in `goldens/` hold every digit, so a change of the last bit is seen. Networks are
 //! computed by kernels of the processor, whose sums differ in their last digits: on another
-//! processor than the file's, numbers are compared with a tolerance. `STEPPE_BLESS=1` writes the
+//! processor than the file's, numbers are compared with a tolerance. `EXPECTORATE=overwrite` writes the
 //! files anew.
 
 use std::fmt::Write;
@@ -25,7 +25,7 @@ fn check(name: &str, text: String) {
     let cpu = Cpu::available().into_iter().last().map_or("none", Cpu::name);
     let text = format!("processor {cpu}\n{text}");
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/goldens/{name}.txt"));
-    if std::env::var_os("STEPPE_BLESS").is_some() {
+    if std::env::var("EXPECTORATE").is_ok_and(|mode| mode == "overwrite") {
         std::fs::write(&file, text).expect("written");
         return;
     }
@@ -35,7 +35,7 @@ fn check(name: &str, text: String) {
     let differs = lines.find(|(a, b)| if exact { a != b } else { !alike(a, b) });
     assert!(
         differs.is_none() && golden.lines().count() == text.lines().count(),
-        "{}: {differs:?}; `STEPPE_BLESS=1` accepts the new numbers",
+        "{}: {differs:?}; `EXPECTORATE=overwrite` accepts the new numbers",
         file.display()
     );
 }

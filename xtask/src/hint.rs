@@ -87,7 +87,7 @@ pub fn hints_of(error: &Error) -> Vec<String> {
             hints.extend(hinted.hints.iter().cloned());
         }
         if let Some(problems) = cause.downcast_ref::<Problems>() {
-            hints.extend(problems.hints().map(str::to_owned));
+            hints.extend(problems.hints());
         }
         let refusal = cause.downcast_ref::<Refusal>().map(Refusal::hint);
         let call = cause.downcast_ref::<AwsError>().and_then(of_call).map(str::to_owned);

@@ -34,9 +34,14 @@ impl fmt::Display for Problems {
 }
 
 impl Problems {
-    /// What to do about them.
-    pub fn hints(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|problem| problem.hint.as_deref())
+    /// What to do about them; of several, each with the place that it is about.
+    pub fn hints(&self) -> Vec<String> {
+        let several = self.0.len() > 1;
+        let hint = |problem: &Problem| {
+            let hint = problem.hint.as_ref()?;
+            Some(if several { format!("{}: {hint}", problem.place) } else { hint.clone() })
+        };
+        self.0.iter().filter_map(hint).collect()
     }
 }
 
@@ -101,7 +106,7 @@ mod tests {
         let error =
             parse::<Example>("p.toml", "horizon = 1\n  horzion = 2\n").expect_err("unknown key");
         assert_eq!(error.to_string(), "p.toml:2:3: unknown field `horzion`, expected `horizon`");
-        assert_eq!(error.hints().collect::<Vec<_>>(), ["did you mean `horizon`?"]);
+        assert_eq!(error.hints(), ["did you mean `horizon`?"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What people read about the manifest, made from its types: `docs/pipeline.schema.json` for
 //! editors, and the reference in `docs/manifest.md`.
 //!
-//! `STEPPE_BLESS=1 cargo test --package steppe-spec` writes both anew.
+//! `EXPECTORATE=overwrite cargo test --package steppe-spec` writes both anew.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::shape::{range, words};
 
 /// Between these lines of `docs/manifest.md` everything is made here.
 const BEGIN: &str =
-    "<!-- made from model/spec by `STEPPE_BLESS=1 cargo test --package steppe-spec` -->\n";
+    "<!-- made from model/spec by `EXPECTORATE=overwrite cargo test --package steppe-spec` -->\n";
 const END: &str = "<!-- end of what is made -->\n";
 
 /// A table of the manifest, and the tables in it.
@@ -87,14 +87,14 @@ fn check(file: &str, make: impl FnOnce(&str) -> String) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(file);
     let present = std::fs::read_to_string(&path).unwrap_or_default();
     let made = make(&present);
-    if std::env::var_os("STEPPE_BLESS").is_some() {
+    if std::env::var("EXPECTORATE").is_ok_and(|mode| mode == "overwrite") {
         std::fs::write(&path, made).expect("docs can be written");
         return;
     }
     assert!(
         present == made,
         "docs/{file} is not what the types say; \
-         `STEPPE_BLESS=1 cargo test --package steppe-spec` writes it anew"
+         `EXPECTORATE=overwrite cargo test --package steppe-spec` writes it anew"
     );
 }
 

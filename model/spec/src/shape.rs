@@ -26,11 +26,12 @@ pub(crate) fn check(schema: &Value, value: &mut Value, key: &str, out: &mut Defe
             if let Some(most) = most.filter(|most| count > *most) {
                 out.form(key, format!("`{key}` has {count}; at most {most}"), None);
             }
-            // What is wrong with one is told; none is taken away, because its number would change.
-            let checked = items.iter_mut().enumerate();
-            checked
-                .map(|(at, item)| check(&schema["items"], item, &format!("{key}[{at}]"), out))
-                .fold(true, |all, readable| all && readable)
+            // What is wrong with one is told; none is taken away, because numbers would change.
+            let mut readable = true;
+            for (at, item) in items.iter_mut().enumerate() {
+                readable &= check(&schema["items"], item, &format!("{key}[{at}]"), out);
+            }
+            readable
         }
         Value::Number(number) => {
             if !number.as_f64().is_some_and(|number| in_range(schema, number)) {

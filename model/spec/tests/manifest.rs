@@ -1,6 +1,6 @@
 //! What is wrong with a manifest is told at once, each with its place and what may be meant.
 
-use steppe_spec::Manifest;
+use steppe_spec::{Manifest, Problem};
 
 const FILE: &str = include_str!("../../pipelines/marriages/pipeline.toml");
 
@@ -11,7 +11,12 @@ fn told(changes: &[(&str, &str)]) -> String {
         assert!(text.contains(from), "{from}");
         text = text.replace(from, to);
     }
-    Manifest::parse("p.toml", &text).expect_err("refused").to_string()
+    let problems = Manifest::parse("p.toml", &text).expect_err("refused");
+    let line = |problem: &Problem| {
+        let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+        format!("{}: {}{hint}\n", problem.place, problem.message)
+    };
+    problems.0.iter().map(line).collect()
 }
 
 /// The line and column of what stands once in the repository's manifest.

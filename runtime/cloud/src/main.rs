@@ -13,7 +13,7 @@ use steppe_cloud::cloud::{Cloud, Config};
 use steppe_cloud::folder::{StateFolder, write_private};
 use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, states};
 use steppe_cloud::{cloudformation, http, instance_tools, log, process};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// AWS on this machine, as much of it as Steppe's stacks use.
 #[derive(Parser)]
@@ -94,6 +94,8 @@ async fn run(serve: Serve) -> Result<()> {
             engine.display()
         );
     }
+    // From here on: what is taken up again may be waited for, and then stopped.
+    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let folder = StateFolder::take(&serve.state)?;
     let state_dir = folder.path().to_owned();
     let state_text = state_dir.display().to_string();
@@ -125,7 +127,7 @@ async fn run(serve: Serve) -> Result<()> {
     tracing::info!(port, state = %state_dir.display(), "ready");
     let stop = Arc::new(tokio::sync::Notify::new());
     let server = tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
-    wait_for_the_end(&cloud).await?;
+    wait_for_the_end(&cloud, signals).await;
     tracing::info!("stopping");
     ec2::stop_all(&cloud).await;
     cloud.environments.retire_all();
@@ -180,13 +182,10 @@ async fn listen(port: u16) -> Result<tokio::net::TcpListener> {
 }
 
 /// Waits for SIGTERM, SIGINT, or a request to stop.
-async fn wait_for_the_end(cloud: &Cloud) -> Result<()> {
-    let (mut term, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+async fn wait_for_the_end(cloud: &Cloud, (mut term, mut interrupt): (Signal, Signal)) {
     tokio::select! {
         _ = term.recv() => {}
         _ = interrupt.recv() => {}
         () = cloud.stop.notified() => {}
     }
-    Ok(())
 }

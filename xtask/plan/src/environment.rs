@@ -202,7 +202,7 @@ mod tests {
         assert!(project.environment("steppe.toml", "local").is_ok());
         let error = project.environment("steppe.toml", "locla").expect_err("unknown");
         assert_eq!(error.to_string(), "steppe.toml: there is no environment `locla`");
-        assert_eq!(error.hints().collect::<Vec<_>>(), ["did you mean `local`?"]);
+        assert_eq!(error.hints(), ["did you mean `local`?"]);
     }
 
     #[test]

@@ -39,7 +39,6 @@ pub async fn run(args: &Args, host: &Host) -> Result<Outcome> {
             ))
         },
     );
-    check("memory for a first build", memory());
     let told =
         |w: &Workspace| format!("pipeline {}, environment {}", w.manifest.name, w.environment_name);
     let (workspace, configuration) = match Workspace::open(args) {
@@ -50,6 +49,8 @@ pub async fn run(args: &Args, host: &Host) -> Result<Outcome> {
         Err(error) => (None, Err(error)),
     };
     check("configuration", configuration);
+    let is_aws = |w: &Workspace| matches!(w.environment, Environment::Aws { .. });
+    check("memory for a first build", memory(workspace.as_ref().is_some_and(is_aws)));
     if let Some(workspace) = &workspace {
         let local_stopped = local_cloud(workspace)?.is_some_and(|l| l.running().is_none());
         if local_stopped {
@@ -80,19 +81,19 @@ fn version(program: &str, argument: &str) -> Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// What a first build takes on two cores; the EC2 client alone takes 7.5 GB of it.
-const BUILD_MEMORY_GB: f64 = 11.0;
+/// What a first build takes on two cores, about: the largest clients of the SDK at once.
+const BUILD_MEMORY_GB: f64 = 4.0;
+/// The same with the client of EC2, which AWS environments need.
+const AWS_BUILD_MEMORY_GB: f64 = 9.0;
 
-fn memory() -> Result<String> {
+fn memory(is_aws: bool) -> Result<String> {
+    let needed = if is_aws { AWS_BUILD_MEMORY_GB } else { BUILD_MEMORY_GB };
     let text = std::fs::read_to_string("/proc/meminfo").context("unknown")?;
     let total_kb = text
         .lines()
         .find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     match total_kb.map(|kb| kb as f64 / 1e6) {
-        Some(gb) if gb < BUILD_MEMORY_GB => bail!(
-            "{gb:.1} GB, less than {BUILD_MEMORY_GB} GB: leave out the EC2 client with `cargo run \
-             --bin xtask --no-default-features -- VERB`"
-        ),
+        Some(gb) if gb < needed => bail!("{gb:.1} GB, less than the {needed} GB that it takes"),
         Some(gb) => Ok(format!("{gb:.1} GB")),
         None => bail!("unknown"),
     }

@@ -80,7 +80,8 @@ pub fn add(cloud: &Cloud, stack_id: &str, stack: &Stack, happened: &Event<'_>) {
     let append = || -> std::io::Result<()> {
         std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
-        writeln!(file, "{event}")?;
+        // In one piece: resources are made side by side, and pieces of two lines make none.
+        file.write_all(format!("{event}\n").as_bytes())?;
         if file.metadata()?.len() > BYTES_MAX { halve(&path) } else { Ok(()) }
     };
     let name = &stack.name;
@@ -104,6 +105,7 @@ pub fn all(cloud: &Cloud, stack_id: &str) -> Vec<Value> {
         .lines()
         .map_while(Result::ok)
         .filter_map(|l| serde_json::from_str(&l).ok())
+        .filter(Value::is_object)
         .collect();
     events.reverse();
     events
