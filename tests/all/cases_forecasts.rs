@@ -226,7 +226,7 @@ fn text_of(file: &str) -> Option<String> {
 
 fn data(text: &str, spec: &TrainSpec, pipeline: (String, String)) -> Dataset {
     let table = cleaned(text, pipeline).unwrap_or_else(|refused| panic!("{refused}"));
-    Dataset::from_parquet([table], &spec).expect("series")
+    Dataset::from_parquet([table], spec).expect("series")
 }
 
 fn train(text: &str, frequency: Frequency) -> (Dataset, Artifact) {

@@ -33,11 +33,13 @@ fn event(line: &str) -> Event {
 }
 
 fn results(events: &[Event]) -> Vec<&Value> {
-    let result = |event| match event {
-        &Event::Result { ref result } => Some(result),
-        _ => None,
-    };
-    events.iter().filter_map(result).collect()
+    let mut found = Vec::new();
+    for event in events {
+        if let Event::Result { result } = event {
+            found.push(result);
+        }
+    }
+    found
 }
 
 #[test]
