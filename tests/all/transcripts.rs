@@ -6,8 +6,9 @@ use regex::Regex;
 
 use crate::checkout::Checkout;
 
-/// What differs from run to run, and what stands for it.
-const VARYING: [(&str, &str); 12] = [
+/// What differs from run to run, and what stands for it; forecasts differ from processor to
+/// processor in their last digits.
+const VARYING: [(&str, &str); 17] = [
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
     (r"message [0-9a-f]{8}", "message UUID"),
     (r"ModelServer[0-9a-f]{8}", "ModelServer#"),
@@ -17,6 +18,11 @@ const VARYING: [(&str, &str); 12] = [
     (r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b", "TIME"),
     (r" +\d+\.\d s$", "  # s"),
     (r"(ok|FAILED) +\d+\.\d\d  ", "$1  #  "),
+    (r"MAPE \d+\.\d+ %", "MAPE # %"),
+    (r"MASE \d+\.\d+", "MASE #"),
+    (r" +\d+ +90 % interval \d+ to \d+", "  #  90 % interval # to #"),
+    (r"\d\.\d{3} of \d\.\d{3}", "# of #"),
+    (r"(lstm +\d{4}) +\d+\.\d+ +\d+\.\d+", "$1  #  #"),
     (r"\(\d+\.\d (k|M)?B\)", "(# B)"),
     (r"\(\d+ B\)", "(# B)"),
     (r"\b\d+ (events|calls by roles|objects)\b", "# $1"),
