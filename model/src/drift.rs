@@ -2,10 +2,11 @@
 //! its backtest.
 //!
 //! A few statistics of every question and its answer are counted in bins that hold equal shares of
-//! the backtest's values; which they are, the task says. Series move together, so the values of one origin are no independent sample: what counts
-//! as drift is a distance larger than that of any single origin of the backtest from the others,
-//! and larger than chance explains for so few values, by two measures that must agree: a new period
-//! is as likely as any other to be the strangest so far by one of them.
+//! the backtest's values; which they are, the task says. Series move together, so the values of one
+//! origin are no independent sample: what counts as drift is a distance larger than that of any
+//! single origin of the backtest from the others, and larger than chance explains for so few
+//! values, by two measures that must agree: a new period is as likely as any other to be the
+//! strangest so far by one of them.
 
 use serde::{Deserialize, Serialize};
 use steppe_wire::drift::{Side, StatisticDrift};

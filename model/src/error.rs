@@ -7,7 +7,8 @@ use thiserror::Error;
 pub enum TrainError {
     /// No series is long enough for one window.
     #[error(
-        "no series is long enough: `{series}` is the longest with {length} values, but a window and its horizon need {needed}"
+        "no series is long enough: `{series}` is the longest with {length} values, but a window and \
+         its horizon need {needed}"
     )]
     TooShort {
         /// The longest series.

@@ -2,8 +2,8 @@
 //!
 //! The files in `goldens/` hold every digit, so a change of the last bit is seen. Networks are
 //! computed by kernels of the processor, whose sums differ in their last digits: on another
-//! processor than the file's, numbers are compared with a tolerance. `EXPECTORATE=overwrite` writes the
-//! files anew.
+//! processor than the file's, numbers are compared with a tolerance. `EXPECTORATE=overwrite` writes
+//! the files anew.
 
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -1,9 +1,10 @@
 //! What can be added is added in one place: nothing else may name it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use steppe_spec::Family;
 
+use crate::structure::walk;
 use crate::tools::root;
 
 /// Places that name families: the specification, the list, and the families themselves.
@@ -20,17 +21,6 @@ fn sources(folders: &[&str]) -> Vec<(String, String)> {
         (name, text.split("#[cfg(test)]").next().unwrap_or_default().to_owned())
     };
     files.into_iter().map(read).collect()
-}
-
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            walk(&path, found);
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            found.push(path);
-        }
-    }
 }
 
 #[test]

@@ -338,7 +338,8 @@ fn monthly_table() -> Bytes {
     let rows: String = (0..4).flat_map(|site| (0..75).map(move |t| row(site, t))).collect();
     clean_table(
         &format!("site,month,load,warmth,kind\n{rows}"),
-        "SELECT site, month, TRY_CAST(load AS DOUBLE) AS load, CAST(warmth AS DOUBLE) AS warmth, CAST(kind AS DOUBLE) AS kind FROM judged ORDER BY site, month",
+        "SELECT site, month, TRY_CAST(load AS DOUBLE) AS load, CAST(warmth AS DOUBLE) AS warmth, \
+         CAST(kind AS DOUBLE) AS kind FROM judged ORDER BY site, month",
     )
 }
 

@@ -147,7 +147,8 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+/// Rust files below a folder.
+pub fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();
         if path.is_dir() {

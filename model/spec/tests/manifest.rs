@@ -74,6 +74,18 @@ fn what_contradicts_itself_is_told_together_with_what_cannot_be_read() {
 }
 
 #[test]
+fn of_several_hints_each_says_what_it_is_about() {
+    let hints = |from: &[(&str, &str)]| {
+        let text = from.iter().fold(FILE.to_owned(), |text, (from, to)| text.replace(from, to));
+        Manifest::parse("p.toml", &text).expect_err("refused").hints()
+    };
+    let (one, other) = (("horizon = 1", "horzon = 1"), ("seed = 1\n", "sed = 1\n"));
+    assert_eq!(hints(&[one]), ["did you mean `horizon`?"]);
+    let both = hints(&[one, other]);
+    assert!(both.contains(&format!("{}did you mean `horizon`?", place("horizon = 1"))), "{both:?}");
+}
+
+#[test]
 fn what_may_follow_from_a_misspelt_key_is_not_told() {
     let monthly = ("frequency = \"yearly\"", "frequncy = \"monthly\"");
     let text = ("name = \"year\"\ntype = \"int\"", "name = \"year\"\ntype = \"string\"");

@@ -31,7 +31,7 @@ use steppe_wire::text::shown;
 
 use crate::csv_source::CsvSource;
 use crate::shape;
-use crate::spill::{Order, Spills};
+use crate::spill::{Order, keep};
 use crate::storage::{Place, Realm};
 
 /// Memory that sorts, joins and aggregates may use before they spill.
@@ -165,11 +165,11 @@ async fn run(plan: &EtlPlan, places: &Places, former: &[String]) -> Result<EtlRe
     let input = places.input.store.head(&places.input.path).await;
     let input = input.with_context(|| format!("cannot read {}", places.input.name))?;
     let source = CsvSource::open(places.input.clone(), plan).await?;
-    let (context, spills) = (session(places.realm)?, Spills::new()?);
+    let context = session(places.realm)?;
     [&places.input, &places.output, &places.rejects].iter().for_each(|p| p.register(&context));
     register(&context, &source, plan).await?;
 
-    let mut report = judge(&context, &spills, &source, plan, places).await?;
+    let mut report = judge(&context, &source, plan, places).await?;
     refuse_fatal(&context, plan, &source, places, &report).await?;
     if report.rejected_rows > 0 {
         add_rejected_newest(&context, plan, &mut report).await?;
@@ -244,13 +244,12 @@ fn strip(error: &datafusion::error::DataFusionError) -> String {
 /// Makes `typed` and `judged`, and counts: records in all, and rejected ones by rule.
 async fn judge(
     context: &SessionContext,
-    spills: &Spills,
     source: &CsvSource,
     plan: &EtlPlan,
     places: &Places,
 ) -> Result<EtlReport> {
     let frame = sql(context, "the cleaning SQL", &plan.cleaning_sql).await?;
-    let read = spills.keep(context, "typed", frame, Order::Any).await;
+    let read = keep(context, "typed", frame, Order::Any).await;
     read.map_err(|e| anyhow::anyhow!("{}: {}", places.input.name, strip(&e)))?;
     let Some(raw_rows) = source.rows() else {
         bail!("the cleaning SQL does not read every record of `raw`");
@@ -259,7 +258,7 @@ async fn judge(
         bail!("{}: the file has a header but no records", places.input.name);
     }
     let frame = sql(context, "`when` of one of the manifest's rules", &plan.judged_sql).await?;
-    let judged = spills.keep(context, "judged", frame, Order::Kept).await;
+    let judged = keep(context, "judged", frame, Order::Kept).await;
     judged.map_err(|e| anyhow::anyhow!(strip(&e)))?;
     let mut rejected_by_rule = BTreeMap::new();
     let mut clean_rows = 0;

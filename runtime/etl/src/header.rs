@@ -192,7 +192,8 @@ mod tests {
                 { "source": "year", "name": "year" }, { "source": "n", "name": "n" },
             ],
             "wide": { "keep": ["Регион"], "names": "year", "values": "n", "missing": ["…"] },
-            "cleaning_sql": "", "judged_sql": "", "clean_sql": "", "rejects_sql": "", "fatal_rules": [], "rule_columns": [],
+            "cleaning_sql": "", "judged_sql": "", "clean_sql": "", "rejects_sql": "",
+            "fatal_rules": [], "rule_columns": [],
         }))
         .expect("a plan")
     }

@@ -65,7 +65,7 @@ pub struct Stack<'a> {
 /// A part of a stack.
 #[derive(Default)]
 pub struct Component {
-    /// Its name, and that of its template.
+    /// Its name, as the template has it above its resources.
     pub name: &'static str,
     /// Resources that no other component has, as its template prints them.
     pub resources: Vec<Fragment>,

@@ -113,19 +113,12 @@ impl Role {
     pub fn new(logical_id: &'static str, name: &'static str, service: &'static str) -> Self {
         let account = json!({ "aws:SourceAccount": Cfn::reference("AWS::AccountId") });
         let condition = json!({ "StringEquals": account });
-        Self {
-            trust: Map::from_iter([("Condition".to_owned(), condition)]),
-            ..Self::of_ec2(logical_id, name)
-        }
-        .taken_by(service)
+        let trust = Map::from_iter([("Condition".to_owned(), condition)]);
+        Self { logical_id, name, service, trust }
     }
 
     /// A role of an instance. EC2 takes a role on without saying for which account.
     pub fn of_ec2(logical_id: &'static str, name: &'static str) -> Self {
         Self { logical_id, name, service: "ec2.amazonaws.com", trust: Map::new() }
-    }
-
-    fn taken_by(self, service: &'static str) -> Self {
-        Self { service, ..self }
     }
 }

@@ -30,8 +30,10 @@ impl Next {
 
     /// The state, for what must lead to one.
     pub fn state(&self) -> &str {
-        let Self::State(state) = self else { panic!("a choice is no end of a machine") };
-        state
+        match self {
+            Self::State(state) => state,
+            Self::End(_) => unreachable!("a choice is no end of a machine"),
+        }
     }
 }
 

@@ -102,7 +102,8 @@ impl ModelCard {
              data       {} series, {} {} observations{filled}, {} to {}, fingerprint {}\n\
              consists   {}\n\
              backtest   {} forecasts, 1 to {} steps ahead, origins {} to {}\n\
-             interval   {:.0} % nominal, {:.1} % of backtest forecasts inside, MSIS {:.2}, CRPS {:.3}\n\n\
+             interval   {:.0} % nominal, {:.1} % of backtest forecasts inside, MSIS {:.2}, CRPS \
+             {:.3}\n\n\
              {:<24}{:>10}{:>10}{:>10}{:>10}{:>8}{:>10}\n",
             self.id,
             data.series,

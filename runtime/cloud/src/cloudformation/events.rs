@@ -1,7 +1,7 @@
 //! What happened to a stack: one line of JSON per event, the newest at the end.
 
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -76,21 +76,22 @@ pub fn add(cloud: &Cloud, stack_id: &str, stack: &Stack, happened: &Event<'_>) {
     if let Some(reason) = happened.reason {
         event["ResourceStatusReason"] = reason.into();
     }
-    let path = file(cloud, stack_id);
-    let append = || -> std::io::Result<()> {
-        std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
-        // In one piece: resources are made side by side, and pieces of two lines make none.
-        file.write_all(format!("{event}\n").as_bytes())?;
-        if file.metadata()?.len() > BYTES_MAX { halve(&path) } else { Ok(()) }
-    };
     let name = &stack.name;
-    append().unwrap_or_else(|e| tracing::error!("an event of `{name}` is lost: {e}"));
+    append(&file(cloud, stack_id), &event)
+        .unwrap_or_else(|e| tracing::error!("an event of `{name}` is lost: {e}"));
     cloud.faults.event();
 }
 
+fn append(path: &Path, event: &Value) -> std::io::Result<()> {
+    std::fs::create_dir_all(path.parent().unwrap_or(path))?;
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+    // In one piece: resources are made side by side, and pieces of two lines make none.
+    file.write_all(format!("{event}\n").as_bytes())?;
+    if file.metadata()?.len() > BYTES_MAX { halve(path) } else { Ok(()) }
+}
+
 /// Forgets the older half of a history.
-fn halve(path: &std::path::Path) -> std::io::Result<()> {
+fn halve(path: &Path) -> std::io::Result<()> {
     let text = std::fs::read_to_string(path)?;
     let middle = text.len() / 2;
     let start = text.as_bytes()[middle..].iter().position(|b| *b == b'\n');
@@ -124,6 +125,22 @@ pub fn forget(cloud: &Cloud, stack_id: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_at_the_same_time_are_lines_of_their_own() {
+        let file = std::env::temp_dir().join(format!("{}.ndjson", uuid::Uuid::new_v4()));
+        let event = json!({ "LogicalResourceId": "Bucket", "ResourceStatus": "CREATE_COMPLETE" });
+        std::thread::scope(|threads| {
+            for _ in 0..8 {
+                let write = || (0..100).try_for_each(|_| append(&file, &event));
+                threads.spawn(move || write().expect("written"));
+            }
+        });
+        let text = std::fs::read_to_string(&file).expect("read");
+        std::fs::remove_file(&file).expect("removed");
+        let whole = |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|v| v == event);
+        assert_eq!(text.lines().filter(whole).count(), 800);
+    }
 
     #[test]
     fn the_older_half_of_a_long_history_goes() {

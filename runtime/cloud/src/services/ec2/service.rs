@@ -271,9 +271,10 @@ impl Service {
     /// Writes what systemd would write about the service.
     fn note(&self, text: &str) {
         tracing::info!(service = self.name, "{text}");
-        let written = self
-            .log(self.unit.out_on_console)
-            .and_then(|mut log| writeln!(log, "{}.service: {text}", self.name));
+        // In one piece: the service writes to the same file.
+        let line = format!("{}.service: {text}\n", self.name);
+        let written =
+            self.log(self.unit.out_on_console).and_then(|mut log| log.write_all(line.as_bytes()));
         written.unwrap_or_else(|e| tracing::warn!("a line of a journal is lost: {e}"));
     }
 
