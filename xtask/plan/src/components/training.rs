@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use steppe_spec::Input;
 use steppe_wire::keys;
 
 use super::predictor::LAMBDA_IS_BUSY;
@@ -84,8 +85,13 @@ pub(super) fn job_grants(stack: &Stack<'_>, role: &'static str, logs: &str) -> V
     grants.into_iter().chain([writes_logs(role, &[logs])]).collect()
 }
 
+/// Prefix of the table that the task is about.
+pub(super) fn data_prefix(stack: &Stack<'_>) -> String {
+    keys::table_prefix(&stack.spec.names.pipeline, stack.spec.manifest.source().name)
+}
+
 fn processed(stack: &Stack<'_>) -> Cfn {
-    let prefix = keys::processed_prefix(&stack.spec.names.pipeline);
+    let prefix = data_prefix(stack);
     Cfn::sub(format!("${{DataBucket.Arn}}/{prefix}*"))
 }
 
@@ -96,7 +102,7 @@ fn own_grants(stack: &Stack<'_>) -> [Grant; 4] {
     let kept = [Cfn::sub(format!("{bucket}/{models}*"))];
     let checkpoints = [Cfn::sub(format!("{bucket}/{models}checkpoints/*"))];
     let list = ["s3:ListBucket"];
-    let data_prefix = format!("{}*", keys::processed_prefix(&names.pipeline));
+    let data_prefix = format!("{}*", data_prefix(stack));
     [
         Statement::on_buckets("ListDataSet", &list, &[Cfn::arn("DataBucket")])
             .of_prefixes(&[data_prefix]),
@@ -110,7 +116,9 @@ fn own_grants(stack: &Stack<'_>) -> [Grant; 4] {
 
 fn rules(stack: &Stack<'_>) -> Vec<Rule> {
     let Some(retrain) = &stack.spec.manifest.retrain else { return vec![] };
-    let raw_key = keys::raw(&stack.spec.names.pipeline);
+    let (pipeline, inputs) = (&stack.spec.names.pipeline, &stack.spec.manifest.inputs);
+    let of = |input: &Input| json!({ "prefix": keys::raw_prefix(pipeline, &input.name) });
+    let raw_keys: Vec<_> = inputs.iter().map(of).collect();
     let on_schedule = retrain.schedule.as_ref().map(|schedule| Rule {
         logical_id: "TrainOnSchedule",
         name: "train-on-schedule",
@@ -129,7 +137,7 @@ fn rules(stack: &Stack<'_>) -> Vec<Rule> {
             "detail-type": ["Object Created"],
             "detail": {
                 "bucket": { "name": [Cfn::reference("DataBucket")] },
-                "object": { "key": [raw_key] },
+                "object": { "key": raw_keys },
             },
         } }),
         on_bucket_events: true,
