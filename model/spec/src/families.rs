@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::defects::Defects;
-use crate::tasks::forecast::Frequency;
+use crate::tasks::forecast::{Frequency, Task};
 use crate::transform::Transform;
 use gradient_boosting::Trees;
 use lstm::Lstm;
@@ -144,14 +144,17 @@ impl JsonSchema for Kind {
 
 impl Model {
     /// The families that compete.
-    pub fn candidates(&self, frequency: Frequency) -> Vec<Family> {
+    pub fn candidates(&self, task: &Task) -> Vec<Family> {
         use Family::{
             Autoregression, ExponentialSmoothing, GradientBoosting, Lstm, PooledAutoregression,
             Theta,
         };
         // One series of yearly values is too short for a regression of its own.
-        let linear =
-            if frequency == Frequency::Yearly { PooledAutoregression } else { Autoregression };
+        let linear = if task.frequency() == Frequency::Yearly {
+            PooledAutoregression
+        } else {
+            Autoregression
+        };
         self.candidates
             .clone()
             .unwrap_or_else(|| vec![Theta, ExponentialSmoothing, linear, GradientBoosting, Lstm])

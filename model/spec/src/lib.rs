@@ -35,6 +35,8 @@ pub use problems::{Problem, Problems, nearest, parse};
 pub use quality::{Action, PartialPeriod, Quality, Rule, Total, Unique};
 pub use schema::json_schema;
 pub use tasks::TaskKind;
-pub use tasks::forecast::{Backtest, DayCalendar, Frequency, Spacing, Task};
+pub use tasks::forecast::{
+    Backtest, DayCalendar, Feature, Frequency, Holidays, Known, Spacing, Task,
+};
 pub use training::TrainSpec;
 pub use transform::Transform;

@@ -129,7 +129,7 @@ impl Quality {
 
 /// Rules that follow from the task: what it needs of each record must be there.
 pub(crate) fn default_rules(manifest: &Manifest) -> Vec<Rule> {
-    let Task { series, time, target, frequency, covariates, .. } = &manifest.task;
+    let Task { series, time, target, frequency, .. } = &manifest.task;
     let rule = |column: &str, what: &str, when: String, reason: String| Rule {
         name: format!("{column}_{what}"),
         column: column.to_owned(),
@@ -153,10 +153,10 @@ pub(crate) fn default_rules(manifest: &Manifest) -> Vec<Rule> {
         Transform::Log => (format!("{target} < 0"), " that is not negative"),
         Transform::None => ("FALSE".to_owned(), ""),
     };
-    // Records of periods to come have covariates and no target.
-    let target_when = match covariates.is_empty() {
-        true => format!("{target} IS NULL OR {sign_when}"),
-        false => sign_when,
+    // Records of periods to come have features and no target.
+    let target_when = match manifest.task.knows_ahead() {
+        false => format!("{target} IS NULL OR {sign_when}"),
+        true => sign_when,
     };
     vec![
         rule(

@@ -12,6 +12,11 @@ use crate::problems::nearest;
 /// Notes what is wrong with `value`, which stands at `key`, and takes from it what cannot be read,
 /// so that the rest can be. Says whether it can.
 pub(crate) fn check(schema: &Value, value: &mut Value, key: &str, out: &mut Defects) -> bool {
+    // Of several forms, the value's own type tells which is meant.
+    if let Some(forms) = schema["anyOf"].as_array() {
+        let meant = forms.iter().find(|form| is_of_type(form, value)).or(forms.first());
+        return meant.is_none_or(|form| check(form, value, key, out));
+    }
     if schema.get("oneOf").is_some() {
         return word(schema, value, key, out);
     }

@@ -102,7 +102,7 @@ fn errors_of_syntax_are_told_with_their_place() {
 
 #[test]
 fn features_are_numbers_and_times_have_the_type_of_the_frequency() {
-    let hourly = ("frequency = \"yearly\"", "frequency = \"hourly\"\ncovariates = [\"warmth\"]");
+    let hourly = ("frequency = \"yearly\"", "frequency = \"hourly\"\nfeatures = [\"warmth\"]");
     let columns = (
         "name = \"year\"\ntype = \"int\"",
         "name = \"year\"\ntype = \"string\"\n\n[[data.columns]]\nname = \"warmth\"\n\
@@ -113,15 +113,27 @@ fn features_are_numbers_and_times_have_the_type_of_the_frequency() {
     let feature = |name: &str| told(&[hourly, columns, ("[\"warmth\"]", name)]);
     assert!(
         feature("[\"rain\"]")
-            .contains("`task.covariates[0]` is `rain`, but `data.columns` has no such column")
+            .contains("`task.features[0]` is `rain`, but `data.columns` has no such column")
     );
     assert!(feature("[\"region\"]").contains("the feature `region` must be a number"));
     assert!(feature("[\"marriages\"]").contains("it is the target or the time"));
+    let twice = feature("[\"warmth\", { column = \"warmth\", known = \"always\" }]");
+    assert!(twice.contains("the feature `warmth` is declared twice"), "{twice}");
+    let known = feature("[{ column = \"warmth\", known = \"forcast\" }]");
+    assert!(
+        known.contains("`task.features[0].known` is `forcast`; expected one of `past`"),
+        "{known}"
+    );
+    assert!(known.contains("did you mean `forecast`?"), "{known}");
+    assert!(feature("[7]").contains("`task.features[0]` is 7; expected text in quotes"));
+    assert!(feature("[{ known = \"past\" }]").contains("`task.features[0].column` is missing"));
     let frequency = |word: &str| told(&[("frequency = \"yearly\"", word)]);
     assert!(frequency("frequency = \"hourly\"").contains("`string`, dates and times in ISO 8601"));
     assert!(frequency("frequency = \"weakly\"").contains("did you mean `weekly`?"));
     let holidays = "frequency = \"daily\"\nholidays = [\"2026-02-30\"]";
     assert!(frequency(holidays).contains("expected a date in quotes"));
+    let nameless = frequency("frequency = \"yearly\"\nholidays = \"\"");
+    assert!(nameless.contains("`task.holidays` names no table"), "{nameless}");
     let combined = told(&[("\"theta\",", "\"combination\",")]);
     assert!(combined.contains("a `combination` is made of them"));
 }

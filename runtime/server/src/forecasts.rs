@@ -14,7 +14,7 @@ use crate::tensors::{Datatype, Signature, Slot, Tensor, invalid};
 pub use histories::series;
 
 /// The tensors of a forecaster: `history` (series × observations, FP64 or FP32) and one period per
-/// series in, values and intervals (series × steps) out. Models with covariates or static features
+/// series in, values and intervals (series × steps) out. Models with features or static features
 /// are served in JSON only.
 pub fn signature(card: &ModelCard) -> Signature {
     let slot = |name, datatype, shape: &[i64]| Slot { name, datatype, shape: shape.to_vec() };
@@ -61,7 +61,7 @@ pub fn asked(
         observed_until,
         // The protocol has no missing values; NaN stands for one.
         values: values.iter().map(|v| (!v.is_nan()).then_some(*v)).collect(),
-        covariates: Default::default(),
+        features: Default::default(),
         static_features: Default::default(),
     };
     let histories = values.chunks_exact(length).zip(periods).enumerate().map(history).collect();

@@ -103,9 +103,10 @@ pub struct History {
     pub observed_until: String,
     /// One value per period; `null` where one is missing.
     pub values: Vec<Option<f64>>,
-    /// Per covariate of the model one value per period, up to the last one that is forecast.
+    /// Per feature of the model one value per period: of a past one as many as `values` has, of one
+    /// that is known ahead up to the last period that is forecast.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub covariates: std::collections::BTreeMap<String, Vec<f64>>,
+    pub features: std::collections::BTreeMap<String, Vec<f64>>,
     /// Per static feature of the model its value.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub static_features: std::collections::BTreeMap<String, f64>,

@@ -153,10 +153,10 @@ fn judgements(manifest: &Manifest) -> Vec<Judgement> {
 }
 
 /// Whether a record of the view `file` says that it has no value; none when that says nothing
-/// about the record: cells without a value make none, and with covariates it may be of a period to
+/// about the record: cells without a value make none, and with features it may be of a period to
 /// come.
 fn missing_sql(manifest: &Manifest) -> Option<String> {
-    let plain = manifest.data.wide.is_none() && manifest.task.covariates.is_empty();
+    let plain = manifest.data.wide.is_none() && !manifest.task.knows_ahead();
     is_missing(&manifest.task.target, &manifest.data.missing).filter(|_| plain)
 }
 

@@ -2,10 +2,11 @@
 
 use super::Artifact;
 use super::conformal::{Calibration, Spread};
-use super::dataset::{Series, View};
+use super::dataset::{FeatureValues, Series, View};
 use super::fallback::Fallback;
 use super::forecaster::{Forecaster, Path};
 use super::statistics::{Observed, Seen};
+use steppe_spec::Feature;
 
 /// A forecast with its quantiles.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,8 +98,11 @@ impl Artifact {
         let length = self.model.min_history().max(2);
         let series = |value: fn(usize) -> f64| {
             let mut series = Series::new("try-out", 0, (0..length).map(value).collect());
-            series.covariates =
-                vec![vec![0.0; length + spec.task.horizon]; spec.task.covariates.len()];
+            let feature = |feature: &Feature| {
+                let ahead = if feature.known.ahead() { spec.task.horizon } else { 0 };
+                FeatureValues::new(feature.known, vec![0.0; length + ahead])
+            };
+            series.features = spec.task.features.iter().map(feature).collect();
             series.statics = vec![0.0; spec.task.static_features.len()];
             series.calendar = self.card.section.data.calendar.clone();
             series
