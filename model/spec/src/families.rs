@@ -102,6 +102,8 @@ families! {
     ExponentialSmoothing = "exponential-smoothing", Candidate;
     /// A seasonal autoregression per series.
     Autoregression = "autoregression", Candidate;
+    /// A regression per series on lags, weekdays, holidays and features.
+    Linear = "linear", Candidate;
     /// One autoregression for all series.
     PooledAutoregression = "pooled-autoregression", Candidate;
     /// Gradient-boosted trees over all series.
