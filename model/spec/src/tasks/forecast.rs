@@ -114,6 +114,13 @@ impl Task {
         self.features.iter().any(|feature| feature.known.ahead())
     }
 
+    /// Whether it says more of periods than their values: features, or holidays that are days like
+    /// others.
+    pub fn tells_of_days(&self) -> bool {
+        let observed = self.calendar == DayCalendar::AsObserved;
+        !self.features.is_empty() || !(observed || self.holidays.is_none())
+    }
+
     /// Says how often there is a value, and on which days.
     pub fn set_frequency(&mut self, frequency: Frequency) {
         (self.frequency, self.calendar) = frequency.keys();
