@@ -340,7 +340,7 @@ mod tests {
         );
         let pointer = ModelPointer { card_sha256: sha256(&other), ..a.pointer() };
         assert!(refuse(other, a.weights_bytes.clone(), &pointer).contains(
-            "schema version 5, this program reads 6; train again with `cargo xtask train`"
+            "schema version 6, this program reads 7; train again with `cargo xtask train`"
         ));
     }
 

@@ -36,7 +36,7 @@ pub use quality::{Action, PartialPeriod, Quality, Rule, Total, Unique};
 pub use schema::json_schema;
 pub use tasks::TaskKind;
 pub use tasks::forecast::{
-    Backtest, DayCalendar, Feature, Frequency, Holidays, Known, Spacing, Task,
+    Backtest, DayCalendar, Decide, Feature, Frequency, Holidays, Known, Spacing, Task,
 };
 pub use training::TrainSpec;
 pub use transform::Transform;

@@ -83,7 +83,7 @@ impl TrainSpec {
         let read = |spec: &Self| {
             // As far as that, periods to come must have what is known of them.
             let horizon = if spec.task.knows_ahead() { spec.task.horizon } else { 1 };
-            let task = Task { horizon, ..spec.task.clone() };
+            let task = Task { horizon, decide: None, ..spec.task.clone() };
             (task, spec.gaps, spec.model.transform.signed())
         };
         read(self) == read(other)

@@ -134,6 +134,11 @@ fn features_are_numbers_and_times_have_the_type_of_the_frequency() {
     assert!(frequency(holidays).contains("expected a date in quotes"));
     let nameless = frequency("frequency = \"yearly\"\nholidays = \"\"");
     assert!(nameless.contains("`task.holidays` names no table"), "{nameless}");
+    let decide = |costs: &str| frequency(&format!("frequency = \"yearly\"\ndecide = {costs}"));
+    assert!(decide("{ short = 3.0 }").contains("`task.decide.over` is missing"));
+    assert!(decide("{ short = -1, over = 1 }").contains("expected more than 0"));
+    assert!(decide("{ short = 1e6, over = 1 }").contains("the quantile 0.999999"));
+    assert!(decide("3").contains("`task.decide` is 3; expected a table"));
     let combined = told(&[("\"theta\",", "\"combination\",")]);
     assert!(combined.contains("a `combination` is made of them"));
 }

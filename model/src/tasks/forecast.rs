@@ -7,6 +7,7 @@ pub mod card;
 mod cases;
 pub mod conformal;
 pub mod dataset;
+pub mod decision;
 pub mod evaluation;
 pub mod fallback;
 mod forecaster;

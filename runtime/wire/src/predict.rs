@@ -203,6 +203,10 @@ pub struct Step {
     pub upper: f64,
     /// Nominal coverage of the interval: 0.9.
     pub level: f64,
+    /// How much to procure: the quantile that costs least, where the manifest says what a unit short
+    /// and a unit over cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub procure: Option<f64>,
     /// Quantiles, when the request asks for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quantiles: Vec<Quantile>,
@@ -288,7 +292,8 @@ impl StoredPrediction {
         }
         self.steps.iter().find_map(|s| {
             let ordered = s.lower <= s.value && s.value <= s.upper;
-            let finite = s.lower.is_finite() && s.value.is_finite() && s.upper.is_finite();
+            let all = [s.lower, s.value, s.upper, s.procure.unwrap_or_default()];
+            let finite = all.into_iter().all(f64::is_finite);
             (!ordered || !finite).then(|| {
                 format!("step {}: {} is not within [{}, {}]", s.step, s.value, s.lower, s.upper)
             })

@@ -1,5 +1,6 @@
 //! Forecasts: the next values of each series.
 
+mod decide;
 mod feature;
 mod frequency;
 mod holidays;
@@ -13,12 +14,13 @@ use super::TaskKind;
 use crate::column::ColumnType;
 use crate::defects::Defects;
 use crate::input::Data;
+pub use decide::Decide;
 pub use feature::{Feature, Known};
 pub use frequency::{DayCalendar, Frequency, Spacing};
 pub use holidays::Holidays;
 
 /// What is forecast.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
     /// The kind of task.
@@ -56,6 +58,10 @@ pub struct Task {
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub static_features: Vec<String>,
+    /// What is decided by forecasts: with the costs of a unit short and a unit over, they answer
+    /// also how much to procure, the quantile that costs least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decide: Option<Decide>,
 }
 
 /// How models are judged: by forecasts of the past.
@@ -101,6 +107,7 @@ impl Task {
             horizon: one(),
             features: vec![],
             static_features: vec![],
+            decide: None,
         }
     }
 
@@ -137,6 +144,9 @@ impl Task {
         out.need("task.holidays", !nameless, || {
             "`task.holidays` names no table; expected its name, or dates".to_owned()
         });
+        if let Some(decide) = self.decide {
+            decide.defects(out);
+        }
         let mut named = BTreeSet::new();
         for (key, feature) in self.features() {
             let used = [&self.target, &self.time].contains(&feature);

@@ -1,7 +1,7 @@
 //! Forecasts with intervals: the model's own, or those of the rule for short histories.
 
 use super::Artifact;
-use super::conformal::{Calibration, Spread};
+use super::conformal::{Asked, Calibration, Spread};
 use super::dataset::{FeatureValues, Series, View};
 use super::fallback::Fallback;
 use super::forecaster::{Forecaster, Path};
@@ -28,6 +28,8 @@ pub struct PredictedStep {
     pub lower: f64,
     /// Upper end of the interval.
     pub upper: f64,
+    /// The quantile to decide by; none where nothing is decided.
+    pub procure: Option<f64>,
     /// What its quantiles are made from.
     pub spread: Spread,
 }
@@ -49,7 +51,7 @@ impl Artifact {
         let long: Vec<View<'_>> = views.iter().copied().filter(|v| self.suits(*v)).collect();
         let mut of_long = self.by_model(&long, horizon).into_iter();
         let any = |view: &View<'_>| match (&self.card.section.fallback, self.suits(*view)) {
-            (Some(rule), false) => by_rule(rule, *view, horizon),
+            (Some(rule), false) => self.by_rule(rule, *view, horizon),
             _ => of_long.next().expect("a forecast of each long history"),
         };
         views.iter().map(any).collect()
@@ -61,14 +63,27 @@ impl Artifact {
             let change = calibration.change(*view);
             let step = |(step, &value): (usize, &f64)| {
                 let place = calibration.place(*view, step, path.spreads.get(step).copied());
-                let spread = calibration.spread(value, &place);
-                let (lower, upper) = calibration.interval(&spread);
-                PredictedStep { value, lower, upper, spread }
+                self.predicted(calibration, value, calibration.spread(value, &place))
             };
             let steps = path.points.iter().enumerate().map(step).collect();
             Prediction { steps, change, by_rule: false }
         };
         views.iter().zip(self.model.paths(views, horizon)).map(prediction).collect()
+    }
+
+    /// The forecast of a history that is too short for the model.
+    fn by_rule(&self, rule: &Fallback, view: View<'_>, horizon: usize) -> Prediction {
+        let calibration = rule.calibration();
+        let steps = rule.forecast(view, horizon).into_iter();
+        let steps = steps.map(|(value, spread)| self.predicted(calibration, value, spread));
+        Prediction { steps: steps.collect(), change: calibration.change(view), by_rule: true }
+    }
+
+    fn predicted(&self, calibration: &Calibration, value: f64, spread: Spread) -> PredictedStep {
+        let (lower, upper) = calibration.interval(&spread);
+        let decision = Asked::by(&self.card.spec).decision;
+        let procure = decision.map(|probability| calibration.at(probability, &spread));
+        PredictedStep { value, lower, upper, procure, spread }
     }
 
     /// What the quantiles of a forecast come from: the model's errors, or those of the rule for
@@ -111,7 +126,8 @@ impl Artifact {
         let views: Vec<View<'_>> = tried.iter().map(Series::view).collect();
         let usable = |step: &PredictedStep| {
             let finite = step.lower.is_finite() && step.value.is_finite() && step.upper.is_finite();
-            finite && step.lower <= step.value && step.value <= step.upper
+            let decided = step.procure.is_none_or(f64::is_finite);
+            finite && decided && step.lower <= step.value && step.value <= step.upper
         };
         let predictions = self.forecast(&views, spec.task.horizon);
         let whole =
@@ -122,14 +138,4 @@ impl Artifact {
             Err("its forecast of a plain series is no finite number".to_owned())
         }
     }
-}
-
-/// The forecast of a history that is too short for the model.
-fn by_rule(rule: &Fallback, view: View<'_>, horizon: usize) -> Prediction {
-    let step = |(value, spread): (f64, Spread)| {
-        let (lower, upper) = rule.calibration().interval(&spread);
-        PredictedStep { value, lower, upper, spread }
-    };
-    let steps = rule.forecast(view, horizon).into_iter().map(step).collect();
-    Prediction { steps, change: rule.calibration().change(view), by_rule: true }
 }

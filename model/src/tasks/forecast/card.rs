@@ -129,6 +129,12 @@ impl ModelCard {
             "MASE",
             "p",
         );
+        if let Some(decision) = test.decision {
+            text.insert_str(
+                text.find("\n\n").map_or(0, |at| at + 1),
+                &decision.to_text(data.decimals + 2),
+            );
+        }
         for candidate in &test.candidates {
             let e = &candidate.errors;
             let mark = if candidate.family == self.family { "→ " } else { "  " };
