@@ -38,6 +38,8 @@ pub struct Workspace {
     pub manifest: Manifest,
     /// Text of each named query, in the manifest's order.
     pub query_sql: Vec<String>,
+    /// Text of each check, in the manifest's order.
+    pub check_sql: Vec<String>,
     /// The cleaning job.
     pub etl_plan: EtlPlan,
     /// Names of everything.
@@ -61,6 +63,8 @@ impl Workspace {
         let manifest = Manifest::parse(&manifest_name, &text)?;
         let query_sql =
             manifest.queries.iter().map(|q| read(&dir.join(&q.file))).collect::<Result<_>>()?;
+        let check_sql =
+            manifest.checks.iter().map(|c| read(&dir.join(&c.file))).collect::<Result<_>>()?;
         let mut sql = SqlFiles::new();
         for file in sql_files(&manifest) {
             sql.insert(file.to_owned(), read(&dir.join(file))?);
@@ -78,6 +82,7 @@ impl Workspace {
             environment,
             manifest,
             query_sql,
+            check_sql,
             etl_plan,
             names,
         })

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use steppe_model::forecast::Forecast;
 use steppe_model::forecast::dataset::Note;
 use steppe_model::host::Stage;
+use steppe_model::task::Task;
 use steppe_model::{Artifact, Dataset, training_key};
 use steppe_plan::events::{Did, Fact, Step};
 use steppe_plan::stack::sha256_hex;
@@ -125,10 +127,12 @@ async fn clean(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<Data
         }
         rejected_newest(input).into_iter().for_each(|fact| host.fact(fact));
     }
-    let data = Dataset::from_parquet(
-        parquet_files(&table_dir(workspace, &dir))?,
-        &TrainSpec::of(&workspace.manifest),
-    )?;
+    let (spec, files) = (TrainSpec::of(&workspace.manifest), |table: &str| {
+        parquet_files(&dir.join(keys::table_prefix(&workspace.manifest.name, table)))
+    });
+    let others = Forecast::others(&spec).iter().map(|table| files(table)).collect::<Result<_>>()?;
+    let data = Forecast::read(&spec, files(&spec.table)?)?;
+    let data = Forecast::with_others(data, &spec, others)?;
     for note in steppe_model::forecast::dataset::lines(data.notes()) {
         host.fact(Fact::DataNote { note });
     }
@@ -181,12 +185,6 @@ fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {
     table::check(files.len(), sizes.iter().sum(), table::BYTES_MAX)
         .context("the clean table is larger than the model server takes")?;
     files.iter().map(|f| Ok(std::fs::read(f)?.into())).collect()
-}
-
-/// Where a local run left the table that the task is about.
-fn table_dir(workspace: &Workspace, dir: &Path) -> PathBuf {
-    let manifest = &workspace.manifest;
-    dir.join(keys::table_prefix(&manifest.name, manifest.source().name))
 }
 
 /// Runs the plan on this machine, in the folder `dir`, as it runs in the bucket.

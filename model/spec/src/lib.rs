@@ -30,13 +30,15 @@ pub use families::lstm::{CONTEXT_MAX, Lstm};
 pub use families::{Family, Kind, Model};
 pub use gaps::{Ended, Gaps, LongerGap};
 pub use input::{Footnotes, Format, Input, Wide};
-pub use manifest::{MANIFEST_SCHEMA_VERSION, Manifest, NamedQuery, Source};
+pub use manifest::{MANIFEST_SCHEMA_VERSION, Manifest, NamedQuery, Source, TableCheck};
 pub use names::{name_defect, project_defect};
 pub use problems::{Problem, Problems, nearest, parse};
 pub use rules::{Action, PartialPeriod, Rule, Total};
 pub use schema::json_schema;
 pub use tables::Table;
+pub use tasks::forecast::{
+    Backtest, DayCalendar, Decide, Feature, Frequency, Holidays, Known, Spacing, Task,
+};
 pub use tasks::{TaskEntry, TaskKind};
-pub use tasks::forecast::{Backtest, DayCalendar, Frequency, Spacing, Task};
 pub use training::TrainSpec;
 pub use transform::Transform;

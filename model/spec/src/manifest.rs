@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::capabilities::{DriftCheck, Retrain, StackOptions};
-use crate::column::{Column, Columns};
+use crate::column::{Column, ColumnType, Columns};
 use crate::defects::Defects;
 use crate::input::{Format, Input};
 use crate::names::{name_defect, project_defect};
@@ -17,6 +17,7 @@ use crate::schema::json_schema;
 use crate::shape;
 use crate::tables::Table;
 use crate::tasks::TaskEntry;
+use crate::tasks::forecast::Holidays;
 use crate::training::TrainSpec;
 
 /// Version of the manifest's schema.
@@ -51,6 +52,10 @@ pub struct Manifest {
     /// Named questions in SQL, for `cargo xtask query`.
     #[serde(default)]
     pub queries: Vec<NamedQuery>,
+    /// What must hold of the tables of a deployment, for `cargo xtask smoke-test`.
+    #[serde(default)]
+    #[schemars(length(max = 50))]
+    pub checks: Vec<TableCheck>,
     /// What is deployed, and how large it is.
     #[serde(default)]
     pub stack: StackOptions,
@@ -70,6 +75,22 @@ pub struct NamedQuery {
     pub description: String,
     /// File of its SQL, beside the manifest.
     pub file: String,
+}
+
+/// A question in SQL whose answer is a number within bounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TableCheck {
+    /// Name of the check: lower-case letters, digits and inner hyphens.
+    pub name: String,
+    /// What the number is, for people.
+    pub description: String,
+    /// File of its SQL, beside the manifest: one row with one number.
+    pub file: String,
+    /// The least that it may be.
+    pub at_least: f64,
+    /// The most that it may be.
+    pub at_most: f64,
 }
 
 impl Manifest {
@@ -158,6 +179,7 @@ impl Manifest {
         self.tables.iter().enumerate().for_each(|(at, table)| table.defects(at, out));
         self.task_defects(out);
         self.query_names(out);
+        self.check_defects(out);
         self.stack.defects(self, out);
     }
 
@@ -218,6 +240,18 @@ impl Manifest {
         out.need("tasks[0].table", source.format == Format::Parquet, || {
             format!("a task reads Parquet, and `output` of `{}` says otherwise", source.name)
         });
+        if let Holidays::Table(name) = &entry.task.holidays {
+            let table = self.stored().find(|table| table.name == name);
+            let day = table.and_then(|table| table.column("day"));
+            let read = table.is_some_and(|table| table.format == Format::Parquet);
+            let fits = read && day.is_some_and(|day| day.kind == ColumnType::Date);
+            out.need("tasks[0].holidays", fits, || {
+                format!(
+                    "`holidays` is `{name}`; expected an input or table with a column `day` of the \
+                     type `date`, stored as Parquet"
+                )
+            });
+        }
         let of_input = [
             ("leave_out", !entry.leave_out.is_empty()),
             ("partial_period", entry.partial_period.is_some()),
@@ -229,6 +263,22 @@ impl Manifest {
                      that",
                     source.name
                 )
+            });
+        }
+    }
+
+    fn check_defects(&self, out: &mut Defects) {
+        let mut names = BTreeSet::new();
+        for (at, check) in self.checks.iter().enumerate() {
+            let (key, name) = (format!("checks[{at}].name"), &check.name);
+            if let Some(defect) = project_defect(name) {
+                out.add(&key, format!("the name of the check `{name}` {defect}"));
+            }
+            out.need(&key, names.insert(name), || {
+                format!("the check `{name}` is declared twice")
+            });
+            out.need(format!("checks[{at}].at_most"), check.at_least <= check.at_most, || {
+                format!("`at_most` of the check `{name}` is less than `at_least`")
             });
         }
     }

@@ -74,7 +74,7 @@ pub(crate) fn looked_at<'a>(when: &str, columns: &'a Columns) -> Option<&'a str>
 
 /// Rules that follow from a task: what it needs of each record must be there.
 pub(crate) fn default_rules(entry: &TaskEntry, columns: &Columns) -> Vec<Rule> {
-    let Task { series, time, target, frequency, covariates, .. } = &entry.task;
+    let Task { series, time, target, frequency, .. } = &entry.task;
     let rule = |column: &str, what: &str, when: String, reason: String| Rule {
         name: format!("{column}_{what}"),
         column: Some(column.to_owned()),
@@ -98,10 +98,10 @@ pub(crate) fn default_rules(entry: &TaskEntry, columns: &Columns) -> Vec<Rule> {
         Transform::Log => (format!("{target} < 0"), " that is not negative"),
         Transform::None => ("FALSE".to_owned(), ""),
     };
-    // Records of periods to come have covariates and no target.
-    let target_when = match covariates.is_empty() {
-        true => format!("{target} IS NULL OR {sign_when}"),
-        false => sign_when,
+    // Records of periods to come have features and no target.
+    let target_when = match entry.task.knows_ahead() {
+        false => format!("{target} IS NULL OR {sign_when}"),
+        true => sign_when,
     };
     vec![
         rule(

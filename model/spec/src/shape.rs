@@ -13,9 +13,10 @@ use crate::problems::nearest;
 /// Notes what is wrong with `value`, which stands at `key`, and takes from it what cannot be read,
 /// so that the rest can be. Says whether it can.
 pub(crate) fn check(schema: &Value, value: &mut Value, key: &str, out: &mut Defects) -> bool {
-    // A short form and a table: which is meant, the value's own type tells.
-    if let Some([short, long]) = schema["anyOf"].as_array().map(Vec::as_slice) {
-        return check(if value.is_object() { long } else { short }, value, key, out);
+    // Of several forms, the value's own type tells which is meant.
+    if let Some(forms) = schema["anyOf"].as_array() {
+        let meant = forms.iter().find(|form| is_of_type(form, value)).or(forms.first());
+        return meant.is_none_or(|form| check(form, value, key, out));
     }
     if schema.get("oneOf").is_some() {
         return word(schema, value, key, out);

@@ -85,7 +85,9 @@ impl TrainSpec {
     /// Whether both read the same data from a table.
     pub fn reads_like(&self, other: &Self) -> bool {
         let read = |spec: &Self| {
-            let task = Task { horizon: 1, ..spec.task.clone() };
+            // As far as that, periods to come must have what is known of them.
+            let horizon = if spec.task.knows_ahead() { spec.task.horizon } else { 1 };
+            let task = Task { horizon, decide: None, ..spec.task.clone() };
             (task, spec.gaps, spec.model.transform.signed())
         };
         read(self) == read(other)
@@ -98,7 +100,7 @@ impl TrainSpec {
 
     /// Families that compete when the best is asked for, and that a combination weighs.
     pub fn candidates(&self) -> Vec<Family> {
-        self.model.candidates(self.frequency())
+        self.model.candidates(&self.task)
     }
 
     /// Families that the backtest compares: the baselines, the candidates, what is asked for, and
@@ -119,6 +121,8 @@ impl TrainSpec {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::Lstm;
 
@@ -140,6 +144,32 @@ mod tests {
             names(monthly),
             ["last-value", "drift", "seasonal-naive", "theta", "combination"]
         );
+    }
+
+    #[test]
+    fn features_and_holidays_are_written_as_they_are_read() {
+        let forms = [
+            json!({ "features": [], "holidays": [] }),
+            json!({ "features": ["tmax"], "holidays": "closed_days" }),
+            json!({
+                "features": ["tmax", { "column": "promotion", "known": "always" }],
+                "holidays": ["2026-01-01"],
+            }),
+        ];
+        for form in forms {
+            let plain = TrainSpec::forecast("test", ["s", "t", "v"]);
+            let mut value = serde_json::to_value(&plain).expect("JSON");
+            value["task"]["features"] = form["features"].clone();
+            value["task"]["holidays"] = form["holidays"].clone();
+            let read: TrainSpec = serde_json::from_value(value.clone()).expect("a spec");
+            assert_eq!(read.check(), Ok(()));
+            let written = serde_json::to_value(&read).expect("JSON");
+            assert_eq!(written["task"]["features"], form["features"]);
+            let holidays = &written["task"]["holidays"];
+            assert!(*holidays == form["holidays"] || read == plain, "{holidays}");
+            let further = read.clone().with(|s| s.task.horizon = 7);
+            assert_eq!(read.reads_like(&further), !read.task.knows_ahead());
+        }
     }
 
     #[test]

@@ -155,21 +155,38 @@ fn errors_of_syntax_are_told_with_their_place() {
 
 #[test]
 fn features_are_numbers_and_times_have_the_type_of_the_frequency() {
-    let with = |name: &str| format!("horizon = 7\ncovariates = [\"{name}\"]");
-    Manifest::parse("p.toml", &FILE.replace("horizon = 7", &with("warmth"))).expect("valid");
-    let feature = |name: &str| told(&[("horizon = 7", &with(name))]);
+    let with = |feature: &str| format!("horizon = 7\nfeatures = [{feature}]");
+    Manifest::parse("p.toml", &FILE.replace("horizon = 7", &with("\"warmth\""))).expect("valid");
+    let feature = |feature: &str| told(&[("horizon = 7", &with(feature))]);
     assert!(
-        feature("rain")
-            .contains("`task.covariates[0]` is `rain`, but the table `demand` has no such column")
+        feature("\"rain\"")
+            .contains("`task.features[0]` is `rain`, but the table `demand` has no such column")
     );
-    assert!(feature("area").contains("the feature `area` must be a number"));
-    assert!(feature("kwh").contains("it is the target or the time"));
+    assert!(feature("\"area\"").contains("the feature `area` must be a number"));
+    assert!(feature("\"kwh\"").contains("it is the target or the time"));
+    let twice = feature("\"warmth\", { column = \"warmth\", known = \"always\" }");
+    assert!(twice.contains("the feature `warmth` is declared twice"), "{twice}");
+    let known = feature("{ column = \"warmth\", known = \"forcast\" }");
+    assert!(
+        known.contains("`tasks[0].features[0].known` is `forcast`; expected one of `past`"),
+        "{known}"
+    );
+    assert!(known.contains("did you mean `forecast`?"), "{known}");
+    assert!(feature("7").contains("`tasks[0].features[0]` is 7; expected text in quotes"));
+    assert!(feature("{ known = \"past\" }").contains("`tasks[0].features[0].column` is missing"));
     let frequency = |word: &str| told(&[("frequency = \"daily\"", word)]);
     assert!(frequency("frequency = \"hourly\"").contains("must have the type `timestamp`"));
     assert!(frequency("frequency = \"yearly\"").contains("must have the type `int`"));
     assert!(frequency("frequency = \"weakly\"").contains("did you mean `weekly`?"));
     let holidays = "frequency = \"daily\"\nholidays = [\"2026-02-30\"]";
     assert!(frequency(holidays).contains("expected a date in quotes"));
+    let nameless = frequency("frequency = \"yearly\"\nholidays = \"\"");
+    assert!(nameless.contains("`task.holidays` names no table"), "{nameless}");
+    let decide = |costs: &str| frequency(&format!("frequency = \"yearly\"\ndecide = {costs}"));
+    assert!(decide("{ short = 3.0 }").contains("`tasks[0].decide.over` is missing"));
+    assert!(decide("{ short = -1, over = 1 }").contains("expected more than 0"));
+    assert!(decide("{ short = 1e6, over = 1 }").contains("the quantile 0.999999"));
+    assert!(decide("3").contains("`tasks[0].decide` is 3; expected a table"));
     let combined = told(&[("\"theta\",", "\"combination\",")]);
     assert!(combined.contains("a `combination` is made of them"));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use steppe_spec::Input;
+use steppe_spec::{Holidays, Input};
 use steppe_wire::keys;
 
 use super::predictor::LAMBDA_IS_BUSY;
@@ -75,7 +75,9 @@ pub(super) fn job_grants(stack: &Stack<'_>, role: &'static str, logs: &str) -> V
     let names = stack.spec.names;
     let artifacts = format!("arn:${{AWS::Partition}}:s3:::{}", names.artifacts_bucket());
     let specs = [Cfn::sub(format!("{artifacts}/specs/*"))];
-    let data = [processed(stack)];
+    let data = data_prefixes(stack)
+        .map(|prefix| Cfn::sub(format!("${{DataBucket.Arn}}/{prefix}*")))
+        .collect::<Vec<_>>();
     let read = ["s3:GetObject"];
     let statements = [
         Statement::on_buckets("ReadConfiguration", &read, &specs),
@@ -90,9 +92,13 @@ pub(super) fn data_prefix(stack: &Stack<'_>) -> String {
     keys::table_prefix(&stack.spec.names.pipeline, stack.spec.manifest.source().name)
 }
 
-fn processed(stack: &Stack<'_>) -> Cfn {
-    let prefix = data_prefix(stack);
-    Cfn::sub(format!("${{DataBucket.Arn}}/{prefix}*"))
+/// Prefixes of the tables that a job of the task reads.
+pub(super) fn data_prefixes(stack: &Stack<'_>) -> impl Iterator<Item = String> {
+    let holidays = match &stack.spec.manifest.task().task.holidays {
+        Holidays::Table(name) => Some(keys::table_prefix(&stack.spec.names.pipeline, name)),
+        Holidays::None | Holidays::Dates(_) => None,
+    };
+    [data_prefix(stack)].into_iter().chain(holidays)
 }
 
 fn own_grants(stack: &Stack<'_>) -> [Grant; 4] {
@@ -102,10 +108,10 @@ fn own_grants(stack: &Stack<'_>) -> [Grant; 4] {
     let kept = [Cfn::sub(format!("{bucket}/{models}*"))];
     let checkpoints = [Cfn::sub(format!("{bucket}/{models}checkpoints/*"))];
     let list = ["s3:ListBucket"];
-    let data_prefix = format!("{}*", data_prefix(stack));
+    let data_prefixes: Vec<_> = data_prefixes(stack).map(|prefix| format!("{prefix}*")).collect();
     [
         Statement::on_buckets("ListDataSet", &list, &[Cfn::arn("DataBucket")])
-            .of_prefixes(&[data_prefix]),
+            .of_prefixes(&data_prefixes),
         Statement::on_buckets("ListModels", &list, &[Cfn::sub(bucket)])
             .of_prefixes(&[format!("{models}*")]),
         Statement::on_buckets("KeepModels", &["s3:GetObject", "s3:PutObject"], &kept),

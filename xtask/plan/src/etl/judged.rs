@@ -81,12 +81,12 @@ fn partial_judgement(entry: &TaskEntry, partial: PartialPeriod) -> Option<Judgem
 }
 
 /// Whether a record of the view `file` says that it has no value; none when that says nothing
-/// about the record: cells without a value make none, and with covariates it may be of a period to
+/// about the record: cells without a value make none, and with features it may be of a period to
 /// come.
 fn missing_sql(judged: Judged<'_>) -> Option<String> {
     let (input, task) = (judged.input, &judged.task?.task);
     let text = matches!(input.format, Format::Csv | Format::Json);
-    let plain = text && input.wide.is_none() && task.covariates.is_empty();
+    let plain = text && input.wide.is_none() && !task.knows_ahead();
     is_missing(&task.target, &input.missing).filter(|_| plain)
 }
 

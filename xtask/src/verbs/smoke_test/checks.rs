@@ -58,6 +58,9 @@ impl Test<'_> {
             )),
             CheckKind::History { machine } => self.history(execution, machine).await,
             CheckKind::RowCounts => self.row_counts().await,
+            CheckKind::Value { sql, at_least, at_most, .. } => {
+                self.value(sql, *at_least, *at_most).await
+            }
             CheckKind::Forecasts { series, place } => {
                 self.forecasts(execution, series, *place).await
             }
@@ -135,6 +138,21 @@ impl Test<'_> {
             });
         }
         Ok(told.join("; "))
+    }
+
+    /// A number within bounds.
+    async fn value(&self, sql: &str, at_least: f64, at_most: f64) -> Result<String> {
+        let answer = self.ask_athena(sql.trim().trim_end_matches(';'), 2).await?;
+        let [row] = &answer.rows[..] else {
+            bail!("the question has {} rows; expected one number", answer.rows.len())
+        };
+        let [Some(text)] = &row[..] else { bail!("the answer is {row:?}; expected one number") };
+        let value: f64 = text.parse().with_context(|| format!("`{text}` is no number"))?;
+        ensure!(
+            (at_least..=at_most).contains(&value),
+            "the number is {value}, expected {at_least} to {at_most}"
+        );
+        Ok(format!("{value:.3}, within {at_least} to {at_most}"))
     }
 
     /// Each forecast must lie in S3, keep the contract, and equal what the model server answers
