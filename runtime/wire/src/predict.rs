@@ -103,8 +103,8 @@ pub struct History {
     pub observed_until: String,
     /// One value per period; `null` where one is missing.
     pub values: Vec<Option<f64>>,
-    /// Per feature of the model one value per period: of a past one as many as `values` has, of one
-    /// that is known ahead up to the last period that is forecast.
+    /// Per feature of the model one value per period: of a past one as many as `values` has, of
+    /// one that is known ahead up to the last period that is forecast.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub features: std::collections::BTreeMap<String, Vec<f64>>,
     /// Per static feature of the model its value.
@@ -203,8 +203,8 @@ pub struct Step {
     pub upper: f64,
     /// Nominal coverage of the interval: 0.9.
     pub level: f64,
-    /// How much to procure: the quantile that costs least, where the manifest says what a unit short
-    /// and a unit over cost.
+    /// How much to procure: the quantile that costs least, where the manifest says what a unit
+    /// short and a unit over cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub procure: Option<f64>,
     /// Quantiles, when the request asks for them.
