@@ -6,6 +6,7 @@
 
 pub mod clean;
 pub mod csv_source;
+pub mod formats;
 mod header;
 pub mod process;
 pub mod query;
