@@ -79,12 +79,24 @@ impl Iterator for Batches {
     fn next(&mut self) -> Option<Self::Item> {
         let read = match self.reader.next()? {
             Ok(read) => read,
-            Err(error) => return Some(Err(error.into())),
+            Err(error) => return Some(Err(damaged(&error.to_string()))),
         };
         let rows = self.columns.rows(&read, self.rows);
         self.rows += read.num_rows() as u64;
         Some(rows)
     }
+}
+
+/// What the library says, without saying it twice.
+fn damaged(told: &str) -> anyhow::Error {
+    if told.contains("decoding timestamp") {
+        return anyhow!(
+            "{told}\n\
+             hint: it is not in whole microseconds, or times with a fraction before 1970 are \
+             damaged, as Arrow's C++ library writes them; write the file as Parquet"
+        );
+    }
+    anyhow!("{told}")
 }
 
 struct OrcWriter {

@@ -10,7 +10,7 @@ use datafusion::arrow::array::{
     TimestampMillisecondArray, TimestampNanosecondArray, UInt32Array, UInt64Array,
 };
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{DataType, Int32Type, Schema};
+use datafusion::arrow::datatypes::{Int32Type, Int64Type};
 use datafusion::parquet::arrow::ArrowWriter;
 
 use super::*;
@@ -85,7 +85,8 @@ fn parquet_of(batch: &RecordBatch) -> Vec<u8> {
 /// Every plain type, with nulls and what is at its limits.
 fn extremes() -> RecordBatch {
     let texts = [Some(""), None, Some("Қазақстан €😀"), Some("a\"b,c\r\nd\\e\u{1}")];
-    let times = [Some(-62_135_596_800_000_000), Some(253_402_300_799_999_000), None, Some(-1_500_000)];
+    let times =
+        [Some(-62_135_596_800_000_000), Some(253_402_300_799_999_000), None, Some(-1_500_000)];
     table(vec![
         ("text", Arc::new(StringArray::from(texts.to_vec()))),
         ("long", Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(i64::MAX), None, Some(0)]))),
@@ -94,7 +95,10 @@ fn extremes() -> RecordBatch {
             Arc::new(Float64Array::from(vec![Some(f64::MAX), Some(-0.1), None, Some(5e-324)])),
         ),
         ("truth", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)]))),
-        ("date", Arc::new(Date32Array::from(vec![Some(-719_162), Some(2_932_896), None, Some(-1)]))),
+        (
+            "date",
+            Arc::new(Date32Array::from(vec![Some(-719_162), Some(2_932_896), None, Some(-1)])),
+        ),
         ("time", Arc::new(TimestampMicrosecondArray::from(times.to_vec()))),
     ])
 }
@@ -152,7 +156,7 @@ fn many_batches_and_parts_are_read_in_order() {
     let read = read(TableFormat::Json, &file, &["text", "n"]).expect("read");
     assert_eq!(read.column(0), expected.column(1));
     let text = |n: Option<i64>| n.map(|n| n.to_string());
-    let n = expected.column(0).as_primitive::<datafusion::arrow::datatypes::Int64Type>();
+    let n = expected.column(0).as_primitive::<Int64Type>();
     let n: StringArray = n.iter().map(text).collect();
     assert_eq!(read.column(1).as_string::<i32>(), &n);
 }
@@ -171,13 +175,13 @@ fn tables_keep_narrow_numbers() {
         let file = written(kind, &[&rows]).expect("written");
         let read = read(kind, &file, &names(&rows)).expect("read");
         let long = |index: usize| -> Vec<i64> {
-            read.column(index)
-                .as_primitive::<datafusion::arrow::datatypes::Int64Type>()
-                .values()
-                .to_vec()
+            read.column(index).as_primitive::<Int64Type>().values().to_vec()
         };
         assert_eq!(long(2), [i64::from(i32::MIN), i64::from(i32::MAX)], "{kind:?}");
-        assert_eq!((long(0), long(1), long(4)), (vec![-128, 127], vec![-32_768, 32_767], vec![0, 7]));
+        assert_eq!(
+            (long(0), long(1), long(4)),
+            (vec![-128, 127], vec![-32_768, 32_767], vec![0, 7])
+        );
         let wide = Float64Array::from(vec![f64::from(0.1_f32), f64::from(f32::MAX)]);
         assert_eq!(read.column(3).as_ref(), &wide as &dyn Array, "{kind:?}");
     }
@@ -341,6 +345,57 @@ fn json_that_is_no_table_is_refused_by_its_line() {
     for (file, expected) in cases {
         let told = told(read(TableFormat::Json, file, &["a"]));
         assert!(told.contains(expected), "{told}\nis not: {expected}");
+    }
+}
+
+/// A file of Avro of one block that is as it is.
+fn avro_of(schema: &str, count: u8, block: &[u8]) -> Vec<u8> {
+    let long = |value: usize| [(value << 1 & 0x7f) as u8 | 0x80, (value >> 6) as u8];
+    let mut file = b"Obj\x01\x02\x16avro.schema".to_vec();
+    file.extend(long(schema.len()));
+    file.extend(schema.as_bytes());
+    file.extend([b"\0", &[b's'; 16][..], &[count << 1]].concat());
+    file.extend(long(block.len()));
+    file.extend([block, &[b's'; 16]].concat());
+    file
+}
+
+#[test]
+fn hostile_avro_has_bounds() {
+    let record = |other: &str| {
+        let number = r#"{"name":"n","type":"int"}"#;
+        let other = format!(r#"{{"name":"o","type":{other}}}"#);
+        format!(r#"{{"type":"record","name":"r","fields":[{other},{number}]}}"#)
+    };
+    let list = r#"{"type":"record","name":"l","fields":[{"name":"next","type":["null","l"]}]}"#;
+    let (mut wide, mut fields) = (r#""null""#.to_owned(), 0);
+    while fields < 30 {
+        let field = |name| format!(r#"{{"name":"{name}","type":{wide}}}"#);
+        let again = format!(r#"{{"name":"b","type":"w{fields}"}}"#);
+        let more = if fields == 0 { field("b") } else { again };
+        let name = fields + 1;
+        wide = format!(r#"{{"type":"record","name":"w{name}","fields":[{},{more}]}}"#, field("a"));
+        fields += 1;
+    }
+    let nothing = r#"{"type":"record","name":"r","fields":[{"name":"n","type":"null"}]}"#;
+    let cases: [(String, u8, &[u8], &str); 7] = [
+        (record(list), 1, &[2; 100], "record 1: values are nested more than 64 deep"),
+        (record(&wide), 1, &[2], "record 1: values without bytes are too many"),
+        (record(r#"{"type":"array","items":"null"}"#), 1, &[0xfe, 0xff, 0xff, 0x7f, 0, 2], "=1"),
+        (nothing.to_owned(), 9, &[], "record 1 takes no bytes"),
+        (record(r#""long""#), 1, &[0xff; 12], "a number has more than 64 bits"),
+        (record(r#""bytes""#), 1, &[0xfe, 0xff, 0xff, 0x7f], "record 1: the block ends too early"),
+        (record(r#""missing""#), 1, &[0], "the schema has no type `missing`"),
+    ];
+    for (schema, count, block, expected) in cases {
+        let read = read(TableFormat::Avro, &avro_of(&schema, count, block), &["n"]);
+        match read {
+            Ok(rows) => assert_eq!(format!("={}", rows.num_rows()), expected),
+            Err(error) => {
+                let told = format!("{error:#}");
+                assert!(told.contains(expected), "{told} is not: {expected}");
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The container of an Avro file: a header, and blocks of records with a mark after each.
 
 use std::collections::HashMap;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -124,7 +124,7 @@ fn bounded(decoder: impl Read) -> Result<Vec<u8>> {
 }
 
 /// The header's entries.
-fn header(file: &mut impl Read) -> Result<HashMap<String, Vec<u8>>> {
+fn header(file: &mut impl BufRead) -> Result<HashMap<String, Vec<u8>>> {
     let (mut entries, mut left) = (HashMap::new(), HEADER_BYTES_MAX);
     loop {
         let count = long(file)?.context("the file ends too early")?;
@@ -141,7 +141,7 @@ fn header(file: &mut impl Read) -> Result<HashMap<String, Vec<u8>>> {
     }
 }
 
-fn entry(file: &mut impl Read, left: &mut usize) -> Result<Vec<u8>> {
+fn entry(file: &mut impl BufRead, left: &mut usize) -> Result<Vec<u8>> {
     let size = long(file)?.context("the file ends too early")?;
     // Each has a length, so that their number is bounded, too.
     let rest = usize::try_from(size).ok().and_then(|size| left.checked_sub(size + 1));
@@ -150,7 +150,7 @@ fn entry(file: &mut impl Read, left: &mut usize) -> Result<Vec<u8>> {
 }
 
 /// Makes room for what is there only.
-fn exactly(file: &mut impl Read, size: usize) -> Result<Vec<u8>> {
+fn exactly(file: &mut impl BufRead, size: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(size as u64).read_to_end(&mut bytes)?;
     ensure!(bytes.len() == size, "the file ends too early");
@@ -158,7 +158,7 @@ fn exactly(file: &mut impl Read, size: usize) -> Result<Vec<u8>> {
 }
 
 /// A whole number of a stream, unless the stream ends before it.
-fn long(file: &mut impl Read) -> Result<Option<i64>> {
+fn long(file: &mut impl BufRead) -> Result<Option<i64>> {
     const LONG_BYTES_MAX: usize = 10;
     let mut bytes = Vec::new();
     while bytes.len() < LONG_BYTES_MAX {
