@@ -17,6 +17,8 @@ use crate::tasks::forecast::{Backtest, Frequency, Task};
 pub struct TrainSpec {
     /// Name of the pipeline.
     pub pipeline: String,
+    /// Name of the table that it reads.
+    pub table: String,
     /// What is forecast.
     pub task: Task,
     /// What happens to periods without a value.
@@ -32,10 +34,11 @@ impl TrainSpec {
     pub fn of(manifest: &Manifest) -> Self {
         Self {
             pipeline: manifest.name.clone(),
-            task: manifest.task.clone(),
-            gaps: manifest.quality.gaps,
-            model: manifest.model.clone(),
-            backtest: manifest.backtest,
+            table: manifest.source().name.to_owned(),
+            task: manifest.task().task.clone(),
+            gaps: manifest.task().gaps,
+            model: manifest.task().model.clone(),
+            backtest: manifest.task().backtest,
         }
     }
 
@@ -43,6 +46,7 @@ impl TrainSpec {
     pub fn forecast(pipeline: &str, [series, time, target]: [&str; 3]) -> Self {
         Self {
             pipeline: pipeline.to_owned(),
+            table: pipeline.to_owned(),
             task: Task::new(series, time, target),
             gaps: Gaps::default(),
             model: Model::default(),

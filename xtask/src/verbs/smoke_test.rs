@@ -41,7 +41,7 @@ struct Seen {
 pub async fn run(workspace: &Workspace, host: &Host, options: Options<'_>) -> Result<Outcome> {
     let ours = Deployment::open(workspace).await?;
     let deployed = deployed(workspace, &ours).await?;
-    let plan = SmokePlan::new(&workspace.manifest, &deployed, options.series);
+    let plan = SmokePlan::new(&workspace.manifest, &workspace.check_sql, &deployed, options.series);
     if options.dry_run {
         host.result(&plan, &plan.to_string());
         return Ok(Outcome::Done);

@@ -11,9 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::TaskKind;
-use crate::column::ColumnType;
+use crate::column::{ColumnType, Columns};
 use crate::defects::Defects;
-use crate::input::Data;
 pub use decide::Decide;
 pub use feature::{Feature, Known};
 pub use frequency::{DayCalendar, Frequency, Spacing};
@@ -163,30 +162,34 @@ impl Task {
         }
     }
 
-    /// What is wrong with it as a task about these columns.
-    pub(crate) fn column_defects(&self, data: &Data, out: &mut Defects) {
-        let (time, said) = match self.frequency {
-            Spacing::Yearly => (ColumnType::Int, "`int`, whole years"),
-            _ => (ColumnType::String, "`string`, dates and times in ISO 8601"),
+    /// What is wrong with it as a task about these columns of `table`.
+    pub(crate) fn column_defects(&self, table: &str, columns: &Columns, out: &mut Defects) {
+        use ColumnType::{Date, Int, String, Timestamp};
+        let (times, said): (&[ColumnType], _) = match self.frequency {
+            Spacing::Yearly => (&[Int], "`int`, whole years"),
+            Spacing::Hourly => {
+                (&[Timestamp, String], "`timestamp`, or `string` with times in ISO 8601")
+            }
+            _ => (&[Date, String], "`date`, or `string` with dates in ISO 8601"),
         };
-        if let Some(column) = data.known("task.series", &self.series, out) {
-            out.need("task.series", column.kind == ColumnType::String, || {
+        if let Some(column) = columns.known(table, "task.series", &self.series, out) {
+            out.need("task.series", column.kind == String, || {
                 format!("the series column `{}` must have the type `string`", self.series)
             });
         }
-        if let Some(column) = data.known("task.time", &self.time, out) {
-            out.need("task.time", column.kind == time, || {
+        if let Some(column) = columns.known(table, "task.time", &self.time, out) {
+            out.need("task.time", times.contains(&column.kind), || {
                 format!("the time column `{}` must have the type {said}", self.time)
             });
         }
-        if let Some(column) = data.known("task.target", &self.target, out) {
-            out.need("task.target", column.kind != ColumnType::String, || {
+        if let Some(column) = columns.known(table, "task.target", &self.target, out) {
+            out.need("task.target", column.kind.is_number(), || {
                 format!("the target column `{}` must be a number", self.target)
             });
         }
         for (key, feature) in self.features() {
-            let Some(column) = data.known(&key, feature, out) else { continue };
-            out.need(&key, column.kind != ColumnType::String, || {
+            let Some(column) = columns.known(table, &key, feature, out) else { continue };
+            out.need(&key, column.kind.is_number(), || {
                 format!("the feature `{feature}` must be a number")
             });
         }

@@ -21,7 +21,7 @@ use crate::task::Data;
 
 pub use gaps::{Fill, carried};
 pub use notes::{Note, lines};
-pub use records::Record;
+pub use records::{Record, days_of};
 
 /// Why a table is not a set of series.
 #[derive(Debug, Error)]

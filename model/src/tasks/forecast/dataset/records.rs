@@ -14,6 +14,9 @@ use super::{DataError, Dataset, Note, Series};
 use super::{features, gaps};
 use crate::forecast::calendar::{Calendar, moment_of_days, moment_of_text};
 
+/// The column of a table of holidays.
+const DAY_COLUMN: &str = "day";
+
 /// One row of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -195,6 +198,35 @@ fn read_file(file: Bytes, spec: &TrainSpec, records: &mut Vec<Record>) -> Result
         });
     }
     Ok(())
+}
+
+/// The dates in the column `day` of a table.
+pub fn days_of(files: Vec<Bytes>) -> Result<Vec<Date>, DataError> {
+    let mut days = Vec::new();
+    for file in files {
+        let reader = SerializedFileReader::new(file)?;
+        let fields = reader.metadata().file_metadata().schema().get_fields();
+        let names: Vec<String> = fields.iter().map(|f| f.name().to_owned()).collect();
+        let error = |problem| DataError::Column {
+            column: DAY_COLUMN.to_owned(),
+            problem,
+            available: names.join(", "),
+        };
+        let at = names.iter().position(|n| n == DAY_COLUMN).ok_or_else(|| error("is missing"))?;
+        for row in reader.get_row_iter(None)? {
+            let row: Row = row?;
+            let field = row.get_column_iter().nth(at).map(|(_, field)| field);
+            let day = match field {
+                Some(Field::Date(days)) => Some(moment_of_days(i64::from(*days)).date()),
+                Some(Field::Str(text)) => text.parse::<Date>().ok(),
+                _ => None,
+            };
+            days.push(day.ok_or_else(|| error("is not a date"))?);
+        }
+    }
+    days.sort_unstable();
+    days.dedup();
+    Ok(days)
 }
 
 /// The moment of a time field; `None` when the column has another type.
