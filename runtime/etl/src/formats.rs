@@ -45,7 +45,9 @@ pub fn format(_kind: TableFormat) -> Option<&'static dyn Format> {
 /// x
 pub fn writer(kind: TableFormat, _schema: SchemaRef, out: File) -> Result<Box<dyn Writer>> {
     match kind {
-        TableFormat::Csv => Ok(Box::new(Csv(datafusion::arrow::csv::WriterBuilder::new().with_header(true).build(out)))),
+        TableFormat::Csv => Ok(Box::new(Csv(datafusion::arrow::csv::WriterBuilder::new()
+            .with_header(true)
+            .build(out)))),
         _ => bail!("no writer"),
     }
 }
