@@ -112,7 +112,8 @@ impl Inputs<'_> {
             given => self.assigned(given)?,
         };
         let mut inputs = Vec::with_capacity(assigned.len());
-        for ((input, plan), files) in self.manifest.inputs.iter().zip(&self.plan.inputs).zip(assigned)
+        for ((input, plan), files) in
+            self.manifest.inputs.iter().zip(&self.plan.inputs).zip(assigned)
         {
             if files.is_empty() {
                 bail!(Hinted::new(

@@ -71,9 +71,7 @@ pub async fn observe(ours: &Deployment, purpose: Purpose<'_>) -> Result<Observed
             Ok(Observed { cloud, ..observed })
         }
         Purpose::Deploy(_) if artifacts_owner != Owner::Us => Ok(observed),
-        Purpose::Deploy(manifest) => {
-            in_place(ours, stack, observed, data_owner, manifest).await
-        },
+        Purpose::Deploy(manifest) => in_place(ours, stack, observed, data_owner, manifest).await,
     }
 }
 

@@ -331,8 +331,7 @@ mod tests {
         let scratch = tempfile::TempDir::new().expect("a folder");
         let file = scratch.path().join("given");
         std::fs::write(&file, bytes).expect("written");
-        let options =
-            options(scratch.path());
+        let options = options(scratch.path());
         match read(&file, options) {
             Ok(Reading { copy, told }) => {
                 let told = told.into_iter().map(|remark| remark.what).collect();
@@ -456,8 +455,7 @@ mod tests {
     #[test]
     fn nothing_is_left_of_a_refused_file() {
         let scratch = tempfile::TempDir::new().expect("a folder");
-        let options =
-            options(scratch.path());
+        let options = options(scratch.path());
         let refused = read(scratch.path(), options).expect_err("a folder");
         assert!(refused.to_string().starts_with("it is a folder"), "{refused}");
         let file = scratch.path().join("mixed");

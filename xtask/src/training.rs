@@ -21,8 +21,8 @@ use steppe_wire::text::shown;
 use crate::artifacts::own_binary;
 use crate::hint::{Hinted, OrHint};
 use crate::host::Host;
-use crate::progress::Progress;
 use crate::inputs::RawData;
+use crate::progress::Progress;
 use crate::project::{Workspace, make_private, write};
 
 /// Series that are too short for the model and are named.

@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use steppe_model::forecast::dataset::Record;
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Artifact, Dataset};
-use steppe_spec::{Backtest, Family, Feature, Frequency, Holidays, Kind, Known, TrainSpec};
+use steppe_spec::{Backtest, Decide, Family, Feature, Frequency, Holidays, Kind, Known, TrainSpec};
 
 use crate::{Result, spec};
 
@@ -63,6 +63,7 @@ pub fn run(folder: &Path) -> Result<()> {
         let mut spec = spec("energy", Frequency::Daily, 1);
         spec.task.features = features;
         spec.task.holidays = Holidays::Dates(holidays.clone());
+        spec.task.decide = Some(Decide { short: 3.0, over: 1.0 });
         spec.model.kind = Kind::Of(Family::Linear);
         let data = dataset(&days, &spec)?;
         decided_on(&data, &spec)?;
@@ -113,6 +114,12 @@ fn judged(what: &str, data: &Dataset, mut spec: TrainSpec) -> Result<()> {
     }
     let (inside, level) = (found.intervals.coverage * 100.0, found.intervals.level * 100.0);
     println!("  {:<34}{inside:>9.1} %", format!("linear, inside its {level:.0} % interval"));
+    if let Some(decision) = found.decision {
+        let (covered, quantile) = (decision.covered * 100.0, decision.probability);
+        println!("  {:<34}{covered:>9.1} %", format!("linear, at most its quantile {quantile}"));
+        let less = 100.0 * (1.0 - decision.pinball / decision.pinball_of_point);
+        println!("  {:<34}{less:>9.1} %", "cost saved by procuring that");
+    }
     Ok(())
 }
 

@@ -170,12 +170,8 @@ impl Serialize for Columns {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for Column { name, from, kind, zone, local } in &self.0 {
-            let said = Said {
-                from: from.clone(),
-                kind: *kind,
-                zone: zone.clone(),
-                local: local.clone(),
-            };
+            let said =
+                Said { from: from.clone(), kind: *kind, zone: zone.clone(), local: local.clone() };
             map.serialize_entry(name, &said)?;
         }
         map.end()

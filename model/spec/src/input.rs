@@ -224,7 +224,10 @@ impl Input {
             }
             let zoned = column.zone.is_some() || column.local.is_some();
             out.need(&key, !zoned || column.kind.is_time(), || {
-                format!("`{}` has a time zone, so it must be a `date` or a `timestamp`", column.name)
+                format!(
+                    "`{}` has a time zone, so it must be a `date` or a `timestamp`",
+                    column.name
+                )
             });
             out.need(&key, column.local.is_none() || column.zone.is_some(), || {
                 format!(

@@ -274,9 +274,7 @@ impl Manifest {
             if let Some(defect) = project_defect(name) {
                 out.add(&key, format!("the name of the check `{name}` {defect}"));
             }
-            out.need(&key, names.insert(name), || {
-                format!("the check `{name}` is declared twice")
-            });
+            out.need(&key, names.insert(name), || format!("the check `{name}` is declared twice"));
             out.need(format!("checks[{at}].at_most"), check.at_least <= check.at_most, || {
                 format!("`at_most` of the check `{name}` is less than `at_least`")
             });

@@ -89,10 +89,8 @@ pub(crate) fn default_rules(entry: &TaskEntry, columns: &Columns) -> Vec<Rule> {
         ),
         _ => (format!("{time} IS NULL"), format!("the {time} must not be empty")),
     };
-    let whole = matches!(
-        columns.get(target).map(|c| c.kind),
-        Some(ColumnType::Int | ColumnType::Bigint)
-    );
+    let whole =
+        matches!(columns.get(target).map(|c| c.kind), Some(ColumnType::Int | ColumnType::Bigint));
     let number = if whole { "a whole number" } else { "a number" };
     let (sign_when, sign) = match entry.model.transform {
         Transform::Log => (format!("{target} < 0"), " that is not negative"),

@@ -43,7 +43,8 @@ fn defects_of_different_kinds_are_told_at_once_where_they_are() {
                `double`, `boolean`, `date`, `timestamp`",
         "hint: did you mean `int`?".to_owned(),
         place("horizon = 7") + "`tasks[0].horizon` is 0; expected 1 to 366",
-        place("stride = 1") + "`tasks[0].backtest.stride` is `one`; expected a whole number, 1 to 10000",
+        place("stride = 1")
+            + "`tasks[0].backtest.stride` is `one`; expected a whole number, 1 to 10000",
         place("map_concurrency") + "unknown key `map_concurency`",
         "hint: did you mean `map_concurrency`?".to_owned(),
     ];
@@ -102,7 +103,8 @@ fn times_have_zones_that_exist_and_columns_types_that_fit() {
     assert!(from.contains("`zone` must say in which the file has it"), "{from}");
     let number = told(&[("type = \"date\", zone", "type = \"int\", zone")]);
     assert!(number.contains("it must be a `date` or a `timestamp`"), "{number}");
-    let made = told(&[("kwh = \"double\", warmth", "kwh = { from = \"x\", type = \"double\" }, warmth")]);
+    let made =
+        told(&[("kwh = \"double\", warmth", "kwh = { from = \"x\", type = \"double\" }, warmth")]);
     assert!(made.contains("a column that the table's SQL makes"), "{made}");
     let decimal = FILE.replace("readings = \"int\"", "readings = \"decimal(10, 2)\"");
     Manifest::parse("p.toml", &decimal).expect("valid");

@@ -95,7 +95,7 @@ impl Local for Linear {
             frequency: spec.frequency(),
             transform: spec.model.transform,
             ahead: spec.task.features.iter().map(|feature| feature.known.ahead()).collect(),
-            holidays: !spec.task.holidays.is_none(),
+            holidays: spec.task.has_holidays(),
             needed: 0,
         };
         let shortest = &new.frequency.seasons()[..new.frequency.seasons().len().min(1)];

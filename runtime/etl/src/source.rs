@@ -162,7 +162,8 @@ impl Source {
         let (result, mut number) = (schema.clone(), 0);
         let batches = read.batches.map(move |batch| {
             let batch = batch?;
-            let rows = Int64Array::from_iter_values((number + 1)..=(number + batch.num_rows() as i64));
+            let rows =
+                Int64Array::from_iter_values((number + 1)..=(number + batch.num_rows() as i64));
             number += batch.num_rows() as i64;
             let mut columns = batch.columns().to_vec();
             columns.push(Arc::new(rows));

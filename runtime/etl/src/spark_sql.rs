@@ -4,7 +4,6 @@
 //! one meaning, which `make parity` compares, and where operators differ, the plan is changed. Both
 //! run in ANSI mode: what cannot be computed is an error, never a silent NULL.
 
-
 use std::hash::{Hash, Hasher};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -131,10 +130,7 @@ pub fn as_spark(context: &SessionContext, frame: DataFrame) -> Result<DataFrame>
 }
 
 /// `7 / 2` is 3.5, also of whole numbers.
-fn divided(
-    expression: Expr,
-    schema: &DFSchema,
-) -> Result<Transformed<Expr>, DataFusionError> {
+fn divided(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionError> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right }) = expression else {
         return Ok(Transformed::no(expression));
     };
@@ -229,7 +225,10 @@ mod tests {
     #[tokio::test]
     async fn whole_numbers_are_divided_to_fractions_and_never_by_zero() {
         assert_eq!(asked("SELECT 7 / 2").await.expect("a number"), "3.5");
-        assert_eq!(asked("SELECT sum(x) / count(*) FROM (VALUES (1), (2)) t(x)").await.expect("a"), "1.5");
+        assert_eq!(
+            asked("SELECT sum(x) / count(*) FROM (VALUES (1), (2)) t(x)").await.expect("a"),
+            "1.5"
+        );
         let error = asked("SELECT 1 / (x - x) FROM (VALUES (1.5)) t(x)").await;
         assert!(error.is_err());
         let zero = asked("SELECT x / 0.0e0 FROM (VALUES (1)) t(x)").await.expect_err("refused");

@@ -64,11 +64,7 @@ pub fn check_file(schema: &Schema, columns: &[ColumnName]) -> Result<()> {
 
 /// A table with the declared columns: other representations of a type become the stored one, and
 /// another type is an error.
-pub fn conformed(
-    frame: DataFrame,
-    what: &str,
-    declared: &[(String, String)],
-) -> Result<DataFrame> {
+pub fn conformed(frame: DataFrame, what: &str, declared: &[(String, String)]) -> Result<DataFrame> {
     let fields = frame.schema().fields();
     let found: Vec<(String, String)> =
         fields.iter().map(|f| (f.name().clone(), told(f.data_type()))).collect();

@@ -52,10 +52,8 @@ const MARKS: [(&[u8], Format); 16] = [
 ];
 
 /// Formats whose first letters might as well begin a table; more of them are no text.
-const LETTERS: [(&[u8], Format); 2] = [
-    (b"PAR1", Format::Table(TableFormat::Parquet)),
-    (b"ORC", Format::Table(TableFormat::Orc)),
-];
+const LETTERS: [(&[u8], Format); 2] =
+    [(b"PAR1", Format::Table(TableFormat::Parquet)), (b"ORC", Format::Table(TableFormat::Orc))];
 
 /// How documents begin that are text and no table.
 const DOCUMENTS: [&[u8]; 4] = [b"<?xml", b"<!doctype html", b"<html", b"<table"];
@@ -117,9 +115,10 @@ impl Format {
     /// What to do about a file that was to be CSV.
     pub fn instead_of_csv(self) -> Option<String> {
         match self {
-            Self::Table(table) => {
-                Some(format!("`format = \"{}\"` of the input in the manifest reads it", table.name()))
-            }
+            Self::Table(table) => Some(format!(
+                "`format = \"{}\"` of the input in the manifest reads it",
+                table.name()
+            )),
             Self::Other(_, way) => Some(way.to_owned()),
             _ => None,
         }

@@ -139,8 +139,7 @@ impl Aws {
         if bytes > PART_BYTES {
             return self.put_parts(bucket, key, file, bytes, sha256).await;
         }
-        let body =
-            ByteStream::from_path(file).await.map_err(|e| unreadable(e.to_string()))?;
+        let body = ByteStream::from_path(file).await.map_err(|e| unreadable(e.to_string()))?;
         self.put_body(bucket, key, body, sha256).await
     }
 
@@ -207,8 +206,7 @@ impl Aws {
                 .send()
                 .await
                 .map_err(|e| AwsError::new("s3:UploadPart", e))?;
-            let part =
-                CompletedPart::builder().part_number(number).set_e_tag(part.e_tag).build();
+            let part = CompletedPart::builder().part_number(number).set_e_tag(part.e_tag).build();
             parts = parts.parts(part);
         }
         self.s3

@@ -92,8 +92,13 @@ mod tests {
     use super::*;
 
     fn names(file: &str, skip_lines: u64) -> (Vec<String>, u64) {
-        let own = [("region", "region"), ("year", "year"), ("Number", "marriages")]
-            .map(|(source, name)| ColumnName { source: source.into(), name: name.into(), kind: "string".into() });
+        let own = [("region", "region"), ("year", "year"), ("Number", "marriages")].map(
+            |(source, name)| ColumnName {
+                source: source.into(),
+                name: name.into(),
+                kind: "string".into(),
+            },
+        );
         let header = header(file.as_bytes(), ',', skip_lines, &own).expect("names");
         (header.columns.into_iter().map(|c| c.name).collect(), header.lines)
     }

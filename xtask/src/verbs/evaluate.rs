@@ -32,8 +32,7 @@ pub async fn run(workspace: &Workspace, host: &Host, data: &DataArgs) -> Result<
     let evaluating = move || evaluate(&data, &spec, &Stage::new(&of_evaluation));
     let evaluation = tokio::task::spawn_blocking(evaluating).await?;
     progress.forget();
-    let evaluation =
-        evaluation.with_context(|| format!("{} cannot be evaluated", raw.given()))?;
+    let evaluation = evaluation.with_context(|| format!("{} cannot be evaluated", raw.given()))?;
     let (families, series) = (evaluation.families.len(), evaluation.series.len());
     work.done(Did::Evaluate { families, series });
     let folder = workspace.scratch().join("reports").join(&workspace.manifest.name);

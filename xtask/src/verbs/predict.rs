@@ -18,7 +18,8 @@ pub async fn run(workspace: &Workspace, host: &Host, series: &str) -> Result<Out
     let ours = Deployment::open(workspace).await?;
     let aws = ours.aws();
     let registry = Registry::of(&ours)?;
-    let (lake, in_service) = tokio::try_join!(Lake::of(&ours, &workspace.manifest), registry.some_pointer())?;
+    let (lake, in_service) =
+        tokio::try_join!(Lake::of(&ours, &workspace.manifest), registry.some_pointer())?;
     lake.check()?;
     let payload = json!({
         "model_version": in_service.in_service.current.model.version,

@@ -123,8 +123,12 @@ impl Task {
     /// Whether it says more of periods than their values: features, or holidays that are days like
     /// others.
     pub fn tells_of_days(&self) -> bool {
-        let observed = self.calendar == DayCalendar::AsObserved;
-        !self.features.is_empty() || !(observed || self.holidays.is_none())
+        !self.features.is_empty() || self.has_holidays()
+    }
+
+    /// Whether there are holidays that are days like others, of which models may know.
+    pub fn has_holidays(&self) -> bool {
+        self.calendar != DayCalendar::AsObserved && !self.holidays.is_none()
     }
 
     /// Says how often there is a value, and on which days.

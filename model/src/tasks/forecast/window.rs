@@ -57,6 +57,14 @@ pub struct Frame {
     newest: f64,
     features: Vec<Standard>,
     statics: Vec<Standard>,
+    /// Whether there are holidays that are days like others: whether the period that is forecast is
+    /// one is a feature, too.
+    #[serde(default, skip_serializing_if = "is_not")]
+    holidays: bool,
+}
+
+fn is_not(holds: &bool) -> bool {
+    !holds
 }
 
 /// Weight of the typical change over all series, in values of a window: keeps a short or quiet
@@ -131,13 +139,19 @@ impl Frame {
             newest: if season > 1 { 1.0 } else { newest_weight(data, spec, context) },
             features: (0..spec.task.features.len()).map(feature).collect(),
             statics: (0..spec.task.static_features.len()).map(fixed).collect(),
+            holidays: spec.task.has_holidays(),
         }
     }
 
     /// Checks a frame that was read against the configuration that it belongs to.
     pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
-        let same = (self.transform, self.frequency, self.horizon)
-            == (spec.model.transform, spec.frequency(), spec.task.horizon);
+        let same = (self.transform, self.frequency, self.horizon, self.holidays)
+            == (
+                spec.model.transform,
+                spec.frequency(),
+                spec.task.horizon,
+                spec.task.has_holidays(),
+            );
         if !same {
             return Err("the frame is of another configuration than the card".to_owned());
         }
@@ -220,13 +234,17 @@ impl Frame {
 
     /// Features per observation of a network's input.
     pub fn features(&self) -> usize {
-        2 + 2 * self.frequency.seasons().len() + self.features.len() + self.statics.len()
+        2 + 2 * self.frequency.seasons().len()
+            + self.features.len()
+            + self.statics.len()
+            + usize::from(self.holidays)
     }
 
     /// Appends the network's input, `context × features`: change, level relative to the newest
-    /// value, the place in each season as sine and cosine, features, static features.
+    /// value, the place in each season as sine and cosine, features, static features,
+    /// holidays.
     ///
-    /// Features that are known ahead come `horizon` periods early, so that the newest observations
+    /// Holidays and features that are known ahead come `horizon` periods early, so that the newest observations
     /// carry those of the periods that are forecast; past ones come with their own observation.
     pub fn sequence(&self, view: View<'_>, window: &Window, into: &mut Vec<f32>) {
         let tail = &window.tail[window.tail.len() - self.context - 1..];
@@ -246,6 +264,8 @@ impl Frame {
             into.extend(
                 view.series().statics.iter().zip(&self.statics).map(|(v, s)| s.apply(*v) as f32),
             );
+            let ahead = period + self.horizon as i64;
+            into.extend(self.holidays_in(view, ahead).map(|holidays| holidays as f32));
         }
     }
 
@@ -255,12 +275,18 @@ impl Frame {
             + self.frequency.seasons().len() * (SEASONS_BACK + 3)
             + self.features.len()
             + self.statics.len()
+            + usize::from(self.holidays)
+    }
+
+    /// How many holidays the period has, where that is a feature.
+    fn holidays_in(&self, view: View<'_>, period: i64) -> Option<f64> {
+        self.holidays.then(|| view.calendar().days(period).holidays)
     }
 
     /// Appends the features of one step ahead (from 0) for models of single rows: the step, the
     /// newest values, the same phase of earlier seasons, level and slope over each season, the
     /// phase, the features of the period that is forecast, or the newest value of past ones, static
-    /// features. What a short history lacks is `NaN`.
+    /// features, its holidays. What a short history lacks is `NaN`.
     pub fn row(
         &self,
         view: View<'_>,
@@ -296,6 +322,7 @@ impl Frame {
         let features = view.features(n - 1, step + 1);
         into.extend(features.zip(&self.features).map(|(v, s)| s.apply(v)));
         into.extend(view.series().statics.iter().zip(&self.statics).map(|(v, s)| s.apply(*v)));
+        into.extend(self.holidays_in(view, period));
     }
 }
 

@@ -125,8 +125,7 @@ impl Places {
                 let below = below(&key, &place.path);
                 let name = format!("{}{below}", place.name);
                 // The place itself is a mark of a folder, which the console makes.
-                let is_own =
-                    below.is_empty() || is_part(below, *format) || former.contains(&name);
+                let is_own = below.is_empty() || is_part(below, *format) || former.contains(&name);
                 if !is_own && !is_hidden(below) {
                     let name = shown(&name);
                     bail!(
@@ -178,7 +177,8 @@ mod tests {
     fn the_parts_of_a_table_are_known_by_their_names() {
         assert!(is_part(&part(0, TableFormat::Parquet), TableFormat::Parquet));
         assert!(is_part("part-00017.orc", TableFormat::Orc));
-        for other in ["part-00000.csv", "part-0.parquet", "part-0000x.parquet", "a/part-00000.parquet"]
+        for other in
+            ["part-00000.csv", "part-0.parquet", "part-0000x.parquet", "a/part-00000.parquet"]
         {
             assert!(!is_part(other, TableFormat::Parquet), "{other}");
         }

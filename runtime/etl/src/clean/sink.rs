@@ -16,11 +16,7 @@ use crate::scan::on_own_thread;
 use crate::storage::Place;
 
 /// Writes rows into the file of a table; returns its address.
-pub(super) async fn write(
-    rows: DataFrame,
-    format: TableFormat,
-    prefix: &Place,
-) -> Result<String> {
+pub(super) async fn write(rows: DataFrame, format: TableFormat, prefix: &Place) -> Result<String> {
     let file = prefix.join(&part(0, format));
     let written = match format {
         TableFormat::Parquet => write_parquet(rows, &file).await,

@@ -120,7 +120,26 @@ fn columns<'a, T>(
 
 #[cfg(test)]
 mod tests {
+    use steppe_spec::Known;
+
     use super::*;
+
+    #[test]
+    fn features_have_as_many_values_as_are_known_of_them() {
+        let of = |known, values: &[f64]| checked(&Feature::new("heat", known), values, 3, 2);
+        let five = [1.0, 2.0, 3.0, 4.0, 5.0];
+        for (known, len) in [(Known::Past, 3), (Known::Forecast, 5), (Known::Always, 5)] {
+            let values = of(known, &five[..len]).expect("as many as are known");
+            assert_eq!(values, FeatureValues::new(known, five[..len].to_vec()));
+        }
+        let refused = |known, values: &[f64]| of(known, values).expect_err("refused");
+        let expected = "the feature `heat` has 5 values; 3 observations need 3";
+        assert_eq!(refused(Known::Past, &five), expected);
+        let expected = "the feature `heat` has 3 values; 3 observations and 2 steps need 5";
+        assert_eq!(refused(Known::Always, &five[..3]), expected);
+        let nothing = refused(Known::Past, &[1.0, f64::NAN, 2.0]);
+        assert_eq!(nothing, "the feature `heat` has the value NaN");
+    }
 
     #[test]
     fn gaps_are_filled_up_to_a_limit_and_never_at_the_ends() {

@@ -115,7 +115,8 @@ fn predictions_table() -> Table {
 fn segment(stack: &Stack<'_>) -> Segment {
     let partition = stack.spec.names.partition().to_owned();
     let series_column = stack.spec.manifest.task().task.series.clone();
-    let dataset_key = keys::table_prefix(&stack.spec.names.pipeline, stack.spec.manifest.source().name);
+    let dataset_key =
+        keys::table_prefix(&stack.spec.names.pipeline, stack.spec.manifest.source().name);
     let concurrency = stack.spec.manifest.stack.map_concurrency;
     let states = move |links: &Links| {
         let has_series = Choice {

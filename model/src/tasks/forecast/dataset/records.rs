@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::civil::{Date, DateTime};
+use parquet::data_type::Decimal;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 
@@ -275,12 +276,21 @@ fn text(field: &Field) -> Option<String> {
     }
 }
 
+/// A decimal number: whole digits, most significant byte first, and how many are after the point.
+fn exact(decimal: &Decimal) -> Option<f64> {
+    let bytes = decimal.data();
+    let sign: i128 = if bytes.first().is_some_and(|first| *first >= 0x80) { -1 } else { 0 };
+    let whole = bytes.iter().fold(sign, |whole, byte| whole << 8 | i128::from(*byte));
+    (bytes.len() <= 16).then(|| whole as f64 / 10f64.powi(decimal.scale()))
+}
+
 fn number(field: &Field) -> Option<f64> {
     match *field {
         Field::Int(n) => Some(f64::from(n)),
         Field::Long(n) => Some(n as f64),
         Field::Double(n) => Some(n),
         Field::Float(n) => Some(f64::from(n)),
+        Field::Decimal(ref decimal) => exact(decimal),
         _ => None,
     }
 }
@@ -307,6 +317,15 @@ mod tests {
 
     fn rows(values: &[(&str, i64, f64)]) -> Result<Dataset, String> {
         read(values, Gaps::default())
+    }
+
+    #[test]
+    fn decimals_are_numbers() {
+        let of = |decimal| number(&Field::Decimal(decimal)).expect("a number");
+        assert_eq!(of(Decimal::from_i32(-1_234, 9, 2)), -12.34);
+        assert_eq!(of(Decimal::from_i64(5, 18, 3)), 0.005);
+        assert_eq!(of(Decimal::from_bytes(vec![0xff, 0x38].into(), 4, 1)), -20.0);
+        assert_eq!(of(Decimal::from_bytes(vec![].into(), 1, 0)), 0.0);
     }
 
     #[test]
