@@ -49,7 +49,7 @@ def bad_input(server):
         "no version of a model": ({"histories": [h], "model_version": "old"}, 400, "invalid-request", "is not a version"),
         "values beyond numbers": (values(1e300), 422, "not-finite", "is not a finite number"),
         "another model version": ({"histories": [h], "model_version": "0123456789abcdef"}, 409, "wrong-model-version", "is not in service"),
-        "an unknown covariate": ({"histories": [h | {"covariates": {"rain": [1]}}]}, 422, "bad-history", "does not know"),
+        "an unknown feature": ({"histories": [h | {"features": {"rain": [1]}}]}, 422, "bad-history", "does not know"),
         "an unknown field": ({"histories": [h], "horizont": 3}, 400, "invalid-request", "unknown field `horizont`"),
         "no histories": ({"histories": []}, 400, "invalid-request", "must not be empty"),
         "too many histories": ({"histories": [h] * 700}, 413, "body-too-large", "larger than"),

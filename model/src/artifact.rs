@@ -332,7 +332,7 @@ mod tests {
         );
         let other = String::from_utf8(a.card_bytes.clone())
             .expect("UTF-8")
-            .replacen("\"schema_version\": 6", "\"schema_version\": 5", 1)
+            .replacen("\"schema_version\": 7", "\"schema_version\": 6", 1)
             .into_bytes();
         assert!(
             refuse(other.clone(), a.weights_bytes.clone(), &a.pointer())
@@ -340,7 +340,7 @@ mod tests {
         );
         let pointer = ModelPointer { card_sha256: sha256(&other), ..a.pointer() };
         assert!(refuse(other, a.weights_bytes.clone(), &pointer).contains(
-            "schema version 5, this program reads 6; train again with `cargo xtask train`"
+            "schema version 6, this program reads 7; train again with `cargo xtask train`"
         ));
     }
 

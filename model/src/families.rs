@@ -5,6 +5,7 @@ pub mod autoregression;
 pub mod combination;
 pub mod exponential_smoothing;
 pub mod gradient_boosting;
+pub mod linear;
 pub mod lstm;
 pub mod naive;
 pub mod pooled_autoregression;
@@ -23,6 +24,7 @@ families! {
         Theta: theta::Theta,
         ExponentialSmoothing: exponential_smoothing::Smoothing,
         Autoregression: autoregression::Autoregression,
+        Linear: linear::Linear,
         PooledAutoregression: pooled_autoregression::Pooled,
         GradientBoosting: gradient_boosting::Trees,
         Lstm: lstm::Ensemble,

@@ -66,6 +66,20 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     /// The data in Parquet files.
     fn read(spec: &TrainSpec, files: Vec<Bytes>) -> Result<Self::Data, DataError>;
 
+    /// Names of the tables beside the task's own that [`Task::with_others`] takes.
+    fn others(_spec: &TrainSpec) -> Vec<String> {
+        vec![]
+    }
+
+    /// The data with what the other tables say, in the order of [`Task::others`].
+    fn with_others(
+        data: Self::Data,
+        _spec: &TrainSpec,
+        _tables: Vec<Vec<Bytes>>,
+    ) -> Result<Self::Data, DataError> {
+        Ok(data)
+    }
+
     /// Refuses data whose columns give away the answer.
     fn check_data(data: &Self::Data, spec: &TrainSpec) -> Result<(), TrainError>;
 

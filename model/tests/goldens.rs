@@ -12,11 +12,13 @@ use steppe_model::contest::retrain;
 use steppe_model::drift::Tally;
 use steppe_model::families::lstm::kernel::Cpu;
 use steppe_model::forecast::Prediction;
-use steppe_model::forecast::dataset::View;
+use steppe_model::forecast::dataset::{FeatureValues, View};
 use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Artifact, Dataset, Series};
-use steppe_spec::{Backtest, Family, Frequency, Kind, Lstm, TrainSpec, Transform, Trees};
+use steppe_spec::{
+    Backtest, Family, Feature, Frequency, Kind, Known, Lstm, TrainSpec, Transform, Trees,
+};
 
 /// Largest share by which a number may differ on another processor.
 const TOLERANCE: f64 = 2e-3;
@@ -97,7 +99,7 @@ fn yearly(years: usize) -> Dataset {
     Dataset::new(Frequency::Yearly, (0..9).map(series).collect())
 }
 
-/// Four series of months with a season, a covariate known ahead, a static feature, filled places
+/// Four series of months with a season, a feature known ahead, a static feature, filled places
 /// and values below zero.
 fn monthly() -> Dataset {
     let series = |s: usize| {
@@ -107,7 +109,7 @@ fn monthly() -> Dataset {
             30.0 * season(t) + 12.0 * heat(t) + 0.2 * t as f64 * s as f64 + 3.0 * noise(s, t) - 5.0
         };
         let mut series = Series::new(format!("m{s}"), 24_000, (0..84).map(value).collect());
-        series.covariates = vec![(0..90).map(heat).collect()];
+        series.features = vec![FeatureValues::new(Known::Always, (0..90).map(heat).collect())];
         series.statics = vec![s as f64];
         if s == 1 {
             series.filled = vec![40, 41];
@@ -208,9 +210,10 @@ fn years_without_a_season() {
 }
 
 #[test]
-fn months_with_a_season_a_covariate_and_gaps() {
+fn months_with_a_season_a_feature_and_gaps() {
     let mut spec = spec(Frequency::Monthly, 3);
-    (spec.task.covariates, spec.task.static_features) = (vec!["heat".into()], vec!["size".into()]);
+    spec.task.features = vec![Feature::new("heat", Known::Always)];
+    spec.task.static_features = vec!["size".into()];
     spec.model.transform = Transform::None;
     spec.model.lstm = Lstm { patience: Some(2), epoch_windows: 64, ..spec.model.lstm };
     spec.backtest =

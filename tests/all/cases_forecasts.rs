@@ -13,7 +13,7 @@ use steppe_model::forecast::metrics::holds;
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Artifact, Dataset};
 use steppe_plan::etl::etl_plan;
-use steppe_spec::{Backtest, Family, Frequency, Kind, Manifest, TrainSpec};
+use steppe_spec::{Backtest, Family, Frequency, Holidays, Kind, Manifest, TrainSpec};
 use tempfile::TempDir;
 
 use crate::tools::{binary, root, shared_data, spec};
@@ -436,7 +436,7 @@ fn closes() -> Option<Vec<Record>> {
             series: fields[6].to_owned(),
             moment: day.at(0, 0, 0, 0),
             value: Some(fields[4].parse().ok()?),
-            covariates: Vec::new(),
+            features: Vec::new(),
             statics: Vec::new(),
         })
         .filter(|_| day.year() >= 2013)
@@ -457,7 +457,7 @@ fn the_last_value_of_prices_is_as_wrong_as_it_is() {
         let spec = spec().with(|s| {
             s.task.set_frequency(frequency);
             if frequency == Frequency::ObservedDays {
-                s.task.holidays = vec![jiff::civil::date(2018, 1, 1)];
+                s.task.holidays = Holidays::Dates(vec![jiff::civil::date(2018, 1, 1)]);
             }
             s.model.kind = Kind::Of(Family::LastValue);
             s.model.candidates = Some(Vec::new());

@@ -18,7 +18,7 @@ use steppe_server::guard::Hosts;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
 use steppe_server::service::Service;
-use steppe_spec::{Family, Frequency, Kind};
+use steppe_spec::{Family, Feature, Frequency, Kind, Known};
 use steppe_wire::predict::{PredictResponse, StoredPrediction};
 use tower::ServiceExt;
 
@@ -319,7 +319,7 @@ async fn what_will_fail_again_is_permanent_and_an_absent_server_is_not() {
     assert_eq!(error.error_type(), "RetryableError", "{error}");
 }
 
-/// A monthly table with a covariate that is known three months ahead, made by the real engine.
+/// A monthly table with a feature that is known three months ahead, made by the real engine.
 fn monthly_table() -> Bytes {
     let row = |site: usize, t: usize| {
         let warmth = 10.0
@@ -344,13 +344,13 @@ fn monthly_table() -> Bytes {
 }
 
 #[test]
-fn months_covariates_and_static_features_go_all_the_way_from_the_table_to_a_forecast() {
+fn months_features_and_static_features_go_all_the_way_from_the_table_to_a_forecast() {
     let spec = crate::tools::spec().with(|s| {
         s.pipeline = "sites".into();
         s.task.series = "site".into();
         s.task.time = "month".into();
         s.task.target = "load".into();
-        s.task.covariates = vec!["warmth".into()];
+        s.task.features = vec![Feature::new("warmth", Known::Forecast)];
         s.task.static_features = vec!["kind".into()];
         s.task.set_frequency(Frequency::Monthly);
         s.model.kind = Kind::Auto;
@@ -364,7 +364,8 @@ fn months_covariates_and_static_features_go_all_the_way_from_the_table_to_a_fore
     });
     let data = Dataset::from_parquet([monthly_table()], &spec).expect("series");
     assert_eq!((data.series().len(), data.rows(), data.filled()), (4, 4 * 72, 1));
-    assert_eq!(data.series()[0].covariates[0].len(), 75, "three months of the future are known");
+    let warmth = &data.series()[0].features[0].values;
+    assert_eq!(warmth.len(), 75, "three months of the future are known");
     let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
     let families: Vec<&str> =
         artifact.card.section.backtest.candidates.iter().map(|c| c.family.name()).collect();

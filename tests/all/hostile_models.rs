@@ -74,7 +74,7 @@ async fn a_card_that_breaks_an_invariant_is_refused() {
         ("/members/0/record/horizon", json!(1_000_000_000), "of another configuration"),
         ("/members/0/record/change", json!(0.0), "typical changes"),
         ("/members/0/record/step", json!(1e308), "no finite number"),
-        ("/members/0/record/covariates", json!([{ "mean": 0.0, "deviation": 1.0 }]), "scales"),
+        ("/members/0/record/features", json!([{ "mean": 0.0, "deviation": 1.0 }]), "scales"),
         ("/spec/task/horizon", json!(1_000_000_000), "`task.horizon` is 1000000000"),
         ("/spec/model/lstm/context", json!(1_000_000_000_000u64), "`model.lstm.context` is"),
         ("/spec/model/lstm/hidden", json!(1_000_000), "`model.lstm.hidden` is"),

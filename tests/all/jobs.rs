@@ -517,6 +517,7 @@ pub fn stored(data: &Dataset, version: &str, width: f64, error: f64) -> Vec<Stor
             lower,
             upper,
             level: 0.9,
+            procure: None,
             quantiles: vec![],
         };
         let later = Step { step: 2, period: "2023".into(), ..step.clone() };

@@ -181,10 +181,11 @@ impl Verb {
 /// Where the raw data come from.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DataArgs {
-    /// CSV, also compressed or in an older encoding, or a workbook; the manifest's synthetic sample
-    /// when absent.
-    #[arg(long, value_name = "FILE")]
-    pub data: Option<PathBuf>,
+    /// A folder, a file, or NAME=FILE for the input NAME; may be given several times. Tables also
+    /// compressed, in an older encoding, or as a workbook. The manifest's synthetic samples when
+    /// absent.
+    #[arg(long, value_name = "FOLDER|FILE|NAME=FILE", num_args = 1..)]
+    pub data: Vec<String>,
 }
 
 /// Logs that there are.

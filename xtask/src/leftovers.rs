@@ -99,7 +99,7 @@ mod tests {
                 names: &names,
                 manifest: &manifest,
                 query_sql: manifest.queries.iter().map(|_| "SELECT 1".to_owned()).collect(),
-                raw_header: vec![].into(),
+                raw_headers: vec![],
                 hashes,
                 architecture: Architecture::X86_64,
                 site: &Site::embedded(Architecture::X86_64),

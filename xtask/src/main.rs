@@ -9,6 +9,7 @@ mod exit;
 mod freshness;
 mod hint;
 mod host;
+mod inputs;
 mod interrupt;
 mod leftovers;
 mod local;

@@ -13,11 +13,12 @@ use steppe_plan::observed::{
 };
 use steppe_plan::site::{Site, ZoneChoice, image_parameter};
 use steppe_plan::status::{StackStatus, StackStep};
+use steppe_spec::Manifest;
 use steppe_wire::keys;
 use steppe_wire::registry::{Promoter, Service};
 
 use crate::deployment::Deployment;
-use crate::freshness::has_run;
+use crate::freshness::{has_run, uploaded};
 use crate::lock::others_work;
 use crate::project::Workspace;
 use crate::registry::Registry;
@@ -35,7 +36,7 @@ const NOTE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose<'a> {
     /// A deployment, which needs to know what is there.
-    Deploy,
+    Deploy(&'a Manifest),
     /// A destruction, which needs to know what is lost, and who else uses the place.
     Destroy(&'a Workspace),
 }
@@ -69,8 +70,10 @@ pub async fn observe(ours: &Deployment, purpose: Purpose<'_>) -> Result<Observed
             };
             Ok(Observed { cloud, ..observed })
         }
-        Purpose::Deploy if artifacts_owner != Owner::Us => Ok(observed),
-        Purpose::Deploy => in_place(ours, stack, observed, data_owner).await,
+        Purpose::Deploy(_) if artifacts_owner != Owner::Us => Ok(observed),
+        Purpose::Deploy(manifest) => {
+            in_place(ours, stack, observed, data_owner, manifest).await
+        },
     }
 }
 
@@ -80,6 +83,7 @@ async fn in_place(
     stack: Option<StackView>,
     mut observed: Observed,
     data_owner: Owner,
+    manifest: &Manifest,
 ) -> Result<Observed> {
     let (aws, names) = (ours.aws(), ours.names());
     let pointer = Registry::new(aws, names).pointer().await?.map(|p| p.in_service.current);
@@ -91,11 +95,10 @@ async fn in_place(
     if !deployed || data_owner != Owner::Us {
         return Ok(observed);
     }
-    let raw = aws.object(&names.data_bucket(), &keys::raw(&names.pipeline)).await?;
-    observed.raw_sha256 = raw.and_then(|object| object.sha256);
+    observed.raw_sha256 = uploaded(aws, names).await?;
     let machine = stack.and_then(|s| s.outputs.get(PIPELINE).cloned());
     if let (Some(machine), Some(model)) = (machine, &observed.model) {
-        observed.has_run = has_run(aws, names, &machine, &model.version).await?;
+        observed.has_run = has_run(aws, names, manifest, &machine, &model.version).await?;
     }
     Ok(observed)
 }

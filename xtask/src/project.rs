@@ -1,24 +1,20 @@
 //! The files of the project: configuration, manifest, data.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use steppe_plan::catalogue::{RawHeader, raw_header};
 use steppe_plan::environment::{Environment, Project};
-use steppe_plan::etl::{cleaning_sql, etl_plan};
+use steppe_plan::etl::{SqlFiles, etl_plan, sql_files};
 use steppe_plan::names::Names;
-use steppe_plan::sample::sample_csv;
 use steppe_spec::{Manifest, nearest};
 use steppe_wire::etl::EtlPlan;
+use steppe_wire::keys;
 
 use crate::cli::{Args, DataArgs};
 use crate::hint::{Hinted, OrHint};
-use crate::reading::{self, Reading, Remark, Snapshot};
-
-/// Longest header of a data file.
-const HEADER_BYTES_MAX: u64 = 1024 * 1024;
+use crate::inputs::{Inputs, RawData};
 
 /// The folder of everything that is made here and not kept in git.
 const SCRATCH: &str = ".steppe";
@@ -42,27 +38,12 @@ pub struct Workspace {
     pub manifest: Manifest,
     /// Text of each named query, in the manifest's order.
     pub query_sql: Vec<String>,
+    /// Text of each check, in the manifest's order.
+    pub check_sql: Vec<String>,
     /// The cleaning job.
     pub etl_plan: EtlPlan,
     /// Names of everything.
     pub names: Names,
-}
-
-/// Raw data of a deployment.
-#[derive(Debug)]
-pub struct RawData {
-    /// The file as it was given.
-    pub given: PathBuf,
-    /// What was done to read it.
-    pub told: Vec<Remark>,
-    /// The data as CSV in UTF-8: what is cleaned, trained on and uploaded.
-    pub copy: Snapshot,
-    /// Hash of the copy.
-    pub sha256: String,
-    /// Its header, as the catalogue has it.
-    pub header: RawHeader,
-    /// Whether it is the manifest's synthetic sample.
-    pub synthetic: bool,
 }
 
 impl Workspace {
@@ -82,23 +63,26 @@ impl Workspace {
         let manifest = Manifest::parse(&manifest_name, &text)?;
         let query_sql =
             manifest.queries.iter().map(|q| read(&dir.join(&q.file))).collect::<Result<_>>()?;
-        let sql = match &manifest.data.sql {
-            Some(file) => read(&dir.join(file))?,
-            None => cleaning_sql(&manifest.data),
-        };
-        let etl_plan = etl_plan(&manifest, &sql);
+        let check_sql =
+            manifest.checks.iter().map(|c| read(&dir.join(&c.file))).collect::<Result<_>>()?;
+        let mut sql = SqlFiles::new();
+        for file in sql_files(&manifest) {
+            sql.insert(file.to_owned(), read(&dir.join(file))?);
+        }
         environment.check(&manifest_name, &text, &manifest)?;
         let names = project.names(&args.env, &environment, &manifest.name);
         if let Some(defect) = names.defect() {
             let hint = format!("shorten one of them in `steppe.toml` or in {manifest_name}");
             bail!(Hinted::new(defect, hint));
         }
+        let etl_plan = etl_plan(&manifest, &sql, &format!("s3://{}/", names.data_bucket()));
         Ok(Self {
             root,
             environment_name: args.env.clone(),
             environment,
             manifest,
             query_sql,
+            check_sql,
             etl_plan,
             names,
         })
@@ -109,38 +93,25 @@ impl Workspace {
         scratch(&self.root)
     }
 
-    /// The raw data: the given file, or the sample.
-    pub fn raw_data(&self, args: &DataArgs) -> Result<RawData> {
-        let (file, synthetic) = match &args.data {
-            Some(file) => (file.clone(), false),
-            None => (self.write_sample()?, true),
-        };
-        let context = || format!("cannot read the data {}", file.display());
-        let (scratch, data) = (self.scratch(), &self.manifest.data);
-        let options = reading::Options {
-            scratch: &scratch,
-            delimiter: data.delimiter,
-            decimal: data.decimal,
-            sheet: data.sheet.as_deref(),
-        };
-        let Reading { copy, told } = reading::read(&file, options).with_context(context)?;
-        let mut begin = Vec::new();
-        copy.read()?.take(HEADER_BYTES_MAX).read_to_end(&mut begin).with_context(context)?;
-        let header = raw_header(&begin, &self.etl_plan).with_context(context)?;
-        Ok(RawData { sha256: copy.sha256(), given: file, told, copy, header, synthetic })
+    /// The folder of the pipeline.
+    pub fn folder(&self) -> PathBuf {
+        self.root.join("model/pipelines").join(&self.manifest.name)
     }
 
-    fn write_sample(&self) -> Result<PathBuf> {
-        let csv = sample_csv(&self.manifest).or_hint(|| {
-            Hinted::new(
-                format!("the pipeline `{}` has no sample", self.manifest.name),
-                "give a file with `--data FILE.csv`",
-            )
-        })?;
-        let file =
-            self.scratch().join("samples").join(format!("{}_synthetic.csv", self.manifest.name));
-        write(&file, csv.as_bytes())?;
-        Ok(file)
+    /// Prefix of the table that the task is about.
+    pub fn dataset_key(&self) -> String {
+        keys::table_prefix(&self.names.pipeline, self.manifest.source().name)
+    }
+
+    /// The raw data: the given files, or the samples.
+    pub fn raw_data(&self, args: &DataArgs) -> Result<RawData> {
+        let inputs = Inputs {
+            manifest: &self.manifest,
+            folder: &self.folder(),
+            plan: &self.etl_plan,
+            scratch: &self.scratch(),
+        };
+        inputs.read(&args.data)
     }
 }
 

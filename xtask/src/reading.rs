@@ -14,6 +14,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use encoding_rs::{DecoderResult, Encoding, UTF_16BE, UTF_16LE};
+use steppe_wire::etl::TableFormat;
 use steppe_wire::format::{BEGINNING_BYTES, Format};
 
 use crate::hint::Hinted;
@@ -30,7 +31,9 @@ const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
 pub struct Options<'a> {
     /// The folder of everything that is made here.
     pub scratch: &'a Path,
-    /// Field separator of the CSV.
+    /// Format of the file.
+    pub format: steppe_spec::Format,
+    /// Field separator of CSV.
     pub delimiter: char,
     /// What stands before the decimals of its numbers.
     pub decimal: char,
@@ -70,7 +73,7 @@ pub fn read(file: &Path, options: Options<'_>) -> Result<Reading> {
     let opened = File::open(file).map_err(|error| anyhow::anyhow!("{error}"))?;
     let before = opened.metadata()?;
     if before.is_dir() {
-        bail!(Hinted::new("it is a folder", "give the one file with the table"));
+        bail!(Hinted::new("it is a folder", "give the files in it"));
     }
     let handle = opened.try_clone()?;
     let mut told = Vec::new();
@@ -90,6 +93,24 @@ fn check_unchanged(file: &File, before: &Metadata) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The first bytes of a file as text in UTF-8, as far as they can be; of another file its own.
+pub fn begin(file: &Path, bytes_max: u64) -> Result<Vec<u8>> {
+    let opened = File::open(file).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let (beginning, stream) = peeked(Box::new(opened))?;
+    let unpacked: Stream = match Format::of(&beginning) {
+        Format::Gzip => Box::new(flate2::read::MultiGzDecoder::new(stream)),
+        Format::Zstandard => Box::new(zstd::Decoder::new(stream)?),
+        _ => stream,
+    };
+    let mut begin = Vec::new();
+    unpacked.take(bytes_max).read_to_end(&mut begin)?;
+    if Format::of(&begin) == Format::Utf16 {
+        let encoding = if begin[0] == 0xff { UTF_16LE } else { UTF_16BE };
+        begin = encoding.decode(&begin).0.into_owned().into_bytes();
+    }
+    Ok(begin)
 }
 
 /// Unpacks and converts; says in `told` what it did.
@@ -118,7 +139,15 @@ fn converted(
 ) -> Result<Snapshot> {
     let mut copy = Snapshot::new(options.scratch)?;
     let mut done = Vec::new();
+    let wanted = TableFormat::from(options.format);
     match Format::of(beginning) {
+        Format::Table(found) if found == wanted => {
+            std::io::copy(&mut stream, &mut copy)?;
+        }
+        found if wanted != TableFormat::Csv => bail!(Hinted::new(
+            format!("the file is {}; the manifest says `{}`", found.name(), wanted.name()),
+            "set `format` of the input to what its files are",
+        )),
         Format::Text => {
             if let Some(invalid) = copy_text(stream, &mut copy)? {
                 let encoding = encoding_of(&copy, invalid, beginning.starts_with(UTF_8_MARK))?;
@@ -143,7 +172,8 @@ fn converted(
             let again = format!("what was unpacked is {} again", packed.name());
             bail!(Hinted::new(again, "unpack it once before"))
         }
-        other @ Format::Other(_, way) => {
+        other @ (Format::Table(_) | Format::Other(..)) => {
+            let way = other.instead_of_csv().unwrap_or_default();
             bail!(Hinted::new(format!("the file is {}", other.name()), way))
         }
     }
@@ -291,13 +321,18 @@ mod tests {
 
     const TABLE: &str = "region,year,marriages\nАлматы,2000,1\nШымкент,2000,2\n";
 
+    fn options(scratch: &Path) -> Options<'_> {
+        let format = steppe_spec::Format::Csv;
+        Options { scratch, format, delimiter: ',', decimal: '.', sheet: None }
+    }
+
     /// What a file with these bytes is read as, or why not, and what was told.
     fn reading(bytes: &[u8]) -> (String, Vec<String>) {
         let scratch = tempfile::TempDir::new().expect("a folder");
         let file = scratch.path().join("given");
         std::fs::write(&file, bytes).expect("written");
         let options =
-            Options { scratch: scratch.path(), delimiter: ',', decimal: '.', sheet: None };
+            options(scratch.path());
         match read(&file, options) {
             Ok(Reading { copy, told }) => {
                 let told = told.into_iter().map(|remark| remark.what).collect();
@@ -380,7 +415,7 @@ mod tests {
             (packed, "compressed by gzip: what was unpacked is compressed by gzip again"),
             (unmarked, "the file is no text, or text in UTF-16 without its mark"),
             (b"PAR1\x15\x04\0".to_vec(), "the file is a Parquet file"),
-            (b"[{\"region\": \"A\"}]".to_vec(), "the file is JSON"),
+            (b"[{\"region\": \"A\"}]".to_vec(), "the file is a JSON array"),
             (b"region\n\x8d\xe0\xf0\xe0\xba\xe0\xed\xe4\xfb\n".to_vec(), "RK1048"),
             (b"region\nMu\xf0la\n".to_vec(), "its encoding is not clear; the nearest is"),
         ] {
@@ -422,7 +457,7 @@ mod tests {
     fn nothing_is_left_of_a_refused_file() {
         let scratch = tempfile::TempDir::new().expect("a folder");
         let options =
-            Options { scratch: scratch.path(), delimiter: ',', decimal: '.', sheet: None };
+            options(scratch.path());
         let refused = read(scratch.path(), options).expect_err("a folder");
         assert!(refused.to_string().starts_with("it is a folder"), "{refused}");
         let file = scratch.path().join("mixed");

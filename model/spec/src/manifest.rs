@@ -7,49 +7,55 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::capabilities::{DriftCheck, Retrain, StackOptions};
-use crate::column::Column;
+use crate::column::{Column, ColumnType, Columns};
 use crate::defects::Defects;
-use crate::families::Model;
-use crate::input::Data;
+use crate::input::{Format, Input};
 use crate::names::{name_defect, project_defect};
-use crate::problems::{Problems, parse};
-use crate::quality::{Quality, default_rules};
+use crate::problems::{Problems, nearest, parse};
+use crate::rules::{default_rules, looked_at};
 use crate::schema::json_schema;
 use crate::shape;
-use crate::tasks::forecast::{Backtest, Task};
+use crate::tables::Table;
+use crate::tasks::TaskEntry;
+use crate::tasks::forecast::Holidays;
 use crate::training::TrainSpec;
 
 /// Version of the manifest's schema.
-pub const MANIFEST_SCHEMA_VERSION: u32 = 1;
+pub const MANIFEST_SCHEMA_VERSION: u32 = 2;
+/// Names of the catalogue's own tables.
+const OWN_TABLES: [&str; 2] = ["predictions", "forecasts"];
+/// What the names of the catalogue's tables on files begin with.
+const RAW: &str = "raw_";
 
 /// What a pipeline reads, checks, trains, asks and deploys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "pipeline.toml")]
 pub struct Manifest {
-    /// Version of this form: 1.
+    /// Version of this form: 2.
     pub schema_version: u32,
     /// Name of the pipeline, which is its folder's: lower-case letters and digits, at most 16.
     pub name: String,
     /// What it forecasts, for people.
     #[serde(default = "description")]
     pub description: String,
-    /// The file, and what its columns say.
-    pub data: Data,
-    /// Which records and data are refused.
+    /// The files that it reads, each of one form.
+    #[schemars(length(min = 1, max = 50))]
+    pub inputs: Vec<Input>,
+    /// Tables made of them.
     #[serde(default)]
-    pub quality: Quality,
-    /// What is forecast.
-    pub task: Task,
-    /// With which model.
-    #[serde(default)]
-    pub model: Model,
-    /// How models are judged: by forecasts of the past.
-    #[serde(default)]
-    pub backtest: Backtest,
+    #[schemars(length(max = 50))]
+    pub tables: Vec<Table>,
+    /// What is predicted; at present one task.
+    #[schemars(length(min = 1, max = 1))]
+    pub tasks: Vec<TaskEntry>,
     /// Named questions in SQL, for `cargo xtask query`.
     #[serde(default)]
     pub queries: Vec<NamedQuery>,
+    /// What must hold of the tables of a deployment, for `cargo xtask smoke-test`.
+    #[serde(default)]
+    #[schemars(length(max = 50))]
+    pub checks: Vec<TableCheck>,
     /// What is deployed, and how large it is.
     #[serde(default)]
     pub stack: StackOptions,
@@ -71,6 +77,22 @@ pub struct NamedQuery {
     pub file: String,
 }
 
+/// A question in SQL whose answer is a number within bounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TableCheck {
+    /// Name of the check: lower-case letters, digits and inner hyphens.
+    pub name: String,
+    /// What the number is, for people.
+    pub description: String,
+    /// File of its SQL, beside the manifest: one row with one number.
+    pub file: String,
+    /// The least that it may be.
+    pub at_least: f64,
+    /// The most that it may be.
+    pub at_most: f64,
+}
+
 impl Manifest {
     /// Parses and checks `text`, the content of `file`. Everything wrong is reported at once.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
@@ -85,16 +107,55 @@ impl Manifest {
             Err(_) => {}
         }
         defects.located(file, text)?;
-        let mut manifest = read.expect("an error is a defect");
-        if manifest.quality.rules.is_empty() {
-            manifest.quality.rules = default_rules(&manifest);
-        }
-        Ok(manifest)
+        Ok(read.expect("an error is a defect").completed())
     }
 
-    /// The column called `name`.
-    pub fn column(&self, name: &str) -> Option<&Column> {
-        self.data.column(name)
+    /// With what is not said because it follows.
+    fn completed(mut self) -> Self {
+        let (table, entry) = (self.source().name.to_owned(), self.tasks[0].clone());
+        for input in &mut self.inputs {
+            if input.name == table {
+                if input.rules.is_empty() {
+                    input.rules = default_rules(&entry, &input.columns);
+                }
+                if input.unique.is_empty() {
+                    input.unique = vec![entry.task.series.clone(), entry.task.time.clone()];
+                }
+            }
+            let (columns, rules) = (&input.columns, &mut input.rules);
+            for rule in rules.iter_mut().filter(|rule| rule.column.is_none()) {
+                rule.column = looked_at(&rule.when, columns).map(str::to_owned);
+            }
+        }
+        self
+    }
+
+    /// What is predicted.
+    pub fn task(&self) -> &TaskEntry {
+        &self.tasks[0]
+    }
+
+    /// The table that the task is about.
+    pub fn source(&self) -> Source<'_> {
+        let named = self.tasks[0].table.as_deref();
+        let name = named.unwrap_or(&self.inputs[0].name);
+        self.stored().find(|table| table.name == name).unwrap_or(Source::of(&self.inputs[0]))
+    }
+
+    /// Every table that a run makes: those of inputs first.
+    pub fn stored(&self) -> impl Iterator<Item = Source<'_>> {
+        self.inputs.iter().map(Source::of).chain(self.tables.iter().map(|table| Source {
+            name: &table.name,
+            description: &table.description,
+            columns: &table.columns,
+            format: table.output,
+            input: None,
+        }))
+    }
+
+    /// The input called `name`.
+    pub fn input(&self, name: &str) -> Option<&Input> {
+        self.inputs.iter().find(|input| input.name == name)
     }
 
     fn defects(&self, file: &str, out: &mut Defects) {
@@ -113,12 +174,113 @@ impl Manifest {
                  folder"
             )
         });
-        self.data.defects(out);
-        self.quality.defects(self, out);
-        self.task.column_defects(&self.data, out);
-        TrainSpec::of(self).defects(out);
+        self.table_names(out);
+        self.inputs.iter().enumerate().for_each(|(at, input)| input.defects(at, out));
+        self.tables.iter().enumerate().for_each(|(at, table)| table.defects(at, out));
+        self.task_defects(out);
         self.query_names(out);
+        self.check_defects(out);
         self.stack.defects(self, out);
+    }
+
+    /// Inputs and tables are tables of one database.
+    fn table_names(&self, out: &mut Defects) {
+        let inputs = self.inputs.iter().map(|input| &input.name).enumerate();
+        let inputs = inputs.map(|(at, name)| (format!("inputs[{at}].name"), name));
+        let tables = self.tables.iter().map(|table| &table.name).enumerate();
+        let tables = tables.map(|(at, name)| (format!("tables[{at}].name"), name));
+        let mut seen = BTreeSet::new();
+        for (key, name) in inputs.chain(tables) {
+            let plain =
+                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
+            out.need(&key, plain && begins && name.len() <= 64, || {
+                format!(
+                    "the table name `{name}` must begin with a lower-case letter and consist of at \
+                     most 64 lower-case letters, digits and underscores"
+                )
+            });
+            let own = OWN_TABLES.contains(&name.as_str()) || name.starts_with(RAW);
+            out.need(&key, !own, || {
+                format!("`{name}` is the name of a table that the pipeline makes itself")
+            });
+            out.need(&key, seen.insert(name), || format!("the table `{name}` is declared twice"));
+        }
+    }
+
+    fn task_defects(&self, out: &mut Defects) {
+        let entry = &self.tasks[0];
+        if let Some(defect) = project_defect(&entry.name) {
+            out.add("tasks[0].name", format!("the task name `{}` {defect}", entry.name));
+        }
+        match &entry.table {
+            None => {
+                let only = self.inputs.len() == 1 && self.tables.is_empty();
+                out.need("tasks[0].table", only, || {
+                    "there are several tables, so `table` must say which the task is about"
+                        .to_owned()
+                });
+            }
+            Some(name) if !self.stored().any(|table| table.name == name) => {
+                let near = nearest(name, self.stored().map(|table| table.name));
+                out.add_with(
+                    "tasks[0].table",
+                    format!("`table` is `{name}`, but there is no such input or table"),
+                    near.map(|near| format!("did you mean `{near}`?")),
+                );
+                return;
+            }
+            Some(_) => {}
+        }
+        let source = self.source();
+        out.of_task(|out| {
+            entry.task.column_defects(source.name, source.columns, out);
+            TrainSpec::of(self).defects(out);
+        });
+        out.need("tasks[0].table", source.format == Format::Parquet, || {
+            format!("a task reads Parquet, and `output` of `{}` says otherwise", source.name)
+        });
+        if let Holidays::Table(name) = &entry.task.holidays {
+            let table = self.stored().find(|table| table.name == name);
+            let day = table.and_then(|table| table.column("day"));
+            let read = table.is_some_and(|table| table.format == Format::Parquet);
+            let fits = read && day.is_some_and(|day| day.kind == ColumnType::Date);
+            out.need("tasks[0].holidays", fits, || {
+                format!(
+                    "`holidays` is `{name}`; expected an input or table with a column `day` of the \
+                     type `date`, stored as Parquet"
+                )
+            });
+        }
+        let of_input = [
+            ("leave_out", !entry.leave_out.is_empty()),
+            ("partial_period", entry.partial_period.is_some()),
+        ];
+        for (key, given) in of_input {
+            out.need(format!("tasks[0].{key}"), !given || source.input.is_some(), || {
+                format!(
+                    "`{key}` rejects records of an input, and `{}` is made by SQL: let its SQL do \
+                     that",
+                    source.name
+                )
+            });
+        }
+    }
+
+    fn check_defects(&self, out: &mut Defects) {
+        let mut names = BTreeSet::new();
+        for (at, check) in self.checks.iter().enumerate() {
+            let (key, name) = (format!("checks[{at}].name"), &check.name);
+            if let Some(defect) = project_defect(name) {
+                out.add(&key, format!("the name of the check `{name}` {defect}"));
+            }
+            out.need(&key, names.insert(name), || {
+                format!("the check `{name}` is declared twice")
+            });
+            out.need(format!("checks[{at}].at_most"), check.at_least <= check.at_most, || {
+                format!("`at_most` of the check `{name}` is less than `at_least`")
+            });
+        }
     }
 
     fn query_names(&self, out: &mut Defects) {
@@ -132,6 +294,38 @@ impl Manifest {
                 format!("the query `{name}` is declared twice")
             });
         }
+    }
+}
+
+/// A table that a run makes.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it holds.
+    pub description: &'a str,
+    /// Its columns.
+    pub columns: &'a Columns,
+    /// Format in which it is stored.
+    pub format: Format,
+    /// The input whose clean table it is.
+    pub input: Option<&'a Input>,
+}
+
+impl<'a> Source<'a> {
+    fn of(input: &'a Input) -> Self {
+        Self {
+            name: &input.name,
+            description: "",
+            columns: &input.columns,
+            format: input.output,
+            input: Some(input),
+        }
+    }
+
+    /// The column called `name`.
+    pub fn column(&self, name: &str) -> Option<&'a Column> {
+        self.columns.get(name)
     }
 }
 

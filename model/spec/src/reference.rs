@@ -55,10 +55,14 @@ fn default(member: &Value) -> String {
 }
 
 fn kind(member: &Value) -> String {
+    if let Some(forms) = member["anyOf"].as_array() {
+        return forms.iter().map(kind).collect::<Vec<_>>().join(" or ");
+    }
     let what = match member["type"].as_str() {
         _ if member.get("oneOf").is_some() => "a word",
         Some("array") if member["items"].get("oneOf").is_some() => "list of words",
         Some("array") if member["items"]["format"] == "date" => "list of dates",
+        Some("array") if member["items"].get("anyOf").is_some() => "list of texts or tables",
         Some("array") => "list of texts",
         Some("object") => "table of texts",
         Some("boolean") => "true or false",

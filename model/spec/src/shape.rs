@@ -6,12 +6,18 @@
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
+use crate::column::ColumnType;
 use crate::defects::Defects;
 use crate::problems::nearest;
 
 /// Notes what is wrong with `value`, which stands at `key`, and takes from it what cannot be read,
 /// so that the rest can be. Says whether it can.
 pub(crate) fn check(schema: &Value, value: &mut Value, key: &str, out: &mut Defects) -> bool {
+    // Of several forms, the value's own type tells which is meant.
+    if let Some(forms) = schema["anyOf"].as_array() {
+        let meant = forms.iter().find(|form| is_of_type(form, value)).or(forms.first());
+        return meant.is_none_or(|form| check(form, value, key, out));
+    }
     if schema.get("oneOf").is_some() {
         return word(schema, value, key, out);
     }
@@ -25,6 +31,10 @@ pub(crate) fn check(schema: &Value, value: &mut Value, key: &str, out: &mut Defe
             let (count, most) = (items.len() as u64, schema["maxItems"].as_u64());
             if let Some(most) = most.filter(|most| count > *most) {
                 out.form(key, format!("`{key}` has {count}; at most {most}"), None);
+            }
+            if schema["minItems"].as_u64().is_some_and(|least| count < least) {
+                out.form(key, format!("`{key}` is empty"), None);
+                return false;
             }
             // What is wrong with one is told; none is taken away, because numbers would change.
             let mut readable = true;
@@ -93,6 +103,10 @@ fn fragment(sentence: &str) -> String {
 fn word(schema: &Value, value: &Value, key: &str, out: &mut Defects) -> bool {
     let words: Vec<&str> = words(schema).map(|(word, _)| word).collect();
     if value.as_str().is_some_and(|given| words.contains(&given)) {
+        return true;
+    }
+    let is_type = schema["format"] == "column-type";
+    if is_type && value.as_str().is_some_and(|given| ColumnType::parse(given).is_some()) {
         return true;
     }
     let near = value.as_str().and_then(|given| nearest(given, words.iter().copied()));

@@ -17,6 +17,8 @@ use crate::tasks::forecast::{Backtest, Frequency, Task};
 pub struct TrainSpec {
     /// Name of the pipeline.
     pub pipeline: String,
+    /// Name of the table that it reads.
+    pub table: String,
     /// What is forecast.
     pub task: Task,
     /// What happens to periods without a value.
@@ -32,10 +34,11 @@ impl TrainSpec {
     pub fn of(manifest: &Manifest) -> Self {
         Self {
             pipeline: manifest.name.clone(),
-            task: manifest.task.clone(),
-            gaps: manifest.quality.gaps,
-            model: manifest.model.clone(),
-            backtest: manifest.backtest,
+            table: manifest.source().name.to_owned(),
+            task: manifest.task().task.clone(),
+            gaps: manifest.task().gaps,
+            model: manifest.task().model.clone(),
+            backtest: manifest.task().backtest,
         }
     }
 
@@ -43,6 +46,7 @@ impl TrainSpec {
     pub fn forecast(pipeline: &str, [series, time, target]: [&str; 3]) -> Self {
         Self {
             pipeline: pipeline.to_owned(),
+            table: pipeline.to_owned(),
             task: Task::new(series, time, target),
             gaps: Gaps::default(),
             model: Model::default(),
@@ -81,7 +85,9 @@ impl TrainSpec {
     /// Whether both read the same data from a table.
     pub fn reads_like(&self, other: &Self) -> bool {
         let read = |spec: &Self| {
-            let task = Task { horizon: 1, ..spec.task.clone() };
+            // As far as that, periods to come must have what is known of them.
+            let horizon = if spec.task.knows_ahead() { spec.task.horizon } else { 1 };
+            let task = Task { horizon, decide: None, ..spec.task.clone() };
             (task, spec.gaps, spec.model.transform.signed())
         };
         read(self) == read(other)
@@ -94,7 +100,7 @@ impl TrainSpec {
 
     /// Families that compete when the best is asked for, and that a combination weighs.
     pub fn candidates(&self) -> Vec<Family> {
-        self.model.candidates(self.frequency())
+        self.model.candidates(&self.task)
     }
 
     /// Families that the backtest compares: the baselines, the candidates, what is asked for, and
@@ -115,6 +121,8 @@ impl TrainSpec {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::Lstm;
 
@@ -136,6 +144,32 @@ mod tests {
             names(monthly),
             ["last-value", "drift", "seasonal-naive", "theta", "combination"]
         );
+    }
+
+    #[test]
+    fn features_and_holidays_are_written_as_they_are_read() {
+        let forms = [
+            json!({ "features": [], "holidays": [] }),
+            json!({ "features": ["tmax"], "holidays": "closed_days" }),
+            json!({
+                "features": ["tmax", { "column": "promotion", "known": "always" }],
+                "holidays": ["2026-01-01"],
+            }),
+        ];
+        for form in forms {
+            let plain = TrainSpec::forecast("test", ["s", "t", "v"]);
+            let mut value = serde_json::to_value(&plain).expect("JSON");
+            value["task"]["features"] = form["features"].clone();
+            value["task"]["holidays"] = form["holidays"].clone();
+            let read: TrainSpec = serde_json::from_value(value.clone()).expect("a spec");
+            assert_eq!(read.check(), Ok(()));
+            let written = serde_json::to_value(&read).expect("JSON");
+            assert_eq!(written["task"]["features"], form["features"]);
+            let holidays = &written["task"]["holidays"];
+            assert!(*holidays == form["holidays"] || read == plain, "{holidays}");
+            let further = read.clone().with(|s| s.task.horizon = 7);
+            assert_eq!(read.reads_like(&further), !read.task.knows_ahead());
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use steppe_spec::{Manifest, Problem};
 
-const FILE: &str = include_str!("../../pipelines/marriages/pipeline.toml");
+const FILE: &str = include_str!("manifests/full.toml");
 
-/// What is said of the repository's manifest with other text in it.
+/// What is said of the manifest with other text in it.
 fn told(changes: &[(&str, &str)]) -> String {
     let mut text = FILE.to_owned();
     for (from, to) in changes {
@@ -19,7 +19,7 @@ fn told(changes: &[(&str, &str)]) -> String {
     problems.0.iter().map(line).collect()
 }
 
-/// The line and column of what stands once in the repository's manifest.
+/// The line and column of what stands once in the manifest.
 fn place(of: &str) -> String {
     let (before, _) = FILE.split_once(of).expect("it is there");
     let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
@@ -27,25 +27,23 @@ fn place(of: &str) -> String {
 }
 
 #[test]
-fn five_defects_of_different_kinds_are_told_at_once_where_they_are() {
+fn defects_of_different_kinds_are_told_at_once_where_they_are() {
     let error = told(&[
-        ("type = \"bigint\"", "type = \"bigot\""),
-        ("column = \"year\"", "colum = \"year\""),
-        ("horizon = 1", "horizon = 0"),
+        ("readings = \"int\"", "readings = \"ints\""),
+        ("column = \"kwh\"", "colum = \"kwh\""),
+        ("horizon = 7", "horizon = 0"),
         ("stride = 1", "stride = \"one\""),
         ("map_concurrency = 4", "map_concurency = 4"),
     ]);
     let expected = [
-        place("type = \"bigint\"")
-            + "`data.columns[2].type` is `bigot`; expected one of `string`, `int`, `bigint`, \
-               `double`",
-        "hint: did you mean `bigint`?".to_owned(),
-        place("[[quality.rules]]\nname = \"year_valid\"") + "`quality.rules[1].column` is missing",
-        "hint: column that it looks at, for messages".to_owned(),
-        place("column = \"year\"") + "unknown key `colum`",
+        place("column = \"kwh\"") + "unknown key `colum`",
         "hint: did you mean `column`?".to_owned(),
-        place("horizon = 1") + "`task.horizon` is 0; expected 1 to 366",
-        place("stride = 1") + "`backtest.stride` is `one`; expected a whole number, 1 to 10000",
+        place("readings = \"int\"")
+            + "`inputs[0].columns.readings` is `ints`; expected one of `string`, `int`, `bigint`, \
+               `double`, `boolean`, `date`, `timestamp`",
+        "hint: did you mean `int`?".to_owned(),
+        place("horizon = 7") + "`tasks[0].horizon` is 0; expected 1 to 366",
+        place("stride = 1") + "`tasks[0].backtest.stride` is `one`; expected a whole number, 1 to 10000",
         place("map_concurrency") + "unknown key `map_concurency`",
         "hint: did you mean `map_concurrency`?".to_owned(),
     ];
@@ -55,22 +53,78 @@ fn five_defects_of_different_kinds_are_told_at_once_where_they_are() {
 #[test]
 fn what_contradicts_itself_is_told_together_with_what_cannot_be_read() {
     let error = told(&[
-        ("series = \"region\"", "series = \"regoin\""),
+        ("series = \"area\"", "series = \"aera\""),
         ("name = \"growth\"", "name = \"totals\""),
         ("log_retention_days = 30", "log_retention_days = 31"),
         ("hidden = 16", "hiden = 16"),
     ]);
     let expected = [
-        place("series = \"region\"")
-            + "`task.series` is `regoin`, but `data.columns` has no such column",
-        "hint: did you mean `region`?".to_owned(),
+        place("series = \"area\"")
+            + "`task.series` is `aera`, but the table `demand` has no such column",
+        "hint: did you mean `area`?".to_owned(),
         place("hidden = 16") + "unknown key `hiden`",
         "hint: did you mean `hidden`?".to_owned(),
         place("name = \"growth\"") + "the query `totals` is declared twice",
     ];
-    // The misspelt key of [model.lstm] says nothing of other sections.
+    // The misspelt key of a model's options says nothing of other sections.
     assert_eq!(error.lines().take(5).collect::<Vec<_>>(), expected);
     assert!(error.lines().count() == 6 && error.contains("one of 1, 3, 5,"), "{error}");
+}
+
+#[test]
+fn inputs_and_tables_are_told_apart_and_tasks_need_one() {
+    let twice = told(&[("name = \"demand\"\nsql", "name = \"weather\"\nsql")]);
+    assert!(twice.contains("the table `weather` is declared twice"), "{twice}");
+    let table = told(&[("table = \"demand\"", "table = \"demnd\"")]);
+    assert!(table.contains("there is no such input or table\nhint: did you mean `demand`?"));
+    let none = told(&[("table = \"demand\"\n", "")]);
+    assert!(none.contains("there are several tables, so `table` must say"), "{none}");
+    let own = told(&[("name = \"weather\"", "name = \"predictions\"")]);
+    assert!(own.contains("a table that the pipeline makes itself"), "{own}");
+    let keys = told(&[("keys = [\"area\", \"day\"]", "keys = [\"area\", \"days\"]")]);
+    assert!(keys.contains("`tables[0].keys[1]` is `days`"), "{keys}");
+    assert!(keys.contains("did you mean `day`?"), "{keys}");
+    let share = ("horizon = 7", "horizon = 7\npartial_period = { below = 0.5 }");
+    assert!(told(&[share]).contains("`partial_period` rejects records of an input"));
+    let stored = told(&[("keys = [\"area\", \"day\"]", "keys = [\"day\"]\noutput = \"orc\"")]);
+    assert!(stored.contains("a task reads Parquet"), "{stored}");
+    assert!(told(&[("name = \"weather\"", "name = \"Weather\"")]).contains("lower-case"));
+    let empty = "[[inputs]]\nname = \"x\"\n[[inputs]]";
+    assert!(told(&[("[[inputs]]\nname = \"weather\"", empty)]).contains("`inputs[2]"));
+}
+
+#[test]
+fn times_have_zones_that_exist_and_columns_types_that_fit() {
+    let zone = told(&[("\"Europe/London\"", "\"Europe/Londn\"")]);
+    assert!(zone.contains("there is no time zone `Europe/Londn`"), "{zone}");
+    assert!(zone.contains("did you mean `Europe/London`?"), "{zone}");
+    let from = told(&[("zone = \"UTC\", ", "")]);
+    assert!(from.contains("`zone` must say in which the file has it"), "{from}");
+    let number = told(&[("type = \"date\", zone", "type = \"int\", zone")]);
+    assert!(number.contains("it must be a `date` or a `timestamp`"), "{number}");
+    let made = told(&[("kwh = \"double\", warmth", "kwh = { from = \"x\", type = \"double\" }, warmth")]);
+    assert!(made.contains("a column that the table's SQL makes"), "{made}");
+    let decimal = FILE.replace("readings = \"int\"", "readings = \"decimal(10, 2)\"");
+    Manifest::parse("p.toml", &decimal).expect("valid");
+    let csv = told(&[("delimiter = \",\"", "format = \"parquet\"\nskip_lines = 2")]);
+    assert!(csv.contains("`skip_lines` is about files with `format = \"csv\"`"), "{csv}");
+}
+
+#[test]
+fn what_follows_is_completed() {
+    let manifest = Manifest::parse("p.toml", FILE).expect("valid");
+    let rules = &manifest.inputs[0].rules;
+    assert_eq!(rules[0].column.as_deref(), Some("readings"), "the column that `when` names");
+    assert!(manifest.inputs[1].rules.is_empty() && manifest.inputs[1].unique.is_empty());
+    let one = FILE.replace("table = \"demand\"", "table = \"weather\"").replace(
+        "columns = { at",
+        "columns = { area = \"string\", kwh = \"double\", day = \"date\", at",
+    );
+    let manifest = Manifest::parse("p.toml", &one).expect("valid");
+    let weather = manifest.input("weather").expect("an input");
+    let names: Vec<&str> = weather.rules.iter().map(|rule| rule.name.as_str()).collect();
+    assert_eq!(names, ["area_given", "day_valid", "kwh_valid"]);
+    assert_eq!(weather.unique, ["area", "day"]);
 }
 
 #[test]
@@ -79,49 +133,60 @@ fn of_several_hints_each_says_what_it_is_about() {
         let text = from.iter().fold(FILE.to_owned(), |text, (from, to)| text.replace(from, to));
         Manifest::parse("p.toml", &text).expect_err("refused").hints()
     };
-    let (one, other) = (("horizon = 1", "horzon = 1"), ("seed = 1\n", "sed = 1\n"));
+    let (one, other) = (("horizon = 7", "horzon = 7"), ("seed = 1\n", "sed = 1\n"));
     assert_eq!(hints(&[one]), ["did you mean `horizon`?"]);
     let both = hints(&[one, other]);
-    assert!(both.contains(&format!("{}did you mean `horizon`?", place("horizon = 1"))), "{both:?}");
+    assert!(both.contains(&format!("{}did you mean `horizon`?", place("horizon = 7"))), "{both:?}");
 }
 
 #[test]
 fn what_may_follow_from_a_misspelt_key_is_not_told() {
-    let monthly = ("frequency = \"yearly\"", "frequncy = \"monthly\"");
-    let text = ("name = \"year\"\ntype = \"int\"", "name = \"year\"\ntype = \"string\"");
-    let error = told(&[monthly, text]);
+    let yearly = ("frequency = \"daily\"", "frequncy = \"monthly\"");
+    let error = told(&[yearly]);
     assert_eq!(error.matches("p.toml:").count(), 1, "{error}");
     assert!(error.contains("unknown key `frequncy`"), "{error}");
 }
 
 #[test]
 fn errors_of_syntax_are_told_with_their_place() {
-    let error = told(&[("horizon = 1", "horizon = = 1")]);
-    assert!(error.starts_with(&place("horizon = 1")[..place("horizon = 1").len() - 3]), "{error}");
+    let error = told(&[("horizon = 7", "horizon = = 7")]);
+    assert!(error.starts_with(&place("horizon = 7")[..place("horizon = 7").len() - 3]), "{error}");
 }
 
 #[test]
 fn features_are_numbers_and_times_have_the_type_of_the_frequency() {
-    let hourly = ("frequency = \"yearly\"", "frequency = \"hourly\"\ncovariates = [\"warmth\"]");
-    let columns = (
-        "name = \"year\"\ntype = \"int\"",
-        "name = \"year\"\ntype = \"string\"\n\n[[data.columns]]\nname = \"warmth\"\n\
-         type = \"double\"",
-    );
-    let text = FILE.replace(hourly.0, hourly.1).replace(columns.0, columns.1);
-    Manifest::parse("p.toml", &text).expect("valid");
-    let feature = |name: &str| told(&[hourly, columns, ("[\"warmth\"]", name)]);
+    let with = |feature: &str| format!("horizon = 7\nfeatures = [{feature}]");
+    Manifest::parse("p.toml", &FILE.replace("horizon = 7", &with("\"warmth\""))).expect("valid");
+    let feature = |feature: &str| told(&[("horizon = 7", &with(feature))]);
     assert!(
-        feature("[\"rain\"]")
-            .contains("`task.covariates[0]` is `rain`, but `data.columns` has no such column")
+        feature("\"rain\"")
+            .contains("`task.features[0]` is `rain`, but the table `demand` has no such column")
     );
-    assert!(feature("[\"region\"]").contains("the feature `region` must be a number"));
-    assert!(feature("[\"marriages\"]").contains("it is the target or the time"));
-    let frequency = |word: &str| told(&[("frequency = \"yearly\"", word)]);
-    assert!(frequency("frequency = \"hourly\"").contains("`string`, dates and times in ISO 8601"));
+    assert!(feature("\"area\"").contains("the feature `area` must be a number"));
+    assert!(feature("\"kwh\"").contains("it is the target or the time"));
+    let twice = feature("\"warmth\", { column = \"warmth\", known = \"always\" }");
+    assert!(twice.contains("the feature `warmth` is declared twice"), "{twice}");
+    let known = feature("{ column = \"warmth\", known = \"forcast\" }");
+    assert!(
+        known.contains("`tasks[0].features[0].known` is `forcast`; expected one of `past`"),
+        "{known}"
+    );
+    assert!(known.contains("did you mean `forecast`?"), "{known}");
+    assert!(feature("7").contains("`tasks[0].features[0]` is 7; expected text in quotes"));
+    assert!(feature("{ known = \"past\" }").contains("`tasks[0].features[0].column` is missing"));
+    let frequency = |word: &str| told(&[("frequency = \"daily\"", word)]);
+    assert!(frequency("frequency = \"hourly\"").contains("must have the type `timestamp`"));
+    assert!(frequency("frequency = \"yearly\"").contains("must have the type `int`"));
     assert!(frequency("frequency = \"weakly\"").contains("did you mean `weekly`?"));
     let holidays = "frequency = \"daily\"\nholidays = [\"2026-02-30\"]";
     assert!(frequency(holidays).contains("expected a date in quotes"));
+    let nameless = frequency("frequency = \"yearly\"\nholidays = \"\"");
+    assert!(nameless.contains("`task.holidays` names no table"), "{nameless}");
+    let decide = |costs: &str| frequency(&format!("frequency = \"yearly\"\ndecide = {costs}"));
+    assert!(decide("{ short = 3.0 }").contains("`tasks[0].decide.over` is missing"));
+    assert!(decide("{ short = -1, over = 1 }").contains("expected more than 0"));
+    assert!(decide("{ short = 1e6, over = 1 }").contains("the quantile 0.999999"));
+    assert!(decide("3").contains("`tasks[0].decide` is 3; expected a table"));
     let combined = told(&[("\"theta\",", "\"combination\",")]);
     assert!(combined.contains("a `combination` is made of them"));
 }
@@ -144,15 +209,15 @@ fn a_schedule_is_checked_before_anything_is_made() {
 #[test]
 fn a_copied_folder_must_have_its_own_name() {
     let parse = |file: &str| Manifest::parse(file, FILE).map(|_| ()).map_err(|e| e.to_string());
-    assert_eq!(parse("model/pipelines/marriages/pipeline.toml"), Ok(()));
+    assert_eq!(parse("model/pipelines/load/pipeline.toml"), Ok(()));
     let error = parse("model/pipelines/weddings/pipeline.toml").expect_err("a copy");
-    assert!(error.contains("the name is `marriages`, but the folder is `weddings`"), "{error}");
+    assert!(error.contains("the name is `load`, but the folder is `weddings`"), "{error}");
 }
 
 #[test]
 fn names_are_declared_once_and_the_delimiter_can_be_one() {
-    let rule = told(&[("name = \"year_valid\"", "name = \"region_given\"")]);
-    assert!(rule.contains("the rule `region_given` is declared twice"));
+    let rule = told(&[("name = \"kwh_valid\"", "name = \"whole_day\"")]);
+    assert!(rule.contains("the rule `whole_day` is declared twice"));
     assert!(told(&[("delimiter = \",\"", "delimiter = \"x\"")]).contains("expected one ASCII"));
     let two = told(&[("delimiter = \",\"", "delimiter = \";;\"")]);
     assert!(two.contains("expected one character in quotes"), "{two}");

@@ -1,5 +1,6 @@
 //! A weighted mean of models. Averages of different methods have beaten the methods themselves in
-//! every forecasting competition since Bates and Granger (1969).
+//! every forecasting competition since Bates and Granger (1969). Its members see features as they
+//! do alone; it reads none itself.
 
 use crate::forecast::dataset::View;
 use steppe_spec::{TrainSpec, Transform};

@@ -1,5 +1,6 @@
 //! Gradient-boosted trees over all series, by the `forust-ml` library, on lags, levels, calendar,
-//! covariates and static features of single steps.
+//! features and static features of single steps. A feature that is known ahead enters with its value
+//! of the period that is forecast, a past one with its newest value at the origin.
 
 use std::fmt;
 use std::sync::Arc;

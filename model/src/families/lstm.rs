@@ -1,5 +1,6 @@
 //! An ensemble of LSTMs over all series: windows scaled per series, seasonal inputs, departures
-//! from the naive forecast, all steps and three quantiles at once.
+//! from the naive forecast, all steps and three quantiles at once. Features that are known ahead
+//! enter a horizon early, past ones with the observation that they belong to.
 
 pub mod kernel;
 pub mod network;

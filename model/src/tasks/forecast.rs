@@ -7,6 +7,7 @@ pub mod card;
 mod cases;
 pub mod conformal;
 pub mod dataset;
+pub mod decision;
 pub mod evaluation;
 pub mod fallback;
 mod forecaster;
@@ -28,7 +29,7 @@ use crate::family::Recipe;
 use crate::host::Stage;
 use crate::task::Task;
 use crate::trials::Score;
-use steppe_spec::{Family, TrainSpec};
+use steppe_spec::{Family, Holidays, TrainSpec};
 
 use backtest::Run;
 use cases::Answered;
@@ -66,6 +67,24 @@ impl Task for Forecast {
 
     fn read(spec: &TrainSpec, files: Vec<Bytes>) -> Result<Dataset, DataError> {
         Dataset::from_parquet(files, spec)
+    }
+
+    fn others(spec: &TrainSpec) -> Vec<String> {
+        match &spec.task.holidays {
+            Holidays::Table(name) => vec![name.clone()],
+            Holidays::None | Holidays::Dates(_) => vec![],
+        }
+    }
+
+    fn with_others(
+        mut data: Dataset,
+        _spec: &TrainSpec,
+        tables: Vec<Vec<Bytes>>,
+    ) -> Result<Dataset, DataError> {
+        for files in tables {
+            data = data.with_holidays(&dataset::days_of(files)?);
+        }
+        Ok(data)
     }
 
     fn check_data(data: &Dataset, spec: &TrainSpec) -> Result<(), TrainError> {

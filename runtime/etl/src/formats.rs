@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use steppe_wire::etl::ColumnName;
+pub use steppe_wire::etl::TableFormat;
 
 mod avro;
 mod columns;
@@ -28,21 +29,6 @@ mod text;
 const BATCH_ROWS: usize = 8_192;
 /// Bytes of text after which a batch ends, however few rows it has.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Formats of tables in files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TableFormat {
-    /// Lines of fields under a header.
-    Csv,
-    /// A JSON object per line.
-    Json,
-    /// Apache Parquet.
-    Parquet,
-    /// Apache Avro.
-    Avro,
-    /// Apache ORC.
-    Orc,
-}
 
 /// A file from its beginning.
 pub type Bytes = Box<dyn Read + Send>;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 use steppe_wire::etl::header::{column_names, position, trimmed};
-use steppe_wire::etl::{self, ColumnName, EtlPlan};
+use steppe_wire::etl::{self, ColumnName, CsvOptions};
 
 use crate::shape;
 
@@ -26,13 +26,13 @@ pub struct Origin<'a> {
 
 impl Header {
     /// Of a file whose header has these fields.
-    pub fn new(fields: Vec<String>, plan: &EtlPlan) -> Result<Self> {
+    pub fn new(fields: Vec<String>, own: &[ColumnName], csv: &CsvOptions) -> Result<Self> {
         if fields.iter().all(String::is_empty) {
-            let names: Vec<&str> = required(plan).map(|(source, _)| source).collect();
+            let names: Vec<&str> = required(own, csv).map(|(source, _)| source).collect();
             bail!("the file is empty; expected a header with the columns {}", names.join(", "));
         }
-        let names = column_names(&fields, &plan.columns)?;
-        let missing: Vec<String> = required(plan)
+        let names = column_names(&fields, own)?;
+        let missing: Vec<String> = required(own, csv)
             .filter(|(source, name)| !is_there(&fields, &names, source, name))
             .map(|(source, _)| format!("`{source}`"))
             .collect();
@@ -42,10 +42,10 @@ impl Header {
                 "column {} is missing; the header has {}\nhint: {}",
                 missing.join(", "),
                 columns.join(", "),
-                shape::header_hint(&columns, plan.delimiter)
+                shape::header_hint(&columns, csv.delimiter)
             );
         }
-        let Some(wide) = &plan.wide else { return Ok(Self { columns: names, wide: None }) };
+        let Some(wide) = &csv.wide else { return Ok(Self { columns: names, wide: None }) };
         let wide = Wide::new(fields, &names, wide)?;
         let kept = wide.keep.iter().map(|index| names[*index].clone());
         let columns = kept.chain(wide.made.clone()).collect();
@@ -77,13 +77,16 @@ impl Header {
 }
 
 /// Columns that the file must have: names in the file and in `raw`.
-fn required(plan: &EtlPlan) -> impl Iterator<Item = (&str, Option<&str>)> {
+fn required<'a>(
+    own: &'a [ColumnName],
+    csv: &'a CsvOptions,
+) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
     let made = |c: &&ColumnName| {
-        plan.wide.as_ref().is_none_or(|wide| ![&wide.names, &wide.values].contains(&&c.name))
+        csv.wide.as_ref().is_none_or(|wide| ![&wide.names, &wide.values].contains(&&c.name))
     };
-    let own = plan.columns.iter().filter(made);
+    let own = own.iter().filter(made);
     let own = own.map(|c| (c.source.as_str(), Some(c.name.as_str())));
-    let kept = plan.wide.iter().flat_map(|wide| &wide.keep).map(|name| (name.as_str(), None));
+    let kept = csv.wide.iter().flat_map(|wide| &wide.keep).map(|name| (name.as_str(), None));
     let mut seen = BTreeSet::new();
     own.chain(kept).filter(move |(source, _)| seen.insert(trimmed(source).to_lowercase()))
 }
@@ -111,7 +114,7 @@ impl Wide {
         let made = [plan.names.clone(), plan.values.clone()];
         if let Some(index) = names.iter().position(|name| made.contains(name)) {
             bail!(
-                "column {} of the header is called `{}`, as `[data.wide]` calls what it makes\n\
+                "column {} of the header is called `{}`, as `wide` calls what it makes\n\
                  hint: give `names` and `values` other names, or rename the column in the file",
                 index + 1,
                 fields[index]
@@ -119,7 +122,8 @@ impl Wide {
         }
         let mut keep = Vec::new();
         for name in &plan.keep {
-            let wanted = ColumnName { source: name.clone(), name: name.clone() };
+            let kind = "string".to_owned();
+            let wanted = ColumnName { source: name.clone(), name: name.clone(), kind };
             keep.extend(position(&fields, &wanted)?);
         }
         keep.sort_unstable();
@@ -129,7 +133,7 @@ impl Wide {
         if periods.is_empty() {
             bail!(
                 "every column of the header is kept, so there is none to make records of\n\
-                 hint: leave `[data.wide]` out of the manifest"
+                 hint: leave `wide` out of the manifest"
             );
         }
         let missing = plan.missing.iter().cloned().collect();
@@ -146,7 +150,7 @@ impl Wide {
         if fields.iter().filter(|field| !trimmed(field).is_empty()).count() <= 1 {
             bail!(
                 "line {line}: one field is not empty, so this is no record of the table\n\
-                 hint: delete the line; `[data] footnotes = \"leave-out\"` in the manifest leaves \
+                 hint: delete the line; `footnotes = \"leave-out\"` in the manifest leaves \
                  out such lines after the table"
             );
         }
@@ -184,22 +188,16 @@ impl Wide {
 mod tests {
     use super::*;
 
-    fn plan() -> EtlPlan {
-        serde_json::from_value(serde_json::json!({
-            "schema_version": 3, "pipeline": "test", "delimiter": ";",
-            "columns": [
-                { "source": "Регион", "name": "region" },
-                { "source": "year", "name": "year" }, { "source": "n", "name": "n" },
-            ],
-            "wide": { "keep": ["Регион"], "names": "year", "values": "n", "missing": ["…"] },
-            "cleaning_sql": "", "judged_sql": "", "clean_sql": "", "rejects_sql": "",
-            "fatal_rules": [], "rule_columns": [],
-        }))
-        .expect("a plan")
-    }
-
     fn header(fields: &[&str]) -> Result<Header> {
-        Header::new(fields.iter().map(|f| (*f).to_owned()).collect(), &plan())
+        let own = [("Регион", "region"), ("year", "year"), ("n", "n")].map(|(source, name)| {
+            ColumnName { source: source.into(), name: name.into(), kind: "string".into() }
+        });
+        let csv: CsvOptions = serde_json::from_value(serde_json::json!({
+            "delimiter": ";", "skip_lines": 0, "leave_out_footnotes": false,
+            "wide": { "keep": ["Регион"], "names": "year", "values": "n", "missing": ["…"] },
+        }))
+        .expect("options");
+        Header::new(fields.iter().map(|f| (*f).to_owned()).collect(), &own, &csv)
     }
 
     #[test]

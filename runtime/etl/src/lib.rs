@@ -5,13 +5,16 @@
 //! streams, sorts spill to disk, and the process has a limit that the system keeps.
 
 pub mod clean;
-pub mod csv_source;
 pub mod formats;
 mod header;
+mod objects;
 pub mod process;
 pub mod query;
 mod scan;
 mod shape;
+mod source;
+pub mod spark_sql;
 mod spill;
 pub mod storage;
 mod table;
+mod types;

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use steppe_etl::clean::{Places, clean};
+use steppe_etl::clean::{Called, clean};
 use steppe_etl::storage::Realm;
 use steppe_etl::{process, query};
 use tokio::sync::mpsc::Receiver;
@@ -19,43 +19,26 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Clean a CSV in S3; every place is an `s3://` address.
+    /// Run an ETL plan in S3; the plan is at an `s3://` address, and so are its places.
     Clean {
         /// Work only as long as standard input is open: whoever started this holds the other end.
         #[arg(long)]
         leashed: bool,
-        #[command(flatten)]
-        job: Job,
-    },
-    /// Clean a CSV on this machine; every place is a path.
-    CleanFiles {
-        /// What messages call the CSV, when people know it by another name.
+        /// The ETL plan, JSON.
         #[arg(long)]
-        called: Option<String>,
-        #[command(flatten)]
-        job: Job,
+        plan: String,
+    },
+    /// Run an ETL plan on this machine; the plan is a path, and so are its places.
+    CleanFiles {
+        /// The ETL plan, JSON.
+        #[arg(long)]
+        plan: String,
+        /// JSON of what messages call files, by their paths, when people know them by other names.
+        #[arg(long, default_value = "{}")]
+        called: String,
     },
     /// Answer one query: JSON, a line each way, on standard input and output.
     Query,
-}
-
-#[derive(clap::Args)]
-struct Job {
-    /// The ETL plan, JSON.
-    #[arg(long)]
-    plan: String,
-    /// The CSV.
-    #[arg(long)]
-    input: String,
-    /// Prefix of the clean table.
-    #[arg(long)]
-    output: String,
-    /// Prefix of the rejected records.
-    #[arg(long)]
-    rejects: String,
-    /// The report, JSON.
-    #[arg(long)]
-    report: String,
 }
 
 #[expect(clippy::disallowed_macros, reason = "the answer is the result")]
@@ -76,26 +59,15 @@ fn main() -> ExitCode {
 }
 
 async fn run(verb: Verb, lines: Receiver<String>) -> Result<String> {
-    match verb {
-        Verb::Clean { job, .. } => job.run(Realm::S3, None).await,
-        Verb::CleanFiles { called, job } => job.run(Realm::Files, called).await,
-        Verb::Query => Ok(serde_json::to_string(&query::answer(lines).await?)?),
-    }
-}
-
-impl Job {
-    async fn run(self, realm: Realm, called: Option<String>) -> Result<String> {
-        let mut places = Places {
-            realm,
-            plan: realm.file(&self.plan)?,
-            input: realm.file(&self.input)?,
-            output: realm.prefix(&self.output)?,
-            rejects: realm.prefix(&self.rejects)?,
-            report: realm.file(&self.report)?,
-        };
-        if let Some(name) = called {
-            places.input.name = name;
+    let report = match verb {
+        Verb::Clean { plan, .. } => {
+            clean(Realm::S3, &Realm::S3.file(&plan)?, &Called::default()).await?
         }
-        Ok(serde_json::to_string(&clean(&places).await?)?)
-    }
+        Verb::CleanFiles { plan, called } => {
+            let called = serde_json::from_str(&called).context("`--called` is not readable")?;
+            clean(Realm::Files, &Realm::Files.file(&plan)?, &called).await?
+        }
+        Verb::Query => return Ok(serde_json::to_string(&query::answer(lines).await?)?),
+    };
+    Ok(serde_json::to_string(&report)?)
 }

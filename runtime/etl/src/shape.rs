@@ -1,9 +1,5 @@
 //! What a file is when it is not the table that was expected: said by name, with what to do.
 
-use std::io::Read;
-
-use steppe_wire::format::{BEGINNING_BYTES, Format};
-
 /// What to do about a file that the deployer reads and this engine does not.
 pub const CONVERTS: &str = "`cargo xtask deploy --data FILE` converts it and uploads CSV in UTF-8";
 /// Delimiters that tables have, with how the manifest writes them.
@@ -11,21 +7,9 @@ const DELIMITERS: [(char, &str); 4] = [(',', ","), (';', ";"), ('\t', "\\t"), ('
 /// Columns named like years that make a table wide.
 const WIDE_YEARS: usize = 3;
 
-/// What keeps a file from being read as CSV in UTF-8, told by its beginning.
-pub fn defect(file: impl Read) -> std::io::Result<Option<String>> {
-    let mut beginning = Vec::new();
-    file.take(BEGINNING_BYTES as u64).read_to_end(&mut beginning)?;
-    let format = Format::of(&beginning);
-    let way = match format {
-        Format::Text => return Ok(encoding_defect(&beginning)),
-        Format::Other(_, way) => way,
-        _ => CONVERTS,
-    };
-    Ok(Some(format!("the file is {}\nhint: {way}", format.name())))
-}
-
-/// Text that is not UTF-8 is of an older encoding; the deployer knows how to find out which.
-fn encoding_defect(beginning: &[u8]) -> Option<String> {
+/// What keeps text from being read as UTF-8, told by its beginning. It is of an older encoding; the
+/// deployer knows how to find out which.
+pub fn encoding_defect(beginning: &[u8]) -> Option<String> {
     let error = std::str::from_utf8(beginning).err()?;
     // The beginning may end inside of a character.
     error.error_len()?;
@@ -40,8 +24,8 @@ pub fn header_hint(columns: &[&str], delimiter: char) -> String {
     };
     if let Some((_, written)) = DELIMITERS.into_iter().find(|d| found(d)) {
         return format!(
-            "the header is one column with `{written}` in it: set `[data] delimiter = \
-             \"{written}\"` in the manifest"
+            "the header is one column with `{written}` in it: set `delimiter = \
+             \"{written}\"` of the input in the manifest"
         );
     }
     let year = |c: &&&str| {
@@ -49,24 +33,24 @@ pub fn header_hint(columns: &[&str], delimiter: char) -> String {
         digits == 4 && c[..4].parse::<u16>().is_ok_and(|y| (1800..2200).contains(&y))
     };
     if columns.iter().filter(year).count() >= WIDE_YEARS {
-        return "the table is wide, with years as columns: in the manifest `[data.wide]` makes a \
+        return "the table is wide, with years as columns: in the manifest `wide` makes a \
                 record of each cell, with `keep`: columns of the file that stay, `names` and \
                 `values`: columns that get the years and the cells"
             .to_owned();
     }
     if columns.iter().filter(|c| !c.is_empty()).count() == 1 {
         return "this line has one field, as a title has: when the header is below, say in the \
-                manifest how many lines are before it: `[data] skip_lines = 1`"
+                manifest how many lines are before it: `skip_lines = 1`"
             .to_owned();
     }
-    "name the file's columns under `[data.columns]` in the manifest, or rename them in the file"
+    "name the file's columns in `columns` of the manifest, as `from`, or rename them in the file"
         .to_owned()
 }
 
 /// What to do about a record with more or fewer fields than the header.
 pub fn record_hint(fields: u64, expected: u64) -> &'static str {
     if fields < expected {
-        "other lines follow the table, such as footnotes: `[data] footnotes = \"leave-out\"` in \
+        "other lines follow the table, such as footnotes: `footnotes = \"leave-out\"` in \
          the manifest reads the table only; or fields of this record are missing"
     } else {
         "a field with the delimiter in it must be quoted"
@@ -91,7 +75,7 @@ pub fn value_hint(column: &str, found: &str) -> Option<String> {
     let value = found.trim();
     if MISSING.contains(&value) {
         return Some(format!(
-            "`{value}` stands where there is no value: `[data] missing = [\"{value}\"]` in the \
+            "`{value}` stands where there is no value: `missing = [\"{value}\"]` in the \
              manifest leaves such records out"
         ));
     }
@@ -100,7 +84,7 @@ pub fn value_hint(column: &str, found: &str) -> Option<String> {
     {
         let written = if separator.is_whitespace() { ' ' } else { *separator };
         return Some(format!(
-            "`{value}` has {name} as thousands separator: `[data] thousands = \"{written}\"` in \
+            "`{value}` has {name} as thousands separator: `thousands = \"{written}\"` in \
              the manifest reads such numbers"
         ));
     }
@@ -109,11 +93,11 @@ pub fn value_hint(column: &str, found: &str) -> Option<String> {
     let double = format!("`type = \"double\"` for `{column}`");
     match (groups(value, '.'), groups(value, ',')) {
         (3.., _) => Some(format!(
-            "`{value}` has a point as thousands separator: `[data] thousands = \".\"` and \
+            "`{value}` has a point as thousands separator: `thousands = \".\"` and \
              `decimal = \",\"` in the manifest read such numbers"
         )),
         (2, _) => Some(format!(
-            "`{value}` can mean {} or {value}: say in the manifest which, by `[data] thousands = \
+            "`{value}` can mean {} or {value}: say in the manifest which, by `thousands = \
              \".\"` and `decimal = \",\"`, or by {double}",
             value.replace('.', "")
         )),
@@ -154,21 +138,12 @@ fn is_decimal(value: &str, separator: char) -> bool {
 mod tests {
     use super::*;
 
-    fn told(bytes: &[u8]) -> String {
-        defect(bytes).expect("readable").unwrap_or_default()
-    }
-
     #[test]
-    fn a_file_that_is_no_csv_is_told_by_name() {
-        assert_eq!(told("region,year\nАлматы,2000\n".as_bytes()), "");
-        let converts = format!("\nhint: {CONVERTS}");
-        let utf16 = told(b"\xff\xfer\0e\0");
-        assert_eq!(utf16, format!("the file is text in UTF-16{converts}"));
-        assert!(told(b"\x1f\x8b\x08").starts_with("the file is compressed by gzip"));
-        assert!(told(b"PAR1\x15\0").ends_with("to 'data.csv' (header)\"`"));
+    fn text_of_an_older_encoding_is_told_with_its_line() {
+        assert_eq!(encoding_defect("region,year\nАлматы,2000\n".as_bytes()), None);
         // `region\nАкмола` in Windows-1251.
-        let cyrillic = told(b"region\n\xc0\xea\xec\xee\xeb\xe0\n");
-        assert_eq!(cyrillic, format!("the text is not UTF-8 (line 2){converts}"));
+        let cyrillic = encoding_defect(b"region\n\xc0\xea\xec\xee\xeb\xe0\n");
+        assert_eq!(cyrillic, Some(format!("the text is not UTF-8 (line 2)\nhint: {CONVERTS}")));
     }
 
     #[test]
@@ -194,9 +169,9 @@ mod tests {
     #[test]
     fn headers_get_a_hint_that_helps() {
         assert!(header_hint(&["region;year"], ',').contains("delimiter = \";\""));
-        assert!(header_hint(&["region", "2000", "2001", "2002"], ',').contains("[data.wide]"));
+        assert!(header_hint(&["region", "2000", "2001", "2002"], ',').contains("`wide`"));
         assert!(header_hint(&["год", "2000 г.", "2001 г.", "2002 г."], ',').contains("wide"));
         assert!(header_hint(&["Браки", "", ""], ',').contains("skip_lines = 1"));
-        assert!(header_hint(&["a", "b"], ',').contains("[data.columns]"));
+        assert!(header_hint(&["a", "b"], ',').contains("`columns`"));
     }
 }

@@ -43,7 +43,7 @@ impl<R: Read> Table<R> {
         if let Some(Stand { line: found, empty_line: Some(_), .. }) = stand {
             bail!(
                 "line {line} is empty, and the header may be line {found}\n\
-                 hint: `[data] skip_lines` in the manifest says how many lines are before the \
+                 hint: `skip_lines` in the manifest says how many lines are before the \
                  header"
             );
         }

@@ -75,7 +75,7 @@ impl Monitor {
     /// Checks, reports, and says what is new.
     pub async fn run(&self) -> Result<DriftOutcome, Failure> {
         let spec = spec(&self.artifacts, &self.spec_key).await?;
-        let prefix = keys::processed_prefix(&self.pipeline);
+        let prefix = keys::table_prefix(&self.pipeline, &spec.table);
         let report_key = keys::drift_report(&self.pipeline);
         let (server, data, predictions, before) = tokio::try_join!(
             self.server(),

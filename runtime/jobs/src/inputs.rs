@@ -6,6 +6,7 @@ use steppe_spec::TrainSpec;
 use steppe_store::table::{BYTES_MAX, Table, TableError};
 use steppe_store::{Bucket, BucketError, read_json};
 use steppe_wire::failure::Failure;
+use steppe_wire::keys;
 
 /// What to train.
 pub async fn spec(artifacts: &Bucket, key: &str) -> Result<TrainSpec, Failure> {
@@ -30,7 +31,15 @@ pub async fn data_set<T: Task>(
     };
     let found = Table::find(&**bucket, prefix, BYTES_MAX).await.map_err(failed)?;
     let Some(table) = found else { return Ok(None) };
-    match T::read(spec, table.read(bucket).await.map_err(failed)?) {
+    let files = table.read(bucket).await.map_err(failed)?;
+    let mut others = Vec::new();
+    for name in T::others(spec) {
+        let prefix = keys::table_prefix(&spec.pipeline, &name);
+        let found = Table::find(&**bucket, &prefix, BYTES_MAX).await.map_err(failed)?;
+        let Some(table) = found else { return Ok(None) };
+        others.push(table.read(bucket).await.map_err(failed)?);
+    }
+    match T::read(spec, files).and_then(|data| T::with_others(data, spec, others)) {
         Ok(data) => Ok(Some(data)),
         Err(DataError::Empty) => Ok(None),
         Err(e) => Err(Failure::Permanent(format!("`{prefix}` cannot be used: {e}"))),

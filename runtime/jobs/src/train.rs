@@ -65,7 +65,7 @@ impl Trainer {
         event: &Event,
         spec: TrainSpec,
     ) -> Result<TrainingOutcome, Failure> {
-        let prefix = keys::processed_prefix(&self.pipeline);
+        let prefix = keys::table_prefix(&self.pipeline, &spec.table);
         let nothing = || Failure::Permanent(format!("there is no clean table at `{prefix}`"));
         let data = data_set::<T>(&self.data, &prefix, &spec).await?.ok_or_else(nothing)?;
         let key = training_key(&spec, &data);

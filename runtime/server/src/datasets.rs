@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use steppe_model::Dataset;
-use steppe_spec::TrainSpec;
+use jiff::civil::Date;
+use steppe_model::{Dataset, ModelCard};
+use steppe_spec::{Holidays, TrainSpec};
 use steppe_store::Bucket;
 use steppe_store::table::{Table, TableError};
 use tokio::sync::Mutex;
@@ -41,33 +42,50 @@ impl Datasets {
         Self { bucket, bytes_max, held: Mutex::default(), loading: Mutex::default() }
     }
 
-    /// The data set at `key`, and whether it had to be read.
+    /// The data set at `key` as the model of `card` reads it, and whether it had to be read.
+    /// Holidays of a table are those that the model was trained with.
     pub async fn get(
         &self,
         key: &str,
-        spec: &TrainSpec,
+        card: &ModelCard,
     ) -> Result<(Arc<Dataset>, bool), RequestError> {
+        let of_table = matches!(card.spec.task.holidays, Holidays::Table(_));
+        let trained_with = || card.section.data.calendar.holidays().collect::<Vec<Date>>();
+        let holidays = of_table.then(trained_with);
         let found = Table::find(&*self.bucket, key, self.bytes_max).await;
         let absent = || RequestError::NoDataset(key.to_owned());
         let table = found.map_err(|e| failure(key, e))?.ok_or_else(absent)?;
         let etags = table.etags();
-        if let Some(data) = self.lookup(key, &etags).await {
+        if let Some(data) = self.lookup(key, &etags, holidays.as_deref()).await {
             return Ok((data, false));
         }
         let _one_at_a_time = self.loading.lock().await;
-        if let Some(data) = self.lookup(key, &etags).await {
+        if let Some(data) = self.lookup(key, &etags, holidays.as_deref()).await {
             return Ok((data, false));
         }
-        let data = Arc::new(self.load(key, table, spec).await?);
+        let data = self.load(key, table, &card.spec).await?;
+        let data = Arc::new(match holidays {
+            Some(holidays) => data.with_holidays(&holidays),
+            None => data,
+        });
         self.hold(key, etags, data.clone()).await;
         Ok((data, true))
     }
 
-    async fn lookup(&self, key: &str, etags: &[Option<String>]) -> Option<Arc<Dataset>> {
+    async fn lookup(
+        &self,
+        key: &str,
+        etags: &[Option<String>],
+        holidays: Option<&[Date]>,
+    ) -> Option<Arc<Dataset>> {
+        let same = |data: &Dataset| {
+            let held = data.calendar().holidays();
+            holidays.is_none_or(|wanted| held.eq(wanted.iter().copied()))
+        };
         let mut guard = self.held.lock().await;
         let (clock, held) = &mut *guard;
         *clock += 1;
-        let entry = held.get_mut(key).filter(|h| h.etags == etags)?;
+        let entry = held.get_mut(key).filter(|h| h.etags == etags && same(&h.data))?;
         entry.used = *clock;
         Some(entry.data.clone())
     }

@@ -14,7 +14,7 @@ use crate::tensors::{Datatype, Signature, Slot, Tensor, invalid};
 pub use histories::series;
 
 /// The tensors of a forecaster: `history` (series × observations, FP64 or FP32) and one period per
-/// series in, values and intervals (series × steps) out. Models with covariates or static features
+/// series in, values and intervals (series × steps) out. Models with features or static features
 /// are served in JSON only.
 pub fn signature(card: &ModelCard) -> Signature {
     let slot = |name, datatype, shape: &[i64]| Slot { name, datatype, shape: shape.to_vec() };
@@ -25,8 +25,10 @@ pub fn signature(card: &ModelCard) -> Signature {
             slot("observed_until", Datatype::Bytes, &[-1]),
         ],
         outputs: ["value", "lower", "upper"]
+            .into_iter()
+            .chain(card.spec.task.decide.map(|_| "procure"))
             .map(|name| slot(name, Datatype::Fp64, &[-1, steps]))
-            .to_vec(),
+            .collect(),
     }
 }
 
@@ -61,7 +63,7 @@ pub fn asked(
         observed_until,
         // The protocol has no missing values; NaN stands for one.
         values: values.iter().map(|v| (!v.is_nan()).then_some(*v)).collect(),
-        covariates: Default::default(),
+        features: Default::default(),
         static_features: Default::default(),
     };
     let histories = values.chunks_exact(length).zip(periods).enumerate().map(history).collect();
@@ -78,6 +80,8 @@ pub fn output<'a>(answer: &'a PredictResponse, name: &str) -> impl Iterator<Item
     let value: fn(&Step) -> f64 = match name {
         "lower" => |step| step.lower,
         "upper" => |step| step.upper,
+        // An output only of models that answer it.
+        "procure" => |step| step.procure.unwrap_or(f64::NAN),
         _ => |step| step.value,
     };
     answer.forecasts.iter().flat_map(|f| &f.steps).map(value)
@@ -101,13 +105,15 @@ pub fn answer(
     };
     let step = |(step, p): (u32, &PredictedStep)| {
         let quantiles: Vec<Quantile> = if quantiles { listed(p) } else { Vec::new() };
-        let finite = p.value.is_finite() && p.lower.is_finite() && p.upper.is_finite();
+        let all = [p.value, p.lower, p.upper, p.procure.unwrap_or_default()];
+        let finite = all.into_iter().all(f64::is_finite);
         (finite && quantiles.iter().all(|q| q.value.is_finite())).then(|| Step {
             step,
             period: calendar.label(last + i64::from(step)),
             value: p.value,
             lower: p.lower,
             upper: p.upper,
+            procure: p.procure,
             level: calibration.level,
             quantiles,
         })

@@ -91,7 +91,7 @@ impl Service {
                 own: self.data_bucket.clone(),
             });
         }
-        let (data, loaded) = self.datasets.get(&request.dataset_key, spec).await?;
+        let (data, loaded) = self.datasets.get(&request.dataset_key, &model.artifact.card).await?;
         self.metrics.dataset_loads.inc_by(u64::from(loaded));
         let (mut numbers, mut left_out) = (Vec::with_capacity(names.len()), Vec::new());
         for series in names {

@@ -1,5 +1,7 @@
 //! What a data file is, told by its beginning: one list for whoever reads data.
 
+use crate::etl::TableFormat;
+
 /// Bytes of a file's beginning that tell what it is.
 pub const BEGINNING_BYTES: usize = 64 * 1024;
 
@@ -18,6 +20,8 @@ pub enum Format {
     Zip,
     /// A workbook as they had it before.
     OldWorkbook,
+    /// A table in a form of its own.
+    Table(TableFormat),
     /// What nothing here reads, and what to do about it.
     Other(&'static str, &'static str),
 }
@@ -25,10 +29,7 @@ pub enum Format {
 const AS_CSV: &str = "give the data as CSV in UTF-8";
 const AS_UTF_8: &str = "save the file as \"CSV UTF-8\"";
 const ONE_FILE: &str = "unpack it and give the one file with the table, or compress by gzip";
-const FROM_A_TABLE: &str = "give the data as CSV, for example with DuckDB: `duckdb -c \"copy \
-                            (from 'FILE') to 'data.csv' (header)\"`";
-const FROM_JSON: &str = "give a row for each record as CSV, for example with DuckDB: \
-                         `duckdb -c \"copy (from 'FILE.json') to 'data.csv' (header)\"`";
+const FROM_ARRAY: &str = "give an object per line, for example with `jq -c '.[]' FILE.json`";
 
 /// Formats that begin with bytes of their own.
 const MARKS: [(&[u8], Format); 16] = [
@@ -44,7 +45,7 @@ const MARKS: [(&[u8], Format); 16] = [
     (b"\xfd7zXZ\0", Format::Other("compressed by xz", ONE_FILE)),
     (b"7z\xbc\xaf\x27\x1c", Format::Other("an archive of 7-Zip", ONE_FILE)),
     (b"Rar!\x1a\x07", Format::Other("an archive of RAR", ONE_FILE)),
-    (b"Obj\x01", Format::Other("an Avro file", AS_CSV)),
+    (b"Obj\x01", Format::Table(TableFormat::Avro)),
     (b"%PDF-", Format::Other("a PDF document", AS_CSV)),
     (b"SQLite format 3\0", Format::Other("a database of SQLite", AS_CSV)),
     (b"ARROW1\0\0", Format::Other("an Arrow file", AS_CSV)),
@@ -52,8 +53,8 @@ const MARKS: [(&[u8], Format); 16] = [
 
 /// Formats whose first letters might as well begin a table; more of them are no text.
 const LETTERS: [(&[u8], Format); 2] = [
-    (b"PAR1", Format::Other("a Parquet file", FROM_A_TABLE)),
-    (b"ORC", Format::Other("an ORC file", AS_CSV)),
+    (b"PAR1", Format::Table(TableFormat::Parquet)),
+    (b"ORC", Format::Table(TableFormat::Orc)),
 ];
 
 /// How documents begin that are text and no table.
@@ -83,7 +84,11 @@ impl Format {
         let after = |open: u8| text.strip_prefix(&[open]).map(<[u8]>::trim_ascii_start);
         let object = after(b'{').is_some_and(|rest| rest.starts_with(b"\""));
         let array = after(b'[').and_then(<[u8]>::first).is_some_and(|next| b"{[\"".contains(next));
-        if object || array { Self::Other("JSON", FROM_JSON) } else { Self::Text }
+        match (object, array) {
+            (true, _) => Self::Table(TableFormat::Json),
+            (_, true) => Self::Other("a JSON array", FROM_ARRAY),
+            _ => Self::Text,
+        }
     }
 
     /// Bytes that no text has.
@@ -100,7 +105,23 @@ impl Format {
             Self::Zstandard => "compressed by Zstandard",
             Self::Zip => "a workbook or another archive",
             Self::OldWorkbook => "a workbook of an old kind",
+            Self::Table(TableFormat::Csv) => "CSV",
+            Self::Table(TableFormat::Json) => "JSON",
+            Self::Table(TableFormat::Parquet) => "a Parquet file",
+            Self::Table(TableFormat::Avro) => "an Avro file",
+            Self::Table(TableFormat::Orc) => "an ORC file",
             Self::Other(name, _) => name,
+        }
+    }
+
+    /// What to do about a file that was to be CSV.
+    pub fn instead_of_csv(self) -> Option<String> {
+        match self {
+            Self::Table(table) => {
+                Some(format!("`format = \"{}\"` of the input in the manifest reads it", table.name()))
+            }
+            Self::Other(_, way) => Some(way.to_owned()),
+            _ => None,
         }
     }
 }
@@ -122,7 +143,7 @@ mod tests {
             (b"PK\x03\x04\x14\0", "a workbook or another archive"),
             (b"PAR1\x15\x04\x15\x10", "a Parquet file"),
             (b"ORC\n\x0b\n\x03\0", "an ORC file"),
-            (b"\xef\xbb\xbf [\n {\"region\": 1}]", "JSON"),
+            (b"\xef\xbb\xbf [\n {\"region\": 1}]", "a JSON array"),
             (b"{ \"region\": \"A\" }\n", "JSON"),
             (b"<!DOCTYPE html><html>", "a web page or another document in XML"),
         ] {

@@ -5,19 +5,24 @@
 
 use uuid::Uuid;
 
-/// Raw input of a pipeline: `raw/marriages/data.csv`. One object, replaced by a new upload.
-pub fn raw(pipeline: &str) -> String {
-    format!("raw/{pipeline}/data.csv")
+/// Prefix of the files of an input: `raw/energy/readings/`. A new upload replaces them all.
+pub fn raw_prefix(pipeline: &str, input: &str) -> String {
+    format!("raw/{pipeline}/{input}/")
 }
 
-/// Prefix of the cleaned Parquet: `processed/marriages/`.
-pub fn processed_prefix(pipeline: &str) -> String {
-    format!("processed/{pipeline}/")
+/// What `deploy` uploaded last: `raw/energy/_uploaded.json`. Readers leave out such names.
+pub fn uploaded(pipeline: &str) -> String {
+    format!("raw/{pipeline}/_uploaded.json")
 }
 
-/// Prefix of the rows that quality rules turned away: `rejects/marriages/`.
-pub fn rejects_prefix(pipeline: &str) -> String {
-    format!("rejects/{pipeline}/")
+/// Prefix of a table that a run makes: `processed/energy/demand/`.
+pub fn table_prefix(pipeline: &str, table: &str) -> String {
+    format!("processed/{pipeline}/{table}/")
+}
+
+/// Prefix of the records of an input that quality rules turned away: `rejects/energy/readings/`.
+pub fn rejects_prefix(pipeline: &str, input: &str) -> String {
+    format!("rejects/{pipeline}/{input}/")
 }
 
 /// Row counts of the last cleaning: `reports/marriages/etl.json`.

@@ -103,9 +103,10 @@ pub struct History {
     pub observed_until: String,
     /// One value per period; `null` where one is missing.
     pub values: Vec<Option<f64>>,
-    /// Per covariate of the model one value per period, up to the last one that is forecast.
+    /// Per feature of the model one value per period: of a past one as many as `values` has, of
+    /// one that is known ahead up to the last period that is forecast.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub covariates: std::collections::BTreeMap<String, Vec<f64>>,
+    pub features: std::collections::BTreeMap<String, Vec<f64>>,
     /// Per static feature of the model its value.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub static_features: std::collections::BTreeMap<String, f64>,
@@ -202,6 +203,10 @@ pub struct Step {
     pub upper: f64,
     /// Nominal coverage of the interval: 0.9.
     pub level: f64,
+    /// How much to procure: the quantile that costs least, where the manifest says what a unit
+    /// short and a unit over cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub procure: Option<f64>,
     /// Quantiles, when the request asks for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quantiles: Vec<Quantile>,
@@ -287,7 +292,8 @@ impl StoredPrediction {
         }
         self.steps.iter().find_map(|s| {
             let ordered = s.lower <= s.value && s.value <= s.upper;
-            let finite = s.lower.is_finite() && s.value.is_finite() && s.upper.is_finite();
+            let all = [s.lower, s.value, s.upper, s.procure.unwrap_or_default()];
+            let finite = all.into_iter().all(f64::is_finite);
             (!ordered || !finite).then(|| {
                 format!("step {}: {} is not within [{}, {}]", s.step, s.value, s.lower, s.upper)
             })

@@ -25,7 +25,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 pub use buckets::Owner;
 pub use error::{AwsError, Kind};
-pub use objects::ObjectView;
+pub use objects::{Listed, ObjectView};
 pub use queries::Answer;
 pub use runs::{ExecutionView, HistoryEvent, Invocation, Passed};
 pub use search::{Found, Wanted};

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{Delete, EncodingType, ObjectIdentifier};
+use aws_sdk_s3::primitives::{ByteStream, Length};
+use aws_sdk_s3::types::{
+    CompletedMultipartUpload, CompletedPart, Delete, EncodingType, ObjectIdentifier,
+};
 
 use crate::{Aws, AwsError, Result};
 
@@ -18,6 +20,24 @@ pub struct ObjectView {
     pub modified: i64,
 }
 
+/// An object as a listing has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, in seconds since 1970; S3 tells no more exactly.
+    pub modified: i64,
+    /// What changes with its content.
+    pub etag: String,
+}
+
+/// Size of a part of a large upload.
+const PART_BYTES: u64 = 64 * 1024 * 1024;
+/// Parts that an upload may have.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+const PARTS_MAX: u64 = 10_000;
 /// Metadata that holds an object's hash.
 const SHA256: &str = "sha256";
 /// Keys that one call deletes.
@@ -28,6 +48,11 @@ const OBJECT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 impl Aws {
     /// All keys below a prefix.
     pub async fn keys(&self, bucket: &str, prefix: &str) -> Result<Vec<String>> {
+        Ok(self.objects(bucket, prefix).await?.into_iter().map(|object| object.key).collect())
+    }
+
+    /// All objects below a prefix.
+    pub async fn objects(&self, bucket: &str, prefix: &str) -> Result<Vec<Listed>> {
         // Keys may hold characters that XML cannot.
         let mut pages = self
             .s3
@@ -38,14 +63,21 @@ impl Aws {
             .encoding_type(EncodingType::Url)
             .into_paginator()
             .send();
-        let mut keys = Vec::new();
+        let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| AwsError::new("s3:ListObjectsV2", e))?;
             let encoded = page.encoding_type == Some(EncodingType::Url);
-            let listed = page.contents.unwrap_or_default().into_iter().filter_map(|o| o.key);
-            keys.extend(listed.map(|k| if encoded { url_decoded(&k) } else { k }));
+            objects.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
+                let key = object.key?;
+                Some(Listed {
+                    key: if encoded { url_decoded(&key) } else { key },
+                    bytes: object.size.and_then(|n| n.try_into().ok()).unwrap_or_default(),
+                    modified: object.last_modified.map_or(0, |time| time.secs()),
+                    etag: object.e_tag.unwrap_or_default(),
+                })
+            }));
         }
-        Ok(keys)
+        Ok(objects)
     }
 
     /// Deletes these objects.
@@ -98,12 +130,98 @@ impl Aws {
         self.put_body(bucket, key, ByteStream::from(bytes), sha256).await
     }
 
-    /// Writes a file as an object, without having it in memory.
+    /// Writes a file as an object, without having it in memory: a large one in parts.
     pub async fn put_file(&self, bucket: &str, key: &str, file: &Path, sha256: &str) -> Result<()> {
-        let body = ByteStream::from_path(file).await.map_err(|e| {
+        let unreadable = |e: String| {
             AwsError::local("s3:PutObject", format!("cannot read {}: {e}", file.display()))
-        })?;
+        };
+        let bytes = std::fs::metadata(file).map_err(|e| unreadable(e.to_string()))?.len();
+        if bytes > PART_BYTES {
+            return self.put_parts(bucket, key, file, bytes, sha256).await;
+        }
+        let body =
+            ByteStream::from_path(file).await.map_err(|e| unreadable(e.to_string()))?;
         self.put_body(bucket, key, body, sha256).await
+    }
+
+    async fn put_parts(
+        &self,
+        bucket: &str,
+        key: &str,
+        file: &Path,
+        bytes: u64,
+        sha256: &str,
+    ) -> Result<()> {
+        let begun = self
+            .s3
+            .create_multipart_upload()
+            .bucket(bucket)
+            .expected_bucket_owner(&self.account)
+            .key(key)
+            .metadata(SHA256, sha256)
+            .send()
+            .await
+            .map_err(|e| AwsError::new("s3:CreateMultipartUpload", e))?;
+        let upload = begun.upload_id.unwrap_or_default();
+        let done = self.put_each(bucket, key, &upload, file, bytes).await;
+        if done.is_err() {
+            // Parts of an upload that does not end cost money until the bucket's rule removes them.
+            let _ = self
+                .s3
+                .abort_multipart_upload()
+                .bucket(bucket)
+                .expected_bucket_owner(&self.account)
+                .key(key)
+                .upload_id(upload)
+                .send()
+                .await;
+        }
+        done
+    }
+
+    async fn put_each(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        file: &Path,
+        bytes: u64,
+    ) -> Result<()> {
+        let size = PART_BYTES.max(bytes.div_ceil(PARTS_MAX));
+        let mut parts = CompletedMultipartUpload::builder();
+        for (number, offset) in (1..).zip((0..bytes).step_by(size as usize)) {
+            let length = Length::Exact(size.min(bytes - offset));
+            let body = ByteStream::read_from().path(file).offset(offset).length(length);
+            let body = body.build().await.map_err(|e| {
+                AwsError::local("s3:UploadPart", format!("cannot read {}: {e}", file.display()))
+            })?;
+            let part = self
+                .s3
+                .upload_part()
+                .bucket(bucket)
+                .expected_bucket_owner(&self.account)
+                .key(key)
+                .upload_id(upload)
+                .part_number(number)
+                .body(body)
+                .send()
+                .await
+                .map_err(|e| AwsError::new("s3:UploadPart", e))?;
+            let part =
+                CompletedPart::builder().part_number(number).set_e_tag(part.e_tag).build();
+            parts = parts.parts(part);
+        }
+        self.s3
+            .complete_multipart_upload()
+            .bucket(bucket)
+            .expected_bucket_owner(&self.account)
+            .key(key)
+            .upload_id(upload)
+            .multipart_upload(parts.build())
+            .send()
+            .await
+            .map_err(|e| AwsError::new("s3:CompleteMultipartUpload", e))?;
+        Ok(())
     }
 
     async fn put_body(

@@ -5,7 +5,7 @@
 
 use steppe_wire::etl::header::{HeaderDefect, column_names, trimmed};
 use steppe_wire::etl::records::Records;
-use steppe_wire::etl::{ColumnName, EtlPlan};
+use steppe_wire::etl::{ColumnName, InputPlan};
 
 /// Longest comment on a column that Glue takes.
 const COMMENT_CHARS_MAX: usize = 255;
@@ -24,6 +24,8 @@ pub struct RawHeader {
 pub struct RawColumn {
     /// Its name: lower-case letters, digits and underscores, unlike every other's.
     pub name: String,
+    /// Hive's word for its type.
+    pub kind: String,
     /// What the file calls it, when that is something else.
     pub comment: Option<String>,
 }
@@ -31,7 +33,7 @@ pub struct RawColumn {
 impl RawColumn {
     /// A column that the file calls so, too.
     pub fn plain(name: &str) -> Self {
-        Self { name: name.to_owned(), comment: None }
+        Self { name: name.to_owned(), kind: "string".to_owned(), comment: None }
     }
 }
 
@@ -42,9 +44,18 @@ impl From<Vec<RawColumn>> for RawHeader {
 }
 
 /// The header of the file that begins with `bytes`, as `plan` reads it: the pipeline's own names
-/// for its columns, plain ones for the others. Every field is a column, whatever it is called.
-pub fn raw_header(bytes: &[u8], plan: &EtlPlan) -> Result<RawHeader, HeaderDefect> {
-    header(bytes, plan.delimiter, plan.skip_lines, &plan.columns)
+/// for its columns, plain ones for the others. Every field is a column, whatever it is called. Of a
+/// format without a header, the pipeline's columns as the file calls them.
+pub fn raw_header(bytes: &[u8], plan: &InputPlan) -> Result<RawHeader, HeaderDefect> {
+    match &plan.csv {
+        Some(csv) => header(bytes, csv.delimiter, csv.skip_lines, &plan.columns),
+        None => Ok(RawHeader { columns: plan.columns.iter().map(as_filed).collect(), lines: 0 }),
+    }
+}
+
+/// Readers of such files find columns by their own names, without regard to case.
+fn as_filed(column: &ColumnName) -> RawColumn {
+    RawColumn { name: column.source.to_lowercase(), kind: column.kind.clone(), comment: None }
 }
 
 fn header(
@@ -65,7 +76,7 @@ fn header(
     let names = column_names(&fields, own)?.into_iter();
     let columns = names.zip(&fields).map(|(name, field)| {
         let comment = (name != *field).then(|| comment(field)).filter(|text| !text.is_empty());
-        RawColumn { name, comment }
+        RawColumn { comment, ..RawColumn::plain(&name) }
     });
     Ok(RawHeader { columns: columns.collect(), lines })
 }
@@ -82,7 +93,7 @@ mod tests {
 
     fn names(file: &str, skip_lines: u64) -> (Vec<String>, u64) {
         let own = [("region", "region"), ("year", "year"), ("Number", "marriages")]
-            .map(|(source, name)| ColumnName { source: source.into(), name: name.into() });
+            .map(|(source, name)| ColumnName { source: source.into(), name: name.into(), kind: "string".into() });
         let header = header(file.as_bytes(), ',', skip_lines, &own).expect("names");
         (header.columns.into_iter().map(|c| c.name).collect(), header.lines)
     }

@@ -15,6 +15,7 @@ mod query;
 mod rules;
 mod server;
 mod storage;
+mod tables;
 mod training;
 mod verification;
 mod workflow;
@@ -128,9 +129,9 @@ impl Default for Cost {
 /// A table of the catalogue.
 #[derive(Serialize)]
 pub struct Table {
-    logical_id: &'static str,
-    name: &'static str,
-    description: &'static str,
+    logical_id: String,
+    name: String,
+    description: String,
     prefix: String,
     parameters: Map<String, Value>,
     input_format: &'static str,
@@ -353,7 +354,7 @@ mod tests {
             names: &names,
             manifest: &everything.1,
             query_sql: vec![],
-            raw_header: RawHeader::from(vec![]),
+            raw_headers: vec![],
             hashes: ArtifactHashes::default(),
             architecture: Architecture::X86_64,
             site: &Site::embedded(Architecture::X86_64),

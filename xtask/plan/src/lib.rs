@@ -19,7 +19,6 @@ pub mod observed;
 pub mod payload;
 pub mod review;
 pub mod runs;
-pub mod sample;
 pub mod site;
 pub mod smoke_test;
 pub mod stack;

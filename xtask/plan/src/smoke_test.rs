@@ -33,17 +33,17 @@ pub enum Place {
 }
 
 /// One check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Check {
     /// Its name, as the result has it.
-    pub name: &'static str,
+    pub name: String,
     /// What it does.
     #[serde(flatten)]
     pub kind: CheckKind,
 }
 
 /// What a check does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum CheckKind {
     /// Runs the pipeline, in which only the version in service may answer.
@@ -62,6 +62,17 @@ pub enum CheckKind {
     },
     /// The clean table is of the raw data, and the cleaning job's counts and Athena's agree.
     RowCounts,
+    /// A number that Athena finds in the tables is within the manifest's bounds.
+    Value {
+        /// What the number is.
+        description: String,
+        /// The question.
+        sql: String,
+        /// The least that it may be.
+        at_least: f64,
+        /// The most that it may be.
+        at_most: f64,
+    },
     /// Each forecast lies in S3, keeps the contract, and equals what the server answers.
     Forecasts {
         /// Series that must be among them; all when empty.
@@ -95,6 +106,7 @@ impl CheckKind {
         match self {
             Self::History { .. }
             | Self::RowCounts
+            | Self::Value { .. }
             | Self::Forecasts { .. }
             | Self::Notification { .. } => true,
             Self::Run { .. } | Self::Drift { .. } | Self::Permissions { .. } => false,
@@ -119,6 +131,9 @@ impl fmt::Display for CheckKind {
                 "the clean table is of the raw data that are there; the cleaning job's counts and \
                  Athena's agree",
             ),
+            Self::Value { description, at_least, at_most, .. } => {
+                write!(f, "{description}: from {at_least} to {at_most}")
+            }
             Self::Forecasts { series, place } => {
                 write!(f, "{} forecast once or left out; each keeps the contract", named(series))?;
                 match place {
@@ -142,7 +157,7 @@ impl fmt::Display for CheckKind {
 }
 
 /// The checks, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SmokePlan {
     /// The checks.
     pub checks: Vec<Check>,
@@ -150,10 +165,15 @@ pub struct SmokePlan {
 
 impl SmokePlan {
     /// What proves that the pipeline works, for these series; for all when none is named.
-    pub fn new(manifest: &Manifest, deployed: &Deployed, series: &[String]) -> Self {
+    pub fn new(
+        manifest: &Manifest,
+        check_sql: &[String],
+        deployed: &Deployed,
+        series: &[String],
+    ) -> Self {
         let Deployed { machine, drift_machine, version, place } = deployed;
         let (place, series) = (*place, series.to_vec());
-        let check = |name, kind| Check { name, kind };
+        let check = |name: &str, kind| Check { name: name.to_owned(), kind };
         let (machine, version) = (machine.clone(), version.clone());
         let mut checks = vec![
             check(
@@ -164,6 +184,11 @@ impl SmokePlan {
             check("row counts", CheckKind::RowCounts),
             check("forecasts", CheckKind::Forecasts { series, place }),
         ];
+        checks.extend(manifest.checks.iter().zip(check_sql).map(|(own, sql)| {
+            let (description, sql) = (own.description.clone(), sql.clone());
+            let (at_least, at_most) = (own.at_least, own.at_most);
+            check(&own.name, CheckKind::Value { description, sql, at_least, at_most })
+        }));
         if manifest.stack.notify {
             let emails = manifest.stack.emails.len();
             checks.push(check("notification", CheckKind::Notification { emails, place }));
@@ -206,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_deployed_is_checked_and_nothing_else() {
-        let plan = SmokePlan::new(&manifest(), &deployed(Some("arn:d")), &[]);
+        let plan = SmokePlan::new(&manifest(), &[], &deployed(Some("arn:d")), &[]);
         let names: Vec<&str> = plan.checks.iter().map(|c| c.name).collect();
         let all = "execution, history, row counts, forecasts, notification, drift check, \
                    permissions";

@@ -77,8 +77,8 @@ pub struct StackSpec<'a> {
     pub manifest: &'a Manifest,
     /// Text of each of the manifest's queries, in its order.
     pub query_sql: Vec<String>,
-    /// What is before the first record of the raw file.
-    pub raw_header: RawHeader,
+    /// What is before the first record of each input's files, in the manifest's order.
+    pub raw_headers: Vec<RawHeader>,
     /// Content hashes.
     pub hashes: ArtifactHashes,
     /// Architecture of function and instance.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -13,10 +14,12 @@ use crate::project::{make_private, private_file};
 const FOLDER: &str = "copies";
 /// The file in it that is locked while copies are made and removed.
 const GATE: &str = "gate";
-/// Largest object that S3 takes in one request.
-const BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
-/// Copies that one command has at once, at most.
-const COPIES_MAX: usize = 8;
+/// Largest object that S3 takes.
+const BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024 * 1024;
+/// The number of the next copy.
+static NUMBER: AtomicUsize = AtomicUsize::new(1);
+/// Names that are tried for a copy, at most.
+const COPIES_MAX: usize = 20_000;
 
 /// A file that only its owner reads and that goes with this value.
 #[derive(Debug)]
@@ -38,7 +41,8 @@ impl Snapshot {
         let gate = private_file().truncate(false).open(gate).with_context(context)?;
         gate.lock().with_context(context)?;
         sweep(&folder).with_context(context)?;
-        for number in 1..=COPIES_MAX {
+        for _ in 0..COPIES_MAX {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!("{}-{number}.csv", std::process::id()));
             if path.exists() {
                 continue;
@@ -88,7 +92,7 @@ fn sweep(folder: &Path) -> io::Result<()> {
 impl Write for Snapshot {
     fn write(&mut self, part: &[u8]) -> io::Result<usize> {
         if self.bytes + part.len() as u64 > BYTES_MAX {
-            return Err(io::Error::other("they have more than 5 GB, which S3 takes in one upload"));
+            return Err(io::Error::other("they have more than 5 TB, which S3 takes as one object"));
         }
         let written = self.file.write(part).map_err(|error| {
             let path = self.path.display();

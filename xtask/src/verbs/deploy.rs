@@ -1,6 +1,6 @@
 //! `deploy` and `plan`: observe, plan, print or carry out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -21,11 +21,13 @@ use crate::deployer::{Changed, Deployer};
 use crate::deployment::Deployment;
 use crate::execution::{pinned_run, run_to_end};
 use crate::exit::Outcome;
+use crate::freshness::{Uploaded, objects_of};
 use crate::hint::Hinted;
 use crate::host::Host;
 use crate::lock::lock;
 use crate::observe::{Purpose, observe, site};
-use crate::project::{RawData, Workspace};
+use crate::inputs::RawData;
+use crate::project::Workspace;
 use crate::registry::{Registry, now};
 use crate::target::local_cloud;
 use crate::training;
@@ -92,7 +94,7 @@ pub async fn run(
     start_local(workspace, host)?;
     let looking = host.begin(Work::Observe, None);
     let ours = Deployment::open(workspace).await?;
-    let observed = observe(&ours, Purpose::Deploy).await?;
+    let observed = observe(&ours, Purpose::Deploy(&workspace.manifest)).await?;
     let site = site(ours.aws(), workspace, architecture, &observed).await?;
     looking.done(Did::Observe);
     // Without the query that lists the series, whoever starts a run has to name them.
@@ -141,7 +143,7 @@ fn desired(
         names,
         manifest: &workspace.manifest,
         query_sql: workspace.query_sql.clone(),
-        raw_header: raw.header.clone(),
+        raw_headers: raw.inputs.iter().map(|input| input.header.clone()).collect(),
         hashes: artifacts.hashes,
         architecture: artifacts.architecture,
         site,
@@ -172,8 +174,8 @@ fn desired(
         image_id: site.image_id.clone(),
         model_version: version,
         model_card_key,
-        raw_sha256: raw.sha256.clone(),
-        raw_bytes: usize::try_from(raw.copy.bytes())?,
+        raw_sha256: raw.sha256(),
+        raw_bytes: usize::try_from(raw.bytes())?,
         runs,
     };
     Ok((desired, objects.into_iter().map(|(upload, bytes)| (upload.key, bytes)).collect()))
@@ -210,7 +212,7 @@ impl Deploying<'_> {
             if !waits {
                 return Ok(changed);
             }
-            observed = observe(self.ours, Purpose::Deploy).await?;
+            observed = observe(self.ours, Purpose::Deploy(&self.workspace.manifest)).await?;
         }
         bail!(Hinted::new(
             format!("other operations keep the stack {} busy", self.desired.stack),
@@ -292,9 +294,26 @@ impl Deploying<'_> {
 
     async fn upload_data(&self, bucket: String, bytes: usize) -> Result<()> {
         let work = self.deployer.host.begin(Work::UploadData, None);
-        let key = keys::raw(&self.workspace.names.pipeline);
-        let file = self.raw.copy.path();
-        self.deployer.aws.put_file(&bucket, &key, file, &self.raw.sha256).await?;
+        let (aws, pipeline) = (self.deployer.aws, &self.workspace.names.pipeline);
+        let prefix = format!("raw/{pipeline}/");
+        let mut keep = BTreeSet::new();
+        for input in &self.raw.inputs {
+            for file in &input.files {
+                let key = format!("{}{}", keys::raw_prefix(pipeline, &input.name), file.name);
+                aws.put_file(&bucket, &key, file.copy.path(), &file.copy.sha256()).await?;
+                keep.insert(key);
+            }
+        }
+        // The inputs are these files: what an earlier upload left would be read with them.
+        let mut there = aws.objects(&bucket, &prefix).await?;
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            there.drain(..).partition(|object| keep.contains(&object.key));
+        let gone: Vec<String> = gone.into_iter().map(|object| object.key).collect();
+        aws.delete_objects(&bucket, &gone).await?;
+        let note = Uploaded { sha256: self.raw.sha256(), objects: objects_of(&kept) };
+        let note = serde_json::to_vec_pretty(&note)?;
+        let hash = sha256_hex(&note);
+        aws.put(&bucket, &keys::uploaded(pipeline), note, &hash).await?;
         work.done(Did::UploadData { bucket, bytes });
         Ok(())
     }

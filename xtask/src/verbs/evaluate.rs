@@ -33,7 +33,7 @@ pub async fn run(workspace: &Workspace, host: &Host, data: &DataArgs) -> Result<
     let evaluation = tokio::task::spawn_blocking(evaluating).await?;
     progress.forget();
     let evaluation =
-        evaluation.with_context(|| format!("{} cannot be evaluated", raw.given.display()))?;
+        evaluation.with_context(|| format!("{} cannot be evaluated", raw.given()))?;
     let (families, series) = (evaluation.families.len(), evaluation.series.len());
     work.done(Did::Evaluate { families, series });
     let folder = workspace.scratch().join("reports").join(&workspace.manifest.name);

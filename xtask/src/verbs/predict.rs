@@ -3,7 +3,6 @@
 use anyhow::{Result, bail};
 use serde_json::json;
 use steppe_plan::events::{Did, Step};
-use steppe_wire::keys;
 use steppe_wire::predict::{PredictorOutput, StoredPrediction};
 
 use crate::deployment::Deployment;
@@ -19,12 +18,12 @@ pub async fn run(workspace: &Workspace, host: &Host, series: &str) -> Result<Out
     let ours = Deployment::open(workspace).await?;
     let aws = ours.aws();
     let registry = Registry::of(&ours)?;
-    let (lake, in_service) = tokio::try_join!(Lake::of(&ours), registry.some_pointer())?;
+    let (lake, in_service) = tokio::try_join!(Lake::of(&ours, &workspace.manifest), registry.some_pointer())?;
     lake.check()?;
     let payload = json!({
         "model_version": in_service.in_service.current.model.version,
-        (&workspace.manifest.task.series): series,
-        "dataset_key": keys::processed_prefix(&workspace.names.pipeline),
+        (&workspace.manifest.task().task.series): series,
+        "dataset_key": workspace.dataset_key(),
         "bucket_name": ours.output("DataBucket")?,
     });
     let work = host.begin(Step::Predict, None);
@@ -48,7 +47,7 @@ pub async fn run(workspace: &Workspace, host: &Host, series: &str) -> Result<Out
         ));
     };
     let place = output.s3_path.as_deref().unwrap_or_default();
-    let target = &workspace.manifest.task.target;
+    let target = &workspace.manifest.task().task.target;
     host.result(&answer.payload, &text(target, forecast, place));
     Ok(Outcome::Done)
 }

@@ -27,7 +27,7 @@ pub async fn run(
     let (work_group, database) = (ours.output("WorkGroupName")?, ours.output("DatabaseName")?);
     let named = aws.named_queries(work_group).await?;
     let Some(asked) = sql_or_name else {
-        list(host, named);
+        list(workspace, host, named);
         return Ok(Outcome::Done);
     };
     let work = host.begin(Step::Query, None);
@@ -50,13 +50,18 @@ pub async fn run(
     Ok(Outcome::Done)
 }
 
-fn list(host: &Host, named: Vec<Named>) {
+fn list(workspace: &Workspace, host: &Host, named: Vec<Named>) {
     let rows: Vec<Vec<String>> =
         named.into_iter().map(|(name, description, _)| vec![name, description]).collect();
     let queries = table(&["name", "description"], &rows);
+    let manifest = &workspace.manifest;
+    let made = manifest.stored().map(|table| table.name.to_owned());
+    let raw = manifest.inputs.iter().map(|input| format!("raw_{}", input.name));
+    let tables: Vec<String> = made.chain(raw).chain(["predictions".to_owned()]).collect();
     let text = format!(
-        "{queries}\ntables: raw, processed, predictions; for example: cargo xtask query \"select \
-         count(*) from processed\"\n"
+        "{queries}\ntables: {}; for example: cargo xtask query \"select count(*) from {}\"\n",
+        tables.join(", "),
+        manifest.source().name
     );
     let query = |row: &Vec<String>| json!({ "name": row[0], "description": row[1] });
     host.result(&json!({ "queries": rows.iter().map(query).collect::<Vec<_>>() }), &text);

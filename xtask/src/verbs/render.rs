@@ -39,15 +39,16 @@ pub fn run(
             )
         }
     };
-    let raw_header = workspace.raw_data(&DataArgs { data: None })?.header;
+    let raw = workspace.raw_data(&DataArgs { data: vec![] })?;
+    let raw_headers: Vec<_> = raw.inputs.into_iter().map(|input| input.header).collect();
     let render = |manifest: &Manifest, architecture| {
-        let (query_sql, raw_header, hashes) =
-            (workspace.query_sql.clone(), raw_header.clone(), hashes.clone());
+        let (query_sql, raw_headers, hashes) =
+            (workspace.query_sql.clone(), raw_headers.clone(), hashes.clone());
         StackSpec {
             names: &workspace.names,
             manifest,
             query_sql,
-            raw_header,
+            raw_headers,
             hashes,
             architecture,
             site: &Site::embedded(architecture),

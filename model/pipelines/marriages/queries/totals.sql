@@ -1,4 +1,4 @@
 SELECT year, SUM(marriages) AS marriages, COUNT(*) AS regions
-FROM processed
+FROM marriages
 GROUP BY year
 ORDER BY year

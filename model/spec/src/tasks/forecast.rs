@@ -1,19 +1,25 @@
 //! Forecasts: the next values of each series.
 
+mod decide;
+mod feature;
 mod frequency;
+mod holidays;
 
-use jiff::civil::Date;
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::TaskKind;
-use crate::column::ColumnType;
+use crate::column::{ColumnType, Columns};
 use crate::defects::Defects;
-use crate::input::Data;
+pub use decide::Decide;
+pub use feature::{Feature, Known};
 pub use frequency::{DayCalendar, Frequency, Spacing};
+pub use holidays::Holidays;
 
 /// What is forecast.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
     /// The kind of task.
@@ -31,22 +37,30 @@ pub struct Task {
     /// Which days have values; of daily data only.
     #[serde(default)]
     pub calendar: DayCalendar,
-    /// Days to come that will have no values: `2026-01-01`; with `calendar = "as-observed"` only.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub holidays: Vec<Date>,
+    /// Holidays: dates such as `2026-01-01`, or the name of a table with a column `day`. With
+    /// `calendar = "as-observed"` they are days to come that will have no values; otherwise models
+    /// may use them, so those to come belong to them, too.
+    #[serde(default, skip_serializing_if = "Holidays::is_none")]
+    pub holidays: Holidays,
     /// Periods ahead.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 366))]
     pub horizon: usize,
-    /// Numeric columns known for the future, too: records of future periods have them and no
-    /// target.
+    /// Numeric columns beside the target: names, or `{ column = "promotion", known = "always" }`.
+    /// `known` is `past` (when the target of the period is, so that models see it late), `forecast`
+    /// (before; backtests take the table's values as if they had been forecast) or `always` (as a
+    /// calendar is). Records of periods to come have the last two, and no target.
     #[serde(default)]
     #[schemars(length(max = 200))]
-    pub covariates: Vec<String>,
+    pub features: Vec<Feature>,
     /// Numeric columns that do not change in time.
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub static_features: Vec<String>,
+    /// What is decided by forecasts: with the costs of a unit short and a unit over, they answer
+    /// also how much to procure, the quantile that costs least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decide: Option<Decide>,
 }
 
 /// How models are judged: by forecasts of the past.
@@ -88,16 +102,29 @@ impl Task {
             target: target.to_owned(),
             frequency: Spacing::default(),
             calendar: DayCalendar::default(),
-            holidays: vec![],
+            holidays: Holidays::None,
             horizon: one(),
-            covariates: vec![],
+            features: vec![],
             static_features: vec![],
+            decide: None,
         }
     }
 
     /// How often there is a value, and on which days.
     pub fn frequency(&self) -> Frequency {
         Frequency::of(self.frequency, self.calendar)
+    }
+
+    /// Whether periods to come have values of features.
+    pub fn knows_ahead(&self) -> bool {
+        self.features.iter().any(|feature| feature.known.ahead())
+    }
+
+    /// Whether it says more of periods than their values: features, or holidays that are days like
+    /// others.
+    pub fn tells_of_days(&self) -> bool {
+        let observed = self.calendar == DayCalendar::AsObserved;
+        !self.features.is_empty() || !(observed || self.holidays.is_none())
     }
 
     /// Says how often there is a value, and on which days.
@@ -112,52 +139,64 @@ impl Task {
             "`task.calendar` says which days have values, so it needs `task.frequency = \"daily\"`"
                 .to_owned()
         });
-        let observed = self.calendar == DayCalendar::AsObserved;
-        out.need("task.holidays", observed || self.holidays.is_empty(), || {
-            "`task.holidays` needs `task.calendar = \"as-observed\"`".to_owned()
+        let nameless = matches!(&self.holidays, Holidays::Table(name) if name.is_empty());
+        out.need("task.holidays", !nameless, || {
+            "`task.holidays` names no table; expected its name, or dates".to_owned()
         });
+        if let Some(decide) = self.decide {
+            decide.defects(out);
+        }
+        let mut named = BTreeSet::new();
         for (key, feature) in self.features() {
             let used = [&self.target, &self.time].contains(&feature);
-            out.need(key, !used, || {
+            out.need(&key, !used, || {
                 format!("`{feature}` cannot be a feature: it is the target or the time")
+            });
+            out.need(key, named.insert(feature), || {
+                format!("the feature `{feature}` is declared twice")
             });
         }
     }
 
-    /// What is wrong with it as a task about these columns.
-    pub(crate) fn column_defects(&self, data: &Data, out: &mut Defects) {
-        let (time, said) = match self.frequency {
-            Spacing::Yearly => (ColumnType::Int, "`int`, whole years"),
-            _ => (ColumnType::String, "`string`, dates and times in ISO 8601"),
+    /// What is wrong with it as a task about these columns of `table`.
+    pub(crate) fn column_defects(&self, table: &str, columns: &Columns, out: &mut Defects) {
+        use ColumnType::{Date, Int, String, Timestamp};
+        let (times, said): (&[ColumnType], _) = match self.frequency {
+            Spacing::Yearly => (&[Int], "`int`, whole years"),
+            Spacing::Hourly => {
+                (&[Timestamp, String], "`timestamp`, or `string` with times in ISO 8601")
+            }
+            _ => (&[Date, String], "`date`, or `string` with dates in ISO 8601"),
         };
-        if let Some(column) = data.known("task.series", &self.series, out) {
-            out.need("task.series", column.kind == ColumnType::String, || {
+        if let Some(column) = columns.known(table, "task.series", &self.series, out) {
+            out.need("task.series", column.kind == String, || {
                 format!("the series column `{}` must have the type `string`", self.series)
             });
         }
-        if let Some(column) = data.known("task.time", &self.time, out) {
-            out.need("task.time", column.kind == time, || {
+        if let Some(column) = columns.known(table, "task.time", &self.time, out) {
+            out.need("task.time", times.contains(&column.kind), || {
                 format!("the time column `{}` must have the type {said}", self.time)
             });
         }
-        if let Some(column) = data.known("task.target", &self.target, out) {
-            out.need("task.target", column.kind != ColumnType::String, || {
+        if let Some(column) = columns.known(table, "task.target", &self.target, out) {
+            out.need("task.target", column.kind.is_number(), || {
                 format!("the target column `{}` must be a number", self.target)
             });
         }
         for (key, feature) in self.features() {
-            let Some(column) = data.known(&key, feature, out) else { continue };
-            out.need(&key, column.kind != ColumnType::String, || {
+            let Some(column) = columns.known(table, &key, feature, out) else { continue };
+            out.need(&key, column.kind.is_number(), || {
                 format!("the feature `{feature}` must be a number")
             });
         }
     }
 
     fn features(&self) -> impl Iterator<Item = (String, &String)> {
-        let lists = [("covariates", &self.covariates), ("static_features", &self.static_features)];
-        lists.into_iter().flat_map(|(key, names)| {
-            let numbered = names.iter().enumerate();
-            numbered.map(move |(at, name)| (format!("task.{key}[{at}]"), name))
-        })
+        let key = |list: &str, at: usize| format!("task.{list}[{at}]");
+        let dynamic = self.features.iter().enumerate();
+        let fixed = self.static_features.iter().enumerate();
+        dynamic
+            .map(move |(at, feature)| (key("features", at), &feature.column))
+            .chain(fixed.map(move |(at, name)| (key("static_features", at), name)))
     }
 }

@@ -1,11 +1,12 @@
 //! Forecasts with intervals: the model's own, or those of the rule for short histories.
 
 use super::Artifact;
-use super::conformal::{Calibration, Spread};
-use super::dataset::{Series, View};
+use super::conformal::{Asked, Calibration, Spread};
+use super::dataset::{FeatureValues, Series, View};
 use super::fallback::Fallback;
 use super::forecaster::{Forecaster, Path};
 use super::statistics::{Observed, Seen};
+use steppe_spec::Feature;
 
 /// A forecast with its quantiles.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,8 @@ pub struct PredictedStep {
     pub lower: f64,
     /// Upper end of the interval.
     pub upper: f64,
+    /// The quantile to decide by; none where nothing is decided.
+    pub procure: Option<f64>,
     /// What its quantiles are made from.
     pub spread: Spread,
 }
@@ -48,7 +51,7 @@ impl Artifact {
         let long: Vec<View<'_>> = views.iter().copied().filter(|v| self.suits(*v)).collect();
         let mut of_long = self.by_model(&long, horizon).into_iter();
         let any = |view: &View<'_>| match (&self.card.section.fallback, self.suits(*view)) {
-            (Some(rule), false) => by_rule(rule, *view, horizon),
+            (Some(rule), false) => self.by_rule(rule, *view, horizon),
             _ => of_long.next().expect("a forecast of each long history"),
         };
         views.iter().map(any).collect()
@@ -60,14 +63,27 @@ impl Artifact {
             let change = calibration.change(*view);
             let step = |(step, &value): (usize, &f64)| {
                 let place = calibration.place(*view, step, path.spreads.get(step).copied());
-                let spread = calibration.spread(value, &place);
-                let (lower, upper) = calibration.interval(&spread);
-                PredictedStep { value, lower, upper, spread }
+                self.predicted(calibration, value, calibration.spread(value, &place))
             };
             let steps = path.points.iter().enumerate().map(step).collect();
             Prediction { steps, change, by_rule: false }
         };
         views.iter().zip(self.model.paths(views, horizon)).map(prediction).collect()
+    }
+
+    /// The forecast of a history that is too short for the model.
+    fn by_rule(&self, rule: &Fallback, view: View<'_>, horizon: usize) -> Prediction {
+        let calibration = rule.calibration();
+        let steps = rule.forecast(view, horizon).into_iter();
+        let steps = steps.map(|(value, spread)| self.predicted(calibration, value, spread));
+        Prediction { steps: steps.collect(), change: calibration.change(view), by_rule: true }
+    }
+
+    fn predicted(&self, calibration: &Calibration, value: f64, spread: Spread) -> PredictedStep {
+        let (lower, upper) = calibration.interval(&spread);
+        let decision = Asked::by(&self.card.spec).decision;
+        let procure = decision.map(|probability| calibration.at(probability, &spread));
+        PredictedStep { value, lower, upper, procure, spread }
     }
 
     /// What the quantiles of a forecast come from: the model's errors, or those of the rule for
@@ -97,8 +113,11 @@ impl Artifact {
         let length = self.model.min_history().max(2);
         let series = |value: fn(usize) -> f64| {
             let mut series = Series::new("try-out", 0, (0..length).map(value).collect());
-            series.covariates =
-                vec![vec![0.0; length + spec.task.horizon]; spec.task.covariates.len()];
+            let feature = |feature: &Feature| {
+                let ahead = if feature.known.ahead() { spec.task.horizon } else { 0 };
+                FeatureValues::new(feature.known, vec![0.0; length + ahead])
+            };
+            series.features = spec.task.features.iter().map(feature).collect();
             series.statics = vec![0.0; spec.task.static_features.len()];
             series.calendar = self.card.section.data.calendar.clone();
             series
@@ -107,7 +126,8 @@ impl Artifact {
         let views: Vec<View<'_>> = tried.iter().map(Series::view).collect();
         let usable = |step: &PredictedStep| {
             let finite = step.lower.is_finite() && step.value.is_finite() && step.upper.is_finite();
-            finite && step.lower <= step.value && step.value <= step.upper
+            let decided = step.procure.is_none_or(f64::is_finite);
+            finite && decided && step.lower <= step.value && step.value <= step.upper
         };
         let predictions = self.forecast(&views, spec.task.horizon);
         let whole =
@@ -118,14 +138,4 @@ impl Artifact {
             Err("its forecast of a plain series is no finite number".to_owned())
         }
     }
-}
-
-/// The forecast of a history that is too short for the model.
-fn by_rule(rule: &Fallback, view: View<'_>, horizon: usize) -> Prediction {
-    let step = |(value, spread): (f64, Spread)| {
-        let (lower, upper) = rule.calibration().interval(&spread);
-        PredictedStep { value, lower, upper, spread }
-    };
-    let steps = rule.forecast(view, horizon).into_iter().map(step).collect();
-    Prediction { steps, change: rule.calibration().change(view), by_rule: true }
 }

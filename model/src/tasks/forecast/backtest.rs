@@ -14,8 +14,9 @@ use steppe_wire::predict::Errors;
 use crate::error::TrainError;
 use crate::families::combination::weights;
 use crate::forecast::Forecaster;
-use crate::forecast::conformal::{Calibration, Place, Residual, reach, typical_change};
+use crate::forecast::conformal::{Asked, Calibration, Place, Residual, reach, typical_change};
 use crate::forecast::dataset::{Dataset, View};
+use crate::forecast::decision::Decision;
 use crate::forecast::metrics::{
     IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale,
 };
@@ -116,6 +117,9 @@ pub struct Backtest {
     pub weights: Vec<(Family, f64)>,
     /// Intervals, each made from all *other* origins.
     pub intervals: IntervalScores,
+    /// The quantile to decide by, made in the same way; none where nothing is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
 }
 
 impl Backtest {
@@ -361,7 +365,7 @@ impl Run<'_> {
         Calibration::fit(
             &residuals,
             (self.spec.task.horizon, self.spec.stride()),
-            self.spec.backtest.interval_level,
+            Asked::by(self.spec),
             (self.spec.model.transform, season),
         )
     }
@@ -438,7 +442,9 @@ impl Run<'_> {
                 self.p_value(entrant, chosen)
             },
         };
-        let level = self.spec.backtest.interval_level;
+        let Asked { level, decision } = Asked::by(self.spec);
+        let intervals = self.intervals(chosen);
+        let beside_points = || intervals.iter().zip(chosen.points.iter().copied());
         Backtest {
             origins: self.origins.iter().map(|&o| self.data.calendar().label(o)).collect(),
             cases: self.cases.len(),
@@ -447,7 +453,8 @@ impl Run<'_> {
             candidates: self.entrants.iter().map(candidate).collect(),
             left_out: self.left_out.clone(),
             weights: self.weights.clone(),
-            intervals: interval_scores(level, self.intervals(chosen)).expect("there are cases"),
+            decision: decision.and_then(|p| Decision::of(p, beside_points())),
+            intervals: interval_scores(level, intervals.iter().cloned()).expect("there are cases"),
         }
     }
 }

@@ -32,9 +32,10 @@ pub struct Calendar {
     /// The days with values, as days since [`EPOCH`], ascending; only of observed days.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     days: Vec<i64>,
-    /// Days after those that will have no values; only of observed days.
+    /// Holidays, as days since [`EPOCH`]. Those after the observed days have no values; where
+    /// periods do not depend on the data they are days like others, of which models may know.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    closed: BTreeSet<i64>,
+    holidays: BTreeSet<i64>,
 }
 
 fn is_zero(number: &i64) -> bool {
@@ -51,16 +52,16 @@ impl Calendar {
         Self { frequency, ..Self::default() }
     }
 
-    /// The calendar of the days that `moments` name, without the `holidays` to come.
+    /// The calendar of the days that `moments` name, with `holidays`.
     ///
     /// Weeks are named by the weekday that the first moment has; of observed days there are exactly
-    /// those of the moments, and later ones on the same weekdays.
+    /// those of the moments, and later ones on the same weekdays that are no holidays.
     pub fn observed(
         frequency: Frequency,
         moments: impl IntoIterator<Item = DateTime>,
         holidays: &[Date],
     ) -> Self {
-        let mut calendar = Self::of(frequency);
+        let mut calendar = Self::of(frequency).with_holidays(holidays);
         let mut days = moments.into_iter().map(|moment| days_between(EPOCH, moment.date()));
         match frequency {
             Frequency::Weekly => {
@@ -69,12 +70,22 @@ impl Calendar {
             Frequency::ObservedDays => {
                 let days: BTreeSet<i64> = days.collect();
                 calendar.days = days.into_iter().collect();
-                let closed = holidays.iter().map(|day| days_between(EPOCH, *day));
-                calendar.closed = closed.collect();
             }
             _ => {}
         }
         calendar
+    }
+
+    /// The same with these holidays, whatever it had.
+    #[must_use]
+    pub fn with_holidays(mut self, holidays: &[Date]) -> Self {
+        self.holidays = holidays.iter().map(|day| days_between(EPOCH, *day)).collect();
+        self
+    }
+
+    /// The holidays, ascending.
+    pub fn holidays(&self) -> impl ExactSizeIterator<Item = Date> {
+        self.holidays.iter().map(|day| add_days(EPOCH, *day))
     }
 
     /// How often there is a value.
@@ -154,18 +165,43 @@ impl Calendar {
             let months = months.clamp(-MONTHS_MAX, MONTHS_MAX);
             date(months.div_euclid(12) as i16, months.rem_euclid(12) as i8 + 1, 1)
         };
-        let days = match self.frequency {
-            Frequency::Yearly => return first_of_month(period.saturating_mul(12)),
-            Frequency::Quarterly => return first_of_month(period.saturating_mul(3)),
-            Frequency::Monthly => return first_of_month(period),
+        match self.frequency {
+            Frequency::Yearly => first_of_month(period.saturating_mul(12)),
+            Frequency::Quarterly => first_of_month(period.saturating_mul(3)),
+            Frequency::Monthly => first_of_month(period),
+            _ => add_days(EPOCH, self.day_number(period)),
+        }
+    }
+
+    /// The same as days since [`EPOCH`].
+    fn day_number(&self, period: i64) -> i64 {
+        match self.frequency {
+            Frequency::Yearly | Frequency::Quarterly | Frequency::Monthly => {
+                days_between(EPOCH, self.day(period))
+            }
             Frequency::Weekly => period * 7 - EPOCH_WEEKDAY + self.week_day,
             Frequency::Daily => period,
             Frequency::Weekdays => period.div_euclid(5) * 7 + period.rem_euclid(5) - EPOCH_WEEKDAY,
             Frequency::ObservedDays => self.day_at(period),
             Frequency::Hourly => period.div_euclid(24),
             Frequency::HalfHourly => period.div_euclid(48),
+        }
+    }
+
+    /// What days a period consists of; an hour, of the day that it lies in.
+    pub fn days(&self, period: i64) -> Days {
+        let named = self.day_number(period);
+        let (first, count) = match self.frequency {
+            Frequency::Yearly | Frequency::Quarterly | Frequency::Monthly => {
+                (named, self.day_number(period + 1) - named)
+            }
+            Frequency::Weekly => (named - self.week_day, 7),
+            _ => (named, 1),
         };
-        add_days(EPOCH, days)
+        let mut weekdays = [0.0; 7];
+        (first..first + count).for_each(|day| weekdays[weekday(day) as usize] += 1.0);
+        let holidays = self.holidays.range(first..first + count).count() as f64;
+        Days { weekdays, holidays, of_year: first as f64 / DAYS_OF_YEAR }
     }
 
     /// A name as this calendar expects it.
@@ -204,7 +240,7 @@ impl Calendar {
             return Err("the calendar's days are not ascending".to_owned());
         }
         let reach = |day: &i64| day.abs() <= DAYS_MAX;
-        if !self.days.iter().chain(&self.closed).all(reach) || !(0..7).contains(&self.week_day) {
+        if !self.days.iter().chain(&self.holidays).all(reach) || !(0..7).contains(&self.week_day) {
             return Err("the calendar's days are beyond the years 0 to 9999".to_owned());
         }
         Ok(())
@@ -244,7 +280,7 @@ impl Calendar {
     }
 
     fn is_open(&self, day: i64, weekdays: &[bool; 7]) -> bool {
-        weekdays[weekday(day) as usize] && !self.closed.contains(&day)
+        weekdays[weekday(day) as usize] && !self.holidays.contains(&day)
     }
 
     /// The weekdays on which there are values.
@@ -256,6 +292,19 @@ impl Calendar {
     }
 }
 
+/// The days of a period.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Days {
+    /// How many there are of each weekday, Monday first.
+    pub weekdays: [f64; 7],
+    /// How many of them are holidays.
+    pub holidays: f64,
+    /// Years from 1970 to the first of them; its fraction is the place in the year.
+    pub of_year: f64,
+}
+
+/// Mean length of a year in days.
+const DAYS_OF_YEAR: f64 = 365.2425;
 /// Days after the newest observed one that have a place: four years.
 const AHEAD_DAYS_MAX: i64 = 1_500;
 /// Days from 1970 to the ends of the calendar.
@@ -351,6 +400,28 @@ mod tests {
         assert_eq!(calendar.parse("2023-11-13"), None);
         assert_eq!(calendar.expected(), "a Sunday, as the first week of the data");
         assert!(calendar.parse(&calendar.example()).is_some());
+    }
+
+    #[test]
+    fn periods_know_their_weekdays_and_holidays() {
+        let holidays = [date(2024, 2, 29), date(2024, 12, 25)];
+        let days = |frequency, text: &str| {
+            let calendar = of(frequency).with_holidays(&holidays);
+            calendar.days(calendar.parse(text).expect("a period"))
+        };
+        let february = days(Frequency::Monthly, "2024-02");
+        assert_eq!((february.weekdays, february.holidays), ([4., 4., 4., 5., 4., 4., 4.], 1.0));
+        let year = days(Frequency::Yearly, "2024");
+        assert_eq!((year.weekdays.iter().sum::<f64>(), year.holidays), (366.0, 2.0));
+        let week = days(Frequency::Weekly, "2024-12-23");
+        assert_eq!((week.weekdays, week.holidays), ([1.0; 7], 1.0));
+        for (text, holiday) in [("2024-12-25T23:00", 1.0), ("2024-12-26T00:00", 0.0)] {
+            assert_eq!(days(Frequency::Hourly, text).holidays, holiday);
+        }
+        let thursday = days(Frequency::Daily, "2024-02-29");
+        assert_eq!((thursday.weekdays[3], thursday.holidays), (1.0, 1.0));
+        let next = days(Frequency::Daily, "2025-02-28").of_year - thursday.of_year;
+        assert!((next - 1.0).abs() < 0.001, "{next}");
     }
 
     #[test]

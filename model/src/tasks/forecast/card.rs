@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use steppe_spec::TrainSpec;
+use steppe_spec::{Known, TrainSpec};
 
 use crate::task::Data;
 
@@ -129,6 +129,12 @@ impl ModelCard {
             "MASE",
             "p",
         );
+        if let Some(decision) = test.decision {
+            text.insert_str(
+                text.find("\n\n").map_or(0, |at| at + 1),
+                &decision.to_text(data.decimals + 2),
+            );
+        }
         for candidate in &test.candidates {
             let e = &candidate.errors;
             let mark = if candidate.family == self.family { "→ " } else { "  " };
@@ -143,6 +149,13 @@ impl ModelCard {
         if !test.left_out.is_empty() {
             let names: Vec<&str> = test.left_out.iter().map(|family| family.name()).collect();
             text += &format!("\nnot tried, for want of values: {}\n", names.join(", "));
+        }
+        for feature in spec.task.features.iter().filter(|f| f.known == Known::Forecast) {
+            text += &format!(
+                "\nnote: the backtest took `{}` from the table as if it had been forecast; with \
+                 real forecasts of it, errors are larger\n",
+                feature.column
+            );
         }
         for note in lines(&data.notes) {
             text += &format!("\nnote: {note}\n");

@@ -12,6 +12,7 @@
 //! degrees of freedom says; of the rest there are as many as forecasts, and their quantile is the
 //! conformal one. Where origins are many, quantiles are taken of the whole.
 
+mod shocks;
 mod student;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::forecast::dataset::View;
-use crate::stats::conformal_quantile;
-use steppe_spec::{TrainSpec, Transform};
+use shocks::{Parts, middle};
+use steppe_spec::{Decide, TrainSpec, Transform};
 
 /// Quantiles that are always given beside the interval.
 const PROBABILITIES: [f64; 6] = [0.05, 0.1, 0.25, 0.75, 0.9, 0.95];
@@ -31,11 +32,6 @@ const UNIT_MIN: f64 = 1e-4;
 /// A typical change is at least this share of that of the typical series: a series that was quiet
 /// so far is not for ever, and its first jump is no measure for others.
 const QUIET_SHARE: f64 = 0.1;
-/// Independent origins from which on quantiles are taken of the whole error.
-const MANY_ORIGINS: f64 = 60.0;
-/// Independent origins below which both sides are of one size: three years that all rose say
-/// nothing about how far a fourth may fall.
-const SIDES_ORIGINS: f64 = 20.0;
 /// How many times the largest value of a history an interval may reach.
 const REACH: f64 = 4.0;
 
@@ -56,6 +52,23 @@ pub struct Calibration {
     pub change_min: f64,
     scale: Transform,
     season: usize,
+}
+
+/// Which quantiles are asked for beside those that are always given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Asked {
+    /// Nominal coverage of the interval.
+    pub level: f64,
+    /// Probability of the quantile to decide by, if something is.
+    pub decision: Option<f64>,
+}
+
+impl Asked {
+    /// What a configuration asks for.
+    pub fn by(spec: &TrainSpec) -> Self {
+        let decision = spec.task.decide.map(Decide::probability);
+        Self { level: spec.backtest.interval_level, decision }
+    }
 }
 
 /// A forecast as its quantiles need it.
@@ -133,12 +146,12 @@ impl Calibration {
     pub fn fit(
         residuals: &[Residual<'_>],
         (horizon, stride): (usize, usize),
-        level: f64,
+        Asked { level, decision }: Asked,
         (scale, season): (Transform, usize),
     ) -> Self {
         let tail = ((1.0 - level) / 2.0 * 1e9).round() / 1e9;
         let mut probabilities: Vec<f64> =
-            PROBABILITIES.into_iter().chain([tail, 1.0 - tail]).collect();
+            PROBABILITIES.into_iter().chain([tail, 1.0 - tail]).chain(decision).collect();
         probabilities.sort_by(f64::total_cmp);
         probabilities.dedup_by(|a, b| (*a - *b).abs() < 1e-9);
         let mut fitted = Self {
@@ -224,6 +237,10 @@ impl Calibration {
                 "the calibration's probabilities are not ascending within 0 and 1".to_owned()
             );
         }
+        let unknown = |p: &f64| (self.probabilities[self.nearest(*p)] - p).abs() > 1e-9;
+        if Asked::by(spec).decision.as_ref().is_some_and(unknown) {
+            return Err("the calibration lacks the quantile to decide by".to_owned());
+        }
         if self.offsets.len() != spec.task.horizon {
             let (rows, steps) = (self.offsets.len(), spec.task.horizon);
             return Err(format!("the calibration has offsets for {rows} steps of {steps}"));
@@ -297,11 +314,15 @@ impl Calibration {
         (0..self.probabilities.len()).map(quantile).collect()
     }
 
+    /// The quantile of the probability nearest to `p`.
+    pub fn at(&self, p: f64, spread: &Spread) -> f64 {
+        self.quantile(self.nearest(p), spread)
+    }
+
     /// The ends of the interval.
     pub fn interval(&self, spread: &Spread) -> (f64, f64) {
         let tail = (1.0 - self.level) / 2.0;
-        let end = |p: f64| self.quantile(self.nearest(p), spread);
-        (end(tail), end(1.0 - tail))
+        (self.at(tail, spread), self.at(1.0 - tail, spread))
     }
 
     fn quantile(&self, i: usize, spread: &Spread) -> f64 {
@@ -320,72 +341,6 @@ impl Calibration {
             .min_by(|a, b| distance(a).total_cmp(&distance(b)))
             .unwrap_or(0)
     }
-}
-
-/// Standardised errors, taken apart into shocks of origins and the rest.
-struct Parts {
-    /// Spread of the shocks.
-    shock: f64,
-    /// Independent origins that it rests on.
-    origins: f64,
-    /// What the quantile is taken of, ascending, and the same with the other sign.
-    rest: [Vec<f64>; 2],
-}
-
-impl Parts {
-    fn of(errors: &[(usize, f64)], apart: f64) -> Self {
-        let mut by_origin: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-        errors.iter().for_each(|(origin, e)| by_origin.entry(*origin).or_default().push(*e));
-        let origins = 1.0 + (by_origin.len().saturating_sub(1)) as f64 * apart;
-        if origins >= MANY_ORIGINS {
-            return Self { shock: 0.0, origins, rest: both(errors.iter().map(|e| e.1).collect()) };
-        }
-        let (mut squares, mut noise, mut rest) = (0.0, 0.0, Vec::with_capacity(errors.len()));
-        for errors in by_origin.values() {
-            let n = errors.len() as f64;
-            let shock = middle(errors.clone());
-            squares += shock * shock;
-            if n < 2.0 {
-                continue;
-            }
-            // A middle of few errors is near each of them: what remains is too small by as much.
-            let own = (n / (n - 1.0)).sqrt();
-            let remaining = errors.iter().map(|e| (e - shock) * own);
-            let variance = remaining.clone().map(|e| e * e).sum::<f64>() / n;
-            // Variance of the median of normal errors.
-            noise += variance * std::f64::consts::FRAC_PI_2 / n;
-            rest.extend(remaining);
-        }
-        let count = by_origin.len().max(1) as f64;
-        let shock = ((squares - noise) / count).max(0.0).sqrt();
-        if origins < SIDES_ORIGINS {
-            let mirrored: Vec<f64> = rest.iter().map(|e| -e).collect();
-            rest.extend(mirrored);
-        }
-        Self { shock, origins, rest: both(rest) }
-    }
-
-    /// Distance from the forecast that is exceeded with probability `1 − p` on one side.
-    fn quantile(&self, above: bool, p: f64) -> f64 {
-        let rest = conformal_quantile(&self.rest[usize::from(!above)], p).unwrap_or(0.0).max(0.0);
-        let shock = self.shock * student::quantile(p, self.origins);
-        shock.hypot(rest)
-    }
-}
-
-/// Errors ascending, and with the other sign ascending.
-fn both(mut errors: Vec<f64>) -> [Vec<f64>; 2] {
-    errors.sort_by(f64::total_cmp);
-    let mirrored = errors.iter().rev().map(|e| -e).collect();
-    [errors, mirrored]
-}
-
-/// Median; 0 of nothing.
-fn middle(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let n = values.len();
-    let at = |i: usize| values.get(i).copied().unwrap_or(0.0);
-    if n % 2 == 1 { at(n / 2) } else { (at((n / 2).saturating_sub(1)) + at(n / 2)) / 2.0 }
 }
 
 /// Errors of `step` and, while they are few, of the steps around it.
@@ -443,6 +398,10 @@ mod tests {
         Place { series, step: 0, change, spread: None, reach: 1e6 }
     }
 
+    fn asked(level: f64) -> Asked {
+        Asked { level, decision: None }
+    }
+
     fn normal(rng: &mut fastrand::Rng) -> f64 {
         (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0
     }
@@ -460,7 +419,7 @@ mod tests {
         for (name, origin, error) in &seen {
             residuals.push(Residual { place: place(name, 1.0), origin: *origin, error: *error });
         }
-        let calibration = Calibration::fit(&residuals, (1, 1), 0.8, (Transform::None, 1));
+        let calibration = Calibration::fit(&residuals, (1, 1), asked(0.8), (Transform::None, 1));
         let covered = |wild: bool| {
             let chosen: Vec<_> = unseen.iter().filter(|(n, ..)| !wild || n == "s9").collect();
             let inside = chosen.iter().filter(|(name, _, error)| {
@@ -471,6 +430,37 @@ mod tests {
         };
         assert!((covered(false) - 0.8).abs() < 0.03, "{}", covered(false));
         assert!((covered(true) - 0.8).abs() < 0.08, "{}", covered(true));
+    }
+
+    #[test]
+    fn a_quantile_to_decide_by_covers_what_it_promises_and_lies_where_it_belongs() {
+        for (decision, seed) in [(0.75, 1), (0.6, 2), (0.3, 3), (0.97, 4)] {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let names: Vec<String> = (0..20).map(|i| format!("s{i}")).collect();
+            // Skewed, so that both sides differ.
+            let error = |rng: &mut fastrand::Rng| {
+                let z = normal(rng);
+                if z > 0.0 { 2.0 * z } else { z }
+            };
+            let mut residuals = Vec::new();
+            for origin in 0..100 {
+                for name in &names {
+                    let error = error(&mut rng);
+                    residuals.push(Residual { place: place(name, 1.0), origin, error });
+                }
+            }
+            let both = Asked { level: 0.9, decision: Some(decision) };
+            let fitted = Calibration::fit(&residuals, (1, 1), both, (Transform::None, 1));
+            let spread = fitted.spread(0.0, &place("s3", 1.0));
+            let (decided, (lower, upper)) =
+                (fitted.at(decision, &spread), fitted.interval(&spread));
+            assert!(lower <= decided && (decided <= upper) == (decision <= 0.95), "{decided}");
+            let quantiles = fitted.quantiles(&spread);
+            assert!(quantiles.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{quantiles:?}");
+            let unseen = (0..4_000).filter(|_| error(&mut rng) <= decided).count();
+            let covered = unseen as f64 / 4_000.0;
+            assert!((covered - decision).abs() < 0.03, "{decision}: {covered}");
+        }
     }
 
     /// Share of 30 series that fall inside, over many sets whose origins have shocks in common.
@@ -491,7 +481,7 @@ mod tests {
                     residuals.push(Residual { place: place(name, 1.0), origin, error: *error });
                 }
             }
-            let fitted = Calibration::fit(&residuals, (1, 1), 0.9, (Transform::None, 1));
+            let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), (Transform::None, 1));
             for (name, error) in names.iter().zip(next) {
                 let (low, high) = fitted.interval(&fitted.spread(0.0, &place(name, 1.0)));
                 inside += f64::from(u8::from(low <= error && error <= high));
@@ -526,7 +516,7 @@ mod tests {
                 });
             }
         }
-        let fitted = Calibration::fit(&residuals, (8, 1), 0.9, (Transform::None, 1));
+        let fitted = Calibration::fit(&residuals, (8, 1), asked(0.9), (Transform::None, 1));
         let mut inside = 0;
         for name in &names {
             let mut error = 0.0;
@@ -555,7 +545,7 @@ mod tests {
                 residuals.push(Residual { place: place(name, change), origin, error });
             }
         }
-        let fitted = Calibration::fit(&residuals, (1, 1), 0.9, (Transform::Log, 1));
+        let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), (Transform::Log, 1));
         let ends = |name, change: f64, point: f64, largest: f64| {
             let place = Place { reach: largest.ln_1p(), ..place(name, change) };
             fitted.interval(&fitted.spread(point, &place))
@@ -578,7 +568,7 @@ mod tests {
         };
         let residuals: Vec<Residual<'_>> =
             (0..8).flat_map(|o| (0..12).map(move |i| (o, i))).map(residual).collect();
-        let fitted = Calibration::fit(&residuals, (1, 1), 0.9, (Transform::Log, 1));
+        let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), (Transform::Log, 1));
         let spread = fitted.spread(1_234.000_000_000_1, &place("s1", UNIT_MIN));
         let (low, high) = fitted.interval(&spread);
         assert!(crate::forecast::metrics::holds(low, high, 1_234.0), "{low} to {high}");

@@ -4,14 +4,16 @@
 //! ends inside of a gap must not contain the future. Filled values are marked, and no forecast is
 //! judged by them. A wrong value, or two values for one period, is an error.
 
+mod features;
 mod gaps;
 mod notes;
 mod records;
 
 use std::sync::Arc;
 
+use jiff::civil::Date;
 use sha2::{Digest, Sha256};
-use steppe_spec::{Frequency, Gaps};
+use steppe_spec::{Frequency, Gaps, Known};
 use thiserror::Error;
 
 use crate::forecast::calendar::Calendar;
@@ -19,7 +21,7 @@ use crate::task::Data;
 
 pub use gaps::{Fill, carried};
 pub use notes::{Note, lines};
-pub use records::Record;
+pub use records::{Record, days_of};
 
 /// Why a table is not a set of series.
 #[derive(Debug, Error)]
@@ -89,16 +91,35 @@ pub enum DataError {
         /// Whether it must not be negative either.
         sign: &'static str,
     },
-    /// A covariate without a value where one is needed.
-    #[error("series `{series}` has no value of the covariate `{covariate}` for {period}")]
-    Covariate {
+    /// A feature without a value where one is needed.
+    #[error("series `{series}` has no value of the feature `{feature}` for {period}{hint}")]
+    Feature {
         /// The series.
         series: String,
-        /// The covariate.
-        covariate: String,
+        /// The feature.
+        feature: String,
         /// The period.
         period: String,
+        /// Why it is needed, and what to do; nothing inside of the history.
+        hint: &'static str,
     },
+}
+
+/// A feature of one series.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FeatureValues {
+    /// When its values are known.
+    pub known: Known,
+    /// One value per period from the series' start on: of a past feature as many as the target
+    /// has, of others beyond, as far as the data go.
+    pub values: Vec<f64>,
+}
+
+impl FeatureValues {
+    /// Values from the series' start on that are known as `known` says.
+    pub fn new(known: Known, values: Vec<f64>) -> Self {
+        Self { known, values }
+    }
 }
 
 /// One series of observations, one per period.
@@ -110,9 +131,8 @@ pub struct Series {
     pub start: i64,
     /// One value per period.
     pub values: Vec<f64>,
-    /// Per covariate one value per period from `start` on; known beyond the last value, at the most
-    /// as far as the data go.
-    pub covariates: Vec<Vec<f64>>,
+    /// The features, in the order of the task.
+    pub features: Vec<FeatureValues>,
     /// Static features, the same for every period.
     pub statics: Vec<f64>,
     /// Places of values that were missing and filled, ascending.
@@ -196,13 +216,21 @@ impl<'a> View<'a> {
         self.series.start + self.known as i64 - 1
     }
 
-    /// The covariates of the period `index` places after the first; beyond what is known, the last
-    /// known ones. Covariates may be known for the future: that is what they are for.
-    pub fn covariates(self, index: usize) -> impl Iterator<Item = f64> {
-        self.series
-            .covariates
-            .iter()
-            .map(move |c| c.get(index).or(c.last()).copied().unwrap_or(0.0))
+    /// The value that a feature has for the period `place` places after the first, or the newest
+    /// one before it that is known: past features are known as far as the history.
+    pub fn feature(self, number: usize, place: usize) -> f64 {
+        let FeatureValues { known, values } = &self.series.features[number];
+        let known = if known.ahead() { values.len() } else { values.len().min(self.known) };
+        known.checked_sub(1).map_or(0.0, |newest| values[place.min(newest)])
+    }
+
+    /// What features say at `place` about the period that is `ahead` periods later: those that are
+    /// known before have its value, past ones that of `place` itself.
+    pub fn features(self, place: usize, ahead: usize) -> impl Iterator<Item = f64> {
+        let features = self.series.features.iter().enumerate();
+        features.map(move |(number, feature)| {
+            self.feature(number, if feature.known.ahead() { place + ahead } else { place })
+        })
     }
 }
 
@@ -228,6 +256,15 @@ impl Dataset {
         series.sort_by(|a, b| a.name.cmp(&b.name));
         series.iter_mut().for_each(|series| series.calendar = calendar.clone());
         Self { calendar, series, ..Self::default() }
+    }
+
+    /// The same with these holidays instead of those of the task: those of a table.
+    #[must_use]
+    pub fn with_holidays(mut self, holidays: &[Date]) -> Self {
+        let calendar = Arc::new(self.calendar.as_ref().clone().with_holidays(holidays));
+        self.series.iter_mut().for_each(|series| series.calendar = calendar.clone());
+        self.calendar = calendar;
+        self
     }
 
     /// What its periods are.
@@ -296,14 +333,18 @@ impl Dataset {
         let cut = |s: &Series| {
             let values = s.until(period).history().to_vec();
             let filled = s.filled.iter().copied().filter(|place| *place < values.len()).collect();
-            Series { values, filled, ..s.clone() }
+            let mut features = s.features.clone();
+            for past in features.iter_mut().filter(|feature| !feature.known.ahead()) {
+                past.values.truncate(values.len());
+            }
+            Series { values, filled, features, ..s.clone() }
         };
         let series = self.series.iter().map(cut).filter(|s| !s.values.is_empty()).collect();
         Self { calendar: self.calendar.clone(), gaps: self.gaps, series, notes: Vec::new() }
     }
 
-    /// The data with other observations after `period`, and gaps filled anew by `fill`: what they
-    /// would be if the future had been another.
+    /// The data with other observations and past features after `period`, and gaps filled anew by
+    /// `fill`: what they would be if the future had been another.
     pub fn changed_after(
         &self,
         period: i64,
@@ -316,13 +357,17 @@ impl Dataset {
                 |(at, value): (i64, f64)| (at, if at > period { change(value) } else { value });
             let observed: Vec<(i64, f64)> = series.observations().map(value).collect();
             (series.values, series.filled) = gaps::filled(&observed, fill);
+            let known = usize::try_from(period + 1 - series.start).unwrap_or(0);
+            for past in series.features.iter_mut().filter(|feature| !feature.known.ahead()) {
+                past.values.iter_mut().skip(known).for_each(|value| *value = change(*value));
+            }
         }
         changed
     }
 }
 
 impl Data for Dataset {
-    /// SHA-256 over names, periods, exact values, covariates and static features.
+    /// SHA-256 over names, periods, exact values, features, static features and holidays.
     fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.frequency().name());
@@ -331,7 +376,7 @@ impl Data for Dataset {
             hash.update(series.name.as_bytes());
             hash.update(self.calendar.label(series.start));
             for column in std::iter::once(&series.values)
-                .chain(&series.covariates)
+                .chain(series.features.iter().map(|feature| &feature.values))
                 .chain(std::iter::once(&series.statics))
             {
                 hash.update((column.len() as u64).to_le_bytes());
@@ -339,6 +384,7 @@ impl Data for Dataset {
             }
             series.filled.iter().for_each(|place| hash.update((*place as u64).to_le_bytes()));
         }
+        self.calendar.holidays().for_each(|day| hash.update(day.to_string()));
         hex::encode(hash.finalize())
     }
 }

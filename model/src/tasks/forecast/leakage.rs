@@ -1,40 +1,48 @@
-//! Checks that the answer does not reach a forecast by another way: by a covariate that is the
-//! target in disguise, or from values after its origin.
+//! Checks that the answer does not reach a forecast by another way: by a feature that is the
+//! target in disguise, or from values after its origin, the target's or a past feature's.
 
 use crate::error::TrainError;
 use crate::families::Model;
 use crate::forecast::Forecaster;
-use crate::forecast::dataset::{Dataset, Fill};
+use crate::forecast::dataset::{Dataset, FeatureValues, Fill};
 use crate::host::{Quiet, Stage};
 use steppe_spec::{Family, TrainSpec};
 
-/// Correlation with the target from which a covariate counts as the target in disguise.
+/// Correlation with the target from which a feature counts as the target in disguise.
 const CORRELATION_MAX: f64 = 0.999;
 /// Values of a series from which its correlations are looked at.
 const VALUES_MIN: usize = 8;
 
-/// Refuses covariates that are a function of the target in the same period: one that follows it
-/// exactly within each series, or two whose product or ratio does, such as a daily mean and a count
-/// of readings beside a daily sum.
+/// Refuses features known ahead that are a function of the target in the same period: one that
+/// follows it exactly within each series, or two whose product or ratio does, such as a daily mean
+/// and a count of readings beside a daily sum. A past feature may: no model sees it in time.
 pub fn check_data(data: &Dataset, spec: &TrainSpec) -> Result<(), TrainError> {
-    let names = &spec.task.covariates;
-    for i in 0..names.len() {
-        if follows(data, |covariates, at| covariates[i][at]) {
+    let name = |i: usize| &spec.task.features[i].column;
+    let ahead: Vec<usize> = (0..spec.task.features.len())
+        .filter(|number| spec.task.features[*number].known.ahead())
+        .collect();
+    for &i in &ahead {
+        if follows(data, |features, at| features[i].values[at]) {
             return Err(TrainError::Leak(format!(
-                "the covariate `{}` follows `{}` in the same period; drop it",
-                names[i], spec.task.target
+                "the feature `{}` follows `{}` in the same period; drop it, or say that it is \
+                 `known = \"past\"`",
+                name(i),
+                spec.task.target
             )));
         }
-        for j in 0..names.len() {
-            let (product, ratio) = (
-                j < i && follows(data, |covariates, at| covariates[i][at] * covariates[j][at]),
-                j != i && follows(data, |covariates, at| covariates[i][at] / covariates[j][at]),
-            );
+        for &j in &ahead {
+            let of_both = |f: fn(f64, f64) -> f64| {
+                follows(data, |features, at| f(features[i].values[at], features[j].values[at]))
+            };
+            let (product, ratio) =
+                (j < i && of_both(|a, b| a * b), j != i && of_both(|a, b| a / b));
             if product || ratio {
                 let sign = if product { "×" } else { "÷" };
                 return Err(TrainError::Leak(format!(
                     "`{}` {sign} `{}` follows `{}` in the same period; drop one of the two",
-                    names[i], names[j], spec.task.target
+                    name(i),
+                    name(j),
+                    spec.task.target
                 )));
             }
         }
@@ -42,13 +50,13 @@ pub fn check_data(data: &Dataset, spec: &TrainSpec) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Whether a function of the covariates follows the target's changes in the typical series.
-fn follows(data: &Dataset, feature: impl Fn(&[Vec<f64>], usize) -> f64) -> bool {
+/// Whether a function of the features follows the target's changes in the typical series.
+fn follows(data: &Dataset, feature: impl Fn(&[FeatureValues], usize) -> f64) -> bool {
     let mut correlations: Vec<f64> = Vec::new();
     for series in data.series().iter().filter(|s| s.values.len() >= VALUES_MIN) {
         // Changes, not levels: two trends follow each other without one being the other.
         let known: Vec<f64> =
-            (0..series.values.len()).map(|at| feature(&series.covariates, at)).collect();
+            (0..series.values.len()).map(|at| feature(&series.features, at)).collect();
         correlations.push(correlation(&changes(&known), &changes(&series.values)));
     }
     correlations.sort_by(f64::total_cmp);
@@ -115,43 +123,47 @@ pub(super) fn forecast_from(
 mod tests {
     use super::*;
     use crate::forecast::Forecast;
-    use crate::forecast::dataset::Series;
+    use crate::forecast::dataset::{Series, carried};
     use crate::leaks;
     use crate::training_key::tests::spec;
+    use steppe_spec::{Feature, Known};
 
-    /// Twenty values that wander, with the given functions of them as covariates.
-    fn data(covariates: &[fn(f64, f64) -> f64]) -> Dataset {
+    /// Twenty values that wander, with the given functions of them as features.
+    fn data(known: Known, features: &[fn(f64, f64) -> f64]) -> Dataset {
         let mut rng = fastrand::Rng::with_seed(4);
         let values: Vec<f64> = (0..20).map(|_| 50.0 + 20.0 * rng.f64()).collect();
         let noise: Vec<f64> = (0..22).map(|_| 1.0 + rng.f64()).collect();
-        let column =
-            |f: &fn(f64, f64) -> f64| (0..22).map(|i| f(values[i.min(19)], noise[i])).collect();
-        let covariates = covariates.iter().map(column).collect();
+        let len = if known.ahead() { 22 } else { 20 };
+        let column = |f: &fn(f64, f64) -> f64| {
+            FeatureValues::new(known, (0..len).map(|i| f(values[i.min(19)], noise[i])).collect())
+        };
+        let features = features.iter().map(column).collect();
         Dataset::new(
             steppe_spec::Frequency::Yearly,
-            vec![Series { covariates, ..Series::new("A", 2000, values) }],
+            vec![Series { features, ..Series::new("A", 2000, values) }],
         )
     }
 
-    fn message(covariates: &[fn(f64, f64) -> f64]) -> Option<String> {
-        let names =
-            ["first", "second"][..covariates.len()].iter().map(|s| (*s).to_owned()).collect();
-        check_data(&data(covariates), &spec().with(|s| s.task.covariates = names))
-            .err()
-            .map(|e| e.to_string())
+    fn message(known: Known, features: &[fn(f64, f64) -> f64]) -> Option<String> {
+        let names = &["first", "second"][..features.len()];
+        let declared = names.iter().map(|name| Feature::new(name, known)).collect();
+        let spec = spec().with(|s| s.task.features = declared);
+        check_data(&data(known, features), &spec).err().map(|e| e.to_string())
     }
 
     #[test]
-    fn a_covariate_that_is_the_target_in_disguise_is_refused() {
-        assert_eq!(message(&[|_, noise| noise]), None);
-        assert_eq!(message(&[|y, noise| y + 20.0 * noise]), None);
+    fn a_feature_that_is_the_target_in_disguise_is_refused_unless_it_is_past() {
+        let ahead = |features: &[fn(f64, f64) -> f64]| message(Known::Forecast, features);
+        assert_eq!(message(Known::Past, &[|y, _| 3.0 * y - 1.0]), None);
+        assert_eq!(ahead(&[|_, noise| noise]), None);
+        assert_eq!(ahead(&[|y, noise| y + 20.0 * noise]), None);
         assert!(
-            message(&[|y, _| 3.0 * y - 1.0])
+            ahead(&[|y, _| 3.0 * y - 1.0])
                 .expect("a leak")
-                .contains("the covariate `first` follows `v` in the same period")
+                .contains("the feature `first` follows `v` in the same period")
         );
         assert!(
-            message(&[|y, noise| y / noise, |_, noise| noise])
+            ahead(&[|y, noise| y / noise, |_, noise| noise])
                 .expect("a leak")
                 .contains("`second` × `first` follows `v`")
         );
@@ -159,9 +171,37 @@ mod tests {
 
     #[test]
     fn no_family_sees_the_future() {
-        let data = data(&[|_, noise| noise]);
-        let spec = spec().with(|s| s.task.covariates = vec!["noise".into()]);
-        leaks::check::<Forecast>(&data, &spec, Family::ALL).expect("no leak");
+        for known in [Known::Past, Known::Forecast] {
+            let data = data(known, &[|_, noise| noise]);
+            let spec = spec().with(|s| s.task.features = vec![Feature::new("noise", known)]);
+            leaks::check::<Forecast>(&data, &spec, Family::ALL).expect("no leak");
+        }
+    }
+
+    #[test]
+    fn a_family_that_reads_a_past_feature_of_the_period_it_forecasts_is_found() {
+        let data = data(Known::Past, &[|_, noise| noise]);
+        let spec = spec().with(|s| s.task.features = vec![Feature::new("noise", Known::Past)]);
+        let origin = origins(&data, &spec)[0];
+        let (mut was, mut other) = scrambled(&data, &spec, origin, carried);
+        let families = [Family::GradientBoosting, Family::Lstm];
+        let told = |pair: &(Dataset, Dataset)| {
+            leaks::compare::<Forecast>(pair, origin, &spec, &families).map_err(|e| e.to_string())
+        };
+        assert_eq!(told(&(was.clone(), other.clone())), Ok(()));
+        // Said to be known ahead, it is shown to families for the periods that they forecast.
+        for data in [&mut was, &mut other] {
+            let series = Series {
+                features: vec![FeatureValues {
+                    known: Known::Forecast,
+                    ..data.series()[0].features[0].clone()
+                }],
+                ..data.series()[0].clone()
+            };
+            *data = Dataset::new(data.frequency(), vec![series]);
+        }
+        let error = told(&(was, other)).expect_err("a leak");
+        assert!(error.contains("changes with values after its origin"), "{error}");
     }
 
     /// What gaps were once filled with: a line to the next value.
@@ -172,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_gap_that_is_filled_from_the_future_is_found() {
-        let mut data = data(&[]);
+        let mut data = data(Known::Past, &[]);
         let series = Series { filled: vec![15, 16], ..data.series()[0].clone() };
         data = Dataset::new(steppe_spec::Frequency::Yearly, vec![series]);
         let families = [Family::LastValue, Family::Drift];

@@ -55,7 +55,7 @@ pub struct Frame {
     /// is the level before it. 1 is the last value itself.
     #[serde(default = "newest_only")]
     newest: f64,
-    covariates: Vec<Standard>,
+    features: Vec<Standard>,
     statics: Vec<Standard>,
 }
 
@@ -113,11 +113,11 @@ impl Frame {
             }
             if n > 0.0 { f64::max(sum / n, CHANGE_MIN) } else { 1.0 }
         };
-        let covariate = |i: usize| {
+        let feature = |i: usize| {
             Standard::fit(
                 data.series()
                     .iter()
-                    .flat_map(|s| s.covariates[i].iter().take(s.values.len()).copied()),
+                    .flat_map(|s| s.features[i].values.iter().take(s.values.len()).copied()),
             )
         };
         let fixed = |i: usize| Standard::fit(data.series().iter().map(|s| s.statics[i]));
@@ -129,7 +129,7 @@ impl Frame {
             change: mean_change(season),
             step: mean_change(1),
             newest: if season > 1 { 1.0 } else { newest_weight(data, spec, context) },
-            covariates: (0..spec.task.covariates.len()).map(covariate).collect(),
+            features: (0..spec.task.features.len()).map(feature).collect(),
             statics: (0..spec.task.static_features.len()).map(fixed).collect(),
         }
     }
@@ -147,12 +147,12 @@ impl Frame {
                 self.context
             ));
         }
-        let scales = [("covariates", &self.covariates), ("static features", &self.statics)];
-        for ((what, scales), wanted) in
-            scales.into_iter().zip([&spec.task.covariates, &spec.task.static_features])
+        let (features, statics) = (spec.task.features.len(), spec.task.static_features.len());
+        for (what, scales, wanted) in
+            [("features", &self.features, features), ("static features", &self.statics, statics)]
         {
-            if scales.len() != wanted.len() || !scales.iter().all(|s| s.is_usable()) {
-                return Err(format!("the frame's scales do not fit the {} {what}", wanted.len()));
+            if scales.len() != wanted || !scales.iter().all(|s| s.is_usable()) {
+                return Err(format!("the frame's scales do not fit the {wanted} {what}"));
             }
         }
         if !(self.newest > 0.0 && self.newest <= 1.0) {
@@ -220,14 +220,14 @@ impl Frame {
 
     /// Features per observation of a network's input.
     pub fn features(&self) -> usize {
-        2 + 2 * self.frequency.seasons().len() + self.covariates.len() + self.statics.len()
+        2 + 2 * self.frequency.seasons().len() + self.features.len() + self.statics.len()
     }
 
     /// Appends the network's input, `context × features`: change, level relative to the newest
-    /// value, the place in each season as sine and cosine, covariates, static features.
+    /// value, the place in each season as sine and cosine, features, static features.
     ///
-    /// Covariates come `horizon` periods early, so that the newest observations carry those of the
-    /// periods that are forecast.
+    /// Features that are known ahead come `horizon` periods early, so that the newest observations
+    /// carry those of the periods that are forecast; past ones come with their own observation.
     pub fn sequence(&self, view: View<'_>, window: &Window, into: &mut Vec<f32>) {
         let tail = &window.tail[window.tail.len() - self.context - 1..];
         let newest = tail[self.context];
@@ -241,8 +241,8 @@ impl Frame {
                 let angle = std::f64::consts::TAU * phase(period, season) as f64 / season as f64;
                 into.extend([angle.sin() as f32, angle.cos() as f32]);
             }
-            let ahead = view.covariates(first + i + self.horizon);
-            into.extend(ahead.zip(&self.covariates).map(|(v, s)| s.apply(v) as f32));
+            let features = view.features(first + i, self.horizon);
+            into.extend(features.zip(&self.features).map(|(v, s)| s.apply(v) as f32));
             into.extend(
                 view.series().statics.iter().zip(&self.statics).map(|(v, s)| s.apply(*v) as f32),
             );
@@ -253,14 +253,14 @@ impl Frame {
     pub fn columns(&self) -> usize {
         1 + NEWEST
             + self.frequency.seasons().len() * (SEASONS_BACK + 3)
-            + self.covariates.len()
+            + self.features.len()
             + self.statics.len()
     }
 
     /// Appends the features of one step ahead (from 0) for models of single rows: the step, the
     /// newest values, the same phase of earlier seasons, level and slope over each season, the
-    /// phase, the covariates of the period that is forecast, static features. What a short history
-    /// lacks is `NaN`.
+    /// phase, the features of the period that is forecast, or the newest value of past ones, static
+    /// features. What a short history lacks is `NaN`.
     pub fn row(
         &self,
         view: View<'_>,
@@ -293,7 +293,8 @@ impl Frame {
             );
             into.push(phase(period, season) as f64);
         }
-        into.extend(view.covariates(n + step).zip(&self.covariates).map(|(v, s)| s.apply(v)));
+        let features = view.features(n - 1, step + 1);
+        into.extend(features.zip(&self.features).map(|(v, s)| s.apply(v)));
         into.extend(view.series().statics.iter().zip(&self.statics).map(|(v, s)| s.apply(*v)));
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use steppe_model::forecast::dataset::Series;
+use steppe_model::forecast::dataset::{FeatureValues, Series};
 use steppe_model::{Calendar, ModelCard};
+use steppe_spec::Feature;
 use steppe_wire::predict::History;
 
 use crate::problems::RequestError;
@@ -18,34 +19,47 @@ pub fn series(history: History, card: &ModelCard, horizon: usize) -> Result<Seri
     let (values, filled) =
         filled(&history.values, spec.model.transform.signed(), spec.gaps.fill).map_err(bad)?;
     let start = last + 1 - values.len() as i64;
-    let covariates =
-        columns(&spec.task.covariates, &history.covariates, "covariates").map_err(bad)?;
-    let needed = values.len() + horizon;
-    for (name, column) in spec.task.covariates.iter().zip(&covariates) {
-        if column.len() != needed {
-            let reason = format!(
-                "the covariate `{name}` has {} values; {} observations and {horizon} steps need {needed}",
-                column.len(),
-                values.len()
-            );
-            return Err(bad(reason));
-        }
-        if let Some(value) = column.iter().find(|v| !v.is_finite()) {
-            return Err(bad(format!("the covariate `{name}` has the value {value}")));
-        }
-    }
+    let names: Vec<String> = spec.task.features.iter().map(|f| f.column.clone()).collect();
+    let given = columns(&names, &history.features, "features").map_err(bad)?;
+    let feature = |(feature, column): (&Feature, &Vec<f64>)| {
+        let steps = if feature.known.ahead() { horizon } else { 0 };
+        checked(feature, column, values.len(), steps)
+    };
+    let features = spec.task.features.iter().zip(given).map(feature);
+    let features = features.collect::<Result<_, _>>().map_err(bad)?;
     let statics = columns(&spec.task.static_features, &history.static_features, "static_features")
         .map_err(bad)?;
-    let covariates = covariates.into_iter().cloned().collect();
     Ok(Series {
         name: history.series,
         start,
         values,
-        covariates,
+        features,
         statics: statics.into_iter().copied().collect(),
         filled,
         calendar: calendar.clone(),
     })
+}
+
+/// The values of a feature: one for each observation and each of the `steps` that it is known
+/// ahead.
+fn checked(
+    Feature { column: name, known }: &Feature,
+    values: &[f64],
+    observations: usize,
+    steps: usize,
+) -> Result<FeatureValues, String> {
+    let needed = observations + steps;
+    if values.len() != needed {
+        let ahead = if known.ahead() { format!(" and {steps} steps") } else { String::new() };
+        return Err(format!(
+            "the feature `{name}` has {} values; {observations} observations{ahead} need {needed}",
+            values.len()
+        ));
+    }
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(format!("the feature `{name}` has the value {value}")),
+        None => Ok(FeatureValues::new(*known, values.to_vec())),
+    }
 }
 
 fn period(calendar: &Calendar, text: &str) -> Result<i64, String> {

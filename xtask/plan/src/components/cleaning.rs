@@ -1,10 +1,10 @@
 //! The Glue job that cleans the raw data, with its tables and its state.
 
-use serde_json::{Map, json};
+use serde_json::json;
 use steppe_wire::keys;
 
-use super::{Component, Cost, Fragment, Stack, Table, TableColumn, writes_logs};
-use crate::catalogue::RawColumn;
+use super::tables::tables;
+use super::{Component, Cost, Fragment, Stack, writes_logs};
 use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::workflow::{Catch, Links, Retry, Segment, Slot, State, Task, jsonata};
 
@@ -14,12 +14,6 @@ const TIMEOUT_MINS: u32 = 30;
 /// Price of a worker of the type G.1X, which is one DPU, for an hour, in US dollars; every run is
 /// billed for a minute at least. <https://aws.amazon.com/glue/pricing/>
 const WORKER_HOUR_USD: f64 = 0.44;
-
-/// How Hive reads and writes text.
-pub(super) const TEXT_FORMATS: [&str; 2] = [
-    "org.apache.hadoop.mapred.TextInputFormat",
-    "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
-];
 
 pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
     let names = stack.spec.names;
@@ -33,15 +27,11 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
         "timeout_mins": TIMEOUT_MINS,
         "script_key": keys::glue_script(&stack.spec.hashes.glue_script),
         "plan_key": keys::etl_plan(&stack.spec.hashes.etl_plan),
-        "raw_key": keys::raw(&names.pipeline),
-        "processed_prefix": keys::processed_prefix(&names.pipeline),
-        "rejects_prefix": keys::rejects_prefix(&names.pipeline),
-        "report_key": keys::etl_report(&names.pipeline),
     });
     Some(Component {
         name: "cleaning",
         resources: vec![Fragment::new("cleaning.yaml.tera", context)],
-        tables: vec![raw_table(stack), processed_table(stack)],
+        tables: tables(stack),
         segments: vec![segment(stack)],
         roles: vec![Role::new(ROLE, "clean", "glue.amazonaws.com")],
         grants: grants(stack),
@@ -53,57 +43,6 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
         cost: Cost { run: f64::from(workers) * WORKER_HOUR_USD / 60.0, ..Cost::default() },
         ..Component::default()
     })
-}
-
-fn raw_table(stack: &Stack<'_>) -> Table {
-    let header = &stack.spec.raw_header;
-    let mut parameters = Map::from_iter([("classification".to_owned(), json!("csv"))]);
-    if header.lines > 0 {
-        let lines = json!(header.lines.to_string());
-        parameters.insert("skip.header.line.count".to_owned(), lines);
-    }
-    let column = |raw: &RawColumn| TableColumn {
-        comment: raw.comment.clone(),
-        ..TableColumn::new(&raw.name, "string")
-    };
-    let [input_format, output_format] = TEXT_FORMATS;
-    Table {
-        logical_id: "RawTable",
-        name: "raw",
-        description: "The input as it came; every column is text",
-        prefix: format!("raw/{}/", stack.spec.names.pipeline),
-        parameters,
-        input_format,
-        output_format,
-        // How a line is split; the reader's defaults are a comma, `"` and a backslash.
-        serde: json!({
-            "SerializationLibrary": "org.apache.hadoop.hive.serde2.OpenCSVSerde",
-            "Parameters": {
-                "separatorChar": stack.spec.manifest.data.delimiter.to_string(),
-                "quoteChar": "\"",
-                "escapeChar": "\\",
-            },
-        }),
-        columns: header.columns.iter().map(column).collect(),
-    }
-}
-
-fn processed_table(stack: &Stack<'_>) -> Table {
-    let columns = &stack.spec.manifest.data.columns;
-    Table {
-        logical_id: "ProcessedTable",
-        name: "processed",
-        description: "The clean table",
-        prefix: keys::processed_prefix(&stack.spec.names.pipeline),
-        parameters: Map::from_iter([("classification".to_owned(), json!("parquet"))]),
-        input_format: "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
-        output_format: "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
-        serde: json!({
-            "SerializationLibrary":
-                "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
-        }),
-        columns: columns.iter().map(|c| TableColumn::new(&c.name, c.kind.hive())).collect(),
-    }
 }
 
 fn grants(stack: &Stack<'_>) -> Vec<Grant> {

@@ -4,7 +4,7 @@ use serde_json::json;
 use steppe_wire::keys;
 
 use super::predictor::LAMBDA_IS_BUSY;
-use super::training::{job, job_grants};
+use super::training::{data_prefixes, job, job_grants};
 use super::{Alarm, Component, Function, Rule, Stack, attaches_to_network, server};
 use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::workflow::{self, Catch, Links, Machine, Retry, Segment, Slot, State, Task, jsonata};
@@ -71,12 +71,9 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
 
 fn grants(stack: &Stack<'_>) -> Vec<Grant> {
     let names = stack.spec.names;
-    let prefixes = [
-        keys::processed_prefix(&names.pipeline),
-        keys::PREDICTIONS_PREFIX.to_owned(),
-        keys::reports_prefix(&names.pipeline),
-    ]
-    .map(|prefix| format!("{prefix}*"));
+    let own = [keys::PREDICTIONS_PREFIX.to_owned(), keys::reports_prefix(&names.pipeline)];
+    let prefixes: Vec<_> =
+        data_prefixes(stack).chain(own).map(|prefix| format!("{prefix}*")).collect();
     let predictions = Cfn::sub(format!("${{DataBucket.Arn}}/{}*", keys::PREDICTIONS_PREFIX));
     let report = keys::drift_report(&names.pipeline);
     let report = [Cfn::sub(format!("${{DataBucket.Arn}}/{report}"))];

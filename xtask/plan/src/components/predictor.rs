@@ -8,7 +8,7 @@ use steppe_wire::keys;
 
 use super::workflow::MACHINE;
 use super::{Component, Function, Stack, Table, TableColumn, attaches_to_network, server};
-use super::{cleaning::TEXT_FORMATS, writes_logs};
+use super::{tables::TEXT_FORMATS, writes_logs};
 use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::payload::{
     FORECASTS_SHOWN, LEFT_OUT_PER_CALL, LEFT_OUT_SHOWN, SERIES_PER_CALL, SINGLE_MAX,
@@ -43,7 +43,7 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
         variables: BTreeMap::from([
             ("MODEL_SERVER_URL", server::url(&stack.server_id)),
             ("DATA_BUCKET", Cfn::reference("DataBucket")),
-            ("SERIES_FIELD", Cfn::Text(spec.manifest.task.series.clone())),
+            ("SERIES_FIELD", Cfn::Text(spec.manifest.task().task.series.clone())),
         ]),
         attributes: server::when_ready(&stack.server_id),
     };
@@ -100,9 +100,9 @@ fn predictions_table() -> Table {
     ];
     let [input_format, output_format] = TEXT_FORMATS;
     Table {
-        logical_id: "PredictionsTable",
-        name: "predictions",
-        description: "Stored forecasts, one JSON object per line",
+        logical_id: "PredictionsTable".to_owned(),
+        name: "predictions".to_owned(),
+        description: "Stored forecasts, one JSON object per line".to_owned(),
         prefix: keys::PREDICTIONS_PREFIX.to_owned(),
         parameters: Map::from_iter([("classification".to_owned(), json!("json"))]),
         input_format,
@@ -114,8 +114,8 @@ fn predictions_table() -> Table {
 
 fn segment(stack: &Stack<'_>) -> Segment {
     let partition = stack.spec.names.partition().to_owned();
-    let series_column = stack.spec.manifest.task.series.clone();
-    let dataset_key = keys::processed_prefix(&stack.spec.names.pipeline);
+    let series_column = stack.spec.manifest.task().task.series.clone();
+    let dataset_key = keys::table_prefix(&stack.spec.names.pipeline, stack.spec.manifest.source().name);
     let concurrency = stack.spec.manifest.stack.map_concurrency;
     let states = move |links: &Links| {
         let has_series = Choice {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use steppe_spec::{Holidays, Input};
 use steppe_wire::keys;
 
 use super::predictor::LAMBDA_IS_BUSY;
@@ -74,7 +75,9 @@ pub(super) fn job_grants(stack: &Stack<'_>, role: &'static str, logs: &str) -> V
     let names = stack.spec.names;
     let artifacts = format!("arn:${{AWS::Partition}}:s3:::{}", names.artifacts_bucket());
     let specs = [Cfn::sub(format!("{artifacts}/specs/*"))];
-    let data = [processed(stack)];
+    let data = data_prefixes(stack)
+        .map(|prefix| Cfn::sub(format!("${{DataBucket.Arn}}/{prefix}*")))
+        .collect::<Vec<_>>();
     let read = ["s3:GetObject"];
     let statements = [
         Statement::on_buckets("ReadConfiguration", &read, &specs),
@@ -84,9 +87,18 @@ pub(super) fn job_grants(stack: &Stack<'_>, role: &'static str, logs: &str) -> V
     grants.into_iter().chain([writes_logs(role, &[logs])]).collect()
 }
 
-fn processed(stack: &Stack<'_>) -> Cfn {
-    let prefix = keys::processed_prefix(&stack.spec.names.pipeline);
-    Cfn::sub(format!("${{DataBucket.Arn}}/{prefix}*"))
+/// Prefix of the table that the task is about.
+pub(super) fn data_prefix(stack: &Stack<'_>) -> String {
+    keys::table_prefix(&stack.spec.names.pipeline, stack.spec.manifest.source().name)
+}
+
+/// Prefixes of the tables that a job of the task reads.
+pub(super) fn data_prefixes(stack: &Stack<'_>) -> impl Iterator<Item = String> {
+    let holidays = match &stack.spec.manifest.task().task.holidays {
+        Holidays::Table(name) => Some(keys::table_prefix(&stack.spec.names.pipeline, name)),
+        Holidays::None | Holidays::Dates(_) => None,
+    };
+    [data_prefix(stack)].into_iter().chain(holidays)
 }
 
 fn own_grants(stack: &Stack<'_>) -> [Grant; 4] {
@@ -96,10 +108,10 @@ fn own_grants(stack: &Stack<'_>) -> [Grant; 4] {
     let kept = [Cfn::sub(format!("{bucket}/{models}*"))];
     let checkpoints = [Cfn::sub(format!("{bucket}/{models}checkpoints/*"))];
     let list = ["s3:ListBucket"];
-    let data_prefix = format!("{}*", keys::processed_prefix(&names.pipeline));
+    let data_prefixes: Vec<_> = data_prefixes(stack).map(|prefix| format!("{prefix}*")).collect();
     [
         Statement::on_buckets("ListDataSet", &list, &[Cfn::arn("DataBucket")])
-            .of_prefixes(&[data_prefix]),
+            .of_prefixes(&data_prefixes),
         Statement::on_buckets("ListModels", &list, &[Cfn::sub(bucket)])
             .of_prefixes(&[format!("{models}*")]),
         Statement::on_buckets("KeepModels", &["s3:GetObject", "s3:PutObject"], &kept),
@@ -110,7 +122,9 @@ fn own_grants(stack: &Stack<'_>) -> [Grant; 4] {
 
 fn rules(stack: &Stack<'_>) -> Vec<Rule> {
     let Some(retrain) = &stack.spec.manifest.retrain else { return vec![] };
-    let raw_key = keys::raw(&stack.spec.names.pipeline);
+    let (pipeline, inputs) = (&stack.spec.names.pipeline, &stack.spec.manifest.inputs);
+    let of = |input: &Input| json!({ "prefix": keys::raw_prefix(pipeline, &input.name) });
+    let raw_keys: Vec<_> = inputs.iter().map(of).collect();
     let on_schedule = retrain.schedule.as_ref().map(|schedule| Rule {
         logical_id: "TrainOnSchedule",
         name: "train-on-schedule",
@@ -129,7 +143,7 @@ fn rules(stack: &Stack<'_>) -> Vec<Rule> {
             "detail-type": ["Object Created"],
             "detail": {
                 "bucket": { "name": [Cfn::reference("DataBucket")] },
-                "object": { "key": [raw_key] },
+                "object": { "key": raw_keys },
             },
         } }),
         on_bucket_events: true,

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use steppe_wire::keys;
 
+use super::training::data_prefix;
 use super::workflow::{MACHINE, ROLE};
 use super::{Component, Stack};
 use crate::grants::{Cfn, Grant, Statement};
@@ -16,12 +17,12 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
     stack.spec.manifest.stack.verify.then(|| Component {
         name: "verification",
         segments: vec![first_page(stack), next_pages(stack)],
-        grants: grants().map(|statement| Grant { role: ROLE, statement }).to_vec(),
+        grants: grants(stack).map(|statement| Grant { role: ROLE, statement }).to_vec(),
         ..Component::default()
     })
 }
 
-fn grants() -> [Statement; 7] {
+fn grants(stack: &Stack<'_>) -> [Statement; 7] {
     let account = "${AWS::Region}:${AWS::AccountId}";
     let athena = |what: &str| Cfn::sub(format!("arn:${{AWS::Partition}}:athena:{account}:{what}"));
     let glue = |what: &str| Cfn::sub(format!("arn:${{AWS::Partition}}:glue:{account}:{what}"));
@@ -38,12 +39,12 @@ fn grants() -> [Statement; 7] {
         glue("catalog"),
         glue("database/default"),
         glue("database/${Database}"),
-        glue("table/${Database}/processed"),
+        glue(&format!("table/${{Database}}/{}", stack.spec.manifest.source().name)),
     ];
     let bucket = [Cfn::arn("DataBucket")];
     let list = ["s3:ListBucket", "s3:ListBucketMultipartUploads"];
     let results = [Cfn::sub(format!("${{DataBucket.Arn}}/{}*", keys::ATHENA_PREFIX))];
-    let data = [Cfn::sub("${DataBucket.Arn}/processed/*")];
+    let data = [Cfn::sub(format!("${{DataBucket.Arn}}/{}*", data_prefix(stack)))];
     [
         Statement::allow("RunQueries", &run, &[athena("workgroup/${WorkGroup}")]),
         Statement::allow(
@@ -79,10 +80,11 @@ fn page(partition: &str, token: Option<&str>, assign: Value, next: Next, links: 
 
 fn first_page(stack: &Stack<'_>) -> Segment {
     let partition = stack.spec.names.partition().to_owned();
-    let series = &stack.spec.manifest.task.series;
+    let series = &stack.spec.manifest.task().task.series;
+    let table = stack.spec.manifest.source().name.to_owned();
     let sql = format!(
         "SELECT \"{series}\", count(*) AS observations, count(*) OVER () AS series_count FROM \
-         processed GROUP BY \"{series}\" ORDER BY \"{series}\""
+         {table} GROUP BY \"{series}\" ORDER BY \"{series}\""
     );
     let last = PAGE_ROWS - 1;
     let rows = "$states.result.ResultSet.Rows";
@@ -117,7 +119,7 @@ fn first_page(stack: &Stack<'_>) -> Segment {
             choices: vec![Branch::when("$observations > 0", links.onward.clone())],
             default: "NoData".to_owned(),
         };
-        let empty = json!("the table processed is empty after cleaning");
+        let empty = json!(format!("the table {table} is empty after cleaning"));
         vec![
             ("Verify", State::Task(verify)),
             ("ReadVerification", page(&partition, None, read.clone(), Next::to("HasData"), links)),

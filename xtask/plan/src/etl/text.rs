@@ -5,7 +5,7 @@
 
 use steppe_wire::etl::Form;
 
-use steppe_spec::{ColumnType, Data, Manifest};
+use steppe_spec::{Format, Input};
 
 /// Kinds of spaces between thousands.
 const SPACES: &str = " \u{a0}\u{202f}\u{2009}";
@@ -41,29 +41,32 @@ pub fn is_missing(column: &str, marks: &[String]) -> Option<String> {
     (!marks.is_empty()).then(|| format!("{} IN ({})", inner(column), marks.join(", ")))
 }
 
-/// The plain forms of the numbers of a manifest.
-pub fn forms(manifest: &Manifest) -> Vec<Form> {
-    let data = &manifest.data;
-    let names = data.wide.as_ref().map(|wide| wide.names.as_str());
-    let numbers = data.columns.iter().filter(|c| c.kind != ColumnType::String);
+/// The plain forms of the numbers of an input.
+pub fn forms(input: &Input) -> Vec<Form> {
+    if !matches!(input.format, Format::Csv | Format::Json) {
+        return vec![];
+    }
+    let names = input.wide.as_ref().map(|wide| wide.names.as_str());
+    let numbers = input.columns.iter().filter(|c| c.kind.is_number());
     // Names of columns of the file reach the SQL as they are.
     let read = numbers.filter(|c| Some(c.name.as_str()) != names);
-    read.filter_map(|c| Some(Form { column: c.name.clone(), sql: form(data, &c.name)? })).collect()
+    let form = |name: &String| Some(Form { column: name.clone(), sql: form(input, name)? });
+    read.filter_map(|c| form(&c.name)).collect()
 }
 
 /// What looks like a number of the manifest's kind becomes one; other values stay what they are
 /// inside of white space, and are for the rules to judge.
-fn form(data: &Data, column: &str) -> Option<String> {
-    let (value, decimal) = (inner(column), data.decimal);
+fn form(input: &Input, column: &str) -> Option<String> {
+    let (value, decimal) = (inner(column), input.decimal);
     let mut cases = Vec::new();
-    if let Some(missing) = is_missing(column, &data.missing) {
+    if let Some(missing) = is_missing(column, &input.missing) {
         cases.push(format!("WHEN {missing} THEN CAST(NULL AS STRING)"));
     }
     let pointed = |number: String| match decimal {
         '.' => number,
         comma => format!("REPLACE({number}, '{comma}', '.')"),
     };
-    if let Some(thousands) = data.thousands {
+    if let Some(thousands) = input.thousands {
         let separators = if thousands == ' ' { SPACES.to_owned() } else { thousands.to_string() };
         let groups =
             format!("^[-+]?[1-9][0-9]?[0-9]?([{separators}][0-9]{{3}})+([{decimal}][0-9]+)?$");
@@ -88,25 +91,6 @@ fn form(data: &Data, column: &str) -> Option<String> {
         ));
     }
     (!cases.is_empty()).then(|| format!("CASE {} ELSE {value} END", cases.join(" ")))
-}
-
-/// The cleaning SQL that follows from the columns.
-pub fn cleaning_sql(data: &Data) -> String {
-    let column = |name: &str, kind: ColumnType| {
-        let value = inner(name);
-        match kind {
-            ColumnType::String => format!("NULLIF({value}, '') AS {name}"),
-            // `1d` and `NaN` are numbers to one engine only.
-            ColumnType::Double => format!(
-                "CASE WHEN REGEXP_LIKE({value}, '^[-+]?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]+)?$') \
-                 THEN TRY_CAST({value} AS DOUBLE) END AS {name}"
-            ),
-            whole => format!("TRY_CAST({value} AS {}) AS {name}", whole.hive().to_uppercase()),
-        }
-    };
-    let columns: Vec<String> =
-        data.columns.iter().map(|c| format!("  {}", column(&c.name, c.kind))).collect();
-    format!("SELECT\n  _row,\n{}\nFROM raw", columns.join(",\n"))
 }
 
 #[cfg(test)]

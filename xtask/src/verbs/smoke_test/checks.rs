@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use steppe_aws::{Answer, Passed};
 use steppe_plan::smoke_test::{CheckKind, Place};
 use steppe_wire::drift::DriftOutcome;
-use steppe_wire::keys;
 use steppe_wire::predict::{PredictRequest, PredictResponse, StoredPrediction};
 
 use crate::deployment::Deployment;
@@ -59,6 +58,9 @@ impl Test<'_> {
             )),
             CheckKind::History { machine } => self.history(execution, machine).await,
             CheckKind::RowCounts => self.row_counts().await,
+            CheckKind::Value { sql, at_least, at_most, .. } => {
+                self.value(sql, *at_least, *at_most).await
+            }
             CheckKind::Forecasts { series, place } => {
                 self.forecasts(execution, series, *place).await
             }
@@ -109,19 +111,48 @@ impl Test<'_> {
         Ok(format!("{} events, {} states", events.len(), entered.len()))
     }
 
-    /// The clean table must be of the raw data, and the cleaning job's count and Athena's agree.
+    /// The tables must be of the raw data, and the cleaning job's counts and Athena's agree.
     async fn row_counts(&self) -> Result<String> {
-        let lake = Lake::of(self.ours).await?;
+        let manifest = &self.workspace.manifest;
+        let lake = Lake::of(self.ours, manifest).await?;
         lake.check()?;
         let report = lake.report.context("the cleaning job left no report")?;
-        ensure!(report.adds_up(), "the report's counts do not add up: {report:?}");
-        let counted = self.count("SELECT count(*) AS n FROM processed").await?;
+        let mut told = Vec::new();
+        for input in &report.inputs {
+            ensure!(input.adds_up(), "the report's counts do not add up: {input:?}");
+        }
+        for table in manifest.stored() {
+            let name = table.name;
+            let made = report.rows_of(name).with_context(|| format!("no report of `{name}`"))?;
+            let counted = self.count(&format!("SELECT count(*) AS n FROM {name}")).await?;
+            ensure!(
+                counted == made,
+                "Athena counts {counted} rows of {name}, the cleaning job wrote {made}"
+            );
+            told.push(match report.inputs.iter().find(|input| input.name == name) {
+                Some(input) => format!(
+                    "{name}: {counted} clean + {} rejected = {} raw",
+                    input.rejected_rows, input.raw_rows
+                ),
+                None => format!("{name}: {counted}"),
+            });
+        }
+        Ok(told.join("; "))
+    }
+
+    /// A number within bounds.
+    async fn value(&self, sql: &str, at_least: f64, at_most: f64) -> Result<String> {
+        let answer = self.ask_athena(sql.trim().trim_end_matches(';'), 2).await?;
+        let [row] = &answer.rows[..] else {
+            bail!("the question has {} rows; expected one number", answer.rows.len())
+        };
+        let [Some(text)] = &row[..] else { bail!("the answer is {row:?}; expected one number") };
+        let value: f64 = text.parse().with_context(|| format!("`{text}` is no number"))?;
         ensure!(
-            counted == report.clean_rows,
-            "Athena counts {counted} rows, the cleaning job wrote {}",
-            report.clean_rows
+            (at_least..=at_most).contains(&value),
+            "the number is {value}, expected {at_least} to {at_most}"
         );
-        Ok(format!("{counted} clean + {} rejected = {} raw", report.rejected_rows, report.raw_rows))
+        Ok(format!("{value:.3}, within {at_least} to {at_most}"))
     }
 
     /// Each forecast must lie in S3, keep the contract, and equal what the model server answers
@@ -202,7 +233,7 @@ impl Test<'_> {
     /// Every series of the clean table must be forecast exactly once or left out, as Athena
     /// counts.
     async fn all_forecast(&self, execution: &Execution, series: &[String]) -> Result<String> {
-        let column = &self.workspace.manifest.task.series;
+        let column = &self.workspace.manifest.task().task.series;
         let (done, absent) = (&execution.output["count"], &execution.output["absent"]);
         let (done, absent) = (
             done.as_u64().context("the execution does not say how many series it forecast")?,
@@ -210,7 +241,10 @@ impl Test<'_> {
         );
         let asked = match series.len() {
             0 => {
-                let sql = format!("SELECT count(DISTINCT \"{column}\") AS n FROM processed");
+                let sql = format!(
+                    "SELECT count(DISTINCT \"{column}\") AS n FROM {}",
+                    self.workspace.manifest.source().name
+                );
                 self.count(&sql).await?
             }
             named => named as u64,
@@ -259,8 +293,8 @@ impl Test<'_> {
     /// What the model server answers; it can be reached in the embedded cloud only.
     async fn ask_server(&self, series: &str) -> Result<PredictResponse> {
         let url = format!("{}/predict", self.ours.output("ServerUrl")?);
-        let dataset = keys::processed_prefix(&self.workspace.names.pipeline);
-        let column = &self.workspace.manifest.task.series;
+        let dataset = self.workspace.dataset_key();
+        let column = &self.workspace.manifest.task().task.series;
         let bucket = self.ours.output("DataBucket")?;
         let body = PredictRequest {
             model_version: Some(self.version.to_owned()),

@@ -1,7 +1,5 @@
 //! Periods without a value: what fills them, and what becomes of longer gaps.
 
-use super::{DataError, Record, Series};
-
 /// What a missing value becomes: from the known values before and after it.
 pub type Fill = fn(before: (i64, f64), after: (i64, f64), at: i64) -> f64;
 
@@ -44,41 +42,6 @@ pub(super) fn newest(observed: &[(i64, f64)], fill: usize) -> Option<Gap> {
         (missing > fill).then_some(Gap { from, missing })
     };
     observed.windows(2).rev().find_map(gap)
-}
-
-/// Checks the covariates of every period from the first value on.
-pub(super) fn covariates(
-    series: &Series,
-    periods: &std::collections::BTreeMap<i64, Record>,
-    names: &[String],
-) -> Result<Vec<Vec<f64>>, DataError> {
-    let mut columns = vec![Vec::new(); names.len()];
-    if names.is_empty() {
-        return Ok(columns);
-    }
-    let (start, before) = (series.start, series.last());
-    let last = periods.keys().next_back().copied().unwrap_or(before);
-    let mut latest = periods.get(&start).map(|r| r.covariates.clone()).unwrap_or_default();
-    for period in start..=last {
-        match periods.get(&period) {
-            Some(record) => latest.clone_from(&record.covariates),
-            // A filled observation keeps the covariates of the period before; the future has no
-            // gaps.
-            None if period < before => {}
-            None => break,
-        }
-        for ((column, &value), covariate) in columns.iter_mut().zip(&latest).zip(names) {
-            if !value.is_finite() {
-                return Err(DataError::Covariate {
-                    series: series.name.clone(),
-                    covariate: covariate.clone(),
-                    period: series.calendar.label(period),
-                });
-            }
-            column.push(value);
-        }
-    }
-    Ok(columns)
 }
 
 #[cfg(test)]

@@ -27,6 +27,15 @@ pub enum Note {
         /// In how many series.
         series: usize,
     },
+    /// Missing values of a feature are the ones before.
+    Carried {
+        /// The feature.
+        feature: String,
+        /// How many.
+        values: usize,
+        /// In how many series.
+        series: usize,
+    },
     /// Values before a long gap are not used.
     Split {
         /// The series.
@@ -87,6 +96,11 @@ impl fmt::Display for Note {
                 "{values} missing values of {series} series are filled by the value before; no \
                  forecast is judged by them"
             ),
+            Self::Carried { feature, values, series } => write!(
+                f,
+                "{values} missing values of the feature `{feature}` in {series} series are the \
+                 ones before"
+            ),
             Self::Split { series, from, missing } => write!(
                 f,
                 "`{}` has no value for {missing} periods before {from}: its earlier values are \
@@ -122,6 +136,22 @@ impl fmt::Display for Note {
                 shown(series)
             ),
         }
+    }
+}
+
+impl Note {
+    /// Counts one more series in which `values` of a feature were missing.
+    pub(super) fn carried(notes: &mut Vec<Self>, name: &str, more: usize) {
+        for note in notes.iter_mut() {
+            match note {
+                Self::Carried { feature, values, series } if feature == name => {
+                    (*values, *series) = (*values + more, *series + 1);
+                    return;
+                }
+                _ => {}
+            }
+        }
+        notes.push(Self::Carried { feature: name.to_owned(), values: more, series: 1 });
     }
 }
 
@@ -212,7 +242,7 @@ impl Dataset {
             | Note::Split { series, .. }
             | Note::Total { series, .. } => series == name,
             Note::Alike { one, other } => one == name || other == name,
-            Note::Filled { .. } | Note::Gap { .. } => false,
+            Note::Filled { .. } | Note::Carried { .. } | Note::Gap { .. } => false,
         };
         // A hint is for whoever deploys.
         let without_hint = |note: &Note| {

@@ -10,9 +10,12 @@ use parquet::record::{Field, Row};
 
 use steppe_spec::{Frequency, LongerGap, TrainSpec};
 
-use super::gaps;
 use super::{DataError, Dataset, Note, Series};
+use super::{features, gaps};
 use crate::forecast::calendar::{Calendar, moment_of_days, moment_of_text};
+
+/// The column of a table of holidays.
+const DAY_COLUMN: &str = "day";
 
 /// One row of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,10 +24,10 @@ pub struct Record {
     pub series: String,
     /// The moment that names its period.
     pub moment: DateTime,
-    /// The value; none for a future period of which only covariates are known.
+    /// The value; none for a future period of which only features are known.
     pub value: Option<f64>,
-    /// One value per covariate.
-    pub covariates: Vec<f64>,
+    /// One value per feature; NaN where there is none.
+    pub features: Vec<f64>,
     /// One value per static feature.
     pub statics: Vec<f64>,
 }
@@ -38,7 +41,7 @@ impl Dataset {
             series,
             moment: new_year(year),
             value: Some(value),
-            covariates: Vec::new(),
+            features: Vec::new(),
             statics: Vec::new(),
         };
         Self::from_records(
@@ -50,7 +53,7 @@ impl Dataset {
     /// Groups rows into series, checks them, and looks at the whole.
     pub fn from_records(records: Vec<Record>, spec: &TrainSpec) -> Result<Self, DataError> {
         let moments = records.iter().map(|record| record.moment);
-        let calendar = Calendar::observed(spec.frequency(), moments, &spec.task.holidays);
+        let calendar = Calendar::observed(spec.frequency(), moments, spec.task.holidays.dates());
         let calendar = Arc::new(calendar);
         let mut by_name: BTreeMap<String, BTreeMap<i64, Record>> = BTreeMap::new();
         for record in records {
@@ -73,6 +76,7 @@ impl Dataset {
         }
         let mut data = Self { calendar, gaps: spec.gaps, series, notes };
         data.look();
+        features::check_ahead(&data, spec)?;
         Ok(data)
     }
 
@@ -141,7 +145,7 @@ fn assemble(
     let (values, filled) = gaps::filled(&observed, gaps::carried);
     let calendar = calendar.clone();
     let mut series = Series { name, start, values, filled, calendar, ..Series::default() };
-    series.covariates = gaps::covariates(&series, periods, &spec.task.covariates)?;
+    series.features = features::of_series(&series, periods, spec, notes)?;
     series.statics = periods.values().next().map(|r| r.statics.clone()).unwrap_or_default();
     Ok(Some(series))
 }
@@ -168,8 +172,8 @@ fn read_file(file: Bytes, spec: &TrainSpec, records: &mut Vec<Record>) -> Result
         |columns: &[String]| columns.iter().map(|c| position(c)).collect::<Result<Vec<_>, _>>();
     let (series_at, time_at, target_at) =
         (position(&spec.task.series)?, position(&spec.task.time)?, position(&spec.task.target)?);
-    let (covariates_at, statics_at) =
-        (positions(&spec.task.covariates)?, positions(&spec.task.static_features)?);
+    let features: Vec<String> = spec.task.features.iter().map(|f| f.column.clone()).collect();
+    let (features_at, statics_at) = (positions(&features)?, positions(&spec.task.static_features)?);
     for row in reader.get_row_iter(None)? {
         let row: Row = row?;
         let fields: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
@@ -189,11 +193,40 @@ fn read_file(file: Bytes, spec: &TrainSpec, records: &mut Vec<Record>) -> Result
             series,
             moment,
             value,
-            covariates: numbers(&covariates_at),
+            features: numbers(&features_at),
             statics: numbers(&statics_at),
         });
     }
     Ok(())
+}
+
+/// The dates in the column `day` of a table.
+pub fn days_of(files: Vec<Bytes>) -> Result<Vec<Date>, DataError> {
+    let mut days = Vec::new();
+    for file in files {
+        let reader = SerializedFileReader::new(file)?;
+        let fields = reader.metadata().file_metadata().schema().get_fields();
+        let names: Vec<String> = fields.iter().map(|f| f.name().to_owned()).collect();
+        let error = |problem| DataError::Column {
+            column: DAY_COLUMN.to_owned(),
+            problem,
+            available: names.join(", "),
+        };
+        let at = names.iter().position(|n| n == DAY_COLUMN).ok_or_else(|| error("is missing"))?;
+        for row in reader.get_row_iter(None)? {
+            let row: Row = row?;
+            let field = row.get_column_iter().nth(at).map(|(_, field)| field);
+            let day = match field {
+                Some(Field::Date(days)) => Some(moment_of_days(i64::from(*days)).date()),
+                Some(Field::Str(text)) => text.parse::<Date>().ok(),
+                _ => None,
+            };
+            days.push(day.ok_or_else(|| error("is not a date"))?);
+        }
+    }
+    days.sort_unstable();
+    days.dedup();
+    Ok(days)
 }
 
 /// The moment of a time field; `None` when the column has another type.
@@ -265,7 +298,7 @@ mod tests {
             series: series.to_owned(),
             moment: new_year(year),
             value: Some(value),
-            covariates: vec![],
+            features: vec![],
             statics: vec![],
         };
         let spec = spec().with(|s| s.gaps = gaps);
@@ -333,36 +366,13 @@ mod tests {
     }
 
     #[test]
-    fn covariates_reach_into_the_future_and_must_be_known() {
-        let spec = spec().with(|s| s.task.covariates = vec!["warmth".into()]);
-        let record = |year, value, warmth| Record {
-            series: "A".into(),
-            moment: new_year(year),
-            value,
-            covariates: vec![warmth],
-            statics: vec![],
-        };
-        let rows =
-            [record(2000, Some(1.0), 5.0), record(2001, Some(2.0), 6.0), record(2002, None, 7.0)];
-        let data = Dataset::from_records(rows.to_vec(), &spec).expect("valid");
-        assert_eq!(
-            (data.series()[0].values.len(), &data.series()[0].covariates[0]),
-            (2, &vec![5.0, 6.0, 7.0])
-        );
-        assert_eq!(data.series()[0].view().covariates(2).collect::<Vec<_>>(), [7.0]);
-        let unknown = vec![rows[0].clone(), record(2001, Some(2.0), f64::NAN)];
-        let message = Dataset::from_records(unknown, &spec).expect_err("unknown").to_string();
-        assert_eq!(message, "series `A` has no value of the covariate `warmth` for 2001");
-    }
-
-    #[test]
     fn trading_days_have_no_weekends() {
         let spec = spec().with(|s| s.task.set_frequency(Frequency::ObservedDays));
         let record = |day: i8| Record {
             series: "A".into(),
             moment: Date::constant(2017, 12, day).at(0, 0, 0, 0),
             value: Some(f64::from(day)),
-            covariates: vec![],
+            features: vec![],
             statics: vec![],
         };
         let days = [18, 20, 21, 22, 26, 27, 28, 29];

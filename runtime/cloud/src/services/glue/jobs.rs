@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use steppe_wire::etl::EtlPlan;
 use steppe_wire::place::{PlaceError, S3Object, S3Place};
 
 use super::not_found;
@@ -19,8 +20,8 @@ use crate::services::logs::{self, LogGroup};
 use crate::services::pages::Pages;
 use crate::services::{known, required};
 
-/// Arguments that a job must have, because the engine runs them.
-const ENGINE_ARGUMENTS: [&str; 5] = ["--plan", "--input", "--output", "--rejects", "--report"];
+/// The argument that a job must have, because the engine runs it.
+const PLAN: &str = "--plan";
 /// Arguments of Glue that a job may have here. The last two are without effect in Glue 5.0.
 const GLUE_ARGUMENTS: [&str; 4] = [
     "--custom-logGroup-prefix",
@@ -77,82 +78,37 @@ pub struct JobRun {
     pub completed: Option<Timestamp>,
 }
 
-/// Where a run reads and writes.
+/// Where a run's plan is.
 #[derive(Debug, Clone)]
 struct Places {
     plan: S3Object,
-    input: S3Object,
-    output: S3Place,
-    rejects: S3Place,
-    report: S3Object,
 }
 
 impl Places {
     fn of(arguments: &BTreeMap<String, String>) -> Result<Self, String> {
-        let object = |name: &str| {
-            S3Object::parse(arguments.get(name).map_or("", String::as_str))
-                .map_err(|e: PlaceError| format!("{name}: {e}"))
-        };
-        let prefix = |name: &str| {
-            S3Place::parse(arguments.get(name).map_or("", String::as_str))
-                .map_err(|e| format!("{name}: {e}"))
-        };
-        let places = Self {
-            plan: object("--plan")?,
-            input: object("--input")?,
-            output: prefix("--output")?,
-            rejects: prefix("--rejects")?,
-            report: object("--report")?,
-        };
-        places.refuse_overlaps()?;
-        Ok(places)
+        let plan = S3Object::parse(arguments.get(PLAN).map_or("", String::as_str));
+        Ok(Self { plan: plan.map_err(|e: PlaceError| format!("{PLAN}: {e}"))? })
     }
 
-    fn refuse_overlaps(&self) -> Result<(), String> {
-        let overlap = |one: &str, other: &str| Err(format!("{one} and {other} overlap"));
-        if self.output.overlaps(&self.rejects) {
-            return overlap("--output", "--rejects");
-        }
-        let objects =
-            [("--plan", &self.plan), ("--input", &self.input), ("--report", &self.report)];
-        for (prefix_name, prefix) in [("--output", &self.output), ("--rejects", &self.rejects)] {
-            if let Some((name, _)) = objects.iter().find(|(_, object)| prefix.contains(object)) {
-                return overlap(prefix_name, name);
-            }
-        }
-        match () {
-            () if self.report == self.plan => overlap("--report", "--plan"),
-            () if self.report == self.input => overlap("--report", "--input"),
-            () => Ok(()),
-        }
-    }
-
-    fn arguments(&self) -> [String; 5] {
-        [
-            self.plan.to_string(),
-            self.input.to_string(),
-            self.output.to_string(),
-            self.rejects.to_string(),
-            self.report.to_string(),
-        ]
-    }
-
-    /// What Glue's documentation asks of a role, beside the reads that the engine makes itself.
+    /// What Glue's documentation asks of a role, beside the reads that the engine makes itself. Of
+    /// a plan that cannot be read there is nothing to ask: the engine says why.
     fn authorize(&self, cloud: &Cloud, role: &Caller) -> ApiResult<()> {
-        let buckets: BTreeSet<&str> = [
-            &self.plan.bucket,
-            &self.input.bucket,
-            &self.output.bucket,
-            &self.rejects.bucket,
-            &self.report.bucket,
-        ]
-        .into_iter()
-        .map(String::as_str)
-        .collect();
+        let mut buckets = BTreeSet::from([self.plan.bucket.clone()]);
+        let mut written = Vec::new();
+        let plan = cloud.buckets.read(&self.plan.bucket, &self.plan.key).ok();
+        let plan: Option<EtlPlan> = plan.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if let Some(plan) = &plan {
+            let root = plan.root.trim_end_matches('/');
+            let of = |prefix: &String| S3Place::parse(&format!("{root}/{prefix}")).ok();
+            let inputs = plan.inputs.iter().flat_map(|i| [&i.output.prefix, &i.rejects]);
+            let tables = plan.tables.iter().map(|table| &table.output.prefix);
+            written.extend(inputs.chain(tables).filter_map(of));
+        }
+        buckets.extend(written.iter().map(|place| place.bucket.clone()));
         for bucket in buckets {
             cloud.authorize(role, "s3:ListBucket", &format!("arn:aws:s3:::{bucket}"), &[])?;
         }
-        for target in [&self.output, &self.rejects] {
+        for target in written {
             let part = format!("arn:aws:s3:::{}/{}part-00000", target.bucket, target.prefix);
             cloud.authorize(role, "s3:PutObject", &part, &[])?;
             cloud.authorize(role, "s3:DeleteObject", &part, &[])?;
@@ -297,15 +253,13 @@ fn arguments(name: &str, job: &Job, params: &Value) -> ApiResult<BTreeMap<String
             .ok_or_else(|| invalid(format!("The value of the argument {key} is not a text.")))?;
         arguments.insert(key.clone(), value.to_owned());
     }
-    if let Some(missing) = ENGINE_ARGUMENTS.iter().find(|a| !arguments.contains_key(**a)) {
+    if !arguments.contains_key(PLAN) {
         return Err(invalid(format!(
-            "The embedded cloud runs jobs with an ETL plan; the job {name} has no argument \
-             {missing}, and its script is not run here."
+            "The embedded cloud runs jobs with an ETL plan; the job {name} has no argument {PLAN}, \
+             and its script is not run here."
         )));
     }
-    let known = |key: &&String| {
-        ENGINE_ARGUMENTS.contains(&key.as_str()) || GLUE_ARGUMENTS.contains(&key.as_str())
-    };
+    let known = |key: &&String| *key == PLAN || GLUE_ARGUMENTS.contains(&key.as_str());
     if let Some(unknown) = arguments.keys().find(|key| !known(key)) {
         return Err(invalid(format!(
             "The embedded cloud does not implement the argument {unknown} of the job {name}."
@@ -422,11 +376,8 @@ async fn run_engine(
     role: &Caller,
     places: &Places,
 ) -> Result<(Vec<String>, Option<String>), String> {
-    let values = places.arguments();
-    let mut arguments = vec!["clean", "--leashed"];
-    for (name, value) in ENGINE_ARGUMENTS.iter().zip(&values) {
-        arguments.extend([*name, value.as_str()]);
-    }
+    let plan = places.plan.to_string();
+    let arguments = ["clean", "--leashed", PLAN, &plan];
     let mut engine = Engine::start(cloud, role, &arguments)?;
     let mut lines = Vec::new();
     while let Some(line) = engine.hear().await? {

@@ -1,0 +1,116 @@
+//! The files of an input: every object below its prefix, in the order of their names.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use anyhow::{Context, Result, bail};
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStoreExt;
+use steppe_store::key;
+use steppe_store::table::{below, is_hidden};
+use steppe_wire::etl::InputObjects;
+use steppe_wire::format::{BEGINNING_BYTES, Format};
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use crate::scan::on_own_thread;
+use crate::storage::Place;
+
+/// Most files of an input.
+pub const OBJECTS_MAX: usize = 100_000;
+/// Longest text that a compressed file may become.
+const DECOMPRESSED_BYTES_MAX: u64 = 1 << 40;
+/// Largest window that a file in zstd may ask for.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// A file from its beginning.
+pub type Bytes = Box<dyn Read + Send>;
+
+/// One file.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Where it is; the name is what messages call it.
+    pub place: Place,
+    /// Its name below the input's prefix.
+    pub name: String,
+}
+
+/// The files of an input.
+#[derive(Debug)]
+pub struct Objects {
+    /// Each of them.
+    pub all: Vec<Object>,
+    /// What they were when they were listed.
+    pub read: InputObjects,
+}
+
+impl Objects {
+    /// Lists them, as `called` has it instead of their places. A mark of a folder is none, nor is
+    /// what readers hide.
+    pub async fn list(prefix: &Place, called: &BTreeMap<String, String>) -> Result<Self> {
+        let (mut all, mut read) = (Vec::new(), InputObjects::default());
+        let mut listing = prefix.store.list(Some(&prefix.path));
+        while let Some(entry) = listing.next().await {
+            let (size, modified) =
+                entry.as_ref().map_or((0, 0), |meta| (meta.size, meta.last_modified.timestamp()));
+            let key = key(entry).with_context(|| format!("listing {} failed", prefix.name))?;
+            let name = below(&key, &prefix.path);
+            if name.is_empty() || is_hidden(name) {
+                continue;
+            }
+            if all.len() == OBJECTS_MAX {
+                bail!("{} has more than {OBJECTS_MAX} files", prefix.name);
+            }
+            read.objects += 1;
+            read.bytes += size;
+            read.modified = read.modified.max(modified);
+            let mut place = prefix.join(name);
+            if let Some(name) = called.get(&place.name) {
+                place.name.clone_from(name);
+            }
+            all.push(Object { place, name: name.to_owned() });
+        }
+        if all.is_empty() {
+            bail!(
+                "there are no files at {}\nhint: `cargo xtask deploy --data FILE` uploads them",
+                prefix.name
+            );
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { all, read })
+    }
+}
+
+impl Object {
+    /// Its first bytes, and all of them.
+    pub async fn open(&self) -> Result<(Vec<u8>, Bytes)> {
+        let context = || format!("cannot read {}", self.place.name);
+        let object = self.place.store.get(&self.place.path).await.with_context(context)?;
+        let stream = object.into_stream().map_err(std::io::Error::other);
+        let bytes: Bytes = Box::new(SyncIoBridge::new(StreamReader::new(stream)));
+        on_own_thread(move || begun(bytes)).await.with_context(context)
+    }
+}
+
+/// The first bytes, and all of them.
+pub fn begun(mut bytes: Bytes) -> Result<(Vec<u8>, Bytes)> {
+    let mut begin = Vec::new();
+    bytes.by_ref().take(BEGINNING_BYTES as u64).read_to_end(&mut begin)?;
+    let all = std::io::Cursor::new(begin.clone()).chain(bytes);
+    Ok((begin, Box::new(all)))
+}
+
+/// What is in compressed text; other text is itself.
+pub fn unpacked(format: Format, bytes: Bytes) -> Result<Bytes> {
+    Ok(match format {
+        Format::Gzip => {
+            let text = flate2::read::MultiGzDecoder::new(bytes);
+            Box::new(text.take(DECOMPRESSED_BYTES_MAX))
+        }
+        Format::Zstandard => {
+            let mut text = zstd::stream::read::Decoder::new(bytes)?;
+            text.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            Box::new(text.take(DECOMPRESSED_BYTES_MAX))
+        }
+        _ => bytes,
+    })
+}
