@@ -81,14 +81,9 @@ pub fn writer(kind: TableFormat, schema: SchemaRef, out: File) -> Result<Box<dyn
 
 /// Lets a library work on a file that may be damaged, on which some panic.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(done) => done,
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic");
-            bail!("the file is damaged: {text}")
-        }
-    }
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        bail!("the file is damaged; the standard error says where reading it failed")
+    })
 }
 
 /// Batches of a library: its panics are errors, after an error there are none, and there must be as

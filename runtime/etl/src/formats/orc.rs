@@ -19,6 +19,8 @@ use super::columns::{Columns, Written};
 use super::spool::Spool;
 use super::{BATCH_ROWS, Bytes, Format, Guarded, Reader, Writer, guarded};
 
+mod tail;
+
 /// Batches that wait until they are written.
 const WAITING_MAX: usize = 2;
 
@@ -56,6 +58,7 @@ impl Format for Orc {
 }
 
 fn open(file: Spool, wanted: &[ColumnName]) -> Result<Batches> {
+    tail::check(&file).context("this is no ORC file")?;
     let builder = ArrowReaderBuilder::try_new(file).context("this is no ORC file")?;
     let builder = builder.with_timestamp_precision(TimestampPrecision::Microsecond);
     let columns = Columns::select(builder.schema().fields(), wanted)?;

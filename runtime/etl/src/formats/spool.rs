@@ -29,6 +29,12 @@ impl Spool {
         BufReader::new(Part { file: self.file.clone(), at: start })
     }
 
+    /// Bytes that stand before the last `after` ones.
+    pub fn before_end(&self, after: u64, length: u64) -> io::Result<Bytes> {
+        let start = after.checked_add(length).and_then(|from_end| self.len.checked_sub(from_end));
+        self.part(start.ok_or(io::ErrorKind::UnexpectedEof)?, length)
+    }
+
     /// Bytes that are there: a damaged file must not make room for what it has not.
     fn part(&self, start: u64, length: u64) -> io::Result<Bytes> {
         let end = start.checked_add(length).filter(|end| *end <= self.len);

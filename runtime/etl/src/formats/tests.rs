@@ -12,6 +12,9 @@ use datafusion::arrow::array::{
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{Int32Type, Int64Type};
 use datafusion::parquet::arrow::ArrowWriter;
+use orc_rust::proto::r#type::Kind;
+use orc_rust::proto::{Footer, PostScript, Type};
+use prost::Message;
 
 use super::*;
 
@@ -397,6 +400,44 @@ fn hostile_avro_has_bounds() {
             }
         }
     }
+}
+
+/// The tail of an ORC file with types of these kinds, and what each consists of.
+fn orc_of(types: &[(Kind, &[u32])]) -> Vec<u8> {
+    let types = types.iter().map(|(kind, children)| Type {
+        kind: Some(*kind as i32),
+        subtypes: children.to_vec(),
+        field_names: children.iter().map(|child| format!("c{child}")).collect(),
+        ..Type::default()
+    });
+    let footer = Footer { types: types.collect(), ..Footer::default() }.encode_to_vec();
+    let postscript = PostScript {
+        footer_length: Some(footer.len() as u64),
+        metadata_length: Some(0),
+        magic: Some("ORC".to_owned()),
+        ..PostScript::default()
+    };
+    let postscript = postscript.encode_to_vec();
+    [b"ORC", &footer[..], &postscript, &[postscript.len() as u8]].concat()
+}
+
+#[test]
+fn types_of_orc_are_a_small_tree() {
+    let told = |types: &[(Kind, &[u32])]| told(read(TableFormat::Orc, &orc_of(types), &["c1"]));
+    let itself = told(&[(Kind::Struct, &[1]), (Kind::List, &[1])]);
+    assert!(itself.contains("its types are no tree"), "{itself}");
+    let twice = told(&[(Kind::Struct, &[1, 2]), (Kind::List, &[2]), (Kind::Int, &[])]);
+    assert!(twice.contains("its types are no tree"), "{twice}");
+    let children: Vec<[u32; 1]> = (1..100).map(|child| [child]).collect();
+    let mut deep: Vec<(Kind, &[u32])> = children.iter().map(|c| (Kind::List, &c[..])).collect();
+    deep[0].0 = Kind::Struct;
+    deep.push((Kind::Int, &[]));
+    let deep = told(&deep);
+    assert!(deep.contains("its types are nested more than 64 deep"), "{deep}");
+    let empty = orc_of(&[(Kind::Struct, &[1]), (Kind::Int, &[])]);
+    assert_eq!(read(TableFormat::Orc, &empty, &["c1"]).expect("read").num_rows(), 0);
+    let twice = self::told(read(TableFormat::Orc, b"no ORC", &["c1"]));
+    assert!(twice.starts_with("this is no ORC file"), "{twice}");
 }
 
 /// Numbers that look like chance, the same in every run.
