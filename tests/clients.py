@@ -41,11 +41,11 @@ def with_aws_command(environment):
     events = aws(environment, "cloudformation", "describe-stack-events", "--stack-name", STACK)
     check("aws cloudformation describe-stack-events", len(events.get("StackEvents", [])) > 60, events)
     with tempfile.NamedTemporaryFile() as out:
-        payload = json.dumps({"region": "Almaty", "dataset_key": "processed/marriages/", "bucket_name": BUCKET})
+        payload = json.dumps({"region": "Almaty", "dataset_key": "processed/marriages/marriages/", "bucket_name": BUCKET})
         invoked = aws(environment, "lambda", "invoke", "--function-name", f"{STACK}-predictor", "--payload", payload, out.name)
         answer = json.loads(out.read() or "{}")
         check("aws lambda invoke", invoked.get("StatusCode") == 200 and answer.get("forecast", {}).get("series") == "Almaty", (invoked, answer))
-    query = aws(environment, "athena", "start-query-execution", "--work-group", STACK, "--query-execution-context", "Database=steppe_marriages_local", "--query-string", "SELECT count(*) AS n FROM processed")
+    query = aws(environment, "athena", "start-query-execution", "--work-group", STACK, "--query-execution-context", "Database=steppe_marriages_local", "--query-string", "SELECT count(*) AS n FROM marriages")
     identifier = query.get("QueryExecutionId", "")
     for _ in range(100):
         state = aws(environment, "athena", "get-query-execution", "--query-execution-id", identifier)
@@ -95,7 +95,7 @@ def with_boto3(environment):
     history = states.get_execution_history(executionArn=execution["executionArn"], maxResults=1000)["events"]
     check("boto3 execution history", execution["status"] == "SUCCEEDED" and history[-1]["type"] == "ExecutionSucceeded", execution)
     tables = {t["Name"] for t in client("glue").get_tables(DatabaseName="steppe_marriages_local")["TableList"]}
-    check("boto3 glue tables", tables == {"raw", "processed", "predictions"}, tables)
+    check("boto3 glue tables", tables == {"raw_marriages", "marriages", "predictions"}, tables)
     instances = [i for r in client("ec2").describe_instances()["Reservations"] for i in r["Instances"]]
     check("boto3 ec2 instances", len(instances) == 1 and instances[0]["State"]["Name"] == "running", instances)
     groups = {g["logGroupName"] for g in client("logs").describe_log_groups()["logGroups"]}

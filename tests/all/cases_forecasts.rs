@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 
 use bytes::Bytes;
 use jiff::civil::Date;
@@ -12,15 +11,10 @@ use steppe_model::forecast::dataset::{Record, lines};
 use steppe_model::forecast::metrics::holds;
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Artifact, Dataset};
-use steppe_plan::etl::etl_plan;
 use steppe_spec::{Backtest, Family, Frequency, Holidays, Kind, Manifest, TrainSpec};
-use tempfile::TempDir;
 
-use crate::tools::{binary, root, shared_data, spec};
-
-/// One table of values of `t` per series, in the columns `series,t,y`.
-const PLAIN_SQL: &str = "SELECT _row, TRIM(series) AS series, TRIM(t) AS t, \
-     TRY_CAST(TRIM(y) AS DOUBLE) AS y FROM raw";
+use crate::etl::{plan_of, plan_with, run_one};
+use crate::tools::{root, shared_data, spec};
 
 /// What a table is, and what has to come of it.
 struct Case {
@@ -151,55 +145,37 @@ fn case_file(name: &str) -> Option<PathBuf> {
     }
 }
 
-/// The manifest and the cleaning SQL of the pipeline that users start from.
-fn template() -> (String, String) {
-    let file = |name: &str| {
-        let file = root().join("model/pipelines/marriages").join(name);
-        std::fs::read_to_string(file).expect("readable")
-    };
-    (file("pipeline.toml"), file("etl.sql"))
+/// The manifest of the pipeline that users start from.
+fn template() -> String {
+    let file = root().join("model/pipelines/marriages/pipeline.toml");
+    std::fs::read_to_string(file).expect("readable")
 }
 
 /// The same for a table of this frequency.
-fn pipeline(frequency: Frequency) -> (String, String) {
-    let (text, sql) = template();
+fn pipeline(frequency: Frequency) -> String {
+    let text = template();
     if frequency == Frequency::Yearly {
-        return (text, sql);
+        return text;
     }
-    let plain = format!(
-        "schema_version = 1\nname = \"plain\"\ndescription = \"Values per period\"\n\
-         [data]\ndelimiter = \",\"\nsql = \"etl.sql\"\n\
-         [[data.columns]]\nname = \"series\"\ntype = \"string\"\n\
-         [[data.columns]]\nname = \"t\"\ntype = \"string\"\n\
-         [[data.columns]]\nname = \"y\"\ntype = \"double\"\n\
-         [quality.unique]\naction = \"fail\"\n\
-         [quality.partial_period]\nbelow = 0.65\naction = \"reject\"\n\
-         [task]\nkind = \"forecast\"\nseries = \"series\"\ntime = \"t\"\ntarget = \"y\"\n\
-         frequency = \"{}\"\nhorizon = 1\n{}",
+    format!(
+        "schema_version = 2\nname = \"plain\"\ndescription = \"Values per period\"\n\
+         [[inputs]]\nname = \"plain\"\n\
+         columns = {{ series = \"string\", t = \"string\", y = \"double\" }}\n\
+         [[tasks]]\nname = \"next\"\nseries = \"series\"\ntime = \"t\"\ntarget = \"y\"\n\
+         frequency = \"{}\"\nhorizon = 1\npartial_period = {{ below = 0.65 }}\n{}",
         frequency.name(),
-        &text[text.find("[model]").expect("a model")..]
-    );
-    (plain, PLAIN_SQL.to_owned())
+        &text[text.find("[tasks.model]").expect("a model")..]
+    )
 }
 
 /// The clean table of a file, as the engine makes it; its message when it refuses.
-fn cleaned(text: &str, (manifest, sql): (String, String)) -> Result<Bytes, String> {
-    let manifest = Manifest::parse("pipeline.toml", &manifest).expect("valid");
-    let out = TempDir::new().expect("a folder");
-    let plan = serde_json::to_vec(&etl_plan(&manifest, &sql)).expect("JSON");
-    std::fs::write(out.path().join("plan.json"), plan).expect("written");
-    std::fs::write(out.path().join("data.csv"), text).expect("written");
-    let arguments = "clean-files --plan plan.json --input data.csv --output processed \
-                     --rejects rejects --report report.json";
-    let output = Command::new(binary("steppe-etl"))
-        .args(arguments.split_whitespace())
-        .current_dir(out.path())
-        .output()
-        .expect("the engine runs");
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-    }
-    Ok(std::fs::read(out.path().join("processed/part-00000.parquet")).expect("a table").into())
+fn cleaned(text: &str, manifest: &str, sql: Option<&str>) -> Result<Vec<Bytes>, String> {
+    let manifest = Manifest::parse("pipeline.toml", manifest).expect("valid");
+    let plan = match sql {
+        Some(sql) => plan_with(&manifest, sql),
+        None => plan_of(&manifest, &[]),
+    };
+    Ok(run_one(&plan, text.as_bytes())?.table(manifest.source().name))
 }
 
 /// What is trained: a network, as the template of a pipeline has it, beside two cheaper families.
@@ -224,14 +200,14 @@ fn text_of(file: &str) -> Option<String> {
     Some(std::fs::read_to_string(case_file(file)?).expect("readable"))
 }
 
-fn data(text: &str, spec: &TrainSpec, pipeline: (String, String)) -> Dataset {
-    let table = cleaned(text, pipeline).unwrap_or_else(|refused| panic!("{refused}"));
-    Dataset::from_parquet([table], spec).expect("series")
+fn data(text: &str, spec: &TrainSpec, manifest: &str, sql: Option<&str>) -> Dataset {
+    let table = cleaned(text, manifest, sql).unwrap_or_else(|refused| panic!("{refused}"));
+    Dataset::from_parquet(table, spec).expect("series")
 }
 
 fn train(text: &str, frequency: Frequency) -> (Dataset, Artifact) {
     let spec = spec_for(frequency);
-    let data = data(text, &spec, pipeline(frequency));
+    let data = data(text, &spec, &pipeline(frequency), None);
     let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet)).expect("trains");
     (data, artifact)
 }
@@ -283,7 +259,7 @@ fn every_table_gets_the_forecasts_and_the_words_that_it_needs() {
 #[test]
 fn an_hour_that_comes_twice_is_refused_with_both_of_its_lines() {
     let Some(text) = text_of("hourly_autumn.csv") else { return };
-    let refused = cleaned(&text, pipeline(Frequency::Hourly)).expect_err("refused");
+    let refused = cleaned(&text, &pipeline(Frequency::Hourly), None).expect_err("refused");
     let twice = "there is more than one record of the same series and t";
     assert!(refused.contains(twice) && refused.contains("2024-10-27T02:00"), "{refused}");
     let lines: Vec<usize> = (1..)
@@ -342,7 +318,7 @@ fn a_count_that_was_small_so_far_gets_no_large_interval() {
         text += &rows(&format!("L{region}"), &|year| 4_000 + 100 * region + year * 37 % 90);
     }
     let wide = spec_for(Frequency::Yearly).with(|s| s.backtest.interval_level = 0.95);
-    let data = data(&text, &wide, template());
+    let data = data(&text, &wide, &template(), None);
     let artifact = Artifact::train(&data, &wide, &Stage::new(&Quiet)).expect("trains");
     for series in data.series() {
         let step = &artifact.forecast(&[series.view()], 1)[0].steps[0];
@@ -375,22 +351,22 @@ fn twenty_regions_of_which_three_are_new_are_all_forecast() {
 #[test]
 fn years_that_are_named_by_their_last_day_are_read_by_the_sql_that_says_so() {
     let Some(text) = text_of("year_end_floats.csv") else { return };
-    let (manifest, _) = template();
+    let manifest = template();
     let named = manifest
-        .replace("name = \"region\"\n", "name = \"region\"\nsource = \"transformation\"\n")
-        .replace("name = \"year\"\n", "name = \"year\"\nsource = \"date\"\n")
-        .replace("name = \"marriages\"\ntype", "name = \"marriages\"\nsource = \"value\"\ntype");
+        .replace("region = \"string\"", "region = { from = \"transformation\", type = \"string\" }")
+        .replace("year = \"int\"", "year = { from = \"date\", type = \"int\" }")
+        .replace("marriages = \"bigint\"", "marriages = { from = \"value\", type = \"bigint\" }");
     let sql = "SELECT _row, TRIM(region) AS region, \
                TRY_CAST(SUBSTR(TRIM(year), 1, 4) AS INT) AS year, \
                CAST(TRY_CAST(TRIM(marriages) AS DOUBLE) AS BIGINT) AS marriages FROM raw";
-    let data = data(&text, &spec_for(Frequency::Yearly), (named, sql.to_owned()));
+    let data = data(&text, &spec_for(Frequency::Yearly), &named, Some(sql));
     let level = data.find("level").expect("a series");
     assert_eq!((level.start, level.last(), level.values[0]), (2000, 2023, 6_539.0));
 }
 
 /// The model that the manifest's text asks for, on regions whose values scatter around a level.
 fn asked(manifest: &str) -> Artifact {
-    let model = Manifest::parse("pipeline.toml", manifest).expect("valid").model;
+    let model = Manifest::parse("pipeline.toml", manifest).expect("valid").task().model.clone();
     let kind = serde_json::to_value(model.kind).and_then(serde_json::from_value).expect("a kind");
     let candidates = serde_json::to_value(model.candidates).and_then(serde_json::from_value);
     let candidates = candidates.expect("families");
@@ -407,7 +383,7 @@ fn asked(manifest: &str) -> Artifact {
 
 #[test]
 fn the_best_family_is_one_line_of_the_template_away() {
-    let (manifest, _) = template();
+    let manifest = template();
     let auto = manifest.replace("\nkind = \"lstm\"\n", "\nkind = \"auto\"\n");
     let changed = manifest.lines().zip(auto.lines()).filter(|(old, new)| old != new).count();
     assert_eq!(changed, 1);

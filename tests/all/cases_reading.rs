@@ -3,28 +3,22 @@
 //! The files lie beside the repository, or where `STEPPE_SHARED_CASES` says.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use steppe_plan::catalogue::raw_header;
-use steppe_plan::etl::{cleaning_sql, etl_plan};
 use steppe_spec::{Action, Manifest};
-use steppe_wire::etl::{EtlPlan, EtlReport};
-use tempfile::TempDir;
+use steppe_wire::etl::EtlPlan;
 
-use crate::tools::{binary, root};
+use crate::etl::{plan_of, plan_with, run_one};
+use crate::tools::root;
 
 /// Columns and task of a plain table.
 pub const PLAIN: &str = r#"
-[[data.columns]]
-name = "region"
-type = "string"
-[[data.columns]]
-name = "year"
-type = "int"
-[[data.columns]]
-name = "marriages"
-type = "bigint"
-[task]
+[inputs.columns]
+region = "string"
+year = "int"
+marriages = "bigint"
+[[tasks]]
+name = "next"
 series = "region"
 time = "year"
 target = "marriages"
@@ -32,19 +26,12 @@ target = "marriages"
 
 /// As statistical offices call the same.
 const STATCAN: &str = r#"
-[[data.columns]]
-name = "series"
-source = "geo"
-type = "string"
-[[data.columns]]
-name = "t"
-source = "REF_DATE"
-type = "int"
-[[data.columns]]
-name = "y"
-source = "VALUE"
-type = "bigint"
-[task]
+[inputs.columns]
+series = { from = "geo", type = "string" }
+t = { from = "REF_DATE", type = "int" }
+y = { from = "VALUE", type = "bigint" }
+[[tasks]]
+name = "next"
 series = "series"
 time = "t"
 target = "y"
@@ -65,51 +52,16 @@ fn case(file: &str) -> Option<Vec<u8>> {
     Some(std::fs::read(path).expect("readable"))
 }
 
-/// A manifest with these lines in `[data]`.
-pub fn manifest(data: &str, rest: &str) -> Manifest {
-    let text = format!("schema_version = 1\nname = \"cases\"\n[data]\n{data}\n{rest}");
+/// A manifest with these lines about its input.
+pub fn manifest(input: &str, rest: &str) -> Manifest {
+    let text = format!(
+        "schema_version = 2\nname = \"cases\"\n[[inputs]]\nname = \"cases\"\n{input}\n{rest}"
+    );
     Manifest::parse("cases/pipeline.toml", &text).expect("valid")
 }
 
-pub fn plan(data: &str, rest: &str) -> EtlPlan {
-    let manifest = manifest(data, rest);
-    etl_plan(&manifest, &cleaning_sql(&manifest.data))
-}
-
-/// The report of a cleaning job and its rejected records, or what it says.
-pub fn clean(plan: &EtlPlan, csv: &[u8]) -> Result<(EtlReport, String), String> {
-    let (report, out) = cleaned(plan, csv)?;
-    let rejects =
-        std::fs::read_to_string(out.path().join("rejects/part-00000.csv")).unwrap_or_default();
-    Ok((report, rejects))
-}
-
-/// The report of a cleaning job and the folder where it wrote, or what it says.
-pub fn cleaned(plan: &EtlPlan, csv: &[u8]) -> Result<(EtlReport, TempDir), String> {
-    let out = TempDir::new().expect("a folder");
-    let file = |name: &str| out.path().join(name);
-    std::fs::write(file("data.csv"), csv).expect("written");
-    std::fs::write(file("plan.json"), serde_json::to_vec(plan).expect("JSON")).expect("written");
-    let mut command = Command::new(binary("steppe-etl"));
-    command.arg("clean-files").current_dir(out.path());
-    for (place, name) in [
-        ("--plan", "plan.json"),
-        ("--input", "data.csv"),
-        ("--output", "processed"),
-        ("--rejects", "rejects"),
-        ("--report", "report.json"),
-    ] {
-        command.args([place, name]);
-    }
-    let output = command.output().expect("the engine runs");
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-    }
-    let report: EtlReport =
-        serde_json::from_slice(&std::fs::read(file("report.json")).expect("a report"))
-            .expect("JSON");
-    assert!(report.adds_up(), "{report:?}");
-    Ok((report, out))
+pub fn plan(input: &str, rest: &str) -> EtlPlan {
+    plan_of(&manifest(input, rest), &[])
 }
 
 #[test]
@@ -130,14 +82,15 @@ fn the_catalogue_and_the_cleaning_job_give_columns_the_same_names() {
     ] {
         let Some(bytes) = case(file) else { return };
         let mut plan = plan("", rest);
-        let header = raw_header(&bytes, &plan).expect(file);
+        let header = raw_header(&bytes, &plan.inputs[0]).expect(file);
         let found: Vec<&str> = header.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(found.join(" "), names, "{file}");
         // The job refuses SQL that names a column that `raw` has not.
         let named: Vec<String> = found.iter().map(|name| format!("{name} AS n_{name}")).collect();
         let selecting = format!("SELECT {}, ", named.join(", "));
-        plan.cleaning_sql = plan.cleaning_sql.replacen("SELECT ", &selecting, 1);
-        let (report, _) = clean(&plan, &bytes).unwrap_or_else(|said| panic!("{file}: {said}"));
+        let sql = &mut plan.inputs[0].cleaning_sql;
+        *sql = sql.replacen("SELECT\n  _row", &format!("{selecting}\n  _row"), 1);
+        let report = run_one(&plan, &bytes).unwrap_or_else(|said| panic!("{file}: {said}")).report;
         assert_eq!((report.rejected_rows, report.clean_rows), (0, report.raw_rows), "{file}");
         assert!(report.raw_rows >= 24, "{file}: {report:?}");
     }
@@ -155,10 +108,10 @@ fn columns_that_cannot_be_told_apart_are_refused_before_anything_is_made() {
     ] {
         let Some(bytes) = case(file) else { return };
         let plan = plan("", rest);
-        let said = raw_header(&bytes, &plan).expect_err(file).to_string();
+        let said = raw_header(&bytes, &plan.inputs[0]).expect_err(file).to_string();
         assert!(said.contains(told), "{file}: {said}");
-        let said = clean(&plan, &bytes).expect_err(file);
-        assert!(said.contains("data.csv:1: ") && said.contains(told), "{file}: {said}");
+        let said = run_one(&plan, &bytes).expect_err(file);
+        assert!(said.contains("data.csv: line 1: ") && said.contains(told), "{file}: {said}");
     }
 }
 
@@ -166,26 +119,20 @@ fn columns_that_cannot_be_told_apart_are_refused_before_anything_is_made() {
 #[test]
 fn values_and_lines_of_offices_are_refused_or_read_as_the_manifest_says() {
     for (file, refused, option, rows, rejected) in [
-        (
-            "semicolon.csv",
-            "`[data] delimiter = \";\"`",
-            "delimiter = \";\"\nthousands = \" \"",
-            120,
-            0,
-        ),
+        ("semicolon.csv", "`delimiter = \";\"`", "delimiter = \";\"\nthousands = \" \"", 120, 0),
         (
             "separator_from_1000_on.csv",
-            "a no-break space (U+00A0) as thousands separator: `[data] thousands = \" \"`",
+            "a no-break space (U+00A0) as thousands separator: `thousands = \" \"`",
             "thousands = \" \"",
             72,
             0,
         ),
-        ("missing_marks.csv", "`[data] missing = [", "missing = [\"...\", \"-\", \"x\"]", 120, 3),
+        ("missing_marks.csv", "`missing = [", "missing = [\"...\", \"-\", \"x\"]", 120, 3),
     ] {
         let Some(bytes) = case(file) else { return };
-        let said = clean(&plan("", PLAIN), &bytes).expect_err(file);
+        let said = run_one(&plan("", PLAIN), &bytes).expect_err(file);
         assert!(said.contains(refused), "{file}: {said}");
-        let (report, _) = clean(&plan(option, PLAIN), &bytes).expect(file);
+        let report = run_one(&plan(option, PLAIN), &bytes).expect(file).report;
         assert_eq!((report.raw_rows, report.rejected_rows), (rows, rejected), "{file}");
         assert_eq!(report.rejected_newest_count, 0, "{file}");
     }
@@ -195,19 +142,23 @@ fn values_and_lines_of_offices_are_refused_or_read_as_the_manifest_says() {
 fn footnotes_and_wide_tables_are_read_where_the_manifest_says_so() {
     let Some(bytes) = case("un_footnotes.csv") else { return };
     let un = PLAIN
-        .replace("name = \"region\"\n", "name = \"region\"\nsource = \"Country or Area\"\n")
-        .replace("name = \"marriages\"\n", "name = \"marriages\"\nsource = \"value\"\n");
-    let said = clean(&plan("", &un), &bytes).expect_err("footnotes");
-    assert!(said.contains("`[data] footnotes = \"leave-out\"`"), "{said}");
-    let (report, _) = clean(&plan("footnotes = \"leave-out\"", &un), &bytes).expect("a table");
+        .replace(
+            "region = \"string\"",
+            "region = { from = \"Country or Area\", type = \"string\" }",
+        )
+        .replace("marriages = \"bigint\"", "marriages = { from = \"value\", type = \"bigint\" }");
+    let said = run_one(&plan("", &un), &bytes).expect_err("footnotes");
+    assert!(said.contains("`footnotes = \"leave-out\"`"), "{said}");
+    let report = run_one(&plan("footnotes = \"leave-out\"", &un), &bytes).expect("a table").report;
     assert_eq!((report.raw_rows, report.clean_rows), (120, 120));
 
     let Some(bytes) = case("wide.csv") else { return };
-    let kept = PLAIN.replace("name = \"region\"\n", "name = \"region\"\nsource = \"регион\"\n");
-    let said = clean(&plan("", &kept), &bytes).expect_err("wide");
-    assert!(said.contains("`[data.wide]`"), "{said}");
+    let kept =
+        PLAIN.replace("region = \"string\"", "region = { from = \"регион\", type = \"string\" }");
+    let said = run_one(&plan("", &kept), &bytes).expect_err("wide");
+    assert!(said.contains("`wide`"), "{said}");
     let wide = "wide = { keep = [\"Регион\"], names = \"year\", values = \"marriages\" }";
-    let (report, _) = clean(&plan(wide, &kept), &bytes).expect("a table");
+    let report = run_one(&plan(wide, &kept), &bytes).expect("a table").report;
     assert_eq!((report.raw_rows, report.clean_rows), (120, 120));
 }
 
@@ -215,30 +166,27 @@ fn footnotes_and_wide_tables_are_read_where_the_manifest_says_so() {
 fn whole_numbers_with_decimals_get_a_hint_and_sql_reads_them() {
     let Some(bytes) = case("year_end_floats.csv") else { return };
     let columns = "
-[[data.columns]]
-name = \"transformation\"
-type = \"string\"
-[[data.columns]]
-name = \"date\"
-type = \"int\"
-[[data.columns]]
-name = \"value\"
-type = \"bigint\"
-[task]
+columns = { transformation = \"string\", date = \"int\", value = \"bigint\" }
+[[tasks]]
+name = \"next\"
 series = \"transformation\"
 time = \"date\"
 target = \"value\"
 ";
-    let manifest = manifest("", columns);
-    let said = clean(&etl_plan(&manifest, &cleaning_sql(&manifest.data)), &bytes);
-    let said = said.expect_err("dates");
+    let mut manifest = manifest("", columns);
+    let said = run_one(&plan_of(&manifest, &[]), &bytes).expect_err("dates");
     assert!(said.contains("data.csv:2: column `date`: the date must be a year"), "{said}");
     let years = "SELECT _row, transformation, TRY_CAST(SUBSTR(date, 1, 4) AS INT) AS date, \
                  TRY_CAST(TRIM(value) AS BIGINT) AS value FROM raw";
-    let said = clean(&etl_plan(&manifest, years), &bytes).expect_err("decimals");
+    let said = run_one(&plan_with(&manifest, years), &bytes).expect_err("decimals");
     assert!(said.contains("has decimals: `type = \"double\"` for `value`"), "{said}");
     let numbers = years.replace("AS BIGINT", "AS DOUBLE");
-    let (report, _) = clean(&etl_plan(&manifest, &numbers), &bytes).expect("read");
+    // A table has the types that the manifest says.
+    let said = run_one(&plan_with(&manifest, &numbers), &bytes).expect_err("another type");
+    assert!(said.contains("value = \"double\" }, declared are"), "{said}");
+    let columns = columns.replace("\"bigint\"", "\"double\"");
+    manifest = self::manifest("", &columns);
+    let report = run_one(&plan_with(&manifest, &numbers), &bytes).expect("read").report;
     assert_eq!(report.clean_rows, report.raw_rows);
 }
 
@@ -247,9 +195,9 @@ target = \"value\"
 fn a_rejected_newest_period_is_told_apart() {
     let Some(bytes) = case("separator_from_1000_on.csv") else { return };
     let mut manifest = manifest("", PLAIN);
-    manifest.quality.rules.iter_mut().for_each(|rule| rule.action = Action::Reject);
-    let plan = etl_plan(&manifest, &cleaning_sql(&manifest.data));
-    let (report, rejects) = clean(&plan, &bytes).expect("rejected");
+    manifest.inputs[0].rules.iter_mut().for_each(|rule| rule.action = Action::Reject);
+    let run = run_one(&plan_of(&manifest, &[]), &bytes).expect("rejected");
+    let (report, rejects) = (&run.report, run.rejects());
     assert_eq!((report.rejected_newest_count, report.rejected_rows), (1, 15));
     let newest = &report.rejected_newest[0];
     assert_eq!((newest.series.as_str(), newest.period.as_str()), ("A", "2023"));

@@ -1,17 +1,11 @@
 //! The cleaning job: what is kept, what is rejected with which reason, what stops it.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
-use bytes::Bytes;
 use serde_json::json;
 use steppe_model::Dataset;
-use steppe_plan::etl::etl_plan;
 use steppe_spec::{Action, Manifest};
-use steppe_wire::etl::EtlReport;
-use tempfile::TempDir;
 
-use crate::tools::{binary, root, shared_data};
+use crate::etl::{Cleaned, plan_of, run_one};
+use crate::tools::{root, shared_data};
 
 fn manifest() -> Manifest {
     let file = root().join("model/pipelines/marriages/pipeline.toml");
@@ -19,70 +13,25 @@ fn manifest() -> Manifest {
         .expect("valid")
 }
 
-fn clean(manifest: &Manifest, csv: &[u8], out: &Path) -> Output {
-    std::fs::write(out.join("data.csv"), csv).expect("written");
-    let sql = std::fs::read_to_string(root().join("model/pipelines/marriages/etl.sql"))
-        .expect("readable");
-    std::fs::write(
-        out.join("plan.json"),
-        serde_json::to_vec(&etl_plan(manifest, &sql)).expect("JSON"),
-    )
-    .expect("written");
-    let arguments = [
-        "clean-files",
-        "--plan",
-        "plan.json",
-        "--input",
-        "data.csv",
-        "--output",
-        "processed",
-        "--rejects",
-        "rejects",
-        "--report",
-        "report.json",
-    ];
-    Command::new(binary("steppe-etl"))
-        .args(arguments)
-        .current_dir(out)
-        .output()
-        .expect("the engine runs")
+fn cleaned(manifest: &Manifest, csv: &str) -> Cleaned {
+    run_one(&plan_of(manifest, &[]), csv.as_bytes()).expect("cleaned")
 }
 
-/// The report and the rejected records of a job that must succeed.
-fn cleaned(manifest: &Manifest, csv: &str) -> (EtlReport, String, TempDir) {
-    let out = TempDir::new().expect("a folder");
-    let output = clean(manifest, csv.as_bytes(), out.path());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: EtlReport =
-        serde_json::from_slice(&std::fs::read(out.path().join("report.json")).expect("a report"))
-            .expect("JSON");
-    assert!(report.adds_up(), "{report:?}");
-    let rejects =
-        std::fs::read_to_string(out.path().join("rejects/part-00000.csv")).unwrap_or_default();
-    (report, rejects, out)
-}
-
-/// The error of a job that must fail, and must leave nothing behind.
+/// The error of a job that must fail.
 fn refused(csv: &[u8]) -> String {
-    let out = TempDir::new().expect("a folder");
-    let output = clean(&manifest(), csv, out.path());
-    assert!(!output.status.success());
-    assert!(
-        !out.path().join("processed").exists() && !out.path().join("report.json").exists(),
-        "something was written"
-    );
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    run_one(&plan_of(&manifest(), &[]), csv).expect_err("refused")
 }
 
 #[test]
 fn text_becomes_typed_rows() {
-    let (report, rejects, out) = cleaned(
+    let run = cleaned(
         &manifest(),
         "region,year,marriages\n\" East, Kazakhstan \",2001, 7 \nAbai,2000,5\nAbai,2001,6\n",
     );
-    assert_eq!((report.raw_rows, report.clean_rows, rejects.as_str()), (3, 3, ""));
-    let bytes = std::fs::read(out.path().join("processed/part-00000.parquet")).expect("a table");
-    let data = Dataset::from_parquet([Bytes::from(bytes)], &crate::tools::spec()).expect("series");
+    let found = (run.report.raw_rows, run.report.clean_rows, run.rejects());
+    assert_eq!(found, (3, 3, String::new()));
+    let data =
+        Dataset::from_parquet(run.table("marriages"), &crate::tools::spec()).expect("series");
     assert_eq!(data.find("Abai").map(|s| s.values.clone()), Some(vec![5.0, 6.0]));
     assert!(data.find("East, Kazakhstan").is_some());
 }
@@ -90,16 +39,20 @@ fn text_becomes_typed_rows() {
 #[test]
 fn a_lenient_manifest_sets_bad_records_aside_with_their_reasons() {
     let mut lenient = manifest();
-    lenient.quality.rules.iter_mut().for_each(|r| r.action = Action::Reject);
-    lenient.quality.unique.iter_mut().for_each(|u| u.action = Action::Reject);
+    lenient.inputs[0].rules.iter_mut().for_each(|r| r.action = Action::Reject);
+    lenient.inputs[0].duplicates = Action::Reject;
     let csv = "region,year,marriages\nA,2000,5\nA,2000,6\nB,2000,x\nB,20o1,1\n,2000,1\nC,2000,-1\nD,2000,3\n";
-    let (report, rejects, _out) = cleaned(&lenient, csv);
-    assert_eq!((report.raw_rows, report.clean_rows, report.rejected_rows), (7, 1, 6));
+    let run = cleaned(&lenient, csv);
+    assert_eq!((run.report.raw_rows, run.report.clean_rows, run.report.rejected_rows), (7, 1, 6));
     let by_rule = json!({ "marriages_valid": 2, "region_given": 1, "unique": 2, "year_valid": 1 });
-    assert_eq!(serde_json::to_value(&report.rejected_by_rule).expect("JSON"), by_rule);
+    assert_eq!(serde_json::to_value(&run.report.rejected_by_rule).expect("JSON"), by_rule);
     assert!(
-        rejects.contains("B,2000,x,3,marriages_valid,the number of marriages must be a whole number that is not negative"),
-        "{rejects}"
+        run.rejects().contains(
+            "B,2000,x,3,marriages_valid,the marriages must be a whole number that is not \
+             negative,data.csv"
+        ),
+        "{}",
+        run.rejects()
     );
 }
 
@@ -107,13 +60,14 @@ fn a_lenient_manifest_sets_bad_records_aside_with_their_reasons() {
 fn an_incomplete_newest_year_is_left_out_visibly() {
     let row = |year: i32, value: i32| format!("A,{year},{value}\n");
     let complete: String = (2000..2010).map(|y| row(y, 100)).collect();
-    let (report, rejects, _out) =
-        cleaned(&manifest(), &format!("region,year,marriages\n{complete}{}", row(2010, 55)));
-    assert_eq!((report.clean_rows, report.rejected_by_rule.get("partial_period")), (10, Some(&1)));
-    assert!(rejects.contains("the newest year is incomplete"), "{rejects}");
-    let (report, ..) =
-        cleaned(&manifest(), &format!("region,year,marriages\n{complete}{}", row(2010, 78)));
-    assert_eq!(report.clean_rows, 11, "a fall of 22 % is a complete year");
+    let run = cleaned(&manifest(), &format!("region,year,marriages\n{complete}{}", row(2010, 55)));
+    assert_eq!(
+        (run.report.clean_rows, run.report.rejected_by_rule.get("partial_period")),
+        (10, Some(&1))
+    );
+    assert!(run.rejects().contains("the newest year is incomplete"), "{}", run.rejects());
+    let run = cleaned(&manifest(), &format!("region,year,marriages\n{complete}{}", row(2010, 78)));
+    assert_eq!(run.report.clean_rows, 11, "a fall of 22 % is a complete year");
 }
 
 #[test]
@@ -121,7 +75,7 @@ fn what_must_not_pass_is_refused_with_line_and_column() {
     let cases: [(&[u8], &str); 9] = [
         (
             b"region,year,marriages\nA,2000,5\nB,2000,12a\n",
-            "data.csv:3: column `marriages`: the number of marriages must be a whole number that is not negative; found `12a`",
+            "data.csv:3: column `marriages`: the marriages must be a whole number that is not negative; found `12a`",
         ),
         (
             b"region,year,marriages\nA,2000,5\nA,2000,6\n",
@@ -130,11 +84,11 @@ fn what_must_not_pass_is_refused_with_line_and_column() {
         (b"region,year,marriages\n\"A\nB\",2000,5\nC,2000,\n", "data.csv:4: column `marriages`"),
         (
             b"region,year\nA,2000\n",
-            "data.csv:1: column `marriages` is missing; the header has region, year",
+            "data.csv: line 1: column `marriages` is missing; the header has region, year",
         ),
         (
             b"region,year,year\nA,2000,1\n",
-            "data.csv:1: columns 2 (`year`) and 3 (`year`) of the header are both the manifest's \
+            "data.csv: line 1: columns 2 (`year`) and 3 (`year`) of the header are both the manifest's \
              column `year`",
         ),
         (
@@ -145,7 +99,7 @@ fn what_must_not_pass_is_refused_with_line_and_column() {
         (b"region,year,marriages\n", "data.csv: the file has a header but no records"),
         (
             b"",
-            "data.csv:1: the file is empty; expected a header with the columns region, year, marriages",
+            "data.csv: line 1: the file is empty; expected a header with the columns region, year, marriages",
         ),
     ];
     for (csv, expected) in cases {
@@ -161,10 +115,12 @@ fn what_must_not_pass_is_refused_with_line_and_column() {
 #[test]
 fn the_swedish_table_loses_only_its_partial_year() {
     let Some(file) = shared_data("marriages/sweden_county_marriages_2000_2022.csv") else { return };
-    let (report, rejects, _out) =
-        cleaned(&manifest(), &std::fs::read_to_string(file).expect("readable"));
-    assert_eq!((report.raw_rows, report.clean_rows, report.rejected_rows), (483, 462, 21));
-    assert!(rejects.lines().skip(1).all(|l| l.contains(",2022,")), "{rejects}");
+    let run = cleaned(&manifest(), &std::fs::read_to_string(file).expect("readable"));
+    assert_eq!(
+        (run.report.raw_rows, run.report.clean_rows, run.report.rejected_rows),
+        (483, 462, 21)
+    );
+    assert!(run.rejects().lines().skip(1).all(|l| l.contains(",2022,")), "{}", run.rejects());
 }
 
 /// Files in the shapes that people have, and what they are told.
@@ -173,7 +129,7 @@ fn files_of_another_shape_are_told_by_name_with_what_to_do() {
     let Some(cases) = shared_data("../cases") else { return };
     for (file, told) in [
         ("utf16.csv", "text in UTF-16"),
-        ("semicolon.csv", "set `[data] delimiter = \";\"`"),
+        ("semicolon.csv", "set `delimiter = \";\"`"),
         ("wide.csv", "the table is wide"),
         ("separator_from_1000_on.csv", "a no-break space (U+00A0) as thousands separator"),
         ("missing_marks.csv", "stands where there is no value"),

@@ -12,7 +12,7 @@ use crate::in_process::until;
 use crate::signed_client::Signed;
 use crate::through::Through;
 use crate::tools::whole_xtask;
-use crate::workspace::{edit_manifest, workspace};
+use crate::workspace::{edit_manifest, reject_odd_values, workspace};
 
 const STACK: &str = "steppe-marriages-local";
 const ARTIFACTS: &str = "steppe-marriages-local-artifacts-000000000000";
@@ -177,7 +177,7 @@ async fn superseded_builds_go_and_those_of_the_deployment_before_stay() {
 async fn a_table_without_rows_is_told_as_such() {
     let checkout = Checkout::new();
     let folder = workspace(&checkout.path().join("workspace"));
-    edit_manifest(&folder, "marriages", |line| line.replace("= \"fail\"", "= \"reject\""));
+    reject_odd_values(&folder);
     edit_manifest(&folder, "marriages", |line| match line {
         "emails = []" => "emails = [\"forecasts@example.org\"]".to_owned(),
         other => other.to_owned(),
@@ -187,7 +187,7 @@ async fn a_table_without_rows_is_told_as_such() {
         Said::of(command.current_dir(&folder))
     };
     assert_eq!(run(&["deploy"]).code, Some(0));
-    let raw = Path::from("raw/marriages/data.csv");
+    let raw = Path::from("raw/marriages/marriages/sample.csv");
     let rows = "region,year,marriages\nAlmaty,2020,-1\nAlmaty,2021,-2\n";
     checkout.bucket(DATA).put(&raw, rows.into()).await.expect("stored");
     let said = run(&["smoke-test"]);
@@ -237,7 +237,7 @@ fn what_lake_formation_refuses_an_execution_is_told_with_the_way_out() {
             "executionArn": "arn:aws:states:us-east-1:000000000000:execution:x:y",
             "stateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:x",
             "status": "FAILED", "startDate": 1.0, "stopDate": 2.0, "error": "States.TaskFailed",
-            "cause": "Insufficient Lake Formation permission(s): Required Select on processed",
+            "cause": "Insufficient Lake Formation permission(s): Required Select on marriages",
         });
         let asks = call.operation() == "DescribeExecution";
         asks.then(|| (StatusCode::OK, body.to_string()))

@@ -133,7 +133,7 @@ const PRINTING: [&[&str]; 24] = [
     &["model", "list"],
     &["model", "list", "--json"],
     &["query"],
-    &["query", "select * from processed order by region, year", "--limit", "1000"],
+    &["query", "select * from marriages order by region, year", "--limit", "1000"],
     &["predict", "Almaty"],
     &["predict", "Almaty", "--json"],
     &["drift"],

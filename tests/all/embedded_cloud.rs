@@ -69,7 +69,7 @@ fn rendered(manifest: &Manifest) -> String {
         names: &names,
         manifest,
         query_sql: vec![text("SELECT 1"); manifest.queries.len()],
-        raw_header: vec![RawColumn::plain("region")].into(),
+        raw_headers: vec![vec![RawColumn::plain("region")].into()],
         hashes: ArtifactHashes {
             server: hash(),
             predictor: hash(),

@@ -41,10 +41,6 @@ Resources:
       Command: { Name: glueetl, ScriptLocation: s3://my-data/glue/etl.py }
       DefaultArguments:
         --plan: s3://my-data/glue/plan.json
-        --input: s3://my-data/raw/data.csv
-        --output: s3://my-data/processed/
-        --rejects: s3://my-data/rejects/
-        --report: s3://my-data/reports/etl.json
 "#;
 
 fn serve(folder: &Path) -> Child {
@@ -106,12 +102,18 @@ async fn prepare(client: &Signed) {
     }
     let rows: String = (0..3_000).map(|n| format!("{n}\n")).collect();
     let plan = json!({
-        "schema_version": 3, "pipeline": "p", "delimiter": ",", "columns": [],
-        "fatal_rules": [], "rule_columns": [],
-        "cleaning_sql": "SELECT a.n, a._row FROM raw a, raw b, raw c WHERE a.n = b.n || c.n",
-        "judged_sql": "SELECT *, CAST(NULL AS STRING) AS _rule FROM typed",
-        "clean_sql": "SELECT n FROM judged",
-        "rejects_sql": "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0",
+        "schema_version": 4, "pipeline": "p", "root": "s3://my-data/",
+        "report": "reports/etl.json", "tables": [],
+        "inputs": [{
+            "name": "x", "prefix": "raw/", "format": "csv",
+            "csv": { "delimiter": ",", "skip_lines": 0, "leave_out_footnotes": false },
+            "columns": [], "fatal_rules": [], "rule_columns": [],
+            "cleaning_sql": "SELECT a.n, a._row FROM raw a, raw b, raw c WHERE a.n = b.n || c.n",
+            "judged_sql": "SELECT *, CAST(NULL AS STRING) AS _rule FROM typed",
+            "clean_sql": "SELECT n FROM judged",
+            "rejects_sql": "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0",
+            "output": { "prefix": "processed/", "format": "parquet" }, "rejects": "rejects/",
+        }],
     });
     for (key, body) in [
         ("glue/etl.py", "#".to_owned()),

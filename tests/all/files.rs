@@ -4,8 +4,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use object_store::ObjectStoreExt;
+use futures::TryStreamExt;
 use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt};
 use steppe_wire::keys;
 
 use crate::checkout::{Checkout, Said};
@@ -58,7 +59,12 @@ impl Checkout {
     fn uploaded(&self) -> Vec<u8> {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let bucket = self.bucket(BUCKET);
-        let get = async { bucket.get(&Key::from(keys::raw("marriages"))).await?.bytes().await };
+        let prefix = Key::from(keys::raw_prefix("marriages", "marriages"));
+        let get = async {
+            let files: Vec<_> = bucket.list(Some(&prefix)).try_collect().await?;
+            assert_eq!(files.len(), 1, "one file was given: {files:?}");
+            bucket.get(&files[0].location).await?.bytes().await
+        };
         runtime.block_on(get).expect("uploaded").to_vec()
     }
 }

@@ -15,27 +15,34 @@ const JOB: &str = "clean";
 
 /// A plan that turns away records without a year.
 fn plan(pipeline: &str) -> Vec<u8> {
-    let plan = json!({
-        "schema_version": 3, "pipeline": pipeline, "delimiter": ",", "columns": [],
-        "fatal_rules": [],
-        "rule_columns": [],
-        "cleaning_sql": "SELECT _row, region, CAST(year AS INT) AS year FROM raw",
-        "judged_sql": "SELECT *, CASE WHEN year IS NULL THEN 'year' END AS _rule FROM typed",
-        "clean_sql": "SELECT region, year FROM judged WHERE _rule IS NULL",
-        "rejects_sql": "SELECT file.*, 'year' AS _rule, 'none' AS _reason FROM file \
-                        WHERE year IS NULL",
-    });
-    plan.to_string().into_bytes()
+    plan_at(pipeline, &format!("s3://{BUCKET}/"), "processed/x/").to_string().into_bytes()
+}
+
+fn plan_at(pipeline: &str, root: &str, output: &str) -> Value {
+    let column = |name: &str, kind: &str| json!({ "source": name, "name": name, "type": kind });
+    json!({
+        "schema_version": 4, "pipeline": pipeline, "root": root, "report": "reports/x/etl.json",
+        "tables": [],
+        "inputs": [{
+            "name": "x", "prefix": "input/", "format": "csv",
+            "csv": { "delimiter": ",", "skip_lines": 0, "leave_out_footnotes": false },
+            "columns": [column("region", "string"), column("year", "int")],
+            "fatal_rules": [],
+            "rule_columns": [],
+            "cleaning_sql": "SELECT _row, region, CAST(year AS INT) AS year FROM raw",
+            "judged_sql": "SELECT *, CASE WHEN year IS NULL THEN 'year' END AS _rule FROM typed",
+            "clean_sql": "SELECT region, year FROM judged WHERE _rule IS NULL",
+            "rejects_sql": "SELECT file.*, 'year' AS _rule, 'none' AS _reason FROM file \
+                            WHERE year IS NULL",
+            "output": { "prefix": output, "format": "parquet" },
+            "rejects": "rejects/x/",
+        }],
+    })
 }
 
 fn arguments() -> BTreeMap<String, String> {
-    let at = |key: &str| format!("s3://{BUCKET}/{key}");
     [
-        ("--plan", at("glue/plan.json")),
-        ("--input", at("input/data.csv")),
-        ("--output", at("processed/x/")),
-        ("--rejects", at("rejects/x/")),
-        ("--report", at("reports/x/etl.json")),
+        ("--plan", format!("s3://{BUCKET}/glue/plan.json")),
         ("--custom-logGroup-prefix", "/steppe/clean".to_owned()),
     ]
     .into_iter()
@@ -113,23 +120,6 @@ async fn a_job_takes_places_in_s3_and_nothing_else() {
     for (name, value) in [
         ("--plan", "/p.json"),
         ("--plan", "p.json"),
-        ("--input", "/etc/passwd"),
-        ("--input", "file:///etc/passwd"),
-        ("--input", "s3://my-data/"),
-        ("--output", "/home/u"),
-        ("--output", "s3://my-data/"),
-        ("--output", "s3://my-data"),
-        ("--output", "s3://my-data/../x/"),
-        ("--output", ""),
-        ("--rejects", "rejects"),
-        ("--report", "s3://my-data/reports/"),
-        // Places that lie in each other.
-        ("--output", "s3://my-data/input/"),
-        ("--output", "s3://my-data/rejects/"),
-        ("--rejects", "s3://my-data/processed/x/y/"),
-        ("--report", "s3://my-data/processed/x/report.json"),
-        ("--report", "s3://my-data/input/data.csv"),
-        ("--report", "s3://my-data/glue/plan.json"),
         // What has no effect here is not taken.
         ("--extra-py-files", "s3://my-data/x.py"),
     ] {
@@ -145,6 +135,21 @@ async fn a_job_takes_places_in_s3_and_nothing_else() {
     let refused = own.glue("StartJobRun", params).await.expect_err("refused");
     assert_eq!(refused.code, "NotImplemented");
     assert_eq!((own.cloud.job_runs.all().len(), own.keys()), (0, before));
+    // The plan says where the job reads and writes: in S3, and nowhere in anything else of it.
+    for (root, output, told) in [
+        ("/etc", "processed/x/", "must begin with `s3://`"),
+        ("file:///etc", "processed/x/", "must begin with `s3://`"),
+        ("s3://my-data/..", "processed/x/", "is not a usable key"),
+        ("s3://my-data", "input/", "overlap"),
+        ("s3://my-data", "rejects/x/y/", "overlap"),
+        ("s3://my-data", "reports/x/", "overlap"),
+        ("s3://my-data", "../x/", "is not a usable key"),
+    ] {
+        let plan = plan_at("x", root, output).to_string();
+        own.object("glue/plan.json", plan.as_bytes());
+        let (state, error) = run(&own, json!({})).await;
+        assert!(state == "FAILED" && error.contains(told), "{root} {output}: {error}");
+    }
     for wrong in ["file:///home/u/", "/home/u", "s3://my-data/", "s3://my-data"] {
         let input = json!({ "StorageDescriptor": { "Location": wrong } });
         assert!(glue::check_table_input(&input).is_err(), "{wrong}");
@@ -156,8 +161,7 @@ fn the_engine_of_the_cloud_has_no_files() {
     let folder = tempfile::TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("plan.json"), plan("x")).expect("written");
     let output = Command::new(binary("steppe-etl"))
-        .args(["clean", "--plan", "plan.json", "--input", "plan.json"])
-        .args(["--output", "o", "--rejects", "r", "--report", "report.json"])
+        .args(["clean", "--plan", "plan.json"])
         .current_dir(folder.path())
         .output()
         .expect("runs");
@@ -179,8 +183,8 @@ async fn a_job_deletes_only_what_its_last_report_names() {
     let objects = former["objects"].as_array_mut().expect("a list");
     objects.push(format!("s3://{BUCKET}/processed/x/part-old.parquet").into());
     // A report that names what is not the job's own deletes nothing of it.
-    objects.push(format!("s3://{BUCKET}/input/precious.csv").into());
-    own.object("input/precious.csv", b"precious");
+    objects.push(format!("s3://{BUCKET}/kept/precious.csv").into());
+    own.object("kept/precious.csv", b"precious");
     own.object("rejects/x/_of-somebody.csv", b"theirs");
     own.object(report, former.to_string().as_bytes());
     own.object("input/data.csv", b"region,year\nA,2000\n");
@@ -188,7 +192,7 @@ async fn a_job_deletes_only_what_its_last_report_names() {
     let keys = own.keys();
     let there = |key: &str| keys.iter().any(|k| k == key);
     assert!(!there(rejects) && !there("processed/x/part-old.parquet"), "{keys:?}");
-    assert!(there("input/precious.csv") && there("rejects/x/_of-somebody.csv"), "{keys:?}");
+    assert!(there("kept/precious.csv") && there("rejects/x/_of-somebody.csv"), "{keys:?}");
     assert!(there("processed/x/part-00000.parquet"));
 }
 

@@ -41,7 +41,7 @@ fn seen_as(watched: &Watched, strange: Strange) -> Monitor {
 async fn marks_of_folders_and_vanished_forecasts_do_not_stop_the_check() {
     let watched = watched().await;
     put_forecasts(&watched, |_, _| {}).await;
-    let marks = vec!["predictions", "predictions/old", "processed/marriages"];
+    let marks = vec!["predictions", "predictions/old", "processed/marriages/marriages"];
     let gone = vec!["predictions/output_gone.json"];
     let monitor = seen_as(&watched, Strange { marks, gone, ..Strange::default() });
     let outcome = monitor.run().await.expect("checked");
@@ -51,7 +51,7 @@ async fn marks_of_folders_and_vanished_forecasts_do_not_stop_the_check() {
 #[tokio::test]
 async fn a_fresh_stack_has_nothing_to_check_and_fails_nobody() {
     let watched = watched().await;
-    let table = Path::from("processed/marriages/part-00000.parquet");
+    let table = Path::from("processed/marriages/marriages/part-00000.parquet");
     watched.stack.data.delete(&table).await.expect("deleted");
     let outcome = watched.monitor.run().await.expect("nothing to check is no failure");
     assert_eq!((outcome.findings, outcome.new.len()), (0, 0));

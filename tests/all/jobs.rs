@@ -75,7 +75,8 @@ impl Stack {
     async fn clean(&self, data: &Dataset) {
         let table =
             clean_table(&format!("region,year,marriages\n{}", csv_rows(data)), MARRIAGES_SQL);
-        self.put(&self.data, "processed/marriages/part-00000.parquet", table.to_vec()).await;
+        self.put(&self.data, "processed/marriages/marriages/part-00000.parquet", table.to_vec())
+            .await;
     }
 
     /// Stores an object.
@@ -241,7 +242,9 @@ async fn what_cannot_be_trained_is_a_permanent_error_and_changes_nothing() {
         error.to_string().contains("`specs/none.json` does not exist; deploy again"),
         "{error}"
     );
-    stack.put(&stack.data, "processed/marriages/part-00000.parquet", b"no table".to_vec()).await;
+    stack
+        .put(&stack.data, "processed/marriages/marriages/part-00000.parquet", b"no table".to_vec())
+        .await;
     assert!(matches!(stack.train().await.expect_err("damaged"), Failure::Permanent(_)));
 }
 

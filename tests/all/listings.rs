@@ -13,7 +13,9 @@ use steppe_cloud::iam::Role;
 use steppe_cloud::identity::Caller;
 use steppe_jobs::drift::Monitor;
 use steppe_jobs::inputs::data_set;
+use steppe_model::Artifact;
 use steppe_model::forecast::Forecast;
+use steppe_model::host::{Quiet, Stage};
 use steppe_server::datasets::Datasets;
 use steppe_server::problems::RequestError;
 use steppe_spec::{Family, Kind};
@@ -96,13 +98,15 @@ async fn strange_keys_beside_a_table_do_not_matter_and_in_it_are_named() {
     let empty = data_set::<Forecast>(&bucket, prefix, &spec()).await.expect("no table is no error");
     assert!(empty.is_none());
     let served = Datasets::new(bucket.clone(), 1 << 20);
-    let absent = served.get(prefix, &spec()).await.expect_err("no table");
+    let theta = spec().with(|s| s.model.kind = Kind::Of(Family::Theta));
+    let card = Artifact::train(&two_dozen(), &theta, &Stage::new(&Quiet)).expect("trains").card;
+    let absent = served.get(prefix, &card).await.expect_err("no table");
     assert!(matches!(absent, RequestError::NoDataset(_)), "{absent:?}");
 
     put(&serving, "processed/x/a//part-0.parquet", b"rows");
     let error = data_set::<Forecast>(&bucket, prefix, &spec()).await.expect_err("rows would lack");
     assert!(error.to_string().contains("processed/x/a//part-0.parquet"), "{error}");
-    let error = served.get(prefix, &spec()).await.expect_err("rows would lack");
+    let error = served.get(prefix, &card).await.expect_err("rows would lack");
     assert!(!matches!(error, RequestError::NoDataset(_)), "{error:?}");
 }
 
@@ -121,7 +125,7 @@ async fn strange_keys_among_forecasts_do_not_stop_the_check_for_drift() {
     for key in STRANGE {
         put(&serving, &format!("predictions/{key}.json"), b"{}");
     }
-    let table = "processed/marriages/part-00000.parquet";
+    let table = "processed/marriages/marriages/part-00000.parquet";
     let rows = watched.stack.data.get(&Path::from(table)).await.expect("a table");
     put(&serving, table, &rows.bytes().await.expect("its bytes"));
     let monitor = Monitor { data: bucket, ..watched.monitor.clone() };

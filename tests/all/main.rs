@@ -27,6 +27,7 @@ mod deployer_surroundings;
 mod ec2;
 mod embedded_cloud;
 mod engines;
+mod etl;
 mod event_rules;
 mod events;
 mod faults;

@@ -77,7 +77,7 @@ async fn a_retrained_model_takes_over_without_a_dropped_request_and_can_be_rolle
     // Six years pass; the new data arrive in the bucket, as from anybody.
     let outputs = outputs(&checkout);
     let bucket = outputs["DataBucket"].as_str().expect("a bucket");
-    let raw = Path::from("raw/marriages/data.csv");
+    let raw = Path::from("raw/marriages/marriages/data.csv");
     checkout.bucket(bucket).put(&raw, csv(2022).into()).await.expect("uploaded");
     let url = format!("{}/predict", outputs["ServerUrl"].as_str().expect("a URL"));
     let stop = Arc::new(AtomicBool::new(false));

@@ -1,11 +1,11 @@
-//! Options of `[data]`: what each reads, and where it refuses instead of guessing.
+//! Options of inputs: what each reads, and where it refuses instead of guessing.
 
 use steppe_model::Dataset;
-use steppe_plan::etl::{cleaning_sql, etl_plan};
 use steppe_spec::{Action, Manifest, Transform};
 use steppe_wire::etl::EtlPlan;
 
-use crate::cases_reading::{PLAIN, clean, cleaned, manifest, plan};
+use crate::cases_reading::{PLAIN, manifest, plan};
+use crate::etl::{Cleaned, plan_of, plan_with, run_one};
 use crate::tools::spec;
 
 const WIDE: &str =
@@ -14,10 +14,10 @@ const WIDE: &str =
 /// A plan for values of a type, each a record of a year; what is refused is rejected.
 fn lenient(data: &str, kind: &str) -> EtlPlan {
     let columns = PLAIN.replace("\"bigint\"", &format!("\"{kind}\""));
-    let rest = format!("{columns}\n[model]\ntransform = \"none\"\n");
+    let rest = format!("{columns}\n[tasks.model]\ntransform = \"none\"\n");
     let mut manifest = manifest(&format!("delimiter = \";\"\n{data}"), &rest);
-    manifest.quality.rules.iter_mut().for_each(|rule| rule.action = Action::Reject);
-    etl_plan(&manifest, &cleaning_sql(&manifest.data))
+    manifest.inputs[0].rules.iter_mut().for_each(|rule| rule.action = Action::Reject);
+    plan_of(&manifest, &[])
 }
 
 /// A record of the year before, and one for each cell.
@@ -28,18 +28,18 @@ fn table(cells: &[&str]) -> Vec<u8> {
 
 /// What the cells are read as.
 fn read(data: &str, kind: &str, cells: &[&str]) -> Vec<f64> {
-    let (report, out) = cleaned(&lenient(data, kind), &table(cells)).expect("cleaned");
-    assert_eq!(report.rejected_rows, 0, "{cells:?}");
-    let bytes = std::fs::read(out.path().join("processed/part-00000.parquet")).expect("a table");
+    let run = run_one(&lenient(data, kind), &table(cells)).expect("cleaned");
+    assert_eq!(run.report.rejected_rows, 0, "{cells:?}");
     let spec = spec().with(|s| s.model.transform = Transform::None);
-    let data = Dataset::from_parquet([bytes.into()], &spec).expect("series");
+    let data = Dataset::from_parquet(run.table("cases"), &spec).expect("series");
     data.find("A").expect("the series").values[1..].to_vec()
 }
 
 /// All of the cells must be refused, and stand among the rejects as they are.
 fn refuse(data: &str, kind: &str, cells: &[&str]) {
-    let (report, rejects) = clean(&lenient(data, kind), &table(cells)).expect("cleaned");
-    assert_eq!(report.rejected_rows, cells.len() as u64, "{cells:?}: {rejects}");
+    let run = run_one(&lenient(data, kind), &table(cells)).expect("cleaned");
+    let rejects = run.rejects();
+    assert_eq!(run.report.rejected_rows, cells.len() as u64, "{cells:?}: {rejects}");
     for cell in cells {
         assert!(rejects.contains(cell), "{cell}: {rejects}");
     }
@@ -73,27 +73,31 @@ fn numbers_are_read_as_the_manifest_says_or_refused() {
 #[test]
 fn marks_of_missing_values_are_counted_and_no_values() {
     let marks = "missing = [\"…\", \"-\", \"d'x\", \"\\\\N\"]";
-    let told = |cells: &[&str]| clean(&lenient(marks, "bigint"), &table(cells)).expect("cleaned");
-    let (report, rejects) = told(&["…", " - ", "d'x", "\\N", "-5", "x", "3"]);
-    let rules: Vec<_> = report.rejected_by_rule.into_iter().collect();
-    assert_eq!(rules, [("marriages_valid".to_owned(), 1), ("missing".to_owned(), 4)], "{rejects}");
+    let told = |cells: &[&str]| -> Cleaned {
+        run_one(&lenient(marks, "bigint"), &table(cells)).expect("cleaned")
+    };
+    let run = told(&["…", " - ", "d'x", "\\N", "-5", "x", "3"]);
+    let rules: Vec<_> = run.report.rejected_by_rule.iter().map(|(r, n)| (r.as_str(), *n)).collect();
+    assert_eq!(rules, [("marriages_valid", 1), ("missing", 4)], "{}", run.rejects());
     // A mark in the newest year is no rejected value, and what no mark explains is.
-    assert_eq!(told(&["3", "…"]).0.rejected_newest_count, 0);
-    let (report, _) = told(&["3", "4", "x"]);
-    assert_eq!(report.rejected_newest[0].period, "2002");
+    assert_eq!(told(&["3", "…"]).report.rejected_newest_count, 0);
+    let run = told(&["3", "4", "x"]);
+    assert_eq!(run.report.rejected_newest[0].period, "2002");
 }
 
 #[test]
 fn wide_tables_say_where_a_cell_is_wrong() {
     let wide = |options: &str, csv: &str| {
-        let rest = PLAIN.replace("name = \"region\"", "name = \"region\"\nsource = \"Region\"");
-        clean(&plan(&format!("{WIDE}{options}"), &rest), csv.as_bytes())
+        let rest = PLAIN
+            .replace("region = \"string\"", "region = { from = \"Region\", type = \"string\" }");
+        run_one(&plan(&format!("{WIDE}{options}"), &rest), csv.as_bytes())
     };
-    let (report, _) = wide(
+    let report = wide(
         "missing = [\"…\"]",
         "region;2000;2001;;2002\n\nA;1;2; ;3\nNew;…;;;7\n\"B\nC\";4;5;;6\n",
     )
-    .expect("a table");
+    .expect("a table")
+    .report;
     assert_eq!((report.raw_rows, report.clean_rows), (7, 7));
     for (options, csv, told) in [
         ("", "Region;2000;2001\nA;1;2\nB;3;4x\n", "data.csv:3: column `2001`: the marriages must"),
@@ -104,7 +108,7 @@ fn wide_tables_say_where_a_cell_is_wrong() {
         ("", "Region;2000;\nA;1;2\n", "line 2: column 3 has no name in the header and holds `2`"),
         ("", "Region;2000;2001\nA;1;2\n* note;;\n", "line 3: one field is not empty"),
         ("", "Region;2000;2001\nA;1;2\nSource\n", "line 3: the record has 1 fields, the header"),
-        ("", "Title;;\nRegion;2000;2001\nA;1;2\n", "`[data] skip_lines = 1`"),
+        ("", "Title;;\nRegion;2000;2001\nA;1;2\n", "`skip_lines = 1`"),
         ("", "\nRegion;2000;2001\nA;1;2\n", "line 1 is empty, and the header may be line 2"),
         ("skip_lines = 1", "Title\n\nRegion;2000\nA;1\n", "line 2 is empty, and the header may"),
         ("skip_lines = 9", "Region;2000\nA;1\n", "the file is empty; expected a header with"),
@@ -116,7 +120,7 @@ fn wide_tables_say_where_a_cell_is_wrong() {
 
 #[test]
 fn a_table_ends_where_its_footnotes_begin_and_a_torn_one_is_refused() {
-    let read = |csv: &str| clean(&plan("footnotes = \"leave-out\"", PLAIN), csv.as_bytes());
+    let read = |csv: &str| run_one(&plan("footnotes = \"leave-out\"", PLAIN), csv.as_bytes());
     let table = "region,year,marriages\nA,2000,1\nA,2001,2\n";
     for notes in [
         "",
@@ -127,8 +131,8 @@ fn a_table_ends_where_its_footnotes_begin_and_a_torn_one_is_refused() {
         "\n1,a note\n2,another\n",
         " , ,\nSource\n",
     ] {
-        let (report, _) = read(&format!("{table}{notes}")).expect(notes);
-        assert_eq!(report.clean_rows, 2, "{notes:?}");
+        let run = read(&format!("{table}{notes}")).expect(notes);
+        assert_eq!(run.report.clean_rows, 2, "{notes:?}");
     }
     for (rest, told) in [
         ("\nA,2002,3\n", "line 5: a record follows, but line 4 ends the table"),
@@ -147,21 +151,28 @@ fn sql_that_cannot_be_read_is_told_without_what_is_made_of_it() {
     let sound = manifest("", PLAIN);
     let csv = b"region,year,marriages\nA,2000,1\n";
     let said =
-        clean(&etl_plan(&sound, "SELECT _row, regoin FROM raw"), csv).expect_err("no column");
-    assert!(said.contains("the cleaning SQL is not valid: ") && said.contains("regoin"), "{said}");
+        run_one(&plan_with(&sound, "SELECT _row, regoin FROM raw"), csv).expect_err("no column");
+    assert!(
+        said.contains("the cleaning SQL of the input `cases` is not valid: ")
+            && said.contains("regoin"),
+        "{said}"
+    );
     assert!(!said.contains("SELECT") && said.lines().count() < 4, "{said}");
     let mut broken = sound.clone();
-    broken.quality.rules[0].when = "nothing IS NULL".to_owned();
-    let said = clean(&etl_plan(&broken, &cleaning_sql(&broken.data)), csv).expect_err("no column");
-    assert!(said.contains("`when` of one of the manifest's rules is not valid: "), "{said}");
+    broken.inputs[0].rules[0].when = "nothing IS NULL".to_owned();
+    let said = run_one(&plan_of(&broken, &[]), csv).expect_err("no column");
+    assert!(
+        said.contains("`when` of one of the rules of the input `cases` is not valid: "),
+        "{said}"
+    );
     assert!(!said.contains("SELECT") && said.lines().count() < 4, "{said}");
 }
 
 #[test]
 fn what_could_be_read_in_two_ways_is_refused_in_the_manifest() {
     for (data, told) in [
-        ("thousands = \".\"", "`data.thousands` and `data.decimal` are both `.`"),
-        ("thousands = \",\"\ndecimal = \",\"", "`data.thousands` and `data.decimal` are both `,`"),
+        ("thousands = \".\"", "`thousands` and `decimal` are both `.`"),
+        ("thousands = \",\"\ndecimal = \",\"", "`thousands` and `decimal` are both `,`"),
         ("thousands = \"x\"", "expected one of ` `"),
         ("decimal = \"x\"", "expected `.` or `,`"),
         ("missing = [\"0\"]", "which is a number"),
@@ -169,14 +180,16 @@ fn what_could_be_read_in_two_ways_is_refused_in_the_manifest() {
         ("footnotes = \"keep\"", "leave-out"),
         (
             "wide = { keep = [\"a\"], names = \"year\", values = \"marriages\" }",
-            "`data.wide.keep` lacks `region`",
+            "`wide.keep` lacks `region`",
         ),
         (
             "wide = { keep = [\"region\"], names = \"jahr\", values = \"marriages\" }",
-            "`data.wide.names` is `jahr`",
+            "`wide.names` is `jahr`",
         ),
     ] {
-        let text = format!("schema_version = 1\nname = \"cases\"\n[data]\n{data}\n{PLAIN}");
+        let text = format!(
+            "schema_version = 2\nname = \"cases\"\n[[inputs]]\nname = \"cases\"\n{data}\n{PLAIN}"
+        );
         let said = Manifest::parse("cases/pipeline.toml", &text).expect_err(data).to_string();
         assert!(said.contains(told), "{data}: {said}");
     }
@@ -195,6 +208,6 @@ fn a_statement_may_read_the_file_many_times() {
     let sql = (0..20).map(part).collect::<Vec<_>>().join(" UNION ALL ");
     let values: Vec<String> = (1..60).map(|value: u32| value.to_string()).collect();
     let cells: Vec<&str> = values.iter().map(String::as_str).collect();
-    let (report, _out) = cleaned(&etl_plan(&manifest, &sql), &table(&cells)).expect("cleaned");
+    let report = run_one(&plan_with(&manifest, &sql), &table(&cells)).expect("cleaned").report;
     assert_eq!((report.raw_rows, report.clean_rows), (60, 60));
 }

@@ -77,7 +77,7 @@ fn constants_do_not_drift() {
 async fn a_deployment_whose_run_fails_says_what_stands() {
     let checkout = Checkout::new();
     checkout.done(&["deploy", "--data", &checkout.csv(&table(2022, 1))]);
-    let foreign = Path::from("processed/marriages/own.parquet");
+    let foreign = Path::from("processed/marriages/marriages/own.parquet");
     checkout.bucket(DATA_BUCKET).put(&foreign, "x".into()).await.expect("written");
     let failed = checkout.run(&["deploy", "--data", &checkout.csv(&table(2023, 1))]);
     assert_eq!(failed.code, Some(1));

@@ -47,12 +47,12 @@ fn from_nothing_to_a_notified_forecast_and_back() {
         unknown.err
     );
     assert!(
-        checkout.done(&["query", "select count(*) as n from processed"]).out.ends_with("480\n")
+        checkout.done(&["query", "select count(*) as n from marriages"]).out.ends_with("480\n")
     );
     assert!(checkout.done(&["query", "totals"]).out.contains("2023"));
     assert!(checkout.done(&["query", "forecasts", "--limit", "3"]).out.contains("Abai"));
     assert!(checkout.run(&["query", "total"]).err.contains("did you mean `totals`?"));
-    let refused = checkout.run(&["query", "drop table processed"]).err;
+    let refused = checkout.run(&["query", "drop table marriages"]).err;
     assert!(refused.contains("does not implement DROP statements"), "{refused}");
     assert!(checkout.done(&["status"]).out.contains("CREATE_COMPLETE"));
     assert!(checkout.done(&["outputs", "--json"]).out.contains("StateMachineArn"));
@@ -201,7 +201,10 @@ fn bad_input_is_refused_before_anything_is_made() {
         (format!("{header}A,2000,x\n"), "data.csv:2: column `marriages`"),
         (format!("{header}{short}"), "the longest has 8 values"),
         (format!("{header}{short}"), "fewer `origins` in `[backtest]`"),
-        ("a,b\n1,2\n".to_owned(), "data.csv:1: column `region`, `year`, `marriages` is missing"),
+        (
+            "a,b\n1,2\n".to_owned(),
+            "data.csv: line 1: column `region`, `year`, `marriages` is missing",
+        ),
         (String::new(), "the file is empty"),
         (with_total, "`Republic` is the sum of all other series"),
     ];

@@ -34,6 +34,19 @@ pub fn edit_manifest(folder: &Path, pipeline: &str, line: impl Fn(&str) -> Strin
     std::fs::write(&manifest, lines.join("\n")).expect("written");
 }
 
+/// Lets `marriages` reject records without a usable value instead of stopping.
+pub fn reject_odd_values(folder: &Path) {
+    edit_manifest(folder, "marriages", |line| match line {
+        "sample = \"sample.csv\"" => {
+            "sample = \"sample.csv\"\nrules = [{ name = \"marriages_valid\", \
+            when = \"marriages IS NULL OR marriages < 0\", reason = \"no number\", \
+            action = \"reject\" }]"
+                .to_owned()
+        }
+        other => other.to_owned(),
+    });
+}
+
 /// Adds a pipeline that is `marriages` under another name.
 pub fn add_pipeline(folder: &Path, name: &str) {
     let pipelines = folder.join("model/pipelines");

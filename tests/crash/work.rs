@@ -66,9 +66,6 @@ fn base_template() -> String {
     });
     let arguments = json!({
         "--plan": format!("s3://{CODE}/plans/plan.json"),
-        "--input": format!("s3://{CODE}/raw/data.csv"), "--output": format!("s3://{DATA}/out/"),
-        "--rejects": format!("s3://{DATA}/rejects/"),
-        "--report": format!("s3://{DATA}/reports/report.json"),
     });
     json!({ "Resources": {
         "Data": { "Type": "AWS::S3::Bucket", "Properties": { "BucketName": DATA } },
@@ -147,12 +144,22 @@ pub async fn prepare(client: &Signed) {
     let rows: String = (0..200).map(|n| format!("a,{n},1\n")).collect();
     put(client, "raw/data.csv", format!("region,year,marriages\n{rows}")).await;
     let plan = json!({
-        "schema_version": 3, "pipeline": "test", "delimiter": ",", "columns": [],
-        "fatal_rules": [], "rule_columns": [],
-        "cleaning_sql": "SELECT * FROM raw",
-        "judged_sql": "SELECT *, CAST(NULL AS STRING) AS _rule FROM typed",
-        "clean_sql": "SELECT region, CAST(year AS INT) AS year FROM judged",
-        "rejects_sql": "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0",
+        "schema_version": 4, "pipeline": "test", "root": format!("s3://{CODE}/"),
+        "report": "reports/report.json", "tables": [],
+        "inputs": [{
+            "name": "x", "prefix": "raw/", "format": "csv",
+            "csv": { "delimiter": ",", "skip_lines": 0, "leave_out_footnotes": false },
+            "columns": [
+                { "source": "region", "name": "region", "type": "string" },
+                { "source": "year", "name": "year", "type": "int" },
+            ],
+            "fatal_rules": [], "rule_columns": [],
+            "cleaning_sql": "SELECT * FROM raw",
+            "judged_sql": "SELECT *, CAST(NULL AS STRING) AS _rule FROM typed",
+            "clean_sql": "SELECT region, CAST(year AS INT) AS year FROM judged",
+            "rejects_sql": "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0",
+            "output": { "prefix": "out/", "format": "parquet" }, "rejects": "rejects/",
+        }],
     });
     put(client, "plans/plan.json", plan.to_string()).await;
     let template = base_template();

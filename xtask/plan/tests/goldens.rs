@@ -40,7 +40,7 @@ fn whole_templates() {
             names: &names,
             manifest,
             query_sql: manifest.queries.iter().map(|q| format!("SELECT '{}'", q.name)).collect(),
-            raw_header: RawHeader::from(vec![RawColumn::plain("region")]),
+            raw_headers: vec![RawHeader::from(vec![RawColumn::plain("region")])],
             hashes: ArtifactHashes {
                 server: hash("a"),
                 predictor: hash("b"),

@@ -4,15 +4,14 @@
 use steppe_plan::catalogue::RawColumn;
 use steppe_plan::elf::Architecture;
 use steppe_plan::environment::Environment;
-use steppe_plan::etl::etl_plan;
+use steppe_plan::etl::{SqlFiles, etl_plan};
 use steppe_plan::names::Names;
-use steppe_plan::sample::sample_csv;
 use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec};
 use steppe_spec::{Action, Manifest};
+use steppe_wire::etl::InputPlan;
 
 const FILE: &str = include_str!("../../../model/pipelines/marriages/pipeline.toml");
-const SQL: &str = include_str!("../../../model/pipelines/marriages/etl.sql");
 
 fn manifest() -> Manifest {
     Manifest::parse("pipeline.toml", FILE).expect("the manifest in the repository is valid")
@@ -31,7 +30,7 @@ fn render(manifest: &Manifest, server: &str) -> String {
         names: &names,
         manifest,
         query_sql: manifest.queries.iter().map(|_| "SELECT 1".to_owned()).collect(),
-        raw_header: ["region", "year", "marriages"].map(RawColumn::plain).to_vec().into(),
+        raw_headers: vec![["region", "year", "marriages"].map(RawColumn::plain).to_vec().into()],
         hashes: ArtifactHashes {
             server: hash(server),
             predictor: hash("b"),
@@ -90,31 +89,29 @@ fn another_server_is_another_instance_and_nothing_else_changes_its_name() {
     assert_eq!(id(&render(&manifest(), "a")), id(&render(&louder, "a")));
 }
 
-#[test]
-fn the_sample_is_reproducible_and_has_twenty_regions() {
-    let csv = sample_csv(&manifest()).expect("a sample");
-    assert_eq!(sample_csv(&manifest()), Some(csv.clone()));
-    assert_eq!(csv.lines().count(), 1 + 20 * 24);
-    assert_eq!(csv.lines().next(), Some("region,year,marriages"));
+fn input_plan(manifest: &Manifest) -> InputPlan {
+    etl_plan(manifest, &SqlFiles::new(), "s3://b/").inputs.remove(0)
 }
 
 #[test]
 fn rules_reach_the_plan_with_their_action() {
-    let plan = etl_plan(&manifest(), SQL);
-    assert_eq!(plan.fatal_rules, ["region_given", "year_valid", "marriages_valid", "unique"]);
+    let plan = input_plan(&manifest());
+    let fatal = ["region_given", "year_valid", "marriages_valid", "year_unreadable"];
+    assert_eq!(plan.fatal_rules[..4], fatal);
+    assert_eq!(plan.fatal_rules[4..], ["marriages_unreadable", "unique"]);
     assert!(plan.rejects_sql.contains("'partial_period' THEN 'the newest year is incomplete"));
     let mut lenient = manifest();
-    lenient.quality.unique.iter_mut().for_each(|u| u.action = Action::Reject);
-    assert_eq!(etl_plan(&lenient, SQL).fatal_rules.len(), 3);
+    lenient.inputs[0].duplicates = Action::Reject;
+    assert!(!input_plan(&lenient).fatal_rules.contains(&"unique".to_owned()));
 }
 
 #[test]
 fn periods_that_are_texts_are_compared_by_their_order() {
     let hourly = FILE
-        .replace("frequency = \"yearly\"", "frequency = \"hourly\"")
-        .replace("name = \"year\"\ntype = \"int\"", "name = \"year\"\ntype = \"string\"");
+        .replace("target = \"marriages\"", "target = \"marriages\"\nfrequency = \"hourly\"")
+        .replace("year = \"int\"", "year = \"string\"");
     let manifest = Manifest::parse("pipeline.toml", &hourly).expect("valid");
-    let sql = etl_plan(&manifest, SQL).judged_sql;
+    let sql = input_plan(&manifest).judged_sql;
     assert!(sql.contains("MAX(_period)") && !sql.contains("newest._period - 1"), "{sql}");
 }
 

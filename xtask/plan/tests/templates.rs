@@ -2,7 +2,7 @@
 
 use steppe_plan::catalogue::{RawColumn, RawHeader, raw_header};
 use steppe_plan::elf::Architecture;
-use steppe_plan::etl::etl_plan;
+use steppe_plan::etl::{SqlFiles, etl_plan};
 use steppe_plan::names::Names;
 use steppe_plan::site::Site;
 use steppe_plan::stack::{ArtifactHashes, StackSpec};
@@ -30,7 +30,7 @@ impl Rendered {
             names: &names,
             manifest,
             query_sql: manifest.queries.iter().map(|_| "SELECT 1".to_owned()).collect(),
-            raw_header,
+            raw_headers: vec![raw_header],
             hashes: ArtifactHashes {
                 server: hash(),
                 predictor: hash(),
@@ -238,12 +238,13 @@ fn alarms_are_about_what_failed_in_the_end() {
 #[test]
 fn the_raw_table_reads_the_file_as_it_is() {
     let mut manifest = manifest();
-    manifest.data.delimiter = ';';
-    manifest.data.skip_lines = 1;
+    manifest.inputs[0].delimiter = ';';
+    manifest.inputs[0].skip_lines = 1;
+    let plan = etl_plan(&manifest, &SqlFiles::new(), "s3://b/");
     let file = "Marriages\nnull;1e3;\"Район\n2\";region\n";
-    let header = raw_header(file.as_bytes(), &etl_plan(&manifest, "SELECT 1")).expect("names");
+    let header = raw_header(file.as_bytes(), &plan.inputs[0]).expect("names");
     let rendered = Rendered::new(&manifest, header, &site());
-    let table = rendered.resource("RawTable");
+    let table = rendered.resource("RawMarriages");
     for line in [
         "skip.header.line.count: \"3\"\n",
         "separatorChar: \";\"\n",

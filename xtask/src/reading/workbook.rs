@@ -340,7 +340,13 @@ mod tests {
     fn reading(file: &str, sheet: Option<&str>) -> Result<(String, Vec<Remark>)> {
         let scratch = tempfile::TempDir::new()?;
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/workbooks");
-        let options = Options { scratch: scratch.path(), delimiter: ';', decimal: ',', sheet };
+        let options = Options {
+            scratch: scratch.path(),
+            format: steppe_spec::Format::Csv,
+            delimiter: ';',
+            decimal: ',',
+            sheet,
+        };
         let Reading { copy, told } = read(&folder.join(file), options)?;
         Ok((std::fs::read_to_string(copy.path())?, told))
     }
@@ -390,8 +396,13 @@ mod tests {
     fn a_damaged_workbook_is_read_or_refused() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/workbooks");
         let scratch = tempfile::TempDir::new().expect("a folder");
-        let options =
-            Options { scratch: scratch.path(), delimiter: ',', decimal: '.', sheet: None };
+        let options = Options {
+            scratch: scratch.path(),
+            format: steppe_spec::Format::Csv,
+            delimiter: ',',
+            decimal: '.',
+            sheet: None,
+        };
         let mut refused = 0;
         for name in ["table.xls", "table.xlsx", "table.ods"] {
             let whole = std::fs::read(folder.join(name)).expect("a workbook");
@@ -416,8 +427,13 @@ mod tests {
         archive.start_file("people.csv", stored).expect("begun");
         archive.write_all(b"region,year\n").expect("written");
         archive.finish().expect("complete");
-        let options =
-            Options { scratch: scratch.path(), delimiter: ',', decimal: '.', sheet: None };
+        let options = Options {
+            scratch: scratch.path(),
+            format: steppe_spec::Format::Csv,
+            delimiter: ',',
+            decimal: '.',
+            sheet: None,
+        };
         let error = read(&file, options).expect_err("refused").to_string();
         assert!(error.contains("an archive and no workbook"), "{error}");
     }
