@@ -32,7 +32,7 @@ pub struct Options<'a> {
 
 /// What a check saw.
 struct Seen {
-    check: &'static str,
+    check: String,
     result: Result<String>,
     seconds: f64,
 }
@@ -56,13 +56,13 @@ pub async fn run(workspace: &Workspace, host: &Host, options: Options<'_>) -> Re
         if kind.needs_run() && run.is_none() {
             continue;
         }
-        let work = host.begin(Step::Check, (*name).to_owned());
+        let work = host.begin(Step::Check, name.clone());
         let started = std::time::Instant::now();
         let result = carry_out(&test, kind, &mut run).await;
         if let Ok(seen) = &result {
-            work.done(Did::Check { check: (*name).to_owned(), seen: seen.clone() });
+            work.done(Did::Check { check: name.clone(), seen: seen.clone() });
         }
-        seen.push(Seen { check: name, result, seconds: started.elapsed().as_secs_f64() });
+        seen.push(Seen { check: name.clone(), result, seconds: started.elapsed().as_secs_f64() });
     }
     Ok(report(&seen, host, testing))
 }
@@ -102,7 +102,7 @@ fn report(seen: &[Seen], host: &Host, testing: Work) -> Outcome {
         testing.done(Did::SmokeTest { checks: seen.len() });
         return Outcome::Done;
     }
-    let first = seen.iter().find_map(|s| Some((s.check, s.result.as_ref().err()?)));
+    let first = seen.iter().find_map(|s| Some((s.check.as_str(), s.result.as_ref().err()?)));
     if let Some((check, error)) = first {
         let why = format!("{error:#}");
         let is_full = tells_of_a_full_disk(&why);

@@ -157,6 +157,7 @@ mod tests {
         let column = |source: &str, name: &str| ColumnName {
             source: source.to_owned(),
             name: name.to_owned(),
+            kind: "string".to_owned(),
         };
         vec![column("region", "region"), column("year", "year"), column("Number", "marriages")]
     }

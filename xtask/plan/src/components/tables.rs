@@ -143,7 +143,7 @@ fn avro_schema(source: Source<'_>) -> String {
             Double => json!("double"),
             Boolean => json!("boolean"),
             Date => json!({ "type": "int", "logicalType": "date" }),
-            Timestamp => json!({ "type": "long", "logicalType": "timestamp-micros" }),
+            Timestamp => json!({ "type": "long", "logicalType": "timestamp-millis" }),
             Decimal(precision, scale) => json!({
                 "type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale,
             }),
