@@ -401,6 +401,41 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_prediction_says_how_much_to_procure_where_that_is_asked() {
+        let step = |procure| Step {
+            step: 1,
+            period: "2024".to_owned(),
+            value: 10.0,
+            lower: 8.0,
+            upper: 13.0,
+            level: 0.9,
+            procure,
+            quantiles: vec![],
+        };
+        let stored = |procure| {
+            let errors = Errors { mae: 1.0, rmse: 1.0, mape: 1.0, mase: 1.0, smape: 1.0 };
+            let model = ModelRef { id: "m".to_owned(), version: "v".to_owned(), backtest: errors };
+            let forecast = Forecast {
+                series: "A".to_owned(),
+                observed_until: "2023".to_owned(),
+                last_value: 9.0,
+                repaired: 0,
+                note: None,
+                decimals: 0,
+                steps: vec![step(procure)],
+            };
+            StoredPrediction::new("run", &forecast, &model).expect("a step")
+        };
+        let with = serde_json::to_value(stored(Some(11.5))).expect("JSON");
+        assert_eq!((&with["procure"], &with["steps"][0]["procure"]), (&11.5.into(), &11.5.into()));
+        let without = serde_json::to_value(stored(None)).expect("JSON");
+        assert!(without.get("procure").is_none() && without["steps"][0].get("procure").is_none());
+        let read: StoredPrediction = serde_json::from_value(without).expect("read back");
+        assert_eq!((read.defect(), stored(Some(11.5)).defect()), (None, None));
+        assert!(stored(Some(f64::NAN)).defect().is_some());
+    }
+
+    #[test]
     fn a_malformed_request_says_what_is_wrong() {
         let cases = [
             (r#"{"dataset_key":"k","bucket_name":"b"}"#, "`region` is missing"),

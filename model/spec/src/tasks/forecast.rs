@@ -167,7 +167,7 @@ impl Task {
         use ColumnType::{Date, Int, String, Timestamp};
         let (times, said): (&[ColumnType], _) = match self.frequency {
             Spacing::Yearly => (&[Int], "`int`, whole years"),
-            Spacing::Hourly => {
+            Spacing::Hourly | Spacing::HalfHourly => {
                 (&[Timestamp, String], "`timestamp`, or `string` with times in ISO 8601")
             }
             _ => (&[Date, String], "`date`, or `string` with dates in ISO 8601"),

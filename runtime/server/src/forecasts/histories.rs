@@ -21,10 +21,8 @@ pub fn series(history: History, card: &ModelCard, horizon: usize) -> Result<Seri
     let start = last + 1 - values.len() as i64;
     let names: Vec<String> = spec.task.features.iter().map(|f| f.column.clone()).collect();
     let given = columns(&names, &history.features, "features").map_err(bad)?;
-    let feature = |(feature, column): (&Feature, &Vec<f64>)| {
-        let steps = if feature.known.ahead() { horizon } else { 0 };
-        checked(feature, column, values.len(), steps)
-    };
+    let feature =
+        |(feature, column): (&Feature, &Vec<f64>)| checked(feature, column, values.len(), horizon);
     let features = spec.task.features.iter().zip(given).map(feature);
     let features = features.collect::<Result<_, _>>().map_err(bad)?;
     let statics = columns(&spec.task.static_features, &history.static_features, "static_features")
@@ -40,14 +38,15 @@ pub fn series(history: History, card: &ModelCard, horizon: usize) -> Result<Seri
     })
 }
 
-/// The values of a feature: one for each observation and each of the `steps` that it is known
-/// ahead.
+/// The values of a feature: one for each observation and, if it is known ahead, for each of the
+/// steps to forecast.
 fn checked(
     Feature { column: name, known }: &Feature,
     values: &[f64],
     observations: usize,
-    steps: usize,
+    horizon: usize,
 ) -> Result<FeatureValues, String> {
+    let steps = if known.ahead() { horizon } else { 0 };
     let needed = observations + steps;
     if values.len() != needed {
         let ahead = if known.ahead() { format!(" and {steps} steps") } else { String::new() };

@@ -133,7 +133,9 @@ mod tests {
         assert_eq!(warmth(&data), [5.0, 5.0, 7.0]);
         assert_eq!(
             lines(data.notes()),
-            ["1 missing values of the feature `warmth` in 1 series are the ones before"]
+            [
+                "1 missing values of the feature `warmth`, in 1 series, are filled by the value before"
+            ]
         );
         let series = &data.series()[0];
         let seen =

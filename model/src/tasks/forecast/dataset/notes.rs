@@ -98,8 +98,8 @@ impl fmt::Display for Note {
             ),
             Self::Carried { feature, values, series } => write!(
                 f,
-                "{values} missing values of the feature `{feature}` in {series} series are the \
-                 ones before"
+                "{values} missing values of the feature `{feature}`, in {series} series, are filled \
+                 by the value before"
             ),
             Self::Split { series, from, missing } => write!(
                 f,
