@@ -328,7 +328,6 @@ fn with_options(manifest: &Manifest, options: &[&str]) -> Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::RawHeader;
     use crate::elf::Architecture;
     use crate::names::Names;
     use crate::site::Site;

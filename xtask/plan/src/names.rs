@@ -148,9 +148,9 @@ mod tests {
         use steppe_wire::keys;
         for pipeline in ["marriages", "raw", "processed", "rejects", "reports", "a"] {
             let places = [
-                keys::raw(pipeline),
-                keys::processed_prefix(pipeline),
-                keys::rejects_prefix(pipeline),
+                keys::raw_prefix(pipeline, "x"),
+                keys::table_prefix(pipeline, "x"),
+                keys::rejects_prefix(pipeline, "x"),
                 keys::reports_prefix(pipeline),
                 keys::PREDICTIONS_PREFIX.to_owned(),
                 keys::ATHENA_PREFIX.to_owned(),

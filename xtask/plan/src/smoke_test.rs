@@ -232,13 +232,13 @@ mod tests {
     #[test]
     fn what_is_deployed_is_checked_and_nothing_else() {
         let plan = SmokePlan::new(&manifest(), &[], &deployed(Some("arn:d")), &[]);
-        let names: Vec<&str> = plan.checks.iter().map(|c| c.name).collect();
+        let names: Vec<&str> = plan.checks.iter().map(|c| c.name.as_str()).collect();
         let all = "execution, history, row counts, forecasts, notification, drift check, \
                    permissions";
         assert_eq!(names.join(", "), all);
         let mut quiet = manifest();
         quiet.stack.notify = false;
-        let fewer = SmokePlan::new(&quiet, &deployed(None), &["Almaty".to_owned()]);
+        let fewer = SmokePlan::new(&quiet, &[], &deployed(None), &["Almaty".to_owned()]);
         assert_eq!(fewer.checks.len(), 5);
         let text = fewer.to_string();
         assert!(text.starts_with("  1. execution: run the pipeline for Almaty; only model v1"));
