@@ -89,7 +89,7 @@ fn the_catalogue_and_the_cleaning_job_give_columns_the_same_names() {
         let named: Vec<String> = found.iter().map(|name| format!("{name} AS n_{name}")).collect();
         let selecting = format!("SELECT {}, ", named.join(", "));
         let sql = &mut plan.inputs[0].cleaning_sql;
-        *sql = sql.replacen("SELECT\n  _row", &format!("{selecting}\n  _row"), 1);
+        *sql = sql.replacen("FROM (\n  SELECT", &format!("FROM (\n  {selecting}"), 1);
         let report = run_one(&plan, &bytes).unwrap_or_else(|said| panic!("{file}: {said}")).report;
         assert_eq!((report.rejected_rows, report.clean_rows), (0, report.raw_rows), "{file}");
         assert!(report.raw_rows >= 24, "{file}: {report:?}");

@@ -203,7 +203,7 @@ async fn a_bucket_whose_making_was_cut_off_is_completed() {
     assert!(deployed.err.contains(expected), "{}", deployed.err);
     let again = checkout.done(&["deploy", "--no-run"]);
     assert!(!again.err.contains("what is missing"), "{}", again.err);
-    assert_eq!(objects(&checkout.bucket(DATA)).await, 1);
+    assert_eq!(objects(&checkout.bucket(DATA)).await, 2, "the file, and a note of it");
     checkout.done(&["destroy"]);
 }
 

@@ -81,7 +81,7 @@ fn an_old_read_of_a_stack_is_not_its_verdict() {
     assert!(made.err.contains("created  StateMachine"), "{}", made.err);
     let file = through.checkout.csv(&rows());
     let changed = through.done(&["deploy", "--data", &file]);
-    assert!(changed.err.contains("updated  RawTable"), "{}", changed.err);
+    assert!(changed.err.contains("updated  RawMarriages"), "{}", changed.err);
     let gone = through.done(&["destroy", "--yes"]);
     assert!(gone.err.contains("nothing left"), "{}", gone.err);
     assert!(served.load(Ordering::SeqCst) >= 12, "no old read was served");

@@ -192,7 +192,7 @@ async fn a_table_without_rows_is_told_as_such() {
     checkout.bucket(DATA).put(&raw, rows.into()).await.expect("stored");
     let said = run(&["smoke-test"]);
     // The job refuses before the state machine would find an empty table.
-    let expected = "no record is left after cleaning (2 in the file)";
+    let expected = "no record is left after cleaning (2 in the input)";
     assert!(said.code == Some(3) && said.err.contains(expected), "{}\n{}", said.out, said.err);
     let told = || checkout.mails().iter().any(|mail| mail.contains("no record is left"));
     until("people are told", told).await;

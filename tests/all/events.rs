@@ -69,12 +69,12 @@ fn a_program_is_told_every_event_and_each_is_documented() {
 #[test]
 fn an_error_has_its_causes_and_hints_as_fields() {
     let checkout = Checkout::new();
-    let events = told(&checkout, &["train", "--data", "docs"]);
+    let events = told(&checkout, &["train", "--data", "docs/pipeline.schema.json"]);
     let Event::Error { message, causes, hints } = &events[events.len() - 2] else {
         panic!("{events:?}")
     };
-    assert_eq!(message, "cannot read the data docs");
-    assert_eq!(causes, &["it is a folder"]);
-    assert_eq!(hints, &["give the one file with the table"]);
+    assert_eq!(message, "cannot read the data docs/pipeline.schema.json");
+    assert_eq!(causes, &["the file is JSON"]);
+    assert_eq!(hints, &["`format = \"json\"` of the input in the manifest reads it"]);
     assert!(results(&events).is_empty());
 }

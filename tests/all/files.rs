@@ -111,7 +111,7 @@ fn defects_are_told_by_the_name_and_line_of_the_given_file() {
     assert!(said.code == Some(1) && said.err.contains(&expected), "{}", said.err);
     for (name, bytes, expected) in [
         ("people.parquet", &b"PAR1\x15\x04\0"[..], "the file is a Parquet file"),
-        ("people.json", b"[{\"region\": \"A\"}]", "the file is JSON"),
+        ("people.json", b"[{\"region\": \"A\"}]", "the file is a JSON array"),
         ("people.csv", b"region\nMu\xf0la\n", "the text is not UTF-8 (line 2), and its encoding"),
     ] {
         let file = checkout.file(name, bytes);

@@ -22,7 +22,7 @@ use steppe_spec::{Family, Feature, Frequency, Kind, Known};
 use steppe_wire::predict::{PredictResponse, StoredPrediction};
 use tower::ServiceExt;
 
-use crate::tools::{MARRIAGES_SQL, artifact, clean_table, csv_rows, dataset, put_model};
+use crate::tools::{MARRIAGES, artifact, clean_table, csv_rows, dataset, put_model};
 
 /// The server's bucket.
 pub const BUCKET: &str = "data";
@@ -31,7 +31,7 @@ pub const BUCKET: &str = "data";
 fn table() -> Bytes {
     clean_table(
         &format!("region,year,marriages\n{}Short,2015,5\n", csv_rows(&dataset())),
-        MARRIAGES_SQL,
+        &MARRIAGES,
     )
 }
 
@@ -338,8 +338,13 @@ fn monthly_table() -> Bytes {
     let rows: String = (0..4).flat_map(|site| (0..75).map(move |t| row(site, t))).collect();
     clean_table(
         &format!("site,month,load,warmth,kind\n{rows}"),
-        "SELECT site, month, TRY_CAST(load AS DOUBLE) AS load, CAST(warmth AS DOUBLE) AS warmth, \
-         CAST(kind AS DOUBLE) AS kind FROM judged ORDER BY site, month",
+        &[
+            ("site", "string"),
+            ("month", "string"),
+            ("load", "double"),
+            ("warmth", "double"),
+            ("kind", "double"),
+        ],
     )
 }
 

@@ -28,7 +28,7 @@ use steppe_wire::predict::{Forecast, ModelRef, Step, StoredPrediction};
 use steppe_wire::registry::{Basis, InService, Promoter, TrainingOutcome, TrainingRecord};
 
 use self::meddler::Meddler;
-use crate::tools::{MARRIAGES_SQL, clean_table, csv_rows, put_model, spec};
+use crate::tools::{MARRIAGES, clean_table, csv_rows, put_model, spec};
 
 /// Twelve series that grow by 3 percent until 2015 and then lose 8 percent a year.
 fn data(last: i64) -> Dataset {
@@ -73,8 +73,7 @@ impl Stack {
     }
 
     async fn clean(&self, data: &Dataset) {
-        let table =
-            clean_table(&format!("region,year,marriages\n{}", csv_rows(data)), MARRIAGES_SQL);
+        let table = clean_table(&format!("region,year,marriages\n{}", csv_rows(data)), &MARRIAGES);
         self.put(&self.data, "processed/marriages/marriages/part-00000.parquet", table.to_vec())
             .await;
     }
@@ -447,7 +446,7 @@ impl Watched {
         let names: Vec<&str> = series.iter().map(|s| s.name.as_str()).collect();
         let table = Dataset::new(data.frequency(), series.clone());
         let rows = format!("region,year,marriages\n{}", csv_rows(&table));
-        let table = clean_table(&rows, MARRIAGES_SQL).to_vec();
+        let table = clean_table(&rows, &MARRIAGES).to_vec();
         self.stack.put(&self.stack.data, "processed/asked/part-00000.parquet", table).await;
         let request =
             json!({ "region": names, "dataset_key": "processed/asked/", "bucket_name": "data" });

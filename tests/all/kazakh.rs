@@ -10,6 +10,7 @@ use crate::workspace::{reject_odd_values, workspace};
 
 const MANIFEST: &str = r#"schema_version = 2
 name = "braki"
+
 [[inputs]]
 name = "marriages"
 delimiter = ";"
@@ -19,6 +20,7 @@ thousands = " "
 missing = ["…"]
 wide = { keep = ["Регион"], names = "year", values = "marriages" }
 columns = { region = { from = "Регион", type = "string" }, year = "int", marriages = "bigint" }
+
 [[tasks]]
 name = "next-year"
 series = "region"

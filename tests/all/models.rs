@@ -12,7 +12,7 @@ use object_store::path::Path;
 use serde_json::{Value, json};
 
 use crate::checkout::Checkout;
-use crate::tools::{MARRIAGES_SQL, clean_table};
+use crate::tools::{MARRIAGES, clean_table};
 
 /// Regions that grow by 4 percent until 2015 and then lose 9 percent a year.
 fn csv(last: i32) -> String {
@@ -151,7 +151,7 @@ async fn a_retrained_model_takes_over_without_a_dropped_request_and_can_be_rolle
         (0..16).map(|t| format!("{name},{},{}\n", 2007 + t, 1_000_000 * (i + 1) + t)).collect()
     };
     let rows: String = names.iter().enumerate().map(row).collect();
-    let table = clean_table(&format!("region,year,marriages\n{rows}"), MARRIAGES_SQL);
+    let table = clean_table(&format!("region,year,marriages\n{rows}"), &MARRIAGES);
     let key = Path::from("processed/strange/part-00000.parquet");
     checkout.bucket(bucket).put(&key, table.into()).await.expect("uploaded");
     let asked =

@@ -156,7 +156,7 @@ fn other_data_and_a_killed_cloud_converge() {
     );
     let back = checkout.done(&["deploy"]);
     assert!(
-        back.err.contains("in service") && back.err.contains("updated  RawTable"),
+        back.err.contains("in service") && back.err.contains("updated  RawMarriages"),
         "{}",
         back.err
     );

@@ -67,43 +67,33 @@ pub fn shared_data(file: &str) -> Option<PathBuf> {
     None
 }
 
-/// What the tests' data set needs.
-pub const MARRIAGES_SQL: &str = "SELECT region, CAST(year AS INT) AS year, \
-     CAST(marriages AS DOUBLE) AS marriages FROM judged ORDER BY region, year";
+/// Columns of the tests' data set.
+pub const MARRIAGES: [(&str, &str); 3] =
+    [("region", "string"), ("year", "int"), ("marriages", "double")];
 
-/// A clean table, made by the real engine.
-pub fn clean_table(csv: &str, clean_sql: &str) -> Bytes {
-    let out = tempfile::TempDir::new().expect("a folder");
-    std::fs::write(out.path().join("d.csv"), csv).expect("written");
+/// A clean table with these columns, made by the real engine; what cannot be read is NULL.
+pub fn clean_table(csv: &str, columns: &[(&str, &str)]) -> Bytes {
+    let typed = |(name, kind): &(&str, &str)| format!("TRY_CAST({name} AS {kind}) AS {name}");
+    let typed: Vec<String> = columns.iter().map(typed).collect();
+    let own = |(name, kind): &(&str, &str)| json!({ "source": name, "name": name, "type": kind });
     let plan = json!({
-        "schema_version": 3, "pipeline": "test", "delimiter": ",", "columns": [],
-        "fatal_rules": [], "rule_columns": [],
-        "cleaning_sql": "SELECT * FROM raw",
-        "judged_sql": "SELECT *, CAST(NULL AS STRING) AS _rule FROM typed",
-        "clean_sql": clean_sql,
-        "rejects_sql": "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0",
+        "schema_version": 4, "pipeline": "test", "root": ".", "report": "report.json",
+        "tables": [],
+        "inputs": [{
+            "name": "x", "prefix": "raw/", "format": "csv",
+            "csv": { "delimiter": ",", "skip_lines": 0, "leave_out_footnotes": false },
+            "columns": columns.iter().map(own).collect::<Vec<_>>(),
+            "fatal_rules": [], "rule_columns": [],
+            "cleaning_sql": "SELECT * FROM raw",
+            "judged_sql": "SELECT *, CAST(NULL AS STRING) AS _rule FROM typed",
+            "clean_sql": format!("SELECT {} FROM judged ORDER BY 1, 2", typed.join(", ")),
+            "rejects_sql": "SELECT file.*, '' AS _rule, '' AS _reason FROM file WHERE 1 = 0",
+            "output": { "prefix": "o/", "format": "parquet" }, "rejects": "r/",
+        }],
     });
-    std::fs::write(out.path().join("p.json"), plan.to_string()).expect("written");
-    let arguments = [
-        "clean-files",
-        "--plan",
-        "p.json",
-        "--input",
-        "d.csv",
-        "--output",
-        "o",
-        "--rejects",
-        "r",
-        "--report",
-        "report.json",
-    ];
-    let output = std::process::Command::new(binary("steppe-etl"))
-        .args(arguments)
-        .current_dir(out.path())
-        .output()
-        .expect("runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    std::fs::read(out.path().join("o/part-00000.parquet")).expect("a table").into()
+    let plan = serde_json::from_value(plan).expect("a plan");
+    let cleaned = crate::etl::run_one(&plan, csv.as_bytes()).expect("cleaned");
+    cleaned.table("x").remove(0)
 }
 
 /// Rows `region,year,value` of a data set.

@@ -96,7 +96,9 @@ impl RawData {
 pub struct Inputs<'a> {
     /// The manifest.
     pub manifest: &'a Manifest,
-    /// Its folder.
+    /// Root of the repository.
+    pub root: &'a Path,
+    /// The pipeline's folder.
     pub folder: &'a Path,
     /// Its plan.
     pub plan: &'a EtlPlan,
@@ -228,6 +230,9 @@ impl Inputs<'_> {
                 header = Some(raw_header(&begin, plan).with_context(context)?);
             }
             let name = free(&given, input.format, &read);
+            // A sample is called as it is in the repository, wherever that is.
+            let own = given.starts_with(self.folder).then(|| given.strip_prefix(self.root).ok());
+            let given = own.flatten().map_or(given.clone(), Path::to_path_buf);
             read.push(RawFile { given, name, told, copy });
         }
         let header = header.context("an input has files")?;

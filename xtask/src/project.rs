@@ -107,6 +107,7 @@ impl Workspace {
     pub fn raw_data(&self, args: &DataArgs) -> Result<RawData> {
         let inputs = Inputs {
             manifest: &self.manifest,
+            root: &self.root,
             folder: &self.folder(),
             plan: &self.etl_plan,
             scratch: &self.scratch(),

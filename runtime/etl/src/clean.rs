@@ -53,7 +53,7 @@ pub async fn clean(realm: Realm, plan: &Place, called: &Called) -> Result<EtlRep
     }
     let mut objects = Vec::new();
     for (input, own) in inputs.iter().zip(&places.inputs) {
-        objects.extend(input.write(&context, own).await?);
+        objects.extend(input.write(own).await?);
     }
     for (table, own) in plan.tables.iter().zip(&places.tables) {
         let rows = context.table(&table.name).await?;

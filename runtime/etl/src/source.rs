@@ -32,6 +32,8 @@ use crate::types;
 const BATCH_ROWS: usize = 8_192;
 /// Rows that a file may have, as a power of two: `_row` is the file's number and the row's.
 const ROW_BITS: u32 = 40;
+/// The part of `_row` that is the number in its file.
+pub const ROW_MASK: i64 = (1 << ROW_BITS) - 1;
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
@@ -42,7 +44,7 @@ pub fn row_number(file: usize, row: i64) -> i64 {
 
 /// The file of a row and its number in it.
 pub fn row_place(row: i64) -> (usize, i64) {
-    ((row >> ROW_BITS) as usize, row & ((1 << ROW_BITS) - 1))
+    ((row >> ROW_BITS) as usize, row & ROW_MASK)
 }
 
 /// The files of an input, of which the first one's columns are known.

@@ -44,7 +44,7 @@ pub async fn run(workspace: &Workspace, host: &Host, series: &str) -> Result<Out
         let reason = left_out.map_or("it was left out", |left| left.reason.as_str());
         bail!(Hinted::new(
             format!("{series} is not forecast: {reason}"),
-            "`[quality.gaps]` in the manifest decides",
+            "`gaps` of the task in the manifest decides",
         ));
     };
     let place = output.s3_path.as_deref().unwrap_or_default();
@@ -59,13 +59,17 @@ fn text(target: &str, forecast: &StoredPrediction, place: &str) -> String {
         format!("{}: {target}, observed until {}\n", forecast.series, forecast.observed_until);
     for step in &forecast.steps {
         text += &format!(
-            "  {}  {:>10.decimals$}   {:.0} % interval {:.decimals$} to {:.decimals$}\n",
+            "  {}  {:>10.decimals$}   {:.0} % interval {:.decimals$} to {:.decimals$}",
             step.period,
             step.value,
             step.level * 100.0,
             step.lower,
             step.upper
         );
+        if let Some(procure) = step.procure {
+            text += &format!("   procure {procure:.decimals$}");
+        }
+        text.push('\n');
     }
     text += &format!(
         "model {} {}, backtest MAPE {:.2} %, MASE {:.3}\n",

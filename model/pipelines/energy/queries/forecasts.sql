@@ -1,3 +1,3 @@
-SELECT observed_until, step, period, value, lower, upper, note, model_version, execution
+SELECT observed_until, step, period, value, lower, upper, procure, note, model_version, execution
 FROM predictions
 ORDER BY execution, step

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use datafusion::arrow::array::{Array, AsArray, StringArray};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::arrow::util::display::array_value_to_string;
-use datafusion::logical_expr::{ColumnarValue, Volatility, col, create_udf};
+use datafusion::logical_expr::{ColumnarValue, Volatility, col, create_udf, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
 use steppe_wire::etl::header::ROW_COLUMN;
 use steppe_wire::etl::{InputPlan, InputReport, RejectedNewest, TableFormat};
@@ -15,7 +15,7 @@ use steppe_wire::etl::{InputPlan, InputReport, RejectedNewest, TableFormat};
 use super::places::InputPlaces;
 use super::{Called, collect, sink, sql, strip, told};
 use crate::objects::Objects;
-use crate::source::{Source, row_place};
+use crate::source::{ROW_MASK, Source, row_place};
 use crate::spill::{Order, keep};
 use crate::types;
 
@@ -80,11 +80,7 @@ fn called_of(objects: &[crate::objects::Object]) -> String {
 
 impl Judged {
     /// Writes table and rejects; returns the addresses of what it wrote.
-    pub async fn write(
-        &self,
-        _context: &SessionContext,
-        places: &InputPlaces,
-    ) -> Result<Vec<String>> {
+    pub async fn write(&self, places: &InputPlaces) -> Result<Vec<String>> {
         let mut written = Vec::new();
         if let Some(rejects) = &self.rejects {
             written.push(sink::write(rejects.clone(), TableFormat::Csv, &places.rejects).await?);
@@ -185,37 +181,22 @@ async fn add_rejected_newest(
 /// Rejected records with the file in which each stands, and its number there.
 fn placed(rejects: DataFrame, source: &Source) -> Result<DataFrame> {
     let source = source.clone();
-    let numbers = move |arguments: &[ColumnarValue]| -> datafusion::error::Result<ArrayRef> {
-        ColumnarValue::values_to_arrays(arguments).map(|mut arrays| arrays.remove(0))
+    let names = move |arguments: &[ColumnarValue]| {
+        let rows = ColumnarValue::values_to_arrays(arguments)?;
+        let name = |row: i64| Some(source.object(row_place(row).0)?.name.as_str());
+        let rows = rows[0].as_primitive::<Int64Type>().iter();
+        let names: StringArray = rows.map(|row| row.and_then(name)).collect();
+        Ok(ColumnarValue::Array(Arc::new(names)))
     };
-    let names = numbers.clone();
     let name = create_udf(
         FILE_COLUMN,
         vec![DataType::Int64],
         DataType::Utf8,
         Volatility::Immutable,
-        Arc::new(move |arguments: &[ColumnarValue]| {
-            let rows = names(arguments)?;
-            let name = |row: i64| source.object(row_place(row).0).map(|o| o.name.as_str());
-            let rows = rows.as_primitive::<Int64Type>().iter();
-            let found: StringArray = rows.map(|row| row.and_then(name)).collect();
-            Ok(ColumnarValue::Array(Arc::new(found)))
-        }),
+        Arc::new(names),
     );
-    let number = create_udf(
-        ROW_COLUMN,
-        vec![DataType::Int64],
-        DataType::Int64,
-        Volatility::Immutable,
-        Arc::new(move |arguments: &[ColumnarValue]| {
-            let rows = numbers(arguments)?;
-            let rows = rows.as_primitive::<Int64Type>().unary(|row| row_place(row).1);
-            let rows: datafusion::arrow::array::Int64Array = rows;
-            Ok(ColumnarValue::Array(Arc::new(rows)))
-        }),
-    );
-    let row = || vec![col(ROW_COLUMN)];
+    let row = || col(ROW_COLUMN);
     Ok(rejects
-        .with_column(FILE_COLUMN, name.call(row()))?
-        .with_column(ROW_COLUMN, number.call(row()))?)
+        .with_column(FILE_COLUMN, name.call(vec![row()]))?
+        .with_column(ROW_COLUMN, row() & lit(ROW_MASK))?)
 }

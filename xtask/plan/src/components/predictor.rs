@@ -73,7 +73,7 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
 }
 
 fn predictions_table() -> Table {
-    const COLUMNS: [(&str, &str); 19] = [
+    const COLUMNS: [(&str, &str); 20] = [
         ("schema_version", "int"),
         ("execution", "string"),
         ("series", "string"),
@@ -84,6 +84,7 @@ fn predictions_table() -> Table {
         ("lower", "double"),
         ("upper", "double"),
         ("level", "double"),
+        ("procure", "double"),
         ("note", "string"),
         ("decimals", "int"),
         ("model_id", "string"),
@@ -95,7 +96,7 @@ fn predictions_table() -> Table {
         (
             "steps",
             "array<struct<step:int,period:string,value:double,lower:double,upper:double,\
-             level:double>>",
+             level:double,procure:double>>",
         ),
     ];
     let [input_format, output_format] = TEXT_FORMATS;
