@@ -782,16 +782,17 @@ def parsed(index, number, line):
 
 
 def json_keys(rows):
-    """The keys of each file."""
-    keys = set()
+    """The keys of each file, with the record and the place in it where each is first."""
+    keys = {}
     for index, number, line in rows:
-        keys.update((index, key) for key in parsed(index, number, line))
+        for at, key in enumerate(parsed(index, number, line)):
+            keys.setdefault((index, key), (number, at))
         if len(keys) > KEYS_MAX:
             raise Defect(
                 f"{index}: the objects have more than {KEYS_MAX} different keys\n"
                 "hint: keys are columns; make values of keys that name things"
             )
-    return keys
+    return keys.items()
 
 
 def json_rows(keys, rows):
@@ -832,15 +833,16 @@ def json_records(spark, files, plan, objects, folder):
     frame = frame.where(F.btrim(F.col("value"), F.lit(" \t\r\n\f\ufeff")) != "")
     lines = numbered(spark, frame, ["value"], objects).select("_index", "_number", "value")
     lines = lines.cache().rdd
-    keys = {file.index: [] for file in objects}
-    for index, key in sorted(lines.mapPartitions(json_keys).distinct().collect()):
-        keys[index].append(key)
+    keys = {file.index: {} for file in objects}
+    first = lines.mapPartitions(json_keys).reduceByKey(min).collect()
+    for (index, key), place in sorted(first, key=lambda each: each[1]):
+        keys[index][key] = place
     columns, wanted = plan["columns"], {}
     for file in objects:
-        if not keys[file.index]:
-            continue
-        wanted[file.index] = wanted_of(columns, file, keys[file.index])
-        refuse_two_keys(columns, file, keys[file.index], wanted[file.index])
+        own = keys[file.index]
+        # A file without objects has no column to lack.
+        wanted[file.index] = wanted_of(columns, file, list(own)) if own else []
+        refuse_two_keys(columns, file, own, wanted[file.index])
     fields = [StructField(column["name"], StringType()) for column in columns]
     schema = StructType([*fields, StructField("_row", LongType(), False)])
     rows = lines.mapPartitions(functools.partial(json_rows, wanted))
@@ -851,7 +853,8 @@ def refuse_two_keys(columns, file, keys, wanted):
     """A column of which some objects have one key and some another would lose values."""
     for column, own in zip(columns, wanted):
         for key in keys:
-            if key != own and key.strip(AROUND).lower() == own.strip(AROUND).lower():
+            same = key != own and key.strip(AROUND).lower() == own.strip(AROUND).lower()
+            if same and keys[key][0] < keys[own][0]:
                 raise SystemExit(
                     f"{file.place.name}: the key `{own}` is the manifest's column "
                     f"`{column['name']}`, as the key `{key}` was before\n"

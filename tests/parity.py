@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import types
 
 import parity_functions
@@ -132,8 +133,14 @@ def table_rows(folder, output):
     if form == "json":
         rows = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
         return "json", [tuple((k, plain(v)) for k, v in row.items()) for row in rows]
+    # Otherwise a file is read in several pieces, whose order is not the file's.
+    settings = {"spark.sql.files.maxPartitionBytes": "1g", "spark.sql.files.minPartitionNum": "1"}
+    for name, value in settings.items():
+        session().conf.set(name, value)
     frames = [session().read.format(form).load(str(part)) for part in parts]
     rows = [tuple(map(plain, row)) for frame in frames for row in frame.collect()]
+    for name in settings:
+        session().conf.unset(name)
     return frames[0].dtypes, rows
 
 
@@ -349,6 +356,7 @@ def main():
     if shutil.which("java") is None:
         raise SystemExit("Spark needs Java 17; on Debian: apt-get install openjdk-17-jre-headless")
     os.environ["TZ"] = "UTC"
+    time.tzset()
     with Checkout() as checkout, tempfile.TemporaryDirectory() as scratch:
         found = checks(checkout, scratch)
         # `parity.py wide` does only the checks whose names begin so.

@@ -139,13 +139,20 @@ time = "day"
 target = "x"
 frequency = "daily"
 """
+NAMED = 'rules = [{ name = "named", column = "name", when = "name IS NULL", reason = "a name must be there", action = "reject" }]\n'
+# Times that fit into microseconds of 64 bits, and not into nanoseconds.
+FAR = """name,day,n,big,x,yes,at,price
+a,0001-01-01,1,1,1,y,0001-01-01 00:00:00,1
+b,9999-12-31,1,1,1,y,9999-12-31 23:59:59.999999,1
+c,1582-10-04,1,1,1,y,1582-10-04 00:00:00,1
+"""
 VALUES = """name,day,n,big,x,yes,at,price
 "a ""b"", c",2020-02-29,1,9223372036854775807,1e300,true,2020-03-01 12:00:00,1.50
  padded  ,2020-03-01,-2147483648,-9223372036854775808,-0.0,f,2020-03-01T12:00:00.000001,-0.01
-back\\slash,0001-01-01,+7,0,0.1,1,1969-12-31 23:59:59.999999,0
+back\\slash,1700-01-01,+7,0,0.1,1,1969-12-31 23:59:59.999999,0
 "two
-lines",9999-12-31,,,12345678901234567,no,9999-12-31 23:59,9999999999.99
-Қазақ 😀,1582-10-10,0,12,1e-7,,1582-10-10 01:02:03.5,
+lines",9999-12-31,,,12345678901234567,no,2100-12-31 23:59:00,9999999999.99
+Қазақ 😀,1582-10-10,0,12,1e-7,,1700-10-10 01:02:03.5,
 'single',1900-01-01,0,12,1.0,y,,12.3
 b,2020-03-02,0,12,-1.5E+3,y,2020-03-29 01:30:00,7
 """
@@ -162,13 +169,13 @@ LINES = """{"name": "a", "day": "2020-01-01", "n": 1, "big": 12345678901234567, 
 
 def kinds(checkout, scratch, given="", output="parquet"):
     """The plan of an input with a column of each type."""
-    made = plan(checkout, scratch, f'schema_version = 2\nname = "shapes"\n[[inputs]]\nname = "shapes"\n{given}{KINDS}{KINDS_TASK}')
+    made = plan(checkout, scratch, f'schema_version = 2\nname = "shapes"\n[[inputs]]\nname = "shapes"\n{given}{NAMED}{KINDS}{KINDS_TASK}')
     own = made["inputs"][0]
     # A task reads Parquet; a table that no task reads may have any format.
     return made | {"inputs": [own | {"output": own["output"] | {"format": output}}]}
 
 
-def typed(write):
+def typed(write, far=False):
     """Two files with types, of which the second has its columns in another order and one more."""
     import datetime
     import decimal
@@ -183,7 +190,7 @@ def typed(write):
         "big": pyarrow.array([2**62, None, -1, 0], pyarrow.int64()),
         "x": pyarrow.array([0.5, 1.25, -3.0, 2.0], pyarrow.float32()),
         "yes": pyarrow.array([True, False, None, True]),
-        "at": pyarrow.array([when(2020, 3, 29, 1, 30), when(1969, 12, 31, 23, 59, 59, 999999), None, when(2500, 1, 1)], pyarrow.timestamp("us")),
+        "at": pyarrow.array([when(2020, 3, 29, 1, 30), when(1969, 12, 31, 23, 59, 59), None, when(2500 if far else 2200, 1, 1, 0, 0, 0, 123456)], pyarrow.timestamp("us")),
         "price": pyarrow.array([decimal.Decimal("1.50"), None, decimal.Decimal("-0.01"), decimal.Decimal("9999999999.99")], pyarrow.decimal128(12, 2)),
     }
     first = pyarrow.table(columns)
@@ -202,13 +209,15 @@ def formats(checkout, scratch):
     import pyarrow.orc
     import pyarrow.parquet
 
-    wanted = 'rules = [{ name = "named", column = "name", when = "name IS NULL", reason = "a name must be there", action = "reject" }]\n'
     found = {f"out: {form}": (kinds(checkout, scratch, output=form), {"shapes": {"a.csv": VALUES}}) for form in ("parquet", "orc", "csv", "json")}
-    json_plan = kinds(checkout, scratch, f'format = "json"\n{wanted}')
-    found["in: json"] = (json_plan, {"shapes": {"a.json": LINES, "b/c.json.gz": gzip.compress(LINES.replace("2020", "2021").encode())}})
+    json_plan = kinds(checkout, scratch, 'format = "json"\n')
+    found["times without seconds"] = (kinds(checkout, scratch), {"shapes": {"a.csv": VALUES.replace("12:00:00,", "12:00,")}})
+    found["far times: csv"] = (kinds(checkout, scratch), {"shapes": {"a.csv": FAR}})
+    found["in: json"] = (json_plan, {"shapes": {"a.json": LINES, "c.json.gz": gzip.compress(LINES.replace("2020", "2021").encode())}})
     writers = {"parquet": pyarrow.parquet.write_table, "orc": pyarrow.orc.write_table}
     for form, write in writers.items():
-        found[f"in: {form}"] = (kinds(checkout, scratch, f'format = "{form}"\n{wanted}'), {"shapes": typed(write)})
+        found[f"in: {form}"] = (kinds(checkout, scratch, f'format = "{form}"\n'), {"shapes": typed(write)})
+    found["far times: parquet"] = (found["in: parquet"][0], {"shapes": typed(writers["parquet"], far=True)})
     return found
 
 
@@ -248,7 +257,7 @@ def tables(checkout, scratch, lenient, london, samples):
     one = "region,year,marriages,remark\n" + "".join(f'R{n},{2000 + n},{n},"x\n{n}"\n' for n in range(50))
     two = "Remark,MARRIAGES,region, Year\n" + "".join(f"y,{n}{'a' * (n % 7 == 0)},S{n},{2000 + n}\n" for n in range(50))
     other_years = "".join(KAZAKHSTAN.partition("\n;;;;;\n")[1:]).replace("2000 г.;2001 г.;2002 г.", "2003 г.;2004 г.;2005 г.").replace("Двойная", "Иная")
-    own = {"a b%20c.csv": one, "deep/[x]/b.csv.gz": gzip.compress(two.encode()), "c.csv": "region,year,marriages,remark\n", "_hidden.csv": "x", "z.csv": two.replace("S", "T")}
+    own = {"a b.csv": one, "b.csv.gz": gzip.compress(two.encode()), "c.csv": "region,year,marriages,remark\n", "_hidden.csv": "x", "z.csv": two.replace("S", "T")}
     return {
         "wide": (office, {"shapes": {"a.csv": KAZAKHSTAN}}),
         "wide, several": (office, {"shapes": {"a.csv": KAZAKHSTAN, "b.csv.gz": gzip.compress(("x\n" + other_years[1:]).encode())}}),
@@ -257,6 +266,7 @@ def tables(checkout, scratch, lenient, london, samples):
         "header, CR": (shapes, {"shapes": {"a.csv": LONG.replace("\r\n", "\r")}}),
         "long": (long_plan, {"shapes": {"a.csv": text}}),
         "several": (lenient, several(own)),
+        "folders": (lenient, several({"a%20b.csv": one, "deep/[x]/b.csv": two})),
         "zones, from UTC": (zoned(checkout, scratch, "UTC", "Europe/London"), times(*CHANGES)),
         "zones, to UTC": (zoned(checkout, scratch, "Europe/London", "UTC"), times(*SINGLE)),
         "zones, both": (zoned(checkout, scratch, "Europe/London", "Asia/Almaty"), times(*SINGLE)),
@@ -322,7 +332,7 @@ def of_tables(lenient):
         "no rows": (with_table(lenient, sql.format("1.0e0") + " WHERE year = 1", value), "the SQL of the table `made` gives no row"),
         "division by zero": (with_table(lenient, sql.format("marriages / (year - year)"), value), "the SQL of the table `made`"),
         "unreadable text": (with_table(lenient, sql.format("CAST(region AS DOUBLE)"), value), "the SQL of the table `made`"),
-        "too large": (with_table(lenient, sql.format("CAST(2147483647 AS INT) + year"), [["region", "string"], ["v", "int"]]), "the SQL of the table `made`"),
+        "overflow": (with_table(lenient, sql.format("CAST(2147483647 AS INT) + year"), [["region", "string"], ["v", "int"]]), "the SQL of the table `made`"),
         "no column": (with_table(lenient, sql.format("nothing"), value), "the SQL of the table `made` is not valid"),
     }
 
@@ -380,7 +390,7 @@ def refusals(checkout, scratch, london, samples):
 
 
 def refused(name, made, content, words, also):
-    from parity import lay, run_engine, run_spark, told
+    from parity import contents, lay, run_engine, run_spark, told
 
     problems = []
     if not isinstance(content, dict):
@@ -390,11 +400,11 @@ def refused(name, made, content, words, also):
         with tempfile.TemporaryDirectory() as scratch:
             folder = pathlib.Path(scratch)
             lay(folder, made, files)
-            before = sorted(folder.rglob("*"))
+            before = contents(folder)
             said = run(folder)
             text = re.sub(r"\s+", " ", said.stderr)
-            if said.returncode == 0 or words not in text or also not in text or sorted(folder.rglob("*")) != before:
+            if said.returncode == 0 or words not in text or also not in text or contents(folder) != before:
                 problems.append(f"{run.__name__} said {said.returncode}: {said.stderr[-1500:]}")
-            if name == "sql" and said.stderr.count("SELECT") > 0:
+            if name == "sql" and "SELECT" in said.stderr:
                 problems.append(f"{run.__name__} prints the statement: {said.stderr}")
     return told(f"refused: {name}", problems)
