@@ -157,7 +157,7 @@ class Places:
 
     def __init__(self, plan):
         root = plan["root"].rstrip("/")
-        prefix = lambda below: Place(f"{root}/{below}", is_prefix=True)
+        prefix = functools.partial(self.prefix, root)
         inputs = plan["inputs"]
         self.files = {i["name"]: prefix(i["prefix"]) for i in inputs}
         self.rejects = {i["name"]: prefix(i["rejects"]) for i in inputs}
@@ -169,6 +169,10 @@ class Places:
         rejects = self.rejects.items()
         self.written += [(f"rejects of {name}", place, "csv") for name, place in rejects]
         self.refuse_overlaps()
+
+    @staticmethod
+    def prefix(root, below):
+        return Place(f"{root}/{below}", is_prefix=True)
 
     def refuse_overlaps(self):
         written = [(what, place) for what, place, _ in self.written] + [("report", self.report)]
@@ -368,9 +372,9 @@ def check_kind(files, plan, file):
     name, form = file.place.name, plan["format"]
     begin = files.begin(file.place, 8)
     told = next((told for mark, told in MARKS.items() if begin.startswith(mark)), "text")
+    if not begin and form != "csv":
+        raise SystemExit(f"{name}: the file is empty")
     if form in TYPED:
-        if not begin:
-            raise SystemExit(f"{name}: the file is empty")
         if told != TYPED[form]:
             raise SystemExit(
                 f"{name}: the file is {told}; the manifest says `format = \"{form}\"`\n"
@@ -388,7 +392,8 @@ def check_kind(files, plan, file):
             f"{name}: the file is {told}, which Spark does not read as text\n"
             "hint: compress it by gzip, with a name that ends in `.gz`"
         )
-    if told not in ("text", MARKS[GZIP]) and form == "csv":
+    # A header may begin with the letters of the other two.
+    if told not in ("text", MARKS[GZIP], TYPED["parquet"], TYPED["orc"]):
         raise SystemExit(f"{name}: the file is {told}\nhint: {CONVERTS}")
 
 
@@ -585,8 +590,8 @@ class Wide:
         """A row for each cell with a value, whose number says the record's and the column's."""
         file, number = F.col("_index"), F.col("_number")
         cells = [
-            F.struct(F.lit(at).alias("at"), F.lit(period).alias("name"), fields[index].alias("value"))
-            for at, (index, period) in enumerate(self.periods)
+            F.struct(F.lit(at).alias("at"), F.lit(name).alias("name"), fields[index].alias("value"))
+            for at, (index, name) in enumerate(self.periods)
         ]
         has_value = lambda cell: (trimmed(cell["value"]) != "") & ~trimmed(cell["value"]).isin(
             self.missing
@@ -675,10 +680,10 @@ def numbered(spark, frame, columns, objects, by_index=False):
     A file's splits are in order of their places in it, and in a split rows are in order of their
     numbers.
     """
-    lookup = F.broadcast(
-        spark.createDataFrame([(file.uri, file.index) for file in objects], "_path string, _file int")
-    )
-    own = [F.col(f"_metadata.{name}").alias(f"_{name}") for name in ("file_path", "file_block_start")]
+    names = [(file.uri, file.index) for file in objects]
+    lookup = F.broadcast(spark.createDataFrame(names, "_path string, _file int"))
+    metadata = ("file_path", "file_block_start")
+    own = [F.col(f"_metadata.{name}").alias(f"_{name}") for name in metadata]
     own.append(F.col("_metadata.row_index").alias("_at") if by_index else F.lit(0).alias("_at"))
     frame = frame.select(*columns, *own, F.monotonically_increasing_id().alias("_id"))
     bare_path = F.regexp_replace("_file_path", SCHEME, "")
@@ -739,13 +744,16 @@ def csv_group(spark, csv_plan, names, wide, group):
         .option("sep", csv_plan["delimiter"])
         .option("quote", '"')
         .option("escape", '"')
+        .option("unescapedQuoteHandling", "RAISE_ERROR")
         .option("multiLine", True)
         .option("mode", "FAILFAST")
         .csv([escaped(file) for file in group])
     )
     records = numbered(spark, frame, own, group).where("_number > 1")
     records = records.withColumn("_number", F.col("_number") - 1)
-    fields = [F.col(name) for name in own]
+    # In quotes, ends of lines are those of the file.
+    end = F.lit("\n")
+    fields = [F.replace(F.replace(F.col(c), F.lit("\r\n"), end), F.lit("\r"), end) for c in own]
     if wide:
         return wide.rows(records, fields)
     file, number = F.col("_index"), F.col("_number")
@@ -803,8 +811,9 @@ def json_rows(keys, rows):
             value = found.get(key)
             if isinstance(value, (dict, list)):
                 raise Defect(
-                    f"{index}: record {number}: column `{key}`: the value is nested, which is not "
-                    "read\nhint: leave the column out of the manifest, or make columns of its values"
+                    f"{index}: record {number}: column `{key}`: the value is nested, which is "
+                    "not read\nhint: leave the column out of the manifest, or make columns of its "
+                    "values"
                 )
             values.append(str(value).lower() if isinstance(value, bool) else value)
         yield (*values, (index << ROW_BITS) + number)
@@ -958,9 +967,9 @@ def readable(objects, error):
     if found := re.search(r"\bDefect:? (\d+): (.*(?:\nhint: .*)?)", text):
         return f"{objects[int(found[1])].place.name}: {found[2]}"
     if found := re.search(r"Malformed records are detected in record parsing: (.*)", text):
-        uri = re.search(r"while reading file (\S+?)\.? ", text)
-        known = [file.place.name for file in objects if uri and re.sub(SCHEME, "", uri[1].rstrip(".")) == file.uri]
-        name = known[0] if known else called(objects)
+        uri = re.search(r"while reading file (\S+?)\.?\s", text)
+        bare_uri = re.sub(SCHEME, "", uri[1]) if uri else None
+        name = next((f.place.name for f in objects if f.uri == bare_uri), called(objects))
         return f"{name}: a record has more or fewer fields than the header: {found[1]}"
     return None
 
@@ -993,7 +1002,8 @@ def newest(spark, plan):
     found = ask(spark, "the question for rejected newest records", plan["newest_sql"]).collect()
     names = ("series", "period", "records", "rule")
     shown = [{name: row[f"_{name}"] for name in names} for row in found]
-    return found[0]["_all"] if found else 0, [each | {"series": str(each["series"])} for each in shown]
+    shown = [each | {"series": str(each["series"])} for each in shown]
+    return found[0]["_all"] if found else 0, shown
 
 
 class Judged:
@@ -1071,13 +1081,13 @@ class Judged:
         fatal = sorted(rule for rule in counts if rule in self.plan["fatal_rules"])
         if not fatal:
             return
-        rows = rejects.where(rejects["_rule"].isin(fatal)).orderBy("_row").limit(SHOWN_MAX).collect()
-        lines = [told(self.plan, self.objects, row) for row in rows]
+        rows = rejects.where(rejects["_rule"].isin(fatal)).orderBy("_row").limit(SHOWN_MAX)
+        lines = [told(self.plan, self.objects, row) for row in rows.collect()]
         more = sum(counts[rule] for rule in fatal) - len(lines)
         raise SystemExit("\n".join([*lines, *([f"and {more} more"] if more else [])]))
 
     def placed(self, spark, rejects):
-        """Rejected records in one file, with the file in which each stands, and its number there."""
+        """Rejected records in one file, with the file of each, and its number there."""
         names = [(file.index, file.below) for file in self.objects]
         lookup = F.broadcast(spark.createDataFrame(names, "_at int, _file string"))
         at = F.shiftright("_row", ROW_BITS).cast("int")
@@ -1103,8 +1113,8 @@ def make(spark, plan):
     for row in found:
         of = ", ".join(f"{key} = {row[key]}" for key in keys)
         raise SystemExit(
-            f"the table `{name}` has {row['count']} rows of {of}; its `keys` say that there is one\n"
-            "hint: a join with several matching rows multiplies rows: join on what is unique, or "
+            f"the table `{name}` has {row['count']} rows of {of}; its `keys` say that there is "
+            "one\nhint: a join with several matching rows multiplies rows: join on what is unique, or "
             "aggregate before"
         )
     if rows == 0:
@@ -1126,7 +1136,8 @@ def avro_schema(frame):
     def kind_of(kind):
         if kind.startswith("decimal("):
             precision, scale = map(int, kind[8:-1].split(","))
-            return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
+            own = {"type": "bytes", "logicalType": "decimal"}
+            return own | {"precision": precision, "scale": scale}
         return AVRO[kind]
 
     fields = [

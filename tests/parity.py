@@ -270,8 +270,12 @@ def in_parts(plan, files):
     problems = []
     with tempfile.TemporaryDirectory() as scratch:
         script, folder, alone = (pathlib.Path(scratch, name) for name in ("etl.py", "both", "alone"))
-        script.write_text(SCRIPT.read_text().replace("PART_BYTES = 128 * 1024 * 1024", "PART_BYTES = 16 * 1024"))
+        text = SCRIPT.read_text().replace("PART_BYTES = 128 * 1024 * 1024", "PART_BYTES = 16 * 1024")
+        # Otherwise Spark makes fewer of them when there is little in each.
+        together = "spark.sql.adaptive.coalescePartitions.enabled"
+        script.write_text(text.replace("SETTINGS = {", f'SETTINGS = {{"{together}": "false",'))
         report = job(lambda folder: run_spark(folder, script), folder, plan, files)
+        session().conf.unset(together)
         job(run_spark, alone, plan, files)
         for table in [*plan["inputs"], *plan["tables"]]:
             rows, whole = (table_rows(f, table["output"])[1] for f in (folder, alone))
