@@ -1,30 +1,57 @@
 """Cleaning job for AWS Glue and any Spark 3.5: runs an ETL plan with the plan's own SQL.
 
-It decides nothing about the data: plan, input and places are arguments, and the embedded engine
-runs the same plan with the same statements. Of places it thinks as that engine does, so that each
-can go on where the other wrote: a table and its rejects are one file each, whose name is always the
-same; what the report of the run before names and this run does not write again is deleted at the
-end; anything else that lies there, or places that overlap, is an error before anything is written.
+It decides nothing about the data: the plan says what is read, judged, made and written, and the
+embedded engine runs the same plan with the same statements. Of places it thinks as that engine
+does, so that each can go on where the other wrote: files of tables have the same names; what the
+report of the run before names and this run does not write again is deleted at the end; anything
+else that lies there, or places that overlap, is an error before anything is written.
 
 Plain PySpark and Hadoop's file systems, so that it also runs outside of Glue.
 """
 
 import argparse
 import csv
+import functools
 import json
+import math
 import os.path
 import re
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, ParseException, PySparkException
-from pyspark.sql import SparkSession
-from pyspark.sql.functions import expr
+from pyspark.sql import SparkSession, Window
+from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-PLAN_SCHEMA_VERSION = 3
+PLAN_SCHEMA_VERSION = 4
+# What cannot be computed is an error, and a time is the same on every machine.
+SETTINGS = {
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
+    "spark.sql.avro.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.avro.datetimeRebaseModeInWrite": "CORRECTED",
+    # Otherwise a record with too few or many fields is none when not all columns are asked for.
+    "spark.sql.csv.parser.columnPruning.enabled": "false",
+    "spark.sql.csv.filterPushdown.enabled": "false",
+}
+# What one task has to do, and what one file of a table has, in bytes of the input.
+PART_BYTES = 128 * 1024 * 1024
 # Titles and footnotes are cut off here, in the driver, whose memory holds the file for that.
 CUT_BYTES_MAX = 256 * 1024 * 1024
+OBJECTS_MAX = 100_000
+# A header is in the first bytes of a file; most headers are in the first few.
+HEADER_BYTES = (64 * 1024, 4 * 1024 * 1024)
+CALLS_AT_ONCE = 16
+KEYS_MAX = 4096
+SHOWN_MAX = 10
+# `_row` is the number of the file and of the row in it.
+ROW_BITS = 40
 NAME_CHARS_MAX = 200
 FOOTNOTE_FIELDS_MAX = 2
 # What Rust calls white space, and the mark of byte order.
@@ -32,21 +59,46 @@ AROUND = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
-PART_FILE = "part-00000.parquet"
-REJECTS_FILE = "part-00000.csv"
 KEY_BYTES_MAX = 1024
 CHARACTERS_REFUSED = "\\{}^%`[]\"<>~#|*?"
-NO_TEXT = re.compile("[\0\ufffd]")
+NO_TEXT = "[\\x00\\x{fffd}]"
 CONVERTS = "`cargo xtask deploy --data FILE` converts it and uploads CSV in UTF-8"
 BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
-
-
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("plan", "input", "output", "rejects", "report"):
-        parser.add_argument(f"--{name}", required=True)
-    # Glue adds arguments of its own, such as --JOB_ID.
-    return parser.parse_known_args()[0]
+SCHEME = "^[a-z0-9]+:/+"
+PART = re.compile(r"part-[0-9]{5}\.([a-z]+)")
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+# What files are, by their first bytes.
+MARKS = {
+    GZIP: "compressed by gzip",
+    ZSTD: "compressed by Zstandard",
+    b"PK\x03\x04": "a workbook or another archive",
+    b"\xd0\xcf\x11\xe0": "a workbook of an old kind",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+    b"PAR1": "a Parquet file",
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+}
+TYPED = {"parquet": "a Parquet file", "avro": "an Avro file", "orc": "an ORC file"}
+# Types of files as this job has them.
+PLAIN = {
+    "tinyint": "bigint",
+    "smallint": "bigint",
+    "int": "bigint",
+    "float": "double",
+    "binary": "string",
+    "void": "string",
+    "timestamp_ntz": "timestamp",
+}
+AVRO = {
+    "string": "string",
+    "int": "int",
+    "bigint": "long",
+    "double": "double",
+    "boolean": "boolean",
+    "date": {"type": "int", "logicalType": "date"},
+    "timestamp": {"type": "long", "logicalType": "timestamp-millis"},
+}
 
 
 def check_key(text, key):
@@ -99,24 +151,39 @@ class Place:
         return self.contains(other) or other.contains(self)
 
 
-def places_of(args):
-    """The job's places. What is written must not lie in anything else that is read or written."""
-    places = {
-        "output": Place(args.output, is_prefix=True),
-        "rejects": Place(args.rejects, is_prefix=True),
-        "report": Place(args.report),
-        "input": Place(args.input),
-        "plan": Place(args.plan),
-    }
-    names = list(places)
-    for index, one in enumerate(names[:3]):
-        for other in names[index + 1 :]:
-            if places[one].overlaps(places[other]):
-                raise SystemExit(
-                    f"the {one} {places[one].name} and the {other} {places[other].name} overlap\n"
-                    "hint: give each a prefix of its own"
-                )
-    return places
+class Places:
+    """The job's places, all below the plan's root. What is written must not lie in anything else
+    that is read or written."""
+
+    def __init__(self, plan):
+        root = plan["root"].rstrip("/")
+        prefix = functools.partial(self.prefix, root)
+        inputs = plan["inputs"]
+        self.files = {i["name"]: prefix(i["prefix"]) for i in inputs}
+        self.rejects = {i["name"]: prefix(i["rejects"]) for i in inputs}
+        made = [*inputs, *plan["tables"]]
+        self.outputs = {t["name"]: prefix(t["output"]["prefix"]) for t in made}
+        self.report = Place(f"{root}/{plan['report']}")
+        formats = [(f"table {t['name']}", t["name"], t["output"]["format"]) for t in made]
+        self.written = [(what, self.outputs[name], form) for what, name, form in formats]
+        rejects = self.rejects.items()
+        self.written += [(f"rejects of {name}", place, "csv") for name, place in rejects]
+        self.refuse_overlaps()
+
+    @staticmethod
+    def prefix(root, below):
+        return Place(f"{root}/{below}", is_prefix=True)
+
+    def refuse_overlaps(self):
+        written = [(what, place) for what, place, _ in self.written] + [("report", self.report)]
+        places = written + [("input", place) for place in self.files.values()]
+        for index, (one, place) in enumerate(written):
+            for other, second in places[index + 1 :]:
+                if place.overlaps(second):
+                    raise SystemExit(
+                        f"the {one} {place.name} and the {other} {second.name} overlap\n"
+                        "hint: give each a prefix of its own"
+                    )
 
 
 class Files:
@@ -124,8 +191,9 @@ class Files:
 
     def __init__(self, spark):
         self.hadoop = spark._jvm.org.apache.hadoop
+        self.io = spark._jvm.org.apache.commons.io
         self.configuration = spark._jsc.hadoopConfiguration()
-        self.read_stream = spark._jvm.org.apache.commons.io.IOUtils.toString
+        self.codecs = self.hadoop.io.compress.CompressionCodecFactory(self.configuration)
 
     def at(self, place):
         path = self.hadoop.fs.Path(place.address)
@@ -135,9 +203,19 @@ class Files:
         filesystem.setVerifyChecksum(False)
         return filesystem, path
 
-    def size(self, place):
+    def open(self, place, unpacks=False):
+        """A file from its beginning, or what a codec makes of one with the name of compressed."""
         filesystem, path = self.at(place)
-        return filesystem.getFileStatus(path).getLen()
+        codec = self.codecs.getCodec(path) if unpacks else None
+        stream = filesystem.open(path)
+        return stream if codec is None else codec.createInputStream(stream)
+
+    def begin(self, place, size, unpacks=False):
+        stream = self.open(place, unpacks)
+        try:
+            return bytes(stream.readNBytes(size))
+        finally:
+            stream.close()
 
     def read(self, place):
         """The text of a file; `None` when it is not there."""
@@ -146,19 +224,9 @@ class Files:
             return None
         stream = filesystem.open(path)
         try:
-            return self.read_stream(stream, "UTF-8")
+            return self.io.IOUtils.toString(stream, "UTF-8")
         finally:
             stream.close()
-
-    def beginning(self, place):
-        """The first characters of a file, at most four of them."""
-        filesystem, path = self.at(place)
-        stream = filesystem.open(path)
-        try:
-            read = [stream.read() for _ in range(4)]
-        finally:
-            stream.close()
-        return bytes(byte for byte in read if byte >= 0).decode("utf-8", "ignore")
 
     def write(self, place, text):
         filesystem, path = self.at(place)
@@ -169,42 +237,51 @@ class Files:
             stream.close()
 
     def below(self, place):
-        """The parts of the names of all files below a prefix."""
+        """Names below a prefix and states of all files there; no mark of a folder."""
         filesystem, path = self.at(place)
         if not filesystem.exists(path):
             return
         root = filesystem.makeQualified(path).toUri().getPath().rstrip("/") + "/"
         found = filesystem.listFiles(path, True)
         while found.hasNext():
-            yield found.next().getPath().toUri().getPath().removeprefix(root).split("/")
+            status = found.next()
+            name = status.getPath().toUri().getPath().removeprefix(root)
+            if name and not name.endswith("/"):
+                yield name, status
 
-    def object_of(self, place):
-        """Size and time of a file, in bytes and in seconds since 1970."""
-        filesystem, path = self.at(place)
-        if not filesystem.exists(path):
-            raise SystemExit(f"cannot read {place.name}: it does not exist")
-        status = filesystem.getFileStatus(path)
-        return {"bytes": status.getLen(), "modified": status.getModificationTime() // 1000}
+    def put(self, folder, place, form):
+        """Gives the parts that Spark wrote into `folder` their names in a table.
 
-    def put(self, folder, place):
-        """Gives the one part that Spark wrote into `folder` its place, over what was there.
-
-        A copy through one stream: S3 shows the old object until the new one is whole, where a
+        A copy through a stream: S3 shows the old object until the new one is whole, where a
         renaming would need the old one deleted before.
         """
         filesystem, path = self.at(folder)
-        parts = [name for name in self.below(folder) if name[0].startswith("part-")]
-        if len(parts) != 1:
-            raise SystemExit(f"Spark wrote {len(parts)} parts to {folder.name}; one was expected")
-        source = self.hadoop.fs.Path(path, "/".join(parts[0]))
-        target, target_path = self.at(place)
-        copy = self.hadoop.fs.FileUtil.copy
-        if not copy(filesystem, source, target, target_path, False, True, self.configuration):
-            raise SystemExit(f"writing {place.name} failed")
+        parts = sorted(name for name, _ in self.below(folder) if name.startswith("part-"))
+        pairs = [(part, place.join(f"part-{n:05}.{form}")) for n, part in enumerate(parts)]
+
+        def copy(pair):
+            part, goal = pair
+            source, (target, target_path) = self.hadoop.fs.Path(path, part), self.at(goal)
+            copy = self.hadoop.fs.FileUtil.copy
+            if not copy(filesystem, source, target, target_path, False, True, self.configuration):
+                raise SystemExit(f"writing {goal.name} failed")
+            return goal.name
+
+        return at_once(copy, pairs)
 
     def delete(self, place, recursive=False):
         filesystem, path = self.at(place)
         filesystem.delete(path, recursive)
+
+
+def at_once(work, things):
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+        return list(pool.map(work, things))
+
+
+def is_hidden(name):
+    """Readers leave out names like `_SUCCESS` and `.part.crc`."""
+    return any(part.startswith(("_", ".")) for part in name.split("/"))
 
 
 def read_plan(files, place):
@@ -228,7 +305,7 @@ def former_objects(files, plan, place):
     try:
         report = json.loads(text)
         pipeline, objects = report["pipeline"], report.get("objects", [])
-        known = all(isinstance(report[count], int) for count in ("raw_rows", "clean_rows"))
+        known = isinstance(report["inputs"], list) and isinstance(report["engine"], str)
         known = known and all(isinstance(name, str) for name in [pipeline, *objects])
     except (ValueError, KeyError, TypeError, AttributeError):
         known = False
@@ -243,54 +320,157 @@ def former_objects(files, plan, place):
     return objects
 
 
-def refuse_foreign(files, former, what, place, own_file):
+def refuse_foreign(files, former, written):
     """Readers take every file below a prefix, so one that no run wrote would be read with them."""
-    for parts in files.below(place):
-        # Readers leave out names like `_SUCCESS` and `.part.crc`.
-        hidden = any(part.startswith(("_", ".")) for part in parts)
-        name = place.name + "/".join(parts)
-        if not hidden and parts != [own_file] and name not in former:
-            raise SystemExit(
-                f"{name} was not written by this job, and would be read as part of its {what}\n"
-                f"hint: choose an empty prefix as the {what}, or move that object away"
-            )
+    for what, place, form in written:
+        for below, _ in files.below(place):
+            name, part = place.name + below, PART.fullmatch(below)
+            own = (part and part[1] == form) or name in former
+            if not own and not is_hidden(below):
+                raise SystemExit(
+                    f"{name} was not written by this job, and would be read as part of the {what}\n"
+                    "hint: choose an empty prefix, or move that object away"
+                )
 
 
-def cut(files, plan, place, folder):
-    """The place of the table alone: without the lines before its header and after its end."""
-    if not plan["skip_lines"] and not plan["leave_out_footnotes"]:
-        refuse_empty(plan, place, files.beginning(place).removeprefix("\ufeff"))
-        return place
-    size = files.size(place)
-    if size > CUT_BYTES_MAX:
+def bare(status):
+    """The URI of a file without its scheme, which is written in several ways."""
+    return re.sub(SCHEME, "", status.getPath().toUri().toString())
+
+
+class Object:
+    """A file of an input: its number among them by name, and the URI that Spark calls it."""
+
+    def __init__(self, index, place, below, status):
+        self.index, self.place, self.below = index, place, below
+        self.uri = bare(status)
+        self.source, self.wide = place, None
+
+
+def objects_of(files, prefix):
+    """The files below a prefix, in the order of their names, and what they were when listed."""
+    found = sorted((e for e in files.below(prefix) if not is_hidden(e[0])), key=lambda e: e[0])
+    if not found:
         raise SystemExit(
-            f"{place.name} has {size} bytes; titles and footnotes are left out of files of at most "
-            f"{CUT_BYTES_MAX}\nhint: delete them from the file, and `skip_lines` and `footnotes` "
-            "from the manifest"
+            f"there are no files at {prefix.name}\n"
+            "hint: `cargo xtask deploy --data FILE` uploads them"
         )
-    text = files.read(place).replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
-    lines = text.removesuffix("\n").split("\n")[plan["skip_lines"] :]
-    refuse_empty(plan, place, "\n".join(lines[:1]) + "\n" if lines else "")
-    end = table_end(plan, place, lines) if plan["leave_out_footnotes"] else len(lines)
-    table = folder.join("table.csv")
-    files.write(table, "\n".join(lines[:end]) + "\n")
-    return table
+    if len(found) > OBJECTS_MAX:
+        raise SystemExit(f"{prefix.name} has more than {OBJECTS_MAX} files")
+    objects, size, modified = [], 0, 0
+    for index, (name, status) in enumerate(found):
+        place = Place(prefix.address + "/" + name)
+        place.name = prefix.name + name
+        objects.append(Object(index, place, name, status))
+        size += status.getLen()
+        modified = max(modified, status.getModificationTime() // 1000)
+    return objects, {"objects": len(found), "bytes": size, "modified": modified}
 
 
-def refuse_empty(plan, place, beginning):
-    """Empty lines before the header would be left out without a word, and not by Athena."""
-    if beginning[:1] in ("\r", "\n"):
+def check_kind(files, plan, file):
+    """Refuses a file that is not what the manifest says, or not by its name what Spark needs."""
+    name, form = file.place.name, plan["format"]
+    begin = files.begin(file.place, 8)
+    told = next((told for mark, told in MARKS.items() if begin.startswith(mark)), "text")
+    if not begin and form != "csv":
+        raise SystemExit(f"{name}: the file is empty")
+    if form in TYPED:
+        if told != TYPED[form]:
+            raise SystemExit(
+                f"{name}: the file is {told}; the manifest says `format = \"{form}\"`\n"
+                "hint: set `format` of the input to what its files are"
+            )
+        return
+    packs = files.codecs.getCodec(files.hadoop.fs.Path(file.place.address)) is not None
+    if begin.startswith(GZIP) != (packs and name.lower().endswith(".gz")):
         raise SystemExit(
-            f"{place.name}: line {plan['skip_lines'] + 1} is empty\nhint: `[data] skip_lines` in "
+            f"{name}: Spark goes by the name, and the file is {told}\n"
+            "hint: the names of files that are compressed by gzip end in `.gz`, and of no others"
+        )
+    if packs and not begin.startswith(GZIP) or begin.startswith(ZSTD):
+        raise SystemExit(
+            f"{name}: the file is {told}, which Spark does not read as text\n"
+            "hint: compress it by gzip, with a name that ends in `.gz`"
+        )
+    # A header may begin with the letters of the other two.
+    if told not in ("text", MARKS[GZIP], TYPED["parquet"], TYPED["orc"]):
+        raise SystemExit(f"{name}: the file is {told}\nhint: {CONVERTS}")
+
+
+class Defect(Exception):
+    """What is wrong with a header or a record; whoever knows the file names it."""
+
+
+def text_of(name, read, is_whole):
+    """Bytes of text with one kind of ends of lines."""
+    try:
+        text = read.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if is_whole or error.end < len(read) or error.reason != "unexpected end of data":
+            line = 1 + read[: error.start].count(b"\n")
+            said = f"the text is not UTF-8 (line {line})\nhint: {CONVERTS}"
+            raise SystemExit(f"{name}: {said}") from None
+        text = read[: error.start].decode("utf-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+
+
+def header_of(files, csv_plan, file):
+    """The fields of the header of a file that needs no cutting."""
+    for size in HEADER_BYTES:
+        read = files.begin(file.place, size, unpacks=True)
+        text = text_of(file.place.name, read, len(read) < size)
+        lines = text.split("\n")
+        fields, used = first_record(csv_plan, file, lines)
+        if used < len(lines) - 1 or len(read) < size:
+            return fields
+    raise SystemExit(f"{file.place.name}: the header has more than {HEADER_BYTES[-1]} bytes")
+
+
+def first_record(csv_plan, file, lines):
+    """Fields of the first record, and how many lines it has. Empty lines before it would be left
+    out without a word, and not by Athena."""
+    if len(lines) > 1 and not lines[0]:
+        raise SystemExit(
+            f"{file.place.name}: line {csv_plan['skip_lines'] + 1} is empty\nhint: `skip_lines` in "
             "the manifest says how many lines are before the header"
         )
+    csv.field_size_limit(CUT_BYTES_MAX)
+    records = csv.reader((line + "\n" for line in lines), delimiter=csv_plan["delimiter"])
+    fields = next(records, []) if any(lines) else []
+    return [field.strip(AROUND) for field in fields], records.line_num
 
 
-def table_end(plan, place, lines):
+def cut(files, csv_plan, file, folder):
+    """Puts the table alone, without the lines before its header and after its end, into a file of
+    its own; the fields of its header."""
+    stream = files.open(file.place, unpacks=True)
+    try:
+        bounded = files.io.input.BoundedInputStream(stream, CUT_BYTES_MAX + 1)
+        read = bytes(bounded.readAllBytes())
+    finally:
+        stream.close()
+    if len(read) > CUT_BYTES_MAX:
+        raise SystemExit(
+            f"{file.place.name} has more than {CUT_BYTES_MAX} bytes; titles and footnotes are left "
+            "out of files of at most that\nhint: delete them from the file, and `skip_lines` and "
+            "`footnotes` from the manifest"
+        )
+    text = text_of(file.place.name, read, True)
+    lines = text.removesuffix("\n").split("\n")[csv_plan["skip_lines"] :]
+    fields, _ = first_record(csv_plan, file, [*lines, ""])
+    whole = not csv_plan["leave_out_footnotes"]
+    end = len(lines) if whole else table_end(csv_plan, file.place, lines)
+    table = folder.join(f"table-{file.index}.csv")
+    files.write(table, "\n".join(lines[:end]) + "\n")
+    filesystem, path = files.at(table)
+    file.uri, file.source = bare(filesystem.getFileStatus(path)), table
+    return fields
+
+
+def table_end(csv_plan, place, lines):
     """How many lines the table has: up to one that is empty or has one field. What follows must
     not look like a record, so that a torn file does not pass for a shorter one."""
-    records = csv.reader((line + "\n" for line in lines), delimiter=plan["delimiter"])
-    csv.field_size_limit(CUT_BYTES_MAX)
+    records = csv.reader((line + "\n" for line in lines), delimiter=csv_plan["delimiter"])
     columns, end, next_line = 0, None, 0
     for fields in records:
         line, next_line = next_line, records.line_num
@@ -302,25 +482,12 @@ def table_end(plan, place, lines):
             end = line
         note = len(fields) <= FOOTNOTE_FIELDS_MAX and len(fields) < columns
         if end is not None and filled > 1 and not note:
-            number = plan["skip_lines"] + 1
+            number = csv_plan["skip_lines"] + 1
             raise SystemExit(
                 f"{place.name}: line {line + number}: a record follows, but line {end + number} "
                 "ends the table: it is empty or has one field"
             )
     return len(lines) if end is None else end
-
-
-class Defect(Exception):
-    """What is wrong with a header or a record; whoever knows the file names it."""
-
-
-def as_text(pair):
-    """A numbered record. Spark puts U+FFFD where bytes are no UTF-8, which would change names."""
-    fields, number = pair
-    if any(NO_TEXT.search(field or "") for field in fields):
-        where = f"record {number}: " if number else ""
-        raise Defect(f"{where}the text is not UTF-8\nhint: {CONVERTS}")
-    return pair
 
 
 def column_names(header, columns):
@@ -383,6 +550,17 @@ def free(name, taken):
     return found
 
 
+def trimmed(column):
+    return F.btrim(F.coalesce(column, F.lit("")), F.lit(AROUND))
+
+
+def refused(file, number, *told):
+    """An expression that stops the job, as the embedded engine's reader stops."""
+    texts = [part if not isinstance(part, str) else F.lit(part) for part in told]
+    where = [F.lit("Defect "), file.cast("string"), F.lit(": record "), number.cast("string")]
+    return F.raise_error(F.concat(*where, F.lit(": "), *texts))
+
+
 class Wide:
     """A table with periods as columns: each cell with a value becomes a record."""
 
@@ -392,87 +570,74 @@ class Wide:
             if name in made:
                 raise Defect(
                     f"column {index + 1} of the header is called `{header[index]}`, as "
-                    "`[data.wide]` calls what it makes\nhint: give `names` and `values` other "
+                    "`wide` calls what it makes\nhint: give `names` and `values` other "
                     "names, or rename the column in the file"
                 )
         wanted = [{"source": name, "name": name} for name in wide["keep"]]
         keep = sorted({position(header, column) for column in wanted})
         others = [index for index in range(len(header)) if index not in keep]
-        self.keep, self.missing = keep, set(wide["missing"])
+        self.keep, self.missing, self.made = keep, wide["missing"], made
         self.periods = [(index, header[index]) for index in others if header[index]]
         self.unnamed = [index for index in others if not header[index]]
         if not self.periods:
             raise Defect(
                 "every column of the header is kept, so there is none to make records of\n"
-                "hint: leave `[data.wide]` out of the manifest"
+                "hint: leave `wide` out of the manifest"
             )
-        self.columns = [*(names[index] for index in keep), *made]
+        self.names = names
 
-    def rows(self, fields, number):
-        """The rows of a record, whose numbers say its number and the column."""
-        if sum(bool((field or "").strip(AROUND)) for field in fields) <= 1:
-            raise Defect(
-                f"record {number}: one field is not empty, so this is no record of the table"
-            )
+    def rows(self, records, fields):
+        """A row for each cell with a value, whose number says the record's and the column's."""
+        file, number = F.col("_index"), F.col("_number")
+        cells = [
+            F.struct(F.lit(at).alias("at"), F.lit(name).alias("name"), fields[index].alias("value"))
+            for at, (index, name) in enumerate(self.periods)
+        ]
+        has_value = lambda cell: (trimmed(cell["value"]) != "") & ~trimmed(cell["value"]).isin(
+            self.missing
+        )
+        kind = "array<struct<at:int,name:string,value:string>>"
+        found = F.filter(F.array(*cells), has_value).cast(kind)
+        filled = functools.reduce(
+            lambda a, b: a + b, [F.when(trimmed(f) != "", 1).otherwise(0) for f in fields]
+        )
+        told = "one field is not empty, so this is no record of the table"
+        checked = F.when(bad_text(fields), not_utf8(file, number).cast(kind))
+        checked = checked.when(filled <= 1, refused(file, number, told).cast(kind))
         for index in self.unnamed:
-            if (fields[index] or "").strip(AROUND):
-                raise Defect(
-                    f"record {number}: column {index + 1} has no name in the header and holds "
-                    f"`{fields[index].strip(AROUND)}`"
-                )
-        kept, first = [fields[index] for index in self.keep], (number - 1) * len(self.periods) + 1
-        for row, (index, period) in enumerate(self.periods, first):
-            value = (fields[index] or "").strip(AROUND)
-            if value and value not in self.missing:
-                yield (*kept, period, fields[index], row)
+            told = f"column {index + 1} has no name in the header and holds `"
+            odd = refused(file, number, told, trimmed(fields[index]), "`").cast(kind)
+            checked = checked.when(trimmed(fields[index]) != "", odd)
+        kept = [fields[index].alias(self.names[index]) for index in self.keep]
+        exploded = records.select(
+            *kept, file, number, F.explode(checked.otherwise(found)).alias("_cell")
+        )
+        made = [F.col("_cell.name").alias(self.made[0]), F.col("_cell.value").alias(self.made[1])]
+        row = (number - 1) * len(self.periods) + F.col("_cell.at") + 1
+        names = [F.col(f"`{self.names[index]}`") for index in self.keep]
+        return exploded.select(*names, *made, row_number(file, row).alias("_row"))
 
     def origin(self, row):
         record, cell = divmod(row - 1, len(self.periods))
         return record + 1, self.periods[cell][1]
 
 
-def views(spark, files, plan, place, folder):
-    """The views `file` and `raw`; what tells the record and the column of a row.
+def bad_text(fields):
+    """Spark puts U+FFFD where bytes are no UTF-8, which would change names."""
+    return F.concat_ws("", *fields).rlike(NO_TEXT)
 
-    Spark's own reading of headers renames columns, so the header is read as a record.
-    """
-    table = cut(files, plan, place, folder)
-    frame = (
-        spark.read.option("header", False)
-        .option("sep", plan["delimiter"])
-        .option("quote", '"')
-        .option("escape", '"')
-        .option("multiLine", True)
-        .option("mode", "FAILFAST")
-        .option("inferSchema", False)
-        .csv(table.address)
-    )
-    first = frame.first()
-    header = [(field or "").strip(AROUND) for field in first] if first else []
-    try:
-        as_text((header, 0))
-        names, wide = named(plan, header)
-    except Defect as defect:
-        raise SystemExit(f"{place.name}:{plan['skip_lines'] + 1}: {defect}") from None
-    numbered = frame.rdd.zipWithIndex().filter(lambda pair: pair[1] > 0).map(as_text)
-    if wide is None:
-        rows = numbered.map(lambda pair: (*pair[0], pair[1]))
-    else:
-        rows = numbered.flatMap(lambda pair: wide.rows(pair[0], pair[1]))
-        names = wide.columns
-    fields = [StructField(name, StringType()) for name in names]
-    schema = StructType([*fields, StructField("_row", LongType(), False)])
-    spark.createDataFrame(rows, schema).cache().createOrReplaceTempView("file")
-    raw = spark.table("file")
-    for form in plan["forms"]:
-        raw = raw.withColumn(form["column"], expr(form["sql"]))
-    raw.createOrReplaceTempView("raw")
-    return wide.origin if wide else lambda row: (row, None)
+
+def not_utf8(file, number):
+    return refused(file, number, f"the text is not UTF-8\nhint: {CONVERTS}")
+
+
+def row_number(file, number):
+    return F.shiftleft(file.cast("bigint"), ROW_BITS) + number.cast("bigint")
 
 
 def named(plan, header):
     """Names of the columns, and how a wide table is read; what the plan asks for is there."""
-    wide = plan["wide"]
+    wide = plan["csv"]["wide"]
     made = [wide["names"], wide["values"]] if wide else []
     sources = [c["source"] for c in plan["columns"] if c["name"] not in made]
     if not any(header):
@@ -493,6 +658,289 @@ def named(plan, header):
     return names, Wide(header, names, wide) if wide else None
 
 
+def refuse_other_columns(first, file, wanted, found):
+    """Files of an input have the same columns, in whatever order."""
+    called, hint = first.place.name, "hint: the files of an input have the same columns"
+    for name in found:
+        if name not in wanted:
+            said = f"the file has a column `{name}`, and {called} has none of that name"
+            raise SystemExit(f"{file.place.name}: {said}\n{hint}")
+    for name, kind in wanted.items():
+        if name not in found:
+            said = f"the file has no column `{name}`, and {called} has one"
+            raise SystemExit(f"{file.place.name}: {said}\n{hint}")
+        if found[name] != kind:
+            said = f"column `{name}` is {found[name]} in the file and {kind} in {called}"
+            raise SystemExit(f"{file.place.name}: {said}")
+
+
+def numbered(spark, frame, columns, objects, by_index=False):
+    """Records with the number of their file and their own in it.
+
+    A file's splits are in order of their places in it, and in a split rows are in order of their
+    numbers.
+    """
+    names = [(file.uri, file.index) for file in objects]
+    lookup = F.broadcast(spark.createDataFrame(names, "_path string, _file int"))
+    metadata = ("file_path", "file_block_start")
+    own = [F.col(f"_metadata.{name}").alias(f"_{name}") for name in metadata]
+    own.append(F.col("_metadata.row_index").alias("_at") if by_index else F.lit(0).alias("_at"))
+    frame = frame.select(*columns, *own, F.monotonically_increasing_id().alias("_id"))
+    bare_path = F.regexp_replace("_file_path", SCHEME, "")
+    frame = frame.join(lookup, bare_path == lookup["_path"], "left")
+    lost = F.raise_error(F.concat(F.lit("no file is called "), F.col("_file_path"))).cast("int")
+    frame = frame.withColumn("_index", F.coalesce("_file", lost))
+    order = Window.partitionBy("_index").orderBy("_file_block_start", "_id")
+    counted = F.count(F.lit(1)).over(order.rowsBetween(Window.unboundedPreceding, 0))
+    number = F.col("_at") + 1 if by_index else counted
+    return frame.withColumn("_number", number.cast("bigint"))
+
+
+def escaped(file):
+    """An address that Spark does not take for a pattern."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", file.source.address)
+
+
+def grouped(objects, kinds):
+    """Files that are read alike, together."""
+    groups = {}
+    for file, kind in zip(objects, kinds):
+        groups.setdefault(json.dumps(kind), []).append(file)
+    return [(json.loads(kind), files) for kind, files in groups.items()]
+
+
+def csv_records(spark, files, plan, objects, folder):
+    """The view `file` of CSV. Spark's own reading of headers renames columns, so headers are read
+    here, and left out there."""
+    csv_plan = plan["csv"] = {"wide": None, **plan["csv"]}
+    if csv_plan["skip_lines"] or csv_plan["leave_out_footnotes"]:
+        headers = [cut(files, csv_plan, file, folder) for file in objects]
+    else:
+        headers = at_once(lambda file: header_of(files, csv_plan, file), objects)
+    tables, wanted = [], None
+    for header, group in grouped(objects, headers):
+        try:
+            names, wide = named(plan, header)
+        except Defect as defect:
+            line = csv_plan["skip_lines"] + 1
+            raise SystemExit(f"{group[0].place.name}: line {line}: {defect}") from None
+        columns = [*(names[i] for i in wide.keep), *wide.made] if wide else names
+        wanted = wanted or columns
+        kinds = [dict.fromkeys(each, "string") for each in (wanted, columns)]
+        refuse_other_columns(objects[0], group[0], *kinds)
+        for file in group:
+            file.wide = wide
+        tables.append(csv_group(spark, csv_plan, names, wide, group).select(*wanted, "_row"))
+    return functools.reduce(lambda a, b: a.unionByName(b), tables)
+
+
+def csv_group(spark, csv_plan, names, wide, group):
+    """Records of files with one header."""
+    own = [f"c{index}" for index in range(len(names))]
+    schema = StructType([StructField(name, StringType()) for name in own])
+    frame = (
+        spark.read.schema(schema)
+        .option("header", False)
+        .option("sep", csv_plan["delimiter"])
+        .option("quote", '"')
+        .option("escape", '"')
+        .option("unescapedQuoteHandling", "RAISE_ERROR")
+        .option("multiLine", True)
+        .option("mode", "FAILFAST")
+        .csv([escaped(file) for file in group])
+    )
+    records = numbered(spark, frame, own, group).where("_number > 1")
+    records = records.withColumn("_number", F.col("_number") - 1)
+    # In quotes, ends of lines are those of the file.
+    end = F.lit("\n")
+    fields = [F.replace(F.replace(F.col(c), F.lit("\r\n"), end), F.lit("\r"), end) for c in own]
+    if wide:
+        return wide.rows(records, fields)
+    file, number = F.col("_index"), F.col("_number")
+    row = F.when(bad_text(fields), not_utf8(file, number).cast("bigint"))
+    row = row.otherwise(row_number(file, number)).alias("_row")
+    return records.select(*(f.alias(name) for f, name in zip(fields, names)), row)
+
+
+def parsed(index, number, line):
+    """The keys and values of a line of JSON, numbers as they are written."""
+
+    def pairs(found):
+        names = [name for name, _ in found]
+        if len(set(names)) < len(names):
+            raise ValueError("a key is there twice")
+        return dict(found)
+
+    def constant(name):
+        raise ValueError(f"`{name}` is no value of JSON")
+
+    hooks = {"parse_int": str, "parse_float": str, "parse_constant": constant}
+    try:
+        if "\ufffd" in line:
+            raise ValueError("the text is not UTF-8")
+        found = json.loads(line.strip("\ufeff \t\r\n"), object_pairs_hook=pairs, **hooks)
+        if not isinstance(found, dict):
+            raise ValueError("expected an object")
+    except ValueError as error:
+        raise Defect(
+            f"{index}: record {number}: {error}\nhint: each line must be one whole object; "
+            "`jq -c .` writes objects so, and `jq -c '.[]'` those of an array"
+        ) from None
+    return found
+
+
+def json_keys(rows):
+    """The keys of each file, with the record and the place in it where each is first."""
+    keys = {}
+    for index, number, line in rows:
+        for at, key in enumerate(parsed(index, number, line)):
+            keys.setdefault((index, key), (number, at))
+        if len(keys) > KEYS_MAX:
+            raise Defect(
+                f"{index}: the objects have more than {KEYS_MAX} different keys\n"
+                "hint: keys are columns; make values of keys that name things"
+            )
+    return keys.items()
+
+
+def json_rows(keys, rows):
+    """The values of the wanted keys of each file, as text."""
+    for index, number, line in rows:
+        found, values = parsed(index, number, line), []
+        for key in keys[index]:
+            value = found.get(key)
+            if isinstance(value, (dict, list)):
+                raise Defect(
+                    f"{index}: record {number}: column `{key}`: the value is nested, which is "
+                    "not read\nhint: leave the column out of the manifest, or make columns of its "
+                    "values"
+                )
+            values.append(str(value).lower() if isinstance(value, bool) else value)
+        yield (*values, (index << ROW_BITS) + number)
+
+
+def wanted_of(columns, file, header, what="the file"):
+    """Names in a file of the columns of the plan."""
+    fields = [field.strip(AROUND) for field in header]
+    try:
+        found = [position(fields, column) for column in columns]
+    except Defect as defect:
+        raise SystemExit(f"{file.place.name}: {defect}") from None
+    missing = [c["source"].strip(AROUND) for c, at in zip(columns, found) if at is None]
+    if missing:
+        raise SystemExit(
+            f"{file.place.name}: column {', '.join(f'`{name}`' for name in missing)} is missing; "
+            f"{what} has {', '.join(fields)}"
+        )
+    return [header[at] for at in found]
+
+
+def json_records(spark, files, plan, objects, folder):
+    """The view `file` of JSON lines. Spark 3.5 writes numbers anew when it reads them as text, and
+    leaves out what it has no column for, so lines are read here."""
+    frame = spark.read.option("lineSep", "\n").text([escaped(file) for file in objects])
+    frame = frame.where(F.btrim(F.col("value"), F.lit(" \t\r\n\f\ufeff")) != "")
+    lines = numbered(spark, frame, ["value"], objects).select("_index", "_number", "value")
+    lines = lines.cache().rdd
+    keys = {file.index: {} for file in objects}
+    first = lines.mapPartitions(json_keys).reduceByKey(min).collect()
+    for (index, key), place in sorted(first, key=lambda each: each[1]):
+        keys[index][key] = place
+    columns, wanted = plan["columns"], {}
+    for file in objects:
+        own = keys[file.index]
+        # A file without objects has no column to lack.
+        wanted[file.index] = wanted_of(columns, file, list(own)) if own else []
+        refuse_two_keys(columns, file, own, wanted[file.index])
+    fields = [StructField(column["name"], StringType()) for column in columns]
+    schema = StructType([*fields, StructField("_row", LongType(), False)])
+    rows = lines.mapPartitions(functools.partial(json_rows, wanted))
+    return spark.createDataFrame(rows, schema, verifySchema=False)
+
+
+def refuse_two_keys(columns, file, keys, wanted):
+    """A column of which some objects have one key and some another would lose values."""
+    for column, own in zip(columns, wanted):
+        for key in keys:
+            same = key != own and key.strip(AROUND).lower() == own.strip(AROUND).lower()
+            if same and keys[key][0] < keys[own][0]:
+                raise SystemExit(
+                    f"{file.place.name}: the key `{own}` is the manifest's column "
+                    f"`{column['name']}`, as the key `{key}` was before\n"
+                    "hint: rename one of them in the file"
+                )
+
+
+def typed_records(spark, files, plan, objects, folder):
+    """The view `file` of a format with types."""
+    form, columns, tables = plan["format"], plan["columns"], []
+    schemas = at_once(
+        lambda f: json.loads(spark.read.format(form).load(escaped(f)).schema.json()), objects
+    )
+    first = None
+    for schema, group in grouped(objects, schemas):
+        schema = StructType.fromJson(schema)
+        names = wanted_of(columns, group[0], schema.names)
+        kinds = [schema[name].dataType.simpleString() for name in names]
+        found = {c["name"]: PLAIN.get(k, k) for c, k in zip(columns, kinds)}
+        check_types(columns, group[0], found)
+        first = first or found
+        refuse_other_columns(objects[0], group[0], first, found)
+        paths = [escaped(file) for file in group]
+        frame = spark.read.format(form).schema(schema).load(paths)
+        own = [F.col(f"`{name}`").alias(f"c{index}") for index, name in enumerate(names)]
+        records = numbered(spark, frame, own, group, by_index=form == "parquet")
+        file, number = F.col("_index"), F.col("_number")
+        row = row_number(file, number)
+        for index, kind in enumerate(kinds):
+            if kind == "binary":
+                back = F.encode(F.decode(F.col(f"c{index}"), "UTF-8"), "UTF-8")
+                told = f"column `{columns[index]['name']}`: the bytes are no text in UTF-8"
+                odd = refused(file, number, told).cast("bigint")
+                row = F.when(back != F.col(f"c{index}"), odd).otherwise(row)
+        values = [
+            F.col(f"c{index}").cast(found[column["name"]]).alias(column["name"])
+            for index, column in enumerate(columns)
+        ]
+        tables.append(records.select(*values, row.alias("_row")))
+    return functools.reduce(lambda a, b: a.unionByName(b), tables)
+
+
+def check_types(columns, file, found):
+    """What would have to be converted is for a pipeline's own SQL to say how."""
+    others = {
+        "bigint": ("int", "bigint", "double"),
+        "timestamp": ("date", "timestamp"),
+        "date": ("date", "timestamp"),
+    }
+    for column in columns:
+        kind, wanted = found[column["name"]], column["type"]
+        if kind not in ("string", "boolean", "double", *others) and not kind.startswith("decimal("):
+            raise SystemExit(
+                f"{file.place.name}: column `{column['source']}` is of the type {kind}, which is "
+                "not read\nhint: leave the column out of the manifest, or make columns of text, "
+                "numbers, dates or times of it"
+            )
+        fits = wanted == kind or wanted in others.get(kind, ())
+        if kind.startswith("decimal("):
+            fits = wanted.startswith("decimal(") or wanted == "double"
+        if not fits:
+            raise SystemExit(
+                f"{file.place.name}: column `{column['source']}` is {kind} in the file; the "
+                f"manifest says `{wanted}`\nhint: say the file's type in `columns`, and convert it "
+                "by SQL of your own (`sql`)"
+            )
+
+
+READERS = {
+    "csv": csv_records,
+    "json": json_records,
+    "parquet": typed_records,
+    "avro": typed_records,
+    "orc": typed_records,
+}
+
+
 def ask(spark, what, statement):
     """The result of a statement; one that Spark cannot read is told without its plan."""
     try:
@@ -501,132 +949,299 @@ def ask(spark, what, statement):
         raise SystemExit(f"{what} is not valid: {str(error).split(chr(10))[0]}") from None
 
 
-def readable(place, error):
+def conformed(frame, what, declared):
+    """A table with the declared columns; another type is an error."""
+    found = [[name, kind] for name, kind in frame.dtypes]
+    if found != [list(column) for column in declared]:
+        told = lambda columns: ", ".join(f'{name} = "{kind}"' for name, kind in columns)
+        raise SystemExit(
+            f"{what} gives other columns than the manifest declares: it gives {{ {told(found)} }}, "
+            f"declared are {{ {told(declared)} }}\nhint: correct `columns`, or cast in the SQL"
+        )
+    return frame
+
+
+def readable(objects, error):
     """What Spark says of a record that it cannot read, without its own calls."""
     text = str(error)
-    if found := re.search(r"\bDefect: (.*(?:\nhint: .*)?)", text):
-        return f"{place.name}: {found[1]}"
+    if found := re.search(r"\bDefect:? (\d+): (.*(?:\nhint: .*)?)", text):
+        return f"{objects[int(found[1])].place.name}: {found[2]}"
     if found := re.search(r"Malformed records are detected in record parsing: (.*)", text):
-        return f"{place.name}: a record has more or fewer fields than the header: {found[1]}"
+        uri = re.search(r"while reading file (\S+?)\.?\s", text)
+        bare_uri = re.sub(SCHEME, "", uri[1]) if uri else None
+        name = next((f.place.name for f in objects if f.uri == bare_uri), called(objects))
+        return f"{name}: a record has more or fewer fields than the header: {found[1]}"
     return None
 
 
-def told(plan, origin, row):
+def called(objects):
+    """What messages call an input: its file, or of several the first one."""
+    first, more = objects[0].place.name, len(objects) - 1
+    return f"{first} and {more} more" if more else first
+
+
+def told(plan, objects, row):
     """What is told of a record that breaks a rule."""
-    record, cell = origin(row["_row"])
-    column = dict(plan["rule_columns"])[row["_rule"]]
-    found = "no value" if row[column] is None else f"`{row[column]}`"
-    if plan["wide"] and column in (plan["wide"]["names"], plan["wide"]["values"]):
+    file, number = objects[row["_row"] >> ROW_BITS], row["_row"] & ((1 << ROW_BITS) - 1)
+    record, cell = file.wide.origin(number) if file.wide else (number, None)
+    where = f"{file.place.name}: record {record}"
+    column = dict(plan["rule_columns"]).get(row["_rule"])
+    if not column:
+        return f"{where}: {row['_reason']}"
+    value = row[column] if column in row else None
+    found = "no value" if value is None else f"`{value}`"
+    if cell is not None and column in file.wide.made:
         column = cell
-    return f"record {record}: column `{column}`: {row['_reason']}; found {found}"
+    return f"{where}: column `{column}`: {row['_reason']}; found {found}"
 
 
 def newest(spark, plan):
     """The series whose newest records are rejected: their number, and the first of them."""
-    if plan["newest_sql"] is None:
+    if plan.get("newest_sql") is None:
         return 0, []
     found = ask(spark, "the question for rejected newest records", plan["newest_sql"]).collect()
     names = ("series", "period", "records", "rule")
-    return found[0]["_all"] if found else 0, [
-        {name: row[f"_{name}"] for name in names} for row in found
-    ]
+    shown = [{name: row[f"_{name}"] for name in names} for row in found]
+    shown = [each | {"series": str(each["series"])} for each in shown]
+    return found[0]["_all"] if found else 0, shown
 
 
-def judge(spark, files, plan, place, folder):
-    """Clean rows, rejected records, and the report about both, which must add up."""
-    origin = views(spark, files, plan, place, folder)
-    raw_rows = spark.table("file").count()
-    if raw_rows == 0:
-        raise SystemExit(f"{place.name}: the file has a header but no records")
-    typed = ask(spark, "the cleaning SQL", plan["cleaning_sql"]).cache()
-    typed.createOrReplaceTempView("typed")
-    judged = ask(spark, "`when` of one of the manifest's rules", plan["judged_sql"]).cache()
-    judged.createOrReplaceTempView("judged")
-    counts = {row["_rule"]: row["count"] for row in judged.groupBy("_rule").count().collect()}
-    clean_rows = counts.pop(None, 0)
-    fatal = sorted(rule for rule in counts if rule in plan["fatal_rules"])
-    rejects = ask(spark, "the rejected records", plan["rejects_sql"])
-    if fatal:
-        shown = rejects.where(rejects["_rule"].isin(fatal)).orderBy("_row").limit(10).collect()
-        raise SystemExit("\n".join(f"{place.name}: {told(plan, origin, row)}" for row in shown))
-    newest_count, newest_shown = newest(spark, plan) if counts else (0, [])
-    report = {
-        "pipeline": plan["pipeline"],
-        "engine": f"spark {spark.version}",
-        "raw_rows": raw_rows,
-        "clean_rows": clean_rows,
-        "rejected_rows": sum(counts.values()),
-        "rejected_by_rule": counts,
-        "rejected_newest_count": newest_count,
-        "rejected_newest": newest_shown,
-        "objects": [],
-    }
-    if report["raw_rows"] != report["clean_rows"] + report["rejected_rows"]:
+class Judged:
+    """An input whose every record is clean or rejected."""
+
+    def __init__(self, spark, files, plan, prefix, folder):
+        self.plan = plan
+        self.objects, self.read = objects_of(files, prefix)
+        parts = max(1, math.ceil(self.read["bytes"] / PART_BYTES))
+        spark.conf.set("spark.sql.shuffle.partitions", str(parts))
+        try:
+            self.judge(spark, files, folder)
+        except (Py4JJavaError, PySparkException) as error:
+            said = readable(self.objects, error)
+            if said is None:
+                raise
+            raise SystemExit(said) from None
+
+    def views(self, spark, files, folder):
+        """The views `file` and `raw`; how many records there are."""
+        at_once(lambda file: check_kind(files, self.plan, file), self.objects)
+        read = READERS[self.plan["format"]]
+        file = read(spark, files, self.plan, self.objects, folder).cache()
+        file.createOrReplaceTempView("file")
+        raw = spark.table("file")
+        for form in self.plan.get("forms", []):
+            raw = raw.withColumn(form["column"], F.expr(form["sql"]))
+        raw.createOrReplaceTempView("raw")
+        return file.count()
+
+    def judge(self, spark, files, folder):
+        plan, name = self.plan, self.plan["name"]
+        raw_rows = self.views(spark, files, folder)
+        if raw_rows == 0:
+            raise SystemExit(f"{called(self.objects)}: the file has a header but no records")
+        what = f"the cleaning SQL of the input `{name}`"
+        ask(spark, what, plan["cleaning_sql"]).cache().createOrReplaceTempView("typed")
+        rules = f"`when` of one of the rules of the input `{name}`"
+        judged = ask(spark, rules, plan["judged_sql"]).cache()
+        judged.createOrReplaceTempView("judged")
+        counts = {row["_rule"]: row["count"] for row in judged.groupBy("_rule").count().collect()}
+        clean_rows, rejected = counts.pop(None, 0), sum(counts.values())
+        if raw_rows != clean_rows + rejected:
+            raise SystemExit(
+                f"the SQL of the input `{name}` must give one row per record and keep `_row`: "
+                f"{raw_rows} records became {clean_rows} clean and {rejected} rejected rows"
+            )
+        rejects = ask(spark, "the manifest's rules", plan["rejects_sql"])
+        self.refuse_fatal(rejects, counts)
+        count, shown = newest(spark, plan) if counts else (0, [])
+        if clean_rows == 0:
+            raise SystemExit(
+                f"{called(self.objects)}: no record is left after cleaning "
+                f"({raw_rows} in the input)"
+            )
+        clean = ask(spark, "the manifest's SQL", plan["clean_sql"])
+        self.clean = conformed(clean, what, [(c["name"], c["type"]) for c in plan["columns"]])
+        self.rejects = self.placed(spark, rejects) if rejected else None
+        for view in ("file", "raw", "typed", "judged"):
+            spark.catalog.dropTempView(view)
+        self.clean.createOrReplaceTempView(name)
+        self.report = {
+            "name": name,
+            "raw_rows": raw_rows,
+            "clean_rows": clean_rows,
+            "rejected_rows": rejected,
+            "rejected_by_rule": dict(sorted(counts.items())),
+            "read": self.read,
+            "rejected_newest_count": count,
+            "rejected_newest": shown,
+        }
+
+    def refuse_fatal(self, rejects, counts):
+        """Stops the job when a record breaks a rule that must not be broken."""
+        fatal = sorted(rule for rule in counts if rule in self.plan["fatal_rules"])
+        if not fatal:
+            return
+        rows = rejects.where(rejects["_rule"].isin(fatal)).orderBy("_row").limit(SHOWN_MAX)
+        lines = [told(self.plan, self.objects, row) for row in rows.collect()]
+        more = sum(counts[rule] for rule in fatal) - len(lines)
+        raise SystemExit("\n".join([*lines, *([f"and {more} more"] if more else [])]))
+
+    def placed(self, spark, rejects):
+        """Rejected records in one file, with the file of each, and its number there."""
+        names = [(file.index, file.below) for file in self.objects]
+        lookup = F.broadcast(spark.createDataFrame(names, "_at int, _file string"))
+        at = F.shiftright("_row", ROW_BITS).cast("int")
+        found = rejects.join(lookup, at == lookup["_at"], "left").drop("_at")
+        found = found.repartition(1).sortWithinPartitions("_row")
+        return found.withColumn("_row", F.col("_row").bitwiseAND((1 << ROW_BITS) - 1))
+
+
+def make(spark, plan):
+    """A table made of others, kept under its name; what is reported of it."""
+    name, keys = plan["name"], plan["keys"]
+    what = f"the SQL of the table `{name}`"
+    try:
+        frame = conformed(ask(spark, what, plan["sql"]), what, plan["columns"])
+        frame = frame.orderBy(*keys).cache()
+        frame.createOrReplaceTempView(name)
+        rows = frame.count()
+        found = frame.groupBy(*keys).count().where("count > 1").orderBy(*keys).limit(1).collect()
+    except (Py4JJavaError, PySparkException) as error:
+        reason = str(error).split("\n")
+        said = next((line for line in reason if re.search(r"\[[A-Z_.]+\]", line)), reason[0])
+        raise SystemExit(f"{what}: {said}") from None
+    for row in found:
+        of = ", ".join(f"{key} = {row[key]}" for key in keys)
         raise SystemExit(
-            f"the manifest's SQL must give one row per record and keep `_row`: {report}"
+            f"the table `{name}` has {row['count']} rows of {of}; its `keys` say that there is "
+            "one\nhint: a join with several matching rows multiplies rows: join on what is unique, or "
+            "aggregate before"
         )
-    if report["clean_rows"] == 0:
-        raise SystemExit(f"{place.name}: no record is left after cleaning ({raw_rows} in the file)")
-    return ask(spark, "the clean table", plan["clean_sql"]), rejects, report
+    if rows == 0:
+        raise SystemExit(f"{what} gives no row")
+    return {"name": name, "rows": rows}
 
 
-def write(files, places, folder, clean, rejects, report):
-    """Writes rejects and table; returns the addresses of what it wrote.
+def as_text(frame):
+    """Times as readers of text take them."""
+    text = [name for name, kind in frame.dtypes if kind == "timestamp"]
+    for name in text:
+        frame = frame.withColumn(name, F.col(f"`{name}`").cast("string"))
+    return frame
 
-    Spark names its parts itself and needs a folder for each.
-    """
-    written = []
-    if report["rejected_rows"] > 0:
-        own = folder.join("rejects")
+
+def avro_schema(frame):
+    """Hive and Trino take nothing but milliseconds in Avro for a time."""
+
+    def kind_of(kind):
+        if kind.startswith("decimal("):
+            precision, scale = map(int, kind[8:-1].split(","))
+            own = {"type": "bytes", "logicalType": "decimal"}
+            return own | {"precision": precision, "scale": scale}
+        return AVRO[kind]
+
+    fields = [
+        {"name": name, "type": ["null", kind_of(kind)], "default": None}
+        for name, kind in frame.dtypes
+    ]
+    return json.dumps({"type": "record", "name": "row", "fields": fields})
+
+
+def whole_milliseconds(frame):
+    """A time with microseconds is refused, not cut."""
+    for name, kind in frame.dtypes:
+        if kind == "timestamp":
+            value, said = F.col(f"`{name}`"), f"column `{name}`: a time is no whole milliseconds"
+            odd = F.unix_micros(value) % 1000 != 0
+            stop = F.raise_error(F.lit(said)).cast("timestamp")
+            frame = frame.withColumn(name, F.when(odd, stop).otherwise(value))
+    return frame
+
+
+def write(files, frame, form, folder, place):
+    """Writes rows into files of a table; returns their addresses. Spark names its parts itself and
+    needs a folder for them."""
+    own = folder.join(uuid.uuid4().hex)
+    if form == "csv":
         # A quote in a value is written twice, as all readers expect; Spark writes a backslash.
-        writer = rejects.coalesce(1).write.option("header", True).option("escape", '"')
-        writer.csv(own.address)
-        written.append(places["rejects"].join(REJECTS_FILE))
-        files.put(own, written[-1])
-    # Snappy, because every reader of the table has it, Athena and the embedded engine included.
-    own = folder.join("clean")
-    clean.coalesce(1).write.option("compression", "snappy").parquet(own.address)
-    written.append(places["output"].join(PART_FILE))
-    files.put(own, written[-1])
-    return [place.name for place in written]
+        writer = as_text(frame).write.option("header", True).option("escape", '"')
+        writer = writer.option("ignoreLeadingWhiteSpace", False).option("compression", "none")
+        writer.option("ignoreTrailingWhiteSpace", False).csv(own.address)
+    elif form == "json":
+        writer = as_text(frame).write.option("ignoreNullFields", False)
+        writer.option("compression", "none").json(own.address)
+    elif form == "avro":
+        frame = whole_milliseconds(frame)
+        writer = frame.write.format("avro").option("avroSchema", avro_schema(frame))
+        writer.option("compression", "deflate").save(own.address)
+    else:
+        # Snappy, because every reader of the table has it, Athena and the embedded engine included.
+        frame.write.format(form).option("compression", "snappy").save(own.address)
+    written = files.put(own, place, form)
+    files.delete(own, recursive=True)
+    return written
 
 
 def delete_former(files, former, written, places):
     """Removes what the run before wrote and this one did not, and only below the own prefixes."""
     for address in former:
         file = Place(address)
-        own = places["output"].contains(file) or places["rejects"].contains(file)
+        own = any(place.contains(file) for _, place, _ in places.written)
         if own and address not in written:
             files.delete(file)
 
 
-def main():
-    args = arguments()
-    places = places_of(args)
-    spark = SparkSession.builder.appName("steppe-clean").getOrCreate()
-    files = Files(spark)
-    plan = read_plan(files, places["plan"])
-    former = former_objects(files, plan, places["report"])
-    refuse_foreign(files, former, "output", places["output"], PART_FILE)
-    refuse_foreign(files, former, "rejects", places["rejects"], REJECTS_FILE)
+def run(spark, files, plan, places, folder):
+    """The report of the job, whose tables are written."""
+    inputs, objects = [], []
+    for each in plan["inputs"]:
+        inputs.append(Judged(spark, files, each, places.files[each["name"]], folder))
+    size = sum(judged.read["bytes"] for judged in inputs)
+    spark.conf.set("spark.sql.shuffle.partitions", str(max(1, math.ceil(size / PART_BYTES))))
+    tables = [make(spark, table) for table in plan["tables"]]
+    for judged in inputs:
+        name = judged.plan["name"]
+        if judged.rejects is not None:
+            objects += write(files, judged.rejects, "csv", folder, places.rejects[name])
+        form = judged.plan["output"]["format"]
+        objects += write(files, judged.clean, form, folder, places.outputs[name])
+    for table in plan["tables"]:
+        name, form = table["name"], table["output"]["format"]
+        objects += write(files, spark.table(name), form, folder, places.outputs[name])
+    return {
+        "pipeline": plan["pipeline"],
+        "engine": f"spark {spark.version}",
+        "inputs": [judged.report for judged in inputs],
+        "tables": tables,
+        "objects": objects,
+    }
 
-    read = files.object_of(places["input"])
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plan", required=True)
+    # Glue adds arguments of its own, such as --JOB_ID.
+    place = Place(parser.parse_known_args()[0].plan)
+    spark = SparkSession.builder.appName("steppe-clean").getOrCreate()
+    for name, value in SETTINGS.items():
+        spark.conf.set(name, value)
+    # ORC has times of the machine's zone.
+    zones = spark._jvm.java.util.TimeZone
+    zones.setDefault(zones.getTimeZone("UTC"))
+    files = Files(spark)
+    plan = read_plan(files, place)
+    places = Places(plan)
+    former = former_objects(files, plan, places.report)
+    refuse_foreign(files, former, places.written)
     # Beside the report and this run's own: nobody reads half a table, and nothing else is deleted
     # with it.
-    folder = Place(f"{places['report'].name}.writing-{uuid.uuid4()}", is_prefix=True)
+    folder = Place(f"{places.report.name}.writing-{uuid.uuid4()}", is_prefix=True)
     try:
-        clean, rejects, report = judge(spark, files, plan, places["input"], folder)
-        report["input"] = read
-        report["objects"] = write(files, places, folder, clean, rejects, report)
-    except (Py4JJavaError, PySparkException) as error:
-        said = readable(places["input"], error)
-        if said is None:
-            raise
-        raise SystemExit(said) from None
+        report = run(spark, files, plan, places, folder)
     finally:
         files.delete(folder, recursive=True)
     delete_former(files, former, report["objects"], places)
-    files.write(places["report"], json.dumps(report, indent=2))
+    files.write(places.report, json.dumps(report, indent=2))
     print(json.dumps(report))
 
 

@@ -1,35 +1,26 @@
 """Tables in the shapes that people have, for `parity.py`: what both engines make of their headers, titles,
 footnotes, columns of years and ways to write numbers, and what both refuse."""
 
+import gzip
 import importlib.util
 import json
 import pathlib
 import re
+import tempfile
 
 from support import ROOT
 
-COLUMNS = """
-[[data.columns]]
-name = "region"
-source = "Регион"
-type = "string"
-[[data.columns]]
-name = "area"
-source = "площадь, тыс. км2"
-type = "double"
-[[data.columns]]
-name = "year"
-type = "int"
-[[data.columns]]
-name = "marriages"
-type = "bigint"
-[task]
+COLUMNS = """columns = { region = { from = "Регион", type = "string" }, area = { from = "площадь, тыс. км2", type = "double" }, year = "int", marriages = "bigint" }
+"""
+TASK = """duplicates = "reject"
+[[tasks]]
+name = "next"
 series = "region"
 time = "year"
 target = "marriages"
-[quality]
-unique = { action = "reject" }
 """
+
+LEAVE_OUT = 'leave_out = ["Республика Казахстан"]\n'
 
 OFFICE = """delimiter = ";"
 skip_lines = 2
@@ -37,7 +28,6 @@ footnotes = "leave-out"
 thousands = " "
 decimal = ","
 missing = ["…", "-", "d'x"]
-leave_out = ["Республика Казахстан"]
 sql = "etl.sql"
 wide = { keep = ["Регион", "Площадь, тыс. км2"], names = "year", values = "marriages" }
 """
@@ -78,7 +68,7 @@ LONG = "".join(
     + [f'"x, {n}",A,b,{year},{n},"1\r\n2",,,,,р,г,,\r\n' for n, year in enumerate(["2000", "2001", "20o2", "2001"])]
 )
 
-PLAIN_COLUMNS = COLUMNS.replace('[[data.columns]]\nname = "area"\nsource = "площадь, тыс. км2"\ntype = "double"\n', "")
+PLAIN_COLUMNS = COLUMNS.replace(' area = { from = "площадь, тыс. км2", type = "double" },', "")
 
 # Names of headers that both give, and those that both refuse, with the words.
 NAMES = {
@@ -96,13 +86,24 @@ NAMES = {
 }
 
 
-def manifest(data, columns, reject):
-    text = f'schema_version = 1\nname = "shapes"\n[data]\n{data}{columns}'
-    if not reject:
-        return text
-    rules = [("region", "region IS NULL"), ("year", "year IS NULL"), ("marriages", "marriages IS NULL")]
-    rule = '[[quality.rules]]\nname = "{0}_valid"\ncolumn = "{0}"\nwhen = "{1}"\nreason = "the {0} must be there"\naction = "reject"\n'
-    return text + "".join(rule.format(*each) for each in rules)
+def manifest(data, columns, reject, task=""):
+    rule = '{{ name = "{0}_valid", column = "{0}", when = "{0} IS NULL", reason = "the {0} must be there", action = "reject" }},'
+    rules = "rules = [" + "".join(rule.format(name) for name in ("region", "year", "marriages")) + "]\n" if reject else ""
+    return f'schema_version = 2\nname = "shapes"\n[[inputs]]\nname = "shapes"\n{data}{columns}{rules}{TASK}{task}'
+
+
+def nothing(scratch, form):
+    """A file in which no pipeline finds its columns."""
+    import pyarrow.orc
+    import pyarrow.parquet
+
+    file = pathlib.Path(scratch, f"nothing.{form}")
+    if form in ("csv", "json"):
+        file.write_text({"csv": "no such table\n", "json": '{"no": "such table"}\n'}[form])
+    else:
+        write = {"parquet": pyarrow.parquet.write_table, "orc": pyarrow.orc.write_table}[form]
+        write(pyarrow.table({"no": ["such table"]}), str(file))
+    return file
 
 
 def plan(checkout, scratch, text, sql=SQL):
@@ -113,37 +114,165 @@ def plan(checkout, scratch, text, sql=SQL):
     (workspace / "steppe.toml").write_text((ROOT / "steppe.toml").read_text().replace('"marriages"', '"shapes"'))
     (folder / "pipeline.toml").write_text(text, encoding="utf-8")
     (folder / "etl.sql").write_text(sql)
-    data = pathlib.Path(scratch, "nothing.csv")
-    data.write_text("no such table\n")
+    form = re.search(r'^format = "(.*)"', text, re.MULTILINE)
+    data = nothing(scratch, form[1] if form else "csv")
     made = checkout.folder / "clean" / "shapes"
     before = set(made.glob("*/plan.json"))
     said = checkout.run("train", "--data", data, check=False, cwd=workspace)
     new = set(made.glob("*/plan.json")) - before
     if len(new) != 1:
         raise SystemExit(f"{len(new)} plans were made:\n{said.stdout}{said.stderr}")
-    return new.pop()
+    # The same plan is made where it is.
+    file = new.pop()
+    text = file.read_text()
+    file.unlink()
+    return json.loads(text)
 
 
-def written(scratch, name, text):
-    file = pathlib.Path(scratch, f"{name}.csv")
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return file
+# A column of each type, and what is hard to write and to read.
+KINDS = """columns = { name = "string", day = "date", n = "int", big = "bigint", x = "double", yes = "boolean", at = "timestamp", price = "decimal(12,2)" }
+"""
+KINDS_TASK = """[[tasks]]
+name = "next"
+series = "name"
+time = "day"
+target = "x"
+frequency = "daily"
+"""
+NAMED = 'rules = [{ name = "named", column = "name", when = "name IS NULL", reason = "a name must be there", action = "reject" }]\n'
+# Times that fit into microseconds of 64 bits, and not into nanoseconds.
+FAR = """name,day,n,big,x,yes,at,price
+a,0001-01-01,1,1,1,y,0001-01-01 00:00:00,1
+b,9999-12-31,1,1,1,y,9999-12-31 23:59:59.999999,1
+c,1582-10-04,1,1,1,y,1582-10-04 00:00:00,1
+"""
+VALUES = """name,day,n,big,x,yes,at,price
+"a ""b"", c",2020-02-29,1,9223372036854775807,1e300,true,2020-03-01 12:00:00,1.50
+ padded  ,2020-03-01,-2147483648,-9223372036854775808,-0.0,f,2020-03-01T12:00:00.000001,-0.01
+back\\slash,1700-01-01,+7,0,0.1,1,1969-12-31 23:59:59.999999,0
+"two
+lines",9999-12-31,,,12345678901234567,no,2100-12-31 23:59:00,9999999999.99
+Қазақ 😀,1582-10-10,0,12,1e-7,,1700-10-10 01:02:03.5,
+'single',1900-01-01,0,12,1.0,y,,12.3
+b,2020-03-02,0,12,-1.5E+3,y,2020-03-29 01:30:00,7
+"""
+LINES = """{"name": "a", "day": "2020-01-01", "n": 1, "big": 12345678901234567, "x": 1e3, "yes": true, "at": "2020-01-01 00:00:00", "price": 1.50}
+
+{"name": "tab\\t \\u049a \\"q\\"", "x": 1.50, "day": "2020-01-02", "n": "2", "yes": "no", "other": {"a": [1, 2]}}
+  {"price": 9999999999.99, "name": 12345678901234567890, "day": "2020-01-03", "x": -0.0, "NAME": 1}
+{"name": null, "x": 0.1, "day": "2020-01-04"}
+{"name": 1e3, "x": 3, "day": "2020-01-05"}
+{"name": 1.50, "x": 4, "day": "2020-01-06"}
+{"name": "z", "day": "2020-01-07", "x": "5"}
+"""
 
 
-def tables(checkout, scratch):
-    """Cases to compare: name, plan, file."""
-    office = plan(checkout, scratch, manifest(OFFICE, COLUMNS, reject=True))
-    lenient = plan(checkout, scratch, manifest("", PLAIN_COLUMNS, reject=True))
-    plain = "Регион;year;marriages;note\n" + "".join(f"A;{year};{value};\n" for year, value in [(2000, "1 023"), (2001, "…"), (2002, "2.5"), (2003, "")])
+def kinds(checkout, scratch, given="", output="parquet", columns=KINDS):
+    """The plan of an input with a column of each type."""
+    made = plan(checkout, scratch, f'schema_version = 2\nname = "shapes"\n[[inputs]]\nname = "shapes"\n{given}{NAMED}{columns}{KINDS_TASK}')
+    own = made["inputs"][0]
+    # A task reads Parquet; a table that no task reads may have any format.
+    return made | {"inputs": [own | {"output": own["output"] | {"format": output}}]}
+
+
+def typed(write, far=False):
+    """Two files with types, of which the second has its columns in another order and one more."""
+    import datetime
+    import decimal
+
+    import pyarrow
+
+    when = datetime.datetime
+    columns = {
+        "name": pyarrow.array(["a", " b ", None, ""]),
+        "day": pyarrow.array([datetime.date(2020, 2, 29 - n) for n in range(4)]),
+        "n": pyarrow.array([1, -2, None, 4], pyarrow.int16()),
+        "big": pyarrow.array([2**62, None, -1, 0], pyarrow.int64()),
+        "x": pyarrow.array([0.5, 1.25, -3.0, 2.0], pyarrow.float32()),
+        "yes": pyarrow.array([True, False, None, True]),
+        "at": pyarrow.array([when(2020, 3, 29, 1, 30), when(1969, 12, 31, 23, 59, 59), None, when(2500 if far else 2200, 1, 1, 0, 0, 0, 123456)], pyarrow.timestamp("us")),
+        "price": pyarrow.array([decimal.Decimal("1.50"), None, decimal.Decimal("-0.01"), decimal.Decimal("9999999999.99")], pyarrow.decimal128(12, 2)),
+    }
+    first = pyarrow.table(columns)
+    second = pyarrow.table({name.upper(): columns[name] for name in reversed(columns)} | {"more": pyarrow.array([[1]] * 4)})
+    second = second.set_column(second.schema.names.index("NAME"), "NAME", pyarrow.array(["A", "B", "C", "D"]))
+    files = {}
+    for name, table in (("1", first), ("2", second)):
+        out = pyarrow.BufferOutputStream()
+        write(table, out)
+        files[name] = out.getvalue().to_pybytes()
+    return files
+
+
+def formats(checkout, scratch):
+    """Each format in, and each format out."""
+    import pyarrow.orc
+    import pyarrow.parquet
+
+    found = {f"out: {form}": (kinds(checkout, scratch, output=form), {"shapes": {"a.csv": VALUES}}) for form in ("parquet", "csv", "json")}
+    # Decimals are not written as ORC.
+    found["out: orc"] = (kinds(checkout, scratch, output="orc", columns=KINDS.replace("decimal(12,2)", "double")), {"shapes": {"a.csv": VALUES.replace("1969-12-31", "1971-12-31").replace("1700-10-10 01:02:03.5", "1700-10-10 01:02:03")}})
+    json_plan = kinds(checkout, scratch, 'format = "json"\n')
+    found["times without seconds"] = (kinds(checkout, scratch), {"shapes": {"a.csv": VALUES.replace("12:00:00,", "12:00,")}})
+    found["far times: csv"] = (kinds(checkout, scratch), {"shapes": {"a.csv": FAR}})
+    found["in: json"] = (json_plan, {"shapes": {"a.json": LINES, "c.json.gz": gzip.compress(LINES.replace("2020", "2021").encode())}})
+    writers = {"parquet": pyarrow.parquet.write_table, "orc": pyarrow.orc.write_table}
+    for form, write in writers.items():
+        found[f"in: {form}"] = (kinds(checkout, scratch, f'format = "{form}"\n'), {"shapes": typed(write)})
+    found["far times: parquet"] = (found["in: parquet"][0], {"shapes": typed(writers["parquet"], far=True)})
+    return found
+
+
+SUMMER = """columns = {{ name = "string", at = {{ type = "timestamp", zone = "{0}", as = "{1}" }}, day = {{ from = "at2", type = "date", zone = "{0}", as = "{1}" }}, x = "double" }}
+unique = ["name", "day"]
+"""
+
+
+def zoned(checkout, scratch, zone, local):
+    text = f'schema_version = 2\nname = "shapes"\n[[inputs]]\nname = "shapes"\n{SUMMER.format(zone, local)}{KINDS_TASK}'
+    return plan(checkout, scratch, text)
+
+
+def times(*texts):
+    return {"shapes": {"a.csv": "name,at,at2,x\n" + "".join(f"{n},{text},{text},1\n" for n, text in enumerate(texts))}}
+
+
+CHANGES = [f"20{year}-{day} {hour:02}:{minute}:00" for year, day in (("13", "03-31"), ("13", "10-27"), ("12", "10-28"), ("11", "03-27")) for hour in (0, 1, 2, 22, 23) for minute in ("00", "30", "59")]
+# What exists in London's time, and once.
+SINGLE = [text for text in CHANGES if not (" 01:" in text)]
+
+
+def several(files):
+    """Files with columns in another order, in a folder, compressed."""
+    return {"marriages": files}
+
+
+def tables(checkout, scratch, lenient, london, samples):
+    """Cases to compare: plan and files by name."""
+    from parity import without_fatal
+
+    office = without_fatal(plan(checkout, scratch, manifest(OFFICE, COLUMNS, reject=True, task=LEAVE_OUT)))
+    shapes = without_fatal(plan(checkout, scratch, manifest("", PLAIN_COLUMNS, reject=True)))
+    text = "Регион;year;marriages;note\n" + "".join(f"A;{year};{value};\n" for year, value in [(2000, "1 023"), (2001, "…"), (2002, "2.5"), (2003, "")])
     long_office = OFFICE.split("wide =")[0].replace("skip_lines = 2\n", "").replace('sql = "etl.sql"\n', "")
-    long_plan = plan(checkout, scratch, manifest(long_office, PLAIN_COLUMNS, reject=True))
-    return [
-        ("wide", office, written(scratch, "wide", KAZAKHSTAN)),
-        ("wide, CR", office, written(scratch, "wide_cr", KAZAKHSTAN.replace("\n", "\r"))),
-        ("header", lenient, written(scratch, "header", LONG)),
-        ("header, CR", lenient, written(scratch, "header_cr", LONG.replace("\r\n", "\r"))),
-        ("long", long_plan, written(scratch, "long", plain)),
-    ]
+    long_plan = without_fatal(plan(checkout, scratch, manifest(long_office, PLAIN_COLUMNS, reject=True)))
+    one = "region,year,marriages,remark\n" + "".join(f'R{n},{2000 + n},{n},"x\n{n}"\n' for n in range(50))
+    two = "Remark,MARRIAGES,region, Year\n" + "".join(f"y,{n}{'a' * (n % 7 == 0)},S{n},{2000 + n}\n" for n in range(50))
+    other_years = "".join(KAZAKHSTAN.partition("\n;;;;;\n")[1:]).replace("2000 г.;2001 г.;2002 г.", "2003 г.;2004 г.;2005 г.").replace("Двойная", "Иная")
+    own = {"a b.csv": one, "b.csv.gz": gzip.compress(two.encode()), "c.csv": "region,year,marriages,remark\n", "_hidden.csv": "x", "z.csv": two.replace(",S", ",T")}
+    return {
+        "wide": (office, {"shapes": {"a.csv": KAZAKHSTAN}}),
+        "wide, several": (office, {"shapes": {"a.csv": KAZAKHSTAN, "b.csv.gz": gzip.compress(("x\n" + other_years[1:]).encode())}}),
+        "wide, CR": (office, {"shapes": {"a.csv": KAZAKHSTAN.replace("\n", "\r")}}),
+        "header": (shapes, {"shapes": {"a.csv": LONG}}),
+        "header, CR": (shapes, {"shapes": {"a.csv": LONG.replace("\r\n", "\r")}}),
+        "long": (long_plan, {"shapes": {"a.csv": text}}),
+        "several": (lenient, several(own)),
+        "folders": (lenient, several({"a%20b.csv": one, "deep/[x]/b.csv": two})),
+        "zones, from UTC": (zoned(checkout, scratch, "UTC", "Europe/London"), times(*CHANGES)),
+        "zones, to UTC": (zoned(checkout, scratch, "Europe/London", "UTC"), times(*SINGLE)),
+        "zones, both": (zoned(checkout, scratch, "Europe/London", "Asia/Almaty"), times(*SINGLE)),
+    } | formats(checkout, scratch)
 
 
 def script():
@@ -154,77 +283,131 @@ def script():
     return module
 
 
-def names(scratch, run_engine):
+def names(scratch):
     """The naming rule in both languages, without starting Spark for each header."""
+    from parity import lay, rejects, run_engine, told
+
     etl, problems = script(), []
-    columns = [{"source": "Регион", "name": "region"}, {"source": "year", "name": "year"}, {"source": "marriages", "name": "marriages"}]
-    made = {
-        "schema_version": etl.PLAN_SCHEMA_VERSION, "pipeline": "shapes", "delimiter": ",", "columns": columns, "wide": None,
+    columns = [{"source": source, "name": name, "type": "string"} for source, name in (("Регион", "region"), ("year", "year"), ("marriages", "marriages"))]
+    given = {
+        "name": "shapes", "prefix": "raw/", "format": "csv", "columns": columns, "forms": [],
+        "csv": {"delimiter": ",", "skip_lines": 0, "leave_out_footnotes": False, "wide": None},
         "cleaning_sql": "SELECT * FROM raw",
         "judged_sql": "SELECT *, CASE WHEN _row = 2 THEN 'r' END AS _rule FROM typed",
-        "clean_sql": "SELECT region, year FROM judged WHERE _rule IS NULL", "fatal_rules": [], "rule_columns": [],
+        "clean_sql": "SELECT region, year, marriages FROM judged WHERE _rule IS NULL", "fatal_rules": [], "rule_columns": [],
         "rejects_sql": "SELECT file.*, 'r' AS _rule, 'r' AS _reason FROM file WHERE _row = 2",
+        "output": {"prefix": "processed/", "format": "parquet"}, "rejects": "rejects/",
     }  # fmt: skip
-    file = pathlib.Path(scratch, "names.json")
-    file.write_text(json.dumps(made))
+    made = {"schema_version": etl.PLAN_SCHEMA_VERSION, "pipeline": "shapes", "root": "", "report": "report.json", "inputs": [given], "tables": []}
     for number, (header, refused) in enumerate(NAMES.items()):
         folder = pathlib.Path(scratch, f"names-{number}")
-        folder.mkdir()
         record = ",".join("1" for _ in header.split(","))
-        data = written(scratch, "names", f"{header}\n{record}\n{record}\n")
-        places = {"plan": file, "input": data, "output": folder / "o", "rejects": folder / "r", "report": folder / "report.json"}
-        ours = run_engine([text for name, place in places.items() for text in (f"--{name}", str(place))])
+        lay(folder, made, {"shapes": {"a.csv": f"{header}\n{record}\n{record}\n"}})
+        ours = run_engine(folder)
         fields = [field.strip(etl.AROUND) for field in header.split(",")]
         try:
-            theirs, said = etl.named(made, fields)[0], ""
+            theirs, said = etl.named(given, fields)[0], ""
         except etl.Defect as defect:
             theirs, said = None, str(defect)
         if refused is None:
-            found = (folder / "r" / "part-00000.csv").read_text().split("\n")[0].split(",")[:-3] if ours.returncode == 0 else ours.stderr
+            found = rejects(folder, "rejects")[0][:-4] if ours.returncode == 0 else ours.stderr
             if found != theirs:
                 problems.append(f"{header}: {found} and {theirs}")
         elif refused not in ours.stderr or refused not in said:
             problems.append(f"{header}: `{refused}` is not in {ours.stderr} and {said}")
-    print(f"{'names':<20} {'as it should be' if not problems else 'WRONG'}")
-    for problem in problems:
-        print(f"  {problem}")
-    return [not problems]
+    return told("names", problems)
 
 
-def refusals(checkout, scratch, run_engine, run_spark):
+def with_table(plan, sql, columns, keys=("region",)):
+    """A plan with a table of this SQL."""
+    output = {"prefix": "processed/made/", "format": "parquet"}
+    return plan | {"tables": [{"name": "made", "sql": sql, "columns": columns, "keys": list(keys), "output": output}]}
+
+
+def of_tables(lenient):
+    """Tables that cannot be made: plan, words."""
+    value = [["region", "string"], ["v", "double"]]
+    sql = "SELECT region, {} AS v FROM marriages"
+    return {
+        "repeated keys": (with_table(lenient, "SELECT a.region, 1.0e0 AS v FROM marriages a CROSS JOIN marriages b", value), "rows of region = A; its `keys` say that there is one"),
+        "other columns": (with_table(lenient, sql.format("year"), value), 'gives other columns than the manifest declares: it gives { region = "string", v = "int" }, declared are { region = "string", v = "double" }'),
+        "no rows": (with_table(lenient, sql.format("1.0e0") + " WHERE year = 1", value), "the SQL of the table `made` gives no row"),
+        "division by zero": (with_table(lenient, sql.format("marriages / (year - year)"), value), "the SQL of the table `made`"),
+        "unreadable text": (with_table(lenient, sql.format("CAST(region AS DOUBLE)"), value), "the SQL of the table `made`"),
+        "overflow": (with_table(lenient, sql.format("CAST(2147483647 AS INT) + year"), [["region", "string"], ["v", "int"]]), "the SQL of the table `made`"),
+        "no column": (with_table(lenient, sql.format("nothing"), value), "the SQL of the table `made` is not valid"),
+    }
+
+
+def refusals(checkout, scratch, london, samples):
     """What both engines refuse, with the words that both must say; Spark numbers records, not lines."""
-    office = manifest(OFFICE, COLUMNS, reject=False)
+    office = manifest(OFFICE, COLUMNS, reject=False, task=LEAVE_OUT)
     strict = plan(checkout, scratch, office)
     broken = plan(checkout, scratch, office, SQL.replace("marriages\nFROM", "marriages, nothing\nFROM"))
     no_notes = plan(checkout, scratch, office.replace('footnotes = "leave-out"\n', ""))
     unnamed = KAZAKHSTAN.replace("3 902;", "3 902;7")
     torn = KAZAKHSTAN.replace("Источник: Бюро", "Абай;185,5;1;2;3;")
+    simple = plan(checkout, scratch, manifest("", PLAIN_COLUMNS.replace("Регион", "region"), reject=False))
+    lines = plan(checkout, scratch, manifest('format = "json"\n', PLAIN_COLUMNS.replace("Регион", "region"), reject=False))
+    csv = "region,year,marriages,note\nA,2000,1,x\n"
+    line = '{"region": "A", "year": 2000, "marriages": 1}\n'
+    summer = zoned(checkout, scratch, "Europe/London", "UTC")
+    hours = kinds(checkout, scratch)
+    first = "shapes/a.csv"
     cases = {
         "cell": (strict, KAZAKHSTAN, "column `2002 г.`: the marriages must be a whole number that is not negative; found `1 02`", "1.234"),
         "torn": (strict, torn, "line 15: a record follows, but line 13 ends the table", ""),
         "unnamed": (strict, unnamed, "column 6 has no name in the header and holds `7`", ""),
         "note": (no_notes, KAZAKHSTAN.split("\n\nИсточник")[0] + "\n", "one field is not empty, so this is no record of the table", ""),
         "empty line": (strict, KAZAKHSTAN.replace(";;;;;\n;;;;;\n", ";;;;;\n;;;;;\n\n"), "line 3 is empty", ""),
-        "sql": (broken, KAZAKHSTAN, "the cleaning SQL is not valid: ", "nothing"),
+        "sql": (broken, KAZAKHSTAN, "the cleaning SQL of the input `shapes` is not valid: ", "nothing"),
         "fields": (strict, KAZAKHSTAN.replace("3 902;", "3 902"), "fields", "the header"),
         "encoding": (strict, KAZAKHSTAN.encode("cp1251", "ignore"), "the text is not UTF-8", "cargo xtask deploy --data FILE"),
-    }
-    results = []
-    for name, (made, text, words, also) in cases.items():
-        folder = pathlib.Path(scratch, f"refused-{name}")
-        folder.mkdir()
-        places = {"plan": made, "input": written(scratch, "refused", text), "output": folder / "o", "rejects": folder / "r", "report": folder / "report.json"}
-        given = [part for place, value in places.items() for part in (f"--{place}", str(value))]
-        problems = []
-        for run in (run_engine, run_spark):
-            said = run(given)
-            told = re.sub(r"\s+", " ", said.stderr)
-            if said.returncode == 0 or words not in told or also not in told or any(folder.iterdir()):
+        "encoding, far": (simple, csv.encode() + b"A,2001,2,\xff\n" + b"A,2001,2,x\n" * 70000, "the text is not UTF-8", ""),
+        "fewer fields": (simple, csv + "B,2000,1\n", "fields", "the header"),
+        "fields, second": (simple, {"a.csv": csv, "b.csv": csv + "B,2000,1,x,y\n", "c.csv": csv}, "b.csv: ", "fields"),
+        "another column": (simple, {"a.csv": csv, "b.csv": csv.replace("note", "other")}, "the file has a column `other`, and ", f"{first} has none of that name"),
+        "a column less": (simple, {"a.csv": csv, "b.csv": csv.replace(",note", "").replace(",x", "")}, "the file has no column `note`, and ", f"{first} has one"),
+        "a file without": (simple, {"a.csv": csv, "b.csv": "region,year\nB,2000\n"}, "b.csv: line 1: column `marriages` is missing; the header has region, year", ""),
+        "unreadable": (simple, csv.replace("2000", "20o0"), "column `year`: ", "found `20o0`"),
+        "no records": (simple, csv.split("\n")[0] + "\n", "the file has a header but no records", ""),
+        "zstd": (simple, {"a.csv.zst": b"\x28\xb5\x2f\xfd\x04\x00\x01\x00\x00\x99\xe9\xd8\x51"}, "", ""),
+        "a packed name": (simple, {"a.csv": b"PK\x03\x04aaaaaaaaaaaa"}, "the file is a workbook or another archive", ""),
+        "json, key": (lines, line.replace("marriages", "m"), "column `marriages` is missing; the file has region, year, m", ""),
+        "json, twice": (lines, line.replace("marriages", "year"), "is there twice", ""),
+        "json, torn": (lines, line + line[:20], "each line must be one whole object", ""),
+        "json, nested": (lines, line.replace("2000", "[1]"), "the value is nested, which is not read", ""),
+        "json, number": (lines, line.replace("2000", "2000.0"), "column `year`: ", "found `2000.0`"),
+        "parquet, text": (simple | {"inputs": [simple["inputs"][0] | {"format": "parquet", "csv": None}]}, csv, "the file is text; the manifest says `format = \"parquet\"`", "set `format` of the input"),
+        "time, none": (summer, times("2013-03-31 01:30:00"), "this time does not exist in Europe/London, or exists twice", "found `2013-03-31 01:30:00`"),
+        "time, two": (summer, times("2013-10-27 01:30:00"), "this time does not exist in Europe/London, or exists twice", "found `2013-10-27 01:30:00`"),
+        "date": (hours, VALUES.replace("2020-02-29", "2021-02-29"), "column `day`: cannot be read as a date", "found `2021-02-29`"),
+        "too large": (hours, VALUES.replace("9223372036854775807", "9223372036854775808"), "column `big`: cannot be read as a whole number", ""),
+        "decimals": (hours, VALUES.replace("1.50", "1.505"), "column `price`: cannot be read", ""),
+    }  # fmt: skip
+    from parity import plan_of
+
+    three = {"marriages": {"a.csv": "region,year,marriages\nA,2000,1\nB,2000,2\nC,2000,3\n"}}
+    made = {name: (broken_table, three, words, "") for name, (broken_table, words) in of_tables(plan_of(checkout, "marriages")).items()}
+    return {f"refused: {name}": (lambda name=name, case=case: refused(name, *case)) for name, case in (cases | made).items()}
+
+
+def refused(name, made, content, words, also):
+    from parity import contents, lay, run_engine, run_spark, told
+
+    problems = []
+    if not isinstance(content, dict):
+        content = {"a.csv": content}
+    files = content if isinstance(next(iter(content.values())), dict) else {"shapes": content}
+    for run in (run_engine, run_spark):
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = pathlib.Path(scratch)
+            lay(folder, made, files)
+            before = contents(folder)
+            said = run(folder)
+            text = re.sub(r"\s+", " ", said.stderr)
+            if said.returncode == 0 or words not in text or also not in text or contents(folder) != before:
                 problems.append(f"{run.__name__} said {said.returncode}: {said.stderr[-1500:]}")
-            if name == "sql" and said.stderr.count("SELECT") > 0:
+            if name == "sql" and "SELECT" in said.stderr:
                 problems.append(f"{run.__name__} prints the statement: {said.stderr}")
-        print(f"refused: {name:<11} {'as it should be' if not problems else 'WRONG'}")
-        for problem in problems:
-            print(f"  {problem}")
-        results.append(not problems)
-    return results
+    return told(f"refused: {name}", problems)
