@@ -30,9 +30,12 @@ lint: $(VENV) build ## formatting, clippy, dependencies, CloudFormation
 	cargo clippy --bin xtask --features xtask/ec2 -- --deny warnings
 	.venv/bin/python tests/dependencies.py
 	rm -rf target/templates && cargo xtask render --every-combination target/templates
+	cargo xtask render --pipeline energy > target/templates/energy.yaml
 	.venv/bin/cfn-lint target/templates/*.yaml && echo "cfn-lint: $$(ls target/templates | wc -l) templates without errors or warnings"
 
-parity: $(VENV) build ## the same cleaning on Spark and on the embedded engine
+parity: $(VENV) build ## the same plans on Spark and on the embedded engine; formats beside the libraries of others
+	cargo build --example convert
+	.venv/bin/python tests/formats.py
 	.venv/bin/python tests/parity.py
 
 clients: $(VENV) build ## clients of others against the embedded cloud: aws, boto3, s3cmd, rclone, s3fs, pandas, polars
