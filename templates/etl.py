@@ -1116,8 +1116,8 @@ def make(spark, plan):
         of = ", ".join(f"{key} = {row[key]}" for key in keys)
         raise SystemExit(
             f"the table `{name}` has {row['count']} rows of {of}; its `keys` say that there is "
-            "one\nhint: a join with several matching rows multiplies rows: join on what is unique, or "
-            "aggregate before"
+            "one\nhint: a join with several matching rows multiplies rows: join on what is unique, "
+            "or aggregate before"
         )
     if rows == 0:
         raise SystemExit(f"{what} gives no row")
