@@ -50,6 +50,7 @@ HEADER_BYTES = (64 * 1024, 4 * 1024 * 1024)
 CALLS_AT_ONCE = 16
 KEYS_MAX = 4096
 SHOWN_MAX = 10
+RECORD_CHARS_SHOWN = 200
 # `_row` is the number of the file and of the row in it.
 ROW_BITS = 40
 NAME_CHARS_MAX = 200
@@ -602,8 +603,7 @@ class Wide:
             lambda a, b: a + b, [F.when(trimmed(f) != "", 1).otherwise(0) for f in fields]
         )
         told = "one field is not empty, so this is no record of the table"
-        checked = F.when(bad_text(fields), not_utf8(file, number).cast(kind))
-        checked = checked.when(filled <= 1, refused(file, number, told).cast(kind))
+        checked = odd_record(fields, kind).when(filled <= 1, refused(file, number, told).cast(kind))
         for index in self.unnamed:
             told = f"column {index + 1} has no name in the header and holds `"
             odd = refused(file, number, told, trimmed(fields[index]), "`").cast(kind)
@@ -622,13 +622,15 @@ class Wide:
         return record + 1, self.periods[cell][1]
 
 
-def bad_text(fields):
-    """Spark puts U+FFFD where bytes are no UTF-8, which would change names."""
-    return F.concat_ws("", *fields).rlike(NO_TEXT)
-
-
-def not_utf8(file, number):
-    return refused(file, number, f"the text is not UTF-8\nhint: {CONVERTS}")
+def odd_record(fields, kind):
+    """Stops at a record that is none of the table, or not text: Spark puts U+FFFD where bytes are
+    no UTF-8, which would change names."""
+    file, number = F.col("_index"), F.col("_number")
+    told = "the record has more or fewer fields than the header: "
+    other = refused(file, number, told, F.substring("_corrupt", 1, RECORD_CHARS_SHOWN))
+    bad = refused(file, number, f"the text is not UTF-8\nhint: {CONVERTS}")
+    found = F.when(F.col("_corrupt").isNotNull(), other.cast(kind))
+    return found.when(F.concat_ws("", *fields).rlike(NO_TEXT), bad.cast(kind))
 
 
 def row_number(file, number):
@@ -737,7 +739,7 @@ def csv_records(spark, files, plan, objects, folder):
 def csv_group(spark, csv_plan, names, wide, group):
     """Records of files with one header."""
     own = [f"c{index}" for index in range(len(names))]
-    schema = StructType([StructField(name, StringType()) for name in own])
+    schema = StructType([StructField(name, StringType()) for name in [*own, "_corrupt"]])
     frame = (
         spark.read.schema(schema)
         .option("header", False)
@@ -746,10 +748,11 @@ def csv_group(spark, csv_plan, names, wide, group):
         .option("escape", '"')
         .option("unescapedQuoteHandling", "RAISE_ERROR")
         .option("multiLine", True)
-        .option("mode", "FAILFAST")
+        .option("mode", "PERMISSIVE")
+        .option("columnNameOfCorruptRecord", "_corrupt")
         .csv([escaped(file) for file in group])
     )
-    records = numbered(spark, frame, own, group).where("_number > 1")
+    records = numbered(spark, frame, [*own, "_corrupt"], group).where("_number > 1")
     records = records.withColumn("_number", F.col("_number") - 1)
     # In quotes, ends of lines are those of the file.
     end = F.lit("\n")
@@ -757,8 +760,7 @@ def csv_group(spark, csv_plan, names, wide, group):
     if wide:
         return wide.rows(records, fields)
     file, number = F.col("_index"), F.col("_number")
-    row = F.when(bad_text(fields), not_utf8(file, number).cast("bigint"))
-    row = row.otherwise(row_number(file, number)).alias("_row")
+    row = odd_record(fields, "bigint").otherwise(row_number(file, number)).alias("_row")
     return records.select(*(f.alias(name) for f, name in zip(fields, names)), row)
 
 
@@ -966,11 +968,11 @@ def readable(objects, error):
     text = str(error)
     if found := re.search(r"\bDefect:? (\d+): (.*(?:\nhint: .*)?)", text):
         return f"{objects[int(found[1])].place.name}: {found[2]}"
-    if found := re.search(r"Malformed records are detected in record parsing: (.*)", text):
+    if "Unescaped quote character" in text:
         uri = re.search(r"while reading file (\S+?)\.?\s", text)
         bare_uri = re.sub(SCHEME, "", uri[1]) if uri else None
         name = next((f.place.name for f in objects if f.uri == bare_uri), called(objects))
-        return f"{name}: a record has more or fewer fields than the header: {found[1]}"
+        return f"{name}: a field in quotes has a quote in it; it must be written twice"
     return None
 
 
@@ -1114,8 +1116,8 @@ def make(spark, plan):
         of = ", ".join(f"{key} = {row[key]}" for key in keys)
         raise SystemExit(
             f"the table `{name}` has {row['count']} rows of {of}; its `keys` say that there is "
-            "one\nhint: a join with several matching rows multiplies rows: join on what is unique, or "
-            "aggregate before"
+            "one\nhint: a join with several matching rows multiplies rows: join on what is unique, "
+            "or aggregate before"
         )
     if rows == 0:
         raise SystemExit(f"{what} gives no row")
