@@ -31,6 +31,9 @@ use places::Places;
 /// Memory that sorts, joins and aggregates may use before they spill.
 pub const MEMORY_BYTES_MAX: usize = 384 * 1024 * 1024;
 
+/// Memory that is kept for putting together what a sort has spilled.
+const MERGE_BYTES: usize = 32 * 1024 * 1024;
+
 /// What messages call files, by their place.
 pub type Called = BTreeMap<String, String>;
 
@@ -99,6 +102,7 @@ fn session(realm: Realm) -> Result<SessionContext> {
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
     realm.confine(&runtime)?;
     let config = SessionConfig::new()
+        .with_sort_spill_reservation_bytes(MERGE_BYTES)
         .set_str("datafusion.sql_parser.dialect", "databricks")
         .set_str("datafusion.sql_parser.default_null_ordering", "nulls_min")
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
@@ -109,6 +113,22 @@ fn session(realm: Realm) -> Result<SessionContext> {
         .with_spark_features()
         .build();
     Ok(SessionContext::new_with_state(state))
+}
+
+/// From here on rows may be dealt out to all cores, where nothing asks for an order.
+fn dealt_out(context: &SessionContext) {
+    set_dealing(context, true);
+}
+
+/// From here on rows stay in the order in which they are kept.
+fn in_order(context: &SessionContext) {
+    set_dealing(context, false);
+}
+
+fn set_dealing(context: &SessionContext, dealt: bool) {
+    let state = context.state_ref();
+    let mut state = state.write();
+    state.config_mut().options_mut().optimizer.enable_round_robin_repartition = dealt;
 }
 
 async fn sql(context: &SessionContext, what: &str, statement: &str) -> Result<DataFrame> {

@@ -52,6 +52,7 @@ impl Objects {
         while let Some(entry) = listing.next().await {
             let (size, modified) =
                 entry.as_ref().map_or((0, 0), |meta| (meta.size, meta.last_modified.timestamp()));
+            let location = entry.as_ref().ok().map(|meta| meta.location.clone());
             let key = key(entry).with_context(|| format!("listing {} failed", prefix.name))?;
             let name = below(&key, &prefix.path);
             if name.is_empty() || is_hidden(name) {
@@ -63,10 +64,12 @@ impl Objects {
             read.objects += 1;
             read.bytes += size;
             read.modified = read.modified.max(modified);
-            let mut place = prefix.join(name);
-            if let Some(name) = called.get(&place.name) {
-                place.name.clone_from(name);
-            }
+            let full = format!("{}{name}", prefix.name);
+            let path = location.with_context(|| {
+                format!("`{full}` is not a usable key\nhint: give the object another name")
+            })?;
+            let called = called.get(&full).cloned();
+            let place = Place { name: called.unwrap_or(full), path, ..prefix.clone() };
             all.push(Object { place, name: name.to_owned() });
         }
         if all.is_empty() {

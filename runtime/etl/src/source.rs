@@ -118,6 +118,16 @@ impl Source {
         let format = Format::of(&begin);
         let text = matches!(wanted, TableFormat::Csv | TableFormat::Json);
         let packed = text && matches!(format, Format::Gzip | Format::Zstandard);
+        let called_gz = object.name.ends_with(".gz");
+        // Spark goes by names, and knows one of the two.
+        if packed && (format != Format::Gzip || !called_gz) || text && !packed && called_gz {
+            bail!(
+                "{}: the file is {}; of compressed text, gzip is read whose name ends in `.gz`\n\
+                 hint: `cargo xtask deploy --data FILE` unpacks it",
+                object.place.name,
+                format.name()
+            );
+        }
         let context = || object.place.name.clone();
         let (format, begin, bytes) = if packed {
             let work = move || begun(unpacked(format, bytes)?);

@@ -46,8 +46,7 @@ pub fn check_file(schema: &Schema, columns: &[ColumnName]) -> Result<()> {
         let fits = match (field.data_type(), wanted) {
             (DataType::Int64, "int" | "bigint" | "double")
             | (DataType::Float64, "double")
-            | (DataType::Timestamp(..), "date" | "timestamp")
-            | (DataType::Date32, "date" | "timestamp") => true,
+            | (DataType::Timestamp(..), "date" | "timestamp") => true,
             (DataType::Decimal128(..), kind) => kind.starts_with("decimal(") || kind == "double",
             _ => found == wanted,
         };

@@ -13,7 +13,7 @@ use steppe_wire::etl::header::ROW_COLUMN;
 use steppe_wire::etl::{InputPlan, InputReport, RejectedNewest, TableFormat};
 
 use super::places::InputPlaces;
-use super::{Called, collect, sink, sql, strip, told};
+use super::{Called, collect, dealt_out, in_order, sink, sql, strip, told};
 use crate::objects::Objects;
 use crate::source::{ROW_MASK, Source, row_place};
 use crate::spill::{Order, keep};
@@ -39,6 +39,7 @@ pub(super) async fn judge(
     called: &Called,
 ) -> Result<Judged> {
     let Objects { all, read } = Objects::list(&places.files, called).await?;
+    dealt_out(context);
     let source = Source::open(plan, &all).await?;
     register(context, &source, plan).await?;
     let mut report = counted(context, &source, plan, called_of(&all)).await?;
@@ -118,6 +119,7 @@ async fn counted(
         bail!("{called}: the file has a header but no records");
     }
     let what = format!("`when` of one of the rules of the input `{}`", plan.name);
+    in_order(context);
     let frame = sql(context, &what, &plan.judged_sql).await?;
     keep(context, "judged", frame, Order::Kept).await.map_err(|e| anyhow::anyhow!(strip(&e)))?;
     let (mut rejected_by_rule, mut clean_rows) = (BTreeMap::new(), 0);

@@ -15,8 +15,8 @@ use crate::types;
 /// Makes a table and keeps it under its name.
 pub(super) async fn make(context: &SessionContext, plan: &TablePlan) -> Result<TableReport> {
     let what = format!("the SQL of the table `{}`", plan.name);
-    spark_sql::check(&plan.sql).with_context(|| what.clone())?;
-    let frame = sql(context, &what, &plan.sql).await?;
+    let statement = spark_sql::read(&plan.sql).with_context(|| what.clone())?;
+    let frame = sql(context, &what, &statement).await?;
     let frame = spark_sql::as_spark(context, frame).map_err(|e| anyhow::anyhow!("{what}: {e}"))?;
     let frame = types::conformed(frame, &what, &plan.columns)?;
     let keys = plan.keys.iter().map(|key| datafusion::logical_expr::col(format!("\"{key}\"")));

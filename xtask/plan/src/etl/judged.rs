@@ -49,7 +49,7 @@ pub(super) fn judgements(judged: Judged<'_>) -> Vec<Judgement> {
     let unique = input.unique.last().map(|last| Judgement {
         name: UNIQUE.to_owned(),
         column: last.clone(),
-        when: "_earlier IS NOT NULL OR _later IS NOT NULL".to_owned(),
+        when: "_repeated".to_owned(),
         reason: format!("there is more than one record of the same {}", input.unique.join(" and ")),
         action: input.duplicates,
     });
@@ -93,9 +93,7 @@ fn missing_sql(judged: Judged<'_>) -> Option<String> {
 /// The rows of `typed` with the first rule that each breaks, in the order of the clean table, which
 /// is that of the windows: so rows are sorted once.
 ///
-/// Neighbours instead of a count tell duplicates: their windows stream, while a count over a whole
-/// partition holds all of the input in memory. The small table stands first in each join: engines
-/// without statistics hold that side in memory.
+/// The small table stands first in each join: engines without statistics hold that side in memory.
 pub(super) fn judged_sql(judged: Judged<'_>, judgements: &[Judgement]) -> String {
     let Judged { input, task } = judged;
     let cases: String =
@@ -125,12 +123,18 @@ pub(super) fn judged_sql(judged: Judged<'_>, judgements: &[Judgement]) -> String
         columns += ", partial._partial_period";
     }
     let keys = input.unique.join(", ");
-    if !input.unique.is_empty() {
-        for (function, name) in [("LAG", "_earlier"), ("LEAD", "_later")] {
-            columns += &format!(
-                ",\n    {function}(_row) OVER (PARTITION BY {keys} ORDER BY _row) AS {name}"
-            );
+    match &input.unique[..] {
+        [] => {}
+        [key] => {
+            tables.push(format!(
+                "repeated AS (\n\
+                 \x20 SELECT {key} AS _repeated_key FROM typed GROUP BY {key} HAVING COUNT(*) > 1\n\
+                 )"
+            ));
+            from = format!("repeated RIGHT JOIN {from} ON typed.{key} = repeated._repeated_key");
+            columns += ",\n    repeated._repeated_key IS NOT NULL AS _repeated";
         }
+        [first, rest @ ..] => columns += &format!(",\n    {} AS _repeated", repeated(first, rest)),
     }
     tables.push(format!("neighbours AS (\n  SELECT typed.*{columns}\n  FROM {from}\n)"));
     let order = if keys.is_empty() { String::new() } else { format!("\nORDER BY {keys}, _row") };
@@ -138,6 +142,22 @@ pub(super) fn judged_sql(judged: Judged<'_>, judgements: &[Judgement]) -> String
         "WITH {}\nSELECT neighbours.*, {rule} AS _rule FROM neighbours{order}",
         tables.join(",\n")
     )
+}
+
+/// Whether a record has all keys in common with the one before or after it.
+///
+/// Neighbours instead of a count, because their windows stream; parted by the first key alone,
+/// because each part costs as much as some hundred rows.
+fn repeated(first: &str, rest: &[String]) -> String {
+    let window = format!("OVER (PARTITION BY {first} ORDER BY {}, _row)", rest.join(", "));
+    let like = |neighbour: &str| {
+        let same = rest
+            .iter()
+            .map(|key| format!("{neighbour}({key}) {window} IS NOT DISTINCT FROM {key}"));
+        let there = format!("{neighbour}(_row) {window} IS NOT NULL");
+        [there].into_iter().chain(same).collect::<Vec<_>>().join(" AND ")
+    };
+    format!("(({}) OR ({}))", like("LAG"), like("LEAD"))
 }
 
 /// The table `partial`: the newest period, if its total is below a share of that one season before.

@@ -10,10 +10,10 @@ use super::text::inner;
 const NUMBER: &str = "^[-+]?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]+)?$";
 const DATE: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
 const TIMESTAMP: &str =
-    "^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?$";
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?$";
 /// The same, with the mark of UTC behind it.
 const TIMESTAMP_UTC: &str =
-    "^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?Z?$";
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z?$";
 const UTC: &str = "UTC";
 
 /// Whether a format's columns are texts.
@@ -21,11 +21,18 @@ fn is_text(format: Format) -> bool {
     matches!(format, Format::Csv | Format::Json)
 }
 
-/// Columns whose texts may be unreadable, or whose times may not be, in the zone of the file.
+/// Columns of which what is there may be unreadable, or not fit.
 fn doubtful(input: &Input) -> impl Iterator<Item = &Column> {
     let generated = input.sql.is_none();
-    let text = is_text(input.format);
-    input.columns.iter().filter(move |c| generated && text && c.kind != ColumnType::String)
+    input.columns.iter().filter(move |c| generated && c.kind != ColumnType::String)
+}
+
+/// What is there, as a text; of a file with types only that something is.
+fn text(input: &Input, column: &Column) -> String {
+    match is_text(input.format) {
+        true => inner(&column.name),
+        false => format!("CASE WHEN {} IS NOT NULL THEN '?' END", column.name),
+    }
 }
 
 /// Columns that are converted from times of a zone with a summer time.
@@ -47,7 +54,7 @@ fn converted(column: &Column) -> bool {
 pub fn cleaning_sql(input: &Input) -> String {
     let columns: Vec<String> =
         input.columns.iter().map(|c| format!("{} AS {}", value(input, c), c.name)).collect();
-    let texts = doubtful(input).map(|c| format!("{} AS _text_{}", inner(&c.name), c.name));
+    let texts = doubtful(input).map(|c| format!("{} AS _text_{}", text(input, c), c.name));
     let walls = local(input).map(|(c, _)| format!("{} AS _wall_{}", wall(input, c), c.name));
     let read: Vec<String> = columns.into_iter().chain(texts).chain(walls).collect();
     let read = format!("SELECT\n  _row,\n  {}\nFROM raw", read.join(",\n  "));
@@ -153,6 +160,8 @@ fn plain(input: &Input, column: &Column, kind: ColumnType) -> String {
     if !is_text(input.format) {
         return match kind {
             ColumnType::String => format!("NULLIF({}, '')", inner(name)),
+            // The file's own, which is exact: a cast would go by way of nanoseconds.
+            ColumnType::Timestamp => name.clone(),
             _ => format!("TRY_CAST({name} AS {})", kind.hive().to_uppercase()),
         };
     }
