@@ -140,12 +140,6 @@ target = "x"
 frequency = "daily"
 """
 NAMED = 'rules = [{ name = "named", column = "name", when = "name IS NULL", reason = "a name must be there", action = "reject" }]\n'
-# Times that fit into microseconds of 64 bits, and not into nanoseconds.
-FAR = """name,day,n,big,x,yes,at,price
-a,0001-01-01,1,1,1,y,0001-01-01 00:00:00,1
-b,9999-12-31,1,1,1,y,9999-12-31 23:59:59.999999,1
-c,1582-10-04,1,1,1,y,1582-10-04 00:00:00,1
-"""
 VALUES = """name,day,n,big,x,yes,at,price
 "a ""b"", c",2020-02-29,1,9223372036854775807,1e300,true,2020-03-01 12:00:00,1.50
  padded  ,2020-03-01,-2147483648,-9223372036854775808,-0.0,f,2020-03-01T12:00:00.000001,-0.01
@@ -213,8 +207,6 @@ def formats(checkout, scratch):
     # Decimals are not written as ORC.
     found["out: orc"] = (kinds(checkout, scratch, output="orc", columns=KINDS.replace("decimal(12,2)", "double")), {"shapes": {"a.csv": VALUES.replace("1969-12-31", "1971-12-31").replace("1700-10-10 01:02:03.5", "1700-10-10 01:02:03").replace("1582-10-10", "1582-10-20")}})
     json_plan = kinds(checkout, scratch, 'format = "json"\n')
-    found["times without seconds"] = (kinds(checkout, scratch), {"shapes": {"a.csv": VALUES.replace("12:00:00,", "12:00,")}})
-    found["far times: csv"] = (kinds(checkout, scratch), {"shapes": {"a.csv": FAR}})
     found["in: json"] = (json_plan, {"shapes": {"a.json": LINES, "c.json.gz": gzip.compress(LINES.replace("2020", "2021").encode())}})
     writers = {"parquet": pyarrow.parquet.write_table, "orc": pyarrow.orc.write_table}
     for form, write in writers.items():
