@@ -36,7 +36,7 @@ enum On {
 
 /// The call as the sources name it, the action that IAM asks for, and what it is on. A call that
 /// needs no permission has no action.
-const CALLS: [(&str, &str, On); 62] = [
+const CALLS: [(&str, &str, On); 65] = [
     ("athena:BatchGetNamedQuery", "athena:BatchGetNamedQuery", On::WorkGroup),
     ("athena:GetQueryExecution", "athena:GetQueryExecution", On::WorkGroup),
     ("athena:GetQueryResults", "athena:GetQueryResults", On::WorkGroup),
@@ -74,7 +74,9 @@ const CALLS: [(&str, &str, On); 62] = [
     ("lambda:InvokeFunction", "lambda:InvokeFunction", On::Functions),
     ("logs:DescribeLogGroups", "logs:DescribeLogGroups", On::Everything),
     ("logs:FilterLogEvents", "logs:FilterLogEvents", On::Logs),
+    ("s3:CompleteMultipartUpload", "s3:PutObject", On::Objects),
     ("s3:CreateBucket", "s3:CreateBucket", On::Buckets),
+    ("s3:CreateMultipartUpload", "s3:PutObject", On::Objects),
     ("s3:DeleteBucket", "s3:DeleteBucket", On::Buckets),
     ("s3:DeleteObject", "s3:DeleteObject", On::Objects),
     ("s3:DeleteObjects", "s3:DeleteObject", On::Objects),
@@ -92,6 +94,7 @@ const CALLS: [(&str, &str, On); 62] = [
     ("s3:PutBucketTagging", "s3:PutBucketTagging", On::Buckets),
     ("s3:PutObject", "s3:PutObject", On::Objects),
     ("s3:PutPublicAccessBlock", "s3:PutBucketPublicAccessBlock", On::Buckets),
+    ("s3:UploadPart", "s3:PutObject", On::Objects),
     ("sns:ListSubscriptionsByTopic", "sns:ListSubscriptionsByTopic", On::Topic),
     ("ssm:GetParameter", "ssm:GetParameter", On::Images),
     ("states:ListExecutions", "states:ListExecutions", On::Machines),
