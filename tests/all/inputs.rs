@@ -12,13 +12,21 @@ name = "load"
 name = "readings"
 unique = ["household", "day"]
 rules = [{ name = "whole", when = "readings <> 48", reason = "incomplete", action = "reject" }]
-columns = { household = { from = "LCLid", type = "string" }, day = "date", kwh = "double", readings = "int" }
+
+[inputs.columns]
+household = { from = "LCLid", type = "string" }
+day = "date"
+kwh = "double"
+readings = "int"
 
 [[inputs]]
 name = "weather"
 format = "json"
 unique = ["day"]
-columns = { day = { from = "time", type = "date", zone = "UTC", as = "Europe/London" }, tmax = "double" }
+
+[inputs.columns]
+day = { from = "time", type = "date", zone = "UTC", as = "Europe/London" }
+tmax = "double"
 
 [[tables]]
 name = "demand"
@@ -35,7 +43,8 @@ target = "kwh"
 frequency = "daily"
 "#;
 
-const SQL: &str = "SELECT 'London' AS area, r.day, SUM(r.kwh) / COUNT(*) AS kwh, MAX(w.tmax) AS tmax \
+const SQL: &str = "SELECT 'London' AS area, r.day, SUM(r.kwh) / COUNT(*) AS kwh, \
+                   MAX(w.tmax) AS tmax \
                    FROM readings r JOIN weather w ON w.day = r.day GROUP BY r.day";
 
 const FIRST: &[u8] = b"LCLid,day,kwh,readings\nA,2013-06-01,1.5,48\nA,2013-06-02,2,48\n";

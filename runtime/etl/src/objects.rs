@@ -9,7 +9,7 @@ use object_store::ObjectStoreExt;
 use steppe_store::key;
 use steppe_store::table::{below, is_hidden};
 use steppe_wire::etl::InputObjects;
-use steppe_wire::format::{BEGINNING_BYTES, Format};
+use steppe_wire::format::BEGINNING_BYTES;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::scan::on_own_thread;
@@ -19,8 +19,6 @@ use crate::storage::Place;
 pub const OBJECTS_MAX: usize = 100_000;
 /// Longest text that a compressed file may become.
 const DECOMPRESSED_BYTES_MAX: u64 = 1 << 40;
-/// Largest window that a file in zstd may ask for.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// A file from its beginning.
 pub type Bytes = Box<dyn Read + Send>;
@@ -102,18 +100,7 @@ pub fn begun(mut bytes: Bytes) -> Result<(Vec<u8>, Bytes)> {
     Ok((begin, Box::new(all)))
 }
 
-/// What is in compressed text; other text is itself.
-pub fn unpacked(format: Format, bytes: Bytes) -> Result<Bytes> {
-    Ok(match format {
-        Format::Gzip => {
-            let text = flate2::read::MultiGzDecoder::new(bytes);
-            Box::new(text.take(DECOMPRESSED_BYTES_MAX))
-        }
-        Format::Zstandard => {
-            let mut text = zstd::stream::read::Decoder::new(bytes)?;
-            text.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            Box::new(text.take(DECOMPRESSED_BYTES_MAX))
-        }
-        _ => bytes,
-    })
+/// What is in a file of gzip.
+pub fn unpacked(bytes: Bytes) -> Bytes {
+    Box::new(flate2::read::MultiGzDecoder::new(bytes).take(DECOMPRESSED_BYTES_MAX))
 }

@@ -130,7 +130,7 @@ impl Source {
         }
         let context = || object.place.name.clone();
         let (format, begin, bytes) = if packed {
-            let work = move || begun(unpacked(format, bytes)?);
+            let work = move || begun(unpacked(bytes));
             let (begin, bytes) = on_own_thread(work).await.with_context(context)?;
             (Format::of(&begin), begin, bytes)
         } else {
