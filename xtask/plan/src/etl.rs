@@ -109,6 +109,7 @@ fn column_name(column: &Column) -> ColumnName {
         source: column.source().to_owned(),
         name: column.name.clone(),
         kind: column.kind.hive().into_owned(),
+        zone: column.table_zone().map(str::to_owned),
     }
 }
 

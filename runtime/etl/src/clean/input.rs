@@ -18,7 +18,7 @@ use steppe_wire::etl::header::ROW_COLUMN;
 use steppe_wire::etl::{InputPlan, InputReport, RejectedNewest, TableFormat};
 
 use super::places::InputPlaces;
-use super::{Called, collect, dealt_out, in_order, sink, sql, strip, told};
+use super::{Called, collect, dealt_out, in_order, sink, sql, strip, told, zones};
 use crate::objects::Objects;
 use crate::rows::Rows;
 use crate::source::{ROW_MASK, Source, row_place};
@@ -78,7 +78,9 @@ pub(super) async fn judge(
     for view in ["file", "raw", "typed", "judged"] {
         context.deregister_table(view)?;
     }
-    context.register_table(&plan.name, clean.clone().into_view())?;
+    let zoned = plan.columns.iter().filter_map(|c| Some((c.name.clone(), c.zone.clone()?)));
+    let table = zones::marked(clean.clone(), &zoned.collect())?;
+    context.register_table(&plan.name, table.into_view())?;
     Ok(Judged { report, clean, rejects, format: plan.output.format })
 }
 
