@@ -11,6 +11,7 @@ use steppe_plan::names::Names;
 use steppe_spec::{Manifest, nearest};
 use steppe_wire::etl::EtlPlan;
 use steppe_wire::keys;
+use tempfile::NamedTempFile;
 
 use crate::cli::{Args, DataArgs};
 use crate::hint::{Hinted, OrHint};
@@ -176,17 +177,14 @@ pub fn private_file() -> std::fs::OpenOptions {
     options
 }
 
-/// Writes a private file whole or not at all; makes its folder.
+/// Writes a private file whole or not at all, so that it is there when this returns; makes its
+/// folder.
 pub fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     let context = || format!("cannot write {}", file.display());
     let Some(dir) = file.parent() else { bail!(context()) };
     make_private(dir)?;
-    let new = file.with_extension("new");
-    let written = private_file().truncate(true).open(&new).and_then(|mut f| f.write_all(bytes));
-    if written.is_err() {
-        // A beginning is worth nothing, and on a full disk it is in the way.
-        let _ = std::fs::remove_file(&new);
-    }
-    written.with_context(context)?;
-    std::fs::rename(&new, file).with_context(context)
+    // Only its owner may read it, and it goes unless it is given its name.
+    let mut new = NamedTempFile::new_in(dir).with_context(context)?;
+    new.write_all(bytes).and_then(|()| new.as_file().sync_all()).with_context(context)?;
+    new.persist(file).map(drop).map_err(|e| e.error).with_context(context)
 }
