@@ -54,6 +54,7 @@ accuracy: $(VENV) examples ## M4 Hourly, M3, Sweden, closing prices, coverage of
 
 bench: $(BENCH) examples ## measured times and sizes, and peers beside them, as tables
 	$(PYTHON) tests/bench.py
+	.venv-bench/bin/python tests/cleaning.py
 	.venv-bench/bin/python tests/serving.py
 
 check: test lint parity clients service ## what CI runs
