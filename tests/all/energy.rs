@@ -1,7 +1,15 @@
 //! The pipeline of London's smart meters, on its sample and on the public data.
 
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+use serde_json::Value;
+
 use crate::checkout::Checkout;
-use crate::tools::shared_data;
+use crate::tools::{root, shared_data};
+
+/// Its data bucket in the embedded cloud.
+const DATA: &str = "steppe-energy-local-data-000000000000";
 
 /// The checks of a deployment of `energy`, all of which must hold.
 fn checked(checkout: &Checkout, data: &[&str]) -> String {
@@ -31,4 +39,75 @@ fn the_public_data_are_sorted_to_inputs_and_joined_by_the_local_day() {
     assert!(checks.contains("readings: 57055 clean + 695 rejected = 57750 raw"), "{checks}");
     assert!(checks.contains("warmth-and-load  ok") && checks.contains("-0.351"), "{checks}");
     checkout.done(&["destroy", "--yes", "--pipeline", "energy"]);
+}
+
+/// Readings that are sent in several parts: most of each line is a column that no pipeline reads.
+fn padded(readings: &str) -> String {
+    let mut lines = readings.lines();
+    let mut text = format!("{},note\n", lines.next().expect("a header"));
+    let note = "n".repeat(8_000);
+    lines.for_each(|line| text += &format!("{line},{note}\n"));
+    text
+}
+
+#[tokio::test]
+async fn large_files_arrive_whole_and_what_an_earlier_upload_left_goes() {
+    let checkout = Checkout::new();
+    let sample = root().join("model/pipelines/energy/sample");
+    let folder = checkout.path().join("data");
+    std::fs::create_dir(&folder).expect("a folder");
+    for name in ["weather.csv", "holidays.csv", "households.csv"] {
+        std::fs::copy(sample.join(name), folder.join(name)).expect("copied");
+    }
+    let readings = std::fs::read_to_string(sample.join("readings.csv")).expect("readings");
+    let (header, records) = readings.split_once('\n').expect("a header");
+    let half = records.len() / 2 + records[records.len() / 2..].find('\n').expect("lines") + 1;
+    let large = padded(&format!("{header}\n{}", &records[..half]));
+    std::fs::write(folder.join("first.csv"), &large).expect("written");
+    let second = padded(&format!("{header}\n{}", &records[half..]));
+    std::fs::write(folder.join("second.csv"), &second).expect("written");
+
+    let (pipeline, data) = (["--pipeline", "energy"], folder.display().to_string());
+    let deploy = [&["deploy", "--yes", "--json", "--data", &data], &pipeline[..]].concat();
+    let told = checkout.done(&deploy).out;
+    let bytes = |event: &Value| (event["unit"] == "bytes").then(|| event["done"].as_u64());
+    let events = told.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let sent: Vec<u64> = events.filter_map(|event| bytes(&event).flatten()).collect();
+    assert!(sent.is_sorted() && sent.len() >= 6, "{sent:?}");
+    let given: u64 = std::fs::read_dir(&folder)
+        .expect("files")
+        .map(|file| file.expect("a file").metadata().expect("a size").len())
+        .sum();
+    assert_eq!(sent.last(), Some(&given));
+
+    let sizes = |names: &[&str]| {
+        let size = |name: &&str| folder.join(name).metadata().expect("a size").len();
+        names.iter().map(|name| ((*name).to_owned(), size(name))).collect::<Vec<_>>()
+    };
+    let others = ["holidays.csv", "households.csv"];
+    let expected = sizes(&[&others[..], &["first.csv", "second.csv", "weather.csv"]].concat());
+    assert_eq!(raw_files(&checkout).await, expected);
+
+    std::fs::remove_file(folder.join("first.csv")).expect("removed");
+    std::fs::remove_file(folder.join("second.csv")).expect("removed");
+    std::fs::copy(sample.join("readings.csv"), folder.join("all.csv")).expect("copied");
+    checkout.done(&deploy);
+    assert_eq!(
+        raw_files(&checkout).await,
+        sizes(&[&others[..], &["all.csv", "weather.csv"]].concat())
+    );
+    let checks = checkout.done(&[&["smoke-test"], &pipeline[..]].concat()).out;
+    assert!(checks.contains("readings: 4308 clean + 12 rejected = 4320 raw"), "{checks}");
+}
+
+/// Names and sizes of the raw data in the bucket, by input, without the note beside them.
+async fn raw_files(checkout: &Checkout) -> Vec<(String, u64)> {
+    let bucket = checkout.bucket(DATA);
+    let listed = bucket.list(Some(&Path::from("raw/energy")));
+    let mut found: Vec<_> = listed.try_collect().await.expect("a list");
+    found.sort_by(|a, b| a.location.cmp(&b.location));
+    let name =
+        |file: ObjectMeta| (file.location.filename().unwrap_or_default().to_owned(), file.size);
+    let note = |(name, _): &(String, u64)| !name.starts_with('_');
+    found.into_iter().map(name).filter(note).collect()
 }
