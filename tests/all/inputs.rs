@@ -187,3 +187,23 @@ fn local_times_that_are_none_or_two_are_refused() {
         assert!(said.contains("does not exist in Europe/London, or exists twice"), "{odd}: {said}");
     }
 }
+
+#[test]
+fn three_columns_may_be_what_no_two_records_share() {
+    let text = MANIFEST.replacen(
+        "unique = [\"household\", \"day\"]",
+        "unique = [\"household\", \"day\", \"readings\"]\nduplicates = \"reject\"",
+        1,
+    );
+    let manifest = Manifest::parse("load/pipeline.toml", &text).expect("valid");
+    let plan = plan_of(&manifest, &[("demand.sql", SQL)]);
+    let readings = b"LCLid,day,kwh,readings\nA,2013-06-01,1,48\nA,2013-06-01,2,47\n\
+                     A,2013-06-01,3,\nA,2013-06-01,4,\nA,2013-06-02,5,48\nB,2013-06-01,6,48\n\
+                     B,2013-06-01,7,48\n";
+    let cleaned = run(&plan, &[("readings", "r.csv", readings), ("weather", "w.json", WEATHER)]);
+    let cleaned = cleaned.expect("cleaned");
+    let unique = cleaned.report.rejected_by_rule.get("unique");
+    // Two without a number are alike, and so are two with the same; one rule is told of a record.
+    assert_eq!(unique, Some(&4), "{:?}", cleaned.report.rejected_by_rule);
+    assert_eq!(rows(cleaned.table("readings")).len(), 2, "the other one has too few readings");
+}

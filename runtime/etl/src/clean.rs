@@ -13,6 +13,7 @@ mod told;
 mod zones;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -22,10 +23,13 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::sql::sqlparser::dialect::DatabricksDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_spark::SessionStateBuilderSpark;
 use object_store::ObjectStoreExt;
 use steppe_wire::etl::{ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport};
 
+use crate::distinct;
 use crate::storage::{Place, Realm};
 use places::Places;
 
@@ -133,13 +137,13 @@ fn set_dealing(context: &SessionContext, dealt: bool) {
 }
 
 async fn sql(context: &SessionContext, what: &str, statement: &str) -> Result<DataFrame> {
+    let wrong = |e: &dyn fmt::Display| anyhow::anyhow!("{what} is not valid: {e}");
+    let parsed = Parser::parse_sql(&DatabricksDialect {}, statement).map_err(|e| wrong(&e))?;
+    distinct::check(&parsed).map_err(|e| wrong(&e))?;
     // A plan only asks; it never makes tables or copies files.
     let reading_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    context
-        .sql_with_options(statement, reading_only)
-        .await
-        .map_err(|e| anyhow::anyhow!("{what} is not valid: {}", strip(&e)))
+    context.sql_with_options(statement, reading_only).await.map_err(|e| wrong(&strip(&e)))
 }
 
 async fn collect(

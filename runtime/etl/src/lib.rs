@@ -6,6 +6,7 @@
 
 pub mod clean;
 mod csv_rows;
+mod distinct;
 pub mod formats;
 mod header;
 mod objects;

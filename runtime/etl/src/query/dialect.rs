@@ -19,6 +19,7 @@ use steppe_wire::query::QueryFailure;
 use super::failure::failed;
 use super::functions;
 use super::statement::own_name;
+use crate::distinct;
 
 /// Expressions and queries in each other.
 const DEPTH_MAX: usize = 500;
@@ -86,6 +87,7 @@ pub fn to_engine(query: &mut Query) -> Result<(), String> {
     if let ControlFlow::Break(message) = Visit::visit(&*query, &mut Depth(0)) {
         return Err(*message);
     }
+    distinct::check(&*query)?;
     match VisitMut::visit(query, &mut Translator { steps: 0 }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(message) => Err(*message),
