@@ -118,7 +118,9 @@ def plan(checkout, scratch, text, sql=SQL):
     data = nothing(scratch, form[1] if form else "csv")
     made = checkout.folder / "clean" / "shapes"
     before = set(made.glob("*/plan.json"))
-    said = checkout.run("train", "--data", data, check=False, cwd=workspace)
+    inputs = re.findall(r'^\[\[inputs\]\]\nname = "(.*)"', text, re.MULTILINE)
+    given = [f"{name}={data}" for name in inputs]
+    said = checkout.run("train", "--data", *given, check=False, cwd=workspace)
     new = set(made.glob("*/plan.json")) - before
     if len(new) != 1:
         raise SystemExit(f"{len(new)} plans were made:\n{said.stdout}{said.stderr}")
@@ -278,7 +280,7 @@ def as_of(checkout, scratch):
                 text = text.replace('name = "quotes"\nunique = ["symbol", "at"]', 'name = "quotes"\nunique = ["at"]')
             trades = "".join(f"{symbol},{said(step)},{n},{step / 7}\n" for symbol, step, n in whole) + "A,,1,5\n"
             rows = [(symbol, step) for at, symbol in enumerate(("A", "", "Ü", "other")) for step in range(3 + at, 40, 4)]
-            quotes = "".join(f"{symbol},{said(step)},{'' if step % 3 else step},v{step},2024-03-31 00:00:{step}\n" for symbol, step in rows) + "A,,9,never,\n"
+            quotes = "".join(f"{symbol},{said(step)},{'' if step % 3 else step},v{step},2024-03-31 00:00:{step:02}\n" for symbol, step in rows) + "A,,9,never,\n"
             name = f"as of, {kind}, {'by symbol' if by else 'alone'}, {'exact' if exact == 'true' else 'older'}"
             files = {"trades": {"t.csv": "symbol,at,n,price\n" + trades}, "quotes": {"q.csv": "symbol,at,bid,venue,until\n" + quotes}}
             cases[name] = (plan(checkout, scratch, text), files)

@@ -65,17 +65,17 @@ fn defect(from: &str, to: &str) -> String {
 #[test]
 fn each_row_gets_the_newest_row_by_then() {
     let expected = [
+        "null 2024-01-02 11:00:00.000000 +00:00 6.0 null null",
         "\"A\" 2024-01-02 10:00:00.000000 +00:00 1.0 null null",
         "\"A\" 2024-01-02 11:00:00.000000 +00:00 2.0 1.5 \"y\"",
         "\"A\" 2024-01-02 12:00:00.000000 +00:00 3.0 null \"z\"",
         "\"B\" 2024-01-02 11:00:00.000000 +00:00 4.0 3.5 \"x\"",
         "\"C\" 2024-01-02 11:00:00.000000 +00:00 5.0 null null",
-        "null 2024-01-02 11:00:00.000000 +00:00 6.0 null null",
     ];
     assert_eq!(priced(MANIFEST), expected);
     let older = priced(&MANIFEST.replace("by = [\"symbol\"]", "by = [\"symbol\"], exact = false"));
-    assert_eq!(older[1], "\"A\" 2024-01-02 11:00:00.000000 +00:00 2.0 0.5 \"x\"");
-    assert_eq!([&older[..1], &older[2..]], [&expected[..1], &expected[2..]]);
+    assert_eq!(older[2], "\"A\" 2024-01-02 11:00:00.000000 +00:00 2.0 0.5 \"x\"");
+    assert_eq!([&older[..2], &older[3..]], [&expected[..2], &expected[3..]]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::util::display::array_value_to_string;
+use datafusion::logical_expr::col;
 use datafusion::prelude::SessionContext;
 use steppe_wire::etl::{TablePlan, TableReport};
 
@@ -20,8 +21,9 @@ pub(super) async fn make(context: &SessionContext, plan: &TablePlan) -> Result<T
     let zones = zones::of(frame.logical_plan()).with_context(|| what.clone())?;
     let frame = spark_sql::as_spark(context, frame).map_err(|e| anyhow::anyhow!("{what}: {e}"))?;
     let frame = types::conformed(frame, &what, &plan.columns)?;
-    let keys = plan.keys.iter().map(|key| datafusion::logical_expr::col(format!("\"{key}\"")));
-    let frame = frame.sort_by(keys.collect())?;
+    // As Spark does: what has no key comes first.
+    let keys = plan.keys.iter().map(|key| col(format!("\"{key}\"")).sort(true, true));
+    let frame = frame.sort(keys.collect())?;
     let kept = keep(context, &plan.name, frame, Order::Kept).await;
     kept.map_err(|e| anyhow::anyhow!("{what}: {}", strip(&e)))?;
     if !zones.is_empty() {
