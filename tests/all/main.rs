@@ -3,6 +3,7 @@
 
 mod additions;
 mod athena;
+mod athena_formats;
 mod bounds;
 mod cases_forecasts;
 mod cases_reading;
