@@ -297,8 +297,8 @@ fn every_output_is_deployed_and_answers_alike() {
         assert_eq!(text(&asked(format)), ANSWER, "{format}");
     }
     // The reader of CSV gives the texts of the file, and no value is an empty text.
-    let csv = text(&asked("csv"));
-    let empty = ANSWER.replace("-|2002|-|-|-|-|-", "|2002|||||");
-    assert_eq!(csv.replace("23:59:58.25|", "23:59:58.250|"), empty);
+    let texts = ANSWER.replace("-|2002|-|-|-|-|-", "|2002|||||");
+    let texts = texts.replace("58.250", "58.25").replace("00.000", "00");
+    assert_eq!(text(&asked("csv")), texts);
     xtask(&["destroy", "--yes"]);
 }

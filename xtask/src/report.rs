@@ -1,5 +1,6 @@
 //! An evaluation as one HTML page that needs nothing else: tables, and charts as SVG.
 
+pub mod profile;
 mod service;
 
 use std::fmt::Write;
@@ -26,10 +27,10 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// The page; with a section about the model in service where one is deployed.
 pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<String> {
-    let mut page = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
-         <title>{0}: evaluation</title><style>{STYLE}</style><main><h1>{0}</h1>\
-         <p>{1} series, {2} observations, {3} to {4}. Forecasts from {5} origins, {6} to {7}. \
+    let mut page = head(&format!("{}: evaluation", report.pipeline), STYLE);
+    write!(
+        page,
+        "<h1>{0}</h1><p>{1} series, {2} observations, {3} to {4}. Forecasts from {5} origins, {6} to {7}. \
          Served: <b>{8}</b>.</p>",
         escape(&report.pipeline),
         report.data.series,
@@ -40,7 +41,7 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
         report.origins.first().map_or("", String::as_str),
         report.origins.last().map_or("", String::as_str),
         report.chosen.name(),
-    );
+    )?;
     let notes = lines(&report.data.notes);
     if !notes.is_empty() {
         page += "<h2>About the data</h2><ul>";
@@ -78,11 +79,21 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
     Ok(page)
 }
 
+/// The beginning of a page.
+fn head(title: &str, style: &str) -> String {
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content='width=device-width'>\
+         <title>{}</title><style>{style}</style><main>",
+        escape(title)
+    )
+}
+
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;margin:0}main{max-width:960px;margin:auto;padding:1rem}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}\
 th:first-child,td:first-child{text-align:left}.chosen{background:#eaf2fb;font-weight:600}.note{color:#555;font-size:.9em}\
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(420px,1fr));gap:1rem}figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}\
-.text{text-align:left}.found{color:#c44234;font-weight:600}.bar{width:7rem;height:.7rem;background:#eee}.bar div{height:100%;background:#1f5fad}.over div{background:#c44234}";
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(420px,100%),1fr));gap:1rem}figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}\
+.wide{overflow-x:auto}.text{text-align:left}.found{color:#c44234;font-weight:600}.bar{width:7rem;height:.7rem;background:#eee}.bar div{height:100%;background:#1f5fad}.over div{background:#c44234}";
 
 fn families(report: &Evaluation) -> String {
     let mut table = "<table><tr><th>family<th>MAE<th>RMSE<th>sMAPE %<th>MASE<th>MSIS<th>inside %<th>CRPS<th>p</tr>".to_owned();
@@ -318,6 +329,14 @@ fn short(value: &f64) -> String {
     } else {
         format!("{value:.1}")
     }
+}
+
+/// A number on an axis of this length.
+fn axis_label(value: f64, length: f64) -> String {
+    if length >= 1e7 || length < 1e-6 {
+        return format!("{value:.1e}");
+    }
+    format!("{value:.*}", axis_decimals(length))
 }
 
 /// Decimals that tell the five labels of an axis of this length apart.
