@@ -6,6 +6,8 @@ use steppe_plan::profile::{
     ColumnProfile, Correlations, Count, Histogram, Numbers, Shape, TableProfile,
 };
 
+use steppe_plan::deploy::size;
+
 use super::{Area, BLUE, GREY, STYLE, chart, escape, failed, head, short};
 
 /// Bars of a chart of times; longer ones stand for several periods.
@@ -20,7 +22,8 @@ const BILLED: &str = "10 MB";
 const OWN_STYLE: &str = ".top td:last-child{width:45%}.facts{margin:.2rem 0}\
     .heat td,.heat th{padding:.1rem .25rem;min-width:1.7rem;text-align:center;border:0;font-size:.8em}\
     .heat td:first-child,.heat tr:first-child th:first-child{text-align:left;white-space:nowrap}\
-    .strong{color:#fff}figure{overflow-wrap:anywhere;min-width:0}";
+    .strong{color:#fff}figure{min-width:0}figure td,figure th{padding:.2rem .4rem;white-space:nowrap}\
+    figcaption,p,li,.top td:first-child{overflow-wrap:anywhere;white-space:normal}";
 
 /// The page.
 pub fn html(pipeline: &str, profiles: &[TableProfile]) -> Result<String> {
@@ -31,7 +34,7 @@ pub fn html(pipeline: &str, profiles: &[TableProfile]) -> Result<String> {
         "<h1>{}</h1><p>What its tables hold. Athena scanned {} in {statements} statements; it bills \
          at least {BILLED} for each.</p><p>",
         escape(pipeline),
-        megabytes(bytes)
+        size(usize::try_from(bytes).unwrap_or(usize::MAX))
     );
     for (at, profile) in profiles.iter().enumerate() {
         page += &format!("<a href='#t{at}'>{}</a> ", escape(&profile.table));
@@ -56,7 +59,7 @@ fn of_table(at: usize, profile: &TableProfile) -> Result<String> {
     );
     if !profile.notes.is_empty() {
         page += "<h3>Look at</h3><ul>";
-        profile.notes.iter().for_each(|note| page += &format!("<li>{}", escape(note)));
+        profile.notes.iter().for_each(|note| page += &format!("<li>{}", marked(note)));
         page += "</ul>";
     }
     page += "<h3>Columns</h3>";
@@ -70,6 +73,20 @@ fn of_table(at: usize, profile: &TableProfile) -> Result<String> {
         page += &correlations(found);
     }
     Ok(page)
+}
+
+/// Names in backticks as code.
+fn marked(note: &str) -> String {
+    let parts: Vec<String> = note.split('`').map(escape).collect();
+    // Within a name there may be one, too.
+    if parts.len() % 2 == 0 {
+        return escape(note);
+    }
+    let part = |(at, part): (usize, &String)| match at % 2 {
+        0 => part.clone(),
+        _ => format!("<code>{part}</code>"),
+    };
+    parts.iter().enumerate().map(part).collect()
 }
 
 fn key(profile: &TableProfile) -> String {
@@ -116,7 +133,10 @@ fn card(column: &ColumnProfile) -> Result<String> {
     };
     card += &format!("<p class='facts note'>{missing}; {} different", distinct(column));
     match &column.shape {
-        Shape::Numbers(numbers) => card += &of_numbers(numbers)?,
+        Shape::Numbers(numbers) => {
+            let is_whole = ["int", "bigint"].contains(&column.kind.as_str());
+            card += &of_numbers(numbers, is_whole)?;
+        }
         Shape::Text { shortest, longest, top } => {
             if let (Some(shortest), Some(longest)) = (shortest, longest) {
                 card += &format!("; {shortest} to {longest} characters");
@@ -141,14 +161,14 @@ fn card(column: &ColumnProfile) -> Result<String> {
     Ok(card + "</figure>")
 }
 
-fn of_numbers(numbers: &Numbers) -> Result<String> {
+fn of_numbers(numbers: &Numbers, is_whole: bool) -> Result<String> {
     let mut text = String::new();
     if numbers.not_finite > 0 {
         text += &format!("; {} infinite or no number", numbers.not_finite);
     }
     text += "</p>";
     if let Some(histogram) = &numbers.histogram {
-        text += &chart((440, 180), |area| bars(area, histogram))?;
+        text += &chart((440, 180), |area| bars(area, histogram, is_whole))?;
         if histogram.below + histogram.above > 0 {
             text += &format!(
                 "<p class='facts note'>{} values lie below and {} above what is shown.</p>",
@@ -186,15 +206,16 @@ fn frequent(top: &[Count], values: u64) -> String {
     table + "</table>"
 }
 
-/// Bars over a histogram's bins.
-fn bars(area: &Area<'_>, histogram: &Histogram) -> Result<()> {
+/// Bars over a histogram's bins; over those of one whole number each in the middle.
+fn bars(area: &Area<'_>, histogram: &Histogram, is_whole: bool) -> Result<()> {
     let (Some(first), Some(last)) = (histogram.bins.first(), histogram.bins.last()) else {
         return Ok(());
     };
     let counts = histogram.bins.iter().map(|bin| bin.count);
-    let (from, to) = (first.from, last.to);
+    let left = if is_whole && first.to - first.from == 1.0 { 0.5 } else { 0.0 };
+    let (from, to) = (first.from - left, last.to - left);
     let label = move |x: &f64| super::axis_label(*x, to - from);
-    let bars = histogram.bins.iter().map(|bin| (bin.from, bin.to, bin.count));
+    let bars = histogram.bins.iter().map(|bin| (bin.from - left, bin.to - left, bin.count));
     columns(area, (from, to), counts.max().unwrap_or(0), bars, &label)
 }
 
@@ -318,7 +339,7 @@ fn distinct(column: &ColumnProfile) -> String {
 }
 
 /// A number as the manifest's types have it: whole ones whole.
-fn value(number: &serde_json::Value) -> String {
+pub fn value(number: &serde_json::Value) -> String {
     match (number.as_i64(), number.as_f64()) {
         (Some(whole), _) => whole.to_string(),
         (None, Some(number)) => digits(number),
@@ -355,8 +376,4 @@ fn share(part: f64) -> String {
         percent if percent > 99.9 && part < 1.0 => "over 99.9".to_owned(),
         percent => format!("{percent:.1}"),
     }
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
 }

@@ -13,7 +13,7 @@ use crate::exit::Outcome;
 use crate::hint::Hinted;
 use crate::host::Host;
 use crate::project::{Workspace, write};
-use crate::report;
+use crate::report::{self, profile::value};
 use crate::table::table;
 
 /// Asks about the named tables, or about all.
@@ -124,8 +124,7 @@ fn text(profiles: &[TableProfile]) -> String {
 /// The least and the largest value, or the most frequent one.
 fn ends(shape: &Shape) -> (String, String) {
     match shape {
-        Shape::Numbers(numbers) if numbers.min.is_null() => Default::default(),
-        Shape::Numbers(numbers) => (numbers.min.to_string(), numbers.max.to_string()),
+        Shape::Numbers(numbers) => (value(&numbers.min), value(&numbers.max)),
         Shape::Times { first, last, .. } => {
             (first.clone().unwrap_or_default(), last.clone().unwrap_or_default())
         }

@@ -101,6 +101,19 @@ fn translate(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 _ => Ok(Transformed::no(Expr::AggregateFunction(call))),
             }
         }
+        // The engine does not count fractions in this way, and their texts are as different.
+        Expr::AggregateFunction(mut call) if call.func.name() == "approx_distinct" => {
+            let mut done = false;
+            for argument in &mut call.params.args {
+                if kind(argument, schema).is_some_and(|of| of.is_floating()) {
+                    let text =
+                        ScalarFunction::new_udf(Arc::new(athena_text()), vec![argument.clone()]);
+                    (*argument, done) = (Expr::ScalarFunction(text), true);
+                }
+            }
+            let call = Expr::AggregateFunction(call);
+            Ok(if done { Transformed::yes(call) } else { Transformed::no(call) })
+        }
         // Of whole numbers these are whole numbers in Trino, and fractions on the engine.
         Expr::ScalarFunction(call) if ROUNDING.contains(&call.name()) => {
             let first = call.args.first().and_then(|argument| kind(argument, schema));

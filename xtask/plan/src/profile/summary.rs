@@ -99,6 +99,12 @@ fn column(
         },
         _ => Shape::Numbers(numbers(values, cells)?),
     };
+    let is_constant = match &shape {
+        Shape::Numbers(found) => found.not_finite == 0 && found.min == found.max && values > 0,
+        Shape::Times { first: Some(first), last: Some(last), .. } => first == last,
+        _ => false,
+    };
+    let distinct = if is_constant { 1 } else { distinct };
     Ok(ColumnProfile {
         column: name.to_owned(),
         kind: kind.hive().into_owned(),
@@ -106,7 +112,7 @@ fn column(
         missing,
         missing_share: if records == 0 { 0.0 } else { missing as f64 / records as f64 },
         distinct,
-        distinct_is_exact: distinct == 0,
+        distinct_is_exact: is_constant || distinct == 0,
         shape,
     })
 }
