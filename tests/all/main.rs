@@ -52,6 +52,7 @@ mod middleman;
 mod models;
 mod office_tables;
 mod process;
+mod profile;
 mod running;
 mod runs;
 mod s3;
