@@ -52,6 +52,7 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
     page += &families(report);
     page += "<p class=note>p: probability of a difference from the served family at least this large when there is none \
              (Wilcoxon’s signed-rank test over the series’ mean errors). Intervals are calibrated on all other origins.</p>";
+    page += &decisions(report);
     if let Some(chosen) = report.chosen().filter(|c| c.by_step.len() > 1) {
         page += "<h2>Error and coverage by step</h2>";
         page += &chart((900, 260), |area| by_step(area, chosen))?;
@@ -60,7 +61,13 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
     page += &chart((900, 260), |area| by_series(area, report))?;
     page += "<h2>Residuals</h2>";
     page += &chart((900, 260), |area| residuals(area, report))?;
-    page += "<h2>Forecasts</h2><p class=note>Line: observations. Dots: forecasts, with their intervals. The hardest series first.</p><div class=grid>";
+    let decides = report.chosen().is_some_and(|chosen| chosen.decision.is_some());
+    let procure = if decides { " Red: how much to procure." } else { "" };
+    write!(
+        page,
+        "<h2>Forecasts</h2><p class=note>Line: observations. Dots: forecasts, with their intervals.\
+         {procure} The hardest series first.</p><div class=grid>"
+    )?;
     for series in selection(report) {
         write!(
             page,
@@ -115,6 +122,34 @@ fn families(report: &Evaluation) -> String {
         );
     }
     table + "</table>"
+}
+
+/// What deciding by a quantile would have cost, beside deciding by the point forecast.
+fn decisions(report: &Evaluation) -> String {
+    let decided = |f: &FamilyReport| f.decision.map(|decision| (f.family, decision));
+    let all: Vec<_> = report.families.iter().filter_map(decided).collect();
+    let Some((_, first)) = all.first() else { return String::new() };
+    let mut section = format!(
+        "<h2>How much to procure</h2><p>By the quantile {}: so often is the actual value at most it, \
+         and its cost is the least.</p><table><tr><th>family<th>at most it %<th>loss\
+         <th>loss by point forecast<th>less %</tr>",
+        first.probability
+    );
+    let decimals = report.error_decimals();
+    for (family, decision) in &all {
+        let class = if *family == report.chosen { " class=chosen" } else { "" };
+        section += &format!(
+            "<tr{class}><td>{}<td>{:.1}<td>{:.decimals$}<td>{:.decimals$}<td>{:.1}</tr>",
+            family.name(),
+            decision.covered * 100.0,
+            decision.pinball,
+            decision.pinball_of_point,
+            decision.saved()
+        );
+    }
+    section
+        + "</table><p class=note>Loss: mean pinball loss in units of the target, in proportion to \
+           what a unit short and a unit over cost.</p>"
 }
 
 /// The hardest series, those in the middle and the easiest.
@@ -279,8 +314,11 @@ fn forecasts(area: &Area<'_>, series: &SeriesReport) -> Result<()> {
     let from = first.saturating_sub(CONTEXT * tested.max(8));
     let shown: Vec<(f64, f64)> =
         (from..).zip(&series.history[from..]).map(|(i, o)| (i as f64, o.value)).collect();
-    let ends =
-        series.forecasts.iter().flat_map(|f| [f.lower, f.upper]).chain(shown.iter().map(|p| p.1));
+    let ends = series
+        .forecasts
+        .iter()
+        .flat_map(|f| [f.lower, f.upper, f.procure.unwrap_or(f.value)])
+        .chain(shown.iter().map(|p| p.1));
     let (low, high) = ends.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
     let pad = (high - low).max(1e-9) * 0.05;
     let decimals = axis_decimals(high - low + 2.0 * pad);
@@ -311,6 +349,11 @@ fn forecasts(area: &Area<'_>, series: &SeriesReport) -> Result<()> {
     };
     chart.draw_series(series.forecasts.iter().map(range)).map_err(failed)?;
     chart.draw_series(LineSeries::new(shown, GREY.stroke_width(1))).map_err(failed)?;
+    let procured = series.forecasts.iter().filter_map(|f| {
+        let (x, procure) = (f.index as f64, f.procure?);
+        Some(PathElement::new([(x - 0.4, procure), (x + 0.4, procure)], RED.stroke_width(2)))
+    });
+    chart.draw_series(procured).map_err(failed)?;
     chart
         .draw_series(
             series

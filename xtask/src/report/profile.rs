@@ -22,7 +22,7 @@ const BILLED: &str = "10 MB";
 const OWN_STYLE: &str = ".top td:last-child{width:45%}.facts{margin:.2rem 0}\
     .heat td,.heat th{padding:.1rem .25rem;min-width:1.7rem;text-align:center;border:0;font-size:.8em}\
     .heat td:first-child,.heat tr:first-child th:first-child{text-align:left;white-space:nowrap}\
-    .strong{color:#fff}figure{min-width:0}figure td,figure th{padding:.2rem .4rem;white-space:nowrap}\
+    .strong{color:#fff}figure{min-width:0}.wide td{white-space:nowrap}figure td,figure th{padding:.2rem .4rem;white-space:nowrap}\
     figcaption,p,li,.top td:first-child{overflow-wrap:anywhere;white-space:normal}";
 
 /// The page.
@@ -50,9 +50,12 @@ pub fn html(pipeline: &str, profiles: &[TableProfile]) -> Result<String> {
 
 fn of_table(at: usize, profile: &TableProfile) -> Result<String> {
     let mut page = format!(
-        "<h2 id=t{at}>{}</h2><p>{} <b>{}</b> records, {} columns. {}</p>",
+        "<h2 id=t{at}>{}</h2><p>{}<b>{}</b> records, {} columns. {}</p>",
         escape(&profile.table),
-        escape(&profile.description),
+        match profile.description.as_str() {
+            "" => String::new(),
+            text => format!("{}. ", escape(text.trim_end_matches('.'))),
+        },
         profile.records,
         profile.columns.len(),
         key(profile)
