@@ -134,6 +134,8 @@ const PRINTING: [&[&str]; 24] = [
     &["model", "list", "--json"],
     &["query"],
     &["query", "select * from marriages order by region, year", "--limit", "1000"],
+    &["profile"],
+    &["profile", "--json"],
     &["predict", "Almaty"],
     &["predict", "Almaty", "--json"],
     &["drift"],

@@ -29,7 +29,7 @@ fn the_sample_is_forecast_and_the_join_is_not_a_day_off() {
     assert!(evaluated.out.contains("procure    the quantile 0.75"), "{}", evaluated.out);
     let page = checkout.path().join("reports/energy/evaluation.html");
     let page = std::fs::read_to_string(page).expect("a page");
-    assert!(page.contains("<h2>How much to procure</h2><p>By the quantile 0.75"));
+    assert!(page.contains("<h2>How much to procure</h2><p>By the quantile 0.75,"));
     checkout.done(&["destroy", "--yes", "--pipeline", "energy"]);
 }
 

@@ -130,8 +130,8 @@ fn decisions(report: &Evaluation) -> String {
     let all: Vec<_> = report.families.iter().filter_map(decided).collect();
     let Some((_, first)) = all.first() else { return String::new() };
     let mut section = format!(
-        "<h2>How much to procure</h2><p>By the quantile {}: so often is the actual value at most it, \
-         and its cost is the least.</p><table><tr><th>family<th>at most it %<th>loss\
+        "<h2>How much to procure</h2><p>By the quantile {}, which costs least: so often should the \
+         actual value be at most it.</p><table><tr><th>family<th>at most it %<th>loss\
          <th>loss by point forecast<th>less %</tr>",
         first.probability
     );
@@ -376,7 +376,7 @@ fn short(value: &f64) -> String {
 
 /// A number on an axis of this length.
 fn axis_label(value: f64, length: f64) -> String {
-    if length >= 1e7 || length < 1e-6 {
+    if !(1e-6..1e7).contains(&length) {
         return format!("{value:.1e}");
     }
     format!("{value:.*}", axis_decimals(length))

@@ -112,7 +112,7 @@ pub struct ColumnProfile {
 #[serde(tag = "shape", rename_all = "lowercase")]
 pub enum Shape {
     /// Numbers.
-    Numbers(Numbers),
+    Numbers(Box<Numbers>),
     /// Texts: characters of the shortest and the longest, and the most frequent ones.
     Text {
         /// Characters of the shortest.

@@ -82,7 +82,7 @@ fn of_table(at: usize, profile: &TableProfile) -> Result<String> {
 fn marked(note: &str) -> String {
     let parts: Vec<String> = note.split('`').map(escape).collect();
     // Within a name there may be one, too.
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return escape(note);
     }
     let part = |(at, part): (usize, &String)| match at % 2 {
@@ -378,5 +378,28 @@ fn share(part: f64) -> String {
         percent if percent > 0.0 && percent < 0.1 => "under 0.1".to_owned(),
         percent if percent > 99.9 && part < 1.0 => "over 99.9".to_owned(),
         percent => format!("{percent:.1}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_digits_that_count() {
+        let texts = [0.0, 0.1 + 0.2, -14.291125, 7978.26, 12_345_678.9, 1e-7, 1e300].map(digits);
+        assert_eq!(texts, ["0", "0.3", "-14.29", "7978", "12345679", "1.000e-7", "1.000e300"]);
+        assert_eq!([0.0, 0.000_1, 0.5, 0.999_9, 1.0].map(share)[..2], ["0.0", "under 0.1"]);
+        assert_eq!(share(0.999_9), "over 99.9");
+    }
+
+    #[test]
+    fn what_comes_from_outside_is_text() {
+        assert_eq!(
+            marked("`<b>` is constant: `&`."),
+            "<code>&lt;b&gt;</code> is constant: <code>&amp;</code>."
+        );
+        assert_eq!(marked("`a`b` is"), "`a`b` is", "a name with a backtick");
+        assert_eq!(shown(&"я<".repeat(40)).matches("&lt;").count(), 30);
     }
 }

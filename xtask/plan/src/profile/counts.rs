@@ -52,9 +52,9 @@ impl Period {
     fn between(first: &str, last: &str) -> Self {
         let (days, has_hours) = (day(last) - day(first), first.len() > "2000-01-01".len());
         match days {
-            ..=3 if has_hours => Self::Hour,
-            ..=120 => Self::Day,
-            ..=14_600 => Self::Month,
+            days if days <= 3 && has_hours => Self::Hour,
+            days if days <= 120 => Self::Day,
+            days if days <= 14_600 => Self::Month,
             _ => Self::Year,
         }
     }

@@ -1,6 +1,6 @@
 //! Where people should look, in words.
 
-use super::{ColumnProfile, Numbers, Shape, TableProfile};
+use super::{ColumnProfile, Shape, TableProfile};
 
 /// Share of missing values from which on they are told.
 const MISSING: f64 = 0.01;
@@ -52,7 +52,10 @@ fn of_column(column: &ColumnProfile, records: u64) -> Vec<String> {
             column.missing
         ));
     }
-    if let Shape::Numbers(Numbers { not_finite: odd @ 1.., .. }) = &column.shape {
+    if let Shape::Numbers(numbers) = &column.shape
+        && numbers.not_finite > 0
+    {
+        let odd = numbers.not_finite;
         notes.push(format!("`{name}` has {odd} values that are infinite or no number (NaN)."));
     }
     if let Some((value, count)) = most_frequent(column) {

@@ -97,7 +97,7 @@ fn column(
             period: None,
             counts: vec![],
         },
-        _ => Shape::Numbers(numbers(values, cells)?),
+        _ => Shape::Numbers(Box::new(numbers(values, cells)?)),
     };
     let is_constant = match &shape {
         Shape::Numbers(found) => found.not_finite == 0 && found.min == found.max && values > 0,
