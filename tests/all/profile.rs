@@ -23,7 +23,15 @@ name = "rows"
 unique = ["name", "n"]
 rules = []
 sample = "rows.csv"
-columns = { name = "string", n = "int", amount = "double", price = "decimal(12,2)", day = "date", flag = "boolean", note = "string" }
+
+[inputs.columns]
+name = "string"
+n = "int"
+amount = "double"
+price = "decimal(12,2)"
+day = "date"
+flag = "boolean"
+note = "string"
 
 [[inputs]]
 name = "series"

@@ -105,7 +105,7 @@ pub enum Verb {
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
-    /// Ask Athena what the clean tables hold: distributions, missing values, correlations, as a page.
+    /// Ask Athena what the tables hold: distributions, missing values, correlations, as a page.
     Profile {
         /// Tables; all when absent.
         tables: Vec<String>,

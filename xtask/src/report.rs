@@ -30,8 +30,8 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
     let mut page = head(&format!("{}: evaluation", report.pipeline), STYLE);
     write!(
         page,
-        "<h1>{0}</h1><p>{1} series, {2} observations, {3} to {4}. Forecasts from {5} origins, {6} to {7}. \
-         Served: <b>{8}</b>.</p>",
+        "<h1>{0}</h1><p>{1} series, {2} observations, {3} to {4}. Forecasts from {5} origins, \
+         {6} to {7}. Served: <b>{8}</b>.</p>",
         escape(&report.pipeline),
         report.data.series,
         report.data.rows,

@@ -128,8 +128,8 @@ fn arm(subject: &Subject, at: usize, period: Option<Period>) -> String {
     };
     format!(
         "SELECT * FROM (\n  SELECT {at} AS c, {shown} AS t, n\n  FROM (\n    SELECT {value} AS v, \
-         count(*) AS n\n    FROM {table}\n    WHERE {column} IS NOT NULL\n    GROUP BY {value}\n    \
-         ORDER BY {order}\n    LIMIT {}\n  )\n)",
+         count(*) AS n\n    FROM {table}\n    WHERE {column} IS NOT NULL\n    GROUP BY \
+         {value}\n    ORDER BY {order}\n    LIMIT {}\n  )\n)",
         rows_max(period)
     )
 }

@@ -26,13 +26,15 @@ impl Subject {
         }
     }
 
-    /// The rows in which a column is `rN` as it is, and, if it has numbers, `cN` as a finite double.
+    /// The rows in which a column is `rN` as it is and, if it has numbers, `cN` as a finite
+    /// double.
     pub(super) fn rows(&self, columns: &[usize]) -> String {
         let parts = columns.iter().map(|at| {
             let (column, kind) = (self.column(*at), self.columns[*at].1);
             match kind {
                 ColumnType::Double => format!(
-                    "    {column} AS r{at}, CASE WHEN is_finite({column}) THEN {column} END AS c{at}"
+                    "    {column} AS r{at}, CASE WHEN is_finite({column}) THEN {column} END AS \
+                     c{at}"
                 ),
                 kind if kind.is_number() => {
                     format!("    {column} AS r{at}, CAST({column} AS double) AS c{at}")
