@@ -117,7 +117,7 @@ fn a_checkout_at_an_odd_path_works() {
 }
 
 /// Every verb that prints much or little, in a deployment that has been smoke-tested.
-const PRINTING: [&[&str]; 24] = [
+const PRINTING: [&[&str]; 26] = [
     &["--help"],
     &["deploy", "--help"],
     &["plan"],
