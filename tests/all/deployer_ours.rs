@@ -8,7 +8,7 @@ use crate::through::Through;
 const TOLD: &str = "its tag steppe:environment is `dev-eu`, not `local`";
 
 /// Every verb that speaks to an environment's cloud, with options that ask no question.
-const VERBS: [&[&str]; 21] = [
+const VERBS: [&[&str]; 23] = [
     &["deploy", "--yes"],
     &["deploy", "--dry-run"],
     &["plan"],
@@ -25,6 +25,8 @@ const VERBS: [&[&str]; 21] = [
     &["predict", "Almaty"],
     &["query"],
     &["query", "select 1 as one"],
+    &["profile"],
+    &["profile", "marriages", "--json"],
     &["status"],
     &["outputs"],
     &["logs", "predictor"],

@@ -117,7 +117,7 @@ fn a_checkout_at_an_odd_path_works() {
 }
 
 /// Every verb that prints much or little, in a deployment that has been smoke-tested.
-const PRINTING: [&[&str]; 24] = [
+const PRINTING: [&[&str]; 26] = [
     &["--help"],
     &["deploy", "--help"],
     &["plan"],
@@ -134,6 +134,8 @@ const PRINTING: [&[&str]; 24] = [
     &["model", "list", "--json"],
     &["query"],
     &["query", "select * from marriages order by region, year", "--limit", "1000"],
+    &["profile"],
+    &["profile", "--json"],
     &["predict", "Almaty"],
     &["predict", "Almaty", "--json"],
     &["drift"],

@@ -27,6 +27,17 @@ fn the_sample_is_forecast_and_the_join_is_not_a_day_off() {
     assert!(checks.contains("readings: 4308 clean + 12 rejected = 4320 raw"), "{checks}");
     let predicted = checkout.done(&["predict", "--pipeline", "energy", "London"]).out;
     assert_eq!(predicted.matches("procure").count(), 7, "{predicted}");
+    // What the mail says of the first day is what the predictor answers.
+    let first = predicted.lines().nth(1).expect("a day");
+    let procure = first.rsplit(' ').next().expect("a number");
+    let mails = checkout.mails();
+    let mail = mails.last().expect("a mail");
+    assert!(mail.contains(&format!("; procure {procure}")), "{procure}\n{mail}");
+    let evaluated = checkout.done(&["evaluate", "--pipeline", "energy"]);
+    assert!(evaluated.out.contains("procure    the quantile 0.75"), "{}", evaluated.out);
+    let page = checkout.path().join("reports/energy/evaluation.html");
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert!(page.contains("<h2>How much to procure</h2><p>By the quantile 0.75,"));
     checkout.done(&["destroy", "--yes", "--pipeline", "energy"]);
 }
 

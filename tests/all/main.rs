@@ -4,6 +4,7 @@
 mod additions;
 mod as_of;
 mod athena;
+mod athena_formats;
 mod bounds;
 mod cases_forecasts;
 mod cases_reading;
@@ -52,6 +53,7 @@ mod middleman;
 mod models;
 mod office_tables;
 mod process;
+mod profile;
 mod running;
 mod runs;
 mod s3;

@@ -105,6 +105,14 @@ pub enum Verb {
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
+    /// Ask Athena what the tables hold: distributions, missing values, correlations, as a page.
+    Profile {
+        /// Tables; all when absent.
+        tables: Vec<String>,
+        /// Where the page goes; into `.steppe/reports/` when absent.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Show the stack and its resources.
     Status,
     /// Print the stack's outputs.
@@ -169,6 +177,7 @@ impl Verb {
             Self::Drift(_) => "drift",
             Self::Predict { .. } => "predict",
             Self::Query { .. } => "query",
+            Self::Profile { .. } => "profile",
             Self::Status => "status",
             Self::Outputs => "outputs",
             Self::Logs { .. } => "logs",

@@ -1,5 +1,6 @@
 //! An evaluation as one HTML page that needs nothing else: tables, and charts as SVG.
 
+pub mod profile;
 mod service;
 
 use std::fmt::Write;
@@ -26,11 +27,11 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// The page; with a section about the model in service where one is deployed.
 pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<String> {
-    let mut page = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
-         <title>{0}: evaluation</title><style>{STYLE}</style><main><h1>{0}</h1>\
-         <p>{1} series, {2} observations, {3} to {4}. Forecasts from {5} origins, {6} to {7}. \
-         Served: <b>{8}</b>.</p>",
+    let mut page = head(&format!("{}: evaluation", report.pipeline), STYLE);
+    write!(
+        page,
+        "<h1>{0}</h1><p>{1} series, {2} observations, {3} to {4}. Forecasts from {5} origins, \
+         {6} to {7}. Served: <b>{8}</b>.</p>",
         escape(&report.pipeline),
         report.data.series,
         report.data.rows,
@@ -40,7 +41,7 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
         report.origins.first().map_or("", String::as_str),
         report.origins.last().map_or("", String::as_str),
         report.chosen.name(),
-    );
+    )?;
     let notes = lines(&report.data.notes);
     if !notes.is_empty() {
         page += "<h2>About the data</h2><ul>";
@@ -51,6 +52,7 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
     page += &families(report);
     page += "<p class=note>p: probability of a difference from the served family at least this large when there is none \
              (Wilcoxon’s signed-rank test over the series’ mean errors). Intervals are calibrated on all other origins.</p>";
+    page += &decisions(report);
     if let Some(chosen) = report.chosen().filter(|c| c.by_step.len() > 1) {
         page += "<h2>Error and coverage by step</h2>";
         page += &chart((900, 260), |area| by_step(area, chosen))?;
@@ -59,7 +61,13 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
     page += &chart((900, 260), |area| by_series(area, report))?;
     page += "<h2>Residuals</h2>";
     page += &chart((900, 260), |area| residuals(area, report))?;
-    page += "<h2>Forecasts</h2><p class=note>Line: observations. Dots: forecasts, with their intervals. The hardest series first.</p><div class=grid>";
+    let decides = report.chosen().is_some_and(|chosen| chosen.decision.is_some());
+    let procure = if decides { " Red: how much to procure." } else { "" };
+    write!(
+        page,
+        "<h2>Forecasts</h2><p class=note>Line: observations. Dots: forecasts, with their intervals.\
+         {procure} The hardest series first.</p><div class=grid>"
+    )?;
     for series in selection(report) {
         write!(
             page,
@@ -78,11 +86,21 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
     Ok(page)
 }
 
+/// The beginning of a page.
+fn head(title: &str, style: &str) -> String {
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content='width=device-width'>\
+         <title>{}</title><style>{style}</style><main>",
+        escape(title)
+    )
+}
+
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;margin:0}main{max-width:960px;margin:auto;padding:1rem}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}\
 th:first-child,td:first-child{text-align:left}.chosen{background:#eaf2fb;font-weight:600}.note{color:#555;font-size:.9em}\
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(420px,1fr));gap:1rem}figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}\
-.text{text-align:left}.found{color:#c44234;font-weight:600}.bar{width:7rem;height:.7rem;background:#eee}.bar div{height:100%;background:#1f5fad}.over div{background:#c44234}";
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(420px,100%),1fr));gap:1rem}figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}\
+.wide{overflow-x:auto}.text{text-align:left}.found{color:#c44234;font-weight:600}.bar{width:7rem;height:.7rem;background:#eee}.bar div{height:100%;background:#1f5fad}.over div{background:#c44234}";
 
 fn families(report: &Evaluation) -> String {
     let mut table = "<table><tr><th>family<th>MAE<th>RMSE<th>sMAPE %<th>MASE<th>MSIS<th>inside %<th>CRPS<th>p</tr>".to_owned();
@@ -104,6 +122,34 @@ fn families(report: &Evaluation) -> String {
         );
     }
     table + "</table>"
+}
+
+/// What deciding by a quantile would have cost, beside deciding by the point forecast.
+fn decisions(report: &Evaluation) -> String {
+    let decided = |f: &FamilyReport| f.decision.map(|decision| (f.family, decision));
+    let all: Vec<_> = report.families.iter().filter_map(decided).collect();
+    let Some((_, first)) = all.first() else { return String::new() };
+    let mut section = format!(
+        "<h2>How much to procure</h2><p>By the quantile {}, which costs least: so often should the \
+         actual value be at most it.</p><table><tr><th>family<th>at most it %<th>loss\
+         <th>loss by point forecast<th>less %</tr>",
+        first.probability
+    );
+    let decimals = report.error_decimals();
+    for (family, decision) in &all {
+        let class = if *family == report.chosen { " class=chosen" } else { "" };
+        section += &format!(
+            "<tr{class}><td>{}<td>{:.1}<td>{:.decimals$}<td>{:.decimals$}<td>{:.1}</tr>",
+            family.name(),
+            decision.covered * 100.0,
+            decision.pinball,
+            decision.pinball_of_point,
+            decision.saved()
+        );
+    }
+    section
+        + "</table><p class=note>Loss: mean pinball loss in units of the target, in proportion to \
+           what a unit short and a unit over cost.</p>"
 }
 
 /// The hardest series, those in the middle and the easiest.
@@ -268,8 +314,11 @@ fn forecasts(area: &Area<'_>, series: &SeriesReport) -> Result<()> {
     let from = first.saturating_sub(CONTEXT * tested.max(8));
     let shown: Vec<(f64, f64)> =
         (from..).zip(&series.history[from..]).map(|(i, o)| (i as f64, o.value)).collect();
-    let ends =
-        series.forecasts.iter().flat_map(|f| [f.lower, f.upper]).chain(shown.iter().map(|p| p.1));
+    let ends = series
+        .forecasts
+        .iter()
+        .flat_map(|f| [f.lower, f.upper, f.procure.unwrap_or(f.value)])
+        .chain(shown.iter().map(|p| p.1));
     let (low, high) = ends.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
     let pad = (high - low).max(1e-9) * 0.05;
     let decimals = axis_decimals(high - low + 2.0 * pad);
@@ -300,6 +349,11 @@ fn forecasts(area: &Area<'_>, series: &SeriesReport) -> Result<()> {
     };
     chart.draw_series(series.forecasts.iter().map(range)).map_err(failed)?;
     chart.draw_series(LineSeries::new(shown, GREY.stroke_width(1))).map_err(failed)?;
+    let procured = series.forecasts.iter().filter_map(|f| {
+        let (x, procure) = (f.index as f64, f.procure?);
+        Some(PathElement::new([(x - 0.4, procure), (x + 0.4, procure)], RED.stroke_width(2)))
+    });
+    chart.draw_series(procured).map_err(failed)?;
     chart
         .draw_series(
             series
@@ -318,6 +372,14 @@ fn short(value: &f64) -> String {
     } else {
         format!("{value:.1}")
     }
+}
+
+/// A number on an axis of this length.
+fn axis_label(value: f64, length: f64) -> String {
+    if !(1e-6..1e7).contains(&length) {
+        return format!("{value:.1e}");
+    }
+    format!("{value:.*}", axis_decimals(length))
 }
 
 /// Decimals that tell the five labels of an axis of this length apart.

@@ -9,6 +9,7 @@ mod inspect;
 mod local_cloud;
 mod model;
 mod predict;
+mod profile;
 mod query;
 mod render;
 mod retrain;
@@ -66,6 +67,9 @@ pub async fn run(args: &Args, host: &Host) -> Result<Outcome> {
         Verb::Predict { series } => predict::run(&open()?, host, series).await,
         Verb::Query { sql_or_name, limit } => {
             query::run(&open()?, host, sql_or_name.as_deref(), *limit).await
+        }
+        Verb::Profile { tables, output } => {
+            profile::run(&open()?, host, tables, output.as_deref()).await
         }
         Verb::Status => inspect::status(&whole()?, host).await,
         Verb::Outputs => inspect::outputs(&open()?, host).await,

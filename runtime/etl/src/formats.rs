@@ -12,15 +12,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result, bail};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use steppe_wire::etl::ColumnName;
 pub use steppe_wire::etl::TableFormat;
 
-mod avro;
+pub mod avro;
 mod columns;
 mod csv;
 mod json;
-mod orc;
+pub mod orc;
 mod parquet;
 mod spool;
 mod text;
@@ -42,6 +42,18 @@ pub trait Format: Send + Sync {
     /// Writes rows of `schema` into `out`, as they come.
     fn writer(&self, schema: SchemaRef, out: File) -> Result<Box<dyn Writer>>;
 }
+
+/// A column that a file says it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type; none when there is no type for it here.
+    pub kind: Option<DataType>,
+}
+
+/// What chooses the columns of a file that are read: where each stands, and what it is called.
+pub type Choose<'a> = &'a dyn Fn(&[FileColumn]) -> Result<Vec<(usize, ColumnName)>>;
 
 /// Rows of a file.
 pub struct Reader {

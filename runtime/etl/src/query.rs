@@ -5,8 +5,10 @@
 
 mod catalogue;
 mod csv_files;
+mod described;
 mod dialect;
 mod failure;
+mod files;
 mod form;
 mod functions;
 mod scanned;

@@ -330,6 +330,9 @@ pub struct Summary {
     pub lower: f64,
     /// Upper end of the interval.
     pub upper: f64,
+    /// See [`Step::procure`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub procure: Option<f64>,
     /// See [`Forecast::decimals`].
     pub decimals: usize,
     /// See [`Forecast::note`], shortened.
@@ -340,20 +343,21 @@ pub struct Summary {
 }
 
 /// Bytes of one [`Summary`] or [`LeftOut`] in JSON at most, with a name of 300 bytes.
-pub const SUMMARY_BYTES_MAX: usize = 900;
+pub const SUMMARY_BYTES_MAX: usize = 930;
 /// Characters of a note in a [`Summary`], and of a reason in what a run carries along.
 const NOTE_CHARS_MAX: usize = 80;
 
 impl Summary {
     /// What people are told of `record`, which lies at `key`.
     pub fn of(record: &StoredPrediction, key: &str) -> Self {
-        let Step { period, value, lower, upper, .. } = record.first.clone();
+        let Step { period, value, lower, upper, procure, .. } = record.first.clone();
         Self {
             series: record.series.clone(),
             period,
             value,
             lower,
             upper,
+            procure,
             decimals: record.decimals,
             note: record.note.as_deref().map(shortened),
             s3_key: key.to_owned(),
@@ -433,6 +437,9 @@ mod tests {
         let read: StoredPrediction = serde_json::from_value(without).expect("read back");
         assert_eq!((read.defect(), stored(Some(11.5)).defect()), (None, None));
         assert!(stored(Some(f64::NAN)).defect().is_some());
+        let told = |procure| serde_json::to_value(Summary::of(&stored(procure), "key"));
+        assert_eq!(told(Some(11.5)).expect("JSON")["procure"], 11.5);
+        assert!(told(None).expect("JSON").get("procure").is_none());
     }
 
     #[test]

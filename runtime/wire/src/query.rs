@@ -17,6 +17,20 @@ pub enum TableFormat {
     Csv(CsvLayout),
     /// One JSON object per line.
     Json,
+    /// Apache ORC.
+    Orc(OrcAccess),
+    /// Apache Avro, with the text of `avro.schema.literal`.
+    Avro(Option<String>),
+}
+
+/// How columns are found in the files of a table of ORC: `orc.column.index.access`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrcAccess {
+    /// By their places, as Athena does it unless it is told.
+    Index,
+    /// By their names.
+    Name,
 }
 
 /// The parameters of OpenCSVSerde.

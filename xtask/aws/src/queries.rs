@@ -20,6 +20,8 @@ pub struct Answer {
     pub columns: Vec<String>,
     /// Values; `None` is NULL.
     pub rows: Vec<Vec<Option<String>>>,
+    /// Bytes of tables that Athena read for it.
+    pub scanned_bytes: u64,
 }
 
 impl Aws {
@@ -45,10 +47,10 @@ impl Aws {
             .query_execution_id;
         let id = id
             .ok_or_else(|| AwsError::local("athena:StartQueryExecution", "the answer has no ID"))?;
-        self.await_query(&id).await?;
+        let scanned_bytes = self.await_query(&id).await?;
         let mut pages =
             self.athena.get_query_results().query_execution_id(&id).into_paginator().send();
-        let mut answer = Answer { columns: vec![], rows: vec![] };
+        let mut answer = Answer { columns: vec![], rows: vec![], scanned_bytes };
         while let Some(page) = pages.next().await {
             let set = page
                 .map_err(|e| AwsError::new("athena:GetQueryResults", e))?
@@ -75,25 +77,32 @@ impl Aws {
         Ok(answer)
     }
 
-    async fn await_query(&self, id: &str) -> Result<()> {
+    /// How many bytes of tables it has read.
+    async fn await_query(&self, id: &str) -> Result<u64> {
         let call = "athena:GetQueryExecution";
         let (began, mut pause, mut failures) = (Instant::now(), Duration::from_millis(20), 0);
         loop {
             let request = self.athena.get_query_execution().query_execution_id(id);
-            let status = match request.send().await.map_err(|e| AwsError::new(call, e)) {
-                Ok(answer) => answer.query_execution.and_then(|e| e.status),
+            let execution = match request.send().await.map_err(|e| AwsError::new(call, e)) {
+                Ok(answer) => answer.query_execution,
                 Err(error) if error.is_passing() && failures < FAILURES_MAX => {
                     failures += 1;
                     None
                 }
                 Err(error) => return Err(error),
             };
-            match status.as_ref().and_then(|s| s.state()) {
-                Some(QueryExecutionState::Succeeded) => return Ok(()),
+            let status = execution.as_ref().and_then(|e| e.status());
+            match status.and_then(|s| s.state()) {
+                Some(QueryExecutionState::Succeeded) => {
+                    let statistics = execution.as_ref().and_then(|e| e.statistics());
+                    let scanned = statistics.and_then(|s| s.data_scanned_in_bytes());
+                    return Ok(scanned.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0));
+                }
                 Some(QueryExecutionState::Failed | QueryExecutionState::Cancelled) => {
                     let reason = status
-                        .and_then(|s| s.state_change_reason)
-                        .unwrap_or_else(|| "no reason given".to_owned());
+                        .and_then(|s| s.state_change_reason())
+                        .unwrap_or("no reason given")
+                        .to_owned();
                     return Err(AwsError::local("the query", reason));
                 }
                 _ if began.elapsed() > QUERY_LIMIT => {

@@ -223,6 +223,15 @@ steps! {
         /// Series.
         series: usize,
     },
+    /// Ask Athena what the tables hold.
+    Profile {
+        /// Tables.
+        tables: usize,
+        /// Statements.
+        statements: usize,
+        /// Bytes that Athena read for them.
+        scanned_bytes: u64,
+    },
     /// Look at what is there.
     Observe,
     /// Make a bucket.

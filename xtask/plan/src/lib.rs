@@ -17,6 +17,7 @@ pub mod grants;
 pub mod names;
 pub mod observed;
 pub mod payload;
+pub mod profile;
 pub mod review;
 pub mod runs;
 pub mod site;

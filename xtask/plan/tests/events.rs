@@ -80,6 +80,7 @@ fn steps() -> Vec<Did> {
         Did::Clean { clean_rows: 478, raw_rows: 480 },
         Did::Train { version: version.clone() },
         Did::Evaluate { families: 11, series: 20 },
+        Did::Profile { tables: 2, statements: 9, scanned_bytes: 1_200_000 },
         Did::Observe,
         Did::CreateBucket { bucket: bucket.clone() },
         Did::CompleteBucket { bucket: bucket.clone(), settings: vec!["policy".into()] },

@@ -31,11 +31,10 @@ impl Decision {
         let (mut count, mut covered, mut pinball, mut pinball_of_point) = (0.0, 0.0, 0.0, 0.0);
         for (outcome, point) in outcomes {
             let actual = outcome.actual;
-            let same = |(p, _): &&(f64, f64)| (p - probability).abs() < 1e-9;
-            let (_, decided) = outcome.quantiles.iter().find(same)?;
+            let decided = decided(probability, outcome)?;
             count += 1.0;
-            covered += f64::from(u8::from(actual <= *decided));
-            pinball += loss(actual, *decided);
+            covered += f64::from(u8::from(actual <= decided));
+            pinball += loss(actual, decided);
             pinball_of_point += loss(actual, point);
         }
         (count > 0.0).then(|| Self {
@@ -46,9 +45,14 @@ impl Decision {
         })
     }
 
+    /// How much less is lost than by the point forecast, in percent.
+    pub fn saved(self) -> f64 {
+        100.0 * (1.0 - self.pinball / self.pinball_of_point.max(f64::MIN_POSITIVE))
+    }
+
     /// For people.
     pub(super) fn to_text(self, decimals: usize) -> String {
-        let saved = 100.0 * (1.0 - self.pinball / self.pinball_of_point.max(f64::MIN_POSITIVE));
+        let saved = self.saved();
         format!(
             "procure    the quantile {}, {:.1} % of backtest values at most it; pinball loss \
              {:.decimals$}, of the point forecast {:.decimals$}: {saved:.1} % less\n",
@@ -58,6 +62,12 @@ impl Decision {
             self.pinball_of_point
         )
     }
+}
+
+/// The quantile of this probability.
+pub(super) fn decided(probability: f64, outcome: &IntervalOutcome) -> Option<f64> {
+    let same = |(p, _): &&(f64, f64)| (p - probability).abs() < 1e-9;
+    outcome.quantiles.iter().find(same).map(|(_, quantile)| *quantile)
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use crate::error::TrainError;
 use crate::forecast::Forecast;
 use crate::forecast::backtest::{self, Entrant, Run};
 use crate::forecast::card::DataSummary;
+use crate::forecast::conformal::Asked;
 use crate::forecast::dataset::{Dataset, Series};
+use crate::forecast::decision::{Decision, decided};
 use crate::forecast::leakage;
 use crate::forecast::metrics::{IntervalOutcome, IntervalScores, interval_scores};
 use crate::host::Stage;
@@ -51,6 +53,9 @@ pub struct FamilyReport {
     pub by_step: Vec<StepReport>,
     /// Wilcoxon's signed-rank test against the chosen family; see [`backtest::Candidate`].
     pub p_value: Option<f64>,
+    /// What the quantile to decide by would have cost; none where nothing is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
 }
 
 /// One family on one step.
@@ -109,6 +114,9 @@ pub struct ForecastReport {
     pub lower: f64,
     /// Upper end of the interval.
     pub upper: f64,
+    /// The quantile to decide by; none where nothing is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub procure: Option<f64>,
 }
 
 /// Checks for leaks, then backtests every family.
@@ -137,7 +145,7 @@ pub fn evaluate(
 
 fn report(trials: &Run<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation {
     let chosen = trials.served();
-    let level = spec.backtest.interval_level;
+    let Asked { level, decision } = Asked::by(spec);
     let intervals: Vec<Vec<IntervalOutcome>> =
         trials.entrants.iter().map(|e| trials.intervals(e)).collect();
     let scores = |outcomes: &[IntervalOutcome], keep: &dyn Fn(usize) -> bool| {
@@ -162,6 +170,10 @@ fn report(trials: &Run<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation
             } else {
                 trials.p_value(entrant, chosen)
             },
+            decision: decision.and_then(|probability| {
+                let beside_points = outcomes.iter().zip(entrant.points.iter().copied());
+                Decision::of(probability, beside_points)
+            }),
         })
     };
     let chosen_outcomes = trials
@@ -184,6 +196,7 @@ fn report(trials: &Run<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation
                 value: chosen.points[i],
                 lower: outcome.lower,
                 upper: outcome.upper,
+                procure: decision.and_then(|probability| decided(probability, outcome)),
             }
         };
         let observation =
@@ -250,6 +263,9 @@ impl Evaluation {
                 f.family.name(),
                 numbers(&f.errors, &f.intervals, decimals)
             );
+        }
+        if let Some(decision) = self.chosen().and_then(|chosen| chosen.decision) {
+            text += &decision.to_text(decimals);
         }
         let header = format!(
             "{:>10}{:>10}{:>10}{:>8}{:>8}{:>9}{:>8}\n",

@@ -13,6 +13,7 @@ use anyhow::Result;
 use datafusion::arrow::datatypes::SchemaRef;
 use steppe_wire::etl::ColumnName;
 
+use super::columns::by_name;
 use super::{Bytes, Format, Reader, Writer};
 
 mod container;
@@ -21,12 +22,15 @@ mod reader;
 mod schema;
 mod writer;
 
+pub use reader::read;
+pub use schema::Schema;
+
 /// Apache Avro.
 pub struct Avro;
 
 impl Format for Avro {
     fn read(&self, bytes: Bytes, wanted: &[ColumnName]) -> Result<Reader> {
-        reader::read(bytes, wanted)
+        read(bytes, &by_name(wanted))
     }
 
     fn writer(&self, schema: SchemaRef, out: File) -> Result<Box<dyn Writer>> {

@@ -9,13 +9,15 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{
-    ArrowTimestampType, DECIMAL128_MAX_PRECISION, DataType, Field, Fields, Int64Type, Schema,
-    SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    ArrowTimestampType, DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Fields, Int64Type,
+    Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType, UInt64Type,
 };
 use datafusion::arrow::util::display::array_value_to_string;
 use steppe_wire::etl::ColumnName;
 use steppe_wire::etl::header::{position, trimmed};
+
+use super::{Choose, FileColumn};
 
 /// Times in microseconds, without a zone.
 pub const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -36,6 +38,16 @@ pub fn find(names: &[String], wanted: &[ColumnName]) -> Result<Vec<usize>> {
     Ok(indices)
 }
 
+/// The choice of columns by their names.
+pub fn by_name(
+    wanted: &[ColumnName],
+) -> impl Fn(&[FileColumn]) -> Result<Vec<(usize, ColumnName)>> + '_ {
+    |file| {
+        let names: Vec<String> = file.iter().map(|column| column.name.clone()).collect();
+        Ok(find(&names, wanted)?.into_iter().zip(wanted.iter().cloned()).collect())
+    }
+}
+
 /// A column of rows, which may be null.
 pub fn field(name: &str, data_type: DataType) -> Field {
     Field::new(name, data_type, true)
@@ -52,10 +64,14 @@ pub struct Columns {
 
 impl Columns {
     /// Of a file with these columns.
-    pub fn select(file: &Fields, wanted: &[ColumnName]) -> Result<Self> {
-        let names: Vec<String> = file.iter().map(|field| field.name().clone()).collect();
-        let indices = find(&names, wanted)?;
-        let fields = indices.iter().zip(wanted).map(|(index, column)| {
+    pub fn select(file: &Fields, choose: Choose<'_>) -> Result<Self> {
+        let column = |field: &FieldRef| FileColumn {
+            name: field.name().clone(),
+            kind: Some(field.data_type().clone()),
+        };
+        let chosen = choose(&file.iter().map(column).collect::<Vec<_>>())?;
+        let indices = chosen.iter().map(|(index, _)| *index).collect();
+        let fields = chosen.iter().map(|(index, column)| {
             let found = file[*index].data_type();
             let plain = plain_type(found).ok_or_else(|| unread(&column.source, found))?;
             Ok(field(&column.name, plain))

@@ -15,9 +15,9 @@ use orc_rust::projection::ProjectionMask;
 use orc_rust::{ArrowReader, ArrowReaderBuilder, ArrowWriterBuilder, TimestampPrecision};
 use steppe_wire::etl::ColumnName;
 
-use super::columns::{Columns, Written};
+use super::columns::{Columns, Written, by_name};
 use super::spool::Spool;
-use super::{BATCH_ROWS, Bytes, Format, Guarded, Reader, Writer, guarded};
+use super::{BATCH_ROWS, Bytes, Choose, Format, Guarded, Reader, Writer, guarded};
 
 mod tail;
 
@@ -29,11 +29,7 @@ pub struct Orc;
 
 impl Format for Orc {
     fn read(&self, bytes: Bytes, wanted: &[ColumnName]) -> Result<Reader> {
-        let file = Spool::new(bytes)?;
-        let batches = guarded(|| open(file, wanted))?;
-        let rows = batches.reader.total_row_count();
-        let schema = batches.columns.schema.clone();
-        Ok(Reader { schema, batches: Box::new(Guarded::new(batches, rows)) })
+        read(bytes, &by_name(wanted))
     }
 
     fn writer(&self, schema: SchemaRef, out: File) -> Result<Box<dyn Writer>> {
@@ -57,11 +53,20 @@ impl Format for Orc {
     }
 }
 
-fn open(file: Spool, wanted: &[ColumnName]) -> Result<Batches> {
+/// Rows of a file: the columns of it that are chosen.
+pub fn read(bytes: Bytes, choose: Choose<'_>) -> Result<Reader> {
+    let file = Spool::new(bytes)?;
+    let batches = guarded(|| open(file, choose))?;
+    let rows = batches.reader.total_row_count();
+    let schema = batches.columns.schema.clone();
+    Ok(Reader { schema, batches: Box::new(Guarded::new(batches, rows)) })
+}
+
+fn open(file: Spool, choose: Choose<'_>) -> Result<Batches> {
     tail::check(&file).context("this is no ORC file")?;
     let builder = ArrowReaderBuilder::try_new(file).context("this is no ORC file")?;
     let builder = builder.with_timestamp_precision(TimestampPrecision::Microsecond);
-    let columns = Columns::select(builder.schema().fields(), wanted)?;
+    let columns = Columns::select(builder.schema().fields(), choose)?;
     let root = builder.file_metadata().root_data_type();
     let ids = columns.projection();
     let ids = ids.iter().map(|index| root.children()[*index].data_type().column_index());

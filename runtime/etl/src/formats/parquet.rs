@@ -22,7 +22,7 @@ use datafusion::parquet::basic::{Compression, Type};
 use datafusion::parquet::file::properties::WriterProperties;
 use steppe_wire::etl::ColumnName;
 
-use super::columns::{Columns, MICROS, Written, batch};
+use super::columns::{Columns, MICROS, Written, batch, by_name};
 use super::spool::Spool;
 use super::{BATCH_ROWS, Bytes, Format, Guarded, Reader, Writer, guarded};
 
@@ -60,7 +60,7 @@ fn open(file: &Spool, wanted: &[ColumnName]) -> Result<(Batches, SchemaRef, u64)
     // The schema of Arrow that some writers add says nothing of the values; hostile ones lie.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::load(file, options).context("this is no Parquet file")?;
-    let columns = Columns::select(metadata.schema().fields(), wanted)?;
+    let columns = Columns::select(metadata.schema().fields(), &by_name(wanted))?;
     let rows = metadata.metadata().file_metadata().num_rows();
     let rows = u64::try_from(rows).context("the number of rows is negative")?;
     let projection = columns.projection();

@@ -8,108 +8,30 @@ use std::sync::Arc;
 
 use csv::{ByteRecord, ReaderBuilder};
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
-use datafusion::execution::TaskContext;
-use datafusion::physical_plan::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
-use datafusion::physical_plan::streaming::PartitionStream;
-use futures::TryStreamExt;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use steppe_wire::etl::records::Lines;
 use steppe_wire::query::CsvLayout;
-use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::scan::on_own_thread;
+use super::files::{Batches, FileReader, OneFile};
 
 /// Lines per batch.
 const BATCH_LINES: usize = 8_192;
 
-/// How a line is split.
+/// How a line is split; every column is text.
 #[derive(Debug, Clone, Copy)]
-struct Split {
+pub struct Split {
     separator: u8,
     quote: u8,
     escape: u8,
     header_lines: u64,
 }
 
-/// The files of a table; every column is text.
-#[derive(Debug)]
-pub struct CsvFiles {
-    store: Arc<dyn ObjectStore>,
-    folder: Path,
-    split: Split,
-    schema: SchemaRef,
-}
-
-impl CsvFiles {
-    /// The files below a folder of a store.
-    pub fn new(
-        store: Arc<dyn ObjectStore>,
-        folder: Path,
-        layout: &CsvLayout,
-        columns: impl Iterator<Item = String>,
-    ) -> Result<Self, String> {
-        let byte = |what: &str, c: char| {
-            u8::try_from(c).map_err(|_| format!("the {what} `{c}` is not one byte"))
-        };
-        let split = Split {
-            separator: byte("separatorChar", layout.separator)?,
-            quote: byte("quoteChar", layout.quote)?,
-            escape: byte("escapeChar", layout.escape)?,
-            header_lines: layout.header_lines,
-        };
-        let fields: Vec<Field> =
-            columns.map(|name| Field::new(name, DataType::Utf8, true)).collect();
-        Ok(Self { store, folder, split, schema: Arc::new(Schema::new(fields)) })
+impl FileReader for Split {
+    fn read(&self, file: OneFile, schema: &SchemaRef) -> Result<Batches, DataFusionError> {
+        let (mut rows, schema) = (Rows::new(file.bytes, *self), schema.clone());
+        Ok(Box::new(std::iter::from_fn(move || rows.next(&schema).transpose())))
     }
-}
-
-impl PartitionStream for CsvFiles {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
-        let sender = builder.tx();
-        let (store, folder, split) = (self.store.clone(), self.folder.clone(), self.split);
-        let schema = self.schema.clone();
-        builder.spawn(async move {
-            let mut files: Vec<_> =
-                store.list(Some(&folder)).try_collect().await.map_err(stored)?;
-            files.sort_by(|a, b| a.location.cmp(&b.location));
-            for file in files {
-                let object = store.get(&file.location).await.map_err(stored)?;
-                let stream = object.into_stream().map_err(std::io::Error::other);
-                let bytes = SyncIoBridge::new(StreamReader::new(stream));
-                let (sender, schema) = (sender.clone(), schema.clone());
-                let work = on_own_thread(move || {
-                    let mut rows = Rows::new(bytes, split);
-                    while let Some(batch) = rows.next(&schema)? {
-                        if sender.blocking_send(Ok(batch)).is_err() {
-                            break;
-                        }
-                    }
-                    Ok(())
-                });
-                work.await.map_err(told)?;
-            }
-            Ok(())
-        });
-        builder.build()
-    }
-}
-
-/// The engine's own errors keep their kind.
-fn told(error: anyhow::Error) -> DataFusionError {
-    error.downcast().unwrap_or_else(|other| DataFusionError::External(other.into()))
-}
-
-fn stored(error: object_store::Error) -> DataFusionError {
-    DataFusionError::ObjectStore(Box::new(error))
 }
 
 /// The rows of one file.
@@ -160,6 +82,19 @@ impl<R: Read> Rows<R> {
 }
 
 impl Split {
+    /// As a table has it.
+    pub fn new(layout: &CsvLayout) -> Result<Self, String> {
+        let byte = |what: &str, c: char| {
+            u8::try_from(c).map_err(|_| format!("the {what} `{c}` is not one byte"))
+        };
+        Ok(Self {
+            separator: byte("separatorChar", layout.separator)?,
+            quote: byte("quoteChar", layout.quote)?,
+            escape: byte("escapeChar", layout.escape)?,
+            header_lines: layout.header_lines,
+        })
+    }
+
     /// The fields of a line that ends with LF.
     fn fields(self, line: &[u8]) -> Result<ByteRecord, DataFusionError> {
         let mut record = ByteRecord::new();
@@ -186,6 +121,8 @@ impl Split {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+
     use super::*;
 
     #[test]

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, DataType, DateTimeField, ExactNumberInfo, Expr,
     ExtractSyntax, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, ObjectName, TrimWhereField, Value,
+    Ident, ObjectName, OrderByExpr, OrderByOptions, TrimWhereField, Value,
 };
 
 use super::semantics;
@@ -23,6 +23,9 @@ const WHITE_SPACE: &str = " \t\n\u{b}\u{c}\r";
 
 /// Characters that a text may be padded to: each row would take as many.
 const PADDED_CHARACTERS_MAX: u64 = 1_000_000;
+
+/// The engine's name of `approx_percentile`.
+pub const PERCENTILE: &str = "approx_percentile_cont";
 
 /// Where a function may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +45,13 @@ const MANY: usize = usize::MAX;
 
 /// `greatest`, `least`, `split_part`, `date_format`, `from_unixtime`, `to_hex`, `uuid` and others
 /// are missing on purpose: the engine has these names with another meaning.
-pub const ALLOWED: [Allowed; 94] = {
+pub const ALLOWED: [Allowed; 96] = {
     use Role::{Aggregate, Scalar, Window};
     [
         ("abs", Scalar, 1, 1),
         ("acos", Scalar, 1, 1),
         ("approx_distinct", Aggregate, 1, 1),
+        ("approx_percentile", Aggregate, 2, 2),
         ("array_agg", Aggregate, 1, 1),
         ("asin", Scalar, 1, 1),
         ("atan", Scalar, 1, 1),
@@ -82,6 +86,7 @@ pub const ALLOWED: [Allowed; 94] = {
         ("floor", Scalar, 1, 1),
         ("hour", Scalar, 1, 1),
         ("if", Scalar, 2, 3),
+        ("is_finite", Scalar, 1, 1),
         ("is_nan", Scalar, 1, 1),
         ("lag", Window, 1, 3),
         ("last_value", Window, 1, 1),
@@ -188,8 +193,11 @@ pub fn check(function: &Function) -> Result<(), String> {
         Role::Scalar if function.over.is_some() || function.filter.is_some() => {
             Err(format!("FUNCTION_NOT_WINDOW: {at}: '{name}' is not a window function"))
         }
-        Role::Scalar => check_literals(&name, arguments),
-        _ => Ok(()),
+        Role::Aggregate if name == "approx_percentile" && function.over.is_some() => {
+            Err(not_supported(&at, "'approx_percentile' as a window"))
+        }
+        Role::Scalar | Role::Aggregate => check_literals(&name, arguments),
+        Role::Window => Ok(()),
     }
 }
 
@@ -216,6 +224,10 @@ fn check_literals(name: &str, arguments: &[FunctionArg]) -> Result<(), String> {
         "regexp_replace" if arguments.len() == 3 => match text(2) {
             Some(replacement) if !replacement.contains(['$', '\\']) => Ok(()),
             _ => Err(not_supported("line 1:1", "'regexp_replace' with groups in its replacement")),
+        },
+        "approx_percentile" => match argument(arguments, 1) {
+            Some(share) if is_share(share) => Ok(()),
+            _ => Err(not_supported("line 1:1", "'approx_percentile' of anything but one share")),
         },
         "lpad" | "rpad" => match argument(arguments, 1).and_then(whole_number) {
             Some(size) if size <= PADDED_CHARACTERS_MAX => Ok(()),
@@ -252,6 +264,19 @@ fn whole_number(expression: &Expr) -> Option<u64> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// A number from 0 to 1.
+fn is_share(expression: &Expr) -> bool {
+    match expression {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, false) => {
+                digits.parse().is_ok_and(|share: f64| (0.0..=1.0).contains(&share))
+            }
+            _ => false,
+        },
+        _ => false,
     }
 }
 
@@ -300,6 +325,10 @@ fn rewrite_function(function: &mut Function) -> Option<Expr> {
         function.name = ObjectName::from(vec![Ident::new(renamed)]);
         return None;
     }
+    if name == "approx_percentile" {
+        rewrite_percentile(function);
+        return None;
+    }
     let FunctionArguments::List(list) = &function.args else { return None };
     let mut arguments: Vec<Expr> =
         (0..list.args.len()).filter_map(|i| argument(&list.args, i).cloned()).collect();
@@ -331,6 +360,12 @@ fn rewrite_function(function: &mut Function) -> Option<Expr> {
         // A NULL among the arguments makes the result NULL, which only the operator does here.
         "concat" => arguments.into_iter().reduce(|l, r| binary(l, BinaryOperator::StringConcat, r)),
         "mod" => arguments.into_iter().reduce(|l, r| binary(l, BinaryOperator::Modulo, r)),
+        // NaN is larger than every number here, and not comparable there.
+        "is_finite" => {
+            let size = call("abs", arguments.into_iter().map(double).collect());
+            let largest = Value::Number(format!("{:E}", f64::MAX), false);
+            Some(binary(size, BinaryOperator::LtEq, Expr::Value(largest.into())))
+        }
         // Trino's power is of doubles only.
         "pow" | "power" => Some(call("power", arguments.into_iter().map(double).collect())),
         "ltrim" | "rtrim" if arguments.len() == 1 => {
@@ -356,6 +391,15 @@ fn rewrite_function(function: &mut Function) -> Option<Expr> {
         }
         _ => None,
     }
+}
+
+/// The engine has the values behind `WITHIN GROUP`.
+fn rewrite_percentile(function: &mut Function) {
+    function.name = ObjectName::from(vec![Ident::new(PERCENTILE)]);
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(values)) = list.args.remove(0) else { return };
+    let options = OrderByOptions { asc: None, nulls_first: None };
+    function.within_group = vec![OrderByExpr { expr: values, options, with_fill: None }];
 }
 
 fn string(text: &str) -> Expr {
@@ -424,13 +468,15 @@ mod tests {
     }
 
     /// Allowed functions that are something else on the engine after rewriting.
-    const REWRITTEN: [&str; 15] = [
+    const REWRITTEN: [&str; 17] = [
+        "approx_percentile",
         "ceiling",
         "day",
         "day_of_month",
         "every",
         "hour",
         "if",
+        "is_finite",
         "is_nan",
         "levenshtein_distance",
         "minute",
@@ -481,6 +527,9 @@ mod tests {
             "regexp_replace('a', '(b)', '$1')",
             "substr('a', x)",
             "sum(x, 1)",
+            "approx_percentile(x, y)",
+            "approx_percentile(x, 1.5)",
+            "approx_percentile(x, 0.5) OVER ()",
             "lower('a') OVER ()",
         ] {
             let message = said(expression).expect_err(expression);
@@ -489,9 +538,14 @@ mod tests {
                 "{message}"
             );
         }
-        for expression in
-            ["sum(x)", "count(*)", "count(DISTINCT x)", "current_date", "lag(x) OVER ()"]
-        {
+        for expression in [
+            "sum(x)",
+            "approx_percentile(x, 0.5)",
+            "count(*)",
+            "count(DISTINCT x)",
+            "current_date",
+            "lag(x) OVER ()",
+        ] {
             assert_eq!(said(expression), Ok(()), "{expression}");
         }
     }

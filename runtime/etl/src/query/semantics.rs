@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 };
 
 use super::form;
+use super::functions::PERCENTILE;
 
 /// The plan with Trino's meaning, or an error in its words.
 pub fn as_trino(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -88,6 +89,30 @@ fn translate(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 Some(Conversion::Text(call)) => Transformed::yes(call),
                 None => Transformed::no(Expr::TryCast(cast)),
             })
+        }
+        // Of whole numbers it is a whole number in Trino, and a fraction on the engine.
+        Expr::AggregateFunction(call) if call.func.name() == PERCENTILE => {
+            match call.params.args.first().and_then(|argument| kind(argument, schema)) {
+                Some(of) if !of.is_floating() => Err(DataFusionError::Plan(format!(
+                    "NOT_SUPPORTED: line 1:1: the embedded cloud implements 'approx_percentile' of \
+                     doubles, not of {}; cast the argument",
+                    name_of(&of)
+                ))),
+                _ => Ok(Transformed::no(Expr::AggregateFunction(call))),
+            }
+        }
+        // The engine does not count fractions in this way, and their texts are as different.
+        Expr::AggregateFunction(mut call) if call.func.name() == "approx_distinct" => {
+            let mut done = false;
+            for argument in &mut call.params.args {
+                if kind(argument, schema).is_some_and(|of| of.is_floating()) {
+                    let text =
+                        ScalarFunction::new_udf(Arc::new(athena_text()), vec![argument.clone()]);
+                    (*argument, done) = (Expr::ScalarFunction(text), true);
+                }
+            }
+            let call = Expr::AggregateFunction(call);
+            Ok(if done { Transformed::yes(call) } else { Transformed::no(call) })
         }
         // Of whole numbers these are whole numbers in Trino, and fractions on the engine.
         Expr::ScalarFunction(call) if ROUNDING.contains(&call.name()) => {

@@ -16,14 +16,16 @@ use datafusion::datasource::listing::{
 };
 use datafusion::functions::expr_fn::nullif;
 use datafusion::logical_expr::{cast, lit};
-use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::{Expr, SessionContext};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use steppe_wire::query::{Catalogue, CsvLayout, Table, TableFormat};
+use url::Url;
 
-use super::csv_files::CsvFiles;
+use super::csv_files::Split;
+use super::described::{DescribedFiles, Layout};
 use super::failure::Failed;
+use super::files::Files;
 use super::scanned::Scan;
 use super::statement::Select;
 use crate::storage::Realm;
@@ -54,8 +56,17 @@ pub fn register(
             })?;
             let store = scan.over(place.store.clone());
             let url = place.url.as_str();
-            let provider = match &table.format {
+            let provider: Arc<dyn TableProvider> = match &table.format {
                 Ok(TableFormat::Csv(layout)) => texts(context, table, place.path, store, layout)?,
+                Ok(TableFormat::Orc(access)) => {
+                    let layout = Layout::Orc(*access);
+                    Arc::new(described(table, &place.url, place.path, store, layout)?)
+                }
+                Ok(TableFormat::Avro(schema)) => {
+                    let layout = Layout::avro(schema.as_deref(), &table.columns);
+                    let layout = layout.map_err(|what| unsupported(table, what))?;
+                    Arc::new(described(table, &place.url, place.path, store, layout)?)
+                }
                 Ok(TableFormat::Parquet) => {
                     context.register_object_store(&place.url, store);
                     Arc::new(listing(table, url, Arc::new(ParquetFormat::default()))?)
@@ -96,13 +107,36 @@ fn texts(
             kind => cast(nullif(text, lit("")), kind).alias(&column.name),
         });
     }
-    let names = table.columns.iter().map(|column| column.name.clone());
-    let files = CsvFiles::new(store, folder, layout, names).map_err(unsupported)?;
-    let schema = files.schema().clone();
+    let names = table.columns.iter();
+    let texts = names.map(|column| Field::new(&column.name, DataType::Utf8, true));
+    let schema = Arc::new(Schema::new(texts.collect::<Vec<_>>()));
+    let reader = Arc::new(Split::new(layout).map_err(unsupported)?);
+    let files = Files { store, folder, schema: schema.clone(), reader };
     let view = StreamingTable::try_new(schema, vec![Arc::new(files)])
         .and_then(|files| context.read_table(Arc::new(files)))
         .and_then(|files| files.select(columns));
     Ok(view.map_err(Failed::execution)?.into_view())
+}
+
+/// Files that say which columns they have.
+fn described(
+    table: &Table,
+    url: &Url,
+    folder: Path,
+    store: Arc<dyn ObjectStore>,
+    layout: Layout,
+) -> Result<DescribedFiles, Failed> {
+    let mut fields = Vec::new();
+    for column in &table.columns {
+        let kind = arrow_type(&column.hive_type).map_err(|what| unsupported(table, what))?;
+        if kind.is_nested() || kind == DataType::Binary {
+            let what = format!("the embedded cloud reads no {} from these", column.hive_type);
+            return Err(unsupported(table, what));
+        }
+        fields.push(Field::new(&column.name, kind, true));
+    }
+    let bucket = url.host_str().unwrap_or_default().to_owned();
+    Ok(DescribedFiles { store, folder, bucket, schema: Arc::new(Schema::new(fields)), layout })
 }
 
 fn unsupported(table: &Table, what: String) -> Failed {

@@ -54,7 +54,7 @@ fn segment(
 fn of_forecasts(stack: &Stack<'_>) -> Segment {
     let partition = stack.spec.names.partition().to_owned();
     let subject = format!("Steppe {}: forecasts are ready", stack.spec.names.pipeline);
-    let text = forecasts_text();
+    let text = forecasts_text(stack.spec.manifest.task().task.decide.is_some());
     let states = move |links: &Links| {
         let told = "$merge([$states.input, { 'message_id': $states.result.MessageId }])";
         let notify = Task {
@@ -67,12 +67,17 @@ fn of_forecasts(stack: &Stack<'_>) -> Segment {
     segment(workflow::MACHINE, Slot::Tell, "Notify", Box::new(states))
 }
 
-/// The forecasts with their intervals, how many more there are, and what was left out.
-fn forecasts_text() -> String {
+/// The forecasts with their intervals and, where something is decided by them, how much to procure;
+/// how many more there are, and what was left out.
+fn forecasts_text(decides: bool) -> String {
     let value = |field: &str| format!("$formatNumber({field}, $picture(decimals))");
+    let procure = match decides {
+        true => format!(" & ($exists(procure) ? '; procure ' & {} : '')", value("procure")),
+        false => String::new(),
+    };
     let forecast = format!(
-        "$substring(series, 0, 100) & ', ' & period & ': ' & {} & ' (' & {} & ' to ' & {} & ')' \
-         & ($exists(note) ? '\\n  note: ' & note : '') & '\\n  s3://${{DataBucket}}/' & s3_key",
+        "$substring(series, 0, 100) & ', ' & period & ': ' & {} & ' (' & {} & ' to ' & {} & \
+         ')'{procure} & ($exists(note) ? '\\n  note: ' & note : '') & '\\n  s3://${{DataBucket}}/' & s3_key",
         value("value"),
         value("lower"),
         value("upper")

@@ -87,8 +87,11 @@ fn raw_table(stack: &Stack<'_>, input: &Input, header: &RawHeader) -> Option<Tab
         let lines = json!(header.lines.to_string());
         table.parameters.insert("skip.header.line.count".to_owned(), lines);
     }
-    if input.format == Format::Csv {
-        table.serde["Parameters"] = csv_parameters(input.delimiter);
+    match input.format {
+        Format::Csv => table.serde["Parameters"] = csv_parameters(input.delimiter),
+        // By their places, which is Athena's default, the pipeline's columns would be others.
+        Format::Orc => table.serde["Parameters"] = json!({ "orc.column.index.access": "false" }),
+        Format::Json | Format::Parquet | Format::Avro => {}
     }
     Some(table)
 }

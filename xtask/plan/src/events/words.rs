@@ -85,6 +85,14 @@ fn did_line(did: &Did) -> Option<Line> {
         Did::Evaluate { families, series } => {
             Line::good("evaluated", format!("{families} families, {series} series"))
         }
+        Did::Profile { tables, statements, scanned_bytes } => Line::good(
+            "profiled",
+            format!(
+                "{tables} {}; Athena scanned {} in {statements} statements",
+                if *tables == 1 { "table" } else { "tables" },
+                size(usize::try_from(*scanned_bytes).unwrap_or(usize::MAX))
+            ),
+        ),
         Did::CreateBucket { bucket } => Line::good("created", format!("bucket {bucket}")),
         Did::CompleteBucket { bucket, settings } => Line::good(
             "completed",
@@ -327,6 +335,7 @@ pub fn doing(step: Step, of: Option<&str>) -> String {
         Step::Clean => "cleaning the data",
         Step::Train => "training the model",
         Step::Evaluate => "comparing the families of models",
+        Step::Profile => "asking Athena what the tables hold",
         Step::Observe => "looking at what is there",
         Step::CreateBucket => "creating the bucket",
         Step::CompleteBucket => "completing the bucket",

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use steppe_wire::query::{Catalogue, CsvLayout, Listing, Needs, Table, TableColumn, TableFormat};
+use steppe_wire::query::{
+    Catalogue, CsvLayout, Listing, Needs, OrcAccess, Table, TableColumn, TableFormat,
+};
 
 use super::{DATA_CATALOG, invalid, page, work_groups};
 use crate::cloud::{Cloud, epoch_secs};
@@ -91,8 +93,30 @@ fn format(input: &Value) -> Result<TableFormat, String> {
         "ParquetHiveSerDe" => Ok(TableFormat::Parquet),
         "JsonSerDe" => Ok(TableFormat::Json),
         "OpenCSVSerde" => csv_layout(&input["Parameters"], &serde["Parameters"]),
+        "OrcSerde" => orc_access(&serde["Parameters"]).map(TableFormat::Orc),
+        "AvroSerDe" => avro_schema(&input["Parameters"], &serde["Parameters"]),
         other => Err(format!("the embedded cloud does not read tables with the SerDe `{other}`")),
     }
+}
+
+/// <https://docs.aws.amazon.com/athena/latest/ug/handling-schema-updates-chapter.html>
+fn orc_access(serde: &Value) -> Result<OrcAccess, String> {
+    match &serde["orc.column.index.access"] {
+        Value::Null => Ok(OrcAccess::Index),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(OrcAccess::Index),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(OrcAccess::Name),
+        other => Err(format!("`orc.column.index.access` is {other}, not \"true\" or \"false\"")),
+    }
+}
+
+/// Athena takes the schema from the table only.
+fn avro_schema(table: &Value, serde: &Value) -> Result<TableFormat, String> {
+    let either = |name: &str| [serde, table].into_iter().find_map(|of| of[name].as_str());
+    if either("avro.schema.url").is_some() {
+        let what = "Athena does not support `avro.schema.url`; give `avro.schema.literal`";
+        return Err(what.to_owned());
+    }
+    Ok(TableFormat::Avro(either("avro.schema.literal").map(str::to_owned)))
 }
 
 /// Defaults are those of OpenCSVSerde.

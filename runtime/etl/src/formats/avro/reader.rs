@@ -11,24 +11,22 @@ use datafusion::arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, Schema as ArrowSchema,
     SchemaRef,
 };
-use steppe_wire::etl::ColumnName;
 
 use super::container::{Block, Blocks};
 use super::cursor::Cursor;
 use super::schema::{Kind, Logical, Schema};
-use crate::formats::columns::{MICROS, batch, field, find, unread};
-use crate::formats::{BATCH_BYTES_MAX, BATCH_ROWS, Bytes, Reader};
+use crate::formats::columns::{MICROS, batch, field, unread};
+use crate::formats::{BATCH_BYTES_MAX, BATCH_ROWS, Bytes, Choose, Reader};
 
-/// Opens a file.
-pub fn read(bytes: Bytes, wanted: &[ColumnName]) -> Result<Reader> {
+/// Rows of a file: the columns of it that are chosen.
+pub fn read(bytes: Bytes, choose: Choose<'_>) -> Result<Reader> {
     let blocks = Blocks::open(bytes)?;
     let schema = Schema::parse(&blocks.schema)?;
     let fields = schema.fields()?;
-    let names: Vec<String> = fields.iter().map(|field| field.name.clone()).collect();
-    let indices = find(&names, wanted)?;
+    let chosen = choose(&schema.columns()?)?;
     let mut plans: Vec<Plan> = fields.iter().map(|field| Plan::Skip(field.id)).collect();
     let (mut columns, mut places) = (Vec::<Column>::new(), Vec::new());
-    for (index, wanted) in indices.iter().zip(wanted) {
+    for (index, wanted) in &chosen {
         let place = match plans[*index] {
             Plan::Read(place) => place,
             Plan::Skip(id) => {
@@ -41,8 +39,8 @@ pub fn read(bytes: Bytes, wanted: &[ColumnName]) -> Result<Reader> {
     }
     let fields = places
         .iter()
-        .zip(wanted)
-        .map(|(place, wanted)| field(&wanted.name, columns[*place].cells.data_type()));
+        .zip(&chosen)
+        .map(|(place, (_, wanted))| field(&wanted.name, columns[*place].cells.data_type()));
     let rows = Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()));
     let state = Rows {
         blocks,

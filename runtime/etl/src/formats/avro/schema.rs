@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use serde_json::Value;
+
+use crate::formats::FileColumn;
 
 /// Types that a schema may have.
 const TYPES_MAX: usize = 100_000;
@@ -81,6 +84,42 @@ impl Schema {
             Some(Kind::Record(fields)) => Ok(fields),
             _ => bail!("the file has values that are no records"),
         }
+    }
+
+    /// The fields as columns.
+    pub fn columns(&self) -> Result<Vec<FileColumn>> {
+        let fields = self.fields()?.iter();
+        let column =
+            |field: &Field| FileColumn { name: field.name.clone(), kind: self.data_type(field.id) };
+        Ok(fields.map(column).collect())
+    }
+
+    /// The type of values that are null or of one type.
+    fn data_type(&self, id: usize) -> Option<DataType> {
+        let id = match self.kind(id) {
+            Kind::Union(choices) => {
+                let mut values = choices.iter().filter(|id| !matches!(self.kind(**id), Kind::Null));
+                let value = *values.next()?;
+                values.next().is_none().then_some(value)?
+            }
+            _ => id,
+        };
+        Some(match (self.kind(id), self.logical(id)) {
+            (Kind::Int, None) => DataType::Int32,
+            (Kind::Long, None) => DataType::Int64,
+            (Kind::Float, None) => DataType::Float32,
+            (Kind::Double, None) => DataType::Float64,
+            (Kind::Boolean, None) => DataType::Boolean,
+            (Kind::Text | Kind::Enum(_), None) => DataType::Utf8,
+            (Kind::Int, Some(Logical::Date)) => DataType::Date32,
+            (Kind::Long, Some(Logical::TimestampMillis)) => {
+                DataType::Timestamp(TimeUnit::Millisecond, None)
+            }
+            (Kind::Bytes | Kind::Fixed(_), Some(Logical::Decimal(precision, scale))) => {
+                DataType::Decimal128(precision, scale)
+            }
+            _ => return None,
+        })
     }
 
     /// How values of a type are written.
