@@ -40,6 +40,11 @@ pub fn drift_report(pipeline: &str) -> String {
     format!("reports/{pipeline}/drift.json")
 }
 
+/// Which of the executions that uploads started is to run: `reports/marriages/next_run.json`.
+pub fn next_run(pipeline: &str) -> String {
+    format!("reports/{pipeline}/next_run.json")
+}
+
 /// Prefix of stored forecasts: `predictions/`.
 pub const PREDICTIONS_PREFIX: &str = "predictions/";
 
