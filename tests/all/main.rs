@@ -8,6 +8,7 @@ mod cases_forecasts;
 mod cases_reading;
 mod catalogued;
 mod checkout;
+mod checks;
 mod cleaning;
 mod cloudformation;
 mod cloudformation_account;

@@ -113,7 +113,7 @@ pub fn predictor_zip(sha256: &str) -> String {
     format!("lambda/predictor/{sha256}.zip")
 }
 
-/// The package of the training and drift jobs: `lambda/jobs/3f9a….zip`.
+/// The package of the jobs: `lambda/jobs/3f9a….zip`.
 pub fn jobs_zip(sha256: &str) -> String {
     format!("lambda/jobs/{sha256}.zip")
 }
