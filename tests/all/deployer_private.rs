@@ -70,9 +70,10 @@ fn user_data(template: &str) -> String {
     script
 }
 
-/// Commands that note their arguments, where all see them, apart from their input. They are functions
-/// of the shell, because a file that was just written cannot be run while another thread of this
-/// process starts something. Whatever gets input reads it: otherwise who writes it may be stopped.
+/// Commands that note their arguments, where all see them, apart from their input. They are
+/// functions of the shell, because a file that was just written cannot be run while another thread
+/// of this process starts something. Whatever gets input reads it: otherwise who writes it may be
+/// stopped.
 fn noting_commands() -> String {
     let curl = "case \"$*\" in *--config\\ -*) cat >> \"$NOTES/input\";; esac\n\
                 case \"$*\" in *api/token*) printf SECRET-TOKEN;; *local-ipv4*) printf 10.0.0.7;; \

@@ -7,6 +7,7 @@ mod bounds;
 mod cases_forecasts;
 mod cases_reading;
 mod catalogued;
+mod checked_runs;
 mod checkout;
 mod checks;
 mod cleaning;

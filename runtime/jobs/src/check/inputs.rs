@@ -140,10 +140,12 @@ fn stale(newest: &ObjectMeta, within: TimeSpan, now: Timestamp) -> Option<String
     let most = i64::try_from(within.secs()).ok().map(SignedDuration::from_secs)?;
     (age > most).then(|| {
         let hours = age.as_hours();
-        let told = if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) };
+        let (count, unit) = if hours < 48 { (hours, "hours") } else { (hours / 24, "days") };
         format!(
-            "the newest file, {}, is {told} old, of {written}; it must be fresh within {within}\n\
-             hint: upload newer files, or let `fresh_within` of the input in the manifest be longer",
+            "the newest file, {}, is {count} {unit} old, of {written}; it must be fresh within \
+             {within}\n\
+             hint: upload newer files, or let `fresh_within` of the input in the manifest be \
+             longer",
             newest.location
         )
     })

@@ -89,8 +89,8 @@ pub fn trimmed(field: &str) -> &str {
     field.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
-/// Names of the columns of a header, whose fields are [`trimmed`], when it has all that the pipeline
-/// needs.
+/// Names of the columns of a header, whose fields are [`trimmed`], when it has all that the
+/// pipeline needs.
 pub fn complete_names(
     fields: &[String],
     own: &[ColumnName],

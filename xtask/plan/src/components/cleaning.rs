@@ -87,11 +87,14 @@ fn grants(stack: &Stack<'_>) -> Vec<Grant> {
 fn segment(stack: &Stack<'_>) -> Segment {
     let partition = stack.spec.names.partition().to_owned();
     let asked = "$states.context.Execution.Input";
+    let named = format!("$distinct([{asked}.series])");
+    let given =
+        |then: &str, else_: &str| jsonata(&format!("$exists({asked}.series) ? {then} : {else_}"));
     // What later states count with; the input may name one series or several, and a model.
     let assign = json!({
-        "series": jsonata(&format!("$exists({asked}.series) ? [$distinct([{asked}.series])] : []")),
+        "series": given(&format!("[{named}]"), "[]"),
         "named": jsonata(&format!("$exists({asked}.series) and $count([{asked}.series]) > 0")),
-        "all": jsonata(&format!("$exists({asked}.series) ? $count($distinct([{asked}.series])) : 0")),
+        "all": given(&format!("$count({named})"), "0"),
         "model_version":
             jsonata(&format!("$exists({asked}.model_version) ? {asked}.model_version : null")),
         "training": null,
