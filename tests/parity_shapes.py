@@ -239,6 +239,52 @@ def several(files):
     return {"marriages": files}
 
 
+# Quotes that trades get as of their time: none yet, the same moment, one without a bid, no symbol.
+AS_OF = """schema_version = 2
+name = "shapes"
+[[inputs]]
+name = "trades"
+unique = ["symbol", "at", "n"]
+columns = {{ symbol = "string", at = "{kind}", n = "int", price = "double" }}
+[[inputs]]
+name = "quotes"
+unique = ["symbol", "at"]
+columns = {{ symbol = "string", at = "{kind}", bid = "decimal(8,2)", venue = "string", until = "timestamp" }}
+[[tables]]
+name = "priced"
+as_of = {{ left = "trades", right = "quotes", on = "at", by = [{by}], exact = {exact} }}
+columns = {{ symbol = "string", n = "int", at = "{kind}", bid = "decimal(8,2)", venue = "string", until = "timestamp", price = "double" }}
+keys = ["symbol", "at", "n"]
+[[tasks]]
+name = "t"
+table = "priced"
+series = "symbol"
+time = "at"
+target = "price"
+frequency = "{frequency}"
+"""
+
+
+def as_of(checkout, scratch):
+    """As-of joins on times, days and numbers, within symbols and without."""
+    whole = [(symbol, step, step % 3) for symbol in ("A", "B", "", "Ü") for step in range(40)]
+    forms = {"timestamp": lambda n: f"2024-03-31 {n // 2:02}:{n % 2 * 30:02}:00.{n:06}", "date": lambda n: f"2024-{n // 28 + 2:02}-{n % 28 + 1:02}", "int": str}
+    cases = {}
+    for kind, said in forms.items():
+        for by, exact in (('"symbol"', "true"), ('"symbol"', "false"), ("", "true")):
+            frequency = {"timestamp": "hourly", "date": "daily", "int": "yearly"}[kind]
+            text = AS_OF.format(kind=kind, by=by, exact=exact, frequency=frequency)
+            if not by:
+                text = text.replace('name = "quotes"\nunique = ["symbol", "at"]', 'name = "quotes"\nunique = ["at"]')
+            trades = "".join(f"{symbol},{said(step)},{n},{step / 7}\n" for symbol, step, n in whole) + "A,,1,5\n"
+            rows = [(symbol, step) for at, symbol in enumerate(("A", "", "Ü", "other")) for step in range(3 + at, 40, 4)]
+            quotes = "".join(f"{symbol},{said(step)},{'' if step % 3 else step},v{step},2024-03-31 00:00:{step}\n" for symbol, step in rows) + "A,,9,never,\n"
+            name = f"as of, {kind}, {'by symbol' if by else 'alone'}, {'exact' if exact == 'true' else 'older'}"
+            files = {"trades": {"t.csv": "symbol,at,n,price\n" + trades}, "quotes": {"q.csv": "symbol,at,bid,venue,until\n" + quotes}}
+            cases[name] = (plan(checkout, scratch, text), files)
+    return cases
+
+
 def tables(checkout, scratch, lenient, london, samples):
     """Cases to compare: plan and files by name."""
     from parity import without_fatal
@@ -264,7 +310,7 @@ def tables(checkout, scratch, lenient, london, samples):
         "zones, from UTC": (zoned(checkout, scratch, "UTC", "Europe/London"), times(*CHANGES)),
         "zones, to UTC": (zoned(checkout, scratch, "Europe/London", "UTC"), times(*SINGLE)),
         "zones, both": (zoned(checkout, scratch, "Europe/London", "Asia/Almaty"), times(*SINGLE)),
-    } | formats(checkout, scratch)
+    } | formats(checkout, scratch) | as_of(checkout, scratch)
 
 
 def script():

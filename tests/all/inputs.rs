@@ -66,7 +66,7 @@ fn refused(plan: &EtlPlan, given: &[(&str, &str, &[u8])]) -> String {
 }
 
 /// The rows of a table as texts.
-fn rows(files: Vec<bytes::Bytes>) -> Vec<String> {
+pub fn rows(files: Vec<bytes::Bytes>) -> Vec<String> {
     use parquet::file::reader::{FileReader, SerializedFileReader};
     let mut rows = Vec::new();
     for file in files {

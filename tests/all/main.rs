@@ -2,6 +2,7 @@
 //! interface, and whole scenarios through the command line.
 
 mod additions;
+mod as_of;
 mod athena;
 mod bounds;
 mod cases_forecasts;

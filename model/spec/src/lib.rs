@@ -3,6 +3,7 @@
 //!
 //! Values only: nothing here opens a file, reads a clock or knows a service.
 
+mod as_of;
 mod capabilities;
 mod column;
 mod defects;
@@ -23,6 +24,7 @@ mod time_span;
 mod training;
 mod transform;
 
+pub use as_of::AsOf;
 pub use capabilities::{DriftCheck, Retrain, StackOptions};
 pub use column::{Column, ColumnType, Columns};
 pub use defects::Defects;

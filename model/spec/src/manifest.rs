@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::as_of::Earlier;
 use crate::capabilities::{DriftCheck, Retrain, StackOptions};
 use crate::column::{Column, ColumnType, Columns};
 use crate::defects::Defects;
@@ -144,13 +145,7 @@ impl Manifest {
 
     /// Every table that a run makes: those of inputs first.
     pub fn stored(&self) -> impl Iterator<Item = Source<'_>> {
-        self.inputs.iter().map(Source::of).chain(self.tables.iter().map(|table| Source {
-            name: &table.name,
-            description: &table.description,
-            columns: &table.columns,
-            format: table.output,
-            input: None,
-        }))
+        self.inputs.iter().map(Source::of).chain(self.tables.iter().map(Source::made))
     }
 
     /// The input called `name`.
@@ -176,7 +171,12 @@ impl Manifest {
         });
         self.table_names(out);
         self.inputs.iter().enumerate().for_each(|(at, input)| input.defects(at, out));
-        self.tables.iter().enumerate().for_each(|(at, table)| table.defects(at, out));
+        let mut earlier: Earlier<'_> =
+            self.inputs.iter().map(|input| (Source::of(input), &*input.unique)).collect();
+        for (at, table) in self.tables.iter().enumerate() {
+            table.defects(at, &earlier, out);
+            earlier.push((Source::made(table), &table.keys));
+        }
         self.task_defects(out);
         self.query_names(out);
         self.check_defects(out);
@@ -318,6 +318,16 @@ impl<'a> Source<'a> {
             columns: &input.columns,
             format: input.output,
             input: Some(input),
+        }
+    }
+
+    fn made(table: &'a Table) -> Self {
+        Self {
+            name: &table.name,
+            description: &table.description,
+            columns: &table.columns,
+            format: table.output,
+            input: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::as_of::{AsOf, Earlier};
 use crate::column::Columns;
 use crate::defects::Defects;
 use crate::input::Format;
@@ -18,7 +19,9 @@ pub struct Table {
     pub description: String,
     /// File of its SQL, beside the manifest: one statement in Spark's dialect over the names of
     /// inputs and of tables before it.
-    pub sql: String,
+    pub sql: Option<String>,
+    /// Instead of SQL: to each row of a table, the newest row of another one by then.
+    pub as_of: Option<AsOf>,
     /// Its columns, in the order of the statement: `name = "type"`.
     pub columns: Columns,
     /// Columns that no two rows have in common: a join that multiplies rows is refused.
@@ -35,7 +38,15 @@ fn parquet() -> Format {
 
 impl Table {
     /// Notes what is wrong with it, as the `at`-th of all.
-    pub(crate) fn defects(&self, at: usize, out: &mut Defects) {
+    pub(crate) fn defects(&self, at: usize, earlier: &Earlier<'_>, out: &mut Defects) {
+        match (&self.sql, &self.as_of) {
+            (None, Some(as_of)) => as_of.defects(&format!("tables[{at}]"), self, earlier, out),
+            (Some(_), None) => {}
+            (Some(_), Some(_)) | (None, None) => out.add(
+                format!("tables[{at}]"),
+                format!("the table `{}` is made by either `sql` or `as_of`; give one", self.name),
+            ),
+        }
         self.columns.defects(&format!("tables[{at}].columns"), out);
         for column in &self.columns {
             let plain = column.from.is_none() && column.zone.is_none() && column.local.is_none();

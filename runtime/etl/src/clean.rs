@@ -10,6 +10,7 @@ mod places;
 mod sink;
 mod tables;
 mod told;
+mod zones;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -82,7 +82,7 @@ impl Wide {
         let mut keep = Vec::new();
         for name in &plan.keep {
             let kind = "string".to_owned();
-            let wanted = ColumnName { source: name.clone(), name: name.clone(), kind };
+            let wanted = ColumnName { source: name.clone(), name: name.clone(), kind, zone: None };
             keep.extend(position(&fields, &wanted)?);
         }
         keep.sort_unstable();
@@ -148,9 +148,13 @@ mod tests {
     use super::*;
 
     fn header(fields: &[&str]) -> Result<Header> {
-        let own = [("Регион", "region"), ("year", "year"), ("n", "n")].map(|(source, name)| {
-            ColumnName { source: source.into(), name: name.into(), kind: "string".into() }
-        });
+        let own =
+            [("Регион", "region"), ("year", "year"), ("n", "n")].map(|(source, name)| ColumnName {
+                source: source.into(),
+                name: name.into(),
+                kind: "string".into(),
+                zone: None,
+            });
         let csv: CsvOptions = serde_json::from_value(serde_json::json!({
             "delimiter": ";", "skip_lines": 0, "leave_out_footnotes": false,
             "wide": { "keep": ["Регион"], "names": "year", "values": "n", "missing": ["…"] },

@@ -5,11 +5,13 @@
 //! streams, sorts spill to disk, and the process has a limit that the system keeps.
 
 pub mod clean;
+mod csv_rows;
 pub mod formats;
 mod header;
 mod objects;
 pub mod process;
 pub mod query;
+mod rows;
 mod scan;
 mod shape;
 mod source;

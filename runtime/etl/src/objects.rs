@@ -5,7 +5,7 @@ use std::io::Read;
 
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectStoreExt;
+use object_store::{GetResultPayload, ObjectStoreExt};
 use steppe_store::key;
 use steppe_store::table::{below, is_hidden};
 use steppe_wire::etl::InputObjects;
@@ -86,8 +86,14 @@ impl Object {
     pub async fn open(&self) -> Result<(Vec<u8>, Bytes)> {
         let context = || format!("cannot read {}", self.place.name);
         let object = self.place.store.get(&self.place.path).await.with_context(context)?;
-        let stream = object.into_stream().map_err(std::io::Error::other);
-        let bytes: Bytes = Box::new(SyncIoBridge::new(StreamReader::new(stream)));
+        let bytes: Bytes = match object.payload {
+            // Read as it is: as a stream, each few kilobytes of it would wait for another thread.
+            GetResultPayload::File(file, _) => Box::new(file),
+            GetResultPayload::Stream(stream) => {
+                let stream = stream.map_err(std::io::Error::other);
+                Box::new(SyncIoBridge::new(StreamReader::new(stream)))
+            }
+        };
         on_own_thread(move || begun(bytes)).await.with_context(context)
     }
 }

@@ -7,28 +7,29 @@
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
-use csv::ByteRecord;
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringBuilder};
+use async_trait::async_trait;
+use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::catalog::streaming::StreamingTable;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::TableType;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
-use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 pub use steppe_wire::etl::header::ROW_COLUMN;
-use steppe_wire::etl::{CsvOptions, InputPlan, TableFormat};
+use steppe_wire::etl::{InputPlan, TableFormat};
 use steppe_wire::format::Format;
 
+use crate::csv_rows::{CsvRows, Wanted, lines_of};
 use crate::formats;
-use crate::header::{Header, Origin};
 use crate::objects::{Bytes, Object, begun, unpacked};
+use crate::rows::Rows;
 use crate::scan::on_own_thread;
-use crate::table::{Options, Table, text};
 use crate::types;
 
-/// Rows per batch, about: the cells of a record are never parted.
-const BATCH_ROWS: usize = 8_192;
 /// Rows that a file may have, as a power of two: `_row` is the file's number and the row's.
 const ROW_BITS: u32 = 40;
 /// The part of `_row` that is the number in its file.
@@ -46,32 +47,56 @@ pub fn row_place(row: i64) -> (usize, i64) {
     ((row >> ROW_BITS) as usize, row & ROW_MASK)
 }
 
+/// What a file was found to have.
+#[derive(Debug, Clone, Copy)]
+struct Read {
+    rows: u64,
+    /// The number of the last one.
+    last: i64,
+}
+
 /// The files of an input, of which the first one's columns are known.
 #[derive(Debug, Clone)]
 pub struct Source {
     plan: Arc<InputPlan>,
     objects: Arc<[Object]>,
     schema: SchemaRef,
-    rows: Arc<[OnceLock<u64>]>,
+    read: Arc<[OnceLock<Read>]>,
+    only: Option<Arc<Rows>>,
+    /// Columns that are asked for, by their places; all when absent.
+    asked: Option<Arc<[usize]>>,
 }
 
 impl Source {
     /// Reads the first file's header and checks that the required columns are there.
     pub async fn open(plan: &InputPlan, objects: &[Object]) -> Result<Self> {
         let empty = Arc::new(Schema::empty());
-        let rows = objects.iter().map(|_| OnceLock::new()).collect();
+        let read = objects.iter().map(|_| OnceLock::new()).collect();
         let plan = Arc::new(plan.clone());
-        let mut source = Self { plan, objects: objects.into(), schema: empty, rows };
+        let objects = objects.into();
+        let mut source = Self { plan, objects, schema: empty, read, only: None, asked: None };
         let first = source.clone();
         let bytes = source.bytes(0).await?;
-        let opened = on_own_thread(move || Ok(first.batches(bytes)?.0));
+        let opened = on_own_thread(move || Ok(first.batches(0, bytes)?.0));
         source.schema = opened.await.map_err(|error| source.named(0, &error))?;
         Ok(source)
     }
 
+    /// It with these rows alone.
+    pub fn only(&self, rows: Rows) -> Self {
+        Self { only: Some(Arc::new(rows)), ..self.clone() }
+    }
+
     /// How many rows there are, once each file was read to its end.
     pub fn rows(&self) -> Option<u64> {
-        self.rows.iter().map(|rows| rows.get().copied()).sum()
+        self.read.iter().map(|read| read.get().map(|read| read.rows)).sum()
+    }
+
+    /// Whether a row of this number was read.
+    pub fn has(&self, row: i64) -> bool {
+        let (file, row) = row_place(row);
+        let read = self.read.get(file).and_then(OnceLock::get);
+        read.is_some_and(|read| (1..=read.last).contains(&row))
     }
 
     /// What messages call the file of a row, and its name below the prefix.
@@ -80,13 +105,14 @@ impl Source {
     }
 
     /// It as a table, read by at most `parts` threads.
-    pub fn table(&self, parts: usize) -> Result<StreamingTable> {
-        let parts = parts.clamp(1, self.objects.len());
-        let part = |first: usize| {
-            let files = (first..self.objects.len()).step_by(parts).collect();
-            Arc::new(Part { source: self.clone(), files }) as Arc<dyn PartitionStream>
-        };
-        Ok(StreamingTable::try_new(self.schema.clone(), (0..parts).map(part).collect())?)
+    pub fn table(&self, parts: usize) -> Files {
+        Files { source: self.clone(), parts: parts.clamp(1, self.objects.len()) }
+    }
+
+    /// Whether a column of this name is asked for.
+    fn asks(&self, name: &str) -> bool {
+        let named = |at: &usize| self.schema.field(*at).name() == name;
+        self.asked.as_ref().is_none_or(|asked| asked.iter().any(named))
     }
 
     /// Where the records of `rows` (ascending) stand: as `file:line`, or `file: record n`, and the
@@ -130,9 +156,11 @@ impl Source {
     }
 
     /// The schema and the rows of a file, which are numbered from 1.
-    fn batches(&self, bytes: Bytes) -> Result<(SchemaRef, Batches)> {
+    fn batches(&self, file: usize, bytes: Bytes) -> Result<(SchemaRef, Batches)> {
+        let wanted = self.only.clone().map(|rows| move |row: i64| rows.has(file, row));
         if let Some(csv) = &self.plan.csv {
-            let rows = CsvRows::open(bytes, &self.plan, csv)?;
+            let wanted = wanted.map(|wanted| Box::new(wanted) as Wanted);
+            let rows = CsvRows::open(bytes, &self.plan, csv, |name| self.asks(name), wanted)?;
             return Ok((rows.schema.clone(), Box::new(rows)));
         }
         let format = formats::format(self.plan.format)
@@ -149,27 +177,33 @@ impl Source {
             let rows =
                 Int64Array::from_iter_values((number + 1)..=(number + batch.num_rows() as i64));
             number += batch.num_rows() as i64;
+            let mask = wanted.as_ref().map(|wanted| BooleanArray::from_unary(&rows, wanted));
             let mut columns = batch.columns().to_vec();
             columns.push(Arc::new(rows));
-            Ok(RecordBatch::try_new(result.clone(), columns)?)
+            let batch = RecordBatch::try_new(result.clone(), columns)?;
+            match mask {
+                Some(mask) => Ok(filter_record_batch(&batch, &mask)?),
+                None => Ok(batch),
+            }
         });
         Ok((schema, Box::new(batches)))
     }
 
     /// Hands on the rows of a file, in the form of the first one; false when nobody takes them.
     fn scan(&self, file: usize, bytes: Bytes, send: &dyn Fn(RecordBatch) -> bool) -> Result<bool> {
-        let (schema, batches) = self.batches(bytes)?;
+        let (schema, batches) = self.batches(file, bytes)?;
         let order = self.order_of(&schema)?;
-        let mut rows = 0;
+        let mut read = Read { rows: 0, last: 0 };
         for batch in batches {
             let batch = batch?;
-            rows += batch.num_rows() as u64;
+            read.rows += batch.num_rows() as u64;
             let mut columns: Vec<ArrayRef> =
                 order.iter().map(|index| batch.column(*index).clone()).collect();
+            let numbers = batch.column(batch.num_columns() - 1);
+            let numbers = types::whole(numbers).context("`_row` is a whole number")?;
+            read.last = numbers.values().last().copied().unwrap_or(read.last);
             if file > 0 {
                 columns.pop();
-                let numbers = batch.column(batch.num_columns() - 1);
-                let numbers = types::whole(numbers).context("`_row` is a whole number")?;
                 let numbers: Int64Array = numbers.unary(|row| row_number(file, row));
                 columns.push(Arc::new(numbers));
             }
@@ -177,7 +211,7 @@ impl Source {
                 return Ok(false);
             }
         }
-        self.rows[file].get_or_init(|| rows);
+        self.read[file].get_or_init(|| read);
         Ok(true)
     }
 
@@ -221,9 +255,45 @@ impl Source {
 }
 
 /// Columns, and the number of the record.
-fn numbered(columns: impl Iterator<Item = Field>) -> SchemaRef {
+pub fn numbered(columns: impl Iterator<Item = Field>) -> SchemaRef {
     let row = Field::new(ROW_COLUMN, DataType::Int64, false);
     Arc::new(Schema::new(columns.chain([row]).collect::<Vec<_>>()))
+}
+
+/// The files as a table. Columns that a statement does not ask for are not made.
+#[derive(Debug)]
+pub struct Files {
+    source: Source,
+    parts: usize,
+}
+
+#[async_trait]
+impl TableProvider for Files {
+    fn schema(&self) -> SchemaRef {
+        self.source.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let asked = projection.map(|asked| asked.as_slice().into());
+        let source = Source { asked, ..self.source.clone() };
+        let part = |first: usize| {
+            let files = (first..source.objects.len()).step_by(self.parts).collect();
+            Arc::new(Part { source: source.clone(), files }) as Arc<dyn PartitionStream>
+        };
+        let parts = (0..self.parts).map(part).collect();
+        let schema = source.schema.clone();
+        Ok(Arc::new(StreamingTableExec::try_new(schema, parts, projection, [], false, limit)?))
+    }
 }
 
 /// Some of the files, one after the other.
@@ -255,108 +325,6 @@ impl PartitionStream for Part {
         });
         builder.build()
     }
-}
-
-/// The records of a CSV on their way into batches.
-struct CsvRows {
-    table: Table<Bytes>,
-    header: Arc<Header>,
-    schema: SchemaRef,
-    record: ByteRecord,
-    number: i64,
-    columns: Vec<StringBuilder>,
-    rows: Vec<i64>,
-}
-
-fn options(csv: &CsvOptions) -> Result<Options> {
-    Ok(Options {
-        delimiter: u8::try_from(csv.delimiter)
-            .context("the delimiter must be one ASCII character")?,
-        skip_lines: csv.skip_lines,
-        leave_out_footnotes: csv.leave_out_footnotes,
-    })
-}
-
-impl CsvRows {
-    fn open(bytes: Bytes, plan: &InputPlan, csv: &CsvOptions) -> Result<Self> {
-        let table = Table::open(bytes, options(csv)?)?;
-        let header = Header::new(table.header.clone(), &plan.columns, csv)
-            .with_context(|| format!("line {}", csv.skip_lines + 1))?;
-        let columns = header.columns().iter().map(|_| StringBuilder::new()).collect();
-        let fields = header.columns().iter().map(|c| Field::new(c, DataType::Utf8, true));
-        let schema = numbered(fields);
-        let (record, header) = (ByteRecord::new(), Arc::new(header));
-        Ok(Self { table, header, schema, record, number: 0, columns, rows: vec![] })
-    }
-
-    fn batch(&mut self) -> Result<Option<RecordBatch>> {
-        while self.rows.len() < BATCH_ROWS
-            && let Some(line) = self.table.read(&mut self.record)?
-        {
-            self.number += 1;
-            match self.header.wide() {
-                None => {
-                    for (column, field) in self.columns.iter_mut().zip(&self.record) {
-                        append(column, text(field, line)?);
-                    }
-                    self.rows.push(self.number);
-                }
-                Some(wide) => {
-                    let fields: Vec<&str> =
-                        self.record.iter().map(|field| text(field, line)).collect::<Result<_>>()?;
-                    wide.refuse_odd(&fields, line)?;
-                    for (row, cell) in wide.cells(&fields, self.number) {
-                        for (column, field) in self.columns.iter_mut().zip(cell) {
-                            append(column, field);
-                        }
-                        self.rows.push(row);
-                    }
-                }
-            }
-        }
-        if self.rows.is_empty() {
-            return Ok(None);
-        }
-        let mut arrays: Vec<ArrayRef> =
-            self.columns.iter_mut().map(|c| Arc::new(c.finish()) as ArrayRef).collect();
-        arrays.push(Arc::new(Int64Array::from(std::mem::take(&mut self.rows))));
-        Ok(Some(RecordBatch::try_new(self.schema.clone(), arrays)?))
-    }
-}
-
-impl Iterator for CsvRows {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.batch().transpose()
-    }
-}
-
-/// An empty field is "no value", as Spark's CSV reader has it.
-fn append(column: &mut StringBuilder, field: &str) {
-    column.append_option((!field.is_empty()).then_some(field));
-}
-
-/// The lines of the records of `rows` (ascending), and the column of the file of a cell.
-fn lines_of(
-    plan: &InputPlan,
-    csv: &CsvOptions,
-    bytes: Bytes,
-    rows: Vec<i64>,
-) -> Result<Vec<(u64, Option<String>)>> {
-    let mut table = Table::open(bytes, options(csv)?)?;
-    let header = Header::new(table.header.clone(), &plan.columns, csv)?;
-    let (mut record, mut found, mut number, mut line) = (ByteRecord::new(), vec![], 0, 0);
-    for row in rows {
-        let Origin { record: wanted, column } = header.origin(row);
-        while number < wanted
-            && let Some(next) = table.read(&mut record)?
-        {
-            (number, line) = (number + 1, next);
-        }
-        found.push((line, column.map(str::to_owned)));
-    }
-    Ok(found)
 }
 
 fn external(error: &anyhow::Error) -> DataFusionError {

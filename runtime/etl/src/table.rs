@@ -86,6 +86,10 @@ impl<R: Read> Table<R> {
 
 /// A field as text.
 pub fn text(field: &[u8], line: u64) -> Result<&str> {
-    std::str::from_utf8(field)
-        .map_err(|_| anyhow::anyhow!("line {line}: the text is not UTF-8\nhint: {CONVERTS}"))
+    std::str::from_utf8(field).map_err(|_| not_utf8(line))
+}
+
+/// What is said of bytes that are no text.
+pub fn not_utf8(line: u64) -> anyhow::Error {
+    anyhow::anyhow!("line {line}: the text is not UTF-8\nhint: {CONVERTS}")
 }

@@ -151,6 +151,9 @@ pub struct ColumnName {
     /// Hive's word for its type, which files with types must have.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Time zone of what the clean table has in it, where the manifest says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// A table whose columns are periods: each of its cells is a record of `file`.

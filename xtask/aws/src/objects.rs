@@ -6,6 +6,7 @@ use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{
     CompletedMultipartUpload, CompletedPart, Delete, EncodingType, ObjectIdentifier,
 };
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{Aws, AwsError, Result};
 
@@ -34,7 +35,9 @@ pub struct Listed {
 }
 
 /// Size of a part of a large upload.
-const PART_BYTES: u64 = 64 * 1024 * 1024;
+const PART_BYTES: u64 = 16 * 1024 * 1024;
+/// Parts that are on their way at once.
+const PARTS_AT_ONCE: usize = 4;
 /// Parts that an upload may have.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 const PARTS_MAX: u64 = 10_000;
@@ -130,17 +133,27 @@ impl Aws {
         self.put_body(bucket, key, ByteStream::from(bytes), sha256).await
     }
 
-    /// Writes a file as an object, without having it in memory: a large one in parts.
-    pub async fn put_file(&self, bucket: &str, key: &str, file: &Path, sha256: &str) -> Result<()> {
+    /// Writes a file as an object, without having it in memory: a large one in parts. `sent` is
+    /// told of bytes that are there.
+    pub async fn put_file(
+        &self,
+        bucket: &str,
+        key: &str,
+        file: &Path,
+        sha256: &str,
+        sent: &(dyn Fn(u64) + Sync),
+    ) -> Result<()> {
         let unreadable = |e: String| {
             AwsError::local("s3:PutObject", format!("cannot read {}: {e}", file.display()))
         };
         let bytes = std::fs::metadata(file).map_err(|e| unreadable(e.to_string()))?.len();
         if bytes > PART_BYTES {
-            return self.put_parts(bucket, key, file, bytes, sha256).await;
+            return self.put_parts(bucket, key, file, bytes, sha256, sent).await;
         }
         let body = ByteStream::from_path(file).await.map_err(|e| unreadable(e.to_string()))?;
-        self.put_body(bucket, key, body, sha256).await
+        self.put_body(bucket, key, body, sha256).await?;
+        sent(bytes);
+        Ok(())
     }
 
     async fn put_parts(
@@ -150,6 +163,7 @@ impl Aws {
         file: &Path,
         bytes: u64,
         sha256: &str,
+        sent: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
         let begun = self
             .s3
@@ -162,7 +176,7 @@ impl Aws {
             .await
             .map_err(|e| AwsError::new("s3:CreateMultipartUpload", e))?;
         let upload = begun.upload_id.unwrap_or_default();
-        let done = self.put_each(bucket, key, &upload, file, bytes).await;
+        let done = self.put_each(bucket, key, &upload, file, bytes, sent).await;
         if done.is_err() {
             // Parts of an upload that does not end cost money until the bucket's rule removes them.
             let _ = self
@@ -185,13 +199,13 @@ impl Aws {
         upload: &str,
         file: &Path,
         bytes: u64,
+        sent: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
         let size = PART_BYTES.max(bytes.div_ceil(PARTS_MAX));
-        let mut parts = CompletedMultipartUpload::builder();
-        for (number, offset) in (1..).zip((0..bytes).step_by(size as usize)) {
-            let length = Length::Exact(size.min(bytes - offset));
-            let body = ByteStream::read_from().path(file).offset(offset).length(length);
-            let body = body.build().await.map_err(|e| {
+        let part = |(number, offset): (i32, u64)| async move {
+            let length = size.min(bytes - offset);
+            let body = ByteStream::read_from().path(file).offset(offset);
+            let body = body.length(Length::Exact(length)).build().await.map_err(|e| {
                 AwsError::local("s3:UploadPart", format!("cannot read {}: {e}", file.display()))
             })?;
             let part = self
@@ -206,16 +220,19 @@ impl Aws {
                 .send()
                 .await
                 .map_err(|e| AwsError::new("s3:UploadPart", e))?;
-            let part = CompletedPart::builder().part_number(number).set_e_tag(part.e_tag).build();
-            parts = parts.parts(part);
-        }
+            sent(length);
+            Ok(CompletedPart::builder().part_number(number).set_e_tag(part.e_tag).build())
+        };
+        let offsets = (0..bytes).step_by(size as usize);
+        let parts = stream::iter((1..).zip(offsets)).map(part).buffered(PARTS_AT_ONCE);
+        let parts: Vec<CompletedPart> = parts.try_collect().await?;
         self.s3
             .complete_multipart_upload()
             .bucket(bucket)
             .expected_bucket_owner(&self.account)
             .key(key)
             .upload_id(upload)
-            .multipart_upload(parts.build())
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .send()
             .await
             .map_err(|e| AwsError::new("s3:CompleteMultipartUpload", e))?;

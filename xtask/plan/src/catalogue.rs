@@ -97,6 +97,7 @@ mod tests {
                 source: source.into(),
                 name: name.into(),
                 kind: "string".into(),
+                zone: None,
             },
         );
         let header = header(file.as_bytes(), ',', skip_lines, &own).expect("names");

@@ -3,6 +3,7 @@
 //! The statements keep to what Spark 3.5 and DataFusion read alike: no quoted identifiers, no
 //! functions that only one of them has.
 
+mod as_of;
 mod judged;
 mod text;
 mod typed;
@@ -25,7 +26,7 @@ pub type SqlFiles = BTreeMap<String, String>;
 /// The files of SQL that a manifest names.
 pub fn sql_files(manifest: &Manifest) -> impl Iterator<Item = &str> {
     let inputs = manifest.inputs.iter().filter_map(|input| input.sql.as_deref());
-    inputs.chain(manifest.tables.iter().map(|table| table.sql.as_str()))
+    inputs.chain(manifest.tables.iter().filter_map(|table| table.sql.as_deref()))
 }
 
 /// The plan of `manifest`, with the SQL that it names, under `root`: `s3://bucket/`.
@@ -109,6 +110,7 @@ fn column_name(column: &Column) -> ColumnName {
         source: column.source().to_owned(),
         name: column.name.clone(),
         kind: column.kind.hive().into_owned(),
+        zone: column.table_zone().map(str::to_owned),
     }
 }
 
@@ -116,7 +118,10 @@ fn table_plan(manifest: &Manifest, table: &Table, sql: &SqlFiles) -> TablePlan {
     let column = |c: &Column| (c.name.clone(), c.kind.hive().into_owned());
     TablePlan {
         name: table.name.clone(),
-        sql: statement(sql, &table.sql),
+        sql: match (&table.sql, &table.as_of) {
+            (None, Some(join)) => as_of::as_of_sql(manifest, table, join),
+            (file, _) => statement(sql, file.as_deref().unwrap_or_default()),
+        },
         columns: table.columns.iter().map(column).collect(),
         keys: table.keys.clone(),
         output: output(manifest, &table.name, table.output),

@@ -159,6 +159,8 @@ pub enum Answerer {
 pub enum Unit {
     /// Units of a training's work, all alike.
     Work,
+    /// Bytes of an upload.
+    Bytes,
     /// Resources of a stack.
     Resources,
     /// Checks of a smoke test.

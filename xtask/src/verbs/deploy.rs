@@ -1,6 +1,7 @@
 //! `deploy` and `plan`: observe, plan, print or carry out.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -8,7 +9,7 @@ use steppe_aws::Purpose as ChangePurpose;
 use steppe_model::Artifact;
 use steppe_plan::builds::Builds;
 use steppe_plan::deploy::{DeployPlan, Desired, RunWhen, Step, Upload};
-use steppe_plan::events::{Did, Doing, Fact, NotRun, Step as Work};
+use steppe_plan::events::{Did, Doing, Fact, NotRun, Step as Work, Unit};
 use steppe_plan::observed::{BucketSetting, Observed};
 use steppe_plan::site::Site;
 use steppe_plan::stack::{StackSpec, sha256_hex};
@@ -297,11 +298,16 @@ impl Deploying<'_> {
         let work = self.deployer.host.begin(Work::UploadData, None);
         let (aws, pipeline) = (self.deployer.aws, &self.workspace.names.pipeline);
         let prefix = format!("raw/{pipeline}/");
-        let mut keep = BTreeSet::new();
+        let (mut keep, there) = (BTreeSet::new(), AtomicU64::new(0));
+        let sent = |more| {
+            let done = there.fetch_add(more, Ordering::Relaxed) + more;
+            work.progress(done, bytes as u64, Unit::Bytes);
+        };
         for input in &self.raw.inputs {
             for file in &input.files {
                 let key = format!("{}{}", keys::raw_prefix(pipeline, &input.name), file.name);
-                aws.put_file(&bucket, &key, file.copy.path(), &file.copy.sha256()).await?;
+                let (path, hash) = (file.copy.path(), file.copy.sha256());
+                aws.put_file(&bucket, &key, path, &hash, &sent).await?;
                 keep.insert(key);
             }
         }

@@ -1,6 +1,7 @@
 //! One input: its records are read once, judged once, and counted.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -9,12 +10,17 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::logical_expr::{ColumnarValue, Volatility, col, create_udf, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::sql::sqlparser::ast::{Statement, visit_relations};
+use datafusion::sql::sqlparser::dialect::DatabricksDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use futures::StreamExt;
 use steppe_wire::etl::header::ROW_COLUMN;
 use steppe_wire::etl::{InputPlan, InputReport, RejectedNewest, TableFormat};
 
 use super::places::InputPlaces;
-use super::{Called, collect, dealt_out, in_order, sink, sql, strip, told};
+use super::{Called, collect, dealt_out, in_order, sink, sql, strip, told, zones};
 use crate::objects::Objects;
+use crate::rows::Rows;
 use crate::source::{ROW_MASK, Source, row_place};
 use crate::spill::{Order, keep};
 use crate::types;
@@ -42,7 +48,7 @@ pub(super) async fn judge(
     dealt_out(context);
     let source = Source::open(plan, &all).await?;
     register(context, &source, plan).await?;
-    let mut report = counted(context, &source, plan, called_of(&all)).await?;
+    let (mut report, rejected) = counted(context, &source, plan, called_of(&all)).await?;
     report.read = read;
     told::refuse_fatal(context, plan, &source, &report).await?;
     if report.rejected_rows > 0 {
@@ -61,12 +67,20 @@ pub(super) async fn judge(
     let clean = types::conformed(clean, &what, &columns.collect::<Vec<_>>())?;
     let rejects = match report.rejected_rows {
         0 => None,
-        _ => Some(placed(sql(context, "the manifest's rules", &plan.rejects_sql).await?, &source)?),
+        _ => {
+            let rejected = source.only(rejected).table(parts(context));
+            context.deregister_table("file")?;
+            context.register_table("file", Arc::new(rejected))?;
+            let rejects = sql(context, "the manifest's rules", &plan.rejects_sql).await?;
+            Some(placed(rejects, &source)?)
+        }
     };
     for view in ["file", "raw", "typed", "judged"] {
         context.deregister_table(view)?;
     }
-    context.register_table(&plan.name, clean.clone().into_view())?;
+    let zoned = plan.columns.iter().filter_map(|c| Some((c.name.clone(), c.zone.clone()?)));
+    let table = zones::marked(clean.clone(), &zoned.collect())?;
+    context.register_table(&plan.name, table.into_view())?;
     Ok(Judged { report, clean, rejects, format: plan.output.format })
 }
 
@@ -82,19 +96,29 @@ fn called_of(objects: &[crate::objects::Object]) -> String {
 impl Judged {
     /// Writes table and rejects; returns the addresses of what it wrote.
     pub async fn write(&self, places: &InputPlaces) -> Result<Vec<String>> {
-        let mut written = Vec::new();
-        if let Some(rejects) = &self.rejects {
-            written.push(sink::write(rejects.clone(), TableFormat::Csv, &places.rejects).await?);
-        }
-        written.push(sink::write(self.clean.clone(), self.format, &places.output).await?);
-        Ok(written)
+        let rejects = async {
+            match &self.rejects {
+                Some(rows) => {
+                    let written = sink::write(rows.clone(), TableFormat::Csv, &places.rejects);
+                    written.await.map(Some)
+                }
+                None => Ok(None),
+            }
+        };
+        let clean = sink::write(self.clean.clone(), self.format, &places.output);
+        let (rejects, clean) = tokio::try_join!(rejects, clean)?;
+        Ok(rejects.into_iter().chain([clean]).collect())
     }
+}
+
+/// How many threads may read an input.
+fn parts(context: &SessionContext) -> usize {
+    context.state().config().target_partitions()
 }
 
 /// The views `file` and `raw`.
 async fn register(context: &SessionContext, source: &Source, plan: &InputPlan) -> Result<()> {
-    let parts = context.state().config().target_partitions();
-    context.register_table("file", Arc::new(source.table(parts)?))?;
+    context.register_table("file", Arc::new(source.table(parts(context))))?;
     let mut raw = context.table("file").await?;
     for form in &plan.forms {
         let plain = raw.parse_sql_expr(&form.sql)?;
@@ -104,35 +128,52 @@ async fn register(context: &SessionContext, source: &Source, plan: &InputPlan) -
     Ok(())
 }
 
-/// Makes `typed` and `judged`, and counts: records in all, and rejected ones by rule.
+/// Makes `typed` and `judged`, and counts: records in all, and rejected ones by rule; which those
+/// are.
 async fn counted(
     context: &SessionContext,
     source: &Source,
     plan: &InputPlan,
     called: String,
-) -> Result<InputReport> {
+) -> Result<(InputReport, Rows)> {
     let what = format!("the cleaning SQL of the input `{}`", plan.name);
     let frame = sql(context, &what, &plan.cleaning_sql).await?;
-    keep(context, "typed", frame, Order::Any).await.map_err(|e| anyhow::anyhow!(strip(&e)))?;
+    if streams(&plan.judged_sql)? {
+        context.register_table("typed", frame.into_view())?;
+    } else {
+        keep(context, "typed", frame, Order::Any).await.map_err(|e| anyhow::anyhow!(strip(&e)))?;
+        in_order(context);
+    }
+    let rules = format!("`when` of one of the rules of the input `{}`", plan.name);
+    let frame = sql(context, &rules, &plan.judged_sql).await?;
+    keep(context, "judged", frame, Order::Kept).await.map_err(|e| anyhow::anyhow!(strip(&e)))?;
+    in_order(context);
     let Some(raw_rows) = source.rows() else { bail!("{what} does not read every record of `raw`") };
     if raw_rows == 0 {
         bail!("{called}: the file has a header but no records");
     }
-    let what = format!("`when` of one of the rules of the input `{}`", plan.name);
-    in_order(context);
-    let frame = sql(context, &what, &plan.judged_sql).await?;
-    keep(context, "judged", frame, Order::Kept).await.map_err(|e| anyhow::anyhow!(strip(&e)))?;
     let (mut rejected_by_rule, mut clean_rows) = (BTreeMap::new(), 0);
-    let counts = "SELECT _rule, count(*) FROM judged GROUP BY _rule";
-    for batch in collect(context, "the count by rules", counts).await? {
-        let counts = batch.column(1).as_primitive::<Int64Type>();
-        for row in 0..batch.num_rows() {
-            let count = counts.value(row) as u64;
-            if batch.column(0).is_null(row) {
-                clean_rows += count;
-            } else {
-                let rule = array_value_to_string(batch.column(0), row)?;
-                rejected_by_rule.insert(rule, count);
+    let mut rejected = Rows::default();
+    let told =
+        format!("the SQL of the input `{}` must keep `{ROW_COLUMN}` as it is in `raw`", plan.name);
+    let verdicts = sql(context, "the verdicts", "SELECT _row, _rule FROM judged").await?;
+    let mut verdicts = verdicts.execute_stream().await.map_err(|e| anyhow::anyhow!(strip(&e)))?;
+    while let Some(batch) = verdicts.next().await {
+        let batch = batch.map_err(|e| anyhow::anyhow!(strip(&e)))?;
+        let rules = batch.column(1).as_string::<i32>();
+        clean_rows += rules.null_count() as u64;
+        if rules.null_count() == rules.len() {
+            continue;
+        }
+        let rows = types::whole(batch.column(0)).with_context(|| told.clone())?;
+        for (row, rule) in rows.iter().zip(rules) {
+            if let Some(rule) = rule {
+                let row = row.filter(|row| source.has(*row)).with_context(|| told.clone())?;
+                rejected.insert(row);
+                match rejected_by_rule.get_mut(rule) {
+                    Some(count) => *count += 1,
+                    None => drop(rejected_by_rule.insert(rule.to_owned(), 1)),
+                }
             }
         }
     }
@@ -152,7 +193,19 @@ async fn counted(
             report.rejected_rows
         );
     }
-    Ok(report)
+    Ok((report, rejected))
+}
+
+/// Whether rows may be judged while they are read: when they are asked for once, and sorted.
+fn streams(judged_sql: &str) -> Result<bool> {
+    let statements = Parser::parse_sql(&DatabricksDialect {}, judged_sql)?;
+    let sorted = matches!(&statements[..], [Statement::Query(q)] if q.order_by.is_some());
+    let mut readings = 0;
+    let _all = visit_relations(&statements, |name| {
+        readings += usize::from(name.to_string() == "typed");
+        ControlFlow::<()>::Continue(())
+    });
+    Ok(sorted && readings == 1)
 }
 
 /// What is forecast of such a series begins earlier than its data, so people must know.

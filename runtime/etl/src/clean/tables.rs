@@ -7,7 +7,7 @@ use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::prelude::SessionContext;
 use steppe_wire::etl::{TablePlan, TableReport};
 
-use super::{collect, sql, strip};
+use super::{collect, sql, strip, zones};
 use crate::spark_sql;
 use crate::spill::{Order, keep};
 use crate::types;
@@ -17,12 +17,18 @@ pub(super) async fn make(context: &SessionContext, plan: &TablePlan) -> Result<T
     let what = format!("the SQL of the table `{}`", plan.name);
     let statement = spark_sql::read(&plan.sql).with_context(|| what.clone())?;
     let frame = sql(context, &what, &statement).await?;
+    let zones = zones::of(frame.logical_plan()).with_context(|| what.clone())?;
     let frame = spark_sql::as_spark(context, frame).map_err(|e| anyhow::anyhow!("{what}: {e}"))?;
     let frame = types::conformed(frame, &what, &plan.columns)?;
     let keys = plan.keys.iter().map(|key| datafusion::logical_expr::col(format!("\"{key}\"")));
     let frame = frame.sort_by(keys.collect())?;
     let kept = keep(context, &plan.name, frame, Order::Kept).await;
     kept.map_err(|e| anyhow::anyhow!("{what}: {}", strip(&e)))?;
+    if !zones.is_empty() {
+        let table = zones::marked(context.table(&plan.name).await?, &zones)?;
+        context.deregister_table(&plan.name)?;
+        context.register_table(&plan.name, table.into_view())?;
+    }
     refuse_repeated(context, plan).await?;
     let count = collect(context, &what, &format!("SELECT count(*) FROM {}", plan.name)).await?;
     let rows = count.first().context("a count has a row")?.column(0);

@@ -257,6 +257,7 @@ mod tests {
             source: source.to_owned(),
             name: name.to_owned(),
             kind: "string".to_owned(),
+            zone: None,
         };
         vec![column("region", "region"), column("year", "year"), column("Number", "marriages")]
     }

@@ -12,6 +12,8 @@ use crate::format::CONVERTS;
 
 /// Longest record: a quote that is not closed must not take the rest of the file into memory.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that are read at once.
+const READ_BYTES: usize = 64 * 1024;
 
 /// Where a record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,7 @@ impl<R: Read> Records<R> {
     pub fn new(file: R, delimiter: u8, skip_lines: u64) -> Self {
         let mut builder = ReaderBuilder::new();
         builder.delimiter(delimiter).has_headers(false).flexible(true);
+        builder.buffer_capacity(READ_BYTES);
         let reader = builder.from_reader(Lines::new(file, skip_lines));
         Self { reader, skipped: skip_lines, next_line: skip_lines + 1 }
     }
@@ -84,7 +87,7 @@ impl<R: Read> Records<R> {
         self.reader.get_mut().record_ends();
         // The library's own line is that of the empty lines before a record. Every line here has
         // an end, so the record's first is known from its last.
-        let inside = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        let inside = memchr::memchr_iter(b'\n', record.as_slice()).count() as u64;
         let next_line = self.skipped + self.reader.position().line();
         let line = next_line - 1 - inside;
         let empty_line = (line > self.next_line).then_some(self.next_line);
@@ -107,7 +110,7 @@ pub struct Lines<R> {
 impl<R: Read> Lines<R> {
     /// Of a file without its first `skip` lines.
     pub fn new(file: R, skip: u64) -> Self {
-        let file = BufReader::new(file);
+        let file = BufReader::with_capacity(READ_BYTES, file);
         Self { file, skip, after_cr: false, last: b'\n', since_record: 0 }
     }
 
@@ -123,6 +126,13 @@ impl<R: Read> Lines<R> {
             return Ok(None);
         }
         let (read, mut written) = (bytes.len().min(out.len()), 0);
+        let plain = self.skip == 0 && !self.after_cr;
+        if plain && memchr::memchr(b'\r', &bytes[..read]).is_none() {
+            out[..read].copy_from_slice(&bytes[..read]);
+            self.last = bytes[read - 1];
+            self.file.consume(read);
+            return Ok(Some(read));
+        }
         for byte in &bytes[..read] {
             let second = *byte == b'\n' && self.after_cr;
             self.after_cr = *byte == b'\r';

@@ -366,6 +366,7 @@ pub fn progress(done: u64, total: u64, unit: Unit) -> String {
             let percent = (done * 100 / total.max(1)).min(100);
             format!("{percent} %")
         }
+        Unit::Bytes => format!("{} of {}", size(done as usize), size(total as usize)),
         Unit::Resources => format!("{done} of {total} resources"),
         Unit::Checks => format!("{done} of {total} checks"),
     }
