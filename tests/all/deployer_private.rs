@@ -70,37 +70,33 @@ fn user_data(template: &str) -> String {
     script
 }
 
-/// Commands that note their arguments, where all see them, apart from their input.
-fn noting_commands(folder: &Path) {
+/// Commands that note their arguments, where all see them, apart from their input. They are
+/// functions of the shell, because a file that was just written cannot be run while another thread
+/// of this process starts something. Whatever gets input reads it: otherwise who writes it may be
+/// stopped.
+fn noting_commands() -> String {
     let curl = "case \"$*\" in *--config\\ -*) cat >> \"$NOTES/input\";; esac\n\
                 case \"$*\" in *api/token*) printf SECRET-TOKEN;; *local-ipv4*) printf 10.0.0.7;; \
-                *ready*) exit \"${READY:-0}\";; esac\n";
-    let aws = "touch \"$4\"\n";
+                *ready*) return \"${READY:-0}\";; esac";
     let commands = [
         ("curl", curl),
-        ("aws", aws),
-        ("systemctl", ""),
-        ("journalctl", ""),
-        ("sha256sum", ""),
-        ("sleep", ""),
+        ("aws", "touch \"$4\""),
+        ("systemctl", ":"),
+        ("journalctl", ":"),
+        ("sha256sum", "cat > /dev/null"),
+        ("sleep", ":"),
     ];
-    for (name, does) in commands {
-        let file = folder.join(name);
-        let text = format!("#!/bin/bash\necho \"{name} $*\" >> \"$NOTES/arguments\"\n{does}");
-        std::fs::write(&file, text).expect("written");
-        let all = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&file, all).expect("set");
-    }
+    let noting = |(name, does)| {
+        format!("{name}() {{\necho \"{name} $*\" >> \"$NOTES/arguments\"\n{does}\n}}\n")
+    };
+    commands.map(noting).concat()
 }
 
 #[test]
 fn no_secret_of_user_data_is_in_a_command_line() {
     let checkout = Checkout::new();
     let script = user_data(&checkout.done(&["render"]).out);
-    let commands = checkout.path().join("commands");
-    std::fs::create_dir(&commands).expect("made");
-    noting_commands(&commands);
-    let path = format!("{}:/usr/bin:/bin", commands.display());
+    let commands = noting_commands();
     for (ready, signalled) in [("0", "SUCCESS"), ("1", "FAILURE")] {
         let notes = checkout.path().join(signalled);
         std::fs::create_dir_all(notes.join("root")).expect("made");
@@ -109,8 +105,8 @@ fn no_secret_of_user_data_is_in_a_command_line() {
             "WAIT_URL='{url}'\nDATA_BUCKET='d'\nBUCKET_OWNER='0'\nAWS_REGION='us-east-1'\n"
         );
         let mut command = Command::new("bash");
-        command.arg("-c").arg(format!("{begin}{script}")).env_clear();
-        command.env("PATH", &path).env("NOTES", &notes).env("READY", ready);
+        command.arg("-c").arg(format!("{begin}{commands}{script}")).env_clear();
+        command.env("PATH", "/usr/bin:/bin").env("NOTES", &notes).env("READY", ready);
         let said = Said::of(command.env("STEPPE_ROOT", notes.join("root")));
         assert_eq!(said.code == Some(0), ready == "0", "{}{}", said.out, said.err);
         let arguments = std::fs::read_to_string(notes.join("arguments")).expect("arguments");

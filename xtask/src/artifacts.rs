@@ -141,9 +141,9 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
             GLUE_SCRIPT.as_bytes().to_vec(),
         ),
         object("the ETL plan", keys::etl_plan(&hashes.etl_plan), plan),
+        object("the jobs", keys::jobs_zip(&hashes.jobs), jobs),
     ];
     if workspace.manifest.retrain.is_some() || workspace.manifest.drift.is_some() {
-        objects.push(object("the training and drift jobs", keys::jobs_zip(&hashes.jobs), jobs));
         objects.push(object("what to train", keys::train_spec(&hashes.train_spec), spec));
     }
     Ok(Artifacts { objects, hashes, architecture })

@@ -204,6 +204,8 @@ pub enum LogSource {
     Predictor,
     /// The Glue job.
     Clean,
+    /// The checks of inputs and forecasts.
+    Check,
     /// The training in the stack.
     Train,
     /// The check for drift.

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use steppe_aws::{Aws, Listed};
 use steppe_plan::names::Names;
 use steppe_spec::Manifest;
 use steppe_store::table::is_hidden;
-use steppe_wire::etl::{EtlReport, InputObjects};
+use steppe_wire::etl::{EtlReport, InputObjects, Uploaded};
 use steppe_wire::keys;
 
 use crate::deployment::Deployment;
@@ -96,15 +95,6 @@ pub async fn has_run(
 /// The input of a run of all series in which only that version of the model may answer.
 pub fn run_of_all(version: &str) -> Value {
     json!({ "model_version": version })
-}
-
-/// What was uploaded last.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Uploaded {
-    /// The hash of all of it.
-    pub sha256: String,
-    /// Keys and ETags of the objects.
-    pub objects: BTreeMap<String, String>,
 }
 
 /// The hash of the raw data that are there; none when they are not what was uploaded last.

@@ -4,10 +4,19 @@ use steppe_aws::Wanted;
 use steppe_plan::names::Names;
 
 /// Last parts of the names of roles.
-const ROLES: [&str; 8] =
-    ["clean", "drift", "drift-workflow", "predictor", "rules", "server", "train", "workflow"];
+const ROLES: [&str; 9] = [
+    "check",
+    "clean",
+    "drift",
+    "drift-workflow",
+    "predictor",
+    "rules",
+    "server",
+    "train",
+    "workflow",
+];
 /// Last parts of the names of functions.
-const FUNCTIONS: [&str; 3] = ["drift", "predictor", "train"];
+const FUNCTIONS: [&str; 4] = ["check", "drift", "predictor", "train"];
 /// Last parts of the names of rules.
 const RULES: [&str; 3] = ["check-drift", "train-on-new-data", "train-on-schedule"];
 /// Last parts of the names of alarms.
@@ -22,8 +31,8 @@ const ALARMS: [&str; 8] = [
     "train-on-schedule-not-started",
 ];
 /// Last parts of the names of log groups.
-const LOG_GROUPS: [&str; 6] =
-    ["clean", "clean/error", "clean/output", "drift", "predictor", "train"];
+const LOG_GROUPS: [&str; 7] =
+    ["check", "clean", "clean/error", "clean/output", "drift", "predictor", "train"];
 
 /// Everything that a deployment may have made.
 pub fn wanted(names: &Names) -> Wanted {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::defects::Defects;
 use crate::manifest::Manifest;
+use crate::time_span::TimeSpan;
 
 /// Days that CloudWatch Logs can keep events.
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
@@ -14,6 +15,9 @@ const RETENTION_DAYS: [u32; 22] = [
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
     3288, 3653,
 ];
+
+/// Longest wait for further files.
+const SETTLE_SECS_MAX: u64 = 3_600;
 
 /// What is deployed, and how large it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,10 +54,18 @@ pub struct Retrain {
     /// Whether an upload to the bucket's `raw/` starts a run; `deploy` uploads, too.
     #[serde(default)]
     pub on_new_data: bool,
+    /// How long no further file may arrive until the run of an upload begins, at most `1 hour`: so
+    /// many files that are uploaded together make one run.
+    #[serde(default = "one_minute")]
+    pub settle: TimeSpan,
     /// Memory of the training function in MB; a core comes with every 1,769.
     #[serde(default = "one_core")]
     #[schemars(range(min = 128, max = 10_240))]
     pub memory_mb: u32,
+}
+
+fn one_minute() -> TimeSpan {
+    TimeSpan::MINUTE
 }
 
 fn one_core() -> u32 {
@@ -62,7 +74,7 @@ fn one_core() -> u32 {
 
 impl Default for Retrain {
     fn default() -> Self {
-        Self { schedule: None, on_new_data: false, memory_mb: one_core() }
+        Self { schedule: None, on_new_data: false, settle: one_minute(), memory_mb: one_core() }
     }
 }
 
@@ -106,6 +118,11 @@ impl StackOptions {
              from there"
                 .to_owned()
         });
+        if let Some(settle) = manifest.retrain.as_ref().map(|retrain| retrain.settle) {
+            out.need("retrain.settle", settle.secs() <= SETTLE_SECS_MAX, || {
+                format!("`retrain.settle` is `{settle}`; at most `1 hour`")
+            });
+        }
         let retrain = manifest.retrain.as_ref().and_then(|r| r.schedule.as_deref());
         let drift = manifest.drift.as_ref().map(|d| d.schedule.as_str());
         for (key, expression) in [("retrain.schedule", retrain), ("drift.schedule", drift)] {

@@ -11,6 +11,7 @@ use crate::column::Columns;
 use crate::defects::Defects;
 use crate::problems::nearest;
 use crate::rules::{Action, OWN_RULES, Rule};
+use crate::time_span::TimeSpan;
 
 /// What may separate thousands.
 const THOUSANDS: [char; 6] = [' ', ',', '.', '\'', '’', '_'];
@@ -67,6 +68,14 @@ pub struct Input {
     /// Format of the clean table; a task reads Parquet.
     #[serde(default = "parquet")]
     pub output: Format,
+    /// How old the newest of its files may be when a run begins, such as `36 hours`: seconds,
+    /// minutes, hours, days or weeks. Any age when absent.
+    pub fresh_within: Option<TimeSpan>,
+    /// Least size of its files, as a share of what the run before read: with less the run fails,
+    /// unless `deploy` uploaded what is there. 0 lets everything pass.
+    #[serde(default = "tenth")]
+    #[schemars(range(min = 0, max = 1))]
+    pub least_of_last: f64,
     /// File beside the manifest with data for a first try, or a folder of files.
     pub sample: Option<String>,
 }
@@ -106,6 +115,10 @@ fn fail() -> Action {
 
 fn parquet() -> Format {
     Format::Parquet
+}
+
+fn tenth() -> f64 {
+    0.1
 }
 
 fn comma() -> char {

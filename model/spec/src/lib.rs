@@ -20,6 +20,7 @@ mod schema;
 mod shape;
 mod tables;
 mod tasks;
+mod time_span;
 mod training;
 mod transform;
 
@@ -42,5 +43,6 @@ pub use tasks::forecast::{
     Backtest, DayCalendar, Decide, Feature, Frequency, Holidays, Known, Spacing, Task,
 };
 pub use tasks::{TaskEntry, TaskKind};
+pub use time_span::TimeSpan;
 pub use training::TrainSpec;
 pub use transform::Transform;

@@ -69,6 +69,7 @@ fn kind(member: &Value) -> String {
         Some("integer") => "whole number",
         Some("number") => "number",
         _ if member["maxLength"] == 1 => "a character",
+        _ if member["format"] == crate::time_span::FORMAT => "a length of time",
         _ => "text",
     };
     range(member).map_or_else(|| what.to_owned(), |range| format!("{what}, {range}"))

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::column::ColumnType;
 use crate::defects::Defects;
 use crate::problems::nearest;
+use crate::time_span::{self, TimeSpan};
 
 /// Notes what is wrong with `value`, which stands at `key`, and takes from it what cannot be read,
 /// so that the rest can be. Says whether it can.
@@ -132,7 +133,10 @@ fn is_of_type(schema: &Value, value: &Value) -> bool {
         Some("string") => value.as_str().is_some_and(|text| {
             let one = schema["maxLength"] == 1;
             let date = schema["format"] == "date";
-            (!one || text.chars().count() == 1) && (!date || text.parse::<Date>().is_ok())
+            let span = schema["format"] == time_span::FORMAT;
+            (!one || text.chars().count() == 1)
+                && (!date || text.parse::<Date>().is_ok())
+                && (!span || text.parse::<TimeSpan>().is_ok())
         }),
         _ => false,
     }
@@ -161,6 +165,9 @@ fn expected(schema: &Value) -> String {
         Some("integer") => "a whole number",
         Some("number") => "a number",
         _ if schema["maxLength"] == 1 => "one character in quotes",
+        _ if schema["format"] == time_span::FORMAT => {
+            "a length of time in quotes, such as \"36 hours\""
+        }
         _ if schema["format"] == "date" => "a date in quotes, such as \"2026-01-01\"",
         _ => "text in quotes",
     };

@@ -225,3 +225,25 @@ fn names_are_declared_once_and_the_delimiter_can_be_one() {
     assert!(two.contains("expected one character in quotes"), "{two}");
     assert!(told(&[("\"t3.micro\"", "\"t3: micro\"")]).contains("is not an instance type"));
 }
+
+#[test]
+fn what_is_checked_before_a_run_has_lengths_of_time_and_shares() {
+    let manifest = Manifest::parse("p.toml", FILE).expect("valid");
+    let weather = manifest.input("weather").expect("an input");
+    assert_eq!(weather.fresh_within.map(|age| age.secs()), Some(129_600));
+    let readings = manifest.input("readings").expect("an input");
+    assert_eq!((readings.fresh_within, readings.least_of_last), (None, 0.1));
+    let error = told(&[
+        ("fresh_within = \"36 hours\"", "fresh_within = \"36h\""),
+        ("least_of_last = 0.5", "least_of_last = 1.5"),
+        ("settle = \"30 seconds\"", "settle = \"2 hours\""),
+    ]);
+    let expected = [
+        place("fresh_within")
+            + "`inputs[1].fresh_within` is `36h`; expected a length of time in quotes, such as \
+               \"36 hours\"",
+        place("least_of_last") + "`inputs[1].least_of_last` is 1.5; expected 0 to 1",
+        place("settle") + "`retrain.settle` is `2 hours`; at most `1 hour`",
+    ];
+    assert_eq!(error.lines().collect::<Vec<_>>(), expected);
+}

@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
-use steppe_wire::etl::header::{column_names, position, trimmed};
+use steppe_wire::etl::header::{complete_names, position, trimmed};
 use steppe_wire::etl::{self, ColumnName, CsvOptions};
-
-use crate::shape;
 
 /// A header that has all that the plan asks for.
 #[derive(Debug)]
@@ -27,24 +25,7 @@ pub struct Origin<'a> {
 impl Header {
     /// Of a file whose header has these fields.
     pub fn new(fields: Vec<String>, own: &[ColumnName], csv: &CsvOptions) -> Result<Self> {
-        if fields.iter().all(String::is_empty) {
-            let names: Vec<&str> = required(own, csv).map(|(source, _)| source).collect();
-            bail!("the file is empty; expected a header with the columns {}", names.join(", "));
-        }
-        let names = column_names(&fields, own)?;
-        let missing: Vec<String> = required(own, csv)
-            .filter(|(source, name)| !is_there(&fields, &names, source, name))
-            .map(|(source, _)| format!("`{source}`"))
-            .collect();
-        if !missing.is_empty() {
-            let columns: Vec<&str> = fields.iter().map(String::as_str).collect();
-            bail!(
-                "column {} is missing; the header has {}\nhint: {}",
-                missing.join(", "),
-                columns.join(", "),
-                shape::header_hint(&columns, csv.delimiter)
-            );
-        }
+        let names = complete_names(&fields, own, csv)?;
         let Some(wide) = &csv.wide else { return Ok(Self { columns: names, wide: None }) };
         let wide = Wide::new(fields, &names, wide)?;
         let kept = wide.keep.iter().map(|index| names[*index].clone());
@@ -73,28 +54,6 @@ impl Header {
                 Origin { record: record + 1, column }
             }
         }
-    }
-}
-
-/// Columns that the file must have: names in the file and in `raw`.
-fn required<'a>(
-    own: &'a [ColumnName],
-    csv: &'a CsvOptions,
-) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
-    let made = |c: &&ColumnName| {
-        csv.wide.as_ref().is_none_or(|wide| ![&wide.names, &wide.values].contains(&&c.name))
-    };
-    let own = own.iter().filter(made);
-    let own = own.map(|c| (c.source.as_str(), Some(c.name.as_str())));
-    let kept = csv.wide.iter().flat_map(|wide| &wide.keep).map(|name| (name.as_str(), None));
-    let mut seen = BTreeSet::new();
-    own.chain(kept).filter(move |(source, _)| seen.insert(trimmed(source).to_lowercase()))
-}
-
-fn is_there(fields: &[String], names: &[String], source: &str, name: &Option<&str>) -> bool {
-    match name {
-        Some(name) => names.iter().any(|n| n == name),
-        None => fields.iter().any(|f| f.to_lowercase() == trimmed(source).to_lowercase()),
     }
 }
 

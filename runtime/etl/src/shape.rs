@@ -1,51 +1,4 @@
-//! What a file is when it is not the table that was expected: said by name, with what to do.
-
-/// What to do about a file that the deployer reads and this engine does not.
-pub const CONVERTS: &str = "`cargo xtask deploy --data FILE` converts it and uploads CSV in UTF-8";
-/// Delimiters that tables have, with how the manifest writes them.
-const DELIMITERS: [(char, &str); 4] = [(',', ","), (';', ";"), ('\t', "\\t"), ('|', "|")];
-/// Columns named like years that make a table wide.
-const WIDE_YEARS: usize = 3;
-
-/// What keeps text from being read as UTF-8, told by its beginning. It is of an older encoding; the
-/// deployer knows how to find out which.
-pub fn encoding_defect(beginning: &[u8]) -> Option<String> {
-    let error = std::str::from_utf8(beginning).err()?;
-    // The beginning may end inside of a character.
-    error.error_len()?;
-    let line = 1 + beginning[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
-    Some(format!("the text is not UTF-8 (line {line})\nhint: {CONVERTS}"))
-}
-
-/// What to do about a header that lacks columns.
-pub fn header_hint(columns: &[&str], delimiter: char) -> String {
-    let found = |&(other, _): &(char, &str)| {
-        other != delimiter && columns.len() == 1 && columns[0].contains(other)
-    };
-    if let Some((_, written)) = DELIMITERS.into_iter().find(|d| found(d)) {
-        return format!(
-            "the header is one column with `{written}` in it: set `delimiter = \
-             \"{written}\"` of the input in the manifest"
-        );
-    }
-    let year = |c: &&&str| {
-        let digits = c.bytes().take_while(u8::is_ascii_digit).count();
-        digits == 4 && c[..4].parse::<u16>().is_ok_and(|y| (1800..2200).contains(&y))
-    };
-    if columns.iter().filter(year).count() >= WIDE_YEARS {
-        return "the table is wide, with years as columns: in the manifest `wide` makes a \
-                record of each cell, with `keep`: columns of the file that stay, `names` and \
-                `values`: columns that get the years and the cells"
-            .to_owned();
-    }
-    if columns.iter().filter(|c| !c.is_empty()).count() == 1 {
-        return "this line has one field, as a title has: when the header is below, say in the \
-                manifest how many lines are before it: `skip_lines = 1`"
-            .to_owned();
-    }
-    "name the file's columns in `columns` of the manifest, as `from`, or rename them in the file"
-        .to_owned()
-}
+//! What records and values are when they are not what was expected: said with what to do.
 
 /// What to do about a record with more or fewer fields than the header.
 pub fn record_hint(fields: u64, expected: u64) -> &'static str {
@@ -139,14 +92,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_an_older_encoding_is_told_with_its_line() {
-        assert_eq!(encoding_defect("region,year\nАлматы,2000\n".as_bytes()), None);
-        // `region\nАкмола` in Windows-1251.
-        let cyrillic = encoding_defect(b"region\n\xc0\xea\xec\xee\xeb\xe0\n");
-        assert_eq!(cyrillic, Some(format!("the text is not UTF-8 (line 2)\nhint: {CONVERTS}")));
-    }
-
-    #[test]
     fn values_get_a_hint_that_never_leads_to_a_wrong_number() {
         let hint = |value| value_hint("marriages", value).unwrap_or_default();
         assert!(hint("1\u{a0}023").contains("U+00A0") && !hint("1\u{a0}023").contains("reject"));
@@ -164,14 +109,5 @@ mod tests {
         for other in ["12a", "1 02", "", "12 34", "1234 567", "1,2,3", "1.2.3"] {
             assert_eq!(hint(other), "", "{other}");
         }
-    }
-
-    #[test]
-    fn headers_get_a_hint_that_helps() {
-        assert!(header_hint(&["region;year"], ',').contains("delimiter = \";\""));
-        assert!(header_hint(&["region", "2000", "2001", "2002"], ',').contains("`wide`"));
-        assert!(header_hint(&["год", "2000 г.", "2001 г.", "2002 г."], ',').contains("wide"));
-        assert!(header_hint(&["Браки", "", ""], ',').contains("skip_lines = 1"));
-        assert!(header_hint(&["a", "b"], ',').contains("`columns`"));
     }
 }

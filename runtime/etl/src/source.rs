@@ -28,7 +28,6 @@ use crate::formats;
 use crate::objects::{Bytes, Object, begun, unpacked};
 use crate::rows::Rows;
 use crate::scan::on_own_thread;
-use crate::shape;
 use crate::types;
 
 /// Rows that a file may have, as a power of two: `_row` is the file's number and the row's.
@@ -141,45 +140,18 @@ impl Source {
         let object = &self.objects[file];
         let wanted = self.plan.format;
         let (begin, bytes) = object.open().await?;
-        let format = Format::of(&begin);
-        let text = matches!(wanted, TableFormat::Csv | TableFormat::Json);
-        let packed = text && matches!(format, Format::Gzip | Format::Zstandard);
-        let called_gz = object.name.ends_with(".gz");
-        // Spark goes by names, and knows one of the two.
-        if packed && (format != Format::Gzip || !called_gz) || text && !packed && called_gz {
-            bail!(
-                "{}: the file is {}; of compressed text, gzip is read whose name ends in `.gz`\n\
-                 hint: `cargo xtask deploy --data FILE` unpacks it",
-                object.place.name,
-                format.name()
-            );
-        }
         let context = || object.place.name.clone();
-        let (format, begin, bytes) = if packed {
+        let refuse = |defect: String| anyhow::anyhow!("{}: {defect}", object.place.name);
+        let packed = Format::packed(wanted, &object.name, &begin).map_err(refuse)?;
+        let (begin, bytes) = if packed {
             let work = move || begun(unpacked(bytes));
-            let (begin, bytes) = on_own_thread(work).await.with_context(context)?;
-            (Format::of(&begin), begin, bytes)
+            on_own_thread(work).await.with_context(context)?
         } else {
-            (format, begin, bytes)
+            (begin, bytes)
         };
-        let told = format.name();
-        match (wanted, format) {
-            (TableFormat::Csv, Format::Text) => match shape::encoding_defect(&begin) {
-                Some(defect) => bail!("{}: {defect}", object.place.name),
-                None => Ok(bytes),
-            },
-            (TableFormat::Csv, other) => {
-                let way = other.instead_of_csv().unwrap_or_else(|| shape::CONVERTS.to_owned());
-                bail!("{}: the file is {told}\nhint: {way}", object.place.name)
-            }
-            (_, Format::Table(found)) if found == wanted => Ok(bytes),
-            _ if begin.is_empty() => bail!("{}: the file is empty", object.place.name),
-            _ => bail!(
-                "{}: the file is {told}; the manifest says `format = \"{}\"`\n\
-                 hint: set `format` of the input to what its files are",
-                object.place.name,
-                wanted.name()
-            ),
+        match Format::defect(wanted, &begin) {
+            Some(defect) => Err(refuse(defect)),
+            None => Ok(bytes),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::io::Read;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use csv::ByteRecord;
 use steppe_wire::etl::header::trimmed;
 use steppe_wire::etl::records::{Records, Stand};
+use steppe_wire::format::CONVERTS;
 
 use crate::shape;
 
@@ -37,18 +38,7 @@ impl<R: Read> Table<R> {
     /// Reads the header of a file; an empty file has none.
     pub fn open(file: R, options: Options) -> Result<Self> {
         let mut records = Records::new(file, options.delimiter, options.skip_lines);
-        let mut record = ByteRecord::new();
-        let line = options.skip_lines + 1;
-        let stand = records.read(&mut record).context("the header cannot be read")?;
-        if let Some(Stand { line: found, empty_line: Some(_), .. }) = stand {
-            bail!(
-                "line {line} is empty, and the header may be line {found}\n\
-                 hint: `skip_lines` in the manifest says how many lines are before the \
-                 header"
-            );
-        }
-        let field = |field| text(field, line).map(|field| trimmed(field).to_owned());
-        let header = record.iter().map(field).collect::<Result<_>>()?;
+        let header = records.header()?;
         Ok(Self { records, options, header, ended: None })
     }
 
@@ -101,5 +91,5 @@ pub fn text(field: &[u8], line: u64) -> Result<&str> {
 
 /// What is said of bytes that are no text.
 pub fn not_utf8(line: u64) -> anyhow::Error {
-    anyhow::anyhow!("line {line}: the text is not UTF-8\nhint: {}", shape::CONVERTS)
+    anyhow::anyhow!("line {line}: the text is not UTF-8\nhint: {CONVERTS}")
 }

@@ -1,12 +1,15 @@
-//! The jobs' `bootstrap`: the function's handler says which job it runs, `train` or `drift`.
+//! The jobs' `bootstrap`: the function's handler says which job it runs, `check`, `train` or
+//! `drift`.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use steppe_jobs::check::{self, Checker};
 use steppe_jobs::drift::{self, Monitor};
 use steppe_jobs::train::{self, Trainer};
 use steppe_store::Bucket;
@@ -26,10 +29,15 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<()> {
     let (artifacts, data) = (bucket(&var("ARTIFACTS_BUCKET")?)?, bucket(&var("DATA_BUCKET")?)?);
-    let (pipeline, spec_key) = (var("PIPELINE")?, var("TRAIN_SPEC_KEY")?);
+    let pipeline = var("PIPELINE")?;
+    let spec_key = || var("TRAIN_SPEC_KEY");
     match var("_HANDLER")?.as_str() {
+        "check" => {
+            let checker = Checker { artifacts, data, pipeline, plan_key: var("ETL_PLAN_KEY")? };
+            serve(async |event: check::Event| checker.run(&event, Timestamp::now()).await).await
+        }
         "train" => {
-            let trainer = Trainer { artifacts, data, pipeline, spec_key };
+            let trainer = Trainer { artifacts, data, pipeline, spec_key: spec_key()? };
             serve(async |event: train::Event| trainer.run(&event).await).await
         }
         "drift" => {
@@ -37,12 +45,14 @@ async fn run() -> Result<()> {
                 artifacts,
                 data,
                 pipeline,
-                spec_key,
+                spec_key: spec_key()?,
                 server_url: var("MODEL_SERVER_URL")?,
             };
             serve(async |_: drift::Event| monitor.run().await).await
         }
-        other => bail!("the function's handler is `{other}`; there are `train` and `drift`"),
+        other => {
+            bail!("the function's handler is `{other}`; there are `check`, `train` and `drift`")
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! It computes nothing itself. A retry of the same execution writes the same object, and its errors
 //! are of two types, so that the state machine can retry only what may succeed later.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -158,16 +159,25 @@ impl<S: ObjectStore> Predictor<S> {
         let answer = self.ask(&input, trace_id).await?;
         let (asked, forecast, left_out) =
             (input.series.len(), answer.forecasts.len(), answer.left_out.len());
+        let broken = |why: String| Failure::Permanent(format!("the model server answered {why}"));
         if asked != forecast + left_out {
-            return Err(Failure::Permanent(format!(
-                "the model server answered {forecast} forecasts and left out {left_out} of {asked} \
-                 series"
+            return Err(broken(format!(
+                "{forecast} forecasts and left out {left_out} of {asked} series"
             )));
         }
+        let answered = answer.forecasts.iter().map(|forecast| &forecast.series);
+        let answered: BTreeSet<&String> =
+            answered.chain(answer.left_out.iter().map(|left_out| &left_out.series)).collect();
+        if let Some(missing) = input.series.iter().find(|name| !answered.contains(name)) {
+            return Err(broken(format!("without a word about `{missing}`, which was asked for")));
+        }
         let record = |forecast| {
-            StoredPrediction::new(&input.execution, forecast, &answer.model).ok_or_else(|| {
-                Failure::Permanent("the model server answered a forecast without steps".to_owned())
-            })
+            let stored = StoredPrediction::new(&input.execution, forecast, &answer.model)
+                .ok_or_else(|| broken("a forecast without steps".to_owned()))?;
+            match stored.defect() {
+                Some(defect) => Err(broken(format!("a forecast that is none: {defect}"))),
+                None => Ok(stored),
+            }
         };
         let records: Vec<StoredPrediction> =
             answer.forecasts.iter().map(record).collect::<Result<_, _>>()?;

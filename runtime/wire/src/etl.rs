@@ -242,6 +242,15 @@ pub struct InputObjects {
     pub modified: i64,
 }
 
+/// What `deploy` uploaded last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uploaded {
+    /// The hash of all of it.
+    pub sha256: String,
+    /// Keys and ETags of the objects.
+    pub objects: std::collections::BTreeMap<String, String>,
+}
+
 /// A series whose newest records were turned away: what is forecast of it begins earlier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectedNewest {

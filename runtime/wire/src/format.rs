@@ -26,6 +26,8 @@ pub enum Format {
     Other(&'static str, &'static str),
 }
 
+/// What to do about a file that the deployer reads and a job does not.
+pub const CONVERTS: &str = "`cargo xtask deploy --data FILE` converts it and uploads CSV in UTF-8";
 const AS_CSV: &str = "give the data as CSV in UTF-8";
 const AS_UTF_8: &str = "save the file as \"CSV UTF-8\"";
 const ONE_FILE: &str = "unpack it and give the one file with the table, or compress by gzip";
@@ -89,6 +91,44 @@ impl Format {
         }
     }
 
+    /// Whether a file of the format `wanted` is compressed, by its name and beginning; text may be,
+    /// in one way. Otherwise what is wrong with it.
+    pub fn packed(wanted: TableFormat, name: &str, beginning: &[u8]) -> Result<bool, String> {
+        let format = Self::of(beginning);
+        let text = matches!(wanted, TableFormat::Csv | TableFormat::Json);
+        let packed = text && matches!(format, Self::Gzip | Self::Zstandard);
+        let called_gz = name.ends_with(".gz");
+        // Spark goes by names, and knows one of the two.
+        if packed && (format != Self::Gzip || !called_gz) || text && !packed && called_gz {
+            return Err(format!(
+                "the file is {}; of compressed text, gzip is read whose name ends in `.gz`\n\
+                 hint: `cargo xtask deploy --data FILE` unpacks it",
+                format.name()
+            ));
+        }
+        Ok(packed)
+    }
+
+    /// What keeps a file that begins so, unpacked, from being read as `wanted`.
+    pub fn defect(wanted: TableFormat, beginning: &[u8]) -> Option<String> {
+        let format = Self::of(beginning);
+        let told = format.name();
+        match (wanted, format) {
+            (TableFormat::Csv, Self::Text) => encoding_defect(beginning),
+            (TableFormat::Csv, other) => {
+                let way = other.instead_of_csv().unwrap_or_else(|| CONVERTS.to_owned());
+                Some(format!("the file is {told}\nhint: {way}"))
+            }
+            (_, Self::Table(found)) if found == wanted => None,
+            _ if beginning.is_empty() => Some("the file is empty".to_owned()),
+            _ => Some(format!(
+                "the file is {told}; the manifest says `format = \"{}\"`\n\
+                 hint: set `format` of the input to what its files are",
+                wanted.name()
+            )),
+        }
+    }
+
     /// Bytes that no text has.
     pub fn binary() -> Self {
         Self::Other("no text, or text in UTF-16 without its mark", AS_UTF_8)
@@ -125,6 +165,16 @@ impl Format {
     }
 }
 
+/// What keeps text from being read as UTF-8, told by its beginning. It is of an older encoding; the
+/// deployer knows how to find out which.
+fn encoding_defect(beginning: &[u8]) -> Option<String> {
+    let error = std::str::from_utf8(beginning).err()?;
+    // The beginning may end inside of a character.
+    error.error_len()?;
+    let line = 1 + beginning[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
+    Some(format!("the text is not UTF-8 (line {line})\nhint: {CONVERTS}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +198,14 @@ mod tests {
         ] {
             assert_eq!(Format::of(beginning).name(), name);
         }
+    }
+
+    #[test]
+    fn text_of_an_older_encoding_is_told_with_its_line() {
+        assert_eq!(encoding_defect("region,year\nАлматы,2000\n".as_bytes()), None);
+        // `region\nАкмола` in Windows-1251.
+        let cyrillic = encoding_defect(b"region\n\xc0\xea\xec\xee\xeb\xe0\n");
+        assert_eq!(cyrillic, Some(format!("the text is not UTF-8 (line 2)\nhint: {CONVERTS}")));
     }
 
     #[test]

@@ -40,6 +40,11 @@ pub fn drift_report(pipeline: &str) -> String {
     format!("reports/{pipeline}/drift.json")
 }
 
+/// Which of the executions that uploads started is to run: `reports/marriages/next_run.json`.
+pub fn next_run(pipeline: &str) -> String {
+    format!("reports/{pipeline}/next_run.json")
+}
+
 /// Prefix of stored forecasts: `predictions/`.
 pub const PREDICTIONS_PREFIX: &str = "predictions/";
 
@@ -108,7 +113,7 @@ pub fn predictor_zip(sha256: &str) -> String {
     format!("lambda/predictor/{sha256}.zip")
 }
 
-/// The package of the training and drift jobs: `lambda/jobs/3f9a….zip`.
+/// The package of the jobs: `lambda/jobs/3f9a….zip`.
 pub fn jobs_zip(sha256: &str) -> String {
     format!("lambda/jobs/{sha256}.zip")
 }

@@ -6,6 +6,7 @@
 
 mod alarms;
 mod catalogue;
+mod checks;
 mod cleaning;
 mod drift;
 mod network;
@@ -17,6 +18,7 @@ mod server;
 mod storage;
 mod tables;
 mod training;
+mod uploads;
 mod verification;
 mod workflow;
 
@@ -38,7 +40,9 @@ pub use storage::UNFINISHED_UPLOAD_DAYS;
 type Make = fn(&Stack<'_>, &[Component]) -> Option<Component>;
 
 /// Every component. One that gathers what others give, such as the alarms, stands after them.
-const COMPONENTS: [Make; 14] = [
+const COMPONENTS: [Make; 16] = [
+    checks::component,
+    uploads::component,
     cleaning::component,
     query::component,
     verification::component,
@@ -205,6 +209,14 @@ pub struct Alarm {
     resource: String,
     period_secs: u32,
     threshold: u32,
+}
+
+impl Function {
+    /// With a further variable of its environment.
+    fn with(mut self, name: &'static str, value: Cfn) -> Self {
+        self.variables.insert(name, value);
+        self
+    }
 }
 
 impl Alarm {

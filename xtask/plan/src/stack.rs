@@ -58,7 +58,7 @@ pub struct ArtifactHashes {
     pub server: String,
     /// The predictor's package.
     pub predictor: String,
-    /// The package of training and drift check.
+    /// The package of the jobs: checks, training, drift.
     pub jobs: String,
     /// What to train.
     pub train_spec: String,

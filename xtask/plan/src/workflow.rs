@@ -44,6 +44,7 @@ pub enum State {
     Task(Task),
     Choice(Choice),
     Map(Box<MapState>),
+    Wait(Wait),
     Pass(Pass),
     Succeed,
     Fail(Fail),
@@ -162,6 +163,17 @@ impl Processor {
     }
 }
 
+/// Lets time pass.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Wait {
+    /// How long.
+    pub seconds: u32,
+    /// Where it leads.
+    #[serde(flatten)]
+    pub next: Next,
+}
+
 /// Changes what is known.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -224,9 +236,14 @@ impl Retry {
 
     /// Goes on at once.
     pub fn at_once(errors: &[&'static str], attempts: u32) -> Self {
+        Self::regularly(errors, 1, attempts)
+    }
+
+    /// Waits as long after each attempt.
+    pub fn regularly(errors: &[&'static str], secs: u32, attempts: u32) -> Self {
         Self {
             error_equals: errors.to_vec(),
-            interval_seconds: 1,
+            interval_seconds: secs,
             backoff_rate: 1,
             max_attempts: attempts,
             jitter_strategy: None,
@@ -260,6 +277,10 @@ impl Catch {
 /// over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Slot {
+    /// Of several starts one goes on.
+    Gather,
+    /// What is there is checked.
+    Before,
     /// Data are made ready.
     Prepare,
     /// They are looked at.
@@ -268,6 +289,8 @@ pub enum Slot {
     Train,
     /// Models are asked.
     Ask,
+    /// What they said is checked.
+    After,
     /// The result is put together.
     Publish,
     /// People are told.
@@ -372,7 +395,7 @@ impl Machine {
             "Comment": self.comment,
             "QueryLanguage": "JSONata",
             "TimeoutSeconds": self.reserve_secs + own.iter().map(|s| s.secs_max).sum::<u32>(),
-            "StartAt": first(Slot::Prepare),
+            "StartAt": first(Slot::Gather),
             "States": states,
         })
     }

@@ -139,8 +139,8 @@ fn every_role_uses_only_buckets_of_the_own_account() {
             (statements, _) = (statements + 1, roles.insert(id));
         }
     }
-    let expected = ["CleanRole", "DriftJobRole", "PredictorRole", "ServerRole", "StorageEndpoint"];
-    let expected: Vec<&str> = [&expected[..], &["TrainJobRole", "WorkflowRole"]].concat();
+    let expected = ["CheckJobRole", "CleanRole", "DriftJobRole", "PredictorRole", "ServerRole"];
+    let expected = [&expected[..], &["StorageEndpoint", "TrainJobRole", "WorkflowRole"]].concat();
     assert_eq!(roles.into_iter().collect::<Vec<_>>(), expected);
     assert!(statements >= 20, "{statements}");
 }
@@ -159,7 +159,7 @@ fn network_and_subnets_outlive_the_functions_roles() {
     let rendered = Rendered::default();
     for id in ["PredictorSecurity", "SubnetAz2", "SubnetAz3"] {
         let resource = rendered.resource(id);
-        for role in ["PredictorRole", "TrainJobRole", "DriftJobRole"] {
+        for role in ["CheckJobRole", "PredictorRole", "TrainJobRole", "DriftJobRole"] {
             assert!(resource.contains(&format!("      - {role}\n")), "{id}: {resource}");
         }
     }
@@ -213,7 +213,7 @@ fn the_only_way_out_leads_to_the_own_buckets() {
 fn services_take_roles_on_for_this_account_only() {
     let rendered = Rendered::default();
     let roles = ["CleanRole", "PredictorRole", "TrainJobRole", "DriftJobRole", "WorkflowRole"];
-    for id in roles.into_iter().chain(["DriftRole", "RulesRole"]) {
+    for id in roles.into_iter().chain(["CheckJobRole", "DriftRole", "RulesRole"]) {
         let trust = rendered.resource(id).split("Policies:").next().unwrap_or_default();
         assert!(trust.contains("aws:SourceAccount: !Ref AWS::AccountId"), "{id}: {trust}");
     }

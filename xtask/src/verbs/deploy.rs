@@ -13,6 +13,7 @@ use steppe_plan::events::{Did, Doing, Fact, NotRun, Step as Work, Unit};
 use steppe_plan::observed::{BucketSetting, Observed};
 use steppe_plan::site::Site;
 use steppe_plan::stack::{StackSpec, sha256_hex};
+use steppe_wire::etl::Uploaded;
 use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::registry::{Promoter, TRAINING_SCHEMA_VERSION, TrainingRecord};
 
@@ -22,7 +23,7 @@ use crate::deployer::{Changed, Deployer};
 use crate::deployment::Deployment;
 use crate::execution::{pinned_run, run_to_end};
 use crate::exit::Outcome;
-use crate::freshness::{Uploaded, objects_of};
+use crate::freshness::objects_of;
 use crate::hint::Hinted;
 use crate::host::Host;
 use crate::inputs::RawData;

@@ -101,6 +101,7 @@ pub async fn logs(
         LogSource::Predictor => &["PredictorLogGroup"],
         // Glue writes what a job says and what went wrong into two groups.
         LogSource::Clean => &["CleanLogGroup", "CleanErrorLogGroup"],
+        LogSource::Check => &["CheckJobLogGroup"],
         LogSource::Train => &["TrainJobLogGroup"],
         LogSource::Drift => &["DriftJobLogGroup"],
         LogSource::Server => {

@@ -8,16 +8,36 @@
 
 use std::collections::BTreeSet;
 
-use super::ColumnName;
+use super::{ColumnName, CsvOptions};
 
 /// The column that numbers records.
 pub const ROW_COLUMN: &str = "_row";
 /// Longest name that is made; Glue takes 255 characters, and a number may follow.
 pub const NAME_CHARS_MAX: usize = 200;
+/// Delimiters that tables have, with how the manifest writes them.
+const DELIMITERS: [(char, &str); 4] = [(',', ","), (';', ";"), ('\t', "\\t"), ('|', "|")];
+/// Columns named like years that make a table wide.
+const WIDE_YEARS: usize = 3;
 
 /// What keeps a header from having names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderDefect {
+    /// There is no text in it.
+    #[error("the file is empty; expected a header with the columns {columns}")]
+    Empty {
+        /// The columns that it should have.
+        columns: String,
+    },
+    /// It lacks columns.
+    #[error("column {missing} is missing; the header has {found}\nhint: {hint}")]
+    Missing {
+        /// The columns that it lacks.
+        missing: String,
+        /// Those that it has.
+        found: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// A column has the name of the record's number.
     #[error(
         "column {number} of the header is called `{field}`, as the number of the record is\n\
@@ -67,6 +87,85 @@ pub enum HeaderDefect {
 /// A field of a header without the white space and marks of byte order around it.
 pub fn trimmed(field: &str) -> &str {
     field.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
+/// Names of the columns of a header, whose fields are [`trimmed`], when it has all that the
+/// pipeline needs.
+pub fn complete_names(
+    fields: &[String],
+    own: &[ColumnName],
+    csv: &CsvOptions,
+) -> Result<Vec<String>, HeaderDefect> {
+    if fields.iter().all(String::is_empty) {
+        let names: Vec<&str> = required(own, csv).map(|(source, _)| source).collect();
+        return Err(HeaderDefect::Empty { columns: names.join(", ") });
+    }
+    let names = column_names(fields, own)?;
+    let missing: Vec<String> = required(own, csv)
+        .filter(|(source, name)| !is_there(fields, &names, source, name))
+        .map(|(source, _)| format!("`{source}`"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(names);
+    }
+    let columns: Vec<&str> = fields.iter().map(String::as_str).collect();
+    Err(HeaderDefect::Missing {
+        missing: missing.join(", "),
+        found: columns.join(", "),
+        hint: missing_hint(&columns, csv.delimiter),
+    })
+}
+
+/// Columns that the file must have: names in the file and in `raw`.
+fn required<'a>(
+    own: &'a [ColumnName],
+    csv: &'a CsvOptions,
+) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
+    let made = |c: &&ColumnName| {
+        csv.wide.as_ref().is_none_or(|wide| ![&wide.names, &wide.values].contains(&&c.name))
+    };
+    let own = own.iter().filter(made);
+    let own = own.map(|c| (c.source.as_str(), Some(c.name.as_str())));
+    let kept = csv.wide.iter().flat_map(|wide| &wide.keep).map(|name| (name.as_str(), None));
+    let mut seen = BTreeSet::new();
+    own.chain(kept).filter(move |(source, _)| seen.insert(trimmed(source).to_lowercase()))
+}
+
+fn is_there(fields: &[String], names: &[String], source: &str, name: &Option<&str>) -> bool {
+    match name {
+        Some(name) => names.iter().any(|n| n == name),
+        None => fields.iter().any(|f| f.to_lowercase() == trimmed(source).to_lowercase()),
+    }
+}
+
+/// What to do about a header that lacks columns.
+fn missing_hint(columns: &[&str], delimiter: char) -> String {
+    let found = |&(other, _): &(char, &str)| {
+        other != delimiter && columns.len() == 1 && columns[0].contains(other)
+    };
+    if let Some((_, written)) = DELIMITERS.into_iter().find(|d| found(d)) {
+        return format!(
+            "the header is one column with `{written}` in it: set `delimiter = \
+             \"{written}\"` of the input in the manifest"
+        );
+    }
+    let year = |c: &&&str| {
+        let digits = c.bytes().take_while(u8::is_ascii_digit).count();
+        digits == 4 && c[..4].parse::<u16>().is_ok_and(|y| (1800..2200).contains(&y))
+    };
+    if columns.iter().filter(year).count() >= WIDE_YEARS {
+        return "the table is wide, with years as columns: in the manifest `wide` makes a \
+                record of each cell, with `keep`: columns of the file that stay, `names` and \
+                `values`: columns that get the years and the cells"
+            .to_owned();
+    }
+    if columns.iter().filter(|c| !c.is_empty()).count() == 1 {
+        return "this line has one field, as a title has: when the header is below, say in the \
+                manifest how many lines are before it: `skip_lines = 1`"
+            .to_owned();
+    }
+    "name the file's columns in `columns` of the manifest, as `from`, or rename them in the file"
+        .to_owned()
 }
 
 /// Names of the columns of a header, whose fields are [`trimmed`].
@@ -215,5 +314,14 @@ mod tests {
         let clash = told(&["Marriages", "Number", "region", "year"]);
         assert!(clash.contains("column 1 of the header is called `Marriages`"), "{clash}");
         assert!(clash.contains("as the manifest calls the column `Number`"), "{clash}");
+    }
+
+    #[test]
+    fn headers_get_a_hint_that_helps() {
+        assert!(missing_hint(&["region;year"], ',').contains("delimiter = \";\""));
+        assert!(missing_hint(&["region", "2000", "2001", "2002"], ',').contains("`wide`"));
+        assert!(missing_hint(&["год", "2000 г.", "2001 г.", "2002 г."], ',').contains("wide"));
+        assert!(missing_hint(&["Браки", "", ""], ',').contains("skip_lines = 1"));
+        assert!(missing_hint(&["a", "b"], ',').contains("`columns`"));
     }
 }

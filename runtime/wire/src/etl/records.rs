@@ -7,6 +7,9 @@ use std::io::{BufRead, BufReader, Read};
 
 use csv::{ByteRecord, ReaderBuilder};
 
+use super::header::trimmed;
+use crate::format::CONVERTS;
+
 /// Longest record: a quote that is not closed must not take the rest of the file into memory.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that are read at once.
@@ -31,6 +34,31 @@ pub struct Records<R> {
     next_line: u64,
 }
 
+/// Why a file has no header.
+#[derive(Debug, thiserror::Error)]
+pub enum NoHeader {
+    /// It cannot be read.
+    #[error("the header cannot be read: {0}")]
+    Unreadable(#[from] csv::Error),
+    /// Another line may be it.
+    #[error(
+        "line {line} is empty, and the header may be line {found}\n\
+         hint: `skip_lines` in the manifest says how many lines are before the header"
+    )]
+    Elsewhere {
+        /// Where it should be.
+        line: u64,
+        /// Where it may be.
+        found: u64,
+    },
+    /// It is text in another encoding.
+    #[error("line {line}: the text is not UTF-8\nhint: {CONVERTS}")]
+    NotText {
+        /// Its line.
+        line: u64,
+    },
+}
+
 impl<R: Read> Records<R> {
     /// Of a file without its first `skip_lines` lines.
     pub fn new(file: R, delimiter: u8, skip_lines: u64) -> Self {
@@ -39,6 +67,16 @@ impl<R: Read> Records<R> {
         builder.buffer_capacity(READ_BYTES);
         let reader = builder.from_reader(Lines::new(file, skip_lines));
         Self { reader, skipped: skip_lines, next_line: skip_lines + 1 }
+    }
+
+    /// Reads the header's fields, trimmed; an empty file has none.
+    pub fn header(&mut self) -> Result<Vec<String>, NoHeader> {
+        let (line, mut record) = (self.next_line, ByteRecord::new());
+        if let Some(Stand { line: found, empty_line: Some(_), .. }) = self.read(&mut record)? {
+            return Err(NoHeader::Elsewhere { line, found });
+        }
+        let text = |field| std::str::from_utf8(field).map_err(|_| NoHeader::NotText { line });
+        record.iter().map(|field| text(field).map(|text| trimmed(text).to_owned())).collect()
     }
 
     /// Reads the next record that is not an empty line.

@@ -11,6 +11,10 @@ use crate::workflow::{Catch, Links, Retry, Segment, Slot, State, Task, jsonata};
 const ROLE: &str = "CleanRole";
 /// Longest run of the job.
 const TIMEOUT_MINS: u32 = 30;
+/// Tries to start the job while another one of it runs.
+const START_TRIES: u32 = TIMEOUT_MINS * 60 / START_SECS;
+/// Seconds between them.
+const START_SECS: u32 = 5;
 /// Price of a worker of the type G.1X, which is one DPU, for an hour, in US dollars; every run is
 /// billed for a minute at least. <https://aws.amazon.com/glue/pricing/>
 const WORKER_HOUR_USD: f64 = 0.44;
@@ -83,11 +87,14 @@ fn grants(stack: &Stack<'_>) -> Vec<Grant> {
 fn segment(stack: &Stack<'_>) -> Segment {
     let partition = stack.spec.names.partition().to_owned();
     let asked = "$states.context.Execution.Input";
+    let named = format!("$distinct([{asked}.series])");
+    let given =
+        |then: &str, else_: &str| jsonata(&format!("$exists({asked}.series) ? {then} : {else_}"));
     // What later states count with; the input may name one series or several, and a model.
     let assign = json!({
-        "series": jsonata(&format!("$exists({asked}.series) ? [{asked}.series] : []")),
+        "series": given(&format!("[{named}]"), "[]"),
         "named": jsonata(&format!("$exists({asked}.series) and $count([{asked}.series]) > 0")),
-        "all": jsonata(&format!("$exists({asked}.series) ? $count([{asked}.series]) : 0")),
+        "all": given(&format!("$count({named})"), "0"),
         "model_version":
             jsonata(&format!("$exists({asked}.model_version) ? {asked}.model_version : null")),
         "training": null,
@@ -99,11 +106,18 @@ fn segment(stack: &Stack<'_>) -> Segment {
     });
     let states = move |links: &Links| {
         let job = json!({ "JobName": "${CleanJob}" });
-        let busy = ["Glue.ConcurrentRunsExceededException", "Glue.AWSGlueException"];
         let clean = Task {
             assign: assign.clone(),
             output: json!({}),
-            retry: vec![Retry::patiently(&busy, 5, 6)],
+            retry: vec![
+                // Another run cleans, which takes at most as long as this one may.
+                Retry::regularly(
+                    &["Glue.ConcurrentRunsExceededException"],
+                    START_SECS,
+                    START_TRIES,
+                ),
+                Retry::patiently(&["Glue.AWSGlueException"], 5, 6),
+            ],
             catch: Catch::failing(links),
             ..Task::new(&partition, "glue:startJobRun.sync", job, links.onward.clone())
         };
@@ -116,6 +130,6 @@ fn segment(stack: &Stack<'_>) -> Segment {
         when: None,
         states: Box::new(states),
         substitutions: vec![("CleanJob", Cfn::reference("CleanJob"))],
-        secs_max: TIMEOUT_MINS * 60,
+        secs_max: 2 * TIMEOUT_MINS * 60,
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use steppe_wire::keys;
 
 use super::predictor::LAMBDA_IS_BUSY;
-use super::training::{data_prefixes, job, job_grants};
+use super::training::{data_prefixes, job, job_grants, spec_key};
 use super::{Alarm, Component, Function, Rule, Stack, attaches_to_network, server};
 use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::workflow::{self, Catch, Links, Machine, Retry, Segment, Slot, State, Task, jsonata};
@@ -23,12 +23,12 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
     let drift = stack.spec.manifest.drift.as_ref()?;
     let description = "Compares what the model sees, says and said with its backtest";
     let base = job(stack, "DriftJob", "drift", ROLE, description);
-    let url = [("MODEL_SERVER_URL", server::url(&stack.server_id))];
     let function = Function {
         memory_mb: MEMORY_MB,
-        variables: base.variables.clone().into_iter().chain(url).collect(),
         attributes: server::when_ready(&stack.server_id),
         ..base
+            .with("TRAIN_SPEC_KEY", spec_key(stack))
+            .with("MODEL_SERVER_URL", server::url(&stack.server_id))
     };
     let rule = Rule {
         logical_id: "CheckDrift",

@@ -1,9 +1,10 @@
-//! Training in the stack: champion against challenger, on a schedule, on new data, on demand.
+//! Training in the stack: champion against challenger, on a schedule, on demand, and wherever a run
+//! asks for it.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use steppe_spec::{Holidays, Input};
+use steppe_spec::Holidays;
 use steppe_wire::keys;
 
 use super::predictor::LAMBDA_IS_BUSY;
@@ -23,6 +24,7 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
     let function = Function {
         memory_mb: retrain.memory_mb,
         ..job(stack, "TrainJob", "train", ROLE, "Trains, and promotes only a better model")
+            .with("TRAIN_SPEC_KEY", spec_key(stack))
     };
     let invoke = [Cfn::arn("TrainJob")];
     let invoke = Statement::allow("InvokeTraining", &["lambda:InvokeFunction"], &invoke);
@@ -64,13 +66,17 @@ pub(super) fn job(
             ("ARTIFACTS_BUCKET", Cfn::Text(names.artifacts_bucket())),
             ("DATA_BUCKET", Cfn::reference("DataBucket")),
             ("BUCKET_OWNER", Cfn::reference("AWS::AccountId")),
-            ("TRAIN_SPEC_KEY", Cfn::Text(keys::train_spec(&hashes.train_spec))),
         ]),
         attributes: json!({}),
     }
 }
 
-/// What every function of the jobs' package may do.
+/// Where functions find what to train.
+pub(super) fn spec_key(stack: &Stack<'_>) -> Cfn {
+    Cfn::Text(keys::train_spec(&stack.spec.hashes.train_spec))
+}
+
+/// What functions that read the task's data may do.
 pub(super) fn job_grants(stack: &Stack<'_>, role: &'static str, logs: &str) -> Vec<Grant> {
     let names = stack.spec.names;
     let artifacts = format!("arn:${{AWS::Partition}}:s3:::{}", names.artifacts_bucket());
@@ -122,9 +128,6 @@ fn own_grants(stack: &Stack<'_>) -> [Grant; 4] {
 
 fn rules(stack: &Stack<'_>) -> Vec<Rule> {
     let Some(retrain) = &stack.spec.manifest.retrain else { return vec![] };
-    let (pipeline, inputs) = (&stack.spec.names.pipeline, &stack.spec.manifest.inputs);
-    let of = |input: &Input| json!({ "prefix": keys::raw_prefix(pipeline, &input.name) });
-    let raw_keys: Vec<_> = inputs.iter().map(of).collect();
     let on_schedule = retrain.schedule.as_ref().map(|schedule| Rule {
         logical_id: "TrainOnSchedule",
         name: "train-on-schedule",
@@ -134,23 +137,7 @@ fn rules(stack: &Stack<'_>) -> Vec<Rule> {
         machine: MACHINE,
         input: r#"{"train":true}"#,
     });
-    let on_new_data = retrain.on_new_data.then(|| Rule {
-        logical_id: "TrainOnNewData",
-        name: "train-on-new-data",
-        description: "Runs the pipeline with training when new raw data arrive",
-        trigger: json!({ "EventPattern": {
-            "source": ["aws.s3"],
-            "detail-type": ["Object Created"],
-            "detail": {
-                "bucket": { "name": [Cfn::reference("DataBucket")] },
-                "object": { "key": raw_keys },
-            },
-        } }),
-        on_bucket_events: true,
-        machine: MACHINE,
-        input: r#"{"train":true}"#,
-    });
-    on_schedule.into_iter().chain(on_new_data).collect()
+    on_schedule.into_iter().collect()
 }
 
 fn segment(stack: &Stack<'_>) -> Segment {
