@@ -285,3 +285,14 @@ fn state_machines_know_their_partition_and_hold_what_they_are_given() {
     let output = predict.lines().find(|l| l.contains("\"Output\"")).expect("an output");
     assert!(output.contains("'left_out'") && !output.contains("forecast.steps"), "{output}");
 }
+
+#[test]
+fn the_raw_table_of_orc_finds_columns_by_their_names() {
+    let mut manifest = manifest();
+    manifest.inputs[0].format = steppe_spec::Format::Orc;
+    let header = RawHeader { columns: vec![RawColumn::plain("region")], lines: 0 };
+    let rendered = Rendered::new(&manifest, header, &site());
+    let table = rendered.resource("RawMarriages");
+    assert!(table.contains("OrcSerde") && table.contains("orc.column.index.access"), "{table}");
+    assert!(!Rendered::default().0.contains("orc.column.index.access"));
+}
