@@ -7,6 +7,7 @@
 pub mod clean;
 pub mod formats;
 mod header;
+pub mod look;
 mod objects;
 pub mod process;
 pub mod query;

@@ -10,7 +10,7 @@
 use std::fs::File;
 
 use anyhow::Result;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use steppe_wire::etl::ColumnName;
 
 use super::{Bytes, Format, Reader, Writer};
@@ -25,6 +25,10 @@ mod writer;
 pub struct Avro;
 
 impl Format for Avro {
+    fn columns(&self, bytes: Bytes) -> Result<Vec<(String, Option<DataType>)>> {
+        reader::columns(bytes)
+    }
+
     fn read(&self, bytes: Bytes, wanted: &[ColumnName]) -> Result<Reader> {
         reader::read(bytes, wanted)
     }

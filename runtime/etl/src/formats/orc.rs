@@ -15,7 +15,7 @@ use orc_rust::projection::ProjectionMask;
 use orc_rust::{ArrowReader, ArrowReaderBuilder, ArrowWriterBuilder, TimestampPrecision};
 use steppe_wire::etl::ColumnName;
 
-use super::columns::{Columns, Written};
+use super::columns::{Columns, Written, named_types};
 use super::spool::Spool;
 use super::{BATCH_ROWS, Bytes, Format, Guarded, Reader, Writer, guarded};
 
@@ -28,6 +28,12 @@ const WAITING_MAX: usize = 2;
 pub struct Orc;
 
 impl Format for Orc {
+    fn columns(&self, bytes: Bytes) -> Result<Vec<(String, Option<DataType>)>> {
+        let file = Spool::new(bytes)?;
+        let builder = guarded(|| loaded(file))?;
+        Ok(named_types(builder.schema().fields()))
+    }
+
     fn read(&self, bytes: Bytes, wanted: &[ColumnName]) -> Result<Reader> {
         let file = Spool::new(bytes)?;
         let batches = guarded(|| open(file, wanted))?;
@@ -57,10 +63,14 @@ impl Format for Orc {
     }
 }
 
-fn open(file: Spool, wanted: &[ColumnName]) -> Result<Batches> {
+fn loaded(file: Spool) -> Result<ArrowReaderBuilder<Spool>> {
     tail::check(&file).context("this is no ORC file")?;
     let builder = ArrowReaderBuilder::try_new(file).context("this is no ORC file")?;
-    let builder = builder.with_timestamp_precision(TimestampPrecision::Microsecond);
+    Ok(builder.with_timestamp_precision(TimestampPrecision::Microsecond))
+}
+
+fn open(file: Spool, wanted: &[ColumnName]) -> Result<Batches> {
+    let builder = loaded(file)?;
     let columns = Columns::select(builder.schema().fields(), wanted)?;
     let root = builder.file_metadata().root_data_type();
     let ids = columns.projection();
