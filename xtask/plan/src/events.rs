@@ -202,6 +202,18 @@ steps! {
         /// Where it answers.
         address: String,
     },
+    /// Look at files of which nothing is known.
+    Look {
+        /// Files.
+        files: usize,
+        /// Their records; of wide tables, cells with a value.
+        records: u64,
+    },
+    /// Write a new pipeline.
+    WritePipeline {
+        /// Its folder.
+        folder: String,
+    },
     /// Clean the data on this machine.
     Clean {
         /// Rows of the clean table.

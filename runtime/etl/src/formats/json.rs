@@ -37,7 +37,8 @@ impl Format for Json {
                 .map_err(|e| told(line.text, &e))
                 .with_context(|| format!("line {number}"))?;
         }
-        let kind = |(name, is_nested): (String, bool)| (name, (!is_nested).then_some(DataType::Utf8));
+        let kind =
+            |(name, is_nested): (String, bool)| (name, (!is_nested).then_some(DataType::Utf8));
         Ok(names.into_all().into_iter().map(kind).collect())
     }
 

@@ -1,0 +1,173 @@
+//! An input as the manifest will have it.
+
+use anyhow::Result;
+use steppe_spec::{Action, Footnotes, Format, Input, Rule, Wide};
+use steppe_wire::etl::TableFormat;
+use steppe_wire::etl::header::ROW_COLUMN;
+use steppe_wire::look::{ColumnLook, Dialect, InputLook};
+
+use super::columns::{self, ColumnDraft, Columns};
+use super::names::Names;
+use super::numbers::{Convention, PLAIN};
+use super::wide::{self, WideDraft};
+use crate::hint::Hinted;
+
+/// What is known of an input.
+#[derive(Debug, Clone)]
+pub struct InputDraft {
+    /// Its name.
+    pub name: String,
+    /// Places of its files among those that were given.
+    pub files: Vec<usize>,
+    /// Their format.
+    pub format: TableFormat,
+    /// How their text becomes fields.
+    pub dialect: Option<Dialect>,
+    /// Whether other lines follow the table.
+    pub has_footnotes: bool,
+    /// What stands between digits.
+    pub by: Convention,
+    /// How columns become records.
+    pub wide: Option<WideDraft>,
+    /// Its columns.
+    pub columns: Columns,
+    /// Records in its files.
+    pub records: u64,
+    /// Columns that no two records have in common.
+    pub unique: Vec<String>,
+    /// Whether records that have them in common are set aside.
+    pub rejects_duplicates: bool,
+    /// Rules, when those that follow from the task do not do.
+    pub rules: Vec<Rule>,
+    /// SQL of its own.
+    pub sql: Option<String>,
+    /// What the manifest says of it in comments.
+    pub notes: Vec<String>,
+}
+
+/// File of the cleaning SQL of an input.
+pub fn sql_file(name: &str) -> String {
+    format!("{name}.sql")
+}
+
+impl InputDraft {
+    /// Of files that look so.
+    pub fn of(
+        look: &InputLook,
+        format: TableFormat,
+        dialect: Option<Dialect>,
+        name: String,
+    ) -> Result<Self> {
+        let looks: Vec<&ColumnLook> = look.columns.iter().collect();
+        if let Some(row) = looks.iter().position(|look| look.name.to_lowercase() == ROW_COLUMN) {
+            let number = row + 1;
+            return Err(Hinted::new(
+                format!("column {number} is called `{ROW_COLUMN}`, as the number of a record is"),
+                "rename the column in the file",
+            )
+            .into());
+        }
+        let text = matches!(format, TableFormat::Csv | TableFormat::Json);
+        let by = if text { Convention::of(&looks) } else { PLAIN };
+        let unread = |look: &&&ColumnLook| columns::unread(look, &looks).is_some();
+        let mut names = Names::without(looks.iter().filter(unread).map(|look| look.name.as_str()));
+        let mut wide = dialect.and_then(|_| wide::of(&look.columns));
+        let kept = |at: &usize| wide.as_ref().is_none_or(|wide| !wide.periods.contains(at));
+        let places: Vec<usize> = (0..looks.len()).filter(kept).collect();
+        let kept: Vec<&ColumnLook> = places.iter().map(|at| looks[*at]).collect();
+        let mut columns = columns::of(&kept, &places, by, &mut names);
+        if let Some(found) = &mut wide {
+            match found.columns(&look.columns, by, &mut names) {
+                Some(made) => columns.all.extend(made),
+                None => {
+                    return Err(Hinted::new(
+                        "its columns are called as periods, and what is in them is not read as \
+                         numbers",
+                        "write the numbers in one form, without units",
+                    )
+                    .into());
+                }
+            }
+            if let Some(name) = found.repeated(&look.columns) {
+                return Err(Hinted::new(
+                    format!("two columns of the header are called `{name}`"),
+                    "rename one of them in the file",
+                )
+                .into());
+            }
+        }
+        let records = wide.as_ref().map_or(look.records, |wide| wide.records);
+        Ok(Self {
+            name,
+            files: look.files.clone(),
+            format,
+            dialect,
+            has_footnotes: look.has_footnotes,
+            by,
+            wide,
+            columns,
+            records,
+            unique: vec![],
+            rejects_duplicates: false,
+            rules: vec![],
+            sql: None,
+            notes: vec![],
+        })
+    }
+
+    /// Its column with this name, in the file or in the manifest.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        let all = &self.columns.all;
+        let by = |fits: &dyn Fn(&ColumnDraft) -> bool| all.iter().position(fits);
+        by(&|c| c.column.source() == name)
+            .or_else(|| by(&|c| c.column.name == name))
+            .or_else(|| by(&|c| c.column.source().to_lowercase() == name.to_lowercase()))
+    }
+
+    /// What stands where there is no number.
+    pub fn missing(&self) -> Vec<String> {
+        let mut marks: Vec<String> =
+            self.columns.all.iter().flat_map(|c| c.marks.iter().cloned()).collect();
+        marks.sort_unstable();
+        marks.dedup();
+        marks
+    }
+
+    /// It as the manifest's type has it.
+    pub fn spec(&self) -> Input {
+        Input {
+            name: self.name.clone(),
+            format: format_of(self.format),
+            delimiter: self.dialect.map_or(',', |dialect| dialect.delimiter),
+            sheet: None,
+            skip_lines: self.dialect.map_or(0, |dialect| dialect.skip_lines),
+            footnotes: if self.has_footnotes { Footnotes::LeaveOut } else { Footnotes::Refuse },
+            thousands: self.by.thousands,
+            decimal: self.by.decimal,
+            missing: self.missing(),
+            wide: self.wide.as_ref().map(|wide| Wide {
+                keep: wide.keep.clone(),
+                names: wide.made[0].clone(),
+                values: wide.made[1].clone(),
+            }),
+            sql: self.sql.as_ref().map(|_| sql_file(&self.name)),
+            columns: self.columns.all.iter().map(|c| c.column.clone()).collect(),
+            rules: self.rules.clone(),
+            unique: self.unique.clone(),
+            duplicates: if self.rejects_duplicates { Action::Reject } else { Action::Fail },
+            output: Format::Parquet,
+            sample: None,
+        }
+    }
+}
+
+/// A format as manifests say it.
+pub fn format_of(format: TableFormat) -> Format {
+    match format {
+        TableFormat::Csv => Format::Csv,
+        TableFormat::Json => Format::Json,
+        TableFormat::Parquet => Format::Parquet,
+        TableFormat::Avro => Format::Avro,
+        TableFormat::Orc => Format::Orc,
+    }
+}
