@@ -196,8 +196,11 @@ fn key_of(input: &InputDraft) -> Vec<String> {
         return vec![];
     }
     let unique = |column: &&columns::ColumnDraft| {
+        // Of columns of times, many are different everywhere by chance.
         let kind = column.column.kind;
-        let key = kind.is_time() || !kind.is_number() || column.column.name.ends_with("id");
+        let text = !kind.is_number() && !kind.is_time();
+        let first = column.place == Some(0) && !kind.is_number();
+        let key = text || first || choice::names_time(column) || column.column.name.ends_with("id");
         key && column.empty == 0 && column.distinct == Some(input.records)
     };
     let found = input.columns.all.iter().find(unique);

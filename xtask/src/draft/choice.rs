@@ -38,6 +38,8 @@ const TIMES: [&str; 25] = [
 ];
 /// Parts of a period that are columns of their own.
 const PARTS: [&str; 6] = ["month", "quarter", "week", "mesiats", "monat", "kvartal"];
+/// Columns of which it is told why they are no times.
+const REASONS_MAX: usize = 2;
 /// Columns that may name series, at most.
 const SERIES_MAX: usize = 12;
 
@@ -173,7 +175,13 @@ fn time_of(input: &InputDraft, target: Option<usize>) -> Result<(usize, Times, V
     let (first, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|f| Some(f.2) == best);
     match first[..] {
         [] if reasons.is_empty() => Err(No::NoForecast("no column names times".to_owned())),
-        [] => Err(No::NoForecast(format!("no column names periods: {}", reasons.join("; ")))),
+        [] => {
+            let more = reasons.len().saturating_sub(REASONS_MAX);
+            reasons.truncate(REASONS_MAX);
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            let what = format!("no column names periods: {}{more}", reasons.join("; "));
+            Err(No::NoForecast(what))
+        }
         [(at, times, _)] => {
             let others = others.iter().map(|(at, ..)| source(input, *at)).collect();
             Ok((at, times, others))
@@ -185,9 +193,14 @@ fn time_of(input: &InputDraft, target: Option<usize>) -> Result<(usize, Times, V
     }
 }
 
+/// Whether a column is called as times are.
+pub fn names_time(column: &ColumnDraft) -> bool {
+    TIMES.contains(&column.column.name.as_str())
+}
+
 /// How likely a column is that of the time: by its values, and by its name.
 fn rank(column: &ColumnDraft) -> u8 {
-    let named = TIMES.contains(&column.column.name.as_str());
+    let named = names_time(column);
     match (named, column.column.kind.is_number()) {
         (true, _) => 0,
         (false, false) => 1,

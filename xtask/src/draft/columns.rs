@@ -126,8 +126,9 @@ impl Range for ColumnLook {
     }
 }
 
+/// Whether whole numbers fit into 32 bits, and ten times larger ones, too: data grow.
 fn fits_int(range: &Option<(i64, i64)>) -> bool {
-    let fits = |value: i64| i32::try_from(value).is_ok();
+    let fits = |value: i64| value.checked_mul(10).is_some_and(|v| i32::try_from(v).is_ok());
     range.is_some_and(|(least, most)| fits(least) && fits(most))
 }
 

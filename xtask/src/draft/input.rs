@@ -1,7 +1,7 @@
 //! An input as the manifest will have it.
 
 use anyhow::Result;
-use steppe_spec::{Action, Footnotes, Format, Input, Rule, Wide};
+use steppe_spec::{Format, Rule};
 use steppe_wire::etl::TableFormat;
 use steppe_wire::etl::header::ROW_COLUMN;
 use steppe_wire::look::{ColumnLook, Dialect, InputLook};
@@ -69,9 +69,20 @@ impl InputDraft {
         }
         let text = matches!(format, TableFormat::Csv | TableFormat::Json);
         let by = if text { Convention::of(&looks) } else { PLAIN };
+        let wide = dialect.and_then(|_| wide::of(&look.columns));
+        if let Some(value) = looks.iter().find(|look| dialect.is_some() && is_value(&look.name)) {
+            if wide.is_none() {
+                let what = format!("its first line has values, such as `{}`", value.name);
+                return Err(Hinted::new(
+                    what,
+                    "put a line with the names of the columns before it",
+                )
+                .into());
+            }
+        }
         let unread = |look: &&&ColumnLook| columns::unread(look, &looks).is_some();
         let mut names = Names::without(looks.iter().filter(unread).map(|look| look.name.as_str()));
-        let mut wide = dialect.and_then(|_| wide::of(&look.columns));
+        let mut wide = wide;
         let kept = |at: &usize| wide.as_ref().is_none_or(|wide| !wide.periods.contains(at));
         let places: Vec<usize> = (0..looks.len()).filter(kept).collect();
         let kept: Vec<&ColumnLook> = places.iter().map(|at| looks[*at]).collect();
@@ -132,33 +143,13 @@ impl InputDraft {
         marks.dedup();
         marks
     }
+}
 
-    /// It as the manifest's type has it.
-    pub fn spec(&self) -> Input {
-        Input {
-            name: self.name.clone(),
-            format: format_of(self.format),
-            delimiter: self.dialect.map_or(',', |dialect| dialect.delimiter),
-            sheet: None,
-            skip_lines: self.dialect.map_or(0, |dialect| dialect.skip_lines),
-            footnotes: if self.has_footnotes { Footnotes::LeaveOut } else { Footnotes::Refuse },
-            thousands: self.by.thousands,
-            decimal: self.by.decimal,
-            missing: self.missing(),
-            wide: self.wide.as_ref().map(|wide| Wide {
-                keep: wide.keep.clone(),
-                names: wide.made[0].clone(),
-                values: wide.made[1].clone(),
-            }),
-            sql: self.sql.as_ref().map(|_| sql_file(&self.name)),
-            columns: self.columns.all.iter().map(|c| c.column.clone()).collect(),
-            rules: self.rules.clone(),
-            unique: self.unique.clone(),
-            duplicates: if self.rejects_duplicates { Action::Reject } else { Action::Fail },
-            output: Format::Parquet,
-            sample: None,
-        }
-    }
+/// Whether the name of a column is a number or a date, as values are.
+fn is_value(name: &str) -> bool {
+    let plain = name.replace([' ', '\u{a0}'], "").replace(',', ".");
+    let number = plain.starts_with(|c: char| c.is_ascii_digit() || "-+.".contains(c));
+    number && (plain.parse::<f64>().is_ok() || name.parse::<jiff::civil::DateTime>().is_ok())
 }
 
 /// A format as manifests say it.

@@ -138,8 +138,14 @@ const RESERVED_TOO: [&str; 6] = ["when", "where", "window", "with", "rows", "ran
 
 /// A name in lower-case letters, digits and underscores; nothing when nothing is left of it.
 fn plain(name: &str) -> String {
-    let mut out = String::new();
-    for letter in name.to_lowercase().chars() {
+    let (mut out, mut before) = (String::new(), ' ');
+    for letter in name.chars() {
+        // `temperatureMax` is two words.
+        if letter.is_uppercase() && before.is_lowercase() {
+            out.push(' ');
+        }
+        before = letter;
+        let letter = letter.to_lowercase().next().unwrap_or(letter);
         match latin(letter) {
             Some(written) => out.push_str(&written),
             None if letter.is_ascii_alphanumeric() => out.push(letter),
@@ -255,6 +261,8 @@ mod tests {
             "名前",
             "Größe",
             "étage",
+            "temperatureMax",
+            "LCLid",
         ]
         .iter()
         .enumerate()
@@ -278,6 +286,8 @@ mod tests {
                 "column_13",
                 "grose",
                 "etage",
+                "temperature_max",
+                "lclid",
             ]
         );
         let mut names = Names::default();

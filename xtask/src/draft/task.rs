@@ -1,10 +1,10 @@
 //! The task, and what it needs of its input: types, rules, and a table where columns do not do.
 
-use steppe_plan::etl::cleaning_sql;
-use steppe_spec::{Action, Column, ColumnType, Frequency, Rule};
+use steppe_spec::{Action, Column, ColumnType, Family, Frequency, Rule};
 use steppe_wire::etl::TableFormat;
 
 use super::choice::Choice;
+use super::columns::ColumnDraft;
 use super::input::InputDraft;
 use super::series::Series;
 
@@ -36,6 +36,8 @@ pub struct TaskDraft {
     pub keeps_total: bool,
     /// Whether the newest period is incomplete.
     pub is_partial: bool,
+    /// Families that compete, when there are too few periods for some.
+    pub candidates: Option<Vec<Family>>,
 }
 
 /// A table by SQL.
@@ -45,6 +47,8 @@ pub struct TableDraft {
     pub name: String,
     /// Why it is needed.
     pub why: String,
+    /// Whether it has one series.
+    pub is_one_series: bool,
     /// Its statement.
     pub sql: String,
     /// Its columns.
@@ -108,6 +112,7 @@ pub fn of(
         leave_out: vec![],
         keeps_total: false,
         is_partial: false,
+        candidates: None,
     }
 }
 
@@ -156,7 +161,8 @@ fn series_note(input: &InputDraft, series: &Series, parts: &[usize]) -> Option<S
 
 fn target_note(input: &InputDraft, choice: &Choice) -> Option<String> {
     let made = input.columns.all[choice.target].place.is_none();
-    (choice.is_only_target && !made).then(|| "guess: the only column that measures".to_owned())
+    (choice.is_only_target && !made)
+        .then(|| "guess: the only column of numbers that vary".to_owned())
 }
 
 /// A table with a column that names the series.
@@ -199,7 +205,7 @@ fn table(
     let name = if input.name == "history" { "series_history" } else { "history" };
     let plain = |column: &Column| Column::new(&column.name, column.kind);
     let columns = vec![Column::new(&own, ColumnType::String), plain(time), plain(target)];
-    TableDraft { name: name.to_owned(), why, sql, columns }
+    TableDraft { name: name.to_owned(), why, is_one_series: parts.is_empty(), sql, columns }
 }
 
 /// Rules, where those that follow from the task would refuse what is there, or do not follow.
@@ -252,33 +258,30 @@ fn demand(
 /// Years that are written as days, or with a word behind: the first four digits say them.
 fn read_years(input: &mut InputDraft, choice: &Choice, parts: &[usize]) {
     let wanted = |at: usize| parts.contains(&at) || at == choice.time || at == choice.target;
+    let time = input.columns.all[choice.time].column.name.clone();
     let all = std::mem::take(&mut input.columns.all);
     let kept = all.into_iter().enumerate().filter(|(at, _)| wanted(*at));
-    let time_place = (0..=choice.time).filter(|at| wanted(*at)).count() - 1;
     input.columns.all = kept.map(|(_, column)| column).collect();
-    let mut as_text = input.spec();
-    as_text.columns = as_text
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(at, column)| match at == time_place {
-            true => Column { kind: ColumnType::String, ..column.clone() },
-            false => column.clone(),
-        })
-        .collect();
-    let select: Vec<String> = as_text
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(at, Column { name, .. })| match at == time_place {
-            true => format!("TRY_CAST(SUBSTR({name}, 1, 4) AS INT) AS {name}"),
-            false => name.clone(),
-        })
-        .collect();
+    let value = |column: &ColumnDraft| {
+        let Column { name, kind, .. } = &column.column;
+        let word = kind.hive().to_uppercase();
+        match kind {
+            _ if *name == time => format!("TRY_CAST(SUBSTR(TRIM({name}), 1, 4) AS INT)"),
+            ColumnType::Int | ColumnType::Bigint => format!("TRY_CAST(TRIM({name}) AS {word})"),
+            // Words such as `NaN` are numbers to one engine only.
+            kind if kind.is_number() => format!(
+                "CASE WHEN REGEXP_LIKE(TRIM({name}), '^[-+]?[0-9]*[.]?[0-9]+$') \
+                 THEN TRY_CAST(TRIM({name}) AS {word}) END"
+            ),
+            _ => format!("NULLIF(TRIM({name}), '')"),
+        }
+    };
+    let all = input.columns.all.iter();
+    let select: Vec<String> =
+        all.map(|column| format!("{} AS {}", value(column), column.column.name)).collect();
     input.sql = Some(format!(
-        "-- A year is the beginning of what the file says; the rest is read as without SQL.\n\
-         SELECT _row, {}\nFROM (\n{}\n) texts\n",
-        select.join(", "),
-        cleaning_sql(&as_text)
+        "-- A year is the beginning of what the file says.\n\
+         SELECT\n  _row,\n  {}\nFROM raw\n",
+        select.join(",\n  ")
     ));
 }

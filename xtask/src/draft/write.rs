@@ -87,8 +87,13 @@ impl Draft {
         notes
     }
 
-    fn description(&self) -> String {
-        format!("Forecasts of {} per {}", self.task.target, self.task.series)
+    /// What it forecasts.
+    pub fn description(&self) -> String {
+        let task = &self.task;
+        match &task.table {
+            Some(table) if table.is_one_series => format!("Forecasts of {}", task.target),
+            _ => format!("Forecasts of {} per {}", task.target, task.series),
+        }
     }
 
     fn write_table(&self, out: &mut String) {
@@ -108,33 +113,37 @@ impl Draft {
         );
     }
 
-    /// An example of a join, where two inputs have a column in common.
+    /// An example of a join, where another input is identified by a column that both have.
     fn write_join(&self, out: &mut String) {
         let own = &self.inputs[self.task.input];
-        let same = |a: &ColumnDraft, b: &ColumnDraft| {
-            a.column.name == b.column.name && a.column.kind == b.column.kind
+        let (name, task) = (&own.name, &self.task);
+        let find = |column: &str| own.columns.all.iter().find(|c| c.column.name == column);
+        let mine = [&task.time, &task.target].map(|column| find(column));
+        let ([Some(time), Some(target)], Some(series)) = (mine, find(&task.series)) else { return };
+        let joined = |other: &'_ InputDraft| {
+            let [key] = &other.unique[..] else { return None };
+            let at = other.columns.all.iter().position(|c| c.column.name == *key)?;
+            let kind = other.columns.all[at].column.kind;
+            let same = find(key).is_some_and(|column| column.column.kind == kind);
+            let more = other.columns.all.iter().find(|c| find(&c.column.name).is_none())?;
+            same.then(|| (other.name.clone(), key.clone(), more.column.clone()))
         };
-        let alike = |other: &InputDraft| {
-            let kept = |c: &&ColumnDraft| own.columns.all.iter().any(|mine| same(mine, c));
-            other.columns.all.iter().find(kept).map(|c| (other.name.clone(), c.column.name.clone()))
-        };
-        let others = self.inputs.iter().enumerate().filter(|(at, _)| *at != self.task.input);
-        let Some((other, key)) = others.filter_map(|(_, input)| alike(input)).next() else {
-            return;
-        };
-        let task = &self.task;
-        let (name, time, target) = (&own.name, &task.time, &task.target);
+        let Some((other, key, more)) = self.inputs.iter().find_map(joined) else { return };
+        let columns = [&series.column, &time.column, &target.column];
+        let typed = columns.into_iter().chain([&more]);
+        let typed = typed.map(|c| format!("{} = {}", c.name, quoted(&c.kind.hive())));
+        let chosen = columns.map(|column| format!("{name}.{}", column.name));
         let _ = write!(
             out,
-            "\n# A join of inputs would be a table, which the task then names by `table`:\n\
-             # [[tables]]\n# name = \"joined\"\n# sql = \"joined.sql\"\n\
-             # columns = {{ … }}\n# keys = {}\n\
-             # and in joined.sql:\n\
-             # SELECT {name}.*, {other}.…\n# FROM {name} JOIN {other} ON {other}.{key} = \
-             {name}.{key}\n",
-            list(&[task.series.clone(), time.clone()])
+            "\n# Inputs are joined in a table, which the task then names, `table = \"joined\"`:\n\
+             #\n# [[tables]]\n# name = \"joined\"\n# sql = \"joined.sql\"\n\
+             # columns = {{ {} }}\n# keys = {}\n#\n# And in joined.sql:\n#\n\
+             # SELECT {}, {other}.{}\n# FROM {name} JOIN {other} ON {other}.{key} = {name}.{key}\n",
+            typed.collect::<Vec<_>>().join(", "),
+            list(&[task.series.clone(), task.time.clone()]),
+            chosen.join(", "),
+            more.name
         );
-        let _ = target;
     }
 
     fn write_task(&self, out: &mut String) {
@@ -170,9 +179,20 @@ impl Draft {
         }
         let _ =
             writeln!(out, "# horizon = 1: periods ahead; `features` and `model` are in the docs");
+        if task.is_signed || task.candidates.is_some() {
+            let _ = writeln!(out, "\n[tasks.model]");
+        }
         if task.is_signed {
-            let _ =
-                writeln!(out, "\n[tasks.model]\ntransform = \"none\"  # some values are negative");
+            let _ = writeln!(out, "transform = \"none\"  # some values are negative");
+        }
+        if let Some(candidates) = &task.candidates {
+            let names: Vec<String> = candidates.iter().map(|f| f.name().to_owned()).collect();
+            let _ = writeln!(
+                out,
+                "# There are too few periods for the others, as they are by default.\n\
+                 candidates = {}",
+                list(&names)
+            );
         }
     }
 }

@@ -181,12 +181,11 @@ fn files_of(draft_files: &[usize], given: &[Given]) -> Vec<PathBuf> {
 fn readme(draft: &Draft, given: &[Given], notes: &[String], next: &[String]) -> String {
     let task = &draft.task;
     let mut out = format!(
-        "# {}\n\nForecasts of `{}` per `{}`: {} data by `{}`. A first manifest by `cargo xtask \
-         pipeline new`;\n`pipeline.toml` is meant to be changed.\n\n\
+        "# {}\n\n{}, {}, the time being `{}`. A first manifest by `cargo xtask pipeline new`, \
+         which\nwas tried on these data; `pipeline.toml` is meant to be changed.\n\n\
          | input | files | records |\n|---|---|---|\n",
         draft.name,
-        task.target,
-        task.series,
+        draft.description(),
         task.frequency.name(),
         task.time
     );

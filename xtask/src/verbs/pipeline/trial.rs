@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use steppe_model::Dataset;
+use steppe_model::forecast::Forecast;
 use steppe_model::forecast::dataset::Note;
 use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::{Quiet, Stage};
+use steppe_model::{Dataset, TrainError, leaks};
 use steppe_spec::{Family, Frequency, Kind, TrainSpec};
 
 use super::given::Given;
@@ -22,6 +23,8 @@ use crate::training;
 
 /// Share of the total before, below which the newest period is incomplete.
 const PARTIAL_BELOW: f64 = 0.65;
+/// Periods that are enough for every family.
+const PERIODS_ENOUGH: usize = 1_000;
 /// What messages say of a manifest that does not run.
 const NOTHING_WRITTEN: &str = "the first manifest does not run on these data; nothing is written";
 
@@ -61,12 +64,9 @@ impl Trial<'_> {
         }
         drop(raw);
         let (workspace, dataset) = last;
-        let spec = TrainSpec::of(&workspace.manifest).with(|spec| {
-            spec.model.kind = Kind::Of(Family::LastValue);
-            spec.model.candidates = Some(vec![]);
-        });
-        let judged = move || evaluate(&dataset, &spec, &Stage::new(&Quiet)).map(drop);
-        tokio::task::spawn_blocking(judged).await?.context(NOTHING_WRITTEN)?;
+        let spec = TrainSpec::of(&workspace.manifest);
+        let judged = tokio::task::spawn_blocking(move || judged(&dataset, &spec));
+        draft.task.candidates = judged.await?.context(NOTHING_WRITTEN)?;
         // As it will be read, without what only this trial needed.
         self.workspace(draft)?;
         Ok(data.0)
@@ -118,6 +118,30 @@ fn assigned(raw: &RawData) -> Vec<(String, BTreeSet<PathBuf>)> {
         (input.name.clone(), input.files.iter().map(|file| file.given.clone()).collect())
     });
     files.collect()
+}
+
+/// Judges the last value by a backtest, as every family is judged; the candidates for which there
+/// are enough periods, when some have too few.
+fn judged(data: &Dataset, spec: &TrainSpec) -> Result<Option<Vec<Family>>, TrainError> {
+    let plain = spec.clone().with(|spec| {
+        spec.model.kind = Kind::Of(Family::LastValue);
+        spec.model.candidates = Some(vec![]);
+    });
+    evaluate(data, &plain, &Stage::new(&Quiet))?;
+    let longest = data.series().iter().map(|series| series.values.len()).max().unwrap_or(0);
+    if longest >= PERIODS_ENOUGH {
+        return Ok(None);
+    }
+    let mut fitting = Vec::new();
+    let all = spec.candidates();
+    for family in &all {
+        match leaks::check::<Forecast>(data, spec, &[*family]) {
+            Ok(()) => fitting.push(*family),
+            Err(TrainError::TooShort { .. } | TrainError::TooFewForBacktest { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((fitting.len() < all.len()).then_some(fitting))
 }
 
 /// Whether the newest period is incomplete: its total is far below that of one season before, also
