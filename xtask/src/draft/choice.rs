@@ -174,7 +174,9 @@ fn time_of(input: &InputDraft, target: Option<usize>) -> Result<(usize, Times, V
     let best = found.iter().map(|(_, _, rank)| *rank).min();
     let (first, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|f| Some(f.2) == best);
     match first[..] {
-        [] if reasons.is_empty() => Err(No::NoForecast("no column names times".to_owned())),
+        [] if reasons.is_empty() => {
+            Err(No::NoForecast(format!("no column names times{}", noted(input))))
+        }
         [] => {
             let more = reasons.len().saturating_sub(REASONS_MAX);
             reasons.truncate(REASONS_MAX);
@@ -242,13 +244,22 @@ fn target_of(input: &InputDraft, free: impl Fn(usize) -> bool) -> Result<usize, 
             let constant = (0..input.columns.all.len())
                 .any(|at| free(at) && input.columns.all[at].column.kind.is_number());
             let more = if constant { ", apart from constants and codes" } else { "" };
-            Err(No::NoForecast(format!("no column has numbers to forecast{more}")))
+            let noted = noted(input);
+            Err(No::NoForecast(format!("no column has numbers to forecast{more}{noted}")))
         }
         _ => {
             let names = all.iter().map(|at| source(input, *at)).collect();
             Err(No::Unclear("several columns could be forecast".to_owned(), "target", names))
         }
     }
+}
+
+/// What is said of columns of text that are nearly something else.
+fn noted(input: &InputDraft) -> String {
+    let texts = input.columns.all.iter().filter(|c| c.column.kind == ColumnType::String);
+    let notes = texts.filter_map(|c| Some((c.column.source(), c.note.as_ref()?)));
+    let all: Vec<String> = notes.map(|(name, note)| format!("`{name}`: {note}")).collect();
+    if all.is_empty() { String::new() } else { format!("; {}", all.join("; ")) }
 }
 
 /// Columns that may name series: texts before numbers, names before codes.

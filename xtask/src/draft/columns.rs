@@ -12,6 +12,8 @@ const DOUBLE_DIGITS: u32 = 15;
 const DECIMAL_DIGITS: u32 = 38;
 /// What names of columns say of UTC.
 const UTC_WORDS: [&str; 3] = ["utc", "gmt", "zulu"];
+/// What is said of times in a format that has them.
+const OF_INSTANTS: &str = "instants are in UTC; `zone = \"UTC\"` and `as` would convert them";
 /// Words for true and false.
 const TRUTHS: [[&str; 2]; 4] = [["true", "false"], ["yes", "no"], ["t", "f"], ["y", "n"]];
 
@@ -82,7 +84,10 @@ fn of_one(look: &ColumnLook, place: usize, by: Convention, names: &mut Names) ->
     let name = names.column(&look.name, place + 1);
     let numeric = by.numeric(look);
     let (kind, zone, note) = match &look.kind {
-        Some(word) => (typed(word, look), None, None),
+        Some(word) => {
+            let kind = typed(word, look);
+            (kind, None, (kind == ColumnType::Timestamp).then(|| OF_INSTANTS.to_owned()))
+        }
         None => text(look, numeric.as_ref()),
     };
     let marks = numeric.filter(|_| kind.is_number()).unwrap_or_default().marks;

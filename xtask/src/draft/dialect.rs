@@ -24,9 +24,10 @@ pub fn of(begin: &[u8]) -> Option<Dialect> {
     let found = DELIMITERS.iter().filter_map(|delimiter| {
         let (skip_lines, fields) = header(whole, *delimiter)?;
         let delimiter = char::from(*delimiter);
-        Some((fields, Dialect { delimiter, skip_lines }))
+        Some(((std::cmp::Reverse(skip_lines), fields), Dialect { delimiter, skip_lines }))
     });
-    // Of several, the one that makes most of a line; the likelier one of equals.
+    // Of several, the one that needs fewest lines before it and makes most of a line: a decimal
+    // comma separates, too, but not in the header. The likelier one of equals.
     found.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, dialect)| dialect)
 }
 
@@ -90,6 +91,7 @@ mod tests {
         for (text, expected) in [
             ("region,year,n\nA,2000,1\nB,2000,2\n", Some((',', 0))),
             ("region;year;n\nA;2000;1,5\nB;2000;2,5\n", Some((';', 0))),
+            ("day;n\n2024-01-01;1,5\n2024-01-02;2,5\n", Some((';', 0))),
             ("region\tyear\nA, B\t2000\nC, D\t2001\n", Some(('\t', 0))),
             ("a|b\n1|2\n", Some(('|', 0))),
             ("Title of it\n\nregion;2000;2001\nA;1;2\nB;3;4\n", Some((';', 2))),

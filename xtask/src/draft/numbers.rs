@@ -128,6 +128,15 @@ impl Convention {
         Some(numeric)
     }
 
+    /// What stands in a column instead of numbers, when there is nothing else.
+    pub fn only_marks(column: &ColumnLook) -> Option<Vec<String>> {
+        let told: u64 = column.texts.iter().map(|(_, count)| count).sum();
+        let all: u64 = column.forms.iter().map(|look| look.count).sum();
+        let known = column.texts.iter().all(|(text, _)| MARKS.contains(&text.as_str()));
+        let marks = column.texts.iter().map(|(text, _)| text.clone());
+        (known && told == all && !column.has_more_texts).then(|| marks.collect())
+    }
+
     fn reading(&self, pattern: &str) -> Option<Reading> {
         let (pattern, has_exponent) = match pattern.strip_suffix('e') {
             Some(rest) => (rest, true),

@@ -91,9 +91,14 @@ impl WideDraft {
         names: &mut Names,
     ) -> Option<[ColumnDraft; 2]> {
         let cells: Vec<&ColumnLook> = self.periods.iter().map(|at| &looks[*at]).collect();
-        let filled = cells.iter().filter(|look| !look.forms.is_empty());
-        let numbers = filled.map(|look| by.numeric(look)).collect::<Option<Vec<Numeric>>>()?;
-        let all = numbers.into_iter().reduce(together)?;
+        // A period without any value is one, too.
+        let (empty, filled): (Vec<_>, Vec<_>) =
+            cells.iter().partition(|look| Convention::only_marks(look).is_some());
+        let numbers =
+            filled.into_iter().map(|look| by.numeric(look)).collect::<Option<Vec<Numeric>>>()?;
+        let mut all = numbers.into_iter().reduce(together)?;
+        all.marks
+            .extend(empty.into_iter().filter_map(|look| Convention::only_marks(look)).flatten());
         if all.doubt.is_some() {
             return None;
         }

@@ -153,7 +153,7 @@ fn repeated(first: &str, rest: &[String]) -> String {
     let like = |neighbour: &str| {
         let same = rest
             .iter()
-            .map(|key| format!("{neighbour}({key}) {window} IS NOT DISTINCT FROM {key}"));
+            .map(|key| format!("({neighbour}({key}) {window} IS NOT DISTINCT FROM {key})"));
         let there = format!("{neighbour}(_row) {window} IS NOT NULL");
         [there].into_iter().chain(same).collect::<Vec<_>>().join(" AND ")
     };

@@ -11,7 +11,7 @@ use steppe_wire::format::{BEGINNING_BYTES, Format};
 use steppe_wire::look::{Dialect, LookFile};
 
 use crate::draft::{dialect, format_of};
-use crate::hint::Hinted;
+use crate::hint::{Hinted, OrHint};
 use crate::host::Host;
 use crate::inputs::files_of;
 use crate::reading::{self, Options, Snapshot};
@@ -115,10 +115,12 @@ fn read_one(file: &Path, input: Option<&str>, scratch: &Path, host: &Host) -> Re
     if format == TableFormat::Csv {
         let mut begin = Vec::new();
         read.copy.read()?.take(DIALECT_BYTES).read_to_end(&mut begin)?;
-        dialect = Some(dialect::of(&begin).context(Hinted::new(
-            "no table of several columns is found in it",
-            "a table has a header and, in each line, its fields between `,`, `;`, tabs or `|`",
-        ))?);
+        dialect = Some(dialect::of(&begin).or_hint(|| {
+            Hinted::new(
+                "no table of several columns is found in it",
+                "a table has a header, and below it fields between `,`, `;`, tabs or `|`",
+            )
+        })?);
     }
     Ok(Given {
         file: file.to_owned(),

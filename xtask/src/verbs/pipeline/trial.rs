@@ -167,10 +167,12 @@ fn is_partial(data: &Dataset) -> bool {
 /// Too few periods for any backtest.
 pub fn hinted(error: anyhow::Error) -> anyhow::Error {
     match error.chain().any(|cause| cause.to_string().contains("no series is long enough")) {
-        true => error.context(Hinted::new(
+        true => Hinted::new(
             "there are too few periods for a forecast that could be judged",
             "give a longer history",
-        )),
+        )
+        .because(error)
+        .into(),
         false => error,
     }
 }
