@@ -49,12 +49,12 @@ pub struct Seen<'a> {
 pub fn of(
     seen: &Seen<'_>,
     wanted: &Wanted,
-    ask: &mut dyn FnMut(&[usize], Vec<Vec<usize>>) -> Result<Vec<KeyLook>>,
+    ask: &mut dyn FnMut(&InputDraft, Vec<Vec<usize>>) -> Result<Vec<KeyLook>>,
 ) -> Result<Draft> {
     let mut inputs = inputs(seen)?;
     let (at, choice) = chosen(seen, &inputs, wanted)?;
-    let files = inputs[at].files.clone();
-    let series = series::of(&inputs[at], &choice, &mut |sets| ask(&files, sets))
+    let input = &inputs[at];
+    let series = series::of(input, &choice, &mut |sets| ask(input, sets))
         .with_context(|| inputs[at].name.clone())?;
     for (other, input) in inputs.iter_mut().enumerate() {
         if other != at {

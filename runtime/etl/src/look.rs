@@ -26,6 +26,8 @@ struct Seen {
     columns: Vec<Column>,
     records: u64,
     has_footnotes: bool,
+    /// Whether each record has more than one field with something in it.
+    is_even: bool,
 }
 
 /// Files that are alike.
@@ -99,33 +101,19 @@ fn of_text(file: &LookFile, dialect: Dialect, keys: &mut Keys) -> Result<Seen> {
         let delimiter = u8::try_from(dialect.delimiter).context("the delimiter is not ASCII")?;
         Ok(Options { delimiter, skip_lines: dialect.skip_lines, leave_out_footnotes })
     };
-    // Whether there are notes is known only at the end, so a file with notes is read once more.
-    let is_whole = ends_as_it_began(Table::open(File::open(&file.path)?, options(false)?)?);
-    if is_whole {
-        return table_of(Table::open(File::open(&file.path)?, options(false)?)?, keys);
+    let open = |leave_out| Table::open(File::open(&file.path)?, options(leave_out)?);
+    if let Some(has_footnotes) = file.has_footnotes {
+        return Ok(Seen { has_footnotes, ..table_of(open(has_footnotes)?, keys)? });
     }
-    let is_noted = ends_as_it_began(Table::open(File::open(&file.path)?, options(true)?)?);
-    let table = Table::open(File::open(&file.path)?, options(is_noted)?)?;
-    Ok(Seen { has_footnotes: is_noted, ..table_of(table, keys)? })
-}
-
-/// Whether every record has the fields of the header, and more than one of them is filled where
-/// there are several.
-fn ends_as_it_began(mut table: Table<File>) -> bool {
-    let several = table.header.len() > 1;
-    let mut record = ByteRecord::new();
-    loop {
-        match table.read(&mut record) {
-            Ok(None) => return true,
-            Err(_) => return false,
-            Ok(Some(_)) if !several => {}
-            Ok(Some(_)) => {
-                let filled = |field: &[u8]| field.iter().any(|b| !b.is_ascii_whitespace());
-                if record.iter().filter(|field| filled(field)).count() <= 1 {
-                    return false;
-                }
-            }
-        }
+    // Whether notes follow is known only at the end, so a file with notes is read once more: first
+    // as if they were none, then up to them.
+    let whole = table_of(open(false)?, keys);
+    if matches!(whole, Ok(Seen { is_even: true, .. })) {
+        return whole;
+    }
+    match table_of(open(true)?, keys) {
+        Ok(noted) => Ok(Seen { has_footnotes: true, ..noted }),
+        Err(_) => whole,
     }
 }
 
@@ -137,19 +125,24 @@ fn table_of(mut table: Table<File>, keys: &mut Keys) -> Result<Seen> {
     }
     let column = |name: &&str| Column::new((*name).to_owned(), None, true, names.len());
     let mut columns: Vec<Column> = names.iter().map(column).collect();
-    let (mut record, mut records) = (ByteRecord::new(), 0);
+    let (mut record, mut records, mut is_even) = (ByteRecord::new(), 0, true);
+    let several = columns.len() > 1;
     while let Some(line) = table.read(&mut record)? {
         records += 1;
-        let fields = record.iter().map(|field| table::text(field, line).map(trimmed));
-        if keys.is_empty() {
-            for (column, field) in columns.iter_mut().zip(fields) {
-                column.see(field?);
-            }
-        } else {
+        let fields = record.iter().map(|field| table::text(field, line).map(inner));
+        if !keys.is_empty() {
             keys.see(&fields.collect::<Result<Vec<_>>>()?);
+            continue;
         }
+        let mut filled = 0;
+        for (column, field) in columns.iter_mut().zip(fields) {
+            let field = field?;
+            filled += usize::from(!field.is_empty());
+            column.see(field);
+        }
+        is_even &= filled > 1 || !several;
     }
-    Ok(Seen { columns, records, has_footnotes: false })
+    Ok(Seen { columns, records, has_footnotes: false, is_even })
 }
 
 /// A format whose rows a library reads.
@@ -201,7 +194,20 @@ fn of_table(file: &LookFile, format: &dyn formats::Format, keys: &mut Keys) -> R
             }
         }
     }
-    Ok(Seen { columns, records, has_footnotes: false })
+    Ok(Seen { columns, records, has_footnotes: false, is_even: true })
+}
+
+/// A field without white space around it; most have none.
+fn inner(field: &str) -> &str {
+    match field.as_bytes() {
+        [] => field,
+        [first, .., last] | [first @ last]
+            if first.is_ascii_graphic() && last.is_ascii_graphic() =>
+        {
+            field
+        }
+        _ => trimmed(field),
+    }
 }
 
 fn check_columns(found: usize) -> Result<()> {

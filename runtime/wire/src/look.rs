@@ -25,7 +25,8 @@ pub struct LookRequest {
     /// The files.
     pub files: Vec<LookFile>,
     /// Sets of columns, by their places, of which it is counted how many records have them in
-    /// common. With any, the files are of one input, and the columns are the first one's.
+    /// common. With any, the files are of one input, the columns are the first one's, and nothing
+    /// else is counted.
     pub keys: Vec<Vec<usize>>,
 }
 
@@ -42,6 +43,8 @@ pub struct LookFile {
     pub format: TableFormat,
     /// How its text becomes fields, of CSV.
     pub csv: Option<Dialect>,
+    /// Whether other lines follow its table; found out when nothing is said.
+    pub has_footnotes: Option<bool>,
 }
 
 /// How lines become fields.

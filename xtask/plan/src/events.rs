@@ -206,7 +206,7 @@ steps! {
     Look {
         /// Files.
         files: usize,
-        /// Their records; of wide tables, cells with a value.
+        /// Their records.
         records: u64,
     },
     /// Write a new pipeline.

@@ -17,7 +17,7 @@ use steppe_wire::look::{KeyLook, Look, LookFile, LookRequest};
 
 use crate::artifacts::{self, own_binary};
 use crate::cli::{Args, NewPipeline};
-use crate::draft::{self, Draft, Seen, Wanted, shell};
+use crate::draft::{self, Draft, InputDraft, Seen, Wanted, shell};
 use crate::exit::Outcome;
 use crate::hint::{Hinted, OrHint};
 use crate::host::Host;
@@ -67,7 +67,7 @@ pub async fn new(args: &Args, host: &Host, new: &NewPipeline) -> Result<Outcome>
     let wanted =
         Wanted { target: new.target.clone(), time: new.time.clone(), series: new.series.clone() };
     let mut draft =
-        draft::of(&seen, &wanted, &mut |files, keys| engine.keys(&request, files, keys))?;
+        draft::of(&seen, &wanted, &mut |input, keys| engine.keys(&request, input, keys))?;
     let trial = Trial { args, host, given: &given, data: &new.data };
     let data = trial.run(&mut draft).await.map_err(trial::hinted)?;
     let next = next(&new.name, &data);
@@ -142,10 +142,14 @@ impl Engine<'_> {
     fn keys(
         &self,
         request: &LookRequest,
-        files: &[usize],
+        input: &InputDraft,
         keys: Vec<Vec<usize>>,
     ) -> Result<Vec<KeyLook>> {
-        let files: Vec<LookFile> = files.iter().map(|at| request.files[*at].clone()).collect();
+        let file = |at: &usize| LookFile {
+            has_footnotes: Some(input.has_footnotes),
+            ..request.files[*at].clone()
+        };
+        let files: Vec<LookFile> = input.files.iter().map(file).collect();
         Ok(self.look(&LookRequest { files, keys })?.keys)
     }
 }
@@ -211,7 +215,7 @@ fn tell(
     folder: &str,
     (notes, next): (&[String], &[String]),
 ) {
-    let input = |input: &'_ draft::InputDraft| -> (Vec<String>, u64) {
+    let input = |input: &InputDraft| -> (Vec<String>, u64) {
         let files = files_of(&input.files, given);
         (files.iter().map(|file| file.display().to_string()).collect(), input.records)
     };

@@ -74,6 +74,10 @@ impl Pattern {
         self.letters[..usize::from(self.length)].last().copied()
     }
 
+    fn points(&self) -> usize {
+        self.letters[..usize::from(self.length)].iter().filter(|b| **b == b'.').count()
+    }
+
     fn text(self) -> String {
         self.letters[..usize::from(self.length)].iter().map(|b| char::from(*b)).collect()
     }
@@ -82,7 +86,8 @@ impl Pattern {
 /// The form of a text without white space around it, and what its digits say.
 pub fn of(text: &str) -> (Kind, Digits) {
     if let Some((pattern, digits)) = number(text) {
-        let kind = if is_other_date(text) { Kind::OtherDate } else { Kind::Number(pattern) };
+        let is_date = pattern.points() == 2 && is_other_date(text);
+        let kind = if is_date { Kind::OtherDate } else { Kind::Number(pattern) };
         return (kind, digits);
     }
     let kind = iso(text).unwrap_or_else(|| match text {

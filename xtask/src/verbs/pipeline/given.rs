@@ -42,6 +42,7 @@ impl Given {
             input: self.input.clone(),
             format: self.format,
             csv: self.dialect,
+            has_footnotes: None,
         }
     }
 }
