@@ -50,6 +50,7 @@ mod listings;
 mod middleman;
 mod models;
 mod office_tables;
+mod pipeline_new;
 mod process;
 mod running;
 mod runs;

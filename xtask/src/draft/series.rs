@@ -57,7 +57,8 @@ pub fn of(input: &InputDraft, choice: &Choice, ask: &mut Ask<'_>) -> Result<Seri
         let mut fitting =
             columns.iter().zip(&found).filter(|(_, l)| fits(l) && l.repeated == least);
         let Some((own, look)) = fitting.next() else { continue };
-        let others = fitting.filter(|(other, _)| other.len() == 1).map(|(other, _)| other[0]);
+        let others = fitting.filter(|(other, _)| other.len() == 1 && !own.is_empty());
+        let others = others.map(|(other, _)| other[0]);
         let series = Series {
             columns: own.clone(),
             repeated: least,
@@ -106,8 +107,10 @@ fn stages(input: &InputDraft, choice: &Choice) -> Vec<Vec<Vec<usize>>> {
     let all = &choice.candidates;
     let (texts, others): (Vec<usize>, Vec<usize>) = all.iter().partition(|at| is_text(at));
     let single = |columns: &[usize]| columns.iter().map(|at| vec![*at]).collect::<Vec<_>>();
-    // A wide table of one line, or a time that is there once, is one series.
-    let mut stages = vec![vec![vec![]], single(&texts), single(&others)];
+    // A wide table of one line, or a time that is there once, is one series. Most tables are of one
+    // series or have one name for each, so both are asked at once.
+    let first = std::iter::once(vec![]).chain(single(&texts)).collect();
+    let mut stages = vec![first, single(&others)];
     for size in 2..=COLUMNS_MAX {
         stages.push(sets(all, size));
     }

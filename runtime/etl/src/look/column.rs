@@ -27,8 +27,10 @@ pub struct Column {
     texts: BTreeMap<String, u64>,
     has_more_texts: bool,
     moments: Option<HashSet<String>>,
-    /// The form of the value before: many follow each other.
+    /// The place of the form of the value before: many follow each other.
     newest: usize,
+    /// The value before, and what its digits say: tables are often sorted.
+    before: (String, Option<(Kind, Digits)>),
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +66,7 @@ impl Column {
             has_more_texts: false,
             moments: Some(HashSet::new()),
             newest: 0,
+            before: (String::new(), None),
         }
     }
 
@@ -74,6 +77,13 @@ impl Column {
             return;
         }
         self.characters += value.len() as u64;
+        if let (before, Some((kind, digits))) = &self.before
+            && before == value
+        {
+            let (kind, digits) = (*kind, *digits);
+            self.count(kind, digits, value);
+            return self.told_apart(kind, value);
+        }
         if let Some(distinct) = &mut self.distinct {
             distinct.insert(hash(value));
             if distinct.len() > self.distinct_max {
@@ -81,12 +91,19 @@ impl Column {
             }
         }
         let (kind, digits) = form::of(value);
+        self.before.0.clear();
+        self.before.0.push_str(value);
+        self.before.1 = Some((kind, digits));
         self.count(kind, digits, value);
         if form::is_moment(kind, digits) {
-            self.add_moment(value);
-            return;
+            return self.add_moment(value);
         }
         self.moments = None;
+        self.told_apart(kind, value);
+    }
+
+    /// Counts a value that is told by itself.
+    fn told_apart(&mut self, kind: Kind, value: &str) {
         if matches!(kind, Kind::Text | Kind::OtherDate) {
             self.add_text(value, 1);
         }

@@ -91,7 +91,9 @@ pub fn of(text: &str) -> (Kind, Digits) {
         return (kind, digits);
     }
     let kind = iso(text).unwrap_or_else(|| match text {
-        text if is_other_date(text) => Kind::OtherDate,
+        text if text.starts_with(|c: char| c.is_ascii_digit()) && is_other_date(text) => {
+            Kind::OtherDate
+        }
         text if is_period(text) => Kind::Period,
         _ => Kind::Text,
     });
@@ -260,7 +262,8 @@ fn is_other_date(text: &str) -> bool {
 
 /// A year with a quarter, a month or its name.
 fn is_period(text: &str) -> bool {
-    if text.len() > PERIOD_BYTES_MAX || !text.is_ascii() {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    if text.len() > PERIOD_BYTES_MAX || !(4..=12).contains(&digits) || !text.is_ascii() {
         return false;
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || " -/.".contains(c);

@@ -1,6 +1,7 @@
 //! Whether a first manifest runs: it is parsed, the data are cleaned by it, and a backtest of the
 //! last value is made, as `evaluate` makes one. What that shows of the data is put into it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use steppe_model::forecast::Forecast;
 use steppe_model::forecast::dataset::Note;
 use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Dataset, TrainError, leaks};
+use steppe_model::{Dataset, Series, TrainError, leaks};
 use steppe_spec::{Family, Frequency, Kind, TrainSpec};
 
 use super::given::Given;
@@ -25,6 +26,8 @@ use crate::training;
 const PARTIAL_BELOW: f64 = 0.65;
 /// Periods that are enough for every family.
 const PERIODS_ENOUGH: usize = 1_000;
+/// Longest and newest series on which a backtest is tried.
+const SERIES_TRIED: usize = 10;
 /// What messages say of a manifest that does not run.
 const NOTHING_WRITTEN: &str = "the first manifest does not run on these data; nothing is written";
 
@@ -123,6 +126,7 @@ fn assigned(raw: &RawData) -> Vec<(String, BTreeSet<PathBuf>)> {
 /// Judges the last value by a backtest, as every family is judged; the candidates for which there
 /// are enough periods, when some have too few.
 fn judged(data: &Dataset, spec: &TrainSpec) -> Result<Option<Vec<Family>>, TrainError> {
+    let data = &some_of(data);
     let plain = spec.clone().with(|spec| {
         spec.model.kind = Kind::Of(Family::LastValue);
         spec.model.candidates = Some(vec![]);
@@ -142,6 +146,21 @@ fn judged(data: &Dataset, spec: &TrainSpec) -> Result<Option<Vec<Family>>, Train
         }
     }
     Ok((fitting.len() < all.len()).then_some(fitting))
+}
+
+/// The series that decide whether there is enough: the longest ones, and the newest ones.
+fn some_of(data: &Dataset) -> Dataset {
+    let mut series: Vec<&Series> = data.series().iter().collect();
+    series.sort_by_key(|series| Reverse(series.values.len()));
+    let mut newest = series.clone();
+    newest.sort_by_key(|series| Reverse(series.last()));
+    let names: BTreeSet<&str> = [&series, &newest]
+        .into_iter()
+        .flat_map(|order| order.iter().take(SERIES_TRIED))
+        .map(|series| series.name.as_str())
+        .collect();
+    let some = data.series().iter().filter(|series| names.contains(series.name.as_str()));
+    Dataset::of(data.calendar().as_ref().clone(), some.cloned().collect())
 }
 
 /// Whether the newest period is incomplete: its total is far below that of one season before, also
