@@ -313,6 +313,11 @@ fn what_is_not_clear_is_refused_with_what_to_do() {
         assert!(said.contains(expected), "{text}\nexpected: {expected}\n{said}");
         assert!(said.contains("hint: "), "{said}");
     }
+    let one = place.write("one.csv", "day,n\n2024-01-01,5\n");
+    let other = place.write("other.csv", "day,m\n2024-01-01,5\n");
+    let named = [format!("x={one}"), format!("x={other}")];
+    let said = place.refused("refused", &named[0], &["--data", &named[1]]);
+    assert!(said.contains("has other columns than files before it of `x`"), "{said}");
     let data = place.write("data.csv", "day,n\n2024-01-01,5\n");
     for (name, expected) in [
         ("Sales", "must begin with a lower-case letter"),

@@ -18,7 +18,7 @@ mod write;
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use steppe_wire::look::{KeyLook, Look, LookRequest};
 
 pub use choice::Wanted;
@@ -66,8 +66,8 @@ pub fn of(
 }
 
 fn inputs(seen: &Seen<'_>) -> Result<Vec<InputDraft>> {
-    let mut names = Names::without(["history", "joined"]);
-    let mut inputs = Vec::new();
+    let mut names = Names::without([task::TABLE, "joined"]);
+    let mut inputs: Vec<InputDraft> = Vec::new();
     for look in &seen.look.inputs {
         let files: Vec<_> = look.files.iter().map(|at| &seen.request.files[*at]).collect();
         let first = files.first().context("an input has files")?;
@@ -78,11 +78,17 @@ fn inputs(seen: &Seen<'_>) -> Result<Vec<InputDraft>> {
         let stems: Vec<String> = files.iter().map(|file| stem(&file.called)).collect();
         let common = names::common(stems.iter().map(String::as_str));
         let name = first.input.clone().unwrap_or(common);
+        if first.input.is_some() && inputs.iter().any(|input| input.name == name) {
+            bail!(Hinted::new(
+                format!("{} has other columns than files before it of `{name}`", first.called),
+                "files of an input have the same columns; give it a name of its own",
+            ));
+        }
         let input = InputDraft::of(look, first.format, first.csv, names.table(&name))
             .with_context(|| first.called.clone())?;
         if input.columns.all.is_empty() || input.records == 0 {
             let what = format!("{} has a header but no records", first.called);
-            return Err(Hinted::new(what, "give a file with data").into());
+            bail!(Hinted::new(what, "give a file with data"));
         }
         inputs.push(input);
     }

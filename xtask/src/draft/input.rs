@@ -1,6 +1,6 @@
 //! An input as the manifest will have it.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use steppe_spec::{Format, Rule};
 use steppe_wire::etl::TableFormat;
 use steppe_wire::etl::header::ROW_COLUMN;
@@ -41,8 +41,6 @@ pub struct InputDraft {
     pub rules: Vec<Rule>,
     /// SQL of its own.
     pub sql: Option<String>,
-    /// What the manifest says of it in comments.
-    pub notes: Vec<String>,
 }
 
 /// File of the cleaning SQL of an input.
@@ -59,30 +57,12 @@ impl InputDraft {
         name: String,
     ) -> Result<Self> {
         let looks: Vec<&ColumnLook> = look.columns.iter().collect();
-        if let Some(row) = looks.iter().position(|look| look.name.to_lowercase() == ROW_COLUMN) {
-            let number = row + 1;
-            return Err(Hinted::new(
-                format!("column {number} is called `{ROW_COLUMN}`, as the number of a record is"),
-                "rename the column in the file",
-            )
-            .into());
-        }
         let text = matches!(format, TableFormat::Csv | TableFormat::Json);
         let by = if text { Convention::of(&looks) } else { PLAIN };
-        let wide = dialect.and_then(|_| wide::of(&look.columns));
-        if let Some(value) = looks.iter().find(|look| dialect.is_some() && is_value(&look.name)) {
-            if wide.is_none() {
-                let what = format!("its first line has values, such as `{}`", value.name);
-                return Err(Hinted::new(
-                    what,
-                    "put a line with the names of the columns before it",
-                )
-                .into());
-            }
-        }
+        let mut wide = dialect.and_then(|_| wide::of(&look.columns));
+        refuse_header(&looks, dialect.is_some() && wide.is_none())?;
         let unread = |look: &&&ColumnLook| columns::unread(look, &looks).is_some();
         let mut names = Names::without(looks.iter().filter(unread).map(|look| look.name.as_str()));
-        let mut wide = wide;
         let kept = |at: &usize| wide.as_ref().is_none_or(|wide| !wide.periods.contains(at));
         let places: Vec<usize> = (0..looks.len()).filter(kept).collect();
         let kept: Vec<&ColumnLook> = places.iter().map(|at| looks[*at]).collect();
@@ -91,20 +71,18 @@ impl InputDraft {
             match found.columns(&look.columns, by, &mut names) {
                 Some(made) => columns.all.extend(made),
                 None => {
-                    return Err(Hinted::new(
+                    bail!(Hinted::new(
                         "its columns are called as periods, and what is in them is not read as \
                          numbers",
                         "write the numbers in one form, without units",
-                    )
-                    .into());
+                    ));
                 }
             }
             if let Some(name) = found.repeated(&look.columns) {
-                return Err(Hinted::new(
+                bail!(Hinted::new(
                     format!("two columns of the header are called `{name}`"),
                     "rename one of them in the file",
-                )
-                .into());
+                ));
             }
         }
         let records = wide.as_ref().map_or(look.records, |wide| wide.records);
@@ -122,7 +100,6 @@ impl InputDraft {
             rejects_duplicates: false,
             rules: vec![],
             sql: None,
-            notes: vec![],
         })
     }
 
@@ -143,6 +120,24 @@ impl InputDraft {
         marks.dedup();
         marks
     }
+}
+
+/// Refuses what cannot be read whatever the manifest says, and, of text, values for names.
+fn refuse_header(looks: &[&ColumnLook], is_plain_text: bool) -> Result<()> {
+    if let Some(at) = looks.iter().position(|look| look.name.to_lowercase() == ROW_COLUMN) {
+        let number = at + 1;
+        bail!(Hinted::new(
+            format!("column {number} is called `{ROW_COLUMN}`, as the number of a record is"),
+            "rename the column in the file",
+        ));
+    }
+    if let Some(value) = looks.iter().find(|look| is_plain_text && is_value(&look.name)) {
+        bail!(Hinted::new(
+            format!("its first line has values, such as `{}`", value.name),
+            "put a line with the names of the columns before it",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the name of a column is a number or a date, as values are.

@@ -27,114 +27,22 @@ const LETTERS: [(&str, &str); 18] = [
     ("śšúùûýžźż", "ssuuuyzzz"),
     ("üß", "us"),
 ];
-/// Words that SQL takes for its own, on one engine or the other.
-const RESERVED: [&str; 104] = [
-    "all",
-    "alter",
-    "analyze",
-    "and",
-    "anti",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "at",
-    "authorization",
-    "begin",
-    "between",
-    "both",
-    "by",
-    "case",
-    "cast",
-    "check",
-    "cluster",
-    "collate",
-    "column",
-    "connect",
-    "constraint",
-    "create",
-    "cross",
-    "cube",
-    "current",
-    "current_date",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "default",
-    "delete",
-    "desc",
-    "describe",
-    "distinct",
-    "distribute",
-    "drop",
-    "else",
-    "end",
-    "escape",
-    "except",
-    "exists",
-    "explain",
-    "extract",
-    "false",
-    "fetch",
-    "filter",
-    "for",
-    "foreign",
-    "from",
-    "full",
-    "global",
-    "grant",
-    "group",
-    "grouping",
-    "having",
-    "in",
-    "inner",
-    "insert",
-    "intersect",
-    "interval",
-    "into",
-    "is",
-    "join",
-    "lateral",
-    "leading",
-    "left",
-    "like",
-    "limit",
-    "match",
-    "minus",
-    "natural",
-    "not",
-    "null",
-    "offset",
-    "on",
-    "only",
-    "or",
-    "order",
-    "outer",
-    "overlaps",
-    "partition",
-    "primary",
-    "qualify",
-    "references",
-    "right",
-    "select",
-    "semi",
-    "set",
-    "sort",
-    "table",
-    "then",
-    "to",
-    "trailing",
-    "true",
-    "union",
-    "unique",
-    "unnest",
-    "update",
-    "user",
-    "using",
-    "values",
-    "view",
-];
-const RESERVED_TOO: [&str; 6] = ["when", "where", "window", "with", "rows", "range"];
+/// Words that SQL takes for its own, on one engine or another.
+const RESERVED: &str = "all alter analyze and anti any array as asc at authorization begin between \
+    both by case cast check cluster collate column connect constraint create cross cube current \
+    current_date current_time current_timestamp current_user deallocate default delete desc \
+    describe distinct distribute drop else end escape except execute exists explain extract false \
+    fetch filter for foreign from full global grant group grouping having in inner insert \
+    intersect interval into is join lateral leading left like limit listagg localtime \
+    localtimestamp match minus natural normalize not null offset on only or order outer overlaps \
+    partition prepare primary qualify range recursive references right rollup rows select semi set \
+    sort table then to trailing trim true uescape union unique unnest update user using values \
+    view when where window with";
+
+/// Whether SQL takes a word for its own.
+fn is_reserved(word: &str) -> bool {
+    RESERVED.split_whitespace().any(|reserved| reserved == word)
+}
 
 /// A name in lower-case letters, digits and underscores; nothing when nothing is left of it.
 fn plain(name: &str) -> String {
@@ -187,11 +95,10 @@ impl Names {
     /// A name for the column `number`, from 1, which the file calls `source`.
     pub fn column(&mut self, source: &str, number: usize) -> String {
         let name = plain(source);
-        let reserved = RESERVED.contains(&&*name) || RESERVED_TOO.contains(&&*name);
         let name = match name.chars().next() {
             None => format!("column_{number}"),
             Some(first) if first.is_ascii_digit() => format!("column_{name}"),
-            Some(_) if reserved => format!("{name}_column"),
+            Some(_) if is_reserved(&name) => format!("{name}_column"),
             Some(_) => name,
         };
         self.taking(&name)
@@ -200,7 +107,7 @@ impl Names {
     /// A name for a table of which files are called `source`.
     pub fn table(&mut self, source: &str) -> String {
         let name = plain(source);
-        let own = OWN_TABLES.contains(&&*name) || RESERVED.contains(&&*name);
+        let own = OWN_TABLES.contains(&&*name) || is_reserved(&name);
         let name = match name.chars().next() {
             None => "data".to_owned(),
             Some(first) if first.is_ascii_digit() || own || name.starts_with("raw_") => {

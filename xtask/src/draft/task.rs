@@ -11,6 +11,9 @@ use super::series::Series;
 /// The zone that is UTC under another name, so that times in it are converted to days.
 const UTC: &str = "Etc/UTC";
 
+/// Name of the table that is made where columns do not do.
+pub const TABLE: &str = "history";
+
 /// The task as the manifest will have it.
 #[derive(Debug, Clone)]
 pub struct TaskDraft {
@@ -147,16 +150,14 @@ fn type_time(input: &mut InputDraft, choice: &Choice) -> Option<String> {
 
 fn series_note(input: &InputDraft, series: &Series, parts: &[usize]) -> Option<String> {
     let name = |at: &usize| input.columns.all[*at].column.source().to_owned();
-    match (&series.columns[..], parts, &series.others[..]) {
-        ([], [_], _) => {
-            Some("guess: it says the same everywhere, so there is one series".to_owned())
-        }
-        (_, _, [other, ..]) => {
-            Some(format!("guess: `{}` tells the records apart as well", name(other)))
-        }
-        ([_], ..) => series.compared.map(|n| format!("guess: of the first {n} records")),
+    let why = match (&series.columns[..], parts, &series.others[..]) {
+        ([], [_], _) => Some("it says the same everywhere, so there is one series".to_owned()),
+        (_, _, [other, ..]) => Some(format!("`{}` tells the records apart as well", name(other))),
         _ => None,
-    }
+    };
+    let compared = series.compared.map(|n| format!("only the first {n} records were compared"));
+    let all: Vec<String> = why.into_iter().chain(compared).collect();
+    (!all.is_empty()).then(|| format!("guess: {}", all.join("; ")))
 }
 
 fn target_note(input: &InputDraft, choice: &Choice) -> Option<String> {
@@ -202,10 +203,9 @@ fn table(
         "-- {why}\nSELECT {distinct}{series} AS {own}, {day}, {value}\nFROM {}\n",
         input.name
     );
-    let name = if input.name == "history" { "series_history" } else { "history" };
     let plain = |column: &Column| Column::new(&column.name, column.kind);
     let columns = vec![Column::new(&own, ColumnType::String), plain(time), plain(target)];
-    TableDraft { name: name.to_owned(), why, is_one_series: parts.is_empty(), sql, columns }
+    TableDraft { name: TABLE.to_owned(), why, is_one_series: parts.is_empty(), sql, columns }
 }
 
 /// Rules, where those that follow from the task would refuse what is there, or do not follow.

@@ -69,7 +69,6 @@ impl Draft {
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for input in &self.inputs {
-            notes.extend(input.notes.iter().map(|note| format!("{}: {note}", input.name)));
             for column in &input.columns.all {
                 let said = column.note.iter();
                 notes.extend(said.map(|n| format!("{}.{}: {n}", input.name, column.column.name)));
@@ -222,9 +221,6 @@ fn frequency(frequency: Frequency) -> (String, Option<(String, &'static str)>, &
 
 fn write_input(out: &mut String, input: &InputDraft, is_of_task: bool) {
     out.push('\n');
-    for note in &input.notes {
-        let _ = writeln!(out, "# {}", note.replace(['\n', '\r'], " "));
-    }
     for (name, why) in &input.columns.left_out {
         let name = name.replace(['\n', '\r'], " ");
         let _ = writeln!(out, "# left out: the column `{name}`: {why}");
@@ -286,7 +282,7 @@ fn write_rules(out: &mut String, input: &InputDraft, is_of_task: bool) {
         if is_of_task {
             let _ = writeln!(
                 out,
-                "# Without `rules`, series, time and target must be there, once per series and time."
+                "# Without `rules`, series, time and target must be there, once per period."
             );
         }
         return;
