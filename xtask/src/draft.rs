@@ -45,12 +45,11 @@ pub struct Seen<'a> {
     pub command: &'a str,
 }
 
+/// Whoever counts how many records of an input have sets of columns in common.
+pub type Ask<'a> = dyn FnMut(&InputDraft, Vec<Vec<usize>>) -> Result<Vec<KeyLook>> + 'a;
+
 /// The draft of a pipeline; `ask` counts how many records of an input have columns in common.
-pub fn of(
-    seen: &Seen<'_>,
-    wanted: &Wanted,
-    ask: &mut dyn FnMut(&InputDraft, Vec<Vec<usize>>) -> Result<Vec<KeyLook>>,
-) -> Result<Draft> {
+pub fn of(seen: &Seen<'_>, wanted: &Wanted, ask: &mut Ask<'_>) -> Result<Draft> {
     let mut inputs = inputs(seen)?;
     let (at, choice) = chosen(seen, &inputs, wanted)?;
     let input = &inputs[at];
@@ -165,7 +164,7 @@ fn refused(seen: &Seen<'_>, inputs: &[InputDraft], nos: Vec<(usize, No)>) -> any
         return Hinted::new(format!("`--{option}`: there is no column `{name}`"), hint).into();
     }
     let told = nos.iter().map(|(at, no)| match no {
-        No::NoForecast(what) => of(*at, what),
+        No::OtherTable(what) => of(*at, what),
         _ => String::new(),
     });
     Hinted::new(

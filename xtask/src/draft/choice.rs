@@ -77,7 +77,7 @@ pub struct Choice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum No {
     /// The table has no time, or no number: it is another kind of table.
-    NoForecast(String),
+    OtherTable(String),
     /// Somebody has to say which column.
     Unclear(String, &'static str, Vec<String>),
     /// A column that was asked for is not there.
@@ -175,14 +175,14 @@ fn time_of(input: &InputDraft, target: Option<usize>) -> Result<(usize, Times, V
     let (first, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|f| Some(f.2) == best);
     match first[..] {
         [] if reasons.is_empty() => {
-            Err(No::NoForecast(format!("no column names times{}", noted(input))))
+            Err(No::OtherTable(format!("no column names times{}", noted(input))))
         }
         [] => {
             let more = reasons.len().saturating_sub(REASONS_MAX);
             reasons.truncate(REASONS_MAX);
             let more = if more > 0 { format!("; and {more} more") } else { String::new() };
             let what = format!("no column names periods: {}{more}", reasons.join("; "));
-            Err(No::NoForecast(what))
+            Err(No::OtherTable(what))
         }
         [(at, times, _)] => {
             let others = others.iter().map(|(at, ..)| source(input, *at)).collect();
@@ -245,7 +245,7 @@ fn target_of(input: &InputDraft, free: impl Fn(usize) -> bool) -> Result<usize, 
                 .any(|at| free(at) && input.columns.all[at].column.kind.is_number());
             let more = if constant { ", apart from constants and codes" } else { "" };
             let noted = noted(input);
-            Err(No::NoForecast(format!("no column has numbers to forecast{more}{noted}")))
+            Err(No::OtherTable(format!("no column has numbers to forecast{more}{noted}")))
         }
         _ => {
             let names = all.iter().map(|at| source(input, *at)).collect();

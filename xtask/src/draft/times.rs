@@ -47,6 +47,10 @@ pub fn of(moments: &[String]) -> Result<Times, String> {
             return Ok(Times { is_year_of_day, has_clock: texts.iter().any(has_clock), ..found });
         }
     }
+    // Without its offset a time is another one.
+    if texts.iter().any(|text| text.get(11..).is_some_and(|rest| rest.contains(['+', '-']))) {
+        return Err("its times have an offset, which is not read: write them in UTC".to_owned());
+    }
     let moments = texts.iter().map(|text| moment(text)).collect::<Option<Vec<_>>>();
     let moments = moments.ok_or("its values are not read as times")?;
     let has_clock = texts.iter().any(has_clock);
@@ -177,6 +181,9 @@ mod tests {
     #[test]
     fn what_is_no_history_is_told() {
         let told = |found: Vec<String>| texts(found).expect_err("none");
+        let offset =
+            days(1, 30, |_| true).iter().map(|day| format!("{day}T00:00:00+05:00")).collect();
+        assert!(told(offset).contains("have an offset"));
         let five = (0..60).map(|n| format!("2024-01-01 {:02}:{:02}:00", n / 12, n % 12 * 5));
         assert!(told(five.collect()).contains("most are 5 minutes apart"));
         assert!(told(days(17, 30, |_| true)).contains("most are 17 days apart"));

@@ -93,12 +93,11 @@ impl WideDraft {
         let cells: Vec<&ColumnLook> = self.periods.iter().map(|at| &looks[*at]).collect();
         // A period without any value is one, too.
         let (empty, filled): (Vec<_>, Vec<_>) =
-            cells.iter().partition(|look| Convention::only_marks(look).is_some());
+            cells.iter().copied().partition(|look| Convention::only_marks(look).is_some());
         let numbers =
             filled.into_iter().map(|look| by.numeric(look)).collect::<Option<Vec<Numeric>>>()?;
         let mut all = numbers.into_iter().reduce(together)?;
-        all.marks
-            .extend(empty.into_iter().filter_map(|look| Convention::only_marks(look)).flatten());
+        all.marks.extend(empty.into_iter().filter_map(Convention::only_marks).flatten());
         if all.doubt.is_some() {
             return None;
         }
