@@ -113,7 +113,7 @@ impl Column {
         let known = |(other, _): &(Kind, Count)| *other == kind;
         let at = match self.forms.get(self.newest).filter(|found| known(found)) {
             Some(_) => Some(self.newest),
-            None => self.forms.iter().position(|found| known(&found)),
+            None => self.forms.iter().position(known),
         };
         let Some(at) = at else {
             if self.forms.len() < FORMS_MAX {
