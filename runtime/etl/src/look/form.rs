@@ -253,7 +253,7 @@ fn is_other_date(text: &str) -> bool {
         let digits = three.iter().all(|p| p.bytes().all(|b| b.is_ascii_digit()));
         (digits && parts.next().is_none()).then(|| three.map(str::len))
     };
-    let fits = |lengths| matches!(lengths, [1 | 2, 1 | 2, 4 | 2] | [4, 1 | 2, 1 | 2]);
+    let fits = |lengths: [usize; 3]| matches!(lengths, [1 | 2, 1 | 2, 4 | 2] | [4, 1 | 2, 1 | 2]);
     ['.', '/', '-'].into_iter().filter_map(parts).any(fits)
 }
 

@@ -1,5 +1,5 @@
-//! Whether a first manifest runs: it is parsed, the data are cleaned by it, and a backtest of the
-//! last value is made, as `evaluate` makes one. What that shows of the data is put into it.
+//! Whether a first manifest runs: it is parsed, the data are cleaned by it, and a backtest of
+//! the baselines is made, as `evaluate` makes one. What that shows of the data is put into it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use steppe_model::forecast::dataset::Note;
 use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Dataset, Series, TrainError, leaks};
-use steppe_spec::{Family, Frequency, Kind, TrainSpec};
+use steppe_spec::{Family, Frequency, TrainSpec};
 
 use super::given::Given;
 use crate::cli::{Args, DataArgs};
@@ -123,14 +123,11 @@ fn assigned(raw: &RawData) -> Vec<(String, BTreeSet<PathBuf>)> {
     files.collect()
 }
 
-/// Judges the last value by a backtest, as every family is judged; the candidates for which there
+/// Judges the baselines by a backtest, as every family is judged; the candidates for which there
 /// are enough periods, when some have too few.
 fn judged(data: &Dataset, spec: &TrainSpec) -> Result<Option<Vec<Family>>, TrainError> {
     let data = &some_of(data);
-    let plain = spec.clone().with(|spec| {
-        spec.model.kind = Kind::Of(Family::LastValue);
-        spec.model.candidates = Some(vec![]);
-    });
+    let plain = spec.clone().with(|spec| spec.model.candidates = Some(vec![]));
     evaluate(data, &plain, &Stage::new(&Quiet))?;
     let longest = data.series().iter().map(|series| series.values.len()).max().unwrap_or(0);
     if longest >= PERIODS_ENOUGH {
