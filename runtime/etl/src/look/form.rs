@@ -301,7 +301,7 @@ mod tests {
             ("12/31/2000", Form::OtherDate),
             ("2000/1/31 12:00", Form::OtherDate),
             ("2000-12-31", Form::Date),
-            ("2000-02-30", Form::Text),
+            ("2000-02-30", Form::OtherDate),
             ("2000-12-31 00:30:00", Form::Time),
             ("2000-12-31T00:30:00.25", Form::Time),
             ("2000-12-31T00:30:00Z", Form::TimeUtc),
