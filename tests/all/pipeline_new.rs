@@ -142,7 +142,12 @@ fn tables_in_the_shapes_that_people_have_give_a_manifest_or_a_reason() {
 fn a_table_of_an_office_with_everything_gives_the_documented_manifest() {
     let place = Place::new();
     let data = place.write("braki.csv", kazakh::table());
-    let manifest = place.made("braki", &data, &[]);
+    let made = place.make("braki", &data, &[]);
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    for told in ["braki: footnotes: other", "missing = [\"…\"]: guess", "leave_out = ["] {
+        assert!(made.err.contains(told), "{told}\n{}", made.err);
+    }
+    let manifest = place.read("braki", "pipeline.toml");
     for part in [
         "delimiter = \";\"",
         "skip_lines = 2",

@@ -12,6 +12,13 @@ use super::task::TaskDraft;
 /// Columns that stand on one line of the manifest.
 const INLINE_MAX: usize = 4;
 
+const OF_TOTAL: &str = "guess: the sum of all others, which sums would count twice";
+const OF_PARTIAL: &str =
+    "guess: the newest period is incomplete, its total being below this share of that before";
+const OF_MISSING: &str = "guess: they stand where there is no value";
+const OF_DUPLICATES: &str = "guess: a few records have the same time, with other values";
+const OF_FOOTNOTES: &str = "other lines follow the table";
+
 /// A whole pipeline.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -69,6 +76,7 @@ impl Draft {
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for input in &self.inputs {
+            notes.extend(of_lines(input).into_iter().map(|note| format!("{}: {note}", input.name)));
             for column in &input.columns.all {
                 let said = column.note.iter();
                 notes.extend(said.map(|n| format!("{}.{}: {n}", input.name, column.column.name)));
@@ -83,6 +91,15 @@ impl Draft {
             notes.extend(note.iter().map(|note| format!("{what} = {name}: {note}")));
         }
         notes.extend(task.table.iter().map(|table| format!("{}: {}", table.name, table.why)));
+        if let (_, Some((calendar, why)), _) = frequency(task.frequency) {
+            notes.push(format!("calendar = {calendar}: {why}"));
+        }
+        if !task.leave_out.is_empty() {
+            notes.push(format!("leave_out = {}: {OF_TOTAL}", list(&task.leave_out)));
+        }
+        if task.is_partial {
+            notes.push(format!("partial_period: {OF_PARTIAL}"));
+        }
         notes
     }
 
@@ -163,18 +180,13 @@ impl Draft {
             let _ = writeln!(out, "calendar = {calendar}  # {why}");
         }
         if !task.leave_out.is_empty() {
-            let note = "  # guess: the sum of all others, which sums would count twice";
-            let _ = writeln!(out, "leave_out = {}{note}", list(&task.leave_out));
+            let _ = writeln!(out, "leave_out = {}  # {OF_TOTAL}", list(&task.leave_out));
         }
         if task.keeps_total {
             let _ = writeln!(out, "total = \"keep\"  # one series is the sum of all others");
         }
         if task.is_partial {
-            let _ = writeln!(
-                out,
-                "# guess: the newest period is incomplete, its total being below this share of \
-                 that before\npartial_period = {{ below = 0.65 }}"
-            );
+            let _ = writeln!(out, "# {OF_PARTIAL}\npartial_period = {{ below = 0.65 }}");
         }
         let _ =
             writeln!(out, "# horizon = 1: periods ahead; `features` and `model` are in the docs");
@@ -219,6 +231,28 @@ fn frequency(frequency: Frequency) -> (String, Option<(String, &'static str)>, &
     (json(serde_json::to_string(&task.frequency)), calendar, word)
 }
 
+/// What is to be said of how the lines of an input are read.
+fn of_lines(input: &InputDraft) -> Vec<String> {
+    let mut notes = Vec::new();
+    if input.has_footnotes {
+        notes.push(format!("footnotes: {OF_FOOTNOTES}, and are left out"));
+    }
+    if let Some(thousands) = input.by.thousands {
+        notes.push(format!("thousands = {}", quoted(&thousands.to_string())));
+    }
+    if input.by.decimal != '.' {
+        notes.push(format!("decimal = {}", quoted(&input.by.decimal.to_string())));
+    }
+    let missing = input.missing();
+    if !missing.is_empty() {
+        notes.push(format!("missing = {}: {OF_MISSING}", list(&missing)));
+    }
+    if input.rejects_duplicates {
+        notes.push(format!("duplicates: {OF_DUPLICATES}"));
+    }
+    notes
+}
+
 fn write_input(out: &mut String, input: &InputDraft, is_of_task: bool) {
     out.push('\n');
     for (name, why) in &input.columns.left_out {
@@ -238,7 +272,7 @@ fn write_input(out: &mut String, input: &InputDraft, is_of_task: bool) {
         }
     }
     if input.has_footnotes {
-        let _ = writeln!(out, "footnotes = \"leave-out\"  # other lines follow the table");
+        let _ = writeln!(out, "footnotes = \"leave-out\"  # {OF_FOOTNOTES}");
     }
     if let Some(thousands) = input.by.thousands {
         let _ = writeln!(out, "thousands = {}", quoted(&thousands.to_string()));
@@ -248,8 +282,7 @@ fn write_input(out: &mut String, input: &InputDraft, is_of_task: bool) {
     }
     let missing = input.missing();
     if !missing.is_empty() {
-        let note = "  # guess: they stand where there is no value";
-        let _ = writeln!(out, "missing = {}{note}", list(&missing));
+        let _ = writeln!(out, "missing = {}  # {OF_MISSING}", list(&missing));
     }
     if let Some(wide) = &input.wide {
         let [names, values] = &wide.made;
@@ -268,10 +301,7 @@ fn write_input(out: &mut String, input: &InputDraft, is_of_task: bool) {
         let _ = writeln!(out, "unique = {}", list(&input.unique));
     }
     if input.rejects_duplicates {
-        let _ = writeln!(
-            out,
-            "duplicates = \"reject\"  # guess: a few records have the same time, with other values"
-        );
+        let _ = writeln!(out, "duplicates = \"reject\"  # {OF_DUPLICATES}");
     }
     write_rules(out, input, is_of_task);
     write_columns(out, &input.columns.all);
