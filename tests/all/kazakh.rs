@@ -67,7 +67,7 @@ fn value(region: usize, year: u32) -> u32 {
     700 + 450 * region as u32 + 12 * (year - 2000) + 9 * wave
 }
 
-fn table() -> String {
+pub fn table() -> String {
     let years = 2000..=2023;
     let header: Vec<String> = years.clone().map(|year| year.to_string()).collect();
     let mut file = format!(

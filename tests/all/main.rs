@@ -54,6 +54,7 @@ mod listings;
 mod middleman;
 mod models;
 mod office_tables;
+mod pipeline_new;
 mod process;
 mod profile;
 mod running;

@@ -55,8 +55,7 @@ pub async fn build(root: &Path, host: &Host) -> Result<()> {
         host.fact(Fact::BuildSkipped);
         return Ok(());
     }
-    let own: Vec<&str> =
-        std::iter::once("build").chain(OWN.iter().flat_map(|b| ["--bin", *b])).collect();
+    let own = own_arguments();
     let shipped: Vec<&str> = ["build", "--release"]
         .into_iter()
         .chain(SHIPPED.iter().flat_map(|p| ["--package", *p]))
@@ -65,6 +64,22 @@ pub async fn build(root: &Path, host: &Host) -> Result<()> {
     tokio::try_join!(cargo(root, &own), cargo(root, &shipped))?;
     work.done(Did::Build);
     Ok(())
+}
+
+/// Builds the embedded cloud and its engine alone, which nothing but this machine needs.
+pub async fn build_own(root: &Path, host: &Host) -> Result<()> {
+    if std::env::var_os(SKIP_BUILD).is_some() {
+        host.fact(Fact::BuildSkipped);
+        return Ok(());
+    }
+    let work = host.begin(Step::Build, None);
+    cargo(root, &own_arguments()).await?;
+    work.done(Did::Build);
+    Ok(())
+}
+
+fn own_arguments() -> Vec<&'static str> {
+    std::iter::once("build").chain(OWN.iter().flat_map(|b| ["--bin", *b])).collect()
 }
 
 /// The cargo that runs this program.

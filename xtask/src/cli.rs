@@ -81,6 +81,12 @@ pub enum Verb {
         #[command(flatten)]
         data: DataArgs,
     },
+    /// Pipelines: write the first manifest of a new one.
+    Pipeline {
+        /// What to do with pipelines.
+        #[command(subcommand)]
+        verb: PipelineVerb,
+    },
     /// Print the card of the model: the deployed one, or the one trained here; list, promote, roll
     /// back.
     Model {
@@ -136,6 +142,33 @@ pub enum Verb {
     Doctor,
 }
 
+/// Verbs of pipelines.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum PipelineVerb {
+    /// Look at data and write a first manifest that runs.
+    New(NewPipeline),
+}
+
+/// What a first manifest is made of.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct NewPipeline {
+    /// Its name: lower-case letters and digits, at most 16.
+    pub name: String,
+    /// A folder, a file, or INPUT=FILE for the input INPUT; may be given several times. Files with
+    /// the same columns are one input.
+    #[arg(long, value_name = "FOLDER|FILE|INPUT=FILE", num_args = 1.., required = true)]
+    pub data: Vec<String>,
+    /// Column that is forecast, also as INPUT.COLUMN.
+    #[arg(long, value_name = "COLUMN")]
+    pub target: Option<String>,
+    /// Column of the time.
+    #[arg(long, value_name = "COLUMN")]
+    pub time: Option<String>,
+    /// Column that names the series; several of them name it together.
+    #[arg(long, value_name = "COLUMN", num_args = 1..)]
+    pub series: Vec<String>,
+}
+
 /// Verbs of models.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum ModelVerb {
@@ -172,6 +205,7 @@ impl Verb {
             Self::Render { .. } => "render",
             Self::Train { .. } => "train",
             Self::Evaluate { .. } => "evaluate",
+            Self::Pipeline { .. } => "pipeline",
             Self::Model { .. } => "model",
             Self::Retrain(_) => "retrain",
             Self::Drift(_) => "drift",

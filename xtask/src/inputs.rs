@@ -265,7 +265,7 @@ fn has_columns(begin: &[u8], plan: &InputPlan) -> bool {
 }
 
 /// The files of a path: itself, or those in the folder.
-fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
+pub fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     let context = || format!("cannot read the data {}", path.display());
     if !path.is_dir() {
         File::open(path).map_err(|error| anyhow::anyhow!("{error}")).with_context(context)?;

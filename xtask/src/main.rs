@@ -4,6 +4,7 @@ mod artifacts;
 mod cli;
 mod deployer;
 mod deployment;
+mod draft;
 mod execution;
 mod exit;
 mod freshness;

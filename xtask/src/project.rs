@@ -51,26 +51,36 @@ impl Workspace {
     /// Reads and checks everything that the verb needs.
     pub fn open(args: &Args) -> Result<Self> {
         let root = root()?;
-        let file = root.join("steppe.toml");
-        let project = Project::parse("steppe.toml", &read(&file)?)?;
-        let environment = project.environment("steppe.toml", &args.env)?.clone();
+        let project = Project::parse("steppe.toml", &read(&root.join("steppe.toml"))?)?;
         let pipeline = args.pipeline.as_deref().unwrap_or(&project.pipeline);
-        let dir = root.join("model/pipelines").join(pipeline);
+        let dir = pipelines(&root).join(pipeline);
         let manifest_name = format!("model/pipelines/{pipeline}/pipeline.toml");
         if !root.join(&manifest_name).exists() {
             return Err(no_pipeline(&root, pipeline));
         }
         let text = read(&root.join(&manifest_name))?;
-        let manifest = Manifest::parse(&manifest_name, &text)?;
-        let query_sql =
-            manifest.queries.iter().map(|q| read(&dir.join(&q.file))).collect::<Result<_>>()?;
-        let check_sql =
-            manifest.checks.iter().map(|c| read(&dir.join(&c.file))).collect::<Result<_>>()?;
+        Self::of(args, pipeline, &text, &|file| read(&dir.join(file)))
+    }
+
+    /// A workspace whose pipeline has this manifest and the files beside it that `beside` reads.
+    pub fn of(
+        args: &Args,
+        pipeline: &str,
+        text: &str,
+        beside: &dyn Fn(&str) -> Result<String>,
+    ) -> Result<Self> {
+        let root = root()?;
+        let project = Project::parse("steppe.toml", &read(&root.join("steppe.toml"))?)?;
+        let environment = project.environment("steppe.toml", &args.env)?.clone();
+        let manifest_name = format!("model/pipelines/{pipeline}/pipeline.toml");
+        let manifest = Manifest::parse(&manifest_name, text)?;
+        let query_sql = manifest.queries.iter().map(|q| beside(&q.file)).collect::<Result<_>>()?;
+        let check_sql = manifest.checks.iter().map(|c| beside(&c.file)).collect::<Result<_>>()?;
         let mut sql = SqlFiles::new();
         for file in sql_files(&manifest) {
-            sql.insert(file.to_owned(), read(&dir.join(file))?);
+            sql.insert(file.to_owned(), beside(file)?);
         }
-        environment.check(&manifest_name, &text, &manifest)?;
+        environment.check(&manifest_name, text, &manifest)?;
         let names = project.names(&args.env, &environment, &manifest.name);
         if let Some(defect) = names.defect() {
             let hint = format!("shorten one of them in `steppe.toml` or in {manifest_name}");
@@ -96,7 +106,7 @@ impl Workspace {
 
     /// The folder of the pipeline.
     pub fn folder(&self) -> PathBuf {
-        self.root.join("model/pipelines").join(&self.manifest.name)
+        pipelines(&self.root).join(&self.manifest.name)
     }
 
     /// Prefix of the table that the task is about.
@@ -129,13 +139,18 @@ pub fn root() -> Result<PathBuf> {
     })
 }
 
+/// The folder with a folder for each pipeline.
+pub fn pipelines(root: &Path) -> PathBuf {
+    root.join("model/pipelines")
+}
+
 /// `.steppe/`, or `STEPPE_DIR` for tests that must not share it.
 pub fn scratch(root: &Path) -> PathBuf {
     std::env::var_os("STEPPE_DIR").map_or_else(|| root.join(SCRATCH), PathBuf::from)
 }
 
 fn no_pipeline(root: &Path, pipeline: &str) -> anyhow::Error {
-    let entries = std::fs::read_dir(root.join("model/pipelines")).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(pipelines(root)).into_iter().flatten().flatten();
     let known: Vec<String> =
         entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     let hint = match nearest(pipeline, known.iter().map(String::as_str)) {

@@ -8,6 +8,7 @@ mod evaluate;
 mod inspect;
 mod local_cloud;
 mod model;
+mod pipeline;
 mod predict;
 mod profile;
 mod query;
@@ -18,7 +19,7 @@ mod train;
 
 use anyhow::Result;
 
-use crate::cli::{Args, Verb};
+use crate::cli::{Args, PipelineVerb, Verb};
 use crate::exit::Outcome;
 use crate::host::Host;
 use crate::project::Workspace;
@@ -61,6 +62,7 @@ pub async fn run(args: &Args, host: &Host) -> Result<Outcome> {
         }
         Verb::Train { data } => train::run(&open()?, host, data).await,
         Verb::Evaluate { data } => evaluate::run(&open()?, host, data).await,
+        Verb::Pipeline { verb: PipelineVerb::New(new) } => pipeline::new(args, host, new).await,
         Verb::Model { verb } => model::run(&open()?, host, verb.as_ref()).await,
         Verb::Retrain(options) => retrain::run(&open()?, host, *options).await,
         Verb::Drift(options) => drift::run(&open()?, host, *options).await,

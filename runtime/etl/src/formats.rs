@@ -23,7 +23,7 @@ mod json;
 pub mod orc;
 mod parquet;
 mod spool;
-mod text;
+pub(crate) mod text;
 
 /// Rows per batch, about.
 const BATCH_ROWS: usize = 8_192;
@@ -35,6 +35,9 @@ pub type Bytes = Box<dyn Read + Send>;
 
 /// A format of tables other than CSV.
 pub trait Format: Send + Sync {
+    /// Names of a file's columns and what their values become; nothing for a type that is not read.
+    fn columns(&self, bytes: Bytes) -> Result<Vec<(String, Option<DataType>)>>;
+
     /// Rows of a file: of its columns those that are `wanted`, in that order and under their names.
     /// It waits for the file, so it is called on a thread of its own.
     fn read(&self, bytes: Bytes, wanted: &[ColumnName]) -> Result<Reader>;

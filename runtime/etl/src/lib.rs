@@ -9,6 +9,7 @@ mod csv_rows;
 mod distinct;
 pub mod formats;
 mod header;
+pub mod look;
 mod objects;
 pub mod process;
 pub mod query;

@@ -1,10 +1,12 @@
-//! The embedded engine as a process: `clean` runs an ETL plan, `query` answers SQL.
+//! The embedded engine as a process: `clean` runs an ETL plan, `query` answers SQL, `look` says what
+//! files have.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use steppe_etl::clean::{Called, clean};
+use steppe_etl::look::look;
 use steppe_etl::storage::Realm;
 use steppe_etl::{process, query};
 use tokio::sync::mpsc::Receiver;
@@ -37,6 +39,12 @@ enum Verb {
         #[arg(long, default_value = "{}")]
         called: String,
     },
+    /// Look at files of which nothing is known: their columns, and the texts of each.
+    Look {
+        /// A file with the request, JSON.
+        #[arg(long)]
+        request: std::path::PathBuf,
+    },
     /// Answer one query: JSON, a line each way, on standard input and output.
     Query,
 }
@@ -67,7 +75,15 @@ async fn run(verb: Verb, lines: Receiver<String>) -> Result<String> {
             let called = serde_json::from_str(&called).context("`--called` is not readable")?;
             clean(Realm::Files, &Realm::Files.file(&plan)?, &called).await?
         }
+        Verb::Look { request } => return seen(&request),
         Verb::Query => return Ok(serde_json::to_string(&query::answer(lines).await?)?),
     };
     Ok(serde_json::to_string(&report)?)
+}
+
+fn seen(request: &std::path::Path) -> Result<String> {
+    let bytes =
+        std::fs::read(request).with_context(|| format!("cannot read {}", request.display()))?;
+    let request = serde_json::from_slice(&bytes).context("the request is not readable")?;
+    Ok(serde_json::to_string(&look(&request)?)?)
 }

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod format;
 pub mod hint;
 pub mod keys;
+pub mod look;
 pub mod place;
 pub mod predict;
 pub mod problem;

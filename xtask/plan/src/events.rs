@@ -204,6 +204,18 @@ steps! {
         /// Where it answers.
         address: String,
     },
+    /// Look at files of which nothing is known.
+    Look {
+        /// Files.
+        files: usize,
+        /// Their records.
+        records: u64,
+    },
+    /// Write a new pipeline.
+    WritePipeline {
+        /// Its folder.
+        folder: String,
+    },
     /// Clean the data on this machine.
     Clean {
         /// Rows of the clean table.

@@ -77,6 +77,8 @@ fn steps() -> Vec<Did> {
     vec![
         Did::Build,
         Did::StartCloud { address: "127.0.0.1:4580".into() },
+        Did::Look { files: 2, records: 483 },
+        Did::WritePipeline { folder: "model/pipelines/braki".into() },
         Did::Clean { clean_rows: 478, raw_rows: 480 },
         Did::Train { version: version.clone() },
         Did::Evaluate { families: 11, series: 20 },
@@ -127,6 +129,7 @@ fn facts() -> Vec<Fact> {
     let data = [
         Fact::Data { file: "people.csv".into(), synthetic: false },
         Fact::Read { what: "compressed by gzip, unpacked".into(), hints: vec![] },
+        Fact::Guess { what: "missing = [\"…\"]".into() },
         Fact::RejectedRows { rows: 2, rule: rule.clone() },
         Fact::NewestRejected { series: series.clone(), records: 1, period: "2023".into(), rule },
         Fact::MoreNewestRejected { series: 4 },

@@ -10,7 +10,7 @@
 use std::fs::File;
 
 use anyhow::Result;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use steppe_wire::etl::ColumnName;
 
 use super::columns::by_name;
@@ -29,6 +29,10 @@ pub use schema::Schema;
 pub struct Avro;
 
 impl Format for Avro {
+    fn columns(&self, bytes: Bytes) -> Result<Vec<(String, Option<DataType>)>> {
+        reader::columns(bytes)
+    }
+
     fn read(&self, bytes: Bytes, wanted: &[ColumnName]) -> Result<Reader> {
         read(bytes, &by_name(wanted))
     }

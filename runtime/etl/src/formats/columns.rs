@@ -115,6 +115,11 @@ pub fn unread(column: &str, found: impl std::fmt::Display) -> anyhow::Error {
     )
 }
 
+/// Names of columns and what becomes of their types.
+pub fn named_types(file: &Fields) -> Vec<(String, Option<DataType>)> {
+    file.iter().map(|field| (field.name().clone(), plain_type(field.data_type()))).collect()
+}
+
 /// What becomes of a type.
 pub fn plain_type(found: &DataType) -> Option<DataType> {
     use DataType::{

@@ -22,11 +22,26 @@ use super::text::{Kind, columns};
 use super::{BATCH_BYTES_MAX, BATCH_ROWS, Bytes, Format, Reader, Writer};
 
 mod keys;
+mod names;
 
 /// JSON lines.
 pub struct Json;
 
 impl Format for Json {
+    fn columns(&self, bytes: Bytes) -> Result<Vec<(String, Option<DataType>)>> {
+        let (mut lines, mut names) = (Lines::new(bytes), names::Names::default());
+        while let Some(line) = lines.next()? {
+            let number = line.number;
+            names
+                .see(line.text)
+                .map_err(|e| told(line.text, &e))
+                .with_context(|| format!("line {number}"))?;
+        }
+        let kind =
+            |(name, is_nested): (String, bool)| (name, (!is_nested).then_some(DataType::Utf8));
+        Ok(names.into_all().into_iter().map(kind).collect())
+    }
+
     fn read(&self, bytes: Bytes, wanted: &[ColumnName]) -> Result<Reader> {
         let fields: Vec<_> = wanted.iter().map(|c| field(&c.name, DataType::Utf8)).collect();
         let schema = Arc::new(Schema::new(fields));
@@ -110,18 +125,21 @@ fn parse<'a>(line: &'a str, keys: &mut Keys) -> Result<Vec<Option<&'a RawValue>>
     let mut deserializer = Deserializer::from_str(line);
     let values = Object(keys).deserialize(&mut deserializer);
     let values = values.and_then(|values| deserializer.end().map(|()| values));
-    values.map_err(|error| {
-        let (told, column) = (error.to_string(), error.column());
-        // It sees one line only.
-        let told = told.split(" at line ").next().unwrap_or_default();
-        let hint = if error.is_eof() || line.trim_start().starts_with('[') {
-            "\nhint: each line must be one whole object; `jq -c .` writes objects so, and \
+    values.map_err(|error| told(line, &error))
+}
+
+/// What is wrong with a line.
+fn told(line: &str, error: &serde_json::Error) -> anyhow::Error {
+    let (told, column) = (error.to_string(), error.column());
+    // It sees one line only.
+    let told = told.split(" at line ").next().unwrap_or_default();
+    let hint = if error.is_eof() || line.trim_start().starts_with('[') {
+        "\nhint: each line must be one whole object; `jq -c .` writes objects so, and \
              `jq -c '.[]'` those of an array"
-        } else {
-            ""
-        };
-        anyhow!("byte {column}: {told}{hint}")
-    })
+    } else {
+        ""
+    };
+    anyhow!("byte {column}: {told}{hint}")
 }
 
 /// Appends a value as text.

@@ -15,7 +15,7 @@ use orc_rust::projection::ProjectionMask;
 use orc_rust::{ArrowReader, ArrowReaderBuilder, ArrowWriterBuilder, TimestampPrecision};
 use steppe_wire::etl::ColumnName;
 
-use super::columns::{Columns, Written, by_name};
+use super::columns::{Columns, Written, by_name, named_types};
 use super::spool::Spool;
 use super::{BATCH_ROWS, Bytes, Choose, Format, Guarded, Reader, Writer, guarded};
 
@@ -28,6 +28,12 @@ const WAITING_MAX: usize = 2;
 pub struct Orc;
 
 impl Format for Orc {
+    fn columns(&self, bytes: Bytes) -> Result<Vec<(String, Option<DataType>)>> {
+        let file = Spool::new(bytes)?;
+        let builder = guarded(|| loaded(file))?;
+        Ok(named_types(builder.schema().fields()))
+    }
+
     fn read(&self, bytes: Bytes, wanted: &[ColumnName]) -> Result<Reader> {
         read(bytes, &by_name(wanted))
     }
@@ -62,10 +68,14 @@ pub fn read(bytes: Bytes, choose: Choose<'_>) -> Result<Reader> {
     Ok(Reader { schema, batches: Box::new(Guarded::new(batches, rows)) })
 }
 
-fn open(file: Spool, choose: Choose<'_>) -> Result<Batches> {
+fn loaded(file: Spool) -> Result<ArrowReaderBuilder<Spool>> {
     tail::check(&file).context("this is no ORC file")?;
     let builder = ArrowReaderBuilder::try_new(file).context("this is no ORC file")?;
-    let builder = builder.with_timestamp_precision(TimestampPrecision::Microsecond);
+    Ok(builder.with_timestamp_precision(TimestampPrecision::Microsecond))
+}
+
+fn open(file: Spool, choose: Choose<'_>) -> Result<Batches> {
+    let builder = loaded(file)?;
     let columns = Columns::select(builder.schema().fields(), choose)?;
     let root = builder.file_metadata().root_data_type();
     let ids = columns.projection();

@@ -22,7 +22,7 @@ use datafusion::parquet::basic::{Compression, Type};
 use datafusion::parquet::file::properties::WriterProperties;
 use steppe_wire::etl::ColumnName;
 
-use super::columns::{Columns, MICROS, Written, batch, by_name};
+use super::columns::{Columns, MICROS, Written, batch, by_name, named_types};
 use super::spool::Spool;
 use super::{BATCH_ROWS, Bytes, Format, Guarded, Reader, Writer, guarded};
 
@@ -33,6 +33,12 @@ const ROW_GROUP_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Parquet;
 
 impl Format for Parquet {
+    fn columns(&self, bytes: Bytes) -> Result<Vec<(String, Option<DataType>)>> {
+        let file = Spool::new(bytes)?;
+        let metadata = guarded(|| loaded(&file))?;
+        Ok(named_types(metadata.schema().fields()))
+    }
+
     fn read(&self, bytes: Bytes, wanted: &[ColumnName]) -> Result<Reader> {
         let file = Spool::new(bytes)?;
         let (batches, schema, rows) = guarded(|| open(&file, wanted))?;
@@ -57,9 +63,7 @@ impl Format for Parquet {
 
 /// Batches of the wanted columns, their schema and how many rows there are.
 fn open(file: &Spool, wanted: &[ColumnName]) -> Result<(Batches, SchemaRef, u64)> {
-    // The schema of Arrow that some writers add says nothing of the values; hostile ones lie.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = ArrowReaderMetadata::load(file, options).context("this is no Parquet file")?;
+    let metadata = loaded(file)?;
     let columns = Columns::select(metadata.schema().fields(), &by_name(wanted))?;
     let rows = metadata.metadata().file_metadata().num_rows();
     let rows = u64::try_from(rows).context("the number of rows is negative")?;
@@ -81,6 +85,12 @@ fn open(file: &Spool, wanted: &[ColumnName]) -> Result<(Batches, SchemaRef, u64)
     };
     let schema = batches.columns.schema.clone();
     Ok((batches, schema, rows))
+}
+
+fn loaded(file: &Spool) -> Result<ArrowReaderMetadata> {
+    // The schema of Arrow that some writers add says nothing of the values; hostile ones lie.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    ArrowReaderMetadata::load(file, options).context("this is no Parquet file")
 }
 
 fn reader(

@@ -217,6 +217,7 @@ impl Columns {
                 source: field.name().clone(),
                 name: field.name().clone(),
                 kind: String::new(),
+                zone: None,
             };
             chosen.extend(at.map(|at| (at, name)));
         }

@@ -29,6 +29,11 @@ pub enum Fact {
         /// What to do when something else is wanted.
         hints: Vec<String>,
     },
+    /// Something of a new pipeline that rests on a guess, or was left out.
+    Guess {
+        /// For people.
+        what: String,
+    },
     /// Rows that were rejected.
     RejectedRows {
         /// How many.

@@ -78,6 +78,10 @@ fn did_line(did: &Did) -> Option<Line> {
         Did::StartCloud { address } => {
             Line::good("started", format!("embedded cloud on {address}"))
         }
+        Did::Look { files, records } => {
+            Line::good("looked at", format!("{files} files, {records} records"))
+        }
+        Did::WritePipeline { folder } => Line::good("wrote", folder),
         Did::Clean { clean_rows, raw_rows } => {
             Line::good("cleaned", format!("{clean_rows} of {raw_rows} rows"))
         }
@@ -180,6 +184,7 @@ fn fact_line(fact: &Fact) -> Option<Line> {
     match fact {
         Fact::Data { .. }
         | Fact::Read { .. }
+        | Fact::Guess { .. }
         | Fact::RejectedRows { .. }
         | Fact::NewestRejected { .. }
         | Fact::MoreNewestRejected { .. }
@@ -266,6 +271,7 @@ fn data_line(fact: &Fact) -> Option<Line> {
         Fact::Read { what, hints } => {
             Line::plain("read", what).map(|line| Line { hints: hints.clone(), ..line })
         }
+        Fact::Guess { what } => Line::plain("look at", what),
         Fact::RejectedRows { rows, rule } => {
             Line::plain("rejected", format!("{rows} rows by the rule `{rule}`"))
         }
@@ -332,6 +338,8 @@ pub fn doing(step: Step, of: Option<&str>) -> String {
     let text = match step {
         Step::Build => "building the programs",
         Step::StartCloud => "starting the embedded cloud",
+        Step::Look => "looking at the files",
+        Step::WritePipeline => "writing the pipeline",
         Step::Clean => "cleaning the data",
         Step::Train => "training the model",
         Step::Evaluate => "comparing the families of models",

@@ -57,6 +57,14 @@ pub fn read(bytes: Bytes, choose: Choose<'_>) -> Result<Reader> {
     Ok(Reader { schema: rows, batches: Box::new(state) })
 }
 
+/// Names of a file's columns and what their values become.
+pub fn columns(bytes: Bytes) -> Result<Vec<(String, Option<DataType>)>> {
+    let schema = Schema::parse(&Blocks::open(bytes)?.schema)?;
+    let kind = |name: &str, id| Column::new(&schema, id, name).ok().map(|c| c.cells.data_type());
+    let fields = schema.fields()?.iter();
+    Ok(fields.map(|field| (field.name.clone(), kind(&field.name, field.id))).collect())
+}
+
 /// What is done with a field of a record.
 #[derive(Debug, Clone, Copy)]
 enum Plan {

@@ -15,7 +15,7 @@ use steppe_wire::etl::header::{position, trimmed};
 use crate::formats::columns::find;
 
 /// Keys that the objects of a file may have altogether.
-const KEYS_MAX: usize = 4_096;
+pub const KEYS_MAX: usize = 4_096;
 
 /// The keys of a file, as far as it is read.
 pub struct Keys {
