@@ -9,16 +9,27 @@ use crate::error::TrainError;
 use crate::task::Task;
 use steppe_spec::{Family, TrainSpec};
 
-/// Refuses a family whose answers change with what comes after their time.
+/// Refuses a family whose answers change with what comes after their time. Those that were looked
+/// at: for others there is too little data.
 pub fn check<T: Task>(
     data: &T::Data,
     spec: &TrainSpec,
     families: &[Family],
-) -> Result<(), TrainError> {
+) -> Result<Vec<Family>, TrainError> {
+    let mut checked = families.to_vec();
     for time in T::times_to_check(data, spec) {
-        compare::<T>(&T::scrambled(data, spec, time), time, spec, families)?;
+        let both = T::scrambled(data, spec, time);
+        let mut enough = Vec::with_capacity(checked.len());
+        for family in checked {
+            match compare::<T>(&both, time, spec, &[family]) {
+                Ok(()) => enough.push(family),
+                Err(TrainError::TooShort { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        checked = enough;
     }
-    Ok(())
+    Ok(checked)
 }
 
 /// Compares what families answer at `time` from two sets of data that are the same until then.

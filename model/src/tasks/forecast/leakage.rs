@@ -174,8 +174,17 @@ mod tests {
         for known in [Known::Past, Known::Forecast] {
             let data = data(known, &[|_, noise| noise]);
             let spec = spec().with(|s| s.task.features = vec![Feature::new("noise", known)]);
-            leaks::check::<Forecast>(&data, &spec, Family::ALL).expect("no leak");
+            let checked = leaks::check::<Forecast>(&data, &spec, Family::ALL).expect("no leak");
+            assert_eq!(checked, Family::ALL);
         }
+    }
+
+    #[test]
+    fn a_family_that_has_too_little_is_not_looked_at() {
+        let long = spec().with(|s| s.model.lstm.context = 30);
+        let families = [Family::LastValue, Family::Lstm, Family::Drift];
+        let checked = leaks::check::<Forecast>(&data(Known::Past, &[]), &long, &families);
+        assert_eq!(checked.expect("no leak"), [Family::LastValue, Family::Drift]);
     }
 
     #[test]

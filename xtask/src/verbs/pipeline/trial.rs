@@ -133,15 +133,8 @@ fn judged(data: &Dataset, spec: &TrainSpec) -> Result<Option<Vec<Family>>, Train
     if longest >= PERIODS_ENOUGH {
         return Ok(None);
     }
-    let mut fitting = Vec::new();
     let all = spec.candidates();
-    for family in &all {
-        match leaks::check::<Forecast>(data, spec, &[*family]) {
-            Ok(()) => fitting.push(*family),
-            Err(TrainError::TooShort { .. } | TrainError::TooFewForBacktest { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let fitting = leaks::check::<Forecast>(data, spec, &all)?;
     Ok((fitting.len() < all.len()).then_some(fitting))
 }
 
