@@ -35,7 +35,7 @@ const VERBS: [&[&str]; 23] = [
 ];
 
 /// Verbs that never ask an environment's cloud about a deployment.
-const ELSEWHERE: [&str; 5] = ["render", "train", "local", "doctor", "help"];
+const ELSEWHERE: [&str; 6] = ["render", "train", "pipeline", "local", "doctor", "help"];
 
 #[test]
 fn a_stack_of_another_deployment_is_refused_by_each_verb() {

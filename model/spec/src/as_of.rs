@@ -73,8 +73,8 @@ impl AsOf {
         let one = !unique.is_empty() && unique.iter().all(|own| self.keys().any(|key| key == own));
         out.need(format!("{key}.right"), one, || {
             format!(
-                "`{}` may have several rows of the same {}: its `unique` or `keys` must say that it \
-                 has one",
+                "`{}` may have several rows of the same {}: its `unique` or `keys` must say that \
+                 it has one",
                 right.name,
                 self.keys().cloned().collect::<Vec<_>>().join(" and ")
             )
