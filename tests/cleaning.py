@@ -6,13 +6,11 @@ writes the rejected records with their reasons, and says where each stands.
 """
 
 import json
-import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import duckdb
 from support import TARGET, Checkout
@@ -21,14 +19,14 @@ RUNS = 5
 DAYS = 1020
 HOUSEHOLDS = (500, 5000)
 
-READINGS = f"""COPY (
+READINGS = """COPY (
   SELECT printf('MAC%06d', h) AS LCLid, DATE '2011-11-23' + CAST(d AS INT) AS day,
     round(0.2 + (hash(h * 100000 + d) % 100000) / 100000.0, 7) AS energy_median,
     round(5 + (hash(h * 7 + d * 13) % 1000000) / 50000.0, 7) AS energy_sum,
     CASE WHEN hash(h + d * 31) % 97 = 0 THEN 46 ELSE 48 END AS energy_count,
     round((hash(h * 3 + d) % 100000) / 50000.0, 3) AS energy_max
-  FROM range(%d) households(h), range({DAYS}) days(d) ORDER BY d %% 7, h, d
-) TO '%s' (HEADER)"""
+  FROM range({households}) households(h), range({days}) days(d) ORDER BY d % 7, h, d
+) TO '{file}' (HEADER)"""
 
 CLEAN = """COPY (
   SELECT household, day, kwh, readings FROM (
@@ -41,14 +39,21 @@ CLEAN = """COPY (
 ) TO '{out}' (FORMAT parquet)"""
 
 
+# Starts a command from a small process: what its starter holds counts as the command's own peak.
+MEASURE = """import json, os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps([time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024]))
+sys.exit(status != 0)"""
+
+
 def measured(command):
     """Seconds, CPU seconds and peak MB of a process."""
-    started = time.perf_counter()
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise SystemExit(f"{command} failed")
-    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    done = subprocess.run([sys.executable, "-c", MEASURE, *map(str, command)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{command} failed:\n{done.stderr}")
+    return json.loads(done.stdout)
 
 
 def plan_of_readings(checkout):
@@ -61,7 +66,7 @@ def plan_of_readings(checkout):
 def lay(folder, plan, households):
     file = folder / plan["inputs"][0]["prefix"] / "readings.csv"
     file.parent.mkdir(parents=True)
-    duckdb.sql(READINGS % (households, file))
+    duckdb.sql(READINGS.format(households=households, days=DAYS, file=file))
     (folder / "plan.json").write_text(json.dumps(plan | {"root": str(folder)}))
     return file
 

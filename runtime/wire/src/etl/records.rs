@@ -87,8 +87,12 @@ impl<R: Read> Records<R> {
         self.reader.get_mut().record_ends();
         // The library's own line is that of the empty lines before a record. Every line here has
         // an end, so the record's first is known from its last.
-        let inside = memchr::memchr_iter(b'\n', record.as_slice()).count() as u64;
         let next_line = self.skipped + self.reader.position().line();
+        let inside = match next_line - self.next_line {
+            // One line, as most records are: nothing is to be counted.
+            1 => 0,
+            _ => memchr::memchr_iter(b'\n', record.as_slice()).count() as u64,
+        };
         let line = next_line - 1 - inside;
         let empty_line = (line > self.next_line).then_some(self.next_line);
         let stand = Stand { line, next_line, empty_line };
