@@ -79,7 +79,7 @@ fn did_line(did: &Did) -> Option<Line> {
             Line::good("started", format!("embedded cloud on {address}"))
         }
         Did::Look { files, records } => {
-            Line::good("looked at", format!("{files} files, {records} records"))
+            Line::good("looked at", format!("files: {files}, records: {records}"))
         }
         Did::WritePipeline { folder } => Line::good("wrote", folder),
         Did::Clean { clean_rows, raw_rows } => {
