@@ -110,24 +110,28 @@ impl Column {
     }
 
     fn count(&mut self, kind: Kind, digits: Digits, value: &str) {
-        let known = |(other, _): &(Kind, Count)| *other == kind;
-        let at = match self.forms.get(self.newest).filter(|found| known(found)) {
-            Some(_) => Some(self.newest),
-            None => self.forms.iter().position(known),
-        };
-        let Some(at) = at else {
-            if self.forms.len() < FORMS_MAX {
+        let newest = self.forms.get(self.newest).is_some_and(|(other, _)| *other == kind);
+        let (kind, at) = if newest { (kind, Some(self.newest)) } else { self.place(kind) };
+        match at {
+            Some(at) => {
+                self.newest = at;
+                self.forms[at].1.add(1, digits);
+            }
+            None => {
                 self.newest = self.forms.len();
                 self.forms.push((kind, Count::of(digits, value)));
             }
-            // Numbers of so many forms are none: as texts they make the column one of text.
-            else if kind != Kind::Text {
-                self.count(Kind::Text, digits, value);
-            }
-            return;
-        };
-        self.newest = at;
-        self.forms[at].1.add(1, digits);
+        }
+    }
+
+    /// Where values of this kind are counted, and as what: numbers of ever more forms are none, and
+    /// as texts they make the column one of text.
+    fn place(&self, kind: Kind) -> (Kind, Option<usize>) {
+        let find = |kind| self.forms.iter().position(|(other, _)| *other == kind);
+        match find(kind) {
+            None if self.forms.len() >= FORMS_MAX => (Kind::Text, find(Kind::Text)),
+            at => (kind, at),
+        }
     }
 
     fn add_moment(&mut self, value: &str) {
@@ -163,9 +167,9 @@ impl Column {
             _ => None,
         };
         for (kind, count) in other.forms {
-            match self.forms.iter_mut().find(|(own, _)| *own == kind) {
-                Some((_, own)) => own.merge(count),
-                None => self.forms.push((kind, count)),
+            match self.place(kind) {
+                (_, Some(at)) => self.forms[at].1.merge(count),
+                (kind, None) => self.forms.push((kind, count)),
             }
         }
         other.texts.iter().for_each(|(text, count)| self.add_text(text, *count));
@@ -242,5 +246,47 @@ impl Count {
             least: self.range.map(|(least, _)| least),
             most: self.range.map(|(_, most)| most),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use steppe_wire::look::Form;
+
+    use super::*;
+
+    /// A column of addresses, whose groups of digits have more forms than are told apart.
+    fn addresses() -> Column {
+        let mut column = Column::new("a".to_owned(), None, true, 1);
+        let groups = ["1", "123", "1234"];
+        for between in [".", " ", "_"] {
+            for a in groups {
+                for b in groups {
+                    for c in groups {
+                        column.see(&format!("{a}{between}{b}{between}{c}"));
+                    }
+                }
+            }
+        }
+        column
+    }
+
+    fn counted(column: Column) -> (usize, u64, u64) {
+        let told = column.told();
+        let all = told.forms.iter().map(|form| form.count).sum();
+        let text = told.forms.iter().find(|form| form.form == Form::Text);
+        (told.forms.len(), all, text.map_or(0, |text| text.count))
+    }
+
+    #[test]
+    fn what_has_too_many_forms_is_text_and_no_value_is_lost() {
+        let (forms, all, text) = counted(addresses());
+        assert!(forms <= FORMS_MAX + 1 && all == 81 && text > 0, "{forms} {all} {text}");
+        let mut column = addresses();
+        column.see("text");
+        assert_eq!(counted(column), (forms, 82, text + 1));
+        let mut both = addresses();
+        both.merge(addresses());
+        assert_eq!(counted(both), (forms, 162, 2 * text));
     }
 }
