@@ -21,7 +21,7 @@ columns = { symbol = "string", at = "timestamp", bid = "double", venue = "string
 [[tables]]
 name = "priced"
 as_of = { left = "trades", right = "quotes", on = "at", by = ["symbol"] }
-columns = { symbol = "string", at = "timestamp", price = "double", bid = "double", venue = "string" }
+columns = {symbol = "string", at = "timestamp", price = "double", bid = "double", venue = "string" }
 keys = ["symbol", "at"]
 
 [[tasks]]
@@ -134,7 +134,11 @@ name = "zones"
 [[inputs]]
 name = "readings"
 unique = ["meter", "at"]
-columns = { meter = "string", at = { type = "timestamp", zone = "UTC", as = "Europe/London" }, kwh = "double" }
+
+[inputs.columns]
+meter = "string"
+at = { type = "timestamp", zone = "UTC", as = "Europe/London" }
+kwh = "double"
 
 [[inputs]]
 name = "weather"
@@ -186,6 +190,7 @@ fn times_of_two_zones_are_not_compared() {
         "SELECT r.meter, r.at, r.kwh FROM readings r JOIN weather w ON r.at = w.at",
         "SELECT r.meter, r.at, r.kwh FROM readings r JOIN weather w USING (at)",
         "SELECT r.meter, r.at, w.t AS kwh FROM readings r, weather w WHERE r.at = w.at",
+        "SELECT r.meter, r.at, r.kwh FROM readings r LEFT ANTI JOIN weather w ON r.at = w.at",
         "SELECT r.meter, r.at, w.t AS kwh FROM readings r JOIN weather w \
          ON CAST(r.at AS DATE) = CAST(w.at AS DATE)",
         "WITH days AS (SELECT CAST(at AS DATE) AS day, MAX(t) AS t FROM weather GROUP BY at) \

@@ -136,8 +136,8 @@ impl AsOf {
         if let (Some(zone), Some(other)) = (of_left.table_zone(), of_right.table_zone()) {
             out.need(place, zone == other, || {
                 format!(
-                    "`{name}` is a time of {zone} in `{}` and of {other} in `{}`; bring both to one \
-                     zone by `as`",
+                    "`{name}` is a time of {zone} in `{}` and of {other} in `{}`; bring both to \
+                     one zone by `as`",
                     left.name, right.name
                 )
             });

@@ -1,5 +1,5 @@
-//! The embedded engine as a process: `clean` runs an ETL plan, `query` answers SQL, `look` says what
-//! files have.
+//! The embedded engine as a process: `clean` runs an ETL plan, `query` answers SQL, `look` says
+//! what files have.
 
 use std::process::ExitCode;
 

@@ -20,9 +20,11 @@ const SHOWN_CHARACTERS: usize = 60;
 const BILLED: &str = "10 MB";
 
 const OWN_STYLE: &str = ".top td:last-child{width:45%}.facts{margin:.2rem 0}\
-    .heat td,.heat th{padding:.1rem .25rem;min-width:1.7rem;text-align:center;border:0;font-size:.8em}\
+    .heat td,.heat th{padding:.1rem .25rem;min-width:1.7rem;text-align:center;border:0;\
+    font-size:.8em}\
     .heat td:first-child,.heat tr:first-child th:first-child{text-align:left;white-space:nowrap}\
-    .strong{color:#fff}figure{min-width:0}.wide td{white-space:nowrap}figure td,figure th{padding:.2rem .4rem;white-space:nowrap}\
+    .strong{color:#fff}figure{min-width:0}.wide td{white-space:nowrap}\
+    figure td,figure th{padding:.2rem .4rem;white-space:nowrap}\
     figcaption,p,li,.top td:first-child{overflow-wrap:anywhere;white-space:normal}";
 
 /// The page.
@@ -31,8 +33,8 @@ pub fn html(pipeline: &str, profiles: &[TableProfile]) -> Result<String> {
     let statements: usize = profiles.iter().map(|profile| profile.statements).sum();
     let bytes: u64 = profiles.iter().map(|profile| profile.scanned_bytes).sum();
     page += &format!(
-        "<h1>{}</h1><p>What its tables hold. Athena scanned {} in {statements} statements; it bills \
-         at least {BILLED} for each.</p><p>",
+        "<h1>{}</h1><p>What its tables hold. Athena scanned {} in {statements} statements; it \
+         bills at least {BILLED} for each.</p><p>",
         escape(pipeline),
         size(usize::try_from(bytes).unwrap_or(usize::MAX))
     );

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, bail};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator, col};
 use datafusion::prelude::DataFrame;
@@ -85,6 +85,9 @@ fn followed(plan: &LogicalPlan) -> Result<Scope> {
             let added = below.each(&window.window_expr)?;
             std::mem::take(&mut below.zones).into_iter().chain(added).collect()
         }
+        LogicalPlan::Join(join) if keeps_right(join.join_type) => {
+            below.zones.split_off(join.left.schema().fields().len())
+        }
         LogicalPlan::Union(union) => {
             let columns = union.schema.fields().len();
             let of = |at| below.zones.iter().skip(at).step_by(columns).flatten().cloned();
@@ -105,7 +108,6 @@ fn followed(plan: &LogicalPlan) -> Result<Scope> {
     let schema = plan.schema().as_ref().clone();
     let fields = schema.fields();
     let mut zones = computed;
-    // A join that keeps one side's columns keeps the left one's, or has the right one's alone.
     zones.resize(fields.len(), Zones::new());
     for (zones, field) in zones.iter_mut().zip(fields) {
         if let Some(zone) = field.metadata().get(ZONE).filter(|_| zones.is_empty()) {
@@ -198,6 +200,11 @@ impl Scope {
     }
 }
 
+/// Whether a join gives the columns of its right side alone.
+fn keeps_right(kind: JoinType) -> bool {
+    matches!(kind, JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark)
+}
+
 /// Whether an operator asks how two times stand to each other.
 fn compares(operator: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, Minus, NotEq};
@@ -211,7 +218,6 @@ fn compares(operator: Operator) -> bool {
 fn converted(function: &ScalarFunction) -> Option<String> {
     match (function.name(), &function.args[..]) {
         ("from_utc_timestamp", [_, Expr::Literal(ScalarValue::Utf8(zone), _)]) => zone.clone(),
-        ("to_utc_timestamp", _) => Some("UTC".to_owned()),
         _ => None,
     }
 }

@@ -3,7 +3,8 @@
 //! Each writes its own name over the others' as soon as it begins, waits, and looks. Whoever finds
 //! another name ends: that one was written later, so what it has still to do begins after this
 //! execution's upload was there. The last name is found by its own execution, so one always runs
-//! that sees everything. It rests on S3 alone, where a read sees the last finished write.
+//! that sees everything. It rests on S3 alone, where a read sees the last finished write, also one
+//! that replaces an object: <https://disaster-recovery.workshop.aws/en/services/storage/s3.html>.
 
 use serde::{Deserialize, Serialize};
 use steppe_store::{Bucket, read_json, write_json};

@@ -77,7 +77,8 @@ fn forecasts_text(decides: bool) -> String {
     };
     let forecast = format!(
         "$substring(series, 0, 100) & ', ' & period & ': ' & {} & ' (' & {} & ' to ' & {} & \
-         ')'{procure} & ($exists(note) ? '\\n  note: ' & note : '') & '\\n  s3://${{DataBucket}}/' & s3_key",
+         ')'{procure} & ($exists(note) ? '\\n  note: ' & note : '') \
+         & '\\n  s3://${{DataBucket}}/' & s3_key",
         value("value"),
         value("lower"),
         value("upper")

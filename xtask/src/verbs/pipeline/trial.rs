@@ -175,7 +175,11 @@ fn is_partial(data: &Dataset) -> bool {
 
 /// Too few periods for any backtest.
 pub fn hinted(error: anyhow::Error) -> anyhow::Error {
-    match error.chain().any(|cause| cause.to_string().contains("no series is long enough")) {
+    let is_short = |cause: &(dyn std::error::Error + 'static)| {
+        let kind = cause.downcast_ref::<TrainError>();
+        matches!(kind, Some(TrainError::TooShort { .. } | TrainError::TooFewForBacktest { .. }))
+    };
+    match error.chain().any(is_short) {
         true => Hinted::new(
             "there are too few periods for a forecast that could be judged",
             "give a longer history",
