@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use steppe_aws::{Aws, ChangeSetView, Purpose, StackView, TemplateSource};
 use steppe_plan::events::{Answerer, Did, Doing, Event, Fact, Finding, Outcome, Step};
+use steppe_plan::made::Made;
 use steppe_plan::names::Names;
 use steppe_plan::review::{Change, Concern, concerns};
 use steppe_plan::stack::sha256_hex;
 use steppe_plan::status::{ResourceStatus, StackStatus};
+use steppe_spec::Manifest;
 
 use crate::host::Host;
-use crate::leftovers;
 use crate::local::LocalCloud;
 use crate::watch::{Pace, Watch, Whose};
 
@@ -53,6 +54,8 @@ pub struct Deployer<'a> {
     pub aws: &'a Aws,
     /// Names.
     pub names: &'a Names,
+    /// The pipeline.
+    pub manifest: &'a Manifest,
     /// Is told and asked.
     pub host: &'a Host,
     /// Whether consent was given in advance.
@@ -62,6 +65,11 @@ pub struct Deployer<'a> {
 }
 
 impl Deployer<'_> {
+    /// Names of everything that the deployment may ever have made.
+    pub fn made(&self) -> Made {
+        Made::ever(self.names, self.manifest)
+    }
+
     fn watch(&self) -> Watch<'_> {
         Watch { aws: self.aws, names: self.names, host: self.host, local: self.local }
     }
@@ -239,7 +247,7 @@ impl Deployer<'_> {
             return Ok(false);
         }
         let work = self.host.begin(Step::FreeNetwork, None);
-        let functions = leftovers::functions(self.names);
+        let functions = self.made().functions;
         let (began, mut deleted) = (Instant::now(), 0);
         loop {
             let (now, in_use) = self.aws.delete_interfaces_of(&functions).await?;

@@ -3,11 +3,12 @@
 //! Whoever changes one, or shows what is in one as its own, needs clients of the environment, and
 //! they can be had here only: after the stack of that name was compared with the configuration.
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use steppe_aws::{Aws, StackView};
 use steppe_plan::deploy::Refusal;
 use steppe_plan::names::Names;
 use steppe_plan::observed::ObservedStack;
+use steppe_plan::smoke_test::MissingOutput;
 
 use crate::hint::{Hinted, OrHint};
 use crate::project::Workspace;
@@ -62,14 +63,16 @@ impl Deployment {
     }
 
     /// An output of the stack.
-    pub fn output(&self, name: &str) -> Result<&str> {
-        self.stack()?.outputs.get(name).map(String::as_str).or_hint(|| {
-            Hinted::new(
-                format!("the stack has no output {name}"),
-                "it was made by another version; `cargo xtask deploy` updates it",
-            )
-        })
+    pub fn output(&self, name: &'static str) -> Result<&str> {
+        let output = self.stack()?.outputs.get(name).map(String::as_str);
+        output.ok_or_else(|| of_other_version(MissingOutput(name)))
     }
+}
+
+/// What a stack lacks that another version of this program made.
+pub fn of_other_version(missing: MissingOutput) -> Error {
+    let hint = "it was made by another version; `cargo xtask deploy` updates it";
+    Hinted::new(missing.to_string(), hint).into()
 }
 
 /// What tells that a stack is another deployment's.

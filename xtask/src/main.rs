@@ -12,7 +12,6 @@ mod hint;
 mod host;
 mod inputs;
 mod interrupt;
-mod leftovers;
 mod local;
 mod lock;
 mod observe;

@@ -28,7 +28,7 @@ pub use error::{AwsError, Kind};
 pub use objects::{Listed, ObjectView};
 pub use queries::Answer;
 pub use runs::{ExecutionView, HistoryEvent, Invocation, Passed};
-pub use search::{Found, Wanted};
+pub use search::Found;
 pub use stacks::{ChangeSetView, EventView, Purpose, ResourceView, StackView, TemplateSource};
 
 /// Result of a call.

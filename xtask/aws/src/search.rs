@@ -8,6 +8,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use steppe_plan::made::Made;
 
 use crate::objects::percent_decoded;
 use crate::single::{Protocol, Service};
@@ -27,37 +28,6 @@ const fn json_service(name: &'static str, target: &'static str, version: &'stati
 const PAGES_MAX: usize = 1_000;
 /// Names of alarms in one request.
 const ALARMS_MAX: usize = 100;
-
-/// What a deployment may have made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Buckets.
-    pub buckets: Vec<String>,
-    /// Roles.
-    pub roles: Vec<String>,
-    /// Instance profiles.
-    pub instance_profiles: Vec<String>,
-    /// Functions.
-    pub functions: Vec<String>,
-    /// State machines.
-    pub machines: Vec<String>,
-    /// Rules of EventBridge.
-    pub rules: Vec<String>,
-    /// Alarms.
-    pub alarms: Vec<String>,
-    /// Topics.
-    pub topics: Vec<String>,
-    /// Log groups.
-    pub log_groups: Vec<String>,
-    /// Glue databases.
-    pub databases: Vec<String>,
-    /// Glue jobs.
-    pub jobs: Vec<String>,
-    /// Work groups of Athena; their named queries go with them.
-    pub work_groups: Vec<String>,
-    /// Tags of networks and instances; what is in a network keeps it from being deleted.
-    pub tags: Vec<(String, String)>,
-}
 
 /// What of it is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,11 +57,11 @@ impl Found {
 
 impl Aws {
     /// Everything of a deployment that is still there.
-    pub async fn leftovers(&self, wanted: &Wanted) -> Result<Found> {
+    pub async fn leftovers(&self, wanted: &Made) -> Result<Found> {
         let (mut found, mut wanted) = (Found::default(), wanted.clone());
         let tagged = self.tagged(&wanted.tags).await;
         // What cannot be asked for is told: whoever reads it can look.
-        let unknown = tagged.map(|arns| arns.iter().filter_map(|arn| wanted.add(arn)).collect());
+        let unknown = tagged.map(|arns| arns.iter().filter_map(|arn| add(&mut wanted, arn)).collect());
         found.add("tagged thing", unknown)?;
         let (buckets, roles, profiles, functions, machines, rules) = tokio::join!(
             those(&wanted.buckets, |name| self.bucket_is_ours(name)),
@@ -294,40 +264,38 @@ impl Aws {
     }
 }
 
-impl Wanted {
-    /// Adds the name in an ARN; returns the ARN when nobody here can ask whether it is there.
-    fn add(&mut self, arn: &str) -> Option<String> {
-        let parts: Vec<&str> = arn.splitn(6, ':').collect();
-        let &[_, _, service, _, _, rest] = parts.as_slice() else { return Some(arn.to_owned()) };
-        let (kind, name) = rest.split_once(['/', ':']).unwrap_or(("", rest));
-        let names = match (service, kind) {
-            ("s3", "") => &mut self.buckets,
-            ("iam", "role") => &mut self.roles,
-            ("iam", "instance-profile") => &mut self.instance_profiles,
-            ("lambda", "function") => &mut self.functions,
-            ("states", "stateMachine") => &mut self.machines,
-            ("events", "rule") => &mut self.rules,
-            ("cloudwatch", "alarm") => &mut self.alarms,
-            ("sns", "") => &mut self.topics,
-            ("logs", "log-group") => &mut self.log_groups,
-            ("glue", "database") => &mut self.databases,
-            ("glue", "job") => &mut self.jobs,
-            ("athena", "workgroup") => &mut self.work_groups,
-            // The caller knows the stack; networks and instances are found by their tags, and what
-            // is in a network keeps it.
-            (
-                "ec2",
-                "vpc" | "instance" | "subnet" | "security-group" | "route-table" | "vpc-endpoint",
-            )
-            | ("cloudformation", "stack") => return None,
-            _ => return Some(arn.to_owned()),
-        };
-        let name = name.trim_end_matches(":*").to_owned();
-        if !names.contains(&name) {
-            names.push(name);
-        }
-        None
+/// Adds the name in an ARN; returns the ARN when nobody here can ask whether it is there.
+fn add(wanted: &mut Made, arn: &str) -> Option<String> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let &[_, _, service, _, _, rest] = parts.as_slice() else { return Some(arn.to_owned()) };
+    let (kind, name) = rest.split_once(['/', ':']).unwrap_or(("", rest));
+    let names = match (service, kind) {
+        ("s3", "") => &mut wanted.buckets,
+        ("iam", "role") => &mut wanted.roles,
+        ("iam", "instance-profile") => &mut wanted.instance_profiles,
+        ("lambda", "function") => &mut wanted.functions,
+        ("states", "stateMachine") => &mut wanted.machines,
+        ("events", "rule") => &mut wanted.rules,
+        ("cloudwatch", "alarm") => &mut wanted.alarms,
+        ("sns", "") => &mut wanted.topics,
+        ("logs", "log-group") => &mut wanted.log_groups,
+        ("glue", "database") => &mut wanted.databases,
+        ("glue", "job") => &mut wanted.jobs,
+        ("athena", "workgroup") => &mut wanted.work_groups,
+        // The caller knows the stack; networks and instances are found by their tags, and what
+        // is in a network keeps it.
+        (
+            "ec2",
+            "vpc" | "instance" | "subnet" | "security-group" | "route-table" | "vpc-endpoint",
+        )
+        | ("cloudformation", "stack") => return None,
+        _ => return Some(arn.to_owned()),
+    };
+    let name = name.trim_end_matches(":*").to_owned();
+    if !names.contains(&name) {
+        names.push(name);
     }
+    None
 }
 
 #[derive(Deserialize)]
@@ -375,11 +343,11 @@ async fn those<'a, F: Future<Output = Result<bool>>>(
 
 #[cfg(test)]
 mod tests {
-    use super::Wanted;
+    use super::{Made, add};
 
     #[test]
     fn what_carries_the_tags_is_asked_for_by_its_name_or_told() {
-        let mut wanted = Wanted { topics: vec!["t".into()], ..Wanted::default() };
+        let mut wanted = Made { topics: vec!["t".into()], ..Made::default() };
         let told: Vec<String> = [
             "arn:aws:s3:::b",
             "arn:aws:sns:us-east-1:0:t",
@@ -394,7 +362,7 @@ mod tests {
             "nonsense",
         ]
         .iter()
-        .filter_map(|arn| wanted.add(arn))
+        .filter_map(|arn| add(&mut wanted, arn))
         .collect();
         let unknown = [
             "arn:aws:ec2:us-east-1:0:volume/vol-1",
@@ -402,14 +370,14 @@ mod tests {
             "nonsense",
         ];
         assert_eq!(told, unknown);
-        let expected = Wanted {
+        let expected = Made {
             buckets: vec!["b".into()],
             topics: vec!["t".into()],
             functions: vec!["f".into()],
             log_groups: vec!["/steppe/x".into()],
             alarms: vec!["a: b".into()],
             machines: vec!["m".into()],
-            ..Wanted::default()
+            ..Made::default()
         };
         assert_eq!(wanted, expected);
     }

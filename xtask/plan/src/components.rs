@@ -27,8 +27,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::elf::Architecture;
 use crate::grants::{Cfn, Grant, Role, Statement};
-use crate::stack::StackSpec;
+use crate::made::Made;
+use crate::names::Names;
+use crate::site::Site;
+use crate::smoke_test::MakeChecks;
+use crate::stack::{ArtifactHashes, StackSpec};
 use crate::workflow::{Machine, Segment};
 use steppe_spec::{DriftCheck, Manifest, Retrain};
 
@@ -95,6 +100,10 @@ pub struct Component {
     pub grants: Vec<Grant>,
     /// Outputs of the stack.
     pub outputs: Vec<(&'static str, Cfn)>,
+    /// What proves that it works.
+    pub checks: Option<MakeChecks>,
+    /// Names of what its own fragments make.
+    pub made: Made,
     /// What it costs.
     pub cost: Cost,
 }
@@ -212,6 +221,11 @@ pub struct Alarm {
 }
 
 impl Function {
+    /// The end of its name, and of its log group's.
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
     /// With a further variable of its environment.
     fn with(mut self, name: &'static str, value: Cfn) -> Self {
         self.variables.insert(name, value);
@@ -219,7 +233,19 @@ impl Function {
     }
 }
 
+impl Rule {
+    /// The end of its name.
+    pub fn name(&self) -> &str {
+        self.name
+    }
+}
+
 impl Alarm {
+    /// The end of its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The two ways in which a machine's execution ends badly. An aborted one was aborted by
     /// somebody.
     fn of_machine(
@@ -254,6 +280,23 @@ impl Stack<'_> {
         }
         made
     }
+}
+
+/// Shows the components of a stack as far as neither artifacts nor its place decide them: what they
+/// are called, and what proves that they work.
+pub fn outline(names: &Names, manifest: &Manifest, mut show: impl FnMut(&Component)) {
+    let architecture = Architecture::X86_64;
+    let spec = StackSpec {
+        names,
+        manifest,
+        query_sql: vec![],
+        raw_headers: vec![],
+        hashes: ArtifactHashes::default(),
+        architecture,
+        site: &Site::embedded(architecture),
+    };
+    let stack = Stack { spec: &spec, server_id: "ModelServer".to_owned() };
+    stack.components().iter().for_each(&mut show);
 }
 
 /// Lets a function write to the log group of its own.

@@ -14,6 +14,7 @@ pub mod environment;
 pub mod etl;
 pub mod events;
 pub mod grants;
+pub mod made;
 pub mod names;
 pub mod observed;
 pub mod payload;

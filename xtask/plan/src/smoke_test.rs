@@ -2,23 +2,46 @@
 //!
 //! `smoke-test --dry-run` prints a [`SmokePlan`], `smoke-test` executes the same value.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
-
 use steppe_spec::Manifest;
+use thiserror::Error;
 
-/// What a smoke test has to know of a deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployed {
-    /// ARN of the pipeline's state machine.
-    pub machine: String,
-    /// ARN of the state machine that looks for drift, if there is one.
-    pub drift_machine: Option<String>,
+use crate::components;
+use crate::names::Names;
+
+/// A deployment that is tested, and how far.
+#[derive(Debug, Clone, Copy)]
+pub struct Tested<'a> {
+    /// The pipeline.
+    pub manifest: &'a Manifest,
+    /// The text of each of its checks, in its order.
+    pub check_sql: &'a [String],
+    /// Outputs of the stack.
+    pub outputs: &'a BTreeMap<String, String>,
     /// The version of the model in service.
-    pub version: String,
+    pub version: &'a str,
     /// Where it is.
     pub place: Place,
+    /// Series to forecast; all when empty.
+    pub series: &'a [String],
+}
+
+/// What an output of a stack has to say is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the stack has no output {0}")]
+pub struct MissingOutput(pub &'static str);
+
+/// Makes the checks of a component.
+pub type MakeChecks = fn(&Tested<'_>) -> Result<Vec<Check>, MissingOutput>;
+
+impl Tested<'_> {
+    /// An output of the stack.
+    pub fn output(&self, name: &'static str) -> Result<&str, MissingOutput> {
+        self.outputs.get(name).map(String::as_str).ok_or(MissingOutput(name))
+    }
 }
 
 /// Where a deployment is, as far as a check can see things there.
@@ -42,7 +65,14 @@ pub struct Check {
     pub kind: CheckKind,
 }
 
-/// What a check does.
+impl Check {
+    /// A check with its name.
+    pub fn new(name: &str, kind: CheckKind) -> Self {
+        Self { name: name.to_owned(), kind }
+    }
+}
+
+/// What a check does. Checks are carried out in the order of their kinds here.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum CheckKind {
@@ -62,6 +92,13 @@ pub enum CheckKind {
     },
     /// The clean table is of the raw data, and the cleaning job's counts and Athena's agree.
     RowCounts,
+    /// Each forecast lies in S3, keeps the contract, and equals what the server answers.
+    Forecasts {
+        /// Series that must be among them; all when empty.
+        series: Vec<String>,
+        /// Where the server is.
+        place: Place,
+    },
     /// A number that Athena finds in the tables is within the manifest's bounds.
     Value {
         /// What the number is.
@@ -72,13 +109,6 @@ pub enum CheckKind {
         at_least: f64,
         /// The most that it may be.
         at_most: f64,
-    },
-    /// Each forecast lies in S3, keeps the contract, and equals what the server answers.
-    Forecasts {
-        /// Series that must be among them; all when empty.
-        series: Vec<String>,
-        /// Where the server is.
-        place: Place,
     },
     /// The message about the run was taken, and lies in the outbox.
     Notification {
@@ -100,6 +130,19 @@ pub enum CheckKind {
 }
 
 impl CheckKind {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Run { .. } => 0,
+            Self::History { .. } => 1,
+            Self::RowCounts => 2,
+            Self::Forecasts { .. } => 3,
+            Self::Value { .. } => 4,
+            Self::Notification { .. } => 5,
+            Self::Drift { .. } => 6,
+            Self::Permissions { .. } => 7,
+        }
+    }
+
     /// Whether it looks at what the run of this test has made, so that there is nothing to check
     /// when that failed.
     pub fn needs_run(&self) -> bool {
@@ -164,41 +207,14 @@ pub struct SmokePlan {
 }
 
 impl SmokePlan {
-    /// What proves that the pipeline works, for these series; for all when none is named.
-    pub fn new(
-        manifest: &Manifest,
-        check_sql: &[String],
-        deployed: &Deployed,
-        series: &[String],
-    ) -> Self {
-        let Deployed { machine, drift_machine, version, place } = deployed;
-        let (place, series) = (*place, series.to_vec());
-        let check = |name: &str, kind| Check { name: name.to_owned(), kind };
-        let (machine, version) = (machine.clone(), version.clone());
-        let mut checks = vec![
-            check(
-                "execution",
-                CheckKind::Run { machine: machine.clone(), series: series.clone(), version },
-            ),
-            check("history", CheckKind::History { machine }),
-            check("row counts", CheckKind::RowCounts),
-            check("forecasts", CheckKind::Forecasts { series, place }),
-        ];
-        checks.extend(manifest.checks.iter().zip(check_sql).map(|(own, sql)| {
-            let (description, sql) = (own.description.clone(), sql.clone());
-            let (at_least, at_most) = (own.at_least, own.at_most);
-            check(&own.name, CheckKind::Value { description, sql, at_least, at_most })
-        }));
-        if manifest.stack.notify {
-            let emails = manifest.stack.emails.len();
-            checks.push(check("notification", CheckKind::Notification { emails, place }));
-        }
-        if let Some(machine) = drift_machine {
-            let machine = machine.clone();
-            checks.push(check("drift check", CheckKind::Drift { machine }));
-        }
-        checks.push(check("permissions", CheckKind::Permissions { place }));
-        Self { checks }
+    /// What proves that the pipeline works: what each component of its stack wants to see.
+    pub fn new(names: &Names, tested: &Tested<'_>) -> Result<Self, MissingOutput> {
+        let mut makers = Vec::new();
+        components::outline(names, tested.manifest, |component| makers.extend(component.checks));
+        let checks = makers.into_iter().map(|make| make(tested)).collect::<Result<Vec<_>, _>>()?;
+        let mut checks: Vec<Check> = checks.into_iter().flatten().collect();
+        checks.sort_by_key(|check| check.kind.rank());
+        Ok(Self { checks })
     }
 }
 
@@ -220,27 +236,42 @@ mod tests {
         Manifest::parse("pipeline.toml", text).expect("valid")
     }
 
-    fn deployed(drift_machine: Option<&str>) -> Deployed {
-        Deployed {
-            machine: "arn:m".into(),
-            drift_machine: drift_machine.map(str::to_owned),
-            version: "v1".into(),
+    fn plan(manifest: &Manifest, outputs: &[&str], series: &[String]) -> Result<SmokePlan, String> {
+        let names = Names {
+            project: "p".into(),
+            pipeline: "marriages".into(),
+            environment: "e".into(),
+            account: "000000000000".into(),
+            region: "us-east-1".into(),
+        };
+        let outputs = outputs.iter().map(|name| ((*name).to_owned(), format!("arn:{name}")));
+        let tested = Tested {
+            manifest,
+            check_sql: &[],
+            outputs: &outputs.collect(),
+            version: "v1",
             place: Place::Embedded,
-        }
+            series,
+        };
+        SmokePlan::new(&names, &tested).map_err(|error| error.to_string())
     }
 
     #[test]
     fn what_is_deployed_is_checked_and_nothing_else() {
-        let plan = SmokePlan::new(&manifest(), &[], &deployed(Some("arn:d")), &[]);
-        let names: Vec<&str> = plan.checks.iter().map(|c| c.name.as_str()).collect();
-        let all = "execution, history, row counts, forecasts, notification, drift check, \
-                   permissions";
-        assert_eq!(names.join(", "), all);
+        let outputs = ["StateMachineArn", "DriftMachineArn"];
+        let all = plan(&manifest(), &outputs, &[]).expect("complete");
+        let names: Vec<&str> = all.checks.iter().map(|c| c.name.as_str()).collect();
+        let expected = "execution, history, row counts, forecasts, notification, drift check, \
+                        permissions";
+        assert_eq!(names.join(", "), expected);
         let mut quiet = manifest();
         quiet.stack.notify = false;
-        let fewer = SmokePlan::new(&quiet, &[], &deployed(None), &["Almaty".to_owned()]);
+        quiet.drift = None;
+        let fewer = plan(&quiet, &outputs[..1], &["Almaty".to_owned()]).expect("complete");
         assert_eq!(fewer.checks.len(), 5);
         let text = fewer.to_string();
         assert!(text.starts_with("  1. execution: run the pipeline for Almaty; only model v1"));
+        let error = plan(&manifest(), &outputs[..1], &[]).expect_err("made by another version");
+        assert_eq!(error, "the stack has no output DriftMachineArn");
     }
 }

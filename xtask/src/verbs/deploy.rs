@@ -110,7 +110,8 @@ pub async fn run(
     }
     let (local, yes) = (local_cloud(workspace)?, options.yes);
     let (aws, local) = (ours.aws(), local.as_ref());
-    let deployer = Deployer { aws, names: &workspace.names, host, yes, local };
+    let (names, manifest) = (&workspace.names, &workspace.manifest);
+    let deployer = Deployer { aws, names, manifest, host, yes, local };
     let deploying =
         Deploying { workspace, ours: &ours, deployer, desired, bodies, raw, model, training_key };
     let changed = deploying.execute(observed).await?;

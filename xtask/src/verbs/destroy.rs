@@ -15,7 +15,6 @@ use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::hint::Hinted;
 use crate::host::Host;
-use crate::leftovers;
 use crate::lock::lock;
 use crate::observe::{Purpose, cloud_of, observe};
 use crate::project::Workspace;
@@ -57,8 +56,8 @@ pub async fn run(workspace: &Workspace, host: &Host, options: Options) -> Result
     // In an account of others' things people say yes; the embedded cloud holds only what deploy
     // put there, and what it did not is refused before.
     let yes = options.yes || local.is_some();
-    let (aws, local) = (ours.aws(), local.as_ref());
-    let deployer = Deployer { aws, names, host, yes, local };
+    let (aws, local, manifest) = (ours.aws(), local.as_ref(), &workspace.manifest);
+    let deployer = Deployer { aws, names, manifest, host, yes, local };
     let (dry_run, ours) = (options.dry_run, &ours);
     Destroying { workspace, ours, deployer, dry_run }.execute().await
 }
@@ -133,7 +132,7 @@ impl Destroying<'_> {
     async fn find_leftovers(&self) -> Result<Option<Outcome>> {
         let (host, names) = (self.deployer.host, self.deployer.names);
         let work = host.begin(Step::FindLeftovers, None);
-        let found = self.deployer.aws.leftovers(&leftovers::wanted(names)).await?;
+        let found = self.deployer.aws.leftovers(&self.deployer.made()).await?;
         work.done(Did::FindLeftovers);
         found.unknown.into_iter().for_each(|what| host.fact(Fact::NotSeen { what }));
         if found.left.is_empty() {

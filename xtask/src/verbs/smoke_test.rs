@@ -5,9 +5,9 @@ mod checks;
 use anyhow::{Error, Result};
 use serde_json::{Value, json};
 use steppe_plan::events::{Did, Fact, Finding, Step, Unit};
-use steppe_plan::smoke_test::{Check, CheckKind, Deployed, Place, SmokePlan};
+use steppe_plan::smoke_test::{Check, CheckKind, Place, SmokePlan, Tested};
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, of_other_version};
 use crate::execution::Execution;
 use crate::exit::Outcome;
 use crate::hint::{hints_of, tells_of_a_full_disk};
@@ -40,15 +40,15 @@ struct Seen {
 /// Runs the pipeline and checks it, or prints the checks.
 pub async fn run(workspace: &Workspace, host: &Host, options: Options<'_>) -> Result<Outcome> {
     let ours = Deployment::open(workspace).await?;
-    let deployed = deployed(workspace, &ours).await?;
-    let plan = SmokePlan::new(&workspace.manifest, &workspace.check_sql, &deployed, options.series);
+    let version = Registry::of(&ours)?.some_pointer().await?.in_service.current.model.version;
+    let plan = plan(workspace, &ours, &version, options.series)?;
     if options.dry_run {
         host.result(&plan, &plan.to_string());
         return Ok(Outcome::Done);
     }
     host.planned(&plan);
-    let (began, version) = (jiff::Timestamp::now(), deployed.version.as_str());
-    let test = Test { workspace, ours: &ours, began, version };
+    let began = jiff::Timestamp::now();
+    let test = Test { workspace, ours: &ours, began, version: &version };
     let (mut seen, mut run) = (Vec::new(), None);
     let testing = host.begin(Step::SmokeTest, None);
     for (done, Check { name, kind }) in (0..).zip(&plan.checks) {
@@ -67,17 +67,23 @@ pub async fn run(workspace: &Workspace, host: &Host, options: Options<'_>) -> Re
     Ok(report(&seen, host, testing))
 }
 
-/// What the plan has to know, gathered once.
-async fn deployed(workspace: &Workspace, ours: &Deployment) -> Result<Deployed> {
-    let drift = workspace.manifest.drift.as_ref();
-    let drift_machine = drift.map(|_| ours.output("DriftMachineArn")).transpose()?;
-    let pointer = Registry::of(ours)?.some_pointer().await?;
-    Ok(Deployed {
-        machine: ours.output("StateMachineArn")?.to_owned(),
-        drift_machine: drift_machine.map(str::to_owned),
-        version: pointer.in_service.current.model.version,
-        place: if local_cloud(workspace)?.is_some() { Place::Embedded } else { Place::Aws },
-    })
+/// The checks of what is deployed.
+fn plan(
+    workspace: &Workspace,
+    ours: &Deployment,
+    version: &str,
+    series: &[String],
+) -> Result<SmokePlan> {
+    let embedded = local_cloud(workspace)?.is_some();
+    let tested = Tested {
+        manifest: &workspace.manifest,
+        check_sql: &workspace.check_sql,
+        outputs: &ours.stack()?.outputs,
+        version,
+        place: if embedded { Place::Embedded } else { Place::Aws },
+        series,
+    };
+    SmokePlan::new(&workspace.names, &tested).map_err(of_other_version)
 }
 
 /// Carries out one check; the one that runs the pipeline leaves its `run` to those behind it.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Component, Fragment, Stack};
 use crate::grants::Cfn;
+use crate::made::Made;
 
 pub(super) fn component(stack: &Stack<'_>, others: &[Component]) -> Option<Component> {
     let tables: Vec<_> = others.iter().flat_map(|other| &other.tables).collect();
@@ -12,6 +13,7 @@ pub(super) fn component(stack: &Stack<'_>, others: &[Component]) -> Option<Compo
         name: "catalogue",
         resources: vec![Fragment::new("catalogue.yaml.tera", context)],
         outputs: vec![("DatabaseName", Cfn::reference("Database"))],
+        made: Made { databases: vec![stack.spec.names.database()], ..Made::default() },
         ..Component::default()
     })
 }

@@ -6,6 +6,8 @@ use steppe_wire::keys;
 use super::tables::tables;
 use super::{Component, Cost, Fragment, Stack, writes_logs};
 use crate::grants::{Cfn, Grant, Role, Statement};
+use crate::made::Made;
+use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{Catch, Links, Retry, Segment, Slot, State, Task, jsonata};
 
 const ROLE: &str = "CleanRole";
@@ -23,10 +25,12 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
     let names = stack.spec.names;
     let workers = stack.spec.manifest.stack.etl_workers;
     let log_prefix = names.log_prefix();
-    let groups = [("CleanLogsOutput", "output"), ("CleanLogsError", "error")]
-        .map(|(id, stream)| json!({ "id": id, "name": format!("{log_prefix}/clean/{stream}") }));
+    let groups = ["output", "error"].map(|stream| format!("{log_prefix}/clean/{stream}"));
+    let [output, error] = &groups;
+    let shown = [("CleanLogsOutput", output), ("CleanLogsError", error)]
+        .map(|(id, name)| json!({ "id": id, "name": name }));
     let context = json!({
-        "groups": groups,
+        "groups": shown,
         "workers": workers,
         "timeout_mins": TIMEOUT_MINS,
         "script_key": keys::glue_script(&stack.spec.hashes.glue_script),
@@ -44,6 +48,12 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
             ("CleanLogGroup", Cfn::reference("CleanLogsOutput")),
             ("CleanErrorLogGroup", Cfn::reference("CleanLogsError")),
         ],
+        checks: Some(|_| Ok(vec![Check::new("row counts", CheckKind::RowCounts)])),
+        made: Made {
+            log_groups: groups.to_vec(),
+            jobs: vec![format!("{}-clean", names.stack())],
+            ..Made::default()
+        },
         cost: Cost { run: f64::from(workers) * WORKER_HOUR_USD / 60.0, ..Cost::default() },
         ..Component::default()
     })

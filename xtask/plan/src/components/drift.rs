@@ -7,12 +7,15 @@ use super::predictor::LAMBDA_IS_BUSY;
 use super::training::{data_prefixes, job, job_grants, spec_key};
 use super::{Alarm, Component, Function, Rule, Stack, attaches_to_network, server};
 use crate::grants::{Cfn, Grant, Role, Statement};
+use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{self, Catch, Links, Machine, Retry, Segment, Slot, State, Task, jsonata};
 
 /// Logical ID of the machine.
 pub(super) const MACHINE: &str = "DriftMachine";
 /// Logical ID of the machine's role.
 pub(super) const MACHINE_ROLE: &str = "DriftRole";
+/// Output with its ARN.
+const OUTPUT: &str = "DriftMachineArn";
 const ROLE: &str = "DriftJobRole";
 /// Memory of the function: it holds the clean table and the newest forecasts.
 const MEMORY_MB: u32 = 512;
@@ -63,8 +66,12 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
         grants: grants(stack),
         outputs: vec![
             ("DriftJobLogGroup", Cfn::reference("DriftJobLogs")),
-            ("DriftMachineArn", Cfn::reference(MACHINE)),
+            (OUTPUT, Cfn::reference(MACHINE)),
         ],
+        checks: Some(|tested| {
+            let machine = tested.output(OUTPUT)?.to_owned();
+            Ok(vec![Check::new("drift check", CheckKind::Drift { machine })])
+        }),
         ..Component::default()
     })
 }

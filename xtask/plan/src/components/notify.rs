@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::{Component, Fragment, Stack, drift, workflow};
 use crate::grants::{Cfn, Grant, Statement};
+use crate::made::Made;
 use crate::payload::FORECASTS_SHOWN;
+use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{
     Branch, Catch, Choice, Links, Next, Retry, Segment, Slot, State, Task, jsonata,
 };
@@ -24,6 +26,12 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
             of_failure(stack, workflow::MACHINE),
             of_failure(stack, drift::MACHINE),
         ],
+        checks: Some(|tested| {
+            let emails = tested.manifest.stack.emails.len();
+            let kind = CheckKind::Notification { emails, place: tested.place };
+            Ok(vec![Check::new("notification", kind)])
+        }),
+        made: Made { topics: vec![stack.spec.names.stack()], ..Made::default() },
         alarm_actions: vec![Cfn::reference("Topic")],
         grants: [workflow::ROLE, drift::MACHINE_ROLE].map(publish).to_vec(),
         outputs: vec![("TopicArn", Cfn::reference("Topic"))],

@@ -13,6 +13,7 @@ use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::payload::{
     FORECASTS_SHOWN, LEFT_OUT_PER_CALL, LEFT_OUT_SHOWN, SERIES_PER_CALL, SINGLE_MAX,
 };
+use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{
     Branch, Catch, Choice, Links, MapState, Next, Pass, Processor, Retry, Segment, Slot, State,
     Task, jsonata,
@@ -68,6 +69,10 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
             ("PredictorName", Cfn::reference("Predictor")),
             ("PredictorLogGroup", Cfn::reference("PredictorLogs")),
         ],
+        checks: Some(|tested| {
+            let (series, place) = (tested.series.to_vec(), tested.place);
+            Ok(vec![Check::new("forecasts", CheckKind::Forecasts { series, place })])
+        }),
         ..Component::default()
     })
 }

@@ -5,6 +5,7 @@ use steppe_wire::keys;
 
 use super::{Alarm, Component, Cost, Fragment, Stack};
 use crate::grants::{Cfn, Grant, Role, Statement};
+use crate::made::Made;
 use crate::stack::StackSpec;
 
 const ROLE: &str = "ServerRole";
@@ -46,6 +47,10 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
             ("ServerInstanceId", Cfn::reference(id)),
             ("ServerUrl", url(id)),
         ],
+        made: Made {
+            instance_profiles: vec![format!("{}-server", spec.names.stack())],
+            ..Made::default()
+        },
         cost: Cost { idle_month: idle, ..Cost::default() },
         ..Component::default()
     })

@@ -5,6 +5,8 @@ use steppe_wire::keys;
 
 use super::{Component, Fragment, Stack};
 use crate::grants::Cfn;
+use crate::made::Made;
+use crate::smoke_test::{Check, CheckKind};
 
 /// Days after which an upload that was never completed is removed.
 pub const UNFINISHED_UPLOAD_DAYS: u32 = 7;
@@ -27,6 +29,10 @@ pub(super) fn component(stack: &Stack<'_>, others: &[Component]) -> Option<Compo
         name: "storage",
         resources: vec![Fragment::new("storage.yaml.tera", context)],
         outputs: vec![("DataBucket", Cfn::reference("DataBucket"))],
+        checks: Some(|tested| {
+            Ok(vec![Check::new("permissions", CheckKind::Permissions { place: tested.place })])
+        }),
+        made: Made { buckets: vec![stack.spec.names.data_bucket()], ..Made::default() },
         ..Component::default()
     })
 }

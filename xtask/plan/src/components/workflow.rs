@@ -4,10 +4,13 @@ use serde_json::{Value, json};
 
 use super::{Alarm, Component, Stack};
 use crate::grants::{Cfn, Role};
+use crate::smoke_test::{Check, CheckKind, MissingOutput, Tested};
 use crate::workflow::{self, Links, Machine, Pass, Segment, Slot, State, jsonata};
 
 /// Logical ID of the machine.
 pub(super) const MACHINE: &str = "StateMachine";
+/// Output with its ARN.
+const OUTPUT: &str = "StateMachineArn";
 /// Logical ID of its role.
 pub(super) const ROLE: &str = "WorkflowRole";
 /// Time of a run for everything but cleaning and training.
@@ -30,9 +33,18 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
         segments: vec![publish(pipeline), workflow::failed(MACHINE)],
         alarms: Alarm::of_machine(MACHINE, "", told).to_vec(),
         roles: vec![Role::new(ROLE, "workflow", "states.amazonaws.com")],
-        outputs: vec![("StateMachineArn", Cfn::reference(MACHINE))],
+        outputs: vec![(OUTPUT, Cfn::reference(MACHINE))],
+        checks: Some(checks),
         ..Component::default()
     })
+}
+
+/// A run, in which only the version in service may answer, and that nothing in it was passed over.
+fn checks(tested: &Tested<'_>) -> Result<Vec<Check>, MissingOutput> {
+    let machine = tested.output(OUTPUT)?.to_owned();
+    let (series, version) = (tested.series.to_vec(), tested.version.to_owned());
+    let run = CheckKind::Run { machine: machine.clone(), series, version };
+    Ok(vec![Check::new("execution", run), Check::new("history", CheckKind::History { machine })])
 }
 
 fn publish(pipeline: &str) -> Segment {

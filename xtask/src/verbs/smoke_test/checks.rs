@@ -10,6 +10,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use steppe_aws::{Answer, Passed};
+use steppe_plan::made::Made;
 use steppe_plan::smoke_test::{CheckKind, Place};
 use steppe_wire::drift::DriftOutcome;
 use steppe_wire::predict::{PredictRequest, PredictResponse, StoredPrediction};
@@ -17,7 +18,6 @@ use steppe_wire::predict::{PredictRequest, PredictResponse, StoredPrediction};
 use crate::deployment::Deployment;
 use crate::execution::{Execution, pinned_run, run_to_end};
 use crate::freshness::Lake;
-use crate::leftovers;
 use crate::local::LocalCloud;
 use crate::project::Workspace;
 use crate::target::local_cloud;
@@ -363,7 +363,7 @@ impl Test<'_> {
             .filter_map(|l| serde_json::from_str(l).ok())
             .flat_map(|c: Value| statements_of(&c))
             .collect();
-        let roles = leftovers::roles(&self.workspace.names);
+        let roles = Made::ever(&self.workspace.names, &self.workspace.manifest).roles;
         let granted = self.ours.aws().granted_statements(&roles).await?;
         let prefix = format!("{}-", self.workspace.names.stack());
         let unused = never_used(&granted, &used, &prefix);
