@@ -58,9 +58,6 @@ pub struct Aws {
     partition: Partition,
     s3: aws_sdk_s3::Client,
     iam: aws_sdk_iam::Client,
-    logs: aws_sdk_cloudwatchlogs::Client,
-    athena: aws_sdk_athena::Client,
-    states: aws_sdk_sfn::Client,
     lambda: aws_sdk_lambda::Client,
     stacks: aws_sdk_cloudformation::Client,
     #[cfg(feature = "ec2")]
@@ -122,9 +119,6 @@ impl Aws {
             partition: Partition::of(&identity.arn),
             s3: aws_sdk_s3::Client::from_conf(s3),
             iam: aws_sdk_iam::Client::new(&config),
-            logs: aws_sdk_cloudwatchlogs::Client::new(&config),
-            athena: aws_sdk_athena::Client::new(&config),
-            states: aws_sdk_sfn::Client::new(&config),
             lambda: aws_sdk_lambda::Client::new(&config),
             stacks: aws_sdk_cloudformation::Client::new(&config),
             #[cfg(feature = "ec2")]

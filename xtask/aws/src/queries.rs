@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use aws_sdk_athena::types::{QueryExecutionContext, QueryExecutionState};
+use serde_json::{Value, json};
 
+use crate::single::{Service, members, text};
 use crate::{Aws, AwsError, Result};
+
+pub(crate) const ATHENA: Service = Service::json("athena", "AmazonAthena", "1.1");
+pub(crate) const LOGS: Service = Service::json("logs", "Logs_20140328", "1.1");
 
 /// Longest time of a query: Athena's own limit is 30 minutes.
 const QUERY_LIMIT: Duration = Duration::from_secs(35 * 60);
@@ -33,42 +37,35 @@ impl Aws {
         sql: &str,
         rows_max: usize,
     ) -> Result<Answer> {
-        let context = QueryExecutionContext::builder().database(database).build();
-        let request = self
-            .athena
-            .start_query_execution()
-            .work_group(work_group)
-            .query_execution_context(context)
-            .query_string(sql);
-        let id = request
-            .send()
-            .await
-            .map_err(|e| AwsError::new("athena:StartQueryExecution", e))?
-            .query_execution_id;
-        let id = id
-            .ok_or_else(|| AwsError::local("athena:StartQueryExecution", "the answer has no ID"))?;
+        // The SDKs make the token, and without one Athena refuses the call.
+        let token = uuid::Uuid::new_v4().to_string();
+        let asked = json!({
+            "ClientRequestToken": token,
+            "QueryExecutionContext": { "Database": database },
+            "QueryString": sql,
+            "WorkGroup": work_group,
+        });
+        let call = "athena:StartQueryExecution";
+        let started = self.json(call, &ATHENA, asked).await?;
+        let id = text(&started["QueryExecutionId"]);
+        let id = id.ok_or_else(|| AwsError::local(call, "the answer has no ID"))?;
         let scanned_bytes = self.await_query(&id).await?;
-        let mut pages =
-            self.athena.get_query_results().query_execution_id(&id).into_paginator().send();
         let mut answer = Answer { columns: vec![], rows: vec![], scanned_bytes };
-        while let Some(page) = pages.next().await {
-            let set = page
-                .map_err(|e| AwsError::new("athena:GetQueryResults", e))?
-                .result_set
-                .unwrap_or_else(|| aws_sdk_athena::types::ResultSet::builder().build());
-            if let Some(meta) =
-                set.result_set_metadata.as_ref().filter(|_| answer.columns.is_empty())
-            {
-                answer.columns = meta.column_info().iter().map(|c| c.name().to_owned()).collect();
+        let take = |page: Value| {
+            let set = &page["ResultSet"];
+            if answer.columns.is_empty() {
+                let columns = members(&set["ResultSetMetadata"]["ColumnInfo"]);
+                answer.columns = columns.filter_map(|column| text(&column["Name"])).collect();
             }
-            answer.rows.extend(set.rows.unwrap_or_default().into_iter().map(|r| {
-                r.data.unwrap_or_default().into_iter().map(|d| d.var_char_value).collect()
-            }));
+            let value = |datum: &Value| text(&datum["VarCharValue"]);
+            answer.rows.extend(
+                members(&set["Rows"]).map(|row| members(&row["Data"]).map(value).collect()),
+            );
             // The first row repeats the header.
-            if answer.rows.len() > rows_max {
-                break;
-            }
-        }
+            answer.rows.len() <= rows_max
+        };
+        let asked = json!({ "QueryExecutionId": id });
+        self.json_pages("athena:GetQueryResults", &ATHENA, asked, "NextToken", take).await?;
         let header: Vec<Option<String>> = answer.columns.iter().cloned().map(Some).collect();
         if answer.rows.first() == Some(&header) {
             answer.rows.remove(0);
@@ -82,27 +79,23 @@ impl Aws {
         let call = "athena:GetQueryExecution";
         let (began, mut pause, mut failures) = (Instant::now(), Duration::from_millis(20), 0);
         loop {
-            let request = self.athena.get_query_execution().query_execution_id(id);
-            let execution = match request.send().await.map_err(|e| AwsError::new(call, e)) {
-                Ok(answer) => answer.query_execution,
+            let asked = json!({ "QueryExecutionId": id });
+            let execution = match self.json(call, &ATHENA, asked).await {
+                Ok(mut answer) => answer["QueryExecution"].take(),
                 Err(error) if error.is_passing() && failures < FAILURES_MAX => {
                     failures += 1;
-                    None
+                    Value::Null
                 }
                 Err(error) => return Err(error),
             };
-            let status = execution.as_ref().and_then(|e| e.status());
-            match status.and_then(|s| s.state()) {
-                Some(QueryExecutionState::Succeeded) => {
-                    let statistics = execution.as_ref().and_then(|e| e.statistics());
-                    let scanned = statistics.and_then(|s| s.data_scanned_in_bytes());
-                    return Ok(scanned.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0));
+            match execution["Status"]["State"].as_str() {
+                Some("SUCCEEDED") => {
+                    let scanned = &execution["Statistics"]["DataScannedInBytes"];
+                    return Ok(scanned.as_u64().unwrap_or(0));
                 }
-                Some(QueryExecutionState::Failed | QueryExecutionState::Cancelled) => {
-                    let reason = status
-                        .and_then(|s| s.state_change_reason())
-                        .unwrap_or("no reason given")
-                        .to_owned();
+                Some("FAILED" | "CANCELLED") => {
+                    let reason = text(&execution["Status"]["StateChangeReason"]);
+                    let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
                     return Err(AwsError::local("the query", reason));
                 }
                 _ if began.elapsed() > QUERY_LIMIT => {
@@ -120,25 +113,21 @@ impl Aws {
 
     /// The named queries of a work group: name, description, SQL.
     pub async fn named_queries(&self, work_group: &str) -> Result<Vec<(String, String, String)>> {
-        let mut pages =
-            self.athena.list_named_queries().work_group(work_group).into_paginator().send();
         let mut ids = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| AwsError::new("athena:ListNamedQueries", e))?;
-            ids.extend(page.named_query_ids.unwrap_or_default());
-        }
+        let take = |page: Value| {
+            ids.extend(members(&page["NamedQueryIds"]).filter_map(text));
+            true
+        };
+        let asked = json!({ "WorkGroup": work_group });
+        self.json_pages("athena:ListNamedQueries", &ATHENA, asked, "NextToken", take).await?;
         let mut queries = Vec::new();
         for ids in ids.chunks(NAMED_AT_ONCE) {
-            let answer = self
-                .athena
-                .batch_get_named_query()
-                .set_named_query_ids(Some(ids.to_vec()))
-                .send()
-                .await
-                .map_err(|e| AwsError::new("athena:BatchGetNamedQuery", e))?;
-            let named = answer.named_queries.unwrap_or_default().into_iter();
-            queries
-                .extend(named.map(|q| (q.name, q.description.unwrap_or_default(), q.query_string)));
+            let asked = json!({ "NamedQueryIds": ids });
+            let answer = self.json("athena:BatchGetNamedQuery", &ATHENA, asked).await?;
+            let told = |query: &Value, member: &str| text(&query[member]).unwrap_or_default();
+            queries.extend(members(&answer["NamedQueries"]).map(|query| {
+                (told(query, "Name"), told(query, "Description"), told(query, "QueryString"))
+            }));
         }
         queries.sort();
         Ok(queries)
@@ -146,23 +135,16 @@ impl Aws {
 
     /// Events of a log group since a time in milliseconds: time, message.
     pub async fn log_events(&self, group: &str, since_ms: i64) -> Result<Vec<(i64, String)>> {
-        let mut pages = self
-            .logs
-            .filter_log_events()
-            .log_group_name(group)
-            .start_time(since_ms)
-            .into_paginator()
-            .send();
         let mut events = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| AwsError::new("logs:FilterLogEvents", e))?;
-            events.extend(
-                page.events
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|e| (e.timestamp.unwrap_or(0), e.message.unwrap_or_default())),
-            );
-        }
+        let take = |page: Value| {
+            events.extend(members(&page["events"]).map(|event| {
+                let message = text(&event["message"]).unwrap_or_default();
+                (event["timestamp"].as_i64().unwrap_or(0), message)
+            }));
+            true
+        };
+        let asked = json!({ "logGroupName": group, "startTime": since_ms });
+        self.json_pages("logs:FilterLogEvents", &LOGS, asked, "nextToken", take).await?;
         Ok(events)
     }
 }

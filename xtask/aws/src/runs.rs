@@ -1,11 +1,13 @@
 //! Things that run: executions of state machines, invocations of functions.
 
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_sfn::types::ExecutionStatus as SdkStatus;
-use serde_json::Value;
+use serde_json::{Value, json};
 use steppe_plan::status::{ExecutionStatus, UnknownStatus};
 
+use crate::single::{Service, members, text};
 use crate::{Aws, AwsError, Result};
+
+pub(crate) const STATES: Service = Service::json("states", "AWSStepFunctions", "1.0");
 
 /// An execution as it is now.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,29 +48,31 @@ pub struct Invocation {
 impl Aws {
     /// Starts an execution; returns its ARN.
     pub async fn start_execution(&self, machine: &str, input: &Value) -> Result<String> {
-        let request =
-            self.states.start_execution().state_machine_arn(machine).input(input.to_string());
-        Ok(request
-            .send()
-            .await
-            .map_err(|e| AwsError::new("states:StartExecution", e))?
-            .execution_arn)
+        let call = "states:StartExecution";
+        let asked = json!({ "stateMachineArn": machine, "input": input.to_string() });
+        let started = self.json(call, &STATES, asked).await?;
+        text(&started["executionArn"]).ok_or_else(|| AwsError::local(call, "the answer has no ARN"))
     }
 
     /// Input of the newest execution that succeeded; `None` when there is none.
     pub async fn newest_success(&self, machine: &str) -> Result<Option<Value>> {
-        let request = self
-            .states
-            .list_executions()
-            .state_machine_arn(machine)
-            .status_filter(SdkStatus::Succeeded)
-            .max_results(1);
-        let answer = request.send().await.map_err(|e| AwsError::new("states:ListExecutions", e))?;
-        let Some(newest) = answer.executions.first() else { return Ok(None) };
-        let request = self.states.describe_execution().execution_arn(&newest.execution_arn);
-        match request.send().await.map_err(|e| AwsError::new("states:DescribeExecution", e)) {
-            Ok(told) => Ok(told.input.and_then(|input| serde_json::from_str(&input).ok())),
-            // It is forgotten after ninety days.
+        let asked = json!({
+            "stateMachineArn": machine,
+            "statusFilter": "SUCCEEDED",
+            "maxResults": 1,
+        });
+        let answer = self.json("states:ListExecutions", &STATES, asked).await?;
+        let Some(newest) = members(&answer["executions"]).next() else { return Ok(None) };
+        // It is forgotten after ninety days.
+        let told = self.described(&newest["executionArn"]).await?;
+        Ok(told.and_then(|told| serde_json::from_str(told["input"].as_str()?).ok()))
+    }
+
+    /// What the service tells of an execution; `None` when it does not know it.
+    async fn described(&self, arn: &Value) -> Result<Option<Value>> {
+        let asked = json!({ "executionArn": arn });
+        match self.json("states:DescribeExecution", &STATES, asked).await {
+            Ok(told) => Ok(Some(told)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
@@ -77,28 +81,20 @@ impl Aws {
     /// Stops every running execution of a state machine; returns how many there were. A machine
     /// that is gone runs nothing.
     pub async fn stop_executions(&self, machine: &str) -> Result<usize> {
-        let mut pages = self
-            .states
-            .list_executions()
-            .state_machine_arn(machine)
-            .status_filter(SdkStatus::Running)
-            .into_paginator()
-            .send();
+        let asked = json!({ "stateMachineArn": machine, "statusFilter": "RUNNING" });
         let mut running = Vec::new();
-        while let Some(page) = pages.next().await {
-            match page.map_err(|e| AwsError::new("states:ListExecutions", e)) {
-                Ok(page) => running.extend(page.executions.into_iter().map(|e| e.execution_arn)),
-                Err(error) if error.is_not_found() => return Ok(0),
-                Err(error) => return Err(error),
-            }
+        let take = |page: Value| {
+            running.extend(members(&page["executions"]).map(|e| e["executionArn"].clone()));
+            true
+        };
+        match self.json_pages("states:ListExecutions", &STATES, asked, "nextToken", take).await {
+            Err(error) if error.is_not_found() => return Ok(0),
+            listed => listed?,
         }
         for execution in &running {
-            let stop = self
-                .states
-                .stop_execution()
-                .execution_arn(execution)
-                .cause("the deployment is destroyed");
-            match stop.send().await.map_err(|e| AwsError::new("states:StopExecution", e)) {
+            let cause = "the deployment is destroyed";
+            let asked = json!({ "executionArn": execution, "cause": cause });
+            match self.json("states:StopExecution", &STATES, asked).await {
                 Err(error) if !error.is_not_found() => return Err(error),
                 // It ended by itself, or is gone with its machine.
                 _ => {}
@@ -109,52 +105,39 @@ impl Aws {
 
     /// How far an execution is; `None` when it is not known.
     pub async fn execution(&self, arn: &str) -> Result<Option<ExecutionView>> {
-        let request = self.states.describe_execution().execution_arn(arn);
-        let answer =
-            match request.send().await.map_err(|e| AwsError::new("states:DescribeExecution", e)) {
-                Ok(answer) => answer,
-                Err(error) if error.is_not_found() => return Ok(None),
-                Err(error) => return Err(error),
-            };
-        let output = answer.output.as_deref().and_then(|o| serde_json::from_str(o).ok());
-        let failure = answer.error.map(|error| (error, answer.cause.unwrap_or_default()));
+        let Some(told) = self.described(&json!(arn)).await? else { return Ok(None) };
+        let output = told["output"].as_str().and_then(|o| serde_json::from_str(o).ok());
+        let cause = || text(&told["cause"]).unwrap_or_default();
+        let failure = text(&told["error"]).map(|error| (error, cause()));
         let unknown = |e: UnknownStatus| AwsError::local("states:DescribeExecution", e.to_string());
-        let status = answer.status.as_str().parse().map_err(unknown)?;
+        let status = told["status"].as_str().unwrap_or_default().parse().map_err(unknown)?;
         Ok(Some(ExecutionView { status, output, failure }))
     }
 
     /// The whole history of an execution.
     pub async fn history(&self, arn: &str) -> Result<Vec<HistoryEvent>> {
-        let mut pages = self
-            .states
-            .get_execution_history()
-            .execution_arn(arn)
-            .max_results(1_000)
-            .into_paginator()
-            .send();
         let mut events = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| AwsError::new("states:GetExecutionHistory", e))?;
-            events.extend(page.events.into_iter().map(|e| {
-                let entered = e.state_entered_event_details.map(|d| Passed::Entered(d.name));
-                let left = || e.state_exited_event_details.map(|d| Passed::Left(d.name));
+        let take = |page: Value| {
+            events.extend(members(&page["events"]).map(|event| {
+                let state = |details: &str| text(&event[details]["name"]);
+                let entered = state("stateEnteredEventDetails").map(Passed::Entered);
+                let left = || state("stateExitedEventDetails").map(Passed::Left);
                 HistoryEvent { passed: entered.or_else(left) }
             }));
-        }
+            true
+        };
+        let asked = json!({ "executionArn": arn, "maxResults": 1_000 });
+        let call = "states:GetExecutionHistory";
+        self.json_pages(call, &STATES, asked, "nextToken", take).await?;
         Ok(events)
     }
 
     /// The definition of a state machine.
     pub async fn definition(&self, machine: &str) -> Result<Value> {
-        let answer = self
-            .states
-            .describe_state_machine()
-            .state_machine_arn(machine)
-            .send()
-            .await
-            .map_err(|e| AwsError::new("states:DescribeStateMachine", e))?;
-        serde_json::from_str(&answer.definition)
-            .map_err(|e| AwsError::local("states:DescribeStateMachine", e.to_string()))
+        let call = "states:DescribeStateMachine";
+        let told = self.json(call, &STATES, json!({ "stateMachineArn": machine })).await?;
+        serde_json::from_str(told["definition"].as_str().unwrap_or_default())
+            .map_err(|e| AwsError::local(call, e.to_string()))
     }
 
     /// Invokes a function and waits for the answer.

@@ -11,18 +11,16 @@ use serde_json::{Value, json};
 use steppe_plan::made::Made;
 
 use crate::objects::percent_decoded;
-use crate::single::{Protocol, Service};
+use crate::queries::{ATHENA, LOGS};
+use crate::runs::STATES;
+use crate::single::{Protocol, Service, members};
 use crate::{Aws, AwsError, Kind, Owner, Result};
 
-const EVENTS: Service = json_service("events", "AWSEvents", "1.1");
-const MONITORING: Service = json_service("monitoring", "GraniteServiceVersion20100801", "1.0");
-const GLUE: Service = json_service("glue", "AWSGlue", "1.1");
-const TAGGING: Service = json_service("tagging", "ResourceGroupsTaggingAPI_20170126", "1.1");
+const EVENTS: Service = Service::json("events", "AWSEvents", "1.1");
+const MONITORING: Service = Service::json("monitoring", "GraniteServiceVersion20100801", "1.0");
+const GLUE: Service = Service::json("glue", "AWSGlue", "1.1");
+const TAGGING: Service = Service::json("tagging", "ResourceGroupsTaggingAPI_20170126", "1.1");
 const SNS: Service = Service { name: "sns", protocol: Protocol::Query { version: "2010-03-31" } };
-
-const fn json_service(name: &'static str, target: &'static str, version: &'static str) -> Service {
-    Service { name, protocol: Protocol::Json { target, version } }
-}
 
 /// Pages of one list.
 const PAGES_MAX: usize = 1_000;
@@ -61,7 +59,8 @@ impl Aws {
         let (mut found, mut wanted) = (Found::default(), wanted.clone());
         let tagged = self.tagged(&wanted.tags).await;
         // What cannot be asked for is told: whoever reads it can look.
-        let unknown = tagged.map(|arns| arns.iter().filter_map(|arn| add(&mut wanted, arn)).collect());
+        let unknown =
+            tagged.map(|arns| arns.iter().filter_map(|arn| add(&mut wanted, arn)).collect());
         found.add("tagged thing", unknown)?;
         let (buckets, roles, profiles, functions, machines, rules) = tokio::join!(
             those(&wanted.buckets, |name| self.bucket_is_ours(name)),
@@ -124,8 +123,8 @@ impl Aws {
 
     async fn machine_exists(&self, name: &str) -> Result<bool> {
         let arn = self.arn("states", &format!("stateMachine:{name}"));
-        let answer = self.states.describe_state_machine().state_machine_arn(arn).send().await;
-        AwsError::as_existence(answer.map_err(|e| AwsError::new("states:DescribeStateMachine", e)))
+        let asked = json!({ "stateMachineArn": arn });
+        AwsError::as_existence(self.json("states:DescribeStateMachine", &STATES, asked).await)
     }
 
     async fn database_exists(&self, name: &str) -> Result<bool> {
@@ -149,7 +148,7 @@ impl Aws {
         for names in names.chunks(ALARMS_MAX) {
             let asked = json!({ "AlarmNames": names });
             let answer = self.json("cloudwatch:DescribeAlarms", &MONITORING, asked).await?;
-            let alarms = answer["MetricAlarms"].as_array().into_iter().flatten();
+            let alarms = members(&answer["MetricAlarms"]);
             found.extend(alarms.filter_map(|a| a["AlarmName"].as_str()).map(str::to_owned));
         }
         Ok(found)
@@ -160,25 +159,24 @@ impl Aws {
     }
 
     async fn log_group_exists(&self, name: &str) -> Result<bool> {
-        let mut pages =
-            self.logs.describe_log_groups().log_group_name_prefix(name).into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| AwsError::new("logs:DescribeLogGroups", e))?;
-            if page.log_groups().iter().any(|g| g.log_group_name() == Some(name)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let (call, mut found) = ("logs:DescribeLogGroups", false);
+        let asked = json!({ "logGroupNamePrefix": name });
+        let look = |page: Value| {
+            found |= members(&page["logGroups"]).any(|group| group["logGroupName"] == name);
+            !found
+        };
+        self.json_pages(call, &LOGS, asked, "nextToken", look).await?;
+        Ok(found)
     }
 
     async fn work_groups_of(&self, names: &[String]) -> Result<Vec<String>> {
-        let mut pages = self.athena.list_work_groups().into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| AwsError::new("athena:ListWorkGroups", e))?;
-            let there = page.work_groups.unwrap_or_default().into_iter().filter_map(|g| g.name);
-            found.extend(there.filter(|name| names.contains(name)));
-        }
+        let (call, mut found) = ("athena:ListWorkGroups", Vec::new());
+        let look = |page: Value| {
+            let there = members(&page["WorkGroups"]).filter_map(|group| group["Name"].as_str());
+            found.extend(there.map(str::to_owned).filter(|name| names.contains(name)));
+            true
+        };
+        self.json_pages(call, &ATHENA, json!({}), "NextToken", look).await?;
         Ok(found)
     }
 
@@ -188,8 +186,7 @@ impl Aws {
         for role in roles {
             for policy in self.role_policies(role).await? {
                 let document = self.role_policy(role, &policy).await?;
-                let statements = document["Statement"].as_array().into_iter().flatten();
-                let allowing = statements.filter(|s| s["Effect"] == "Allow");
+                let allowing = members(&document["Statement"]).filter(|s| s["Effect"] == "Allow");
                 let sids = allowing.filter_map(|s| s["Sid"].as_str());
                 granted.extend(sids.map(|sid| (role.clone(), sid.to_owned())));
             }
@@ -249,18 +246,14 @@ impl Aws {
         let call = "tag:GetResources";
         let filters: Vec<Value> =
             tags.iter().map(|(key, value)| json!({ "Key": key, "Values": [value] })).collect();
-        let (mut found, mut token) = (Vec::new(), String::new());
-        for _ in 0..PAGES_MAX {
-            let asked = json!({ "TagFilters": filters, "PaginationToken": token });
-            let page = self.json(call, &TAGGING, asked).await?;
-            let listed = page["ResourceTagMappingList"].as_array().into_iter().flatten();
+        let (asked, mut found) = (json!({ "TagFilters": filters }), Vec::new());
+        let look = |page: Value| {
+            let listed = members(&page["ResourceTagMappingList"]);
             found.extend(listed.filter_map(|r| r["ResourceARN"].as_str()).map(str::to_owned));
-            page["PaginationToken"].as_str().unwrap_or_default().clone_into(&mut token);
-            if token.is_empty() {
-                return Ok(found);
-            }
-        }
-        Err(AwsError::local(call, format!("there are more than {PAGES_MAX} pages")))
+            true
+        };
+        self.json_pages(call, &TAGGING, asked, "PaginationToken", look).await?;
+        Ok(found)
     }
 }
 

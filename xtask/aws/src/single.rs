@@ -19,6 +19,8 @@ use serde_json::Value;
 
 use crate::{Aws, AwsError, Result};
 
+/// Pages of one list.
+const PAGES_MAX: usize = 10_000;
 /// Times that a call is made.
 const TRIES: u32 = 4;
 /// Wait before the second try; each further one is twice as long.
@@ -48,6 +50,13 @@ pub enum Protocol {
     },
 }
 
+impl Service {
+    /// A service that speaks JSON.
+    pub const fn json(name: &'static str, target: &'static str, version: &'static str) -> Self {
+        Self { name, protocol: Protocol::Json { target, version } }
+    }
+}
+
 /// A request before it is signed.
 struct Request {
     headers: Vec<(&'static str, String)>,
@@ -64,6 +73,27 @@ impl Aws {
     ) -> Result<Value> {
         let body = self.single(call, service, input.to_string()).await?;
         serde_json::from_str(&body).map_err(|e| AwsError::local(call, format!("no JSON: {e}")))
+    }
+
+    /// Calls a service that speaks JSON page by page; `token` is the member that asks for the next
+    /// one. Ends early when `take` wants no more.
+    pub(crate) async fn json_pages(
+        &self,
+        call: &'static str,
+        service: &Service,
+        mut input: Value,
+        token: &str,
+        mut take: impl FnMut(Value) -> bool,
+    ) -> Result<()> {
+        for _ in 0..PAGES_MAX {
+            let mut page = self.json(call, service, input.clone()).await?;
+            let next = page[token].take();
+            if !take(page) || next.as_str().is_none_or(str::is_empty) {
+                return Ok(());
+            }
+            input[token] = next;
+        }
+        Err(AwsError::local(call, format!("there are more than {PAGES_MAX} pages")))
     }
 
     /// Calls a service that speaks the query protocol; its answer is read as `T`.
@@ -122,6 +152,16 @@ impl Aws {
             builder.serializer(|request: HttpRequest| Ok(request)).deserializer(answer).build();
         operation.invoke(signed).await.map_err(|e| AwsError::new(call, e))
     }
+}
+
+/// The members of a list in an answer; none when it is not there.
+pub(crate) fn members(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+/// The text of a member of an answer.
+pub(crate) fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
 
 fn request(protocol: &Protocol, operation: &str, input: &str) -> Request {

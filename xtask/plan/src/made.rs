@@ -39,11 +39,8 @@ pub struct Made {
 impl Made {
     /// Everything that a deployment may ever have made, whatever options its manifest has now.
     pub fn ever(names: &Names, manifest: &Manifest) -> Self {
-        let mut all = Self {
-            buckets: vec![names.artifacts_bucket()],
-            tags: names.tags(),
-            ..Self::default()
-        };
+        let mut all =
+            Self { buckets: vec![names.artifacts_bucket()], tags: names.tags(), ..Self::default() };
         let [_nothing, (_, everything), ..] = &combinations(manifest)[..] else {
             unreachable!("the first two are nothing and everything");
         };
