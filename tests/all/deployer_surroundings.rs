@@ -59,19 +59,12 @@ impl Odd {
         let mut folder = tempfile::Builder::new();
         let folder = folder.prefix("für alle 's ").tempdir_in(target_dir()).expect("a folder");
         let root = workspace(&folder.path().join("Ehen & Łódź"));
-        let binaries = [
-            ("debug", binary("xtask")),
-            ("debug", binary("steppe-cloud")),
-            ("debug", binary("steppe-etl")),
-            ("release", target_dir().join("release/steppe-server")),
-            ("release", target_dir().join("release/bootstrap")),
-            ("release", target_dir().join("release/steppe-jobs")),
-        ];
-        for (profile, file) in binaries {
-            let at = root.join("target").join(profile);
-            std::fs::create_dir_all(&at).expect("a folder");
-            let name = file.file_name().expect("a name");
-            std::fs::hard_link(&file, at.join(name)).expect("linked");
+        let at = root.join("target/debug");
+        std::fs::create_dir_all(&at).expect("a folder");
+        for name in
+            ["xtask", "steppe-cloud", "steppe-etl", "steppe-server", "bootstrap", "steppe-jobs"]
+        {
+            std::fs::hard_link(binary(name), at.join(name)).expect("linked");
         }
         Self { _folder: folder, root }
     }

@@ -22,8 +22,10 @@ use crate::terminal::err;
 const OWN: [&str; 2] = ["steppe-cloud", "steppe-etl"];
 /// Set where what is there is to be used.
 pub const SKIP_BUILD: &str = "STEPPE_SKIP_BUILD";
-/// Packages that are shipped.
-const SHIPPED: [&str; 3] = ["steppe-server", "steppe-predictor", "steppe-jobs"];
+/// Binaries that are deployed: the model server, the predictor, the jobs.
+const DEPLOYED: [&str; 3] = ["steppe-server", "bootstrap", "steppe-jobs"];
+/// Their packages.
+const PACKAGES: [&str; 3] = ["steppe-server", "steppe-predictor", "steppe-jobs"];
 
 /// Everything that the stack is made of.
 #[derive(Debug)]
@@ -49,37 +51,40 @@ pub fn own_binary(root: &Path, name: &str) -> PathBuf {
     beside.unwrap_or_else(|| target_dir(root).join("debug").join(name))
 }
 
-/// Builds the embedded cloud and its engine, and what is shipped, side by side.
-pub async fn build(root: &Path, host: &Host) -> Result<()> {
-    if std::env::var_os(SKIP_BUILD).is_some() {
-        host.fact(Fact::BuildSkipped);
-        return Ok(());
+/// Builds what a deployment needs. What goes to AWS is small and fast; what the embedded cloud runs
+/// is built as that itself is, so that nothing is compiled twice.
+pub async fn build(workspace: &Workspace, host: &Host) -> Result<()> {
+    let root = &*workspace.root;
+    if workspace.environment.is_embedded() {
+        let binaries = OWN.iter().chain(&DEPLOYED);
+        return building(host, cargo(root, &of_binaries(binaries))).await;
     }
-    let own = own_arguments();
-    let shipped: Vec<&str> = ["build", "--release"]
-        .into_iter()
-        .chain(SHIPPED.iter().flat_map(|p| ["--package", *p]))
-        .collect();
-    let work = host.begin(Step::Build, None);
-    tokio::try_join!(cargo(root, &own), cargo(root, &shipped))?;
-    work.done(Did::Build);
-    Ok(())
+    let (own, mut release) = (of_binaries(&OWN), vec!["build", "--release"]);
+    release.extend(PACKAGES.iter().flat_map(|package| ["--package", *package]));
+    let both = async { tokio::try_join!(cargo(root, &own), cargo(root, &release)).map(drop) };
+    building(host, both).await
 }
 
 /// Builds the embedded cloud and its engine alone, which nothing but this machine needs.
 pub async fn build_own(root: &Path, host: &Host) -> Result<()> {
+    building(host, cargo(root, &of_binaries(&OWN))).await
+}
+
+async fn building(host: &Host, build: impl Future<Output = Result<()>>) -> Result<()> {
     if std::env::var_os(SKIP_BUILD).is_some() {
         host.fact(Fact::BuildSkipped);
         return Ok(());
     }
     let work = host.begin(Step::Build, None);
-    cargo(root, &own_arguments()).await?;
+    build.await?;
     work.done(Did::Build);
     Ok(())
 }
 
-fn own_arguments() -> Vec<&'static str> {
-    std::iter::once("build").chain(OWN.iter().flat_map(|b| ["--bin", *b])).collect()
+/// Without `--package`: features are resolved for the whole workspace, as for this program.
+fn of_binaries<'a>(names: impl IntoIterator<Item = &'a &'a str>) -> Vec<&'a str> {
+    let binaries = names.into_iter().flat_map(|name| ["--bin", *name]);
+    std::iter::once("build").chain(binaries).collect()
 }
 
 /// The cargo that runs this program.
@@ -121,18 +126,17 @@ async fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
 
 /// Reads the built binaries, checks them and packs them.
 pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
-    let release = target_dir(&workspace.root).join("release");
+    let (root, embedded) = (&*workspace.root, workspace.environment.is_embedded());
     let binary = |name: &str| {
-        let file = release.join(name);
-        std::fs::read(&file).or_hint(|| {
+        let release = || target_dir(root).join("release").join(name);
+        let file = if embedded { own_binary(root, name) } else { release() };
+        let bytes = std::fs::read(&file).or_hint(|| {
             Hinted::new(format!("cannot read {}", file.display()), "`cargo xtask deploy` builds it")
-        })
+        })?;
+        anyhow::Ok((elf::check(name, &bytes)?, bytes))
     };
-    let (server, predictor, jobs) =
-        (binary("steppe-server")?, binary("bootstrap")?, binary("steppe-jobs")?);
-    let architecture = elf::check("steppe-server", &server)?;
-    elf::check("bootstrap", &predictor)?;
-    elf::check("steppe-jobs", &jobs)?;
+    let [server, predictor, jobs] = DEPLOYED.map(binary);
+    let ((architecture, server), (_, predictor), (_, jobs)) = (server?, predictor?, jobs?);
     let (predictor, jobs) = (package(workspace, &predictor)?, package(workspace, &jobs)?);
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
     let spec = serde_json::to_vec_pretty(&TrainSpec::of(&workspace.manifest))?;

@@ -195,7 +195,7 @@ pub async fn site(
         aws.zones_offering(instance_type),
         aws.prefix_list(&s3)
     );
-    let embedded = matches!(workspace.environment, Environment::Embedded { .. });
+    let embedded = workspace.environment.is_embedded();
     let known = Site::embedded(architecture);
     let image_id = match image_id {
         Err(error) if embedded && error.kind == Kind::NotImplemented => known.image_id,

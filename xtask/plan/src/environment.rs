@@ -49,6 +49,13 @@ pub enum Environment {
     },
 }
 
+impl Environment {
+    /// Whether it is an embedded cloud.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self, Self::Embedded { .. })
+    }
+}
+
 impl Project {
     /// Parses and checks `text`, the content of `file`.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {

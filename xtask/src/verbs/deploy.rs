@@ -89,7 +89,7 @@ pub async fn run(
 ) -> Result<Outcome> {
     let _lock = lock(workspace, "deploy")?;
     let raw = workspace.raw_data(data)?;
-    artifacts::build(&workspace.root, host).await?;
+    artifacts::build(workspace, host).await?;
     let (model, training_key) = training::run(workspace, &raw, host).await?;
     let artifacts = artifacts::collect(workspace)?;
     let architecture = artifacts.architecture;

@@ -21,7 +21,7 @@ use crate::training;
 
 /// Runs the verb.
 pub async fn run(workspace: &Workspace, host: &Host, data: &DataArgs) -> Result<Outcome> {
-    artifacts::build(&workspace.root, host).await?;
+    artifacts::build_own(&workspace.root, host).await?;
     let raw = workspace.raw_data(data)?;
     let data = training::data(workspace, &raw, host).await?;
     let spec = TrainSpec::of(&workspace.manifest);

@@ -10,7 +10,7 @@ use crate::{artifacts, training};
 
 /// Runs the verb.
 pub async fn run(workspace: &Workspace, host: &Host, data: &DataArgs) -> Result<Outcome> {
-    artifacts::build(&workspace.root, host).await?;
+    artifacts::build_own(&workspace.root, host).await?;
     let (model, _) = training::run(workspace, &workspace.raw_data(data)?, host).await?;
     host.result(&model.card, &model.card.to_text(&model.version()));
     Ok(Outcome::Done)

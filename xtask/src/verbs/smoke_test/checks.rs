@@ -363,7 +363,8 @@ impl Test<'_> {
             .filter_map(|l| serde_json::from_str(l).ok())
             .flat_map(|c: Value| statements_of(&c))
             .collect();
-        let roles = Made::ever(&self.workspace.names, &self.workspace.manifest).roles;
+        let mut roles = Made::ever(&self.workspace.names, &self.workspace.manifest).roles;
+        roles.sort();
         let granted = self.ours.aws().granted_statements(&roles).await?;
         let prefix = format!("{}-", self.workspace.names.stack());
         let unused = never_used(&granted, &used, &prefix);
