@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::defects::Defects;
 use crate::manifest::Manifest;
+use crate::schedule::Schedule;
 use crate::time_span::TimeSpan;
 
 /// Days that CloudWatch Logs can keep events.
@@ -50,7 +51,7 @@ pub struct StackOptions {
 #[serde(deny_unknown_fields)]
 pub struct Retrain {
     /// When a run begins: `rate(…)` or `cron(…)` in UTC; only on demand when absent.
-    pub schedule: Option<String>,
+    pub schedule: Option<Schedule>,
     /// Whether an upload to the bucket's `raw/` starts a run; `deploy` uploads, too.
     #[serde(default)]
     pub on_new_data: bool,
@@ -83,7 +84,7 @@ impl Default for Retrain {
 #[serde(deny_unknown_fields)]
 pub struct DriftCheck {
     /// When the check begins: `rate(…)` or `cron(…)` in UTC.
-    pub schedule: String,
+    pub schedule: Schedule,
 }
 
 impl Default for StackOptions {
@@ -123,14 +124,6 @@ impl StackOptions {
                 format!("`retrain.settle` is `{settle}`; at most `1 hour`")
             });
         }
-        let retrain = manifest.retrain.as_ref().and_then(|r| r.schedule.as_deref());
-        let drift = manifest.drift.as_ref().map(|d| d.schedule.as_str());
-        for (key, expression) in [("retrain.schedule", retrain), ("drift.schedule", drift)] {
-            let Some(expression) = expression else { continue };
-            if let Some(defect) = schedule_defect(expression) {
-                out.add(key, format!("`{key}` is `{expression}`, which {defect}"));
-            }
-        }
     }
 
     fn instances(&self, out: &mut Defects) {
@@ -148,35 +141,4 @@ impl StackOptions {
             });
         }
     }
-}
-
-/// What keeps an expression from being a schedule of EventBridge, as far as its form tells.
-/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
-fn schedule_defect(expression: &str) -> Option<&'static str> {
-    let inner = |name: &str| expression.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
-    if let Some(rate) = inner("rate") {
-        let parts: Vec<&str> = rate.split(' ').collect();
-        let [number, unit] = parts[..] else {
-            return Some("needs a number and a unit, as in `rate(12 hours)`");
-        };
-        let units =
-            if number == "1" { ["minute", "hour", "day"] } else { ["minutes", "hours", "days"] };
-        let whole = number.parse::<u32>().is_ok_and(|n| n > 0);
-        return (!whole || !units.contains(&unit))
-            .then_some("needs a whole number and a unit that agrees with it, as in `rate(1 day)`");
-    }
-    let Some(cron) = inner("cron") else { return Some("is neither `rate(…)` nor `cron(…)`") };
-    let fields: Vec<&str> = cron.split(' ').collect();
-    let plain = |field: &&str| {
-        !field.is_empty()
-            && field.bytes().all(|b| b.is_ascii_alphanumeric() || b"*?,-/#".contains(&b))
-    };
-    if fields.len() != 6 || !fields.iter().all(plain) {
-        return Some(
-            "needs six fields: minutes, hours, day of month, month, day of week, year, as in \
-             `cron(0 6 1 * ? *)`",
-        );
-    }
-    ((fields[2] == "?") == (fields[4] == "?"))
-        .then_some("needs `?` for one of day of month and day of week, as in `cron(0 6 1 * ? *)`")
 }

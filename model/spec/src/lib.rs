@@ -16,6 +16,7 @@ mod problems;
 #[cfg(test)]
 mod reference;
 mod rules;
+mod schedule;
 mod schema;
 mod shape;
 mod tables;
@@ -37,6 +38,7 @@ pub use manifest::{MANIFEST_SCHEMA_VERSION, Manifest, NamedQuery, Source, TableC
 pub use names::{name_defect, project_defect};
 pub use problems::{Problem, Problems, nearest, parse};
 pub use rules::{Action, PartialPeriod, Rule, Total};
+pub use schedule::Schedule;
 pub use schema::json_schema;
 pub use tables::Table;
 pub use tasks::forecast::{

@@ -70,6 +70,7 @@ fn kind(member: &Value) -> String {
         Some("number") => "number",
         _ if member["maxLength"] == 1 => "a character",
         _ if member["format"] == crate::time_span::FORMAT => "a length of time",
+        _ if member["format"] == crate::schedule::FORMAT => "a schedule",
         _ => "text",
     };
     range(member).map_or_else(|| what.to_owned(), |range| format!("{what}, {range}"))

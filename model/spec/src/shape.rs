@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::column::ColumnType;
 use crate::defects::Defects;
 use crate::problems::nearest;
+use crate::schedule::{self, Schedule};
 use crate::time_span::{self, TimeSpan};
 
 /// Notes what is wrong with `value`, which stands at `key`, and takes from it what cannot be read,
@@ -21,6 +22,13 @@ pub(crate) fn check(schema: &Value, value: &mut Value, key: &str, out: &mut Defe
     }
     if schema.get("oneOf").is_some() {
         return word(schema, value, key, out);
+    }
+    if schema["format"] == schedule::FORMAT
+        && let Some((text, Err(defect))) =
+            value.as_str().map(|text| (text, text.parse::<Schedule>()))
+    {
+        out.form(key, format!("`{key}` is `{text}`, which {defect}"), None);
+        return false;
     }
     if !is_of_type(schema, value) {
         out.form(key, format!("`{key}` is {}; expected {}", told(value), expected(schema)), None);

@@ -201,6 +201,9 @@ fn a_schedule_is_checked_before_anything_is_made() {
     assert!(schedule("rate(x days)").contains("a whole number"));
     assert!(schedule("cron(0 6 * * *)").contains("six fields"));
     assert!(schedule("cron(0 6 * * * *)").contains("needs `?`"));
+    let hour = schedule("cron(0 25 1 * ? *)");
+    let expected = "`drift.schedule` is `cron(0 25 1 * ? *)`, which has `25` as hours: 0-23";
+    assert!(hour.starts_with(&(place("schedule = \"rate") + expected)), "{hour}");
     let escape = schedule("cron(0 6 1 * ? * \\n)");
     assert!(escape.contains("six fields"), "nothing gets into the template: {escape}");
     let unverified = told(&[("verify = true", "verify = false")]);

@@ -35,7 +35,7 @@ use crate::site::Site;
 use crate::smoke_test::MakeChecks;
 use crate::stack::{ArtifactHashes, StackSpec};
 use crate::workflow::{Machine, Segment};
-use steppe_spec::{DriftCheck, Manifest, Retrain};
+use steppe_spec::{DriftCheck, Manifest, Retrain, Schedule};
 
 pub use server::SERVER_PORT;
 pub(crate) use server::instance;
@@ -365,18 +365,19 @@ pub fn combinations(manifest: &Manifest) -> Vec<(String, Manifest)> {
 
 fn with_options(manifest: &Manifest, options: &[&str]) -> Manifest {
     let on = |option: &str| options.contains(&option);
+    let schedule = |text: &str| text.parse::<Schedule>().expect("a schedule");
     let mut manifest = manifest.clone();
     manifest.stack.verify = on("verify");
     manifest.stack.alarms = on("alarms");
     manifest.stack.notify = on("notify");
     let retrain = Retrain {
-        schedule: on("train-on-schedule").then(|| "cron(0 6 1 * ? *)".to_owned()),
+        schedule: on("train-on-schedule").then(|| schedule("cron(0 6 1 * ? *)")),
         on_new_data: on("train-on-new-data"),
         ..Retrain::default()
     };
     let trains = on("retrain") || retrain.schedule.is_some() || retrain.on_new_data;
     manifest.retrain = trains.then_some(retrain);
-    manifest.drift = on("drift").then(|| DriftCheck { schedule: "rate(1 day)".to_owned() });
+    manifest.drift = on("drift").then(|| DriftCheck { schedule: schedule("rate(1 day)") });
     manifest
 }
 

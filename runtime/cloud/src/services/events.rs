@@ -7,7 +7,6 @@
 //! run.
 
 mod pattern;
-mod schedule;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +14,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use steppe_spec::Schedule;
 
-use self::schedule::Schedule;
 use crate::cloud::{Cloud, iso};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
@@ -32,8 +31,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 pub struct Rule {
     /// What it is for.
     pub description: String,
-    /// `rate(…)` or `cron(…)`.
-    pub schedule: Option<String>,
+    /// When it acts by itself.
+    pub schedule: Option<Schedule>,
     /// Which events it takes.
     pub pattern: Option<Value>,
     /// Whether it acts.
@@ -72,7 +71,12 @@ pub fn parse(properties: &Value, created: Timestamp) -> Result<Rule, String> {
     if schedule.is_none() && pattern.is_none() {
         return Err("a rule needs a ScheduleExpression or an EventPattern".to_owned());
     }
-    schedule.as_deref().map(Schedule::parse).transpose()?;
+    let schedule = schedule.map(|expression| {
+        expression.parse::<Schedule>().map_err(|defect| {
+            format!("Parameter ScheduleExpression is not valid: `{expression}` {defect}")
+        })
+    });
+    let schedule = schedule.transpose()?;
     pattern.as_ref().map(pattern::check).transpose()?;
     let enabled = match properties["State"].as_str().unwrap_or("ENABLED") {
         "ENABLED" => true,
@@ -190,7 +194,7 @@ fn describe(cloud: &Cloud, name: &str, rule: &Rule) -> Value {
         "Name": name, "Arn": arn(cloud, name), "State": state, "Description": rule.description, "EventBusName": "default",
     });
     if let Some(schedule) = &rule.schedule {
-        out["ScheduleExpression"] = schedule.clone().into();
+        out["ScheduleExpression"] = schedule.to_string().into();
     }
     if let Some(pattern) = &rule.pattern {
         out["EventPattern"] = pattern.to_string().into();
@@ -229,8 +233,8 @@ pub async fn fire_due(cloud: &Arc<Cloud>, from: Timestamp, to: Timestamp) {
 }
 
 fn due_after(rule: &Rule, from: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    let schedule = rule.schedule.as_deref().filter(|_| rule.enabled)?;
-    Schedule::parse(schedule).ok()?.next_after(from, rule.created, now)
+    let schedule = rule.schedule.as_ref().filter(|_| rule.enabled)?;
+    schedule.next_after(from, rule.created, now)
 }
 
 fn event(
@@ -311,5 +315,22 @@ async fn fire(cloud: &Arc<Cloud>, name: &str, rule: &Rule, event: &Value) {
                 cloudwatch::count(cloud, "AWS/Events", "FailedInvocations", ("RuleName", name));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_that_aws_does_not_know_makes_no_rule() {
+        let rule = |schedule: &str| {
+            parse(&json!({ "ScheduleExpression": schedule, "Targets": [] }), Timestamp::UNIX_EPOCH)
+        };
+        let refused = rule("cron(0 9 ? * 0 *)").expect_err("no such day");
+        let expected = "Parameter ScheduleExpression is not valid: `cron(0 9 ? * 0 *)` has `0` as";
+        assert!(refused.starts_with(expected), "{refused}");
+        let rule = rule("rate(1 day)").expect("valid");
+        assert_eq!(serde_json::to_value(rule).expect("JSON")["schedule"], "rate(1 day)");
     }
 }
