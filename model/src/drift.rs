@@ -9,6 +9,7 @@
 //! strangest so far by one of them.
 
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ChiSquared, ContinuousCDF};
 use steppe_wire::drift::{Side, StatisticDrift};
 
 /// Bins of a distribution, at most.
@@ -23,9 +24,9 @@ const COUNT_MIN: u64 = 20;
 const PSI_LIMIT: f64 = 0.25;
 /// Distance below which a difference does not matter, however sure it is.
 const KS_LIMIT: f64 = 0.2;
-/// The standard normal distribution's quantile at 0.999: chance explains what stays below.
-const NORMAL_999: f64 = 3.090_232;
-/// Kolmogorov's distribution's quantile at 0.999.
+/// Chance explains what stays below with this probability.
+const BY_CHANCE: f64 = 0.999;
+/// Kolmogorov's distribution's quantile at it.
 const KOLMOGOROV_999: f64 = 1.949_475;
 
 /// One statistic's distribution in the backtest.
@@ -196,12 +197,11 @@ fn ks(service: &[u64], reference: &[u64]) -> f64 {
 
 /// What the index stays below in 999 of 1,000 samples of the same distribution: it is distributed
 /// like `(1/n + 1/m)·χ²` with one degree of freedom less than bins (Yurdakul, Statistical
-/// Properties of the Population Stability Index, 2018); the quantile by Wilson and Hilferty (1931).
+/// Properties of the Population Stability Index, 2018).
 fn psi_by_chance(bins: usize, n: u64, m: u64) -> f64 {
     let freedom = (bins.min(PSI_BINS_MAX) as f64 - 1.0).max(1.0);
-    let spread = 2.0 / (9.0 * freedom);
-    let quantile = freedom * (1.0 - spread + NORMAL_999 * spread.sqrt()).powi(3);
-    quantile * (1.0 / n.max(1) as f64 + 1.0 / m.max(1) as f64)
+    let distribution = ChiSquared::new(freedom).expect("at least one degree of freedom");
+    distribution.inverse_cdf(BY_CHANCE) * (1.0 / n.max(1) as f64 + 1.0 / m.max(1) as f64)
 }
 
 /// What the distance stays below in 999 of 1,000 samples of the same distribution, by Kolmogorov's

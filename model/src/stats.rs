@@ -1,5 +1,7 @@
 //! Statistics that every task uses: quantiles of errors, and whether a difference means anything.
 
+use statrs::distribution::{ContinuousCDF, Normal};
+
 /// The split-conformal quantile of sorted scores: the smallest one that covers `level` of
 /// exchangeable future values, with the finite-sample correction `⌈(n + 1)·level⌉ / n` (Vovk et al.
 /// 2005).
@@ -32,18 +34,7 @@ pub fn signed_rank_p_value(differences: &[f64]) -> Option<f64> {
     let mean = n * (n + 1.0) / 4.0;
     let variance = n * (n + 1.0) * (2.0 * n + 1.0) / 24.0 - ties / 48.0;
     let z = ((positive - mean).abs() - 0.5).max(0.0) / variance.sqrt();
-    Some((2.0 * normal_tail(z)).min(1.0))
-}
-
-/// Probability that a standard normal value exceeds `z ≥ 0`, within 7.5·10⁻⁸ (Abramowitz and Stegun
-/// 26.2.17).
-fn normal_tail(z: f64) -> f64 {
-    let t = 1.0 / (1.0 + 0.231_641_9 * z);
-    let polynomial = t
-        * (0.319_381_53
-            + t * (-0.356_563_782
-                + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
-    (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt() * polynomial
+    Some((2.0 * Normal::standard().sf(z)).min(1.0))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use statrs::distribution::{Binomial, DiscreteCDF};
 use steppe_model::forecast::metrics::{holds, naive_scale};
 use steppe_model::{Calendar, Dataset};
 use steppe_spec::TrainSpec;
@@ -100,15 +101,8 @@ fn summary(version: &str, cases: &[Case], calendar: &Calendar) -> Option<(i64, R
 
 /// Probability of at most `k` successes in `n` independent trials of probability `p`.
 fn at_most(k: usize, n: usize, p: f64) -> f64 {
-    // Each term from the one before, in logarithms: factorials and powers would leave the range of
-    // numbers.
-    let mut term = n as f64 * (1.0 - p).ln();
-    let mut sum = term.exp();
-    for i in 1..=k {
-        term += ((n + 1 - i) as f64 / i as f64).ln() + p.ln() - (1.0 - p).ln();
-        sum += term.exp();
-    }
-    sum.min(1.0)
+    let trials = Binomial::new(p.clamp(0.0, 1.0), n as u64).expect("a probability");
+    trials.cdf(k as u64)
 }
 
 #[cfg(test)]

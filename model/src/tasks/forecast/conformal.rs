@@ -13,7 +13,6 @@
 //! conformal one. Where origins are many, quantiles are taken of the whole.
 
 mod shocks;
-mod student;
 
 use std::collections::BTreeMap;
 

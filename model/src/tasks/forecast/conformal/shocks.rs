@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::student;
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
 use crate::stats::conformal_quantile;
 
 /// Independent origins from which on quantiles are taken of the whole error.
@@ -57,9 +58,15 @@ impl Parts {
     /// Distance from the forecast that is exceeded with probability `1 − p` on one side.
     pub fn quantile(&self, above: bool, p: f64) -> f64 {
         let rest = conformal_quantile(&self.rest[usize::from(!above)], p).unwrap_or(0.0).max(0.0);
-        let shock = self.shock * student::quantile(p, self.origins);
+        let shock = self.shock * student(p, self.origins);
         shock.hypot(rest)
     }
+}
+
+/// The quantile `p`, at least 0.5, of Student's t with `freedom` degrees of freedom, at least 1.
+fn student(p: f64, freedom: f64) -> f64 {
+    let student = StudentsT::new(0.0, 1.0, freedom.max(1.0)).expect("degrees of freedom");
+    student.inverse_cdf(p.clamp(0.5, 1.0 - 1e-12))
 }
 
 /// Errors ascending, and with the other sign ascending.
@@ -75,4 +82,32 @@ pub(super) fn middle(mut values: Vec<f64>) -> f64 {
     let n = values.len();
     let at = |i: usize| values.get(i).copied().unwrap_or(0.0);
     if n % 2 == 1 { at(n / 2) } else { (at((n / 2).saturating_sub(1)) + at(n / 2)) / 2.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn students_quantiles_match_the_tables() {
+        // NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2; of 1 and 2 degrees of
+        // freedom in closed form.
+        let cauchy = (std::f64::consts::PI * 0.45).tan();
+        for (freedom, p, expected, digits) in [
+            (1.0, 0.95, cauchy, 1e-9),
+            (2.0, 0.975, (0.95 * 0.95 / (2.0 * 0.975 * 0.025f64)).sqrt(), 1e-9),
+            (3.0, 0.9, 1.638, 5e-4),
+            (3.0, 0.95, 2.353, 5e-4),
+            (5.0, 0.975, 2.571, 5e-4),
+            (8.0, 0.95, 1.860, 5e-4),
+            (20.0, 0.99, 2.528, 5e-4),
+            (60.0, 0.95, 1.671, 5e-4),
+            (7.0, 0.5, 0.0, 1e-9),
+        ] {
+            let found = student(p, freedom);
+            assert!((found - expected).abs() < digits, "{freedom} {p}: {found}");
+        }
+        let between = student(0.95, 2.5);
+        assert!(between > student(0.95, 3.0) && between < student(0.95, 2.0), "{between}");
+    }
 }
