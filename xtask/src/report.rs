@@ -3,9 +3,8 @@
 pub mod profile;
 mod service;
 
-use std::fmt::Write;
-
 use anyhow::{Result, anyhow};
+use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use steppe_model::forecast::dataset::lines;
@@ -27,73 +26,89 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// The page; with a section about the model in service where one is deployed.
 pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<String> {
-    let mut page = head(&format!("{}: evaluation", report.pipeline), STYLE);
-    write!(
-        page,
-        "<h1>{0}</h1><p>{1} series, {2} observations, {3} to {4}. Forecasts from {5} origins, \
-         {6} to {7}. Served: <b>{8}</b>.</p>",
-        escape(&report.pipeline),
-        report.data.series,
-        report.data.rows,
-        report.data.first,
-        report.data.last,
-        report.origins.len(),
-        report.origins.first().map_or("", String::as_str),
-        report.origins.last().map_or("", String::as_str),
-        report.chosen.name(),
-    )?;
-    let notes = lines(&report.data.notes);
-    if !notes.is_empty() {
-        page += "<h2>About the data</h2><ul>";
-        notes.iter().try_for_each(|note| write!(page, "<li>{}", escape(note)))?;
-        page += "</ul>";
-    }
-    page += "<h2>Families</h2>";
-    page += &families(report);
-    page += "<p class=note>p: probability of a difference from the served family at least this large when there is none \
-             (Wilcoxon’s signed-rank test over the series’ mean errors). Intervals are calibrated on all other origins.</p>";
-    page += &decisions(report);
-    if let Some(chosen) = report.chosen().filter(|c| c.by_step.len() > 1) {
-        page += "<h2>Error and coverage by step</h2>";
-        page += &chart((900, 260), |area| by_step(area, chosen))?;
-    }
-    page += "<h2>Error by series</h2>";
-    page += &chart((900, 260), |area| by_series(area, report))?;
-    page += "<h2>Residuals</h2>";
-    page += &chart((900, 260), |area| residuals(area, report))?;
+    let (data, origins) = (&report.data, &report.origins);
+    let notes = lines(&data.notes);
+    let several_steps = report.chosen().filter(|chosen| chosen.by_step.len() > 1);
+    let steps = several_steps.map(|chosen| chart((900, 260), |area| by_step(area, chosen)));
+    let steps = steps.transpose()?;
     let decides = report.chosen().is_some_and(|chosen| chosen.decision.is_some());
-    let procure = if decides { " Red: how much to procure." } else { "" };
-    write!(
-        page,
-        "<h2>Forecasts</h2><p class=note>Line: observations. Dots: forecasts, with their intervals.\
-         {procure} The hardest series first.</p><div class=grid>"
-    )?;
-    for series in selection(report) {
-        write!(
-            page,
-            "<figure><figcaption>{}, MASE {:.2}</figcaption>",
-            escape(&series.series),
-            series.errors.mase
-        )?;
-        page += &chart((440, 220), |area| forecasts(area, series))?;
-        page += "</figure>";
-    }
-    page += "</div><h2>Checked for leaks</h2><ul>";
-    report.checks.iter().try_for_each(|check| write!(page, "<li>{}", escape(check)))?;
-    page += "</ul>";
-    page += &service.map_or_else(String::new, service::html);
-    page += "</main></html>\n";
-    Ok(page)
+    let series = selection(report).into_iter().map(series_chart).collect::<Result<Vec<_>>>()?;
+    let body = html! {
+        h1 { (report.pipeline) }
+        p {
+            (data.series) " series, " (data.rows) " observations, " (data.first) " to " (data.last)
+            ". Forecasts from " (origins.len()) " origins, "
+            (origins.first().map_or("", String::as_str)) " to "
+            (origins.last().map_or("", String::as_str)) ". Served: " b { (report.chosen.name()) } "."
+        }
+        @if !notes.is_empty() {
+            h2 { "About the data" }
+            (list(&notes))
+        }
+        h2 { "Families" }
+        (families(report))
+        p.note {
+            "p: probability of a difference from the served family at least this large when there \
+             is none (Wilcoxon’s signed-rank test over the series’ mean errors). Intervals are \
+             calibrated on all other origins."
+        }
+        (decisions(report))
+        @if let Some(steps) = steps {
+            h2 { "Error and coverage by step" }
+            (steps)
+        }
+        h2 { "Error by series" }
+        (chart((900, 260), |area| by_series(area, report))?)
+        h2 { "Residuals" }
+        (chart((900, 260), |area| residuals(area, report))?)
+        h2 { "Forecasts" }
+        p.note {
+            "Line: observations. Dots: forecasts, with their intervals."
+            @if decides { " Red: how much to procure." }
+            " The hardest series first."
+        }
+        .grid { @for figure in &series { (figure) } }
+        h2 { "Checked for leaks" }
+        (list(&report.checks))
+        @if let Some(service) = service { (service::html(service)) }
+    };
+    Ok(page(&format!("{}: evaluation", report.pipeline), "", &body))
 }
 
-/// The beginning of a page.
-fn head(title: &str, style: &str) -> String {
-    format!(
-        "<!doctype html><html lang=en><meta charset=utf-8>\
-         <meta name=viewport content='width=device-width'>\
-         <title>{}</title><style>{style}</style><main>",
-        escape(title)
-    )
+/// A page with a style of its own beside that of all.
+fn page(title: &str, own_style: &str, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width";
+                title { (title) }
+                style { (STYLE) (own_style) }
+            }
+            body { main { (body) } }
+        }
+    };
+    page.into_string() + "\n"
+}
+
+fn list(lines: &[String]) -> Markup {
+    html! { ul { @for line in lines { li { (line) } } } }
+}
+
+/// A table's first row.
+fn heads<const N: usize>(names: [&str; N]) -> Markup {
+    html! { tr { @for name in names { th { (name) } } } }
+}
+
+/// A row of a table.
+fn row<const N: usize>(class: Option<&str>, cells: [&dyn Render; N]) -> Markup {
+    html! { tr class=[class] { @for cell in cells { td { (cell) } } } }
+}
+
+/// A number to three decimals, or nothing.
+fn thousandths(number: Option<f64>) -> String {
+    number.map_or_else(String::new, |number| format!("{number:.3}"))
 }
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;margin:0}main{max-width:960px;margin:auto;padding:1rem}\
@@ -102,54 +117,71 @@ th:first-child,td:first-child{text-align:left}.chosen{background:#eaf2fb;font-we
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(420px,100%),1fr));gap:1rem}figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}\
 .wide{overflow-x:auto}.text{text-align:left}.found{color:#c44234;font-weight:600}.bar{width:7rem;height:.7rem;background:#eee}.bar div{height:100%;background:#1f5fad}.over div{background:#c44234}";
 
-fn families(report: &Evaluation) -> String {
-    let mut table = "<table><tr><th>family<th>MAE<th>RMSE<th>sMAPE %<th>MASE<th>MSIS<th>inside %<th>CRPS<th>p</tr>".to_owned();
-    for f in &report.families {
-        let class = if f.family == report.chosen { " class=chosen" } else { "" };
-        let p = f.p_value.map_or_else(String::new, |p| format!("{p:.3}"));
-        let (e, i, decimals) = (&f.errors, &f.intervals, report.error_decimals());
-        table += &format!(
-            "<tr{class}><td>{}<td>{:.decimals$}<td>{:.decimals$}<td>{:.2}<td>{:.3}<td>{:.2}\
-             <td>{:.1}<td>{:.3}<td>{p}</tr>",
-            f.family.name(),
-            e.mae,
-            e.rmse,
-            e.smape,
-            e.mase,
-            i.msis,
-            i.coverage * 100.0,
-            i.crps
-        );
-    }
-    table + "</table>"
+fn families(report: &Evaluation) -> Markup {
+    let decimals = report.error_decimals();
+    let chosen = |family| (family == report.chosen).then_some("chosen");
+    let heads =
+        heads(["family", "MAE", "RMSE", "sMAPE %", "MASE", "MSIS", "inside %", "CRPS", "p"]);
+    let of = |f: &FamilyReport| {
+        let (e, i) = (&f.errors, &f.intervals);
+        row(
+            chosen(f.family),
+            [
+                &f.family.name(),
+                &format_args!("{:.decimals$}", e.mae),
+                &format_args!("{:.decimals$}", e.rmse),
+                &format_args!("{:.2}", e.smape),
+                &format_args!("{:.3}", e.mase),
+                &format_args!("{:.2}", i.msis),
+                &format_args!("{:.1}", i.coverage * 100.0),
+                &format_args!("{:.3}", i.crps),
+                &thousandths(f.p_value),
+            ],
+        )
+    };
+    html! { table { (heads) @for family in &report.families { (of(family)) } } }
 }
 
 /// What deciding by a quantile would have cost, beside deciding by the point forecast.
-fn decisions(report: &Evaluation) -> String {
+fn decisions(report: &Evaluation) -> Markup {
     let decided = |f: &FamilyReport| f.decision.map(|decision| (f.family, decision));
     let all: Vec<_> = report.families.iter().filter_map(decided).collect();
-    let Some((_, first)) = all.first() else { return String::new() };
-    let mut section = format!(
-        "<h2>How much to procure</h2><p>By the quantile {}, which costs least: so often should the \
-         actual value be at most it.</p><table><tr><th>family<th>at most it %<th>loss\
-         <th>loss by point forecast<th>less %</tr>",
-        first.probability
-    );
+    let Some((_, first)) = all.first() else { return html! {} };
     let decimals = report.error_decimals();
-    for (family, decision) in &all {
-        let class = if *family == report.chosen { " class=chosen" } else { "" };
-        section += &format!(
-            "<tr{class}><td>{}<td>{:.1}<td>{:.decimals$}<td>{:.decimals$}<td>{:.1}</tr>",
-            family.name(),
-            decision.covered * 100.0,
-            decision.pinball,
-            decision.pinball_of_point,
-            decision.saved()
-        );
+    let chosen = |family| (family == report.chosen).then_some("chosen");
+    let heads = heads(["family", "at most it %", "loss", "loss by point forecast", "less %"]);
+    html! {
+        h2 { "How much to procure" }
+        p {
+            "By the quantile " (first.probability) ", which costs least: so often should the \
+             actual value be at most it."
+        }
+        table {
+            (heads)
+            @for (family, decision) in &all {
+                (row(chosen(*family), [
+                    &family.name(),
+                    &format_args!("{:.1}", decision.covered * 100.0),
+                    &format_args!("{:.decimals$}", decision.pinball),
+                    &format_args!("{:.decimals$}", decision.pinball_of_point),
+                    &format_args!("{:.1}", decision.saved()),
+                ]))
+            }
+        }
+        p.note {
+            "Loss: mean pinball loss in units of the target, in proportion to what a unit short \
+             and a unit over cost."
+        }
     }
-    section
-        + "</table><p class=note>Loss: mean pinball loss in units of the target, in proportion to \
-           what a unit short and a unit over cost.</p>"
+}
+
+fn series_chart(series: &SeriesReport) -> Result<Markup> {
+    Ok(html! {
+        figure {
+            figcaption { (series.series) ", MASE " (format_args!("{:.2}", series.errors.mase)) }
+            (chart((440, 220), |area| forecasts(area, series))?)
+        }
+    })
 }
 
 /// The hardest series, those in the middle and the easiest.
@@ -169,7 +201,7 @@ fn selection(report: &Evaluation) -> Vec<&SeriesReport> {
     chosen.into_iter().map(|i| sorted[i]).collect()
 }
 
-fn chart(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<String> {
+fn chart(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<Markup> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
@@ -177,7 +209,8 @@ fn chart(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result
         area.present().map_err(failed)?;
     }
     // An XML declaration has no place inside of HTML.
-    Ok(svg.split_once("<svg").map_or(svg.clone(), |(_, rest)| format!("<svg{rest}")))
+    let begin = svg.find("<svg").unwrap_or(0);
+    Ok(PreEscaped(svg.split_off(begin)))
 }
 
 fn failed(error: impl std::fmt::Display) -> anyhow::Error {
@@ -386,14 +419,6 @@ fn axis_label(value: f64, length: f64) -> String {
 fn axis_decimals(length: f64) -> usize {
     let between = (length / 5.0).log10();
     if between.is_finite() { (-between).ceil().clamp(0.0, 9.0) as usize } else { 0 }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Profiles of tables as one HTML page that needs nothing else.
 
 use anyhow::Result;
+use maud::{Markup, html};
 use plotters::prelude::*;
 use steppe_plan::profile::{
     ColumnProfile, Correlations, Count, Histogram, Numbers, Shape, TableProfile,
@@ -8,7 +9,7 @@ use steppe_plan::profile::{
 
 use steppe_plan::deploy::size;
 
-use super::{Area, BLUE, GREY, STYLE, chart, escape, failed, head, short};
+use super::{Area, BLUE, GREY, chart, failed, heads, page, row, short};
 
 /// Bars of a chart of times; longer ones stand for several periods.
 const BARS_MAX: usize = 120;
@@ -29,84 +30,73 @@ const OWN_STYLE: &str = ".top td:last-child{width:45%}.facts{margin:.2rem 0}\
 
 /// The page.
 pub fn html(pipeline: &str, profiles: &[TableProfile]) -> Result<String> {
-    let mut page = head(&format!("{pipeline}: profile"), &format!("{STYLE}{OWN_STYLE}"));
     let statements: usize = profiles.iter().map(|profile| profile.statements).sum();
     let bytes: u64 = profiles.iter().map(|profile| profile.scanned_bytes).sum();
-    page += &format!(
-        "<h1>{}</h1><p>What its tables hold. Athena scanned {} in {statements} statements; it \
-         bills at least {BILLED} for each.</p><p>",
-        escape(pipeline),
-        size(usize::try_from(bytes).unwrap_or(usize::MAX))
-    );
-    for (at, profile) in profiles.iter().enumerate() {
-        page += &format!("<a href='#t{at}'>{}</a> ", escape(&profile.table));
-    }
-    page += "</p>";
-    for (at, profile) in profiles.iter().enumerate() {
-        page += &of_table(at, profile)?;
-    }
-    page += "<p class=note>Quantiles, and numbers of different values with “about”, are \
-             approximations (approx_percentile, approx_distinct).</p></main></html>\n";
-    Ok(page)
+    let body = html! {
+        h1 { (pipeline) }
+        p {
+            "What its tables hold. Athena scanned "
+            (size(usize::try_from(bytes).unwrap_or(usize::MAX))) " in " (statements)
+            " statements; it bills at least " (BILLED) " for each."
+        }
+        p {
+            @for (at, profile) in profiles.iter().enumerate() {
+                a href={ "#t" (at) } { (profile.table) } " "
+            }
+        }
+        @for (at, profile) in profiles.iter().enumerate() { (of_table(at, profile)?) }
+        p.note {
+            "Quantiles, and numbers of different values with “about”, are approximations \
+             (approx_percentile, approx_distinct)."
+        }
+    };
+    Ok(page(&format!("{pipeline}: profile"), OWN_STYLE, &body))
 }
 
-fn of_table(at: usize, profile: &TableProfile) -> Result<String> {
-    let mut page = format!(
-        "<h2 id=t{at}>{}</h2><p>{}<b>{}</b> records, {} columns. {}</p>",
-        escape(&profile.table),
-        match profile.description.as_str() {
-            "" => String::new(),
-            text => format!("{}. ", escape(text.trim_end_matches('.'))),
-        },
-        profile.records,
-        profile.columns.len(),
-        key(profile)
-    );
-    if !profile.notes.is_empty() {
-        page += "<h3>Look at</h3><ul>";
-        profile.notes.iter().for_each(|note| page += &format!("<li>{}", marked(note)));
-        page += "</ul>";
-    }
-    page += "<h3>Columns</h3>";
-    page += &overview(profile);
-    page += "<div class=grid>";
-    for column in &profile.columns {
-        page += &card(column)?;
-    }
-    page += "</div>";
-    if let Some(found) = &profile.correlations {
-        page += &correlations(found);
-    }
-    Ok(page)
+fn of_table(at: usize, profile: &TableProfile) -> Result<Markup> {
+    Ok(html! {
+        h2 id={ "t" (at) } { (profile.table) }
+        p {
+            @if !profile.description.is_empty() {
+                (profile.description.trim_end_matches('.')) ". "
+            }
+            b { (profile.records) } " records, " (profile.columns.len()) " columns. "
+            (key(profile))
+        }
+        @if !profile.notes.is_empty() {
+            h3 { "Look at" }
+            ul { @for note in &profile.notes { li { (marked(note)) } } }
+        }
+        h3 { "Columns" }
+        (overview(profile))
+        .grid { @for column in &profile.columns { (card(column)?) } }
+        @if let Some(found) = &profile.correlations { (correlations(found)) }
+    })
 }
 
 /// Names in backticks as code.
-fn marked(note: &str) -> String {
-    let parts: Vec<String> = note.split('`').map(escape).collect();
+fn marked(note: &str) -> Markup {
+    let parts: Vec<&str> = note.split('`').collect();
     // Within a name there may be one, too.
     if parts.len().is_multiple_of(2) {
-        return escape(note);
+        return html! { (note) };
     }
-    let part = |(at, part): (usize, &String)| match at % 2 {
-        0 => part.clone(),
-        _ => format!("<code>{part}</code>"),
-    };
-    parts.iter().enumerate().map(part).collect()
+    html! {
+        @for (at, part) in parts.iter().enumerate() {
+            @if at % 2 == 0 { (part) } @else { code { (part) } }
+        }
+    }
 }
 
 fn key(profile: &TableProfile) -> String {
     let Some(repeated) = profile.repeated_keys else { return String::new() };
-    let names: Vec<String> = profile.key.iter().map(|name| escape(name)).collect();
     let told = if repeated == 0 { "unique".to_owned() } else { format!("{repeated} repeated") };
-    format!("Key: {} ({told}).", names.join(", "))
+    format!("Key: {} ({told}).", profile.key.join(", "))
 }
 
-fn overview(profile: &TableProfile) -> String {
-    let mut table =
-        "<div class=wide><table><tr><th>column<th>type<th>missing<th>%<th>distinct<th>min<th>mean\
-                     <th>max</tr>"
-            .to_owned();
-    for column in &profile.columns {
+fn overview(profile: &TableProfile) -> Markup {
+    let heads = heads(["column", "type", "missing", "%", "distinct", "min", "mean", "max"]);
+    let of = |column: &ColumnProfile| {
         let (min, mean, max) = match &column.shape {
             Shape::Numbers(n) => {
                 (value(&n.min), n.mean.map_or_else(String::new, digits), value(&n.max))
@@ -114,101 +104,120 @@ fn overview(profile: &TableProfile) -> String {
             Shape::Times { first, last, .. } => (moment(first), String::new(), moment(last)),
             Shape::Text { .. } | Shape::Truth { .. } => Default::default(),
         };
-        table += &format!(
-            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{min}<td>{mean}<td>{max}</tr>",
-            shown(&column.column),
-            escape(&column.kind),
-            column.missing,
-            share(column.missing_share),
-            distinct(column)
-        );
-    }
-    table + "</table></div>"
+        row(
+            None,
+            [
+                &shown(&column.column),
+                &column.kind,
+                &column.missing,
+                &share(column.missing_share),
+                &distinct(column),
+                &min,
+                &mean,
+                &max,
+            ],
+        )
+    };
+    html! { .wide { table { (heads) @for column in &profile.columns { (of(column)) } } } }
 }
 
-fn card(column: &ColumnProfile) -> Result<String> {
-    let mut card = format!(
-        "<figure><figcaption>{} <span class=note>{}</span></figcaption>",
-        shown(&column.column),
-        escape(&column.kind)
-    );
+fn card(column: &ColumnProfile) -> Result<Markup> {
     let missing = match column.missing {
         0 => "none missing".to_owned(),
         missing => format!("{missing} missing ({} %)", share(column.missing_share)),
     };
-    card += &format!("<p class='facts note'>{missing}; {} different", distinct(column));
-    match &column.shape {
+    let (fact, below) = shape(column)?;
+    Ok(html! {
+        figure {
+            figcaption { (shown(&column.column)) " " span.note { (column.kind) } }
+            p.facts.note { (missing) "; " (distinct(column)) " different" (fact) }
+            (below)
+        }
+    })
+}
+
+/// What a column's values have beside others of their type, in words, and as a table or chart.
+fn shape(column: &ColumnProfile) -> Result<(String, Markup)> {
+    Ok(match &column.shape {
         Shape::Numbers(numbers) => {
+            let fact = match numbers.not_finite {
+                0 => String::new(),
+                count => format!("; {count} infinite or no number"),
+            };
             let is_whole = ["int", "bigint"].contains(&column.kind.as_str());
-            card += &of_numbers(numbers, is_whole)?;
+            (fact, of_numbers(numbers, is_whole)?)
         }
         Shape::Text { shortest, longest, top } => {
-            if let (Some(shortest), Some(longest)) = (shortest, longest) {
-                card += &format!("; {shortest} to {longest} characters");
-            }
-            card += "</p>";
-            card += &frequent(top, column.values);
+            let fact = match (shortest, longest) {
+                (Some(shortest), Some(longest)) => format!("; {shortest} to {longest} characters"),
+                _ => String::new(),
+            };
+            (fact, frequent(top, column.values))
         }
         Shape::Truth { yes } => {
-            card += "</p>";
             let count = |value: &str, count| Count { value: value.to_owned(), count };
             let both = [count("true", *yes), count("false", column.values - yes)];
-            card += &frequent(&both, column.values);
+            (String::new(), frequent(&both, column.values))
         }
         Shape::Times { first, last, period, counts } => {
-            card += &format!("; {} to {}", moment(first), moment(last));
-            if let Some(period) = period.filter(|_| !counts.is_empty()) {
-                card += &format!("; records per {}</p>", period.name());
-                card += &chart((440, 180), |area| times(area, counts))?;
+            let fact = format!("; {} to {}", moment(first), moment(last));
+            match period.filter(|_| !counts.is_empty()) {
+                Some(period) => (
+                    format!("{fact}; records per {}", period.name()),
+                    chart((440, 180), |area| times(area, counts))?,
+                ),
+                None => (fact, html! {}),
+            }
+        }
+    })
+}
+
+fn of_numbers(numbers: &Numbers, is_whole: bool) -> Result<Markup> {
+    let number = |n: Option<f64>| n.map_or_else(String::new, digits);
+    let quantiles = numbers.quantiles.map(|all| all.map(digits)).unwrap_or_default();
+    let [low, first, median, third, high] = &quantiles;
+    let (min, max) = (value(&numbers.min), value(&numbers.max));
+    Ok(html! {
+        @if let Some(histogram) = &numbers.histogram {
+            (chart((440, 180), |area| bars(area, histogram, is_whole))?)
+            @if histogram.below + histogram.above > 0 {
+                p.facts.note {
+                    (histogram.below) " values lie below and " (histogram.above)
+                    " above what is shown."
+                }
+            }
+        }
+        .wide {
+            table {
+                (heads(["min", "5 %", "25 %", "50 %", "75 %", "95 %", "max"]))
+                (row(None, [&min, low, first, median, third, high, &max]))
+            }
+        }
+        p.facts.note {
+            "mean " (number(numbers.mean)) ", standard deviation "
+            (number(numbers.standard_deviation))
+        }
+    })
+}
+
+fn frequent(top: &[Count], values: u64) -> Markup {
+    let part = |count: u64| count as f64 / values.max(1) as f64;
+    html! {
+        table.top {
+            @for Count { value, count } in top {
+                tr {
+                    td { @if value.is_empty() { i { "empty" } } @else { (shown(value)) } }
+                    td { (count) }
+                    td { (share(part(*count))) " %" }
+                    td {
+                        .bar style="width:100%" {
+                            div style=(format_args!("width:{:.0}%", part(*count) * 100.0)) {}
+                        }
+                    }
+                }
             }
         }
     }
-    Ok(card + "</figure>")
-}
-
-fn of_numbers(numbers: &Numbers, is_whole: bool) -> Result<String> {
-    let mut text = String::new();
-    if numbers.not_finite > 0 {
-        text += &format!("; {} infinite or no number", numbers.not_finite);
-    }
-    text += "</p>";
-    if let Some(histogram) = &numbers.histogram {
-        text += &chart((440, 180), |area| bars(area, histogram, is_whole))?;
-        if histogram.below + histogram.above > 0 {
-            text += &format!(
-                "<p class='facts note'>{} values lie below and {} above what is shown.</p>",
-                histogram.below, histogram.above
-            );
-        }
-    }
-    let number = |n: Option<f64>| n.map_or_else(String::new, digits);
-    let quantiles = numbers.quantiles.map(|all| all.map(digits)).unwrap_or_default();
-    let [low, first, median, third, high] = quantiles;
-    text += &format!(
-        "<div class=wide><table><tr><th>min<th>5 %<th>25 %<th>50 %<th>75 %<th>95 %<th>max</tr>\
-         <tr><td>{}<td>{low}<td>{first}<td>{median}<td>{third}<td>{high}<td>{}</tr></table></div>\
-         <p class='facts note'>mean {}, standard deviation {}</p>",
-        value(&numbers.min),
-        value(&numbers.max),
-        number(numbers.mean),
-        number(numbers.standard_deviation)
-    );
-    Ok(text)
-}
-
-fn frequent(top: &[Count], values: u64) -> String {
-    let mut table = "<table class=top>".to_owned();
-    for Count { value, count } in top {
-        let part = *count as f64 / values.max(1) as f64;
-        let text = if value.is_empty() { "<i>empty</i>".to_owned() } else { shown(value) };
-        table += &format!(
-            "<tr><td>{text}<td>{count}<td>{} %<td><div class=bar style='width:100%'><div \
-             style='width:{:.0}%'></div></div></tr>",
-            share(part),
-            part * 100.0
-        );
-    }
-    table + "</table>"
 }
 
 /// Bars over a histogram's bins; over those of one whole number each in the middle.
@@ -273,15 +282,7 @@ fn columns(
 }
 
 /// A map of all pairs, and the strongest in words.
-fn correlations(found: &Correlations) -> String {
-    let mut text = "<h3>Correlations</h3>".to_owned();
-    if found.left_out > 0 {
-        text += &format!(
-            "<p>Of {} columns of numbers the first {} are compared.</p>",
-            found.columns.len() + found.left_out,
-            found.columns.len()
-        );
-    }
+fn correlations(found: &Correlations) -> Markup {
     let size = found.columns.len();
     let mut cells = vec![None; size * size];
     for pair in &found.pairs {
@@ -290,41 +291,61 @@ fn correlations(found: &Correlations) -> String {
             cells[at] = Some((pair.correlation, pair.cases));
         }
     }
-    text += "<div class=wide><table class=heat><tr><th>";
-    (1..=size).for_each(|number| text += &format!("<th>{number}"));
-    for (row, name) in found.columns.iter().enumerate() {
-        text += &format!("</tr><tr><td>{} {}", row + 1, shown(name));
-        for cell in &cells[row * size..(row + 1) * size] {
-            text += &heat(*cell);
+    let strongest = found.pairs.iter().take(PAIRS_SHOWN);
+    let strongest = strongest.map_while(|pair| Some((pair, pair.correlation?)));
+    html! {
+        h3 { "Correlations" }
+        @if found.left_out > 0 {
+            p {
+                "Of " (size + found.left_out) " columns of numbers the first " (size)
+                " are compared."
+            }
+        }
+        .wide {
+            table.heat {
+                tr { th {} @for number in 1..=size { th { (number) } } }
+                @for (at, name) in found.columns.iter().enumerate() {
+                    tr {
+                        td { (at + 1) " " (shown(name)) }
+                        @for cell in &cells[at * size..(at + 1) * size] { (heat(*cell)) }
+                    }
+                }
+            }
+        }
+        p.note {
+            "Pearson’s, over the records that have both. Blue: they rise together; red: one falls \
+             as the other rises."
+        }
+        .wide {
+            table {
+                tr {
+                    th { "strongest pairs" } th.text { "and" } th { "correlation" } th { "records" }
+                }
+                @for (pair, correlation) in strongest {
+                    tr {
+                        td { (shown(&pair.a)) }
+                        td.text { (shown(&pair.b)) }
+                        td { (format_args!("{correlation:.3}")) }
+                        td { (pair.cases) }
+                    }
+                }
+            }
         }
     }
-    text += "</tr></table></div><p class=note>Pearson’s, over the records that have both. Blue: \
-             they rise together; red: one falls as the other rises.</p>\
-             <div class=wide><table><tr><th>strongest pairs<th class=text>and<th>correlation\
-             <th>records</tr>";
-    for pair in found.pairs.iter().take(PAIRS_SHOWN) {
-        let Some(correlation) = pair.correlation else { break };
-        text += &format!(
-            "<tr><td>{}<td class=text>{}<td>{correlation:.3}<td>{}</tr>",
-            shown(&pair.a),
-            shown(&pair.b),
-            pair.cases
-        );
-    }
-    text + "</table></div>"
 }
 
-fn heat(cell: Option<(Option<f64>, u64)>) -> String {
+fn heat(cell: Option<(Option<f64>, u64)>) -> Markup {
     match cell {
-        None => "<td>·".to_owned(),
-        Some((None, cases)) => format!("<td title='{cases} records'>–"),
+        None => html! { td { "·" } },
+        Some((None, cases)) => html! { td title={ (cases) " records" } { "–" } },
         Some((Some(r), cases)) => {
             let colour = if r < 0.0 { "196,66,52" } else { "31,95,173" };
-            let class = if r.abs() > 0.6 { " class=strong" } else { "" };
-            format!(
-                "<td{class} style='background:rgba({colour},{:.2})' title='{cases} records'>{r:.2}",
-                r.abs()
-            )
+            let style = format!("background:rgba({colour},{:.2})", r.abs());
+            html! {
+                td.strong[r.abs() > 0.6] style=(style) title={ (cases) " records" } {
+                    (format_args!("{r:.2}"))
+                }
+            }
         }
     }
 }
@@ -335,7 +356,7 @@ fn shown(text: &str) -> String {
     if short.len() < text.len() {
         short.push('…');
     }
-    escape(&short)
+    short
 }
 
 fn distinct(column: &ColumnProfile) -> String {
@@ -355,7 +376,7 @@ pub fn value(number: &serde_json::Value) -> String {
 /// Midnight goes without saying.
 fn moment(time: &Option<String>) -> String {
     let text = time.as_deref().unwrap_or_default();
-    escape(text.trim_end_matches(".000").trim_end_matches(" 00:00:00"))
+    text.trim_end_matches(".000").trim_end_matches(" 00:00:00").to_owned()
 }
 
 /// Four digits that count.
@@ -398,10 +419,13 @@ mod tests {
     #[test]
     fn what_comes_from_outside_is_text() {
         assert_eq!(
-            marked("`<b>` is constant: `&`."),
+            marked("`<b>` is constant: `&`.").into_string(),
             "<code>&lt;b&gt;</code> is constant: <code>&amp;</code>."
         );
-        assert_eq!(marked("`a`b` is"), "`a`b` is", "a name with a backtick");
-        assert_eq!(shown(&"я<".repeat(40)).matches("&lt;").count(), 30);
+        assert_eq!(marked("`a`b` is").into_string(), "`a`b` is", "a name with a backtick");
+        assert_eq!(shown(&"я<".repeat(40)), format!("{}…", "я<".repeat(30)));
+        let page = page("a & <b>", OWN_STYLE, &html! { (shown("<b>")) });
+        assert!(page.contains("<title>a &amp; &lt;b&gt;</title>"), "{page}");
+        assert!(page.contains("<main>&lt;b&gt;</main>"), "{page}");
     }
 }
