@@ -21,8 +21,7 @@ pub enum TrainError {
     /// Too little data for the backtest.
     #[error(
         "no series is long enough for a backtest: the longest has {longest} values; {origins} \
-         origins, {stride} periods apart, need {needed}\nhint: fewer `origins` in `[backtest]` of \
-         the manifest need fewer values"
+         origins, {stride} periods apart, need {needed}"
     )]
     TooFewForBacktest {
         /// Origins asked for.
@@ -43,4 +42,16 @@ pub enum TrainError {
     /// A check found that the future leaks into the past.
     #[error("the data leak the answer: {0}")]
     Leak(String),
+}
+
+impl TrainError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::TooFewForBacktest { .. } => {
+                Some("fewer `origins` in `[backtest]` of the manifest need fewer values")
+            }
+            Self::TooShort { .. } | Self::Trees(_) | Self::Unusable(_) | Self::Leak(_) => None,
+        }
+    }
 }

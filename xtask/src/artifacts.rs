@@ -10,10 +10,11 @@ use steppe_plan::elf::{self, Architecture};
 use steppe_plan::events::{Did, Fact, Step};
 use steppe_plan::stack::{ArtifactHashes, GLUE_SCRIPT, sha256_hex};
 use steppe_spec::TrainSpec;
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 use crate::host::Host;
 use crate::project::{Workspace, write};
 use crate::terminal::err;

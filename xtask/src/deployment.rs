@@ -9,8 +9,9 @@ use steppe_plan::deploy::Refusal;
 use steppe_plan::names::Names;
 use steppe_plan::observed::ObservedStack;
 use steppe_plan::smoke_test::MissingOutput;
+use steppe_wire::hint::Hinted;
 
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 use crate::project::Workspace;
 use crate::target::connect;
 

@@ -25,9 +25,8 @@ pub use choice::Wanted;
 use choice::{Choice, No};
 pub use input::{InputDraft, format_of};
 use names::Names;
+use steppe_wire::hint::Hinted;
 pub use write::Draft;
-
-use crate::hint::Hinted;
 
 /// Candidates that are told.
 const CANDIDATES_MAX: usize = 12;

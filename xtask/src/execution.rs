@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use steppe_aws::ExecutionView;
 use steppe_plan::names::Names;
 use steppe_plan::status::ExecutionStatus;
-use steppe_wire::hint::parts;
+use steppe_wire::hint::{Hinted, parts};
 
 use crate::deployment::Deployment;
 use crate::freshness::run_of_all;
-use crate::hint::Hinted;
 use crate::interrupt::UnderWay;
 
 /// Longest time of an execution.

@@ -9,10 +9,10 @@ use steppe_plan::names::Names;
 use steppe_spec::Manifest;
 use steppe_store::table::is_hidden;
 use steppe_wire::etl::{EtlReport, InputObjects, Uploaded};
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 
 use crate::deployment::Deployment;
-use crate::hint::Hinted;
 
 /// The raw data of a deployment, and what the cleaning job said last.
 pub struct Lake {

@@ -1,65 +1,14 @@
-//! Errors with what to do about them, and the one place that knows which errors have hints.
-
-use std::fmt;
+//! The one place that knows which errors have hints.
 
 use anyhow::Error;
 use steppe_aws::AwsError;
+use steppe_model::{DataError, TrainError};
 use steppe_plan::deploy::Refusal;
 use steppe_plan::elf::ElfError;
 use steppe_plan::events::words::DISK_IS_FULL;
 use steppe_plan::runs::PromotionError;
 use steppe_spec::Problems;
-use steppe_wire::hint::parts;
-
-/// What happened, and what to do about it.
-#[derive(Debug)]
-pub struct Hinted {
-    message: String,
-    hints: Vec<String>,
-    source: Option<Error>,
-}
-
-impl Hinted {
-    /// An error with a hint.
-    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hints: vec![hint.into()], source: None }
-    }
-
-    /// An error with any number of hints.
-    pub fn with(message: impl Into<String>, hints: Vec<String>) -> Self {
-        Self { message: message.into(), hints, source: None }
-    }
-
-    /// What a process, or a service on behalf of one, told of an error as a text.
-    pub fn of_process(text: &str) -> Self {
-        let (message, hints) = parts(text.trim().trim_start_matches("error: "));
-        Self { message, hints, source: None }
-    }
-
-    /// The same with another hint.
-    pub fn and(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
-        self
-    }
-
-    /// The same with what caused it.
-    pub fn because(mut self, source: impl Into<Error>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-}
-
-impl fmt::Display for Hinted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Hinted {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source.as_ref() as &(dyn std::error::Error + 'static))
-    }
-}
+use steppe_wire::hint::{self, Hinted};
 
 /// Says what could not be done and what to do about it.
 pub trait OrHint<T> {
@@ -75,7 +24,7 @@ impl<T> OrHint<T> for Option<T> {
 
 impl<T, E: Into<Error>> OrHint<T> for Result<T, E> {
     fn or_hint(self, hinted: impl FnOnce() -> Hinted) -> anyhow::Result<T> {
-        self.map_err(|source| hinted().because(source).into())
+        self.map_err(|source| hinted().because(source.into()).into())
     }
 }
 
@@ -83,18 +32,19 @@ impl<T, E: Into<Error>> OrHint<T> for Result<T, E> {
 pub fn hints_of(error: &Error) -> Vec<String> {
     let mut hints: Vec<String> = Vec::new();
     for cause in error.chain() {
-        if let Some(hinted) = cause.downcast_ref::<Hinted>() {
-            hints.extend(hinted.hints.iter().cloned());
-        }
+        hints.extend(hint::hints_of(cause));
         if let Some(problems) = cause.downcast_ref::<Problems>() {
             hints.extend(problems.hints());
         }
         let refusal = cause.downcast_ref::<Refusal>().map(Refusal::hint);
         let call = cause.downcast_ref::<AwsError>().and_then(of_call).map(str::to_owned);
         let elf = cause.downcast_ref::<ElfError>().and_then(ElfError::hint).map(str::to_owned);
-        let model = cause.downcast_ref::<PromotionError>().map(|e| e.hint().to_owned());
+        let promotion = cause.downcast_ref::<PromotionError>().map(|e| e.hint().to_owned());
+        let data = cause.downcast_ref::<DataError>().and_then(DataError::hint).map(str::to_owned);
+        let training =
+            cause.downcast_ref::<TrainError>().and_then(TrainError::hint).map(str::to_owned);
         let disk = cause.downcast_ref::<std::io::Error>().and_then(of_disk).map(str::to_owned);
-        hints.extend([refusal, call, elf, model, disk].into_iter().flatten());
+        hints.extend([refusal, call, elf, promotion, data, training, disk].into_iter().flatten());
     }
     hints.dedup();
     hints

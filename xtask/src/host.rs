@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use steppe_plan::events::words::{self, Line, Tone};
 use steppe_plan::events::{Answerer, Did, Event, Fact, Finding, Outcome, SCHEMA, Step, Unit};
+use steppe_wire::hint::text;
 
 use crate::cli::Args;
 use crate::terminal::{ask, draw, err, out, out_json, shown, shown_lines, width};
@@ -127,8 +128,8 @@ impl Host {
         if let Event::Error { message, causes, hints } = &event {
             let parts: Vec<&str> =
                 std::iter::once(message).chain(causes).map(String::as_str).collect();
-            err(&format!("error: {}", shown_lines(&parts.join(": "))));
-            hints.iter().for_each(|hint| err(&format!("hint: {}", shown(hint))));
+            let message = format!("error: {}", shown_lines(&parts.join(": ")));
+            err(&text(&message, hints.iter().map(|hint| shown(hint))));
         }
     }
 

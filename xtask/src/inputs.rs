@@ -15,8 +15,8 @@ use steppe_spec::{Format, Input, Manifest};
 use steppe_wire::etl::header::{position, trimmed};
 use steppe_wire::etl::records::Records;
 use steppe_wire::etl::{EtlPlan, InputPlan};
+use steppe_wire::hint::Hinted;
 
-use crate::hint::Hinted;
 use crate::reading::{self, Reading, Remark, Snapshot};
 
 /// Longest header of a data file.

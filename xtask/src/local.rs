@@ -14,10 +14,10 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use steppe_aws::Target;
 use steppe_plan::environment::EMBEDDED_ACCOUNT;
-use steppe_wire::hint::parts;
+use steppe_wire::hint::{Hinted, parts};
 
 use crate::artifacts::own_binary;
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 use crate::lock::others_work;
 use crate::project::{make_private, private_file};
 

@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use steppe_wire::hint::Hinted;
 
-use crate::hint::Hinted;
 use crate::project::{Workspace, make_private, private_file};
 
 /// Takes the lock of a deployment until the file is closed.

@@ -10,11 +10,12 @@ use steppe_plan::etl::{SqlFiles, etl_plan, sql_files};
 use steppe_plan::names::Names;
 use steppe_spec::{Manifest, nearest};
 use steppe_wire::etl::EtlPlan;
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 use tempfile::NamedTempFile;
 
 use crate::cli::{Args, DataArgs};
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 use crate::inputs::{Inputs, RawData};
 
 /// The folder of everything that is made here and not kept in git.

@@ -17,9 +17,9 @@ use encoding_rs::{DecoderResult, Encoding, UTF_16BE, UTF_16LE};
 use steppe_wire::etl::TableFormat;
 use steppe_wire::format::{BEGINNING_BYTES, Format};
 
-use crate::hint::Hinted;
 use encoding::Guess;
 pub use snapshot::Snapshot;
+use steppe_wire::hint::Hinted;
 
 /// Bytes that are read at once.
 const PART_BYTES: usize = 1024 * 1024;

@@ -7,12 +7,13 @@ use steppe_model::{Artifact, ModelCard};
 use steppe_plan::names::Names;
 use steppe_plan::stack::sha256_hex;
 use steppe_store::{Object, Objects, Pointer, StoreError};
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::ModelPointer;
 use steppe_wire::registry::{InService, Promoter, Service, TrainingRecord};
 
 use crate::deployment::Deployment;
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 
 /// Result of whatever people wait for at the terminal.
 type Result<T, E = Error> = std::result::Result<T, E>;

@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, bail};
 use steppe_aws::{Aws, AwsError, Kind, Target};
 use steppe_plan::environment::Environment;
+use steppe_wire::hint::Hinted;
 
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 use crate::local::LocalCloud;
 use crate::project::Workspace;
 

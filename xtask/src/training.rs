@@ -14,12 +14,13 @@ use steppe_plan::stack::sha256_hex;
 use steppe_spec::{Total, TrainSpec};
 use steppe_store::table;
 use steppe_wire::etl::{EtlPlan, EtlReport, InputReport, RejectedNewest};
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::ModelPointer;
 use steppe_wire::text::shown;
 
 use crate::artifacts::own_binary;
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 use crate::host::Host;
 use crate::inputs::RawData;
 use crate::progress::Progress;

@@ -8,9 +8,9 @@ use steppe_aws::{Aws, AwsError, ChangeSetView, EventView, Kind, StackView};
 use steppe_plan::events::{Event, Fact, Resource, Unit};
 use steppe_plan::names::Names;
 use steppe_plan::status::Happened;
-use steppe_wire::hint::parts;
+use steppe_wire::hint::{Hinted, parts};
 
-use crate::hint::{Hinted, OrHint, tells_of_a_full_disk};
+use crate::hint::{OrHint, tells_of_a_full_disk};
 use crate::host::{Host, Work};
 use crate::interrupt::UnderWay;
 use crate::local::LocalCloud;

@@ -6,9 +6,10 @@ use std::os::unix::process::CommandExt;
 use anyhow::{Result, bail};
 use steppe_plan::environment::Environment;
 use steppe_plan::events::Fact;
+use steppe_wire::hint::Hinted;
 
 use crate::artifacts::{SKIP_BUILD, cargo_command};
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 use crate::host::Host;
 use crate::project::Workspace;
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use steppe_wire::hint::Hinted;
 
 /// Folders of private things are their owner's only.
 const FOLDER_MODE: u32 = 0o700;
@@ -32,11 +33,14 @@ impl StateFolder {
             .with_context(|| format!("cannot create {}", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("no folder {}", path.display()))?;
         if path.to_string_lossy().contains([':', '\n', '"']) {
-            bail!(
-                "the state folder {} has a colon, quote or line end in its path, which programs \
-                 of instances cannot be given\nhint: move the folder to another path",
-                path.display()
-            );
+            bail!(Hinted::new(
+                format!(
+                    "the state folder {} has a colon, quote or line end in its path, which \
+                     programs of instances cannot be given",
+                    path.display()
+                ),
+                "move the folder to another path"
+            ));
         }
         let mut lock = OpenOptions::new()
             .read(true)
@@ -51,12 +55,11 @@ impl StateFolder {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 lock.read_to_string(&mut holder).context("cannot read who holds the folder")?;
-                bail!(
-                    "the state folder {} is held by another embedded cloud: {}\nhint: stop it \
-                     with `cargo xtask local stop`, or take another folder",
-                    path.display(),
-                    holder.trim()
-                );
+                let (path, holder) = (path.display(), holder.trim());
+                bail!(Hinted::new(
+                    format!("the state folder {path} is held by another embedded cloud: {holder}"),
+                    "stop it with `cargo xtask local stop`, or take another folder"
+                ));
             }
             Err(TryLockError::Error(error)) => {
                 return Err(error).context("the state folder cannot be locked");

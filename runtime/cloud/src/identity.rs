@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
+use steppe_wire::hint::Hinted;
 
 use crate::cloud::Config;
 use crate::error::{ApiError, ApiResult};
@@ -160,11 +161,10 @@ impl Identities {
     pub fn open(config: &Config) -> Result<Self> {
         let file = config.state_dir.join("credentials.json");
         let administrator = match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!(
-                    "{} is damaged\nhint: delete the file, and a new key is made at the next start",
-                    file.display()
-                )
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                let is_damaged = format!("{} is damaged", file.display());
+                let hint = "delete the file, and a new key is made at the next start";
+                Hinted::new(is_damaged, hint).because(error)
             })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let made = Credentials::random("AKIA");

@@ -13,6 +13,7 @@ use steppe_cloud::cloud::{Cloud, Config};
 use steppe_cloud::folder::{StateFolder, write_private};
 use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, states};
 use steppe_cloud::{cloudformation, http, instance_tools, log, process};
+use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// AWS on this machine, as much of it as Steppe's stacks use.
@@ -71,7 +72,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where nobody can be told, the exit code still says it.
-            let _ = writeln!(log::Lossy(std::io::stderr()), "error: {error:#}");
+            let _ = writeln!(log::Lossy(std::io::stderr()), "error: {}", told(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -89,10 +90,10 @@ async fn run(serve: Serve) -> Result<()> {
     let own_binary = std::env::current_exe().context("cannot find this program's own file")?;
     let engine = serve.engine.unwrap_or_else(|| own_binary.with_file_name("steppe-etl"));
     if !engine.exists() {
-        bail!(
-            "the SQL engine {} does not exist\nhint: build it with `cargo build --bin steppe-etl`",
-            engine.display()
-        );
+        bail!(Hinted::new(
+            format!("the SQL engine {} does not exist", engine.display()),
+            "build it with `cargo build --bin steppe-etl`"
+        ));
     }
     // From here on: what is taken up again may be waited for, and then stopped.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -172,10 +173,10 @@ async fn listen_again(port: u16, file: &Path) -> Result<tokio::net::TcpListener>
 async fn listen(port: u16) -> Result<tokio::net::TcpListener> {
     match tokio::net::TcpListener::bind(("127.0.0.1", port)).await {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!(
-                "port {port} on 127.0.0.1 is taken by another program\nhint: set another `port` \
-                 for the environment in steppe.toml, or stop that program"
-            )
+            bail!(Hinted::new(
+                format!("port {port} on 127.0.0.1 is taken by another program"),
+                "set another `port` for the environment in steppe.toml, or stop that program"
+            ))
         }
         other => other.with_context(|| format!("cannot listen on 127.0.0.1:{port}")),
     }

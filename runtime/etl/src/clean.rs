@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use datafusion::arrow::array::RecordBatch;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -28,6 +29,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_spark::SessionStateBuilderSpark;
 use object_store::ObjectStoreExt;
 use steppe_wire::etl::{ETL_PLAN_SCHEMA_VERSION, EtlPlan, EtlReport};
+use steppe_wire::hint::{Hinted, hints_of};
 
 use crate::distinct;
 use crate::storage::{Place, Realm};
@@ -143,7 +145,10 @@ async fn sql(context: &SessionContext, what: &str, statement: &str) -> Result<Da
     // A plan only asks; it never makes tables or copies files.
     let reading_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    context.sql_with_options(statement, reading_only).await.map_err(|e| wrong(&strip(&e)))
+    context
+        .sql_with_options(statement, reading_only)
+        .await
+        .map_err(|e| own(&e).at(format_args!("{what} is not valid")).into())
 }
 
 async fn collect(
@@ -152,10 +157,13 @@ async fn collect(
     statement: &str,
 ) -> Result<Vec<RecordBatch>> {
     let frame = sql(context, what, statement).await?;
-    frame.collect().await.map_err(|e| anyhow::anyhow!(strip(&e)))
+    frame.collect().await.map_err(|e| own(&e).into())
 }
 
 /// DataFusion wraps our own errors in its words; people should see only ours.
-fn strip(error: &datafusion::error::DataFusionError) -> String {
-    error.find_root().to_string().trim_start_matches("External error: ").to_owned()
+fn own(error: &DataFusionError) -> Hinted {
+    match error.find_root() {
+        DataFusionError::External(own) => Hinted::with(own.to_string(), hints_of(&**own)),
+        other => other.to_string().into(),
+    }
 }

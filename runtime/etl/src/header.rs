@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use steppe_wire::etl::header::{complete_names, position, trimmed};
 use steppe_wire::etl::{self, ColumnName, CsvOptions};
+use steppe_wire::hint::Hinted;
 
 /// A header that has all that the plan asks for.
 #[derive(Debug)]
@@ -72,12 +73,14 @@ impl Wide {
     fn new(fields: Vec<String>, names: &[String], plan: &etl::Wide) -> Result<Self> {
         let made = [plan.names.clone(), plan.values.clone()];
         if let Some(index) = names.iter().position(|name| made.contains(name)) {
-            bail!(
-                "column {} of the header is called `{}`, as `wide` calls what it makes\n\
-                 hint: give `names` and `values` other names, or rename the column in the file",
-                index + 1,
-                fields[index]
-            );
+            bail!(Hinted::new(
+                format!(
+                    "column {} of the header is called `{}`, as `wide` calls what it makes",
+                    index + 1,
+                    fields[index]
+                ),
+                "give `names` and `values` other names, or rename the column in the file"
+            ));
         }
         let mut keep = Vec::new();
         for name in &plan.keep {
@@ -90,10 +93,10 @@ impl Wide {
         let others = (0..fields.len()).filter(|index| !keep.contains(index));
         let (unnamed, periods): (Vec<_>, Vec<_>) = others.partition(|i| fields[*i].is_empty());
         if periods.is_empty() {
-            bail!(
-                "every column of the header is kept, so there is none to make records of\n\
-                 hint: leave `wide` out of the manifest"
-            );
+            bail!(Hinted::new(
+                "every column of the header is kept, so there is none to make records of",
+                "leave `wide` out of the manifest"
+            ));
         }
         let missing = plan.missing.iter().cloned().collect();
         Ok(Self { fields, keep, periods, unnamed, made, missing })
@@ -107,20 +110,22 @@ impl Wide {
     /// note, and what is in a column without a name.
     pub fn refuse_odd(&self, fields: &[&str], line: u64) -> Result<()> {
         if fields.iter().filter(|field| !trimmed(field).is_empty()).count() <= 1 {
-            bail!(
-                "line {line}: one field is not empty, so this is no record of the table\n\
-                 hint: delete the line; `footnotes = \"leave-out\"` in the manifest leaves \
-                 out such lines after the table"
-            );
+            bail!(Hinted::new(
+                format!("line {line}: one field is not empty, so this is no record of the table"),
+                "delete the line; `footnotes = \"leave-out\"` in the manifest leaves out such \
+                 lines after the table"
+            ));
         }
         match self.unnamed.iter().find(|index| !trimmed(fields[**index]).is_empty()) {
             None => Ok(()),
-            Some(index) => bail!(
-                "line {line}: column {} has no name in the header and holds `{}`\n\
-                 hint: give it a name in the file, or empty it",
-                index + 1,
-                trimmed(fields[*index])
-            ),
+            Some(index) => bail!(Hinted::new(
+                format!(
+                    "line {line}: column {} has no name in the header and holds `{}`",
+                    index + 1,
+                    trimmed(fields[*index])
+                ),
+                "give it a name in the file, or empty it"
+            )),
         }
     }
 

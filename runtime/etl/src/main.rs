@@ -9,6 +9,7 @@ use steppe_etl::clean::{Called, clean};
 use steppe_etl::look::look;
 use steppe_etl::storage::Realm;
 use steppe_etl::{process, query};
+use steppe_wire::hint::told;
 use tokio::sync::mpsc::Receiver;
 
 /// Runs Steppe's cleaning jobs and SQL queries.
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -10,6 +10,7 @@ use steppe_store::key;
 use steppe_store::table::{below, is_hidden};
 use steppe_wire::etl::InputObjects;
 use steppe_wire::format::BEGINNING_BYTES;
+use steppe_wire::hint::Hinted;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::scan::on_own_thread;
@@ -63,18 +64,18 @@ impl Objects {
             read.bytes += size;
             read.modified = read.modified.max(modified);
             let full = format!("{}{name}", prefix.name);
-            let path = location.with_context(|| {
-                format!("`{full}` is not a usable key\nhint: give the object another name")
+            let path = location.ok_or_else(|| {
+                Hinted::new(format!("`{full}` is not a usable key"), "give the object another name")
             })?;
             let called = called.get(&full).cloned();
             let place = Place { name: called.unwrap_or(full), path, ..prefix.clone() };
             all.push(Object { place, name: name.to_owned() });
         }
         if all.is_empty() {
-            bail!(
-                "there are no files at {}\nhint: `cargo xtask deploy --data FILE` uploads them",
-                prefix.name
-            );
+            bail!(Hinted::new(
+                format!("there are no files at {}", prefix.name),
+                "`cargo xtask deploy --data FILE` uploads them"
+            ));
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { all, read })

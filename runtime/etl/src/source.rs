@@ -22,6 +22,7 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 pub use steppe_wire::etl::header::ROW_COLUMN;
 use steppe_wire::etl::{InputPlan, TableFormat};
 use steppe_wire::format::Format;
+use steppe_wire::hint::Hinted;
 
 use crate::csv_rows::{CsvRows, Wanted, lines_of};
 use crate::formats;
@@ -34,6 +35,9 @@ use crate::types;
 const ROW_BITS: u32 = 40;
 /// The part of `_row` that is the number in its file.
 pub const ROW_MASK: i64 = (1 << ROW_BITS) - 1;
+
+/// What to do about a file with other columns than the first.
+const SAME_COLUMNS: &str = "the files of an input have the same columns";
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
@@ -141,7 +145,7 @@ impl Source {
         let wanted = self.plan.format;
         let (begin, bytes) = object.open().await?;
         let context = || object.place.name.clone();
-        let refuse = |defect: String| anyhow::anyhow!("{}: {defect}", object.place.name);
+        let refuse = |defect: Hinted| defect.at(&object.place.name);
         let packed = Format::packed(wanted, &object.name, &begin).map_err(refuse)?;
         let (begin, bytes) = if packed {
             let work = move || begun(unpacked(bytes));
@@ -150,7 +154,7 @@ impl Source {
             (begin, bytes)
         };
         match Format::defect(wanted, &begin) {
-            Some(defect) => Err(refuse(defect)),
+            Some(defect) => Err(refuse(defect).into()),
             None => Ok(bytes),
         }
     }
@@ -221,20 +225,18 @@ impl Source {
         let first = &self.objects[0].place.name;
         let (wanted, found) = (self.schema.fields(), schema.fields());
         if let Some(field) = found.iter().find(|field| wanted.find(field.name()).is_none()) {
-            bail!(
-                "the file has a column `{}`, and {first} has none of that name\n\
-                 hint: the files of an input have the same columns",
+            let more = format!(
+                "the file has a column `{}`, and {first} has none of that name",
                 field.name()
             );
+            bail!(Hinted::new(more, SAME_COLUMNS));
         }
         let mut order = Vec::with_capacity(wanted.len());
         for field in wanted {
             let Some((index, own)) = found.find(field.name()) else {
-                bail!(
-                    "the file has no column `{}`, and {first} has one\n\
-                     hint: the files of an input have the same columns",
-                    field.name()
-                );
+                let less =
+                    format!("the file has no column `{}`, and {first} has one", field.name());
+                bail!(Hinted::new(less, SAME_COLUMNS));
             };
             if own.data_type() != field.data_type() {
                 bail!(
@@ -249,8 +251,8 @@ impl Source {
         Ok(order)
     }
 
-    fn named(&self, file: usize, error: &anyhow::Error) -> anyhow::Error {
-        anyhow::anyhow!("{}: {error:#}", self.objects[file].place.name)
+    fn named(&self, file: usize, error: &anyhow::Error) -> Hinted {
+        Hinted::of(error.as_ref()).at(&self.objects[file].place.name)
     }
 }
 
@@ -313,11 +315,12 @@ impl PartitionStream for Part {
         let (sender, source, files) = (builder.tx(), self.source.clone(), self.files.clone());
         builder.spawn(async move {
             for file in files {
-                let bytes = source.bytes(file).await.map_err(|e| external(&e))?;
+                let bytes = source.bytes(file).await;
+                let bytes = bytes.map_err(|e| external(Hinted::of(e.as_ref())))?;
                 let (own, sender) = (source.clone(), sender.clone());
                 let send = move |batch| sender.blocking_send(Ok(batch)).is_ok();
                 let scanned = on_own_thread(move || own.scan(file, bytes, &send)).await;
-                if !scanned.map_err(|e| external(&source.named(file, &e)))? {
+                if !scanned.map_err(|e| external(source.named(file, &e)))? {
                     break;
                 }
             }
@@ -327,6 +330,6 @@ impl PartitionStream for Part {
     }
 }
 
-fn external(error: &anyhow::Error) -> DataFusionError {
-    DataFusionError::External(format!("{error:#}").into())
+fn external(error: Hinted) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }

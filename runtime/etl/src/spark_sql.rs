@@ -27,6 +27,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::DatabricksDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use steppe_wire::hint::Hinted;
 
 /// Functions that mean the same on both engines.
 pub const FUNCTIONS: [&str; 47] = [
@@ -91,11 +92,13 @@ pub fn read(statement: &str) -> Result<String> {
     };
     match VisitMut::visit(&mut **query, &mut Literals) {
         ControlFlow::Continue(()) => Ok(query.to_string()),
-        ControlFlow::Break(name) => bail!(
-            "the function `{name}` is not known to mean the same on Spark and on the embedded \
-             engine\nhint: there are {}",
-            FUNCTIONS.join(", ")
-        ),
+        ControlFlow::Break(name) => bail!(Hinted::new(
+            format!(
+                "the function `{name}` is not known to mean the same on Spark and on the embedded \
+                 engine"
+            ),
+            format!("there are {}", FUNCTIONS.join(", "))
+        )),
     }
 }
 

@@ -7,6 +7,7 @@ use csv::ByteRecord;
 use steppe_wire::etl::header::trimmed;
 use steppe_wire::etl::records::{Records, Stand};
 use steppe_wire::format::CONVERTS;
+use steppe_wire::hint::Hinted;
 
 use crate::shape;
 
@@ -50,11 +51,12 @@ impl<R: Read> Table<R> {
             }
             let (line, fields, expected) = (stand.line, record.len(), self.header.len());
             if fields != expected {
-                bail!(
-                    "line {line}: the record has {fields} fields, the header has {expected}\n\
-                     hint: {}",
+                bail!(Hinted::new(
+                    format!(
+                        "line {line}: the record has {fields} fields, the header has {expected}"
+                    ),
                     shape::record_hint(fields as u64, expected as u64)
-                );
+                ));
             }
             return Ok(Some(line));
         }
@@ -72,13 +74,17 @@ impl<R: Read> Table<R> {
         let fields = record.len();
         let is_note = fields <= FOOTNOTE_FIELDS_MAX && fields < self.header.len();
         if filled > 1 && !is_note {
-            bail!(
-                "line {}: a record follows, but line {end} ends the table: it is empty or has one \
-                 field\n\
-                 hint: delete line {end}, or give its other fields; `footnotes = \"leave-out\"` \
-                 reads up to the first line of that kind",
-                stand.line
-            );
+            bail!(Hinted::new(
+                format!(
+                    "line {}: a record follows, but line {end} ends the table: it is empty or has \
+                     one field",
+                    stand.line
+                ),
+                format!(
+                    "delete line {end}, or give its other fields; `footnotes = \"leave-out\"` \
+                     reads up to the first line of that kind"
+                )
+            ));
         }
         Ok(true)
     }
@@ -91,5 +97,5 @@ pub fn text(field: &[u8], line: u64) -> Result<&str> {
 
 /// What is said of bytes that are no text.
 pub fn not_utf8(line: u64) -> anyhow::Error {
-    anyhow::anyhow!("line {line}: the text is not UTF-8\nhint: {CONVERTS}")
+    Hinted::new(format!("line {line}: the text is not UTF-8"), CONVERTS).into()
 }

@@ -6,6 +6,7 @@ use datafusion::arrow::datatypes::{DataType, Int64Type, Schema, TimeUnit};
 use datafusion::logical_expr::{cast, col};
 use datafusion::prelude::DataFrame;
 use steppe_wire::etl::ColumnName;
+use steppe_wire::hint::Hinted;
 
 /// Hive's word for a type; none when a table cannot have it.
 pub fn hive(kind: &DataType) -> Option<String> {
@@ -51,11 +52,11 @@ pub fn check_file(schema: &Schema, columns: &[ColumnName]) -> Result<()> {
             _ => found == wanted,
         };
         if !fits {
-            bail!(
-                "column `{}` is {found} in the file; the manifest says `{wanted}`\n\
-                 hint: say the file's type in `columns`, and convert it by SQL of your own (`sql`)",
-                column.source
-            );
+            let name = &column.source;
+            bail!(Hinted::new(
+                format!("column `{name}` is {found} in the file; the manifest says `{wanted}`"),
+                "say the file's type in `columns`, and convert it by SQL of your own (`sql`)"
+            ));
         }
     }
     Ok(())
@@ -73,12 +74,14 @@ pub fn conformed(frame: DataFrame, what: &str, declared: &[(String, String)]) ->
                 columns.iter().map(|(name, kind)| format!("{name} = \"{kind}\"")).collect();
             texts.join(", ")
         };
-        bail!(
-            "{what} gives other columns than the manifest declares: it gives {{ {} }}, declared are \
-             {{ {} }}\nhint: correct `columns`, or cast in the SQL",
-            list(&found),
-            list(declared)
-        );
+        let (found, declared) = (list(&found), list(declared));
+        bail!(Hinted::new(
+            format!(
+                "{what} gives other columns than the manifest declares: it gives {{ {found} }}, \
+                 declared are {{ {declared} }}"
+            ),
+            "correct `columns`, or cast in the SQL"
+        ));
     }
     let mut columns = Vec::with_capacity(fields.len());
     for field in fields {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use steppe_spec::TimeSpan;
 use steppe_store::Bucket;
 use steppe_wire::failure::Failure;
+use steppe_wire::hint::Hinted;
 use steppe_wire::text::shown_at_most;
 
 /// Defects that an answer tells; the others it counts.
@@ -78,7 +79,8 @@ pub struct Asked {
 pub enum Answer {
     /// What is wrong; nothing when everything is as it should be.
     Checked {
-        /// Each with what to do about it.
+        /// Each with what to do about it, which is a line of it: the state machine joins them to
+        /// the cause of its failure, which is one text.
         defects: Vec<String>,
     },
     /// Whose turn it is.
@@ -121,12 +123,9 @@ impl Checker {
 }
 
 /// Defects as people read them: the first ones, without anything that a mail would act on.
-fn told(defects: &[String]) -> Vec<String> {
+fn told(defects: &[Hinted]) -> Vec<String> {
     let clean = |text: &str| shown_at_most(text, CHARS_MAX).into_owned();
-    let one = |defect: &String| match defect.rsplit_once("\nhint: ") {
-        Some((message, hint)) => format!("{}\nhint: {}", clean(message), clean(hint)),
-        None => clean(defect),
-    };
+    let one = |defect: &Hinted| defect.told(clean);
     let more = defects.len().saturating_sub(TOLD);
     let rest = (more > 0).then(|| format!("and {more} more"));
     defects.iter().take(TOLD).map(one).chain(rest).collect()
@@ -138,9 +137,9 @@ mod tests {
 
     #[test]
     fn many_defects_are_counted_and_names_are_shown() {
-        let mut defects = vec!["a\nb: odd\u{1b}\nhint: mend it".to_owned()];
+        let mut defects = vec![Hinted::new("a\nb: odd\u{1b}", "mend it")];
         assert_eq!(told(&defects), ["a\\u{a}b: odd\\u{1b}\nhint: mend it"]);
-        defects.extend((0..11).map(|n| n.to_string()));
+        defects.extend((0..11).map(|n| n.to_string().into()));
         let told = told(&defects);
         assert_eq!((told.len(), told[10].as_str()), (TOLD + 1, "and 2 more"));
     }

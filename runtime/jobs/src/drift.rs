@@ -133,9 +133,9 @@ impl Monitor {
         let url = format!("{}/drift", self.server_url.trim_end_matches('/'));
         let uri = url
             .parse()
-            .map_err(|e| Failure::Permanent(format!("`{url}` is not an address: {e}")))?;
+            .map_err(|e| Failure::permanent(format!("`{url}` is not an address: {e}")))?;
         let absent = |e: &dyn std::fmt::Display| {
-            Failure::Retryable(format!("the model server at {url} did not answer: {e}"))
+            Failure::retryable(format!("the model server at {url} did not answer: {e}"))
         };
         let client: Client<HttpConnector, Empty<Bytes>> =
             Client::builder(TokioExecutor::new()).build_http();
@@ -150,7 +150,7 @@ impl Monitor {
                 return Err(absent(&status));
             }
             let broken = |e| {
-                Failure::Permanent(format!("the model server's answer breaks the contract: {e}"))
+                Failure::permanent(format!("the model server's answer breaks the contract: {e}"))
             };
             serde_json::from_slice(&body.to_bytes()).map_err(broken)
         };

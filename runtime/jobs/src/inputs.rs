@@ -6,12 +6,13 @@ use steppe_spec::TrainSpec;
 use steppe_store::table::{BYTES_MAX, Table, TableError};
 use steppe_store::{Bucket, BucketError, read_json};
 use steppe_wire::failure::Failure;
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 
 /// What to train.
 pub async fn spec(artifacts: &Bucket, key: &str) -> Result<TrainSpec, Failure> {
     let spec = read_json(artifacts, key, "the configuration of a training").await?;
-    spec.ok_or_else(|| Failure::Permanent(format!("`{key}` does not exist; deploy again")))
+    spec.ok_or_else(|| Failure::permanent(format!("`{key}` does not exist; deploy again")))
 }
 
 /// The clean table at `prefix` as a task reads it; `None` while there are no files, or no rows in
@@ -23,10 +24,10 @@ pub async fn data_set<T: Task>(
 ) -> Result<Option<T::Data>, Failure> {
     let failed = |error: TableError| match error {
         TableError::S3(error) => BucketError::of(prefix, error).into(),
-        TableError::Replaced => Failure::Retryable(format!("`{prefix}`: {error}")),
-        TableError::TooLarge { .. } => Failure::Permanent(format!("`{prefix}` has {error}")),
+        TableError::Replaced => Failure::retryable(format!("`{prefix}`: {error}")),
+        TableError::TooLarge { .. } => Failure::permanent(format!("`{prefix}` has {error}")),
         TableError::Key(_) | TableError::Grew(_) => {
-            Failure::Permanent(format!("`{prefix}`: {error}"))
+            Failure::permanent(format!("`{prefix}`: {error}"))
         }
     };
     let found = Table::find(&**bucket, prefix, BYTES_MAX).await.map_err(failed)?;
@@ -42,6 +43,10 @@ pub async fn data_set<T: Task>(
     match T::read(spec, files).and_then(|data| T::with_others(data, spec, others)) {
         Ok(data) => Ok(Some(data)),
         Err(DataError::Empty) => Ok(None),
-        Err(e) => Err(Failure::Permanent(format!("`{prefix}` cannot be used: {e}"))),
+        Err(error) => {
+            let hints = error.hint().map(str::to_owned).into_iter().collect();
+            let unusable = Hinted::with(error.to_string(), hints);
+            Err(Failure::permanent(unusable.at(format_args!("`{prefix}` cannot be used"))))
+        }
     }
 }

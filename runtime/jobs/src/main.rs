@@ -14,14 +14,14 @@ use steppe_jobs::drift::{self, Monitor};
 use steppe_jobs::train::{self, Trainer};
 use steppe_store::Bucket;
 use steppe_wire::failure::Failure;
-use steppe_wire::text::shown_at_most;
+use steppe_wire::hint::told;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -73,7 +73,7 @@ async fn serve<E: DeserializeOwned, A: Serialize>(
     let job = &job;
     let handler = service_fn(move |event: LambdaEvent<Value>| async move {
         let parsed = serde_json::from_value(event.payload)
-            .map_err(|e| Failure::Permanent(format!("the event is not a request: {e}")));
+            .map_err(|e| Failure::permanent(format!("the event is not a request: {e}")));
         let answer: Result<A, Diagnostic> = match parsed {
             Ok(event) => job(event).await.map_err(diagnostic),
             Err(error) => Err(diagnostic(error)),
@@ -85,12 +85,8 @@ async fn serve<E: DeserializeOwned, A: Serialize>(
         .map_err(|e| anyhow::anyhow!("the Lambda runtime stopped: {e}"))
 }
 
-/// Characters of an error: it goes into logs and mails.
-const MESSAGE_MAX: usize = 2_000;
-
 fn diagnostic(error: Failure) -> Diagnostic {
-    // Names in it are others' to choose: one line, and nothing that a terminal would act on.
-    let message = shown_at_most(&error.to_string(), MESSAGE_MAX).into_owned();
-    eprintln!("{}: {message}", error.error_type());
-    Diagnostic { error_type: error.error_type().to_owned(), error_message: message }
+    let (error_type, error_message) = (error.error_type().to_owned(), error.error_message());
+    eprintln!("{error_type}: {error_message}");
+    Diagnostic { error_type, error_message }
 }

@@ -18,6 +18,7 @@ use steppe_model::training_key;
 use steppe_spec::TrainSpec;
 use steppe_store::{Bucket, BucketError, Checkpoints, Pointer, Registry, StoreError};
 use steppe_wire::failure::Failure;
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 use steppe_wire::predict::ModelPointer;
 use steppe_wire::registry::{
@@ -66,7 +67,7 @@ impl Trainer {
         spec: TrainSpec,
     ) -> Result<TrainingOutcome, Failure> {
         let prefix = keys::table_prefix(&self.pipeline, &spec.table);
-        let nothing = || Failure::Permanent(format!("there is no clean table at `{prefix}`"));
+        let nothing = || Failure::permanent(format!("there is no clean table at `{prefix}`"));
         let data = data_set::<T>(&self.data, &prefix, &spec).await?.ok_or_else(nothing)?;
         let key = training_key(&spec, &data);
         let registry = Registry::new(self.artifacts.clone(), &self.pipeline);
@@ -152,8 +153,11 @@ async fn train<T: Task>(
     let work = move || retrain(&data, &spec, champion.as_ref(), &Stage::new(&host));
     let trained = tokio::task::spawn_blocking(work)
         .await
-        .map_err(|e| Failure::Permanent(format!("the training broke off: {e}")))?;
-    trained.map_err(|e| Failure::Permanent(format!("no model can be trained: {e}")))
+        .map_err(|e| Failure::permanent(format!("the training broke off: {e}")))?;
+    trained.map_err(|error| {
+        let hints = error.hint().map(str::to_owned).into_iter().collect();
+        Failure::permanent(Hinted::with(error.to_string(), hints).at("no model can be trained"))
+    })
 }
 
 /// Stores the challenger, and puts it into service when it is better.
@@ -177,7 +181,7 @@ async fn store<T: Task>(
     match registry.promote(before, next).await {
         Ok(()) => Ok(true),
         // Then the contest was with the wrong champion.
-        Err(StoreError::Changed) => Err(Failure::Retryable(
+        Err(StoreError::Changed) => Err(Failure::retryable(
             "the model in service was changed during the training".to_owned(),
         )),
         Err(error) => Err(error.into()),

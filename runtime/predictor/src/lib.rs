@@ -60,14 +60,14 @@ impl Input {
             "model_version",
         ];
         if let Some(unknown) = event.keys().find(|k| !known.contains(&k.as_str())) {
-            return Err(Failure::Permanent(format!(
+            return Err(Failure::permanent(format!(
                 "unknown field `{unknown}`; expected {}",
                 known.join(", ")
             )));
         }
         let text = |name: &str| match event.get(name).and_then(Value::as_str) {
             Some(text) if !text.is_empty() => Ok(text.to_owned()),
-            _ => Err(Failure::Permanent(format!(
+            _ => Err(Failure::permanent(format!(
                 "`{name}` is missing; expected a string that is not empty"
             ))),
         };
@@ -94,7 +94,7 @@ impl Input {
             execution: text("execution").unwrap_or_else(|_| request_id.to_owned()),
             model_version,
         };
-        input.check().map_err(Failure::Permanent)?;
+        input.check().map_err(Failure::permanent)?;
         Ok(input)
     }
 
@@ -154,12 +154,12 @@ impl<S: ObjectStore> Predictor<S> {
                 "bucket `{}` is not this pipeline's; it writes only to `{}`",
                 input.bucket_name, self.bucket
             );
-            return Err(Failure::Permanent(message));
+            return Err(Failure::permanent(message));
         }
         let answer = self.ask(&input, trace_id).await?;
         let (asked, forecast, left_out) =
             (input.series.len(), answer.forecasts.len(), answer.left_out.len());
-        let broken = |why: String| Failure::Permanent(format!("the model server answered {why}"));
+        let broken = |why: String| Failure::permanent(format!("the model server answered {why}"));
         if asked != forecast + left_out {
             return Err(broken(format!(
                 "{forecast} forecasts and left out {left_out} of {asked} series"
@@ -197,7 +197,7 @@ impl<S: ObjectStore> Predictor<S> {
 
     async fn ask(&self, input: &Input, trace_id: Option<&str>) -> Result<PredictResponse, Failure> {
         let retryable = |e: &dyn std::fmt::Display| {
-            Failure::Retryable(format!(
+            Failure::retryable(format!(
                 "the model server at {} did not answer: {e}",
                 self.predict_url
             ))
@@ -211,11 +211,11 @@ impl<S: ObjectStore> Predictor<S> {
             model_version: input.model_version.clone(),
             ..request
         })
-        .map_err(|e| Failure::Permanent(e.to_string()))?;
+        .map_err(|e| Failure::permanent(e.to_string()))?;
         if body.len() > edge::BODY_BYTES_MAX {
             let (bytes, most) = (body.len(), edge::BODY_BYTES_MAX);
             let message = format!("the request has {bytes} bytes; the server takes at most {most}");
-            return Err(Failure::Permanent(message));
+            return Err(Failure::permanent(message));
         }
         // The same id in the function's trace and in the server's access log.
         let trace = trace_id
@@ -233,7 +233,7 @@ impl<S: ObjectStore> Predictor<S> {
         }
         let request = request
             .body(Full::new(Bytes::from(body)))
-            .map_err(|e| Failure::Permanent(e.to_string()))?;
+            .map_err(|e| Failure::permanent(e.to_string()))?;
         let exchange = async {
             let response = self.http.request(request).await.map_err(|e| retryable(&e))?;
             let status = response.status();
@@ -245,7 +245,7 @@ impl<S: ObjectStore> Predictor<S> {
             tokio::time::timeout(SERVER_TIMEOUT, exchange).await.map_err(|e| retryable(&e))??;
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|e| {
-                Failure::Permanent(format!("the model server's answer breaks the contract: {e}"))
+                Failure::permanent(format!("the model server's answer breaks the contract: {e}"))
             });
         }
         Err(refusal(status.as_u16(), &bytes))
@@ -255,7 +255,7 @@ impl<S: ObjectStore> Predictor<S> {
         let mut lines = Vec::new();
         for record in records {
             serde_json::to_writer(&mut lines, record)
-                .map_err(|e| Failure::Permanent(e.to_string()))?;
+                .map_err(|e| Failure::permanent(e.to_string()))?;
             lines.push(b'\n');
         }
         match self.store.put(&Path::from(key), lines.into()).await {
@@ -263,8 +263,8 @@ impl<S: ObjectStore> Predictor<S> {
             Err(
                 error @ (object_store::Error::PermissionDenied { .. }
                 | object_store::Error::Unauthenticated { .. }),
-            ) => Err(Failure::Permanent(format!("writing `{key}` was denied: {error}"))),
-            Err(error) => Err(Failure::Retryable(format!("writing `{key}` failed: {error}"))),
+            ) => Err(Failure::permanent(format!("writing `{key}` was denied: {error}"))),
+            Err(error) => Err(Failure::retryable(format!("writing `{key}` failed: {error}"))),
         }
     }
 }
@@ -276,9 +276,9 @@ fn refusal(status: u16, body: &[u8]) -> Failure {
     let message = format!("the model server refused with {status}: {}", problem.detail);
     // Another version than the one that was just promoted: the server takes it up within seconds.
     if problem.is_retryable() || problem.status == 409 {
-        Failure::Retryable(message)
+        Failure::retryable(message)
     } else {
-        Failure::Permanent(message)
+        Failure::permanent(message)
     }
 }
 

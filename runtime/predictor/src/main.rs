@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use steppe_predictor::Predictor;
 use steppe_wire::failure::Failure;
 use steppe_wire::predict::PredictorOutput;
-use steppe_wire::text::shown_at_most;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -51,12 +50,8 @@ async fn run() -> Result<()> {
         .map_err(|e| anyhow::anyhow!("the Lambda runtime stopped: {e}"))
 }
 
-/// Characters of an error: it goes into logs and mails.
-const MESSAGE_MAX: usize = 2_000;
-
 fn diagnostic(error: Failure) -> Diagnostic {
-    // Names in it are others' to choose: one line, and nothing that a terminal would act on.
-    let message = shown_at_most(&error.to_string(), MESSAGE_MAX).into_owned();
-    eprintln!("{}: {message}", error.error_type());
-    Diagnostic { error_type: error.error_type().to_owned(), error_message: message }
+    let (error_type, error_message) = (error.error_type().to_owned(), error.error_message());
+    eprintln!("{error_type}: {error_message}");
+    Diagnostic { error_type, error_message }
 }

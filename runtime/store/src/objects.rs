@@ -131,9 +131,9 @@ impl From<BucketError> for Failure {
     fn from(error: BucketError) -> Self {
         match &error {
             BucketError::S3 { error: cause, .. } if !is_denial(cause) => {
-                Self::Retryable(error.to_string())
+                Self::retryable(error.to_string())
             }
-            _ => Self::Permanent(error.to_string()),
+            _ => Self::permanent(error.to_string()),
         }
     }
 }
@@ -142,12 +142,12 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Call(error) => error.into(),
-            StoreError::Changed => Self::Retryable(error.to_string()),
+            StoreError::Changed => Self::retryable(error.to_string()),
             StoreError::Unreadable { ref source, .. } => {
-                Self::Permanent(format!("{error}: {source}"))
+                Self::permanent(format!("{error}: {source}"))
             }
-            StoreError::Version { ref source, .. } => Self::Permanent(format!("{error}: {source}")),
-            StoreError::Missing { .. } => Self::Permanent(error.to_string()),
+            StoreError::Version { ref source, .. } => Self::permanent(format!("{error}: {source}")),
+            StoreError::Missing { .. } => Self::permanent(error.to_string()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a data file is, told by its beginning: one list for whoever reads data.
 
 use crate::etl::TableFormat;
+use crate::hint::Hinted;
 
 /// Bytes of a file's beginning that tell what it is.
 pub const BEGINNING_BYTES: usize = 64 * 1024;
@@ -93,38 +94,39 @@ impl Format {
 
     /// Whether a file of the format `wanted` is compressed, by its name and beginning; text may be,
     /// in one way. Otherwise what is wrong with it.
-    pub fn packed(wanted: TableFormat, name: &str, beginning: &[u8]) -> Result<bool, String> {
+    pub fn packed(wanted: TableFormat, name: &str, beginning: &[u8]) -> Result<bool, Hinted> {
         let format = Self::of(beginning);
         let text = matches!(wanted, TableFormat::Csv | TableFormat::Json);
         let packed = text && matches!(format, Self::Gzip | Self::Zstandard);
         let called_gz = name.ends_with(".gz");
         // Spark goes by names, and knows one of the two.
         if packed && (format != Self::Gzip || !called_gz) || text && !packed && called_gz {
-            return Err(format!(
-                "the file is {}; of compressed text, gzip is read whose name ends in `.gz`\n\
-                 hint: `cargo xtask deploy --data FILE` unpacks it",
-                format.name()
+            let is = format.name();
+            return Err(Hinted::new(
+                format!(
+                    "the file is {is}; of compressed text, gzip is read whose name ends in `.gz`"
+                ),
+                "`cargo xtask deploy --data FILE` unpacks it",
             ));
         }
         Ok(packed)
     }
 
     /// What keeps a file that begins so, unpacked, from being read as `wanted`.
-    pub fn defect(wanted: TableFormat, beginning: &[u8]) -> Option<String> {
+    pub fn defect(wanted: TableFormat, beginning: &[u8]) -> Option<Hinted> {
         let format = Self::of(beginning);
         let told = format.name();
         match (wanted, format) {
             (TableFormat::Csv, Self::Text) => encoding_defect(beginning),
             (TableFormat::Csv, other) => {
                 let way = other.instead_of_csv().unwrap_or_else(|| CONVERTS.to_owned());
-                Some(format!("the file is {told}\nhint: {way}"))
+                Some(Hinted::new(format!("the file is {told}"), way))
             }
             (_, Self::Table(found)) if found == wanted => None,
-            _ if beginning.is_empty() => Some("the file is empty".to_owned()),
-            _ => Some(format!(
-                "the file is {told}; the manifest says `format = \"{}\"`\n\
-                 hint: set `format` of the input to what its files are",
-                wanted.name()
+            _ if beginning.is_empty() => Some("the file is empty".to_owned().into()),
+            _ => Some(Hinted::new(
+                format!("the file is {told}; the manifest says `format = \"{}\"`", wanted.name()),
+                "set `format` of the input to what its files are",
             )),
         }
     }
@@ -167,12 +169,12 @@ impl Format {
 
 /// What keeps text from being read as UTF-8, told by its beginning. It is of an older encoding; the
 /// deployer knows how to find out which.
-fn encoding_defect(beginning: &[u8]) -> Option<String> {
+fn encoding_defect(beginning: &[u8]) -> Option<Hinted> {
     let error = std::str::from_utf8(beginning).err()?;
     // The beginning may end inside of a character.
     error.error_len()?;
     let line = 1 + beginning[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
-    Some(format!("the text is not UTF-8 (line {line})\nhint: {CONVERTS}"))
+    Some(Hinted::new(format!("the text is not UTF-8 (line {line})"), CONVERTS))
 }
 
 #[cfg(test)]
@@ -202,10 +204,11 @@ mod tests {
 
     #[test]
     fn text_of_an_older_encoding_is_told_with_its_line() {
-        assert_eq!(encoding_defect("region,year\nАлматы,2000\n".as_bytes()), None);
+        assert!(encoding_defect("region,year\nАлматы,2000\n".as_bytes()).is_none());
         // `region\nАкмола` in Windows-1251.
-        let cyrillic = encoding_defect(b"region\n\xc0\xea\xec\xee\xeb\xe0\n");
-        assert_eq!(cyrillic, Some(format!("the text is not UTF-8 (line 2)\nhint: {CONVERTS}")));
+        let cyrillic = encoding_defect(b"region\n\xc0\xea\xec\xee\xeb\xe0\n").expect("a defect");
+        assert_eq!(cyrillic.to_string(), "the text is not UTF-8 (line 2)");
+        assert_eq!(cyrillic.hints(), [CONVERTS]);
     }
 
     #[test]

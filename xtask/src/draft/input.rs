@@ -4,13 +4,13 @@ use anyhow::{Result, bail};
 use steppe_spec::{Format, Rule};
 use steppe_wire::etl::TableFormat;
 use steppe_wire::etl::header::ROW_COLUMN;
+use steppe_wire::hint::Hinted;
 use steppe_wire::look::{ColumnLook, Dialect, InputLook};
 
 use super::columns::{self, ColumnDraft, Columns};
 use super::names::Names;
 use super::numbers::{Convention, PLAIN};
 use super::wide::{self, WideDraft};
-use crate::hint::Hinted;
 
 /// What is known of an input.
 #[derive(Debug, Clone)]

@@ -2,11 +2,11 @@
 
 use anyhow::{Result, bail};
 use steppe_spec::ColumnType;
+use steppe_wire::hint::Hinted;
 use steppe_wire::look::KeyLook;
 
 use super::choice::Choice;
 use super::input::InputDraft;
-use crate::hint::Hinted;
 
 /// Columns that name series together, at most.
 const COLUMNS_MAX: usize = 3;

@@ -13,9 +13,9 @@ use anyhow::{Context, Result, bail};
 use calamine::{
     Data, ExcelDateTime, Range, Reader, SheetType, SheetVisible, Sheets, Xls, Xlsx, XlsxError,
 };
+use steppe_wire::hint::Hinted;
 
 use super::{Options, Remark, Snapshot};
-use crate::hint::Hinted;
 
 /// Bytes of a workbook, unpacked.
 const BYTES_MAX: u64 = 512 * 1024 * 1024;

@@ -14,6 +14,7 @@ use steppe_plan::observed::{BucketSetting, Observed};
 use steppe_plan::site::Site;
 use steppe_plan::stack::{StackSpec, sha256_hex};
 use steppe_wire::etl::Uploaded;
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::registry::{Promoter, TRAINING_SCHEMA_VERSION, TrainingRecord};
 
@@ -24,7 +25,6 @@ use crate::deployment::Deployment;
 use crate::execution::{pinned_run, run_to_end};
 use crate::exit::Outcome;
 use crate::freshness::objects_of;
-use crate::hint::Hinted;
 use crate::host::Host;
 use crate::inputs::RawData;
 use crate::lock::lock;

@@ -8,12 +8,12 @@ use steppe_aws::Aws;
 use steppe_plan::destroy::{CloudUse, DestroyPlan, DestroyStep, Doomed};
 use steppe_plan::events::{Did, Doing, Fact, Finding, Step};
 use steppe_plan::names::Names;
+use steppe_wire::hint::Hinted;
 
 use super::deploy::LOOKS_MAX;
 use crate::deployer::Deployer;
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
-use crate::hint::Hinted;
 use crate::host::Host;
 use crate::lock::lock;
 use crate::observe::{Purpose, cloud_of, observe};

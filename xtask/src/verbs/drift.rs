@@ -7,13 +7,13 @@ use steppe_model::forecast::metrics::decimals_of_error;
 use steppe_plan::events::{Did, Finding, Step};
 use steppe_plan::runs::RunPlan;
 use steppe_wire::drift::{DriftReport, Side};
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 
 use crate::cli::PlanArgs;
 use crate::deployment::Deployment;
 use crate::execution::run_to_end;
 use crate::exit::Outcome;
-use crate::hint::Hinted;
 use crate::host::Host;
 use crate::project::Workspace;
 use crate::registry::short;

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use steppe_plan::environment::{Environment, Project};
+use steppe_wire::hint::Hinted;
 
 use crate::cli::{Args, LocalVerb};
 use crate::exit::Outcome;
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 use crate::host::Host;
 use crate::local::LocalCloud;
 use crate::project::{read, root, scratch};

@@ -13,13 +13,14 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use steppe_plan::events::{Did, Fact, Step};
 use steppe_spec::name_defect;
+use steppe_wire::hint::Hinted;
 use steppe_wire::look::{KeyLook, Look, LookFile, LookRequest};
 
 use crate::artifacts::{self, own_binary};
 use crate::cli::{Args, NewPipeline};
 use crate::draft::{self, Draft, InputDraft, Seen, Wanted, shell};
 use crate::exit::Outcome;
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 use crate::host::Host;
 use crate::project::{pipelines, root, scratch, write};
 use given::Given;

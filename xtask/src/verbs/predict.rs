@@ -3,12 +3,12 @@
 use anyhow::{Result, bail};
 use serde_json::json;
 use steppe_plan::events::{Did, Step};
+use steppe_wire::hint::Hinted;
 use steppe_wire::predict::{PredictorOutput, StoredPrediction};
 
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::freshness::Lake;
-use crate::hint::Hinted;
 use crate::host::Host;
 use crate::project::Workspace;
 use crate::registry::Registry;

@@ -7,10 +7,10 @@ use serde_json::json;
 use steppe_plan::events::{Did, Fact, Step};
 use steppe_plan::profile::{Question, Rows, Shape, Subject, TableProfile};
 use steppe_spec::nearest;
+use steppe_wire::hint::Hinted;
 
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
-use crate::hint::Hinted;
 use crate::host::Host;
 use crate::project::{Workspace, write};
 use crate::report::{self, profile::value};

@@ -4,10 +4,10 @@ use anyhow::{Result, bail};
 use serde_json::json;
 use steppe_plan::events::{Did, Fact, Step};
 use steppe_spec::nearest;
+use steppe_wire::hint::Hinted;
 
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
-use crate::hint::Hinted;
 use crate::host::Host;
 use crate::project::Workspace;
 use crate::table::table;

@@ -4,13 +4,14 @@ use anyhow::{Result, bail};
 use serde_json::json;
 use steppe_plan::events::{Did, Fact, Step};
 use steppe_plan::runs::RunPlan;
+use steppe_wire::hint::Hinted;
 use steppe_wire::registry::TrainingOutcome;
 
 use crate::cli::PlanArgs;
 use crate::deployment::Deployment;
 use crate::execution::run_to_end;
 use crate::exit::Outcome;
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 use crate::host::Host;
 use crate::project::Workspace;
 

@@ -92,7 +92,7 @@ pub enum DataError {
         sign: &'static str,
     },
     /// A feature without a value where one is needed.
-    #[error("series `{series}` has no value of the feature `{feature}` for {period}{hint}")]
+    #[error("series `{series}` has no value of the feature `{feature}` for {period}{why}")]
     Feature {
         /// The series.
         series: String,
@@ -100,9 +100,21 @@ pub enum DataError {
         feature: String,
         /// The period.
         period: String,
-        /// Why it is needed, and what to do; nothing inside of the history.
-        hint: &'static str,
+        /// Why it is needed; nothing inside of the history.
+        why: &'static str,
+        /// What to do about it.
+        hint: Option<&'static str>,
     },
+}
+
+impl DataError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Feature { hint, .. } => *hint,
+            _ => None,
+        }
+    }
 }
 
 /// A feature of one series.

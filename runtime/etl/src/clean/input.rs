@@ -18,7 +18,7 @@ use steppe_wire::etl::header::ROW_COLUMN;
 use steppe_wire::etl::{InputPlan, InputReport, RejectedNewest, TableFormat};
 
 use super::places::InputPlaces;
-use super::{Called, collect, dealt_out, in_order, sink, sql, strip, told, zones};
+use super::{Called, collect, dealt_out, in_order, own, sink, sql, told, zones};
 use crate::objects::Objects;
 use crate::rows::Rows;
 use crate::source::{ROW_MASK, Source, row_place};
@@ -141,12 +141,12 @@ async fn counted(
     if streams(&plan.judged_sql)? {
         context.register_table("typed", frame.into_view())?;
     } else {
-        keep(context, "typed", frame, Order::Any).await.map_err(|e| anyhow::anyhow!(strip(&e)))?;
+        keep(context, "typed", frame, Order::Any).await.map_err(|e| own(&e))?;
         in_order(context);
     }
     let rules = format!("`when` of one of the rules of the input `{}`", plan.name);
     let frame = sql(context, &rules, &plan.judged_sql).await?;
-    keep(context, "judged", frame, Order::Kept).await.map_err(|e| anyhow::anyhow!(strip(&e)))?;
+    keep(context, "judged", frame, Order::Kept).await.map_err(|e| own(&e))?;
     in_order(context);
     let Some(raw_rows) = source.rows() else { bail!("{what} does not read every record of `raw`") };
     if raw_rows == 0 {
@@ -157,9 +157,9 @@ async fn counted(
     let told =
         format!("the SQL of the input `{}` must keep `{ROW_COLUMN}` as it is in `raw`", plan.name);
     let verdicts = sql(context, "the verdicts", "SELECT _row, _rule FROM judged").await?;
-    let mut verdicts = verdicts.execute_stream().await.map_err(|e| anyhow::anyhow!(strip(&e)))?;
+    let mut verdicts = verdicts.execute_stream().await.map_err(|e| own(&e))?;
     while let Some(batch) = verdicts.next().await {
-        let batch = batch.map_err(|e| anyhow::anyhow!(strip(&e)))?;
+        let batch = batch.map_err(|e| own(&e))?;
         let rules = batch.column(1).as_string::<i32>();
         clean_rows += rules.null_count() as u64;
         if rules.null_count() == rules.len() {

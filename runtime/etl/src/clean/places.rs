@@ -7,6 +7,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use steppe_store::key;
 use steppe_store::table::{below, is_hidden};
 use steppe_wire::etl::{EtlPlan, EtlReport, Output, TableFormat};
+use steppe_wire::hint::Hinted;
 use steppe_wire::text::shown;
 
 use crate::storage::{Place, Realm};
@@ -75,11 +76,11 @@ impl Places {
             if let Some((other, second)) =
                 all[index + 1..].iter().find(|(_, other)| place.overlaps(other))
             {
-                bail!(
-                    "the {one} {} and the {other} {} overlap\nhint: give each a prefix of its own",
-                    place.name,
-                    second.name
-                );
+                let (place, second) = (&place.name, &second.name);
+                bail!(Hinted::new(
+                    format!("the {one} {place} and the {other} {second} overlap"),
+                    "give each a prefix of its own"
+                ));
             }
         }
         Ok(())
@@ -105,12 +106,11 @@ impl Places {
             format!("{} is there and is no report of a cleaning job", place.name)
         })?;
         if report.pipeline != pipeline {
-            bail!(
-                "{} is the report of the pipeline `{}`, not of `{pipeline}`\n\
-                 hint: two pipelines need two places",
-                place.name,
-                report.pipeline
-            );
+            let (place, other) = (&place.name, report.pipeline);
+            bail!(Hinted::new(
+                format!("{place} is the report of the pipeline `{other}`, not of `{pipeline}`"),
+                "two pipelines need two places"
+            ));
         }
         Ok(report.objects)
     }
@@ -128,10 +128,13 @@ impl Places {
                 let is_own = below.is_empty() || is_part(below, *format) || former.contains(&name);
                 if !is_own && !is_hidden(below) {
                     let name = shown(&name);
-                    bail!(
-                        "{name} was not written by this job, and would be read as part of the \
-                         {what}\nhint: choose an empty prefix, or move that object away"
-                    );
+                    bail!(Hinted::new(
+                        format!(
+                            "{name} was not written by this job, and would be read as part of \
+                             the {what}"
+                        ),
+                        "choose an empty prefix, or move that object away"
+                    ));
                 }
             }
         }

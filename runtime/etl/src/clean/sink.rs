@@ -7,8 +7,8 @@ use object_store::buffered::BufWriter;
 use steppe_wire::etl::TableFormat;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
+use super::own;
 use super::places::part;
-use super::strip;
 use crate::formats;
 use crate::scan::on_own_thread;
 use crate::storage::Place;
@@ -33,7 +33,7 @@ pub(super) async fn write(rows: DataFrame, format: TableFormat, prefix: &Place) 
 async fn spooled(rows: DataFrame, format: TableFormat) -> Result<std::fs::File> {
     let (schema, spooled) = (rows.schema().inner().clone(), tempfile::tempfile()?);
     let mut writer = formats::writer(format, schema, spooled.try_clone()?)?;
-    let mut rows = rows.execute_stream().await.map_err(|e| anyhow::anyhow!(strip(&e)))?;
+    let mut rows = rows.execute_stream().await.map_err(|e| own(&e))?;
     let (sender, mut batches) = tokio::sync::mpsc::channel(WAITING_MAX);
     let writing = on_own_thread(move || {
         while let Some(batch) = batches.blocking_recv() {
@@ -43,7 +43,7 @@ async fn spooled(rows: DataFrame, format: TableFormat) -> Result<std::fs::File> 
     });
     let reading = async move {
         while let Some(batch) = rows.next().await {
-            let batch = batch.map_err(|e| anyhow::anyhow!(strip(&e)))?;
+            let batch = batch.map_err(|e| own(&e))?;
             // Nobody takes it when writing has failed, which is told by that.
             if sender.send(batch).await.is_err() {
                 break;

@@ -7,8 +7,9 @@ use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::logical_expr::col;
 use datafusion::prelude::SessionContext;
 use steppe_wire::etl::{TablePlan, TableReport};
+use steppe_wire::hint::Hinted;
 
-use super::{collect, sql, strip, zones};
+use super::{collect, own, sql, zones};
 use crate::spark_sql;
 use crate::spill::{Order, keep};
 use crate::types;
@@ -25,7 +26,7 @@ pub(super) async fn make(context: &SessionContext, plan: &TablePlan) -> Result<T
     let keys = plan.keys.iter().map(|key| col(format!("\"{key}\"")).sort(true, true));
     let frame = frame.sort(keys.collect())?;
     let kept = keep(context, &plan.name, frame, Order::Kept).await;
-    kept.map_err(|e| anyhow::anyhow!("{what}: {}", strip(&e)))?;
+    kept.map_err(|e| own(&e).at(&what))?;
     if !zones.is_empty() {
         let table = zones::marked(context.table(&plan.name).await?, &zones)?;
         context.deregister_table(&plan.name)?;
@@ -55,11 +56,13 @@ async fn refuse_repeated(context: &SessionContext, plan: &TablePlan) -> Result<(
     for (at, key) in plan.keys.iter().enumerate() {
         of.push(format!("{key} = {}", text(at)?));
     }
-    bail!(
-        "the table `{name}` has {} rows of {}; its `keys` say that there is one\n\
-         hint: a join with several matching rows multiplies rows: join on what is unique, or \
-         aggregate before",
-        text(plan.keys.len())?,
-        of.join(", ")
-    )
+    bail!(Hinted::new(
+        format!(
+            "the table `{name}` has {} rows of {}; its `keys` say that there is one",
+            text(plan.keys.len())?,
+            of.join(", ")
+        ),
+        "a join with several matching rows multiplies rows: join on what is unique, or aggregate \
+         before"
+    ))
 }

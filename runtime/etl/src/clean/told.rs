@@ -7,6 +7,7 @@ use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::prelude::SessionContext;
 use steppe_wire::etl::header::ROW_COLUMN;
 use steppe_wire::etl::{InputPlan, InputReport, Wide};
+use steppe_wire::hint::Hinted;
 
 use super::collect;
 use crate::shape;
@@ -56,7 +57,7 @@ pub(super) async fn refuse_fatal(
          manifest"
             .to_owned()
     });
-    bail!("{}\nhint: {hint}", message.join("\n"))
+    bail!(Hinted::new(message.join("\n"), hint))
 }
 
 /// What is told of a record that breaks a rule.

@@ -13,12 +13,13 @@ use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator, col};
 use datafusion::prelude::DataFrame;
+use steppe_wire::hint::Hinted;
 
 /// Key of the metadata.
 const ZONE: &str = "zone";
 /// What to do about times of several zones.
-const HINT: &str = "hint: bring both to one zone: by `as` of the input's column, or by \
-                    `from_utc_timestamp`";
+const HINT: &str =
+    "bring both to one zone: by `as` of the input's column, or by `from_utc_timestamp`";
 
 /// Zones that may be that of a column; none when nothing is declared.
 type Zones = BTreeSet<String>;
@@ -94,11 +95,12 @@ fn followed(plan: &LogicalPlan) -> Result<Scope> {
             let all: Vec<Zones> = (0..columns).map(|at| of(at).collect()).collect();
             for (zones, field) in all.iter().zip(union.schema.fields()) {
                 if zones.len() > 1 {
-                    bail!(
-                        "its UNION puts times of {} into one column, {}\n{HINT}",
+                    let what = format!(
+                        "its UNION puts times of {} into one column, {}",
                         list(zones),
                         field.name()
                     );
+                    bail!(Hinted::new(what, HINT));
                 }
             }
             all
@@ -232,11 +234,13 @@ fn refuse(
     if same || left_zones.is_empty() || right_zones.is_empty() {
         return Ok(());
     }
-    bail!(
-        "it compares {left}, a time of {}, with {right}, a time of {}\n{HINT}",
-        list(left_zones),
-        list(right_zones)
-    )
+    let (left_zones, right_zones) = (list(left_zones), list(right_zones));
+    bail!(Hinted::new(
+        format!(
+            "it compares {left}, a time of {left_zones}, with {right}, a time of {right_zones}"
+        ),
+        HINT
+    ))
 }
 
 fn list(zones: &Zones) -> String {

@@ -16,6 +16,7 @@ use datafusion::arrow::datatypes::{
 use datafusion::arrow::util::display::array_value_to_string;
 use steppe_wire::etl::ColumnName;
 use steppe_wire::etl::header::{position, trimmed};
+use steppe_wire::hint::Hinted;
 
 use super::{Choose, FileColumn};
 
@@ -108,11 +109,9 @@ pub fn batch(schema: &SchemaRef, arrays: Vec<ArrayRef>, rows: usize) -> Result<R
 
 /// A column of a type that is not read.
 pub fn unread(column: &str, found: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!(
-        "column `{column}` is of the type {found}, which is not read\n\
-         hint: leave the column out of the manifest, or make columns of text, numbers, dates or \
-         times of it"
-    )
+    let hint = "leave the column out of the manifest, or make columns of text, numbers, dates or \
+                times of it";
+    Hinted::new(format!("column `{column}` is of the type {found}, which is not read"), hint).into()
 }
 
 /// Names of columns and what becomes of their types.
@@ -256,12 +255,11 @@ impl Written {
     /// Of rows with this schema.
     pub fn new(schema: &Schema) -> Result<Self> {
         let fields = schema.fields().iter().map(|given| {
-            let to = written_type(given.data_type()).with_context(|| {
-                format!(
-                    "column `{}` is of the type {}, which is not written\n\
-                     hint: cast it in the SQL to text, a number, a date, a timestamp or a decimal",
-                    given.name(),
-                    given.data_type()
+            let to = written_type(given.data_type()).ok_or_else(|| {
+                let (name, found) = (given.name(), given.data_type());
+                Hinted::new(
+                    format!("column `{name}` is of the type {found}, which is not written"),
+                    "cast it in the SQL to text, a number, a date, a timestamp or a decimal",
                 )
             })?;
             Ok(field(given.name(), to))

@@ -15,6 +15,7 @@ use serde_json::Deserializer;
 use serde_json::value::RawValue;
 use steppe_wire::etl::ColumnName;
 use steppe_wire::etl::records::RECORD_BYTES_MAX;
+use steppe_wire::hint::Hinted;
 
 use self::keys::{Keys, Object};
 use super::columns::{Written, batch, field};
@@ -133,13 +134,13 @@ fn told(line: &str, error: &serde_json::Error) -> anyhow::Error {
     let (told, column) = (error.to_string(), error.column());
     // It sees one line only.
     let told = told.split(" at line ").next().unwrap_or_default();
-    let hint = if error.is_eof() || line.trim_start().starts_with('[') {
-        "\nhint: each line must be one whole object; `jq -c .` writes objects so, and \
-             `jq -c '.[]'` those of an array"
-    } else {
-        ""
-    };
-    anyhow!("byte {column}: {told}{hint}")
+    let told = Hinted::from(format!("byte {column}: {told}"));
+    if error.is_eof() || line.trim_start().starts_with('[') {
+        let hint = "each line must be one whole object; `jq -c .` writes objects so, and \
+                    `jq -c '.[]'` those of an array";
+        return told.and(hint).into();
+    }
+    told.into()
 }
 
 /// Appends a value as text.
@@ -149,10 +150,10 @@ fn append(raw: Option<&RawValue>, column: &mut StringBuilder) -> Result<()> {
         return Ok(());
     };
     match raw.as_bytes().first() {
-        Some(b'{' | b'[') => bail!(
-            "the value is nested, which is not read\n\
-             hint: leave the column out of the manifest, or make columns of its values"
-        ),
+        Some(b'{' | b'[') => bail!(Hinted::new(
+            "the value is nested, which is not read",
+            "leave the column out of the manifest, or make columns of its values"
+        )),
         Some(b'"') => match raw.get(1..raw.len() - 1) {
             Some(text) if !text.contains('\\') => column.append_value(text),
             _ => column.append_value(serde_json::from_str::<String>(raw)?),
@@ -191,13 +192,11 @@ impl Lines {
             }
             self.number += 1;
             if self.bytes.len() > RECORD_BYTES_MAX {
-                bail!(
-                    "line {} is longer than {} MiB\n\
-                     hint: each line must be one whole object; `jq -c '.[]'` writes so those of \
-                     an array",
-                    self.number,
-                    RECORD_BYTES_MAX / 1024 / 1024
-                );
+                let (number, most) = (self.number, RECORD_BYTES_MAX / 1024 / 1024);
+                bail!(Hinted::new(
+                    format!("line {number} is longer than {most} MiB"),
+                    "each line must be one whole object; `jq -c '.[]'` writes so those of an array"
+                ));
             }
             if self.number == 1 && self.bytes.starts_with(b"\xef\xbb\xbf") {
                 self.bytes.drain(..3);

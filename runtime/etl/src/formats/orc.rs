@@ -14,6 +14,7 @@ use orc_rust::compression::CompressionType;
 use orc_rust::projection::ProjectionMask;
 use orc_rust::{ArrowReader, ArrowReaderBuilder, ArrowWriterBuilder, TimestampPrecision};
 use steppe_wire::etl::ColumnName;
+use steppe_wire::hint::Hinted;
 
 use super::columns::{Columns, Written, by_name, named_types};
 use super::spool::Spool;
@@ -44,11 +45,11 @@ impl Format for Orc {
             matches!(field.data_type(), DataType::Decimal128(_, _))
         };
         if let Some(field) = written.schema.fields().iter().find(decimal) {
-            bail!(
-                "column `{}` is a decimal, and ORC is not written with decimals here\n\
-                 hint: cast it to `double` in the SQL, or choose `format = \"parquet\"`",
-                field.name()
-            );
+            let name = field.name();
+            bail!(Hinted::new(
+                format!("column `{name}` is a decimal, and ORC is not written with decimals here"),
+                "cast it to `double` in the SQL, or choose `format = \"parquet\"`"
+            ));
         }
         // What writes a stripe must stay on one thread.
         let (sender, receiver) = sync_channel(WAITING_MAX);
@@ -108,11 +109,9 @@ impl Iterator for Batches {
 /// What the library says, without saying it twice.
 fn damaged(told: &str) -> anyhow::Error {
     if told.contains("decoding timestamp") {
-        return anyhow!(
-            "{told}\n\
-             hint: it is not in whole microseconds, or times with a fraction before 1970 are \
-             damaged, as Arrow's C++ library writes them; write the file as Parquet"
-        );
+        let hint = "it is not in whole microseconds, or times with a fraction before 1970 are \
+                    damaged, as Arrow's C++ library writes them; write the file as Parquet";
+        return Hinted::new(told, hint).into();
     }
     anyhow!("{told}")
 }

@@ -15,6 +15,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use orc_rust::proto::r#type::Kind;
 use orc_rust::proto::{Footer, PostScript, Type};
 use prost::Message;
+use steppe_wire::hint;
 
 use super::*;
 
@@ -49,7 +50,7 @@ fn read(kind: TableFormat, file: &[u8], columns: &[&str]) -> Result<RecordBatch>
 }
 
 fn told(read: Result<RecordBatch>) -> String {
-    format!("{:#}", read.expect_err("an error"))
+    hint::told(read.expect_err("an error").as_ref())
 }
 
 fn written(kind: TableFormat, batches: &[&RecordBatch]) -> Result<Vec<u8>> {
@@ -395,7 +396,7 @@ fn hostile_avro_has_bounds() {
         match read {
             Ok(rows) => assert_eq!(format!("={}", rows.num_rows()), expected),
             Err(error) => {
-                let told = format!("{error:#}");
+                let told = hint::told(error.as_ref());
                 assert!(told.contains(expected), "{told} is not: {expected}");
             }
         }

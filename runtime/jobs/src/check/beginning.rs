@@ -11,6 +11,7 @@ use steppe_wire::etl::header::{complete_names, position, trimmed};
 use steppe_wire::etl::records::Records;
 use steppe_wire::etl::{CsvOptions, InputPlan, TableFormat};
 use steppe_wire::format::{BEGINNING_BYTES, Format};
+use steppe_wire::hint::Hinted;
 
 /// The beginning of a file.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct Beginning {
 impl Beginning {
     /// The columns of the file called `name`, when they can be told and must be those of the
     /// input's other files; or what is wrong with it.
-    pub fn columns(self, plan: &InputPlan, name: &str) -> Result<Option<Vec<String>>, String> {
+    pub fn columns(self, plan: &InputPlan, name: &str) -> Result<Option<Vec<String>>, Hinted> {
         let plain = match Format::packed(plan.format, name, &self.bytes)? {
             true => self.unpacked()?,
             false => self,
@@ -43,11 +44,11 @@ impl Beginning {
         }
     }
 
-    fn unpacked(self) -> Result<Self, String> {
+    fn unpacked(self) -> Result<Self, Hinted> {
         let mut bytes = Vec::new();
         let mut decoder = MultiGzDecoder::new(&self.bytes[..]).take(BEGINNING_BYTES as u64);
         match decoder.read_to_end(&mut bytes) {
-            Err(error) if self.whole => Err(format!("the file is damaged: {error}")),
+            Err(error) if self.whole => Err(format!("the file is damaged: {error}").into()),
             ended => {
                 let whole = self.whole && ended.is_ok() && bytes.len() < BEGINNING_BYTES;
                 Ok(Self { bytes, whole })
@@ -62,7 +63,7 @@ impl Beginning {
         if self.whole { &self.bytes } else { &self.bytes[..last] }
     }
 
-    fn of_csv(&self, plan: &InputPlan, csv: &CsvOptions) -> Result<Option<Vec<String>>, String> {
+    fn of_csv(&self, plan: &InputPlan, csv: &CsvOptions) -> Result<Option<Vec<String>>, Hinted> {
         let Ok(delimiter) = u8::try_from(csv.delimiter) else { return Ok(None) };
         let mut records = Records::new(self.lines(), delimiter, csv.skip_lines);
         let header = records.header();
@@ -71,24 +72,24 @@ impl Beginning {
         if !self.whole && !followed {
             return Ok(None);
         }
-        let header = header.map_err(|error| error.to_string())?;
+        let header = header.map_err(|error| Hinted::of(&error))?;
         let names = complete_names(&header, &plan.columns, csv)
-            .map_err(|error| format!("line {}: {error}", csv.skip_lines + 1))?;
+            .map_err(|error| Hinted::of(&error).at(format_args!("line {}", csv.skip_lines + 1)))?;
         // The columns that a wide table keeps are needed, and its periods may differ.
         Ok(csv.wide.is_none().then_some(names))
     }
 
     /// A column may be missing in any object, but not in all of them.
-    fn of_json(&self, plan: &InputPlan) -> Result<(), String> {
+    fn of_json(&self, plan: &InputPlan) -> Result<(), Hinted> {
         let text = String::from_utf8_lossy(self.lines());
         let mut keys: Vec<String> = Vec::new();
         let mut objects = 0;
         for (line, number) in text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty()) {
             let object: std::collections::BTreeMap<String, IgnoredAny> =
                 serde_json::from_str(trimmed(line)).map_err(|error| {
-                    format!(
-                        "line {number}: this is no JSON object: {error}\n\
-                         hint: each line must be one whole object; `jq -c .` writes objects so"
+                    Hinted::new(
+                        format!("line {number}: this is no JSON object: {error}"),
+                        "each line must be one whole object; `jq -c .` writes objects so",
                     )
                 })?;
             objects += 1;
@@ -102,18 +103,17 @@ impl Beginning {
         }
         let mut missing = Vec::new();
         for column in &plan.columns {
-            if position(&keys, column).map_err(|error| error.to_string())?.is_none() {
+            if position(&keys, column).map_err(|error| Hinted::of(&error))?.is_none() {
                 missing.push(format!("`{}`", column.source));
             }
         }
         if missing.is_empty() || objects == 0 {
             return Ok(());
         }
-        Err(format!(
-            "column {} is missing; the objects have {}\n\
-             hint: name the file's keys in `columns` of the manifest, as `from`",
-            missing.join(", "),
-            keys.join(", ")
+        let (missing, found) = (missing.join(", "), keys.join(", "));
+        Err(Hinted::new(
+            format!("column {missing} is missing; the objects have {found}"),
+            "name the file's keys in `columns` of the manifest, as `from`",
         ))
     }
 }

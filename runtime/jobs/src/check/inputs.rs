@@ -16,6 +16,7 @@ use steppe_store::{Bucket, BucketError, Objects, read_json, unnameable};
 use steppe_wire::etl::{EtlPlan, EtlReport, InputPlan, Uploaded};
 use steppe_wire::failure::Failure;
 use steppe_wire::format::BEGINNING_BYTES;
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 
 use super::beginning::Beginning;
@@ -43,13 +44,13 @@ pub async fn check(
     checker: &Checker,
     limits: &BTreeMap<String, Limits>,
     now: Timestamp,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<Hinted>, Failure> {
     let data = &checker.data;
     let key = &checker.plan_key;
     let plan: Option<EtlPlan> =
         read_json(&checker.artifacts, key, "a plan of a cleaning job").await?;
     let plan =
-        plan.ok_or_else(|| Failure::Permanent(format!("`{key}` does not exist; deploy again")))?;
+        plan.ok_or_else(|| Failure::permanent(format!("`{key}` does not exist; deploy again")))?;
     let before = Before {
         report: known(data, &keys::etl_report(&checker.pipeline)).await?,
         uploaded: known(data, &keys::uploaded(&checker.pipeline)).await?,
@@ -57,11 +58,12 @@ pub async fn check(
     let before = &before;
     let one = |input| async move {
         let defects = of_input(data, input, limits.get(&input.name), before, now).await?;
-        let named = defects.into_iter().map(|defect| format!("input `{}`: {defect}", input.name));
+        let place = format!("input `{}`", input.name);
+        let named = defects.into_iter().map(|defect| defect.at(&place));
         Ok::<_, Failure>(named.collect::<Vec<_>>())
     };
     let found = futures::stream::iter(&plan.inputs).map(one).buffered(INPUTS);
-    Ok(found.try_collect::<Vec<_>>().await?.concat())
+    Ok(found.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
 }
 
 /// What a note says; one that cannot be read says nothing.
@@ -79,18 +81,19 @@ async fn of_input(
     limits: Option<&Limits>,
     before: &Before,
     now: Timestamp,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<Hinted>, Failure> {
     let (files, mut defects) = files(data, input).await?;
     let Some(newest) = files.iter().max_by_key(|file| file.last_modified) else {
-        defects.push(format!(
-            "there are no files at {}\nhint: `cargo xtask deploy --data FILE` uploads them",
-            input.prefix
+        defects.push(Hinted::new(
+            format!("there are no files at {}", input.prefix),
+            "`cargo xtask deploy --data FILE` uploads them",
         ));
         return Ok(defects);
     };
     let empty = files.iter().filter(|file| file.size == 0);
     defects.extend(empty.map(|file| {
-        format!("{}: the file is empty\nhint: upload it again, or delete it", file.location)
+        let is_empty = format!("{}: the file is empty", file.location);
+        Hinted::new(is_empty, "upload it again, or delete it")
     }));
     if let Some(limits) = limits {
         let old = limits.fresh_within.and_then(|within| stale(newest, within, now));
@@ -105,7 +108,7 @@ async fn of_input(
 async fn files(
     data: &Bucket,
     input: &InputPlan,
-) -> Result<(Vec<ObjectMeta>, Vec<String>), Failure> {
+) -> Result<(Vec<ObjectMeta>, Vec<Hinted>), Failure> {
     let folder = Path::from(input.prefix.as_str());
     let is_read = |key: &str| {
         let name = below(key, &folder);
@@ -118,15 +121,16 @@ async fn files(
             Ok(file) if is_read(file.location.as_ref()) => files.push(file),
             Ok(_) => {}
             Err(error) => match unnameable(&error) {
-                Some(key) if is_read(key) => defects.push(format!(
-                    "`{key}` is not a usable key\nhint: give the object another name"
+                Some(key) if is_read(key) => defects.push(Hinted::new(
+                    format!("`{key}` is not a usable key"),
+                    "give the object another name",
                 )),
                 Some(_) => {}
                 None => return Err(BucketError::of(&input.prefix, error).into()),
             },
         }
         if files.len() > FILES_MAX {
-            defects.push(format!("{} has more than {FILES_MAX} files", input.prefix));
+            defects.push(format!("{} has more than {FILES_MAX} files", input.prefix).into());
             break;
         }
     }
@@ -134,35 +138,38 @@ async fn files(
     Ok((files, defects))
 }
 
-fn stale(newest: &ObjectMeta, within: TimeSpan, now: Timestamp) -> Option<String> {
+fn stale(newest: &ObjectMeta, within: TimeSpan, now: Timestamp) -> Option<Hinted> {
     let written = Timestamp::from_second(newest.last_modified.timestamp()).ok()?;
     let age = now.duration_since(written);
     let most = i64::try_from(within.secs()).ok().map(SignedDuration::from_secs)?;
     (age > most).then(|| {
         let hours = age.as_hours();
         let (count, unit) = if hours < 48 { (hours, "hours") } else { (hours / 24, "days") };
-        format!(
-            "the newest file, {}, is {count} {unit} old, of {written}; it must be fresh within \
-             {within}\n\
-             hint: upload newer files, or let `fresh_within` of the input in the manifest be \
-             longer",
-            newest.location
+        Hinted::new(
+            format!(
+                "the newest file, {}, is {count} {unit} old, of {written}; it must be fresh \
+                 within {within}",
+                newest.location
+            ),
+            "upload newer files, or let `fresh_within` of the input in the manifest be longer",
         )
     })
 }
 
 /// A file that was cut, or most files that are gone, are no smaller version of the data. Data that
 /// somebody deployed were cleaned and looked at there.
-fn shrunk(name: &str, files: &[ObjectMeta], least: f64, before: &Before) -> Option<String> {
+fn shrunk(name: &str, files: &[ObjectMeta], least: f64, before: &Before) -> Option<Hinted> {
     let report = before.report.as_ref()?.inputs.iter().find(|input| input.name == name)?;
     let (last, bytes) = (report.read.bytes, files.iter().map(|file| file.size).sum::<u64>());
     let is_small = (bytes as f64) < last as f64 * least;
     (is_small && !before.has_uploaded(files)).then(|| {
-        format!(
-            "its files have {bytes} bytes, and the run before read {last}: less than \
-             `least_of_last = {least}` of that\n\
-             hint: upload what is missing; if these are all, `cargo xtask deploy --data FILE` with \
-             them, or another `least_of_last` of the input in the manifest"
+        Hinted::new(
+            format!(
+                "its files have {bytes} bytes, and the run before read {last}: less than \
+                 `least_of_last = {least}` of that"
+            ),
+            "upload what is missing; if these are all, `cargo xtask deploy --data FILE` with \
+             them, or another `least_of_last` of the input in the manifest",
         )
     })
 }
@@ -186,7 +193,7 @@ async fn of_beginnings(
     data: &Bucket,
     input: &InputPlan,
     files: &[ObjectMeta],
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<Hinted>, Failure> {
     let (first, others) = files.split_at(1);
     let mut others: Vec<&ObjectMeta> = others.iter().collect();
     others.sort_by_key(|file| Reverse(file.last_modified));
@@ -204,13 +211,13 @@ async fn of_beginnings(
     let read: Vec<_> =
         futures::stream::iter(filled).map(read).buffered(READS).try_collect().await?;
     let mut defects = Vec::new();
-    let mut wanted: Option<(&Path, &Vec<String>)> = None;
-    for (key, columns) in &read {
-        match (columns, wanted) {
-            (Err(defect), _) => defects.push(format!("{key}: {defect}")),
+    let mut wanted: Option<(Path, Vec<String>)> = None;
+    for (key, columns) in read {
+        match (columns, &wanted) {
+            (Err(defect), _) => defects.push(defect.at(&key)),
             (Ok(Some(found)), Some((first, wanted))) => {
-                let drift = drift(wanted, found, first);
-                defects.extend(drift.map(|drift| format!("{key}: {drift}")));
+                let drift = drift(wanted, &found, first);
+                defects.extend(drift.map(|drift| drift.at(&key)));
             }
             (Ok(Some(found)), None) => wanted = Some((key, found)),
             (Ok(None), _) => {}
@@ -224,7 +231,7 @@ async fn beginning(data: &Bucket, file: &ObjectMeta) -> Result<Beginning, Failur
     let read = data.get_range(&file.location, 0..bytes).await;
     let read = read.map_err(|error| match error {
         Error::NotFound { .. } => {
-            Failure::Retryable(format!("`{}` is being replaced", file.location))
+            Failure::retryable(format!("`{}` is being replaced", file.location))
         }
         other => BucketError::of(file.location.as_ref(), other).into(),
     })?;
@@ -232,7 +239,7 @@ async fn beginning(data: &Bucket, file: &ObjectMeta) -> Result<Beginning, Failur
 }
 
 /// How the columns of a file differ from those of the first.
-fn drift(wanted: &[String], found: &[String], first: &Path) -> Option<String> {
+fn drift(wanted: &[String], found: &[String], first: &Path) -> Option<Hinted> {
     let more = found.iter().find(|name| !wanted.contains(name));
     let less = wanted.iter().find(|name| !found.contains(name));
     let what = match (more, less) {
@@ -240,5 +247,6 @@ fn drift(wanted: &[String], found: &[String], first: &Path) -> Option<String> {
         (None, Some(name)) => format!("no column `{name}`, and {first} has one"),
         (None, None) => return None,
     };
-    Some(format!("the file has {what}\nhint: the files of an input have the same columns"))
+    let hint = "the files of an input have the same columns";
+    Some(Hinted::new(format!("the file has {what}"), hint))
 }

@@ -11,6 +11,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStoreExt};
 use steppe_store::{Bucket, BucketError, unnameable};
 use steppe_wire::failure::Failure;
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 use steppe_wire::predict::StoredPrediction;
 
@@ -28,11 +29,11 @@ const READS: usize = 8;
 #[derive(Debug, Default)]
 struct Seen {
     series: BTreeSet<String>,
-    defects: Vec<String>,
+    defects: Vec<Hinted>,
 }
 
 /// What is wrong with the forecasts of an execution.
-pub async fn check(data: &Bucket, asked: &Asked) -> Result<Vec<String>, Failure> {
+pub async fn check(data: &Bucket, asked: &Asked) -> Result<Vec<Hinted>, Failure> {
     let failed = |e: Error| Failure::from(BucketError::of(keys::PREDICTIONS_PREFIX, e));
     let since = (asked.started - CLOCKS_DIFFER).as_second();
     let recent = move |object: &ObjectMeta| {
@@ -62,9 +63,9 @@ pub async fn check(data: &Bucket, asked: &Asked) -> Result<Vec<String>, Failure>
     }
     let (forecast, Asked { all, absent, .. }) = (seen.series.len(), asked);
     if forecast + absent != *all {
-        seen.defects.push(format!(
-            "{forecast} series have a forecast in S3 and {absent} are left out, of {all}\n\
-             hint: `cargo xtask logs server` tells what the model server was asked"
+        seen.defects.push(Hinted::new(
+            format!("{forecast} series have a forecast in S3 and {absent} are left out, of {all}"),
+            "`cargo xtask logs server` tells what the model server was asked",
         ));
     }
     Ok(seen.defects)
@@ -80,7 +81,7 @@ impl Seen {
         let forecast = match parsed {
             Ok(forecast) => forecast,
             Err(error) => {
-                self.defects.push(format!("{key}: a line is no forecast: {error}"));
+                self.defects.push(format!("{key}: a line is no forecast: {error}").into());
                 return;
             }
         };
@@ -89,15 +90,15 @@ impl Seen {
         }
         let (series, version) = (forecast.series.clone(), &forecast.model_version);
         if let Some(defect) = forecast.defect() {
-            self.defects.push(format!("{key}: the forecast of `{series}`: {defect}"));
+            self.defects.push(format!("{key}: the forecast of `{series}`: {defect}").into());
         }
         if let Some(wanted) = asked.model_version.as_ref().filter(|wanted| *wanted != version) {
-            self.defects.push(format!(
-                "{key}: the forecast of `{series}` is of model {version}, not of {wanted}"
-            ));
+            let of_another =
+                format!("{key}: the forecast of `{series}` is of model {version}, not of {wanted}");
+            self.defects.push(of_another.into());
         }
         if !self.series.insert(series.clone()) {
-            self.defects.push(format!("{key}: there is another forecast of `{series}`"));
+            self.defects.push(format!("{key}: there is another forecast of `{series}`").into());
         }
     }
 }

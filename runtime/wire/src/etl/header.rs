@@ -29,7 +29,7 @@ pub enum HeaderDefect {
         columns: String,
     },
     /// It lacks columns.
-    #[error("column {missing} is missing; the header has {found}\nhint: {hint}")]
+    #[error("column {missing} is missing; the header has {found}")]
     Missing {
         /// The columns that it lacks.
         missing: String,
@@ -39,10 +39,7 @@ pub enum HeaderDefect {
         hint: String,
     },
     /// A column has the name of the record's number.
-    #[error(
-        "column {number} of the header is called `{field}`, as the number of the record is\n\
-         hint: rename the column in the file"
-    )]
+    #[error("column {number} of the header is called `{field}`, as the number of the record is")]
     Row {
         /// Its number, from 1.
         number: usize,
@@ -52,8 +49,7 @@ pub enum HeaderDefect {
     /// Two columns are one of the pipeline's.
     #[error(
         "columns {first} (`{first_field}`) and {second} (`{second_field}`) of the header are both \
-         the manifest's column `{name}`\n\
-         hint: rename one of them in the file, or give the other's exact name as `source`"
+         the manifest's column `{name}`"
     )]
     Twice {
         /// The pipeline's column.
@@ -70,9 +66,7 @@ pub enum HeaderDefect {
     /// A column has the name that the pipeline gives to another.
     #[error(
         "column {number} of the header is called `{field}`, as the manifest calls the column \
-         `{source_field}`\n\
-         hint: give `{source_field}` another `name` in the manifest, or rename `{field}` in the \
-         file"
+         `{source_field}`"
     )]
     Clash {
         /// Number of the column.
@@ -82,6 +76,25 @@ pub enum HeaderDefect {
         /// The column that the manifest calls so.
         source_field: String,
     },
+}
+
+impl HeaderDefect {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Empty { .. } => return None,
+            Self::Missing { hint, .. } => hint.clone(),
+            Self::Row { .. } => "rename the column in the file".to_owned(),
+            Self::Twice { .. } => {
+                "rename one of them in the file, or give the other's exact name as `source`"
+                    .to_owned()
+            }
+            Self::Clash { field, source_field, .. } => format!(
+                "give `{source_field}` another `name` in the manifest, or rename `{field}` in the \
+                 file"
+            ),
+        })
+    }
 }
 
 /// A field of a header without the white space and marks of byte order around it.

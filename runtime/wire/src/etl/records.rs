@@ -41,10 +41,7 @@ pub enum NoHeader {
     #[error("the header cannot be read: {0}")]
     Unreadable(#[from] csv::Error),
     /// Another line may be it.
-    #[error(
-        "line {line} is empty, and the header may be line {found}\n\
-         hint: `skip_lines` in the manifest says how many lines are before the header"
-    )]
+    #[error("line {line} is empty, and the header may be line {found}")]
     Elsewhere {
         /// Where it should be.
         line: u64,
@@ -52,11 +49,24 @@ pub enum NoHeader {
         found: u64,
     },
     /// It is text in another encoding.
-    #[error("line {line}: the text is not UTF-8\nhint: {CONVERTS}")]
+    #[error("line {line}: the text is not UTF-8")]
     NotText {
         /// Its line.
         line: u64,
     },
+}
+
+impl NoHeader {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreadable(_) => None,
+            Self::Elsewhere { .. } => {
+                Some("`skip_lines` in the manifest says how many lines are before the header")
+            }
+            Self::NotText { .. } => Some(CONVERTS),
+        }
+    }
 }
 
 impl<R: Read> Records<R> {

@@ -8,10 +8,11 @@ use anyhow::{Context, Result, bail};
 use steppe_plan::events::Fact;
 use steppe_wire::etl::TableFormat;
 use steppe_wire::format::{BEGINNING_BYTES, Format};
+use steppe_wire::hint::Hinted;
 use steppe_wire::look::{Dialect, LookFile};
 
 use crate::draft::{dialect, format_of};
-use crate::hint::{Hinted, OrHint};
+use crate::hint::OrHint;
 use crate::host::Host;
 use crate::inputs::files_of;
 use crate::reading::{self, Options, Snapshot};

@@ -12,11 +12,11 @@ use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Dataset, Series, TrainError, leaks};
 use steppe_spec::{Family, Frequency, TrainSpec};
+use steppe_wire::hint::Hinted;
 
 use super::given::Given;
 use crate::cli::{Args, DataArgs};
 use crate::draft::Draft;
-use crate::hint::Hinted;
 use crate::host::Host;
 use crate::inputs::RawData;
 use crate::project::Workspace;

@@ -6,6 +6,7 @@ use std::fmt;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize};
+use steppe_wire::hint::text;
 
 use super::{Dataset, Series};
 
@@ -124,7 +125,7 @@ impl fmt::Display for Note {
             Self::Alike { one, other } => write!(
                 f,
                 "`{}` and `{}` are two series whose names differ only in white space, Unicode \
-                 form or case ({})\nhint: if they are one, make them equal in the cleaning SQL",
+                 form or case ({})",
                 shown(one),
                 shown(other),
                 difference(one, other)
@@ -140,6 +141,14 @@ impl fmt::Display for Note {
 }
 
 impl Note {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Alike { .. } => Some("if they are one, make them equal in the cleaning SQL"),
+            _ => None,
+        }
+    }
+
     /// Counts one more series in which `values` of a feature were missing.
     pub(super) fn carried(notes: &mut Vec<Self>, name: &str, more: usize) {
         for note in notes.iter_mut() {
@@ -245,11 +254,7 @@ impl Dataset {
             Note::Filled { .. } | Note::Carried { .. } | Note::Gap { .. } => false,
         };
         // A hint is for whoever deploys.
-        let without_hint = |note: &Note| {
-            let told = note.to_string();
-            told.split("\nhint: ").next().map(str::to_owned).unwrap_or_default()
-        };
-        let told: Vec<String> = self.notes.iter().filter(about).map(without_hint).collect();
+        let told: Vec<String> = self.notes.iter().filter(about).map(Note::to_string).collect();
         (!told.is_empty()).then(|| told.join("; "))
     }
 
@@ -300,7 +305,9 @@ pub fn lines(notes: &[Note]) -> Vec<String> {
     }
     let mut lines = Vec::new();
     for (_, of_kind) in by_kind {
-        lines.extend(of_kind.iter().take(NAMED_MAX).map(ToString::to_string));
+        lines.extend(
+            of_kind.iter().take(NAMED_MAX).map(|note| text(&note.to_string(), note.hint())),
+        );
         if of_kind.len() > NAMED_MAX {
             lines.push(format!("and {} more series like that", of_kind.len() - NAMED_MAX));
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 
 use anyhow::{Context, Result, bail, ensure};
+use steppe_wire::hint::Hinted;
 
 use super::cursor::Cursor;
 use crate::formats::Bytes;
@@ -59,11 +60,13 @@ impl Blocks {
             Some(b"deflate") => Codec::Deflate,
             Some(b"snappy") => Codec::Snappy,
             Some(b"zstandard") => Codec::Zstandard,
-            Some(other) => bail!(
-                "the blocks are compressed by `{}`, which is not read\n\
-                 hint: write the file with deflate, snappy or zstandard",
-                String::from_utf8_lossy(other)
-            ),
+            Some(other) => bail!(Hinted::new(
+                format!(
+                    "the blocks are compressed by `{}`, which is not read",
+                    String::from_utf8_lossy(other)
+                ),
+                "write the file with deflate, snappy or zstandard"
+            )),
         };
         let schema = header.remove("avro.schema").context("the header has no schema")?;
         let mut sync = [0; SYNC_BYTES];

@@ -13,6 +13,7 @@ use datafusion::arrow::datatypes::{
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use serde_json::{Value, json};
+use steppe_wire::hint::Hinted;
 
 use super::container::{MAGIC, SYNC_BYTES};
 use crate::formats::Writer;
@@ -29,10 +30,10 @@ pub fn writer(schema: &Schema, out: File) -> Result<Box<dyn Writer>> {
     let fields = written.schema.fields().iter().map(|field| -> Result<Value> {
         let name = field.name();
         if !is_name(name) {
-            bail!(
-                "column `{name}` has a name that Avro does not take\n\
-                 hint: give it a name of ASCII letters, digits and `_`"
-            );
+            bail!(Hinted::new(
+                format!("column `{name}` has a name that Avro does not take"),
+                "give it a name of ASCII letters, digits and `_`"
+            ));
         }
         Ok(json!({ "name": name, "type": ["null", avro_type(field.data_type())], "default": null }))
     });
@@ -133,12 +134,14 @@ fn refuse_micros(rows: &RecordBatch) -> Result<()> {
         let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>() else { continue };
         let lost = |micros: &i64| micros % MICROS_PER_MILLI != 0;
         if let Some(micros) = times.iter().flatten().find(lost) {
-            bail!(
-                "column `{}` has the time {micros} µs after 1970, and Athena and Hive read whole \
-                 milliseconds in Avro\n\
-                 hint: `date_trunc('millisecond', …)` in the SQL, or `format = \"parquet\"`",
-                field.name()
-            );
+            bail!(Hinted::new(
+                format!(
+                    "column `{}` has the time {micros} µs after 1970, and Athena and Hive read \
+                     whole milliseconds in Avro",
+                    field.name()
+                ),
+                "`date_trunc('millisecond', …)` in the SQL, or `format = \"parquet\"`"
+            ));
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 use serde_json::value::RawValue;
 use steppe_wire::etl::ColumnName;
 use steppe_wire::etl::header::{position, trimmed};
+use steppe_wire::hint::Hinted;
 
 use crate::formats::columns::find;
 
@@ -66,10 +67,10 @@ impl Keys {
                 continue;
             }
             if self.names.len() == KEYS_MAX {
-                bail!(
-                    "the objects have more than {KEYS_MAX} different keys\n\
-                     hint: keys are columns; make values of keys that name things"
-                );
+                bail!(Hinted::new(
+                    format!("the objects have more than {KEYS_MAX} different keys"),
+                    "keys are columns; make values of keys that name things"
+                ));
             }
             self.numbers.insert(name.clone(), self.names.len());
             self.names.push(name);
@@ -90,13 +91,13 @@ impl Keys {
                 && before != now
                 && earlier > 0
             {
-                bail!(
-                    "the key `{}` is the manifest's column `{}`, as the key `{}` was before\n\
-                     hint: rename one of them in the file",
-                    self.names[now],
-                    wanted.name,
-                    self.names[before]
-                );
+                bail!(Hinted::new(
+                    format!(
+                        "the key `{}` is the manifest's column `{}`, as the key `{}` was before",
+                        self.names[now], wanted.name, self.names[before]
+                    ),
+                    "rename one of them in the file"
+                ));
             }
             self.positions[index] = found;
             if let Some(key) = found {

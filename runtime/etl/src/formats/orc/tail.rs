@@ -6,6 +6,7 @@ use std::io::Read;
 use anyhow::{Context, Result, bail, ensure};
 use orc_rust::proto::{CompressionKind, Footer, PostScript};
 use prost::Message;
+use steppe_wire::hint::Hinted;
 
 use crate::formats::spool::Spool;
 
@@ -92,7 +93,10 @@ fn decompress(
             out.extend(lz4_flex::block::decompress(part, block)?);
         }
         CompressionKind::None | CompressionKind::Lzo => {
-            bail!("it is compressed by LZO\nhint: compress it by zlib, snappy, zstd or lz4")
+            bail!(Hinted::new(
+                "it is compressed by LZO",
+                "compress it by zlib, snappy, zstd or lz4"
+            ))
         }
     }
     Ok(())
