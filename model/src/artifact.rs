@@ -15,7 +15,7 @@ use crate::host::Stage;
 use crate::stored::{Saved, Stored, tensors_to_bytes};
 use crate::task::Task;
 use crate::trials::Trials;
-use steppe_spec::{Family, TrainSpec};
+use steppe_spec::{Family, Training};
 
 /// Why an artifact was refused.
 #[derive(Debug, Error)]
@@ -82,7 +82,7 @@ pub struct Artifact<T: Task> {
 
 impl<T: Task> Artifact<T> {
     /// Checks the data for leaks, judges every family, then trains the chosen one on everything.
-    pub fn train(data: &T::Data, spec: &TrainSpec, stage: &Stage<'_>) -> Result<Self, TrainError> {
+    pub fn train(data: &T::Data, spec: &T::Spec, stage: &Stage<'_>) -> Result<Self, TrainError> {
         T::check_data(data, spec)?;
         let trials = T::trials(data, spec, stage)?;
         Self::from_trials(data, spec, &trials, stage)
@@ -91,7 +91,7 @@ impl<T: Task> Artifact<T> {
     /// Trains the model that `trials` chose on everything.
     pub fn from_trials(
         data: &T::Data,
-        spec: &TrainSpec,
+        spec: &T::Spec,
         trials: &T::Trials<'_>,
         stage: &Stage<'_>,
     ) -> Result<Self, TrainError> {
@@ -113,7 +113,7 @@ impl<T: Task> Artifact<T> {
         let card = ModelCard {
             schema_version: ARTIFACT_SCHEMA_VERSION,
             task: T::NAME.to_owned(),
-            id: format!("{}-{}", spec.pipeline, family.name()),
+            id: format!("{}-{}", spec.pipeline(), family.name()),
             family,
             members,
             spec: spec.clone(),

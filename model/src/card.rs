@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::drift::Reference;
 use crate::task::Task;
-use steppe_spec::{Family, TrainSpec};
+use steppe_spec::{Family, Training};
 
 /// Version of the artifact's layout; a loader refuses any other.
 pub const ARTIFACT_SCHEMA_VERSION: u32 = 7;
@@ -43,7 +43,7 @@ pub struct ModelCard<T: Task> {
     /// What the model consists of; never empty.
     pub members: Vec<Member>,
     /// How it was trained.
-    pub spec: TrainSpec,
+    pub spec: T::Spec,
     /// What only cards of this task say.
     #[serde(flatten)]
     pub section: T::Section,
@@ -62,7 +62,7 @@ impl<T: Task> ModelCard<T> {
             return Err(format!("the card is of a model for `{}`, not `{}`", self.task, T::NAME));
         }
         self.spec.check()?;
-        let id = format!("{}-{}", self.spec.pipeline, self.family.name());
+        let id = format!("{}-{}", self.spec.pipeline(), self.family.name());
         if self.id != id {
             return Err(format!("the card's id is not `{id}`"));
         }

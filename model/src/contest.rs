@@ -14,7 +14,7 @@ use crate::error::TrainError;
 use crate::host::Stage;
 use crate::task::Task;
 use crate::trials::{Better, Case, Score, Trials, paired_p_value};
-use steppe_spec::TrainSpec;
+use steppe_spec::Training;
 
 /// A trained challenger and what is to become of it.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub struct Retrained<T: Task> {
 /// Trains on `data` and compares with the model in service.
 pub fn retrain<T: Task>(
     data: &T::Data,
-    spec: &TrainSpec,
+    spec: &T::Spec,
     champion: Option<&Artifact<T>>,
     stage: &Stage<'_>,
 ) -> Result<Retrained<T>, TrainError> {
@@ -49,7 +49,7 @@ pub fn retrain<T: Task>(
 type Judgement = (Option<Contest>, bool, String);
 
 fn judge<T: Task>(
-    (data, spec): (&T::Data, &TrainSpec),
+    (data, spec): (&T::Data, &T::Spec),
     trials: &T::Trials<'_>,
     champion: &Artifact<T>,
     stage: &Stage<'_>,
@@ -124,7 +124,7 @@ fn on_new_cases<T: Task>(trials: &T::Trials<'_>, champion: &Artifact<T>) -> Opti
 fn of_configurations<T: Task>(
     data: &T::Data,
     trials: &T::Trials<'_>,
-    old: &TrainSpec,
+    old: &T::Spec,
     stage: &Stage<'_>,
 ) -> Result<Option<Compared>, TrainError> {
     let before = T::trials(data, old, &stage.part("champion"))?;

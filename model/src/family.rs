@@ -13,7 +13,6 @@ use crate::host::Stage;
 use crate::stored::{Saved, Stored};
 use crate::task::Task;
 use steppe_spec::Family as Name;
-use steppe_spec::TrainSpec;
 
 /// One way to answer the questions of a task, fitted. How it answers is the task's own trait.
 pub trait Family<T: Task>: Debug + Clone + PartialEq + Send + Sync {
@@ -25,27 +24,30 @@ pub trait Family<T: Task>: Debug + Clone + PartialEq + Send + Sync {
 
     /// Fits it on all of `data`. Equal data, configurations and seeds give equal models, whatever
     /// checkpoints `stage` has.
-    fn fit(data: &T::Data, spec: &TrainSpec, stage: &Stage<'_>) -> Result<Self, TrainError>;
+    fn fit(data: &T::Data, spec: &T::Spec, stage: &Stage<'_>) -> Result<Self, TrainError>;
 
     /// Leaves in an artifact what [`Family::load`] needs.
     fn save(&self, saved: &mut Saved);
 
     /// Reads what [`Family::save`] left, and checks every length and range on which answers rest:
     /// that hashes are right says only that it is what somebody wrote.
-    fn load(stored: &Stored<'_>, spec: &TrainSpec) -> Result<Self, ArtifactError>;
+    fn load(stored: &Stored<'_>, spec: &T::Spec) -> Result<Self, ArtifactError>;
 
     /// What a card tells of its configuration beside its name.
-    fn about(_spec: &TrainSpec) -> Option<String> {
+    fn about(_spec: &T::Spec) -> Option<String> {
         None
     }
 
     /// Makes fitting as short as it can be and still read all of its input: what a leak check
     /// needs.
-    fn shorten(_spec: &mut TrainSpec) {}
+    fn shorten(_spec: &mut T::Spec) {}
 }
 
-type Fit<T> =
-    fn(&<T as Task>::Data, &TrainSpec, &Stage<'_>) -> Result<<T as Task>::Model, TrainError>;
+type Fit<T> = fn(
+    &<T as Task>::Data,
+    &<T as Task>::Spec,
+    &Stage<'_>,
+) -> Result<<T as Task>::Model, TrainError>;
 
 /// A family by its name alone: how its models come to be, before there is one.
 #[expect(missing_docs, reason = "the members of `Family`, documented there")]
@@ -53,9 +55,9 @@ pub struct Recipe<T: Task> {
     pub global: bool,
     pub quick: bool,
     pub fit: Fit<T>,
-    pub load: fn(&Stored<'_>, &TrainSpec) -> Result<T::Model, ArtifactError>,
-    pub about: fn(&TrainSpec) -> Option<String>,
-    pub shorten: fn(&mut TrainSpec),
+    pub load: fn(&Stored<'_>, &T::Spec) -> Result<T::Model, ArtifactError>,
+    pub about: fn(&T::Spec) -> Option<String>,
+    pub shorten: fn(&mut T::Spec),
 }
 
 impl<T: Task> Recipe<T> {

@@ -7,13 +7,13 @@
 
 use crate::error::TrainError;
 use crate::task::Task;
-use steppe_spec::{Family, TrainSpec};
+use steppe_spec::Family;
 
 /// Refuses a family whose answers change with what comes after their time. Those that were looked
 /// at: for others there is too little data.
 pub fn check<T: Task>(
     data: &T::Data,
-    spec: &TrainSpec,
+    spec: &T::Spec,
     families: &[Family],
 ) -> Result<Vec<Family>, TrainError> {
     let mut checked = families.to_vec();
@@ -36,7 +36,7 @@ pub fn check<T: Task>(
 pub(crate) fn compare<T: Task>(
     (as_it_was, scrambled): &(T::Data, T::Data),
     time: i64,
-    spec: &TrainSpec,
+    spec: &T::Spec,
     families: &[Family],
 ) -> Result<(), TrainError> {
     // A combination sees what its members see.

@@ -20,7 +20,7 @@ use crate::family::{Fitted, Recipe};
 use crate::forecast::dataset::DataError;
 use crate::host::Stage;
 use crate::trials::{Score, Trials};
-use steppe_spec::{Family, TrainSpec};
+use steppe_spec::{Family, Training};
 
 /// What models learn from.
 pub trait Data: Debug + Send + Sync + 'static {
@@ -44,6 +44,8 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     /// How to answer where only the statistics count.
     const BRIEFLY: Self::How;
 
+    /// What decides a model.
+    type Spec: Training;
     /// What models learn from.
     type Data: Data;
     /// One question.
@@ -64,43 +66,43 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     type Statistics: AsRef<[f64]>;
 
     /// The data in Parquet files.
-    fn read(spec: &TrainSpec, files: Vec<Bytes>) -> Result<Self::Data, DataError>;
+    fn read(spec: &Self::Spec, files: Vec<Bytes>) -> Result<Self::Data, DataError>;
 
     /// Names of the tables beside the task's own that [`Task::with_others`] takes.
-    fn others(_spec: &TrainSpec) -> Vec<String> {
+    fn others(_spec: &Self::Spec) -> Vec<String> {
         vec![]
     }
 
     /// The data with what the other tables say, in the order of [`Task::others`].
     fn with_others(
         data: Self::Data,
-        _spec: &TrainSpec,
+        _spec: &Self::Spec,
         _tables: Vec<Vec<Bytes>>,
     ) -> Result<Self::Data, DataError> {
         Ok(data)
     }
 
     /// Refuses data whose columns give away the answer.
-    fn check_data(data: &Self::Data, spec: &TrainSpec) -> Result<(), TrainError>;
+    fn check_data(data: &Self::Data, spec: &Self::Spec) -> Result<(), TrainError>;
 
     /// Times at which the check for leaks stands.
-    fn times_to_check(data: &Self::Data, spec: &TrainSpec) -> Vec<i64>;
+    fn times_to_check(data: &Self::Data, spec: &Self::Spec) -> Vec<i64>;
 
     /// The data, and the same with everything scrambled that nobody could know at `time`.
-    fn scrambled(data: &Self::Data, spec: &TrainSpec, time: i64) -> (Self::Data, Self::Data);
+    fn scrambled(data: &Self::Data, spec: &Self::Spec, time: i64) -> (Self::Data, Self::Data);
 
     /// What a family answers at `time` when it is fitted on what was known then.
     fn told_at(
         data: &Self::Data,
         time: i64,
         family: Family,
-        spec: &TrainSpec,
+        spec: &Self::Spec,
     ) -> Result<Vec<Vec<f64>>, TrainError>;
 
     /// Judges every family on cases that none of the fits has seen.
     fn trials<'a>(
         data: &'a Self::Data,
-        spec: &'a TrainSpec,
+        spec: &'a Self::Spec,
         stage: &Stage<'_>,
     ) -> Result<Self::Trials<'a>, TrainError>;
 
@@ -108,13 +110,13 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     fn recipe(family: Family) -> Recipe<Self>;
 
     /// Fitted models as one: the weighted mean of their answers.
-    fn combined(members: Vec<(f64, Self::Model)>, spec: &TrainSpec) -> Self::Model;
+    fn combined(members: Vec<(f64, Self::Model)>, spec: &Self::Spec) -> Self::Model;
 
     /// What the card says of the trials that chose its model.
-    fn section(data: &Self::Data, spec: &TrainSpec, trials: &Self::Trials<'_>) -> Self::Section;
+    fn section(data: &Self::Data, spec: &Self::Spec, trials: &Self::Trials<'_>) -> Self::Section;
 
     /// Checks everything of a section that was read on which answers rest.
-    fn check_section(section: &Self::Section, spec: &TrainSpec) -> Result<(), String>;
+    fn check_section(section: &Self::Section, spec: &Self::Spec) -> Result<(), String>;
 
     /// What an answer says about its model.
     fn model_ref(artifact: &Artifact<Self>) -> ModelRef;

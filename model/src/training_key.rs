@@ -1,7 +1,7 @@
 //! The name of a training: what it is made by, and of which data.
 
 use sha2::{Digest, Sha256};
-use steppe_spec::TrainSpec;
+use steppe_spec::Training;
 
 use crate::task::Data;
 
@@ -10,7 +10,7 @@ use crate::task::Data;
 const TRAINING_VERSION: u32 = 8;
 
 /// Names a configuration on `data`: another of either has another name, and trains another model.
-pub fn training_key(spec: &TrainSpec, data: &impl Data) -> String {
+pub fn training_key(spec: &impl Training, data: &impl Data) -> String {
     let text = format!(
         "{TRAINING_VERSION}\n{}\n{}",
         serde_json::to_string(spec).expect("a record of plain values"),

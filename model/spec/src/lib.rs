@@ -46,5 +46,5 @@ pub use tasks::forecast::{
 };
 pub use tasks::{TaskEntry, TaskKind};
 pub use time_span::TimeSpan;
-pub use training::TrainSpec;
+pub use training::{TrainSpec, Training};
 pub use transform::Transform;

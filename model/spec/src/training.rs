@@ -1,6 +1,9 @@
 //! What decides a model: parts of the manifest, and nothing else of it.
 
+use std::fmt::Debug;
+
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::defects::Defects;
@@ -11,7 +14,26 @@ use crate::schema::json_schema;
 use crate::shape;
 use crate::tasks::forecast::{Backtest, Frequency, Task};
 
-/// Configuration of one training. Two equal specs on equal data give equal artifacts.
+/// What decides a model, whatever kind of task it is for. Two equal ones on equal data give equal
+/// artifacts.
+pub trait Training:
+    Debug + Clone + PartialEq + Send + Sync + Serialize + DeserializeOwned + 'static
+{
+    /// Name of the pipeline.
+    fn pipeline(&self) -> &str;
+
+    /// Name of the table that it reads.
+    fn table(&self) -> &str;
+
+    /// Checks a configuration that was read from somewhere else than a manifest: whatever is built
+    /// by it has a bounded size.
+    fn check(&self) -> Result<(), String>;
+
+    /// Whether both read the same data from a table.
+    fn reads_like(&self, other: &Self) -> bool;
+}
+
+/// Configuration of one training of forecasts. Two equal specs on equal data give equal artifacts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainSpec {
@@ -61,16 +83,6 @@ impl TrainSpec {
         self
     }
 
-    /// Checks a configuration that was read from somewhere else than a manifest: whatever is built
-    /// by it has a bounded size.
-    pub fn check(&self) -> Result<(), String> {
-        let mut value = serde_json::to_value(self).map_err(|error| error.to_string())?;
-        let mut defects = Defects::default();
-        shape::check(&json_schema::<Self>(), &mut value, "", &mut defects);
-        self.defects(&mut defects);
-        defects.told()
-    }
-
     /// What is wrong beyond the form, in a manifest as on a card.
     pub(crate) fn defects(&self, out: &mut Defects) {
         self.task.defects(out);
@@ -80,17 +92,6 @@ impl TrainSpec {
     /// How often there is a value, and on which days.
     pub fn frequency(&self) -> Frequency {
         self.task.frequency()
-    }
-
-    /// Whether both read the same data from a table.
-    pub fn reads_like(&self, other: &Self) -> bool {
-        let read = |spec: &Self| {
-            // As far as that, periods to come must have what is known of them.
-            let horizon = if spec.task.knows_ahead() { spec.task.horizon } else { 1 };
-            let task = Task { horizon, decide: None, ..spec.task.clone() };
-            (task, spec.gaps, spec.model.transform.signed())
-        };
-        read(self) == read(other)
     }
 
     /// Periods between two origins of the backtest.
@@ -116,6 +117,34 @@ impl TrainSpec {
             family => family.is_baseline() || asked(family),
         };
         Family::ALL.iter().copied().filter(wanted).collect()
+    }
+}
+
+impl Training for TrainSpec {
+    fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
+    fn table(&self) -> &str {
+        &self.table
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let mut value = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        let mut defects = Defects::default();
+        shape::check(&json_schema::<Self>(), &mut value, "", &mut defects);
+        self.defects(&mut defects);
+        defects.told()
+    }
+
+    fn reads_like(&self, other: &Self) -> bool {
+        let read = |spec: &Self| {
+            // As far as that, periods to come must have what is known of them.
+            let horizon = if spec.task.knows_ahead() { spec.task.horizon } else { 1 };
+            let task = Task { horizon, decide: None, ..spec.task.clone() };
+            (task, spec.gaps, spec.model.transform.signed())
+        };
+        read(self) == read(other)
     }
 }
 

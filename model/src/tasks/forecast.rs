@@ -55,6 +55,7 @@ impl Task for Forecast {
     const NOTHING_NEW: &'static str = "no whole horizon has been observed";
     const BRIEFLY: usize = 1;
 
+    type Spec = TrainSpec;
     type Data = Dataset;
     type Query<'a> = View<'a>;
     type How = usize;

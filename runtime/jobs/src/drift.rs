@@ -18,6 +18,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Deserialize;
 use steppe_model::forecast::Forecast;
+use steppe_spec::TrainSpec;
 use steppe_store::{Bucket, BucketError, Objects, write_json};
 use steppe_wire::drift::{
     DRIFT_SCHEMA_VERSION, DriftOutcome, DriftReport, Finding, Realised, ServerDrift, StatisticDrift,
@@ -74,7 +75,7 @@ pub struct Monitor {
 impl Monitor {
     /// Checks, reports, and says what is new.
     pub async fn run(&self) -> Result<DriftOutcome, Failure> {
-        let spec = spec(&self.artifacts, &self.spec_key).await?;
+        let spec: TrainSpec = spec(&self.artifacts, &self.spec_key).await?;
         let prefix = keys::table_prefix(&self.pipeline, &spec.table);
         let report_key = keys::drift_report(&self.pipeline);
         let (server, data, predictions, before) = tokio::try_join!(

@@ -2,7 +2,7 @@
 
 use steppe_model::DataError;
 use steppe_model::task::Task;
-use steppe_spec::TrainSpec;
+use steppe_spec::Training;
 use steppe_store::table::{BYTES_MAX, Table, TableError};
 use steppe_store::{Bucket, BucketError, read_json};
 use steppe_wire::failure::Failure;
@@ -10,7 +10,7 @@ use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 
 /// What to train.
-pub async fn spec(artifacts: &Bucket, key: &str) -> Result<TrainSpec, Failure> {
+pub async fn spec<S: Training>(artifacts: &Bucket, key: &str) -> Result<S, Failure> {
     let spec = read_json(artifacts, key, "the configuration of a training").await?;
     spec.ok_or_else(|| Failure::permanent(format!("`{key}` does not exist; deploy again")))
 }
@@ -20,7 +20,7 @@ pub async fn spec(artifacts: &Bucket, key: &str) -> Result<TrainSpec, Failure> {
 pub async fn data_set<T: Task>(
     bucket: &Bucket,
     prefix: &str,
-    spec: &TrainSpec,
+    spec: &T::Spec,
 ) -> Result<Option<T::Data>, Failure> {
     let failed = |error: TableError| match error {
         TableError::S3(error) => BucketError::of(prefix, error).into(),
@@ -35,7 +35,7 @@ pub async fn data_set<T: Task>(
     let files = table.read(bucket).await.map_err(failed)?;
     let mut others = Vec::new();
     for name in T::others(spec) {
-        let prefix = keys::table_prefix(&spec.pipeline, &name);
+        let prefix = keys::table_prefix(&spec.pipeline(), &name);
         let found = Table::find(&**bucket, &prefix, BYTES_MAX).await.map_err(failed)?;
         let Some(table) = found else { return Ok(None) };
         others.push(table.read(bucket).await.map_err(failed)?);

@@ -15,7 +15,7 @@ use steppe_model::forecast::Forecast;
 use steppe_model::host::{Host, Stage};
 use steppe_model::task::Task;
 use steppe_model::training_key;
-use steppe_spec::TrainSpec;
+use steppe_spec::Training;
 use steppe_store::{Bucket, BucketError, Checkpoints, Pointer, Registry, StoreError};
 use steppe_wire::failure::Failure;
 use steppe_wire::hint::Hinted;
@@ -56,17 +56,12 @@ pub struct Trainer {
 impl Trainer {
     /// Trains, compares, promotes or not, and records.
     pub async fn run(&self, event: &Event) -> Result<TrainingOutcome, Failure> {
-        let spec = spec(&self.artifacts, &self.spec_key).await?;
-        // What kind of question the configuration is about is known from here on.
-        self.train::<Forecast>(event, spec).await
+        self.train::<Forecast>(event).await
     }
 
-    async fn train<T: Task>(
-        &self,
-        event: &Event,
-        spec: TrainSpec,
-    ) -> Result<TrainingOutcome, Failure> {
-        let prefix = keys::table_prefix(&self.pipeline, &spec.table);
+    async fn train<T: Task>(&self, event: &Event) -> Result<TrainingOutcome, Failure> {
+        let spec: T::Spec = spec(&self.artifacts, &self.spec_key).await?;
+        let prefix = keys::table_prefix(&self.pipeline, spec.table());
         let nothing = || Failure::permanent(format!("there is no clean table at `{prefix}`"));
         let data = data_set::<T>(&self.data, &prefix, &spec).await?.ok_or_else(nothing)?;
         let key = training_key(&spec, &data);
@@ -132,9 +127,10 @@ impl Trainer {
             Err(error) => return Err(error.into()),
         };
         let pointer = model.clone();
-        let load = move || Artifact::load(files.card.to_vec(), files.weights.to_vec(), &pointer);
+        let load =
+            move || Artifact::<T>::load(files.card.to_vec(), files.weights.to_vec(), &pointer);
         match tokio::task::spawn_blocking(load).await {
-            Ok(Ok(artifact)) if artifact.card.spec.pipeline == self.pipeline => {
+            Ok(Ok(artifact)) if artifact.card.spec.pipeline() == self.pipeline => {
                 Ok((Some(artifact), None))
             }
             Ok(Ok(_)) => unusable("it is a model of another pipeline".to_owned()),
@@ -147,7 +143,7 @@ impl Trainer {
 async fn train<T: Task>(
     host: Logged,
     data: T::Data,
-    spec: TrainSpec,
+    spec: T::Spec,
     champion: Option<Artifact<T>>,
 ) -> Result<Retrained<T>, Failure> {
     let work = move || retrain(&data, &spec, champion.as_ref(), &Stage::new(&host));
