@@ -24,8 +24,13 @@ impl<T> OrHint<T> for Option<T> {
 
 impl<T, E: Into<Error>> OrHint<T> for Result<T, E> {
     fn or_hint(self, hinted: impl FnOnce() -> Hinted) -> anyhow::Result<T> {
-        self.map_err(|source| hinted().because(source.into()).into())
+        self.map_err(|source| hinted().because(boxed(source)).into())
     }
+}
+
+/// An error that is still known by its type, so that its hints are found.
+pub fn boxed(error: impl Into<Error>) -> Box<dyn std::error::Error + Send + Sync> {
+    error.into().reallocate_into_boxed_dyn_error_without_backtrace()
 }
 
 /// What to do about an error: the hints of it and of its causes, outermost first.

@@ -17,6 +17,7 @@ use steppe_wire::hint::Hinted;
 use super::given::Given;
 use crate::cli::{Args, DataArgs};
 use crate::draft::Draft;
+use crate::hint::boxed;
 use crate::host::Host;
 use crate::inputs::RawData;
 use crate::project::Workspace;
@@ -184,7 +185,7 @@ pub fn hinted(error: anyhow::Error) -> anyhow::Error {
             "there are too few periods for a forecast that could be judged",
             "give a longer history",
         )
-        .because(error)
+        .because(boxed(error))
         .into(),
         false => error,
     }
