@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, ParseException, PySparkException
-from pyspark.sql import SparkSession, Window
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
@@ -67,7 +67,7 @@ CONVERTS = "`cargo xtask deploy --data FILE` converts it and uploads CSV in UTF-
 BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 SCHEME = "^[a-z0-9]+:/+"
 PART = re.compile(r"part-[0-9]{5}\.([a-z]+)")
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+GZIP, ZSTD, SEQUENCE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"SEQ\x06"
 # What files are, by their first bytes.
 MARKS = {
     GZIP: "compressed by gzip",
@@ -79,7 +79,13 @@ MARKS = {
     b"PAR1": "a Parquet file",
     b"Obj\x01": "an Avro file",
     b"ORC": "an ORC file",
+    SEQUENCE: "a Hadoop sequence file",
 }
+# Bytes in which the names of classes of a sequence file are.
+SEQUENCE_BEGIN_BYTES = 64 * 1024
+HADOOP = "org.apache.hadoop.io."
+SEQUENCE_VALUES = {HADOOP + "Text": "text", HADOOP + "BytesWritable": "bytes"}
+SEQUENCE_CODECS = ("DefaultCodec", "DeflateCodec", "GzipCodec", "SnappyCodec", "Lz4Codec")
 TYPED = {"parquet": "a Parquet file", "avro": "an Avro file", "orc": "an ORC file"}
 # Types of files as this job has them.
 PLAIN = {
@@ -346,6 +352,8 @@ class Object:
         self.index, self.place, self.below = index, place, below
         self.uri = bare(status)
         self.source, self.wide = place, None
+        # As Hadoop itself calls it; and what the values of a sequence file are.
+        self.path, self.values = re.sub(SCHEME, "", status.getPath().toString()), None
 
 
 def objects_of(files, prefix):
@@ -373,8 +381,17 @@ def check_kind(files, plan, file):
     name, form = file.place.name, plan["format"]
     begin = files.begin(file.place, 8)
     told = next((told for mark, told in MARKS.items() if begin.startswith(mark)), "text")
-    if not begin and form != "csv":
+    in_sequence = plan.get("container") == "sequence"
+    if not begin and (form != "csv" or in_sequence):
         raise SystemExit(f"{name}: the file is empty")
+    if in_sequence:
+        if told != MARKS[SEQUENCE]:
+            raise SystemExit(
+                f"{name}: the file is {told}\nhint: leave `container` out of the input in the "
+                "manifest, or give files that Hadoop wrote as sequence files"
+            )
+        file.values = sequence_values(name, files.begin(file.place, SEQUENCE_BEGIN_BYTES))
+        return
     if form in TYPED:
         if told != TYPED[form]:
             raise SystemExit(
@@ -396,6 +413,38 @@ def check_kind(files, plan, file):
     # A header may begin with the letters of the other two.
     if told not in ("text", MARKS[GZIP], TYPED["parquet"], TYPED["orc"]):
         raise SystemExit(f"{name}: the file is {told}\nhint: {CONVERTS}")
+
+
+def sequence_values(name, begin):
+    """What the values of a sequence file are, by its header."""
+
+    def text(at):
+        """A text behind its length, which has one byte, or says how many bytes it has."""
+        size, after = begin[at], at + 1
+        if size > 0x7F:
+            after += max(0, 0x90 - size)
+            size = int.from_bytes(begin[at + 1 : after], "big")
+        if after + size > len(begin) or not size:
+            raise IndexError
+        return begin[after : after + size].decode(), after + size
+
+    try:
+        _key, at = text(len(SEQUENCE))
+        value, at = text(at)
+        codec = text(at + 2)[0] if begin[at] else None
+    except (IndexError, UnicodeDecodeError):
+        raise SystemExit(f"{name}: the header is damaged") from None
+    if value not in SEQUENCE_VALUES:
+        raise SystemExit(
+            f"{name}: the values are of the class `{value}`, which is not read\n"
+            f"hint: write a record of CSV or JSON into each value, as `{HADOOP}Text`"
+        )
+    if codec and codec.removeprefix(HADOOP + "compress.") not in SEQUENCE_CODECS:
+        raise SystemExit(
+            f"{name}: the records are compressed by `{codec}`, which is not read\nhint: write the "
+            "file with `DefaultCodec`, `GzipCodec`, `SnappyCodec` or `Lz4Codec`"
+        )
+    return SEQUENCE_VALUES[value]
 
 
 class Defect(Exception):
@@ -622,12 +671,12 @@ class Wide:
         return record + 1, self.periods[cell][1]
 
 
-def odd_record(fields, kind):
+def odd_record(fields, kind, record="_corrupt", than="the header"):
     """Stops at a record that is none of the table, or not text: Spark puts U+FFFD where bytes are
     no UTF-8, which would change names."""
     file, number = F.col("_index"), F.col("_number")
-    told = "the record has more or fewer fields than the header: "
-    other = refused(file, number, told, F.substring("_corrupt", 1, RECORD_CHARS_SHOWN))
+    told = f"the record has more or fewer fields than {than}: "
+    other = refused(file, number, told, F.substring(record, 1, RECORD_CHARS_SHOWN))
     bad = refused(file, number, f"the text is not UTF-8\nhint: {CONVERTS}")
     found = F.when(F.col("_corrupt").isNotNull(), other.cast(kind))
     return found.when(F.concat_ws("", *fields).rlike(NO_TEXT), bad.cast(kind))
@@ -677,17 +726,22 @@ def refuse_other_columns(first, file, wanted, found):
 
 
 def numbered(spark, frame, columns, objects, by_index=False):
-    """Records with the number of their file and their own in it.
+    """Records of a format that Spark reads, with the number of their file and their own in it."""
+    metadata = ("file_path", "file_block_start")
+    own = [F.col(f"_metadata.{name}").alias(f"_{name}") for name in metadata]
+    own.append(F.col("_metadata.row_index").alias("_at") if by_index else F.lit(0).alias("_at"))
+    names = [(file.uri, file.index) for file in objects]
+    return counted(spark, frame.select(*columns, *own), names, by_index)
+
+
+def counted(spark, frame, names, by_index=False):
+    """Rows that know their file and its split, with the number of the file and their own in it.
 
     A file's splits are in order of their places in it, and in a split rows are in order of their
     numbers.
     """
-    names = [(file.uri, file.index) for file in objects]
     lookup = F.broadcast(spark.createDataFrame(names, "_path string, _file int"))
-    metadata = ("file_path", "file_block_start")
-    own = [F.col(f"_metadata.{name}").alias(f"_{name}") for name in metadata]
-    own.append(F.col("_metadata.row_index").alias("_at") if by_index else F.lit(0).alias("_at"))
-    frame = frame.select(*columns, *own, F.monotonically_increasing_id().alias("_id"))
+    frame = frame.withColumn("_id", F.monotonically_increasing_id())
     bare_path = F.regexp_replace("_file_path", SCHEME, "")
     frame = frame.join(lookup, bare_path == lookup["_path"], "left")
     lost = F.raise_error(F.concat(F.lit("no file is called "), F.col("_file_path"))).cast("int")
@@ -736,22 +790,24 @@ def csv_records(spark, files, plan, objects, folder):
     return functools.reduce(lambda a, b: a.unionByName(b), tables)
 
 
+def csv_options(csv_plan):
+    """How Spark splits records, with the whole of one that is none in `_corrupt`."""
+    return {
+        "sep": csv_plan["delimiter"],
+        "quote": '"',
+        "escape": '"',
+        "unescapedQuoteHandling": "RAISE_ERROR",
+        "mode": "PERMISSIVE",
+        "columnNameOfCorruptRecord": "_corrupt",
+    }
+
+
 def csv_group(spark, csv_plan, names, wide, group):
     """Records of files with one header."""
     own = [f"c{index}" for index in range(len(names))]
     schema = StructType([StructField(name, StringType()) for name in [*own, "_corrupt"]])
-    frame = (
-        spark.read.schema(schema)
-        .option("header", False)
-        .option("sep", csv_plan["delimiter"])
-        .option("quote", '"')
-        .option("escape", '"')
-        .option("unescapedQuoteHandling", "RAISE_ERROR")
-        .option("multiLine", True)
-        .option("mode", "PERMISSIVE")
-        .option("columnNameOfCorruptRecord", "_corrupt")
-        .csv([escaped(file) for file in group])
-    )
+    reader = spark.read.schema(schema).options(**csv_options(csv_plan), header=False)
+    frame = reader.option("multiLine", True).csv([escaped(file) for file in group])
     records = numbered(spark, frame, [*own, "_corrupt"], group).where("_number > 1")
     records = records.withColumn("_number", F.col("_number") - 1)
     # In quotes, ends of lines are those of the file.
@@ -842,8 +898,12 @@ def json_records(spark, files, plan, objects, folder):
     leaves out what it has no column for, so lines are read here."""
     frame = spark.read.option("lineSep", "\n").text([escaped(file) for file in objects])
     frame = frame.where(F.btrim(F.col("value"), F.lit(" \t\r\n\f\ufeff")) != "")
-    lines = numbered(spark, frame, ["value"], objects).select("_index", "_number", "value")
-    lines = lines.cache().rdd
+    return json_table(spark, plan, objects, numbered(spark, frame, ["value"], objects))
+
+
+def json_table(spark, plan, objects, lines):
+    """The view `file` of lines of JSON with their numbers."""
+    lines = lines.select("_index", "_number", "value").cache().rdd
     keys = {file.index: {} for file in objects}
     first = lines.mapPartitions(json_keys).reduceByKey(min).collect()
     for (index, key), place in sorted(first, key=lambda each: each[1]):
@@ -934,6 +994,57 @@ def check_types(columns, file, found):
             )
 
 
+def values_of(spark, objects, kind):
+    """The values of sequence files as text, without a loop in Python, with the place of each."""
+    jvm, context = spark._jvm, spark.sparkContext._jsc.sc()
+    converters, encoders = jvm.org.apache.spark.WritableConverter, jvm.org.apache.spark.sql.Encoders
+    if kind == "text":
+        made, convert, encoder = "java.lang.String", "stringWritable", encoders.STRING()
+    else:
+        made, convert, encoder = "[B", "bytesWritable", encoders.BINARY()
+    convert = getattr(converters, f"{convert}ConverterFn")()
+    tag = lambda name: jvm.scala.reflect.ClassTag.apply(jvm.java.lang.Class.forName(name))
+    # Keys are of any class, and are not looked at.
+    key, value = tag(HADOOP + "Writable"), tag(made)
+    # In braces, a comma does not part addresses.
+    paths = ",".join(escaped(file).replace(",", "{\\,}") for file in objects)
+    any_key = converters.writableWritableConverterFn(key)
+    pairs = context.sequenceFile(paths, 1, key, value, any_key, convert)
+    values = jvm.org.apache.spark.api.java.JavaPairRDD.fromRDD(pairs, key, value).values().rdd()
+    frame = DataFrame(spark._jsparkSession.createDataset(values, encoder).toDF(), spark)
+    text = F.col("value") if kind == "text" else F.decode("value", "UTF-8")
+    start = F.expr("input_file_block_start()").alias("_file_block_start")
+    place = F.input_file_name().alias("_file_path")
+    return frame.select(text.alias("value"), place, start, F.lit(0).alias("_at"))
+
+
+def sequence_records(spark, files, plan, objects, folder):
+    """The view `file` of sequence files, whose values are a record each."""
+    kinds = grouped(objects, [file.values for file in objects])
+    frames = [values_of(spark, group, kind) for kind, group in kinds]
+    frame = functools.reduce(lambda a, b: a.unionByName(b), frames)
+    lines = counted(spark, frame, [(file.path, file.index) for file in objects])
+    file, number, value = F.col("_index"), F.col("_number"), F.col("value")
+    hint = "\nhint: each value must be one record on one line; `jq -c .` writes JSON so"
+    lined = refused(file, number, "the value has more than one line", hint)
+    empty = refused(file, number, "the value is empty")
+    checked = F.when(value == "", empty).when(value.rlike("[\r\n]"), lined).otherwise(value)
+    lines = lines.withColumn("value", checked)
+    if plan["format"] == "json":
+        return json_table(spark, plan, objects, lines)
+    names, csv_plan = [column["name"] for column in plan["columns"]], plan["csv"]
+    own = [f"c{index}" for index in range(len(names))]
+    # Behind a quote that is not closed, the last field is not found.
+    kind = StructType([StructField(c, StringType()) for c in [*own, "_end", "_corrupt"]])
+    ended = F.concat("value", F.lit(csv_plan["delimiter"] + "."))
+    split = F.from_csv(ended, kind.simpleString(), csv_options(csv_plan)).alias("_fields")
+    place = ["_index", "_number", "value"]
+    rows = lines.select(*place, split).select(*place, "_fields.*")
+    fields = [F.col(name) for name in own]
+    row = odd_record(fields, "bigint", "value", "the manifest has columns").otherwise(row_number(file, number)).alias("_row")
+    return rows.select(*(f.alias(name) for f, name in zip(fields, names)), row)
+
+
 READERS = {
     "csv": csv_records,
     "json": json_records,
@@ -973,6 +1084,12 @@ def readable(objects, error):
         bare_uri = re.sub(SCHEME, "", uri[1]) if uri else None
         name = next((f.place.name for f in objects if f.uri == bare_uri), called(objects))
         return f"{name}: a field in quotes has a quote in it; it must be written twice"
+    damaged = re.search(r"java\.(?:io|util\.zip)\.\w+Exception.*|File is corrupt.*", text)
+    if objects[0].values and damaged:
+        return (
+            f"{called(objects)}: a record cannot be read: {damaged[0]}\nhint: copy the file again "
+            "from where it was written; `hadoop fs -text FILE` tells whether it is whole there"
+        )
     return None
 
 
@@ -1027,7 +1144,8 @@ class Judged:
     def views(self, spark, files, folder):
         """The views `file` and `raw`; how many records there are."""
         at_once(lambda file: check_kind(files, self.plan, file), self.objects)
-        read = READERS[self.plan["format"]]
+        in_sequence = self.plan.get("container") == "sequence"
+        read = sequence_records if in_sequence else READERS[self.plan["format"]]
         file = read(spark, files, self.plan, self.objects, folder).cache()
         file.createOrReplaceTempView("file")
         raw = spark.table("file")

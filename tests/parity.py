@@ -21,6 +21,7 @@ import time
 import types
 
 import parity_functions
+import parity_sequences
 import parity_shapes
 from support import ROOT, SHARED_DATA, SWEDEN, TARGET, Checkout
 
@@ -386,8 +387,10 @@ def checks(checkout, scratch):
     else:
         print(f"left out: there is nothing in {SHARED_DATA}; set STEPPE_SHARED_DATA")
     cases |= parity_shapes.tables(checkout, scratch, lenient, london, samples("energy"))
+    cases |= parity_sequences.cases(checkout, scratch)
     found = {name: (lambda name=name, case=case: compare(name, *case)) for name, case in cases.items()}
     found |= parity_shapes.refusals(checkout, scratch, london, samples("energy"))
+    found |= parity_sequences.refusals(checkout, scratch)
     found |= parity_functions.checks()
     found["in parts"] = lambda: in_parts(london, samples("energy"))
     found["names"] = lambda: parity_shapes.names(scratch)

@@ -98,7 +98,9 @@ def nothing(scratch, form):
     import pyarrow.parquet
 
     file = pathlib.Path(scratch, f"nothing.{form}")
-    if form in ("csv", "json"):
+    if form == "seq":
+        file.write_bytes(b"SEQ\x06")
+    elif form in ("csv", "json"):
         file.write_text({"csv": "no such table\n", "json": '{"no": "such table"}\n'}[form])
     else:
         write = {"parquet": pyarrow.parquet.write_table, "orc": pyarrow.orc.write_table}[form]
@@ -115,7 +117,8 @@ def plan(checkout, scratch, text, sql=SQL):
     (folder / "pipeline.toml").write_text(text, encoding="utf-8")
     (folder / "etl.sql").write_text(sql)
     form = re.search(r'^format = "(.*)"', text, re.MULTILINE)
-    data = nothing(scratch, form[1] if form else "csv")
+    in_sequence = 'container = "sequence"' in text
+    data = nothing(scratch, "seq" if in_sequence else form[1] if form else "csv")
     made = checkout.folder / "clean" / "shapes"
     before = set(made.glob("*/plan.json"))
     inputs = re.findall(r'^\[\[inputs\]\]\nname = "(.*)"', text, re.MULTILINE)

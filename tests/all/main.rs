@@ -62,6 +62,7 @@ mod runs;
 mod s3;
 mod s3_reads;
 mod scenarios;
+mod sequence_files;
 mod serving;
 mod signature;
 mod signed;

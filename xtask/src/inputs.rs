@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use steppe_plan::catalogue::{RawHeader, raw_header};
-use steppe_spec::{Format, Input, Manifest};
+use steppe_spec::{Container, Input, Manifest};
 use steppe_wire::etl::header::{position, trimmed};
 use steppe_wire::etl::records::Records;
 use steppe_wire::etl::{EtlPlan, InputPlan};
@@ -215,6 +215,7 @@ impl Inputs<'_> {
         let options = reading::Options {
             scratch: self.scratch,
             format: input.format,
+            container: input.container,
             delimiter: input.delimiter,
             decimal: input.decimal,
             sheet: input.sheet.as_deref(),
@@ -229,7 +230,7 @@ impl Inputs<'_> {
                 text.read_to_end(&mut begin).with_context(context)?;
                 header = Some(raw_header(&begin, plan).with_context(context)?);
             }
-            let name = free(&given, input.format, &read);
+            let name = free(&given, input, &read);
             // A sample is called as it is in the repository, wherever that is.
             let own = given.starts_with(self.folder).then(|| given.strip_prefix(self.root).ok());
             let given = own.flatten().map_or(given.clone(), Path::to_path_buf);
@@ -244,6 +245,9 @@ impl Inputs<'_> {
 /// told by their beginning.
 fn has_columns(begin: &[u8], plan: &InputPlan) -> bool {
     use steppe_wire::format::Format as Kind;
+    if !plan.container.is_lines() {
+        return Kind::of(begin) == Kind::Sequence;
+    }
     let Some(csv) = &plan.csv else {
         return matches!(Kind::of(begin), Kind::Table(kind) if kind == plan.format);
     };
@@ -290,7 +294,7 @@ pub fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The name of a file in the bucket: its own, as far as it is plain, and its format.
-fn free(given: &Path, format: Format, taken: &[RawFile]) -> String {
+fn free(given: &Path, input: &Input, taken: &[RawFile]) -> String {
     let stem = given.file_name().unwrap_or_default().to_string_lossy();
     let stem = stem.split('.').next().unwrap_or_default();
     let plain = |c: char| if c.is_ascii_alphanumeric() || PLAIN.contains(c) { c } else { '-' };
@@ -299,7 +303,10 @@ fn free(given: &Path, format: Format, taken: &[RawFile]) -> String {
         "" => "data",
         stem => stem,
     };
-    let extension = steppe_wire::etl::TableFormat::from(format).name();
+    let extension = match input.container {
+        Container::Lines => steppe_wire::etl::TableFormat::from(input.format).name(),
+        Container::Sequence => "seq",
+    };
     let name = |number: usize| match number {
         1 => format!("{stem}.{extension}"),
         more => format!("{stem}-{more}.{extension}"),

@@ -14,8 +14,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use encoding_rs::{DecoderResult, Encoding, UTF_16BE, UTF_16LE};
+use steppe_spec::Container;
 use steppe_wire::etl::TableFormat;
-use steppe_wire::format::{BEGINNING_BYTES, Format};
+use steppe_wire::format::{BEGINNING_BYTES, Format, NO_SEQUENCE};
 
 use encoding::Guess;
 pub use snapshot::Snapshot;
@@ -33,6 +34,8 @@ pub struct Options<'a> {
     pub scratch: &'a Path,
     /// Format of the file.
     pub format: steppe_spec::Format,
+    /// What holds its records.
+    pub container: steppe_spec::Container,
     /// Field separator of CSV.
     pub delimiter: char,
     /// What stands before the decimals of its numbers.
@@ -141,9 +144,19 @@ fn converted(
     let mut done = Vec::new();
     let wanted = TableFormat::from(options.format);
     match Format::of(beginning) {
+        Format::Sequence if options.container == Container::Sequence => {
+            std::io::copy(&mut stream, &mut copy)?;
+        }
+        found if options.container == Container::Sequence => {
+            bail!(Hinted::new(format!("the file is {}", found.name()), NO_SEQUENCE))
+        }
         Format::Table(found) if found == wanted => {
             std::io::copy(&mut stream, &mut copy)?;
         }
+        Format::Sequence if wanted == TableFormat::Json => bail!(Hinted::new(
+            format!("the file is {}", Format::Sequence.name()),
+            Format::Sequence.instead_of_csv().unwrap_or_default(),
+        )),
         found if wanted != TableFormat::Csv => bail!(Hinted::new(
             format!("the file is {}; the manifest says `{}`", found.name(), wanted.name()),
             "set `format` of the input to what its files are",
@@ -172,7 +185,7 @@ fn converted(
             let again = format!("what was unpacked is {} again", packed.name());
             bail!(Hinted::new(again, "unpack it once before"))
         }
-        other @ (Format::Table(_) | Format::Other(..)) => {
+        other @ (Format::Sequence | Format::Table(_) | Format::Other(..)) => {
             let way = other.instead_of_csv().unwrap_or_default();
             bail!(Hinted::new(format!("the file is {}", other.name()), way))
         }
@@ -323,7 +336,14 @@ mod tests {
 
     fn options(scratch: &Path) -> Options<'_> {
         let format = steppe_spec::Format::Csv;
-        Options { scratch, format, delimiter: ',', decimal: '.', sheet: None }
+        Options {
+            scratch,
+            format,
+            container: Container::Lines,
+            delimiter: ',',
+            decimal: '.',
+            sheet: None,
+        }
     }
 
     /// What a file with these bytes is read as, or why not, and what was told.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use steppe_wire::etl::TableFormat;
 use steppe_wire::etl::header::trimmed;
+use steppe_wire::etl::{Container as WireContainer, TableFormat};
 
 use crate::column::Columns;
 use crate::defects::Defects;
@@ -25,7 +25,12 @@ pub struct Input {
     /// Format of its files.
     #[serde(default)]
     pub format: Format,
-    /// What separates fields of CSV: one ASCII character, `"\t"` for a tab.
+    /// What holds the records of CSV and JSON. CSV in a sequence file has no header: its fields are
+    /// the columns, all of them and in their order.
+    #[serde(default)]
+    pub container: Container,
+    /// What separates fields of CSV: one ASCII character, `"\t"` for a tab; in a sequence file also
+    /// `"\u0001"`, which Hive writes.
     #[serde(default = "comma")]
     pub delimiter: char,
     /// Sheet of a workbook that is given with `--data`; its first visible one when absent.
@@ -109,6 +114,26 @@ impl From<Format> for TableFormat {
     }
 }
 
+/// What holds records that are text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Container {
+    /// Lines of a file.
+    #[default]
+    Lines,
+    /// A Hadoop sequence file, whose values of `Text` or `BytesWritable` are a record each.
+    Sequence,
+}
+
+impl From<Container> for WireContainer {
+    fn from(container: Container) -> Self {
+        match container {
+            Container::Lines => Self::Lines,
+            Container::Sequence => Self::Sequence,
+        }
+    }
+}
+
 fn fail() -> Action {
     Action::Fail
 }
@@ -158,7 +183,8 @@ impl Input {
         let key = |name: &str| format!("inputs[{at}].{name}");
         let delimiter = self.delimiter;
         let usable = delimiter == '\t' || (delimiter.is_ascii_punctuation() && delimiter != '"');
-        out.need(key("delimiter"), usable || delimiter == ' ', || {
+        let of_hive = delimiter == '\u{1}' && self.container == Container::Sequence;
+        out.need(key("delimiter"), usable || of_hive || delimiter == ' ', || {
             format!("`delimiter` is {delimiter:?}; expected one ASCII character such as `;`")
         });
         self.of_csv(&key, out);
@@ -173,20 +199,30 @@ impl Input {
         }
     }
 
-    /// What only text with a header has.
+    /// What only text has, and only text with a header.
     fn of_csv(&self, key: &impl Fn(&str) -> String, out: &mut Defects) {
         let shaped = [
             ("skip_lines", self.skip_lines > 0),
             ("footnotes", self.footnotes != Footnotes::Refuse),
             ("wide", self.wide.is_some()),
-            ("delimiter", self.delimiter != comma()),
             ("sheet", self.sheet.is_some()),
         ];
+        let in_lines = self.container == Container::Lines;
         for (name, given) in shaped {
-            out.need(key(name), !given || self.format == Format::Csv, || {
-                format!("`{name}` is about files with `format = \"csv\"`")
+            out.need(key(name), !given || (self.format == Format::Csv && in_lines), || {
+                let told = format!("`{name}` is about files with `format = \"csv\"`");
+                if in_lines { told } else { format!("{told} that are no sequence files") }
             });
         }
+        out.need(key("delimiter"), self.delimiter == comma() || self.format == Format::Csv, || {
+            "`delimiter` is about files with `format = \"csv\"`".to_owned()
+        });
+        let text = matches!(self.format, Format::Csv | Format::Json);
+        out.need(key("container"), in_lines || text, || {
+            "`container = \"sequence\"` is about `format = \"csv\"` and `format = \"json\"`: \
+             records in a sequence file are text"
+                .to_owned()
+        });
     }
 
     /// A comma or point has one meaning in a number.

@@ -33,7 +33,7 @@ pub use families::gradient_boosting::Trees;
 pub use families::lstm::{CONTEXT_MAX, Lstm};
 pub use families::{Family, Kind, Model};
 pub use gaps::{Ended, Gaps, LongerGap};
-pub use input::{Footnotes, Format, Input, Wide};
+pub use input::{Container, Footnotes, Format, Input, Wide};
 pub use manifest::{MANIFEST_SCHEMA_VERSION, Manifest, NamedQuery, Source, TableCheck};
 pub use names::{name_defect, project_defect};
 pub use problems::{Problem, Problems, nearest, parse};

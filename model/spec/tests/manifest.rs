@@ -113,6 +113,24 @@ fn times_have_zones_that_exist_and_columns_types_that_fit() {
 }
 
 #[test]
+fn text_in_sequence_files_has_no_header() {
+    let given = |text: &str| ("delimiter = \",\"", text.to_owned());
+    let wrong = |text: &str| {
+        let (from, to) = given(text);
+        told(&[(from, &to)])
+    };
+    let skipped = wrong("container = \"sequence\"\nskip_lines = 2");
+    assert!(skipped.contains("`skip_lines` is about files with `format = \"csv\"` that are no"));
+    let typed = wrong("container = \"sequence\"\nformat = \"avro\"");
+    assert!(typed.contains("records in a sequence file are text"), "{typed}");
+    assert!(wrong("delimiter = \"\\u0001\"").contains("expected one ASCII character"));
+    for right in ["delimiter = \"\\u0001\"", "format = \"json\"", "delimiter = \"\\t\""] {
+        let (from, to) = given(&format!("container = \"sequence\"\n{right}"));
+        Manifest::parse("p.toml", &FILE.replacen(from, &to, 1)).expect("valid");
+    }
+}
+
+#[test]
 fn what_follows_is_completed() {
     let manifest = Manifest::parse("p.toml", FILE).expect("valid");
     let rules = &manifest.inputs[0].rules;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use csv::ByteRecord;
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringBuilder, new_null_array};
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
+use steppe_wire::etl::header::trimmed;
 use steppe_wire::etl::{CsvOptions, InputPlan};
 
 use crate::header::{Header, Origin};
@@ -51,7 +52,13 @@ impl CsvRows {
         asks: impl Fn(&str) -> bool,
         wanted: Option<Wanted>,
     ) -> Result<Self> {
-        let table = Table::open(bytes, options(csv)?)?;
+        let options = options(csv)?;
+        let table = if plan.container.is_lines() {
+            Table::open(bytes, options)?
+        } else {
+            let columns = plan.columns.iter().map(|c| trimmed(&c.source).to_owned()).collect();
+            Table::without_header(bytes, options.delimiter, columns)
+        };
         let header = Header::new(table.header.clone(), &plan.columns, csv)
             .with_context(|| format!("line {}", csv.skip_lines + 1))?;
         let made = |name: &str| asks(name).then(StringBuilder::new);

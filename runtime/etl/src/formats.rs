@@ -4,13 +4,14 @@
 //! numbers of 64 bits, booleans, dates, times in microseconds without a zone (what had one is in
 //! UTC), and decimals. What does not fit into one of these without a loss is an error that says
 //! where. Files may be damaged or hostile: what is read at once is bounded, and a library's panic
-//! is an error. CSV is read elsewhere, because it has a header to judge.
+//! is an error. CSV is read elsewhere, because it has a header to judge. What holds text, such as a
+//! sequence file, is no format: it is read as the lines that are in it.
 
 use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use steppe_wire::etl::ColumnName;
@@ -22,6 +23,7 @@ mod csv;
 mod json;
 pub mod orc;
 mod parquet;
+pub mod sequence;
 mod spool;
 pub(crate) mod text;
 
@@ -92,6 +94,14 @@ pub fn writer(kind: TableFormat, schema: SchemaRef, out: File) -> Result<Box<dyn
         Some(format) => format.writer(schema, out),
         None => csv::writer(&schema, out),
     }
+}
+
+/// So many bytes. Room is made for what is there only.
+fn exactly(file: &mut impl Read, size: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(size as u64).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() == size, "the file ends too early");
+    Ok(bytes)
 }
 
 /// Lets a library work on a file that may be damaged, on which some panic.

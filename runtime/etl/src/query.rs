@@ -13,6 +13,7 @@ mod form;
 mod functions;
 mod scanned;
 mod semantics;
+mod sequence_files;
 mod statement;
 mod tables;
 

@@ -20,12 +20,12 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 pub use steppe_wire::etl::header::ROW_COLUMN;
-use steppe_wire::etl::{InputPlan, TableFormat};
+use steppe_wire::etl::{Container, CsvOptions, InputPlan, TableFormat};
 use steppe_wire::format::Format;
 use steppe_wire::hint::Hinted;
 
 use crate::csv_rows::{CsvRows, Wanted, lines_of};
-use crate::formats;
+use crate::formats::{self, sequence};
 use crate::objects::{Bytes, Object, begun, unpacked};
 use crate::rows::Rows;
 use crate::scan::on_own_thread;
@@ -126,7 +126,7 @@ impl Source {
         for rows in rows.chunk_by(|a, b| row_place(*a).0 == row_place(*b).0) {
             let file = row_place(rows[0]).0;
             let name = &self.objects[file].place.name;
-            let Some(csv) = self.plan.csv.clone() else {
+            let Some(csv) = self.csv_in_lines().cloned() else {
                 let told = |row: &i64| (format!("{name}: record {}", row_place(*row).1), None);
                 origins.extend(rows.iter().map(told));
                 continue;
@@ -142,25 +142,33 @@ impl Source {
     /// A file's bytes, when it is what the manifest says.
     async fn bytes(&self, file: usize) -> Result<Bytes> {
         let object = &self.objects[file];
-        let wanted = self.plan.format;
         let (begin, bytes) = object.open().await?;
         let context = || object.place.name.clone();
         let refuse = |defect: Hinted| defect.at(&object.place.name);
-        let packed = Format::packed(wanted, &object.name, &begin).map_err(refuse)?;
+        let packed = Format::packed(&self.plan, &object.name, &begin).map_err(refuse)?;
         let (begin, bytes) = if packed {
             let work = move || begun(unpacked(bytes));
             on_own_thread(work).await.with_context(context)?
         } else {
             (begin, bytes)
         };
-        match Format::defect(wanted, &begin) {
+        match Format::defect(&self.plan, &begin) {
             Some(defect) => Err(refuse(defect).into()),
             None => Ok(bytes),
         }
     }
 
+    /// How CSV is read whose records have lines of their own to be found by.
+    fn csv_in_lines(&self) -> Option<&CsvOptions> {
+        self.plan.csv.as_ref().filter(|_| self.plan.container.is_lines())
+    }
+
     /// The schema and the rows of a file, which are numbered from 1.
     fn batches(&self, file: usize, bytes: Bytes) -> Result<(SchemaRef, Batches)> {
+        let bytes: Bytes = match self.plan.container {
+            Container::Lines => bytes,
+            Container::Sequence => Box::new(sequence::Lines::open(bytes)?),
+        };
         let wanted = self.only.clone().map(|rows| move |row: i64| rows.has(file, row));
         if let Some(csv) = &self.plan.csv {
             let wanted = wanted.map(|wanted| Box::new(wanted) as Wanted);

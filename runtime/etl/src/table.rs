@@ -30,6 +30,8 @@ pub struct Options {
 pub struct Table<R> {
     records: Records<R>,
     options: Options,
+    /// Whether the header is in the file; otherwise every line is a record.
+    has_header: bool,
     /// Fields of the header, trimmed.
     pub header: Vec<String>,
     ended: Option<u64>,
@@ -40,7 +42,14 @@ impl<R: Read> Table<R> {
     pub fn open(file: R, options: Options) -> Result<Self> {
         let mut records = Records::new(file, options.delimiter, options.skip_lines);
         let header = records.header()?;
-        Ok(Self { records, options, header, ended: None })
+        Ok(Self { records, options, has_header: true, header, ended: None })
+    }
+
+    /// Of lines without a header, each of them a record with these columns.
+    pub fn without_header(lines: R, delimiter: u8, columns: Vec<String>) -> Self {
+        let options = Options { delimiter, skip_lines: 0, leave_out_footnotes: false };
+        let records = Records::new(lines, delimiter, 0);
+        Self { records, options, has_header: false, header: columns, ended: None }
     }
 
     /// Reads the next record; returns the line on which it begins.
@@ -50,6 +59,9 @@ impl<R: Read> Table<R> {
                 continue;
             }
             let (line, fields, expected) = (stand.line, record.len(), self.header.len());
+            if !self.has_header {
+                check_line(record, line, expected)?;
+            }
             if fields != expected {
                 bail!(Hinted::new(
                     format!(
@@ -88,6 +100,22 @@ impl<R: Read> Table<R> {
         }
         Ok(true)
     }
+}
+
+/// Refuses a line without a header that is not one whole record.
+fn check_line(record: &ByteRecord, number: u64, expected: usize) -> Result<()> {
+    if record.as_slice().contains(&b'\n') {
+        bail!("record {number}: a quote in it is not closed\nhint: quotes in quotes are doubled");
+    }
+    let fields = record.len();
+    if fields != expected {
+        bail!(
+            "record {number} has {fields} fields, the manifest has {expected} columns\n\
+             hint: `columns` of the input are all fields in their order, and `delimiter` is what \
+             separates them"
+        );
+    }
+    Ok(())
 }
 
 /// A field as text.

@@ -42,6 +42,9 @@ pub struct InputPlan {
     pub prefix: String,
     /// Format of its files.
     pub format: TableFormat,
+    /// What holds the records of text.
+    #[serde(default, skip_serializing_if = "Container::is_lines")]
+    pub container: Container,
     /// How CSV is read.
     #[serde(default)]
     pub csv: Option<CsvOptions>,
@@ -124,6 +127,25 @@ impl TableFormat {
             Self::Avro => "avro",
             Self::Orc => "orc",
         }
+    }
+}
+
+/// What holds records that are text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Container {
+    /// Lines of a file.
+    #[default]
+    Lines,
+    /// A Hadoop sequence file whose values are a record each. CSV in it has no header: its fields
+    /// are the columns of the plan.
+    Sequence,
+}
+
+impl Container {
+    /// Whether records are lines of a file.
+    pub fn is_lines(&self) -> bool {
+        *self == Self::Lines
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a data file is, told by its beginning: one list for whoever reads data.
 
-use crate::etl::TableFormat;
+use crate::etl::{Container, InputPlan, TableFormat};
 use crate::hint::Hinted;
 
 /// Bytes of a file's beginning that tell what it is.
@@ -21,6 +21,8 @@ pub enum Format {
     Zip,
     /// A workbook as they had it before.
     OldWorkbook,
+    /// A Hadoop sequence file, whose values may be records of text.
+    Sequence,
     /// A table in a form of its own.
     Table(TableFormat),
     /// What nothing here reads, and what to do about it.
@@ -30,12 +32,20 @@ pub enum Format {
 /// What to do about a file that the deployer reads and a job does not.
 pub const CONVERTS: &str = "`cargo xtask deploy --data FILE` converts it and uploads CSV in UTF-8";
 const AS_CSV: &str = "give the data as CSV in UTF-8";
+const REWRITE_SEQUENCE: &str = "write it again with Hadoop 1 or later, which has version 6";
 const AS_UTF_8: &str = "save the file as \"CSV UTF-8\"";
 const ONE_FILE: &str = "unpack it and give the one file with the table, or compress by gzip";
+/// What a manifest says of sequence files.
+const IN_SEQUENCE: &str = "`container = \"sequence\"` of the input in the manifest reads it, with \
+                           `format` \"csv\" or \"json\" for what its values are";
 const FROM_ARRAY: &str = "give an object per line, for example with `jq -c '.[]' FILE.json`";
 
+/// What to do about a file that is no sequence file.
+pub const NO_SEQUENCE: &str = "leave `container` out of the input in the manifest, or give files \
+                               that Hadoop wrote as sequence files";
+
 /// Formats that begin with bytes of their own.
-const MARKS: [(&[u8], Format); 16] = [
+const MARKS: [(&[u8], Format); 19] = [
     (b"\xff\xfe\0\0", Format::Other("text in UTF-32", AS_UTF_8)),
     (b"\0\0\xfe\xff", Format::Other("text in UTF-32", AS_UTF_8)),
     (b"\xff\xfe", Format::Utf16),
@@ -49,6 +59,9 @@ const MARKS: [(&[u8], Format); 16] = [
     (b"7z\xbc\xaf\x27\x1c", Format::Other("an archive of 7-Zip", ONE_FILE)),
     (b"Rar!\x1a\x07", Format::Other("an archive of RAR", ONE_FILE)),
     (b"Obj\x01", Format::Table(TableFormat::Avro)),
+    (b"SEQ\x06", Format::Sequence),
+    (b"SEQ\x05", Format::Other("a sequence file of an old version", REWRITE_SEQUENCE)),
+    (b"SEQ\x04", Format::Other("a sequence file of an old version", REWRITE_SEQUENCE)),
     (b"%PDF-", Format::Other("a PDF document", AS_CSV)),
     (b"SQLite format 3\0", Format::Other("a database of SQLite", AS_CSV)),
     (b"ARROW1\0\0", Format::Other("an Arrow file", AS_CSV)),
@@ -92,11 +105,12 @@ impl Format {
         }
     }
 
-    /// Whether a file of the format `wanted` is compressed, by its name and beginning; text may be,
-    /// in one way. Otherwise what is wrong with it.
-    pub fn packed(wanted: TableFormat, name: &str, beginning: &[u8]) -> Result<bool, Hinted> {
+    /// Whether a file of an input is compressed, by its name and beginning; text may be, in one way.
+    /// Otherwise what is wrong with it.
+    pub fn packed(plan: &InputPlan, name: &str, beginning: &[u8]) -> Result<bool, Hinted> {
         let format = Self::of(beginning);
-        let text = matches!(wanted, TableFormat::Csv | TableFormat::Json);
+        let lines = plan.container.is_lines();
+        let text = lines && matches!(plan.format, TableFormat::Csv | TableFormat::Json);
         let packed = text && matches!(format, Self::Gzip | Self::Zstandard);
         let called_gz = name.ends_with(".gz");
         // Spark goes by names, and knows one of the two.
@@ -112,13 +126,21 @@ impl Format {
         Ok(packed)
     }
 
-    /// What keeps a file that begins so, unpacked, from being read as `wanted`.
-    pub fn defect(wanted: TableFormat, beginning: &[u8]) -> Option<Hinted> {
-        let format = Self::of(beginning);
+    /// What keeps a file that begins so, unpacked, from being read as one of an input.
+    pub fn defect(plan: &InputPlan, beginning: &[u8]) -> Option<Hinted> {
+        let (wanted, format) = (plan.format, Self::of(beginning));
         let told = format.name();
+        if plan.container == Container::Sequence {
+            return match format {
+                Self::Sequence => None,
+                _ if beginning.is_empty() => Some("the file is empty".to_owned().into()),
+                Self::Other(_, way) => Some(Hinted::new(format!("the file is {told}"), way)),
+                _ => Some(Hinted::new(format!("the file is {told}"), NO_SEQUENCE)),
+            };
+        }
         match (wanted, format) {
             (TableFormat::Csv, Self::Text) => encoding_defect(beginning),
-            (TableFormat::Csv, other) => {
+            (TableFormat::Csv, other) | (TableFormat::Json, other @ Self::Sequence) => {
                 let way = other.instead_of_csv().unwrap_or_else(|| CONVERTS.to_owned());
                 Some(Hinted::new(format!("the file is {told}"), way))
             }
@@ -145,6 +167,7 @@ impl Format {
             Self::Zstandard => "compressed by Zstandard",
             Self::Zip => "a workbook or another archive",
             Self::OldWorkbook => "a workbook of an old kind",
+            Self::Sequence => "a Hadoop sequence file",
             Self::Table(TableFormat::Csv) => "CSV",
             Self::Table(TableFormat::Json) => "JSON",
             Self::Table(TableFormat::Parquet) => "a Parquet file",
@@ -161,6 +184,7 @@ impl Format {
                 "`format = \"{}\"` of the input in the manifest reads it",
                 table.name()
             )),
+            Self::Sequence => Some(IN_SEQUENCE.to_owned()),
             Self::Other(_, way) => Some(way.to_owned()),
             _ => None,
         }
@@ -193,6 +217,8 @@ mod tests {
             (b"\x1f\x8b\x08\0", "compressed by gzip"),
             (b"PK\x03\x04\x14\0", "a workbook or another archive"),
             (b"PAR1\x15\x04\x15\x10", "a Parquet file"),
+            (b"SEQ\x06\x19org.apache", "a Hadoop sequence file"),
+            (b"SEQ\x05\x19org.apache", "a sequence file of an old version"),
             (b"ORC\n\x0b\n\x03\0", "an ORC file"),
             (b"\xef\xbb\xbf [\n {\"region\": 1}]", "a JSON array"),
             (b"{ \"region\": \"A\" }\n", "JSON"),
@@ -213,7 +239,9 @@ mod tests {
 
     #[test]
     fn headers_that_look_like_a_format_are_text() {
-        for header in ["ORCID,year\n", "PAR1,PAR2\n", "[Region],[Year]\n", "<TICKER>;<DATE>\n"] {
+        for header in
+            ["SEQ,year\n", "ORCID,year\n", "PAR1,PAR2\n", "[Region],[Year]\n", "<TICKER>;<DATE>\n"]
+        {
             assert_eq!(Format::of(header.as_bytes()), Format::Text, "{header}");
         }
     }

@@ -17,6 +17,9 @@ pub enum TableFormat {
     Csv(CsvLayout),
     /// One JSON object per line.
     Json,
+    /// Fields in the values of Hadoop sequence files, as Hive's LazySimpleSerDe reads them, with
+    /// `field.delim`.
+    Sequence(char),
     /// Apache ORC.
     Orc(OrcAccess),
     /// Apache Avro, with the text of `avro.schema.literal`.

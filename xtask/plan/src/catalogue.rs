@@ -45,8 +45,13 @@ impl From<Vec<RawColumn>> for RawHeader {
 
 /// The header of the file that begins with `bytes`, as `plan` reads it: the pipeline's own names
 /// for its columns, plain ones for the others. Every field is a column, whatever it is called. Of a
-/// format without a header, the pipeline's columns as the file calls them.
+/// format without a header, the pipeline's columns as the file calls them; of fields that have no
+/// names in the file, as the pipeline calls them.
 pub fn raw_header(bytes: &[u8], plan: &InputPlan) -> Result<RawHeader, HeaderDefect> {
+    if !plan.container.is_lines() {
+        let columns = plan.columns.iter().map(|column| RawColumn::plain(&column.name));
+        return Ok(RawHeader { columns: columns.collect(), lines: 0 });
+    }
     match &plan.csv {
         Some(csv) => header(bytes, csv.delimiter, csv.skip_lines, &plan.columns),
         None => Ok(RawHeader { columns: plan.columns.iter().map(as_filed).collect(), lines: 0 }),

@@ -63,6 +63,7 @@ fn input_plan(manifest: &Manifest, input: &Input, sql: &SqlFiles) -> InputPlan {
         name: input.name.clone(),
         prefix: keys::raw_prefix(&manifest.name, &input.name),
         format: input.format.into(),
+        container: input.container.into(),
         csv: (input.format == Format::Csv).then(|| csv_options(input)),
         columns: input.columns.iter().map(column_name).collect(),
         forms: forms(input),

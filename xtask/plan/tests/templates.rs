@@ -296,3 +296,20 @@ fn the_raw_table_of_orc_finds_columns_by_their_names() {
     assert!(table.contains("OrcSerde") && table.contains("orc.column.index.access"), "{table}");
     assert!(!Rendered::default().0.contains("orc.column.index.access"));
 }
+
+#[test]
+fn the_raw_table_of_sequence_files_is_read_as_athena_can() {
+    let mut manifest = manifest();
+    let input = &mut manifest.inputs[0];
+    (input.container, input.delimiter) = (steppe_spec::Container::Sequence, '\t');
+    let header = || RawHeader { columns: vec![RawColumn::plain("region")], lines: 0 };
+    let rendered = Rendered::new(&manifest, header(), &site());
+    let table = rendered.resource("RawMarriages");
+    for part in ["mapred.SequenceFileInputFormat", "LazySimpleSerDe", r#"{"field.delim":"\t"}"#] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(!table.contains("skip.header.line.count"), "{table}");
+    manifest.inputs[0].format = steppe_spec::Format::Json;
+    let rendered = Rendered::new(&manifest, header(), &site());
+    assert!(!rendered.0.contains("RawMarriages"), "no reader has JSON in sequence files");
+}

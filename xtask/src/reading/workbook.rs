@@ -343,6 +343,7 @@ mod tests {
         let options = Options {
             scratch: scratch.path(),
             format: steppe_spec::Format::Csv,
+            container: steppe_spec::Container::Lines,
             delimiter: ';',
             decimal: ',',
             sheet,
@@ -399,6 +400,7 @@ mod tests {
         let options = Options {
             scratch: scratch.path(),
             format: steppe_spec::Format::Csv,
+            container: steppe_spec::Container::Lines,
             delimiter: ',',
             decimal: '.',
             sheet: None,
@@ -430,6 +432,7 @@ mod tests {
         let options = Options {
             scratch: scratch.path(),
             format: steppe_spec::Format::Csv,
+            container: steppe_spec::Container::Lines,
             delimiter: ',',
             decimal: '.',
             sheet: None,

@@ -226,7 +226,7 @@ impl Columns {
 }
 
 /// Athena's words for a file that it cannot begin to read.
-fn cannot_open(split: &str, size: u64, what: &str) -> DataFusionError {
+pub(super) fn cannot_open(split: &str, size: u64, what: &str) -> DataFusionError {
     let what = what.lines().next().unwrap_or_default();
     DataFusionError::Execution(format!(
         "HIVE_CANNOT_OPEN_SPLIT: Error opening Hive split {split} (offset=0, length={size}): {what}"

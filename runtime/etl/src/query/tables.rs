@@ -27,6 +27,7 @@ use super::described::{DescribedFiles, Layout};
 use super::failure::Failed;
 use super::files::Files;
 use super::scanned::Scan;
+use super::sequence_files::SequenceFields;
 use super::statement::Select;
 use crate::storage::Realm;
 
@@ -66,6 +67,9 @@ pub fn register(
                     let layout = Layout::avro(schema.as_deref(), &table.columns);
                     let layout = layout.map_err(|what| unsupported(table, what))?;
                     Arc::new(described(table, &place.url, place.path, store, layout)?)
+                }
+                Ok(TableFormat::Sequence(delimiter)) => {
+                    Arc::new(fields(table, &place.url, place.path, store, *delimiter)?)
                 }
                 Ok(TableFormat::Parquet) => {
                     context.register_object_store(&place.url, store);
@@ -116,6 +120,29 @@ fn texts(
         .and_then(|files| context.read_table(Arc::new(files)))
         .and_then(|files| files.select(columns));
     Ok(view.map_err(Failed::execution)?.into_view())
+}
+
+/// Fields in sequence files, all of them texts.
+fn fields(
+    table: &Table,
+    url: &Url,
+    folder: Path,
+    store: Arc<dyn ObjectStore>,
+    delimiter: char,
+) -> Result<StreamingTable, Failed> {
+    let kinds = table.columns.iter().map(|column| arrow_type(&column.hive_type));
+    let other = table.columns.iter().zip(kinds).find(|(_, kind)| *kind != Ok(DataType::Utf8));
+    if let Some((column, _)) = other {
+        let what = format!("the embedded cloud reads no {} from these", column.hive_type);
+        return Err(unsupported(table, what));
+    }
+    let texts = table.columns.iter().map(|column| Field::new(&column.name, DataType::Utf8, true));
+    let schema = Arc::new(Schema::new(texts.collect::<Vec<_>>()));
+    let bucket = url.host_str().unwrap_or_default().to_owned();
+    let reader =
+        Arc::new(SequenceFields::new(bucket, delimiter).map_err(|w| unsupported(table, w))?);
+    let files = Files { store, folder, schema: schema.clone(), reader };
+    StreamingTable::try_new(schema, vec![Arc::new(files)]).map_err(Failed::execution)
 }
 
 /// Files that say which columns they have.

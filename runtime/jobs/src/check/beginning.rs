@@ -26,15 +26,18 @@ impl Beginning {
     /// The columns of the file called `name`, when they can be told and must be those of the
     /// input's other files; or what is wrong with it.
     pub fn columns(self, plan: &InputPlan, name: &str) -> Result<Option<Vec<String>>, Hinted> {
-        let plain = match Format::packed(plan.format, name, &self.bytes)? {
+        let plain = match Format::packed(plan, name, &self.bytes)? {
             true => self.unpacked()?,
             false => self,
         };
         if plain.bytes.is_empty() && !plain.whole {
             return Ok(None);
         }
-        if let Some(defect) = Format::defect(plan.format, &plain.bytes) {
+        if let Some(defect) = Format::defect(plan, &plain.bytes) {
             return Err(defect);
+        }
+        if !plan.container.is_lines() {
+            return Ok(None);
         }
         match (&plan.csv, plan.format) {
             (Some(csv), _) => plain.of_csv(plan, csv),

@@ -1,7 +1,7 @@
 //! Tables of the catalogue on files of any format.
 
 use serde_json::{Map, Value, json};
-use steppe_spec::{Column, Format, Input, Source};
+use steppe_spec::{Column, Container, Format, Input, Source};
 use steppe_wire::keys;
 
 use super::{Stack, Table, TableColumn};
@@ -19,6 +19,16 @@ struct Reading {
     formats: [&'static str; 2],
     library: &'static str,
 }
+
+/// Fields in sequence files. Of all SerDes, Athena's reader of these knows this one.
+const SEQUENCE: Reading = Reading {
+    classification: "sequencefile",
+    formats: [
+        "org.apache.hadoop.mapred.SequenceFileInputFormat",
+        "org.apache.hadoop.hive.ql.io.HiveSequenceFileOutputFormat",
+    ],
+    library: "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe",
+};
 
 fn reading(format: Format) -> Reading {
     match format {
@@ -68,11 +78,13 @@ pub(super) fn tables(stack: &Stack<'_>) -> Vec<Table> {
 }
 
 /// An input as it came, for looking. Avro's reader needs the whole schema of its files, which the
-/// manifest does not know.
+/// manifest does not know; for JSON in sequence files Athena has no reader.
 fn raw_table(stack: &Stack<'_>, input: &Input, header: &RawHeader) -> Option<Table> {
-    if input.format == Format::Avro {
-        return None;
-    }
+    let reading = match (input.container, input.format) {
+        (Container::Lines, Format::Avro) | (Container::Sequence, Format::Json) => return None,
+        (Container::Sequence, _) => SEQUENCE,
+        (Container::Lines, format) => reading(format),
+    };
     let column = |raw: &RawColumn| TableColumn {
         comment: raw.comment.clone(),
         ..TableColumn::new(&raw.name, &raw.kind)
@@ -81,13 +93,16 @@ fn raw_table(stack: &Stack<'_>, input: &Input, header: &RawHeader) -> Option<Tab
         description: format!("The input {} as it came", input.name),
         prefix: keys::raw_prefix(&stack.spec.names.pipeline, &input.name),
         columns: header.columns.iter().map(column).collect(),
-        ..table("Raw", &format!("raw_{}", input.name), input.format)
+        ..table("Raw", &format!("raw_{}", input.name), reading)
     };
     if header.lines > 0 {
         let lines = json!(header.lines.to_string());
         table.parameters.insert("skip.header.line.count".to_owned(), lines);
     }
     match input.format {
+        Format::Csv if input.container == Container::Sequence => {
+            table.serde["Parameters"] = json!({ "field.delim": input.delimiter.to_string() });
+        }
         Format::Csv => table.serde["Parameters"] = csv_parameters(input.delimiter),
         // By their places, which is Athena's default, the pipeline's columns would be others.
         Format::Orc => table.serde["Parameters"] = json!({ "orc.column.index.access": "false" }),
@@ -117,7 +132,7 @@ fn stored_table(stack: &Stack<'_>, source: Source<'_>) -> Table {
         },
         prefix: keys::table_prefix(&stack.spec.names.pipeline, source.name),
         columns: source.columns.iter().map(|c| TableColumn::new(&c.name, &kind(c))).collect(),
-        ..table("Table", source.name, source.format)
+        ..table("Table", source.name, reading(source.format))
     };
     match source.format {
         Format::Csv => {
@@ -157,10 +172,9 @@ fn avro_schema(source: Source<'_>) -> String {
     json!({ "type": "record", "name": source.name, "fields": fields }).to_string()
 }
 
-/// A table of this format, without columns.
-fn table(kind: &str, name: &str, format: Format) -> Table {
-    let Reading { classification, formats: [input_format, output_format], library } =
-        reading(format);
+/// A table that is read so, without columns.
+fn table(kind: &str, name: &str, reading: Reading) -> Table {
+    let Reading { classification, formats: [input_format, output_format], library } = reading;
     Table {
         logical_id: format!("{kind}{}", logical(name.strip_prefix("raw_").unwrap_or(name))),
         name: name.to_owned(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use steppe_plan::events::Fact;
+use steppe_spec::Container;
 use steppe_wire::etl::TableFormat;
 use steppe_wire::format::{BEGINNING_BYTES, Format};
 use steppe_wire::hint::Hinted;
@@ -102,11 +103,24 @@ fn read_one(file: &Path, input: Option<&str>, scratch: &Path, host: &Host) -> Re
     }
     let format = match Format::of(&begin) {
         Format::Table(format) => format,
+        // Whether there are names in it at all, only its values say.
+        Format::Sequence => bail!(Hinted::new(
+            "the file is a Hadoop sequence file, of which no manifest is guessed: its fields have \
+             no names",
+            "write the manifest by hand, with `container = \"sequence\"`, `format` \"csv\" or \
+             \"json\", and `columns` in the order of the fields; docs/manifest.md has an example",
+        )),
         Format::Other(name, way) => bail!(Hinted::new(format!("the file is {name}"), way)),
         _ => TableFormat::Csv,
     };
-    let options =
-        Options { scratch, format: format_of(format), delimiter: ',', decimal: '.', sheet: None };
+    let options = Options {
+        scratch,
+        format: format_of(format),
+        container: Container::Lines,
+        delimiter: ',',
+        decimal: '.',
+        sheet: None,
+    };
     let read = reading::read(file, options)?;
     for remark in read.told {
         let what = format!("{}: {}", file.display(), remark.what);

@@ -15,6 +15,8 @@ use crate::services::{glue, known, required};
 
 /// The database that Athena asks for whatever a query reads.
 const DEFAULT_DATABASE: &str = "default";
+/// What reads Hadoop sequence files.
+const SEQUENCE_FILES: &str = "org.apache.hadoop.mapred.SequenceFileInputFormat";
 
 /// What of the catalogue a statement may see. A table or database that is named needs permissions;
 /// of a list of everything, what the caller may not see is left out.
@@ -89,13 +91,39 @@ fn format(input: &Value) -> Result<TableFormat, String> {
     let descriptor = &input["StorageDescriptor"];
     let serde = &descriptor["SerdeInfo"];
     let library = serde["SerializationLibrary"].as_str().unwrap_or_default();
-    match library.rsplit('.').next().unwrap_or_default() {
+    let library = library.rsplit('.').next().unwrap_or_default();
+    if descriptor["InputFormat"] == SEQUENCE_FILES {
+        return sequence_fields(library, &input["Parameters"], &serde["Parameters"]);
+    }
+    match library {
         "ParquetHiveSerDe" => Ok(TableFormat::Parquet),
         "JsonSerDe" => Ok(TableFormat::Json),
         "OpenCSVSerde" => csv_layout(&input["Parameters"], &serde["Parameters"]),
         "OrcSerde" => orc_access(&serde["Parameters"]).map(TableFormat::Orc),
         "AvroSerDe" => avro_schema(&input["Parameters"], &serde["Parameters"]),
         other => Err(format!("the embedded cloud does not read tables with the SerDe `{other}`")),
+    }
+}
+
+/// Trino reads sequence files with one SerDe only.
+fn sequence_fields(library: &str, table: &Value, serde: &Value) -> Result<TableFormat, String> {
+    if library != "LazySimpleSerDe" {
+        let what = "Athena reads sequence files with LazySimpleSerDe, not with";
+        return Err(format!("{what} `{library}`"));
+    }
+    let others = [
+        (serde, "escape.delim"),
+        (serde, "serialization.null.format"),
+        (serde, "serialization.last.column.takes.rest"),
+        (table, "skip.header.line.count"),
+    ];
+    if let Some((_, other)) = others.into_iter().find(|(of, name)| !of[*name].is_null()) {
+        return Err(format!("the embedded cloud reads no sequence files with `{other}`"));
+    }
+    let given = ["field.delim", "serialization.format"].map(|name| serde[name].as_str());
+    match given.into_iter().flatten().next().unwrap_or("\u{1}").as_bytes() {
+        [byte] => Ok(TableFormat::Sequence(char::from(*byte))),
+        _ => Err("`field.delim` is not one ASCII character".to_owned()),
     }
 }
 

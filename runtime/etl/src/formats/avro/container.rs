@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use steppe_wire::hint::Hinted;
 
 use super::cursor::Cursor;
-use crate::formats::Bytes;
+use crate::formats::{Bytes, exactly};
 
 /// How a file begins.
 pub const MAGIC: &[u8; 4] = b"Obj\x01";
@@ -150,14 +150,6 @@ fn entry(file: &mut impl BufRead, left: &mut usize) -> Result<Vec<u8>> {
     let rest = usize::try_from(size).ok().and_then(|size| left.checked_sub(size + 1));
     *left = rest.with_context(|| format!("it is larger than {HEADER_BYTES_MAX} bytes"))?;
     exactly(file, usize::try_from(size)?)
-}
-
-/// Makes room for what is there only.
-fn exactly(file: &mut impl BufRead, size: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(size as u64).read_to_end(&mut bytes)?;
-    ensure!(bytes.len() == size, "the file ends too early");
-    Ok(bytes)
 }
 
 /// A whole number of a stream, unless the stream ends before it.

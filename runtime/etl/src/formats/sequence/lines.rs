@@ -1,0 +1,64 @@
+//! The values of a sequence file as lines, for readers of text: line `n` is record `n`.
+
+use std::io::{self, Read};
+
+use anyhow::{Result, bail};
+
+use super::Values;
+use crate::formats::Bytes;
+
+/// Text in which each value is a line.
+pub struct Lines {
+    values: Values,
+    line: Vec<u8>,
+    at: usize,
+}
+
+impl Lines {
+    /// Reads the header of a file.
+    pub fn open(file: Bytes) -> Result<Self> {
+        Ok(Self { values: Values::open(file)?, line: vec![], at: 0 })
+    }
+
+    /// Reads the next value; whether there is one.
+    fn next(&mut self) -> Result<bool> {
+        self.line.clear();
+        self.at = 0;
+        if !self.values.next(&mut self.line)? {
+            return Ok(false);
+        }
+        let number = self.values.records();
+        if self.line.is_empty() {
+            bail!(
+                "record {number}: the value is empty\n\
+                 hint: leave such values out where the file is written"
+            );
+        }
+        if self.line.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+            bail!(
+                "record {number}: the value has more than one line\n\
+                 hint: each value must be one record on one line; `jq -c .` writes JSON so"
+            );
+        }
+        if str::from_utf8(&self.line).is_err() {
+            bail!("record {number}: the text is not UTF-8\nhint: write the values in UTF-8");
+        }
+        self.line.push(b'\n');
+        Ok(true)
+    }
+}
+
+impl Read for Lines {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.line.len() {
+            // What stands before an error was given before.
+            let next = self.next().map_err(|error| io::Error::other(format!("{error:#}")))?;
+            if !next {
+                return Ok(0);
+            }
+        }
+        let read = (&self.line[self.at..]).read(out)?;
+        self.at += read;
+        Ok(read)
+    }
+}
