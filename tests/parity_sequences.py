@@ -2,6 +2,7 @@
 
 import gzip
 import pathlib
+import re
 import struct
 import tempfile
 
@@ -47,14 +48,24 @@ def by_hand(values, codec="GzipCodec", pack=gzip.compress, sync=b"sixteen bytes 
     return file
 
 
-def files(values):
-    """The same values in files of every kind."""
-    data = [value.encode() for value in values]
-    found = {"plain.seq": spark_file(values), "bytes,of.seq": spark_file(list(map(bytearray, data)))}
-    for codec in ("DefaultCodec", "SnappyCodec", "Lz4Codec"):
-        for kind in ("RECORD", "BLOCK"):
-            found[f"deep/{codec} [{kind}].seq"] = spark_file(values, codec, kind)
-    return found | {"gzip.seq": by_hand(data), "none.seq": by_hand([]), "_hidden": b"x"}
+def files(values_of):
+    """Values, others in each, in files of every kind."""
+    found = {"plain.seq": spark_file(values_of(0)), "bytes,of.seq": spark_file([bytearray(value.encode()) for value in values_of(1)])}
+    kinds = [(codec, kind) for codec in ("DefaultCodec", "SnappyCodec", "Lz4Codec") for kind in ("RECORD", "BLOCK")]
+    for number, (codec, kind) in enumerate(kinds, 2):
+        found[f"deep/{codec} [{kind}].seq"] = spark_file(values_of(number), codec, kind)
+    return found | {"gzip.seq": by_hand([value.encode() for value in values_of(9)]), "none.seq": by_hand([]), "_hidden": b"x"}
+
+
+def named(number):
+    """The values with other names."""
+    return [re.sub('^("?)([^;"]+)', rf"\g<1>\g<2>{number}", value) for value in VALUES]
+
+
+def objects(number):
+    """Objects, of which the last has all keys."""
+    found = [f'{{"name": "n {number}", "x": {n / 7}, "day": "2020-01-0{n}", "n": "{n}"}}' for n in range(1, 9)]
+    return [*found, '{"name": "Қ\\u0061", "big": 1, "yes": true, "at": null, "price": 1.50}', "{}"]
 
 
 def cases(checkout, scratch):
@@ -65,10 +76,9 @@ def cases(checkout, scratch):
     csv, lines = (without_fatal(kinds(checkout, scratch, given)) for given in (CSV, JSON))
     of_hive = without_fatal(kinds(checkout, scratch, CSV.replace('";"', '"\\u0001"').replace('["…"]', '["…", "\\\\N"]')))
     rows = [value.replace(";", "\x01").replace("…", "\\N") for value in VALUES if '"' not in value]
-    objects = [f'{{"name": "n {n}", "x": {n / 7}, "day": "2020-01-0{n}", "n": "{n}"}}' for n in range(1, 9)] + ['{"big": 1}']
-    many = {"many.seq": spark_file([f"A;;;;{n};;;" for n in range(50_000)], "DefaultCodec", "BLOCK")}
+    many = {"many.seq": spark_file([f"A{n};2020-01-01;;;{n};;;" for n in range(50_000)], "DefaultCodec", "BLOCK")}
     return {
-        "sequence: csv": (csv, {"shapes": files(VALUES)}),
+        "sequence: csv": (csv, {"shapes": files(named)}),
         "sequence: json": (lines, {"shapes": files(objects)}),
         "sequence: hive": (of_hive, {"shapes": {"000000_0": spark_file(rows)}}),
         "sequence: many": (csv, {"shapes": many}),

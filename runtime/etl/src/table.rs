@@ -30,8 +30,8 @@ pub struct Options {
 pub struct Table<R> {
     records: Records<R>,
     options: Options,
-    /// Whether the header is in the file; otherwise every line is a record.
-    has_header: bool,
+    /// How many records were read of lines without a header, of which each is one.
+    lines: Option<u64>,
     /// Fields of the header, trimmed.
     pub header: Vec<String>,
     ended: Option<u64>,
@@ -42,14 +42,14 @@ impl<R: Read> Table<R> {
     pub fn open(file: R, options: Options) -> Result<Self> {
         let mut records = Records::new(file, options.delimiter, options.skip_lines);
         let header = records.header()?;
-        Ok(Self { records, options, has_header: true, header, ended: None })
+        Ok(Self { records, options, lines: None, header, ended: None })
     }
 
     /// Of lines without a header, each of them a record with these columns.
     pub fn without_header(lines: R, delimiter: u8, columns: Vec<String>) -> Self {
         let options = Options { delimiter, skip_lines: 0, leave_out_footnotes: false };
         let records = Records::new(lines, delimiter, 0);
-        Self { records, options, has_header: false, header: columns, ended: None }
+        Self { records, options, lines: Some(0), header: columns, ended: None }
     }
 
     /// Reads the next record; returns the line on which it begins.
@@ -59,8 +59,9 @@ impl<R: Read> Table<R> {
                 continue;
             }
             let (line, fields, expected) = (stand.line, record.len(), self.header.len());
-            if !self.has_header {
-                check_line(record, line, expected)?;
+            if let Some(lines) = &mut self.lines {
+                *lines += 1;
+                return check_line(record, *lines, expected).map(|()| Some(*lines));
             }
             if fields != expected {
                 bail!(Hinted::new(
