@@ -98,7 +98,7 @@ fn what_must_not_pass_is_refused_with_file_and_record() {
     for (data, expected) in [
         (
             two("A;2024-01-02;x"),
-            "a.seq: record 2: column `sold`: cannot be read as a number; found `x`",
+            "a.seq: record 2: column `sold`: the sold must be a number that is not negative; found `x`",
         ),
         (two("A;2024-01-02"), "a.seq: record 2 has 2 fields, the manifest has 3 columns\nhint: "),
         (
