@@ -84,6 +84,12 @@ MARKS = {
 # Bytes in which the names of classes of a sequence file are.
 SEQUENCE_BEGIN_BYTES = 64 * 1024
 HADOOP = "org.apache.hadoop.io."
+# Spark makes keys of these, though nobody looks at them.
+SEQUENCE_KEYS = (
+    *("BooleanWritable", "ByteWritable", "BytesWritable", "DoubleWritable", "FloatWritable"),
+    *("IntWritable", "LongWritable", "NullWritable", "ShortWritable", "Text", "VIntWritable"),
+    "VLongWritable",
+)
 SEQUENCE_VALUES = {HADOOP + "Text": "text", HADOOP + "BytesWritable": "bytes"}
 SEQUENCE_CODECS = ("DefaultCodec", "DeflateCodec", "GzipCodec", "SnappyCodec", "Lz4Codec")
 TYPED = {"parquet": "a Parquet file", "avro": "an Avro file", "orc": "an ORC file"}
@@ -429,11 +435,16 @@ def sequence_values(name, begin):
         return begin[after : after + size].decode(), after + size
 
     try:
-        _key, at = text(len(SEQUENCE))
+        key, at = text(len(SEQUENCE))
         value, at = text(at)
         codec = text(at + 2)[0] if begin[at] else None
     except (IndexError, UnicodeDecodeError):
         raise SystemExit(f"{name}: the header is damaged") from None
+    if not key.startswith(HADOOP) or key.removeprefix(HADOOP) not in SEQUENCE_KEYS:
+        raise SystemExit(
+            f"{name}: the keys are of the class `{key}`, which is not read\n"
+            f"hint: keys are left out; write `{HADOOP}NullWritable` for each"
+        )
     if value not in SEQUENCE_VALUES:
         raise SystemExit(
             f"{name}: the values are of the class `{value}`, which is not read\n"
@@ -1041,7 +1052,8 @@ def sequence_records(spark, files, plan, objects, folder):
     place = ["_index", "_number", "value"]
     rows = lines.select(*place, split).select(*place, "_fields.*")
     fields = [F.col(name) for name in own]
-    row = odd_record(fields, "bigint", "value", "the manifest has columns").otherwise(row_number(file, number)).alias("_row")
+    odd = odd_record(fields, "bigint", "value", "the manifest has columns")
+    row = odd.otherwise(row_number(file, number)).alias("_row")
     return rows.select(*(f.alias(name) for f, name in zip(fields, names)), row)
 
 

@@ -36,10 +36,10 @@ def spark_file(values, codec=None, kind=None):
         return next(pathlib.Path(scratch, "out").glob("part-*")).read_bytes()
 
 
-def by_hand(values, codec="GzipCodec", pack=gzip.compress, sync=b"sixteen bytes 16", value_class="Text", version=6):
+def by_hand(values, codec="GzipCodec", pack=gzip.compress, sync=b"sixteen bytes 16", key="NullWritable", version=6):
     """A file of records that are compressed one by one; Spark writes none with gzip without native libraries."""
     text = lambda data: bytes([len(data)]) + data if len(data) < 128 else b"\x8e" + struct.pack(">H", len(data)) + data
-    head = [text((HADOOP + name).encode()) for name in ("NullWritable", value_class)]
+    head = [text((HADOOP + name).encode()) for name in (key, "Text")]
     head += [b"\x01\x00", text(f"{HADOOP}compress.{codec}".encode())] if codec else [b"\x00\x00"]
     file = b"SEQ" + bytes([version]) + b"".join(head) + struct.pack(">i", 0) + b"sixteen bytes 16"
     for value in values:
@@ -103,6 +103,7 @@ def refusals(checkout, scratch):
         "no object": (lines, spark_file(["{}", "[1]"]), "a.seq"),
         "another class": (csv, spark_file([1.5]), "the values are of the class `org.apache.hadoop.io.DoubleWritable`"),
         "another codec": (csv, by_hand([b"x"], "BZip2Codec"), "compressed by `org.apache.hadoop.io.compress.BZip2Codec`"),
+        "another key": (csv, by_hand([good.encode()], key="SortedMapWritable"), "the keys are of the class `org.apache.hadoop.io.SortedMapWritable`"),
         "another version": (csv, by_hand([b"x"], version=5), "a.seq: the file is"),
         "another mark": (csv, by_hand([good.encode()], sync=bytes(16)), "a.seq"),
         "a file that ends early": (csv, plain[:-1], "a.seq"),

@@ -1,7 +1,14 @@
 //! Hadoop sequence files from beginning to end: cleaned as the lines that are in them, asked through
 //! Athena, deployed, and refused with file, record and what to do.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use object_store::ObjectStoreExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
 use serde_json::json;
+use steppe_jobs::check::Checker;
 use steppe_spec::Manifest;
 use tempfile::TempDir;
 
@@ -132,6 +139,29 @@ fn what_must_not_pass_is_refused_with_file_and_record() {
             "the file is a Hadoop sequence file\nhint: `container = \"sequence\"` of the input";
         assert!(told.contains(way), "{told}");
     }
+}
+
+#[tokio::test]
+async fn the_check_before_a_run_knows_them_by_their_first_bytes() {
+    let (artifacts, data) = (Arc::new(InMemory::new()), Arc::new(InMemory::new()));
+    let plan = serde_json::to_vec(&plan_of(&manifest(SEQUENCE), &[])).expect("JSON");
+    artifacts.put(&Path::from("plan.json"), plan.into()).await.expect("stored");
+    let checked = async |bytes: Vec<u8>| {
+        data.put(&Path::from("raw/load/load/a.gz"), bytes.into()).await.expect("stored");
+        let checker = Checker {
+            artifacts: artifacts.clone(),
+            data: data.clone(),
+            pipeline: "load".to_owned(),
+            plan_key: "plan.json".to_owned(),
+        };
+        let limits = json!({ "load": { "fresh_within": null, "least_of_last": 0.1 } });
+        let event = serde_json::from_value(json!({ "check": "inputs", "limits": limits }));
+        let answer = checker.run(&event.expect("a question"), Timestamp::now()).await;
+        serde_json::to_string(&answer.expect("an answer")).expect("JSON")
+    };
+    assert!(checked(file(&["A;2024-01-01;1"])).await.contains(r#""defects":[]"#));
+    let told = checked(b"shop;day;sold\n".to_vec()).await;
+    assert!(told.contains("the file is text") && told.contains("leave `container` out"), "{told}");
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ impl Source {
     fn batches(&self, file: usize, bytes: Bytes) -> Result<(SchemaRef, Batches)> {
         let bytes: Bytes = match self.plan.container {
             Container::Lines => bytes,
-            Container::Sequence => Box::new(sequence::Lines::open(bytes)?),
+            Container::Sequence => Box::new(sequence::Lines::open(bytes, self.plan.format)?),
         };
         let wanted = self.only.clone().map(|rows| move |row: i64| rows.has(file, row));
         if let Some(csv) = &self.plan.csv {

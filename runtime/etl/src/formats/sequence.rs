@@ -31,6 +31,23 @@ const HEADER_BYTES_MAX: u64 = 1024 * 1024;
 /// Compressed bytes of the values of a block, or of one value.
 const COMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// Classes of `org.apache.hadoop.io` that keys may have: Spark makes one of the class, though nobody
+/// looks at it, and knows no others.
+const KEYS: [&str; 12] = [
+    "BooleanWritable",
+    "ByteWritable",
+    "BytesWritable",
+    "DoubleWritable",
+    "FloatWritable",
+    "IntWritable",
+    "LongWritable",
+    "NullWritable",
+    "ShortWritable",
+    "Text",
+    "VIntWritable",
+    "VLongWritable",
+];
+
 /// What values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueClass {
@@ -76,6 +93,7 @@ impl Values {
         let damaged =
             || format!("the header is damaged, or has more than {HEADER_BYTES_MAX} bytes");
         let named = Header::read(&mut header).with_context(damaged)?;
+        check_key(&named.key_class)?;
         let class = value_class(&named.value_class)?;
         let codec = named.codec.as_deref().map(Codec::named).transpose()?;
         let kept = match (codec, named.in_blocks) {
@@ -190,6 +208,7 @@ impl Block {
 
 /// What a header says.
 struct Header {
+    key_class: String,
     value_class: String,
     codec: Option<String>,
     in_blocks: bool,
@@ -198,17 +217,26 @@ struct Header {
 
 impl Header {
     fn read(file: &mut impl Read) -> Result<Self> {
-        let _key_class = text(file)?;
-        let value_class = text(file)?;
+        let (key_class, value_class) = (text(file)?, text(file)?);
         let (is_compressed, in_blocks) = (byte(file)? != 0, byte(file)? != 0);
         let codec = is_compressed.then(|| text(file)).transpose()?;
-        for _ in 0..int(file)? {
+        for _ in 0..size(int(file)?.into())? {
             let _entry = (text(file)?, text(file)?);
         }
         let mut sync = [0; SYNC_BYTES];
         file.read_exact(&mut sync).map_err(too_early)?;
-        Ok(Self { value_class, codec, in_blocks, sync })
+        Ok(Self { key_class, value_class, codec, in_blocks, sync })
     }
+}
+
+fn check_key(name: &str) -> Result<()> {
+    let own = name.strip_prefix("org.apache.hadoop.io.");
+    ensure!(
+        own.is_some_and(|own| KEYS.contains(&own)),
+        "the keys are of the class `{name}`, which is not read\n\
+         hint: keys are left out; write `org.apache.hadoop.io.NullWritable` for each"
+    );
+    Ok(())
 }
 
 fn value_class(name: &str) -> Result<ValueClass> {

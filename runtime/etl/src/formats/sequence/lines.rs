@@ -5,19 +5,20 @@ use std::io::{self, Read};
 use anyhow::{Result, bail};
 
 use super::Values;
-use crate::formats::Bytes;
+use crate::formats::{Bytes, TableFormat};
 
 /// Text in which each value is a line.
 pub struct Lines {
     values: Values,
+    format: TableFormat,
     line: Vec<u8>,
     at: usize,
 }
 
 impl Lines {
-    /// Reads the header of a file.
-    pub fn open(file: Bytes) -> Result<Self> {
-        Ok(Self { values: Values::open(file)?, line: vec![], at: 0 })
+    /// Reads the header of a file, whose values are records of this format.
+    pub fn open(file: Bytes, format: TableFormat) -> Result<Self> {
+        Ok(Self { values: Values::open(file)?, format, line: vec![], at: 0 })
     }
 
     /// Reads the next value; whether there is one.
@@ -28,7 +29,12 @@ impl Lines {
             return Ok(false);
         }
         let number = self.values.records();
-        if self.line.is_empty() {
+        // Readers leave out empty lines, and of JSON such with white space alone.
+        let is_empty = match self.format {
+            TableFormat::Json => self.line.trim_ascii().is_empty(),
+            _ => self.line.is_empty(),
+        };
+        if is_empty {
             bail!(
                 "record {number}: the value is empty\n\
                  hint: leave such values out where the file is written"

@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 
 use super::*;
+use crate::formats::TableFormat;
 
 const SYNC: [u8; 16] = *b"sixteen bytes 16";
 const CODECS: [&str; 5] = ["DefaultCodec", "DeflateCodec", "GzipCodec", "SnappyCodec", "Lz4Codec"];
@@ -126,7 +127,7 @@ fn values(file: &[u8]) -> Result<Vec<Vec<u8>>> {
 fn lines(file: &[u8]) -> Result<String, String> {
     let told = |error: &dyn std::fmt::Display| format!("{error:#}");
     let file = Box::new(std::io::Cursor::new(file.to_vec()));
-    let mut lines = Lines::open(file).map_err(|error| told(&error))?;
+    let mut lines = Lines::open(file, TableFormat::Csv).map_err(|error| told(&error))?;
     let mut text = String::new();
     lines.read_to_string(&mut text).map_err(|error| told(&error))?;
     Ok(text)
@@ -245,9 +246,9 @@ fn lengths_that_lie_are_refused() {
 #[test]
 fn what_is_not_read_is_refused_by_name() {
     let odd = |class: &'static str, codec| Written { class, codec, in_blocks: false }.header();
-    let mut blocks_without_codec = PLAIN.header();
-    let flags = blocks_without_codec.windows(2).rposition(|two| two == [0, 0]);
-    blocks_without_codec[flags.expect("flags") - 3] = 1;
+    let mut odd_key = PLAIN.header();
+    let key = odd_key.windows(12).position(|part| part == b"LongWritable").expect("a key");
+    odd_key[key..key + 12].copy_from_slice(b"LongestWrite");
     for (file, told) in [
         (
             odd("IntWritable", None),
@@ -258,6 +259,11 @@ fn what_is_not_read_is_refused_by_name() {
             "compressed by `org.apache.hadoop.io.compress.BZip2Codec`",
         ),
         (odd("Text", Some("ZStandardCodec")), "hint: write the file with `DefaultCodec`"),
+        (
+            odd_key,
+            "the keys are of the class `org.apache.hadoop.io.LongestWrite`, which is not read",
+        ),
+        (Written { in_blocks: true, ..PLAIN }.header(), "damaged: blocks have no codec"),
         (b"SEQ\x05".to_vec(), "this is no sequence file of version 6"),
         (b"".to_vec(), "this is no sequence file of version 6"),
         (
@@ -283,4 +289,9 @@ fn each_value_is_a_line_with_the_number_of_the_record() {
         let found = lines(&PLAIN.file(&[given[0], given[1], given[2], value])).expect_err(told);
         assert!(found.starts_with(told), "{found}");
     }
+    // Of JSON a line of white space would be left out, and records after it have other numbers.
+    let file = Box::new(std::io::Cursor::new(PLAIN.file(&[b"{}", b" \t"])));
+    let mut lines = Lines::open(file, TableFormat::Json).expect("a header");
+    let told = lines.read_to_string(&mut String::new()).expect_err("refused").to_string();
+    assert!(told.starts_with("record 2: the value is empty"), "{told}");
 }
