@@ -224,7 +224,7 @@ mod tests {
     use crate::forecast::dataset::{Dataset, View};
     use crate::host::Quiet;
     use crate::training_key::tests::spec;
-    use steppe_spec::Kind;
+    use steppe_spec::{Kind, TrainSpec};
 
     fn train(data: &Dataset, spec: &TrainSpec) -> Result<Artifact, TrainError> {
         Artifact::train(data, spec, &Stage::new(&Quiet))

@@ -166,7 +166,7 @@ mod tests {
     use crate::forecast::{Forecast, backtest};
     use crate::host::Quiet;
     use crate::training_key::tests::spec;
-    use steppe_spec::{Family, Kind};
+    use steppe_spec::{Family, Kind, TrainSpec};
 
     /// Twelve series whose growth changes at `turn`, up to and including `last`.
     fn data(turn: i64, last: i64) -> Dataset {

@@ -21,7 +21,7 @@ pub fn training_key(spec: &impl Training, data: &impl Data) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use steppe_spec::{Backtest, Family, Kind, Lstm, Trees};
+    use steppe_spec::{Backtest, Family, Kind, Lstm, TrainSpec, Trees};
 
     use super::*;
 

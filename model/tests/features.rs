@@ -7,8 +7,8 @@ use steppe_model::host::{Quiet, Stage};
 use steppe_model::task::Data;
 use steppe_model::{Artifact, Calendar, Dataset, Series};
 use steppe_spec::{
-    Backtest, Decide, Family, Feature, Frequency, Holidays, Kind, Known, TrainSpec, Transform,
-    Trees,
+    Backtest, Decide, Family, Feature, Frequency, Holidays, Kind, Known, TrainSpec, Training,
+    Transform, Trees,
 };
 
 const DAYS: usize = 220;

@@ -106,15 +106,18 @@ impl<R: Read> Table<R> {
 /// Refuses a line without a header that is not one whole record.
 fn check_line(record: &ByteRecord, number: u64, expected: usize) -> Result<()> {
     if record.as_slice().contains(&b'\n') {
-        bail!("record {number}: a quote in it is not closed\nhint: quotes in quotes are doubled");
+        bail!(Hinted::new(
+            format!("record {number}: a quote in it is not closed"),
+            "quotes in quotes are doubled"
+        ));
     }
     let fields = record.len();
     if fields != expected {
-        bail!(
-            "record {number} has {fields} fields, the manifest has {expected} columns\n\
-             hint: `columns` of the input are all fields in their order, and `delimiter` is what \
+        bail!(Hinted::new(
+            format!("record {number} has {fields} fields, the manifest has {expected} columns"),
+            "`columns` of the input are all fields in their order, and `delimiter` is what \
              separates them"
-        );
+        ));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! apart, in another process.
 
 use std::error::Error;
-use std::fmt;
+use std::{fmt, io};
 
 use crate::etl::header::HeaderDefect;
 use crate::etl::records::NoHeader;
@@ -103,6 +103,10 @@ impl From<String> for Hinted {
 pub fn hints_of(error: &(dyn Error + 'static)) -> Vec<String> {
     if let Some(hinted) = error.downcast_ref::<Hinted>() {
         return hinted.hints.clone();
+    }
+    // What a reader hands on stands in for itself.
+    if let Some(read) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        return hints_of(read);
     }
     let header = error.downcast_ref::<HeaderDefect>().and_then(HeaderDefect::hint);
     let none = error.downcast_ref::<NoHeader>().and_then(NoHeader::hint).map(str::to_owned);

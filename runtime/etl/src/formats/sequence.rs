@@ -11,6 +11,7 @@ use std::io::{self, BufReader, Read};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use steppe_wire::etl::records::RECORD_BYTES_MAX;
+use steppe_wire::hint::Hinted;
 
 use self::codec::{Codec, Decoder};
 use super::{Bytes, exactly};
@@ -112,10 +113,10 @@ impl Values {
             Kept::InBlocks(..) => self.in_block(value),
         };
         let is_there = next.map_err(|error| {
-            anyhow!(
-                "record {number} cannot be read: {error:#}\n\
-                 hint: copy the file again from where it was written; `hadoop fs -text FILE` tells \
-                 whether it is whole there"
+            Hinted::new(
+                format!("record {number} cannot be read: {error:#}"),
+                "copy the file again from where it was written; `hadoop fs -text FILE` tells \
+                 whether it is whole there",
             )
         })?;
         self.records += u64::from(is_there);
@@ -231,11 +232,12 @@ impl Header {
 
 fn check_key(name: &str) -> Result<()> {
     let own = name.strip_prefix("org.apache.hadoop.io.");
-    ensure!(
-        own.is_some_and(|own| KEYS.contains(&own)),
-        "the keys are of the class `{name}`, which is not read\n\
-         hint: keys are left out; write `org.apache.hadoop.io.NullWritable` for each"
-    );
+    if !own.is_some_and(|own| KEYS.contains(&own)) {
+        bail!(Hinted::new(
+            format!("the keys are of the class `{name}`, which is not read"),
+            "keys are left out; write `org.apache.hadoop.io.NullWritable` for each"
+        ));
+    }
     Ok(())
 }
 
@@ -243,10 +245,10 @@ fn value_class(name: &str) -> Result<ValueClass> {
     match name {
         "org.apache.hadoop.io.Text" => Ok(ValueClass::Text),
         "org.apache.hadoop.io.BytesWritable" => Ok(ValueClass::Bytes),
-        other => bail!(
-            "the values are of the class `{other}`, which is not read\n\
-             hint: write a record of CSV or JSON into each value, as `org.apache.hadoop.io.Text`"
-        ),
+        other => bail!(Hinted::new(
+            format!("the values are of the class `{other}`, which is not read"),
+            "write a record of CSV or JSON into each value, as `org.apache.hadoop.io.Text`"
+        )),
     }
 }
 

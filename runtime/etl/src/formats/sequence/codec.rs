@@ -5,6 +5,7 @@ use std::io::{self, Cursor, Read};
 
 use anyhow::{Result, bail};
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use steppe_wire::hint::Hinted;
 
 use crate::formats::exactly;
 
@@ -33,10 +34,10 @@ impl Codec {
             Some("GzipCodec") => Ok(Self::Gzip),
             Some("SnappyCodec") => Ok(Self::Snappy),
             Some("Lz4Codec") => Ok(Self::Lz4),
-            _ => bail!(
-                "the records are compressed by `{class}`, which is not read\n\
-                 hint: write the file with `DefaultCodec`, `GzipCodec`, `SnappyCodec` or `Lz4Codec`"
-            ),
+            _ => bail!(Hinted::new(
+                format!("the records are compressed by `{class}`, which is not read"),
+                "write the file with `DefaultCodec`, `GzipCodec`, `SnappyCodec` or `Lz4Codec`"
+            )),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use anyhow::{Result, bail};
+use steppe_wire::hint::Hinted;
 
 use super::Values;
 use crate::formats::{Bytes, TableFormat};
@@ -35,19 +36,22 @@ impl Lines {
             _ => self.line.is_empty(),
         };
         if is_empty {
-            bail!(
-                "record {number}: the value is empty\n\
-                 hint: leave such values out where the file is written"
-            );
+            bail!(Hinted::new(
+                format!("record {number}: the value is empty"),
+                "leave such values out where the file is written"
+            ));
         }
         if self.line.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
-            bail!(
-                "record {number}: the value has more than one line\n\
-                 hint: each value must be one record on one line; `jq -c .` writes JSON so"
-            );
+            bail!(Hinted::new(
+                format!("record {number}: the value has more than one line"),
+                "each value must be one record on one line; `jq -c .` writes JSON so"
+            ));
         }
         if str::from_utf8(&self.line).is_err() {
-            bail!("record {number}: the text is not UTF-8\nhint: write the values in UTF-8");
+            bail!(Hinted::new(
+                format!("record {number}: the text is not UTF-8"),
+                "write the values in UTF-8"
+            ));
         }
         self.line.push(b'\n');
         Ok(true)
@@ -58,7 +62,7 @@ impl Read for Lines {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.at == self.line.len() {
             // What stands before an error was given before.
-            let next = self.next().map_err(|error| io::Error::other(format!("{error:#}")))?;
+            let next = self.next().map_err(|error| io::Error::other(Hinted::of(&*error)))?;
             if !next {
                 return Ok(0);
             }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
+use steppe_wire::hint;
 
 use super::*;
 use crate::formats::TableFormat;
@@ -125,9 +126,9 @@ fn values(file: &[u8]) -> Result<Vec<Vec<u8>>> {
 }
 
 fn lines(file: &[u8]) -> Result<String, String> {
-    let told = |error: &dyn std::fmt::Display| format!("{error:#}");
+    let told = |error: &(dyn std::error::Error + 'static)| hint::told(error);
     let file = Box::new(std::io::Cursor::new(file.to_vec()));
-    let mut lines = Lines::open(file, TableFormat::Csv).map_err(|error| told(&error))?;
+    let mut lines = Lines::open(file, TableFormat::Csv).map_err(|error| told(&*error))?;
     let mut text = String::new();
     lines.read_to_string(&mut text).map_err(|error| told(&error))?;
     Ok(text)
@@ -205,7 +206,7 @@ fn lengths_that_lie_are_refused() {
         (record(&[&int(5), &int(0), &vint(2), b"abcd"]), "there are more bytes than its length"),
         (record(&[&(-1_i32).to_be_bytes(), &[9; 16]]), "the mark before it is not that"),
     ] {
-        let found = format!("{:#}", values(&file).expect_err(told));
+        let found = hint::told(&*values(&file).expect_err(told));
         assert!(found.starts_with("record 1 cannot be read: "), "{found}");
         assert!(found.contains(told) && found.contains("\nhint: "), "{found}");
     }
