@@ -1,6 +1,7 @@
 //! The cleaning job as data: one plan that the embedded engine and Spark both execute.
 
 pub mod header;
+mod quotes;
 pub mod records;
 
 use serde::{Deserialize, Serialize};

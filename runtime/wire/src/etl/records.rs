@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use csv::{ByteRecord, ReaderBuilder};
 
 use super::header::trimmed;
+use super::quotes::{BareQuote, Quotes};
 use crate::format::CONVERTS;
 
 /// Longest record: a quote that is not closed must not take the rest of the file into memory.
@@ -75,7 +76,8 @@ impl<R: Read> Records<R> {
         let mut builder = ReaderBuilder::new();
         builder.delimiter(delimiter).has_headers(false).flexible(true);
         builder.buffer_capacity(READ_BYTES);
-        let reader = builder.from_reader(Lines::new(file, skip_lines));
+        let lines = Lines { quotes: Some(Quotes::new(delimiter)), ..Lines::new(file, skip_lines) };
+        let reader = builder.from_reader(lines);
         Self { reader, skipped: skip_lines, next_line: skip_lines + 1 }
     }
 
@@ -91,7 +93,7 @@ impl<R: Read> Records<R> {
 
     /// Reads the next record that is not an empty line.
     pub fn read(&mut self, record: &mut ByteRecord) -> csv::Result<Option<Stand>> {
-        if !self.reader.read_byte_record(record)? {
+        if !self.reader.read_byte_record(record).map_err(|error| self.located(error))? {
             return Ok(None);
         }
         self.reader.get_mut().record_ends();
@@ -109,6 +111,16 @@ impl<R: Read> Records<R> {
         self.next_line = next_line;
         Ok(Some(stand))
     }
+
+    /// An error with the line of a quote that must not be there.
+    fn located(&self, error: csv::Error) -> csv::Error {
+        let csv::ErrorKind::Io(read) = error.kind() else { return error };
+        let bare = read.get_ref().and_then(|error| error.downcast_ref::<BareQuote>());
+        let Some(bare) = bare else { return error };
+        // Everything before the bytes that were looked at was read.
+        let line = self.skipped + self.reader.position().line() + bare.lines_before;
+        std::io::Error::other(format!("line {line}: {bare}")).into()
+    }
 }
 
 /// Bytes of a file in which every line ends with LF, the last one, too.
@@ -119,13 +131,15 @@ pub struct Lines<R> {
     after_cr: bool,
     last: u8,
     since_record: usize,
+    /// Of a CSV.
+    quotes: Option<Quotes>,
 }
 
 impl<R: Read> Lines<R> {
     /// Of a file without its first `skip` lines.
     pub fn new(file: R, skip: u64) -> Self {
         let file = BufReader::with_capacity(READ_BYTES, file);
-        Self { file, skip, after_cr: false, last: b'\n', since_record: 0 }
+        Self { file, skip, after_cr: false, last: b'\n', since_record: 0, quotes: None }
     }
 
     /// Says that a record has ended, which may be at most [`RECORD_BYTES_MAX`] long.
@@ -181,6 +195,9 @@ impl<R: Read> Read for Lines<R> {
                 None => (out[0], self.last, written) = (b'\n', b'\n', 1),
             }
         }
+        if let Some(quotes) = &mut self.quotes {
+            quotes.look(&out[..written]).map_err(std::io::Error::other)?;
+        }
         self.since_record += written;
         Ok(written)
     }
@@ -221,6 +238,26 @@ mod tests {
         assert_eq!(read("\u{feff}\"a\";b\n", 0)[0].0, ["a", "b"], "the mark of byte order");
         assert_eq!(read("\n\na;b\n", 1)[0].1, 3);
         assert_eq!(read("a\nb", 5).len(), 0);
+    }
+
+    #[test]
+    fn a_quote_in_quotes_is_told_with_its_line() {
+        let long = "a;b\n".repeat(50_000);
+        for (file, skip_lines, line) in [
+            ("a;b\n1;\"x\"y\n".to_owned(), 0, 2),
+            ("\n\na;b\r\n\"x\r\ny\"z;1\n".to_owned(), 2, 5),
+            (format!("{long}\"x\"y;1\n"), 0, 50_001),
+        ] {
+            let mut records = Records::new(file.as_bytes(), b';', skip_lines);
+            let mut record = ByteRecord::new();
+            let error = loop {
+                if let Err(error) = records.read(&mut record) {
+                    break error.to_string();
+                }
+            };
+            let told = "a field in quotes has a quote in it; it must be written twice";
+            assert_eq!(error, format!("line {line}: {told}"));
+        }
     }
 
     #[test]

@@ -102,7 +102,8 @@ mod tests {
     fn read(known: Known, rows: &[Record]) -> Result<Dataset, String> {
         let spec = spec().with(|s| s.task.features = vec![Feature::new("warmth", known)]);
         Dataset::from_records(rows.to_vec(), &spec)
-            .map_err(|error| format!("{error} {}", error.hint().unwrap_or("without a hint")))
+            .map_err(|error| [error.to_string()].into_iter().chain(error.hint().map(str::to_owned)))
+            .map_err(|told| told.collect::<Vec<_>>().join("; "))
     }
 
     fn warmth(data: &Dataset) -> &[f64] {
@@ -123,13 +124,10 @@ mod tests {
         let error = read(Known::Always, &rows[..3]).expect_err("too short");
         let expected =
             "series `A` has no value of the feature `warmth` for 2003, which is forecast";
-        assert_eq!(error, format!("{expected} ({HINT})"));
+        assert_eq!(error, format!("{expected}; {HINT}"));
         let unknown = [known[0].clone(), record(2001, Some(2.0), f64::NAN)];
         let error = read(Known::Forecast, &unknown).expect_err("unknown");
-        assert_eq!(
-            error,
-            "series `A` has no value of the feature `warmth` for 2001 without a hint"
-        );
+        assert_eq!(error, "series `A` has no value of the feature `warmth` for 2001");
     }
 
     #[test]
