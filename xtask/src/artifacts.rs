@@ -138,7 +138,9 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
     };
     let [server, predictor, jobs] = DEPLOYED.map(binary);
     let ((architecture, server), (_, predictor), (_, jobs)) = (server?, predictor?, jobs?);
-    let (predictor, jobs) = (package(workspace, &predictor)?, package(workspace, &jobs)?);
+    let small = !embedded;
+    let (predictor, jobs) =
+        (package(workspace, &predictor, small)?, package(workspace, &jobs, small)?);
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
     let spec = serde_json::to_vec_pretty(&TrainSpec::of(&workspace.manifest))?;
     let hashes = ArtifactHashes {
@@ -170,23 +172,25 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
 }
 
 /// A function's package; kept by the hash of its binary, because packing takes longer than all
-/// other checks.
-fn package(workspace: &Workspace, bootstrap: &[u8]) -> Result<Vec<u8>> {
-    let file =
-        workspace.scratch().join("packages").join(format!("{}.zip", &sha256_hex(bootstrap)[..16]));
+/// other checks. It is as `small` as can be, or made quickly.
+fn package(workspace: &Workspace, bootstrap: &[u8], small: bool) -> Result<Vec<u8>> {
+    let size = if small { "" } else { "-quick" };
+    let name = format!("{}{size}.zip", &sha256_hex(bootstrap)[..16]);
+    let file = workspace.scratch().join("packages").join(name);
     if let Ok(zip) = std::fs::read(&file) {
         return Ok(zip);
     }
-    let zip = pack("bootstrap", bootstrap)?;
+    let zip = pack("bootstrap", bootstrap, small)?;
     write(&file, &zip)?;
     Ok(zip)
 }
 
 /// A zip with one executable file and a fixed date, so that equal files give equal packages.
-fn pack(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+fn pack(name: &str, bytes: &[u8], small: bool) -> Result<Vec<u8>> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default()
         .compression_method(zip::CompressionMethod::Deflated)
+        .compression_level((!small).then_some(1))
         .last_modified_time(zip::DateTime::default())
         .unix_permissions(0o755);
     zip.start_file(name, options)?;
@@ -198,9 +202,7 @@ fn pack(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
 mod tests {
     #[test]
     fn equal_files_give_equal_packages() {
-        assert_eq!(
-            super::pack("bootstrap", b"x").expect("packs"),
-            super::pack("bootstrap", b"x").expect("packs")
-        );
+        let packed = || super::pack("bootstrap", b"x", true).expect("packs");
+        assert_eq!(packed(), packed());
     }
 }
