@@ -40,7 +40,7 @@ pub struct Records<R> {
 pub enum NoHeader {
     /// It cannot be read.
     #[error("the header cannot be read: {0}")]
-    Unreadable(#[from] csv::Error),
+    Unreadable(#[from] std::io::Error),
     /// Another line may be it.
     #[error("line {line} is empty, and the header may be line {found}")]
     Elsewhere {
@@ -92,7 +92,7 @@ impl<R: Read> Records<R> {
     }
 
     /// Reads the next record that is not an empty line.
-    pub fn read(&mut self, record: &mut ByteRecord) -> csv::Result<Option<Stand>> {
+    pub fn read(&mut self, record: &mut ByteRecord) -> std::io::Result<Option<Stand>> {
         if !self.reader.read_byte_record(record).map_err(|error| self.located(error))? {
             return Ok(None);
         }
@@ -112,14 +112,20 @@ impl<R: Read> Records<R> {
         Ok(Some(stand))
     }
 
-    /// An error with the line of a quote that must not be there.
-    fn located(&self, error: csv::Error) -> csv::Error {
-        let csv::ErrorKind::Io(read) = error.kind() else { return error };
+    /// What kept a record from being read, as whoever reads the file told it; a quote that must not
+    /// be there has its line.
+    fn located(&self, error: csv::Error) -> std::io::Error {
+        let read = match error.is_io_error() {
+            true => error.into_kind(),
+            // Any number of fields is a record, and bytes are not asked to be text.
+            false => return std::io::Error::other(error),
+        };
+        let csv::ErrorKind::Io(read) = read else { unreachable!("it is an error of reading") };
         let bare = read.get_ref().and_then(|error| error.downcast_ref::<BareQuote>());
-        let Some(bare) = bare else { return error };
+        let Some(bare) = bare else { return read };
         // Everything before the bytes that were looked at was read.
         let line = self.skipped + self.reader.position().line() + bare.lines_before;
-        std::io::Error::other(format!("line {line}: {bare}")).into()
+        std::io::Error::other(format!("line {line}: {bare}"))
     }
 }
 
