@@ -18,6 +18,7 @@ pub mod host;
 pub mod leaks;
 mod least_squares;
 mod portable;
+pub mod rows;
 pub mod stats;
 mod stored;
 pub mod task;
