@@ -19,5 +19,6 @@ pub mod split;
 pub mod threshold;
 pub mod tree_shap;
 pub mod trees;
+pub mod tuning;
 
 pub use error::RowsError;
