@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::error::RowsError;
-use super::linear::gram;
+use super::linear::{gram, products};
 use super::linear_model::{expanded, product};
 use super::logistic::{self, Options, probability};
 use super::matrix::{Matrix, select};
@@ -37,23 +37,23 @@ impl Default for Search {
     }
 }
 
-/// Pairs of columns of different sources whose products help, in the order in which they were
-/// found. `sources` has the source of each column; `options` has the penalty, the weights and the
-/// pairs that take part anyway, which are not among those returned.
+/// Those of `candidates` whose products help, in the order in which they were found. `options` has
+/// the penalty, the weights and the pairs that take part anyway, which are not among those
+/// returned.
 pub fn search(
     columns: &Matrix,
-    sources: &[usize],
     labels: &[bool],
+    candidates: &[(usize, usize)],
     options: &Options<'_>,
     search: &Search,
 ) -> Result<Vec<(usize, usize)>, RowsError> {
     let classes: Vec<usize> = labels.iter().map(|label| usize::from(*label)).collect();
     let folds = stratified_folds(&classes, search.folds, search.repeats, search.seed)?;
-    let mut candidates: Vec<(usize, usize)> = (0..sources.len())
-        .flat_map(|a| (a + 1..sources.len()).map(move |b| (a, b)))
-        .filter(|&(a, b)| sources[a] != sources[b])
-        .filter(|&(a, b)| !options.pairs.contains(&(a, b)) && !options.pairs.contains(&(b, a)))
-        .collect();
+    let given = |&(a, b): &(usize, usize)| {
+        options.pairs.contains(&(a, b)) || options.pairs.contains(&(b, a))
+    };
+    let mut candidates: Vec<(usize, usize)> = candidates.to_vec();
+    candidates.retain(|pair| !given(pair));
     let mut pairs = options.pairs.to_vec();
     let mut present = losses(columns, labels, &pairs, options, &folds)?;
     while pairs.len() < options.pairs.len() + search.pairs_max {
@@ -139,7 +139,7 @@ fn score_tests(
         let values = product(columns, pair);
         let curved: Vec<f64> = values.iter().zip(&curves).map(|(v, c)| v * c).collect();
         // What of it the present columns already say.
-        let (_, shared) = gram(&all, &curves, &curved);
+        let shared = products(&all, &curved);
         let mut solved = shared.clone();
         if !cholesky_solve(&mut hessian.clone(), &mut solved, n) {
             return 0.0;
@@ -170,31 +170,29 @@ mod tests {
         (columns, labels)
     }
 
+    fn all() -> Vec<(usize, usize)> {
+        (0..6).flat_map(|a| (a + 1..6).map(move |b| (a, b))).collect()
+    }
+
     #[test]
     fn a_product_that_matters_is_found_first() {
         let options = Options { l2: 1.0, ..Options::default() };
-        let sources = [0, 1, 2, 3, 4, 5];
         for seed in 0..5 {
             let (columns, labels) = sample(1_500, 1.0, seed);
             let bounds = Search { seed, ..Search::default() };
-            let found = search(&columns, &sources, &labels, &options, &bounds).expect("pairs");
+            let found = search(&columns, &labels, &all(), &options, &bounds).expect("pairs");
             assert_eq!(found.first(), Some(&(1, 4)), "{found:?}");
             assert!(found.len() <= bounds.pairs_max);
-            let again = search(&columns, &sources, &labels, &options, &bounds).expect("pairs");
+            let again = search(&columns, &labels, &all(), &options, &bounds).expect("pairs");
             assert_eq!(found, again);
         }
     }
 
     #[test]
-    fn columns_of_one_source_are_not_multiplied() {
+    fn what_takes_part_anyway_is_not_found() {
         let (columns, labels) = sample(1_500, 1.0, 3);
-        let options = Options { l2: 1.0, ..Options::default() };
-        let bounds = Search::default();
-        let found = search(&columns, &[0, 1, 2, 3, 1, 5], &labels, &options, &bounds);
+        let options = Options { l2: 1.0, pairs: &[(4, 1)], weights: None };
+        let found = search(&columns, &labels, &all(), &options, &Search::default());
         assert!(!found.expect("pairs").contains(&(1, 4)));
-        let given = Options { pairs: &[(4, 1)], ..options };
-        let sources = [0, 1, 2, 3, 4, 5];
-        let found = search(&columns, &sources, &labels, &given, &bounds).expect("pairs");
-        assert!(!found.contains(&(1, 4)), "it is there already");
     }
 }

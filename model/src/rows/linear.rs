@@ -87,7 +87,6 @@ impl Centred {
 pub(crate) fn gram(all: &Matrix, curves: &[f64], slopes: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let n = all.columns() + 1;
     let mut gram = vec![0.0; n * n];
-    let mut right = vec![0.0; n];
     for i in 0..n - 1 {
         let column = all.column(i);
         let weighted: Vec<f64> = column.iter().zip(curves).map(|(v, w)| v * w).collect();
@@ -95,11 +94,15 @@ pub(crate) fn gram(all: &Matrix, curves: &[f64], slopes: &[f64]) -> (Vec<f64>, V
             gram[i * n + j] = dot(&weighted, all.column(j));
         }
         gram[(n - 1) * n + i] = weighted.iter().sum();
-        right[i] = dot(column, slopes);
     }
     gram[n * n - 1] = curves.iter().sum();
-    right[n - 1] = slopes.iter().sum();
-    (gram, right)
+    (gram, products(all, slopes))
+}
+
+/// XᵀS, where X has a last column of ones and S is `slopes`.
+pub(crate) fn products(all: &Matrix, slopes: &[f64]) -> Vec<f64> {
+    let own = (0..all.columns()).map(|column| dot(all.column(column), slopes));
+    own.chain([slopes.iter().sum()]).collect()
 }
 
 /// What rows get of coefficients, the last of which is the intercept.

@@ -168,6 +168,20 @@ impl Preparation {
         named.iter().map(|(a, b)| Ok((place(a)?, place(b)?))).collect()
     }
 
+    /// All pairs of prepared columns whose product can matter without being one of hundreds: those
+    /// of numbers, truth values and what tells that they were missing, of different sources. Levels
+    /// of categories are too many.
+    pub fn pairs_of_numbers(&self) -> Vec<(usize, usize)> {
+        let source_of = self.source_of();
+        let number = |column: &usize| {
+            let fitted = &self.sources[source_of[*column]].fitted;
+            matches!(fitted, Fitted::Number { .. })
+        };
+        let numbers: Vec<usize> = (0..source_of.len()).filter(number).collect();
+        let pairs = numbers.iter().flat_map(|&a| numbers.iter().map(move |&b| (a, b)));
+        pairs.filter(|&(a, b)| a < b && source_of[a] != source_of[b]).collect()
+    }
+
     /// Rows of a table with a level that has no number of its own, by source column: levels that
     /// were rare, and those that were never seen.
     pub fn others(&self, table: &Table) -> Vec<(&str, usize)> {
@@ -475,6 +489,8 @@ mod tests {
         assert!((sums[0] - 0.3).abs() < 1e-12 && (sums[3] - 1.8).abs() < 1e-12 && sums[4] == 0.0);
         assert_eq!(preparation.pairs(&[("bmi = missing", "age")]).expect("pairs"), [(1, 2)]);
         assert!(preparation.pairs(&[("bmi = missing", "same")]).is_err());
+        let pairs = [(0, 2), (0, 3), (1, 2), (1, 3), (2, 3)];
+        assert_eq!(preparation.pairs_of_numbers(), pairs, "not of bmi and that it is missing");
     }
 
     #[test]
