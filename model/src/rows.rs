@@ -9,6 +9,7 @@
 pub mod boosting;
 pub mod calibration;
 pub mod error;
+pub mod fitted;
 pub mod forest;
 pub mod interactions;
 pub mod linear;

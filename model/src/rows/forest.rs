@@ -389,7 +389,7 @@ pub(crate) mod tests {
     #[test]
     fn that_a_value_is_missing_can_be_all_that_counts() {
         let mut columns = Matrix::empty(200);
-        let value = |row: usize| if row % 4 == 0 { f64::NAN } else { (row % 7) as f64 };
+        let value = |row: usize| if row.is_multiple_of(4) { f64::NAN } else { (row % 7) as f64 };
         columns.push(&(0..200).map(value).collect::<Vec<_>>());
         let targets: Vec<f64> = (0..200).map(|row| f64::from(u8::from(row % 4 == 0))).collect();
         let options = Options { trees: 20, min_leaf: 1, ..Options::default() };

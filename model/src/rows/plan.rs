@@ -50,8 +50,8 @@ pub enum Encode {
 pub struct NumberPlan {
     /// What takes the place of a missing one.
     pub impute: Impute,
-    /// Whether a column tells that it was missing: if nothing is said, where one is imputed and more
-    /// than 1 % of the fitted rows are missing.
+    /// Whether a column tells that it was missing: if nothing is said, where one is imputed and
+    /// more than 1 % of the fitted rows are missing.
     pub flag_missing: Option<bool>,
     /// Bounds.
     pub clip: Option<Clip>,

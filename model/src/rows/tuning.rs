@@ -172,6 +172,9 @@ pub struct Journal {
     pub trials: Vec<Trial>,
 }
 
+/// Loss of some values on one fold; an error is that of a family without a model of such values.
+pub type Loss<'a> = dyn Fn(&[f64], usize) -> Result<f64, RowsError> + Sync + 'a;
+
 /// Trials before the first that is proposed: the defaults, and chance.
 const FIRST_TRIALS: usize = 10;
 /// Trials with a first fold before one is pruned.
@@ -202,15 +205,14 @@ impl Journal {
     }
 
     /// Goes on until there are `trials` trials or `enough` says so, which is asked after each and
-    /// may keep the journal. `loss` is of some values on one fold; its errors are those of a family
-    /// that has no model with such values, and fail the trial.
+    /// may keep the journal. An error of `loss` fails the trial.
     ///
     /// # Errors
     /// If there is no model with the defaults.
     pub fn run(
         &mut self,
         trials: usize,
-        loss: &(dyn Fn(&[f64], usize) -> Result<f64, RowsError> + Sync),
+        loss: &Loss<'_>,
         enough: &mut dyn FnMut(&Self) -> bool,
     ) -> Result<(), RowsError> {
         while self.trials.len() < trials {
@@ -251,11 +253,7 @@ impl Journal {
         }
     }
 
-    fn tried(
-        &self,
-        values: Vec<f64>,
-        loss: &(dyn Fn(&[f64], usize) -> Result<f64, RowsError> + Sync),
-    ) -> Result<Trial, RowsError> {
+    fn tried(&self, values: Vec<f64>, loss: &Loss<'_>) -> Result<Trial, RowsError> {
         let number = self.trials.len();
         let finite = |loss: Result<f64, RowsError>| {
             loss.and_then(|loss| match loss.is_finite() {
