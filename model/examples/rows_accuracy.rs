@@ -323,8 +323,9 @@ fn line(name: &str, data: &Data, folds: &[Fold], outcomes: &[&Outcome], raw: boo
     };
     let whole = |repeat: usize| {
         let (mut labels, mut all) = (Vec::new(), Vec::new());
-        for at in repeat * FOLDS..(repeat + 1) * FOLDS {
-            labels.extend(select(&data.labels, &folds[at].test));
+        let of_repeat = folds.iter().enumerate().skip(repeat * FOLDS).take(FOLDS);
+        for (at, fold) in of_repeat {
+            labels.extend(select(&data.labels, &fold.test));
             all.extend_from_slice(answers(at));
         }
         calibration_error(&reliability(&labels, &all, GROUPS))
