@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod plan;
 pub mod prepare;
 pub mod split;
+pub mod suspicions;
 pub mod table;
 pub mod threshold;
 pub mod tree_shap;

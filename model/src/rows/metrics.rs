@@ -237,6 +237,17 @@ pub struct Interval {
     pub upper: f64,
 }
 
+/// Two models on the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Paired {
+    /// The first one's measure less the second one's.
+    pub difference: f64,
+    /// Its bounds.
+    pub interval: Interval,
+    /// Probability of samples that lie so much on one side of zero, if there is no difference.
+    pub p_value: f64,
+}
+
 /// How a measure's chance is estimated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bootstrap {
@@ -251,8 +262,7 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// A measure's interval by percentiles. `measure` gets numbers of rows out of `rows`, some
     /// more than once; samples for which it does not exist do not count. `None` if it exists for
-    /// fewer than half of them. Two models are compared by a measure of the *difference*: then
-    /// both answer the same samples.
+    /// fewer than half of them.
     pub fn interval(
         &self,
         rows: usize,
@@ -267,8 +277,29 @@ impl Bootstrap {
         })
     }
 
+    /// By how much a measure of one model is above that of another one, when both answer the same
+    /// samples. `None` where an interval would be.
+    pub fn paired(
+        &self,
+        rows: usize,
+        one: impl Fn(&[usize]) -> Option<f64>,
+        other: impl Fn(&[usize]) -> Option<f64>,
+    ) -> Option<Paired> {
+        let difference = |sample: &[usize]| Some(one(sample)? - other(sample)?);
+        let all: Vec<usize> = (0..rows).collect();
+        let interval = self.interval(rows, difference)?;
+        let values = self.values(rows, difference);
+        // One more on either side: that no sample of some says otherwise is no proof.
+        let beyond = |below: &dyn Fn(f64) -> bool| {
+            let beyond = values.iter().filter(|value| below(**value)).count();
+            (beyond as f64 + 1.0) / (values.len() as f64 + 1.0)
+        };
+        let rarer = beyond(&|value| value <= 0.0).min(beyond(&|value| value >= 0.0));
+        Some(Paired { difference: difference(&all)?, interval, p_value: (2.0 * rarer).min(1.0) })
+    }
+
     /// The measure's values over samples, sorted.
-    pub fn values(&self, rows: usize, measure: impl Fn(&[usize]) -> Option<f64>) -> Vec<f64> {
+    fn values(&self, rows: usize, measure: impl Fn(&[usize]) -> Option<f64>) -> Vec<f64> {
         let mut rng = fastrand::Rng::with_seed(self.seed);
         let mut sample = vec![0; rows];
         let mut values: Vec<f64> = (0..self.samples)
@@ -391,6 +422,28 @@ mod tests {
         assert!((many.upper - many.lower) * 5.0 < few.upper - few.lower);
         assert_eq!(few, of(50), "seeded");
         assert_eq!(bootstrap.interval(10, |_| None), None);
+    }
+
+    #[test]
+    fn two_models_are_compared_on_the_same_samples() {
+        let bootstrap = Bootstrap { samples: 500, level: 0.9, seed: 3 };
+        let mut rng = fastrand::Rng::with_seed(1);
+        let losses: Vec<f64> = (0..300).map(|_| 10.0 * rng.f64()).collect();
+        let compared = |better: f64, noise: f64| {
+            let mut rng = fastrand::Rng::with_seed(2);
+            let other: Vec<f64> =
+                losses.iter().map(|loss| loss - better + noise * (rng.f64() - 0.5)).collect();
+            let of = |losses: &[f64], rows: &[usize]| Some(mean(rows.iter().map(|r| losses[*r])));
+            let compared = bootstrap.paired(300, |rows| of(&losses, rows), |rows| of(&other, rows));
+            compared.expect("exists")
+        };
+        // A tenth of the deviation of a loss, and yet sure: both answered the same.
+        let better = compared(0.3, 1.0);
+        assert!(better.p_value < 0.01 && better.interval.lower > 0.0, "{better:?}");
+        assert!((better.difference - 0.3).abs() < 0.1, "{better:?}");
+        let same = compared(0.0, 1.0);
+        assert!(same.p_value > 0.05, "{same:?}");
+        assert_eq!(compared(0.0, 0.0).p_value, 1.0);
     }
 
     #[test]
