@@ -42,6 +42,8 @@ const TRIALS: usize = 25;
 const INNER_REPEATS: usize = 3;
 /// What a penalty is without a search, as in scikit-learn.
 const L2: f64 = 1.0;
+/// Products of all pairs, at most.
+const PAIRS_MAX: usize = 100;
 /// Groups of a reliability table.
 const GROUPS: usize = 10;
 
@@ -197,7 +199,7 @@ fn fit_with(
         Ok(Model::Sum(preparation, model))
     };
     let none = |_: &Preparation| Ok(Vec::new());
-    let all = |preparation: &Preparation| Ok(preparation.pairs_of_numbers());
+    let all = |preparation: &Preparation| Ok(preparation.pairs_of_numbers(PAIRS_MAX));
     let boosted = |options: &boosting::Options| {
         let preparation = data.prepared(Taken::Trees)?;
         let matrix = preparation.apply(&data.table)?;
@@ -246,7 +248,7 @@ fn searched(
 ) -> std::result::Result<Vec<(usize, usize)>, RowsError> {
     let matrix = preparation.apply(&data.table)?;
     let options = logistic::Options { l2: L2, ..logistic::Options::default() };
-    let candidates = preparation.pairs_of_numbers();
+    let candidates = preparation.pairs_of_numbers(PAIRS_MAX);
     let search = Search { seed: SEED, ..Search::default() };
     interactions::search(&matrix, &data.labels, &candidates, &options, &search)
 }

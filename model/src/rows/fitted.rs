@@ -55,7 +55,10 @@ impl Fitted {
         let usual = impute.is_some() && missing as f64 > FLAGGED_ABOVE * values.len() as f64;
         let mut clip = match plan.clip {
             Some(Clip::Values(low, high)) => Some((low, high)),
-            Some(Clip::Quantiles(low, high)) => Some((ranked(low), ranked(high))),
+            Some(Clip::Quantiles(low, high)) => match 0.0 <= low && low <= high && high <= 1.0 {
+                true => Some((ranked(low), ranked(high))),
+                false => return Err("quantiles are shares from 0 to 1".to_owned()),
+            },
             None => None,
         };
         if plan.log {
@@ -103,6 +106,14 @@ impl Fitted {
         levels.sort();
         levels.dedup();
         Self::Category { levels, encode: plan.encode }
+    }
+
+    /// What the values of its column are, for people.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Number { .. } => "numbers",
+            Self::Category { .. } => "categories",
+        }
     }
 
     /// Names of the prepared columns; that of the column itself has none.

@@ -79,7 +79,8 @@ impl Preparation {
                 return Err(RowsError::Unsuitable(format!("there is no column `{name}`")));
             };
             let columns = source.fitted.prepared(column, table.rows()).ok_or_else(|| {
-                RowsError::Unsuitable(format!("`{name}` has {}, as it had not", column.kind()))
+                let (has, had) = (column.kind(), source.fitted.kind());
+                RowsError::Unsuitable(format!("`{name}` has {has} instead of {had}"))
             })?;
             for (values, _) in columns.iter().zip(&source.kept).filter(|(_, kept)| **kept) {
                 matrix.push(values);
@@ -135,8 +136,8 @@ impl Preparation {
 
     /// All pairs of prepared columns whose product can matter without being one of hundreds: those
     /// of numbers, truth values and what tells that they were missing, of different sources. Levels
-    /// of categories are too many.
-    pub fn pairs_of_numbers(&self) -> Vec<(usize, usize)> {
+    /// of categories are too many. None at all if there are more than `pairs_max`.
+    pub fn pairs_of_numbers(&self, pairs_max: usize) -> Vec<(usize, usize)> {
         let source_of = self.source_of();
         let number = |column: &usize| {
             let fitted = &self.sources[source_of[*column]].fitted;
@@ -144,7 +145,9 @@ impl Preparation {
         };
         let numbers: Vec<usize> = (0..source_of.len()).filter(number).collect();
         let pairs = numbers.iter().flat_map(|&a| numbers.iter().map(move |&b| (a, b)));
-        pairs.filter(|&(a, b)| a < b && source_of[a] != source_of[b]).collect()
+        let pairs = pairs.filter(|&(a, b)| a < b && source_of[a] != source_of[b]);
+        let pairs: Vec<(usize, usize)> = pairs.take(pairs_max + 1).collect();
+        if pairs.len() > pairs_max { Vec::new() } else { pairs }
     }
 
     /// Rows of a table with a level that has no number of its own, by source column: levels that
@@ -290,7 +293,8 @@ mod tests {
         assert_eq!(preparation.pairs(&[("bmi = missing", "age")]).expect("pairs"), [(1, 2)]);
         assert!(preparation.pairs(&[("bmi = missing", "same")]).is_err());
         let pairs = [(0, 2), (0, 3), (1, 2), (1, 3), (2, 3)];
-        assert_eq!(preparation.pairs_of_numbers(), pairs, "not of bmi and that it is missing");
+        assert_eq!(preparation.pairs_of_numbers(5), pairs, "not of bmi and that it is missing");
+        assert_eq!(preparation.pairs_of_numbers(4), []);
     }
 
     #[test]
@@ -398,11 +402,13 @@ mod tests {
         assert!(refused("bmi", plan(&|p| p.impute = Impute::Keep)).contains("a sum cannot take"));
         assert!(refused("age", plan(&|p| p.bins = vec![2.0, 1.0])).contains("without sense"));
         assert!(refused("age", plan(&|p| p.clip = Some(Clip::Values(2.0, 1.0)))).contains("sense"));
+        let beyond = plan(&|p| p.clip = Some(Clip::Quantiles(0.0, 1.5)));
+        assert!(refused("age", beyond).contains("shares from 0 to 1"));
         let negative = plan(&|p| {
             p.log = true;
-            p.clip = Some(Clip::Values(-5.0, 50.0));
+            p.clip = Some(Clip::Values(-9.0, -5.0));
         });
-        assert!(!refused("none", negative).is_empty());
+        assert!(refused("age", negative).contains("a logarithm without sense"));
         let same = BTreeMap::new();
         let constant = Preparation::fit(&table(), &[3], Taken::Trees, &same).expect_err("one row");
         assert_eq!(constant.to_string(), "no column differs between rows");
@@ -411,6 +417,10 @@ mod tests {
         without.push("bmi", Column::Number(vec![20.0])).expect("a column");
         let missing = preparation.apply(&without).expect_err("no age");
         assert_eq!(missing.to_string(), "there is no column `age`");
+        let mut other = Table::new(1);
+        other.push("bmi", Column::category([Some("high")])).expect("a column");
+        let kind = preparation.apply(&other).expect_err("no number");
+        assert_eq!(kind.to_string(), "`bmi` has categories instead of numbers");
     }
 
     #[test]
