@@ -1,7 +1,7 @@
 //! Classification of rows: stroke, 5 × 5 stratified cross-validation.
 //!
 //! Preparation, products, parameters, calibration and threshold are fitted within the outer
-//! training part; calibration and threshold on answers of five inner folds of it. `chosen` takes,
+//! training part; calibration and threshold on answers of inner folds of it. `chosen` takes,
 //! for every outer fold, whatever had the least log loss on its inner folds, so the outer fold
 //! chooses nothing. The declared products are those that a trial on the same rows had found good,
 //! so their line is not of an unseen choice. `all pairs` names no column: it multiplies numbers,
@@ -275,11 +275,14 @@ fn outcome(
     let mut unseen = vec![0.0; known.labels.len()];
     let mut fold_of = vec![0; known.labels.len()];
     let mut losses = Vec::new();
+    let (mut labels, mut all) = (Vec::new(), Vec::new());
     let inner = stratified_folds(&known.classes(), FOLDS, INNER_REPEATS, SEED + 1)?;
     for (number, Fold { train, test }) in inner.iter().enumerate().rev() {
         let model = fit_with(candidate, &known.select(train), &values)?;
         let answers = model.answers(&known.table.select(test))?;
         losses.push(log_loss(&select(&known.labels, test), &answers));
+        labels.extend(select(&known.labels, test));
+        all.extend_from_slice(&answers);
         // The first repeat comes last and stays.
         for (&row, answer) in test.iter().zip(answers) {
             (unseen[row], fold_of[row]) = (answer, number % FOLDS);
@@ -288,8 +291,9 @@ fn outcome(
     let out_of_fold =
         calibration::OutOfFold { labels: &known.labels, answers: &unseen, folds: &fold_of };
     let (map, _) = calibration::choose(&out_of_fold);
-    let calibrated: Vec<f64> = unseen.iter().map(|answer| map.apply(*answer)).collect();
-    let chosen = threshold::choose(&known.labels, &calibrated, threshold::Aim::F1)?;
+    // A threshold follows few rows: those of all repeats together tell more than those of one.
+    let calibrated: Vec<f64> = all.iter().map(|answer| map.apply(*answer)).collect();
+    let chosen = threshold::choose(&labels, &calibrated, threshold::Aim::F1)?;
     let model = fit_with(candidate, &known, &values)?;
     let raw = model.answers(&asked.table)?;
     let pairs = match &model {
