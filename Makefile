@@ -8,7 +8,7 @@ export STEPPE_SHARED_DATA ?= $(abspath ../shared/data)
 
 .PHONY: build xtask-aws examples test lint parity clients crash service accuracy bench check clean
 
-build: ## everything, as `cargo xtask deploy` builds it
+build: ## everything, as `cargo xtask deploy` builds it for the embedded cloud and for AWS
 	cargo build --bins
 	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs
 
@@ -48,9 +48,10 @@ service: $(VENV) build ## the model server: Triton's client, an API fuzzer, host
 	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs --example serve_model
 	.venv/bin/python tests/service.py
 
-accuracy: $(VENV) examples ## M4 Hourly, M3, Sweden, closing prices, coverage of intervals, beside published scores
+accuracy: $(VENV) examples ## M4 Hourly, M3, Sweden, closing prices, coverage of intervals, stroke, beside published scores
 	.venv/bin/python tests/accuracy_data.py
 	$(TARGET)/release/examples/accuracy
+	$(TARGET)/release/examples/rows_accuracy
 
 bench: $(BENCH) examples ## measured times and sizes, and peers beside them, as tables
 	$(PYTHON) tests/bench.py

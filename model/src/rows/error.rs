@@ -6,10 +6,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum RowsError {
     /// A fold, or a part of a split, would be without a class.
-    #[error(
-        "class {class} has {rows} rows, too few for {parts} parts that each need one\nhint: fewer \
-         folds, or more rows of the class"
-    )]
+    #[error("class {class} has {rows} rows, too few for {parts} parts that each need one")]
     FewerThanParts {
         /// The class's number.
         class: usize,
@@ -19,7 +16,7 @@ pub enum RowsError {
         parts: usize,
     },
     /// A split leaves a part without rows.
-    #[error("{what}\nhint: {hint}")]
+    #[error("{what}")]
     Split {
         /// What happened.
         what: String,
@@ -42,7 +39,7 @@ pub enum RowsError {
     #[error("{0}")]
     Unsuitable(String),
     /// The equations have no solution, or it was not found.
-    #[error("{family} found no coefficients: {why}\nhint: a larger penalty always has some")]
+    #[error("{family} found no coefficients: {why}")]
     NoSolution {
         /// Who looked.
         family: &'static str,
@@ -73,6 +70,16 @@ pub enum RowsError {
 }
 
 impl RowsError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::FewerThanParts { .. } => Some("fewer folds, or more rows of the class"),
+            Self::Split { hint, .. } => Some(hint),
+            Self::NoSolution { .. } => Some("a larger penalty always has some"),
+            _ => None,
+        }
+    }
+
     /// A stored thing that cannot be followed.
     pub fn stored(what: &'static str, why: impl Into<String>) -> Self {
         Self::Stored { what, why: why.into() }
