@@ -35,7 +35,7 @@ pub async fn data_set<T: Task>(
     let files = table.read(bucket).await.map_err(failed)?;
     let mut others = Vec::new();
     for name in T::others(spec) {
-        let prefix = keys::table_prefix(&spec.pipeline(), &name);
+        let prefix = keys::table_prefix(spec.pipeline(), &name);
         let found = Table::find(&**bucket, &prefix, BYTES_MAX).await.map_err(failed)?;
         let Some(table) = found else { return Ok(None) };
         others.push(table.read(bucket).await.map_err(failed)?);
