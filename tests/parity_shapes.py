@@ -412,6 +412,7 @@ def refusals(checkout, scratch, london, samples):
         "another column": (simple, {"a.csv": csv, "b.csv": csv.replace("note", "other")}, "the file has a column `other`, and ", f"{first} has none of that name"),
         "a column less": (simple, {"a.csv": csv, "b.csv": csv.replace(",note", "").replace(",x", "")}, "the file has no column `note`, and ", f"{first} has one"),
         "a file without": (simple, {"a.csv": csv, "b.csv": "region,year\nB,2000\n"}, "b.csv: line 1: column `marriages` is missing; the header has region, year", ""),
+        "a quote in quotes": (simple, csv + 'B,2001,2,"x"y\n', "a field in quotes has a quote in it; it must be written twice", ""),
         "unreadable": (simple, csv.replace("2000", "20o0"), "column `year`: ", "found `20o0`"),
         "no records": (simple, csv.split("\n")[0] + "\n", "the file has a header but no records", ""),
         "zstd": (simple, {"a.csv.zst": b"\x28\xb5\x2f\xfd\x04\x00\x01\x00\x00\x99\xe9\xd8\x51"}, "", ""),
