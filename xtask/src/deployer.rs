@@ -16,8 +16,8 @@ use crate::host::Host;
 use crate::local::LocalCloud;
 use crate::watch::{Pace, Watch, Whose};
 
-/// How often interfaces that Lambda left are deleted before the stack's deletion is given up.
-const INTERFACE_ROUNDS: u32 = 3;
+/// How often what keeps a stack is cleared away before its deletion is given up.
+const ROUNDS_MAX: u32 = 3;
 /// Longest wait for interfaces that are still in use; Lambda takes up to 40 minutes.
 const INTERFACE_LIMIT: Duration = Duration::from_secs(45 * 60);
 
@@ -225,25 +225,41 @@ impl Deployer<'_> {
                 return Ok(None);
             };
             rounds += 1;
-            if rounds > INTERFACE_ROUNDS || !self.freed_network(&left).await? {
+            let freed = rounds <= ROUNDS_MAX
+                && (self.emptied_again(&left).await? | self.freed_network(&left).await?);
+            if !freed {
                 return Ok(Some(left));
             }
         }
     }
 
-    /// Deletes the interfaces that keep a network from being deleted: Lambda leaves them when the
-    /// role of a function is deleted before they are. Says whether there were any.
-    async fn freed_network(&self, left: &StackView) -> Result<bool> {
+    /// Empties a bucket into which something was written after it had been emptied: a job that was
+    /// stopped may still end its last write. Says whether there was anything.
+    async fn emptied_again(&self, left: &StackView) -> Result<bool> {
+        let blocked = |kind: &str| kind == "AWS::S3::Bucket";
+        let bucket = self.names.data_bucket();
+        if !self.keeps(left, blocked).await? || self.aws.keys(&bucket, "").await?.is_empty() {
+            return Ok(false);
+        }
+        self.empty(&bucket, 0).await
+    }
+
+    /// Whether resources of such a type keep the stack from being deleted.
+    async fn keeps(&self, left: &StackView, is_kind: impl Fn(&str) -> bool) -> Result<bool> {
         if left.status != StackStatus::DeleteFailed {
             return Ok(false);
         }
         let resources = self.aws.stack_resources(&left.id).await?;
+        let failed = resources.iter().filter(|r| r.status == ResourceStatus::DeleteFailed);
+        Ok(failed.into_iter().any(|r| is_kind(&r.resource_type)))
+    }
+
+    /// Deletes the interfaces that keep a network from being deleted: Lambda leaves them when the
+    /// role of a function is deleted before they are. Says whether there were any.
+    async fn freed_network(&self, left: &StackView) -> Result<bool> {
         let in_network =
             |kind: &str| matches!(kind, "AWS::EC2::Subnet" | "AWS::EC2::SecurityGroup");
-        let blocked = resources
-            .iter()
-            .any(|r| r.status == ResourceStatus::DeleteFailed && in_network(&r.resource_type));
-        if !blocked {
+        if !self.keeps(left, in_network).await? {
             return Ok(false);
         }
         let work = self.host.begin(Step::FreeNetwork, None);
