@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::Request;
 use axum::response::Response;
+use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -40,6 +41,8 @@ impl Default for Limits {
     }
 }
 
+/// Bytes of a body that are read although nobody wants them.
+const UNREAD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Pause when the process has no descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
@@ -116,15 +119,38 @@ impl Patience {
     }
 }
 
-/// The body of a request whose sender must go on.
+/// The body of a request whose sender must go on. What nobody reads of it is read all the same: a
+/// sender whose connection is closed while it writes does not see the answer, which says why.
 struct PatientBody {
-    body: Incoming,
+    /// None once it has ended.
+    body: Option<Incoming>,
     patience: Patience,
 }
 
 impl PatientBody {
     fn new(body: Incoming, limit: Duration) -> Self {
-        Self { body, patience: Patience::new(limit) }
+        Self { body: Some(body), patience: Patience::new(limit) }
+    }
+}
+
+impl Drop for PatientBody {
+    fn drop(&mut self) {
+        let limit = self.patience.limit;
+        let rest = self.body.take().filter(|body| !hyper::body::Body::is_end_stream(body));
+        if let (Some(rest), Ok(runtime)) = (rest, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(unread(rest, limit));
+        }
+    }
+}
+
+/// Reads what is left of a body, at most [`UNREAD_BYTES_MAX`].
+async fn unread(mut body: Incoming, limit: Duration) {
+    let mut bytes = 0;
+    while bytes < UNREAD_BYTES_MAX {
+        match tokio::time::timeout(limit, body.frame()).await {
+            Ok(Some(Ok(frame))) => bytes += frame.data_ref().map_or(0, Bytes::len),
+            _ => return,
+        }
     }
 }
 
@@ -136,9 +162,13 @@ impl hyper::body::Body for PatientBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        match Pin::new(body).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.patience.waiting = false;
+                if !matches!(frame, Some(Ok(_))) {
+                    self.body = None;
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending if self.patience.is_over(cx) => {
@@ -149,11 +179,11 @@ impl hyper::body::Body for PatientBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
     }
 }
 
