@@ -1,5 +1,5 @@
-//! Where fields in quotes end. The library reads text behind a closing quote as part of the field,
-//! Spark as `etl.py` asks refuses it, and so does this.
+//! Where fields in quotes end. The library reads whatever is behind a closing quote as part of the
+//! field; Spark as `etl.py` asks leaves out blanks there and refuses text, and so does this.
 
 /// A field in quotes that goes on behind its closing quote.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,8 @@ enum At {
     Quoted,
     /// Behind a quote that is the last of the field, or the first of two.
     Closed,
+    /// Behind blanks behind the last quote of a field.
+    Behind,
 }
 
 const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
@@ -38,16 +40,35 @@ impl Quotes {
         Self { delimiter, at: At::Start, mark: 0 }
     }
 
-    /// Looks at the next bytes.
-    pub fn look(&mut self, bytes: &[u8]) -> Result<(), BareQuote> {
-        let mut here = self.behind_mark(bytes);
+    /// Looks at the next bytes, and takes blanks behind closing quotes out of them; how many are
+    /// left.
+    pub fn look(&mut self, bytes: &mut [u8]) -> Result<usize, BareQuote> {
+        let blanks = self.blanks(bytes)?;
+        if blanks.is_empty() {
+            return Ok(bytes.len());
+        }
+        let (mut next, mut kept) = (0, 0);
+        for blank in blanks.into_iter().chain([bytes.len()]) {
+            bytes.copy_within(next..blank, kept);
+            (kept, next) = (kept + blank - next, blank + 1);
+        }
+        Ok(kept)
+    }
+
+    /// Places of blanks behind closing quotes.
+    fn blanks(&mut self, bytes: &[u8]) -> Result<Vec<usize>, BareQuote> {
+        let (mut here, mut blanks) = (self.behind_mark(bytes), vec![]);
         while here < bytes.len() {
             let next = memchr::memchr(b'"', &bytes[here..]).map(|found| here + found);
             match (self.at, next) {
-                (At::Closed, _) => {
+                (At::Closed | At::Behind, _) => {
                     self.at = match bytes[here] {
-                        b'"' => At::Quoted,
+                        b'"' if self.at == At::Closed => At::Quoted,
                         byte if self.parts(byte) => At::Start,
+                        byte if byte <= b' ' => {
+                            blanks.push(here);
+                            At::Behind
+                        }
                         _ => {
                             let before = memchr::memchr_iter(b'\n', &bytes[..here]).count();
                             return Err(BareQuote { lines_before: before as u64 });
@@ -55,12 +76,12 @@ impl Quotes {
                     };
                     here += 1;
                 }
-                (At::Quoted, None) => return Ok(()),
+                (At::Quoted, None) => break,
                 (At::Quoted, Some(quote)) => (self.at, here) = (At::Closed, quote + 1),
                 (At::Start | At::Plain, None) => {
                     let last = bytes[bytes.len() - 1];
                     self.at = if self.parts(last) { At::Start } else { At::Plain };
-                    return Ok(());
+                    break;
                 }
                 (At::Start | At::Plain, Some(quote)) => {
                     let opens = match quote == here {
@@ -71,7 +92,7 @@ impl Quotes {
                 }
             }
         }
-        Ok(())
+        Ok(blanks)
     }
 
     /// Whether a field ends before `byte`.
@@ -101,30 +122,34 @@ impl Quotes {
 mod tests {
     use super::*;
 
-    /// Ends of lines before the first bare quote, however the file is cut into pieces.
-    fn found(file: &str) -> Option<u64> {
-        let whole = Quotes::new(b';').look(file.as_bytes()).err().map(|e| e.lines_before);
-        for size in 1..file.len() {
-            let (mut quotes, mut lines) = (Quotes::new(b';'), 0);
-            let cut = file.as_bytes().chunks(size).find_map(|piece| {
-                let bare = quotes.look(piece).err().map(|e| lines + e.lines_before);
+    /// What is left of a file, or ends of lines before its first bare quote, however it is cut into
+    /// pieces.
+    fn found(file: &str) -> Result<String, u64> {
+        let cut = |size: usize| {
+            let (mut quotes, mut lines, mut left) = (Quotes::new(b';'), 0, vec![]);
+            for piece in file.as_bytes().chunks(size) {
+                let mut bytes = piece.to_vec();
+                let kept = quotes.look(&mut bytes).map_err(|bare| lines + bare.lines_before)?;
+                left.extend_from_slice(&bytes[..kept]);
                 lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
-                bare
-            });
-            assert_eq!(cut, whole, "{file:?} in pieces of {size}");
-        }
+            }
+            Ok(String::from_utf8(left).expect("text"))
+        };
+        let whole = cut(file.len().max(1));
+        (1..file.len()).for_each(|size| assert_eq!(cut(size), whole, "{file:?} in {size}"));
         whole
     }
 
     #[test]
     fn what_stands_behind_a_closing_quote_is_seen() {
         for (file, line) in [
-            ("a;b\n\"x\"y;1\n", Some(1)),
-            ("a;b\n1;\"x\" \n", Some(1)),
-            ("a;b\n\"x\ny\";\"1\"\"2\"3\n", Some(2)),
-            ("\u{feff}\"a\"b;c\n", Some(0)),
+            ("a;b\n\"x\"y;1\n", 1),
+            ("a;b\n1;\"x\" \"\n", 1),
+            ("a;b\n1;\"x\" y\n", 1),
+            ("a;b\n\"x\ny\";\"1\"\"2\"3\n", 2),
+            ("\u{feff}\"a\"b;c\n", 0),
         ] {
-            assert_eq!(found(file), line, "{file:?}");
+            assert_eq!(found(file), Err(line), "{file:?}");
         }
         for file in [
             "\"a\";\"b\"\n\"\"\"x\"\"\";\"\"\n",
@@ -133,7 +158,9 @@ mod tests {
             "\"\u{feff}\";1\n",
             "",
         ] {
-            assert_eq!(found(file), None, "{file:?}");
+            assert_eq!(found(file).as_deref(), Ok(file));
         }
+        let blanks = "\"x\" ;\"y \"\t \n a ;\"z\"\n";
+        assert_eq!(found(blanks).as_deref(), Ok("\"x\";\"y \"\n a ;\"z\"\n"));
     }
 }

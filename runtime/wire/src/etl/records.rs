@@ -200,9 +200,9 @@ impl<R: Read> Read for Lines<R> {
                 None if self.last == b'\n' => break,
                 None => (out[0], self.last, written) = (b'\n', b'\n', 1),
             }
-        }
-        if let Some(quotes) = &mut self.quotes {
-            quotes.look(&out[..written]).map_err(std::io::Error::other)?;
+            if let Some(quotes) = &mut self.quotes {
+                written = quotes.look(&mut out[..written]).map_err(std::io::Error::other)?;
+            }
         }
         self.since_record += written;
         Ok(written)
@@ -244,6 +244,12 @@ mod tests {
         assert_eq!(read("\u{feff}\"a\";b\n", 0)[0].0, ["a", "b"], "the mark of byte order");
         assert_eq!(read("\n\na;b\n", 1)[0].1, 3);
         assert_eq!(read("a\nb", 5).len(), 0);
+    }
+
+    #[test]
+    fn blanks_behind_a_closing_quote_are_no_part_of_the_field() {
+        let found = read("\"a\" ;b\n\"x \"\t  ;\" 1\"  ", 0);
+        assert_eq!([&found[0].0, &found[1].0], [&["a", "b"], &["x ", " 1"]]);
     }
 
     #[test]
