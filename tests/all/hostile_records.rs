@@ -63,7 +63,8 @@ async fn a_fresh_stack_has_nothing_to_check_and_fails_nobody() {
     let trainer = Trainer { artifacts, data, pipeline, spec_key: "specs/1.json".into() };
     let error = trainer.run(&Event { execution: "e".into() }).await.expect_err("no data");
     assert!(
-        matches!(&error, Failure::Permanent(m) if m.to_string().contains("there is no clean table at")),
+        matches!(&error, Failure::Permanent(_))
+            && error.to_string().contains("there is no clean table at"),
         "{error:?}"
     );
 }

@@ -1,5 +1,5 @@
-//! Hadoop sequence files from beginning to end: cleaned as the lines that are in them, asked through
-//! Athena, deployed, and refused with file, record and what to do.
+//! Hadoop sequence files from beginning to end: cleaned as the lines that are in them, asked
+//! through Athena, deployed, and refused with file, record and what to do.
 
 use std::sync::Arc;
 
@@ -105,7 +105,8 @@ fn what_must_not_pass_is_refused_with_file_and_record() {
     for (data, expected) in [
         (
             two("A;2024-01-02;x"),
-            "a.seq: record 2: column `sold`: the sold must be a number that is not negative; found `x`",
+            "a.seq: record 2: column `sold`: the sold must be a number that is not negative; \
+             found `x`",
         ),
         (two("A;2024-01-02"), "a.seq: record 2 has 2 fields, the manifest has 3 columns\nhint: "),
         (

@@ -39,7 +39,8 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
             (data.series) " series, " (data.rows) " observations, " (data.first) " to " (data.last)
             ". Forecasts from " (origins.len()) " origins, "
             (origins.first().map_or("", String::as_str)) " to "
-            (origins.last().map_or("", String::as_str)) ". Served: " b { (report.chosen.name()) } "."
+            (origins.last().map_or("", String::as_str))
+            ". Served: " b { (report.chosen.name()) } "."
         }
         @if !notes.is_empty() {
             h2 { "About the data" }

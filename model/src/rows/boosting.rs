@@ -120,11 +120,7 @@ fn check(
     options: &Options,
 ) -> Result<(), RowsError> {
     let refuse = |what: String| Err(RowsError::Unsuitable(what));
-    if let Some(at) = columns.values().iter().position(|v| v.is_infinite()) {
-        let (row, column) = (at % columns.rows(), at / columns.rows());
-        let value = columns.values()[at];
-        return Err(RowsError::NotFinite { family: "gradient boosting", row, column, value });
-    }
+    columns.not_infinite("gradient boosting")?;
     if targets.len() != columns.rows() || targets.len() < 2 || columns.columns() == 0 {
         let (rows, count) = (columns.rows(), columns.columns());
         return refuse(format!("{} targets of {rows} rows, {count} columns", targets.len()));

@@ -80,11 +80,7 @@ fn check(
     options: &Options,
 ) -> Result<(), RowsError> {
     let refuse = |what: String| Err(RowsError::Unsuitable(what));
-    if let Some(at) = columns.values().iter().position(|v| v.is_infinite()) {
-        let (row, column) = (at % columns.rows(), at / columns.rows());
-        let value = columns.values()[at];
-        return Err(RowsError::NotFinite { family: "a random forest", row, column, value });
-    }
+    columns.not_infinite("a random forest")?;
     let rows = columns.rows();
     if targets.len() != rows || rows == 0 || rows >= MISSING as usize || columns.columns() == 0 {
         let count = columns.columns();

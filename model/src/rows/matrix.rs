@@ -89,7 +89,16 @@ impl Matrix {
 
     /// Refuses a value that is missing or infinite, with its place.
     pub fn finite(&self, family: &'static str) -> Result<(), RowsError> {
-        match self.values.iter().position(|v| !v.is_finite()) {
+        self.refuse(family, |value| !value.is_finite())
+    }
+
+    /// Refuses an infinite value, with its place; a missing one may be.
+    pub fn not_infinite(&self, family: &'static str) -> Result<(), RowsError> {
+        self.refuse(family, f64::is_infinite)
+    }
+
+    fn refuse(&self, family: &'static str, is_bad: impl Fn(f64) -> bool) -> Result<(), RowsError> {
+        match self.values.iter().position(|value| is_bad(*value)) {
             None => Ok(()),
             Some(at) => Err(RowsError::NotFinite {
                 family,

@@ -41,7 +41,8 @@ pub fn telling<'a>(table: &'a Table, labels: &[bool]) -> Vec<(&'a str, f64)> {
 }
 
 /// How well a single column of numbers orders a numeric target, either way round: Spearman's rank
-/// correlation over the rows where it is there. `None` where either does not vary, and of categories.
+/// correlation over the rows where it is there. `None` where either does not vary, and of
+/// categories.
 pub fn rank_correlation(column: &Column, targets: &[f64]) -> Option<f64> {
     let number = |row| Some((column.number(row).filter(|value| !value.is_nan())?, targets[row]));
     let (values, targets): (Vec<f64>, Vec<f64>) = (0..column.rows()).filter_map(number).unzip();

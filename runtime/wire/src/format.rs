@@ -105,8 +105,8 @@ impl Format {
         }
     }
 
-    /// Whether a file of an input is compressed, by its name and beginning; text may be, in one way.
-    /// Otherwise what is wrong with it.
+    /// Whether a file of an input is compressed, by its name and beginning; text may be, in one
+    /// way. Otherwise what is wrong with it.
     pub fn packed(plan: &InputPlan, name: &str, beginning: &[u8]) -> Result<bool, Hinted> {
         let format = Self::of(beginning);
         let lines = plan.container.is_lines();

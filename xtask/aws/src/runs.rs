@@ -49,7 +49,10 @@ impl Aws {
     /// Starts an execution; returns its ARN.
     pub async fn start_execution(&self, machine: &str, input: &Value) -> Result<String> {
         let call = "states:StartExecution";
-        let asked = json!({ "stateMachineArn": machine, "input": input.to_string() });
+        // With a name, a call that is made again after a lost answer starts no second run.
+        let name = uuid::Uuid::new_v4().to_string();
+        let input = input.to_string();
+        let asked = json!({ "stateMachineArn": machine, "name": name, "input": input });
         let started = self.json(call, &STATES, asked).await?;
         text(&started["executionArn"]).ok_or_else(|| AwsError::local(call, "the answer has no ARN"))
     }

@@ -32,8 +32,8 @@ const HEADER_BYTES_MAX: u64 = 1024 * 1024;
 /// Compressed bytes of the values of a block, or of one value.
 const COMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Classes of `org.apache.hadoop.io` that keys may have: Spark makes one of the class, though nobody
-/// looks at it, and knows no others.
+/// Classes of `org.apache.hadoop.io` that keys may have: Spark makes one of the class, though
+/// nobody looks at it, and knows no others.
 const KEYS: [&str; 12] = [
     "BooleanWritable",
     "ByteWritable",
