@@ -5,6 +5,7 @@ use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::{ModelPointer, ModelRef};
+use steppe_wire::registry::Scores;
 use thiserror::Error;
 
 use crate::card::{ARTIFACT_SCHEMA_VERSION, Member, ModelCard};
@@ -98,8 +99,10 @@ impl<T: Task> Artifact<T> {
         let chosen = trials.chosen();
         let family = trials.families()[chosen];
         let stage = stage.part("final");
+        let found = T::found(spec, trials);
         let fit = |(family, weight): (Family, f64)| {
-            let model = (T::recipe(family).fit)(data, spec, &stage)?;
+            let recipe = T::recipe(family).ok_or_else(|| TrainError::Unusable(unable(family)))?;
+            let model = (recipe.fit)(data, &found, &stage)?;
             let mut saved = Saved::default();
             model.save(&mut saved);
             Ok((Member { family, weight, record: saved.record.take() }, saved, model))
@@ -117,12 +120,12 @@ impl<T: Task> Artifact<T> {
             family,
             members,
             spec: spec.clone(),
-            section: T::section(data, spec, trials),
+            section: T::section(data, spec, trials)?,
             // Filled in below: it takes the model to know.
             reference: Reference::default(),
             weights_sha256: sha256(&weights_bytes),
         };
-        let model = card.assembled(models);
+        let model = card.assembled(models).ok_or_else(|| TrainError::Unusable(unable(family)))?;
         let mut artifact = Self { card, model, card_bytes: Vec::new(), weights_bytes };
         artifact.card.reference = artifact.reference(trials);
         artifact.card_bytes =
@@ -143,7 +146,8 @@ impl<T: Task> Artifact<T> {
         let statistics = answered.filter_map(|(number, (query, answer))| {
             Some((number, T::statistics(self, query, answer)?))
         });
-        Reference::of(T::STATISTICS, &statistics.collect::<Vec<_>>())
+        let statistics: Vec<_> = statistics.collect();
+        Reference::of(&T::statistics_of(&self.card.section), &statistics)
     }
 
     /// Loads an artifact and checks everything that can be checked.
@@ -168,10 +172,13 @@ impl<T: Task> Artifact<T> {
         let load = |member: &Member| {
             let Member { family, record, .. } = member;
             let stored = Stored { family: *family, record, tensors: &tensors };
-            (T::recipe(*family).load)(&stored, &card.spec)
+            let recipe =
+                T::recipe(*family).ok_or_else(|| ArtifactError::Defect(unable(*family)))?;
+            (recipe.load)(&stored, &card.spec)
         };
         let models = card.members.iter().map(load).collect::<Result<_, ArtifactError>>()?;
-        let model = card.assembled(models);
+        let whole = card.assembled(models);
+        let model = whole.ok_or_else(|| ArtifactError::Defect(unable(card.family)))?;
         let artifact = Self { card, model, card_bytes, weights_bytes };
         T::try_out(&artifact).map_err(ArtifactError::Defect)?;
         Ok(artifact)
@@ -189,13 +196,18 @@ impl<T: Task> Artifact<T> {
 
     /// Whether an answer takes microseconds.
     pub fn is_quick(&self) -> bool {
-        T::recipe(self.card.family).quick
+        T::recipe(self.card.family).is_some_and(|recipe| recipe.quick)
     }
 
-    /// What an answer says about its model.
-    pub fn model_ref(&self) -> ModelRef {
-        T::model_ref(self)
+    /// Which model it is, and how well it did in its trials.
+    pub fn model_ref(&self) -> ModelRef<Scores> {
+        let backtest = T::scores(&self.card.section);
+        ModelRef { id: self.card.id.clone(), version: self.version(), backtest }
     }
+}
+
+fn unable(family: Family) -> String {
+    format!("the family `{}` does something else", family.name())
 }
 
 /// An error with everything beneath it.
@@ -204,7 +216,7 @@ fn causes(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
@@ -332,7 +344,7 @@ mod tests {
         );
         let other = String::from_utf8(a.card_bytes.clone())
             .expect("UTF-8")
-            .replacen("\"schema_version\": 7", "\"schema_version\": 6", 1)
+            .replacen("\"schema_version\": 8", "\"schema_version\": 7", 1)
             .into_bytes();
         assert!(
             refuse(other.clone(), a.weights_bytes.clone(), &a.pointer())
@@ -340,7 +352,7 @@ mod tests {
         );
         let pointer = ModelPointer { card_sha256: sha256(&other), ..a.pointer() };
         assert!(refuse(other, a.weights_bytes.clone(), &pointer).contains(
-            "schema version 6, this program reads 7; train again with `cargo xtask train`"
+            "schema version 7, this program reads 8; train again with `cargo xtask train`"
         ));
     }
 

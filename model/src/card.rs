@@ -11,7 +11,7 @@ use crate::task::Task;
 use steppe_spec::{Family, Training};
 
 /// Version of the artifact's layout; a loader refuses any other.
-pub const ARTIFACT_SCHEMA_VERSION: u32 = 7;
+pub const ARTIFACT_SCHEMA_VERSION: u32 = 8;
 
 /// How far from 1 the sum of shares may be.
 const WEIGHTS_ROUNDING: f64 = 1e-6;
@@ -68,7 +68,7 @@ impl<T: Task> ModelCard<T> {
         }
         self.check_members()?;
         T::check_section(&self.section, &self.spec)?;
-        self.reference.check(T::STATISTICS)
+        self.reference.check(&T::statistics_of(&self.section))
     }
 
     fn check_members(&self) -> Result<(), String> {
@@ -87,10 +87,11 @@ impl<T: Task> ModelCard<T> {
         Ok(())
     }
 
-    /// The model that the card is of, from its members, in the card's order.
-    pub(crate) fn assembled(&self, mut models: Vec<T::Model>) -> T::Model {
+    /// The model that the card is of, from its members, in the card's order; none where several are
+    /// no model.
+    pub(crate) fn assembled(&self, mut models: Vec<T::Model>) -> Option<T::Model> {
         if self.family != Family::Combination && models.len() == 1 {
-            return models.remove(0);
+            return models.pop();
         }
         let weights = self.members.iter().map(|member| member.weight);
         T::combined(weights.zip(models).collect(), &self.spec)
@@ -103,7 +104,7 @@ impl<T: Task> ModelCard<T> {
                 1 => String::new(),
                 _ => format!("{:.0} % ", member.weight * 100.0),
             };
-            let about = (T::recipe(member.family).about)(&self.spec);
+            let about = T::recipe(member.family).and_then(|recipe| (recipe.about)(&self.spec));
             let about = about.map_or_else(String::new, |about| format!(" ({about})"));
             format!("{share}{}{about}", member.family.name())
         };

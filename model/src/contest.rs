@@ -13,7 +13,7 @@ use crate::artifact::Artifact;
 use crate::error::TrainError;
 use crate::host::Stage;
 use crate::task::Task;
-use crate::trials::{Better, Case, Score, Trials, paired_p_value};
+use crate::trials::{Better, Case, Score, Trials, recorded};
 use steppe_spec::Training;
 
 /// A trained challenger and what is to become of it.
@@ -57,7 +57,7 @@ fn judge<T: Task>(
     let old = &champion.card.spec;
     if !old.reads_like(spec) {
         let reason =
-            "the model in service was made for other columns and cannot forecast these data";
+            "the model in service was made for other columns and cannot answer about these data";
         return Ok((None, true, reason.to_owned()));
     }
     let compared = match on_new_cases(trials, champion) {
@@ -84,8 +84,8 @@ fn judge<T: Task>(
         basis,
         origins: asked,
         cases,
-        champion: T::recorded(&champion),
-        challenger: T::recorded(&challenger),
+        champion: recorded(&champion),
+        challenger: recorded(&challenger),
         p_value,
     };
     Ok((Some(contest), better, reason))
@@ -112,11 +112,10 @@ struct Pair<A> {
 
 /// The champion as it is against the challenger's fits, over cases after the champion's training.
 fn on_new_cases<T: Task>(trials: &T::Trials<'_>, champion: &Artifact<T>) -> Option<Compared> {
-    let known = T::clock(trials, T::known(&champion.card))?;
-    let later = trials.cases().enumerate().filter(|(_, case)| case.asked >= known);
-    let answered = T::answered(champion, trials, later.map(|(number, _)| number).collect());
-    let answers = trials.answers(trials.chosen_at(known));
-    let pair = |(case, champion)| Pair { case, champion, challenger: answers[case] };
+    let (unseen, chosen) = T::unseen(champion, trials)?;
+    let answered = T::answered(champion, trials, unseen);
+    let answers = trials.answers(chosen);
+    let pair = |(case, champion)| Pair { case, champion, challenger: answers[case].clone() };
     compare(Basis::NewPeriods, trials, &answered.into_iter().map(pair).collect::<Vec<_>>())
 }
 
@@ -132,7 +131,8 @@ fn of_configurations<T: Task>(
     let (champion, challenger) = (before.answers(before.chosen()), trials.answers(trials.chosen()));
     let pair = |(number, case): (usize, Case)| {
         let place = *places.get(&case)?;
-        Some(Pair { case: number, champion: champion[place], challenger: challenger[number] })
+        let (champion, challenger) = (champion[place].clone(), challenger[number].clone());
+        Some(Pair { case: number, champion, challenger })
     };
     let pairs: Vec<_> = trials.cases().enumerate().filter_map(pair).collect();
     Ok(compare(Basis::Configurations, trials, &pairs))
@@ -144,18 +144,17 @@ fn compare<Q: Trials>(basis: Basis, trials: &Q, pairs: &[Pair<Q::Answer>]) -> Op
     let scores = |side: fn(&Pair<Q::Answer>) -> Q::Answer| {
         trials.scores(&pairs.iter().map(|pair| (pair.case, side(pair))).collect::<Vec<_>>())
     };
-    let losses = |Pair { case, champion, challenger }: &Pair<Q::Answer>| {
-        let loss = |answer| trials.loss(*case, answer);
-        (cases[*case].group, loss(challenger), loss(champion))
+    let both = |Pair { case, champion, challenger }: &Pair<Q::Answer>| {
+        (*case, challenger.clone(), champion.clone())
     };
     let asked: BTreeSet<i64> = pairs.iter().map(|pair| cases[pair.case].asked).collect();
     Some(Compared {
         basis,
         asked: asked.into_iter().map(|asked| trials.label(asked)).collect(),
         cases: pairs.len(),
-        champion: scores(|pair| pair.champion)?,
-        challenger: scores(|pair| pair.challenger)?,
-        p_value: paired_p_value(pairs.iter().map(losses)),
+        champion: scores(|pair| pair.champion.clone())?,
+        challenger: scores(|pair| pair.challenger.clone())?,
+        p_value: trials.p_value(&pairs.iter().map(both).collect::<Vec<_>>()),
     })
 }
 

@@ -54,7 +54,7 @@ pub struct Reference {
 
 impl Reference {
     /// Checks distributions that were read: there has to be one of each of the `statistics`.
-    pub fn check(&self, statistics: &[(&str, Side)]) -> Result<(), String> {
+    pub fn check<N: AsRef<str>>(&self, statistics: &[(N, Side)]) -> Result<(), String> {
         let usable = |d: &Distribution| {
             let edges = d.edges.len() < BINS_MAX
                 && d.edges.iter().all(|edge| edge.is_finite())
@@ -65,7 +65,9 @@ impl Reference {
             edges && counts && between.iter().all(|v| v.is_finite() && *v >= 0.0)
         };
         let named = self.distributions.iter().map(|d| (d.statistic.as_str(), d.side));
-        if named.eq(statistics.iter().copied()) && self.distributions.iter().all(usable) {
+        if named.eq(statistics.iter().map(|(name, side)| (name.as_ref(), *side)))
+            && self.distributions.iter().all(usable)
+        {
             Ok(())
         } else {
             Err("the reference for drift has no usable bins for each statistic".to_owned())
@@ -74,10 +76,13 @@ impl Reference {
 
     /// The distributions of `statistics` in the backtest. Values are in the same order, each row
     /// with the number of its origin.
-    pub fn of<O: AsRef<[f64]>>(statistics: &[(&str, Side)], observed: &[(usize, O)]) -> Self {
-        let one = |(place, &(name, side)): (usize, &(&str, Side))| {
+    pub fn of<N: AsRef<str>, O: AsRef<[f64]>>(
+        statistics: &[(N, Side)],
+        observed: &[(usize, O)],
+    ) -> Self {
+        let one = |(place, (name, side)): (usize, &(N, Side))| {
             let values = observed.iter().map(|(origin, row)| (*origin, row.as_ref()[place]));
-            distribution((name, side), &values.collect::<Vec<_>>())
+            distribution((name.as_ref(), *side), &values.collect::<Vec<_>>())
         };
         Self { distributions: statistics.iter().enumerate().map(one).collect() }
     }

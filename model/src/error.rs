@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::rows::RowsError;
+
 /// Why a model could not be trained.
 #[derive(Debug, Error)]
 pub enum TrainError {
@@ -39,9 +41,12 @@ pub enum TrainError {
     /// What came out breaks an invariant, for example a number beyond the range of numbers.
     #[error("what was trained cannot be used: {0}")]
     Unusable(String),
-    /// A check found that the future leaks into the past.
+    /// A check found that the answer leaks into what models see.
     #[error("the data leak the answer: {0}")]
     Leak(String),
+    /// Rows cannot be learnt from.
+    #[error("{0}")]
+    Rows(#[from] RowsError),
 }
 
 impl TrainError {
@@ -51,6 +56,7 @@ impl TrainError {
             Self::TooFewForBacktest { .. } => {
                 Some("fewer `origins` in `[backtest]` of the manifest need fewer values")
             }
+            Self::Rows(error) => error.hint(),
             Self::TooShort { .. } | Self::Trees(_) | Self::Unusable(_) | Self::Leak(_) => None,
         }
     }

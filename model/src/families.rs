@@ -2,6 +2,7 @@
 //! is in the specification.
 
 pub mod autoregression;
+pub mod best_column;
 pub mod combination;
 pub mod exponential_smoothing;
 pub mod gradient_boosting;
@@ -9,10 +10,15 @@ pub mod linear;
 pub mod lstm;
 pub mod naive;
 pub mod pooled_autoregression;
+pub mod prior;
+pub mod sum_of_columns;
 pub mod theta;
+pub mod trees_of_rows;
 
 use crate::family::families;
 use crate::forecast::{Forecast, Forecaster};
+use crate::tabular::Tabular;
+use crate::tabular::model::Scorer;
 
 families! {
     /// A fitted model of any family that forecasts.
@@ -29,5 +35,17 @@ families! {
         GradientBoosting: gradient_boosting::Trees,
         Lstm: lstm::Ensemble,
         Combination: combination::Combination,
+    }
+}
+
+families! {
+    /// A fitted model of any family about rows.
+    RowModel of Tabular as Scorer {
+        Prior: prior::Prior,
+        BestColumn: best_column::BestColumn,
+        Linear: sum_of_columns::Linear,
+        Logistic: sum_of_columns::Logistic,
+        GradientBoosting: trees_of_rows::BoostedRows,
+        RandomForest: trees_of_rows::RandomForest,
     }
 }

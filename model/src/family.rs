@@ -104,10 +104,15 @@ macro_rules! families {
         })+
 
         impl $model {
-            /// How a family is fitted and read.
-            pub(crate) fn recipe(family: steppe_spec::Family) -> $crate::family::Recipe<$task> {
+            /// How a family is fitted and read; none for one that does something else.
+            pub(crate) fn recipe(
+                family: steppe_spec::Family,
+            ) -> Option<$crate::family::Recipe<$task>> {
                 match family {
-                    $(steppe_spec::Family::$name => $crate::family::Recipe::of::<$family>()),+
+                    $(steppe_spec::Family::$name => {
+                        Some($crate::family::Recipe::of::<$family>())
+                    })+
+                    _ => None,
                 }
             }
 

@@ -2,6 +2,8 @@
 //!
 //! Training itself reads no clock and writes no file.
 
+use std::time::Duration;
+
 /// The program around a training. Every method has a default that does nothing.
 pub trait Host: Sync {
     /// `units` more of work are planned. A unit is one window through one network, or one forecast.
@@ -12,6 +14,11 @@ pub trait Host: Sync {
     /// `units` of work are done, or turned out not to be needed.
     fn advance(&self, units: u64) {
         let _ = units;
+    }
+
+    /// How long the training has been going on; nothing where there is no clock.
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// The checkpoint saved under `key`, if any.

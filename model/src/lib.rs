@@ -7,6 +7,7 @@
 //! Pure computation on values in memory. It never opens a socket, knows no AWS service and reads
 //! no clock: the same data, configuration and seed give the same artifact.
 
+pub mod any;
 pub mod artifact;
 pub mod card;
 pub mod contest;
@@ -31,5 +32,5 @@ pub use error::TrainError;
 pub use forecast::calendar::Calendar;
 pub use forecast::dataset::{DataError, Dataset, Series};
 pub use forecast::{Artifact, ModelCard};
-pub use tasks::forecast;
+pub use tasks::{forecast, tabular};
 pub use training_key::training_key;

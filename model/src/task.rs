@@ -10,8 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steppe_wire::drift::Side;
-use steppe_wire::predict::ModelRef;
-use steppe_wire::registry::Score as Recorded;
+use steppe_wire::registry::Scores;
 
 use crate::artifact::Artifact;
 use crate::card::ModelCard;
@@ -19,7 +18,7 @@ use crate::error::TrainError;
 use crate::family::{Fitted, Recipe};
 use crate::forecast::dataset::DataError;
 use crate::host::Stage;
-use crate::trials::{Score, Trials};
+use crate::trials::Trials;
 use steppe_spec::{Family, Training};
 
 /// What models learn from.
@@ -33,8 +32,6 @@ pub trait Data: Debug + Send + Sync + 'static {
 pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     /// Its name in cards.
     const NAME: &'static str;
-    /// What drift counts of a question and its answer, each with the side that it is taken on.
-    const STATISTICS: &'static [(&'static str, Side)];
     /// What people call cases.
     const CASES: &'static str;
     /// What people call an answer, with its article.
@@ -57,12 +54,12 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     /// Every family on the same cases.
     type Trials<'a>: Trials<Answer = Self::Tried>;
     /// What somebody said in one case.
-    type Tried: Copy;
+    type Tried: Clone;
     /// The closed set of its fitted families.
     type Model: Fitted;
     /// What its cards say beside what all cards say.
     type Section: Debug + Clone + PartialEq + Send + Sync + Serialize + DeserializeOwned;
-    /// The values of [`Task::STATISTICS`].
+    /// The values of [`Task::statistics_of`].
     type Statistics: AsRef<[f64]>;
 
     /// The data in Parquet files.
@@ -81,6 +78,14 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     ) -> Result<Self::Data, DataError> {
         Ok(data)
     }
+
+    /// What people should know about the data, a sentence each.
+    fn notes(_data: &Self::Data) -> Vec<String> {
+        vec![]
+    }
+
+    /// A card as a page of text.
+    fn text(card: &ModelCard<Self>, version: &str) -> String;
 
     /// Refuses data whose columns give away the answer.
     fn check_data(data: &Self::Data, spec: &Self::Spec) -> Result<(), TrainError>;
@@ -106,20 +111,34 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
         stage: &Stage<'_>,
     ) -> Result<Self::Trials<'a>, TrainError>;
 
-    /// How a family is fitted and read.
-    fn recipe(family: Family) -> Recipe<Self>;
+    /// How a family is fitted and read; none for one that does something else.
+    fn recipe(family: Family) -> Option<Recipe<Self>>;
 
-    /// Fitted models as one: the weighted mean of their answers.
-    fn combined(members: Vec<(f64, Self::Model)>, spec: &Self::Spec) -> Self::Model;
+    /// Fitted models as one, the weighted mean of their answers; none where that is none.
+    fn combined(_members: Vec<(f64, Self::Model)>, _spec: &Self::Spec) -> Option<Self::Model> {
+        None
+    }
+
+    /// How the chosen family is fitted at last: with the options that the trials found.
+    fn found(spec: &Self::Spec, _trials: &Self::Trials<'_>) -> Self::Spec {
+        spec.clone()
+    }
 
     /// What the card says of the trials that chose its model.
-    fn section(data: &Self::Data, spec: &Self::Spec, trials: &Self::Trials<'_>) -> Self::Section;
+    fn section(
+        data: &Self::Data,
+        spec: &Self::Spec,
+        trials: &Self::Trials<'_>,
+    ) -> Result<Self::Section, TrainError>;
 
     /// Checks everything of a section that was read on which answers rest.
     fn check_section(section: &Self::Section, spec: &Self::Spec) -> Result<(), String>;
 
-    /// What an answer says about its model.
-    fn model_ref(artifact: &Artifact<Self>) -> ModelRef;
+    /// How well the model did in its trials: the deciding score first.
+    fn scores(section: &Self::Section) -> Scores;
+
+    /// What drift counts of a question and its answer, each with the side that it is taken on.
+    fn statistics_of(section: &Self::Section) -> Vec<(String, Side)>;
 
     /// Asks a few plain questions; an artifact without usable answers is of no use. It also brings
     /// weights into memory before the first request.
@@ -146,11 +165,12 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
         trials: &'a Self::Trials<'_>,
     ) -> Vec<(usize, Self::Query<'a>)>;
 
-    /// The newest time that the model of a card knows.
+    /// The newest that the model of a card knows, for people: a time, or how many rows.
     fn known(card: &ModelCard<Self>) -> &str;
 
-    /// That time as the cases of the trials count it; none when it has no meaning there.
-    fn clock(trials: &Self::Trials<'_>, time: &str) -> Option<i64>;
+    /// The cases that a model from elsewhere has not seen, and the entrant that would have been
+    /// chosen without them; none where that cannot be told.
+    fn unseen(champion: &Artifact<Self>, trials: &Self::Trials<'_>) -> Option<(Vec<usize>, usize)>;
 
     /// What a model from elsewhere says in the cases with the given numbers, as far as it can.
     fn answered(
@@ -158,7 +178,4 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
         trials: &Self::Trials<'_>,
         cases: Vec<usize>,
     ) -> Vec<(usize, Self::Tried)>;
-
-    /// What the record of a training has of scores.
-    fn recorded(scores: &[Score]) -> Recorded;
 }

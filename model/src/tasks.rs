@@ -3,3 +3,4 @@
 //! `families.rs`.
 
 pub mod forecast;
+pub mod tabular;

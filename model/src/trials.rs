@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::stats::signed_rank_p_value;
 use steppe_spec::{Family, Kind};
+use steppe_wire::registry::{self, Scores};
 
 /// One thing that models are judged on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +27,12 @@ pub enum Better {
     Lower,
     /// A share of right answers.
     Higher,
+}
+
+/// Scores as records have them.
+pub fn recorded(scores: &[Score]) -> Scores {
+    let one = |score: &Score| registry::Score { name: score.name.to_owned(), value: score.value };
+    Scores(scores.iter().map(one).collect())
 }
 
 /// How well somebody did on some cases, by one measure.
@@ -52,7 +59,7 @@ impl Score {
 /// What every entrant said in every case.
 pub trait Trials {
     /// What one entrant said in one case.
-    type Answer: Copy;
+    type Answer: Clone;
 
     /// The cases; never empty.
     fn cases(&self) -> impl ExactSizeIterator<Item = Case>;
@@ -79,6 +86,16 @@ pub trait Trials {
 
     /// The deciding score of an entrant over the cases that `keep` keeps; less is better.
     fn deciding(&self, entrant: usize, keep: &dyn Fn(&Case) -> bool) -> Option<f64>;
+
+    /// Probability of a difference at least this large between two that answered the same cases,
+    /// when there is none. Each item is a case, and what one and the other said.
+    fn p_value(&self, pairs: &[(usize, Self::Answer, Self::Answer)]) -> Option<f64> {
+        let groups: Vec<usize> = self.cases().map(|case| case.group).collect();
+        let losses = pairs.iter().map(|(case, one, other)| {
+            (groups[*case], self.loss(*case, one), self.loss(*case, other))
+        });
+        paired_p_value(losses)
+    }
 
     /// A name for people of when a case was asked.
     fn label(&self, asked: i64) -> String;

@@ -9,7 +9,7 @@ use steppe_plan::deploy::Upload;
 use steppe_plan::elf::{self, Architecture};
 use steppe_plan::events::{Did, Fact, Step};
 use steppe_plan::stack::{ArtifactHashes, GLUE_SCRIPT, sha256_hex};
-use steppe_spec::TrainSpec;
+use steppe_spec::TrainingSpec;
 use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -142,7 +142,7 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
     let (predictor, jobs) =
         (package(workspace, &predictor, small)?, package(workspace, &jobs, small)?);
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
-    let spec = serde_json::to_vec_pretty(&TrainSpec::of(&workspace.manifest))?;
+    let spec = serde_json::to_vec_pretty(&TrainingSpec::of(&workspace.manifest))?;
     let hashes = ArtifactHashes {
         server: sha256_hex(&server),
         predictor: sha256_hex(&predictor),

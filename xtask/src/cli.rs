@@ -98,10 +98,14 @@ pub enum Verb {
     Retrain(PlanArgs),
     /// Look for drift: what the deployed model sees, says and said, beside its backtest.
     Drift(PlanArgs),
-    /// Forecast one series through the deployed predictor.
+    /// Ask the deployed predictor about one series, entity or row.
     Predict {
-        /// Its name.
-        series: String,
+        /// Name of the series, or of what a row of the table is about.
+        #[arg(required_unless_present = "row", conflicts_with = "row")]
+        name: Option<String>,
+        /// A row: a JSON object with a value per column, `null` where one is missing.
+        #[arg(long)]
+        row: Option<String>,
     },
     /// Ask Athena: SQL, or the name of a query; without either, list the names.
     Query {

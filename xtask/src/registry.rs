@@ -3,14 +3,14 @@
 
 use anyhow::{Context, Error};
 use steppe_aws::{Aws, AwsError};
-use steppe_model::{Artifact, ModelCard};
+use steppe_model::any::{About, AnyModel};
 use steppe_plan::names::Names;
 use steppe_plan::stack::sha256_hex;
 use steppe_store::{Object, Objects, Pointer, StoreError};
 use steppe_wire::hint::Hinted;
 use steppe_wire::keys::{CARD_FILE, WEIGHTS_FILE};
 use steppe_wire::predict::ModelPointer;
-use steppe_wire::registry::{InService, Promoter, Service, TrainingRecord};
+use steppe_wire::registry::{InService, Promoter, Scores, Service, TrainingRecord};
 
 use crate::deployment::Deployment;
 use crate::hint::OrHint;
@@ -110,19 +110,19 @@ impl<'a> Registry<'a> {
         Ok(self.0.file(version, CARD_FILE).await.map_err(told)?.into())
     }
 
-    /// A model's card.
-    pub async fn card(&self, version: &str) -> Result<ModelCard> {
-        serde_json::from_slice(&self.card_bytes(version).await?).with_context(|| {
+    /// What a model's card says.
+    pub async fn about(&self, version: &str) -> Result<About> {
+        About::read(&self.card_bytes(version).await?, version).with_context(|| {
             format!("the card of model {version} cannot be read by this version of Steppe")
         })
     }
 
     /// A whole model, checked as the server will check it.
-    pub async fn artifact(&self, version: &str) -> Result<Artifact> {
+    pub async fn model(&self, version: &str) -> Result<AnyModel> {
         let card = self.card_bytes(version).await?;
         let weights = self.0.file(version, WEIGHTS_FILE).await.map_err(told)?;
         let pointer = ModelPointer { version: version.to_owned(), card_sha256: sha256_hex(&card) };
-        Artifact::load(card, weights.into(), &pointer)
+        AnyModel::load(card, weights.into(), &pointer)
             .with_context(|| format!("model {version} cannot be served"))
     }
 
@@ -135,6 +135,12 @@ impl<'a> Registry<'a> {
     pub async fn keep(&self, record: &TrainingRecord) -> Result<()> {
         Ok(self.0.keep(record).await?)
     }
+}
+
+/// The score that decides, with its name.
+pub fn deciding(scores: &Scores) -> String {
+    let score = scores.deciding();
+    score.map_or_else(String::new, |score| format!("{} {:.3}", score.name, score.value))
 }
 
 /// Errors as people at the terminal get them.

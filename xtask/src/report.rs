@@ -1,6 +1,7 @@
 //! An evaluation as one HTML page that needs nothing else: tables, and charts as SVG.
 
 pub mod profile;
+pub mod rows;
 mod service;
 
 use anyhow::{Result, anyhow};

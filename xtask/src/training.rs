@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use steppe_model::any::AnyModel;
+use steppe_model::artifact::{Artifact, ArtifactError};
 use steppe_model::forecast::Forecast;
 use steppe_model::forecast::dataset::Note;
 use steppe_model::host::Stage;
+use steppe_model::tabular::Tabular;
 use steppe_model::task::Task;
-use steppe_model::{Artifact, Dataset, training_key};
+use steppe_model::{Dataset, training_key, with_task};
 use steppe_plan::events::{Did, Fact, Step};
 use steppe_plan::stack::sha256_hex;
-use steppe_spec::{Total, TrainSpec};
+use steppe_spec::{Total, Training, TrainingSpec};
 use steppe_store::table;
 use steppe_wire::etl::{EtlPlan, EtlReport, InputReport, RejectedNewest};
 use steppe_wire::hint::Hinted;
@@ -29,45 +32,100 @@ use crate::project::{Workspace, make_private, write};
 /// Series that are too short for the model and are named.
 const SHORT_NAMED: usize = 5;
 
+/// A task as this tool tells people of its data and models.
+pub trait Told: Task {
+    /// Refuses data of which any number would mislead.
+    fn refuse(_workspace: &Workspace, _data: &Self::Data) -> Result<()> {
+        Ok(())
+    }
+
+    /// What of the data a model does not answer about as it does about the rest.
+    fn exceptions(_artifact: &Artifact<Self>, _data: &Self::Data) -> Option<Fact> {
+        None
+    }
+}
+
+impl Told for Tabular {}
+
+impl Told for Forecast {
+    /// Sums over all series would be twice the truth, in the queries and wherever people add up.
+    fn refuse(workspace: &Workspace, data: &Dataset) -> Result<()> {
+        let total = data.notes().iter().find_map(|note| match note {
+            Note::Total { series, .. } => Some(series),
+            _ => None,
+        });
+        let fails = workspace.manifest.task().forecast().map(|entry| entry.total);
+        match total {
+            Some(series) if fails == Some(Total::Fail) => bail!(Hinted::new(
+                format!(
+                    "`{series}` is the sum of all other series, so that sums count everything twice"
+                ),
+                format!(
+                    "`leave_out = [\"{series}\"]` of the task in the manifest leaves it out; `total \
+                     = \"keep\"` keeps it as a series like the others"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Series that get the plain rule instead of the model.
+    fn exceptions(artifact: &Artifact<Self>, data: &Dataset) -> Option<Fact> {
+        let forecast = data.series().iter().filter(|s| data.absence(&s.name).is_none());
+        let mut named: Vec<String> =
+            forecast.filter(|s| !artifact.suits(s.view())).map(|s| s.name.clone()).collect();
+        let series = named.len();
+        named.truncate(SHORT_NAMED);
+        (series > 0).then_some(Fact::ShortSeries { series, named })
+    }
+}
+
 /// Cleans and trains; returns the model and the name of its configuration and data.
-pub async fn run(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<(Artifact, String)> {
-    let data = data(workspace, raw, host).await?;
-    let spec = TrainSpec::of(&workspace.manifest);
+pub async fn run(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<(AnyModel, String)> {
+    with_task!(TrainingSpec::of(&workspace.manifest), |T, spec| {
+        trained::<T>(workspace, raw, host, *spec).await
+    })
+}
+
+async fn trained<T: Told>(
+    workspace: &Workspace,
+    raw: &RawData,
+    host: &Host,
+    spec: T::Spec,
+) -> Result<(AnyModel, String)> {
+    let data = data::<T>(workspace, raw, host, &spec).await?;
     let key = training_key(&spec, &data);
     let dir = workspace.scratch().join("models").join(&workspace.manifest.name).join(&key);
-    if let Some(artifact) = load(&dir) {
+    let tell = |artifact: &Artifact<T>, data: &T::Data| {
+        T::exceptions(artifact, data).into_iter().for_each(|fact| host.fact(fact));
+    };
+    if let Some(artifact) = load(&dir, Artifact::<T>::load) {
         host.fact(Fact::ModelFits { version: artifact.version() });
-        tell_short(&artifact, &data, host);
-        return Ok((artifact, key));
+        tell(&artifact, &data);
+        return Ok((AnyModel::of(&artifact), key));
     }
     let work = host.begin(Step::Train, None);
     let progress = Progress::new(host.clone(), Step::Train, dir.join("checkpoints"));
     let of_training = progress.clone();
-    let train = move || (Artifact::train(&data, &spec, &Stage::new(&of_training)), data);
+    let train = move || (Artifact::<T>::train(&data, &spec, &Stage::new(&of_training)), data);
     let (artifact, data) = tokio::task::spawn_blocking(train).await?;
     let artifact =
         artifact.with_context(|| format!("no model can be trained on {}", raw.given()))?;
-    save(&dir, &artifact)?;
+    let model = AnyModel::of(&artifact);
+    save(&dir, &model)?;
     progress.forget();
     work.done(Did::Train { version: artifact.version() });
-    tell_short(&artifact, &data, host);
-    Ok((artifact, key))
+    tell(&artifact, &data);
+    Ok((model, key))
 }
 
-/// Series that get the plain rule instead of the model.
-fn tell_short(artifact: &Artifact, data: &Dataset, host: &Host) {
-    let forecast = data.series().iter().filter(|s| data.absence(&s.name).is_none());
-    let mut named: Vec<String> =
-        forecast.filter(|s| !artifact.suits(s.view())).map(|s| s.name.clone()).collect();
-    let series = named.len();
-    named.truncate(SHORT_NAMED);
-    if series > 0 {
-        host.fact(Fact::ShortSeries { series, named });
-    }
-}
-
-/// The cleaned data as series.
-pub async fn data(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<Dataset> {
+/// The cleaned data as the task reads them.
+pub async fn data<T: Told>(
+    workspace: &Workspace,
+    raw: &RawData,
+    host: &Host,
+    spec: &T::Spec,
+) -> Result<T::Data> {
     host.fact(Fact::Data { file: raw.given(), synthetic: raw.synthetic });
     for file in raw.inputs.iter().flat_map(|input| &input.files) {
         for remark in &file.told {
@@ -79,39 +137,43 @@ pub async fn data(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<D
         let what = format!("{} left out: it has the columns of no input", file.display());
         host.fact(Fact::Read { what, hints: vec![] });
     }
-    clean(workspace, raw, host).await
+    clean::<T>(workspace, raw, host, spec).await
 }
 
 /// The model trained here last, if any.
-pub fn newest(workspace: &Workspace) -> Option<Artifact> {
+pub fn newest(workspace: &Workspace) -> Option<AnyModel> {
     let dirs = std::fs::read_dir(workspace.scratch().join("models").join(&workspace.manifest.name))
         .ok()?;
     let by_time = |d: &std::fs::DirEntry| d.metadata().and_then(|m| m.modified()).ok();
     let mut dirs: Vec<_> = dirs.flatten().collect();
     dirs.sort_by_key(by_time);
-    dirs.iter().rev().find_map(|d| load(&d.path()))
+    dirs.iter().rev().find_map(|d| load(&d.path(), AnyModel::load))
 }
 
-fn load(dir: &Path) -> Option<Artifact> {
+/// What reads a model: its card, its weights, and what points to it.
+type Load<M> = fn(Vec<u8>, Vec<u8>, &ModelPointer) -> Result<M, ArtifactError>;
+
+fn load<M>(dir: &Path, load: Load<M>) -> Option<M> {
     let pointer: ModelPointer =
         serde_json::from_slice(&std::fs::read(dir.join("current.json")).ok()?).ok()?;
-    Artifact::load(
-        std::fs::read(dir.join(CARD_FILE)).ok()?,
-        std::fs::read(dir.join(WEIGHTS_FILE)).ok()?,
-        &pointer,
-    )
-    .ok()
+    let (card, weights) = (dir.join(CARD_FILE), dir.join(WEIGHTS_FILE));
+    load(std::fs::read(card).ok()?, std::fs::read(weights).ok()?, &pointer).ok()
 }
 
-fn save(dir: &Path, artifact: &Artifact) -> Result<()> {
-    write(&dir.join(CARD_FILE), &artifact.card_bytes)?;
-    write(&dir.join(WEIGHTS_FILE), &artifact.weights_bytes)?;
+fn save(dir: &Path, model: &AnyModel) -> Result<()> {
+    write(&dir.join(CARD_FILE), &model.card_bytes)?;
+    write(&dir.join(WEIGHTS_FILE), &model.weights_bytes)?;
     // Written last: without it the folder counts as empty.
-    write(&dir.join("current.json"), &serde_json::to_vec_pretty(&artifact.pointer())?)
+    write(&dir.join("current.json"), &serde_json::to_vec_pretty(&model.pointer)?)
 }
 
 /// Cleans with the embedded engine; the result is kept by the hash of data and plan.
-async fn clean(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<Dataset> {
+async fn clean<T: Told>(
+    workspace: &Workspace,
+    raw: &RawData,
+    host: &Host,
+    spec: &T::Spec,
+) -> Result<T::Data> {
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
     let key = sha256_hex(format!("{}{}", raw.sha256(), sha256_hex(&plan)).as_bytes());
     let dir = workspace.scratch().join("clean").join(&workspace.manifest.name).join(&key[..16]);
@@ -128,37 +190,16 @@ async fn clean(workspace: &Workspace, raw: &RawData, host: &Host) -> Result<Data
         }
         rejected_newest(input).into_iter().for_each(|fact| host.fact(fact));
     }
-    let (spec, files) = (TrainSpec::of(&workspace.manifest), |table: &str| {
-        parquet_files(&dir.join(keys::table_prefix(&workspace.manifest.name, table)))
-    });
-    let others = Forecast::others(&spec).iter().map(|table| files(table)).collect::<Result<_>>()?;
-    let data = Forecast::read(&spec, files(&spec.table)?)?;
-    let data = Forecast::with_others(data, &spec, others)?;
-    for note in steppe_model::forecast::dataset::lines(data.notes()) {
+    let files =
+        |table: &str| parquet_files(&dir.join(keys::table_prefix(&workspace.manifest.name, table)));
+    let others = T::others(spec).iter().map(|table| files(table)).collect::<Result<_>>()?;
+    let data = T::read(spec, files(spec.table())?)?;
+    let data = T::with_others(data, spec, others)?;
+    for note in T::notes(&data) {
         host.fact(Fact::DataNote { note });
     }
-    refuse_total(workspace, &data)?;
+    T::refuse(workspace, &data)?;
     Ok(data)
-}
-
-/// Sums over all series would be twice the truth, in the queries and wherever else people add up.
-fn refuse_total(workspace: &Workspace, data: &Dataset) -> Result<()> {
-    let total = data.notes().iter().find_map(|note| match note {
-        Note::Total { series, .. } => Some(series),
-        _ => None,
-    });
-    match total {
-        Some(series) if workspace.manifest.task().total == Total::Fail => bail!(Hinted::new(
-            format!(
-                "`{series}` is the sum of all other series, so that sums count everything twice"
-            ),
-            format!(
-                "`leave_out = [\"{series}\"]` of the task in the manifest leaves it out; `total = \
-                 \"keep\"` keeps it as a series like the others"
-            ),
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Series of which only older values are left: their forecasts begin before their data end.

@@ -66,7 +66,10 @@ pub async fn run(args: &Args, host: &Host) -> Result<Outcome> {
         Verb::Model { verb } => model::run(&open()?, host, verb.as_ref()).await,
         Verb::Retrain(options) => retrain::run(&open()?, host, *options).await,
         Verb::Drift(options) => drift::run(&open()?, host, *options).await,
-        Verb::Predict { series } => predict::run(&open()?, host, series).await,
+        Verb::Predict { name, row } => {
+            let asked = predict::Asked { name: name.as_deref(), row: row.as_deref() };
+            predict::run(&open()?, host, asked).await
+        }
         Verb::Query { sql_or_name, limit } => {
             query::run(&open()?, host, sql_or_name.as_deref(), *limit).await
         }

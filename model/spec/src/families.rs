@@ -27,10 +27,22 @@ enum Role {
     Candidate,
 }
 
-/// The closed list of families: the name in manifests, cards and metrics, the role, and, if it has
-/// options, the key of `[model]` under which they stand, and their type.
+/// What a family can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Does {
+    /// Forecasts of series.
+    Series,
+    /// Classes of rows.
+    Classes,
+    /// Numbers of rows.
+    Numbers,
+}
+
+/// The closed list of families: the name in manifests, cards and metrics, the role, what it does,
+/// and, if it has options for forecasts, the key of `[model]` under which they stand, and their
+/// type.
 macro_rules! families {
-    ($($(#[$doc:meta])* $family:ident = $name:literal, $role:ident
+    ($($(#[$doc:meta])* $family:ident = $name:literal, $role:ident of $($does:ident)+
         $(, $key:ident: $options:ty)?;)*) => {
         /// Families of models.
         #[derive(
@@ -53,6 +65,11 @@ macro_rules! families {
             /// Whether it is a rule without anything fitted: what every model is compared with.
             pub fn is_baseline(self) -> bool {
                 match self { $(Self::$family => Role::$role == Role::Baseline,)* }
+            }
+
+            /// Whether it can do something.
+            pub fn does(self, what: Does) -> bool {
+                match self { $(Self::$family => [$(Does::$does),+].contains(&what),)* }
             }
         }
 
@@ -89,29 +106,37 @@ macro_rules! families {
 
 families! {
     /// The last value.
-    LastValue = "last-value", Baseline;
+    LastValue = "last-value", Baseline of Series;
     /// The last value plus the mean change.
-    Drift = "drift", Baseline;
+    Drift = "drift", Baseline of Series;
     /// The mean of the last three values.
-    MeanOfThree = "mean-of-three", Baseline;
+    MeanOfThree = "mean-of-three", Baseline of Series;
     /// The value one season before.
-    SeasonalNaive = "seasonal-naive", Baseline;
+    SeasonalNaive = "seasonal-naive", Baseline of Series;
+    /// The share of each class, or the mean, whatever is asked.
+    Prior = "prior", Baseline of Classes Numbers;
+    /// The best single column.
+    BestColumn = "best-column", Baseline of Classes Numbers;
     /// The dynamic optimised theta model.
-    Theta = "theta", Candidate;
+    Theta = "theta", Candidate of Series;
     /// Exponential smoothing.
-    ExponentialSmoothing = "exponential-smoothing", Candidate;
+    ExponentialSmoothing = "exponential-smoothing", Candidate of Series;
     /// A seasonal autoregression per series.
-    Autoregression = "autoregression", Candidate;
-    /// A regression per series on lags, weekdays, holidays and features.
-    Linear = "linear", Candidate;
+    Autoregression = "autoregression", Candidate of Series;
+    /// A regression: per series on lags, weekdays, holidays and features; of rows on columns.
+    Linear = "linear", Candidate of Series Numbers;
+    /// A regression of log odds on columns.
+    Logistic = "logistic", Candidate of Classes;
     /// One autoregression for all series.
-    PooledAutoregression = "pooled-autoregression", Candidate;
-    /// Gradient-boosted trees over all series.
-    GradientBoosting = "gradient-boosting", Candidate, trees: Trees;
+    PooledAutoregression = "pooled-autoregression", Candidate of Series;
+    /// Gradient-boosted trees over all series, or over rows.
+    GradientBoosting = "gradient-boosting", Candidate of Series Classes Numbers, trees: Trees;
+    /// A forest of trees on drawn rows and columns.
+    RandomForest = "random-forest", Candidate of Classes Numbers;
     /// Long short-term memory networks over all series.
-    Lstm = "lstm", Candidate, lstm: Lstm;
+    Lstm = "lstm", Candidate of Series, lstm: Lstm;
     /// A weighted mean of other families.
-    Combination = "combination", Candidate;
+    Combination = "combination", Candidate of Series;
 }
 
 /// What the manifest asks for.
@@ -171,6 +196,17 @@ impl Model {
         out.need("model.candidates", !combined, || {
             "`model.candidates` names families; a `combination` is made of them".to_owned()
         });
+        let asked = match self.kind {
+            Kind::Auto => None,
+            Kind::Of(family) => Some(("model.kind".to_owned(), family)),
+        };
+        let listed = self.candidates.iter().flatten().enumerate();
+        let listed = listed.map(|(at, family)| (format!("model.candidates[{at}]"), *family));
+        for (key, family) in asked.into_iter().chain(listed) {
+            out.need(&key, family.does(Does::Series), || {
+                format!("`{key}` is `{}`, which cannot forecast", family.name())
+            });
+        }
     }
 }
 

@@ -58,13 +58,25 @@ pub struct Input {
     pub sql: Option<String>,
     /// Columns of the clean table, in order: `name = "type"`, or `name = { from, type, … }`.
     pub columns: Columns,
+    /// Columns of the file, by the names that it has for them, that nobody needs and nobody is to
+    /// see, such as names and telephone numbers: they are in no table, not even among the rejected
+    /// records.
+    #[serde(default)]
+    #[schemars(length(max = 200))]
+    pub drop: Vec<String>,
+    /// Columns that say something about people that must not decide by itself: the catalogue and
+    /// models' cards name them, and scores of rows are also told by their values.
+    #[serde(default)]
+    #[schemars(length(max = 200))]
+    pub sensitive: Vec<String>,
     /// Rules per record, tried in order. Without any, what a task about the table needs must be
     /// there: series, time and target; years must be years, and the target not be negative unless
-    /// `transform` is `none`. Always, what cannot be read as its column's type is refused.
+    /// `transform` is `none`; of rows, entity and time. Always, what cannot be read as its column's
+    /// type is refused.
     #[serde(default)]
     pub rules: Vec<Rule>,
-    /// Columns that no two records have in common; series and time of a task about the table when
-    /// absent.
+    /// Columns that no two records have in common; series and time of a task about the table, or
+    /// entity and time, when absent.
     #[serde(default)]
     pub unique: Vec<String>,
     /// What happens to records that have them in common.
@@ -194,6 +206,16 @@ impl Input {
         self.column_defects(&key, out);
         self.wide_defects(&key, out);
         self.rule_defects(at, out);
+        for (place, name) in self.sensitive.iter().enumerate() {
+            let key = format!("inputs[{at}].sensitive[{place}]");
+            self.columns.known(&self.name, &key, name, out);
+        }
+        for (place, name) in self.drop.iter().enumerate() {
+            let used = self.columns.iter().find(|column| column.source() == name);
+            out.need(format!("inputs[{at}].drop[{place}]"), used.is_none(), || {
+                format!("`{name}` is to be dropped, and is a column of the table as well")
+            });
+        }
         for (place, name) in self.unique.iter().enumerate() {
             self.columns.known(&self.name, &format!("inputs[{at}].unique[{place}]"), name, out);
         }

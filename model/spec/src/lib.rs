@@ -41,10 +41,12 @@ pub use rules::{Action, PartialPeriod, Rule, Total};
 pub use schedule::Schedule;
 pub use schema::json_schema;
 pub use tables::Table;
+pub use tasks::TaskEntry;
 pub use tasks::forecast::{
-    Backtest, DayCalendar, Decide, Feature, Frequency, Holidays, Known, Spacing, Task,
+    Backtest, DayCalendar, Decide, Feature, ForecastEntry, Frequency, Holidays, Known, Spacing,
+    Task,
 };
-pub use tasks::{TaskEntry, TaskKind};
+pub use tasks::tabular;
 pub use time_span::TimeSpan;
-pub use training::{TrainSpec, Training};
+pub use training::{TrainSpec, Training, TrainingSpec};
 pub use transform::Transform;

@@ -18,7 +18,7 @@ use crate::schema::json_schema;
 use crate::shape;
 use crate::tables::Table;
 use crate::tasks::TaskEntry;
-use crate::tasks::forecast::Holidays;
+use crate::tasks::forecast::{ForecastEntry, Holidays};
 use crate::training::TrainSpec;
 
 /// Version of the manifest's schema.
@@ -37,7 +37,7 @@ pub struct Manifest {
     pub schema_version: u32,
     /// Name of the pipeline, which is its folder's: lower-case letters and digits, at most 16.
     pub name: String,
-    /// What it forecasts, for people.
+    /// What it predicts, for people.
     #[serde(default = "description")]
     pub description: String,
     /// The files that it reads, each of one form.
@@ -120,7 +120,7 @@ impl Manifest {
                     input.rules = default_rules(&entry, &input.columns);
                 }
                 if input.unique.is_empty() {
-                    input.unique = vec![entry.task.series.clone(), entry.task.time.clone()];
+                    input.unique = entry.keys();
                 }
             }
             let (columns, rules) = (&input.columns, &mut input.rules);
@@ -138,7 +138,7 @@ impl Manifest {
 
     /// The table that the task is about.
     pub fn source(&self) -> Source<'_> {
-        let named = self.tasks[0].table.as_deref();
+        let named = self.tasks[0].table();
         let name = named.unwrap_or(&self.inputs[0].name);
         self.stored().find(|table| table.name == name).unwrap_or(Source::of(&self.inputs[0]))
     }
@@ -210,10 +210,10 @@ impl Manifest {
 
     fn task_defects(&self, out: &mut Defects) {
         let entry = &self.tasks[0];
-        if let Some(defect) = project_defect(&entry.name) {
-            out.add("tasks[0].name", format!("the task name `{}` {defect}", entry.name));
+        if let Some(defect) = project_defect(entry.name()) {
+            out.add("tasks[0].name", format!("the task name `{}` {defect}", entry.name()));
         }
-        match &entry.table {
+        match entry.table() {
             None => {
                 let only = self.inputs.len() == 1 && self.tables.is_empty();
                 out.need("tasks[0].table", only, || {
@@ -233,12 +233,22 @@ impl Manifest {
             Some(_) => {}
         }
         let source = self.source();
-        out.of_task(|out| {
-            entry.task.column_defects(source.name, source.columns, out);
-            TrainSpec::of(self).defects(out);
-        });
         out.need("tasks[0].table", source.format == Format::Parquet, || {
             format!("a task reads Parquet, and `output` of `{}` says otherwise", source.name)
+        });
+        match entry {
+            TaskEntry::Forecast(entry) => self.forecast_defects(entry, source, out),
+            TaskEntry::Tabular(entry) => out.of_task(|out| {
+                entry.task.column_defects(source.name, source.columns, out);
+                entry.task.defects(out);
+            }),
+        }
+    }
+
+    fn forecast_defects(&self, entry: &ForecastEntry, source: Source<'_>, out: &mut Defects) {
+        out.of_task(|out| {
+            entry.task.column_defects(source.name, source.columns, out);
+            TrainSpec::of_entry(self, entry).defects(out);
         });
         if let Holidays::Table(name) = &entry.task.holidays {
             let table = self.stored().find(|table| table.name == name);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::manifest::Manifest;
 use crate::schema::json_schema;
-use crate::shape::{range, words};
+use crate::shape::{has_kinds, range, words};
 
 /// Between these lines of `docs/manifest.md` everything is made here.
 const BEGIN: &str =
@@ -33,6 +33,16 @@ fn section(heading: &str, path: &str, schema: &Value, needed: bool, out: &mut St
             tables.push((format!("`[{path}]`"), path, member, is_needed(name)));
         } else if member["items"]["properties"].is_object() {
             tables.push((format!("`[[{path}]]`"), path, &member["items"], is_needed(name)));
+        } else if member["additionalProperties"]["properties"].is_object() {
+            let heading = format!("`[{path}.COLUMN]`");
+            tables.push((heading, path, &member["additionalProperties"], is_needed(name)));
+        } else if has_kinds(&member["items"]) {
+            for form in member["items"]["anyOf"].as_array().into_iter().flatten() {
+                let kinds: Vec<&str> =
+                    words(&form["properties"]["kind"]).map(|(kind, _)| kind).collect();
+                let heading = format!("`[[{path}]]`, `kind` of `{}`", kinds.join("`, `"));
+                tables.push((heading, path.clone(), form, is_needed(name)));
+            }
         } else {
             let default = if is_needed(name) { "needed".to_owned() } else { default(member) };
             let (kind, told) = (kind(member), told_of(member));
@@ -62,6 +72,12 @@ fn kind(member: &Value) -> String {
         _ if member.get("oneOf").is_some() => "a word",
         Some("array") if member["items"].get("oneOf").is_some() => "list of words",
         Some("array") if member["items"]["format"] == "date" => "list of dates",
+        Some("array") if member["items"]["type"] == "integer" => "list of whole numbers",
+        Some("array") if member["items"]["type"] == "number" => "list of numbers",
+        Some("array") if member["items"]["type"] == "array" => "list of pairs",
+        Some("object") if member["additionalProperties"]["properties"].is_object() => {
+            "table of tables"
+        }
         Some("array") if member["items"].get("anyOf").is_some() => "list of texts or tables",
         Some("array") => "list of texts",
         Some("object") => "table of texts",
@@ -135,6 +151,9 @@ fn every_key_is_described() {
             }
             walk(&key, member, found);
             walk(&key, &member["items"], found);
+            for form in member["items"]["anyOf"].as_array().into_iter().flatten() {
+                walk(&key, form, found);
+            }
         }
     }
     let mut found = Vec::new();

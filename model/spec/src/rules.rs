@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::column::{ColumnType, Columns};
 use crate::tasks::TaskEntry;
-use crate::tasks::forecast::{Spacing, Task};
+use crate::tasks::forecast::{ForecastEntry, Spacing, Task};
 use crate::transform::Transform;
 
 /// Names of rules that options make.
@@ -74,6 +74,24 @@ pub(crate) fn looked_at<'a>(when: &str, columns: &'a Columns) -> Option<&'a str>
 
 /// Rules that follow from a task: what it needs of each record must be there.
 pub(crate) fn default_rules(entry: &TaskEntry, columns: &Columns) -> Vec<Rule> {
+    match entry {
+        TaskEntry::Forecast(entry) => rules_of_series(entry, columns),
+        // A row without a target is asked about; one that says of nobody what it says cannot be.
+        TaskEntry::Tabular(entry) => {
+            let needed = entry.task.entity.iter().chain(&entry.task.time);
+            let given = |column: &String| Rule {
+                name: format!("{column}_given"),
+                column: Some(column.clone()),
+                when: format!("{column} IS NULL"),
+                reason: format!("the {column} must not be empty"),
+                action: Action::Fail,
+            };
+            needed.map(given).collect()
+        }
+    }
+}
+
+fn rules_of_series(entry: &ForecastEntry, columns: &Columns) -> Vec<Rule> {
     let Task { series, time, target, frequency, .. } = &entry.task;
     let rule = |column: &str, what: &str, when: String, reason: String| Rule {
         name: format!("{column}_{what}"),

@@ -4,7 +4,7 @@
 //! function's.
 
 use jiff::civil::Date;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::column::ColumnType;
 use crate::defects::Defects;
@@ -17,6 +17,9 @@ use crate::time_span::{self, TimeSpan};
 pub(crate) fn check(schema: &Value, value: &mut Value, key: &str, out: &mut Defects) -> bool {
     // Of several forms, the value's own type tells which is meant.
     if let Some(forms) = schema["anyOf"].as_array() {
+        if has_kinds(schema) && value.is_object() {
+            return of_one_kind(schema, value, key, out);
+        }
         let meant = forms.iter().find(|form| is_of_type(form, value)).or(forms.first());
         return meant.is_none_or(|form| check(form, value, key, out));
     }
@@ -41,8 +44,12 @@ pub(crate) fn check(schema: &Value, value: &mut Value, key: &str, out: &mut Defe
             if let Some(most) = most.filter(|most| count > *most) {
                 out.form(key, format!("`{key}` has {count}; at most {most}"), None);
             }
-            if schema["minItems"].as_u64().is_some_and(|least| count < least) {
-                out.form(key, format!("`{key}` is empty"), None);
+            if let Some(least) = schema["minItems"].as_u64().filter(|least| count < *least) {
+                let told = match count {
+                    0 => format!("`{key}` is empty"),
+                    _ => format!("`{key}` has {count}; at least {least}"),
+                };
+                out.form(key, told, None);
                 return false;
             }
             // What is wrong with one is told; none is taken away, because numbers would change.
@@ -61,6 +68,38 @@ pub(crate) fn check(schema: &Value, value: &mut Value, key: &str, out: &mut Defe
         }
         _ => true,
     }
+}
+
+/// Whether a schema is of tables of several kinds, each of which names its own.
+pub(crate) fn has_kinds(schema: &Value) -> bool {
+    let forms = schema["anyOf"].as_array();
+    forms.is_some_and(|forms| forms.iter().all(|form| form["properties"]["kind"].is_object()))
+}
+
+/// The form that a table has by its kind, with its place; the one whose kind has a default is meant
+/// where none is named.
+pub(crate) fn of_kind<'a>(schema: &'a Value, value: &Value) -> Option<(usize, &'a Value)> {
+    let mut forms = schema["anyOf"].as_array().into_iter().flatten().enumerate();
+    forms.find(|(_, form)| {
+        let kind = &form["properties"]["kind"];
+        match value.get("kind") {
+            Some(named) => words(kind).any(|(word, _)| *named == word),
+            None => kind.get("default").is_some(),
+        }
+    })
+}
+
+/// A table of one of several kinds.
+fn of_one_kind(schema: &Value, value: &mut Value, key: &str, out: &mut Defects) -> bool {
+    if let Some((_, form)) = of_kind(schema, value) {
+        return check(form, value, key, out);
+    }
+    let forms = schema["anyOf"].as_array().into_iter().flatten();
+    let kinds = forms.flat_map(|form| form["properties"]["kind"]["oneOf"].as_array());
+    let kinds: Vec<Value> = kinds.flatten().cloned().collect();
+    let kind = value.get("kind").cloned().unwrap_or_default();
+    word(&json!({ "oneOf": kinds }), &kind, &format!("{key}.kind"), out);
+    false
 }
 
 fn table(schema: &Value, members: &mut Map<String, Value>, key: &str, out: &mut Defects) -> bool {

@@ -1,49 +1,100 @@
 //! `[[tasks]]`: what is predicted, of which table, and with which model.
+//!
+//! What a task says depends on its kind. To add a kind, write its folder here and its lines in the
+//! enums below.
 
 pub mod forecast;
+pub mod tabular;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
-use crate::families::Model;
-use crate::gaps::Gaps;
-use crate::rules::{PartialPeriod, Total};
-use forecast::{Backtest, Task};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
-/// Kinds of tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TaskKind {
-    /// The next values of each series.
-    #[default]
-    Forecast,
-}
+use crate::shape;
+use forecast::ForecastEntry;
+use tabular::TabularEntry;
 
 /// What is predicted, of which table, and with which model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TaskEntry {
-    /// Name of the task: lower-case letters, digits and inner hyphens.
-    pub name: String,
-    /// The input or table that it is about; the only input when absent.
-    pub table: Option<String>,
-    /// What is predicted.
-    #[serde(flatten)]
-    pub task: Task,
-    /// Names of series whose records are rejected, such as the total of the others.
-    #[serde(default)]
-    pub leave_out: Vec<String>,
-    /// Whether an incomplete newest period is looked for, and from which share on.
-    pub partial_period: Option<PartialPeriod>,
-    /// What happens to periods without a value.
-    #[serde(default)]
-    pub gaps: Gaps,
-    /// What happens when a series is the sum of all others, so that sums count everything twice.
-    #[serde(default)]
-    pub total: Total,
-    /// With which model.
-    #[serde(default)]
-    pub model: Model,
-    /// How models are judged: by forecasts of the past.
-    #[serde(default)]
-    pub backtest: Backtest,
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum TaskEntry {
+    /// The next values of series.
+    Forecast(Box<ForecastEntry>),
+    /// What rows are or are worth.
+    Tabular(Box<TabularEntry>),
+}
+
+impl TaskEntry {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Forecast(entry) => &entry.name,
+            Self::Tabular(entry) => &entry.name,
+        }
+    }
+
+    /// The input or table that it is about, if it says so.
+    pub(crate) fn table(&self) -> Option<&str> {
+        match self {
+            Self::Forecast(entry) => entry.table.as_deref(),
+            Self::Tabular(entry) => entry.table.as_deref(),
+        }
+    }
+
+    /// Columns that no two records of its table have in common, if nothing else is said.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        match self {
+            Self::Forecast(entry) => vec![entry.task.series.clone(), entry.task.time.clone()],
+            Self::Tabular(entry) => entry.task.keys(),
+        }
+    }
+
+    /// It, when it is of forecasts.
+    pub fn forecast(&self) -> Option<&ForecastEntry> {
+        match self {
+            Self::Forecast(entry) => Some(entry),
+            Self::Tabular(_) => None,
+        }
+    }
+
+    /// It, when it is about rows.
+    pub fn tabular(&self) -> Option<&TabularEntry> {
+        match self {
+            Self::Forecast(_) => None,
+            Self::Tabular(entry) => Some(entry),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskEntry {
+    /// By its kind, so that what is wrong is told of that kind.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let forms = <Self as JsonSchema>::json_schema(&mut SchemaGenerator::default()).to_value();
+        let tabular = shape::of_kind(&forms, &value).is_some_and(|(place, _)| place == 1);
+        if tabular {
+            return TabularEntry::deserialize(value)
+                .map(Box::new)
+                .map(Self::Tabular)
+                .map_err(D::Error::custom);
+        }
+        ForecastEntry::deserialize(value)
+            .map(Box::new)
+            .map(Self::Forecast)
+            .map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for TaskEntry {
+    fn schema_name() -> Cow<'static, str> {
+        "TaskEntry".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let forms = [ForecastEntry::json_schema(generator), TabularEntry::json_schema(generator)];
+        json_schema!({ "anyOf": forms })
+    }
 }

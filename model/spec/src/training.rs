@@ -5,14 +5,17 @@ use std::fmt::Debug;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::defects::Defects;
-use crate::families::{Family, Kind, Model};
+use crate::families::{Does, Family, Kind, Model};
 use crate::gaps::Gaps;
 use crate::manifest::Manifest;
 use crate::schema::json_schema;
 use crate::shape;
-use crate::tasks::forecast::{Backtest, Frequency, Task};
+use crate::tasks::TaskEntry;
+use crate::tasks::forecast::{Backtest, ForecastEntry, Frequency, Task};
+use crate::tasks::tabular::TabularSpec;
 
 /// What decides a model, whatever kind of task it is for. Two equal ones on equal data give equal
 /// artifacts.
@@ -31,6 +34,39 @@ pub trait Training:
 
     /// Whether both read the same data from a table.
     fn reads_like(&self, other: &Self) -> bool;
+}
+
+/// What decides a model, of any kind of task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum TrainingSpec {
+    /// Forecasts of series.
+    Forecast(Box<TrainSpec>),
+    /// About rows.
+    Tabular(Box<TabularSpec>),
+}
+
+impl TrainingSpec {
+    /// What a manifest says about the training of its task.
+    pub fn of(manifest: &Manifest) -> Self {
+        match manifest.task() {
+            TaskEntry::Forecast(entry) => {
+                Self::Forecast(Box::new(TrainSpec::of_entry(manifest, entry)))
+            }
+            TaskEntry::Tabular(_) => {
+                let spec = TabularSpec::of(manifest).expect("the task is about rows");
+                Self::Tabular(Box::new(spec))
+            }
+        }
+    }
+
+    /// A configuration by the kind of task that it names itself.
+    pub fn of_json(value: Value) -> serde_json::Result<Self> {
+        if value["task"]["kind"] == "forecast" {
+            return serde_json::from_value(value).map(Box::new).map(Self::Forecast);
+        }
+        serde_json::from_value(value).map(Box::new).map(Self::Tabular)
+    }
 }
 
 /// Configuration of one training of forecasts. Two equal specs on equal data give equal artifacts.
@@ -52,15 +88,19 @@ pub struct TrainSpec {
 }
 
 impl TrainSpec {
-    /// What a manifest says about training.
-    pub fn of(manifest: &Manifest) -> Self {
+    /// What a manifest says about the training of its task, when that forecasts.
+    pub fn of(manifest: &Manifest) -> Option<Self> {
+        manifest.task().forecast().map(|entry| Self::of_entry(manifest, entry))
+    }
+
+    pub(crate) fn of_entry(manifest: &Manifest, entry: &ForecastEntry) -> Self {
         Self {
             pipeline: manifest.name.clone(),
             table: manifest.source().name.to_owned(),
-            task: manifest.task().task.clone(),
-            gaps: manifest.task().gaps,
-            model: manifest.task().model.clone(),
-            backtest: manifest.task().backtest,
+            task: entry.task.clone(),
+            gaps: entry.gaps,
+            model: entry.model.clone(),
+            backtest: entry.backtest,
         }
     }
 
@@ -116,6 +156,7 @@ impl TrainSpec {
             Family::Combination => asked(family) || kind == Kind::Auto,
             family => family.is_baseline() || asked(family),
         };
+        let wanted = |family: &Family| family.does(Does::Series) && wanted(family);
         Family::ALL.iter().copied().filter(wanted).collect()
     }
 }

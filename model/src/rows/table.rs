@@ -116,7 +116,6 @@ impl Table {
         self.columns.iter().map(|(name, column)| (name.as_str(), column))
     }
 
-    #[cfg(test)]
     pub(crate) fn columns_mut(&mut self) -> impl Iterator<Item = &mut (String, Column)> {
         self.columns.iter_mut()
     }

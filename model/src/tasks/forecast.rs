@@ -21,14 +21,14 @@ pub mod windows;
 use bytes::Bytes;
 use steppe_wire::drift::Side;
 use steppe_wire::predict::ModelRef;
-use steppe_wire::registry;
+use steppe_wire::registry::Scores;
 
 use crate::error::TrainError;
 use crate::families::{self, combination::Combination};
 use crate::family::Recipe;
 use crate::host::Stage;
 use crate::task::Task;
-use crate::trials::Score;
+use crate::trials::{Trials, recorded};
 use steppe_spec::{Family, Holidays, TrainSpec};
 
 use backtest::Run;
@@ -49,7 +49,6 @@ pub type ModelCard = crate::card::ModelCard<Forecast>;
 
 impl Task for Forecast {
     const NAME: &'static str = "forecast";
-    const STATISTICS: &'static [(&'static str, Side)] = &statistics::STATISTICS;
     const CASES: &'static str = "forecasts";
     const ANSWER: &'static str = "a forecast";
     const NOTHING_NEW: &'static str = "no whole horizon has been observed";
@@ -88,6 +87,14 @@ impl Task for Forecast {
         Ok(data)
     }
 
+    fn notes(data: &Dataset) -> Vec<String> {
+        dataset::lines(data.notes())
+    }
+
+    fn text(card: &ModelCard, version: &str) -> String {
+        card.to_text(version)
+    }
+
     fn check_data(data: &Dataset, spec: &TrainSpec) -> Result<(), TrainError> {
         leakage::check_data(data, spec)
     }
@@ -117,30 +124,38 @@ impl Task for Forecast {
         backtest::run(data, spec, stage)
     }
 
-    fn recipe(family: Family) -> Recipe<Self> {
+    fn recipe(family: Family) -> Option<Recipe<Self>> {
         families::Model::recipe(family)
     }
 
-    fn combined(members: Vec<(f64, families::Model)>, spec: &TrainSpec) -> families::Model {
-        Combination { members, transform: spec.model.transform }.into()
+    fn combined(members: Vec<(f64, families::Model)>, spec: &TrainSpec) -> Option<families::Model> {
+        Some(Combination { members, transform: spec.model.transform }.into())
     }
 
-    fn section(data: &Dataset, spec: &TrainSpec, run: &Run<'_>) -> card::Section {
-        card::Section {
+    fn section(
+        data: &Dataset,
+        spec: &TrainSpec,
+        run: &Run<'_>,
+    ) -> Result<card::Section, TrainError> {
+        Ok(card::Section {
             data: card::DataSummary::of(data),
             backtest: run.summary(),
             calibration: run.calibration(run.served(), |_| true),
             fallback: fallback::Fallback::fit(data, spec),
-        }
+        })
     }
 
     fn check_section(section: &card::Section, spec: &TrainSpec) -> Result<(), String> {
         section.check(spec)
     }
 
-    fn model_ref(artifact: &Artifact) -> ModelRef {
-        let backtest = artifact.card.section.backtest.model;
-        ModelRef { id: artifact.card.id.clone(), version: artifact.version(), backtest }
+    fn scores(section: &card::Section) -> Scores {
+        let card::Section { backtest, .. } = section;
+        recorded(&cases::scores(&backtest.model, backtest.intervals.coverage))
+    }
+
+    fn statistics_of(_: &card::Section) -> Vec<(String, Side)> {
+        statistics::STATISTICS.map(|(name, side)| (name.to_owned(), side)).to_vec()
     }
 
     fn try_out(artifact: &Artifact) -> Result<(), String> {
@@ -168,15 +183,21 @@ impl Task for Forecast {
         &card.section.data.last
     }
 
-    fn clock(run: &Run<'_>, time: &str) -> Option<i64> {
-        run.data().calendar().parse(time)
+    fn unseen(champion: &Artifact, run: &Run<'_>) -> Option<(Vec<usize>, usize)> {
+        let known = run.data().calendar().parse(&champion.card.section.data.last)?;
+        let later = run.cases().enumerate().filter(|(_, case)| case.asked >= known);
+        Some((later.map(|(number, _)| number).collect(), run.chosen_at(known)))
     }
 
     fn answered(champion: &Artifact, run: &Run<'_>, cases: Vec<usize>) -> Vec<(usize, Answered)> {
         cases::answered(champion, run, cases.into_iter())
     }
+}
 
-    fn recorded(scores: &[Score]) -> registry::Score {
-        cases::recorded(scores)
+impl Artifact {
+    /// What a forecast says about its model.
+    pub fn forecast_ref(&self) -> ModelRef {
+        let backtest = self.card.section.backtest.model;
+        ModelRef { id: self.card.id.clone(), version: self.version(), backtest }
     }
 }

@@ -1,11 +1,12 @@
-//! Jobs of the stack: checks of a run's inputs and forecasts, training against the model in
-//! service, and looking for drift.
+//! Jobs of the stack: checks of a run's inputs and answers, training against the model in service,
+//! scores of rows, and looking for drift.
 //!
-//! One package, three Lambda functions: the function's handler says which job it runs. A job can
+//! One package, several Lambda functions: the function's handler says which job it runs. A job can
 //! be repeated after any failure; what it has done already it does not do again.
 
 pub mod check;
 pub mod drift;
 pub mod inputs;
 pub mod realised;
+pub mod score;
 pub mod train;

@@ -1,7 +1,8 @@
-//! The jobs' `bootstrap`: the function's handler says which job it runs, `check`, `train` or
-//! `drift`.
+//! The jobs' `bootstrap`: the function's handler says which job it runs, `check`, `train`, `score`
+//! or `drift`.
 
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use steppe_jobs::check::{self, Checker};
 use steppe_jobs::drift::{self, Monitor};
+use steppe_jobs::score::{self, Scorer};
 use steppe_jobs::train::{self, Trainer};
 use steppe_store::Bucket;
 use steppe_wire::failure::Failure;
@@ -40,6 +42,11 @@ async fn run() -> Result<()> {
             let trainer = Trainer { artifacts, data, pipeline, spec_key: spec_key()? };
             serve(async |event: train::Event| trainer.run(&event).await).await
         }
+        "score" => {
+            let (spec_key, model) = (spec_key()?, Mutex::default());
+            let scorer = Scorer { artifacts, data, pipeline, spec_key, model };
+            serve(async |event: score::Event| scorer.run(&event).await).await
+        }
         "drift" => {
             let monitor = Monitor {
                 artifacts,
@@ -51,7 +58,10 @@ async fn run() -> Result<()> {
             serve(async |_: drift::Event| monitor.run().await).await
         }
         other => {
-            bail!("the function's handler is `{other}`; there are `check`, `train` and `drift`")
+            bail!(
+                "the function's handler is `{other}`; there are `check`, `train`, `score` and \
+                 `drift`"
+            )
         }
     }
 }

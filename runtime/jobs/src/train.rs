@@ -11,10 +11,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use steppe_model::artifact::Artifact;
 use steppe_model::contest::{Retrained, retrain};
-use steppe_model::forecast::Forecast;
 use steppe_model::host::{Host, Stage};
 use steppe_model::task::Task;
-use steppe_model::training_key;
+use steppe_model::{training_key, with_task};
 use steppe_spec::Training;
 use steppe_store::{Bucket, BucketError, Checkpoints, Pointer, Registry, StoreError};
 use steppe_wire::failure::Failure;
@@ -27,7 +26,7 @@ use steppe_wire::registry::{
 use steppe_wire::text::shown_at_most;
 use tokio::runtime::Handle;
 
-use crate::inputs::{data_set, spec};
+use crate::inputs::{any_spec, data_set};
 
 /// Characters of a summary: it goes into mails.
 const SUMMARY_MAX: usize = 2_000;
@@ -56,11 +55,15 @@ pub struct Trainer {
 impl Trainer {
     /// Trains, compares, promotes or not, and records.
     pub async fn run(&self, event: &Event) -> Result<TrainingOutcome, Failure> {
-        self.train::<Forecast>(event).await
+        let spec = any_spec(&self.artifacts, &self.spec_key).await?;
+        with_task!(spec, |T, spec| self.train::<T>(event, *spec).await)
     }
 
-    async fn train<T: Task>(&self, event: &Event) -> Result<TrainingOutcome, Failure> {
-        let spec: T::Spec = spec(&self.artifacts, &self.spec_key).await?;
+    async fn train<T: Task>(
+        &self,
+        event: &Event,
+        spec: T::Spec,
+    ) -> Result<TrainingOutcome, Failure> {
         let prefix = keys::table_prefix(&self.pipeline, spec.table());
         let nothing = || Failure::permanent(format!("there is no clean table at `{prefix}`"));
         let data = data_set::<T>(&self.data, &prefix, &spec).await?.ok_or_else(nothing)?;

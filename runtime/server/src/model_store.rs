@@ -127,7 +127,7 @@ async fn load(registry: &Registry<Bucket>, pointer: &ModelPointer) -> Result<Ser
     let artifact = verified
         .and_then(|verified| verified)
         .with_context(|| format!("model version {} was refused", pointer.version))?;
-    let (model_ref, watch) = (artifact.model_ref(), Watch::new(&artifact));
+    let (model_ref, watch) = (artifact.forecast_ref(), Watch::new(&artifact));
     let card = Bytes::from(artifact.card_bytes.clone());
     Ok(ServedModel { artifact, card, model_ref, watch })
 }

@@ -80,6 +80,11 @@ impl Table {
         self.files.iter().map(|f| f.e_tag.clone()).collect()
     }
 
+    /// The files' keys, in the order of their names.
+    pub fn keys(&self) -> Vec<String> {
+        self.files.iter().map(|file| file.location.to_string()).collect()
+    }
+
     /// Reads the files, in the order of their names.
     pub async fn read(self, bucket: &Bucket) -> Result<Vec<Bytes>, TableError> {
         let (bytes_max, read) = (self.bytes_max, AtomicU64::new(0));

@@ -56,6 +56,23 @@ pub fn prediction(id: &Uuid) -> String {
     format!("{PREDICTIONS_PREFIX}output_{id}.json")
 }
 
+/// Prefix of the scores of a task about rows: `predictions/stroke/`.
+pub fn scores_prefix(task: &str) -> String {
+    format!("{PREDICTIONS_PREFIX}{task}/")
+}
+
+/// What the objects of one execution's scores begin with: `predictions/stroke/6f2c…-`. The same
+/// execution and part always name the same object.
+pub fn scores_of_execution(task: &str, execution: &str) -> String {
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, execution.as_bytes());
+    format!("{}{id}-", scores_prefix(task))
+}
+
+/// Scores of a part of the table: `predictions/stroke/6f2c…-00003.parquet`.
+pub fn scores(task: &str, execution: &str, part: usize) -> String {
+    format!("{}{part:05}.parquet", scores_of_execution(task, execution))
+}
+
 /// The identity of a forecast: the same execution and series always name the same object, so a
 /// retry overwrites instead of adding.
 pub fn prediction_id(execution: &str, series: &str) -> Uuid {

@@ -16,4 +16,5 @@ pub mod predict;
 pub mod problem;
 pub mod query;
 pub mod registry;
+pub mod score;
 pub mod text;

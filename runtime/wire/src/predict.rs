@@ -135,15 +135,16 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-/// Which model made a forecast, and how wrong it usually is.
+/// Which model answered, and how wrong it usually is: of forecasts, errors in the rolling-origin
+/// backtest, over all steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ModelRef {
+pub struct ModelRef<S = Errors> {
     /// Pipeline and family: `marriages-lstm`.
     pub id: String,
     /// Content hash of the artifact, shortened.
     pub version: String,
-    /// Errors in the rolling-origin backtest, over all steps.
-    pub backtest: Errors,
+    /// Scores on cases that it had not seen.
+    pub backtest: S,
 }
 
 /// Forecast errors over all series and origins of a backtest.

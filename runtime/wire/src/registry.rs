@@ -3,12 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::predict::{Errors, ModelPointer, ModelRef};
+use crate::predict::{ModelPointer, ModelRef};
 
 /// Models that a pointer remembers beside the one in service.
 const REMEMBERED_MAX: usize = 50;
 /// Version of the training record's schema.
-pub const TRAINING_SCHEMA_VERSION: u32 = 1;
+pub const TRAINING_SCHEMA_VERSION: u32 = 2;
 
 /// Who put a model into service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -80,12 +80,12 @@ pub struct TrainingRecord {
     pub time: String,
     /// Who asked: an execution, or `deploy`.
     pub execution: String,
-    /// Last period of the data.
+    /// The newest that the data have: a period, or how many rows.
     pub observed_until: String,
     /// The model that was trained.
-    pub challenger: ModelRef,
+    pub challenger: ModelRef<Scores>,
     /// The model that was in service, if any.
-    pub champion: Option<ModelRef>,
+    pub champion: Option<ModelRef<Scores>>,
     /// How the two compared, if they could be compared.
     pub contest: Option<Contest>,
     /// Whether the challenger was put into service.
@@ -94,21 +94,22 @@ pub struct TrainingRecord {
     pub reason: String,
 }
 
-/// Two models on the same forecasts, none of which either had seen the answer of.
+/// Two models on the same cases, none of which either had seen the answer of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Contest {
     /// What made the comparison fair.
     pub basis: Basis,
-    /// Last periods known to the forecasts, oldest first.
+    /// When the cases were asked: of forecasts the last periods known, oldest first.
     pub origins: Vec<String>,
-    /// Values that were forecast and compared.
+    /// Answers that were compared.
     pub cases: usize,
     /// The model in service.
-    pub champion: Score,
+    pub champion: Scores,
     /// The model that was trained.
-    pub challenger: Score,
-    /// Probability of a difference at least this large when there is none: Wilcoxon's signed-rank
-    /// test over the series' mean errors. None for too few series.
+    pub challenger: Scores,
+    /// Probability of a difference at least this large when there is none: of forecasts by
+    /// Wilcoxon's signed-rank test over the series' mean errors, of rows by a paired bootstrap. None
+    /// for too few.
     pub p_value: Option<f64>,
 }
 
@@ -116,20 +117,37 @@ pub struct Contest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
-    /// The champion as it is, against the challenger's family fitted on what was known at each
-    /// origin, over periods that came after the champion's training.
+    /// The champion as it is, against the challenger's family fitted without the answers, over
+    /// cases that came after the champion's training: periods, or rows.
     NewPeriods,
-    /// No such periods: both configurations, fitted anew on what was known at each origin.
+    /// No such cases: both configurations, fitted anew without the answers.
     Configurations,
 }
 
-/// How well one of the two did.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// How well a model did, by one measure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// Errors over all cases.
-    pub errors: Errors,
-    /// Share of actual values inside of the interval.
-    pub coverage: f64,
+    /// What people call the measure: `MASE`.
+    pub name: String,
+    /// Its value.
+    pub value: f64,
+}
+
+/// How well a model did: the deciding score first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scores(pub Vec<Score>);
+
+impl Scores {
+    /// The value of a measure.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.iter().find(|score| score.name == name).map(|score| score.value)
+    }
+
+    /// The score that decides.
+    pub fn deciding(&self) -> Option<&Score> {
+        self.0.first()
+    }
 }
 
 /// What a training answers to the state machine.

@@ -14,6 +14,7 @@ mod notify;
 mod predictor;
 mod query;
 mod rules;
+mod scoring;
 mod server;
 mod storage;
 mod tables;
@@ -45,7 +46,7 @@ pub use storage::UNFINISHED_UPLOAD_DAYS;
 type Make = fn(&Stack<'_>, &[Component]) -> Option<Component>;
 
 /// Every component. One that gathers what others give, such as the alarms, stands after them.
-const COMPONENTS: [Make; 16] = [
+const COMPONENTS: [Make; 17] = [
     checks::component,
     uploads::component,
     cleaning::component,
@@ -53,6 +54,7 @@ const COMPONENTS: [Make; 16] = [
     verification::component,
     server::component,
     predictor::component,
+    scoring::component,
     training::component,
     drift::component,
     workflow::component,

@@ -10,7 +10,7 @@ mod typed;
 
 use std::collections::BTreeMap;
 
-use steppe_spec::{Action, Column, Footnotes, Format, Input, Manifest, Table, TaskEntry};
+use steppe_spec::{Action, Column, Footnotes, ForecastEntry, Format, Input, Manifest, Table};
 use steppe_wire::etl::{
     self, ColumnName, CsvOptions, ETL_PLAN_SCHEMA_VERSION, EtlPlan, InputPlan, Output, TablePlan,
 };
@@ -45,13 +45,13 @@ pub fn etl_plan(manifest: &Manifest, sql: &SqlFiles, root: &str) -> EtlPlan {
 #[derive(Clone, Copy)]
 struct Judged<'a> {
     input: &'a Input,
-    /// The task that is about its clean table.
-    task: Option<&'a TaskEntry>,
+    /// The task that is about its clean table, when that forecasts.
+    task: Option<&'a ForecastEntry>,
 }
 
 fn input_plan(manifest: &Manifest, input: &Input, sql: &SqlFiles) -> InputPlan {
     let about = manifest.source().name == input.name;
-    let judged = Judged { input, task: about.then(|| manifest.task()) };
+    let judged = Judged { input, task: manifest.task().forecast().filter(|_| about) };
     let judgements = judgements(judged);
     let columns: Vec<&str> = input.columns.iter().map(|c| c.name.as_str()).collect();
     let reasons: String = judgements

@@ -232,8 +232,10 @@ steps! {
     Evaluate {
         /// Families.
         families: usize,
-        /// Series.
-        series: usize,
+        /// Of what, and how many.
+        cases: usize,
+        /// What they are called.
+        of: String,
     },
     /// Ask Athena what the tables hold.
     Profile {
@@ -383,8 +385,8 @@ steps! {
         changed: bool,
         /// Version of the model.
         version: String,
-        /// Its backtest's mean absolute percentage error.
-        mape: f64,
+        /// How well it did in its trials, for people.
+        score: String,
     },
     /// Destroy.
     Destroy {

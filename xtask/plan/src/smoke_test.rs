@@ -99,6 +99,11 @@ pub enum CheckKind {
         /// Where the server is.
         place: Place,
     },
+    /// Each row of the clean table is scored once, and some scores equal what the server answers.
+    Scores {
+        /// Where the server is.
+        place: Place,
+    },
     /// A number that Athena finds in the tables is within the manifest's bounds.
     Value {
         /// What the number is.
@@ -135,7 +140,7 @@ impl CheckKind {
             Self::Run { .. } => 0,
             Self::History { .. } => 1,
             Self::RowCounts => 2,
-            Self::Forecasts { .. } => 3,
+            Self::Forecasts { .. } | Self::Scores { .. } => 3,
             Self::Value { .. } => 4,
             Self::Notification { .. } => 5,
             Self::Drift { .. } => 6,
@@ -151,6 +156,7 @@ impl CheckKind {
             | Self::RowCounts
             | Self::Value { .. }
             | Self::Forecasts { .. }
+            | Self::Scores { .. }
             | Self::Notification { .. } => true,
             Self::Run { .. } | Self::Drift { .. } | Self::Permissions { .. } => false,
         }
@@ -183,6 +189,13 @@ impl fmt::Display for CheckKind {
                     Place::Embedded => f.write_str(" and equals what the model server answers now"),
                     Place::Aws => Ok(()),
                 }
+            }
+            Self::Scores { place: Place::Embedded } => f.write_str(
+                "each row of the clean table is scored once, and scores equal what the model \
+                 server answers now",
+            ),
+            Self::Scores { place: Place::Aws } => {
+                f.write_str("each row of the clean table is scored once")
             }
             Self::Notification { emails, place: Place::Embedded } => {
                 write!(f, "SNS took the message, and {emails} email about it lies in the outbox")

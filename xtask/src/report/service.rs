@@ -7,7 +7,7 @@ use steppe_wire::drift::{DriftReport, Realised, Side, StatisticDrift};
 use steppe_wire::registry::{InService, TrainingRecord};
 
 use super::{heads, row, thousandths};
-use crate::registry::short;
+use crate::registry::{deciding, short};
 
 /// What a deployment says about its model.
 #[derive(Debug, Clone, Serialize)]
@@ -48,7 +48,7 @@ fn trainings(records: &[TrainingRecord]) -> Markup {
         "data until",
         "challenger",
         "champion",
-        "MASE",
+        "in the contest",
         "against",
         "p",
         "outcome",
@@ -62,8 +62,8 @@ fn trainings(records: &[TrainingRecord]) -> Markup {
                 &r.observed_until,
                 &r.challenger.version,
                 &r.champion.as_ref().map_or("", |champion| &champion.version),
-                &thousandths(contest.map(|c| c.challenger.errors.mase)),
-                &thousandths(contest.map(|c| c.champion.errors.mase)),
+                &contest.map_or_else(String::new, |c| deciding(&c.challenger)),
+                &contest.map_or_else(String::new, |c| deciding(&c.champion)),
                 &thousandths(contest.and_then(|c| c.p_value)),
                 &if r.promoted { "promoted" } else { "kept out" },
             ],

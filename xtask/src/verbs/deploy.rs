@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use steppe_aws::Purpose as ChangePurpose;
-use steppe_model::Artifact;
+use steppe_model::any::AnyModel;
 use steppe_plan::builds::Builds;
 use steppe_plan::deploy::{DeployPlan, Desired, RunWhen, Step, Upload};
 use steppe_plan::events::{Did, Doing, Fact, NotRun, Step as Work, Unit};
@@ -30,7 +30,7 @@ use crate::inputs::RawData;
 use crate::lock::lock;
 use crate::observe::{Purpose, observe, site};
 use crate::project::Workspace;
-use crate::registry::{Registry, now};
+use crate::registry::{Registry, deciding, now};
 use crate::target::local_cloud;
 use crate::training;
 
@@ -59,20 +59,20 @@ struct Deploying<'a> {
     desired: Desired,
     bodies: Bodies,
     raw: RawData,
-    model: Artifact,
+    model: AnyModel,
     /// Names the model's configuration and data.
     training_key: String,
 }
 
 /// What a deployment's training found: no contest, because whoever deploys wants this model.
-fn record(model: &Artifact, key: &str) -> TrainingRecord {
+fn record(model: &AnyModel, key: &str) -> TrainingRecord {
     TrainingRecord {
         schema_version: TRAINING_SCHEMA_VERSION,
         key: key.to_owned(),
         time: now(),
         execution: "deploy".to_owned(),
-        observed_until: model.card.section.data.last.clone(),
-        challenger: model.model_ref(),
+        observed_until: model.about.known.clone(),
+        challenger: model.about.model.clone(),
         champion: None,
         contest: None,
         promoted: true,
@@ -137,7 +137,7 @@ fn start_local(workspace: &Workspace, host: &Host) -> Result<()> {
 fn desired(
     workspace: &Workspace,
     site: &Site,
-    (raw, model): (&RawData, &Artifact),
+    (raw, model): (&RawData, &AnyModel),
     artifacts: Artifacts,
     runs: bool,
 ) -> Result<(Desired, Bodies)> {
@@ -342,7 +342,7 @@ impl Deploying<'_> {
         let work = self.deployer.host.begin(Work::SetModel, version.clone());
         let registry = Registry::new(self.deployer.aws, &self.workspace.names);
         let before = registry.pointer().await?;
-        registry.promote(before, self.model.pointer(), Promoter::Deploy, "deployed").await?;
+        registry.promote(before, self.model.pointer.clone(), Promoter::Deploy, "deployed").await?;
         registry.keep(&record(&self.model, &self.training_key)).await?;
         work.done(Did::SetModel { version });
         Ok(())
@@ -370,10 +370,14 @@ impl Deploying<'_> {
         let (host, stack) = (deployer.host, workspace.names.stack());
         let (environment, version) = (workspace.environment_name.clone(), model.version());
         let changed = changed == Changed::Deployed;
-        let mape = model.card.section.backtest.model.mape;
+        let scores = &model.about.model.backtest;
+        let score = match scores.get("MAPE") {
+            Some(mape) => format!("backtest MAPE {mape:.2} %"),
+            None => format!("out of fold {}", deciding(scores)),
+        };
         let result = json!({ "stack": stack, "changed": changed, "model": version });
         host.result(&result, "");
-        host.did(Did::Deploy { stack, environment, changed, version, mape });
+        host.did(Did::Deploy { stack, environment, changed, version, score });
         if raw.synthetic {
             host.fact(Fact::SyntheticData);
         }
@@ -384,7 +388,10 @@ impl Deploying<'_> {
             };
             host.fact(Fact::PipelineNotRun { why });
         }
-        let example = model.card.spec.task.series.to_uppercase();
+        let task = workspace.manifest.task();
+        let series = task.forecast().map(|entry| &entry.task.series);
+        let asked = series.or(task.tabular().and_then(|entry| entry.task.entity.as_ref()));
+        let example = asked.map_or("--row '{…}'".to_owned(), |asked| asked.to_uppercase());
         let predict = format!("cargo xtask predict {example}");
         let commands = ["cargo xtask smoke-test", &predict, "cargo xtask query"];
         host.fact(Fact::Next { commands: commands.map(str::to_owned).into() });

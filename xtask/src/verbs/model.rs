@@ -2,19 +2,19 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use steppe_model::ModelCard;
+use steppe_model::any::About;
 use steppe_plan::deploy::Refusal;
 use steppe_plan::events::{Did, Fact};
 use steppe_plan::runs::Promotion;
 use steppe_store::Pointer;
-use steppe_wire::registry::{Contest, InService, Promoter, Service, TrainingRecord};
+use steppe_wire::registry::{Contest, InService, Promoter, Scores, Service, TrainingRecord};
 
 use crate::cli::{ModelVerb, PlanArgs};
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::host::Host;
 use crate::project::Workspace;
-use crate::registry::{Registry, short};
+use crate::registry::{Registry, deciding, short};
 use crate::table::table;
 use crate::training;
 
@@ -59,8 +59,7 @@ async fn card(workspace: &Workspace, host: &Host) -> Result<Outcome> {
         },
     };
     let whole: Value = serde_json::from_slice(&card)?;
-    let card: ModelCard = serde_json::from_slice(&card)?;
-    host.result(&whole, &card.to_text(&version));
+    host.result(&whole, &About::read(&card, &version)?.text);
     Ok(Outcome::Done)
 }
 
@@ -82,9 +81,9 @@ async fn list(workspace: &Workspace, host: &Host) -> Result<Outcome> {
     for version in registry.versions().await? {
         // A model of another version of Steppe is listed too; it cannot be served.
         let about = registry
-            .card(&version)
+            .about(&version)
             .await
-            .map_or_else(|_| vec!["?".to_owned(); 4], |card| about(&card));
+            .map_or_else(|_| vec!["?".to_owned(); 3], |about| told(&about));
         rows.push((last_service(&in_service, &version), version, about));
     }
     rows.sort_by(|a, b| (&b.0, &b.1).cmp(&(&a.0, &a.1)));
@@ -102,26 +101,21 @@ fn listed(in_service: &InService, rows: Vec<Row>, records: &[TrainingRecord]) ->
         let mark = if version == *current { "→" } else { "" };
         [vec![mark.to_owned(), version], about, vec![short(&since)]].concat()
     };
-    let columns = ["", "version", "family", "data until", "MAPE %", "MASE", "in service since"];
+    let columns = ["", "version", "family", "data until", "in trials", "in service since"];
     let models = table(&columns, &rows.into_iter().map(row).collect::<Vec<_>>());
     let (by, reason) = (by(in_service.current.by), &in_service.current.reason);
     let text = format!("{models}\nin service: {current}, by {by}: {reason}\n");
     if records.is_empty() {
         return text;
     }
-    let columns = ["time", "data until", "challenger", "champion", "MASE", "against", "outcome"];
+    let columns =
+        ["time", "data until", "challenger", "champion", "in the contest", "against", "outcome"];
     let trainings = table(&columns, &records.iter().rev().map(training_row).collect::<Vec<_>>());
     format!("{text}\ntrainings\n{trainings}")
 }
 
-fn about(card: &ModelCard) -> Vec<String> {
-    let errors = &card.section.backtest.model;
-    vec![
-        card.family.name().to_owned(),
-        card.section.data.last.clone(),
-        format!("{:.2}", errors.mape),
-        format!("{:.3}", errors.mase),
-    ]
+fn told(about: &About) -> Vec<String> {
+    vec![about.family.to_owned(), about.known.clone(), deciding(&about.model.backtest)]
 }
 
 /// When a model was last put into service; empty when it never was.
@@ -132,16 +126,16 @@ fn last_service(in_service: &InService, version: &str) -> String {
 }
 
 fn training_row(record: &TrainingRecord) -> Vec<String> {
-    let mase = |of: fn(&Contest) -> f64| {
-        record.contest.as_ref().map_or_else(String::new, |c| format!("{:.3}", of(c)))
+    let score = |of: fn(&Contest) -> &Scores| {
+        record.contest.as_ref().map_or_else(String::new, |contest| deciding(of(contest)))
     };
     vec![
         short(&record.time),
         record.observed_until.clone(),
         record.challenger.version.clone(),
         record.champion.as_ref().map_or_else(String::new, |c| c.version.clone()),
-        mase(|c| c.challenger.errors.mase),
-        mase(|c| c.champion.errors.mase),
+        score(|contest| &contest.challenger),
+        score(|contest| &contest.champion),
         format!("{}: {}", if record.promoted { "promoted" } else { "kept out" }, record.reason),
     ]
 }
@@ -172,7 +166,7 @@ async fn promote(
             return Ok(Outcome::Done);
         }
         Promotion::Replace { to, .. } => {
-            let model = registry.artifact(&to).await?.pointer();
+            let model = registry.model(&to).await?.pointer;
             registry.promote(Some(before), model, Promoter::Person, "promoted by hand").await?;
             to
         }

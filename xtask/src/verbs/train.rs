@@ -12,6 +12,7 @@ use crate::{artifacts, training};
 pub async fn run(workspace: &Workspace, host: &Host, data: &DataArgs) -> Result<Outcome> {
     artifacts::build_own(&workspace.root, host).await?;
     let (model, _) = training::run(workspace, &workspace.raw_data(data)?, host).await?;
-    host.result(&model.card, &model.card.to_text(&model.version()));
+    let card: serde_json::Value = serde_json::from_slice(&model.card_bytes)?;
+    host.result(&card, &model.about.text);
     Ok(Outcome::Done)
 }

@@ -10,13 +10,53 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::TaskKind;
 use crate::column::{ColumnType, Columns};
 use crate::defects::Defects;
+use crate::families::Model;
+use crate::gaps::Gaps;
+use crate::rules::{PartialPeriod, Total};
 pub use decide::Decide;
 pub use feature::{Feature, Known};
 pub use frequency::{DayCalendar, Frequency, Spacing};
 pub use holidays::Holidays;
+
+/// What is forecast, of which table, and with which model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ForecastEntry {
+    /// Name of the task: lower-case letters, digits and inner hyphens.
+    pub name: String,
+    /// The input or table that it is about; the only input when absent.
+    pub table: Option<String>,
+    /// What is predicted.
+    #[serde(flatten)]
+    pub task: Task,
+    /// Names of series whose records are rejected, such as the total of the others.
+    #[serde(default)]
+    pub leave_out: Vec<String>,
+    /// Whether an incomplete newest period is looked for, and from which share on.
+    pub partial_period: Option<PartialPeriod>,
+    /// What happens to periods without a value.
+    #[serde(default)]
+    pub gaps: Gaps,
+    /// What happens when a series is the sum of all others, so that sums count everything twice.
+    #[serde(default)]
+    pub total: Total,
+    /// With which model.
+    #[serde(default)]
+    pub model: Model,
+    /// How models are judged: by forecasts of the past.
+    #[serde(default)]
+    pub backtest: Backtest,
+}
+
+/// The kind of a task about series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ForecastKind {
+    /// The next values of each series.
+    #[default]
+    Forecast,
+}
 
 /// What is forecast.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,7 +64,7 @@ pub use holidays::Holidays;
 pub struct Task {
     /// The kind of task.
     #[serde(default)]
-    pub kind: TaskKind,
+    pub kind: ForecastKind,
     /// Column that names the series, of the type `string`.
     pub series: String,
     /// Column of the period: an `int` for years, otherwise a `string`.
@@ -96,7 +136,7 @@ impl Task {
     /// Forecasts of the next year of `target`.
     pub fn new(series: &str, time: &str, target: &str) -> Self {
         Self {
-            kind: TaskKind::default(),
+            kind: ForecastKind::default(),
             series: series.to_owned(),
             time: time.to_owned(),
             target: target.to_owned(),

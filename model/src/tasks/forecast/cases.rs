@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use steppe_wire::predict::Errors;
-use steppe_wire::registry;
 
 use crate::trials::{self, Better, Score, Trials};
 use steppe_spec::{Family, Kind};
@@ -60,7 +59,7 @@ impl Trials for Run<'_> {
         };
         let errors = errors(answered.iter().map(outcome))?;
         let coverage = answered.iter().filter(inside).count() as f64 / answered.len() as f64;
-        Some(scores(&registry::Score { errors, coverage }))
+        Some(scores(&errors, coverage))
     }
 
     fn deciding(&self, entrant: usize, keep: &dyn Fn(&trials::Case) -> bool) -> Option<f64> {
@@ -85,8 +84,7 @@ pub struct Answered {
 }
 
 /// The deciding score first.
-fn scores(score: &registry::Score) -> Vec<Score> {
-    let registry::Score { errors, coverage } = score;
+pub(super) fn scores(errors: &Errors, coverage: f64) -> Vec<Score> {
     let lower = |(name, value)| Score { name, value, better: Better::Lower };
     let named = [
         ("MASE", errors.mase),
@@ -95,23 +93,8 @@ fn scores(score: &registry::Score) -> Vec<Score> {
         ("MAPE", errors.mape),
         ("sMAPE", errors.smape),
     ];
-    let coverage = Score { name: "coverage", value: *coverage, better: Better::Higher };
+    let coverage = Score { name: "coverage", value: coverage, better: Better::Higher };
     named.map(lower).into_iter().chain([coverage]).collect()
-}
-
-/// What the record of a training has of scores.
-pub(super) fn recorded(scores: &[Score]) -> registry::Score {
-    let value = |name: &str| {
-        scores.iter().find(|score| score.name == name).map_or(f64::NAN, |score| score.value)
-    };
-    let errors = Errors {
-        mae: value("MAE"),
-        rmse: value("RMSE"),
-        mape: value("MAPE"),
-        mase: value("MASE"),
-        smape: value("sMAPE"),
-    };
-    registry::Score { errors, coverage: value("coverage") }
 }
 
 /// The champion's forecasts of those `cases` that it can forecast, with their numbers.

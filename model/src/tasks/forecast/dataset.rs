@@ -17,6 +17,7 @@ use steppe_spec::{Frequency, Gaps, Known};
 use thiserror::Error;
 
 use crate::forecast::calendar::Calendar;
+use crate::rows::RowsError;
 use crate::task::Data;
 
 pub use gaps::{Fill, carried};
@@ -42,6 +43,9 @@ pub enum DataError {
     /// No rows at all.
     #[error("the data set is empty")]
     Empty,
+    /// Rows that cannot be learnt from or asked about.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
     /// A time that no period has.
     #[error(
         "series `{series}` has the time `{time}`; expected {expected}, for example `{example}`"
@@ -112,6 +116,7 @@ impl DataError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Feature { hint, .. } => *hint,
+            Self::Rows(error) => error.hint(),
             _ => None,
         }
     }

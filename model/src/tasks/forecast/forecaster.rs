@@ -75,7 +75,10 @@ impl Model {
         spec: &TrainSpec,
         stage: &Stage<'_>,
     ) -> Result<Self, TrainError> {
-        (Self::recipe(family).fit)(data, spec, stage)
+        let recipe = Self::recipe(family).ok_or_else(|| {
+            TrainError::Unusable(format!("the family `{}` does not forecast", family.name()))
+        })?;
+        (recipe.fit)(data, spec, stage)
     }
 }
 

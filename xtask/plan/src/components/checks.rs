@@ -133,6 +133,21 @@ fn inputs(stack: &Stack<'_>) -> Segment {
 }
 
 fn outputs(stack: &Stack<'_>) -> Segment {
+    if let Some(entry) = stack.spec.manifest.task().tabular() {
+        let payload = json!({
+            "check": "scores",
+            "task": entry.name,
+            "execution": jsonata("$states.context.Execution.Id"),
+            "all": jsonata("$all"),
+            "model_version": jsonata("$model_version"),
+        });
+        return segment(
+            stack,
+            Slot::After,
+            ["CheckOutputs", "OutputsAreGood", "BadOutputs"],
+            payload,
+        );
+    }
     let payload = json!({
         "check": "outputs",
         "execution": jsonata("$states.context.Execution.Id"),

@@ -61,8 +61,13 @@ fn segment(
 
 fn of_forecasts(stack: &Stack<'_>) -> Segment {
     let partition = stack.spec.names.partition().to_owned();
-    let subject = format!("Steppe {}: forecasts are ready", stack.spec.names.pipeline);
-    let text = forecasts_text(stack.spec.manifest.task().task.decide.is_some());
+    let what = if stack.spec.manifest.task().forecast().is_some() { "forecasts" } else { "scores" };
+    let subject = format!("Steppe {}: {what} are ready", stack.spec.names.pipeline);
+    let forecast = stack.spec.manifest.task().forecast();
+    let text = match forecast {
+        Some(entry) => forecasts_text(entry.task.decide.is_some()),
+        None => scored_text(),
+    };
     let states = move |links: &Links| {
         let told = "$merge([$states.input, { 'message_id': $states.result.MessageId }])";
         let notify = Task {
@@ -110,6 +115,26 @@ fn forecasts_text(decides: bool) -> String {
             "({input}.absent > 0 ? '\\nNot forecast: ' & {input}.absent & '\\n' & \
              $join({input}.left_out.('  ' & $substring(reason, 0, 200)), '\\n') & '\\n' : ''))"
         ),
+    ]
+    .concat()
+}
+
+/// How many rows were scored, and those with the highest scores.
+fn scored_text() -> String {
+    let input = "$states.input";
+    [
+        "'Execution: ' & ".to_owned(),
+        format!("{input}.execution & '\\n\\n' & "),
+        format!(
+            "($exists({input}.training.summary) ? 'Training: ' & {input}.training.summary & \
+             '\\n\\n' : '') & "
+        ),
+        format!("$formatNumber({input}.count, '#,##0') & ' rows were scored' & "),
+        format!(
+            "($exists({input}.yes) and {input}.yes != null ? ', ' & $formatNumber({input}.yes, \
+             '#,##0') & ' of them ' & {input}.label : '') & "
+        ),
+        "'\\nAll of them: cargo xtask query \"select * from predictions\"\\n'".to_owned(),
     ]
     .concat()
 }

@@ -31,40 +31,24 @@ pub(super) const LAMBDA_IS_BUSY: [&str; 5] = [
 ];
 
 pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
-    let spec = stack.spec;
-    let function = Function {
-        logical_id: "Predictor",
-        name: "predictor",
-        handler: "bootstrap",
-        description: "Asks the model server for one forecast and stores it",
-        memory_mb: 128,
-        timeout_secs: 30,
-        code_key: keys::predictor_zip(&spec.hashes.predictor),
-        role: ROLE,
-        variables: BTreeMap::from([
-            ("MODEL_SERVER_URL", server::url(&stack.server_id)),
-            ("DATA_BUCKET", Cfn::reference("DataBucket")),
-            ("SERIES_FIELD", Cfn::Text(spec.manifest.task().task.series.clone())),
-        ]),
-        attributes: server::when_ready(&stack.server_id),
-    };
+    let series = &stack.spec.manifest.task().forecast()?.task.series;
+    let field = BTreeMap::from([("SERIES_FIELD", Cfn::Text(series.clone()))]);
+    let (function, (role, of_function)) = asks_server(stack, field);
     let predictions = Cfn::sub(format!("${{DataBucket.Arn}}/{}*", keys::PREDICTIONS_PREFIX));
     let store = Statement::on_buckets("StoreForecasts", &["s3:PutObject"], &[predictions]);
     let invoke = [Cfn::arn("Predictor")];
     let invoke = Statement::allow("InvokePredictor", &["lambda:InvokeFunction"], &invoke);
-    let network = attaches_to_network(ROLE, "predictor", &spec.names.stack());
     let grants = [
         Grant { role: ROLE, statement: store },
-        writes_logs(ROLE, &["PredictorLogs"]),
         Grant { role: super::workflow::ROLE, statement: invoke },
     ];
     Some(Component {
         name: "predictor",
         tables: vec![predictions_table()],
         functions: vec![function],
-        segments: vec![segment(stack)],
-        roles: vec![Role::new(ROLE, "predictor", "lambda.amazonaws.com")],
-        grants: grants.into_iter().chain(network).collect(),
+        segments: vec![segment(stack, series)],
+        roles: vec![role],
+        grants: grants.into_iter().chain(of_function).collect(),
         outputs: vec![
             ("PredictorName", Cfn::reference("Predictor")),
             ("PredictorLogGroup", Cfn::reference("PredictorLogs")),
@@ -75,6 +59,34 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
         }),
         ..Component::default()
     })
+}
+
+/// The function that asks the server, with its role and what that may do in any case.
+pub(super) fn asks_server(
+    stack: &Stack<'_>,
+    mut variables: BTreeMap<&'static str, Cfn>,
+) -> (Function, (Role, Vec<Grant>)) {
+    let spec = stack.spec;
+    variables.extend([
+        ("MODEL_SERVER_URL", server::url(&stack.server_id)),
+        ("DATA_BUCKET", Cfn::reference("DataBucket")),
+    ]);
+    let function = Function {
+        logical_id: "Predictor",
+        name: "predictor",
+        handler: "bootstrap",
+        description: "Asks the model server",
+        memory_mb: 128,
+        timeout_secs: 30,
+        code_key: keys::predictor_zip(&spec.hashes.predictor),
+        role: ROLE,
+        variables,
+        attributes: server::when_ready(&stack.server_id),
+    };
+    let network = attaches_to_network(ROLE, "predictor", &spec.names.stack());
+    let logs = writes_logs(ROLE, &["PredictorLogs"]);
+    let role = Role::new(ROLE, "predictor", "lambda.amazonaws.com");
+    (function, (role, [logs].into_iter().chain(network).collect()))
 }
 
 fn predictions_table() -> Table {
@@ -118,9 +130,9 @@ fn predictions_table() -> Table {
     }
 }
 
-fn segment(stack: &Stack<'_>) -> Segment {
+fn segment(stack: &Stack<'_>, series: &str) -> Segment {
     let partition = stack.spec.names.partition().to_owned();
-    let series_column = stack.spec.manifest.task().task.series.clone();
+    let series_column = series.to_owned();
     let dataset_key =
         keys::table_prefix(&stack.spec.names.pipeline, stack.spec.manifest.source().name);
     let concurrency = stack.spec.manifest.stack.map_concurrency;

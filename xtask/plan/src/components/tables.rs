@@ -14,10 +14,15 @@ pub(super) const TEXT_FORMATS: [&str; 2] = [
 ];
 
 /// How the catalogue's readers read and write a format.
-struct Reading {
+pub(super) struct Reading {
     classification: &'static str,
-    formats: [&'static str; 2],
-    library: &'static str,
+    pub(super) formats: [&'static str; 2],
+    pub(super) library: &'static str,
+}
+
+/// How Parquet is read.
+pub(super) fn parquet() -> Reading {
+    reading(Format::Parquet)
 }
 
 /// Fields in sequence files. Of all SerDes, Athena's reader of these knows this one.

@@ -100,9 +100,10 @@ pub(super) fn data_prefix(stack: &Stack<'_>) -> String {
 
 /// Prefixes of the tables that a job of the task reads.
 pub(super) fn data_prefixes(stack: &Stack<'_>) -> impl Iterator<Item = String> {
-    let holidays = match &stack.spec.manifest.task().task.holidays {
-        Holidays::Table(name) => Some(keys::table_prefix(&stack.spec.names.pipeline, name)),
-        Holidays::None | Holidays::Dates(_) => None,
+    let forecast = stack.spec.manifest.task().forecast();
+    let holidays = match forecast.map(|entry| &entry.task.holidays) {
+        Some(Holidays::Table(name)) => Some(keys::table_prefix(&stack.spec.names.pipeline, name)),
+        Some(Holidays::None | Holidays::Dates(_)) | None => None,
     };
     [data_prefix(stack)].into_iter().chain(holidays)
 }

@@ -14,9 +14,13 @@ use crate::workflow::{
 };
 
 pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
+    let segments = || match stack.spec.manifest.task().forecast() {
+        Some(entry) => vec![first_page(stack, &entry.task.series), next_pages(stack)],
+        None => vec![counted(stack)],
+    };
     stack.spec.manifest.stack.verify.then(|| Component {
         name: "verification",
-        segments: vec![first_page(stack), next_pages(stack)],
+        segments: segments(),
         grants: grants(stack).map(|statement| Grant { role: ROLE, statement }).to_vec(),
         ..Component::default()
     })
@@ -78,13 +82,12 @@ fn page(partition: &str, token: Option<&str>, assign: Value, next: Next, links: 
     })
 }
 
-fn first_page(stack: &Stack<'_>) -> Segment {
-    let partition = stack.spec.names.partition().to_owned();
-    let series = &stack.spec.manifest.task().task.series;
-    let table = stack.spec.manifest.source().name.to_owned();
+/// The first names of series, and how many there are.
+fn first_page(stack: &Stack<'_>, series: &str) -> Segment {
     let sql = format!(
         "SELECT \"{series}\", count(*) AS observations, count(*) OVER () AS series_count FROM \
-         {table} GROUP BY \"{series}\" ORDER BY \"{series}\""
+         {} GROUP BY \"{series}\" ORDER BY \"{series}\"",
+        stack.spec.manifest.source().name
     );
     let last = PAGE_ROWS - 1;
     let rows = "$states.result.ResultSet.Rows";
@@ -101,6 +104,20 @@ fn first_page(stack: &Stack<'_>) -> Segment {
             "$exists($states.result.NextToken) and $not($named) ? $states.result.NextToken : null",
         ),
     });
+    segment(stack, sql, read)
+}
+
+/// How many rows there are.
+fn counted(stack: &Stack<'_>) -> Segment {
+    let sql = format!("SELECT count(*) AS n FROM {}", stack.spec.manifest.source().name);
+    let count = "$number($states.result.ResultSet.Rows[1].Data[0].VarCharValue)";
+    segment(stack, sql, json!({ "observations": jsonata(count), "all": jsonata(count) }))
+}
+
+/// A question about the clean table, what is kept of its answer, and an end for an empty one.
+fn segment(stack: &Stack<'_>, sql: String, read: Value) -> Segment {
+    let partition = stack.spec.names.partition().to_owned();
+    let table = stack.spec.manifest.source().name.to_owned();
     let states = move |links: &Links| {
         let arguments = json!({
             "QueryString": sql,

@@ -6,6 +6,7 @@ use super::{Alarm, Component, Stack};
 use crate::grants::{Cfn, Role};
 use crate::smoke_test::{Check, CheckKind, MissingOutput, Tested};
 use crate::workflow::{self, Links, Machine, Pass, Segment, Slot, State, jsonata};
+use steppe_spec::TaskEntry;
 
 /// Logical ID of the machine.
 pub(super) const MACHINE: &str = "StateMachine";
@@ -18,6 +19,10 @@ const RESERVE_SECS: u32 = 5_400;
 
 pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
     let pipeline = &stack.spec.names.pipeline;
+    let what = match stack.spec.manifest.task() {
+        TaskEntry::Forecast(_) => "forecasts every requested series",
+        TaskEntry::Tabular(_) => "scores every row",
+    };
     let told = ["A run of the state machine failed", "A run of the state machine took too long"];
     Some(Component {
         name: "workflow",
@@ -25,12 +30,10 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
             logical_id: MACHINE,
             suffix: "",
             role: ROLE,
-            comment: format!(
-                "Cleans the data of {pipeline}, forecasts every requested series and tells people"
-            ),
+            comment: format!("Cleans the data of {pipeline}, {what} and tells people"),
             reserve_secs: RESERVE_SECS,
         }],
-        segments: vec![publish(pipeline), workflow::failed(MACHINE)],
+        segments: vec![publish(stack), workflow::failed(MACHINE)],
         alarms: Alarm::of_machine(MACHINE, "", told).to_vec(),
         roles: vec![Role::new(ROLE, "workflow", "states.amazonaws.com")],
         outputs: vec![(OUTPUT, Cfn::reference(MACHINE))],
@@ -47,17 +50,21 @@ fn checks(tested: &Tested<'_>) -> Result<Vec<Check>, MissingOutput> {
     Ok(vec![Check::new("execution", run), Check::new("history", CheckKind::History { machine })])
 }
 
-fn publish(pipeline: &str) -> Segment {
-    let output = json!({
-        "pipeline": pipeline,
+fn publish(stack: &Stack<'_>) -> Segment {
+    let mut output = json!({
+        "pipeline": stack.spec.names.pipeline,
         "execution": jsonata("$states.context.Execution.Id"),
         "training": jsonata("$training"),
         "bucket": "${DataBucket}",
         "count": jsonata("$done"),
-        "absent": jsonata("$absent"),
-        "left_out": jsonata("$left_out"),
-        "forecasts": jsonata("$forecasts"),
     });
+    let own: &[&str] = match stack.spec.manifest.task() {
+        TaskEntry::Forecast(_) => &["absent", "left_out", "forecasts"],
+        TaskEntry::Tabular(_) => &["yes", "label"],
+    };
+    for name in own {
+        output[*name] = jsonata(&format!("${name}"));
+    }
     let states = move |links: &Links| {
         let (assign, output) = (Value::Null, output.clone());
         vec![("Publish", State::Pass(Pass { assign, output, next: links.onward.clone() }))]

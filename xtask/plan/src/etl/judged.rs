@@ -1,6 +1,6 @@
 //! Which records of an input are turned away, and by which rule.
 
-use steppe_spec::{Action, Format, PartialPeriod, Spacing, TaskEntry};
+use steppe_spec::{Action, ForecastEntry, Format, PartialPeriod, Spacing};
 use steppe_wire::etl::REJECTED_NEWEST_SHOWN;
 
 use super::Judged;
@@ -64,7 +64,7 @@ pub(super) fn judgements(judged: Judged<'_>) -> Vec<Judgement> {
         .collect()
 }
 
-fn partial_judgement(entry: &TaskEntry, partial: PartialPeriod) -> Option<Judgement> {
+fn partial_judgement(entry: &ForecastEntry, partial: PartialPeriod) -> Option<Judgement> {
     let time = &entry.task.time;
     let before =
         if entry.task.frequency().season() > 1 { "one season before" } else { "the one before" };
@@ -161,7 +161,7 @@ fn repeated(first: &str, rest: &[String]) -> String {
 }
 
 /// The table `partial`: the newest period, if its total is below a share of that one season before.
-fn partial_tables(entry: &TaskEntry, below: f64) -> String {
+fn partial_tables(entry: &ForecastEntry, below: f64) -> String {
     let (time, target) = (&entry.task.time, &entry.task.target);
     // Years are numbers; other periods sort as they follow each other. November is compared with
     // the November before, not with October.

@@ -86,8 +86,8 @@ fn did_line(did: &Did) -> Option<Line> {
             Line::good("cleaned", format!("{clean_rows} of {raw_rows} rows"))
         }
         Did::Train { version } => Line::good("trained", format!("model {version}")),
-        Did::Evaluate { families, series } => {
-            Line::good("evaluated", format!("{families} families, {series} series"))
+        Did::Evaluate { families, cases, of } => {
+            Line::good("evaluated", format!("{families} families, {cases} {of}"))
         }
         Did::Profile { tables, statements, scanned_bytes } => Line::good(
             "profiled",
@@ -125,11 +125,9 @@ fn did_line(did: &Did) -> Option<Line> {
         }
         Did::CheckDrift { findings: 0 } => Line::good("checked", "no drift"),
         Did::SmokeTest { checks } => Line::good("passed", format!("{checks} checks")),
-        Did::Deploy { stack, environment, changed, version, mape } => Line::good(
+        Did::Deploy { stack, environment, changed, version, score } => Line::good(
             if *changed { "deployed" } else { "up to date" },
-            format!(
-                "{stack} in environment {environment}, model {version} (backtest MAPE {mape:.2} %)"
-            ),
+            format!("{stack} in environment {environment}, model {version} ({score})"),
         ),
         Did::Destroy { stack } => Line::good("nothing left", stack),
         Did::Observe

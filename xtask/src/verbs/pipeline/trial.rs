@@ -68,7 +68,7 @@ impl Trial<'_> {
         }
         drop(raw);
         let (workspace, dataset) = last;
-        let spec = TrainSpec::of(&workspace.manifest);
+        let spec = forecasts(&workspace)?;
         let judged = tokio::task::spawn_blocking(move || judged(&dataset, &spec));
         draft.task.candidates = judged.await?.context(NOTHING_WRITTEN)?;
         // As it will be read, without what only this trial needed.
@@ -104,7 +104,9 @@ impl Trial<'_> {
                 (workspace.raw_data(&DataArgs { data: data.clone() })?, data)
             }
         };
-        let cleaned = training::data(&workspace, &raw, self.host).await.context(NOTHING_WRITTEN)?;
+        let spec = forecasts(&workspace)?;
+        let cleaned = training::data::<Forecast>(&workspace, &raw, self.host, &spec);
+        let cleaned = cleaned.await.context(NOTHING_WRITTEN)?;
         Ok((workspace, raw, (data, cleaned)))
     }
 
@@ -114,6 +116,10 @@ impl Trial<'_> {
         let inputs = draft.inputs.iter();
         inputs.map(|input| (input.name.clone(), input.files.iter().map(file).collect())).collect()
     }
+}
+
+fn forecasts(workspace: &Workspace) -> Result<TrainSpec> {
+    TrainSpec::of(&workspace.manifest).context("the first manifest does not forecast")
 }
 
 fn assigned(raw: &RawData) -> Vec<(String, BTreeSet<PathBuf>)> {

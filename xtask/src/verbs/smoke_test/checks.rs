@@ -1,5 +1,7 @@
 //! What each check of a smoke test does.
 
+mod rows;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -8,6 +10,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use steppe_aws::{Answer, Passed};
 use steppe_plan::made::Made;
@@ -52,7 +56,7 @@ impl Test<'_> {
     pub async fn look(&self, kind: &CheckKind, execution: &Execution) -> Result<String> {
         match kind {
             CheckKind::Run { .. } => Ok(format!(
-                "{} forecasts, {}",
+                "{} answers, {}",
                 execution.output["count"],
                 execution.arn.rsplit(':').next().unwrap_or_default()
             )),
@@ -64,6 +68,7 @@ impl Test<'_> {
             CheckKind::Forecasts { series, place } => {
                 self.forecasts(execution, series, *place).await
             }
+            CheckKind::Scores { place } => self.scores(execution, *place).await,
             CheckKind::Notification { emails, place } => {
                 self.notification(execution, *emails, *place)
             }
@@ -233,7 +238,7 @@ impl Test<'_> {
     /// Every series of the clean table must be forecast exactly once or left out, as Athena
     /// counts.
     async fn all_forecast(&self, execution: &Execution, series: &[String]) -> Result<String> {
-        let column = &self.workspace.manifest.task().task.series;
+        let column = self.series_column()?;
         let (done, absent) = (&execution.output["count"], &execution.output["absent"]);
         let (done, absent) = (
             done.as_u64().context("the execution does not say how many series it forecast")?,
@@ -277,6 +282,11 @@ impl Test<'_> {
         Ok(format!(", {noted} with a note: {}{more}", names.join(", ")))
     }
 
+    fn series_column(&self) -> Result<&str> {
+        let entry = self.workspace.manifest.task().forecast();
+        Ok(&entry.context("the task does not forecast")?.task.series)
+    }
+
     async fn count(&self, sql: &str) -> Result<u64> {
         let answer = self.ask_athena(sql, 1).await?;
         let counted = answer.rows.first().and_then(|row| row.first().cloned().flatten());
@@ -294,15 +304,19 @@ impl Test<'_> {
     async fn ask_server(&self, series: &str) -> Result<PredictResponse> {
         let url = format!("{}/predict", self.ours.output("ServerUrl")?);
         let dataset = self.workspace.dataset_key();
-        let column = &self.workspace.manifest.task().task.series;
         let bucket = self.ours.output("DataBucket")?;
         let body = PredictRequest {
             model_version: Some(self.version.to_owned()),
-            ..PredictRequest::one(column, series, bucket, &dataset)
+            ..PredictRequest::one(self.series_column()?, series, bucket, &dataset)
         };
-        let request = hyper::Request::post(&url)
+        self.post(&url, &body).await
+    }
+
+    /// What the model server answers to a request.
+    async fn post<A: DeserializeOwned>(&self, url: &str, body: &impl Serialize) -> Result<A> {
+        let request = hyper::Request::post(url)
             .header(hyper::header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(serde_json::to_vec(&body)?)))?;
+            .body(Full::new(Bytes::from(serde_json::to_vec(body)?)))?;
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
         let answer = client
             .request(request)

@@ -42,8 +42,8 @@ impl Fits {
         origins: Vec<i64>,
         stage: &Stage<'_>,
     ) -> Result<Self, TrainError> {
-        let global: Vec<Family> =
-            families.iter().copied().filter(|f| Model::recipe(*f).global).collect();
+        let is_global = |f: &Family| Model::recipe(*f).is_some_and(|recipe| recipe.global);
+        let global: Vec<Family> = families.iter().copied().filter(is_global).collect();
         let fit_at = |number: usize| -> Result<AtOrigin, TrainError> {
             let known = data.until(origins[number]);
             let part = stage.part(&format!("origin-{number}"));

@@ -1,0 +1,109 @@
+//! Regressions of rows on columns and on products of two: of log odds for classes, of the number
+//! itself.
+
+use steppe_spec::tabular::{ProductWord, Products, TabularSpec};
+
+use crate::rows::interactions::{self, Search};
+use crate::rows::linear_model::LinearModel;
+use crate::rows::logistic::Options;
+use crate::rows::matrix::Matrix;
+use crate::rows::plan::Taken;
+use crate::rows::prepare::Preparation;
+use crate::rows::{RowsError, linear, logistic};
+use crate::tabular::model::{Output, Prepared, Way};
+
+/// Products of all pairs, at most: above, there are none.
+const PAIRS_MAX: usize = 100;
+
+/// A regression of log odds.
+pub type Logistic = Prepared<OfLogOdds>;
+/// A regression of numbers.
+pub type Linear = Prepared<OfNumbers>;
+
+/// Of log odds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OfLogOdds;
+
+/// Of numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OfNumbers;
+
+impl Way for OfLogOdds {
+    type Fitted = LinearModel;
+    const TAKEN: Taken = Taken::Sums;
+
+    fn fit(
+        preparation: &Preparation,
+        columns: &Matrix,
+        output: Output<'_>,
+        spec: &TabularSpec,
+    ) -> Result<LinearModel, RowsError> {
+        let pairs = pairs(preparation, columns, output, spec)?;
+        let l2 = spec.task.model.sum.l2;
+        let options = Options { l2, pairs: &pairs, weights: output.weights };
+        logistic::fit(columns, &output.happened(), &options)
+    }
+
+    fn about(spec: &TabularSpec) -> Option<String> {
+        Some(about(spec))
+    }
+}
+
+impl Way for OfNumbers {
+    type Fitted = LinearModel;
+    const TAKEN: Taken = Taken::Sums;
+
+    fn fit(
+        preparation: &Preparation,
+        columns: &Matrix,
+        output: Output<'_>,
+        spec: &TabularSpec,
+    ) -> Result<LinearModel, RowsError> {
+        let pairs = pairs(preparation, columns, output, spec)?;
+        let l2 = spec.task.model.sum.l2;
+        let options = Options { l2, pairs: &pairs, weights: output.weights };
+        linear::fit(columns, &output.values(), &options)
+    }
+
+    fn about(spec: &TabularSpec) -> Option<String> {
+        Some(about(spec))
+    }
+}
+
+fn about(spec: &TabularSpec) -> String {
+    let products = match &spec.task.model.sum.products {
+        Products::Word(ProductWord::All) => "products of all pairs of numbers".to_owned(),
+        Products::Word(ProductWord::Search) => "products that help".to_owned(),
+        Products::Word(ProductWord::None) => "no products".to_owned(),
+        Products::Pairs(pairs) => format!("{} products", pairs.len()),
+    };
+    format!("penalty {}, {products}", spec.task.model.sum.l2)
+}
+
+/// The products that take part.
+fn pairs(
+    preparation: &Preparation,
+    columns: &Matrix,
+    output: Output<'_>,
+    spec: &TabularSpec,
+) -> Result<Vec<(usize, usize)>, RowsError> {
+    let all = || preparation.pairs_of_numbers(PAIRS_MAX);
+    match &spec.task.model.sum.products {
+        Products::Word(ProductWord::None) => Ok(vec![]),
+        Products::Word(ProductWord::All) => Ok(all()),
+        Products::Pairs(pairs) => {
+            let named = pairs.iter().map(|[a, b]| (a.as_str(), b.as_str()));
+            preparation.pairs(&named.collect::<Vec<_>>())
+        }
+        Products::Word(ProductWord::Search) if output.target.is_number() => {
+            let what = "products are searched for classes only; name them, or take `all`";
+            Err(RowsError::Unsuitable(what.to_owned()))
+        }
+        Products::Word(ProductWord::Search) => {
+            let l2 = spec.task.model.sum.l2;
+            let options = Options { l2, pairs: &[], weights: output.weights };
+            let search = Search { seed: spec.task.model.seed, ..Search::default() };
+            interactions::search(columns, &output.happened(), &all(), &options, &search)
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Trees on rows: boosted ones, and a forest.
+
+use steppe_spec::tabular::{Boosting, Forest, TabularSpec};
+
+use crate::rows::matrix::Matrix;
+use crate::rows::plan::Taken;
+use crate::rows::prepare::Preparation;
+use crate::rows::trees::Trees;
+use crate::rows::{RowsError, boosting, forest};
+use crate::tabular::model::{Link, Output, Prepared, Way};
+
+/// Trees that are grown to see what they read.
+const TREES_OF_A_CHECK: usize = 3;
+
+/// Trees, each of which learns what is left of those before it.
+pub type BoostedRows = Prepared<Boosted>;
+/// Trees on drawn rows and columns, whose answers are averaged.
+pub type RandomForest = Prepared<Averaged>;
+
+/// Each tree learns what is left.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Boosted;
+
+/// Answers are averaged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Averaged;
+
+impl Way for Boosted {
+    type Fitted = Trees;
+    const TAKEN: Taken = Taken::Trees;
+
+    fn fit(
+        _: &Preparation,
+        columns: &Matrix,
+        output: Output<'_>,
+        spec: &TabularSpec,
+    ) -> Result<Trees, RowsError> {
+        let Boosting { rounds, depth, learning_rate, min_leaf_weight, l2, subsample, column_share } =
+            spec.task.model.boosting;
+        let options = boosting::Options {
+            rounds,
+            depth,
+            learning_rate,
+            min_leaf_weight,
+            l2,
+            subsample,
+            column_share,
+        };
+        let number = output.target.is_number();
+        let loss = if number { boosting::Loss::Squared } else { boosting::Loss::Log };
+        let (values, seed) = (output.values(), spec.task.model.seed);
+        boosting::fit(columns, &values, output.weights, loss, &options, seed)
+    }
+
+    fn about(spec: &TabularSpec) -> Option<String> {
+        let Boosting { rounds, depth, .. } = &spec.task.model.boosting;
+        Some(format!("{rounds} trees, depth {depth}"))
+    }
+
+    fn shorten(spec: &mut TabularSpec) {
+        spec.task.model.boosting.rounds = TREES_OF_A_CHECK;
+    }
+}
+
+impl Way for Averaged {
+    type Fitted = Trees;
+    const TAKEN: Taken = Taken::Trees;
+
+    /// The mean of leaves is a probability, or the number.
+    fn link(_: bool) -> Link {
+        Link::Identity
+    }
+
+    fn fit(
+        _: &Preparation,
+        columns: &Matrix,
+        output: Output<'_>,
+        spec: &TabularSpec,
+    ) -> Result<Trees, RowsError> {
+        let Forest { trees, depth, min_leaf, columns: drawn } = spec.task.model.forest;
+        let options = forest::Options { trees, depth, min_leaf, columns: drawn };
+        let number = output.target.is_number();
+        let asked = if number { forest::Asked::Number } else { forest::Asked::Class };
+        let (values, seed) = (output.values(), spec.task.model.seed);
+        forest::fit(columns, &values, output.weights, asked, &options, seed)
+    }
+
+    fn about(spec: &TabularSpec) -> Option<String> {
+        let Forest { trees, min_leaf, .. } = &spec.task.model.forest;
+        Some(format!("{trees} trees, at least {min_leaf} rows in a leaf"))
+    }
+
+    fn shorten(spec: &mut TabularSpec) {
+        spec.task.model.forest.trees = TREES_OF_A_CHECK;
+    }
+}

@@ -1,0 +1,200 @@
+//! Checks that the answer does not reach a model by another way: by a column that is the target or
+//! an id in disguise, by rows that come twice, or from rows that are asked about.
+
+use steppe_spec::Family;
+use steppe_spec::tabular::TabularSpec;
+
+use super::answers::{Answers, fitted};
+use super::data::{Rows, Target};
+use super::sets::Sets;
+use crate::error::TrainError;
+use crate::family::Fitted;
+use crate::rows::matrix::select;
+use crate::rows::suspicions::{AUC_MAX, auc_of_column, rank_correlation, twins};
+use crate::rows::table::{Column, Table};
+use crate::stored::Saved;
+
+/// Rows from which columns are looked at.
+const ROWS_MIN: usize = 50;
+/// Share of different rows from which rows that come twice are copies, not chance.
+const DISTINCT_MIN: f64 = 0.95;
+/// Copies that may be chance.
+const COPIES_MAX: usize = 2;
+
+/// Refuses rows whose columns, or whose copies, give the answer away.
+pub fn check_data(data: &Rows, spec: &TabularSpec) -> Result<(), TrainError> {
+    let sets = Sets::of(data, spec)?;
+    if data.rows() < ROWS_MIN {
+        return Ok(());
+    }
+    let meant = |name: &str| {
+        spec.task.features.as_ref().is_some_and(|named| named.iter().any(|n| n == name))
+    };
+    for (name, column) in data.table.columns() {
+        if is_id(column) && !meant(name) {
+            return Err(TrainError::Leak(format!(
+                "`{name}` is different in every row, as ids are; name it in `ignore` of the task, \
+                 or as its `entity`, or in `features` if it is none"
+            )));
+        }
+        if let Some(telling) = telling(column, data.target()) {
+            return Err(TrainError::Leak(format!(
+                "`{name}` tells `{}` by itself ({telling}): it is that in disguise, or known only \
+                 afterwards; name it in `ignore` of the task",
+                spec.task.target
+            )));
+        }
+    }
+    copies(data, &sets)
+}
+
+/// Whether every row has another whole number or text.
+fn is_id(column: &Column) -> bool {
+    match column {
+        Column::Category { codes, levels } => {
+            let known = codes.iter().flatten().count();
+            known >= ROWS_MIN && levels.len() == known
+        }
+        Column::Number(values) => {
+            let mut known: Vec<u64> =
+                values.iter().filter(|v| !v.is_nan()).map(|v| (v + 0.0).to_bits()).collect();
+            let whole = values.iter().all(|v| v.is_nan() || v.fract() == 0.0);
+            let count = known.len();
+            known.sort_unstable();
+            known.dedup();
+            whole && count >= ROWS_MIN && known.len() == count
+        }
+        Column::Boolean(_) => false,
+    }
+}
+
+/// How a column tells the target by itself, if it does.
+fn telling(column: &Column, target: &Target) -> Option<String> {
+    match target {
+        Target::Numbers(values) => {
+            let correlation = rank_correlation(column, values)?;
+            (correlation > AUC_MAX).then(|| format!("rank correlation {correlation:.4}"))
+        }
+        Target::Classes { .. } => {
+            // One of several classes may well be told from the rest by a column.
+            let each = (0..target.outputs())
+                .map(|output| auc_of_column(column, &target.happened(output)).unwrap_or_default());
+            let worst = each.fold(f64::INFINITY, f64::min);
+            (worst > AUC_MAX).then(|| format!("ROC-AUC {worst:.4}"))
+        }
+    }
+}
+
+/// Refuses rows that are asked about and have been learnt from under another name.
+fn copies(data: &Rows, sets: &Sets) -> Result<(), TrainError> {
+    let all: Vec<usize> = (0..data.rows()).collect();
+    let repeated = all.len() - distinct(&data.table, &all);
+    if repeated == 0 || (repeated as f64) > (1.0 - DISTINCT_MIN) * all.len() as f64 {
+        return Ok(());
+    }
+    let classes = data.target().classes();
+    let same = |(a, b): &(usize, usize)| match data.target() {
+        Target::Numbers(values) => values[*a] == values[*b],
+        Target::Classes { .. } => classes[*a] == classes[*b],
+    };
+    let mut pairs = if sets.test.is_empty() {
+        let Some(fold) = sets.folds.first() else { return Ok(()) };
+        let rows = |places: &[usize]| select(&sets.rest, places);
+        twins(&data.table, &rows(&fold.train), &rows(&fold.test))
+    } else {
+        twins(&data.table, &sets.rest, &sets.test)
+    };
+    pairs.retain(same);
+    match pairs.first() {
+        Some(&(one, other)) if pairs.len() > COPIES_MAX => Err(TrainError::Leak(format!(
+            "{} rows that are asked about are the same as rows that are learnt from, for example \
+             {} and {}; take copies out, by `unique` of the input and `duplicates = \"reject\"`, \
+             or keep them together with `split.kind = \"group\"`",
+            pairs.len(),
+            data.called(one),
+            data.called(other)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn distinct(table: &Table, rows: &[usize]) -> usize {
+    let mut keys: Vec<Vec<u64>> = rows
+        .iter()
+        .map(|&row| {
+            let key = |(_, column): (&str, &Column)| match column {
+                Column::Category { codes, .. } => codes[row].map_or(u64::MAX, u64::from),
+                _ => column.number(row).map_or(u64::MAX, |v| (v + 0.0).to_bits()),
+            };
+            table.columns().map(key).collect()
+        })
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.len()
+}
+
+/// The rows, and the same with everything changed that is in a fold: no fit without the fold may
+/// notice.
+pub fn scrambled(data: &Rows, spec: &TabularSpec, fold: i64) -> (Rows, Rows) {
+    let Some(asked) = asked(data, spec, fold) else { return (data.clone(), data.clone()) };
+    let mut other = data.clone();
+    let turn = asked.len().div_ceil(2).max(1);
+    for (_, column) in other.table.columns_mut() {
+        let from = column.clone();
+        for (at, &row) in asked.iter().enumerate() {
+            let source = asked[(at + turn) % asked.len()];
+            match (&mut *column, &from) {
+                // Far from everything, so that a mean or a median of all rows moves.
+                (Column::Number(to), Column::Number(from)) => to[row] = 7.0 - 3.0 * from[source],
+                (Column::Boolean(to), Column::Boolean(from)) => {
+                    to[row] = from[source].map(|value| !value);
+                }
+                (Column::Category { codes: to, .. }, Column::Category { codes: from, levels }) => {
+                    let next = |code: u32| (code + 1) % levels.len().max(1) as u32;
+                    to[row] = from[source].map(next);
+                }
+                _ => {}
+            }
+        }
+    }
+    match &mut other.target {
+        Some(Target::Numbers(values)) => {
+            asked.iter().for_each(|&row| values[row] = 11.0 - 2.0 * values[row]);
+        }
+        Some(Target::Classes { labels, codes }) => {
+            let count = labels.len();
+            asked.iter().for_each(|&row| codes[row] = (codes[row] + 1) % count);
+        }
+        None => {}
+    }
+    (data.clone(), other)
+}
+
+/// What a family that is fitted without a fold says of the rows that it knows, and everything that
+/// it keeps.
+pub fn told_at(
+    data: &Rows,
+    fold: i64,
+    family: Family,
+    spec: &TabularSpec,
+) -> Result<Vec<Vec<f64>>, TrainError> {
+    let asked = asked(data, spec, fold).unwrap_or_default();
+    let known: Vec<usize> = (0..data.rows()).filter(|row| !asked.contains(row)).collect();
+    let known = data.select(&known);
+    let model = fitted(family, &known, spec)?;
+    let mut all = Answers::by(&model, &known.table)?.0;
+    let mut saved = Saved::default();
+    model.save(&mut saved);
+    all.push(saved.record.to_string().bytes().map(f64::from).collect());
+    Ok(all)
+}
+
+/// The rows of a fold. Where folds follow the classes, so that other labels would make other folds,
+/// they are every fifth row instead.
+fn asked(data: &Rows, spec: &TabularSpec, fold: i64) -> Option<Vec<usize>> {
+    let folds = spec.task.split.folds;
+    let of_fold = |row: &usize| row % folds == fold as usize;
+    let asked: Vec<usize> = (0..data.rows()).filter(of_fold).collect();
+    (asked.len() > 1).then_some(asked)
+}

@@ -1,0 +1,294 @@
+//! Every family on folds of all rows but those that are kept for the end.
+
+use rayon::prelude::*;
+use steppe_spec::tabular::{Cost, Maximise, TabularSpec, Threshold};
+use steppe_spec::{Family, Kind};
+
+use super::answers::{Answers, loss_of, scores};
+use super::data::{Rows, Target};
+use super::search::{self, Tuning};
+use super::sets::Sets;
+use crate::error::TrainError;
+use crate::host::Stage;
+use crate::rows::RowsError;
+use crate::rows::calibration::{
+    Calibration, Comparison, OutOfFold, choose, fit_cautious_isotonic, fit_platt,
+};
+use crate::rows::matrix::select;
+use crate::rows::metrics::{Bootstrap, mean};
+use crate::rows::threshold::{self, Aim};
+use crate::trials::{Case, Score, Trials};
+
+/// Samples of a bootstrap.
+pub const SAMPLES: usize = 1_000;
+
+/// Families that were asked about rows that they had not seen.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// The rows.
+    pub data: &'a Rows,
+    /// What decides the model.
+    pub spec: &'a TabularSpec,
+    /// Which rows are for what.
+    pub sets: Sets,
+    /// Rows that were asked about, in order; each is a case.
+    pub asked: Vec<usize>,
+    /// What is predicted of them.
+    pub target: Target,
+    /// The fold in which each was asked, in each drawing.
+    pub fold_of: Vec<Vec<usize>>,
+    /// The families.
+    pub entrants: Vec<Entrant>,
+}
+
+/// A family in a run.
+#[derive(Debug)]
+pub struct Entrant {
+    /// The family.
+    pub family: Family,
+    /// Its configuration, with the options that were found.
+    pub spec: TabularSpec,
+    /// How those were found.
+    pub tuning: Option<Tuning>,
+    /// What turns its answers into probabilities, one per output; none of numbers.
+    pub maps: Vec<Calibration>,
+    /// How each way of calibrating did, one per output.
+    pub compared: Vec<Comparison>,
+    /// Its answers about the rows that were asked, in each drawing of folds. They are calibrated by
+    /// maps that have not seen the fold, either.
+    pub answers: Vec<Answers>,
+}
+
+/// Asks every family.
+pub fn run<'a>(
+    data: &'a Rows,
+    spec: &'a TabularSpec,
+    stage: &Stage<'_>,
+) -> Result<Run<'a>, TrainError> {
+    let sets = Sets::of(data, spec)?;
+    let first = &sets.folds[..sets.folds_a_repeat];
+    let mut asked: Vec<usize> =
+        first.iter().flat_map(|fold| &fold.test).map(|&at| sets.rest[at]).collect();
+    asked.sort_unstable();
+    let families = spec.task.model.families(data.target().is_number());
+    let target = data.select(&asked).target().clone();
+    let fold_of = sets.folds.chunks(sets.folds_a_repeat).map(|repeat| {
+        let mut fold_of = vec![0; data.rows()];
+        for (number, fold) in repeat.iter().enumerate() {
+            fold.test.iter().for_each(|&at| fold_of[sets.rest[at]] = number);
+        }
+        select(&fold_of, &asked)
+    });
+    let fold_of = fold_of.collect();
+    let mut run = Run { data, spec, sets, asked, target, fold_of, entrants: vec![] };
+    stage.host.plan(families.len() as u64);
+    for (number, family) in families.iter().enumerate() {
+        let share = (number as f64 + 1.0) / families.len() as f64;
+        let entrant = run.entrant(*family, share, stage)?;
+        run.entrants.push(entrant);
+        stage.host.advance(1);
+    }
+    Ok(run)
+}
+
+impl Run<'_> {
+    fn entrant(
+        &self,
+        family: Family,
+        share: f64,
+        stage: &Stage<'_>,
+    ) -> Result<Entrant, TrainError> {
+        let found = search::search((self.data, self.spec, &self.sets), family, share, stage)?;
+        let (tuning, spec) = match found {
+            Some((tuning, spec)) => (Some(tuning), spec),
+            None => (None, self.spec.clone()),
+        };
+        let raw = self.out_of_fold(family, &spec)?;
+        let (mut maps, mut compared) = (vec![], vec![]);
+        let mut answers = raw.clone();
+        if !self.target.is_number() {
+            for output in 0..self.target.outputs() {
+                let labels = self.target.happened(output);
+                let of = |repeat: usize| OutOfFold {
+                    labels: &labels,
+                    answers: &raw[repeat].0[output],
+                    folds: &self.fold_of[repeat],
+                };
+                let (map, comparison) = choose(&of(0));
+                for (repeat, answers) in answers.iter_mut().enumerate() {
+                    answers.0[output] = crossed(&of(repeat), &map);
+                }
+                maps.push(map);
+                compared.push(comparison);
+            }
+        }
+        let answers = answers.into_iter().map(|answers| answers.calibrated(&[])).collect();
+        Ok(Entrant { family, spec, tuning, maps, compared, answers })
+    }
+
+    /// Answers as the family gives them, in each drawing of folds.
+    fn out_of_fold(&self, family: Family, spec: &TabularSpec) -> Result<Vec<Answers>, TrainError> {
+        let rows = |places: &[usize]| select(&self.sets.rest, places);
+        let said = self.sets.folds.par_iter().map(|fold| {
+            let known = self.data.select(&rows(&fold.train));
+            Answers::of(family, &known, spec, &self.data.select(&rows(&fold.test)))
+        });
+        let said = said.collect::<Result<Vec<_>, TrainError>>()?;
+        let outputs = self.target.outputs();
+        let repeats = self.sets.folds.chunks(self.sets.folds_a_repeat);
+        let gather = |(folds, said): (&[crate::rows::split::Fold], &[Answers])| {
+            let mut of_row = vec![vec![0.0; self.data.rows()]; outputs];
+            for (fold, answers) in folds.iter().zip(said) {
+                for (of_row, answers) in of_row.iter_mut().zip(&answers.0) {
+                    let places = fold.test.iter().zip(answers);
+                    places.for_each(|(&at, answer)| of_row[self.sets.rest[at]] = *answer);
+                }
+            }
+            Answers(of_row.iter().map(|of_row| select(of_row, &self.asked)).collect())
+        };
+        Ok(repeats.zip(said.chunks(self.sets.folds_a_repeat)).map(gather).collect())
+    }
+
+    /// The threshold of two classes, by the answers of all drawings of folds: it follows few rows.
+    pub fn threshold(&self, entrant: &Entrant) -> Result<Option<f64>, RowsError> {
+        if self.target.labels().len() != 2 {
+            return Ok(None);
+        }
+        let happened = self.target.happened(0);
+        let labels = happened.repeat(entrant.answers.len());
+        let answers = entrant.answers.iter().map(|answers| &answers.0[0]);
+        let answers: Vec<f64> = answers.flatten().copied().collect();
+        let chosen = threshold::choose(&labels, &answers, aim(&self.spec.task.threshold))?;
+        Ok(Some(chosen.threshold))
+    }
+
+    /// Scores of an entrant in each fold.
+    pub fn by_fold(&self, entrant: &Entrant) -> Vec<Vec<Score>> {
+        let drawings = self.fold_of.iter().zip(&entrant.answers);
+        let of_drawing = |(fold_of, answers): (&Vec<usize>, &Answers)| {
+            (0..self.sets.folds_a_repeat)
+                .map(|fold| {
+                    let rows: Vec<usize> =
+                        (0..fold_of.len()).filter(|row| fold_of[*row] == fold).collect();
+                    self.scores_of(&rows, answers)
+                })
+                .collect::<Vec<_>>()
+        };
+        drawings.flat_map(of_drawing).collect()
+    }
+
+    fn scores_of(&self, rows: &[usize], answers: &Answers) -> Vec<Score> {
+        let some = Answers(answers.0.iter().map(|answers| select(answers, rows)).collect());
+        scores(&self.part(rows), &some)
+    }
+
+    /// What is predicted of some of the rows that were asked about.
+    fn part(&self, cases: &[usize]) -> Target {
+        match &self.target {
+            Target::Numbers(values) => Target::Numbers(select(values, cases)),
+            Target::Classes { labels, codes } => {
+                Target::Classes { labels: labels.clone(), codes: select(codes, cases) }
+            }
+        }
+    }
+}
+
+/// What a threshold is for.
+fn aim(threshold: &Threshold) -> Aim {
+    match *threshold {
+        Threshold { recall: Some(recall), .. } => Aim::Recall(recall),
+        Threshold { precision: Some(precision), .. } => Aim::Precision(precision),
+        Threshold { cost: Some(Cost { missed, false_alarm }), .. } => {
+            Aim::Cost { missed, false_alarm }
+        }
+        Threshold { maximise: Some(Maximise::F1) | None, .. } => Aim::F1,
+    }
+}
+
+/// Answers, each calibrated by a map of the chosen kind that was fitted on the other folds.
+fn crossed(of: &OutOfFold<'_>, chosen: &Calibration) -> Vec<f64> {
+    let mut all = of.answers.to_vec();
+    let folds = of.folds.iter().max().map_or(0, |last| last + 1);
+    for fold in 0..folds {
+        let others: Vec<usize> = (0..all.len()).filter(|row| of.folds[*row] != fold).collect();
+        let (labels, answers) = (select(of.labels, &others), select(of.answers, &others));
+        let map = match chosen {
+            Calibration::None => Calibration::None,
+            Calibration::Platt { .. } => fit_platt(&labels, &answers).unwrap_or(Calibration::None),
+            Calibration::Isotonic { .. } => fit_cautious_isotonic(&labels, &answers),
+        };
+        let of_fold = (0..all.len()).filter(|row| of.folds[*row] == fold);
+        of_fold.for_each(|row| all[row] = map.apply(of.answers[row]));
+    }
+    all
+}
+
+impl Trials for Run<'_> {
+    type Answer = Vec<f64>;
+
+    fn cases(&self) -> impl ExactSizeIterator<Item = Case> {
+        self.asked.iter().map(|&row| Case { group: row, asked: 0, answered: 0 })
+    }
+
+    fn families(&self) -> Vec<Family> {
+        self.entrants.iter().map(|entrant| entrant.family).collect()
+    }
+
+    fn wanted(&self) -> Kind {
+        self.spec.task.model.kind
+    }
+
+    fn shares(&self, entrant: usize) -> Vec<(Family, f64)> {
+        vec![(self.entrants[entrant].family, 1.0)]
+    }
+
+    fn answers(&self, entrant: usize) -> Vec<Vec<f64>> {
+        let answers = &self.entrants[entrant].answers[0];
+        (0..self.asked.len()).map(|row| answers.row(row)).collect()
+    }
+
+    fn loss(&self, case: usize, answer: &Vec<f64>) -> f64 {
+        loss_of(&self.target, case, answer)
+    }
+
+    fn scores(&self, answered: &[(usize, Vec<f64>)]) -> Option<Vec<Score>> {
+        let cases: Vec<usize> = answered.iter().map(|(case, _)| *case).collect();
+        let answers = answered.iter().map(|(_, answer)| answer.as_slice());
+        let answers = Answers::from_rows(answers, self.target.outputs());
+        (!cases.is_empty()).then(|| scores(&self.part(&cases), &answers))
+    }
+
+    fn deciding(&self, entrant: usize, keep: &dyn Fn(&Case) -> bool) -> Option<f64> {
+        let kept = self.cases().enumerate().filter(|(_, case)| keep(case));
+        let kept: Vec<usize> = kept.map(|(number, _)| number).collect();
+        if kept.is_empty() {
+            return None;
+        }
+        let drawings = self.entrants[entrant].answers.iter();
+        let each =
+            drawings.filter_map(|answers| Some(self.scores_of(&kept, answers).first()?.value));
+        Some(mean(each))
+    }
+
+    fn p_value(&self, pairs: &[(usize, Vec<f64>, Vec<f64>)]) -> Option<f64> {
+        let losses = |of: &dyn Fn(&(usize, Vec<f64>, Vec<f64>)) -> f64| {
+            pairs.iter().map(of).collect::<Vec<f64>>()
+        };
+        let one = losses(&|(case, one, _)| self.loss(*case, one));
+        let other = losses(&|(case, _, other)| self.loss(*case, other));
+        let bootstrap = Bootstrap { samples: SAMPLES, level: 0.95, seed: 1 };
+        let total = |losses: &[f64], rows: &[usize]| {
+            Some(rows.iter().map(|&row| losses[row]).sum::<f64>() / rows.len() as f64)
+        };
+        if pairs.is_empty() {
+            return None;
+        }
+        let paired =
+            bootstrap.paired(pairs.len(), |rows| total(&one, rows), |rows| total(&other, rows));
+        paired.map(|paired| paired.p_value)
+    }
+
+    fn label(&self, _: i64) -> String {
+        "folds".to_owned()
+    }
+}

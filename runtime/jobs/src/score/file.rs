@@ -1,0 +1,224 @@
+//! A file of scores, in Parquet.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parquet::basic::Compression;
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
+use parquet::errors::Result;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::parser::parse_message_type;
+use serde_json::Value;
+use steppe_wire::score::ScoredRow;
+
+/// As the catalogue's table has it.
+const SCHEMA: &str = "
+    message scores {
+        required binary execution (STRING);
+        optional binary entity (STRING);
+        optional binary label (STRING);
+        optional double probability;
+        optional double value;
+        optional double threshold;
+        optional group probabilities (LIST) {
+            repeated group list {
+                optional group element {
+                    optional binary label (STRING);
+                    optional double probability;
+                }
+            }
+        }
+        optional double base;
+        optional group reasons (LIST) {
+            repeated group list {
+                optional group element {
+                    optional binary column (STRING);
+                    optional binary value (STRING);
+                    optional double effect;
+                }
+            }
+        }
+        required binary model_id (STRING);
+        required binary model_version (STRING);
+        required int64 scored_at (TIMESTAMP(MILLIS,true));
+    }";
+
+/// Levels of a value in a list of records: how deep it repeats, and how much of the way is there.
+const REPEATED: i16 = 1;
+const LIST: i16 = 1;
+const ELEMENT: i16 = 3;
+
+/// Scores of one part of a table.
+pub struct Scores<'a> {
+    /// The execution that asked.
+    pub execution: &'a str,
+    /// Pipeline and family of the model.
+    pub model_id: &'a str,
+    /// Its version.
+    pub model_version: &'a str,
+    /// When it answered.
+    pub scored_at: Timestamp,
+    /// Its answers.
+    pub rows: &'a [ScoredRow],
+}
+
+impl Scores<'_> {
+    /// The file.
+    pub fn to_parquet(&self) -> Result<Vec<u8>> {
+        let schema = Arc::new(parse_message_type(SCHEMA)?);
+        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
+        let mut group = writer.next_row_group()?;
+        let text = |text: &str| ByteArray::from(text);
+        let some = |text: &Option<String>| text.as_deref().map(ByteArray::from);
+        required::<ByteArrayType>(&mut group, self.rows.iter().map(|_| text(self.execution)))?;
+        optional::<ByteArrayType>(&mut group, self.rows.iter().map(|row| some(&row.entity)))?;
+        optional::<ByteArrayType>(&mut group, self.rows.iter().map(|row| some(&row.label)))?;
+        let probability = |row: &ScoredRow| {
+            let of_label = || row.probabilities.get(row.label.as_ref()?).copied();
+            row.probability.or_else(of_label)
+        };
+        optional::<DoubleType>(&mut group, self.rows.iter().map(probability))?;
+        optional::<DoubleType>(&mut group, self.rows.iter().map(|row| row.value))?;
+        optional::<DoubleType>(&mut group, self.rows.iter().map(|row| row.threshold))?;
+        let probabilities = |row: &ScoredRow| row.probabilities.clone().into_iter();
+        list::<ByteArrayType, _>(&mut group, self.rows, |row| {
+            probabilities(row).map(|(label, _)| Some(text(&label))).collect()
+        })?;
+        list::<DoubleType, _>(&mut group, self.rows, |row| {
+            probabilities(row).map(|(_, probability)| Some(probability)).collect()
+        })?;
+        optional::<DoubleType>(&mut group, self.rows.iter().map(|row| row.base))?;
+        list::<ByteArrayType, _>(&mut group, self.rows, |row| {
+            row.reasons.iter().flatten().map(|reason| Some(text(&reason.column))).collect()
+        })?;
+        list::<ByteArrayType, _>(&mut group, self.rows, |row| {
+            row.reasons.iter().flatten().map(|reason| shown(&reason.value)).collect()
+        })?;
+        list::<DoubleType, _>(&mut group, self.rows, |row| {
+            row.reasons.iter().flatten().map(|reason| Some(reason.effect)).collect()
+        })?;
+        required::<ByteArrayType>(&mut group, self.rows.iter().map(|_| text(self.model_id)))?;
+        required::<ByteArrayType>(&mut group, self.rows.iter().map(|_| text(self.model_version)))?;
+        let at = self.scored_at.as_millisecond();
+        required::<Int64Type>(&mut group, self.rows.iter().map(|_| at))?;
+        group.close()?;
+        writer.into_inner()
+    }
+}
+
+type Group<'a> = SerializedRowGroupWriter<'a, Vec<u8>>;
+
+/// A value as a text; none where it is missing.
+fn shown(value: &Value) -> Option<ByteArray> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.as_str().into()),
+        other => Some(other.to_string().as_str().into()),
+    }
+}
+
+fn required<T: DataType>(group: &mut Group<'_>, values: impl Iterator<Item = T::T>) -> Result<()> {
+    write::<T>(group, &values.collect::<Vec<_>>(), None, None)
+}
+
+fn optional<T: DataType>(
+    group: &mut Group<'_>,
+    values: impl Iterator<Item = Option<T::T>>,
+) -> Result<()> {
+    let all: Vec<Option<T::T>> = values.collect();
+    let levels: Vec<i16> = all.iter().map(|value| i16::from(value.is_some())).collect();
+    write::<T>(group, &all.into_iter().flatten().collect::<Vec<_>>(), Some(&levels), None)
+}
+
+/// A field of the records in a list, of each row.
+fn list<T: DataType, R>(
+    group: &mut Group<'_>,
+    rows: &[R],
+    fields: impl Fn(&R) -> Vec<Option<T::T>>,
+) -> Result<()> {
+    let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        let fields = fields(row);
+        if fields.is_empty() {
+            defined.push(LIST);
+            repeated.push(0);
+        }
+        for (at, field) in fields.into_iter().enumerate() {
+            defined.push(ELEMENT + i16::from(field.is_some()));
+            repeated.push(if at == 0 { 0 } else { REPEATED });
+            values.extend(field);
+        }
+    }
+    write::<T>(group, &values, Some(&defined), Some(&repeated))
+}
+
+fn write<T: DataType>(
+    group: &mut Group<'_>,
+    values: &[T::T],
+    defined: Option<&[i16]>,
+    repeated: Option<&[i16]>,
+) -> Result<()> {
+    let missing = || parquet::errors::ParquetError::General("the schema has fewer columns".into());
+    let mut column = group.next_column()?.ok_or_else(missing)?;
+    column.typed::<T>().write_batch(values, defined, repeated)?;
+    column.close()
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use serde_json::json;
+    use steppe_wire::score::Reason;
+
+    use super::*;
+
+    #[test]
+    fn scores_are_read_as_they_were_written() {
+        let reason =
+            |column: &str, value, effect| Reason { column: column.to_owned(), value, effect };
+        let rows = [
+            ScoredRow {
+                entity: Some("7".to_owned()),
+                probability: Some(0.25),
+                label: Some("true".to_owned()),
+                threshold: Some(0.2),
+                base: Some(-3.0),
+                reasons: Some(vec![
+                    reason("age", json!(67), 1.5),
+                    reason("bmi", Value::Null, -0.5),
+                ]),
+                ..ScoredRow::default()
+            },
+            ScoredRow { value: Some(3.5), ..ScoredRow::default() },
+            ScoredRow {
+                label: Some("b".to_owned()),
+                probabilities: [("a".to_owned(), 0.25), ("b".to_owned(), 0.75)].into(),
+                ..ScoredRow::default()
+            },
+        ];
+        let scores = Scores {
+            execution: "arn",
+            model_id: "stroke-logistic",
+            model_version: "v",
+            scored_at: "2026-01-02T03:04:05Z".parse().expect("a time"),
+            rows: &rows,
+        };
+        let file = bytes::Bytes::from(scores.to_parquet().expect("written"));
+        let reader = SerializedFileReader::new(file).expect("Parquet");
+        let read = reader.get_row_iter(None).expect("rows").map(|row| row.expect("a row"));
+        let read: Vec<Value> = read.map(|row| row.to_json_value()).collect();
+        let reasons = json!([
+            { "column": "age", "value": "67", "effect": 1.5 },
+            { "column": "bmi", "value": null, "effect": -0.5 },
+        ]);
+        assert_eq!(read[0]["reasons"], reasons);
+        assert_eq!((&read[0]["probability"], &read[0]["entity"]), (&json!(0.25), &json!("7")));
+        assert_eq!((&read[1]["value"], &read[1]["label"]), (&json!(3.5), &Value::Null));
+        assert_eq!(read[1]["reasons"], json!([]));
+        assert_eq!(read[2]["probability"], json!(0.75));
+        assert_eq!(read[2]["probabilities"][0], json!({ "label": "a", "probability": 0.25 }));
+        assert_eq!(read[2]["scored_at"], json!("2026-01-02 03:04:05 +00:00"));
+    }
+}
