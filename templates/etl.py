@@ -1225,6 +1225,7 @@ class Judged:
         at = F.shiftright("_row", ROW_BITS).cast("int")
         found = rejects.join(lookup, at == lookup["_at"], "left").drop("_at")
         found = found.repartition(1).sortWithinPartitions("_row")
+        found = found.drop(*self.plan.get("drop", []))
         return found.withColumn("_row", F.col("_row").bitwiseAND((1 << ROW_BITS) - 1))
 
 

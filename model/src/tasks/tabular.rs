@@ -4,7 +4,7 @@ mod answer;
 pub mod answers;
 pub mod card;
 mod checks;
-mod columns;
+pub mod columns;
 pub mod data;
 pub mod evaluation;
 pub mod judged;

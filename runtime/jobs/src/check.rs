@@ -7,6 +7,7 @@
 mod beginning;
 mod inputs;
 mod outputs;
+mod scores;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ pub enum Event {
     },
     /// Whether the forecasts of an execution are whole.
     Outputs(Asked),
+    /// Whether the scores of an execution are whole.
+    Scores(scores::Asked),
     /// Something was uploaded and started this execution.
     Arrived {
         /// The execution.
@@ -109,6 +112,7 @@ impl Checker {
         let defects = match event {
             Event::Inputs { limits } => inputs::check(self, limits, now).await?,
             Event::Outputs(asked) => outputs::check(&self.data, asked).await?,
+            Event::Scores(asked) => scores::check(&self.data, asked).await?,
             Event::Arrived { execution } => {
                 turns::take(&self.data, &self.pipeline, execution).await?;
                 return Ok(Answer::Turn { superseded_by: None });

@@ -4,6 +4,8 @@
 //! Everything that is out of line is a finding with a stable name. A finding is told once: what the
 //! check before had found already is not new.
 
+mod rows;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
@@ -18,17 +20,18 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Deserialize;
 use steppe_model::forecast::Forecast;
-use steppe_spec::TrainSpec;
+use steppe_spec::{TrainSpec, TrainingSpec};
 use steppe_store::{Bucket, BucketError, Objects, write_json};
 use steppe_wire::drift::{
-    DRIFT_SCHEMA_VERSION, DriftOutcome, DriftReport, Finding, Realised, ServerDrift, StatisticDrift,
+    DRIFT_SCHEMA_VERSION, DriftOutcome, DriftReport, Finding, Labelled, Realised, ServerDrift,
+    StatisticDrift, TableDrift,
 };
 use steppe_wire::failure::Failure;
 use steppe_wire::predict::StoredPrediction;
 use steppe_wire::text::{shown, shown_at_most};
 use steppe_wire::{edge, keys};
 
-use crate::inputs::{data_set, spec};
+use crate::inputs::{any_spec, data_set};
 use crate::realised::realised;
 
 /// Newest stored forecasts that are looked at.
@@ -75,37 +78,30 @@ pub struct Monitor {
 impl Monitor {
     /// Checks, reports, and says what is new.
     pub async fn run(&self) -> Result<DriftOutcome, Failure> {
-        let spec: TrainSpec = spec(&self.artifacts, &self.spec_key).await?;
-        let prefix = keys::table_prefix(&self.pipeline, &spec.table);
         let report_key = keys::drift_report(&self.pipeline);
-        let (server, data, predictions, before) = tokio::try_join!(
-            self.server(),
-            data_set::<Forecast>(&self.data, &prefix, &spec),
-            self.predictions(),
-            self.before(&report_key),
-        )?;
-        // Before anything was cleaned there is nothing to hold forecasts against; that is no
-        // failure.
-        let is_clean = data.is_some();
-        let realised = data.map_or_else(Vec::new, |data| realised(&predictions, &data, &spec));
-        let findings = findings(&server, &realised);
+        let spec = any_spec(&self.artifacts, &self.spec_key).await?;
+        let (server, before, looked) = match spec {
+            TrainingSpec::Forecast(spec) => {
+                tokio::try_join!(self.server(), self.before(&report_key), self.forecasts(&spec))?
+            }
+            TrainingSpec::Tabular(spec) => {
+                tokio::try_join!(self.server(), self.before(&report_key), rows::look(self, &spec))?
+            }
+        };
+        let mut findings = of_server(&server);
+        findings.extend(looked.findings);
         let known: BTreeSet<String> =
             before.into_iter().flat_map(|b| b.findings).map(|f| f.id).collect();
         // They become a mail.
         let text = |f: &Finding| shown_at_most(&f.text, FINDING_MAX).into_owned();
         let new: Vec<String> =
             findings.iter().filter(|f| !known.contains(&f.id)).map(text).collect();
-        let checked = realised.iter().map(|r| r.cases).sum::<usize>();
-        let summary = format!(
-            "{}; {} forecasts counted, {checked} past ones beside actual values{}",
-            if findings.is_empty() {
-                "no drift".to_owned()
-            } else {
-                format!("{} findings, {} new", findings.len(), new.len())
-            },
-            server.forecasts,
-            if is_clean { "" } else { "; there is no clean table yet" },
-        );
+        let verdict = match findings.len() {
+            0 => "no drift".to_owned(),
+            some => format!("{some} findings, {} new", new.len()),
+        };
+        let (counted, told) = (server.forecasts, &looked.told);
+        let summary = format!("{verdict}; {counted} answers counted, {told}");
         let outcome = DriftOutcome { new, findings: findings.len(), summary };
         let (pipeline, time) = (self.pipeline.clone(), Timestamp::now().to_string());
         let report = DriftReport {
@@ -113,11 +109,28 @@ impl Monitor {
             pipeline,
             time,
             server,
-            realised,
+            realised: looked.realised,
+            table: looked.table,
+            labelled: looked.labelled,
             findings,
         };
         write_json(&self.data, &report_key, &report).await?;
         Ok(outcome)
+    }
+
+    /// Past forecasts beside what came.
+    async fn forecasts(&self, spec: &TrainSpec) -> Result<Looked, Failure> {
+        let prefix = keys::table_prefix(&self.pipeline, &spec.table);
+        let (data, predictions) =
+            tokio::try_join!(data_set::<Forecast>(&self.data, &prefix, spec), self.predictions())?;
+        // Before anything was cleaned there is nothing to hold forecasts against; that is no
+        // failure.
+        let absent = if data.is_some() { "" } else { "; there is no clean table yet" };
+        let realised = data.map_or_else(Vec::new, |data| realised(&predictions, &data, spec));
+        let checked = realised.iter().map(|r| r.cases).sum::<usize>();
+        let told = format!("{checked} past ones beside actual values{absent}");
+        let findings = realised.iter().filter(|r| r.cases >= CASES_MIN).flat_map(wrong).collect();
+        Ok(Looked { realised, findings, told, ..Looked::default() })
     }
 
     /// The findings of the check before. One that cannot be read counts as none: then they are told
@@ -217,17 +230,35 @@ fn stored(bytes: &[u8]) -> Result<StoredPrediction, String> {
     }
 }
 
-fn findings(server: &ServerDrift, realised: &[Realised]) -> Vec<Finding> {
-    let version = &server.model_version;
-    let statistic = |d: &StatisticDrift| Finding {
+/// What was looked at beside the server's counts.
+#[derive(Debug, Default)]
+struct Looked {
+    realised: Vec<Realised>,
+    table: Option<TableDrift>,
+    labelled: Vec<Labelled>,
+    findings: Vec<Finding>,
+    /// What it was, for people.
+    told: String,
+}
+
+fn of_server(server: &ServerDrift) -> Vec<Finding> {
+    drifted(&server.model_version, &server.statistics, "answers").collect()
+}
+
+/// Statistics that drift, over `count` of something.
+fn drifted<'a>(
+    version: &'a str,
+    statistics: &'a [StatisticDrift],
+    what: &'a str,
+) -> impl Iterator<Item = Finding> + use<'a> {
+    statistics.iter().filter(|d| d.drifted).map(move |d| Finding {
         id: format!("statistic/{version}/{}", d.statistic),
         text: format!(
-            "model {version} drifts: `{}` has PSI {:.2} (limit {:.2}) and KS {:.2} (limit {:.2}) over {} forecasts",
+            "model {version} drifts: `{}` has PSI {:.2} (limit {:.2}) and KS {:.2} (limit {:.2}) \
+             over {} {what}",
             d.statistic, d.psi, d.psi_limit, d.ks, d.ks_limit, d.count
         ),
-    };
-    let drifted = server.statistics.iter().filter(|d| d.drifted).map(statistic);
-    drifted.chain(realised.iter().filter(|r| r.cases >= CASES_MIN).flat_map(wrong)).collect()
+    })
 }
 
 /// What is wrong with a model's past forecasts.

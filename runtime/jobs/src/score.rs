@@ -145,16 +145,7 @@ impl Scorer {
         if let Some(model) = held.filter(|model| model.version() == version) {
             return Ok(model);
         }
-        let card = registry.file(&version, CARD_FILE).await?.to_vec();
-        let weights = registry.file(&version, WEIGHTS_FILE).await?.to_vec();
-        let unusable =
-            |why: String| Failure::permanent(format!("the model {version} cannot be used: {why}"));
-        let card_sha256 = About::sha256(&card);
-        let pointer = ModelPointer { version: version.clone(), card_sha256 };
-        let load = move || Artifact::load(card, weights, &pointer);
-        let loaded = tokio::task::spawn_blocking(load).await;
-        let loaded = loaded.map_err(|e| unusable(e.to_string()))?;
-        let model = Arc::new(loaded.map_err(|e| unusable(e.to_string()))?);
+        let model = Arc::new(model_of(&registry, &version).await?);
         *self.model.lock().unwrap_or_else(|e| e.into_inner()) = Some(model.clone());
         Ok(model)
     }
@@ -184,6 +175,18 @@ impl Scorer {
         put.map_err(|e| Failure::from(BucketError::of(&key, e)))?;
         Ok(answer)
     }
+}
+
+/// A model by its version, with every check.
+pub async fn model_of(registry: &Registry<Bucket>, version: &str) -> Result<Artifact, Failure> {
+    let card = registry.file(version, CARD_FILE).await?.to_vec();
+    let weights = registry.file(version, WEIGHTS_FILE).await?.to_vec();
+    let unusable =
+        |why: String| Failure::permanent(format!("the model {version} cannot be used: {why}"));
+    let pointer = ModelPointer { version: version.to_owned(), card_sha256: About::sha256(&card) };
+    let load = move || Artifact::load(card, weights, &pointer);
+    let loaded = tokio::task::spawn_blocking(load).await;
+    loaded.map_err(|e| unusable(e.to_string()))?.map_err(|e| unusable(e.to_string()))
 }
 
 /// Cuts files into parts of so many rows that there are not too many.

@@ -1,9 +1,13 @@
 //! Whether a model in service still sees and says what it was trained on, and whether it was right.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::registry::Scores;
+
 /// Version of the report's schema.
-pub const DRIFT_SCHEMA_VERSION: u32 = 1;
+pub const DRIFT_SCHEMA_VERSION: u32 = 2;
 
 /// Side of the model that a statistic is taken on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +50,8 @@ pub struct ServerDrift {
     pub model_version: String,
     /// When this server took it into service, in RFC 3339.
     pub since: String,
-    /// Forecasts of series and periods that had not been asked for before.
+    /// Forecasts of series and periods, or answers about rows of data sets, that had not been asked
+    /// for before.
     pub forecasts: u64,
     /// One entry per statistic.
     pub statistics: Vec<StatisticDrift>,
@@ -77,6 +82,38 @@ pub struct Realised {
     pub coverage_p: f64,
 }
 
+/// Rows of the clean table that a model had not seen, beside those that it learnt from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableDrift {
+    /// The model in service.
+    pub model_version: String,
+    /// Rows that are new or have changed since.
+    pub rows: usize,
+    /// Those of them with a level that the model does not know, by column.
+    pub unknown_levels: BTreeMap<String, usize>,
+    /// One entry per column, and per answer.
+    pub statistics: Vec<StatisticDrift>,
+}
+
+/// Scores of rows that a model had not seen, beside what became of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Labelled {
+    /// Version of the model.
+    pub model_version: String,
+    /// Rows that were scored and whose target is known now.
+    pub rows: usize,
+    /// How good the scores were; the deciding one first.
+    pub scores: Scores,
+    /// The same in the model's trials.
+    pub in_trials: Scores,
+    /// Of two classes, how many were expected to happen, by the probabilities.
+    pub expected: Option<f64>,
+    /// How many did.
+    pub happened: Option<usize>,
+    /// Probability of a difference of these two at least this large, were the probabilities right.
+    pub calibration_p: Option<f64>,
+}
+
 /// Something that people should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -98,7 +135,14 @@ pub struct DriftReport {
     /// What the server counted.
     pub server: ServerDrift,
     /// Past forecasts, one entry per model version, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub realised: Vec<Realised>,
+    /// Of a task about rows: what the clean table has that is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableDrift>,
+    /// Of a task about rows: past scores, one entry per model version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labelled: Vec<Labelled>,
     /// Everything that is out of line now.
     pub findings: Vec<Finding>,
 }

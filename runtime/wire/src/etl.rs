@@ -54,6 +54,9 @@ pub struct InputPlan {
     /// Expressions that give the plain form of what a column of `file` says.
     #[serde(default)]
     pub forms: Vec<Form>,
+    /// Columns of `file` that are in no table, not even among the rejected records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drop: Vec<String>,
     /// The pipeline's own SQL: one row per record of `raw`, with its `_row`.
     pub cleaning_sql: String,
     /// SQL over `typed`, and over `file` for what only the file says: its rows in the order of the

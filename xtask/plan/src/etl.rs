@@ -67,6 +67,7 @@ fn input_plan(manifest: &Manifest, input: &Input, sql: &SqlFiles) -> InputPlan {
         csv: (input.format == Format::Csv).then(|| csv_options(input)),
         columns: input.columns.iter().map(column_name).collect(),
         forms: forms(input),
+        drop: input.drop.clone(),
         cleaning_sql: match &input.sql {
             Some(file) => statement(sql, file),
             None => cleaning_sql(input),

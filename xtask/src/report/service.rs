@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde::Serialize;
 use steppe_model::forecast::metrics::decimals_of_error;
-use steppe_wire::drift::{DriftReport, Realised, Side, StatisticDrift};
+use steppe_wire::drift::{DriftReport, Labelled, Realised, Side, StatisticDrift};
 use steppe_wire::registry::{InService, TrainingRecord};
 
 use super::{heads, row, thousandths};
@@ -79,16 +79,28 @@ fn drift_section(drift: &DriftReport) -> Markup {
         p {
             "Checked " (short(&drift.time)) ". Model " (server.model_version)
             ", at its server since " (short(&server.since)) ": " (server.forecasts)
-            " forecasts of different series and periods."
+            " answers about different series and periods, or rows."
         }
-        table {
-            (heads(["statistic", "side", "values", "PSI", "limit", "", "KS", "limit", ""]))
-            @for one in &server.statistics { (statistic(one)) }
-        }
+        (statistics(&server.statistics))
         p.note {
-            "PSI: population stability index; KS: Kolmogorov-Smirnov distance, both against the \
-             histories of the model’s backtest. A limit is what chance and the strangest origin \
-             of the backtest explain; drift is above both."
+            "PSI: population stability index; KS: Kolmogorov-Smirnov distance, both against what \
+             the model was asked in its trials. A limit is what chance and the strangest origin, \
+             or fold, of the trials explain; drift is above both."
+        }
+        @if let Some(table) = &drift.table {
+            h2 { "Rows that are new since the training" }
+            p { (table.rows) " rows are new or have changed." }
+            (statistics(&table.statistics))
+            @for (column, rows) in &table.unknown_levels {
+                p.found { (column) " has a level that the model has not seen in " (rows) " rows." }
+            }
+        }
+        @if !drift.labelled.is_empty() {
+            h2 { "Past scores beside what happened" }
+            table {
+                (heads(["model", "rows", "score", "in trials", "happened", "expected"]))
+                @for one in &drift.labelled { (labelled(one)) }
+            }
         }
         @if !drift.realised.is_empty() {
             h2 { "Past forecasts beside what happened" }
@@ -105,6 +117,29 @@ fn drift_section(drift: &DriftReport) -> Markup {
             @if drift.findings.is_empty() { li { "Nothing is out of line." } }
         }
     }
+}
+
+fn statistics(all: &[StatisticDrift]) -> Markup {
+    html! {
+        table {
+            (heads(["statistic", "side", "values", "PSI", "limit", "", "KS", "limit", ""]))
+            @for one in all { (statistic(one)) }
+        }
+    }
+}
+
+fn labelled(one: &Labelled) -> Markup {
+    row(
+        None,
+        [
+            &one.model_version,
+            &one.rows,
+            &deciding(&one.scores),
+            &deciding(&one.in_trials),
+            &one.happened.map_or_else(String::new, |happened| happened.to_string()),
+            &one.expected.map_or_else(String::new, |expected| format!("{expected:.1}")),
+        ],
+    )
 }
 
 fn statistic(d: &StatisticDrift) -> Markup {

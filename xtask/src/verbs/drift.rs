@@ -6,7 +6,7 @@ use steppe_aws::Aws;
 use steppe_model::forecast::metrics::decimals_of_error;
 use steppe_plan::events::{Did, Finding, Step};
 use steppe_plan::runs::RunPlan;
-use steppe_wire::drift::{DriftReport, Side};
+use steppe_wire::drift::{DriftReport, Labelled, Realised, Side, StatisticDrift};
 use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 
@@ -16,7 +16,7 @@ use crate::execution::run_to_end;
 use crate::exit::Outcome;
 use crate::host::Host;
 use crate::project::Workspace;
-use crate::registry::short;
+use crate::registry::{deciding, short};
 use crate::table::table;
 
 /// Runs the verb.
@@ -62,34 +62,28 @@ pub async fn newest(aws: &Aws, workspace: &Workspace) -> Result<Option<DriftRepo
 fn text(report: &DriftReport) -> String {
     let server = &report.server;
     let mut text = format!(
-        "model {}, in service at its server since {}: {} forecasts counted\n\n",
+        "model {}, in service at its server since {}: {} answers counted\n\n{}",
         server.model_version,
         short(&server.since),
-        server.forecasts
+        server.forecasts,
+        statistics(&server.statistics),
     );
-    let statistic = |d: &steppe_wire::drift::StatisticDrift| {
-        let side = if d.side == Side::Input { "input" } else { "output" };
-        let verdict = if d.drifted { "drifts" } else { "" };
-        let beside = |value: f64, limit: f64| format!("{value:.3} of {limit:.3}");
-        vec![
-            d.statistic.clone(),
-            side.to_owned(),
-            d.count.to_string(),
-            beside(d.psi, d.psi_limit),
-            beside(d.ks, d.ks_limit),
-            verdict.to_owned(),
-        ]
-    };
-    text += &table(
-        &["statistic", "side", "values", "PSI of limit", "KS of limit", ""],
-        &server.statistics.iter().map(statistic).collect::<Vec<_>>(),
-    );
+    if let Some(new) = &report.table {
+        text +=
+            &format!("\nrows that are new since the training, or have changed: {}\n\n", new.rows);
+        text += &statistics(&new.statistics);
+        for (column, rows) in &new.unknown_levels {
+            text +=
+                &format!("\n`{column}` has a level that the model has not seen in {rows} rows\n");
+        }
+        return text + &labelled(&report.labelled);
+    }
     if report.realised.is_empty() {
         text += "\nno stored forecast has met its actual value yet\n";
         return text;
     }
     text += "\npast forecasts beside what happened\n";
-    let realised = |r: &steppe_wire::drift::Realised| {
+    let realised = |r: &Realised| {
         vec![
             r.model_version.clone(),
             if r.first == r.last { r.first.clone() } else { format!("{} to {}", r.first, r.last) },
@@ -102,4 +96,45 @@ fn text(report: &DriftReport) -> String {
     };
     let columns = ["model", "periods", "values", "MAE", "MASE", "in backtest", "inside %"];
     text + &table(&columns, &report.realised.iter().map(realised).collect::<Vec<_>>())
+}
+
+fn statistics(all: &[StatisticDrift]) -> String {
+    let statistic = |d: &StatisticDrift| {
+        let side = if d.side == Side::Input { "input" } else { "output" };
+        let verdict = if d.drifted { "drifts" } else { "" };
+        let beside = |value: f64, limit: f64| format!("{value:.3} of {limit:.3}");
+        vec![
+            d.statistic.clone(),
+            side.to_owned(),
+            d.count.to_string(),
+            beside(d.psi, d.psi_limit),
+            beside(d.ks, d.ks_limit),
+            verdict.to_owned(),
+        ]
+    };
+    let columns = ["statistic", "side", "values", "PSI of limit", "KS of limit", ""];
+    table(&columns, &all.iter().map(statistic).collect::<Vec<_>>())
+}
+
+/// Past scores of rows that their model had not seen.
+fn labelled(all: &[Labelled]) -> String {
+    if all.is_empty() {
+        return "\nno past score of a row that its model had not seen has met its label yet\n"
+            .to_owned();
+    }
+    let row = |labelled: &Labelled| {
+        let happened = labelled.expected.zip(labelled.happened);
+        vec![
+            labelled.model_version.clone(),
+            labelled.rows.to_string(),
+            deciding(&labelled.scores),
+            deciding(&labelled.in_trials),
+            happened.map_or_else(String::new, |(expected, happened)| {
+                format!("{happened} of {expected:.1}")
+            }),
+        ]
+    };
+    let columns = ["model", "rows", "score", "in trials", "happened of expected"];
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    format!("\npast scores beside what happened\n{}", table(&columns, &rows))
 }

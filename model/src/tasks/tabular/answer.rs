@@ -170,6 +170,17 @@ impl Artifact {
         })
     }
 
+    /// Rows of a table with a level that was not there when the model was trained, by column.
+    pub fn unknown_levels_of(&self, table: &Table) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for row in 0..table.rows() {
+            for column in self.unknown_levels(Row { table, row }) {
+                *counts.entry(column).or_default() += 1;
+            }
+        }
+        counts
+    }
+
     /// Columns with a level that was not there when the model was trained.
     fn unknown_levels(&self, Row { table, row }: Row<'_>) -> Vec<String> {
         let unknown = |column: &&ColumnSummary| match table.column(&column.name) {

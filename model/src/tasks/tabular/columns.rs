@@ -81,7 +81,8 @@ impl RawTable {
             let rows = group.metadata().num_rows().max(0) as usize;
             for (at, column) in schema.columns().iter().enumerate() {
                 let name = column.name();
-                if !wanted.contains(&name) {
+                // What lies in lists and records is no column of the table.
+                if column.path().parts().len() > 1 || !wanted.contains(&name) {
                     continue;
                 }
                 let values = Reader { column, rows }.read(group.get_column_reader(at)?)?;

@@ -163,16 +163,23 @@ impl Rows {
                 let time = self.times.as_ref().map(|times| times[row]).unwrap_or_default();
                 format!("{}\u{0}{time}", entities[row])
             }
-            None => {
-                let part = |(_, column): (&str, &Column)| match column {
-                    Column::Category { codes, levels } => {
-                        codes[row].map_or_else(String::new, |c| levels[c as usize].clone())
-                    }
-                    _ => column.number(row).unwrap_or(f64::NAN).to_bits().to_string(),
-                };
-                self.table.columns().map(part).collect::<Vec<_>>().join("\u{0}")
-            }
+            None => self.values(row),
         }
+    }
+
+    /// All that a row says, but its target.
+    pub fn content(&self, row: usize) -> String {
+        format!("{}\u{0}{}", self.key(row), self.values(row))
+    }
+
+    fn values(&self, row: usize) -> String {
+        let part = |(_, column): (&str, &Column)| match column {
+            Column::Category { codes, levels } => {
+                codes[row].map_or_else(String::new, |c| levels[c as usize].clone())
+            }
+            _ => column.number(row).unwrap_or(f64::NAN).to_bits().to_string(),
+        };
+        self.table.columns().map(part).collect::<Vec<_>>().join("\u{0}")
     }
 
     /// A row for people: by its entity, or its number.

@@ -67,8 +67,10 @@ pub struct Summary {
     pub fingerprint: String,
     /// Columns that models see.
     pub columns: Vec<ColumnSummary>,
-    /// Which rows they were.
+    /// Which rows they were, by what tells them from others.
     pub seen: Seen,
+    /// The same, by all that they say: rows that have changed are told by it.
+    pub contents: Seen,
 }
 
 /// A column that models see.
@@ -219,6 +221,7 @@ impl Section {
         if self.target.decimals > DECIMALS_MAX {
             return Err(format!("`decimals` is {}, at most {DECIMALS_MAX}", self.target.decimals));
         }
+        self.data.contents.check()?;
         self.data.seen.check()
     }
 
@@ -351,6 +354,7 @@ impl Summary {
             fingerprint: data.fingerprint(),
             columns: data.table.columns().map(column).collect(),
             seen: Seen::of((0..rows).map(|row| data.key(row))),
+            contents: Seen::of((0..rows).map(|row| data.content(row))),
         }
     }
 }

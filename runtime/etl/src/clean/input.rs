@@ -72,7 +72,8 @@ pub(super) async fn judge(
             context.deregister_table("file")?;
             context.register_table("file", Arc::new(rejected))?;
             let rejects = sql(context, "the manifest's rules", &plan.rejects_sql).await?;
-            Some(placed(rejects, &source)?)
+            let drop: Vec<&str> = plan.drop.iter().map(String::as_str).collect();
+            Some(placed(rejects.drop_columns(&drop)?, &source)?)
         }
     };
     for view in ["file", "raw", "typed", "judged"] {

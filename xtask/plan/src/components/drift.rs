@@ -91,11 +91,18 @@ fn grants(stack: &Stack<'_>) -> Vec<Grant> {
         Statement::on_buckets("KeepReport", &["s3:GetObject", "s3:PutObject"], &report),
     ]
     .map(|statement| Grant { role: ROLE, statement });
+    let artifacts = format!("arn:${{AWS::Partition}}:s3:::{}", names.artifacts_bucket());
+    let models = [Cfn::sub(format!("{artifacts}/{}*", keys::models_prefix(&names.pipeline)))];
+    let models = Statement::on_buckets("ReadModels", &["s3:GetObject"], &models);
+    // Rows are held against the model itself, which knows what it has seen.
+    let tabular = stack.spec.manifest.task().tabular();
+    let models = tabular.map(|_| Grant { role: ROLE, statement: models });
     let invoke = [Cfn::arn("DriftJob")];
     let invoke = Statement::allow("InvokeCheck", &["lambda:InvokeFunction"], &invoke);
     job_grants(stack, ROLE, "DriftJobLogs")
         .into_iter()
         .chain(own)
+        .chain(models)
         .chain(attaches_to_network(ROLE, "drift", &names.stack()))
         .chain([Grant { role: MACHINE_ROLE, statement: invoke }])
         .collect()

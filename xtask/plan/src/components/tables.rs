@@ -128,6 +128,11 @@ fn stored_table(stack: &Stack<'_>, source: Source<'_>) -> Table {
         Format::Csv => "string".into(),
         _ => c.kind.hive(),
     };
+    let sensitive = source.input.map(|input| &*input.sensitive).unwrap_or_default();
+    let column = |c: &Column| {
+        let comment = sensitive.contains(&c.name).then(|| "sensitive".to_owned());
+        TableColumn { comment, ..TableColumn::new(&c.name, &kind(c)) }
+    };
     let described = source.description;
     let mut table = Table {
         description: match source.input {
@@ -136,7 +141,7 @@ fn stored_table(stack: &Stack<'_>, source: Source<'_>) -> Table {
             None => described.to_owned(),
         },
         prefix: keys::table_prefix(&stack.spec.names.pipeline, source.name),
-        columns: source.columns.iter().map(|c| TableColumn::new(&c.name, &kind(c))).collect(),
+        columns: source.columns.iter().map(column).collect(),
         ..table("Table", source.name, reading(source.format))
     };
     match source.format {
