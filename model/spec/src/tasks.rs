@@ -13,7 +13,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::shape;
+use crate::{schema, shape};
 use forecast::ForecastEntry;
 use tabular::TabularEntry;
 
@@ -73,8 +73,8 @@ impl<'de> Deserialize<'de> for TaskEntry {
     /// By its kind, so that what is wrong is told of that kind.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        let forms = <Self as JsonSchema>::json_schema(&mut SchemaGenerator::default()).to_value();
-        let tabular = shape::of_kind(&forms, &value).is_some_and(|(place, _)| place == 1);
+        let tabular = shape::of_kind(&schema::json_schema::<Self>(), &value)
+            .is_some_and(|(place, _)| place == 1);
         if tabular {
             return TabularEntry::deserialize(value)
                 .map(Box::new)
