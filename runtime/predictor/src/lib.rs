@@ -1,7 +1,7 @@
 //! The predictor: asks the model server for forecasts and stores them in S3, one series or a group
 //! of them at a time, a line each.
 //!
-//! It computes nothing itself. A retry of the same execution writes the same object, and its errors
+//! About rows it asks and hands on what the server answers. It computes nothing itself. A retry of the same execution writes the same object, and its errors
 //! are of two types, so that the state machine can retry only what may succeed later.
 
 use std::collections::BTreeSet;
@@ -12,12 +12,15 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use steppe_wire::failure::Failure;
 use steppe_wire::predict::{
     LeftOut, PredictRequest, PredictResponse, PredictorOutput, StoredPrediction, Summary,
 };
 use steppe_wire::problem::Problem;
+use steppe_wire::score::{ScoreRequest, ScoreResponse};
 use steppe_wire::{edge, keys};
 
 /// Longest wait for the model server.
@@ -195,23 +198,48 @@ impl<S: ObjectStore> Predictor<S> {
         })
     }
 
+    /// Handles one event about rows: the server's answer is this function's.
+    pub async fn score(
+        &self,
+        event: &Map<String, Value>,
+        request_id: &str,
+        trace_id: Option<&str>,
+    ) -> Result<ScoreResponse, Failure> {
+        let request: ScoreRequest = serde_json::from_value(Value::Object(event.clone()))
+            .map_err(|e| Failure::permanent(format!("the event is not a request: {e}")))?;
+        if let Some(bucket) = request.bucket_name.as_ref().filter(|name| **name != self.bucket) {
+            return Err(Failure::permanent(format!(
+                "bucket `{bucket}` is not this pipeline's; it reads only `{}`",
+                self.bucket
+            )));
+        }
+        self.post(&request, request_id, trace_id).await
+    }
+
     async fn ask(&self, input: &Input, trace_id: Option<&str>) -> Result<PredictResponse, Failure> {
+        let (bucket, data_set) = (&input.bucket_name, &input.dataset_key);
+        let request = match input.series.as_slice() {
+            [one] if input.single => PredictRequest::one(&self.series_field, one, bucket, data_set),
+            several => PredictRequest::several(several, bucket, data_set),
+        };
+        let request = PredictRequest { model_version: input.model_version.clone(), ..request };
+        self.post(&request, &input.execution, trace_id).await
+    }
+
+    /// What the model server answers.
+    async fn post<A: DeserializeOwned>(
+        &self,
+        request: &impl Serialize,
+        execution: &str,
+        trace_id: Option<&str>,
+    ) -> Result<A, Failure> {
         let retryable = |e: &dyn std::fmt::Display| {
             Failure::retryable(format!(
                 "the model server at {} did not answer: {e}",
                 self.predict_url
             ))
         };
-        let (bucket, data_set) = (&input.bucket_name, &input.dataset_key);
-        let request = match input.series.as_slice() {
-            [one] if input.single => PredictRequest::one(&self.series_field, one, bucket, data_set),
-            several => PredictRequest::several(several, bucket, data_set),
-        };
-        let body = serde_json::to_vec(&PredictRequest {
-            model_version: input.model_version.clone(),
-            ..request
-        })
-        .map_err(|e| Failure::permanent(e.to_string()))?;
+        let body = serde_json::to_vec(request).map_err(|e| Failure::permanent(e.to_string()))?;
         if body.len() > edge::BODY_BYTES_MAX {
             let (bytes, most) = (body.len(), edge::BODY_BYTES_MAX);
             let message = format!("the request has {bytes} bytes; the server takes at most {most}");
@@ -225,7 +253,7 @@ impl<S: ObjectStore> Predictor<S> {
             .header(http::header::CONTENT_TYPE, "application/json")
             .header(
                 "x-steppe-execution",
-                http::HeaderValue::from_str(&input.execution)
+                http::HeaderValue::from_str(execution)
                     .unwrap_or(http::HeaderValue::from_static("invalid")),
             );
         if let Some((name, id)) = trace {

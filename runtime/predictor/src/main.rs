@@ -5,10 +5,20 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use object_store::aws::AmazonS3Builder;
+use serde::Serialize;
 use serde_json::{Map, Value};
 use steppe_predictor::Predictor;
 use steppe_wire::failure::Failure;
 use steppe_wire::predict::PredictorOutput;
+use steppe_wire::score::ScoreResponse;
+
+/// What the function answers.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Forecasts(PredictorOutput),
+    Scores(ScoreResponse),
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -30,19 +40,20 @@ async fn run() -> Result<()> {
         .with_bucket_name(&bucket)
         .build()
         .context("cannot set up access to S3")?;
-    let predictor =
-        Predictor::new(&var("MODEL_SERVER_URL")?, store, &bucket, &var("SERIES_FIELD")?)
-            .context("`MODEL_SERVER_URL` is not a URL")?;
-    let predictor = &predictor;
+    // Without a column of series the pipeline is about rows.
+    let field = std::env::var("SERIES_FIELD").ok();
+    let url = var("MODEL_SERVER_URL")?;
+    let predictor = Predictor::new(&url, store, &bucket, field.as_deref().unwrap_or_default())
+        .context("`MODEL_SERVER_URL` is not a URL")?;
+    let (predictor, of_rows) = (&predictor, field.is_none());
     let handler = service_fn(move |event: LambdaEvent<Map<String, Value>>| async move {
-        let answer: Result<PredictorOutput, Diagnostic> = predictor
-            .handle(
-                &event.payload,
-                &event.context.request_id,
-                event.context.xray_trace_id.as_deref(),
-            )
-            .await
-            .map_err(diagnostic);
+        let LambdaEvent { payload, context } = event;
+        let (request, trace) = (&context.request_id, context.xray_trace_id.as_deref());
+        let answer: Result<Answer, Diagnostic> = match of_rows {
+            true => predictor.score(&payload, request, trace).await.map(Answer::Scores),
+            false => predictor.handle(&payload, request, trace).await.map(Answer::Forecasts),
+        }
+        .map_err(diagnostic);
         answer
     });
     lambda_runtime::run(handler)

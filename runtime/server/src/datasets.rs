@@ -6,68 +6,59 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::civil::Date;
-use steppe_model::{Dataset, ModelCard};
-use steppe_spec::{Holidays, TrainSpec};
+use steppe_model::card::ModelCard;
 use steppe_store::Bucket;
 use steppe_store::table::{Table, TableError};
 use tokio::sync::Mutex;
 
 use crate::problems::RequestError;
+use crate::served::Served;
 
 /// Data sets held at once; the least recently used goes first.
 const HELD_MAX: usize = 8;
 
 /// One data set in memory.
 #[derive(Debug)]
-struct Held {
+struct Held<D> {
     etags: Vec<Option<String>>,
-    data: Arc<Dataset>,
+    data: Arc<D>,
     used: u64,
 }
 
 /// Reads data sets and holds the recent ones.
 #[derive(Debug)]
-pub struct Datasets {
+pub struct Datasets<T: Served> {
     bucket: Bucket,
     bytes_max: u64,
-    held: Mutex<(u64, HashMap<String, Held>)>,
+    held: Mutex<(u64, HashMap<String, Held<T::Held>>)>,
     /// One load at a time: a burst on a cold key reads the files once.
     loading: Mutex<()>,
 }
 
-impl Datasets {
+impl<T: Served> Datasets<T> {
     /// Reads from `bucket` data sets of at most `bytes_max`.
     pub fn new(bucket: Bucket, bytes_max: u64) -> Self {
         Self { bucket, bytes_max, held: Mutex::default(), loading: Mutex::default() }
     }
 
     /// The data set at `key` as the model of `card` reads it, and whether it had to be read.
-    /// Holidays of a table are those that the model was trained with.
     pub async fn get(
         &self,
         key: &str,
-        card: &ModelCard,
-    ) -> Result<(Arc<Dataset>, bool), RequestError> {
-        let of_table = matches!(card.spec.task.holidays, Holidays::Table(_));
-        let trained_with = || card.section.data.calendar.holidays().collect::<Vec<Date>>();
-        let holidays = of_table.then(trained_with);
+        card: &ModelCard<T>,
+    ) -> Result<(Arc<T::Held>, bool), RequestError> {
         let found = Table::find(&*self.bucket, key, self.bytes_max).await;
         let absent = || RequestError::NoDataset(key.to_owned());
         let table = found.map_err(|e| failure(key, e))?.ok_or_else(absent)?;
         let etags = table.etags();
-        if let Some(data) = self.lookup(key, &etags, holidays.as_deref()).await {
+        if let Some(data) = self.lookup(key, &etags, card).await {
             return Ok((data, false));
         }
         let _one_at_a_time = self.loading.lock().await;
-        if let Some(data) = self.lookup(key, &etags, holidays.as_deref()).await {
+        if let Some(data) = self.lookup(key, &etags, card).await {
             return Ok((data, false));
         }
-        let data = self.load(key, table, &card.spec).await?;
-        let data = Arc::new(match holidays {
-            Some(holidays) => data.with_holidays(&holidays),
-            None => data,
-        });
+        let data = Arc::new(self.load(key, table, card).await?);
         self.hold(key, etags, data.clone()).await;
         Ok((data, true))
     }
@@ -76,21 +67,17 @@ impl Datasets {
         &self,
         key: &str,
         etags: &[Option<String>],
-        holidays: Option<&[Date]>,
-    ) -> Option<Arc<Dataset>> {
-        let same = |data: &Dataset| {
-            let held = data.calendar().holidays();
-            holidays.is_none_or(|wanted| held.eq(wanted.iter().copied()))
-        };
+        card: &ModelCard<T>,
+    ) -> Option<Arc<T::Held>> {
         let mut guard = self.held.lock().await;
         let (clock, held) = &mut *guard;
         *clock += 1;
-        let entry = held.get_mut(key).filter(|h| h.etags == etags && same(&h.data))?;
+        let entry = held.get_mut(key).filter(|h| h.etags == etags && T::fits(card, &h.data))?;
         entry.used = *clock;
         Some(entry.data.clone())
     }
 
-    async fn hold(&self, key: &str, etags: Vec<Option<String>>, data: Arc<Dataset>) {
+    async fn hold(&self, key: &str, etags: Vec<Option<String>>, data: Arc<T::Held>) {
         let mut guard = self.held.lock().await;
         let (clock, held) = &mut *guard;
         held.insert(key.to_owned(), Held { etags, data, used: *clock });
@@ -104,12 +91,12 @@ impl Datasets {
         &self,
         key: &str,
         table: Table,
-        spec: &TrainSpec,
-    ) -> Result<Dataset, RequestError> {
+        card: &ModelCard<T>,
+    ) -> Result<T::Held, RequestError> {
         let bad = |reason: String| RequestError::BadDataset { key: key.to_owned(), reason };
         let files = table.read(&self.bucket).await.map_err(|e| failure(key, e))?;
-        let spec = spec.clone();
-        let parsed = tokio::task::spawn_blocking(move || Dataset::from_parquet(files, &spec));
+        let card = card.clone();
+        let parsed = tokio::task::spawn_blocking(move || T::held(&card, files));
         parsed.await.map_err(|e| bad(e.to_string()))?.map_err(|e| bad(e.to_string()))
     }
 }

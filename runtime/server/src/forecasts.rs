@@ -3,21 +3,37 @@
 
 mod histories;
 
-use steppe_model::forecast::{PredictedStep, Prediction};
-use steppe_model::{Dataset, ModelCard, Series};
-use steppe_wire::predict::{Forecast, HistoriesRequest, History, PredictResponse, Quantile, Step};
+use std::collections::HashMap;
 
-use crate::model_store::ServedModel;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use bytes::Bytes;
+use jiff::civil::Date;
+use serde::de::IgnoredAny;
+use steppe_model::forecast::{Artifact, Forecast, PredictedStep, Prediction};
+use steppe_model::{DataError, Dataset, ModelCard, Series};
+use steppe_spec::{Holidays, TrainSpec};
+use steppe_wire::predict::{
+    Errors, Forecast as Told, HistoriesRequest, History, ModelRef, PredictResponse, Quantile, Step,
+};
+
+use crate::model_store;
 use crate::problems::RequestError;
-use crate::tensors::{Datatype, Signature, Slot, Tensor, invalid};
+use crate::routes::json;
+use crate::served::{Inferred, Served};
+use crate::service::Service;
+use crate::tensors::{Datatype, InferRequest, Signature, Slot, Tensor, Values, invalid};
 
 pub use histories::series;
+
+/// A forecaster in service.
+type ServedModel = model_store::ServedModel<Forecast>;
 
 /// The tensors of a forecaster: `history` (series × observations, FP64 or FP32) and one period per
 /// series in, values and intervals (series × steps) out. Models with features or static features
 /// are served in JSON only.
-pub fn signature(card: &ModelCard) -> Signature {
-    let slot = |name, datatype, shape: &[i64]| Slot { name, datatype, shape: shape.to_vec() };
+fn signature(card: &ModelCard) -> Signature {
+    let slot = |name: &'static str, datatype, shape: &[i64]| Slot::new(name, datatype, shape);
     let steps = card.spec.task.horizon as i64;
     Signature {
         inputs: vec![
@@ -33,7 +49,7 @@ pub fn signature(card: &ModelCard) -> Signature {
 }
 
 /// The request that tensors stand for.
-pub fn asked(
+fn asked(
     inputs: &[Tensor],
     model_version: Option<String>,
 ) -> Result<HistoriesRequest, RequestError> {
@@ -71,12 +87,12 @@ pub fn asked(
 }
 
 /// Lengths of every output.
-pub fn shape(answer: &PredictResponse) -> [usize; 2] {
+fn shape(answer: &PredictResponse) -> [usize; 2] {
     [answer.forecasts.len(), answer.forecasts.first().map_or(0, |f| f.steps.len())]
 }
 
 /// The values of an output of [`signature`].
-pub fn output<'a>(answer: &'a PredictResponse, name: &str) -> impl Iterator<Item = f64> + use<'a> {
+fn output<'a>(answer: &'a PredictResponse, name: &str) -> impl Iterator<Item = f64> + use<'a> {
     let value: fn(&Step) -> f64 = match name {
         "lower" => |step| step.lower,
         "upper" => |step| step.upper,
@@ -95,7 +111,7 @@ pub fn answer(
     series: &Series,
     prediction: &Prediction,
     quantiles: bool,
-) -> Option<Forecast> {
+) -> Option<Told> {
     let card = &model.artifact.card;
     let calibration = model.artifact.calibration_of(prediction);
     let (calendar, last) = (&series.calendar, series.last());
@@ -118,7 +134,7 @@ pub fn answer(
             quantiles,
         })
     };
-    Some(Forecast {
+    Some(Told {
         series: series.name.clone(),
         observed_until: calendar.label(last),
         last_value: series.values[series.values.len() - 1],
@@ -146,4 +162,89 @@ fn note(data: Option<&Dataset>, series: &Series, prediction: &Prediction) -> Opt
         (Some(remark), Some(short)) => Some(format!("{remark}; {short}")),
         (remark, short) => remark.or(short),
     }
+}
+
+impl Served for Forecast {
+    type Scores = Errors;
+    type Held = Dataset;
+    type Form = ();
+
+    fn model_ref(artifact: &Artifact) -> ModelRef {
+        artifact.forecast_ref()
+    }
+
+    fn called(spec: &TrainSpec) -> &str {
+        &spec.pipeline
+    }
+
+    fn form(_: &ModelCard) {}
+
+    /// Holidays of a table are those that the model was trained with.
+    fn held(card: &ModelCard, files: Vec<Bytes>) -> Result<Dataset, DataError> {
+        let data = Dataset::from_parquet(files, &card.spec)?;
+        Ok(match trained_with(card) {
+            Some(holidays) => data.with_holidays(&holidays),
+            None => data,
+        })
+    }
+
+    fn fits(card: &ModelCard, held: &Dataset) -> bool {
+        trained_with(card).is_none_or(|wanted| held.calendar().holidays().eq(wanted))
+    }
+
+    async fn respond(
+        service: &Service<Self>,
+        _: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<Response, RequestError> {
+        let response = answer_to(service, body).await?;
+        json(service, &response)
+    }
+
+    fn signature(card: &ModelCard) -> Signature {
+        signature(card)
+    }
+
+    async fn infer(
+        service: &Service<Self>,
+        request: &InferRequest,
+        model_version: Option<String>,
+        outputs: &[&str],
+    ) -> Result<Inferred, RequestError> {
+        let asked = asked(&request.inputs, model_version)?;
+        let answer = service.predict_histories(asked).await?;
+        let shape = shape(&answer).map(|length| length as i64);
+        let one = |name: &&str| {
+            let slot = Slot::new((*name).to_owned(), Datatype::Fp64, &shape);
+            (slot, Values::Numbers(output(&answer, name).collect()))
+        };
+        let outputs = outputs.iter().map(one).collect();
+        Ok(Inferred { version: answer.model.version, outputs })
+    }
+}
+
+/// Holidays of a table, as they were when the model was trained.
+fn trained_with(card: &ModelCard) -> Option<Vec<Date>> {
+    let of_table = matches!(card.spec.task.holidays, Holidays::Table(_));
+    of_table.then(|| card.section.data.calendar.holidays().collect())
+}
+
+/// A request either brings observations along or names a data set.
+async fn answer_to(
+    service: &Service<Forecast>,
+    body: &[u8],
+) -> Result<PredictResponse, RequestError> {
+    let wrong =
+        |e: serde_json::Error| RequestError::Invalid(format!("the body is not a request: {e}"));
+    match serde_json::from_slice::<HistoriesRequest>(body) {
+        Ok(request) => service.predict_histories(request).await,
+        Err(error) if names_histories(body) => Err(wrong(error)),
+        Err(_) => service.predict(serde_json::from_slice(body).map_err(wrong)?).await,
+    }
+}
+
+/// Whether a request means to bring observations along, whatever else is wrong with it.
+fn names_histories(body: &[u8]) -> bool {
+    let fields = serde_json::from_slice::<HashMap<String, IgnoredAny>>(body);
+    fields.is_ok_and(|fields| fields.contains_key("histories"))
 }

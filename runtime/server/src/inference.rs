@@ -1,7 +1,7 @@
 //! The Open Inference Protocol, version 2, with its binary tensor extension, and what Triton's
 //! clients ask for beyond it: the repository index and the model's configuration.
 //!
-//! One model, named like the pipeline. What its tensors are, [`forecasts::signature`] says.
+//! One model, named as its task says. What its tensors are, [`Served::signature`] says.
 
 use std::sync::Arc;
 
@@ -13,30 +13,29 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use steppe_wire::predict::PredictResponse;
 
 use crate::body::{body_of, media_type};
-use crate::forecasts;
 use crate::problems::RequestError;
+use crate::served::{Inferred, Served};
 use crate::service::Service;
 use crate::tensors::{Asked, InferRequest, JSON_LENGTH, Signature, Slot};
 
-type Shared = State<Arc<Service>>;
+type Shared<T> = State<Arc<Service<T>>>;
 
 /// Paths under `/v2`.
-pub fn router() -> Router<Arc<Service>> {
+pub fn router<T: Served>() -> Router<Arc<Service<T>>> {
     Router::new()
         .route("/v2", get(server))
         .route("/v2/health/live", get(|| async { StatusCode::OK }))
-        .route("/v2/health/ready", get(server_ready))
-        .route("/v2/repository/index", post(index))
-        .route("/v2/models/{name}", get(metadata))
-        .route("/v2/models/{name}/config", get(config))
-        .route("/v2/models/{name}/ready", get(ready))
-        .route("/v2/models/{name}/infer", post(infer))
-        .route("/v2/models/{name}/versions/{version}", get(metadata))
-        .route("/v2/models/{name}/versions/{version}/ready", get(ready))
-        .route("/v2/models/{name}/versions/{version}/infer", post(infer))
+        .route("/v2/health/ready", get(server_ready::<T>))
+        .route("/v2/repository/index", post(index::<T>))
+        .route("/v2/models/{name}", get(metadata::<T>))
+        .route("/v2/models/{name}/config", get(config::<T>))
+        .route("/v2/models/{name}/ready", get(ready::<T>))
+        .route("/v2/models/{name}/infer", post(infer::<T>))
+        .route("/v2/models/{name}/versions/{version}", get(metadata::<T>))
+        .route("/v2/models/{name}/versions/{version}/ready", get(ready::<T>))
+        .route("/v2/models/{name}/versions/{version}/infer", post(infer::<T>))
 }
 
 /// An error as the protocol wants it.
@@ -65,12 +64,12 @@ struct Named {
 }
 
 impl Named {
-    fn check(&self, service: &Service) -> Result<(), InferError> {
+    fn check<T: Served>(&self, service: &Service<T>) -> Result<(), InferError> {
         let model = service.models.current();
-        let pipeline = &model.artifact.card.spec.pipeline;
-        if self.name != *pipeline {
+        let own = T::called(&model.artifact.card.spec);
+        if self.name != own {
             return Err(RequestError::NotFound(format!(
-                "there is no model `{}`; this server has `{pipeline}`",
+                "there is no model `{}`; this server has `{own}`",
                 self.name
             ))
             .into());
@@ -92,31 +91,34 @@ async fn server() -> Json<Value> {
     )
 }
 
-async fn server_ready(State(service): Shared) -> StatusCode {
+async fn server_ready<T: Served>(State(service): Shared<T>) -> StatusCode {
     if service.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-async fn index(State(service): Shared) -> Json<Value> {
+async fn index<T: Served>(State(service): Shared<T>) -> Json<Value> {
     let model = service.models.current();
     Json(
-        json!([{ "name": model.artifact.card.spec.pipeline, "version": model.model_ref.version, "state": "READY" }]),
+        json!([{ "name": T::called(&model.artifact.card.spec), "version": model.model_ref.version, "state": "READY" }]),
     )
 }
 
-async fn ready(State(service): Shared, Path(named): Path<Named>) -> Result<StatusCode, InferError> {
+async fn ready<T: Served>(
+    State(service): Shared<T>,
+    Path(named): Path<Named>,
+) -> Result<StatusCode, InferError> {
     named.check(&service)?;
     Ok(server_ready(State(service)).await)
 }
 
-async fn metadata(
-    State(service): Shared,
+async fn metadata<T: Served>(
+    State(service): Shared<T>,
     Path(named): Path<Named>,
 ) -> Result<Json<Value>, InferError> {
     named.check(&service)?;
     let model = service.models.current();
-    let Signature { inputs, outputs } = forecasts::signature(&model.artifact.card);
+    let Signature { inputs, outputs } = T::signature(&model.artifact.card);
     Ok(Json(json!({
-        "name": model.artifact.card.spec.pipeline,
+        "name": T::called(&model.artifact.card.spec),
         "versions": [model.model_ref.version],
         "platform": "steppe",
         "inputs": inputs.iter().map(Slot::metadata).collect::<Vec<_>>(),
@@ -124,15 +126,15 @@ async fn metadata(
     })))
 }
 
-async fn config(
-    State(service): Shared,
+async fn config<T: Served>(
+    State(service): Shared<T>,
     Path(named): Path<Named>,
 ) -> Result<Json<Value>, InferError> {
     named.check(&service)?;
     let model = service.models.current();
-    let Signature { inputs, outputs } = forecasts::signature(&model.artifact.card);
+    let Signature { inputs, outputs } = T::signature(&model.artifact.card);
     Ok(Json(json!({
-        "name": model.artifact.card.spec.pipeline,
+        "name": T::called(&model.artifact.card.spec),
         "platform": "steppe",
         "backend": "steppe",
         "max_batch_size": 0,
@@ -141,8 +143,8 @@ async fn config(
     })))
 }
 
-async fn infer(
-    State(service): Shared,
+async fn infer<T: Served>(
+    State(service): Shared<T>,
     Path(named): Path<Named>,
     request: Request,
 ) -> Result<Response, InferError> {
@@ -153,9 +155,12 @@ async fn infer(
         check_type(&headers)?;
         let body = body_of(request, service.limits.body_bytes).await?;
         let request = InferRequest::parse(&headers, &body)?;
-        let asked = forecasts::asked(&request.inputs, named.version.clone())?;
-        let answer = service.predict_histories(asked).await?;
-        respond(&service, &request, &answer)
+        let model = service.models.current();
+        let signature = T::signature(&model.artifact.card);
+        let asked = request.outputs(&signature)?;
+        let names: Vec<&str> = asked.iter().map(|asked| asked.name).collect();
+        let inferred = T::infer(&service, &request, named.version.clone(), &names).await?;
+        respond(&service, &request, &named.name, &asked, inferred)
     });
     answer.await.map_err(|_| RequestError::Deadline(deadline.as_secs()))?
 }
@@ -169,28 +174,28 @@ fn check_type(headers: &HeaderMap) -> Result<(), RequestError> {
 }
 
 fn respond(
-    service: &Service,
+    service: &Service<impl Served>,
     request: &InferRequest,
-    answer: &PredictResponse,
+    name: &str,
+    asked: &[Asked<'_>],
+    inferred: Inferred,
 ) -> Result<Response, InferError> {
-    let card = &service.models.current().artifact.card;
-    let shape = forecasts::shape(answer);
     let (mut outputs, mut binary) = (Vec::new(), Vec::new());
-    for Asked { name, binary: as_bytes } in request.outputs(&forecasts::signature(card))? {
-        let values = forecasts::output(answer, name);
-        let mut output = json!({ "name": name, "datatype": "FP64", "shape": shape });
-        if as_bytes {
-            let size = shape.iter().product::<usize>() * size_of::<f64>();
-            output["parameters"] = json!({ "binary_data_size": size });
-            binary.extend(values.flat_map(f64::to_le_bytes));
+    for (Asked { name, binary: as_bytes }, (slot, values)) in asked.iter().zip(inferred.outputs) {
+        let mut output =
+            json!({ "name": name, "datatype": slot.datatype.name(), "shape": slot.shape });
+        if *as_bytes {
+            let bytes = values.bytes();
+            output["parameters"] = json!({ "binary_data_size": bytes.len() });
+            binary.extend(bytes);
         } else {
-            output["data"] = values.collect();
+            output["data"] = values.json();
         }
         outputs.push(output);
     }
     let mut json = json!({
-        "model_name": card.spec.pipeline,
-        "model_version": answer.model.version,
+        "model_name": name,
+        "model_version": inferred.version,
         "outputs": outputs,
     });
     if let Some(id) = &request.id {

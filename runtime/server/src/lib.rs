@@ -1,4 +1,4 @@
-//! The model server: forecasts over HTTP from a model and data sets in S3.
+//! The model server: answers over HTTP from a model and data sets in S3.
 //!
 //! It reads two buckets and writes none. It never trains, and never answers with a number it
 //! cannot stand behind: every failure is a problem document.
@@ -17,6 +17,8 @@ pub mod model_store;
 pub mod patience;
 pub mod problems;
 pub mod routes;
+pub mod rows;
+pub mod served;
 pub mod service;
 pub mod serving;
 pub mod tensors;

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use steppe_model::families::lstm::kernel::Cpu;
+use steppe_model::forecast::Forecast;
+use steppe_model::tabular::Tabular;
+use steppe_model::task::Task;
 use steppe_server::access_log;
 use steppe_server::config::Config;
 use steppe_server::datasets::Datasets;
-use steppe_server::model_store::ModelStore;
+use steppe_server::model_store::{ModelStore, task_in_service};
 use steppe_server::routes::router;
+use steppe_server::served::Served;
 use steppe_server::service::Service;
 use steppe_server::serving::{Serving, serve};
 use steppe_store::Bucket;
@@ -47,8 +51,16 @@ fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let config = Config::from_env()?;
     let _writer = config.access_log.then(access_log::start).flatten();
+    let artifacts = bucket(&config.artifacts_bucket, config.bucket_owner.clone())?;
+    match task_in_service(artifacts, &config.pipeline).await?.as_str() {
+        Tabular::NAME => served::<Tabular>(config).await,
+        _ => served::<Forecast>(config).await,
+    }
+}
+
+async fn served<T: Served>(config: Config) -> Result<()> {
     let bucket = |name: &str| bucket(name, config.bucket_owner.clone());
-    let models = ModelStore::open(bucket(&config.artifacts_bucket)?, &config.pipeline).await?;
+    let models = ModelStore::<T>::open(bucket(&config.artifacts_bucket)?, &config.pipeline).await?;
     let datasets = Datasets::new(bucket(&config.data_bucket)?, config.limits.dataset_bytes);
     let service = Service::new(models, datasets, &config.data_bucket, config.limits)?;
     let listener = std::net::TcpListener::bind(config.listen)
@@ -64,7 +76,7 @@ fn bucket(name: &str, owner: Option<String>) -> Result<Bucket> {
         .with_context(|| format!("cannot set up access to bucket `{name}`"))
 }
 
-async fn reload(service: Arc<Service>, every: Duration) {
+async fn reload<T: Served>(service: Arc<Service<T>>, every: Duration) {
     loop {
         service.models.time_to_look(every).await;
         let before = service.models.current().model_ref.version.clone();
@@ -89,7 +101,7 @@ fn line(what: &dyn std::fmt::Display) -> String {
     shown_at_most(&what.to_string(), LINE_MAX).into_owned()
 }
 
-async fn stop_signal(service: Arc<Service>) {
+async fn stop_signal<T: Served>(service: Arc<Service<T>>) {
     let (Ok(mut term), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

@@ -7,11 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use parking_lot::RwLock;
-use steppe_model::Artifact;
+use steppe_model::any::task_of;
+use steppe_model::artifact::Artifact;
+use steppe_spec::Training;
 use steppe_store::{Bucket, Registry};
 use steppe_wire::predict::{ModelPointer, ModelRef};
 use tokio::sync::{Notify, watch};
 
+use crate::served::Served;
 use crate::watch::Watch;
 
 /// Shortest pause between two looks at the pointer.
@@ -19,24 +22,26 @@ const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Longest wait of a request for a look at the pointer.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
-/// A verified model and what forecasts say about it.
+/// A verified model and what answers say about it.
 #[derive(Debug)]
-pub struct ServedModel {
+pub struct ServedModel<T: Served> {
     /// The artifact.
-    pub artifact: Artifact,
+    pub artifact: Artifact<T>,
     /// Its card, as clients get it.
     pub card: Bytes,
-    /// What forecasts say about it.
-    pub model_ref: ModelRef,
+    /// What answers say about it.
+    pub model_ref: ModelRef<T::Scores>,
+    /// What requests are read by.
+    pub form: T::Form,
     /// What it was asked and answered.
-    pub watch: Watch,
+    pub watch: Watch<T>,
 }
 
 /// Loads models and holds the one in service.
 #[derive(Debug)]
-pub struct ModelStore {
+pub struct ModelStore<T: Served> {
     registry: Registry<Bucket>,
-    current: RwLock<Arc<ServedModel>>,
+    current: RwLock<Arc<ServedModel<T>>>,
     /// Asks for a look at the pointer before its time.
     look: Notify,
     /// Looks at the pointer that have begun.
@@ -45,7 +50,7 @@ pub struct ModelStore {
     ended: watch::Sender<u64>,
 }
 
-impl ModelStore {
+impl<T: Served> ModelStore<T> {
     /// Loads the model that the pointer names.
     pub async fn open(bucket: Bucket, pipeline: &str) -> Result<Self> {
         let registry = Registry::new(bucket, pipeline);
@@ -60,13 +65,13 @@ impl ModelStore {
     }
 
     /// The model in service.
-    pub fn current(&self) -> Arc<ServedModel> {
+    pub fn current(&self) -> Arc<ServedModel<T>> {
         self.current.read().clone()
     }
 
     /// The model in service; when its version is not `asked`, after one more look at the pointer:
     /// that version may just have been promoted.
-    pub async fn current_after_look(&self, asked: Option<&str>) -> Arc<ServedModel> {
+    pub async fn current_after_look(&self, asked: Option<&str>) -> Arc<ServedModel<T>> {
         let current = self.current();
         if asked.is_none_or(|asked| asked == current.model_ref.version) {
             return current;
@@ -108,26 +113,42 @@ impl ModelStore {
     }
 }
 
+/// The task of the model in service.
+pub async fn task_in_service(bucket: Bucket, pipeline: &str) -> Result<String> {
+    let registry = Registry::new(bucket, pipeline);
+    let files = registry.files(&pointer(&registry).await?).await?;
+    Ok(task_of(&files.card)?)
+}
+
 async fn pointer(registry: &Registry<Bucket>) -> Result<ModelPointer> {
     let pointer = registry.pointer().await?;
     Ok(pointer.context("no model is in service")?.in_service.current.model)
 }
 
-async fn load(registry: &Registry<Bucket>, pointer: &ModelPointer) -> Result<ServedModel> {
+async fn load<T: Served>(
+    registry: &Registry<Bucket>,
+    pointer: &ModelPointer,
+) -> Result<ServedModel<T>> {
     let files = registry.files(pointer).await?;
     let (asked, pipeline) = (pointer.clone(), registry.pipeline.clone());
     // Hashing and the first forecast take a while, and a defect in them must not end the reloading.
     let verify = move || {
-        let artifact = Artifact::load(files.card.to_vec(), files.weights.to_vec(), &asked)?;
-        let of = &artifact.card.spec.pipeline;
-        ensure!(*of == pipeline, "it is a model of the pipeline `{of}`, not of `{pipeline}`");
+        let task = task_of(&files.card)?;
+        ensure!(
+            task == T::NAME,
+            "it is a model for `{task}`, and this server began with one for `{}`; start it again",
+            T::NAME
+        );
+        let artifact = Artifact::<T>::load(files.card.to_vec(), files.weights.to_vec(), &asked)?;
+        let of = artifact.card.spec.pipeline();
+        ensure!(of == pipeline, "it is a model of the pipeline `{of}`, not of `{pipeline}`");
         Ok(artifact)
     };
     let verified = tokio::task::spawn_blocking(verify).await.context("reading it broke off");
     let artifact = verified
         .and_then(|verified| verified)
         .with_context(|| format!("model version {} was refused", pointer.version))?;
-    let (model_ref, watch) = (artifact.forecast_ref(), Watch::new(&artifact));
-    let card = Bytes::from(artifact.card_bytes.clone());
-    Ok(ServedModel { artifact, card, model_ref, watch })
+    let (model_ref, watch) = (T::model_ref(&artifact), Watch::new(&artifact));
+    let (form, card) = (T::form(&artifact.card), Bytes::from(artifact.card_bytes.clone()));
+    Ok(ServedModel { artifact, card, model_ref, form, watch })
 }

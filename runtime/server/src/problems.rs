@@ -71,6 +71,22 @@ pub enum RequestError {
         /// What is wrong.
         reason: String,
     },
+    /// A row in the request that cannot be used.
+    #[error("rows[{row}]: {reason}")]
+    BadRow {
+        /// The number of the row, from 0.
+        row: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An entity that the data set does not have.
+    #[error("there is no row about `{name}`{hint}")]
+    UnknownEntity {
+        /// The name.
+        name: String,
+        /// A similar name, or how many there are.
+        hint: String,
+    },
     /// More steps than the model was trained for.
     #[error("the horizon is {asked}; this model forecasts 1 to {max} steps")]
     Horizon {
@@ -81,11 +97,14 @@ pub enum RequestError {
     },
     /// A forecast beyond the range of numbers.
     #[error(
-        "the forecast of `{0}` is not a finite number; are its values in the units of the training?"
+        "the answer about `{0}` is not a finite number; are its values in the units of the training?"
     )]
     NotFinite(String),
     /// More numbers than one answer may have.
-    #[error("the answer would be too large; ask for fewer series or steps, or without quantiles")]
+    #[error(
+        "the answer would be too large; ask for fewer series, steps or rows, or without quantiles \
+         or reasons"
+    )]
     AnswerTooLarge,
     /// Another model version than the one in service.
     #[error("model version `{asked}` is not in service; `{serving}` is")]
@@ -139,6 +158,8 @@ impl RequestError {
             Self::UnknownSeries { .. } => (404, "unknown-series", "The series does not exist"),
             Self::TooShort { .. } => (422, "series-too-short", "The series is too short"),
             Self::BadHistory { .. } => (422, "bad-history", "The history cannot be used"),
+            Self::BadRow { .. } => (422, "bad-row", "A row cannot be used"),
+            Self::UnknownEntity { .. } => (404, "unknown-entity", "There is no row about this"),
             Self::Horizon { .. } => (422, "horizon", "The horizon is out of range"),
             Self::NotFinite(_) => (422, "not-finite", "The forecast is not a finite number"),
             Self::AnswerTooLarge => (422, "answer-too-large", "The answer would be too large"),

@@ -1,82 +1,102 @@
 //! HTTP: paths, deadlines, and the counting of answers.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::FutureExt;
-use serde::de::IgnoredAny;
 use steppe_wire::drift::ServerDrift;
-use steppe_wire::predict::{HistoriesRequest, PredictResponse};
 
 use crate::access_log::{self, Line};
 use crate::body::{body_of, check_json};
 use crate::guard::{self, Hosts};
 use crate::inference;
 use crate::problems::RequestError;
+use crate::served::Served;
 use crate::service::Service;
 
-type Shared = State<Arc<Service>>;
+type Shared<T> = State<Arc<Service<T>>>;
 
 /// All paths of the server, under its addresses and the names of `hosts`. `/ping` and
 /// `/invocations` are SageMaker's names for `/ready` and `/predict`.
-pub fn router(service: Arc<Service>, hosts: Hosts) -> Router {
+pub fn router<T: Served>(service: Arc<Service<T>>, hosts: Hosts) -> Router {
     // One count for both: every request takes it, and all workers share it.
     let entrance = Arc::new(Entrance { service: service.clone(), hosts });
     Router::new()
-        .route("/predict", post(predict))
-        .route("/invocations", post(predict))
+        .route("/predict", post(predict::<T>))
+        .route("/models/{task}/predict", post(predict_of::<T>))
+        .route("/invocations", post(invocations::<T>))
         .route("/health", get(health))
-        .route("/ready", get(ready))
-        .route("/ping", get(ready))
-        .route("/model", get(model))
-        .route("/drift", get(drift))
-        .route("/metrics", get(metrics))
+        .route("/ready", get(ready::<T>))
+        .route("/ping", get(ready::<T>))
+        .route("/model", get(model::<T>))
+        .route("/drift", get(drift::<T>))
+        .route("/metrics", get(metrics::<T>))
         .route("/openapi.json", get(openapi))
         .merge(inference::router())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(entrance, enter))
+        .layer(from_fn_with_state(entrance, enter::<T>))
         .with_state(service)
 }
 
-async fn predict(State(service): Shared, request: Request) -> Result<Response, RequestError> {
+async fn predict<T: Served>(
+    State(service): Shared<T>,
+    request: Request,
+) -> Result<Response, RequestError> {
+    check_json(request.headers())?;
+    answered(&service, request).await
+}
+
+/// As [`predict`], by the name of the task.
+async fn predict_of<T: Served>(
+    State(service): Shared<T>,
+    Path(task): Path<String>,
+    request: Request,
+) -> Result<Response, RequestError> {
+    let model = service.models.current();
+    let own = T::called(&model.artifact.card.spec);
+    if task != own {
+        let what = format!("there is no model `{task}`; this server has `{own}`");
+        return Err(RequestError::NotFound(what));
+    }
+    check_json(request.headers())?;
+    answered(&service, request).await
+}
+
+/// As [`predict`], in whatever form the clients of SageMaker send that the task reads.
+async fn invocations<T: Served>(
+    State(service): Shared<T>,
+    request: Request,
+) -> Result<Response, RequestError> {
+    T::check_invocation(request.headers())?;
+    answered(&service, request).await
+}
+
+async fn answered<T: Served>(
+    service: &Service<T>,
+    request: Request,
+) -> Result<Response, RequestError> {
     let deadline = service.limits.deadline;
     let answer = tokio::time::timeout(deadline, async {
-        check_json(request.headers())?;
+        let headers = request.headers().clone();
         let body = body_of(request, service.limits.body_bytes).await?;
-        answer(&service, &body).await
+        T::respond(service, &headers, &body).await
     });
-    let response = answer.await.map_err(|_| RequestError::Deadline(deadline.as_secs()))??;
-    json(&service, &response)
-}
-
-/// A request either brings observations along or names a data set.
-async fn answer(service: &Service, body: &[u8]) -> Result<PredictResponse, RequestError> {
-    let invalid =
-        |e: serde_json::Error| RequestError::Invalid(format!("the body is not a request: {e}"));
-    match serde_json::from_slice::<HistoriesRequest>(body) {
-        Ok(request) => service.predict_histories(request).await,
-        Err(error) if names_histories(body) => Err(invalid(error)),
-        Err(_) => service.predict(serde_json::from_slice(body).map_err(invalid)?).await,
-    }
-}
-
-/// Whether a request means to bring observations along, whatever else is wrong with it.
-fn names_histories(body: &[u8]) -> bool {
-    let fields = serde_json::from_slice::<HashMap<String, IgnoredAny>>(body);
-    fields.is_ok_and(|fields| fields.contains_key("histories"))
+    answer.await.map_err(|_| RequestError::Deadline(deadline.as_secs()))?
 }
 
 /// As [`Json`], into a buffer that most forecasts fit into at once.
-fn json(service: &Service, value: &impl serde::Serialize) -> Result<Response, RequestError> {
+pub(crate) fn json<T: Served>(
+    service: &Service<T>,
+    value: &impl serde::Serialize,
+) -> Result<Response, RequestError> {
     let mut body = Vec::with_capacity(4096);
     // A map with keys that are no texts would be a defect; there is none.
     serde_json::to_writer(&mut body, value).map_err(|_| RequestError::Internal)?;
@@ -88,7 +108,9 @@ async fn health() -> Json<serde_json::Value> {
     Json(serde_json::json!({ "status": "ok" }))
 }
 
-async fn ready(State(service): Shared) -> Result<Json<serde_json::Value>, RequestError> {
+async fn ready<T: Served>(
+    State(service): Shared<T>,
+) -> Result<Json<serde_json::Value>, RequestError> {
     if !service.is_ready() {
         return Err(RequestError::Draining);
     }
@@ -97,17 +119,17 @@ async fn ready(State(service): Shared) -> Result<Json<serde_json::Value>, Reques
     ))
 }
 
-async fn model(State(service): Shared) -> Response {
+async fn model<T: Served>(State(service): Shared<T>) -> Response {
     let card = service.models.current().card.clone();
     ([(header::CONTENT_TYPE, "application/json")], card).into_response()
 }
 
-async fn drift(State(service): Shared) -> Json<ServerDrift> {
+async fn drift<T: Served>(State(service): Shared<T>) -> Json<ServerDrift> {
     let model = service.models.current();
     Json(model.watch.report(&model.artifact, &model.model_ref.version))
 }
 
-async fn metrics(State(service): Shared) -> Response {
+async fn metrics<T: Served>(State(service): Shared<T>) -> Response {
     let model = service.models.current();
     service.metrics.show_drift(&model.model_ref.version, &model.watch.compare(&model.artifact));
     match service.metrics.text() {
@@ -122,7 +144,7 @@ async fn openapi() -> Response {
 
 async fn not_found(request: Request) -> RequestError {
     RequestError::NotFound(format!(
-        "there is nothing at `{}`; forecasts are at `POST /predict`",
+        "there is nothing at `{}`; answers are at `POST /predict`",
         request.uri().path()
     ))
 }
@@ -134,13 +156,17 @@ async fn wrong_method(request: Request) -> Response {
 
 /// What every request passes on its way in and out.
 #[derive(Debug)]
-struct Entrance {
-    service: Arc<Service>,
+struct Entrance<T: Served> {
+    service: Arc<Service<T>>,
     hosts: Hosts,
 }
 
 /// Turns away what comes from pages of other sites, answers for what broke, counts and logs.
-async fn enter(State(entrance): State<Arc<Entrance>>, request: Request, next: Next) -> Response {
+async fn enter<T: Served>(
+    State(entrance): State<Arc<Entrance<T>>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let path = known_path(request.uri().path());
     let method = known_method(request.method());
@@ -160,8 +186,8 @@ async fn enter(State(entrance): State<Arc<Entrance>>, request: Request, next: Ne
 
 /// Counts and logs an answer, under known paths only: a label per invented path would grow without
 /// bound.
-fn count(
-    service: &Service,
+fn count<T: Served>(
+    service: &Service<T>,
     (method, path, trace_id): (&str, &'static str, Option<&str>),
     response: &Response,
     started: Instant,
@@ -211,6 +237,7 @@ fn known_path(path: &str) -> &'static str {
     known.unwrap_or(match path.starts_with("/v2/") {
         true if path.ends_with("/infer") => "/v2/infer",
         true => "/v2/other",
+        false if path.starts_with("/models/") && path.ends_with("/predict") => "/models/predict",
         false => "other",
     })
 }

@@ -1,13 +1,15 @@
-//! A forecast request from its parsed form to its answer: queue, data, model.
+//! A request from its parsed form to its answer: queue, data, model.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use steppe_model::forecast::Prediction;
+use steppe_model::forecast::{Forecast, Prediction};
 use steppe_model::{Dataset, Series};
 use steppe_wire::edge;
-use steppe_wire::predict::{Forecast, HistoriesRequest, LeftOut, PredictRequest, PredictResponse};
+use steppe_wire::predict::{
+    Forecast as Told, HistoriesRequest, LeftOut, PredictRequest, PredictResponse,
+};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::batch::{self, Source};
@@ -18,30 +20,31 @@ use crate::forecasts;
 use crate::metrics::Metrics;
 use crate::model_store::{ModelStore, ServedModel};
 use crate::problems::RequestError;
+use crate::served::Served;
 
 /// Everything a request needs; shared by all of them.
 #[derive(Debug)]
-pub struct Service {
+pub struct Service<T: Served> {
     /// The model in service.
-    pub models: ModelStore,
+    pub models: ModelStore<T>,
     /// Counters.
     pub metrics: Metrics,
     /// Bounds.
     pub limits: Limits,
     /// Answers that clients have not taken yet.
     pub untaken: Untaken,
-    datasets: Datasets,
+    datasets: Datasets<T>,
     data_bucket: String,
     working: Semaphore,
     queue: Semaphore,
     draining: AtomicBool,
 }
 
-impl Service {
+impl<T: Served> Service<T> {
     /// A service that reads `data_bucket` through `datasets`.
     pub fn new(
-        models: ModelStore,
-        datasets: Datasets,
+        models: ModelStore<T>,
+        datasets: Datasets<T>,
         data_bucket: &str,
         limits: Limits,
     ) -> prometheus::Result<Arc<Self>> {
@@ -69,30 +72,73 @@ impl Service {
     }
 
     /// A place among the requests that are answered or wait.
-    fn place(&self) -> Result<SemaphorePermit<'_>, RequestError> {
+    pub(crate) fn place(&self) -> Result<SemaphorePermit<'_>, RequestError> {
         self.queue.try_acquire().map_err(|_| RequestError::Busy(self.limits.waiting))
     }
 
+    /// The model that answers: the one in service, which has to be the version that is asked for.
+    /// When that was promoted just now, `looks` makes the server look.
+    pub(crate) async fn model(
+        &self,
+        version: Option<&str>,
+        looks: bool,
+    ) -> Result<Arc<ServedModel<T>>, RequestError> {
+        check_form(version)?;
+        let model = match looks {
+            true => self.models.current_after_look(version).await,
+            false => self.models.current(),
+        };
+        check_version(&model, version)?;
+        Ok(model)
+    }
+
+    /// A data set in S3.
+    pub(crate) async fn dataset(
+        &self,
+        model: &ServedModel<T>,
+        key: &str,
+    ) -> Result<Arc<T::Held>, RequestError> {
+        let (data, loaded) = self.datasets.get(key, &model.artifact.card).await?;
+        self.metrics.dataset_loads.inc_by(u64::from(loaded));
+        Ok(data)
+    }
+
+    /// Refuses a data set of another bucket, or one that cannot be.
+    pub(crate) fn check_dataset(&self, bucket: &str, key: &str) -> Result<(), RequestError> {
+        edge::check_key(key).map_err(invalid)?;
+        if bucket != self.data_bucket {
+            let (asked, own) = (bucket.to_owned(), self.data_bucket.clone());
+            return Err(RequestError::WrongBucket { asked, own });
+        }
+        Ok(())
+    }
+
+    /// Long work on a thread of its own, a few at a time, so that other requests go on.
+    pub(crate) async fn at_length<A: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> A + Send + 'static,
+    ) -> Result<A, RequestError> {
+        self.metrics.waiting.inc();
+        let turn = self.working.acquire().await;
+        self.metrics.waiting.dec();
+        let _turn = turn.map_err(|_| RequestError::Draining)?;
+        tokio::task::spawn_blocking(work).await.map_err(|_| RequestError::Internal)
+    }
+}
+
+impl Service<Forecast> {
     /// Forecasts series of a data set in S3, within the bounds of the queue. The caller sets the
     /// deadline.
     pub async fn predict(&self, request: PredictRequest) -> Result<PredictResponse, RequestError> {
         let started = Instant::now();
         let _place = self.place()?;
         edge::check_key(&request.dataset_key).map_err(invalid)?;
-        check_form(request.model_version.as_deref())?;
-        let model = self.models.current_after_look(request.model_version.as_deref()).await;
-        check_version(&model, request.model_version.as_deref())?;
+        let model = self.model(request.model_version.as_deref(), true).await?;
         let spec = &model.artifact.card.spec;
         let names = request.series(&spec.task.series).map_err(RequestError::Invalid)?;
         self.check_count(names.len())?;
-        if request.bucket_name != self.data_bucket {
-            return Err(RequestError::WrongBucket {
-                asked: request.bucket_name,
-                own: self.data_bucket.clone(),
-            });
-        }
-        let (data, loaded) = self.datasets.get(&request.dataset_key, &model.artifact.card).await?;
-        self.metrics.dataset_loads.inc_by(u64::from(loaded));
+        self.check_dataset(&request.bucket_name, &request.dataset_key)?;
+        let data = self.dataset(&model, &request.dataset_key).await?;
         let (mut numbers, mut left_out) = (Vec::with_capacity(names.len()), Vec::new());
         for series in names {
             match data.absence(&series) {
@@ -112,9 +158,7 @@ impl Service {
     ) -> Result<PredictResponse, RequestError> {
         let started = Instant::now();
         let _place = self.place()?;
-        check_form(request.model_version.as_deref())?;
-        let model = self.models.current();
-        check_version(&model, request.model_version.as_deref())?;
+        let model = self.model(request.model_version.as_deref(), false).await?;
         let spec = &model.artifact.card.spec;
         if request.histories.is_empty() {
             return Err(RequestError::Invalid("`histories` must not be empty".to_owned()));
@@ -143,7 +187,7 @@ impl Service {
     /// each series, on a thread of their own, a few at a time, so that other requests go on.
     async fn predictions(
         &self,
-        model: &Arc<ServedModel>,
+        model: &Arc<ServedModel<Forecast>>,
         source: &Source,
         horizon: usize,
     ) -> Result<Vec<Prediction>, RequestError> {
@@ -152,14 +196,8 @@ impl Service {
                 .await
                 .ok_or(RequestError::Internal);
         }
-        self.metrics.waiting.inc();
-        let turn = self.working.acquire().await;
-        self.metrics.waiting.dec();
-        let _turn = turn.map_err(|_| RequestError::Draining)?;
         let (model, source) = (model.clone(), source.clone());
-        let work =
-            tokio::task::spawn_blocking(move || batch::forecast_alone(&model, &source, horizon));
-        work.await.map_err(|_| RequestError::Internal)
+        self.at_length(move || batch::forecast_alone(&model, &source, horizon)).await
     }
 
     fn check_count(&self, count: usize) -> Result<(), RequestError> {
@@ -174,7 +212,7 @@ impl Service {
 
     fn check_size(
         &self,
-        model: &ServedModel,
+        model: &ServedModel<Forecast>,
         steps: usize,
         quantiles: bool,
     ) -> Result<(), RequestError> {
@@ -188,7 +226,7 @@ impl Service {
 
     async fn answer(
         &self,
-        model: Arc<ServedModel>,
+        model: Arc<ServedModel<Forecast>>,
         source: Source,
         horizon: usize,
         quantiles: bool,
@@ -214,12 +252,14 @@ impl Service {
             // What clients bring along is theirs to invent: it says nothing about the pipeline's
             // data.
             if data.is_some() && !prediction.by_rule {
-                model.watch.count(&model.artifact, series, &prediction);
+                let last = series.values.last().map(|v| v.to_bits());
+                let named = (&series.name, series.last(), last);
+                model.watch.count(&model.artifact, named, series.view(), &prediction);
             }
             Ok(answer)
         };
         let pairs = source.series().into_iter().zip(predictions);
-        let forecasts: Vec<Forecast> = pairs.map(answered).collect::<Result<_, RequestError>>()?;
+        let forecasts: Vec<Told> = pairs.map(answered).collect::<Result<_, RequestError>>()?;
         self.metrics.forecasts.inc_by(forecasts.len() as u64);
         let took = started.elapsed().as_secs_f64();
         self.metrics.observe(&model.model_ref.version, took);
@@ -236,7 +276,10 @@ fn check_form(version: Option<&str>) -> Result<(), RequestError> {
     version.map_or(Ok(()), |version| edge::check_version(version).map_err(invalid))
 }
 
-fn check_version(model: &ServedModel, asked: Option<&str>) -> Result<(), RequestError> {
+fn check_version<T: Served>(
+    model: &ServedModel<T>,
+    asked: Option<&str>,
+) -> Result<(), RequestError> {
     let serving = &model.model_ref.version;
     match asked.filter(|asked| asked != serving) {
         Some(asked) => {
@@ -250,7 +293,7 @@ fn check_version(model: &ServedModel, asked: Option<&str>) -> Result<(), Request
 const AT_ONCE: usize = 16;
 
 /// Whether a request is answered on its event loop: by a quick model, for few series.
-fn is_quick(model: &ServedModel, series: usize) -> bool {
+fn is_quick(model: &ServedModel<Forecast>, series: usize) -> bool {
     series <= AT_ONCE && model.artifact.is_quick()
 }
 

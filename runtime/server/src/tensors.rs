@@ -1,6 +1,8 @@
 //! Tensors of the Open Inference Protocol: what requests bring, what answers give, and what a model
 //! says of both. Nothing here knows what they mean.
 
+use std::borrow::Cow;
+
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -24,11 +26,13 @@ pub enum Datatype {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slot {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its type.
     pub datatype: Datatype,
     /// Its lengths; −1 where any is right.
     pub shape: Vec<i64>,
+    /// Whether an output is given only to who names it.
+    pub on_request: bool,
 }
 
 /// What a model takes and gives.
@@ -40,13 +44,58 @@ pub struct Signature {
     pub outputs: Vec<Slot>,
 }
 
+/// What an output holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Numbers.
+    Numbers(Vec<f64>),
+    /// Texts.
+    Texts(Vec<String>),
+}
+
+impl Values {
+    /// As JSON has them.
+    pub fn json(self) -> Value {
+        match self {
+            Self::Numbers(numbers) => numbers.into(),
+            Self::Texts(texts) => texts.into(),
+        }
+    }
+
+    /// As the binary extension has them.
+    pub fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::Numbers(numbers) => numbers.into_iter().flat_map(f64::to_le_bytes).collect(),
+            Self::Texts(texts) => {
+                let one = |text: String| {
+                    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+                    [&length.to_le_bytes()[..], text.as_bytes()].concat()
+                };
+                texts.into_iter().flat_map(one).collect()
+            }
+        }
+    }
+}
+
+impl Datatype {
+    /// Its name in the protocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp64 => "FP64",
+            Self::Bytes => "BYTES",
+        }
+    }
+}
+
 impl Slot {
+    /// One that is always there.
+    pub fn new(name: impl Into<Cow<'static, str>>, datatype: Datatype, shape: &[i64]) -> Self {
+        Self { name: name.into(), datatype, shape: shape.to_vec(), on_request: false }
+    }
+
     /// As the protocol's metadata have it.
     pub fn metadata(&self) -> Value {
-        let datatype = match self.datatype {
-            Datatype::Fp64 => "FP64",
-            Datatype::Bytes => "BYTES",
-        };
+        let datatype = self.datatype.name();
         json!({ "name": self.name, "datatype": datatype, "shape": self.shape })
     }
 
@@ -143,15 +192,16 @@ impl InferRequest {
     }
 
     /// The outputs that are asked for, all of the `signature` unless some are named.
-    pub fn outputs(&self, signature: &Signature) -> Result<Vec<Asked<'_>>, RequestError> {
+    pub fn outputs<'a>(&'a self, signature: &'a Signature) -> Result<Vec<Asked<'a>>, RequestError> {
         let is_binary = |parameters: &Map<String, Value>, name: &str| {
             parameters.get(name).and_then(Value::as_bool)
         };
         let by_default = is_binary(&self.parameters, "binary_data_output").unwrap_or(false);
-        let known: Vec<&'static str> = signature.outputs.iter().map(|output| output.name).collect();
+        let known: Vec<&str> = signature.outputs.iter().map(|output| &*output.name).collect();
         let Some(wanted) = &self.outputs else {
-            let asked = |name| Asked { name, binary: by_default };
-            return Ok(known.into_iter().map(asked).collect());
+            let usual = signature.outputs.iter().filter(|output| !output.on_request);
+            let asked = |output: &'a Slot| Asked { name: &output.name, binary: by_default };
+            return Ok(usual.map(asked).collect());
         };
         let mut asked: Vec<Asked<'_>> = Vec::new();
         for Wanted { name, parameters } in wanted {
@@ -173,11 +223,17 @@ impl Tensor {
     /// Values of a two-dimensional tensor, and the length of a row. `expected` names both lengths.
     pub fn matrix(&self, expected: &str) -> Result<(Vec<f64>, usize), RequestError> {
         let Self { name, shape, .. } = self;
-        let [rows, length] = shape[..] else {
+        let [_, length] = shape[..] else {
             return Err(invalid(format!(
                 "input `{name}` has the shape {shape:?}; expected {expected}"
             )));
         };
+        Ok((self.numbers()?, length))
+    }
+
+    /// Numbers, whatever the shape.
+    pub fn numbers(&self) -> Result<Vec<f64>, RequestError> {
+        let Self { name, shape, .. } = self;
         let wide = match self.datatype.as_str() {
             "FP64" => true,
             "FP32" => false,
@@ -205,13 +261,14 @@ impl Tensor {
                 out
             }
         };
-        if Some(values.len()) != rows.checked_mul(length) {
+        let all = shape.iter().try_fold(1_usize, |all, length| all.checked_mul(*length));
+        if Some(values.len()) != all {
             return Err(invalid(format!(
                 "input `{name}` has {} values, its shape {shape:?} another number",
                 values.len()
             )));
         }
-        Ok((values, length))
+        Ok(values)
     }
 
     /// Texts.
