@@ -100,8 +100,12 @@ impl Monitor {
             0 => "no drift".to_owned(),
             some => format!("{some} findings, {} new", new.len()),
         };
-        let (counted, told) = (server.forecasts, &looked.told);
-        let summary = format!("{verdict}; {counted} answers counted, {told}");
+        // About rows the server counts nothing: whom people look up is no sample.
+        let counted = match looked.table {
+            Some(_) => String::new(),
+            None => format!("{} forecasts counted, ", server.forecasts),
+        };
+        let summary = format!("{verdict}; {counted}{}", looked.told);
         let outcome = DriftOutcome { new, findings: findings.len(), summary };
         let (pipeline, time) = (self.pipeline.clone(), Timestamp::now().to_string());
         let report = DriftReport {

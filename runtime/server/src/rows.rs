@@ -46,8 +46,6 @@ struct Questions {
     table: Table,
     /// What each is about, if it says so.
     entities: Vec<Option<String>>,
-    /// Whether they are of a data set: what clients bring along says nothing about the pipeline.
-    of_dataset: bool,
 }
 
 /// How they are to be answered.
@@ -192,6 +190,9 @@ async fn in_lines(
 }
 
 /// Answers about rows: a few by a quick model at once, others on a thread of their own.
+///
+/// They are not counted for drift: whom people look up is no sample of all, and what clients bring
+/// along is theirs to invent. The check for drift looks at the clean table instead.
 async fn answered(
     service: &Service<Tabular>,
     model: &Arc<ServedModel>,
@@ -211,13 +212,6 @@ async fn answered(
         }
     };
     let answers = answers.map_err(|e| RequestError::Invalid(e.to_string()))?;
-    if questions.of_dataset {
-        for (row, (answer, entity)) in answers.iter().zip(&questions.entities).enumerate() {
-            let bits: Vec<u64> = answer.answers.iter().map(|answer| answer.to_bits()).collect();
-            let query = Row { table: &questions.table, row };
-            model.watch.count(&model.artifact, (entity, bits), query, answer);
-        }
-    }
     service.metrics.forecasts.inc_by(rows as u64);
     service.metrics.observe(&model.model_ref.version, started.elapsed().as_secs_f64());
     Ok(answers)
@@ -283,7 +277,7 @@ fn of_rows(form: &Form, rows: &[Map<String, Value>]) -> Result<Questions, Reques
         building.add(number, row)?;
     }
     let (table, entities) = building.table()?;
-    Ok(Questions { table, entities, of_dataset: false })
+    Ok(Questions { table, entities })
 }
 
 fn json_lines(body: &Bytes) -> Result<Vec<Map<String, Value>>, RequestError> {
@@ -324,7 +318,7 @@ async fn of_dataset(
     let row = |entity: &String| data.find(entity).ok_or_else(|| unknown(entity, &data));
     let rows: Vec<usize> = request.entities.iter().map(row).collect::<Result<_, _>>()?;
     let entities = request.entities.iter().cloned().map(Some).collect();
-    Ok(Questions { table: data.table.select(&rows), entities, of_dataset: true })
+    Ok(Questions { table: data.table.select(&rows), entities })
 }
 
 /// Entities that are looked at for a near name.

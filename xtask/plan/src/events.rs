@@ -340,10 +340,10 @@ steps! {
     },
     /// Run the pipeline.
     RunPipeline {
-        /// Series that were forecast.
-        forecast: u64,
-        /// Series that were left out.
-        left_out: u64,
+        /// Series that were forecast, or rows that were scored.
+        answers: u64,
+        /// Series that were left out; none of rows.
+        left_out: Option<u64>,
     },
     /// Run the pipeline with training.
     Retrain {

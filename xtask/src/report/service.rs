@@ -78,19 +78,20 @@ fn drift_section(drift: &DriftReport) -> Markup {
     html! {
         p {
             "Checked " (short(&drift.time)) ". Model " (server.model_version)
-            ", at its server since " (short(&server.since)) ": " (server.forecasts)
-            " answers about different series and periods, or rows."
+            @if let Some(table) = &drift.table {
+                ": " (table.rows) " rows are new since its training, or have changed."
+            } @else {
+                ", at its server since " (short(&server.since)) ": " (server.forecasts)
+                " forecasts of different series and periods."
+            }
         }
-        (statistics(&server.statistics))
+        (statistics(drift.table.as_ref().map_or(&server.statistics, |table| &table.statistics)))
         p.note {
             "PSI: population stability index; KS: Kolmogorov-Smirnov distance, both against what \
              the model was asked in its trials. A limit is what chance and the strangest origin, \
              or fold, of the trials explain; drift is above both."
         }
         @if let Some(table) = &drift.table {
-            h2 { "Rows that are new since the training" }
-            p { (table.rows) " rows are new or have changed." }
-            (statistics(&table.statistics))
             @for (column, rows) in &table.unknown_levels {
                 p.found { (column) " has a level that the model has not seen in " (rows) " rows." }
             }

@@ -360,8 +360,9 @@ impl Deploying<'_> {
             "the stack is deployed, but its pipeline did not run to the end; forecasts are as \
              before",
         )?;
-        let count = |name: &str| execution.output[name].as_u64().unwrap_or_default();
-        work.done(Did::RunPipeline { forecast: count("count"), left_out: count("absent") });
+        let count = |name: &str| execution.output[name].as_u64();
+        let answers = count("count").unwrap_or_default();
+        work.done(Did::RunPipeline { answers, left_out: count("absent") });
         Ok(())
     }
 

@@ -60,24 +60,27 @@ pub async fn newest(aws: &Aws, workspace: &Workspace) -> Result<Option<DriftRepo
 }
 
 fn text(report: &DriftReport) -> String {
-    let server = &report.server;
-    let mut text = format!(
-        "model {}, in service at its server since {}: {} answers counted\n\n{}",
-        server.model_version,
-        short(&server.since),
-        server.forecasts,
-        statistics(&server.statistics),
-    );
     if let Some(new) = &report.table {
-        text +=
-            &format!("\nrows that are new since the training, or have changed: {}\n\n", new.rows);
-        text += &statistics(&new.statistics);
+        let mut text = format!(
+            "model {}: {} rows are new since its training, or have changed\n\n{}",
+            new.model_version,
+            new.rows,
+            statistics(&new.statistics)
+        );
         for (column, rows) in &new.unknown_levels {
             text +=
                 &format!("\n`{column}` has a level that the model has not seen in {rows} rows\n");
         }
         return text + &labelled(&report.labelled);
     }
+    let server = &report.server;
+    let mut text = format!(
+        "model {}, in service at its server since {}: {} forecasts counted\n\n{}",
+        server.model_version,
+        short(&server.since),
+        server.forecasts,
+        statistics(&server.statistics),
+    );
     if report.realised.is_empty() {
         text += "\nno stored forecast has met its actual value yet\n";
         return text;

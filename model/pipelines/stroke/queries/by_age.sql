@@ -4,6 +4,6 @@ SELECT floor(age / 10) * 10 AS age_from, count(*) AS people,
   round(avg(probability), 4) AS predicted
 FROM patients
 JOIN predictions ON predictions.entity = CAST(patients.id AS VARCHAR)
-WHERE execution = (SELECT max_by(execution, scored_at) FROM predictions)
+WHERE execution = (SELECT execution FROM predictions ORDER BY scored_at DESC LIMIT 1)
 GROUP BY floor(age / 10) * 10
 ORDER BY age_from

@@ -1,7 +1,6 @@
-SELECT entity, round(probability, 4) AS probability, label,
-  reasons[1].column AS first_reason, reasons[1].value AS its_value,
-  round(reasons[1].effect, 3) AS its_effect
+SELECT entity, round(probability, 4) AS probability, label, age, bmi, glucose, reasons
 FROM predictions
-WHERE execution = (SELECT max_by(execution, scored_at) FROM predictions)
+JOIN patients ON predictions.entity = CAST(patients.id AS VARCHAR)
+WHERE execution = (SELECT execution FROM predictions ORDER BY scored_at DESC LIMIT 1)
 ORDER BY probability DESC, entity
 LIMIT 20

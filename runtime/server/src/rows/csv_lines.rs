@@ -38,7 +38,7 @@ pub fn read(form: &Form, body: &Bytes) -> Result<Questions, RequestError> {
         building.add_texts(number, texts)?;
     }
     let (table, entities) = building.table()?;
-    Ok(Questions { table, entities, of_dataset: false })
+    Ok(Questions { table, entities })
 }
 
 /// Whether a line names columns: one of its fields is the name of a column that is no text, or all

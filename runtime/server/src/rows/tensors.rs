@@ -61,7 +61,7 @@ pub fn read(card: &ModelCard, inputs: &[Tensor]) -> Result<Questions, RequestErr
     for (name, column) in all {
         push(&mut table, name, column)?;
     }
-    Ok(Questions { table, entities: vec![None; rows], of_dataset: false })
+    Ok(Questions { table, entities: vec![None; rows] })
 }
 
 fn of_tensor(kind: ColumnType, tensor: &Tensor) -> Result<Column, RequestError> {

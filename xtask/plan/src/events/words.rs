@@ -116,9 +116,14 @@ fn did_line(did: &Did) -> Option<Line> {
         Did::DeleteBuilds { builds } => {
             Line::good("deleted", format!("{builds} superseded builds"))
         }
-        Did::RunPipeline { forecast, left_out } => Line::good(
+        Did::RunPipeline { answers, left_out } => Line::good(
             "ran",
-            format!("the pipeline: {forecast} series forecast, {left_out} left out"),
+            match left_out {
+                Some(left_out) => {
+                    format!("the pipeline: {answers} series forecast, {left_out} left out")
+                }
+                None => format!("the pipeline: {answers} rows scored"),
+            },
         ),
         Did::Retrain { promoted, summary, .. } => {
             Line::good(if *promoted { "promoted" } else { "unchanged" }, summary)
