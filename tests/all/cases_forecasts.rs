@@ -366,7 +366,8 @@ fn years_that_are_named_by_their_last_day_are_read_by_the_sql_that_says_so() {
 
 /// The model that the manifest's text asks for, on regions whose values scatter around a level.
 fn asked(manifest: &str) -> Artifact {
-    let model = Manifest::parse("pipeline.toml", manifest).expect("valid").task().model.clone();
+    let model = Manifest::parse("pipeline.toml", manifest).expect("valid");
+    let model = model.task().forecast().expect("it forecasts").model.clone();
     let kind = serde_json::to_value(model.kind).and_then(serde_json::from_value).expect("a kind");
     let candidates = serde_json::to_value(model.candidates).and_then(serde_json::from_value);
     let candidates = candidates.expect("families");

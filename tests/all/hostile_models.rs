@@ -162,8 +162,8 @@ async fn coefficients_of_another_length_are_refused() {
 }
 
 fn served(artifact: Artifact) -> Arc<ServedModel> {
-    let (model_ref, watch) = (artifact.model_ref(), Watch::new(&artifact));
-    Arc::new(ServedModel { artifact, card: Bytes::new(), model_ref, watch })
+    let (model_ref, watch) = (artifact.forecast_ref(), Watch::new(&artifact));
+    Arc::new(ServedModel { artifact, card: Bytes::new(), model_ref, form: (), watch })
 }
 
 /// Nothing known breaks a model that was checked; what is not known must not reach the others'

@@ -25,7 +25,7 @@ use steppe_wire::drift::DriftReport;
 use steppe_wire::failure::Failure;
 use steppe_wire::keys;
 use steppe_wire::predict::{Forecast, ModelRef, Step, StoredPrediction};
-use steppe_wire::registry::{Basis, InService, Promoter, TrainingOutcome, TrainingRecord};
+use steppe_wire::registry::{Basis, InService, Promoter, Scores, TrainingOutcome, TrainingRecord};
 
 use self::meddler::Meddler;
 use crate::tools::{MARRIAGES, clean_table, csv_rows, put_model, spec};
@@ -135,7 +135,8 @@ async fn a_better_challenger_is_promoted_once_and_both_cards_stay_on_record() {
     let [record] = &stack.records().await[..] else { panic!("one record") };
     let contest = record.contest.as_ref().expect("compared");
     assert_eq!((contest.basis, contest.origins.len(), contest.cases), (Basis::NewPeriods, 4, 48));
-    assert!(contest.challenger.errors.mase < contest.champion.errors.mase);
+    let mase = |scores: &Scores| scores.get("MASE").expect("it decides");
+    assert!(mase(&contest.challenger) < mase(&contest.champion));
     assert_eq!(
         (&record.champion, &record.challenger),
         (&Some(champion.model_ref()), &challenger.model_ref())

@@ -358,7 +358,7 @@ fn london_gives_five_inputs_of_six_files() {
         ]
     );
     assert!(manifest.contains("# guess: midnights of a zone with summer time"), "{manifest}");
-    let told: Value = serde_json::to_value(&parsed.tasks[0].task).expect("JSON");
+    let told: Value = serde_json::to_value(&parsed.tasks[0]).expect("JSON");
     assert_eq!((&told["series"], &told["frequency"]), (&"lclid".into(), &"daily".into()));
     assert!(Path::new(&data).join("block_0.csv").exists());
 }

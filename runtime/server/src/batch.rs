@@ -8,16 +8,12 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use steppe_model::forecast::Forecast;
 use steppe_model::forecast::Prediction;
 use steppe_model::forecast::dataset::View;
 use steppe_model::{Dataset, Series};
 use tokio::sync::oneshot;
 
-use crate::model_store;
-
-/// A forecaster in service.
-type ServedModel = model_store::ServedModel<Forecast>;
+use crate::model_store::ServedModel;
 
 /// Where the series of a request are.
 #[derive(Debug, Clone)]

@@ -25,12 +25,15 @@ struct Held<D> {
     used: u64,
 }
 
+/// Data sets by key, and how often one was asked for.
+type Recent<D> = (u64, HashMap<String, Held<D>>);
+
 /// Reads data sets and holds the recent ones.
 #[derive(Debug)]
 pub struct Datasets<T: Served> {
     bucket: Bucket,
     bytes_max: u64,
-    held: Mutex<(u64, HashMap<String, Held<T::Held>>)>,
+    held: Mutex<Recent<T::Held>>,
     /// One load at a time: a burst on a cold key reads the files once.
     loading: Mutex<()>,
 }

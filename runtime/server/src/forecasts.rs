@@ -17,7 +17,7 @@ use steppe_wire::predict::{
     Errors, Forecast as Told, HistoriesRequest, History, ModelRef, PredictResponse, Quantile, Step,
 };
 
-use crate::model_store;
+use crate::model_store::ServedModel;
 use crate::problems::RequestError;
 use crate::routes::json;
 use crate::served::{Inferred, Served};
@@ -25,9 +25,6 @@ use crate::service::Service;
 use crate::tensors::{Datatype, InferRequest, Signature, Slot, Tensor, Values, invalid};
 
 pub use histories::series;
-
-/// A forecaster in service.
-type ServedModel = model_store::ServedModel<Forecast>;
 
 /// The tensors of a forecaster: `history` (series × observations, FP64 or FP32) and one period per
 /// series in, values and intervals (series × steps) out. Models with features or static features

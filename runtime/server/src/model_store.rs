@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use steppe_model::any::task_of;
 use steppe_model::artifact::Artifact;
+use steppe_model::forecast::Forecast;
 use steppe_spec::Training;
 use steppe_store::{Bucket, Registry};
 use steppe_wire::predict::{ModelPointer, ModelRef};
@@ -24,7 +25,7 @@ const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// A verified model and what answers say about it.
 #[derive(Debug)]
-pub struct ServedModel<T: Served> {
+pub struct ServedModel<T: Served = Forecast> {
     /// The artifact.
     pub artifact: Artifact<T>,
     /// Its card, as clients get it.
@@ -39,7 +40,7 @@ pub struct ServedModel<T: Served> {
 
 /// Loads models and holds the one in service.
 #[derive(Debug)]
-pub struct ModelStore<T: Served> {
+pub struct ModelStore<T: Served = Forecast> {
     registry: Registry<Bucket>,
     current: RwLock<Arc<ServedModel<T>>>,
     /// Asks for a look at the pointer before its time.

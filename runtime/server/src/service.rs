@@ -24,7 +24,7 @@ use crate::served::Served;
 
 /// Everything a request needs; shared by all of them.
 #[derive(Debug)]
-pub struct Service<T: Served> {
+pub struct Service<T: Served = Forecast> {
     /// The model in service.
     pub models: ModelStore<T>,
     /// Counters.

@@ -100,7 +100,7 @@ fn steps() -> Vec<Did> {
         Did::FreeNetwork { interfaces: 2 },
         Did::DeleteBuilds { builds: 4 },
         Did::StopExecutions { executions: 1 },
-        Did::RunPipeline { forecast: 20, left_out: 0 },
+        Did::RunPipeline { answers: 20, left_out: Some(0) },
         Did::Retrain {
             promoted: true,
             summary: "better by 3 %".into(),

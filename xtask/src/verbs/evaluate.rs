@@ -40,11 +40,14 @@ pub async fn run(workspace: &Workspace, host: &Host, data: &DataArgs) -> Result<
     Ok(Outcome::Done)
 }
 
+/// Makes the page, with a section about the model in service where there is one.
+type Page = Box<dyn FnOnce(Option<&ServiceReport>) -> Result<String> + Send>;
+
 /// What an evaluation leaves: a text, a value, and a page.
 struct Evaluated {
     text: String,
     whole: Value,
-    page: Box<dyn FnOnce(Option<&ServiceReport>) -> Result<String> + Send>,
+    page: Page,
 }
 
 /// A task whose families can be compared for people.

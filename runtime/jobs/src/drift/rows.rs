@@ -42,8 +42,11 @@ const VERSIONS_MAX: usize = 10;
 /// A score that lies in S3.
 struct Stored {
     entity: String,
-    answers: Vec<f64>,
+    answer: f64,
 }
+
+/// Who scored, a version, and what: an entity.
+type Scored = (String, String);
 
 /// Looks at the clean table and at past scores.
 pub async fn look(monitor: &Monitor, spec: &TabularSpec) -> Result<Looked, Failure> {
@@ -114,7 +117,7 @@ async fn past(data: &Bucket, spec: &TabularSpec) -> Result<BTreeMap<String, Vec<
     let mut files: Vec<ObjectMeta> = listed.try_collect().await.map_err(failed)?;
     files.sort_by_key(|file| file.last_modified);
     files.drain(..files.len().saturating_sub(OBJECTS_MAX));
-    let mut newest: HashMap<(String, String), Vec<f64>> = HashMap::new();
+    let mut newest: HashMap<Scored, f64> = HashMap::new();
     for file in files {
         let read = async { data.get(&file.location).await?.bytes().await };
         match stored(read.await.map_err(failed)?) {
@@ -123,8 +126,8 @@ async fn past(data: &Bucket, spec: &TabularSpec) -> Result<BTreeMap<String, Vec<
         }
     }
     let mut by_version: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
-    for ((version, entity), answers) in newest {
-        by_version.entry(version).or_default().push(Stored { entity, answers });
+    for ((version, entity), answer) in newest {
+        by_version.entry(version).or_default().push(Stored { entity, answer });
     }
     while by_version.len() > VERSIONS_MAX {
         by_version.pop_first();
@@ -134,7 +137,7 @@ async fn past(data: &Bucket, spec: &TabularSpec) -> Result<BTreeMap<String, Vec<
 
 /// Scores of an object by model version and entity. Those of several classes are not looked at: the
 /// object has lists of them.
-fn stored(file: Bytes) -> Option<Vec<((String, String), Vec<f64>)>> {
+fn stored(file: Bytes) -> Option<Vec<(Scored, f64)>> {
     let wanted = ["entity", "probability", "value", "model_version"];
     let mut table = RawTable::read([file], &wanted).ok()?;
     let (entities, versions) =
@@ -147,7 +150,7 @@ fn stored(file: Bytes) -> Option<Vec<((String, String), Vec<f64>)>> {
     let one = |row: usize| {
         let answer = if probabilities[row].is_nan() { values[row] } else { probabilities[row] };
         let key = (versions[row].clone()?, entities[row].clone()?);
-        answer.is_finite().then(|| (key, vec![answer]))
+        answer.is_finite().then_some((key, answer))
     };
     Some((0..table.rows()).filter_map(one).collect())
 }
@@ -163,12 +166,12 @@ fn beside(model: &Artifact, version: &str, stored: &[Stored], data: &Rows) -> Op
     let rows: HashMap<&str, usize> =
         entities.iter().map(String::as_str).zip(0..data.rows()).collect();
     let (mut known, mut answers) = (Vec::new(), Vec::new());
-    for Stored { entity, answers: said } in stored {
+    for Stored { entity, answer } in stored {
         if let Some(&row) = rows.get(entity.as_str())
             && !seen(&data.key(row))
         {
             known.push(row);
-            answers.push(said[0]);
+            answers.push(*answer);
         }
     }
     let target = data.select(&known).target?;
