@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         access_log::start()
     };
     let limits = Limits::default();
-    let models = ModelStore::open(store.clone(), PIPELINE).await?;
+    let models = <ModelStore>::open(store.clone(), PIPELINE).await?;
     let service = Service::new(models, Datasets::new(store, limits.dataset_bytes), "data", limits)?;
     let listener = std::net::TcpListener::bind(
         std::env::var("STEPPE_LISTEN").unwrap_or_else(|_| "127.0.0.1:0".to_owned()),
