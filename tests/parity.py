@@ -381,6 +381,8 @@ def checks(checkout, scratch):
     lenient = without_fatal(marriages)
     nasty, sound = {"marriages": {"nasty.csv": NASTY}}, {"marriages": {"sound.csv": CLEAN}}
     cases = {"marriages": (marriages, samples("marriages")), "energy": (london, samples("energy")), "nasty": (lenient, nasty)}
+    dropped = lenient | {"inputs": [given | {"drop": ["remark", "absent"]} for given in lenient["inputs"]]}
+    cases["nasty, dropped"] = (dropped, nasty)
     if SWEDEN.exists():
         cases["sweden"] = (marriages, {"marriages": {SWEDEN.name: SWEDEN}})
         cases["energy, real"] = (london, energy())

@@ -17,7 +17,7 @@ use steppe_model::forecast::evaluation::evaluate;
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Artifact, Dataset, Series};
 use steppe_spec::{
-    Backtest, Family, Feature, Frequency, Kind, Known, Lstm, TrainSpec, Transform, Trees,
+    Backtest, Does, Family, Feature, Frequency, Kind, Known, Lstm, TrainSpec, Transform, Trees,
 };
 
 /// Largest share by which a number may differ on another processor.
@@ -190,7 +190,7 @@ fn forecast(artifact: &Artifact, view: &View<'_>, prediction: &Prediction, text:
 /// Every family alone, then whichever is best.
 fn families(data: &Dataset, spec: &TrainSpec) -> String {
     let mut text = String::new();
-    let alone = Family::ALL.iter().copied().filter(|family| *family != Family::Combination);
+    let alone = Family::that(Does::Series).filter(|family| *family != Family::Combination);
     for family in alone {
         let alone = spec.clone().with(|s| {
             s.model.kind = Kind::Of(family);

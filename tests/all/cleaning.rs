@@ -143,3 +143,17 @@ fn files_of_another_shape_are_told_by_name_with_what_to_do() {
     let said = refused(renamed.replacen("\"Value\"", "\"marriages\"", 1).as_bytes());
     assert!(said.contains("other lines follow the table, such as footnotes"), "{said}");
 }
+
+#[test]
+fn what_nobody_is_to_see_is_not_even_among_the_rejected_records() {
+    let mut private = manifest();
+    private.inputs[0].drop = vec!["official".to_owned(), "phone".to_owned()];
+    private.inputs[0].rules.iter_mut().for_each(|r| r.action = Action::Reject);
+    let csv = "official,region,year,marriages,phone\n\
+               Aigerim Name,Abai,2000,5,+7 701\nErlan Name,Abai,2001,x,+7 702\n";
+    let run = cleaned(&private, csv);
+    let rejects = run.rejects();
+    assert!(rejects.starts_with("region,year,marriages,_row"), "{rejects}");
+    assert!(!rejects.contains("Name") && !rejects.contains("+7"), "{rejects}");
+    assert_eq!(run.report.rejected_rows, 1);
+}

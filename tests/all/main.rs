@@ -70,6 +70,7 @@ mod signed_client;
 mod stacks;
 mod state_machines;
 mod strange_store;
+mod stroke;
 mod structure;
 mod tagging;
 mod through;

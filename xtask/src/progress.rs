@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use steppe_plan::events::{Event, Fact, Step, Unit};
 
@@ -16,6 +17,7 @@ pub struct Progress(Arc<Inner>);
 struct Inner {
     host: Host,
     step: Step,
+    began: Instant,
     checkpoints: PathBuf,
     planned: AtomicU64,
     done: AtomicU64,
@@ -30,6 +32,7 @@ impl Progress {
         Self(Arc::new(Inner {
             host,
             step,
+            began: Instant::now(),
             checkpoints,
             planned: AtomicU64::new(0),
             done: AtomicU64::new(0),
@@ -61,6 +64,10 @@ impl steppe_model::host::Host for Progress {
             let (step, unit) = (inner.step, Unit::Work);
             inner.host.tell(Event::Progress { step, done, total, unit });
         }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.began.elapsed()
     }
 
     fn load(&self, key: &str) -> Option<Vec<u8>> {

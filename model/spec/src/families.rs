@@ -71,6 +71,11 @@ macro_rules! families {
             pub fn does(self, what: Does) -> bool {
                 match self { $(Self::$family => [$(Does::$does),+].contains(&what),)* }
             }
+
+            /// Every family that can do something.
+            pub fn that(what: Does) -> impl Iterator<Item = Self> {
+                Self::ALL.iter().copied().filter(move |family| family.does(what))
+            }
         }
 
         /// With which model.

@@ -31,7 +31,7 @@ pub use column::{Column, ColumnType, Columns};
 pub use defects::Defects;
 pub use families::gradient_boosting::Trees;
 pub use families::lstm::{CONTEXT_MAX, Lstm};
-pub use families::{Family, Kind, Model};
+pub use families::{Does, Family, Kind, Model};
 pub use gaps::{Ended, Gaps, LongerGap};
 pub use input::{Container, Footnotes, Format, Input, Wide};
 pub use manifest::{MANIFEST_SCHEMA_VERSION, Manifest, NamedQuery, Source, TableCheck};

@@ -6,6 +6,7 @@
 //! again and goes on from its checkpoints.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -215,6 +216,7 @@ fn outcome(before: Option<&InService>, record: &TrainingRecord) -> TrainingOutco
 struct Logged {
     checkpoints: Checkpoints,
     runtime: Handle,
+    began: Instant,
     planned: AtomicU64,
     done: AtomicU64,
 }
@@ -222,7 +224,8 @@ struct Logged {
 impl Logged {
     fn new(checkpoints: Checkpoints) -> Self {
         let (planned, done) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { checkpoints, runtime: Handle::current(), planned, done }
+        let (runtime, began) = (Handle::current(), Instant::now());
+        Self { checkpoints, runtime, began, planned, done }
     }
 }
 
@@ -238,6 +241,10 @@ impl Host for Logged {
         if tenths(done) != tenths(done - units) {
             eprintln!("{done} of {planned} windows planned so far");
         }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     fn load(&self, key: &str) -> Option<Vec<u8>> {

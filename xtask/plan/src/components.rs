@@ -395,7 +395,17 @@ mod tests {
     /// there, that is a wrong name.
     #[test]
     fn with_everything_there_no_grant_and_no_state_is_lost() {
-        let text = include_str!("../../../model/pipelines/marriages/pipeline.toml");
+        let manifests = [
+            include_str!("../../../model/pipelines/marriages/pipeline.toml"),
+            include_str!("../../../model/pipelines/stroke/pipeline.toml"),
+        ];
+        let names = manifests.map(complete).into_iter().flatten();
+        let each: std::collections::BTreeSet<&str> = names.collect();
+        assert_eq!(each.len(), COMPONENTS.len(), "each is there");
+    }
+
+    /// Names of the components of a manifest with everything.
+    fn complete(text: &str) -> Vec<&'static str> {
         let manifest = Manifest::parse("pipeline.toml", text).expect("valid");
         let everything = combinations(&manifest).swap_remove(1);
         assert_eq!(everything.0, "everything");
@@ -417,7 +427,6 @@ mod tests {
             site: &Site::embedded(Architecture::X86_64),
         };
         let all = Stack { spec: &spec, server_id: text("ModelServer") }.components();
-        assert_eq!(all.len(), COMPONENTS.len(), "each is there");
         let roles: Vec<_> = all.iter().flat_map(|c| &c.roles).map(|r| r.logical_id).collect();
         let machines: Vec<_> = all.iter().flat_map(|c| &c.machines).map(|m| m.logical_id).collect();
         for component in &all {
@@ -425,5 +434,6 @@ mod tests {
             let known = |segment: &Segment| machines.contains(&segment.machine);
             assert!(component.segments.iter().all(known), "{}", component.name);
         }
+        all.iter().map(|component| component.name).collect()
     }
 }
