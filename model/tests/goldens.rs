@@ -19,6 +19,7 @@ use steppe_model::{Artifact, Dataset, Series};
 use steppe_spec::{
     Backtest, Does, Family, Feature, Frequency, Kind, Known, Lstm, TrainSpec, Transform, Trees,
 };
+use steppe_wire::registry::Scores;
 
 /// Largest share by which a number may differ on another processor.
 const TOLERANCE: f64 = 2e-3;
@@ -262,7 +263,9 @@ fn a_report_and_contests() {
         let out = retrain(&data, spec, Some(&champion), &Stage::new(&Quiet)).expect("trains");
         writeln!(text, "better {} {}", out.better, out.reason).expect("a string");
         let Some(contest) = out.contest else { continue };
-        let sides = [contest.champion, contest.challenger].map(|s| (s.errors.mase, s.coverage));
+        let score = |scores: &Scores, name| scores.get(name).expect("a score");
+        let sides = [contest.champion, contest.challenger]
+            .map(|scores| (score(&scores, "MASE"), score(&scores, "coverage")));
         let about = (contest.basis, contest.origins, contest.cases, contest.p_value);
         writeln!(text, "{about:?} {sides:?}").expect("a string");
     }
