@@ -11,6 +11,10 @@ use super::section::{Candidate, Section, SplitSummary};
 
 /// Columns that are listed by what they add.
 const IMPORTANT: usize = 12;
+/// Characters of a line.
+const WIDTH: usize = 100;
+/// Where what a line says begins.
+const INDENT: usize = 11;
 
 impl ModelCard {
     /// The card as a page of text.
@@ -20,21 +24,22 @@ impl ModelCard {
         let mut text = format!(
             "model      {} {version}\n\
              data       {} rows, {} columns, fingerprint {}\n\
-             target     {}\n\
-             consists   {}\n",
+             {}\
+             {}",
             self.id,
             data.rows,
             data.columns.len(),
             &data.fingerprint[..12.min(data.fingerprint.len())],
-            section.target_text(&self.spec.task.target, self.spec.task.kind),
-            self.consists(),
+            wrapped("target", &section.target_text(&self.spec.task.target, self.spec.task.kind)),
+            wrapped("consists", &self.consists()),
         );
         text += &section.to_text(self.family);
         let sensitive: Vec<&str> =
             data.columns.iter().filter(|c| c.sensitive).map(|c| c.name.as_str()).collect();
         if !sensitive.is_empty() {
             let names = sensitive.join(", ");
-            let _ = write!(text, "\nsensitive, and seen by the model: {names}\n");
+            text += "\n";
+            text += &wrapped("sensitive", &format!("{names}; the model sees this"));
         }
         text
     }
@@ -60,7 +65,7 @@ impl Section {
 
     /// What is the same on a card and in an evaluation.
     pub fn to_text(&self, chosen: Family) -> String {
-        let mut text = split_text(&self.split);
+        let mut text = split_text(&self.split, self.data.rows);
         if !self.calibration.is_empty() {
             let mut names: Vec<&str> = self.calibration.iter().map(|map| map.name()).collect();
             names.dedup();
@@ -68,6 +73,9 @@ impl Section {
         }
         text += "\n";
         text += &candidates_text(&self.candidates, chosen);
+        if !self.tuning.is_empty() {
+            text += "\n";
+        }
         for tuning in &self.tuning {
             let trials = tuning.journal.trials.len();
             let verdict = match (tuning.taken, tuning.validation) {
@@ -81,10 +89,12 @@ impl Section {
                 (false, None) => "nothing better than the manifest's options".to_owned(),
             };
             let name = tuning.family.name();
-            let _ = write!(text, "\ntuned {name}: {trials} trials, {verdict}\n");
+            let tried = format!("{name}, {trials} trials: {verdict}");
+            text += &wrapped("tuned", &tried);
             if !tuning.objective.is_proper() {
-                text += "note: the objective is no proper score: what is best by it may have \
-                         worse probabilities\n";
+                let note = "the objective is no proper score: what is best by it may have \
+                            worse probabilities";
+                text += &wrapped("note", note);
             }
         }
         text += &judged_text("out of fold", &self.out_of_fold, self.threshold);
@@ -107,15 +117,16 @@ impl Section {
         }
         let what = if best.family.is_baseline() { "baseline" } else { "family" };
         let measure = best.scores.first().map_or("", |score| &score.name);
-        format!(
-            "\nnote: the {what} `{}` is better: {measure} {value:.4} instead of {own:.4}; `kind = \
-             \"auto\"` serves the best family\n",
-            best.family.name()
-        )
+        let (name, value, own) = (best.family.name(), digits(value), digits(own));
+        let note = format!(
+            "the {what} `{name}` is better: {measure} {value} instead of {own}; `kind = \"auto\"` \
+             serves the best family"
+        );
+        format!("\n{}", wrapped("note", &note))
     }
 }
 
-fn split_text(split: &SplitSummary) -> String {
+fn split_text(split: &SplitSummary, rows: usize) -> String {
     let SplitSummary { kind, train, validation, test, folds, repeats } = split;
     let how = match kind {
         SplitKind::Stratified => "by chance, stratified",
@@ -124,25 +135,54 @@ fn split_text(split: &SplitSummary) -> String {
         SplitKind::KFold => "folds only",
     };
     let drawn = if *repeats == 1 { String::new() } else { format!(", drawn {repeats} times") };
-    format!(
-        "split      {how}: {train} to learn from, {validation} to validate, {test} to test; \
-         {folds} folds{drawn}\n"
-    )
+    // An evaluation does not look at the rows that are kept for the end.
+    let kept = match rows.saturating_sub(train + validation + test) {
+        0 => format!("{test} to test"),
+        kept => format!("{kept} kept for the end"),
+    };
+    let sets = format!(
+        "{how}: {train} to learn from, {validation} to validate, {kept}; {folds} folds{drawn}"
+    );
+    wrapped("split", &sets)
+}
+
+/// A line that says something of a subject, as many as it takes.
+pub(super) fn wrapped(subject: &str, says: &str) -> String {
+    let mut text = format!("{subject:<INDENT$}");
+    let mut column = INDENT;
+    for (at, word) in says.split(' ').enumerate() {
+        let length = word.chars().count();
+        if at > 0 && column + 1 + length > WIDTH {
+            text += &format!("\n{:INDENT$}", "");
+            column = INDENT;
+        } else if at > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text += word;
+        column += length;
+    }
+    text + "\n"
+}
+
+/// Digits that tell numbers of this size apart.
+fn digits(value: f64) -> String {
+    if value.abs() < 1_000.0 { format!("{value:.4}") } else { format!("{value:.1}") }
 }
 
 fn candidates_text(candidates: &[Candidate], chosen: Family) -> String {
     let names = candidates.first().map_or(&[][..], |candidate| &candidate.scores);
-    let mut text = format!("{:<22}", "");
+    let mut text = format!("{:<22}", "in folds");
     for score in names {
-        let _ = write!(text, "{:>18}", score.name);
+        let _ = write!(text, "{:>17}", score.name);
     }
     text += &format!("{:>8}\n", "p");
     for candidate in candidates {
         let mark = if candidate.family == chosen { "→ " } else { "  " };
         let _ = write!(text, "{mark}{:<20}", candidate.family.name());
         for score in &candidate.scores {
-            let shown = format!("{:.4} ± {:.4}", score.value, score.deviation);
-            let _ = write!(text, "{shown:>18}");
+            let shown = format!("{} ± {}", digits(score.value), digits(score.deviation));
+            let _ = write!(text, "{shown:>17}");
         }
         let p = candidate.p_value.map_or_else(String::new, |p| format!("{p:.3}"));
         let _ = writeln!(text, "{p:>8}");
@@ -152,46 +192,58 @@ fn candidates_text(candidates: &[Candidate], chosen: Family) -> String {
 
 fn measured_text(measured: &Measured) -> String {
     let Measured { name, value, interval } = measured;
-    match interval {
-        Some(i) => format!("{name} {value:.4} ({:.4} to {:.4})", i.lower, i.upper),
-        None => format!("{name} {value:.4}"),
+    let mut text = format!("  {name:<20}{:>10}", digits(*value));
+    if let Some(bounds) = interval {
+        let _ = write!(text, "   {} to {}", digits(bounds.lower), digits(bounds.upper));
     }
+    text + "\n"
 }
 
 fn judged_text(what: &str, judged: &Judged, threshold: Option<f64>) -> String {
-    let scores: Vec<String> = judged.scores.iter().map(measured_text).collect();
-    let mut text = format!("\n{what}: {} rows; {}\n", judged.rows, scores.join(", "));
+    let mut text = format!("\n{what}: {} rows\n", judged.rows);
+    text.extend(judged.scores.iter().map(measured_text));
     if let Some(error) = judged.calibration_error {
-        let _ = writeln!(text, "expected calibration error {error:.4}");
+        let _ = writeln!(text, "  {:<20}{error:>10.4}", "calibration error");
     }
     if let (Some(at), Some(threshold)) = (&judged.at_threshold, threshold) {
-        let measures: Vec<String> = at.measures.iter().map(measured_text).collect();
         let c = &at.confusion;
         let _ = writeln!(
             text,
             "from {threshold:.4} on the answer is yes: {} found, {} missed, {} false alarms, {} \
-             rightly no; {}",
-            c.true_positives,
-            c.false_negatives,
-            c.false_positives,
-            c.true_negatives,
-            measures.join(", ")
+             rightly no",
+            c.true_positives, c.false_negatives, c.false_positives, c.true_negatives,
         );
+        text.extend(at.measures.iter().map(measured_text));
     }
+    text + &groups_text(judged)
+}
+
+/// A table of groups with the first two scores, and of two classes what was said and happened.
+fn groups_text(judged: &Judged) -> String {
+    if judged.groups.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = judged.scores.iter().take(2).map(|score| score.name.as_str()).collect();
+    let mut text = format!("{:<34}{:>9}", "by group", "rows");
+    names.iter().for_each(|name| text += &format!("{name:>11}"));
+    if judged.groups.iter().any(|group| group.shares.is_some()) {
+        text += &format!("{:>9}{:>12}{:>9}", "said %", "happened %", "yes %");
+    }
+    text.push('\n');
     for group in &judged.groups {
         let value = group.value.as_deref().unwrap_or("missing");
-        let scores: Vec<String> =
-            group.scores.iter().take(2).map(|s| format!("{} {:.4}", s.name, s.value)).collect();
-        let shares = group.shares.map_or_else(String::new, |[said, happened, yes]| {
-            format!(
-                "; said {:.1} %, happened {:.1} %, yes to {:.1} %",
-                said * 100.0,
-                happened * 100.0,
-                yes * 100.0
-            )
-        });
-        let (column, rows, scores) = (&group.column, group.rows, scores.join(", "));
-        let _ = writeln!(text, "  {column} = {value}: {rows} rows; {scores}{shares}");
+        let name: String = format!("{} = {value}", group.column).chars().take(31).collect();
+        let _ = write!(text, "  {name:<32}{:>9}", group.rows);
+        for name in &names {
+            let score = group.scores.iter().find(|score| score.name == *name);
+            let shown = score.map_or_else(String::new, |score| digits(score.value));
+            let _ = write!(text, "{shown:>11}");
+        }
+        if let Some(shares) = group.shares {
+            let [said, happened, yes] = shares.map(|share| share * 100.0);
+            let _ = write!(text, "{said:>9.1}{happened:>12.1}{yes:>9.1}");
+        }
+        text.push('\n');
     }
     text
 }
@@ -201,8 +253,29 @@ fn importance_text(section: &Section) -> String {
     let most = section.importance.first().map_or(0.0, |first| first.effect);
     for one in section.importance.iter().take(IMPORTANT) {
         let share = if most > 0.0 { one.effect / most } else { 0.0 };
+        let name: String = one.column.chars().take(31).collect();
         let bar = "█".repeat((share * 30.0).round() as usize);
-        let _ = writeln!(text, "  {:<24}{:>10.4} {bar}", one.column, one.effect);
+        let _ = writeln!(text, "  {name:<32}{:>10.4} {bar}", one.effect);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_longer_than_a_screen_is_wide() {
+        let labels: Vec<String> = (0..40).map(|n| format!("label-{n} 2.5 %,")).collect();
+        let text = wrapped("target", &labels.join(" "));
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(text.lines().count() > 5 && text.starts_with("target     label-0"), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with("           label-")), "{text}");
+        assert_eq!(wrapped("note", "brief"), "note       brief\n");
+    }
+
+    #[test]
+    fn large_numbers_have_fewer_decimals() {
+        assert_eq!([0.123_456, 999.0, 123_456.78].map(digits), ["0.1235", "999.0000", "123456.8"]);
+    }
 }

@@ -6,6 +6,7 @@ use steppe_spec::tabular::TabularSpec;
 use steppe_spec::{Family, Kind};
 
 use super::Tabular;
+use super::card::wrapped;
 use super::data::Rows;
 use super::section::Section;
 use super::trials;
@@ -56,12 +57,12 @@ impl Evaluation {
     /// As a page of text.
     pub fn to_text(&self) -> String {
         let names: Vec<&str> = self.checked.iter().map(|family| family.name()).collect();
-        format!(
-            "{}\nchecked for leaks: what is learnt of other rows does not change when rows that \
-             are asked about do ({})\n",
-            self.section.to_text(self.chosen),
+        let checked = format!(
+            "for leaks: what is learnt of other rows does not change when rows that are asked \
+             about do ({})",
             names.join(", ")
-        )
+        );
+        format!("{}\n{}", self.section.to_text(self.chosen), wrapped("checked", &checked))
     }
 
     /// The best family, when another one is asked for.

@@ -9,15 +9,17 @@ use super::data::Target;
 use super::trials::SAMPLES;
 use crate::rows::matrix::select;
 use crate::rows::metrics::{
-    Bootstrap, Confusion, Interval, Reliability, calibration_error, reliability,
+    Bootstrap, Confusion, Interval, Reliability, calibration_error, mean, quantile, reliability,
 };
 use crate::rows::threshold::{Choice, sweep, thinned};
 use crate::trials::Score;
 
 /// Groups of a reliability table.
 const GROUPS: usize = 10;
-/// Points of a curve, at most.
+/// Points of a curve at even steps of rows, at most.
 const POINTS: usize = 60;
+/// Those at even steps of what is found, at most.
+const RECALLS: usize = 40;
 /// Share of samples within an interval.
 const LEVEL: f64 = 0.9;
 /// Values of a column by which scores are told, at most.
@@ -74,6 +76,21 @@ pub struct Group {
     pub shares: Option<[f64; 3]>,
 }
 
+/// Rows of like answers, and what became of them: numbers beside what happened.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Band {
+    /// Its rows.
+    pub rows: usize,
+    /// The mean answer.
+    pub answered: f64,
+    /// What one row in ten was at most.
+    pub low: f64,
+    /// The mean of what happened.
+    pub happened: f64,
+    /// What nine rows in ten were at most.
+    pub high: f64,
+}
+
 /// How good answers about some rows are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
@@ -91,6 +108,9 @@ pub struct Judged {
     pub curve: Vec<Point>,
     /// How often each class (a row) was answered as each (a column), of several classes.
     pub matrix: Vec<Vec<usize>>,
+    /// Groups of rows by what was answered, of numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bands: Vec<Band>,
     /// Scores by the values of columns.
     pub groups: Vec<Group>,
 }
@@ -114,6 +134,7 @@ impl Judged {
             reliability,
             curve: if two { curve(&happened, said) } else { vec![] },
             matrix: matrix(target, answers),
+            bands: bands(target, answers),
             groups: groups(target, answers, threshold, by),
         }
     }
@@ -188,7 +209,27 @@ fn curve(happened: &[bool], said: &[f64]) -> Vec<Point> {
             },
         }
     };
-    thinned(&sweep(happened, said), POINTS).into_iter().map(point).collect()
+    let all = sweep(happened, said);
+    let mut some = thinned(&all, POINTS);
+    some.extend(by_recall(&all));
+    some.sort_by(|a, b| b.threshold.total_cmp(&a.threshold));
+    some.dedup();
+    some.into_iter().map(point).collect()
+}
+
+/// Thresholds at even steps of what is found: where little happens, even steps of rows leave out
+/// the highest probabilities, which find most.
+fn by_recall(all: &[Choice]) -> Vec<Choice> {
+    let mut due = 0.0;
+    let mut found = Vec::with_capacity(RECALLS + 1);
+    for choice in all.iter().filter(|choice| choice.confusion.true_positives > 0) {
+        let recall = choice.confusion.recall();
+        if recall >= due {
+            found.push(*choice);
+            due = recall + 1.0 / RECALLS as f64;
+        }
+    }
+    found
 }
 
 fn matrix(target: &Target, answers: &Answers) -> Vec<Vec<usize>> {
@@ -201,6 +242,25 @@ fn matrix(target: &Target, answers: &Answers) -> Vec<Vec<usize>> {
         matrix[*code][likeliest(&answers.row(row))] += 1;
     }
     matrix
+}
+
+fn bands(target: &Target, answers: &Answers) -> Vec<Band> {
+    let Target::Numbers(values) = target else { return vec![] };
+    let answers = &answers.0[0];
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| answers[a].total_cmp(&answers[b]));
+    let band = |rows: &[usize]| {
+        let mut happened = select(values, rows);
+        happened.sort_by(f64::total_cmp);
+        Band {
+            rows: rows.len(),
+            answered: mean(rows.iter().map(|row| answers[*row])),
+            low: quantile(&happened, 0.1),
+            happened: mean(happened.iter().copied()),
+            high: quantile(&happened, 0.9),
+        }
+    };
+    order.chunks(values.len().div_ceil(GROUPS).max(1)).map(band).collect()
 }
 
 /// The class with the highest probability.
