@@ -266,10 +266,10 @@ mod tests {
 
     #[test]
     fn no_line_is_longer_than_a_screen_is_wide() {
-        let labels: Vec<String> = (0..40).map(|n| format!("label-{n} 2.5 %,")).collect();
+        let labels: Vec<String> = (0..40).map(|n| format!("label-{n},")).collect();
         let text = wrapped("target", &labels.join(" "));
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
-        assert!(text.lines().count() > 5 && text.starts_with("target     label-0"), "{text}");
+        assert!(text.lines().count() > 3 && text.starts_with("target     label-0"), "{text}");
         assert!(text.lines().skip(1).all(|line| line.starts_with("           label-")), "{text}");
         assert_eq!(wrapped("note", "brief"), "note       brief\n");
     }

@@ -15,6 +15,9 @@ const RADII: (f64, f64) = (3.0, 9.0);
 /// What happened, beside recall and false alarms.
 const GREEN: RGBColor = RGBColor(46, 125, 80);
 
+/// A share that a threshold has.
+type Share = fn(&Point) -> f64;
+
 /// A chart that can be drawn on.
 pub type Chart<'a, 'b> =
     ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
@@ -189,7 +192,7 @@ pub fn sweep(area: &Area<'_>, judged: &Judged, threshold: f64) -> Result<()> {
     let mut chart = axes(area, &frame)?;
     let chosen = LineSeries::new([(threshold, 0.0), (threshold, 1.0)], GREY.stroke_width(1));
     chart.draw_series(chosen).map_err(failed)?;
-    let lines: [(&str, RGBColor, fn(&Point) -> f64); 3] = [
+    let lines: [(&str, RGBColor, Share); 3] = [
         ("recall", BLUE, |point| point.recall),
         ("precision", GREEN, |point| point.precision.unwrap_or_default()),
         ("false alarms", RED, |point| point.false_alarms),
@@ -204,7 +207,7 @@ pub fn sweep(area: &Area<'_>, judged: &Judged, threshold: f64) -> Result<()> {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(SeriesLabelPosition::UpperMiddle)
         .background_style(WHITE.mix(0.85))
         .label_font(("sans-serif", 13))
         .draw()
