@@ -33,8 +33,10 @@ impl Way for OfOneColumn {
     const TAKEN: Taken = Taken::Sums;
 
     fn narrowed(data: &Rows, spec: &TabularSpec) -> Result<Option<Rows>, RowsError> {
-        let classes = data.target().classes();
-        let folds = stratified_folds(&classes, FOLDS, 1, spec.task.model.seed)?;
+        let (classes, seed) = (data.target().classes(), spec.task.model.seed);
+        // A class of fewer rows than folds is in as many folds as it can be.
+        let folds = stratified_folds(&classes, FOLDS, 1, seed)
+            .or_else(|_| stratified_folds(&vec![0; classes.len()], FOLDS, 1, seed))?;
         let names: Vec<&str> = data.table.columns().map(|(name, _)| name).collect();
         let compared = names.par_iter().map(|name| {
             let one = of_one(data, name);

@@ -37,7 +37,14 @@ impl Family<Tabular> for Prior {
             let sum: f64 = values.iter().enumerate().map(|(row, v)| v * weight(row)).sum();
             if target.is_number() { sum / whole } else { log_odds(sum / whole) }
         };
-        Ok(Self { margins: (0..target.outputs()).map(margin).collect(), link })
+        let margins: Vec<f64> = (0..target.outputs()).map(margin).collect();
+        match margins.iter().all(|margin| margin.is_finite()) {
+            true => Ok(Self { margins, link }),
+            false => {
+                let what = "no row of a fold has a weight above 0: nothing is learnt";
+                Err(RowsError::Unsuitable(what.to_owned()).into())
+            }
+        }
     }
 
     fn save(&self, saved: &mut Saved) {

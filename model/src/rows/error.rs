@@ -76,6 +76,7 @@ impl RowsError {
             Self::FewerThanParts { .. } => Some("fewer folds, or more rows of the class"),
             Self::Split { hint, .. } => Some(hint),
             Self::NoSolution { .. } => Some("a larger penalty always has some"),
+            Self::Unreachable { .. } => Some("wish for less in `threshold` of the task"),
             _ => None,
         }
     }

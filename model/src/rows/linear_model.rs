@@ -63,6 +63,11 @@ impl LinearModel {
         }
     }
 
+    /// The same sum whatever the columns are.
+    pub fn constant(margin: f64, columns: &Matrix) -> Self {
+        Self::new(margin, &vec![0.0; columns.columns()], columns, &[])
+    }
+
     /// The sum for each row.
     pub fn margins(&self, columns: &Matrix) -> Vec<f64> {
         let mut margins = vec![self.intercept; columns.rows()];

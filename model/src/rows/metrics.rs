@@ -3,6 +3,7 @@
 //! Ties are treated as scikit-learn treats them. A measure that does not exist for some rows, as
 //! the area under a curve with one class only, is `None`, never a number that looks like one.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::matrix::Matrix;
@@ -266,15 +267,21 @@ impl Bootstrap {
     pub fn interval(
         &self,
         rows: usize,
-        measure: impl Fn(&[usize]) -> Option<f64>,
+        measure: impl Fn(&[usize]) -> Option<f64> + Sync,
     ) -> Option<Interval> {
-        let values = self.values(rows, measure);
-        let tail = (1.0 - self.level) / 2.0;
-        let existing = values.len() * 2 >= self.samples && !values.is_empty();
-        existing.then(|| Interval {
-            lower: quantile(&values, tail),
-            upper: quantile(&values, 1.0 - tail),
-        })
+        self.intervals(rows, 1, |sample| vec![measure(sample)]).pop().flatten()
+    }
+
+    /// The same of `count` measures that are taken together of each sample, in one order.
+    pub fn intervals(
+        &self,
+        rows: usize,
+        count: usize,
+        measures: impl Fn(&[usize]) -> Vec<Option<f64>> + Sync,
+    ) -> Vec<Option<Interval>> {
+        let samples = self.drawn(rows, measures);
+        let of = |at: usize| self.within(&existing(samples.iter().map(|sample| sample[at])));
+        (0..count).map(of).collect()
     }
 
     /// By how much a measure of one model is above that of another one, when both answer the same
@@ -282,13 +289,13 @@ impl Bootstrap {
     pub fn paired(
         &self,
         rows: usize,
-        one: impl Fn(&[usize]) -> Option<f64>,
-        other: impl Fn(&[usize]) -> Option<f64>,
+        one: impl Fn(&[usize]) -> Option<f64> + Sync,
+        other: impl Fn(&[usize]) -> Option<f64> + Sync,
     ) -> Option<Paired> {
         let difference = |sample: &[usize]| Some(one(sample)? - other(sample)?);
         let all: Vec<usize> = (0..rows).collect();
-        let interval = self.interval(rows, difference)?;
-        let values = self.values(rows, difference);
+        let values = existing(self.drawn(rows, difference).into_iter());
+        let interval = self.within(&values)?;
         // One more on either side: that no sample of some says otherwise is no proof.
         let beyond = |below: &dyn Fn(f64) -> bool| {
             let beyond = values.iter().filter(|value| below(**value)).count();
@@ -298,19 +305,33 @@ impl Bootstrap {
         Some(Paired { difference: difference(&all)?, interval, p_value: (2.0 * rarer).min(1.0) })
     }
 
-    /// The measure's values over samples, sorted.
-    fn values(&self, rows: usize, measure: impl Fn(&[usize]) -> Option<f64>) -> Vec<f64> {
-        let mut rng = fastrand::Rng::with_seed(self.seed);
-        let mut sample = vec![0; rows];
-        let mut values: Vec<f64> = (0..self.samples)
-            .filter_map(|_| {
-                sample.iter_mut().for_each(|row| *row = rng.usize(..rows));
-                measure(&sample)
-            })
-            .collect();
-        values.sort_by(f64::total_cmp);
-        values
+    /// What is measured of each sample. A sample follows from the seed and its number alone, so
+    /// that it is the same on every number of cores.
+    fn drawn<M: Send>(&self, rows: usize, measure: impl Fn(&[usize]) -> M + Sync) -> Vec<M> {
+        let one = |number: usize| {
+            let mixed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut rng = fastrand::Rng::with_seed(self.seed ^ mixed);
+            measure(&(0..rows).map(|_| rng.usize(..rows)).collect::<Vec<_>>())
+        };
+        (0..self.samples).into_par_iter().map(one).collect()
     }
+
+    /// What sorted values leave out on both sides; none of too few.
+    fn within(&self, values: &[f64]) -> Option<Interval> {
+        let tail = (1.0 - self.level) / 2.0;
+        let enough = values.len() * 2 >= self.samples && !values.is_empty();
+        enough.then(|| Interval {
+            lower: quantile(values, tail),
+            upper: quantile(values, 1.0 - tail),
+        })
+    }
+}
+
+/// The values that there are, sorted.
+fn existing(values: impl Iterator<Item = Option<f64>>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.flatten().collect();
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 /// A quantile of sorted values, linear between neighbours. NaN of none.

@@ -15,8 +15,9 @@ use super::{Artifact, Row};
 use crate::rows::RowsError;
 use crate::rows::table::{Column, Table};
 
-/// What drift counts for a value that is missing: less than every other.
-const MISSING: f64 = f64::MIN;
+/// What drift counts for a value that is missing: more than every other. The least values may be
+/// those of most rows, and what is missing would hide among them.
+const MISSING: f64 = f64::MAX;
 
 /// How rows are asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::families::RowModel;
 use crate::host::{Quiet, Stage};
 use crate::rows::RowsError;
 use crate::rows::calibration::Calibration;
-use crate::rows::matrix::Matrix;
+use crate::rows::matrix::{Matrix, select};
 use crate::rows::metrics::{
     average_precision, brier, brier_of_classes, log_loss, log_loss_of, log_loss_of_classes, mae,
     normalised, r_squared, rmse, roc_auc,
@@ -59,6 +59,11 @@ impl Answers {
         let (rows, columns) = (self.0[0].len(), self.0.len());
         let whole = normalised(&Matrix::new(rows, columns, self.0.concat()));
         Self((0..columns).map(|column| whole.column(column).to_vec()).collect())
+    }
+
+    /// Those about some rows, in the order of their numbers.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        Self(self.0.iter().map(|answers| select(answers, rows)).collect())
     }
 
     /// Those about one row.

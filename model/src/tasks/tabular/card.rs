@@ -7,6 +7,7 @@ use steppe_spec::tabular::{SplitKind, TabularKind};
 
 use super::ModelCard;
 use super::judged::{Judged, Measured};
+use super::search;
 use super::section::{Candidate, Section, SplitSummary};
 
 /// Columns that are listed by what they add.
@@ -30,8 +31,8 @@ impl ModelCard {
             data.rows,
             data.columns.len(),
             &data.fingerprint[..12.min(data.fingerprint.len())],
-            wrapped("target", &section.target_text(&self.spec.task.target, self.spec.task.kind)),
-            wrapped("consists", &self.consists()),
+wrapped("target", &section.target_text(&self.spec.task.target, self.spec.task.kind)),
+            wrapped("consists", &self.served()),
         );
         text += &section.to_text(self.family);
         let sensitive: Vec<&str> =
@@ -42,6 +43,18 @@ impl ModelCard {
             text += &wrapped("sensitive", &format!("{names}; the model sees this"));
         }
         text
+    }
+}
+
+impl ModelCard {
+    /// What the model consists of, with the options that were found.
+    fn served(&self) -> String {
+        let mut found = self.clone();
+        let own = self.section.tuning.iter().find(|tuning| tuning.family == self.family);
+        if let Some(best) = own.filter(|tuning| tuning.taken).and_then(|t| t.journal.best()) {
+            found.spec = search::with(&self.spec, self.family, &best.values);
+        }
+        found.consists()
     }
 }
 

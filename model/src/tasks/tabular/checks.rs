@@ -8,6 +8,7 @@ use super::answers::{Answers, fitted};
 use super::data::{Rows, Target};
 use super::sets::Sets;
 use crate::error::TrainError;
+use crate::families::RowModel;
 use crate::family::Fitted;
 use crate::rows::matrix::select;
 use crate::rows::suspicions::{AUC_MAX, auc_of_column, rank_correlation, twins};
@@ -52,8 +53,11 @@ pub fn check_data(data: &Rows, spec: &TabularSpec) -> Result<(), TrainError> {
 fn is_id(column: &Column) -> bool {
     match column {
         Column::Category { codes, levels } => {
-            let known = codes.iter().flatten().count();
-            known >= ROWS_MIN && levels.len() == known
+            // Of rows that were left out there may be levels that no row has.
+            let mut seen = vec![false; levels.len()];
+            let mut known = codes.iter().flatten().map(|code| *code as usize);
+            let distinct = known.all(|level| !std::mem::replace(&mut seen[level], true));
+            distinct && codes.iter().flatten().count() >= ROWS_MIN
         }
         Column::Number(values) => {
             let mut known: Vec<u64> =
@@ -179,11 +183,23 @@ pub fn told_at(
     family: Family,
     spec: &TabularSpec,
 ) -> Result<Vec<Vec<f64>>, TrainError> {
-    let asked = asked(data, spec, fold).unwrap_or_default();
-    let known: Vec<usize> = (0..data.rows()).filter(|row| !asked.contains(row)).collect();
-    let known = data.select(&known);
-    let model = fitted(family, &known, spec)?;
-    let mut all = Answers::by(&model, &known.table)?.0;
+    told_by(data, fold, spec, &|rows, known| fitted(family, &rows.select(known), spec))
+}
+
+/// What fits a model on some of the rows, by their numbers.
+type Fit<'a> = dyn Fn(&Rows, &[usize]) -> Result<RowModel, TrainError> + 'a;
+
+fn told_by(
+    data: &Rows,
+    fold: i64,
+    spec: &TabularSpec,
+    fit: &Fit<'_>,
+) -> Result<Vec<Vec<f64>>, TrainError> {
+    let mut is_asked = vec![false; data.rows()];
+    asked(data, spec, fold).into_iter().flatten().for_each(|row| is_asked[row] = true);
+    let known: Vec<usize> = (0..data.rows()).filter(|row| !is_asked[*row]).collect();
+    let model = fit(data, &known)?;
+    let mut all = Answers::by(&model, &data.table.select(&known))?.0;
     let mut saved = Saved::default();
     model.save(&mut saved);
     all.push(saved.record.to_string().bytes().map(f64::from).collect());

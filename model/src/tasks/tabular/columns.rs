@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use parquet::basic::{ConvertedType, LogicalType, TimeUnit};
+use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType, FixedLenByteArray};
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::schema::types::ColumnDescriptor;
+use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
 
 use crate::forecast::dataset::DataError;
 
@@ -61,6 +61,15 @@ impl RawTable {
         self.rows
     }
 
+    /// A column.
+    pub fn get(&self, name: &str) -> Result<&Raw, DataError> {
+        self.columns.get(name).ok_or_else(|| DataError::Column {
+            column: name.to_owned(),
+            problem: "is missing",
+            available: self.names(),
+        })
+    }
+
     /// Takes a column out.
     pub fn take(&mut self, name: &str) -> Option<Raw> {
         self.columns.remove(name)
@@ -73,9 +82,21 @@ impl RawTable {
         names.join(", ")
     }
 
+    /// The columns of a file without rows.
+    fn add_empty(&mut self, columns: &[ColumnDescPtr], wanted: &[&str]) {
+        let asked = columns.iter().filter(|column| wanted.contains(&column.name()));
+        for column in asked {
+            let empty = Reader { column, rows: 0 }.empty();
+            self.columns.entry(column.name().to_owned()).or_insert(empty);
+        }
+    }
+
     fn add(&mut self, file: Bytes, wanted: &[&str]) -> Result<(), DataError> {
         let reader = SerializedFileReader::new(file)?;
         let schema = reader.metadata().file_metadata().schema_descr_ptr();
+        if reader.num_row_groups() == 0 && self.rows == 0 {
+            self.add_empty(schema.columns(), wanted);
+        }
         for group in 0..reader.num_row_groups() {
             let group = reader.get_row_group(group)?;
             let rows = group.metadata().num_rows().max(0) as usize;
@@ -172,6 +193,21 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// No values of the column's type.
+    fn empty(&self) -> Raw {
+        match self.column.physical_type() {
+            Type::BOOLEAN => Raw::Boolean(vec![]),
+            Type::INT32 if self.is_day() => Raw::Day(vec![]),
+            Type::INT64 if self.micros().is_some() => Raw::Moment(vec![]),
+            Type::INT96 => Raw::Moment(vec![]),
+            Type::INT32 | Type::INT64 if self.scale().is_none() => Raw::Whole(vec![]),
+            Type::BYTE_ARRAY if self.scale().is_none() => {
+                Raw::Text { codes: vec![], texts: vec![] }
+            }
+            _ => Raw::Number(vec![]),
+        }
+    }
+
     fn read(&self, reader: ColumnReader) -> Result<Raw, DataError> {
         let scale = self.scale();
         let scaled = |values: Vec<Option<f64>>| {
@@ -218,6 +254,13 @@ impl Reader<'_> {
                 }
             }
             ColumnReader::FixedLenByteArrayColumnReader(reader) => {
+                if scale.is_none() {
+                    return Err(DataError::Column {
+                        column: self.column.name().to_owned(),
+                        problem: "is of a type that models do not read",
+                        available: String::new(),
+                    });
+                }
                 let values: Vec<Option<FixedLenByteArray>> = self.values(reader)?;
                 scaled(values.iter().map(|v| Some(big_endian(v.as_ref()?.data()))).collect())
             }

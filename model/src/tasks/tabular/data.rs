@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use steppe_spec::tabular::{TabularKind, TabularSpec};
+use steppe_spec::ColumnType;
+use steppe_spec::tabular::{FeatureColumn, TabularKind, TabularSpec};
 
 use super::columns::{Raw, RawTable};
+use super::judged::ToldBy;
 use crate::forecast::dataset::DataError;
 use crate::rows::RowsError;
 use crate::rows::matrix::select;
@@ -52,7 +54,7 @@ pub struct Rows {
     /// The weight of each row, if the task has weights.
     pub weights: Option<Vec<f64>>,
     /// Texts by which scores are told, one per row, by column.
-    pub told_by: BTreeMap<String, Vec<Option<String>>>,
+    pub told_by: ToldBy,
     /// Rows whose target was missing and that are left out.
     pub unlabelled: usize,
 }
@@ -103,12 +105,20 @@ impl Rows {
         let Some(target) = raw.take(&spec.task.target) else {
             return Err(missing(&spec.task.target, &raw));
         };
-        let mut all = Self::of(spec, raw)?;
         let (known, target) = target_of(spec, &target)?;
         if known.is_empty() {
-            let what = format!("`{}` has no value in any row", spec.task.target);
-            return Err(RowsError::Unsuitable(what).into());
+            return unsuitable(format!("`{}` has no value in any row", spec.task.target));
         }
+        let told_by = told_by(spec, &raw)?;
+        let task = &spec.task;
+        let weights = task.weights.as_ref().map(|name| weights(name, raw.get(name)?, &known));
+        let weights = weights.transpose()?;
+        let by = task.split.by.as_ref().map(|name| raw.get(name)).transpose()?;
+        let groups = by.map(|column| numbered(&column.texts()));
+        let mut all = Self::of(spec, raw)?;
+        let numbers = |all: &Vec<String>| numbered(&all.iter().map(Some).collect::<Vec<_>>());
+        let groups = groups.or_else(|| all.entities.as_ref().map(numbers));
+        all = Self { told_by, weights, groups, ..all };
         let unlabelled = all.rows() - known.len();
         if unlabelled > 0 {
             all = all.select(&known);
@@ -116,9 +126,9 @@ impl Rows {
         Ok(Self { target: Some(target), unlabelled, ..all })
     }
 
-    /// Reads rows that models are asked about.
+    /// Reads rows that models are asked about: what they see, and what tells rows apart.
     pub fn asked(spec: &TabularSpec, files: Vec<Bytes>) -> Result<Self, DataError> {
-        Self::of(spec, RawTable::read(files, &wanted(spec))?)
+        Self::of(spec, RawTable::read(files, &seen(spec).collect::<Vec<_>>())?)
     }
 
     /// Number of rows.
@@ -192,22 +202,9 @@ impl Rows {
 
     fn of(spec: &TabularSpec, mut raw: RawTable) -> Result<Self, DataError> {
         let (task, rows) = (&spec.task, raw.rows());
-        let mut told_by = BTreeMap::new();
-        let by: Vec<&String> = task.report_by.iter().chain(&spec.sensitive).collect();
-        let mut kept = BTreeMap::new();
-        for name in wanted(spec) {
-            match raw.take(name) {
-                Some(column) => kept.insert(name, column),
-                None if name == task.target => None,
-                None => return Err(missing(name, &raw)),
-            };
-        }
-        for name in by {
-            told_by.insert(name.clone(), kept[name.as_str()].texts());
-        }
         let entities = match &task.entity {
             Some(name) => {
-                let texts = kept[name.as_str()].texts();
+                let texts = raw.get(name)?.texts();
                 let empty = || {
                     let what = format!("the entity `{name}` is missing in a row");
                     DataError::from(RowsError::Unsuitable(what))
@@ -217,30 +214,44 @@ impl Rows {
             }
             None => None,
         };
-        let times =
-            task.time.as_ref().map(|name| moments(name, &kept[name.as_str()])).transpose()?;
-        let weights =
-            task.weights.as_ref().map(|name| weights(name, &kept[name.as_str()])).transpose()?;
-        let groups = match (&task.split.by, &entities) {
-            (Some(name), _) => Some(numbered(&kept[name.as_str()].texts())),
-            (None, Some(entities)) => {
-                Some(numbered(&entities.iter().cloned().map(Some).collect::<Vec<_>>()))
-            }
-            (None, None) => None,
-        };
+        let times = task.time.as_ref().map(|name| moments(name, raw.get(name)?)).transpose()?;
         let mut table = Table::new(rows);
-        for column in &spec.columns {
-            let raw = kept.remove(column.name.as_str()).expect("it was read");
-            table.push(&column.name, feature(raw))?;
+        for FeatureColumn { name, kind } in &spec.columns {
+            raw.get(name)?;
+            let column = raw.take(name).expect("it is there");
+            if !fits(&column, *kind) {
+                return Err(DataError::Column {
+                    column: name.clone(),
+                    problem: "is of another type than the model's",
+                    available: raw.names(),
+                });
+            }
+            table.push(name, feature(column))?;
         }
-        let target = None;
-        Ok(Self { table, target, entities, times, groups, weights, told_by, unlabelled: 0 })
+        Ok(Self {
+            table,
+            target: None,
+            entities,
+            times,
+            groups: None,
+            weights: None,
+            told_by: BTreeMap::new(),
+            unlabelled: 0,
+        })
     }
 }
 
 impl Target {
-    /// Of some rows.
-    fn select(&self, rows: &[usize]) -> Self {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Classes { codes, .. } => codes.len(),
+            Self::Numbers(values) => values.len(),
+        }
+    }
+
+    /// Of some rows, in the order of their numbers.
+    pub fn select(&self, rows: &[usize]) -> Self {
         match self {
             Self::Classes { labels, codes } => {
                 Self::Classes { labels: labels.clone(), codes: select(codes, rows) }
@@ -301,18 +312,46 @@ impl Target {
     }
 }
 
-/// All columns that a task reads.
+/// What models see, and what tells rows apart.
+fn seen(spec: &TabularSpec) -> impl Iterator<Item = &str> {
+    let own = [spec.task.entity.as_ref(), spec.task.time.as_ref()].into_iter().flatten();
+    spec.columns.iter().map(|column| &column.name).chain(own).map(String::as_str)
+}
+
+/// All columns that a task learns from.
 fn wanted(spec: &TabularSpec) -> Vec<&str> {
     let task = &spec.task;
-    let own = [Some(&task.target), task.entity.as_ref(), task.time.as_ref(), task.weights.as_ref()];
-    let lists = own.into_iter().flatten().chain(task.split.by.as_ref()).chain(&task.report_by);
-    let all = spec.columns.iter().map(|column| &column.name).chain(lists).chain(&spec.sensitive);
-    let all: BTreeSet<&str> = all.map(String::as_str).collect();
+    let own = [Some(&task.target), task.weights.as_ref(), task.split.by.as_ref()];
+    let lists = own.into_iter().flatten().chain(&task.report_by).chain(&spec.sensitive);
+    let all: BTreeSet<&str> = seen(spec).chain(lists.map(String::as_str)).collect();
     all.into_iter().collect()
 }
 
 fn missing(name: &str, raw: &RawTable) -> DataError {
     DataError::Column { column: name.to_owned(), problem: "is missing", available: raw.names() }
+}
+
+/// Texts by which scores are told.
+fn told_by(spec: &TabularSpec, raw: &RawTable) -> Result<ToldBy, DataError> {
+    let names = spec.task.report_by.iter().chain(&spec.sensitive);
+    let texts = |name: &String| {
+        // A target by whose values scores are told was taken out.
+        let texts = if *name == spec.task.target { vec![] } else { raw.get(name)?.texts() };
+        Ok((name.clone(), texts))
+    };
+    let all = names.map(texts).collect::<Result<ToldBy, DataError>>()?;
+    Ok(all.into_iter().filter(|(_, texts)| !texts.is_empty()).collect())
+}
+
+/// Whether values are what the model's column has.
+fn fits(raw: &Raw, kind: ColumnType) -> bool {
+    use ColumnType::{Bigint, Boolean, Date, Decimal, Double, Int, String, Timestamp};
+    match kind {
+        Boolean => matches!(raw, Raw::Boolean(_)),
+        String => matches!(raw, Raw::Text { .. }),
+        Int | Bigint | Double | Decimal(..) => matches!(raw, Raw::Whole(_) | Raw::Number(_)),
+        Date | Timestamp => matches!(raw, Raw::Day(_) | Raw::Moment(_)),
+    }
 }
 
 /// A column that models see. What is a time is the number of days since 1970.
@@ -332,7 +371,7 @@ fn feature(raw: Raw) -> Column {
 
 fn moments(name: &str, raw: &Raw) -> Result<Vec<i64>, DataError> {
     let times: Option<Vec<i64>> = match raw {
-        Raw::Day(days) => days.iter().map(|day| Some((*day)? * 86_400_000_000)).collect(),
+        Raw::Day(days) => days.iter().map(|day| (*day)?.checked_mul(86_400_000_000)).collect(),
         Raw::Moment(moments) => moments.iter().copied().collect(),
         _ => None,
     };
@@ -341,24 +380,29 @@ fn moments(name: &str, raw: &Raw) -> Result<Vec<i64>, DataError> {
     })
 }
 
-fn weights(name: &str, raw: &Raw) -> Result<Vec<f64>, DataError> {
+/// The weights of all rows; those of `known` rows have to be there.
+fn weights(name: &str, raw: &Raw, known: &[usize]) -> Result<Vec<f64>, DataError> {
     let values: Vec<f64> = match raw {
         Raw::Number(values) => values.clone(),
         Raw::Whole(values) => values.iter().map(|v| v.map_or(f64::NAN, |v| v as f64)).collect(),
-        _ => vec![],
+        _ => return unsuitable(format!("the weights `{name}` are no numbers")),
     };
-    match values.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
-        None if !values.is_empty() => Ok(values),
-        row => {
-            let row = row.unwrap_or_default();
-            let what = format!("row {row} has no weight in `{name}` that is 0 or more");
-            Err(RowsError::Unsuitable(what).into())
+    let usable = |row: &&usize| values[**row].is_finite() && values[**row] >= 0.0;
+    match known.iter().find(|row| !usable(row)) {
+        Some(row) => unsuitable(format!("row {row} has no weight in `{name}` that is 0 or more")),
+        None if !known.iter().any(|row| values[*row] > 0.0) => {
+            unsuitable(format!("no row has a weight in `{name}` above 0: nothing is learnt"))
         }
+        None => Ok(values),
     }
 }
 
+fn unsuitable<T>(what: String) -> Result<T, DataError> {
+    Err(RowsError::Unsuitable(what).into())
+}
+
 /// A number per text, the same for the same one.
-fn numbered(texts: &[Option<String>]) -> Vec<usize> {
+fn numbered<T: Ord>(texts: &[T]) -> Vec<usize> {
     let mut numbers = BTreeMap::new();
     let mut number = |text| {
         let next = numbers.len();
@@ -412,6 +456,11 @@ fn target_of(spec: &TabularSpec, raw: &Raw) -> Result<(Vec<usize>, Target), Data
         known.push(row);
         codes.push(*code);
     }
+    if let Some(first) = codes.first().filter(|first| codes.iter().all(|code| code == *first)) {
+        let (target, only) = (&task.target, &labels[*first]);
+        let what = format!("`{target}` is `{only}` in every row: there is nothing to learn");
+        return unsuitable(what);
+    }
     Ok((known, Target::Classes { labels: Arc::new(labels), codes }))
 }
 
@@ -429,14 +478,12 @@ fn labels_of(
     if matches!(raw, Raw::Whole(_)) {
         labels.sort_by_key(|label| label.parse::<i64>().unwrap_or_default());
     }
-    let refuse = |what: String| Err(RowsError::Unsuitable(what).into());
-    let target = &spec.task.target;
-    match &labels[..] {
-        [only] => refuse(format!("`{target}` is `{only}` in every row: there is nothing to learn")),
-        many if many.len() > CLASSES_MAX => refuse(format!(
-            "`{target}` has {} different labels; at most {CLASSES_MAX} are told apart",
-            many.len()
-        )),
-        _ => Ok(labels),
+    if labels.len() > CLASSES_MAX {
+        return unsuitable(format!(
+            "`{}` has {} different labels; at most {CLASSES_MAX} are told apart",
+            spec.task.target,
+            labels.len()
+        ));
     }
+    Ok(labels)
 }

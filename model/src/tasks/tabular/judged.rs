@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{Answers, scores};
 use super::data::Target;
-use super::trials::SAMPLES;
+use super::trials::samples;
 use crate::rows::matrix::select;
 use crate::rows::metrics::{
     Bootstrap, Confusion, Interval, Reliability, calibration_error, mean, quantile, reliability,
@@ -121,7 +121,7 @@ pub type ToldBy = BTreeMap<String, Vec<Option<String>>>;
 impl Judged {
     /// Of answers about rows.
     pub fn of(target: &Target, answers: &Answers, threshold: Option<f64>, by: &ToldBy) -> Self {
-        let rows = target.classes().len();
+        let rows = target.rows();
         let two = target.labels().len() == 2;
         let happened = if two { target.happened(0) } else { vec![] };
         let said = if two { answers.0[0].as_slice() } else { &[] };
@@ -145,36 +145,27 @@ impl Judged {
     }
 }
 
-fn bootstrap() -> Bootstrap {
-    Bootstrap { samples: SAMPLES, level: LEVEL, seed: 1 }
-}
-
-fn part(target: &Target, rows: &[usize]) -> Target {
-    match target {
-        Target::Numbers(values) => Target::Numbers(select(values, rows)),
-        Target::Classes { labels, codes } => {
-            Target::Classes { labels: labels.clone(), codes: select(codes, rows) }
-        }
-    }
-}
-
-fn scores_of(target: &Target, answers: &Answers, rows: &[usize]) -> Vec<Score> {
-    let some = Answers(answers.0.iter().map(|answers| select(answers, rows)).collect());
-    scores(&part(target, rows), &some)
+fn bootstrap(rows: usize) -> Bootstrap {
+    Bootstrap { samples: samples(rows), level: LEVEL, seed: 1 }
 }
 
 fn measured(target: &Target, answers: &Answers) -> Vec<Measured> {
-    let rows = target.classes().len();
+    let rows = target.rows();
     let all = scores(target, answers);
-    let with_interval = |score: &Score| {
-        let value = |sample: &[usize]| {
-            let scores = scores_of(target, answers, sample);
+    let of_sample = |sample: &[usize]| {
+        let scores = scores(&target.select(sample), &answers.select(sample));
+        let value = |score: &Score| {
             scores.iter().find(|other| other.name == score.name).map(|score| score.value)
         };
-        let interval = bootstrap().interval(rows, value);
-        Measured { name: score.name.to_owned(), value: score.value, interval }
+        all.iter().map(value).collect()
     };
-    all.iter().map(with_interval).collect()
+    let intervals = bootstrap(rows).intervals(rows, all.len(), of_sample);
+    let with_interval = |(score, interval): (&Score, Option<Interval>)| Measured {
+        name: score.name.to_owned(),
+        value: score.value,
+        interval,
+    };
+    all.iter().zip(intervals).map(with_interval).collect()
 }
 
 fn at_threshold(happened: &[bool], said: &[f64], threshold: f64) -> AtThreshold {
@@ -183,7 +174,7 @@ fn at_threshold(happened: &[bool], said: &[f64], threshold: f64) -> AtThreshold 
         let value = |rows: &[usize]| {
             Some(of(&Confusion::at(&select(happened, rows), &select(said, rows), threshold)))
         };
-        let interval = bootstrap().interval(happened.len(), value);
+        let interval = bootstrap(happened.len()).interval(happened.len(), value);
         Measured { name: name.to_owned(), value: of(&confusion), interval }
     };
     let measures = vec![
@@ -279,8 +270,7 @@ fn groups(target: &Target, answers: &Answers, threshold: Option<f64>, by: &ToldB
         rows_of.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
         rows_of.truncate(VALUES_MAX);
         for (value, rows) in rows_of {
-            let some = Answers(answers.0.iter().map(|answers| select(answers, &rows)).collect());
-            let target = part(target, &rows);
+            let (some, target) = (answers.select(&rows), target.select(&rows));
             let shares = (target.labels().len() == 2).then(|| {
                 let (said, happened) = (&some.0[0], target.happened(0));
                 let share = |count: usize| count as f64 / rows.len() as f64;

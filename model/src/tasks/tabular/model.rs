@@ -17,7 +17,7 @@ use crate::family::Family;
 use crate::host::Stage;
 use crate::rows::RowsError;
 use crate::rows::linear_model::{Effects, LinearModel};
-use crate::rows::logistic::probability;
+use crate::rows::logistic::{log_odds, probability};
 use crate::rows::matrix::Matrix;
 use crate::rows::plan::{self, Clip, Plan, Taken};
 use crate::rows::prepare::Preparation;
@@ -81,6 +81,9 @@ pub trait Fitted:
     /// Its name in an artifact.
     const FILE: &'static str;
 
+    /// The same for every row.
+    fn constant(margin: f64, columns: &Matrix) -> Self;
+
     /// The sum for each row.
     fn margins(&self, columns: &Matrix) -> Vec<f64>;
 
@@ -93,6 +96,10 @@ pub trait Fitted:
 
 impl Fitted for LinearModel {
     const FILE: &'static str = "sums.json";
+
+    fn constant(margin: f64, columns: &Matrix) -> Self {
+        Self::constant(margin, columns)
+    }
 
     fn margins(&self, columns: &Matrix) -> Vec<f64> {
         self.margins(columns)
@@ -109,6 +116,10 @@ impl Fitted for LinearModel {
 
 impl Fitted for Trees {
     const FILE: &'static str = "trees.json";
+
+    fn constant(margin: f64, _: &Matrix) -> Self {
+        Self { base: margin, trees: vec![] }
+    }
 
     fn margins(&self, columns: &Matrix) -> Vec<f64> {
         self.margins(columns)
@@ -187,7 +198,14 @@ impl<W: Way> Prepared<W> {
         let of = |number: usize| {
             let weights = weights(data, spec, number);
             let output = Output { target: data.target(), number, weights: weights.as_deref() };
-            W::fit(&preparation, &columns, output, spec)
+            match output.one_class() {
+                Some(share) => {
+                    let identity = W::link(false) == Link::Identity;
+                    let margin = if identity { share } else { log_odds(share) };
+                    Ok(W::Fitted::constant(margin, &columns))
+                }
+                None => W::fit(&preparation, &columns, output, spec),
+            }
         };
         let outputs = (0..data.target().outputs()).map(of).collect::<Result<_, _>>()?;
         Ok(Self { preparation, outputs, link: W::link(data.target().is_number()) })
@@ -287,6 +305,15 @@ impl Output<'_> {
     /// Whether each row is of the class.
     pub fn happened(&self) -> Vec<bool> {
         self.target.happened(self.number)
+    }
+
+    /// Where all rows of a fold are of the class, or none is, there is nothing to fit: how likely
+    /// it then is. Half a row more of either is no certainty.
+    fn one_class(&self) -> Option<f64> {
+        let happened = self.happened();
+        let ones = happened.iter().filter(|happened| **happened).count();
+        let one = !happened.is_empty() && (ones == 0 || ones == happened.len());
+        one.then(|| (ones as f64 + 0.5) / (happened.len() as f64 + 1.0))
     }
 }
 

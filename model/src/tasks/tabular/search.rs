@@ -9,6 +9,7 @@ use super::data::Rows;
 use super::sets::Sets;
 use crate::error::TrainError;
 use crate::host::Stage;
+use crate::rows::RowsError;
 use crate::rows::tuning::{Journal, Parameter, Range, Search};
 
 /// What a search for options did.
@@ -54,21 +55,32 @@ pub fn search(
         let answers = Answers::of(family, &train, &with(spec, family, values), &test);
         let answers = answers.map_err(|error| match error {
             TrainError::Rows(error) => error,
-            other => crate::rows::RowsError::Unsuitable(other.to_string()),
+            other => RowsError::Unsuitable(other.to_string()),
         })?;
-        Ok(loss_by(objective, test.target(), &answers))
+        let loss = loss_by(objective, test.target(), &answers);
+        if loss.is_nan() && !objective.is_proper() {
+            let what = "a fold of the search has rows of one class only, about which the \
+                        objective says nothing; take fewer folds, or the objective `log-loss`";
+            return Err(RowsError::Unsuitable(what.to_owned()));
+        }
+        Ok(loss)
     };
     let search = Search { parameters, folds: folds.len(), seed: spec.task.model.seed };
     let key = format!("{}.json", stage.part(&format!("tune-{}", family.name())).name());
     let mut journal = resumed(stage, &key, &search).map_or_else(|| Journal::new(search), Ok)?;
     let limit = tune.minutes.map(|minutes| f64::from(minutes) * 60.0 * share);
-    stage.host.plan(tune.trials.saturating_sub(journal.trials.len()) as u64);
+    let planned = tune.trials.saturating_sub(journal.trials.len());
+    let done = journal.trials.len();
+    stage.host.plan(planned as u64);
     journal.run(tune.trials, &loss, &mut |journal| {
         stage.host.advance(1);
         let bytes = serde_json::to_vec(journal).expect("a record of plain values");
         stage.host.save(&key, &bytes);
         limit.is_some_and(|limit| stage.host.elapsed().as_secs_f64() >= limit)
     })?;
+    // Those that there was no time for.
+    let tried = journal.trials.len() - done;
+    stage.host.advance(planned.saturating_sub(tried) as u64);
     let best = journal.best().expect("the manifest's options have a model").values.clone();
     let found = with(spec, family, &best);
     let mut tuning = Tuning { family, objective, taken: found != *spec, validation: None, journal };
@@ -128,7 +140,7 @@ fn parameters(family: Family, spec: &TabularSpec) -> Vec<Parameter> {
 }
 
 /// The configuration with options that were found.
-fn with(spec: &TabularSpec, family: Family, values: &[f64]) -> TabularSpec {
+pub(super) fn with(spec: &TabularSpec, family: Family, values: &[f64]) -> TabularSpec {
     let mut spec = spec.clone();
     let model = &mut spec.task.model;
     match (family, values) {

@@ -14,6 +14,7 @@ use super::search::Tuning;
 use super::seen::Seen;
 use super::trials::{Entrant, Run};
 use crate::error::TrainError;
+use crate::families::RowModel;
 use crate::rows::calibration::{Calibration, Comparison};
 use crate::rows::metrics::mean;
 use crate::rows::table::Column;
@@ -163,9 +164,11 @@ impl Section {
         let threshold = run.threshold(entrant)?;
         let asked = data.select(&run.asked);
         let out_of_fold = Judged::of(&run.target, &entrant.answers[0], threshold, &asked.told_by);
+        // It has seen no row that is kept: what these are asked of, and what tells reasons.
+        let model = fitted(entrant.family, &data.select(&run.sets.rest), &entrant.spec)?;
         let test = match run.sets.test.is_empty() {
             true => None,
-            false => Some(of_kept(data, run, entrant, threshold)?),
+            false => Some(of_kept(data, run, (entrant, &model), threshold)?),
         };
         let repeats = run.fold_of.len();
         Ok(Self {
@@ -186,7 +189,7 @@ impl Section {
             threshold,
             out_of_fold,
             test,
-            importance: importance(data, run, entrant)?,
+            importance: importance(data, run, (entrant, &model))?,
         })
     }
 
@@ -237,16 +240,15 @@ impl Section {
     }
 }
 
-/// The chosen family, fitted on all rows but those that were kept, asked about these.
+/// What a model says of the rows that were kept.
 fn of_kept(
     data: &Rows,
     run: &Run<'_>,
-    entrant: &Entrant,
+    (entrant, model): (&Entrant, &RowModel),
     threshold: Option<f64>,
 ) -> Result<Judged, TrainError> {
-    let (known, asked) = (data.select(&run.sets.rest), data.select(&run.sets.test));
-    let model = fitted(entrant.family, &known, &entrant.spec)?;
-    let answers = Answers::by(&model, &asked.table)?.calibrated(&entrant.maps);
+    let asked = data.select(&run.sets.test);
+    let answers = Answers::by(model, &asked.table)?.calibrated(&entrant.maps);
     Ok(Judged::of(asked.target(), &answers, threshold, &asked.told_by))
 }
 
@@ -270,7 +272,12 @@ fn candidates(run: &Run<'_>, chosen: usize) -> Vec<Candidate> {
 
 /// Mean and deviation of each score over folds; a fold without it does not count.
 fn in_folds(folds: &[Vec<Score>]) -> Vec<InFolds> {
-    let names: Vec<&str> = folds.first().into_iter().flatten().map(|score| score.name).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for score in folds.iter().flatten() {
+        if !names.contains(&score.name) {
+            names.push(score.name);
+        }
+    }
     let one = |name: &&str| {
         let of_fold = |fold: &Vec<Score>| Some(fold.iter().find(|s| s.name == *name)?.value);
         let values: Vec<f64> = folds.iter().filter_map(of_fold).collect();
@@ -285,10 +292,9 @@ fn in_folds(folds: &[Vec<Score>]) -> Vec<InFolds> {
 fn importance(
     data: &Rows,
     run: &Run<'_>,
-    entrant: &Entrant,
+    (entrant, model): (&Entrant, &RowModel),
 ) -> Result<Vec<Importance>, TrainError> {
     let (rest, test) = (&run.sets.rest, &run.sets.test);
-    let model = fitted(entrant.family, &data.select(rest), &entrant.spec)?;
     let asked = if test.is_empty() { rest } else { test };
     let step = asked.len().div_ceil(SWARM_ROWS).max(1);
     let asked = data.select(&asked.iter().copied().step_by(step).collect::<Vec<_>>());
@@ -296,7 +302,7 @@ fn importance(
         0 | 1 => vec![0; asked.rows()],
         // Of several classes, the one that is answered.
         _ => {
-            let answers = Answers::by(&model, &asked.table)?;
+            let answers = Answers::by(model, &asked.table)?;
             (0..asked.rows()).map(|row| likeliest(&answers.row(row))).collect()
         }
     };

@@ -19,8 +19,16 @@ use crate::rows::metrics::{Bootstrap, mean};
 use crate::rows::threshold::{self, Aim};
 use crate::trials::{Case, Score, Trials};
 
-/// Samples of a bootstrap.
-pub const SAMPLES: usize = 1_000;
+/// Samples of a bootstrap, and how many there are at least.
+const SAMPLES: (usize, usize) = (1_000, 200);
+/// Rows in all samples of a bootstrap from which on there are fewer of them: the more rows, the
+/// less chance there is to be seen.
+const SAMPLED_ROWS: usize = 20_000_000;
+
+/// Samples of a bootstrap of some rows.
+pub fn samples(rows: usize) -> usize {
+    (SAMPLED_ROWS / rows.max(1)).clamp(SAMPLES.1, SAMPLES.0)
+}
 
 /// Families that were asked about rows that they had not seen.
 #[derive(Debug)]
@@ -178,18 +186,7 @@ impl Run<'_> {
     }
 
     fn scores_of(&self, rows: &[usize], answers: &Answers) -> Vec<Score> {
-        let some = Answers(answers.0.iter().map(|answers| select(answers, rows)).collect());
-        scores(&self.part(rows), &some)
-    }
-
-    /// What is predicted of some of the rows that were asked about.
-    fn part(&self, cases: &[usize]) -> Target {
-        match &self.target {
-            Target::Numbers(values) => Target::Numbers(select(values, cases)),
-            Target::Classes { labels, codes } => {
-                Target::Classes { labels: labels.clone(), codes: select(codes, cases) }
-            }
-        }
+        scores(&self.target.select(rows), &answers.select(rows))
     }
 }
 
@@ -255,7 +252,7 @@ impl Trials for Run<'_> {
         let cases: Vec<usize> = answered.iter().map(|(case, _)| *case).collect();
         let answers = answered.iter().map(|(_, answer)| answer.as_slice());
         let answers = Answers::from_rows(answers, self.target.outputs());
-        (!cases.is_empty()).then(|| scores(&self.part(&cases), &answers))
+        (!cases.is_empty()).then(|| scores(&self.target.select(&cases), &answers))
     }
 
     fn deciding(&self, entrant: usize, keep: &dyn Fn(&Case) -> bool) -> Option<f64> {
@@ -276,7 +273,7 @@ impl Trials for Run<'_> {
         };
         let one = losses(&|(case, one, _)| self.loss(*case, one));
         let other = losses(&|(case, _, other)| self.loss(*case, other));
-        let bootstrap = Bootstrap { samples: SAMPLES, level: 0.95, seed: 1 };
+        let bootstrap = Bootstrap { samples: samples(pairs.len()), level: 0.95, seed: 1 };
         let total = |losses: &[f64], rows: &[usize]| {
             Some(rows.iter().map(|&row| losses[row]).sum::<f64>() / rows.len() as f64)
         };

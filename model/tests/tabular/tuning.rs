@@ -1,0 +1,166 @@
+//! Searches for options: never worse, bounded, and the same after a stop.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use steppe_model::host::{Host, Quiet, Stage};
+use steppe_model::rows::tuning::Journal;
+use steppe_model::tabular::trials;
+use steppe_spec::Family;
+use steppe_spec::tabular::{Objective, TabularKind, TabularSpec, Tune};
+
+use crate::made::{only, spec, trained, trained_by, usual};
+
+const TRIALS: usize = 6;
+
+fn tuned(family: Family, change: impl FnOnce(&mut Tune)) -> TabularSpec {
+    let mut tune = Tune { trials: TRIALS, ..Tune::default() };
+    change(&mut tune);
+    only(TabularKind::Classification, family).with(|s| {
+        s.task.split.folds = 3;
+        s.task.tune = Some(tune);
+    })
+}
+
+#[test]
+fn nothing_worse_than_the_manifests_options_is_taken() {
+    let data = usual(600, 1);
+    let spec = spec(TabularKind::Classification).with(|s| {
+        s.task.split.folds = 3;
+        s.task.tune = Some(Tune { trials: TRIALS, ..Tune::default() });
+        // A poor start, so that there is something to find.
+        s.task.model.boosting.learning_rate = 0.9;
+        s.task.model.forest.min_leaf = 1;
+    });
+    let run = trials::run(&data, &spec, &Stage::new(&Quiet)).expect("runs");
+    let tuned: Vec<_> = run.entrants.iter().filter_map(|e| Some((e, e.tuning.as_ref()?))).collect();
+    assert_eq!(tuned.len(), 3, "all but the baselines");
+    for (entrant, tuning) in tuned {
+        let trials = &tuning.journal.trials;
+        let best = tuning.journal.best().and_then(|trial| trial.loss()).expect("complete");
+        assert!(trials.len() == TRIALS && best <= trials[0].loss().expect("the first one"));
+        if let Some((before, after)) = tuning.validation {
+            assert_eq!(tuning.taken, after < before, "{:?}", entrant.family);
+        }
+        assert_eq!(entrant.spec != spec, tuning.taken);
+    }
+    let boosting = run.entrants.iter().find(|e| e.family == Family::GradientBoosting);
+    let tuning = boosting.and_then(|e| e.tuning.as_ref()).expect("tuned");
+    assert!(tuning.taken, "a rate of 0.9 is a poor one: {tuning:?}");
+}
+
+#[test]
+fn what_was_found_is_what_is_served_and_told() {
+    let spec = tuned(Family::GradientBoosting, |_| {}).with(|s| {
+        s.task.model.boosting.learning_rate = 0.9;
+        s.task.model.boosting.rounds = 150;
+    });
+    let artifact = trained(&usual(600, 1), &spec);
+    let section = &artifact.card.section;
+    assert!(section.tuning[0].taken);
+    let best = section.tuning[0].journal.best().expect("some");
+    let text = artifact.card.to_text("v");
+    let consists =
+        format!("gradient-boosting ({} trees, depth {})", best.values[0], best.values[1]);
+    assert!(text.contains(&consists), "{text}");
+    assert!(text.contains("tuned gradient-boosting: 6 trials, taken: "), "{text}");
+    assert_eq!(artifact.card.spec, spec, "the configuration stays what was asked for");
+}
+
+/// Keeps what it is given, and breaks down after some checkpoints.
+struct Fragile {
+    kept: Mutex<BTreeMap<String, Vec<u8>>>,
+    left: AtomicU64,
+}
+
+impl Fragile {
+    /// What was kept, even if it broke down while it was keeping.
+    fn kept(&self) -> BTreeMap<String, Vec<u8>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Host for Fragile {
+    fn load(&self, key: &str) -> Option<Vec<u8>> {
+        self.kept().remove(key)
+    }
+
+    fn save(&self, key: &str, bytes: &[u8]) {
+        self.kept.lock().expect("not poisoned").insert(key.to_owned(), bytes.to_vec());
+        let left = self.left.fetch_sub(1, Ordering::Relaxed);
+        assert!(left > 1, "the machine was taken away");
+    }
+}
+
+#[test]
+fn a_search_goes_on_where_it_was_stopped() {
+    let (data, spec) = (usual(400, 2), tuned(Family::Logistic, |_| {}));
+    let whole = trained(&data, &spec);
+    let fragile = Fragile { kept: Mutex::default(), left: AtomicU64::new(3) };
+    let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        trained_by(&data, &spec, &fragile);
+    }));
+    assert!(stopped.is_err());
+    let fragile = Fragile { kept: Mutex::new(fragile.kept()), left: AtomicU64::new(99) };
+    let kept: Journal =
+        serde_json::from_slice(&fragile.kept()["tune-logistic.json"]).expect("a journal");
+    assert_eq!(kept.trials.len(), 3);
+    let resumed = trained_by(&data, &spec, &fragile);
+    assert_eq!(resumed.card_bytes, whole.card_bytes);
+    let saves = 99 - fragile.left.load(Ordering::Relaxed);
+    assert_eq!(saves, TRIALS as u64 - 3, "only what was left is tried");
+    // What is no journal of this search is not gone on from.
+    let other = BTreeMap::from([("tune-logistic.json".to_owned(), b"{}".to_vec())]);
+    let fragile = Fragile { kept: Mutex::new(other), left: AtomicU64::new(99) };
+    assert_eq!(trained_by(&data, &spec, &fragile).card_bytes, whole.card_bytes);
+}
+
+/// A clock that goes on by a minute whenever it is read.
+#[derive(Default)]
+struct Minutes {
+    read: AtomicU64,
+    planned: AtomicU64,
+    done: AtomicU64,
+}
+
+impl Host for Minutes {
+    fn elapsed(&self) -> Duration {
+        Duration::from_secs(60 * (self.read.fetch_add(1, Ordering::Relaxed) + 1))
+    }
+
+    fn plan(&self, units: u64) {
+        self.planned.fetch_add(units, Ordering::Relaxed);
+    }
+
+    fn advance(&self, units: u64) {
+        self.done.fetch_add(units, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn minutes_bound_a_search() {
+    let spec = tuned(Family::Logistic, |tune| {
+        (tune.trials, tune.minutes) = (50, Some(4));
+    });
+    let clock = Minutes::default();
+    let artifact = trained_by(&usual(400, 3), &spec, &clock);
+    let trials = artifact.card.section.tuning[0].journal.trials.len();
+    assert!((2..=4).contains(&trials), "{trials}");
+    let (planned, done) = (clock.planned.into_inner(), clock.done.into_inner());
+    assert_eq!(planned, done, "what there is no time for is not waited for");
+}
+
+#[test]
+fn an_objective_that_is_no_proper_score_is_told() {
+    let data = usual(400, 4);
+    let text = |objective| {
+        let spec = tuned(Family::Logistic, |tune| tune.objective = Some(objective));
+        trained(&data, &spec).card.to_text("v")
+    };
+    let note = "note: the objective is no proper score";
+    assert!(text(Objective::AucPr).contains(note));
+    assert!(text(Objective::RocAuc).contains(note));
+    assert!(!text(Objective::Brier).contains(note));
+}
