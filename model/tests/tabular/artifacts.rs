@@ -77,7 +77,7 @@ fn probabilities_are_near_the_true_ones() {
         let (told, kept) = (&artifact.card.section.out_of_fold, test);
         for name in ["log loss", "ROC-AUC"] {
             let (a, b) = (told.score(name).expect("told"), kept.score(name).expect("told"));
-            assert!((a - b).abs() < 0.06, "{family:?}: {name} {a} and {b}");
+            assert!((a - b).abs() < 0.1, "{family:?}: {name} {a} and {b}");
         }
     }
 }
@@ -163,6 +163,7 @@ fn odd_tables_have_a_model_or_a_reason() {
     let rare = Rows { target, groups: Some((0..rows).map(|row| row / 4).collect()), ..empty };
     let by_group = only(TabularKind::Classification, Family::Logistic).with(|s| {
         s.task.split.kind = Some(SplitKind::Group);
+        s.task.split.by = Some("clinic".to_owned());
         s.task.split.folds = 3;
     });
     for family in [Family::BestColumn, Family::GradientBoosting, Family::RandomForest] {

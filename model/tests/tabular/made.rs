@@ -44,7 +44,8 @@ pub fn patients(rows: usize, seed: u64, different: Different) -> (Rows, Vec<f64>
         let years = 20.0 + 60.0 * rng.f64();
         let sugar = 100.0 + 25.0 * normal(&mut rng);
         let ill = rng.f64() < 0.1;
-        risk.push(probability(-5.0 + 0.06 * years + 0.01 * (sugar - 100.0) + f64::from(ill)));
+        let odds = 0.06 * years + 0.03 * (sugar - 100.0) + 1.5 * f64::from(u8::from(ill));
+        risk.push(probability(odds - 5.0));
         age.push(years + different.older);
         glucose.push(if rng.f64() < different.missing { f64::NAN } else { sugar });
         let weight = 28.0 + 5.0 * normal(&mut rng);

@@ -214,3 +214,111 @@ fn asked(data: &Rows, spec: &TabularSpec, fold: i64) -> Option<Vec<usize>> {
     let asked: Vec<usize> = (0..data.rows()).filter(of_fold).collect();
     (asked.len() > 1).then_some(asked)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::families::sum_of_columns::{Logistic, OfLogOdds};
+    use crate::rows::plan::Taken;
+    use crate::rows::prepare::Preparation;
+    use crate::tabular::model::{Link, Output, Way};
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use steppe_spec::ColumnType;
+    use steppe_spec::tabular::TabularKind;
+
+    /// A number of which some are missing, and towns.
+    fn data() -> (Rows, TabularSpec) {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let rows = 200;
+        let bmi = |_| if rng.f64() < 0.2 { f64::NAN } else { 20.0 + 10.0 * rng.f64() };
+        let bmi: Vec<f64> = (0..rows).map(bmi).collect();
+        let towns = (0..rows).map(|row| Some(["a", "b", "c"][row * 7 % 11 % 3]));
+        let mut table = Table::new(rows);
+        table.push("bmi", Column::Number(bmi)).expect("a column");
+        table.push("town", Column::category(towns)).expect("a column");
+        let labels = Arc::new(vec!["no".to_owned(), "yes".to_owned()]);
+        let codes = (0..rows).map(|row| usize::from(row * 31 % 17 < 6)).collect();
+        let target = Some(Target::Classes { labels, codes });
+        let data = Rows {
+            table,
+            target,
+            entities: None,
+            times: None,
+            groups: None,
+            weights: None,
+            told_by: BTreeMap::new(),
+            unlabelled: 0,
+        };
+        let columns = [("bmi", ColumnType::Double), ("town", ColumnType::String)];
+        (data, TabularSpec::new("towns", TabularKind::Classification, "ill", &columns))
+    }
+
+    /// A regression behind a preparation of some rows, fitted on others.
+    fn behind(
+        preparation: Preparation,
+        known: &Rows,
+        spec: &TabularSpec,
+    ) -> Result<RowModel, TrainError> {
+        let columns = preparation.apply(&known.table)?;
+        let output = Output { target: known.target(), number: 0, weights: None };
+        let outputs = vec![OfLogOdds::fit(&preparation, &columns, output, spec)?];
+        Ok(Logistic { preparation, outputs, link: Link::LogOdds }.into())
+    }
+
+    fn prepared(data: &Rows) -> Result<Preparation, TrainError> {
+        let rows: Vec<usize> = (0..data.rows()).collect();
+        Ok(Preparation::fit(&data.table, &rows, Taken::Sums, &BTreeMap::new())?)
+    }
+
+    /// The rows with the share of their town's rows that are ill in place of the town.
+    fn encoded(data: &Rows) -> Rows {
+        let happened = data.target().happened(0);
+        let Some(Column::Category { codes, .. }) = data.table.column("town") else {
+            panic!("towns")
+        };
+        let share = |code: &Option<u32>| {
+            let of_town = codes.iter().zip(&happened).filter(|(other, _)| *other == code);
+            let (ill, all) = of_town.fold((0.0, 0.0), |(ill, all), (_, happened)| {
+                (ill + f64::from(u8::from(*happened)), all + 1.0)
+            });
+            ill / all
+        };
+        let mut table = Table::new(data.rows());
+        for (name, column) in data.table.columns() {
+            let column = match name {
+                "town" => Column::Number(codes.iter().map(share).collect()),
+                _ => column.clone(),
+            };
+            table.push(name, column).expect("a column");
+        }
+        Rows { table, ..data.clone() }
+    }
+
+    #[test]
+    fn a_family_that_looks_at_rows_that_are_asked_about_is_found() {
+        let (data, spec) = data();
+        let found = |fit: &Fit<'_>| {
+            let told = |data: &Rows| told_by(data, 0, &spec, fit).expect("fits");
+            let (as_it_was, scrambled) = scrambled(&data, &spec, 0);
+            told(&as_it_was) != told(&scrambled)
+        };
+        let honest = |data: &Rows, known: &[usize]| {
+            let known = data.select(known);
+            behind(prepared(&known)?, &known, &spec)
+        };
+        assert!(!found(&honest));
+        let imputing =
+            |data: &Rows, known: &[usize]| behind(prepared(data)?, &data.select(known), &spec);
+        assert!(found(&imputing), "its median and its deviation are of all rows");
+        let encoding = |data: &Rows, known: &[usize]| {
+            let shares = encoded(data);
+            let town = shares.table.column("town").cloned().expect("a column");
+            let mut table = Table::new(data.rows());
+            table.push("bmi", town).expect("a column");
+            let known = Rows { table, ..shares }.select(known);
+            behind(prepared(&known)?, &known, &spec)
+        };
+        assert!(found(&encoding), "its shares are of all rows");
+    }
+}
