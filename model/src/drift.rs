@@ -23,7 +23,7 @@ const COUNT_MIN: u64 = 20;
 /// Index from which a shift is usually called large (Siddiqi, Credit Risk Scorecards, 2006).
 const PSI_LIMIT: f64 = 0.25;
 /// Distance below which a difference does not matter, however sure it is.
-const KS_LIMIT: f64 = 0.2;
+const KS_LIMIT: f64 = 0.12;
 /// Chance explains what stays below with this probability.
 const BY_CHANCE: f64 = 0.999;
 /// Kolmogorov's distribution's quantile at it.

@@ -38,7 +38,7 @@ fn older_patients_are_found_and_the_same_ones_are_not() {
         assert_eq!(drifted(&artifact, &data.select(&again)), [""; 0], "seed {seed}");
         let same = new(600, 100 + seed, Different::default());
         assert_eq!(drifted(&artifact, &same), [""; 0], "seed {seed}");
-        let older = new(600, 200 + seed, Different { older: 15.0, ..Different::default() });
+        let older = new(600, 200 + seed, Different { older: 10.0, ..Different::default() });
         assert!(drifted(&artifact, &older).contains(&"age".to_owned()), "seed {seed}");
     }
 }

@@ -8,4 +8,5 @@ mod leaks;
 mod made;
 mod reading;
 mod splits;
+mod stroke;
 mod tuning;
