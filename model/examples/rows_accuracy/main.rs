@@ -35,8 +35,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 const FOLDS: usize = 5;
 const REPEATS: usize = 5;
-/// Repeats of the outer folds with a search inside, which takes as long as all else.
-const REPEATS_TUNED: usize = 1;
+/// Repeats of the outer folds with a search inside.
+const REPEATS_TUNED: usize = 5;
 const TRIALS: usize = 30;
 const SEED: u64 = 1;
 /// Groups of a reliability table.

@@ -9,6 +9,7 @@ use super::ModelCard;
 use super::judged::{Judged, Measured};
 use super::search;
 use super::section::{Candidate, Section, SplitSummary};
+use super::trials::BY_CHANCE;
 
 /// Columns that are listed by what they add.
 const IMPORTANT: usize = 12;
@@ -130,11 +131,18 @@ impl Section {
         }
         let what = if best.family.is_baseline() { "baseline" } else { "family" };
         let measure = best.scores.first().map_or("", |score| &score.name);
+let as_good = best.family.is_baseline() && best.p_value.is_none_or(|p| p >= BY_CHANCE);
         let (name, value, own) = (best.family.name(), digits(value), digits(own));
-        let note = format!(
-            "the {what} `{name}` is better: {measure} {value} instead of {own}; `kind = \"auto\"` \
-             serves the best family"
-        );
+        let note = match as_good {
+            true => format!(
+                "the baseline `{name}` is as good, as far as the rows tell: {measure} {value} \
+                 instead of {own}"
+            ),
+            false => format!(
+                "the {what} `{name}` is better: {measure} {value} instead of {own}; `kind = \
+                 \"auto\"` serves the best family"
+            ),
+        };
         format!("\n{}", wrapped("note", &note))
     }
 }

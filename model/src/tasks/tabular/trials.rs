@@ -25,6 +25,9 @@ const SAMPLES: (usize, usize) = (1_000, 200);
 /// less chance there is to be seen.
 const SAMPLED_ROWS: usize = 20_000_000;
 
+/// Probability below which a difference is no chance.
+pub const BY_CHANCE: f64 = 0.05;
+
 /// Samples of a bootstrap of some rows.
 pub fn samples(rows: usize) -> usize {
     (SAMPLED_ROWS / rows.max(1)).clamp(SAMPLES.1, SAMPLES.0)
@@ -283,6 +286,28 @@ impl Trials for Run<'_> {
         let paired =
             bootstrap.paired(pairs.len(), |rows| total(&one, rows), |rows| total(&other, rows));
         paired.map(|paired| paired.p_value)
+    }
+
+    /// A baseline only where it is better than every other family by more than chance: of folds of
+    /// few rows, what learns little is the least wrong, and of all rows it is not.
+    fn best(&self, keep: &dyn Fn(&Case) -> bool) -> Option<usize> {
+        let of = |baseline: bool| {
+            let entrants = (0..self.entrants.len()).filter_map(|entrant| {
+                let one = self.entrants[entrant].family.is_baseline() == baseline;
+                Some((entrant, self.deciding(entrant, keep).filter(|_| one)?))
+            });
+            entrants.min_by(|a, b| a.1.total_cmp(&b.1))
+        };
+        let (Some((baseline, simple)), Some((candidate, loss))) = (of(true), of(false)) else {
+            return of(false).or_else(|| of(true)).map(|(entrant, _)| entrant);
+        };
+        let sure = || {
+            let answers = self.answers(candidate).into_iter().zip(self.answers(baseline));
+            let kept = answers.zip(self.cases()).enumerate().filter(|(_, (_, case))| keep(case));
+            let pairs: Vec<_> = kept.map(|(case, ((a, b), _))| (case, a, b)).collect();
+            self.p_value(&pairs).is_some_and(|p| p < BY_CHANCE)
+        };
+        Some(if simple < loss && sure() { baseline } else { candidate })
     }
 
     fn label(&self, _: i64) -> String {
