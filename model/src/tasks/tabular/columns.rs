@@ -84,8 +84,8 @@ impl RawTable {
 
     /// The columns of a file without rows.
     fn add_empty(&mut self, columns: &[ColumnDescPtr], wanted: &[&str]) {
-        let asked = columns.iter().filter(|column| wanted.contains(&column.name()));
-        for column in asked {
+        let plain = columns.iter().filter(|column| column.path().parts().len() == 1);
+        for column in plain.filter(|column| wanted.contains(&column.name())) {
             let empty = Reader { column, rows: 0 }.empty();
             self.columns.entry(column.name().to_owned()).or_insert(empty);
         }
