@@ -1,5 +1,5 @@
 # The verbs of this repository. `make test` needs Rust only; `lint`, `parity`, `clients`, `service` and `accuracy` make a
-# Python environment of their own in .venv, and `bench` one with its peers in .venv-bench.
+# Python environment of their own in .venv, and `bench` and `accuracy` one with peers in .venv-bench.
 PYTHON ?= python3
 VENV := .venv/.ready
 BENCH := .venv-bench/.ready
@@ -49,8 +49,9 @@ service: $(VENV) build ## the model server: Triton's client, an API fuzzer, host
 	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs --example serve_model
 	.venv/bin/python tests/service.py
 
-accuracy: $(VENV) examples ## M4 Hourly, M3, Sweden, closing prices, coverage of intervals, stroke, beside published scores
+accuracy: $(VENV) $(BENCH) examples ## M4 Hourly, M3, Sweden, closing prices, coverage of intervals, rows, beside published scores and peers
 	.venv/bin/python tests/accuracy_data.py
+	.venv-bench/bin/python tests/peers/rows.py
 	$(TARGET)/release/examples/accuracy
 	$(TARGET)/release/examples/rows_accuracy
 

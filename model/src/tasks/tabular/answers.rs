@@ -93,9 +93,12 @@ pub fn fitted(family: Family, known: &Rows, spec: &TabularSpec) -> Result<RowMod
     (recipe.fit)(known, spec, &Stage::new(&Quiet))
 }
 
+/// How well probabilities tell what happened.
+type Measure = fn(&[bool], &[f64]) -> Option<f64>;
+
 /// How wrong answers are by an objective; less is better.
 pub fn loss_by(objective: Objective, target: &Target, answers: &Answers) -> f64 {
-    let each = |measure: &dyn Fn(&[bool], &[f64]) -> Option<f64>| {
+    let each = |measure: Measure| {
         let of = |(output, answers): (usize, &Vec<f64>)| measure(&target.happened(output), answers);
         let all: Option<Vec<f64>> = answers.0.iter().enumerate().map(of).collect();
         // Where one class is not there, nothing is measured.
@@ -104,8 +107,8 @@ pub fn loss_by(objective: Objective, target: &Target, answers: &Answers) -> f64 
     match (objective, target) {
         (Objective::Rmse, Target::Numbers(values)) => rmse(values, &answers.0[0]),
         (Objective::Mae, Target::Numbers(values)) => mae(values, &answers.0[0]),
-        (Objective::AucPr, _) => each(&average_precision),
-        (Objective::RocAuc, _) => each(&roc_auc),
+        (Objective::AucPr, _) => each(average_precision),
+        (Objective::RocAuc, _) => each(roc_auc),
         (Objective::Brier, target) => value(&scores(target, answers), "Brier"),
         (_, target) => value(&scores(target, answers), "log loss"),
     }

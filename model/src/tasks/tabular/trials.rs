@@ -271,11 +271,9 @@ impl Trials for Run<'_> {
     }
 
     fn p_value(&self, pairs: &[(usize, Vec<f64>, Vec<f64>)]) -> Option<f64> {
-        let losses = |of: &dyn Fn(&(usize, Vec<f64>, Vec<f64>)) -> f64| {
-            pairs.iter().map(of).collect::<Vec<f64>>()
-        };
-        let one = losses(&|(case, one, _)| self.loss(*case, one));
-        let other = losses(&|(case, _, other)| self.loss(*case, other));
+        let losses =
+            pairs.iter().map(|(case, one, other)| (self.loss(*case, one), self.loss(*case, other)));
+        let (one, other): (Vec<f64>, Vec<f64>) = losses.unzip();
         let bootstrap = Bootstrap { samples: samples(pairs.len()), level: 0.95, seed: 1 };
         let total = |losses: &[f64], rows: &[usize]| {
             Some(rows.iter().map(|&row| losses[row]).sum::<f64>() / rows.len() as f64)
