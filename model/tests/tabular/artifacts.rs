@@ -82,8 +82,11 @@ fn probabilities_are_near_the_true_ones() {
     }
 }
 
+/// What somebody does to a card.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 /// A card with a change, as somebody would write it who can make hashes.
-fn forged(artifact: &Artifact, change: &dyn Fn(&mut Value)) -> Result<Artifact, String> {
+fn forged(artifact: &Artifact, change: Change<'_>) -> Result<Artifact, String> {
     let mut card: Value = serde_json::from_slice(&artifact.card_bytes).expect("JSON");
     let before = card.clone();
     change(&mut card);
@@ -103,7 +106,7 @@ fn hostile_cards_are_refused() {
         s.task.tune = Some(Tune { trials: 2, ..Tune::default() });
     });
     let artifact = trained(&usual(400, 5), &tuned);
-    let changes: [(&str, &dyn Fn(&mut Value)); 13] = [
+    let changes: [(&str, Change<'_>); 13] = [
         ("no calibration", &|card| card["calibration"] = json!([])),
         ("two calibrations", &|card| {
             card["calibration"] = json!([{"method": "none"}, {"method": "none"}]);
@@ -143,7 +146,7 @@ fn odd_tables_have_a_model_or_a_reason() {
     push("heart", Column::Boolean(vec![None; rows]));
     push("smoking", Column::category((0..rows).map(|_| None)));
     let codes: Vec<usize> = (0..rows).map(|row| usize::from(row * 37 % 101 > 60)).collect();
-    let flipped = |row: usize, code: usize| if row % 7 == 0 { 1 - code } else { code };
+    let flipped = |row: usize, code: usize| if row.is_multiple_of(7) { 1 - code } else { code };
     let codes: Vec<usize> = codes.into_iter().enumerate().map(|(r, c)| flipped(r, c)).collect();
     let empty = made::of(table, made::classes(&["no", "yes"], codes));
     let constant = Rows { target: Some(Target::Numbers(vec![7.0; rows])), ..empty.clone() };
@@ -183,9 +186,8 @@ fn many_levels_and_many_columns_are_no_trouble() {
     let mut rng = fastrand::Rng::with_seed(9);
     let names: Vec<String> = (0..rows).map(|_| format!("l{}", rng.usize(..10_000))).collect();
     let mut data = usual(rows, 9);
-    for (name, column) in [("town", Column::category(names.iter().map(|n| Some(n.as_str()))))] {
-        data.table.push(name, column).expect("a column");
-    }
+    let towns = Column::category(names.iter().map(|name| Some(name.as_str())));
+    data.table.push("town", towns).expect("a column");
     for number in 0..200 {
         let values = (0..rows).map(|_| rng.f64()).collect();
         data.table.push(&format!("n{number}"), Column::Number(values)).expect("a column");
