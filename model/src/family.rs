@@ -10,6 +10,7 @@ use std::fmt::Debug;
 use crate::artifact::ArtifactError;
 use crate::error::TrainError;
 use crate::host::Stage;
+use crate::rows::tuning::Parameter;
 use crate::stored::{Saved, Stored};
 use crate::task::Task;
 use steppe_spec::Family as Name;
@@ -38,6 +39,14 @@ pub trait Family<T: Task>: Debug + Clone + PartialEq + Send + Sync {
         None
     }
 
+    /// Options that can be searched for, around those of a configuration.
+    fn parameters(_spec: &T::Spec) -> Vec<Parameter> {
+        vec![]
+    }
+
+    /// Sets options that were found, in the order of [`Family::parameters`].
+    fn set(_spec: &mut T::Spec, _values: &[f64]) {}
+
     /// Makes fitting as short as it can be and still read all of its input: what a leak check
     /// needs.
     fn shorten(_spec: &mut T::Spec) {}
@@ -58,6 +67,8 @@ pub struct Recipe<T: Task> {
     pub load: fn(&Stored<'_>, &T::Spec) -> Result<T::Model, ArtifactError>,
     pub about: fn(&T::Spec) -> Option<String>,
     pub shorten: fn(&mut T::Spec),
+    pub parameters: fn(&T::Spec) -> Vec<Parameter>,
+    pub set: fn(&mut T::Spec, &[f64]),
 }
 
 impl<T: Task> Recipe<T> {
@@ -70,6 +81,8 @@ impl<T: Task> Recipe<T> {
             load: |stored, spec| F::load(stored, spec).map(Into::into),
             about: F::about,
             shorten: F::shorten,
+            parameters: F::parameters,
+            set: F::set,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::rows::logistic::Options;
 use crate::rows::matrix::Matrix;
 use crate::rows::plan::Taken;
 use crate::rows::prepare::Preparation;
+use crate::rows::tuning::Parameter;
 use crate::rows::{RowsError, linear, logistic};
 use crate::tabular::model::{Output, Prepared, Way};
 
@@ -47,6 +48,14 @@ impl Way for OfLogOdds {
     fn about(spec: &TabularSpec) -> Option<String> {
         Some(about(spec))
     }
+
+    fn parameters(spec: &TabularSpec) -> Vec<Parameter> {
+        parameters(spec)
+    }
+
+    fn set(spec: &mut TabularSpec, values: &[f64]) {
+        set(spec, values);
+    }
 }
 
 impl Way for OfNumbers {
@@ -67,6 +76,26 @@ impl Way for OfNumbers {
 
     fn about(spec: &TabularSpec) -> Option<String> {
         Some(about(spec))
+    }
+
+    fn parameters(spec: &TabularSpec) -> Vec<Parameter> {
+        parameters(spec)
+    }
+
+    fn set(spec: &mut TabularSpec, values: &[f64]) {
+        set(spec, values);
+    }
+}
+
+/// The penalty. Without any there is no ratio to it.
+fn parameters(spec: &TabularSpec) -> Vec<Parameter> {
+    let l2 = spec.task.model.sum.l2;
+    (l2 > 0.0).then(|| Parameter::log("l2", 0.01, 100.0, l2)).into_iter().collect()
+}
+
+fn set(spec: &mut TabularSpec, values: &[f64]) {
+    if let [l2] = values {
+        spec.task.model.sum.l2 = *l2;
     }
 }
 

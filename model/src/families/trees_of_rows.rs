@@ -6,6 +6,7 @@ use crate::rows::matrix::Matrix;
 use crate::rows::plan::Taken;
 use crate::rows::prepare::Preparation;
 use crate::rows::trees::Trees;
+use crate::rows::tuning::Parameter;
 use crate::rows::{RowsError, boosting, forest};
 use crate::tabular::model::{Link, Output, Prepared, Way};
 
@@ -60,11 +61,35 @@ impl Way for Boosted {
     fn shorten(spec: &mut TabularSpec) {
         spec.task.model.boosting.rounds = TREES_OF_A_CHECK;
     }
+
+    fn parameters(spec: &TabularSpec) -> Vec<Parameter> {
+        let boosting = &spec.task.model.boosting;
+        // What is searched by ratios is more than nothing.
+        let (leaf, l2) = (boosting.min_leaf_weight.max(1e-3), boosting.l2.max(1e-3));
+        vec![
+            Parameter::whole("rounds", 20, 300, boosting.rounds),
+            Parameter::whole("depth", 1, 6, boosting.depth),
+            Parameter::log("learning_rate", 0.01, 0.3, boosting.learning_rate),
+            Parameter::log("min_leaf_weight", 0.3, 30.0, leaf),
+            Parameter::log("l2", 0.1, 30.0, l2),
+        ]
+    }
+
+    fn set(spec: &mut TabularSpec, values: &[f64]) {
+        if let [rounds, depth, learning_rate, min_leaf_weight, l2] = values {
+            let boosting = &mut spec.task.model.boosting;
+            (boosting.rounds, boosting.depth) = (*rounds as usize, *depth as usize);
+            boosting.learning_rate = *learning_rate;
+            (boosting.min_leaf_weight, boosting.l2) = (*min_leaf_weight, *l2);
+        }
+    }
 }
 
 impl Way for Averaged {
     type Fitted = Trees;
     const TAKEN: Taken = Taken::Trees;
+    // Exact ones of hundreds of deep trees take milliseconds.
+    const QUICK_REASONS: bool = false;
 
     /// The mean of leaves is a probability, or the number.
     fn link(_: bool) -> Link {
@@ -92,5 +117,20 @@ impl Way for Averaged {
 
     fn shorten(spec: &mut TabularSpec) {
         spec.task.model.forest.trees = TREES_OF_A_CHECK;
+    }
+
+    fn parameters(spec: &TabularSpec) -> Vec<Parameter> {
+        let forest = &spec.task.model.forest;
+        vec![
+            Parameter::whole("min_leaf", 2, 50, forest.min_leaf),
+            Parameter::whole("depth", 4, 32, forest.depth),
+        ]
+    }
+
+    fn set(spec: &mut TabularSpec, values: &[f64]) {
+        if let [min_leaf, depth] = values {
+            let forest = &mut spec.task.model.forest;
+            (forest.min_leaf, forest.depth) = (*min_leaf as usize, *depth as usize);
+        }
     }
 }

@@ -69,22 +69,51 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 
 /// Pairs of a row of `known` and one of `asked` with the same values in all columns.
 pub fn twins(table: &Table, known: &[usize], asked: &[usize]) -> Vec<(usize, usize)> {
-    let values = |row: usize| -> Vec<u64> {
-        let columns = table.columns().map(|(_, column)| match column {
-            Column::Category { codes, .. } => codes[row].map_or(u64::MAX, u64::from),
-            // Zero is equal to its negative, and one missing value to another.
-            _ => column.number(row).map_or(0, |value| match value {
-                value if value.is_nan() => u64::MAX,
-                value => (value + 0.0).to_bits(),
-            }),
-        });
-        columns.collect()
-    };
     let mut seen: HashMap<Vec<u64>, usize> = HashMap::new();
     for &row in known {
-        seen.entry(values(row)).or_insert(row);
+        seen.entry(values(table, row, None)).or_insert(row);
     }
-    asked.iter().filter_map(|&row| Some((*seen.get(&values(row))?, row))).collect()
+    let twin = |&row: &usize| Some((*seen.get(&values(table, row, None))?, row));
+    asked.iter().filter_map(twin).collect()
+}
+
+/// How many twins chance explains, where the column with most values says nothing of the others:
+/// rows that are alike in all others, times the probability that two rows have it in common.
+pub fn twins_by_chance(table: &Table, known: &[usize], asked: &[usize]) -> f64 {
+    let counts_of = |column: usize| {
+        let mut counts: HashMap<u64, usize> = HashMap::new();
+        known
+            .iter()
+            .for_each(|&row| *counts.entry(values(table, row, None)[column]).or_default() += 1);
+        counts
+    };
+    let columns = (0..table.columns().count()).map(|column| (column, counts_of(column)));
+    let Some((finest, counts)) = columns.max_by_key(|(_, counts)| counts.len()) else {
+        return 0.0;
+    };
+    let share = |count: &usize| (*count as f64 / known.len() as f64).powi(2);
+    let in_common: f64 = counts.values().map(share).sum();
+    let mut alike: HashMap<Vec<u64>, usize> = HashMap::new();
+    known.iter().for_each(|&row| *alike.entry(values(table, row, Some(finest))).or_default() += 1);
+    let expected = |&row: &usize| {
+        let others = alike.get(&values(table, row, Some(finest))).copied().unwrap_or_default();
+        (others as f64 * in_common).min(1.0)
+    };
+    asked.iter().map(expected).sum()
+}
+
+/// What a row says, but in one column.
+fn values(table: &Table, row: usize, without: Option<usize>) -> Vec<u64> {
+    let columns = table.columns().enumerate().filter(|(at, _)| Some(*at) != without);
+    let value = |(_, (_, column)): (usize, (&str, &Column))| match column {
+        Column::Category { codes, .. } => codes[row].map_or(u64::MAX, u64::from),
+        // Zero is equal to its negative, and one missing value to another.
+        _ => column.number(row).map_or(0, |value| match value {
+            value if value.is_nan() => u64::MAX,
+            value => (value + 0.0).to_bits(),
+        }),
+    };
+    columns.map(value).collect()
 }
 
 #[cfg(test)]

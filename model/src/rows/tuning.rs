@@ -108,6 +108,21 @@ pub struct Parameter {
     pub default: f64,
 }
 
+impl Parameter {
+    /// A number above zero of which ratios matter; the range grows as far as its default.
+    pub fn log(name: &str, low: f64, high: f64, default: f64) -> Self {
+        let range = Range::Log { low: low.min(default), high: high.max(default) };
+        Self { name: name.to_owned(), range, default }
+    }
+
+    /// A whole number; the range grows as far as its default.
+    pub fn whole(name: &str, low: u32, high: u32, default: usize) -> Self {
+        let given = u32::try_from(default).unwrap_or(u32::MAX);
+        let range = Range::Integer { low: low.min(given), high: high.max(given) };
+        Self { name: name.to_owned(), range, default: f64::from(given) }
+    }
+}
+
 /// What is looked for, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,7 +1,7 @@
 //! Answers that reach a model by another way.
 
 use steppe_model::leaks;
-use steppe_model::rows::table::Column;
+use steppe_model::rows::table::{Column, Table};
 use steppe_model::tabular::Tabular;
 use steppe_model::tabular::data::{Rows, Target};
 use steppe_model::task::Task;
@@ -111,5 +111,26 @@ fn no_family_learns_of_rows_that_are_asked_about() {
         assert!(families.len() == 5 && families.contains(&Family::RandomForest));
         let checked = leaks::check::<Tabular>(&data, &spec(kind), &families).expect("no leak");
         assert_eq!(checked, families);
+    }
+}
+
+/// Few columns with few values have rows that are alike, and no copies.
+#[test]
+fn rows_that_are_alike_by_chance_are_no_copies() {
+    for seed in 0..10 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let ages: Vec<f64> = (0..600).map(|_| f64::from(rng.u32(20..80))).collect();
+        let bmi: Vec<f64> = (0..600).map(|_| f64::from(rng.u32(180..400)) / 10.0).collect();
+        let mut table = Table::new(600);
+        table.push("age", Column::Number(ages)).expect("a column");
+        table.push("bmi", Column::Number(bmi)).expect("a column");
+        let codes = (0..600).map(|_| usize::from(rng.f64() < 0.1)).collect();
+        let data = made::of(table, made::classes(&["no", "yes"], codes));
+        assert_eq!(refused(&data, &classification()), None, "{seed}");
+        // Those that happen ten times each, as some people balance classes.
+        let happened = data.target().happened(0);
+        let often = (0..600).flat_map(|row| vec![row; if happened[row] { 10 } else { 1 }]);
+        let told = refused(&data.select(&often.collect::<Vec<_>>()), &classification());
+        assert!(told.is_some_and(|told| told.contains("are the same as rows")), "{seed}");
     }
 }

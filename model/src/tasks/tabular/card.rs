@@ -32,7 +32,7 @@ impl ModelCard {
             data.rows,
             data.columns.len(),
             &data.fingerprint[..12.min(data.fingerprint.len())],
-wrapped("target", &section.target_text(&self.spec.task.target, self.spec.task.kind)),
+            wrapped("target", &section.target_text(&self.spec.task.target, self.spec.task.kind)),
             wrapped("consists", &self.served()),
         );
         text += &section.to_text(self.family);
@@ -131,7 +131,7 @@ impl Section {
         }
         let what = if best.family.is_baseline() { "baseline" } else { "family" };
         let measure = best.scores.first().map_or("", |score| &score.name);
-let as_good = best.family.is_baseline() && best.p_value.is_none_or(|p| p >= BY_CHANCE);
+        let as_good = best.family.is_baseline() && best.p_value.is_none_or(|p| p >= BY_CHANCE);
         let (name, value, own) = (best.family.name(), digits(value), digits(own));
         let note = match as_good {
             true => format!(

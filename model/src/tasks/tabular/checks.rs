@@ -11,16 +11,19 @@ use crate::error::TrainError;
 use crate::families::RowModel;
 use crate::family::Fitted;
 use crate::rows::matrix::select;
-use crate::rows::suspicions::{AUC_MAX, auc_of_column, rank_correlation, twins};
-use crate::rows::table::{Column, Table};
+use crate::rows::suspicions::{AUC_MAX, auc_of_column, rank_correlation, twins, twins_by_chance};
+use crate::rows::table::Column;
 use crate::stored::Saved;
 
 /// Rows from which columns are looked at.
 const ROWS_MIN: usize = 50;
-/// Share of different rows from which rows that come twice are copies, not chance.
-const DISTINCT_MIN: f64 = 0.95;
 /// Copies that may be chance.
-const COPIES_MAX: usize = 2;
+const COPIES_MAX: f64 = 2.0;
+/// Multiples of what chance explains from which rows that are alike are copies.
+const BEYOND_CHANCE: f64 = 5.0;
+/// Share of the differences that two rows by chance have in their targets, above which rows that are
+/// alike are no copies.
+const DIFFER_BY_CHANCE: f64 = 0.2;
 
 /// Refuses rows whose columns, or whose copies, give the answer away.
 pub fn check_data(data: &Rows, spec: &TabularSpec) -> Result<(), TrainError> {
@@ -89,53 +92,48 @@ fn telling(column: &Column, target: &Target) -> Option<String> {
     }
 }
 
-/// Refuses rows that are asked about and have been learnt from under another name.
+/// Refuses rows that are asked about and have been learnt from under another name: more of them
+/// than chance explains, and with the same target.
 fn copies(data: &Rows, sets: &Sets) -> Result<(), TrainError> {
-    let all: Vec<usize> = (0..data.rows()).collect();
-    let repeated = all.len() - distinct(&data.table, &all);
-    if repeated == 0 || (repeated as f64) > (1.0 - DISTINCT_MIN) * all.len() as f64 {
-        return Ok(());
-    }
+    let (known, asked) = match (sets.test.is_empty(), sets.folds.first()) {
+        (false, _) => (sets.rest.clone(), sets.test.clone()),
+        (true, Some(fold)) => (select(&sets.rest, &fold.train), select(&sets.rest, &fold.test)),
+        (true, None) => return Ok(()),
+    };
+    let mut pairs = twins(&data.table, &known, &asked);
+    let all = pairs.len() as f64;
     let classes = data.target().classes();
-    let same = |(a, b): &(usize, usize)| match data.target() {
+    pairs.retain(|(a, b)| match data.target() {
         Target::Numbers(values) => values[*a] == values[*b],
         Target::Classes { .. } => classes[*a] == classes[*b],
-    };
-    let mut pairs = if sets.test.is_empty() {
-        let Some(fold) = sets.folds.first() else { return Ok(()) };
-        let rows = |places: &[usize]| select(&sets.rest, places);
-        twins(&data.table, &rows(&fold.train), &rows(&fold.test))
-    } else {
-        twins(&data.table, &sets.rest, &sets.test)
-    };
-    pairs.retain(same);
+    });
+    // People who are alike by chance differ in what becomes of them.
+    let differ = all - pairs.len() as f64;
+    if differ > DIFFER_BY_CHANCE * all * unlikeness(data.target()) {
+        return Ok(());
+    }
+    let by_chance = BEYOND_CHANCE * twins_by_chance(&data.table, &known, &asked);
     match pairs.first() {
-        Some(&(one, other)) if pairs.len() > COPIES_MAX => Err(TrainError::Leak(format!(
-            "{} rows that are asked about are the same as rows that are learnt from, for example \
-             {} and {}; take copies out, by `unique` of the input and `duplicates = \"reject\"`, \
-             or keep them together with `split.kind = \"group\"`",
-            pairs.len(),
-            data.called(one),
-            data.called(other)
-        ))),
+        Some(&(one, other)) if pairs.len() as f64 > by_chance.max(COPIES_MAX) => {
+            Err(TrainError::Leak(format!(
+                "{} rows that are asked about are the same as rows that are learnt from, for \
+                 example {} and {}; take copies out, by `unique` of the input and `duplicates = \
+                 \"reject\"`, or keep them together with `split.kind = \"group\"`",
+                pairs.len(),
+                data.called(one),
+                data.called(other)
+            )))
+        }
         _ => Ok(()),
     }
 }
 
-fn distinct(table: &Table, rows: &[usize]) -> usize {
-    let mut keys: Vec<Vec<u64>> = rows
-        .iter()
-        .map(|&row| {
-            let key = |(_, column): (&str, &Column)| match column {
-                Column::Category { codes, .. } => codes[row].map_or(u64::MAX, u64::from),
-                _ => column.number(row).map_or(u64::MAX, |v| (v + 0.0).to_bits()),
-            };
-            table.columns().map(key).collect()
-        })
-        .collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys.len()
+/// The probability that the targets of two rows differ.
+fn unlikeness(target: &Target) -> f64 {
+    let Target::Classes { labels, codes } = target else { return 1.0 };
+    let mut counts = vec![0.0; labels.len()];
+    codes.iter().for_each(|code| counts[*code] += 1.0);
+    1.0 - counts.iter().map(|count: &f64| (count / codes.len() as f64).powi(2)).sum::<f64>()
 }
 
 /// The rows, and the same with everything changed that is in a fold: no fit without the fold may

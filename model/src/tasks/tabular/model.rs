@@ -23,6 +23,7 @@ use crate::rows::plan::{self, Clip, Plan, Taken};
 use crate::rows::prepare::Preparation;
 use crate::rows::table::Table;
 use crate::rows::trees::Trees;
+use crate::rows::tuning::Parameter;
 use crate::stored::{Saved, Stored};
 
 /// A fitted model of any family, as what answers.
@@ -35,6 +36,11 @@ pub trait Scorer: Send + Sync {
 
     /// What a sum means.
     fn link(&self) -> Link;
+
+    /// Whether the reasons of an answer take microseconds.
+    fn reasons_are_quick(&self) -> bool {
+        true
+    }
 
     /// What each source column adds to the sum of an output; `outputs` has one per row.
     fn reasons(&self, table: &Table, outputs: &[usize]) -> Result<Vec<Reasons>, RowsError>;
@@ -154,6 +160,9 @@ pub trait Way: Debug + Clone + PartialEq + Send + Sync + 'static {
         spec: &TabularSpec,
     ) -> Result<Self::Fitted, RowsError>;
 
+    /// Whether the reasons of an answer take microseconds.
+    const QUICK_REASONS: bool = true;
+
     /// The rows with fewer columns, when it does not look at all.
     fn narrowed(_data: &Rows, _spec: &TabularSpec) -> Result<Option<Rows>, RowsError> {
         Ok(None)
@@ -166,6 +175,14 @@ pub trait Way: Debug + Clone + PartialEq + Send + Sync + 'static {
 
     /// See [`Family::shorten`].
     fn shorten(_spec: &mut TabularSpec) {}
+
+    /// See [`Family::parameters`].
+    fn parameters(_spec: &TabularSpec) -> Vec<Parameter> {
+        vec![]
+    }
+
+    /// See [`Family::set`].
+    fn set(_spec: &mut TabularSpec, _values: &[f64]) {}
 }
 
 /// A preparation, and what a way has fitted behind it for each output.
@@ -251,6 +268,14 @@ impl<W: Way> Family<Tabular> for Prepared<W> {
     fn shorten(spec: &mut TabularSpec) {
         W::shorten(spec);
     }
+
+    fn parameters(spec: &TabularSpec) -> Vec<Parameter> {
+        W::parameters(spec)
+    }
+
+    fn set(spec: &mut TabularSpec, values: &[f64]) {
+        W::set(spec, values);
+    }
 }
 
 impl<W: Way> Scorer for Prepared<W> {
@@ -265,6 +290,10 @@ impl<W: Way> Scorer for Prepared<W> {
 
     fn link(&self) -> Link {
         self.link
+    }
+
+    fn reasons_are_quick(&self) -> bool {
+        W::QUICK_REASONS
     }
 
     fn reasons(&self, table: &Table, outputs: &[usize]) -> Result<Vec<Reasons>, RowsError> {

@@ -4,13 +4,15 @@ use serde::{Deserialize, Serialize};
 use steppe_spec::Family;
 use steppe_spec::tabular::{Objective, TabularSpec};
 
+use super::Tabular;
 use super::answers::{Answers, loss_by};
 use super::data::Rows;
 use super::sets::Sets;
 use crate::error::TrainError;
 use crate::host::Stage;
 use crate::rows::RowsError;
-use crate::rows::tuning::{Journal, Parameter, Range, Search};
+use crate::rows::tuning::{Journal, Search};
+use crate::task::Task;
 
 /// What a search for options did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,9 +44,10 @@ pub fn search(
     share: f64,
     stage: &Stage<'_>,
 ) -> Result<Option<(Tuning, TabularSpec)>, TrainError> {
-    let (Some(tune), parameters) = (&spec.task.tune, parameters(family, spec)) else {
+    let (Some(tune), Some(recipe)) = (&spec.task.tune, Tabular::recipe(family)) else {
         return Ok(None);
     };
+    let parameters = (recipe.parameters)(spec);
     if parameters.is_empty() {
         return Ok(None);
     }
@@ -103,58 +106,11 @@ fn resumed(stage: &Stage<'_>, key: &str, search: &Search) -> Option<Journal> {
     (journal.check().is_ok() && journal.search == *search).then_some(journal)
 }
 
-/// What is searched of a family, around the manifest's options.
-fn parameters(family: Family, spec: &TabularSpec) -> Vec<Parameter> {
-    let model = &spec.task.model;
-    let log = |name: &str, low: f64, high: f64, default: f64| Parameter {
-        name: name.to_owned(),
-        range: Range::Log { low: low.min(default), high: high.max(default) },
-        default,
-    };
-    let whole = |name: &str, low: usize, high: usize, default: usize| Parameter {
-        name: name.to_owned(),
-        range: Range::Integer { low: low.min(default) as u32, high: high.max(default) as u32 },
-        default: default as f64,
-    };
-    match family {
-        // Without any penalty there is no ratio to it.
-        Family::Logistic | Family::Linear if model.sum.l2 > 0.0 => {
-            vec![log("l2", 0.01, 100.0, model.sum.l2)]
-        }
-        Family::GradientBoosting => {
-            let boosting = &model.boosting;
-            vec![
-                whole("rounds", 20, 300, boosting.rounds),
-                whole("depth", 1, 6, boosting.depth),
-                log("learning_rate", 0.01, 0.3, boosting.learning_rate),
-                log("min_leaf_weight", 0.3, 30.0, boosting.min_leaf_weight.max(1e-3)),
-                log("l2", 0.1, 30.0, boosting.l2.max(1e-3)),
-            ]
-        }
-        Family::RandomForest => {
-            let forest = &model.forest;
-            vec![whole("min_leaf", 2, 50, forest.min_leaf), whole("depth", 4, 32, forest.depth)]
-        }
-        _ => vec![],
-    }
-}
-
 /// The configuration with options that were found.
 pub(super) fn with(spec: &TabularSpec, family: Family, values: &[f64]) -> TabularSpec {
     let mut spec = spec.clone();
-    let model = &mut spec.task.model;
-    match (family, values) {
-        (Family::Logistic | Family::Linear, [l2]) => model.sum.l2 = *l2,
-        (Family::GradientBoosting, [rounds, depth, learning_rate, min_leaf_weight, l2]) => {
-            let boosting = &mut model.boosting;
-            (boosting.rounds, boosting.depth) = (*rounds as usize, *depth as usize);
-            boosting.learning_rate = *learning_rate;
-            (boosting.min_leaf_weight, boosting.l2) = (*min_leaf_weight, *l2);
-        }
-        (Family::RandomForest, [min_leaf, depth]) => {
-            (model.forest.min_leaf, model.forest.depth) = (*min_leaf as usize, *depth as usize);
-        }
-        _ => {}
+    if let Some(recipe) = Tabular::recipe(family) {
+        (recipe.set)(&mut spec, values);
     }
     spec
 }
