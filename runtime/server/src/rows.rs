@@ -2,15 +2,17 @@
 
 mod csv_lines;
 mod form;
+mod json;
 mod tensors;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use steppe_model::DataError;
 use steppe_model::rows::table::{Column, Table};
 use steppe_model::tabular::data::Rows;
@@ -24,7 +26,7 @@ use steppe_wire::score::{ScoreRequest, ScoreResponse, ScoredRow};
 use crate::body::{check_json, media_type};
 use crate::model_store;
 use crate::problems::RequestError;
-use crate::routes::json;
+use crate::routes;
 use crate::served::{Inferred, Served};
 use crate::service::Service;
 use crate::tensors::{InferRequest, Signature};
@@ -35,8 +37,14 @@ type ServedModel = model_store::ServedModel<Tabular>;
 
 /// Rows up to which a quick model answers at once.
 const AT_ONCE: usize = 64;
+/// As many when reasons are wanted.
+const EXPLAINED_AT_ONCE: usize = 4;
+/// Values up to which that is so.
+const VALUES_AT_ONCE: usize = 2_000;
 /// Rows of one request.
 pub const ROWS_MAX: usize = 10_000;
+/// The type of a body in CSV.
+const CSV: &str = "text/csv";
 /// Types of bodies that hold an object per line.
 const JSON_LINES: [&str; 3] =
     ["application/jsonlines", "application/jsonl", "application/x-ndjson"];
@@ -48,6 +56,16 @@ struct Questions {
     entities: Vec<Option<String>>,
 }
 
+/// A data set in memory.
+#[derive(Debug)]
+pub struct Held {
+    rows: Rows,
+    /// The newest row about each entity.
+    newest: HashMap<String, usize>,
+    /// What it was read by.
+    spec: TabularSpec,
+}
+
 /// How they are to be answered.
 #[derive(Clone, Copy)]
 struct How {
@@ -57,7 +75,7 @@ struct How {
 
 impl Served for Tabular {
     type Scores = Scores;
-    type Held = Rows;
+    type Held = Held;
     type Form = Form;
 
     fn model_ref(artifact: &Artifact) -> ModelRef<Scores> {
@@ -72,18 +90,30 @@ impl Served for Tabular {
         Form::of(&card.spec)
     }
 
-    fn held(card: &ModelCard, files: Vec<Bytes>) -> Result<Rows, DataError> {
-        Rows::asked(&card.spec, files)
+    fn held(card: &ModelCard, files: Vec<Bytes>) -> Result<Held, DataError> {
+        let rows = Rows::asked(&card.spec, files)?;
+        let mut newest: HashMap<String, usize> = HashMap::new();
+        let time = |row: usize| rows.times.as_ref().map(|times| times[row]);
+        for (row, entity) in rows.entities.iter().flatten().enumerate() {
+            match newest.get_mut(entity) {
+                Some(before) if time(*before) > time(row) => {}
+                Some(before) => *before = row,
+                None => drop(newest.insert(entity.clone(), row)),
+            }
+        }
+        Ok(Held { rows, newest, spec: card.spec.clone() })
     }
 
-    fn fits(card: &ModelCard, held: &Rows) -> bool {
-        let names = held.table.columns().map(|(name, _)| name);
-        names.eq(card.spec.columns.iter().map(|column| column.name.as_str()))
+    fn fits(card: &ModelCard, held: &Held) -> bool {
+        let (ours, theirs) = (&card.spec, &held.spec);
+        ours.columns == theirs.columns
+            && ours.task.entity == theirs.task.entity
+            && ours.task.time == theirs.task.time
     }
 
     fn check_invocation(headers: &HeaderMap) -> Result<(), RequestError> {
         let given = media_type(headers);
-        match given == "text/csv" || JSON_LINES.contains(&&*given) {
+        match given == CSV || JSON_LINES.contains(&&*given) {
             true => Ok(()),
             false => check_json(headers),
         }
@@ -97,21 +127,18 @@ impl Served for Tabular {
         let started = Instant::now();
         let _place = service.place()?;
         let given = media_type(headers);
-        if given == "text/csv" {
+        let lines = JSON_LINES.into_iter().find(|kind| *kind == given);
+        if given == CSV || lines.is_some() {
             let model = service.model(None, false).await?;
-            let questions = csv_lines::read(&model.form, body)?;
+            let questions = match lines {
+                Some(kind) => (json::lines(&model.form, body)?, kind),
+                None => (csv_lines::read(&model.form, body)?, CSV),
+            };
             return in_lines(service, headers, model, questions, started).await;
         }
-        if JSON_LINES.contains(&&*given) {
-            let model = service.model(None, false).await?;
-            let rows = json_lines(body)?;
-            let questions = of_rows(&model.form, &rows)?;
-            return in_lines(service, headers, model, questions, started).await;
-        }
-        let request: ScoreRequest = serde_json::from_slice(body)
-            .map_err(|e| RequestError::Invalid(format!("the body is not a request: {e}")))?;
-        let response = answer(service, &request, started).await?;
-        json(service, &response)
+        let asked = json::asked(body)?;
+        let response = answer(service, &asked.request, asked.rows, started).await?;
+        routes::json(service, &response)
     }
 
     fn signature(card: &ModelCard) -> Signature {
@@ -130,97 +157,163 @@ impl Served for Tabular {
         let questions = tensors::read(&model.artifact.card, &request.inputs)?;
         let explain = outputs.contains(&tensors::EFFECTS);
         let how = How { explain, threshold: None };
-        let answered = answered(service, &model, Arc::new(questions), how, started).await?;
-        Ok(tensors::told(&model, &answered, outputs))
+        let answers = answered(service, &model, questions, how, started, plain).await?;
+        Ok(tensors::told(&model, &answers, outputs))
     }
 }
 
 async fn answer(
     service: &Service<Tabular>,
     request: &ScoreRequest,
+    rows: Option<&RawValue>,
     started: Instant,
 ) -> Result<ScoreResponse, RequestError> {
     let version = request.model_version.as_deref();
     let model = service.model(version, request.dataset_key.is_some()).await?;
     let how = How { explain: request.explain, threshold: request.threshold };
     check_threshold(&model, how.threshold)?;
-    let questions = match (request.rows.is_empty(), request.entities.is_empty()) {
-        (false, true) => of_rows(&model.form, &request.rows)?,
-        (true, false) => of_dataset(service, &model, request).await?,
-        _ => {
-            let what = "give either `rows` or `entities`, and at least one of them";
-            return Err(RequestError::Invalid(what.to_owned()));
-        }
+    check_together(request, rows.is_some())?;
+    let questions = match rows {
+        Some(rows) => json::rows(&model.form, rows)?,
+        None => of_dataset(service, &model, request).await?,
     };
-    let questions = Arc::new(questions);
-    let answered = answered(service, &model, questions.clone(), how, started).await?;
-    let rows = told(&model, &questions, &answered, how)?;
+    if questions.table.rows() == 0 {
+        return Err(RequestError::Invalid("`rows` is empty; send at least one row".to_owned()));
+    }
+    let rows = answered(service, &model, questions, how, started, told).await?;
     let model = model.model_ref.clone();
     Ok(ScoreResponse { rows, model, seconds: started.elapsed().as_secs_f64() })
 }
 
-/// The answers as lines, as the clients of SageMaker want them.
+/// Refuses a request that is about nothing, or about two things.
+fn check_together(request: &ScoreRequest, has_rows: bool) -> Result<(), RequestError> {
+    let what = match (has_rows, request.entities.is_empty()) {
+        (false, false) => return Ok(()),
+        (true, true) if request.dataset_key.is_none() && request.bucket_name.is_none() => {
+            return Ok(());
+        }
+        (true, true) => "`dataset_key` and `bucket_name` go with `entities`; leave them out",
+        (true, false) => "`rows` and `entities` are both there; send one of them",
+        (false, true) => {
+            "there is nothing to answer about; send `rows`, or `entities` with `dataset_key` and \
+             `bucket_name`"
+        }
+    };
+    Err(RequestError::Invalid(what.to_owned()))
+}
+
+/// The answers as lines, as the clients of SageMaker want them: as `Accept` says, or else in the
+/// form of the request.
 async fn in_lines(
     service: &Service<Tabular>,
     headers: &HeaderMap,
     model: Arc<ServedModel>,
-    questions: Questions,
+    (questions, kind): (Questions, &'static str),
     started: Instant,
 ) -> Result<Response, RequestError> {
-    let (questions, how) = (Arc::new(questions), How { explain: false, threshold: None });
-    let answers = answered(service, &model, questions.clone(), how, started).await?;
-    let accepted = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("text/csv");
-    let lines = JSON_LINES.into_iter().find(|kind| accepted.contains(kind));
-    let rows = told(&model, &questions, &answers, how)?;
-    if lines.is_none() && accepted.contains("json") {
+    let how = How { explain: false, threshold: None };
+    let accepted = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let kinds = JSON_LINES.into_iter().chain(["application/json", CSV]);
+    let kind = kinds.into_iter().find(|kind| accepted.contains(kind)).unwrap_or(kind);
+    if kind == CSV {
+        let numbers = answered(service, &model, questions, how, started, numbers).await?;
+        return body(service, kind, numbers);
+    }
+    let rows = answered(service, &model, questions, how, started, told).await?;
+    if kind == "application/json" {
         let model = model.model_ref.clone();
         let seconds = started.elapsed().as_secs_f64();
-        return json(service, &ScoreResponse { rows, model, seconds });
+        return routes::json(service, &ScoreResponse { rows, model, seconds });
     }
-    let line = |(row, answered): (&ScoredRow, &Answered)| match lines {
-        Some(_) => serde_json::to_string(row).unwrap_or_default(),
-        None => answered.answers.iter().map(f64::to_string).collect::<Vec<_>>().join(","),
-    };
-    let mut text: String =
-        rows.iter().zip(&answers).map(line).flat_map(|line| [line, "\n".to_owned()]).collect();
-    text.shrink_to_fit();
-    let body = service.untaken.body(text.into_bytes())?;
-    let kind = lines.unwrap_or("text/csv");
+    let mut text = Vec::with_capacity(4096);
+    for row in &rows {
+        // A map with keys that are no texts would be a defect; there is none.
+        serde_json::to_writer(&mut text, row).map_err(|_| RequestError::Internal)?;
+        text.push(b'\n');
+    }
+    body(service, kind, text)
+}
+
+fn body(
+    service: &Service<Tabular>,
+    kind: &'static str,
+    text: Vec<u8>,
+) -> Result<Response, RequestError> {
+    let body = service.untaken.body(text)?;
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
+
+/// How answers are told: the last step, on the thread that answered.
+type Tell<A> = fn(&ServedModel, &Questions, Vec<Answered>, How) -> Result<A, RequestError>;
 
 /// Answers about rows: a few by a quick model at once, others on a thread of their own.
 ///
 /// They are not counted for drift: whom people look up is no sample of all, and what clients bring
 /// along is theirs to invent. The check for drift looks at the clean table instead.
-async fn answered(
+async fn answered<A: Send + 'static>(
     service: &Service<Tabular>,
     model: &Arc<ServedModel>,
-    questions: Arc<Questions>,
+    questions: Questions,
     how: How,
     started: Instant,
-) -> Result<Vec<Answered>, RequestError> {
+    tell: Tell<A>,
+) -> Result<A, RequestError> {
     let rows = questions.table.rows();
     check_size(service, model, rows, how)?;
-    let asked = Asked { reasons: how.explain };
-    let answers = match is_quick(model, rows, how) {
-        true => model.artifact.of_table(&questions.table, asked),
-        false => {
-            let (model, questions) = (model.clone(), questions.clone());
-            let work = move || model.artifact.of_table(&questions.table, asked);
-            service.at_length(work).await?
+    let work = move |model: &ServedModel| {
+        let asked = Asked { reasons: how.explain };
+        let answers = model.artifact.of_table(&questions.table, asked);
+        let answers = answers.map_err(|e| RequestError::Invalid(e.to_string()))?;
+        let finite = |answered: &Answered| answered.answers.iter().all(|a| a.is_finite());
+        match answers.iter().position(|answered| !finite(answered)) {
+            Some(row) => Err(RequestError::NotFinite(format!("rows[{row}]"))),
+            None => tell(model, &questions, answers, how),
         }
     };
-    let answers = answers.map_err(|e| RequestError::Invalid(e.to_string()))?;
+    let told = match is_quick(model, rows, how) {
+        true => work(model),
+        false => {
+            let model = model.clone();
+            service.at_length(move || work(&model)).await?
+        }
+    }?;
     service.metrics.forecasts.inc_by(rows as u64);
     service.metrics.observe(&model.model_ref.version, started.elapsed().as_secs_f64());
+    Ok(told)
+}
+
+/// Answers as lines of numbers.
+#[expect(clippy::unnecessary_wraps, reason = "it is one of several ways to tell answers")]
+fn numbers(
+    _: &ServedModel,
+    _: &Questions,
+    answers: Vec<Answered>,
+    _: How,
+) -> Result<Vec<u8>, RequestError> {
+    let mut text = Vec::with_capacity(4096);
+    for answered in answers {
+        let numbers: Vec<String> = answered.answers.iter().map(f64::to_string).collect();
+        text.extend(numbers.join(",").into_bytes());
+        text.push(b'\n');
+    }
+    Ok(text)
+}
+
+/// Answers as they are.
+#[expect(clippy::unnecessary_wraps, reason = "it is one of several ways to tell answers")]
+fn plain(
+    _: &ServedModel,
+    _: &Questions,
+    answers: Vec<Answered>,
+    _: How,
+) -> Result<Vec<Answered>, RequestError> {
     Ok(answers)
 }
 
 fn told(
     model: &ServedModel,
     questions: &Questions,
-    answers: &[Answered],
+    answers: Vec<Answered>,
     how: How,
 ) -> Result<Vec<ScoredRow>, RequestError> {
     let one = |(row, (answered, entity)): (usize, (&Answered, &Option<String>))| {
@@ -232,10 +325,17 @@ fn told(
     answers.iter().zip(&questions.entities).enumerate().map(one).collect()
 }
 
-/// Whether a request is answered on its event loop. The reasons of a forest take milliseconds.
+/// Whether a request is answered on its event loop. The reasons of a forest take milliseconds, and
+/// those of other families as much for many rows or columns.
 fn is_quick(model: &ServedModel, rows: usize, how: How) -> bool {
-    let slow = how.explain && model.artifact.card.family == Family::RandomForest;
-    rows <= AT_ONCE && model.artifact.is_quick() && !slow
+    let card = &model.artifact.card;
+    let most = match (how.explain, card.family) {
+        (true, Family::RandomForest) => 0,
+        (true, _) => EXPLAINED_AT_ONCE,
+        (false, _) => AT_ONCE,
+    };
+    let values = rows.saturating_mul(card.spec.columns.len());
+    rows <= most && values <= VALUES_AT_ONCE && model.artifact.is_quick()
 }
 
 fn check_size(
@@ -245,7 +345,7 @@ fn check_size(
     how: How,
 ) -> Result<(), RequestError> {
     if rows > ROWS_MAX {
-        let what = format!("{rows} rows in one request; at most {ROWS_MAX}");
+        let what = format!("{rows} rows in one request; at most {ROWS_MAX}; send several");
         return Err(RequestError::Invalid(what));
     }
     let reasons = if how.explain { model.artifact.card.spec.columns.len() } else { 0 };
@@ -259,7 +359,7 @@ fn check_size(
 fn check_threshold(model: &ServedModel, threshold: Option<f64>) -> Result<(), RequestError> {
     let Some(threshold) = threshold else { return Ok(()) };
     if model.artifact.card.section.target.labels.len() != 2 {
-        let what = "`threshold` is of two classes, and this model answers something else";
+        let what = "`threshold` is of two classes, and this model answers something else; leave it out";
         return Err(RequestError::Invalid(what.to_owned()));
     }
     match (0.0..=1.0).contains(&threshold) {
@@ -268,30 +368,6 @@ fn check_threshold(model: &ServedModel, threshold: Option<f64>) -> Result<(), Re
             let what = format!("`threshold` is {threshold}; expected a probability, 0 to 1");
             Err(RequestError::Invalid(what))
         }
-    }
-}
-
-fn of_rows(form: &Form, rows: &[Map<String, Value>]) -> Result<Questions, RequestError> {
-    let mut building = form.building(rows.len());
-    for (number, row) in rows.iter().enumerate() {
-        building.add(number, row)?;
-    }
-    let (table, entities) = building.table()?;
-    Ok(Questions { table, entities })
-}
-
-fn json_lines(body: &Bytes) -> Result<Vec<Map<String, Value>>, RequestError> {
-    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    let row = |(number, line): (usize, &[u8])| {
-        serde_json::from_slice(line).map_err(|e| RequestError::BadRow {
-            row: number,
-            reason: format!("the line is no JSON object: {e}"),
-        })
-    };
-    let rows: Vec<_> = lines.enumerate().map(row).collect::<Result<_, _>>()?;
-    match rows.is_empty() {
-        true => Err(RequestError::Invalid("the body has no rows".to_owned())),
-        false => Ok(rows),
     }
 }
 
@@ -315,10 +391,13 @@ async fn of_dataset(
     };
     service.check_dataset(bucket, key)?;
     let data = service.dataset(model, key).await?;
-    let row = |entity: &String| data.find(entity).ok_or_else(|| unknown(entity, &data));
+    let row = |entity: &String| match data.newest.get(entity) {
+        Some(row) => Ok(*row),
+        None => Err(unknown(entity, &data.rows)),
+    };
     let rows: Vec<usize> = request.entities.iter().map(row).collect::<Result<_, _>>()?;
     let entities = request.entities.iter().cloned().map(Some).collect();
-    Ok(Questions { table: data.table.select(&rows), entities })
+    Ok(Questions { table: data.rows.table.select(&rows), entities })
 }
 
 /// Entities that are looked at for a near name.

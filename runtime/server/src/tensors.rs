@@ -181,12 +181,20 @@ impl InferRequest {
         for tensor in &mut request.inputs {
             let size = tensor.parameters.get("binary_data_size").and_then(Value::as_u64);
             let Some(size) = size else { continue };
+            if tensor.data.is_some() {
+                let name = &tensor.name;
+                return Err(invalid(format!("input `{name}` comes as JSON and as bytes; send one")));
+            }
             let size = usize::try_from(size).ok().filter(|n| *n <= binary.len());
             let size = size.ok_or_else(|| {
                 let name = &tensor.name;
                 invalid(format!("input `{name}` announces more bytes than the body has"))
             })?;
             tensor.bytes = Some(binary.split_to(size));
+        }
+        if !binary.is_empty() {
+            let left = binary.len();
+            return Err(invalid(format!("the body has {left} bytes more than its inputs announce")));
         }
         Ok(request)
     }
@@ -231,9 +239,20 @@ impl Tensor {
         Ok((self.numbers()?, length))
     }
 
-    /// Numbers, whatever the shape.
-    pub fn numbers(&self) -> Result<Vec<f64>, RequestError> {
+    /// Refuses what is no list: a tensor of rows, or of rows with one value each.
+    pub fn check_list(&self) -> Result<(), RequestError> {
         let Self { name, shape, .. } = self;
+        match shape[..] {
+            [_] | [_, 1] => Ok(()),
+            _ => Err(invalid(format!(
+                "input `{name}` has the shape {shape:?}; expected [rows] or [rows, 1]"
+            ))),
+        }
+    }
+
+    /// Numbers, whatever the shape; those that are null in JSON are missing.
+    pub fn numbers(&self) -> Result<Vec<f64>, RequestError> {
+        let Self { name, .. } = self;
         let wide = match self.datatype.as_str() {
             "FP64" => true,
             "FP32" => false,
@@ -243,7 +262,14 @@ impl Tensor {
                 )));
             }
         };
+        let width = if wide { 8 } else { 4 };
         let values: Vec<f64> = match &self.bytes {
+            Some(bytes) if bytes.len() % width != 0 => {
+                let bytes = bytes.len();
+                return Err(invalid(format!(
+                    "input `{name}` has {bytes} bytes; expected {width} for each value"
+                )));
+            }
             Some(bytes) if wide => bytes
                 .chunks_exact(8)
                 .map(|b| f64::from_le_bytes(b.try_into().expect("eight bytes")))
@@ -254,24 +280,30 @@ impl Tensor {
                 .collect(),
             None => {
                 let mut out = Vec::new();
-                flatten(self.data.as_ref(), &mut |v| v.as_f64().map(|v| out.push(v)).is_some())
+                let number = |v: &Value| if v.is_null() { Some(f64::NAN) } else { v.as_f64() };
+                flatten(self.data.as_ref(), &mut |v| number(v).map(|v| out.push(v)).is_some())
                     .ok_or_else(|| {
                         invalid(format!("input `{name}` has data that are not numbers"))
                     })?;
                 out
             }
         };
-        let all = shape.iter().try_fold(1_usize, |all, length| all.checked_mul(*length));
-        if Some(values.len()) != all {
-            return Err(invalid(format!(
-                "input `{name}` has {} values, its shape {shape:?} another number",
-                values.len()
-            )));
-        }
+        self.check_count(values.len())?;
         Ok(values)
     }
 
-    /// Texts.
+    fn check_count(&self, values: usize) -> Result<(), RequestError> {
+        let Self { name, shape, .. } = self;
+        let all = shape.iter().try_fold(1_usize, |all, length| all.checked_mul(*length));
+        match all == Some(values) {
+            true => Ok(()),
+            false => Err(invalid(format!(
+                "input `{name}` has {values} values, its shape {shape:?} another number"
+            ))),
+        }
+    }
+
+    /// Texts; those that are null in JSON are empty.
     pub fn texts(&self) -> Result<Vec<String>, RequestError> {
         let Self { name, datatype, .. } = self;
         if datatype != "BYTES" {
@@ -280,10 +312,13 @@ impl Tensor {
         let broken = || invalid(format!("input `{name}` has data that are not texts"));
         let Some(bytes) = &self.bytes else {
             let mut out = Vec::new();
-            flatten(self.data.as_ref(), &mut |v| {
-                v.as_str().map(|v| out.push(v.to_owned())).is_some()
-            })
-            .ok_or_else(broken)?;
+            let text = |v: &Value| match v {
+                Value::Null => Some(String::new()),
+                v => v.as_str().map(str::to_owned),
+            };
+            flatten(self.data.as_ref(), &mut |v| text(v).map(|v| out.push(v)).is_some())
+                .ok_or_else(broken)?;
+            self.check_count(out.len())?;
             return Ok(out);
         };
         let (mut bytes, mut out) = (&bytes[..], Vec::new());
@@ -293,7 +328,11 @@ impl Tensor {
             out.push(String::from_utf8(text.to_vec()).map_err(|_| broken())?);
             bytes = rest;
         }
-        if bytes.is_empty() { Ok(out) } else { Err(broken()) }
+        if !bytes.is_empty() {
+            return Err(broken());
+        }
+        self.check_count(out.len())?;
+        Ok(out)
     }
 }
 

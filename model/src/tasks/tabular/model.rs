@@ -26,6 +26,9 @@ use crate::rows::trees::Trees;
 use crate::rows::tuning::Parameter;
 use crate::stored::{Saved, Stored};
 
+/// Rows whose reasons are worked out on the caller's thread.
+const ALONE: usize = 8;
+
 /// A fitted model of any family, as what answers.
 pub trait Scorer: Send + Sync {
     /// Sums of each output, one per row.
@@ -305,7 +308,11 @@ impl<W: Way> Scorer for Prepared<W> {
             let effects = named.map(|(source, effect)| (source.name.clone(), effect)).collect();
             Reasons { base, effects }
         };
-        Ok(outputs.par_iter().enumerate().map(reasons).collect())
+        // Handing a few rows to other threads takes longer than answering.
+        match outputs.len() <= ALONE {
+            true => Ok(outputs.iter().enumerate().map(reasons).collect()),
+            false => Ok(outputs.par_iter().enumerate().map(reasons).collect()),
+        }
     }
 
     fn others(&self, table: &Table) -> Vec<(String, usize)> {

@@ -4,6 +4,8 @@
 use bytes::Bytes;
 use steppe_spec::ColumnType;
 
+use super::form::Named;
+use super::json::check_count;
 use super::{Form, Questions};
 use crate::problems::RequestError;
 
@@ -11,62 +13,74 @@ use crate::problems::RequestError;
 pub fn read(form: &Form, body: &Bytes) -> Result<Questions, RequestError> {
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&body[..]);
-    let broken = |e: csv::Error| RequestError::Invalid(format!("the body is no CSV: {e}"));
-    let records: Vec<csv::StringRecord> =
-        reader.records().collect::<Result<_, _>>().map_err(broken)?;
-    let Some(first) = records.first() else {
-        return Err(RequestError::Invalid("the body has no rows".to_owned()));
+    let broken = |e: csv::Error| invalid(format!("the body is no CSV: {e}"));
+    let mut records = reader.records();
+    let Some(first) = records.next().transpose().map_err(broken)? else {
+        return Err(invalid("the body has no rows; send one per line".to_owned()));
     };
-    let named = is_header(form, first);
-    let columns: Vec<(Option<usize>, bool)> = match named {
-        true => named_columns(form, first)?,
-        false => (0..form.columns().len()).map(|place| (Some(place), false)).collect(),
+    let named = is_header(form, &first);
+    let columns: Vec<Named> = match named {
+        true => named_columns(form, &first)?,
+        false => (0..form.columns().len()).map(Named::Column).collect(),
     };
-    let rows = &records[usize::from(named)..];
-    if rows.is_empty() {
-        return Err(RequestError::Invalid("the body has a line of names and no rows".to_owned()));
-    }
-    let mut building = form.building(rows.len());
-    for (number, record) in rows.iter().enumerate() {
+    let first = (!named).then_some(Ok(first));
+    let mut building = form.building(1);
+    for (row, record) in first.into_iter().chain(records).enumerate() {
+        check_count(row + 1)?;
+        let record = record.map_err(broken)?;
+        let bad = |reason: String| RequestError::BadRow { row, reason };
         if record.len() != columns.len() {
             let (fields, needed) = (record.len(), columns.len());
-            let reason = format!("has {fields} fields; expected {needed}");
-            return Err(RequestError::BadRow { row: number, reason });
+            let names: Vec<&str> = form.columns().iter().map(|(name, _)| name.as_str()).collect();
+            let order = if named { "as the line of names has" } else { &names.join(",") };
+            return Err(bad(format!("has {fields} fields; expected {needed}: {order}")));
         }
-        let texts =
-            columns.iter().zip(record).map(|((place, entity), text)| (*place, *entity, text));
-        building.add_texts(number, texts)?;
+        let mut entity = None;
+        for (named, text) in columns.iter().zip(&record) {
+            match named {
+                Named::Column(place) => building.add_text(*place, text).map_err(bad)?,
+                Named::Entity => entity = (!text.is_empty()).then(|| text.to_owned()),
+                Named::Aside => {}
+            }
+        }
+        building.end_row(entity).map_err(bad)?;
+    }
+    if building.rows() == 0 {
+        return Err(invalid("the body has a line of names and no rows".to_owned()));
     }
     let (table, entities) = building.table()?;
     Ok(Questions { table, entities })
 }
 
+fn invalid(what: String) -> RequestError {
+    RequestError::Invalid(what)
+}
+
 /// Whether a line names columns: one of its fields is the name of a column that is no text, or all
 /// are names.
 fn is_header(form: &Form, line: &csv::StringRecord) -> bool {
-    let names = |field: &str| form.columns().iter().any(|(name, _)| name == field);
-    let of_another_type = |field: &str| {
-        form.columns().iter().any(|(name, kind)| name == field && *kind != ColumnType::String)
+    let named = |field: &str| form.named(field, 0).ok();
+    let of_another_type = |field: &str| match named(field) {
+        Some(Named::Column(place)) => form.columns()[place].1 != ColumnType::String,
+        _ => false,
     };
-    line.iter().any(of_another_type) || line.iter().all(names)
+    line.iter().any(of_another_type) || line.iter().all(|field| named(field).is_some())
 }
 
-fn named_columns(
-    form: &Form,
-    line: &csv::StringRecord,
-) -> Result<Vec<(Option<usize>, bool)>, RequestError> {
-    let place = |name: &str| Ok((form.place(name)?, form.is_entity(name)));
-    let places: Result<Vec<_>, String> = line.iter().map(place).collect();
-    let places = places.map_err(RequestError::Invalid)?;
+fn named_columns(form: &Form, line: &csv::StringRecord) -> Result<Vec<Named>, RequestError> {
+    let named: Result<Vec<Named>, String> =
+        line.iter().enumerate().map(|(at, name)| form.named(name, at)).collect();
+    let named = named.map_err(|e| invalid(format!("the line of names: {e}")))?;
+    let count = |wanted| named.iter().filter(|named| **named == wanted).count();
     for (at, (name, _)) in form.columns().iter().enumerate() {
-        match places.iter().filter(|(place, _)| *place == Some(at)).count() {
+        match count(Named::Column(at)) {
             1 => {}
-            0 => return Err(RequestError::Invalid(format!("the line of names lacks `{name}`"))),
-            _ => {
-                let what = format!("the line of names has `{name}` twice");
-                return Err(RequestError::Invalid(what));
-            }
+            0 => return Err(invalid(format!("the line of names lacks `{name}`"))),
+            _ => return Err(invalid(format!("the line of names has `{name}` twice"))),
         }
     }
-    Ok(places)
+    match count(Named::Entity) > 1 {
+        true => Err(invalid("the line of names says twice what a row is about".to_owned())),
+        false => Ok(named),
+    }
 }

@@ -1,5 +1,7 @@
 //! Rows as tensors: one per column in, and answers out.
 
+use std::collections::HashMap;
+
 use steppe_model::rows::table::{Column, Table};
 use steppe_model::tabular::{Answered, ModelCard};
 use steppe_spec::ColumnType;
@@ -51,6 +53,7 @@ pub fn read(card: &ModelCard, inputs: &[Tensor]) -> Result<Questions, RequestErr
         let (Some(tensor), None) = (given.next(), given.next()) else {
             return Err(invalid(format!("the input `{}` is needed, once", column.name)));
         };
+        tensor.check_list()?;
         all.push((&column.name, of_tensor(column.kind, tensor)?));
     }
     let rows = all.first().map_or(0, |(_, column)| column.rows());
@@ -87,10 +90,8 @@ fn of_tensor(kind: ColumnType, tensor: &Tensor) -> Result<Column, RequestError> 
 pub fn told(model: &ServedModel, answered: &[Answered], outputs: &[&str]) -> Inferred {
     let card = &model.artifact.card;
     let rows = answered.len() as i64;
-    let effect_of = |answered: &Answered, column: &str| {
-        let effects = answered.reasons.iter().flat_map(|reasons| &reasons.effects);
-        effects.filter(|(name, _)| name == column).map(|(_, effect)| *effect).sum::<f64>()
-    };
+    let places: HashMap<&str, usize> =
+        card.spec.columns.iter().map(|column| column.name.as_str()).zip(0..).collect();
     let one = |name: &&str| match *name {
         "label" => {
             let label = |answered: &Answered| {
@@ -100,12 +101,15 @@ pub fn told(model: &ServedModel, answered: &[Answered], outputs: &[&str]) -> Inf
             (Slot::new("label", Datatype::Bytes, &[rows]), Values::Texts(labels))
         }
         EFFECTS => {
-            let columns = &card.spec.columns;
-            let of = |answered: &Answered| {
-                columns.iter().map(|c| effect_of(answered, &c.name)).collect::<Vec<_>>()
-            };
-            let shape = [rows, columns.len() as i64];
-            let values = answered.iter().flat_map(of).collect();
+            let columns = card.spec.columns.len();
+            let mut values = vec![0.0; answered.len() * columns];
+            for (row, answered) in values.chunks_mut(columns).zip(answered) {
+                // A family that looks at a few columns has no effects of the others.
+                for (name, effect) in answered.reasons.iter().flat_map(|all| &all.effects) {
+                    row[places[name.as_str()]] += effect;
+                }
+            }
+            let shape = [rows, columns as i64];
             (Slot::new(EFFECTS, Datatype::Fp64, &shape), Values::Numbers(values))
         }
         name => {
