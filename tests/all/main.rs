@@ -57,6 +57,7 @@ mod office_tables;
 mod pipeline_new;
 mod process;
 mod profile;
+mod rows_serving;
 mod running;
 mod runs;
 mod s3;

@@ -2,24 +2,32 @@
 //! tests.
 //!
 //! `serve_model FAMILY [FOLDER]` trains on invented monthly series (context 24, hidden 64, 12
-//! steps), writes `card.json` and `weights.safetensors` to the folder for peers, prints its
+//! steps), or with `logistic` and `random-forest` on invented rows of ten columns, writes
+//! `card.json`, `weights.safetensors` and, of rows, `rows.csv` to the folder for peers, prints its
 //! address, and serves until it is told to stop.
 
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, path::Path};
+use steppe_model::artifact::Artifact;
+use steppe_model::forecast::Forecast;
 use steppe_model::host::{Quiet, Stage};
-use steppe_model::{Artifact, Dataset, Series};
+use steppe_model::rows::table::{Column, Table};
+use steppe_model::tabular::Tabular;
+use steppe_model::tabular::data::{Rows, Target};
+use steppe_model::{Dataset, Series};
 use steppe_server::access_log;
 use steppe_server::config::Limits;
 use steppe_server::datasets::Datasets;
 use steppe_server::guard::Hosts;
 use steppe_server::model_store::ModelStore;
 use steppe_server::routes::router;
+use steppe_server::served::Served;
 use steppe_server::service::Service;
 use steppe_server::serving::{Serving, serve};
-use steppe_spec::{Backtest, Family, Frequency, Kind, Lstm, TrainSpec, Trees};
+use steppe_spec::tabular::{TabularKind, TabularSpec};
+use steppe_spec::{Backtest, ColumnType, Family, Frequency, Kind, Lstm, TrainSpec, Trees};
 use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 
 /// As in the server.
@@ -33,8 +41,26 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let family: Family =
         serde_json::from_value(arguments.next().unwrap_or_else(|| "lstm".to_owned()).into())?;
-    let artifact = Artifact::train(&data(), &spec(family), &Stage::new(&Quiet))?;
-    if let Some(folder) = arguments.next() {
+    let folder = arguments.next();
+    if matches!(family, Family::Logistic | Family::RandomForest) {
+        let people = People::invented(5_000);
+        if let Some(folder) = &folder {
+            std::fs::create_dir_all(folder)?;
+            std::fs::write(format!("{folder}/rows.csv"), people.csv())?;
+        }
+        let artifact =
+            Artifact::<Tabular>::train(&people.rows(), &spec_of_rows(family), &Stage::new(&Quiet))?;
+        return run(artifact, folder).await;
+    }
+    let artifact = Artifact::<Forecast>::train(&data(), &spec(family), &Stage::new(&Quiet))?;
+    run(artifact, folder).await
+}
+
+async fn run<T: Served>(
+    artifact: Artifact<T>,
+    folder: Option<String>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(folder) = folder {
         std::fs::create_dir_all(&folder)?;
         std::fs::write(format!("{folder}/{CARD_FILE}"), &artifact.card_bytes)?;
         std::fs::write(format!("{folder}/{WEIGHTS_FILE}"), &artifact.weights_bytes)?;
@@ -55,7 +81,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         access_log::start()
     };
     let limits = Limits::default();
-    let models = <ModelStore>::open(store.clone(), PIPELINE).await?;
+    let models = ModelStore::<T>::open(store.clone(), PIPELINE).await?;
     let service = Service::new(models, Datasets::new(store, limits.dataset_bytes), "data", limits)?;
     let listener = std::net::TcpListener::bind(
         std::env::var("STEPPE_LISTEN").unwrap_or_else(|_| "127.0.0.1:0".to_owned()),
@@ -102,4 +128,96 @@ fn spec(family: Family) -> TrainSpec {
         s.model.trees = Trees { rounds: 20, depth: 3, learning_rate: 0.1, rows_max: 1_000 };
         s.backtest = Backtest { origins: 2, stride: Some(1), refit: false, interval_level: 0.9 };
     })
+}
+
+/// Columns of the invented rows.
+const COLUMNS: [(&str, ColumnType); 10] = [
+    ("gender", ColumnType::String),
+    ("age", ColumnType::Double),
+    ("hypertension", ColumnType::Boolean),
+    ("heart_disease", ColumnType::Boolean),
+    ("ever_married", ColumnType::Boolean),
+    ("work_type", ColumnType::String),
+    ("residence_type", ColumnType::String),
+    ("avg_glucose_level", ColumnType::Double),
+    ("bmi", ColumnType::Double),
+    ("smoking_status", ColumnType::String),
+];
+
+/// Invented people, of whom some fall ill: texts by column, and whether each does.
+struct People {
+    texts: Vec<[String; 10]>,
+    ill: Vec<bool>,
+}
+
+impl People {
+    fn invented(count: usize) -> Self {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let (mut texts, mut ill) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let age = f64::from(rng.u32(1..90));
+            let glucose = 60.0 + 120.0 * rng.f64() * rng.f64();
+            let pressure = rng.f64() < age / 300.0;
+            let margin = 0.07 * (age - 70.0) + 0.004 * glucose + f64::from(u8::from(pressure));
+            ill.push(rng.f64() < 1.0 / (1.0 + (1.5 - margin).exp()));
+            let bmi = format!("{:.1}", 18.0 + 20.0 * rng.f64());
+            let mut one_of = |all: &[&str]| all[rng.usize(..all.len())].to_owned();
+            texts.push([
+                one_of(&["Female", "Male"]),
+                age.to_string(),
+                pressure.to_string(),
+                one_of(&["false", "false", "true"]),
+                one_of(&["false", "true"]),
+                one_of(&["Private", "Self-employed", "Govt_job", "children"]),
+                one_of(&["Urban", "Rural"]),
+                format!("{glucose:.2}"),
+                one_of(&[&bmi, &bmi, &bmi, &bmi, &bmi, &bmi, &bmi, &bmi, &bmi, ""]),
+                one_of(&["never smoked", "smokes", "formerly smoked", "Unknown"]),
+            ]);
+        }
+        Self { texts, ill }
+    }
+
+    fn csv(&self) -> String {
+        let names = COLUMNS.map(|(name, _)| name).join(",");
+        let line = |(texts, ill): (&[String; 10], &bool)| {
+            format!("{},{}\n", texts.join(","), u8::from(*ill))
+        };
+        let lines: String = self.texts.iter().zip(&self.ill).map(line).collect();
+        format!("{names},stroke\n{lines}")
+    }
+
+    fn rows(&self) -> Rows {
+        let mut table = Table::new(self.texts.len());
+        for (place, (name, kind)) in COLUMNS.iter().enumerate() {
+            let texts = self.texts.iter().map(|texts| texts[place].as_str());
+            let column = match kind {
+                ColumnType::String => Column::category(texts.map(Some)),
+                ColumnType::Boolean => {
+                    Column::Boolean(texts.map(|text| Some(text == "true")).collect())
+                }
+                _ => Column::Number(texts.map(|text| text.parse().unwrap_or(f64::NAN)).collect()),
+            };
+            table.push(name, column).expect("a column of numbers, truth values or levels");
+        }
+        let labels = Arc::new(vec!["0".to_owned(), "1".to_owned()]);
+        let codes = self.ill.iter().map(|ill| usize::from(*ill)).collect();
+        Rows {
+            table,
+            target: Some(Target::Classes { labels, codes }),
+            entities: None,
+            times: None,
+            groups: None,
+            weights: None,
+            told_by: Default::default(),
+            unlabelled: 0,
+        }
+    }
+}
+
+fn spec_of_rows(family: Family) -> TabularSpec {
+    let mut spec = TabularSpec::new(PIPELINE, TabularKind::Classification, "stroke", &COLUMNS);
+    spec.task.model.kind = Kind::Of(family);
+    spec.task.model.candidates = Some(vec![]);
+    spec
 }

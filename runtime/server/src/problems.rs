@@ -23,8 +23,10 @@ pub enum RequestError {
         own: String,
     },
     /// The body does not say that it is JSON.
-    #[error("the body's content type is `{0}`; expected `application/json`, or at \
-         `/invocations` of a model about rows `text/csv` or `application/jsonlines`")]
+    #[error(
+        "the body's content type is `{0}`; expected `application/json`, or at \
+         `/invocations` of a model about rows `text/csv` or `application/jsonlines`"
+    )]
     WrongType(String),
     /// The request addresses another host.
     #[error("this server is not `{0}`; address it by its IP address, or name it in `STEPPE_HOSTS`")]

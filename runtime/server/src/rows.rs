@@ -359,7 +359,8 @@ fn check_size(
 fn check_threshold(model: &ServedModel, threshold: Option<f64>) -> Result<(), RequestError> {
     let Some(threshold) = threshold else { return Ok(()) };
     if model.artifact.card.section.target.labels.len() != 2 {
-        let what = "`threshold` is of two classes, and this model answers something else; leave it out";
+        let what =
+            "`threshold` is of two classes, and this model answers something else; leave it out";
         return Err(RequestError::Invalid(what.to_owned()));
     }
     match (0.0..=1.0).contains(&threshold) {

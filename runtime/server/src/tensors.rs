@@ -183,7 +183,9 @@ impl InferRequest {
             let Some(size) = size else { continue };
             if tensor.data.is_some() {
                 let name = &tensor.name;
-                return Err(invalid(format!("input `{name}` comes as JSON and as bytes; send one")));
+                return Err(invalid(format!(
+                    "input `{name}` comes as JSON and as bytes; send one"
+                )));
             }
             let size = usize::try_from(size).ok().filter(|n| *n <= binary.len());
             let size = size.ok_or_else(|| {
@@ -194,7 +196,9 @@ impl InferRequest {
         }
         if !binary.is_empty() {
             let left = binary.len();
-            return Err(invalid(format!("the body has {left} bytes more than its inputs announce")));
+            return Err(invalid(format!(
+                "the body has {left} bytes more than its inputs announce"
+            )));
         }
         Ok(request)
     }

@@ -4,9 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::{
-    DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use steppe_wire::score::ScoreRequest;
 
@@ -96,9 +94,8 @@ pub fn lines(form: &Form, body: &Bytes) -> Result<Questions, RequestError> {
         let seed = Row { building: &mut building, refused: &mut refused };
         let read = seed.deserialize(&mut reader).and_then(|()| reader.end());
         if let Err(error) = read {
-            let reason = || format!("the line is no JSON object: {error}{}", {
-                not_a_number(&error, line)
-            });
+            let reason =
+                || format!("the line is no JSON object: {error}{}", { not_a_number(&error, line) });
             return Err(refused.unwrap_or_else(|| bad(row, reason())));
         }
     }
