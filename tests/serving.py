@@ -21,6 +21,10 @@ PEERS = ROOT / "tests" / "peers"
 SECONDS = 5
 ROUNDS = 3
 SCRIPT = 'wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\nwrk.body=[==[%s]==]\n'
+ROW = {
+    "gender": "Male", "age": 67, "hypertension": False, "heart_disease": True, "ever_married": True, "work_type": "Private",
+    "residence_type": "Urban", "avg_glucose_level": 128.69, "bmi": 36.6, "smoking_status": "formerly smoked",
+}
 PACED = "function delay() return math.random() < %s and %d or 0 end\n"
 
 
@@ -29,9 +33,9 @@ def example(name, *arguments):
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
 
 
-def load(url, connections, delay=None):
+def load(url, connections, delay=None, asked=None):
     """Requests per second, and latencies in milliseconds at the middle and the 99th percentile."""
-    body = SCRIPT % json.dumps({"histories": [history()]}) + (PACED % delay if delay is not None else "")
+    body = SCRIPT % json.dumps(asked or {"histories": [history()]}) + (PACED % delay if delay is not None else "")
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(body)
         script.flush()
@@ -47,10 +51,11 @@ def load(url, connections, delay=None):
 class Peer:
     """A server in Python with two workers, one per core."""
 
-    def __init__(self, folder, port, *command):
+    def __init__(self, folder, port, *command, rows=None):
+        self.rows = rows
         self.url = f"http://127.0.0.1:{port}"
         tool = pathlib.Path(sys.executable).with_name(command[0])
-        environment = os.environ | {"PEER_MODEL": str(folder), "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"PEER_MODEL": str(folder), "OMP_NUM_THREADS": "1", "PEER_ROWS_MODEL": rows or ""}
         self._process = subprocess.Popen([tool, *command[1:]], cwd=PEERS, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def __enter__(self):
@@ -68,12 +73,47 @@ class Peer:
         self._process.wait(timeout=30)
 
     def answer(self):
-        return answer(self.url)
+        return row_answer(self.url) if self.rows else answer(self.url)
 
 
 def answer(url):
     request = urllib.request.Request(f"{url}/predict", json.dumps({"histories": [history()]}).encode(), {"Content-Type": "application/json"})
     return [s["value"] for s in json.load(urllib.request.urlopen(request, timeout=30))["forecasts"][0]["steps"]]
+
+
+def row_answer(url):
+    request = urllib.request.Request(f"{url}/predict", json.dumps({"rows": [ROW]}).encode(), {"Content-Type": "application/json"})
+    return json.load(urllib.request.urlopen(request, timeout=30))["rows"][0]["probability"]
+
+
+def rows(folder):
+    """A row over HTTP. Everybody fits on the same rows; scikit-learn's answers are the same up to its other penalty."""
+    def peer(port, workers, model):
+        command = ["uvicorn", "--workers", str(workers), "--port", str(port), "--log-level", "warning", "--no-access-log", "fastapi_rows:app"]
+        return lambda: Peer(folder, port, *command, rows=model)
+
+    plain, explained = {"rows": [ROW]}, {"rows": [ROW], "explain": True}
+    servers = {
+        "Steppe, logistic": (lambda: ModelServer("logistic", folder), plain),
+        "Steppe, logistic, with reasons": (lambda: ModelServer("logistic"), explained),
+        "Steppe, random forest": (lambda: ModelServer("random-forest"), plain),
+        "Steppe, random forest, with reasons": (lambda: ModelServer("random-forest"), explained),
+        "FastAPI, uvicorn × 2, scikit-learn logistic on data frames": (peer(9924, 2, "logistic"), plain),
+        "FastAPI, uvicorn × 2, scikit-learn logistic on arrays": (peer(9925, 2, "logistic-arrays"), plain),
+        "FastAPI, uvicorn × 2, xgboost": (peer(9926, 2, "xgboost"), plain),
+    }
+    results, answers = {name: [] for name in servers}, {}
+    for _ in range(ROUNDS):
+        for name, (start, asked) in servers.items():
+            with start() as server:
+                answers[name] = row_answer(server.url)
+                results[name].append(load(server.url, 16, asked=asked))
+    rate = {name: statistics.median(r[0] for r in runs) for name, runs in results.items()}
+    print(f"\nOne row of ten columns over HTTP, 16 connections, median of {ROUNDS} runs in turn\n")
+    print("| server | requests/s | p50 ms | p99 ms | Steppe's logistic is faster by | answer |\n|---|---:|---:|---:|---:|---:|")
+    for name, runs in results.items():
+        p50, p99 = (statistics.median(r[i] for r in runs) for i in (1, 2))
+        print(f"| {name} | {rate[name]:,.0f} | {p50:.2f} | {p99:.2f} | {rate['Steppe, logistic'] / rate[name]:.1f}× | {answers[name]:.3f} |")
 
 
 def serving(folder):
@@ -162,12 +202,14 @@ def training():
         print(f"| {int(series):,} | {int(windows):,} | {seconds} | {float(seconds) * 1000 / int(series):.2f} |")
 
 
+PARTS = {"series": serving, "rows": rows, "forward": forward, "load": lambda _: under_load(), "training": lambda _: training()}
+
+
 def main():
+    """All parts, or those that are named."""
     with tempfile.TemporaryDirectory() as folder:
-        serving(folder)
-        forward(folder)
-    under_load()
-    training()
+        for name in sys.argv[1:] or PARTS:
+            PARTS[name](f"{folder}/rows" if name == "rows" else folder)
 
 
 if __name__ == "__main__":
