@@ -54,7 +54,7 @@ static TABLE: LazyLock<Bytes> = LazyLock::new(|| {
         let stage = ["early", "late", "none"][if ill { rng.usize(..2) } else { 2 }];
         let (sex, day) = (["f", "m"][rng.usize(..2)], 1 + rng.u32(..28));
         let bmi = if id % 9 == 0 { String::new() } else { format!("{}.5", 18 + rng.u32(..20)) };
-        let days = f64::from(age) * 0.5 + rng.f64();
+        let days = f64::from(age) * 0.5 + 20.0 * rng.f64();
         csv.push_str(&format!(
             "p{id},{sex},{age},{smoker},2025-03-{day:02},{bmi},{},{stage},{days:.2}\n",
             u8::from(ill)
@@ -511,7 +511,7 @@ async fn a_row_that_cannot_be_used_is_named_with_its_column() {
         (format!("{}\n\n{}", row(), with(json!({ "age": "x" }))), 422, "bad-row", "rows[1]: `age`"),
         (format!("{}\n7", row()), 422, "bad-row", "rows[1]: the line is no JSON object"),
         (format!("{0} {0}", row()), 422, "bad-row", "trailing characters"),
-        (row().to_string().replace("61", "NaN"), 422, "bad-row", "send null where a value is"),
+        (row().to_string().replace("61", "NaN"), 422, "bad-row", "or null where it is missing"),
         ("\n \n".to_owned(), 400, "invalid-request", "the body has no rows"),
     ];
     refused(&server, "application/jsonlines", "/invocations", &lines).await;
@@ -604,7 +604,7 @@ async fn tensors_that_disagree_are_refused() {
     for (body, said) in [
         (changed(0, json!({ "data": [1, 2] })), "input `sex` has data that are not texts"),
         (changed(0, json!({ "data": ["f"] })), "input `sex` has 1 values"),
-        (changed(0, json!({ "datatype": "FP64" })), "data that are not numbers"),
+        (changed(0, json!({ "datatype": "FP64" })), "has the type FP64; expected BYTES"),
         (changed(1, json!({ "datatype": "INT64" })), "has the type INT64; expected FP64 or FP32"),
         (changed(1, json!({ "data": ["61", "61"] })), "input `age` has data that are not numbers"),
         (changed(1, json!({ "data": [61] })), "input `age` has 1 values, its shape [2]"),
@@ -710,7 +710,7 @@ async fn several_classes_and_numbers_are_answered_in_their_forms() {
     let server = Server::with(&trained(&days), Limits::default()).await;
     let told = server.predict(&json!({ "rows": [row()] })).await.scored().rows.remove(0);
     let value = told.value.expect("a number");
-    assert!((value - 31.0).abs() < 2.0, "{value} instead of about 31");
+    assert!((value - 40.5).abs() < 5.0, "{value} instead of about 40");
     assert!(told.label.is_none() && told.probability.is_none());
     let metadata = server.get("/v2/models/risk").await.json();
     let outputs = metadata["outputs"].as_array().expect("a list");

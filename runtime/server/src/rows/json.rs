@@ -207,9 +207,14 @@ impl<'de> Visitor<'de> for Row<'_, '_> {
                         return Err(refuse(format!("has `{name}` twice")));
                     }
                     let added = row.next_value_seed(Value { building, place });
-                    // A number beyond all numbers is not even read.
+                    // Such as a number beyond all numbers. Its place is one in the rows alone.
                     let unread = |e: A::Error| {
-                        refuse(format!("`{name}` cannot be read: {e}; expected a finite number"))
+                        let e = e.to_string();
+                        let why = e.split(" at line ").next().unwrap_or_default();
+                        refuse(format!(
+                            "`{name}` cannot be read: {why}; send a value of its type, or null \
+                             where it is missing"
+                        ))
                     };
                     added.map_err(unread)?.map_err(&mut refuse)?;
                     likely = place + 1;
