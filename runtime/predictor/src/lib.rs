@@ -1,14 +1,15 @@
 //! The predictor: asks the model server for forecasts and stores them in S3, one series or a group
 //! of them at a time, a line each.
 //!
-//! About rows it asks and hands on what the server answers. It computes nothing itself. A retry of the same execution writes the same object, and its errors
-//! are of two types, so that the state machine can retry only what may succeed later.
+//! About rows it asks, and hands on what the server answers without storing it. It computes nothing
+//! itself. A retry of the same execution writes the same object, and its errors are of two types, so
+//! that the state machine can retry only what may succeed later.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
@@ -16,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use steppe_wire::failure::Failure;
+use steppe_wire::hint::Hinted;
 use steppe_wire::predict::{
     LeftOut, PredictRequest, PredictResponse, PredictorOutput, StoredPrediction, Summary,
 };
@@ -27,7 +29,7 @@ use steppe_wire::{edge, keys};
 const SERVER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest name of an execution; those of Step Functions have at most 256 bytes.
 const EXECUTION_BYTES_MAX: usize = 512;
-/// Largest answer that is read.
+/// Largest answer that is read: Lambda hands on at most 6 MB.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What the state machine sends: the contract's three fields, the execution, and the version of the
@@ -207,13 +209,15 @@ impl<S: ObjectStore> Predictor<S> {
     ) -> Result<ScoreResponse, Failure> {
         let request: ScoreRequest = serde_json::from_value(Value::Object(event.clone()))
             .map_err(|e| Failure::permanent(format!("the event is not a request: {e}")))?;
-        if let Some(bucket) = request.bucket_name.as_ref().filter(|name| **name != self.bucket) {
-            return Err(Failure::permanent(format!(
-                "bucket `{bucket}` is not this pipeline's; it reads only `{}`",
-                self.bucket
-            )));
+        check_rows(&request, &self.bucket).map_err(Failure::permanent)?;
+        let answer: ScoreResponse = self.post(&request, request_id, trace_id).await?;
+        let (asked, answered) = (request.rows.len() + request.entities.len(), answer.rows.len());
+        match asked == answered {
+            true => Ok(answer),
+            false => Err(Failure::permanent(format!(
+                "the model server answered about {answered} of {asked} rows"
+            ))),
         }
-        self.post(&request, request_id, trace_id).await
     }
 
     async fn ask(&self, input: &Input, trace_id: Option<&str>) -> Result<PredictResponse, Failure> {
@@ -243,7 +247,7 @@ impl<S: ObjectStore> Predictor<S> {
         if body.len() > edge::BODY_BYTES_MAX {
             let (bytes, most) = (body.len(), edge::BODY_BYTES_MAX);
             let message = format!("the request has {bytes} bytes; the server takes at most {most}");
-            return Err(Failure::permanent(message));
+            return Err(Failure::permanent(Hinted::new(message, "ask about fewer at a time")));
         }
         // The same id in the function's trace and in the server's access log.
         let trace = trace_id
@@ -266,7 +270,11 @@ impl<S: ObjectStore> Predictor<S> {
             let response = self.http.request(request).await.map_err(|e| retryable(&e))?;
             let status = response.status();
             let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-            let bytes = body.collect().await.map_err(|e| retryable(&e))?.to_bytes();
+            let bytes = body.collect().await.map_err(|e| match e.is::<LengthLimitError>() {
+                true => too_large(),
+                false => retryable(&e),
+            });
+            let bytes = bytes?.to_bytes();
             Ok((status, bytes))
         };
         let (status, bytes) =
@@ -297,6 +305,31 @@ impl<S: ObjectStore> Predictor<S> {
     }
 }
 
+/// What the model server would refuse is not sent to it.
+fn check_rows(request: &ScoreRequest, own: &str) -> Result<(), String> {
+    if let Some(bucket) = request.bucket_name.as_ref().filter(|name| *name != own) {
+        return Err(format!("bucket `{bucket}` is not this pipeline's; it reads only `{own}`"));
+    }
+    if request.rows.is_empty() == request.entities.is_empty() {
+        let both = !request.rows.is_empty();
+        return Err(match both {
+            true => "`rows` and `entities` are both there; send one of them".to_owned(),
+            false => "there is nothing to answer about; send `rows`, or `entities` with \
+                      `dataset_key` and `bucket_name`"
+                .to_owned(),
+        });
+    }
+    let key = request.dataset_key.as_deref().map_or(Ok(()), edge::check_key);
+    let version = request.model_version.as_deref().map_or(Ok(()), edge::check_version);
+    key.and(version).map_err(|e| e.to_string())
+}
+
+/// The same question has the same answer: asking again does not help.
+fn too_large() -> Failure {
+    let message = format!("the answer has more than {ANSWER_BYTES_MAX} bytes");
+    Failure::permanent(Hinted::new(message, "ask about fewer at a time, or without reasons"))
+}
+
 fn refusal(status: u16, body: &[u8]) -> Failure {
     let problem = serde_json::from_slice(body).unwrap_or_else(|_| {
         Problem::new(status, "unknown", "The server refused", "no problem document")
@@ -313,6 +346,9 @@ fn refusal(status: u16, body: &[u8]) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     fn parse(json: &str) -> Result<Input, String> {
         let event: Map<String, Value> = serde_json::from_str(json).expect("JSON");
@@ -379,5 +415,105 @@ mod tests {
         };
         assert_eq!([409, 429, 502, 503].map(kind), ["RetryableError"; 4]);
         assert_eq!([400, 403, 404, 422].map(kind), ["PermanentError"; 4]);
+    }
+
+    fn store() -> object_store::memory::InMemory {
+        object_store::memory::InMemory::new()
+    }
+
+    /// What comes of an event about rows when the server answers with `status` and `body`, or must
+    /// not be asked.
+    async fn scored(event: Value, answer: Option<(u16, String)>) -> Result<ScoreResponse, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let asked = answer.is_some();
+        let server = tokio::spawn(async move {
+            let Some((status, body)) = answer else { return };
+            let (mut client, _) = listener.accept().await.expect("a client");
+            let (mut read, mut part) = (Vec::new(), [0; 4096]);
+            while !read.ends_with(b"}") {
+                let bytes = client.read(&mut part).await.expect("a request");
+                assert_ne!(bytes, 0, "the request ends early");
+                read.extend_from_slice(&part[..bytes]);
+            }
+            assert!(read.starts_with(b"POST /predict HTTP/1.1\r\n"));
+            let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
+            client.write_all(head.as_bytes()).await.expect("taken");
+            // Of an answer that is too large the function does not take everything.
+            drop(client.write_all(body.as_bytes()).await);
+        });
+        let predictor = Predictor::new(&url, store(), "b", "").expect("a URL");
+        let event = event.as_object().expect("an object").clone();
+        let outcome = predictor.score(&event, "request-1", None).await;
+        match asked {
+            true => server.await.expect("the server is asked"),
+            false => server.abort(),
+        }
+        outcome.map_err(|e| format!("{}: {}", e.error_type(), e.error_message()))
+    }
+
+    fn answer_of(rows: usize) -> String {
+        let scores: steppe_wire::registry::Scores = Default::default();
+        let row = steppe_wire::score::ScoredRow { probability: Some(0.25), ..Default::default() };
+        let model = steppe_wire::predict::ModelRef {
+            id: "m".to_owned(),
+            version: "0123456789abcdef".to_owned(),
+            backtest: scores,
+        };
+        let response = ScoreResponse { rows: vec![row; rows], model, seconds: 0.001 };
+        serde_json::to_string(&response).expect("JSON")
+    }
+
+    #[tokio::test]
+    async fn answers_about_rows_are_handed_on() {
+        let event = json!({ "rows": [{ "age": 67 }, { "age": null }], "explain": true });
+        let answer = scored(event, Some((200, answer_of(2)))).await.expect("an answer");
+        assert_eq!(serde_json::to_string(&answer).expect("JSON"), answer_of(2));
+    }
+
+    #[tokio::test]
+    async fn events_about_rows_that_the_server_would_refuse_are_not_sent_to_it() {
+        let about = |extra: Value| {
+            let mut event = json!({ "entities": ["1"], "dataset_key": "k", "bucket_name": "b" });
+            event
+                .as_object_mut()
+                .expect("an object")
+                .extend(extra.as_object().expect("an object").clone());
+            event
+        };
+        for (event, said) in [
+            (json!({ "row": [] }), "unknown field `row`"),
+            (json!({ "rows": [] }), "there is nothing to answer about"),
+            (about(json!({ "rows": [{}] })), "both there"),
+            (about(json!({ "bucket_name": "c" })), "it reads only `b`"),
+            (about(json!({ "dataset_key": "a//b" })), "a part that is empty"),
+            (about(json!({ "model_version": "new" })), "is not a version"),
+            (json!({ "rows": [{ "x": "x".repeat(edge::BODY_BYTES_MAX) }] }), "hint: ask about"),
+        ] {
+            let refused = scored(event, None).await.expect_err(said);
+            assert!(refused.starts_with("PermanentError: ") && refused.contains(said), "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_server_says_about_rows_is_told() {
+        let problem = |status, detail: &str| {
+            let problem = Problem::new(status, "s", "t", detail);
+            (status, serde_json::to_string(&problem).expect("JSON"))
+        };
+        let large = (200, " ".repeat(ANSWER_BYTES_MAX + 1));
+        for (answer, said) in [
+            (problem(400, "rows[0]: lacks `bmi`"), "PermanentError: the model server refused"),
+            (problem(400, "rows[0]: lacks `bmi`"), "rows[0]: lacks `bmi`"),
+            (problem(429, "busy"), "RetryableError: "),
+            (problem(503, "late"), "RetryableError: "),
+            ((200, answer_of(2)), "PermanentError: the model server answered about 2 of 1 rows"),
+            ((200, "{}".to_owned()), "PermanentError: the model server's answer breaks"),
+            (large, "PermanentError: the answer has more than"),
+        ] {
+            let event = json!({ "rows": [{ "age": 67 }] });
+            let refused = scored(event, Some(answer)).await.expect_err(said);
+            assert!(refused.contains(said), "{refused}");
+        }
     }
 }

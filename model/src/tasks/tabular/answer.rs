@@ -150,11 +150,13 @@ impl Artifact {
     ) -> Option<ScoredRow> {
         let (section, answers) = (&self.card.section, &answered.answers);
         let labels = &section.target.labels;
-        if !answers.iter().all(|answer| answer.is_finite()) {
+        let reasons = answered.reasons.as_ref();
+        // A probability is finite even where what it rests on is beyond all numbers.
+        let effects = reasons.iter().flat_map(|reasons| &reasons.effects).map(|(_, effect)| effect);
+        if !answers.iter().chain(effects).all(|number| number.is_finite()) {
             return None;
         }
         let two = labels.len() == 2;
-        let reasons = answered.reasons.as_ref();
         Some(ScoredRow {
             entity: asked.entity.map(str::to_owned),
             probability: two.then(|| answers[0]),
