@@ -1,8 +1,8 @@
 //! What a model was asked about the pipeline's data and what it answered in service, counted to
 //! find drift. Histories that clients bring along are not counted: anybody could raise or hide an
-//! alarm.
+//! alarm. Nor are rows, see [`rows`](crate::rows).
 //!
-//! Every series and period, or row, counts once, however often it is asked for, because a repeated question
+//! Every series and period counts once, however often it is asked for, because a repeated question
 //! says nothing new about the data. What is remembered for that is bounded; beyond it everything
 //! counts.
 
