@@ -147,7 +147,7 @@ impl<T: Task> Artifact<T> {
             Some((number, T::statistics(self, query, answer)?))
         });
         let statistics: Vec<_> = statistics.collect();
-        Reference::of(&T::statistics_of(&self.card.section), &statistics)
+        Reference::of(&T::statistics_of(&self.card.section), &statistics, T::KS_LIMIT)
     }
 
     /// Loads an artifact and checks everything that can be checked.

@@ -22,8 +22,6 @@ const COUNT_MAX: u64 = 1 << 40;
 const COUNT_MIN: u64 = 20;
 /// Index from which a shift is usually called large (Siddiqi, Credit Risk Scorecards, 2006).
 const PSI_LIMIT: f64 = 0.25;
-/// Distance below which a difference does not matter, however sure it is.
-const KS_LIMIT: f64 = 0.12;
 /// Chance explains what stays below with this probability.
 const BY_CHANCE: f64 = 0.999;
 /// Kolmogorov's distribution's quantile at it.
@@ -49,6 +47,8 @@ struct Distribution {
 /// What a model says about the histories of its backtest: part of its card.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Reference {
+    /// Distance below which a difference does not matter, however sure it is.
+    ks_limit: f64,
     distributions: Vec<Distribution>,
 }
 
@@ -67,6 +67,7 @@ impl Reference {
         let named = self.distributions.iter().map(|d| (d.statistic.as_str(), d.side));
         if named.eq(statistics.iter().map(|(name, side)| (name.as_ref(), *side)))
             && self.distributions.iter().all(usable)
+            && (0.0..=1.0).contains(&self.ks_limit)
         {
             Ok(())
         } else {
@@ -75,16 +76,18 @@ impl Reference {
     }
 
     /// The distributions of `statistics` in the backtest. Values are in the same order, each row
-    /// with the number of its origin.
+    /// with the number of its origin. Distances below `ks_limit` do not matter, however sure they
+    /// are.
     pub fn of<N: AsRef<str>, O: AsRef<[f64]>>(
         statistics: &[(N, Side)],
         observed: &[(usize, O)],
+        ks_limit: f64,
     ) -> Self {
         let one = |(place, (name, side)): (usize, &(N, Side))| {
             let values = observed.iter().map(|(origin, row)| (*origin, row.as_ref()[place]));
             distribution((name.as_ref(), *side), &values.collect::<Vec<_>>())
         };
-        Self { distributions: statistics.iter().enumerate().map(one).collect() }
+        Self { ks_limit, distributions: statistics.iter().enumerate().map(one).collect() }
     }
 }
 
@@ -155,7 +158,7 @@ impl Tally {
             let by_chance = psi_by_chance(counts.len(), count, in_training);
             let psi_limit = PSI_LIMIT.max(distribution.psi_between_origins).max(by_chance);
             let by_chance = ks_by_chance(count, in_training);
-            let ks_limit = KS_LIMIT.max(distribution.ks_between_origins).max(by_chance);
+            let ks_limit = reference.ks_limit.max(distribution.ks_between_origins).max(by_chance);
             StatisticDrift {
                 statistic: distribution.statistic.clone(),
                 side: distribution.side,
@@ -242,7 +245,7 @@ mod tests {
         let training: Vec<(usize, Observed)> = (0..8)
             .flat_map(|o| values(&mut rng, 50, 0.0).into_iter().map(move |v| (o, v)))
             .collect();
-        let reference = Reference::of(&STATISTICS, &training);
+        let reference = Reference::of(&STATISTICS, &training, 0.2);
         for count in [20, 50, 400, 20_000] {
             assert_eq!(drifted(&reference, &values(&mut rng, count, 0.0)), 0, "{count}");
             assert_eq!(drifted(&reference, &values(&mut rng, count, 2.0)), 4, "{count}");
@@ -263,7 +266,7 @@ mod tests {
         for (origin, centre) in years.into_iter().enumerate() {
             training.extend(values(&mut rng, 30, centre).into_iter().map(|v| (origin, v)));
         }
-        let reference = Reference::of(&STATISTICS, &training);
+        let reference = Reference::of(&STATISTICS, &training, 0.2);
         assert_eq!(
             drifted(&reference, &values(&mut rng, 30, 0.8)),
             0,
@@ -274,7 +277,7 @@ mod tests {
 
     #[test]
     fn constant_statistics_have_one_place_of_their_own() {
-        let reference = Reference::of(&STATISTICS, &vec![(0, [3.0; 4]); 30]);
+        let reference = Reference::of(&STATISTICS, &vec![(0, [3.0; 4]); 30], 0.2);
         assert_eq!(drifted(&reference, &vec![[3.0; 4]; 100]), 0);
         assert_eq!(drifted(&reference, &vec![[3.5; 4]; 100]), 4);
     }

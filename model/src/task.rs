@@ -38,6 +38,8 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     const ANSWER: &'static str;
     /// Why there may be no new case to compare two models on, before "since …".
     const NOTHING_NEW: &'static str;
+    /// Distance between what was counted in trials and in service below which it does not matter.
+    const KS_LIMIT: f64;
     /// How to answer where only the statistics count.
     const BRIEFLY: Self::How;
 

@@ -71,7 +71,7 @@ async fn rows_are_scored_explained_and_watched() {
     let by_age = run(&["query", "by-age"]).out;
     assert!(by_age.contains("predicted") && by_age.lines().count() > 8, "{by_age}");
     let card = run(&["model"]).out;
-    assert!(card.contains("sensitive, and seen by the model: gender, ever_married"), "{card}");
+    assert!(card.contains("gender, ever_married; the model sees this"), "{card}");
 
     // Nothing has changed, so nothing drifts; ten more years for everybody do.
     let calm = run(&["drift"]).out;

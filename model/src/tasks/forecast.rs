@@ -52,6 +52,7 @@ impl Task for Forecast {
     const CASES: &'static str = "forecasts";
     const ANSWER: &'static str = "a forecast";
     const NOTHING_NEW: &'static str = "no whole horizon has been observed";
+    const KS_LIMIT: f64 = 0.2;
     const BRIEFLY: usize = 1;
 
     type Spec = TrainSpec;

@@ -17,7 +17,6 @@ use steppe_model::DataError;
 use steppe_model::rows::table::{Column, Table};
 use steppe_model::tabular::data::Rows;
 use steppe_model::tabular::{Answered, Artifact, Asked, ModelCard, Row, Tabular, Wanted};
-use steppe_spec::Family;
 use steppe_spec::tabular::TabularSpec;
 use steppe_wire::predict::ModelRef;
 use steppe_wire::registry::Scores;
@@ -329,9 +328,9 @@ fn told(
 /// those of other families as much for many rows or columns.
 fn is_quick(model: &ServedModel, rows: usize, how: How) -> bool {
     let card = &model.artifact.card;
-    let most = match (how.explain, card.family) {
-        (true, Family::RandomForest) => 0,
-        (true, _) => EXPLAINED_AT_ONCE,
+    let most = match (how.explain, model.artifact.reasons_are_quick()) {
+        (true, false) => 0,
+        (true, true) => EXPLAINED_AT_ONCE,
         (false, _) => AT_ONCE,
     };
     let values = rows.saturating_mul(card.spec.columns.len());

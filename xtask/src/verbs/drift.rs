@@ -110,8 +110,8 @@ fn statistics(all: &[StatisticDrift]) -> String {
             d.statistic.clone(),
             side.to_owned(),
             d.count.to_string(),
-            beside(d.psi, d.psi_limit),
-            beside(d.ks, d.ks_limit),
+            if d.count > 0 { beside(d.psi, d.psi_limit) } else { String::new() },
+            if d.count > 0 { beside(d.ks, d.ks_limit) } else { String::new() },
             verdict.to_owned(),
         ]
     };

@@ -76,6 +76,11 @@ impl Artifact {
         Ok(answers.into_iter().map(answered).collect())
     }
 
+    /// Whether the reasons of an answer take microseconds.
+    pub fn reasons_are_quick(&self) -> bool {
+        self.model.role().reasons_are_quick()
+    }
+
     fn outputs(&self) -> usize {
         self.card.section.calibration.len().max(1)
     }

@@ -219,6 +219,7 @@ mod tests {
     use crate::families::sum_of_columns::{Logistic, OfLogOdds};
     use crate::rows::plan::Taken;
     use crate::rows::prepare::Preparation;
+    use crate::rows::table::Table;
     use crate::tabular::model::{Link, Output, Way};
     use std::collections::BTreeMap;
     use std::sync::Arc;

@@ -9,7 +9,7 @@ use steppe_spec::tabular::{SplitKind, TabularSpec};
 use super::answers::{Answers, fitted};
 use super::data::{Rows, Target};
 use super::judged::{Judged, likeliest};
-use super::model::Reasons;
+use super::model::{Link, Reasons};
 use super::search::Tuning;
 use super::seen::Seen;
 use super::trials::{Entrant, Run};
@@ -51,6 +51,8 @@ pub struct Section {
     pub out_of_fold: Judged,
     /// How good it is on rows that chose nothing; none where no rows were kept.
     pub test: Option<Judged>,
+    /// What sums of effects are.
+    pub link: Link,
     /// What each column adds, the most important one first.
     pub importance: Vec<Importance>,
 }
@@ -189,6 +191,7 @@ impl Section {
             threshold,
             out_of_fold,
             test,
+            link: model.role().link(),
             importance: importance(data, run, (entrant, &model))?,
         })
     }

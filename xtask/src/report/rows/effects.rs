@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use steppe_model::tabular::evaluation::Evaluation;
+use steppe_model::tabular::model::Link;
 use steppe_model::tabular::section::Importance;
-use steppe_spec::Family;
 
 use super::bar;
 use super::curves::{Axes, axes};
@@ -62,10 +62,10 @@ pub fn html(report: &Evaluation) -> Result<Markup> {
 
 /// What effects are in.
 fn unit(report: &Evaluation) -> String {
-    match (report.section.target.labels.is_empty(), report.chosen) {
+    match (report.section.target.labels.is_empty(), report.section.link) {
         (true, _) => format!("units of {}", report.target),
-        (false, Family::RandomForest) => "probability".to_owned(),
-        (false, _) => "log odds".to_owned(),
+        (false, Link::Identity) => "probability".to_owned(),
+        (false, Link::LogOdds) => "log odds".to_owned(),
     }
 }
 
