@@ -282,7 +282,6 @@ async fn answered<A: Send + 'static>(
 }
 
 /// Answers as lines of numbers.
-#[expect(clippy::unnecessary_wraps, reason = "it is one of several ways to tell answers")]
 fn numbers(
     _: &ServedModel,
     _: &Questions,
@@ -299,7 +298,6 @@ fn numbers(
 }
 
 /// Answers as they are.
-#[expect(clippy::unnecessary_wraps, reason = "it is one of several ways to tell answers")]
 fn plain(
     _: &ServedModel,
     _: &Questions,
