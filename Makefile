@@ -31,8 +31,8 @@ lint: $(VENV) build ## formatting, clippy, dependencies, CloudFormation
 	.venv/bin/python tests/dependencies.py
 	rm -rf target/templates && cargo xtask render --every-combination target/templates
 	cargo xtask render --pipeline energy > target/templates/energy.yaml
-	cargo xtask render --pipeline stroke > target/templates/stroke.yaml
-	.venv/bin/cfn-lint target/templates/*.yaml && echo "cfn-lint: $$(ls target/templates | wc -l) templates without errors or warnings"
+	cargo xtask render --pipeline stroke --every-combination target/templates/stroke
+	.venv/bin/cfn-lint target/templates/*.yaml target/templates/*/*.yaml && echo "cfn-lint: $$(find target/templates -name '*.yaml' | wc -l) templates without errors or warnings"
 
 parity: $(VENV) build ## the same plans on Spark and on the embedded engine; formats beside the libraries of others
 	cargo build --example convert

@@ -60,7 +60,8 @@ fn judge<T: Task>(
             "the model in service was made for other columns and cannot answer about these data";
         return Ok((None, true, reason.to_owned()));
     }
-    let compared = match on_new_cases(trials, champion) {
+    let onward = T::onward(champion, trials)?;
+    let compared = match on_new_cases(onward.as_ref().unwrap_or(trials), champion) {
         Some(compared) => Some(compared),
         None if old != spec => of_configurations::<T>(data, trials, old, stage)?,
         None => None,

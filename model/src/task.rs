@@ -170,6 +170,15 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     /// The newest that the model of a card knows, for people: a time, or how many rows.
     fn known(card: &ModelCard<Self>) -> &str;
 
+    /// Trials about more cases that a model from elsewhere has not seen, where those of a training
+    /// leave some out; none where they do not.
+    fn onward<'a>(
+        _champion: &Artifact<Self>,
+        _trials: &Self::Trials<'a>,
+    ) -> Result<Option<Self::Trials<'a>>, TrainError> {
+        Ok(None)
+    }
+
     /// The cases that a model from elsewhere has not seen, and the entrant that would have been
     /// chosen without them; none where that cannot be told.
     fn unseen(champion: &Artifact<Self>, trials: &Self::Trials<'_>) -> Option<(Vec<usize>, usize)>;

@@ -164,6 +164,18 @@ impl Task for Tabular {
         &card.section.data.known
     }
 
+    /// Rows that are kept for the end are new before others where rows are told apart by time.
+    fn onward<'a>(champion: &Artifact, run: &Run<'a>) -> Result<Option<Run<'a>>, TrainError> {
+        let seen = champion.card.section.data.seen.reader();
+        match run.sets.test.iter().all(|row| seen(&run.data.key(*row))) {
+            true => Ok(None),
+            false => {
+                let (_, chosen) = Self::unseen(champion, run).unwrap_or_default();
+                run.with_kept(chosen).map(Some)
+            }
+        }
+    }
+
     fn unseen(champion: &Artifact, run: &Run<'_>) -> Option<(Vec<usize>, usize)> {
         let seen = champion.card.section.data.seen.reader();
         let is_new: Vec<bool> = (0..run.data.rows()).map(|row| !seen(&run.data.key(row))).collect();

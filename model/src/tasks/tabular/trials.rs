@@ -193,6 +193,42 @@ impl Run<'_> {
     }
 }
 
+impl<'a> Run<'a> {
+    /// One entrant, asked also about the rows that are kept for the end: fitted on all others.
+    pub fn with_kept(&self, entrant: usize) -> Result<Self, TrainError> {
+        let Entrant { family, spec, maps, answers, .. } = &self.entrants[entrant];
+        let (rest, test) = (&self.sets.rest, &self.sets.test);
+        let kept = Answers::of(*family, &self.data.select(rest), spec, &self.data.select(test))?;
+        let kept = kept.calibrated(maps);
+        let places = self.asked.iter().chain(test).enumerate();
+        let mut order: Vec<(usize, usize)> = places.map(|(place, &row)| (row, place)).collect();
+        order.sort_unstable();
+        let both = |output: usize| {
+            let all = [&answers[0].0[output][..], &kept.0[output]].concat();
+            order.iter().map(|(_, place)| all[*place]).collect()
+        };
+        let answers = vec![Answers((0..kept.0.len()).map(both).collect())];
+        let asked: Vec<usize> = order.iter().map(|(row, _)| *row).collect();
+        let entrant = Entrant {
+            family: *family,
+            spec: spec.clone(),
+            tuning: None,
+            maps: maps.clone(),
+            compared: vec![],
+            answers,
+        };
+        Ok(Self {
+            data: self.data,
+            spec: self.spec,
+            sets: Sets { test: vec![], ..self.sets.clone() },
+            target: self.data.select(&asked).target().clone(),
+            fold_of: vec![vec![0; asked.len()]],
+            asked,
+            entrants: vec![entrant],
+        })
+    }
+}
+
 /// What a threshold is for.
 fn aim(threshold: &Threshold) -> Aim {
     match *threshold {
