@@ -36,16 +36,15 @@ impl Way for Boosted {
         output: Output<'_>,
         spec: &TabularSpec,
     ) -> Result<Trees, RowsError> {
-        let Boosting { rounds, depth, learning_rate, min_leaf_weight, l2, subsample, column_share } =
-            spec.task.model.boosting;
+        let said = &spec.task.model.boosting;
         let options = boosting::Options {
-            rounds,
-            depth,
-            learning_rate,
-            min_leaf_weight,
-            l2,
-            subsample,
-            column_share,
+            rounds: said.rounds,
+            depth: said.depth,
+            learning_rate: said.learning_rate,
+            min_leaf_weight: said.min_leaf_weight,
+            l2: said.l2,
+            subsample: said.subsample,
+            column_share: said.column_share,
         };
         let number = output.target.is_number();
         let loss = if number { boosting::Loss::Squared } else { boosting::Loss::Log };

@@ -2,8 +2,8 @@
 //! of them at a time, a line each.
 //!
 //! About rows it asks, and hands on what the server answers without storing it. It computes nothing
-//! itself. A retry of the same execution writes the same object, and its errors are of two types, so
-//! that the state machine can retry only what may succeed later.
+//! itself. A retry of the same execution writes the same object, and its errors are of two types,
+//! so that the state machine can retry only what may succeed later.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -16,7 +16,7 @@ use steppe_wire::score::ScoreResponse;
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
-    Forecasts(PredictorOutput),
+    Forecasts(Box<PredictorOutput>),
     Scores(ScoreResponse),
 }
 
@@ -51,7 +51,11 @@ async fn run() -> Result<()> {
         let (request, trace) = (&context.request_id, context.xray_trace_id.as_deref());
         let answer: Result<Answer, Diagnostic> = match of_rows {
             true => predictor.score(&payload, request, trace).await.map(Answer::Scores),
-            false => predictor.handle(&payload, request, trace).await.map(Answer::Forecasts),
+            false => predictor
+                .handle(&payload, request, trace)
+                .await
+                .map(Box::new)
+                .map(Answer::Forecasts),
         }
         .map_err(diagnostic);
         answer

@@ -12,6 +12,7 @@ use steppe_model::artifact::Artifact;
 use steppe_model::forecast::Forecast;
 use steppe_spec::Training;
 use steppe_store::{Bucket, Registry};
+use steppe_wire::keys::CARD_FILE;
 use steppe_wire::predict::{ModelPointer, ModelRef};
 use tokio::sync::{Notify, watch};
 
@@ -117,8 +118,8 @@ impl<T: Served> ModelStore<T> {
 /// The task of the model in service.
 pub async fn task_in_service(bucket: Bucket, pipeline: &str) -> Result<String> {
     let registry = Registry::new(bucket, pipeline);
-    let files = registry.files(&pointer(&registry).await?).await?;
-    Ok(task_of(&files.card)?)
+    let version = pointer(&registry).await?.version;
+    Ok(task_of(&registry.file(&version, CARD_FILE).await?)?)
 }
 
 async fn pointer(registry: &Registry<Bucket>) -> Result<ModelPointer> {

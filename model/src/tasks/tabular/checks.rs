@@ -21,8 +21,8 @@ const ROWS_MIN: usize = 50;
 const COPIES_MAX: f64 = 2.0;
 /// Multiples of what chance explains from which rows that are alike are copies.
 const BEYOND_CHANCE: f64 = 5.0;
-/// Share of the differences that two rows by chance have in their targets, above which rows that are
-/// alike are no copies.
+/// Share of the differences that two rows by chance have in their targets, above which rows that
+/// are alike are no copies.
 const DIFFER_BY_CHANCE: f64 = 0.2;
 
 /// Refuses rows whose columns, or whose copies, give the answer away.

@@ -47,8 +47,8 @@ pub struct Sum {
     /// The penalty on squared coefficients; larger is smoother.
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub l2: f64,
-    /// Products of two columns: `all` of numbers as long as they are at most 100, `search` for those
-    /// that help, `none`, or pairs of prepared columns such as `[["age", "bmi = missing"]]`.
+    /// Products of two columns: `all` of numbers as long as they are at most 100, `search` for
+    /// those that help, `none`, or pairs of prepared columns such as `[["age", "bmi = missing"]]`.
     pub products: Products,
 }
 
