@@ -48,9 +48,9 @@ pub fn retrain<T: Task>(
 
 type Judgement = (Option<Contest>, bool, String);
 
-fn judge<T: Task>(
-    (data, spec): (&T::Data, &T::Spec),
-    trials: &T::Trials<'_>,
+fn judge<'a, T: Task>(
+    (data, spec): (&'a T::Data, &T::Spec),
+    trials: &T::Trials<'a>,
     champion: &Artifact<T>,
     stage: &Stage<'_>,
 ) -> Result<Judgement, TrainError> {
@@ -60,7 +60,7 @@ fn judge<T: Task>(
             "the model in service was made for other columns and cannot answer about these data";
         return Ok((None, true, reason.to_owned()));
     }
-    let onward = T::onward(champion, trials)?;
+    let onward = T::onward(champion, data, trials)?;
     let compared = match on_new_cases(onward.as_ref().unwrap_or(trials), champion) {
         Some(compared) => Some(compared),
         None if old != spec => of_configurations::<T>(data, trials, old, stage)?,

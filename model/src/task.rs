@@ -174,6 +174,7 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
     /// leave some out; none where they do not.
     fn onward<'a>(
         _champion: &Artifact<Self>,
+        _data: &'a Self::Data,
         _trials: &Self::Trials<'a>,
     ) -> Result<Option<Self::Trials<'a>>, TrainError> {
         Ok(None)

@@ -165,7 +165,11 @@ impl Task for Tabular {
     }
 
     /// Rows that are kept for the end are new before others where rows are told apart by time.
-    fn onward<'a>(champion: &Artifact, run: &Run<'a>) -> Result<Option<Run<'a>>, TrainError> {
+    fn onward<'a>(
+        champion: &Artifact,
+        _: &'a Rows,
+        run: &Run<'a>,
+    ) -> Result<Option<Run<'a>>, TrainError> {
         let seen = champion.card.section.data.seen.reader();
         match run.sets.test.iter().all(|row| seen(&run.data.key(*row))) {
             true => Ok(None),
