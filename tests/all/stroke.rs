@@ -93,7 +93,8 @@ async fn a_model_is_held_against_people_that_it_had_not_seen() {
     let rows = sample();
     let mut waiting = rows.clone();
     waiting.extend(rows[1..601].iter().cloned().zip(1_000_000..).map(|(mut row, id)| {
-        row[0] = id.to_string();
+        let glucose: f64 = row[8].parse().expect("a number");
+        (row[0], row[8]) = (id.to_string(), (glucose + 0.35).to_string());
         row[11] = String::new();
         row
     }));

@@ -1,7 +1,7 @@
 //! Source columns that tell the target, and rows that come twice: what makes a model look good that
 //! will not be.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::metrics::{mean, roc_auc};
 use super::table::{Column, Table};
@@ -78,13 +78,15 @@ pub fn twins(table: &Table, known: &[usize], asked: &[usize]) -> Vec<(usize, usi
 }
 
 /// How many twins chance explains, where the column with most values says nothing of the others:
-/// rows that are alike in all others, times the probability that two rows have it in common.
+/// rows that are alike in all others, times the probability that two rows have it in common. What
+/// is known counts once however often it is there: copies would explain themselves.
 pub fn twins_by_chance(table: &Table, known: &[usize], asked: &[usize]) -> f64 {
+    let mut seen = HashSet::new();
+    let mut known = known.to_vec();
+    known.retain(|&row| seen.insert(values(table, row, None)));
     let counts_of = |column: usize| {
         let mut counts: HashMap<u64, usize> = HashMap::new();
-        known
-            .iter()
-            .for_each(|&row| *counts.entry(values(table, row, None)[column]).or_default() += 1);
+        seen.iter().for_each(|row| *counts.entry(row[column]).or_default() += 1);
         counts
     };
     let columns = (0..table.columns().count()).map(|column| (column, counts_of(column)));

@@ -65,7 +65,7 @@ fn what_was_found_is_what_is_served_and_told() {
     let consists =
         format!("gradient-boosting ({} trees, depth {})", best.values[0], best.values[1]);
     assert!(text.contains(&consists), "{text}");
-    assert!(text.contains("tuned gradient-boosting: 6 trials, taken: "), "{text}");
+    assert!(text.contains("gradient-boosting, 6 trials: taken: "), "{text}");
     assert_eq!(artifact.card.spec, spec, "the configuration stays what was asked for");
 }
 
@@ -159,7 +159,7 @@ fn an_objective_that_is_no_proper_score_is_told() {
         let spec = tuned(Family::Logistic, |tune| tune.objective = Some(objective));
         trained(&data, &spec).card.to_text("v")
     };
-    let note = "note: the objective is no proper score";
+    let note = "the objective is no proper score";
     assert!(text(Objective::AucPr).contains(note));
     assert!(text(Objective::RocAuc).contains(note));
     assert!(!text(Objective::Brier).contains(note));

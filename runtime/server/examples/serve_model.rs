@@ -2,7 +2,7 @@
 //! tests.
 //!
 //! `serve_model FAMILY [FOLDER]` trains on invented monthly series (context 24, hidden 64, 12
-//! steps), or with `logistic` and `random-forest` on invented rows of ten columns, writes
+//! steps), or with a family for classes on invented rows of ten columns, writes
 //! `card.json`, `weights.safetensors` and, of rows, `rows.csv` to the folder for peers, prints its
 //! address, and serves until it is told to stop.
 
@@ -27,7 +27,7 @@ use steppe_server::served::Served;
 use steppe_server::service::Service;
 use steppe_server::serving::{Serving, serve};
 use steppe_spec::tabular::{TabularKind, TabularSpec};
-use steppe_spec::{Backtest, ColumnType, Family, Frequency, Kind, Lstm, TrainSpec, Trees};
+use steppe_spec::{Backtest, ColumnType, Does, Family, Frequency, Kind, Lstm, TrainSpec, Trees};
 use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
 
 /// As in the server.
@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let family: Family =
         serde_json::from_value(arguments.next().unwrap_or_else(|| "lstm".to_owned()).into())?;
     let folder = arguments.next();
-    if matches!(family, Family::Logistic | Family::RandomForest) {
+    if family.does(Does::Classes) {
         let people = People::invented(5_000);
         if let Some(folder) = &folder {
             std::fs::create_dir_all(folder)?;
