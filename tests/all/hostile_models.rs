@@ -82,7 +82,11 @@ async fn a_card_that_breaks_an_invariant_is_refused() {
         ("/spec/backtest/interval_level", json!(1.5), "`backtest.interval_level` is 1.5"),
         ("/spec/pipeline", json!("other"), "the card's id is not"),
         ("/schema_version", json!(4), "train again with `cargo xtask train`"),
-        ("/task", json!("classification"), "a model for `classification`, and this server began with one for `forecast`"),
+        (
+            "/task",
+            json!("classification"),
+            "a model for `classification`, and this server began with one for `forecast`",
+        ),
         ("/reference/distributions", json!([]), "reference for drift"),
         ("/reference/distributions/0/statistic", json!("change"), "reference for drift"),
         ("/reference/distributions/0/counts", json!([]), "reference for drift"),
