@@ -64,12 +64,12 @@ impl Way for Boosted {
     fn parameters(spec: &TabularSpec) -> Vec<Parameter> {
         let boosting = &spec.task.model.boosting;
         // What is searched by ratios is more than nothing.
-        let (leaf, l2) = (boosting.min_leaf_weight.max(1e-3), boosting.l2.max(1e-3));
+        let l2 = boosting.l2.max(1e-3);
         vec![
             Parameter::whole("rounds", 20, 300, boosting.rounds),
             Parameter::whole("depth", 1, 6, boosting.depth),
             Parameter::log("learning_rate", 0.01, 0.3, boosting.learning_rate),
-            Parameter::log("min_leaf_weight", 0.3, 30.0, leaf),
+            Parameter::log("min_leaf_weight", 0.3, 30.0, boosting.min_leaf_weight),
             Parameter::log("l2", 0.1, 30.0, l2),
         ]
     }

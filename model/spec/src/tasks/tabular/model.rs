@@ -94,7 +94,7 @@ pub struct Boosting {
     #[schemars(extend("exclusiveMinimum" = 0), range(max = 1))]
     pub learning_rate: f64,
     /// Least sum of second derivatives in a leaf: of numbers it is rows.
-    #[schemars(range(min = 0, max = 1_000_000_000))]
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1_000_000_000))]
     pub min_leaf_weight: f64,
     /// Penalty on leaves.
     #[schemars(range(min = 0, max = 1_000_000_000))]
