@@ -61,8 +61,8 @@ impl Told for Forecast {
                     "`{series}` is the sum of all other series, so that sums count everything twice"
                 ),
                 format!(
-                    "`leave_out = [\"{series}\"]` of the task in the manifest leaves it out; `total \
-                     = \"keep\"` keeps it as a series like the others"
+                    "`leave_out = [\"{series}\"]` of the task in the manifest leaves it out; \
+                     `total = \"keep\"` keeps it as a series like the others"
                 ),
             )),
             _ => Ok(()),

@@ -12,7 +12,7 @@ use steppe_model::rows::{boosting, trees::Trees};
 use steppe_model::tabular::answers::Answers;
 use steppe_model::tabular::data::Target;
 use steppe_spec::Family;
-use steppe_spec::tabular::{ProductWord, Products, TabularKind};
+use steppe_spec::tabular::{Boosting, ProductWord, Products, TabularKind};
 
 use super::tables::{Folded, folded, peers_folder, rows_of, spec_of};
 use super::{Result, SEED};
@@ -92,7 +92,7 @@ fn coefficients(peers: &Value) -> Result<()> {
 }
 
 fn boosted(columns: &Matrix, target: &[f64]) -> Result<Trees> {
-    let options = boosting::Options {
+    let options = Boosting {
         rounds: 100,
         depth: 3,
         learning_rate: 0.05,

@@ -16,7 +16,7 @@ use crate::rows::table::Table;
 use crate::tabular::data::{Rows, Target};
 use crate::tabular::model::{Output, Prepared, Way, plans};
 
-use super::sum_of_columns::{OfLogOdds, OfNumbers};
+use super::sum_of_columns::Sums;
 
 /// Folds on which columns are compared.
 const FOLDS: usize = 3;
@@ -58,8 +58,8 @@ impl Way for OfOneColumn {
         let mut spec = spec.clone();
         spec.task.model.sum.products = Products::Word(ProductWord::None);
         match output.target {
-            Target::Numbers(_) => OfNumbers::fit(preparation, columns, output, &spec),
-            Target::Classes { .. } => OfLogOdds::fit(preparation, columns, output, &spec),
+            Target::Numbers(_) => Sums::<false>::fit(preparation, columns, output, &spec),
+            Target::Classes { .. } => Sums::<true>::fit(preparation, columns, output, &spec),
         }
     }
 }

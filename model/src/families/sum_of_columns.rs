@@ -17,19 +17,15 @@ use crate::tabular::model::{Output, Prepared, Way};
 const PAIRS_MAX: usize = 100;
 
 /// A regression of log odds.
-pub type Logistic = Prepared<OfLogOdds>;
+pub type Logistic = Prepared<Sums<true>>;
 /// A regression of numbers.
-pub type Linear = Prepared<OfNumbers>;
+pub type Linear = Prepared<Sums<false>>;
 
-/// Of log odds.
+/// Sums of columns and products of two. A family is known by its type, so there are two.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OfLogOdds;
+pub struct Sums<const OF_CLASSES: bool>;
 
-/// Of numbers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OfNumbers;
-
-impl Way for OfLogOdds {
+impl<const OF_CLASSES: bool> Way for Sums<OF_CLASSES> {
     type Fitted = LinearModel;
     const TAKEN: Taken = Taken::Sums;
 
@@ -42,71 +38,34 @@ impl Way for OfLogOdds {
         let pairs = pairs(preparation, columns, output, spec)?;
         let l2 = spec.task.model.sum.l2;
         let options = Options { l2, pairs: &pairs, weights: output.weights };
-        logistic::fit(columns, &output.happened(), &options)
+        if OF_CLASSES {
+            logistic::fit(columns, &output.happened(), &options)
+        } else {
+            linear::fit(columns, &output.values(), &options)
+        }
     }
 
     fn about(spec: &TabularSpec) -> Option<String> {
-        Some(about(spec))
+        let products = match &spec.task.model.sum.products {
+            Products::Word(ProductWord::All) => "products of all pairs of numbers".to_owned(),
+            Products::Word(ProductWord::Search) => "products that help".to_owned(),
+            Products::Word(ProductWord::None) => "no products".to_owned(),
+            Products::Pairs(pairs) => format!("{} products", pairs.len()),
+        };
+        Some(format!("penalty {}, {products}", spec.task.model.sum.l2))
     }
 
+    /// The penalty. Without any there is no ratio to it.
     fn parameters(spec: &TabularSpec) -> Vec<Parameter> {
-        parameters(spec)
-    }
-
-    fn set(spec: &mut TabularSpec, values: &[f64]) {
-        set(spec, values);
-    }
-}
-
-impl Way for OfNumbers {
-    type Fitted = LinearModel;
-    const TAKEN: Taken = Taken::Sums;
-
-    fn fit(
-        preparation: &Preparation,
-        columns: &Matrix,
-        output: Output<'_>,
-        spec: &TabularSpec,
-    ) -> Result<LinearModel, RowsError> {
-        let pairs = pairs(preparation, columns, output, spec)?;
         let l2 = spec.task.model.sum.l2;
-        let options = Options { l2, pairs: &pairs, weights: output.weights };
-        linear::fit(columns, &output.values(), &options)
-    }
-
-    fn about(spec: &TabularSpec) -> Option<String> {
-        Some(about(spec))
-    }
-
-    fn parameters(spec: &TabularSpec) -> Vec<Parameter> {
-        parameters(spec)
+        (l2 > 0.0).then(|| Parameter::log("l2", 0.01, 100.0, l2)).into_iter().collect()
     }
 
     fn set(spec: &mut TabularSpec, values: &[f64]) {
-        set(spec, values);
+        if let [l2] = values {
+            spec.task.model.sum.l2 = *l2;
+        }
     }
-}
-
-/// The penalty. Without any there is no ratio to it.
-fn parameters(spec: &TabularSpec) -> Vec<Parameter> {
-    let l2 = spec.task.model.sum.l2;
-    (l2 > 0.0).then(|| Parameter::log("l2", 0.01, 100.0, l2)).into_iter().collect()
-}
-
-fn set(spec: &mut TabularSpec, values: &[f64]) {
-    if let [l2] = values {
-        spec.task.model.sum.l2 = *l2;
-    }
-}
-
-fn about(spec: &TabularSpec) -> String {
-    let products = match &spec.task.model.sum.products {
-        Products::Word(ProductWord::All) => "products of all pairs of numbers".to_owned(),
-        Products::Word(ProductWord::Search) => "products that help".to_owned(),
-        Products::Word(ProductWord::None) => "no products".to_owned(),
-        Products::Pairs(pairs) => format!("{} products", pairs.len()),
-    };
-    format!("penalty {}, {products}", spec.task.model.sum.l2)
 }
 
 /// The products that take part.

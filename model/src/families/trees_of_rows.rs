@@ -36,20 +36,11 @@ impl Way for Boosted {
         output: Output<'_>,
         spec: &TabularSpec,
     ) -> Result<Trees, RowsError> {
-        let said = &spec.task.model.boosting;
-        let options = boosting::Options {
-            rounds: said.rounds,
-            depth: said.depth,
-            learning_rate: said.learning_rate,
-            min_leaf_weight: said.min_leaf_weight,
-            l2: said.l2,
-            subsample: said.subsample,
-            column_share: said.column_share,
-        };
+        let options = &spec.task.model.boosting;
         let number = output.target.is_number();
         let loss = if number { boosting::Loss::Squared } else { boosting::Loss::Log };
         let (values, seed) = (output.values(), spec.task.model.seed);
-        boosting::fit(columns, &values, output.weights, loss, &options, seed)
+        boosting::fit(columns, &values, output.weights, loss, options, seed)
     }
 
     fn about(spec: &TabularSpec) -> Option<String> {
@@ -101,12 +92,11 @@ impl Way for Averaged {
         output: Output<'_>,
         spec: &TabularSpec,
     ) -> Result<Trees, RowsError> {
-        let Forest { trees, depth, min_leaf, columns: drawn } = spec.task.model.forest;
-        let options = forest::Options { trees, depth, min_leaf, columns: drawn };
+        let options = &spec.task.model.forest;
         let number = output.target.is_number();
         let asked = if number { forest::Asked::Number } else { forest::Asked::Class };
         let (values, seed) = (output.values(), spec.task.model.seed);
-        forest::fit(columns, &values, output.weights, asked, &options, seed)
+        forest::fit(columns, &values, output.weights, asked, options, seed)
     }
 
     fn about(spec: &TabularSpec) -> Option<String> {

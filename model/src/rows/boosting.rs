@@ -5,7 +5,7 @@
 use forust_ml::gradientbooster::GradientBooster;
 use forust_ml::objective::ObjectiveType;
 use forust_ml::sampler::SampleMethod;
-use serde::{Deserialize, Serialize};
+use steppe_spec::tabular::Boosting;
 
 use super::error::RowsError;
 use super::logistic::check_weights;
@@ -21,40 +21,6 @@ pub enum Loss {
     Squared,
 }
 
-/// How trees are grown.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Trees.
-    pub rounds: usize,
-    /// Splits in a row, at most.
-    pub depth: usize,
-    /// What of each tree is taken.
-    pub learning_rate: f64,
-    /// Least sum of second derivatives in a leaf: rows for squared error, for log loss Σ p·(1 − p).
-    pub min_leaf_weight: f64,
-    /// Penalty on leaves.
-    pub l2: f64,
-    /// Share of rows that a tree sees.
-    pub subsample: f64,
-    /// Share of columns that a tree sees.
-    pub column_share: f64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            rounds: 100,
-            depth: 3,
-            learning_rate: 0.05,
-            min_leaf_weight: 1.0,
-            l2: 1.0,
-            subsample: 0.8,
-            column_share: 0.8,
-        }
-    }
-}
-
 /// Values from which on histograms are made by several threads; below, threads cost more.
 const PARALLEL_VALUES_MIN: usize = 1_000_000;
 
@@ -64,7 +30,7 @@ pub fn fit(
     targets: &[f64],
     weights: Option<&[f64]>,
     loss: Loss,
-    options: &Options,
+    options: &Boosting,
     seed: u64,
 ) -> Result<Trees, RowsError> {
     check(columns, targets, loss, options)?;
@@ -117,7 +83,7 @@ fn check(
     columns: &Matrix,
     targets: &[f64],
     loss: Loss,
-    options: &Options,
+    options: &Boosting,
 ) -> Result<(), RowsError> {
     let refuse = |what: String| Err(RowsError::Unsuitable(what));
     columns.not_infinite("gradient boosting")?;
@@ -184,7 +150,7 @@ mod tests {
 
     fn grown(seed: u64) -> (Matrix, Vec<bool>, Trees) {
         let (columns, labels) = sample(400, 1);
-        let options = Options { rounds: 30, ..Options::default() };
+        let options = Boosting { rounds: 30, ..Boosting::default() };
         let trees = fit(&columns, &targets_of(&labels), None, Loss::Log, &options, seed);
         (columns, labels, trees.expect("trees"))
     }
@@ -226,7 +192,7 @@ mod tests {
     fn a_number_is_learnt_too() {
         let (columns, _) = sample(400, 1);
         let targets: Vec<f64> = (0..400).map(|row| 100.0 + 10.0 * columns.at(row, 1)).collect();
-        let options = Options { subsample: 1.0, column_share: 1.0, ..Options::default() };
+        let options = Boosting { subsample: 1.0, column_share: 1.0, ..Boosting::default() };
         let trees = fit(&columns, &targets, None, Loss::Squared, &options, 1).expect("trees");
         let r_squared = crate::rows::metrics::r_squared(&targets, &trees.margins(&columns));
         assert!(r_squared.expect("varies") > 0.95, "{r_squared:?}");
@@ -243,16 +209,16 @@ mod tests {
     fn what_cannot_be_learnt_from_is_refused() {
         let (columns, labels) = sample(50, 1);
         let targets = targets_of(&labels);
-        let refused = |columns: &Matrix, targets: &[f64], options: &Options| {
+        let refused = |columns: &Matrix, targets: &[f64], options: &Boosting| {
             let refused = fit(columns, targets, None, Loss::Log, options, 1);
             refused.expect_err("refused").to_string()
         };
-        let options = Options::default();
+        let options = Boosting::default();
         assert!(refused(&columns, &[1.0; 50], &options).contains("all rows are of one class"));
         assert!(refused(&columns, &[0.5; 50], &options).contains("the target of row 0 is 0.5"));
         let infinite = Matrix::new(50, 1, vec![f64::INFINITY; 50]);
         assert!(refused(&infinite, &targets, &options).contains("row 0 has inf in column 0"));
-        let none = Options { subsample: 0.0, ..options };
+        let none = Boosting { subsample: 0.0, ..options };
         assert!(refused(&columns, &targets, &none).contains("subsample: 0.0"));
     }
 

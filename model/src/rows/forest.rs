@@ -5,34 +5,12 @@
 //! variance of such a target is half of Gini's index, so one criterion serves classes and numbers.
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use steppe_spec::tabular::Forest;
 
 use super::error::RowsError;
 use super::logistic::check_weights;
 use super::matrix::Matrix;
 use super::trees::{DEPTH_MAX, TREES_MAX, Tree, Trees};
-
-/// How trees are grown.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Trees.
-    pub trees: usize,
-    /// Splits in a row, at most.
-    pub depth: usize,
-    /// Rows in a leaf, at least; a row that was drawn twice is two.
-    pub min_leaf: usize,
-    /// Columns that are drawn for a split: the root of their number for a class, a third for a
-    /// number, if nothing is said.
-    pub columns: Option<usize>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        // Leaves of fewer rows say 0 of what happens to one row in a hundred.
-        Self { trees: 200, depth: 32, min_leaf: 10, columns: None }
-    }
-}
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +27,7 @@ pub fn fit(
     targets: &[f64],
     weights: Option<&[f64]>,
     asked: Asked,
-    options: &Options,
+    options: &Forest,
     seed: u64,
 ) -> Result<Trees, RowsError> {
     check(columns, targets, asked, options)?;
@@ -77,7 +55,7 @@ fn check(
     columns: &Matrix,
     targets: &[f64],
     asked: Asked,
-    options: &Options,
+    options: &Forest,
 ) -> Result<(), RowsError> {
     let refuse = |what: String| Err(RowsError::Unsuitable(what));
     columns.not_infinite("a random forest")?;
@@ -183,7 +161,7 @@ struct Grower<'a> {
     ranks: &'a [Ranks],
     targets: &'a [f64],
     weights: Option<&'a [f64]>,
-    options: &'a Options,
+    options: &'a Forest,
     drawn: usize,
     rng: fastrand::Rng,
     tree: Tree,
@@ -355,28 +333,28 @@ pub(crate) mod tests {
         labels.iter().map(|label| f64::from(u8::from(*label))).collect()
     }
 
-    fn grown(options: &Options, seed: u64) -> Trees {
+    fn grown(options: &Forest, seed: u64) -> Trees {
         let (columns, labels) = sample(400, 1);
         fit(&columns, &targets_of(&labels), None, Asked::Class, options, seed).expect("trees")
     }
 
     #[test]
     fn it_learns_and_is_seeded() {
-        let trees = grown(&Options::default(), 7);
+        let trees = grown(&Forest::default(), 7);
         let (unseen, truth) = sample(2_000, 2);
         let answers = trees.margins(&unseen);
         assert!(answers.iter().all(|p| (0.0..=1.0 + 1e-12).contains(p)));
         assert!(roc_auc(&truth, &answers).expect("both") > 0.85);
-        assert_eq!(grown(&Options::default(), 7), trees);
-        assert_ne!(grown(&Options::default(), 8), trees);
+        assert_eq!(grown(&Forest::default(), 7), trees);
+        assert_ne!(grown(&Forest::default(), 8), trees);
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
-        assert_eq!(one.install(|| grown(&Options::default(), 7)), trees, "on any number of cores");
+        assert_eq!(one.install(|| grown(&Forest::default(), 7)), trees, "on any number of cores");
     }
 
     #[test]
     fn effects_are_shapley_values_by_definition() {
         let (columns, _) = sample(400, 1);
-        let trees = grown(&Options { trees: 10, depth: 8, ..Options::default() }, 7);
+        let trees = grown(&Forest { trees: 10, depth: 8, ..Forest::default() }, 7);
         let with_missing = (0..400).filter(|&row| columns.at(row, 3).is_nan());
         for row in (0..4).chain(with_missing.take(4)) {
             tree_shap::tests::check(&trees, &columns.row(row));
@@ -389,7 +367,7 @@ pub(crate) mod tests {
         let value = |row: usize| if row.is_multiple_of(4) { f64::NAN } else { (row % 7) as f64 };
         columns.push(&(0..200).map(value).collect::<Vec<_>>());
         let targets: Vec<f64> = (0..200).map(|row| f64::from(u8::from(row % 4 == 0))).collect();
-        let options = Options { trees: 20, min_leaf: 1, ..Options::default() };
+        let options = Forest { trees: 20, min_leaf: 1, ..Forest::default() };
         let trees = fit(&columns, &targets, None, Asked::Class, &options, 1).expect("trees");
         assert!(trees.margin(&[f64::NAN]) > 1.0 - 1e-9);
         assert!(trees.margin(&[3.0]) < 1e-9);
@@ -397,7 +375,7 @@ pub(crate) mod tests {
 
     #[test]
     fn leaves_have_rows_and_ways_an_end() {
-        let trees = grown(&Options { trees: 5, depth: 3, min_leaf: 20, columns: None }, 1);
+        let trees = grown(&Forest { trees: 5, depth: 3, min_leaf: 20, columns: None }, 1);
         for tree in &trees.trees {
             let leaves = (0..tree.nodes()).filter(|&node| tree.is_leaf(node));
             assert!(leaves.clone().all(|leaf| tree.cover[leaf] >= 20.0));
@@ -410,7 +388,7 @@ pub(crate) mod tests {
     fn a_number_is_learnt_too() {
         let (columns, _) = sample(1_000, 1);
         let targets: Vec<f64> = (0..1_000).map(|row| 100.0 + 10.0 * columns.at(row, 0)).collect();
-        let options = Options { trees: 50, ..Options::default() };
+        let options = Forest { trees: 50, ..Forest::default() };
         let trees = fit(&columns, &targets, None, Asked::Number, &options, 1).expect("trees");
         let r_squared = r_squared(&targets, &trees.margins(&columns)).expect("varies");
         assert!(r_squared > 0.9, "{r_squared}");
@@ -421,7 +399,7 @@ pub(crate) mod tests {
         let (columns, labels) = sample(400, 1);
         let mut targets = targets_of(&labels);
         let weights: Vec<f64> = (0..400).map(|row| f64::from(u8::from(row % 2 == 0))).collect();
-        let options = Options { trees: 5, ..Options::default() };
+        let options = Forest { trees: 5, ..Forest::default() };
         let fitted = |targets: &[f64]| {
             fit(&columns, targets, Some(&weights), Asked::Class, &options, 1).expect("trees")
         };
@@ -434,13 +412,13 @@ pub(crate) mod tests {
     fn what_cannot_be_learnt_from_is_refused() {
         let (columns, labels) = sample(50, 1);
         let targets = targets_of(&labels);
-        let refused = |targets: &[f64], options: &Options| {
+        let refused = |targets: &[f64], options: &Forest| {
             let refused = fit(&columns, targets, None, Asked::Class, options, 1);
             refused.expect_err("refused").to_string()
         };
-        let options = Options::default();
+        let options = Forest::default();
         assert!(refused(&[0.5; 50], &options).contains("the target of row 0 is 0.5"));
         assert!(refused(&targets[..49], &options).contains("49 targets of 50 rows"));
-        assert!(refused(&targets, &Options { trees: 0, ..options }).contains("trees: 0"));
+        assert!(refused(&targets, &Forest { trees: 0, ..options }).contains("trees: 0"));
     }
 }

@@ -97,9 +97,11 @@ async fn server_ready<T: Served>(State(service): Shared<T>) -> StatusCode {
 
 async fn index<T: Served>(State(service): Shared<T>) -> Json<Value> {
     let model = service.models.current();
-    Json(
-        json!([{ "name": T::called(&model.artifact.card.spec), "version": model.model_ref.version, "state": "READY" }]),
-    )
+    Json(json!([{
+        "name": T::called(&model.artifact.card.spec),
+        "version": model.model_ref.version,
+        "state": "READY",
+    }]))
 }
 
 async fn ready<T: Served>(

@@ -100,7 +100,8 @@ pub enum RequestError {
     },
     /// A forecast beyond the range of numbers.
     #[error(
-        "the answer about `{0}` is not a finite number; are its values in the units of the training?"
+        "the answer about `{0}` is not a finite number; are its values in the units of the \
+         training?"
     )]
     NotFinite(String),
     /// More numbers than one answer may have.

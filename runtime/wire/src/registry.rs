@@ -108,8 +108,8 @@ pub struct Contest {
     /// The model that was trained.
     pub challenger: Scores,
     /// Probability of a difference at least this large when there is none: of forecasts by
-    /// Wilcoxon's signed-rank test over the series' mean errors, of rows by a paired bootstrap. None
-    /// for too few.
+    /// Wilcoxon's signed-rank test over the series' mean errors, of rows by a paired bootstrap.
+    /// None for too few.
     pub p_value: Option<f64>,
 }
 

@@ -19,7 +19,8 @@ const LEVELS_SHOWN: usize = 5;
 const CLASSES_SHOWN: usize = 30;
 
 const OWN_STYLE: &str = ".matrix td,.matrix th{text-align:center}\
-    .matrix td:first-child,.matrix th:first-child{text-align:left}.wide td,.wide th{white-space:nowrap}\
+    .matrix td:first-child,.matrix th:first-child{text-align:left}\
+    .wide td,.wide th{white-space:nowrap}\
     .wide .text{white-space:normal;overflow-wrap:anywhere}.strong{color:#fff}";
 
 /// The page; with a section about the model in service where one is deployed.

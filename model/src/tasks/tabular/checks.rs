@@ -216,7 +216,7 @@ fn asked(data: &Rows, spec: &TabularSpec, fold: i64) -> Option<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::families::sum_of_columns::{Logistic, OfLogOdds};
+    use crate::families::sum_of_columns::{Logistic, Sums};
     use crate::rows::plan::Taken;
     use crate::rows::prepare::Preparation;
     use crate::rows::table::Table;
@@ -261,7 +261,7 @@ mod tests {
     ) -> Result<RowModel, TrainError> {
         let columns = preparation.apply(&known.table)?;
         let output = Output { target: known.target(), number: 0, weights: None };
-        let outputs = vec![OfLogOdds::fit(&preparation, &columns, output, spec)?];
+        let outputs = vec![Sums::<true>::fit(&preparation, &columns, output, spec)?];
         Ok(Logistic { preparation, outputs, link: Link::LogOdds }.into())
     }
 

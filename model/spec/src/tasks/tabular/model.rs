@@ -93,7 +93,7 @@ pub struct Boosting {
     /// Share of each tree's answer that is taken.
     #[schemars(extend("exclusiveMinimum" = 0), range(max = 1))]
     pub learning_rate: f64,
-    /// Least sum of second derivatives in a leaf: of numbers it is rows.
+    /// Least sum of second derivatives in a leaf: rows for numbers, Σ p·(1 − p) for classes.
     #[schemars(extend("exclusiveMinimum" = 0), range(max = 1_000_000_000))]
     pub min_leaf_weight: f64,
     /// Penalty on leaves.
@@ -117,7 +117,7 @@ pub struct Forest {
     /// Depth of a tree.
     #[schemars(range(min = 1, max = 40))]
     pub depth: usize,
-    /// Rows in a leaf, at least.
+    /// Rows in a leaf, at least; a row that was drawn twice is two.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub min_leaf: usize,
     /// Columns that are drawn for a split: the root of their number for a class, a third for a

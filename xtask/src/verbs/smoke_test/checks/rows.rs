@@ -29,8 +29,8 @@ impl Test<'_> {
         let version = self.version;
         let strange = self
             .count(&format!(
-                "SELECT count(*) AS n {of_run} AND (model_version <> '{version}' OR probability < 0 \
-                 OR probability > 1 OR coalesce(probability, value) IS NULL)"
+                "SELECT count(*) AS n {of_run} AND (model_version <> '{version}' \
+                 OR probability < 0 OR probability > 1 OR coalesce(probability, value) IS NULL)"
             ))
             .await?;
         ensure!(strange == 0, "{strange} scores are of another model, or no numbers");
