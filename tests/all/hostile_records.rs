@@ -11,7 +11,7 @@ use steppe_spec::{Family, Kind};
 use steppe_wire::failure::Failure;
 use steppe_wire::keys;
 
-use crate::jobs::{GOOD, Watched, stored, two_dozen};
+use crate::jobs::drift::{GOOD, Watched, stored, two_dozen};
 use crate::strange_store::{Strange, StrangeStore};
 use crate::tools::spec;
 

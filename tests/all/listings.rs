@@ -21,7 +21,7 @@ use steppe_server::problems::RequestError;
 use steppe_spec::{Family, Kind};
 use steppe_wire::failure::Failure;
 
-use crate::jobs::{GOOD, Watched, stored, two_dozen};
+use crate::jobs::drift::{GOOD, Watched, stored, two_dozen};
 use crate::serving::Serving;
 use crate::tools::spec;
 
