@@ -258,6 +258,30 @@ mod tests {
     }
 
     #[test]
+    fn of_independent_values_chance_is_all_that_distance_has_to_beat() {
+        let kinds: [fn(&mut fastrand::Rng) -> f64; 4] = [
+            |rng| (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0,
+            |rng| -(1.0 - rng.f64()).ln(),
+            |rng| f64::from(u8::from(rng.f64() < 0.05)),
+            |rng| f64::from(rng.u32(..5)),
+        ];
+        let drawn = |rng: &mut fastrand::Rng, count: usize| -> Vec<Observed> {
+            (0..count).map(|_| kinds.map(|kind| kind(rng))).collect()
+        };
+        for seed in 0..50 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let known = drawn(&mut rng, 2_000).into_iter().map(|row| (0, row));
+            let reference = Reference::of(&STATISTICS, &known.collect::<Vec<_>>(), 0.0);
+            for count in [20, 60, 400, 4_000] {
+                let seen = drawn(&mut rng, count);
+                assert_eq!(drifted(&reference, &seen), 0, "seed {seed}, {count} values");
+                let moved: Vec<Observed> = seen.iter().map(|row| row.map(|v| v + 0.8)).collect();
+                assert!(count < 400 || drifted(&reference, &moved) == 4, "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
     fn origins_that_differ_among_themselves_raise_the_limits() {
         let mut rng = fastrand::Rng::with_seed(5);
         // Whole years move together: one is far from the others.
