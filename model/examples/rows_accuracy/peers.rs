@@ -10,11 +10,11 @@ use steppe_model::rows::metrics::{mean, rmse, roc_auc};
 use steppe_model::rows::table::{Column, Table};
 use steppe_model::rows::{boosting, trees::Trees};
 use steppe_model::tabular::answers::Answers;
-use steppe_model::tabular::data::Target;
+use steppe_model::tabular::data::{Rows, Target};
 use steppe_spec::Family;
 use steppe_spec::tabular::{Boosting, ProductWord, Products, TabularKind};
 
-use super::tables::{Folded, folded, peers_folder, rows_of, spec_of};
+use super::tables::{Folded, folded, peers_folder, spec_of};
 use super::{Result, SEED};
 
 /// Fits whose fastest counts.
@@ -46,7 +46,7 @@ fn diabetes(peers: &Value) -> Result<()> {
     let spec = spec_of("diabetes", TabularKind::Regression, &table).with(|spec| {
         spec.task.model.sum.products = Products::Word(ProductWord::None);
     });
-    let data = rows_of(table, Target::Numbers(target));
+    let data = Rows::plain(table, Some(Target::Numbers(target)));
     for family in [Family::Linear, Family::GradientBoosting, Family::RandomForest] {
         let loss = |fold_of: &Vec<usize>, fold: usize| -> Result<f64> {
             let part = |asked: bool| {

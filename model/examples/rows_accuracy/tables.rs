@@ -1,6 +1,5 @@
 //! The tables, from CSV.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,20 +22,6 @@ fn records(path: &Path) -> Result<(Vec<String>, Vec<StringRecord>)> {
         .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let names = reader.headers()?.iter().map(str::to_owned).collect();
     Ok((names, reader.records().collect::<std::result::Result<_, _>>()?))
-}
-
-/// Rows with nothing but columns and a target.
-pub fn rows_of(table: Table, target: Target) -> Rows {
-    Rows {
-        table,
-        target: Some(target),
-        entities: None,
-        times: None,
-        groups: None,
-        weights: None,
-        told_by: BTreeMap::new(),
-        unlabelled: 0,
-    }
 }
 
 /// A configuration for a table as it is.
@@ -75,7 +60,7 @@ pub fn stroke() -> Result<(Rows, TabularSpec)> {
     }
     let spec = spec_of("stroke", TabularKind::Auto, &table);
     let labels = Arc::new(vec!["0".to_owned(), "1".to_owned()]);
-    Ok((rows_of(table, Target::Classes { labels, codes }), spec))
+    Ok((Rows::plain(table, Some(Target::Classes { labels, codes })), spec))
 }
 
 /// Numbers with a target and the fold of each row in each drawing.

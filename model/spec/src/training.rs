@@ -36,6 +36,18 @@ pub trait Training:
     fn reads_like(&self, other: &Self) -> bool;
 }
 
+/// Checks a configuration by the schema of its type, and by what else is said of it.
+pub(crate) fn checked<T: Serialize + JsonSchema>(
+    spec: &T,
+    defects_of: impl FnOnce(&mut Defects),
+) -> Result<(), String> {
+    let mut value = serde_json::to_value(spec).map_err(|error| error.to_string())?;
+    let mut defects = Defects::default();
+    shape::check(&json_schema::<T>(), &mut value, "", &mut defects);
+    defects_of(&mut defects);
+    defects.told()
+}
+
 /// What decides a model, of any kind of task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -171,11 +183,7 @@ impl Training for TrainSpec {
     }
 
     fn check(&self) -> Result<(), String> {
-        let mut value = serde_json::to_value(self).map_err(|error| error.to_string())?;
-        let mut defects = Defects::default();
-        shape::check(&json_schema::<Self>(), &mut value, "", &mut defects);
-        self.defects(&mut defects);
-        defects.told()
+        checked(self, |defects| self.defects(defects))
     }
 
     fn reads_like(&self, other: &Self) -> bool {

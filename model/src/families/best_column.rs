@@ -69,16 +69,7 @@ fn of_one(data: &Rows, name: &str) -> Rows {
     let column = data.table.column(name).expect("one of its columns");
     let mut table = Table::new(data.rows());
     table.push(name, column.clone()).expect("it was in a table");
-    Rows {
-        table,
-        target: data.target.clone(),
-        entities: None,
-        times: None,
-        groups: None,
-        weights: data.weights.clone(),
-        told_by: Default::default(),
-        unlabelled: 0,
-    }
+    Rows { weights: data.weights.clone(), ..Rows::plain(table, data.target.clone()) }
 }
 
 /// How wrong the column is on a fold.

@@ -148,7 +148,7 @@ fn odd_tables_have_a_model_or_a_reason() {
     let codes: Vec<usize> = (0..rows).map(|row| usize::from(row * 37 % 101 > 60)).collect();
     let flipped = |row: usize, code: usize| if row.is_multiple_of(7) { 1 - code } else { code };
     let codes: Vec<usize> = codes.into_iter().enumerate().map(|(r, c)| flipped(r, c)).collect();
-    let empty = made::of(table, made::classes(&["no", "yes"], codes));
+    let empty = Rows::plain(table, Some(made::classes(&["no", "yes"], codes)));
     let constant = Rows { target: Some(Target::Numbers(vec![7.0; rows])), ..empty.clone() };
     for (kind, data) in
         [(TabularKind::Classification, &empty), (TabularKind::Regression, &constant)]

@@ -125,7 +125,7 @@ fn rows_that_are_alike_by_chance_are_no_copies() {
         table.push("age", Column::Number(ages)).expect("a column");
         table.push("bmi", Column::Number(bmi)).expect("a column");
         let codes = (0..600).map(|_| usize::from(rng.f64() < 0.1)).collect();
-        let data = made::of(table, made::classes(&["no", "yes"], codes));
+        let data = Rows::plain(table, Some(made::classes(&["no", "yes"], codes)));
         assert_eq!(refused(&data, &classification()), None, "{seed}");
         // Those that happen ten times each, as some people balance classes.
         let happened = data.target().happened(0);

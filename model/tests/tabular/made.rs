@@ -1,6 +1,5 @@
 //! Made-up patients whose true risks are known.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use steppe_model::host::{Host, Quiet, Stage};
@@ -61,26 +60,12 @@ pub fn patients(rows: usize, seed: u64, different: Different) -> (Rows, Vec<f64>
         table.push(name, column).expect("a column");
     }
     let codes = risk.iter().map(|risk| usize::from(rng.f64() < *risk)).collect();
-    (of(table, classes(&["no", "yes"], codes)), risk)
+    (Rows::plain(table, Some(classes(&["no", "yes"], codes))), risk)
 }
 
 /// Patients as they usually are.
 pub fn usual(rows: usize, seed: u64) -> Rows {
     patients(rows, seed, Different::default()).0
-}
-
-/// Rows with nothing but columns and a target.
-pub fn of(table: Table, target: Target) -> Rows {
-    Rows {
-        table,
-        target: Some(target),
-        entities: None,
-        times: None,
-        groups: None,
-        weights: None,
-        told_by: BTreeMap::new(),
-        unlabelled: 0,
-    }
 }
 
 /// Classes by their places.

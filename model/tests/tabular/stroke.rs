@@ -39,7 +39,7 @@ fn patients() -> Option<Rows> {
         };
         table.push(name, column).expect("a column");
     }
-    Some(made::of(table, made::classes(&["0", "1"], codes)))
+    Some(Rows::plain(table, Some(made::classes(&["0", "1"], codes))))
 }
 
 fn spec(data: &Rows) -> TabularSpec {

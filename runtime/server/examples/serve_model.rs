@@ -202,16 +202,7 @@ impl People {
         }
         let labels = Arc::new(vec!["0".to_owned(), "1".to_owned()]);
         let codes = self.ill.iter().map(|ill| usize::from(*ill)).collect();
-        Rows {
-            table,
-            target: Some(Target::Classes { labels, codes }),
-            entities: None,
-            times: None,
-            groups: None,
-            weights: None,
-            told_by: Default::default(),
-            unlabelled: 0,
-        }
+        Rows::plain(table, Some(Target::Classes { labels, codes }))
     }
 }
 

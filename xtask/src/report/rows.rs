@@ -444,16 +444,8 @@ mod tests {
         table.push("age", Column::Number(ages.collect())).expect("a column");
         table.push("place", Column::category((0..ROWS).map(place))).expect("a column");
         let told = (0..ROWS).map(|row| place(row).map(str::to_owned)).collect();
-        Rows {
-            table,
-            target: Some(target),
-            entities: None,
-            times: None,
-            groups: None,
-            weights: None,
-            told_by: BTreeMap::from([("place".to_owned(), told)]),
-            unlabelled: 3,
-        }
+        let told_by = BTreeMap::from([("place".to_owned(), told)]);
+        Rows { told_by, unlabelled: 3, ..Rows::plain(table, Some(target)) }
     }
 
     fn classes(labels: &[&str], of: impl Fn(usize) -> usize) -> Target {

@@ -238,17 +238,7 @@ mod tests {
         table.push("town", Column::category(towns)).expect("a column");
         let labels = Arc::new(vec!["no".to_owned(), "yes".to_owned()]);
         let codes = (0..rows).map(|row| usize::from(row * 31 % 17 < 6)).collect();
-        let target = Some(Target::Classes { labels, codes });
-        let data = Rows {
-            table,
-            target,
-            entities: None,
-            times: None,
-            groups: None,
-            weights: None,
-            told_by: BTreeMap::new(),
-            unlabelled: 0,
-        };
+        let data = Rows::plain(table, Some(Target::Classes { labels, codes }));
         let columns = [("bmi", ColumnType::Double), ("town", ColumnType::String)];
         (data, TabularSpec::new("towns", TabularKind::Classification, "ill", &columns))
     }

@@ -141,6 +141,20 @@ impl Rows {
         self.target.as_ref().expect("only rows with a target are learnt from")
     }
 
+    /// Rows of which nothing is known beside what models see and, if given, what is predicted.
+    pub fn plain(table: Table, target: Option<Target>) -> Self {
+        Self {
+            table,
+            target,
+            entities: None,
+            times: None,
+            groups: None,
+            weights: None,
+            told_by: ToldBy::new(),
+            unlabelled: 0,
+        }
+    }
+
     /// Some of the rows, in the order of their numbers.
     pub fn select(&self, rows: &[usize]) -> Self {
         let texts = |texts: &Vec<Option<String>>| rows.iter().map(|&r| texts[r].clone()).collect();
@@ -228,16 +242,7 @@ impl Rows {
             }
             table.push(name, feature(column))?;
         }
-        Ok(Self {
-            table,
-            target: None,
-            entities,
-            times,
-            groups: None,
-            weights: None,
-            told_by: BTreeMap::new(),
-            unlabelled: 0,
-        })
+        Ok(Self { entities, times, ..Self::plain(table, None) })
     }
 }
 

@@ -5,11 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{TabularKind, TabularTask};
 use crate::column::ColumnType;
-use crate::defects::Defects;
 use crate::manifest::Manifest;
-use crate::schema::json_schema;
-use crate::shape;
-use crate::training::Training;
+use crate::training::{Training, checked};
 
 /// A column that models see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -104,11 +101,7 @@ impl Training for TabularSpec {
     }
 
     fn check(&self) -> Result<(), String> {
-        let mut value = serde_json::to_value(self).map_err(|error| error.to_string())?;
-        let mut defects = Defects::default();
-        shape::check(&json_schema::<Self>(), &mut value, "", &mut defects);
-        self.task.defects(&mut defects);
-        defects.told()
+        checked(self, |defects| self.task.defects(defects))
     }
 
     fn reads_like(&self, other: &Self) -> bool {
