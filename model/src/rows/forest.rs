@@ -3,6 +3,8 @@
 //!
 //! A class is a target of 0 or 1, and a forest's answer the mean of its trees' shares of ones; the
 //! variance of such a target is half of Gini's index, so one criterion serves classes and numbers.
+//! In that mean, one tree more answers the share of ones among all rows: trees that agree are no
+//! proof of a probability of 0 or 1, which a single row would refute for ever.
 
 use rayon::prelude::*;
 use steppe_spec::tabular::Forest;
@@ -45,10 +47,25 @@ pub fn fit(
         let tree = Tree::default();
         Grower { ranks: &ranks, targets, weights, options, drawn, rng, tree }.grown()
     };
-    let trees: Vec<Tree> = (0..options.trees).into_par_iter().map(tree).collect();
-    let trees = Trees { base: 0.0, trees };
+    let mut trees: Vec<Tree> = (0..options.trees).into_par_iter().map(tree).collect();
+    let (base, of) = match asked {
+        Asked::Class => (weighted_mean(targets, weights), options.trees + 1),
+        Asked::Number => (0.0, options.trees),
+    };
+    let shares = trees.iter_mut().flat_map(|tree| &mut tree.value);
+    shares.for_each(|value| *value /= of as f64);
+    let trees = Trees { base: base / of as f64, trees };
     trees.check(ranks.len())?;
     Ok(trees)
+}
+
+fn weighted_mean(targets: &[f64], weights: Option<&[f64]>) -> f64 {
+    let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
+    let (sum, total) =
+        targets.iter().enumerate().fold((0.0, 0.0), |(sum, total), (row, target)| {
+            (sum + weight(row) * target, total + weight(row))
+        });
+    if total > 0.0 { sum / total } else { 0.0 }
 }
 
 fn check(
@@ -185,8 +202,6 @@ impl Grower<'_> {
             return self.tree;
         }
         self.node(&mut rows, 0);
-        let trees = self.options.trees as f64;
-        self.tree.value.iter_mut().for_each(|value| *value /= trees);
         self.tree
     }
 
@@ -369,8 +384,9 @@ pub(crate) mod tests {
         let targets: Vec<f64> = (0..200).map(|row| f64::from(u8::from(row % 4 == 0))).collect();
         let options = Forest { trees: 20, min_leaf: 1, ..Forest::default() };
         let trees = fit(&columns, &targets, None, Asked::Class, &options, 1).expect("trees");
-        assert!(trees.margin(&[f64::NAN]) > 1.0 - 1e-9);
-        assert!(trees.margin(&[3.0]) < 1e-9);
+        // All 20 trees, and one that answers 1/4 whatever is asked.
+        assert!((trees.margin(&[f64::NAN]) - 20.25 / 21.0).abs() < 1e-12);
+        assert!((trees.margin(&[3.0]) - 0.25 / 21.0).abs() < 1e-12);
     }
 
     #[test]
