@@ -1,4 +1,5 @@
-"""Rows beside peers: writes tables with folds, and what scikit-learn and xgboost say of them, for `rows_accuracy`.
+"""Rows beside peers: writes tables with folds, and what scikit-learn and xgboost say of them, for `rows_accuracy`; and
+tables on which it tries a search for options.
 
 Settings are those of the families' defaults, as far as the peers have them."""
 
@@ -12,7 +13,7 @@ import time
 import numpy
 import sklearn
 import xgboost
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine, make_classification, make_friedman1
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
@@ -38,10 +39,10 @@ def write(name, columns, target, folds):
             writer.writerow([*shown, repr(float(target[row])), *(fold[row] for fold in folds)])
 
 
-def drawn(splitter, columns, target):
+def drawn(splitter, columns, target, repeats=REPEATS):
     """The fold of each row in each drawing."""
     folds = []
-    for seed in range(REPEATS):
+    for seed in range(repeats):
         fold_of = numpy.zeros(len(target), dtype=int)
         splits = splitter(n_splits=FOLDS, shuffle=True, random_state=seed).split(columns, target)
         for number, (_, asked) in enumerate(splits):
@@ -129,8 +130,24 @@ def large():
     return {"boosting": auc(model, columns[half == 1], target[half == 1]), **seconds}
 
 
+def tuning():
+    """Tables that a search for options is tried on: three that scikit-learn ships, and two made-up ones."""
+    rare = make_classification(2_000, 12, n_informative=5, n_redundant=2, weights=[0.92], class_sep=0.7, random_state=1)
+    classes = {"breast_cancer": load_breast_cancer(return_X_y=True), "wine": load_wine(return_X_y=True), "rare": rare}
+    numbers = {
+        "diabetes": load_diabetes(return_X_y=True),
+        "friedman": make_friedman1(600, 10, noise=2.0, random_state=1),
+    }
+    for splitter, tables in [(StratifiedKFold, classes), (KFold, numbers)]:
+        for name, (columns, target) in tables.items():
+            write(f"tuning_{name}.csv", columns, target, drawn(splitter, columns, target, repeats=2))
+    names = {kind: [f"tuning_{name}" for name in of] for kind, of in [("classes", classes), ("numbers", numbers)]}
+    (FOLDER / "tuning.json").write_text(json.dumps(names))
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
+    tuning()
     versions = f"scikit-learn {sklearn.__version__}, xgboost {xgboost.__version__}"
     peers = {"versions": versions, "diabetes": diabetes(), "stroke": stroke(), "large": large()}
     (FOLDER / "peers.json").write_text(json.dumps(peers))

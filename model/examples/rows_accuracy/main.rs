@@ -1,4 +1,5 @@
-//! Tasks about rows, by the code that trains them: stroke (classes) and diabetes (a number), beside
+//! Tasks about rows, by the code that trains them: stroke (classes), with and without a search for
+//! options; what a search is worth on other tables; and diabetes (a number) and stroke beside
 //! scikit-learn and xgboost on the same folds.
 //!
 //! In each outer fold `Tabular::trials` is given the outer training rows and nothing else: it
@@ -8,12 +9,13 @@
 //! expected calibration error is of the answers of all folds of a repeat.
 //!
 //! It reads `$STEPPE_SHARED_DATA/stroke/stroke.csv`, and what `tests/peers/rows.py` has written to
-//! `accuracy/` in the target folder; without that, peers are left out.
+//! `accuracy/` in the target folder; without that, all but stroke is left out.
 
 #![expect(clippy::disallowed_macros, reason = "its table is the result")]
 
 mod peers;
 mod tables;
+mod tuning;
 
 use std::collections::BTreeMap;
 
@@ -35,8 +37,6 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 const FOLDS: usize = 5;
 const REPEATS: usize = 5;
-/// Repeats of the outer folds with a search inside.
-const REPEATS_TUNED: usize = 5;
 const TRIALS: usize = 30;
 const SEED: u64 = 1;
 /// Groups of a reliability table.
@@ -45,10 +45,17 @@ const AUTO: &str = "auto";
 
 /// What a model did in one outer fold.
 struct Outcome {
-    answers: Vec<f64>,
+    answers: Answers,
     threshold: f64,
     /// What it is: of "auto" the family that was chosen, otherwise the way of calibrating.
     about: String,
+}
+
+impl Outcome {
+    /// Its answers where they are one number each.
+    fn only(&self) -> &[f64] {
+        &self.answers.0[0]
+    }
 }
 
 /// Every family of the trials on the training rows of an outer fold, and the chosen one.
@@ -61,7 +68,7 @@ fn outcomes(data: &Rows, spec: &TabularSpec, fold: &Fold) -> Result<BTreeMap<Str
         let answers = Answers::by(&model, &asked.table)?.calibrated(&entrant.maps);
         let outcome = |about: &str| -> Result<Outcome> {
             Ok(Outcome {
-                answers: answers.0[0].clone(),
+                answers: answers.clone(),
                 threshold: run.threshold(entrant)?.unwrap_or_default(),
                 about: about.to_owned(),
             })
@@ -116,19 +123,19 @@ fn line(name: &str, data: &Rows, folds: &[Fold], outcomes: &[Outcome]) {
     };
     let of_repeat = |repeat: usize| {
         let part = repeat * FOLDS..(repeat + 1) * FOLDS;
-        let answers = outcomes[part.clone()].iter().flat_map(|outcome| outcome.answers.clone());
+        let answers = outcomes[part.clone()].iter().flat_map(Outcome::only).copied();
         let answers: Vec<f64> = answers.collect();
         calibration_error(&reliability(&labels[part].concat(), &answers, GROUPS))
     };
     let both = "both classes are in every fold";
     println!(
         "{name:<20}{}  {}  {}  {}  {:.4}  {}  {}",
-        each(&|labels, o| average_precision(labels, &o.answers).expect(both)),
-        each(&|labels, o| roc_auc(labels, &o.answers).expect(both)),
-        each(&|labels, o| log_loss(labels, &o.answers)),
-        each(&|labels, o| brier(labels, &o.answers)),
+        each(&|labels, o| average_precision(labels, o.only()).expect(both)),
+        each(&|labels, o| roc_auc(labels, o.only()).expect(both)),
+        each(&|labels, o| log_loss(labels, o.only())),
+        each(&|labels, o| brier(labels, o.only())),
         mean((0..folds.len() / FOLDS).map(of_repeat)),
-        each(&|labels, o| Confusion::at(labels, &o.answers, o.threshold).f1()),
+        each(&|labels, o| Confusion::at(labels, o.only(), o.threshold).f1()),
         counted(outcomes.iter().map(|outcome| outcome.about.as_str())),
     );
 }
@@ -147,17 +154,17 @@ fn stroke() -> Result<()> {
     let folds = stratified_folds(&data.target().classes(), FOLDS, REPEATS, SEED)?;
     let usual = in_folds(&data, &spec, &folds)?;
     usual.iter().for_each(|(name, outcomes)| line(name, &data, &folds, outcomes));
-    println!("\nWith {TRIALS} trials per family, {REPEATS_TUNED} × {FOLDS} folds");
+    println!("\nWith {TRIALS} trials per family");
     header();
-    let tuned = spec.with(|spec| {
-        spec.task.tune = Some(Tune { trials: TRIALS, ..Tune::default() });
-    });
-    let folds = &folds[..REPEATS_TUNED * FOLDS];
-    for (name, outcomes) in in_folds(&data, &tuned, folds)? {
-        line(&name, &data, folds, &outcomes);
-        line("  without trials", &data, folds, &usual[&name][..folds.len()]);
+    for (name, outcomes) in in_folds(&data, &tuned(spec), &folds)? {
+        line(&name, &data, &folds, &outcomes);
     }
     Ok(())
+}
+
+/// With a search in every fold.
+fn tuned(spec: TabularSpec) -> TabularSpec {
+    spec.with(|spec| spec.task.tune = Some(Tune { trials: TRIALS, ..Tune::default() }))
 }
 
 fn main() -> Result<()> {
@@ -166,6 +173,9 @@ fn main() -> Result<()> {
     let wanted = |part: &str| word.as_ref().is_none_or(|word| word == part);
     if wanted("stroke") {
         stroke()?;
+    }
+    if wanted("tuning") {
+        tuning::compare()?;
     }
     if wanted("peers") {
         peers::compare()?;

@@ -5,6 +5,9 @@
 //! proposes (Bergstra et al. 2011, with all parameters together as Falkner et al. 2018): of points
 //! near the best trials, the one that is likeliest to be near those and not near the others.
 //!
+//! A trial that is behind on its first folds is not asked about the others: a race, as those of
+//! Maron and Moore (1993).
+//!
 //! A proposal follows from the seed, its number and the trials before it alone, so a search that
 //! goes on from its journal proposes what it would have proposed without a stop.
 
@@ -141,7 +144,7 @@ pub struct Search {
 pub enum Outcome {
     /// It has a loss on every fold.
     Complete,
-    /// Its first fold was worse than that of most trials before it.
+    /// It was hopeless before the last fold.
     Pruned,
     /// There is no model with these values.
     Failed,
@@ -165,15 +168,18 @@ impl Trial {
         (self.outcome == Outcome::Complete).then(|| mean(self.losses.iter().copied()))
     }
 
-    /// Better ones first: complete ones, pruned ones by their first fold, failed ones.
+    /// Better ones first: complete ones, pruned ones, of which those with more folds were less
+    /// hopeless, and failed ones.
     fn order(&self, other: &Self) -> Ordering {
         let rank = |trial: &Self| match trial.outcome {
-            Outcome::Complete => (0, mean(trial.losses.iter().copied())),
-            Outcome::Pruned => (1, trial.losses[0]),
-            Outcome::Failed => (2, 0.0),
+            Outcome::Complete | Outcome::Pruned => mean(trial.losses.iter().copied()),
+            Outcome::Failed => f64::INFINITY,
         };
-        let (a, b) = (rank(self), rank(other));
-        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        let folds = |trial: &Self| match trial.outcome {
+            Outcome::Failed => 0,
+            _ => trial.losses.len(),
+        };
+        folds(other).cmp(&folds(self)).then(rank(self).total_cmp(&rank(other)))
     }
 }
 
@@ -192,8 +198,10 @@ pub type Loss<'a> = dyn Fn(&[f64], usize) -> Result<f64, RowsError> + Sync + 'a;
 
 /// Trials before the first that is proposed: the defaults, and chance.
 const FIRST_TRIALS: usize = 10;
-/// Trials with a first fold before one is pruned.
+/// Trials with a first fold before one is pruned by it.
 const TRIALS_BEFORE_PRUNING: usize = 5;
+/// Folds from which on a difference between two trials has a standard error worth its name.
+const FOLDS_OF_A_RACE: usize = 3;
 /// Points of which the most promising one is tried.
 const CANDIDATES: usize = 32;
 /// Share of trials that count as good.
@@ -252,6 +260,7 @@ impl Journal {
         let fits = |trial: &Trial| {
             let folds = match trial.outcome {
                 Outcome::Complete => self.search.folds,
+                Outcome::Pruned if trial.losses.len() == self.race() => self.race(),
                 Outcome::Pruned => 1,
                 Outcome::Failed => trial.losses.len(),
             };
@@ -269,40 +278,43 @@ impl Journal {
     }
 
     fn tried(&self, values: Vec<f64>, loss: &Loss<'_>) -> Result<Trial, RowsError> {
-        let number = self.trials.len();
-        let finite = |loss: Result<f64, RowsError>| {
-            loss.and_then(|loss| match loss.is_finite() {
-                true => Ok(loss),
-                false => Err(RowsError::Unsuitable(format!("the loss is {loss}"))),
-            })
-        };
-        let failed = |why: RowsError, values: Vec<f64>| match number {
-            0 => Err(why),
-            _ => Ok(Trial { values, losses: Vec::new(), outcome: Outcome::Failed }),
-        };
-        let first = match finite(loss(&values, 0)) {
-            Ok(first) => first,
-            Err(why) => return failed(why, values),
-        };
-        if self.hopeless(first) {
-            return Ok(Trial { values, losses: vec![first], outcome: Outcome::Pruned });
-        }
-        let rest = (1..self.search.folds).into_par_iter().map(|fold| finite(loss(&values, fold)));
-        match rest.collect::<Result<Vec<f64>, RowsError>>() {
-            Ok(rest) => {
-                let losses = [&[first], &rest[..]].concat();
-                Ok(Trial { values, losses, outcome: Outcome::Complete })
+        let mut losses: Vec<f64> = Vec::with_capacity(self.search.folds);
+        for until in [1, self.race(), self.search.folds] {
+            let more =
+                (losses.len()..until).into_par_iter().map(|fold| finite(loss(&values, fold)));
+            match more.collect::<Result<Vec<f64>, RowsError>>() {
+                Ok(more) => losses.extend(more),
+                Err(why) if self.trials.is_empty() => return Err(why),
+                Err(_) => return Ok(Trial { values, losses: vec![], outcome: Outcome::Failed }),
             }
-            Err(why) => failed(why, values),
+            if until < self.search.folds && self.hopeless(&losses) {
+                return Ok(Trial { values, losses, outcome: Outcome::Pruned });
+            }
         }
+        Ok(Trial { values, losses, outcome: Outcome::Complete })
     }
 
-    /// Whether a loss on the first fold is above the median of those before.
-    fn hopeless(&self, first: f64) -> bool {
-        let mut before: Vec<f64> =
-            self.trials.iter().filter_map(|trial| trial.losses.first().copied()).collect();
-        before.sort_by(f64::total_cmp);
-        before.len() >= TRIALS_BEFORE_PRUNING && first > quantile(&before, 0.5)
+    /// Folds after which a trial has to be as good as the best one, but for chance.
+    fn race(&self) -> usize {
+        self.search.folds.div_ceil(3)
+    }
+
+    /// Whether losses on the first folds are too high to go on: on one, above the median of the
+    /// trials before; on several, above those of the best trial by more than their standard error.
+    fn hopeless(&self, losses: &[f64]) -> bool {
+        if let [first] = losses {
+            let before = self.trials.iter().filter_map(|trial| trial.losses.first().copied());
+            let mut before: Vec<f64> = before.collect();
+            before.sort_by(f64::total_cmp);
+            return before.len() >= TRIALS_BEFORE_PRUNING && *first > quantile(&before, 0.5);
+        }
+        let Some(best) = self.best().filter(|_| losses.len() >= FOLDS_OF_A_RACE) else {
+            return false;
+        };
+        let behind: Vec<f64> = losses.iter().zip(&best.losses).map(|(a, b)| a - b).collect();
+        let (count, centre) = (behind.len() as f64, mean(behind.iter().copied()));
+        let squares: f64 = behind.iter().map(|d| (d - centre).powi(2)).sum();
+        centre > (squares / (count - 1.0) / count).sqrt()
     }
 
     /// Values of the next trial.
@@ -333,6 +345,13 @@ impl Journal {
         let mixed = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         fastrand::Rng::with_seed(self.search.seed ^ mixed)
     }
+}
+
+fn finite(loss: Result<f64, RowsError>) -> Result<f64, RowsError> {
+    loss.and_then(|loss| match loss.is_finite() {
+        true => Ok(loss),
+        false => Err(RowsError::Unsuitable(format!("the loss is {loss}"))),
+    })
 }
 
 /// A mixture of kernels around trials, and one that is the same everywhere.
@@ -515,6 +534,27 @@ mod tests {
         let mut journal = Journal::new(search(5)).expect("ranges");
         let refused = journal.run(30, &broken, &mut |_| false).expect_err("no defaults");
         assert_eq!(refused.to_string(), "no model");
+    }
+
+    #[test]
+    fn of_many_folds_a_trial_that_falls_behind_sees_a_third() {
+        let search = Search { folds: 15, ..search(5) };
+        let mut journal = Journal::new(search).expect("ranges");
+        journal.run(40, &bowl, &mut |_| false).expect("trials");
+        let lengths = |outcome| {
+            let trials = journal.trials.iter().filter(move |trial| trial.outcome == outcome);
+            trials.map(|trial| trial.losses.len()).collect::<Vec<_>>()
+        };
+        let pruned = lengths(Outcome::Pruned);
+        assert!(pruned.iter().all(|folds| [1, 5].contains(folds)), "{pruned:?}");
+        assert!(pruned.contains(&1) && pruned.contains(&5), "{pruned:?}");
+        // The differences between two trials of this function are the same on all folds, so
+        // whatever goes on is the best so far.
+        let complete = journal.trials.iter().filter_map(Trial::loss).collect::<Vec<_>>();
+        assert!(complete.is_sorted_by(|a, b| a > b), "{complete:?}");
+        assert_eq!(journal.check(), Ok(()));
+        journal.trials.iter_mut().for_each(|trial| trial.losses.truncate(4));
+        assert!(journal.check().is_err());
     }
 
     #[test]

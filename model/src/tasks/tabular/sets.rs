@@ -56,10 +56,12 @@ impl Sets {
         Ok(Self { kind, train, validation, test, rest, folds, folds_a_repeat })
     }
 
-    /// Folds of the rows that options are searched on, by their places in `train`.
+    /// Folds of the rows that options are searched on, by their places in `train`, drawn as often
+    /// as those that families are compared on.
     pub fn of_search(&self, data: &Rows, spec: &TabularSpec) -> Result<Vec<Fold>, TrainError> {
         let (count, seed) = (self.folds_a_repeat, spec.task.model.seed);
-        folds(data, &self.train, self.kind, (count, 1), seed.wrapping_add(1))
+        let drawings = self.folds.len() / count;
+        folds(data, &self.train, self.kind, (count, drawings), seed.wrapping_add(1))
     }
 }
 
