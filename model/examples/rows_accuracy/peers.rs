@@ -79,7 +79,7 @@ fn matrix(table: &Table) -> Matrix {
 fn coefficients(peers: &Value) -> Result<()> {
     let Folded { table, target, .. } = folded("stroke_sums.csv")?;
     let labels: Vec<bool> = target.iter().map(|target| *target == 1.0).collect();
-    let options = logistic::Options { l2: 1.0, pairs: &[], weights: None };
+    let options = logistic::Options { l2: 1.0, ..Default::default() };
     let model = logistic::fit(&matrix(&table), &labels, &options)?;
     let expected = peers["coefficients"].as_array().ok_or("no coefficients")?.iter();
     let own = model.coefficients.iter().chain([&model.intercept]);

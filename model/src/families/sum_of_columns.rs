@@ -1,7 +1,7 @@
 //! Regressions of rows on columns and on products of two: of log odds for classes, of the number
 //! itself.
 
-use steppe_spec::tabular::{ProductWord, Products, TabularSpec};
+use steppe_spec::tabular::{ProductWord, Products, Sum, TabularSpec};
 
 use crate::rows::interactions::{self, Search};
 use crate::rows::linear_model::LinearModel;
@@ -36,8 +36,7 @@ impl<const OF_CLASSES: bool> Way for Sums<OF_CLASSES> {
         spec: &TabularSpec,
     ) -> Result<LinearModel, RowsError> {
         let pairs = pairs(preparation, columns, output, spec)?;
-        let l2 = spec.task.model.sum.l2;
-        let options = Options { l2, pairs: &pairs, weights: output.weights };
+        let options = Options { pairs: &pairs, ..options(spec, output) };
         if OF_CLASSES {
             logistic::fit(columns, &output.happened(), &options)
         } else {
@@ -52,20 +51,37 @@ impl<const OF_CLASSES: bool> Way for Sums<OF_CLASSES> {
             Products::Word(ProductWord::None) => "no products".to_owned(),
             Products::Pairs(pairs) => format!("{} products", pairs.len()),
         };
-        Some(format!("penalty {}, {products}", spec.task.model.sum.l2))
+        let Sum { l2, products_l2, .. } = &spec.task.model.sum;
+        let of_products = products_l2.map(|l2| format!(" with penalty {l2}")).unwrap_or_default();
+        Some(format!("penalty {l2}, {products}{of_products}"))
     }
 
-    /// The penalty. Without any there is no ratio to it.
+    /// The penalties. Without any there is no ratio to it.
     fn parameters(spec: &TabularSpec) -> Vec<Parameter> {
-        let l2 = spec.task.model.sum.l2;
-        (l2 > 0.0).then(|| Parameter::log("l2", 0.01, 100.0, l2)).into_iter().collect()
+        let Sum { l2, products_l2, products } = &spec.task.model.sum;
+        let penalty = |name: &str, high: f64, l2: f64| {
+            (l2 > 0.0).then(|| Parameter::log(name, 0.01, high, l2))
+        };
+        let multiplied = *products != Products::Word(ProductWord::None);
+        let of_products = multiplied.then(|| products_l2.unwrap_or(*l2));
+        let of_products = of_products.and_then(|l2| penalty("products_l2", 1_000.0, l2));
+        penalty("l2", 100.0, *l2).into_iter().chain(of_products).collect()
     }
 
     fn set(spec: &mut TabularSpec, values: &[f64]) {
-        if let [l2] = values {
-            spec.task.model.sum.l2 = *l2;
+        let names = Self::parameters(spec).into_iter().map(|parameter| parameter.name);
+        for (name, value) in names.zip(values) {
+            match name.as_str() {
+                "l2" => spec.task.model.sum.l2 = *value,
+                _ => spec.task.model.sum.products_l2 = Some(*value),
+            }
         }
     }
+}
+
+fn options<'a>(spec: &TabularSpec, output: Output<'a>) -> Options<'a> {
+    let Sum { l2, products_l2, .. } = spec.task.model.sum;
+    Options { l2, products_l2, pairs: &[], weights: output.weights }
 }
 
 /// The products that take part.
@@ -88,10 +104,9 @@ fn pairs(
             Err(RowsError::Unsuitable(what.to_owned()))
         }
         Products::Word(ProductWord::Search) => {
-            let l2 = spec.task.model.sum.l2;
-            let options = Options { l2, pairs: &[], weights: output.weights };
             let search = Search { seed: spec.task.model.seed, ..Search::default() };
-            interactions::search(columns, &output.happened(), &all(), &options, &search)
+            let (happened, options) = (output.happened(), options(spec, output));
+            interactions::search(columns, &happened, &all(), &options, &search)
         }
     }
 }

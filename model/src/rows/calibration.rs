@@ -111,7 +111,7 @@ pub fn fit_platt(labels: &[bool], answers: &[f64]) -> Result<Calibration, RowsEr
     let of_two: Vec<bool> = (0..2 * rows).map(|row| row < rows).collect();
     let happens = labels.iter().map(|label| target(*label));
     let weights: Vec<f64> = happens.clone().chain(happens.map(|share| 1.0 - share)).collect();
-    let options = logistic::Options { l2: 0.0, pairs: &[], weights: Some(&weights) };
+    let options = logistic::Options { weights: Some(&weights), ..Default::default() };
     let line = logistic::fit(&Matrix::new(2 * rows, 1, twice), &of_two, &options)?;
     Ok(Calibration::Platt { slope: line.coefficients[0], intercept: line.intercept })
 }

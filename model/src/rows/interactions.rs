@@ -98,7 +98,7 @@ fn losses(
 ) -> Result<Vec<f64>, RowsError> {
     let answers = folds.par_iter().map(|fold| {
         let weights = options.weights.map(|weights| select(weights, &fold.train));
-        let options = Options { l2: options.l2, pairs, weights: weights.as_deref() };
+        let options = Options { pairs, weights: weights.as_deref(), ..*options };
         let known = select(labels, &fold.train);
         let model = logistic::fit(&columns.select(&fold.train), &known, &options)?;
         Ok(model.margins(&columns.select(&fold.test)))
@@ -134,7 +134,7 @@ fn score_tests(
     let all = expanded(columns, pairs)?;
     let n = all.columns() + 1;
     let (mut hessian, _) = gram(&all, &curves, &slopes);
-    (0..n - 1).for_each(|i| hessian[i * n + i] += options.l2);
+    present.penalties(&all).iter().enumerate().for_each(|(i, l2)| hessian[i * n + i] += l2);
     let score = |&pair: &(usize, usize)| {
         let values = product(columns, pair);
         let curved: Vec<f64> = values.iter().zip(&curves).map(|(v, c)| v * c).collect();
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn what_takes_part_anyway_is_not_found() {
         let (columns, labels) = sample(1_500, 1.0, 3);
-        let options = Options { l2: 1.0, pairs: &[(4, 1)], weights: None };
+        let options = Options { l2: 1.0, pairs: &[(4, 1)], ..Options::default() };
         let found = search(&columns, &labels, &all(), &options, &Search::default());
         assert!(!found.expect("pairs").contains(&(1, 4)));
     }

@@ -28,9 +28,10 @@ pub fn fit(
         return Err(RowsError::Unsuitable(what));
     }
     check_weights(options.weights, targets.len(), options.l2)?;
+    check_weights(None, 0, options.products_l2.unwrap_or_default())?;
     let all = expanded(columns, options.pairs)?;
     let centred = Centred::new(&all, targets, options.weights);
-    let coefficients = centred.solve(options.l2)?;
+    let coefficients = centred.solve(&options.penalties(&all))?;
     let moved: f64 = coefficients.iter().zip(&centred.means).map(|(c, mean)| c * mean).sum();
     Ok(LinearModel::new(centred.target - moved, &coefficients, columns, options.pairs))
 }
@@ -63,7 +64,7 @@ impl Centred {
         Self { columns, targets, weights, means, target }
     }
 
-    fn solve(&self, l2: f64) -> Result<Vec<f64>, RowsError> {
+    fn solve(&self, penalties: &[f64]) -> Result<Vec<f64>, RowsError> {
         let n = self.columns.columns();
         let weighted: Vec<f64> =
             self.targets.iter().zip(&self.weights).map(|(target, w)| target * w).collect();
@@ -71,7 +72,7 @@ impl Centred {
         let mut gram: Vec<f64> =
             with_intercept.chunks(n + 1).take(n).flat_map(|row| row[..n].iter().copied()).collect();
         let mut coefficients = right[..n].to_vec();
-        (0..n).for_each(|i| gram[i * n + i] += l2);
+        penalties.iter().enumerate().for_each(|(i, penalty)| gram[i * n + i] += penalty);
         match cholesky_solve(&mut gram, &mut coefficients, n) {
             true if coefficients.iter().all(|c| c.is_finite()) => Ok(coefficients),
             _ => Err(RowsError::NoSolution {
@@ -170,7 +171,7 @@ pub(crate) mod tests {
                 + noise(row)
         };
         let targets: Vec<f64> = (0..60).map(target).collect();
-        let options = Options { l2, pairs: &[], weights };
+        let options = Options { l2, weights, ..Options::default() };
         let model = fit(&columns, &targets, &options).expect("coefficients");
         [&model.coefficients[..], &[model.intercept]].concat()
     }

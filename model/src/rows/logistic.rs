@@ -1,7 +1,7 @@
 //! Logistic regression with a quadratic penalty, by Newton's method.
 //!
 //! It minimises Σ weight·loss + ½·l2·Σ coefficient², without a penalty on the intercept, which is
-//! scikit-learn's `LogisticRegression` with C = 1 / l2.
+//! scikit-learn's `LogisticRegression` with C = 1 / l2. Products may have a penalty of their own.
 
 use super::error::RowsError;
 use super::linear::{gram, shift};
@@ -22,10 +22,22 @@ const TOLERANCE: f64 = 1e-10;
 pub struct Options<'a> {
     /// The penalty; larger is smoother.
     pub l2: f64,
+    /// The penalty of products; that of columns without.
+    pub products_l2: Option<f64>,
     /// Pairs of columns whose products take part.
     pub pairs: &'a [(usize, usize)],
     /// A weight per row; all alike without.
     pub weights: Option<&'a [f64]>,
+}
+
+impl Options<'_> {
+    /// The penalty of each of the columns that [`expanded`] gives.
+    pub(super) fn penalties(&self, all: &Matrix) -> Vec<f64> {
+        let mut penalties = vec![self.l2; all.columns()];
+        let products = all.columns() - self.pairs.len();
+        penalties[products..].fill(self.products_l2.unwrap_or(self.l2));
+        penalties
+    }
 }
 
 /// Fits it.
@@ -41,6 +53,7 @@ pub fn fit(
         return Err(RowsError::Unsuitable(what));
     }
     check_weights(options.weights, labels.len(), options.l2)?;
+    check_weights(None, 0, options.products_l2.unwrap_or_default())?;
     let all = expanded(columns, options.pairs)?;
     let coefficients = newton(&all, labels, options)?;
     let (intercept, coefficients) = coefficients.split_last().expect("the intercept is there");
@@ -78,7 +91,11 @@ fn newton(all: &Matrix, labels: &[bool], options: &Options<'_>) -> Result<Vec<f6
     let failed = |why: &str| RowsError::NoSolution { family: FAMILY, why: why.to_owned() };
     let mut coefficients = vec![0.0; n];
     let mut margins = vec![0.0; rows];
-    let mut loss = penalised(&margins, &coefficients, labels, options);
+    let penalties = options.penalties(all);
+    let penalised = |margins: &[f64], coefficients: &[f64]| {
+        penalised(margins, coefficients, labels, (options.weights, &penalties))
+    };
+    let mut loss = penalised(&margins, &coefficients);
     for _ in 0..STEPS_MAX {
         let chances: Vec<f64> = margins.iter().map(|margin| probability(*margin)).collect();
         let curve = |row: usize| weight(row) * chances[row] * (1.0 - chances[row]);
@@ -86,9 +103,9 @@ fn newton(all: &Matrix, labels: &[bool], options: &Options<'_>) -> Result<Vec<f6
         let curves: Vec<f64> = (0..rows).map(curve).collect();
         let slopes: Vec<f64> = (0..rows).map(slope).collect();
         let (mut hessian, mut step) = gram(all, &curves, &slopes);
-        for i in 0..n - 1 {
-            hessian[i * n + i] += options.l2;
-            step[i] -= options.l2 * coefficients[i];
+        for (i, penalty) in penalties.iter().enumerate() {
+            hessian[i * n + i] += penalty;
+            step[i] -= penalty * coefficients[i];
         }
         if !cholesky_solve(&mut hessian, &mut step, n) {
             return Err(failed("some columns follow from others, or the classes are separable"));
@@ -104,7 +121,7 @@ fn newton(all: &Matrix, labels: &[bool], options: &Options<'_>) -> Result<Vec<f6
                 coefficients.iter().zip(&step).map(|(c, step)| c + length * step).collect();
             let moved: Vec<f64> =
                 margins.iter().zip(&change).map(|(m, change)| m + length * change).collect();
-            let new = penalised(&moved, &tried, labels, options);
+            let new = penalised(&moved, &tried);
             if last || new <= loss || halving == HALVINGS_MAX {
                 (coefficients, margins, loss) = (tried, moved, new);
                 break;
@@ -122,16 +139,21 @@ fn newton(all: &Matrix, labels: &[bool], options: &Options<'_>) -> Result<Vec<f6
 }
 
 /// What is minimised.
-fn penalised(margins: &[f64], coefficients: &[f64], labels: &[bool], options: &Options<'_>) -> f64 {
+fn penalised(
+    margins: &[f64],
+    coefficients: &[f64],
+    labels: &[bool],
+    (weights, penalties): (Option<&[f64]>, &[f64]),
+) -> f64 {
     let loss = |(row, &margin): (usize, &f64)| {
-        let weight = options.weights.map_or(1.0, |weights| weights[row]);
+        let weight = weights.map_or(1.0, |weights| weights[row]);
         let towards = if labels[row] { -margin } else { margin };
         // ln(1 + eˣ) without overflow.
         weight * (towards.max(0.0) + (-towards.abs()).exp().ln_1p())
     };
-    let (_, penalised) = coefficients.split_last().expect("the intercept is there");
-    let squares: f64 = penalised.iter().map(|c| c * c).sum();
-    margins.iter().enumerate().map(loss).sum::<f64>() + options.l2 / 2.0 * squares
+    // The intercept, at the end, has none.
+    let penalty: f64 = coefficients.iter().zip(penalties).map(|(c, penalty)| c * c * penalty).sum();
+    margins.iter().enumerate().map(loss).sum::<f64>() + penalty / 2.0
 }
 
 #[cfg(test)]
@@ -147,7 +169,7 @@ mod tests {
     }
 
     fn fitted(labels: &[bool], l2: f64, weights: Option<&[f64]>) -> Vec<f64> {
-        let options = Options { l2, pairs: &[], weights };
+        let options = Options { l2, weights, ..Options::default() };
         let model = fit(&columns(), labels, &options).expect("coefficients");
         [&model.coefficients[..], &[model.intercept]].concat()
     }
@@ -183,13 +205,34 @@ mod tests {
     fn a_product_is_a_column_that_was_multiplied() {
         let (columns, labels) = (columns(), labels());
         let pairs = [(0, 1)];
-        let with = fit(&columns, &labels, &Options { l2: 1.0, pairs: &pairs, weights: None });
+        let with =
+            fit(&columns, &labels, &Options { l2: 1.0, pairs: &pairs, ..Options::default() });
         let with = with.expect("coefficients");
         let multiplied = expanded(&columns, &pairs).expect("columns");
         let options = Options { l2: 1.0, ..Options::default() };
         let plain = fit(&multiplied, &labels, &options).expect("coefficients");
         assert_eq!(with.products[0].coefficient, plain.coefficients[3]);
         close(&with.margins(&columns), &plain.margins(&multiplied));
+    }
+
+    #[test]
+    fn products_may_have_a_penalty_of_their_own() {
+        let (columns, labels) = (columns(), labels());
+        let of = |products_l2| Options {
+            l2: 1.0,
+            products_l2,
+            pairs: &[(0, 1), (0, 2)],
+            ..Options::default()
+        };
+        let fitted = |options: &Options<'_>| fit(&columns, &labels, options).expect("coefficients");
+        assert_eq!(fitted(&of(Some(1.0))), fitted(&of(None)));
+        // So large that nothing is left of them: the regression on columns alone.
+        let none = fitted(&of(Some(1e14)));
+        close(
+            &none.margins(&columns),
+            &fitted(&Options { pairs: &[], ..of(None) }).margins(&columns),
+        );
+        assert!(fit(&columns, &labels, &of(Some(-1.0))).is_err());
     }
 
     #[test]

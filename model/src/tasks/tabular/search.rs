@@ -84,9 +84,9 @@ pub fn search(
     // Those that there was no time for.
     let tried = journal.trials.len() - done;
     stage.host.advance(planned.saturating_sub(tried) as u64);
-    let best = journal.best().expect("the manifest's options have a model").values.clone();
-    let found = with(spec, family, &best);
-    let mut tuning = Tuning { family, objective, taken: found != *spec, validation: None, journal };
+    let best = &journal.best().expect("the manifest's options have a model").values;
+    let (found, taken) = (with(spec, family, best), *best != journal.trials[0].values);
+    let mut tuning = Tuning { family, objective, taken, validation: None, journal };
     if tuning.taken && !sets.validation.is_empty() {
         let asked = data.select(&sets.validation);
         let judged = |spec: &TabularSpec| -> Result<f64, TrainError> {

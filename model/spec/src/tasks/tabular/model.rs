@@ -47,6 +47,10 @@ pub struct Sum {
     /// The penalty on squared coefficients; larger is smoother.
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub l2: f64,
+    /// The penalty of products; `l2` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    pub products_l2: Option<f64>,
     /// Products of two columns: `all` of numbers as long as they are at most 100, `search` for
     /// those that help, `none`, or pairs of prepared columns such as `[["age", "bmi = missing"]]`.
     pub products: Products,
@@ -54,7 +58,7 @@ pub struct Sum {
 
 impl Default for Sum {
     fn default() -> Self {
-        Self { l2: 1.0, products: Products::Word(ProductWord::All) }
+        Self { l2: 1.0, products_l2: None, products: Products::Word(ProductWord::All) }
     }
 }
 
