@@ -9,6 +9,7 @@ use crate::family::Family;
 use crate::host::Stage;
 use crate::rows::RowsError;
 use crate::rows::logistic::log_odds;
+use crate::rows::metrics::weighted_mean;
 use crate::rows::table::Table;
 use crate::stored::{Saved, Stored};
 use crate::tabular::Tabular;
@@ -31,11 +32,9 @@ impl Family<Tabular> for Prior {
         let link = if target.is_number() { Link::Identity } else { Link::LogOdds };
         let margin = |output: usize| {
             let weights = weights(data, spec, output);
-            let weight = |row: usize| weights.as_ref().map_or(1.0, |weights| weights[row]);
-            let values = target.values(output);
-            let whole: f64 = (0..values.len()).map(weight).sum();
-            let sum: f64 = values.iter().enumerate().map(|(row, v)| v * weight(row)).sum();
-            if target.is_number() { sum / whole } else { log_odds(sum / whole) }
+            let mean = weighted_mean(&target.values(output), weights.as_deref());
+            let mean = mean.unwrap_or(f64::NAN);
+            if target.is_number() { mean } else { log_odds(mean) }
         };
         let margins: Vec<f64> = (0..target.outputs()).map(margin).collect();
         match margins.iter().all(|margin| margin.is_finite()) {

@@ -12,6 +12,7 @@ use steppe_spec::tabular::Forest;
 use super::error::RowsError;
 use super::logistic::check_weights;
 use super::matrix::Matrix;
+use super::metrics::weighted_mean;
 use super::trees::{DEPTH_MAX, TREES_MAX, Tree, Trees};
 
 /// What is asked.
@@ -49,7 +50,7 @@ pub fn fit(
     };
     let mut trees: Vec<Tree> = (0..options.trees).into_par_iter().map(tree).collect();
     let (base, of) = match asked {
-        Asked::Class => (weighted_mean(targets, weights), options.trees + 1),
+        Asked::Class => (weighted_mean(targets, weights).unwrap_or_default(), options.trees + 1),
         Asked::Number => (0.0, options.trees),
     };
     let shares = trees.iter_mut().flat_map(|tree| &mut tree.value);
@@ -57,15 +58,6 @@ pub fn fit(
     let trees = Trees { base: base / of as f64, trees };
     trees.check(ranks.len())?;
     Ok(trees)
-}
-
-fn weighted_mean(targets: &[f64], weights: Option<&[f64]>) -> f64 {
-    let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
-    let (sum, total) =
-        targets.iter().enumerate().fold((0.0, 0.0), |(sum, total), (row, target)| {
-            (sum + weight(row) * target, total + weight(row))
-        });
-    if total > 0.0 { sum / total } else { 0.0 }
 }
 
 fn check(

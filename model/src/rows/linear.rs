@@ -5,7 +5,7 @@
 
 use super::error::RowsError;
 use super::linear_model::{LinearModel, expanded};
-use super::logistic::{Options, check_weights};
+use super::logistic::Options;
 use super::matrix::Matrix;
 use super::metrics::mean;
 use crate::least_squares::cholesky_solve;
@@ -27,8 +27,7 @@ pub fn fit(
         let what = format!("the target of row {row} is {}, no finite number", targets[row]);
         return Err(RowsError::Unsuitable(what));
     }
-    check_weights(options.weights, targets.len(), options.l2)?;
-    check_weights(None, 0, options.products_l2.unwrap_or_default())?;
+    options.check(targets.len())?;
     let all = expanded(columns, options.pairs)?;
     let centred = Centred::new(&all, targets, options.weights);
     let coefficients = centred.solve(&options.penalties(&all))?;

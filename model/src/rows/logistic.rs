@@ -31,6 +31,12 @@ pub struct Options<'a> {
 }
 
 impl Options<'_> {
+    /// Refuses weights and penalties that are none.
+    pub(super) fn check(&self, rows: usize) -> Result<(), RowsError> {
+        check_weights(self.weights, rows, self.l2)?;
+        self.products_l2.map_or(Ok(()), |l2| check_weights(self.weights, rows, l2))
+    }
+
     /// The penalty of each of the columns that [`expanded`] gives.
     pub(super) fn penalties(&self, all: &Matrix) -> Vec<f64> {
         let mut penalties = vec![self.l2; all.columns()];
@@ -52,8 +58,7 @@ pub fn fit(
         let what = format!("{ones} of {} rows are of the class: both must be there", labels.len());
         return Err(RowsError::Unsuitable(what));
     }
-    check_weights(options.weights, labels.len(), options.l2)?;
-    check_weights(None, 0, options.products_l2.unwrap_or_default())?;
+    options.check(labels.len())?;
     let all = expanded(columns, options.pairs)?;
     let coefficients = newton(&all, labels, options)?;
     let (intercept, coefficients) = coefficients.split_last().expect("the intercept is there");

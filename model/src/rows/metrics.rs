@@ -229,6 +229,14 @@ pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / count
 }
 
+/// Mean of values that weigh as said, or all alike; none where nothing weighs.
+pub fn weighted_mean(values: &[f64], weights: Option<&[f64]>) -> Option<f64> {
+    let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
+    let whole: f64 = (0..values.len()).map(weight).sum();
+    let sum: f64 = values.iter().enumerate().map(|(row, value)| value * weight(row)).sum();
+    (whole > 0.0).then(|| sum / whole)
+}
+
 /// Bounds that chance in the choice of rows leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {

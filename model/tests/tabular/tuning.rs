@@ -52,6 +52,20 @@ fn nothing_worse_than_the_manifests_options_is_taken() {
 }
 
 #[test]
+fn where_the_manifests_options_are_the_best_the_model_is_theirs() {
+    let data = usual(600, 1);
+    // The first trial has the manifest's options, which give products no penalty of their own.
+    let tuned = trained(&data, &tuned(Family::Logistic, |tune| tune.trials = 1));
+    let tuning = &tuned.card.section.tuning[0];
+    let names = tuning.journal.search.parameters.iter().map(|parameter| parameter.name.as_str());
+    assert_eq!(names.collect::<Vec<_>>(), ["l2", "products_l2"]);
+    assert!(!tuning.taken && tuning.validation.is_none(), "{tuning:?}");
+    let plain = only(TabularKind::Classification, Family::Logistic);
+    let plain = trained(&data, &plain.with(|spec| spec.task.split.folds = 3));
+    assert_eq!(tuned.weights_bytes, plain.weights_bytes);
+}
+
+#[test]
 fn what_was_found_is_what_is_served_and_told() {
     let spec = tuned(Family::GradientBoosting, |_| {}).with(|s| {
         s.task.model.boosting.learning_rate = 0.9;

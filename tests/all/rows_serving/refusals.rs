@@ -72,7 +72,11 @@ async fn a_request_that_is_none_says_what_to_send() {
     refused(&server, JSON, "/predict", &cases).await;
     let version = json!({ "rows": [{}], "model_version": "0123456789abcdef" });
     let ours = |body: Value, status, problem, said| (body.to_string(), status, problem, said);
-    let elsewhere = |key: &str, bucket: &str| json!({ "entities": ["p1"], "dataset_key": key, "bucket_name": bucket });
+    let elsewhere = |key: &str, bucket: &str| {
+        let mut body = entities(&["p1"]);
+        (body["dataset_key"], body["bucket_name"]) = (json!(key), json!(bucket));
+        body
+    };
     let cases = [
         ours(version, 409, "wrong-model-version", "is not in service"),
         ours(elsewhere("processed/people/", "x"), 403, "wrong-bucket", "reads only `data`"),
