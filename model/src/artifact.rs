@@ -344,7 +344,7 @@ mod tests {
         );
         let other = String::from_utf8(a.card_bytes.clone())
             .expect("UTF-8")
-            .replacen("\"schema_version\": 8", "\"schema_version\": 7", 1)
+            .replacen("\"schema_version\": 9", "\"schema_version\": 8", 1)
             .into_bytes();
         assert!(
             refuse(other.clone(), a.weights_bytes.clone(), &a.pointer())
@@ -352,7 +352,7 @@ mod tests {
         );
         let pointer = ModelPointer { card_sha256: sha256(&other), ..a.pointer() };
         assert!(refuse(other, a.weights_bytes.clone(), &pointer).contains(
-            "schema version 7, this program reads 8; train again with `cargo xtask train`"
+            "schema version 8, this program reads 9; train again with `cargo xtask train`"
         ));
     }
 

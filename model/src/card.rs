@@ -11,7 +11,7 @@ use crate::task::Task;
 use steppe_spec::{Family, Training};
 
 /// Version of the artifact's layout; a loader refuses any other.
-pub const ARTIFACT_SCHEMA_VERSION: u32 = 8;
+pub const ARTIFACT_SCHEMA_VERSION: u32 = 9;
 
 /// How far from 1 the sum of shares may be.
 const WEIGHTS_ROUNDING: f64 = 1e-6;

@@ -1,5 +1,6 @@
 //! What a search for options is worth beyond the folds that it saw, on tables of all kinds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -7,7 +8,7 @@ use steppe_model::rows::metrics::mean;
 use steppe_model::rows::split::Fold;
 use steppe_model::tabular::answers::loss_by;
 use steppe_model::tabular::data::{Rows, Target};
-use steppe_spec::tabular::{Objective, TabularKind, TabularSpec};
+use steppe_spec::tabular::{Objective, TabularKind};
 
 use super::tables::{Folded, folded, peers_folder, spec_of};
 use super::{FOLDS, Outcome, Result, TRIALS, in_folds, tuned};
@@ -19,7 +20,7 @@ pub fn compare() -> Result<()> {
         println!("\nTuning: {} is not there; tests/peers/rows.py writes it", path.display());
         return Ok(());
     };
-    println!("\nWith {TRIALS} trials per family: log loss or RMSE of outer folds\n");
+    println!("\nWith {TRIALS} trials: log loss or RMSE of outer folds\n");
     println!("{:<34}{:>10}{:>10}{:>9}   outer folds", "", "without", "with", "change");
     let names: Value = serde_json::from_slice(&bytes)?;
     let of = |kind: &str| names[kind].as_array().cloned().unwrap_or_default();
@@ -36,15 +37,20 @@ fn table(name: &str, numbers: bool) -> Result<()> {
     let kind = if numbers { TabularKind::Regression } else { TabularKind::Classification };
     let spec = spec_of(name, kind, &table);
     let target = if numbers { Target::Numbers(target) } else { classes(&target) };
+    let objective = if numbers { Objective::Rmse } else { Objective::LogLoss };
     let data = Rows::plain(table, Some(target));
     let folds: Vec<Fold> = folds.iter().flat_map(|fold_of| folds_of(fold_of)).collect();
-    let (before, after) = (losses(&data, &spec, &folds)?, losses(&data, &tuned(spec), &folds)?);
-    for ((family, before), (_, after)) in before.iter().zip(&after) {
-        if before == after {
-            continue;
-        }
+    let losses = |(name, outcomes): (String, Vec<Outcome>)| {
+        let losses = outcomes.iter().zip(&folds).map(|(outcome, fold)| {
+            loss_by(objective, data.select(&fold.test).target(), &outcome.answers)
+        });
+        (name, losses.collect::<Vec<f64>>())
+    };
+    let before: BTreeMap<_, _> = in_folds(&data, &spec, &folds)?.into_iter().map(losses).collect();
+    for (family, after) in tuned(&data, spec, &folds)?.into_iter().map(losses) {
+        let before = &before[&family];
         let count = |keep: fn(&f64, &f64) -> bool| {
-            before.iter().zip(after).filter(|(before, after)| keep(before, after)).count()
+            before.iter().zip(&after).filter(|(before, after)| keep(before, after)).count()
         };
         let (without, with) = (mean(before.iter().copied()), mean(after.iter().copied()));
         println!(
@@ -70,14 +76,4 @@ fn folds_of(fold_of: &[usize]) -> Vec<Fold> {
         Fold { train, test }
     };
     (0..FOLDS).map(fold).collect()
-}
-
-/// The losses of each family in each outer fold.
-fn losses(data: &Rows, spec: &TabularSpec, folds: &[Fold]) -> Result<Vec<(String, Vec<f64>)>> {
-    let objective = if data.target().is_number() { Objective::Rmse } else { Objective::LogLoss };
-    let loss = |(outcome, fold): (&Outcome, &Fold)| {
-        loss_by(objective, data.select(&fold.test).target(), &outcome.answers)
-    };
-    let all = in_folds(data, spec, folds)?.into_iter();
-    Ok(all.map(|(name, each)| (name, each.iter().zip(folds).map(loss).collect())).collect())
 }

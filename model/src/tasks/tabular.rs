@@ -123,7 +123,7 @@ impl Task for Tabular {
     }
 
     fn found(_: &TabularSpec, run: &Run<'_>) -> TabularSpec {
-        run.entrants[run.chosen()].spec.clone()
+        run.served(run.chosen()).spec.clone()
     }
 
     fn section(data: &Rows, spec: &TabularSpec, run: &Run<'_>) -> Result<Section, TrainError> {

@@ -123,7 +123,7 @@ fn hostile_cards_are_refused() {
         ("no threshold", &|card| card["threshold"] = Value::Null),
         ("too many decimals", &|card| card["target"]["decimals"] = json!(400)),
         ("a journal of other values", &|card| {
-            card["tuning"][0]["journal"]["trials"][0]["values"] = json!([1e9]);
+            card["tuning"]["journal"]["trials"][0]["values"] = json!([1e9]);
         }),
         ("seen rows that are no bits", &|card| card["data"]["seen"] = json!("xyz")),
     ];

@@ -8,6 +8,7 @@ use std::time::Duration;
 use steppe_model::host::{Host, Quiet, Stage};
 use steppe_model::rows::tuning::Journal;
 use steppe_model::tabular::trials;
+use steppe_model::trials::Trials;
 use steppe_spec::Family;
 use steppe_spec::tabular::{Objective, TabularKind, TabularSpec, Tune};
 
@@ -27,28 +28,41 @@ fn tuned(family: Family, change: impl FnOnce(&mut Tune)) -> TabularSpec {
 #[test]
 fn nothing_worse_than_the_manifests_options_is_taken() {
     let data = usual(600, 1);
-    let spec = spec(TabularKind::Classification).with(|s| {
-        s.task.split.folds = 3;
-        s.task.tune = Some(Tune { trials: TRIALS, ..Tune::default() });
-        // A poor start, so that there is something to find.
-        s.task.model.boosting.learning_rate = 0.9;
-        s.task.model.forest.min_leaf = 1;
-    });
-    let run = trials::run(&data, &spec, &Stage::new(&Quiet)).expect("runs");
-    let tuned: Vec<_> = run.entrants.iter().filter_map(|e| Some((e, e.tuning.as_ref()?))).collect();
-    assert_eq!(tuned.len(), 3, "all but the baselines");
-    for (entrant, tuning) in tuned {
+    for family in [Family::Logistic, Family::GradientBoosting, Family::RandomForest] {
+        let spec = tuned(family, |_| {}).with(|s| {
+            // A poor start, so that there is something to find.
+            s.task.model.boosting.learning_rate = 0.9;
+            s.task.model.forest.min_leaf = 1;
+        });
+        let run = trials::run(&data, &spec, &Stage::new(&Quiet)).expect("runs");
+        let tuning = run.tuning.as_ref().expect("a search");
         let trials = &tuning.journal.trials;
         let best = tuning.journal.best().and_then(|trial| trial.loss()).expect("complete");
         assert!(trials.len() == TRIALS && best <= trials[0].loss().expect("the first one"));
         if let Some((before, after)) = tuning.validation {
-            assert_eq!(tuning.taken, after < before, "{:?}", entrant.family);
+            assert_eq!(tuning.taken, after < before, "{family:?}");
         }
-        assert_eq!(entrant.spec != spec, tuning.taken);
+        let served = run.served(run.chosen());
+        assert_eq!((served.family, served.spec != spec), (family, tuning.taken));
+        assert!(tuning.taken || family != Family::GradientBoosting, "0.9 is a poor rate");
     }
-    let boosting = run.entrants.iter().find(|e| e.family == Family::GradientBoosting);
-    let tuning = boosting.and_then(|e| e.tuning.as_ref()).expect("tuned");
-    assert!(tuning.taken, "a rate of 0.9 is a poor one: {tuning:?}");
+}
+
+#[test]
+fn what_a_search_finds_does_not_choose_the_family() {
+    let data = usual(600, 1);
+    let plain = spec(TabularKind::Classification).with(|s| {
+        s.task.split.folds = 3;
+        // So poor that another family is chosen, and so much better after a search.
+        s.task.model.boosting.learning_rate = 0.9;
+    });
+    let tune = Tune { trials: TRIALS, ..Tune::default() };
+    let searched = trained(&data, &plain.clone().with(|s| s.task.tune = Some(tune)));
+    let plain = trained(&data, &plain);
+    assert_eq!(searched.card.family, plain.card.family);
+    assert_eq!(searched.card.section.candidates, plain.card.section.candidates);
+    let tuning = searched.card.section.tuning.expect("a search");
+    assert_eq!(tuning.family, plain.card.family, "no other one is searched");
 }
 
 #[test]
@@ -56,7 +70,7 @@ fn where_the_manifests_options_are_the_best_the_model_is_theirs() {
     let data = usual(600, 1);
     // The first trial has the manifest's options, which give products no penalty of their own.
     let tuned = trained(&data, &tuned(Family::Logistic, |tune| tune.trials = 1));
-    let tuning = &tuned.card.section.tuning[0];
+    let tuning = tuned.card.section.tuning.as_ref().expect("a search");
     let names = tuning.journal.search.parameters.iter().map(|parameter| parameter.name.as_str());
     assert_eq!(names.collect::<Vec<_>>(), ["l2", "products_l2"]);
     assert!(!tuning.taken && tuning.validation.is_none(), "{tuning:?}");
@@ -73,8 +87,9 @@ fn what_was_found_is_what_is_served_and_told() {
     });
     let artifact = trained(&usual(600, 1), &spec);
     let section = &artifact.card.section;
-    assert!(section.tuning[0].taken);
-    let best = section.tuning[0].journal.best().expect("some");
+    let tuning = section.tuning.as_ref().expect("a search");
+    assert!(tuning.taken);
+    let best = tuning.journal.best().expect("some");
     let text = artifact.card.to_text("v");
     let consists =
         format!("gradient-boosting ({} trees, depth {})", best.values[0], best.values[1]);
@@ -160,7 +175,8 @@ fn minutes_bound_a_search() {
     });
     let clock = Minutes::default();
     let artifact = trained_by(&usual(400, 3), &spec, &clock);
-    let trials = artifact.card.section.tuning[0].journal.trials.len();
+    let tuning = artifact.card.section.tuning.expect("a search");
+    let trials = tuning.journal.trials.len();
     assert!((2..=4).contains(&trials), "{trials}");
     let (planned, done) = (clock.planned.into_inner(), clock.done.into_inner());
     assert_eq!(planned, done, "what there is no time for is not waited for");

@@ -40,7 +40,7 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
         p { (split(&section.split, section.data.rows)) }
         h2 { "Families" }
         (families(report))
-        @if !section.tuning.is_empty() { (searches::html(&section.tuning)?) }
+        @if let Some(tuning) = &section.tuning { (searches::html(tuning)?) }
         h2 { "How good it is" }
         (scores(judged))
         @if judged.curve.is_empty() { (several(section)?) } @else { (two_classes(section)?) }

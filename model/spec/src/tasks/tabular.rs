@@ -89,7 +89,7 @@ pub struct TabularTask {
     /// With which model.
     #[serde(default)]
     pub model: TabularModel,
-    /// The search for options of families; none without this section.
+    /// The search for options of the family that is served; none without this section.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tune: Option<Tune>,
     /// From which probability on the answer of two classes is yes.

@@ -7,7 +7,6 @@ use steppe_spec::tabular::{SplitKind, TabularKind};
 
 use super::ModelCard;
 use super::judged::{Judged, Measured};
-use super::search;
 use super::section::{Candidate, Section, SplitSummary};
 use super::trials::BY_CHANCE;
 
@@ -51,9 +50,8 @@ impl ModelCard {
     /// What the model consists of, with the options that were found.
     fn served(&self) -> String {
         let mut found = self.clone();
-        let own = self.section.tuning.iter().find(|tuning| tuning.family == self.family);
-        if let Some(best) = own.filter(|tuning| tuning.taken).and_then(|t| t.journal.best()) {
-            found.spec = search::with(&self.spec, self.family, &best.values);
+        if let Some(tuning) = self.section.tuning.as_ref().filter(|tuning| tuning.taken) {
+            found.spec = tuning.found(&self.spec);
         }
         found.consists()
     }
@@ -87,10 +85,8 @@ impl Section {
         }
         text += "\n";
         text += &candidates_text(&self.candidates, chosen);
-        if !self.tuning.is_empty() {
+        if let Some(tuning) = &self.tuning {
             text += "\n";
-        }
-        for tuning in &self.tuning {
             let trials = tuning.journal.trials.len();
             let verdict = match (tuning.taken, tuning.validation) {
                 (true, Some((before, after))) => {

@@ -36,14 +36,20 @@ pub fn objective(data: &Rows, spec: &TabularSpec) -> Objective {
     spec.task.tune.as_ref().and_then(|tune| tune.objective).unwrap_or(proper)
 }
 
-/// Looks for better options; none of a family that has none. `share` is the part of the minutes
-/// that is over when this family is done.
+impl Tuning {
+    /// The configuration with the best options.
+    pub fn found(&self, spec: &TabularSpec) -> TabularSpec {
+        let best = self.journal.best().expect("the manifest's options have a model");
+        with(spec, self.family, &best.values)
+    }
+}
+
+/// Looks for better options; none of a family that has none.
 pub fn search(
     (data, spec, sets): (&Rows, &TabularSpec, &Sets),
     family: Family,
-    share: f64,
     stage: &Stage<'_>,
-) -> Result<Option<(Tuning, TabularSpec)>, TrainError> {
+) -> Result<Option<Tuning>, TrainError> {
     let (Some(tune), Some(recipe)) = (&spec.task.tune, Tabular::recipe(family)) else {
         return Ok(None);
     };
@@ -71,7 +77,7 @@ pub fn search(
     let search = Search { parameters, folds: folds.len(), seed: spec.task.model.seed };
     let key = format!("{}.json", stage.part(&format!("tune-{}", family.name())).name());
     let mut journal = resumed(stage, &key, &search).map_or_else(|| Journal::new(search), Ok)?;
-    let limit = tune.minutes.map(|minutes| f64::from(minutes) * 60.0 * share);
+    let limit = tune.minutes.map(|minutes| f64::from(minutes) * 60.0);
     let planned = tune.trials.saturating_sub(journal.trials.len());
     let done = journal.trials.len();
     stage.host.plan(planned as u64);
@@ -84,8 +90,8 @@ pub fn search(
     // Those that there was no time for.
     let tried = journal.trials.len() - done;
     stage.host.advance(planned.saturating_sub(tried) as u64);
-    let best = &journal.best().expect("the manifest's options have a model").values;
-    let (found, taken) = (with(spec, family, best), *best != journal.trials[0].values);
+    let first = Some(&journal.trials[0].values);
+    let taken = journal.best().map(|best| &best.values) != first;
     let mut tuning = Tuning { family, objective, taken, validation: None, journal };
     if tuning.taken && !sets.validation.is_empty() {
         let asked = data.select(&sets.validation);
@@ -93,11 +99,10 @@ pub fn search(
             let answers = Answers::of(family, &known, spec, &asked)?;
             Ok(loss_by(objective, asked.target(), &answers))
         };
-        let (before, after) = (judged(spec)?, judged(&found)?);
+        let (before, after) = (judged(spec)?, judged(&tuning.found(spec))?);
         (tuning.validation, tuning.taken) = (Some((before, after)), after < before);
     }
-    let spec = if tuning.taken { found } else { spec.clone() };
-    Ok(Some((tuning, spec)))
+    Ok(Some(tuning))
 }
 
 /// What an interrupted search did, if it was the same.
@@ -107,7 +112,7 @@ fn resumed(stage: &Stage<'_>, key: &str, search: &Search) -> Option<Journal> {
 }
 
 /// The configuration with options that were found.
-pub(super) fn with(spec: &TabularSpec, family: Family, values: &[f64]) -> TabularSpec {
+fn with(spec: &TabularSpec, family: Family, values: &[f64]) -> TabularSpec {
     let mut spec = spec.clone();
     if let Some(recipe) = Tabular::recipe(family) {
         (recipe.set)(&mut spec, values);

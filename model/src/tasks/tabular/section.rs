@@ -37,10 +37,10 @@ pub struct Section {
     pub target: TargetSummary,
     /// Which rows were for what.
     pub split: SplitSummary,
-    /// The families that were compared.
+    /// The families that were compared, with the options of the manifest.
     pub candidates: Vec<Candidate>,
-    /// The searches for options.
-    pub tuning: Vec<Tuning>,
+    /// The search for options of the chosen one.
+    pub tuning: Option<Tuning>,
     /// What turns answers into probabilities, one per output.
     pub calibration: Vec<Calibration>,
     /// How each way of calibrating did in folds, one per output.
@@ -162,7 +162,7 @@ impl Section {
     /// Of the model that was chosen: it is asked, once, about the rows that were kept.
     pub fn of(data: &Rows, spec: &TabularSpec, run: &Run<'_>) -> Result<Self, TrainError> {
         let chosen = run.chosen();
-        let entrant = &run.entrants[chosen];
+        let entrant = run.served(chosen);
         let threshold = run.threshold(entrant)?;
         let asked = data.select(&run.asked);
         let out_of_fold = Judged::of(&run.target, &entrant.answers[0], threshold, &asked.told_by);
@@ -185,7 +185,7 @@ impl Section {
                 repeats,
             },
             candidates: candidates(run, chosen),
-            tuning: run.entrants.iter().filter_map(|e| e.tuning.clone()).collect(),
+            tuning: run.tuning.clone(),
             calibration: entrant.maps.clone(),
             calibrations: entrant.compared.clone(),
             threshold,
@@ -212,7 +212,7 @@ impl Section {
         for map in &self.calibration {
             map.check().map_err(|error| error.to_string())?;
         }
-        for tuning in &self.tuning {
+        if let Some(tuning) = &self.tuning {
             tuning.journal.check().map_err(|error| error.to_string())?;
         }
         if self.threshold.is_some() != (labels == 2)
@@ -256,10 +256,10 @@ fn of_kept(
 }
 
 fn candidates(run: &Run<'_>, chosen: usize) -> Vec<Candidate> {
-    let own = run.answers(chosen);
+    let own = run.entrants[chosen].each();
     let candidate = |(number, entrant): (usize, &Entrant)| {
         let pairs = || {
-            let others = run.answers(number).into_iter().zip(own.iter().cloned());
+            let others = entrant.each().into_iter().zip(own.iter().cloned());
             others.enumerate().map(|(case, (other, own))| (case, own, other)).collect::<Vec<_>>()
         };
         Candidate {

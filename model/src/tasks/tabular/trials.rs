@@ -1,4 +1,8 @@
 //! Every family on folds of all rows but those that are kept for the end.
+//!
+//! Families are compared with the options of the manifest, and the options of the chosen one are
+//! searched afterwards. Found before, they would fit rows that the comparison asks about: a family
+//! with many options would win by them, and be worse on other rows.
 
 use rayon::prelude::*;
 use steppe_spec::tabular::{Cost, Maximise, TabularSpec, Threshold};
@@ -48,8 +52,12 @@ pub struct Run<'a> {
     pub target: Target,
     /// The fold in which each was asked, in each drawing.
     pub fold_of: Vec<Vec<usize>>,
-    /// The families.
+    /// The families, with the options of the manifest.
     pub entrants: Vec<Entrant>,
+    /// The search for options of the chosen one.
+    pub tuning: Option<Tuning>,
+    /// The chosen one with the options that were found, if they are taken.
+    pub found: Option<Entrant>,
 }
 
 /// A family in a run.
@@ -57,10 +65,8 @@ pub struct Run<'a> {
 pub struct Entrant {
     /// The family.
     pub family: Family,
-    /// Its configuration, with the options that were found.
+    /// Its configuration.
     pub spec: TabularSpec,
-    /// How those were found.
-    pub tuning: Option<Tuning>,
     /// What turns its answers into probabilities, one per output; none of numbers.
     pub maps: Vec<Calibration>,
     /// How each way of calibrating did, one per output.
@@ -91,29 +97,38 @@ pub fn run<'a>(
         select(&fold_of, &asked)
     });
     let fold_of = fold_of.collect();
-    let mut run = Run { data, spec, sets, asked, target, fold_of, entrants: vec![] };
+    let (entrants, tuning, found) = (vec![], None, None);
+    let mut run = Run { data, spec, sets, asked, target, fold_of, entrants, tuning, found };
     stage.host.plan(families.len() as u64);
-    for (number, family) in families.iter().enumerate() {
-        let share = (number as f64 + 1.0) / families.len() as f64;
-        let entrant = run.entrant(*family, share, stage)?;
-        run.entrants.push(entrant);
+    for family in families {
+        run.entrants.push(run.asked(family, spec.clone())?);
         stage.host.advance(1);
+    }
+    let chosen = run.entrants[run.chosen()].family;
+    run.tuning = search::search((data, spec, &run.sets), chosen, stage)?;
+    if let Some(tuning) = run.tuning.as_ref().filter(|tuning| tuning.taken) {
+        run.found = Some(run.asked(chosen, tuning.found(spec))?);
     }
     Ok(run)
 }
 
+impl Entrant {
+    /// Its answers about each row, in the first drawing of folds.
+    pub fn each(&self) -> Vec<Vec<f64>> {
+        let rows = self.answers[0].0[0].len();
+        (0..rows).map(|row| self.answers[0].row(row)).collect()
+    }
+}
+
 impl Run<'_> {
-    fn entrant(
-        &self,
-        family: Family,
-        share: f64,
-        stage: &Stage<'_>,
-    ) -> Result<Entrant, TrainError> {
-        let found = search::search((self.data, self.spec, &self.sets), family, share, stage)?;
-        let (tuning, spec) = match found {
-            Some((tuning, spec)) => (Some(tuning), spec),
-            None => (None, self.spec.clone()),
-        };
+    /// The entrant as it would be served: the chosen one with the options that were found.
+    pub fn served(&self, entrant: usize) -> &Entrant {
+        let usual = &self.entrants[entrant];
+        self.found.as_ref().filter(|found| found.family == usual.family).unwrap_or(usual)
+    }
+
+    /// A family that was asked in all folds.
+    fn asked(&self, family: Family, spec: TabularSpec) -> Result<Entrant, TrainError> {
         let raw = self.out_of_fold(family, &spec)?;
         let (mut maps, mut compared) = (vec![], vec![]);
         let mut answers = raw.clone();
@@ -134,7 +149,7 @@ impl Run<'_> {
             }
         }
         let answers = answers.into_iter().map(|answers| answers.calibrated(&[])).collect();
-        Ok(Entrant { family, spec, tuning, maps, compared, answers })
+        Ok(Entrant { family, spec, maps, compared, answers })
     }
 
     /// Answers as the family gives them, in each drawing of folds.
@@ -196,7 +211,7 @@ impl Run<'_> {
 impl<'a> Run<'a> {
     /// One entrant, asked also about the rows that are kept for the end: fitted on all others.
     pub fn with_kept(&self, entrant: usize) -> Result<Self, TrainError> {
-        let Entrant { family, spec, maps, answers, .. } = &self.entrants[entrant];
+        let Entrant { family, spec, maps, answers, .. } = self.served(entrant);
         let (rest, test) = (&self.sets.rest, &self.sets.test);
         let kept = Answers::of(*family, &self.data.select(rest), spec, &self.data.select(test))?;
         let kept = kept.calibrated(maps);
@@ -212,7 +227,6 @@ impl<'a> Run<'a> {
         let entrant = Entrant {
             family: *family,
             spec: spec.clone(),
-            tuning: None,
             maps: maps.clone(),
             compared: vec![],
             answers,
@@ -225,6 +239,8 @@ impl<'a> Run<'a> {
             fold_of: vec![vec![0; asked.len()]],
             asked,
             entrants: vec![entrant],
+            tuning: None,
+            found: None,
         })
     }
 }
@@ -279,8 +295,7 @@ impl Trials for Run<'_> {
     }
 
     fn answers(&self, entrant: usize) -> Vec<Vec<f64>> {
-        let answers = &self.entrants[entrant].answers[0];
-        (0..self.asked.len()).map(|row| answers.row(row)).collect()
+        self.served(entrant).each()
     }
 
     fn loss(&self, case: usize, answer: &Vec<f64>) -> f64 {
@@ -336,8 +351,9 @@ impl Trials for Run<'_> {
             return of(false).or_else(|| of(true)).map(|(entrant, _)| entrant);
         };
         let sure = || {
-            let answers = self.answers(candidate).into_iter().zip(self.answers(baseline));
-            let kept = answers.zip(self.cases()).enumerate().filter(|(_, (_, case))| keep(case));
+            let of = |entrant: usize| self.entrants[entrant].each().into_iter();
+            let answers = of(candidate).zip(of(baseline)).zip(self.cases()).enumerate();
+            let kept = answers.filter(|(_, (_, case))| keep(case));
             let pairs: Vec<_> = kept.map(|(case, ((a, b), _))| (case, a, b)).collect();
             self.p_value(&pairs).is_some_and(|p| p < BY_CHANCE)
         };

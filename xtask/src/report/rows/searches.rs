@@ -1,4 +1,4 @@
-//! The searches for options of families: what was tried, and whether it is taken.
+//! The search for options: what was tried, and whether it is taken.
 
 use anyhow::Result;
 use maud::{Markup, html};
@@ -11,15 +11,14 @@ use super::curves::{Axes, axes};
 use crate::report::{Area, BLUE, GREY, RED, chart, failed, heads, row};
 
 /// The section.
-pub fn html(all: &[Tuning]) -> Result<Markup> {
-    let figures = all.iter().map(figure).collect::<Result<Vec<_>>>()?;
+pub fn html(tuning: &Tuning) -> Result<Markup> {
     Ok(html! {
         h2 { "Search for options" }
         p.note {
             "Dots: trials, by their mean over folds; the first has the manifest’s options. Line: \
              the best so far. Ticks below: trials that were given up after one fold."
         }
-        .grid { @for figure in &figures { (figure) } }
+        (figure(tuning)?)
     })
 }
 

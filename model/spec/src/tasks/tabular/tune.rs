@@ -1,4 +1,4 @@
-//! The search for options of families.
+//! The search for options of the family that is served.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 use super::TabularKind;
 use crate::defects::Defects;
 
-/// The search for options of families, on folds of the rows that are for it. The options of
-/// `[tasks.model]` are the first trial, so that nothing worse is taken.
+/// The search for options of the family that is served, on folds of the rows that are for it. The
+/// options of `[tasks.model]` are the first trial, so that nothing worse is taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tune {
-    /// Trials of each family.
+    /// Trials, at most.
     #[schemars(range(min = 1, max = 1_000))]
     pub trials: usize,
-    /// Minutes for the trials of all families; with it, a slower machine may find less.
+    /// Minutes for all trials; with them, a slower machine may find less.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub minutes: Option<u32>,
