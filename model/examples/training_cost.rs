@@ -76,6 +76,6 @@ fn spec(hidden: usize, epochs: usize) -> TrainSpec {
             ..Lstm::default()
         };
         s.model.trees = Trees { rounds: 20, depth: 3, learning_rate: 0.1, rows_max: 1_000 };
-        s.backtest = Backtest { origins: 2, stride: Some(1), refit: false, interval_level: 0.9 };
+        s.backtest = Backtest { origins: 2, stride: Some(1), refit: false, ..Backtest::default() };
     })
 }

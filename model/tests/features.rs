@@ -58,7 +58,7 @@ fn spec(family: Family) -> TrainSpec {
         s.model.kind = Kind::Of(family);
         s.model.candidates = Some(vec![]);
         s.model.transform = Transform::None;
-        s.backtest = Backtest { origins: 40, stride: Some(3), refit: false, interval_level: 0.9 };
+        s.backtest = Backtest { origins: 40, stride: Some(3), refit: false, ..Backtest::default() };
         s.model.trees = Trees { rounds: 60, depth: 3, ..Trees::default() };
     })
 }

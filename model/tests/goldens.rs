@@ -84,7 +84,7 @@ fn spec(frequency: Frequency, horizon: usize) -> TrainSpec {
             ..Lstm::default()
         };
         s.model.trees = Trees { rounds: 12, depth: 3, learning_rate: 0.1, rows_max: 10_000 };
-        s.backtest = Backtest { origins: 4, stride: Some(1), refit: true, interval_level: 0.9 };
+        s.backtest = Backtest { origins: 4, stride: Some(1), ..Backtest::default() };
     })
 }
 

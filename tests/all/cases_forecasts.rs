@@ -192,7 +192,7 @@ fn spec_for(frequency: Frequency) -> TrainSpec {
         s.model.kind = Kind::Of(Family::Lstm);
         s.model.candidates = Some(vec![Family::Theta, Family::PooledAutoregression]);
         s.task.horizon = 1;
-        s.backtest = Backtest { origins: 8, stride: Some(1), refit: true, interval_level: 0.9 };
+        s.backtest = Backtest { origins: 8, stride: Some(1), ..Backtest::default() };
     })
 }
 
@@ -439,7 +439,7 @@ fn the_last_value_of_prices_is_as_wrong_as_it_is() {
             s.model.kind = Kind::Of(Family::LastValue);
             s.model.candidates = Some(Vec::new());
             s.task.horizon = 1;
-            s.backtest = Backtest { origins, stride: Some(1), refit: true, interval_level: 0.9 };
+            s.backtest = Backtest { origins, stride: Some(1), ..Backtest::default() };
         });
         let data = Dataset::from_records(records.clone(), &spec).expect("series");
         assert_eq!(data.calendar().label(data.last() + 1), next);

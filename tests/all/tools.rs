@@ -148,6 +148,6 @@ pub fn spec() -> TrainSpec {
             ..Lstm::default()
         };
         s.model.trees = Trees { rounds: 10, depth: 3, learning_rate: 0.1, rows_max: 1_000 };
-        s.backtest = Backtest { origins: 3, stride: Some(1), refit: true, interval_level: 0.9 };
+        s.backtest = Backtest { origins: 3, stride: Some(1), ..Backtest::default() };
     })
 }

@@ -77,7 +77,7 @@ fn features(known: Known) -> Vec<Feature> {
 }
 
 fn backtest(origins: usize) -> Backtest {
-    Backtest { origins, stride: Some(1), refit: true, interval_level: 0.9 }
+    Backtest { origins, stride: Some(1), ..Backtest::default() }
 }
 
 /// The year before the judged days, for the linear family alone.

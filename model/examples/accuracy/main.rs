@@ -10,6 +10,7 @@
 mod coverage;
 mod energy;
 mod sets;
+mod stocks;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ use steppe_model::forecast::metrics::{
 use steppe_model::forecast::{PredictedStep, Prediction};
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::{Artifact, Dataset, Series};
-use steppe_spec::{Backtest, Family, Frequency, Kind, Lstm, TrainSpec, Trees};
+use steppe_spec::{Backtest, Family, Frequency, Lstm, TrainSpec, Trees};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -56,7 +57,7 @@ fn main() -> Result<()> {
         sweden(&folder.join("marriages/sweden_county_marriages_2000_2022.csv"))?;
     }
     if wanted("stocks") {
-        stocks(&folder.join("stocks/djia_12_2006_2017.csv"))?;
+        stocks::run(&folder.join("stocks/djia_12_2006_2017.csv"))?;
     }
     if wanted("energy") {
         energy::run(&folder.join("energy"))?;
@@ -97,8 +98,13 @@ fn spec(name: &str, frequency: Frequency, horizon: usize) -> TrainSpec {
             epoch_windows: 20_000,
         };
         s.model.trees = Trees { rounds: 200, depth: 6, learning_rate: 0.08, rows_max: 200_000 };
-        s.backtest =
-            Backtest { origins: 4, stride: Some(horizon), refit: false, interval_level: 0.95 };
+        s.backtest = Backtest {
+            origins: 4,
+            stride: Some(horizon),
+            refit: false,
+            interval_level: 0.95,
+            ..Backtest::default()
+        };
     })
 }
 
@@ -276,8 +282,13 @@ fn m3(file: &Path, published: &Path) -> Result<()> {
     ] {
         let splits = m3_splits(file, period)?;
         let mut spec = spec("m3", frequency, horizon);
-        spec.backtest =
-            Backtest { origins: 2, stride: Some(1), refit: false, interval_level: 0.95 };
+        spec.backtest = Backtest {
+            origins: 2,
+            stride: Some(1),
+            refit: false,
+            interval_level: 0.95,
+            ..Backtest::default()
+        };
         let (rows, time) = compete(&splits, &spec)?;
         seconds.push(time);
         for (i, row) in rows.iter().enumerate() {
@@ -345,7 +356,7 @@ fn sweden(file: &Path) -> Result<()> {
             batch: 32,
             ..Lstm::default()
         };
-        spec.backtest = Backtest { origins: 3, stride: Some(1), refit: true, interval_level: 0.9 };
+        spec.backtest = Backtest { origins: 3, stride: Some(1), ..Backtest::default() };
         spec.model.candidates = Some(vec![
             Family::Theta,
             Family::ExponentialSmoothing,
@@ -388,33 +399,5 @@ fn sweden(file: &Path) -> Result<()> {
         "{:<36}{:>9.2}\n{:<36}{:>9.2}",
         "published: mean of three years", 5.06, "published: last value", 5.64
     );
-    Ok(())
-}
-
-/// The last value on closing prices since 2013, on the newest 43 days with trade, and how long a
-/// test of 604 days takes with families that learn.
-fn stocks(file: &Path) -> Result<()> {
-    println!("\nClosing prices since 2013: 12 symbols, one step, sMAPE %\n");
-    let days = sets::trading_days(sets::closes(file)?)?;
-    let every_day = sets::every_day(sets::closes(file)?)?;
-    let learning =
-        vec![Family::Theta, Family::PooledAutoregression, Family::GradientBoosting, Family::Lstm];
-    for (what, data, candidates, origins) in [
-        ("days with trade", &days, vec![], 43),
-        ("every day", &every_day, vec![], 61),
-        ("604 days with trade, 7 families", &days, learning, 604),
-    ] {
-        let started = Instant::now();
-        let mut spec = spec("stocks", data.frequency(), 1);
-        (spec.model.kind, spec.model.candidates) = (Kind::Of(Family::LastValue), Some(candidates));
-        spec.backtest = Backtest { origins, stride: Some(1), refit: false, interval_level: 0.9 };
-        let found = Artifact::train(data, &spec, &Stage::new(&Quiet))?.card.section.backtest;
-        let seconds = started.elapsed().as_secs_f64();
-        let (smape, cases) = (found.model.smape, found.cases);
-        println!("{what:<36}{smape:>9.3}{cases:>9} forecasts{seconds:>9.1} s");
-        for other in found.candidates.iter().filter(|_| origins == 604) {
-            println!("  {:<34}{:>9.3}", other.family.name(), other.errors.smape);
-        }
-    }
     Ok(())
 }

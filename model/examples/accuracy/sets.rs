@@ -76,6 +76,7 @@ fn set((name, decides): (&'static str, bool), data: Dataset, how: &How) -> Set {
         stride: Some(how.stride),
         refit: data.frequency() == Frequency::Yearly,
         interval_level: 0.95,
+        ..Backtest::default()
     };
     Set { name, decides, data, spec, judged: how.judged }
 }
@@ -155,7 +156,12 @@ fn first_of_month(moment: DateTime) -> DateTime {
     moment.date().first_of_month().at(0, 0, 0, 0)
 }
 
-/// Closing prices since 2013, daily.
+/// Closing prices of all years, daily.
+pub fn all_closes(file: &Path) -> Result<Values> {
+    read(file, ["Name", "Date", "Close"])
+}
+
+/// The same since 2013.
 pub fn closes(file: &Path) -> Result<Values> {
     since_2013(file, "Close")
 }
@@ -182,7 +188,7 @@ fn stocks(file: &Path) -> Result<Vec<Set>> {
     let daily = How { horizon: 5, origins: 20, stride: 5, judged: 12, transform: log };
     let weekly = How { horizon: 4, origins: 12, stride: 4, judged: 12, transform: log };
     let monthly = How { horizon: 3, origins: 8, stride: 3, judged: 12, transform: log };
-    let prices = read(file, ["Name", "Date", "Close"])?;
+    let prices = all_closes(file)?;
     let weeks = of(grouped(prices.clone(), monday, last), Frequency::Weekly, log)?;
     let months = of(grouped(prices, first_of_month, last), Frequency::Monthly, log)?;
     let volumes = of(since_2013(file, "Volume")?, Frequency::ObservedDays, log)?;

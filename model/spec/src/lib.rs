@@ -44,7 +44,7 @@ pub use tables::Table;
 pub use tasks::TaskEntry;
 pub use tasks::forecast::{
     Backtest, DayCalendar, Decide, Feature, ForecastEntry, Frequency, Holidays, Known, Spacing,
-    Task,
+    Task, Width,
 };
 pub use tasks::tabular;
 pub use time_span::TimeSpan;

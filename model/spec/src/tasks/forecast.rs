@@ -120,11 +120,39 @@ pub struct Backtest {
     /// Nominal coverage of the prediction interval.
     #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub interval_level: f64,
+    /// What the width of the interval follows: the `changes` of a series, or its `volatility`, in
+    /// which the newest changes count most; for series that are calm and wild by turns, as prices.
+    #[serde(skip_serializing_if = "Width::is_of_changes")]
+    pub interval_width: Width,
+}
+
+/// What the width of a prediction interval follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Width {
+    /// How large changes of a series have been.
+    #[default]
+    Changes,
+    /// How large its newest changes have been.
+    Volatility,
+}
+
+impl Width {
+    /// Whether it is the usual one.
+    pub fn is_of_changes(&self) -> bool {
+        *self == Self::Changes
+    }
 }
 
 impl Default for Backtest {
     fn default() -> Self {
-        Self { origins: 8, stride: None, refit: true, interval_level: 0.9 }
+        Self {
+            origins: 8,
+            stride: None,
+            refit: true,
+            interval_level: 0.9,
+            interval_width: Width::default(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use steppe_wire::predict::Errors;
 use crate::error::TrainError;
 use crate::families::combination::weights;
 use crate::forecast::Forecaster;
-use crate::forecast::conformal::{Asked, Calibration, Place, Residual, reach, typical_change};
+use crate::forecast::conformal::{Asked, Calibration, Measure, Place, Residual, reach};
 use crate::forecast::dataset::{Dataset, View};
 use crate::forecast::decision::Decision;
 use crate::forecast::metrics::{
@@ -206,6 +206,7 @@ impl Run<'_> {
     /// Forecasts from one origin with all models.
     fn stand_at(&mut self, number: usize, fits: &Fits) {
         let (origin, season) = (self.origins[number], self.data.frequency().season());
+        let measure = Measure::by(self.spec);
         let usable = |view: &View<'_>| view.last() == origin && view.len() >= fits.needed;
         let chosen: Vec<(usize, View<'_>)> = self
             .data
@@ -219,7 +220,7 @@ impl Run<'_> {
         let mut kept: Vec<(usize, usize)> = Vec::new();
         for (at, (series, view)) in chosen.iter().enumerate() {
             let scale = naive_scale(view.history(), season);
-            let change = typical_change(self.spec.model.transform, season, view.history());
+            let change = measure.of(view.history());
             let reach = reach(self.spec.model.transform, view.history());
             for step in 0..self.spec.task.horizon {
                 let target = origin + 1 + step as i64;
@@ -361,12 +362,11 @@ impl Run<'_> {
     pub fn calibration(&self, entrant: &Entrant, keep: impl Fn(&Case) -> bool) -> Calibration {
         let kept = (0..self.cases.len()).filter(|&i| keep(&self.cases[i]));
         let residuals: Vec<Residual<'_>> = kept.map(|i| self.residual(entrant, i)).collect();
-        let season = self.data.frequency().season();
         Calibration::fit(
             &residuals,
             (self.spec.task.horizon, self.spec.stride()),
             Asked::by(self.spec),
-            (self.spec.model.transform, season),
+            Measure::by(self.spec),
         )
     }
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::forecast::dataset::View;
 use shocks::{Parts, middle};
-use steppe_spec::{Decide, TrainSpec, Transform};
+use steppe_spec::{Decide, TrainSpec, Transform, Width};
 
 /// Quantiles that are always given beside the interval.
 const PROBABILITIES: [f64; 6] = [0.05, 0.1, 0.25, 0.75, 0.9, 0.95];
@@ -31,6 +31,11 @@ const UNIT_MIN: f64 = 1e-4;
 /// A typical change is at least this share of that of the typical series: a series that was quiet
 /// so far is not for ever, and its first jump is no measure for others.
 const QUIET_SHARE: f64 = 0.1;
+/// Weight of a change beside that of the next one (RiskMetrics Technical Document, 1996, for daily
+/// returns).
+const DECAY: f64 = 0.94;
+/// Values that a volatility is made of: what is older weighs nothing.
+const VALUES_MAX: usize = 300;
 /// How many times the largest value of a history an interval may reach.
 const REACH: f64 = 4.0;
 
@@ -49,8 +54,33 @@ pub struct Calibration {
     pub series: BTreeMap<String, f64>,
     /// Least typical change of a series.
     pub change_min: f64,
+    #[serde(flatten)]
+    measure: Measure,
+}
+
+/// How large the changes of a series are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measure {
     scale: Transform,
     season: usize,
+    #[serde(default, skip_serializing_if = "Width::is_of_changes")]
+    width: Width,
+}
+
+impl Measure {
+    /// What a configuration asks for.
+    pub fn by(spec: &TrainSpec) -> Self {
+        let (scale, width) = (spec.model.transform, spec.backtest.interval_width);
+        Self { scale, season: spec.frequency().season(), width }
+    }
+
+    /// How large the changes at the end of a history are.
+    pub fn of(&self, history: &[f64]) -> f64 {
+        match self.width {
+            Width::Changes => typical_change(self.scale, self.season, history),
+            Width::Volatility => volatility(self.scale, history),
+        }
+    }
 }
 
 /// Which quantiles are asked for beside those that are always given.
@@ -146,7 +176,7 @@ impl Calibration {
         residuals: &[Residual<'_>],
         (horizon, stride): (usize, usize),
         Asked { level, decision }: Asked,
-        (scale, season): (Transform, usize),
+        measure: Measure,
     ) -> Self {
         let tail = ((1.0 - level) / 2.0 * 1e9).round() / 1e9;
         let mut probabilities: Vec<f64> =
@@ -160,8 +190,7 @@ impl Calibration {
             relative_error: 0.0,
             series: BTreeMap::new(),
             change_min: QUIET_SHARE * middle(residuals.iter().map(|r| r.place.change).collect()),
-            scale,
-            season,
+            measure,
         };
         let by_step = fitted.standardised(residuals, (horizon, stride));
         let offsets = |step: usize| {
@@ -225,8 +254,7 @@ impl Calibration {
 
     /// Checks a calibration that was read against the configuration that it belongs to.
     pub fn check(&self, spec: &TrainSpec) -> Result<(), String> {
-        let own = (self.scale, self.season, self.level);
-        if own != (spec.model.transform, spec.frequency().season(), spec.backtest.interval_level) {
+        if (self.measure, self.level) != (Measure::by(spec), spec.backtest.interval_level) {
             return Err("the calibration is of another configuration than the card".to_owned());
         }
         let inside = |p: &f64| *p > 0.0 && *p < 1.0;
@@ -291,19 +319,20 @@ impl Calibration {
 
     /// The typical change of a series, as calibration measures it.
     pub fn change(&self, view: View<'_>) -> f64 {
-        typical_change(self.scale, self.season, view.history())
+        self.measure.of(view.history())
     }
 
     /// The place of a forecast of `view`.
     pub fn place<'a>(&self, view: View<'a>, step: usize, spread: Option<f64>) -> Place<'a> {
-        let (series, reach) = (view.series().name.as_str(), reach(self.scale, view.history()));
+        let (series, reach) =
+            (view.series().name.as_str(), reach(self.measure.scale, view.history()));
         Place { series, step, change: self.change(view), spread, reach }
     }
 
     /// How far around `point` its quantiles spread.
     pub fn spread(&self, point: f64, place: &Place<'_>) -> Spread {
-        let (at, unit) = (self.scale.apply(point), self.uncertainty(place));
-        let (low, high) = limits(self.scale, at, place.reach, unit);
+        let (at, unit) = (self.measure.scale.apply(point), self.uncertainty(place));
+        let (low, high) = limits(self.measure.scale, at, place.reach, unit);
         Spread { step: place.step, point, at, unit, low, high }
     }
 
@@ -326,7 +355,7 @@ impl Calibration {
 
     fn quantile(&self, i: usize, spread: &Spread) -> f64 {
         let Spread { step, point, at, unit, low, high } = *spread;
-        let value = self.scale.invert((at + self.offsets[step][i] * unit).clamp(low, high));
+        let value = self.measure.scale.invert((at + self.offsets[step][i] * unit).clamp(low, high));
         // Rounding on the way to the scale and back must not carry a quantile past the forecast.
         // What is not a number stays so: it must not come out as a narrow interval.
         let past = if self.probabilities[i] < 0.5 { value > point } else { value < point };
@@ -389,6 +418,18 @@ pub fn typical_change(transform: Transform, season: usize, history: &[f64]) -> f
     (sum / changes.max(1) as f64).max(UNIT_MIN)
 }
 
+/// Root of the mean squared change from value to value, on the transformed scale, in which each
+/// change weighs [`DECAY`] of the one after it.
+fn volatility(transform: Transform, history: &[f64]) -> f64 {
+    let newest = history.len().saturating_sub(VALUES_MAX);
+    let tail = transform.all(&history[newest..]);
+    let changes = tail.windows(2).map(|pair| pair[1] - pair[0]);
+    let (sum, weight) = changes.fold((0.0, 0.0), |(sum, weight), change| {
+        (DECAY * sum + change * change, DECAY * weight + 1.0)
+    });
+    if weight > 0.0 { (sum / weight).sqrt().max(UNIT_MIN) } else { UNIT_MIN }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,6 +440,10 @@ mod tests {
 
     fn asked(level: f64) -> Asked {
         Asked { level, decision: None }
+    }
+
+    fn measure(scale: Transform) -> Measure {
+        Measure { scale, season: 1, width: Width::Changes }
     }
 
     fn normal(rng: &mut fastrand::Rng) -> f64 {
@@ -418,7 +463,8 @@ mod tests {
         for (name, origin, error) in &seen {
             residuals.push(Residual { place: place(name, 1.0), origin: *origin, error: *error });
         }
-        let calibration = Calibration::fit(&residuals, (1, 1), asked(0.8), (Transform::None, 1));
+        let calibration =
+            Calibration::fit(&residuals, (1, 1), asked(0.8), measure(Transform::None));
         let covered = |wild: bool| {
             let chosen: Vec<_> = unseen.iter().filter(|(n, ..)| !wild || n == "s9").collect();
             let inside = chosen.iter().filter(|(name, _, error)| {
@@ -449,7 +495,7 @@ mod tests {
                 }
             }
             let both = Asked { level: 0.9, decision: Some(decision) };
-            let fitted = Calibration::fit(&residuals, (1, 1), both, (Transform::None, 1));
+            let fitted = Calibration::fit(&residuals, (1, 1), both, measure(Transform::None));
             let spread = fitted.spread(0.0, &place("s3", 1.0));
             let (decided, (lower, upper)) =
                 (fitted.at(decision, &spread), fitted.interval(&spread));
@@ -480,7 +526,7 @@ mod tests {
                     residuals.push(Residual { place: place(name, 1.0), origin, error: *error });
                 }
             }
-            let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), (Transform::None, 1));
+            let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), measure(Transform::None));
             for (name, error) in names.iter().zip(next) {
                 let (low, high) = fitted.interval(&fitted.spread(0.0, &place(name, 1.0)));
                 inside += f64::from(u8::from(low <= error && error <= high));
@@ -515,7 +561,7 @@ mod tests {
                 });
             }
         }
-        let fitted = Calibration::fit(&residuals, (8, 1), asked(0.9), (Transform::None, 1));
+        let fitted = Calibration::fit(&residuals, (8, 1), asked(0.9), measure(Transform::None));
         let mut inside = 0;
         for name in &names {
             let mut error = 0.0;
@@ -544,7 +590,7 @@ mod tests {
                 residuals.push(Residual { place: place(name, change), origin, error });
             }
         }
-        let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), (Transform::Log, 1));
+        let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), measure(Transform::Log));
         let ends = |name, change: f64, point: f64, largest: f64| {
             let place = Place { reach: largest.ln_1p(), ..place(name, change) };
             fitted.interval(&fitted.spread(point, &place))
@@ -567,7 +613,7 @@ mod tests {
         };
         let residuals: Vec<Residual<'_>> =
             (0..8).flat_map(|o| (0..12).map(move |i| (o, i))).map(residual).collect();
-        let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), (Transform::Log, 1));
+        let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), measure(Transform::Log));
         let spread = fitted.spread(1_234.000_000_000_1, &place("s1", UNIT_MIN));
         let (low, high) = fitted.interval(&spread);
         assert!(crate::forecast::metrics::holds(low, high, 1_234.0), "{low} to {high}");
@@ -578,5 +624,29 @@ mod tests {
         let by_step: Vec<Vec<(usize, f64)>> = (0..5).map(|s| vec![(0, f64::from(s)); 90]).collect();
         assert_eq!(neighbours(&by_step, 0).len(), 270);
         assert_eq!(neighbours(&by_step[..1], 0).len(), 90);
+    }
+
+    #[test]
+    fn a_volatility_follows_the_newest_changes() {
+        let measure = Measure { width: Width::Volatility, ..measure(Transform::None) };
+        let walk = |steps: &[(usize, f64)]| {
+            let changes = steps.iter().flat_map(|(count, size)| vec![*size; *count]);
+            let mut value = 0.0;
+            let mut up = false;
+            let mut next = |size: f64| {
+                up = !up;
+                value += if up { size } else { -size };
+                value
+            };
+            [0.0].into_iter().chain(changes.map(&mut next)).collect::<Vec<f64>>()
+        };
+        assert!((measure.of(&walk(&[(500, 2.0)])) - 2.0).abs() < 1e-12);
+        // After 60 changes, what was before weighs 0.94^60, a fortieth.
+        let calm = measure.of(&walk(&[(200, 2.0), (60, 1.0)]));
+        let expected = (1.0 + 3.0 * 0.94_f64.powi(60)).sqrt();
+        assert!((calm - expected).abs() < 1e-4, "{calm} instead of {expected}");
+        for nothing in [&[][..], &[7.0], &[7.0; 9]] {
+            assert_eq!(measure.of(nothing), UNIT_MIN);
+        }
     }
 }

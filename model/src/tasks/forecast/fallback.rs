@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::forecast::calendar::phase;
 use crate::forecast::conformal::{
-    Asked, Calibration, Place, Residual, Spread, reach, typical_change,
+    Asked, Calibration, Measure, Place, Residual, Spread, reach, typical_change,
 };
 use crate::forecast::dataset::{Dataset, Series, View};
 use steppe_spec::{TrainSpec, Transform};
@@ -43,8 +43,8 @@ impl Fallback {
             moved.into_iter().map(|steps| steps.into_iter().map(middle).collect()).collect();
         let unfitted = Self { moves, calibration: Calibration::default(), transform };
         let residuals = unfitted.residuals(data, spec);
-        let scale = (transform, season);
-        let calibration = Calibration::fit(&residuals, (horizon, 1), Asked::by(spec), scale);
+        let measure = Measure::by(spec);
+        let calibration = Calibration::fit(&residuals, (horizon, 1), Asked::by(spec), measure);
         (!residuals.is_empty()).then_some(Self { calibration, ..unfitted })
     }
 
