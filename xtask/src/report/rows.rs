@@ -429,7 +429,7 @@ mod tests {
     use steppe_model::tabular::data::{Rows, Target};
     use steppe_model::tabular::evaluation::evaluate;
     use steppe_spec::tabular::{TabularKind, TabularSpec, Tune};
-    use steppe_spec::{ColumnType, Family};
+    use steppe_spec::{ColumnType, Family, Kind};
 
     use super::*;
 
@@ -458,7 +458,7 @@ mod tests {
         let number = kind == TabularKind::Regression;
         let spec = TabularSpec::new("people", kind, "ill", &columns).with(|spec| {
             let sum = if number { Family::Linear } else { Family::Logistic };
-            spec.task.model.candidates = Some(vec![sum]);
+            spec.task.model.kind = Kind::Of(sum);
             spec.task.split.repeats = Some(1);
             spec.task.tune = Some(Tune { trials: 3, ..Tune::default() });
             spec.sensitive = vec!["place".to_owned()];
