@@ -11,9 +11,11 @@ pub mod lstm;
 pub mod naive;
 pub mod pooled_autoregression;
 pub mod prior;
+pub mod random_forest;
 pub mod sum_of_columns;
 pub mod theta;
 pub mod trees_of_rows;
+pub mod trees_of_series;
 
 use crate::family::families;
 use crate::forecast::{Forecast, Forecaster};
@@ -33,6 +35,7 @@ families! {
         Linear: linear::Linear,
         PooledAutoregression: pooled_autoregression::Pooled,
         GradientBoosting: gradient_boosting::Trees,
+        RandomForest: random_forest::Forest,
         Lstm: lstm::Ensemble,
         Combination: combination::Combination,
     }

@@ -78,7 +78,9 @@ fn steps(artifact: &Artifact, data: &Dataset) -> Vec<Vec<PredictedStep>> {
 fn an_artifact_knows_the_holidays_to_come_of_a_table() {
     let (plain, closed) = (data(), data().with_holidays(&holidays()));
     assert_ne!(plain.fingerprint(), closed.fingerprint());
-    for (family, within) in [(Family::Linear, 8.0), (Family::GradientBoosting, 20.0)] {
+    let families =
+        [(Family::Linear, 8.0), (Family::GradientBoosting, 20.0), (Family::RandomForest, 20.0)];
+    for (family, within) in families {
         knows_holidays(&train(&closed, &spec(family)), &plain, within);
     }
 }

@@ -363,6 +363,7 @@ fn months_features_and_static_features_go_all_the_way_from_the_table_to_a_foreca
             Family::Theta,
             Family::Autoregression,
             Family::GradientBoosting,
+            Family::RandomForest,
             Family::Lstm,
         ]);
         s.task.horizon = 3;

@@ -130,15 +130,18 @@ async fn weights_that_are_no_numbers_are_refused_and_not_served_as_zeros() {
 #[tokio::test]
 async fn trees_that_lead_in_a_circle_or_nowhere_are_refused() {
     let server = Server::start(Limits::default()).await;
-    let trees = trained(Family::GradientBoosting);
-    put_model(&server.artifacts, &trees).await;
-    let taken = server.service.models.reload().await.expect("whole trees");
-    assert_eq!(taken, Some(trees.version()));
     // The same length, so that the tensor's place stays: a child is its own parent, or is not
     // there.
-    for (from, to) in
-        [("\"left_child\":1,", "\"left_child\":0,"), ("\"left_child\":1,", "\"left_child\":9,")]
-    {
+    for (family, from, to) in [
+        (Family::GradientBoosting, "\"left_child\":1,", "\"left_child\":0,"),
+        (Family::GradientBoosting, "\"left_child\":1,", "\"left_child\":9,"),
+        (Family::RandomForest, "\"right\":[2,", "\"right\":[1,"),
+        (Family::RandomForest, "\"right\":[2,", "\"right\":[9,"),
+    ] {
+        let trees = trained(family);
+        put_model(&server.artifacts, &trees).await;
+        let taken = server.service.models.reload().await.expect("whole trees");
+        assert_eq!(taken, Some(trees.version()));
         let at = trees.weights_bytes.windows(from.len()).position(|w| w == from.as_bytes());
         let at = at.expect("a tree that splits");
         let mut weights = trees.weights_bytes.clone();

@@ -29,12 +29,17 @@ pub fn run(file: &Path) -> Result<()> {
 /// test of 604 days takes with families that learn.
 fn errors(days: &Dataset, every_day: &Dataset) -> Result<()> {
     println!("\nClosing prices since 2013: 12 symbols, one step, sMAPE %\n");
-    let learning =
-        vec![Family::Theta, Family::PooledAutoregression, Family::GradientBoosting, Family::Lstm];
+    let learning = vec![
+        Family::Theta,
+        Family::PooledAutoregression,
+        Family::GradientBoosting,
+        Family::RandomForest,
+        Family::Lstm,
+    ];
     for (what, data, candidates, origins) in [
         ("days with trade", days, vec![], 43),
         ("every day", every_day, vec![], 61),
-        ("604 days with trade, 7 families", days, learning, 604),
+        ("604 days with trade, 8 families", days, learning, 604),
     ] {
         let started = Instant::now();
         let mut spec = spec("stocks", data.frequency(), 1);

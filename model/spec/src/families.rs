@@ -5,6 +5,7 @@
 
 pub mod gradient_boosting;
 pub mod lstm;
+pub mod random_forest;
 
 use std::borrow::Cow;
 
@@ -17,6 +18,7 @@ use crate::tasks::forecast::{Frequency, Task};
 use crate::transform::Transform;
 use gradient_boosting::Trees;
 use lstm::Lstm;
+use random_forest::SeriesForest;
 
 /// What a family is in a comparison.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,8 +138,8 @@ families! {
     PooledAutoregression = "pooled-autoregression", Candidate of Series;
     /// Gradient-boosted trees over all series, or over rows.
     GradientBoosting = "gradient-boosting", Candidate of Series Classes Numbers, trees: Trees;
-    /// A forest of trees on drawn rows and columns.
-    RandomForest = "random-forest", Candidate of Classes Numbers;
+    /// A forest of trees on drawn rows and columns: of all series, or of rows.
+    RandomForest = "random-forest", Candidate of Series Classes Numbers, forest: SeriesForest;
     /// Long short-term memory networks over all series.
     Lstm = "lstm", Candidate of Series, lstm: Lstm;
     /// A weighted mean of other families.

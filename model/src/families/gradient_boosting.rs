@@ -1,6 +1,4 @@
-//! Gradient-boosted trees over all series, by the `forust-ml` library, on lags, levels, calendar,
-//! features and static features of single steps. A feature that is known ahead enters with its value
-//! of the period that is forecast, a past one with its newest value at the origin.
+//! Gradient-boosted trees over all series, by the `forust-ml` library.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,11 +10,12 @@ use forust_ml::sampler::SampleMethod;
 
 use crate::error::TrainError;
 use crate::forecast::dataset::{Dataset, View};
-use crate::forecast::window::{Frame, NEWEST};
-use crate::forecast::windows::Windows;
-use steppe_spec::{Frequency, TrainSpec};
+use crate::forecast::window::Frame;
+use crate::rows::matrix::Matrix as Columns;
+use steppe_spec::TrainSpec;
 
 use crate::artifact::ArtifactError;
+use crate::families::trees_of_series::{self, Grown};
 use crate::family::Family;
 use crate::forecast::{Forecast, Forecaster};
 use crate::host::Stage;
@@ -89,28 +88,10 @@ impl Forecaster for Trees {
     }
 
     fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
-        let mut rows = Vec::with_capacity(views.len() * horizon * self.frame.columns());
-        let windows: Vec<_> = views
-            .iter()
-            .map(|&view| {
-                let window = self.frame.window(view);
-                let history = self.frame.transform().all(view.history());
-                (0..horizon)
-                    .for_each(|step| self.frame.row(view, &window, &history, step, &mut rows));
-                window
-            })
-            .collect();
-        let columns = by_column(&rows, self.frame.columns());
-        let answers = self
-            .booster
-            .predict(&Matrix::new(&columns, views.len() * horizon, self.frame.columns()), false);
-        let value = |(window, answers): (&crate::forecast::window::Window, &[f64])| {
-            let value = |(step, answer): (usize, &f64)| {
-                self.frame.transform().invert(window.absolute(step, *answer))
-            };
-            answers.iter().enumerate().map(value).collect()
-        };
-        windows.iter().zip(answers.chunks(horizon)).map(value).collect()
+        trees_of_series::forecast(&self.frame, views, horizon, |rows| {
+            let columns = Columns::from_rows(self.frame.columns(), rows);
+            self.booster.predict(&matrix(&columns), false)
+        })
     }
 }
 
@@ -145,46 +126,18 @@ fn check(booster: &GradientBooster, columns: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Departures beyond this many units are cut: squared errors must not follow a year like 2020.
-const TARGET_MAX: f64 = 6.0;
-
-/// Observations whose typical change is a window's unit, and without which trees neither learn nor
-/// forecast: the longest season once, and the newest values of a row. It follows from the frequency
-/// alone, so no setting of another family changes the trees.
-fn context(frequency: Frequency) -> usize {
-    frequency.seasons().last().copied().unwrap_or(1) + NEWEST
-}
-
-/// Grows trees on every step of every window, or on a random choice of them.
+/// Grows trees, each on what those before it have left.
 fn train(data: &Dataset, spec: &TrainSpec) -> Result<Trees, TrainError> {
-    let frame = Frame::fit(data, spec, context(data.frequency()));
-    let windows = Windows::all(data, frame.min_history(), spec.task.horizon)?;
-    let mut rng = fastrand::Rng::with_seed(spec.model.seed ^ 0x7ee5);
-    let rows = (windows.len() * spec.task.horizon).min(spec.model.trees.rows_max.max(1));
-    let all = rows == windows.len() * spec.task.horizon;
-    let (mut features, mut targets) =
-        (Vec::with_capacity(rows * frame.columns()), Vec::with_capacity(rows));
-    for row in 0..rows {
-        let (at, step) = if all {
-            (row / spec.task.horizon, row % spec.task.horizon)
-        } else {
-            (rng.usize(..windows.len()), rng.usize(..spec.task.horizon))
-        };
-        let (view, future) = windows.get(at);
-        let window = frame.window(view);
-        frame.row(view, &window, &frame.transform().all(view.history()), step, &mut features);
-        let target = window.relative(step, frame.transform().apply(future[step]));
-        targets.push(target.clamp(-TARGET_MAX, TARGET_MAX));
-    }
-    let columns = by_column(&features, frame.columns());
-    let matrix = Matrix::new(&columns, rows, frame.columns());
+    let options = &spec.model.trees;
+    let Grown { frame, features, targets } = trees_of_series::grown(data, spec, options.rows_max)?;
+    let (columns, rows) = (Columns::from_rows(frame.columns(), &features), targets.len());
     let mut booster = GradientBooster::default()
         .set_objective_type(ObjectiveType::SquaredLoss)
         .set_sample_method(SampleMethod::Random)
-        .set_iterations(spec.model.trees.rounds)
-        .set_max_depth(spec.model.trees.depth)
-        .set_max_leaves(1 << spec.model.trees.depth.min(12))
-        .set_learning_rate(spec.model.trees.learning_rate as f32)
+        .set_iterations(options.rounds)
+        .set_max_depth(options.depth)
+        .set_max_leaves(1 << options.depth.min(12))
+        .set_learning_rate(options.learning_rate as f32)
         .set_l2(1.0)
         .set_min_leaf_weight((rows as f32 / 2_000.0).max(3.0))
         .set_subsample(0.8)
@@ -192,21 +145,23 @@ fn train(data: &Dataset, spec: &TrainSpec) -> Result<Trees, TrainError> {
         .set_base_score(0.0)
         .set_initialize_base_score(false);
     let failed = |e: forust_ml::errors::ForustError| TrainError::Trees(e.to_string());
-    booster.fit(&matrix, &targets, &vec![1.0; rows], None).map_err(failed)?;
+    booster.fit(&matrix(&columns), &targets, &vec![1.0; rows], None).map_err(failed)?;
     let json = booster.json_dump().map_err(failed)?;
     Ok(Trees { frame, booster: Arc::new(booster), json })
 }
 
-/// Rows after each other to columns after each other, as the library wants them.
-fn by_column(rows: &[f64], columns: usize) -> Vec<f64> {
-    let count = rows.len() / columns.max(1);
-    (0..columns).flat_map(|c| (0..count).map(move |r| rows[r * columns + c])).collect()
+/// As the library wants it.
+fn matrix(columns: &Columns) -> Matrix<'_, f64> {
+    Matrix::new(columns.values(), columns.rows(), columns.columns())
 }
 
 #[cfg(test)]
 mod tests {
+    use steppe_spec::Frequency;
+
     use super::*;
     use crate::forecast::dataset::Series;
+    use crate::forecast::window::NEWEST;
     use crate::training_key::tests::spec;
 
     #[test]
@@ -224,21 +179,5 @@ mod tests {
         let (short, long) = (grown(3), grown(40));
         assert_eq!(short, long);
         assert_eq!(short.min_history(), 12 + NEWEST + 1);
-    }
-
-    #[test]
-    fn every_frequency_has_a_context_that_can_be_read_again() {
-        for (frequency, expected) in [
-            (Frequency::Yearly, 6),
-            (Frequency::Quarterly, 9),
-            (Frequency::Monthly, 17),
-            (Frequency::Weekly, 57),
-            (Frequency::Daily, 12),
-            (Frequency::Hourly, 173),
-            (Frequency::HalfHourly, 341),
-        ] {
-            assert_eq!(context(frequency), expected);
-            assert!(expected <= steppe_spec::CONTEXT_MAX);
-        }
     }
 }

@@ -194,7 +194,7 @@ mod tests {
         let spec = spec().with(|s| s.task.features = vec![Feature::new("noise", Known::Past)]);
         let origin = origins(&data, &spec)[0];
         let (mut was, mut other) = scrambled(&data, &spec, origin, carried);
-        let families = [Family::GradientBoosting, Family::Lstm];
+        let families = [Family::GradientBoosting, Family::RandomForest, Family::Lstm];
         let told = |pair: &(Dataset, Dataset)| {
             leaks::compare::<Forecast>(pair, origin, &spec, &families).map_err(|e| e.to_string())
         };

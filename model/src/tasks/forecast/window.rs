@@ -276,6 +276,13 @@ impl Frame {
             + self.features.len()
             + self.statics.len()
             + usize::from(self.holidays)
+            + self.means().len()
+    }
+
+    /// Over how many of the newest values means are taken: of days with trade, whose places have no
+    /// season that would do it.
+    fn means(&self) -> &'static [usize] {
+        if self.frequency == Frequency::ObservedDays { &[5, 10, 20] } else { &[] }
     }
 
     /// How many holidays the period has, where that is a feature.
@@ -286,7 +293,7 @@ impl Frame {
     /// Appends the features of one step ahead (from 0) for models of single rows: the step, the
     /// newest values, the same phase of earlier seasons, level and slope over each season, the
     /// phase, the features of the period that is forecast, or the newest value of past ones, static
-    /// features, its holidays. What a short history lacks is `NaN`.
+    /// features, its holidays, means of the newest values. What a short history lacks is `NaN`.
     pub fn row(
         &self,
         view: View<'_>,
@@ -323,6 +330,10 @@ impl Frame {
         into.extend(features.zip(&self.features).map(|(v, s)| s.apply(v)));
         into.extend(view.series().statics.iter().zip(&self.statics).map(|(v, s)| s.apply(*v)));
         into.extend(self.holidays_in(view, period));
+        into.extend(self.means().iter().map(|&count| {
+            let newest = n.checked_sub(count).map(|from| &history[from..]);
+            newest.map_or(f64::NAN, |newest| relative(newest.iter().sum::<f64>() / count as f64))
+        }));
     }
 }
 
