@@ -10,6 +10,9 @@ pub fn conformal_quantile(sorted: &[f64], level: f64) -> Option<f64> {
     sorted.get(rank.min(sorted.len()).checked_sub(1)?).copied()
 }
 
+/// Differences below which the signed-rank test says nothing.
+pub const PAIRS_MIN: usize = 6;
+
 /// Two-sided p-value of Wilcoxon's signed-rank test (1945) that paired differences are centred at
 /// zero, by the normal approximation with corrections for ties and continuity. `None` for fewer
 /// than six differences that are not zero: the approximation, and any claim, would be empty.
@@ -17,7 +20,7 @@ pub fn signed_rank_p_value(differences: &[f64]) -> Option<f64> {
     let mut ranked: Vec<f64> =
         differences.iter().copied().filter(|d| *d != 0.0 && d.is_finite()).collect();
     let n = ranked.len();
-    if n < 6 {
+    if n < PAIRS_MIN {
         return None;
     }
     ranked.sort_by(|a, b| a.abs().total_cmp(&b.abs()));

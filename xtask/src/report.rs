@@ -51,9 +51,10 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
         (families(report))
         p.note {
             "p: probability of a difference from the served family at least this large when there \
-             is none (Wilcoxon’s signed-rank test over the series’ mean errors). Intervals are \
-             calibrated on all other origins."
+             is none (Wilcoxon’s signed-rank test over the series’ mean errors, or over origins \
+             where series are few). Intervals are calibrated on all other origins."
         }
+        @if let Some(verdict) = report.verdict() { p { "Beside the baselines: " (verdict) "." } }
         (decisions(report))
         @if let Some(steps) = steps {
             h2 { "Error and coverage by step" }

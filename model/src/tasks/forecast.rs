@@ -15,6 +15,7 @@ pub mod leakage;
 pub mod metrics;
 pub mod seasonality;
 mod statistics;
+pub mod verdict;
 pub mod window;
 pub mod windows;
 

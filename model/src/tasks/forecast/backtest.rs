@@ -20,7 +20,9 @@ use crate::forecast::decision::Decision;
 use crate::forecast::metrics::{
     IntervalOutcome, IntervalScores, Outcome, errors, interval_scores, naive_scale,
 };
+use crate::forecast::verdict::against_baselines;
 use crate::host::Stage;
+use crate::stats::PAIRS_MIN;
 use crate::trials::{self, Trials, paired_p_value};
 use steppe_spec::{Family, TrainSpec};
 
@@ -131,6 +133,12 @@ impl Backtest {
     /// The family with the smallest MASE, when it beats the model.
     pub fn better_family(&self) -> Option<&Candidate> {
         self.better(|_| true)
+    }
+
+    /// What it says of the model `served` beside the baselines.
+    pub fn verdict(&self, served: Family) -> Option<String> {
+        let compared = self.candidates.iter().map(|c| (c.family, c.errors.mase, c.p_value));
+        against_baselines(served, &compared.collect::<Vec<_>>())
     }
 
     fn better(&self, of: impl Fn(Family) -> bool) -> Option<&Candidate> {
@@ -338,8 +346,9 @@ impl Run<'_> {
     /// Probability of a difference this large between two families when there is none.
     pub fn p_value(&self, a: &Entrant, b: &Entrant) -> Option<f64> {
         let points = a.points.iter().zip(&b.points);
-        let losses =
-            |(case, (a, b)): (&Case, (&f64, &f64))| (case.series, case.loss(*a), case.loss(*b));
+        let losses = |(case, (a, b)): (&Case, (&f64, &f64))| {
+            (self.group(case), case.loss(*a), case.loss(*b))
+        };
         paired_p_value(self.cases.iter().zip(points).map(losses))
     }
 
@@ -399,7 +408,17 @@ impl Run<'_> {
     /// A case as everything that tasks share sees it.
     pub fn shared(&self, case: &Case) -> trials::Case {
         let (asked, answered) = (self.origins[case.origin], self.target(case));
-        trials::Case { group: case.series, asked, answered }
+        trials::Case { group: self.group(case), asked, answered }
+    }
+
+    /// What a case's loss counts with once: its series or, where there are too few series to compare
+    /// by, the origins whose forecasts are about the same periods.
+    fn group(&self, case: &Case) -> usize {
+        let overlapping = self.spec.task.horizon.div_ceil(self.spec.stride());
+        match self.data.series().len() < PAIRS_MIN {
+            true => case.origin / overlapping,
+            false => case.series,
+        }
     }
 
     /// The period that a case is about.

@@ -162,7 +162,10 @@ impl ModelCard {
         }
         text += &match test.better_baseline() {
             Some(better) => self.beaten("baseline", better),
-            None => "\nno baseline has a smaller MASE than this model\n".to_owned(),
+            None => match test.verdict(self.family) {
+                Some(verdict) => format!("\nnote: {verdict}\n"),
+                None => "\nno baseline has a smaller MASE than this model\n".to_owned(),
+            },
         };
         if let Some(better) = test.better_family().filter(|c| !c.family.is_baseline()) {
             text += &self.beaten("family", better);

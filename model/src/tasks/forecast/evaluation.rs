@@ -12,6 +12,7 @@ use crate::forecast::dataset::{Dataset, Series};
 use crate::forecast::decision::{Decision, decided};
 use crate::forecast::leakage;
 use crate::forecast::metrics::{IntervalOutcome, IntervalScores, interval_scores};
+use crate::forecast::verdict::against_baselines;
 use crate::host::Stage;
 use crate::leaks;
 use steppe_spec::{Family, TrainSpec};
@@ -227,6 +228,12 @@ impl Evaluation {
         self.families.iter().find(|f| f.family == self.chosen)
     }
 
+    /// What it says of the chosen family beside the baselines.
+    pub fn verdict(&self) -> Option<String> {
+        let compared = self.families.iter().map(|f| (f.family, f.errors.mase, f.p_value));
+        against_baselines(self.chosen, &compared.collect::<Vec<_>>())
+    }
+
     /// Decimals of errors in units of the target: one more than the values have, and at least two.
     pub fn error_decimals(&self) -> usize {
         (self.data.decimals + 1).max(2)
@@ -262,6 +269,9 @@ impl Evaluation {
                 f.family.name(),
                 numbers(&f.errors, &f.intervals, decimals)
             );
+        }
+        if let Some(verdict) = self.verdict() {
+            text += &format!("\n{verdict}\n");
         }
         if let Some(decision) = self.chosen().and_then(|chosen| chosen.decision) {
             text += &decision.to_text(decimals);
@@ -317,6 +327,7 @@ mod tests {
     use super::*;
     use crate::host::Quiet;
     use crate::training_key::tests::spec;
+    use steppe_spec::Kind;
 
     #[test]
     fn every_forecast_is_beside_what_happened() {
@@ -343,5 +354,23 @@ mod tests {
         assert!(report.families.iter().any(|f| f.p_value.is_some()));
         assert!(report.to_text().contains("hardest series"));
         assert!(report.chosen().is_some_and(|c| c.by_step.len() == 2));
+    }
+    #[test]
+    fn of_few_series_origins_are_compared() {
+        let value = |t: i64| 100.0 + 3.0 * t as f64 + f64::from((t * 7 % 5) as i32);
+        let series = Series::new("s".to_owned(), 1900, (0..60).map(value).collect());
+        let data = Dataset::new(steppe_spec::Frequency::Yearly, vec![series]);
+        let p_of = |origins: usize| {
+            let spec = spec().with(|s| {
+                s.model.kind = Kind::Of(Family::Drift);
+                s.backtest.origins = origins;
+            });
+            let report = evaluate(&data, &spec, &Stage::new(&Quiet)).expect("evaluates");
+            let last = report.families.iter().find(|f| f.family == Family::LastValue);
+            last.and_then(|f| f.p_value)
+        };
+        // Two steps ahead at every origin: each second one is about other periods.
+        assert_eq!(p_of(10), None, "five that do not overlap say nothing");
+        assert!(p_of(24).is_some_and(|p| p < 0.01), "a line is no last value");
     }
 }
