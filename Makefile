@@ -30,7 +30,7 @@ lint: $(VENV) build ## formatting, clippy, dependencies, CloudFormation
 	cargo clippy --bin xtask --features xtask/ec2 -- --deny warnings
 	.venv/bin/python tests/dependencies.py
 	rm -rf target/templates && cargo xtask render --every-combination target/templates
-	cargo xtask render --pipeline energy > target/templates/energy.yaml
+	for pipeline in energy stocks; do cargo xtask render --pipeline $$pipeline > target/templates/$$pipeline.yaml || exit 1; done
 	cargo xtask render --pipeline stroke --every-combination target/templates/stroke
 	.venv/bin/cfn-lint target/templates/*.yaml target/templates/*/*.yaml && echo "cfn-lint: $$(find target/templates -name '*.yaml' | wc -l) templates without errors or warnings"
 

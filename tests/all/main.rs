@@ -70,6 +70,7 @@ mod signed;
 mod signed_client;
 mod stacks;
 mod state_machines;
+mod stocks;
 mod strange_store;
 mod stroke;
 mod structure;

@@ -1,8 +1,11 @@
-SELECT symbol, day, ROUND(100 * (close / before - 1), 2) AS move_percent
+SELECT symbol, day, ROUND(move, 2) AS move_percent
 FROM (
-  SELECT symbol, day, close, LAG(close) OVER (PARTITION BY symbol ORDER BY day) AS before
-  FROM prices
+  SELECT symbol, day, 100 * (close / before - 1) AS move, POWER(close / before - 1, 2) AS size
+  FROM (
+    SELECT symbol, day, close, LAG(close) OVER (PARTITION BY symbol ORDER BY day) AS before
+    FROM prices
+  ) pairs
+  WHERE before IS NOT NULL
 ) moves
-WHERE before IS NOT NULL
-ORDER BY ABS(LN(close / before)) DESC
+ORDER BY size DESC
 LIMIT 20

@@ -62,8 +62,8 @@ impl Test<'_> {
             )),
             CheckKind::History { machine } => self.history(execution, machine).await,
             CheckKind::RowCounts => self.row_counts().await,
-            CheckKind::Value { sql, at_least, at_most, .. } => {
-                self.value(sql, *at_least, *at_most).await
+            CheckKind::Value { description, sql, at_least, at_most } => {
+                self.value((description, sql), (*at_least, *at_most)).await
             }
             CheckKind::Forecasts { series, place } => {
                 self.forecasts(execution, series, *place).await
@@ -146,7 +146,11 @@ impl Test<'_> {
     }
 
     /// A number within bounds.
-    async fn value(&self, sql: &str, at_least: f64, at_most: f64) -> Result<String> {
+    async fn value(
+        &self,
+        (description, sql): (&str, &str),
+        (at_least, at_most): (f64, f64),
+    ) -> Result<String> {
         let answer = self.ask_athena(sql.trim().trim_end_matches(';'), 2).await?;
         let [row] = &answer.rows[..] else {
             bail!("the question has {} rows; expected one number", answer.rows.len())
@@ -155,7 +159,7 @@ impl Test<'_> {
         let value: f64 = text.parse().with_context(|| format!("`{text}` is no number"))?;
         ensure!(
             (at_least..=at_most).contains(&value),
-            "the number is {value}, expected {at_least} to {at_most}"
+            "the number is {value}, expected {at_least} to {at_most}: {description}"
         );
         Ok(format!("{value:.3}, within {at_least} to {at_most}"))
     }
