@@ -110,7 +110,7 @@ impl<T: Task> Artifact<T> {
         let fitted = trials.shares(chosen).into_iter().map(fit);
         let fitted = fitted.collect::<Result<Vec<_>, TrainError>>()?;
         let saved = fitted.iter().map(|(member, saved, _)| (member.family, saved));
-        let weights_bytes = tensors_to_bytes(saved);
+        let weights_bytes = tensors_to_bytes(saved, &T::past(trials));
         let (members, models): (Vec<Member>, Vec<T::Model>) =
             fitted.into_iter().map(|(member, _, model)| (member, model)).unzip();
         let card = ModelCard {

@@ -47,14 +47,21 @@ impl Saved {
     }
 }
 
-/// The file of tensors of several families, each of which has its own names.
-pub fn tensors_to_bytes<'a>(saved: impl Iterator<Item = (Family, &'a Saved)>) -> Vec<u8> {
+/// The file of tensors of several families, each of which has its own names, and of what else is
+/// kept with them.
+pub fn tensors_to_bytes<'a>(
+    saved: impl Iterator<Item = (Family, &'a Saved)>,
+    beside: &[(&'static str, Vec<u8>)],
+) -> Vec<u8> {
     let mut views: BTreeMap<String, TensorView<'_>> = BTreeMap::new();
     for (family, saved) in saved {
         for Tensor { name, dtype, shape, bytes } in &saved.tensors {
             let view = TensorView::new(*dtype, shape.clone(), bytes);
             views.insert(full(family, name), view.expect("the shape is the data's"));
         }
+    }
+    for (name, bytes) in beside {
+        views.insert((*name).to_owned(), view(Dtype::U8, bytes, 1));
     }
     safetensors::serialize(views, None).expect("every view is valid")
 }

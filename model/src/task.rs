@@ -133,6 +133,11 @@ pub trait Task: Debug + Clone + PartialEq + Send + Sync + Sized + 'static {
         trials: &Self::Trials<'_>,
     ) -> Result<Self::Section, TrainError>;
 
+    /// What else an artifact keeps of the trials, beside the weights: names and contents.
+    fn past(_trials: &Self::Trials<'_>) -> Vec<(&'static str, Vec<u8>)> {
+        vec![]
+    }
+
     /// Checks everything of a section that was read on which answers rest.
     fn check_section(section: &Self::Section, spec: &Self::Spec) -> Result<(), String>;
 

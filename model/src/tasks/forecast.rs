@@ -13,6 +13,7 @@ pub mod fallback;
 mod forecaster;
 pub mod leakage;
 pub mod metrics;
+pub mod past;
 pub mod seasonality;
 mod statistics;
 pub mod verdict;
@@ -145,6 +146,10 @@ impl Task for Forecast {
             calibration: run.calibration(run.served(), |_| true),
             fallback: fallback::Fallback::fit(data, spec),
         })
+    }
+
+    fn past(run: &Run<'_>) -> Vec<(&'static str, Vec<u8>)> {
+        vec![(past::PAST, past::kept(run))]
     }
 
     fn check_section(section: &card::Section, spec: &TrainSpec) -> Result<(), String> {
