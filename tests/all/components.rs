@@ -22,6 +22,7 @@ fn text_of(file: &str, wanted: &Manifest) -> String {
         option.map_or_else(|| line.to_owned(), |(name, on)| format!("{name} = {on}"))
     };
     let mut text: String = begin.lines().map(|l| line(l) + "\n").collect();
+    text = text.replace("[stack]\n", &format!("[stack]\nrecord = {}\n", wanted.stack.record));
     if let Some(retrain) = &wanted.retrain {
         text += &format!("[retrain]\non_new_data = {}\n", retrain.on_new_data);
         text.extend(retrain.schedule.iter().map(|s| format!("schedule = \"{s}\"\n")));
@@ -52,6 +53,7 @@ fn every_combination_of_components_is_deployed() {
             ("AWS::SNS::Topic", wanted.stack.notify),
             ("AWS::CloudWatch::Alarm", wanted.stack.alarms),
             ("  steppe-marriages-local-train\n", wanted.retrain.is_some()),
+            ("  steppe-marriages-local-record\n", wanted.stack.record),
             ("  steppe-marriages-local-drift\n", wanted.drift.is_some()),
             ("AWS::Events::Rule", starts || wanted.drift.is_some()),
         ];

@@ -22,11 +22,12 @@ fn the_sample_is_forecast_and_nothing_beats_the_last_value() {
         "{checks}"
     );
     assert!(checks.contains("largest-move  ok"), "{checks}");
+    assert!(checks.contains("2416 forecasts beside what came"), "{checks}");
     let predicted = checkout.done(&[&["predict"], &PIPELINE[..], &["SAIGA"]].concat()).out;
     assert!(predicted.contains("  2025-11-18 "), "the next day with trade: {predicted}");
     let card = checkout.done(&[&["model"], &PIPELINE[..]].concat()).out;
     assert!(card.contains("by more than chance") || card.contains("no family beats"), "{card}");
-    for query in ["closes", "forecasts", "restless"] {
+    for query in ["closes", "forecasts", "real-predicted", "restless"] {
         let said = checkout.done(&[&["query", query], &PIPELINE[..]].concat()).out;
         assert!(said.lines().count() > 4, "{query}: {said}");
     }

@@ -38,6 +38,9 @@ pub struct StackOptions {
     pub log_retention_days: u32,
     /// Whether Athena checks the clean table in each run.
     pub verify: bool,
+    /// Whether runs of a task `forecast` write what was predicted beside what came, the backtest's
+    /// forecasts and the newest ones, to the table `record` (Parquet).
+    pub record: bool,
     /// Whether there are alarms for state machines, rules and the server's instance.
     pub alarms: bool,
     /// Whether runs tell people their forecasts or what went wrong.
@@ -95,6 +98,7 @@ impl Default for StackOptions {
             map_concurrency: 4,
             log_retention_days: 30,
             verify: true,
+            record: false,
             alarms: true,
             notify: true,
             emails: vec![],
@@ -106,6 +110,9 @@ impl StackOptions {
     /// What is wrong with everything that is deployed.
     pub(crate) fn defects(&self, manifest: &Manifest, out: &mut Defects) {
         self.instances(out);
+        out.need("stack.record", !self.record || manifest.task().forecast().is_some(), || {
+            "`stack.record` is about forecasts; scores of rows are in `predictions`".to_owned()
+        });
         for (at, email) in self.emails.iter().enumerate() {
             let valid =
                 email.split_once('@').is_some_and(|(a, b)| !a.is_empty() && b.contains('.'))

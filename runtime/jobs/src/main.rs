@@ -1,5 +1,5 @@
-//! The jobs' `bootstrap`: the function's handler says which job it runs, `check`, `train`, `score`
-//! or `drift`.
+//! The jobs' `bootstrap`: the function's handler says which job it runs, `check`, `train`, `score`,
+//! `record` or `drift`.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use steppe_jobs::check::{self, Checker};
 use steppe_jobs::drift::{self, Monitor};
+use steppe_jobs::record::{self, Recorder};
 use steppe_jobs::score::{self, Scorer};
 use steppe_jobs::train::{self, Trainer};
 use steppe_store::Bucket;
@@ -47,6 +48,10 @@ async fn run() -> Result<()> {
             let scorer = Scorer { artifacts, data, pipeline, spec_key, model };
             serve(async |event: score::Event| scorer.run(&event).await).await
         }
+        "record" => {
+            let recorder = Recorder { artifacts, data, pipeline, spec_key: spec_key()? };
+            serve(async |event: record::Event| recorder.run(&event, Timestamp::now()).await).await
+        }
         "drift" => {
             let monitor = Monitor {
                 artifacts,
@@ -59,8 +64,8 @@ async fn run() -> Result<()> {
         }
         other => {
             bail!(
-                "the function's handler is `{other}`; there are `check`, `train`, `score` and \
-                 `drift`"
+                "the function's handler is `{other}`; there are `check`, `train`, `score`, \
+                 `record` and `drift`"
             )
         }
     }

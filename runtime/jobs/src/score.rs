@@ -11,8 +11,10 @@ use object_store::{ObjectStoreExt, PutPayload};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde::{Deserialize, Serialize};
 use steppe_model::any::About;
+use steppe_model::artifact;
 use steppe_model::tabular::data::Rows;
 use steppe_model::tabular::{Answered, Artifact, Asked, Row, Wanted};
+use steppe_model::task::Task;
 use steppe_spec::tabular::TabularSpec;
 use steppe_store::table::{BYTES_MAX, Table};
 use steppe_store::{Bucket, BucketError, Registry};
@@ -133,14 +135,7 @@ impl Scorer {
     /// The model that has to answer, loaded unless it was the last one.
     async fn model(&self, version: Option<&str>) -> Result<Arc<Artifact>, Failure> {
         let registry = Registry::new(self.artifacts.clone(), &self.pipeline);
-        let version = match version {
-            Some(version) => version.to_owned(),
-            None => {
-                let pointer = registry.pointer().await?;
-                let nothing = || Failure::permanent("no model is in service".to_owned());
-                pointer.ok_or_else(nothing)?.in_service.current.model.version
-            }
-        };
+        let version = version_of(&registry, version).await?;
         let held = self.model.lock().unwrap_or_else(|e| e.into_inner()).clone();
         if let Some(model) = held.filter(|model| model.version() == version) {
             return Ok(model);
@@ -177,14 +172,30 @@ impl Scorer {
     }
 }
 
+/// The version that was asked for, or that of the model in service.
+pub async fn version_of(
+    registry: &Registry<Bucket>,
+    asked: Option<&str>,
+) -> Result<String, Failure> {
+    if let Some(version) = asked {
+        return Ok(version.to_owned());
+    }
+    let nothing = || Failure::permanent("no model is in service".to_owned());
+    let pointer = registry.pointer().await?.ok_or_else(nothing)?;
+    Ok(pointer.in_service.current.model.version)
+}
+
 /// A model by its version, with every check.
-pub async fn model_of(registry: &Registry<Bucket>, version: &str) -> Result<Artifact, Failure> {
+pub async fn model_of<T: Task>(
+    registry: &Registry<Bucket>,
+    version: &str,
+) -> Result<artifact::Artifact<T>, Failure> {
     let card = registry.file(version, CARD_FILE).await?.to_vec();
     let weights = registry.file(version, WEIGHTS_FILE).await?.to_vec();
     let unusable =
         |why: String| Failure::permanent(format!("the model {version} cannot be used: {why}"));
     let pointer = ModelPointer { version: version.to_owned(), card_sha256: About::sha256(&card) };
-    let load = move || Artifact::load(card, weights, &pointer);
+    let load = move || artifact::Artifact::load(card, weights, &pointer);
     let loaded = tokio::task::spawn_blocking(load).await;
     loaded.map_err(|e| unusable(e.to_string()))?.map_err(|e| unusable(e.to_string()))
 }

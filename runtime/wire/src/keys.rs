@@ -73,6 +73,16 @@ pub fn scores(task: &str, execution: &str, part: usize) -> String {
     format!("{}{part:05}.parquet", scores_of_execution(task, execution))
 }
 
+/// Prefix of what was predicted beside what came: `records/stocks/`.
+pub fn records_prefix(pipeline: &str) -> String {
+    format!("records/{pipeline}/")
+}
+
+/// The same of one model: `records/stocks/3f9a….parquet`. A later run replaces it.
+pub fn record(pipeline: &str, version: &str) -> String {
+    format!("{}{version}.parquet", records_prefix(pipeline))
+}
+
 /// The identity of a forecast: the same execution and series always name the same object, so a
 /// retry overwrites instead of adding.
 pub fn prediction_id(execution: &str, series: &str) -> Uuid {

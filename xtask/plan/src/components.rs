@@ -13,6 +13,7 @@ mod network;
 mod notify;
 mod predictor;
 mod query;
+mod record;
 mod rules;
 mod scoring;
 mod server;
@@ -46,7 +47,7 @@ pub use storage::UNFINISHED_UPLOAD_DAYS;
 type Make = fn(&Stack<'_>, &[Component]) -> Option<Component>;
 
 /// Every component. One that gathers what others give, such as the alarms, stands after them.
-const COMPONENTS: [Make; 17] = [
+const COMPONENTS: [Make; 18] = [
     checks::component,
     uploads::component,
     cleaning::component,
@@ -54,6 +55,7 @@ const COMPONENTS: [Make; 17] = [
     verification::component,
     server::component,
     predictor::component,
+    record::component,
     scoring::component,
     training::component,
     drift::component,
@@ -331,7 +333,7 @@ fn attaches_to_network(role: &'static str, function: &str, prefix: &str) -> [Gra
 }
 
 /// Options of a manifest that add something to the stack, and the options that each needs.
-const OPTIONS: [(&str, &[&str]); 7] = [
+const OPTIONS: [(&str, &[&str]); 8] = [
     ("verify", &[]),
     ("alarms", &[]),
     ("notify", &[]),
@@ -339,6 +341,7 @@ const OPTIONS: [(&str, &[&str]); 7] = [
     ("train-on-schedule", &["verify"]),
     ("train-on-new-data", &["verify"]),
     ("drift", &[]),
+    ("record", &[]),
 ];
 
 /// The manifest with nothing of [`OPTIONS`], everything, each alone with what it needs, and each
@@ -372,6 +375,7 @@ fn with_options(manifest: &Manifest, options: &[&str]) -> Manifest {
     manifest.stack.verify = on("verify");
     manifest.stack.alarms = on("alarms");
     manifest.stack.notify = on("notify");
+    manifest.stack.record = on("record") && manifest.task().forecast().is_some();
     let retrain = Retrain {
         schedule: on("train-on-schedule").then(|| schedule("cron(0 6 1 * ? *)")),
         on_new_data: on("train-on-new-data"),

@@ -104,6 +104,8 @@ pub enum CheckKind {
         /// Where the server is.
         place: Place,
     },
+    /// What was predicted lies beside what came, once, and by the model in service.
+    Record,
     /// A number that Athena finds in the tables is within the manifest's bounds.
     Value {
         /// What the number is.
@@ -141,6 +143,7 @@ impl CheckKind {
             Self::History { .. } => 1,
             Self::RowCounts => 2,
             Self::Forecasts { .. } | Self::Scores { .. } => 3,
+            Self::Record => 4,
             Self::Value { .. } => 4,
             Self::Notification { .. } => 5,
             Self::Drift { .. } => 6,
@@ -154,6 +157,7 @@ impl CheckKind {
         match self {
             Self::History { .. }
             | Self::RowCounts
+            | Self::Record
             | Self::Value { .. }
             | Self::Forecasts { .. }
             | Self::Scores { .. }
@@ -180,6 +184,7 @@ impl fmt::Display for CheckKind {
                 "the clean table is of the raw data that are there; the cleaning job's counts and \
                  Athena's agree",
             ),
+            Self::Record => f.write_str("each forecast of the backtest once, beside what came"),
             Self::Value { description, at_least, at_most, .. } => {
                 write!(f, "{description}: from {at_least} to {at_most}")
             }

@@ -1,16 +1,12 @@
 //! A file of scores, in Parquet.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
-use parquet::basic::Compression;
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::Result;
-use parquet::file::properties::WriterProperties;
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::parser::parse_message_type;
 use serde_json::Value;
 use steppe_wire::score::ScoredRow;
+
+use crate::columnar::{self, Group, list, optional, required};
 
 /// As the catalogue's table has it.
 const SCHEMA: &str = "
@@ -44,11 +40,6 @@ const SCHEMA: &str = "
         required int64 scored_at (TIMESTAMP(MILLIS,true));
     }";
 
-/// Levels of a value in a list of records: how deep it repeats, and how much of the way is there.
-const REPEATED: i16 = 1;
-const LIST: i16 = 1;
-const ELEMENT: i16 = 3;
-
 /// Scores of one part of a table.
 pub struct Scores<'a> {
     /// The execution that asked.
@@ -66,49 +57,46 @@ pub struct Scores<'a> {
 impl Scores<'_> {
     /// The file.
     pub fn to_parquet(&self) -> Result<Vec<u8>> {
-        let schema = Arc::new(parse_message_type(SCHEMA)?);
-        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-        let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
-        let mut group = writer.next_row_group()?;
+        columnar::file(SCHEMA, |group| self.write(group))
+    }
+
+    fn write(&self, group: &mut Group<'_>) -> Result<()> {
         let text = |text: &str| ByteArray::from(text);
         let some = |text: &Option<String>| text.as_deref().map(ByteArray::from);
-        required::<ByteArrayType>(&mut group, self.rows.iter().map(|_| text(self.execution)))?;
-        optional::<ByteArrayType>(&mut group, self.rows.iter().map(|row| some(&row.entity)))?;
-        optional::<ByteArrayType>(&mut group, self.rows.iter().map(|row| some(&row.label)))?;
+        required::<ByteArrayType>(group, self.rows.iter().map(|_| text(self.execution)))?;
+        optional::<ByteArrayType>(group, self.rows.iter().map(|row| some(&row.entity)))?;
+        optional::<ByteArrayType>(group, self.rows.iter().map(|row| some(&row.label)))?;
         let probability = |row: &ScoredRow| {
             let of_label = || row.probabilities.get(row.label.as_ref()?).copied();
             row.probability.or_else(of_label)
         };
-        optional::<DoubleType>(&mut group, self.rows.iter().map(probability))?;
-        optional::<DoubleType>(&mut group, self.rows.iter().map(|row| row.value))?;
-        optional::<DoubleType>(&mut group, self.rows.iter().map(|row| row.threshold))?;
+        optional::<DoubleType>(group, self.rows.iter().map(probability))?;
+        optional::<DoubleType>(group, self.rows.iter().map(|row| row.value))?;
+        optional::<DoubleType>(group, self.rows.iter().map(|row| row.threshold))?;
         let probabilities = |row: &ScoredRow| row.probabilities.clone().into_iter();
-        list::<ByteArrayType, _>(&mut group, self.rows, |row| {
+        list::<ByteArrayType, _>(group, self.rows, |row| {
             probabilities(row).map(|(label, _)| Some(text(&label))).collect()
         })?;
-        list::<DoubleType, _>(&mut group, self.rows, |row| {
+        list::<DoubleType, _>(group, self.rows, |row| {
             probabilities(row).map(|(_, probability)| Some(probability)).collect()
         })?;
-        optional::<DoubleType>(&mut group, self.rows.iter().map(|row| row.base))?;
-        list::<ByteArrayType, _>(&mut group, self.rows, |row| {
+        optional::<DoubleType>(group, self.rows.iter().map(|row| row.base))?;
+        list::<ByteArrayType, _>(group, self.rows, |row| {
             row.reasons.iter().flatten().map(|reason| Some(text(&reason.column))).collect()
         })?;
-        list::<ByteArrayType, _>(&mut group, self.rows, |row| {
+        list::<ByteArrayType, _>(group, self.rows, |row| {
             row.reasons.iter().flatten().map(|reason| shown(&reason.value)).collect()
         })?;
-        list::<DoubleType, _>(&mut group, self.rows, |row| {
+        list::<DoubleType, _>(group, self.rows, |row| {
             row.reasons.iter().flatten().map(|reason| Some(reason.effect)).collect()
         })?;
-        required::<ByteArrayType>(&mut group, self.rows.iter().map(|_| text(self.model_id)))?;
-        required::<ByteArrayType>(&mut group, self.rows.iter().map(|_| text(self.model_version)))?;
+        required::<ByteArrayType>(group, self.rows.iter().map(|_| text(self.model_id)))?;
+        required::<ByteArrayType>(group, self.rows.iter().map(|_| text(self.model_version)))?;
         let at = self.scored_at.as_millisecond();
-        required::<Int64Type>(&mut group, self.rows.iter().map(|_| at))?;
-        group.close()?;
-        writer.into_inner()
+        required::<Int64Type>(group, self.rows.iter().map(|_| at))?;
+        Ok(())
     }
 }
-
-type Group<'a> = SerializedRowGroupWriter<'a, Vec<u8>>;
 
 /// A value as a text; none where it is missing.
 fn shown(value: &Value) -> Option<ByteArray> {
@@ -117,53 +105,6 @@ fn shown(value: &Value) -> Option<ByteArray> {
         Value::String(text) => Some(text.as_str().into()),
         other => Some(other.to_string().as_str().into()),
     }
-}
-
-fn required<T: DataType>(group: &mut Group<'_>, values: impl Iterator<Item = T::T>) -> Result<()> {
-    write::<T>(group, &values.collect::<Vec<_>>(), None, None)
-}
-
-fn optional<T: DataType>(
-    group: &mut Group<'_>,
-    values: impl Iterator<Item = Option<T::T>>,
-) -> Result<()> {
-    let all: Vec<Option<T::T>> = values.collect();
-    let levels: Vec<i16> = all.iter().map(|value| i16::from(value.is_some())).collect();
-    write::<T>(group, &all.into_iter().flatten().collect::<Vec<_>>(), Some(&levels), None)
-}
-
-/// A field of the records in a list, of each row.
-fn list<T: DataType, R>(
-    group: &mut Group<'_>,
-    rows: &[R],
-    fields: impl Fn(&R) -> Vec<Option<T::T>>,
-) -> Result<()> {
-    let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
-    for row in rows {
-        let fields = fields(row);
-        if fields.is_empty() {
-            defined.push(LIST);
-            repeated.push(0);
-        }
-        for (at, field) in fields.into_iter().enumerate() {
-            defined.push(ELEMENT + i16::from(field.is_some()));
-            repeated.push(if at == 0 { 0 } else { REPEATED });
-            values.extend(field);
-        }
-    }
-    write::<T>(group, &values, Some(&defined), Some(&repeated))
-}
-
-fn write<T: DataType>(
-    group: &mut Group<'_>,
-    values: &[T::T],
-    defined: Option<&[i16]>,
-    repeated: Option<&[i16]>,
-) -> Result<()> {
-    let missing = || parquet::errors::ParquetError::General("the schema has fewer columns".into());
-    let mut column = group.next_column()?.ok_or_else(missing)?;
-    column.typed::<T>().write_batch(values, defined, repeated)?;
-    column.close()
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ impl Test<'_> {
             CheckKind::Forecasts { series, place } => {
                 self.forecasts(execution, series, *place).await
             }
+            CheckKind::Record => self.record().await,
             CheckKind::Scores { place } => self.scores(execution, *place).await,
             CheckKind::Notification { emails, place } => {
                 self.notification(execution, *emails, *place)
@@ -143,6 +144,25 @@ impl Test<'_> {
             });
         }
         Ok(told.join("; "))
+    }
+
+    /// What was predicted lies in the table once, with what came.
+    async fn record(&self) -> Result<String> {
+        let version = self.version;
+        let of_model = format!("FROM record WHERE model_version = '{version}'");
+        let count = async |of: &str| self.count(&format!("SELECT count(*) AS n {of}")).await;
+        let forecasts = format!("(SELECT DISTINCT series, observed_until, step {of_model}) once");
+        let (all, once) = (count(&of_model).await?, count(&format!("FROM {forecasts}")).await?);
+        ensure!(all == once, "{all} forecasts are recorded, of which {once} differ");
+        let past = count(&format!("{of_model} AND backtest AND actual IS NOT NULL")).await?;
+        ensure!(past > 0, "no forecast of the model's backtest lies beside what came");
+        let inside = format!("{of_model} AND backtest AND actual BETWEEN lower AND upper");
+        let share = 100.0 * count(&inside).await? as f64 / past as f64;
+        let newest = count(&format!("{of_model} AND NOT backtest")).await?;
+        Ok(format!(
+            "{past} forecasts beside what came, {share:.1} % inside of their intervals; {newest} \
+             newest"
+        ))
     }
 
     /// A number within bounds.

@@ -1,0 +1,10 @@
+SELECT
+  series AS symbol,
+  period AS day,
+  ROUND(actual, 2) AS close,
+  ROUND(predicted, 2) AS predicted,
+  ROUND(lower, 2) AS lower,
+  ROUND(upper, 2) AS upper
+FROM record
+WHERE recorded_at = (SELECT MAX(recorded_at) FROM record)
+ORDER BY symbol, day
