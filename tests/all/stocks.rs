@@ -31,6 +31,10 @@ fn the_sample_is_forecast_and_nothing_beats_the_last_value() {
         let said = checkout.done(&[&["query", query], &PIPELINE[..]].concat()).out;
         assert!(said.lines().count() > 4, "{query}: {said}");
     }
+    checkout.done(&[&["query", "real-predicted", "--chart"], &PIPELINE[..]].concat());
+    let page = checkout.path().join("reports/stocks/real-predicted.html");
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert_eq!(page.matches("<figure>").count(), 4, "a chart per symbol");
     checkout.done(&[&["destroy", "--yes"], &PIPELINE[..]].concat());
 }
 

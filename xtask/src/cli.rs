@@ -114,6 +114,9 @@ pub enum Verb {
         /// Rows to print.
         #[arg(long, default_value_t = 100)]
         limit: usize,
+        /// Draw the whole answer as a page in `.steppe/reports/`.
+        #[arg(long)]
+        chart: bool,
     },
     /// Ask Athena what the tables hold: distributions, missing values, correlations, as a page.
     Profile {

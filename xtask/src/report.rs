@@ -1,5 +1,6 @@
 //! An evaluation as one HTML page that needs nothing else: tables, and charts as SVG.
 
+pub mod answer;
 pub mod profile;
 pub mod rows;
 mod service;

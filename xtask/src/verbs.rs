@@ -70,8 +70,8 @@ pub async fn run(args: &Args, host: &Host) -> Result<Outcome> {
             let asked = predict::Asked { name: name.as_deref(), row: row.as_deref() };
             predict::run(&open()?, host, asked).await
         }
-        Verb::Query { sql_or_name, limit } => {
-            query::run(&open()?, host, sql_or_name.as_deref(), *limit).await
+        Verb::Query { sql_or_name, limit, chart } => {
+            query::run(&open()?, host, sql_or_name.as_deref(), (*limit, *chart)).await
         }
         Verb::Profile { tables, output } => {
             profile::run(&open()?, host, tables, output.as_deref()).await

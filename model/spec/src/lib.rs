@@ -34,7 +34,7 @@ pub use families::lstm::{CONTEXT_MAX, Lstm};
 pub use families::{Does, Family, Kind, Model};
 pub use gaps::{Ended, Gaps, LongerGap};
 pub use input::{Container, Footnotes, Format, Input, Wide};
-pub use manifest::{MANIFEST_SCHEMA_VERSION, Manifest, NamedQuery, Source, TableCheck};
+pub use manifest::{Chart, MANIFEST_SCHEMA_VERSION, Manifest, NamedQuery, Source, TableCheck};
 pub use names::{name_defect, project_defect};
 pub use problems::{Problem, Problems, nearest, parse};
 pub use rules::{Action, PartialPeriod, Rule, Total};

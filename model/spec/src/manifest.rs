@@ -76,6 +76,26 @@ pub struct NamedQuery {
     pub description: String,
     /// File of its SQL, beside the manifest.
     pub file: String,
+    /// What `query NAME --chart` draws of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chart: Option<Chart>,
+}
+
+/// A chart of an answer: lines over its rows, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Chart {
+    /// The column whose values stand along the axis.
+    pub x: String,
+    /// Columns of numbers, a line each; the first one is what the others are held against.
+    #[schemars(length(min = 1, max = 4))]
+    pub y: Vec<String>,
+    /// The column whose values have a chart each; one chart when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Two columns of numbers with the ends of a shaded band.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub band: Option<[String; 2]>,
 }
 
 /// A question in SQL whose answer is a number within bounds.

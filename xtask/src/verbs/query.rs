@@ -9,8 +9,12 @@ use steppe_wire::hint::Hinted;
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
 use crate::host::Host;
-use crate::project::Workspace;
+use crate::project::{Workspace, write};
+use crate::report::answer::Answer;
 use crate::table::table;
+
+/// Rows of an answer that are drawn, at most.
+const ROWS_DRAWN: usize = 100_000;
 
 /// A named query: name, description, SQL.
 type Named = (String, String, String);
@@ -20,7 +24,7 @@ pub async fn run(
     workspace: &Workspace,
     host: &Host,
     sql_or_name: Option<&str>,
-    limit: usize,
+    (limit, draws): (usize, bool),
 ) -> Result<Outcome> {
     let ours = Deployment::open(workspace).await?;
     let aws = ours.aws();
@@ -32,8 +36,12 @@ pub async fn run(
     };
     let work = host.begin(Step::Query, None);
     // One row more than is printed tells whether there are more.
-    let mut answer = aws.query(work_group, database, sql(asked, &named)?, limit + 1).await?;
+    let rows = if draws { ROWS_DRAWN.max(limit) } else { limit };
+    let mut answer = aws.query(work_group, database, sql(asked, &named)?, rows + 1).await?;
     work.done(Did::Query);
+    if draws {
+        draw(workspace, host, asked, &answer)?;
+    }
     let more = answer.rows.len() > limit;
     answer.rows.truncate(limit);
     let result = json!({ "columns": answer.columns, "rows": answer.rows, "more": more });
@@ -50,6 +58,36 @@ pub async fn run(
     Ok(Outcome::Done)
 }
 
+/// The answer as a page.
+fn draw(
+    workspace: &Workspace,
+    host: &Host,
+    asked: &str,
+    answer: &steppe_aws::Answer,
+) -> Result<()> {
+    if answer.rows.len() > ROWS_DRAWN {
+        bail!(Hinted::new(
+            format!("the answer has more than {ROWS_DRAWN} rows, which no chart shows"),
+            "a `WHERE` or a `GROUP BY` makes it smaller"
+        ));
+    }
+    let name = &workspace.manifest.name;
+    let query = workspace.manifest.queries.iter().find(|query| query.name == asked);
+    let drawn = Answer { columns: &answer.columns, rows: &answer.rows };
+    let chart =
+        query.and_then(|query| query.chart.clone()).map_or_else(|| drawn.usual_chart(), Ok)?;
+    let (file, description) = match query {
+        Some(query) => (format!("{}.html", query.name), query.description.as_str()),
+        None => ("query.html".to_owned(), asked),
+    };
+    let title = format!("{name}: {}", query.map_or("query", |query| &query.name));
+    let page = drawn.html(&title, description, &chart)?;
+    let file = workspace.scratch().join("reports").join(name).join(file);
+    write(&file, page.as_bytes())?;
+    host.fact(Fact::Report { file: file.display().to_string() });
+    Ok(())
+}
+
 fn list(workspace: &Workspace, host: &Host, named: Vec<Named>) {
     let rows: Vec<Vec<String>> =
         named.into_iter().map(|(name, description, _)| vec![name, description]).collect();
@@ -57,7 +95,9 @@ fn list(workspace: &Workspace, host: &Host, named: Vec<Named>) {
     let manifest = &workspace.manifest;
     let made = manifest.stored().map(|table| table.name.to_owned());
     let raw = manifest.inputs.iter().map(|input| format!("raw_{}", input.name));
-    let tables: Vec<String> = made.chain(raw).chain(["predictions".to_owned()]).collect();
+    let record = manifest.stack.record.then(|| "record".to_owned());
+    let tables = made.chain(raw).chain(["predictions".to_owned()]).chain(record);
+    let tables: Vec<String> = tables.collect();
     let text = format!(
         "{queries}\ntables: {}; for example: cargo xtask query \"select count(*) from {}\"\n",
         tables.join(", "),
