@@ -95,6 +95,17 @@ async fn an_empty_text_is_not_null_and_names_are_found_in_any_case() {
 }
 
 #[tokio::test]
+async fn rows_are_sorted_by_a_function_of_a_window() {
+    let own = Catalogued::start().await;
+    let pairs = "(VALUES ('a', 1e0), ('a', 4e0), ('a', 2e0), ('b', 3e0), ('b', 1e0)) pairs (k, v)";
+    let sql = format!(
+        "SELECT k, v FROM (SELECT k, v, LAG(v) OVER (PARTITION BY k ORDER BY v) AS before FROM \
+         {pairs}) moves WHERE before IS NOT NULL ORDER BY ABS(LN(v / before)) DESC, v LIMIT 2"
+    );
+    assert_eq!(own.table_of(&sql).await, "k|v\nb|3.0\na|2.0");
+}
+
+#[tokio::test]
 async fn listings_tell_the_truth_about_the_catalogue() {
     let own = Catalogued::start().await;
     assert_eq!(own.table_of("SHOW TABLES").await, "raw\ntyped");

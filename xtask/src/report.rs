@@ -23,6 +23,8 @@ const CHARTS: usize = 9;
 /// Observations before the first forecast that a chart shows, in multiples of the backtest's
 /// length.
 const CONTEXT: usize = 3;
+/// Periods with forecasts above which these are a line: so many dots would hide everything else.
+const DOTS_MAX: usize = 100;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -67,7 +69,7 @@ pub fn html(report: &Evaluation, service: Option<&ServiceReport>) -> Result<Stri
         (chart((900, 260), |area| residuals(area, report))?)
         h2 { "Forecasts" }
         p.note {
-            "Line: observations. Dots: forecasts, with their intervals."
+            "Line: observations. Dots, or of many a line: forecasts, with their intervals."
             @if decides { " Red: how much to procure." }
             " The hardest series first."
         }
@@ -391,14 +393,13 @@ fn forecasts(area: &Area<'_>, series: &SeriesReport) -> Result<()> {
         Some(PathElement::new([(x - 0.4, procure), (x + 0.4, procure)], RED.stroke_width(2)))
     });
     chart.draw_series(procured).map_err(failed)?;
-    chart
-        .draw_series(
-            series
-                .forecasts
-                .iter()
-                .map(|f| Circle::new((f.index as f64, f.value), 2, BLUE.filled())),
-        )
-        .map_err(failed)?;
+    let points = series.forecasts.iter().map(|f| (f.index as f64, f.value));
+    if tested > DOTS_MAX {
+        chart.draw_series(LineSeries::new(points, BLUE.stroke_width(1))).map_err(failed)?;
+    } else {
+        let dots = points.map(|point| Circle::new(point, 2, BLUE.filled()));
+        chart.draw_series(dots).map_err(failed)?;
+    }
     Ok(())
 }
 

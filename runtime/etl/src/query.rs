@@ -26,6 +26,8 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use object_store::buffered::BufWriter;
@@ -142,7 +144,7 @@ async fn write(query: &Query, frame: DataFrame, header: String) -> Result<u64, F
     let place = Realm::S3.file(&query.output).map_err(Failed::other)?;
     let mut writer = BufWriter::new(place.store.clone(), place.path.clone());
     writer.write_all(header.as_bytes()).await.map_err(Failed::writing)?;
-    let mut stream = frame.execute_stream().await.map_err(Failed::execution)?;
+    let mut stream = stream(frame).await.map_err(Failed::execution)?;
     let mut rows = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(Failed::execution)?;
@@ -152,6 +154,22 @@ async fn write(query: &Query, frame: DataFrame, header: String) -> Result<u64, F
     }
     writer.shutdown().await.map_err(Failed::writing)?;
     Ok(rows)
+}
+
+/// The rows of a plan. Where the library finds no way to share the work that it believes itself, as
+/// with `ORDER BY ABS(…)` over a window, it is not shared: that needs no merging of sorted parts.
+async fn stream(frame: DataFrame) -> datafusion::error::Result<SendableRecordBatchStream> {
+    let context = frame.task_ctx();
+    let (state, plan) = frame.clone().into_parts();
+    let physical = match frame.create_physical_plan().await {
+        Ok(physical) => physical,
+        Err(error) => {
+            let config = state.config().clone().with_target_partitions(1);
+            let state = SessionStateBuilder::new_from_existing(state).with_config(config).build();
+            state.create_physical_plan(&plan).await.map_err(|_| error)?
+        }
+    };
+    execute_stream(physical, Arc::new(context))
 }
 
 fn session(

@@ -1,11 +1,8 @@
-SELECT symbol, day, ROUND(move, 2) AS move_percent
+SELECT symbol, day, ROUND(100 * (close / before - 1), 2) AS move_percent
 FROM (
-  SELECT symbol, day, 100 * (close / before - 1) AS move, POWER(close / before - 1, 2) AS size
-  FROM (
-    SELECT symbol, day, close, LAG(close) OVER (PARTITION BY symbol ORDER BY day) AS before
-    FROM prices
-  ) pairs
-  WHERE before IS NOT NULL
+  SELECT symbol, day, close, LAG(close) OVER (PARTITION BY symbol ORDER BY day) AS before
+  FROM prices
 ) moves
-ORDER BY size DESC
+WHERE before IS NOT NULL
+ORDER BY ABS(LN(close / before)) DESC
 LIMIT 20
