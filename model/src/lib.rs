@@ -7,6 +7,7 @@
 //! Pure computation on values in memory. It never opens a socket, knows no AWS service and reads
 //! no clock: the same data, configuration and seed give the same artifact.
 
+pub mod anomaly;
 pub mod any;
 pub mod artifact;
 pub mod card;
