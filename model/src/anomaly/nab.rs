@@ -59,7 +59,8 @@ pub struct Labelled {
 pub struct Outcome {
     /// Rows with at least this score are alarms; infinite where none is.
     pub threshold: f64,
-    /// Percent of the way from a detector without alarms (0) to a perfect one (100).
+    /// Percent of the way from a detector without alarms (0) to a perfect one (100); not a number
+    /// where there are no windows.
     pub score: f64,
     /// Windows with an alarm.
     pub found: usize,
