@@ -16,6 +16,7 @@ pub mod deviation;
 pub mod error;
 pub mod nab;
 pub mod nearest;
+pub mod reconstruction;
 pub mod rested;
 pub mod tail;
 pub mod vote;
