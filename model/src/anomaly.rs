@@ -27,10 +27,18 @@ pub use error::AnomalyError;
 pub trait Detector {
     /// How unusual `value` is after the values before it: 0 for usual ones, at most 1.
     ///
-    /// A value that is not finite is missing: it scores 0 and leaves no trace, so the next one is
+    /// A value that is not [`known`] is missing: it scores 0 and leaves no trace, so the next one is
     /// judged as if it had followed the last known one. The first values, of which there are too
     /// few to judge by, and all values of a constant series score 0.
     fn score(&mut self, value: f64) -> f64;
+}
+
+/// Size up to which differences of values are numbers with 32 bits, and their squares with 64.
+const SIZE_MAX: f64 = 1e30;
+
+/// Whether a value is there: a number, of at most 1e30 in size.
+pub fn known(value: f64) -> bool {
+    value.abs() <= SIZE_MAX
 }
 
 /// The scores of a whole series, in its order.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Detector;
+use super::{Detector, known};
 
 /// When a score is an alarm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl<D: Detector> Alarms<D> {
     /// The score of the value where it is an alarm. A missing value never is.
     pub fn update(&mut self, value: f64) -> Option<f64> {
         let score = self.detector.score(value);
-        if !value.is_finite() {
+        if !known(value) {
             return None;
         }
         // As many as the probation has are enough to know: the state stays bounded.

@@ -6,12 +6,9 @@
 use rcf3::{Forest, RcfConfig};
 use serde::{Deserialize, Serialize};
 
-use super::Detector;
 use super::error::{AnomalyError, at_least_one};
 use super::tail::{Moments, tail_score};
-
-/// The forest calculates with 32 bits, whose differences must not become infinite.
-const OFFSET_MAX: f64 = 1e30;
+use super::{Detector, known};
 
 /// What a [`CutForest`] is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,15 +55,14 @@ impl CutForest {
 
 impl Detector for CutForest {
     fn score(&mut self, value: f64) -> f64 {
-        if !value.is_finite() {
+        if !known(value) {
             return 0.0;
         }
         let offset = value - *self.origin.get_or_insert(value);
         self.varied |= offset != 0.0;
         let ready = self.forest.is_ready() && self.varied;
-        let point = [offset.clamp(-OFFSET_MAX, OFFSET_MAX) as f32];
         // It refuses only what is not one finite number, and this is one.
-        let raw = self.forest.update_and_score(&point).unwrap_or_default();
+        let raw = self.forest.update_and_score(&[offset as f32]).unwrap_or_default();
         if !ready {
             return 0.0;
         }

@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::Detector;
 use super::error::{AnomalyError, at_least_one};
 use super::tail::{Moments, tail_score};
+use super::{Detector, known};
 
 /// What a [`Deviation`] is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ impl Deviation {
 
 impl Detector for Deviation {
     fn score(&mut self, value: f64) -> f64 {
-        if !value.is_finite() {
+        if !known(value) {
             return 0.0;
         }
         self.newest.push_back(value);

@@ -6,9 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Detector;
 use super::error::{AnomalyError, at_least_one};
 use super::tail::{Moments, tail_score};
+use super::{Detector, known};
 
 /// What [`NearestWindows`] are made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ impl NearestWindows {
 
 impl Detector for NearestWindows {
     fn score(&mut self, value: f64) -> f64 {
-        if !value.is_finite() {
+        if !known(value) {
             return 0.0;
         }
         if self.values.len() == self.options.memory {

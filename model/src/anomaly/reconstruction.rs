@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::{AnomalyError, at_least_one};
+use super::known;
 use super::tail::tail_score;
 
 /// Rounds over all pairs after which Jacobi's method has converged on any matrix of this size.
@@ -55,11 +56,11 @@ pub fn reconstruction_scores(
 
 /// Where windows end of which all values are known.
 fn known_windows(values: &[f64], window: usize) -> Vec<usize> {
-    let mut known = 0;
+    let mut length = 0;
     let mut ends = Vec::new();
     for (at, value) in values.iter().enumerate() {
-        known = if value.is_finite() { known + 1 } else { 0 };
-        if known >= window {
+        length = if known(*value) { length + 1 } else { 0 };
+        if length >= window {
             ends.push(at);
         }
     }

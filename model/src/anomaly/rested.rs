@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::Detector;
+use super::{Detector, known};
 
 /// Values that an episode lasts where nothing else is said.
 pub const REST: usize = 50;
@@ -53,6 +53,6 @@ impl<D: Detector> Rested<D> {
 impl<D: Detector> Detector for Rested<D> {
     fn score(&mut self, value: f64) -> f64 {
         let score = self.detector.score(value);
-        if value.is_finite() { self.rest.keep(score) } else { 0.0 }
+        if known(value) { self.rest.keep(score) } else { 0.0 }
     }
 }

@@ -49,7 +49,7 @@ fn the_future_changes_no_score() {
 
 #[test]
 fn constant_series_are_usual() {
-    for constant in [0.0, 0.1, -1e300] {
+    for constant in [0.0, 0.1, -1e30] {
         for (name, mut detector) in detectors() {
             assert_eq!(all(&mut *detector, &[constant; 700]), [0.0; 700], "{name}");
         }
@@ -64,6 +64,19 @@ fn missing_values_leave_no_trace() {
         let (without, with) = (all(&mut *one, &values), all(&mut *other, &gaps));
         let expected: Vec<f64> = without.iter().flat_map(|score| [*score, 0.0]).collect();
         assert_eq!(with, expected, "{name}");
+    }
+}
+
+#[test]
+fn large_values_are_judged_and_larger_ones_missing() {
+    let values: Vec<f64> = noise(300).iter().map(|value| value * 1e23).collect();
+    let mut spiked = values.clone();
+    spiked[200] = -1e29;
+    spiked[250] = f64::MAX;
+    for (name, mut detector) in detectors() {
+        let scores = all(&mut *detector, &spiked);
+        assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)), "{name}");
+        assert!(scores[200] > 0.5 && scores[250] == 0.0, "{name}");
     }
 }
 
