@@ -23,6 +23,14 @@ pub enum RowsError {
         /// What to do.
         hint: &'static str,
     },
+    /// An option that does not fit the rows.
+    #[error("{what}")]
+    Setting {
+        /// What happened.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// A value that a family cannot take.
     #[error("row {row} has {value} in column {column}, and {family} needs finite numbers")]
     NotFinite {
@@ -74,7 +82,8 @@ impl RowsError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::FewerThanParts { .. } => Some("fewer folds, or more rows of the class"),
-            Self::Split { hint, .. } => Some(hint),
+            Self::Split { hint, .. } | Self::Setting { hint, .. } => Some(hint),
+            Self::NotFinite { .. } => Some("fill what is missing, or leave its rows out"),
             Self::NoSolution { .. } => Some("a larger penalty always has some"),
             Self::Unreachable { .. } => Some("wish for less in `threshold` of the task"),
             _ => None,

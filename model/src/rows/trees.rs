@@ -156,14 +156,20 @@ impl Trees {
         self.trees.iter().fold(self.base, |sum, tree| sum + tree.answer(row))
     }
 
-    /// The sum for each row.
+    /// The sum for each row. A tree answers many rows before the next one is asked, because it
+    /// stays near the processor as long, and all trees together do not.
     pub fn margins(&self, columns: &Matrix) -> Vec<f64> {
-        let mut margins = vec![0.0; columns.rows()];
+        let (mut margins, width) = (vec![self.base; columns.rows()], columns.columns());
         margins.par_chunks_mut(ROWS_A_PIECE).enumerate().for_each(|(piece, margins)| {
-            let mut row = vec![0.0; columns.columns()];
-            for (at, margin) in margins.iter_mut().enumerate() {
-                columns.copy_row(piece * ROWS_A_PIECE + at, &mut row);
-                *margin = self.margin(&row);
+            let mut rows = vec![0.0; margins.len() * width];
+            for at in 0..margins.len() {
+                let to = &mut rows[at * width..(at + 1) * width];
+                columns.copy_row(piece * ROWS_A_PIECE + at, to);
+            }
+            for tree in &self.trees {
+                for (at, margin) in margins.iter_mut().enumerate() {
+                    *margin += tree.answer(&rows[at * width..(at + 1) * width]);
+                }
             }
         });
         margins
