@@ -6,25 +6,33 @@
 //! it of source columns and knows which came of which. Several classes are one against the rest,
 //! so everything here knows two classes or a number.
 
+pub mod agreement;
 pub mod boosting;
 pub mod calibration;
+pub mod dbscan;
+mod draw;
 pub mod error;
 pub mod fitted;
 pub mod forest;
 pub mod interactions;
+pub mod isolation;
+pub mod k_means;
 pub mod linear;
 pub mod linear_model;
 pub mod logistic;
 pub mod matrix;
 pub mod metrics;
+mod neighbours;
 pub mod plan;
 pub mod prepare;
 pub mod split;
+pub mod standard;
 pub mod suspicions;
 pub mod table;
 pub mod threshold;
 pub mod tree_shap;
 pub mod trees;
 pub mod tuning;
+pub mod vote;
 
 pub use error::RowsError;

@@ -54,7 +54,7 @@ pub fn rank_correlation(column: &Column, targets: &[f64]) -> Option<f64> {
 }
 
 /// Ranks from 0; those of equal values are their mean.
-fn ranks(values: &[f64]) -> Vec<f64> {
+pub(super) fn ranks(values: &[f64]) -> Vec<f64> {
     let mut rows: Vec<usize> = (0..values.len()).collect();
     rows.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];
