@@ -49,12 +49,14 @@ service: $(VENV) build ## the model server: Triton's client, an API fuzzer, host
 	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs --example serve_model
 	.venv/bin/python tests/service.py
 
-accuracy: $(VENV) $(BENCH) examples ## M4 Hourly, M3, Sweden, closing prices, coverage of intervals, rows, anomalies, beside published scores and peers
+accuracy: $(VENV) $(BENCH) examples ## M4 Hourly, M3, Sweden, closing prices, coverage of intervals, rows, unusual rows, anomalies, beside published scores and peers
 	.venv/bin/python tests/accuracy_data.py
 	.venv-bench/bin/python tests/peers/rows.py
+	.venv-bench/bin/python tests/peers/unusual.py
 	$(TARGET)/release/examples/accuracy
 	$(TARGET)/release/examples/rows_accuracy
 	$(TARGET)/release/examples/nab_accuracy
+	$(TARGET)/release/examples/unusual_accuracy
 
 bench: $(BENCH) examples ## measured times and sizes, and peers beside them, as tables
 	$(PYTHON) tests/bench.py

@@ -78,13 +78,13 @@ fn isolation(told: &Told, peer: &Value, trees: usize) -> Result<()> {
         let forest = isolation::fit(&told.columns, &options, SEED)?;
         Ok(forest.scores(&told.columns)?)
     })?;
-    let ranks = |scores: &[f64]| {
+    let agreement = |scores: &[f64]| {
         let correlation = rank_correlation(&Column::Number(scores.to_vec()), &told.scores);
-        correlation.unwrap_or(f64::NAN)
+        let more = mean(scores.iter().zip(&told.scores).map(|(one, peer)| one - peer));
+        format!("{:.4}, {more:+.4}", correlation.unwrap_or(f64::NAN))
     };
-    let differences = scores.iter().zip(&told.scores).map(|(own, peer)| own - peer);
-    let own = format!("rank correlation {:.4}, off by {:+.4}", ranks(&scores), mean(differences));
-    let expected = format!("{:.4} with another seed", ranks(&told.scores_of_other_seed));
+    let own = format!("rank correlation {} on average", agreement(&scores));
+    let expected = format!("{} (other seed)", agreement(&told.scores_of_other_seed));
     line("isolation forest", &own, &expected, seconds, number(peer, "isolation_seconds")?);
     Ok(())
 }
@@ -115,7 +115,7 @@ fn dbscan(told: &Told, peer: &Value) -> Result<()> {
 }
 
 fn line(name: &str, own: &str, expected: &str, seconds: f64, peer_seconds: f64) {
-    println!("  {name:<20}{own:<42}{expected:<26}{seconds:>9.3}{peer_seconds:>9.3}");
+    println!("  {name:<20}{own:<42}{expected:<30}{seconds:>9.3}{peer_seconds:>9.3}");
 }
 
 fn main() -> Result<()> {
@@ -126,7 +126,7 @@ fn main() -> Result<()> {
     }
     let peers: Value = serde_json::from_slice(&fs::read(path)?)?;
     println!("Unusual rows; peer: {}\n", peers["versions"].as_str().unwrap_or("unknown"));
-    println!("  {:<20}{:<42}{:<26}{:>9}{:>9}", "", "steppe", "peer", "s", "peer's s");
+    println!("  {:<20}{:<42}{:<30}{:>9}{:>9}", "", "steppe", "peer", "s", "peer's s");
     for peer in peers["tables"].as_array().into_iter().flatten() {
         let name = peer["name"].as_str().ok_or("a table has no name")?;
         let told = told(name)?;

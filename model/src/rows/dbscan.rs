@@ -62,7 +62,7 @@ pub fn fit(columns: &Matrix, options: &Dbscan) -> Result<Density, RowsError> {
 
 fn check(columns: &Matrix, min_points: usize) -> Result<(), RowsError> {
     let refuse = |what: &str, hint| Err(RowsError::Setting { what: what.to_owned(), hint });
-    columns.finite("DBSCAN")?;
+    columns.squarable("DBSCAN")?;
     match (columns.columns(), min_points) {
         (0, _) => refuse("DBSCAN has no columns", "give at least one column"),
         (_, 0) => refuse("no rows make no core", "give at least 1 for its points"),
@@ -241,6 +241,7 @@ mod tests {
         assert!(refused(&columns, 1.0, 0).contains("no core"));
         assert!(refused(&Matrix::empty(2), 1.0, 1).contains("no columns"));
         assert!(refused(&line(&[f64::NAN]), 1.0, 1).contains("row 0 has NaN"));
+        assert!(refused(&line(&[1e200]), 1.0, 1).contains("too large"));
         assert!(core_distances(&columns, 3).expect_err("few").hint().is_some());
         assert!(knee(&line(&[1.0; 9]), 3).expect_err("equal").to_string().contains("2 others"));
     }

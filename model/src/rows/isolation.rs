@@ -37,6 +37,8 @@ impl Default for Isolation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IsolationForest {
+    /// Number of columns.
+    pub columns: usize,
     /// Rows that each tree was grown on.
     pub sample: usize,
     /// The trees: they add up path lengths.
@@ -75,7 +77,8 @@ pub fn fit(columns: &Matrix, options: &Isolation, seed: u64) -> Result<Isolation
         grower.tree
     };
     let trees = (0..options.trees).into_par_iter().map(tree).collect();
-    Ok(IsolationForest { sample, trees: Trees { base: 0.0, trees } })
+    let trees = Trees { base: 0.0, trees };
+    Ok(IsolationForest { columns: columns.columns(), sample, trees })
 }
 
 fn check(columns: &Matrix, options: &Isolation) -> Result<(), RowsError> {
@@ -162,8 +165,7 @@ impl IsolationForest {
     /// # Errors
     /// If a value is missing or infinite, or there are other columns than it was grown on.
     pub fn scores(&self, columns: &Matrix) -> Result<Vec<f64>, RowsError> {
-        columns.finite("an isolation forest")?;
-        self.check(columns.columns())?;
+        self.fits(columns)?;
         if self.sample == 1 {
             return Ok(vec![0.5; columns.rows()]);
         }
@@ -184,8 +186,7 @@ impl IsolationForest {
     /// # Errors
     /// If a value is not finite, or there are other columns than it was grown on.
     pub fn reasons(&self, row: &[f64]) -> Result<Vec<f64>, RowsError> {
-        Matrix::from_rows(row.len(), row).finite("an isolation forest")?;
-        self.check(row.len())?;
+        self.fits(&Matrix::from_rows(row.len(), row))?;
         let mut effects = self.trees.effects(row).effects;
         effects.iter_mut().for_each(|effect| *effect = self.log_score(*effect));
         Ok(effects)
@@ -210,12 +211,26 @@ impl IsolationForest {
         average_path(self.sample) * self.trees.trees.len() as f64
     }
 
+    fn fits(&self, columns: &Matrix) -> Result<(), RowsError> {
+        columns.finite("an isolation forest")?;
+        match columns.columns() {
+            count if count == self.columns => Ok(()),
+            count => Err(RowsError::Setting {
+                what: format!("the forest looks at {} columns, not at {count}", self.columns),
+                hint: "give the columns that it was grown on",
+            }),
+        }
+    }
+
     /// Refuses a forest that no fit has grown: what was read is what somebody wrote.
     ///
     /// # Errors
     /// If a row of `columns` columns could be lost in a tree, or a path is not a path.
     pub fn check(&self, columns: usize) -> Result<(), RowsError> {
         let defect = |why: &str| Err(RowsError::stored("an isolation forest", why));
+        if self.columns != columns {
+            return defect("it was grown on another number of columns");
+        }
         self.trees.check(columns)?;
         if self.trees.trees.is_empty() || self.trees.base != 0.0 {
             return defect("it has no trees, or starts from a path");
@@ -281,8 +296,11 @@ mod tests {
         tree.join(root);
         tree.leaf(1.0 + average_path(3), 3.0);
         tree.close(root);
-        let forest =
-            IsolationForest { sample: 4, trees: Trees { base: 0.0, trees: vec![tree; 2] } };
+        let forest = IsolationForest {
+            columns: 1,
+            sample: 4,
+            trees: Trees { base: 0.0, trees: vec![tree; 2] },
+        };
         let scores = forest.scores(&Matrix::new(2, 1, vec![4.9, 5.0])).expect("scores");
         let by_hand = |path: f64| 2_f64.powf(-path / average_path(4));
         assert!((scores[0] - by_hand(1.0)).abs() < 1e-12);
@@ -367,6 +385,7 @@ mod tests {
         assert!(refused(&|f| f.trees.trees[3].value[0] = -1.0).contains("shorter than 0"));
         assert!(refused(&|f| f.trees.trees.clear()).contains("no trees"));
         assert!(refused(&|f| f.trees.trees[3].right[0] = 1).contains("ends at no leaf"));
-        assert!(forest.check(3).is_err(), "a column that is not there");
+        assert!(refused(&|f| f.columns = 5).contains("another number of columns"));
+        assert!(refused(&|f| f.trees.trees[3].column[0] = 4).contains("does not exist"));
     }
 }

@@ -157,7 +157,7 @@ fn candidate(
 
 fn check(columns: &Matrix, clusters: usize, options: &KMeans) -> Result<(), RowsError> {
     let refuse = |what: String, hint| Err(RowsError::Setting { what, hint });
-    columns.finite("k-means")?;
+    columns.squarable("k-means")?;
     if columns.columns() == 0 {
         return refuse("k-means has no columns".to_owned(), "give at least one column");
     }
@@ -369,7 +369,7 @@ impl Centres {
     /// # Errors
     /// If a value is missing or infinite, or there are other columns.
     pub fn nearest(&self, columns: &Matrix) -> Result<(Vec<usize>, Vec<f64>), RowsError> {
-        columns.finite("k-means")?;
+        columns.squarable("k-means")?;
         self.check(columns.columns())?;
         let mut near = Nearest::of(columns);
         near.look(columns, self);
@@ -496,6 +496,7 @@ mod tests {
         assert!(refused(vec![], 1).contains("only 0 rows"));
         assert!(refused(vec![1.0], 0).contains("0 groups"));
         assert!(refused(vec![1.0, f64::NAN], 1).contains("row 1 has NaN"));
+        assert!(refused(vec![1.0, -1e200], 2).contains("too large"));
         assert!(fit(&Matrix::empty(3), 1, &KMeans::default(), 1).is_err());
     }
 

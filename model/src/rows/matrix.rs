@@ -2,6 +2,9 @@
 
 use super::error::RowsError;
 
+/// The sum of as many squares as memory holds is still a number.
+const SQUARABLE_MAX: f64 = 1e140;
+
 /// A table of numbers, column after column.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Matrix {
@@ -95,6 +98,23 @@ impl Matrix {
     /// Refuses an infinite value, with its place; a missing one may be.
     pub fn not_infinite(&self, family: &'static str) -> Result<(), RowsError> {
         self.refuse(family, f64::is_infinite)
+    }
+
+    /// Refuses what [`Matrix::finite`] does, and values whose squares could not be added up.
+    pub(crate) fn squarable(&self, family: &'static str) -> Result<(), RowsError> {
+        self.finite(family)?;
+        match self.values.iter().position(|value| value.abs() > SQUARABLE_MAX) {
+            None => Ok(()),
+            Some(at) => Err(RowsError::Setting {
+                what: format!(
+                    "row {} has {} in column {}, too large for distances",
+                    at % self.rows,
+                    self.values[at],
+                    at / self.rows
+                ),
+                hint: "divide the column, or take its logarithm",
+            }),
+        }
     }
 
     fn refuse(&self, family: &'static str, is_bad: impl Fn(f64) -> bool) -> Result<(), RowsError> {

@@ -204,9 +204,7 @@ impl<'a> Pool<'a> {
 
     /// Takes the rows within the root of `square` that are left, and adds their places.
     pub(crate) fn take_within(&mut self, point: &[f64], square: f64, places: &mut Vec<usize>) {
-        let before = places.len();
         self.take_in(0, point, square, places);
-        debug_assert!(places[before..].iter().all(|&place| self.taken[place]));
     }
 
     fn take_in(&mut self, node: usize, point: &[f64], square: f64, places: &mut Vec<usize>) {

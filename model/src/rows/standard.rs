@@ -24,21 +24,14 @@ impl Standard {
     /// # Errors
     /// If a value is missing or infinite, there is no row, or values are too large to be squared.
     pub fn fit(columns: &Matrix) -> Result<Self, RowsError> {
-        columns.finite("standardising")?;
+        columns.squarable("standardising")?;
         if columns.rows() == 0 {
             let what = "no rows have no mean".to_owned();
             return Err(RowsError::Setting { what, hint: "give at least one row" });
         }
         let each = (0..columns.columns()).map(|column| columns.column(column));
         let (means, deviations) = each.map(mean_and_deviation).unzip();
-        let standard = Self { means, deviations };
-        match standard.is_finite() {
-            true => Ok(standard),
-            false => Err(RowsError::Setting {
-                what: "a column has values that are too large for a deviation".to_owned(),
-                hint: "divide the column, or take its logarithm",
-            }),
-        }
+        Ok(Self { means, deviations })
     }
 
     /// Columns of mean 0 and deviation 1, if they are those it was fitted on.
@@ -65,14 +58,11 @@ impl Standard {
         if means != columns || deviations != columns {
             return defect(format!("{means} means, {deviations} deviations, {columns} columns"));
         }
-        match self.is_finite() && self.deviations.iter().all(|deviation| *deviation > 0.0) {
+        let finite = self.means.iter().chain(&self.deviations).all(|value| value.is_finite());
+        match finite && self.deviations.iter().all(|deviation| *deviation > 0.0) {
             true => Ok(()),
             false => defect("a mean or a deviation is no number to compute with".to_owned()),
         }
-    }
-
-    fn is_finite(&self) -> bool {
-        self.means.iter().chain(&self.deviations).all(|value| value.is_finite())
     }
 }
 
