@@ -13,7 +13,7 @@ use std::time::Instant;
 use serde_json::Value;
 use steppe_model::rows::dbscan::{self, Dbscan};
 use steppe_model::rows::isolation::{self, Isolation};
-use steppe_model::rows::k_means::{self, KMeans};
+use steppe_model::rows::k_means::{self, Candidate, KMeans};
 use steppe_model::rows::matrix::Matrix;
 use steppe_model::rows::metrics::mean;
 use steppe_model::rows::suspicions::rank_correlation;
@@ -114,8 +114,25 @@ fn dbscan(told: &Told, peer: &Value) -> Result<()> {
     Ok(())
 }
 
+/// What is chosen from the rows themselves, and how long that takes.
+fn chosen(told: &Told, peer: &Value) -> Result<()> {
+    let min_points = number(peer, "min_points")? as usize;
+    let (eps, seconds) = timed(|| Ok(dbscan::knee(&told.columns, min_points)?))?;
+    println!("  the knee is at eps {eps:.3} ({seconds:.3} s)");
+    let (choice, seconds) =
+        timed(|| Ok(k_means::choose(&told.columns, 2..=10, &KMeans::default(), SEED)?))?;
+    let shown = |c: &Candidate| {
+        format!("{} {:.2}/{:.2}", c.clusters, c.silhouette.unwrap_or(f64::NAN), c.stability)
+    };
+    let each: Vec<String> = choice.candidates.iter().map(shown).collect();
+    let count = choice.clusters.centres.count();
+    println!("  {count} groups are chosen ({seconds:.3} s) of silhouette/stability:");
+    println!("    {}", each.join(", "));
+    Ok(())
+}
+
 fn line(name: &str, own: &str, expected: &str, seconds: f64, peer_seconds: f64) {
-    println!("  {name:<20}{own:<42}{expected:<30}{seconds:>9.3}{peer_seconds:>9.3}");
+    println!("  {name:<20}{own:<44}{expected:<30}{seconds:>9.3}{peer_seconds:>9.3}");
 }
 
 fn main() -> Result<()> {
@@ -126,7 +143,7 @@ fn main() -> Result<()> {
     }
     let peers: Value = serde_json::from_slice(&fs::read(path)?)?;
     println!("Unusual rows; peer: {}\n", peers["versions"].as_str().unwrap_or("unknown"));
-    println!("  {:<20}{:<42}{:<30}{:>9}{:>9}", "", "steppe", "peer", "s", "peer's s");
+    println!("  {:<20}{:<44}{:<30}{:>9}{:>9}", "", "steppe", "peer", "s", "peer's s");
     for peer in peers["tables"].as_array().into_iter().flatten() {
         let name = peer["name"].as_str().ok_or("a table has no name")?;
         let told = told(name)?;
@@ -134,6 +151,7 @@ fn main() -> Result<()> {
         isolation(&told, peer, number(&peers, "trees")? as usize)?;
         k_means(&told, peer)?;
         dbscan(&told, peer)?;
+        chosen(&told, peer)?;
     }
     Ok(())
 }

@@ -83,6 +83,8 @@ pub struct Choice {
 const RUNS: usize = 4;
 /// Below, what a number of groups finds depends on the seed, and its groups mean nothing.
 pub const STABLE_FROM: f64 = 0.9;
+/// Silhouettes that differ by less are alike: two standard errors of as many rows as it looks at.
+const ALIKE: f64 = 0.01;
 /// Rows that a silhouette looks at, at most: it compares all with all.
 const SILHOUETTE_ROWS_MAX: usize = 2_000;
 
@@ -102,7 +104,7 @@ pub fn fit(
 }
 
 /// Tries numbers of groups and chooses the one of the largest silhouette among those that are
-/// stable, or among all if none is; of equal ones the smallest. One group has no silhouette, so it
+/// stable, or among all if none is; of those alike the smallest number. One group has no silhouette, so it
 /// is chosen only where there is nothing else: that there are groups at all is not tested.
 ///
 /// # Errors
@@ -128,12 +130,10 @@ pub fn choose(
         _ => f64::NEG_INFINITY,
     };
     let candidates: Vec<Candidate> = tried.iter().map(|(candidate, _)| *candidate).collect();
-    let best = tried.into_iter().reduce(
-        |best, next| {
-            if value(&next.0) > value(&best.0) { next } else { best }
-        },
-    );
-    let (_, clusters) = best.expect("the least number was checked");
+    let largest = candidates.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+    let alike = |(candidate, _): &(Candidate, _)| value(candidate) >= largest - ALIKE;
+    let chosen = tried.into_iter().find(alike);
+    let (_, clusters) = chosen.expect("the least number was checked");
     Ok(Choice { candidates, clusters })
 }
 
