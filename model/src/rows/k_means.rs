@@ -104,8 +104,9 @@ pub fn fit(
 }
 
 /// Tries numbers of groups and chooses the one of the largest silhouette among those that are
-/// stable, or among all if none is; of those alike the smallest number. One group has no silhouette, so it
-/// is chosen only where there is nothing else: that there are groups at all is not tested.
+/// stable, or among all if none is; of those alike the smallest number. One group has no
+/// silhouette, so it is chosen only where there is nothing else: that there are groups at all is
+/// not tested.
 ///
 /// # Errors
 /// As [`fit`] has for the least number; larger ones than there are different rows are not tried.
