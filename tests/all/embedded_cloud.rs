@@ -89,7 +89,7 @@ async fn every_combination_of_options_is_implemented_to_the_last_property_and_st
     let running = start().await;
     running.cloud.buckets.create("templates", json!([])).expect("a bucket");
     let combinations = combinations(&manifest());
-    assert_eq!(combinations.len(), 16, "all, none, each of seven alone and left out");
+    assert_eq!(combinations.len(), 18, "all, none, each of eight alone and left out");
     for (options, manifest) in combinations {
         let template = rendered(&manifest);
         running

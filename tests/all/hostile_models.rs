@@ -129,7 +129,6 @@ async fn weights_that_are_no_numbers_are_refused_and_not_served_as_zeros() {
 
 #[tokio::test]
 async fn trees_that_lead_in_a_circle_or_nowhere_are_refused() {
-    let server = Server::start(Limits::default()).await;
     // The same length, so that the tensor's place stays: a child is its own parent, or is not
     // there.
     for (family, from, to) in [
@@ -138,6 +137,7 @@ async fn trees_that_lead_in_a_circle_or_nowhere_are_refused() {
         (Family::RandomForest, "\"right\":[2,", "\"right\":[1,"),
         (Family::RandomForest, "\"right\":[2,", "\"right\":[9,"),
     ] {
+        let server = Server::start(Limits::default()).await;
         let trees = trained(family);
         put_model(&server.artifacts, &trees).await;
         let taken = server.service.models.reload().await.expect("whole trees");
