@@ -27,9 +27,9 @@ pub use error::AnomalyError;
 pub trait Detector {
     /// How unusual `value` is after the values before it: 0 for usual ones, at most 1.
     ///
-    /// A value that is not [`known`] is missing: it scores 0 and leaves no trace, so the next one is
-    /// judged as if it had followed the last known one. The first values, of which there are too
-    /// few to judge by, and all values of a constant series score 0.
+    /// A value that is not [`known`] is missing: it scores 0 and leaves no trace, so the next one
+    /// is judged as if it had followed the last known one. The first values, of which there are
+    /// too few to judge by, and all values of a constant series score 0.
     fn score(&mut self, value: f64) -> f64;
 }
 

@@ -10,6 +10,8 @@ pub fn conformal_quantile(sorted: &[f64], level: f64) -> Option<f64> {
     sorted.get(rank.min(sorted.len()).checked_sub(1)?).copied()
 }
 
+/// Probability below which a difference is no chance.
+pub const BY_CHANCE: f64 = 0.05;
 /// Differences below which the signed-rank test says nothing.
 pub const PAIRS_MIN: usize = 6;
 

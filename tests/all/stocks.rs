@@ -57,8 +57,16 @@ fn a_split_that_is_left_in_the_prices_is_found() {
     let newest = lines.filter(|line| line.ends_with("SAIGA") && *line >= "2023-12-01");
     let lines: Vec<String> = std::iter::once(header).chain(newest.map(split)).collect();
     let checkout = Checkout::new();
+    let alone = "2025-11-17,10.00,10.00,10.00,10.00,0,LONE".to_owned();
+    let lines = [&lines[..], &[alone]].concat();
     let file = checkout.csv(&lines.join("\n"));
     checkout.done(&[&["deploy", "--yes"], &PIPELINE[..], &["--data", &file]].concat());
+    // One price, and no trade: the last value, and an interval as wide as others have.
+    let lone = checkout.done(&[&["predict"], &PIPELINE[..], &["LONE"]].concat()).out;
+    let ends = lone.lines().nth(1).and_then(|line| line.split("interval ").nth(1));
+    let (low, high) = ends.and_then(|ends| ends.split_once(" to ")).expect("an interval");
+    let [low, high] = [low, high].map(|end| end.trim().parse::<f64>().expect("a number"));
+    assert!(low < 9.9 && high > 10.1, "no change is known of one price: {lone}");
     let said = checkout.run(&[&["smoke-test"], &PIPELINE[..]].concat());
     assert_eq!(said.code, Some(3), "{}", said.out);
     let text = format!("{}{}", said.out, said.err);

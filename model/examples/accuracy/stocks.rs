@@ -56,8 +56,8 @@ fn errors(days: &Dataset, every_day: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// Intervals of the last value, as wide as its changes were all the time or as they are now: made on
-/// all days but the last ones, and held against those, day by day, without being made anew.
+/// Intervals of the last value, as wide as its changes were all the time or as they are now: made
+/// on all days but the last ones, and held against those, day by day, without being made anew.
 fn intervals(days: &Dataset) -> Result<()> {
     println!("\nThe last value's 90 % intervals on the last {DAYS} days with trade, unseen\n");
     println!(

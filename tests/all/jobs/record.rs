@@ -1,5 +1,5 @@
-//! What was predicted beside what came: every forecast of the backtest once, with the value that the
-//! table has now, and the newest forecasts without one.
+//! What was predicted beside what came: every forecast of the backtest once, with the value that
+//! the table has now, and the newest forecasts without one.
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;

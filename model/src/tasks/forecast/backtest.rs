@@ -411,8 +411,8 @@ impl Run<'_> {
         trials::Case { group: self.group(case), asked, answered }
     }
 
-    /// What a case's loss counts with once: its series or, where there are too few series to compare
-    /// by, the origins whose forecasts are about the same periods.
+    /// What a case's loss counts with once: its series or, where there are too few series to
+    /// compare by, the origins whose forecasts are about the same periods.
     fn group(&self, case: &Case) -> usize {
         let overlapping = self.spec.task.horizon.div_ceil(self.spec.stride());
         match self.data.series().len() < PAIRS_MIN {

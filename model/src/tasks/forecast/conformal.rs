@@ -12,6 +12,7 @@
 //! degrees of freedom says; of the rest there are as many as forecasts, and their quantile is the
 //! conformal one. Where origins are many, quantiles are taken of the whole.
 
+mod measure;
 mod shocks;
 
 use std::collections::BTreeMap;
@@ -19,23 +20,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::forecast::dataset::View;
+use measure::UNIT_MIN;
 use shocks::{Parts, middle};
-use steppe_spec::{Decide, TrainSpec, Transform, Width};
+use steppe_spec::{Decide, TrainSpec, Transform};
+
+pub use measure::{Measure, typical_change};
 
 /// Quantiles that are always given beside the interval.
 const PROBABILITIES: [f64; 6] = [0.05, 0.1, 0.25, 0.75, 0.9, 0.95];
 /// Errors that a quantile of one step rests on; with fewer, neighbouring steps join in.
 const ERRORS_MIN: usize = 200;
-/// Keeps constant series from an uncertainty of zero.
-const UNIT_MIN: f64 = 1e-4;
 /// A typical change is at least this share of that of the typical series: a series that was quiet
 /// so far is not for ever, and its first jump is no measure for others.
 const QUIET_SHARE: f64 = 0.1;
-/// Weight of a change beside that of the next one (RiskMetrics Technical Document, 1996, for daily
-/// returns).
-const DECAY: f64 = 0.94;
-/// Values that a volatility is made of: what is older weighs nothing.
-const VALUES_MAX: usize = 300;
 /// How many times the largest value of a history an interval may reach.
 const REACH: f64 = 4.0;
 
@@ -56,31 +53,6 @@ pub struct Calibration {
     pub change_min: f64,
     #[serde(flatten)]
     measure: Measure,
-}
-
-/// How large the changes of a series are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Measure {
-    scale: Transform,
-    season: usize,
-    #[serde(default, skip_serializing_if = "Width::is_of_changes")]
-    width: Width,
-}
-
-impl Measure {
-    /// What a configuration asks for.
-    pub fn by(spec: &TrainSpec) -> Self {
-        let (scale, width) = (spec.model.transform, spec.backtest.interval_width);
-        Self { scale, season: spec.frequency().season(), width }
-    }
-
-    /// How large the changes at the end of a history are.
-    pub fn of(&self, history: &[f64]) -> f64 {
-        match self.width {
-            Width::Changes => typical_change(self.scale, self.season, history),
-            Width::Volatility => volatility(self.scale, history),
-        }
-    }
 }
 
 /// Which quantiles are asked for beside those that are always given.
@@ -319,20 +291,24 @@ impl Calibration {
 
     /// The typical change of a series, as calibration measures it.
     pub fn change(&self, view: View<'_>) -> f64 {
-        self.measure.of(view.history())
+        // Of one value no change is known: it is taken to be like those of others.
+        match view.len() {
+            0 | 1 => (self.change_min / QUIET_SHARE).max(UNIT_MIN),
+            _ => self.measure.of(view.history()),
+        }
     }
 
     /// The place of a forecast of `view`.
     pub fn place<'a>(&self, view: View<'a>, step: usize, spread: Option<f64>) -> Place<'a> {
         let (series, reach) =
-            (view.series().name.as_str(), reach(self.measure.scale, view.history()));
+            (view.series().name.as_str(), reach(self.measure.scale(), view.history()));
         Place { series, step, change: self.change(view), spread, reach }
     }
 
     /// How far around `point` its quantiles spread.
     pub fn spread(&self, point: f64, place: &Place<'_>) -> Spread {
-        let (at, unit) = (self.measure.scale.apply(point), self.uncertainty(place));
-        let (low, high) = limits(self.measure.scale, at, place.reach, unit);
+        let (at, unit) = (self.measure.scale().apply(point), self.uncertainty(place));
+        let (low, high) = limits(self.measure.scale(), at, place.reach, unit);
         Spread { step: place.step, point, at, unit, low, high }
     }
 
@@ -355,7 +331,8 @@ impl Calibration {
 
     fn quantile(&self, i: usize, spread: &Spread) -> f64 {
         let Spread { step, point, at, unit, low, high } = *spread;
-        let value = self.measure.scale.invert((at + self.offsets[step][i] * unit).clamp(low, high));
+        let value =
+            self.measure.scale().invert((at + self.offsets[step][i] * unit).clamp(low, high));
         // Rounding on the way to the scale and back must not carry a quantile past the forecast.
         // What is not a number stays so: it must not come out as a narrow interval.
         let past = if self.probabilities[i] < 0.5 { value > point } else { value < point };
@@ -407,31 +384,10 @@ fn limits(transform: Transform, point: f64, reach: f64, unit: f64) -> (f64, f64)
     }
 }
 
-/// Mean absolute change against one season before, on the transformed scale, over the newest part
-/// of a history.
-pub fn typical_change(transform: Transform, season: usize, history: &[f64]) -> f64 {
-    let newest = history.len().saturating_sub((14 * season).max(60));
-    let tail = transform.all(&history[newest..]);
-    let lag = if tail.len() > season { season } else { 1 };
-    let changes = tail.len().saturating_sub(lag);
-    let sum: f64 = tail.iter().zip(tail.iter().skip(lag)).map(|(a, b)| (b - a).abs()).sum();
-    (sum / changes.max(1) as f64).max(UNIT_MIN)
-}
-
-/// Root of the mean squared change from value to value, on the transformed scale, in which each
-/// change weighs [`DECAY`] of the one after it.
-fn volatility(transform: Transform, history: &[f64]) -> f64 {
-    let newest = history.len().saturating_sub(VALUES_MAX);
-    let tail = transform.all(&history[newest..]);
-    let changes = tail.windows(2).map(|pair| pair[1] - pair[0]);
-    let (sum, weight) = changes.fold((0.0, 0.0), |(sum, weight), change| {
-        (DECAY * sum + change * change, DECAY * weight + 1.0)
-    });
-    if weight > 0.0 { (sum / weight).sqrt().max(UNIT_MIN) } else { UNIT_MIN }
-}
-
 #[cfg(test)]
 mod tests {
+    use steppe_spec::Width;
+
     use super::*;
 
     fn place(series: &str, change: f64) -> Place<'_> {
@@ -443,7 +399,7 @@ mod tests {
     }
 
     fn measure(scale: Transform) -> Measure {
-        Measure { scale, season: 1, width: Width::Changes }
+        Measure::new(scale, 1, Width::Changes)
     }
 
     fn normal(rng: &mut fastrand::Rng) -> f64 {
@@ -624,29 +580,5 @@ mod tests {
         let by_step: Vec<Vec<(usize, f64)>> = (0..5).map(|s| vec![(0, f64::from(s)); 90]).collect();
         assert_eq!(neighbours(&by_step, 0).len(), 270);
         assert_eq!(neighbours(&by_step[..1], 0).len(), 90);
-    }
-
-    #[test]
-    fn a_volatility_follows_the_newest_changes() {
-        let measure = Measure { width: Width::Volatility, ..measure(Transform::None) };
-        let walk = |steps: &[(usize, f64)]| {
-            let changes = steps.iter().flat_map(|(count, size)| vec![*size; *count]);
-            let mut value = 0.0;
-            let mut up = false;
-            let mut next = |size: f64| {
-                up = !up;
-                value += if up { size } else { -size };
-                value
-            };
-            [0.0].into_iter().chain(changes.map(&mut next)).collect::<Vec<f64>>()
-        };
-        assert!((measure.of(&walk(&[(500, 2.0)])) - 2.0).abs() < 1e-12);
-        // After 60 changes, what was before weighs 0.94^60, a fortieth.
-        let calm = measure.of(&walk(&[(200, 2.0), (60, 1.0)]));
-        let expected = (1.0 + 3.0 * 0.94_f64.powi(60)).sqrt();
-        assert!((calm - expected).abs() < 1e-4, "{calm} instead of {expected}");
-        for nothing in [&[][..], &[7.0], &[7.0; 9]] {
-            assert_eq!(measure.of(nothing), UNIT_MIN);
-        }
     }
 }

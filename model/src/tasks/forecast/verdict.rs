@@ -1,15 +1,13 @@
 //! What a backtest says of the model beside the baselines, in words.
 
+use crate::stats::BY_CHANCE;
 use steppe_spec::Family;
-
-/// Probability below which a difference is no chance.
-const BY_CHANCE: f64 = 0.05;
 
 /// A family, its MASE, and the probability of its difference from the model by chance.
 pub type Compared = (Family, f64, Option<f64>);
 
-/// Whether the model `served` beats the baselines by more than chance; none where a baseline has the
-/// smaller MASE, or where the backtest is too small to tell.
+/// Whether the model `served` beats the baselines by more than chance; none where a baseline has
+/// the smaller MASE, or where the backtest is too small to tell.
 pub fn against_baselines(served: Family, all: &[Compared]) -> Option<String> {
     let own = all.iter().find(|(family, ..)| *family == served)?.1;
     let others = all.iter().filter(|(family, ..)| *family != served);
@@ -19,11 +17,10 @@ pub fn against_baselines(served: Family, all: &[Compared]) -> Option<String> {
     };
     let (family, mase, p) = nearest(!served.is_baseline())?;
     let (name, p) = (family.name(), (*p)?);
-    let sure = p < BY_CHANCE;
     if *mase < own {
         return None;
     }
-    Some(match (served.is_baseline(), sure) {
+    Some(match (served.is_baseline(), p < BY_CHANCE) {
         (true, _) => format!(
             "no family beats the baseline `{}`: the next best, `{name}`, has MASE {mase:.3} \
              instead of {own:.3} (p = {p:.3})",

@@ -8,7 +8,7 @@ use steppe_spec::tabular::{SplitKind, TabularKind};
 use super::ModelCard;
 use super::judged::{Judged, Measured};
 use super::section::{Candidate, Section, SplitSummary};
-use super::trials::BY_CHANCE;
+use crate::stats::BY_CHANCE;
 
 /// Columns that are listed by what they add.
 const IMPORTANT: usize = 12;

@@ -21,6 +21,7 @@ use crate::rows::calibration::{
 use crate::rows::matrix::select;
 use crate::rows::metrics::{Bootstrap, mean};
 use crate::rows::threshold::{self, Aim};
+use crate::stats::BY_CHANCE;
 use crate::trials::{Case, Score, Trials};
 
 /// Samples of a bootstrap, and how many there are at least.
@@ -28,9 +29,6 @@ const SAMPLES: (usize, usize) = (1_000, 200);
 /// Rows in all samples of a bootstrap from which on there are fewer of them: the more rows, the
 /// less chance there is to be seen.
 const SAMPLED_ROWS: usize = 20_000_000;
-
-/// Probability below which a difference is no chance.
-pub const BY_CHANCE: f64 = 0.05;
 
 /// Samples of a bootstrap of some rows.
 pub fn samples(rows: usize) -> usize {
@@ -101,13 +99,13 @@ pub fn run<'a>(
     let mut run = Run { data, spec, sets, asked, target, fold_of, entrants, tuning, found };
     stage.host.plan(families.len() as u64);
     for family in families {
-        run.entrants.push(run.asked(family, spec.clone())?);
+        run.entrants.push(run.entrant(family, spec.clone())?);
         stage.host.advance(1);
     }
     let chosen = run.entrants[run.chosen()].family;
     run.tuning = search::search((data, spec, &run.sets), chosen, stage)?;
     if let Some(tuning) = run.tuning.as_ref().filter(|tuning| tuning.taken) {
-        run.found = Some(run.asked(chosen, tuning.found(spec))?);
+        run.found = Some(run.entrant(chosen, tuning.found(spec))?);
     }
     Ok(run)
 }
@@ -127,8 +125,8 @@ impl Run<'_> {
         self.found.as_ref().filter(|found| found.family == usual.family).unwrap_or(usual)
     }
 
-    /// A family that was asked in all folds.
-    fn asked(&self, family: Family, spec: TabularSpec) -> Result<Entrant, TrainError> {
+    /// A family with its answers in all folds.
+    fn entrant(&self, family: Family, spec: TabularSpec) -> Result<Entrant, TrainError> {
         let raw = self.out_of_fold(family, &spec)?;
         let (mut maps, mut compared) = (vec![], vec![]);
         let mut answers = raw.clone();

@@ -13,6 +13,8 @@ use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::workflow::{Branch, Catch, Choice, Links, Next, Pass, Retry, Segment, Slot, State};
 use crate::workflow::{Task, jsonata};
 
+/// Logical ID of the function.
+pub(super) const JOB: &str = "CheckJob";
 /// Logical ID of the function's role.
 pub(super) const ROLE: &str = "CheckJobRole";
 /// Memory of the function: it holds beginnings of files, and forecasts of some calls at a time.
@@ -66,15 +68,16 @@ fn grants(stack: &Stack<'_>) -> Vec<Grant> {
     own.into_iter().chain([logs, workflow]).chain(network).collect()
 }
 
-/// A call of the function.
+/// A call of a job that is quick and may be repeated.
 pub(super) fn call(
     partition: &str,
-    payload: &Value,
+    (function, payload): (&str, &Value),
     assign: Value,
     next: Next,
     links: &Links,
 ) -> State {
-    let arguments = json!({ "FunctionName": "${CheckJob}", "Payload": payload });
+    let function = format!("${{{function}}}");
+    let arguments = json!({ "FunctionName": function, "Payload": payload });
     State::Task(Task {
         assign,
         retry: vec![Retry::patiently(&LAMBDA_IS_BUSY, 2, 5)],
@@ -85,7 +88,7 @@ pub(super) fn call(
 
 /// What the function is in a definition.
 pub(super) fn substitutions() -> Vec<(&'static str, Cfn)> {
-    vec![("CheckJob", Cfn::arn("CheckJob"))]
+    vec![(JOB, Cfn::arn(JOB))]
 }
 
 /// The names of a check's states: the call, whether all is well, and what is wrong.
@@ -103,7 +106,7 @@ fn segment(stack: &Stack<'_>, slot: Slot, names: Names, payload: Value) -> Segme
         };
         let cause = jsonata("$join($defects, '\\n')");
         vec![
-            (check, call(&partition, &payload, assign, Next::to(verdict), links)),
+            (check, call(&partition, (JOB, &payload), assign, Next::to(verdict), links)),
             (verdict, State::Choice(is_well)),
             (failure, Pass::failing(failure, cause, links)),
         ]

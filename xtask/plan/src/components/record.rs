@@ -1,16 +1,15 @@
 //! The function that records what was predicted beside what came, and the state that calls it.
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use steppe_wire::keys;
 
-use super::predictor::LAMBDA_IS_BUSY;
 use super::tables::parquet;
-use super::training::{data_prefixes, job, job_grants, spec_key};
+use super::training::{Asking, asking_grants, job, spec_key};
 use super::workflow::MACHINE;
-use super::{Component, Function, Stack, Table, TableColumn, attaches_to_network};
-use crate::grants::{Cfn, Grant, Role, Statement};
+use super::{Component, Function, Stack, Table, TableColumn, checks};
+use crate::grants::{Cfn, Grant, Role};
 use crate::smoke_test::{Check, CheckKind};
-use crate::workflow::{Catch, Links, Retry, Segment, Slot, State, Task, jsonata};
+use crate::workflow::{Links, Segment, Slot, jsonata};
 
 const ROLE: &str = "RecordJobRole";
 /// Memory of the function: it holds the model and the clean table.
@@ -38,25 +37,14 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
 }
 
 fn grants(stack: &Stack<'_>) -> Vec<Grant> {
-    let names = stack.spec.names;
-    let bucket = format!("arn:${{AWS::Partition}}:s3:::{}", names.artifacts_bucket());
-    let models = [Cfn::sub(format!("{bucket}/{}*", keys::models_prefix(&names.pipeline)))];
-    let records = keys::records_prefix(&names.pipeline);
-    let records = [Cfn::sub(format!("${{DataBucket.Arn}}/{records}*"))];
-    let prefixes: Vec<_> = data_prefixes(stack).map(|prefix| format!("{prefix}*")).collect();
-    let list = Statement::on_buckets("ListDataSet", &["s3:ListBucket"], &[Cfn::arn("DataBucket")]);
-    let own = [
-        list.of_prefixes(&prefixes),
-        Statement::on_buckets("ReadModel", &["s3:GetObject"], &models),
-        Statement::on_buckets("StoreRecord", &["s3:PutObject"], &records),
-    ]
-    .map(|statement| Grant { role: ROLE, statement });
-    let invoke = [Cfn::arn("RecordJob")];
-    let invoke = Statement::allow("InvokeRecording", &["lambda:InvokeFunction"], &invoke);
-    let workflow = Grant { role: super::workflow::ROLE, statement: invoke };
-    let network = attaches_to_network(ROLE, "record", &names.stack());
-    let base = job_grants(stack, ROLE, "RecordJobLogs");
-    base.into_iter().chain(own).chain([workflow]).chain(network).collect()
+    let job = Asking {
+        function: "RecordJob",
+        handler: "record",
+        role: ROLE,
+        stores: ("StoreRecord", keys::records_prefix(&stack.spec.names.pipeline)),
+        invoked: "InvokeRecording",
+    };
+    asking_grants(stack, &job)
 }
 
 fn table(pipeline: &str) -> Table {
@@ -94,16 +82,9 @@ fn table(pipeline: &str) -> Table {
 fn segment(stack: &Stack<'_>) -> Segment {
     let partition = stack.spec.names.partition().to_owned();
     let states = move |links: &Links| {
-        let arguments = json!({
-            "FunctionName": "${RecordJob}",
-            "Payload": { "model_version": jsonata("$model_version") },
-        });
-        let record = Task {
-            retry: vec![Retry::patiently(&LAMBDA_IS_BUSY, 2, 5)],
-            catch: Catch::failing(links),
-            ..Task::new(&partition, "lambda:invoke", arguments, links.onward.clone())
-        };
-        vec![("Record", State::Task(record))]
+        let payload = json!({ "model_version": jsonata("$model_version") });
+        let (call, next) = (("RecordJob", &payload), links.onward.clone());
+        vec![("Record", checks::call(&partition, call, Value::Null, next, links))]
     };
     Segment {
         machine: MACHINE,

@@ -7,10 +7,10 @@ use steppe_wire::keys;
 
 use super::predictor::{LAMBDA_IS_BUSY, asks_server};
 use super::tables::parquet;
-use super::training::{data_prefix, job, job_grants, spec_key};
+use super::training::{Asking, asking_grants, job, spec_key};
 use super::workflow::MACHINE;
-use super::{Component, Function, Stack, Table, TableColumn, attaches_to_network};
-use crate::grants::{Cfn, Grant, Role, Statement};
+use super::{Component, Function, Stack, Table, TableColumn, checks};
+use crate::grants::{Cfn, Grant, Role};
 use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{
     Branch, Catch, Choice, Links, MapState, Next, Pass, Processor, Retry, Segment, Slot, State,
@@ -52,24 +52,14 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
 }
 
 fn grants(stack: &Stack<'_>, task: &str) -> Vec<Grant> {
-    let names = stack.spec.names;
-    let bucket = format!("arn:${{AWS::Partition}}:s3:::{}", names.artifacts_bucket());
-    let models = [Cfn::sub(format!("{bucket}/{}*", keys::models_prefix(&names.pipeline)))];
-    let prefix = data_prefix(stack);
-    let list = Statement::on_buckets("ListDataSet", &["s3:ListBucket"], &[Cfn::arn("DataBucket")]);
-    let scores = [Cfn::sub(format!("${{DataBucket.Arn}}/{}*", keys::scores_prefix(task)))];
-    let own = [
-        list.of_prefixes(&[format!("{prefix}*")]),
-        Statement::on_buckets("ReadModel", &["s3:GetObject"], &models),
-        Statement::on_buckets("StoreScores", &["s3:PutObject"], &scores),
-    ]
-    .map(|statement| Grant { role: ROLE, statement });
-    let invoke = [Cfn::arn("ScoreJob")];
-    let invoke = Statement::allow("InvokeScoring", &["lambda:InvokeFunction"], &invoke);
-    let workflow = Grant { role: super::workflow::ROLE, statement: invoke };
-    let network = attaches_to_network(ROLE, "score", &names.stack());
-    let base = job_grants(stack, ROLE, "ScoreJobLogs");
-    base.into_iter().chain(own).chain([workflow]).chain(network).collect()
+    let job = Asking {
+        function: "ScoreJob",
+        handler: "score",
+        role: ROLE,
+        stores: ("StoreScores", keys::scores_prefix(task)),
+        invoked: "InvokeScoring",
+    };
+    asking_grants(stack, &job)
 }
 
 fn scores_table(task: &str) -> Table {
@@ -108,20 +98,9 @@ fn segment(stack: &Stack<'_>) -> Segment {
     let states = move |links: &Links| {
         // What Athena counted must be what is scored; without its count, the files say it.
         let all = if verified { "$all" } else { "$states.result.Payload.rows" };
-        let list = Task {
-            assign: json!({
-                "parts": jsonata("[$states.result.Payload.parts]"),
-                "all": jsonata(all),
-            }),
-            retry: vec![Retry::patiently(&LAMBDA_IS_BUSY, 2, 5)],
-            catch: Catch::failing(links),
-            ..Task::new(
-                &partition,
-                "lambda:invoke",
-                json!({ "FunctionName": "${ScoreJob}", "Payload": { "score": "list" } }),
-                Next::to("HasRows"),
-            )
-        };
+        let parts = jsonata("[$states.result.Payload.parts]");
+        let assign = json!({ "parts": parts, "all": jsonata(all) });
+        let list = ("ScoreJob", &json!({ "score": "list" }));
         let has_rows = Choice {
             choices: vec![Branch::when("$count($parts) > 0", Next::to("Score"))],
             default: "NoRows".to_owned(),
@@ -153,7 +132,7 @@ fn segment(stack: &Stack<'_>) -> Segment {
         };
         let incomplete = jsonata("$done & ' rows were scored, of ' & $all & ' in the clean table'");
         vec![
-            ("ListParts", State::Task(list)),
+            ("ListParts", checks::call(&partition, list, assign, Next::to("HasRows"), links)),
             ("HasRows", State::Choice(has_rows)),
             ("NoRows", Pass::failing("NoRows", no_rows, links)),
             ("Score", State::Map(Box::new(score))),

@@ -93,6 +93,43 @@ pub(super) fn job_grants(stack: &Stack<'_>, role: &'static str, logs: &str) -> V
     grants.into_iter().chain([writes_logs(role, &[logs])]).collect()
 }
 
+/// A job that asks the model about the task's data and stores what it says.
+pub(super) struct Asking {
+    /// Logical ID of the function.
+    pub(super) function: &'static str,
+    /// Its handler.
+    pub(super) handler: &'static str,
+    /// Logical ID of its role.
+    pub(super) role: &'static str,
+    /// Name of the statement that lets it store, and the prefix where.
+    pub(super) stores: (&'static str, String),
+    /// Name of the statement that lets the workflow call it.
+    pub(super) invoked: &'static str,
+}
+
+/// What such a job may do, and that the workflow may call it.
+pub(super) fn asking_grants(stack: &Stack<'_>, job: &Asking) -> Vec<Grant> {
+    let names = stack.spec.names;
+    let bucket = format!("arn:${{AWS::Partition}}:s3:::{}", names.artifacts_bucket());
+    let models = [Cfn::sub(format!("{bucket}/{}*", keys::models_prefix(&names.pipeline)))];
+    let (store, prefix) = &job.stores;
+    let stored = [Cfn::sub(format!("${{DataBucket.Arn}}/{prefix}*"))];
+    let prefixes: Vec<_> = data_prefixes(stack).map(|prefix| format!("{prefix}*")).collect();
+    let list = Statement::on_buckets("ListDataSet", &["s3:ListBucket"], &[Cfn::arn("DataBucket")]);
+    let own = [
+        list.of_prefixes(&prefixes),
+        Statement::on_buckets("ReadModel", &["s3:GetObject"], &models),
+        Statement::on_buckets(store, &["s3:PutObject"], &stored),
+    ]
+    .map(|statement| Grant { role: job.role, statement });
+    let invoke = [Cfn::arn(job.function)];
+    let invoke = Statement::allow(job.invoked, &["lambda:InvokeFunction"], &invoke);
+    let workflow = Grant { role: super::workflow::ROLE, statement: invoke };
+    let network = attaches_to_network(job.role, job.handler, &names.stack());
+    let base = job_grants(stack, job.role, &format!("{}Logs", job.function));
+    base.into_iter().chain(own).chain([workflow]).chain(network).collect()
+}
+
 /// Prefix of the table that the task is about.
 pub(super) fn data_prefix(stack: &Stack<'_>) -> String {
     keys::table_prefix(&stack.spec.names.pipeline, stack.spec.manifest.source().name)

@@ -5,7 +5,7 @@ use serde_json::json;
 use steppe_spec::Input;
 use steppe_wire::keys;
 
-use super::checks::{ROLE, call, substitutions};
+use super::checks::{JOB, ROLE, call, substitutions};
 use super::workflow::MACHINE;
 use super::{Component, Rule, Stack};
 use crate::grants::{Cfn, Grant, Statement};
@@ -69,7 +69,7 @@ fn segment(stack: &Stack<'_>, settle_secs: u32) -> Segment {
         let ask = |check: &str, assign, next| {
             let execution = jsonata("$states.context.Execution.Id");
             let payload = json!({ "check": check, "execution": execution });
-            call(&partition, &payload, assign, Next::to(next), links)
+            call(&partition, (JOB, &payload), assign, Next::to(next), links)
         };
         let other = json!({ "superseded_by": jsonata("$states.result.Payload.superseded_by") });
         vec![
