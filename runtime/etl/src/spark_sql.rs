@@ -30,7 +30,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use steppe_wire::hint::Hinted;
 
 /// Functions that mean the same on both engines.
-pub const FUNCTIONS: [&str; 47] = [
+pub const FUNCTIONS: [&str; 48] = [
     "abs",
     "add_months",
     "avg",
@@ -57,6 +57,7 @@ pub const FUNCTIONS: [&str; 47] = [
     "lead",
     "least",
     "length",
+    "ln",
     "lower",
     "max",
     "min",
@@ -139,6 +140,15 @@ impl VisitorMut for Literals {
                 if !FUNCTIONS.contains(&name.as_str()) {
                     return ControlFlow::Break(name);
                 }
+                if name == "ln" {
+                    return match logarithm(function) {
+                        Some(rewritten) => {
+                            *expression = rewritten;
+                            ControlFlow::Continue(())
+                        }
+                        None => ControlFlow::Break(name),
+                    };
+                }
                 if let FunctionArguments::List(list) = &mut function.args
                     && !OPTIONS.contains(&name.as_str())
                 {
@@ -153,6 +163,17 @@ impl VisitorMut for Literals {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Spark's logarithm, which is NULL where there is none; the engine's own is then not a number.
+/// <https://spark.apache.org/docs/3.5.3/api/sql/#ln>
+fn logarithm(function: &ast::Function) -> Option<ast::Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [argument] = &list.args[..] else { return None };
+    let text = format!(
+        "ln(nullif(greatest(CAST({argument} AS DOUBLE), CAST(0 AS DOUBLE)), CAST(0 AS DOUBLE)))"
+    );
+    Parser::new(&DatabricksDialect {}).try_with_sql(&text).ok()?.parse_expr().ok()
 }
 
 /// A whole number that fits is one of 32 bits.
@@ -381,6 +402,25 @@ mod tests {
             let error = asked(sql).await.expect_err(sql).to_string();
             assert!(error.contains(told), "{sql}: {error}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_has_no_logarithm_has_none() {
+        let of = |x: &str| asked_of(format!("SELECT ln(x) FROM (SELECT {x} AS x) t"));
+        assert_eq!(of("CAST(1 AS DOUBLE)").await, "0.0");
+        assert_eq!(of("1").await, "0.0");
+        for none in ["0", "-1", "CAST(-2.5 AS DOUBLE)", "CAST(NULL AS DOUBLE)"] {
+            assert_eq!(of(none).await, "", "{none}");
+        }
+        assert!(asked("SELECT ln(1, 2)").await.is_err());
+        assert_eq!(
+            asked("SELECT ln(2 * exp(0)) * 2").await.expect("a number"),
+            "1.3862943611198906"
+        );
+    }
+
+    async fn asked_of(statement: String) -> String {
+        asked(&statement).await.expect("a number")
     }
 
     #[test]
