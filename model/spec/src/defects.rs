@@ -13,8 +13,9 @@ pub struct Defects {
     found: Vec<Defect>,
     /// Tables of which something could not be read, so that a default may stand for it.
     doubtful: BTreeSet<String>,
-    /// Whether keys are those of a task by itself, as in `task.horizon` and `model.lstm`.
-    of_task: bool,
+    /// The number of the task whose keys are those of a task by itself, as in `task.horizon` and
+    /// `model.lstm`.
+    of_task: Option<usize>,
 }
 
 struct Defect {
@@ -55,19 +56,20 @@ impl Defects {
         }
     }
 
-    /// Notes defects of a manifest's task, which somebody else knows as a task by itself.
-    pub(crate) fn of_task(&mut self, note: impl FnOnce(&mut Self)) {
-        self.of_task = true;
+    /// Notes defects of a manifest's task with a number, which somebody else knows as a task by
+    /// itself.
+    pub(crate) fn of_task(&mut self, number: usize, note: impl FnOnce(&mut Self)) {
+        self.of_task = Some(number);
         note(self);
-        self.of_task = false;
+        self.of_task = None;
     }
 
     /// Where the key of a task by itself stands in a manifest.
     fn place(&self, key: String) -> String {
-        match key.strip_prefix("task.") {
-            _ if !self.of_task => key,
-            Some(own) => format!("tasks[0].{own}"),
-            None => format!("tasks[0].{key}"),
+        match (self.of_task, key.strip_prefix("task.")) {
+            (None, _) => key,
+            (Some(number), Some(own)) => format!("tasks[{number}].{own}"),
+            (Some(number), None) => format!("tasks[{number}].{key}"),
         }
     }
 

@@ -41,12 +41,13 @@ pub use rules::{Action, PartialPeriod, Rule, Total};
 pub use schedule::Schedule;
 pub use schema::json_schema;
 pub use tables::Table;
-pub use tasks::TaskEntry;
 pub use tasks::forecast::{
     Backtest, DayCalendar, Decide, Feature, ForecastEntry, Frequency, Holidays, Known, Spacing,
     Task, Width,
 };
 pub use tasks::tabular;
+pub use tasks::unsupervised::{self, Unsupervised, UnsupervisedSpec, UnsupervisedTask};
+pub use tasks::{Served, TaskEntry};
 pub use time_span::TimeSpan;
 pub use training::{TrainSpec, Training, TrainingSpec};
 pub use transform::Transform;

@@ -17,14 +17,16 @@ use crate::rules::{default_rules, looked_at};
 use crate::schema::json_schema;
 use crate::shape;
 use crate::tables::Table;
-use crate::tasks::TaskEntry;
 use crate::tasks::forecast::{ForecastEntry, Holidays};
+use crate::tasks::unsupervised::Unsupervised;
+use crate::tasks::unsupervised::anomaly::AnomalyTask;
+use crate::tasks::{Served, TaskEntry};
 use crate::training::TrainSpec;
 
 /// Version of the manifest's schema.
 pub const MANIFEST_SCHEMA_VERSION: u32 = 2;
 /// Names of the catalogue's own tables.
-const OWN_TABLES: [&str; 2] = ["predictions", "forecasts"];
+const OWN_TABLES: [&str; 3] = ["predictions", "forecasts", "record"];
 /// What the names of the catalogue's tables on files begin with.
 const RAW: &str = "raw_";
 
@@ -47,8 +49,9 @@ pub struct Manifest {
     #[serde(default)]
     #[schemars(length(max = 50))]
     pub tables: Vec<Table>,
-    /// What is predicted; at present one task.
-    #[schemars(length(min = 1, max = 1))]
+    /// What is predicted: one task whose model is trained and served; and what is looked for beside
+    /// it, `anomaly` and `clustering`.
+    #[schemars(length(min = 1, max = 10))]
     pub tasks: Vec<TaskEntry>,
     /// Named questions in SQL, for `cargo xtask query`.
     #[serde(default)]
@@ -133,14 +136,17 @@ impl Manifest {
 
     /// With what is not said because it follows.
     fn completed(mut self) -> Self {
-        let (table, entry) = (self.source().name.to_owned(), self.tasks[0].clone());
+        let (table, entry) = (self.source().name.to_owned(), self.task());
+        let columns = self.input(&table).map(|input| &input.columns);
+        let rules = columns.map(|columns| default_rules(entry, columns)).unwrap_or_default();
+        let keys = entry.keys();
         for input in &mut self.inputs {
             if input.name == table {
                 if input.rules.is_empty() {
-                    input.rules = default_rules(&entry, &input.columns);
+                    input.rules.clone_from(&rules);
                 }
                 if input.unique.is_empty() {
-                    input.unique = entry.keys();
+                    input.unique.clone_from(&keys);
                 }
             }
             let (columns, rules) = (&input.columns, &mut input.rules);
@@ -152,13 +158,27 @@ impl Manifest {
     }
 
     /// What is predicted.
-    pub fn task(&self) -> &TaskEntry {
-        &self.tasks[0]
+    ///
+    /// # Panics
+    /// If nothing is, which no manifest that was parsed says.
+    pub fn task(&self) -> Served<'_> {
+        self.served().expect("a manifest has a task that is served").1
+    }
+
+    /// What is predicted, with its number.
+    fn served(&self) -> Option<(usize, Served<'_>)> {
+        let mut tasks = self.tasks.iter().enumerate();
+        tasks.find_map(|(at, task)| Some((at, task.served()?)))
+    }
+
+    /// What is looked for without a target, in the order of the tasks.
+    pub fn unsupervised(&self) -> impl Iterator<Item = Unsupervised<'_>> {
+        self.tasks.iter().filter_map(Unsupervised::of)
     }
 
     /// The table that the task is about.
     pub fn source(&self) -> Source<'_> {
-        let named = self.tasks[0].table();
+        let named = self.served().and_then(|(_, task)| task.table());
         let name = named.unwrap_or(&self.inputs[0].name);
         self.stored().find(|table| table.name == name).unwrap_or(Source::of(&self.inputs[0]))
     }
@@ -211,15 +231,9 @@ impl Manifest {
         let tables = tables.map(|(at, name)| (format!("tables[{at}].name"), name));
         let mut seen = BTreeSet::new();
         for (key, name) in inputs.chain(tables) {
-            let plain =
-                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-            let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
-            out.need(&key, plain && begins && name.len() <= 64, || {
-                format!(
-                    "the table name `{name}` must begin with a lower-case letter and consist of at \
-                     most 64 lower-case letters, digits and underscores"
-                )
-            });
+            if let Some(defect) = table_name_defect(name) {
+                out.add(&key, format!("the table name `{name}` {defect}"));
+            }
             let own = OWN_TABLES.contains(&name.as_str()) || name.starts_with(RAW);
             out.need(&key, !own, || {
                 format!("`{name}` is the name of a table that the pipeline makes itself")
@@ -229,44 +243,123 @@ impl Manifest {
     }
 
     fn task_defects(&self, out: &mut Defects) {
-        let entry = &self.tasks[0];
-        if let Some(defect) = project_defect(entry.name()) {
-            out.add("tasks[0].name", format!("the task name `{}` {defect}", entry.name()));
-        }
-        match entry.table() {
-            None => {
-                let only = self.inputs.len() == 1 && self.tables.is_empty();
-                out.need("tasks[0].table", only, || {
-                    "there are several tables, so `table` must say which the task is about"
-                        .to_owned()
-                });
+        for (at, task) in self.tasks.iter().enumerate() {
+            match Unsupervised::of(task) {
+                Some(task) => self.unsupervised_defects(at, task, out),
+                None => self.served_defects(at, task, out),
             }
-            Some(name) if !self.stored().any(|table| table.name == name) => {
-                let near = nearest(name, self.stored().map(|table| table.name));
-                out.add_with(
-                    "tasks[0].table",
-                    format!("`table` is `{name}`, but there is no such input or table"),
-                    near.map(|near| format!("did you mean `{near}`?")),
-                );
-                return;
-            }
-            Some(_) => {}
         }
-        let source = self.source();
-        out.need("tasks[0].table", source.format == Format::Parquet, || {
+        if self.served().is_none() {
+            out.add(
+                "tasks",
+                "no task has a model that is served: what is unusual and which groups there are is \
+                 looked for beside a task `forecast`, `classification` or `regression`"
+                    .to_owned(),
+            );
+        }
+    }
+
+    /// The table `name` of the task with the number `at`, as a task can read it.
+    fn table_of(&self, at: usize, name: &str, out: &mut Defects) -> Option<Source<'_>> {
+        let key = format!("tasks[{at}].table");
+        let Some(source) = self.stored().find(|table| table.name == name) else {
+            let near = nearest(name, self.stored().map(|table| table.name));
+            out.add_with(
+                key,
+                format!("`table` is `{name}`, but there is no such input or table"),
+                near.map(|near| format!("did you mean `{near}`?")),
+            );
+            return None;
+        };
+        out.need(key, source.format == Format::Parquet, || {
             format!("a task reads Parquet, and `output` of `{}` says otherwise", source.name)
         });
-        match entry {
-            TaskEntry::Forecast(entry) => self.forecast_defects(entry, source, out),
-            TaskEntry::Tabular(entry) => out.of_task(|out| {
+        Some(source)
+    }
+
+    fn served_defects(&self, at: usize, task: &TaskEntry, out: &mut Defects) {
+        let Some(served) = task.served() else { return };
+        if let Some(defect) = project_defect(task.name()) {
+            let message = format!("the task name `{}` {defect}", task.name());
+            out.add(format!("tasks[{at}].name"), message);
+        }
+        let first = self.served().is_some_and(|(first, _)| first == at);
+        out.need(format!("tasks[{at}]"), first, || {
+            format!("`{}` would be a second model to train and serve; there is one", task.name())
+        });
+        if served.table().is_none() {
+            let only = self.inputs.len() == 1 && self.tables.is_empty();
+            out.need(format!("tasks[{at}].table"), only, || {
+                "there are several tables, so `table` must say which the task is about".to_owned()
+            });
+        }
+        let name = served.table().unwrap_or(&self.inputs[0].name);
+        let Some(source) = self.table_of(at, name, out) else { return };
+        match served {
+            Served::Forecast(entry) => self.forecast_defects(at, entry, source, out),
+            Served::Tabular(entry) => out.of_task(at, |out| {
                 entry.task.column_defects(source.name, source.columns, out);
                 entry.task.defects(out);
             }),
         }
     }
 
-    fn forecast_defects(&self, entry: &ForecastEntry, source: Source<'_>, out: &mut Defects) {
-        out.of_task(|out| {
+    fn unsupervised_defects(&self, at: usize, task: Unsupervised<'_>, out: &mut Defects) {
+        let (key, name) = (format!("tasks[{at}].name"), task.name());
+        if let Some(defect) = table_name_defect(name) {
+            out.add(&key, format!("the name `{name}` is that of the task's table, which {defect}"));
+        }
+        let taken = self.stored().any(|table| table.name == name);
+        out.need(&key, !taken && !OWN_TABLES.contains(&name), || {
+            format!("`{name}` is the name of the task's table, and there is another one of it")
+        });
+        let earlier = self.tasks[..at].iter().any(|earlier| earlier.name() == name);
+        out.need(&key, !earlier, || format!("the task `{name}` is declared twice"));
+        let Some(source) = self.table_of(at, task.table(), out) else { return };
+        let table = (source.name, source.columns);
+        out.of_task(at, |out| match task {
+            Unsupervised::Anomaly(entry) => {
+                entry.task.defects(table, out);
+                self.readings_defects(&entry.task, out);
+            }
+            Unsupervised::Clustering(entry) => entry.task.defects(table, out),
+        });
+    }
+
+    /// What is wrong with the values behind the rows of a task.
+    fn readings_defects(&self, task: &AnomalyTask, out: &mut Defects) {
+        let (Some(readings), Some(entity)) = (&task.readings, &task.entity) else { return };
+        let Some(input) = self.input(&readings.input) else {
+            let near = nearest(&readings.input, self.inputs.iter().map(|input| &*input.name));
+            out.add_with(
+                "task.readings.input",
+                format!("there is no input `{}`", readings.input),
+                near.map(|near| format!("did you mean `{near}`?")),
+            );
+            return;
+        };
+        let columns: [(&str, &str, fn(ColumnType) -> bool, &str); 3] = [
+            ("input", entity, |kind| kind == ColumnType::String, "`string`"),
+            ("time", &readings.time, ColumnType::is_time, "`date` or `timestamp`"),
+            ("value", &readings.value, |kind| kind == ColumnType::Double, "`double`"),
+        ];
+        for (key, name, fits, expected) in columns {
+            let key = format!("task.readings.{key}");
+            let Some(column) = input.columns.known(&input.name, &key, name, out) else { continue };
+            out.need(key, fits(column.kind), || {
+                format!("the column `{name}` of `{}` must be a {expected}", input.name)
+            });
+        }
+    }
+
+    fn forecast_defects(
+        &self,
+        at: usize,
+        entry: &ForecastEntry,
+        source: Source<'_>,
+        out: &mut Defects,
+    ) {
+        out.of_task(at, |out| {
             entry.task.column_defects(source.name, source.columns, out);
             TrainSpec::of_entry(self, entry).defects(out);
         });
@@ -275,7 +368,7 @@ impl Manifest {
             let day = table.and_then(|table| table.column("day"));
             let read = table.is_some_and(|table| table.format == Format::Parquet);
             let fits = read && day.is_some_and(|day| day.kind == ColumnType::Date);
-            out.need("tasks[0].holidays", fits, || {
+            out.need(format!("tasks[{at}].holidays"), fits, || {
                 format!(
                     "`holidays` is `{name}`; expected an input or table with a column `day` of the \
                      type `date`, stored as Parquet"
@@ -287,7 +380,7 @@ impl Manifest {
             ("partial_period", entry.partial_period.is_some()),
         ];
         for (key, given) in of_input {
-            out.need(format!("tasks[0].{key}"), !given || source.input.is_some(), || {
+            out.need(format!("tasks[{at}].{key}"), !given || source.input.is_some(), || {
                 format!(
                     "`{key}` rejects records of an input, and `{}` is made by SQL: let its SQL do \
                      that",
@@ -365,6 +458,16 @@ impl<'a> Source<'a> {
     pub fn column(&self, name: &str) -> Option<&'a Column> {
         self.columns.get(name)
     }
+}
+
+/// What is wrong with a name of the catalogue, if anything.
+fn table_name_defect(name: &str) -> Option<&'static str> {
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
+    (!plain || !begins || name.len() > 64).then_some(
+        "must begin with a lower-case letter and consist of at most 64 lower-case letters, digits \
+         and underscores",
+    )
 }
 
 fn description() -> String {

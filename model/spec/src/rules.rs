@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::column::{ColumnType, Columns};
-use crate::tasks::TaskEntry;
+use crate::tasks::Served;
 use crate::tasks::forecast::{ForecastEntry, Spacing, Task};
 use crate::transform::Transform;
 
@@ -73,11 +73,11 @@ pub(crate) fn looked_at<'a>(when: &str, columns: &'a Columns) -> Option<&'a str>
 }
 
 /// Rules that follow from a task: what it needs of each record must be there.
-pub(crate) fn default_rules(entry: &TaskEntry, columns: &Columns) -> Vec<Rule> {
+pub(crate) fn default_rules(entry: Served<'_>, columns: &Columns) -> Vec<Rule> {
     match entry {
-        TaskEntry::Forecast(entry) => rules_of_series(entry, columns),
+        Served::Forecast(entry) => rules_of_series(entry, columns),
         // A row without a target is asked about; one that says of nobody what it says cannot be.
-        TaskEntry::Tabular(entry) => {
+        Served::Tabular(entry) => {
             let needed = entry.task.entity.iter().chain(&entry.task.time);
             let given = |column: &String| Rule {
                 name: format!("{column}_given"),

@@ -13,7 +13,7 @@ use crate::gaps::Gaps;
 use crate::manifest::Manifest;
 use crate::schema::json_schema;
 use crate::shape;
-use crate::tasks::TaskEntry;
+use crate::tasks::Served;
 use crate::tasks::forecast::{Backtest, ForecastEntry, Frequency, Task};
 use crate::tasks::tabular::TabularSpec;
 
@@ -62,10 +62,10 @@ impl TrainingSpec {
     /// What a manifest says about the training of its task.
     pub fn of(manifest: &Manifest) -> Self {
         match manifest.task() {
-            TaskEntry::Forecast(entry) => {
+            Served::Forecast(entry) => {
                 Self::Forecast(Box::new(TrainSpec::of_entry(manifest, entry)))
             }
-            TaskEntry::Tabular(_) => {
+            Served::Tabular(_) => {
                 let spec = TabularSpec::of(manifest).expect("the task is about rows");
                 Self::Tabular(Box::new(spec))
             }

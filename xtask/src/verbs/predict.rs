@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 use steppe_aws::Invocation;
 use steppe_plan::events::{Did, Step};
-use steppe_spec::TaskEntry;
+use steppe_spec::Served;
 use steppe_wire::hint::Hinted;
 use steppe_wire::predict::{PredictorOutput, StoredPrediction};
 use steppe_wire::score::{Reason, ScoreRequest, ScoreResponse, ScoredRow};
@@ -29,14 +29,14 @@ pub struct Asked<'a> {
 /// Asks the deployed predictor.
 pub async fn run(workspace: &Workspace, host: &Host, asked: Asked<'_>) -> Result<Outcome> {
     match (workspace.manifest.task(), asked) {
-        (TaskEntry::Forecast(_), Asked { name: Some(series), row: None }) => {
+        (Served::Forecast(_), Asked { name: Some(series), row: None }) => {
             forecast(workspace, host, series).await
         }
-        (TaskEntry::Forecast(entry), _) => bail!(Hinted::new(
+        (Served::Forecast(entry), _) => bail!(Hinted::new(
             "a forecast is about a series",
             format!("`cargo xtask predict {}` names it", entry.task.series.to_uppercase())
         )),
-        (TaskEntry::Tabular(_), asked) => score(workspace, host, asked).await,
+        (Served::Tabular(_), asked) => score(workspace, host, asked).await,
     }
 }
 

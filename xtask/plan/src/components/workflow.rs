@@ -6,7 +6,7 @@ use super::{Alarm, Component, Stack};
 use crate::grants::{Cfn, Role};
 use crate::smoke_test::{Check, CheckKind, MissingOutput, Tested};
 use crate::workflow::{self, Links, Machine, Pass, Segment, Slot, State, jsonata};
-use steppe_spec::TaskEntry;
+use steppe_spec::Served;
 
 /// Logical ID of the machine.
 pub(super) const MACHINE: &str = "StateMachine";
@@ -20,8 +20,8 @@ const RESERVE_SECS: u32 = 5_400;
 pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
     let pipeline = &stack.spec.names.pipeline;
     let what = match stack.spec.manifest.task() {
-        TaskEntry::Forecast(_) => "forecasts every requested series",
-        TaskEntry::Tabular(_) => "scores every row",
+        Served::Forecast(_) => "forecasts every requested series",
+        Served::Tabular(_) => "scores every row",
     };
     let told = ["A run of the state machine failed", "A run of the state machine took too long"];
     Some(Component {
@@ -59,8 +59,8 @@ fn publish(stack: &Stack<'_>) -> Segment {
         "count": jsonata("$done"),
     });
     let own: &[&str] = match stack.spec.manifest.task() {
-        TaskEntry::Forecast(_) => &["absent", "left_out", "forecasts"],
-        TaskEntry::Tabular(_) => &["yes", "label"],
+        Served::Forecast(_) => &["absent", "left_out", "forecasts"],
+        Served::Tabular(_) => &["yes", "label"],
     };
     for name in own {
         output[*name] = jsonata(&format!("${name}"));
