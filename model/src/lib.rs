@@ -27,6 +27,7 @@ pub mod task;
 mod tasks;
 mod training_key;
 pub mod trials;
+pub mod unsupervised;
 
 pub use artifact::ArtifactError;
 pub use error::TrainError;

@@ -29,6 +29,7 @@ pub mod split;
 pub mod standard;
 pub mod suspicions;
 pub mod table;
+pub mod tails;
 pub mod threshold;
 pub mod tree_shap;
 pub mod trees;

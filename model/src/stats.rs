@@ -10,6 +10,17 @@ pub fn conformal_quantile(sorted: &[f64], level: f64) -> Option<f64> {
     sorted.get(rank.min(sorted.len()).checked_sub(1)?).copied()
 }
 
+/// The median: of an even number of values the mean of the two in the middle; none of no values.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        count if count % 2 == 1 => Some(values[middle]),
+        _ => Some(values[middle - 1].midpoint(values[middle])),
+    }
+}
+
 /// Probability below which a difference is no chance.
 pub const BY_CHANCE: f64 = 0.05;
 /// Differences below which the signed-rank test says nothing.

@@ -1,15 +1,14 @@
-//! Several scores of one set of rows, which need not be of one size: they vote by ranks.
+//! Several scores of one set of rows, which need not be of one size: they vote by their places.
 
 use super::error::RowsError;
-use super::suspicions::ranks;
 
-/// The mean of each row's ranks from 0 (lowest) to 1 (highest); equal scores share the mean of
-/// their ranks. A score that is the same for all rows, and that of a single row, is ½ and decides
-/// nothing.
+/// How unusual each row is by all scores together: the mean of −ln p, where p is the share of rows
+/// with at least such a score (Fisher 1925). What is first for one and in the midst for another is
+/// so before what is a little unusual for both. Equal scores have equal p: that of the last of them.
 ///
 /// # Errors
 /// If there is no score, one is NaN, or they are of different numbers of rows.
-pub fn mean_ranks(scores: &[&[f64]]) -> Result<Vec<f64>, RowsError> {
+pub fn surprise(scores: &[&[f64]]) -> Result<Vec<f64>, RowsError> {
     let refuse = |what: String, hint| Err(RowsError::Setting { what, hint });
     let Some(first) = scores.first() else {
         return refuse("nobody votes".to_owned(), "give at least one score");
@@ -25,12 +24,14 @@ pub fn mean_ranks(scores: &[&[f64]]) -> Result<Vec<f64>, RowsError> {
             return refuse(what, "leave out the row or the score");
         }
     }
-    let highest = rows.saturating_sub(1) as f64;
     let mut votes = vec![0.0; rows];
     for score in scores {
-        for (vote, rank) in votes.iter_mut().zip(ranks(score)) {
-            let share = if highest > 0.0 { rank / highest } else { 0.5 };
-            *vote += share / scores.len() as f64;
+        let mut sorted = score.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        for (vote, value) in votes.iter_mut().zip(*score) {
+            let below = sorted.partition_point(|other| other < value);
+            let share = (rows - below) as f64 / rows as f64;
+            *vote -= share.ln() / scores.len() as f64;
         }
     }
     Ok(votes)
@@ -66,21 +67,33 @@ mod tests {
 
     #[test]
     fn scores_of_different_sizes_count_alike() {
-        let votes = mean_ranks(&[&[1.0, 2.0, 3.0], &[0.0, 9e9, 5.0]]).expect("votes");
-        assert_eq!(votes, [0.0, 0.75, 0.75]);
-        let tied = mean_ranks(&[&[1.0, 1.0, 4.0, 4.0, 9.0]]).expect("votes");
-        assert_eq!(tied, [0.125, 0.125, 0.625, 0.625, 1.0]);
-        assert_eq!(mean_ranks(&[&[7.0; 3]]), Ok(vec![0.5; 3]));
-        assert_eq!(mean_ranks(&[&[7.0]]), Ok(vec![0.5]));
-        assert_eq!(mean_ranks(&[&[]]), Ok(vec![]));
-        let infinite = mean_ranks(&[&[f64::INFINITY, 0.0, f64::NEG_INFINITY]]);
-        assert_eq!(infinite, Ok(vec![1.0, 0.5, 0.0]));
+        let ln = |share: f64| -share.ln();
+        let votes = surprise(&[&[1.0, 2.0, 3.0], &[0.0, 9e9, 5.0]]).expect("votes");
+        let expected = [0.0, (ln(2.0 / 3.0) + ln(1.0 / 3.0)) / 2.0];
+        assert!((votes[0] - expected[0]).abs() < 1e-12 && (votes[1] - expected[1]).abs() < 1e-12);
+        assert_eq!(votes[1], votes[2]);
+        let tied = surprise(&[&[1.0, 1.0, 4.0, 4.0]]).expect("votes");
+        assert_eq!(tied, [0.0, 0.0, ln(0.5), ln(0.5)]);
+        assert_eq!(surprise(&[&[7.0; 3]]), Ok(vec![0.0; 3]));
+        assert_eq!(surprise(&[&[7.0]]), Ok(vec![0.0]));
+        assert_eq!(surprise(&[&[]]), Ok(vec![]));
+        let infinite = surprise(&[&[f64::INFINITY, 0.0, f64::NEG_INFINITY]]).expect("votes");
+        assert!(infinite.is_sorted_by(|a, b| a > b));
+    }
+
+    #[test]
+    fn what_is_first_for_one_is_before_what_is_a_little_unusual_for_all() {
+        let one: Vec<f64> = (0..100).map(f64::from).collect();
+        let mut other = one.clone();
+        other.swap(99, 60);
+        let votes = surprise(&[&one, &other]).expect("votes");
+        assert!(votes[99] > votes[95], "first and sixtieth is before fifth twice");
     }
 
     #[test]
     fn scores_that_cannot_vote_are_refused() {
         let refused = |scores: &[&[f64]]| {
-            let refused = mean_ranks(scores).expect_err("refused");
+            let refused = surprise(scores).expect_err("refused");
             assert!(refused.hint().is_some());
             refused.to_string()
         };
