@@ -1,6 +1,7 @@
 //! `cargo xtask`: parses a verb, runs it, maps the result to an exit code.
 
 mod artifacts;
+mod cleaning;
 mod cli;
 mod deployer;
 mod deployment;
@@ -25,6 +26,7 @@ mod table;
 mod target;
 mod terminal;
 mod training;
+mod unsupervised;
 mod verbs;
 mod watch;
 mod whole;

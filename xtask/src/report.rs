@@ -4,6 +4,7 @@ pub mod answer;
 pub mod profile;
 pub mod rows;
 mod service;
+pub mod unsupervised;
 
 use anyhow::{Result, anyhow};
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};

@@ -3,6 +3,7 @@
 //! The statements keep to what Spark 3.5 and DataFusion read alike: no quoted identifiers, no
 //! functions that only one of them has.
 
+mod again;
 mod as_of;
 mod judged;
 mod text;
@@ -16,6 +17,7 @@ use steppe_wire::etl::{
 };
 use steppe_wire::keys;
 
+pub use again::again;
 use judged::{judged_sql, judgements, newest_sql};
 use text::{forms, literal};
 pub use typed::cleaning_sql;

@@ -237,6 +237,22 @@ steps! {
         /// What they are called.
         of: String,
     },
+    /// Look for what is unusual, or for groups, on this machine.
+    LookFor {
+        /// Name of the task.
+        task: String,
+        /// Rows or series that were looked at.
+        looked_at: usize,
+        /// What was found, in words.
+        found: String,
+    },
+    /// Plant faults, and look whether they are found.
+    Plant {
+        /// How many.
+        faults: usize,
+        /// Of these such that were found.
+        found: usize,
+    },
     /// Ask Athena what the tables hold.
     Profile {
         /// Tables.

@@ -25,11 +25,15 @@ pub struct Answer<'a> {
 type Line = Vec<Option<f64>>;
 
 /// What one chart shows.
-struct Group {
-    name: String,
-    labels: Vec<String>,
-    lines: Vec<Line>,
-    band: Option<[Line; 2]>,
+pub(super) struct Group {
+    /// What stands above it.
+    pub(super) name: String,
+    /// What stands below each place of the axis.
+    pub(super) labels: Vec<String>,
+    /// The lines.
+    pub(super) lines: Vec<Line>,
+    /// What is shaded between two lines.
+    pub(super) band: Option<[Line; 2]>,
 }
 
 impl Answer<'_> {
@@ -127,10 +131,15 @@ impl Answer<'_> {
 }
 
 fn figure(group: &Group) -> Result<Markup> {
+    sized(group, (440, 240))
+}
+
+/// A chart of so many pixels.
+pub(super) fn sized(group: &Group, size: (u32, u32)) -> Result<Markup> {
     Ok(html! {
         figure {
             figcaption { (group.name) }
-            (chart((440, 240), |area| draw(area, group))?)
+            (chart(size, |area| draw(area, group))?)
         }
     })
 }

@@ -1,5 +1,7 @@
 //! `evaluate`: compares every family and writes the report.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 use steppe_model::forecast::Forecast;
@@ -11,6 +13,7 @@ use steppe_spec::TrainingSpec;
 
 use super::drift;
 use crate::artifacts;
+use crate::cleaning::cleaned;
 use crate::cli::DataArgs;
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
@@ -21,16 +24,21 @@ use crate::project::{Workspace, write};
 use crate::registry::Registry;
 use crate::report::{self, ServiceReport};
 use crate::training::{self, Told};
+use crate::unsupervised;
 
 /// Runs the verb.
 pub async fn run(workspace: &Workspace, host: &Host, data: &DataArgs) -> Result<Outcome> {
     artifacts::build_own(&workspace.root, host).await?;
     let raw = workspace.raw_data(data)?;
+    let clean = cleaned(workspace, &raw, host).await?;
     let evaluated = with_task!(TrainingSpec::of(&workspace.manifest), |T, spec| {
-        evaluated::<T>(workspace, host, &raw, *spec).await
+        evaluated::<T>(workspace, host, (&raw, &clean), *spec).await
     })?;
-    let Evaluated { text, mut whole, page } = evaluated;
+    let Evaluated { mut text, mut whole, page } = evaluated;
     let folder = workspace.scratch().join("reports").join(&workspace.manifest.name);
+    let looked_for = unsupervised::evaluate(workspace, host, &clean, &folder).await?;
+    text += &looked_for.text;
+    whole["unsupervised"] = looked_for.whole;
     let service = service_report(workspace, host).await;
     whole["service"] = serde_json::to_value(&service)?;
     write(&folder.join("evaluation.json"), &serde_json::to_vec_pretty(&whole)?)?;
@@ -95,10 +103,10 @@ impl Compared for Tabular {
 async fn evaluated<T: Compared>(
     workspace: &Workspace,
     host: &Host,
-    raw: &RawData,
+    (raw, clean): (&RawData, &Path),
     spec: T::Spec,
 ) -> Result<Evaluated> {
-    let data = training::data::<T>(workspace, raw, host, &spec).await?;
+    let data = training::data::<T>(workspace, clean, host, &spec)?;
     let work = host.begin(Step::Evaluate, None);
     let folder = workspace.scratch().join("evaluations").join(training_key(&spec, &data));
     let progress = Progress::new(host.clone(), Step::Evaluate, folder);

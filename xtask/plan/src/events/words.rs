@@ -89,6 +89,12 @@ fn did_line(did: &Did) -> Option<Line> {
         Did::Evaluate { families, cases, of } => {
             Line::good("evaluated", format!("{families} families, {cases} {of}"))
         }
+        Did::LookFor { task, looked_at, found } => {
+            Line::good("looked", format!("for {task} at {looked_at}: {found}"))
+        }
+        Did::Plant { faults, found } => {
+            Line::good("planted", format!("{faults} faults, of which {found} were found"))
+        }
         Did::Profile { tables, statements, scanned_bytes } => Line::good(
             "profiled",
             format!(
@@ -346,6 +352,8 @@ pub fn doing(step: Step, of: Option<&str>) -> String {
         Step::Clean => "cleaning the data",
         Step::Train => "training the model",
         Step::Evaluate => "comparing the families of models",
+        Step::LookFor => "looking for what is unusual and for groups",
+        Step::Plant => "planting faults",
         Step::Profile => "asking Athena what the tables hold",
         Step::Observe => "looking at what is there",
         Step::CreateBucket => "creating the bucket",

@@ -15,6 +15,7 @@ use steppe_spec::{Family, Frequency, TrainSpec};
 use steppe_wire::hint::Hinted;
 
 use super::given::Given;
+use crate::cleaning::cleaned;
 use crate::cli::{Args, DataArgs};
 use crate::draft::Draft;
 use crate::hint::boxed;
@@ -105,8 +106,9 @@ impl Trial<'_> {
             }
         };
         let spec = forecasts(&workspace)?;
-        let cleaned = training::data::<Forecast>(&workspace, &raw, self.host, &spec);
-        let cleaned = cleaned.await.context(NOTHING_WRITTEN)?;
+        let folder = cleaned(&workspace, &raw, self.host).await.context(NOTHING_WRITTEN)?;
+        let cleaned = training::data::<Forecast>(&workspace, &folder, self.host, &spec);
+        let cleaned = cleaned.context(NOTHING_WRITTEN)?;
         Ok((workspace, raw, (data, cleaned)))
     }
 
