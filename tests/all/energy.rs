@@ -24,7 +24,7 @@ fn the_sample_is_forecast_and_the_join_is_not_a_day_off() {
     let checkout = Checkout::new();
     let checks = checked(&checkout, &[]);
     assert!(checks.contains("warmth-and-load  ok"), "{checks}");
-    assert!(checks.contains("readings: 4308 clean + 12 rejected = 4320 raw"), "{checks}");
+    assert!(checks.contains("readings: 12906 clean + 54 rejected = 12960 raw"), "{checks}");
     let predicted = checkout.done(&["predict", "--pipeline", "energy", "London"]).out;
     assert_eq!(predicted.matches("procure").count(), 7, "{predicted}");
     // What the mail says of the first day is what the predictor answers.
@@ -38,7 +38,42 @@ fn the_sample_is_forecast_and_the_join_is_not_a_day_off() {
     let page = checkout.path().join("reports/energy/evaluation.html");
     let page = std::fs::read_to_string(page).expect("a page");
     assert!(page.contains("<h2>How much to procure</h2><p>By the quantile 0.75,"));
+    // The meter of one household of the sample is dead for some weeks.
+    assert!(checks.contains("1 of 24 rows flagged, with reasons"), "{checks}");
+    assert!(checks.contains("24 rows in "), "{checks}");
+    let asked = checkout.done(&["query", "unusual", "--pipeline", "energy"]).out;
+    assert_eq!(asked.matches("SYN0").count(), 1, "{asked}");
+    assert!(asked.contains("SYN000005") && asked.contains("zero_days"), "{asked}");
+    let groups = checkout.done(&["query", "habits", "--pipeline", "energy"]).out;
+    assert!(groups.contains("households"), "{groups}");
+    assert!(evaluated.out.contains("weeks of zeros     24"), "{}", evaluated.out);
+    let page = checkout.path().join("reports/energy/unusual/001-SYN000005.html");
+    let page = std::fs::read_to_string(page).expect("a page of the household");
+    assert!(page.contains("<svg") && page.contains("zero_days"));
+    assert!(checkout.path().join("reports/energy/habits.html").exists());
     checkout.done(&["destroy", "--yes", "--pipeline", "energy"]);
+}
+
+/// Nobody says which households are faulty: what is planted in copies of them must be found.
+#[test]
+fn planted_faults_are_found_among_the_public_households_and_their_columns_named() {
+    let Some(folder) = shared_data("energy") else { return };
+    let checkout = Checkout::new();
+    let folder = folder.display().to_string();
+    checkout.done(&["evaluate", "--pipeline", "energy", "--data", &folder]);
+    let file = checkout.path().join("reports/energy/evaluation.json");
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(file).expect("a report")).expect("JSON");
+    let proof = &report["unsupervised"]["unusual"]["proof"];
+    let faults = proof["faults"].as_array().expect("faults");
+    assert_eq!(faults.len(), 4, "{proof}");
+    for fault in faults {
+        let number = |name: &str| fault[name].as_u64().expect("a number");
+        let (planted, flagged) = (number("planted"), number("flagged"));
+        assert!(planted == 40 && 10 * flagged >= 8 * planted, "{fault}");
+        assert!(10 * number("named") >= 9 * flagged, "{fault}");
+    }
+    assert_eq!(proof["halves"]["rows"], 95, "{proof}");
 }
 
 #[test]
@@ -56,7 +91,7 @@ fn the_public_data_are_sorted_to_inputs_and_joined_by_the_local_day() {
 fn padded(readings: &str) -> String {
     let mut lines = readings.lines();
     let mut text = format!("{},note\n", lines.next().expect("a header"));
-    let note = "n".repeat(8_000);
+    let note = "n".repeat(2_700);
     lines.for_each(|line| text += &format!("{line},{note}\n"));
     text
 }
@@ -108,7 +143,7 @@ async fn large_files_arrive_whole_and_what_an_earlier_upload_left_goes() {
         sizes(&[&others[..], &["all.csv", "weather.csv"]].concat())
     );
     let checks = checkout.done(&[&["smoke-test"], &pipeline[..]].concat()).out;
-    assert!(checks.contains("readings: 4308 clean + 12 rejected = 4320 raw"), "{checks}");
+    assert!(checks.contains("readings: 12906 clean + 54 rejected = 12960 raw"), "{checks}");
 }
 
 /// Names and sizes of the raw data in the bucket, by input, without the note beside them.

@@ -9,7 +9,7 @@ use steppe_plan::deploy::Upload;
 use steppe_plan::elf::{self, Architecture};
 use steppe_plan::events::{Did, Fact, Step};
 use steppe_plan::stack::{ArtifactHashes, GLUE_SCRIPT, sha256_hex};
-use steppe_spec::TrainingSpec;
+use steppe_spec::{TrainingSpec, UnsupervisedSpec};
 use steppe_wire::hint::Hinted;
 use steppe_wire::keys;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -143,11 +143,14 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
         (package(workspace, &predictor, small)?, package(workspace, &jobs, small)?);
     let plan = serde_json::to_vec_pretty(&workspace.etl_plan)?;
     let spec = serde_json::to_vec_pretty(&TrainingSpec::of(&workspace.manifest))?;
+    let tasks = UnsupervisedSpec::all(&workspace.manifest);
+    let looked_for = serde_json::to_vec_pretty(&tasks)?;
     let hashes = ArtifactHashes {
         server: sha256_hex(&server),
         predictor: sha256_hex(&predictor),
         jobs: sha256_hex(&jobs),
         train_spec: sha256_hex(&spec),
+        tasks: sha256_hex(&looked_for),
         glue_script: sha256_hex(GLUE_SCRIPT.as_bytes()),
         etl_plan: sha256_hex(&plan),
     };
@@ -165,8 +168,10 @@ pub fn collect(workspace: &Workspace) -> Result<Artifacts> {
         object("the ETL plan", keys::etl_plan(&hashes.etl_plan), plan),
         object("the jobs", keys::jobs_zip(&hashes.jobs), jobs),
     ];
-    if workspace.manifest.retrain.is_some() || workspace.manifest.drift.is_some() {
-        objects.push(object("what to train", keys::train_spec(&hashes.train_spec), spec));
+    // Trainings read it, checks for drift, scores of rows and records of forecasts.
+    objects.push(object("what to train", keys::train_spec(&hashes.train_spec), spec));
+    if !tasks.is_empty() {
+        objects.push(object("what to look for", keys::train_spec(&hashes.tasks), looked_for));
     }
     Ok(Artifacts { objects, hashes, architecture })
 }

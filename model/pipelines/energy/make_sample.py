@@ -2,7 +2,7 @@
 
 `python3 make_sample.py`; nothing here is measured. Warm days need less energy, weekends and holidays
 more, and the correlation of the daily differences of load and warmth is as in the real data, so that
-the pipeline's check holds of both.
+the pipeline's check holds of both. The meter of one household is dead for some weeks.
 """
 
 import csv
@@ -13,7 +13,8 @@ import random
 import zoneinfo
 
 FOLDER = pathlib.Path(__file__).parent / "sample"
-FIRST, DAYS, HOUSEHOLDS = datetime.date(2012, 9, 1), 540, 8
+FIRST, DAYS, HOUSEHOLDS = datetime.date(2012, 9, 1), 540, 24
+DEAD = 5
 LONDON = zoneinfo.ZoneInfo("Europe/London")
 WANTED = -0.36
 # As in the original, some have day and month swapped: Easter Monday of 2013 is April 1.
@@ -64,6 +65,13 @@ def correlation(warm, noise):
     )
 
 
+def habit(rng):
+    slow = 0.0
+    for _ in days():
+        slow = 0.97 * slow + rng.gauss(0, 0.03)
+        yield math.exp(slow + rng.gauss(0, 0.12))
+
+
 def write(name, header, rows):
     with open(FOLDER / f"{name}.csv", "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
@@ -78,14 +86,19 @@ def main():
         middle = (low + high) / 2
         low, high = (middle, high) if correlation(warm, middle) < WANTED else (low, middle)
     load, readings, households = list(loads(warm, low)), [], []
+    # What one of two neighbours needs more than usual, the other one needs less, so that means stay.
+    habits = [list(habit(rng)) for _ in range(HOUSEHOLDS // 2)]
     sizes = [rng.uniform(0.4, 1.9) for _ in range(HOUSEHOLDS)]
     scale = HOUSEHOLDS / sum(sizes)
     for number, size in enumerate(sizes, 1):
         name = f"SYN{number:06}"
         households.append((name, rng.choice(["Std", "ToU"]), rng.choice(["Affluent", "Comfortable"])))
-        for day, kwh in zip(days(), load):
+        for at, (day, kwh) in enumerate(zip(days(), load)):
             whole = rng.random() > 0.004
-            own = kwh * size * scale * (1 if whole else 0.4)
+            own = kwh * size * scale * habits[(number - 1) // 2][at] ** (-1 if number % 2 else 1)
+            own *= 1 if whole else 0.4
+            if number == DEAD and 200 <= at < 225:
+                own = 0
             readings.append((name, day, 48 if whole else rng.randint(10, 47), f"{max(own, 0):.3f}"))
     write("readings", ("LCLid", "day", "energy_count", "energy_sum"), readings)
     midnight = lambda day: datetime.datetime.combine(day, datetime.time(), LONDON)

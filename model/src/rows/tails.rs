@@ -10,6 +10,8 @@ use super::matrix::Matrix;
 
 /// Share of the values that a tail consists of.
 const TAIL: f64 = 0.1;
+/// Mean excesses above which a value may lie, at most: of one value alone nothing is known.
+const TIMES_MAX: f64 = 100.0;
 /// Values of a tail, at least: the mean of fewer tells little.
 const TAIL_MIN: usize = 5;
 
@@ -25,8 +27,10 @@ pub struct Tails {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Tail {
     threshold: f64,
-    /// Mean excess of the values above the threshold; 0 where there is none.
-    scale: f64,
+    /// Sum of the excesses of the values above the threshold; 0 where there is none.
+    excess: f64,
+    /// How many values they are.
+    count: f64,
     /// Minus the logarithm of the share of values above it.
     surprise: f64,
 }
@@ -43,7 +47,8 @@ impl Tails {
     }
 
     /// Minus the natural logarithm of the probability of a value at least as extreme, on the side
-    /// where it lies; 0 of a value that is in no tail, or missing.
+    /// where it lies, among the others of the column, which it is one of; 0 of a value that is in
+    /// no tail, or missing.
     pub fn surprise(&self, value: f64) -> f64 {
         match self.low {
             None => self.high.surprise(value),
@@ -61,20 +66,23 @@ impl Tail {
     fn of(values: &[f64]) -> Self {
         let count = ((TAIL * values.len() as f64).ceil() as usize).max(TAIL_MIN);
         let Some(&threshold) = values.get(count) else {
-            return Self { threshold: 0.0, scale: 0.0, surprise: 0.0 };
+            return Self { threshold: 0.0, excess: 0.0, count: 1.0, surprise: 0.0 };
         };
         let above = values.iter().take_while(|value| **value > threshold);
         let excess: f64 = above.map(|value| value - threshold).sum();
-        let scale = excess / count as f64;
-        Self { threshold, scale, surprise: (values.len() as f64 / count as f64).ln() }
+        let surprise = (values.len() as f64 / count as f64).ln();
+        Self { threshold, excess, count: count as f64, surprise }
     }
 
+    /// A value is held against the others of its tail: beside itself the mean excess would grow
+    /// with it.
     fn surprise(&self, value: f64) -> f64 {
-        if self.scale > 0.0 && value > self.threshold {
-            self.surprise + (value - self.threshold) / self.scale
-        } else {
-            0.0
+        let own = value - self.threshold;
+        if !(own > 0.0 && self.excess > 0.0) {
+            return 0.0;
         }
+        let others = (self.excess - own).max(0.0) / (self.count - 1.0);
+        self.surprise + own / (others + own / TIMES_MAX)
     }
 }
 
@@ -110,11 +118,11 @@ mod tests {
 
     #[test]
     fn a_tail_tells_the_probability_of_what_lies_beyond() {
-        let tails = Tails::of(&column(1.0), true);
         // Of this distribution a value above 8 has the probability e^−8.
+        let tails = Tails::of(&column(8.0), true);
         assert!((tails.surprise(8.0) - 8.0).abs() < 1.0, "{}", tails.surprise(8.0));
         assert_eq!(tails.surprise(1.0), 0.0, "in the midst of the others");
-        assert!(tails.surprise(9.0) > tails.surprise(8.0));
+        assert!(Tails::of(&column(9.0), true).surprise(9.0) > tails.surprise(8.0));
         assert_eq!(tails.surprise(f64::NAN), 0.0);
     }
 

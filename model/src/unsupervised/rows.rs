@@ -17,6 +17,8 @@ use crate::stats::median;
 pub const GROUP_MIN: usize = 20;
 /// Rows on which numbers of groups and distances are chosen, at most: choosing looks many times.
 const CHOSEN_ON: usize = 2_000;
+/// Weight of all columns beside the strangest one, in `tails`.
+const TIE_BREAK: f64 = 1e-6;
 /// Groups that `k-means-distance` may have, at most, where their number is chosen.
 const CLUSTERS_MAX: usize = 8;
 
@@ -321,8 +323,13 @@ type Said = (Vec<f64>, Why);
 
 fn tailed(values: &Matrix, high: &[usize]) -> Result<Said, RowsError> {
     let surprises = tails::surprises(values, high)?;
-    let most = |row: usize| surprises.row(row).into_iter().fold(0.0, f64::max);
-    Ok(((0..values.rows()).map(most).collect(), Why::Surprises(surprises)))
+    // What else is strange decides between rows whose strangest columns are alike.
+    let score = |row: usize| {
+        let of_row = surprises.row(row);
+        let most = of_row.iter().copied().fold(0.0, f64::max);
+        most + TIE_BREAK * of_row.iter().sum::<f64>()
+    };
+    Ok(((0..values.rows()).map(score).collect(), Why::Surprises(surprises)))
 }
 
 fn isolated(columns: &Matrix, model: &AnomalyModel) -> Result<Said, RowsError> {

@@ -1,5 +1,5 @@
 //! The jobs' `bootstrap`: the function's handler says which job it runs, `check`, `train`, `score`,
-//! `record` or `drift`.
+//! `record`, `look` or `drift`.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use steppe_jobs::check::{self, Checker};
 use steppe_jobs::drift::{self, Monitor};
+use steppe_jobs::look::{self, Looker};
 use steppe_jobs::record::{self, Recorder};
 use steppe_jobs::score::{self, Scorer};
 use steppe_jobs::train::{self, Trainer};
@@ -52,6 +53,10 @@ async fn run() -> Result<()> {
             let recorder = Recorder { artifacts, data, pipeline, spec_key: spec_key()? };
             serve(async |event: record::Event| recorder.run(&event, Timestamp::now()).await).await
         }
+        "look" => {
+            let looker = Looker { artifacts, data, pipeline, tasks_key: var("TASKS_KEY")? };
+            serve(async |event: look::Event| looker.run(&event, Timestamp::now()).await).await
+        }
         "drift" => {
             let monitor = Monitor {
                 artifacts,
@@ -65,7 +70,7 @@ async fn run() -> Result<()> {
         other => {
             bail!(
                 "the function's handler is `{other}`; there are `check`, `train`, `score`, \
-                 `record` and `drift`"
+                 `record`, `look` and `drift`"
             )
         }
     }

@@ -83,6 +83,18 @@ pub fn record(pipeline: &str, version: &str) -> String {
     format!("{}{version}.parquet", records_prefix(pipeline))
 }
 
+/// Prefix of what was found without a target: `found/unusual/`.
+pub fn found_prefix(task: &str) -> String {
+    format!("found/{task}/")
+}
+
+/// The same of one execution: `found/unusual/6f2c….parquet`. The same execution always names the
+/// same object.
+pub fn found(task: &str, execution: &str) -> String {
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, execution.as_bytes());
+    format!("{}{id}.parquet", found_prefix(task))
+}
+
 /// The identity of a forecast: the same execution and series always name the same object, so a
 /// retry overwrites instead of adding.
 pub fn prediction_id(execution: &str, series: &str) -> Uuid {

@@ -9,6 +9,7 @@ mod catalogue;
 mod checks;
 mod cleaning;
 mod drift;
+mod look;
 mod network;
 mod notify;
 mod predictor;
@@ -47,7 +48,7 @@ pub use storage::UNFINISHED_UPLOAD_DAYS;
 type Make = fn(&Stack<'_>, &[Component]) -> Option<Component>;
 
 /// Every component. One that gathers what others give, such as the alarms, stands after them.
-const COMPONENTS: [Make; 18] = [
+const COMPONENTS: [Make; 19] = [
     checks::component,
     uploads::component,
     cleaning::component,
@@ -56,6 +57,7 @@ const COMPONENTS: [Make; 18] = [
     server::component,
     predictor::component,
     record::component,
+    look::component,
     scoring::component,
     training::component,
     drift::component,
@@ -402,6 +404,7 @@ mod tests {
         let manifests = [
             include_str!("../../../model/pipelines/marriages/pipeline.toml"),
             include_str!("../../../model/pipelines/stroke/pipeline.toml"),
+            include_str!("../../../model/pipelines/energy/pipeline.toml"),
         ];
         let names = manifests.map(complete).into_iter().flatten();
         let each: std::collections::BTreeSet<&str> = names.collect();

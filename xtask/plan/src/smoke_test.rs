@@ -106,6 +106,13 @@ pub enum CheckKind {
     },
     /// What was predicted lies beside what came, once, and by the model in service.
     Record,
+    /// What was found without a target is in its table, about each row once.
+    Found {
+        /// Name of the task and of its table.
+        task: String,
+        /// The table that was looked at.
+        table: String,
+    },
     /// A number that Athena finds in the tables is within the manifest's bounds.
     Value {
         /// What the number is.
@@ -143,7 +150,7 @@ impl CheckKind {
             Self::History { .. } => 1,
             Self::RowCounts => 2,
             Self::Forecasts { .. } | Self::Scores { .. } => 3,
-            Self::Record => 4,
+            Self::Record | Self::Found { .. } => 4,
             Self::Value { .. } => 4,
             Self::Notification { .. } => 5,
             Self::Drift { .. } => 6,
@@ -158,6 +165,7 @@ impl CheckKind {
             Self::History { .. }
             | Self::RowCounts
             | Self::Record
+            | Self::Found { .. }
             | Self::Value { .. }
             | Self::Forecasts { .. }
             | Self::Scores { .. }
@@ -185,6 +193,9 @@ impl fmt::Display for CheckKind {
                  Athena's agree",
             ),
             Self::Record => f.write_str("each forecast of the backtest once, beside what came"),
+            Self::Found { task, table } => {
+                write!(f, "`{task}` says of each row of `{table}` once what was found of it")
+            }
             Self::Value { description, at_least, at_most, .. } => {
                 write!(f, "{description}: from {at_least} to {at_most}")
             }

@@ -62,6 +62,8 @@ pub struct ArtifactHashes {
     pub jobs: String,
     /// What to train.
     pub train_spec: String,
+    /// What is looked for without a target.
+    pub tasks: String,
     /// The Glue script.
     pub glue_script: String,
     /// The ETL plan.

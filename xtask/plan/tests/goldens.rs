@@ -46,6 +46,7 @@ fn whole_templates() {
                 predictor: hash("b"),
                 jobs: hash("c"),
                 train_spec: hash("d"),
+                tasks: hash("c"),
                 glue_script: hash("e"),
                 etl_plan: hash("f"),
             },

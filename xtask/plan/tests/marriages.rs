@@ -36,6 +36,7 @@ fn render(manifest: &Manifest, server: &str) -> String {
             predictor: hash("b"),
             jobs: hash("f"),
             train_spec: hash("9"),
+            tasks: hash("8"),
             glue_script: hash("c"),
             etl_plan: hash("d"),
         },

@@ -36,6 +36,7 @@ impl Rendered {
                 predictor: hash(),
                 jobs: hash(),
                 train_spec: hash(),
+                tasks: hash(),
                 glue_script: hash(),
                 etl_plan: hash(),
             },

@@ -32,6 +32,7 @@ pub fn run(
                     predictor: zeros(),
                     jobs: zeros(),
                     train_spec: zeros(),
+                    tasks: zeros(),
                     glue_script: zeros(),
                     etl_plan: zeros(),
                 },

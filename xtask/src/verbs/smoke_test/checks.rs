@@ -1,5 +1,6 @@
 //! What each check of a smoke test does.
 
+mod found;
 mod rows;
 
 use std::collections::BTreeSet;
@@ -69,6 +70,7 @@ impl Test<'_> {
                 self.forecasts(execution, series, *place).await
             }
             CheckKind::Record => self.record().await,
+            CheckKind::Found { task, table } => self.found(execution, task, table).await,
             CheckKind::Scores { place } => self.scores(execution, *place).await,
             CheckKind::Notification { emails, place } => {
                 self.notification(execution, *emails, *place)
