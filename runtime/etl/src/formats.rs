@@ -105,7 +105,7 @@ fn exactly(file: &mut impl Read, size: usize) -> Result<Vec<u8>> {
 }
 
 /// Lets a library work on a file that may be damaged, on which some panic.
-fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         bail!("the file is damaged; the standard error says where reading it failed")
     })

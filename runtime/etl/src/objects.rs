@@ -1,11 +1,11 @@
-//! The files of an input: every object below its prefix, in the order of their names.
+//! The files below a prefix, as of an input: every object, in the order of their names.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt};
-use object_store::{GetResultPayload, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
 use steppe_store::key;
 use steppe_store::table::{below, is_hidden};
 use steppe_wire::etl::InputObjects;
@@ -29,8 +29,10 @@ pub type Bytes = Box<dyn Read + Send>;
 pub struct Object {
     /// Where it is; the name is what messages call it.
     pub place: Place,
-    /// Its name below the input's prefix.
+    /// Its name below the prefix.
     pub name: String,
+    /// How many bytes it has.
+    pub size: u64,
 }
 
 /// The files of an input.
@@ -43,9 +45,20 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Lists them, as `called` has it instead of their places. A mark of a folder is none, nor is
-    /// what readers hide.
+    /// Lists them, as `called` has it instead of their places; none is an error.
     pub async fn list(prefix: &Place, called: &BTreeMap<String, String>) -> Result<Self> {
+        let found = Self::below(prefix, called).await?;
+        if found.all.is_empty() {
+            bail!(Hinted::new(
+                format!("there are no files at {}", prefix.name),
+                "`cargo xtask deploy --data FILE` uploads them"
+            ));
+        }
+        Ok(found)
+    }
+
+    /// Lists those there are. A mark of a folder is none, nor is what readers hide.
+    pub async fn below(prefix: &Place, called: &BTreeMap<String, String>) -> Result<Self> {
         let (mut all, mut read) = (Vec::new(), InputObjects::default());
         let mut listing = prefix.store.list(Some(&prefix.path));
         while let Some(entry) = listing.next().await {
@@ -69,13 +82,7 @@ impl Objects {
             })?;
             let called = called.get(&full).cloned();
             let place = Place { name: called.unwrap_or(full), path, ..prefix.clone() };
-            all.push(Object { place, name: name.to_owned() });
-        }
-        if all.is_empty() {
-            bail!(Hinted::new(
-                format!("there are no files at {}", prefix.name),
-                "`cargo xtask deploy --data FILE` uploads them"
-            ));
+            all.push(Object { place, name: name.to_owned(), size });
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { all, read })
@@ -96,6 +103,14 @@ impl Object {
             }
         };
         on_own_thread(move || begun(bytes)).await.with_context(context)
+    }
+
+    /// Its last bytes, or all of them where there are fewer.
+    pub async fn tail(&self, length: u64) -> Result<tokio_util::bytes::Bytes> {
+        let context = || format!("cannot read {}", self.place.name);
+        let options = GetOptions::new().with_range(Some(GetRange::Suffix(length)));
+        let object = self.place.store.get_opts(&self.place.path, options);
+        object.await.with_context(context)?.bytes().await.with_context(context)
     }
 }
 

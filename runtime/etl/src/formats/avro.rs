@@ -22,8 +22,10 @@ mod reader;
 mod schema;
 mod writer;
 
+pub(crate) use container::Blocks;
 pub use reader::read;
 pub use schema::Schema;
+pub(crate) use schema::{Field, Kind, Logical};
 
 /// Apache Avro.
 pub struct Avro;

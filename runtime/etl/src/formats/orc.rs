@@ -20,7 +20,7 @@ use super::columns::{Columns, Written, by_name, named_types};
 use super::spool::Spool;
 use super::{BATCH_ROWS, Bytes, Choose, Format, Guarded, Reader, Writer, guarded};
 
-mod tail;
+pub(crate) mod tail;
 
 /// Batches that wait until they are written.
 const WAITING_MAX: usize = 2;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use orc_rust::proto::{CompressionKind, Footer, PostScript};
 use prost::Message;
 use steppe_wire::hint::Hinted;
+use tokio_util::bytes::Bytes;
 
 use crate::formats::spool::Spool;
 
@@ -19,15 +20,23 @@ const BLOCK_BYTES: u64 = 256 * 1024;
 
 /// Refuses a file whose types are no small tree.
 pub fn check(file: &Spool) -> Result<()> {
-    let last = file.before_end(0, 1)?;
+    footer(|after, length| file.before_end(after, length)).map(|_| ())
+}
+
+/// The footer of a file of which `before_end` gives so many bytes before the last ones; its types
+/// are a small tree.
+pub fn footer(before_end: impl Fn(u64, u64) -> std::io::Result<Bytes>) -> Result<Footer> {
+    let last = before_end(0, 1)?;
     let length = u64::from(last[0]);
-    let postscript = file.before_end(1, length)?;
+    let postscript = before_end(1, length)?;
     let postscript = PostScript::decode(postscript)?;
     ensure!(postscript.magic() == "ORC", "it does not end as one");
-    let footer = file.before_end(1 + length, postscript.footer_length())?;
+    let footer = before_end(1 + length, postscript.footer_length())?;
     let block = postscript.compression_block_size.unwrap_or(BLOCK_BYTES);
     let footer = decompressed(&footer, postscript.compression(), block)?;
-    check_types(&Footer::decode(&footer[..])?)
+    let footer = Footer::decode(&footer[..])?;
+    check_types(&footer)?;
+    Ok(footer)
 }
 
 /// Children come after their parents, and have one each.
