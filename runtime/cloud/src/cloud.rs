@@ -20,7 +20,7 @@ use crate::services::cloudwatch::Alarm;
 use crate::services::ec2::{Instance, Machines};
 use crate::services::engine::Engines;
 use crate::services::events::Rule;
-use crate::services::glue::{Database, Job, JobRun, Table as GlueTable};
+use crate::services::glue::{Crawler, Database, Job, JobRun, Partition, Table as GlueTable};
 use crate::services::lambda::{Environments, Function};
 use crate::services::logs::LogGroup;
 use crate::services::sns::Topic;
@@ -136,6 +136,10 @@ pub struct Cloud {
     pub databases: Table<Database>,
     /// Glue tables by `database.table`.
     pub glue_tables: Table<GlueTable>,
+    /// Glue partitions by `database.table/` and their values.
+    pub glue_partitions: Table<Partition>,
+    /// Glue crawlers by name.
+    pub crawlers: Table<Crawler>,
     /// Glue jobs by name.
     pub jobs: Table<Job>,
     /// Glue job runs by ID.
@@ -201,6 +205,8 @@ impl Cloud {
             log_files: Mutex::default(),
             databases: Table::open(dir("databases"))?,
             glue_tables: Table::open(dir("glue_tables"))?,
+            glue_partitions: Table::open(dir("glue_partitions"))?,
+            crawlers: Table::open(dir("crawlers"))?,
             jobs: Table::open(dir("jobs"))?,
             job_runs: Table::open(dir("job_runs"))?,
             work_groups: Table::open(dir("work_groups"))?,

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 pub enum TableFormat {
     /// Apache Parquet.
     Parquet,
-    /// Separated values as Hive's OpenCSVSerde reads them.
+    /// Separated values as Hive's OpenCSVSerde or LazySimpleSerDe reads them.
     Csv(CsvLayout),
-    /// One JSON object per line.
-    Json,
+    /// One JSON object per line, with the names of members as they are, where they are known.
+    Json(Vec<String>),
     /// Fields in the values of Hadoop sequence files, as Hive's LazySimpleSerDe reads them, with
     /// `field.delim`.
     Sequence(char),
@@ -36,17 +36,24 @@ pub enum OrcAccess {
     Name,
 }
 
-/// The parameters of OpenCSVSerde.
+/// The parameters of what reads separated values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CsvLayout {
-    /// `separatorChar`.
+    /// `separatorChar` or `field.delim`.
     pub separator: char,
+    /// Of OpenCSVSerde; LazySimpleSerDe takes quotes for letters.
+    pub quotes: Option<Quotes>,
+    /// Lines before the first record of each file: `skip.header.line.count`.
+    pub header_lines: u64,
+}
+
+/// The parameters of OpenCSVSerde that say where a value ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quotes {
     /// `quoteChar`.
     pub quote: char,
     /// `escapeChar`.
     pub escape: char,
-    /// Lines before the first record of each file: `skip.header.line.count`.
-    pub header_lines: u64,
 }
 
 /// A column of a table.
@@ -72,6 +79,28 @@ pub struct Table {
     /// Layout of its files; the error of a table that the engine cannot read.
     pub format: Result<TableFormat, String>,
     /// Columns in order.
+    pub columns: Vec<TableColumn>,
+    /// Keys of its partitions, which are columns as well.
+    pub keys: Vec<TableColumn>,
+    /// Its partitions, when it has keys.
+    pub partitions: Vec<Partition>,
+}
+
+impl Table {
+    /// The columns that a statement sees.
+    pub fn all_columns(&self) -> impl Iterator<Item = &TableColumn> {
+        self.columns.iter().chain(&self.keys)
+    }
+}
+
+/// The files of a folder, with values for all keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// A value for each key.
+    pub values: Vec<String>,
+    /// `s3://bucket/prefix/`.
+    pub location: String,
+    /// Its own columns in order.
     pub columns: Vec<TableColumn>,
 }
 

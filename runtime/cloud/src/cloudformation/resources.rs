@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use self::types::Type;
 use super::{Resource, permissions};
 use crate::cloud::{Cloud, short_id};
+use crate::services::glue;
 use crate::table::NotStored;
 
 /// Bytes of a name before its random end: together they fit all services.
@@ -127,6 +128,7 @@ pub fn physical_id(place: &Place<'_>, kind: &Type, properties: &Value) -> Result
         "AWS::S3::BucketPolicy" => text(properties, "Bucket").to_owned(),
         "AWS::Glue::Database"
         | "AWS::Glue::Table"
+        | "AWS::Glue::Crawler"
         | "AWS::Glue::Job"
         | "AWS::Athena::WorkGroup"
         | "AWS::Events::Rule"
@@ -173,6 +175,7 @@ pub fn exists(place: &Place<'_>, kind: &Type, id: &str, properties: &Value) -> b
         "AWS::S3::BucketPolicy" => cloud.buckets.policy(id).is_some(),
         "AWS::Glue::Database" => cloud.databases.contains(id),
         "AWS::Glue::Table" => cloud.glue_tables.contains(&data::table_key(id, properties)),
+        "AWS::Glue::Crawler" => cloud.crawlers.contains(id),
         "AWS::Glue::Job" => cloud.jobs.contains(id),
         // Every account has `primary`.
         "AWS::Athena::WorkGroup" => id == "primary" || cloud.work_groups.contains(id),
@@ -246,6 +249,7 @@ fn set(place: &Place<'_>, resource: &Resource) -> Made {
         "AWS::S3::BucketPolicy" => data::set_bucket_policy(place, id, p),
         "AWS::Glue::Database" => data::set_database(place, id, p),
         "AWS::Glue::Table" => data::set_table(place, id, p),
+        "AWS::Glue::Crawler" => data::set_crawler(place, id, p),
         "AWS::Glue::Job" => data::set_job(place, id, p),
         "AWS::Athena::WorkGroup" => data::set_work_group(place, id, p),
         "AWS::Logs::LogGroup" => data::set_log_group(place, id, p),
@@ -291,9 +295,12 @@ pub async fn delete(place: &Place<'_>, resource: &Resource) -> Result<(), String
     match resource.kind.as_str() {
         "AWS::S3::Bucket" => data::delete_bucket(place, id)?,
         "AWS::S3::BucketPolicy" => data::remove_bucket_policy(place, id)?,
-        "AWS::Glue::Database" => drop(cloud.databases.remove(id)?),
+        "AWS::Glue::Database" => glue::delete_database(cloud, id)?,
         "AWS::Glue::Table" => {
-            drop(cloud.glue_tables.remove(&data::table_key(id, &resource.properties))?);
+            glue::delete_table(cloud, text(&resource.properties, "DatabaseName"), id)?;
+        }
+        "AWS::Glue::Crawler" => {
+            glue::crawlers::stop_and_delete(cloud, id).map_err(|e| e.to_string())?;
         }
         "AWS::Glue::Job" => drop(cloud.jobs.remove(id)?),
         "AWS::Athena::WorkGroup" => drop(cloud.work_groups.remove(id)?),

@@ -9,7 +9,8 @@
 //!   results, `s3:PutObject`, `s3:AbortMultipartUpload` and `s3:ListMultipartUploadParts` there,
 //!   and `s3:GetObject` for who reads results;
 //! - `glue:GetDatabase` on the catalogue and the database `default`, and on every database that is
-//!   named; `glue:GetTable` on the catalogue, the database and the table;
+//!   named; `glue:GetTable` on the catalogue, the database and the table, and
+//!   `glue:GetPartitions` there when the table has partitions;
 //! - `athena:GetDataCatalog` of state machines, because every policy that Step Functions generates
 //!   has it, and of requests that name a catalogue.
 //!
@@ -18,7 +19,7 @@
 //! of the last 45 days are kept. Differences from AWS: results are written below a prefix, never
 //! into a bucket's root; no `.metadata` files; errors of syntax are told by `StartQueryExecution`,
 //! unless the query has to wait; integers in statements are `bigint`; nothing is reused; there are
-//! no partitions, views, prepared statements, and no catalogue but `AwsDataCatalog`.
+//! no `SHOW PARTITIONS`, no partition projection, no views, prepared statements, and no catalogue but `AwsDataCatalog`.
 
 mod catalogue;
 mod describe;

@@ -1,4 +1,4 @@
-//! Glue: catalogue and jobs.
+//! Glue: catalogue, crawlers and jobs.
 //!
 //! A job run starts the embedded engine with the job's own arguments (`--plan`, `--input`,
 //! `--output`, `--rejects`, `--report`) and the role's credentials. The PySpark script itself is
@@ -13,10 +13,12 @@
 //! `--custom-logGroup-prefix` or `/aws-glue/jobs` as the prefix; `--continuous-log-logGroup` is
 //! without effect there. A role that may not write them loses the logs, not the run.
 //!
-//! Of the catalogue there are databases and tables; partitions are not implemented. The newest
-//! 1,000 runs of the last 365 days are kept.
+//! Of the catalogue there are databases, tables and partitions, which CloudFormation and
+//! [`crawlers`] make; the API reads them. The newest 1,000 runs of the last 365 days are kept.
 
+pub mod crawlers;
 pub mod jobs;
+pub mod partitions;
 
 use std::sync::Arc;
 
@@ -30,7 +32,10 @@ use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
 use crate::services::pages::Pages;
 use crate::services::{known, required};
-pub use jobs::{Job, JobRun, end_orphans, start, stop};
+use crate::table::NotStored;
+pub use crawlers::Crawler;
+pub use jobs::{Job, JobRun, start, stop};
+pub use partitions::Partition;
 
 /// Databases or tables in one answer.
 const PAGES: Pages = Pages::of("MaxResults", "NextToken", 100).refusing("InvalidInputException");
@@ -112,6 +117,7 @@ pub async fn handle(
     let known = |names: &[&str]| known(params, "glue", operation, names);
     match operation {
         "StartJobRun" => start(cloud, caller, params),
+        "GetPartition" | "GetPartitions" => partitions::handle(cloud, caller, operation, params),
         "GetJob" => {
             known(&["JobName"])?;
             jobs::get_job(cloud, caller, params)
@@ -165,8 +171,29 @@ pub async fn handle(
                 find_table(cloud, database, name).ok_or_else(|| not_found("Table", name))?;
             Ok(json!({ "Table": describe_table(cloud, &table) }))
         }
-        other => Err(ApiError::unknown_operation("glue", other)),
+        other => crawlers::handle(cloud, caller, other, params)
+            .unwrap_or_else(|| Err(ApiError::unknown_operation("glue", other))),
     }
+}
+
+/// Ends what a cloud that is no more left at work.
+pub fn end_orphans(cloud: &Cloud) {
+    jobs::end_orphans(cloud);
+    crawlers::end_orphans(cloud);
+}
+
+/// Deletes a table with its partitions, if it is there.
+pub fn delete_table(cloud: &Cloud, database: &str, name: &str) -> Result<(), NotStored> {
+    partitions::delete_all(cloud, database, name)?;
+    cloud.glue_tables.remove(&format!("{database}.{name}")).map(|_| ())
+}
+
+/// Deletes a database with all that is in it, as Glue does, if it is there.
+pub fn delete_database(cloud: &Cloud, database: &str) -> Result<(), NotStored> {
+    for table in tables_of(cloud, database) {
+        delete_table(cloud, database, &table.name)?;
+    }
+    cloud.databases.remove(database).map(|_| ())
 }
 
 /// The tables of a database.
@@ -186,6 +213,10 @@ fn check_catalog(cloud: &Cloud, params: &Value) -> ApiResult<()> {
         Some(id) if id != cloud.config.account => Err(not_found("Catalog", id)),
         _ => Ok(()),
     }
+}
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new("InvalidInputException", message)
 }
 
 fn not_found(what: &str, name: &str) -> ApiError {

@@ -172,6 +172,9 @@ fn arn(cloud: &Cloud, resource: &Resource) -> Option<String> {
     };
     let (is_there, arn) = match resource.kind.as_str() {
         "AWS::S3::Bucket" => (cloud.buckets.get(id).is_ok(), format!("arn:aws:s3:::{id}")),
+        "AWS::Glue::Crawler" => {
+            (cloud.crawlers.contains(id), config.arn("glue", &format!("crawler/{id}")))
+        }
         "AWS::Glue::Job" => (cloud.jobs.contains(id), config.arn("glue", &format!("job/{id}"))),
         "AWS::Athena::WorkGroup" => {
             (cloud.work_groups.contains(id), config.arn("athena", &format!("workgroup/{id}")))

@@ -24,6 +24,13 @@ use super::tables::arrow_type;
 
 /// Characters that Hive pads to.
 const WIDTH: usize = 20;
+/// What Hive says between the columns of a table and its partition keys.
+const PARTITIONED: [&str; 4] = [
+    "\t \t ",
+    "# Partition Information\t \t ",
+    "# col_name            \tdata_type           \tcomment             ",
+    "\t \t ",
+];
 /// Compiled size of a pattern of `SHOW TABLES`.
 const PATTERN_BYTES_MAX: usize = 100_000;
 const INFORMATION_SCHEMA: &str = "information_schema";
@@ -134,7 +141,12 @@ impl CatalogueListing {
                     let comment = c.comment.as_deref().unwrap_or_default();
                     [pad(&c.name), pad(&c.hive_type), pad(comment)].join("\t")
                 };
-                Ok(found.columns.iter().map(line).collect())
+                let mut lines: Vec<String> = found.all_columns().map(line).collect();
+                if *described && !found.keys.is_empty() {
+                    lines.extend(PARTITIONED.map(str::to_owned));
+                    lines.extend(found.keys.iter().map(line));
+                }
+                Ok(lines)
             }
         }
     }
@@ -299,6 +311,8 @@ fn own_table(name: &str, columns: &[&str]) -> Table {
         location: String::new(),
         format: Err("a table of information_schema has no files".to_owned()),
         columns: columns.iter().map(column).collect(),
+        keys: vec![],
+        partitions: vec![],
     }
 }
 
@@ -314,10 +328,10 @@ fn column_rows(table: &Table) -> Vec<Vec<Cell>> {
             text("YES"),
             text(&trino_type(&column.hive_type)),
             Cell::Text(column.comment.clone()),
-            Cell::Text(None),
+            Cell::Text((index >= table.columns.len()).then(|| "partition key".to_owned())),
         ]
     };
-    table.columns.iter().enumerate().map(row).collect()
+    table.all_columns().enumerate().map(row).collect()
 }
 
 fn batch(columns: &[&str], rows: &[Vec<Cell>]) -> Result<RecordBatch, DataFusionError> {

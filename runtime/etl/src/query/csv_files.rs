@@ -1,7 +1,10 @@
-//! Text files as Athena's OpenCSVSerde reads them: line by line, whatever quotes say.
+//! Text files as Athena's OpenCSVSerde and LazySimpleSerDe read them: line by line, whatever quotes
+//! say.
 //!
-//! A line that is empty has no values; a field that is missing or whose quote does not end on its
-//! line has none. A space before a quote is part of the value here, while Athena leaves it out.
+//! With OpenCSVSerde, a line that is empty has no values; a field that is missing or whose quote
+//! does not end on its line has none. A space before a quote is part of the value here, while
+//! Athena leaves it out. With LazySimpleSerDe, quotes are letters like others, an empty line is an
+//! empty first field, and `\N` is NULL.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -11,10 +14,12 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, String
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use steppe_wire::etl::records::Lines;
-use steppe_wire::query::CsvLayout;
+use steppe_wire::query::{CsvLayout, Quotes};
 
 use super::files::{Batches, FileReader, OneFile};
 
+/// How Hive writes what is not there.
+const NULL: &[u8] = b"\\N";
 /// Lines per batch.
 const BATCH_LINES: usize = 8_192;
 
@@ -22,8 +27,8 @@ const BATCH_LINES: usize = 8_192;
 #[derive(Debug, Clone, Copy)]
 pub struct Split {
     separator: u8,
-    quote: u8,
-    escape: u8,
+    /// Quote and escape.
+    quotes: Option<(u8, u8)>,
     header_lines: u64,
 }
 
@@ -55,8 +60,9 @@ impl<R: Read> Rows<R> {
         while rows < BATCH_LINES && self.read_line()? {
             let fields = self.split.fields(&self.line)?;
             for (index, column) in columns.iter_mut().enumerate() {
-                let field = fields.get(index).map(String::from_utf8_lossy);
-                column.append_option(field);
+                let is_there = |field: &&[u8]| self.split.quotes.is_some() || *field != NULL;
+                let field = fields.get(index).filter(is_there);
+                column.append_option(field.map(String::from_utf8_lossy));
             }
             rows += 1;
         }
@@ -89,8 +95,12 @@ impl Split {
         };
         Ok(Self {
             separator: byte("separatorChar", layout.separator)?,
-            quote: byte("quoteChar", layout.quote)?,
-            escape: byte("escapeChar", layout.escape)?,
+            quotes: match layout.quotes {
+                Some(Quotes { quote, escape }) => {
+                    Some((byte("quoteChar", quote)?, byte("escapeChar", escape)?))
+                }
+                None => None,
+            },
             header_lines: layout.header_lines,
         })
     }
@@ -99,15 +109,18 @@ impl Split {
     fn fields(self, line: &[u8]) -> Result<ByteRecord, DataFusionError> {
         let mut record = ByteRecord::new();
         let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let quotes = self.quotes.filter(|(quote, escape)| {
+            text.is_empty() || text.iter().any(|byte| byte == quote || byte == escape)
+        });
+        let Some((quote, escape)) = quotes else {
+            text.split(|byte| *byte == self.separator).for_each(|field| record.push_field(field));
+            return Ok(record);
+        };
         if text.is_empty() {
             return Ok(record);
         }
-        if !text.iter().any(|byte| [self.quote, self.escape].contains(byte)) {
-            text.split(|byte| *byte == self.separator).for_each(|field| record.push_field(field));
-            return Ok(record);
-        }
         let mut builder = ReaderBuilder::new();
-        builder.delimiter(self.separator).quote(self.quote).escape(Some(self.escape));
+        builder.delimiter(self.separator).quote(quote).escape(Some(escape));
         builder.has_headers(false).buffer_capacity(line.len());
         let mut reader = builder.from_reader(line);
         reader.read_byte_record(&mut record).map_err(|e| DataFusionError::External(e.into()))?;
@@ -127,7 +140,8 @@ mod tests {
 
     #[test]
     fn lines_are_split_as_the_reader_of_athena_splits_them() {
-        let split = Split { separator: b';', quote: b'"', escape: b'\\', header_lines: 0 };
+        let quotes = Some((b'"', b'\\'));
+        let split = Split { separator: b';', quotes, header_lines: 0 };
         let fields = |line: &str| -> Vec<String> {
             let record = split.fields(line.as_bytes()).expect("fields");
             record.iter().map(|f| String::from_utf8_lossy(f).into_owned()).collect()
@@ -137,12 +151,16 @@ mod tests {
         assert_eq!(fields("\"a\\\"b\";c\n"), ["a\"b", "c"]);
         assert_eq!(fields("a;\"b\n"), ["a"], "a quote that does not end");
         assert_eq!(fields("\n"), [""; 0]);
+        let split = Split { quotes: None, ..split };
+        let fields = |line: &str| split.fields(line.as_bytes()).expect("fields");
+        assert_eq!(fields("\"a;b\";\\N\n"), ["\"a", "b\"", "\\N"]);
+        assert_eq!(fields("\n"), [""]);
     }
 
     #[test]
     fn lines_before_the_records_are_skipped() {
         let split =
-            |header_lines| Split { separator: b',', quote: b'"', escape: b'\\', header_lines };
+            |header_lines| Split { separator: b',', quotes: Some((b'"', b'\\')), header_lines };
         let schema: SchemaRef = Arc::new(Schema::new(vec![
             Field::new("a", DataType::Utf8, true),
             Field::new("b", DataType::Utf8, true),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
-use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::Column;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
@@ -14,12 +14,12 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
-use datafusion::functions::expr_fn::nullif;
-use datafusion::logical_expr::{cast, lit};
-use datafusion::prelude::{Expr, SessionContext};
+use datafusion::functions::expr_fn::{lower, nullif};
+use datafusion::logical_expr::{cast, lit, try_cast, when};
+use datafusion::prelude::{DataFrame, Expr, SessionContext};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use steppe_wire::query::{Catalogue, CsvLayout, Table, TableFormat};
+use steppe_wire::query::{Catalogue, CsvLayout, Partition, Table, TableFormat};
 use url::Url;
 
 use super::csv_files::Split;
@@ -52,34 +52,9 @@ pub fn register(
         let schema = Arc::new(MemorySchemaProvider::new());
         for (_, name) in select.tables().iter().filter(|(d, _)| d == database) {
             let table = find(select, catalogue, database, name)?;
-            let place = Realm::S3.prefix(&table.location).map_err(|e| {
-                Failed::named("HIVE_INVALID_METADATA", format!("table {name}: {e}"))
-            })?;
-            let store = scan.over(place.store.clone());
-            let url = place.url.as_str();
-            let provider: Arc<dyn TableProvider> = match &table.format {
-                Ok(TableFormat::Csv(layout)) => texts(context, table, place.path, store, layout)?,
-                Ok(TableFormat::Orc(access)) => {
-                    let layout = Layout::Orc(*access);
-                    Arc::new(described(table, &place.url, place.path, store, layout)?)
-                }
-                Ok(TableFormat::Avro(schema)) => {
-                    let layout = Layout::avro(schema.as_deref(), &table.columns);
-                    let layout = layout.map_err(|what| unsupported(table, what))?;
-                    Arc::new(described(table, &place.url, place.path, store, layout)?)
-                }
-                Ok(TableFormat::Sequence(delimiter)) => {
-                    Arc::new(fields(table, &place.url, place.path, store, *delimiter)?)
-                }
-                Ok(TableFormat::Parquet) => {
-                    context.register_object_store(&place.url, store);
-                    Arc::new(listing(table, url, Arc::new(ParquetFormat::default()))?)
-                }
-                Ok(TableFormat::Json) => {
-                    context.register_object_store(&place.url, store);
-                    Arc::new(listing(table, url, Arc::new(JsonFormat::default()))?)
-                }
-                Err(what) => return Err(unsupported(table, what.clone())),
+            let provider = match table.keys.is_empty() {
+                true => files(context, table, &table.location, scan)?,
+                false => partitioned(context, table, scan)?,
             };
             schema.register_table(name.clone(), provider).map_err(Failed::execution)?;
         }
@@ -88,7 +63,166 @@ pub fn register(
     Ok(())
 }
 
-/// Text files with the table's types; an empty field is an empty text, and no number.
+/// The files at one place as a table with its columns.
+fn files(
+    context: &SessionContext,
+    table: &Table,
+    location: &str,
+    scan: &Scan,
+) -> Result<Arc<dyn TableProvider>, Failed> {
+    let place = Realm::S3.prefix(location).map_err(|e| {
+        Failed::named("HIVE_INVALID_METADATA", format!("table {}: {e}", table.name))
+    })?;
+    let store = scan.over(place.store.clone());
+    let url = place.url.as_str();
+    Ok(match &table.format {
+        Ok(TableFormat::Csv(layout)) => texts(context, table, place.path, store, layout)?,
+        Ok(TableFormat::Orc(access)) => {
+            let layout = Layout::Orc(*access);
+            Arc::new(described(table, &place.url, place.path, store, layout)?)
+        }
+        Ok(TableFormat::Avro(schema)) => {
+            let layout = Layout::avro(schema.as_deref(), &table.columns);
+            let layout = layout.map_err(|what| unsupported(table, what))?;
+            Arc::new(described(table, &place.url, place.path, store, layout)?)
+        }
+        Ok(TableFormat::Sequence(delimiter)) => {
+            Arc::new(fields(table, &place.url, place.path, store, *delimiter)?)
+        }
+        Ok(TableFormat::Parquet) => {
+            context.register_object_store(&place.url, store);
+            Arc::new(listing(table, url, Arc::new(ParquetFormat::default()), &[])?)
+        }
+        Ok(TableFormat::Json(members)) => {
+            context.register_object_store(&place.url, store);
+            let listed = listing(table, url, Arc::new(JsonFormat::default()), members)?;
+            renamed(context, table, Arc::new(listed))?
+        }
+        Err(what) => return Err(unsupported(table, what.clone())),
+    })
+}
+
+/// Columns under their own names, where files call them otherwise.
+fn renamed(
+    context: &SessionContext,
+    table: &Table,
+    files: Arc<dyn TableProvider>,
+) -> Result<Arc<dyn TableProvider>, Failed> {
+    let schema = files.schema();
+    let names = || schema.fields().iter().map(|field| field.name()).zip(&table.columns);
+    if names().all(|(name, column)| *name == column.name) {
+        return Ok(files);
+    }
+    let columns: Vec<Expr> = names()
+        .map(|(name, column)| Expr::Column(Column::from_name(name)).alias(&column.name))
+        .collect();
+    let view = context.read_table(files).and_then(|files| files.select(columns));
+    Ok(view.map_err(Failed::execution)?.into_view())
+}
+
+/// Partitions one after another, each with its values; a filter of values leaves out the others
+/// before anything of theirs is read.
+fn partitioned(
+    context: &SessionContext,
+    table: &Table,
+    scan: &Scan,
+) -> Result<Arc<dyn TableProvider>, Failed> {
+    let name = format!("{}.{}", table.database, table.name);
+    let mut seen = BTreeSet::new();
+    if !table.all_columns().all(|column| seen.insert(&column.name)) {
+        let what = format!(
+            "Hive metadata for table {} is invalid: Table descriptor contains duplicate columns",
+            table.name
+        );
+        return Err(Failed::named("HIVE_INVALID_METADATA", what));
+    }
+    let mut kinds = Vec::new();
+    for key in &table.keys {
+        kinds.push(arrow_type(&key.hive_type).map_err(|what| unsupported(table, what))?);
+    }
+    let mut all: Option<DataFrame> = None;
+    for partition in &table.partitions {
+        check_partition(table, partition)?;
+        if partition.values.len() != table.keys.len() {
+            let what = format!("table {name}: a partition has another number of values than keys");
+            return Err(Failed::named("HIVE_INVALID_METADATA", what));
+        }
+        let rows = context.read_table(files(context, table, &partition.location, scan)?);
+        let own = table.columns.iter().map(|c| Expr::Column(Column::from_name(&c.name)));
+        let values = table.keys.iter().zip(&kinds).zip(&partition.values);
+        let values = values
+            .map(|((key, kind), value)| cast(lit(value.clone()), kind.clone()).alias(&key.name));
+        let rows = rows.and_then(|rows| rows.select(own.chain(values).collect::<Vec<_>>()));
+        let rows = rows.map_err(Failed::execution)?;
+        all = Some(match all {
+            Some(before) => before.union(rows).map_err(Failed::execution)?,
+            None => rows,
+        });
+    }
+    match all {
+        Some(rows) => Ok(rows.into_view()),
+        None => nothing(table),
+    }
+}
+
+/// A table without rows, because it has no partitions.
+fn nothing(table: &Table) -> Result<Arc<dyn TableProvider>, Failed> {
+    let mut fields = Vec::new();
+    for column in table.all_columns() {
+        let kind = arrow_type(&column.hive_type).map_err(|what| unsupported(table, what))?;
+        fields.push(Field::new(&column.name, kind, true));
+    }
+    let empty = MemTable::try_new(Arc::new(Schema::new(fields)), vec![vec![]]);
+    Ok(Arc::new(empty.map_err(Failed::execution)?))
+}
+
+/// Refuses a partition with a column of another type than the table's, as Athena does; it takes
+/// whole numbers for wider ones, and `float` for `double`. Parquet, JSON and Avro have columns by
+/// name, the others by place.
+/// <https://docs.aws.amazon.com/athena/latest/ug/updates-and-partitions.html>
+fn check_partition(table: &Table, partition: &Partition) -> Result<(), Failed> {
+    const WIDER: [&str; 4] = ["tinyint", "smallint", "int", "bigint"];
+    let named = matches!(
+        table.format,
+        Ok(TableFormat::Parquet | TableFormat::Json(_) | TableFormat::Avro(_))
+    );
+    for (at, declared) in table.columns.iter().enumerate() {
+        let own = match named {
+            true => partition.columns.iter().find(|column| column.name == declared.name),
+            false => partition.columns.get(at),
+        };
+        let Some(own) = own else { continue };
+        let (from, to) = (own.hive_type.as_str(), declared.hive_type.as_str());
+        let width = |kind: &str| WIDER.iter().position(|known| *known == kind);
+        let widens = width(from).zip(width(to)).is_some_and(|(from, to)| from < to);
+        if from != to && !widens && (from, to) != ("float", "double") {
+            return Err(Failed::named(
+                "HIVE_PARTITION_SCHEMA_MISMATCH",
+                format!(
+                    "There is a mismatch between the table and partition schemas. The types are \
+                     incompatible and cannot be coerced. The column '{}' in table '{}.{}' is \
+                     declared as type '{to}', but partition '{}' declared column '{}' as type \
+                     '{from}'.",
+                    declared.name,
+                    table.database,
+                    table.name,
+                    named_values(table, partition),
+                    own.name
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `year=2019/month=1`.
+fn named_values(table: &Table, partition: &Partition) -> String {
+    let pairs = table.keys.iter().zip(&partition.values);
+    pairs.map(|(key, value)| format!("{}={value}", key.name)).collect::<Vec<_>>().join("/")
+}
+
+/// Text files with the table's types. With OpenCSVSerde, what is no number is an error and an empty
+/// field is none; with LazySimpleSerDe, both are NULL.
 fn texts(
     context: &SessionContext,
     table: &Table,
@@ -101,13 +235,21 @@ fn texts(
     for column in &table.columns {
         let kind = arrow_type(&column.hive_type).map_err(unsupported)?;
         // OpenCSVSerde counts days and milliseconds in these, which nothing here writes.
-        if kind.is_temporal() || kind.is_nested() {
+        if kind.is_temporal() && layout.quotes.is_some() || kind.is_nested() {
             let what = format!("the embedded cloud reads no {} from CSV", column.hive_type);
             return Err(unsupported(what));
         }
         let text = Expr::Column(Column::from_name(&column.name));
         columns.push(match kind {
             DataType::Utf8 => text,
+            DataType::Boolean if layout.quotes.is_none() => {
+                // The only two words that LazySimpleSerDe knows.
+                let word = || lower(text.clone());
+                let known = word().in_list(vec![lit("true"), lit("false")], false);
+                let value = when(known, word().eq(lit("true"))).end();
+                value.map_err(Failed::execution)?.alias(&column.name)
+            }
+            kind if layout.quotes.is_none() => try_cast(text, kind).alias(&column.name),
             kind => cast(nullif(text, lit("")), kind).alias(&column.name),
         });
     }
@@ -195,12 +337,14 @@ fn listing(
     table: &Table,
     location: &str,
     format: Arc<dyn FileFormat>,
+    members: &[String],
 ) -> Result<ListingTable, Failed> {
     let unsupported = |what: String| unsupported(table, what);
     let mut fields = Vec::new();
     for column in &table.columns {
         let kind = arrow_type(&column.hive_type).map_err(unsupported)?;
-        fields.push(Field::new(&column.name, kind, true));
+        let member = members.iter().find(|member| member.to_lowercase() == column.name);
+        fields.push(Field::new(member.unwrap_or(&column.name), kind, true));
     }
     let config = ListingTableUrl::parse(location).and_then(|url| {
         // Whatever their names, files below a location are the table's.

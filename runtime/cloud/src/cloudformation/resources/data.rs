@@ -109,6 +109,14 @@ fn glue_refuses(code: &str, words: &str) -> Failure {
     Failure::Other(words)
 }
 
+pub fn set_crawler(place: &Place<'_>, id: &str, p: &Value) -> Made {
+    glue::crawlers::check(p)?;
+    place.may_pass(text(p, "Role"), "glue.amazonaws.com")?;
+    let put = glue::crawlers::put(place.cloud, id, p);
+    put.map_err(|error| glue_refuses(&error.code, &error.message))?;
+    Ok(Map::new())
+}
+
 pub fn set_job(place: &Place<'_>, id: &str, p: &Value) -> Made {
     place.may_pass(text(p, "Role"), "glue.amazonaws.com")?;
     let arguments = p["DefaultArguments"].as_object().into_iter().flatten();

@@ -54,6 +54,9 @@ const USED: &[(&str, &str, &[&str])] = &[
             "StorageDescriptor/SerdeInfo",
         ],
     ),
+    ("AWS::Glue::Crawler", "Targets", &["S3Targets/Path", "S3Targets/Exclusions"]),
+    ("AWS::Glue::Crawler", "SchemaChangePolicy", &["UpdateBehavior", "DeleteBehavior"]),
+    ("AWS::Glue::Crawler", "RecrawlPolicy", &["RecrawlBehavior=CRAWL_EVERYTHING"]),
     ("AWS::Glue::Job", "ExecutionProperty", &["MaxConcurrentRuns"]),
     ("AWS::Glue::Job", "Command", &["Name=glueetl", "PythonVersion=3", "ScriptLocation"]),
     (

@@ -53,6 +53,23 @@ pub const TYPES: &[Type] = &[
         also_replacing: &[],
     },
     Type {
+        name: "AWS::Glue::Crawler",
+        properties: &[
+            "Name",
+            "Role",
+            "DatabaseName",
+            "Description",
+            "Targets",
+            "TablePrefix",
+            "SchemaChangePolicy",
+            "RecrawlPolicy",
+            "Configuration",
+            "Tags",
+        ],
+        named_by: Some("Name"),
+        also_replacing: &[],
+    },
+    Type {
         name: "AWS::Glue::Job",
         properties: &[
             "Name",

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use steppe_wire::query::{
-    Catalogue, CsvLayout, Listing, Needs, OrcAccess, Table, TableColumn, TableFormat,
+    Catalogue, CsvLayout, Listing, Needs, OrcAccess, Partition, Quotes, Table, TableColumn,
+    TableFormat,
 };
 
 use super::{DATA_CATALOG, invalid, page, work_groups};
@@ -30,7 +31,16 @@ pub fn visible(cloud: &Cloud, caller: &Caller, needs: &Needs) -> ApiResult<Catal
         if cloud.databases.contains(database) {
             databases.insert(database.clone());
         }
-        tables.extend(glue::find_table(cloud, database, name).map(|t| wire_table(&t)));
+        if let Some(table) = glue::find_table(cloud, database, name) {
+            let mut wire = wire_table(&table);
+            if !wire.keys.is_empty() {
+                let (database, table) = (Some(database.as_str()), Some(name.as_str()));
+                glue::authorize(cloud, caller, "glue:GetPartitions", database, table)?;
+                let partitions = glue::partitions::of(cloud, &wire.database, name);
+                wire.partitions = partitions.iter().map(|p| wire_partition(p)).collect();
+            }
+            tables.push(wire);
+        }
     }
     match &needs.listing {
         Listing::Nothing => {}
@@ -68,26 +78,41 @@ pub fn visible(cloud: &Cloud, caller: &Caller, needs: &Needs) -> ApiResult<Catal
 
 fn wire_table(table: &glue::Table) -> Table {
     let descriptor = &table.input["StorageDescriptor"];
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let column = |c: &Value| TableColumn {
-        name: text(&c["Name"]).to_lowercase(),
-        hive_type: text(&c["Type"]).to_lowercase(),
-        comment: c["Comment"].as_str().map(str::to_owned),
-    };
     Table {
         database: table.database.clone(),
         name: table.name.clone(),
         location: text(&descriptor["Location"]),
         format: format(&table.input),
-        columns: descriptor["Columns"].as_array().into_iter().flatten().map(column).collect(),
+        columns: columns(&descriptor["Columns"]),
+        keys: columns(&table.input["PartitionKeys"]),
+        partitions: vec![],
     }
+}
+
+fn wire_partition(partition: &glue::Partition) -> Partition {
+    let descriptor = &partition.input["StorageDescriptor"];
+    Partition {
+        values: partition.values(),
+        location: text(&descriptor["Location"]),
+        columns: columns(&descriptor["Columns"]),
+    }
+}
+
+fn columns(of: &Value) -> Vec<TableColumn> {
+    let column = |c: &Value| TableColumn {
+        name: text(&c["Name"]).to_lowercase(),
+        hive_type: text(&c["Type"]).to_lowercase(),
+        comment: c["Comment"].as_str().map(str::to_owned),
+    };
+    of.as_array().into_iter().flatten().map(column).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// How the files of a table are read, or why they are not.
 fn format(input: &Value) -> Result<TableFormat, String> {
-    if input["PartitionKeys"].as_array().is_some_and(|keys| !keys.is_empty()) {
-        return Err("the embedded cloud does not read tables with partitions".to_owned());
-    }
     let descriptor = &input["StorageDescriptor"];
     let serde = &descriptor["SerdeInfo"];
     let library = serde["SerializationLibrary"].as_str().unwrap_or_default();
@@ -97,11 +122,54 @@ fn format(input: &Value) -> Result<TableFormat, String> {
     }
     match library {
         "ParquetHiveSerDe" => Ok(TableFormat::Parquet),
-        "JsonSerDe" => Ok(TableFormat::Json),
+        "JsonSerDe" => json_members(&descriptor["Columns"], &serde["Parameters"]),
         "OpenCSVSerde" => csv_layout(&input["Parameters"], &serde["Parameters"]),
+        "LazySimpleSerDe" => delimited(&input["Parameters"], &serde["Parameters"]),
         "OrcSerde" => orc_access(&serde["Parameters"]).map(TableFormat::Orc),
         "AvroSerDe" => avro_schema(&input["Parameters"], &serde["Parameters"]),
         other => Err(format!("the embedded cloud does not read tables with the SerDe `{other}`")),
+    }
+}
+
+/// Names of members as they are in files. OpenX takes small letters for capitals; here that is done
+/// for the columns themselves, of which a crawler wrote down how they are called.
+fn json_members(columns: &Value, serde: &Value) -> Result<TableFormat, String> {
+    let types = columns.as_array().into_iter().flatten().map(|column| text(&column["Type"]));
+    if let Some(kind) = types.into_iter().find(|kind| kind.contains(char::is_uppercase)) {
+        let what = "the embedded cloud reads no members with capitals within a column:";
+        return Err(format!("{what} `{kind}`"));
+    }
+    let paths = serde["paths"].as_str().unwrap_or_default().split(',');
+    let paths = paths.filter(|path| !path.is_empty()).map(str::to_owned);
+    Ok(TableFormat::Json(paths.collect()))
+}
+
+/// Lines that are split at every delimiter, whatever quotes say.
+/// <https://docs.aws.amazon.com/athena/latest/ug/lazy-simple-serde.html>
+fn delimited(table: &Value, serde: &Value) -> Result<TableFormat, String> {
+    let others = ["escape.delim", "serialization.null.format", "collection.delim", "line.delim"];
+    if let Some(other) = others.into_iter().find(|name| !serde[*name].is_null()) {
+        return Err(format!("the embedded cloud reads no text with `{other}`"));
+    }
+    let separator = field_delimiter(serde)?;
+    Ok(TableFormat::Csv(CsvLayout { separator, quotes: None, header_lines: header_lines(table)? }))
+}
+
+fn field_delimiter(serde: &Value) -> Result<char, String> {
+    let given = ["field.delim", "serialization.format"].map(|name| serde[name].as_str());
+    match given.into_iter().flatten().next().unwrap_or("\u{1}").as_bytes() {
+        [byte] => Ok(char::from(*byte)),
+        _ => Err("`field.delim` is not one ASCII character".to_owned()),
+    }
+}
+
+fn header_lines(table: &Value) -> Result<u64, String> {
+    let lines = &table["skip.header.line.count"];
+    let number = lines.as_u64().or_else(|| lines.as_str().and_then(|text| text.parse().ok()));
+    match number {
+        Some(number) => Ok(number),
+        None if lines.is_null() => Ok(0),
+        None => Err(format!("`skip.header.line.count` is {lines}, which is no number")),
     }
 }
 
@@ -120,11 +188,7 @@ fn sequence_fields(library: &str, table: &Value, serde: &Value) -> Result<TableF
     if let Some((_, other)) = others.into_iter().find(|(of, name)| !of[*name].is_null()) {
         return Err(format!("the embedded cloud reads no sequence files with `{other}`"));
     }
-    let given = ["field.delim", "serialization.format"].map(|name| serde[name].as_str());
-    match given.into_iter().flatten().next().unwrap_or("\u{1}").as_bytes() {
-        [byte] => Ok(TableFormat::Sequence(char::from(*byte))),
-        _ => Err("`field.delim` is not one ASCII character".to_owned()),
-    }
+    field_delimiter(serde).map(TableFormat::Sequence)
 }
 
 /// <https://docs.aws.amazon.com/athena/latest/ug/handling-schema-updates-chapter.html>
@@ -159,18 +223,11 @@ fn csv_layout(table: &Value, serde: &Value) -> Result<TableFormat, String> {
             }
         }
     };
-    let lines = &table["skip.header.line.count"];
-    let number = lines.as_u64().or_else(|| lines.as_str().and_then(|text| text.parse().ok()));
-    let header_lines = match number {
-        Some(number) => number,
-        None if lines.is_null() => 0,
-        None => return Err(format!("`skip.header.line.count` is {lines}, which is no number")),
-    };
+    let quotes = Quotes { quote: one("quoteChar", '"')?, escape: one("escapeChar", '\\')? };
     Ok(TableFormat::Csv(CsvLayout {
         separator: one("separatorChar", ',')?,
-        quote: one("quoteChar", '"')?,
-        escape: one("escapeChar", '\\')?,
-        header_lines,
+        quotes: Some(quotes),
+        header_lines: header_lines(table)?,
     }))
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use steppe_wire::etl::EtlPlan;
 use steppe_wire::place::{PlaceError, S3Object, S3Place};
 
-use super::not_found;
+use super::{invalid, not_found};
 use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
@@ -119,10 +119,6 @@ impl Places {
 
 fn job_arn(cloud: &Cloud, job: &str) -> String {
     cloud.config.arn("glue", &format!("job/{job}"))
-}
-
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::new("InvalidInputException", message)
 }
 
 fn describe(id: &str, run: &JobRun) -> Value {
@@ -391,7 +387,7 @@ async fn run_engine(
 }
 
 /// A log that cannot be written is lost, as in AWS; the run goes on.
-fn keep_log(cloud: &Cloud, role: &Caller, group: &str, stream: &str, lines: &[String]) {
+pub(super) fn keep_log(cloud: &Cloud, role: &Caller, group: &str, stream: &str, lines: &[String]) {
     if lines.is_empty() {
         return;
     }

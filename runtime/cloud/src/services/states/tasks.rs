@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::interpreter::Failure;
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, iso};
 use crate::error::ApiError;
 use crate::identity::Caller;
 use crate::services::{athena, glue, lambda, sns};
@@ -14,13 +15,19 @@ use crate::services::{athena, glue, lambda, sns};
 /// Pause between looks at a job that runs in this very process.
 const POLL: Duration = Duration::from_millis(10);
 
-const RESOURCES: [&str; 5] = [
+const RESOURCES: [&str; 7] = [
     "arn:aws:states:::glue:startJobRun.sync",
+    "arn:aws:states:::aws-sdk:glue:startCrawler",
+    "arn:aws:states:::aws-sdk:glue:getCrawler",
     "arn:aws:states:::athena:startQueryExecution.sync",
     "arn:aws:states:::athena:getQueryResults",
     "arn:aws:states:::lambda:invoke",
     "arn:aws:states:::sns:publish",
 ];
+
+/// Times in results of the integration with AWS's SDK.
+const TIMES: [&str; 3] =
+    ["/Crawler/CreationTime", "/Crawler/LastUpdated", "/Crawler/LastCrawl/StartTime"];
 
 /// Whether a resource is implemented.
 pub fn check(resource: &str) -> Result<(), String> {
@@ -47,6 +54,8 @@ pub async fn call(
 ) -> Result<Value, Failure> {
     match names(resource) {
         ("glue", "startJobRun.sync") => run_job(cloud, caller, arguments).await,
+        ("aws-sdk", "glue:startCrawler") => sdk(cloud, caller, "StartCrawler", arguments).await,
+        ("aws-sdk", "glue:getCrawler") => sdk(cloud, caller, "GetCrawler", arguments).await,
         ("athena", "startQueryExecution.sync") => run_query(cloud, caller, arguments).await,
         ("athena", "getQueryResults") => {
             athena::results(cloud, caller, arguments).map_err(|e| api("Athena", e))
@@ -68,6 +77,28 @@ fn api(service: &str, error: ApiError) -> Failure {
         format!("{}Exception", error.code)
     };
     Failure::new(&format!("{service}.{code}"), error.message)
+}
+
+/// An operation of Glue by the integration with AWS's SDK, whose errors have the service's names
+/// and whose results have times as texts.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html>
+async fn sdk(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    operation: &str,
+    arguments: &Value,
+) -> Result<Value, Failure> {
+    let result = glue::handle(cloud, caller, operation, arguments).await;
+    let mut result = result.map_err(|e| api("Glue", e))?;
+    for at in TIMES {
+        if let Some(time) = result.pointer_mut(at)
+            && let Some(seconds) = time.as_f64()
+            && let Ok(moment) = Timestamp::from_millisecond((seconds * 1000.0).round() as i64)
+        {
+            *time = iso(moment).into();
+        }
+    }
+    Ok(result)
 }
 
 async fn run_job(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
