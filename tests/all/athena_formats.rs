@@ -60,13 +60,13 @@ fn series() -> String {
 }
 
 /// What every table of these rows answers.
-const ANSWER: &str = "Қазақстан €|2000|9223372036854775807|1.5|true|1969-12-31|\
+pub const ANSWER: &str = "Қазақстан €|2000|9223372036854775807|1.5|true|1969-12-31|\
     1969-12-31 23:59:58.250\n\
     two \"q\", <b>|2001|-9223372036854775808|-0.1|false|2024-02-29|2024-02-29 12:00:00.000\n\
     -|2002|-|-|-|-|-";
 
 /// A file of a table in a format.
-fn file(format: &str, columns: &str, sql: &str) -> Vec<u8> {
+pub fn file(format: &str, columns: &str, sql: &str) -> Vec<u8> {
     let table = format!(
         "[[tables]]\nname = \"made\"\nsql = \"made.sql\"\ncolumns = {{ {columns} }}\n\
          output = \"{format}\"\nkeys = [\"{}\"]\n",
@@ -81,9 +81,11 @@ fn file(format: &str, columns: &str, sql: &str) -> Vec<u8> {
     made.into_iter().next().expect("a file").to_vec()
 }
 
-const ALL: &str = "name = \"string\", whole = \"int\", big = \"bigint\", number = \"double\", \
+/// Columns of every kind.
+pub const ALL: &str = "name = \"string\", whole = \"int\", big = \"bigint\", number = \"double\", \
                    truth = \"boolean\", day = \"date\", moment = \"timestamp\"";
-const EVERYTHING: &str = "SELECT name, whole, big, number, truth, day, moment FROM rows";
+/// All of them.
+pub const EVERYTHING: &str = "SELECT name, whole, big, number, truth, day, moment FROM rows";
 const HIVE: [(&str, &str); 7] = [
     ("name", "string"),
     ("whole", "int"),

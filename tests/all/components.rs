@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use steppe_plan::stack::combinations;
-use steppe_spec::Manifest;
+use steppe_spec::{Catalogue, Manifest};
 
 use crate::checkout::{Checkout, Said};
 use crate::workspace::workspace;
@@ -22,7 +22,12 @@ fn text_of(file: &str, wanted: &Manifest) -> String {
         option.map_or_else(|| line.to_owned(), |(name, on)| format!("{name} = {on}"))
     };
     let mut text: String = begin.lines().map(|l| line(l) + "\n").collect();
-    text = text.replace("[stack]\n", &format!("[stack]\nrecord = {}\n", wanted.stack.record));
+    let catalogue = match wanted.stack.catalogue {
+        Catalogue::Declared => "declared",
+        Catalogue::Crawler => "crawler",
+    };
+    let own = format!("record = {}\ncatalogue = \"{catalogue}\"\n", wanted.stack.record);
+    text = text.replace("[stack]\n", &format!("[stack]\n{own}"));
     if let Some(retrain) = &wanted.retrain {
         text += &format!("[retrain]\non_new_data = {}\n", retrain.on_new_data);
         text.extend(retrain.schedule.iter().map(|s| format!("schedule = \"{s}\"\n")));
@@ -55,6 +60,7 @@ fn every_combination_of_components_is_deployed() {
             ("  steppe-marriages-local-train\n", wanted.retrain.is_some()),
             ("  steppe-marriages-local-record\n", wanted.stack.record),
             ("  steppe-marriages-local-drift\n", wanted.drift.is_some()),
+            ("AWS::Glue::Crawler", wanted.stack.catalogue == Catalogue::Crawler),
             ("AWS::Events::Rule", starts || wanted.drift.is_some()),
         ];
         for (kind, wanted) in expected {

@@ -20,6 +20,7 @@ mod cloudformation_failures;
 mod cloudformation_requests;
 mod cloudformation_rights;
 mod components;
+mod crawlers;
 mod deployer;
 mod deployer_aws;
 mod deployer_calls;

@@ -25,6 +25,7 @@ enum On {
     DataCatalog,
     Catalogue,
     Job,
+    Crawler,
     Alarms,
     /// Networks and instances, which have no names.
     Network,
@@ -36,7 +37,7 @@ enum On {
 
 /// The call as the sources name it, the action that IAM asks for, and what it is on. A call that
 /// needs no permission has no action.
-const CALLS: [(&str, &str, On); 65] = [
+const CALLS: [(&str, &str, On); 67] = [
     ("athena:BatchGetNamedQuery", "athena:BatchGetNamedQuery", On::WorkGroup),
     ("athena:GetQueryExecution", "athena:GetQueryExecution", On::WorkGroup),
     ("athena:GetQueryResults", "athena:GetQueryResults", On::WorkGroup),
@@ -64,8 +65,10 @@ const CALLS: [(&str, &str, On); 65] = [
     ("ec2:DescribeVpcs", "ec2:DescribeVpcs", On::Everything),
     ("ec2:GetConsoleOutput", "ec2:GetConsoleOutput", On::Everything),
     ("events:DescribeRule", "events:DescribeRule", On::Rules),
+    ("glue:GetCrawler", "glue:GetCrawler", On::Crawler),
     ("glue:GetDatabase", "glue:GetDatabase", On::Catalogue),
     ("glue:GetJob", "glue:GetJob", On::Job),
+    ("glue:GetTable", "glue:GetTable", On::Catalogue),
     ("iam:GetInstanceProfile", "iam:GetInstanceProfile", On::Profiles),
     ("iam:GetRole", "iam:GetRole", On::Roles),
     ("iam:GetRolePolicy", "iam:GetRolePolicy", On::Roles),
@@ -107,12 +110,11 @@ const CALLS: [(&str, &str, On); 65] = [
 /// What services ask of the person in the course of those calls: Athena reads the catalogue and
 /// writes the result with the caller's rights, CloudFormation gives roles to what it makes.
 /// <https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html>
-const IMPLIED: [(&str, On); 12] = [
+const IMPLIED: [(&str, On); 11] = [
     ("athena:GetDataCatalog", On::DataCatalog),
     ("glue:GetDatabases", On::Catalogue),
     ("glue:GetPartition", On::Catalogue),
     ("glue:GetPartitions", On::Catalogue),
-    ("glue:GetTable", On::Catalogue),
     ("glue:GetTables", On::Catalogue),
     ("iam:PassRole", On::Roles),
     ("s3:AbortMultipartUpload", On::Objects),
@@ -210,6 +212,7 @@ fn place(actions: &str, resources: &str) -> On {
         "s3" if name.contains('/') => On::Objects,
         "s3" => On::Buckets,
         "glue" if name.starts_with("job/") => On::Job,
+        "glue" if name.starts_with("crawler/") => On::Crawler,
         "glue" => On::Catalogue,
         "athena" => On::WorkGroup,
         "ec2" => On::Network,
@@ -259,6 +262,7 @@ fn resources(on: On, names: &Names) -> Vec<String> {
         .map(|rest| arn(names, "glue", &rest))
         .to_vec(),
         On::Job => vec![arn(names, "glue", &format!("job/{stack}-clean"))],
+        On::Crawler => vec![arn(names, "glue", &format!("crawler/{stack}"))],
         On::Alarms => vec![arn(names, "cloudwatch", &format!("alarm:{stack}-*"))],
         On::Network => {
             vec![arn(names, "ec2", "*"), format!("arn:{partition}:ec2:{}::image/*", names.region)]

@@ -41,12 +41,26 @@ pub struct StackOptions {
     /// Whether runs of a task `forecast` write what was predicted beside what came, the backtest's
     /// forecasts and the newest ones, to the table `record` (Parquet).
     pub record: bool,
+    /// Who says which columns that table has: `"declared"`, the template, or `"crawler"`, a crawler
+    /// of Glue after each run, whose table is called `crawled_record`.
+    pub catalogue: Catalogue,
     /// Whether there are alarms for state machines, rules and the server's instance.
     pub alarms: bool,
     /// Whether runs tell people their forecasts or what went wrong.
     pub notify: bool,
     /// Who is told by email.
     pub emails: Vec<String>,
+}
+
+/// Who says which columns a table has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Catalogue {
+    /// The template.
+    #[default]
+    Declared,
+    /// A crawler, from the files.
+    Crawler,
 }
 
 /// Training in the stack, champion against challenger.
@@ -99,6 +113,7 @@ impl Default for StackOptions {
             log_retention_days: 30,
             verify: true,
             record: false,
+            catalogue: Catalogue::Declared,
             alarms: true,
             notify: true,
             emails: vec![],
@@ -112,6 +127,10 @@ impl StackOptions {
         self.instances(out);
         out.need("stack.record", !self.record || manifest.task().forecast().is_some(), || {
             "`stack.record` is about forecasts; scores of rows are in `predictions`".to_owned()
+        });
+        let crawls = self.catalogue == Catalogue::Crawler;
+        out.need("stack.catalogue", self.record || !crawls, || {
+            "`stack.catalogue = \"crawler\"` is about the table of `stack.record = true`".to_owned()
         });
         for (at, email) in self.emails.iter().enumerate() {
             let valid =

@@ -73,12 +73,13 @@ pub fn scores(task: &str, execution: &str, part: usize) -> String {
     format!("{}{part:05}.parquet", scores_of_execution(task, execution))
 }
 
-/// Prefix of what was predicted beside what came: `records/stocks/`.
+/// Prefix of what was predicted beside what came: `records/stocks/record/`. A crawler calls its
+/// table by the last folder.
 pub fn records_prefix(pipeline: &str) -> String {
-    format!("records/{pipeline}/")
+    format!("records/{pipeline}/record/")
 }
 
-/// The same of one model: `records/stocks/3f9a….parquet`. A later run replaces it.
+/// The same of one model: `records/stocks/record/3f9a….parquet`. A later run replaces it.
 pub fn record(pipeline: &str, version: &str) -> String {
     format!("{}{version}.parquet", records_prefix(pipeline))
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::search::GLUE;
 use crate::single::{Service, members, text};
 use crate::{Aws, AwsError, Result};
 
@@ -29,6 +30,19 @@ pub struct Answer {
 }
 
 impl Aws {
+    /// Names and Hive types of a table's columns, in order.
+    pub async fn table_columns(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<Vec<(String, String)>> {
+        let asked = json!({ "DatabaseName": database, "Name": table });
+        let found = self.json("glue:GetTable", &GLUE, asked).await?;
+        let columns = members(&found["Table"]["StorageDescriptor"]["Columns"]);
+        let column = |column: &Value| Some((text(&column["Name"])?, text(&column["Type"])?));
+        Ok(columns.filter_map(column).collect())
+    }
+
     /// Runs SQL and waits for at most `rows_max` rows.
     pub async fn query(
         &self,

@@ -18,7 +18,7 @@ use crate::{Aws, AwsError, Kind, Owner, Result};
 
 const EVENTS: Service = Service::json("events", "AWSEvents", "1.1");
 const MONITORING: Service = Service::json("monitoring", "GraniteServiceVersion20100801", "1.0");
-const GLUE: Service = Service::json("glue", "AWSGlue", "1.1");
+pub(crate) const GLUE: Service = Service::json("glue", "AWSGlue", "1.1");
 const TAGGING: Service = Service::json("tagging", "ResourceGroupsTaggingAPI_20170126", "1.1");
 const SNS: Service = Service { name: "sns", protocol: Protocol::Query { version: "2010-03-31" } };
 
@@ -70,12 +70,13 @@ impl Aws {
             those(&wanted.machines, |name| self.machine_exists(name)),
             those(&wanted.rules, |name| self.rule_exists(name)),
         );
-        let (alarms, topics, groups, databases, jobs, work_groups, network) = tokio::join!(
+        let (alarms, topics, groups, databases, jobs, crawlers, work_groups, network) = tokio::join!(
             self.alarms(&wanted.alarms),
             those(&wanted.topics, |name| self.topic_exists(name)),
             those(&wanted.log_groups, |name| self.log_group_exists(name)),
             those(&wanted.databases, |name| self.database_exists(name)),
             those(&wanted.jobs, |name| self.job_exists(name)),
+            those(&wanted.crawlers, |name| self.crawler_exists(name)),
             self.work_groups_of(&wanted.work_groups),
             self.network_of(&wanted.tags),
         );
@@ -90,6 +91,7 @@ impl Aws {
         found.add("log group", groups)?;
         found.add("Glue database", databases)?;
         found.add("Glue job", jobs)?;
+        found.add("Glue crawler", crawlers)?;
         found.add("work group", work_groups)?;
         // Its lines say themselves what they are.
         match network {
@@ -129,6 +131,11 @@ impl Aws {
 
     async fn database_exists(&self, name: &str) -> Result<bool> {
         let answer = self.json("glue:GetDatabase", &GLUE, json!({ "Name": name })).await;
+        AwsError::as_existence(answer)
+    }
+
+    async fn crawler_exists(&self, name: &str) -> Result<bool> {
+        let answer = self.json("glue:GetCrawler", &GLUE, json!({ "Name": name })).await;
         AwsError::as_existence(answer)
     }
 
@@ -274,6 +281,7 @@ fn add(wanted: &mut Made, arn: &str) -> Option<String> {
         ("logs", "log-group") => &mut wanted.log_groups,
         ("glue", "database") => &mut wanted.databases,
         ("glue", "job") => &mut wanted.jobs,
+        ("glue", "crawler") => &mut wanted.crawlers,
         ("athena", "workgroup") => &mut wanted.work_groups,
         // The caller knows the stack; networks and instances are found by their tags, and what
         // is in a network keeps it.

@@ -8,6 +8,7 @@ mod alarms;
 mod catalogue;
 mod checks;
 mod cleaning;
+mod crawler;
 mod drift;
 mod look;
 mod network;
@@ -38,8 +39,9 @@ use crate::site::Site;
 use crate::smoke_test::MakeChecks;
 use crate::stack::{ArtifactHashes, StackSpec};
 use crate::workflow::{Machine, Segment};
-use steppe_spec::{DriftCheck, Manifest, Retrain, Schedule};
+use steppe_spec::{Catalogue, DriftCheck, Manifest, Retrain, Schedule};
 
+pub use record::name as record_table;
 pub use server::SERVER_PORT;
 pub(crate) use server::instance;
 pub use storage::UNFINISHED_UPLOAD_DAYS;
@@ -48,7 +50,7 @@ pub use storage::UNFINISHED_UPLOAD_DAYS;
 type Make = fn(&Stack<'_>, &[Component]) -> Option<Component>;
 
 /// Every component. One that gathers what others give, such as the alarms, stands after them.
-const COMPONENTS: [Make; 19] = [
+const COMPONENTS: [Make; 20] = [
     checks::component,
     uploads::component,
     cleaning::component,
@@ -57,6 +59,7 @@ const COMPONENTS: [Make; 19] = [
     server::component,
     predictor::component,
     record::component,
+    crawler::component,
     look::component,
     scoring::component,
     training::component,
@@ -335,7 +338,7 @@ fn attaches_to_network(role: &'static str, function: &str, prefix: &str) -> [Gra
 }
 
 /// Options of a manifest that add something to the stack, and the options that each needs.
-const OPTIONS: [(&str, &[&str]); 8] = [
+const OPTIONS: [(&str, &[&str]); 9] = [
     ("verify", &[]),
     ("alarms", &[]),
     ("notify", &[]),
@@ -344,6 +347,7 @@ const OPTIONS: [(&str, &[&str]); 8] = [
     ("train-on-new-data", &["verify"]),
     ("drift", &[]),
     ("record", &[]),
+    ("crawler", &["record"]),
 ];
 
 /// The manifest with nothing of [`OPTIONS`], everything, each alone with what it needs, and each
@@ -378,6 +382,10 @@ fn with_options(manifest: &Manifest, options: &[&str]) -> Manifest {
     manifest.stack.alarms = on("alarms");
     manifest.stack.notify = on("notify");
     manifest.stack.record = on("record") && manifest.task().forecast().is_some();
+    manifest.stack.catalogue = match on("crawler") && manifest.stack.record {
+        true => Catalogue::Crawler,
+        false => Catalogue::Declared,
+    };
     let retrain = Retrain {
         schedule: on("train-on-schedule").then(|| schedule("cron(0 6 1 * ? *)")),
         on_new_data: on("train-on-new-data"),

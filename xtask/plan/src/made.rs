@@ -30,6 +30,8 @@ pub struct Made {
     pub databases: Vec<String>,
     /// Glue jobs.
     pub jobs: Vec<String>,
+    /// Glue crawlers.
+    pub crawlers: Vec<String>,
     /// Work groups of Athena; their named queries go with them.
     pub work_groups: Vec<String>,
     /// Tags of networks and instances; what is in a network keeps it from being deleted.
@@ -67,6 +69,7 @@ impl Made {
             (&mut self.log_groups, &of.log_groups),
             (&mut self.databases, &of.databases),
             (&mut self.jobs, &of.jobs),
+            (&mut self.crawlers, &of.crawlers),
             (&mut self.work_groups, &of.work_groups),
         ] {
             all.extend_from_slice(some);
@@ -123,6 +126,7 @@ mod tests {
                         "AWS::Glue::Database" => &all.databases,
                         // Its command has a name, too.
                         "AWS::Glue::Job" if value != "glueetl" => &all.jobs,
+                        "AWS::Glue::Crawler" => &all.crawlers,
                         "AWS::Athena::WorkGroup" => &all.work_groups,
                         _ => continue,
                     },

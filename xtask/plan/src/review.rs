@@ -192,6 +192,16 @@ fn known(kind: &str) -> Option<&'static [&'static str]> {
             "Timeout",
             "WorkerType",
         ],
+        "AWS::Glue::Crawler" => &[
+            "Tags",
+            "Configuration",
+            "DatabaseName",
+            "Description",
+            "RecrawlPolicy",
+            "SchemaChangePolicy",
+            "TablePrefix",
+            "Targets",
+        ],
         "AWS::Athena::WorkGroup" => &["Tags", "Description", "State", "WorkGroupConfiguration"],
         "AWS::Athena::NamedQuery" => {
             &["Name", "Description", "QueryString", "WorkGroup", "Database"]

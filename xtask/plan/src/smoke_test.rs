@@ -105,7 +105,19 @@ pub enum CheckKind {
         place: Place,
     },
     /// What was predicted lies beside what came, once, and by the model in service.
-    Record,
+    Record {
+        /// The table.
+        table: String,
+    },
+    /// The table that the crawler found has the columns of its declared twin, and rows.
+    Crawled {
+        /// Its database.
+        database: String,
+        /// Its name.
+        table: String,
+        /// Names and Hive types of the twin's columns, in order.
+        columns: Vec<(String, String)>,
+    },
     /// What was found without a target is in its table, about each row once.
     Found {
         /// Name of the task and of its table.
@@ -150,7 +162,9 @@ impl CheckKind {
             Self::History { .. } => 1,
             Self::RowCounts => 2,
             Self::Forecasts { .. } | Self::Scores { .. } => 3,
-            Self::Record | Self::Found { .. } => 4,
+            Self::Crawled { .. } => 4,
+            Self::Record { .. } => 4,
+            Self::Found { .. } => 4,
             Self::Value { .. } => 4,
             Self::Notification { .. } => 5,
             Self::Drift { .. } => 6,
@@ -164,7 +178,8 @@ impl CheckKind {
         match self {
             Self::History { .. }
             | Self::RowCounts
-            | Self::Record
+            | Self::Record { .. }
+            | Self::Crawled { .. }
             | Self::Found { .. }
             | Self::Value { .. }
             | Self::Forecasts { .. }
@@ -188,11 +203,19 @@ impl fmt::Display for CheckKind {
                 named(series)
             ),
             Self::History { .. } => f.write_str("every state up to the end was entered and left"),
+            Self::Crawled { table, columns, .. } => write!(
+                f,
+                "the table {table}, which a crawler found, has the {} columns that it would be \
+                 declared with, and rows",
+                columns.len()
+            ),
             Self::RowCounts => f.write_str(
                 "the clean table is of the raw data that are there; the cleaning job's counts and \
                  Athena's agree",
             ),
-            Self::Record => f.write_str("each forecast of the backtest once, beside what came"),
+            Self::Record { .. } => {
+                f.write_str("each forecast of the backtest once, beside what came")
+            }
             Self::Found { task, table } => {
                 write!(f, "`{task}` says of each row of `{table}` once what was found of it")
             }

@@ -18,7 +18,7 @@ use crate::workflow::{Machine, Segment};
 use crate::yaml;
 use steppe_spec::Manifest;
 
-pub use crate::components::{SERVER_PORT, UNFINISHED_UPLOAD_DAYS, combinations};
+pub use crate::components::{SERVER_PORT, UNFINISHED_UPLOAD_DAYS, combinations, record_table};
 
 const TEMPLATES: [(&str, &str); 15] = [
     ("alarms.yaml.tera", include_str!("../../../templates/alarms.yaml.tera")),

@@ -5,6 +5,6 @@ SELECT
   ROUND(predicted, 2) AS predicted,
   ROUND(lower, 2) AS lower,
   ROUND(upper, 2) AS upper
-FROM record
-WHERE recorded_at = (SELECT MAX(recorded_at) FROM record)
+FROM crawled_record
+WHERE recorded_at = (SELECT MAX(recorded_at) FROM crawled_record)
 ORDER BY symbol, day

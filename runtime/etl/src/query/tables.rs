@@ -19,7 +19,7 @@ use datafusion::logical_expr::{cast, lit, try_cast, when};
 use datafusion::prelude::{DataFrame, Expr, SessionContext};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use steppe_wire::query::{Catalogue, CsvLayout, Partition, Table, TableFormat};
+use steppe_wire::query::{Catalogue, CsvLayout, Partition, Table, TableColumn, TableFormat};
 use url::Url;
 
 use super::csv_files::Split;
@@ -113,9 +113,11 @@ fn renamed(
     if names().all(|(name, column)| *name == column.name) {
         return Ok(files);
     }
-    let columns: Vec<Expr> = names()
-        .map(|(name, column)| Expr::Column(Column::from_name(name)).alias(&column.name))
-        .collect();
+    let renamed = |(name, column): (&String, &TableColumn)| {
+        let own = Expr::Column(Column::from_name(name));
+        if *name == column.name { own } else { own.alias(&column.name) }
+    };
+    let columns: Vec<Expr> = names().map(renamed).collect();
     let view = context.read_table(files).and_then(|files| files.select(columns));
     Ok(view.map_err(Failed::execution)?.into_view())
 }

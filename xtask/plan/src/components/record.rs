@@ -1,8 +1,10 @@
 //! The function that records what was predicted beside what came, and the state that calls it.
 
 use serde_json::{Map, Value, json};
+use steppe_spec::{Catalogue, Manifest};
 use steppe_wire::keys;
 
+use super::crawler::crawled;
 use super::tables::parquet;
 use super::training::{Asking, asking_grants, job, spec_key};
 use super::workflow::MACHINE;
@@ -12,11 +14,17 @@ use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{Links, Segment, Slot, jsonata};
 
 const ROLE: &str = "RecordJobRole";
+/// The declared table.
+const TABLE: &str = "record";
 /// Memory of the function: it holds the model and the clean table.
 const MEMORY_MB: u32 = 1_769;
 
 pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
     stack.spec.manifest.task().forecast().filter(|_| stack.spec.manifest.stack.record)?;
+    let tables = match stack.spec.manifest.stack.catalogue {
+        Catalogue::Declared => vec![table(&stack.spec.names.pipeline)],
+        Catalogue::Crawler => vec![],
+    };
     let description = "Records what was predicted beside what came";
     let function = Function {
         memory_mb: MEMORY_MB,
@@ -25,13 +33,16 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
     };
     Some(Component {
         name: "record",
-        tables: vec![table(&stack.spec.names.pipeline)],
+        tables,
         functions: vec![function],
         segments: vec![segment(stack)],
         roles: vec![Role::new(ROLE, "record", "lambda.amazonaws.com")],
         grants: grants(stack),
         outputs: vec![("RecordJobLogGroup", Cfn::reference("RecordJobLogs"))],
-        checks: Some(|_| Ok(vec![Check::new("record", CheckKind::Record)])),
+        checks: Some(|tested| {
+            let kind = CheckKind::Record { table: name(tested.manifest) };
+            Ok(vec![Check::new("record", kind)])
+        }),
         ..Component::default()
     })
 }
@@ -47,7 +58,16 @@ fn grants(stack: &Stack<'_>) -> Vec<Grant> {
     asking_grants(stack, &job)
 }
 
-fn table(pipeline: &str) -> Table {
+/// What the table is called: a crawler's is another one.
+pub fn name(manifest: &Manifest) -> String {
+    match manifest.stack.catalogue {
+        Catalogue::Declared => TABLE.to_owned(),
+        Catalogue::Crawler => crawled(TABLE),
+    }
+}
+
+/// The table as a template declares it, which is also what a crawler must find.
+pub(super) fn table(pipeline: &str) -> Table {
     const COLUMNS: [(&str, &str); 13] = [
         ("series", "string"),
         ("observed_until", "string"),
@@ -66,7 +86,7 @@ fn table(pipeline: &str) -> Table {
     let reading = parquet();
     Table {
         logical_id: "RecordTable".to_owned(),
-        name: "record".to_owned(),
+        name: TABLE.to_owned(),
         description: "What was predicted beside what came: the backtest of each model that was in \
                       service, and its newest forecasts"
             .to_owned(),

@@ -69,7 +69,10 @@ impl Test<'_> {
             CheckKind::Forecasts { series, place } => {
                 self.forecasts(execution, series, *place).await
             }
-            CheckKind::Record => self.record().await,
+            CheckKind::Record { table } => self.record(table).await,
+            CheckKind::Crawled { database, table, columns } => {
+                self.crawled(database, table, columns).await
+            }
             CheckKind::Found { task, table } => self.found(execution, task, table).await,
             CheckKind::Scores { place } => self.scores(execution, *place).await,
             CheckKind::Notification { emails, place } => {
@@ -149,9 +152,9 @@ impl Test<'_> {
     }
 
     /// What was predicted lies in the table once, with what came.
-    async fn record(&self) -> Result<String> {
+    async fn record(&self, table: &str) -> Result<String> {
         let version = self.version;
-        let of_model = format!("FROM record WHERE model_version = '{version}'");
+        let of_model = format!("FROM {table} WHERE model_version = '{version}'");
         let count = async |of: &str| self.count(&format!("SELECT count(*) AS n {of}")).await;
         let forecasts = format!("(SELECT DISTINCT series, observed_until, step {of_model}) once");
         let (all, once) = (count(&of_model).await?, count(&format!("FROM {forecasts}")).await?);
@@ -165,6 +168,23 @@ impl Test<'_> {
             "{past} forecasts beside what came, {share:.1} % inside of their intervals; {newest} \
              newest"
         ))
+    }
+
+    /// The crawled table has the columns of its declared twin, and rows.
+    async fn crawled(
+        &self,
+        database: &str,
+        table: &str,
+        columns: &[(String, String)],
+    ) -> Result<String> {
+        let found = self.ours.aws().table_columns(database, table).await?;
+        ensure!(
+            found == columns,
+            "the crawler found the columns {found:?} of {table}, and {columns:?} are written"
+        );
+        let rows = self.count(&format!("SELECT count(*) AS n FROM {table}")).await?;
+        ensure!(rows > 0, "the table {table} has no rows");
+        Ok(format!("{table}: {} columns as they are declared, {rows} rows", found.len()))
     }
 
     /// A number within bounds.
