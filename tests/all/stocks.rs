@@ -21,8 +21,10 @@ fn the_sample_is_forecast_and_nothing_beats_the_last_value() {
         checks.contains("quotes: 4000 clean + 0 rejected = 4000 raw; prices: 4000"),
         "{checks}"
     );
-    assert!(checks.contains("largest-move  ok"), "{checks}");
+    assert!(checks.contains("largest-move   ok"), "{checks}");
     assert!(checks.contains("2416 forecasts beside what came"), "{checks}");
+    let crawled = "crawled_record: 13 columns as they are declared, 2420 rows";
+    assert!(checks.contains(crawled), "{checks}");
     let predicted = checkout.done(&[&["predict"], &PIPELINE[..], &["SAIGA"]].concat()).out;
     assert!(predicted.contains("  2025-11-18 "), "the next day with trade: {predicted}");
     let card = checkout.done(&[&["model"], &PIPELINE[..]].concat()).out;

@@ -20,10 +20,11 @@ use steppe_spec::Manifest;
 
 pub use crate::components::{SERVER_PORT, UNFINISHED_UPLOAD_DAYS, combinations, record_table};
 
-const TEMPLATES: [(&str, &str); 15] = [
+const TEMPLATES: [(&str, &str); 16] = [
     ("alarms.yaml.tera", include_str!("../../../templates/alarms.yaml.tera")),
     ("catalogue.yaml.tera", include_str!("../../../templates/catalogue.yaml.tera")),
     ("cleaning.yaml.tera", include_str!("../../../templates/cleaning.yaml.tera")),
+    ("crawler.yaml.tera", include_str!("../../../templates/crawler.yaml.tera")),
     ("function.yaml.tera", include_str!("../../../templates/function.yaml.tera")),
     ("instance.yaml.tera", include_str!("../../../templates/instance.yaml.tera")),
     ("machine.yaml.tera", include_str!("../../../templates/machine.yaml.tera")),

@@ -1,6 +1,6 @@
 //! What one file has, and what becomes of several.
 
-use steppe_wire::crawl::{Classification, Content};
+use steppe_wire::crawl::{Classification, Content, CsvForm};
 
 use super::described;
 use super::hive::{Column, Joining, join};
@@ -73,6 +73,11 @@ impl Seen {
             (Classification::Json(a), Classification::Json(b)) => {
                 let new = b.iter().filter(|path| !a.contains(path));
                 Classification::Json(a.iter().chain(new).cloned().collect())
+            }
+            (Classification::Csv(a), Classification::Csv(b))
+                if (a.delimiter, a.header) == (b.delimiter, b.header) =>
+            {
+                Classification::Csv(CsvForm { quoted: a.quoted || b.quoted, ..a.clone() })
             }
             _ => return None,
         };
