@@ -128,6 +128,68 @@ def with_boto3(environment):
         check("what is not implemented is an error", error.response["Error"]["Code"] == "NotImplemented", error)
 
 
+CRAWLER = {
+    "Resources": {
+        "Role": {
+            "Type": "AWS::IAM::Role",
+            "Properties": {
+                "RoleName": "clients-crawler",
+                "AssumeRolePolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [{"Effect": "Allow", "Principal": {"Service": "glue.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+                },
+                "Policies": [
+                    {
+                        "PolicyName": "crawl",
+                        "PolicyDocument": {
+                            "Version": "2012-10-17",
+                            "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket", "glue:*"], "Resource": "*"}],
+                        },
+                    }
+                ],
+            },
+        },
+        "Crawler": {
+            "Type": "AWS::Glue::Crawler",
+            "Properties": {
+                "Name": "clients",
+                "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+                "DatabaseName": "steppe_marriages_local",
+                "TablePrefix": "found_",
+                "Targets": {"S3Targets": [{"Path": f"s3://{BUCKET}/processed/marriages/marriages/"}]},
+            },
+        },
+    }
+}
+
+
+def with_crawler(environment):
+    """boto3 makes a crawler and waits for it, the `aws` command reads what it found and takes it away."""
+    session = boto3.Session(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], region_name=environment["AWS_REGION"])
+    cloudformation, glue = (session.client(name, endpoint_url=environment["AWS_ENDPOINT_URL"]) for name in ("cloudformation", "glue"))
+    cloudformation.create_stack(StackName="clients", TemplateBody=json.dumps(CRAWLER), Capabilities=["CAPABILITY_NAMED_IAM"])
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="clients", WaiterConfig={"Delay": 1})
+    glue.start_crawler(Name="clients")
+    try:
+        glue.start_crawler(Name="clients")
+        check("boto3 start_crawler twice", False, "no error")
+    except glue.exceptions.CrawlerRunningException as error:
+        check("boto3 start_crawler twice", "has already started" in str(error), error)
+    while (crawler := glue.get_crawler(Name="clients")["Crawler"])["State"] != "READY":
+        time.sleep(0.1)
+    check("boto3 get_crawler", crawler["LastCrawl"]["Status"] == "SUCCEEDED", crawler)
+    found = aws(environment, "glue", "get-table", "--database-name", "steppe_marriages_local", "--name", "found_marriages")
+    declared = aws(environment, "glue", "get-table", "--database-name", "steppe_marriages_local", "--name", "marriages")
+    columns = [[(c["Name"], c["Type"]) for c in t.get("Table", {}).get("StorageDescriptor", {}).get("Columns", [])] for t in (found, declared)]
+    check("aws glue get-table of a crawler", columns[0] == columns[1] != [], columns)
+    listed = aws(environment, "glue", "get-crawlers")
+    check("aws glue get-crawlers", [c["Name"] for c in listed.get("Crawlers", [])] == ["clients"], listed)
+    cloudformation.delete_stack(StackName="clients")
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName="clients", WaiterConfig={"Delay": 1})
+    gone = aws(environment, "glue", "get-crawler", "--name", "clients")
+    check("aws glue get-crawler of none", "EntityNotFoundException" in gone.get("error", ""), gone)
+
+
 def main():
     with Checkout() as checkout:
         checkout.run("deploy")
@@ -135,6 +197,7 @@ def main():
         environment = checkout.aws_environment()
         with_aws_command(environment)
         with_boto3(environment)
+        with_crawler(environment)
         clients_s3.with_s3(environment)
         checkout.run("destroy")
     passed, failed = PASSED + clients_s3.PASSED, FAILED + clients_s3.FAILED

@@ -230,6 +230,15 @@ fn a_schedule_is_checked_before_anything_is_made() {
 }
 
 #[test]
+fn a_crawler_needs_files_of_its_own() {
+    let alone = told(&[("verify = true", "verify = true\ncatalogue = \"crawler\"")]);
+    let expected = "`stack.catalogue = \"crawler\"` is about the table of `stack.record = true`";
+    assert!(alone.contains(expected), "{alone}");
+    let unknown = told(&[("verify = true", "verify = true\ncatalogue = \"crawled\"")]);
+    assert!(unknown.contains("declared") && unknown.contains("crawler"), "{unknown}");
+}
+
+#[test]
 fn a_copied_folder_must_have_its_own_name() {
     let parse = |file: &str| Manifest::parse(file, FILE).map(|_| ()).map_err(|e| e.to_string());
     assert_eq!(parse("model/pipelines/load/pipeline.toml"), Ok(()));

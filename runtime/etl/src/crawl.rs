@@ -19,6 +19,7 @@ mod described;
 mod exclusions;
 mod hive;
 mod json;
+mod sample;
 mod seen;
 mod tree;
 

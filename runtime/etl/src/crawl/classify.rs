@@ -7,6 +7,7 @@ use object_store::Error as StoreError;
 use steppe_wire::etl::TableFormat;
 use steppe_wire::format::Format;
 
+use super::sample::Sample;
 use super::seen::Seen;
 use super::{csv, described, json};
 use crate::objects::{Bytes, Object, begun, unpacked};
@@ -108,7 +109,7 @@ impl File {
             Format::Table(_) => bail!("a table within a file of gzip"),
             _ => return unknown(),
         }
-        let mut sampled = json::Sample::new(bytes);
+        let mut sampled = Sample::new(bytes);
         let found = match json::see(&mut sampled)? {
             Some(found) => Some(found),
             None => csv::see(&mut sampled),

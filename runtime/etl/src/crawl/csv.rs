@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use steppe_wire::crawl::{Classification, CsvForm};
 
 use super::hive::{Column, Hive, Joining};
-use super::json::Sample;
+use super::sample::Sample;
 use super::seen::Seen;
 
 /// In the order in which they are tried.

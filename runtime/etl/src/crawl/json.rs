@@ -7,63 +7,13 @@
 //!
 //! <https://repost.aws/knowledge-center/glue-crawler-detect-schema>
 
-use std::io::Read;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Deserializer, Map, Value};
 use steppe_wire::crawl::Classification;
 
 use super::hive::{Hive, Joining};
+use super::sample::Sample;
 use super::seen::Seen;
-use crate::objects::Bytes;
-
-/// Bytes that are read at a time.
-const SAMPLE_BYTES: usize = 1024 * 1024;
-/// Bytes that are read at most.
-const SAMPLE_BYTES_MAX: usize = 10 * SAMPLE_BYTES;
-/// Depth of values within values; the parser has a bound of its own.
-const MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// The beginning of a text.
-pub struct Sample {
-    rest: Bytes,
-    /// What was read.
-    pub bytes: Vec<u8>,
-    /// Whether that is all of it.
-    pub is_all: bool,
-    /// How much of it the records have that were counted.
-    pub counted_bytes: usize,
-}
-
-impl Sample {
-    /// Of a text from its beginning.
-    pub fn new(bytes: Bytes) -> Self {
-        Self { rest: bytes, bytes: vec![], is_all: false, counted_bytes: 0 }
-    }
-
-    fn grow(&mut self) -> Result<()> {
-        let mut more = self.rest.by_ref().take(SAMPLE_BYTES as u64);
-        let read = more.read_to_end(&mut self.bytes).context("the file cannot be read")?;
-        self.is_all = read < SAMPLE_BYTES;
-        Ok(())
-    }
-
-    /// The text without the mark of its encoding.
-    pub fn text(&self) -> &[u8] {
-        self.bytes.strip_prefix(MARK).unwrap_or(&self.bytes)
-    }
-
-    /// Records of a file of this size, when so many were counted. How much is in a compressed file
-    /// is not known, so that these are the least.
-    pub fn estimated(&self, counted: u64, size: u64, gzip: bool) -> u64 {
-        let bytes = self.counted_bytes as u64;
-        if bytes == 0 || gzip || self.is_all && bytes as usize >= self.text().len() {
-            return counted;
-        }
-        let records = u128::from(counted) * u128::from(size) / u128::from(bytes);
-        u64::try_from(records).unwrap_or(u64::MAX).max(counted)
-    }
-}
 
 /// What the objects of a sample have; nothing when it has none, or has anything else.
 pub fn see(sample: &mut Sample) -> Result<Option<Seen>> {
@@ -71,8 +21,7 @@ pub fn see(sample: &mut Sample) -> Result<Option<Seen>> {
         sample.grow()?;
         let found = objects(sample.text(), sample.is_all);
         let Some((objects, end)) = found else { return Ok(None) };
-        let is_enough = sample.is_all || sample.bytes.len() >= SAMPLE_BYTES_MAX;
-        if objects.is_empty() && !is_enough {
+        if objects.is_empty() && !sample.is_enough() {
             continue;
         }
         sample.counted_bytes = end;

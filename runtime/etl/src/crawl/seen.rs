@@ -108,17 +108,15 @@ impl Seen {
 /// <https://repost.aws/knowledge-center/glue-crawler-detect-schema>
 pub fn together(all: &[&Seen], combine: bool) -> Option<Seen> {
     let (first, others) = all.split_first()?;
-    if !combine {
-        let is_similar = |other: &&Seen| first.similarity(other) > SIMILAR;
-        let mut schemas: Vec<&Vec<Column>> = vec![];
-        for seen in all {
-            if !schemas.contains(&&seen.columns) {
-                schemas.push(&seen.columns);
-            }
+    let different = all.iter().map(|seen| &seen.columns).fold(vec![], |mut different, columns| {
+        if !different.contains(&columns) {
+            different.push(columns);
         }
-        if !others.iter().all(|other| is_similar(other)) || schemas.len() > SCHEMAS_MAX {
-            return None;
-        }
+        different
+    });
+    let similar = others.iter().all(|other| first.similarity(other) > SIMILAR);
+    if !combine && (!similar || different.len() > SCHEMAS_MAX) {
+        return None;
     }
     others.iter().try_fold((*first).clone(), |joined, other| joined.join(other))
 }

@@ -20,7 +20,7 @@ use crate::workflow::{
 const ROLE: &str = "CrawlerRole";
 /// What the names of its tables begin with.
 const TABLE_PREFIX: &str = "crawled_";
-/// What Glue's crawlers log to, of all deployments in an account.
+/// What Glue's crawlers log to, all of an account, so that no deployment makes or deletes it.
 const LOG_GROUP: &str = "/aws-glue/crawlers";
 /// Seconds between looks at a crawl.
 const LOOK_SECS: u32 = 5;
@@ -69,6 +69,9 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
     })
 }
 
+/// A part of what AWS asks for, `AWSGlueServiceRole`: reading and writing this table and nothing
+/// else, and never deleting.
+/// <https://docs.aws.amazon.com/glue/latest/dg/crawler-prereqs.html>
 fn grants(stack: &Stack<'_>, table: &str) -> Vec<Grant> {
     let prefix = format!("{}*", keys::records_prefix(&stack.spec.names.pipeline));
     let account = "${AWS::Region}:${AWS::AccountId}";
@@ -79,7 +82,15 @@ fn grants(stack: &Stack<'_>, table: &str) -> Vec<Grant> {
         glue("database/${Database}"),
         glue(&format!("table/${{Database}}/{}*", crawled(table))),
     ];
-    let write = ["glue:GetDatabase", "glue:GetTable", "glue:CreateTable", "glue:UpdateTable"];
+    let write = [
+        "glue:GetDatabase",
+        "glue:GetTable",
+        "glue:GetTables",
+        "glue:CreateTable",
+        "glue:UpdateTable",
+        "glue:GetPartitions",
+        "glue:BatchGetPartition",
+    ];
     let logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"];
     let group = format!("arn:${{AWS::Partition}}:logs:{account}:log-group:{LOG_GROUP}");
     let group = [Cfn::sub(group.clone()), Cfn::sub(format!("{group}:*"))];
