@@ -183,6 +183,19 @@ async fn a_crawl_of_every_format_makes_a_table_that_athena_reads() {
     let place = &one["Partition"]["StorageDescriptor"]["Location"];
     assert_eq!(place, "s3://my-data/all/orc/Year=2019/part=x/");
 
+    // Names within a column are small letters to Athena, and not to who reads JSON here.
+    let nested = table_input(
+        "found_json",
+        "org.openx.data.jsonserde.JsonSerDe",
+        &[("a", "struct<firstName:int>")],
+    );
+    own.table("nested", nested);
+    let said = own.ask("SELECT a FROM nested").await.expect_err("refused");
+    assert!(
+        said.contains("no members with capitals within a column: `struct<firstName:int>`"),
+        "{said}"
+    );
+
     // Who reads partitions needs the right to.
     let reader = json!([
         { "Effect": "Allow", "Action": ["s3:*", "athena:*", "glue:GetDatabase", "glue:GetTable"], "Resource": "*" },

@@ -123,7 +123,8 @@ fn renamed(
 }
 
 /// Partitions one after another, each with its values; a filter of values leaves out the others
-/// before anything of theirs is read.
+/// before anything of theirs is read. Schemas are compared of all of them, while Athena compares
+/// only those of partitions that a statement reads.
 fn partitioned(
     context: &SessionContext,
     table: &Table,
@@ -142,7 +143,7 @@ fn partitioned(
     for key in &table.keys {
         kinds.push(arrow_type(&key.hive_type).map_err(|what| unsupported(table, what))?);
     }
-    let mut all: Option<DataFrame> = None;
+    let mut all = Vec::new();
     for partition in &table.partitions {
         check_partition(table, partition)?;
         if partition.values.len() != table.keys.len() {
@@ -155,16 +156,28 @@ fn partitioned(
         let values = values
             .map(|((key, kind), value)| cast(lit(value.clone()), kind.clone()).alias(&key.name));
         let rows = rows.and_then(|rows| rows.select(own.chain(values).collect::<Vec<_>>()));
-        let rows = rows.map_err(Failed::execution)?;
-        all = Some(match all {
-            Some(before) => before.union(rows).map_err(Failed::execution)?,
-            None => rows,
-        });
+        all.push(rows.map_err(Failed::execution)?);
     }
-    match all {
+    match together(all).map_err(Failed::execution)? {
         Some(rows) => Ok(rows.into_view()),
         None => nothing(table),
     }
+}
+
+/// All rows as one plan, which is as deep as the logarithm of their number.
+fn together(mut all: Vec<DataFrame>) -> datafusion::error::Result<Option<DataFrame>> {
+    while all.len() > 1 {
+        let mut pairs = Vec::with_capacity(all.len().div_ceil(2));
+        let mut rest = all.into_iter();
+        while let Some(first) = rest.next() {
+            pairs.push(match rest.next() {
+                Some(second) => first.union(second)?,
+                None => first,
+            });
+        }
+        all = pairs;
+    }
+    Ok(all.pop())
 }
 
 /// A table without rows, because it has no partitions.

@@ -73,7 +73,8 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
 /// else, and never deleting.
 /// <https://docs.aws.amazon.com/glue/latest/dg/crawler-prereqs.html>
 fn grants(stack: &Stack<'_>, table: &str) -> Vec<Grant> {
-    let prefix = format!("{}*", keys::records_prefix(&stack.spec.names.pipeline));
+    let folder = keys::records_prefix(&stack.spec.names.pipeline);
+    let prefix = format!("{}*", folder.trim_end_matches('/'));
     let account = "${AWS::Region}:${AWS::AccountId}";
     let glue = |what: &str| Cfn::sub(format!("arn:${{AWS::Partition}}:glue:{account}:{what}"));
     // The name may get a suffix when somebody else has a table of that name.

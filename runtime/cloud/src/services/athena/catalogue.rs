@@ -135,7 +135,13 @@ fn format(input: &Value) -> Result<TableFormat, String> {
 /// for the columns themselves, of which a crawler wrote down how they are called.
 fn json_members(columns: &Value, serde: &Value) -> Result<TableFormat, String> {
     let types = columns.as_array().into_iter().flatten().map(|column| text(&column["Type"]));
-    if let Some(kind) = types.into_iter().find(|kind| kind.contains(char::is_uppercase)) {
+    // What stands before a colon is the name of a member.
+    let capitals = |kind: &str| {
+        let name = |part: &str| part.rsplit(['<', ',']).next().unwrap_or_default().to_owned();
+        let names = kind.rsplit(':').skip(1).map(name);
+        names.into_iter().any(|name| name.contains(char::is_uppercase))
+    };
+    if let Some(kind) = types.into_iter().find(|kind| capitals(kind)) {
         let what = "the embedded cloud reads no members with capitals within a column:";
         return Err(format!("{what} `{kind}`"));
     }

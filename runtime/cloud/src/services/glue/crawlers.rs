@@ -11,7 +11,7 @@
 //! Differences from AWS: S3 targets only, and folders only, not whole buckets; schedules, custom
 //! classifiers, samples, events, security configurations, Lake Formation, lineage, partition
 //! indexes, incremental crawls, `TableLevelConfiguration` and `TableThreshold` are refused by name.
-//! `Role` is shown as it was given. A crawl takes as long as it takes, not a minute at least; a
+//! Crawls are no events of EventBridge. `Role` is shown as it was given. A crawl takes as long as it takes, not a minute at least; a
 //! stopped one is `CANCELLED`. A log that the role may not write is lost, the crawl goes on.
 //!
 //! <https://docs.aws.amazon.com/glue/latest/dg/aws-glue-api-crawler-crawling.html>,
@@ -146,8 +146,7 @@ pub fn handle(
     params: &Value,
 ) -> Option<ApiResult> {
     Some(match operation {
-        "CreateCrawler" => define(cloud, caller, operation, params),
-        "UpdateCrawler" => define(cloud, caller, operation, params),
+        "CreateCrawler" | "UpdateCrawler" => define(cloud, caller, operation, params),
         "DeleteCrawler" => {
             named(cloud, caller, operation, params, |name| delete(cloud, name).map(|()| json!({})))
         }
