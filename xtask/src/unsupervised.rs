@@ -31,11 +31,11 @@ const NAMED: usize = 10;
 /// What a search found, as texts and pages tell it.
 pub enum Looked {
     /// Rows of a table.
-    Rows(OfRows),
+    Rows(Box<OfRows>),
     /// Values of series.
     Series(OfSeries),
     /// Groups.
-    Groups(OfGroups),
+    Groups(Box<OfGroups>),
 }
 
 /// Unusual rows.
@@ -89,7 +89,7 @@ pub async fn evaluate(
         let looked = look(workspace, host, clean, &spec)
             .await
             .with_context(|| format!("the task `{}` cannot be looked at", spec.name))?;
-        text += &format!("\n{}\n{}", spec.name, looked.to_text(&spec));
+        text += &format!("\n{}\n{}", spec.name, looked.to_text());
         whole.insert(spec.name.clone(), looked.to_value());
         let page = pages::write_all(&spec, &looked, reports)?;
         host.fact(Fact::Report { file: page.display().to_string() });
@@ -105,7 +105,7 @@ async fn look(
 ) -> Result<Looked> {
     let work = host.begin(Step::LookFor, spec.name.clone());
     let files = parquet_files(&folder(workspace, clean, &spec.table))?;
-    let looked = match &spec.task {
+    let mut looked = match &spec.task {
         UnsupervisedTask::Anomaly(task) if task.is_of_series() => {
             let series = read_series(task, files)?;
             let alarms = series.iter().map(|series| series::alarms(series, task));
@@ -116,12 +116,13 @@ async fn look(
             let table = read_entities(spec, (task.entity(), task.within.as_deref()), files)?;
             let found = rows::find(&table, task)?;
             let panel = proof::panel(workspace, clean, task)?;
-            Looked::Rows(OfRows { task: task.clone(), found, panel, proof: None })
+            let task = (**task).clone();
+            Looked::Rows(Box::new(OfRows { task, found, panel, proof: None }))
         }
         UnsupervisedTask::Clustering(task) => {
             let table = read_entities(spec, (&task.entity, None), files)?;
             let groups = clustering::find(&table, task)?;
-            Looked::Groups(OfGroups { table, groups, family: task.model.kind.name() })
+            Looked::Groups(Box::new(OfGroups { table, groups, family: task.model.kind.name() }))
         }
     };
     let (looked_at, found) = looked.summary();
@@ -129,14 +130,13 @@ async fn look(
     for note in looked.notes() {
         host.fact(Fact::DataNote { note: note.clone() });
     }
-    match looked {
-        Looked::Rows(OfRows { task, found, panel: Some(panel), .. }) => {
-            let bench = proof::Bench { workspace, clean, spec, task: &task, panel: &panel };
-            let proof = Some(bench.prove(host).await?);
-            Ok(Looked::Rows(OfRows { task, found, panel: Some(panel), proof }))
-        }
-        looked => Ok(looked),
+    if let Looked::Rows(of) = &mut looked
+        && let Some(panel) = &of.panel
+    {
+        let bench = proof::Bench { workspace, clean, spec, task: &of.task, panel };
+        of.proof = Some(bench.prove(host).await?);
     }
+    Ok(looked)
 }
 
 /// Where a table lies in a folder that looks like the bucket.
@@ -251,7 +251,7 @@ impl Looked {
         }
     }
 
-    fn to_text(&self, _spec: &UnsupervisedSpec) -> String {
+    fn to_text(&self) -> String {
         match self {
             Self::Rows(of) => of.to_text(),
             Self::Series(of) => of.to_text(),

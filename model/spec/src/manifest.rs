@@ -18,8 +18,8 @@ use crate::schema::json_schema;
 use crate::shape;
 use crate::tables::Table;
 use crate::tasks::forecast::{ForecastEntry, Holidays};
-use crate::tasks::unsupervised::Unsupervised;
 use crate::tasks::unsupervised::anomaly::AnomalyTask;
+use crate::tasks::unsupervised::{Fits, Unsupervised, need_column};
 use crate::tasks::{Served, TaskEntry};
 use crate::training::TrainSpec;
 
@@ -338,18 +338,16 @@ impl Manifest {
             );
             return;
         };
-        let columns: [(&str, &str, fn(ColumnType) -> bool, &str); 3] = [
-            ("input", entity, |kind| kind == ColumnType::String, "`string`"),
-            ("time", &readings.time, ColumnType::is_time, "`date` or `timestamp`"),
-            ("value", &readings.value, |kind| kind == ColumnType::Double, "`double`"),
-        ];
-        for (key, name, fits, expected) in columns {
-            let key = format!("task.readings.{key}");
-            let Some(column) = input.columns.known(&input.name, &key, name, out) else { continue };
-            out.need(key, fits(column.kind), || {
-                format!("the column `{name}` of `{}` must be a {expected}", input.name)
-            });
-        }
+        let table = (&*input.name, &input.columns);
+        let need = |key, name, fits: Fits, expected, out: &mut Defects| {
+            need_column((key, name), table, (fits, expected), out);
+        };
+        let text = |kind| kind == ColumnType::String;
+        need("task.readings.input", entity, text, "`string`", out);
+        let time = ColumnType::is_time;
+        need("task.readings.time", &readings.time, time, "`date` or `timestamp`", out);
+        let double = |kind| kind == ColumnType::Double;
+        need("task.readings.value", &readings.value, double, "`double`", out);
     }
 
     fn forecast_defects(

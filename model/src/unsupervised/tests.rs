@@ -1,3 +1,5 @@
+//! Households of two groups, some of them odd: what is found, why, and what is refused.
+
 use steppe_spec::unsupervised::anomaly::{AnomalyFamily, AnomalyTask};
 use steppe_spec::unsupervised::clustering::{ClusteringFamily, ClusteringTask};
 

@@ -82,6 +82,8 @@ fn steps() -> Vec<Did> {
         Did::Clean { clean_rows: 478, raw_rows: 480 },
         Did::Train { version: version.clone() },
         Did::Evaluate { families: 11, cases: 20, of: "series".to_owned() },
+        Did::LookFor { task: "unusual".into(), looked_at: 97, found: "5 flagged".into() },
+        Did::Plant { faults: 160, found: 150 },
         Did::Profile { tables: 2, statements: 9, scanned_bytes: 1_200_000 },
         Did::Observe,
         Did::CreateBucket { bucket: bucket.clone() },

@@ -78,9 +78,9 @@ pub struct UnsupervisedSpec {
 #[serde(untagged)]
 pub enum UnsupervisedTask {
     /// What is unusual.
-    Anomaly(AnomalyTask),
+    Anomaly(Box<AnomalyTask>),
     /// Which groups there are.
-    Clustering(ClusteringTask),
+    Clustering(Box<ClusteringTask>),
 }
 
 impl UnsupervisedSpec {
@@ -90,12 +90,14 @@ impl UnsupervisedSpec {
             let columns = manifest.stored().find(|table| table.name == found.table());
             let columns = columns.expect("a manifest's tables are checked").columns;
             let (columns, task) = match found {
-                Unsupervised::Anomaly(entry) => {
-                    (entry.task.features(columns), UnsupervisedTask::Anomaly(entry.task.clone()))
-                }
-                Unsupervised::Clustering(entry) => {
-                    (entry.task.features(columns), UnsupervisedTask::Clustering(entry.task.clone()))
-                }
+                Unsupervised::Anomaly(entry) => (
+                    entry.task.features(columns),
+                    UnsupervisedTask::Anomaly(Box::new(entry.task.clone())),
+                ),
+                Unsupervised::Clustering(entry) => (
+                    entry.task.features(columns),
+                    UnsupervisedTask::Clustering(Box::new(entry.task.clone())),
+                ),
             };
             Self { name: found.name().to_owned(), table: found.table().to_owned(), columns, task }
         };
@@ -119,12 +121,15 @@ fn features(
     numbers.map(|column| column.name.clone()).filter(|name| seen(name)).collect()
 }
 
+/// Whether a type is one that is needed.
+pub(crate) type Fits = fn(ColumnType) -> bool;
+
 /// What is wrong with the column `name` that stands at `key` of a task about `table`: it is not
 /// there, or not of a type that `fits`.
-fn need_column(
+pub(crate) fn need_column(
     (key, name): (&str, &str),
     (table, columns): (&str, &Columns),
-    (fits, expected): (fn(ColumnType) -> bool, &str),
+    (fits, expected): (Fits, &str),
     out: &mut Defects,
 ) {
     if let Some(column) = columns.known(table, key, name, out) {

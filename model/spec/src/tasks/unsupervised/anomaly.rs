@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{features, names, need_column, need_numbers, need_seen};
+use super::{Fits, features, names, need_column, need_numbers, need_seen};
 use crate::column::{ColumnType, Columns};
 use crate::defects::Defects;
 
@@ -299,7 +299,7 @@ impl AnomalyTask {
     }
 
     fn row_defects(&self, entity: &str, table: (&str, &Columns), out: &mut Defects) {
-        let name = (names as fn(ColumnType) -> bool, "`string`, `int` or `bigint`");
+        let name = (names as Fits, "`string`, `int` or `bigint`");
         need_column(("task.entity", entity), table, name, out);
         if let Some(within) = &self.within {
             let text = |kind| kind == ColumnType::String;
@@ -326,7 +326,7 @@ impl AnomalyTask {
             Some(time) => need_column(("task.time", time), table, (orders, expected), out),
             None => out.add("task.time", "series need `time`, which orders values".to_owned()),
         }
-        let number = (ColumnType::is_number as fn(ColumnType) -> bool, "of a number");
+        let number = (ColumnType::is_number as Fits, "of a number");
         match &self.target {
             Some(target) => need_column(("task.target", target), table, number, out),
             None => out.add("task.target", "series need `target`, their values".to_owned()),

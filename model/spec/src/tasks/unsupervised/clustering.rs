@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{features, names, need_column, need_numbers, need_seen};
-use crate::column::{ColumnType, Columns};
+use super::{Fits, features, names, need_column, need_numbers, need_seen};
+use crate::column::Columns;
 use crate::defects::Defects;
 
 /// Which groups there are in which table.
@@ -132,7 +132,7 @@ impl ClusteringTask {
 
     /// What is wrong with it as a task about `table`.
     pub(crate) fn defects(&self, table: (&str, &Columns), out: &mut Defects) {
-        let name = (names as fn(ColumnType) -> bool, "`string`, `int` or `bigint`");
+        let name = (names as Fits, "`string`, `int` or `bigint`");
         need_column(("task.entity", &self.entity), table, name, out);
         let named = self.features.as_deref().unwrap_or_default();
         let log = ("log", &*self.log);
