@@ -75,6 +75,7 @@ fn rendered(manifest: &Manifest) -> String {
             predictor: hash(),
             jobs: hash(),
             train_spec: hash(),
+            tasks: hash(),
             glue_script: hash(),
             etl_plan: hash(),
         },

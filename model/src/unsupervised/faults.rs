@@ -32,6 +32,8 @@ const SWAP_TIMES: f64 = 2.0;
 const CASES: usize = 40;
 /// Share of all whose readings are changed at once: what is usual must stay what it is.
 const SHARE_CHANGED: f64 = 0.1;
+/// Where few are, so many are changed at once all the same.
+const CHANGED_MIN: usize = 6;
 /// Readings of whom faults are planted in, at least.
 const READINGS_MIN: usize = 60;
 
@@ -155,7 +157,7 @@ impl Panel {
     /// nobody has two.
     pub fn rounds(&self, seed: u64) -> Vec<Vec<Planted>> {
         let entities = self.plantable();
-        let at_once = ((SHARE_CHANGED * entities.len() as f64) as usize).max(1);
+        let at_once = ((SHARE_CHANGED * entities.len() as f64) as usize).max(CHANGED_MIN);
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut drawn = |fault: Fault| {
             let mut order = entities.clone();

@@ -2,7 +2,6 @@ SELECT
   u.entity AS household,
   u.within AS compared_within,
   u.rank,
-  ROUND(u.score, 3) AS score,
   u.families AS flagged_by,
   u.reason,
   ROUND(u.reason_value, 3) AS value,
@@ -10,4 +9,4 @@ SELECT
 FROM unusual u
 JOIN (SELECT MAX(looked_at) AS newest FROM unusual) latest ON latest.newest = u.looked_at
 WHERE u.flagged
-ORDER BY u.score DESC, u.entity
+ORDER BY u.within, u.rank, u.entity
