@@ -1,9 +1,11 @@
 //! The families of models. To add one, write its file and its line here; what people can set of it
 //! is in the specification.
 
+pub mod arima;
 pub mod autoregression;
 pub mod best_column;
 pub mod combination;
+pub mod damped_trend;
 pub mod exponential_smoothing;
 pub mod gradient_boosting;
 pub mod linear;
@@ -32,7 +34,9 @@ families! {
         Theta: theta::Theta,
         ExponentialSmoothing: exponential_smoothing::Smoothing,
         Autoregression: autoregression::Autoregression,
+        Arima: arima::Arima,
         Linear: linear::Linear,
+        DampedTrend: damped_trend::DampedTrend,
         PooledAutoregression: pooled_autoregression::Pooled,
         GradientBoosting: gradient_boosting::Trees,
         RandomForest: random_forest::Forest,

@@ -83,6 +83,8 @@ fn spec(name: &str, frequency: Frequency, horizon: usize) -> TrainSpec {
             Family::Theta,
             Family::ExponentialSmoothing,
             Family::Autoregression,
+            Family::Arima,
+            Family::DampedTrend,
             Family::PooledAutoregression,
         ]);
         s.task.horizon = horizon;

@@ -130,10 +130,14 @@ families! {
     ExponentialSmoothing = "exponential-smoothing", Candidate of Series;
     /// A seasonal autoregression per series.
     Autoregression = "autoregression", Candidate of Series;
+    /// A seasonal ARIMA model with orders chosen per series.
+    Arima = "arima", Candidate of Series;
     /// A regression: per series on lags, weekdays, holidays and features; of rows on columns.
     Linear = "linear", Candidate of Series Numbers;
     /// A regression of log odds on columns.
     Logistic = "logistic", Candidate of Classes;
+    /// A damped trend whose parameters all series share.
+    DampedTrend = "damped-trend", Candidate of Series;
     /// One autoregression for all series.
     PooledAutoregression = "pooled-autoregression", Candidate of Series;
     /// Gradient-boosted trees over all series, or over rows.

@@ -67,6 +67,31 @@ impl Indices {
     }
 }
 
+/// Strength of a season, from 0 to 1: the share of what is not trend that the mean season explains
+/// (Wang, Smith and Hyndman 2006, on the classical decomposition).
+pub fn strength(values: &[f64], season: usize) -> f64 {
+    if season < 2 || values.len() < 2 * season {
+        return 0.0;
+    }
+    let trend = centred_average(values, season);
+    let apart = || {
+        let apart = values.iter().zip(&trend).enumerate();
+        apart.filter_map(|(at, (value, trend))| Some((at % season, value - (*trend)?)))
+    };
+    let (mut sums, mut counts) = (vec![0.0; season], vec![0.0f64; season]);
+    apart().for_each(|(phase, v)| {
+        (sums[phase], counts[phase]) = (sums[phase] + v, counts[phase] + 1.0)
+    });
+    let middle = sums.iter().sum::<f64>() / counts.iter().sum::<f64>().max(1.0);
+    let squares =
+        |of: &dyn Fn(usize, f64) -> f64| apart().map(|(p, v)| of(p, v).powi(2)).sum::<f64>();
+    let whole = squares(&|_, v| v - middle);
+    // Each mean has taken as much of the noise as one value of its phase has.
+    let freedom = |p: usize| (counts[p] / (counts[p] - 1.0).max(0.5)).sqrt();
+    let rest = squares(&|p, v| (v - sums[p] / counts[p].max(1.0)) * freedom(p));
+    if whole > 0.0 { (1.0 - rest / whole).max(0.0) } else { 0.0 }
+}
+
 fn centred_average(values: &[f64], season: usize) -> Vec<Option<f64>> {
     let half = season / 2;
     let at = |i: usize| {
@@ -101,6 +126,16 @@ mod tests {
             "{flat:?}"
         );
         assert!((indices.restore(132.0, 1) - 132.0 * 0.8).abs() < 3.0);
+    }
+
+    #[test]
+    fn a_season_is_as_strong_as_it_explains_what_is_no_trend() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let noise: Vec<f64> = (0..120).map(|_| rng.f64()).collect();
+        assert!(strength(&noise, 12) < 0.2, "{}", strength(&noise, 12));
+        assert!(strength(&seasonal(32), 4) > 0.95);
+        assert_eq!(strength(&[1.0; 40], 4), 0.0);
+        assert_eq!(strength(&seasonal(7), 4), 0.0);
     }
 
     #[test]
