@@ -117,8 +117,14 @@ pub trait Trials {
         self.families().iter().position(|family| self.wanted() == Kind::Of(*family))
     }
 
-    /// The best entrant over the cases that `keep` keeps; none without such cases.
+    /// The entrant to serve by the cases that `keep` keeps, when none is asked for; none without
+    /// such cases.
     fn best(&self, keep: &dyn Fn(&Case) -> bool) -> Option<usize> {
+        self.least(keep)
+    }
+
+    /// The entrant with the best deciding score over the cases that `keep` keeps.
+    fn least(&self, keep: &dyn Fn(&Case) -> bool) -> Option<usize> {
         let scored = |entrant| Some((entrant, self.deciding(entrant, keep)?));
         let scored = (0..self.families().len()).filter_map(scored);
         scored.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(entrant, _)| entrant)

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 use steppe_model::forecast::dataset::View;
-use steppe_model::forecast::metrics::holds;
+use steppe_model::forecast::metrics::{holds, naive_scale};
 use steppe_model::host::{Quiet, Stage};
 use steppe_model::stats::conformal_quantile;
 use steppe_model::{Artifact, Series, TrainError};
@@ -22,12 +22,18 @@ struct Seen {
     /// How far each actual value is from its forecast, in half widths of the 90 % interval.
     distances: Vec<f64>,
     families: Vec<&'static str>,
+    /// Errors, in those of the naive forecast.
+    errors: Vec<f64>,
 }
 
 impl Seen {
     fn coverage(&self, level: usize) -> f64 {
         let inside = self.inside[level].iter().filter(|inside| **inside).count();
         100.0 * inside as f64 / self.inside[level].len().max(1) as f64
+    }
+
+    fn mase(&self) -> f64 {
+        self.errors.iter().sum::<f64>() / self.errors.len().max(1) as f64
     }
 
     /// The 90 % intervals' width, as a multiple of what would have held exactly 90 %.
@@ -43,8 +49,8 @@ pub fn run(sets: &[Set], wanted: &[String]) -> Result<()> {
     println!("\nActual values inside of intervals, % (width: of the 90 % interval, in widths of");
     println!("that which would have held exactly 90 %; `*`: rules may be decided by it)\n");
     println!(
-        "{:<34}{:>7}{:>9}{:>8}{:>8}{:>8}{:>8}  families",
-        "", "origins", "judged", "80 %", "90 %", "95 %", "width"
+        "{:<34}{:>7}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}  families",
+        "", "origins", "judged", "80 %", "90 %", "95 %", "width", "MASE"
     );
     let mut rows = Vec::new();
     let named = |set: &&Set| wanted.is_empty() || wanted.iter().any(|w| set.name.contains(w));
@@ -53,13 +59,14 @@ pub fn run(sets: &[Set], wanted: &[String]) -> Result<()> {
         let name = format!("{}{}", set.name, if set.decides { " *" } else { "" });
         let covers = [0, 1, 2].map(|level| seen.coverage(level));
         println!(
-            "{name:<34}{:>7}{:>9}{:>8.1}{:>8.1}{:>8.1}{:>8.2}  {}",
+            "{name:<34}{:>7}{:>9}{:>8.1}{:>8.1}{:>8.1}{:>8.2}{:>8.4}  {}",
             set.spec.backtest.origins,
             seen.inside[0].len(),
             covers[0],
             covers[1],
             covers[2],
             seen.width(),
+            seen.mase(),
             families(&seen.families)
         );
         rows.push((set.decides, covers));
@@ -110,6 +117,7 @@ fn judge(set: &Set) -> Result<Seen> {
         all.inside.iter_mut().zip(seen.inside).for_each(|(all, of)| all.extend(of));
         all.distances.extend(seen.distances);
         all.families.extend(seen.families);
+        all.errors.extend(seen.errors);
     }
     Ok(all)
 }
@@ -123,6 +131,7 @@ fn stand_at(set: &Set, origin: i64) -> std::result::Result<Seen, TrainError> {
     let views: Vec<View<'_>> = known.series().iter().map(Series::view).filter(there).collect();
     for (view, prediction) in views.iter().zip(artifact.forecast(&views, spec.task.horizon)) {
         let whole = set.data.find(&view.series().name).expect("known before");
+        let scale = naive_scale(view.history(), spec.frequency().season());
         for (ahead, step) in (1..).zip(&prediction.steps) {
             let Some(actual) = whole.observed(origin + ahead) else { continue };
             let quantiles = artifact.calibration_of(&prediction).quantiles(&step.spread);
@@ -134,6 +143,9 @@ fn stand_at(set: &Set, origin: i64) -> std::result::Result<Seen, TrainError> {
             for (level, inside) in LEVELS.iter().zip(&mut seen.inside) {
                 let tail = (1.0 - level) / 2.0;
                 inside.push(holds(at(tail), at(1.0 - tail), actual));
+            }
+            if scale > 0.0 {
+                seen.errors.push((actual - step.value).abs() / scale);
             }
             let transform = |value: f64| spec.model.transform.apply(value);
             let end = if actual < step.value { at(0.05) } else { at(0.95) };

@@ -69,7 +69,13 @@ fn set((name, decides): (&'static str, bool), data: Dataset, how: &How) -> Set {
         Frequency::ObservedDays => vec![Family::Theta, Family::PooledAutoregression],
         Frequency::Hourly | Frequency::Weekly => vec![Family::Autoregression],
         Frequency::Daily => vec![Family::Theta, Family::Autoregression],
-        _ => vec![Family::Theta, Family::ExponentialSmoothing, Family::Autoregression],
+        _ => vec![
+            Family::Theta,
+            Family::ExponentialSmoothing,
+            Family::Arima,
+            Family::DampedTrend,
+            Family::Autoregression,
+        ],
     });
     spec.backtest = Backtest {
         origins: how.origins,

@@ -182,20 +182,22 @@ impl JsonSchema for Kind {
 
 impl Model {
     /// The families that compete: when none are named, all that suit the frequency, and `linear`
-    /// where there is something that it knows more than they do.
+    /// where there is something that it knows more than they do. Those for short series are for
+    /// months and quarters: years have too few values for orders and trends of their own, and
+    /// histories of days are long, which makes them slow.
     pub fn candidates(&self, task: &Task) -> Vec<Family> {
         use Family::{
-            Autoregression, ExponentialSmoothing, GradientBoosting, Linear, Lstm,
-            PooledAutoregression, Theta,
+            Arima, Autoregression, DampedTrend, ExponentialSmoothing, GradientBoosting, Linear,
+            Lstm, PooledAutoregression, Theta,
         };
+        use Frequency::{Monthly, Quarterly, Yearly};
         // One series of yearly values is too short for a regression of its own.
-        let autoregression = if task.frequency() == Frequency::Yearly {
-            PooledAutoregression
-        } else {
-            Autoregression
-        };
+        let autoregression =
+            if task.frequency() == Yearly { PooledAutoregression } else { Autoregression };
         self.candidates.clone().unwrap_or_else(|| {
             let mut all = vec![Theta, ExponentialSmoothing, autoregression, GradientBoosting, Lstm];
+            let short = matches!(task.frequency(), Quarterly | Monthly);
+            all.extend([Arima, DampedTrend].into_iter().filter(|_| short));
             all.extend(task.tells_of_days().then_some(Linear));
             all
         })
@@ -242,6 +244,18 @@ mod tests {
             task.set_frequency(Frequency::ObservedDays);
             task.holidays = Holidays::Table("days".into());
         }));
+    }
+
+    #[test]
+    fn families_for_short_series_compete_unasked_for_months_and_quarters() {
+        let competes = |frequency: Frequency| {
+            let mut task = Task::new("s", "t", "v");
+            task.set_frequency(frequency);
+            let all = Model::default().candidates(&task);
+            [Family::Arima, Family::DampedTrend].map(|family| all.contains(&family))
+        };
+        assert_eq!([Frequency::Quarterly, Frequency::Monthly].map(competes), [[true; 2]; 2]);
+        assert_eq!([Frequency::Yearly, Frequency::Hourly].map(competes), [[false; 2]; 2]);
     }
 
     #[test]

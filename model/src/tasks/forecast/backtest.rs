@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use steppe_wire::predict::Errors;
 
 use crate::error::TrainError;
-use crate::families::combination::weights;
+use crate::families::combination::{mean, weights};
 use crate::forecast::Forecaster;
 use crate::forecast::conformal::{Asked, Calibration, Measure, Place, Residual, reach};
 use crate::forecast::dataset::{Dataset, View};
@@ -283,12 +283,8 @@ impl Run<'_> {
                 (0..self.cases.len()).filter(|&i| self.target(&self.cases[i]) <= origin).collect();
             let weights = weights_from(&known);
             for i in (0..self.cases.len()).filter(|&i| self.cases[i].origin == number) {
-                let mean: f64 = weights
-                    .iter()
-                    .zip(&self.entrants)
-                    .map(|(w, e)| w * transform.apply(e.points[i]))
-                    .sum();
-                points[i] = transform.invert(mean);
+                let of = self.entrants.iter().map(|entrant| entrant.points[i]);
+                points[i] = mean(transform, &weights, of);
             }
         }
         let all: Vec<usize> = (0..self.cases.len()).collect();
@@ -345,11 +341,19 @@ impl Run<'_> {
 
     /// Probability of a difference this large between two families when there is none.
     pub fn p_value(&self, a: &Entrant, b: &Entrant) -> Option<f64> {
+        self.p_value_over(a, b, &|_| true)
+    }
+
+    /// The same over the cases that `keep` keeps.
+    pub fn p_value_over(
+        &self,
+        a: &Entrant,
+        b: &Entrant,
+        keep: &dyn Fn(&trials::Case) -> bool,
+    ) -> Option<f64> {
         let points = a.points.iter().zip(&b.points);
-        let losses = |(case, (a, b)): (&Case, (&f64, &f64))| {
-            (self.group(case), case.loss(*a), case.loss(*b))
-        };
-        paired_p_value(self.cases.iter().zip(points).map(losses))
+        let kept = self.cases.iter().zip(points).filter(|(case, _)| keep(&self.shared(case)));
+        paired_p_value(kept.map(|(case, (a, b))| (self.group(case), case.loss(*a), case.loss(*b))))
     }
 
     fn residual(&self, entrant: &Entrant, i: usize) -> Residual<'_> {

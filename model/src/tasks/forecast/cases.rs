@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use steppe_wire::predict::Errors;
 
+use crate::stats::BY_CHANCE;
 use crate::trials::{self, Better, Score, Trials};
 use steppe_spec::{Family, Kind};
 
@@ -67,6 +68,21 @@ impl Trials for Run<'_> {
         Some(self.errors_of(&self.entrants[entrant], kept)?.mase)
     }
 
+    /// The combination, unless another family is better by more than chance. Which of several
+    /// families has the smallest error is a matter of chance where series or origins are few, and
+    /// the combination is never far from the best. A baseline that nothing beats is served as well:
+    /// a mean of models that are no better than a rule is none.
+    fn best(&self, keep: &dyn Fn(&trials::Case) -> bool) -> Option<usize> {
+        let least = self.least(keep)?;
+        let combined = self.entrants.iter().position(|e| e.family == Family::Combination);
+        let Some(combined) = combined.filter(|combined| *combined != least) else {
+            return Some(least);
+        };
+        let (one, other) = (&self.entrants[least], &self.entrants[combined]);
+        let surely = || self.p_value_over(one, other, keep).is_some_and(|p| p < BY_CHANCE);
+        Some(if one.family.is_baseline() || surely() { least } else { combined })
+    }
+
     fn label(&self, asked: i64) -> String {
         self.data().calendar().label(asked)
     }
@@ -124,4 +140,47 @@ pub(super) fn answered(
     }
     answered.sort_by_key(|(number, _)| *number);
     answered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::backtest;
+    use crate::host::{Quiet, Stage};
+    use crate::training_key::tests::spec;
+    use crate::{Dataset, Series};
+
+    /// What is served when a family errs by as much as `errors` says, per series, and the
+    /// combination by 1.
+    fn served(family: Family, errors: [f64; 8]) -> Family {
+        let series = |s: usize| {
+            let values = (0..16).map(|t| 100.0 + f64::from(t * 7 % 5)).collect();
+            Series::new(format!("s{s}"), 2000, values)
+        };
+        let data = Dataset::new(steppe_spec::Frequency::Yearly, (0..8).map(series).collect());
+        let spec = spec().with(|s| {
+            s.model.kind = Kind::Auto;
+            s.model.candidates = Some(vec![Family::Theta]);
+        });
+        let mut run = backtest::run(&data, &spec, &Stage::new(&Quiet)).expect("runs");
+        for entrant in &mut run.entrants {
+            let error = |case: &Case| match entrant.family {
+                Family::Combination => 1.0,
+                own if own == family => errors[case.series],
+                _ => 9.0,
+            };
+            entrant.points = run.cases.iter().map(|case| case.actual + error(case)).collect();
+        }
+        run.served().family
+    }
+
+    #[test]
+    fn the_combination_is_served_unless_another_is_better_by_more_than_chance() {
+        let by_chance = [0.0, 0.0, 0.0, 1.5, 1.6, 1.4, 1.3, 1.1];
+        assert_eq!(served(Family::Theta, by_chance), Family::Combination);
+        assert_eq!(served(Family::Theta, [0.9; 8]), Family::Theta);
+        assert_eq!(served(Family::Theta, [1.1; 8]), Family::Combination);
+        assert_eq!(served(Family::LastValue, by_chance), Family::LastValue);
+        assert_eq!(served(Family::LastValue, [1.1; 8]), Family::Combination);
+    }
 }
