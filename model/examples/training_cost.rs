@@ -5,7 +5,8 @@
 //! hidden 64,
 //! 36 outputs, batch 64), for comparison with a peer of the same shape. `training_cost growth`
 //! prints `series windows seconds` of backtest, training and forecasts for 100, 1,000 and 10,000
-//! series.
+//! series. `training_cost panel` has all families of the field compete on 10,000 monthly series, and
+//! prints `series seconds`; after it stand names of families, where not all are wanted.
 
 #![expect(clippy::disallowed_macros, reason = "its table is the result")]
 
@@ -41,7 +42,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 );
             }
         }
-        _ => return Err("usage: training_cost speed | growth".into()),
+        Some("panel") => {
+            let named = |name: String| serde_json::from_value(serde_json::Value::String(name));
+            let families = std::env::args().skip(2).map(named).collect::<Result<Vec<_>, _>>()?;
+            let (data, spec) = (data(10_000, 84), field(families));
+            let started = Instant::now();
+            let artifact = Artifact::train(&data, &spec, &Stage::new(&Quiet))?;
+            let views: Vec<_> = data.series().iter().map(Series::view).collect();
+            let forecasts = artifact.forecast(&views, spec.task.horizon);
+            println!("{} {:.1}", forecasts.len(), started.elapsed().as_secs_f64());
+        }
+        _ => return Err("usage: training_cost speed | growth | panel [FAMILY]...".into()),
     }
     Ok(())
 }
@@ -77,5 +88,15 @@ fn spec(hidden: usize, epochs: usize) -> TrainSpec {
         };
         s.model.trees = Trees { rounds: 20, depth: 3, learning_rate: 0.1, rows_max: 1_000 };
         s.backtest = Backtest { origins: 2, stride: Some(1), refit: false, ..Backtest::default() };
+    })
+}
+
+/// What a manifest has that says nothing of models, with these families or with all that compete
+/// unasked.
+fn field(families: Vec<Family>) -> TrainSpec {
+    TrainSpec::forecast("bench", ["series", "time", "value"]).with(|s| {
+        s.task.set_frequency(Frequency::Monthly);
+        s.task.horizon = 12;
+        s.model.candidates = (!families.is_empty()).then_some(families);
     })
 }

@@ -86,10 +86,14 @@ fn multiply(values: &[f64], terms: &Terms) -> Vec<f64> {
 /// What gives `values` when it is multiplied by `terms`.
 fn divide(values: &[f64], terms: &Terms) -> Vec<f64> {
     let mut out = values.to_vec();
-    for t in 0..out.len() {
-        let earlier: f64 =
-            terms.iter().filter(|(lag, _)| *lag <= t).map(|(lag, c)| c * out[t - lag]).sum();
-        out[t] -= earlier;
+    let longest = terms.iter().map(|(lag, _)| *lag).max().unwrap_or(0).min(out.len());
+    for t in 0..longest {
+        let known = terms.iter().filter(|(lag, _)| *lag <= t);
+        out[t] -= known.map(|(lag, c)| c * out[t - lag]).sum::<f64>();
+    }
+    // What most of the time goes into: nothing is missing here.
+    for t in longest..out.len() {
+        out[t] -= terms.iter().map(|(lag, c)| c * out[t - lag]).sum::<f64>();
     }
     out
 }

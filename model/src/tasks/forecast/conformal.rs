@@ -185,13 +185,18 @@ impl Calibration {
         let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
         let mut of_origin: BTreeMap<(&str, usize), Sum> = BTreeMap::new();
         let (mut all, mut all_of) = (Sum::default(), BTreeMap::<usize, Sum>::new());
-        for residual in residuals {
-            let (name, origin) = (residual.place.series, residual.origin);
-            let relative = residual.error.abs() / self.change_of(&residual.place);
-            sums.entry(name).or_default().add(relative);
-            of_origin.entry((name, origin)).or_default().add(relative);
-            all.add(relative);
-            all_of.entry(origin).or_default().add(relative);
+        for forecast in forecasts(residuals) {
+            let (name, origin) = (forecast[0].place.series, forecast[0].origin);
+            let of_all = all_of.entry(origin).or_default();
+            let of_own = sums.entry(name).or_default();
+            let of_both = of_origin.entry((name, origin)).or_default();
+            for residual in forecast {
+                let relative = residual.error.abs() / self.change_of(&residual.place);
+                all.add(relative);
+                of_all.add(relative);
+                of_own.add(relative);
+                of_both.add(relative);
+            }
         }
         // Origins less than a horizon apart forecast the same periods, and count for fewer.
         let apart = (stride as f64 / horizon as f64).min(1.0);
@@ -210,16 +215,16 @@ impl Calibration {
         let near_of: BTreeMap<(&str, usize), Sum> =
             of_origin.keys().map(|place| (*place, sum_near(place))).collect();
         let mut by_step: Vec<Vec<(usize, f64)>> = vec![Vec::new(); horizon];
-        for residual in residuals {
-            let (place, origin) = (&residual.place, residual.origin);
-            let own = place.series;
-            let others = |sum: Sum, of: Sum| if lone { sum } else { sum.without(of) };
-            let unit = place.spread.unwrap_or_else(|| {
-                let mean = others(all, all_of[&origin]).mean();
-                let relative = others(sums[own], near_of[&(own, origin)]).drawn(mean, pull);
-                self.change_of(place) * relative
-            });
-            by_step[place.step].push((origin, residual.error / self.unit(unit)));
+        let others = |sum: Sum, of: Sum| if lone { sum } else { sum.without(of) };
+        for forecast in forecasts(residuals) {
+            let (own, origin) = (forecast[0].place.series, forecast[0].origin);
+            let mean = others(all, all_of[&origin]).mean();
+            let relative = others(sums[own], near_of[&(own, origin)]).drawn(mean, pull);
+            for residual in forecast {
+                let place = &residual.place;
+                let unit = place.spread.unwrap_or_else(|| self.change_of(place) * relative);
+                by_step[place.step].push((origin, residual.error / self.unit(unit)));
+            }
         }
         by_step
     }
@@ -346,6 +351,15 @@ impl Calibration {
             .min_by(|a, b| distance(a).total_cmp(&distance(b)))
             .unwrap_or(0)
     }
+}
+
+/// Residuals by forecast: those of one series and origin stand together, so that what they share is
+/// looked up once.
+fn forecasts<'a, 'b>(residuals: &'b [Residual<'a>]) -> impl Iterator<Item = &'b [Residual<'a>]> {
+    let same = |a: &Residual<'_>, b: &Residual<'_>| {
+        a.origin == b.origin && a.place.series == b.place.series
+    };
+    residuals.chunk_by(same)
 }
 
 /// Errors of `step` and, while they are few, of the steps around it.
