@@ -53,6 +53,7 @@ accuracy: $(VENV) $(BENCH) examples ## M4 Hourly, M3, Sweden, closing prices, co
 	.venv/bin/python tests/accuracy_data.py
 	.venv-bench/bin/python tests/peers/rows.py
 	.venv-bench/bin/python tests/peers/unusual.py
+	.venv-bench/bin/python tests/peers/forecasts.py
 	$(TARGET)/release/examples/accuracy
 	$(TARGET)/release/examples/rows_accuracy
 	$(TARGET)/release/examples/nab_accuracy
