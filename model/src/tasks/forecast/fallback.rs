@@ -89,12 +89,12 @@ impl Fallback {
     }
 
     fn residuals<'a>(&self, data: &'a Dataset, spec: &TrainSpec) -> Vec<Residual<'a>> {
-        let mut residuals = Vec::new();
+        let (first, mut residuals) = (data.first(), Vec::new());
         each_start(data, spec.task.horizon, |series, place, step, (from, to)| {
             let period = series.start + place as i64;
             let expected = self.moves[phase(period, self.moves.len())][step];
             let error = transform_change(spec.model.transform, (from, to)) - expected;
-            let origin = (period - data.first()) as usize;
+            let origin = (period - first) as usize;
             let place = self.place(series.until(period), step);
             residuals.push(Residual { place, origin, error });
         });
