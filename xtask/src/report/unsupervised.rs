@@ -15,6 +15,8 @@ use crate::unsupervised::{self as found, Looked, OfGroups, OfRows, OfSeries, Pro
 
 /// Rows, and series, that have a page or a chart of their own, at most.
 const SHOWN: usize = 200;
+/// What is words stands to the left.
+const OWN_STYLE: &str = ".words td,.words th{text-align:left}";
 /// Points of a chart, at most: of more, each stands for several.
 const POINTS: usize = 900;
 
@@ -29,14 +31,14 @@ pub fn write_all(spec: &UnsupervisedSpec, looked: &Looked, reports: &Path) -> Re
             for (number, judged) in of.flagged().into_iter().take(SHOWN).enumerate() {
                 let body = one_row(spec, of, judged)?;
                 let own = folder.join(file_name(number, judged));
-                found::page(&own, &page(&judged.entity, "", &body))?;
+                found::page(&own, &page(&judged.entity, OWN_STYLE, &body))?;
             }
             (format!("{}: unusual rows", spec.name), of_rows(spec, of))
         }
         Looked::Series(of) => (format!("{}: unusual values", spec.name), of_series(spec, of)?),
         Looked::Groups(of) => (format!("{}: groups", spec.name), of_groups(spec, of)),
     };
-    found::page(&file, &page(&title, "", &body))?;
+    found::page(&file, &page(&title, OWN_STYLE, &body))?;
     Ok(file)
 }
 
@@ -58,7 +60,7 @@ fn of_rows(spec: &UnsupervisedSpec, of: &OfRows) -> Markup {
             (format!("{}", of.task.share * 100.0)) " % are to be flagged."
         }
         @for note in &of.found.notes { p.note { (note) "." } }
-        table {
+        table.words {
             (heads(["", "row", "within", "score", "flagged by", "reasons"]))
             @for (number, judged) in flagged.iter().enumerate() {
                 tr {
@@ -100,7 +102,7 @@ fn proven(proof: &Proof) -> Markup {
             "Nobody says which rows are faulty. So faults are planted in copies of the readings, "
             "the table is made of them again, and the row takes the place of the one it was."
         }
-        table {
+        table.words {
             (heads(["planted", "what", "cases", "found", "named first", "named", "column"]))
             @for fault in &proof.faults {
                 (row(None, [
@@ -114,7 +116,7 @@ fn proven(proof: &Proof) -> Markup {
         p.note {
             "Named: of those found, such whose reasons have the column that the fault changed most."
         }
-        @if let Some(halves) = &proof.halves { p { (halves.told()) "." } }
+        @if let Some(halves) = &proof.halves { p { "The " (halves.told()) "." } }
     }
 }
 
@@ -229,7 +231,7 @@ fn of_groups(spec: &UnsupervisedSpec, of: &OfGroups) -> Markup {
             "." @if alone > 0 { " " (alone) " rows are in none." }
         }
         @for note in &groups.notes { p.note { (note) "." } }
-        table {
+        table.words {
             (heads(["group", "rows", "what is unlike the others"]))
             @for (number, group) in groups.profiles.iter().enumerate() {
                 (row(None, [&(number + 1), &group.rows, &group.words]))

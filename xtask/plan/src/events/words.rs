@@ -90,7 +90,7 @@ fn did_line(did: &Did) -> Option<Line> {
             Line::good("evaluated", format!("{families} families, {cases} {of}"))
         }
         Did::LookFor { task, looked_at, found } => {
-            Line::good("looked", format!("for {task} at {looked_at}: {found}"))
+            Line::good("looked", format!("at {looked_at} for `{task}`: {found}"))
         }
         Did::Plant { faults, found } => {
             Line::good("planted", format!("{faults} faults, of which {found} were found"))
