@@ -90,7 +90,7 @@ async fn every_combination_of_options_is_implemented_to_the_last_property_and_st
     let running = start().await;
     running.cloud.buckets.create("templates", json!([])).expect("a bucket");
     let combinations = combinations(&manifest());
-    assert_eq!(combinations.len(), 18, "all, none, each of eight alone and left out");
+    assert_eq!(combinations.len(), 20, "all, none, each of nine alone and left out");
     for (options, manifest) in combinations {
         let template = rendered(&manifest);
         running

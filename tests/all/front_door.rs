@@ -191,7 +191,7 @@ async fn refusals_are_in_the_protocol_of_the_client() {
     // A map of two: `__type` first.
     assert!(answer.body.starts_with(b"\xa2\x66__type\x6eNotImplemented"), "{}", answer.text());
     assert!(answer.text().contains("monitoring:ListMetricStreams"), "{}", answer.text());
-    let target = vec![("x-amz-target", "AWSGlue.CreateCrawler")];
+    let target = vec![("x-amz-target", "AWSGlue.CreateClassifier")];
     let answer =
         served.send(&Request { body: "{}", ..Request::with(&keys, "glue", "/", target) }).await;
     assert_eq!(json(&answer)["__type"], "NotImplemented");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use steppe_spec::{Known, TrainSpec};
+use steppe_spec::{Kind, Known, TrainSpec};
 
 use crate::task::Data;
 
@@ -178,9 +178,13 @@ impl ModelCard {
         let (own, other) = (self.section.backtest.model.mase, better.errors.mase);
         let share = 100.0 * (own - other) / own;
         let name = better.family.name();
+        let why = match self.spec.model.kind {
+            Kind::Auto => "that may be chance, so `auto` keeps the combination",
+            Kind::Of(_) => "`kind = \"auto\"` serves the best family",
+        };
         format!(
             "\nnote: the {what} `{name}` has a smaller MASE than this model: {other:.3}, \
-             {share:.1} % less; `kind = \"auto\"` serves the best family\n"
+             {share:.1} % less; {why}\n"
         )
     }
 }
