@@ -283,7 +283,8 @@ def in_parts(plan, files):
             parts = sorted(str(p) for p in (folder / table["output"]["prefix"]).iterdir() if not p.name.startswith("."))
             if [o for o in report["objects"] if table["output"]["prefix"] in o] != parts:
                 problems.append(f"{table['name']}: {parts} lie there, {report['objects']} are reported")
-            if rows != whole:
+            # Sums of the rows in other parts have other last digits.
+            if len(rows) != len(whole) or not all(same(a, b, exact=False) for a, b in zip(rows, whole)):
                 problems.append(f"{table['name']} has other rows, or in another order")
             if table["name"] == "readings" and len(parts) < 3:
                 problems.append(f"{table['name']} has {len(parts)} parts")
