@@ -1,39 +1,21 @@
--- Per household: how much, how steady, when, and what changed. Loads are logarithms of a day's kWh
--- (at least 0.3, which a fridge needs); what a household shares with all others of the day, such as
--- the weather, is taken off before changes are looked at. Households with fewer than 60 whole days
--- have no profile.
-WITH loads AS (
-  SELECT
-    r.household,
-    r.day,
-    r.kwh,
-    LN(GREATEST(r.kwh, 0.3)) AS load,
-    AVG(LN(GREATEST(r.kwh, 0.3))) OVER (PARTITION BY r.household) AS level,
-    AVG(r.kwh) OVER (PARTITION BY r.household) AS mean_kwh,
-    COUNT(*) OVER (PARTITION BY r.household) AS days,
-    WEEKDAY(r.day) AS weekday
-  FROM readings r
+-- Per household: how much, how steady, when, and what changed.
+WITH all_months AS (
+  SELECT household, TRUNC(day, 'MONTH') AS month, AVG(rest) AS rest
+  FROM household_days
+  GROUP BY household, TRUNC(day, 'MONTH')
 ),
-common AS (
-  SELECT day, AVG(load - level) AS usual FROM loads GROUP BY day
-),
-rests AS (
+daily AS (
   SELECT
-    l.*,
-    c.usual,
-    l.load - l.level - c.usual AS rest,
-    AVG(l.load - l.level - c.usual) OVER (
-      PARTITION BY l.household, TRUNC(l.day, 'MONTH')
-    ) AS of_month,
-    l.load - GREATEST(
-      LAG(l.load) OVER (PARTITION BY l.household ORDER BY l.day),
-      LEAD(l.load) OVER (PARTITION BY l.household ORDER BY l.day)
-    ) AS above,
-    ROW_NUMBER() OVER (PARTITION BY l.household ORDER BY l.day) AS number,
-    CASE WHEN l.kwh < LEAST(0.3, l.mean_kwh / 10) THEN 1 ELSE 0 END AS is_zero
-  FROM loads l
-  JOIN common c ON c.day = l.day
-  WHERE l.days >= 60
+    d.household,
+    AVG(d.kwh) AS kwh,
+    STDDEV_POP(d.rest - m.rest) AS spread,
+    AVG(CASE WHEN WEEKDAY(d.day) >= 5 THEN d.rest END)
+      - AVG(CASE WHEN WEEKDAY(d.day) < 5 THEN d.rest END) AS weekend,
+    CORR(d.load, d.usual) AS season,
+    AVG(CASE WHEN d.is_zero THEN CAST(1 AS DOUBLE) ELSE CAST(0 AS DOUBLE) END) AS zero_share
+  FROM all_months m
+  JOIN household_days d ON d.household = m.household AND TRUNC(d.day, 'MONTH') = m.month
+  GROUP BY d.household
 ),
 -- Days in a row without energy: their number less that among such days stays the same.
 runs AS (
@@ -42,41 +24,35 @@ runs AS (
     SELECT
       household,
       number - ROW_NUMBER() OVER (PARTITION BY household ORDER BY day) AS run
-    FROM rests
-    WHERE is_zero = 1
+    FROM household_days
+    WHERE is_zero
   ) zeros
   GROUP BY household, run
 ),
 longest AS (
   SELECT household, MAX(days) AS days FROM runs GROUP BY household
 ),
-daily AS (
-  SELECT
-    household,
-    MAX(mean_kwh) AS kwh,
-    STDDEV_POP(rest - of_month) AS spread,
-    AVG(CASE WHEN weekday >= 5 THEN rest END) - AVG(CASE WHEN weekday < 5 THEN rest END)
-      AS weekend,
-    CORR(load, usual) AS season,
-    AVG(CAST(is_zero AS DOUBLE)) AS zero_share,
-    MAX(CASE WHEN from_highest = 5 THEN above END) AS spikes
+-- By how much the fifth highest day is above both of its neighbours.
+peaks AS (
+  SELECT household, MAX(CASE WHEN place = 5 THEN above END) AS spikes
   FROM (
     SELECT
-      rests.*,
-      ROW_NUMBER() OVER (PARTITION BY household ORDER BY above DESC, day) AS from_highest
-    FROM rests
+      household,
+      above,
+      ROW_NUMBER() OVER (PARTITION BY household ORDER BY above DESC) AS place
+    FROM household_days
+    WHERE above > 0
   ) ranked
   GROUP BY household
 ),
 months AS (
   SELECT
     household,
-    TRUNC(day, 'MONTH') AS month,
     AVG(rest) AS rest,
     ROW_NUMBER() OVER (PARTITION BY household ORDER BY TRUNC(day, 'MONTH')) AS number,
     COUNT(*) OVER (PARTITION BY household) AS months
-  FROM rests
-  WHERE is_zero = 0
+  FROM household_days
+  WHERE NOT is_zero
   GROUP BY household, TRUNC(day, 'MONTH')
   HAVING COUNT(*) >= 10
 ),
@@ -92,7 +68,7 @@ sums AS (
   FROM months
 ),
 -- The two levels that a household has had, if it has had two: how far apart, in deviations of the
--- months from their own level.
+-- months from their own level, which are 0.2 and more.
 shifts AS (
   SELECT
     household,
@@ -130,11 +106,12 @@ SELECT
   daily.season,
   daily.zero_share,
   COALESCE(longest.days, 0) AS zero_days,
-  daily.spikes,
+  peaks.spikes,
   shifts.shift,
   drifts.drift
 FROM daily
 JOIN households ON households.household = daily.household
 LEFT JOIN longest ON longest.household = daily.household
+LEFT JOIN peaks ON peaks.household = daily.household
 LEFT JOIN shifts ON shifts.household = daily.household
 LEFT JOIN drifts ON drifts.household = daily.household

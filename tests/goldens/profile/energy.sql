@@ -78,6 +78,31 @@ FROM (
 SELECT
   count(*),
   count(r0), approx_distinct(r0), min(length(r0)), max(length(r0)),
+  count(r1), approx_distinct(r1), min(r1), max(r1),
+  count(r2), approx_distinct(r2), count(c2), min(c2), max(c2), avg(c2), stddev_samp(c2), approx_percentile(c2, 0.05), approx_percentile(c2, 0.25), approx_percentile(c2, 0.5), approx_percentile(c2, 0.75), approx_percentile(c2, 0.95),
+  count(r3), approx_distinct(r3), count(c3), min(c3), max(c3), avg(c3), stddev_samp(c3), approx_percentile(c3, 0.05), approx_percentile(c3, 0.25), approx_percentile(c3, 0.5), approx_percentile(c3, 0.75), approx_percentile(c3, 0.95),
+  count(r4), approx_distinct(r4), count(c4), min(c4), max(c4), avg(c4), stddev_samp(c4), approx_percentile(c4, 0.05), approx_percentile(c4, 0.25), approx_percentile(c4, 0.5), approx_percentile(c4, 0.75), approx_percentile(c4, 0.95),
+  count(r5), approx_distinct(r5), count(c5), min(c5), max(c5), avg(c5), stddev_samp(c5), approx_percentile(c5, 0.05), approx_percentile(c5, 0.25), approx_percentile(c5, 0.5), approx_percentile(c5, 0.75), approx_percentile(c5, 0.95),
+  count(r6), approx_distinct(r6), count(c6), min(c6), max(c6), avg(c6), stddev_samp(c6), approx_percentile(c6, 0.05), approx_percentile(c6, 0.25), approx_percentile(c6, 0.5), approx_percentile(c6, 0.75), approx_percentile(c6, 0.95),
+  count(r7), approx_distinct(r7), count(c7), min(r7), max(r7), avg(c7), stddev_samp(c7), approx_percentile(c7, 0.05), approx_percentile(c7, 0.25), approx_percentile(c7, 0.5), approx_percentile(c7, 0.75), approx_percentile(c7, 0.95),
+  count(r8), approx_distinct(r8), count(CASE WHEN r8 THEN 1 END)
+FROM (
+  SELECT
+    "household" AS r0,
+    "day" AS r1,
+    "kwh" AS r2, CASE WHEN is_finite("kwh") THEN "kwh" END AS c2,
+    "load" AS r3, CASE WHEN is_finite("load") THEN "load" END AS c3,
+    "usual" AS r4, CASE WHEN is_finite("usual") THEN "usual" END AS c4,
+    "rest" AS r5, CASE WHEN is_finite("rest") THEN "rest" END AS c5,
+    "above" AS r6, CASE WHEN is_finite("above") THEN "above" END AS c6,
+    "number" AS r7, CAST("number" AS double) AS c7,
+    "is_zero" AS r8
+  FROM "household_days"
+);
+
+SELECT
+  count(*),
+  count(r0), approx_distinct(r0), min(length(r0)), max(length(r0)),
   count(r1), approx_distinct(r1), min(length(r1)), max(length(r1)),
   count(r2), approx_distinct(r2), count(c2), min(c2), max(c2), avg(c2), stddev_samp(c2), approx_percentile(c2, 0.05), approx_percentile(c2, 0.25), approx_percentile(c2, 0.5), approx_percentile(c2, 0.75), approx_percentile(c2, 0.95),
   count(r3), approx_distinct(r3), count(c3), min(c3), max(c3), avg(c3), stddev_samp(c3), approx_percentile(c3, 0.05), approx_percentile(c3, 0.25), approx_percentile(c3, 0.5), approx_percentile(c3, 0.75), approx_percentile(c3, 0.95),
