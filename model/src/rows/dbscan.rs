@@ -54,7 +54,12 @@ pub fn fit(columns: &Matrix, options: &Dbscan) -> Result<Density, RowsError> {
     let cores: Vec<bool> = (0..columns.rows()).into_par_iter().map(is_core).collect();
     let tree = Neighbours::new(columns, (0..cores.len()).filter(|&row| cores[row]).collect());
     let (of_places, clusters) = grown(&tree, square);
-    let of = |row: usize| of_row(&tree, &of_places, &columns.row(row), square);
+    let mut of_cores = vec![None; columns.rows()];
+    of_places.iter().enumerate().for_each(|(at, label)| of_cores[tree.row(at)] = Some(*label));
+    let of = |row: usize| match of_cores[row] {
+        Some(label) => (Some(label), 0.0),
+        None => of_row(&tree, &of_places, &columns.row(row), square),
+    };
     let rows = (0..columns.rows()).into_par_iter().map(of);
     let (labels, distances) = rows.unzip();
     Ok(Density { labels, clusters, cores, distances })

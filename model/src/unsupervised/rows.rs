@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use steppe_spec::unsupervised::anomaly::{AnomalyFamily, AnomalyModel, AnomalyTask};
 
 use super::data::Entities;
@@ -91,10 +92,12 @@ fn found(
     for Comparison { within, rows: compared, own } in comparisons {
         let group = Group::of((table, &seen), (task, witnesses), &compared)?;
         notes.extend(group.notes(within.as_deref()));
-        for place in own {
-            let entity = table.names[compared[place]].clone();
-            rows[compared[place]] = Some(group.judged(place, entity, within.clone(), task)?);
-        }
+        let judged = |place: &usize| {
+            let entity = table.names[compared[*place]].clone();
+            Ok((compared[*place], group.judged(*place, entity, within.clone(), task)?))
+        };
+        let judged: Result<Vec<_>, RowsError> = own.par_iter().map(judged).collect();
+        judged?.into_iter().for_each(|(row, judged)| rows[row] = Some(judged));
     }
     let rows = rows.into_iter().collect::<Option<Vec<_>>>().expect("every row is in a comparison");
     Ok(Found { rows, notes })
@@ -311,7 +314,7 @@ fn voices(
         let flagged = vote::flagged(&scores, task.share)?;
         Ok(Voice { family, scores, surprises, flagged, why })
     };
-    families.iter().copied().map(voice).collect()
+    families.par_iter().copied().map(voice).collect()
 }
 
 /// The median of what is there.
