@@ -158,12 +158,13 @@ def plain(text):
 
 
 def same(row, other, exact):
-    """Whether two rows are the same; sums in another order have other last digits."""
+    """Whether two rows are the same; sums in another order have other last digits, which are all that is left
+    where they nearly cancel."""
     pairs = list(zip(row, other))
     numbers = [(a, b) for a, b in pairs if isinstance(a, float) and isinstance(b, float)]
     rest = [(a, b) for a, b in pairs if not (isinstance(a, float) and isinstance(b, float))]
     near = 0 if exact else 1e-12
-    close = all(math.isclose(a, b, rel_tol=near) or (a != a and b != b) for a, b in numbers)
+    close = all(math.isclose(a, b, rel_tol=near, abs_tol=near) or (a != a and b != b) for a, b in numbers)
     return len(row) == len(other) and close and all(a == b for a, b in rest)
 
 
