@@ -4,7 +4,7 @@ use super::error::RowsError;
 
 /// How unusual each row is by all scores together: the mean of −ln p, where p is the share of rows
 /// with at least such a score (Fisher 1925). What is first for one and in the midst for another is
-/// so before what is a little unusual for both. Equal scores have equal p: that of the last of them.
+/// so before what is a little unusual for both. Equal scores have equal p, that of the last one.
 ///
 /// # Errors
 /// If there is no score, one is NaN, or they are of different numbers of rows.

@@ -46,7 +46,8 @@ pub enum Fault {
     Spikes,
     /// From the first third on ever more, at the end one and a half times the median.
     SlowLeak,
-    /// From the middle on the readings of another household, at least twice or at most half as high.
+    /// From the middle on the readings of another household, at least twice or at most half as
+    /// high.
     SwappedMeters,
 }
 

@@ -134,8 +134,8 @@ pub struct AnomalyModel {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0), range(max = 1_000_000))]
     pub eps: Option<f64>,
-    /// Rows near to a row that make it a core of `dbscan-noise`, itself counted, and rows of a group
-    /// from which `k-means-distance` measures.
+    /// Rows near to a row that make it a core of `dbscan-noise`, itself counted, and rows of a
+    /// group from which `k-means-distance` measures.
     #[schemars(range(min = 1, max = 10_000))]
     pub min_points: usize,
     /// Of series, values after an alarm in which only a stronger one is told.
