@@ -10,7 +10,7 @@ pub mod agreement;
 pub mod boosting;
 pub mod calibration;
 pub mod dbscan;
-mod draw;
+pub(crate) mod draw;
 pub mod error;
 pub mod fitted;
 pub mod forest;

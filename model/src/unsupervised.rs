@@ -7,6 +7,7 @@
 pub mod clustering;
 mod data;
 pub mod faults;
+mod prepared;
 pub mod rows;
 pub mod series;
 

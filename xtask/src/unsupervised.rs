@@ -6,7 +6,6 @@ mod proof;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 use serde_json::{Value, json};
 use steppe_model::unsupervised::faults::Panel;
 use steppe_model::unsupervised::rows::{Found, Judged};
@@ -20,7 +19,7 @@ use steppe_wire::keys;
 
 use crate::cleaning::parquet_files;
 use crate::host::Host;
-use crate::project::{Workspace, write};
+use crate::project::Workspace;
 use crate::report::unsupervised as pages;
 use crate::table::table;
 pub use proof::Proof;
@@ -164,9 +163,7 @@ impl OfRows {
         let flagged = self.flagged();
         let rows: Vec<Vec<String>> = flagged.iter().take(NAMED).map(row).collect();
         let mut text = table(&[self.task.entity(), "within", "score", "reasons"], &rows);
-        if let Some(more) = flagged.len().checked_sub(NAMED + 1) {
-            text += &format!("and {} more\n", more + 1);
-        }
+        text += &left_out(flagged.len());
         if let Some(proof) = &self.proof {
             text += &format!("\n{}", proof.to_text());
         }
@@ -203,9 +200,7 @@ impl OfSeries {
         alarms.sort_by(|a, b| b.score.total_cmp(&a.score));
         let rows: Vec<Vec<String>> = alarms.iter().take(NAMED).map(|alarm| row(alarm)).collect();
         let mut text = table(&["series", "time", "value", "score"], &rows);
-        if let Some(more) = alarms.len().checked_sub(NAMED + 1) {
-            text += &format!("and {} more\n", more + 1);
-        }
+        text += &left_out(alarms.len());
         text
     }
 }
@@ -263,17 +258,11 @@ impl Looked {
         match self {
             Self::Rows(of) => json!({
                 "rows": of.found.rows.len(),
-                "flagged": of.flagged().into_iter().map(judged_value).collect::<Vec<_>>(),
+                "flagged": of.flagged(),
                 "proof": of.proof,
             }),
             Self::Series(of) => {
-                let alarm = |alarm: &series::Alarm| {
-                    json!({
-                        "series": alarm.series, "time": alarm.time,
-                        "value": alarm.value, "score": alarm.score,
-                    })
-                };
-                let alarms: Vec<Value> = of.alarms.iter().flatten().map(alarm).collect();
+                let alarms: Vec<&series::Alarm> = of.alarms.iter().flatten().collect();
                 json!({ "series": of.series.len(), "alarms": alarms })
             }
             Self::Groups(of) => {
@@ -293,25 +282,7 @@ impl Looked {
     }
 }
 
-fn judged_value(row: &Judged) -> Value {
-    #[derive(Serialize)]
-    struct Reason<'a> {
-        column: &'a str,
-        value: Option<f64>,
-        usual: f64,
-        share: f64,
-    }
-    let reason = |reason: &rows::Reason| {
-        let rows::Reason { column, value, usual, share } = reason;
-        json!(Reason { column, value: *value, usual: *usual, share: *share })
-    };
-    json!({
-        "entity": row.entity, "within": row.within, "score": row.score, "rank": row.rank,
-        "families": row.families, "reasons": row.reasons.iter().map(reason).collect::<Vec<_>>(),
-    })
-}
-
-/// Writes a file of a report.
-pub fn page(file: &Path, text: &str) -> Result<()> {
-    write(file, text.as_bytes())
+/// How many rows a text leaves out, if any.
+fn left_out(all: usize) -> String {
+    if all > NAMED { format!("and {} more\n", all - NAMED) } else { String::new() }
 }

@@ -3,15 +3,14 @@
 use steppe_spec::unsupervised::clustering::{ClusteringFamily, ClusteringModel, ClusteringTask};
 
 use super::data::Entities;
-use super::rows::sample;
+use super::prepared::{self, filled, sample};
+use crate::rows::RowsError;
 use crate::rows::agreement::silhouette_of_sample;
 use crate::rows::dbscan::{self, Dbscan};
 use crate::rows::k_means::{self, Candidate, KMeans};
 use crate::rows::matrix::Matrix;
 use crate::rows::metrics::mean;
 use crate::rows::standard::Standard;
-use crate::rows::{RowsError, dbscan::knee};
-use crate::stats::median;
 
 /// Deviations from the mean of all, from which on a group is said to be high or low.
 const NOTABLE: f64 = 0.5;
@@ -57,7 +56,8 @@ pub struct Profile {
 /// # Errors
 /// If a value is infinite, no column has a value, or an option does not fit the rows.
 pub fn find(table: &Entities, task: &ClusteringTask) -> Result<Groups, RowsError> {
-    let (filled, notes) = filled(table, &table.looked_at(&task.log)?)?;
+    let notes = missing(table)?;
+    let filled = filled(&table.looked_at(&task.log)?);
     let fitted = Standard::fit(&filled)?;
     let standard = fitted.apply(&filled)?;
     let (labels, distances, candidates) = match task.model.kind {
@@ -75,42 +75,35 @@ pub fn find(table: &Entities, task: &ClusteringTask) -> Result<Groups, RowsError
     Ok(Groups { labels, distances, profiles, candidates, silhouette, notes })
 }
 
-/// Columns in which a missing value is the median of the others.
-fn filled(table: &Entities, seen: &Matrix) -> Result<(Matrix, Vec<String>), RowsError> {
+/// What is missing, a sentence per column.
+///
+/// # Errors
+/// If a column has no value at all.
+fn missing(table: &Entities) -> Result<Vec<String>, RowsError> {
     let mut notes = Vec::new();
-    let mut filled = Matrix::empty(table.names.len());
     for (number, name) in table.columns.iter().enumerate() {
-        let column = seen.column(number);
-        let known: Vec<f64> = column.iter().copied().filter(|value| !value.is_nan()).collect();
-        let missing = column.len() - known.len();
+        let column = table.values.column(number);
+        let missing = column.iter().filter(|value| value.is_nan()).count();
+        if missing == column.len() {
+            let what = format!("`{name}` has no value in any row");
+            return Err(RowsError::Setting { what, hint: "`ignore` leaves the column out" });
+        }
         if missing > 0 {
             notes.push(format!(
                 "`{name}` is missing in {missing} of {} rows, which count as its median",
                 column.len()
             ));
         }
-        let Some(middle) = median(known) else {
-            let what = format!("`{name}` has no value in any row");
-            return Err(RowsError::Setting { what, hint: "`ignore` leaves the column out" });
-        };
-        filled
-            .push(&column.iter().map(|v| if v.is_nan() { middle } else { *v }).collect::<Vec<_>>());
     }
-    Ok((filled, notes))
+    Ok(notes)
 }
 
 type Labelled = (Vec<Option<usize>>, Vec<f64>, Vec<Candidate>);
 
 fn around_means(columns: &Matrix, model: &ClusteringModel) -> Result<Labelled, RowsError> {
     let options = KMeans::default();
-    let (clusters, candidates) = match model.clusters {
-        Some(clusters) => (clusters, vec![]),
-        None => {
-            let some = sample(columns, model.seed);
-            let chosen = k_means::choose(&some, 1..=model.clusters_max, &options, model.seed)?;
-            (chosen.clusters.centres.count(), chosen.candidates)
-        }
-    };
+    let wanted = (model.clusters, model.clusters_max);
+    let (clusters, candidates) = prepared::clusters(columns, wanted, &options, model.seed)?;
     let found = k_means::fit(columns, clusters, &options, model.seed)?;
     Ok((found.labels.into_iter().map(Some).collect(), found.distances, candidates))
 }
@@ -118,7 +111,7 @@ fn around_means(columns: &Matrix, model: &ClusteringModel) -> Result<Labelled, R
 fn where_dense(columns: &Matrix, model: &ClusteringModel) -> Result<Labelled, RowsError> {
     let eps = match model.eps {
         Some(eps) => eps,
-        None => knee(&sample(columns, model.seed), model.min_points)?,
+        None => dbscan::knee(&sample(columns, model.seed), model.min_points)?,
     };
     let found = dbscan::fit(columns, &Dbscan { eps, min_points: model.min_points })?;
     Ok((found.labels, found.distances, vec![]))

@@ -163,7 +163,8 @@ impl Moment {
         };
         match self {
             Self::Day(day) => micros(day.saturating_mul(86_400_000_000), "%Y-%m-%d"),
-            Self::Micros(time) => micros(*time, "%Y-%m-%dT%H:%M:%SZ"),
+            // As clean tables have times: of a zone that the manifest names, to the microsecond.
+            Self::Micros(time) => micros(*time, "%Y-%m-%d %H:%M:%S%.f"),
             Self::Whole(number) => number.to_string(),
             Self::Text(text) => text.clone(),
         }

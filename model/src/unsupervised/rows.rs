@@ -3,21 +3,20 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
+use serde::Serialize;
 use steppe_spec::unsupervised::anomaly::{AnomalyFamily, AnomalyModel, AnomalyTask};
 
 use super::data::Entities;
+use super::prepared::{self, filled, middle, sample};
 use crate::rows::dbscan::{self, Dbscan};
 use crate::rows::isolation::{self, Isolation, IsolationForest};
 use crate::rows::k_means::{self, Centres, KMeans};
 use crate::rows::matrix::{Matrix, select};
 use crate::rows::standard::Standard;
 use crate::rows::{RowsError, tails, vote};
-use crate::stats::median;
 
 /// Rows of a group, below which it is compared with all rows: of fewer nothing is usual.
 pub const GROUP_MIN: usize = 20;
-/// Rows on which numbers of groups and distances are chosen, at most: choosing looks many times.
-const CHOSEN_ON: usize = 2_000;
 /// Weight of all columns beside the strangest one, in `tails`.
 const TIE_BREAK: f64 = 1e-6;
 /// Groups that `k-means-distance` may have, at most, where their number is chosen.
@@ -33,7 +32,7 @@ pub struct Found {
 }
 
 /// What was found of one row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Judged {
     /// What it is about.
     pub entity: String,
@@ -53,7 +52,7 @@ pub struct Judged {
 }
 
 /// Why a row is unusual.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reason {
     /// The column.
     pub column: String,
@@ -176,7 +175,7 @@ enum Why {
     Surprises(Matrix),
     /// The forest, and what it looked at.
     Forest(IsolationForest, Matrix),
-    /// Squared differences to the centre of each row's group.
+    /// Squared differences to what is usual: a centre, or the mean of dense rows.
     Squares(Matrix),
 }
 
@@ -296,12 +295,7 @@ fn voices(
     high: &[usize],
     (task, families): (&AnomalyTask, &[AnomalyFamily]),
 ) -> Result<Vec<Voice>, RowsError> {
-    let mut filled = Matrix::empty(values.rows());
-    for column in (0..values.columns()).map(|number| values.column(number)) {
-        let middle = middle(column).unwrap_or_default();
-        let fill = |value: &f64| if value.is_nan() { middle } else { *value };
-        filled.push(&column.iter().map(fill).collect::<Vec<_>>());
-    }
+    let filled = filled(values);
     let standard = Standard::fit(&filled)?.apply(&filled)?;
     let voice = |family: AnomalyFamily| {
         let (scores, why) = match family {
@@ -315,11 +309,6 @@ fn voices(
         Ok(Voice { family, scores, surprises, flagged, why })
     };
     families.par_iter().copied().map(voice).collect()
-}
-
-/// The median of what is there.
-fn middle(column: &[f64]) -> Option<f64> {
-    median(column.iter().copied().filter(|value| !value.is_nan()).collect())
 }
 
 type Said = (Vec<f64>, Why);
@@ -343,14 +332,8 @@ fn isolated(columns: &Matrix, model: &AnomalyModel) -> Result<Said, RowsError> {
 
 fn centred(columns: &Matrix, model: &AnomalyModel) -> Result<Said, RowsError> {
     let options = KMeans::default();
-    let clusters = match model.clusters {
-        Some(clusters) => clusters,
-        None => {
-            let some = sample(columns, model.seed);
-            let chosen = k_means::choose(&some, 1..=CLUSTERS_MAX, &options, model.seed)?;
-            chosen.clusters.centres.count()
-        }
-    };
+    let wanted = (model.clusters, CLUSTERS_MAX);
+    let (clusters, _) = prepared::clusters(columns, wanted, &options, model.seed)?;
     let found = k_means::fit(columns, clusters, &options, model.seed)?;
     // The centre of a few rows far from all others is near to them, and says nothing of what is
     // usual. The largest group comes first.
@@ -379,19 +362,6 @@ fn dense(columns: &Matrix, model: &AnomalyModel) -> Result<Said, RowsError> {
     let centres = centre_of(columns, &cores);
     let squares = squares(columns, &centres, &vec![0; columns.rows()]);
     Ok((near.collect(), Why::Squares(squares)))
-}
-
-/// Some of the rows, evenly over the table, where there are many.
-pub(super) fn sample(columns: &Matrix, seed: u64) -> Matrix {
-    if columns.rows() <= CHOSEN_ON {
-        return columns.clone();
-    }
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let mut rows: Vec<usize> = (0..columns.rows()).collect();
-    rng.shuffle(&mut rows);
-    rows.truncate(CHOSEN_ON);
-    rows.sort_unstable();
-    columns.select(&rows)
 }
 
 /// The mean of some rows; of none that of all.

@@ -1,5 +1,6 @@
 //! Which values of series are unlike those before them.
 
+use serde::Serialize;
 use steppe_spec::unsupervised::anomaly::{AnomalyFamily, AnomalyModel, AnomalyTask};
 
 use super::data::Readings;
@@ -20,7 +21,7 @@ const WINDOW: usize = 24;
 const SHAPES: usize = 4;
 
 /// A value that is unusual.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alarm {
     /// The series.
     pub series: String,

@@ -11,7 +11,8 @@ use steppe_spec::UnsupervisedSpec;
 
 use super::answer::{Group, sized};
 use super::{heads, page, row};
-use crate::unsupervised::{self as found, Looked, OfGroups, OfRows, OfSeries, Proof, short};
+use crate::project::write;
+use crate::unsupervised::{Looked, OfGroups, OfRows, OfSeries, Proof, reasons, short};
 
 /// Rows, and series, that have a page or a chart of their own, at most.
 const SHOWN: usize = 200;
@@ -31,14 +32,14 @@ pub fn write_all(spec: &UnsupervisedSpec, looked: &Looked, reports: &Path) -> Re
             for (number, judged) in of.flagged().into_iter().take(SHOWN).enumerate() {
                 let body = one_row(spec, of, judged)?;
                 let own = folder.join(file_name(number, judged));
-                found::page(&own, &page(&judged.entity, OWN_STYLE, &body))?;
+                write(&own, page(&judged.entity, OWN_STYLE, &body).as_bytes())?;
             }
             (format!("{}: unusual rows", spec.name), of_rows(spec, of))
         }
         Looked::Series(of) => (format!("{}: unusual values", spec.name), of_series(spec, of)?),
         Looked::Groups(of) => (format!("{}: groups", spec.name), of_groups(spec, of)),
     };
-    found::page(&file, &page(&title, OWN_STYLE, &body))?;
+    write(&file, page(&title, OWN_STYLE, &body).as_bytes())?;
     Ok(file)
 }
 
@@ -75,7 +76,7 @@ fn of_rows(spec: &UnsupervisedSpec, of: &OfRows) -> Markup {
                     td { (judged.within.as_deref().unwrap_or("all rows")) }
                     td { (format!("{:.3}", judged.score)) }
                     td { (alone(judged)) }
-                    td { (found::reasons(judged)) }
+                    td { (reasons(judged)) }
                 }
             }
         }

@@ -14,7 +14,7 @@ use steppe_model::unsupervised::faults::{Fault, Panel, Planted};
 use steppe_model::unsupervised::rows::Judged;
 use steppe_model::unsupervised::{Entities, read_entities, rows};
 use steppe_plan::etl::again;
-use steppe_plan::events::{Did, Step};
+use steppe_plan::events::{Did, Fact, Step};
 use steppe_spec::UnsupervisedSpec;
 use steppe_spec::unsupervised::anomaly::{AnomalyTask, Readings};
 use steppe_wire::etl::{EtlPlan, TableFormat};
@@ -108,7 +108,7 @@ impl Bench<'_> {
         }
         let faults: Vec<OfFault> =
             cases.into_iter().map(|(fault, cases)| OfFault::of(fault, &cases)).collect();
-        let halves = self.halves().await?;
+        let halves = self.halves(host).await?;
         let (all, found) = (faults.iter().map(|f| f.planted), faults.iter().map(|f| f.flagged));
         work.done(Did::Plant { faults: all.sum(), found: found.sum() });
         Ok(Proof { faults, halves })
@@ -123,13 +123,17 @@ impl Bench<'_> {
     ) -> Result<Vec<(Fault, Case)>> {
         let names: Vec<&str> = self.panel.names().collect();
         let (old, new) = (places(before), places(after));
-        let both = |one: &Planted| {
+        let (mut cases, mut known) = (Vec::new(), Vec::new());
+        for one in planted {
             let name = names[one.entity];
-            Some((*one, *old.get(name)?, *new.get(name)?))
-        };
-        let known: Vec<(Planted, usize, usize)> = planted.iter().filter_map(both).collect();
+            // Whoever had no row before is not looked at, faulty or not.
+            let Some(at) = old.get(name) else { continue };
+            match new.get(name) {
+                Some(from) => known.push((*one, *at, *from)),
+                None => cases.push((one.fault, Case::lost())),
+            }
+        }
         let at_once = ((SHARE_FAULTY * before.names.len() as f64) as usize).max(1);
-        let mut cases = Vec::new();
         for some in known.chunks(at_once) {
             let mixed = replaced(before, after, some);
             let found = rows::decide(&mixed, self.task)?;
@@ -141,14 +145,21 @@ impl Bench<'_> {
         Ok(cases)
     }
 
-    async fn halves(&self) -> Result<Option<Halves>> {
+    async fn halves(&self, host: &Host) -> Result<Option<Halves>> {
         let (middle, mut found) = (self.panel.middle(), Vec::new());
         for first in [true, false] {
             let values = self.panel.values();
             let half = self.table_of(self.panel.csv(values, |time| (time < middle) == first));
             // A half may be too short for the SQL to make a row of anybody.
-            let Ok(half) = half.await else { return Ok(None) };
-            found.push(rows::decide(&half, self.task)?.rows);
+            match half.await {
+                Ok(half) => found.push(rows::decide(&half, self.task)?.rows),
+                Err(error) => {
+                    let half = if first { "first" } else { "second" };
+                    let note = format!("halves not compared: of the {half} one, {error:#}");
+                    host.fact(Fact::DataNote { note });
+                    return Ok(None);
+                }
+            }
         }
         Ok(Halves::of(&found[0], &found[1]))
     }
@@ -247,13 +258,19 @@ impl Case {
         let named = row.reasons.iter().position(|reason| reason.column == column);
         Self { flagged: row.flagged, named, column }
     }
+
+    /// Of a fault by which the SQL makes no row any more: nobody can flag it.
+    fn lost() -> Self {
+        Self { flagged: false, named: None, column: String::new() }
+    }
 }
 
 impl OfFault {
     fn of(fault: Fault, cases: &[Case]) -> Self {
         let flagged: Vec<&Case> = cases.iter().filter(|case| case.flagged).collect();
         let mut columns: BTreeMap<&str, usize> = BTreeMap::new();
-        cases.iter().for_each(|case| *columns.entry(&case.column).or_default() += 1);
+        let named = cases.iter().filter(|case| !case.column.is_empty());
+        named.for_each(|case| *columns.entry(&case.column).or_default() += 1);
         let column = columns.into_iter().max_by_key(|(_, count)| *count);
         Self {
             fault: fault.name(),
