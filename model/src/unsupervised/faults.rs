@@ -330,3 +330,111 @@ fn field(out: &mut String, column: &Raw, row: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two small and two large households of 100 days, with a text that CSV must quote.
+    fn panel() -> Panel {
+        let levels = [2.0, 3.0, 20.0, 30.0];
+        let days: Vec<Option<i64>> = (0..400).map(|row| Some(i64::from(row % 100))).collect();
+        let values: Vec<f64> =
+            (0..400).map(|row: usize| levels[row / 100] + (row % 7) as f64 * 0.1).collect();
+        let names = ["a", "b", "c", "d"].map(str::to_owned);
+        let entities = (0..4).map(|e| (names[e].clone(), (e * 100..e * 100 + 100).collect()));
+        let codes = (0..400).map(|row| Some(row / 100)).collect();
+        let texts = vec!["a".to_owned(), "b".to_owned(), "c".to_owned(), "d, \"e\"".to_owned()];
+        let columns = vec![
+            ("household".to_owned(), Raw::Text { codes, texts }),
+            ("day".to_owned(), Raw::Day(days.clone())),
+            ("kwh".to_owned(), Raw::Number(values.clone())),
+        ];
+        Panel {
+            columns,
+            value: "kwh".to_owned(),
+            entities: entities.collect(),
+            micros: days.iter().flatten().map(|day| day * MICROS_A_DAY).collect(),
+            times: days.into_iter().flatten().map(Moment::Day).collect(),
+            values,
+        }
+    }
+
+    /// The values of somebody before and after a fault; nobody else has other ones.
+    fn planted(entity: usize, fault: Fault) -> (Vec<f64>, Vec<f64>) {
+        let panel = panel();
+        let (values, planted) = panel.plant(&[Planted { entity, fault }], 1);
+        assert_eq!(planted.len(), 1);
+        let own = entity * 100..entity * 100 + 100;
+        let others = (0..400).filter(|row| !own.contains(row));
+        others.for_each(|row| assert_eq!(values[row], panel.values[row]));
+        (panel.values[own.clone()].to_vec(), values[own].to_vec())
+    }
+
+    #[test]
+    fn faults_are_what_they_say() {
+        let (_, zeros) = planted(0, Fault::ZeroWeeks);
+        assert_eq!(zeros.iter().filter(|value| **value == 0.0).count(), 21);
+        let first = zeros.iter().position(|value| *value == 0.0).expect("zeros");
+        assert!(zeros[first..first + 21].iter().all(|value| *value == 0.0), "days in a row");
+        let (before, spikes) = planted(1, Fault::Spikes);
+        let times = |(a, b): (&f64, &f64)| (b / a).round();
+        let times: Vec<f64> = before.iter().zip(&spikes).map(times).collect();
+        assert_eq!(times.iter().filter(|times| **times == 10.0).count(), 5);
+        assert_eq!(times.iter().filter(|times| **times == 1.0).count(), 95);
+        let (before, leak) = planted(2, Fault::SlowLeak);
+        let more: Vec<f64> = before.iter().zip(&leak).map(|(a, b)| b - a).collect();
+        assert!(more[..33].iter().all(|more| *more == 0.0) && more.is_sorted());
+        let middle = median(before).expect("a median");
+        assert!((more[99] - 1.5 * middle).abs() < 1e-9);
+        let (before, swapped) = planted(0, Fault::SwappedMeters);
+        assert_eq!(before[..50], swapped[..50]);
+        let all = panel().values;
+        let theirs = [&all[250..300], &all[350..400]];
+        assert!(theirs.contains(&&swapped[50..]), "of one whose level is another");
+    }
+
+    #[test]
+    fn a_swap_without_another_meter_is_not_planted() {
+        let mut panel = panel();
+        panel.values.iter_mut().for_each(|value| *value = 1.0);
+        let one = Planted { entity: 0, fault: Fault::SwappedMeters };
+        let (values, planted) = panel.plant(&[one], 1);
+        assert!(planted.is_empty() && values == panel.values);
+        panel.values.fill(0.0);
+        assert!(panel.plantable().is_empty() && panel.rounds(1).is_empty());
+    }
+
+    #[test]
+    fn everybody_has_each_fault_once_and_one_at_a_time() {
+        let rounds = panel().rounds(1);
+        let all: Vec<&Planted> = rounds.iter().flatten().collect();
+        assert_eq!(all.len(), 16);
+        for fault in Fault::ALL {
+            let mut whose: Vec<usize> =
+                all.iter().filter(|one| one.fault == fault).map(|one| one.entity).collect();
+            whose.sort_unstable();
+            assert_eq!(whose, [0, 1, 2, 3]);
+        }
+        for round in &rounds {
+            let whose: std::collections::BTreeSet<usize> =
+                round.iter().map(|one| one.entity).collect();
+            assert!(whose.len() == round.len() && round.len() <= CHANGED_MIN);
+        }
+        assert_eq!(panel().rounds(1), rounds, "drawn by the seed");
+    }
+
+    #[test]
+    fn a_table_is_written_with_its_other_values() {
+        let panel = panel();
+        let mut values = panel.values.clone();
+        (values[0], values[399]) = (f64::NAN, 0.1 + 0.2);
+        let text = String::from_utf8(panel.csv(&values, |_| true)).expect("text");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), lines[0]), (401, "household,day,kwh"));
+        assert_eq!(lines[1], "\"a\",1970-01-01,");
+        assert_eq!(lines[400], "\"d, \"\"e\"\"\",1970-04-10,0.30000000000000004");
+        let half = panel.csv(&values, |time| time < panel.middle());
+        assert_eq!(half.iter().filter(|byte| **byte == b'\n').count(), 201);
+    }
+}

@@ -10,8 +10,10 @@ use parquet::schema::parser::parse_message_type;
 use steppe_model::DataError;
 use steppe_model::rows::table::Column;
 use steppe_model::tabular::data::{Rows, Target};
-use steppe_spec::ColumnType;
+use steppe_model::unsupervised::{read_entities, read_series};
 use steppe_spec::tabular::{TabularKind, TabularSpec};
+use steppe_spec::unsupervised::anomaly::AnomalyTask;
+use steppe_spec::{ColumnType, UnsupervisedSpec, UnsupervisedTask};
 
 /// Values of a column, as they lie in a file; `None` is missing.
 #[derive(Clone)]
@@ -318,4 +320,69 @@ fn entities_and_times_tell_rows_apart() {
     assert_eq!(told, "the time `day` is missing in a row, or no time");
     let beyond = values(vec![Some(i32::MAX), Some(1), Some(2)]);
     assert!(message(Rows::learnt(&spec, vec![beyond])).contains("or no time"));
+}
+
+/// What rows without a target are read as, and what is refused.
+#[test]
+fn rows_without_a_target_are_about_somebody_each() {
+    let spec = UnsupervisedSpec {
+        name: "unusual".to_owned(),
+        table: "profiles".to_owned(),
+        columns: vec!["kwh".to_owned(), "days".to_owned()],
+        task: UnsupervisedTask::Anomaly(Box::new(AnomalyTask::of_rows("household"))),
+    };
+    let fields = "optional binary household (STRING); optional binary within (STRING); \
+                  optional double kwh; optional int64 days;";
+    let read = |households: &[Option<&str>]| {
+        let rows = households.len();
+        let values = vec![
+            texts(households),
+            texts(&vec![None; rows]),
+            Values::Doubles((0..rows).map(|row| (row > 0).then_some(row as f64)).collect()),
+            Values::Longs(vec![Some(7); rows]),
+        ];
+        read_entities(&spec, ("household", Some("within")), vec![file(fields, &[values])])
+    };
+    let table = read(&[Some("a"), Some("b")]).expect("rows");
+    assert_eq!((table.names, table.groups), (vec!["a".into(), "b".into()], vec![None, None]));
+    assert!(table.values.at(0, 0).is_nan(), "missing");
+    assert_eq!((table.values.at(1, 0), table.values.at(1, 1)), (1.0, 7.0));
+    let refused = |households: &[Option<&str>]| read(households).expect_err("refused").to_string();
+    assert_eq!(refused(&[Some("a"), Some("a")]), "two rows have the `household` `a`; each has one");
+    assert_eq!(refused(&[Some("a"), None]), "the entity `household` is missing in a row");
+    assert!(matches!(read(&[]), Err(DataError::Empty)));
+    let other = UnsupervisedSpec { columns: vec!["within".to_owned()], ..spec.clone() };
+    let values = vec![
+        texts(&[Some("a")]),
+        texts(&[Some("x")]),
+        Values::Doubles(vec![Some(1.0)]),
+        Values::Longs(vec![Some(1)]),
+    ];
+    let files = vec![file(fields, &[values])];
+    let refused = read_entities(&other, ("household", None), files).expect_err("text");
+    assert!(refused.to_string().starts_with("column `within` is no number"), "{refused}");
+}
+
+/// Values of series come in the order of their times, whatever the file's is.
+#[test]
+fn series_are_put_in_order_and_have_one_value_at_a_time() {
+    let task = AnomalyTask::of_series(["machine", "at", "load"]);
+    let fields = "optional binary machine (STRING); \
+                  optional int64 at (TIMESTAMP(MICROS,false)); optional double load;";
+    let read = |times: [Option<i64>; 3]| {
+        let values = vec![
+            texts(&[Some("b"), Some("a"), Some("a")]),
+            Values::Longs(times.to_vec()),
+            Values::Doubles(vec![Some(1.0), None, Some(3.0)]),
+        ];
+        read_series(&task, vec![file(fields, &[values])])
+    };
+    let series = read([Some(0), Some(2_500_000), Some(1_000_000)]).expect("series");
+    assert_eq!([&*series[0].series, &*series[1].series], ["a", "b"]);
+    assert_eq!(series[0].times, ["1970-01-01 00:00:01", "1970-01-01 00:00:02.5"]);
+    assert!(series[0].values[0] == 3.0 && series[0].values[1].is_nan());
+    let twice = read([Some(0), Some(5), Some(5)]).expect_err("twice").to_string();
+    assert_eq!(twice, "series `a` has two values for 1970-01-01 00:00:00.000005");
+    let never = read([Some(0), None, Some(5)]).expect_err("no time").to_string();
+    assert_eq!(never, "`at` is missing in a row");
 }
