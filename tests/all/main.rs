@@ -79,4 +79,5 @@ mod tagging;
 mod through;
 mod tools;
 mod transcripts;
+mod unsupervised;
 mod workspace;

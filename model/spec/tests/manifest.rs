@@ -277,3 +277,82 @@ fn what_is_checked_before_a_run_has_lengths_of_time_and_shares() {
     ];
     assert_eq!(error.lines().collect::<Vec<_>>(), expected);
 }
+
+/// What is looked for without a target stands beside the task that is served, in the words of its
+/// own kind.
+#[test]
+fn searches_without_a_target_are_checked_like_other_tasks() {
+    const BASE: &str = r#"
+schema_version = 2
+name = "plant"
+[[inputs]]
+name = "loads"
+columns = { machine = "string", day = "date", load = "double", kind = "string" }
+[[tasks]]
+name = "next"
+series = "machine"
+time = "day"
+target = "load"
+frequency = "daily"
+"#;
+    let told = |tasks: &str| {
+        let text = format!("{BASE}{tasks}");
+        let read = Manifest::parse("plant/pipeline.toml", &text);
+        let problems = read.map(|_| vec![]).unwrap_or_else(|problems| problems.0);
+        problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+    };
+    let task = |kind: &str, name: &str, more: &str| {
+        format!("[[tasks]]\nname = \"{name}\"\nkind = \"{kind}\"\ntable = \"loads\"\n{more}\n")
+    };
+    let rows = |more: &str| told(&task("anomaly", "odd", &format!("entity = \"machine\"\n{more}")));
+    assert_eq!(rows(""), Vec::<String>::new());
+    assert_eq!(
+        told(&task("anomaly", "odd", "series = \"machine\"\ntime = \"day\"\ntarget = \"load\"")),
+        Vec::<String>::new()
+    );
+    assert_eq!(told(&task("clustering", "alike", "entity = \"machine\"")), Vec::<String>::new());
+    let groups = |more: &str| {
+        told(&task("clustering", "alike", &format!("entity = \"machine\"\n{more}"))).join("; ")
+    };
+    for (told, expected) in [
+        (rows("model = { eps = 0 }").join("; "), "`tasks[1].model.eps` is 0; expected more than 0"),
+        (rows("share = 1.0").join("; "), "`tasks[1].share` is 1.0; expected more than 0"),
+        (rows("features = [\"kind\"]").join("; "), "`kind` must have the type of a number"),
+        (rows("features = [\"lod\"]").join("; "), "has no such column"),
+        (rows("ignore = [\"load\"]").join("; "), "has no column of numbers left to look at"),
+        (rows("high = [\"day\"]").join("; "), "`day` must have the type of a number"),
+        (rows("series = \"machine\"").join("; "), "is about rows or about series"),
+        (rows("target = \"load\"").join("; "), "`target` is of series"),
+        (rows("model = { kind = \"cut-forest\" }").join("; "), "`cut-forest` looks at series"),
+        (
+            rows("model = { candidates = [\"vote\"] }").join("; "),
+            "`vote` is not one of those who vote",
+        ),
+        (
+            rows("readings = { input = \"load\", time = \"day\", value = \"load\" }").join("; "),
+            "there is no input `load`",
+        ),
+        (
+            rows("readings = { input = \"loads\", time = \"kind\", value = \"load\" }").join("; "),
+            "the column `kind` must have the type `date` or `timestamp`",
+        ),
+        (groups("model = { clusters = 0 }"), "`tasks[1].model.clusters` is 0; expected 1 to 100"),
+        (groups("model = { kind = \"dbscan\", eps = 0 }"), "expected more than 0"),
+        (groups("log = [\"kind\"]"), "`kind` must have the type of a number"),
+        (
+            told(&task("anomaly", "loads", "entity = \"machine\"")).join("; "),
+            "`loads` is the name of the task's table, and there is another one of it",
+        ),
+        (told(&task("clustering", "Groups", "entity = \"machine\"")).join("; "), "lower-case"),
+    ] {
+        assert!(told.contains(expected), "{told}\ninstead of {expected}");
+    }
+    let second = told(
+        "[[tasks]]\nname = \"two\"\nseries = \"machine\"\ntime = \"day\"\ntarget = \"load\"\n",
+    );
+    assert!(second.iter().any(|m| m.contains("would be a second model to train")), "{second:?}");
+    let alone = BASE.split("[[tasks]]").next().expect("inputs").to_owned()
+        + &task("anomaly", "odd", "entity = \"machine\"");
+    let alone = Manifest::parse("plant/pipeline.toml", &alone).expect_err("refused").to_string();
+    assert!(alone.contains("no task has a model that is served"), "{alone}");
+}
