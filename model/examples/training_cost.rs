@@ -5,8 +5,8 @@
 //! hidden 64,
 //! 36 outputs, batch 64), for comparison with a peer of the same shape. `training_cost growth`
 //! prints `series windows seconds` of backtest, training and forecasts for 100, 1,000 and 10,000
-//! series. `training_cost panel` has all families of the field compete on 10,000 monthly series, and
-//! prints `series seconds`; after it stand names of families, where not all are wanted.
+//! series. `training_cost panel` has all families of the field compete on 10,000 monthly series
+//! and prints `series seconds`; after it stand names of families, where not all are wanted.
 
 #![expect(clippy::disallowed_macros, reason = "its table is the result")]
 

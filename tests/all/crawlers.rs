@@ -198,7 +198,11 @@ async fn a_crawl_of_every_format_makes_a_table_that_athena_reads() {
 
     // Who reads partitions needs the right to.
     let reader = json!([
-        { "Effect": "Allow", "Action": ["s3:*", "athena:*", "glue:GetDatabase", "glue:GetTable"], "Resource": "*" },
+        {
+            "Effect": "Allow",
+            "Action": ["s3:*", "athena:*", "glue:GetDatabase", "glue:GetTable"],
+            "Resource": "*",
+        },
     ]);
     let reader = own.role("reader", "lambda.amazonaws.com", &reader);
     let denied = own.ask_as(&reader, "SELECT n FROM found_json").await.expect_err("denied");

@@ -1,6 +1,6 @@
 //! A weighted, trimmed mean of models. Averages of different methods have beaten the methods
-//! themselves in every forecasting competition since Bates and Granger (1969); without the outermost
-//! ones they hold out against a member that runs away (Jose and Winkler 2008). Members see features
+//! themselves in every forecasting competition since Bates and Granger (1969); without the
+//! outermost ones they hold out against a member that runs away (Jose and Winkler 2008). Members see features
 //! as they do alone; it reads none itself.
 
 use crate::forecast::dataset::View;

@@ -70,7 +70,7 @@ impl Aws {
             those(&wanted.machines, |name| self.machine_exists(name)),
             those(&wanted.rules, |name| self.rule_exists(name)),
         );
-        let (alarms, topics, groups, databases, jobs, crawlers, work_groups, network) = tokio::join!(
+        let (alarms, topics, logs, databases, jobs, crawlers, work_groups, network) = tokio::join!(
             self.alarms(&wanted.alarms),
             those(&wanted.topics, |name| self.topic_exists(name)),
             those(&wanted.log_groups, |name| self.log_group_exists(name)),
@@ -88,7 +88,7 @@ impl Aws {
         found.add("rule", rules)?;
         found.add("alarm", alarms)?;
         found.add("topic", topics)?;
-        found.add("log group", groups)?;
+        found.add("log group", logs)?;
         found.add("Glue database", databases)?;
         found.add("Glue job", jobs)?;
         found.add("Glue crawler", crawlers)?;

@@ -19,7 +19,8 @@
 //! of the last 45 days are kept. Differences from AWS: results are written below a prefix, never
 //! into a bucket's root; no `.metadata` files; errors of syntax are told by `StartQueryExecution`,
 //! unless the query has to wait; integers in statements are `bigint`; nothing is reused; there are
-//! no `SHOW PARTITIONS`, no partition projection, no views, prepared statements, and no catalogue but `AwsDataCatalog`.
+//! no `SHOW PARTITIONS`, no partition projection, no views, prepared statements, and no catalogue
+//! but `AwsDataCatalog`.
 
 mod catalogue;
 mod describe;

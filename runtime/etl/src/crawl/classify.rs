@@ -31,8 +31,8 @@ pub enum Sight {
     Unreadable(Error),
 }
 
-/// Looks at a file. What may not be read, and what Glue has a classifier for and this has not, is an
-/// error.
+/// Looks at a file. What may not be read, and what Glue has a classifier for and this has not, is
+/// an error.
 pub async fn classify(object: &Object) -> Result<Sight> {
     match look(object).await {
         Ok(seen) => Ok(Sight::Of(seen)),
