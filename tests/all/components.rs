@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use steppe_plan::stack::combinations;
-use steppe_spec::{Catalogue, Manifest};
+use steppe_spec::{Catalogue, Manifest, Scoring};
 
 use crate::checkout::{Checkout, Said};
 use crate::workspace::workspace;
@@ -26,7 +26,11 @@ fn text_of(file: &str, wanted: &Manifest) -> String {
         Catalogue::Declared => "declared",
         Catalogue::Crawler => "crawler",
     };
-    let own = format!("record = {}\ncatalogue = \"{catalogue}\"\n", wanted.stack.record);
+    let scoring = match wanted.stack.scoring {
+        Scoring::Online => "online",
+        Scoring::Batch => "batch",
+    };
+    let own = format!("scoring = \"{scoring}\"\ncatalogue = \"{catalogue}\"\n");
     text = text.replace("[stack]\n", &format!("[stack]\n{own}"));
     if let Some(retrain) = &wanted.retrain {
         text += &format!("[retrain]\non_new_data = {}\n", retrain.on_new_data);
@@ -50,7 +54,8 @@ fn every_combination_of_components_is_deployed() {
         std::fs::write(folder.join(path), text).expect("written");
         let deployed = run(&["deploy", "--yes"]);
         assert_eq!(deployed.code, Some(0), "{name}: {}", deployed.err);
-        assert_eq!(deployed.err.contains("20 series forecast"), wanted.stack.verify, "{name}");
+        let runs = wanted.runs_by_itself();
+        assert_eq!(deployed.err.contains("20 series forecast"), runs, "{name}");
         let resources = run(&["status"]).out;
         let there = |kind: &str| resources.contains(kind);
         let starts = wanted.retrain.as_ref().is_some_and(|r| r.schedule.is_some() || r.on_new_data);
@@ -58,7 +63,7 @@ fn every_combination_of_components_is_deployed() {
             ("AWS::SNS::Topic", wanted.stack.notify),
             ("AWS::CloudWatch::Alarm", wanted.stack.alarms),
             ("  steppe-marriages-local-train\n", wanted.retrain.is_some()),
-            ("  steppe-marriages-local-record\n", wanted.stack.record),
+            ("  steppe-marriages-local-score\n", wanted.stack.scoring == Scoring::Batch),
             ("  steppe-marriages-local-drift\n", wanted.drift.is_some()),
             ("AWS::Glue::Crawler", wanted.stack.catalogue == Catalogue::Crawler),
             ("AWS::Events::Rule", starts || wanted.drift.is_some()),

@@ -1,7 +1,7 @@
 //! The jobs of the stack at their interfaces: training against the model in service.
 
+mod batches;
 pub mod drift;
-mod record;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

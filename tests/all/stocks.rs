@@ -22,8 +22,9 @@ fn the_sample_is_forecast_and_nothing_beats_the_last_value() {
         "{checks}"
     );
     assert!(checks.contains("largest-move   ok"), "{checks}");
-    assert!(checks.contains("2416 forecasts beside what came"), "{checks}");
-    let crawled = "crawled_record: 13 columns as they are declared, 2420 rows";
+    assert!(checks.contains("4 looked at: equal to POST /predict"), "{checks}");
+    assert!(checks.contains("2416 of the backtest beside what came"), "{checks}");
+    let crawled = "crawled_close: 17 columns as they are declared, ";
     assert!(checks.contains(crawled), "{checks}");
     let predicted = checkout.done(&[&["predict"], &PIPELINE[..], &["SAIGA"]].concat()).out;
     assert!(predicted.contains("  2025-11-18 "), "the next day with trade: {predicted}");

@@ -38,11 +38,17 @@ pub struct StackOptions {
     pub log_retention_days: u32,
     /// Whether Athena checks the clean table in each run.
     pub verify: bool,
-    /// Whether runs of a task `forecast` write what was predicted beside what came, the backtest's
-    /// forecasts and the newest ones, to the table `record` (Parquet).
-    pub record: bool,
-    /// Who says which columns that table has: `"declared"`, the template, or `"crawler"`, a crawler
-    /// of Glue after each run, whose table is called `crawled_record`.
+    /// Who answers a run of a task `forecast`: `"online"`, the model server, asked for series by a
+    /// function, into an object of JSON each; or `"batch"`, functions that score parts of the table,
+    /// into files of Parquet, with the backtest's forecasts beside what came. Rows are always
+    /// scored in batches.
+    pub scoring: Scoring,
+    /// Rows or series that one call scores in batches; 10,000 rows or 500 series when absent. Above
+    /// 40 such parts a run scores them in executions of their own.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub part_size: Option<u32>,
+    /// Who says which columns the table of batches has: `"declared"`, the template, or `"crawler"`,
+    /// a crawler of Glue after each run, whose table is called `crawled_` and the task's name.
     pub catalogue: Catalogue,
     /// Whether there are alarms for state machines, rules and the server's instance.
     pub alarms: bool,
@@ -50,6 +56,17 @@ pub struct StackOptions {
     pub notify: bool,
     /// Who is told by email.
     pub emails: Vec<String>,
+}
+
+/// Who answers a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scoring {
+    /// The model server.
+    #[default]
+    Online,
+    /// Functions that score parts of the table.
+    Batch,
 }
 
 /// Who says which columns a table has.
@@ -112,7 +129,8 @@ impl Default for StackOptions {
             map_concurrency: 4,
             log_retention_days: 30,
             verify: true,
-            record: false,
+            scoring: Scoring::Online,
+            part_size: None,
             catalogue: Catalogue::Declared,
             alarms: true,
             notify: true,
@@ -125,12 +143,13 @@ impl StackOptions {
     /// What is wrong with everything that is deployed.
     pub(crate) fn defects(&self, manifest: &Manifest, out: &mut Defects) {
         self.instances(out);
-        out.need("stack.record", !self.record || manifest.task().forecast().is_some(), || {
-            "`stack.record` is about forecasts; scores of rows are in `predictions`".to_owned()
+        let (batch, crawls) = (manifest.scores_batches(), self.catalogue == Catalogue::Crawler);
+        out.need("stack.catalogue", batch || !crawls, || {
+            "`stack.catalogue = \"crawler\"` is about the table of `stack.scoring = \"batch\"`"
+                .to_owned()
         });
-        let crawls = self.catalogue == Catalogue::Crawler;
-        out.need("stack.catalogue", self.record || !crawls, || {
-            "`stack.catalogue = \"crawler\"` is about the table of `stack.record = true`".to_owned()
+        out.need("stack.part_size", batch || self.part_size.is_none(), || {
+            "`stack.part_size` is about `stack.scoring = \"batch\"`".to_owned()
         });
         for (at, email) in self.emails.iter().enumerate() {
             let valid =
@@ -140,7 +159,7 @@ impl StackOptions {
                 format!("`{email}` is not an email address")
             });
         }
-        out.need("stack.verify", self.verify || manifest.retrain.is_none(), || {
+        out.need("stack.verify", manifest.runs_by_itself() || manifest.retrain.is_none(), || {
             "`retrain` needs `stack.verify = true`: a run that nobody started takes its series \
              from there"
                 .to_owned()

@@ -26,7 +26,7 @@ mod training;
 mod transform;
 
 pub use as_of::AsOf;
-pub use capabilities::{Catalogue, DriftCheck, Retrain, StackOptions};
+pub use capabilities::{Catalogue, DriftCheck, Retrain, Scoring, StackOptions};
 pub use column::{Column, ColumnType, Columns};
 pub use defects::Defects;
 pub use families::gradient_boosting::Trees;

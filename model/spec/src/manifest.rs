@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::as_of::Earlier;
-use crate::capabilities::{DriftCheck, Retrain, StackOptions};
+use crate::capabilities::{DriftCheck, Retrain, Scoring, StackOptions};
 use crate::column::{Column, ColumnType, Columns};
 use crate::defects::Defects;
 use crate::input::{Format, Input};
@@ -26,7 +26,7 @@ use crate::training::TrainSpec;
 /// Version of the manifest's schema.
 pub const MANIFEST_SCHEMA_VERSION: u32 = 2;
 /// Names of the catalogue's own tables.
-const OWN_TABLES: [&str; 3] = ["predictions", "forecasts", "record"];
+const OWN_TABLES: [&str; 2] = ["predictions", "forecasts"];
 /// What the names of the catalogue's tables on files begin with.
 const RAW: &str = "raw_";
 
@@ -169,6 +169,17 @@ impl Manifest {
     fn served(&self) -> Option<(usize, Served<'_>)> {
         let mut tasks = self.tasks.iter().enumerate();
         tasks.find_map(|(at, task)| Some((at, task.served()?)))
+    }
+
+    /// Whether a run's answers are made by functions that score parts of the table.
+    pub fn scores_batches(&self) -> bool {
+        self.stack.scoring == Scoring::Batch
+            || self.served().is_some_and(|(_, task)| task.tabular().is_some())
+    }
+
+    /// Whether a run knows what to answer about when nobody has named it.
+    pub fn runs_by_itself(&self) -> bool {
+        self.stack.verify || self.scores_batches()
     }
 
     /// What is looked for without a target, in the order of the tasks.

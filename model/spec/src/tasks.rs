@@ -65,6 +65,14 @@ impl TaskEntry {
 }
 
 impl<'a> Served<'a> {
+    /// Its name.
+    pub fn name(&self) -> &'a str {
+        match self {
+            Self::Forecast(entry) => &entry.name,
+            Self::Tabular(entry) => &entry.name,
+        }
+    }
+
     /// The input or table that it is about, if it says so.
     pub(crate) fn table(&self) -> Option<&'a str> {
         match self {

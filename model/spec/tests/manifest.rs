@@ -230,12 +230,19 @@ fn a_schedule_is_checked_before_anything_is_made() {
 }
 
 #[test]
-fn a_crawler_needs_files_of_its_own() {
-    let alone = told(&[("verify = true", "verify = true\ncatalogue = \"crawler\"")]);
-    let expected = "`stack.catalogue = \"crawler\"` is about the table of `stack.record = true`";
+fn a_crawler_and_sizes_of_parts_need_batches() {
+    let with = |line: &str| told(&[("verify = true", &format!("verify = true\n{line}"))]);
+    let alone = with("catalogue = \"crawler\"");
+    let expected =
+        "`stack.catalogue = \"crawler\"` is about the table of `stack.scoring = \"batch\"`";
     assert!(alone.contains(expected), "{alone}");
-    let unknown = told(&[("verify = true", "verify = true\ncatalogue = \"crawled\"")]);
+    let unknown = with("scoring = \"batch\"\ncatalogue = \"crawled\"");
     assert!(unknown.contains("declared") && unknown.contains("crawler"), "{unknown}");
+    let online = with("part_size = 50");
+    let expected = "`stack.part_size` is about `stack.scoring = \"batch\"`";
+    assert!(online.contains(expected), "{online}");
+    let none = with("scoring = \"batch\"\npart_size = 0");
+    assert!(none.contains("part_size") && none.contains("100000"), "{none}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod past;
 pub mod seasonality;
 mod statistics;
+mod told;
 pub mod verdict;
 pub mod window;
 pub mod windows;

@@ -7,6 +7,7 @@
 mod beginning;
 mod inputs;
 mod outputs;
+mod predictions;
 mod scores;
 mod turns;
 
@@ -36,6 +37,8 @@ pub enum Event {
     },
     /// Whether the forecasts of an execution are whole.
     Outputs(Asked),
+    /// Whether the forecasts that an execution made in batches are whole.
+    Predictions(predictions::Asked),
     /// Whether the scores of an execution are whole.
     Scores(scores::Asked),
     /// Something was uploaded and started this execution.
@@ -112,6 +115,7 @@ impl Checker {
         let defects = match event {
             Event::Inputs { limits } => inputs::check(self, limits, now).await?,
             Event::Outputs(asked) => outputs::check(&self.data, asked).await?,
+            Event::Predictions(asked) => predictions::check(&self.data, asked).await?,
             Event::Scores(asked) => scores::check(&self.data, asked).await?,
             Event::Arrived { execution } => {
                 turns::take(&self.data, &self.pipeline, execution).await?;

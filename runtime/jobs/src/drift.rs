@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Deserialize;
+use steppe_model::DataError;
 use steppe_model::forecast::Forecast;
 use steppe_spec::{TrainSpec, TrainingSpec};
 use steppe_store::{Bucket, BucketError, Objects, write_json};
@@ -27,21 +28,24 @@ use steppe_wire::drift::{
     StatisticDrift, TableDrift,
 };
 use steppe_wire::failure::Failure;
-use steppe_wire::predict::StoredPrediction;
+use steppe_wire::predict::{Step, StoredPrediction};
 use steppe_wire::text::{shown, shown_at_most};
 use steppe_wire::{edge, keys};
 
 use crate::inputs::{any_spec, data_set};
-use crate::realised::realised;
+use crate::realised::{Promised, realised};
+use crate::score::forecasts;
 
-/// Newest stored forecasts that are looked at.
-const PREDICTIONS_MAX: usize = 10_000;
+/// Newest objects with forecasts that are looked at.
+const OBJECTS_MAX: usize = 10_000;
+/// Steps of stored forecasts from which no older ones are looked at.
+const STEPS_MAX: usize = 100_000;
 /// Largest report of an earlier check that is read.
 const REPORT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Characters of a finding.
 const FINDING_MAX: usize = 500;
-/// Largest stored forecast that is read.
-const FORECAST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Largest object with forecasts that is read.
+const OBJECT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Forecasts read at once.
 const READS: usize = 32;
 /// Longest wait for the model server.
@@ -73,6 +77,8 @@ pub struct Monitor {
     pub spec_key: String,
     /// Address of the model server.
     pub server_url: String,
+    /// Prefix of what runs predicted.
+    pub predictions: String,
 }
 
 impl Monitor {
@@ -125,12 +131,12 @@ impl Monitor {
     /// Past forecasts beside what came.
     async fn forecasts(&self, spec: &TrainSpec) -> Result<Looked, Failure> {
         let prefix = keys::table_prefix(&self.pipeline, &spec.table);
-        let (data, predictions) =
-            tokio::try_join!(data_set::<Forecast>(&self.data, &prefix, spec), self.predictions())?;
+        let (data, promised) =
+            tokio::try_join!(data_set::<Forecast>(&self.data, &prefix, spec), self.promised())?;
         // Before anything was cleaned there is nothing to hold forecasts against; that is no
         // failure.
         let absent = if data.is_some() { "" } else { "; there is no clean table yet" };
-        let realised = data.map_or_else(Vec::new, |data| realised(&predictions, &data, spec));
+        let realised = data.map_or_else(Vec::new, |data| realised(&promised, &data, spec));
         let checked = realised.iter().map(|r| r.cases).sum::<usize>();
         let told = format!("{checked} past ones beside actual values{absent}");
         let findings = realised.iter().filter(|r| r.cases >= CASES_MIN).flat_map(wrong).collect();
@@ -175,12 +181,12 @@ impl Monitor {
         tokio::time::timeout(SERVER_TIMEOUT, exchange).await.map_err(|e| absent(&e))?
     }
 
-    /// The newest stored forecasts, oldest first. One that cannot be read is left out and logged.
-    async fn predictions(&self) -> Result<Vec<StoredPrediction>, Failure> {
-        let failure =
-            |e: object_store::Error| Failure::from(BucketError::of(keys::PREDICTIONS_PREFIX, e));
+    /// The steps of the newest stored forecasts, oldest first. What cannot be read is left out and
+    /// logged.
+    async fn promised(&self) -> Result<Vec<Promised>, Failure> {
+        let failure = |e: object_store::Error| Failure::from(BucketError::of(&self.predictions, e));
         let mut newest: BinaryHeap<Reverse<(i64, Path)>> = BinaryHeap::new();
-        let prefix = Path::from(keys::PREDICTIONS_PREFIX);
+        let prefix = Path::from(self.predictions.as_str());
         let mut listed = self.data.list(Some(&prefix));
         while let Some(entry) = listed.next().await {
             if let Some(key) = entry.as_ref().err().and_then(steppe_store::unnameable) {
@@ -190,35 +196,67 @@ impl Monitor {
             let ObjectMeta { location, last_modified, size, .. } = entry.map_err(failure)?;
             // Among them are marks of folders, which the console makes, and whatever else people
             // put here.
-            if !location.as_ref().ends_with(".json") || !(1..=FORECAST_BYTES_MAX).contains(&size) {
+            let has_forecasts =
+                location.as_ref().ends_with(".json") || keys::is_batch(location.as_ref());
+            if !has_forecasts || !(1..=OBJECT_BYTES_MAX).contains(&size) {
                 continue;
             }
             newest.push(Reverse((last_modified.timestamp_micros(), location)));
-            if newest.len() > PREDICTIONS_MAX {
+            if newest.len() > OBJECTS_MAX {
                 newest.pop();
             }
         }
         let mut paths: Vec<(i64, Path)> = newest.into_iter().map(|Reverse(entry)| entry).collect();
-        paths.sort();
+        // The newest ones first, until there are enough.
+        paths.sort_by(|a, b| b.cmp(a));
         let one = |(_, path): (i64, Path)| async move {
             let read = async { self.data.get(&path).await?.bytes().await };
-            let bytes = match read.await {
+            match read.await {
+                Ok(bytes) => Ok(promised(&path, &bytes)),
                 // It was deleted since it was listed.
-                Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
-                other => other?,
-            };
-            // A run over many series has several forecasts in an object, a line each.
-            let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            let place = shown(path.as_ref());
-            let told = |e: &String| eprintln!("a line of {place} is left out: {}", shown(e));
-            Ok(lines.filter_map(|line| stored(line).inspect_err(told).ok()).collect())
+                Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            }
         };
-        let read = futures::stream::iter(paths).map(one).buffered(READS);
-        let read: Vec<Vec<StoredPrediction>> = read.try_collect().await.map_err(failure)?;
-        let mut forecasts: Vec<StoredPrediction> = read.into_iter().flatten().collect();
-        forecasts.drain(..forecasts.len().saturating_sub(PREDICTIONS_MAX));
-        Ok(forecasts)
+        let mut read = futures::stream::iter(paths).map(one).buffered(READS);
+        let (mut found, mut steps) = (Vec::new(), 0);
+        while let Some(object) = read.try_next().await.map_err(failure)? {
+            steps += object.len();
+            found.push(object);
+            if steps >= STEPS_MAX {
+                break;
+            }
+        }
+        Ok(found.into_iter().rev().flatten().collect())
     }
+}
+
+/// The steps of the forecasts in an object.
+fn promised(path: &Path, bytes: &Bytes) -> Vec<Promised> {
+    let place = shown(path.as_ref()).into_owned();
+    if keys::is_batch(path.as_ref()) {
+        let read = forecasts::read(bytes.clone());
+        let told = |e: &DataError| eprintln!("{place} is left out: {}", shown(&e.to_string()));
+        let steps = read.inspect_err(told).unwrap_or_default().into_iter().map(Promised::from);
+        return steps.filter(|step| is_promise(&step.model_version, &step.step)).collect();
+    }
+    // A run over many series has several forecasts in an object, a line each.
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let told = |e: &String| eprintln!("a line of {place} is left out: {}", shown(e));
+    let forecasts = lines.filter_map(|line| stored(line).inspect_err(told).ok());
+    forecasts.flat_map(|forecast| Promised::of(&forecast).collect::<Vec<_>>()).collect()
+}
+
+/// Whether a step says something that can be held against what came.
+fn is_promise(model_version: &str, step: &Step) -> bool {
+    // The version goes into findings, and so into mails.
+    edge::check_version(model_version).is_ok()
+        && step.lower <= step.value
+        && step.value <= step.upper
+        && step.lower.is_finite()
+        && step.upper.is_finite()
+        && step.level > 0.0
+        && step.level < 1.0
 }
 
 /// A stored forecast that can be held against what came, or what is wrong with it.

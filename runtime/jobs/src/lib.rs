@@ -10,6 +10,5 @@ pub mod drift;
 pub mod inputs;
 pub mod look;
 pub mod realised;
-pub mod record;
 pub mod score;
 pub mod train;

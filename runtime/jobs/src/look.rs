@@ -93,6 +93,7 @@ fn looked(
     files: Vec<Bytes>,
     run: Run<'_>,
 ) -> Result<(Vec<u8>, Outcome), Failure> {
+    let name = &spec.name;
     let refused = |what: String, hint: Option<&str>| {
         let hints = hint.map(str::to_owned).into_iter().collect();
         let told = Hinted::with(what, hints);
@@ -107,7 +108,8 @@ fn looked(
             let alarms = all.iter().map(|one| series::alarms(one, task));
             let alarms = alarms.collect::<Result<Vec<_>, _>>();
             let alarms = alarms.map_err(|e| refused(e.to_string(), None))?.concat();
-            let found = format!("{} unusual values", alarms.len());
+            let (alarms_found, series) = (alarms.len(), all.len());
+            let found = format!("{name}: {alarms_found} unusual values in {series} series");
             let bytes = run.alarms(&alarms).map_err(unwritten)?;
             Ok((bytes, Outcome { looked_at: all.len(), found }))
         }
@@ -117,15 +119,17 @@ fn looked(
             let found = rows::find(&table, task).map_err(of_rows)?;
             let flagged = found.rows.iter().filter(|row| row.flagged).count();
             let bytes = run.rows(&found.rows).map_err(unwritten)?;
-            let found = format!("{flagged} unusual rows");
-            Ok((bytes, Outcome { looked_at: table.names.len(), found }))
+            let looked_at = table.names.len();
+            let found = format!("{name}: {flagged} of {looked_at} rows are unusual");
+            Ok((bytes, Outcome { looked_at, found }))
         }
         UnsupervisedTask::Clustering(task) => {
             let table = read_entities(spec, (&task.entity, None), files).map_err(of_data)?;
             let groups = clustering::find(&table, task).map_err(of_rows)?;
             let bytes = run.groups(&table, &groups).map_err(unwritten)?;
-            let found = format!("{} groups", groups.profiles.len());
-            Ok((bytes, Outcome { looked_at: table.names.len(), found }))
+            let looked_at = table.names.len();
+            let found = format!("{name}: {} groups of {looked_at} rows", groups.profiles.len());
+            Ok((bytes, Outcome { looked_at, found }))
         }
     }
 }

@@ -1,8 +1,7 @@
 //! The jobs' `bootstrap`: the function's handler says which job it runs, `check`, `train`, `score`,
-//! `record`, `look` or `drift`.
+//! `look` or `drift`.
 
 use std::process::ExitCode;
-use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
@@ -13,7 +12,6 @@ use serde_json::Value;
 use steppe_jobs::check::{self, Checker};
 use steppe_jobs::drift::{self, Monitor};
 use steppe_jobs::look::{self, Looker};
-use steppe_jobs::record::{self, Recorder};
 use steppe_jobs::score::{self, Scorer};
 use steppe_jobs::train::{self, Trainer};
 use steppe_store::Bucket;
@@ -45,13 +43,9 @@ async fn run() -> Result<()> {
             serve(async |event: train::Event| trainer.run(&event).await).await
         }
         "score" => {
-            let (spec_key, model) = (spec_key()?, Mutex::default());
-            let scorer = Scorer { artifacts, data, pipeline, spec_key, model };
+            let (spec_key, held) = (spec_key()?, Default::default());
+            let scorer = Scorer { artifacts, data, pipeline, spec_key, held };
             serve(async |event: score::Event| scorer.run(&event).await).await
-        }
-        "record" => {
-            let recorder = Recorder { artifacts, data, pipeline, spec_key: spec_key()? };
-            serve(async |event: record::Event| recorder.run(&event, Timestamp::now()).await).await
         }
         "look" => {
             let looker = Looker { artifacts, data, pipeline, tasks_key: var("TASKS_KEY")? };
@@ -64,13 +58,14 @@ async fn run() -> Result<()> {
                 pipeline,
                 spec_key: spec_key()?,
                 server_url: var("MODEL_SERVER_URL")?,
+                predictions: var("PREDICTIONS_PREFIX")?,
             };
             serve(async |_: drift::Event| monitor.run().await).await
         }
         other => {
             bail!(
-                "the function's handler is `{other}`; there are `check`, `train`, `score`, \
-                 `record`, `look` and `drift`"
+                "the function's handler is `{other}`; there are `check`, `train`, `score`, `look` \
+                 and `drift`"
             )
         }
     }

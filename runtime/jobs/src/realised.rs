@@ -9,6 +9,43 @@ use steppe_spec::TrainSpec;
 use steppe_wire::drift::Realised;
 use steppe_wire::predict::{Step, StoredPrediction};
 
+use crate::score::forecasts::Stored;
+
+/// A step of a stored forecast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Promised {
+    /// Version of the model.
+    pub model_version: String,
+    /// Its error in the backtest.
+    pub backtest_mase: f64,
+    /// The series.
+    pub series: String,
+    /// The last period that was known.
+    pub observed_until: String,
+    /// What was forecast.
+    pub step: Step,
+}
+
+impl Promised {
+    /// The steps of a forecast that lies in S3 as JSON.
+    pub fn of(forecast: &StoredPrediction) -> impl Iterator<Item = Self> {
+        forecast.steps.iter().map(|step| Self {
+            model_version: forecast.model_version.clone(),
+            backtest_mase: forecast.backtest_mase,
+            series: forecast.series.clone(),
+            observed_until: forecast.observed_until.clone(),
+            step: step.clone(),
+        })
+    }
+}
+
+impl From<Stored> for Promised {
+    fn from(stored: Stored) -> Self {
+        let Stored { series, observed_until, model_version, backtest_mase, step, .. } = stored;
+        Self { model_version, backtest_mase, series, observed_until, step }
+    }
+}
+
 /// A forecast and the value that came.
 struct Case {
     period: i64,
@@ -19,22 +56,14 @@ struct Case {
 }
 
 /// Errors and coverage per model version, the version with the newest actual values first. A
-/// forecast that was made several times counts once: `predictions` are ordered by time, and the
-/// last one counts.
-pub fn realised(
-    predictions: &[StoredPrediction],
-    data: &Dataset,
-    spec: &TrainSpec,
-) -> Vec<Realised> {
+/// forecast that was made several times counts once: `promised` are ordered by time, and the last
+/// one counts.
+pub fn realised(promised: &[Promised], data: &Dataset, spec: &TrainSpec) -> Vec<Realised> {
     let mut cases: BTreeMap<(&str, &str, i64, u32), Case> = BTreeMap::new();
-    for prediction in predictions {
-        for step in &prediction.steps {
-            if let Some(case) = case(prediction, step, data, spec) {
-                cases.insert(
-                    (&prediction.model_version, &prediction.series, case.period, step.step),
-                    case,
-                );
-            }
+    for one in promised {
+        if let Some(case) = case(one, data, spec) {
+            let named = (one.model_version.as_str(), one.series.as_str());
+            cases.insert((named.0, named.1, case.period, one.step.step), case);
         }
     }
     let mut by_version: BTreeMap<&str, Vec<Case>> = BTreeMap::new();
@@ -51,23 +80,18 @@ pub fn realised(
 }
 
 /// The forecast of one step beside its actual value; `None` while that has not come.
-fn case(
-    prediction: &StoredPrediction,
-    step: &Step,
-    data: &Dataset,
-    spec: &TrainSpec,
-) -> Option<Case> {
-    let (series, calendar) = (data.find(&prediction.series)?, data.calendar());
+fn case(promised: &Promised, data: &Dataset, spec: &TrainSpec) -> Option<Case> {
+    let (series, calendar) = (data.find(&promised.series)?, data.calendar());
     let (period, known) =
-        (calendar.parse(&step.period)?, calendar.parse(&prediction.observed_until)?);
+        (calendar.parse(&promised.step.period)?, calendar.parse(&promised.observed_until)?);
     let actual = series.observed(period)?;
     let naive_scale = naive_scale(series.until(known).history(), spec.frequency().season());
     Some(Case {
         period,
-        forecast: step.clone(),
+        forecast: promised.step.clone(),
         actual,
         naive_scale,
-        backtest_mase: prediction.backtest_mase,
+        backtest_mase: promised.backtest_mase,
     })
 }
 

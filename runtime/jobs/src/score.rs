@@ -1,6 +1,7 @@
-//! Scores of rows: the clean table is cut into parts, and each part becomes an object of scores.
+//! Scoring in batches: the clean table is cut into parts, and each part becomes files of answers.
 //!
-//! A part that is scored again, for example after a time-out, writes the same object again.
+//! A part that is scored again, for example after a time-out or when a run is redriven, writes the
+//! same bytes to the same objects again: nothing in them depends on when or where that happens.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,60 +9,89 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
-use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde::{Deserialize, Serialize};
 use steppe_model::any::About;
 use steppe_model::artifact;
-use steppe_model::tabular::data::Rows;
-use steppe_model::tabular::{Answered, Artifact, Asked, Row, Wanted};
 use steppe_model::task::Task;
-use steppe_spec::tabular::TabularSpec;
-use steppe_store::table::{BYTES_MAX, Table};
+use steppe_spec::TrainingSpec;
 use steppe_store::{Bucket, BucketError, Registry};
 use steppe_wire::failure::Failure;
+use steppe_wire::hint::Hinted;
 use steppe_wire::keys::{self, CARD_FILE, WEIGHTS_FILE};
-use steppe_wire::predict::ModelPointer;
-use steppe_wire::score::ScoredRow;
+use steppe_wire::predict::{LeftOut, ModelPointer, Summary};
 
-use crate::inputs::{spec, table_failure};
-use crate::score::file::Scores;
+use crate::inputs::any_spec;
 
-mod file;
-
-/// Rows of a part, unless that makes too many parts.
-const ROWS_A_PART: usize = 10_000;
-/// Parts of a table: what lists them has to fit into a state.
-const PARTS_MAX: usize = 1_000;
+pub mod forecasts;
+mod rows;
+mod sum;
 
 /// What the state machine asks.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "score", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Event {
     /// Of which parts the clean table consists.
-    List,
-    /// The scores of a part.
+    List {
+        /// The run.
+        run: Run,
+        /// Rows or series of a part.
+        part_size: usize,
+        /// Parts up to which the answer has them; more are in S3 only.
+        inline_max: usize,
+    },
+    /// The answers about a part.
     Part {
+        /// The run.
+        run: Run,
         /// The part.
         part: Part,
-        /// Its number.
-        number: usize,
-        /// The execution.
-        execution: String,
-        /// The version of the model that has to answer; the one in service when absent.
-        model_version: Option<String>,
+    },
+    /// What all parts came to, which a distributed Map has written to S3.
+    Sum {
+        /// The run.
+        run: Run,
+        /// Key of the manifest of the Map's results.
+        results: String,
+        /// Series that are not forecast and are told with the reason.
+        left_out_max: usize,
     },
 }
 
-/// Some rows of a file.
+/// The run that asks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Its execution.
+    pub execution: String,
+    /// When that began.
+    pub started: Timestamp,
+    /// The task.
+    pub task: String,
+    /// The version of the model that has to answer; the one in service when absent.
+    pub model_version: Option<String>,
+    /// The series to forecast; all when absent.
+    #[serde(default)]
+    pub series: Option<Vec<String>>,
+    /// Forecasts of which people are told.
+    pub shown: usize,
+    /// Of a part, series that are not forecast and are told with the reason.
+    pub left_out_shown: usize,
+}
+
+/// Rows of a file, or series of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
-    /// Key of the file.
-    pub key: String,
-    /// Its first row.
+    /// Its number.
+    pub number: usize,
+    /// Key of the file, or of the table's folder.
+    pub of: String,
+    /// What tells whether that is still the same.
+    pub etag: String,
+    /// Its first row, or series by name.
     pub from: usize,
-    /// Rows.
-    pub rows: usize,
+    /// Rows or series.
+    pub count: usize,
 }
 
 /// What is answered.
@@ -69,21 +99,45 @@ pub struct Part {
 #[serde(untagged)]
 pub enum Answer {
     /// The parts of the table.
-    Parts {
-        /// The parts.
-        parts: Vec<Part>,
-        /// Rows of all.
-        rows: usize,
-    },
-    /// A part was scored.
-    Scored {
-        /// Its rows.
-        rows: usize,
-        /// Of two classes, rows whose answer is yes.
-        yes: Option<usize>,
-        /// What that answer is.
-        label: Option<String>,
-    },
+    Listed(Listed),
+    /// A part, or all of them, was scored.
+    Scored(Scored),
+}
+
+/// The parts of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// How many there are.
+    pub count: usize,
+    /// They, if they are few.
+    pub parts: Vec<Part>,
+    /// The object that has them all, one a line.
+    pub key: String,
+    /// Rows or series of all.
+    pub all: usize,
+}
+
+/// What a part, or all of them, came to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scored {
+    /// Rows or series with an answer.
+    pub count: usize,
+    /// Series without one.
+    #[serde(default)]
+    pub absent: usize,
+    /// Some of these.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+    /// What people are told of forecasts.
+    #[serde(default)]
+    pub forecasts: Vec<Summary>,
+    /// Of two classes, rows whose answer is yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yes: Option<usize>,
+    /// What that answer is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
 }
 
 /// The scoring job of one pipeline.
@@ -91,85 +145,128 @@ pub enum Answer {
 pub struct Scorer {
     /// Bucket of models and configuration.
     pub artifacts: Bucket,
-    /// Bucket of the clean table and of scores.
+    /// Bucket of the clean table and of answers.
     pub data: Bucket,
     /// Name of the pipeline.
     pub pipeline: String,
     /// Key of the configuration in the artifacts bucket.
     pub spec_key: String,
-    /// The model that answered last: parts of one run come one after the other.
-    pub model: Mutex<Option<Arc<Artifact>>>,
+    /// What the last part needed: parts of one run come one after the other.
+    pub held: Held,
+}
+
+/// What a scorer keeps from part to part.
+#[derive(Debug, Default)]
+pub struct Held {
+    forecasts: Kept<forecasts::Held>,
+    model: Kept<steppe_model::tabular::Artifact>,
+    rows: Kept<rows::Held>,
 }
 
 impl Scorer {
-    /// Lists or scores.
+    /// Lists, scores or sums.
     pub async fn run(&self, event: &Event) -> Result<Answer, Failure> {
-        let spec: TabularSpec = spec(&self.artifacts, &self.spec_key).await?;
-        match event {
-            Event::List => self.list(&spec).await,
-            Event::Part { part, number, execution, model_version } => {
-                let model = self.model(model_version.as_deref()).await?;
-                self.score(&spec, model, part, (*number, execution)).await
+        let spec = any_spec(&self.artifacts, &self.spec_key).await?;
+        match (event, &spec) {
+            (Event::List { run, part_size, inline_max }, _) => {
+                let listed = match &spec {
+                    TrainingSpec::Forecast(_) => self.list_series(run, *part_size).await?,
+                    TrainingSpec::Tabular(spec) => self.list_rows(spec, *part_size).await?,
+                };
+                self.listed(run, listed, *inline_max).await.map(Answer::Listed)
+            }
+            (Event::Part { run, part }, TrainingSpec::Forecast(_)) => {
+                self.forecast(run, part).await.map(Answer::Scored)
+            }
+            (Event::Part { run, part }, TrainingSpec::Tabular(spec)) => {
+                self.score_rows(spec, run, part).await.map(Answer::Scored)
+            }
+            (Event::Sum { run, results, left_out_max }, _) => {
+                self.sum(run, (results, *left_out_max)).await.map(Answer::Scored)
             }
         }
     }
 
-    async fn list(&self, spec: &TabularSpec) -> Result<Answer, Failure> {
-        let prefix = keys::table_prefix(&self.pipeline, &spec.table);
-        let failed = |error| table_failure(&prefix, error);
-        let found = Table::find(&*self.data, &prefix, BYTES_MAX).await.map_err(failed)?;
-        let nothing = || Failure::permanent(format!("there is no clean table at `{prefix}`"));
-        let table = found.ok_or_else(nothing)?;
-        let keys = table.keys();
-        let files = table.read(&self.data).await.map_err(failed)?;
-        let mut counted = Vec::with_capacity(files.len());
-        for (key, file) in keys.into_iter().zip(files) {
-            let rows = rows_of(file)
-                .map_err(|e| Failure::permanent(format!("`{key}` is no readable Parquet: {e}")))?;
-            counted.push((key, rows));
-        }
-        let rows = counted.iter().map(|(_, rows)| rows).sum();
-        Ok(Answer::Parts { parts: parts(counted, rows), rows })
-    }
-
-    /// The model that has to answer, loaded unless it was the last one.
-    async fn model(&self, version: Option<&str>) -> Result<Arc<Artifact>, Failure> {
-        let registry = Registry::new(self.artifacts.clone(), &self.pipeline);
-        let version = version_of(&registry, version).await?;
-        let held = self.model.lock().unwrap_or_else(|e| e.into_inner()).clone();
-        if let Some(model) = held.filter(|model| model.version() == version) {
-            return Ok(model);
-        }
-        let model = Arc::new(model_of(&registry, &version).await?);
-        *self.model.lock().unwrap_or_else(|e| e.into_inner()) = Some(model.clone());
-        Ok(model)
-    }
-
-    async fn score(
+    /// Writes the parts down, one a line, and hands them on if they are few.
+    async fn listed(
         &self,
-        spec: &TabularSpec,
-        model: Arc<Artifact>,
-        part: &Part,
-        (number, execution): (usize, &str),
-    ) -> Result<Answer, Failure> {
-        let prefix = keys::table_prefix(&self.pipeline, &spec.table);
-        if !part.key.starts_with(&prefix) {
-            return Err(Failure::permanent(format!("`{}` is no part of the table", part.key)));
-        }
-        let failed = |e| Failure::from(BucketError::of(&part.key, e));
-        let path = Path::from(part.key.as_str());
-        let file = self.data.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)?;
-        let (of, range) = (spec.clone(), (part.from, part.rows));
-        let execution = execution.to_owned();
-        let key = keys::scores(&spec.name, &execution, number);
-        let work = move || scored(&model, &of, file, range, &execution);
-        let (bytes, answer) = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|e| Failure::permanent(format!("the scoring broke off: {e}")))??;
-        let put = self.data.put(&Path::from(key.as_str()), PutPayload::from(bytes)).await;
-        put.map_err(|e| Failure::from(BucketError::of(&key, e)))?;
-        Ok(answer)
+        run: &Run,
+        parts: Vec<Part>,
+        inline_max: usize,
+    ) -> Result<Listed, Failure> {
+        let key = keys::parts(&self.pipeline, keys::run(&run.execution));
+        let line = |part: &Part| serde_json::to_string(part).map(|part| part + "\n");
+        let lines: String = parts
+            .iter()
+            .map(line)
+            .collect::<Result<_, _>>()
+            .map_err(|e| Failure::permanent(format!("parts cannot be written: {e}")))?;
+        self.put(&key, lines.into()).await?;
+        let (count, all) = (parts.len(), parts.iter().map(|part| part.count).sum());
+        let parts = if count <= inline_max { parts } else { vec![] };
+        Ok(Listed { count, parts, key, all })
     }
+
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), Failure> {
+        let put = self.data.put(&Path::from(key), PutPayload::from(bytes)).await;
+        put.map(drop).map_err(|e| Failure::from(BucketError::of(key, e)))
+    }
+
+    fn registry(&self) -> Registry<Bucket> {
+        Registry::new(self.artifacts.clone(), &self.pipeline)
+    }
+}
+
+/// Something that may be wanted again.
+#[derive(Debug)]
+struct Kept<T>(Mutex<Option<Arc<T>>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Kept<T> {
+    /// What is kept, if it is what is wanted.
+    fn get(&self, is_wanted: impl FnOnce(&T) -> bool) -> Option<Arc<T>> {
+        let held = self.0.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        held.filter(|held| is_wanted(held))
+    }
+
+    /// Keeps this instead.
+    fn put(&self, value: T) -> Arc<T> {
+        let value = Arc::new(value);
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(value.clone());
+        value
+    }
+}
+
+/// Long work on a thread of its own.
+async fn at_length<A: Send + 'static>(
+    work: impl FnOnce() -> Result<A, Failure> + Send + 'static,
+) -> Result<A, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Failure::permanent(format!("the scoring broke off: {e}")))?
+}
+
+/// What to say when a part is no longer of what it was cut from.
+fn replaced(of: &str) -> Failure {
+    Failure::permanent(Hinted::new(
+        format!("`{of}` was replaced after this run had listed its parts"),
+        "another run has cleaned since: start a new run instead of going on with this one",
+    ))
+}
+
+/// Cuts `count` rows or series of something into parts of `size`, whose numbers begin at `first`.
+fn cut(of: &str, etag: &str, count: usize, size: usize, first: usize) -> Vec<Part> {
+    let size = size.max(1);
+    let part = |at: usize| {
+        let (of, etag, from) = (of.to_owned(), etag.to_owned(), at * size);
+        Part { number: first + at, of, etag, from, count: size.min(count - from) }
+    };
+    (0..count.div_ceil(size)).map(part).collect()
 }
 
 /// The version that was asked for, or that of the model in service.
@@ -200,76 +297,16 @@ pub async fn model_of<T: Task>(
     loaded.map_err(|e| unusable(e.to_string()))?.map_err(|e| unusable(e.to_string()))
 }
 
-/// Cuts files into parts of so many rows that there are not too many.
-fn parts(files: Vec<(String, usize)>, rows: usize) -> Vec<Part> {
-    let most = ROWS_A_PART.max(rows.div_ceil(PARTS_MAX));
-    let cut = |(key, rows): (String, usize)| {
-        (0..rows.div_ceil(most)).map(move |number| {
-            let from = number * most;
-            Part { key: key.clone(), from, rows: most.min(rows - from) }
-        })
-    };
-    files.into_iter().flat_map(cut).collect()
-}
-
-fn rows_of(file: Bytes) -> parquet::errors::Result<usize> {
-    let reader = SerializedFileReader::new(file)?;
-    Ok(reader.metadata().file_metadata().num_rows().max(0) as usize)
-}
-
-/// The scores of some rows of a file as Parquet, and how many there are.
-fn scored(
-    model: &Artifact,
-    spec: &TabularSpec,
-    file: Bytes,
-    (from, count): (usize, usize),
-    execution: &str,
-) -> Result<(Bytes, Answer), Failure> {
-    let unusable = |e: &dyn std::fmt::Display| {
-        Failure::permanent(format!("the clean table cannot be scored: {e}"))
-    };
-    let all = Rows::asked(spec, vec![file]).map_err(|e| unusable(&e))?;
-    let until = (from + count).min(all.rows());
-    let rows = all.select(&(from.min(until)..until).collect::<Vec<_>>());
-    let most = spec.task.explain;
-    let asked = Asked { reasons: most > 0 };
-    let answered = model.of_table(&rows.table, asked).map_err(|e| unusable(&e))?;
-    let one = |(row, answered): (usize, &Answered)| -> Result<ScoredRow, Failure> {
-        let entity = rows.entities.as_ref().map(|entities| entities[row].as_str());
-        let wanted = Wanted { entity, threshold: None, most };
-        let scored = model.scored(Row { table: &rows.table, row }, answered, &wanted);
-        scored.ok_or_else(|| unusable(&format!("{} has no finite answer", rows.called(row))))
-    };
-    let scored = answered.iter().enumerate().map(one).collect::<Result<Vec<_>, Failure>>()?;
-    let labels = &model.card.section.target.labels;
-    let event = labels.get(1).filter(|_| labels.len() == 2);
-    let yes = event.map(|event| scored.iter().filter(|s| s.label.as_ref() == Some(event)).count());
-    let answer = Answer::Scored { rows: scored.len(), yes, label: event.cloned() };
-    let scores = Scores {
-        execution,
-        model_id: &model.card.id,
-        model_version: &model.version(),
-        scored_at: Timestamp::now(),
-        rows: &scored,
-    };
-    let bytes = scores.to_parquet().map_err(|e| unusable(&e))?;
-    Ok((bytes.into(), answer))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_cut_into_parts_that_are_not_too_many() {
-        let files = vec![("a".to_owned(), 25_000), ("b".to_owned(), 0), ("c".to_owned(), 1)];
-        let cut = parts(files, 25_001);
-        let sizes: Vec<_> = cut.iter().map(|p| (p.key.as_str(), p.from, p.rows)).collect();
-        let expected = [("a", 0, 10_000), ("a", 10_000, 10_000), ("a", 20_000, 5_000), ("c", 0, 1)];
-        assert_eq!(sizes, expected);
-        let rows = 30_000_001;
-        let many = parts(vec![("a".to_owned(), rows)], rows);
-        assert!(many.len() <= PARTS_MAX, "{}", many.len());
-        assert_eq!(many.iter().map(|part| part.rows).sum::<usize>(), rows);
+    fn what_is_cut_is_cut_once_and_whole() {
+        let parts = cut("t/", "e", 25_001, 10_000, 3);
+        let places: Vec<_> = parts.iter().map(|p| (p.number, p.from, p.count)).collect();
+        assert_eq!(places, [(3, 0, 10_000), (4, 10_000, 10_000), (5, 20_000, 5_001)]);
+        assert!(cut("t/", "e", 0, 10, 0).is_empty());
+        assert_eq!(cut("t/", "e", 3, 0, 0).len(), 3, "parts are not empty");
     }
 }

@@ -8,16 +8,12 @@ use std::collections::HashMap;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
-use jiff::civil::Date;
 use serde::de::IgnoredAny;
-use steppe_model::forecast::{Artifact, Forecast, PredictedStep, Prediction};
-use steppe_model::{DataError, Dataset, ModelCard, Series};
-use steppe_spec::{Holidays, TrainSpec};
-use steppe_wire::predict::{
-    Errors, Forecast as Told, HistoriesRequest, History, ModelRef, PredictResponse, Quantile, Step,
-};
+use steppe_model::forecast::{Artifact, Forecast};
+use steppe_model::{DataError, Dataset, ModelCard};
+use steppe_spec::TrainSpec;
+use steppe_wire::predict::{Errors, HistoriesRequest, History, ModelRef, PredictResponse, Step};
 
-use crate::model_store::ServedModel;
 use crate::problems::RequestError;
 use crate::routes::json;
 use crate::served::{Inferred, Served};
@@ -100,67 +96,6 @@ fn output<'a>(answer: &'a PredictResponse, name: &str) -> impl Iterator<Item = f
     answer.forecasts.iter().flat_map(|f| &f.steps).map(value)
 }
 
-/// The answer for one series, which is of `data` or was brought along; `None` when a value of it
-/// is not finite.
-pub fn answer(
-    model: &ServedModel,
-    data: Option<&Dataset>,
-    series: &Series,
-    prediction: &Prediction,
-    quantiles: bool,
-) -> Option<Told> {
-    let card = &model.artifact.card;
-    let calibration = model.artifact.calibration_of(prediction);
-    let (calendar, last) = (&series.calendar, series.last());
-    let listed = |p: &PredictedStep| {
-        let quantiles = calibration.quantiles(&p.spread);
-        quantiles.into_iter().map(|(probability, value)| Quantile { probability, value }).collect()
-    };
-    let step = |(step, p): (u32, &PredictedStep)| {
-        let quantiles: Vec<Quantile> = if quantiles { listed(p) } else { Vec::new() };
-        let all = [p.value, p.lower, p.upper, p.procure.unwrap_or_default()];
-        let finite = all.into_iter().all(f64::is_finite);
-        (finite && quantiles.iter().all(|q| q.value.is_finite())).then(|| Step {
-            step,
-            period: calendar.label(last + i64::from(step)),
-            value: p.value,
-            lower: p.lower,
-            upper: p.upper,
-            procure: p.procure,
-            level: calibration.level,
-            quantiles,
-        })
-    };
-    Some(Told {
-        series: series.name.clone(),
-        observed_until: calendar.label(last),
-        last_value: series.values[series.values.len() - 1],
-        repaired: series.filled.len(),
-        note: note(data, series, prediction),
-        decimals: card.section.data.decimals,
-        steps: (1..).zip(&prediction.steps).map(step).collect::<Option<_>>()?,
-    })
-}
-
-/// What a reader of a forecast should know.
-fn note(data: Option<&Dataset>, series: &Series, prediction: &Prediction) -> Option<String> {
-    let short = prediction.by_rule.then(|| {
-        let values = match series.values.len() {
-            1 => "1 value is".to_owned(),
-            values => format!("{values} values are"),
-        };
-        format!(
-            "{values} too few for the model: it is the last value, moved as other series usually \
-             move"
-        )
-    });
-    let remark = data.and_then(|data| data.remark(&series.name));
-    match (remark, short) {
-        (Some(remark), Some(short)) => Some(format!("{remark}; {short}")),
-        (remark, short) => remark.or(short),
-    }
-}
-
 impl Served for Forecast {
     type Scores = Errors;
     type Held = Dataset;
@@ -176,17 +111,12 @@ impl Served for Forecast {
 
     fn form(_: &ModelCard) {}
 
-    /// Holidays of a table are those that the model was trained with.
     fn held(card: &ModelCard, files: Vec<Bytes>) -> Result<Dataset, DataError> {
-        let data = Dataset::from_parquet(files, &card.spec)?;
-        Ok(match trained_with(card) {
-            Some(holidays) => data.with_holidays(&holidays),
-            None => data,
-        })
+        card.data_set(files)
     }
 
     fn fits(card: &ModelCard, held: &Dataset) -> bool {
-        trained_with(card).is_none_or(|wanted| held.calendar().holidays().eq(wanted))
+        card.reads_as(held)
     }
 
     async fn respond(
@@ -218,12 +148,6 @@ impl Served for Forecast {
         let outputs = outputs.iter().map(one).collect();
         Ok(Inferred { version: answer.model.version, outputs })
     }
-}
-
-/// Holidays of a table, as they were when the model was trained.
-fn trained_with(card: &ModelCard) -> Option<Vec<Date>> {
-    let of_table = matches!(card.spec.task.holidays, Holidays::Table(_));
-    of_table.then(|| card.section.data.calendar.holidays().collect())
 }
 
 /// A request either brings observations along or names a data set.

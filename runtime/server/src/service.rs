@@ -247,7 +247,7 @@ impl Service<Forecast> {
             Source::Own(_) => None,
         };
         let answered = |(series, prediction): (&Series, Prediction)| {
-            let answer = forecasts::answer(&model, data, series, &prediction, quantiles);
+            let answer = model.artifact.told(data, series, &prediction, quantiles);
             let answer = answer.ok_or_else(|| RequestError::NotFinite(series.name.clone()))?;
             // What clients bring along is theirs to invent: it says nothing about the pipeline's
             // data.

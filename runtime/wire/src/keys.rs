@@ -56,32 +56,56 @@ pub fn prediction(id: &Uuid) -> String {
     format!("{PREDICTIONS_PREFIX}output_{id}.json")
 }
 
-/// Prefix of the scores of a task about rows: `predictions/stroke/`.
-pub fn scores_prefix(task: &str) -> String {
-    format!("{PREDICTIONS_PREFIX}{task}/")
+/// Prefix of what is predicted in batches: `batches/`.
+pub const BATCHES_PREFIX: &str = "batches/";
+
+/// Prefix of what a task predicts in batches: `batches/stroke/`. A crawler calls its table by the
+/// last folder.
+pub fn batches_prefix(task: &str) -> String {
+    format!("{BATCHES_PREFIX}{task}/")
 }
 
-/// What the objects of one execution's scores begin with: `predictions/stroke/6f2c…-`. The same
-/// execution and part always name the same object.
-pub fn scores_of_execution(task: &str, execution: &str) -> String {
-    let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, execution.as_bytes());
-    format!("{}{id}-", scores_prefix(task))
+/// The name of a run: that of its execution.
+pub fn run(execution: &str) -> &str {
+    execution.rsplit(':').next().unwrap_or(execution)
 }
 
-/// Scores of a part of the table: `predictions/stroke/6f2c…-00003.parquet`.
-pub fn scores(task: &str, execution: &str, part: usize) -> String {
-    format!("{}{part:05}.parquet", scores_of_execution(task, execution))
+/// The same of one run, a partition of the table: `batches/stroke/run=6f2c…/`.
+pub fn batches_of_run(task: &str, run: &str) -> String {
+    format!("{}run={run}/", batches_prefix(task))
 }
 
-/// Prefix of what was predicted beside what came: `records/stocks/record/`. A crawler calls its
-/// table by the last folder.
-pub fn records_prefix(pipeline: &str) -> String {
-    format!("records/{pipeline}/record/")
+/// What a run predicted for a part of the table: `batches/stroke/run=6f2c…/part-00003.parquet`.
+/// The same run and part always name the same object.
+pub fn batch(task: &str, run: &str, part: usize) -> String {
+    format!("{}{part:05}.parquet", batch_of_run(task, run))
 }
 
-/// The same of one model: `records/stocks/record/3f9a….parquet`. A later run replaces it.
-pub fn record(pipeline: &str, version: &str) -> String {
-    format!("{}{version}.parquet", records_prefix(pipeline))
+/// What the objects of a run's parts begin with: `batches/stroke/run=6f2c…/part-`.
+pub fn batch_of_run(task: &str, run: &str) -> String {
+    format!("{}part-", batches_of_run(task, run))
+}
+
+/// Whether an object has what a run predicted for a part of the table.
+pub fn is_batch(key: &str) -> bool {
+    let name = key.rsplit('/').next().unwrap_or_default();
+    key.contains("/run=") && name.starts_with("part-") && name.ends_with(".parquet")
+}
+
+/// What was predicted in the backtest for a part of the table, beside what came:
+/// `batches/close/run=6f2c…/backtest-00003.parquet`.
+pub fn backtest_batch(task: &str, run: &str, part: usize) -> String {
+    format!("{}backtest-{part:05}.parquet", batches_of_run(task, run))
+}
+
+/// Prefix of what runs say to themselves: `runs/stroke/`.
+pub fn runs_prefix(pipeline: &str) -> String {
+    format!("runs/{pipeline}/")
+}
+
+/// The parts of a run, one a line: `runs/stroke/6f2c…/parts.jsonl`.
+pub fn parts(pipeline: &str, run: &str) -> String {
+    format!("{}{run}/parts.jsonl", runs_prefix(pipeline))
 }
 
 /// Prefix of what was found without a target: `found/unusual/`.

@@ -57,6 +57,7 @@ impl Watched {
             pipeline: "marriages".into(),
             spec_key: "specs/1.json".into(),
             server_url,
+            predictions: keys::PREDICTIONS_PREFIX.into(),
         };
         Self { service, monitor, stack }
     }

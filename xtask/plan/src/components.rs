@@ -15,7 +15,6 @@ mod network;
 mod notify;
 mod predictor;
 mod query;
-mod record;
 mod rules;
 mod scoring;
 mod server;
@@ -39,9 +38,9 @@ use crate::site::Site;
 use crate::smoke_test::MakeChecks;
 use crate::stack::{ArtifactHashes, StackSpec};
 use crate::workflow::{Machine, Segment};
-use steppe_spec::{Catalogue, DriftCheck, Manifest, Retrain, Schedule};
+use steppe_spec::{Catalogue, DriftCheck, Manifest, Retrain, Schedule, Scoring};
 
-pub use record::name as record_table;
+pub use scoring::name as predictions_table;
 pub use server::SERVER_PORT;
 pub(crate) use server::instance;
 pub use storage::UNFINISHED_UPLOAD_DAYS;
@@ -50,7 +49,7 @@ pub use storage::UNFINISHED_UPLOAD_DAYS;
 type Make = fn(&Stack<'_>, &[Component]) -> Option<Component>;
 
 /// Every component. One that gathers what others give, such as the alarms, stands after them.
-const COMPONENTS: [Make; 20] = [
+const COMPONENTS: [Make; 19] = [
     checks::component,
     uploads::component,
     cleaning::component,
@@ -58,10 +57,9 @@ const COMPONENTS: [Make; 20] = [
     verification::component,
     server::component,
     predictor::component,
-    record::component,
+    scoring::component,
     crawler::component,
     look::component,
-    scoring::component,
     training::component,
     drift::component,
     workflow::component,
@@ -160,6 +158,8 @@ pub struct Table {
     output_format: &'static str,
     serde: Value,
     columns: Vec<TableColumn>,
+    /// By which its files lie in folders.
+    partitions: Vec<TableColumn>,
 }
 
 /// A column of a table.
@@ -346,8 +346,8 @@ const OPTIONS: [(&str, &[&str]); 9] = [
     ("train-on-schedule", &["verify"]),
     ("train-on-new-data", &["verify"]),
     ("drift", &[]),
-    ("record", &[]),
-    ("crawler", &["record"]),
+    ("batch", &[]),
+    ("crawler", &["batch"]),
 ];
 
 /// The manifest with nothing of [`OPTIONS`], everything, each alone with what it needs, and each
@@ -381,8 +381,8 @@ fn with_options(manifest: &Manifest, options: &[&str]) -> Manifest {
     manifest.stack.verify = on("verify");
     manifest.stack.alarms = on("alarms");
     manifest.stack.notify = on("notify");
-    manifest.stack.record = on("record") && manifest.task().forecast().is_some();
-    manifest.stack.catalogue = match on("crawler") && manifest.stack.record {
+    manifest.stack.scoring = if on("batch") { Scoring::Batch } else { Scoring::Online };
+    manifest.stack.catalogue = match on("crawler") && manifest.scores_batches() {
         true => Catalogue::Crawler,
         false => Catalogue::Declared,
     };
@@ -406,7 +406,7 @@ mod tests {
     use crate::stack::ArtifactHashes;
 
     /// What is granted to nobody, or added to no machine, is lost without a word: with everything
-    /// there, that is a wrong name.
+    /// there, that is a wrong name. What answers in batches and what asks the server take turns.
     #[test]
     fn with_everything_there_no_grant_and_no_state_is_lost() {
         let manifests = [
@@ -414,16 +414,17 @@ mod tests {
             include_str!("../../../model/pipelines/stroke/pipeline.toml"),
             include_str!("../../../model/pipelines/energy/pipeline.toml"),
         ];
-        let names = manifests.map(complete).into_iter().flatten();
+        let whole = |text| ["everything", "without-batch"].map(|which| complete(text, which));
+        let names = manifests.map(whole).into_iter().flatten().flatten();
         let each: std::collections::BTreeSet<&str> = names.collect();
         assert_eq!(each.len(), COMPONENTS.len(), "each is there");
     }
 
-    /// Names of the components of a manifest with everything.
-    fn complete(text: &str) -> Vec<&'static str> {
+    /// Names of the components of a manifest with almost everything.
+    fn complete(text: &str, which: &str) -> Vec<&'static str> {
         let manifest = Manifest::parse("pipeline.toml", text).expect("valid");
-        let everything = combinations(&manifest).swap_remove(1);
-        assert_eq!(everything.0, "everything");
+        let mut all = combinations(&manifest).into_iter();
+        let (_, manifest) = all.find(|(name, _)| name == which).expect("a combination");
         let text = str::to_owned;
         let names = Names {
             project: text("p"),
@@ -434,7 +435,7 @@ mod tests {
         };
         let spec = StackSpec {
             names: &names,
-            manifest: &everything.1,
+            manifest: &manifest,
             query_sql: vec![],
             raw_headers: vec![],
             hashes: ArtifactHashes::default(),

@@ -153,6 +153,8 @@ mod tests {
                 keys::rejects_prefix(pipeline, "x"),
                 keys::reports_prefix(pipeline),
                 keys::PREDICTIONS_PREFIX.to_owned(),
+                keys::BATCHES_PREFIX.to_owned(),
+                keys::runs_prefix(pipeline),
                 keys::ATHENA_PREFIX.to_owned(),
             ];
             for (i, place) in places.iter().enumerate() {

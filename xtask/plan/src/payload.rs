@@ -19,6 +19,16 @@ pub const FORECASTS_SHOWN: usize = 100;
 pub const LEFT_OUT_SHOWN: usize = 20;
 /// Of one call, series that are not forecast and are handed on with the reason.
 pub const LEFT_OUT_PER_CALL: usize = 5;
+/// The same of a part.
+pub const LEFT_OUT_PER_PART: usize = 3;
+/// Parts of a table that a run scores itself; more are scored by executions of their own.
+pub const PARTS_INLINE_MAX: usize = 40;
+/// Parts that such an execution scores, one after the other.
+pub const PARTS_PER_CHILD: u32 = 8;
+/// Rows of a part.
+pub const ROWS_PER_PART: u32 = 10_000;
+/// Series of a part.
+pub const SERIES_PER_PART: u32 = 500;
 
 #[cfg(test)]
 mod tests {
@@ -35,6 +45,14 @@ mod tests {
         let calls = PAGE_ROWS.div_ceil(SERIES_PER_CALL).max(SINGLE_MAX);
         let left_out = (LEFT_OUT_SHOWN + calls) * SUMMARY_BYTES_MAX;
         assert!(shown + left_out + ENVELOPE_BYTES <= STATE_BYTES_MAX, "{shown} {left_out}");
+    }
+
+    #[test]
+    fn what_parts_answer_fits_into_a_state() {
+        let told = FORECASTS_SHOWN + PARTS_INLINE_MAX * LEFT_OUT_PER_PART;
+        // Of each part also the numbers.
+        let answers = told * SUMMARY_BYTES_MAX + PARTS_INLINE_MAX * 100;
+        assert!(answers + ENVELOPE_BYTES <= STATE_BYTES_MAX, "{answers}");
     }
 
     #[test]

@@ -101,13 +101,20 @@ pub enum CheckKind {
     },
     /// Each row of the clean table is scored once, and some scores equal what the server answers.
     Scores {
+        /// The table.
+        table: String,
         /// Where the server is.
         place: Place,
     },
-    /// What was predicted lies beside what came, once, and by the model in service.
-    Record {
+    /// Each series is forecast once in the run's partition, forecasts equal what the server
+    /// answers, and those of the backtest lie beside what came.
+    Predictions {
         /// The table.
         table: String,
+        /// Series that must be among them; all when empty.
+        series: Vec<String>,
+        /// Where the server is.
+        place: Place,
     },
     /// The table that the crawler found has the columns of its declared twin, and rows.
     Crawled {
@@ -161,9 +168,8 @@ impl CheckKind {
             Self::Run { .. } => 0,
             Self::History { .. } => 1,
             Self::RowCounts => 2,
-            Self::Forecasts { .. } | Self::Scores { .. } => 3,
+            Self::Forecasts { .. } | Self::Predictions { .. } | Self::Scores { .. } => 3,
             Self::Crawled { .. } => 4,
-            Self::Record { .. } => 4,
             Self::Found { .. } => 4,
             Self::Value { .. } => 4,
             Self::Notification { .. } => 5,
@@ -178,11 +184,11 @@ impl CheckKind {
         match self {
             Self::History { .. }
             | Self::RowCounts
-            | Self::Record { .. }
             | Self::Crawled { .. }
             | Self::Found { .. }
             | Self::Value { .. }
             | Self::Forecasts { .. }
+            | Self::Predictions { .. }
             | Self::Scores { .. }
             | Self::Notification { .. } => true,
             Self::Run { .. } | Self::Drift { .. } | Self::Permissions { .. } => false,
@@ -213,9 +219,6 @@ impl fmt::Display for CheckKind {
                 "the clean table is of the raw data that are there; the cleaning job's counts and \
                  Athena's agree",
             ),
-            Self::Record { .. } => {
-                f.write_str("each forecast of the backtest once, beside what came")
-            }
             Self::Found { task, table } => {
                 write!(f, "`{task}` says of each row of `{table}` once what was found of it")
             }
@@ -229,11 +232,22 @@ impl fmt::Display for CheckKind {
                     Place::Aws => Ok(()),
                 }
             }
-            Self::Scores { place: Place::Embedded } => f.write_str(
+            Self::Predictions { series, place, .. } => {
+                write!(
+                    f,
+                    "{} forecast once or left out; the backtest's forecasts once, beside what came",
+                    named(series)
+                )?;
+                match place {
+                    Place::Embedded => f.write_str("; forecasts equal what the server answers now"),
+                    Place::Aws => Ok(()),
+                }
+            }
+            Self::Scores { place: Place::Embedded, .. } => f.write_str(
                 "each row of the clean table is scored once, and scores equal what the model \
                  server answers now",
             ),
-            Self::Scores { place: Place::Aws } => {
+            Self::Scores { place: Place::Aws, .. } => {
                 f.write_str("each row of the clean table is scored once")
             }
             Self::Notification { emails, place: Place::Embedded } => {

@@ -125,22 +125,120 @@ impl Branch {
 #[serde(rename_all = "PascalCase")]
 pub struct MapState {
     /// The items.
-    pub items: Value,
-    /// What each gets.
+    #[serde(flatten)]
+    pub items: Items,
+    /// What each gets; the item itself when absent.
+    #[serde(skip_serializing_if = "Value::is_null")]
     pub item_selector: Value,
+    /// How many of them an execution of its own gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item_batcher: Option<ItemBatcher>,
     /// How many at once.
     pub max_concurrency: u32,
+    /// Part of the names of executions of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<&'static str>,
+    /// How many of these may fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tolerated_failure_percentage: Option<u32>,
     /// What is done.
     pub item_processor: Processor,
+    /// Where results of executions of their own go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result_writer: Option<ResultWriter>,
     /// Variables that are set afterwards.
+    #[serde(skip_serializing_if = "Value::is_null")]
     pub assign: Value,
-    /// What the next state gets.
+    /// What the next state gets; the results when absent.
+    #[serde(skip_serializing_if = "Value::is_null")]
     pub output: Value,
     /// Where failures lead.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub catch: Vec<Catch>,
     /// Where success leads.
     #[serde(flatten)]
     pub next: Next,
+}
+
+impl MapState {
+    /// Does this for all items, one at a time.
+    pub fn new(items: Items, item_processor: Processor, next: Next) -> Self {
+        Self {
+            items,
+            item_selector: Value::Null,
+            item_batcher: None,
+            max_concurrency: 1,
+            label: None,
+            tolerated_failure_percentage: None,
+            item_processor,
+            result_writer: None,
+            assign: Value::Null,
+            output: Value::Null,
+            catch: vec![],
+            next,
+        }
+    }
+}
+
+/// The items of a map.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum Items {
+    /// A list.
+    #[serde(rename = "Items")]
+    Given(Value),
+    /// What an object has.
+    #[serde(rename = "ItemReader")]
+    Read(ItemReader),
+}
+
+/// Reads items from S3.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ItemReader {
+    resource: String,
+    reader_config: Value,
+    arguments: Value,
+}
+
+impl ItemReader {
+    /// From an object with an item of JSON a line.
+    pub fn json_lines(partition: &str, bucket: &str, key: Value) -> Self {
+        Self {
+            resource: format!("arn:{partition}:states:::s3:getObject"),
+            reader_config: json!({ "InputType": "JSONL" }),
+            arguments: json!({ "Bucket": bucket, "Key": key }),
+        }
+    }
+}
+
+/// Puts several items together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ItemBatcher {
+    /// Items of a batch.
+    pub max_items_per_batch: u32,
+    /// What each batch gets beside them.
+    pub batch_input: Value,
+}
+
+/// Writes results to S3.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ResultWriter {
+    resource: String,
+    arguments: Value,
+    writer_config: Value,
+}
+
+impl ResultWriter {
+    /// The outputs alone, as lists of JSON.
+    pub fn new(partition: &str, bucket: &str, prefix: Value) -> Self {
+        Self {
+            resource: format!("arn:{partition}:states:::s3:putObject"),
+            arguments: json!({ "Bucket": bucket, "Prefix": prefix }),
+            writer_config: json!({ "Transformation": "COMPACT", "OutputType": "JSON" }),
+        }
+    }
 }
 
 /// The machine inside of a map.
@@ -155,11 +253,17 @@ pub struct Processor {
 impl Processor {
     /// One state per item, in the same execution.
     pub fn inline(name: &'static str, state: &State) -> Self {
-        Self {
-            processor_config: json!({ "Mode": "INLINE" }),
-            start_at: name,
-            states: Map::from_iter([(name.to_owned(), json!(state))]),
-        }
+        Self::of(json!({ "Mode": "INLINE" }), name, state)
+    }
+
+    /// One state per item or batch, in an execution of its own.
+    pub fn distributed(name: &'static str, state: &State) -> Self {
+        Self::of(json!({ "Mode": "DISTRIBUTED", "ExecutionType": "STANDARD" }), name, state)
+    }
+
+    fn of(processor_config: Value, name: &'static str, state: &State) -> Self {
+        let states = Map::from_iter([(name.to_owned(), json!(state))]);
+        Self { processor_config, start_at: name, states }
     }
 }
 
@@ -255,7 +359,7 @@ impl Retry {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Catch {
-    error_equals: [&'static str; 1],
+    error_equals: Vec<&'static str>,
     #[serde(skip_serializing_if = "Value::is_null")]
     assign: Value,
     next: String,
@@ -264,7 +368,12 @@ pub struct Catch {
 impl Catch {
     /// Every failure leads to `next`; the variables of `assign` are set.
     pub fn all(assign: Value, next: &str) -> Vec<Self> {
-        vec![Self { error_equals: ["States.ALL"], assign, next: next.to_owned() }]
+        vec![Self { error_equals: vec!["States.ALL"], assign, next: next.to_owned() }]
+    }
+
+    /// Some failures lead to `next`.
+    pub fn of(errors: &[&'static str], next: &str) -> Self {
+        Self { error_equals: errors.to_vec(), assign: Value::Null, next: next.to_owned() }
     }
 
     /// Every failure is kept in `$cause` and leads to where failures lead.

@@ -100,7 +100,7 @@ pub async fn run(
     let site = site(ours.aws(), workspace, architecture, &observed).await?;
     looking.done(Did::Observe);
     // Without the query that lists the series, whoever starts a run has to name them.
-    let runs = options.runs && workspace.manifest.stack.verify;
+    let runs = options.runs && workspace.manifest.runs_by_itself();
     let (desired, bodies) = desired(workspace, &site, (&raw, &model), artifacts, runs)?;
     if options.dry_run {
         let plan = DeployPlan::new(&observed, &desired)?;
@@ -383,7 +383,7 @@ impl Deploying<'_> {
             host.fact(Fact::SyntheticData);
         }
         if !self.desired.runs {
-            let why = match workspace.manifest.stack.verify {
+            let why = match workspace.manifest.runs_by_itself() {
                 true => NotRun::AsAsked,
                 false => NotRun::SeriesMustBeNamed,
             };

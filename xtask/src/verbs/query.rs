@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use serde_json::json;
 use steppe_plan::events::{Did, Fact, Step};
-use steppe_plan::stack::record_table;
+use steppe_plan::stack::predictions_table;
 use steppe_spec::nearest;
 use steppe_wire::hint::Hinted;
 
@@ -96,8 +96,7 @@ fn list(workspace: &Workspace, host: &Host, named: Vec<Named>) {
     let manifest = &workspace.manifest;
     let made = manifest.stored().map(|table| table.name.to_owned());
     let raw = manifest.inputs.iter().map(|input| format!("raw_{}", input.name));
-    let record = manifest.stack.record.then(|| record_table(manifest));
-    let tables = made.chain(raw).chain(["predictions".to_owned()]).chain(record);
+    let tables = made.chain(raw).chain([predictions_table(manifest)]);
     let tables: Vec<String> = tables.collect();
     let text = format!(
         "{queries}\ntables: {}; for example: cargo xtask query \"select count(*) from {}\"\n",

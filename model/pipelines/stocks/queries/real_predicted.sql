@@ -5,6 +5,6 @@ SELECT
   ROUND(predicted, 2) AS predicted,
   ROUND(lower, 2) AS lower,
   ROUND(upper, 2) AS upper
-FROM crawled_record
-WHERE recorded_at = (SELECT MAX(recorded_at) FROM crawled_record)
+FROM crawled_close
+WHERE scored_at = (SELECT MAX(scored_at) FROM crawled_close)
 ORDER BY symbol, day

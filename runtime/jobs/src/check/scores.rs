@@ -39,21 +39,34 @@ struct Seen {
 
 /// What is wrong with the scores of an execution.
 pub async fn check(data: &Bucket, asked: &Asked) -> Result<Vec<Hinted>, Failure> {
-    let folder = keys::scores_prefix(&asked.task);
+    let mut seen = Seen::default();
+    let add = |file: Bytes| seen.add(file, &asked.execution);
+    let mut defects = of_each(data, &asked.task, &asked.execution, add).await?;
+    defects.extend(seen.defects(asked));
+    Ok(defects)
+}
+
+/// Shows the file of each part of a run; what cannot be read is a defect.
+pub(super) async fn of_each(
+    data: &Bucket,
+    task: &str,
+    execution: &str,
+    mut show: impl FnMut(Bytes) -> Result<(), DataError>,
+) -> Result<Vec<Hinted>, Failure> {
+    let folder = keys::batches_of_run(task, keys::run(execution));
     let failed = |error| Failure::from(BucketError::of(&folder, error));
-    let beginning = keys::scores_of_execution(&asked.task, &asked.execution);
     let path = Path::from(folder.as_str());
-    let of_execution = objects(&**data, &path, move |key| key.starts_with(&beginning));
-    let files: Vec<_> = of_execution.try_collect().await.map_err(failed)?;
-    let (mut seen, mut defects) = (Seen::default(), Vec::new());
+    let of_part = keys::batch_of_run(task, keys::run(execution));
+    let parts = objects(&**data, &path, move |key| key.starts_with(&of_part));
+    let files: Vec<_> = parts.try_collect().await.map_err(failed)?;
+    let mut defects = Vec::new();
     for file in files {
-        let key = file.location.to_string();
         let read = async { data.get(&file.location).await?.bytes().await };
-        if let Err(error) = seen.add(read.await.map_err(failed)?, &asked.execution) {
+        if let Err(error) = show(read.await.map_err(failed)?) {
+            let key = file.location;
             defects.push(Hinted::from(format!("{key} cannot be read: {error}")));
         }
     }
-    defects.extend(seen.defects(asked));
     Ok(defects)
 }
 

@@ -110,7 +110,7 @@ fn table_drift(model: &Artifact, data: &Rows) -> TableDrift {
 
 /// Past scores by model version: of each entity the newest.
 async fn past(data: &Bucket, spec: &TabularSpec) -> Result<BTreeMap<String, Vec<Stored>>, Failure> {
-    let folder = keys::scores_prefix(&spec.name);
+    let folder = keys::batches_prefix(&spec.name);
     let failed = |error| Failure::from(BucketError::of(&folder, error));
     let path = Path::from(folder.as_str());
     let listed = objects(&**data, &path, |key| key.ends_with(".parquet"));

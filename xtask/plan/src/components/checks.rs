@@ -48,7 +48,11 @@ fn grants(stack: &Stack<'_>) -> Vec<Grant> {
     let raw = format!("raw/{pipeline}/*");
     let artifacts = format!("arn:${{AWS::Partition}}:s3:::{}", names.artifacts_bucket());
     let in_data = |key: &str| Cfn::sub(format!("${{DataBucket.Arn}}/{key}"));
-    let forecasts = format!("{}*", keys::PREDICTIONS_PREFIX);
+    let predicted = match stack.spec.manifest.scores_batches() {
+        true => keys::BATCHES_PREFIX,
+        false => keys::PREDICTIONS_PREFIX,
+    };
+    let forecasts = format!("{predicted}*");
     let reports = format!("{}*", keys::reports_prefix(pipeline));
     let read = ["s3:GetObject"];
     let inputs = [in_data(&raw), in_data(&keys::etl_report(pipeline))];
@@ -136,7 +140,9 @@ fn inputs(stack: &Stack<'_>) -> Segment {
 }
 
 fn outputs(stack: &Stack<'_>) -> Segment {
-    if let Some(entry) = stack.spec.manifest.task().tabular() {
+    let names = ["CheckOutputs", "OutputsAreGood", "BadOutputs"];
+    let task = stack.spec.manifest.task();
+    if let Some(entry) = task.tabular() {
         let payload = json!({
             "check": "scores",
             "task": entry.name,
@@ -144,12 +150,19 @@ fn outputs(stack: &Stack<'_>) -> Segment {
             "all": jsonata("$all"),
             "model_version": jsonata("$model_version"),
         });
-        return segment(
-            stack,
-            Slot::After,
-            ["CheckOutputs", "OutputsAreGood", "BadOutputs"],
-            payload,
-        );
+        return segment(stack, Slot::After, names, payload);
+    }
+    if let Some(entry) = task.forecast().filter(|_| stack.spec.manifest.scores_batches()) {
+        let payload = json!({
+            "check": "predictions",
+            "task": entry.name,
+            "execution": jsonata("$states.context.Execution.Id"),
+            "all": jsonata("$all"),
+            "absent": jsonata("$absent"),
+            "horizon": entry.task.horizon,
+            "model_version": jsonata("$model_version"),
+        });
+        return segment(stack, Slot::After, names, payload);
     }
     let payload = json!({
         "check": "outputs",
@@ -159,5 +172,5 @@ fn outputs(stack: &Stack<'_>) -> Segment {
         "absent": jsonata("$absent"),
         "model_version": jsonata("$model_version"),
     });
-    segment(stack, Slot::After, ["CheckOutputs", "OutputsAreGood", "BadOutputs"], payload)
+    segment(stack, Slot::After, names, payload)
 }

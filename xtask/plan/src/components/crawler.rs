@@ -1,15 +1,15 @@
-//! The crawler that finds the table of what was predicted beside what came, and the states that
+//! The crawler that finds the table of what was predicted in batches, and the states that
 //! start it and wait for it.
 //!
-//! The table is called `crawled_record`, so that it never meets the declared one: a manifest may go
-//! from one to the other and back. It is deleted with the database.
+//! The table is called by the task, so that it never meets the declared one: a manifest may go from
+//! one to the other and back. It is deleted with the database.
 
 use serde_json::json;
 use steppe_spec::Catalogue;
 use steppe_wire::keys;
 
 use super::workflow::MACHINE;
-use super::{Component, Cost, Fragment, Stack, record};
+use super::{Component, Cost, Fragment, Stack, scoring};
 use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::made::Made;
 use crate::smoke_test::{Check, CheckKind};
@@ -40,25 +40,25 @@ pub(super) fn crawled(table: &str) -> String {
 }
 
 pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
-    let options = &stack.spec.manifest.stack;
-    let wanted = options.record && options.catalogue == Catalogue::Crawler;
-    let table = record::table(&stack.spec.names.pipeline);
+    let manifest = stack.spec.manifest;
+    let wanted = manifest.scores_batches() && manifest.stack.catalogue == Catalogue::Crawler;
+    let prefix = keys::batches_prefix(manifest.task().name());
     wanted.then(|| Component {
         name: "crawler",
         resources: vec![Fragment::new(
             "crawler.yaml.tera",
-            json!({ "records": table.prefix, "table_prefix": TABLE_PREFIX }),
+            json!({ "batches": prefix, "table_prefix": TABLE_PREFIX }),
         )],
         segments: vec![segment(stack)],
         roles: vec![Role::new(ROLE, "crawler", "glue.amazonaws.com")],
-        grants: grants(stack, &table.name),
+        grants: grants(stack),
         outputs: vec![("CrawlerName", Cfn::reference("Crawler"))],
         checks: Some(|tested| {
-            let twin = record::table(&tested.manifest.name);
+            let twin = scoring::table(tested.manifest);
             let columns = twin.columns.into_iter().map(|column| (column.name, column.r#type));
             let kind = CheckKind::Crawled {
                 database: tested.output("DatabaseName")?.to_owned(),
-                table: crawled(&twin.name),
+                table: scoring::name(tested.manifest),
                 columns: columns.collect(),
             };
             Ok(vec![Check::new("crawled table", kind)])
@@ -72,8 +72,8 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
 /// A part of what AWS asks for, `AWSGlueServiceRole`: reading and writing this table and nothing
 /// else, and never deleting.
 /// <https://docs.aws.amazon.com/glue/latest/dg/crawler-prereqs.html>
-fn grants(stack: &Stack<'_>, table: &str) -> Vec<Grant> {
-    let folder = keys::records_prefix(&stack.spec.names.pipeline);
+fn grants(stack: &Stack<'_>) -> Vec<Grant> {
+    let folder = keys::batches_prefix(stack.spec.manifest.task().name());
     let prefix = format!("{}*", folder.trim_end_matches('/'));
     let account = "${AWS::Region}:${AWS::AccountId}";
     let glue = |what: &str| Cfn::sub(format!("arn:${{AWS::Partition}}:glue:{account}:{what}"));
@@ -81,7 +81,7 @@ fn grants(stack: &Stack<'_>, table: &str) -> Vec<Grant> {
     let catalogue = [
         glue("catalog"),
         glue("database/${Database}"),
-        glue(&format!("table/${{Database}}/{}*", crawled(table))),
+        glue(&format!("table/${{Database}}/{}*", scoring::name(stack.spec.manifest))),
     ];
     let write = [
         "glue:GetDatabase",
@@ -91,15 +91,17 @@ fn grants(stack: &Stack<'_>, table: &str) -> Vec<Grant> {
         "glue:UpdateTable",
         "glue:GetPartitions",
         "glue:BatchGetPartition",
+        "glue:BatchCreatePartition",
+        "glue:UpdatePartition",
     ];
     let logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"];
     let group = format!("arn:${{AWS::Partition}}:logs:{account}:log-group:{LOG_GROUP}");
     let group = [Cfn::sub(group.clone()), Cfn::sub(format!("{group}:*"))];
-    let list = Statement::on_buckets("ListRecords", &["s3:ListBucket"], &[Cfn::arn("DataBucket")]);
-    let records = [Cfn::sub(format!("${{DataBucket.Arn}}/{prefix}"))];
+    let list = Statement::on_buckets("ListBatches", &["s3:ListBucket"], &[Cfn::arn("DataBucket")]);
+    let batches = [Cfn::sub(format!("${{DataBucket.Arn}}/{prefix}"))];
     let own = [
         list.of_prefixes(&[prefix]),
-        Statement::on_buckets("ReadRecords", &["s3:GetObject"], &records),
+        Statement::on_buckets("ReadBatches", &["s3:GetObject"], &batches),
         Statement::allow("WriteCatalogue", &write, &catalogue),
         Statement::allow("WriteLogs", &logs, &group),
     ];
@@ -109,7 +111,7 @@ fn grants(stack: &Stack<'_>, table: &str) -> Vec<Grant> {
     own.map(|statement| Grant { role: ROLE, statement }).into_iter().chain([workflow]).collect()
 }
 
-/// A crawl that another run began may have looked before this run's records were there, so that it
+/// A crawl that another run began may have looked before this run's files were there, so that it
 /// is awaited and not taken for this one's.
 fn segment(stack: &Stack<'_>) -> Segment {
     let partition = stack.spec.names.partition().to_owned();

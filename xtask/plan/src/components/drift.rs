@@ -32,6 +32,7 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
         ..base
             .with("TRAIN_SPEC_KEY", spec_key(stack))
             .with("MODEL_SERVER_URL", server::url(&stack.server_id))
+            .with("PREDICTIONS_PREFIX", Cfn::Text(predictions(stack)))
     };
     let rule = Rule {
         logical_id: "CheckDrift",
@@ -76,12 +77,20 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
     })
 }
 
+/// Where runs store what they predict.
+fn predictions(stack: &Stack<'_>) -> String {
+    match stack.spec.manifest.scores_batches() {
+        true => keys::batches_prefix(stack.spec.manifest.task().name()),
+        false => keys::PREDICTIONS_PREFIX.to_owned(),
+    }
+}
+
 fn grants(stack: &Stack<'_>) -> Vec<Grant> {
     let names = stack.spec.names;
-    let own = [keys::PREDICTIONS_PREFIX.to_owned(), keys::reports_prefix(&names.pipeline)];
+    let own = [predictions(stack), keys::reports_prefix(&names.pipeline)];
     let prefixes: Vec<_> =
         data_prefixes(stack).chain(own).map(|prefix| format!("{prefix}*")).collect();
-    let predictions = Cfn::sub(format!("${{DataBucket.Arn}}/{}*", keys::PREDICTIONS_PREFIX));
+    let predictions = Cfn::sub(format!("${{DataBucket.Arn}}/{}*", predictions(stack)));
     let report = keys::drift_report(&names.pipeline);
     let report = [Cfn::sub(format!("${{DataBucket.Arn}}/{report}"))];
     let own = [

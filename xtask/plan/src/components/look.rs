@@ -13,7 +13,7 @@ use super::{Component, Function, Stack, Table, TableColumn, attaches_to_network,
 use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{
-    Catch, Links, MapState, Next, Processor, Retry, Segment, Slot, State, Task, jsonata,
+    Catch, Items, Links, MapState, Next, Processor, Retry, Segment, Slot, State, Task, jsonata,
 };
 
 const ROLE: &str = "LookJobRole";
@@ -129,6 +129,7 @@ fn table(task: Unsupervised<'_>) -> Table {
         name: task.name().to_owned(),
         description,
         prefix: keys::found_prefix(task.name()),
+        partitions: vec![],
         parameters: Map::from_iter([("classification".to_owned(), json!("parquet"))]),
         input_format: reading.formats[0],
         output_format: reading.formats[1],
@@ -150,18 +151,17 @@ fn segment(stack: &Stack<'_>, tasks: &[Unsupervised<'_>]) -> Segment {
     let partition = stack.spec.names.partition().to_owned();
     let names: Vec<String> = tasks.iter().map(|task| task.name().to_owned()).collect();
     let states = move |links: &Links| {
+        let processor = Processor::inline("LookAtTable", &look_at_table(&partition));
         let look = MapState {
-            items: json!(names),
             item_selector: json!({
                 "task": jsonata("$states.context.Map.Item.Value"),
                 "execution": jsonata("$states.context.Execution.Id"),
             }),
             max_concurrency: 2,
-            item_processor: Processor::inline("LookAtTable", &look_at_table(&partition)),
             assign: json!({ "found": jsonata("[$states.result]") }),
             output: json!({}),
             catch: Catch::failing(links),
-            next: links.onward.clone(),
+            ..MapState::new(Items::Given(json!(names)), processor, links.onward.clone())
         };
         vec![("LookFor", State::Map(Box::new(look)))]
     };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Component, Fragment, Stack, drift, workflow};
+use super::{Component, Fragment, Stack, drift, scoring, workflow};
 use crate::grants::{Cfn, Grant, Statement};
 use crate::made::Made;
 use crate::payload::FORECASTS_SHOWN;
@@ -66,7 +66,7 @@ fn of_forecasts(stack: &Stack<'_>) -> Segment {
     let forecast = stack.spec.manifest.task().forecast();
     let text = match forecast {
         Some(entry) => forecasts_text(entry.task.decide.is_some()),
-        None => scored_text(),
+        None => scored_text(&scoring::name(stack.spec.manifest)),
     };
     let states = move |links: &Links| {
         let told = "$merge([$states.input, { 'message_id': $states.result.MessageId }])";
@@ -113,14 +113,19 @@ fn forecasts_text(decides: bool) -> String {
         ),
         format!(
             "({input}.absent > 0 ? '\\nNot forecast: ' & {input}.absent & '\\n' & \
-             $join({input}.left_out.('  ' & $substring(reason, 0, 200)), '\\n') & '\\n' : ''))"
+             $join({input}.left_out.('  ' & $substring(reason, 0, 200)), '\\n') & '\\n' : '') & "
         ),
+        format!("{FOUND})"),
     ]
     .concat()
 }
 
+/// What was found without a target, in words.
+const FOUND: &str = "($exists($states.input.found) ? '\\n' & \
+                     $join([$states.input.found.found], '\\n') & '\\n' : '')";
+
 /// How many rows were scored, and those with the highest scores.
-fn scored_text() -> String {
+fn scored_text(table: &str) -> String {
     let input = "$states.input";
     [
         "'Execution: ' & ".to_owned(),
@@ -134,7 +139,7 @@ fn scored_text() -> String {
             "($exists({input}.yes) and {input}.yes != null ? ', ' & $formatNumber({input}.yes, \
              '#,##0') & ' of them ' & {input}.label : '') & "
         ),
-        "'\\nAll of them: cargo xtask query \"select * from predictions\"\\n'".to_owned(),
+        format!("'\\nAll of them: cargo xtask query \"select * from {table}\"\\n' & {FOUND}"),
     ]
     .concat()
 }

@@ -15,8 +15,8 @@ use crate::payload::{
 };
 use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{
-    Branch, Catch, Choice, Links, MapState, Next, Pass, Processor, Retry, Segment, Slot, State,
-    Task, jsonata,
+    Branch, Catch, Choice, Items, Links, MapState, Next, Pass, Processor, Retry, Segment, Slot,
+    State, Task, jsonata,
 };
 
 const ROLE: &str = "PredictorRole";
@@ -31,17 +31,14 @@ pub(super) const LAMBDA_IS_BUSY: [&str; 5] = [
 ];
 
 pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
+    if stack.spec.manifest.scores_batches() {
+        return None;
+    }
     let series = &stack.spec.manifest.task().forecast()?.task.series;
-    let field = BTreeMap::from([("SERIES_FIELD", Cfn::Text(series.clone()))]);
-    let (function, (role, of_function)) = asks_server(stack, field);
-    let predictions = Cfn::sub(format!("${{DataBucket.Arn}}/{}*", keys::PREDICTIONS_PREFIX));
-    let store = Statement::on_buckets("StoreForecasts", &["s3:PutObject"], &[predictions]);
+    let (function, (role, of_function)) = asks_server(stack, Some(series));
     let invoke = [Cfn::arn("Predictor")];
     let invoke = Statement::allow("InvokePredictor", &["lambda:InvokeFunction"], &invoke);
-    let grants = [
-        Grant { role: ROLE, statement: store },
-        Grant { role: super::workflow::ROLE, statement: invoke },
-    ];
+    let grants = [stores_forecasts(), Grant { role: super::workflow::ROLE, statement: invoke }];
     Some(Component {
         name: "predictor",
         tables: vec![predictions_table()],
@@ -61,16 +58,25 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
     })
 }
 
-/// The function that asks the server, with its role and what that may do in any case.
+/// Lets the function store what it was told of series.
+pub(super) fn stores_forecasts() -> Grant {
+    let predictions = Cfn::sub(format!("${{DataBucket.Arn}}/{}*", keys::PREDICTIONS_PREFIX));
+    let store = Statement::on_buckets("StoreForecasts", &["s3:PutObject"], &[predictions]);
+    Grant { role: ROLE, statement: store }
+}
+
+/// The function that asks the server about `series`, a column, or about rows when there is none,
+/// with its role and what that may do in any case.
 pub(super) fn asks_server(
     stack: &Stack<'_>,
-    mut variables: BTreeMap<&'static str, Cfn>,
+    series: Option<&str>,
 ) -> (Function, (Role, Vec<Grant>)) {
     let spec = stack.spec;
-    variables.extend([
+    let mut variables = BTreeMap::from([
         ("MODEL_SERVER_URL", server::url(&stack.server_id)),
         ("DATA_BUCKET", Cfn::reference("DataBucket")),
     ]);
+    variables.extend(series.map(|series| ("SERIES_FIELD", Cfn::Text(series.to_owned()))));
     let function = Function {
         logical_id: "Predictor",
         name: "predictor",
@@ -122,6 +128,7 @@ fn predictions_table() -> Table {
         name: "predictions".to_owned(),
         description: "Stored forecasts, one JSON object per line".to_owned(),
         prefix: keys::PREDICTIONS_PREFIX.to_owned(),
+        partitions: vec![],
         parameters: Map::from_iter([("classification".to_owned(), json!("json"))]),
         input_format,
         output_format,
@@ -143,8 +150,8 @@ fn segment(stack: &Stack<'_>, series: &str) -> Segment {
         };
         let no_series =
             json!("the input names no series; start the execution with {\"series\": [\"...\"]}");
+        let predict = Processor::inline("Predict", &predict(&partition));
         let forecast = MapState {
-            items: jsonata(&calls()),
             item_selector: json!({
                 "asked": jsonata(&asked(&series_column)),
                 "where": {
@@ -155,16 +162,15 @@ fn segment(stack: &Stack<'_>, series: &str) -> Segment {
                 },
             }),
             max_concurrency: concurrency,
-            item_processor: Processor::inline("Predict", &predict(&partition)),
             assign: json!({
                 "done": jsonata("$done + $sum([$states.result.count])"),
                 "absent": jsonata("$absent + $sum([$states.result.absent])"),
-                "left_out": jsonata(&kept("left_out", LEFT_OUT_SHOWN)),
-                "forecasts": jsonata(&kept("forecasts", FORECASTS_SHOWN)),
+                "left_out": jsonata(&kept("left_out", "$states.result", LEFT_OUT_SHOWN)),
+                "forecasts": jsonata(&kept("forecasts", "$states.result", FORECASTS_SHOWN)),
             }),
             output: json!({}),
             catch: Catch::failing(links),
-            next: Next::to("IsDone"),
+            ..MapState::new(Items::Given(jsonata(&calls())), predict, Next::to("IsDone"))
         };
         let all = "$token = null and $done > 0 and $done + $absent = $all";
         let is_done = Choice {
@@ -219,9 +225,9 @@ fn asked(series_column: &str) -> String {
     )
 }
 
-/// What is carried along of a list of the calls' answers.
-fn kept(list: &str, at_most: usize) -> String {
-    format!("[$append(${list}, $states.result.{list})[[0..{}]]]", at_most - 1)
+/// What is carried along of a list of the calls' `answers`.
+pub(super) fn kept(list: &str, answers: &str, at_most: usize) -> String {
+    format!("[$append(${list}, {answers}.{list})[[0..{}]]]", at_most - 1)
 }
 
 fn predict(partition: &str) -> State {

@@ -14,9 +14,14 @@ use crate::workflow::{
 };
 
 pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
-    let segments = || match stack.spec.manifest.task().forecast() {
+    let manifest = stack.spec.manifest;
+    let segments = || match manifest.task().forecast() {
+        Some(entry) if manifest.scores_batches() => {
+            let series = format!("count(DISTINCT \"{}\")", entry.task.series);
+            vec![counted(stack, &series)]
+        }
         Some(entry) => vec![first_page(stack, &entry.task.series), next_pages(stack)],
-        None => vec![counted(stack)],
+        None => vec![counted(stack, "count(*)")],
     };
     stack.spec.manifest.stack.verify.then(|| Component {
         name: "verification",
@@ -107,11 +112,14 @@ fn first_page(stack: &Stack<'_>, series: &str) -> Segment {
     segment(stack, sql, read)
 }
 
-/// How many rows there are.
-fn counted(stack: &Stack<'_>) -> Segment {
-    let sql = format!("SELECT count(*) AS n FROM {}", stack.spec.manifest.source().name);
-    let count = "$number($states.result.ResultSet.Rows[1].Data[0].VarCharValue)";
-    segment(stack, sql, json!({ "observations": jsonata(count), "all": jsonata(count) }))
+/// How many rows there are, and how much of what is scored, unless the run names that.
+fn counted(stack: &Stack<'_>, scored: &str) -> Segment {
+    let table = stack.spec.manifest.source().name;
+    let sql = format!("SELECT count(*) AS observations, {scored} AS scored FROM {table}");
+    let count =
+        |at: usize| format!("$number($states.result.ResultSet.Rows[1].Data[{at}].VarCharValue)");
+    let all = format!("$named ? $all : {}", count(1));
+    segment(stack, sql, json!({ "observations": jsonata(&count(0)), "all": jsonata(&all) }))
 }
 
 /// A question about the clean table, what is kept of its answer, and an end for an empty one.

@@ -62,7 +62,11 @@ fn publish(stack: &Stack<'_>) -> Segment {
         Served::Forecast(_) => &["absent", "left_out", "forecasts"],
         Served::Tabular(_) => &["yes", "label"],
     };
-    for name in own {
+    let found: &[&str] = match stack.spec.manifest.unsupervised().next() {
+        Some(_) => &["found"],
+        None => &[],
+    };
+    for name in own.iter().chain(found) {
         output[*name] = jsonata(&format!("${name}"));
     }
     let states = move |links: &Links| {

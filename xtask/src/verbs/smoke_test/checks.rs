@@ -1,5 +1,6 @@
 //! What each check of a smoke test does.
 
+mod batches;
 mod found;
 mod rows;
 
@@ -69,12 +70,14 @@ impl Test<'_> {
             CheckKind::Forecasts { series, place } => {
                 self.forecasts(execution, series, *place).await
             }
-            CheckKind::Record { table } => self.record(table).await,
+            CheckKind::Predictions { table, series, place } => {
+                self.predictions(execution, table, (series, *place)).await
+            }
             CheckKind::Crawled { database, table, columns } => {
                 self.crawled(database, table, columns).await
             }
             CheckKind::Found { task, table } => self.found(execution, task, table).await,
-            CheckKind::Scores { place } => self.scores(execution, *place).await,
+            CheckKind::Scores { table, place } => self.scores(execution, table, *place).await,
             CheckKind::Notification { emails, place } => {
                 self.notification(execution, *emails, *place)
             }
@@ -115,7 +118,7 @@ impl Test<'_> {
             };
         }
         let definition = self.ours.aws().definition(machine).await?;
-        let expected = success_path(&definition);
+        let expected = success_path(&definition, &entered);
         let missing: Vec<&String> =
             expected.iter().filter(|s| !entered.contains(s) || !left.contains(s)).collect();
         ensure!(missing.is_empty(), "the history lacks the states {missing:?}");
@@ -149,25 +152,6 @@ impl Test<'_> {
             });
         }
         Ok(told.join("; "))
-    }
-
-    /// What was predicted lies in the table once, with what came.
-    async fn record(&self, table: &str) -> Result<String> {
-        let version = self.version;
-        let of_model = format!("FROM {table} WHERE model_version = '{version}'");
-        let count = async |of: &str| self.count(&format!("SELECT count(*) AS n {of}")).await;
-        let forecasts = format!("(SELECT DISTINCT series, observed_until, step {of_model}) once");
-        let (all, once) = (count(&of_model).await?, count(&format!("FROM {forecasts}")).await?);
-        ensure!(all == once, "{all} forecasts are recorded, of which {once} differ");
-        let past = count(&format!("{of_model} AND backtest AND actual IS NOT NULL")).await?;
-        ensure!(past > 0, "no forecast of the model's backtest lies beside what came");
-        let inside = format!("{of_model} AND backtest AND actual BETWEEN lower AND upper");
-        let share = 100.0 * count(&inside).await? as f64 / past as f64;
-        let newest = count(&format!("{of_model} AND NOT backtest")).await?;
-        Ok(format!(
-            "{past} forecasts beside what came, {share:.1} % inside of their intervals; {newest} \
-             newest"
-        ))
     }
 
     /// The crawled table has the columns of its declared twin, and rows.
@@ -226,7 +210,9 @@ impl Test<'_> {
         ensure!(!names.is_empty(), "there is no forecast");
         let missing: Vec<&String> = series.iter().filter(|s| !names.contains(*s)).collect();
         ensure!(missing.is_empty(), "there is no forecast of {missing:?}");
-        let all = self.all_forecast(execution, series).await?;
+        let arn = execution.arn.replace('\'', "''");
+        let of_run = format!("FROM predictions WHERE execution = '{arn}'");
+        let all = self.all_forecast(execution, series, &of_run).await?;
         let compared = match place {
             Place::Embedded => "equal to POST /predict",
             Place::Aws => "model server not reachable from here, so not compared",
@@ -283,7 +269,12 @@ impl Test<'_> {
 
     /// Every series of the clean table must be forecast exactly once or left out, as Athena
     /// counts.
-    async fn all_forecast(&self, execution: &Execution, series: &[String]) -> Result<String> {
+    async fn all_forecast(
+        &self,
+        execution: &Execution,
+        series: &[String],
+        of_run: &str,
+    ) -> Result<String> {
         let column = self.series_column()?;
         let (done, absent) = (&execution.output["count"], &execution.output["absent"]);
         let (done, absent) = (
@@ -304,21 +295,17 @@ impl Test<'_> {
             done + absent == asked,
             "{done} series are forecast and {absent} left out, of {asked}"
         );
-        let arn = execution.arn.replace('\'', "''");
-        let stored = format!(
-            "SELECT count(DISTINCT series) AS n FROM predictions WHERE execution = '{arn}'"
-        );
-        let stored = self.count(&stored).await?;
+        let stored = self.count(&format!("SELECT count(DISTINCT series) AS n {of_run}")).await?;
         ensure!(stored == done, "Athena finds forecasts of {stored} series, not of {done}");
         let left = if absent > 0 { format!(", {absent} left out") } else { String::new() };
-        Ok(format!("{done} of {asked} series in S3{left}{}", self.noted(&arn).await?))
+        Ok(format!("{done} of {asked} series in S3{left}{}", self.noted(of_run).await?))
     }
 
     /// Series whose forecast has a note, such as that the series is short.
-    async fn noted(&self, execution: &str) -> Result<String> {
+    async fn noted(&self, of_run: &str) -> Result<String> {
         let sql = format!(
-            "SELECT series, count(*) OVER () AS n FROM predictions WHERE execution = '{execution}' \
-             AND note IS NOT NULL ORDER BY series"
+            "SELECT series, count(*) OVER () AS n {of_run} AND step = 1 AND note IS NOT NULL \
+             ORDER BY series"
         );
         let answer = self.ask_athena(&sql, NAMES_SHOWN).await?;
         let cell = |row: usize, column: usize| answer.rows.get(row)?.get(column)?.as_deref();
@@ -495,8 +482,8 @@ fn mails_with(outbox: &Path, id: &str) -> Result<Vec<String>> {
 }
 
 /// The states that a successful execution passes: `Next` from the start, the first way of each
-/// choice, and what is inside a Map.
-fn success_path(machine: &Value) -> Vec<String> {
+/// choice that was entered, and what is inside a Map in the same execution.
+fn success_path(machine: &Value, entered: &BTreeSet<&String>) -> Vec<String> {
     let mut path = Vec::new();
     let mut name = machine["StartAt"].as_str();
     while let Some(current) = name {
@@ -505,10 +492,15 @@ fn success_path(machine: &Value) -> Vec<String> {
         }
         path.push(current.to_owned());
         let state = &machine["States"][current];
-        if state["Type"] == "Map" {
-            path.extend(success_path(&state["ItemProcessor"]));
+        let processor = &state["ItemProcessor"];
+        if state["Type"] == "Map" && processor["ProcessorConfig"]["Mode"] != "DISTRIBUTED" {
+            path.extend(success_path(processor, entered));
         }
-        name = state["Next"].as_str().or_else(|| state["Choices"][0]["Next"].as_str());
+        let choices = state["Choices"].as_array().into_iter().flatten();
+        let mut ways = choices.filter_map(|choice| choice["Next"].as_str());
+        let first = ways.clone().next();
+        let taken = ways.find(|way| entered.iter().any(|state| *state == way));
+        name = state["Next"].as_str().or(taken).or(first);
     }
     path
 }

@@ -1,7 +1,7 @@
 //! What people should know about a set of series: which ended, which lack values, whose names look
 //! alike, and which is the sum of the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
@@ -229,6 +229,17 @@ impl Dataset {
     /// Whether a series has no values where others go on.
     pub fn has_ended(&self, series: &Series) -> bool {
         self.last() - series.last() > self.gaps.fill as i64
+    }
+
+    /// Names of all series, also of those that have been left out, in their order.
+    pub fn names(&self) -> Vec<String> {
+        let left_out = self.notes.iter().filter_map(|note| match note {
+            Note::Gap { series, .. } => Some(series),
+            _ => None,
+        });
+        let all: BTreeSet<&String> =
+            self.series.iter().map(|series| &series.name).chain(left_out).collect();
+        all.into_iter().cloned().collect()
     }
 
     /// Why the series called `name` is not forecast; none when it is, or when nobody knows it.

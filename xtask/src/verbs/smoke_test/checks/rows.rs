@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use steppe_plan::smoke_test::Place;
+use steppe_wire::keys;
 use steppe_wire::score::{ScoreRequest, ScoreResponse};
 
 use super::Test;
@@ -14,7 +15,12 @@ const ROUNDING: f64 = 1e-9;
 
 impl Test<'_> {
     /// Every row of the clean table must be scored exactly once, as Athena counts.
-    pub(super) async fn scores(&self, execution: &Execution, place: Place) -> Result<String> {
+    pub(super) async fn scores(
+        &self,
+        execution: &Execution,
+        scores: &str,
+        place: Place,
+    ) -> Result<String> {
         let manifest = &self.workspace.manifest;
         let table = manifest.source().name;
         let entry = manifest.task().tabular().context("the task is not about rows")?;
@@ -22,8 +28,8 @@ impl Test<'_> {
         let done = done.context("the execution does not say how many rows it scored")?;
         let rows = self.count(&format!("SELECT count(*) AS n FROM {table}")).await?;
         ensure!(done == rows, "{done} rows are scored, and the clean table has {rows}");
-        let arn = execution.arn.replace('\'', "''");
-        let of_run = format!("FROM predictions WHERE execution = '{arn}'");
+        let run = keys::run(&execution.arn).replace('\'', "''");
+        let of_run = format!("FROM {scores} WHERE run = '{run}'");
         let stored = self.count(&format!("SELECT count(*) AS n {of_run}")).await?;
         ensure!(stored == done, "Athena finds the scores of {stored} rows, not of {done}");
         let version = self.version;

@@ -48,7 +48,7 @@ pub struct Scores<'a> {
     pub model_id: &'a str,
     /// Its version.
     pub model_version: &'a str,
-    /// When it answered.
+    /// When the run began: the same again when a part is scored again.
     pub scored_at: Timestamp,
     /// Its answers.
     pub rows: &'a [ScoredRow],
