@@ -1,5 +1,6 @@
 //! Columns of Parquet files, as they lie there.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -41,6 +42,8 @@ pub enum Raw {
 pub struct RawTable {
     rows: usize,
     columns: HashMap<String, Raw>,
+    /// The first row in which a number is there and is none, by column.
+    no_numbers: HashMap<String, usize>,
 }
 
 impl RawTable {
@@ -70,6 +73,11 @@ impl RawTable {
         })
     }
 
+    /// The first row in which a column has a NaN, which is not the same as no value.
+    pub fn first_nan(&self, name: &str) -> Option<usize> {
+        self.no_numbers.get(name).copied()
+    }
+
     /// Takes a column out.
     pub fn take(&mut self, name: &str) -> Option<Raw> {
         self.columns.remove(name)
@@ -86,7 +94,7 @@ impl RawTable {
     fn add_empty(&mut self, columns: &[ColumnDescPtr], wanted: &[&str]) {
         let plain = columns.iter().filter(|column| column.path().parts().len() == 1);
         for column in plain.filter(|column| wanted.contains(&column.name())) {
-            let empty = Reader { column, rows: 0 }.empty();
+            let empty = Reader::of(column, 0).empty();
             self.columns.entry(column.name().to_owned()).or_insert(empty);
         }
     }
@@ -106,7 +114,11 @@ impl RawTable {
                 if column.path().parts().len() > 1 || !wanted.contains(&name) {
                     continue;
                 }
-                let values = Reader { column, rows }.read(group.get_column_reader(at)?)?;
+                let reader = Reader::of(column, rows);
+                let values = reader.read(group.get_column_reader(at)?)?;
+                if let Some(row) = reader.first_nan.get() {
+                    self.no_numbers.entry(name.to_owned()).or_insert(self.rows + row);
+                }
                 let fits = match self.columns.get_mut(name) {
                     Some(before) => before.append(&values),
                     None => {
@@ -190,9 +202,14 @@ impl Raw {
 struct Reader<'a> {
     column: &'a ColumnDescriptor,
     rows: usize,
+    first_nan: Cell<Option<usize>>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn of(column: &'a ColumnDescriptor, rows: usize) -> Self {
+        Self { column, rows, first_nan: Cell::new(None) }
+    }
+
     /// No values of the column's type.
     fn empty(&self) -> Raw {
         match self.column.physical_type() {
@@ -211,6 +228,7 @@ impl Reader<'_> {
     fn read(&self, reader: ColumnReader) -> Result<Raw, DataError> {
         let scale = self.scale();
         let scaled = |values: Vec<Option<f64>>| {
+            self.first_nan.set(values.iter().position(|value| value.is_some_and(f64::is_nan)));
             let number = |value: Option<f64>| value.map_or(f64::NAN, |v| v / scale.unwrap_or(1.0));
             Raw::Number(values.into_iter().map(number).collect())
         };

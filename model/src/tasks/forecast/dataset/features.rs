@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{DataError, Dataset, FeatureValues, Note, Record, Series};
+use super::records::Told;
+use super::{DataError, Dataset, FeatureValues, Note, Series};
 use steppe_spec::{Ended, Feature, TrainSpec};
 
 /// The features of every period from the first value on.
 pub(super) fn of_series(
     series: &Series,
-    periods: &BTreeMap<i64, Record>,
+    periods: &BTreeMap<i64, Told>,
     spec: &TrainSpec,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<FeatureValues>, DataError> {
@@ -21,7 +22,7 @@ pub(super) fn of_series(
         let last = if ahead { known_until } else { series.last() };
         let (mut values, mut carried): (Vec<f64>, usize) = (Vec::new(), 0);
         for period in series.start..=last {
-            let told = periods.get(&period).map(|record| record.features[number]);
+            let told = periods.get(&period).map(|told| told.features[number]);
             let value = match (told, values.last()) {
                 (Some(value), _) if value.is_finite() => value,
                 (Some(_), Some(before)) if !ahead => {
@@ -84,7 +85,7 @@ fn missing(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forecast::dataset::lines;
+    use crate::forecast::dataset::{Record, lines};
     use crate::training_key::tests::spec;
     use jiff::civil::Date;
     use steppe_spec::Known;

@@ -1,19 +1,18 @@
 //! From rows of a table to series.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::civil::{Date, DateTime};
-use parquet::data_type::Decimal;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::{Field, Row};
 
 use steppe_spec::{Frequency, LongerGap, TrainSpec};
 
 use super::{DataError, Dataset, Note, Series};
 use super::{features, gaps};
 use crate::forecast::calendar::{Calendar, moment_of_days, moment_of_text};
+use crate::tabular::columns::{Raw, RawTable};
 
 /// The column of a table of holidays.
 const DAY_COLUMN: &str = "day";
@@ -53,23 +52,38 @@ impl Dataset {
 
     /// Groups rows into series, checks them, and looks at the whole.
     pub fn from_records(records: Vec<Record>, spec: &TrainSpec) -> Result<Self, DataError> {
-        let moments = records.iter().map(|record| record.moment);
+        Self::from_columns(Columns::of(records), spec)
+    }
+
+    /// Reads Parquet files that together are one table.
+    pub fn from_parquet(
+        files: impl IntoIterator<Item = Bytes>,
+        spec: &TrainSpec,
+    ) -> Result<Self, DataError> {
+        Self::from_columns(Columns::read(files.into_iter().collect(), spec)?, spec)
+    }
+
+    /// Series by series, so that only the columns are there as a whole.
+    fn from_columns(columns: Columns, spec: &TrainSpec) -> Result<Self, DataError> {
+        let moments = columns.moments.iter().copied();
         let calendar = Calendar::observed(spec.frequency(), moments, spec.task.holidays.dates());
         let calendar = Arc::new(calendar);
-        let mut by_name: BTreeMap<String, BTreeMap<i64, Record>> = BTreeMap::new();
-        for record in records {
-            let period = calendar
-                .period(record.moment)
-                .ok_or_else(|| no_period(&record.series, record.moment.to_string(), &calendar))?;
-            check_value(&record, period, spec.model.transform.signed(), &calendar)?;
-            let periods = by_name.entry(record.series.clone()).or_default();
-            if let Some(record) = periods.insert(period, record) {
-                let period = calendar.label(period);
-                return Err(DataError::Duplicate { series: record.series, period });
-            }
-        }
         let (mut series, mut notes) = (Vec::new(), Vec::new());
-        for (name, periods) in by_name {
+        for (name, rows) in columns.by_series() {
+            let mut periods: BTreeMap<i64, Told> = BTreeMap::new();
+            for &row in &rows {
+                let row = row as usize;
+                let moment = columns.moments[row];
+                let period = calendar
+                    .period(moment)
+                    .ok_or_else(|| no_period(&name, moment.to_string(), &calendar))?;
+                let told = columns.told(row);
+                check_value((&name, &told), period, spec.model.transform.signed(), &calendar)?;
+                if periods.insert(period, told).is_some() {
+                    let period = calendar.label(period);
+                    return Err(DataError::Duplicate { series: name, period });
+                }
+            }
             series.extend(assemble(name, &periods, spec, &calendar, &mut notes)?);
         }
         if series.is_empty() {
@@ -80,30 +94,141 @@ impl Dataset {
         features::check_ahead(&data, spec)?;
         Ok(data)
     }
+}
 
-    /// Reads Parquet files that together are one table.
-    pub fn from_parquet(
-        files: impl IntoIterator<Item = Bytes>,
-        spec: &TrainSpec,
-    ) -> Result<Self, DataError> {
-        let mut records = Vec::new();
-        for file in files {
-            read_file(file, spec, &mut records)?;
+/// What is told of one period of a series.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// The value; none for a future period of which only features are known.
+    pub(super) value: Option<f64>,
+    /// One value per feature; NaN where there is none.
+    pub(super) features: Vec<f64>,
+    /// One value per static feature.
+    pub(super) statics: Vec<f64>,
+}
+
+/// A table, column by column.
+struct Columns {
+    /// Names of series.
+    names: Vec<String>,
+    /// The series of each row, by its place among the names.
+    series: Vec<u32>,
+    moments: Vec<DateTime>,
+    values: Vec<Option<f64>>,
+    features: Vec<Vec<f64>>,
+    statics: Vec<Vec<f64>>,
+}
+
+impl Columns {
+    fn of(records: Vec<Record>) -> Self {
+        let numbers = |of: &dyn Fn(&Record) -> &Vec<f64>| {
+            let count = records.first().map_or(0, |record| of(record).len());
+            let column = |at: usize| records.iter().map(|record| of(record)[at]).collect();
+            (0..count).map(column).collect()
+        };
+        let (features, statics) = (numbers(&|r| &r.features), numbers(&|r| &r.statics));
+        let names: BTreeSet<&String> = records.iter().map(|record| &record.series).collect();
+        let names: Vec<String> = names.into_iter().cloned().collect();
+        let place = |name: &String| names.partition_point(|known| known < name) as u32;
+        Self {
+            series: records.iter().map(|record| place(&record.series)).collect(),
+            moments: records.iter().map(|record| record.moment).collect(),
+            values: records.iter().map(|record| record.value).collect(),
+            features,
+            statics,
+            names,
         }
-        Self::from_records(records, spec)
+    }
+
+    fn read(files: Vec<Bytes>, spec: &TrainSpec) -> Result<Self, DataError> {
+        let task = &spec.task;
+        let error = |column: &str, problem| DataError::Column {
+            column: column.to_owned(),
+            problem,
+            available: available(&files).unwrap_or_default(),
+        };
+        let features: Vec<&str> = task.features.iter().map(|f| f.column.as_str()).collect();
+        let statics: Vec<&str> = task.static_features.iter().map(String::as_str).collect();
+        let own = [task.series.as_str(), task.time.as_str(), task.target.as_str()];
+        let wanted = [&own[..], &features, &statics].concat();
+        let mut table = RawTable::read(files.iter().cloned(), &wanted)?;
+        let numbers = |table: &RawTable, names: &[&str]| {
+            let column = |name: &&str| match table.get(name) {
+                Ok(raw) => Ok(numbers(raw).unwrap_or_else(|| vec![f64::NAN; table.rows()])),
+                Err(_) => Err(error(name, "is missing")),
+            };
+            names.iter().map(column).collect::<Result<Vec<_>, _>>()
+        };
+        let (features, statics) = (numbers(&table, &features)?, numbers(&table, &statics)?);
+        let mut take = |name: &String| table.take(name).ok_or_else(|| error(name, "is missing"));
+        let (series, time, target) = (take(&task.series)?, take(&task.time)?, take(&task.target)?);
+        let not_text = || error(&task.series, "is not text");
+        let Raw::Text { codes, texts: names } = series else { return Err(not_text()) };
+        let series = codes.into_iter().collect::<Option<Vec<u32>>>().ok_or_else(not_text)?;
+        let moments = (0..series.len())
+            .map(|row| {
+                let found = moment(&time, row, &names[series[row] as usize], spec.frequency())?;
+                found.ok_or_else(|| error(&task.time, "is not a time"))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let values = numbers_or_none(&target, table.first_nan(&task.target));
+        let values = values.ok_or_else(|| error(&task.target, "is not a number"))?;
+        Ok(Self { names, series, moments, values, features, statics })
+    }
+
+    /// Names in their order, with the rows of each.
+    fn by_series(&self) -> Vec<(String, Vec<u32>)> {
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.names.len()];
+        for (row, series) in self.series.iter().enumerate() {
+            rows[*series as usize].push(row as u32);
+        }
+        let mut all: Vec<(String, Vec<u32>)> = self.names.iter().cloned().zip(rows).collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn told(&self, row: usize) -> Told {
+        let of = |columns: &[Vec<f64>]| columns.iter().map(|column| column[row]).collect();
+        Told { value: self.values[row], features: of(&self.features), statics: of(&self.statics) }
     }
 }
 
+/// Names of the columns of a table's first file.
+fn available(files: &[Bytes]) -> Option<String> {
+    let reader = SerializedFileReader::new(files.first()?.clone()).ok()?;
+    let fields = reader.metadata().file_metadata().schema().get_fields();
+    Some(fields.iter().map(|field| field.name()).collect::<Vec<_>>().join(", "))
+}
+
+/// A column as numbers, NaN where there is none.
+fn numbers(raw: &Raw) -> Option<Vec<f64>> {
+    match raw {
+        Raw::Number(numbers) => Some(numbers.clone()),
+        Raw::Whole(numbers) => {
+            Some(numbers.iter().map(|n| n.map_or(f64::NAN, |n| n as f64)).collect())
+        }
+        _ => None,
+    }
+}
+
+/// A column as numbers, where there is one. A NaN, of which the first is in row `nan`, is a number
+/// that cannot be, and not one that is missing.
+fn numbers_or_none(raw: &Raw, nan: Option<usize>) -> Option<Vec<Option<f64>>> {
+    let one =
+        |(row, number): (usize, f64)| (!number.is_nan() || Some(row) == nan).then_some(number);
+    numbers(raw).map(|numbers| numbers.into_iter().enumerate().map(one).collect())
+}
+
 fn check_value(
-    record: &Record,
+    (series, told): (&str, &Told),
     period: i64,
     signed: bool,
     calendar: &Calendar,
 ) -> Result<(), DataError> {
-    match record.value.filter(|v| !v.is_finite() || (*v < 0.0 && !signed)) {
+    match told.value.filter(|v| !v.is_finite() || (*v < 0.0 && !signed)) {
         None => Ok(()),
         Some(value) => Err(DataError::Value {
-            series: record.series.clone(),
+            series: series.to_owned(),
             period: calendar.label(period),
             value,
             sign: if signed { "" } else { " that is not negative" },
@@ -114,7 +239,7 @@ fn check_value(
 /// One series; none when nothing was observed, or when it is left out.
 fn assemble(
     name: String,
-    periods: &BTreeMap<i64, Record>,
+    periods: &BTreeMap<i64, Told>,
     spec: &TrainSpec,
     calendar: &Arc<Calendar>,
     notes: &mut Vec<Note>,
@@ -151,88 +276,29 @@ fn assemble(
     Ok(Some(series))
 }
 
-fn read_file(file: Bytes, spec: &TrainSpec, records: &mut Vec<Record>) -> Result<(), DataError> {
-    let reader = SerializedFileReader::new(file)?;
-    let names: Vec<String> = reader
-        .metadata()
-        .file_metadata()
-        .schema()
-        .get_fields()
-        .iter()
-        .map(|f| f.name().to_owned())
-        .collect();
-    let error = |column: &str, problem| DataError::Column {
-        column: column.to_owned(),
-        problem,
-        available: names.join(", "),
-    };
-    let position = |column: &str| {
-        names.iter().position(|n| n == column).ok_or_else(|| error(column, "is missing"))
-    };
-    let positions =
-        |columns: &[String]| columns.iter().map(|c| position(c)).collect::<Result<Vec<_>, _>>();
-    let (series_at, time_at, target_at) =
-        (position(&spec.task.series)?, position(&spec.task.time)?, position(&spec.task.target)?);
-    let features: Vec<String> = spec.task.features.iter().map(|f| f.column.clone()).collect();
-    let (features_at, statics_at) = (positions(&features)?, positions(&spec.task.static_features)?);
-    for row in reader.get_row_iter(None)? {
-        let row: Row = row?;
-        let fields: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
-        let series =
-            text(fields[series_at]).ok_or_else(|| error(&spec.task.series, "is not text"))?;
-        let moment = moment(fields[time_at], &series, spec.frequency())?
-            .ok_or_else(|| error(&spec.task.time, "is not a time"))?;
-        let value = match fields[target_at] {
-            Field::Null => None,
-            field => {
-                Some(number(field).ok_or_else(|| error(&spec.task.target, "is not a number"))?)
-            }
-        };
-        let numbers =
-            |at: &[usize]| at.iter().map(|&i| number(fields[i]).unwrap_or(f64::NAN)).collect();
-        records.push(Record {
-            series,
-            moment,
-            value,
-            features: numbers(&features_at),
-            statics: numbers(&statics_at),
-        });
-    }
-    Ok(())
-}
-
 /// The dates in the column `day` of a table.
 pub fn days_of(files: Vec<Bytes>) -> Result<Vec<Date>, DataError> {
-    let mut days = Vec::new();
-    for file in files {
-        let reader = SerializedFileReader::new(file)?;
-        let fields = reader.metadata().file_metadata().schema().get_fields();
-        let names: Vec<String> = fields.iter().map(|f| f.name().to_owned()).collect();
-        let error = |problem| DataError::Column {
-            column: DAY_COLUMN.to_owned(),
-            problem,
-            available: names.join(", "),
-        };
-        let at = names.iter().position(|n| n == DAY_COLUMN).ok_or_else(|| error("is missing"))?;
-        for row in reader.get_row_iter(None)? {
-            let row: Row = row?;
-            let field = row.get_column_iter().nth(at).map(|(_, field)| field);
-            let day = match field {
-                Some(Field::Date(days)) => Some(moment_of_days(i64::from(*days)).date()),
-                Some(Field::Str(text)) => text.parse::<Date>().ok(),
-                _ => None,
-            };
-            days.push(day.ok_or_else(|| error("is not a date"))?);
-        }
-    }
-    days.sort_unstable();
-    days.dedup();
-    Ok(days)
+    let error = |problem| DataError::Column {
+        column: DAY_COLUMN.to_owned(),
+        problem,
+        available: available(&files).unwrap_or_default(),
+    };
+    let mut table = RawTable::read(files.iter().cloned(), &[DAY_COLUMN])?;
+    let column = table.take(DAY_COLUMN).ok_or_else(|| error("is missing"))?;
+    let day = |row: usize| match &column {
+        Raw::Day(days) => days[row].map(|days| moment_of_days(days).date()),
+        Raw::Text { codes, texts } => texts[codes[row]? as usize].parse().ok(),
+        _ => None,
+    };
+    let days = (0..table.rows()).map(|row| day(row).ok_or_else(|| error("is not a date")));
+    let days: BTreeSet<Date> = days.collect::<Result<_, _>>()?;
+    Ok(days.into_iter().collect())
 }
 
-/// The moment of a time field; `None` when the column has another type.
+/// The moment in a row of a column of times; `None` when the column has another type.
 fn moment(
-    field: &Field,
+    column: &Raw,
+    row: usize,
     series: &str,
     frequency: Frequency,
 ) -> Result<Option<DateTime>, DataError> {
@@ -240,18 +306,27 @@ fn moment(
         let time = jiff::Timestamp::from_microsecond(micros).ok()?;
         Some(time.to_zoned(jiff::tz::TimeZone::UTC).datetime())
     };
-    let found = match field {
-        Field::Str(text) => moment_of_text(frequency, text),
-        Field::Date(days) => Some(moment_of_days(i64::from(*days))),
-        Field::TimestampMillis(millis) => of_micros(millis * 1_000),
-        Field::TimestampMicros(micros) => of_micros(*micros),
-        other => match number(other).filter(|n| n.fract() == 0.0) {
-            Some(year) if frequency == Frequency::Yearly => Some(new_year(year as i64)),
-            _ => return Ok(None),
-        },
+    let of_year = |year: f64| {
+        (frequency == Frequency::Yearly && year.fract() == 0.0).then(|| new_year(year as i64))
     };
-    let error = || no_period(series, field.to_string(), &Calendar::of(frequency));
-    found.map(Some).ok_or_else(error)
+    let error = |shown: String| no_period(series, shown, &Calendar::of(frequency));
+    match column {
+        Raw::Text { codes, texts } => {
+            let Some(code) = codes[row] else { return Ok(None) };
+            let text = &texts[code as usize];
+            moment_of_text(frequency, text).map(Some).ok_or_else(|| error(format!("{text:?}")))
+        }
+        Raw::Day(days) => Ok(days[row].map(moment_of_days)),
+        Raw::Moment(micros) => match micros[row] {
+            Some(micros) => {
+                of_micros(micros).map(Some).ok_or_else(|| error(format!("{micros} microseconds")))
+            }
+            None => Ok(None),
+        },
+        Raw::Whole(years) => Ok(years[row].and_then(|year| of_year(year as f64))),
+        Raw::Number(years) => Ok(of_year(years[row])),
+        Raw::Boolean(_) => Ok(None),
+    }
 }
 
 fn no_period(series: &str, time: String, calendar: &Calendar) -> DataError {
@@ -269,34 +344,11 @@ fn new_year(year: i64) -> DateTime {
     Date::constant(year, 1, 1).at(0, 0, 0, 0)
 }
 
-fn text(field: &Field) -> Option<String> {
-    match field {
-        Field::Str(text) => Some(text.clone()),
-        _ => None,
-    }
-}
-
-/// A decimal number: whole digits, most significant byte first, and how many are after the point.
-fn exact(decimal: &Decimal) -> Option<f64> {
-    let bytes = decimal.data();
-    let sign: i128 = if bytes.first().is_some_and(|first| *first >= 0x80) { -1 } else { 0 };
-    let whole = bytes.iter().fold(sign, |whole, byte| whole << 8 | i128::from(*byte));
-    (bytes.len() <= 16).then(|| whole as f64 / 10f64.powi(decimal.scale()))
-}
-
-fn number(field: &Field) -> Option<f64> {
-    match *field {
-        Field::Int(n) => Some(f64::from(n)),
-        Field::Long(n) => Some(n as f64),
-        Field::Double(n) => Some(n),
-        Field::Float(n) => Some(f64::from(n)),
-        Field::Decimal(ref decimal) => exact(decimal),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int32Type};
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
     use steppe_spec::{Frequency, Gaps};
 
     use super::*;
@@ -320,15 +372,6 @@ mod tests {
     }
 
     #[test]
-    fn decimals_are_numbers() {
-        let of = |decimal| number(&Field::Decimal(decimal)).expect("a number");
-        assert_eq!(of(Decimal::from_i32(-1_234, 9, 2)), -12.34);
-        assert_eq!(of(Decimal::from_i64(5, 18, 3)), 0.005);
-        assert_eq!(of(Decimal::from_bytes(vec![0xff, 0x38].into(), 4, 1)), -20.0);
-        assert_eq!(of(Decimal::from_bytes(vec![].into(), 1, 0)), 0.0);
-    }
-
-    #[test]
     fn rows_become_series_whatever_their_order() {
         let data = rows(&[("B", 2001, 4.0), ("A", 2001, 2.0), ("A", 2000, 1.0)]).expect("valid");
         assert_eq!(data.find("A").map(|s| s.values.clone()), Some(vec![1.0, 2.0]));
@@ -347,6 +390,64 @@ mod tests {
         assert!(message(&[("A", 2000, f64::NAN)]).contains("NaN"));
         assert!(message(&[("A", 2000, f64::INFINITY)]).contains("inf"));
         assert!(message(&[("A", 2000, -1.0)]).contains("-1"));
+    }
+
+    /// A file with a series of years, whose values have two decimals or are missing.
+    fn file(values: &[Option<i32>], numbers: Option<&[f64]>) -> Bytes {
+        let kind = match numbers {
+            Some(_) => "required double v",
+            None => "optional int32 v (DECIMAL(9,2))",
+        };
+        let schema =
+            format!("message t {{ required binary s (STRING); required int32 t; {kind}; }}");
+        let schema = Arc::new(parse_message_type(&schema).expect("a schema"));
+        let mut writer =
+            SerializedFileWriter::new(Vec::new(), schema, Default::default()).expect("a writer");
+        let mut group = writer.next_row_group().expect("a group");
+        let rows = numbers.map_or(values.len(), <[f64]>::len);
+        let mut column = group.next_column().expect("a column").expect("series");
+        let names = vec![ByteArray::from("A"); rows];
+        column.typed::<ByteArrayType>().write_batch(&names, None, None).expect("written");
+        column.close().expect("closed");
+        let mut column = group.next_column().expect("a column").expect("years");
+        let years: Vec<i32> = (2000..).take(rows).collect();
+        column.typed::<Int32Type>().write_batch(&years, None, None).expect("written");
+        column.close().expect("closed");
+        let mut column = group.next_column().expect("a column").expect("values");
+        match numbers {
+            Some(numbers) => {
+                column.typed::<DoubleType>().write_batch(numbers, None, None).expect("written")
+            }
+            None => {
+                let levels: Vec<i16> = values.iter().map(|v| i16::from(v.is_some())).collect();
+                let values: Vec<i32> = values.iter().copied().flatten().collect();
+                let column = column.typed::<Int32Type>();
+                column.write_batch(&values, Some(&levels), None).expect("written")
+            }
+        };
+        column.close().expect("closed");
+        group.close().expect("closed");
+        writer.into_inner().expect("a file").into()
+    }
+
+    #[test]
+    fn files_of_parquet_say_what_is_missing_and_what_is_no_number() {
+        let spec = TrainSpec::forecast("p", ["s", "t", "v"]);
+        let read = |file: Bytes| Dataset::from_parquet([file], &spec).map_err(|e| e.to_string());
+        let data = read(file(&[Some(150), Some(-5), Some(7)], None)).expect_err("negative");
+        assert!(data.contains("-0.05"), "{data}");
+        let data = read(file(&[Some(150), None, Some(725), None], None)).expect("valid");
+        assert_eq!(
+            (data.series()[0].values.as_slice(), data.filled()),
+            ([1.5, 1.5, 7.25].as_slice(), 1)
+        );
+        let nan = read(file(&[], Some(&[1.0, f64::NAN, 2.0]))).expect_err("no number");
+        assert!(nan.contains("NaN") && nan.contains("2001"), "{nan}");
+        let other = TrainSpec::forecast("p", ["s", "t", "w"]);
+        let file = file(&[Some(1)], None);
+        let missing = Dataset::from_parquet([file], &other).expect_err("no such column");
+        let missing = missing.to_string();
+        assert!(missing.contains("`w` is missing") && missing.contains("s, t, v"), "{missing}");
     }
 
     #[test]
