@@ -55,6 +55,7 @@ mod listings;
 mod middleman;
 mod models;
 mod office_tables;
+mod partitions;
 mod pipeline_new;
 mod process;
 mod profile;

@@ -13,8 +13,8 @@
 //! `--custom-logGroup-prefix` or `/aws-glue/jobs` as the prefix; `--continuous-log-logGroup` is
 //! without effect there. A role that may not write them loses the logs, not the run.
 //!
-//! Of the catalogue there are databases, tables and partitions, which CloudFormation and
-//! [`crawlers`] make; the API reads them. The newest 1,000 runs of the last 365 days are kept.
+//! Of the catalogue there are databases and tables, which CloudFormation and [`crawlers`] make and
+//! the API reads, and [`partitions`], which crawlers and the API make. The newest 1,000 runs of the last 365 days are kept.
 
 pub mod crawlers;
 pub mod jobs;
@@ -117,7 +117,6 @@ pub async fn handle(
     let known = |names: &[&str]| known(params, "glue", operation, names);
     match operation {
         "StartJobRun" => start(cloud, caller, params),
-        "GetPartition" | "GetPartitions" => partitions::handle(cloud, caller, operation, params),
         "GetJob" => {
             known(&["JobName"])?;
             jobs::get_job(cloud, caller, params)
@@ -171,7 +170,8 @@ pub async fn handle(
                 find_table(cloud, database, name).ok_or_else(|| not_found("Table", name))?;
             Ok(json!({ "Table": describe_table(cloud, &table) }))
         }
-        other => crawlers::handle(cloud, caller, other, params)
+        other => partitions::handle(cloud, caller, other, params)
+            .or_else(|| crawlers::handle(cloud, caller, other, params))
             .unwrap_or_else(|| Err(ApiError::unknown_operation("glue", other))),
     }
 }

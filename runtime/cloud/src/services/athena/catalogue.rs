@@ -37,6 +37,9 @@ pub fn visible(cloud: &Cloud, caller: &Caller, needs: &Needs) -> ApiResult<Catal
                 let (database, table) = (Some(database.as_str()), Some(name.as_str()));
                 glue::authorize(cloud, caller, "glue:GetPartitions", database, table)?;
                 let partitions = glue::partitions::of(cloud, &wire.database, name);
+                if let Some(what) = partitions.iter().find_map(|p| unreadable(&wire, p)) {
+                    wire.format = Err(what);
+                }
                 wire.partitions = partitions.iter().map(|p| wire_partition(p)).collect();
             }
             tables.push(wire);
@@ -87,6 +90,22 @@ fn wire_table(table: &glue::Table) -> Table {
         keys: columns(&table.input["PartitionKeys"]),
         partitions: vec![],
     }
+}
+
+/// Why a partition cannot be read: it is read by its own descriptor, not by its table's.
+/// <https://docs.aws.amazon.com/athena/latest/ug/updates-and-partitions.html>
+fn unreadable(table: &Table, partition: &glue::Partition) -> Option<String> {
+    let descriptor = &partition.input["StorageDescriptor"];
+    let missing = ["/Location", "/InputFormat", "/SerdeInfo/SerializationLibrary"]
+        .into_iter()
+        .find(|field| descriptor.pointer(field).is_none_or(Value::is_null))?;
+    Some(format!(
+        "HIVE_UNSUPPORTED_FORMAT: the partition {} of {}.{} has no StorageDescriptor{}",
+        partition.values().join("/"),
+        table.database,
+        table.name,
+        missing.replace('/', ".")
+    ))
 }
 
 fn wire_partition(partition: &glue::Partition) -> Partition {

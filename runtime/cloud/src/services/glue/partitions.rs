@@ -1,4 +1,9 @@
 //! Partitions of tables: folders of files, each with a value for every partition key.
+//!
+//! `BatchCreatePartition` makes what it can and lists the rest in `Errors`, which is empty when all
+//! were made. Whether the folder is there is not asked, as in AWS.
+//!
+//! <https://docs.aws.amazon.com/glue/latest/dg/aws-glue-api-catalog-partitions.html>
 
 use std::sync::Arc;
 
@@ -6,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Table, authorize, check_catalog, find_table, not_found};
+use super::{Table, authorize, check_catalog, check_table_input, find_table, invalid, not_found};
 use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
@@ -69,31 +74,63 @@ pub fn delete_all(cloud: &Cloud, database: &str, table: &str) -> Result<(), NotS
     Ok(())
 }
 
-/// `GetPartition` and `GetPartitions`.
-pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    let one = operation == "GetPartition";
-    let own: &[&str] = if one {
-        &["PartitionValues"]
-    } else {
-        &["NextToken", "MaxResults", "ExcludeColumnSchema"]
-    };
+/// The operations on partitions, and what they take beside the names of the table.
+fn used(operation: &str) -> Option<&'static [&'static str]> {
+    Some(match operation {
+        "GetPartition" | "DeletePartition" => &["PartitionValues"],
+        "GetPartitions" => &["NextToken", "MaxResults", "ExcludeColumnSchema"],
+        "CreatePartition" => &["PartitionInput"],
+        "BatchCreatePartition" => &["PartitionInputList"],
+        "UpdatePartition" => &["PartitionValueList", "PartitionInput"],
+        _ => return None,
+    })
+}
+
+/// The operations on partitions; `None` for another one.
+pub fn handle(
+    cloud: &Cloud,
+    caller: &Caller,
+    operation: &str,
+    params: &Value,
+) -> Option<ApiResult> {
+    let used = used(operation)?;
     let names = ["CatalogId", "DatabaseName", "TableName"];
-    known(params, "glue", operation, &[&names, own].concat())?;
+    let checked = known(params, "glue", operation, &[&names, used].concat());
+    Some(checked.and_then(|()| answer(cloud, caller, operation, params)))
+}
+
+fn answer(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
     check_catalog(cloud, params)?;
     let (database, name) = (required(params, "DatabaseName")?, required(params, "TableName")?);
     authorize(cloud, caller, &format!("glue:{operation}"), Some(database), Some(name))?;
     let table = find_table(cloud, database, name).ok_or_else(|| not_found("Table", name))?;
-    if one {
-        let values = params["PartitionValues"].as_array().into_iter().flatten();
-        let values: Vec<String> = values.filter_map(Value::as_str).map(str::to_owned).collect();
-        let found = cloud.glue_partitions.get(&key(database, name, &values));
-        let missing = || ApiError::new("EntityNotFoundException", "Cannot find partition.");
-        let found = found.ok_or_else(missing)?;
-        return Ok(json!({ "Partition": shown(cloud, &table, &found) }));
+    match operation {
+        "GetPartition" => {
+            let values = texts(params, "PartitionValues")?;
+            let found = cloud.glue_partitions.get(&key(database, name, &values));
+            let found = found.ok_or_else(missing)?;
+            Ok(json!({ "Partition": shown(cloud, &table, &found) }))
+        }
+        "GetPartitions" => list(cloud, &table, params),
+        "CreatePartition" => create(cloud, &table, &params["PartitionInput"]),
+        "BatchCreatePartition" => create_all(cloud, &table, &params["PartitionInputList"]),
+        "UpdatePartition" => update(cloud, &table, params),
+        _ => {
+            let values = texts(params, "PartitionValues")?;
+            let removed = cloud.glue_partitions.remove(&key(database, name, &values))?;
+            removed.map(|_| json!({})).ok_or_else(missing)
+        }
     }
+}
+
+fn missing() -> ApiError {
+    ApiError::new("EntityNotFoundException", "Cannot find partition.")
+}
+
+fn list(cloud: &Cloud, table: &Table, params: &Value) -> ApiResult {
     let without_columns = params["ExcludeColumnSchema"] == true;
-    let all = of(cloud, database, name).into_iter().map(|partition| {
-        let mut shown = shown(cloud, &table, &partition);
+    let all = of(cloud, &table.database, &table.name).into_iter().map(|partition| {
+        let mut shown = shown(cloud, table, &partition);
         if let Some(descriptor) =
             shown["StorageDescriptor"].as_object_mut().filter(|_| without_columns)
         {
@@ -102,6 +139,72 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
         shown
     });
     PAGES.answer(params, "Partitions", all.collect())
+}
+
+/// The texts of a list, each of 1 to 1,024 characters.
+fn texts(of: &Value, member: &str) -> ApiResult<Vec<String>> {
+    let refused = || invalid(format!("{member} must be a list of texts of 1 to 1024 characters."));
+    let values = of[member].as_array().ok_or_else(refused)?.iter();
+    let values: Option<Vec<String>> = values.map(|v| v.as_str().map(str::to_owned)).collect();
+    let fits = |value: &String| (1..=1_024).contains(&value.chars().count());
+    values.filter(|values| values.iter().all(fits)).ok_or_else(refused)
+}
+
+/// What a partition may be made of; its values.
+fn check_input(table: &Table, input: &Value) -> ApiResult<Vec<String>> {
+    const MEMBERS: [&str; 5] =
+        ["Values", "LastAccessTime", "StorageDescriptor", "Parameters", "LastAnalyzedTime"];
+    known(input, "glue", "PartitionInput", &MEMBERS)?;
+    let values = texts(input, "Values")?;
+    let keys = table.input["PartitionKeys"].as_array().map_or(0, Vec::len);
+    if values.len() != keys || keys == 0 {
+        let message = "The number of partition keys do not match the number of partition values";
+        return Err(invalid(message));
+    }
+    check_table_input(input).map_err(invalid)?;
+    Ok(values)
+}
+
+fn create(cloud: &Cloud, table: &Table, input: &Value) -> ApiResult {
+    let values = check_input(table, input)?;
+    let partition = Partition { input: input.clone(), created: Timestamp::now() };
+    let key = key(&table.database, &table.name, &values);
+    if !cloud.glue_partitions.create(&key, partition)? {
+        return Err(ApiError::new("AlreadyExistsException", "Partition already exists."));
+    }
+    Ok(json!({}))
+}
+
+/// Inputs that no partition can have refuse the whole batch, partitions that are there only
+/// themselves.
+fn create_all(cloud: &Cloud, table: &Table, inputs: &Value) -> ApiResult {
+    let wrong = || invalid("PartitionInputList must be a list of at most 100 partitions.");
+    let inputs = inputs.as_array().filter(|inputs| inputs.len() <= 100).ok_or_else(wrong)?;
+    inputs.iter().try_for_each(|input| check_input(table, input).map(|_| ()))?;
+    let mut errors = vec![];
+    for input in inputs {
+        match create(cloud, table, input) {
+            Err(error) if error.code == "AlreadyExistsException" => errors.push(json!({
+                "PartitionValues": input["Values"],
+                "ErrorDetail": { "ErrorCode": error.code, "ErrorMessage": error.message },
+            })),
+            made => drop(made?),
+        }
+    }
+    Ok(json!({ "Errors": errors }))
+}
+
+/// The values of a partition stay what they are.
+fn update(cloud: &Cloud, table: &Table, params: &Value) -> ApiResult {
+    let former = texts(params, "PartitionValueList")?;
+    let input = &params["PartitionInput"];
+    if check_input(table, input)? != former {
+        return Err(invalid("The Values of a partition cannot be changed."));
+    }
+    let key = key(&table.database, &table.name, &former);
+    let changed =
+        cloud.glue_partitions.update(&key, |partition| partition.input = input.clone())?;
+    changed.map(|()| json!({})).ok_or_else(missing)
 }
 
 fn shown(cloud: &Cloud, table: &Table, partition: &Partition) -> Value {

@@ -15,10 +15,12 @@ use crate::services::{athena, glue, lambda, sns};
 /// Pause between looks at a job that runs in this very process.
 const POLL: Duration = Duration::from_millis(10);
 
-const RESOURCES: [&str; 7] = [
+const RESOURCES: [&str; 9] = [
     "arn:aws:states:::glue:startJobRun.sync",
     "arn:aws:states:::aws-sdk:glue:startCrawler",
     "arn:aws:states:::aws-sdk:glue:getCrawler",
+    "arn:aws:states:::aws-sdk:glue:createPartition",
+    "arn:aws:states:::aws-sdk:glue:batchCreatePartition",
     "arn:aws:states:::athena:startQueryExecution.sync",
     "arn:aws:states:::athena:getQueryResults",
     "arn:aws:states:::lambda:invoke",
@@ -56,6 +58,12 @@ pub async fn call(
         ("glue", "startJobRun.sync") => run_job(cloud, caller, arguments).await,
         ("aws-sdk", "glue:startCrawler") => sdk(cloud, caller, "StartCrawler", arguments).await,
         ("aws-sdk", "glue:getCrawler") => sdk(cloud, caller, "GetCrawler", arguments).await,
+        ("aws-sdk", "glue:createPartition") => {
+            sdk(cloud, caller, "CreatePartition", arguments).await
+        }
+        ("aws-sdk", "glue:batchCreatePartition") => {
+            sdk(cloud, caller, "BatchCreatePartition", arguments).await
+        }
         ("athena", "startQueryExecution.sync") => run_query(cloud, caller, arguments).await,
         ("athena", "getQueryResults") => {
             athena::results(cloud, caller, arguments).map_err(|e| api("Athena", e))
