@@ -96,6 +96,9 @@ pub enum Verb {
     },
     /// Run the deployed pipeline with training: a better model goes into service.
     Retrain(PlanArgs),
+    /// Go on with the newest run of the deployed pipeline, if it was cut off: what it has done stays
+    /// done.
+    Redrive(PlanArgs),
     /// Look for drift: what the deployed model sees, says and said, beside its backtest.
     Drift(PlanArgs),
     /// Ask the deployed predictor about one series, entity or row.
@@ -215,6 +218,7 @@ impl Verb {
             Self::Pipeline { .. } => "pipeline",
             Self::Model { .. } => "model",
             Self::Retrain(_) => "retrain",
+            Self::Redrive(_) => "redrive",
             Self::Drift(_) => "drift",
             Self::Predict { .. } => "predict",
             Self::Query { .. } => "query",
@@ -249,6 +253,10 @@ pub enum LogSource {
     Check,
     /// The training in the stack.
     Train,
+    /// What scores parts of the table.
+    Score,
+    /// What looks at tables without a target.
+    Look,
     /// The check for drift.
     Drift,
     /// The model server's console.

@@ -41,8 +41,13 @@ pub fn pinned_run(version: &str, series: &[String]) -> Value {
 
 /// Starts an execution and waits until it has succeeded.
 pub async fn run_to_end(ours: &Deployment, machine: &str, input: &Value) -> Result<Execution> {
+    let arn = ours.aws().start_execution(machine, input).await?;
+    to_end(ours, arn).await
+}
+
+/// Waits until an execution has succeeded.
+pub async fn to_end(ours: &Deployment, arn: String) -> Result<Execution> {
     let aws = ours.aws();
-    let arn = aws.start_execution(machine, input).await?;
     let _under_way = UnderWay::begin(&format!("the execution goes on in the cloud: {arn}"));
     let (started, mut pause, mut failures) = (Instant::now(), Duration::from_millis(50), 0);
     loop {

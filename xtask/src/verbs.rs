@@ -12,6 +12,7 @@ mod pipeline;
 mod predict;
 mod profile;
 mod query;
+mod redrive;
 mod render;
 mod retrain;
 mod smoke_test;
@@ -64,6 +65,7 @@ pub async fn run(args: &Args, host: &Host) -> Result<Outcome> {
         Verb::Evaluate { data } => evaluate::run(&open()?, host, data).await,
         Verb::Pipeline { verb: PipelineVerb::New(new) } => pipeline::new(args, host, new).await,
         Verb::Model { verb } => model::run(&open()?, host, verb.as_ref()).await,
+        Verb::Redrive(options) => redrive::run(&open()?, host, *options).await,
         Verb::Retrain(options) => retrain::run(&open()?, host, *options).await,
         Verb::Drift(options) => drift::run(&open()?, host, *options).await,
         Verb::Predict { name, row } => {

@@ -71,6 +71,29 @@ impl Aws {
         Ok(told.and_then(|told| serde_json::from_str(told["input"].as_str()?).ok()))
     }
 
+    /// ARN and state of the newest execution; `None` when there is none.
+    pub async fn newest_execution(
+        &self,
+        machine: &str,
+    ) -> Result<Option<(String, ExecutionStatus)>> {
+        let call = "states:ListExecutions";
+        let asked = json!({ "stateMachineArn": machine, "maxResults": 1 });
+        let answer = self.json(call, &STATES, asked).await?;
+        let Some(newest) = members(&answer["executions"]).next() else { return Ok(None) };
+        let unknown = |e: UnknownStatus| AwsError::local(call, e.to_string());
+        let status = newest["status"].as_str().unwrap_or_default().parse().map_err(unknown)?;
+        let no_arn = || AwsError::local(call, "the answer has no ARN");
+        Ok(Some((text(&newest["executionArn"]).ok_or_else(no_arn)?, status)))
+    }
+
+    /// Goes on with an execution that has ended without success.
+    pub async fn redrive_execution(&self, arn: &str) -> Result<()> {
+        // With a token, a call that is made again after a lost answer redrives once.
+        let token = uuid::Uuid::new_v4().to_string();
+        let asked = json!({ "executionArn": arn, "clientToken": token });
+        self.json("states:RedriveExecution", &STATES, asked).await.map(drop)
+    }
+
     /// What the service tells of an execution; `None` when it does not know it.
     async fn described(&self, arn: &Value) -> Result<Option<Value>> {
         let asked = json!({ "executionArn": arn });

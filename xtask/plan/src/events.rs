@@ -361,6 +361,13 @@ steps! {
         /// Series that were left out; none of rows.
         left_out: Option<u64>,
     },
+    /// Go on with a run that was cut off.
+    Redrive {
+        /// Series that were forecast, or rows that were scored.
+        answers: u64,
+        /// Series that were left out; none of rows.
+        left_out: Option<u64>,
+    },
     /// Run the pipeline with training.
     Retrain {
         /// Whether the new model is in service.

@@ -7,6 +7,8 @@ use serde_json::Value;
 use steppe_wire::registry::InService;
 use thiserror::Error;
 
+use crate::status::ExecutionStatus;
+
 /// An execution that is to be started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunPlan {
@@ -22,6 +24,71 @@ impl fmt::Display for RunPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.machine.rsplit(':').next().unwrap_or(&self.machine);
         writeln!(f, "  1. {}: start {name} with the input {}", self.what, self.input)
+    }
+}
+
+/// An execution that is to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RedrivePlan {
+    /// ARN of the execution.
+    pub execution: String,
+    /// How it ended.
+    pub ended: &'static str,
+}
+
+/// Why no execution can go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NothingToRedrive {
+    /// Nothing ran.
+    #[error("the pipeline has not run yet")]
+    NoRun,
+    /// It goes on by itself.
+    #[error("the newest run is under way")]
+    UnderWay,
+    /// It is whole.
+    #[error("the newest run succeeded")]
+    Succeeded,
+    /// It ended in the state that tells people of a failure.
+    #[error("the newest run failed by itself: going on with it would only fail again")]
+    Failed,
+}
+
+impl RedrivePlan {
+    /// Goes on with the newest execution, if it was cut off.
+    pub fn of(newest: Option<(String, ExecutionStatus)>) -> Result<Self, NothingToRedrive> {
+        let (execution, status) = newest.ok_or(NothingToRedrive::NoRun)?;
+        match status {
+            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => {
+                Err(NothingToRedrive::UnderWay)
+            }
+            ExecutionStatus::Succeeded => Err(NothingToRedrive::Succeeded),
+            ExecutionStatus::Failed => Err(NothingToRedrive::Failed),
+            ExecutionStatus::TimedOut | ExecutionStatus::Aborted => {
+                Ok(Self { execution, ended: status.as_str() })
+            }
+        }
+    }
+}
+
+impl NothingToRedrive {
+    /// What to do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::NoRun => "`cargo xtask deploy` runs it",
+            Self::UnderWay => "wait for its end",
+            Self::Succeeded => "`cargo xtask smoke-test` runs the pipeline once more",
+            Self::Failed => {
+                "the mail about it, and `cargo xtask logs`, tell why; mend that, and `cargo xtask \
+                 smoke-test` starts a new run"
+            }
+        }
+    }
+}
+
+impl fmt::Display for RedrivePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { execution, ended } = self;
+        writeln!(f, "  1. go on with {execution}, which ended {ended}, where it was")
     }
 }
 
@@ -143,6 +210,22 @@ mod tests {
     use steppe_wire::registry::{Promoter, Service};
 
     use super::*;
+
+    #[test]
+    fn only_what_was_cut_off_goes_on() {
+        use ExecutionStatus::{Aborted, Failed, PendingRedrive, Running, Succeeded, TimedOut};
+        let of = |status| RedrivePlan::of(Some(("arn:e".to_owned(), status)));
+        for status in [Aborted, TimedOut] {
+            let plan = of(status).expect("goes on").to_string();
+            let expected = format!("  1. go on with arn:e, which ended {}", status.as_str());
+            assert!(plan.starts_with(&expected), "{plan}");
+        }
+        assert_eq!(of(Failed), Err(NothingToRedrive::Failed));
+        assert_eq!(of(Succeeded), Err(NothingToRedrive::Succeeded));
+        assert_eq!(of(Running), Err(NothingToRedrive::UnderWay));
+        assert_eq!(of(PendingRedrive), Err(NothingToRedrive::UnderWay));
+        assert_eq!(RedrivePlan::of(None), Err(NothingToRedrive::NoRun));
+    }
 
     fn service(version: &str) -> Service {
         let model = ModelPointer { version: version.into(), card_sha256: String::new() };

@@ -103,6 +103,7 @@ fn steps() -> Vec<Did> {
         Did::DeleteBuilds { builds: 4 },
         Did::StopExecutions { executions: 1 },
         Did::RunPipeline { answers: 20, left_out: Some(0) },
+        Did::Redrive { answers: 20, left_out: Some(0) },
         Did::Retrain {
             promoted: true,
             summary: "better by 3 %".into(),

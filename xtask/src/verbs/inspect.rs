@@ -103,6 +103,8 @@ pub async fn logs(
         LogSource::Clean => &["CleanLogGroup", "CleanErrorLogGroup"],
         LogSource::Check => &["CheckJobLogGroup"],
         LogSource::Train => &["TrainJobLogGroup"],
+        LogSource::Score => &["ScoreJobLogGroup"],
+        LogSource::Look => &["LookJobLogGroup"],
         LogSource::Drift => &["DriftJobLogGroup"],
         LogSource::Server => {
             let console = aws.console(ours.output("ServerInstanceId")?).await?;

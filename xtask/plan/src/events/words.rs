@@ -122,15 +122,8 @@ fn did_line(did: &Did) -> Option<Line> {
         Did::DeleteBuilds { builds } => {
             Line::good("deleted", format!("{builds} superseded builds"))
         }
-        Did::RunPipeline { answers, left_out } => Line::good(
-            "ran",
-            match left_out {
-                Some(left_out) => {
-                    format!("the pipeline: {answers} series forecast, {left_out} left out")
-                }
-                None => format!("the pipeline: {answers} rows scored"),
-            },
-        ),
+        Did::RunPipeline { answers, left_out } => Line::good("ran", answered(*answers, *left_out)),
+        Did::Redrive { answers, left_out } => Line::good("ran on", answered(*answers, *left_out)),
         Did::Retrain { promoted, summary, .. } => {
             Line::good(if *promoted { "promoted" } else { "unchanged" }, summary)
         }
@@ -156,6 +149,14 @@ fn did_line(did: &Did) -> Option<Line> {
         | Did::StopCloud
         | Did::Predict
         | Did::Query => None,
+    }
+}
+
+/// What a run answered about.
+fn answered(answers: u64, left_out: Option<u64>) -> String {
+    match left_out {
+        Some(left_out) => format!("the pipeline: {answers} series forecast, {left_out} left out"),
+        None => format!("the pipeline: {answers} rows scored"),
     }
 }
 
@@ -373,6 +374,7 @@ pub fn doing(step: Step, of: Option<&str>) -> String {
         Step::DeleteBuilds => "deleting superseded builds",
         Step::StopExecutions => "stopping running executions",
         Step::RunPipeline => "running the pipeline",
+        Step::Redrive => "going on with the newest run",
         Step::Retrain => "running the pipeline with training",
         Step::CheckDrift => "looking for drift",
         Step::Check => "check:",
