@@ -24,7 +24,7 @@ use crate::services::glue::{Crawler, Database, Job, JobRun, Partition, Table as 
 use crate::services::lambda::{Environments, Function};
 use crate::services::logs::LogGroup;
 use crate::services::sns::Topic;
-use crate::services::states::{Evaluator, Execution, StateMachine, Stop};
+use crate::services::states::{Evaluator, Execution, MapRun, StateMachine, Stop};
 use crate::table::Table;
 
 /// What does not change while the process runs.
@@ -154,6 +154,12 @@ pub struct Cloud {
     pub state_machines: Table<StateMachine>,
     /// Executions by ARN.
     pub executions: Table<Execution>,
+    /// Definitions that executions were started with, by their hashes.
+    pub definitions: Table<Value>,
+    /// Map Runs by ARN.
+    pub map_runs: Table<MapRun>,
+    /// Woken when a Map Run ends or gets other limits.
+    pub map_runs_changed: tokio::sync::Notify,
     /// Topics by ARN.
     pub topics: Table<Topic>,
     /// Alarms by name.
@@ -214,6 +220,9 @@ impl Cloud {
             query_executions: Table::open(dir("query_executions"))?,
             state_machines: Table::open(dir("state_machines"))?,
             executions: Table::open(dir("executions"))?,
+            definitions: Table::open(dir("definitions"))?,
+            map_runs: Table::open(dir("map_runs"))?,
+            map_runs_changed: tokio::sync::Notify::new(),
             topics: Table::open(dir("topics"))?,
             alarms: Table::open(dir("alarms"))?,
             rules: Table::open(dir("rules"))?,

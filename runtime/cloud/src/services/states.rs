@@ -1,11 +1,24 @@
 //! Step Functions: standard state machines in JSONata.
 //!
-//! Implemented: Pass, Task, Choice, Wait, Map (inline), Parallel, Succeed, Fail; Assign, Output,
-//! Arguments, Retry, Catch, timeouts; the service integrations of [`tasks`]. A definition that
-//! needs more is refused when it is created. Limits of data, numbers, names and events are AWS's.
+//! Implemented: Pass, Task, Choice, Wait, Map, Parallel, Succeed, Fail; Assign, Output, Arguments,
+//! Retry, Catch, timeouts; the service integrations of [`tasks`]; redrives ([`redrive`]). A Map is
+//! inline or distributed, with items of its input or of S3 (JSON, JSON Lines, CSV, a list of
+//! objects), batches, tolerated failures and results in S3 ([`map`]); its children are executions
+//! with histories of their own. A definition that needs more is refused when it is created. Limits
+//! of data, numbers, names and events are AWS's.
+//!
+//! The role of a machine with a distributed Map is asked for what AWS documents as the least:
+//! `states:StartExecution` on the machine, `states:DescribeExecution` on its executions,
+//! `states:RedriveExecution` on the children when they are redriven, `s3:GetObject` or
+//! `s3:ListBucket` for the reader, and `s3:PutObject`, `s3:GetObject`,
+//! `s3:ListMultipartUploadParts` and `s3:AbortMultipartUpload` for the writer.
+//! <https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html>
 //!
 //! Differences from AWS: JSONata is evaluated within 5 seconds and 1 GiB; of executions that have
-//! ended the newest 10,000 are kept; a stop of the process aborts what runs.
+//! ended the newest 10,000 are kept, each with its children; a stop of the process aborts what
+//! runs, which can be redriven. Of a distributed Map: children of the type STANDARD only, at most
+//! 200 at once, and no distributed Map inside another; children that somebody stops count as
+//! failed; results are one file of each kind, as JSON.
 
 mod definition;
 mod evaluator;
@@ -14,6 +27,9 @@ mod expression;
 mod history;
 mod interpreter;
 mod limits;
+mod map;
+mod progress;
+mod redrive;
 mod retry;
 mod tasks;
 
@@ -26,6 +42,8 @@ use serde_json::{Value, json};
 pub use definition::check;
 pub use evaluator::{Evaluator, serve as serve_evaluations};
 pub use executions::{Stop, end_orphans};
+pub use map::ChildInput;
+pub use map::runs::MapRun;
 
 use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
@@ -47,7 +65,8 @@ pub struct StateMachine {
 }
 
 /// An execution.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Execution {
     /// Its name.
     pub name: String,
@@ -65,6 +84,20 @@ pub struct Execution {
     pub started: Timestamp,
     /// When it ended.
     pub stopped: Option<Timestamp>,
+    /// Name of the definition that it was started with; children and older records have none.
+    pub definition: Option<String>,
+    /// The Map Run whose child it is.
+    pub map_run: Option<String>,
+    /// Items that it is for, as a child.
+    pub items: u64,
+    /// Events of its history when it ended.
+    pub events: u64,
+    /// How often it was redriven.
+    pub redrives: u32,
+    /// When it was last redriven.
+    pub redriven: Option<Timestamp>,
+    /// Tokens of clients that redrove it, and when.
+    pub tokens: Vec<(String, Timestamp)>,
 }
 
 /// API of Step Functions.
@@ -80,7 +113,7 @@ pub async fn handle(
         "StartExecution" => executions::start(cloud, caller, params),
         "DescribeExecution" => {
             let (arn, execution) = find(cloud, caller, params, &action)?;
-            Ok(describe(arn, &execution))
+            Ok(describe(cloud, arn, &execution))
         }
         "GetExecutionHistory" => {
             let (arn, _) = find(cloud, caller, params, &action)?;
@@ -90,7 +123,11 @@ pub async fn handle(
             let (arn, execution) = find(cloud, caller, params, &action)?;
             Ok(executions::stop(cloud, arn, &execution, params))
         }
+        "RedriveExecution" => redrive::redrive(cloud, caller, params),
         "ListExecutions" => list_executions(cloud, caller, params),
+        "ListMapRuns" => map::api::list(cloud, caller, params),
+        "DescribeMapRun" => map::api::describe(cloud, caller, params),
+        "UpdateMapRun" => map::api::update(cloud, caller, params),
         "ListStateMachines" => {
             cloud.authorize(caller, &action, "*", &[])?;
             let machines = cloud.state_machines.all();
@@ -120,25 +157,89 @@ fn used(operation: &str) -> &'static [&'static str] {
             &["executionArn", "maxResults", "nextToken", "reverseOrder", "includeExecutionData"]
         }
         "StopExecution" => &["executionArn", "error", "cause"],
-        "ListExecutions" => &["stateMachineArn", "statusFilter", "maxResults", "nextToken"],
+        "RedriveExecution" => &["executionArn", "clientToken"],
+        "ListExecutions" => &[
+            "stateMachineArn",
+            "mapRunArn",
+            "statusFilter",
+            "redriveFilter",
+            "maxResults",
+            "nextToken",
+        ],
+        "ListMapRuns" => &["executionArn", "maxResults", "nextToken"],
+        "DescribeMapRun" => &["mapRunArn"],
+        "UpdateMapRun" => {
+            &["mapRunArn", "maxConcurrency", "toleratedFailurePercentage", "toleratedFailureCount"]
+        }
         "ListStateMachines" => &["maxResults", "nextToken"],
         _ => &["stateMachineArn"],
     }
 }
 
 fn list_executions(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+    let refused = |message: &str| Err(ApiError::new("ValidationException", message));
+    let wanted = params["statusFilter"].as_str();
+    let mut executions = match (params["mapRunArn"].is_null(), params["stateMachineArn"].is_null())
+    {
+        (true, _) if wanted == Some("PENDING_REDRIVE") => {
+            return refused("The statusFilter PENDING_REDRIVE needs a mapRunArn");
+        }
+        (true, _) if !params["redriveFilter"].is_null() => {
+            return refused("A redriveFilter needs a mapRunArn");
+        }
+        (true, _) => of_machine(cloud, caller, params)?,
+        (false, true) => {
+            let action = "states:ListExecutions";
+            let (arn, _) = map::api::allowed(cloud, caller, params, action)?;
+            map::runs::children(cloud, &arn)
+        }
+        (false, false) => {
+            return refused("Either a stateMachineArn or a mapRunArn must be given, not both");
+        }
+    };
+    let redriven = match params["redriveFilter"].as_str() {
+        Some("REDRIVEN") => Some(true),
+        Some("NOT_REDRIVEN") => Some(false),
+        None if params["redriveFilter"].is_null() => None,
+        _ => return refused("redriveFilter must be REDRIVEN or NOT_REDRIVEN"),
+    };
+    executions.retain(|(_, e)| {
+        wanted.is_none_or(|w| w == shown_status(cloud, e))
+            && redriven.is_none_or(|redriven| redriven == (e.redrives > 0))
+    });
+    let time = |e: &Execution| e.stopped.or(e.redriven).unwrap_or(e.started);
+    executions.sort_by_key(|(_, e)| std::cmp::Reverse(time(e)));
+    let of_run = !params["mapRunArn"].is_null();
+    let summaries = executions.iter().map(|(arn, e)| {
+        let mut out = summary(cloud, arn, e);
+        if of_run {
+            (out["mapRunArn"], out["itemCount"]) = (params["mapRunArn"].clone(), e.items.into());
+        }
+        out
+    });
+    page(params, "executions", summaries.collect())
+}
+
+fn of_machine(
+    cloud: &Cloud,
+    caller: &Caller,
+    params: &Value,
+) -> ApiResult<Vec<(String, Arc<Execution>)>> {
     let machine = required(params, "stateMachineArn")?;
     cloud.authorize(caller, "states:ListExecutions", machine, &[])?;
     if !cloud.state_machines.contains(machine) {
         return Err(no_machine(machine));
     }
-    let wanted = params["statusFilter"].as_str();
-    let fits = |e: &Execution| e.machine == machine && wanted.is_none_or(|w| w == e.status);
     let mut executions = cloud.executions.all();
-    executions.retain(|(_, e)| fits(e));
-    executions.sort_by_key(|(_, e)| std::cmp::Reverse(e.started));
-    let summaries = executions.iter().map(|(arn, e)| summary(arn, e)).collect();
-    page(params, "executions", summaries)
+    executions.retain(|(_, e)| e.machine == machine);
+    Ok(executions)
+}
+
+/// The status of an execution; children wait for their turn in a redrive.
+fn shown_status<'e>(cloud: &Cloud, execution: &'e Execution) -> &'e str {
+    let run = map::runs::parent(cloud, execution);
+    let awaits = run.is_some_and(|run| map::runs::awaits_redrive(&run, execution));
+    if awaits { "PENDING_REDRIVE" } else { &execution.status }
 }
 
 /// A page of a list. A size of zero asks for the usual one.
@@ -174,24 +275,38 @@ fn find<'a>(
 ) -> ApiResult<(&'a str, Arc<Execution>)> {
     let arn = required(params, "executionArn")?;
     cloud.authorize(caller, action, arn, &[])?;
-    let missing =
-        || ApiError::new("ExecutionDoesNotExist", format!("Execution Does Not Exist: '{arn}'"));
-    Ok((arn, cloud.executions.get(arn).ok_or_else(missing)?))
+    Ok((arn, cloud.executions.get(arn).ok_or_else(|| no_execution(arn))?))
 }
 
-fn summary(arn: &str, execution: &Execution) -> Value {
+fn no_execution(arn: &str) -> ApiError {
+    ApiError::new("ExecutionDoesNotExist", format!("Execution Does Not Exist: '{arn}'"))
+}
+
+fn summary(cloud: &Cloud, arn: &str, execution: &Execution) -> Value {
     let mut out = json!({
-        "executionArn": arn, "stateMachineArn": execution.machine, "name": execution.name, "status": execution.status,
-        "startDate": epoch_secs(execution.started),
+        "executionArn": arn, "stateMachineArn": execution.machine, "name": execution.name,
+        "status": shown_status(cloud, execution), "startDate": epoch_secs(execution.started),
+        "redriveCount": execution.redrives,
     });
     if let Some(stopped) = execution.stopped {
         out["stopDate"] = epoch_secs(stopped).into();
     }
+    if let Some(redriven) = execution.redriven {
+        out["redriveDate"] = epoch_secs(redriven).into();
+    }
     out
 }
 
-fn describe(arn: &str, execution: &Execution) -> Value {
-    let mut out = summary(arn, execution);
+fn describe(cloud: &Cloud, arn: &str, execution: &Execution) -> Value {
+    let mut out = summary(cloud, arn, execution);
+    let (status, reason) = redrive::status(execution);
+    out["redriveStatus"] = status.into();
+    if let Some(reason) = reason {
+        out["redriveStatusReason"] = reason.into();
+    }
+    if let Some(run) = &execution.map_run {
+        out["mapRunArn"] = run.clone().into();
+    }
     out["input"] = execution.input.to_string().into();
     if let Some(output) = &execution.output {
         out["output"] = output.to_string().into();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{limits, retry, tasks};
+use super::{limits, map, retry, tasks};
 
 /// What is wrong with a definition, or nothing.
 pub fn check(definition: &Value) -> Result<(), String> {
@@ -19,6 +19,7 @@ pub fn check(definition: &Value) -> Result<(), String> {
     if let Some(limit) = definition.get("TimeoutSeconds") {
         limits::seconds(limit, "TimeoutSeconds", 1)?;
     }
+    map::check_labels(definition)?;
     check_states(definition)
 }
 
@@ -48,7 +49,20 @@ fn check_state(name: &str, state: &Value) -> Result<(), String> {
         "Task" => &["Resource", "Arguments", "TimeoutSeconds", "Retry", "Catch"],
         "Choice" => &["Choices", "Default"],
         "Wait" => &["Seconds"],
-        "Map" => &["Items", "ItemSelector", "MaxConcurrency", "ItemProcessor", "Retry", "Catch"],
+        "Map" => &[
+            "Items",
+            "ItemReader",
+            "ItemSelector",
+            "ItemBatcher",
+            "MaxConcurrency",
+            "ToleratedFailureCount",
+            "ToleratedFailurePercentage",
+            "ItemProcessor",
+            "ResultWriter",
+            "Label",
+            "Retry",
+            "Catch",
+        ],
         "Parallel" => &["Branches", "Arguments", "Retry", "Catch"],
         "Succeed" => &[],
         "Fail" => &["Error", "Cause"],
@@ -68,12 +82,7 @@ fn check_state(name: &str, state: &Value) -> Result<(), String> {
         "Task" => tasks::check(state["Resource"].as_str().unwrap_or_default())
             .map_err(|e| format!("the state `{name}`: {e}")),
         "Map" => {
-            let mode = &state["ItemProcessor"]["ProcessorConfig"]["Mode"];
-            if !mode.is_null() && mode != "INLINE" {
-                return Err(format!(
-                    "the state `{name}`: the embedded cloud runs maps of the mode INLINE, not {mode}"
-                ));
-            }
+            map::check(state).map_err(|e| format!("the state `{name}`: {e}"))?;
             check_states(&state["ItemProcessor"])
         }
         "Parallel" => state["Branches"].as_array().into_iter().flatten().try_for_each(check_states),

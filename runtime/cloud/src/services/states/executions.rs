@@ -1,22 +1,27 @@
 //! Executions: started, watched, stopped, and ended whatever happens to the task that runs them.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::history::{self, History};
 use super::interpreter::{self, Failure};
-use super::{Execution, StateMachine, limits, no_machine};
+use super::map::runs;
+use super::progress::Progress;
+use super::{ChildInput, Execution, StateMachine, limits, no_machine};
 use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
 use crate::services::eviction::Kept;
 use crate::services::{cloudwatch, required};
 
-/// Executions that are kept after they have ended, for as long as AWS keeps them; it knows no
-/// number.
+/// Executions that are kept after they have ended, with their children, for as long as AWS keeps
+/// them; it knows no number.
 const KEPT: Kept = Kept { count_max: 10_000, days: 90 };
 
 /// A request to stop an execution, with the error and the cause that the caller gives.
@@ -46,16 +51,57 @@ pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
         failure: None,
         started: Timestamp::now(),
         stopped: None,
+        definition: Some(keep_definition(cloud, &machine.definition)?),
+        ..Execution::default()
     };
     if !cloud.executions.create(&arn, execution.clone())? {
         return repeated(cloud, &arn, &execution);
     }
     forget_oldest(cloud)?;
+    let started = execution.started;
+    launch(cloud, arn.clone(), execution, machine);
+    Ok(json!({ "executionArn": arn, "startDate": epoch_secs(started) }))
+}
+
+/// Starts a child of a Map Run.
+pub fn start_child(
+    cloud: &Arc<Cloud>,
+    run: &str,
+    input: &ChildInput,
+    program: Arc<StateMachine>,
+) -> ApiResult<JoinHandle<()>> {
+    let arn = runs::child_arn(run, &input.name);
+    let execution = Execution {
+        name: input.name.clone(),
+        machine: runs::child_machine(run),
+        status: "RUNNING".to_owned(),
+        input: input.input.clone(),
+        started: Timestamp::now(),
+        map_run: Some(run.to_owned()),
+        items: input.items,
+        ..Execution::default()
+    };
+    cloud.executions.put(&arn, execution.clone())?;
+    Ok(launch(cloud, arn, execution, program))
+}
+
+/// Runs an execution whose record says that it runs.
+pub fn launch(
+    cloud: &Arc<Cloud>,
+    arn: String,
+    execution: Execution,
+    program: Arc<StateMachine>,
+) -> JoinHandle<()> {
     let stop = Arc::new(Stop::default());
     lock(cloud).insert(arn.clone(), stop.clone());
-    let started = execution.started;
-    tokio::spawn(watch(cloud.clone(), arn.clone(), execution, machine, stop));
-    Ok(json!({ "executionArn": arn, "startDate": epoch_secs(started) }))
+    tokio::spawn(watch(cloud.clone(), arn, execution, program, stop))
+}
+
+/// A redrive runs what the execution was started with, whatever became of the machine.
+fn keep_definition(cloud: &Cloud, definition: &Value) -> ApiResult<String> {
+    let name = hex::encode(&Sha256::digest(definition.to_string())[..16]);
+    cloud.definitions.create(&name, definition.clone())?;
+    Ok(name)
 }
 
 fn parse_input(text: &str) -> ApiResult {
@@ -98,13 +144,26 @@ fn repeated(cloud: &Cloud, arn: &str, asked: &Execution) -> ApiResult {
     }
 }
 
+/// Children go with their parents.
 fn forget_oldest(cloud: &Cloud) -> ApiResult<()> {
-    let all = cloud.executions.all();
+    let mut all = cloud.executions.all();
+    all.retain(|(_, execution)| execution.map_run.is_none());
     let ended = all.into_iter().filter_map(|(arn, e)| Some((e.stopped?, arn))).collect();
     for arn in KEPT.surplus(ended, Timestamp::now()) {
-        cloud.executions.remove(&arn)?;
-        history::delete(cloud, &arn);
+        for (run, _) in runs::of_execution(cloud, &arn) {
+            for (child, _) in runs::children(cloud, &run) {
+                forget(cloud, &child)?;
+            }
+            runs::forget(cloud, &run)?;
+        }
+        forget(cloud, &arn)?;
     }
+    Ok(())
+}
+
+fn forget(cloud: &Cloud, arn: &str) -> ApiResult<()> {
+    cloud.executions.remove(arn)?;
+    history::delete(cloud, arn);
     Ok(())
 }
 
@@ -128,6 +187,15 @@ pub fn stop(cloud: &Cloud, arn: &str, execution: &Execution, params: &Value) -> 
     json!({ "stopDate": epoch_secs(Timestamp::now()) })
 }
 
+/// Stops a child whose Map Run ends, if it runs.
+pub fn stop_child(cloud: &Cloud, arn: &str) {
+    if let Some(stop) = lock(cloud).get(arn) {
+        // Whoever asked first gave the reason.
+        let _ = stop.why.set((String::new(), String::new()));
+        stop.asked.notify_one();
+    }
+}
+
 /// How an execution ended.
 enum End {
     Done(Result<Value, Failure>),
@@ -142,12 +210,14 @@ async fn watch(
     machine: Arc<StateMachine>,
     stop: Arc<Stop>,
 ) {
-    let history = Arc::new(History::new(&cloud, &arn));
-    let begun = json!({ "input": execution.input.to_string(), "roleArn": machine.role });
-    history.add("ExecutionStarted", json!({ "executionStartedEventDetails": begun }));
+    let (history, progress) = open_history(&cloud, &arn, &execution, &machine);
+    let history = Arc::new(history);
     let mut task = tokio::spawn({
         let (cloud, arn, history) = (cloud.clone(), arn.clone(), history.clone());
-        async move { interpreter::run(&cloud, &arn, &execution, &machine, &history).await }
+        async move {
+            let work = interpreter::run(&cloud, &arn, &execution, &machine, &history, progress);
+            work.await
+        }
     });
     let end = tokio::select! {
         done = &mut task => End::Done(done.unwrap_or_else(|error| {
@@ -162,6 +232,25 @@ async fn watch(
     lock(&cloud).remove(&arn);
     settle(&cloud, &arn, &history, end, &stop);
     cloud.evaluator.rest();
+}
+
+/// The history with its event of the start or the redrive, and what was done before.
+fn open_history(
+    cloud: &Cloud,
+    arn: &str,
+    execution: &Execution,
+    machine: &StateMachine,
+) -> (History, Progress) {
+    if execution.redrives == 0 {
+        let history = History::new(cloud, arn);
+        let begun = json!({ "input": execution.input.to_string(), "roleArn": machine.role });
+        history.add("ExecutionStarted", json!({ "executionStartedEventDetails": begun }));
+        return (history, Progress::default());
+    }
+    let (history, events) = History::resume(cloud, arn);
+    let redriven = json!({ "redriveCount": execution.redrives });
+    history.add("ExecutionRedriven", json!({ "executionRedrivenEventDetails": redriven }));
+    (history, Progress::of(&events))
 }
 
 fn settle(cloud: &Arc<Cloud>, arn: &str, history: &History, end: End, stop: &Stop) {
@@ -189,6 +278,7 @@ fn settle(cloud: &Arc<Cloud>, arn: &str, history: &History, end: End, stop: &Sto
     let machine = cloud.executions.settle(arn, |e| {
         (e.status, e.stopped) = (status.to_owned(), Some(Timestamp::now()));
         (e.output, e.failure) = (output, failure);
+        e.events = history.events();
         e.machine.clone()
     });
     if let (Some(metric), Some(machine)) = (metric, machine) {
@@ -205,7 +295,23 @@ pub fn end_orphans(cloud: &Cloud) {
                 e.stopped = Some(Timestamp::now());
                 let cause = "the embedded cloud stopped while the execution ran";
                 e.failure = Some(("States.Aborted".to_owned(), cause.to_owned()));
+                e.events = history::count(cloud, &arn);
             });
+        }
+    }
+    runs::end_orphans(cloud);
+    forget_definitions(cloud);
+}
+
+/// Definitions that no execution was started with any more.
+fn forget_definitions(cloud: &Cloud) {
+    let all = cloud.executions.all();
+    let used: BTreeSet<_> = all.iter().filter_map(|(_, e)| e.definition.as_deref()).collect();
+    for (name, _) in cloud.definitions.all() {
+        if !used.contains(name.as_str())
+            && let Err(error) = cloud.definitions.remove(&name)
+        {
+            tracing::error!("a definition that nobody needs stays: {error}");
         }
     }
 }

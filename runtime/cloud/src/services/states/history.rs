@@ -1,7 +1,10 @@
 //! The history of one execution: a file with one event per line.
+//!
+//! It is also the journal that a redrive reads ([`super::progress`]): what that needs besides AWS's
+//! own members stands in members that begin with an underscore, which nobody else is shown.
 
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -13,7 +16,7 @@ use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
 
 /// Events of one execution, as in AWS.
-const EVENTS_MAX: u64 = 25_000;
+pub const EVENTS_MAX: u64 = 25_000;
 /// Events kept free for what ends an execution.
 const EVENTS_RESERVED: u64 = 10;
 
@@ -35,16 +38,38 @@ fn path(cloud: &Cloud, arn: &str) -> PathBuf {
 impl History {
     /// Begins the history of an execution.
     pub fn new(cloud: &Cloud, arn: &str) -> Self {
+        Self::opened(open(&path(cloud, arn)), 0)
+    }
+
+    /// Goes on with the history of an execution; the events that it has. An event of which a crash
+    /// left half is cut off.
+    pub fn resume(cloud: &Cloud, arn: &str) -> (Self, Vec<Value>) {
         let path = path(cloud, arn);
-        let open = || {
-            std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
-            std::fs::OpenOptions::new().create(true).append(true).open(&path)
-        };
-        let (file, broken) = match open() {
+        let read = open(&path).and_then(|file| {
+            let (events, bytes) = whole_events(&path)?;
+            file.set_len(bytes)?;
+            Ok((file, events))
+        });
+        match read {
+            Ok((file, events)) => {
+                let written = events.len() as u64;
+                (Self::opened(Ok(file), written), events)
+            }
+            Err(error) => (Self::opened(Err(error), 0), vec![]),
+        }
+    }
+
+    fn opened(file: std::io::Result<std::fs::File>, events: u64) -> Self {
+        let (file, broken) = match file {
             Ok(file) => (Some(file), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Self { writer: Mutex::new(Writer { file, events: 0, broken }) }
+        Self { writer: Mutex::new(Writer { file, events, broken }) }
+    }
+
+    /// Number of events.
+    pub fn events(&self) -> u64 {
+        self.writer.lock().events
     }
 
     /// Adds an event. A disk that refuses it ends the execution at its next state.
@@ -82,6 +107,31 @@ impl History {
     }
 }
 
+fn open(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::create_dir_all(path.parent().unwrap_or(path))?;
+    std::fs::OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// The events of a file, and the bytes that they take from its beginning.
+fn whole_events(path: &Path) -> std::io::Result<(Vec<Value>, u64)> {
+    let mut reader = std::io::BufReader::new(std::fs::File::open(path)?);
+    let (mut events, mut bytes, mut line) = (vec![], 0, vec![]);
+    loop {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line)?;
+        match serde_json::from_slice(&line) {
+            Ok(event) if line.last() == Some(&b'\n') => events.push(event),
+            _ => return Ok((events, bytes)),
+        }
+        bytes += read as u64;
+    }
+}
+
+/// Number of events of an execution that nothing works on.
+pub fn count(cloud: &Cloud, arn: &str) -> u64 {
+    whole_events(&path(cloud, arn)).map_or(0, |(events, _)| events.len() as u64)
+}
+
 /// Forgets the history of an execution that is no longer kept.
 pub fn delete(cloud: &Cloud, arn: &str) {
     match std::fs::remove_file(path(cloud, arn)) {
@@ -94,10 +144,10 @@ pub fn delete(cloud: &Cloud, arn: &str) {
 
 /// `GetExecutionHistory`, page by page.
 pub fn read(cloud: &Cloud, arn: &str, params: &Value) -> ApiResult {
-    let file = std::fs::File::open(path(cloud, arn)).map_err(ApiError::internal)?;
-    let lines = std::io::BufReader::new(file).lines().map_while(Result::ok);
-    let mut events: Vec<Value> =
-        lines.filter_map(|line| serde_json::from_str(&line).ok()).collect();
+    let (mut events, _) = whole_events(&path(cloud, arn)).map_err(ApiError::internal)?;
+    for event in events.iter_mut().filter_map(Value::as_object_mut) {
+        event.retain(|name, _| !name.starts_with('_'));
+    }
     if params["reverseOrder"] == true {
         events.reverse();
     }
@@ -110,6 +160,8 @@ pub fn read(cloud: &Cloud, arn: &str, params: &Value) -> ApiResult {
 fn without_data(event: &mut Value) {
     let details = event.as_object_mut().into_iter().flatten().map(|(_, value)| value);
     for fields in details.filter_map(Value::as_object_mut) {
-        fields.retain(|name, _| !matches!(name.as_str(), "input" | "output" | "parameters"));
+        fields.retain(|name, _| {
+            !matches!(name.as_str(), "input" | "output" | "parameters" | "assignedVariables")
+        });
     }
 }

@@ -5,17 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::history::History;
-use super::{Execution, StateMachine, limits, retry, tasks};
+use super::progress::{self, Place, Progress};
+use super::{Execution, StateMachine, limits, retry};
 use crate::cloud::{Cloud, iso};
 use crate::identity::Caller;
-
-/// Iterations at once when a Map sets no limit, as in AWS.
-const CONCURRENCY_DEFAULT: usize = 40;
 
 /// Name under which the end of the whole execution's time travels; nothing can catch it.
 pub const EXECUTION_TIMEOUT: &str = "States.ExecutionTimeout";
@@ -50,7 +48,7 @@ impl Failure {
 }
 
 /// What expressions see: `$states`, and the variables that were assigned.
-struct Scope<'a> {
+pub struct Scope<'a> {
     cloud: &'a Cloud,
     states: Value,
     variables: &'a Variables,
@@ -58,13 +56,13 @@ struct Scope<'a> {
 
 impl Scope<'_> {
     /// Evaluates all expressions in `template`.
-    async fn fill(&self, template: &Value) -> Outcome {
+    pub async fn fill(&self, template: &Value) -> Outcome {
         let program = &self.cloud.config.own_binary;
         self.cloud.evaluator.fill(program, template, &self.states, self.variables).await
     }
 
     /// A number of seconds that may be an expression.
-    async fn seconds(
+    pub async fn seconds(
         &self,
         template: &Value,
         field: &str,
@@ -77,53 +75,90 @@ impl Scope<'_> {
 }
 
 /// What does not change during an execution.
-struct Machine<'a> {
-    cloud: &'a Arc<Cloud>,
-    caller: Caller,
+pub struct Machine<'a> {
+    /// The cloud.
+    pub cloud: &'a Arc<Cloud>,
+    /// The machine's role.
+    pub caller: Caller,
+    /// ARN of the execution.
+    pub arn: &'a str,
+    /// What runs.
+    pub program: &'a Arc<StateMachine>,
+    /// The execution.
+    pub execution: &'a Execution,
     history: &'a History,
     context: Value,
+    /// What an execution that is redriven did before.
+    pub progress: Mutex<Progress>,
 }
 
 type Variables = Map<String, Value>;
-type Outcome = Result<Value, Failure>;
+/// What states give.
+pub type Outcome = Result<Value, Failure>;
 
-/// Where a run of states is: its variables, and the item of a Map that it works on.
-#[derive(Clone)]
-struct Frame {
-    variables: Variables,
-    map: Option<Value>,
+/// Where a run of states is: its place, its variables, and the item of a Map that it works on.
+#[derive(Clone, Default)]
+pub struct Frame {
+    /// Which run of states it is.
+    pub place: Place,
+    /// What was assigned.
+    pub variables: Variables,
+    /// The item.
+    pub map: Option<Value>,
 }
 
-/// How one state ended.
+/// A Map or a Parallel that is redriven goes on with what it began.
+#[derive(Default)]
+pub struct Begun {
+    /// Whether it began its iterations or branches.
+    pub is_begun: bool,
+    /// Its Map Run.
+    pub map_run: Option<String>,
+}
+
+/// What follows a state.
+#[derive(Clone, Copy)]
 enum Next<'a> {
     State(&'a str),
     End,
 }
 
-/// Runs an execution to its end.
+/// How a state was left.
+struct Left<'a> {
+    output: Value,
+    assigned: Variables,
+    next: Next<'a>,
+}
+
+/// Runs an execution to its end, from its start or from where `progress` ends.
 pub async fn run(
     cloud: &Arc<Cloud>,
     arn: &str,
     execution: &Execution,
-    machine: &StateMachine,
+    program: &Arc<StateMachine>,
     history: &History,
+    progress: Progress,
 ) -> Outcome {
+    // The trust policy of a role knows the machine, not the labels of its Maps.
+    let source = execution.machine.split('/').next();
     let caller = cloud
-        .assume_for(
-            &machine.role,
-            "states.amazonaws.com",
-            &execution.name,
-            Some(&execution.machine),
-        )
+        .assume_for(&program.role, "states.amazonaws.com", &execution.name, source)
         .map_err(|e| Failure::new("States.Runtime", e))?;
-    let context = json!({
-        "Execution": { "Id": arn, "Input": execution.input, "Name": execution.name, "RoleArn": machine.role, "StartTime": iso(execution.started) },
-        "StateMachine": { "Id": execution.machine, "Name": machine.name },
+    let mut context = json!({
+        "Execution": {
+            "Id": arn, "Input": execution.input, "Name": execution.name,
+            "RoleArn": program.role, "StartTime": iso(execution.started),
+        },
+        "StateMachine": { "Id": execution.machine, "Name": program.name },
     });
-    let run = Machine { cloud, caller, history, context };
-    let frame = Frame { variables: Variables::new(), map: None };
-    let states = run.states(&machine.definition, execution.input.clone(), frame);
-    match machine.definition["TimeoutSeconds"].as_u64() {
+    if let Some(redriven) = execution.redriven {
+        context["Execution"]["RedriveCount"] = execution.redrives.into();
+        context["Execution"]["RedriveTime"] = iso(redriven).into();
+    }
+    let progress = Mutex::new(progress);
+    let run = Machine { cloud, caller, arn, program, execution, history, context, progress };
+    let states = run.states(&program.definition, execution.input.clone(), Frame::default());
+    match program.definition["TimeoutSeconds"].as_u64() {
         Some(secs) => {
             tokio::time::timeout(Duration::from_secs(secs), states).await.unwrap_or_else(|_| {
                 Err(Failure::new(
@@ -137,8 +172,17 @@ pub async fn run(
 }
 
 impl Machine<'_> {
-    /// Runs the states of `machine` (the whole, an item processor or a branch) from its start.
-    fn states<'a>(
+    /// Adds an event of a run of states to the history.
+    pub fn tell(&self, frame: &Frame, kind: &str, mut details: Value) {
+        if !frame.place.is_empty() {
+            details["_at"] = progress::written(&frame.place);
+        }
+        self.history.add(kind, details);
+    }
+
+    /// Runs the states of `machine` (the whole, an item processor or a branch) from its start, or
+    /// from where they were.
+    pub fn states<'a>(
         &'a self,
         machine: &'a Value,
         mut input: Value,
@@ -146,30 +190,61 @@ impl Machine<'_> {
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(async move {
             let mut name = machine["StartAt"].as_str().unwrap_or_default();
+            let mut begun = None;
+            let reached = self.progress.lock().take(&frame.place);
+            if let Some(reached) = reached {
+                frame.variables.extend(reached.variables);
+                if let Some(output) = reached.output {
+                    return Ok(output);
+                }
+                if let Some((state, of_state)) = reached.state {
+                    let states = machine["States"].as_object();
+                    let known = states.and_then(|states| states.get_key_value(&state));
+                    (name, input) = (known.map_or(name, |(known, _)| known), of_state);
+                    begun = reached
+                        .entered
+                        .then_some(Begun { is_begun: reached.begun, map_run: reached.map_run });
+                }
+            }
             loop {
                 self.history.check()?;
                 // A loop of states that never wait must not keep others from running.
                 tokio::task::yield_now().await;
                 let state = &machine["States"][name];
                 let kind = state["Type"].as_str().unwrap_or_default();
-                self.history.add(
-                    &format!("{kind}StateEntered"),
-                    json!({ "stateEnteredEventDetails": { "name": name, "input": input.to_string() } }),
-                );
-                let (output, next) = self.state(name, state, &input, &mut frame).await?;
-                self.history.add(
-                    &format!("{kind}StateExited"),
-                    json!({ "stateExitedEventDetails": { "name": name, "output": output.to_string() } }),
-                );
-                match next {
-                    Next::State(next) => (name, input) = (next, output),
-                    Next::End => return Ok(output),
+                // A state that is redriven was entered before; only Fail is entered again.
+                if begun.is_none() || kind == "Fail" {
+                    let entered = json!({ "name": name, "input": input.to_string() });
+                    self.tell(
+                        &frame,
+                        &format!("{kind}StateEntered"),
+                        json!({ "stateEnteredEventDetails": entered }),
+                    );
+                }
+                let begun = begun.take().unwrap_or_default();
+                let left = self.state(name, state, &input, &mut frame, begun).await?;
+                let mut exited = json!({ "name": name, "output": left.output.to_string() });
+                if !left.assigned.is_empty() {
+                    let text = |(name, value): (&String, &Value)| (name.clone(), value.to_string());
+                    let assigned: Map<_, _> =
+                        left.assigned.iter().map(text).map(|(n, v)| (n, v.into())).collect();
+                    exited["assignedVariables"] = assigned.into();
+                }
+                let mut event = json!({ "stateExitedEventDetails": exited });
+                if let Next::State(next) = left.next {
+                    event["_next"] = next.into();
+                }
+                self.tell(&frame, &format!("{kind}StateExited"), event);
+                match left.next {
+                    Next::State(next) => (name, input) = (next, left.output),
+                    Next::End => return Ok(left.output),
                 }
             }
         })
     }
 
-    fn scope<'f>(
+    /// What expressions of a state see; `more` is a further field of `$states`.
+    pub fn scope<'f>(
         &'f self,
         name: &str,
         input: &Value,
@@ -195,20 +270,23 @@ impl Machine<'_> {
         state: &'a Value,
         input: &Value,
         frame: &mut Frame,
-    ) -> Result<(Value, Next<'a>), Failure> {
+        begun: Begun,
+    ) -> Result<Left<'a>, Failure> {
+        let mut begun = Some(begun);
         let mut attempts: Vec<u64> = vec![0; state["Retry"].as_array().map_or(0, Vec::len)];
         let failure = loop {
-            let worked = match self.attempt(name, state, input, frame).await {
-                Ok((result, next)) => self
-                    .leave(name, state, input, frame, ("result", result))
-                    .await
-                    .map(|output| (output, next)),
+            let begun = begun.take().unwrap_or_default();
+            let worked = match self.attempt(name, state, input, frame, begun).await {
+                Ok((result, next)) => {
+                    self.leave(name, state, input, frame, ("result", result), next).await
+                }
                 Err(failure) => Err(failure),
             };
             let failure = match worked {
-                Ok(done) => return Ok(done),
+                Ok(left) => return Ok(left),
                 Err(failure) => failure,
             };
+            self.tell_failed(frame, state, &failure);
             let Some(pause) = retry::pause(state, &failure, &mut attempts) else { break failure };
             tokio::time::sleep(pause).await;
         };
@@ -217,19 +295,33 @@ impl Machine<'_> {
             return Err(failure);
         };
         let error = json!({ "Error": failure.error, "Cause": failure.cause });
-        let output = self.leave(name, catcher, input, frame, ("errorOutput", error)).await?;
-        Ok((output, Next::State(catcher["Next"].as_str().unwrap_or_default())))
+        let next = Next::State(catcher["Next"].as_str().unwrap_or_default());
+        self.leave(name, catcher, input, frame, ("errorOutput", error), next).await
+    }
+
+    /// The event of a Map or a Parallel that failed, with whether a redrive begins it anew.
+    fn tell_failed(&self, frame: &Frame, state: &Value, failure: &Failure) {
+        let kind = state["Type"].as_str().unwrap_or_default();
+        if !matches!(kind, "Map" | "Parallel") {
+            return;
+        }
+        let is_run = state["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED";
+        let again = failure.error == "States.DataLimitExceeded"
+            || (is_run && failure.error == "States.Runtime");
+        let details = if again { json!({ "_again": true }) } else { json!({}) };
+        self.tell(frame, &format!("{kind}StateFailed"), details);
     }
 
     /// Evaluates Output and Assign of a state or a catcher after the work, whose result they see.
-    async fn leave(
+    async fn leave<'a>(
         &self,
         name: &str,
         of: &Value,
         input: &Value,
         frame: &mut Frame,
         (field, result): (&str, Value),
-    ) -> Outcome {
+        next: Next<'a>,
+    ) -> Result<Left<'a>, Failure> {
         limits::check_data(name, &result)?;
         let scope = self.scope(name, input, frame, Some((field, result.clone())));
         let output = match of.get("Output") {
@@ -239,8 +331,8 @@ impl Machine<'_> {
         let assigned = assign(of, &scope).await?;
         limits::check_data(name, &output)?;
         limits::check_variables(name, &frame.variables, &assigned)?;
-        frame.variables.extend(assigned);
-        Ok(output)
+        frame.variables.extend(assigned.clone());
+        Ok(Left { output, assigned, next })
     }
 
     async fn attempt<'a>(
@@ -249,13 +341,14 @@ impl Machine<'_> {
         state: &'a Value,
         input: &Value,
         frame: &Frame,
+        begun: Begun,
     ) -> Result<(Value, Next<'a>), Failure> {
         let scope = self.scope(name, input, frame, None);
         let follow = state["Next"].as_str().map_or(Next::End, Next::State);
         match state["Type"].as_str().unwrap_or_default() {
-            "Task" => Ok((self.task(name, state, &scope).await?, follow)),
-            "Map" => Ok((self.map(name, state, input, frame).await?, follow)),
-            "Parallel" => Ok((self.parallel(name, state, input, frame).await?, follow)),
+            "Task" => Ok((self.task(name, state, frame, &scope).await?, follow)),
+            "Map" => Ok((self.map((name, state), input, frame, begun).await?, follow)),
+            "Parallel" => Ok((self.parallel((name, state), input, frame, begun).await?, follow)),
             "Choice" => choice(state, input, &scope).await,
             "Wait" => {
                 let pause = scope.seconds(&state["Seconds"], "Seconds", 0).await?;
@@ -275,117 +368,43 @@ impl Machine<'_> {
         Ok(Failure { error, cause })
     }
 
-    async fn task(&self, name: &str, state: &Value, scope: &Scope<'_>) -> Outcome {
-        let resource = state["Resource"].as_str().unwrap_or_default();
-        let (service, action) = tasks::names(resource);
-        let arguments = scope.fill(state.get("Arguments").unwrap_or(&Value::Null)).await?;
-        limits::check_data(name, &arguments)?;
-        let limit = match state.get("TimeoutSeconds") {
-            Some(template) => Some(scope.seconds(template, "TimeoutSeconds", 1).await?),
-            None => None,
-        };
-        let details = json!({ "resourceType": service, "resource": action });
-        let with = |more: Value| {
-            let mut all = details.clone();
-            if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
-                all.extend(more);
-            }
-            all
-        };
-        self.history.add("TaskScheduled", json!({ "taskScheduledEventDetails": with(json!({ "region": self.cloud.config.region, "parameters": arguments.to_string() })) }));
-        self.history.add("TaskStarted", json!({ "taskStartedEventDetails": details }));
-        let call = tasks::call(self.cloud, &self.caller, resource, &arguments);
-        let result = match limit {
-            Some(limit) => tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
-                let cause = format!("the task took longer than {} seconds", limit.as_secs());
-                Err(Failure::new("States.Timeout", cause))
-            }),
-            None => call.await,
-        };
-        let result = result.and_then(|value| limits::check_data(name, &value).map(|()| value));
-        match &result {
-            Ok(value) => {
-                self.history.add("TaskSucceeded", json!({ "taskSucceededEventDetails": with(json!({ "output": value.to_string() })) }))
-            }
-            Err(f) => {
-                self.history.add("TaskFailed", json!({ "taskFailedEventDetails": with(json!({ "error": f.error, "cause": f.cause })) }))
-            }
-        }
-        result
-    }
-
-    async fn map(&self, name: &str, state: &Value, input: &Value, frame: &Frame) -> Outcome {
-        let items = match state.get("Items") {
-            Some(template) => self.scope(name, input, frame, None).fill(template).await?,
-            None => input.clone(),
-        };
-        let items = items.as_array().cloned().ok_or_else(|| {
-            Failure::new("States.QueryEvaluationError", "The Items of the Map are not an array.")
-        })?;
-        self.history.add(
-            "MapStateStarted",
-            json!({ "mapStateStartedEventDetails": { "length": items.len() } }),
-        );
-        let limit = state["MaxConcurrency"]
-            .as_u64()
-            .filter(|n| *n > 0)
-            .map_or(CONCURRENCY_DEFAULT, |n| n as usize);
-        let iterations = items
-            .into_iter()
-            .enumerate()
-            .map(|(index, item)| self.iteration((name, state), input, frame, index, item));
-        let mut iterations = futures::stream::iter(iterations).buffered(limit);
-        let (mut outputs, mut bytes) = (Vec::new(), 0);
-        while let Some(output) = iterations.try_next().await? {
-            // Told as soon as it is certain, so that what cannot be handed on is not gathered
-            // either.
-            bytes += limits::json_bytes(&output);
-            limits::check_bytes(name, bytes)?;
-            outputs.push(output);
-        }
-        self.history.add("MapStateSucceeded", json!({}));
-        Ok(Value::from(outputs))
-    }
-
-    async fn iteration(
+    async fn parallel(
         &self,
         (name, state): (&str, &Value),
         input: &Value,
         frame: &Frame,
-        index: usize,
-        item: Value,
+        begun: Begun,
     ) -> Outcome {
-        let frame = Frame { map: Some(json!({ "Index": index, "Value": item })), ..frame.clone() };
-        let selected = match state.get("ItemSelector") {
-            Some(template) => self.scope(name, input, &frame, None).fill(template).await?,
-            None => item,
-        };
-        limits::check_data(name, &selected)?;
-        self.history.add(
-            "MapIterationStarted",
-            json!({ "mapIterationStartedEventDetails": { "index": index } }),
-        );
-        let result = self.states(&state["ItemProcessor"], selected, frame).await;
-        let kind = if result.is_ok() { "Succeeded" } else { "Failed" };
-        self.history.add(
-            &format!("MapIteration{kind}"),
-            json!({ (format!("mapIteration{kind}EventDetails")): { "index": index } }),
-        );
-        result
-    }
-
-    async fn parallel(&self, name: &str, state: &Value, input: &Value, frame: &Frame) -> Outcome {
         let input = match state.get("Arguments") {
             Some(template) => self.scope(name, input, frame, None).fill(template).await?,
             None => input.clone(),
         };
         limits::check_data(name, &input)?;
-        let branches = state["Branches"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|b| self.states(b, input.clone(), frame.clone()));
-        Ok(Value::from(futures::future::try_join_all(branches).await?))
+        if !begun.is_begun {
+            self.begin(name, frame, "ParallelStateStarted", json!({}));
+        }
+        let branches = state["Branches"].as_array().into_iter().flatten().enumerate();
+        let branches =
+            branches.map(|(index, b)| self.states(b, input.clone(), frame.inside(name, index)));
+        let outputs = futures::future::try_join_all(branches).await?;
+        self.tell(frame, "ParallelStateSucceeded", json!({}));
+        Ok(Value::from(outputs))
+    }
+
+    /// A Map or a Parallel begins its iterations or branches; those of an earlier attempt are
+    /// forgotten.
+    pub fn begin(&self, name: &str, frame: &Frame, kind: &str, details: Value) {
+        self.progress.lock().forget(&frame.place, name);
+        self.tell(frame, kind, details);
+    }
+}
+
+impl Frame {
+    /// An iteration or a branch of a state.
+    pub fn inside(&self, state: &str, index: usize) -> Self {
+        let mut inside = self.clone();
+        inside.place.push((state.to_owned(), index));
+        inside
     }
 }
 

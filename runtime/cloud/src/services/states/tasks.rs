@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::interpreter::Failure;
+use super::interpreter::{Failure, Frame, Machine, Outcome, Scope};
+use super::limits;
 use crate::cloud::{Cloud, iso};
 use crate::error::ApiError;
 use crate::identity::Caller;
@@ -43,12 +44,65 @@ pub fn check(resource: &str) -> Result<(), String> {
 }
 
 /// `("glue", "startJobRun.sync")` of a resource.
-pub fn names(resource: &str) -> (&str, &str) {
+fn names(resource: &str) -> (&str, &str) {
     resource.rsplit_once(":::").and_then(|(_, name)| name.split_once(':')).unwrap_or(("", resource))
 }
 
+impl Machine<'_> {
+    /// Runs a Task.
+    pub async fn task(
+        &self,
+        name: &str,
+        state: &Value,
+        frame: &Frame,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        let resource = state["Resource"].as_str().unwrap_or_default();
+        let (service, action) = names(resource);
+        let arguments = scope.fill(state.get("Arguments").unwrap_or(&Value::Null)).await?;
+        limits::check_data(name, &arguments)?;
+        let limit = match state.get("TimeoutSeconds") {
+            Some(template) => Some(scope.seconds(template, "TimeoutSeconds", 1).await?),
+            None => None,
+        };
+        let details = json!({ "resourceType": service, "resource": action });
+        let with = |more: Value| {
+            let mut all = details.clone();
+            if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
+                all.extend(more);
+            }
+            all
+        };
+        let scheduled = with(json!({
+            "region": self.cloud.config.region, "parameters": arguments.to_string(),
+        }));
+        self.tell(frame, "TaskScheduled", json!({ "taskScheduledEventDetails": scheduled }));
+        self.tell(frame, "TaskStarted", json!({ "taskStartedEventDetails": details }));
+        let call = call(self.cloud, &self.caller, resource, &arguments);
+        let result = match limit {
+            Some(limit) => tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+                let cause = format!("the task took longer than {} seconds", limit.as_secs());
+                Err(Failure::new("States.Timeout", cause))
+            }),
+            None => call.await,
+        };
+        let result = result.and_then(|value| limits::check_data(name, &value).map(|()| value));
+        match &result {
+            Ok(value) => {
+                let details = with(json!({ "output": value.to_string() }));
+                self.tell(frame, "TaskSucceeded", json!({ "taskSucceededEventDetails": details }));
+            }
+            Err(f) => {
+                let details = with(json!({ "error": f.error, "cause": f.cause }));
+                self.tell(frame, "TaskFailed", json!({ "taskFailedEventDetails": details }));
+            }
+        }
+        result
+    }
+}
+
 /// Calls a service as `caller` and waits for the result.
-pub async fn call(
+async fn call(
     cloud: &Arc<Cloud>,
     caller: &Caller,
     resource: &str,
