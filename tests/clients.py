@@ -190,6 +190,120 @@ def with_crawler(environment):
     check("aws glue get-crawler of none", "EntityNotFoundException" in gone.get("error", ""), gone)
 
 
+MACHINE = {
+    "QueryLanguage": "JSONata",
+    "StartAt": "Each",
+    "States": {
+        "Each": {
+            "Type": "Map",
+            "Label": "each",
+            "MaxConcurrency": 1,
+            "ItemReader": {
+                "Resource": "arn:aws:states:::s3:getObject",
+                "ReaderConfig": {"InputType": "JSONL"},
+                "Arguments": {"Bucket": BUCKET, "Key": "clients/items.jsonl"},
+            },
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                "StartAt": "Find",
+                "States": {
+                    "Find": {
+                        "Type": "Task",
+                        "Resource": "arn:aws:states:::aws-sdk:glue:getCrawler",
+                        "Arguments": {"Name": "{% $states.input.crawler %}"},
+                        "Output": "{% $states.result.Crawler.Name %}",
+                        "End": True,
+                    }
+                },
+            },
+            "ToleratedFailurePercentage": 0,
+            "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Arguments": {"Bucket": BUCKET, "Prefix": "clients"}},
+            "End": True,
+        }
+    },
+}
+
+MAP = {
+    "Resources": {
+        "Role": {
+            "Type": "AWS::IAM::Role",
+            "Properties": {
+                "RoleName": "clients-map",
+                "AssumeRolePolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"} for service in ("states.amazonaws.com", "glue.amazonaws.com")],
+                },
+                "Policies": [
+                    {
+                        "PolicyName": "map",
+                        "PolicyDocument": {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "glue:*", "states:*"], "Resource": "*"}]},
+                    }
+                ],
+            },
+        },
+        "Machine": {
+            "Type": "AWS::StepFunctions::StateMachine",
+            "Properties": {"StateMachineName": "clients-map", "RoleArn": {"Fn::GetAtt": ["Role", "Arn"]}, "DefinitionString": json.dumps(MACHINE)},
+        },
+    }
+}
+
+
+def with_map(environment):
+    """boto3 runs a distributed Map that fails, looks at its children and redrives it."""
+    session = boto3.Session(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], region_name=environment["AWS_REGION"])
+    cloudformation, glue, states, s3 = (session.client(name, endpoint_url=environment["AWS_ENDPOINT_URL"]) for name in ("cloudformation", "glue", "stepfunctions", "s3"))
+    cloudformation.create_stack(StackName="clients-map", TemplateBody=json.dumps(MAP), Capabilities=["CAPABILITY_NAMED_IAM"])
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="clients-map", WaiterConfig={"Delay": 1})
+    outputs = cloudformation.describe_stack_resources(StackName="clients-map")["StackResources"]
+    identifiers = {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in outputs}
+
+    def crawler(name):
+        path = f"s3://{BUCKET}/clients/"
+        glue.create_crawler(Name=name, Role=identifiers["Role"], DatabaseName="clients", Targets={"S3Targets": [{"Path": path}]})
+
+    def ended(execution):
+        while (described := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
+            time.sleep(0.05)
+        return described
+
+    crawler("one")
+    s3.put_object(Bucket=BUCKET, Key="clients/items.jsonl", Body=b'{"crawler": "one"}\n{"crawler": "two"}\n')
+    execution = states.start_execution(stateMachineArn=identifiers["Machine"])["executionArn"]
+    failed = ended(execution)
+    check("boto3 distributed Map that fails", failed.get("error") == "States.ExceedToleratedFailureThreshold" and failed["redriveStatus"] == "REDRIVABLE", failed)
+    runs = states.list_map_runs(executionArn=execution)["mapRuns"]
+    run = states.describe_map_run(mapRunArn=runs[0]["mapRunArn"])
+    counts = {status: run["itemCounts"][status] for status in ("succeeded", "failed", "total")}
+    check("boto3 describe_map_run", counts == {"succeeded": 1, "failed": 1, "total": 2} and run["status"] == "FAILED", run)
+    children = states.list_executions(mapRunArn=run["mapRunArn"], statusFilter="FAILED")["executions"]
+    check("boto3 list_executions of a Map Run", [c["itemCount"] for c in children] == [1], children)
+    child = states.describe_execution(executionArn=children[0]["executionArn"])
+    check("boto3 describe_execution of a child", child["mapRunArn"] == run["mapRunArn"] and child["redriveStatus"] == "REDRIVABLE_BY_MAP_RUN", child)
+    crawler("two")
+    states.redrive_execution(executionArn=execution)
+    redriven = ended(execution)
+    check("boto3 redrive_execution", redriven["status"] == "SUCCEEDED" and redriven["redriveCount"] == 1, redriven)
+    run = states.describe_map_run(mapRunArn=run["mapRunArn"])
+    check("boto3 describe_map_run after a redrive", run["redriveCount"] == 1 and run["itemCounts"]["succeeded"] == 2, run)
+    details = json.loads(redriven.get("output", "{}")).get("ResultWriterDetails", {"Bucket": BUCKET, "Key": "none"})
+    manifest = json.loads(s3.get_object(**details)["Body"].read())
+    results = json.loads(s3.get_object(Bucket=BUCKET, Key=manifest["ResultFiles"]["SUCCEEDED"][0]["Key"])["Body"].read())
+    check("boto3 results of a Map Run", sorted(json.loads(r["Output"]) for r in results) == ["one", "two"], results)
+    history = states.get_execution_history(executionArn=execution, maxResults=1000)["events"]
+    kinds = [event["type"] for event in history]
+    check("boto3 history of a redrive", {"ExecutionRedriven", "MapRunStarted", "MapRunRedriven", "MapRunSucceeded"} <= set(kinds), kinds)
+    try:
+        states.redrive_execution(executionArn=execution)
+        check("boto3 redrive_execution of what succeeded", False, "no error")
+    except states.exceptions.ExecutionNotRedrivable as error:
+        check("boto3 redrive_execution of what succeeded", "Execution is SUCCEEDED and cannot be redriven" in str(error), error)
+    for name in ("one", "two"):
+        glue.delete_crawler(Name=name)
+    cloudformation.delete_stack(StackName="clients-map")
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName="clients-map", WaiterConfig={"Delay": 1})
+
+
 def main():
     with Checkout() as checkout:
         checkout.run("deploy")
@@ -198,6 +312,7 @@ def main():
         with_aws_command(environment)
         with_boto3(environment)
         with_crawler(environment)
+        with_map(environment)
         clients_s3.with_s3(environment)
         checkout.run("destroy")
     passed, failed = PASSED + clients_s3.PASSED, FAILED + clients_s3.FAILED

@@ -226,6 +226,9 @@ async fn watch(
         })),
         () = stop.asked.notified() => {
             task.abort();
+            // It must have let go of the history before a redrive goes on with it; that it was
+            // stopped is no error.
+            let _ = (&mut task).await;
             End::Stopped
         }
     };
