@@ -5,6 +5,7 @@ mod additions;
 mod as_of;
 mod athena;
 mod athena_formats;
+mod batches;
 mod bounds;
 mod cases_forecasts;
 mod cases_reading;

@@ -34,9 +34,9 @@ const DPU_HOUR_USD: f64 = 0.44;
 /// DPUs of a crawl in AWS's example of a price.
 const DPUS: f64 = 2.0;
 
-/// The name of the table that the crawler makes of the files of another one.
-pub(super) fn crawled(table: &str) -> String {
-    format!("{TABLE_PREFIX}{table}")
+/// The name of the table that the crawler makes of a folder: hyphens are underscores there.
+pub(super) fn crawled(folder: &str) -> String {
+    format!("{TABLE_PREFIX}{}", folder.replace('-', "_"))
 }
 
 pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
