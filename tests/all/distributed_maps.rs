@@ -456,3 +456,20 @@ async fn data_beyond_the_limit_end_the_map_and_variables_stay_outside() {
     let (_, execution) = own.run(json!([])).await;
     assert_eq!(execution.output, Some(json!([])));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_and_their_run_are_forgotten_with_their_parent() {
+    let own = Machines::new(only(distributed(echo(), json!({})))).await;
+    let (arn, _) = own.run(json!([1, 2])).await;
+    let run = map_run(&own.cloud, &arn).await;
+    let child = children(&own.cloud, &run, json!({})).await.remove(0);
+    let files = || std::fs::read_dir(own.cloud.path("executions")).expect("a folder").count();
+    assert_eq!((own.cloud.executions.len(), files()), (3, 4));
+    let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * 91);
+    own.cloud.executions.update(&arn, |e| e.stopped = Some(long_ago)).expect("stored");
+    let (other, _) = own.run(json!([])).await;
+    assert!(own.cloud.executions.contains(&other) && !own.cloud.executions.contains(&arn));
+    assert!(!own.cloud.executions.contains(child["executionArn"].as_str().expect("an ARN")));
+    assert!(!own.cloud.map_runs.contains(run["mapRunArn"].as_str().expect("an ARN")));
+    assert_eq!((own.cloud.executions.len(), own.cloud.map_runs.len(), files()), (1, 1, 2));
+}

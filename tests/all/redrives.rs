@@ -190,6 +190,19 @@ async fn a_map_that_had_too_much_data_begins_anew() {
     assert_eq!(seen.iter().filter(|kind| *kind == "MapStateStarted").count(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_that_took_too_long_has_its_time_again() {
+    let retry = json!([{ "ErrorEquals": ["States.ALL"], "IntervalSeconds": 3_600 }]);
+    let states = json!({ "B": needs("late", json!({ "Retry": retry, "Output": 1, "End": true })) });
+    let mut definition = definition("B", states);
+    definition["TimeoutSeconds"] = 1.into();
+    let own = start(definition).await;
+    let (arn, execution) = own.run(json!({})).await;
+    assert_eq!((failure(&execution).0, failure(&execution).1), ("TIMED_OUT", "States.Timeout"));
+    make_crawler(&own.cloud, "late");
+    assert_eq!(own.redrive(&arn).await.output, Some(json!(1)));
+}
+
 fn run_of_items() -> Value {
     let more = json!({
         "MaxConcurrency": 2,
@@ -357,16 +370,6 @@ async fn what_a_killed_cloud_left_is_redriven() {
         .arg(left.path())
         .status();
     assert!(copied.expect("cp runs").success());
-    let config = Config {
-        state_dir: left.path().canonicalize().expect("a path"),
-        engine: binary("steppe-etl"),
-        ..own.cloud.config.clone()
-    };
-    let cloud = Cloud::open(config).expect("opens");
-    states::end_orphans(&cloud);
-    let execution = ended(&cloud, &arn).await;
-    assert_eq!(execution.status, "ABORTED");
-    assert_eq!(map_run(&cloud, &arn).await["status"], "ABORTED");
     // A last event of which only half was written is no event.
     let histories = std::fs::read_dir(left.path().join("executions")).expect("histories");
     for file in histories {
@@ -377,6 +380,16 @@ async fn what_a_killed_cloud_left_is_redriven() {
             std::fs::write(&path, bytes).expect("written");
         }
     }
+    let config = Config {
+        state_dir: left.path().canonicalize().expect("a path"),
+        engine: binary("steppe-etl"),
+        ..own.cloud.config.clone()
+    };
+    let cloud = Cloud::open(config).expect("opens");
+    states::end_orphans(&cloud);
+    let execution = ended(&cloud, &arn).await;
+    assert_eq!(execution.status, "ABORTED");
+    assert_eq!(map_run(&cloud, &arn).await["status"], "ABORTED");
     make_crawler(&cloud, "b");
     call(&cloud, "RedriveExecution", json!({ "executionArn": arn })).await.expect("redriven");
     let execution = ended(&cloud, &arn).await;
@@ -385,6 +398,7 @@ async fn what_a_killed_cloud_left_is_redriven() {
     let run = map_run(&cloud, &arn).await;
     assert_eq!((&run["redriveCount"], &run["itemCounts"]["succeeded"]), (&json!(1), &json!(3)));
     let seen = history(&cloud, &arn).await;
+    assert!(seen.iter().any(|event| event["type"] == "ExecutionAborted"));
     let ids: Vec<u64> = seen.iter().filter_map(|e| e["id"].as_u64()).collect();
     assert_eq!(ids, (1..=seen.len() as u64).collect::<Vec<_>>());
 }

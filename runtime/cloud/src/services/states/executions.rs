@@ -24,6 +24,10 @@ use crate::services::{cloudwatch, required};
 /// them; it knows no number.
 const KEPT: Kept = Kept { count_max: 10_000, days: 90 };
 
+/// Error and cause of executions that an earlier process left running.
+const ORPHANED: (&str, &str) =
+    ("States.Aborted", "the embedded cloud stopped while the execution ran");
+
 /// A request to stop an execution, with the error and the cause that the caller gives.
 #[derive(Debug, Default)]
 pub struct Stop {
@@ -293,12 +297,15 @@ fn settle(cloud: &Arc<Cloud>, arn: &str, history: &History, end: End, stop: &Sto
 pub fn end_orphans(cloud: &Cloud) {
     for (arn, execution) in cloud.executions.all() {
         if execution.stopped.is_none() {
+            let (error, cause) = ORPHANED;
+            let (history, _) = History::resume(cloud, &arn);
+            let details = json!({ "error": error, "cause": cause });
+            history.add("ExecutionAborted", json!({ "executionAbortedEventDetails": details }));
             cloud.executions.settle(&arn, |e| {
                 e.status = "ABORTED".to_owned();
                 e.stopped = Some(Timestamp::now());
-                let cause = "the embedded cloud stopped while the execution ran";
-                e.failure = Some(("States.Aborted".to_owned(), cause.to_owned()));
-                e.events = history::count(cloud, &arn);
+                e.failure = Some((error.to_owned(), cause.to_owned()));
+                e.events = history.events();
             });
         }
     }

@@ -127,11 +127,6 @@ fn whole_events(path: &Path) -> std::io::Result<(Vec<Value>, u64)> {
     }
 }
 
-/// Number of events of an execution that nothing works on.
-pub fn count(cloud: &Cloud, arn: &str) -> u64 {
-    whole_events(&path(cloud, arn)).map_or(0, |(events, _)| events.len() as u64)
-}
-
 /// Forgets the history of an execution that is no longer kept.
 pub fn delete(cloud: &Cloud, arn: &str) {
     match std::fs::remove_file(path(cloud, arn)) {

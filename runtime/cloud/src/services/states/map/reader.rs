@@ -112,7 +112,7 @@ fn items(text: &str, config: &Value) -> Result<Vec<Value>, String> {
                 Some(Value::Object(_)) => {
                     Err("the embedded cloud takes arrays of items, not objects".to_owned())
                 }
-                Some(_) => Err("it is neither an array nor an object".to_owned()),
+                Some(_) => Err("Attempting to map over non-iterable node.".to_owned()),
                 None => Err(format!("there is nothing at {pointer}")),
             }
         }
