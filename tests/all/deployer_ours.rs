@@ -21,6 +21,7 @@ const VERBS: [&[&str]; 23] = [
     &["model", "promote", "a"],
     &["model", "rollback"],
     &["retrain"],
+    &["redrive"],
     &["drift"],
     &["predict", "Almaty"],
     &["query"],

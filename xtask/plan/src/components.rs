@@ -158,8 +158,8 @@ pub struct Table {
     output_format: &'static str,
     serde: Value,
     columns: Vec<TableColumn>,
-    /// By which its files lie in folders.
-    partitions: Vec<TableColumn>,
+    /// `PartitionKeys`, if its files lie in folders.
+    partitions: Map<String, Value>,
 }
 
 /// A column of a table.

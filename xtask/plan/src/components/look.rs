@@ -129,7 +129,7 @@ fn table(task: Unsupervised<'_>) -> Table {
         name: task.name().to_owned(),
         description,
         prefix: keys::found_prefix(task.name()),
-        partitions: vec![],
+        partitions: Map::new(),
         parameters: Map::from_iter([("classification".to_owned(), json!("parquet"))]),
         input_format: reading.formats[0],
         output_format: reading.formats[1],

@@ -128,7 +128,7 @@ fn predictions_table() -> Table {
         name: "predictions".to_owned(),
         description: "Stored forecasts, one JSON object per line".to_owned(),
         prefix: keys::PREDICTIONS_PREFIX.to_owned(),
-        partitions: vec![],
+        partitions: Map::new(),
         parameters: Map::from_iter([("classification".to_owned(), json!("json"))]),
         input_format,
         output_format,

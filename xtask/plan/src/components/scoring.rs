@@ -185,7 +185,10 @@ pub(super) fn table(manifest: &Manifest) -> Table {
         output_format: reading.formats[1],
         serde: json!({ "SerializationLibrary": reading.library }),
         columns: columns.iter().map(|(name, hive)| TableColumn::new(name, hive)).collect(),
-        partitions: vec![TableColumn::new("run", "string")],
+        partitions: Map::from_iter([(
+            "PartitionKeys".to_owned(),
+            json!([TableColumn::new("run", "string")]),
+        )]),
     }
 }
 

@@ -190,7 +190,7 @@ fn table(kind: &str, name: &str, reading: Reading) -> Table {
         name: name.to_owned(),
         description: String::new(),
         prefix: String::new(),
-        partitions: vec![],
+        partitions: Map::new(),
         parameters: Map::from_iter([("classification".to_owned(), json!(classification))]),
         input_format,
         output_format,
