@@ -1,7 +1,7 @@
 //! Forecasts with intervals: the model's own, or those of the rule for short histories.
 
 use super::Artifact;
-use super::conformal::{Asked, Calibration, Spread};
+use super::conformal::{Asked, Calibration, Place, Spread};
 use super::dataset::{FeatureValues, Series, View};
 use super::fallback::Fallback;
 use super::forecaster::{Forecaster, Path};
@@ -61,11 +61,11 @@ impl Artifact {
         let calibration = &self.card.section.calibration;
         let prediction = |(view, path): (&View<'_>, Path)| {
             let change = calibration.change(*view);
-            let step = |(step, &value): (usize, &f64)| {
-                let place = calibration.place(*view, step, path.spreads.get(step).copied());
-                self.predicted(calibration, value, calibration.spread(value, &place))
+            let places = calibration.places(*view, path.points.len(), &path.spreads);
+            let step = |(&value, place): (&f64, &Place<'_>)| {
+                self.predicted(calibration, value, calibration.spread(value, place))
             };
-            let steps = path.points.iter().enumerate().map(step).collect();
+            let steps = path.points.iter().zip(&places).map(step).collect();
             Prediction { steps, change, by_rule: false }
         };
         views.iter().zip(self.model.paths(views, horizon)).map(prediction).collect()

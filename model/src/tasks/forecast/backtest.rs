@@ -43,6 +43,8 @@ pub struct Case {
     pub naive_scale: f64,
     /// The series' typical change at the origin, on the transformed scale.
     pub change: f64,
+    /// The same of the period that is forecast.
+    pub change_ahead: f64,
     /// How far the series' values had gone at the origin: [`reach`].
     pub reach: f64,
 }
@@ -229,6 +231,7 @@ impl Run<'_> {
         for (at, (series, view)) in chosen.iter().enumerate() {
             let scale = naive_scale(view.history(), season);
             let change = measure.of(view.history());
+            let ahead = measure.ahead(view.history(), self.spec.task.horizon);
             let reach = reach(self.spec.model.transform, view.history());
             for step in 0..self.spec.task.horizon {
                 let target = origin + 1 + step as i64;
@@ -240,6 +243,7 @@ impl Run<'_> {
                     actual,
                     naive_scale: scale,
                     change,
+                    change_ahead: ahead[step],
                     reach,
                 });
                 kept.push((at, step));
@@ -362,7 +366,7 @@ impl Run<'_> {
             place: Place {
                 series: &self.data.series()[case.series].name,
                 step: case.step,
-                change: case.change,
+                change: case.change_ahead,
                 spread: entrant.spreads.get(i).copied(),
                 reach: case.reach,
             },

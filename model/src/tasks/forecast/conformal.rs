@@ -79,7 +79,7 @@ pub struct Place<'a> {
     pub series: &'a str,
     /// Step ahead, from 0.
     pub step: usize,
-    /// The series' typical change when it was forecast.
+    /// The series' typical change in the period that is forecast, as it was known.
     pub change: f64,
     /// The model's own spread; none for a family without one.
     pub spread: Option<f64>,
@@ -201,7 +201,7 @@ impl Calibration {
         // Origins less than a horizon apart forecast the same periods, and count for fewer.
         let apart = (stride as f64 / horizon as f64).min(1.0);
         let share = (1.0 + (all_of.len() as f64 - 1.0) * apart) / all_of.len().max(1) as f64;
-        let pull = (8 + horizon) as f64 / share;
+        let pull = 2.0 * (8 + horizon) as f64 / share;
         self.relative_error = all.mean();
         let drawn =
             |(name, sum): (&&str, &Sum)| ((*name).to_owned(), sum.drawn(self.relative_error, pull));
@@ -303,11 +303,19 @@ impl Calibration {
         }
     }
 
-    /// The place of a forecast of `view`.
-    pub fn place<'a>(&self, view: View<'a>, step: usize, spread: Option<f64>) -> Place<'a> {
+    /// The places of a forecast of `view`, with the model's own `spreads` where it has them.
+    pub fn places<'a>(&self, view: View<'a>, horizon: usize, spreads: &[f64]) -> Vec<Place<'a>> {
         let (series, reach) =
             (view.series().name.as_str(), reach(self.measure.scale(), view.history()));
-        Place { series, step, change: self.change(view), spread, reach }
+        let changes = match view.len() {
+            0 | 1 => vec![self.change(view); horizon],
+            _ => self.measure.ahead(view.history(), horizon),
+        };
+        let place = |(step, change)| {
+            let spread = spreads.get(step).copied();
+            Place { series, step, change, spread, reach }
+        };
+        changes.into_iter().enumerate().map(place).collect()
     }
 
     /// How far around `point` its quantiles spread.
