@@ -376,28 +376,33 @@ impl Run<'_> {
     }
 
     /// Calibrates a family on the cases that `keep` keeps.
-    pub fn calibration(&self, entrant: &Entrant, keep: impl Fn(&Case) -> bool) -> Calibration {
+    pub fn calibration(
+        &self,
+        entrant: &Entrant,
+        keep: impl Fn(&Case) -> bool + Copy,
+    ) -> Calibration {
         let kept = (0..self.cases.len()).filter(|&i| keep(&self.cases[i]));
-        let residuals: Vec<Residual<'_>> = kept.map(|i| self.residual(entrant, i)).collect();
         Calibration::fit(
-            &residuals,
+            kept.map(|i| self.residual(entrant, i)),
             (self.spec.task.horizon, self.spec.stride()),
             Asked::by(self.spec),
             Measure::by(self.spec),
         )
     }
 
-    /// Intervals of every case, each calibrated on all *other* origins, or on all outside of its
-    /// block of neighbours where there are many; with one origin, on its own.
-    pub fn intervals(&self, entrant: &Entrant) -> Vec<IntervalOutcome> {
+    /// Intervals of a family by case, each calibrated on all *other* origins, or on all outside of
+    /// its block of neighbours where there are many; with one origin, on its own. They are made
+    /// when they are asked for: all at once they take more memory than everything else here.
+    pub fn intervals<'b>(&'b self, entrant: &'b Entrant) -> impl Fn(usize) -> IntervalOutcome + 'b {
         let (origins, lone) = (self.origins.len(), self.origins.len() == 1);
         let blocks = origins.min(BLOCKS_MAX);
-        let block_of = |origin: usize| origin * blocks / origins;
+        let block_of = move |origin: usize| origin * blocks / origins;
         let by_block: Vec<Calibration> = (0..blocks)
             .into_par_iter()
             .map(|block| self.calibration(entrant, |case| lone || block_of(case.origin) != block))
             .collect();
-        let outcome = |(i, case): (usize, &Case)| {
+        move |i: usize| {
+            let case = &self.cases[i];
             let calibration = &by_block[block_of(case.origin)];
             let spread = calibration.spread(entrant.points[i], &self.residual(entrant, i).place);
             let (lower, upper) = calibration.interval(&spread);
@@ -409,8 +414,7 @@ impl Run<'_> {
                 actual: case.actual,
                 naive_scale: case.naive_scale,
             }
-        };
-        self.cases.iter().enumerate().map(outcome).collect()
+        }
     }
 
     /// A case as everything that tasks share sees it.
@@ -470,8 +474,9 @@ impl Run<'_> {
             },
         };
         let Asked { level, decision } = Asked::by(self.spec);
-        let intervals = self.intervals(chosen);
-        let beside_points = || intervals.iter().zip(chosen.points.iter().copied());
+        let interval = self.intervals(chosen);
+        let intervals = || (0..self.cases.len()).map(&interval);
+        let beside_points = || intervals().zip(chosen.points.iter().copied());
         Backtest {
             origins: self.origins.iter().map(|&o| self.data.calendar().label(o)).collect(),
             cases: self.cases.len(),
@@ -481,7 +486,7 @@ impl Run<'_> {
             left_out: self.left_out.clone(),
             weights: self.weights.clone(),
             decision: decision.and_then(|p| Decision::of(p, beside_points())),
-            intervals: interval_scores(level, intervals.iter().cloned()).expect("there are cases"),
+            intervals: interval_scores(level, intervals()).expect("there are cases"),
         }
     }
 }

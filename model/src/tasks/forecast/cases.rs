@@ -38,12 +38,12 @@ impl Trials for Run<'_> {
 
     fn answers(&self, entrant: usize) -> Vec<Answered> {
         let entrant = &self.entrants[entrant];
-        let answered = |(point, interval): (&f64, IntervalOutcome)| Answered {
-            point: *point,
-            lower: interval.lower,
-            upper: interval.upper,
+        let interval = self.intervals(entrant);
+        let answered = |(number, point): (usize, &f64)| {
+            let IntervalOutcome { lower, upper, .. } = interval(number);
+            Answered { point: *point, lower, upper }
         };
-        entrant.points.iter().zip(self.intervals(entrant)).map(answered).collect()
+        entrant.points.iter().enumerate().map(answered).collect()
     }
 
     fn loss(&self, case: usize, answer: &Answered) -> f64 {

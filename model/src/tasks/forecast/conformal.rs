@@ -144,8 +144,11 @@ impl Sum {
 
 impl Calibration {
     /// Calibrates on the residuals of a backtest, whose origins are `stride` periods apart.
-    pub fn fit(
-        residuals: &[Residual<'_>],
+    ///
+    /// They are gone through several times and never held: there can be millions. Those of one
+    /// series and origin stand together.
+    pub fn fit<'a>(
+        residuals: impl Iterator<Item = Residual<'a>> + Clone,
         (horizon, stride): (usize, usize),
         Asked { level, decision }: Asked,
         measure: Measure,
@@ -161,7 +164,7 @@ impl Calibration {
             offsets: Vec::new(),
             relative_error: 0.0,
             series: BTreeMap::new(),
-            change_min: QUIET_SHARE * middle(residuals.iter().map(|r| r.place.change).collect()),
+            change_min: QUIET_SHARE * middle(residuals.clone().map(|r| r.place.change).collect()),
             measure,
         };
         let by_step = fitted.standardised(residuals, (horizon, stride));
@@ -177,15 +180,15 @@ impl Calibration {
 
     /// Errors in units of uncertainty by step, with their origins. A unit is made of the errors of
     /// origins that forecast other periods: with its own in it, a large error would look small.
-    fn standardised(
+    fn standardised<'a>(
         &mut self,
-        residuals: &[Residual<'_>],
+        residuals: impl Iterator<Item = Residual<'a>> + Clone,
         (horizon, stride): (usize, usize),
     ) -> Vec<Vec<(usize, f64)>> {
         let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
         let mut of_origin: BTreeMap<(&str, usize), Sum> = BTreeMap::new();
         let (mut all, mut all_of) = (Sum::default(), BTreeMap::<usize, Sum>::new());
-        for forecast in forecasts(residuals) {
+        each_forecast(residuals.clone(), |forecast| {
             let (name, origin) = (forecast[0].place.series, forecast[0].origin);
             let of_all = all_of.entry(origin).or_default();
             let of_own = sums.entry(name).or_default();
@@ -197,7 +200,7 @@ impl Calibration {
                 of_own.add(relative);
                 of_both.add(relative);
             }
-        }
+        });
         // Origins less than a horizon apart forecast the same periods, and count for fewer.
         let apart = (stride as f64 / horizon as f64).min(1.0);
         let share = (1.0 + (all_of.len() as f64 - 1.0) * apart) / all_of.len().max(1) as f64;
@@ -216,7 +219,7 @@ impl Calibration {
             of_origin.keys().map(|place| (*place, sum_near(place))).collect();
         let mut by_step: Vec<Vec<(usize, f64)>> = vec![Vec::new(); horizon];
         let others = |sum: Sum, of: Sum| if lone { sum } else { sum.without(of) };
-        for forecast in forecasts(residuals) {
+        each_forecast(residuals, |forecast| {
             let (own, origin) = (forecast[0].place.series, forecast[0].origin);
             let mean = others(all, all_of[&origin]).mean();
             let relative = others(sums[own], near_of[&(own, origin)]).drawn(mean, pull);
@@ -225,7 +228,7 @@ impl Calibration {
                 let unit = place.spread.unwrap_or_else(|| self.change_of(place) * relative);
                 by_step[place.step].push((origin, residual.error / self.unit(unit)));
             }
-        }
+        });
         by_step
     }
 
@@ -361,13 +364,26 @@ impl Calibration {
     }
 }
 
-/// Residuals by forecast: those of one series and origin stand together, so that what they share is
-/// looked up once.
-fn forecasts<'a, 'b>(residuals: &'b [Residual<'a>]) -> impl Iterator<Item = &'b [Residual<'a>]> {
-    let same = |a: &Residual<'_>, b: &Residual<'_>| {
-        a.origin == b.origin && a.place.series == b.place.series
-    };
-    residuals.chunk_by(same)
+/// Calls `f` with the residuals of each forecast, those of one series and origin, so that what they
+/// share is looked up once.
+fn each_forecast<'a>(
+    residuals: impl Iterator<Item = Residual<'a>>,
+    mut f: impl FnMut(&[Residual<'a>]),
+) {
+    let mut forecast: Vec<Residual<'a>> = Vec::new();
+    for residual in residuals {
+        let of = |first: &Residual<'_>| {
+            (first.origin, first.place.series) == (residual.origin, residual.place.series)
+        };
+        if !forecast.first().is_none_or(of) {
+            f(&forecast);
+            forecast.clear();
+        }
+        forecast.push(residual);
+    }
+    if !forecast.is_empty() {
+        f(&forecast);
+    }
 }
 
 /// Errors of `step` and, while they are few, of the steps around it.
@@ -441,8 +457,12 @@ mod tests {
         for (name, origin, error) in &seen {
             residuals.push(Residual { place: place(name, 1.0), origin: *origin, error: *error });
         }
-        let calibration =
-            Calibration::fit(&residuals, (1, 1), asked(0.8), measure(Transform::None));
+        let calibration = Calibration::fit(
+            residuals.iter().copied(),
+            (1, 1),
+            asked(0.8),
+            measure(Transform::None),
+        );
         let covered = |wild: bool| {
             let chosen: Vec<_> = unseen.iter().filter(|(n, ..)| !wild || n == "s9").collect();
             let inside = chosen.iter().filter(|(name, _, error)| {
@@ -473,7 +493,8 @@ mod tests {
                 }
             }
             let both = Asked { level: 0.9, decision: Some(decision) };
-            let fitted = Calibration::fit(&residuals, (1, 1), both, measure(Transform::None));
+            let fitted =
+                Calibration::fit(residuals.iter().copied(), (1, 1), both, measure(Transform::None));
             let spread = fitted.spread(0.0, &place("s3", 1.0));
             let (decided, (lower, upper)) =
                 (fitted.at(decision, &spread), fitted.interval(&spread));
@@ -504,7 +525,12 @@ mod tests {
                     residuals.push(Residual { place: place(name, 1.0), origin, error: *error });
                 }
             }
-            let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), measure(Transform::None));
+            let fitted = Calibration::fit(
+                residuals.iter().copied(),
+                (1, 1),
+                asked(0.9),
+                measure(Transform::None),
+            );
             for (name, error) in names.iter().zip(next) {
                 let (low, high) = fitted.interval(&fitted.spread(0.0, &place(name, 1.0)));
                 inside += f64::from(u8::from(low <= error && error <= high));
@@ -539,7 +565,12 @@ mod tests {
                 });
             }
         }
-        let fitted = Calibration::fit(&residuals, (8, 1), asked(0.9), measure(Transform::None));
+        let fitted = Calibration::fit(
+            residuals.iter().copied(),
+            (8, 1),
+            asked(0.9),
+            measure(Transform::None),
+        );
         let mut inside = 0;
         for name in &names {
             let mut error = 0.0;
@@ -568,7 +599,12 @@ mod tests {
                 residuals.push(Residual { place: place(name, change), origin, error });
             }
         }
-        let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), measure(Transform::Log));
+        let fitted = Calibration::fit(
+            residuals.iter().copied(),
+            (1, 1),
+            asked(0.9),
+            measure(Transform::Log),
+        );
         let ends = |name, change: f64, point: f64, largest: f64| {
             let place = Place { reach: largest.ln_1p(), ..place(name, change) };
             fitted.interval(&fitted.spread(point, &place))
@@ -591,7 +627,12 @@ mod tests {
         };
         let residuals: Vec<Residual<'_>> =
             (0..8).flat_map(|o| (0..12).map(move |i| (o, i))).map(residual).collect();
-        let fitted = Calibration::fit(&residuals, (1, 1), asked(0.9), measure(Transform::Log));
+        let fitted = Calibration::fit(
+            residuals.iter().copied(),
+            (1, 1),
+            asked(0.9),
+            measure(Transform::Log),
+        );
         let spread = fitted.spread(1_234.000_000_000_1, &place("s1", UNIT_MIN));
         let (low, high) = fitted.interval(&spread);
         assert!(crate::forecast::metrics::holds(low, high, 1_234.0), "{low} to {high}");

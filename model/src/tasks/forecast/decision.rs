@@ -20,9 +20,9 @@ pub struct Decision {
 
 impl Decision {
     /// Of outcomes beside their point forecasts; none of nothing.
-    pub(super) fn of<'a>(
+    pub(super) fn of(
         probability: f64,
-        outcomes: impl Iterator<Item = (&'a IntervalOutcome, f64)>,
+        outcomes: impl Iterator<Item = (IntervalOutcome, f64)>,
     ) -> Option<Self> {
         let loss = |actual: f64, decided: f64| {
             let short = actual - decided;
@@ -31,7 +31,7 @@ impl Decision {
         let (mut count, mut covered, mut pinball, mut pinball_of_point) = (0.0, 0.0, 0.0, 0.0);
         for (outcome, point) in outcomes {
             let actual = outcome.actual;
-            let decided = decided(probability, outcome)?;
+            let decided = decided(probability, &outcome)?;
             count += 1.0;
             covered += f64::from(u8::from(actual <= decided));
             pinball += loss(actual, decided);
@@ -84,11 +84,11 @@ mod tests {
             naive_scale: 1.0,
         };
         let outcomes = [outcome(11.0), outcome(14.0)];
-        let decision = Decision::of(0.75, outcomes.iter().map(|o| (o, 10.0))).expect("two");
+        let decision = Decision::of(0.75, outcomes.iter().map(|o| (o.clone(), 10.0))).expect("two");
         // 1 over, 2 short; from the point 1 and 4 short.
         assert_eq!((decision.covered, decision.pinball), (0.5, (0.25 + 1.5) / 2.0));
         assert_eq!(decision.pinball_of_point, (0.75 + 3.0) / 2.0);
-        assert_eq!(Decision::of(0.6, outcomes.iter().map(|o| (o, 10.0))), None);
+        assert_eq!(Decision::of(0.6, outcomes.iter().map(|o| (o.clone(), 10.0))), None);
         let text = decision.to_text(2);
         assert!(text.contains("0.88, of the point forecast 1.88: 53.3 % less"), "{text}");
     }

@@ -146,15 +146,18 @@ pub fn evaluate(
 fn report(trials: &Run<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation {
     let chosen = trials.served();
     let Asked { level, decision } = Asked::by(spec);
-    let intervals: Vec<Vec<IntervalOutcome>> =
-        trials.entrants.iter().map(|e| trials.intervals(e)).collect();
+    // Of one family at a time: those of all are more than everything else.
+    let intervals = |entrant: &Entrant| -> Vec<IntervalOutcome> {
+        (0..trials.cases.len()).map(trials.intervals(entrant)).collect()
+    };
     let scores = |outcomes: &[IntervalOutcome], keep: &dyn Fn(usize) -> bool| {
         interval_scores(
             level,
             outcomes.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, o)| o.clone()),
         )
     };
-    let family = |(entrant, outcomes): (&Entrant, &Vec<IntervalOutcome>)| {
+    let family = |entrant: &Entrant| {
+        let outcomes = &intervals(entrant);
         let step = |step: usize| {
             let at = |i: usize| trials.cases[i].step == step;
             let errors = trials.errors_of(entrant, |case| case.step == step)?;
@@ -171,16 +174,12 @@ fn report(trials: &Run<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation
                 trials.p_value(entrant, chosen)
             },
             decision: decision.and_then(|probability| {
-                let beside_points = outcomes.iter().zip(entrant.points.iter().copied());
+                let beside_points = outcomes.iter().cloned().zip(entrant.points.iter().copied());
                 Decision::of(probability, beside_points)
             }),
         })
     };
-    let chosen_outcomes = trials
-        .entrants
-        .iter()
-        .position(|e| e.family == chosen.family)
-        .map_or(&[][..], |i| &intervals[i]);
+    let chosen_outcomes = intervals(chosen);
     let (data, calendar) = (trials.data(), trials.data().calendar());
     let series = |(series, cases): (&Series, &Vec<usize>)| {
         let mase = |e: &Entrant| trials.errors_at(e, cases).map_or(f64::NAN, |e| e.mase);
@@ -217,7 +216,7 @@ fn report(trials: &Run<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation
         chosen: chosen.family,
         origins: trials.origins.iter().map(|&o| calendar.label(o)).collect(),
         checks,
-        families: trials.entrants.iter().zip(&intervals).filter_map(family).collect(),
+        families: trials.entrants.iter().filter_map(family).collect(),
         series: data.series().iter().zip(&trials.cases_by_series()).filter_map(series).collect(),
     }
 }

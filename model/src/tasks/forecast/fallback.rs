@@ -33,19 +33,20 @@ impl Fallback {
         let (season, horizon, transform) =
             (data.frequency().season(), spec.task.horizon, spec.model.transform);
         let mut moved: Vec<Vec<Vec<f64>>> = vec![vec![Vec::new(); horizon]; season];
-        each_start(data, horizon, |series, place, step, change| {
-            let from = phase(series.start + place as i64, season);
-            moved[from][step].push(transform_change(transform, change));
-        });
+        for start in starts(data, horizon) {
+            let from = phase(start.period(), season);
+            let steps = start.steps(horizon, transform);
+            steps.for_each(|(step, change)| moved[from][step].push(change));
+        }
         let relative = transform == Transform::Log;
         let middle = |changes: Vec<f64>| if relative { median(changes) } else { 0.0 };
         let moves =
             moved.into_iter().map(|steps| steps.into_iter().map(middle).collect()).collect();
         let unfitted = Self { moves, calibration: Calibration::default(), transform };
-        let residuals = unfitted.residuals(data, spec);
-        let measure = Measure::by(spec);
-        let calibration = Calibration::fit(&residuals, (horizon, 1), Asked::by(spec), measure);
-        (!residuals.is_empty()).then_some(Self { calibration, ..unfitted })
+        let (residuals, measure) = (unfitted.residuals(data, spec), Measure::by(spec));
+        residuals.clone().next()?;
+        let calibration = Calibration::fit(residuals, (horizon, 1), Asked::by(spec), measure);
+        Some(Self { calibration, ..unfitted })
     }
 
     /// Checks a rule that was read against the configuration that it belongs to.
@@ -88,42 +89,60 @@ impl Fallback {
         }
     }
 
-    fn residuals<'a>(&self, data: &'a Dataset, spec: &TrainSpec) -> Vec<Residual<'a>> {
-        let (first, mut residuals) = (data.first(), Vec::new());
-        each_start(data, spec.task.horizon, |series, place, step, (from, to)| {
-            let period = series.start + place as i64;
-            let expected = self.moves[phase(period, self.moves.len())][step];
-            let error = transform_change(spec.model.transform, (from, to)) - expected;
-            let origin = (period - first) as usize;
-            let place = self.place(series.until(period), step);
-            residuals.push(Residual { place, origin, error });
-        });
-        residuals
+    fn residuals<'a>(
+        &'a self,
+        data: &'a Dataset,
+        spec: &'a TrainSpec,
+    ) -> impl Iterator<Item = Residual<'a>> + Clone {
+        let (first, horizon) = (data.first(), spec.task.horizon);
+        starts(data, horizon).flat_map(move |start| {
+            let period = start.period();
+            let moves = &self.moves[phase(period, self.moves.len())];
+            let (nearest, origin) =
+                (self.place(start.series.until(period), 0), (period - first) as usize);
+            start.steps(horizon, self.transform).map(move |(step, change)| Residual {
+                place: Place { step, ..nearest },
+                origin,
+                error: change - moves[step],
+            })
+        })
     }
 }
 
-/// Calls `f` with every newest start of every series, its place, the step ahead from 0, and the
-/// values at both ends, both observed.
-fn each_start<'a>(
-    data: &'a Dataset,
-    horizon: usize,
-    mut f: impl FnMut(&'a Series, usize, usize, (f64, f64)),
-) {
-    for series in data.series() {
+/// A value of a series that those after it are seen from.
+#[derive(Debug, Clone, Copy)]
+struct Start<'a> {
+    series: &'a Series,
+    place: usize,
+}
+
+impl<'a> Start<'a> {
+    fn period(self) -> i64 {
+        self.series.start + self.place as i64
+    }
+
+    /// Steps ahead, from 0, and how far the values there are from it, transformed: of those that
+    /// were observed.
+    fn steps(
+        self,
+        horizon: usize,
+        transform: Transform,
+    ) -> impl Iterator<Item = (usize, f64)> + Clone + 'a {
+        let ahead = horizon.min(self.series.values.len() - 1 - self.place);
+        let from = self.series.observed(self.period()).map(|from| transform.apply(from));
+        (0..ahead).filter_map(move |step| {
+            let to = self.series.observed(self.period() + 1 + step as i64)?;
+            Some((step, transform.apply(to) - from?))
+        })
+    }
+}
+
+/// The newest starts of every series.
+fn starts(data: &Dataset, horizon: usize) -> impl Iterator<Item = Start<'_>> + Clone {
+    data.series().iter().flat_map(move |series| {
         let n = series.values.len();
-        for place in n.saturating_sub(STARTS_MAX + horizon)..n {
-            for step in 0..horizon.min(n - 1 - place) {
-                let at = |place: usize| series.observed(series.start + place as i64);
-                if let (Some(from), Some(to)) = (at(place), at(place + step + 1)) {
-                    f(series, place, step, (from, to));
-                }
-            }
-        }
-    }
-}
-
-fn transform_change(transform: Transform, (from, to): (f64, f64)) -> f64 {
-    transform.apply(to) - transform.apply(from)
+        (n.saturating_sub(STARTS_MAX + horizon)..n).map(move |place| Start { series, place })
+    })
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -44,12 +44,12 @@ struct Kept {
 /// What an artifact keeps of a backtest.
 pub(super) fn kept(run: &Run<'_>) -> Vec<u8> {
     let served = run.served();
-    let intervals = run.intervals(served);
-    let cases = run.cases.iter().zip(&served.points).zip(&intervals);
-    let newest = cases.skip(run.cases.len().saturating_sub(CASES_MAX));
-    let case = |((case, value), interval): ((&super::backtest::Case, &f64), &_)| {
-        let super::metrics::IntervalOutcome { lower, upper, .. } = interval;
-        (case.series, run.origins[case.origin], case.step, *value, *lower, *upper)
+    let interval = run.intervals(served);
+    let newest = run.cases.len().saturating_sub(CASES_MAX)..run.cases.len();
+    let case = |number: usize| {
+        let (case, value) = (&run.cases[number], served.points[number]);
+        let super::metrics::IntervalOutcome { lower, upper, .. } = interval(number);
+        (case.series, run.origins[case.origin], case.step, value, lower, upper)
     };
     let series = run.data().series().iter().map(|series| series.name.clone()).collect();
     let kept = Kept { series, cases: newest.map(case).collect() };

@@ -156,7 +156,8 @@ mod tests {
         let near = 9.0 * (1.0 + 2.0 * (1.0 / 2.0 + 1.0 / 3.0 + 1.0 / 4.0));
         assert!((night - 20.0 / (20.0 + near)).abs() < 1e-12, "{night}");
         assert!((day - (20.0 + 2.0 * near) / (20.0 + near)).abs() < 1e-12, "{day}");
-        for (season, width) in [(7, Width::Changes), (52, Width::Changes), (24, Width::Volatility)] {
+        for (season, width) in [(7, Width::Changes), (52, Width::Changes), (24, Width::Volatility)]
+        {
             let measure = of(season, width);
             assert_eq!(measure.ahead(&history, 3), [measure.of(&history); 3]);
         }
