@@ -55,6 +55,7 @@ pub fn all(folder: &Path, m3: &Path) -> Result<Vec<Set>> {
     sets.extend(stocks(&folder.join("stocks/djia_12_2006_2017.csv"))?);
     sets.extend(london(&folder.join("energy"))?);
     sets.push(cloud_watch(&folder.join("nab/data/realAWSCloudwatch"))?);
+    sets.push(small_counts());
     Ok(sets)
 }
 
@@ -246,6 +247,30 @@ fn london(folder: &Path) -> Result<Vec<Set>> {
             &sky,
         ),
     ])
+}
+
+/// Invented: 100 monthly series of small counts, whose rates have a season and are drawn anew in
+/// each month, so that they spread more than independent events do.
+fn small_counts() -> Set {
+    let mut rng = fastrand::Rng::with_seed(8);
+    let mut exponential = move || -rng.f64().max(f64::MIN_POSITIVE).ln();
+    let mut count = |mean: f64| {
+        let rate = mean * (exponential() + exponential() + exponential()) / 3.0;
+        let (mut events, mut passed) = (0.0, exponential());
+        while passed < rate {
+            (events, passed) = (events + 1.0, passed + exponential());
+        }
+        events
+    };
+    let split = |number: usize| {
+        let season = |month: usize| 1.0 + 0.4 * (std::f64::consts::TAU * month as f64 / 12.0).sin();
+        let mean = 0.2 * (1 + number % 40) as f64;
+        let known = (0..84).map(|month| count(mean * season(month))).collect();
+        Split { name: format!("s{number:03}"), known, future: Vec::new() }
+    };
+    let splits: Vec<Split> = (0..100).map(split).collect();
+    let how = How { horizon: 3, origins: 8, stride: 3, judged: 4, transform: Transform::Log };
+    set(("invented small counts, monthly", false), dataset(Frequency::Monthly, &splits), &how)
 }
 
 /// Hourly means of 17 metrics of machines, as if all ended at once.

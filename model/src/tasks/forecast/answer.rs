@@ -1,7 +1,7 @@
 //! Forecasts with intervals: the model's own, or those of the rule for short histories.
 
 use super::Artifact;
-use super::conformal::{Asked, Calibration, Place, Spread};
+use super::conformal::{Asked, Calibration, Place, Spread, bounded};
 use super::dataset::{FeatureValues, Series, View};
 use super::fallback::Fallback;
 use super::forecaster::{Forecaster, Path};
@@ -62,7 +62,9 @@ impl Artifact {
         let prediction = |(view, path): (&View<'_>, Path)| {
             let change = calibration.change(*view);
             let places = calibration.places(*view, path.points.len(), &path.spreads);
+            let transform = self.card.spec.model.transform;
             let step = |(&value, place): (&f64, &Place<'_>)| {
+                let value = bounded(transform, place.reach, value);
                 self.predicted(calibration, value, calibration.spread(value, place))
             };
             let steps = path.points.iter().zip(&places).map(step).collect();

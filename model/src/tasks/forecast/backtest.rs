@@ -14,7 +14,7 @@ use steppe_wire::predict::Errors;
 use crate::error::TrainError;
 use crate::families::combination::{mean, weights};
 use crate::forecast::Forecaster;
-use crate::forecast::conformal::{Asked, Calibration, Measure, Place, Residual, reach};
+use crate::forecast::conformal::{Asked, Calibration, Measure, Place, Residual, bounded, reach};
 use crate::forecast::dataset::{Dataset, View};
 use crate::forecast::decision::Decision;
 use crate::forecast::metrics::{
@@ -77,6 +77,8 @@ pub struct Entrant {
 pub struct Run<'a> {
     data: &'a Dataset,
     spec: &'a TrainSpec,
+    /// Which quantiles are made.
+    asked: Asked,
     /// Last periods known, oldest first.
     pub origins: Vec<i64>,
     /// The values that were forecast.
@@ -174,6 +176,7 @@ pub fn run<'a>(
     let mut run = Run {
         data,
         spec,
+        asked: Asked::of(spec, data),
         origins: fits.origins.clone(),
         cases: Vec::new(),
         entrants: families.iter().filter(taking).map(entrant).collect(),
@@ -252,7 +255,10 @@ impl Run<'_> {
         for entrant in &mut self.entrants {
             let model = fits.model(number, entrant.family).expect("every family was fitted");
             let paths = model.paths(&views, self.spec.task.horizon);
-            entrant.points.extend(kept.iter().map(|&(at, step)| paths[at].points[step]));
+            let cases = &self.cases[self.cases.len() - kept.len()..];
+            entrant.points.extend(kept.iter().zip(cases).map(|(&(at, step), case)| {
+                bounded(self.spec.model.transform, case.reach, paths[at].points[step])
+            }));
             entrant
                 .spreads
                 .extend(kept.iter().filter_map(|&(at, step)| paths[at].spreads.get(step)));
@@ -372,6 +378,7 @@ impl Run<'_> {
             },
             origin: case.origin,
             error: transform.apply(case.actual) - transform.apply(entrant.points[i]),
+            values: (entrant.points[i], case.actual),
         }
     }
 
@@ -385,7 +392,7 @@ impl Run<'_> {
         Calibration::fit(
             kept.map(|i| self.residual(entrant, i)),
             (self.spec.task.horizon, self.spec.stride()),
-            Asked::by(self.spec),
+            self.asked,
             Measure::by(self.spec),
         )
     }
@@ -473,7 +480,7 @@ impl Run<'_> {
                 self.p_value(entrant, chosen)
             },
         };
-        let Asked { level, decision } = Asked::by(self.spec);
+        let Asked { level, decision, .. } = self.asked;
         let interval = self.intervals(chosen);
         let intervals = || (0..self.cases.len()).map(&interval);
         let beside_points = || intervals().zip(chosen.points.iter().copied());

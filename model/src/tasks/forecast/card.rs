@@ -146,6 +146,14 @@ impl ModelCard {
                 e.mae, e.rmse, e.mape, e.smape, e.mase
             );
         }
+        if let Some(counts) = self.section.calibration.counts {
+            text += &format!(
+                "\nnote: values are small counts: intervals end at whole numbers, by a negative \
+                 binomial distribution with {:.2} times the forecast as its mean and dispersion \
+                 {:.2}\n",
+                counts.factor, counts.dispersion
+            );
+        }
         if !test.left_out.is_empty() {
             let names: Vec<&str> = test.left_out.iter().map(|family| family.name()).collect();
             text += &format!("\nnot tried, for want of values: {}\n", names.join(", "));

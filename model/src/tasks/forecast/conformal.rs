@@ -12,6 +12,7 @@
 //! degrees of freedom says; of the rest there are as many as forecasts, and their quantile is the
 //! conformal one. Where origins are many, quantiles are taken of the whole.
 
+mod counts;
 mod measure;
 mod shocks;
 
@@ -19,11 +20,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::forecast::dataset::View;
+use crate::forecast::dataset::{Dataset, View};
 use measure::UNIT_MIN;
 use shocks::{Parts, middle};
 use steppe_spec::{Decide, TrainSpec, Transform};
 
+pub use counts::Counts;
 pub use measure::{Measure, typical_change};
 
 /// Quantiles that are always given beside the interval.
@@ -33,8 +35,10 @@ const ERRORS_MIN: usize = 200;
 /// A typical change is at least this share of that of the typical series: a series that was quiet
 /// so far is not for ever, and its first jump is no measure for others.
 const QUIET_SHARE: f64 = 0.1;
-/// How many times the largest value of a history an interval may reach.
+/// How many times the largest value of a history, or its forecast, an interval may reach.
 const REACH: f64 = 4.0;
+/// How many times the largest value of a history a forecast may reach, and an interval with it.
+const REACH_MAX: f64 = 10.0;
 
 /// What turns point forecasts into quantiles.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +55,9 @@ pub struct Calibration {
     pub series: BTreeMap<String, f64>,
     /// Least typical change of a series.
     pub change_min: f64,
+    /// What is known of small counts, whose offsets are normal quantiles; none for other values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
     #[serde(flatten)]
     measure: Measure,
 }
@@ -62,13 +69,23 @@ pub struct Asked {
     pub level: f64,
     /// Probability of the quantile to decide by, if something is.
     pub decision: Option<f64>,
+    /// Whether the values are small counts.
+    pub counts: bool,
 }
 
 impl Asked {
-    /// What a configuration asks for.
+    /// What a configuration asks for, of values that are no small counts.
     pub fn by(spec: &TrainSpec) -> Self {
         let decision = spec.task.decide.map(Decide::probability);
-        Self { level: spec.backtest.interval_level, decision }
+        Self { level: spec.backtest.interval_level, decision, counts: false }
+    }
+
+    /// What it asks for of these data.
+    pub fn of(spec: &TrainSpec, data: &Dataset) -> Self {
+        let counts = spec.model.transform == Transform::Log
+            && spec.backtest.interval_width.is_of_changes()
+            && data.holds_small_counts();
+        Self { counts, ..Self::by(spec) }
     }
 }
 
@@ -110,6 +127,8 @@ pub struct Residual<'a> {
     pub origin: usize,
     /// Actual value less forecast, on the transformed scale.
     pub error: f64,
+    /// Both: the forecast, and what came.
+    pub values: (f64, f64),
 }
 
 /// Sums of relative errors, and how many they are.
@@ -150,7 +169,7 @@ impl Calibration {
     pub fn fit<'a>(
         residuals: impl Iterator<Item = Residual<'a>> + Clone,
         (horizon, stride): (usize, usize),
-        Asked { level, decision }: Asked,
+        Asked { level, decision, counts }: Asked,
         measure: Measure,
     ) -> Self {
         let tail = ((1.0 - level) / 2.0 * 1e9).round() / 1e9;
@@ -165,6 +184,7 @@ impl Calibration {
             relative_error: 0.0,
             series: BTreeMap::new(),
             change_min: QUIET_SHARE * middle(residuals.clone().map(|r| r.place.change).collect()),
+            counts: counts.then(|| Counts::of(residuals.clone().map(|r| r.values))),
             measure,
         };
         let by_step = fitted.standardised(residuals, (horizon, stride));
@@ -219,14 +239,20 @@ impl Calibration {
             of_origin.keys().map(|place| (*place, sum_near(place))).collect();
         let mut by_step: Vec<Vec<(usize, f64)>> = vec![Vec::new(); horizon];
         let others = |sum: Sum, of: Sum| if lone { sum } else { sum.without(of) };
+        let mut number = 0;
         each_forecast(residuals, |forecast| {
             let (own, origin) = (forecast[0].place.series, forecast[0].origin);
             let mean = others(all, all_of[&origin]).mean();
             let relative = others(sums[own], near_of[&(own, origin)]).drawn(mean, pull);
             for residual in forecast {
                 let place = &residual.place;
+                number += 1;
                 let unit = place.spread.unwrap_or_else(|| self.change_of(place) * relative);
-                by_step[place.step].push((origin, residual.error / self.unit(unit)));
+                let distance = match self.counts {
+                    Some(counts) => counts.distance(residual.values, number),
+                    None => residual.error / self.unit(unit),
+                };
+                by_step[place.step].push((origin, distance));
             }
         });
         by_step
@@ -258,6 +284,9 @@ impl Calibration {
         };
         if !self.offsets.iter().all(fits) {
             return Err("the calibration has not one ascending offset per probability".to_owned());
+        }
+        if self.counts.is_some_and(|counts| !counts.is_usable()) {
+            return Err("the calibration's counts are not as they can be".to_owned());
         }
         let usable = |error: &f64| error.is_finite() && *error >= 0.0;
         let relative = std::iter::once(&self.relative_error).chain(self.series.values());
@@ -347,8 +376,14 @@ impl Calibration {
 
     fn quantile(&self, i: usize, spread: &Spread) -> f64 {
         let Spread { step, point, at, unit, low, high } = *spread;
-        let value =
-            self.measure.scale().invert((at + self.offsets[step][i] * unit).clamp(low, high));
+        let (scale, offset) = (self.measure.scale(), self.offsets[step][i]);
+        if let Some(counts) = self.counts {
+            let count = counts.at(point, offset, scale.invert(high).floor());
+            // Counts on both sides of the forecast, which need not be one.
+            let below = self.probabilities[i] < 0.5;
+            return if below { count.min(point.floor()) } else { count.max(point.ceil()) };
+        }
+        let value = scale.invert((at + offset * unit).clamp(low, high));
         // Rounding on the way to the scale and back must not carry a quantile past the forecast.
         // What is not a number stays so: it must not come out as a narrow interval.
         let past = if self.probabilities[i] < 0.5 { value > point } else { value < point };
@@ -411,10 +446,23 @@ pub fn reach(transform: Transform, history: &[f64]) -> f64 {
     }
 }
 
-/// Beyond what an interval never goes, transformed: [`REACH`] times what was ever seen.
+/// A point forecast, at most [`REACH_MAX`] times the largest value of its history, where values are
+/// relative: models run away, and what they say then is no forecast.
+pub fn bounded(transform: Transform, reach: f64, point: f64) -> f64 {
+    match transform {
+        Transform::Log => point.min(transform.invert(reach + REACH_MAX.ln())),
+        Transform::None => point,
+    }
+}
+
+/// Beyond what an interval never goes, transformed: [`REACH`] times what was ever seen or is
+/// forecast, and [`REACH_MAX`] times what was ever seen.
 fn limits(transform: Transform, point: f64, reach: f64, unit: f64) -> (f64, f64) {
     match transform {
-        Transform::Log => (f64::NEG_INFINITY, reach.max(point) + REACH.ln()),
+        Transform::Log => {
+            let most = (reach + REACH_MAX.ln()).max(point);
+            (f64::NEG_INFINITY, (reach.max(point) + REACH.ln()).min(most))
+        }
         Transform::None => {
             let reach = REACH * reach.max(unit);
             (point - reach, point + reach)
@@ -433,7 +481,7 @@ mod tests {
     }
 
     fn asked(level: f64) -> Asked {
-        Asked { level, decision: None }
+        Asked { level, decision: None, counts: false }
     }
 
     fn measure(scale: Transform) -> Measure {
@@ -455,7 +503,12 @@ mod tests {
         let (seen, unseen) = (draw(2_000), draw(2_000));
         let mut residuals = Vec::new();
         for (name, origin, error) in &seen {
-            residuals.push(Residual { place: place(name, 1.0), origin: *origin, error: *error });
+            residuals.push(Residual {
+                place: place(name, 1.0),
+                origin: *origin,
+                error: *error,
+                values: (0.0, 0.0),
+            });
         }
         let calibration = Calibration::fit(
             residuals.iter().copied(),
@@ -489,10 +542,15 @@ mod tests {
             for origin in 0..100 {
                 for name in &names {
                     let error = error(&mut rng);
-                    residuals.push(Residual { place: place(name, 1.0), origin, error });
+                    residuals.push(Residual {
+                        place: place(name, 1.0),
+                        origin,
+                        error,
+                        values: (0.0, 0.0),
+                    });
                 }
             }
-            let both = Asked { level: 0.9, decision: Some(decision) };
+            let both = Asked { level: 0.9, decision: Some(decision), counts: false };
             let fitted =
                 Calibration::fit(residuals.iter().copied(), (1, 1), both, measure(Transform::None));
             let spread = fitted.spread(0.0, &place("s3", 1.0));
@@ -522,7 +580,12 @@ mod tests {
             let mut residuals = Vec::new();
             for (origin, errors) in seen.iter().enumerate() {
                 for (name, error) in names.iter().zip(errors) {
-                    residuals.push(Residual { place: place(name, 1.0), origin, error: *error });
+                    residuals.push(Residual {
+                        place: place(name, 1.0),
+                        origin,
+                        error: *error,
+                        values: (0.0, 0.0),
+                    });
                 }
             }
             let fitted = Calibration::fit(
@@ -562,6 +625,7 @@ mod tests {
                     place: Place { step, ..place(name, 1.0) },
                     origin,
                     error,
+                    values: (0.0, 0.0),
                 });
             }
         }
@@ -596,7 +660,12 @@ mod tests {
                 let calm = 0.02 * ((origin * 7 + i * 3) % 5) as f64 - 0.04;
                 let error = if jump { 8.5 } else { calm };
                 let change = if i == 0 { UNIT_MIN } else { 0.05 };
-                residuals.push(Residual { place: place(name, change), origin, error });
+                residuals.push(Residual {
+                    place: place(name, change),
+                    origin,
+                    error,
+                    values: (0.0, 0.0),
+                });
             }
         }
         let fitted = Calibration::fit(
@@ -618,12 +687,102 @@ mod tests {
     }
 
     #[test]
+    fn intervals_are_finite_and_ordered_and_never_beyond_ten_times_what_was_seen() {
+        let mut rng = fastrand::Rng::with_seed(11);
+        for round in 0..300 {
+            let (transform, counts) = match round % 3 {
+                0 => (Transform::None, false),
+                kind => (Transform::Log, kind == 2),
+            };
+            let mut size = || 10f64.powf(rng.f64() * 16.0 - 4.0);
+            let names: Vec<String> = (0..5).map(|i| format!("s{i}")).collect();
+            let mut residuals = Vec::new();
+            for name in &names {
+                for origin in 0..1 + round % 7 {
+                    let (forecast, came) = (size(), if origin % 3 == 0 { 0.0 } else { size() });
+                    let values = (forecast.floor(), came.floor());
+                    let error = transform.apply(values.1) - transform.apply(values.0);
+                    let change = if origin % 2 == 0 { UNIT_MIN } else { size() };
+                    residuals.push(Residual { place: place(name, change), origin, error, values });
+                }
+            }
+            let asked = Asked { level: 0.999, decision: Some(0.7), counts };
+            let all = residuals.iter().copied();
+            let fitted = Calibration::fit(all, (1, 1), asked, measure(transform));
+            for name in ["s1", "new"] {
+                let (largest, change) = (size().floor(), size());
+                let reach = reach(transform, &[0.0, largest]);
+                let point = bounded(transform, reach, size());
+                let place = Place { reach, ..place(name, change) };
+                let spread = fitted.spread(point, &place);
+                let quantiles = fitted.quantiles(&spread);
+                assert!(quantiles.is_sorted_by(|a, b| a.1 <= b.1), "{quantiles:?}");
+                let (low, high) = fitted.interval(&spread);
+                assert!(low.is_finite() && high.is_finite(), "{low} to {high}");
+                assert!(low <= point && point <= high, "{low} {point} {high}");
+                if transform == Transform::Log {
+                    assert!(low >= 0.0 && high <= (10.0 * (largest + 1.0)).ceil(), "{high}");
+                }
+                if counts {
+                    assert_eq!((low.fract(), high.fract()), (0.0, 0.0));
+                }
+            }
+        }
+    }
+
+    /// A count with the given mean and dispersion 0.5: of independent events whose rate is drawn.
+    fn count(rng: &mut fastrand::Rng, mean: f64) -> f64 {
+        // Of shape 2: a sum of two exponential draws.
+        let rate = -mean / 2.0 * (rng.f64().max(1e-12).ln() + rng.f64().max(1e-12).ln());
+        let (mut events, mut passed) = (0.0, -rng.f64().max(1e-12).ln());
+        while passed < rate {
+            (events, passed) = (events + 1.0, passed - rng.f64().max(1e-12).ln());
+        }
+        events
+    }
+
+    #[test]
+    fn small_counts_have_whole_intervals_that_cover() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        let names: Vec<String> = (0..60).map(|i| format!("s{i}")).collect();
+        let mean = |i: usize| 0.3 * (1 + i % 30) as f64;
+        let mut residuals = Vec::new();
+        for origin in 0..8 {
+            for (i, name) in names.iter().enumerate() {
+                // Forecasts on a scale of logarithms are too low.
+                let values = (0.8 * mean(i), count(&mut rng, mean(i)));
+                let error = values.1.ln_1p() - values.0.ln_1p();
+                residuals.push(Residual { place: place(name, 0.5), origin, error, values });
+            }
+        }
+        let asked = Asked { counts: true, ..asked(0.9) };
+        let all = residuals.iter().copied();
+        let fitted = Calibration::fit(all, (1, 1), asked, measure(Transform::Log));
+        let (mut inside, mut above, mut width) = (0.0, 0.0, 0.0);
+        for round in 0..6_000 {
+            let i = round % 60;
+            let place = Place { reach: 40f64.ln_1p(), ..place(&names[i], 0.5) };
+            let (low, high) = fitted.interval(&fitted.spread(0.8 * mean(i), &place));
+            assert_eq!((low.fract(), high.fract()), (0.0, 0.0), "{low} to {high}");
+            let came = count(&mut rng, mean(i));
+            inside += f64::from(u8::from(low <= came && came <= high)) / 6_000.0;
+            above += f64::from(u8::from(came > high)) / 6_000.0;
+            width += (high - low) / 6_000.0;
+        }
+        // Whole ends hold somewhat more than they promise.
+        assert!((0.89..=0.97).contains(&inside), "{inside}");
+        assert!((0.02..=0.06).contains(&above), "{above}");
+        assert!((9.0..=15.0).contains(&width), "{width}");
+    }
+
+    #[test]
     fn constants_are_held_by_their_intervals() {
         let names: Vec<String> = (0..12).map(|i| format!("s{i}")).collect();
         let residual = |(origin, i): (usize, usize)| Residual {
             place: place(&names[i], UNIT_MIN),
             origin,
             error: 1e-16 * (i as f64 - 6.0),
+            values: (0.0, 0.0),
         };
         let residuals: Vec<Residual<'_>> =
             (0..8).flat_map(|o| (0..12).map(move |i| (o, i))).map(residual).collect();

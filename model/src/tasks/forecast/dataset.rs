@@ -345,6 +345,17 @@ impl Dataset {
         values.map(|v| needed(*v).unwrap_or(DECIMALS_MAX)).max().unwrap_or(0)
     }
 
+    /// Whether they are small counts: all values are whole and none negative, and of at least half
+    /// of the series the mean is below [`SMALL_COUNT`].
+    pub fn holds_small_counts(&self) -> bool {
+        let whole = |value: &f64| *value >= 0.0 && value.fract() == 0.0;
+        let small = |series: &&Series| {
+            series.values.iter().sum::<f64>() < SMALL_COUNT * series.values.len() as f64
+        };
+        self.series.iter().all(|series| series.values.iter().all(whole))
+            && 2 * self.series.iter().filter(small).count() >= self.series.len()
+    }
+
     /// The data as they were known at the end of `period`; series that had not begun are left out.
     pub fn until(&self, period: i64) -> Self {
         let cut = |s: &Series| {
@@ -406,12 +417,26 @@ impl Data for Dataset {
     }
 }
 
+/// Counts below it are so small that which whole number comes next matters.
+const SMALL_COUNT: f64 = 10.0;
 /// Most decimals with which a forecast is shown.
 pub const DECIMALS_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_tell_whether_they_are_small_counts() {
+        let small = |all: &[&[f64]]| {
+            let series = all.iter().enumerate();
+            let series = series.map(|(i, v)| Series::new(format!("s{i}"), 0, v.to_vec()));
+            Dataset::new(Frequency::Yearly, series.collect()).holds_small_counts()
+        };
+        assert!(small(&[&[0.0, 4.0, 1.0], &[900.0, 1_000.0]]));
+        assert!(!small(&[&[0.0, 4.0, 1.0], &[900.0, 1_000.0], &[10.0, 10.0]]));
+        assert!(!small(&[&[0.0, 4.5, 1.0]]) && !small(&[&[0.0, -1.0]]));
+    }
 
     #[test]
     fn values_tell_how_many_decimals_they_have() {

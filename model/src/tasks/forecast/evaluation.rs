@@ -145,7 +145,7 @@ pub fn evaluate(
 
 fn report(trials: &Run<'_>, spec: &TrainSpec, checks: Vec<String>) -> Evaluation {
     let chosen = trials.served();
-    let Asked { level, decision } = Asked::by(spec);
+    let Asked { level, decision, .. } = Asked::by(spec);
     // Of one family at a time: those of all are more than everything else.
     let intervals = |entrant: &Entrant| -> Vec<IntervalOutcome> {
         (0..trials.cases.len()).map(trials.intervals(entrant)).collect()

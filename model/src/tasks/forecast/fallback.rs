@@ -36,7 +36,7 @@ impl Fallback {
         for start in starts(data, horizon) {
             let from = phase(start.period(), season);
             let steps = start.steps(horizon, transform);
-            steps.for_each(|(step, change)| moved[from][step].push(change));
+            steps.for_each(|(step, change, _)| moved[from][step].push(change));
         }
         let relative = transform == Transform::Log;
         let middle = |changes: Vec<f64>| if relative { median(changes) } else { 0.0 };
@@ -45,7 +45,7 @@ impl Fallback {
         let unfitted = Self { moves, calibration: Calibration::default(), transform };
         let (residuals, measure) = (unfitted.residuals(data, spec), Measure::by(spec));
         residuals.clone().next()?;
-        let calibration = Calibration::fit(residuals, (horizon, 1), Asked::by(spec), measure);
+        let calibration = Calibration::fit(residuals, (horizon, 1), Asked::of(spec, data), measure);
         Some(Self { calibration, ..unfitted })
     }
 
@@ -100,10 +100,12 @@ impl Fallback {
             let moves = &self.moves[phase(period, self.moves.len())];
             let (nearest, origin) =
                 (self.place(start.series.until(period), 0), (period - first) as usize);
-            start.steps(horizon, self.transform).map(move |(step, change)| Residual {
+            let last = self.transform.apply(start.series.values[start.place]);
+            start.steps(horizon, self.transform).map(move |(step, change, actual)| Residual {
                 place: Place { step, ..nearest },
                 origin,
                 error: change - moves[step],
+                values: (self.transform.invert(last + moves[step]), actual),
             })
         })
     }
@@ -121,18 +123,18 @@ impl<'a> Start<'a> {
         self.series.start + self.place as i64
     }
 
-    /// Steps ahead, from 0, and how far the values there are from it, transformed: of those that
-    /// were observed.
+    /// Steps ahead, from 0, how far the values there are from it, transformed, and the values
+    /// themselves: of those that were observed.
     fn steps(
         self,
         horizon: usize,
         transform: Transform,
-    ) -> impl Iterator<Item = (usize, f64)> + Clone + 'a {
+    ) -> impl Iterator<Item = (usize, f64, f64)> + Clone + 'a {
         let ahead = horizon.min(self.series.values.len() - 1 - self.place);
         let from = self.series.observed(self.period()).map(|from| transform.apply(from));
         (0..ahead).filter_map(move |step| {
             let to = self.series.observed(self.period() + 1 + step as i64)?;
-            Some((step, transform.apply(to) - from?))
+            Some((step, transform.apply(to) - from?, to))
         })
     }
 }
