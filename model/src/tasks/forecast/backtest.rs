@@ -236,7 +236,7 @@ impl Run<'_> {
             let change = measure.of(view.history());
             let ahead = measure.ahead(view.history(), self.spec.task.horizon);
             let reach = reach(self.spec.model.transform, view.history());
-            for step in 0..self.spec.task.horizon {
+            for (step, change_ahead) in ahead.into_iter().enumerate() {
                 let target = origin + 1 + step as i64;
                 let Some(actual) = view.series().observed(target) else { continue };
                 self.cases.push(Case {
@@ -246,7 +246,7 @@ impl Run<'_> {
                     actual,
                     naive_scale: scale,
                     change,
-                    change_ahead: ahead[step],
+                    change_ahead,
                     reach,
                 });
                 kept.push((at, step));
