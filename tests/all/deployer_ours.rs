@@ -8,7 +8,7 @@ use crate::through::Through;
 const TOLD: &str = "its tag steppe:environment is `dev-eu`, not `local`";
 
 /// Every verb that speaks to an environment's cloud, with options that ask no question.
-const VERBS: [&[&str]; 23] = [
+const VERBS: [&[&str]; 24] = [
     &["deploy", "--yes"],
     &["deploy", "--dry-run"],
     &["plan"],
