@@ -41,6 +41,15 @@ fn the_sample_is_forecast_and_the_join_is_not_a_day_off() {
     // The meter of one household of the sample is dead for some weeks.
     assert!(checks.contains("1 of 24 rows flagged, with reasons"), "{checks}");
     assert!(checks.contains("24 rows in "), "{checks}");
+    assert!(checks.contains("unusual values, each of them in `demand`"), "{checks}");
+    assert!(checks.contains("182 of the backtest beside what came"), "{checks}");
+    for told in ["unusual: 1 of 24 rows are unusual", "unusual_days: 1 unusual value in 1 series"] {
+        assert!(mail.contains(told), "{mail}");
+    }
+    for query in ["forecasts", "real-predicted", "unusual-days"] {
+        let said = checkout.done(&["query", query, "--pipeline", "energy"]).out;
+        assert!(said.lines().count() > 2, "{query}: {said}");
+    }
     let asked = checkout.done(&["query", "unusual", "--pipeline", "energy"]).out;
     assert_eq!(asked.matches("SYN0").count(), 1, "{asked}");
     assert!(asked.contains("SYN000005") && asked.contains("zero_days"), "{asked}");

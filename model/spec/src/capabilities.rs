@@ -48,7 +48,8 @@ pub struct StackOptions {
     #[schemars(range(min = 1, max = 100_000))]
     pub part_size: Option<u32>,
     /// Who says which columns the table of batches has: `"declared"`, the template, or `"crawler"`,
-    /// a crawler of Glue after each run, whose table is called `crawled_` and the task's name, hyphens as underscores.
+    /// a crawler of Glue after each run, whose table is called `crawled_` and the task's name,
+    /// hyphens as underscores.
     pub catalogue: Catalogue,
     /// Whether there are alarms for state machines, rules and the server's instance.
     pub alarms: bool,

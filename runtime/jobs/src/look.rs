@@ -108,8 +108,11 @@ fn looked(
             let alarms = all.iter().map(|one| series::alarms(one, task));
             let alarms = alarms.collect::<Result<Vec<_>, _>>();
             let alarms = alarms.map_err(|e| refused(e.to_string(), None))?.concat();
-            let (alarms_found, series) = (alarms.len(), all.len());
-            let found = format!("{name}: {alarms_found} unusual values in {series} series");
+            let values = match alarms.len() {
+                1 => "1 unusual value".to_owned(),
+                count => format!("{count} unusual values"),
+            };
+            let found = format!("{name}: {values} in {} series", all.len());
             let bytes = run.alarms(&alarms).map_err(unwritten)?;
             Ok((bytes, Outcome { looked_at: all.len(), found }))
         }
