@@ -65,7 +65,7 @@ impl Dataset {
 
     /// Series by series, so that only the columns are there as a whole.
     fn from_columns(columns: Columns, spec: &TrainSpec) -> Result<Self, DataError> {
-        let moments = columns.moments.iter().copied();
+        let moments = columns.moments()?;
         let calendar = Calendar::observed(spec.frequency(), moments, spec.task.holidays.dates());
         let calendar = Arc::new(calendar);
         let (mut series, mut notes) = (Vec::new(), Vec::new());
@@ -73,7 +73,7 @@ impl Dataset {
             let mut periods: BTreeMap<i64, Told> = BTreeMap::new();
             for &row in &rows {
                 let row = row as usize;
-                let moment = columns.moments[row];
+                let moment = columns.moment(row)?;
                 let period = calendar
                     .period(moment)
                     .ok_or_else(|| no_period(&name, moment.to_string(), &calendar))?;
@@ -113,8 +113,11 @@ struct Columns {
     names: Vec<String>,
     /// The series of each row, by its place among the names.
     series: Vec<u32>,
-    moments: Vec<DateTime>,
-    values: Vec<Option<f64>>,
+    times: Times,
+    /// NaN where there is none.
+    values: Vec<f64>,
+    /// The first row whose value is a NaN, which is not the same as none.
+    nan: Option<usize>,
     features: Vec<Vec<f64>>,
     statics: Vec<Vec<f64>>,
 }
@@ -132,8 +135,9 @@ impl Columns {
         let place = |name: &String| names.partition_point(|known| known < name) as u32;
         Self {
             series: records.iter().map(|record| place(&record.series)).collect(),
-            moments: records.iter().map(|record| record.moment).collect(),
-            values: records.iter().map(|record| record.value).collect(),
+            times: Times::Known(records.iter().map(|record| record.moment).collect()),
+            values: records.iter().map(|record| record.value.unwrap_or(f64::NAN)).collect(),
+            nan: records.iter().position(|record| record.value.is_some_and(f64::is_nan)),
             features,
             statics,
             names,
@@ -165,15 +169,33 @@ impl Columns {
         let not_text = || error(&task.series, "is not text");
         let Raw::Text { codes, texts: names } = series else { return Err(not_text()) };
         let series = codes.into_iter().collect::<Option<Vec<u32>>>().ok_or_else(not_text)?;
-        let moments = (0..series.len())
-            .map(|row| {
-                let found = moment(&time, row, &names[series[row] as usize], spec.frequency())?;
-                found.ok_or_else(|| error(&task.time, "is not a time"))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let values = numbers_or_none(&target, table.first_nan(&task.target));
+        let values = into_numbers(target);
         let values = values.ok_or_else(|| error(&task.target, "is not a number"))?;
-        Ok(Self { names, series, moments, values, features, statics })
+        let nan = table.first_nan(&task.target);
+        let (name, available) = (task.time.clone(), available(&files).unwrap_or_default());
+        let times = Times::Stored { column: time, frequency: spec.frequency(), name, available };
+        Ok(Self { names, series, times, values, nan, features, statics })
+    }
+
+    /// All moments, of which there is one in each row.
+    fn moments(&self) -> Result<impl Iterator<Item = DateTime>, DataError> {
+        let rows = 0..self.series.len();
+        rows.clone().try_for_each(|row| self.moment(row).map(drop))?;
+        Ok(rows.filter_map(|row| self.moment(row).ok()))
+    }
+
+    fn moment(&self, row: usize) -> Result<DateTime, DataError> {
+        match &self.times {
+            Times::Known(moments) => Ok(moments[row]),
+            Times::Stored { column, frequency, name, available } => {
+                let series = &self.names[self.series[row] as usize];
+                moment(column, row, series, *frequency)?.ok_or_else(|| DataError::Column {
+                    column: name.clone(),
+                    problem: "is not a time",
+                    available: available.clone(),
+                })
+            }
+        }
     }
 
     /// Names in their order, with the rows of each.
@@ -189,8 +211,27 @@ impl Columns {
 
     fn told(&self, row: usize) -> Told {
         let of = |columns: &[Vec<f64>]| columns.iter().map(|column| column[row]).collect();
-        Told { value: self.values[row], features: of(&self.features), statics: of(&self.statics) }
+        let value = self.values[row];
+        let value = (!value.is_nan() || Some(row) == self.nan).then_some(value);
+        Told { value, features: of(&self.features), statics: of(&self.statics) }
     }
+}
+
+/// The moments of a table's rows.
+enum Times {
+    /// They.
+    Known(Vec<DateTime>),
+    /// As a file has them: what is made of them would take as much room again.
+    Stored {
+        /// The column.
+        column: Raw,
+        /// How far they are apart.
+        frequency: Frequency,
+        /// What the column is called.
+        name: String,
+        /// Names of all columns.
+        available: String,
+    },
 }
 
 /// Names of the columns of a table's first file.
@@ -211,12 +252,12 @@ fn numbers(raw: &Raw) -> Option<Vec<f64>> {
     }
 }
 
-/// A column as numbers, where there is one. A NaN, of which the first is in row `nan`, is a number
-/// that cannot be, and not one that is missing.
-fn numbers_or_none(raw: &Raw, nan: Option<usize>) -> Option<Vec<Option<f64>>> {
-    let one =
-        |(row, number): (usize, f64)| (!number.is_nan() || Some(row) == nan).then_some(number);
-    numbers(raw).map(|numbers| numbers.into_iter().enumerate().map(one).collect())
+/// The same of a column that nobody needs again.
+fn into_numbers(raw: Raw) -> Option<Vec<f64>> {
+    match raw {
+        Raw::Number(numbers) => Some(numbers),
+        other => numbers(&other),
+    }
 }
 
 fn check_value(
