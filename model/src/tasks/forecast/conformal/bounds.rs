@@ -20,11 +20,12 @@ pub fn reach(transform: Transform, history: &[f64]) -> f64 {
 }
 
 /// A point forecast, at most [`REACH_MAX`] times the largest value of its history, where values are
-/// relative: models run away, and what they say then is no forecast.
+/// relative: models run away, and what they say then is no forecast. What is no finite number stays
+/// none, so that whoever looks for such finds it.
 pub fn bounded(transform: Transform, reach: f64, point: f64) -> f64 {
     match transform {
-        Transform::Log => point.min(transform.invert(reach + REACH_MAX.ln())),
-        Transform::None => point,
+        Transform::Log if point.is_finite() => point.min(transform.invert(reach + REACH_MAX.ln())),
+        Transform::Log | Transform::None => point,
     }
 }
 

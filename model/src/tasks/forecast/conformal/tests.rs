@@ -314,3 +314,12 @@ fn few_errors_are_joined_by_those_of_neighbouring_steps() {
     assert_eq!(neighbours(&by_step, 0).len(), 270);
     assert_eq!(neighbours(&by_step[..1], 0).len(), 90);
 }
+
+#[test]
+fn what_is_no_number_is_not_made_one() {
+    for odd in [f64::NAN, f64::INFINITY] {
+        assert_eq!(bounded(Transform::Log, 3.0, odd).to_bits(), odd.to_bits());
+    }
+    let most = bounded(Transform::Log, 9f64.ln_1p(), 1e9);
+    assert!((most - 99.0).abs() < 1e-9, "ten times ten, less one: {most}");
+}
