@@ -132,8 +132,12 @@ const HANDLERS: &str = include_str!("../../runtime/cloud/models/handler_actions.
 pub const MANAGED_CHARS_MAX: usize = 6_144;
 
 /// Calls on executions, whose ARNs are not the machine's.
-const EXECUTIONS: [&str; 3] =
-    ["states:DescribeExecution", "states:GetExecutionHistory", "states:StopExecution"];
+const EXECUTIONS: [&str; 4] = [
+    "states:DescribeExecution",
+    "states:GetExecutionHistory",
+    "states:RedriveExecution",
+    "states:StopExecution",
+];
 
 /// The policy documents for one deployment, as few as IAM's limit allows.
 pub fn documents(names: &Names) -> Vec<Value> {

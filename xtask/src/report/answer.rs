@@ -155,6 +155,8 @@ fn draw(area: &Area<'_>, group: &Group) -> Result<()> {
     let last = group.labels.len().saturating_sub(1).max(1) as f64;
     let mut chart = ChartBuilder::on(area)
         .margin(6)
+        // The last label goes beyond the axis by half of its length.
+        .margin_right(36)
         .x_label_area_size(24)
         .y_label_area_size(56)
         .build_cartesian_2d(0.0..last, low - pad..high + pad)
