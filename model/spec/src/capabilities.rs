@@ -39,8 +39,8 @@ pub struct StackOptions {
     /// Whether Athena checks the clean table in each run.
     pub verify: bool,
     /// Who answers a run of a task `forecast`: `"online"`, the model server, asked for series by a
-    /// function, into an object of JSON each; or `"batch"`, functions that score parts of the table,
-    /// into files of Parquet, with the backtest's forecasts beside what came. Rows are always
+    /// function, into an object of JSON each; or `"batch"`, functions that score parts of the
+    /// table, into files of Parquet, with the backtest's forecasts beside what came. Rows are always
     /// scored in batches.
     pub scoring: Scoring,
     /// Rows or series that one call scores in batches; 10,000 rows or 500 series when absent. Above

@@ -1,5 +1,5 @@
-//! The function that scores parts of a table, what it and the workflow may do, and the table: what a
-//! run predicts is a partition of it.
+//! The function that scores parts of a table, what it and the workflow may do, and the table: what
+//! a run predicts is a partition of it.
 
 use serde_json::{Map, json};
 use steppe_spec::{Catalogue, Manifest, Served};
@@ -88,8 +88,8 @@ fn grants(stack: &Stack<'_>) -> Vec<Grant> {
     grants
 }
 
-/// What the workflow itself may do: start, follow and redrive its children, read what they are to do
-/// and keep what they say, and tell the catalogue of a run's folder.
+/// What the workflow itself may do: start, follow and redrive its children, read what they are to
+/// do and keep what they say, and tell the catalogue of a run's folder.
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html>
 fn of_workflow(stack: &Stack<'_>) -> Vec<Grant> {
     let (names, manifest) = (stack.spec.names, stack.spec.manifest);

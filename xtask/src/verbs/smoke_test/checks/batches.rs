@@ -1,5 +1,5 @@
-//! Forecasts that were made in batches: each series once in the run's partition, whole, by the right
-//! model, and equal to what the server answers; the backtest's once, beside what came.
+//! Forecasts that were made in batches: each series once in the run's partition, whole, by the
+//! right model, and equal to what the server answers; the backtest's once, beside what came.
 
 use std::collections::BTreeMap;
 
