@@ -6,7 +6,7 @@ use object_store::ObjectStoreExt;
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use serde_json::{Value, json};
-use steppe_cloud::services::events;
+use steppe_cloud::services::{events, states};
 
 use crate::running::{Running, start};
 
@@ -201,4 +201,84 @@ async fn a_rule_is_refused_for_what_it_cannot_do() {
         let error = running.call("CreateStack", params).await.expect_err("refused");
         assert!(error.contains(expected), "{to}: {error}");
     }
+}
+
+/// A machine that fails, one that tells of it, and a rule that has the second tell of the first.
+const FAILURES: &str = r#"Resources:
+  Idle:
+    Type: AWS::IAM::Role
+    Properties:
+      RoleName: idle
+      AssumeRolePolicyDocument:
+        Statement: [{ Effect: Allow, Principal: { Service: states.amazonaws.com }, Action: sts:AssumeRole }]
+  Starter:
+    Type: AWS::IAM::Role
+    Properties:
+      RoleName: starter
+      AssumeRolePolicyDocument:
+        Statement: [{ Effect: Allow, Principal: { Service: events.amazonaws.com }, Action: sts:AssumeRole }]
+      Policies:
+        - PolicyName: p
+          PolicyDocument:
+            Version: "2012-10-17"
+            Statement: [{ Effect: Allow, Action: states:StartExecution, Resource: !Ref Tells }]
+  Teller:
+    Type: AWS::IAM::Role
+    Properties:
+      RoleName: teller
+      AssumeRolePolicyDocument:
+        Statement: [{ Effect: Allow, Principal: { Service: states.amazonaws.com }, Action: sts:AssumeRole }]
+      Policies:
+        - PolicyName: p
+          PolicyDocument:
+            Version: "2012-10-17"
+            Statement: [{ Effect: Allow, Action: states:DescribeExecution, Resource: !Sub "arn:aws:states:${AWS::Region}:${AWS::AccountId}:execution:${Fails.Name}:*" }]
+  Fails:
+    Type: AWS::StepFunctions::StateMachine
+    Properties:
+      StateMachineName: fails
+      RoleArn: !GetAtt Idle.Arn
+      DefinitionString: '{"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": {"Type": "Fail", "Error": "E", "Cause": "because"}}}'
+  Tells:
+    Type: AWS::StepFunctions::StateMachine
+    Properties:
+      StateMachineName: tells
+      RoleArn: !GetAtt Teller.Arn
+      DefinitionString: '{"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": {"Type": "Task", "End": true,
+        "Resource": "arn:aws:states:::aws-sdk:sfn:describeExecution",
+        "Arguments": {"ExecutionArn": "{% $states.input.detail.executionArn %}"}}}}'
+  OnFailure:
+    Type: AWS::Events::Rule
+    Properties:
+      Name: on-failure
+      EventPattern:
+        source: [aws.states]
+        detail-type: [Step Functions Execution Status Change]
+        detail: { stateMachineArn: [!Ref Fails], status: [FAILED, TIMED_OUT] }
+      Targets: [{ Id: t, Arn: !Ref Tells, RoleArn: !GetAtt Starter.Arn }]
+"#;
+
+#[tokio::test]
+async fn an_execution_that_fails_is_told_of_by_a_rule_and_described_by_a_machine() {
+    let running = start().await;
+    let id = running.create(FAILURES).await;
+    assert_eq!(running.settle(&id).await, "CREATE_COMPLETE", "{:?}", running.reasons(&id).await);
+    let cloud = &running.cloud;
+    let machine = cloud.config.arn("states", "stateMachine:fails");
+    let failing = json!({ "stateMachineArn": machine, "name": "one", "input": "{\"a\": 1}" });
+    let administrator = cloud.identities.administrator();
+    states::handle(cloud, &administrator, "StartExecution", &failing).await.expect("started");
+    let event = running.inputs(1).await.remove(0);
+    let arn = cloud.config.arn("states", "execution:fails:one");
+    assert_eq!(event["resources"], json!([arn]), "{event}");
+    let detail = &event["detail"];
+    assert_eq!((&detail["status"], &detail["name"]), (&json!("FAILED"), &json!("one")), "{event}");
+    assert_eq!((&detail["input"], &detail["output"]), (&json!("{\"a\":1}"), &Value::Null));
+    assert_eq!(detail["inputDetails"], json!({ "included": true }));
+    assert!(detail["stopDate"].as_i64() >= detail["startDate"].as_i64(), "{event}");
+    let told = cloud.executions.all().into_iter().find(|(_, e)| e.status == "SUCCEEDED");
+    let told = told.expect("it told").1.output.clone().expect("an output");
+    assert_eq!((&told["Error"], &told["Cause"]), (&json!("E"), &json!("because")), "{told}");
+    assert_eq!((&told["ExecutionArn"], &told["Status"]), (&json!(arn), &json!("FAILED")));
+    assert!(told["StopDate"].as_str().is_some_and(|time| time.ends_with('Z')), "{told}");
 }

@@ -1,5 +1,5 @@
-//! EventBridge: rules on a schedule and rules on objects that arrive in S3, which start state
-//! machines.
+//! EventBridge: rules on a schedule, on objects that arrive in S3 and on executions of state
+//! machines, which start state machines.
 //!
 //! Differences from AWS: one event bus, `default`; patterns compare exact values and prefixes; a
 //! target is a state machine with a constant input or the event itself; a start that fails is
@@ -21,7 +21,8 @@ use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
 use crate::s3::Object;
 use crate::services::pages::Pages;
-use crate::services::{cloudwatch, known, required, states};
+use crate::services::states::{self, Execution};
+use crate::services::{cloudwatch, known, required};
 
 /// Longest sleep of the scheduler; the machine may have slept as well.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -282,6 +283,42 @@ pub fn object_created(
         &format!("arn:aws:s3:::{bucket}"),
         detail,
     );
+    deliver(cloud, event);
+}
+
+/// Most bytes of input and output, as texts in JSON, that an event about an execution has.
+const PAYLOAD_BYTES_MAX: usize = 248 * 1024;
+
+/// Tells the rules that an execution began, went on or ended. Those of a Map Run have no events.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html>
+pub fn execution_changed(cloud: &Arc<Cloud>, arn: &str, execution: &Execution) {
+    let millis = |time: Timestamp| time.as_millisecond();
+    let output = execution.output.as_ref().map(Value::to_string);
+    let input = execution.input.to_string();
+    let bytes = |text: &str| json!(text).to_string().len();
+    let of_output = output.as_deref().map_or(0, bytes);
+    let with_output = of_output <= PAYLOAD_BYTES_MAX;
+    let with_input = bytes(&input) + of_output <= PAYLOAD_BYTES_MAX;
+    let included = |is: bool| json!({ "included": is });
+    let detail = json!({
+        "executionArn": arn,
+        "stateMachineArn": execution.machine,
+        "name": execution.name,
+        "status": execution.status,
+        "startDate": millis(execution.started),
+        "stopDate": execution.stopped.map(millis),
+        "input": with_input.then_some(input),
+        "output": output.as_ref().filter(|_| with_output),
+        "inputDetails": included(with_input),
+        "outputDetails": output.as_ref().map(|_| included(with_output)),
+    });
+    let time = execution.stopped.unwrap_or_else(Timestamp::now);
+    let kind = "Step Functions Execution Status Change";
+    deliver(cloud, event(cloud, "aws.states", kind, time, arn, detail));
+}
+
+/// Fires the rules that take an event, while the caller goes on.
+fn deliver(cloud: &Arc<Cloud>, event: Value) {
     let cloud = cloud.clone();
     tokio::spawn(async move {
         for (name, rule) in cloud.rules.all() {

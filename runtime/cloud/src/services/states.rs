@@ -111,10 +111,7 @@ pub async fn handle(
     let action = format!("states:{operation}");
     match operation {
         "StartExecution" => executions::start(cloud, caller, params),
-        "DescribeExecution" => {
-            let (arn, execution) = find(cloud, caller, params, &action)?;
-            Ok(describe(cloud, arn, &execution))
-        }
+        "DescribeExecution" => describe_execution(cloud, caller, params),
         "GetExecutionHistory" => {
             let (arn, _) = find(cloud, caller, params, &action)?;
             history::read(cloud, arn, params)
@@ -146,6 +143,12 @@ pub async fn handle(
         }
         other => Err(ApiError::unknown_operation("states", other)),
     }
+}
+
+/// `DescribeExecution`, from the API and from machines.
+fn describe_execution(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+    let (arn, execution) = find(cloud, caller, params, "states:DescribeExecution")?;
+    Ok(describe(cloud, arn, &execution))
 }
 
 /// The input members that an operation uses; any other one is refused.

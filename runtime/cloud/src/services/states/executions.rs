@@ -18,7 +18,7 @@ use crate::cloud::{Cloud, epoch_secs};
 use crate::error::{ApiError, ApiResult};
 use crate::identity::Caller;
 use crate::services::eviction::Kept;
-use crate::services::{cloudwatch, required};
+use crate::services::{cloudwatch, events, required};
 
 /// Executions that are kept after they have ended, with their children, for as long as AWS keeps
 /// them; it knows no number.
@@ -98,6 +98,9 @@ pub fn launch(
 ) -> JoinHandle<()> {
     let stop = Arc::new(Stop::default());
     lock(cloud).insert(arn.clone(), stop.clone());
+    if execution.map_run.is_none() {
+        events::execution_changed(cloud, &arn, &execution);
+    }
     tokio::spawn(watch(cloud.clone(), arn, execution, program, stop))
 }
 
@@ -282,14 +285,18 @@ fn settle(cloud: &Arc<Cloud>, arn: &str, history: &History, end: End, stop: &Sto
     };
     let details = json!({ (format!("execution{event}EventDetails")): details });
     history.add(&format!("Execution{event}"), details);
-    let machine = cloud.executions.settle(arn, |e| {
+    let ended = cloud.executions.settle(arn, |e| {
         (e.status, e.stopped) = (status.to_owned(), Some(Timestamp::now()));
         (e.output, e.failure) = (output, failure);
         e.events = history.events();
-        e.machine.clone()
+        e.clone()
     });
-    if let (Some(metric), Some(machine)) = (metric, machine) {
-        cloudwatch::count(cloud, "AWS/States", metric, ("StateMachineArn", &machine));
+    let Some(ended) = ended else { return };
+    if let Some(metric) = metric {
+        cloudwatch::count(cloud, "AWS/States", metric, ("StateMachineArn", &ended.machine));
+    }
+    if ended.map_run.is_none() {
+        events::execution_changed(cloud, arn, &ended);
     }
 }
 

@@ -16,12 +16,13 @@ use crate::services::{athena, glue, lambda, sns};
 /// Pause between looks at a job that runs in this very process.
 const POLL: Duration = Duration::from_millis(10);
 
-const RESOURCES: [&str; 9] = [
+const RESOURCES: [&str; 10] = [
     "arn:aws:states:::glue:startJobRun.sync",
     "arn:aws:states:::aws-sdk:glue:startCrawler",
     "arn:aws:states:::aws-sdk:glue:getCrawler",
     "arn:aws:states:::aws-sdk:glue:createPartition",
     "arn:aws:states:::aws-sdk:glue:batchCreatePartition",
+    "arn:aws:states:::aws-sdk:sfn:describeExecution",
     "arn:aws:states:::athena:startQueryExecution.sync",
     "arn:aws:states:::athena:getQueryResults",
     "arn:aws:states:::lambda:invoke",
@@ -118,6 +119,7 @@ async fn call(
         ("aws-sdk", "glue:batchCreatePartition") => {
             sdk(cloud, caller, "BatchCreatePartition", arguments).await
         }
+        ("aws-sdk", "sfn:describeExecution") => describe_execution(cloud, caller, arguments),
         ("athena", "startQueryExecution.sync") => run_query(cloud, caller, arguments).await,
         ("athena", "getQueryResults") => {
             athena::results(cloud, caller, arguments).map_err(|e| api("Athena", e))
@@ -141,6 +143,38 @@ fn api(service: &str, error: ApiError) -> Failure {
     Failure::new(&format!("{service}.{code}"), error.message)
 }
 
+/// Of the integration with AWS's SDK, members of arguments and results begin with capitals whatever
+/// the service has, and times are texts.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html>
+fn describe_execution(cloud: &Cloud, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
+    let members = arguments.as_object().into_iter().flatten();
+    if let Some((other, _)) = members.clone().find(|(name, _)| *name != "ExecutionArn") {
+        let cause = format!("The field \"{other}\" is not supported by Step Functions");
+        return Err(Failure::new("States.Runtime", cause));
+    }
+    let params = json!({ "executionArn": arguments["ExecutionArn"] });
+    let mut described =
+        super::describe_execution(cloud, caller, &params).map_err(|e| api("Sfn", e))?;
+    for time in ["startDate", "stopDate", "redriveDate"] {
+        as_text(&mut described[time]);
+    }
+    let capital = |(name, value): (String, Value)| {
+        let (first, rest) = name.split_at(1);
+        (first.to_uppercase() + rest, value)
+    };
+    let Value::Object(members) = described else { return Ok(described) };
+    Ok(members.into_iter().filter(|(_, value)| !value.is_null()).map(capital).collect())
+}
+
+/// Seconds since 1970 as a text.
+fn as_text(time: &mut Value) {
+    if let Some(seconds) = time.as_f64()
+        && let Ok(moment) = Timestamp::from_millisecond((seconds * 1000.0).round() as i64)
+    {
+        *time = iso(moment).into();
+    }
+}
+
 /// An operation of Glue by the integration with AWS's SDK, whose errors have the service's names
 /// and whose results have times as texts.
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html>
@@ -153,11 +187,8 @@ async fn sdk(
     let result = glue::handle(cloud, caller, operation, arguments).await;
     let mut result = result.map_err(|e| api("Glue", e))?;
     for at in TIMES {
-        if let Some(time) = result.pointer_mut(at)
-            && let Some(seconds) = time.as_f64()
-            && let Ok(moment) = Timestamp::from_millisecond((seconds * 1000.0).round() as i64)
-        {
-            *time = iso(moment).into();
+        if let Some(time) = result.pointer_mut(at) {
+            as_text(time);
         }
     }
     Ok(result)
