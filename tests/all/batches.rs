@@ -1,5 +1,5 @@
 //! Runs that score their series in batches: many parts by executions of their own, each once, and a
-//! run whose cloud was killed goes on where it was.
+//! run whose cloud was killed, or that failed by itself, goes on where it was.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use serde_json::json;
 
 use crate::checkout::{Checkout, Said};
 use crate::workspace::{edit_manifest, workspace};
@@ -125,4 +126,32 @@ async fn many_parts_are_scored_by_executions_of_their_own_and_a_killed_run_goes_
     assert_eq!(work.count(&format!("select count(*) as n {newest}")), REGIONS);
     assert_eq!(work.count(&format!("select count(distinct series) as n {newest}")), REGIONS);
     assert!(work.done(&["logs", "score"]).code == Some(0));
+    goes_on_after_its_own_failure(&work).await;
+}
+
+/// One part may not write, so the run fails; it is told how to go on, and does.
+async fn goes_on_after_its_own_failure(work: &Work<'_>) {
+    let denied = json!({ "service": "s3", "operation": "PutObject", "from_call": 60, "effect": {
+        "refuse": { "status": 403, "code": "AccessDenied", "message": "Access Denied" } } });
+    let script = json!({ "rules": [denied] }).to_string();
+    let faults = work.checkout.path().join("local/faults.json");
+    work.done(&["local", "stop"]);
+    std::fs::write(&faults, script).expect("written");
+    work.done(&["local", "start"]);
+    let before = work.objects("batches/").await;
+    let failed = work.run(&["retrain"]);
+    assert_eq!(failed.code, Some(1), "{}", failed.err);
+    assert!(failed.err.contains("`cargo xtask redrive` goes on where it failed"), "{}", failed.err);
+    assert!(failed.err.contains("States.ExceedToleratedFailureThreshold"), "{}", failed.err);
+    let cut_off = work.objects("batches/").await;
+    let part = cut_off.len() - before.len();
+    assert!(part > 5 && part < 2 * REGIONS, "some parts are there: {part}");
+    let plan = work.done(&["redrive", "--dry-run"]).out;
+    assert!(plan.contains("which ended FAILED"), "{plan}");
+    work.done(&["redrive"]);
+    let whole = work.objects("batches/").await;
+    assert_eq!(whole.len(), before.len() + 2 * REGIONS);
+    for (key, bytes) in &cut_off {
+        assert_eq!(&whole[key], bytes, "{key} is the same object");
+    }
 }

@@ -120,6 +120,17 @@ impl Checkout {
             .collect()
     }
 
+    /// The newest such mail, once there is one: people are told while commands go on.
+    pub async fn mail_that(&self, is_it: impl Fn(&str) -> bool) -> String {
+        for _ in 0..1_000 {
+            if let Some(mail) = self.mails().into_iter().rfind(|mail| is_it(mail)) {
+                return mail;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("no such mail: {:?}", self.mails());
+    }
+
     /// Process of the embedded cloud.
     pub fn cloud_pid(&self) -> String {
         let about = std::fs::read(self.0.path().join("local/cloud.json")).expect("a running cloud");

@@ -66,7 +66,7 @@ fn every_combination_of_components_is_deployed() {
             ("  steppe-marriages-local-score\n", wanted.stack.scoring == Scoring::Batch),
             ("  steppe-marriages-local-drift\n", wanted.drift.is_some()),
             ("AWS::Glue::Crawler", wanted.stack.catalogue == Catalogue::Crawler),
-            ("AWS::Events::Rule", starts || wanted.drift.is_some()),
+            ("AWS::Events::Rule", starts || wanted.drift.is_some() || wanted.stack.notify),
         ];
         for (kind, wanted) in expected {
             assert_eq!(there(kind), wanted, "{name}: {kind}\n{resources}");

@@ -96,8 +96,8 @@ pub enum Verb {
     },
     /// Run the deployed pipeline with training: a better model goes into service.
     Retrain(PlanArgs),
-    /// Go on with the newest run of the deployed pipeline, if it was cut off: what it has done
-    /// stays done.
+    /// Go on with the newest run of the deployed pipeline, if it failed or was cut off: what it has
+    /// done stays done.
     Redrive(PlanArgs),
     /// Look for drift: what the deployed model sees, says and said, beside its backtest.
     Drift(PlanArgs),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
-use steppe_aws::ExecutionView;
+use steppe_aws::{ExecutionView, HistoryEvent, Passed};
 use steppe_plan::names::Names;
 use steppe_plan::status::ExecutionStatus;
 use steppe_wire::hint::{Hinted, parts};
@@ -15,6 +15,8 @@ use crate::interrupt::UnderWay;
 
 /// Longest time of an execution.
 const EXECUTION_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
+/// What to do about a run that failed in the middle.
+const REDRIVE: &str = "when that is mended, `cargo xtask redrive` goes on where it failed";
 /// Longest time until an execution that was started is known: reads may be old.
 const UNKNOWN_LIMIT: Duration = Duration::from_secs(30);
 /// Failed looks at an execution that are borne.
@@ -63,7 +65,14 @@ pub async fn to_end(ours: &Deployment, arn: String) -> Result<Execution> {
             Some(ExecutionView { status: ExecutionStatus::Succeeded, output, .. }) => {
                 return Ok(Execution { arn, output: output.unwrap_or_default() });
             }
-            Some(view) if view.status.is_failure() => bail!(failure(&view, &arn, ours.names())),
+            Some(view) if view.status.is_failure() => {
+                let mut why = failure(&view, &arn, ours.names());
+                // Why it failed matters more than that its history cannot be read.
+                if !is_decided(ours, &arn).await.unwrap_or(true) {
+                    why = why.and(REDRIVE);
+                }
+                bail!(why)
+            }
             Some(_) if started.elapsed() > EXECUTION_LIMIT => bail!(Hinted::new(
                 format!(
                     "the execution still runs after {} hours",
@@ -79,6 +88,22 @@ pub async fn to_end(ours: &Deployment, arn: String) -> Result<Execution> {
         }
         pause = (pause * 5 / 4).min(Duration::from_secs(3));
     }
+}
+
+/// Whether an execution of a run that failed ended in a state that does nothing but fail; so does
+/// one of another machine, for which nobody goes on.
+pub async fn is_decided(ours: &Deployment, arn: &str) -> Result<bool> {
+    let machine = ours.output("StateMachineArn")?;
+    if !arn.starts_with(&format!("{}:", machine.replacen(":stateMachine:", ":execution:", 1))) {
+        return Ok(true);
+    }
+    let events = ours.aws().history(arn).await?;
+    let entered = |event: &HistoryEvent| match &event.passed {
+        Some(Passed::Entered(state)) => Some(state.clone()),
+        _ => None,
+    };
+    let Some(last) = events.iter().rev().find_map(entered) else { return Ok(false) };
+    Ok(ours.aws().definition(machine).await?["States"][&last]["Type"] == "Fail")
 }
 
 /// Why an execution failed, with the hints of whatever it ran.

@@ -249,7 +249,7 @@ fn resources(on: On, names: &Names) -> Vec<String> {
         On::Roles => iam("role"),
         On::Profiles => iam("instance-profile"),
         On::Functions => vec![arn(names, "lambda", &format!("function:{stack}-*"))],
-        On::Machines => ["", "-drift"]
+        On::Machines => ["", "-drift", "-failures"]
             .map(|end| arn(names, "states", &format!("stateMachine:{stack}{end}")))
             .to_vec(),
         On::Rules => vec![arn(names, "events", &format!("rule/{stack}-*"))],

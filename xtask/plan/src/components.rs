@@ -198,7 +198,6 @@ pub struct Function {
 }
 
 /// Something that starts a state machine by itself.
-#[derive(Clone, Serialize)]
 pub struct Rule {
     logical_id: &'static str,
     name: &'static str,
@@ -206,12 +205,11 @@ pub struct Rule {
     /// When: a schedule or a pattern of events.
     trigger: Value,
     /// Whether the trigger is an event of the data bucket.
-    #[serde(skip)]
     on_bucket_events: bool,
     /// Logical ID of the state machine.
     machine: &'static str,
-    /// Input of the execution.
-    input: &'static str,
+    /// Input of the execution; the event when absent.
+    input: Option<&'static str>,
 }
 
 /// Something that tells people of a failure.

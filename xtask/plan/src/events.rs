@@ -361,7 +361,7 @@ steps! {
         /// Series that were left out; none of rows.
         left_out: Option<u64>,
     },
-    /// Go on with a run that was cut off.
+    /// Go on with a run that did not succeed.
     Redrive {
         /// Series that were forecast, or rows that were scored.
         answers: u64,

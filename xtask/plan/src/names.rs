@@ -54,7 +54,7 @@ impl Names {
             ("role", format!("{stack}-drift-workflow"), 64),
             ("function", format!("{stack}-predictor"), 64),
             ("rule", format!("{stack}-train-on-schedule"), 64),
-            ("state machine", format!("{stack}-drift"), 80),
+            ("state machine", format!("{stack}-failures"), 80),
         ]
     }
 

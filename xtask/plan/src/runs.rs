@@ -48,22 +48,26 @@ pub enum NothingToRedrive {
     /// It is whole.
     #[error("the newest run succeeded")]
     Succeeded,
-    /// It ended in the state that tells people of a failure.
-    #[error("the newest run failed by itself: going on with it would only fail again")]
-    Failed,
+    /// It ended in a state that does nothing but fail.
+    #[error("the newest run was ended by its own checks: going on would only end it again")]
+    Decided,
 }
 
 impl RedrivePlan {
-    /// Goes on with the newest execution, if it was cut off.
-    pub fn of(newest: Option<(String, ExecutionStatus)>) -> Result<Self, NothingToRedrive> {
+    /// Goes on with the newest execution, if it did not succeed, unless it was `decided` that it
+    /// fails.
+    pub fn of(
+        newest: Option<(String, ExecutionStatus)>,
+        decided: bool,
+    ) -> Result<Self, NothingToRedrive> {
         let (execution, status) = newest.ok_or(NothingToRedrive::NoRun)?;
         match status {
             ExecutionStatus::Running | ExecutionStatus::PendingRedrive => {
                 Err(NothingToRedrive::UnderWay)
             }
             ExecutionStatus::Succeeded => Err(NothingToRedrive::Succeeded),
-            ExecutionStatus::Failed => Err(NothingToRedrive::Failed),
-            ExecutionStatus::TimedOut | ExecutionStatus::Aborted => {
+            ExecutionStatus::Failed if decided => Err(NothingToRedrive::Decided),
+            ExecutionStatus::Failed | ExecutionStatus::TimedOut | ExecutionStatus::Aborted => {
                 Ok(Self { execution, ended: status.as_str() })
             }
         }
@@ -77,7 +81,7 @@ impl NothingToRedrive {
             Self::NoRun => "`cargo xtask deploy` runs it",
             Self::UnderWay => "wait for its end",
             Self::Succeeded => "`cargo xtask smoke-test` runs the pipeline once more",
-            Self::Failed => {
+            Self::Decided => {
                 "the mail about it, and `cargo xtask logs`, tell why; mend that, and `cargo xtask \
                  smoke-test` starts a new run"
             }
@@ -212,19 +216,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_cut_off_goes_on() {
+    fn only_what_did_not_come_to_its_end_goes_on() {
         use ExecutionStatus::{Aborted, Failed, PendingRedrive, Running, Succeeded, TimedOut};
-        let of = |status| RedrivePlan::of(Some(("arn:e".to_owned(), status)));
-        for status in [Aborted, TimedOut] {
+        let of = |status| RedrivePlan::of(Some(("arn:e".to_owned(), status)), false);
+        for status in [Aborted, Failed, TimedOut] {
             let plan = of(status).expect("goes on").to_string();
             let expected = format!("  1. go on with arn:e, which ended {}", status.as_str());
             assert!(plan.starts_with(&expected), "{plan}");
         }
-        assert_eq!(of(Failed), Err(NothingToRedrive::Failed));
+        let decided = RedrivePlan::of(Some(("arn:e".to_owned(), Failed)), true);
+        assert_eq!(decided, Err(NothingToRedrive::Decided));
         assert_eq!(of(Succeeded), Err(NothingToRedrive::Succeeded));
         assert_eq!(of(Running), Err(NothingToRedrive::UnderWay));
         assert_eq!(of(PendingRedrive), Err(NothingToRedrive::UnderWay));
-        assert_eq!(RedrivePlan::of(None), Err(NothingToRedrive::NoRun));
+        assert_eq!(RedrivePlan::of(None, false), Err(NothingToRedrive::NoRun));
     }
 
     fn service(version: &str) -> Service {

@@ -293,17 +293,6 @@ pub struct Pass {
     pub next: Next,
 }
 
-impl Pass {
-    /// Notes why the execution fails, and goes to where failures lead.
-    pub fn failing(error: &str, cause: Value, links: &Links) -> State {
-        State::Pass(Self {
-            assign: json!({ "cause": { "Error": error, "Cause": cause } }),
-            output: Value::Null,
-            next: Next::State(links.failure.clone()),
-        })
-    }
-}
-
 /// Ends the execution.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -312,6 +301,13 @@ pub struct Fail {
     pub error: Value,
     /// What happened.
     pub cause: Value,
+}
+
+impl Fail {
+    /// The execution fails with `error`.
+    pub fn of(error: &str, cause: Value) -> State {
+        State::Fail(Self { error: error.into(), cause })
+    }
 }
 
 /// What is tried again, and how often.
@@ -375,11 +371,6 @@ impl Catch {
     pub fn of(errors: &[&'static str], next: &str) -> Self {
         Self { error_equals: errors.to_vec(), assign: Value::Null, next: next.to_owned() }
     }
-
-    /// Every failure is kept in `$cause` and leads to where failures lead.
-    pub fn failing(links: &Links) -> Vec<Self> {
-        Self::all(json!({ "cause": jsonata("$states.errorOutput") }), &links.failure)
-    }
 }
 
 /// A place in a machine. Places follow one another in this order; those that are empty are passed
@@ -408,10 +399,6 @@ pub enum Slot {
     Done,
     /// More for [`Slot::Ask`] is fetched; that leads back to it.
     More,
-    /// Failures are told: where they lead.
-    Failure,
-    /// The machine's bad end.
-    Failed,
 }
 
 /// What a segment must know of the others.
@@ -419,8 +406,6 @@ pub enum Slot {
 pub struct Links {
     /// Where it leads when it is done.
     pub onward: Next,
-    /// Where failures lead.
-    pub failure: String,
     /// Under which conditions there is more to ask, and which state fetches it.
     pub more: Vec<Branch>,
 }
@@ -461,23 +446,6 @@ pub struct Machine {
     pub reserve_secs: u32,
 }
 
-/// The end of every machine that fails.
-pub fn failed(machine: &'static str) -> Segment {
-    Segment {
-        machine,
-        slot: Slot::Failed,
-        entry: "Failed",
-        when: None,
-        states: Box::new(|_| {
-            let cause = "$exists($cause.Cause) ? $cause.Cause : 'none was given'";
-            let fail = Fail { error: jsonata("$cause.Error"), cause: jsonata(cause) };
-            vec![("Failed", State::Fail(fail))]
-        }),
-        substitutions: vec![],
-        secs_max: 0,
-    }
-}
-
 impl Machine {
     /// The definition: this machine's segments, linked.
     pub fn definition(&self, segments: &[&Segment]) -> Value {
@@ -485,17 +453,16 @@ impl Machine {
             segments.iter().copied().filter(|s| s.machine == self.logical_id).collect();
         own.sort_by_key(|segment| segment.slot);
         let first = |from: Slot| own.iter().find(|s| s.slot >= from).map(|s| s.entry);
-        let failure = first(Slot::Failure).unwrap_or("Failed").to_owned();
         let more = own.iter().filter(|s| s.slot == Slot::More);
         let more: Vec<Branch> =
             more.filter_map(|s| Some(Branch::when(s.when?, Next::to(s.entry)))).collect();
         let states = own.iter().enumerate().flat_map(|(at, segment)| {
             let onward = match segment.slot {
                 Slot::More => first(Slot::Ask),
-                _ => own.get(at + 1).filter(|next| follows(segment, next)).map(|s| s.entry),
+                _ => own.get(at + 1).filter(|next| next.slot != Slot::More).map(|s| s.entry),
             };
             let onward = onward.map_or(Next::End(true), Next::to);
-            let links = Links { onward, failure: failure.clone(), more: more.clone() };
+            let links = Links { onward, more: more.clone() };
             (segment.states)(&links)
         });
         let states: Map<String, Value> =
@@ -508,9 +475,4 @@ impl Machine {
             "States": states,
         })
     }
-}
-
-/// Whether a segment leads to the one after it: the good way and the bad one are apart.
-fn follows(segment: &Segment, next: &Segment) -> bool {
-    next.slot <= Slot::Done || segment.slot >= Slot::Failure
 }

@@ -214,7 +214,7 @@ fn the_only_way_out_leads_to_the_own_buckets() {
 fn services_take_roles_on_for_this_account_only() {
     let rendered = Rendered::default();
     let roles = ["CleanRole", "PredictorRole", "TrainJobRole", "DriftJobRole", "WorkflowRole"];
-    for id in roles.into_iter().chain(["CheckJobRole", "DriftRole", "RulesRole"]) {
+    for id in roles.into_iter().chain(["CheckJobRole", "DriftRole", "FailureRole", "RulesRole"]) {
         let trust = rendered.resource(id).split("Policies:").next().unwrap_or_default();
         assert!(trust.contains("aws:SourceAccount: !Ref AWS::AccountId"), "{id}: {trust}");
     }
@@ -225,8 +225,8 @@ fn alarms_are_about_what_failed_in_the_end() {
     let rendered = Rendered::default();
     let namespaces = |name: &str| rendered.0.matches(&format!("Namespace: {name}\n")).count();
     assert_eq!(namespaces("AWS/Lambda"), 0, "an attempt that is repeated is no failure");
-    assert_eq!(namespaces("AWS/States"), 4, "two machines, failed and timed out");
-    assert_eq!(namespaces("AWS/Events"), 2, "two schedules");
+    assert_eq!(namespaces("AWS/States"), 6, "three machines, failed and timed out");
+    assert_eq!(namespaces("AWS/Events"), 3, "two schedules, and failures");
     assert_eq!(namespaces("AWS/EC2"), 1);
     assert!(rendered.resource("AlarmServerUnreachable").contains(rendered.server_id()));
     let training_secs = 7 * 900 + 1_800;

@@ -1,14 +1,15 @@
-//! `redrive`: goes on with the newest run, if it was cut off.
+//! `redrive`: goes on with the newest run, if it did not succeed.
 
 use anyhow::{Result, bail};
 use serde_json::json;
 use steppe_plan::events::{Did, Step};
 use steppe_plan::runs::RedrivePlan;
+use steppe_plan::status::ExecutionStatus;
 use steppe_wire::hint::Hinted;
 
 use crate::cli::PlanArgs;
 use crate::deployment::Deployment;
-use crate::execution::to_end;
+use crate::execution::{is_decided, to_end};
 use crate::exit::Outcome;
 use crate::host::Host;
 use crate::project::Workspace;
@@ -17,7 +18,11 @@ use crate::project::Workspace;
 pub async fn run(workspace: &Workspace, host: &Host, options: PlanArgs) -> Result<Outcome> {
     let ours = Deployment::open(workspace).await?;
     let newest = ours.aws().newest_execution(ours.output("StateMachineArn")?).await?;
-    let plan = match RedrivePlan::of(newest) {
+    let decided = match &newest {
+        Some((arn, ExecutionStatus::Failed)) => is_decided(&ours, arn).await?,
+        _ => false,
+    };
+    let plan = match RedrivePlan::of(newest, decided) {
         Ok(plan) => plan,
         Err(nothing) => bail!(Hinted::new(nothing.to_string(), nothing.hint())),
     };

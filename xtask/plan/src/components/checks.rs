@@ -10,7 +10,7 @@ use super::training::job;
 use super::workflow::MACHINE;
 use super::{Component, Function, Stack, attaches_to_network, writes_logs};
 use crate::grants::{Cfn, Grant, Role, Statement};
-use crate::workflow::{Branch, Catch, Choice, Links, Next, Pass, Retry, Segment, Slot, State};
+use crate::workflow::{Branch, Choice, Fail, Links, Next, Retry, Segment, Slot, State};
 use crate::workflow::{Task, jsonata};
 
 /// Logical ID of the function.
@@ -78,14 +78,12 @@ pub(super) fn call(
     (function, payload): (&str, &Value),
     assign: Value,
     next: Next,
-    links: &Links,
 ) -> State {
     let function = format!("${{{function}}}");
     let arguments = json!({ "FunctionName": function, "Payload": payload });
     State::Task(Task {
         assign,
         retry: vec![Retry::patiently(&LAMBDA_IS_BUSY, 2, 5)],
-        catch: Catch::failing(links),
         ..Task::new(partition, "lambda:invoke", arguments, next)
     })
 }
@@ -110,9 +108,9 @@ fn segment(stack: &Stack<'_>, slot: Slot, names: Names, payload: Value) -> Segme
         };
         let cause = jsonata("$join($defects, '\\n')");
         vec![
-            (check, call(&partition, (JOB, &payload), assign, Next::to(verdict), links)),
+            (check, call(&partition, (JOB, &payload), assign, Next::to(verdict))),
             (verdict, State::Choice(is_well)),
-            (failure, Pass::failing(failure, cause, links)),
+            (failure, Fail::of(failure, cause)),
         ]
     };
     Segment {

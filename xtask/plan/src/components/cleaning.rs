@@ -8,7 +8,7 @@ use super::{Component, Cost, Fragment, Stack, writes_logs};
 use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::made::Made;
 use crate::smoke_test::{Check, CheckKind};
-use crate::workflow::{Catch, Links, Retry, Segment, Slot, State, Task, jsonata};
+use crate::workflow::{Links, Retry, Segment, Slot, State, Task, jsonata};
 
 const ROLE: &str = "CleanRole";
 /// Longest run of the job.
@@ -128,7 +128,6 @@ fn segment(stack: &Stack<'_>) -> Segment {
                 ),
                 Retry::patiently(&["Glue.AWSGlueException"], 5, 6),
             ],
-            catch: Catch::failing(links),
             ..Task::new(&partition, "glue:startJobRun.sync", job, links.onward.clone())
         };
         vec![("Clean", State::Task(clean))]

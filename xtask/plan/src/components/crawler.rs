@@ -14,7 +14,7 @@ use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::made::Made;
 use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{
-    Branch, Catch, Choice, Links, Next, Pass, Retry, Segment, Slot, State, Task, Wait, jsonata,
+    Branch, Choice, Fail, Links, Next, Retry, Segment, Slot, State, Task, Wait, jsonata,
 };
 
 const ROLE: &str = "CrawlerRole";
@@ -123,7 +123,6 @@ fn segment(stack: &Stack<'_>) -> Segment {
             Task {
                 output: json!({}),
                 retry: vec![Retry::patiently(&busy, 2, 5)],
-                catch: Catch::failing(links),
                 ..Task::new(&partition, &integration, name, Next::to(next))
             }
         };
@@ -156,7 +155,7 @@ fn segment(stack: &Stack<'_>) -> Segment {
             ("WaitForCrawl", State::Wait(wait)),
             ("LookAtCrawl", State::Task(look)),
             ("Crawled", State::Choice(crawled)),
-            ("CrawlFailed", Pass::failing("CrawlFailed", cause, links)),
+            ("CrawlFailed", Fail::of("CrawlFailed", cause)),
         ]
     };
     Segment {

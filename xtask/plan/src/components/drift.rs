@@ -8,7 +8,7 @@ use super::training::{data_prefixes, job, job_grants, spec_key};
 use super::{Alarm, Component, Function, Rule, Stack, attaches_to_network, server};
 use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::smoke_test::{Check, CheckKind};
-use crate::workflow::{self, Catch, Links, Machine, Retry, Segment, Slot, State, Task, jsonata};
+use crate::workflow::{Links, Machine, Retry, Segment, Slot, State, Task, jsonata};
 
 /// Logical ID of the machine.
 pub(super) const MACHINE: &str = "DriftMachine";
@@ -41,7 +41,7 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
         trigger: json!({ "ScheduleExpression": drift.schedule }),
         on_bucket_events: false,
         machine: MACHINE,
-        input: "{}",
+        input: Some("{}"),
     };
     let told = ["A check for drift failed", "A check for drift took too long"];
     Some(Component {
@@ -57,7 +57,7 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
             ),
             reserve_secs: RESERVE_SECS,
         }],
-        segments: vec![check(stack), checked(), workflow::failed(MACHINE)],
+        segments: vec![check(stack), checked()],
         rules: vec![rule],
         alarms: Alarm::of_machine(MACHINE, "drift-", told).to_vec(),
         roles: vec![
@@ -124,7 +124,6 @@ fn check(stack: &Stack<'_>) -> Segment {
         let check = Task {
             output: jsonata("$states.result.Payload"),
             retry: vec![Retry::patiently(&LAMBDA_IS_BUSY, 5, 5)],
-            catch: Catch::failing(links),
             ..Task::new(&partition, "lambda:invoke", arguments, links.onward.clone())
         };
         vec![("Check", State::Task(check))]

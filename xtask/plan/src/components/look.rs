@@ -13,7 +13,7 @@ use super::{Component, Function, Stack, Table, TableColumn, attaches_to_network,
 use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{
-    Catch, Items, Links, MapState, Next, Processor, Retry, Segment, Slot, State, Task, jsonata,
+    Items, Links, MapState, Next, Processor, Retry, Segment, Slot, State, Task, jsonata,
 };
 
 const ROLE: &str = "LookJobRole";
@@ -160,7 +160,6 @@ fn segment(stack: &Stack<'_>, tasks: &[Unsupervised<'_>]) -> Segment {
             max_concurrency: 2,
             assign: json!({ "found": jsonata("[$states.result]") }),
             output: json!({}),
-            catch: Catch::failing(links),
             ..MapState::new(Items::Given(json!(names)), processor, links.onward.clone())
         };
         vec![("LookFor", State::Map(Box::new(look)))]

@@ -1,31 +1,40 @@
 //! People are told: of forecasts, of failures, of drift, of alarms.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Component, Fragment, Stack, drift, scoring, workflow};
-use crate::grants::{Cfn, Grant, Statement};
+use super::{Alarm, Component, Fragment, Rule, Stack, drift, scoring, workflow};
+use crate::grants::{Cfn, Grant, Role, Statement};
 use crate::made::Made;
 use crate::payload::FORECASTS_SHOWN;
 use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{
-    Branch, Catch, Choice, Links, Next, Retry, Segment, Slot, State, Task, jsonata,
+    Branch, Choice, Links, Machine, Next, Retry, Segment, Slot, State, Task, jsonata,
 };
 
-pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
+/// Logical ID of the machine that tells of executions of the others that failed.
+const MACHINE: &str = "FailureMachine";
+const ROLE: &str = "FailureRole";
+/// Longest time of telling, with what is tried again.
+const RESERVE_SECS: u32 = 600;
+
+pub(super) fn component(stack: &Stack<'_>, others: &[Component]) -> Option<Component> {
     let options = &stack.spec.manifest.stack;
-    let publish = |role| {
-        let topic = [Cfn::reference("Topic")];
-        Grant { role, statement: Statement::allow("Notify", &["sns:Publish"], &topic) }
-    };
+    let machines: Vec<&Machine> = others.iter().flat_map(|other| &other.machines).collect();
+    let told = ["People were not told of a failure", "Telling of a failure took too long"];
     options.notify.then(|| Component {
         name: "notify",
         resources: vec![Fragment::new("notify.yaml.tera", json!({ "emails": options.emails }))],
-        segments: vec![
-            of_forecasts(stack),
-            of_drift(stack),
-            of_failure(stack, workflow::MACHINE),
-            of_failure(stack, drift::MACHINE),
-        ],
+        machines: vec![Machine {
+            logical_id: MACHINE,
+            suffix: "-failures",
+            role: ROLE,
+            comment: format!("Tells people of failures of {}", stack.spec.names.pipeline),
+            reserve_secs: RESERVE_SECS,
+        }],
+        segments: vec![of_forecasts(stack), of_drift(stack), of_failure(stack)],
+        rules: vec![on_failure(&machines)],
+        alarms: Alarm::of_machine(MACHINE, "failures-", told).to_vec(),
+        roles: vec![Role::new(ROLE, "failures", "states.amazonaws.com")],
         checks: Some(|tested| {
             let emails = tested.manifest.stack.emails.len();
             let kind = CheckKind::Notification { emails, place: tested.place };
@@ -33,10 +42,48 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
         }),
         made: Made { topics: vec![stack.spec.names.stack()], ..Made::default() },
         alarm_actions: vec![Cfn::reference("Topic")],
-        grants: [workflow::ROLE, drift::MACHINE_ROLE].map(publish).to_vec(),
+        grants: grants(&machines),
         outputs: vec![("TopicArn", Cfn::reference("Topic"))],
         ..Component::default()
     })
+}
+
+fn grants(machines: &[&Machine]) -> Vec<Grant> {
+    let publish = |role| {
+        let topic = [Cfn::reference("Topic")];
+        Grant { role, statement: Statement::allow("Notify", &["sns:Publish"], &topic) }
+    };
+    let executions = |machine: &&Machine| {
+        Cfn::sub(format!(
+            "arn:${{AWS::Partition}}:states:${{AWS::Region}}:${{AWS::AccountId}}:execution:\
+             ${{{}.Name}}:*",
+            machine.logical_id
+        ))
+    };
+    let executions: Vec<Cfn> = machines.iter().map(executions).collect();
+    let look = Statement::allow("LookAtFailure", &["states:DescribeExecution"], &executions);
+    let roles = [workflow::ROLE, drift::MACHINE_ROLE, ROLE].map(publish);
+    roles.into_iter().chain([Grant { role: ROLE, statement: look }]).collect()
+}
+
+/// Every way in which an execution ends badly by itself. It is told from outside, so that nothing
+/// is in the way of going on with the execution where it failed.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html>
+fn on_failure(machines: &[&Machine]) -> Rule {
+    let machines: Vec<Cfn> = machines.iter().map(|m| Cfn::reference(m.logical_id)).collect();
+    Rule {
+        logical_id: "TellFailure",
+        name: "tell-failure",
+        description: "Tells people of failures",
+        trigger: json!({ "EventPattern": {
+            "source": ["aws.states"],
+            "detail-type": ["Step Functions Execution Status Change"],
+            "detail": { "stateMachineArn": machines, "status": ["FAILED", "TIMED_OUT"] },
+        } }),
+        on_bucket_events: false,
+        machine: MACHINE,
+        input: None,
+    }
 }
 
 /// A message: its subject, and an expression that makes its text.
@@ -154,11 +201,9 @@ fn of_drift(stack: &Stack<'_>) -> Segment {
         };
         let text = "'Execution: ' & $states.context.Execution.Id & '\\n\\n' & \
                     $join($states.input.new, '\\n') & '\\n\\nAll of it: cargo xtask drift\\n'";
-        let cause: Value = json!({ "cause": jsonata("$states.errorOutput") });
         let alarm = Task {
             output: jsonata("$states.input"),
             retry: tried_again(),
-            catch: Catch::all(cause, "Failed"),
             ..message(&partition, &subject, text, links.onward.clone())
         };
         vec![("HasNews", State::Choice(has_news)), ("Alarm", State::Task(alarm))]
@@ -166,18 +211,26 @@ fn of_drift(stack: &Stack<'_>) -> Segment {
     segment(drift::MACHINE, Slot::Tell, "HasNews", Box::new(states))
 }
 
-fn of_failure(stack: &Stack<'_>, machine: &'static str) -> Segment {
+/// Events do not say why an execution failed, so the execution is asked.
+fn of_failure(stack: &Stack<'_>) -> Segment {
     let partition = stack.spec.names.partition().to_owned();
     let subject = format!("Steppe {}: the run failed", stack.spec.names.pipeline);
     let states = move |links: &Links| {
-        let text = "'Execution: ' & $states.context.Execution.Id & '\\n\\nError: ' & \
-                    $cause.Error & '\\nCause: ' & ($exists($cause.Cause) ? $cause.Cause : \
-                    'none was given') & '\\n'";
-        let failure = Task {
-            catch: Catch::all(Value::Null, "Failed"),
+        let execution = json!({ "ExecutionArn": jsonata("$states.input.detail.executionArn") });
+        let busy = ["Sfn.SfnException", "Sfn.ThrottlingException"];
+        let look = Task {
+            retry: vec![Retry::patiently(&busy, 2, 5)],
+            ..Task::new(&partition, "aws-sdk:sfn:describeExecution", execution, Next::to("Tell"))
+        };
+        let text = "'Execution: ' & $states.input.ExecutionArn & '\\n\\nError: ' & \
+                    ($exists($states.input.Error) ? $states.input.Error : \
+                    $states.input.Status) & '\\nCause: ' & ($exists($states.input.Cause) ? \
+                    $states.input.Cause : 'none was given') & '\\n'";
+        let tell = Task {
+            retry: tried_again(),
             ..message(&partition, &subject, text, links.onward.clone())
         };
-        vec![("NotifyFailure", State::Task(failure))]
+        vec![("LookAtFailure", State::Task(look)), ("Tell", State::Task(tell))]
     };
-    segment(machine, Slot::Failure, "NotifyFailure", Box::new(states))
+    segment(MACHINE, Slot::Tell, "LookAtFailure", Box::new(states))
 }

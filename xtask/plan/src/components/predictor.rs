@@ -15,8 +15,8 @@ use crate::payload::{
 };
 use crate::smoke_test::{Check, CheckKind};
 use crate::workflow::{
-    Branch, Catch, Choice, Items, Links, MapState, Next, Pass, Processor, Retry, Segment, Slot,
-    State, Task, jsonata,
+    Branch, Choice, Fail, Items, Links, MapState, Next, Processor, Retry, Segment, Slot, State,
+    Task, jsonata,
 };
 
 const ROLE: &str = "PredictorRole";
@@ -169,7 +169,6 @@ fn segment(stack: &Stack<'_>, series: &str) -> Segment {
                 "forecasts": jsonata(&kept("forecasts", "$states.result", FORECASTS_SHOWN)),
             }),
             output: json!({}),
-            catch: Catch::failing(links),
             ..MapState::new(Items::Given(jsonata(&calls())), predict, Next::to("IsDone"))
         };
         let all = "$token = null and $done > 0 and $done + $absent = $all";
@@ -186,10 +185,10 @@ fn segment(stack: &Stack<'_>, series: &str) -> Segment {
         );
         vec![
             ("HasSeries", State::Choice(has_series)),
-            ("NoSeries", Pass::failing("NoSeries", no_series, links)),
+            ("NoSeries", Fail::of("NoSeries", no_series)),
             ("Forecast", State::Map(Box::new(forecast))),
             ("IsDone", State::Choice(is_done)),
-            ("Incomplete", Pass::failing("Incomplete", incomplete, links)),
+            ("Incomplete", Fail::of("Incomplete", incomplete)),
         ]
     };
     Segment {

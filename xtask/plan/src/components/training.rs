@@ -173,7 +173,7 @@ fn rules(stack: &Stack<'_>) -> Vec<Rule> {
         trigger: json!({ "ScheduleExpression": schedule }),
         on_bucket_events: false,
         machine: MACHINE,
-        input: r#"{"train":true}"#,
+        input: Some(r#"{"train":true}"#),
     });
     on_schedule.into_iter().collect()
 }

@@ -44,7 +44,7 @@ fn rule(stack: &Stack<'_>) -> Rule {
         } }),
         on_bucket_events: true,
         machine: MACHINE,
-        input: r#"{"train":true,"uploaded":true}"#,
+        input: Some(r#"{"train":true,"uploaded":true}"#),
     }
 }
 
@@ -69,7 +69,7 @@ fn segment(stack: &Stack<'_>, settle_secs: u32) -> Segment {
         let ask = |check: &str, assign, next| {
             let execution = jsonata("$states.context.Execution.Id");
             let payload = json!({ "check": check, "execution": execution });
-            call(&partition, (JOB, &payload), assign, Next::to(next), links)
+            call(&partition, (JOB, &payload), assign, Next::to(next))
         };
         let other = json!({ "superseded_by": jsonata("$states.result.Payload.superseded_by") });
         vec![

@@ -10,7 +10,7 @@ use super::{Component, Stack};
 use crate::grants::{Cfn, Grant, Statement};
 use crate::payload::PAGE_ROWS;
 use crate::workflow::{
-    Branch, Catch, Choice, Links, Next, Pass, Retry, Segment, Slot, State, Task, jsonata,
+    Branch, Choice, Fail, Links, Next, Retry, Segment, Slot, State, Task, jsonata,
 };
 
 pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Component> {
@@ -74,17 +74,13 @@ fn grants(stack: &Stack<'_>) -> [Statement; 7] {
 }
 
 /// The result's page whose token is `token`; the first one when there is none.
-fn page(partition: &str, token: Option<&str>, assign: Value, next: Next, links: &Links) -> State {
+fn page(partition: &str, token: Option<&str>, assign: Value, next: Next) -> State {
     let mut arguments = json!({ "QueryExecutionId": jsonata("$query") });
     if let Some(token) = token {
         arguments["NextToken"] = jsonata(token);
     }
     arguments["MaxResults"] = json!(PAGE_ROWS);
-    State::Task(Task {
-        assign,
-        catch: Catch::failing(links),
-        ..Task::new(partition, "athena:getQueryResults", arguments, next)
-    })
+    State::Task(Task { assign, ..Task::new(partition, "athena:getQueryResults", arguments, next) })
 }
 
 /// The first names of series, and how many there are.
@@ -137,7 +133,6 @@ fn segment(stack: &Stack<'_>, sql: String, read: Value) -> Segment {
         let verify = Task {
             assign: json!({ "query": jsonata("$states.result.QueryExecution.QueryExecutionId") }),
             retry: vec![Retry::patiently(&busy, 2, 5)],
-            catch: Catch::failing(links),
             ..Task::new(&partition, "athena:startQueryExecution.sync", arguments, read_next)
         };
         let has_data = Choice {
@@ -147,9 +142,9 @@ fn segment(stack: &Stack<'_>, sql: String, read: Value) -> Segment {
         let empty = json!(format!("the table {table} is empty after cleaning"));
         vec![
             ("Verify", State::Task(verify)),
-            ("ReadVerification", page(&partition, None, read.clone(), Next::to("HasData"), links)),
+            ("ReadVerification", page(&partition, None, read.clone(), Next::to("HasData"))),
             ("HasData", State::Choice(has_data)),
-            ("NoData", Pass::failing("NoData", empty, links)),
+            ("NoData", Fail::of("NoData", empty)),
         ]
     };
     Segment {
@@ -174,7 +169,7 @@ fn next_pages(stack: &Stack<'_>) -> Segment {
             jsonata("$exists($states.result.NextToken) ? $states.result.NextToken : null"),
     });
     let states = move |links: &Links| {
-        let more = page(&partition, Some("$token"), read.clone(), links.onward.clone(), links);
+        let more = page(&partition, Some("$token"), read.clone(), links.onward.clone());
         vec![("ReadMore", more)]
     };
     Segment {

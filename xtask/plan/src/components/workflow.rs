@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Alarm, Component, Stack};
 use crate::grants::{Cfn, Role};
 use crate::smoke_test::{Check, CheckKind, MissingOutput, Tested};
-use crate::workflow::{self, Links, Machine, Pass, Segment, Slot, State, jsonata};
+use crate::workflow::{Links, Machine, Pass, Segment, Slot, State, jsonata};
 use steppe_spec::Served;
 
 /// Logical ID of the machine.
@@ -33,7 +33,7 @@ pub(super) fn component(stack: &Stack<'_>, _others: &[Component]) -> Option<Comp
             comment: format!("Cleans the data of {pipeline}, {what} and tells people"),
             reserve_secs: RESERVE_SECS,
         }],
-        segments: vec![publish(stack), workflow::failed(MACHINE)],
+        segments: vec![publish(stack)],
         alarms: Alarm::of_machine(MACHINE, "", told).to_vec(),
         roles: vec![Role::new(ROLE, "workflow", "states.amazonaws.com")],
         outputs: vec![(OUTPUT, Cfn::reference(MACHINE))],

@@ -15,7 +15,7 @@ use crate::payload::{
     ROWS_PER_PART, SERIES_PER_PART,
 };
 use crate::workflow::{
-    Branch, Catch, Choice, ItemBatcher, ItemReader, Items, Links, MapState, Next, Pass, Processor,
+    Branch, Catch, Choice, Fail, ItemBatcher, ItemReader, Items, Links, MapState, Next, Processor,
     ResultWriter, Retry, Segment, Slot, State, Task, jsonata,
 };
 
@@ -70,19 +70,19 @@ impl Scoring {
             None => links.onward.clone(),
         };
         let states = [
-            ("ListParts", self.list_parts(links)),
+            ("ListParts", self.list_parts()),
             ("HasParts", has_parts()),
-            ("NothingToScore", Pass::failing("NothingToScore", nothing, links)),
-            ("Score", self.score(links)),
-            ("ScoreMany", self.score_many(links)),
-            ("SumUp", self.sum_up(links)),
+            ("NothingToScore", Fail::of("NothingToScore", nothing)),
+            ("Score", self.score()),
+            ("ScoreMany", self.score_many()),
+            ("SumUp", self.sum_up()),
             ("IsDone", is_done(onward)),
-            ("Incomplete", Pass::failing("Incomplete", incomplete, links)),
+            ("Incomplete", Fail::of("Incomplete", incomplete)),
         ];
         states.into_iter().chain(add.map(|state| ("AddPartition", state))).collect()
     }
 
-    fn list_parts(&self, links: &Links) -> State {
+    fn list_parts(&self) -> State {
         let run = self.words.run();
         // What Athena counted must be what is scored; without its count, the table says it.
         let all = if self.verified { "$all" } else { "$states.result.Payload.all" };
@@ -99,24 +99,23 @@ impl Scoring {
             "part_size": self.part_size,
             "inline_max": PARTS_INLINE_MAX,
         });
-        self.ask(&list, assign, "HasParts", links)
+        self.ask(&list, assign, "HasParts")
     }
 
     /// A few parts, in the run itself.
-    fn score(&self, links: &Links) -> State {
+    fn score(&self) -> State {
         let score_part = Processor::inline("ScorePart", &self.score_part());
         State::Map(Box::new(MapState {
             item_selector: part_of(&jsonata("$run")),
             max_concurrency: self.concurrency,
             assign: self.words.sums("$states.result"),
             output: json!({}),
-            catch: Catch::failing(links),
             ..MapState::new(Items::Given(jsonata("$parts")), score_part, Next::to("IsDone"))
         }))
     }
 
     /// Many parts: some of them to an execution of its own each, whose results lie in S3.
-    fn score_many(&self, links: &Links) -> State {
+    fn score_many(&self) -> State {
         let partition = &self.partition;
         let score_part = Processor::inline("ScorePartOfMany", &self.score_part());
         let items = Items::Given(jsonata("$states.input.Items"));
@@ -139,23 +138,22 @@ impl Scoring {
             result_writer: Some(ResultWriter::new(partition, "${DataBucket}", jsonata(&prefix))),
             assign: json!({ "results": jsonata("$states.result.ResultWriterDetails.Key") }),
             output: json!({}),
-            catch: Catch::failing(links),
             ..MapState::new(Items::Read(reader), processor, Next::to("SumUp"))
         }))
     }
 
-    fn sum_up(&self, links: &Links) -> State {
+    fn sum_up(&self) -> State {
         let sum = json!({
             "score": "sum",
             "run": jsonata("$run"),
             "results": jsonata("$results"),
             "left_out_max": LEFT_OUT_SHOWN,
         });
-        self.ask(&sum, self.words.sums("$states.result.Payload"), "IsDone", links)
+        self.ask(&sum, self.words.sums("$states.result.Payload"), "IsDone")
     }
 
-    fn ask(&self, event: &Value, assign: Value, next: &str, links: &Links) -> State {
-        checks::call(&self.partition, ("ScoreJob", event), assign, Next::to(next), links)
+    fn ask(&self, event: &Value, assign: Value, next: &str) -> State {
+        checks::call(&self.partition, ("ScoreJob", event), assign, Next::to(next))
     }
 
     fn score_part(&self) -> State {
@@ -194,10 +192,7 @@ impl Scoring {
         State::Task(Task {
             output: json!({}),
             retry: vec![Retry::patiently(&busy, 2, 5)],
-            catch: [Catch::of(&there, links.onward.state())]
-                .into_iter()
-                .chain(Catch::failing(links))
-                .collect(),
+            catch: vec![Catch::of(&there, links.onward.state())],
             ..Task::new(
                 &self.partition,
                 "aws-sdk:glue:createPartition",
