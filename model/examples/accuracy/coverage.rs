@@ -24,6 +24,9 @@ struct Seen {
     families: Vec<&'static str>,
     /// Errors, in those of the naive forecast.
     errors: Vec<f64>,
+    /// Coverage per level of all origins but the one whose 90 % intervals held least: how much of
+    /// what is missing is one event.
+    but_hardest: [f64; 3],
 }
 
 impl Seen {
@@ -47,9 +50,10 @@ impl Seen {
 /// Prints the table; only sets whose name contains one of `wanted`, all without any.
 pub fn run(sets: &[Set], wanted: &[String]) -> Result<()> {
     println!("\nActual values inside of intervals, % (width: of the 90 % interval, in widths of");
-    println!("that which would have held exactly 90 %; `*`: rules may be decided by it)\n");
+    println!("that which would have held exactly 90 %; `*`: rules may be decided by it; last: all");
+    println!("origins but the one whose 90 % intervals held least)\n");
     println!(
-        "{:<34}{:>7}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}  families",
+        "{:<34}{:>7}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}  80, 90, 95 %     families",
         "", "origins", "judged", "80 %", "90 %", "95 %", "width", "MASE"
     );
     let mut rows = Vec::new();
@@ -59,7 +63,7 @@ pub fn run(sets: &[Set], wanted: &[String]) -> Result<()> {
         let name = format!("{}{}", set.name, if set.decides { " *" } else { "" });
         let covers = [0, 1, 2].map(|level| seen.coverage(level));
         println!(
-            "{name:<34}{:>7}{:>9}{:>8.1}{:>8.1}{:>8.1}{:>8.2}{:>8.4}  {}",
+            "{name:<34}{:>7}{:>9}{:>8.1}{:>8.1}{:>8.1}{:>8.2}{:>8.4}  {:<17}{}",
             set.spec.backtest.origins,
             seen.inside[0].len(),
             covers[0],
@@ -67,6 +71,7 @@ pub fn run(sets: &[Set], wanted: &[String]) -> Result<()> {
             covers[2],
             seen.width(),
             seen.mase(),
+            seen.but_hardest.map(|cover| format!("{cover:.1}")).join(" "),
             families(&seen.families)
         );
         rows.push((set.decides, covers));
@@ -111,9 +116,19 @@ fn judge(set: &Set) -> Result<Seen> {
     let newest = set.data.last() - set.spec.task.horizon as i64;
     let origins: Vec<i64> = (0..set.judged as i64).map(|back| newest - back * stride).collect();
     let seen = origins.par_iter().map(|origin| stand_at(set, *origin)).collect::<Vec<_>>();
+    let seen = seen.into_iter().collect::<std::result::Result<Vec<Seen>, _>>()?;
+    let hardest = seen.iter().min_by(|a, b| a.coverage(1).total_cmp(&b.coverage(1)));
     let mut all = Seen::default();
+    if let Some(hardest) = hardest {
+        all.but_hardest = [0, 1, 2].map(|level| {
+            let others = seen.iter().filter(|seen| !std::ptr::eq(*seen, hardest));
+            let inside = others.flat_map(|seen| &seen.inside[level]);
+            let (sum, count) =
+                inside.fold((0, 0), |(sum, count), inside| (sum + usize::from(*inside), count + 1));
+            100.0 * sum as f64 / f64::from(count.max(1))
+        });
+    }
     for seen in seen {
-        let seen = seen?;
         all.inside.iter_mut().zip(seen.inside).for_each(|(all, of)| all.extend(of));
         all.distances.extend(seen.distances);
         all.families.extend(seen.families);
