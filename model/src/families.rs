@@ -8,6 +8,7 @@ pub mod combination;
 pub mod damped_trend;
 pub mod exponential_smoothing;
 pub mod gradient_boosting;
+pub mod level_shape;
 pub mod linear;
 pub mod lstm;
 pub mod naive;
@@ -35,6 +36,7 @@ families! {
         ExponentialSmoothing: exponential_smoothing::Smoothing,
         Autoregression: autoregression::Autoregression,
         Arima: arima::Arima,
+        LevelShape: level_shape::LevelShape,
         Linear: linear::Linear,
         DampedTrend: damped_trend::DampedTrend,
         PooledAutoregression: pooled_autoregression::Pooled,

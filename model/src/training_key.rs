@@ -7,7 +7,7 @@ use crate::task::Data;
 
 /// Bumped when the same configuration on the same data trains another model than before, or one
 /// that is written in another way.
-const TRAINING_VERSION: u32 = 14;
+const TRAINING_VERSION: u32 = 15;
 
 /// Names a configuration on `data`: another of either has another name, and trains another model.
 pub fn training_key(spec: &impl Training, data: &impl Data) -> String {

@@ -225,6 +225,7 @@ fn months_with_a_season_a_feature_and_gaps() {
 #[test]
 fn hours_with_two_seasons() {
     let mut spec = spec(Frequency::Hourly, 5);
+    spec.model.candidates.as_mut().expect("named").push(Family::LevelShape);
     spec.model.lstm = Lstm { context: 24, epochs: 1, members: 1, ..spec.model.lstm };
     spec.model.trees.rows_max = 300;
     spec.backtest = Backtest { origins: 3, stride: Some(24), refit: false, ..spec.backtest };

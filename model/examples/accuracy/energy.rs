@@ -98,6 +98,7 @@ fn judged(what: &str, data: &Dataset, mut spec: TrainSpec) -> Result<()> {
         Family::Theta,
         Family::ExponentialSmoothing,
         Family::Autoregression,
+        Family::LevelShape,
         Family::PooledAutoregression,
         Family::GradientBoosting,
         Family::Lstm,

@@ -68,8 +68,9 @@ fn set((name, decides): (&'static str, bool), data: Dataset, how: &How) -> Set {
             vec![Family::Theta, Family::ExponentialSmoothing, Family::PooledAutoregression]
         }
         Frequency::ObservedDays => vec![Family::Theta, Family::PooledAutoregression],
-        Frequency::Hourly | Frequency::Weekly => vec![Family::Autoregression],
-        Frequency::Daily => vec![Family::Theta, Family::Autoregression],
+        Frequency::Weekly => vec![Family::Autoregression],
+        Frequency::Hourly => vec![Family::Autoregression, Family::LevelShape],
+        Frequency::Daily => vec![Family::Theta, Family::Autoregression, Family::LevelShape],
         _ => vec![
             Family::Theta,
             Family::ExponentialSmoothing,

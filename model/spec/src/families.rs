@@ -132,6 +132,8 @@ families! {
     Autoregression = "autoregression", Candidate of Series;
     /// A seasonal ARIMA model with orders chosen per series.
     Arima = "arima", Candidate of Series;
+    /// The level of a cycle, such as a day of hours, times its shape.
+    LevelShape = "level-shape", Candidate of Series;
     /// A regression: per series on lags, weekdays, holidays and features; of rows on columns.
     Linear = "linear", Candidate of Series Numbers;
     /// A regression of log odds on columns.
@@ -184,13 +186,14 @@ impl Model {
     /// The families that compete: when none are named, all that suit the frequency, and `linear`
     /// where there is something that it knows more than they do. Those for short series are for
     /// months and quarters: years have too few values for orders and trends of their own, and
-    /// histories of days are long, which makes them slow.
+    /// histories of days are long, which makes them slow. That of cycles is for days and hours,
+    /// whose histories have many.
     pub fn candidates(&self, task: &Task) -> Vec<Family> {
         use Family::{
-            Arima, Autoregression, DampedTrend, ExponentialSmoothing, GradientBoosting, Linear,
-            Lstm, PooledAutoregression, Theta,
+            Arima, Autoregression, DampedTrend, ExponentialSmoothing, GradientBoosting, LevelShape,
+            Linear, Lstm, PooledAutoregression, Theta,
         };
-        use Frequency::{Monthly, Quarterly, Yearly};
+        use Frequency::{Daily, HalfHourly, Hourly, Monthly, Quarterly, Weekdays, Yearly};
         // One series of yearly values is too short for a regression of its own.
         let autoregression =
             if task.frequency() == Yearly { PooledAutoregression } else { Autoregression };
@@ -198,6 +201,8 @@ impl Model {
             let mut all = vec![Theta, ExponentialSmoothing, autoregression, GradientBoosting, Lstm];
             let short = matches!(task.frequency(), Quarterly | Monthly);
             all.extend([Arima, DampedTrend].into_iter().filter(|_| short));
+            let cyclic = matches!(task.frequency(), Daily | Weekdays | Hourly | HalfHourly);
+            all.extend(cyclic.then_some(LevelShape));
             all.extend(task.tells_of_days().then_some(Linear));
             all
         })
@@ -256,6 +261,18 @@ mod tests {
         };
         assert_eq!([Frequency::Quarterly, Frequency::Monthly].map(competes), [[true; 2]; 2]);
         assert_eq!([Frequency::Yearly, Frequency::Hourly].map(competes), [[false; 2]; 2]);
+    }
+
+    #[test]
+    fn level_and_shape_compete_unasked_where_histories_have_many_cycles() {
+        let competes = |frequency: &Frequency| {
+            let mut task = Task::new("s", "t", "v");
+            task.set_frequency(*frequency);
+            Model::default().candidates(&task).contains(&Family::LevelShape)
+        };
+        use Frequency::{Daily, HalfHourly, Hourly, Weekdays};
+        let found: Vec<Frequency> = Frequency::ALL.into_iter().filter(competes).collect();
+        assert_eq!(found, [Daily, Weekdays, Hourly, HalfHourly]);
     }
 
     #[test]
