@@ -235,10 +235,11 @@ fn gradients(
     frame: &Frame,
     spec: &TrainSpec,
 ) -> Gradients {
+    let learner = net.learner();
     let shard = |numbers: &[u32]| {
         let (inputs, targets) = examples(numbers, windows, frame);
         let scale = 1.0 / (batch.len() * spec.task.horizon) as f32;
-        net.gradients(&inputs, numbers.len(), |out| {
+        learner.gradients(&inputs, numbers.len(), |out| {
             let pairs = out.chunks_exact(QUANTILES).zip(&targets);
             pairs.flat_map(|(q, &t)| slope(q, t, tail(spec)).map(|s| s * scale)).collect()
         })

@@ -13,8 +13,14 @@ pub struct Windows<'a> {
     horizon: usize,
     /// Per series the number of its first window, and the length of that window's history.
     starts: Vec<(usize, usize, usize)>,
+    /// Per [`HINTED`] windows the place in `starts` of the first of them: windows are asked for in
+    /// any order, and a search among all series would be most of the work.
+    hints: Vec<u32>,
     len: usize,
 }
+
+/// Windows that share a hint.
+const HINTED: usize = 16;
 
 impl<'a> Windows<'a> {
     /// Every window with at least `min_history` values and `horizon` values after it.
@@ -68,7 +74,12 @@ impl<'a> Windows<'a> {
                 longest.map_or((String::new(), 0), |s| (s.name.clone(), s.values.len()));
             return Err(TrainError::TooShort { series, length, needed: min_history + horizon });
         }
-        Ok(Self { data, horizon, starts, len })
+        let mut hints = Vec::with_capacity(len.div_ceil(HINTED));
+        for (place, (first, ..)) in starts.iter().enumerate() {
+            let end = starts.get(place + 1).map_or(len, |(next, ..)| *next);
+            hints.extend((*first..end).filter(|i| i % HINTED == 0).map(|_| place as u32));
+        }
+        Ok(Self { data, horizon, starts, hints, len })
     }
 
     /// Number of windows.
@@ -83,8 +94,10 @@ impl<'a> Windows<'a> {
 
     /// The window with number `index`, and the `horizon` values after it.
     pub fn get(&self, index: usize) -> (View<'a>, &'a [f64]) {
-        let (first, series, shortest) =
-            self.starts[self.starts.partition_point(|(first, ..)| *first <= index) - 1];
+        let hint = self.hints[index / HINTED] as usize;
+        let later =
+            self.starts[hint + 1..].iter().take_while(|(first, ..)| *first <= index).count();
+        let (first, series, shortest) = self.starts[hint + later];
         let series = &self.data.series()[series];
         let known = shortest + index - first;
         (series.until(series.start + known as i64 - 1), &series.values[known..known + self.horizon])
@@ -96,6 +109,26 @@ mod tests {
     use super::*;
     use crate::forecast::dataset::Series;
     use steppe_spec::Frequency;
+
+    #[test]
+    fn windows_are_numbered_by_series_and_then_by_time() {
+        let series = |s: usize| {
+            let value = |t: usize| (100 * s + t) as f64;
+            Series::new(format!("s{s:02}"), 2000, (0..3 + s * s % 37).map(value).collect())
+        };
+        let data = Dataset::new(Frequency::Yearly, (0..40).map(series).collect());
+        let windows = Windows::all(&data, 5, 2).expect("long enough");
+        let mut number = 0;
+        for series in data.series() {
+            for known in 5..(series.values.len() + 1).saturating_sub(2) {
+                let (view, future) = windows.get(number);
+                let (history, ahead) = series.values.split_at(known);
+                assert_eq!((view.history(), future), (history, &ahead[..2]));
+                number += 1;
+            }
+        }
+        assert_eq!(number, windows.len());
+    }
 
     #[test]
     fn validation_targets_are_never_trained_on() {
