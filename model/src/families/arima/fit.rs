@@ -56,7 +56,7 @@ const PARTIAL_MAX: f64 = 0.99;
 /// Share that is added to the diagonal at first.
 const DAMPING: f64 = 1e-3;
 /// A step that makes the sum of squares smaller by less than this share is the last one.
-const ENOUGH: f64 = 1e-5;
+const ENOUGH: f64 = 1e-4;
 
 /// A polynomial in steps back: places and coefficients of what is added to the newest value.
 type Terms = Vec<(usize, f64)>;
@@ -91,11 +91,29 @@ fn divide(values: &[f64], terms: &Terms) -> Vec<f64> {
         let known = terms.iter().filter(|(lag, _)| *lag <= t);
         out[t] -= known.map(|(lag, c)| c * out[t - lag]).sum::<f64>();
     }
-    // What most of the time goes into: nothing is missing here.
-    for t in longest..out.len() {
-        out[t] -= terms.iter().map(|(lag, c)| c * out[t - lag]).sum::<f64>();
+    match terms.len() {
+        0 => {}
+        1 => rest::<1>(&mut out, terms, longest),
+        2 => rest::<2>(&mut out, terms, longest),
+        3 => rest::<3>(&mut out, terms, longest),
+        4 => rest::<4>(&mut out, terms, longest),
+        5 => rest::<5>(&mut out, terms, longest),
+        6 => rest::<6>(&mut out, terms, longest),
+        7 => rest::<7>(&mut out, terms, longest),
+        count => unreachable!("{count} terms, of 3 and 1 coefficients and their products"),
     }
     out
+}
+
+/// The part of [`divide`] in which nothing is missing, and into which most of the time goes: `N`
+/// terms.
+fn rest<const N: usize>(out: &mut [f64], terms: &Terms, longest: usize) {
+    let terms: [(usize, f64); N] = std::array::from_fn(|i| terms[i]);
+    for t in longest..out.len() {
+        // The nearest term comes last: only it has to wait for the value before.
+        let later = |value: f64, (lag, c): &(usize, f64)| value - c * out[t - lag];
+        out[t] = terms.iter().rev().fold(out[t], later);
+    }
 }
 
 /// Whether the process of a polynomial `1 − Σ cᵢBⁱ` is stationary, by the recursion of Durbin and
@@ -263,8 +281,15 @@ fn later(values: &[f64], by: usize) -> Vec<f64> {
     zeros.chain(values[..values.len() - by].iter().map(|v| -v)).collect()
 }
 
+/// The sum of products, in eight sums of which none has to wait for another.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    let ((a, last_a), (b, last_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0; 8];
+    for (a, b) in a.iter().zip(b) {
+        (0..8).for_each(|i| sums[i] += a[i] * b[i]);
+    }
+    let last = last_a.iter().zip(last_b).map(|(a, b)| a * b);
+    sums.into_iter().chain(last).sum()
 }
 
 /// Normal equations, the lower half: products of columns with each other and with the errors.
