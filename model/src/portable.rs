@@ -1,8 +1,8 @@
 //! One function of the C library that newer systems version anew.
 //!
 //! `hypot` carries the symbol version `GLIBC_2.35` where this is built on a newer distribution, and
-//! Amazon Linux 2023 has 2.34. The linear algebra beneath exponential smoothing calls it; this
-//! definition, from the `libm` crate, takes the place of the system's.
+//! Amazon Linux 2023 has 2.34. Intervals call it; this definition, from the `libm` crate, takes the
+//! place of the system's.
 
 /// Length of the hypotenuse, as C names and calls it.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -1,8 +1,8 @@
-//! Exponential smoothing with automatic choice of error and trend (Hyndman and Khandakar 2008), by
-//! the `augurs` library, on the series without its season.
+//! Exponential smoothing with automatic choice of error and trend (Hyndman and Khandakar 2008), on
+//! the series without its season.
 
-use augurs_core::{Fit, Predict};
-use augurs_ets::AutoETS;
+mod models;
+
 use rayon::prelude::*;
 
 use crate::forecast::dataset::View;
@@ -45,13 +45,9 @@ impl Smoothing {
         let indices = Indices::estimate(history, self.season);
         let flat = indices.as_ref().map_or_else(|| history.to_vec(), |i| i.remove(history));
         let last = flat[flat.len() - 1];
-        // The search finds no model for, say, a constant series; there the last value is the
-        // forecast.
-        let fitted =
-            AutoETS::non_seasonal().fit(&flat).ok().and_then(|m| m.predict(horizon, None).ok());
-        let forecasts = fitted
-            .map(|f| f.point)
-            .filter(|p| p.len() == horizon && p.iter().all(|v| v.is_finite()));
+        // What is too short for a model, or too wild, has its last value as the forecast.
+        let forecasts =
+            models::forecast(&flat, horizon).filter(|p| p.iter().all(|v| v.is_finite()));
         let restore = |(step, value): (usize, f64)| {
             indices.as_ref().map_or(value, |i| i.restore(value, step))
         };
