@@ -73,7 +73,7 @@ fn product(ordinary: &[f64], seasonal: &[f64], season: usize, sign: f64) -> Term
 }
 
 /// `values` plus the terms of earlier ones; what is before the first is 0.
-fn multiply(values: &[f64], terms: &Terms) -> Vec<f64> {
+fn multiply(values: &[f64], terms: &[(usize, f64)]) -> Vec<f64> {
     let mut out = values.to_vec();
     for &(lag, c) in terms {
         for t in lag..values.len() {
@@ -83,9 +83,8 @@ fn multiply(values: &[f64], terms: &Terms) -> Vec<f64> {
     out
 }
 
-/// What gives `values` when it is multiplied by `terms`.
-fn divide(values: &[f64], terms: &Terms) -> Vec<f64> {
-    let mut out = values.to_vec();
+/// What gives `out`, as it is, when it is multiplied by `terms`.
+fn divide(mut out: Vec<f64>, terms: &[(usize, f64)]) -> Vec<f64> {
     let longest = terms.iter().map(|(lag, _)| *lag).max().unwrap_or(0).min(out.len());
     for t in 0..longest {
         let known = terms.iter().filter(|(lag, _)| *lag <= t);
@@ -107,7 +106,7 @@ fn divide(values: &[f64], terms: &Terms) -> Vec<f64> {
 
 /// The part of [`divide`] in which nothing is missing, and into which most of the time goes: `N`
 /// terms.
-fn rest<const N: usize>(out: &mut [f64], terms: &Terms, longest: usize) {
+fn rest<const N: usize>(out: &mut [f64], terms: &[(usize, f64)], longest: usize) {
     let terms: [(usize, f64); N] = std::array::from_fn(|i| terms[i]);
     for t in longest..out.len() {
         // The nearest term comes last: only it has to wait for the value before.
@@ -171,7 +170,7 @@ impl Fitted {
     /// Departures from the mean, and errors.
     fn errors(&self, values: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let departures: Vec<f64> = values.iter().map(|v| v - self.mean()).collect();
-        let errors = divide(&multiply(&departures, &self.ar_terms()), &self.ma_terms());
+        let errors = divide(multiply(&departures, &self.ar_terms()), &self.ma_terms());
         (departures, errors)
     }
 
@@ -188,13 +187,13 @@ impl Fitted {
                 columns.extend((1..=self.of(part).len()).map(|k| later(&source, k * lag)));
             }
         };
-        add(0, 1, &|| divide(&multiply(departures, &of_season(2, -1.0)), &ma));
-        add(1, 1, &|| divide(errors, &ordinary(1, 1.0)));
-        add(2, season, &|| divide(&multiply(departures, &ordinary(0, -1.0)), &ma));
-        add(3, season, &|| divide(errors, &of_season(3, 1.0)));
+        add(0, 1, &|| divide(multiply(departures, &of_season(2, -1.0)), &ma));
+        add(1, 1, &|| divide(errors.to_vec(), &ordinary(1, 1.0)));
+        add(2, season, &|| divide(multiply(departures, &ordinary(0, -1.0)), &ma));
+        add(3, season, &|| divide(errors.to_vec(), &of_season(3, 1.0)));
         if self.orders.mean {
             let ones = vec![-1.0; departures.len()];
-            columns.push(divide(&multiply(&ones, &self.ar_terms()), &ma));
+            columns.push(divide(multiply(&ones, &self.ar_terms()), &ma));
         }
         columns
     }
@@ -339,7 +338,7 @@ mod tests {
         let made_of: Vec<f64> =
             (0..50).map(|t| if t < 44 { rng.f64() - 0.5 } else { 0.0 }).collect();
         let model = fitted(&[0.4, -0.2, 0.3, 0.5, -0.4, 10.0]);
-        let process = divide(&multiply(&made_of, &model.ma_terms()), &model.ar_terms());
+        let process = divide(multiply(&made_of, &model.ma_terms()), &model.ar_terms());
         let values: Vec<f64> = process.iter().map(|v| v + 10.0).collect();
         let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
         assert!(close(&model.errors(&values).1, &made_of));
@@ -352,7 +351,7 @@ mod tests {
         let made_of: Vec<f64> =
             (0..2_000).map(|_| (0..12).map(|_| rng.f64()).sum::<f64>() - 6.0).collect();
         let truth = fitted(&[0.5, -0.3, 0.4, 0.6, -0.5, 3.0]);
-        let process = divide(&multiply(&made_of, &truth.ma_terms()), &truth.ar_terms());
+        let process = divide(multiply(&made_of, &truth.ma_terms()), &truth.ar_terms());
         let values: Vec<f64> = process.iter().map(|v| v + 3.0).collect();
         let found = Fitted::new(&values, 4, ALL, None).expect("enough values");
         let near = |(found, truth): (&f64, &f64)| (found - truth).abs() < 0.12;

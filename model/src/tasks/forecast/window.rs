@@ -255,7 +255,15 @@ impl Frame {
             into.push(((pair[1] - pair[0]) / step_unit).clamp(-8.0, 8.0) as f32);
             into.push(((pair[1] - newest) / step_unit / 4.0).clamp(-8.0, 8.0) as f32);
             let period = view.series().start + (first + i) as i64;
+            let a_season_ago = |season: usize, into: &Vec<f32>| {
+                let place = into.len() - season * self.features();
+                [into[place], into[place + 1]]
+            };
             for &season in self.frequency.seasons() {
+                if i >= season {
+                    into.extend(a_season_ago(season, into));
+                    continue;
+                }
                 let angle = std::f64::consts::TAU * phase(period, season) as f64 / season as f64;
                 into.extend([angle.sin() as f32, angle.cos() as f32]);
             }
