@@ -21,6 +21,11 @@ use file::Run;
 
 mod file;
 
+/// Notes that people are told with what was found.
+const NOTES_MAX: usize = 3;
+/// Characters of one.
+const NOTE_CHARS_MAX: usize = 300;
+
 /// What the state machine asks.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,16 +128,41 @@ fn looked(
             let flagged = found.rows.iter().filter(|row| row.flagged).count();
             let bytes = run.rows(&found.rows).map_err(unwritten)?;
             let looked_at = table.names.len();
-            let found = format!("{name}: {flagged} of {looked_at} rows are unusual");
-            Ok((bytes, Outcome { looked_at, found }))
+            let told = format!("{name}: {flagged} of {looked_at} rows are unusual");
+            Ok((bytes, Outcome { looked_at, found: noted(told, &found.notes) }))
         }
         UnsupervisedTask::Clustering(task) => {
             let table = read_entities(spec, (&task.entity, None), files).map_err(of_data)?;
             let groups = clustering::find(&table, task).map_err(of_rows)?;
             let bytes = run.groups(&table, &groups).map_err(unwritten)?;
             let looked_at = table.names.len();
-            let found = format!("{name}: {} groups of {looked_at} rows", groups.profiles.len());
-            Ok((bytes, Outcome { looked_at, found }))
+            let told = format!("{name}: {} groups of {looked_at} rows", groups.profiles.len());
+            Ok((bytes, Outcome { looked_at, found: noted(told, &groups.notes) }))
         }
+    }
+}
+
+/// What was found, and what is to be known about it, a line each. A run carries it along, so that
+/// it has bounds; `evaluate` tells all.
+fn noted(told: String, notes: &[String]) -> String {
+    let short = |note: &String| match note.char_indices().nth(NOTE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &note[..end]),
+        None => note.clone(),
+    };
+    notes.iter().take(NOTES_MAX).fold(told, |told, note| format!("{told}\n  note: {}", short(note)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_told_with_what_was_found_as_far_as_they_are_short() {
+        let notes = ["`ä` is missing".to_owned(), "ä".repeat(NOTE_CHARS_MAX + 1)];
+        let cut = format!("{}…", "ä".repeat(NOTE_CHARS_MAX));
+        let expected = format!("t: 1 of 9\n  note: `ä` is missing\n  note: {cut}");
+        assert_eq!(noted("t: 1 of 9".to_owned(), &notes), expected);
+        let many = vec!["x".to_owned(); 9];
+        assert_eq!(noted(String::new(), &many).matches("note: x").count(), NOTES_MAX);
     }
 }
