@@ -103,13 +103,14 @@ impl DampedTrend {
     }
 
     fn one(&self, history: &[f64], horizon: usize) -> Vec<f64> {
-        let (flat, indices) = without_season(history, self.season);
-        let values = self.transform.all(&flat);
+        let Flat { values, season } = Flat::of(history, self.season, self.transform);
         let start = State { level: values[0], trend: 0.0 };
         let state = values[1..].iter().fold(start, |state, value| self.after(state, *value));
-        let restore = |(step, value): (usize, f64)| {
-            let value = self.transform.invert(value);
-            indices.as_ref().map_or(value, |i| i.restore(value, step))
+        let invert = |value| self.transform.invert(value);
+        let restore = |(step, value): (usize, f64)| match &season {
+            Season::None => invert(value),
+            Season::Times(indices) => indices.restore(invert(value), step),
+            Season::Plus(indices) => invert(indices.restore(value, step)),
         };
         let steps = (1..).zip(self.ahead(state, horizon));
         steps.map(restore).map(|v| self.transform.bound(v)).collect()
@@ -193,7 +194,7 @@ impl Panel {
         let prepared = |series: &&Series| {
             let history = &series.values[series.values.len().saturating_sub(HISTORY_MAX)..];
             let unit = typical_change(transform, season, history);
-            (transform.all(&without_season(history, season).0), unit)
+            (Flat::of(history, season, transform).values, unit)
         };
         let every = usable.len().div_ceil(SERIES_MAX).max(1);
         let series: Vec<(Vec<f64>, f64)> = usable
@@ -255,10 +256,36 @@ impl Search<'_> {
     }
 }
 
-/// A history without its season, and what brings the season back.
-fn without_season(history: &[f64], season: usize) -> (Vec<f64>, Option<Indices>) {
-    let indices = Indices::estimate(history, season);
-    let flat = indices.as_ref().map_or_else(|| history.to_vec(), |i| i.remove(history));
+/// A history on the transformed scale without its season.
+struct Flat {
+    values: Vec<f64>,
+    season: Season,
+}
+
+/// What brings the season back.
+enum Season {
+    None,
+    /// Factors, of values that are all above zero, before they are transformed.
+    Times(Indices),
+    /// Summands on the transformed scale: below zero a value has no logarithm.
+    Plus(Indices),
+}
+
+impl Flat {
+    fn of(history: &[f64], season: usize, transform: Transform) -> Self {
+        if history.iter().all(|&value| value > 0.0) {
+            let (flat, indices) = without_season(history, season);
+            let season = indices.map_or(Season::None, Season::Times);
+            return Self { values: transform.all(&flat), season };
+        }
+        let (values, indices) = without_season(&transform.all(history), season);
+        Self { values, season: indices.map_or(Season::None, Season::Plus) }
+    }
+}
+
+fn without_season(values: &[f64], season: usize) -> (Vec<f64>, Option<Indices>) {
+    let indices = Indices::estimate(values, season);
+    let flat = indices.as_ref().map_or_else(|| values.to_vec(), |i| i.remove(values));
     (flat, indices)
 }
 
@@ -309,6 +336,17 @@ mod tests {
         let (model, _) = trained(&data, Transform::Log);
         let steps = model.forecast(&[data.series()[0].view()], 4).remove(0);
         let near = |(at, step): (usize, &f64)| (step / value(0, at) - 1.0).abs() < 0.02;
+        assert!(steps.iter().enumerate().all(near), "{steps:?}");
+    }
+
+    #[test]
+    fn counts_that_are_zero_in_some_months_have_a_season_too() {
+        let value = |s: usize, t: usize| [0.0, 4.0, 9.0 + (s % 3) as f64, 3.0][t % 4];
+        let data = panel(Frequency::Quarterly, value);
+        let (model, spec) = trained(&data, Transform::Log);
+        assert_eq!(model.check(&spec), Ok(()));
+        let steps = model.forecast(&[data.series()[1].view()], 4).remove(0);
+        let near = |(at, step): (usize, &f64)| (step - value(1, at)).abs() < 0.5;
         assert!(steps.iter().enumerate().all(near), "{steps:?}");
     }
 

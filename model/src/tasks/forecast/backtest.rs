@@ -189,6 +189,7 @@ pub fn run<'a>(
     if run.cases.is_empty() {
         return Err(too_few(fits.needed, data, spec));
     }
+    run.check_finite()?;
     if spec.families().contains(&Family::Combination) {
         run.combine();
     }
@@ -216,6 +217,19 @@ fn origins(data: &Dataset, spec: &TrainSpec) -> Vec<i64> {
 }
 
 impl Run<'_> {
+    /// Refuses a family that has no number for an answer, before it makes nonsense of all others.
+    fn check_finite(&self) -> Result<(), TrainError> {
+        for Entrant { family, points, .. } in &self.entrants {
+            let broken = self.cases.iter().zip(points).find(|(_, point)| !point.is_finite());
+            if let Some((case, point)) = broken {
+                let (name, series) = (family.name(), &self.data.series()[case.series].name);
+                let what = format!("`{name}` says {point} for `{series}`");
+                return Err(TrainError::Unusable(what));
+            }
+        }
+        Ok(())
+    }
+
     /// Forecasts from one origin with all models.
     fn stand_at(&mut self, number: usize, fits: &Fits) {
         let (origin, season) = (self.origins[number], self.data.frequency().season());
