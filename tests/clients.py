@@ -104,7 +104,8 @@ def with_boto3(environment):
     check("boto3 sns subscriptions", [s["Protocol"] for s in subscriptions] == ["email"], subscriptions)
     events = client("events")
     rules = {r["Name"]: r.get("ScheduleExpression") for r in events.list_rules(NamePrefix=STACK)["Rules"]}
-    check("boto3 events rules", rules == {f"{STACK}-train-on-schedule": "cron(0 6 1 * ? *)", f"{STACK}-check-drift": "rate(1 day)"}, rules)
+    schedules = {"train-on-schedule": "cron(0 6 1 * ? *)", "check-drift": "rate(1 day)", "tell-failure": None}
+    check("boto3 events rules", rules == {f"{STACK}-{name}": schedule for name, schedule in schedules.items()}, rules)
     targets = events.list_targets_by_rule(Rule=f"{STACK}-train-on-schedule")["Targets"]
     check("boto3 events targets", [(t["Arn"], t["Input"]) for t in targets] == [(machine, '{"train":true}')], targets)
     events.disable_rule(Name=f"{STACK}-check-drift")
