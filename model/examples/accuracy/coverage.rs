@@ -25,8 +25,8 @@ struct Seen {
     /// Errors, in those of the naive forecast.
     errors: Vec<f64>,
     /// Coverage per level of all origins but the one whose 90 % intervals held least: how much of
-    /// what is missing is one event.
-    but_hardest: [f64; 3],
+    /// what is missing is one event. None of a single origin.
+    but_hardest: Option<[f64; 3]>,
 }
 
 impl Seen {
@@ -71,7 +71,9 @@ pub fn run(sets: &[Set], wanted: &[String]) -> Result<()> {
             covers[2],
             seen.width(),
             seen.mase(),
-            seen.but_hardest.map(|cover| format!("{cover:.1}")).join(" "),
+            seen.but_hardest.map_or(String::new(), |covers| covers
+                .map(|cover| format!("{cover:.1}"))
+                .join(" ")),
             families(&seen.families)
         );
         rows.push((set.decides, covers));
@@ -119,14 +121,14 @@ fn judge(set: &Set) -> Result<Seen> {
     let seen = seen.into_iter().collect::<std::result::Result<Vec<Seen>, _>>()?;
     let hardest = seen.iter().min_by(|a, b| a.coverage(1).total_cmp(&b.coverage(1)));
     let mut all = Seen::default();
-    if let Some(hardest) = hardest {
-        all.but_hardest = [0, 1, 2].map(|level| {
+    if let Some(hardest) = hardest.filter(|_| seen.len() > 1) {
+        all.but_hardest = Some([0, 1, 2].map(|level| {
             let others = seen.iter().filter(|seen| !std::ptr::eq(*seen, hardest));
             let inside = others.flat_map(|seen| &seen.inside[level]);
             let (sum, count) =
                 inside.fold((0, 0), |(sum, count), inside| (sum + usize::from(*inside), count + 1));
             100.0 * sum as f64 / f64::from(count.max(1))
-        });
+        }));
     }
     for seen in seen {
         all.inside.iter_mut().zip(seen.inside).for_each(|(all, of)| all.extend(of));
