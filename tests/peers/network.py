@@ -10,13 +10,13 @@ POOLED_WEIGHT = 8.0
 
 
 def tensors(path):
-    """Reads safetensors: eight bytes of length, a JSON header, the values."""
+    """Weights from safetensors: eight bytes of length, a JSON header, the values. What is no weight is not 32 bits wide."""
     raw = open(path, "rb").read()
     (length,) = struct.unpack("<Q", raw[:8])
     header, body = json.loads(raw[8 : 8 + length]), raw[8 + length :]
     out = {}
     for name, entry in header.items():
-        if name != "__metadata__":
+        if name != "__metadata__" and entry["dtype"] == "F32":
             start, end = entry["data_offsets"]
             out[name] = np.frombuffer(body[start:end], np.float32).reshape(entry["shape"]).copy()
     return out
