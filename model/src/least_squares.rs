@@ -116,7 +116,7 @@ fn inverse_trace(factor: &[f64], n: usize) -> f64 {
 }
 
 /// Sum of products, in as many parts as the processor adds at once.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     const LANES: usize = 8;
     let mut sums = [0.0; LANES];
     let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));

@@ -210,13 +210,19 @@ const FAILURES: &str = r#"Resources:
     Properties:
       RoleName: idle
       AssumeRolePolicyDocument:
-        Statement: [{ Effect: Allow, Principal: { Service: states.amazonaws.com }, Action: sts:AssumeRole }]
+        Statement:
+          - Effect: Allow
+            Principal: { Service: states.amazonaws.com }
+            Action: sts:AssumeRole
   Starter:
     Type: AWS::IAM::Role
     Properties:
       RoleName: starter
       AssumeRolePolicyDocument:
-        Statement: [{ Effect: Allow, Principal: { Service: events.amazonaws.com }, Action: sts:AssumeRole }]
+        Statement:
+          - Effect: Allow
+            Principal: { Service: events.amazonaws.com }
+            Action: sts:AssumeRole
       Policies:
         - PolicyName: p
           PolicyDocument:
@@ -227,25 +233,32 @@ const FAILURES: &str = r#"Resources:
     Properties:
       RoleName: teller
       AssumeRolePolicyDocument:
-        Statement: [{ Effect: Allow, Principal: { Service: states.amazonaws.com }, Action: sts:AssumeRole }]
+        Statement:
+          - Effect: Allow
+            Principal: { Service: states.amazonaws.com }
+            Action: sts:AssumeRole
       Policies:
         - PolicyName: p
           PolicyDocument:
             Version: "2012-10-17"
-            Statement: [{ Effect: Allow, Action: states:DescribeExecution, Resource: !Sub "arn:aws:states:${AWS::Region}:${AWS::AccountId}:execution:${Fails.Name}:*" }]
+            Statement:
+              - Effect: Allow
+                Action: states:DescribeExecution
+                Resource: !Sub "arn:aws:states:${AWS::Region}:${AWS::AccountId}:execution:fails:*"
   Fails:
     Type: AWS::StepFunctions::StateMachine
     Properties:
       StateMachineName: fails
       RoleArn: !GetAtt Idle.Arn
-      DefinitionString: '{"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": {"Type": "Fail", "Error": "E", "Cause": "because"}}}'
+      DefinitionString: '{"QueryLanguage": "JSONata", "StartAt": "A",
+        "States": {"A": {"Type": "Fail", "Error": "E", "Cause": "because"}}}'
   Tells:
     Type: AWS::StepFunctions::StateMachine
     Properties:
       StateMachineName: tells
       RoleArn: !GetAtt Teller.Arn
-      DefinitionString: '{"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": {"Type": "Task", "End": true,
-        "Resource": "arn:aws:states:::aws-sdk:sfn:describeExecution",
+      DefinitionString: '{"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": {
+        "Type": "Task", "End": true, "Resource": "arn:aws:states:::aws-sdk:sfn:describeExecution",
         "Arguments": {"ExecutionArn": "{% $states.input.detail.executionArn %}"}}}}'
   OnFailure:
     Type: AWS::Events::Rule

@@ -274,7 +274,8 @@ fn m4_row(row: &Row) {
 fn m4_hourly(folder: &Path) -> Result<()> {
     let (rows, seconds) = compete(&m4_splits(folder)?, &m4_spec())?;
     println!(
-        "\nM4 Hourly: 414 series, 48 steps, official split; {seconds:.0} s for backtest, training and forecasts\n"
+        "\nM4 Hourly: 414 series, 48 steps, official split; {seconds:.0} s for backtest, training and \
+         forecasts\n"
     );
     m4_head();
     rows.iter().for_each(m4_row);

@@ -8,7 +8,7 @@ use super::linear_model::{LinearModel, expanded};
 use super::logistic::Options;
 use super::matrix::Matrix;
 use super::metrics::mean;
-use crate::least_squares::cholesky_solve;
+use crate::least_squares::{cholesky_solve, dot};
 
 const FAMILY: &str = "linear regression";
 
@@ -115,18 +115,6 @@ pub(crate) fn shift(all: &Matrix, coefficients: &[f64]) -> Vec<f64> {
         }
     }
     sums
-}
-
-/// Sum of products, in eight sums that a processor adds at once.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    const LANES: usize = 8;
-    let mut sums = [0.0; LANES];
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a.zip(b) {
-        (0..LANES).for_each(|lane| sums[lane] += a[lane] * b[lane]);
-    }
-    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What fits into an execution: AWS bounds what one state hands to the next.
 //!
-//! A run that exceeds the bound ends with `States.DataLimitExceeded`, which no state can catch, so
-//! nobody would be told. Therefore series are read page by page and forecast in groups, a run
-//! carries along only what people are told of, and everything else lies in S3.
+//! A run that exceeds the bound ends with `States.DataLimitExceeded`, however often it is gone on
+//! with. Therefore series are read page by page and forecast in groups, a run carries along only
+//! what people are told of, and everything else lies in S3.
 
 /// Bytes of input, result and output of a state, and of a message of SNS.
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>

@@ -2,7 +2,7 @@
 //! the first value is taken to be the mean (conditional sum of squares; Box, Jenkins and Reinsel,
 //! section 7.1), found by the method of Levenberg and Marquardt.
 
-use crate::least_squares::cholesky_solve;
+use crate::least_squares::{cholesky_solve, dot};
 
 /// Numbers of coefficients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -278,17 +278,6 @@ fn later(values: &[f64], by: usize) -> Vec<f64> {
     let by = by.min(values.len());
     let zeros = std::iter::repeat_n(0.0, by);
     zeros.chain(values[..values.len() - by].iter().map(|v| -v)).collect()
-}
-
-/// The sum of products, in eight sums of which none has to wait for another.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let ((a, last_a), (b, last_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let mut sums = [0.0; 8];
-    for (a, b) in a.iter().zip(b) {
-        (0..8).for_each(|i| sums[i] += a[i] * b[i]);
-    }
-    let last = last_a.iter().zip(last_b).map(|(a, b)| a * b);
-    sums.into_iter().chain(last).sum()
 }
 
 /// Normal equations, the lower half: products of columns with each other and with the errors.

@@ -66,9 +66,17 @@ impl Backward {
         }
         let net = self;
         if self.cpu.is_wide() {
-            dispatch!(self.cpu, backward::<true>, (net: &Backward, trace: &Trace, gradient: &mut Gradient));
+            dispatch!(
+                self.cpu,
+                backward::<true>,
+                (net: &Backward, trace: &Trace, gradient: &mut Gradient)
+            );
         } else {
-            dispatch!(self.cpu, backward::<false>, (net: &Backward, trace: &Trace, gradient: &mut Gradient));
+            dispatch!(
+                self.cpu,
+                backward::<false>,
+                (net: &Backward, trace: &Trace, gradient: &mut Gradient)
+            );
         }
         self.unpacked(&gradient.weights)
     }
