@@ -62,7 +62,7 @@ fn every_family_has_a_number_for_seasonal_counts_with_zeros() {
 
 #[test]
 fn a_family_without_a_number_is_refused_by_name() {
-    let wide = |t: usize| if t % 2 == 0 { -1.5e308 } else { 1.5e308 };
+    let wide = |t: usize| if t.is_multiple_of(2) { -1.5e308 } else { 1.5e308 };
     let series = Series::new("wide", 2000, (0..20).map(wide).collect());
     let data = Dataset::new(Frequency::Yearly, vec![series]);
     let spec = spec(Frequency::Yearly, Kind::Of(Family::LastValue), Transform::None);
