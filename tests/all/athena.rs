@@ -19,7 +19,7 @@ async fn values_and_columns_look_as_athena_prints_them() {
     let number = |name: &str| statistics[name].as_u64().unwrap_or_else(|| panic!("{statistics}"));
     assert_eq!(
         number("DataScannedInBytes"),
-        own.cloud.buckets.head(BUCKET, "typed/a.json").expect("there").size
+        own.cloud.services.s3.head(BUCKET, "typed/a.json").expect("there").size
     );
     assert!(
         number("TotalExecutionTimeInMillis")
@@ -61,8 +61,8 @@ async fn values_and_columns_look_as_athena_prints_them() {
         assert_eq!(columns[0][name], value);
     }
     let key = format!("athena/{id}.csv");
-    let text =
-        String::from_utf8(own.cloud.buckets.read(BUCKET, &key).expect("a file")).expect("UTF-8");
+    let text = String::from_utf8(own.cloud.services.s3.read(BUCKET, &key).expect("a file"))
+        .expect("UTF-8");
     assert_eq!(
         text,
         "\"name\",\"at\",\"day\",\"value\",\"count\",\"flag\",\"steps\",\"_col7\"\n\
@@ -240,7 +240,7 @@ async fn statements_that_do_not_read_are_refused_at_once() {
             "{sql}"
         );
     }
-    assert!(own.cloud.query_executions.all().is_empty());
+    assert!(own.cloud.services.athena.queries.all().is_empty());
     assert!(own.keys().iter().all(|key| !key.starts_with("athena/")));
 }
 
@@ -428,7 +428,7 @@ async fn a_request_that_is_repeated_is_the_same_query() {
     let (one, other) =
         tokio::join!(own.begin(&caller, params.clone()), own.begin(&caller, params.clone()));
     assert_eq!(one.expect("begun"), other.expect("begun"));
-    assert_eq!(own.cloud.query_executions.all().len(), 1);
+    assert_eq!(own.cloud.services.athena.queries.all().len(), 1);
     let mut changed = params;
     changed["QueryString"] = "SELECT 2".into();
     let refused = own.begin(&caller, changed).await.expect_err("refused");
@@ -551,7 +551,9 @@ async fn queries_of_a_cloud_that_is_no_more_are_ended() {
     let id = own.begin(&own.administrator(), request("SELECT 1")).await.expect("begun");
     own.await_query(&id, &["SUCCEEDED"]).await;
     own.cloud
-        .query_executions
+        .services
+        .athena
+        .queries
         .update(&id, |e| (e.state, e.completed) = ("RUNNING".to_owned(), None))
         .expect("stored");
     athena::end_orphans(&own.cloud);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use steppe_cloud::cloud::Limits;
-use steppe_cloud::error::ApiError;
+use steppe_cloud::kernel::cloud::Limits;
+use steppe_cloud::kernel::error::ApiError;
 use steppe_cloud::services::logs::{self, LogGroup};
 use steppe_cloud::services::{lambda, states};
 
@@ -27,13 +27,14 @@ async fn queries_are_forgotten_when_athena_forgets_them() {
     for days in [44, 46] {
         let id = own.begin(&caller, request("SELECT 1")).await.expect("begun");
         own.await_query(&id, &["SUCCEEDED"]).await;
-        let aged = own.cloud.query_executions.update(&id, |e| e.completed = Some(days_ago(days)));
+        let aged =
+            own.cloud.services.athena.queries.update(&id, |e| e.completed = Some(days_ago(days)));
         aged.expect("stored").expect("there");
         ids.push(id);
     }
     let id = own.begin(&caller, request("SELECT 2")).await.expect("begun");
     own.await_query(&id, &["SUCCEEDED"]).await;
-    assert!(own.cloud.query_executions.contains(&ids[0]));
+    assert!(own.cloud.services.athena.queries.contains(&ids[0]));
     let gone = own.athena("GetQueryExecution", json!({ "QueryExecutionId": ids[1] })).await;
     assert_eq!(gone.expect_err("too old").code, "InvalidRequestException");
 }
@@ -56,12 +57,14 @@ async fn executions_are_forgotten_with_their_histories_after_90_days() {
         let params = json!({ "stateMachineArn": arn, "name": name });
         let started = states::handle(&home.cloud, &caller, "StartExecution", &params).await;
         let id = started.expect("started")["executionArn"].as_str().expect("an ARN").to_owned();
-        let ended = || home.cloud.executions.get(&id).is_some_and(|e| e.stopped.is_some());
+        let ended =
+            || home.cloud.services.states.executions.get(&id).is_some_and(|e| e.stopped.is_some());
         until("the execution ends", ended).await;
         id
     };
     let age = |id: &str, days: i64| {
-        let aged = home.cloud.executions.update(id, |e| e.stopped = Some(days_ago(days)));
+        let aged =
+            home.cloud.services.states.executions.update(id, |e| e.stopped = Some(days_ago(days)));
         aged.expect("stored").expect("there");
     };
     let (young, old) = (start("young").await, start("old").await);
@@ -70,7 +73,10 @@ async fn executions_are_forgotten_with_their_histories_after_90_days() {
     let histories = || std::fs::read_dir(home.folder().join("executions")).expect("them").count();
     assert_eq!(histories(), 2);
     start("new").await;
-    assert!(home.cloud.executions.contains(&young) && !home.cloud.executions.contains(&old));
+    assert!(
+        home.cloud.services.states.executions.contains(&young)
+            && !home.cloud.services.states.executions.contains(&old)
+    );
     assert_eq!(histories(), 2);
 }
 
@@ -94,10 +100,24 @@ async fn an_executed_change_set_leaves_no_other_one() {
         }
         let params = json!({ "StackName": "s", "ChangeSetName": format!("one{round}") });
         home.call("ExecuteChangeSet", params).await.expect("executed");
-        let status = || home.cloud.stacks.get(&id).is_some_and(|s| s.status == "UPDATE_COMPLETE");
+        let status = || {
+            home.cloud
+                .services
+                .cloudformation
+                .stacks
+                .get(&id)
+                .is_some_and(|s| s.status == "UPDATE_COMPLETE")
+        };
         until("the stack is updated", status).await;
-        let left: Vec<String> =
-            home.cloud.change_sets.all().into_iter().map(|(_, set)| set.name.clone()).collect();
+        let left: Vec<String> = home
+            .cloud
+            .services
+            .cloudformation
+            .change_sets
+            .all()
+            .into_iter()
+            .map(|(_, set)| set.name.clone())
+            .collect();
         assert_eq!(left, [format!("one{round}")]);
     }
 }
@@ -115,7 +135,7 @@ fn messages(home: &InProcess, group: &str) -> Vec<String> {
 async fn logs_are_kept_as_long_as_their_group_says() {
     let home = InProcess::start().await;
     let group = LogGroup { retention_days: Some(3), created: Timestamp::now() };
-    home.cloud.log_groups.put("g", group).expect("stored");
+    home.cloud.services.logs.groups.put("g", group).expect("stored");
     logs::append(&home.cloud, "g", "s", &["new".to_owned()]).expect("written");
     let folder = home.folder().join("logs");
     let entry = std::fs::read_dir(folder).expect("a folder").next().expect("a file");
@@ -133,7 +153,7 @@ async fn logs_are_kept_as_long_as_their_group_says() {
     assert_eq!(kept, format!("{}{text}", line(2)));
     // Without a retention nothing goes.
     let for_ever = |group: &mut LogGroup| group.retention_days = None;
-    home.cloud.log_groups.update("g", for_ever).expect("stored").expect("there");
+    home.cloud.services.logs.groups.update("g", for_ever).expect("stored").expect("there");
     std::fs::write(&file, format!("{}{text}", line(4_000))).expect("written");
     logs::sweep(&home.cloud);
     assert_eq!(messages(&home, "g"), ["4000 days", "new"]);

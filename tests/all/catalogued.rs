@@ -4,10 +4,10 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::cloud::Limits;
-use steppe_cloud::error::ApiError;
-use steppe_cloud::iam::Role;
-use steppe_cloud::identity::Caller;
+use steppe_cloud::kernel::cloud::Limits;
+use steppe_cloud::kernel::error::ApiError;
+use steppe_cloud::kernel::identity::Caller;
+use steppe_cloud::services::iam::Role;
 use steppe_cloud::services::{athena, glue};
 
 use crate::serving::Serving;
@@ -61,10 +61,10 @@ impl Catalogued {
     }
 
     fn fill(&self) {
-        self.cloud.buckets.create(BUCKET, Value::Null).expect("a bucket");
+        self.cloud.services.s3.create(BUCKET, Value::Null).expect("a bucket");
         let created = jiff::Timestamp::now();
         let database = glue::Database { description: String::new(), created };
-        self.cloud.databases.put(DATABASE, database).expect("stored");
+        self.cloud.services.glue.databases.put(DATABASE, database).expect("stored");
         let mut raw = table_input("raw", CSV, &[("region", "string"), ("year", "string")]);
         raw["Parameters"] = json!({ "skip.header.line.count": "1" });
         self.table("raw", raw);
@@ -96,23 +96,23 @@ impl Catalogued {
         let created = jiff::Timestamp::now();
         let table =
             glue::Table { database: DATABASE.to_owned(), name: name.to_owned(), input, created };
-        self.cloud.glue_tables.put(&format!("{DATABASE}.{name}"), table).expect("stored");
+        self.cloud.services.glue.tables.put(&format!("{DATABASE}.{name}"), table).expect("stored");
     }
 
     /// Makes a work group of CloudFormation's properties.
     pub fn group(&self, name: &str, properties: &Value) {
         let group = athena::WorkGroup::from_properties(properties).expect("a work group");
-        self.cloud.work_groups.put(name, group).expect("stored");
+        self.cloud.services.athena.work_groups.put(name, group).expect("stored");
     }
 
     /// Makes an object.
     pub fn object(&self, key: &str, bytes: &[u8]) {
-        self.cloud.buckets.put_bytes(BUCKET, key, bytes).expect("stored");
+        self.cloud.services.s3.put_bytes(BUCKET, key, bytes).expect("stored");
     }
 
     /// Keys of all objects.
     pub fn keys(&self) -> Vec<String> {
-        let objects = self.cloud.buckets.objects(BUCKET).expect("the bucket");
+        let objects = self.cloud.services.s3.objects(BUCKET).expect("the bucket");
         objects.all().into_iter().map(|(key, _)| key).collect()
     }
 
@@ -138,7 +138,7 @@ impl Catalogued {
             session_secs_max: 3_600,
         };
         let id = role.id.clone();
-        self.cloud.roles.put(name, role).expect("stored");
+        self.cloud.services.iam.roles.put(name, role).expect("stored");
         self.cloud.identities.role(name, &id, "test")
     }
 

@@ -112,8 +112,8 @@ fn in_a_row(types: &[(&str, String)]) -> String {
 async fn a_stack_deletes_only_what_it_made_whatever_the_type() {
     let account = Account::new();
     let cloud = &account.cloud;
-    cloud.buckets.create("packages", json!([])).expect("made");
-    cloud.buckets.put_bytes("packages", "package.zip", &package()).expect("stored");
+    cloud.services.s3.create("packages", json!([])).expect("made");
+    cloud.services.s3.put_bytes("packages", "package.zip", &package()).expect("stored");
     let types = named_types();
     let (_, status) = account.create("first", &in_a_row(&types)).await;
     assert_eq!(status, "CREATE_COMPLETE", "{:#?}", account.story("first").await);
@@ -150,7 +150,7 @@ async fn what_is_retained_stays_when_it_is_deleted_replaced_or_rolled_back() {
              {name} }} }}\n  Own: {{ Type: 'AWS::SNS::Topic', Properties: {{ TopicName: own }} }}\n"
         )
     };
-    let names = || cloud.buckets.all().into_iter().map(|(n, _)| n).collect::<Vec<_>>();
+    let names = || cloud.services.s3.all().into_iter().map(|(n, _)| n).collect::<Vec<_>>();
     let keep = "UpdateReplacePolicy: Retain,";
     account.create("s", &bucket("one", keep)).await;
     assert_eq!(account.update("s", &bucket("two", keep)).await, "UPDATE_COMPLETE");
@@ -185,7 +185,7 @@ async fn what_is_retained_stays_when_it_is_deleted_replaced_or_rolled_back() {
         assert_eq!(names().contains(&"new".to_owned()), left, "{policy} {option}");
         account.delete("t").await;
         if left {
-            cloud.buckets.delete("new").expect("deleted");
+            cloud.services.s3.delete("new").expect("deleted");
         }
     }
 }
@@ -198,10 +198,16 @@ async fn a_failed_creation_is_kept_or_deleted_as_ordered() {
          {{ RetentionInDays: 8 }} }}\n"
     );
     let (_, status) = account.create_with("kept", &bad, json!({ "OnFailure": "DO_NOTHING" })).await;
-    assert_eq!((status.as_str(), account.cloud.topics.all().len()), ("CREATE_FAILED", 1));
+    assert_eq!(
+        (status.as_str(), account.cloud.services.sns.topics.all().len()),
+        ("CREATE_FAILED", 1)
+    );
     assert_eq!(account.delete("kept").await, "DELETE_COMPLETE");
     let (id, status) = account.create_with("gone", &bad, json!({ "OnFailure": "DELETE" })).await;
-    assert_eq!((status.as_str(), account.cloud.topics.all().len()), ("DELETE_COMPLETE", 0));
+    assert_eq!(
+        (status.as_str(), account.cloud.services.sns.topics.all().len()),
+        ("DELETE_COMPLETE", 0)
+    );
     let story = account.story(&id).await.join("\n");
     let words = "gone DELETE_IN_PROGRESS: The following resource(s) failed to create: [Bad]. \
                  Delete requested by user.";
@@ -230,5 +236,5 @@ async fn a_custom_name_cannot_be_replaced_by_itself() {
     let words = "M UPDATE_FAILED: CloudFormation cannot update a stack when a custom-named resource \
                  requires replacing. Rename m and update the stack again.";
     assert!(story.contains(words), "{story}");
-    assert_eq!(account.cloud.state_machines.all().len(), 1);
+    assert_eq!(account.cloud.services.states.machines.all().len(), 1);
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::cloud::{Cloud, Config};
-use steppe_cloud::cloudformation::handle;
+use steppe_cloud::kernel::cloud::{Cloud, Config};
+use steppe_cloud::services::cloudformation::handle;
 use tempfile::TempDir;
 
 use crate::tools::binary;
@@ -89,7 +89,7 @@ impl Account {
         kind: &str,
         template: &str,
     ) -> Result<Value, String> {
-        let name = format!("c{}", self.cloud.change_sets.all().len());
+        let name = format!("c{}", self.cloud.services.cloudformation.change_sets.all().len());
         let more = json!({ "ChangeSetName": name, "ChangeSetType": kind });
         let made = self.call("CreateChangeSet", request(stack, template, more)).await?;
         let params = json!({ "ChangeSetName": made["Id"], "IncludePropertyValues": "true" });
@@ -115,45 +115,46 @@ pub fn request(name: &str, template: &str, more: Value) -> Value {
 /// Waits until nothing is in progress; the status.
 pub async fn settle(cloud: &Cloud, id: &str) -> String {
     for _ in 0..3_000 {
-        let stack = cloud.stacks.get(id).expect("the stack");
+        let stack = cloud.services.cloudformation.stacks.get(id).expect("the stack");
         if !stack.is_busy() {
             return stack.status.clone();
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("the stack does not settle: {:?}", cloud.stacks.get(id));
+    panic!("the stack does not settle: {:?}", cloud.services.cloudformation.stacks.get(id));
 }
 
 /// Everything that an account has, by name.
 pub fn inventory(cloud: &Cloud) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
-    for (name, bucket) in cloud.buckets.all() {
+    for (name, bucket) in cloud.services.s3.all() {
         all.insert(format!("bucket {name} {:?}", bucket.policy));
     }
-    for (name, topic) in cloud.topics.all() {
+    for (name, topic) in cloud.services.sns.topics.all() {
         all.insert(format!("topic {name} {}", topic.subscriptions.len()));
     }
     let mut add = |kind: &str, names: Vec<String>| {
         all.extend(names.into_iter().map(|n| format!("{kind} {n}")));
     };
     macro_rules! names {
-        ($table:ident) => {
-            add(stringify!($table), cloud.$table.all().into_iter().map(|(n, _)| n).collect());
+        ($service:ident.$table:ident) => {
+            let all = cloud.services.$service.$table.all();
+            add(stringify!($table), all.into_iter().map(|(n, _)| n).collect());
         };
     }
-    names!(roles);
-    names!(profiles);
-    names!(functions);
-    names!(instances);
-    names!(infrastructure);
-    names!(log_groups);
-    names!(databases);
-    names!(glue_tables);
-    names!(jobs);
-    names!(work_groups);
-    names!(named_queries);
-    names!(state_machines);
-    names!(alarms);
-    names!(rules);
+    names!(iam.roles);
+    names!(iam.profiles);
+    names!(lambda.functions);
+    names!(ec2.instances);
+    names!(ec2.network);
+    names!(logs.groups);
+    names!(glue.databases);
+    names!(glue.tables);
+    names!(glue.jobs);
+    names!(athena.work_groups);
+    names!(athena.named_queries);
+    names!(states.machines);
+    names!(cloudwatch.alarms);
+    names!(events.rules);
     all
 }

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use serde_json::json;
-use steppe_cloud::cloud::Cloud;
-use steppe_cloud::cloudformation::resume;
+use steppe_cloud::kernel::cloud::Cloud;
+use steppe_cloud::services::cloudformation::resume;
 use tempfile::TempDir;
 
 use crate::cloudformation_account::{call, config, inventory, request, settle};
@@ -57,7 +57,7 @@ async fn order(cloud: &Arc<Cloud>, operation: &str, template: &str) {
         _ => request("s", template, json!({})),
     };
     call(cloud, operation, params).await.expect("accepted");
-    for (id, _) in cloud.stacks.all() {
+    for (id, _) in cloud.services.cloudformation.stacks.all() {
         settle(cloud, &id).await;
     }
 }
@@ -119,11 +119,11 @@ fn resumed(state: &Path, runtime: &tokio::runtime::Runtime) -> (Arc<Cloud>, Opti
     let cloud = open(state);
     runtime.block_on(async {
         resume(&cloud);
-        for (id, _) in cloud.stacks.all() {
+        for (id, _) in cloud.services.cloudformation.stacks.all() {
             settle(&cloud, &id).await;
         }
     });
-    let stacks = cloud.stacks.all();
+    let stacks = cloud.services.cloudformation.stacks.all();
     let status = stacks.iter().find(|(_, s)| s.name == "s").map(|(_, s)| s.status.clone());
     (cloud, status)
 }
@@ -152,19 +152,19 @@ fn check(case: Case, test: &str, allowed: &[(&str, Outcome)]) {
             match outcome {
                 Outcome::Before => assert_eq!(now, before, "{at}: {status}"),
                 Outcome::OnlyForeign => {
-                    assert_eq!(now, BTreeSet::from(["log_groups foreign".to_owned()]), "{at}");
+                    assert_eq!(now, BTreeSet::from(["groups foreign".to_owned()]), "{at}");
                 }
                 Outcome::New => assert!(
-                    now.contains("log_groups new") && !now.contains("log_groups old"),
+                    now.contains("groups new") && !now.contains("log_groups old"),
                     "{at}: {now:?}"
                 ),
-                Outcome::Old => assert!(now.contains("log_groups old"), "{at}: {now:?}"),
+                Outcome::Old => assert!(now.contains("groups old"), "{at}: {now:?}"),
             }
             // Whatever it ended in, it can be deleted, and then nothing of it is left.
             if !matches!(status.as_str(), "NONE" | "DELETE_COMPLETE") {
                 runtime.block_on(order(&cloud, "DeleteStack", ""));
                 let left = inventory(&cloud).into_iter().collect::<Vec<_>>();
-                assert_eq!(left, ["log_groups foreign"], "{at}, then deleted");
+                assert_eq!(left, ["groups foreign"], "{at}, then deleted");
             }
             n += 1;
         }

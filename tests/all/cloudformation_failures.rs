@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use steppe_cloud::cloudformation::{Refused, signal};
+use steppe_cloud::services::cloudformation::{Refused, signal};
 
 use crate::cloudformation_account::{Account, TOPIC, inventory, request, settle};
 
@@ -50,7 +50,10 @@ async fn a_record_that_cannot_be_stored_fails_the_operation() {
     refuse();
     let error = account.call("CreateStack", request("s", TOPIC, json!({}))).await;
     assert!(error.expect_err("not stored").contains("cannot be stored"));
-    assert!(cloud.stacks.all().is_empty() && cloud.topics.all().is_empty());
+    assert!(
+        cloud.services.cloudformation.stacks.all().is_empty()
+            && cloud.services.sns.topics.all().is_empty()
+    );
     allow();
     // The disk refuses in the middle: nothing is called complete that a restart would undo.
     let waiting = "Resources:\n  H: { Type: 'AWS::CloudFormation::WaitConditionHandle' }\n  W: { \
@@ -59,7 +62,7 @@ async fn a_record_that_cannot_be_stored_fails_the_operation() {
     let answer = account.call("CreateStack", request("s", waiting, json!({}))).await;
     let id = answer.expect("accepted")["StackId"].as_str().expect("an ID").to_owned();
     let handle = loop {
-        let stack = cloud.stacks.get(&id).expect("the stack");
+        let stack = cloud.services.cloudformation.stacks.get(&id).expect("the stack");
         if stack.resources.contains_key("W") {
             break stack.resources["H"].physical_id.clone();
         }
@@ -85,7 +88,7 @@ async fn signals_are_bounded_and_forgotten() {
     let answer = account.call("CreateStack", request("s", template, json!({}))).await;
     let id = answer.expect("accepted")["StackId"].as_str().expect("an ID").to_owned();
     let handle = loop {
-        let stack = cloud.stacks.get(&id).expect("the stack");
+        let stack = cloud.services.cloudformation.stacks.get(&id).expect("the stack");
         if let Some(handle) = stack.resources.get("H").filter(|h| !h.physical_id.is_empty()) {
             break handle.physical_id.clone();
         }

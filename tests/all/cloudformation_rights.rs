@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use steppe_cloud::cloud::Cloud;
-use steppe_cloud::cloudformation::{Stack, handle, resume};
-use steppe_cloud::iam::Role;
-use steppe_cloud::identity::Caller;
+use steppe_cloud::kernel::cloud::Cloud;
+use steppe_cloud::kernel::identity::Caller;
+use steppe_cloud::services::cloudformation::{Stack, handle, resume};
+use steppe_cloud::services::iam::Role;
 
 use crate::cloudformation_account::{Account, TOPIC, inventory, request, settle};
 
@@ -19,7 +19,7 @@ fn person(cloud: &Cloud, statements: Value) -> Caller {
     let mut role = Role::new(trust);
     let document = json!({ "Version": "2012-10-17", "Statement": statements });
     role.policies = vec![("p".to_owned(), document)];
-    cloud.roles.put("person", role).expect("stored");
+    cloud.services.iam.roles.put("person", role).expect("stored");
     let arn = "arn:aws:iam::000000000000:role/person";
     cloud.assume(arn, "lambda.amazonaws.com", "me").expect("trusted")
 }
@@ -35,7 +35,7 @@ async fn ordered(account: &Account, caller: &Caller, operation: &str, params: &V
         return settle(&account.cloud, id).await;
     }
     // Deleted ones of that name are older.
-    let stacks = account.cloud.stacks.all();
+    let stacks = account.cloud.services.cloudformation.stacks.all();
     let is_there =
         |(_, stack): &&(String, Arc<Stack>)| stack.name == "s" && stack.deleted.is_none();
     let (id, _) = stacks.iter().find(is_there).expect("the stack");
@@ -200,14 +200,14 @@ async fn an_operation_goes_on_after_a_restart_with_the_rights_of_who_ordered_it(
     let (id, status) = account.create("s", TOPIC).await;
     assert_eq!(status, "CREATE_COMPLETE");
     let caller = person(cloud, allow(&["cloudformation:*"]));
-    let begun = cloud.stacks.update(&id, |stack| {
+    let begun = cloud.services.cloudformation.stacks.update(&id, |stack| {
         stack.status = "DELETE_IN_PROGRESS".to_owned();
         stack.operation.caller = Some(caller);
     });
     assert!(begun.expect("stored").is_some());
     resume(cloud);
     assert_eq!(settle(cloud, &id).await, "DELETE_FAILED");
-    assert_eq!(cloud.topics.all().len(), 1);
+    assert_eq!(cloud.services.sns.topics.all().len(), 1);
 }
 
 #[tokio::test]
@@ -262,7 +262,7 @@ async fn a_buckets_policy_denies_the_administrators_stacks_too() {
         "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteBucket",
         "Resource": "arn:aws:s3:::kept-data"
     }] });
-    account.cloud.buckets.configure("kept-data", |b| b.policy = Some(policy)).expect("stored");
+    account.cloud.services.s3.configure("kept-data", |b| b.policy = Some(policy)).expect("stored");
     assert_eq!(account.delete("s").await, "DELETE_FAILED");
     let why = reason(&account, "s", "DELETE_FAILED").await;
     assert!(
@@ -286,9 +286,9 @@ async fn a_template_in_s3_is_read_with_the_callers_rights() {
                 Action: s3:GetObject, Resource: 'arn:aws:s3:::templates/open/*' }] } }] } }\n";
     let (_, status) = account.create("roles", role).await;
     assert_eq!(status, "CREATE_COMPLETE", "{:#?}", account.story("roles").await);
-    cloud.buckets.create("templates", json!([])).expect("made");
+    cloud.services.s3.create("templates", json!([])).expect("made");
     for key in ["open/t.yaml", "secret/t.yaml"] {
-        cloud.buckets.put_bytes("templates", key, TOPIC.as_bytes()).expect("stored");
+        cloud.services.s3.put_bytes("templates", key, TOPIC.as_bytes()).expect("stored");
     }
     let arn = "arn:aws:iam::000000000000:role/builder";
     let builder = cloud.assume(arn, "lambda.amazonaws.com", "f").expect("trusted");

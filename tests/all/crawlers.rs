@@ -260,8 +260,8 @@ async fn what_is_gone_is_treated_as_the_policy_says() {
         own.object("all/u/a.csv", b"x,y\n1,2\n3,4\n");
         define(&own, "all", json!({ "SchemaChangePolicy": { "DeleteBehavior": delete } })).await;
         succeeds(&own).await;
-        own.cloud.buckets.remove(BUCKET, "all/t/p=2/a.json").expect("deleted");
-        own.cloud.buckets.remove(BUCKET, "all/u/a.csv").expect("deleted");
+        own.cloud.services.s3.remove(BUCKET, "all/t/p=2/a.json").expect("deleted");
+        own.cloud.services.s3.remove(BUCKET, "all/u/a.csv").expect("deleted");
         own.object("all/v/a.csv", b"x,y\n1,2\n3,4\n");
         succeeds(&own).await;
         let params = json!({ "DatabaseName": DATABASE, "Name": "u" });
@@ -480,10 +480,13 @@ Outputs:
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_has_a_crawler_which_a_machine_starts() {
     let own = running::start().await;
-    own.cloud.buckets.create("my-data", Value::Null).expect("a bucket");
-    own.cloud.buckets.put_bytes("my-data", "t/a.json", b"{\"a\":1}\n").expect("stored");
+    own.cloud.services.s3.create("my-data", Value::Null).expect("a bucket");
+    own.cloud.services.s3.put_bytes("my-data", "t/a.json", b"{\"a\":1}\n").expect("stored");
     let id = own.create(&template("One")).await;
-    assert_eq!(own.cloud.stacks.get(&id).expect("the stack").status, "CREATE_COMPLETE");
+    assert_eq!(
+        own.cloud.services.cloudformation.stacks.get(&id).expect("the stack").status,
+        "CREATE_COMPLETE"
+    );
     let administrator = own.cloud.identities.administrator();
     let glue = async |operation: &str| {
         let params = json!({ "Name": NAME });
@@ -497,7 +500,8 @@ async fn a_stack_has_a_crawler_which_a_machine_starts() {
     let began = states::handle(&own.cloud, &administrator, "StartExecution", &params).await;
     let execution = began.expect("started")["executionArn"].as_str().expect("an ARN").to_owned();
     let output = loop {
-        let execution = own.cloud.executions.get(&execution).expect("the execution");
+        let execution =
+            own.cloud.services.states.executions.get(&execution).expect("the execution");
         if execution.stopped.is_some() {
             assert_eq!(execution.status, "SUCCEEDED", "{:?}", execution.failure);
             break execution.output.clone().expect("an output");
@@ -511,7 +515,7 @@ async fn a_stack_has_a_crawler_which_a_machine_starts() {
     while glue("GetCrawler").await["Crawler"]["State"] != "READY" {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(own.cloud.glue_tables.all().len(), 1);
+    assert_eq!(own.cloud.services.glue.tables.all().len(), 1);
     let change = json!({ "StackName": "s", "TemplateBody": template("Two"),
         "Capabilities": ["CAPABILITY_NAMED_IAM"] });
     own.call("UpdateStack", change).await.expect("accepted");
@@ -520,5 +524,7 @@ async fn a_stack_has_a_crawler_which_a_machine_starts() {
     glue("StartCrawler").await;
     own.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
     assert_eq!(own.settle(&id).await, "DELETE_COMPLETE", "{:?}", own.reasons(&id).await);
-    assert!(own.cloud.crawlers.is_empty() && own.cloud.glue_tables.is_empty());
+    assert!(
+        own.cloud.services.glue.crawlers.is_empty() && own.cloud.services.glue.tables.is_empty()
+    );
 }

@@ -126,11 +126,13 @@ async fn an_instance_profile_is_described_with_its_role() {
     ];
     let made = served.query(&keys, "cloudformation", &params).await;
     assert_eq!(made.status, 200, "{}", made.text());
-    crate::in_process::until("the profile is made", || served.cloud.profiles.contains("machine"))
-        .await;
+    crate::in_process::until("the profile is made", || {
+        served.cloud.services.iam.profiles.contains("machine")
+    })
+    .await;
     let get = [("Action", "GetInstanceProfile"), ("InstanceProfileName", "machine")];
     let answer = served.query(&keys, "iam", &get).await;
-    let role = served.cloud.roles.get("machine").expect("a role");
+    let role = served.cloud.services.iam.roles.get("machine").expect("a role");
     assert_eq!(answer.element("RoleId"), role.id, "{}", answer.text());
     assert_eq!(answer.element("InstanceProfileName"), "machine");
     assert!(answer.element("InstanceProfileId").starts_with("AIPA"), "{}", answer.text());
@@ -156,7 +158,7 @@ async fn a_job_is_described_as_it_was_made() {
         described: json!({ "GlueVersion": "5.0", "Command": { "Name": "glueetl" } }),
         times: Some((now, now)),
     };
-    served.cloud.jobs.put("j", job).expect("stored");
+    served.cloud.services.glue.jobs.put("j", job).expect("stored");
     let answer = json_call(&served, &keys, "glue", "GetJob", &json!({ "JobName": "j" })).await;
     let described: Value = serde_json::from_slice(&answer.body).expect("JSON");
     let job = &described["Job"];
@@ -191,7 +193,7 @@ async fn alarms_are_described_in_every_protocol() {
             missing_data: Some("notBreaching".to_owned()),
             changed: Some((now, now)),
         };
-        served.cloud.alarms.put(name, alarm).expect("stored");
+        served.cloud.services.cloudwatch.alarms.put(name, alarm).expect("stored");
     }
     let names = async |params: Value| {
         let answer = json_call(&served, &keys, "cloudwatch", "DescribeAlarms", &params).await;

@@ -258,7 +258,7 @@ async fn results_are_written_with_a_manifest() {
     assert_eq!(key, format!("{folder}/manifest.json"));
     let manifest = own.json(&format!("{folder}/manifest.json"));
     let size = |file: &str| {
-        own.cloud.buckets.head(BUCKET, &format!("{folder}/{file}")).expect("there").size
+        own.cloud.services.s3.head(BUCKET, &format!("{folder}/{file}")).expect("there").size
     };
     assert_eq!(
         manifest,
@@ -449,7 +449,8 @@ async fn data_beyond_the_limit_end_the_map_and_variables_stay_outside() {
     assert_eq!(failure(&execution).1, "States.ExceedToleratedFailureThreshold");
     let run = map_run(&own.cloud, &arn).await;
     let child = children(&own.cloud, &run, json!({})).await.remove(0);
-    let child = own.cloud.executions.get(child["executionArn"].as_str().expect("an ARN"));
+    let child =
+        own.cloud.services.states.executions.get(child["executionArn"].as_str().expect("an ARN"));
     let child = child.expect("the child");
     assert_eq!(child.input, json!({ "v": 5 }));
     assert_eq!(failure(&child).1, "States.QueryEvaluationError");
@@ -464,12 +465,35 @@ async fn children_and_their_run_are_forgotten_with_their_parent() {
     let run = map_run(&own.cloud, &arn).await;
     let child = children(&own.cloud, &run, json!({})).await.remove(0);
     let files = || std::fs::read_dir(own.cloud.path("executions")).expect("a folder").count();
-    assert_eq!((own.cloud.executions.len(), files()), (3, 4));
+    assert_eq!((own.cloud.services.states.executions.len(), files()), (3, 4));
     let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * 91);
-    own.cloud.executions.update(&arn, |e| e.stopped = Some(long_ago)).expect("stored");
+    own.cloud
+        .services
+        .states
+        .executions
+        .update(&arn, |e| e.stopped = Some(long_ago))
+        .expect("stored");
     let (other, _) = own.run(json!([])).await;
-    assert!(own.cloud.executions.contains(&other) && !own.cloud.executions.contains(&arn));
-    assert!(!own.cloud.executions.contains(child["executionArn"].as_str().expect("an ARN")));
-    assert!(!own.cloud.map_runs.contains(run["mapRunArn"].as_str().expect("an ARN")));
-    assert_eq!((own.cloud.executions.len(), own.cloud.map_runs.len(), files()), (1, 1, 2));
+    assert!(
+        own.cloud.services.states.executions.contains(&other)
+            && !own.cloud.services.states.executions.contains(&arn)
+    );
+    assert!(
+        !own.cloud
+            .services
+            .states
+            .executions
+            .contains(child["executionArn"].as_str().expect("an ARN"))
+    );
+    assert!(
+        !own.cloud.services.states.map_runs.contains(run["mapRunArn"].as_str().expect("an ARN"))
+    );
+    assert_eq!(
+        (
+            own.cloud.services.states.executions.len(),
+            own.cloud.services.states.map_runs.len(),
+            files()
+        ),
+        (1, 1, 2)
+    );
 }

@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, HeaderValue, Method};
 use base64::Engine;
 use serde_json::{Value, json};
-use steppe_cloud::error::{ApiError, ApiResult};
+use steppe_cloud::kernel::error::{ApiError, ApiResult};
 use steppe_cloud::services::{ec2, ssm};
 
 use crate::in_process::{InProcess, is_alive, role, until};
@@ -23,7 +23,7 @@ fn call(home: &InProcess, operation: &str, params: Value) -> ApiResult {
 }
 
 fn only_instance(home: &InProcess) -> (String, String) {
-    let all = home.cloud.instances.all();
+    let all = home.cloud.services.ec2.instances.all();
     let [(id, instance)] = all.as_slice() else { panic!("{} instances", all.len()) };
     (id.clone(), instance.token.clone())
 }
@@ -236,8 +236,8 @@ async fn a_released_image_is_what_the_parameter_says_from_then_on() {
     });
     let params = json!({ "StackName": "s", "TemplateBody": template.to_string() });
     home.call("CreateStack", params).await.expect("accepted");
-    until("the instance is there", || !home.cloud.instances.all().is_empty()).await;
-    assert_eq!(home.cloud.instances.all()[0].1.image, "ami-0123456789abcdef0");
+    until("the instance is there", || !home.cloud.services.ec2.instances.all().is_empty()).await;
+    assert_eq!(home.cloud.services.ec2.instances.all()[0].1.image, "ami-0123456789abcdef0");
     let images = call(&home, "DescribeImages", json!({ "ImageId": [second["Value"]] }));
     let images = images.expect("described");
     assert_eq!(images["imagesSet"][0]["creationDate"], "2026-12-01T00:00:00.000Z");
@@ -289,7 +289,7 @@ async fn a_zone_may_not_offer_what_another_does() {
         },
     });
     let id = home.created("chosen", resources).await;
-    assert_eq!(home.cloud.instances.all()[0].1.zone, "us-east-1b");
+    assert_eq!(home.cloud.services.ec2.instances.all()[0].1.zone, "us-east-1b");
     let error = call(&home, "DescribeSubnets", json!({ "SubnetId": ["subnet-1"] }));
     assert_eq!(error.expect_err("none").code, "InvalidSubnetID.NotFound");
     assert_eq!(home.delete(&id).await, "DELETE_COMPLETE");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::cloud::{Cloud, Config};
-use steppe_cloud::cloudformation::handle;
+use steppe_cloud::kernel::cloud::{Cloud, Config};
+use steppe_cloud::services::cloudformation::handle;
 use steppe_plan::catalogue::RawColumn;
 use steppe_plan::elf::Architecture;
 use steppe_plan::names::Names;
@@ -88,14 +88,15 @@ fn rendered(manifest: &Manifest) -> String {
 #[tokio::test]
 async fn every_combination_of_options_is_implemented_to_the_last_property_and_state() {
     let running = start().await;
-    running.cloud.buckets.create("templates", json!([])).expect("a bucket");
+    running.cloud.services.s3.create("templates", json!([])).expect("a bucket");
     let combinations = combinations(&manifest());
     assert_eq!(combinations.len(), 20, "all, none, each of nine alone and left out");
     for (options, manifest) in combinations {
         let template = rendered(&manifest);
         running
             .cloud
-            .buckets
+            .services
+            .s3
             .put_bytes("templates", "t.yaml", template.as_bytes())
             .expect("stored");
         let url = format!("{}/templates/t.yaml", running.cloud.config.endpoint());
@@ -139,7 +140,7 @@ async fn what_it_does_not_implement_is_an_error_that_names_it() {
     let error =
         running.call("DetectStackDrift", json!({ "StackName": "s" })).await.expect_err("refused");
     assert!(error.contains("does not implement cloudformation:DetectStackDrift"), "{error}");
-    assert!(running.cloud.stacks.all().is_empty(), "nothing half-done");
+    assert!(running.cloud.services.cloudformation.stacks.all().is_empty(), "nothing half-done");
 }
 
 #[tokio::test]
@@ -167,18 +168,29 @@ async fn state_survives_a_crash_and_an_interrupted_creation_is_rolled_back() {
     .await
     .expect("accepted");
     let id = answer["StackId"].as_str().expect("an ID").to_owned();
-    while cloud.stacks.get(&id).is_none_or(|s| !s.resources.contains_key("Ready")) {
+    while cloud
+        .services
+        .cloudformation
+        .stacks
+        .get(&id)
+        .is_none_or(|s| !s.resources.contains_key("Ready"))
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // What the disk holds now is what a crash would leave.
     let again = open();
-    assert_eq!(again.stacks.get(&id).expect("the stack").status, "CREATE_IN_PROGRESS");
-    assert_eq!(again.buckets.all().len(), 1);
-    steppe_cloud::cloudformation::resume(&again);
-    while again.stacks.get(&id).expect("the stack").status != "ROLLBACK_COMPLETE" {
+    assert_eq!(
+        again.services.cloudformation.stacks.get(&id).expect("the stack").status,
+        "CREATE_IN_PROGRESS"
+    );
+    assert_eq!(again.services.s3.all().len(), 1);
+    steppe_cloud::services::cloudformation::resume(&again);
+    while again.services.cloudformation.stacks.get(&id).expect("the stack").status
+        != "ROLLBACK_COMPLETE"
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(again.buckets.all().is_empty());
+    assert!(again.services.s3.all().is_empty());
 }
 
 #[tokio::test]
@@ -190,8 +202,8 @@ async fn a_damaged_record_is_set_aside_and_the_others_are_served() {
     let file = files().next().expect("a record");
     std::fs::write(&file, "{").expect("written");
     let again = Cloud::open(running.cloud.config.clone()).expect("opens");
-    assert!(again.stacks.all().is_empty());
-    assert_eq!(again.buckets.all().len(), 1);
+    assert!(again.services.cloudformation.stacks.all().is_empty());
+    assert_eq!(again.services.s3.all().len(), 1);
     let aside = file.with_extension("damaged");
     assert_eq!(files().collect::<Vec<_>>(), std::slice::from_ref(&aside));
     assert_eq!(std::fs::read_to_string(aside).expect("kept"), "{");

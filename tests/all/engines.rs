@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
-use steppe_cloud::process::{Signal, tell};
+use steppe_cloud::kernel::processes::{Signal, tell};
 use tempfile::TempDir;
 
 use crate::in_process::{is_alive, until};

@@ -66,6 +66,8 @@ impl Running {
         for _ in 0..1_000 {
             let mut ended: Vec<_> = self
                 .cloud
+                .services
+                .states
                 .executions
                 .all()
                 .into_iter()
@@ -78,7 +80,7 @@ impl Running {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("fewer than {count} executions: {:?}", self.cloud.executions.all());
+        panic!("fewer than {count} executions: {:?}", self.cloud.services.states.executions.all());
     }
 
     /// Puts an object as the administrator does, over the wire.
@@ -127,7 +129,7 @@ async fn rules_start_state_machines_on_new_objects_and_on_schedule() {
         |operation: &str, params: Value| events::handle(cloud, &administrator, operation, &params);
     call("DisableRule", json!({ "Name": "daily" })).expect("disabled");
     events::fire_due(cloud, at("2026-11-25T05:59:00Z"), at("2026-11-25T06:00:00Z")).await;
-    assert_eq!(cloud.executions.all().len(), 2);
+    assert_eq!(cloud.services.states.executions.all().len(), 2);
     assert_eq!(
         call("DescribeRule", json!({ "Name": "daily" })).expect("described")["State"],
         "DISABLED"
@@ -155,7 +157,7 @@ async fn rules_start_state_machines_on_new_objects_and_on_schedule() {
     );
     running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
     running.settle(&id).await;
-    assert!(cloud.rules.all().is_empty());
+    assert!(cloud.services.events.rules.all().is_empty());
 }
 
 #[tokio::test]
@@ -289,7 +291,8 @@ async fn an_execution_that_fails_is_told_of_by_a_rule_and_described_by_a_machine
     assert_eq!((&detail["input"], &detail["output"]), (&json!("{\"a\":1}"), &Value::Null));
     assert_eq!(detail["inputDetails"], json!({ "included": true }));
     assert!(detail["stopDate"].as_i64() >= detail["startDate"].as_i64(), "{event}");
-    let told = cloud.executions.all().into_iter().find(|(_, e)| e.status == "SUCCEEDED");
+    let told =
+        cloud.services.states.executions.all().into_iter().find(|(_, e)| e.status == "SUCCEEDED");
     let told = told.expect("it told").1.output.clone().expect("an output");
     assert_eq!((&told["Error"], &told["Cause"]), (&json!("E"), &json!("because")), "{told}");
     assert_eq!((&told["ExecutionArn"], &told["Status"]), (&json!(arn), &json!("FAILED")));

@@ -29,7 +29,7 @@ async fn raw(port: u16, head: &str) -> Vec<u8> {
 async fn a_lost_answer_is_a_connection_that_is_closed_without_a_byte() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let app = Router::new().route("/", get(|| async { steppe_cloud::faults::lost() }));
+    let app = Router::new().route("/", get(|| async { steppe_cloud::kernel::faults::lost() }));
     tokio::spawn(async move { axum::serve(listener, app).await });
     assert_eq!(raw(port, "GET /").await, b"");
 }

@@ -76,7 +76,12 @@ async fn start() -> Catalogued {
     own.object("input/data.csv", b"region,year\nA,2000\nB,\n");
     for stream in ["output", "error"] {
         let group = LogGroup { retention_days: None, created: jiff::Timestamp::now() };
-        own.cloud.log_groups.put(&format!("/steppe/clean/{stream}"), group).expect("stored");
+        own.cloud
+            .services
+            .logs
+            .groups
+            .put(&format!("/steppe/clean/{stream}"), group)
+            .expect("stored");
     }
     with_role(&own, &statements());
     own
@@ -93,7 +98,7 @@ fn with_role(own: &Catalogued, statements: &[Value]) {
         described: Value::Null,
         times: None,
     };
-    own.cloud.jobs.put(JOB, job).expect("stored");
+    own.cloud.services.glue.jobs.put(JOB, job).expect("stored");
 }
 
 /// Runs the job to its end: state and error.
@@ -134,7 +139,7 @@ async fn a_job_takes_places_in_s3_and_nothing_else() {
     let params = json!({ "JobName": JOB, "WorkerType": "G.1X" });
     let refused = own.glue("StartJobRun", params).await.expect_err("refused");
     assert_eq!(refused.code, "NotImplemented");
-    assert_eq!((own.cloud.job_runs.all().len(), own.keys()), (0, before));
+    assert_eq!((own.cloud.services.glue.job_runs.all().len(), own.keys()), (0, before));
     // The plan says where the job reads and writes: in S3, and nowhere in anything else of it.
     for (root, output, told) in [
         ("/etc", "processed/x/", "must begin with `s3://`"),
@@ -176,7 +181,7 @@ async fn a_job_deletes_only_what_its_last_report_names() {
     assert!(own.keys().iter().any(|key| key == rejects));
     // An older part of the table, as an engine with other names of files would have left it.
     own.object("processed/x/part-old.parquet", b"old");
-    let text = own.cloud.buckets.read(BUCKET, report).expect("a report");
+    let text = own.cloud.services.s3.read(BUCKET, report).expect("a report");
     let mut former: Value = serde_json::from_slice(&text).expect("JSON");
     let objects = former["objects"].as_array_mut().expect("a list");
     objects.push(format!("s3://{BUCKET}/processed/x/part-old.parquet").into());
@@ -204,7 +209,7 @@ async fn a_job_refuses_an_output_that_holds_what_it_did_not_write() {
     assert_eq!(state, "FAILED");
     assert!(error.contains("processed/x/photo.jpg was not written by this job"), "{error}");
     assert_eq!(own.keys(), before);
-    own.cloud.buckets.remove(BUCKET, "processed/x/photo.jpg").expect("removed");
+    own.cloud.services.s3.remove(BUCKET, "processed/x/photo.jpg").expect("removed");
     // Neither in the rejects nor under a name that XML or a path cannot carry; a mark of a folder
     // is nothing.
     own.object("processed/x/", b"");
@@ -217,7 +222,7 @@ async fn a_job_refuses_an_output_that_holds_what_it_did_not_write() {
         let (state, error) = run(&own, json!({})).await;
         let said = format!("{shown} was not written by this job");
         assert!(state == "FAILED" && error.contains(&said), "{key:?}: {error}");
-        own.cloud.buckets.remove(BUCKET, key).expect("removed");
+        own.cloud.services.s3.remove(BUCKET, key).expect("removed");
     }
     // The report of another pipeline gives no rights either.
     assert_eq!(run(&own, json!({})).await.0, "SUCCEEDED");
@@ -230,7 +235,7 @@ async fn a_job_refuses_an_output_that_holds_what_it_did_not_write() {
 async fn a_role_needs_what_glue_documents_and_logs_go_where_glue_5_sends_them() {
     let own = start().await;
     assert_eq!(run(&own, json!({})).await.0, "SUCCEEDED");
-    let output = own.cloud.log_groups.contains("/steppe/clean/output");
+    let output = own.cloud.services.logs.groups.contains("/steppe/clean/output");
     assert!(output && log_of(&own, "/steppe/clean/output").contains("\"clean_rows\":1"));
     own.object("input/data.csv", b"region\nA\n");
     assert_eq!(run(&own, json!({})).await.0, "FAILED");
@@ -248,11 +253,11 @@ async fn a_role_needs_what_glue_documents_and_logs_go_where_glue_5_sends_them() 
     }
     // Without a prefix they go to Glue's own groups, which the role may not make.
     with_role(&own, &statements());
-    let mut job = (*own.cloud.jobs.get(JOB).expect("the job")).clone();
+    let mut job = (*own.cloud.services.glue.jobs.get(JOB).expect("the job")).clone();
     job.arguments.remove("--custom-logGroup-prefix");
-    own.cloud.jobs.put(JOB, job).expect("stored");
+    own.cloud.services.glue.jobs.put(JOB, job).expect("stored");
     assert_eq!(run(&own, json!({})).await.0, "SUCCEEDED");
-    assert!(!own.cloud.log_groups.contains("/aws-glue/jobs/output"));
+    assert!(!own.cloud.services.logs.groups.contains("/aws-glue/jobs/output"));
 }
 
 fn log_of(own: &Catalogued, group: &str) -> String {
@@ -297,11 +302,11 @@ async fn runs_of_a_cloud_that_is_no_more_are_ended_and_free_their_place() {
         started: jiff::Timestamp::now(),
         completed: None,
     };
-    own.cloud.job_runs.put("jr_1", run_at_work).expect("stored");
+    own.cloud.services.glue.job_runs.put("jr_1", run_at_work).expect("stored");
     let refused = own.glue("StartJobRun", json!({ "JobName": JOB })).await.expect_err("full");
     assert_eq!(refused.code, "ConcurrentRunsExceededException");
     glue::end_orphans(&own.cloud);
-    let ended = own.cloud.job_runs.get("jr_1").expect("the run");
+    let ended = own.cloud.services.glue.job_runs.get("jr_1").expect("the run");
     assert_eq!(ended.state, "FAILED");
     assert!(ended.error.as_deref().is_some_and(|e| e.contains("was stopped while")), "{ended:?}");
     assert_eq!(run(&own, json!({})).await.0, "SUCCEEDED");

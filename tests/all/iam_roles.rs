@@ -1,9 +1,9 @@
 //! Roles by API, sessions of them, and what policies decide in the whole cloud.
 
 use serde_json::{Value, json};
-use steppe_cloud::cloud::Cloud;
-use steppe_cloud::iam::Role;
-use steppe_cloud::identity::Caller;
+use steppe_cloud::kernel::cloud::Cloud;
+use steppe_cloud::kernel::identity::Caller;
+use steppe_cloud::services::iam::Role;
 
 use crate::signed::{Answer, Keys, Request, Served};
 
@@ -131,7 +131,7 @@ async fn taking_on_a_role_has_bounds_and_conditions() {
         "Condition": { "StringEquals": { "sts:ExternalId": "secret" } }
     }] });
     let trust = |role: &mut Role| role.trust = external;
-    served.cloud.roles.update("deployer", trust).expect("stored").expect("the role");
+    served.cloud.services.iam.roles.update("deployer", trust).expect("stored").expect("the role");
     let with = async |id: &str| assume(&served, &administrator, &[("ExternalId", id)]).await;
     assert_eq!(with("secret").await.status, 200);
     let denied = with("guess").await;
@@ -185,7 +185,7 @@ fn session(cloud: &Cloud, name: &str, statements: Value) -> Caller {
     let document = json!({ "Version": "2012-10-17", "Statement": statements });
     role.policies = vec![("p".to_owned(), document)];
     role.tags = json!([{ "Key": "team", "Value": "a" }]);
-    cloud.roles.put(name, role).expect("stored");
+    cloud.services.iam.roles.put(name, role).expect("stored");
     let arn = format!("arn:aws:iam::000000000000:role/{name}");
     cloud.assume(&arn, "lambda.amazonaws.com", "f").expect("trusted")
 }
@@ -321,7 +321,7 @@ async fn what_sessions_do_is_audited() {
 async fn somebody_elses_bucket_needs_its_owners_policy_and_the_callers() {
     let served = Served::start().await;
     let cloud = &served.cloud;
-    cloud.buckets.create("their-data", json!([])).expect("made");
+    cloud.services.s3.create("their-data", json!([])).expect("made");
     let object = "arn:aws:s3:::their-data/key";
     let may = |caller: &Caller| cloud.authorize(caller, "s3:GetObject", object, &[]);
     let reads = json!([{ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*" }]);
@@ -332,12 +332,12 @@ async fn somebody_elses_bucket_needs_its_owners_policy_and_the_callers() {
         let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow",
             "Principal": { "AWS": principal }, "Action": "s3:GetObject",
             "Resource": "arn:aws:s3:::their-data/*" }] });
-        cloud.buckets.configure("their-data", |b| b.policy = Some(policy)).expect("stored");
+        cloud.services.s3.configure("their-data", |b| b.policy = Some(policy)).expect("stored");
     };
     open_to("arn:aws:iam::000000000000:role/nobody");
     assert!(may(&nobody).is_ok(), "in one account the bucket's policy is enough");
     let owner = Some("111111111111".to_owned());
-    cloud.buckets.configure("their-data", |b| b.owner = owner).expect("stored");
+    cloud.services.s3.configure("their-data", |b| b.owner = owner).expect("stored");
     for (principal, by_reader, by_nobody) in [
         ("arn:aws:iam::000000000000:role/nobody", false, false),
         ("arn:aws:iam::000000000000:role/reader", true, false),

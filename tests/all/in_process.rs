@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::cloud::Limits;
-use steppe_cloud::cloudformation;
+use steppe_cloud::kernel::cloud::Limits;
+use steppe_cloud::services::cloudformation;
 
 use crate::serving::Serving;
 
@@ -87,7 +87,8 @@ impl InProcess {
     }
 
     async fn settle(&self, id: &str) -> String {
-        let status = || self.cloud.stacks.get(id).expect("the stack").status.clone();
+        let status =
+            || self.cloud.services.cloudformation.stacks.get(id).expect("the stack").status.clone();
         until("the stack settles", || !status().ends_with("_IN_PROGRESS")).await;
         status()
     }
@@ -103,14 +104,14 @@ impl InProcess {
     /// A function's package in a bucket called `code`.
     pub fn put_package(&self, bootstrap: &str) {
         use std::io::Write;
-        if self.cloud.buckets.get("code").is_err() {
-            self.cloud.buckets.create("code", json!([])).expect("made");
+        if self.cloud.services.s3.get("code").is_err() {
+            self.cloud.services.s3.create("code", json!([])).expect("made");
         }
         let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         zip.start_file("bootstrap", zip::write::SimpleFileOptions::default()).expect("started");
         zip.write_all(bootstrap.as_bytes()).expect("written");
         let package = zip.finish().expect("finished").into_inner();
-        self.cloud.buckets.put_bytes("code", "package.zip", &package).expect("stored");
+        self.cloud.services.s3.put_bytes("code", "package.zip", &package).expect("stored");
     }
 }
 

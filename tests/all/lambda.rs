@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Request};
 use base64::Engine;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use steppe_cloud::error::ApiError;
+use steppe_cloud::kernel::error::ApiError;
 use steppe_cloud::services::{ec2, lambda, logs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -99,7 +99,10 @@ async fn output_that_is_no_text_or_has_no_end_ends_neither_log_nor_function() {
 async fn a_process_that_ended_while_it_was_idle_is_replaced() {
     let (home, _) = with_function(json!({})).await;
     let first = answer(&home, ":").await["pid"].as_u64().expect("a process");
-    steppe_cloud::process::tell(first as u32, steppe_cloud::process::Signal::Kill);
+    steppe_cloud::kernel::processes::tell(
+        first as u32,
+        steppe_cloud::kernel::processes::Signal::Kill,
+    );
     let second = answer(&home, ":").await["pid"].as_u64().expect("a process");
     assert_ne!(first, second);
     // One that ends at work has failed.

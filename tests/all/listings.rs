@@ -8,9 +8,9 @@ use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
 use serde_json::{Value, json};
-use steppe_cloud::cloud::Cloud;
-use steppe_cloud::iam::Role;
-use steppe_cloud::identity::Caller;
+use steppe_cloud::kernel::cloud::Cloud;
+use steppe_cloud::kernel::identity::Caller;
+use steppe_cloud::services::iam::Role;
 use steppe_jobs::drift::Monitor;
 use steppe_jobs::inputs::data_set;
 use steppe_model::Artifact;
@@ -49,14 +49,14 @@ fn bucket(cloud: &Cloud, caller: Caller, owner: Option<&str>) -> Arc<dyn ObjectS
 /// The administrator's view of a new bucket.
 async fn start() -> (Serving, Arc<dyn ObjectStore>) {
     let serving = Serving::start().await;
-    serving.cloud.buckets.create(BUCKET, Value::Null).expect("made");
+    serving.cloud.services.s3.create(BUCKET, Value::Null).expect("made");
     let administrator = serving.cloud.identities.administrator();
     let bucket = bucket(&serving.cloud, administrator, Some(ACCOUNT));
     (serving, bucket)
 }
 
 fn put(serving: &Serving, key: &str, bytes: &[u8]) {
-    serving.cloud.buckets.put_bytes(BUCKET, key, bytes).expect("stored");
+    serving.cloud.services.s3.put_bytes(BUCKET, key, bytes).expect("stored");
 }
 
 async fn keys(bucket: &dyn ObjectStore, folder: &str) -> Vec<String> {
@@ -143,7 +143,7 @@ fn role(cloud: &Cloud, name: &str, condition: &Value) -> Caller {
     let policy = json!({ "Version": "2012-10-17", "Statement": [statement] });
     let role = Role { policies: vec![("p".into(), policy)], ..Role::new(json!({})) };
     let id = role.id.clone();
-    cloud.roles.put(name, role).expect("stored");
+    cloud.services.iam.roles.put(name, role).expect("stored");
     cloud.identities.role(name, &id, "test")
 }
 

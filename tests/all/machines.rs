@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::cloud::Cloud;
+use steppe_cloud::kernel::cloud::Cloud;
 use steppe_cloud::services::states::{self, Execution, StateMachine};
 
 use crate::catalogued::{BUCKET, Catalogued};
@@ -80,7 +80,7 @@ pub async fn call(cloud: &Arc<Cloud>, operation: &str, params: Value) -> Result<
 /// Waits until an execution is not running.
 pub async fn ended(cloud: &Arc<Cloud>, arn: &str) -> Execution {
     for _ in 0..6_000 {
-        let execution = cloud.executions.get(arn).expect("the execution");
+        let execution = cloud.services.states.executions.get(arn).expect("the execution");
         if execution.stopped.is_some() {
             return (*execution).clone();
         }
@@ -151,7 +151,7 @@ impl Machines {
             definition,
             created: jiff::Timestamp::now(),
         };
-        self.cloud.state_machines.put(&self.arn(), machine).expect("stored");
+        self.cloud.services.states.machines.put(&self.arn(), machine).expect("stored");
     }
 
     /// ARN of the machine.
@@ -182,7 +182,8 @@ impl Machines {
 
     /// An object as JSON.
     pub fn json(&self, key: &str) -> Value {
-        let bytes = self.cloud.buckets.read(BUCKET, key).unwrap_or_else(|e| panic!("{key}: {e}"));
+        let bytes =
+            self.cloud.services.s3.read(BUCKET, key).unwrap_or_else(|e| panic!("{key}: {e}"));
         serde_json::from_slice(&bytes).expect("JSON")
     }
 }

@@ -143,12 +143,12 @@ async fn a_state_machine_makes_partitions_and_catches_those_that_exist() {
         created: jiff::Timestamp::now(),
     };
     let arn = own.cloud.config.arn("states", "stateMachine:m");
-    own.cloud.state_machines.put(&arn, machine).expect("stored");
+    own.cloud.services.states.machines.put(&arn, machine).expect("stored");
     let params = json!({ "stateMachineArn": arn });
     let started = states::handle(&own.cloud, &own.administrator(), "StartExecution", &params).await;
     let id = started.expect("started")["executionArn"].as_str().expect("an ARN").to_owned();
     let ended = loop {
-        let execution = own.cloud.executions.get(&id).expect("the execution");
+        let execution = own.cloud.services.states.executions.get(&id).expect("the execution");
         if execution.stopped.is_some() {
             break execution;
         }

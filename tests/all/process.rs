@@ -166,7 +166,10 @@ async fn nothing_is_left_after_a_kill_and_a_start_or_after_a_stop() {
     let mut cloud = serve(&folder, &log).await;
     assert!(!is_alive(escaped) && !is_alive(noted(&folder, "child").expect("a process")));
     until("the service runs again", || !processes(&folder).is_empty()).await;
-    steppe_cloud::process::tell(cloud.process.id(), steppe_cloud::process::Signal::Terminate);
+    steppe_cloud::kernel::processes::tell(
+        cloud.process.id(),
+        steppe_cloud::kernel::processes::Signal::Terminate,
+    );
     assert!(cloud.process.wait().expect("ended").success());
     assert_eq!(processes(&folder), Vec::<u64>::new());
     assert!(!folder.join("cloud.json").exists());

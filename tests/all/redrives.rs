@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::cloud::{Cloud, Config};
+use steppe_cloud::kernel::cloud::{Cloud, Config};
 use steppe_cloud::services::glue::crawlers;
 use steppe_cloud::services::states;
 

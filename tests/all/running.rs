@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::cloudformation::handle;
+use steppe_cloud::services::cloudformation::handle;
 
 use crate::serving::Serving;
 
@@ -45,13 +45,24 @@ impl Running {
     /// Waits until nothing is in progress; returns the status.
     pub async fn settle(&self, id: &str) -> String {
         for _ in 0..1_000 {
-            let status = self.cloud.stacks.get(id).expect("the stack").status.clone();
+            let status = self
+                .cloud
+                .services
+                .cloudformation
+                .stacks
+                .get(id)
+                .expect("the stack")
+                .status
+                .clone();
             if !status.ends_with("_IN_PROGRESS") || status == "REVIEW_IN_PROGRESS" {
                 return status;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the stack does not settle: {:?}", self.cloud.stacks.get(id));
+        panic!(
+            "the stack does not settle: {:?}",
+            self.cloud.services.cloudformation.stacks.get(id)
+        );
     }
 
     /// Reasons of the stack's events, oldest first.

@@ -12,11 +12,11 @@ use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde_json::{Value, json};
-use steppe_cloud::cloud::{Cloud, Config};
-use steppe_cloud::http;
-use steppe_cloud::iam::Role;
-use steppe_cloud::identity::Caller;
-use steppe_cloud::s3::StoreError;
+use steppe_cloud::kernel::cloud::{Cloud, Config};
+use steppe_cloud::kernel::identity::Caller;
+use steppe_cloud::protocol;
+use steppe_cloud::services::iam::Role;
+use steppe_cloud::services::s3::StoreError;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -59,9 +59,9 @@ async fn start() -> Running {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let cloud = Cloud::open(config(state.path(), port)).expect("opens");
-    cloud.buckets.create(BUCKET, json!([])).expect("made");
+    cloud.services.s3.create(BUCKET, json!([])).expect("made");
     let stop = Arc::new(Notify::new());
-    tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
+    tokio::spawn(protocol::serve(cloud.clone(), listener, stop.clone()));
     Running { cloud, stop, _state: state }
 }
 
@@ -152,14 +152,14 @@ async fn of_eight_writers_one_creates_a_key() {
 fn writers_of_one_key_do_not_fail_each_other() {
     let state = TempDir::new().expect("a folder");
     let cloud = open(state.path());
-    cloud.buckets.create(BUCKET, json!([])).expect("made");
+    cloud.services.s3.create(BUCKET, json!([])).expect("made");
     std::thread::scope(|scope| {
         for writer in 0..6u8 {
             let cloud = &cloud;
             scope.spawn(move || {
                 for _ in 0..10 {
-                    cloud.buckets.put_bytes(BUCKET, "k", &[writer; 100]).expect("written");
-                    assert_eq!(cloud.buckets.read(BUCKET, "k").expect("read").len(), 100);
+                    cloud.services.s3.put_bytes(BUCKET, "k", &[writer; 100]).expect("written");
+                    assert_eq!(cloud.services.s3.read(BUCKET, "k").expect("read").len(), 100);
                 }
             });
         }
@@ -171,15 +171,15 @@ fn writers_of_one_key_do_not_fail_each_other() {
 fn a_start_collects_what_a_crash_left_and_keeps_what_was_stored() {
     let state = TempDir::new().expect("a folder");
     let cloud = open(state.path());
-    cloud.buckets.create(BUCKET, json!([])).expect("made");
-    cloud.buckets.put_bytes(BUCKET, "k", b"kept").expect("written");
+    cloud.services.s3.create(BUCKET, json!([])).expect("made");
+    cloud.services.s3.put_bytes(BUCKET, "k", b"kept").expect("written");
     drop(cloud);
     let s3 = state.path().join("s3");
     for place in ["files/stray", "incoming/half"] {
         std::fs::write(s3.join(place), b"x").expect("written");
     }
     let cloud = open(state.path());
-    assert_eq!(cloud.buckets.read(BUCKET, "k").expect("read"), b"kept");
+    assert_eq!(cloud.services.s3.read(BUCKET, "k").expect("read"), b"kept");
     assert_eq!(files(&s3.join("files")).len(), 1);
     assert!(files(&s3.join("incoming")).is_empty());
     // A record that cannot be read may be the one that names a file.
@@ -187,7 +187,7 @@ fn a_start_collects_what_a_crash_left_and_keeps_what_was_stored() {
     let record = files(&s3.join("objects").join(BUCKET)).pop().expect("a record");
     std::fs::write(record, b"{").expect("written");
     let cloud = open(state.path());
-    assert!(matches!(cloud.buckets.head(BUCKET, "k"), Err(StoreError::NoSuchKey)));
+    assert!(matches!(cloud.services.s3.head(BUCKET, "k"), Err(StoreError::NoSuchKey)));
     assert_eq!(files(&s3.join("files")).len(), 1, "the bytes are still there");
 }
 
@@ -201,12 +201,12 @@ async fn damaged_bytes_are_an_error_and_not_an_answer() {
         let mut bytes = std::fs::read(&file).expect("bytes");
         std::fs::write(&file, &bytes[..400]).expect("written");
         client.get(&Path::from(key)).await.expect_err("another length");
-        let told = running.cloud.buckets.read(BUCKET, key).expect_err("damaged").to_string();
+        let told = running.cloud.services.s3.read(BUCKET, key).expect_err("damaged").to_string();
         assert!(told.contains("has 400 bytes instead of"), "{told}");
         bytes[500] = 2;
         std::fs::write(&file, &bytes).expect("written");
         // Clients go on by range where a larger download was broken off, so the store is asked.
-        running.cloud.buckets.read(BUCKET, key).expect_err("another byte");
+        running.cloud.services.s3.read(BUCKET, key).expect_err("another byte");
         if size < 1_000_000 {
             client.get(&Path::from(key)).await.expect_err("another byte");
         }
@@ -217,7 +217,7 @@ async fn damaged_bytes_are_an_error_and_not_an_answer() {
 #[tokio::test]
 async fn a_disk_that_refuses_the_record_leaves_the_old_object() {
     let running = start().await;
-    let buckets = &running.cloud.buckets;
+    let buckets = &running.cloud.services.s3;
     buckets.put_bytes(BUCKET, "k", b"old").expect("written");
     let records = running.folder("objects").join(BUCKET);
     let aside = running.folder("aside");
@@ -248,7 +248,7 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     drop(stream);
     until_empty(&running.folder("incoming")).await;
     assert!(files(&running.folder("files")).is_empty());
-    assert!(matches!(running.cloud.buckets.head(BUCKET, "k"), Err(StoreError::NoSuchKey)));
+    assert!(matches!(running.cloud.services.s3.head(BUCKET, "k"), Err(StoreError::NoSuchKey)));
 }
 
 #[tokio::test]
@@ -265,9 +265,9 @@ async fn a_refusal_is_read_by_a_client_that_has_sent_its_body() {
 #[tokio::test]
 async fn a_bucket_of_somebody_else_is_closed_unless_its_policy_opens_it() {
     let running = start().await;
-    let buckets = &running.cloud.buckets;
+    let buckets = &running.cloud.services.s3;
     buckets.put_bytes(BUCKET, "k", b"here").expect("written");
-    let own = |b: &mut steppe_cloud::s3::Bucket| b.owner = Some("111111111111".into());
+    let own = |b: &mut steppe_cloud::services::s3::Bucket| b.owner = Some("111111111111".into());
     buckets.configure(BUCKET, own).expect("stored");
     let client = running.administrator();
     let error = client.get(&Path::from("k")).await.expect_err("closed");
@@ -288,9 +288,9 @@ fn a_bucket_can_belong_to_somebody_else() {
     std::fs::write(state.path().join("foreign_buckets.json"), foreign.to_string())
         .expect("written");
     let cloud = open(state.path());
-    let taken = cloud.buckets.create(BUCKET, json!([])).expect_err("taken");
+    let taken = cloud.services.s3.create(BUCKET, json!([])).expect_err("taken");
     assert!(matches!(taken, StoreError::BucketTaken), "{taken}");
-    let owner = cloud.buckets.get(BUCKET).expect("there").owner.clone();
+    let owner = cloud.services.s3.get(BUCKET).expect("there").owner.clone();
     assert_eq!(owner.as_deref(), Some("111111111111"));
 }
 
@@ -308,7 +308,7 @@ fn reader(running: &Running, condition: Value) -> Caller {
     let policy = json!({ "Version": "2012-10-17", "Statement": [read, list] });
     let role = Role { policies: vec![("p".into(), policy)], ..Role::new(json!({})) };
     let id = role.id.clone();
-    running.cloud.roles.put("reader", role).expect("stored");
+    running.cloud.services.iam.roles.put("reader", role).expect("stored");
     running.cloud.identities.role("reader", &id, "test")
 }
 

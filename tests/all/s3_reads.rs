@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use steppe_cloud::iam::Role;
+use steppe_cloud::services::iam::Role;
 
 use crate::signed::{Answer, Keys, Request, Served};
 
@@ -12,7 +12,7 @@ const MIB: usize = 1024 * 1024;
 
 async fn with_bucket() -> Served {
     let served = Served::start().await;
-    served.cloud.buckets.create(BUCKET, json!([])).expect("made");
+    served.cloud.services.s3.create(BUCKET, json!([])).expect("made");
     served
 }
 
@@ -42,7 +42,7 @@ async fn no_range_gets_past_a_damaged_byte() {
     let served = with_bucket().await;
     let keys = served.administrator();
     let bytes: Vec<u8> = (0..9 * MIB).map(|n| (n % 249) as u8).collect();
-    served.cloud.buckets.put_bytes(BUCKET, "large", &bytes).expect("stored");
+    served.cloud.services.s3.put_bytes(BUCKET, "large", &bytes).expect("stored");
     let get = async |range: &str| s3(&served, &keys, "GET", "large", &[("range", range)]).await;
     let sound = get("bytes=8500000-8600000").await;
     assert_eq!((sound.status, sound.body.len()), (206, 100_001));
@@ -64,7 +64,7 @@ async fn no_range_gets_past_a_damaged_byte() {
     let copied = s3(&served, &keys, "PUT", "copy", &[("x-amz-copy-source", &source)]).await;
     assert_eq!(copied.element("Code"), "InternalError", "{}", copied.text());
     // What is written anew is read again.
-    served.cloud.buckets.put_bytes(BUCKET, "large", b"new").expect("stored");
+    served.cloud.services.s3.put_bytes(BUCKET, "large", b"new").expect("stored");
     assert_eq!(get("bytes=0-1").await.body, b"ne");
 }
 
@@ -73,7 +73,7 @@ async fn a_damaged_range_is_an_error_also_when_nobody_has_read_the_object_before
     let served = with_bucket().await;
     let keys = served.administrator();
     let bytes = vec![7; 9 * MIB];
-    served.cloud.buckets.put_bytes(BUCKET, "large", &bytes).expect("stored");
+    served.cloud.services.s3.put_bytes(BUCKET, "large", &bytes).expect("stored");
     let mut damaged = bytes.clone();
     damaged[9 * MIB - 1] = 8;
     std::fs::write(file_of(&served), &damaged).expect("written");
@@ -85,7 +85,7 @@ async fn a_damaged_range_is_an_error_also_when_nobody_has_read_the_object_before
 async fn a_copy_needs_the_right_to_read_its_source() {
     let served = with_bucket().await;
     for key in ["open/a", "secret/a"] {
-        served.cloud.buckets.put_bytes(BUCKET, key, b"bytes").expect("stored");
+        served.cloud.services.s3.put_bytes(BUCKET, key, b"bytes").expect("stored");
     }
     let bucket = format!("arn:aws:s3:::{BUCKET}");
     let allow = |action: &str, resource: String| {
@@ -99,7 +99,7 @@ async fn a_copy_needs_the_right_to_read_its_source() {
     ] });
     let role = Role { policies: vec![("p".into(), policy)], ..Role::new(json!({})) };
     let id = role.id.clone();
-    served.cloud.roles.put("writer", role).expect("stored");
+    served.cloud.services.iam.roles.put("writer", role).expect("stored");
     let session =
         served.cloud.identities.session(served.cloud.identities.role("writer", &id, "test"));
     let keys = Keys {

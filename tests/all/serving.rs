@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use steppe_cloud::cloud::{Cloud, Config, Limits};
-use steppe_cloud::http;
+use steppe_cloud::kernel::cloud::{Cloud, Config, Limits};
+use steppe_cloud::protocol;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
@@ -49,7 +49,7 @@ impl Serving {
         };
         let cloud = Cloud::open_with(config, limits).expect("opens");
         let stop = Arc::new(Notify::new());
-        tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
+        tokio::spawn(protocol::serve(cloud.clone(), listener, stop.clone()));
         Self { cloud, state, stop }
     }
 }

@@ -23,7 +23,7 @@ async fn a_stack_is_made_changed_and_deleted() {
         .await
         .expect("accepted");
     assert_eq!(running.settle(&id).await, "UPDATE_COMPLETE");
-    assert_eq!(running.cloud.topics.all().len(), 1);
+    assert_eq!(running.cloud.services.sns.topics.all().len(), 1);
     let again =
         running.call("UpdateStack", json!({ "StackName": "s", "TemplateBody": changed })).await;
     assert_eq!(again, Err("ValidationError: No updates are to be performed.".to_owned()));
@@ -32,12 +32,12 @@ async fn a_stack_is_made_changed_and_deleted() {
         .await
         .expect("accepted");
     assert_eq!(
-        (running.settle(&id).await.as_str(), running.cloud.topics.all().len()),
+        (running.settle(&id).await.as_str(), running.cloud.services.sns.topics.all().len()),
         ("UPDATE_COMPLETE", 0)
     );
     running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
     assert_eq!(
-        (running.settle(&id).await.as_str(), running.cloud.buckets.all().len()),
+        (running.settle(&id).await.as_str(), running.cloud.services.s3.all().len()),
         ("DELETE_COMPLETE", 0)
     );
 }
@@ -50,7 +50,7 @@ async fn a_failed_creation_is_rolled_back_with_the_reason() {
     );
     let id = running.create(&template).await;
     assert_eq!(running.settle(&id).await, "ROLLBACK_COMPLETE");
-    assert!(running.cloud.buckets.all().is_empty(), "the bucket must be gone");
+    assert!(running.cloud.services.s3.all().is_empty(), "the bucket must be gone");
     let reasons = running.reasons(&id).await;
     assert!(
         reasons.iter().any(|r| r == "Ready CREATE_FAILED: WaitCondition timed out. Received 0 conditions when expecting 1"),
@@ -78,12 +78,12 @@ async fn an_instance_runs_its_user_data_and_a_failed_boot_fails_the_stack_with_t
         reasons.iter().any(|r| r == "Ready CREATE_FAILED: WaitCondition received failed message: 'no disk' for uniqueId: m"),
         "{reasons:?}"
     );
-    assert!(running.cloud.instances.all().is_empty());
+    assert!(running.cloud.services.ec2.instances.all().is_empty());
     running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
     running.settle(&id).await;
     let id = running.create(&boot("SUCCESS")).await;
     assert_eq!(running.settle(&id).await, "CREATE_COMPLETE", "{:?}", running.reasons(&id).await);
-    let stack = running.cloud.stacks.get(&id).expect("the stack");
+    let stack = running.cloud.services.cloudformation.stacks.get(&id).expect("the stack");
     let address = &stack.resources["Machine"].attributes["PrivateIp"];
     assert_eq!(stack.resources["Ready"].attributes["Data"], json!(format!("{{\"m\":{address}}}")));
 }
@@ -106,7 +106,7 @@ async fn a_failed_update_puts_everything_back() {
         .await
         .expect("accepted");
     assert_eq!(running.settle(&id).await, "UPDATE_ROLLBACK_COMPLETE");
-    assert_eq!(running.cloud.topics.all()[0].1.display_name, "before");
+    assert_eq!(running.cloud.services.sns.topics.all()[0].1.display_name, "before");
     let reasons = running.reasons(&id).await;
     assert!(
         reasons
@@ -125,8 +125,16 @@ async fn a_failed_rollback_can_be_continued() {
         )
     };
     let id = running.create(&with("before")).await;
-    let machine =
-        running.cloud.stacks.get(&id).expect("the stack").resources["Machine"].physical_id.clone();
+    let machine = running
+        .cloud
+        .services
+        .cloudformation
+        .stacks
+        .get(&id)
+        .expect("the stack")
+        .resources["Machine"]
+        .physical_id
+        .clone();
     let broken = format!(
         "{}  Handle:\n    Type: AWS::CloudFormation::WaitConditionHandle\n  Never:\n    Type: AWS::CloudFormation::WaitCondition\n    DependsOn: Machine\n    Properties:\n      Handle: !Ref Handle\n      Timeout: \"1\"\n",
         with("after")
@@ -135,28 +143,45 @@ async fn a_failed_rollback_can_be_continued() {
         .call("UpdateStack", json!({ "StackName": "s", "TemplateBody": broken }))
         .await
         .expect("accepted");
-    while running.cloud.instances.get(&machine).is_some_and(|i| i.tags[0]["Value"] == "before") {
+    while running
+        .cloud
+        .services
+        .ec2
+        .instances
+        .get(&machine)
+        .is_some_and(|i| i.tags[0]["Value"] == "before")
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // Somebody deletes the instance behind the stack's back, so that its tags cannot be put back.
-    let instance = running.cloud.instances.remove(&machine).expect("deleted").expect("an instance");
+    let instance = running
+        .cloud
+        .services
+        .ec2
+        .instances
+        .remove(&machine)
+        .expect("deleted")
+        .expect("an instance");
     assert_eq!(running.settle(&id).await, "UPDATE_ROLLBACK_FAILED");
     let early = running
         .call("UpdateStack", json!({ "StackName": "s", "TemplateBody": BUCKET }))
         .await
         .expect_err("wedged");
     assert!(early.contains("UPDATE_ROLLBACK_FAILED state and can not be updated"), "{early}");
-    running.cloud.instances.put(&machine, (*instance).clone()).expect("stored");
+    running.cloud.services.ec2.instances.put(&machine, (*instance).clone()).expect("stored");
     running.call("ContinueUpdateRollback", json!({ "StackName": "s" })).await.expect("accepted");
     assert_eq!(running.settle(&id).await, "UPDATE_ROLLBACK_COMPLETE");
-    assert_eq!(running.cloud.instances.get(&machine).expect("back").tags[0]["Value"], "before");
+    assert_eq!(
+        running.cloud.services.ec2.instances.get(&machine).expect("back").tags[0]["Value"],
+        "before"
+    );
 }
 
 #[tokio::test]
 async fn a_bucket_that_is_not_empty_keeps_the_stack_until_it_is() {
     let running = start().await;
     let id = running.create(BUCKET).await;
-    running.cloud.buckets.put_bytes("my-data", "k", b"x").expect("stored");
+    running.cloud.services.s3.put_bytes("my-data", "k", b"x").expect("stored");
     running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
     assert_eq!(running.settle(&id).await, "DELETE_FAILED");
     assert!(
@@ -166,7 +191,7 @@ async fn a_bucket_that_is_not_empty_keeps_the_stack_until_it_is() {
             .iter()
             .any(|r| r.contains("The bucket you tried to delete is not empty"))
     );
-    running.cloud.buckets.remove("my-data", "k").expect("removed");
+    running.cloud.services.s3.remove("my-data", "k").expect("removed");
     running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
     assert_eq!(running.settle(&id).await, "DELETE_COMPLETE");
 }

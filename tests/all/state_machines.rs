@@ -31,7 +31,7 @@ impl Machine {
             definition.to_string().replace('\'', "''")
         );
         let id = running.create(&template).await;
-        let stack = running.cloud.stacks.get(&id).expect("the stack");
+        let stack = running.cloud.services.cloudformation.stacks.get(&id).expect("the stack");
         assert_eq!(stack.status, "CREATE_COMPLETE", "{:?}", stack.reason);
         Self(running)
     }
@@ -54,7 +54,8 @@ impl Machine {
 
     async fn end(&self, arn: &str) -> Execution {
         for _ in 0..3_000 {
-            let execution = self.0.cloud.executions.get(arn).expect("the execution");
+            let execution =
+                self.0.cloud.services.states.executions.get(arn).expect("the execution");
             if execution.stopped.is_some() {
                 return (*execution).clone();
             }

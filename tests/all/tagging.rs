@@ -44,7 +44,16 @@ async fn start() -> (Served, Keys) {
     ];
     let made = served.query(&keys, "cloudformation", &params).await;
     assert_eq!(made.status, 200, "{}", made.text());
-    let complete = || served.cloud.stacks.all().iter().all(|(_, s)| s.status == "CREATE_COMPLETE");
+    let complete = || {
+        served
+            .cloud
+            .services
+            .cloudformation
+            .stacks
+            .all()
+            .iter()
+            .all(|(_, s)| s.status == "CREATE_COMPLETE")
+    };
     crate::in_process::until("the stack is made", complete).await;
     (served, keys)
 }
@@ -83,7 +92,7 @@ async fn whatever_has_all_tags_is_found_page_by_page_as_long_as_it_is_there() {
     }
     assert_eq!(seen, found);
 
-    served.cloud.log_groups.remove("/g").expect("stored");
+    served.cloud.services.logs.groups.remove("/g").expect("stored");
     let left = resources(&served, &keys, &json!({ "TagFilters": here })).await.1;
     assert!(!names(&left).contains(&"log-group:/g"), "{left}");
 }

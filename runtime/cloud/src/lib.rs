@@ -14,17 +14,6 @@
 //! Each service's module lists where it differs from AWS. Differences of the whole: one account, one
 //! region, one user (the administrator); every change is visible at once; nothing is encrypted at rest.
 
-pub mod cloud;
-pub mod cloudformation;
-pub mod error;
-pub mod faults;
-pub mod folder;
-pub mod http;
-pub mod iam;
-pub mod identity;
-pub mod instance_tools;
-pub mod log;
-pub mod process;
-pub mod s3;
+pub mod kernel;
+pub mod protocol;
 pub mod services;
-pub mod table;

@@ -9,10 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use serde_json::json;
-use steppe_cloud::cloud::{Cloud, Config};
-use steppe_cloud::folder::{StateFolder, write_private};
+use steppe_cloud::kernel::cloud::{Cloud, Config};
+use steppe_cloud::kernel::folder::{StateFolder, write_private};
+use steppe_cloud::kernel::{log, processes};
+use steppe_cloud::protocol;
+use steppe_cloud::services::cloudformation;
+use steppe_cloud::services::ec2::instance_tools;
 use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, states};
-use steppe_cloud::{cloudformation, http, instance_tools, log, process};
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -79,7 +82,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(serve: Serve) -> Result<()> {
-    process::keep_private();
+    processes::keep_private();
     let filter =
         tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
@@ -101,7 +104,7 @@ async fn run(serve: Serve) -> Result<()> {
     let state_dir = folder.path().to_owned();
     let state_text = state_dir.display().to_string();
     // A cloud that was killed may have left children's children.
-    let left = process::end_marked(process::MARK, &state_text);
+    let left = processes::end_marked(processes::MARK, &state_text);
     if left > 0 {
         tracing::warn!(left, "processes of an earlier embedded cloud were still there");
     }
@@ -127,15 +130,15 @@ async fn run(serve: Serve) -> Result<()> {
         .with_context(|| format!("cannot write {}", about_file.display()))?;
     tracing::info!(port, state = %state_dir.display(), "ready");
     let stop = Arc::new(tokio::sync::Notify::new());
-    let server = tokio::spawn(http::serve(cloud.clone(), listener, stop.clone()));
+    let server = tokio::spawn(protocol::serve(cloud.clone(), listener, stop.clone()));
     wait_for_the_end(&cloud, signals).await;
     tracing::info!("stopping");
     ec2::stop_all(&cloud).await;
-    cloud.environments.retire_all();
+    cloud.services.lambda.environments.retire_all();
     stop.notify_waiters();
     // Connections that clients keep open must not keep the process.
     let ended = tokio::time::timeout(Duration::from_millis(300), server).await;
-    process::end_marked(process::MARK, &state_text);
+    processes::end_marked(processes::MARK, &state_text);
     std::fs::remove_file(about_file).context("cannot remove cloud.json")?;
     ended.map_or(Ok(()), |joined| joined?.context("the server broke off"))
 }

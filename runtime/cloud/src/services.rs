@@ -1,23 +1,62 @@
-//! The services, one module each. A module has its records, its API, and what other services call.
+//! The services: one list, one folder each.
+//!
+//! A service has its records, which are nobody else's business, its API, its resource types, and
+//! what other services call.
 
-pub mod athena;
-pub mod cloudwatch;
-pub mod ec2;
-pub mod engine;
-pub mod events;
-mod eviction;
-pub mod glue;
-pub mod lambda;
-pub mod logs;
-pub mod pages;
-pub mod sns;
-pub mod ssm;
-pub mod states;
-pub mod tagging;
-
+use anyhow::Result;
 use serde_json::Value;
 
-use crate::error::{ApiError, ApiResult};
+use crate::kernel::cloud::Opening;
+use crate::kernel::error::{ApiError, ApiResult};
+
+/// Declares the services: their modules and what each has.
+macro_rules! services {
+    ($($name:ident),* $(,)?) => {
+        $(pub mod $name;)*
+
+        /// What each service has.
+        #[derive(Debug)]
+        pub struct Services {
+            $(#[doc = concat!("What `", stringify!($name), "` has.")] pub $name: $name::State,)*
+        }
+
+        impl Services {
+            /// Opens the records of all services.
+            pub fn open(opening: &Opening<'_>) -> Result<Self> {
+                Ok(Self { $($name: $name::State::open(opening)?,)* })
+            }
+        }
+    };
+}
+
+services![
+    athena,
+    cloudformation,
+    cloudwatch,
+    ec2,
+    events,
+    glue,
+    iam,
+    lambda,
+    logs,
+    s3,
+    sns,
+    ssm,
+    states,
+    sts,
+    tagging,
+];
+
+/// What a service has that has nothing.
+#[derive(Debug)]
+pub struct Nothing;
+
+impl Nothing {
+    /// There is nothing to open.
+    pub fn open(_: &Opening<'_>) -> Result<Self> {
+        Ok(Self)
+    }
+}
 
 /// A required text parameter.
 pub fn required<'a>(params: &'a Value, name: &str) -> ApiResult<&'a str> {

@@ -35,15 +35,40 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use steppe_wire::query::{Column, Statement};
 
-use crate::cloud::Cloud;
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::services::pages::Pages;
+use anyhow::Result;
+use crate::kernel::cloud::Opening;
+use crate::kernel::store::Table;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::kernel::pages::Pages;
 use crate::services::{known, required};
 pub use describe::describe;
 pub use queries::{Origin, end_orphans, start, stop};
 pub use results::results;
 pub use work_groups::WorkGroup;
+
+/// What Athena has.
+#[derive(Debug)]
+pub struct State {
+    /// Work groups by name.
+    pub work_groups: Table<WorkGroup>,
+    /// Named queries by ID.
+    pub named_queries: Table<NamedQuery>,
+    /// Query executions by ID.
+    pub queries: Table<QueryExecution>,
+}
+
+impl State {
+    /// Opens the records.
+    pub fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self {
+            work_groups: opening.table("work_groups")?,
+            named_queries: opening.table("named_queries")?,
+            queries: opening.table("query_executions")?,
+        })
+    }
+}
 
 /// The one catalogue.
 const DATA_CATALOG: &str = "AwsDataCatalog";
@@ -184,7 +209,7 @@ fn list_named_queries(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResu
     let group = params["WorkGroup"].as_str().unwrap_or(work_groups::PRIMARY);
     cloud.authorize(caller, "athena:ListNamedQueries", &group_arn(cloud, group), &[])?;
     work_groups::find(cloud, group)?;
-    let queries = cloud.named_queries.all().into_iter();
+    let queries = cloud.services.athena.named_queries.all().into_iter();
     let ids = queries.filter(|(_, q)| q.work_group == group).map(|(id, _)| id.into());
     page(params, "NamedQueryIds", ids.collect())
 }
@@ -214,7 +239,7 @@ fn ids<'a>(params: &'a Value, member: &str) -> ApiResult<Vec<&'a str>> {
 }
 
 fn named_query(cloud: &Cloud, caller: &Caller, id: &str, action: &str) -> ApiResult<Option<Value>> {
-    let Some(query) = cloud.named_queries.get(id) else { return Ok(None) };
+    let Some(query) = cloud.services.athena.named_queries.get(id) else { return Ok(None) };
     cloud.authorize(caller, action, &group_arn(cloud, &query.work_group), &[])?;
     Ok(Some(json!({
         "NamedQueryId": id, "Name": query.name, "Description": query.description,
@@ -230,7 +255,9 @@ fn find<'a>(
 ) -> ApiResult<(&'a str, Arc<QueryExecution>)> {
     let id = required(params, "QueryExecutionId")?;
     let execution = cloud
-        .query_executions
+        .services
+        .athena
+        .queries
         .get(id)
         .ok_or_else(|| invalid(format!("QueryExecution {id} was not found")))?;
     cloud.authorize(caller, action, &group_arn(cloud, &execution.work_group), &[])?;

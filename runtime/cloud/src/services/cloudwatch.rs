@@ -15,11 +15,30 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, iso};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::services::pages::Pages;
+use anyhow::Result;
+use crate::kernel::cloud::Opening;
+use crate::kernel::store::Table;
+use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::kernel::pages::Pages;
 use crate::services::{known, sns};
+
+/// What CloudWatch has.
+#[derive(Debug)]
+pub struct State {
+    /// Alarms by name.
+    pub alarms: Table<Alarm>,
+}
+
+impl State {
+    /// Opens the records.
+    pub fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self {
+            alarms: opening.table("alarms")?,
+        })
+    }
+}
 
 /// Alarms that one question may name.
 const NAMES_MAX: usize = 100;
@@ -159,7 +178,7 @@ fn describe_alarms(cloud: &Cloud, params: &Value) -> ApiResult {
             && text("ActionPrefix")
                 .is_none_or(|prefix| alarm.actions.iter().any(|a| a.starts_with(prefix)))
     };
-    let all = if metric_alarms { cloud.alarms.all() } else { vec![] };
+    let all = if metric_alarms { cloud.services.cloudwatch.alarms.all() } else { vec![] };
     let chosen = all.iter().filter(|(name, alarm)| wanted(name, alarm));
     let described = chosen.map(|(name, alarm)| alarm.describe(cloud, name)).collect();
     let mut answer = PAGES.answer(params, "MetricAlarms", described)?;
@@ -169,7 +188,7 @@ fn describe_alarms(cloud: &Cloud, params: &Value) -> ApiResult {
 
 /// Counts one event of a metric.
 pub fn count(cloud: &Arc<Cloud>, namespace: &str, metric: &str, dimension: (&str, &str)) {
-    for (name, alarm) in cloud.alarms.all() {
+    for (name, alarm) in cloud.services.cloudwatch.alarms.all() {
         let concerned = alarm.namespace == namespace
             && alarm.metric == metric
             && alarm.dimension.0 == dimension.0
@@ -182,7 +201,7 @@ pub fn count(cloud: &Arc<Cloud>, namespace: &str, metric: &str, dimension: (&str
 
 fn record(cloud: &Arc<Cloud>, name: &str) {
     let now = Timestamp::now();
-    let rose = cloud.alarms.settle(name, |alarm| {
+    let rose = cloud.services.cloudwatch.alarms.settle(name, |alarm| {
         let begin = now - SignedDuration::from_secs(alarm.period_secs);
         alarm.events.retain(|t| *t > begin);
         alarm.events.push(now);
@@ -190,7 +209,7 @@ fn record(cloud: &Arc<Cloud>, name: &str) {
         alarm.set_raised(alarm.events.len() as f64 >= alarm.threshold);
         alarm.raised && !was
     });
-    let Some(alarm) = cloud.alarms.get(name) else { return };
+    let Some(alarm) = cloud.services.cloudwatch.alarms.get(name) else { return };
     if rose == Some(true) {
         tell(cloud, name, &alarm);
     }
@@ -203,7 +222,7 @@ fn record(cloud: &Arc<Cloud>, name: &str) {
                 alarm.set_raised(false);
             }
         };
-        cloud.alarms.settle(&name, quiet);
+        cloud.services.cloudwatch.alarms.settle(&name, quiet);
     });
 }
 

@@ -9,6 +9,7 @@
 
 mod filter;
 mod images;
+pub mod instance_tools;
 mod machine;
 mod metadata;
 mod network;
@@ -36,10 +37,35 @@ pub use unit::service_name;
 pub use zones::{Zone, find as find_zone, zones};
 
 use self::filter::{Candidate, Filter, page};
-use crate::cloud::{Cloud, iso};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
+use anyhow::Result;
+use crate::kernel::cloud::Opening;
+use crate::kernel::store::Table;
+use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
 use crate::services::{known, required};
+
+/// What EC2 has.
+#[derive(Debug)]
+pub struct State {
+    /// Instances by ID.
+    pub instances: Table<Instance>,
+    /// What runs in them.
+    pub machines: Machines,
+    /// Parts of networks, which have no behaviour here, by ID.
+    pub network: Table<Value>,
+}
+
+impl State {
+    /// Opens the records.
+    pub fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self {
+            instances: opening.table("instances")?,
+            machines: Machines::default(),
+            network: opening.table("infrastructure")?,
+        })
+    }
+}
 
 /// Bytes of user data.
 const USER_DATA_BYTES_MAX: usize = 16 * 1024;
@@ -79,7 +105,7 @@ pub struct Instance {
 /// do not share addresses either.
 fn free_address(cloud: &Cloud) -> Option<Ipv4Addr> {
     let [high, low] = cloud.config.port.to_be_bytes();
-    let used: Vec<Ipv4Addr> = cloud.instances.all().iter().map(|(_, i)| i.address).collect();
+    let used: Vec<Ipv4Addr> = cloud.services.ec2.instances.all().iter().map(|(_, i)| i.address).collect();
     (10..250).map(|n| Ipv4Addr::new(127, high, low, n)).find(|a| !used.contains(a))
 }
 
@@ -144,13 +170,13 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
 
 /// State of an instance in AWS's numbers and words.
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum InstanceState {
     Running,
     ShuttingDown,
     Terminated,
 }
 
-impl State {
+impl InstanceState {
     fn code(self) -> u8 {
         match self {
             Self::Running => 16,
@@ -182,13 +208,13 @@ fn describe_instances(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResu
         "availability-zone",
     ];
     let filter = Filter::new(params, "InstanceId", &names)?;
-    let mut all: Vec<(String, Arc<Instance>, State)> = Vec::new();
-    for (id, instance) in cloud.instances.all() {
-        let leaving = cloud.machines.is_leaving(&id);
-        all.push((id, instance, if leaving { State::ShuttingDown } else { State::Running }));
+    let mut all: Vec<(String, Arc<Instance>, InstanceState)> = Vec::new();
+    for (id, instance) in cloud.services.ec2.instances.all() {
+        let leaving = cloud.services.ec2.machines.is_leaving(&id);
+        all.push((id, instance, if leaving { InstanceState::ShuttingDown } else { InstanceState::Running }));
     }
-    let gone = cloud.machines.gone().into_iter();
-    all.extend(gone.map(|(id, instance)| (id, instance, State::Terminated)));
+    let gone = cloud.services.ec2.machines.gone().into_iter();
+    all.extend(gone.map(|(id, instance)| (id, instance, InstanceState::Terminated)));
     if let Some(id) = filter.missing(|id| all.iter().any(|(other, _, _)| other == id)) {
         return Err(unknown(id));
     }
@@ -215,7 +241,7 @@ fn describe_instances(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResu
     Ok(json!({ "reservationSet": reservations, "nextToken": next }))
 }
 
-fn describe(id: &str, instance: &Instance, state: State) -> Value {
+fn describe(id: &str, instance: &Instance, state: InstanceState) -> Value {
     let groups = instance.groups.iter().map(|g| json!({ "groupId": g, "groupName": g }));
     let mut described = json!({
         "instanceId": id, "imageId": instance.image, "instanceType": instance.instance_type,
@@ -226,7 +252,7 @@ fn describe(id: &str, instance: &Instance, state: State) -> Value {
         "tagSet": tag_set(&instance.tags),
     });
     // What has no machine any more has no place in a network either.
-    if !matches!(state, State::Terminated) {
+    if !matches!(state, InstanceState::Terminated) {
         described["privateIpAddress"] = instance.address.to_string().into();
         described["subnetId"] = instance.subnet.as_str().into();
         described["groupSet"] = groups.collect();
@@ -239,7 +265,7 @@ fn console_output(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let id = required(params, "InstanceId")?;
     let arn = cloud.config.arn("ec2", &format!("instance/{id}"));
     cloud.authorize(caller, "ec2:GetConsoleOutput", &arn, &[])?;
-    let instance = cloud.instances.get(id).ok_or_else(|| unknown(id))?;
+    let instance = cloud.services.ec2.instances.get(id).ok_or_else(|| unknown(id))?;
     let (text, time) = if params["Latest"] == "true" {
         if !zones::is_nitro(&instance.instance_type) {
             let message = format!(
@@ -270,5 +296,5 @@ fn tag_set(tags: &Value) -> Vec<Value> {
 
 /// The role of an instance, through its profile.
 fn role_of(cloud: &Cloud, instance: &Instance) -> Option<String> {
-    cloud.profiles.get(&instance.profile).map(|profile| profile.role.clone())
+    cloud.services.iam.profiles.get(&instance.profile).map(|profile| profile.role.clone())
 }

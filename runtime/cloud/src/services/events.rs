@@ -17,13 +17,35 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use steppe_spec::Schedule;
 
-use crate::cloud::{Cloud, iso};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::s3::Object;
-use crate::services::pages::Pages;
+use anyhow::Result;
+use crate::kernel::cloud::Opening;
+use crate::kernel::store::Table;
+use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::services::s3::Object;
+use crate::kernel::pages::Pages;
 use crate::services::states::{self, Execution};
 use crate::services::{cloudwatch, known, required};
+
+/// What EventBridge has.
+#[derive(Debug)]
+pub struct State {
+    /// Rules by name.
+    pub rules: Table<Rule>,
+    /// Woken when a rule is made, changed or deleted.
+    pub rules_changed: tokio::sync::Notify,
+}
+
+impl State {
+    /// Opens the records.
+    pub fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self {
+            rules: opening.table("rules")?,
+            rules_changed: tokio::sync::Notify::new(),
+        })
+    }
+}
 
 /// Longest sleep of the scheduler; the machine may have slept as well.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -137,7 +159,7 @@ pub fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Val
     if operation == "ListRules" {
         cloud.authorize(caller, &action, "*", &[])?;
         let prefix = params["NamePrefix"].as_str().unwrap_or_default();
-        let rules = cloud.rules.all();
+        let rules = cloud.services.events.rules.all();
         let rules = rules.iter().filter(|(name, _)| name.starts_with(prefix));
         let rules = rules.map(|(name, rule)| describe(cloud, name, rule)).collect();
         return listed("Rules", rules, params);
@@ -156,7 +178,7 @@ pub fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Val
             format!("Rule {name} does not exist on EventBus default."),
         )
     };
-    let rule = cloud.rules.get(name).ok_or_else(missing)?;
+    let rule = cloud.services.events.rules.get(name).ok_or_else(missing)?;
     match operation {
         "DescribeRule" => Ok(describe(cloud, name, &rule)),
         "ListTargetsByRule" => {
@@ -170,8 +192,8 @@ pub fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Val
             listed("Targets", rule.targets.iter().map(target).collect(), params)
         }
         _ => {
-            cloud.rules.update(name, |r| r.enabled = operation == "EnableRule")?;
-            cloud.rules_changed.notify_one();
+            cloud.services.events.rules.update(name, |r| r.enabled = operation == "EnableRule")?;
+            cloud.services.events.rules_changed.notify_one();
             Ok(json!({}))
         }
     }
@@ -210,14 +232,14 @@ pub async fn run_schedules(cloud: Arc<Cloud>) {
     loop {
         // The clock may have been set back; what was due in the meantime is due again then.
         from = from.min(Timestamp::now());
-        let rules = cloud.rules.all();
+        let rules = cloud.services.events.rules.all();
         let next = rules.iter().filter_map(|(_, rule)| due_after(rule, from, from)).min();
         let pause = next.map_or(SLEEP_MAX, |next| {
             Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default()
         });
         tokio::select! {
             () = tokio::time::sleep(pause.min(SLEEP_MAX)) => {}
-            () = cloud.rules_changed.notified() => {}
+            () = cloud.services.events.rules_changed.notified() => {}
         }
         let now = Timestamp::now();
         fire_due(&cloud, from, now).await;
@@ -227,7 +249,7 @@ pub async fn run_schedules(cloud: Arc<Cloud>) {
 
 /// Fires every rule, once, whose schedule has a time after `from` and not after `to`.
 pub async fn fire_due(cloud: &Arc<Cloud>, from: Timestamp, to: Timestamp) {
-    for (name, rule) in cloud.rules.all() {
+    for (name, rule) in cloud.services.events.rules.all() {
         if let Some(due) = due_after(&rule, from, to).filter(|due| *due <= to) {
             fire(cloud, &name, &rule, &scheduled_event(cloud, &name, due)).await;
         }
@@ -266,10 +288,10 @@ pub fn object_created(
     object: &Object,
     reason: &'static str,
 ) {
-    let sends = |b: &crate::s3::Bucket| {
+    let sends = |b: &crate::services::s3::Bucket| {
         !b.settings.get("NotificationConfiguration").unwrap_or(&Value::Null)["EventBridgeConfiguration"].is_null()
     };
-    if !cloud.buckets.get(bucket).is_ok_and(|b| sends(&b)) {
+    if !cloud.services.s3.get(bucket).is_ok_and(|b| sends(&b)) {
         return;
     }
     let detail = json!({
@@ -322,7 +344,7 @@ pub fn execution_changed(cloud: &Arc<Cloud>, arn: &str, execution: &Execution) {
 fn deliver(cloud: &Arc<Cloud>, event: Value) {
     let cloud = cloud.clone();
     tokio::spawn(async move {
-        for (name, rule) in cloud.rules.all() {
+        for (name, rule) in cloud.services.events.rules.all() {
             if rule.enabled && rule.pattern.as_ref().is_some_and(|p| pattern::matches(p, &event)) {
                 fire(&cloud, &name, &rule, &event).await;
             }

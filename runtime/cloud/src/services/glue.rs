@@ -27,15 +27,49 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use steppe_wire::place::S3Place;
 
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::services::pages::Pages;
+use anyhow::Result;
+use crate::kernel::cloud::Opening;
+use crate::kernel::store::{self, NotStored};
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::kernel::pages::Pages;
 use crate::services::{known, required};
-use crate::table::NotStored;
+
 pub use crawlers::Crawler;
 pub use jobs::{Job, JobRun, start, stop};
 pub use partitions::Partition;
+
+/// What Glue has.
+#[derive(Debug)]
+pub struct State {
+    /// Databases by name.
+    pub databases: store::Table<Database>,
+    /// Tables by `database.table`.
+    pub tables: store::Table<Table>,
+    /// Partitions by `database.table/` and their values.
+    pub partitions: store::Table<Partition>,
+    /// Crawlers by name.
+    pub crawlers: store::Table<Crawler>,
+    /// Jobs by name.
+    pub jobs: store::Table<Job>,
+    /// Job runs by ID.
+    pub job_runs: store::Table<JobRun>,
+}
+
+impl State {
+    /// Opens the records.
+    pub fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self {
+            databases: opening.table("databases")?,
+            tables: opening.table("glue_tables")?,
+            partitions: opening.table("glue_partitions")?,
+            crawlers: opening.table("crawlers")?,
+            jobs: opening.table("jobs")?,
+            job_runs: opening.table("job_runs")?,
+        })
+    }
+}
 
 /// Databases or tables in one answer.
 const PAGES: Pages = Pages::of("MaxResults", "NextToken", 100).refusing("InvalidInputException");
@@ -138,7 +172,7 @@ pub async fn handle(
             check_catalog(cloud, params)?;
             authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
             let all: Vec<Value> =
-                cloud.databases.all().iter().map(|(n, d)| describe_database(cloud, n, d)).collect();
+                cloud.services.glue.databases.all().iter().map(|(n, d)| describe_database(cloud, n, d)).collect();
             PAGES.answer(params, "DatabaseList", all)
         }
         "GetDatabase" => {
@@ -146,7 +180,7 @@ pub async fn handle(
             check_catalog(cloud, params)?;
             let name = required(params, "Name")?;
             authorize(cloud, caller, "glue:GetDatabase", Some(name), None)?;
-            let found = cloud.databases.get(name).ok_or_else(|| not_found("Database", name))?;
+            let found = cloud.services.glue.databases.get(name).ok_or_else(|| not_found("Database", name))?;
             Ok(json!({ "Database": describe_database(cloud, name, &found) }))
         }
         "GetTables" => {
@@ -154,7 +188,7 @@ pub async fn handle(
             check_catalog(cloud, params)?;
             let database = required(params, "DatabaseName")?;
             authorize(cloud, caller, "glue:GetTables", Some(database), Some("*"))?;
-            if !cloud.databases.contains(database) {
+            if !cloud.services.glue.databases.contains(database) {
                 return Err(not_found("Database", database));
             }
             let tables = tables_of(cloud, database);
@@ -185,7 +219,7 @@ pub fn end_orphans(cloud: &Cloud) {
 /// Deletes a table with its partitions, if it is there.
 pub fn delete_table(cloud: &Cloud, database: &str, name: &str) -> Result<(), NotStored> {
     partitions::delete_all(cloud, database, name)?;
-    cloud.glue_tables.remove(&format!("{database}.{name}")).map(|_| ())
+    cloud.services.glue.tables.remove(&format!("{database}.{name}")).map(|_| ())
 }
 
 /// Deletes a database with all that is in it, as Glue does, if it is there.
@@ -193,18 +227,18 @@ pub fn delete_database(cloud: &Cloud, database: &str) -> Result<(), NotStored> {
     for table in tables_of(cloud, database) {
         delete_table(cloud, database, &table.name)?;
     }
-    cloud.databases.remove(database).map(|_| ())
+    cloud.services.glue.databases.remove(database).map(|_| ())
 }
 
 /// The tables of a database.
 pub fn tables_of(cloud: &Cloud, database: &str) -> Vec<Arc<Table>> {
-    let tables = cloud.glue_tables.range(&format!("{database}."), None);
+    let tables = cloud.services.glue.tables.range(&format!("{database}."), None);
     tables.into_iter().map(|(_, table)| table).filter(|t| t.database == database).collect()
 }
 
 /// A table.
 pub fn find_table(cloud: &Cloud, database: &str, name: &str) -> Option<Arc<Table>> {
-    cloud.glue_tables.get(&format!("{database}.{name}"))
+    cloud.services.glue.tables.get(&format!("{database}.{name}"))
 }
 
 /// There is one catalogue, and its ID is the account's.

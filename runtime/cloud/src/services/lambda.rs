@@ -29,10 +29,32 @@ pub use package::remove_leftovers;
 pub use pool::Environments;
 pub use rest::rest;
 
-use crate::cloud::Cloud;
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
+use anyhow::Result;
+use crate::kernel::cloud::Opening;
+use crate::kernel::store::Table;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
 use crate::services::cloudwatch;
+
+/// What Lambda has.
+#[derive(Debug)]
+pub struct State {
+    /// Functions by name.
+    pub functions: Table<Function>,
+    /// Running copies of functions.
+    pub environments: Environments,
+}
+
+impl State {
+    /// Opens the records.
+    pub fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self {
+            functions: opening.table("functions")?,
+            environments: Environments::new(opening.limits),
+        })
+    }
+}
 
 /// Bytes of a payload.
 const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
@@ -146,7 +168,7 @@ fn qualified_arn(cloud: &Cloud, reference: &Reference<'_>) -> String {
 
 fn find(cloud: &Cloud, reference: &Reference<'_>) -> ApiResult<Arc<Function>> {
     let known = reference.qualifier.is_none_or(|q| q == "$LATEST");
-    let function = cloud.functions.get(reference.name).filter(|_| known);
+    let function = cloud.services.lambda.functions.get(reference.name).filter(|_| known);
     function.ok_or_else(|| {
         let message = format!("Function not found: {}", qualified_arn(cloud, reference));
         ApiError::new("ResourceNotFoundException", message).with_status(404)
@@ -164,7 +186,7 @@ pub fn describe(cloud: &Cloud, name: &str, function: &Function) -> Value {
         "Handler": function.handler, "Role": function.role, "CodeSize": function.code_bytes,
         "Description": function.description, "Timeout": function.timeout_secs,
         "MemorySize": function.memory_mb,
-        "LastModified": crate::cloud::iso(function.modified).replace('Z', "+0000"),
+        "LastModified": crate::kernel::cloud::iso(function.modified).replace('Z', "+0000"),
         "CodeSha256": function.code_sha256, "Version": "$LATEST", "VpcConfig": network,
         "Environment": { "Variables": function.variables }, "State": "Active",
         "LastUpdateStatus": "Successful", "PackageType": "Zip",

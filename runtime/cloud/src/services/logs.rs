@@ -16,12 +16,35 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::cloud::Cloud;
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::services::pages::Pages;
+use anyhow::Result;
+use crate::kernel::cloud::Opening;
+use crate::kernel::store::Table;
+use parking_lot::Mutex;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::kernel::pages::Pages;
 use crate::services::{known, required};
 use file::{Bounds, Event};
+
+/// What CloudWatch Logs has.
+#[derive(Debug)]
+pub struct State {
+    /// Log groups by name.
+    pub groups: Table<LogGroup>,
+    /// Held while a log group's file is written.
+    pub files: Mutex<()>,
+}
+
+impl State {
+    /// Opens the records.
+    pub fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self {
+            groups: opening.table("log_groups")?,
+            files: Mutex::default(),
+        })
+    }
+}
 
 /// Bytes of one group.
 const GROUP_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -93,13 +116,13 @@ pub fn append(cloud: &Cloud, group: &str, stream: &str, lines: &[String]) -> Api
     let event =
         |message: &String| Event { stream: stream.to_owned(), time, message: message.clone() };
     let events: Vec<Event> = lines.iter().map(event).collect();
-    let _writing = cloud.log_files.lock();
+    let _writing = cloud.services.logs.files.lock();
     file::append(&path(cloud, group), &events, bounds).map_err(ApiError::internal)
 }
 
 fn find(cloud: &Cloud, group: &str) -> ApiResult<Arc<LogGroup>> {
     let missing = "The specified log group does not exist.";
-    cloud.log_groups.get(group).ok_or_else(|| ApiError::new("ResourceNotFoundException", missing))
+    cloud.services.logs.groups.get(group).ok_or_else(|| ApiError::new("ResourceNotFoundException", missing))
 }
 
 /// Executes the groups' retention, now and every hour.
@@ -114,8 +137,8 @@ pub async fn keep_retention(cloud: Arc<Cloud>) {
 
 /// Deletes the events of all groups that are beyond their retention.
 pub fn sweep(cloud: &Cloud) {
-    for (name, group) in cloud.log_groups.all() {
-        let _writing = cloud.log_files.lock();
+    for (name, group) in cloud.services.logs.groups.all() {
+        let _writing = cloud.services.logs.files.lock();
         if let Err(error) = file::sweep(&path(cloud, &name), group.bounds()) {
             tracing::error!("old events of `{name}` cannot be deleted: {error}");
         }
@@ -134,7 +157,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
                 &[],
             )?;
             let prefix = params["logGroupNamePrefix"].as_str().unwrap_or_default();
-            let groups = cloud.log_groups.range(prefix, None);
+            let groups = cloud.services.logs.groups.range(prefix, None);
             let groups = groups.iter().map(|(name, g)| describe(cloud, name, g)).collect();
             PAGES_OF_GROUPS.answer(params, "logGroups", groups)
         }

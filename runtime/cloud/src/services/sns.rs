@@ -9,12 +9,31 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::services::pages::Pages;
+use anyhow::Result;
+use crate::kernel::cloud::Opening;
+use crate::kernel::store::Table;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::kernel::pages::Pages;
 use crate::services::{known, required};
-use crate::table::replace_file;
+use crate::kernel::store::replace_file;
+
+/// What SNS has.
+#[derive(Debug)]
+pub struct State {
+    /// Topics by ARN.
+    pub topics: Table<Topic>,
+}
+
+impl State {
+    /// Opens the records.
+    pub fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self {
+            topics: opening.table("topics")?,
+        })
+    }
+}
 
 /// Bytes of a message.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
@@ -44,14 +63,14 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
         "Publish" => publish(cloud, caller, params),
         "ListTopics" => {
             cloud.authorize(caller, "sns:ListTopics", "*", &[])?;
-            let topics = cloud.topics.all();
+            let topics = cloud.services.sns.topics.all();
             let topics = topics.iter().map(|(arn, _)| json!({ "TopicArn": arn })).collect();
             listed("Topics", topics, params)
         }
         "ListSubscriptionsByTopic" => {
             let arn = required(params, "TopicArn")?;
             cloud.authorize(caller, "sns:ListSubscriptionsByTopic", arn, &[])?;
-            let topic = cloud.topics.get(arn).ok_or_else(not_found)?;
+            let topic = cloud.services.sns.topics.get(arn).ok_or_else(not_found)?;
             let describe = |s: &Subscription| {
                 json!({
                     "SubscriptionArn": s.arn, "Owner": cloud.config.account, "Protocol": "email",
@@ -136,7 +155,7 @@ pub fn deliver(
     subject: Option<&str>,
     message: &str,
 ) -> ApiResult<String> {
-    let topic = cloud.topics.get(arn).ok_or_else(not_found)?;
+    let topic = cloud.services.sns.topics.get(arn).ok_or_else(not_found)?;
     let id = uuid::Uuid::new_v4().to_string();
     let outbox = cloud.path("outbox");
     std::fs::create_dir_all(&outbox).map_err(ApiError::internal)?;

@@ -3,10 +3,13 @@
 
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
 use crate::services::{ec2, known, required};
+
+/// No records.
+pub type State = super::Nothing;
 
 /// Names in one `GetParameters`.
 const NAMES_MAX: usize = 10;

@@ -45,11 +45,50 @@ pub use executions::{Stop, end_orphans};
 pub use map::ChildInput;
 pub use map::runs::MapRun;
 
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::services::pages::Pages;
+use anyhow::Result;
+use crate::kernel::cloud::Opening;
+use crate::kernel::store::Table;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::kernel::pages::Pages;
 use crate::services::{known, required};
+
+/// What Step Functions has.
+#[derive(Debug)]
+pub struct State {
+    /// State machines by ARN.
+    pub machines: Table<StateMachine>,
+    /// Executions by ARN.
+    pub executions: Table<Execution>,
+    /// Definitions that executions were started with, by their hashes.
+    pub definitions: Table<Value>,
+    /// Map Runs by ARN.
+    pub map_runs: Table<MapRun>,
+    /// Woken when a Map Run ends or gets other limits.
+    pub map_runs_changed: tokio::sync::Notify,
+    /// Executions to be stopped.
+    pub stopping: Mutex<HashMap<String, Arc<Stop>>>,
+    /// Evaluates JSONata.
+    pub evaluator: Evaluator,
+}
+
+impl State {
+    /// Opens the records.
+    pub fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self {
+            machines: opening.table("state_machines")?,
+            executions: opening.table("executions")?,
+            definitions: opening.table("definitions")?,
+            map_runs: opening.table("map_runs")?,
+            map_runs_changed: tokio::sync::Notify::new(),
+            stopping: Mutex::default(),
+            evaluator: Evaluator::default(),
+        })
+    }
+}
 
 /// A state machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -127,14 +166,14 @@ pub async fn handle(
         "UpdateMapRun" => map::api::update(cloud, caller, params),
         "ListStateMachines" => {
             cloud.authorize(caller, &action, "*", &[])?;
-            let machines = cloud.state_machines.all();
+            let machines = cloud.services.states.machines.all();
             let machines = machines.iter().map(|(arn, m)| head(arn, m)).collect();
             page(params, "stateMachines", machines)
         }
         "DescribeStateMachine" => {
             let arn = required(params, "stateMachineArn")?;
             cloud.authorize(caller, &action, arn, &[])?;
-            let machine = cloud.state_machines.get(arn).ok_or_else(|| no_machine(arn))?;
+            let machine = cloud.services.states.machines.get(arn).ok_or_else(|| no_machine(arn))?;
             let mut answer = head(arn, &machine);
             answer["status"] = "ACTIVE".into();
             answer["definition"] = machine.definition.to_string().into();
@@ -230,10 +269,10 @@ fn of_machine(
 ) -> ApiResult<Vec<(String, Arc<Execution>)>> {
     let machine = required(params, "stateMachineArn")?;
     cloud.authorize(caller, "states:ListExecutions", machine, &[])?;
-    if !cloud.state_machines.contains(machine) {
+    if !cloud.services.states.machines.contains(machine) {
         return Err(no_machine(machine));
     }
-    let mut executions = cloud.executions.all();
+    let mut executions = cloud.services.states.executions.all();
     executions.retain(|(_, e)| e.machine == machine);
     Ok(executions)
 }
@@ -278,7 +317,7 @@ fn find<'a>(
 ) -> ApiResult<(&'a str, Arc<Execution>)> {
     let arn = required(params, "executionArn")?;
     cloud.authorize(caller, action, arn, &[])?;
-    Ok((arn, cloud.executions.get(arn).ok_or_else(|| no_execution(arn))?))
+    Ok((arn, cloud.services.states.executions.get(arn).ok_or_else(|| no_execution(arn))?))
 }
 
 fn no_execution(arn: &str) -> ApiError {

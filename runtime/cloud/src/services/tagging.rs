@@ -12,12 +12,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
-use crate::cloudformation::{Resource, Stack};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
+use crate::kernel::cloud::Cloud;
+use crate::services::cloudformation::{Resource, Stack};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
 use crate::services::known;
-use crate::services::pages::Pages;
+use crate::kernel::pages::Pages;
+
+/// No records.
+pub type State = super::Nothing;
 
 const PAGES: Pages = Pages {
     items: 50,
@@ -129,10 +132,10 @@ fn tagged(cloud: &Arc<Cloud>) -> BTreeMap<String, Tags> {
             found.entry(arn).or_default().extend(tags);
         }
     };
-    for (name, bucket) in cloud.buckets.all() {
+    for (name, bucket) in cloud.services.s3.all() {
         add(format!("arn:aws:s3:::{name}"), pairs(&bucket.tags).collect());
     }
-    for (stack_id, stack) in cloud.stacks.all() {
+    for (stack_id, stack) in cloud.services.cloudformation.stacks.all() {
         if stack.status != "DELETE_COMPLETE" {
             add(stack_id.clone(), pairs(&stack.tags).collect());
         }
@@ -167,34 +170,34 @@ fn pairs(tags: &Value) -> impl Iterator<Item = (String, String)> {
 fn arn(cloud: &Cloud, resource: &Resource) -> Option<String> {
     let (id, config) = (resource.physical_id.as_str(), &cloud.config);
     let part = |kind: &str| {
-        let there = cloud.infrastructure.contains(id);
+        let there = cloud.services.ec2.network.contains(id);
         (there, config.arn("ec2", &format!("{kind}/{id}")))
     };
     let (is_there, arn) = match resource.kind.as_str() {
-        "AWS::S3::Bucket" => (cloud.buckets.get(id).is_ok(), format!("arn:aws:s3:::{id}")),
+        "AWS::S3::Bucket" => (cloud.services.s3.get(id).is_ok(), format!("arn:aws:s3:::{id}")),
         "AWS::Glue::Crawler" => {
-            (cloud.crawlers.contains(id), config.arn("glue", &format!("crawler/{id}")))
+            (cloud.services.glue.crawlers.contains(id), config.arn("glue", &format!("crawler/{id}")))
         }
-        "AWS::Glue::Job" => (cloud.jobs.contains(id), config.arn("glue", &format!("job/{id}"))),
+        "AWS::Glue::Job" => (cloud.services.glue.jobs.contains(id), config.arn("glue", &format!("job/{id}"))),
         "AWS::Athena::WorkGroup" => {
-            (cloud.work_groups.contains(id), config.arn("athena", &format!("workgroup/{id}")))
+            (cloud.services.athena.work_groups.contains(id), config.arn("athena", &format!("workgroup/{id}")))
         }
         "AWS::Lambda::Function" => {
-            (cloud.functions.contains(id), config.arn("lambda", &format!("function:{id}")))
+            (cloud.services.lambda.functions.contains(id), config.arn("lambda", &format!("function:{id}")))
         }
         "AWS::Logs::LogGroup" => {
-            (cloud.log_groups.contains(id), config.arn("logs", &format!("log-group:{id}")))
+            (cloud.services.logs.groups.contains(id), config.arn("logs", &format!("log-group:{id}")))
         }
         "AWS::CloudWatch::Alarm" => {
-            (cloud.alarms.contains(id), config.arn("cloudwatch", &format!("alarm:{id}")))
+            (cloud.services.cloudwatch.alarms.contains(id), config.arn("cloudwatch", &format!("alarm:{id}")))
         }
         "AWS::Events::Rule" => {
-            (cloud.rules.contains(id), config.arn("events", &format!("rule/{id}")))
+            (cloud.services.events.rules.contains(id), config.arn("events", &format!("rule/{id}")))
         }
-        "AWS::StepFunctions::StateMachine" => (cloud.state_machines.contains(id), id.to_owned()),
-        "AWS::SNS::Topic" => (cloud.topics.contains(id), id.to_owned()),
+        "AWS::StepFunctions::StateMachine" => (cloud.services.states.machines.contains(id), id.to_owned()),
+        "AWS::SNS::Topic" => (cloud.services.sns.topics.contains(id), id.to_owned()),
         "AWS::EC2::Instance" => {
-            (cloud.instances.contains(id), config.arn("ec2", &format!("instance/{id}")))
+            (cloud.services.ec2.instances.contains(id), config.arn("ec2", &format!("instance/{id}")))
         }
         "AWS::EC2::VPC" => part("vpc"),
         "AWS::EC2::Subnet" => part("subnet"),

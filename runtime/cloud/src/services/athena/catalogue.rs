@@ -9,9 +9,9 @@ use steppe_wire::query::{
 };
 
 use super::{DATA_CATALOG, invalid, page, work_groups};
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
 use crate::services::{glue, known, required};
 
 /// The database that Athena asks for whatever a query reads.
@@ -28,7 +28,7 @@ pub fn visible(cloud: &Cloud, caller: &Caller, needs: &Needs) -> ApiResult<Catal
     for (database, name) in &needs.tables {
         glue::authorize(cloud, caller, "glue:GetDatabase", Some(database), None)?;
         glue::authorize(cloud, caller, "glue:GetTable", Some(database), Some(name))?;
-        if cloud.databases.contains(database) {
+        if cloud.services.glue.databases.contains(database) {
             databases.insert(database.clone());
         }
         if let Some(table) = glue::find_table(cloud, database, name) {
@@ -49,18 +49,18 @@ pub fn visible(cloud: &Cloud, caller: &Caller, needs: &Needs) -> ApiResult<Catal
         Listing::Nothing => {}
         Listing::Databases => {
             glue::authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
-            databases.extend(cloud.databases.all().into_iter().map(|(name, _)| name));
+            databases.extend(cloud.services.glue.databases.all().into_iter().map(|(name, _)| name));
         }
         Listing::Tables(database) => {
             glue::authorize(cloud, caller, "glue:GetTables", Some(database), Some("*"))?;
-            if cloud.databases.contains(database) {
+            if cloud.services.glue.databases.contains(database) {
                 databases.insert(database.clone());
             }
             tables.extend(glue::tables_of(cloud, database).iter().map(|t| wire_table(t)));
         }
         Listing::All => {
             glue::authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
-            for (database, _) in cloud.databases.all() {
+            for (database, _) in cloud.services.glue.databases.all() {
                 let action = "glue:GetTables";
                 if glue::authorize(cloud, caller, action, Some(&database), Some("*")).is_err() {
                     continue;
@@ -288,7 +288,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             check_catalog(required(params, "CatalogName")?)?;
             allowed(operation)?;
             glue::authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
-            let all = cloud.databases.all();
+            let all = cloud.services.glue.databases.all();
             page(params, "DatabaseList", all.iter().map(|(n, d)| database(n, d)).collect())
         }
         "GetDatabase" => {
@@ -297,7 +297,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             allowed(operation)?;
             let name = required(params, "DatabaseName")?;
             glue::authorize(cloud, caller, "glue:GetDatabase", Some(name), None)?;
-            let found = cloud.databases.get(name).ok_or_else(not_found)?;
+            let found = cloud.services.glue.databases.get(name).ok_or_else(not_found)?;
             Ok(json!({ "Database": database(name, &found) }))
         }
         "ListTableMetadata" => {
@@ -306,7 +306,7 @@ pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -
             allowed(operation)?;
             let name = required(params, "DatabaseName")?;
             glue::authorize(cloud, caller, "glue:GetTables", Some(name), Some("*"))?;
-            if !cloud.databases.contains(name) {
+            if !cloud.services.glue.databases.contains(name) {
                 return Err(not_found());
             }
             let tables = glue::tables_of(cloud, name);

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{ENGINE_VERSION, QueryExecution, find, group_arn, ids, page, work_groups};
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::ApiResult;
-use crate::identity::Caller;
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::ApiResult;
+use crate::kernel::identity::Caller;
 
 /// Athena's numbers of errors that statements cause, as far as others have seen them.
 const ERROR_TYPES: [(&str, u64); 9] = [
@@ -97,7 +97,7 @@ fn statistics(execution: &QueryExecution) -> Value {
 pub fn batch(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for id in ids(params, "QueryExecutionIds")? {
-        if cloud.query_executions.contains(id) {
+        if cloud.services.athena.queries.contains(id) {
             let one = json!({ "QueryExecutionId": id });
             let (id, execution) = find(cloud, caller, &one, "athena:BatchGetQueryExecution")?;
             found.push(describe(id, &execution));
@@ -116,7 +116,7 @@ pub fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let group = params["WorkGroup"].as_str().unwrap_or(work_groups::PRIMARY);
     cloud.authorize(caller, "athena:ListQueryExecutions", &group_arn(cloud, group), &[])?;
     work_groups::find(cloud, group)?;
-    let mut executions = cloud.query_executions.all();
+    let mut executions = cloud.services.athena.queries.all();
     executions.retain(|(_, e)| e.work_group == group);
     executions.sort_by_key(|(_, e)| std::cmp::Reverse(e.submitted));
     let ids = executions.into_iter().map(|(id, _)| id.into()).collect();

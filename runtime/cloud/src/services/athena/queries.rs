@@ -11,11 +11,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::catalogue;
 use super::work_groups::{self, WorkGroup};
 use super::{DATA_CATALOG, QueryExecution, group_arn, invalid};
-use crate::cloud::Cloud;
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::services::engine::{Engine, Engines};
-use crate::services::eviction::Kept;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::kernel::engine::{Engine, Engines};
+use crate::kernel::eviction::Kept;
 use crate::services::{known, required};
 
 /// Longest statement.
@@ -81,7 +81,7 @@ pub async fn start(
         Ok(place) => match work.read().await {
             Ok(read) => Engines::begin(cloud, &id, work.run(read, place), settle),
             Err(failure) if failure.kind == FailureKind::Malformed => {
-                cloud.query_executions.remove(&id)?;
+                cloud.services.athena.queries.remove(&id)?;
                 return Err(invalid(failure.message));
             }
             Err(failure) => settle(cloud, &id, Ok(Err(failure))),
@@ -228,7 +228,7 @@ fn output(
 
 /// The execution of an equal request with the same token.
 fn former(cloud: &Cloud, new: &QueryExecution) -> ApiResult<Option<String>> {
-    let all = cloud.query_executions.all();
+    let all = cloud.services.athena.queries.all();
     let Some((id, former)) = all.iter().find(|(_, e)| e.token == new.token) else {
         return Ok(None);
     };
@@ -245,7 +245,7 @@ fn check_bucket(cloud: &Cloud, caller: &Caller, output: &str) -> ApiResult<()> {
     let unusable = || invalid(format!("Unable to verify/create output bucket {bucket}"));
     let arn = format!("arn:aws:s3:::{bucket}");
     cloud.authorize(caller, "s3:GetBucketLocation", &arn, &[]).map_err(|_| unusable())?;
-    cloud.buckets.get(&bucket).map(|_| ()).map_err(|_| unusable())
+    cloud.services.s3.get(&bucket).map(|_| ()).map_err(|_| unusable())
 }
 
 /// Records the execution, unless an equal one came in between or too many wait.
@@ -254,7 +254,7 @@ fn admit(cloud: &Cloud, id: &str, execution: QueryExecution) -> ApiResult<Option
     if let Some(former) = former(cloud, &execution)? {
         return Ok(Some(former));
     }
-    let all = cloud.query_executions.all();
+    let all = cloud.services.athena.queries.all();
     if all.iter().filter(|(_, e)| e.completed.is_none()).count() >= UNFINISHED_MAX {
         return Err(ApiError::new(
             "TooManyRequestsException",
@@ -265,9 +265,9 @@ fn admit(cloud: &Cloud, id: &str, execution: QueryExecution) -> ApiResult<Option
     }
     let ended = all.into_iter().filter_map(|(id, e)| Some((e.completed?, id))).collect();
     for oldest in KEPT.surplus(ended, Timestamp::now()) {
-        cloud.query_executions.remove(&oldest)?;
+        cloud.services.athena.queries.remove(&oldest)?;
     }
-    cloud.query_executions.put(id, execution)?;
+    cloud.services.athena.queries.put(id, execution)?;
     Ok(None)
 }
 
@@ -279,7 +279,7 @@ pub fn stop(cloud: &Cloud, id: &str) {
 
 /// Ends what a cloud that is no more left at work.
 pub fn end_orphans(cloud: &Cloud) {
-    for (id, execution) in cloud.query_executions.all() {
+    for (id, execution) in cloud.services.athena.queries.all() {
         if execution.completed.is_none() {
             finish(cloud, &id, Err(failed(STOPPED_WITH_CLOUD)));
         }
@@ -301,7 +301,7 @@ fn settle(cloud: &Cloud, id: &str, result: Result<Result<QueryResult, QueryFailu
 
 /// A query ends once: what comes later changes nothing.
 fn finish(cloud: &Cloud, id: &str, result: Result<QueryResult, QueryFailure>) {
-    cloud.query_executions.settle(id, |execution| {
+    cloud.services.athena.queries.settle(id, |execution| {
         if execution.completed.is_some() {
             return;
         }
@@ -348,7 +348,7 @@ impl Work {
 
     /// Lets an engine read the statement.
     async fn read(&self) -> Result<Read, QueryFailure> {
-        self.cloud.query_executions.settle(&self.id, |execution| {
+        self.cloud.services.athena.queries.settle(&self.id, |execution| {
             if execution.completed.is_none() {
                 execution.state = "RUNNING".to_owned();
                 execution.started = Some(Timestamp::now());

@@ -10,12 +10,12 @@ use steppe_wire::place::S3Object;
 use steppe_wire::query::{Column, Statement};
 
 use super::{QueryExecution, find, invalid};
-use crate::cloud::Cloud;
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::s3::VerifiedBytes;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::services::s3::VerifiedBytes;
 use crate::services::known;
-use crate::services::pages::{number_of, token_of};
+use crate::kernel::pages::{number_of, token_of};
 
 /// Rows in one answer.
 const ROWS_MAX: u64 = 1_000;
@@ -39,7 +39,8 @@ pub fn results(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let arn = format!("arn:aws:s3:::{}/{}", object.bucket, object.key);
     cloud.authorize(caller, "s3:GetObject", &arn, &[])?;
     let (stored, file) = cloud
-        .buckets
+        .services
+        .s3
         .open_object(&object.bucket, &object.key)
         .map_err(|e| invalid(format!("Could not find results: {e}")))?;
     let start = match params["NextToken"].as_str() {
@@ -48,7 +49,7 @@ pub fn results(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
             .filter(|start| *start <= stored.size)
             .ok_or_else(|| invalid(format!("Malformed nextPageToken {token}")))?,
     };
-    let rest = cloud.buckets.reader(&stored, file, start..stored.size);
+    let rest = cloud.services.s3.reader(&stored, file, start..stored.size);
     let rest = VerifiedBytes::from(rest.map_err(ApiError::internal)?);
     let page = read_page(rest, start, max, execution.statement).map_err(ApiError::internal)?;
     let columns: Vec<Value> = execution.columns.iter().map(column_info).collect();

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use steppe_wire::place::S3Place;
 
 use super::{ENGINE_VERSION, group_arn, invalid, page};
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::ApiResult;
-use crate::identity::Caller;
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::ApiResult;
+use crate::kernel::identity::Caller;
 use crate::services::required;
 
 /// The work group of requests that name none.
@@ -89,7 +89,7 @@ fn bytes(value: &Value) -> Option<u64> {
 
 /// A work group by name.
 pub fn find(cloud: &Cloud, name: &str) -> ApiResult<Arc<WorkGroup>> {
-    match cloud.work_groups.get(name) {
+    match cloud.services.athena.work_groups.get(name) {
         Some(group) => Ok(group),
         None if name == PRIMARY => Ok(Arc::new(WorkGroup::primary())),
         None => Err(invalid(format!("WorkGroup {name} is not found."))),
@@ -129,8 +129,8 @@ pub fn get(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
 /// `ListWorkGroups`.
 pub fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     cloud.authorize(caller, "athena:ListWorkGroups", "*", &[])?;
-    let mut all = cloud.work_groups.all();
-    if !cloud.work_groups.contains(PRIMARY) {
+    let mut all = cloud.services.athena.work_groups.all();
+    if !cloud.services.athena.work_groups.contains(PRIMARY) {
         all.push((PRIMARY.to_owned(), Arc::new(WorkGroup::primary())));
         all.sort_by(|one, other| one.0.cmp(&other.0));
     }

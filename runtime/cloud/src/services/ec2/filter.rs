@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::error::{ApiError, ApiResult};
+use crate::kernel::error::{ApiError, ApiResult};
 
 /// Items in one answer, as in AWS.
 const PAGE_MAX: usize = 1_000;

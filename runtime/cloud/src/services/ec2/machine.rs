@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 use super::Instance;
 use super::service::{self, CONSOLE, Service, Services, State, tail};
 use super::unit::{Unit, service_name};
-use crate::cloud::Cloud;
-use crate::identity::Credentials;
-use crate::process;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::identity::Credentials;
+use crate::kernel::processes;
 
 /// Commands that the instance has of this cloud rather than of the machine.
 const TOOLS: [&str; 4] = ["aws", "curl", "systemctl", "journalctl"];
@@ -137,7 +137,7 @@ pub fn launch(
     write_tools(cloud, &directory)?;
     std::fs::write(directory.join("user-data.sh"), user_data)?;
     let console = File::create(directory.join("console.log"))?;
-    cloud.instances.put(id, instance.clone())?;
+    cloud.services.ec2.instances.put(id, instance.clone())?;
     let mut command = Command::new("bash");
     command
         .arg(directory.join("user-data.sh"))
@@ -198,25 +198,25 @@ pub async fn systemctl(
     verb: &str,
     unit: &str,
 ) -> Result<String, String> {
-    let all = cloud.instances.all();
+    let all = cloud.services.ec2.instances.all();
     let found = all.into_iter().find(|(_, i)| i.token == token);
     let (id, instance) = found.ok_or("the instance no longer exists")?;
     let unit = service_name(unit)?;
     match verb {
         "start" => {
             start_unit(cloud, &id, &instance, unit)?;
-            cloud.instances.update(&id, |i| {
+            cloud.services.ec2.instances.update(&id, |i| {
                 if !i.units.iter().any(|u| u == unit) {
                     i.units.push(unit.to_owned())
                 }
             })?;
         }
         "stop" => {
-            cloud.machines.services.stop(&id, unit).await;
-            cloud.instances.update(&id, |i| i.units.retain(|u| u != unit))?;
+            cloud.services.ec2.machines.services.stop(&id, unit).await;
+            cloud.services.ec2.instances.update(&id, |i| i.units.retain(|u| u != unit))?;
         }
         "is-active" => {
-            let state = cloud.machines.services.state(&id, unit);
+            let state = cloud.services.ec2.machines.services.state(&id, unit);
             let word = state.word().to_owned();
             return if state == State::Active { Ok(word) } else { Err(word) };
         }
@@ -241,18 +241,18 @@ fn start_unit(cloud: &Arc<Cloud>, id: &str, instance: &Instance, name: &str) -> 
 
 /// Stops everything in an instance and deletes it.
 pub async fn terminate(cloud: &Cloud, id: &str) -> std::io::Result<()> {
-    lock(&cloud.machines.leaving).insert(id.to_owned());
+    lock(&cloud.services.ec2.machines.leaving).insert(id.to_owned());
     let terminated = end(cloud, id).await;
-    lock(&cloud.machines.leaving).remove(id);
+    lock(&cloud.services.ec2.machines.leaving).remove(id);
     terminated
 }
 
 async fn end(cloud: &Cloud, id: &str) -> std::io::Result<()> {
     stop(cloud, id).await;
-    let instance = cloud.instances.remove(id)?;
-    lock(&cloud.machines.credentials).remove(id);
+    let instance = cloud.services.ec2.instances.remove(id)?;
+    lock(&cloud.services.ec2.machines.credentials).remove(id);
     if let Some(instance) = instance {
-        cloud.machines.list_as_gone(id, instance);
+        cloud.services.ec2.machines.list_as_gone(id, instance);
     }
     match std::fs::remove_dir_all(directory(cloud, id)) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
@@ -261,10 +261,10 @@ async fn end(cloud: &Cloud, id: &str) -> std::io::Result<()> {
 }
 
 async fn stop(cloud: &Cloud, id: &str) {
-    cloud.machines.services.stop_instance(id).await;
+    cloud.services.ec2.machines.services.stop_instance(id).await;
     // What has left its group is known by its environment.
     let root = root(cloud, id).display().to_string();
-    let sweep = move || process::end_marked("STEPPE_ROOT", &root);
+    let sweep = move || processes::end_marked("STEPPE_ROOT", &root);
     match tokio::task::spawn_blocking(sweep).await {
         Ok(0) => {}
         Ok(ended) => tracing::info!(id, ended, "processes had left their services"),
@@ -274,14 +274,14 @@ async fn stop(cloud: &Cloud, id: &str) {
 
 /// Stops all services; the instances stay.
 pub async fn stop_all(cloud: &Cloud) {
-    let all = cloud.instances.all();
+    let all = cloud.services.ec2.instances.all();
     futures::future::join_all(all.iter().map(|(id, _)| stop(cloud, id))).await;
 }
 
 /// Starts the services of all instances again, as after a reboot.
 pub fn resume_all(cloud: &Arc<Cloud>) {
     remove_leftovers(cloud);
-    for (id, instance) in cloud.instances.all() {
+    for (id, instance) in cloud.services.ec2.instances.all() {
         post_console(cloud, &id);
         if let Err(error) = write_tools(cloud, &directory(cloud, &id)) {
             tracing::error!("the tools of {id} cannot be written: {error}");
@@ -297,7 +297,7 @@ pub fn resume_all(cloud: &Arc<Cloud>) {
 /// Deletes directories of instances that a crash left without a record.
 fn remove_leftovers(cloud: &Cloud) {
     for entry in std::fs::read_dir(cloud.path("instances")).into_iter().flatten().flatten() {
-        let known = entry.file_name().to_str().is_some_and(|id| cloud.instances.contains(id));
+        let known = entry.file_name().to_str().is_some_and(|id| cloud.services.ec2.instances.contains(id));
         if !known && let Err(error) = std::fs::remove_dir_all(entry.path()) {
             tracing::error!("{} cannot be deleted: {error}", entry.path().display());
         }

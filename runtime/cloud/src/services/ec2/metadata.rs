@@ -12,7 +12,7 @@ use serde_json::json;
 use sha2::Sha256;
 
 use super::{Instance, role_of};
-use crate::cloud::{Cloud, iso};
+use crate::kernel::cloud::{Cloud, iso};
 
 /// Header with an instance's secret.
 pub const INSTANCE: &str = "x-steppe-instance";
@@ -38,7 +38,7 @@ pub fn answer(
         "latest" => (header(INSTANCE).unwrap_or_default(), format!("latest/{rest}")),
         secret => (secret, rest.to_owned()),
     };
-    let all = cloud.instances.all();
+    let all = cloud.services.ec2.instances.all();
     let Some((id, instance)) = all.into_iter().find(|(_, i)| i.token == secret) else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -82,7 +82,7 @@ fn credentials(cloud: &Cloud, id: &str, role: &str) -> (StatusCode, String) {
         Ok(caller) => caller,
         Err(error) => return (StatusCode::FORBIDDEN, error),
     };
-    let c = cloud.machines.credentials(id, || cloud.identities.session(caller));
+    let c = cloud.services.ec2.machines.credentials(id, || cloud.identities.session(caller));
     let answer = json!({
         "Code": "Success", "Type": "AWS-HMAC", "LastUpdated": iso(Timestamp::now()),
         "AccessKeyId": c.access_key_id, "SecretAccessKey": c.secret_access_key,

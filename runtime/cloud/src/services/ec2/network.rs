@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::filter::{Candidate, Filter, page};
 use super::{tag_set, zones};
-use crate::cloud::{Cloud, short_id};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
+use crate::kernel::cloud::{Cloud, short_id};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
 use crate::services::{known, required};
 
 /// How long Lambda takes to remove an interface. In AWS it is up to 40 minutes.
@@ -37,7 +37,7 @@ pub struct Attached<'a> {
 }
 
 fn interfaces(cloud: &Cloud) -> Vec<(String, Arc<Value>)> {
-    cloud.infrastructure.all().into_iter().filter(|(_, r)| r["Type"] == INTERFACE).collect()
+    cloud.services.ec2.network.all().into_iter().filter(|(_, r)| r["Type"] == INTERFACE).collect()
 }
 
 fn lists(list: &Value, text: &str) -> bool {
@@ -55,7 +55,7 @@ pub fn check_attachment(
         (subnets, "AWS::EC2::Subnet", "subnet"),
         (groups, "AWS::EC2::SecurityGroup", "security group"),
     ] {
-        let is_there = |id: &str| cloud.infrastructure.get(id).is_some_and(|r| r["Type"] == kind);
+        let is_there = |id: &str| cloud.services.ec2.network.get(id).is_some_and(|r| r["Type"] == kind);
         if let Some(id) = ids.iter().find(|id| !is_there(id)) {
             return Err(format!("The {word} ID '{id}' does not exist"));
         }
@@ -93,7 +93,7 @@ pub fn attach(
             r["SubnetId"] == *subnet && r["Groups"] == json!(groups) && r["Status"] == "in-use"
         });
         if let Some((id, _)) = shared {
-            cloud.infrastructure.update(&id, |r| {
+            cloud.services.ec2.network.update(&id, |r| {
                 if !lists(&r["Functions"], of.function)
                     && let Some(functions) = r["Functions"].as_array_mut()
                 {
@@ -109,7 +109,7 @@ pub fn attach(
                 format!("AWS Lambda VPC ENI-{}-{}", of.function, uuid::Uuid::new_v4()),
             "Functions": [of.function],
         });
-        cloud.infrastructure.put(&short_id("eni"), record)?;
+        cloud.services.ec2.network.put(&short_id("eni"), record)?;
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ pub fn detach(cloud: &Arc<Cloud>, of: Attached<'_>) -> Result<(), String> {
         if !lists(&record["Functions"], of.function) {
             continue;
         }
-        cloud.infrastructure.update(&id, |r| {
+        cloud.services.ec2.network.update(&id, |r| {
             if let Some(functions) = r["Functions"].as_array_mut() {
                 functions.retain(|f| f != of.function);
                 if functions.is_empty() {
@@ -147,13 +147,13 @@ fn release_later(cloud: &Arc<Cloud>, id: &str) {
     tokio::spawn(async move {
         tokio::time::sleep(RELEASE_AFTER).await;
         release(&cloud, &id);
-        cloud.machines.released.notify_waiters();
+        cloud.services.ec2.machines.released.notify_waiters();
     });
 }
 
 /// Removes an interface as the role of its last function, or leaves it behind.
 fn release(cloud: &Cloud, id: &str) {
-    let Some(record) = cloud.infrastructure.get(id) else { return };
+    let Some(record) = cloud.services.ec2.network.get(id) else { return };
     // Another function may have taken it over.
     let Some(role) = record["ReleasedBy"].as_str() else { return };
     let removed = cloud
@@ -163,14 +163,14 @@ fn release(cloud: &Cloud, id: &str) {
             let allowed = cloud.authorize(&caller, "ec2:DeleteNetworkInterface", &arn, &[]);
             allowed.map_err(|e| e.message)
         })
-        .and_then(|()| Ok(cloud.infrastructure.remove(id)?));
+        .and_then(|()| Ok(cloud.services.ec2.network.remove(id)?));
     if let Err(reason) = removed {
         tracing::warn!("the interface {id} stays: {reason}");
         let left = |r: &mut Value| {
             r["Status"] = "available".into();
             r["ReleasedBy"] = Value::Null;
         };
-        cloud.infrastructure.settle(id, left);
+        cloud.services.ec2.network.settle(id, left);
     }
 }
 
@@ -179,7 +179,7 @@ pub async fn remove(cloud: &Cloud, kind: &str, id: &str) -> Result<(), String> {
     let waited = async {
         loop {
             // Asked for before the look, so that a release in between is not missed.
-            let released = cloud.machines.released.notified();
+            let released = cloud.services.ec2.machines.released.notified();
             match dependency(cloud, kind, id) {
                 Some(Dependency::Passing) => released.await,
                 other => return other,
@@ -200,7 +200,7 @@ pub async fn remove(cloud: &Cloud, kind: &str, id: &str) -> Result<(), String> {
         };
         return Err(format!("{words} (Service: Ec2, Status Code: 400)"));
     }
-    cloud.infrastructure.remove(id)?;
+    cloud.services.ec2.network.remove(id)?;
     Ok(())
 }
 
@@ -214,7 +214,7 @@ enum Dependency {
 }
 
 fn dependency(cloud: &Cloud, kind: &str, id: &str) -> Option<Dependency> {
-    let records = cloud.infrastructure.all();
+    let records = cloud.services.ec2.network.all();
     let mut dependencies = Vec::new();
     for (_, r) in records.iter().filter(|(other, _)| other != id) {
         let uses = match (kind, r["Type"].as_str().unwrap_or_default()) {
@@ -232,7 +232,7 @@ fn dependency(cloud: &Cloud, kind: &str, id: &str) -> Option<Dependency> {
             dependencies.push(if passing { Dependency::Passing } else { Dependency::Lasting });
         }
     }
-    let instances = cloud.instances.all();
+    let instances = cloud.services.ec2.instances.all();
     let occupied = instances.iter().any(|(_, i)| match kind {
         "AWS::EC2::Subnet" => i.subnet == id,
         "AWS::EC2::SecurityGroup" => i.groups.iter().any(|g| g == id),
@@ -251,7 +251,7 @@ fn names_group(group: &Value, id: &str) -> bool {
 
 /// The zone of a subnet.
 pub fn zone_of(cloud: &Cloud, subnet: &str) -> Result<zones::Zone, String> {
-    let record = cloud.infrastructure.get(subnet);
+    let record = cloud.services.ec2.network.get(subnet);
     zone_named(cloud, record.as_deref().unwrap_or(&Value::Null))
 }
 
@@ -312,7 +312,7 @@ pub fn describe_interfaces(cloud: &Cloud, caller: &Caller, params: &Value) -> Ap
 }
 
 fn vpc_of(cloud: &Cloud, subnet: &str) -> String {
-    let record = cloud.infrastructure.get(subnet);
+    let record = cloud.services.ec2.network.get(subnet);
     record.and_then(|r| r["VpcId"].as_str().map(str::to_owned)).unwrap_or_default()
 }
 
@@ -346,14 +346,14 @@ pub fn delete_interface(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiRe
     let id = required(params, "NetworkInterfaceId")?;
     let arn = cloud.config.arn("ec2", &format!("network-interface/{id}"));
     cloud.authorize(caller, "ec2:DeleteNetworkInterface", &arn, &[])?;
-    let record = cloud.infrastructure.get(id).filter(|r| r["Type"] == INTERFACE);
+    let record = cloud.services.ec2.network.get(id).filter(|r| r["Type"] == INTERFACE);
     let record = record.ok_or_else(|| unknown_interface(id))?;
     if record["Status"] != "available" {
         let message = format!("Network interface '{id}' is currently in use.");
         return Err(ApiError::new("InvalidParameterValue", message));
     }
-    cloud.infrastructure.remove(id)?;
-    cloud.machines.released.notify_waiters();
+    cloud.services.ec2.network.remove(id)?;
+    cloud.services.ec2.machines.released.notify_waiters();
     Ok(json!({ "return": true }))
 }
 
@@ -417,7 +417,7 @@ fn describe_all(cloud: &Cloud, caller: &Caller, part: &Part, params: &Value) -> 
     cloud.authorize(caller, &action, "*", &[])?;
     let names: Vec<&str> = part.filters.iter().map(|(name, _)| *name).collect();
     let filter = Filter::new(params, part.id_parameter, &names)?;
-    let mut all = cloud.infrastructure.all();
+    let mut all = cloud.services.ec2.network.all();
     all.retain(|(_, r)| r["Type"] == part.kind);
     if let Some(id) = filter.missing(|id| all.iter().any(|(other, _)| other == id)) {
         let (code, what) = part.missing;

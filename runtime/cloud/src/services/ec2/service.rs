@@ -14,8 +14,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use super::unit::{Restart, Unit};
-use crate::cloud::Cloud;
-use crate::process::{self, Signal};
+use crate::kernel::cloud::Cloud;
+use crate::kernel::processes::{self, Signal};
 
 /// How long a service may take to end before it is killed. systemd waits 90 seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -129,9 +129,9 @@ pub fn run_once(
     ended: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<()> {
     let key = (instance.to_owned(), name.to_owned());
-    let services = &cloud.machines.services;
+    let services = &cloud.services.ec2.machines.services;
     let Some((generation, mut stopped)) = services.enter(&key) else { return Ok(()) };
-    let mut child = process::spawn(command).inspect_err(|_| {
+    let mut child = processes::spawn(command).inspect_err(|_| {
         services.set(&key, generation, State::Failed);
     })?;
     let cloud = cloud.clone();
@@ -150,7 +150,7 @@ pub fn run_once(
             }
         };
         ended();
-        cloud.machines.services.set(&key, generation, state);
+        cloud.services.ec2.machines.services.set(&key, generation, state);
     });
     Ok(())
 }
@@ -171,10 +171,10 @@ pub struct Service {
 /// Starts a service unless it runs.
 pub fn start(cloud: &Arc<Cloud>, instance: &str, service: Service) {
     let key = (instance.to_owned(), service.name.clone());
-    let Some((generation, stopped)) = cloud.machines.services.enter(&key) else { return };
+    let Some((generation, stopped)) = cloud.services.ec2.machines.services.enter(&key) else { return };
     let cloud = cloud.clone();
     tokio::spawn(async move {
-        let tell_state = |state| cloud.machines.services.set(&key, generation, state);
+        let tell_state = |state| cloud.services.ec2.machines.services.set(&key, generation, state);
         let last = service.supervise(&tell_state, stopped).await;
         tell_state(last);
     });
@@ -242,7 +242,7 @@ impl Service {
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err);
-        process::spawn(command)
+        processes::spawn(command)
     }
 
     /// Waits for the end of the main process, and ends what it leaves in its group.
@@ -255,7 +255,7 @@ impl Service {
             }
         };
         if let Some(leader) = leader {
-            process::tell_group(leader, Signal::Kill);
+            processes::tell_group(leader, Signal::Kill);
         }
         status
     }
@@ -357,10 +357,10 @@ fn tell(done: Result<oneshot::Sender<()>, oneshot::error::RecvError>) {
 /// SIGTERM for all of a service, and SIGKILL for what is left after some seconds.
 async fn terminate(child: &mut Child) {
     let Some(leader) = child.id() else { return };
-    process::tell_group(leader, Signal::Terminate);
+    processes::tell_group(leader, Signal::Terminate);
     // Whether it ended or not, what is left of its group goes now.
     let _ = tokio::time::timeout(STOP_LIMIT, child.wait()).await;
-    process::tell_group(leader, Signal::Kill);
+    processes::tell_group(leader, Signal::Kill);
     if let Err(error) = child.wait().await {
         tracing::warn!("a process of an instance did not end: {error}");
     }
@@ -368,7 +368,7 @@ async fn terminate(child: &mut Child) {
 
 async fn kill(child: &mut Child) {
     if let Some(leader) = child.id() {
-        process::tell_group(leader, Signal::Kill);
+        processes::tell_group(leader, Signal::Kill);
     }
     if let Err(error) = child.wait().await {
         tracing::warn!("a process of an instance did not end: {error}");

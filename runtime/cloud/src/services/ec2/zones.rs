@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::filter::{Candidate, Filter, page};
-use crate::cloud::Cloud;
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
 use crate::services::known;
 
 /// Families of instance types and the architecture of their processors.

@@ -30,10 +30,10 @@ use serde_json::{Value, json};
 pub use self::run::{Last, Run, Status, end_orphans};
 use self::settings::Settings;
 use super::invalid;
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::services::pages::Pages;
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::kernel::pages::Pages;
 use crate::services::required;
 
 /// Where crawls are logged.
@@ -106,10 +106,10 @@ pub fn put(cloud: &Cloud, name: &str, members: &Value) -> ApiResult<()> {
         run: None,
         last: None,
     };
-    if cloud.crawlers.create(name, fresh)? {
+    if cloud.services.glue.crawlers.create(name, fresh)? {
         return Ok(());
     }
-    let changed = cloud.crawlers.update(name, |crawler| {
+    let changed = cloud.services.glue.crawlers.update(name, |crawler| {
         if crawler.run.is_none() {
             (crawler.described, crawler.updated) = (described, now);
             crawler.version += 1;
@@ -126,7 +126,7 @@ pub fn delete(cloud: &Cloud, name: &str) -> ApiResult<()> {
         Some(_) => Ok(()),
         None => Err(not_found(name)),
     };
-    cloud.crawlers.remove_if(name, judge).map(|_| ())
+    cloud.services.glue.crawlers.remove_if(name, judge).map(|_| ())
 }
 
 /// The same as CloudFormation does it, which stops a crawl first.
@@ -151,7 +151,7 @@ pub fn handle(
             named(cloud, caller, operation, params, |name| delete(cloud, name).map(|()| json!({})))
         }
         "GetCrawler" => named(cloud, caller, operation, params, |name| {
-            let crawler = cloud.crawlers.get(name).ok_or_else(|| not_found(name))?;
+            let crawler = cloud.services.glue.crawlers.get(name).ok_or_else(|| not_found(name))?;
             Ok(json!({ "Crawler": crawler.shown(name) }))
         }),
         "StartCrawler" => named(cloud, caller, operation, params, |name| {
@@ -184,7 +184,7 @@ fn define(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> Ap
     let name = required(params, "Name")?;
     cloud.authorize(caller, &format!("glue:{operation}"), &arn(cloud, name), &[])?;
     let mut members = params.clone();
-    match (operation, cloud.crawlers.get(name)) {
+    match (operation, cloud.services.glue.crawlers.get(name)) {
         ("CreateCrawler", None) => {}
         ("CreateCrawler", Some(_)) => {
             let message = format!("Crawler with name {name} already exists");
@@ -204,7 +204,7 @@ fn define(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> Ap
 }
 
 fn stopped(cloud: &Cloud, name: &str) -> ApiResult {
-    let crawler = cloud.crawlers.get(name).ok_or_else(|| not_found(name))?;
+    let crawler = cloud.services.glue.crawlers.get(name).ok_or_else(|| not_found(name))?;
     if crawler.run.is_none() {
         let message = format!("Crawler with name {name} is not running");
         return Err(ApiError::new("CrawlerNotRunningException", message));
@@ -216,7 +216,7 @@ fn stopped(cloud: &Cloud, name: &str) -> ApiResult {
 fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     crate::services::known(params, "glue", "GetCrawlers", &["MaxResults", "NextToken"])?;
     cloud.authorize(caller, "glue:GetCrawlers", "*", &[])?;
-    let all = cloud.crawlers.all();
+    let all = cloud.services.glue.crawlers.all();
     PAGES.answer(params, "Crawlers", all.iter().map(|(name, c)| c.shown(name)).collect())
 }
 

@@ -11,13 +11,13 @@ use steppe_wire::etl::EtlPlan;
 use steppe_wire::place::{PlaceError, S3Object, S3Place};
 
 use super::{invalid, not_found};
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::services::engine::{Engine, Engines};
-use crate::services::eviction::Kept;
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::kernel::engine::{Engine, Engines};
+use crate::kernel::eviction::Kept;
 use crate::services::logs::{self, LogGroup};
-use crate::services::pages::Pages;
+use crate::kernel::pages::Pages;
 use crate::services::{known, required};
 
 /// The argument that a job must have, because the engine runs it.
@@ -95,7 +95,7 @@ impl Places {
     fn authorize(&self, cloud: &Cloud, role: &Caller) -> ApiResult<()> {
         let mut buckets = BTreeSet::from([self.plan.bucket.clone()]);
         let mut written = Vec::new();
-        let plan = cloud.buckets.read(&self.plan.bucket, &self.plan.key).ok();
+        let plan = cloud.services.s3.read(&self.plan.bucket, &self.plan.key).ok();
         let plan: Option<EtlPlan> = plan.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if let Some(plan) = &plan {
             let root = plan.root.trim_end_matches('/');
@@ -140,7 +140,7 @@ fn describe(id: &str, run: &JobRun) -> Value {
 pub fn get_job(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let name = required(params, "JobName")?;
     cloud.authorize(caller, "glue:GetJob", &job_arn(cloud, name), &[])?;
-    let job = cloud.jobs.get(name).ok_or_else(|| not_found("Job with name:", name))?;
+    let job = cloud.services.glue.jobs.get(name).ok_or_else(|| not_found("Job with name:", name))?;
     let mut described = json!({
         "Name": name, "Role": job.role, "Command": { "ScriptLocation": job.script },
         "DefaultArguments": job.arguments, "Timeout": job.timeout_mins,
@@ -160,7 +160,7 @@ pub fn get_job(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
 pub fn get(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let (job, id) = (required(params, "JobName")?, required(params, "RunId")?);
     cloud.authorize(caller, "glue:GetJobRun", &job_arn(cloud, job), &[])?;
-    let run = cloud.job_runs.get(id).filter(|run| run.job == job);
+    let run = cloud.services.glue.job_runs.get(id).filter(|run| run.job == job);
     let run = run.ok_or_else(|| not_found("Job run", id))?;
     Ok(json!({ "JobRun": describe(id, &run) }))
 }
@@ -170,7 +170,7 @@ pub fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let job = required(params, "JobName")?;
     cloud.authorize(caller, "glue:GetJobRuns", &job_arn(cloud, job), &[])?;
     let mut runs: Vec<_> =
-        cloud.job_runs.all().into_iter().filter(|(_, run)| run.job == job).collect();
+        cloud.services.glue.job_runs.all().into_iter().filter(|(_, run)| run.job == job).collect();
     runs.sort_by_key(|(_, run)| std::cmp::Reverse(run.started));
     let runs = runs.iter().map(|(id, run)| describe(id, run)).collect();
     PAGES.answer(params, "JobRuns", runs)
@@ -187,7 +187,7 @@ pub fn batch_stop(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     let (mut stopped, mut errors) = (Vec::new(), Vec::new());
     for id in ids.iter().filter_map(Value::as_str) {
         let entry = json!({ "JobName": job, "JobRunId": id });
-        let run = cloud.job_runs.get(id).filter(|run| run.job == job);
+        let run = cloud.services.glue.job_runs.get(id).filter(|run| run.job == job);
         let problem = match run {
             Some(run) if run.completed.is_none() => {
                 stop(cloud, id);
@@ -209,7 +209,7 @@ pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
     known(params, "glue", "StartJobRun", &["JobName", "Arguments"])?;
     let name = required(params, "JobName")?;
     cloud.authorize(caller, "glue:StartJobRun", &job_arn(cloud, name), &[])?;
-    let job = cloud.jobs.get(name).ok_or_else(|| not_found("Job", name))?;
+    let job = cloud.services.glue.jobs.get(name).ok_or_else(|| not_found("Job", name))?;
     let arguments = arguments(name, &job, params)?;
     let places = Places::of(&arguments).map_err(|message| {
         invalid(format!("The embedded cloud cannot run the job {name}: {message}"))
@@ -224,7 +224,7 @@ pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
     };
     // Two starts at once must not both find the last place free.
     let admission = cloud.engines.admission();
-    let runs = cloud.job_runs.all();
+    let runs = cloud.services.glue.job_runs.all();
     let at_work = runs.iter().filter(|(_, r)| r.job == name && r.completed.is_none()).count();
     if at_work as u64 >= job.concurrent_max {
         return Err(ApiError::new(
@@ -233,7 +233,7 @@ pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
         ));
     }
     forget_oldest(cloud, runs)?;
-    cloud.job_runs.put(&id, run)?;
+    cloud.services.glue.job_runs.put(&id, run)?;
     drop(admission);
     let work = execute(cloud.clone(), id.clone(), job, arguments, places);
     Engines::begin(cloud, &id, work, settle);
@@ -268,7 +268,7 @@ fn arguments(name: &str, job: &Job, params: &Value) -> ApiResult<BTreeMap<String
 fn forget_oldest(cloud: &Cloud, runs: Vec<(String, Arc<JobRun>)>) -> ApiResult<()> {
     let ended = runs.into_iter().filter_map(|(id, run)| Some((run.completed?, id))).collect();
     for id in KEPT.surplus(ended, Timestamp::now()) {
-        cloud.job_runs.remove(&id)?;
+        cloud.services.glue.job_runs.remove(&id)?;
     }
     Ok(())
 }
@@ -281,7 +281,7 @@ pub fn stop(cloud: &Cloud, id: &str) {
 
 /// Ends what a cloud that is no more left at work.
 pub fn end_orphans(cloud: &Cloud) {
-    for (id, run) in cloud.job_runs.all() {
+    for (id, run) in cloud.services.glue.job_runs.all() {
         if run.completed.is_none() {
             finish(cloud, &id, "FAILED", Some(STOPPED_WITH_CLOUD.to_owned()));
         }
@@ -290,7 +290,7 @@ pub fn end_orphans(cloud: &Cloud) {
 
 /// A run ends once: what comes later changes nothing.
 fn finish(cloud: &Cloud, id: &str, state: &str, error: Option<String>) {
-    cloud.job_runs.settle(id, |run| {
+    cloud.services.glue.job_runs.settle(id, |run| {
         if run.completed.is_none() {
             run.completed = Some(Timestamp::now());
             run.state = state.to_owned();
@@ -329,12 +329,12 @@ async fn execute(
 ) -> Result<(), Ending> {
     let places_for_jobs = cloud.engines.jobs.clone();
     let _place = places_for_jobs.acquire().await.map_err(|e| e.to_string())?;
-    cloud.job_runs.settle(&id, |run| {
+    cloud.services.glue.job_runs.settle(&id, |run| {
         if run.completed.is_none() {
             run.state = "RUNNING".to_owned();
         }
     });
-    let source = cloud.job_runs.get(&id).map(|run| job_arn(&cloud, &run.job));
+    let source = cloud.services.glue.job_runs.get(&id).map(|run| job_arn(&cloud, &run.job));
     let role = cloud.assume_for(
         &job.role,
         "glue.amazonaws.com",
@@ -362,7 +362,7 @@ fn fetch_script(cloud: &Cloud, role: &Caller, script: &str) -> Result<(), String
     let object = S3Object::parse(script).map_err(|e| format!("the script's location: {e}"))?;
     let arn = format!("arn:aws:s3:::{}/{}", object.bucket, object.key);
     cloud.authorize(role, "s3:GetObject", &arn, &[]).map_err(|e| e.message)?;
-    let found = cloud.buckets.head(&object.bucket, &object.key);
+    let found = cloud.services.s3.head(&object.bucket, &object.key);
     found.map(|_| ()).map_err(|e| format!("the script {script} cannot be read: {e}"))
 }
 
@@ -400,10 +400,10 @@ pub(super) fn keep_log(cloud: &Cloud, role: &Caller, group: &str, stream: &str, 
 
 /// Glue makes its groups itself when its role may.
 fn make_group(cloud: &Cloud, role: &Caller, group: &str) -> ApiResult<()> {
-    if cloud.log_groups.contains(group) {
+    if cloud.services.logs.groups.contains(group) {
         return Ok(());
     }
     cloud.authorize(role, "logs:CreateLogGroup", &logs::arn(cloud, group), &[])?;
     let made = LogGroup { retention_days: None, created: Timestamp::now() };
-    Ok(cloud.log_groups.put(group, made)?)
+    Ok(cloud.services.logs.groups.put(group, made)?)
 }

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Table, authorize, check_catalog, check_table_input, find_table, invalid, not_found};
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::services::pages::Pages;
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::kernel::pages::Pages;
 use crate::services::{known, required};
-use crate::table::NotStored;
+use crate::kernel::store::NotStored;
 
 /// Partitions in one answer.
 const PAGES: Pages = Pages::of("MaxResults", "NextToken", 1_000).refusing("InvalidInputException");
@@ -51,25 +51,25 @@ fn key(database: &str, table: &str, values: &[String]) -> String {
 
 /// The partitions of a table.
 pub fn of(cloud: &Cloud, database: &str, table: &str) -> Vec<Arc<Partition>> {
-    let all = cloud.glue_partitions.range(&prefix(database, table), None);
+    let all = cloud.services.glue.partitions.range(&prefix(database, table), None);
     all.into_iter().map(|(_, partition)| partition).collect()
 }
 
 /// Makes or changes a partition.
 pub fn put(cloud: &Cloud, table: (&str, &str), partition: Partition) -> Result<(), NotStored> {
     let key = key(table.0, table.1, &partition.values());
-    cloud.glue_partitions.put(&key, partition)
+    cloud.services.glue.partitions.put(&key, partition)
 }
 
 /// Deletes a partition.
 pub fn delete(cloud: &Cloud, table: (&str, &str), values: &[String]) -> Result<(), NotStored> {
-    cloud.glue_partitions.remove(&key(table.0, table.1, values)).map(|_| ())
+    cloud.services.glue.partitions.remove(&key(table.0, table.1, values)).map(|_| ())
 }
 
 /// Deletes all partitions of a table.
 pub fn delete_all(cloud: &Cloud, database: &str, table: &str) -> Result<(), NotStored> {
-    for (key, _) in cloud.glue_partitions.range(&prefix(database, table), None) {
-        cloud.glue_partitions.remove(&key)?;
+    for (key, _) in cloud.services.glue.partitions.range(&prefix(database, table), None) {
+        cloud.services.glue.partitions.remove(&key)?;
     }
     Ok(())
 }
@@ -107,7 +107,7 @@ fn answer(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> Ap
     match operation {
         "GetPartition" => {
             let values = texts(params, "PartitionValues")?;
-            let found = cloud.glue_partitions.get(&key(database, name, &values));
+            let found = cloud.services.glue.partitions.get(&key(database, name, &values));
             let found = found.ok_or_else(missing)?;
             Ok(json!({ "Partition": shown(cloud, &table, &found) }))
         }
@@ -117,7 +117,7 @@ fn answer(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> Ap
         "UpdatePartition" => update(cloud, &table, params),
         _ => {
             let values = texts(params, "PartitionValues")?;
-            let removed = cloud.glue_partitions.remove(&key(database, name, &values))?;
+            let removed = cloud.services.glue.partitions.remove(&key(database, name, &values))?;
             removed.map(|_| json!({})).ok_or_else(missing)
         }
     }
@@ -169,7 +169,7 @@ fn create(cloud: &Cloud, table: &Table, input: &Value) -> ApiResult {
     let values = check_input(table, input)?;
     let partition = Partition { input: input.clone(), created: Timestamp::now() };
     let key = key(&table.database, &table.name, &values);
-    if !cloud.glue_partitions.create(&key, partition)? {
+    if !cloud.services.glue.partitions.create(&key, partition)? {
         return Err(ApiError::new("AlreadyExistsException", "Partition already exists."));
     }
     Ok(json!({}))
@@ -203,7 +203,7 @@ fn update(cloud: &Cloud, table: &Table, params: &Value) -> ApiResult {
     }
     let key = key(&table.database, &table.name, &former);
     let changed =
-        cloud.glue_partitions.update(&key, |partition| partition.input = input.clone())?;
+        cloud.services.glue.partitions.update(&key, |partition| partition.input = input.clone())?;
     changed.map(|()| json!({})).ok_or_else(missing)
 }
 

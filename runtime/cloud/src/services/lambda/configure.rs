@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Function, Network, package};
-use crate::cloud::Cloud;
+use crate::kernel::cloud::Cloud;
 use crate::services::ec2::{self, Attached};
 
 /// Longest name.
@@ -35,13 +35,13 @@ const RESERVED: [&str; 19] = [
     "LAMBDA_TASK_ROOT",
     "LAMBDA_RUNTIME_DIR",
     // This cloud's own.
-    crate::process::MARK,
+    crate::kernel::processes::MARK,
 ];
 
 /// Makes a function, or changes it to these properties.
 pub fn set(cloud: &Cloud, name: &str, p: &Value) -> Result<(), String> {
     check(name, p)?;
-    let old = cloud.functions.get(name);
+    let old = cloud.services.lambda.functions.get(name);
     let role = text(p, "Role");
     let code = &p["Code"];
     let network = network(&p["VpcConfig"])?;
@@ -74,8 +74,8 @@ pub fn set(cloud: &Cloud, name: &str, p: &Value) -> Result<(), String> {
         architecture: architecture(p)?.to_owned(),
         network,
     };
-    cloud.functions.put(name, function)?;
-    cloud.environments.retire(name);
+    cloud.services.lambda.functions.put(name, function)?;
+    cloud.services.lambda.environments.retire(name);
     Ok(())
 }
 
@@ -85,11 +85,11 @@ fn after(time: Timestamp) -> Timestamp {
 
 /// Deletes a function; one that is not there is deleted.
 pub fn delete(cloud: &Arc<Cloud>, name: &str) -> Result<(), String> {
-    if let Some(function) = cloud.functions.get(name) {
+    if let Some(function) = cloud.services.lambda.functions.get(name) {
         ec2::detach(cloud, Attached { function: name, role: &function.role })?;
     }
-    cloud.functions.remove(name)?;
-    cloud.environments.retire(name);
+    cloud.services.lambda.functions.remove(name)?;
+    cloud.services.lambda.environments.retire(name);
     match std::fs::remove_dir_all(package::folder(cloud, name)) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
         _ => Ok(()),

@@ -16,9 +16,9 @@ use super::log::Log;
 use super::memory::Memory;
 use super::runtime_api::{self, Served, Work};
 use super::{Function, Invoked, arn};
-use crate::cloud::Cloud;
-use crate::error::{ApiError, ApiResult};
-use crate::process::{self, Signal};
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::processes::{self, Signal};
 use crate::services::logs;
 
 /// Longest time from the start of a process to its first question for work.
@@ -49,11 +49,11 @@ impl Drop for Environment {
     fn drop(&mut self) {
         self.count.fetch_sub(1, Ordering::Relaxed);
         if let Some(leader) = self.leader {
-            process::tell_group(leader, Signal::Kill);
+            processes::tell_group(leader, Signal::Kill);
         }
         // What has left the group is known by the address that it was given.
         let address = self.api.address.clone();
-        let sweep = move || process::end_marked(runtime_api::VARIABLE, &address);
+        let sweep = move || processes::end_marked(runtime_api::VARIABLE, &address);
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(sweep)),
             // The runtime ends, and the whole process with it; its last act is a sweep.
@@ -196,7 +196,7 @@ impl Environment {
             () = self.memory.outgrows(function.memory_mb) => self.kill(&id),
             () = tokio::time::sleep(limit) => {
                 let late = format!("Task timed out after {:.2} seconds", limit.as_secs_f64());
-                self.log.add(&[format!("{} {id} {late}", crate::cloud::iso(Timestamp::now()))]);
+                self.log.add(&[format!("{} {id} {late}", crate::kernel::cloud::iso(Timestamp::now()))]);
                 self.failed(&id, "Sandbox.Timedout", &format!("RequestId: {id} Error: {late}"))
             }
         };
@@ -229,7 +229,7 @@ impl Environment {
     /// Ends processes that use more memory than they may, as Lambda's kernel does.
     fn kill(&self, id: &str) -> Answer {
         if let Some(leader) = self.leader {
-            process::tell_group(leader, Signal::Kill);
+            processes::tell_group(leader, Signal::Kill);
         }
         let killed = format!("RequestId: {id} Error: {}", exited("signal: killed"));
         self.log.add(&[killed.clone(), "Runtime.ExitError".to_owned()]);
@@ -287,7 +287,7 @@ fn lasts(expires: Option<Timestamp>, timeout_secs: u64, now: Timestamp) -> bool 
 fn spawn(mut command: Command) -> std::io::Result<(Child, std::io::PipeReader)> {
     let (pipe, out) = std::io::pipe()?;
     command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
-    Ok((process::spawn(command)?, pipe))
+    Ok((processes::spawn(command)?, pipe))
 }
 
 fn exit(id: &str, status: Option<ExitStatus>) -> String {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::net::unix::pipe;
 
-use crate::cloud::Cloud;
+use crate::kernel::cloud::Cloud;
 use crate::services::logs;
 
 /// Longest line; what is longer becomes several.

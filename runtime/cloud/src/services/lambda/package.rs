@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use sha2::{Digest, Sha256};
 
-use crate::cloud::Cloud;
+use crate::kernel::cloud::Cloud;
 
 /// Bytes of an unpacked package, as in AWS.
 const UNPACKED_BYTES_MAX: u64 = 250 * 1024 * 1024;
@@ -34,7 +34,8 @@ pub fn folder(cloud: &Cloud, name: &str) -> PathBuf {
 /// Fetches and unpacks a package. The directory is there with all its files or not at all.
 pub fn unpack(cloud: &Cloud, name: &str, bucket: &str, key: &str) -> Result<Package, String> {
     let package = cloud
-        .buckets
+        .services
+        .s3
         .read(bucket, key)
         .map_err(|e| format!("Error occurred while GetObject. S3 Error Message: {e}"))?;
     let hash = Sha256::digest(&package);
@@ -100,7 +101,7 @@ fn write_executable(target: &Path, contents: &mut impl Read) -> std::io::Result<
 pub fn remove_leftovers(cloud: &Cloud) {
     for function in folders(&cloud.path("lambda")) {
         let name = function.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let Some(record) = cloud.functions.get(name) else {
+        let Some(record) = cloud.services.lambda.functions.get(name) else {
             remove(&function);
             continue;
         };

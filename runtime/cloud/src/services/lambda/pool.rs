@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::environment::{Answer, Environment};
 use super::{Function, Invoked};
-use crate::cloud::{Cloud, Limits};
-use crate::error::{ApiError, ApiResult};
+use crate::kernel::cloud::{Cloud, Limits};
+use crate::kernel::error::{ApiError, ApiResult};
 
 /// Invocations of one function that run at a time.
 const FUNCTION_PROCESSES_MAX: usize = 32;
@@ -128,7 +128,7 @@ impl Environments {
 
     /// Keeps a process for the next invocation.
     fn keep(&self, cloud: &Arc<Cloud>, mut environment: Environment) {
-        let function = cloud.functions.get(&environment.name);
+        let function = cloud.services.lambda.functions.get(&environment.name);
         let name = environment.name.clone();
         if !function.is_some_and(|f| environment.fits(&name, &f)) {
             return;
@@ -153,7 +153,7 @@ impl Environments {
 async fn reap(cloud: Arc<Cloud>) {
     loop {
         tokio::time::sleep(IDLE_CHECK).await;
-        if !cloud.environments.retire_idle() {
+        if !cloud.services.lambda.environments.retire_idle() {
             return;
         }
     }
@@ -166,7 +166,7 @@ pub async fn invoke(
     function: Arc<Function>,
     payload: Bytes,
 ) -> ApiResult<Invoked> {
-    let place = cloud.environments.place()?;
+    let place = cloud.services.lambda.environments.place()?;
     let (cloud, name) = (cloud.clone(), name.to_owned());
     let invocation = tokio::spawn(async move {
         let _place = place;
@@ -181,7 +181,7 @@ async fn take_turn(
     function: &Function,
     payload: Bytes,
 ) -> ApiResult<Invoked> {
-    let pool = &cloud.environments;
+    let pool = &cloud.services.lambda.environments;
     let _turn = pool.turn(name).await?;
     while let Some(mut environment) = pool.take_idle(name, function) {
         // A process that ended just now is replaced; one that was given the work is not.

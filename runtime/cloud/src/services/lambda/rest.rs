@@ -10,9 +10,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{Invoked, Reference, authorized, describe, get, invoke_at};
-use crate::cloud::Cloud;
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
 
 /// Functions in one answer, as in AWS.
 const PAGE_MAX: usize = 50;
@@ -156,7 +156,7 @@ fn list(cloud: &Cloud, caller: &Caller, query: &Query) -> ApiResult {
         }
     };
     let after = query.get("Marker").filter(|m| !m.is_empty());
-    let rest = cloud.functions.range("", after);
+    let rest = cloud.services.lambda.functions.range("", after);
     let page: Vec<Value> =
         rest.iter().take(size).map(|(name, f)| describe(cloud, name, f)).collect();
     let last = rest.get(size.saturating_sub(1)).filter(|_| rest.len() > size);

@@ -24,7 +24,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::process;
+use crate::kernel::processes;
 
 /// Variable with the address, by which a function's processes are known.
 pub const VARIABLE: &str = "AWS_LAMBDA_RUNTIME_API";
@@ -122,7 +122,7 @@ impl Listener for Guarded {
             let (stream, peer) = Listener::accept(&mut self.listener).await;
             let likely = self.likely.load(Ordering::Relaxed);
             let value = self.local.to_string();
-            if process::made_by(self.local, peer, likely, VARIABLE, &value) {
+            if processes::made_by(self.local, peer, likely, VARIABLE, &value) {
                 // Without this, each answer waits for the other side's acknowledgement.
                 stream.set_nodelay(true).unwrap_or_else(|e| tracing::debug!("no delay: {e}"));
                 return (stream, peer);

@@ -141,7 +141,7 @@ impl Worker {
         let mut command = Command::new("bash");
         command.arg("-c").arg(script).arg(program).env_clear().current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = crate::process::spawn(command)?;
+        let mut child = crate::kernel::processes::spawn(command)?;
         let missing = || std::io::Error::other("the process has no pipes");
         let questions = child.stdin.take().ok_or_else(missing)?;
         let answers = BufReader::new(child.stdout.take().ok_or_else(missing)?);

@@ -14,10 +14,10 @@ use super::interpreter::{self, Failure};
 use super::map::runs;
 use super::progress::Progress;
 use super::{ChildInput, Execution, StateMachine, limits, no_machine};
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
-use crate::services::eviction::Kept;
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::kernel::eviction::Kept;
 use crate::services::{cloudwatch, events, required};
 
 /// Executions that are kept after they have ended, with their children, for as long as AWS keeps
@@ -39,7 +39,7 @@ pub struct Stop {
 pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
     let machine_arn = required(params, "stateMachineArn")?;
     cloud.authorize(caller, "states:StartExecution", machine_arn, &[])?;
-    let machine = cloud.state_machines.get(machine_arn).ok_or_else(|| no_machine(machine_arn))?;
+    let machine = cloud.services.states.machines.get(machine_arn).ok_or_else(|| no_machine(machine_arn))?;
     let input = parse_input(params["input"].as_str().unwrap_or("{}"))?;
     let name = match params["name"].as_str() {
         Some(name) => check_name(name)?.to_owned(),
@@ -58,7 +58,7 @@ pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
         definition: Some(keep_definition(cloud, &machine.definition)?),
         ..Execution::default()
     };
-    if !cloud.executions.create(&arn, execution.clone())? {
+    if !cloud.services.states.executions.create(&arn, execution.clone())? {
         return repeated(cloud, &arn, &execution);
     }
     forget_oldest(cloud)?;
@@ -85,7 +85,7 @@ pub fn start_child(
         items: input.items,
         ..Execution::default()
     };
-    cloud.executions.put(&arn, execution.clone())?;
+    cloud.services.states.executions.put(&arn, execution.clone())?;
     Ok(launch(cloud, arn, execution, program))
 }
 
@@ -107,7 +107,7 @@ pub fn launch(
 /// A redrive runs what the execution was started with, whatever became of the machine.
 fn keep_definition(cloud: &Cloud, definition: &Value) -> ApiResult<String> {
     let name = hex::encode(&Sha256::digest(definition.to_string())[..16]);
-    cloud.definitions.create(&name, definition.clone())?;
+    cloud.services.states.definitions.create(&name, definition.clone())?;
     Ok(name)
 }
 
@@ -140,7 +140,7 @@ fn check_name(name: &str) -> ApiResult<&str> {
 
 /// The same name with the same input is the same request, repeated, for as long as it runs.
 fn repeated(cloud: &Cloud, arn: &str, asked: &Execution) -> ApiResult {
-    match cloud.executions.get(arn) {
+    match cloud.services.states.executions.get(arn) {
         Some(existing) if existing.input == asked.input && existing.status == "RUNNING" => {
             Ok(json!({ "executionArn": arn, "startDate": epoch_secs(existing.started) }))
         }
@@ -153,7 +153,7 @@ fn repeated(cloud: &Cloud, arn: &str, asked: &Execution) -> ApiResult {
 
 /// Children go with their parents.
 fn forget_oldest(cloud: &Cloud) -> ApiResult<()> {
-    let mut all = cloud.executions.all();
+    let mut all = cloud.services.states.executions.all();
     all.retain(|(_, execution)| execution.map_run.is_none());
     let ended = all.into_iter().filter_map(|(arn, e)| Some((e.stopped?, arn))).collect();
     for arn in KEPT.surplus(ended, Timestamp::now()) {
@@ -169,7 +169,7 @@ fn forget_oldest(cloud: &Cloud) -> ApiResult<()> {
 }
 
 fn forget(cloud: &Cloud, arn: &str) -> ApiResult<()> {
-    cloud.executions.remove(arn)?;
+    cloud.services.states.executions.remove(arn)?;
     history::delete(cloud, arn);
     Ok(())
 }
@@ -177,7 +177,7 @@ fn forget(cloud: &Cloud, arn: &str) -> ApiResult<()> {
 fn lock(
     cloud: &Cloud,
 ) -> parking_lot::MutexGuard<'_, std::collections::HashMap<String, Arc<Stop>>> {
-    cloud.stopping.lock()
+    cloud.services.states.stopping.lock()
 }
 
 /// `StopExecution`: asks a running execution to end; one that has ended stays as it is.
@@ -241,7 +241,7 @@ async fn watch(
     };
     lock(&cloud).remove(&arn);
     settle(&cloud, &arn, &history, end, &stop);
-    cloud.evaluator.rest();
+    cloud.services.states.evaluator.rest();
 }
 
 /// The history with its event of the start or the redrive, and what was done before.
@@ -285,7 +285,7 @@ fn settle(cloud: &Arc<Cloud>, arn: &str, history: &History, end: End, stop: &Sto
     };
     let details = json!({ (format!("execution{event}EventDetails")): details });
     history.add(&format!("Execution{event}"), details);
-    let ended = cloud.executions.settle(arn, |e| {
+    let ended = cloud.services.states.executions.settle(arn, |e| {
         (e.status, e.stopped) = (status.to_owned(), Some(Timestamp::now()));
         (e.output, e.failure) = (output, failure);
         e.events = history.events();
@@ -302,13 +302,13 @@ fn settle(cloud: &Arc<Cloud>, arn: &str, history: &History, end: End, stop: &Sto
 
 /// Marks executions that an earlier process left running: nothing works on them any more.
 pub fn end_orphans(cloud: &Cloud) {
-    for (arn, execution) in cloud.executions.all() {
+    for (arn, execution) in cloud.services.states.executions.all() {
         if execution.stopped.is_none() {
             let (error, cause) = ORPHANED;
             let (history, _) = History::resume(cloud, &arn);
             let details = json!({ "error": error, "cause": cause });
             history.add("ExecutionAborted", json!({ "executionAbortedEventDetails": details }));
-            cloud.executions.settle(&arn, |e| {
+            cloud.services.states.executions.settle(&arn, |e| {
                 e.status = "ABORTED".to_owned();
                 e.stopped = Some(Timestamp::now());
                 e.failure = Some((error.to_owned(), cause.to_owned()));
@@ -322,11 +322,11 @@ pub fn end_orphans(cloud: &Cloud) {
 
 /// Definitions that no execution was started with any more.
 fn forget_definitions(cloud: &Cloud) {
-    let all = cloud.executions.all();
+    let all = cloud.services.states.executions.all();
     let used: BTreeSet<_> = all.iter().filter_map(|(_, e)| e.definition.as_deref()).collect();
-    for (name, _) in cloud.definitions.all() {
+    for (name, _) in cloud.services.states.definitions.all() {
         if !used.contains(name.as_str())
-            && let Err(error) = cloud.definitions.remove(&name)
+            && let Err(error) = cloud.services.states.definitions.remove(&name)
         {
             tracing::error!("a definition that nobody needs stays: {error}");
         }

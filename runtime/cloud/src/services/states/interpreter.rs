@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::history::History;
 use super::progress::{self, Place, Progress};
 use super::{Execution, StateMachine, limits, retry};
-use crate::cloud::{Cloud, iso};
-use crate::identity::Caller;
+use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::identity::Caller;
 
 /// Name under which the end of the whole execution's time travels; nothing can catch it.
 pub const EXECUTION_TIMEOUT: &str = "States.ExecutionTimeout";
@@ -58,7 +58,7 @@ impl Scope<'_> {
     /// Evaluates all expressions in `template`.
     pub async fn fill(&self, template: &Value) -> Outcome {
         let program = &self.cloud.config.own_binary;
-        self.cloud.evaluator.fill(program, template, &self.states, self.variables).await
+        self.cloud.services.states.evaluator.fill(program, template, &self.states, self.variables).await
     }
 
     /// A number of seconds that may be an expression.

@@ -128,7 +128,7 @@ impl Machine<'_> {
 
     /// Runs a Map whose items are executions of their own.
     async fn distributed(&self, state: &State<'_>, begun: Begun) -> Outcome {
-        let resumed = begun.map_run.filter(|arn| self.cloud.map_runs.contains(arn));
+        let resumed = begun.map_run.filter(|arn| self.cloud.services.states.map_runs.contains(arn));
         let items = match (&resumed, state.fields.get("ItemReader")) {
             (None, None) => Some(self.items(state).await?),
             _ => None,
@@ -237,7 +237,7 @@ impl Machine<'_> {
     fn may_redrive(&self, run: &str, inputs: &[Input]) -> Result<(), Failure> {
         let mut children = inputs.iter().map(|input| runs::child_arn(run, &input.name));
         let ran = children.find(|arn| {
-            self.cloud.executions.get(arn).is_some_and(|child| child.status != "SUCCEEDED")
+            self.cloud.services.states.executions.get(arn).is_some_and(|child| child.status != "SUCCEEDED")
         });
         ran.map_or(Ok(()), |arn| self.allowed("states:RedriveExecution", &arn))
     }

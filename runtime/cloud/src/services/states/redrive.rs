@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 
 use super::history::EVENTS_MAX;
 use super::{Execution, StateMachine, executions, find};
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
 
 /// Redrives of one execution.
 const REDRIVES_MAX: u32 = 1_000;
@@ -87,9 +87,9 @@ pub fn redrive(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult
         let date = execution.redriven.unwrap_or(execution.started);
         return Ok(json!({ "redriveDate": epoch_secs(date) }));
     }
-    let machine = cloud.state_machines.get(&execution.machine);
+    let machine = cloud.services.states.machines.get(&execution.machine);
     let machine = machine.ok_or_else(|| not_redrivable("State machine is in DELETING status"))?;
-    let definition = execution.definition.as_ref().and_then(|name| cloud.definitions.get(name));
+    let definition = execution.definition.as_ref().and_then(|name| cloud.services.states.definitions.get(name));
     let definition = definition.ok_or_else(|| {
         not_redrivable("Execution was started before the launch of RedriveExecution")
     })?;
@@ -114,7 +114,7 @@ pub fn child(
 fn begin(cloud: &Cloud, arn: &str, token: Option<&str>) -> ApiResult<Execution> {
     let now = Timestamp::now();
     let mut redriven = None;
-    cloud.executions.replace(arn, |execution| {
+    cloud.services.states.executions.replace(arn, |execution| {
         let mut execution = execution.cloned().ok_or_else(|| super::no_execution(arn))?;
         if let Some(reason) = refusal_at(&execution, now) {
             return Err(not_redrivable(reason));

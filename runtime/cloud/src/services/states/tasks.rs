@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::interpreter::{Failure, Frame, Machine, Outcome, Scope};
 use super::limits;
-use crate::cloud::{Cloud, iso};
-use crate::error::ApiError;
-use crate::identity::Caller;
+use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::error::ApiError;
+use crate::kernel::identity::Caller;
 use crate::services::{athena, glue, lambda, sns};
 
 /// Pause between looks at a job that runs in this very process.

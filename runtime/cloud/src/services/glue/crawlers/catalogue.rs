@@ -23,9 +23,9 @@ use serde_json::{Map, Value, json};
 use steppe_wire::crawl::{Classification, Content, Found, Partition as FoundPartition};
 
 use super::settings::{Delete, Settings, Update};
-use crate::cloud::Cloud;
-use crate::error::ApiResult;
-use crate::identity::Caller;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::ApiResult;
+use crate::kernel::identity::Caller;
 use crate::services::glue::{self, Table, find_table, partitions};
 
 /// Characters of a name.
@@ -106,7 +106,7 @@ impl<'a> Writer<'a> {
             let created = former.as_ref().map_or_else(Timestamp::now, |table| table.created);
             let key = format!("{database}.{name}");
             let table = Table { database: database.clone(), name: name.clone(), input, created };
-            self.cloud.glue_tables.put(&key, table)?;
+            self.cloud.services.glue.tables.put(&key, table)?;
         }
         if let Some(table) = find_table(self.cloud, &database, &name) {
             self.partitions(&table, found)?;
@@ -206,7 +206,7 @@ impl<'a> Writer<'a> {
                 let now = Timestamp::now().as_millisecond().to_string();
                 marked.input["Parameters"][DEPRECATED] = now.into();
                 let key = format!("{}.{name}", table.database);
-                self.cloud.glue_tables.put(&key, marked)?;
+                self.cloud.services.glue.tables.put(&key, marked)?;
                 self.say("Marked as deprecated:", name);
             }
             Delete::Deprecate => {}

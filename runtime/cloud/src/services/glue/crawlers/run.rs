@@ -10,10 +10,10 @@ use steppe_wire::crawl::Crawled;
 use super::catalogue::Writer;
 use super::settings::Settings;
 use super::{LOG_GROUP, arn, invalid, not_found, running};
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::ApiResult;
-use crate::identity::Caller;
-use crate::services::engine::{Engine, Engines};
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::ApiResult;
+use crate::kernel::identity::Caller;
+use crate::kernel::engine::{Engine, Engines};
 use crate::services::glue::{self, jobs};
 
 /// Bytes of an error's message.
@@ -77,7 +77,7 @@ impl Last {
 /// Begins a crawl, unless one is under way.
 pub fn start(cloud: &Arc<Cloud>, name: &str) -> ApiResult<()> {
     let run = Run { id: uuid::Uuid::new_v4().to_string(), started: Timestamp::now() };
-    let began = cloud.crawlers.update(name, |crawler| match crawler.run {
+    let began = cloud.services.glue.crawlers.update(name, |crawler| match crawler.run {
         Some(_) => Err(running(name)),
         None => {
             let settings = Settings::of(&crawler.described).map_err(invalid)?;
@@ -100,7 +100,7 @@ pub fn start(cloud: &Arc<Cloud>, name: &str) -> ApiResult<()> {
 
 /// Stops a crawl that is under way; its engine is killed with it.
 pub fn stop(cloud: &Cloud, name: &str) {
-    let run = cloud.crawlers.get(name).and_then(|crawler| crawler.run.clone());
+    let run = cloud.services.glue.crawlers.get(name).and_then(|crawler| crawler.run.clone());
     if let Some(run) = run {
         cloud.engines.stop(&run.id);
         end(cloud, name, &run.id, Status::Cancelled, None);
@@ -109,7 +109,7 @@ pub fn stop(cloud: &Cloud, name: &str) {
 
 /// Ends what a cloud that is no more left at work.
 pub fn end_orphans(cloud: &Cloud) {
-    for (name, crawler) in cloud.crawlers.all() {
+    for (name, crawler) in cloud.services.glue.crawlers.all() {
         if let Some(run) = &crawler.run {
             let why = STOPPED_WITH_CLOUD.to_owned();
             end(cloud, &name, &run.id, Status::Failed, Some(why));
@@ -123,7 +123,7 @@ fn end(cloud: &Cloud, name: &str, id: &str, status: Status, error: Option<String
         text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
         text
     });
-    cloud.crawlers.settle(name, |crawler| {
+    cloud.services.glue.crawlers.settle(name, |crawler| {
         if let Some(run) = crawler.run.take_if(|run| run.id == id) {
             crawler.last = Some(Last { run, status, error });
         }
@@ -161,7 +161,7 @@ async fn crawl(
     let database = &settings.database;
     glue::authorize(cloud, role, "glue:GetDatabase", Some(database), None)
         .map_err(|e| e.message)?;
-    if !cloud.databases.contains(database) {
+    if !cloud.services.glue.databases.contains(database) {
         return Err(format!("Database {database} not found."));
     }
     let crawled = look(cloud, role, settings).await?;

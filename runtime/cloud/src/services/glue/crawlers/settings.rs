@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use steppe_wire::crawl::{Crawl, Target};
 use steppe_wire::place::S3Place;
 
-use crate::cloud::Cloud;
+use crate::kernel::cloud::Cloud;
 
 /// The only way in which a target is crawled again here.
 pub const RECRAWL: &str = "CRAWL_EVERYTHING";

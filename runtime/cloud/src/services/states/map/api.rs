@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::super::{Execution, find, page, redrive};
 use super::runs::{self, MapRun};
-use crate::cloud::{Cloud, epoch_secs};
-use crate::error::{ApiError, ApiResult};
-use crate::identity::Caller;
+use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
 use crate::services::required;
 
 fn no_run(arn: &str) -> ApiError {
@@ -26,7 +26,7 @@ pub fn allowed(
 ) -> ApiResult<(String, Arc<MapRun>)> {
     let arn = required(params, "mapRunArn")?;
     cloud.authorize(caller, action, arn, &[])?;
-    let run = cloud.map_runs.get(arn).ok_or_else(|| no_run(arn))?;
+    let run = cloud.services.states.map_runs.get(arn).ok_or_else(|| no_run(arn))?;
     Ok((arn.to_owned(), run))
 }
 
@@ -115,7 +115,7 @@ pub fn update(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
         let message = "Must specify at least one field to update";
         return Err(ApiError::new("ValidationException", message));
     }
-    let changed = cloud.map_runs.update(&arn, |run| {
+    let changed = cloud.services.states.map_runs.update(&arn, |run| {
         if run.status != "RUNNING" {
             return false;
         }
@@ -126,7 +126,7 @@ pub fn update(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     })?;
     match changed {
         Some(true) => {
-            cloud.map_runs_changed.notify_waiters();
+            cloud.services.states.map_runs_changed.notify_waiters();
             Ok(json!({}))
         }
         _ => Err(ApiError::new("ValidationException", "Map Run is already completed")),

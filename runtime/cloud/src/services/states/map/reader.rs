@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::interpreter::{Failure, Machine, Scope};
 use super::super::limits::json_bytes;
 use super::{csv, settings};
-use crate::cloud::Cloud;
+use crate::kernel::cloud::Cloud;
 
 /// Bytes of an item before it is selected from.
 const ITEM_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -78,7 +78,7 @@ fn parse(
     (bucket, key): &(String, String),
     config: &Value,
 ) -> Result<Vec<Value>, String> {
-    let bytes = cloud.buckets.read(bucket, key).map_err(|e| e.to_string())?;
+    let bytes = cloud.services.s3.read(bucket, key).map_err(|e| e.to_string())?;
     let text = String::from_utf8(bytes).map_err(|e| format!("it is not UTF-8: {e}"))?;
     items(&text, config)
 }
@@ -130,13 +130,13 @@ fn listing(
     let arn = format!("arn:aws:s3:::{bucket}");
     let allowed = cloud.authorize(&machine.caller, "s3:ListBucket", &arn, &conditions);
     allowed.map_err(|error| failed(error.message))?;
-    let settings = cloud.buckets.get(bucket).map_err(failed)?;
+    let settings = cloud.services.s3.get(bucket).map_err(failed)?;
     if settings.owner.is_some() {
         return Err(failed(format!("the bucket {bucket} belongs to another account")));
     }
-    let objects = cloud.buckets.objects(bucket).map_err(failed)?;
+    let objects = cloud.services.s3.objects(bucket).map_err(failed)?;
     let objects = objects.range(prefix.unwrap_or_default(), None);
-    let item = |(key, object): (String, Arc<crate::s3::Object>)| {
+    let item = |(key, object): (String, Arc<crate::services::s3::Object>)| {
         json!({
             "Etag": format!("\"{}\"", object.etag), "Key": key,
             "LastModified": object.modified.as_second(), "Size": object.size,

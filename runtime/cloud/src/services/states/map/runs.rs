@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use super::super::interpreter::{Failure, Outcome};
 use super::super::{Execution, redrive};
 use super::supervisor::Input;
-use crate::cloud::Cloud;
-use crate::error::ApiResult;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::ApiResult;
 
 /// Redrives of one Map Run.
 const REDRIVES_MAX: u32 = 1_000;
@@ -103,7 +103,7 @@ pub fn child_machine(run: &str) -> String {
 
 /// The children of a Map Run that were started.
 pub fn children(cloud: &Cloud, run: &str) -> Vec<(String, Arc<Execution>)> {
-    let mut children = cloud.executions.range(&children_prefix(run), None);
+    let mut children = cloud.services.states.executions.range(&children_prefix(run), None);
     children.retain(|(_, child)| child.map_run.as_deref() == Some(run));
     children
 }
@@ -112,7 +112,7 @@ pub fn children(cloud: &Cloud, run: &str) -> Vec<(String, Arc<Execution>)> {
 pub fn of_execution(cloud: &Cloud, execution: &str) -> Vec<(String, Arc<MapRun>)> {
     let machine = execution.rsplit_once(':').map_or(execution, |(machine, _)| machine);
     let prefix = format!("{}/", machine.replacen(":execution:", ":mapRun:", 1));
-    let mut runs = cloud.map_runs.range(&prefix, None);
+    let mut runs = cloud.services.states.map_runs.range(&prefix, None);
     runs.retain(|(_, run)| run.execution == execution);
     runs
 }
@@ -145,7 +145,7 @@ pub fn create(
         written: 0,
         items_written: 0,
     };
-    cloud.map_runs.put(&arn, run).map_err(runtime)?;
+    cloud.services.states.map_runs.put(&arn, run).map_err(runtime)?;
     Ok(arn)
 }
 
@@ -154,8 +154,8 @@ pub fn create(
 pub async fn redrive(cloud: &Cloud, arn: &str) -> Result<Option<u32>, Failure> {
     loop {
         // Before the look, so that no change is missed.
-        let changed = cloud.map_runs_changed.notified();
-        match cloud.map_runs.get(arn) {
+        let changed = cloud.services.states.map_runs_changed.notified();
+        match cloud.services.states.map_runs.get(arn) {
             Some(run) if run.status == "RUNNING" => changed.await,
             Some(run) if run.status == "SUCCEEDED" => return Ok(None),
             Some(run) if run.redrives >= REDRIVES_MAX => {
@@ -171,7 +171,7 @@ pub async fn redrive(cloud: &Cloud, arn: &str) -> Result<Option<u32>, Failure> {
         run.status = "RUNNING".to_owned();
         run.redrives
     };
-    cloud.map_runs.update(arn, change).map_err(runtime)
+    cloud.services.states.map_runs.update(arn, change).map_err(runtime)
 }
 
 /// The end of a Map Run.
@@ -181,13 +181,13 @@ pub fn settle(cloud: &Cloud, arn: &str, result: &Outcome) {
 
 /// Ends a Map Run that has not ended.
 pub fn end(cloud: &Cloud, arn: &str, status: &str) {
-    let is_running = cloud.map_runs.get(arn).is_some_and(|run| run.stopped.is_none());
+    let is_running = cloud.services.states.map_runs.get(arn).is_some_and(|run| run.stopped.is_none());
     if is_running {
-        cloud.map_runs.settle(arn, |run| {
+        cloud.services.states.map_runs.settle(arn, |run| {
             (run.status, run.stopped) = (status.to_owned(), Some(Timestamp::now()));
         });
     }
-    cloud.map_runs_changed.notify_waiters();
+    cloud.services.states.map_runs_changed.notify_waiters();
 }
 
 fn path(cloud: &Cloud, arn: &str) -> PathBuf {
@@ -202,12 +202,12 @@ pub fn keep_inputs(cloud: &Cloud, arn: &str, inputs: &[Input]) -> Result<(), Fai
         serde_json::to_writer(&mut bytes, input).map_err(runtime)?;
         bytes.push(b'\n');
     }
-    crate::table::replace_file(&path(cloud, arn), &bytes).map_err(runtime)?;
+    crate::kernel::store::replace_file(&path(cloud, arn), &bytes).map_err(runtime)?;
     let change = |run: &mut MapRun| {
         run.children = inputs.len() as u64;
         run.items = inputs.iter().map(|input| input.items).sum();
     };
-    cloud.map_runs.update(arn, change).map_err(runtime).map(|_| ())
+    cloud.services.states.map_runs.update(arn, change).map_err(runtime).map(|_| ())
 }
 
 /// The inputs of all children, if they are known.
@@ -223,7 +223,7 @@ pub fn inputs(cloud: &Cloud, arn: &str) -> Result<Option<Vec<Input>>, Failure> {
 
 /// Forgets a Map Run.
 pub fn forget(cloud: &Cloud, arn: &str) -> ApiResult<()> {
-    cloud.map_runs.remove(arn)?;
+    cloud.services.states.map_runs.remove(arn)?;
     match std::fs::remove_file(path(cloud, arn)) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             tracing::error!("the inputs of {arn} stay: {e}");
@@ -235,7 +235,7 @@ pub fn forget(cloud: &Cloud, arn: &str) -> ApiResult<()> {
 
 /// Ends Map Runs that an earlier process left running.
 pub fn end_orphans(cloud: &Cloud) {
-    for (arn, _) in cloud.map_runs.all() {
+    for (arn, _) in cloud.services.states.map_runs.all() {
         end(cloud, &arn, "ABORTED");
     }
 }
@@ -251,7 +251,7 @@ pub fn awaits_redrive(run: &MapRun, child: &Execution) -> bool {
 
 /// The Map Run of a child.
 pub fn parent(cloud: &Cloud, child: &Execution) -> Option<Arc<MapRun>> {
-    cloud.map_runs.get(child.map_run.as_deref()?)
+    cloud.services.states.map_runs.get(child.map_run.as_deref()?)
 }
 
 #[cfg(test)]

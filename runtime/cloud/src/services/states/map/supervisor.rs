@@ -14,8 +14,8 @@ use super::super::interpreter::{Failure, Machine, Outcome};
 use super::super::{StateMachine, executions, limits, redrive};
 use super::runs;
 use super::writer::{Results, Writer, pending};
-use crate::cloud::Cloud;
-use crate::identity::Caller;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::identity::Caller;
 
 /// Children at once of a run, whatever it may have: each keeps a file open.
 const CHILDREN_MAX: usize = 200;
@@ -175,7 +175,7 @@ impl Supervisor {
             Tally { failed: 0, total: self.inputs.iter().map(|input| input.items).sum() };
         let mut waiting = VecDeque::new();
         for input in &self.inputs {
-            match self.cloud.executions.get(&self.arn(input)) {
+            match self.cloud.services.states.executions.get(&self.arn(input)) {
                 Some(child) if child.status == "SUCCEEDED" => {}
                 // Its last error is permanent.
                 Some(child) if redrive::refusal(&child).is_some() => tally.failed += input.items,
@@ -185,8 +185,8 @@ impl Supervisor {
         let mut running = FuturesUnordered::new();
         let verdict = loop {
             // Before the look, so that no change is missed.
-            let changed = self.cloud.map_runs_changed.notified();
-            let limits = self.cloud.map_runs.get(&self.run).map(|run| run.limits.clone());
+            let changed = self.cloud.services.states.map_runs_changed.notified();
+            let limits = self.cloud.services.states.map_runs.get(&self.run).map(|run| run.limits.clone());
             if limits.as_ref().is_some_and(|l| l.are_exceeded(tally.failed, tally.total)) {
                 break Verdict::TooManyFailed;
             }
@@ -221,7 +221,7 @@ impl Supervisor {
     /// Runs a child, from its start or from where it was.
     async fn child<'i>(&self, input: &'i Input) -> &'i Input {
         let arn = self.arn(input);
-        let launched = match self.cloud.executions.get(&arn) {
+        let launched = match self.cloud.services.states.executions.get(&arn) {
             Some(_) => redrive::child(&self.cloud, &arn, self.program.clone()),
             None => executions::start_child(&self.cloud, &self.run, input, self.program.clone()),
         };
@@ -235,7 +235,7 @@ impl Supervisor {
 
     /// Items that failed: all of a child that did anything but succeed.
     fn failed_items(&self, input: &Input) -> u64 {
-        let child = self.cloud.executions.get(&self.arn(input));
+        let child = self.cloud.services.states.executions.get(&self.arn(input));
         if child.is_some_and(|child| child.status == "SUCCEEDED") { 0 } else { input.items }
     }
 
@@ -243,7 +243,7 @@ impl Supervisor {
         let (mut results, mut written) = (Results::default(), (0, 0));
         for input in &self.inputs {
             let arn = self.arn(input);
-            match self.cloud.executions.get(&arn) {
+            match self.cloud.services.states.executions.get(&arn) {
                 Some(child) => {
                     self.writer.add(&mut results, &arn, &child);
                     written = (written.0 + 1, written.1 + input.items);
@@ -255,7 +255,7 @@ impl Supervisor {
     }
 
     fn note_written(&self, (children, items): (u64, u64)) {
-        self.cloud.map_runs.settle(&self.run, |run| {
+        self.cloud.services.states.map_runs.settle(&self.run, |run| {
             (run.written, run.items_written) = (children, items);
         });
     }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::super::interpreter::{Failure, Machine, Outcome, Scope};
 use super::super::{Execution, redrive};
 use super::runs;
-use crate::cloud::{Cloud, iso};
-use crate::identity::Caller;
+use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::identity::Caller;
 
 /// What a bucket's policy or the role must allow, as AWS documents it for files of all sizes.
 const ACTIONS: [&str; 4] =
@@ -85,7 +85,7 @@ impl Writer {
             let allowed = machine.cloud.authorize(&machine.caller, action, &arn, &[]);
             allowed.map_err(|error| failed(error.message))?;
         }
-        let bucket = machine.cloud.buckets.get(&place.bucket).map_err(failed)?;
+        let bucket = machine.cloud.services.s3.get(&place.bucket).map_err(failed)?;
         match bucket.owner {
             Some(_) => Err(failed(format!("{} belongs to another account", place.bucket))),
             None => Ok(()),
@@ -149,7 +149,7 @@ impl Writer {
         let write = move || {
             let mut objects = objects.iter();
             objects.try_for_each(|(key, bytes)| {
-                cloud.buckets.put_bytes(&bucket, key, bytes).map(|_| ())
+                cloud.services.s3.put_bytes(&bucket, key, bytes).map(|_| ())
             })
         };
         tokio::task::spawn_blocking(write).await.map_err(failed)?.map_err(failed)?;

@@ -1,0 +1,15 @@
+//! What all services share, and that knows none of them: the cloud as a value, records, faults,
+//! processes, identity, permissions.
+
+pub mod cloud;
+pub mod engine;
+pub mod error;
+pub mod eviction;
+pub mod faults;
+pub mod folder;
+pub mod iam;
+pub mod identity;
+pub mod log;
+pub mod pages;
+pub mod processes;
+pub mod store;

@@ -1,0 +1,402 @@
+//! Who may do what: every call is evaluated against the policies that apply to it, and remembered.
+//!
+//! Evaluated are inline policies of roles, policies of buckets and trust policies of roles, by
+//! [`decision`]; [`context`] lists the condition keys, [`document`] what is refused when it is
+//! stored. Differences from AWS: there are no users but the administrator, no groups, managed
+//! policies, permission boundaries, session policies and organisations, and paths of roles are
+//! refused. A principal in a policy stays a name: AWS replaces the ARN of a role by its ID when the
+//! policy is stored, so that a role made anew is not the old one. Names of services are not looked
+//! up.
+//!
+//! What a role called and whether it was allowed is in `audit.ndjson` before the call goes on. A
+//! call that cannot be written there, because the disk is full, is refused.
+
+mod audit;
+mod bucket_policy;
+mod condition;
+pub mod context;
+pub mod decision;
+pub mod document;
+mod pattern;
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+pub use self::audit::Audit;
+pub use self::bucket_policy::BUCKET_POLICY_BYTES_MAX;
+
+use self::context::Context;
+use self::decision::{Decision, Reason, Request, Subject};
+use self::document::{INLINE_BYTES_MAX, Kind, Policy, TRUST_BYTES_MAX};
+use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::{Caller, Principal};
+use crate::services::iam::Role;
+
+/// More about a request that conditions may ask for.
+pub type Conditions = [(&'static str, String)];
+
+impl Cloud {
+    /// Whether `caller` may do `action` on `resource` (an ARN, or `*` when the action knows none);
+    /// the error has AWS's words. The decision is written to the audit log.
+    pub fn authorize(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        conditions: &Conditions,
+    ) -> ApiResult<()> {
+        let decision = self.decide(caller, action, resource, conditions)?;
+        self.record(caller, action, resource, &decision)?;
+        match decision.allowed() {
+            true => Ok(()),
+            // Nobody learns why somebody else's bucket is closed.
+            false if self.owner_of(resource).is_some() => {
+                Err(ApiError::new("AccessDeniedException", "Access Denied").with_status(403))
+            }
+            false => Err(denial(caller, action, resource, &decision)),
+        }
+    }
+
+    /// The same question asked only to choose between two answers (S3 tells whether a key is
+    /// missing only to those who may list the bucket): nothing is audited.
+    pub fn allows(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        conditions: &Conditions,
+    ) -> ApiResult<bool> {
+        Ok(self.decide(caller, action, resource, conditions)?.allowed())
+    }
+
+    /// Whether `caller` may give `role_arn` to `service` (`lambda.amazonaws.com`), as it must when
+    /// it makes something that will use the role.
+    pub fn pass_role(&self, caller: &Caller, role_arn: &str, service: &str) -> ApiResult<()> {
+        let conditions = [("iam:PassedToService", service.to_owned())];
+        self.authorize(caller, "iam:PassRole", role_arn, &conditions)
+    }
+
+    /// The role as `service` takes it on for `session`; an error when the role does not trust it.
+    pub fn assume(&self, role_arn: &str, service: &str, session: &str) -> Result<Caller, String> {
+        self.assume_for(role_arn, service, session, None)
+    }
+
+    /// The same for a resource that the service names in `aws:SourceArn`.
+    pub fn assume_for(
+        &self,
+        role_arn: &str,
+        service: &str,
+        session: &str,
+        source_arn: Option<&str>,
+    ) -> Result<Caller, String> {
+        let name = role_arn.rsplit('/').next().unwrap_or(role_arn);
+        let role = self
+            .services
+            .iam
+            .roles
+            .get(name)
+            .ok_or_else(|| format!("the role `{role_arn}` does not exist"))?;
+        let trust = Policy::parse(&role.trust, Kind::Trust)
+            .map_err(|e| format!("the trust policy of the role `{name}` is malformed: {e}"))?;
+        let mut context = self.surroundings("sts:AssumeRole");
+        context.add("aws:PrincipalIsAWSService", "true");
+        context.add("aws:PrincipalServiceName", service);
+        context.add("aws:SourceAccount", &self.config.account);
+        context.add_some("aws:SourceArn", source_arn);
+        context.add("aws:ResourceAccount", &self.config.account);
+        let arn = self.config.global_arn("iam", &format!("role/{name}"));
+        let request = Request {
+            subject: &Subject::Service(service.to_owned()),
+            action: "sts:AssumeRole",
+            resource: &arn,
+            context: &context,
+        };
+        let decision = decision::decide_trust(&[], &trust, &request).map_err(|e| e.to_string())?;
+        if !decision.allowed() {
+            return Err(format!(
+                "the role `{name}` cannot be assumed by {service}: its trust policy does not allow \
+                 it"
+            ));
+        }
+        Ok(self.identities.role(name, &role.id, session))
+    }
+
+    fn decide(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        conditions: &Conditions,
+    ) -> ApiResult<Decision> {
+        let own = bucket_of(resource)
+            .and_then(|bucket| Some((self.services.s3.policy(bucket)?, bucket)))
+            .map(|(policy, bucket)| stored(&policy, Kind::Bucket(bucket)))
+            .transpose()?;
+        let subject = self.subject(caller);
+        let context = self.context(caller, action, resource, conditions)?;
+        let request = Request { subject: &subject, action, resource, context: &context };
+        let identity = self.identity_policies(caller)?;
+        let decided = match self.owner_of(resource) {
+            Some(_) => decision::decide_across(&identity, own.as_ref(), &request),
+            None => decision::decide(&identity, own.as_ref(), &request),
+        };
+        decided.map_err(|unknown| unknown_key(&unknown, action, resource))
+    }
+
+    /// The other account that a bucket and its objects belong to.
+    fn owner_of(&self, resource: &str) -> Option<String> {
+        self.services.s3.get(bucket_of(resource)?).ok()?.owner.clone()
+    }
+
+    /// Writes what a session was allowed or denied.
+    pub fn record(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        decision: &Decision,
+    ) -> ApiResult<()> {
+        if caller.principal == Principal::Administrator {
+            return Ok(());
+        }
+        let entry = audit::Entry {
+            caller: &caller.arn,
+            action,
+            resource,
+            allowed: decision.allowed(),
+            statements: &decision.statements,
+        };
+        self.audit.write(&entry).map_err(|e| {
+            ApiError::internal(format!("the call cannot be written to the audit log: {e}"))
+        })
+    }
+
+    /// Who a caller is to policies.
+    pub fn subject(&self, caller: &Caller) -> Subject {
+        let (arn, account) = (caller.arn.clone(), self.config.account.clone());
+        match &caller.principal {
+            Principal::Administrator => Subject::User { arn, account },
+            Principal::Role { role, .. } => {
+                let role_arn = self.config.global_arn("iam", &format!("role/{role}"));
+                Subject::Session { arn, role_arn, account }
+            }
+        }
+    }
+
+    /// The policies that a caller has by itself.
+    pub fn identity_policies(&self, caller: &Caller) -> ApiResult<Vec<Policy>> {
+        match &caller.principal {
+            Principal::Administrator => {
+                let document = serde_json::json!({
+                    "Version": "2012-10-17",
+                    "Statement": [{
+                        "Sid": "Administrator", "Effect": "Allow", "Action": "*", "Resource": "*"
+                    }]
+                });
+                Ok(vec![stored(&document, Kind::Identity)?])
+            }
+            Principal::Role { .. } => {
+                let role = self.role_of(caller)?;
+                role.policies.iter().map(|(_, policy)| stored(policy, Kind::Identity)).collect()
+            }
+        }
+    }
+
+    /// The role of a session; credentials of a role that was deleted are good for nothing, also
+    /// when there is a new one of the same name.
+    fn role_of(&self, caller: &Caller) -> ApiResult<std::sync::Arc<Role>> {
+        let Principal::Role { role, role_id, .. } = &caller.principal else {
+            return Err(ApiError::internal("a user has no role"));
+        };
+        self.services.iam.roles.get(role).filter(|role| role.id == *role_id).ok_or_else(|| {
+            ApiError::new(
+                "InvalidClientTokenId",
+                "The security token included in the request is invalid.",
+            )
+            .with_status(403)
+        })
+    }
+
+    /// Keys that every request has.
+    fn surroundings(&self, action: &str) -> Context {
+        let mut context = Context::default();
+        let now = jiff::Timestamp::now();
+        context.add("aws:CurrentTime", iso(now));
+        context.add("aws:EpochTime", now.as_second().to_string());
+        // The transport never leaves this machine, which is what the condition is meant to ensure.
+        context.add("aws:SecureTransport", "true");
+        let global = action.starts_with("iam:");
+        context.add(
+            "aws:RequestedRegion",
+            if global { "us-east-1" } else { self.config.region.as_str() },
+        );
+        context
+    }
+
+    /// What conditions may ask of a request.
+    pub fn context(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        conditions: &Conditions,
+    ) -> ApiResult<Context> {
+        let mut context = self.surroundings(action);
+        self.add_principal(&mut context, caller)?;
+        let named = resource.split(':').nth(4).filter(|account| !account.is_empty());
+        let owner = self.owner_of(resource);
+        let account = named.or(owner.as_deref()).unwrap_or(&self.config.account);
+        context.add("aws:ResourceAccount", account);
+        let origin = &caller.origin;
+        context.add_some("aws:SourceIp", origin.source_ip.map(|ip| ip.to_string()));
+        context.add_some("aws:UserAgent", origin.user_agent.as_deref());
+        context.add("aws:ViaAWSService", origin.called_via.is_some().to_string());
+        for key in ["aws:CalledVia", "aws:CalledViaFirst", "aws:CalledViaLast"] {
+            context.add_some(key, origin.called_via.as_deref());
+        }
+        context.add_some("lambda:SourceFunctionArn", caller.source_function.as_deref());
+        if action.starts_with("s3:") {
+            context.add("s3:ResourceAccount", account);
+            context.add("s3:signatureversion", "AWS4-HMAC-SHA256");
+        }
+        for (key, value) in conditions {
+            context.add(key, value);
+        }
+        Ok(context)
+    }
+
+    fn add_principal(&self, context: &mut Context, caller: &Caller) -> ApiResult<()> {
+        context.add("aws:PrincipalAccount", &self.config.account);
+        context.add("aws:userid", caller.user_id());
+        context.add("aws:PrincipalIsAWSService", "false");
+        if let Some(issued) = caller.issued {
+            context.add("aws:TokenIssueTime", iso(issued));
+            context.add("aws:MultiFactorAuthPresent", "false");
+        }
+        match &caller.principal {
+            Principal::Administrator => {
+                context.add("aws:PrincipalArn", &caller.arn);
+                context.add("aws:PrincipalType", "User");
+                context.add("aws:username", caller.arn.rsplit('/').next().unwrap_or_default());
+            }
+            Principal::Role { role, .. } => {
+                let arn = self.config.global_arn("iam", &format!("role/{role}"));
+                context.add("aws:PrincipalArn", arn);
+                context.add("aws:PrincipalType", "AssumedRole");
+                let role = self.role_of(caller)?;
+                for tag in role.tags.as_array().into_iter().flatten() {
+                    let text = |name: &str| tag[name].as_str().unwrap_or_default().to_owned();
+                    context.add(&format!("aws:PrincipalTag/{}", text("Key")), text("Value"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The bucket that an ARN of S3 names.
+fn bucket_of(resource: &str) -> Option<&str> {
+    resource.strip_prefix("arn:aws:s3:::").map(|r| r.split('/').next().unwrap_or(r))
+}
+
+/// A policy that was checked when it was stored.
+pub fn stored(document: &Value, kind: Kind<'_>) -> ApiResult<Policy> {
+    Policy::parse(document, kind)
+        .map_err(|e| ApiError::internal(format!("a stored policy is malformed: {e}")))
+}
+
+/// A policy asks for a key that there is not.
+pub fn unknown_key(unknown: &decision::Unknown, action: &str, resource: &str) -> ApiError {
+    let message = format!(
+        "The embedded cloud does not implement the condition key {}, which a policy asks for that \
+         decides about {action} on {resource}.",
+        unknown.0
+    );
+    ApiError::new("NotImplemented", message).with_status(501)
+}
+
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
+pub fn denial(caller: &Caller, action: &str, resource: &str, decision: &Decision) -> ApiError {
+    let quote = if action.starts_with("s3:") { "\"" } else { "" };
+    let why = match decision.reason {
+        Reason::DeniedByIdentity => "with an explicit deny in an identity-based policy".to_owned(),
+        Reason::DeniedByResource => "with an explicit deny in a resource-based policy".to_owned(),
+        Reason::NotAllowed | Reason::Allowed => {
+            format!("because no identity-based policy allows the {action} action")
+        }
+    };
+    let message = format!(
+        "User: {} is not authorized to perform: {action} on resource: \
+         {quote}{resource}{quote} {why}",
+        caller.arn
+    );
+    ApiError::new("AccessDeniedException", message).with_status(403)
+}
+
+/// Checks a role's permissions before they are stored; the error is AWS's message.
+pub fn check_policy(document: &Value) -> Result<(), String> {
+    Policy::parse(document, Kind::Identity).map(|_| ()).map_err(|e| e.to_string())
+}
+
+/// Checks the policy of an endpoint before it is stored. It filters nothing here, because nothing
+/// of a network does.
+pub fn check_endpoint_policy(document: &Value) -> Result<(), String> {
+    Policy::parse(document, Kind::Endpoint).map(|_| ()).map_err(|e| e.to_string())
+}
+
+/// Checks all inline policies of a role together; `role` is its name.
+pub fn check_inline_size(role: &str, policies: &[(String, Value)]) -> Result<(), String> {
+    let bytes: usize = policies.iter().map(|(_, document)| document::size(document)).sum();
+    if bytes > INLINE_BYTES_MAX {
+        return Err(format!(
+            "Maximum policy size of {INLINE_BYTES_MAX} bytes exceeded for role {role}"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the policy of `bucket` before it is stored; the error is S3's message.
+pub fn check_bucket_policy(cloud: &Cloud, bucket: &str, document: &Value) -> Result<(), String> {
+    if document.to_string().len() > BUCKET_POLICY_BYTES_MAX {
+        return Err("Policy exceeds the maximum allowed document size.".to_owned());
+    }
+    let policy = Policy::parse(document, Kind::Bucket(bucket)).map_err(|e| e.to_string())?;
+    match stranger(cloud, &policy) {
+        Some(_) => Err("Invalid principal in policy".to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// Checks a trust policy before it is stored; the error is AWS's message.
+pub fn check_trust(cloud: &Cloud, document: &Value) -> Result<(), String> {
+    if document::size(document) > TRUST_BYTES_MAX {
+        return Err(format!("Cannot exceed quota for ACLSizePerRole: {TRUST_BYTES_MAX}"));
+    }
+    let policy = Policy::parse(document, Kind::Trust).map_err(|e| e.to_string())?;
+    match stranger(cloud, &policy) {
+        Some(arn) => Err(format!("Invalid principal in policy: \"AWS\":\"{arn}\"")),
+        None => Ok(()),
+    }
+}
+
+/// A user or role of this account that a policy names and that does not exist.
+fn stranger(cloud: &Cloud, policy: &Policy) -> Option<String> {
+    use self::document::{Named, Principals};
+    let own = cloud.config.global_arn("iam", "");
+    let missing = |named: &Named| {
+        let Named::Aws(arn) = named else { return None };
+        let name = arn.strip_prefix(&own)?;
+        let exists = match name.split_once('/') {
+            Some(("role", role)) => cloud.services.iam.roles.contains(role),
+            _ => *arn == cloud.identities.administrator().arn,
+        };
+        (!exists).then(|| arn.clone())
+    };
+    let listed = policy.statements.iter().flat_map(|statement| match &statement.principals {
+        Principals::Only(named) | Principals::Except(named) => named.as_slice(),
+        Principals::Unsaid => &[],
+    });
+    listed.filter_map(missing).next()
+}

@@ -1,0 +1,176 @@
+//! The front door: one port for all services, told apart by the scope of the signature.
+//!
+//! [`guard`] keeps web pages out, [`connections`] bounds what clients can hold, `protocol` finds
+//! out how a client is answered, and the signature says who calls before anything is looked at.
+
+mod cbor;
+mod connections;
+mod encoding;
+mod form;
+mod guard;
+mod lambda;
+mod own;
+mod speech;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, header};
+use axum::response::Response;
+use serde_json::Value;
+
+use self::connections::Limits;
+pub use self::lambda::percent_decode;
+use self::speech::Speech;
+use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::faults::{self, Outcome};
+use crate::kernel::identity::signature::{Authorization, SignedRequest, check_s3};
+use crate::kernel::identity::{Caller, Origin};
+use crate::services::{
+    athena, cloudformation, cloudwatch, ec2, events, glue, iam, logs, sns, ssm, states, sts,
+    tagging,
+};
+
+/// Bytes of a request to any service but S3.
+const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What requests are answered with.
+#[derive(Clone)]
+struct Shared {
+    cloud: Arc<Cloud>,
+    s3: crate::services::s3::Service,
+}
+
+/// Serves until `stop` is notified.
+pub async fn serve(
+    cloud: Arc<Cloud>,
+    listener: tokio::net::TcpListener,
+    stop: Arc<tokio::sync::Notify>,
+) -> std::io::Result<()> {
+    let shared = Shared { s3: crate::services::s3::service(&cloud), cloud };
+    connections::serve(listener, stop, Limits::default(), move |peer, request| {
+        let shared = shared.clone();
+        async move { answer(&shared, peer, request).await }
+    })
+    .await;
+    Ok(())
+}
+
+async fn answer(shared: &Shared, peer: SocketAddr, request: Request<Body>) -> Response {
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let (parts, body) = request.into_parts();
+    let service = service(&parts.headers);
+    if let Err(error) = guard::check(&parts) {
+        return match service {
+            Some(service) if service != "s3" => {
+                encoding::failure(&Speech::of(&service, &parts), &error, &request_id)
+            }
+            _ => encoding::s3_failure(&error, &shared.cloud.config.region, &request_id),
+        };
+    }
+    if let Some(path) = parts.uri.path().strip_prefix("/_steppe/").map(str::to_owned) {
+        return own::answer(&shared.cloud, &path, Request::from_parts(parts, body)).await;
+    }
+    let origin = origin(peer, &parts.headers);
+    match service {
+        Some(service) if service != "s3" => {
+            let speech = Speech::of(&service, &parts);
+            aws(&shared.cloud, &speech, origin, Request::from_parts(parts, body), &request_id).await
+        }
+        _ => s3(shared, origin, Request::from_parts(parts, body), &request_id).await,
+    }
+}
+
+/// The service that a request is signed for.
+fn service(headers: &HeaderMap) -> Option<String> {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    Some(Authorization::parse(authorization?)?.scope.service.to_owned())
+}
+
+fn origin(peer: SocketAddr, headers: &HeaderMap) -> Origin {
+    let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
+    Origin { source_ip: Some(peer.ip()), user_agent: agent.map(str::to_owned), called_via: None }
+}
+
+async fn s3(
+    shared: &Shared,
+    origin: Origin,
+    mut request: Request<Body>,
+    request_id: &str,
+) -> Response {
+    let region = &shared.cloud.config.region;
+    if let Err(error) = check_s3(request.uri(), request.headers(), region) {
+        return encoding::s3_failure(&error, region, request_id);
+    }
+    request.extensions_mut().insert(origin);
+    shared.s3.answer(request).await
+}
+
+async fn aws(
+    cloud: &Arc<Cloud>,
+    speech: &Speech,
+    origin: Origin,
+    request: Request<Body>,
+    request_id: &str,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
+        let error = ApiError::new(
+            "RequestEntityTooLarge",
+            "The request is too large, or its body \
+            did not arrive.",
+        )
+        .with_status(413);
+        return encoding::failure(speech, &error, request_id);
+    };
+    let signed = SignedRequest {
+        method: &parts.method,
+        uri: &parts.uri,
+        headers: &parts.headers,
+        body: &body,
+    };
+    let caller = match signed.verify(&cloud.identities) {
+        Ok(caller) => caller.from(origin),
+        Err(error) => return encoding::failure(speech, &error, request_id),
+    };
+    if speech.service == "lambda" {
+        return lambda::answer(cloud, &caller, speech, &parts, body, request_id).await;
+    }
+    let (operation, params) = match encoding::parse(speech, &parts, &body) {
+        Ok(parsed) => parsed,
+        Err(error) => return encoding::failure(speech, &error, request_id),
+    };
+    let call = dispatch(cloud, &caller, &speech.service, &operation, &params);
+    match cloud.faults.around(&speech.service, &operation, call).await {
+        Outcome::Answered(Ok(value)) => encoding::success(speech, &operation, &value, request_id),
+        Outcome::Answered(Err(error)) => encoding::failure(speech, &error, request_id),
+        Outcome::Lost => faults::lost(),
+    }
+}
+
+async fn dispatch(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    service: &str,
+    operation: &str,
+    params: &Value,
+) -> ApiResult {
+    match service {
+        "cloudformation" => cloudformation::handle(cloud, caller, operation, params).await,
+        "sts" => sts::handle(cloud, caller, operation, params),
+        "iam" => iam::handle(cloud, caller, operation, params),
+        "sns" => sns::handle(cloud, caller, operation, params),
+        "ec2" => ec2::handle(cloud, caller, operation, params),
+        "glue" => glue::handle(cloud, caller, operation, params).await,
+        "athena" => athena::handle(cloud, caller, operation, params).await,
+        "states" => states::handle(cloud, caller, operation, params).await,
+        "logs" => logs::handle(cloud, caller, operation, params),
+        "events" => events::handle(cloud, caller, operation, params),
+        "monitoring" => cloudwatch::handle(cloud, caller, operation, params),
+        "ssm" => ssm::handle(cloud, caller, operation, params),
+        "tagging" => tagging::handle(cloud, caller, operation, params),
+        other => Err(ApiError::unknown_operation(other, operation)),
+    }
+}

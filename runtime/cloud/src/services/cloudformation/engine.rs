@@ -1,0 +1,255 @@
+//! Creates, updates, rolls back and deletes stacks.
+//!
+//! Every decision rests on the stored stack, so an operation that the process did not survive is
+//! taken up again: a creation or update that was cut off is rolled back, a deletion goes on. A
+//! resource that was in progress then counts as not begun.
+
+mod apply;
+mod changes;
+mod delete;
+mod rollback;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+pub use changes::plan;
+
+use super::resources::Place;
+use super::{OnFailure, Operation, Stack, events, settle_status, store_status};
+use crate::kernel::cloud::Cloud;
+use crate::kernel::identity::Caller;
+use crate::kernel::store::NotStored;
+use apply::apply;
+use rollback::{clean_up, undo_creation, undo_update};
+
+/// How long deleted stacks can be looked at, as in AWS.
+const DELETED_KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
+/// How many of them.
+const DELETED_MAX: usize = 500;
+
+/// Pseudo parameters beside the template's own.
+pub fn all_parameters(
+    cloud: &Cloud,
+    stack_id: &str,
+    name: &str,
+    own: BTreeMap<String, Value>,
+) -> BTreeMap<String, Value> {
+    let mut all = own;
+    for (key, value) in [
+        ("AWS::AccountId", cloud.config.account.as_str()),
+        ("AWS::Region", &cloud.config.region),
+        ("AWS::Partition", "aws"),
+        ("AWS::URLSuffix", "amazonaws.com"),
+        ("AWS::StackName", name),
+        ("AWS::StackId", stack_id),
+    ] {
+        all.insert(key.to_owned(), value.into());
+    }
+    all.insert("AWS::NotificationARNs".to_owned(), Value::Array(vec![]));
+    all
+}
+
+fn place<'a>(
+    cloud: &'a Arc<Cloud>,
+    id: &'a str,
+    stack: &'a Stack,
+    logical_id: &'a str,
+) -> Place<'a> {
+    Place { cloud, stack_id: id, stack_name: &stack.name, logical_id }
+}
+
+/// A new operation.
+pub fn order(kind: &str, token: Option<&str>) -> Operation {
+    Operation {
+        id: uuid::Uuid::new_v4().to_string(),
+        kind: kind.to_owned(),
+        token: token.map(str::to_owned),
+        ..Operation::default()
+    }
+}
+
+/// An operation, and who ordered it.
+pub struct Ordered<'a> {
+    /// What is to be done.
+    pub operation: Operation,
+    /// Whose rights count.
+    pub caller: &'a Caller,
+}
+
+/// Starts an operation in the background; its status is stored first, so that what was
+/// acknowledged goes on after a crash. `change` takes over what the operation works with.
+fn begin(
+    cloud: &Arc<Cloud>,
+    stack_id: &str,
+    status: &str,
+    ordered: Ordered<'_>,
+    change: impl FnOnce(&mut Stack),
+) -> Result<(), NotStored> {
+    if let Some(stack) = cloud.services.cloudformation.stacks.get(stack_id) {
+        cloud.services.cloudformation.work.earlier().insert(stack_id.to_owned(), stack);
+    }
+    store_status(cloud, stack_id, status, Some("User Initiated"), |stack| {
+        change(stack);
+        stack.operation = Operation { caller: Some(ordered.caller.clone()), ..ordered.operation };
+    })
+}
+
+/// Adds a stack and starts its creation.
+pub fn create_new(
+    cloud: &Arc<Cloud>,
+    stack_id: &str,
+    mut stack: Stack,
+    caller: &Caller,
+) -> Result<(), NotStored> {
+    stack.operation.caller = Some(caller.clone());
+    cloud.faults.record();
+    cloud.services.cloudformation.stacks.put(stack_id, stack.clone())?;
+    events::of_stack(cloud, stack_id, &stack);
+    let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
+    tokio::spawn(async move { create(&cloud, &stack_id).await });
+    Ok(())
+}
+
+/// Starts the creation of the resources of a stack that was reviewed.
+pub fn start_create(
+    cloud: &Arc<Cloud>,
+    stack_id: &str,
+    ordered: Ordered<'_>,
+    change: impl FnOnce(&mut Stack),
+) -> Result<(), NotStored> {
+    begin(cloud, stack_id, "CREATE_IN_PROGRESS", ordered, change)?;
+    let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
+    tokio::spawn(async move { create(&cloud, &stack_id).await });
+    Ok(())
+}
+
+async fn create(cloud: &Arc<Cloud>, stack_id: &str) {
+    let minutes = cloud.services.cloudformation.stacks.get(stack_id).and_then(|s| s.operation.timeout_mins);
+    match minutes {
+        None => create_until(cloud, stack_id, std::future::pending()).await,
+        Some(minutes) => {
+            let limit = Duration::from_secs(minutes.saturating_mul(60));
+            create_until(cloud, stack_id, tokio::time::sleep(limit)).await;
+        }
+    }
+}
+
+/// Makes a stack's resources; when `limit` comes first, the creation has failed.
+async fn create_until(cloud: &Arc<Cloud>, stack_id: &str, limit: impl Future<Output = ()>) {
+    let applied = tokio::select! {
+        applied = apply(cloud, stack_id) => applied,
+        () = limit => {
+            apply::cancel(cloud, stack_id);
+            Err("Stack creation time exceeded the specified timeout.".to_owned())
+        }
+    };
+    // A creation that the disk does not know would be rolled back after a restart.
+    let done =
+        applied.and_then(|()| Ok(store_status(cloud, stack_id, "CREATE_COMPLETE", None, |_| {})?));
+    if let Err(reason) = done {
+        undo_creation(cloud, stack_id, &reason).await;
+    }
+}
+
+/// Starts an update; `change` puts the new template in the place of the old.
+pub fn start_update(
+    cloud: &Arc<Cloud>,
+    stack_id: &str,
+    ordered: Ordered<'_>,
+    change: impl FnOnce(&mut Stack),
+) -> Result<(), NotStored> {
+    begin(cloud, stack_id, "UPDATE_IN_PROGRESS", ordered, change)?;
+    let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
+    tokio::spawn(async move {
+        let done = apply(&cloud, &stack_id).await.and_then(|()| {
+            let status = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS";
+            Ok(store_status(&cloud, &stack_id, status, None, |_| {})?)
+        });
+        match done {
+            Ok(()) => clean_up(&cloud, &stack_id).await,
+            Err(reason) => undo_update(&cloud, &stack_id, &reason).await,
+        }
+    });
+    Ok(())
+}
+
+/// Starts a deletion.
+pub fn start_delete(
+    cloud: &Arc<Cloud>,
+    stack_id: &str,
+    ordered: Ordered<'_>,
+) -> Result<(), NotStored> {
+    begin(cloud, stack_id, "DELETE_IN_PROGRESS", ordered, |_| {})?;
+    let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
+    tokio::spawn(async move { delete::stack(&cloud, &stack_id).await });
+    Ok(())
+}
+
+/// Starts putting back, once more, what a failed rollback left.
+pub fn continue_rollback(
+    cloud: &Arc<Cloud>,
+    stack_id: &str,
+    ordered: Ordered<'_>,
+) -> Result<(), NotStored> {
+    begin(cloud, stack_id, "UPDATE_ROLLBACK_IN_PROGRESS", ordered, |_| {})?;
+    let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
+    tokio::spawn(async move { rollback::put_back(&cloud, &stack_id).await });
+    Ok(())
+}
+
+/// Takes up what an earlier process left in progress, and forgets what was deleted long ago.
+pub fn resume(cloud: &Arc<Cloud>) {
+    forget_deleted(cloud);
+    let reason = "the embedded cloud stopped while the operation ran.";
+    for (id, stack) in cloud.services.cloudformation.stacks.all() {
+        if !stack.is_busy() {
+            continue;
+        }
+        let cloud = cloud.clone();
+        tokio::spawn(async move {
+            match stack.status.as_str() {
+                "CREATE_IN_PROGRESS" => undo_creation(&cloud, &id, reason).await,
+                "ROLLBACK_IN_PROGRESS" => rollback::remove_everything(&cloud, &id).await,
+                "UPDATE_IN_PROGRESS" => undo_update(&cloud, &id, reason).await,
+                "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => clean_up(&cloud, &id).await,
+                "DELETE_IN_PROGRESS" => delete::stack(&cloud, &id).await,
+                // Both phases of an update's rollback; what was done is found done.
+                _ => rollback::put_back(&cloud, &id).await,
+            }
+        });
+    }
+}
+
+/// Forgets deleted stacks when they are old or many.
+pub fn forget_deleted(cloud: &Cloud) {
+    let mut deleted: Vec<(Timestamp, String)> =
+        cloud.services.cloudformation.stacks.all().into_iter().filter_map(|(id, s)| Some((s.deleted?, id))).collect();
+    deleted.sort();
+    let surplus = deleted.len().saturating_sub(DELETED_MAX);
+    let now = Timestamp::now();
+    for (n, (time, id)) in deleted.into_iter().enumerate() {
+        if n >= surplus && now.duration_since(time) < DELETED_KEPT {
+            continue;
+        }
+        match cloud.services.cloudformation.stacks.remove(&id) {
+            Ok(_) => events::forget(cloud, &id),
+            Err(error) => tracing::error!("a deleted stack cannot be forgotten: {error}"),
+        }
+    }
+}
+
+/// A failure, and what it means for the stack.
+fn fail(cloud: &Arc<Cloud>, stack_id: &str, status: &str, reason: &str) {
+    settle_status(cloud, stack_id, status, Some(reason));
+}
+
+/// Whether a creation that fails is undone, kept or deleted.
+fn on_failure(cloud: &Cloud, stack_id: &str) -> OnFailure {
+    cloud.services.cloudformation.stacks.get(stack_id).map(|s| s.operation.on_failure).unwrap_or_default()
+}

@@ -1,0 +1,132 @@
+//! Signals of wait conditions. The random part of a handle's address is the permission.
+//!
+//! Signals are kept while an operation of the handle's stack is under way and its condition has not
+//! what it waits for. They are kept in memory only: when the process stops in between, the creation
+//! is rolled back, and its handle with it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use serde_json::{Map, Value};
+
+use super::resources::{Failure, Made, text};
+use crate::kernel::cloud::Cloud;
+
+/// Bytes of a signal, as AWS limits its data.
+const BYTES_MAX: usize = 4_096;
+/// Signals of one handle; more than any condition here waits for.
+const SIGNALS_MAX: usize = 100;
+
+/// All signals that are awaited, by handle.
+#[derive(Debug, Default)]
+pub struct Signals {
+    received: Mutex<HashMap<String, Vec<Value>>>,
+    arrived: tokio::sync::Notify,
+}
+
+/// Why a signal was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// Nobody has this handle.
+    Unknown,
+    /// It is not what a signal is.
+    Malformed(String),
+}
+
+/// Takes a signal for the handle whose address is `path`: `/_steppe/wait/…`.
+pub fn signal(cloud: &Cloud, path: &str, body: &[u8]) -> Result<(), Refused> {
+    let handle = format!("{}{path}", cloud.config.endpoint());
+    let stack = cloud
+        .services
+        .cloudformation
+        .stacks
+        .all()
+        .into_iter()
+        .map(|(_, stack)| stack)
+        .find(|s| s.resources.values().any(|r| r.physical_id == handle))
+        .ok_or(Refused::Unknown)?;
+    let signal = parse(body)?;
+    // Later ones change nothing, as in AWS.
+    if !stack.is_busy() {
+        return Ok(());
+    }
+    let mut all = cloud.services.cloudformation.work.signals.received();
+    let received = all.entry(handle).or_default();
+    // A repeated signal takes the place of the first.
+    let earlier = received.iter().position(|s| s["UniqueId"] == signal["UniqueId"]);
+    match earlier {
+        Some(place) => received[place] = signal,
+        None if received.len() < SIGNALS_MAX => received.push(signal),
+        None => return Err(Refused::Malformed(format!("a handle takes {SIGNALS_MAX} signals"))),
+    }
+    drop(all);
+    cloud.services.cloudformation.work.signals.arrived.notify_waiters();
+    Ok(())
+}
+
+fn parse(body: &[u8]) -> Result<Value, Refused> {
+    let malformed = |words: &str| Refused::Malformed(words.to_owned());
+    if body.len() > BYTES_MAX {
+        return Err(Refused::Malformed(format!("a signal has at most {BYTES_MAX} bytes")));
+    }
+    let signal: Value =
+        serde_json::from_slice(body).map_err(|_| malformed("the signal is not JSON"))?;
+    if !matches!(text(&signal, "Status"), "SUCCESS" | "FAILURE") {
+        return Err(malformed("the Status of a signal is SUCCESS or FAILURE"));
+    }
+    if text(&signal, "UniqueId").is_empty() {
+        return Err(malformed("a signal needs a UniqueId"));
+    }
+    Ok(signal)
+}
+
+impl Signals {
+    fn received(&self) -> MutexGuard<'_, HashMap<String, Vec<Value>>> {
+        self.received.lock()
+    }
+
+    fn of(&self, handle: &str) -> Vec<Value> {
+        self.received().get(handle).cloned().unwrap_or_default()
+    }
+
+    /// Forgets what a handle was sent.
+    pub fn forget(&self, handle: &str) {
+        self.received().remove(handle);
+    }
+
+    /// Waits until a handle has `count` signals; the data of all is the attribute `Data`.
+    pub async fn wait(&self, handle: &str, count: usize, limit: Duration) -> Made {
+        let received = async {
+            loop {
+                // Asked for before the look, so that a signal in between is not missed.
+                let next = self.arrived.notified();
+                let signals = self.of(handle);
+                if let Some(failure) = signals.iter().find(|s| s["Status"] != "SUCCESS") {
+                    return Err(Failure::Other(format!(
+                        "WaitCondition received failed message: '{}' for uniqueId: {}",
+                        text(failure, "Reason"),
+                        text(failure, "UniqueId")
+                    )));
+                }
+                if signals.len() >= count {
+                    return Ok(signals);
+                }
+                next.await;
+            }
+        };
+        let waited = tokio::time::timeout(limit, received).await;
+        let signals = waited.unwrap_or_else(|_| {
+            let received = self.of(handle).len();
+            Err(Failure::Other(format!(
+                "WaitCondition timed out. Received {received} conditions when expecting {count}"
+            )))
+        });
+        self.forget(handle);
+        let data: Map<String, Value> =
+            signals?.iter().map(|s| (text(s, "UniqueId").to_owned(), s["Data"].clone())).collect();
+        let mut attributes = Map::new();
+        attributes.insert("Data".to_owned(), Value::Object(data).to_string().into());
+        Ok(attributes)
+    }
+}

@@ -1,0 +1,326 @@
+//! API of IAM: roles with inline policies, as much as is needed to make one, look at it, and delete
+//! it. Groups, users, managed policies, boundaries and paths are refused by name.
+
+use serde_json::{Value, json};
+
+use anyhow::Result;
+use crate::kernel::cloud::Opening;
+use crate::kernel::store::Table;
+use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::iam::{check_inline_size, check_policy, check_trust};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::identity::Caller;
+use crate::services::sts::check_name;
+use crate::services::{known, required};
+use serde::{Deserialize, Serialize};
+
+/// What IAM has.
+#[derive(Debug)]
+pub struct State {
+    /// Roles by name.
+    pub roles: Table<Role>,
+    /// Instance profiles by name.
+    pub profiles: Table<Profile>,
+}
+
+impl State {
+    /// Opens the records.
+    pub fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self {
+            roles: opening.table("roles")?,
+            profiles: opening.table("profiles")?,
+        })
+    }
+}
+
+/// A role.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Role {
+    /// Its ID: `AROA…`.
+    pub id: String,
+    /// Who may take it on.
+    pub trust: Value,
+    /// Inline policies by name.
+    pub policies: Vec<(String, Value)>,
+    /// Tags.
+    pub tags: Value,
+    /// When it was made.
+    pub created: jiff::Timestamp,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Seconds that a session of STS may last.
+    #[serde(default = "session_secs_default")]
+    pub session_secs_max: u32,
+}
+
+/// AWS's default for [`Role::session_secs_max`].
+pub fn session_secs_default() -> u32 {
+    3_600
+}
+
+/// An instance profile.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "StoredProfile")]
+pub struct Profile {
+    /// Its unique ID.
+    pub id: String,
+    /// Name of its role.
+    pub role: String,
+    /// When it was made.
+    pub created: jiff::Timestamp,
+}
+
+/// A profile's record; older ones are the name of the role alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredProfile {
+    Role(String),
+    Whole { id: String, role: String, created: jiff::Timestamp },
+}
+
+impl From<StoredProfile> for Profile {
+    fn from(stored: StoredProfile) -> Self {
+        match stored {
+            StoredProfile::Role(role) => Self::new(&role),
+            StoredProfile::Whole { id, role, created } => Self { id, role, created },
+        }
+    }
+}
+
+impl Profile {
+    /// A new profile of a role.
+    pub fn new(role: &str) -> Self {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        Self {
+            id: format!("AIPA{}", random[..17].to_uppercase()),
+            role: role.to_owned(),
+            created: jiff::Timestamp::now(),
+        }
+    }
+}
+
+impl Role {
+    /// A new role without permissions.
+    pub fn new(trust: Value) -> Self {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        Self {
+            id: format!("AROA{}", random[..17].to_uppercase()),
+            trust,
+            policies: vec![],
+            tags: Value::Null,
+            created: jiff::Timestamp::now(),
+            description: None,
+            session_secs_max: session_secs_default(),
+        }
+    }
+}
+
+/// API of IAM.
+pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
+    let used: &[&str] = match operation {
+        "ListRoles" => &[],
+        "GetInstanceProfile" => &["InstanceProfileName"],
+        "GetRole" | "ListRolePolicies" | "DeleteRole" => &["RoleName"],
+        "GetRolePolicy" | "DeleteRolePolicy" => &["RoleName", "PolicyName"],
+        "PutRolePolicy" => &["RoleName", "PolicyName", "PolicyDocument"],
+        "CreateRole" => &[
+            "RoleName",
+            "AssumeRolePolicyDocument",
+            "Description",
+            "MaxSessionDuration",
+            "Tags",
+            "Path",
+        ],
+        other => return Err(ApiError::unknown_operation("iam", other)),
+    };
+    known(params, "iam", operation, used)?;
+    let action = format!("iam:{operation}");
+    if operation == "ListRoles" {
+        cloud.authorize(caller, &action, "*", &[])?;
+        let roles: Vec<Value> =
+            cloud.services.iam.roles.all().iter().map(|(name, role)| describe(cloud, name, role)).collect();
+        return Ok(json!({ "Roles": roles, "IsTruncated": false }));
+    }
+    if operation == "GetInstanceProfile" {
+        return get_profile(cloud, caller, required(params, "InstanceProfileName")?);
+    }
+    let name = required(params, "RoleName")?;
+    check_name("roleName", name, 1..=64)?;
+    let arn = cloud.config.global_arn("iam", &format!("role/{name}"));
+    cloud.authorize(caller, &action, &arn, &[])?;
+    match operation {
+        "CreateRole" => create(cloud, name, params),
+        "DeleteRole" => delete(cloud, name),
+        "PutRolePolicy" => put_policy(cloud, name, params),
+        "DeleteRolePolicy" => delete_policy(cloud, name, required(params, "PolicyName")?),
+        "GetRolePolicy" => get_policy(cloud, name, required(params, "PolicyName")?),
+        "ListRolePolicies" => {
+            let names: Vec<String> =
+                find(cloud, name)?.policies.iter().map(|(n, _)| n.clone()).collect();
+            Ok(json!({ "PolicyNames": names, "IsTruncated": false }))
+        }
+        _ => Ok(json!({ "Role": describe(cloud, name, &*find(cloud, name)?) })),
+    }
+}
+
+fn get_profile(cloud: &Cloud, caller: &Caller, name: &str) -> ApiResult {
+    check_name("instanceProfileName", name, 1..=128)?;
+    let arn = cloud.config.global_arn("iam", &format!("instance-profile/{name}"));
+    cloud.authorize(caller, "iam:GetInstanceProfile", &arn, &[])?;
+    let profile = cloud.services.iam.profiles.get(name);
+    let profile = profile.ok_or_else(|| missing(&format!("Instance Profile {name}")))?;
+    // A role that somebody deleted is gone from its profile.
+    let role = cloud.services.iam.roles.get(&profile.role);
+    let roles: Vec<Value> = role.iter().map(|r| describe(cloud, &profile.role, r)).collect();
+    Ok(json!({ "InstanceProfile": {
+        "Path": "/", "InstanceProfileName": name, "InstanceProfileId": profile.id, "Arn": arn,
+        "CreateDate": iso(profile.created), "Roles": roles,
+    } }))
+}
+
+fn create(cloud: &Cloud, name: &str, params: &Value) -> ApiResult {
+    if params["Path"].as_str().is_some_and(|path| path != "/") {
+        return Err(ApiError::unknown_parameter("Path", "iam:CreateRole"));
+    }
+    let trust = document(required(params, "AssumeRolePolicyDocument")?)?;
+    check_trust(cloud, &trust).map_err(refused)?;
+    let mut role = Role::new(trust);
+    role.description = params["Description"].as_str().map(str::to_owned);
+    if let Some(secs) = params["MaxSessionDuration"].as_str() {
+        let secs = secs.parse().ok().filter(|secs| (3_600..=43_200).contains(secs));
+        role.session_secs_max = secs.ok_or_else(|| {
+            ApiError::validation("MaxSessionDuration must be between 3600 and 43200 seconds.")
+        })?;
+    }
+    role.tags = tags(&params["Tags"])?;
+    // Names are distinguished without regard to case.
+    if cloud.services.iam.roles.all().iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+        let message = format!("Role with name {name} already exists.");
+        return Err(ApiError::new("EntityAlreadyExists", message).with_status(409));
+    }
+    let described = describe(cloud, name, &role);
+    cloud.services.iam.roles.put(name, role)?;
+    Ok(json!({ "Role": described }))
+}
+
+/// Tags of a request, each key once.
+fn tags(tags: &Value) -> ApiResult {
+    let listed = tags.as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut keys = std::collections::BTreeSet::new();
+    for tag in listed {
+        let key = tag["Key"].as_str().unwrap_or_default();
+        known(tag, "iam", "CreateRole", &["Key", "Value"])?;
+        if key.is_empty() || key.len() > 128 || listed.len() > 50 {
+            return Err(ApiError::validation("A role has at most 50 tags with keys of 1 to 128."));
+        }
+        if !keys.insert(key.to_lowercase()) {
+            let message =
+                "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
+            return Err(ApiError::new("InvalidInput", message));
+        }
+    }
+    Ok(if listed.is_empty() { Value::Null } else { tags.clone() })
+}
+
+fn delete(cloud: &Cloud, name: &str) -> ApiResult {
+    let conflict = |message: &str| ApiError::new("DeleteConflict", message).with_status(409);
+    let role = find(cloud, name)?;
+    if !role.policies.is_empty() {
+        return Err(conflict("Cannot delete entity, must delete policies first."));
+    }
+    if cloud.services.iam.profiles.all().iter().any(|(_, profile)| profile.role == name) {
+        return Err(conflict(
+            "Cannot delete entity, must remove roles from instance profile first.",
+        ));
+    }
+    cloud.services.iam.roles.remove(name)?;
+    Ok(json!({}))
+}
+
+fn put_policy(cloud: &Cloud, name: &str, params: &Value) -> ApiResult {
+    let policy = required(params, "PolicyName")?;
+    check_name("policyName", policy, 1..=128)?;
+    let document = document(required(params, "PolicyDocument")?)?;
+    check_policy(&document).map_err(refused)?;
+    let mut policies = find(cloud, name)?.policies.clone();
+    policies.retain(|(other, _)| other != policy);
+    policies.push((policy.to_owned(), document));
+    check_inline_size(name, &policies)
+        .map_err(|message| ApiError::new("LimitExceeded", message).with_status(409))?;
+    let changed = cloud.services.iam.roles.update(name, |role| role.policies = policies)?;
+    changed.map(|()| json!({})).ok_or_else(|| no_role(name))
+}
+
+fn delete_policy(cloud: &Cloud, name: &str, policy: &str) -> ApiResult {
+    let remove = |role: &mut Role| {
+        let before = role.policies.len();
+        role.policies.retain(|(other, _)| other != policy);
+        role.policies.len() < before
+    };
+    match cloud.services.iam.roles.update(name, remove)? {
+        Some(true) => Ok(json!({})),
+        Some(false) => Err(missing(&format!("The role policy with name {policy}"))),
+        None => Err(no_role(name)),
+    }
+}
+
+fn get_policy(cloud: &Cloud, name: &str, policy: &str) -> ApiResult {
+    let role = find(cloud, name)?;
+    let (_, document) = role
+        .policies
+        .iter()
+        .find(|(n, _)| n == policy)
+        .ok_or_else(|| missing(&format!("The role policy with name {policy}")))?;
+    Ok(json!({
+        "RoleName": name, "PolicyName": policy, "PolicyDocument": percent_encoded(document)
+    }))
+}
+
+/// Documents come as text.
+fn document(text: &str) -> ApiResult {
+    serde_json::from_str(text)
+        .map_err(|_| ApiError::new("MalformedPolicyDocument", "This policy contains invalid Json"))
+}
+
+fn refused(message: String) -> ApiError {
+    let code = if message.starts_with("Cannot exceed quota") {
+        return ApiError::new("LimitExceeded", message).with_status(409);
+    } else {
+        "MalformedPolicyDocument"
+    };
+    ApiError::new(code, message)
+}
+
+fn missing(what: &str) -> ApiError {
+    ApiError::new("NoSuchEntity", format!("{what} cannot be found.")).with_status(404)
+}
+
+fn no_role(name: &str) -> ApiError {
+    missing(&format!("The role with name {name}"))
+}
+
+fn find(cloud: &Cloud, name: &str) -> ApiResult<std::sync::Arc<Role>> {
+    cloud.services.iam.roles.get(name).ok_or_else(|| no_role(name))
+}
+
+/// AWS percent-encodes documents (RFC 3986).
+fn percent_encoded(document: &Value) -> String {
+    let encoded: String =
+        url::form_urlencoded::byte_serialize(document.to_string().as_bytes()).collect();
+    encoded.replace('+', "%20")
+}
+
+fn describe(cloud: &Cloud, name: &str, role: &Role) -> Value {
+    let mut described = json!({
+        "Path": "/", "RoleName": name, "RoleId": role.id,
+        "Arn": cloud.config.global_arn("iam", &format!("role/{name}")),
+        "CreateDate": iso(role.created),
+        "AssumeRolePolicyDocument": percent_encoded(&role.trust),
+        "MaxSessionDuration": role.session_secs_max, "Tags": role.tags,
+    });
+    if let Some(description) = &role.description {
+        described["Description"] = json!(description);
+    }
+    described
+}

@@ -1,0 +1,210 @@
+//! What happens around `s3s`: requests that it would take and S3 does not, digests of the bodies
+//! that it parses, and characters that XML does not have.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::Body as AxumBody;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::Response;
+use s3s::service::S3Service;
+use s3s::{Body, HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Result, s3_error};
+
+use super::checksums;
+use super::errors::{access_denied, internal, invalid_request, not_implemented};
+use super::unread::Returning;
+use crate::kernel::faults::{self, Ahead, Faults};
+
+/// Bytes of a body that is parsed: 10,000 parts with their checksums are a tenth of it.
+pub const PARSED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Parameters by which requests with a body that is parsed are known.
+const PARSED: [&str; 11] = [
+    "acl",
+    "cors",
+    "delete",
+    "encryption",
+    "lifecycle",
+    "notification",
+    "ownershipControls",
+    "policy",
+    "publicAccessBlock",
+    "tagging",
+    "versioning",
+];
+
+/// Told by the check of a request when a fault wants its answer to be lost.
+#[derive(Debug, Clone, Default)]
+pub struct Losing(Arc<AtomicBool>);
+
+/// Counts a call for scripted faults; an error when it has to fail.
+pub fn strike(faults: &Faults, operation: &str, lost: Option<&Losing>) -> S3Result<()> {
+    match faults.ahead("s3", operation) {
+        Ahead::Made => Ok(()),
+        Ahead::Refused(error) => {
+            let code = S3ErrorCode::from_bytes(error.code.as_bytes());
+            let code = code.unwrap_or_else(|| S3ErrorCode::Custom(error.code.into()));
+            let mut refused = S3Error::with_message(code, error.message);
+            if let Ok(status) = StatusCode::from_u16(error.status) {
+                refused.set_status_code(status);
+            }
+            Err(refused)
+        }
+        Ahead::Lost => {
+            if let Some(Losing(lost)) = lost {
+                lost.store(true, Ordering::SeqCst);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// S3 over HTTP.
+#[derive(Clone)]
+pub struct Service {
+    s3: S3Service,
+    region: String,
+}
+
+impl Service {
+    /// Puts itself around `s3`.
+    pub fn new(s3: S3Service, region: String) -> Self {
+        Self { s3, region }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: axum::extract::Request) -> Response {
+        let method = request.method().clone();
+        let waits = request.headers().contains_key(header::EXPECT);
+        let lost = Losing::default();
+        let (mut body, unread) = Returning::wrap(request);
+        body.extensions_mut().insert(lost.clone());
+        let answered = match self.prepare(body).await {
+            Ok(request) => self.s3.call(request).await.map_err(|e| internal(format!("{e:?}"))),
+            Err(error) => Err(error),
+        };
+        if lost.0.load(Ordering::SeqCst) {
+            return faults::lost();
+        }
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(error) => self.failure(error),
+        };
+        if !response.status().is_success() {
+            unread.end(waits, &mut response).await;
+        }
+        finish(&method, &mut response);
+        response.map(AxumBody::new)
+    }
+
+    /// An error's answer. One about the region names the right one, for clients to go on with.
+    fn failure(&self, error: S3Error) -> HttpResponse {
+        let wrong_region = *error.code() == S3ErrorCode::AuthorizationHeaderMalformed;
+        let mut response = match error.to_http_response() {
+            Ok(response) => response,
+            Err(error) => return HttpResponse::new(Body::from(error.to_string())),
+        };
+        if wrong_region && let Some(xml) = response.body().bytes() {
+            let element = format!("<Region>{}</Region></Error>", self.region);
+            let xml = String::from_utf8_lossy(&xml).replace("</Error>", &element);
+            *response.body_mut() = Body::from(xml);
+            if let Ok(region) = HeaderValue::from_str(&self.region) {
+                response.headers_mut().insert("x-amz-bucket-region", region);
+            }
+        }
+        response
+    }
+
+    async fn prepare(&self, request: HttpRequest) -> S3Result<HttpRequest> {
+        let (mut parts, mut body) = request.into_parts();
+        if !parts.headers.contains_key(header::HOST) {
+            return Err(invalid_request("Missing Host header."));
+        }
+        let query = parameters(&parts.uri);
+        if query.iter().any(|(name, _)| name == "X-Amz-Signature") {
+            copy_to_headers(&query, &mut parts.headers)?;
+        }
+        let form = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        if parts.method == Method::POST
+            && form.is_some_and(|t| t.trim_start().starts_with("multipart/form-data"))
+        {
+            return Err(not_implemented("the operation PostObject"));
+        }
+        let changes = parts.method == Method::PUT || parts.method == Method::POST;
+        if changes && query.iter().any(|(name, _)| PARSED.contains(&name.as_str())) {
+            let bytes = body
+                .store_all_limited(PARSED_BYTES_MAX)
+                .await
+                .map_err(|_| s3_error!(MaxMessageLengthExceeded, "Your request was too large."))?;
+            checksums::verify_body(&parts.headers, &bytes)?;
+        }
+        Ok(HttpRequest::from_parts(parts, body))
+    }
+}
+
+fn parameters(uri: &Uri) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect()
+}
+
+/// Some clients put headers into presigned URLs, where S3 reads them.
+fn copy_to_headers(query: &[(String, String)], headers: &mut HeaderMap) -> S3Result<()> {
+    for (name, value) in query.iter().filter(|(name, _)| name.starts_with("x-amz-")) {
+        let invalid = || invalid_request(format!("The parameter {name} is invalid."));
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+        let value = HeaderValue::from_str(value).map_err(|_| invalid())?;
+        if headers.get(&name).is_some_and(|v| v != value) {
+            return Err(access_denied());
+        }
+        headers.insert(name, value);
+    }
+    Ok(())
+}
+
+/// Requests are told apart by an ID, and characters that XML does not have are written as S3 writes
+/// them: `&#x1;`. Parsers of XML refuse these as well, which is what `encoding-type=url` is for.
+fn finish(method: &Method, response: &mut HttpResponse) {
+    let id = uuid::Uuid::new_v4().simple().to_string()[..16].to_uppercase();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-amz-request-id", id);
+    }
+    let xml = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|t| t.as_bytes().starts_with(b"application/xml"));
+    // An object's own bytes are a stream and not held here.
+    if !xml || method == Method::HEAD {
+        return;
+    }
+    if let Some(bytes) = response.body().bytes()
+        && let Some(escaped) = escape_controls(&bytes)
+    {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(escaped);
+    }
+}
+
+/// The XML with references for control characters; `None` when it has none.
+fn escape_controls(xml: &[u8]) -> Option<String> {
+    let special = |c: char| c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}');
+    let text = std::str::from_utf8(xml).ok().filter(|t| t.contains(special))?;
+    let mut escaped = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        if special(c) {
+            escaped += &format!("&#x{:x};", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    Some(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_become_references() {
+        assert_eq!(escape_controls(b"<Key>plain</Key>"), None);
+        let escaped = escape_controls(b"<Key>a\x01\r\n</Key>");
+        assert_eq!(escaped.as_deref(), Some("<Key>a&#x1;&#xd;&#xa;</Key>"));
+    }
+}

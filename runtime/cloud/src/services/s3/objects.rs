@@ -1,0 +1,214 @@
+//! Objects are written in one piece, and deleted.
+
+use axum::http::HeaderMap;
+use futures::StreamExt;
+use s3s::dto::*;
+use s3s::{S3Error, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
+
+use super::Api;
+use super::access::caller;
+use super::checksums::{Claim, answer_checksum_and_type, claimed_checksums};
+use super::conditions::{DeleteCondition, WriteConditions, check_version};
+use super::errors::{custom, denied, internal, malformed_xml};
+use super::options::{self, take};
+use super::store::{NewObject, Received};
+use crate::services::events;
+
+/// Bytes of an object that comes in one piece.
+pub const OBJECT_BYTES_MAX: i64 = 5 * 1024 * 1024 * 1024;
+/// Keys that one request deletes.
+const KEYS_MAX: usize = 1_000;
+
+/// What arrives with an object or a part.
+pub struct Upload<'a> {
+    /// Its bytes.
+    pub body: Option<StreamingBlob>,
+    /// How many they are said to be.
+    pub length: Option<i64>,
+    /// What they are said to have.
+    pub claim: &'a Claim,
+    /// Where the rest of the claim comes when they have arrived.
+    pub trailers: Option<&'a TrailingHeaders>,
+}
+
+impl Api {
+    /// Receives bytes into a file of their own and compares them with what was claimed.
+    pub async fn receive(&self, upload: Upload<'_>) -> S3Result<Received> {
+        let Upload { body, length, claim, trailers } = upload;
+        if length.is_some_and(|l| l > OBJECT_BYTES_MAX) {
+            return Err(s3_error!(
+                EntityTooLarge,
+                "Your proposed upload exceeds the maximum allowed size"
+            ));
+        }
+        let mut incoming = self.buckets().incoming(claim.algorithm())?;
+        if let Some(mut body) = body {
+            while let Some(chunk) = body.next().await {
+                incoming.write(&chunk.map_err(|e| broken(&e.to_string()))?).map_err(internal)?;
+            }
+        }
+        let received = incoming.finish();
+        claim.verify(&received.md5, &received.checksum, trailers)?;
+        Ok(received)
+    }
+}
+
+/// Why a body ended early, or is not what its signature says.
+fn broken(error: &str) -> S3Error {
+    if error.contains("Sha256Mismatch") {
+        return custom(
+            "XAmzContentSHA256Mismatch",
+            400,
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        );
+    }
+    if error.contains("SignatureMismatch") {
+        return s3_error!(
+            SignatureDoesNotMatch,
+            "The request signature we calculated does not match the signature you provided."
+        );
+    }
+    s3_error!(
+        IncompleteBody,
+        "You did not provide the number of bytes specified by the Content-Length HTTP header \
+         ({error})"
+    )
+}
+
+/// Whether a request says how long its body is.
+pub fn has_length(headers: &HeaderMap) -> bool {
+    headers.contains_key(axum::http::header::CONTENT_LENGTH)
+        || headers.contains_key("x-amz-decoded-content-length")
+}
+
+pub async fn put_object(
+    api: &Api,
+    req: S3Request<PutObjectInput>,
+) -> S3Result<S3Response<PutObjectOutput>> {
+    let S3Request { input, headers, trailing_headers, .. } = req;
+    take!(input => PutObjectInput {
+        bucket, key, body, content_length, content_md5, metadata, if_match, if_none_match,
+        checksum_crc32, checksum_crc32c, checksum_crc64nvme, checksum_sha1, checksum_sha256,
+        acl, grant_full_control, grant_read, grant_read_acp, grant_write_acp, storage_class,
+        server_side_encryption,
+    }
+    elsewhere {
+        expected_bucket_owner, request_payer, checksum_algorithm, cache_control,
+        content_disposition, content_encoding, content_language, content_type, expires, tagging,
+    }
+    refuse {
+        bucket_key_enabled, object_lock_legal_hold_status, object_lock_mode,
+        object_lock_retain_until_date, sse_customer_algorithm, sse_customer_key,
+        sse_customer_key_md5, ssekms_encryption_context, ssekms_key_id,
+        website_redirect_location, write_offset_bytes,
+    });
+    let grants = [&grant_full_control, &grant_read, &grant_read_acp, &grant_write_acp];
+    options::check_acl(acl.as_ref().map(ObjectCannedACL::as_str), &grants)?;
+    options::check_storage_class(storage_class.as_ref())?;
+    options::check_encryption(server_side_encryption.as_ref())?;
+    let condition = WriteConditions::new(if_match, if_none_match)?;
+    let claimed = claimed_checksums!(
+        checksum_crc32,
+        checksum_crc32c,
+        checksum_crc64nvme,
+        checksum_sha1,
+        checksum_sha256
+    );
+    let claim = Claim::read(&headers, claimed, content_md5.as_deref())?;
+    let meta = options::meta(&headers, metadata)?;
+    api.buckets().get(&bucket)?;
+    if !has_length(&headers) {
+        return Err(s3_error!(
+            MissingContentLength,
+            "You must provide the Content-Length HTTP header."
+        ));
+    }
+    let trailers = trailing_headers.as_ref();
+    let upload = Upload { body, length: content_length, claim: &claim, trailers };
+    let received = api.receive(upload).await?;
+    let new = NewObject::whole(received, meta);
+    let object = api
+        .blocking({
+            let (bucket, key) = (bucket.clone(), key.clone());
+            move |cloud| cloud.services.s3.put(&bucket, &key, new, &condition)
+        })
+        .await?;
+    events::object_created(&api.cloud, &bucket, &key, &object, "PutObject");
+    let mut output = PutObjectOutput {
+        e_tag: Some(ETag::Strong(object.etag.clone())),
+        server_side_encryption: options::encryption(),
+        ..Default::default()
+    };
+    answer_checksum_and_type!(output, object.checksum.as_ref());
+    Ok(S3Response::new(output))
+}
+
+pub async fn delete_object(
+    api: &Api,
+    req: S3Request<DeleteObjectInput>,
+) -> S3Result<S3Response<DeleteObjectOutput>> {
+    take!(req.input => DeleteObjectInput { bucket, key, if_match, version_id }
+        elsewhere { expected_bucket_owner, request_payer }
+        refuse { bypass_governance_retention, if_match_last_modified_time, if_match_size, mfa });
+    check_version(version_id.as_deref())?;
+    let condition = DeleteCondition(if_match);
+    api.blocking(move |cloud| cloud.services.s3.remove_if(&bucket, &key, &condition)).await?;
+    Ok(S3Response::new(DeleteObjectOutput::default()))
+}
+
+pub async fn delete_objects(
+    api: &Api,
+    req: S3Request<DeleteObjectsInput>,
+) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    let S3Request { input, extensions, headers, .. } = req;
+    take!(input => DeleteObjectsInput { bucket, delete }
+        elsewhere { checksum_algorithm, expected_bucket_owner, request_payer }
+        refuse { bypass_governance_retention, mfa });
+    let digest = |name: &str| name == "content-md5" || name.starts_with("x-amz-checksum-");
+    if !headers.keys().any(|name| digest(name.as_str())) {
+        return Err(super::errors::invalid_request(
+            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+        ));
+    }
+    if delete.objects.is_empty() || delete.objects.len() > KEYS_MAX {
+        return Err(malformed_xml());
+    }
+    let caller = caller(&extensions)?.clone();
+    api.buckets().get(&bucket)?;
+    let quiet = delete.quiet.unwrap_or(false);
+    let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+    for object in delete.objects {
+        let resource = format!("arn:aws:s3:::{bucket}/{}", object.key);
+        let allowed = api.cloud.authorize(&caller, "s3:DeleteObject", &resource, &[]);
+        let (key, version_id) = (object.key.clone(), object.version_id.clone());
+        let done = match allowed.map_err(denied) {
+            Ok(()) => delete_one(api, &bucket, object).await,
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(()) => {
+                deleted.push(DeletedObject { key: Some(key), version_id, ..Default::default() });
+            }
+            Err(error) => errors.push(Error {
+                code: Some(error.code().as_str().to_owned()),
+                message: error.message().map(str::to_owned),
+                key: Some(key),
+                version_id,
+            }),
+        }
+    }
+    Ok(S3Response::new(DeleteObjectsOutput {
+        deleted: (!quiet).then_some(deleted),
+        errors: (!errors.is_empty()).then_some(errors),
+        ..Default::default()
+    }))
+}
+
+async fn delete_one(api: &Api, bucket: &str, object: ObjectIdentifier) -> S3Result<()> {
+    take!(object => ObjectIdentifier { key, e_tag, version_id }
+        elsewhere {} refuse { last_modified_time, size });
+    check_version(version_id.as_deref())?;
+    let condition = DeleteCondition(e_tag.map(ETagCondition::ETag));
+    let bucket = bucket.to_owned();
+    api.blocking(move |cloud| cloud.services.s3.remove_if(&bucket, &key, &condition)).await
+}

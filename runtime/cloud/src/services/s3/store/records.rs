@@ -1,0 +1,162 @@
+//! What the store keeps about buckets, objects and unfinished uploads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::services::s3::checksums::{Algorithm, Checksum};
+
+/// A bucket's settings.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Bucket {
+    /// When it was made.
+    pub created: Timestamp,
+    /// Tags as `[{"Key", "Value"}]`.
+    pub tags: Value,
+    /// Its policy.
+    pub policy: Option<Value>,
+    /// Settings that are kept and reported, by name.
+    pub settings: BTreeMap<String, Value>,
+    /// The account that it belongs to when it is not this cloud's own.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+/// An object's record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Object {
+    /// Name of the file that holds its bytes.
+    pub file: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// MD5 in hexadecimal; of multipart uploads AWS's hash of hashes.
+    pub etag: String,
+    /// When it was written.
+    pub modified: Timestamp,
+    /// What the client said about it.
+    #[serde(flatten)]
+    pub meta: Meta,
+    /// MD5 of all bytes in hexadecimal; older records have none.
+    #[serde(default)]
+    pub md5: Option<String>,
+    /// Its checksum; older records have none.
+    #[serde(default)]
+    pub checksum: Option<Checksum>,
+    /// The multipart upload that it came by.
+    #[serde(default)]
+    pub upload: Option<FinishedUpload>,
+    /// Checksums of its chunks; older records have none.
+    #[serde(default, with = "chunks")]
+    pub chunks: Arc<[String]>,
+}
+
+impl Object {
+    /// MD5 of all bytes, when it is known.
+    pub fn md5(&self) -> Option<&str> {
+        let plain = (!self.etag.contains('-')).then_some(self.etag.as_str());
+        self.md5.as_deref().or(plain)
+    }
+}
+
+/// What an upload brings besides its bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Media type.
+    pub content_type: Option<String>,
+    /// `Cache-Control`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<String>,
+    /// `Content-Disposition`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_disposition: Option<String>,
+    /// `Content-Encoding`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
+    /// `Content-Language`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_language: Option<String>,
+    /// `Expires`, an HTTP date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// Metadata of the user.
+    pub metadata: BTreeMap<String, String>,
+    /// Tags of the object.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The multipart upload that an object came by.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FinishedUpload {
+    /// Its ID, by which a repeated completion is known.
+    pub id: String,
+    /// Its parts in order.
+    pub parts: Vec<FinishedPart>,
+}
+
+/// A part of a finished upload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FinishedPart {
+    /// Its number.
+    pub number: i32,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its checksum, when the upload has checksums by parts.
+    pub checksum: Option<Checksum>,
+}
+
+/// A multipart upload that is not finished.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Upload {
+    /// Bucket of the object that it will be.
+    pub bucket: String,
+    /// Key of the object that it will be.
+    pub key: String,
+    /// What the client said about it.
+    pub meta: Meta,
+    /// When it began.
+    pub initiated: Timestamp,
+    /// The algorithm that was asked for.
+    pub algorithm: Option<Algorithm>,
+    /// Whether the checksum will be the one of the parts' checksums.
+    pub composite: bool,
+}
+
+/// A part of a multipart upload that is not finished.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Part {
+    /// Name of the file that holds its bytes.
+    pub file: String,
+    /// Its number.
+    pub number: i32,
+    /// Size in bytes.
+    pub size: u64,
+    /// MD5 in hexadecimal.
+    pub etag: String,
+    /// Its checksum.
+    pub checksum: Checksum,
+    /// When it was written.
+    pub modified: Timestamp,
+    /// Checksums of its chunks; older records have none.
+    #[serde(default, with = "chunks")]
+    pub chunks: Arc<[String]>,
+}
+
+/// Checksums of chunks, as one text.
+mod chunks {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(chunks: &[String], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&chunks.join(" "))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[String]>, D::Error> {
+        let text = String::deserialize(from)?;
+        Ok(text.split_whitespace().map(str::to_owned).collect())
+    }
+}
