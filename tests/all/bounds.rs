@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use crate::serving::now;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use steppe_cloud::kernel::cloud::Limits;
 use steppe_cloud::kernel::error::ApiError;
+use steppe_cloud::kernel::service;
+use steppe_cloud::services::lambda;
 use steppe_cloud::services::logs::{self, LogGroup};
-use steppe_cloud::services::{lambda, states};
 
 use crate::catalogued::{Catalogued, request};
 use crate::in_process::{InProcess, is_alive, role, until};
@@ -55,7 +57,8 @@ async fn executions_are_forgotten_with_their_histories_after_90_days() {
     let arn = "arn:aws:states:us-east-1:000000000000:stateMachine:m";
     let start = async |name: &str| {
         let params = json!({ "stateMachineArn": arn, "name": name });
-        let started = states::handle(&home.cloud, &caller, "StartExecution", &params).await;
+        let started =
+            service::call(&home.cloud, &caller, "states", "StartExecution", &params).await;
         let id = started.expect("started")["executionArn"].as_str().expect("an ARN").to_owned();
         let ended =
             || home.cloud.services.states.executions.get(&id).is_some_and(|e| e.stopped.is_some());
@@ -126,7 +129,7 @@ async fn an_executed_change_set_leaves_no_other_one() {
 fn messages(home: &InProcess, group: &str) -> Vec<String> {
     let caller = home.cloud.identities.administrator();
     let params = json!({ "logGroupName": group });
-    let answer = logs::handle(&home.cloud, &caller, "FilterLogEvents", &params).expect("events");
+    let answer = now(&home.cloud, &caller, "logs", "FilterLogEvents", &params).expect("events");
     let events = answer["events"].as_array().cloned().unwrap_or_default();
     events.iter().filter_map(|e| Some(e["message"].as_str()?.to_owned())).collect()
 }

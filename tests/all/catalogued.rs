@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use steppe_cloud::kernel::cloud::Limits;
 use steppe_cloud::kernel::error::ApiError;
 use steppe_cloud::kernel::identity::Caller;
+use steppe_cloud::kernel::service;
 use steppe_cloud::services::iam::Role;
 use steppe_cloud::services::{athena, glue};
 
@@ -144,17 +145,18 @@ impl Catalogued {
 
     /// A call of Athena's API.
     pub async fn athena(&self, operation: &str, params: Value) -> Result<Value, ApiError> {
-        athena::handle(&self.cloud, &self.administrator(), operation, &params).await
+        service::call(&self.cloud, &self.administrator(), "athena", operation, &params).await
     }
 
     /// A call of Glue's API.
     pub async fn glue(&self, operation: &str, params: Value) -> Result<Value, ApiError> {
-        glue::handle(&self.cloud, &self.administrator(), operation, &params).await
+        service::call(&self.cloud, &self.administrator(), "glue", operation, &params).await
     }
 
     /// Begins a query; its ID.
     pub async fn begin(&self, caller: &Caller, params: Value) -> Result<String, ApiError> {
-        let started = athena::handle(&self.cloud, caller, "StartQueryExecution", &params).await?;
+        let started =
+            service::call(&self.cloud, caller, "athena", "StartQueryExecution", &params).await?;
         Ok(started["QueryExecutionId"].as_str().expect("an ID").to_owned())
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use steppe_cloud::kernel::cloud::{Cloud, Config};
-use steppe_cloud::services::cloudformation::handle;
+use steppe_cloud::kernel::service;
 use tempfile::TempDir;
 
 use crate::tools::binary;
@@ -99,7 +99,9 @@ impl Account {
 
 pub async fn call(cloud: &Arc<Cloud>, operation: &str, params: Value) -> Result<Value, String> {
     let administrator = cloud.identities.administrator();
-    handle(cloud, &administrator, operation, &params).await.map_err(|e| e.to_string())
+    service::call(cloud, &administrator, "cloudformation", operation, &params)
+        .await
+        .map_err(|e| e.to_string())
 }
 
 pub fn request(name: &str, template: &str, more: Value) -> Value {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use steppe_cloud::kernel::cloud::Cloud;
 use steppe_cloud::kernel::identity::Caller;
-use steppe_cloud::services::cloudformation::{Stack, handle, resume};
+use steppe_cloud::kernel::service;
+use steppe_cloud::services::cloudformation::{Stack, resume};
 use steppe_cloud::services::iam::Role;
 
 use crate::cloudformation_account::{Account, TOPIC, inventory, request, settle};
@@ -30,7 +31,9 @@ fn allow(actions: &[&str]) -> Value {
 
 /// Has an operation on the stack `s` done and waits for its end; the stack's status.
 async fn ordered(account: &Account, caller: &Caller, operation: &str, params: &Value) -> String {
-    let made = handle(&account.cloud, caller, operation, params).await.expect("accepted");
+    let made = service::call(&account.cloud, caller, "cloudformation", operation, params)
+        .await
+        .expect("accepted");
     if let Some(id) = made["StackId"].as_str() {
         return settle(&account.cloud, id).await;
     }
@@ -220,7 +223,8 @@ async fn parameters_of_ssm_are_read_as_the_caller() {
     );
     let params = request("s", &template, json!({}));
     let caller = person(&account.cloud, allow(&["cloudformation:*", "sns:*"]));
-    let refused = handle(&account.cloud, &caller, "CreateStack", &params).await;
+    let refused =
+        service::call(&account.cloud, &caller, "cloudformation", "CreateStack", &params).await;
     let expected = format!(
         "{USER} ssm:GetParameters on resource: arn:aws:ssm:us-east-1::parameter{name} because no \
          identity-based policy allows the ssm:GetParameters action (Service: \
@@ -295,7 +299,16 @@ async fn a_template_in_s3_is_read_with_the_callers_rights() {
     let validate = |key: &'static str| {
         let url = format!("https://s3.us-east-1.amazonaws.com/templates/{key}");
         let builder = &builder;
-        async move { handle(cloud, builder, "ValidateTemplate", &json!({ "TemplateURL": url })).await }
+        async move {
+            service::call(
+                cloud,
+                builder,
+                "cloudformation",
+                "ValidateTemplate",
+                &json!({ "TemplateURL": url }),
+            )
+            .await
+        }
     };
     assert!(validate("open/t.yaml").await.is_ok());
     for key in ["secret/t.yaml", "%73ecret/t.yaml", "secret/missing.yaml"] {
@@ -328,7 +341,9 @@ async fn a_role_is_passed_to_a_service_only_by_who_may() {
         let builder = &builder;
         async move {
             let params = request(name, &template, json!({}));
-            let made = handle(cloud, builder, "CreateStack", &params).await.expect("accepted");
+            let made = service::call(cloud, builder, "cloudformation", "CreateStack", &params)
+                .await
+                .expect("accepted");
             settle(cloud, made["StackId"].as_str().expect("an ID")).await
         }
     };

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::serving::now;
 use serde_json::{Value, json};
-use steppe_cloud::services::{glue, states};
+use steppe_cloud::kernel::service;
+use steppe_cloud::services::glue;
 
 use crate::athena_formats::{ALL, ANSWER, EVERYTHING, file};
 use crate::catalogued::{BUCKET, CSV, Catalogued, DATABASE, table_input};
@@ -104,12 +106,7 @@ async fn columns(own: &Catalogued, name: &str) -> String {
 async fn log(own: &Catalogued) -> String {
     let administrator = own.administrator();
     let params = json!({ "logGroupName": "/aws-glue/crawlers", "logStreamNames": [NAME] });
-    let answer = steppe_cloud::services::logs::handle(
-        &own.cloud,
-        &administrator,
-        "FilterLogEvents",
-        &params,
-    );
+    let answer = now(&own.cloud, &administrator, "logs", "FilterLogEvents", &params);
     let events = answer.expect("a log")["events"].as_array().cloned().unwrap_or_default();
     let text = |event: &Value| event["message"].as_str().unwrap_or_default().to_owned();
     events.iter().map(text).collect::<Vec<_>>().join("\n")
@@ -490,14 +487,17 @@ async fn a_stack_has_a_crawler_which_a_machine_starts() {
     let administrator = own.cloud.identities.administrator();
     let glue = async |operation: &str| {
         let params = json!({ "Name": NAME });
-        glue::handle(&own.cloud, &administrator, operation, &params).await.expect("answered")
+        service::call(&own.cloud, &administrator, "glue", operation, &params)
+            .await
+            .expect("answered")
     };
     let crawler = glue("GetCrawler").await["Crawler"].clone();
     assert_eq!((&crawler["Description"], &crawler["State"]), (&json!("One"), &json!("READY")));
 
     let arn = own.cloud.config.arn("states", "stateMachine:m");
     let params = json!({ "stateMachineArn": arn });
-    let began = states::handle(&own.cloud, &administrator, "StartExecution", &params).await;
+    let began =
+        service::call(&own.cloud, &administrator, "states", "StartExecution", &params).await;
     let execution = began.expect("started")["executionArn"].as_str().expect("an ARN").to_owned();
     let output = loop {
         let execution =

@@ -1,10 +1,11 @@
 //! Instances: services, metadata, console, zones, images, and what is listed of them.
 
+use crate::serving::now;
 use axum::http::{HeaderMap, HeaderValue, Method};
 use base64::Engine;
 use serde_json::{Value, json};
 use steppe_cloud::kernel::error::{ApiError, ApiResult};
-use steppe_cloud::services::{ec2, ssm};
+use steppe_cloud::services::ec2;
 
 use crate::in_process::{InProcess, is_alive, role, until};
 
@@ -19,7 +20,7 @@ fn machine(script: &str, properties: Value) -> Value {
 }
 
 fn call(home: &InProcess, operation: &str, params: Value) -> ApiResult {
-    ec2::handle(&home.cloud, &home.cloud.identities.administrator(), operation, &params)
+    now(&home.cloud, &home.cloud.identities.administrator(), "ec2", operation, &params)
 }
 
 fn only_instance(home: &InProcess) -> (String, String) {
@@ -205,7 +206,7 @@ async fn the_metadata_service_asks_for_what_awss_asks_for() {
 
 fn parameter(home: &InProcess, name: &str) -> Result<Value, ApiError> {
     let caller = home.cloud.identities.administrator();
-    let answer = ssm::handle(&home.cloud, &caller, "GetParameter", &json!({ "Name": name }))?;
+    let answer = now(&home.cloud, &caller, "ssm", "GetParameter", &json!({ "Name": name }))?;
     Ok(answer["Parameter"].clone())
 }
 
@@ -248,7 +249,7 @@ async fn a_released_image_is_what_the_parameter_says_from_then_on() {
     home.created("roles", roles).await;
     let arn = "arn:aws:iam::000000000000:role/r";
     let caller = home.cloud.assume(arn, "ec2.amazonaws.com", "x").expect("trusted");
-    let denied = ssm::handle(&home.cloud, &caller, "GetParameter", &json!({ "Name": X86 }));
+    let denied = now(&home.cloud, &caller, "ssm", "GetParameter", &json!({ "Name": X86 }));
     assert_eq!(denied.expect_err("denied").code, "AccessDeniedException");
 }
 

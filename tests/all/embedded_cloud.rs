@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use steppe_cloud::kernel::cloud::{Cloud, Config};
-use steppe_cloud::services::cloudformation::handle;
+use steppe_cloud::kernel::service;
 use steppe_plan::catalogue::RawColumn;
 use steppe_plan::elf::Architecture;
 use steppe_plan::names::Names;
@@ -159,9 +159,10 @@ async fn state_survives_a_crash_and_an_interrupted_creation_is_rolled_back() {
     let waiting = format!(
         "{BUCKET}  Handle:\n    Type: AWS::CloudFormation::WaitConditionHandle\n  Ready:\n    Type: AWS::CloudFormation::WaitCondition\n    DependsOn: Data\n    Properties:\n      Handle: !Ref Handle\n      Timeout: \"600\"\n"
     );
-    let answer = handle(
+    let answer = service::call(
         &cloud,
         &cloud.identities.administrator(),
+        "cloudformation",
         "CreateStack",
         &json!({ "StackName": "s", "TemplateBody": waiting }),
     )

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use crate::serving::now;
 use object_store::ObjectStoreExt;
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use serde_json::{Value, json};
-use steppe_cloud::services::{events, states};
+use steppe_cloud::kernel::service;
+use steppe_cloud::services::events;
 
 use crate::running::{Running, start};
 
@@ -126,7 +128,7 @@ async fn rules_start_state_machines_on_new_objects_and_on_schedule() {
     assert_eq!(running.inputs(2).await[1..], [json!({ "train": true })], "once, at six");
     let administrator = cloud.identities.administrator();
     let call =
-        |operation: &str, params: Value| events::handle(cloud, &administrator, operation, &params);
+        |operation: &str, params: Value| now(cloud, &administrator, "events", operation, &params);
     call("DisableRule", json!({ "Name": "daily" })).expect("disabled");
     events::fire_due(cloud, at("2026-11-25T05:59:00Z"), at("2026-11-25T06:00:00Z")).await;
     assert_eq!(cloud.services.states.executions.all().len(), 2);
@@ -282,7 +284,9 @@ async fn an_execution_that_fails_is_told_of_by_a_rule_and_described_by_a_machine
     let machine = cloud.config.arn("states", "stateMachine:fails");
     let failing = json!({ "stateMachineArn": machine, "name": "one", "input": "{\"a\": 1}" });
     let administrator = cloud.identities.administrator();
-    states::handle(cloud, &administrator, "StartExecution", &failing).await.expect("started");
+    service::call(cloud, &administrator, "states", "StartExecution", &failing)
+        .await
+        .expect("started");
     let event = running.inputs(1).await.remove(0);
     let arn = cloud.config.arn("states", "execution:fails:one");
     assert_eq!(event["resources"], json!([arn]), "{event}");

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::serving::now;
 use serde_json::{Value, json};
+use steppe_cloud::kernel::service;
 use steppe_cloud::services::glue;
 use steppe_cloud::services::logs::LogGroup;
 
@@ -263,8 +265,7 @@ async fn a_role_needs_what_glue_documents_and_logs_go_where_glue_5_sends_them() 
 fn log_of(own: &Catalogued, group: &str) -> String {
     let caller = own.administrator();
     let params = json!({ "logGroupName": group });
-    let events =
-        steppe_cloud::services::logs::handle(&own.cloud, &caller, "FilterLogEvents", &params);
+    let events = now(&own.cloud, &caller, "logs", "FilterLogEvents", &params);
     events.expect("events").to_string().replace("\\\"", "\"")
 }
 
@@ -278,8 +279,13 @@ async fn two_starts_at_once_do_not_both_get_the_last_place() {
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Runtime::new().expect("a runtime");
                 let caller = cloud.identities.administrator();
-                let started =
-                    runtime.block_on(glue::handle(&cloud, &caller, "StartJobRun", &params));
+                let started = runtime.block_on(service::call(
+                    &cloud,
+                    &caller,
+                    "glue",
+                    "StartJobRun",
+                    &params,
+                ));
                 started.map(|answer| answer["JobRunId"].as_str().expect("an ID").to_owned())
             })
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use steppe_cloud::kernel::cloud::Limits;
-use steppe_cloud::services::cloudformation;
+use steppe_cloud::kernel::service;
 
 use crate::serving::Serving;
 
@@ -56,7 +56,8 @@ impl InProcess {
     /// Calls CloudFormation as the administrator.
     pub async fn call(&self, operation: &str, params: Value) -> Result<Value, String> {
         let caller = self.cloud.identities.administrator();
-        let answer = cloudformation::handle(&self.cloud, &caller, operation, &params).await;
+        let answer =
+            service::call(&self.cloud, &caller, "cloudformation", operation, &params).await;
         answer.map_err(|e| e.to_string())
     }
 

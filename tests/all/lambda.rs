@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::serving::now;
 use axum::http::{HeaderMap, Request};
 use base64::Engine;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use steppe_cloud::kernel::error::ApiError;
-use steppe_cloud::services::{ec2, lambda, logs};
+use steppe_cloud::services::lambda;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::in_process::{InProcess, is_alive, role, until};
@@ -82,7 +83,7 @@ async fn output_that_is_no_text_or_has_no_end_ends_neither_log_nor_function() {
     assert_eq!(first["pid"], second["pid"], "the function was not killed by its log");
     let caller = home.cloud.identities.administrator();
     let params = json!({ "logGroupName": "/aws/lambda/f" });
-    let events = logs::handle(&home.cloud, &caller, "FilterLogEvents", &params).expect("events");
+    let events = now(&home.cloud, &caller, "logs", "FilterLogEvents", &params).expect("events");
     let messages: Vec<&str> = events["events"]
         .as_array()
         .expect("events")
@@ -251,7 +252,7 @@ fn interfaces(home: &InProcess) -> Vec<Value> {
     let caller = home.cloud.identities.administrator();
     let filter = json!([{ "Name": "description", "Value": ["AWS Lambda VPC ENI-f-*"] }]);
     let params = json!({ "Filter": filter });
-    let answer = ec2::handle(&home.cloud, &caller, "DescribeNetworkInterfaces", &params);
+    let answer = now(&home.cloud, &caller, "ec2", "DescribeNetworkInterfaces", &params);
     answer.expect("described")["networkInterfaceSet"].as_array().cloned().expect("a set")
 }
 
@@ -284,7 +285,7 @@ async fn an_interface_whose_role_went_first_blocks_its_network_until_it_is_delet
     assert_eq!(left["status"], "available");
     let caller = home.cloud.identities.administrator();
     let params = json!({ "NetworkInterfaceId": left["networkInterfaceId"] });
-    let delete = || ec2::handle(&home.cloud, &caller, "DeleteNetworkInterface", &params);
+    let delete = || now(&home.cloud, &caller, "ec2", "DeleteNetworkInterface", &params);
     assert_eq!(delete().expect("deleted"), json!({ "return": true }));
     assert_eq!(delete().expect_err("gone").code, "InvalidNetworkInterfaceID.NotFound");
     assert_eq!(home.delete(&id).await, "DELETE_COMPLETE");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use steppe_cloud::kernel::cloud::Cloud;
+use steppe_cloud::kernel::service;
 use steppe_cloud::services::states::{self, Execution, StateMachine};
 
 use crate::catalogued::{BUCKET, Catalogued};
@@ -74,7 +75,9 @@ pub fn distributed(states: Value, more: Value) -> Value {
 /// Calls Step Functions as the administrator.
 pub async fn call(cloud: &Arc<Cloud>, operation: &str, params: Value) -> Result<Value, String> {
     let administrator = cloud.identities.administrator();
-    states::handle(cloud, &administrator, operation, &params).await.map_err(|e| e.to_string())
+    service::call(cloud, &administrator, "states", operation, &params)
+        .await
+        .map_err(|e| e.to_string())
 }
 
 /// Waits until an execution is not running.

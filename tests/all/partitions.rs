@@ -1,6 +1,7 @@
 //! Partitions that the API of Glue and state machines make, and queries that read them.
 
 use serde_json::{Value, json};
+use steppe_cloud::kernel::service;
 use steppe_cloud::services::states;
 use steppe_cloud::services::states::StateMachine;
 
@@ -97,8 +98,7 @@ async fn partitions_that_glue_or_athena_would_refuse_are_refused() {
     let caller = own.role("reader", "glue.amazonaws.com", &reads);
     let params =
         json!({ "DatabaseName": DATABASE, "TableName": "runs", "PartitionInput": input("a") });
-    let denied =
-        steppe_cloud::services::glue::handle(&own.cloud, &caller, "CreatePartition", &params).await;
+    let denied = service::call(&own.cloud, &caller, "glue", "CreatePartition", &params).await;
     let denied = denied.expect_err("denied").message;
     assert!(denied.contains("glue:CreatePartition"), "{denied}");
     // Glue takes a partition without a format, but no query reads it.
@@ -145,7 +145,8 @@ async fn a_state_machine_makes_partitions_and_catches_those_that_exist() {
     let arn = own.cloud.config.arn("states", "stateMachine:m");
     own.cloud.services.states.machines.put(&arn, machine).expect("stored");
     let params = json!({ "stateMachineArn": arn });
-    let started = states::handle(&own.cloud, &own.administrator(), "StartExecution", &params).await;
+    let started =
+        service::call(&own.cloud, &own.administrator(), "states", "StartExecution", &params).await;
     let id = started.expect("started")["executionArn"].as_str().expect("an ARN").to_owned();
     let ended = loop {
         let execution = own.cloud.services.states.executions.get(&id).expect("the execution");

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::services::cloudformation::handle;
+use steppe_cloud::kernel::service;
 
 use crate::serving::Serving;
 
@@ -26,9 +26,15 @@ pub async fn start() -> Running {
 impl Running {
     /// Calls CloudFormation as the administrator.
     pub async fn call(&self, operation: &str, params: Value) -> Result<Value, String> {
-        handle(&self.cloud, &self.cloud.identities.administrator(), operation, &params)
-            .await
-            .map_err(|e| e.to_string())
+        service::call(
+            &self.cloud,
+            &self.cloud.identities.administrator(),
+            "cloudformation",
+            operation,
+            &params,
+        )
+        .await
+        .map_err(|e| e.to_string())
     }
 
     /// Makes the stack `s` and waits for its end.

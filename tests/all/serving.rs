@@ -3,7 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use serde_json::Value;
 use steppe_cloud::kernel::cloud::{Cloud, Config, Limits};
+use steppe_cloud::kernel::error::ApiResult;
+use steppe_cloud::kernel::identity::Caller;
 use steppe_cloud::protocol;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -58,4 +62,16 @@ impl Drop for Serving {
     fn drop(&mut self) {
         self.stop.notify_waiters();
     }
+}
+
+/// Calls an operation that answers at once.
+pub fn now(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    service: &str,
+    operation: &str,
+    params: &Value,
+) -> ApiResult {
+    let answer = steppe_cloud::kernel::service::call(cloud, caller, service, operation, params);
+    answer.now_or_never().expect("an operation that does not wait")
 }

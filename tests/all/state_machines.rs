@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::services::states::{Execution, handle};
+use steppe_cloud::kernel::service;
+use steppe_cloud::services::states::Execution;
 
 use crate::running::{Running, start};
 
@@ -42,7 +43,8 @@ impl Machine {
 
     async fn api(&self, operation: &str, params: Value) -> Result<Value, String> {
         let administrator = self.0.cloud.identities.administrator();
-        let answer = handle(&self.0.cloud, &administrator, operation, &params).await;
+        let answer =
+            service::call(&self.0.cloud, &administrator, "states", operation, &params).await;
         answer.map_err(|e| e.to_string())
     }
 

@@ -12,4 +12,5 @@ pub mod identity;
 pub mod log;
 pub mod pages;
 pub mod processes;
+pub mod service;
 pub mod store;

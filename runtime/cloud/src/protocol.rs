@@ -18,20 +18,16 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
 use axum::response::Response;
-use serde_json::Value;
 
 use self::connections::Limits;
 pub use self::lambda::percent_decode;
 use self::speech::Speech;
 use crate::kernel::cloud::Cloud;
-use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::error::ApiError;
 use crate::kernel::faults::{self, Outcome};
+use crate::kernel::identity::Origin;
 use crate::kernel::identity::signature::{Authorization, SignedRequest, check_s3};
-use crate::kernel::identity::{Caller, Origin};
-use crate::services::{
-    athena, cloudformation, cloudwatch, ec2, events, glue, iam, logs, sns, ssm, states, sts,
-    tagging,
-};
+use crate::kernel::service;
 
 /// Bytes of a request to any service but S3.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -40,7 +36,7 @@ const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 #[derive(Clone)]
 struct Shared {
     cloud: Arc<Cloud>,
-    s3: crate::services::s3::Service,
+    s3: crate::services::s3::Front,
 }
 
 /// Serves until `stop` is notified.
@@ -142,35 +138,10 @@ async fn aws(
         Ok(parsed) => parsed,
         Err(error) => return encoding::failure(speech, &error, request_id),
     };
-    let call = dispatch(cloud, &caller, &speech.service, &operation, &params);
+    let call = service::call(cloud, &caller, &speech.service, &operation, &params);
     match cloud.faults.around(&speech.service, &operation, call).await {
         Outcome::Answered(Ok(value)) => encoding::success(speech, &operation, &value, request_id),
         Outcome::Answered(Err(error)) => encoding::failure(speech, &error, request_id),
         Outcome::Lost => faults::lost(),
-    }
-}
-
-async fn dispatch(
-    cloud: &Arc<Cloud>,
-    caller: &Caller,
-    service: &str,
-    operation: &str,
-    params: &Value,
-) -> ApiResult {
-    match service {
-        "cloudformation" => cloudformation::handle(cloud, caller, operation, params).await,
-        "sts" => sts::handle(cloud, caller, operation, params),
-        "iam" => iam::handle(cloud, caller, operation, params),
-        "sns" => sns::handle(cloud, caller, operation, params),
-        "ec2" => ec2::handle(cloud, caller, operation, params),
-        "glue" => glue::handle(cloud, caller, operation, params).await,
-        "athena" => athena::handle(cloud, caller, operation, params).await,
-        "states" => states::handle(cloud, caller, operation, params).await,
-        "logs" => logs::handle(cloud, caller, operation, params),
-        "events" => events::handle(cloud, caller, operation, params),
-        "monitoring" => cloudwatch::handle(cloud, caller, operation, params),
-        "ssm" => ssm::handle(cloud, caller, operation, params),
-        "tagging" => tagging::handle(cloud, caller, operation, params),
-        other => Err(ApiError::unknown_operation(other, operation)),
     }
 }

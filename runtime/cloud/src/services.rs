@@ -8,11 +8,15 @@ use serde_json::Value;
 
 use crate::kernel::cloud::Opening;
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::Service;
 
 /// Declares the services: their modules and what each has.
 macro_rules! services {
     ($($name:ident),* $(,)?) => {
         $(pub mod $name;)*
+
+        /// All services that have operations of the common form.
+        static SERVICES: &[&Service] = &[$(&$name::SERVICE),*];
 
         /// What each service has.
         #[derive(Debug)]
@@ -46,6 +50,11 @@ services![
     sts,
     tagging,
 ];
+
+/// The service that requests are signed for.
+pub fn find(id: &str) -> Option<&'static Service> {
+    SERVICES.iter().copied().find(|service| service.id == id)
+}
 
 /// What a service has that has nothing.
 #[derive(Debug)]

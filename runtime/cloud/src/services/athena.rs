@@ -36,13 +36,14 @@ use serde_json::{Value, json};
 use steppe_wire::query::{Column, Statement};
 
 use anyhow::Result;
+use crate::kernel::service::{Call, Service};
+use crate::op;
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
-use crate::services::{known, required};
+use crate::services::required;
 pub use describe::describe;
 pub use queries::{Origin, end_orphans, start, stop};
 pub use results::results;
@@ -134,60 +135,50 @@ pub struct QueryExecution {
 }
 
 /// API of Athena.
-pub async fn handle(
-    cloud: &Arc<Cloud>,
-    caller: &Caller,
-    operation: &str,
-    params: &Value,
-) -> ApiResult {
-    let known = |names: &[&str]| known(params, "athena", operation, names);
-    match operation {
-        "StartQueryExecution" => start(cloud, caller, params, Origin::Api).await,
-        "StopQueryExecution" => {
-            known(&["QueryExecutionId"])?;
-            let (id, _) = find(cloud, caller, params, "athena:StopQueryExecution")?;
-            stop(cloud, id);
-            Ok(json!({}))
-        }
-        "GetQueryExecution" => {
-            known(&["QueryExecutionId"])?;
-            let (id, execution) = find(cloud, caller, params, "athena:GetQueryExecution")?;
-            Ok(json!({ "QueryExecution": describe(id, &execution) }))
-        }
-        "BatchGetQueryExecution" => {
-            known(&["QueryExecutionIds"])?;
-            describe::batch(cloud, caller, params)
-        }
-        "ListQueryExecutions" => {
-            known(&["WorkGroup", "MaxResults", "NextToken"])?;
-            describe::list(cloud, caller, params)
-        }
-        "GetQueryResults" => results(cloud, caller, params),
-        "GetWorkGroup" => {
-            known(&["WorkGroup"])?;
-            work_groups::get(cloud, caller, params)
-        }
-        "ListWorkGroups" => {
-            known(&["MaxResults", "NextToken"])?;
-            work_groups::list(cloud, caller, params)
-        }
-        "ListNamedQueries" => {
-            known(&["WorkGroup", "MaxResults", "NextToken"])?;
-            list_named_queries(cloud, caller, params)
-        }
-        "BatchGetNamedQuery" => {
-            known(&["NamedQueryIds"])?;
-            batch_named_queries(cloud, caller, params)
-        }
-        "GetNamedQuery" => {
-            known(&["NamedQueryId"])?;
-            let id = required(params, "NamedQueryId")?;
-            let found = named_query(cloud, caller, id, "athena:GetNamedQuery")?;
-            let missing = || invalid(format!("NamedQuery {id} was not found"));
-            Ok(json!({ "NamedQuery": found.ok_or_else(missing)? }))
-        }
-        _ => catalogue::handle(cloud, caller, operation, params),
-    }
+pub static SERVICE: Service = Service::new(
+    "athena",
+    &[
+        op!(StartQueryExecution(
+            QueryString, ClientRequestToken, QueryExecutionContext, ResultConfiguration, WorkGroup,
+            ExecutionParameters, ResultReuseConfiguration
+        ) => async queries::begin),
+        op!(StopQueryExecution(QueryExecutionId) => stop_query),
+        op!(GetQueryExecution(QueryExecutionId) => get_query),
+        op!(BatchGetQueryExecution(QueryExecutionIds) => describe::batch),
+        op!(ListQueryExecutions(WorkGroup, MaxResults, NextToken) => describe::list),
+        op!(GetQueryResults(QueryExecutionId, MaxResults, NextToken) => results::results),
+        op!(GetWorkGroup(WorkGroup) => work_groups::get),
+        op!(ListWorkGroups(MaxResults, NextToken) => work_groups::list),
+        op!(GetNamedQuery(NamedQueryId) => get_named_query),
+        op!(BatchGetNamedQuery(NamedQueryIds) => batch_named_queries),
+        op!(ListNamedQueries(WorkGroup, MaxResults, NextToken) => list_named_queries),
+        op!(ListDataCatalogs(MaxResults, NextToken, WorkGroup) => catalogue::list_catalogs),
+        op!(GetDataCatalog(Name, WorkGroup) => catalogue::get_catalog),
+        op!(ListDatabases(CatalogName, MaxResults, NextToken, WorkGroup)
+            => catalogue::list_databases),
+        op!(GetDatabase(CatalogName, DatabaseName, WorkGroup) => catalogue::get_database),
+        op!(ListTableMetadata(CatalogName, DatabaseName, MaxResults, NextToken, WorkGroup)
+            => catalogue::list_tables),
+        op!(GetTableMetadata(CatalogName, DatabaseName, TableName, WorkGroup)
+            => catalogue::get_table),
+    ],
+);
+
+fn stop_query(call: &Call<'_>) -> ApiResult {
+    let (id, _) = find(call, call.params)?;
+    stop(call.cloud, id);
+    Ok(json!({}))
+}
+
+fn get_query(call: &Call<'_>) -> ApiResult {
+    let (id, execution) = find(call, call.params)?;
+    Ok(json!({ "QueryExecution": describe(id, &execution) }))
+}
+
+fn get_named_query(call: &Call<'_>) -> ApiResult {
+    let id = call.required("NamedQueryId")?;
+    let missing = || invalid(format!("NamedQuery {id} was not found"));
+    Ok(json!({ "NamedQuery": named_query(call, id)?.ok_or_else(missing)? }))
 }
 
 fn invalid(message: impl Into<String>) -> ApiError {
@@ -205,19 +196,20 @@ fn group_arn(cloud: &Cloud, group: &str) -> String {
     cloud.config.arn("athena", &format!("workgroup/{group}"))
 }
 
-fn list_named_queries(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let group = params["WorkGroup"].as_str().unwrap_or(work_groups::PRIMARY);
-    cloud.authorize(caller, "athena:ListNamedQueries", &group_arn(cloud, group), &[])?;
+fn list_named_queries(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let group = call.text("WorkGroup").unwrap_or(work_groups::PRIMARY);
+    call.authorize(&group_arn(cloud, group))?;
     work_groups::find(cloud, group)?;
     let queries = cloud.services.athena.named_queries.all().into_iter();
     let ids = queries.filter(|(_, q)| q.work_group == group).map(|(id, _)| id.into());
     page(params, "NamedQueryIds", ids.collect())
 }
 
-fn batch_named_queries(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+fn batch_named_queries(call: &Call<'_>) -> ApiResult {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for id in ids(params, "NamedQueryIds")? {
-        match named_query(cloud, caller, id, "athena:BatchGetNamedQuery")? {
+    for id in ids(call.params, "NamedQueryIds")? {
+        match named_query(call, id)? {
             Some(query) => found.push(query),
             None => missing.push(json!({
                 "NamedQueryId": id, "ErrorCode": "NAMED_QUERY_NOT_FOUND",
@@ -238,28 +230,21 @@ fn ids<'a>(params: &'a Value, member: &str) -> ApiResult<Vec<&'a str>> {
     Ok(ids)
 }
 
-fn named_query(cloud: &Cloud, caller: &Caller, id: &str, action: &str) -> ApiResult<Option<Value>> {
-    let Some(query) = cloud.services.athena.named_queries.get(id) else { return Ok(None) };
-    cloud.authorize(caller, action, &group_arn(cloud, &query.work_group), &[])?;
+fn named_query(call: &Call<'_>, id: &str) -> ApiResult<Option<Value>> {
+    let Some(query) = call.cloud.services.athena.named_queries.get(id) else { return Ok(None) };
+    call.authorize(&group_arn(call.cloud, &query.work_group))?;
     Ok(Some(json!({
         "NamedQueryId": id, "Name": query.name, "Description": query.description,
         "Database": query.database, "QueryString": query.sql, "WorkGroup": query.work_group,
     })))
 }
 
-fn find<'a>(
-    cloud: &Cloud,
-    caller: &Caller,
-    params: &'a Value,
-    action: &str,
-) -> ApiResult<(&'a str, Arc<QueryExecution>)> {
+/// The execution that `params` names, when the caller may do this with it.
+fn find<'a>(call: &Call<'_>, params: &'a Value) -> ApiResult<(&'a str, Arc<QueryExecution>)> {
     let id = required(params, "QueryExecutionId")?;
-    let execution = cloud
-        .services
-        .athena
-        .queries
-        .get(id)
-        .ok_or_else(|| invalid(format!("QueryExecution {id} was not found")))?;
-    cloud.authorize(caller, action, &group_arn(cloud, &execution.work_group), &[])?;
+    let execution = call.cloud.services.athena.queries.get(id);
+    let execution =
+        execution.ok_or_else(|| invalid(format!("QueryExecution {id} was not found")))?;
+    call.authorize(&group_arn(call.cloud, &execution.work_group))?;
     Ok((id, execution))
 }

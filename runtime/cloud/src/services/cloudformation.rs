@@ -31,7 +31,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use api::handle;
+pub use api::SERVICE;
 pub use engine::resume;
 pub use signals::{Refused, signal};
 pub use template::Parameters;

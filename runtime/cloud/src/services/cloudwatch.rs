@@ -16,13 +16,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use anyhow::Result;
+use crate::kernel::service::{Call, Service};
+use crate::op;
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
-use crate::services::{known, sns};
+use crate::services::sns;
 
 /// What CloudWatch has.
 #[derive(Debug)]
@@ -137,28 +138,20 @@ pub fn alarm_arn(cloud: &Cloud, name: &str) -> String {
 }
 
 /// API of CloudWatch: alarms are described; they are made by CloudFormation.
-pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    match operation {
-        "DescribeAlarms" => {
-            let used = [
-                "AlarmNames",
-                "AlarmNamePrefix",
-                "AlarmTypes",
-                "StateValue",
-                "ActionPrefix",
-                "MaxRecords",
-                "NextToken",
-            ];
-            known(params, "cloudwatch", operation, &used)?;
-            cloud.authorize(caller, "cloudwatch:DescribeAlarms", &alarm_arn(cloud, "*"), &[])?;
-            describe_alarms(cloud, params)
-        }
-        other => Err(ApiError::unknown_operation("monitoring", other)),
-    }
-}
+pub static SERVICE: Service = Service {
+    prefix: "cloudwatch",
+    ..Service::new(
+        "monitoring",
+        &[op!(DescribeAlarms(
+            AlarmNames, AlarmNamePrefix, AlarmTypes, StateValue, ActionPrefix, MaxRecords, NextToken
+        ) => describe_alarms)],
+    )
+};
 
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html>
-fn describe_alarms(cloud: &Cloud, params: &Value) -> ApiResult {
+fn describe_alarms(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    call.authorize(&alarm_arn(cloud, "*"))?;
     let text = |name: &str| params[name].as_str();
     let names = params["AlarmNames"].as_array();
     if names.is_some_and(|names| names.len() > NAMES_MAX) {

@@ -38,12 +38,12 @@ pub use zones::{Zone, find as find_zone, zones};
 
 use self::filter::{Candidate, Filter, page};
 use anyhow::Result;
+use crate::kernel::service::{Call, Service};
+use crate::op;
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
-use crate::services::{known, required};
 
 /// What EC2 has.
 #[derive(Debug)]
@@ -151,22 +151,26 @@ pub fn launch(cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Result<Instan
 }
 
 /// API of EC2.
-pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    if let Some(described) = network::describe_part(cloud, caller, operation, params) {
-        return described;
-    }
-    match operation {
-        "DescribeInstances" => describe_instances(cloud, caller, params),
-        "GetConsoleOutput" => console_output(cloud, caller, params),
-        "DescribeAvailabilityZones" => zones::describe(cloud, caller, params),
-        "DescribeInstanceTypeOfferings" => zones::describe_offerings(cloud, caller, params),
-        "DescribePrefixLists" => zones::describe_prefix_lists(cloud, caller, params),
-        "DescribeImages" => images::describe(cloud, caller, params),
-        "DescribeNetworkInterfaces" => network::describe_interfaces(cloud, caller, params),
-        "DeleteNetworkInterface" => network::delete_interface(cloud, caller, params),
-        other => Err(ApiError::unknown_operation("ec2", other)),
-    }
-}
+pub static SERVICE: Service = Service::new(
+    "ec2",
+    &[
+        op!(DescribeInstances(InstanceId, Filter, MaxResults, NextToken) => describe_instances),
+        op!(GetConsoleOutput(InstanceId, Latest) => console_output),
+        op!(DescribeAvailabilityZones(ZoneName, ZoneId, Filter) => zones::describe),
+        op!(DescribeInstanceTypeOfferings(LocationType, Filter, MaxResults, NextToken)
+            => zones::describe_offerings),
+        op!(DescribePrefixLists(PrefixListId, Filter, MaxResults)
+            => zones::describe_prefix_lists),
+        op!(DescribeImages(ImageId, Owner, Filter) => images::describe),
+        op!(DescribeNetworkInterfaces(NetworkInterfaceId, Filter, MaxResults, NextToken)
+            => network::describe_interfaces),
+        op!(DeleteNetworkInterface(NetworkInterfaceId) => network::delete_interface),
+        op!(DescribeVpcs(VpcId, Filter, MaxResults, NextToken) => network::describe_parts),
+        op!(DescribeSubnets(SubnetId, Filter, MaxResults, NextToken) => network::describe_parts),
+        op!(DescribeSecurityGroups(GroupId, Filter, MaxResults, NextToken)
+            => network::describe_parts),
+    ],
+);
 
 /// State of an instance in AWS's numbers and words.
 #[derive(Debug, Clone, Copy)]
@@ -194,10 +198,9 @@ impl InstanceState {
     }
 }
 
-fn describe_instances(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let used = ["InstanceId", "Filter", "MaxResults", "NextToken"];
-    known(params, "ec2", "DescribeInstances", &used)?;
-    cloud.authorize(caller, "ec2:DescribeInstances", "*", &[])?;
+fn describe_instances(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    call.authorize("*")?;
     let names = [
         "instance-state-name",
         "instance-id",
@@ -260,11 +263,11 @@ fn describe(id: &str, instance: &Instance, state: InstanceState) -> Value {
     described
 }
 
-fn console_output(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    known(params, "ec2", "GetConsoleOutput", &["InstanceId", "Latest"])?;
-    let id = required(params, "InstanceId")?;
+fn console_output(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let id = call.required("InstanceId")?;
     let arn = cloud.config.arn("ec2", &format!("instance/{id}"));
-    cloud.authorize(caller, "ec2:GetConsoleOutput", &arn, &[])?;
+    call.authorize(&arn)?;
     let instance = cloud.services.ec2.instances.get(id).ok_or_else(|| unknown(id))?;
     let (text, time) = if params["Latest"] == "true" {
         if !zones::is_nitro(&instance.instance_type) {

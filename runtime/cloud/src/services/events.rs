@@ -18,15 +18,16 @@ use serde_json::{Value, json};
 use steppe_spec::Schedule;
 
 use anyhow::Result;
+use crate::kernel::service::{self, Call, Service};
+use crate::op;
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::services::s3::Object;
 use crate::kernel::pages::Pages;
-use crate::services::states::{self, Execution};
-use crate::services::{cloudwatch, known, required};
+use crate::services::states::Execution;
+use crate::services::cloudwatch;
 
 /// What EventBridge has.
 #[derive(Debug)]
@@ -153,59 +154,58 @@ fn target(value: &Value) -> Result<Target, String> {
 }
 
 /// API of EventBridge, as much of it as is needed to look at rules and to switch them.
-pub fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    let action = format!("events:{operation}");
-    known(params, "events", operation, used(operation))?;
-    if operation == "ListRules" {
-        cloud.authorize(caller, &action, "*", &[])?;
-        let prefix = params["NamePrefix"].as_str().unwrap_or_default();
-        let rules = cloud.services.events.rules.all();
-        let rules = rules.iter().filter(|(name, _)| name.starts_with(prefix));
-        let rules = rules.map(|(name, rule)| describe(cloud, name, rule)).collect();
-        return listed("Rules", rules, params);
-    }
-    let name_field = if operation == "ListTargetsByRule" { "Rule" } else { "Name" };
-    let name = match operation {
-        "DescribeRule" | "ListTargetsByRule" | "EnableRule" | "DisableRule" => {
-            required(params, name_field)?
-        }
-        other => return Err(ApiError::unknown_operation("events", other)),
-    };
-    cloud.authorize(caller, &action, &arn(cloud, name), &[])?;
-    let missing = || {
-        ApiError::new(
-            "ResourceNotFoundException",
-            format!("Rule {name} does not exist on EventBus default."),
-        )
-    };
-    let rule = cloud.services.events.rules.get(name).ok_or_else(missing)?;
-    match operation {
-        "DescribeRule" => Ok(describe(cloud, name, &rule)),
-        "ListTargetsByRule" => {
-            let target = |t: &Target| {
-                let mut out = json!({ "Id": t.id, "Arn": t.arn, "RoleArn": t.role });
-                if let Some(input) = &t.input {
-                    out["Input"] = input.clone().into();
-                }
-                out
-            };
-            listed("Targets", rule.targets.iter().map(target).collect(), params)
-        }
-        _ => {
-            cloud.services.events.rules.update(name, |r| r.enabled = operation == "EnableRule")?;
-            cloud.services.events.rules_changed.notify_one();
-            Ok(json!({}))
-        }
-    }
+pub static SERVICE: Service = Service::new(
+    "events",
+    &[
+        op!(ListRules(NamePrefix, Limit, NextToken) => list_rules),
+        op!(DescribeRule(Name) => describe_rule),
+        op!(ListTargetsByRule(Rule, Limit, NextToken) => list_targets),
+        op!(EnableRule(Name) => |call| switch(call, true)),
+        op!(DisableRule(Name) => |call| switch(call, false)),
+    ],
+);
+
+fn list_rules(call: &Call<'_>) -> ApiResult {
+    call.authorize("*")?;
+    let prefix = call.text("NamePrefix").unwrap_or_default();
+    let rules = call.cloud.services.events.rules.range(prefix, None);
+    let rules = rules.iter().map(|(name, rule)| describe(call.cloud, name, rule)).collect();
+    listed("Rules", rules, call.params)
 }
 
-/// The input members that an operation uses; any other one is refused.
-fn used(operation: &str) -> &'static [&'static str] {
-    match operation {
-        "ListRules" => &["NamePrefix", "Limit", "NextToken"],
-        "ListTargetsByRule" => &["Rule", "Limit", "NextToken"],
-        _ => &["Name"],
-    }
+/// The rule that the member names, when the caller may do this with it.
+fn named<'a>(call: &Call<'a>, member: &str) -> ApiResult<(&'a str, Arc<Rule>)> {
+    let name = call.required(member)?;
+    call.authorize(&arn(call.cloud, name))?;
+    let rule = call.cloud.services.events.rules.get(name).ok_or_else(|| {
+        let message = format!("Rule {name} does not exist on EventBus default.");
+        ApiError::new("ResourceNotFoundException", message)
+    })?;
+    Ok((name, rule))
+}
+
+fn describe_rule(call: &Call<'_>) -> ApiResult {
+    let (name, rule) = named(call, "Name")?;
+    Ok(describe(call.cloud, name, &rule))
+}
+
+fn list_targets(call: &Call<'_>) -> ApiResult {
+    let (_, rule) = named(call, "Rule")?;
+    let target = |t: &Target| {
+        let mut out = json!({ "Id": t.id, "Arn": t.arn, "RoleArn": t.role });
+        if let Some(input) = &t.input {
+            out["Input"] = input.clone().into();
+        }
+        out
+    };
+    listed("Targets", rule.targets.iter().map(target).collect(), call.params)
+}
+
+fn switch(call: &Call<'_>, enabled: bool) -> ApiResult {
+    let (name, _) = named(call, "Name")?;
+    call.cloud.services.events.rules.update(name, |rule| rule.enabled = enabled)?;
+    call.cloud.services.events.rules_changed.notify_one();
+    Ok(json!({}))
 }
 
 fn listed(name: &str, items: Vec<Value>, params: &Value) -> ApiResult {
@@ -359,7 +359,7 @@ async fn fire(cloud: &Arc<Cloud>, name: &str, rule: &Rule, event: &Value) {
         let rule_arn = arn(cloud, name);
         let role = cloud.assume_for(&target.role, "events.amazonaws.com", name, Some(&rule_arn));
         let started = match role {
-            Ok(caller) => states::handle(cloud, &caller, "StartExecution", &params)
+            Ok(caller) => service::call(cloud, &caller, "states", "StartExecution", &params)
                 .await
                 .map_err(|e| e.to_string()),
             Err(error) => Err(error),

@@ -28,16 +28,17 @@ use serde_json::{Value, json};
 use steppe_wire::place::S3Place;
 
 use anyhow::Result;
+use crate::kernel::service::{Call, Service};
+use crate::op;
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::{self, NotStored};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
-use crate::services::{known, required};
 
 pub use crawlers::Crawler;
-pub use jobs::{Job, JobRun, start, stop};
+pub use jobs::{Job, JobRun, stop};
 pub use partitions::Partition;
 
 /// What Glue has.
@@ -142,72 +143,86 @@ pub fn authorize(
 }
 
 /// API of Glue.
-pub async fn handle(
-    cloud: &Arc<Cloud>,
-    caller: &Caller,
-    operation: &str,
-    params: &Value,
-) -> ApiResult {
-    let known = |names: &[&str]| known(params, "glue", operation, names);
-    match operation {
-        "StartJobRun" => start(cloud, caller, params),
-        "GetJob" => {
-            known(&["JobName"])?;
-            jobs::get_job(cloud, caller, params)
-        }
-        "GetJobRun" => {
-            known(&["JobName", "RunId"])?;
-            jobs::get(cloud, caller, params)
-        }
-        "GetJobRuns" => {
-            known(&["JobName", "NextToken", "MaxResults"])?;
-            jobs::list(cloud, caller, params)
-        }
-        "BatchStopJobRun" => {
-            known(&["JobName", "JobRunIds"])?;
-            jobs::batch_stop(cloud, caller, params)
-        }
-        "GetDatabases" => {
-            known(&["CatalogId", "NextToken", "MaxResults"])?;
-            check_catalog(cloud, params)?;
-            authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
-            let all: Vec<Value> =
-                cloud.services.glue.databases.all().iter().map(|(n, d)| describe_database(cloud, n, d)).collect();
-            PAGES.answer(params, "DatabaseList", all)
-        }
-        "GetDatabase" => {
-            known(&["CatalogId", "Name"])?;
-            check_catalog(cloud, params)?;
-            let name = required(params, "Name")?;
-            authorize(cloud, caller, "glue:GetDatabase", Some(name), None)?;
-            let found = cloud.services.glue.databases.get(name).ok_or_else(|| not_found("Database", name))?;
-            Ok(json!({ "Database": describe_database(cloud, name, &found) }))
-        }
-        "GetTables" => {
-            known(&["CatalogId", "DatabaseName", "NextToken", "MaxResults"])?;
-            check_catalog(cloud, params)?;
-            let database = required(params, "DatabaseName")?;
-            authorize(cloud, caller, "glue:GetTables", Some(database), Some("*"))?;
-            if !cloud.services.glue.databases.contains(database) {
-                return Err(not_found("Database", database));
-            }
-            let tables = tables_of(cloud, database);
-            let tables = tables.iter().map(|t| describe_table(cloud, t)).collect();
-            PAGES.answer(params, "TableList", tables)
-        }
-        "GetTable" => {
-            known(&["CatalogId", "DatabaseName", "Name"])?;
-            check_catalog(cloud, params)?;
-            let (database, name) = (required(params, "DatabaseName")?, required(params, "Name")?);
-            authorize(cloud, caller, "glue:GetTable", Some(database), Some(name))?;
-            let table =
-                find_table(cloud, database, name).ok_or_else(|| not_found("Table", name))?;
-            Ok(json!({ "Table": describe_table(cloud, &table) }))
-        }
-        other => partitions::handle(cloud, caller, other, params)
-            .or_else(|| crawlers::handle(cloud, caller, other, params))
-            .unwrap_or_else(|| Err(ApiError::unknown_operation("glue", other))),
+pub static SERVICE: Service = Service::new(
+    "glue",
+    &[
+        op!(GetDatabase(CatalogId, Name) => get_database),
+        op!(GetDatabases(CatalogId, NextToken, MaxResults) => get_databases),
+        op!(GetTable(CatalogId, DatabaseName, Name) => get_table),
+        op!(GetTables(CatalogId, DatabaseName, NextToken, MaxResults) => get_tables),
+        op!(CreatePartition(CatalogId, DatabaseName, TableName, PartitionInput)
+            => partitions::create),
+        op!(BatchCreatePartition(CatalogId, DatabaseName, TableName, PartitionInputList)
+            => partitions::create_all),
+        op!(GetPartition(CatalogId, DatabaseName, TableName, PartitionValues) => partitions::get),
+        op!(GetPartitions(
+            CatalogId, DatabaseName, TableName, NextToken, MaxResults, ExcludeColumnSchema
+        ) => partitions::list),
+        op!(UpdatePartition(
+            CatalogId, DatabaseName, TableName, PartitionValueList, PartitionInput
+        ) => partitions::update),
+        op!(DeletePartition(CatalogId, DatabaseName, TableName, PartitionValues)
+            => partitions::remove),
+        op!(CreateCrawler(
+            Name, Role, DatabaseName, Description, Targets, TablePrefix, SchemaChangePolicy,
+            RecrawlPolicy, Configuration
+        ) => crawlers::create),
+        op!(UpdateCrawler(
+            Name, Role, DatabaseName, Description, Targets, TablePrefix, SchemaChangePolicy,
+            RecrawlPolicy, Configuration
+        ) => crawlers::update),
+        op!(DeleteCrawler(Name) => crawlers::remove),
+        op!(GetCrawler(Name) => crawlers::get),
+        op!(GetCrawlers(MaxResults, NextToken) => crawlers::list),
+        op!(StartCrawler(Name) => crawlers::start),
+        op!(StopCrawler(Name) => crawlers::stop),
+        op!(GetJob(JobName) => jobs::get_job),
+        op!(StartJobRun(JobName, Arguments) => jobs::start),
+        op!(GetJobRun(JobName, RunId) => jobs::get),
+        op!(GetJobRuns(JobName, NextToken, MaxResults) => jobs::list),
+        op!(BatchStopJobRun(JobName, JobRunIds) => jobs::batch_stop),
+    ],
+);
+
+fn get_databases(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    check_catalog(cloud, params)?;
+    authorize(cloud, call.caller, &call.action(), Some("*"), None)?;
+    let all = cloud.services.glue.databases.all();
+    let all = all.iter().map(|(name, d)| describe_database(cloud, name, d)).collect();
+    PAGES.answer(params, "DatabaseList", all)
+}
+
+fn get_database(call: &Call<'_>) -> ApiResult {
+    let cloud = call.cloud;
+    check_catalog(cloud, call.params)?;
+    let name = call.required("Name")?;
+    authorize(cloud, call.caller, &call.action(), Some(name), None)?;
+    let found = cloud.services.glue.databases.get(name);
+    let found = found.ok_or_else(|| not_found("Database", name))?;
+    Ok(json!({ "Database": describe_database(cloud, name, &found) }))
+}
+
+fn get_tables(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    check_catalog(cloud, params)?;
+    let database = call.required("DatabaseName")?;
+    authorize(cloud, call.caller, &call.action(), Some(database), Some("*"))?;
+    if !cloud.services.glue.databases.contains(database) {
+        return Err(not_found("Database", database));
     }
+    let tables = tables_of(cloud, database);
+    let tables = tables.iter().map(|t| describe_table(cloud, t)).collect();
+    PAGES.answer(params, "TableList", tables)
+}
+
+fn get_table(call: &Call<'_>) -> ApiResult {
+    let cloud = call.cloud;
+    check_catalog(cloud, call.params)?;
+    let (database, name) = (call.required("DatabaseName")?, call.required("Name")?);
+    authorize(cloud, call.caller, &call.action(), Some(database), Some(name))?;
+    let table = find_table(cloud, database, name).ok_or_else(|| not_found("Table", name))?;
+    Ok(json!({ "Table": describe_table(cloud, &table) }))
 }
 
 /// Ends what a cloud that is no more left at work.

@@ -4,12 +4,13 @@
 use serde_json::{Value, json};
 
 use anyhow::Result;
+use crate::kernel::service::{Call, Service};
+use crate::op;
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::iam::{check_inline_size, check_policy, check_trust};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::services::sts::check_name;
 use crate::services::{known, required};
 use serde::{Deserialize, Serialize};
@@ -117,57 +118,58 @@ impl Role {
 }
 
 /// API of IAM.
-pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    let used: &[&str] = match operation {
-        "ListRoles" => &[],
-        "GetInstanceProfile" => &["InstanceProfileName"],
-        "GetRole" | "ListRolePolicies" | "DeleteRole" => &["RoleName"],
-        "GetRolePolicy" | "DeleteRolePolicy" => &["RoleName", "PolicyName"],
-        "PutRolePolicy" => &["RoleName", "PolicyName", "PolicyDocument"],
-        "CreateRole" => &[
-            "RoleName",
-            "AssumeRolePolicyDocument",
-            "Description",
-            "MaxSessionDuration",
-            "Tags",
-            "Path",
-        ],
-        other => return Err(ApiError::unknown_operation("iam", other)),
-    };
-    known(params, "iam", operation, used)?;
-    let action = format!("iam:{operation}");
-    if operation == "ListRoles" {
-        cloud.authorize(caller, &action, "*", &[])?;
-        let roles: Vec<Value> =
-            cloud.services.iam.roles.all().iter().map(|(name, role)| describe(cloud, name, role)).collect();
-        return Ok(json!({ "Roles": roles, "IsTruncated": false }));
-    }
-    if operation == "GetInstanceProfile" {
-        return get_profile(cloud, caller, required(params, "InstanceProfileName")?);
-    }
-    let name = required(params, "RoleName")?;
+pub static SERVICE: Service = Service::new(
+    "iam",
+    &[
+        op!(CreateRole(
+            RoleName, AssumeRolePolicyDocument, Description, MaxSessionDuration, Tags, Path
+        ) => |call| create(call.cloud, role_name(call)?, call.params)),
+        op!(DeleteRole(RoleName) => |call| delete(call.cloud, role_name(call)?)),
+        op!(GetRole(RoleName) => get_role),
+        op!(ListRoles() => list_roles),
+        op!(PutRolePolicy(RoleName, PolicyName, PolicyDocument)
+            => |call| put_policy(call.cloud, role_name(call)?, call.params)),
+        op!(DeleteRolePolicy(RoleName, PolicyName)
+            => |call| delete_policy(call.cloud, role_name(call)?, call.required("PolicyName")?)),
+        op!(GetRolePolicy(RoleName, PolicyName)
+            => |call| get_policy(call.cloud, role_name(call)?, call.required("PolicyName")?)),
+        op!(ListRolePolicies(RoleName) => list_policies),
+        op!(GetInstanceProfile(InstanceProfileName) => get_profile),
+    ],
+);
+
+/// The role that the input names, when the caller may do this with it.
+fn role_name<'a>(call: &Call<'a>) -> ApiResult<&'a str> {
+    let name = call.required("RoleName")?;
     check_name("roleName", name, 1..=64)?;
-    let arn = cloud.config.global_arn("iam", &format!("role/{name}"));
-    cloud.authorize(caller, &action, &arn, &[])?;
-    match operation {
-        "CreateRole" => create(cloud, name, params),
-        "DeleteRole" => delete(cloud, name),
-        "PutRolePolicy" => put_policy(cloud, name, params),
-        "DeleteRolePolicy" => delete_policy(cloud, name, required(params, "PolicyName")?),
-        "GetRolePolicy" => get_policy(cloud, name, required(params, "PolicyName")?),
-        "ListRolePolicies" => {
-            let names: Vec<String> =
-                find(cloud, name)?.policies.iter().map(|(n, _)| n.clone()).collect();
-            Ok(json!({ "PolicyNames": names, "IsTruncated": false }))
-        }
-        _ => Ok(json!({ "Role": describe(cloud, name, &*find(cloud, name)?) })),
-    }
+    call.authorize(&call.cloud.config.global_arn("iam", &format!("role/{name}")))?;
+    Ok(name)
 }
 
-fn get_profile(cloud: &Cloud, caller: &Caller, name: &str) -> ApiResult {
+fn get_role(call: &Call<'_>) -> ApiResult {
+    let name = role_name(call)?;
+    Ok(json!({ "Role": describe(call.cloud, name, &*find(call.cloud, name)?) }))
+}
+
+fn list_roles(call: &Call<'_>) -> ApiResult {
+    call.authorize("*")?;
+    let roles = call.cloud.services.iam.roles.all();
+    let roles: Vec<Value> =
+        roles.iter().map(|(name, role)| describe(call.cloud, name, role)).collect();
+    Ok(json!({ "Roles": roles, "IsTruncated": false }))
+}
+
+fn list_policies(call: &Call<'_>) -> ApiResult {
+    let role = find(call.cloud, role_name(call)?)?;
+    let names: Vec<&String> = role.policies.iter().map(|(name, _)| name).collect();
+    Ok(json!({ "PolicyNames": names, "IsTruncated": false }))
+}
+
+fn get_profile(call: &Call<'_>) -> ApiResult {
+    let (cloud, name) = (call.cloud, call.required("InstanceProfileName")?);
     check_name("instanceProfileName", name, 1..=128)?;
     let arn = cloud.config.global_arn("iam", &format!("instance-profile/{name}"));
-    cloud.authorize(caller, "iam:GetInstanceProfile", &arn, &[])?;
+    call.authorize(&arn)?;
     let profile = cloud.services.iam.profiles.get(name);
     let profile = profile.ok_or_else(|| missing(&format!("Instance Profile {name}")))?;
     // A role that somebody deleted is gone from its profile.

@@ -30,12 +30,16 @@ pub use pool::Environments;
 pub use rest::rest;
 
 use anyhow::Result;
+use crate::kernel::service::Service;
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::services::cloudwatch;
+
+/// Its operations are told by paths: [`rest`].
+pub static SERVICE: Service = Service::new("lambda", &[]);
 
 /// What Lambda has.
 #[derive(Debug)]

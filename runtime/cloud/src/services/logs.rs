@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use anyhow::Result;
+use crate::kernel::service::{Call, Service};
+use crate::op;
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use parking_lot::Mutex;
@@ -24,7 +26,6 @@ use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
-use crate::services::{known, required};
 use file::{Bounds, Event};
 
 /// What CloudWatch Logs has.
@@ -146,40 +147,22 @@ pub fn sweep(cloud: &Cloud) {
 }
 
 /// API of CloudWatch Logs.
-pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    known(params, "logs", operation, used(operation))?;
-    match operation {
-        "DescribeLogGroups" => {
-            cloud.authorize(
-                caller,
-                "logs:DescribeLogGroups",
-                &cloud.config.arn("logs", "log-group:*"),
-                &[],
-            )?;
-            let prefix = params["logGroupNamePrefix"].as_str().unwrap_or_default();
-            let groups = cloud.services.logs.groups.range(prefix, None);
-            let groups = groups.iter().map(|(name, g)| describe(cloud, name, g)).collect();
-            PAGES_OF_GROUPS.answer(params, "logGroups", groups)
-        }
-        "FilterLogEvents" => filter(cloud, caller, params),
-        other => Err(ApiError::unknown_operation("logs", other)),
-    }
-}
+pub static SERVICE: Service = Service::new(
+    "logs",
+    &[
+        op!(DescribeLogGroups(logGroupNamePrefix, limit, nextToken) => list_groups),
+        op!(FilterLogEvents(
+            logGroupName, logStreamNames, startTime, endTime, filterPattern, limit, nextToken
+        ) => filter),
+    ],
+);
 
-/// The input members that an operation uses; any other one is refused.
-fn used(operation: &str) -> &'static [&'static str] {
-    match operation {
-        "DescribeLogGroups" => &["logGroupNamePrefix", "limit", "nextToken"],
-        _ => &[
-            "logGroupName",
-            "logStreamNames",
-            "startTime",
-            "endTime",
-            "filterPattern",
-            "limit",
-            "nextToken",
-        ],
-    }
+fn list_groups(call: &Call<'_>) -> ApiResult {
+    let cloud = call.cloud;
+    call.authorize(&cloud.config.arn("logs", "log-group:*"))?;
+    let groups = cloud.services.logs.groups.range(call.text("logGroupNamePrefix").unwrap_or_default(), None);
+    let groups = groups.iter().map(|(name, g)| describe(cloud, name, g)).collect();
+    PAGES_OF_GROUPS.answer(call.params, "logGroups", groups)
 }
 
 fn describe(cloud: &Cloud, name: &str, group: &LogGroup) -> Value {
@@ -194,9 +177,10 @@ fn describe(cloud: &Cloud, name: &str, group: &LogGroup) -> Value {
     out
 }
 
-fn filter(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let group = required(params, "logGroupName")?;
-    cloud.authorize(caller, "logs:FilterLogEvents", &arn(cloud, group), &[])?;
+fn filter(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let group = call.required("logGroupName")?;
+    call.authorize(&arn(cloud, group))?;
     if !params["filterPattern"].as_str().unwrap_or_default().is_empty() {
         return Err(ApiError::new(
             "InvalidParameterException",

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use anyhow::Result;
+use crate::kernel::service::{Call, Service};
+use crate::op;
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
-use crate::services::{known, required};
 use crate::kernel::store::replace_file;
 
 /// What SNS has.
@@ -57,39 +57,33 @@ pub struct Subscription {
 }
 
 /// API of SNS.
-pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    known(params, "sns", operation, used(operation))?;
-    match operation {
-        "Publish" => publish(cloud, caller, params),
-        "ListTopics" => {
-            cloud.authorize(caller, "sns:ListTopics", "*", &[])?;
-            let topics = cloud.services.sns.topics.all();
-            let topics = topics.iter().map(|(arn, _)| json!({ "TopicArn": arn })).collect();
-            listed("Topics", topics, params)
-        }
-        "ListSubscriptionsByTopic" => {
-            let arn = required(params, "TopicArn")?;
-            cloud.authorize(caller, "sns:ListSubscriptionsByTopic", arn, &[])?;
-            let topic = cloud.services.sns.topics.get(arn).ok_or_else(not_found)?;
-            let describe = |s: &Subscription| {
-                json!({
-                    "SubscriptionArn": s.arn, "Owner": cloud.config.account, "Protocol": "email",
-                    "Endpoint": s.email, "TopicArn": arn,
-                })
-            };
-            listed("Subscriptions", topic.subscriptions.iter().map(describe).collect(), params)
-        }
-        other => Err(ApiError::unknown_operation("sns", other)),
-    }
+pub static SERVICE: Service = Service::new(
+    "sns",
+    &[
+        op!(Publish(TopicArn, Message, Subject) => publish),
+        op!(ListTopics(NextToken) => list_topics),
+        op!(ListSubscriptionsByTopic(TopicArn, NextToken) => list_subscriptions),
+    ],
+);
+
+fn list_topics(call: &Call<'_>) -> ApiResult {
+    call.authorize("*")?;
+    let topics = call.cloud.services.sns.topics.all();
+    let topics = topics.iter().map(|(arn, _)| json!({ "TopicArn": arn })).collect();
+    listed("Topics", topics, call.params)
 }
 
-/// The input members that an operation uses; any other one is refused.
-fn used(operation: &str) -> &'static [&'static str] {
-    match operation {
-        "Publish" => &["TopicArn", "Message", "Subject"],
-        "ListSubscriptionsByTopic" => &["TopicArn", "NextToken"],
-        _ => &["NextToken"],
-    }
+fn list_subscriptions(call: &Call<'_>) -> ApiResult {
+    let arn = call.required("TopicArn")?;
+    call.authorize(arn)?;
+    let topic = call.cloud.services.sns.topics.get(arn).ok_or_else(not_found)?;
+    let describe = |s: &Subscription| {
+        json!({
+            "SubscriptionArn": s.arn, "Owner": call.cloud.config.account, "Protocol": "email",
+            "Endpoint": s.email, "TopicArn": arn,
+        })
+    };
+    listed("Subscriptions", topic.subscriptions.iter().map(describe).collect(), call.params)
 }
 
 /// A page of 100, as SNS has them.
@@ -134,18 +128,15 @@ fn not_found() -> ApiError {
     ApiError::new("NotFound", "Topic does not exist").with_status(404)
 }
 
-/// `Publish`, from the API and from state machines.
-pub fn publish(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let arn = required(params, "TopicArn")?;
-    let message = required(params, "Message")?;
-    let subject = params["Subject"].as_str();
-    known(params, "sns", "Publish", used("Publish"))?;
-    cloud.authorize(caller, "sns:Publish", arn, &[])?;
+fn publish(call: &Call<'_>) -> ApiResult {
+    let (arn, message) = (call.required("TopicArn")?, call.required("Message")?);
+    let subject = call.text("Subject");
+    call.authorize(arn)?;
     if message.len() > MESSAGE_BYTES_MAX {
         return Err(ApiError::new("InvalidParameter", "Invalid parameter: Message too long"));
     }
     subject.map_or(Ok(()), check_subject)?;
-    Ok(json!({ "MessageId": deliver(cloud, arn, subject, message)? }))
+    Ok(json!({ "MessageId": deliver(call.cloud, arn, subject, message)? }))
 }
 
 /// Delivers a message to all subscribers; returns its ID.

@@ -3,10 +3,11 @@
 
 use serde_json::{Value, json};
 
+use crate::kernel::service::{Call, Service};
+use crate::op;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
-use crate::services::{ec2, known, required};
+use crate::services::ec2;
 
 /// No records.
 pub type State = super::Nothing;
@@ -15,41 +16,43 @@ pub type State = super::Nothing;
 const NAMES_MAX: usize = 10;
 
 /// API of Parameter Store.
-pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    match operation {
-        "GetParameter" => {
-            known(params, "ssm", operation, &["Name", "WithDecryption"])?;
-            let name = required(params, "Name")?;
-            match find(cloud, caller, "ssm:GetParameter", name)? {
-                Some(parameter) => Ok(json!({ "Parameter": parameter })),
-                None => Err(ApiError::new(
-                    "ParameterNotFound",
-                    format!("Parameter {} not found.", short_name(name)),
-                )),
-            }
-        }
-        "GetParameters" => {
-            known(params, "ssm", operation, &["Names", "WithDecryption"])?;
-            let names = params["Names"].as_array().into_iter().flatten();
-            let names: Vec<&str> = names.filter_map(Value::as_str).collect();
-            if names.is_empty() || names.len() > NAMES_MAX {
-                let message = format!(
-                    "1 validation error detected: Value at 'names' failed to satisfy constraint: \
-                     Member must have length less than or equal to {NAMES_MAX} and greater than 0"
-                );
-                return Err(ApiError::new("ValidationException", message));
-            }
-            let (mut found, mut invalid) = (Vec::new(), Vec::new());
-            for name in names {
-                match find(cloud, caller, "ssm:GetParameters", name)? {
-                    Some(parameter) => found.push(parameter),
-                    None => invalid.push(name),
-                }
-            }
-            Ok(json!({ "Parameters": found, "InvalidParameters": invalid }))
-        }
-        other => Err(ApiError::unknown_operation("ssm", other)),
+pub static SERVICE: Service = Service::new(
+    "ssm",
+    &[
+        op!(GetParameter(Name, WithDecryption) => parameter),
+        op!(GetParameters(Names, WithDecryption) => parameters),
+    ],
+);
+
+fn parameter(call: &Call<'_>) -> ApiResult {
+    let name = call.required("Name")?;
+    match find(call, name)? {
+        Some(parameter) => Ok(json!({ "Parameter": parameter })),
+        None => Err(ApiError::new(
+            "ParameterNotFound",
+            format!("Parameter {} not found.", short_name(name)),
+        )),
     }
+}
+
+fn parameters(call: &Call<'_>) -> ApiResult {
+    let names = call.params["Names"].as_array().into_iter().flatten();
+    let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+    if names.is_empty() || names.len() > NAMES_MAX {
+        let message = format!(
+            "1 validation error detected: Value at 'names' failed to satisfy constraint: \
+             Member must have length less than or equal to {NAMES_MAX} and greater than 0"
+        );
+        return Err(ApiError::new("ValidationException", message));
+    }
+    let (mut found, mut invalid) = (Vec::new(), Vec::new());
+    for name in names {
+        match find(call, name)? {
+            Some(parameter) => found.push(parameter),
+            None => invalid.push(name),
+        }
+    }
+    Ok(json!({ "Parameters": found, "InvalidParameters": invalid }))
 }
 
 /// The name in a parameter's ARN, or the name itself.
@@ -60,15 +63,15 @@ fn short_name(name: &str) -> &str {
     }
 }
 
-fn find(cloud: &Cloud, caller: &Caller, action: &str, name: &str) -> ApiResult<Option<Value>> {
+fn find(call: &Call<'_>, name: &str) -> ApiResult<Option<Value>> {
     let name = short_name(name);
     if name.contains(':') {
         let message = "The embedded cloud does not implement versions and labels of parameters.";
         return Err(ApiError::new("NotImplemented", message).with_status(501));
     }
-    let arn = arn(cloud, name);
-    cloud.authorize(caller, action, &arn, &[])?;
-    let newest = ec2::newest_image(cloud, name).map_err(ApiError::internal)?;
+    let arn = arn(call.cloud, name);
+    call.authorize(&arn)?;
+    let newest = ec2::newest_image(call.cloud, name).map_err(ApiError::internal)?;
     Ok(newest.map(|(image, version)| {
         json!({
             "Name": name, "Type": "String", "Value": image.image, "Version": version,

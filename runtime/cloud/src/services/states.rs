@@ -46,15 +46,15 @@ pub use map::ChildInput;
 pub use map::runs::MapRun;
 
 use anyhow::Result;
+use crate::kernel::service::{Call, Service};
+use crate::op;
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
-use crate::services::{known, required};
 
 /// What Step Functions has.
 #[derive(Debug)]
@@ -140,85 +140,61 @@ pub struct Execution {
 }
 
 /// API of Step Functions.
-pub async fn handle(
-    cloud: &Arc<Cloud>,
-    caller: &Caller,
-    operation: &str,
-    params: &Value,
-) -> ApiResult {
-    known(params, "states", operation, used(operation))?;
-    let action = format!("states:{operation}");
-    match operation {
-        "StartExecution" => executions::start(cloud, caller, params),
-        "DescribeExecution" => describe_execution(cloud, caller, params),
-        "GetExecutionHistory" => {
-            let (arn, _) = find(cloud, caller, params, &action)?;
-            history::read(cloud, arn, params)
-        }
-        "StopExecution" => {
-            let (arn, execution) = find(cloud, caller, params, &action)?;
-            Ok(executions::stop(cloud, arn, &execution, params))
-        }
-        "RedriveExecution" => redrive::redrive(cloud, caller, params),
-        "ListExecutions" => list_executions(cloud, caller, params),
-        "ListMapRuns" => map::api::list(cloud, caller, params),
-        "DescribeMapRun" => map::api::describe(cloud, caller, params),
-        "UpdateMapRun" => map::api::update(cloud, caller, params),
-        "ListStateMachines" => {
-            cloud.authorize(caller, &action, "*", &[])?;
-            let machines = cloud.services.states.machines.all();
-            let machines = machines.iter().map(|(arn, m)| head(arn, m)).collect();
-            page(params, "stateMachines", machines)
-        }
-        "DescribeStateMachine" => {
-            let arn = required(params, "stateMachineArn")?;
-            cloud.authorize(caller, &action, arn, &[])?;
-            let machine = cloud.services.states.machines.get(arn).ok_or_else(|| no_machine(arn))?;
-            let mut answer = head(arn, &machine);
-            answer["status"] = "ACTIVE".into();
-            answer["definition"] = machine.definition.to_string().into();
-            answer["roleArn"] = machine.role.clone().into();
-            Ok(answer)
-        }
-        other => Err(ApiError::unknown_operation("states", other)),
-    }
+pub static SERVICE: Service = Service::new(
+    "states",
+    &[
+        op!(StartExecution(stateMachineArn, name, input)
+            => executions::start_execution),
+        op!(DescribeExecution(executionArn) => describe_execution),
+        op!(GetExecutionHistory(
+            executionArn, maxResults, nextToken, reverseOrder, includeExecutionData
+        ) => history::read),
+        op!(StopExecution(executionArn, error, cause) => stop_execution),
+        op!(RedriveExecution(executionArn, clientToken)
+            => redrive::redrive),
+        op!(ListExecutions(
+            stateMachineArn, mapRunArn, statusFilter, redriveFilter, maxResults, nextToken
+        ) => list_executions),
+        op!(ListMapRuns(executionArn, maxResults, nextToken) => map::api::list),
+        op!(DescribeMapRun(mapRunArn) => map::api::describe),
+        op!(UpdateMapRun(
+            mapRunArn, maxConcurrency, toleratedFailurePercentage, toleratedFailureCount
+        ) => map::api::update),
+        op!(ListStateMachines(maxResults, nextToken) => list_machines),
+        op!(DescribeStateMachine(stateMachineArn) => describe_machine),
+    ],
+);
+
+fn list_machines(call: &Call<'_>) -> ApiResult {
+    call.authorize("*")?;
+    let machines = call.cloud.services.states.machines.all();
+    let machines = machines.iter().map(|(arn, m)| head(arn, m)).collect();
+    page(call.params, "stateMachines", machines)
 }
 
-/// `DescribeExecution`, from the API and from machines.
-fn describe_execution(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let (arn, execution) = find(cloud, caller, params, "states:DescribeExecution")?;
-    Ok(describe(cloud, arn, &execution))
+fn describe_machine(call: &Call<'_>) -> ApiResult {
+    let arn = call.required("stateMachineArn")?;
+    call.authorize(arn)?;
+    let machine = call.cloud.services.states.machines.get(arn).ok_or_else(|| no_machine(arn))?;
+    let mut answer = head(arn, &machine);
+    answer["status"] = "ACTIVE".into();
+    answer["definition"] = machine.definition.to_string().into();
+    answer["roleArn"] = machine.role.clone().into();
+    Ok(answer)
 }
 
-/// The input members that an operation uses; any other one is refused.
-fn used(operation: &str) -> &'static [&'static str] {
-    match operation {
-        "StartExecution" => &["stateMachineArn", "name", "input"],
-        "DescribeExecution" => &["executionArn"],
-        "GetExecutionHistory" => {
-            &["executionArn", "maxResults", "nextToken", "reverseOrder", "includeExecutionData"]
-        }
-        "StopExecution" => &["executionArn", "error", "cause"],
-        "RedriveExecution" => &["executionArn", "clientToken"],
-        "ListExecutions" => &[
-            "stateMachineArn",
-            "mapRunArn",
-            "statusFilter",
-            "redriveFilter",
-            "maxResults",
-            "nextToken",
-        ],
-        "ListMapRuns" => &["executionArn", "maxResults", "nextToken"],
-        "DescribeMapRun" => &["mapRunArn"],
-        "UpdateMapRun" => {
-            &["mapRunArn", "maxConcurrency", "toleratedFailurePercentage", "toleratedFailureCount"]
-        }
-        "ListStateMachines" => &["maxResults", "nextToken"],
-        _ => &["stateMachineArn"],
-    }
+fn stop_execution(call: &Call<'_>) -> ApiResult {
+    let (arn, execution) = find(call)?;
+    Ok(executions::stop(call.cloud, arn, &execution, call.params))
 }
 
-fn list_executions(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+fn describe_execution(call: &Call<'_>) -> ApiResult {
+    let (arn, execution) = find(call)?;
+    Ok(describe(call.cloud, arn, &execution))
+}
+
+fn list_executions(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let refused = |message: &str| Err(ApiError::new("ValidationException", message));
     let wanted = params["statusFilter"].as_str();
     let mut executions = match (params["mapRunArn"].is_null(), params["stateMachineArn"].is_null())
@@ -229,12 +205,8 @@ fn list_executions(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult 
         (true, _) if !params["redriveFilter"].is_null() => {
             return refused("A redriveFilter needs a mapRunArn");
         }
-        (true, _) => of_machine(cloud, caller, params)?,
-        (false, true) => {
-            let action = "states:ListExecutions";
-            let (arn, _) = map::api::allowed(cloud, caller, params, action)?;
-            map::runs::children(cloud, &arn)
-        }
+        (true, _) => of_machine(call)?,
+        (false, true) => map::runs::children(cloud, map::api::allowed(call)?.0),
         (false, false) => {
             return refused("Either a stateMachineArn or a mapRunArn must be given, not both");
         }
@@ -262,13 +234,9 @@ fn list_executions(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult 
     page(params, "executions", summaries.collect())
 }
 
-fn of_machine(
-    cloud: &Cloud,
-    caller: &Caller,
-    params: &Value,
-) -> ApiResult<Vec<(String, Arc<Execution>)>> {
-    let machine = required(params, "stateMachineArn")?;
-    cloud.authorize(caller, "states:ListExecutions", machine, &[])?;
+fn of_machine(call: &Call<'_>) -> ApiResult<Vec<(String, Arc<Execution>)>> {
+    let (cloud, machine) = (call.cloud, call.required("stateMachineArn")?);
+    call.authorize(machine)?;
     if !cloud.services.states.machines.contains(machine) {
         return Err(no_machine(machine));
     }
@@ -309,15 +277,12 @@ fn no_machine(arn: &str) -> ApiError {
     ApiError::new("StateMachineDoesNotExist", format!("State Machine Does Not Exist: '{arn}'"))
 }
 
-fn find<'a>(
-    cloud: &Cloud,
-    caller: &Caller,
-    params: &'a Value,
-    action: &str,
-) -> ApiResult<(&'a str, Arc<Execution>)> {
-    let arn = required(params, "executionArn")?;
-    cloud.authorize(caller, action, arn, &[])?;
-    Ok((arn, cloud.services.states.executions.get(arn).ok_or_else(|| no_execution(arn))?))
+/// The execution that a call names, when the caller may do this with it.
+fn find<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<Execution>)> {
+    let arn = call.required("executionArn")?;
+    call.authorize(arn)?;
+    let execution = call.cloud.services.states.executions.get(arn);
+    Ok((arn, execution.ok_or_else(|| no_execution(arn))?))
 }
 
 fn no_execution(arn: &str) -> ApiError {

@@ -6,6 +6,8 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use crate::kernel::service::{Call, Service};
+use crate::op;
 use crate::kernel::iam::decision::{self, Request};
 use crate::kernel::iam::document::{Kind, Policy};
 use crate::kernel::iam::{Conditions, denial, stored, unknown_key};
@@ -13,7 +15,6 @@ use crate::services::iam::Role;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::{Caller, Principal};
-use crate::services::{known, required};
 
 /// No records.
 pub type State = super::Nothing;
@@ -24,29 +25,25 @@ const SESSION_SECS: std::ops::RangeInclusive<u32> = 900..=43_200;
 const CHAINED_SECS_MAX: u32 = 3_600;
 
 /// API of STS.
-pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    match operation {
-        // No permission is needed, and none can be denied.
-        "GetCallerIdentity" => {
-            known(params, "sts", operation, &[])?;
-            Ok(json!({
-                "UserId": caller.user_id(), "Account": cloud.config.account, "Arn": caller.arn
-            }))
-        }
-        "AssumeRole" => assume_role(cloud, caller, params),
-        other => Err(ApiError::unknown_operation("sts", other)),
-    }
+pub static SERVICE: Service = Service::new(
+    "sts",
+    &[
+        op!(GetCallerIdentity() => caller_identity),
+        op!(AssumeRole(RoleArn, RoleSessionName, DurationSeconds, ExternalId) => assume_role),
+    ],
+);
+
+/// No permission is needed, and none can be denied.
+fn caller_identity(call: &Call<'_>) -> ApiResult {
+    let account = &call.cloud.config.account;
+    let caller = call.caller;
+    Ok(json!({ "UserId": caller.user_id(), "Account": account, "Arn": caller.arn }))
 }
 
-fn assume_role(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    known(
-        params,
-        "sts",
-        "AssumeRole",
-        &["RoleArn", "RoleSessionName", "DurationSeconds", "ExternalId"],
-    )?;
-    let role_arn = required(params, "RoleArn")?;
-    let session = required(params, "RoleSessionName")?;
+fn assume_role(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, caller, params, .. } = *call;
+    let role_arn = call.required("RoleArn")?;
+    let session = call.required("RoleSessionName")?;
     check_name("roleSessionName", session, 2..=64)?;
     let asked = duration(params)?;
     let mut conditions = vec![("sts:RoleSessionName", session.to_owned())];

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::kernel::service::{Call, Service};
+use crate::op;
 use crate::kernel::cloud::Cloud;
 use crate::services::cloudformation::{Resource, Stack};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::services::known;
 use crate::kernel::pages::Pages;
 
@@ -38,13 +39,18 @@ const TYPES_MAX: usize = 100;
 type Tags = BTreeMap<String, String>;
 
 /// API of Resource Groups Tagging.
-pub fn handle(cloud: &Arc<Cloud>, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    if operation != "GetResources" {
-        return Err(ApiError::unknown_operation("tagging", operation));
-    }
-    let used = ["TagFilters", "ResourceTypeFilters", PAGES.size, PAGES.token];
-    known(params, "tagging", operation, &used)?;
-    cloud.authorize(caller, "tag:GetResources", "*", &[])?;
+pub static SERVICE: Service = Service {
+    prefix: "tag",
+    ..Service::new(
+        "tagging",
+        &[op!(GetResources(TagFilters, ResourceTypeFilters, ResourcesPerPage, PaginationToken)
+            => resources)],
+    )
+};
+
+fn resources(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    call.authorize("*")?;
     let (filters, types) =
         (filters(&params["TagFilters"])?, types(&params["ResourceTypeFilters"])?);
     let admitted = |(arn, tags): &(String, Tags)| {

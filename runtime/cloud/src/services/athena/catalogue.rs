@@ -9,10 +9,11 @@ use steppe_wire::query::{
 };
 
 use super::{DATA_CATALOG, invalid, page, work_groups};
+use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
-use crate::services::{glue, known, required};
+use crate::services::glue;
 
 /// The database that Athena asks for whatever a query reads.
 const DEFAULT_DATABASE: &str = "default";
@@ -256,74 +257,71 @@ fn csv_layout(table: &Value, serde: &Value) -> Result<TableFormat, String> {
     }))
 }
 
-/// The API of data catalogues.
-pub fn handle(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    let known = |names: &[&str]| known(params, "athena", operation, names);
-    let allowed = |action: &str| {
-        let arn = cloud.config.arn("athena", &format!("datacatalog/{DATA_CATALOG}"));
-        cloud.authorize(caller, &format!("athena:{action}"), &arn, &[])
-    };
-    // Every catalogue is open to every work group here, as long as there is the group.
-    if let Some(group) = params["WorkGroup"].as_str() {
-        work_groups::find(cloud, group)?;
+/// What every operation on metadata does first: whether the caller may do this with the catalogue.
+/// Every catalogue is open to every work group here, as long as there is the group.
+fn open(call: &Call<'_>, catalog: &str) -> ApiResult<()> {
+    check_group(call)?;
+    check_catalog(call.required(catalog)?)?;
+    call.authorize(&call.cloud.config.arn("athena", &format!("datacatalog/{DATA_CATALOG}")))
+}
+
+fn check_group(call: &Call<'_>) -> ApiResult<()> {
+    call.text("WorkGroup").map_or(Ok(()), |group| work_groups::find(call.cloud, group).map(|_| ()))
+}
+
+/// `ListDataCatalogs`.
+pub fn list_catalogs(call: &Call<'_>) -> ApiResult {
+    check_group(call)?;
+    call.authorize("*")?;
+    let own = json!({ "CatalogName": DATA_CATALOG, "Type": "GLUE" });
+    page(call.params, "DataCatalogsSummary", vec![own])
+}
+
+/// `GetDataCatalog`.
+pub fn get_catalog(call: &Call<'_>) -> ApiResult {
+    open(call, "Name")?;
+    let parameters = json!({ "catalog-id": call.cloud.config.account });
+    Ok(json!({ "DataCatalog": {
+        "Name": DATA_CATALOG, "Type": "GLUE", "Parameters": parameters,
+    } }))
+}
+
+/// `ListDatabases`.
+pub fn list_databases(call: &Call<'_>) -> ApiResult {
+    open(call, "CatalogName")?;
+    glue::authorize(call.cloud, call.caller, "glue:GetDatabases", Some("*"), None)?;
+    let all = call.cloud.services.glue.databases.all();
+    page(call.params, "DatabaseList", all.iter().map(|(n, d)| database(n, d)).collect())
+}
+
+/// `GetDatabase`.
+pub fn get_database(call: &Call<'_>) -> ApiResult {
+    open(call, "CatalogName")?;
+    let name = call.required("DatabaseName")?;
+    glue::authorize(call.cloud, call.caller, "glue:GetDatabase", Some(name), None)?;
+    let found = call.cloud.services.glue.databases.get(name).ok_or_else(not_found)?;
+    Ok(json!({ "Database": database(name, &found) }))
+}
+
+/// `ListTableMetadata`.
+pub fn list_tables(call: &Call<'_>) -> ApiResult {
+    open(call, "CatalogName")?;
+    let (cloud, name) = (call.cloud, call.required("DatabaseName")?);
+    glue::authorize(cloud, call.caller, "glue:GetTables", Some(name), Some("*"))?;
+    if !cloud.services.glue.databases.contains(name) {
+        return Err(not_found());
     }
-    match operation {
-        "ListDataCatalogs" => {
-            known(&["MaxResults", "NextToken", "WorkGroup"])?;
-            cloud.authorize(caller, "athena:ListDataCatalogs", "*", &[])?;
-            let own = json!({ "CatalogName": DATA_CATALOG, "Type": "GLUE" });
-            page(params, "DataCatalogsSummary", vec![own])
-        }
-        "GetDataCatalog" => {
-            known(&["Name", "WorkGroup"])?;
-            check_catalog(required(params, "Name")?)?;
-            allowed(operation)?;
-            let parameters = json!({ "catalog-id": cloud.config.account });
-            Ok(json!({ "DataCatalog": {
-                "Name": DATA_CATALOG, "Type": "GLUE", "Parameters": parameters,
-            } }))
-        }
-        "ListDatabases" => {
-            known(&["CatalogName", "MaxResults", "NextToken", "WorkGroup"])?;
-            check_catalog(required(params, "CatalogName")?)?;
-            allowed(operation)?;
-            glue::authorize(cloud, caller, "glue:GetDatabases", Some("*"), None)?;
-            let all = cloud.services.glue.databases.all();
-            page(params, "DatabaseList", all.iter().map(|(n, d)| database(n, d)).collect())
-        }
-        "GetDatabase" => {
-            known(&["CatalogName", "DatabaseName", "WorkGroup"])?;
-            check_catalog(required(params, "CatalogName")?)?;
-            allowed(operation)?;
-            let name = required(params, "DatabaseName")?;
-            glue::authorize(cloud, caller, "glue:GetDatabase", Some(name), None)?;
-            let found = cloud.services.glue.databases.get(name).ok_or_else(not_found)?;
-            Ok(json!({ "Database": database(name, &found) }))
-        }
-        "ListTableMetadata" => {
-            known(&["CatalogName", "DatabaseName", "MaxResults", "NextToken", "WorkGroup"])?;
-            check_catalog(required(params, "CatalogName")?)?;
-            allowed(operation)?;
-            let name = required(params, "DatabaseName")?;
-            glue::authorize(cloud, caller, "glue:GetTables", Some(name), Some("*"))?;
-            if !cloud.services.glue.databases.contains(name) {
-                return Err(not_found());
-            }
-            let tables = glue::tables_of(cloud, name);
-            page(params, "TableMetadataList", tables.iter().map(|t| metadata(t)).collect())
-        }
-        "GetTableMetadata" => {
-            known(&["CatalogName", "DatabaseName", "TableName", "WorkGroup"])?;
-            check_catalog(required(params, "CatalogName")?)?;
-            allowed(operation)?;
-            let (database, name) =
-                (required(params, "DatabaseName")?, required(params, "TableName")?);
-            glue::authorize(cloud, caller, "glue:GetTable", Some(database), Some(name))?;
-            let table = glue::find_table(cloud, database, name).ok_or_else(not_found)?;
-            Ok(json!({ "TableMetadata": metadata(&table) }))
-        }
-        other => Err(ApiError::unknown_operation("athena", other)),
-    }
+    let tables = glue::tables_of(cloud, name);
+    page(call.params, "TableMetadataList", tables.iter().map(|t| metadata(t)).collect())
+}
+
+/// `GetTableMetadata`.
+pub fn get_table(call: &Call<'_>) -> ApiResult {
+    open(call, "CatalogName")?;
+    let (database, name) = (call.required("DatabaseName")?, call.required("TableName")?);
+    glue::authorize(call.cloud, call.caller, "glue:GetTable", Some(database), Some(name))?;
+    let table = glue::find_table(call.cloud, database, name).ok_or_else(not_found)?;
+    Ok(json!({ "TableMetadata": metadata(&table) }))
 }
 
 fn check_catalog(name: &str) -> ApiResult<()> {

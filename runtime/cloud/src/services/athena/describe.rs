@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{ENGINE_VERSION, QueryExecution, find, group_arn, ids, page, work_groups};
-use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::service::Call;
+use crate::kernel::cloud::epoch_secs;
 use crate::kernel::error::ApiResult;
-use crate::kernel::identity::Caller;
 
 /// Athena's numbers of errors that statements cause, as far as others have seen them.
 const ERROR_TYPES: [(&str, u64); 9] = [
@@ -94,12 +94,13 @@ fn statistics(execution: &QueryExecution) -> Value {
 }
 
 /// `BatchGetQueryExecution`.
-pub fn batch(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+pub fn batch(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for id in ids(params, "QueryExecutionIds")? {
         if cloud.services.athena.queries.contains(id) {
             let one = json!({ "QueryExecutionId": id });
-            let (id, execution) = find(cloud, caller, &one, "athena:BatchGetQueryExecution")?;
+            let (id, execution) = find(call, &one)?;
             found.push(describe(id, &execution));
         } else {
             missing.push(json!({
@@ -112,9 +113,10 @@ pub fn batch(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
 }
 
 /// `ListQueryExecutions`, newest first.
-pub fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+pub fn list(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let group = params["WorkGroup"].as_str().unwrap_or(work_groups::PRIMARY);
-    cloud.authorize(caller, "athena:ListQueryExecutions", &group_arn(cloud, group), &[])?;
+    call.authorize(&group_arn(cloud, group))?;
     work_groups::find(cloud, group)?;
     let mut executions = cloud.services.athena.queries.all();
     executions.retain(|(_, e)| e.work_group == group);

@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::catalogue;
 use super::work_groups::{self, WorkGroup};
 use super::{DATA_CATALOG, QueryExecution, group_arn, invalid};
+use crate::kernel::service::Call;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
@@ -40,7 +41,12 @@ pub enum Origin {
     StateMachine,
 }
 
-/// `StartQueryExecution`, from the API and from state machines.
+/// `StartQueryExecution`.
+pub async fn begin(call: &Call<'_>) -> ApiResult {
+    start(call.cloud, call.caller, call.params, Origin::Api).await
+}
+
+/// The same, also from state machines.
 pub async fn start(
     cloud: &Arc<Cloud>,
     caller: &Caller,
@@ -97,18 +103,6 @@ fn check_members(cloud: &Cloud, params: &Value) -> ApiResult<()> {
         Value::Null => Ok(()),
         given => known(given, "athena", "StartQueryExecution", names),
     };
-    check(
-        params,
-        &[
-            "QueryString",
-            "ClientRequestToken",
-            "QueryExecutionContext",
-            "ResultConfiguration",
-            "WorkGroup",
-            "ExecutionParameters",
-            "ResultReuseConfiguration",
-        ],
-    )?;
     let context = &params["QueryExecutionContext"];
     check(context, &["Database", "Catalog"])?;
     if let Some(catalog) = context["Catalog"].as_str()

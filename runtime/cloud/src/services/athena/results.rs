@@ -10,11 +10,9 @@ use steppe_wire::place::S3Object;
 use steppe_wire::query::{Column, Statement};
 
 use super::{QueryExecution, find, invalid};
-use crate::kernel::cloud::Cloud;
+use crate::kernel::service::Call;
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::services::s3::VerifiedBytes;
-use crate::services::known;
 use crate::kernel::pages::{number_of, token_of};
 
 /// Rows in one answer.
@@ -22,12 +20,11 @@ const ROWS_MAX: u64 = 1_000;
 /// Bytes of one row; Athena's limit is 32 MB.
 const ROW_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// `GetQueryResults`, from the API and from state machines.
-pub fn results(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let names = ["QueryExecutionId", "MaxResults", "NextToken"];
-    known(params, "athena", "GetQueryResults", &names)?;
+/// `GetQueryResults`.
+pub fn results(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, caller, params, .. } = *call;
     check_page(params)?;
-    let (_, execution) = find(cloud, caller, params, "athena:GetQueryResults")?;
+    let (_, execution) = find(call, params)?;
     let max = match &params["MaxResults"] {
         Value::Null => ROWS_MAX,
         given => given.as_u64().filter(|max| *max <= ROWS_MAX).ok_or_else(|| {

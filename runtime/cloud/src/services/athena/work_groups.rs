@@ -11,8 +11,7 @@ use steppe_wire::place::S3Place;
 use super::{ENGINE_VERSION, group_arn, invalid, page};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::ApiResult;
-use crate::kernel::identity::Caller;
-use crate::services::required;
+use crate::kernel::service::Call;
 
 /// The work group of requests that name none.
 pub const PRIMARY: &str = "primary";
@@ -101,9 +100,10 @@ fn engine_version() -> Value {
 }
 
 /// `GetWorkGroup`.
-pub fn get(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let name = required(params, "WorkGroup")?;
-    cloud.authorize(caller, "athena:GetWorkGroup", &group_arn(cloud, name), &[])?;
+pub fn get(call: &Call<'_>) -> ApiResult {
+    let cloud = call.cloud;
+    let name = call.required("WorkGroup")?;
+    call.authorize(&group_arn(cloud, name))?;
     let group = find(cloud, name)?;
     let mut results = json!({});
     if let Some(output) = &group.output {
@@ -127,8 +127,9 @@ pub fn get(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
 }
 
 /// `ListWorkGroups`.
-pub fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    cloud.authorize(caller, "athena:ListWorkGroups", "*", &[])?;
+pub fn list(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    call.authorize("*")?;
     let mut all = cloud.services.athena.work_groups.all();
     if !cloud.services.athena.work_groups.contains(PRIMARY) {
         all.push((PRIMARY.to_owned(), Arc::new(WorkGroup::primary())));

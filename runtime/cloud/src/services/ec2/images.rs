@@ -9,10 +9,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::filter::{Candidate, Filter, page};
+use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
-use crate::services::known;
 
 /// Amazon's account, which owns the images.
 const OWNER: &str = "137112412989";
@@ -110,10 +109,9 @@ pub fn check_architecture(cloud: &Cloud, id: &str, instance_type: &str) -> Resul
 }
 
 /// `DescribeImages`.
-pub fn describe(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let used = ["ImageId", "Owner", "Filter", "MaxResults", "NextToken"];
-    known(params, "ec2", "DescribeImages", &used)?;
-    cloud.authorize(caller, "ec2:DescribeImages", "*", &[])?;
+pub fn describe(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    call.authorize("*")?;
     let names =
         ["name", "architecture", "state", "image-id", "owner-id", "owner-alias", "image-type"];
     let filter = Filter::new(params, "ImageId", &names)?;

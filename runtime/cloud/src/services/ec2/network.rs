@@ -12,10 +12,9 @@ use serde_json::{Value, json};
 
 use super::filter::{Candidate, Filter, page};
 use super::{tag_set, zones};
+use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, short_id};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
-use crate::services::{known, required};
 
 /// How long Lambda takes to remove an interface. In AWS it is up to 40 minutes.
 const RELEASE_AFTER: Duration = Duration::from_millis(200);
@@ -265,11 +264,9 @@ pub fn zone_named(cloud: &Cloud, properties: &Value) -> Result<zones::Zone, Stri
 }
 
 /// `DescribeNetworkInterfaces`.
-pub fn describe_interfaces(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let used = ["NetworkInterfaceId", "Filter", "MaxResults", "NextToken"];
-    known(params, "ec2", "DescribeNetworkInterfaces", &used)?;
-    let action = "ec2:DescribeNetworkInterfaces";
-    cloud.authorize(caller, action, "*", &[])?;
+pub fn describe_interfaces(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    call.authorize("*")?;
     let names = [
         "description",
         "status",
@@ -341,11 +338,11 @@ fn unknown_interface(id: &str) -> ApiError {
 }
 
 /// `DeleteNetworkInterface`.
-pub fn delete_interface(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    known(params, "ec2", "DeleteNetworkInterface", &["NetworkInterfaceId"])?;
-    let id = required(params, "NetworkInterfaceId")?;
+pub fn delete_interface(call: &Call<'_>) -> ApiResult {
+    let cloud = call.cloud;
+    let id = call.required("NetworkInterfaceId")?;
     let arn = cloud.config.arn("ec2", &format!("network-interface/{id}"));
-    cloud.authorize(caller, "ec2:DeleteNetworkInterface", &arn, &[])?;
+    call.authorize(&arn)?;
     let record = cloud.services.ec2.network.get(id).filter(|r| r["Type"] == INTERFACE);
     let record = record.ok_or_else(|| unknown_interface(id))?;
     if record["Status"] != "available" {
@@ -399,22 +396,12 @@ const PARTS: [Part; 3] = [
     },
 ];
 
-/// `DescribeVpcs`, `DescribeSubnets`, `DescribeSecurityGroups`; `None` for any other operation.
-pub fn describe_part(
-    cloud: &Cloud,
-    caller: &Caller,
-    operation: &str,
-    params: &Value,
-) -> Option<ApiResult> {
-    let part = PARTS.iter().find(|p| p.operation == operation)?;
-    Some(describe_all(cloud, caller, part, params))
-}
-
-fn describe_all(cloud: &Cloud, caller: &Caller, part: &Part, params: &Value) -> ApiResult {
-    let used = [part.id_parameter, "Filter", "MaxResults", "NextToken"];
-    known(params, "ec2", part.operation, &used)?;
-    let action = format!("ec2:{}", part.operation);
-    cloud.authorize(caller, &action, "*", &[])?;
+/// `DescribeVpcs`, `DescribeSubnets`, `DescribeSecurityGroups`.
+pub fn describe_parts(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let part = PARTS.iter().find(|part| part.operation == call.operation);
+    let part = part.ok_or_else(|| ApiError::unknown_operation("ec2", call.operation))?;
+    call.authorize("*")?;
     let names: Vec<&str> = part.filters.iter().map(|(name, _)| *name).collect();
     let filter = Filter::new(params, part.id_parameter, &names)?;
     let mut all = cloud.services.ec2.network.all();

@@ -10,10 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::filter::{Candidate, Filter, page};
+use crate::kernel::service::Call;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
-use crate::services::known;
 
 /// Families of instance types and the architecture of their processors.
 const FAMILIES: [(&str, &str, Sizes); 30] = [
@@ -195,10 +194,9 @@ pub fn has_lambda(cloud: &Cloud, zone: &Zone) -> Result<bool, String> {
 }
 
 /// `DescribeAvailabilityZones`.
-pub fn describe(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    known(params, "ec2", "DescribeAvailabilityZones", &["ZoneName", "ZoneId", "Filter"])?;
-    let action = "ec2:DescribeAvailabilityZones";
-    cloud.authorize(caller, action, "*", &[])?;
+pub fn describe(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    call.authorize("*")?;
     let names = ["zone-name", "zone-id", "state", "region-name", "zone-type", "opt-in-status"];
     let by_name = Filter::new(params, "ZoneName", &names)?;
     let by_id = Filter::new(params, "ZoneId", &names)?;
@@ -237,11 +235,9 @@ pub fn describe(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
 }
 
 /// `DescribeInstanceTypeOfferings`.
-pub fn describe_offerings(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let used = ["LocationType", "Filter", "MaxResults", "NextToken"];
-    known(params, "ec2", "DescribeInstanceTypeOfferings", &used)?;
-    let action = "ec2:DescribeInstanceTypeOfferings";
-    cloud.authorize(caller, action, "*", &[])?;
+pub fn describe_offerings(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    call.authorize("*")?;
     let filter = Filter::new(params, "", &["location", "instance-type"])?;
     let offer = Offer::of(cloud).map_err(ApiError::internal)?;
     let zones = zones(cloud).map_err(ApiError::internal)?;
@@ -273,10 +269,10 @@ pub fn describe_offerings(cloud: &Cloud, caller: &Caller, params: &Value) -> Api
 
 /// `DescribePrefixLists`: the addresses of S3, which gateway endpoints and egress rules name. The
 /// ID is AWS's in us-east-1; the addresses are this machine's.
-pub fn describe_prefix_lists(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let (action, name_filter) = ("ec2:DescribePrefixLists", "prefix-list-name");
-    known(params, "ec2", "DescribePrefixLists", &["PrefixListId", "Filter", "MaxResults"])?;
-    cloud.authorize(caller, action, "*", &[])?;
+pub fn describe_prefix_lists(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let name_filter = "prefix-list-name";
+    call.authorize("*")?;
     let filter = Filter::new(params, "PrefixListId", &[name_filter])?;
     let name = format!("com.amazonaws.{}.s3", cloud.config.region);
     let list = Candidate { id: "pl-63a5400a", tags: &Value::Null, fields: &[(name_filter, &name)] };

@@ -30,11 +30,10 @@ use serde_json::{Value, json};
 pub use self::run::{Last, Run, Status, end_orphans};
 use self::settings::Settings;
 use super::invalid;
+use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
-use crate::services::required;
 
 /// Where crawls are logged.
 pub const LOG_GROUP: &str = "/aws-glue/crawlers";
@@ -138,86 +137,77 @@ pub fn stop_and_delete(cloud: &Cloud, name: &str) -> ApiResult<()> {
     }
 }
 
-/// Operations of crawlers; nothing for others.
-pub fn handle(
-    cloud: &Arc<Cloud>,
-    caller: &Caller,
-    operation: &str,
-    params: &Value,
-) -> Option<ApiResult> {
-    Some(match operation {
-        "CreateCrawler" | "UpdateCrawler" => define(cloud, caller, operation, params),
-        "DeleteCrawler" => {
-            named(cloud, caller, operation, params, |name| delete(cloud, name).map(|()| json!({})))
-        }
-        "GetCrawler" => named(cloud, caller, operation, params, |name| {
-            let crawler = cloud.services.glue.crawlers.get(name).ok_or_else(|| not_found(name))?;
-            Ok(json!({ "Crawler": crawler.shown(name) }))
-        }),
-        "StartCrawler" => named(cloud, caller, operation, params, |name| {
-            run::start(cloud, name).map(|()| json!({}))
-        }),
-        "StopCrawler" => named(cloud, caller, operation, params, |name| stopped(cloud, name)),
-        "GetCrawlers" => list(cloud, caller, params),
-        _ => return None,
-    })
+/// The crawler that a call names, when the caller may do this with it.
+fn named<'a>(call: &Call<'a>) -> ApiResult<&'a str> {
+    let name = call.required("Name")?;
+    call.authorize(&arn(call.cloud, name))?;
+    Ok(name)
 }
 
-/// An operation on one crawler, which has a name and nothing else.
-fn named<'a>(
-    cloud: &Cloud,
-    caller: &Caller,
-    operation: &str,
-    params: &'a Value,
-    work: impl FnOnce(&'a str) -> ApiResult,
-) -> ApiResult {
-    crate::services::known(params, "glue", operation, &["Name"])?;
-    let name = required(params, "Name")?;
-    cloud.authorize(caller, &format!("glue:{operation}"), &arn(cloud, name), &[])?;
-    work(name)
+fn existing(call: &Call<'_>, name: &str) -> ApiResult<Arc<Crawler>> {
+    call.cloud.services.glue.crawlers.get(name).ok_or_else(|| not_found(name))
 }
 
-fn define(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    let mut names = MEMBERS.to_vec();
-    names.push("Name");
-    crate::services::known(params, "glue", operation, &names)?;
-    let name = required(params, "Name")?;
-    cloud.authorize(caller, &format!("glue:{operation}"), &arn(cloud, name), &[])?;
-    let mut members = params.clone();
-    match (operation, cloud.services.glue.crawlers.get(name)) {
-        ("CreateCrawler", None) => {}
-        ("CreateCrawler", Some(_)) => {
-            let message = format!("Crawler with name {name} already exists");
-            return Err(ApiError::new("AlreadyExistsException", message));
-        }
-        (_, None) => return Err(not_found(name)),
-        // What is not given stays as it is.
-        (_, Some(crawler)) => {
-            for member in MEMBERS.iter().filter(|member| params[**member].is_null()) {
-                members[*member] = crawler.described[*member].clone();
-            }
-        }
-    }
-    let settings = Settings::of(&members).map_err(invalid)?;
-    cloud.pass_role(caller, &settings.role_arn(cloud), "glue.amazonaws.com")?;
-    put(cloud, name, &members).map(|()| json!({}))
+/// `GetCrawler`.
+pub fn get(call: &Call<'_>) -> ApiResult {
+    let name = named(call)?;
+    Ok(json!({ "Crawler": existing(call, name)?.shown(name) }))
 }
 
-fn stopped(cloud: &Cloud, name: &str) -> ApiResult {
-    let crawler = cloud.services.glue.crawlers.get(name).ok_or_else(|| not_found(name))?;
-    if crawler.run.is_none() {
+/// `DeleteCrawler`.
+pub fn remove(call: &Call<'_>) -> ApiResult {
+    delete(call.cloud, named(call)?).map(|()| json!({}))
+}
+
+/// `StartCrawler`.
+pub fn start(call: &Call<'_>) -> ApiResult {
+    run::start(call.cloud, named(call)?).map(|()| json!({}))
+}
+
+/// `StopCrawler`.
+pub fn stop(call: &Call<'_>) -> ApiResult {
+    let name = named(call)?;
+    if existing(call, name)?.run.is_none() {
         let message = format!("Crawler with name {name} is not running");
         return Err(ApiError::new("CrawlerNotRunningException", message));
     }
-    run::stop(cloud, name);
+    run::stop(call.cloud, name);
     Ok(json!({}))
 }
 
-fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    crate::services::known(params, "glue", "GetCrawlers", &["MaxResults", "NextToken"])?;
-    cloud.authorize(caller, "glue:GetCrawlers", "*", &[])?;
-    let all = cloud.services.glue.crawlers.all();
-    PAGES.answer(params, "Crawlers", all.iter().map(|(name, c)| c.shown(name)).collect())
+/// `CreateCrawler`.
+pub fn create(call: &Call<'_>) -> ApiResult {
+    let name = named(call)?;
+    if call.cloud.services.glue.crawlers.contains(name) {
+        let message = format!("Crawler with name {name} already exists");
+        return Err(ApiError::new("AlreadyExistsException", message));
+    }
+    define(call, name, call.params)
+}
+
+/// `UpdateCrawler`: what is not given stays as it is.
+pub fn update(call: &Call<'_>) -> ApiResult {
+    let name = named(call)?;
+    let crawler = existing(call, name)?;
+    let mut members = call.params.clone();
+    for member in MEMBERS.iter().filter(|member| call.params[**member].is_null()) {
+        members[*member] = crawler.described[*member].clone();
+    }
+    define(call, name, &members)
+}
+
+fn define(call: &Call<'_>, name: &str, members: &Value) -> ApiResult {
+    let settings = Settings::of(members).map_err(invalid)?;
+    let role = settings.role_arn(call.cloud);
+    call.cloud.pass_role(call.caller, &role, "glue.amazonaws.com")?;
+    put(call.cloud, name, members).map(|()| json!({}))
+}
+
+/// `GetCrawlers`.
+pub fn list(call: &Call<'_>) -> ApiResult {
+    call.authorize("*")?;
+    let all = call.cloud.services.glue.crawlers.all();
+    PAGES.answer(call.params, "Crawlers", all.iter().map(|(name, c)| c.shown(name)).collect())
 }
 
 impl Crawler {

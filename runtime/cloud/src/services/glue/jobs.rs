@@ -11,6 +11,7 @@ use steppe_wire::etl::EtlPlan;
 use steppe_wire::place::{PlaceError, S3Object, S3Place};
 
 use super::{invalid, not_found};
+use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
@@ -18,7 +19,6 @@ use crate::kernel::engine::{Engine, Engines};
 use crate::kernel::eviction::Kept;
 use crate::services::logs::{self, LogGroup};
 use crate::kernel::pages::Pages;
-use crate::services::{known, required};
 
 /// The argument that a job must have, because the engine runs it.
 const PLAN: &str = "--plan";
@@ -137,9 +137,10 @@ fn describe(id: &str, run: &JobRun) -> Value {
 }
 
 /// `GetJob`.
-pub fn get_job(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let name = required(params, "JobName")?;
-    cloud.authorize(caller, "glue:GetJob", &job_arn(cloud, name), &[])?;
+pub fn get_job(call: &Call<'_>) -> ApiResult {
+    let cloud = call.cloud;
+    let name = call.required("JobName")?;
+    call.authorize(&job_arn(cloud, name))?;
     let job = cloud.services.glue.jobs.get(name).ok_or_else(|| not_found("Job with name:", name))?;
     let mut described = json!({
         "Name": name, "Role": job.role, "Command": { "ScriptLocation": job.script },
@@ -157,18 +158,20 @@ pub fn get_job(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
 }
 
 /// `GetJobRun`.
-pub fn get(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let (job, id) = (required(params, "JobName")?, required(params, "RunId")?);
-    cloud.authorize(caller, "glue:GetJobRun", &job_arn(cloud, job), &[])?;
+pub fn get(call: &Call<'_>) -> ApiResult {
+    let cloud = call.cloud;
+    let (job, id) = (call.required("JobName")?, call.required("RunId")?);
+    call.authorize(&job_arn(cloud, job))?;
     let run = cloud.services.glue.job_runs.get(id).filter(|run| run.job == job);
     let run = run.ok_or_else(|| not_found("Job run", id))?;
     Ok(json!({ "JobRun": describe(id, &run) }))
 }
 
 /// `GetJobRuns`, newest first.
-pub fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let job = required(params, "JobName")?;
-    cloud.authorize(caller, "glue:GetJobRuns", &job_arn(cloud, job), &[])?;
+pub fn list(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let job = call.required("JobName")?;
+    call.authorize(&job_arn(cloud, job))?;
     let mut runs: Vec<_> =
         cloud.services.glue.job_runs.all().into_iter().filter(|(_, run)| run.job == job).collect();
     runs.sort_by_key(|(_, run)| std::cmp::Reverse(run.started));
@@ -177,9 +180,10 @@ pub fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
 }
 
 /// `BatchStopJobRun`.
-pub fn batch_stop(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let job = required(params, "JobName")?;
-    cloud.authorize(caller, "glue:BatchStopJobRun", &job_arn(cloud, job), &[])?;
+pub fn batch_stop(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let job = call.required("JobName")?;
+    call.authorize(&job_arn(cloud, job))?;
     let ids = params["JobRunIds"].as_array().map_or(&[][..], Vec::as_slice);
     if !(1..=STOPPED_AT_ONCE_MAX).contains(&ids.len()) {
         return Err(invalid(format!("JobRunIds must have 1 to {STOPPED_AT_ONCE_MAX} items.")));
@@ -204,11 +208,11 @@ pub fn batch_stop(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     Ok(json!({ "SuccessfulSubmissions": stopped, "Errors": errors }))
 }
 
-/// `StartJobRun`, from the API and from state machines.
-pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
-    known(params, "glue", "StartJobRun", &["JobName", "Arguments"])?;
-    let name = required(params, "JobName")?;
-    cloud.authorize(caller, "glue:StartJobRun", &job_arn(cloud, name), &[])?;
+/// `StartJobRun`.
+pub fn start(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let name = call.required("JobName")?;
+    call.authorize(&job_arn(cloud, name))?;
     let job = cloud.services.glue.jobs.get(name).ok_or_else(|| not_found("Job", name))?;
     let arguments = arguments(name, &job, params)?;
     let places = Places::of(&arguments).map_err(|message| {

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Table, authorize, check_catalog, check_table_input, find_table, invalid, not_found};
+use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
-use crate::services::{known, required};
+use crate::services::known;
 use crate::kernel::store::NotStored;
 
 /// Partitions in one answer.
@@ -74,63 +74,41 @@ pub fn delete_all(cloud: &Cloud, database: &str, table: &str) -> Result<(), NotS
     Ok(())
 }
 
-/// The operations on partitions, and what they take beside the names of the table.
-fn used(operation: &str) -> Option<&'static [&'static str]> {
-    Some(match operation {
-        "GetPartition" | "DeletePartition" => &["PartitionValues"],
-        "GetPartitions" => &["NextToken", "MaxResults", "ExcludeColumnSchema"],
-        "CreatePartition" => &["PartitionInput"],
-        "BatchCreatePartition" => &["PartitionInputList"],
-        "UpdatePartition" => &["PartitionValueList", "PartitionInput"],
-        _ => return None,
-    })
+/// The table whose partitions a call is about, when the caller may do this with it.
+fn table_of(call: &Call<'_>) -> ApiResult<Arc<Table>> {
+    check_catalog(call.cloud, call.params)?;
+    let (database, name) = (call.required("DatabaseName")?, call.required("TableName")?);
+    authorize(call.cloud, call.caller, &call.action(), Some(database), Some(name))?;
+    find_table(call.cloud, database, name).ok_or_else(|| not_found("Table", name))
 }
 
-/// The operations on partitions; `None` for another one.
-pub fn handle(
-    cloud: &Cloud,
-    caller: &Caller,
-    operation: &str,
-    params: &Value,
-) -> Option<ApiResult> {
-    let used = used(operation)?;
-    let names = ["CatalogId", "DatabaseName", "TableName"];
-    let checked = known(params, "glue", operation, &[&names, used].concat());
-    Some(checked.and_then(|()| answer(cloud, caller, operation, params)))
+/// `GetPartition`.
+pub fn get(call: &Call<'_>) -> ApiResult {
+    let table = table_of(call)?;
+    let key = key(&table.database, &table.name, &texts(call.params, "PartitionValues")?);
+    let found = call.cloud.services.glue.partitions.get(&key).ok_or_else(missing)?;
+    Ok(json!({ "Partition": shown(call.cloud, &table, &found) }))
 }
 
-fn answer(cloud: &Cloud, caller: &Caller, operation: &str, params: &Value) -> ApiResult {
-    check_catalog(cloud, params)?;
-    let (database, name) = (required(params, "DatabaseName")?, required(params, "TableName")?);
-    authorize(cloud, caller, &format!("glue:{operation}"), Some(database), Some(name))?;
-    let table = find_table(cloud, database, name).ok_or_else(|| not_found("Table", name))?;
-    match operation {
-        "GetPartition" => {
-            let values = texts(params, "PartitionValues")?;
-            let found = cloud.services.glue.partitions.get(&key(database, name, &values));
-            let found = found.ok_or_else(missing)?;
-            Ok(json!({ "Partition": shown(cloud, &table, &found) }))
-        }
-        "GetPartitions" => list(cloud, &table, params),
-        "CreatePartition" => create(cloud, &table, &params["PartitionInput"]),
-        "BatchCreatePartition" => create_all(cloud, &table, &params["PartitionInputList"]),
-        "UpdatePartition" => update(cloud, &table, params),
-        _ => {
-            let values = texts(params, "PartitionValues")?;
-            let removed = cloud.services.glue.partitions.remove(&key(database, name, &values))?;
-            removed.map(|_| json!({})).ok_or_else(missing)
-        }
-    }
+/// `DeletePartition`.
+pub fn remove(call: &Call<'_>) -> ApiResult {
+    let table = table_of(call)?;
+    let key = key(&table.database, &table.name, &texts(call.params, "PartitionValues")?);
+    let removed = call.cloud.services.glue.partitions.remove(&key)?;
+    removed.map(|_| json!({})).ok_or_else(missing)
 }
 
 fn missing() -> ApiError {
     ApiError::new("EntityNotFoundException", "Cannot find partition.")
 }
 
-fn list(cloud: &Cloud, table: &Table, params: &Value) -> ApiResult {
+/// `GetPartitions`.
+pub fn list(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let table = table_of(call)?;
     let without_columns = params["ExcludeColumnSchema"] == true;
     let all = of(cloud, &table.database, &table.name).into_iter().map(|partition| {
-        let mut shown = shown(cloud, table, &partition);
+        let mut shown = shown(cloud, &table, &partition);
         if let Some(descriptor) =
             shown["StorageDescriptor"].as_object_mut().filter(|_| without_columns)
         {
@@ -165,7 +143,12 @@ fn check_input(table: &Table, input: &Value) -> ApiResult<Vec<String>> {
     Ok(values)
 }
 
-fn create(cloud: &Cloud, table: &Table, input: &Value) -> ApiResult {
+/// `CreatePartition`.
+pub fn create(call: &Call<'_>) -> ApiResult {
+    make(call.cloud, &*table_of(call)?, &call.params["PartitionInput"])
+}
+
+fn make(cloud: &Cloud, table: &Table, input: &Value) -> ApiResult {
     let values = check_input(table, input)?;
     let partition = Partition { input: input.clone(), created: Timestamp::now() };
     let key = key(&table.database, &table.name, &values);
@@ -175,15 +158,16 @@ fn create(cloud: &Cloud, table: &Table, input: &Value) -> ApiResult {
     Ok(json!({}))
 }
 
-/// Inputs that no partition can have refuse the whole batch, partitions that are there only
-/// themselves.
-fn create_all(cloud: &Cloud, table: &Table, inputs: &Value) -> ApiResult {
+/// `BatchCreatePartition`: inputs that no partition can have refuse the whole batch, partitions
+/// that are there only themselves.
+pub fn create_all(call: &Call<'_>) -> ApiResult {
+    let (table, inputs) = (table_of(call)?, &call.params["PartitionInputList"]);
     let wrong = || invalid("PartitionInputList must be a list of at most 100 partitions.");
     let inputs = inputs.as_array().filter(|inputs| inputs.len() <= 100).ok_or_else(wrong)?;
-    inputs.iter().try_for_each(|input| check_input(table, input).map(|_| ()))?;
+    inputs.iter().try_for_each(|input| check_input(&table, input).map(|_| ()))?;
     let mut errors = vec![];
     for input in inputs {
-        match create(cloud, table, input) {
+        match make(call.cloud, &table, input) {
             Err(error) if error.code == "AlreadyExistsException" => errors.push(json!({
                 "PartitionValues": input["Values"],
                 "ErrorDetail": { "ErrorCode": error.code, "ErrorMessage": error.message },
@@ -194,11 +178,13 @@ fn create_all(cloud: &Cloud, table: &Table, inputs: &Value) -> ApiResult {
     Ok(json!({ "Errors": errors }))
 }
 
-/// The values of a partition stay what they are.
-fn update(cloud: &Cloud, table: &Table, params: &Value) -> ApiResult {
+/// `UpdatePartition`: the values of a partition stay what they are.
+pub fn update(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let table = table_of(call)?;
     let former = texts(params, "PartitionValueList")?;
     let input = &params["PartitionInput"];
-    if check_input(table, input)? != former {
+    if check_input(&table, input)? != former {
         return Err(invalid("The Values of a partition cannot be changed."));
     }
     let key = key(&table.database, &table.name, &former);

@@ -14,11 +14,11 @@ use super::interpreter::{self, Failure};
 use super::map::runs;
 use super::progress::Progress;
 use super::{ChildInput, Execution, StateMachine, limits, no_machine};
+use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::kernel::eviction::Kept;
-use crate::services::{cloudwatch, events, required};
+use crate::services::{cloudwatch, events};
 
 /// Executions that are kept after they have ended, with their children, for as long as AWS keeps
 /// them; it knows no number.
@@ -36,9 +36,10 @@ pub struct Stop {
 }
 
 /// `StartExecution`, from the API and from rules.
-pub fn start(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
-    let machine_arn = required(params, "stateMachineArn")?;
-    cloud.authorize(caller, "states:StartExecution", machine_arn, &[])?;
+pub fn start_execution(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let machine_arn = call.required("stateMachineArn")?;
+    call.authorize(machine_arn)?;
     let machine = cloud.services.states.machines.get(machine_arn).ok_or_else(|| no_machine(machine_arn))?;
     let input = parse_input(params["input"].as_str().unwrap_or("{}"))?;
     let name = match params["name"].as_str() {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::interpreter::Failure;
+use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 
@@ -138,7 +139,9 @@ pub fn delete(cloud: &Cloud, arn: &str) {
 }
 
 /// `GetExecutionHistory`, page by page.
-pub fn read(cloud: &Cloud, arn: &str, params: &Value) -> ApiResult {
+pub fn read(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let (arn, _) = super::find(call)?;
     let (mut events, _) = whole_events(&path(cloud, arn)).map_err(ApiError::internal)?;
     for event in events.iter_mut().filter_map(Value::as_object_mut) {
         event.retain(|name, _| !name.starts_with('_'));

@@ -10,14 +10,14 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::history::EVENTS_MAX;
 use super::{Execution, StateMachine, executions, find};
+use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 
 /// Redrives of one execution.
 const REDRIVES_MAX: u32 = 1_000;
@@ -71,14 +71,15 @@ fn not_redrivable(reason: &str) -> ApiError {
 }
 
 /// `RedriveExecution`.
-pub fn redrive(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
-    let (arn, execution) = find(cloud, caller, params, "states:RedriveExecution")?;
+pub fn redrive(call: &Call<'_>) -> ApiResult {
+    let cloud = call.cloud;
+    let (arn, execution) = find(call)?;
     if execution.map_run.is_some() {
         let message = "RedriveExecution does not support labeled ARNs: a child workflow execution \
                        is redriven by its Map Run, with the parent workflow.";
         return Err(ApiError::new("ValidationException", message));
     }
-    let token = params["clientToken"].as_str();
+    let token = call.text("clientToken");
     if token.is_some_and(|token| token.is_empty() || token.chars().count() > 64) {
         let message = "clientToken must have 1 to 64 characters";
         return Err(ApiError::new("ValidationException", message));

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use super::interpreter::{Failure, Frame, Machine, Outcome, Scope};
 use super::limits;
+use crate::kernel::service::{self};
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::ApiError;
 use crate::kernel::identity::Caller;
-use crate::services::{athena, glue, lambda, sns};
+use crate::services::{athena, glue, lambda};
 
 /// Pause between looks at a job that runs in this very process.
 const POLL: Duration = Duration::from_millis(10);
@@ -111,59 +112,41 @@ async fn call(
 ) -> Result<Value, Failure> {
     match names(resource) {
         ("glue", "startJobRun.sync") => run_job(cloud, caller, arguments).await,
-        ("aws-sdk", "glue:startCrawler") => sdk(cloud, caller, "StartCrawler", arguments).await,
-        ("aws-sdk", "glue:getCrawler") => sdk(cloud, caller, "GetCrawler", arguments).await,
-        ("aws-sdk", "glue:createPartition") => {
-            sdk(cloud, caller, "CreatePartition", arguments).await
-        }
-        ("aws-sdk", "glue:batchCreatePartition") => {
-            sdk(cloud, caller, "BatchCreatePartition", arguments).await
-        }
-        ("aws-sdk", "sfn:describeExecution") => describe_execution(cloud, caller, arguments),
         ("athena", "startQueryExecution.sync") => run_query(cloud, caller, arguments).await,
-        ("athena", "getQueryResults") => {
-            athena::results(cloud, caller, arguments).map_err(|e| api("Athena", e))
-        }
         ("lambda", "invoke") => invoke(cloud, caller, arguments).await,
-        ("sns", "publish") => sns::publish(cloud, caller, arguments).map_err(|e| api("Sns", e)),
-        _ => Err(Failure::new(
-            "States.Runtime",
-            format!("the integration `{resource}` is not implemented"),
-        )),
+        ("aws-sdk", action) => sdk(cloud, caller, action, arguments).await,
+        (service, action) => api(cloud, caller, service, &pascal(action), arguments).await,
     }
 }
 
+/// `startJobRun` as the API has it.
+fn pascal(name: &str) -> String {
+    let mut characters = name.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
+}
+
+/// Calls an operation; errors are named as Step Functions names them.
+async fn api(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    service: &str,
+    operation: &str,
+    params: &Value,
+) -> Result<Value, Failure> {
+    let answer = service::call(cloud, caller, service, operation, params).await;
+    answer.map_err(|error| failure(&pascal(service), error))
+}
+
 /// `Glue.ConcurrentRunsExceededException`, as Step Functions names errors of services.
-fn api(service: &str, error: ApiError) -> Failure {
+fn failure(service: &str, error: ApiError) -> Failure {
     let code = if error.code.ends_with("Exception") {
         error.code
     } else {
         format!("{}Exception", error.code)
     };
     Failure::new(&format!("{service}.{code}"), error.message)
-}
-
-/// Of the integration with AWS's SDK, members of arguments and results begin with capitals whatever
-/// the service has, and times are texts.
-/// <https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html>
-fn describe_execution(cloud: &Cloud, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
-    let members = arguments.as_object().into_iter().flatten();
-    if let Some((other, _)) = members.clone().find(|(name, _)| *name != "ExecutionArn") {
-        let cause = format!("The field \"{other}\" is not supported by Step Functions");
-        return Err(Failure::new("States.Runtime", cause));
-    }
-    let params = json!({ "executionArn": arguments["ExecutionArn"] });
-    let mut described =
-        super::describe_execution(cloud, caller, &params).map_err(|e| api("Sfn", e))?;
-    for time in ["startDate", "stopDate", "redriveDate"] {
-        as_text(&mut described[time]);
-    }
-    let capital = |(name, value): (String, Value)| {
-        let (first, rest) = name.split_at(1);
-        (first.to_uppercase() + rest, value)
-    };
-    let Value::Object(members) = described else { return Ok(described) };
-    Ok(members.into_iter().filter(|(_, value)| !value.is_null()).map(capital).collect())
 }
 
 /// Seconds since 1970 as a text.
@@ -175,17 +158,20 @@ fn as_text(time: &mut Value) {
     }
 }
 
-/// An operation of Glue by the integration with AWS's SDK, whose errors have the service's names
-/// and whose results have times as texts.
+/// An operation by the integration with AWS's SDK: members of arguments and results begin with
+/// capitals whatever the service has, and times are texts.
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html>
 async fn sdk(
     cloud: &Arc<Cloud>,
     caller: &Caller,
-    operation: &str,
+    action: &str,
     arguments: &Value,
 ) -> Result<Value, Failure> {
-    let result = glue::handle(cloud, caller, operation, arguments).await;
-    let mut result = result.map_err(|e| api("Glue", e))?;
+    let (service, operation) = action.split_once(':').unwrap_or(("", action));
+    if service == "sfn" {
+        return describe_execution(cloud, caller, arguments).await;
+    }
+    let mut result = api(cloud, caller, service, &pascal(operation), arguments).await?;
     for at in TIMES {
         if let Some(time) = result.pointer_mut(at) {
             as_text(time);
@@ -194,15 +180,35 @@ async fn sdk(
     Ok(result)
 }
 
+async fn describe_execution(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    arguments: &Value,
+) -> Result<Value, Failure> {
+    let members = arguments.as_object().into_iter().flatten();
+    if let Some((other, _)) = members.clone().find(|(name, _)| *name != "ExecutionArn") {
+        let cause = format!("The field \"{other}\" is not supported by Step Functions");
+        return Err(Failure::new("States.Runtime", cause));
+    }
+    let params = json!({ "executionArn": arguments["ExecutionArn"] });
+    let described = service::call(cloud, caller, "states", "DescribeExecution", &params).await;
+    let mut described = described.map_err(|error| failure("Sfn", error))?;
+    for time in ["startDate", "stopDate", "redriveDate"] {
+        as_text(&mut described[time]);
+    }
+    let Value::Object(members) = described else { return Ok(described) };
+    let given = members.into_iter().filter(|(_, value)| !value.is_null());
+    Ok(given.map(|(name, value)| (pascal(&name), value)).collect())
+}
+
 async fn run_job(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
-    let started = glue::start(cloud, caller, arguments).map_err(|e| api("Glue", e))?;
+    let started = api(cloud, caller, "glue", "StartJobRun", arguments).await?;
     let params = json!({ "JobName": arguments["JobName"], "RunId": started["JobRunId"] });
     // A stopped execution stops its job.
     let id = started["JobRunId"].as_str().unwrap_or_default();
     let _stop = StopOnDrop { stop: glue::stop, cloud, id };
     loop {
-        let answer =
-            glue::handle(cloud, caller, "GetJobRun", &params).await.map_err(|e| api("Glue", e))?;
+        let answer = api(cloud, caller, "glue", "GetJobRun", &params).await?;
         let run = &answer["JobRun"];
         match run["JobRunState"].as_str() {
             Some("STARTING" | "RUNNING") => tokio::time::sleep(POLL).await,
@@ -232,7 +238,7 @@ async fn run_query(
 ) -> Result<Value, Failure> {
     let started = athena::start(cloud, caller, arguments, athena::Origin::StateMachine)
         .await
-        .map_err(|e| api("Athena", e))?;
+        .map_err(|e| failure("Athena", e))?;
     // A stopped execution stops its query.
     let _stop = StopOnDrop {
         stop: athena::stop,
@@ -240,9 +246,7 @@ async fn run_query(
         id: started["QueryExecutionId"].as_str().unwrap_or_default(),
     };
     loop {
-        let answer = athena::handle(cloud, caller, "GetQueryExecution", &started)
-            .await
-            .map_err(|e| api("Athena", e))?;
+        let answer = api(cloud, caller, "athena", "GetQueryExecution", &started).await?;
         match answer["QueryExecution"]["Status"]["State"].as_str() {
             Some("QUEUED" | "RUNNING") => tokio::time::sleep(POLL).await,
             Some("SUCCEEDED") => return Ok(answer),
@@ -260,7 +264,7 @@ async fn invoke(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Resul
     let name = arguments["FunctionName"].as_str().unwrap_or_default();
     let payload = arguments["Payload"].to_string();
     let invoked =
-        lambda::invoke(cloud, caller, name, payload.into()).await.map_err(|e| api("Lambda", e))?;
+        lambda::invoke(cloud, caller, name, payload.into()).await.map_err(|e| failure("Lambda", e))?;
     let payload: Value = serde_json::from_slice(&invoked.payload).unwrap_or(Value::Null);
     if invoked.function_error.is_some() {
         let error = payload["errorType"].as_str().unwrap_or("Lambda.Unknown");

@@ -11,12 +11,12 @@ use super::request::{
 };
 use super::stacks::{is_same, new, take_over};
 use super::{existing, views};
+use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::services::cloudformation::engine::{self, Ordered, order};
 use crate::services::cloudformation::template::parse;
 use crate::services::cloudformation::{ChangeSet, OnFailure, Operation, Stack, events, find_stack};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::services::required;
 
 /// Changes in one answer.
@@ -31,7 +31,8 @@ fn sets_of(cloud: &Cloud, stack_id: &str) -> Vec<(String, Arc<ChangeSet>)> {
     cloud.services.cloudformation.change_sets.all().into_iter().filter(|(_, set)| set.stack == stack_id).collect()
 }
 
-pub fn create(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
+pub fn create(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, caller, params, .. } = *call;
     let set_name = change_set_name(params)?;
     let token = token(params, "ClientToken")?;
     let kind = params["ChangeSetType"].as_str().unwrap_or("UPDATE");
@@ -229,7 +230,8 @@ pub fn find(cloud: &Cloud, params: &Value) -> ApiResult<(String, Arc<ChangeSet>)
     sets.find(|(_, set)| set.name == name).ok_or_else(missing)
 }
 
-pub fn describe(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn describe(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let (id, set) = find(cloud, params)?;
     let with_values = flag(params, "IncludePropertyValues")?;
     let changes = set.changes.iter().map(|change| match with_values {
@@ -270,7 +272,8 @@ fn without_values(mut change: Value) -> Value {
     change
 }
 
-pub fn execute(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
+pub fn execute(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, caller, params, .. } = *call;
     let token = token(params, "ClientRequestToken")?;
     let _admitted = cloud.services.cloudformation.work.admit();
     let (set_id, set) = find(cloud, params)?;
@@ -331,7 +334,8 @@ fn retire(cloud: &Cloud, executed: &str, stack_id: &str) {
     }
 }
 
-pub fn delete(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn delete(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let _admitted = cloud.services.cloudformation.work.admit();
     match find(cloud, params) {
         Ok((id, _)) => drop(cloud.services.cloudformation.change_sets.remove(&id)?),
@@ -341,7 +345,8 @@ pub fn delete(cloud: &Cloud, params: &Value) -> ApiResult {
     Ok(json!({}))
 }
 
-pub fn list(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn list(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let (stack_id, stack) = existing(cloud, params)?;
     let mut sets = sets_of(cloud, &stack_id);
     sets.sort_by_key(|(_, set)| std::cmp::Reverse(set.created));

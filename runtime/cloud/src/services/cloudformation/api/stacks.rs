@@ -1,7 +1,6 @@
 //! Operations on stacks.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,12 +10,12 @@ use super::request::{
     check_capabilities, check_updatable, flag, is_repeated, on_failure, parameters_of, stack_name,
     tags, template_of, texts, token,
 };
+use crate::kernel::service::Call;
 use crate::kernel::cloud::Cloud;
 use crate::services::cloudformation::engine::{self, Ordered, order};
 use crate::services::cloudformation::template::{Template, parse};
 use crate::services::cloudformation::{Before, Operation, Parameters, Stack, find_stack, store_status};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::services::required;
 
 /// A stack that has nothing yet, and its ID.
@@ -62,7 +61,8 @@ pub fn take_over(stack: &mut Stack, template: &str, parameters: &Parameters, tag
     });
 }
 
-pub fn create(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
+pub fn create(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, caller, params, .. } = *call;
     let name = stack_name(params)?;
     let token = token(params, "ClientRequestToken")?;
     let (text, template) = template_of(cloud, caller, params, None)?;
@@ -106,7 +106,8 @@ fn minutes(params: &Value) -> ApiResult<Option<u64>> {
     })
 }
 
-pub fn update(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
+pub fn update(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, caller, params, .. } = *call;
     let token = token(params, "ClientRequestToken")?;
     let _admitted = cloud.services.cloudformation.work.admit();
     let name = required(params, "StackName")?;
@@ -141,7 +142,8 @@ pub fn is_same(stack: &Stack, template: &Template) -> bool {
     parse(&stack.template).is_ok_and(|old| old == *template)
 }
 
-pub fn delete(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
+pub fn delete(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, caller, params, .. } = *call;
     let token = token(params, "ClientRequestToken")?;
     let _admitted = cloud.services.cloudformation.work.admit();
     let Some((id, stack)) = find_stack(cloud, required(params, "StackName")?) else {
@@ -194,7 +196,8 @@ pub fn delete(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult 
     Ok(json!({}))
 }
 
-pub fn continue_update_rollback(cloud: &Arc<Cloud>, caller: &Caller, params: &Value) -> ApiResult {
+pub fn continue_update_rollback(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, caller, params, .. } = *call;
     let token = token(params, "ClientRequestToken")?;
     let _admitted = cloud.services.cloudformation.work.admit();
     let (id, stack) = existing(cloud, params)?;
@@ -220,7 +223,8 @@ pub fn continue_update_rollback(cloud: &Arc<Cloud>, caller: &Caller, params: &Va
     Ok(json!({}))
 }
 
-pub fn protect(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn protect(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     required(params, "EnableTerminationProtection")?;
     let protected = flag(params, "EnableTerminationProtection")?;
     let (id, _) = existing(cloud, params)?;

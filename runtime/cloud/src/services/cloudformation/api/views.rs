@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::request::{flag, page, template_of};
 use super::{change_sets, existing};
-use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::service::Call;
+use crate::kernel::cloud::iso;
 use crate::services::cloudformation::template::{Template, parse};
 use crate::services::cloudformation::{OnFailure, Resource, STACK, Stack, events};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::services::required;
 
 /// Entries in one answer.
@@ -19,7 +19,8 @@ pub const PAGE: usize = 100;
 
 const NOT_CHECKED: &str = "NOT_CHECKED";
 
-pub fn stacks(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn stacks(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let stale = cloud.faults.is_stale("cloudformation", "DescribeStacks");
     let described = |id: &str, stack: &Arc<Stack>| {
         let earlier = cloud.services.cloudformation.work.earlier().get(id).cloned().filter(|_| stale);
@@ -56,7 +57,8 @@ fn describe_stack(id: &str, stack: &Stack) -> Value {
     })
 }
 
-pub fn list_stacks(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn list_stacks(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let wanted = super::request::texts(params, "StackStatusFilter");
     let mut all = cloud.services.cloudformation.stacks.all();
     all.sort_by_key(|(_, s)| std::cmp::Reverse(s.created));
@@ -73,7 +75,8 @@ pub fn list_stacks(cloud: &Cloud, params: &Value) -> ApiResult {
     Ok(json!({ "StackSummaries": summaries, "NextToken": next }))
 }
 
-pub fn stack_events(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn stack_events(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let (id, _) = existing(cloud, params)?;
     let (mut events, next) = page(events::all(cloud, &id), params, PAGE)?;
     for event in events.iter_mut().filter_map(Value::as_object_mut) {
@@ -83,7 +86,8 @@ pub fn stack_events(cloud: &Cloud, params: &Value) -> ApiResult {
 }
 
 /// Events by operation: of a stack, or of the making of a change set.
-pub fn operation_events(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn operation_events(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let failed_only = flag(&params["Filters"], "FailedEvents")?;
     let set = params["ChangeSetName"].as_str().filter(|n| n.starts_with("arn:"));
     let events = if set.is_some() {
@@ -136,7 +140,8 @@ fn describe_resource(id: &str, stack: &str, logical_id: &str, resource: &Resourc
     })
 }
 
-pub fn resources(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn resources(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let logical = params["LogicalResourceId"].as_str();
     let physical = params["PhysicalResourceId"].as_str();
     let holds = |s: &Stack| s.resources.values().any(|r| Some(r.physical_id.as_str()) == physical);
@@ -161,7 +166,8 @@ pub fn resources(cloud: &Cloud, params: &Value) -> ApiResult {
     Ok(json!({ "StackResources": described.collect::<Vec<_>>() }))
 }
 
-pub fn resource(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn resource(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let (id, stack) = existing(cloud, params)?;
     let name = required(params, "LogicalResourceId")?;
     let resource = stack.resources.get(name).ok_or_else(|| {
@@ -179,7 +185,8 @@ pub fn resource(cloud: &Cloud, params: &Value) -> ApiResult {
     Ok(json!({ "StackResourceDetail": detail }))
 }
 
-pub fn list_resources(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn list_resources(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let (_, stack) = existing(cloud, params)?;
     let summary = |(name, r): (&String, &Resource)| {
         json!({
@@ -193,7 +200,8 @@ pub fn list_resources(cloud: &Cloud, params: &Value) -> ApiResult {
     Ok(json!({ "StackResourceSummaries": summaries, "NextToken": next }))
 }
 
-pub fn template(cloud: &Cloud, params: &Value) -> ApiResult {
+pub fn template(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
     let stage = params["TemplateStage"].as_str().unwrap_or("Original");
     if !matches!(stage, "Original" | "Processed") {
         return Err(ApiError::validation(format!("{stage} is no value of TemplateStage")));
@@ -214,7 +222,8 @@ pub fn validated(template: &Template) -> Value {
     })
 }
 
-pub fn summary(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
+pub fn summary(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, caller, params, .. } = *call;
     let template = if params["StackName"].is_string() {
         let (_, stack) = existing(cloud, params)?;
         parse(&stack.template).map_err(ApiError::validation)?

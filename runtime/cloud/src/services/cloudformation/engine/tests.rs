@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::create_until;
+use crate::kernel::service::{self};
 use crate::kernel::cloud::{Cloud, Config};
-use crate::services::cloudformation::{Stack, api};
+use crate::services::cloudformation::Stack;
 
 const TEMPLATE: &str = "Resources:
   Topic: { Type: 'AWS::SNS::Topic' }
@@ -61,7 +62,7 @@ async fn a_creation_that_takes_longer_than_it_may_is_undone() {
     assert!(cloud.services.sns.topics.all().is_empty());
     let administrator = cloud.identities.administrator();
     let asked = json!({ "StackName": id });
-    let told = api::handle(&cloud, &administrator, "DescribeStackEvents", &asked).await;
+    let told = service::call(&cloud, &administrator, "cloudformation", "DescribeStackEvents", &asked).await;
     let told = told.expect("events");
     let reason = |name: &str, status: &str| {
         let events = told["StackEvents"].as_array().into_iter().flatten();
@@ -73,6 +74,6 @@ async fn a_creation_that_takes_longer_than_it_may_is_undone() {
         Some("Stack creation time exceeded the specified timeout. Rollback requested by user.")
     );
     assert_eq!(reason("Ready", "CREATE_FAILED").as_deref(), Some("Resource creation cancelled"));
-    let described = api::handle(&cloud, &administrator, "DescribeStacks", &asked).await;
+    let described = service::call(&cloud, &administrator, "cloudformation", "DescribeStacks", &asked).await;
     assert_eq!(described.expect("described")["Stacks"][0]["StackStatus"], "ROLLBACK_COMPLETE");
 }

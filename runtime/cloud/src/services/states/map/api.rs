@@ -8,32 +8,27 @@ use serde_json::{Value, json};
 
 use super::super::{Execution, find, page, redrive};
 use super::runs::{self, MapRun};
-use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::service::Call;
+use crate::kernel::cloud::epoch_secs;
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
-use crate::services::required;
 
 fn no_run(arn: &str) -> ApiError {
     ApiError::new("ResourceNotFound", format!("Resource not found: '{arn}'"))
 }
 
-/// A Map Run that the caller may do `action` with.
-pub fn allowed(
-    cloud: &Cloud,
-    caller: &Caller,
-    params: &Value,
-    action: &str,
-) -> ApiResult<(String, Arc<MapRun>)> {
-    let arn = required(params, "mapRunArn")?;
-    cloud.authorize(caller, action, arn, &[])?;
-    let run = cloud.services.states.map_runs.get(arn).ok_or_else(|| no_run(arn))?;
-    Ok((arn.to_owned(), run))
+/// The Map Run that a call names, when the caller may do this with it.
+pub fn allowed<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<MapRun>)> {
+    let arn = call.required("mapRunArn")?;
+    call.authorize(arn)?;
+    let run = call.cloud.services.states.map_runs.get(arn);
+    Ok((arn, run.ok_or_else(|| no_run(arn))?))
 }
 
 /// `DescribeMapRun`.
-pub fn describe(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let (arn, run) = allowed(cloud, caller, params, "states:DescribeMapRun")?;
-    let mut out = head(&arn, &run);
+pub fn describe(call: &Call<'_>) -> ApiResult {
+    let cloud = call.cloud;
+    let (arn, run) = allowed(call)?;
+    let mut out = head(arn, &run);
     out["status"] = run.status.clone().into();
     out["maxConcurrency"] = run.limits.concurrency.into();
     out["toleratedFailureCount"] = run.limits.failures.unwrap_or(0).into();
@@ -42,7 +37,7 @@ pub fn describe(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
     if let Some(redriven) = run.redriven {
         out["redriveDate"] = epoch_secs(redriven).into();
     }
-    let children = runs::children(cloud, &arn);
+    let children = runs::children(cloud, arn);
     out["executionCounts"] = counts(&run, &children, (run.children, run.written), |_| 1);
     let items = |child: &Execution| child.items;
     out["itemCounts"] = counts(&run, &children, (run.items, run.items_written), items);
@@ -83,8 +78,9 @@ fn counts(
 }
 
 /// `ListMapRuns`.
-pub fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let (arn, _) = find(cloud, caller, params, "states:ListMapRuns")?;
+pub fn list(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let (arn, _) = find(call)?;
     let mut runs = runs::of_execution(cloud, arn);
     runs.sort_by_key(|(_, run)| std::cmp::Reverse(run.started));
     let shown = runs.iter().map(|(arn, run)| {
@@ -96,8 +92,9 @@ pub fn list(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
 }
 
 /// `UpdateMapRun`: other limits while it runs.
-pub fn update(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
-    let (arn, _) = allowed(cloud, caller, params, "states:UpdateMapRun")?;
+pub fn update(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let (arn, _) = allowed(call)?;
     let number = |name: &str, most: u64| match &params[name] {
         Value::Null => Ok(None),
         value => match value.as_u64().filter(|n| *n <= most) {
@@ -115,7 +112,7 @@ pub fn update(cloud: &Cloud, caller: &Caller, params: &Value) -> ApiResult {
         let message = "Must specify at least one field to update";
         return Err(ApiError::new("ValidationException", message));
     }
-    let changed = cloud.services.states.map_runs.update(&arn, |run| {
+    let changed = cloud.services.states.map_runs.update(arn, |run| {
         if run.status != "RUNNING" {
             return false;
         }
