@@ -404,7 +404,7 @@ async fn members_of_a_request_are_used_or_refused_by_name() {
         ("WorkGroup", json!("nothing"), "WorkGroup nothing is not found."),
         ("ClientRequestToken", json!("short"), "greater than or equal to 32"),
         ("ClientRequestToken", Value::Null, "clientRequestToken is null or empty"),
-        ("ExecutionParameters", json!([1, 2]), "ExecutionParameters"),
+        ("ExecutionParameters", json!([1, 2]), "executionParameters.1.member"),
     ] {
         let refused = own.begin(&caller, with(name, value)).await.expect_err(name);
         assert!(refused.message.contains(word), "{name}: {refused}");

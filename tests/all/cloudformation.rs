@@ -169,10 +169,10 @@ async fn what_is_retained_stays_when_it_is_deleted_replaced_or_rolled_back() {
     assert_eq!(account.delete("s").await, "DELETE_COMPLETE");
     assert_eq!(names(), ["one", "tri"]);
     for (policy, option, left) in [
-        ("Retain", "false", true),
-        ("Retain", "true", false),
-        ("RetainExceptOnCreate", "false", false),
-        ("Delete", "false", false),
+        ("Retain", false, true),
+        ("Retain", true, false),
+        ("RetainExceptOnCreate", false, false),
+        ("Delete", false, false),
     ] {
         let template = format!(
             "{}  Bad: {{ Type: 'AWS::Logs::LogGroup', DependsOn: B, Properties: \

@@ -92,7 +92,7 @@ impl Account {
         let name = format!("c{}", self.cloud.services.cloudformation.change_sets.all().len());
         let more = json!({ "ChangeSetName": name, "ChangeSetType": kind });
         let made = self.call("CreateChangeSet", request(stack, template, more)).await?;
-        let params = json!({ "ChangeSetName": made["Id"], "IncludePropertyValues": "true" });
+        let params = json!({ "ChangeSetName": made["Id"], "IncludePropertyValues": true });
         self.call("DescribeChangeSet", params).await
     }
 }

@@ -29,7 +29,7 @@ async fn early_validation_names_what_is_there_already_and_what_no_property_may_h
         )
     );
     let params =
-        json!({ "ChangeSetName": set["ChangeSetId"], "Filters": { "FailedEvents": "true" } });
+        json!({ "ChangeSetName": set["ChangeSetId"], "Filters": { "FailedEvents": true } });
     let events = account.call("DescribeEvents", params).await.expect("events");
     let events = events["OperationEvents"].as_array().expect("a list").clone();
     let found: Vec<(&str, &str, &str)> = events
@@ -141,7 +141,7 @@ async fn requests_are_refused_by_name_and_repeated_ones_do_nothing() {
         assert!(error.contains(&words), "{error}");
     }
     // The same request twice makes one stack; another with the same name is refused.
-    let token = json!({ "ClientRequestToken": "t-1", "EnableTerminationProtection": "true" });
+    let token = json!({ "ClientRequestToken": "t-1", "EnableTerminationProtection": true });
     let (id, status) = account.create_with("s", TOPIC, token.clone()).await;
     assert_eq!(status, "CREATE_COMPLETE");
     let again = account.call("CreateStack", request("s", TOPIC, token)).await.expect("the same");
@@ -288,13 +288,13 @@ async fn members_of_properties_that_have_no_effect_here_are_refused_by_name() {
 #[tokio::test]
 async fn a_limit_of_minutes_is_kept_and_must_be_one() {
     let account = Account::new();
-    for wrong in ["0", "x", "-1"] {
+    for wrong in [0, -1] {
         let params = request("s", TOPIC, json!({ "TimeoutInMinutes": wrong }));
         let error = account.call("CreateStack", params).await.expect_err("refused");
         let words = format!("Value '{wrong}' at 'timeoutInMinutes' failed to satisfy constraint");
         assert!(error.contains(&words), "{error}");
     }
-    let limit = json!({ "TimeoutInMinutes": "5" });
+    let limit = json!({ "TimeoutInMinutes": 5 });
     let (_, status) = account.create_with("s", TOPIC, limit).await;
     assert_eq!(status, "CREATE_COMPLETE");
     let described = account.call("DescribeStacks", json!({ "StackName": "s" })).await;

@@ -101,20 +101,21 @@ async fn a_terminated_instance_leaves_no_process_and_is_listed_for_a_while() {
     assert_eq!(home.delete(&id).await, "DELETE_COMPLETE");
     until("the process is gone", || !is_alive(escaped)).await;
     let states = |filter: Value| {
-        let set = call(&home, "DescribeInstances", json!({ "Filter": filter })).expect("described");
-        let set = set["reservationSet"].as_array().cloned().expect("a set");
-        let state = |r: &Value| r["instancesSet"][0]["instanceState"]["name"].clone();
+        let set =
+            call(&home, "DescribeInstances", json!({ "Filters": filter })).expect("described");
+        let set = set["Reservations"].as_array().cloned().expect("a set");
+        let state = |r: &Value| r["Instances"][0]["State"]["Name"].clone();
         set.iter().map(state).collect::<Vec<_>>()
     };
     assert_eq!(states(json!([])), ["terminated"]);
-    let live = json!([{ "Name": "instance-state-name", "Value": ["pending", "running"] }]);
+    let live = json!([{ "Name": "instance-state-name", "Values": ["pending", "running"] }]);
     assert_eq!(states(live), Vec::<Value>::new());
-    let unknown = json!({ "Filter": [{ "Name": "hypervisor", "Value": ["xen"] }] });
+    let unknown = json!({ "Filters": [{ "Name": "hypervisor", "Values": ["xen"] }] });
     let error = call(&home, "DescribeInstances", unknown).expect_err("refused");
     assert!(error.message.contains("does not filter by `hypervisor`"), "{error}");
     let error = call(&home, "DescribeInstances", json!({ "DryRun": "true" })).expect_err("refused");
     assert!(error.message.contains("DryRun of ec2:DescribeInstances"), "{error}");
-    let error = call(&home, "DescribeInstances", json!({ "InstanceId": ["i-1"] }));
+    let error = call(&home, "DescribeInstances", json!({ "InstanceIds": ["i-1"] }));
     assert_eq!(error.expect_err("none").code, "InvalidInstanceID.NotFound");
 }
 
@@ -124,9 +125,9 @@ async fn the_console_is_as_of_the_last_transition_unless_the_latest_is_asked_for
     home.created("s", machine("#!/bin/bash\necho booted\n", json!({ "InstanceType": "t3.micro" })))
         .await;
     let (id, token) = only_instance(&home);
-    let console = |latest: Option<&str>| {
+    let console = |latest: Option<bool>| {
         let params = json!({ "InstanceId": id, "Latest": latest });
-        let output = call(&home, "GetConsoleOutput", params).expect("answered")["output"].clone();
+        let output = call(&home, "GetConsoleOutput", params).expect("answered")["Output"].clone();
         let bytes = base64::engine::general_purpose::STANDARD.decode(output.as_str()?);
         Some(String::from_utf8(bytes.expect("base64")).expect("text"))
     };
@@ -142,10 +143,10 @@ async fn the_console_is_as_of_the_last_transition_unless_the_latest_is_asked_for
     let has = |text: &str| std::fs::read_to_string(&journal).is_ok_and(|t| t.contains(text));
     until("the quiet service has written", || has("hidden")).await;
     until("the latest shows the service", || {
-        console(Some("true")).is_some_and(|t| t.contains("later"))
+        console(Some(true)).is_some_and(|t| t.contains("later"))
     })
     .await;
-    assert!(!console(Some("true")).expect("text").contains("hidden"), "only the journal has it");
+    assert!(!console(Some(true)).expect("text").contains("hidden"), "only the journal has it");
     assert_eq!(console(None).as_deref(), Some("booted\n"), "nothing was posted since");
 }
 
@@ -239,10 +240,10 @@ async fn a_released_image_is_what_the_parameter_says_from_then_on() {
     home.call("CreateStack", params).await.expect("accepted");
     until("the instance is there", || !home.cloud.services.ec2.instances.all().is_empty()).await;
     assert_eq!(home.cloud.services.ec2.instances.all()[0].1.image, "ami-0123456789abcdef0");
-    let images = call(&home, "DescribeImages", json!({ "ImageId": [second["Value"]] }));
+    let images = call(&home, "DescribeImages", json!({ "ImageIds": [second["Value"]] }));
     let images = images.expect("described");
-    assert_eq!(images["imagesSet"][0]["creationDate"], "2026-12-01T00:00:00.000Z");
-    let error = call(&home, "DescribeImages", json!({ "ImageId": ["ami-0"] })).expect_err("none");
+    assert_eq!(images["Images"][0]["CreationDate"], "2026-12-01T00:00:00.000Z");
+    let error = call(&home, "DescribeImages", json!({ "ImageIds": ["ami-0"] })).expect_err("none");
     assert_eq!(error.code, "InvalidAMIID.NotFound");
     // A role needs the permission.
     let roles = json!({ "Role": role("r", "ec2.amazonaws.com", &["ec2:DescribeImages"]) });
@@ -259,17 +260,17 @@ async fn a_zone_may_not_offer_what_another_does() {
     let offer = json!({ "letters": "abe", "not_offered": { "a": ["t3.micro"] } });
     std::fs::write(home.folder().join("zones.json"), offer.to_string()).expect("written");
     let zones = call(&home, "DescribeAvailabilityZones", json!({})).expect("described");
-    let zones = zones["availabilityZoneInfo"].as_array().expect("zones");
-    let names: Vec<&Value> = zones.iter().map(|z| &z["zoneName"]).collect();
+    let zones = zones["AvailabilityZones"].as_array().expect("zones");
+    let names: Vec<&Value> = zones.iter().map(|z| &z["ZoneName"]).collect();
     assert_eq!(names, ["us-east-1a", "us-east-1b", "us-east-1e"]);
     let params = json!({
         "LocationType": "availability-zone-id",
-        "Filter": [{ "Name": "instance-type", "Value": ["t3.micro"] }],
+        "Filters": [{ "Name": "instance-type", "Values": ["t3.micro"] }],
     });
     let offerings = call(&home, "DescribeInstanceTypeOfferings", params).expect("described");
-    let offerings = offerings["instanceTypeOfferingSet"].as_array().expect("a set");
-    let places: Vec<&Value> = offerings.iter().map(|o| &o["location"]).collect();
-    assert_eq!(places, [&zones[1]["zoneId"], &zones[2]["zoneId"]]);
+    let offerings = offerings["InstanceTypeOfferings"].as_array().expect("a set");
+    let places: Vec<&Value> = offerings.iter().map(|o| &o["Location"]).collect();
+    assert_eq!(places, [&zones[1]["ZoneId"], &zones[2]["ZoneId"]]);
     let (id, status) = home.create("s", machine("", json!({ "InstanceType": "t3.micro" }))).await;
     assert_eq!(status, "ROLLBACK_COMPLETE");
     let reasons = home.reasons(&id).await.join("\n");
@@ -286,7 +287,7 @@ async fn a_zone_may_not_offer_what_another_does() {
         "Type": "AWS::EC2::Subnet",
         "Properties": {
             "VpcId": { "Ref": "Vpc" }, "CidrBlock": "10.0.0.0/24",
-            "AvailabilityZoneId": zones[1]["zoneId"],
+            "AvailabilityZoneId": zones[1]["ZoneId"],
         },
     });
     let id = home.created("chosen", resources).await;

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::serving::now;
-use axum::http::{HeaderMap, Request};
 use base64::Engine;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use steppe_cloud::kernel::error::ApiError;
+use steppe_cloud::kernel::error::{ApiError, ApiResult};
+use steppe_cloud::kernel::service;
 use steppe_cloud::services::lambda;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -58,20 +58,13 @@ async fn answer(home: &InProcess, command: &str) -> Value {
     serde_json::from_slice(&invoked.payload).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-/// Sends a request to Lambda's REST API; its status and headers.
-async fn rest(
-    home: &InProcess,
-    uri: &str,
-    header: (&str, &str),
-) -> Result<(u16, HeaderMap), ApiError> {
-    let request = Request::post(uri).header(header.0, header.1).body(()).expect("a request");
-    let (parts, ()) = request.into_parts();
-    let path = parts.uri.path().trim_matches('/').split('/');
-    let segments: Vec<String> = path.map(str::to_owned).collect();
+/// Calls `Invoke` with these members besides the function and a payload.
+async fn call(home: &InProcess, more: Value) -> ApiResult {
+    let payload = base64::engine::general_purpose::STANDARD.encode(r#"{"do":"echo hello"}"#);
+    let mut params = json!({ "FunctionName": "f", "Payload": payload });
+    params.as_object_mut().expect("members").extend(more.as_object().cloned().unwrap_or_default());
     let caller = home.cloud.identities.administrator();
-    let body = Bytes::from_static(b"{\"do\":\"echo hello\"}");
-    let response = lambda::rest(&home.cloud, &caller, &parts, &segments, body).await?;
-    Ok((response.status().as_u16(), response.headers().clone()))
+    service::call(&home.cloud, &caller, "lambda", "Invoke", &params).await
 }
 
 #[tokio::test]
@@ -170,36 +163,32 @@ async fn only_the_function_itself_reaches_its_runtime_api() {
 #[tokio::test]
 async fn invocations_have_what_they_ask_for_or_are_refused_by_name() {
     let (home, _) = with_function(json!({})).await;
-    let path = "/2015-03-31/functions/f/invocations";
-    let (_, headers) = rest(&home, path, ("x-amz-log-type", "Tail")).await.expect("invoked");
-    let log = headers["x-amz-log-result"].as_bytes();
+    let answer = call(&home, json!({ "LogType": "Tail" })).await.expect("invoked");
+    let log = answer["LogResult"].as_str().expect("a log");
     let log = base64::engine::general_purpose::STANDARD.decode(log).expect("base64");
     let log = String::from_utf8(log).expect("text");
     let lines: Vec<&str> = log.lines().collect();
     assert!(lines[0].starts_with("START RequestId: "), "{log}");
     assert_eq!(lines[1], "hello", "{log}");
     assert!(lines[3].starts_with("REPORT RequestId: "), "{log}");
-    let (status, _) =
-        rest(&home, path, ("x-amz-invocation-type", "DryRun")).await.expect("allowed");
-    assert_eq!(status, 204);
-    let latest = format!("{path}?Qualifier=$LATEST");
-    assert!(rest(&home, &latest, ("x", "y")).await.is_ok());
-    for (uri, header, code, words) in [
-        (path.to_owned(), ("x-amz-invocation-type", "Event"), "NotImplemented", "the type Event"),
-        (path.to_owned(), ("x-amz-invocation-type", "Later"), "ValidationException", "'Later'"),
-        (path.to_owned(), ("x-amz-log-type", "All"), "ValidationException", "[Tail, None]"),
-        (path.to_owned(), ("x-amz-client-context", "e30="), "NotImplemented", "ClientContext"),
-        (format!("{path}?Other=1"), ("x", "y"), "NotImplemented", "Other of lambda:Invoke"),
+    let dry = call(&home, json!({ "InvocationType": "DryRun" })).await.expect("allowed");
+    assert_eq!(dry, json!({ "StatusCode": 204 }));
+    assert!(call(&home, json!({ "Qualifier": "$LATEST" })).await.is_ok());
+    for (more, code, words) in [
+        (json!({ "InvocationType": "Event" }), "NotImplemented", "the type Event"),
+        (json!({ "InvocationType": "Later" }), "ValidationException", "'Later'"),
+        (json!({ "LogType": "All" }), "ValidationException", "[None, Tail]"),
+        (json!({ "ClientContext": "e30=" }), "NotImplemented", "ClientContext"),
+        (json!({ "Other": 1 }), "NotImplemented", "Other of lambda:Invoke"),
         (
-            format!("{path}?Qualifier=PROD"),
-            ("x", "y"),
+            json!({ "Qualifier": "PROD" }),
             "ResourceNotFoundException",
             "Function not found: arn:aws:lambda:us-east-1:000000000000:function:f:PROD",
         ),
-        (path.replace("/f/", "/g/"), ("x", "y"), "ResourceNotFoundException", "function:g"),
+        (json!({ "FunctionName": "g" }), "ResourceNotFoundException", "function:g"),
     ] {
-        let error = rest(&home, &uri, header).await.expect_err("refused");
-        assert_eq!(error.code, code, "{uri} {header:?}");
+        let error = call(&home, more.clone()).await.expect_err("refused");
+        assert_eq!(error.code, code, "{more}");
         assert!(error.message.contains(words), "{error}");
     }
 }
@@ -250,10 +239,10 @@ fn networked(actions: &[&str], depends: Value) -> Value {
 
 fn interfaces(home: &InProcess) -> Vec<Value> {
     let caller = home.cloud.identities.administrator();
-    let filter = json!([{ "Name": "description", "Value": ["AWS Lambda VPC ENI-f-*"] }]);
-    let params = json!({ "Filter": filter });
+    let filter = json!([{ "Name": "description", "Values": ["AWS Lambda VPC ENI-f-*"] }]);
+    let params = json!({ "Filters": filter });
     let answer = now(&home.cloud, &caller, "ec2", "DescribeNetworkInterfaces", &params);
-    answer.expect("described")["networkInterfaceSet"].as_array().cloned().expect("a set")
+    answer.expect("described")["NetworkInterfaces"].as_array().cloned().expect("a set")
 }
 
 #[tokio::test]
@@ -267,7 +256,7 @@ async fn a_function_in_a_network_has_an_interface_that_goes_with_it() {
     assert!(reasons.contains(words), "{reasons}");
     // The network goes before the role, so the role is there when Lambda tidies up.
     let id = home.created("s", networked(&NETWORK, json!(["Role"]))).await;
-    assert_eq!(interfaces(&home)[0]["status"], "in-use");
+    assert_eq!(interfaces(&home)[0]["Status"], "in-use");
     assert_eq!(home.delete(&id).await, "DELETE_COMPLETE");
     assert_eq!(interfaces(&home), Vec::<Value>::new());
 }
@@ -282,11 +271,11 @@ async fn an_interface_whose_role_went_first_blocks_its_network_until_it_is_delet
     assert!(reasons.contains("has dependencies and cannot be deleted."), "{reasons}");
     assert!(reasons.contains("has a dependent object"), "{reasons}");
     let [left] = interfaces(&home).try_into().expect("one interface");
-    assert_eq!(left["status"], "available");
+    assert_eq!(left["Status"], "available");
     let caller = home.cloud.identities.administrator();
-    let params = json!({ "NetworkInterfaceId": left["networkInterfaceId"] });
+    let params = json!({ "NetworkInterfaceId": left["NetworkInterfaceId"] });
     let delete = || now(&home.cloud, &caller, "ec2", "DeleteNetworkInterface", &params);
-    assert_eq!(delete().expect("deleted"), json!({ "return": true }));
+    assert_eq!(delete().expect("deleted"), json!({}));
     assert_eq!(delete().expect_err("gone").code, "InvalidNetworkInterfaceID.NotFound");
     assert_eq!(home.delete(&id).await, "DELETE_COMPLETE");
 }

@@ -21,6 +21,7 @@ mod cloudformation_failures;
 mod cloudformation_requests;
 mod cloudformation_rights;
 mod components;
+mod coverage;
 mod crawlers;
 mod deployer;
 mod deployer_aws;

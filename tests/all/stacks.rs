@@ -205,7 +205,7 @@ async fn a_change_set_shows_properties_and_replacement() {
     let set = running
         .call(
             "DescribeChangeSet",
-            json!({ "StackName": "s", "ChangeSetName": "c", "IncludePropertyValues": "true" }),
+            json!({ "StackName": "s", "ChangeSetName": "c", "IncludePropertyValues": true }),
         )
         .await
         .expect("described");

@@ -17,7 +17,7 @@ from cfnlint.version import __version__
 HERE = pathlib.Path(__file__).parent
 TYPES = re.findall(
     r'name: "(AWS::[A-Za-z0-9:]+)"',
-    (HERE.parent / "src/cloudformation/resources/types.rs").read_text(),
+    (HERE.parent / "src/services/cloudformation/resources/types.rs").read_text(),
 )
 KEEP = {
     "type", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum",

@@ -10,6 +10,7 @@ pub mod folder;
 pub mod iam;
 pub mod identity;
 pub mod log;
+pub mod model;
 pub mod pages;
 pub mod processes;
 pub mod service;

@@ -14,6 +14,7 @@
 //! Each service's module lists where it differs from AWS. Differences of the whole: one account, one
 //! region, one user (the administrator); every change is visible at once; nothing is encrypted at rest.
 
+pub mod coverage;
 pub mod kernel;
 pub mod protocol;
 pub mod services;

@@ -31,6 +31,9 @@ struct Args {
 enum Verb {
     /// Serve until SIGTERM or SIGINT.
     Serve(Serve),
+    /// Lists the operations that there are, with what they read of their inputs.
+    #[command(hide = true)]
+    Operations,
     /// Answers JSONata templates, one line each; state machines call it.
     #[command(hide = true)]
     Evaluate,
@@ -68,6 +71,7 @@ struct Serve {
 async fn main() -> ExitCode {
     let result = match Args::parse().verb {
         Verb::Serve(serve) => run(serve).await,
+        Verb::Operations => write_operations(&mut log::Lossy(std::io::stdout())),
         Verb::Evaluate => states::serve_evaluations().context("cannot evaluate"),
         Verb::InstanceTool { tool, arguments } => instance_tools::run(&tool, &arguments).await,
     };
@@ -79,6 +83,20 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn write_operations(out: &mut impl Write) -> Result<()> {
+    for service in steppe_cloud::services::all() {
+        for operation in service.operations {
+            write!(out, "{} {}", service.id, operation.name)?;
+            operation.members.iter().try_for_each(|reads| write!(out, " {}", reads.name))?;
+            writeln!(out)?;
+        }
+        for operation in (service.elsewhere)() {
+            writeln!(out, "{} {operation} -", service.id)?;
+        }
+    }
+    Ok(())
 }
 
 async fn run(serve: Serve) -> Result<()> {

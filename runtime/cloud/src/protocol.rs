@@ -3,13 +3,15 @@
 //! [`guard`] keeps web pages out, [`connections`] bounds what clients can hold, `protocol` finds
 //! out how a client is answered, and the signature says who calls before anything is looked at.
 
+mod answer;
 mod cbor;
 mod connections;
 mod encoding;
 mod form;
 mod guard;
-mod lambda;
+mod moment;
 mod own;
+mod rest;
 mod speech;
 
 use std::net::SocketAddr;
@@ -20,7 +22,6 @@ use axum::http::{HeaderMap, Request, header};
 use axum::response::Response;
 
 use self::connections::Limits;
-pub use self::lambda::percent_decode;
 use self::speech::Speech;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::ApiError;
@@ -131,17 +132,20 @@ async fn aws(
         Ok(caller) => caller.from(origin),
         Err(error) => return encoding::failure(speech, &error, request_id),
     };
-    if speech.service == "lambda" {
-        return lambda::answer(cloud, &caller, speech, &parts, body, request_id).await;
-    }
     let (operation, params) = match encoding::parse(speech, &parts, &body) {
         Ok(parsed) => parsed,
         Err(error) => return encoding::failure(speech, &error, request_id),
     };
     let call = service::call(cloud, &caller, &speech.service, &operation, &params);
     match cloud.faults.around(&speech.service, &operation, call).await {
-        Outcome::Answered(Ok(value)) => encoding::success(speech, &operation, &value, request_id),
+        Outcome::Answered(Ok(value)) => encoding::success(speech, &operation, &value, request_id)
+            .unwrap_or_else(|error| encoding::failure(speech, &error, request_id)),
         Outcome::Answered(Err(error)) => encoding::failure(speech, &error, request_id),
         Outcome::Lost => faults::lost(),
     }
+}
+
+/// Undoes percent-encoding.
+pub fn percent_decode(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -51,6 +51,11 @@ services![
     tagging,
 ];
 
+/// All services.
+pub fn all() -> impl Iterator<Item = &'static Service> {
+    SERVICES.iter().copied()
+}
+
 /// The service that requests are signed for.
 pub fn find(id: &str) -> Option<&'static Service> {
     SERVICES.iter().copied().find(|service| service.id == id)

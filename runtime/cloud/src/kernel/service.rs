@@ -13,6 +13,8 @@ use serde_json::Value;
 use super::cloud::Cloud;
 use super::error::{ApiError, ApiResult};
 use super::identity::Caller;
+use super::model::Model;
+use super::model::check::{self, Refusal};
 
 /// A service: everything that the kernel needs to know about it.
 #[derive(Debug)]
@@ -21,8 +23,14 @@ pub struct Service {
     pub id: &'static str,
     /// Its name in the actions of policies: `cloudwatch`.
     pub prefix: &'static str,
+    /// AWS's model of its API.
+    pub model: fn() -> &'static Model,
     /// The operations that it has. All others are refused by name.
     pub operations: &'static [Operation],
+    /// Operations that another dispatcher than this one has: S3's are those of `s3s`.
+    pub elsewhere: fn() -> Vec<&'static str>,
+    /// Code of its errors about values that an input may not have.
+    pub invalid: &'static str,
     /// Whether the caller may make the call, where one rule holds for all operations; the others ask
     /// themselves.
     pub admits: fn(&Call<'_>) -> ApiResult<()>,
@@ -32,8 +40,21 @@ pub struct Service {
 
 impl Service {
     /// A service whose name in policies is the one in signatures.
-    pub const fn new(id: &'static str, operations: &'static [Operation]) -> Self {
-        Self { id, prefix: id, operations, admits: |_| Ok(()), says_nothing: Value::is_null }
+    pub const fn new(
+        id: &'static str,
+        model: fn() -> &'static Model,
+        operations: &'static [Operation],
+    ) -> Self {
+        Self {
+            id,
+            prefix: id,
+            model,
+            operations,
+            elsewhere: Vec::new,
+            invalid: "ValidationException",
+            admits: |_| Ok(()),
+            says_nothing: Value::is_null,
+        }
     }
 
     /// The operation of that name.
@@ -60,33 +81,64 @@ pub struct Operation {
     /// AWS's name.
     pub name: &'static str,
     /// The members of its input that it reads. Any other one that is given is refused by name.
-    pub members: &'static [&'static str],
+    pub members: &'static [Reads],
     /// What it does.
     pub run: Run,
 }
 
 impl fmt::Debug for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({})", self.name, self.members.join(", "))
+        write!(f, "{}({:?})", self.name, self.members)
+    }
+}
+
+/// A member of an input that an operation reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Reads {
+    /// Its name.
+    pub name: &'static str,
+    /// What of it is read, where that is not all of it: members of it, or of its items.
+    pub inner: &'static [&'static str],
+}
+
+impl Reads {
+    /// The first member that is given and not read.
+    fn surplus<'v>(&self, value: &'v Value) -> Option<&'v str> {
+        match value {
+            _ if self.inner.is_empty() => None,
+            Value::Array(items) => items.iter().find_map(|item| self.surplus(item)),
+            Value::Object(members) => members
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, _)| name.as_str())
+                .find(|name| !self.inner.contains(name)),
+            _ => None,
+        }
     }
 }
 
 /// `op!(GetTable(DatabaseName, Name) => tables::get)`: an [`Operation`], the members of its input
 /// that it reads, and the function of a [`Call`] that answers it; with `async` before a function
-/// that waits.
+/// that waits. `Context { Database }` reads of the member `Context` nothing but `Database`.
 #[macro_export]
 macro_rules! op {
-    ($name:ident($($member:ident),* $(,)?) => async $run:expr) => {
+    ($name:ident($($member:ident $({ $($inner:ident),* $(,)? })?),* $(,)?) => async $run:expr) => {
         $crate::kernel::service::Operation {
             name: stringify!($name),
-            members: &[$(stringify!($member)),*],
+            members: &[$($crate::kernel::service::Reads {
+                name: stringify!($member),
+                inner: &[$($(stringify!($inner)),*)?],
+            }),*],
             run: $crate::kernel::service::Run::Later(|call| Box::pin($run(call))),
         }
     };
-    ($name:ident($($member:ident),* $(,)?) => $run:expr) => {
+    ($name:ident($($member:ident $({ $($inner:ident),* $(,)? })?),* $(,)?) => $run:expr) => {
         $crate::kernel::service::Operation {
             name: stringify!($name),
-            members: &[$(stringify!($member)),*],
+            members: &[$($crate::kernel::service::Reads {
+                name: stringify!($member),
+                inner: &[$($(stringify!($inner)),*)?],
+            }),*],
             run: $crate::kernel::service::Run::Now($run),
         }
     };
@@ -142,22 +194,31 @@ pub async fn call(
     let operation = service.operation(operation).ok_or_else(unknown)?;
     let call = Call { cloud, caller, service, operation: operation.name, params };
     (service.admits)(&call)?;
-    check_members(service, operation, params)?;
+    check(service, operation, params)?;
     match operation.run {
         Run::Now(run) => run(&call),
         Run::Later(run) => run(&call).await,
     }
 }
 
-fn check_members(service: &Service, operation: &Operation, params: &Value) -> ApiResult<()> {
+/// Refuses what the operation does not read, and what AWS's model refuses.
+fn check(service: &Service, operation: &Operation, params: &Value) -> ApiResult<()> {
     let name = format!("{}:{}", service.prefix, operation.name);
     let Some(members) = params.as_object() else {
         let message = format!("The input of {name} is not a structure.");
         return Err(ApiError::new("SerializationException", message));
     };
-    let mut given = members.iter().filter(|(_, value)| !(service.says_nothing)(value));
-    match given.find(|(member, _)| !operation.members.contains(&member.as_str())) {
-        Some((member, _)) => Err(ApiError::unknown_parameter(member, &name)),
-        None => Ok(()),
+    for (member, value) in members.iter().filter(|(_, value)| !(service.says_nothing)(value)) {
+        let reads = operation.members.iter().find(|reads| reads.name == member);
+        let reads = reads.ok_or_else(|| ApiError::unknown_parameter(member, &name))?;
+        if let Some(other) = reads.surplus(value) {
+            return Err(ApiError::unknown_parameter(&format!("{member}.{other}"), &name));
+        }
     }
+    let Some(input) = (service.model)().input(operation.name) else { return Ok(()) };
+    check::check((service.model)(), input, params).map_err(|refusal| match refusal {
+        Refusal::Unknown(member) => ApiError::unknown_parameter(&member, &name),
+        Refusal::Type(words) => ApiError::new("SerializationException", words),
+        Refusal::Constraints(words) => ApiError::new(service.invalid, words),
+    })
 }

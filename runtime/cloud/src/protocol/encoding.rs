@@ -1,41 +1,51 @@
-//! Requests and answers in AWS's protocols. Handlers see JSON only.
+//! Requests and answers in AWS's protocols. Services see JSON only: members by the names of AWS's
+//! models, numbers and booleans as such, bytes in base64, moments in seconds since 1970.
 
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::answer::{self, escaped};
+use super::form::{self, Names};
 use super::speech::{Protocol, Speech};
-use super::{cbor, form};
-use crate::kernel::cloud::epoch_secs;
+use super::{cbor, rest};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::model::{Model, Structure};
+use crate::services;
 
-/// The operation and its parameters.
+/// The operation and its input.
 pub fn parse(speech: &Speech, parts: &Parts, body: &[u8]) -> ApiResult<(String, Value)> {
+    let model = services::find(&speech.service).map(|service| (service.model)());
     match speech.protocol {
-        Protocol::Query | Protocol::Ec2 => parse_form(body),
+        Protocol::Query => parse_form(model, Names::Query, body),
+        Protocol::Ec2 => parse_form(model, Names::Ec2, body),
         Protocol::Json => parse_json(parts, body),
         Protocol::Cbor => parse_cbor(parts, body),
-        Protocol::RestJson | Protocol::RestXml => {
-            let operation = format!("{} {}", parts.method, parts.uri.path());
-            Err(ApiError::unknown_operation(&speech.service, &operation))
-        }
+        Protocol::RestJson | Protocol::RestXml => match model {
+            Some(model) => rest::read(&speech.service, model, parts, body),
+            None => {
+                let operation = format!("{} {}", parts.method, parts.uri.path());
+                Err(ApiError::unknown_operation(&speech.service, &operation))
+            }
+        },
     }
 }
 
-fn parse_form(body: &[u8]) -> ApiResult<(String, Value)> {
-    let mut params = form::parse(body)?;
-    let operation = params["Action"].as_str().unwrap_or_default().to_owned();
-    if operation.is_empty() {
-        return Err(ApiError::new("MissingAction", "Action is missing."));
-    }
-    if let Value::Object(fields) = &mut params {
-        fields.remove("Action");
-        fields.remove("Version");
-    }
-    Ok((operation, params))
+fn parse_form(model: Option<&Model>, names: Names, body: &[u8]) -> ApiResult<(String, Value)> {
+    let mut form = form::parse(body)?;
+    form.take("Version");
+    let operation = form.take("Action").filter(|action| !action.is_empty());
+    let operation =
+        operation.ok_or_else(|| ApiError::new("MissingAction", "Action is missing."))?;
+    let input = model.and_then(|model| Some((model, model.input(&operation)?)));
+    // What is not here is refused when it is called.
+    let input = match input {
+        Some((model, input)) => form::Reader { model, names }.structure(input, &form)?,
+        None => form.raw(),
+    };
+    Ok((operation, input))
 }
 
 fn parse_json(parts: &Parts, body: &[u8]) -> ApiResult<(String, Value)> {
@@ -65,66 +75,62 @@ fn parse_cbor(parts: &Parts, body: &[u8]) -> ApiResult<(String, Value)> {
 }
 
 /// A successful answer.
-pub fn success(speech: &Speech, operation: &str, value: &Value, request_id: &str) -> Response {
+pub fn success(
+    speech: &Speech,
+    operation: &str,
+    value: &Value,
+    request_id: &str,
+) -> Result<Response, ApiError> {
+    written(speech, operation, value, request_id).map_err(|member| {
+        let what = format!("the answer of {}:{operation} has a member", speech.service);
+        ApiError::internal(format!("{what} that AWS does not have: {member}"))
+    })
+}
+
+fn written(
+    speech: &Speech,
+    operation: &str,
+    value: &Value,
+    request_id: &str,
+) -> Result<Response, String> {
+    let model = services::find(&speech.service).map(|service| (service.model)());
+    let model = model.ok_or("the whole")?;
+    let none = Structure::default();
+    let output = model.output(operation).unwrap_or(&none);
     let ok = StatusCode::OK;
-    let timed = timed(speech, value);
-    let value = timed.as_ref().unwrap_or(value);
-    let (kind, body) = match speech.protocol {
-        Protocol::Json => (speech.json_type(), value.to_string()),
-        Protocol::RestJson => ("application/json", value.to_string()),
-        Protocol::Cbor => return cbor_answer(ok, value, request_id),
-        Protocol::Query | Protocol::RestXml => {
-            let mut body = String::new();
-            fields(value, "member", &mut body);
-            let namespace = speech.namespace();
+    Ok(match speech.protocol {
+        Protocol::Json => {
+            let body = answer::json(model, output, value)?.to_string();
+            respond(ok, speech.json_type(), body, request_id)
+        }
+        Protocol::Cbor => cbor_answer(ok, cbor::encode(model, output, value)?, request_id),
+        Protocol::RestJson | Protocol::RestXml => {
+            with_id(rest::write(model, operation, value)?, request_id)
+        }
+        Protocol::Query => {
+            let (mut body, namespace) = (String::new(), speech.namespace());
+            answer::xml(model, output, value, &mut body)?;
             let xml = format!(
                 "<{operation}Response xmlns=\"{namespace}\">\
                  <{operation}Result>{body}</{operation}Result>\
                  <ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>\
                  </{operation}Response>"
             );
-            ("text/xml", xml)
+            respond(ok, "text/xml", xml, request_id)
         }
         Protocol::Ec2 => {
-            let mut body = String::new();
-            fields(value, "item", &mut body);
-            let namespace = speech.namespace();
+            let (mut body, namespace) = (String::new(), speech.namespace());
+            answer::xml(model, output, value, &mut body)?;
+            if output.members.is_empty() {
+                body += "<return>true</return>";
+            }
             let xml = format!(
                 "<{operation}Response xmlns=\"{namespace}\"><requestId>{request_id}</requestId>\
                  {body}</{operation}Response>"
             );
-            ("text/xml;charset=UTF-8", xml)
+            respond(ok, "text/xml;charset=UTF-8", xml, request_id)
         }
-    };
-    answer(ok, kind, body, request_id)
-}
-
-/// Handlers of services that also speak a query protocol give times as texts of ISO 8601, which
-/// the other protocols have as seconds.
-fn timed(speech: &Speech, value: &Value) -> Option<Value> {
-    let seconds = matches!(speech.protocol, Protocol::Json | Protocol::Cbor);
-    (seconds && speech.once_query()).then(|| {
-        let mut value = value.clone();
-        write_seconds(&mut value);
-        value
     })
-}
-
-/// As deep as AWS's shapes.
-fn write_seconds(value: &mut Value) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(write_seconds),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let time = value.as_str().filter(|_| name.ends_with("Timestamp"));
-                match time.and_then(|text| text.parse::<Timestamp>().ok()) {
-                    Some(time) => *value = epoch_secs(time).into(),
-                    None => write_seconds(value),
-                }
-            }
-        }
-        _ => {}
-    }
 }
 
 /// A failure, with the code and status that the service's clients expect.
@@ -142,11 +148,11 @@ pub fn failure(speech: &Speech, error: &ApiError, request_id: &str) -> Response 
             } else {
                 "application/json"
             };
-            answer(status, kind, body.to_string(), request_id)
+            respond(status, kind, body.to_string(), request_id)
         }
         Protocol::Cbor => {
             let body = json!({ "__type": error.code, "message": error.message });
-            cbor_answer(status, &body, request_id)
+            cbor_answer(status, cbor::encode_plain(&body), request_id)
         }
         Protocol::Query | Protocol::RestXml => {
             let xml = format!(
@@ -154,14 +160,14 @@ pub fn failure(speech: &Speech, error: &ApiError, request_id: &str) -> Response 
                  <Message>{message}</Message></Error><RequestId>{request_id}</RequestId>\
                  </ErrorResponse>"
             );
-            answer(status, "text/xml", xml, request_id)
+            respond(status, "text/xml", xml, request_id)
         }
         Protocol::Ec2 => {
             let xml = format!(
                 "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error>\
                  </Errors><RequestID>{request_id}</RequestID></Response>"
             );
-            answer(status, "text/xml;charset=UTF-8", xml, request_id)
+            respond(status, "text/xml;charset=UTF-8", xml, request_id)
         }
     };
     if let Ok(code) = HeaderValue::try_from(&error.code)
@@ -192,7 +198,7 @@ pub fn s3_failure(error: &ApiError, region: &str, request_id: &str) -> Response 
          <Message>{}</Message>{region}<RequestId>{request_id}</RequestId></Error>",
         escaped(&error.message)
     );
-    answer(status, "application/xml", xml, request_id)
+    respond(status, "application/xml", xml, request_id)
 }
 
 /// Errors of the front door have other names in each protocol.
@@ -227,78 +233,32 @@ fn worded(speech: &Speech, error: &ApiError) -> ApiError {
     ApiError::new(code, error.message.clone()).with_status(status)
 }
 
-fn cbor_answer(status: StatusCode, value: &Value, request_id: &str) -> Response {
-    let mut response = answer(status, "application/cbor", cbor::encode(value), request_id);
+fn cbor_answer(status: StatusCode, body: Vec<u8>, request_id: &str) -> Response {
+    let mut response = respond(status, "application/cbor", body, request_id);
     response.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
     response
 }
 
-fn answer(
+fn respond(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Body>,
     request_id: &str,
 ) -> Response {
     let body = body.into();
-    let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
+    with_id((status, [(header::CONTENT_TYPE, content_type)], body).into_response(), request_id)
+}
+
+fn with_id(mut response: Response, request_id: &str) -> Response {
     if let Ok(id) = HeaderValue::try_from(request_id) {
         response.headers_mut().insert("x-amzn-requestid", id);
     }
     response
 }
 
-/// The fields of an object as elements; what is null is left out.
-fn fields(value: &Value, item: &str, out: &mut String) {
-    for (name, value) in value.as_object().into_iter().flatten() {
-        element(name, value, item, out);
-    }
-}
-
-fn element(name: &str, value: &Value, item: &str, out: &mut String) {
-    match value {
-        Value::Null => {}
-        Value::Array(items) => {
-            *out += &format!("<{name}>");
-            items.iter().for_each(|i| element(item, i, item, out));
-            *out += &format!("</{name}>");
-        }
-        Value::Object(_) => {
-            *out += &format!("<{name}>");
-            fields(value, item, out);
-            *out += &format!("</{name}>");
-        }
-        Value::String(text) => *out += &format!("<{name}>{}</{name}>", escaped(text)),
-        other => *out += &format!("<{name}>{other}</{name}>"),
-    }
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '\n' | '\t' => out.push(c),
-            '\r' => out += "&#13;",
-            // Not allowed in XML at all.
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {}
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_become_elements() {
-        let mut xml = String::new();
-        fields(&json!({ "A": [{ "B": "x<y" }], "C": null, "D": true }), "member", &mut xml);
-        assert_eq!(xml, "<A><member><B>x&lt;y</B></member></A><D>true</D>");
-    }
 
     #[test]
     fn a_denial_has_the_words_of_its_protocol() {

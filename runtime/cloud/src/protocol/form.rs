@@ -1,125 +1,180 @@
-//! Forms of the query protocols: `Tags.member.1.Key=a` becomes `{"Tags": [{"Key": "a"}]}`.
+//! Forms of the query protocols: `Tags.member.1.Key=a`, read by the shape of an operation's input.
 //!
-//! The depth and the numbers of a form are bounded before anything is built.
+//! A form is first taken apart at its dots, with depth and numbers bounded, and then read as the
+//! shape says. What the shape does not know stays as it was written, so that it is refused by name.
+//!
+//! <https://smithy.io/2.0/aws/protocols/aws-query-protocol.html>,
+//! <https://smithy.io/2.0/aws/protocols/aws-ec2-query-protocol.html>
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::moment;
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::model::{List, Member, Model, Shape, Structure};
 
 /// Levels of a name; the deepest input of AWS's services needs fewer than 20.
 const DEPTH_MAX: usize = 20;
 /// Numbers of a list.
 const ITEMS_MAX: usize = 10_000;
 
-#[derive(Debug)]
-enum Node {
-    Text(String),
-    Fields(BTreeMap<String, Node>),
-    Items(BTreeMap<usize, Node>),
+/// A form, taken apart.
+#[derive(Debug, Default)]
+pub struct Form {
+    text: Option<String>,
+    inner: BTreeMap<String, Form>,
 }
 
-/// The parameters of a form.
-pub fn parse(body: &[u8]) -> ApiResult {
-    let mut root = Node::Fields(BTreeMap::new());
+/// Takes a form apart.
+pub fn parse(body: &[u8]) -> ApiResult<Form> {
+    let mut root = Form::default();
     for (key, value) in url::form_urlencoded::parse(body) {
-        insert(&mut root, &key, value.into_owned())?;
+        root.insert(&key, value.into_owned())?;
     }
-    Ok(value(root))
+    Ok(root)
 }
 
-fn insert(root: &mut Node, key: &str, text: String) -> ApiResult<()> {
-    let steps: Vec<&str> = key.split('.').filter(|step| *step != "member").collect();
-    if steps.len() > DEPTH_MAX {
-        return Err(malformed("a parameter is nested too deeply"));
+impl Form {
+    /// A text at the top, which is taken out.
+    pub fn take(&mut self, name: &str) -> Option<String> {
+        self.inner.remove(name)?.text
     }
-    let mut node = root;
-    for (at, step) in steps.iter().enumerate() {
-        let last = at + 1 == steps.len();
-        let empty = if last {
-            Node::Text(String::new())
-        } else if number(steps[at + 1])?.is_some() {
-            Node::Items(BTreeMap::new())
-        } else {
-            Node::Fields(BTreeMap::new())
-        };
-        node = match (node, number(step)?) {
-            (Node::Items(items), Some(number)) => items.entry(number).or_insert(empty),
-            (Node::Fields(fields), None) => fields.entry((*step).to_owned()).or_insert(empty),
-            _ => return Err(malformed(&format!("the parameter {key} has two shapes"))),
-        };
-    }
-    match node {
-        Node::Text(old) if old.is_empty() => {
-            *old = text;
-            Ok(())
+
+    fn insert(&mut self, key: &str, text: String) -> ApiResult<()> {
+        let mut form = self;
+        for (level, step) in key.split('.').enumerate() {
+            if level == DEPTH_MAX {
+                return Err(malformed("a parameter is nested too deeply"));
+            }
+            form = form.inner.entry(step.to_owned()).or_default();
         }
-        _ => Err(malformed(&format!("the parameter {key} is given twice"))),
+        if form.text.replace(text).is_some() {
+            return Err(malformed(&format!("the parameter {key} is given twice")));
+        }
+        Ok(())
     }
-}
 
-/// Numbers count from 1.
-fn number(step: &str) -> ApiResult<Option<usize>> {
-    if step.is_empty() || !step.bytes().all(|b| b.is_ascii_digit()) {
-        return Ok(None);
+    /// What has numbers for names, in their order.
+    fn items(&self) -> ApiResult<Vec<&Self>> {
+        let mut items = BTreeMap::new();
+        for (name, item) in &self.inner {
+            let number = name.parse().ok().filter(|number| (1..=ITEMS_MAX).contains(number));
+            let number = number
+                .ok_or_else(|| malformed(&format!("a list has no place {}", &shortened(name))))?;
+            items.insert(number, item);
+        }
+        Ok(items.into_values().collect())
     }
-    match step.parse() {
-        Ok(number) if (1..=ITEMS_MAX).contains(&number) => Ok(Some(number)),
-        _ => Err(malformed(&format!("a list has no place {}", &step[..step.len().min(20)]))),
-    }
-}
 
-/// At most as deep as [`DEPTH_MAX`].
-fn value(node: Node) -> Value {
-    match node {
-        Node::Text(text) => Value::String(text),
-        Node::Items(items) => Value::Array(items.into_values().map(value).collect()),
-        Node::Fields(fields) => {
-            let fields = fields.into_iter().map(|(name, node)| (name, value(node)));
-            Value::Object(fields.collect::<Map<_, _>>())
+    /// As it is written, where no shape says what it is.
+    pub fn raw(&self) -> Value {
+        match &self.text {
+            Some(text) => text.clone().into(),
+            None => self.inner.iter().map(|(name, form)| (name.clone(), form.raw())).collect(),
         }
     }
+}
+
+fn shortened(name: &str) -> String {
+    name.chars().take(20).collect()
 }
 
 fn malformed(what: &str) -> ApiError {
     ApiError::new("MalformedInput", format!("The request is malformed: {what}."))
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
+/// How names in a form follow from a shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// As AWS's query protocol has them.
+    Query,
+    /// As EC2 has them.
+    Ec2,
+}
 
-    use super::*;
+/// Reads a form by shapes.
+pub struct Reader<'m> {
+    /// Whose shapes.
+    pub model: &'m Model,
+    /// Which names.
+    pub names: Names,
+}
 
-    #[test]
-    fn forms_become_nested_values() {
-        let form = b"Action=X&Tags.member.2.Key=b%20c&Tags.member.1.Key=a&Filter.1.Value.1=v\
-                     &Filter.1.Name=n";
-        assert_eq!(
-            parse(form).expect("a form"),
-            json!({
-                "Action": "X", "Tags": [{ "Key": "a" }, { "Key": "b c" }],
-                "Filter": [{ "Value": ["v"], "Name": "n" }]
-            })
-        );
+impl Reader<'_> {
+    /// The members of a structure.
+    pub fn structure(&self, structure: &Structure, form: &Form) -> ApiResult {
+        let mut members = Map::new();
+        for (written, inner) in &form.inner {
+            let own = structure.members.iter().find(|(name, m)| self.is_written(name, m, written));
+            match own {
+                Some((name, member)) => {
+                    members.insert(name.clone(), self.member(member, inner)?);
+                }
+                None => {
+                    members.insert(written.clone(), inner.raw());
+                }
+            }
+        }
+        Ok(Value::Object(members))
     }
 
-    #[test]
-    fn what_is_deep_large_or_ambiguous_is_refused() {
-        for form in [
-            "a.".repeat(200_000) + "a=1",
-            "1.".repeat(200_000) + "1=1",
-            "A.1.".repeat(100_000) + "A=1",
-            "Tags.member.99999999999999999999=1".to_owned(),
-            "Tags.member.0=1".to_owned(),
-            "A=1&A.B=2".to_owned(),
-            "A.B=2&A=1".to_owned(),
-            "A.1=2&A.B=1".to_owned(),
-            "A=1&A=2".to_owned(),
-        ] {
-            let error = parse(form.as_bytes()).expect_err(&form[..form.len().min(40)]);
-            assert_eq!(error.code, "MalformedInput");
+    fn is_written(&self, name: &str, member: &Member, written: &str) -> bool {
+        match self.names {
+            Names::Ec2 => match (&member.query_name, &member.location_name) {
+                (Some(name), _) => name == written,
+                (None, Some(name)) => crate::kernel::model::sdk::capital(name) == written,
+                (None, None) => name == written,
+            },
+            Names::Query => match self.model.of(member) {
+                // A flattened list is written with the name of its items.
+                Some(Shape::List(List { flattened: true, member: item, .. })) => {
+                    item.wire_name(member.wire_name(name)) == written
+                }
+                _ => member.wire_name(name) == written,
+            },
         }
     }
+
+    fn member(&self, member: &Member, form: &Form) -> ApiResult {
+        let Some(shape) = self.model.of(member) else { return Ok(form.raw()) };
+        match (shape, &form.text) {
+            (Shape::Structure(structure), _) => self.structure(structure, form),
+            (Shape::List(_), Some(text)) if text.is_empty() => Ok(json!([])),
+            (Shape::List(list), _) => {
+                let flat = list.flattened || self.names == Names::Ec2;
+                let name = list.member.wire_name("member");
+                let items = if flat { form } else { form.inner.get(name).unwrap_or(form) };
+                items.items()?.into_iter().map(|item| self.member(&list.member, item)).collect()
+            }
+            (Shape::Map(map), _) => {
+                let entries = if map.flattened { form } else { &form.inner["entry"] };
+                let mut read = Map::new();
+                for entry in entries.items()? {
+                    let part = |member: &Member, name| entry.inner.get(member.wire_name(name));
+                    let key = part(&map.key, "key").and_then(|key| key.text.clone());
+                    let key = key.ok_or_else(|| malformed("an entry of a map has no key"))?;
+                    let value = part(&map.value, "value");
+                    let value = value.map_or(Ok(Value::Null), |v| self.member(&map.value, v))?;
+                    read.insert(key, value);
+                }
+                Ok(Value::Object(read))
+            }
+            (scalar, Some(text)) => Ok(typed(scalar, text)),
+            (_, None) => Ok(form.raw()),
+        }
+    }
+}
+
+/// A text as the value that a shape says it is; what it cannot be stays a text, which the check of
+/// the input refuses.
+pub fn typed(shape: &Shape, text: &str) -> Value {
+    let value = match shape {
+        Shape::Integer(_) => text.parse::<i64>().ok().map(Value::from),
+        Shape::Float(_) => text.parse::<f64>().ok().map(Value::from),
+        Shape::Boolean => text.to_ascii_lowercase().parse::<bool>().ok().map(Value::from),
+        Shape::Timestamp(_) => moment::read(text),
+        _ => None,
+    };
+    value.unwrap_or_else(|| text.into())
 }

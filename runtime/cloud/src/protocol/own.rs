@@ -1,4 +1,4 @@
-//! The cloud's own addresses, below `/_steppe/`: health, stop, faults, metadata of instances, wait
+//! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, faults, metadata of instances, wait
 //! conditions, tools of instances.
 //!
 //! `health` says only `{"status": "ok"}`, unless the header `x-steppe-identity` has the content of
@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::coverage;
 use crate::kernel::cloud::Cloud;
 use crate::services::cloudformation::{self, Refused};
 use crate::services::ec2;
@@ -31,6 +32,7 @@ pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> R
     let segments: Vec<&str> = path.splitn(3, '/').collect();
     match (&parts.method, segments.as_slice()) {
         (&Method::GET, ["health"]) => axum::Json(health(cloud, &parts.headers)).into_response(),
+        (&Method::GET, ["coverage"]) => axum::Json(coverage::value()).into_response(),
         (&Method::POST, ["stop"]) => stop(cloud, &parts.headers),
         (method, ["imds", token, rest]) => {
             ec2::metadata(cloud, method, token, rest, &parts.headers).into_response()

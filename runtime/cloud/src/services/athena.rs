@@ -37,7 +37,7 @@ use steppe_wire::query::{Column, Statement};
 
 use anyhow::Result;
 use crate::kernel::service::{Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::Cloud;
@@ -135,12 +135,14 @@ pub struct QueryExecution {
 }
 
 /// API of Athena.
-pub static SERVICE: Service = Service::new(
+pub static SERVICE: Service = Service { invalid: "InvalidRequestException", ..Service::new(
     "athena",
+    model!("athena"),
     &[
         op!(StartQueryExecution(
-            QueryString, ClientRequestToken, QueryExecutionContext, ResultConfiguration, WorkGroup,
-            ExecutionParameters, ResultReuseConfiguration
+            QueryString, ClientRequestToken, QueryExecutionContext { Database, Catalog },
+            ResultConfiguration { OutputLocation, ExpectedBucketOwner, EncryptionConfiguration },
+            WorkGroup, ExecutionParameters, ResultReuseConfiguration
         ) => async queries::begin),
         op!(StopQueryExecution(QueryExecutionId) => stop_query),
         op!(GetQueryExecution(QueryExecutionId) => get_query),
@@ -162,7 +164,7 @@ pub static SERVICE: Service = Service::new(
         op!(GetTableMetadata(CatalogName, DatabaseName, TableName, WorkGroup)
             => catalogue::get_table),
     ],
-);
+) };
 
 fn stop_query(call: &Call<'_>) -> ApiResult {
     let (id, _) = find(call, call.params)?;

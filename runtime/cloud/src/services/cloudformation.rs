@@ -33,6 +33,8 @@ use serde_json::{Map, Value};
 
 pub use api::SERVICE;
 pub use engine::resume;
+pub use resources::types::{TYPES, Type};
+pub use schema::properties as properties_of;
 pub use signals::{Refused, signal};
 pub use template::Parameters;
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use anyhow::Result;
 use crate::kernel::service::{Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
@@ -139,9 +139,11 @@ pub fn alarm_arn(cloud: &Cloud, name: &str) -> String {
 
 /// API of CloudWatch: alarms are described; they are made by CloudFormation.
 pub static SERVICE: Service = Service {
+    invalid: "ValidationError",
     prefix: "cloudwatch",
     ..Service::new(
-        "monitoring",
+    "monitoring",
+    model!("monitoring"),
         &[op!(DescribeAlarms(
             AlarmNames, AlarmNamePrefix, AlarmTypes, StateValue, ActionPrefix, MaxRecords, NextToken
         ) => describe_alarms)],

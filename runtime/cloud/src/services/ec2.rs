@@ -39,7 +39,7 @@ pub use zones::{Zone, find as find_zone, zones};
 use self::filter::{Candidate, Filter, page};
 use anyhow::Result;
 use crate::kernel::service::{Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
@@ -151,26 +151,27 @@ pub fn launch(cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Result<Instan
 }
 
 /// API of EC2.
-pub static SERVICE: Service = Service::new(
+pub static SERVICE: Service = Service { invalid: "InvalidParameterValue", ..Service::new(
     "ec2",
+    model!("ec2"),
     &[
-        op!(DescribeInstances(InstanceId, Filter, MaxResults, NextToken) => describe_instances),
+        op!(DescribeInstances(InstanceIds, Filters, MaxResults, NextToken) => describe_instances),
         op!(GetConsoleOutput(InstanceId, Latest) => console_output),
-        op!(DescribeAvailabilityZones(ZoneName, ZoneId, Filter) => zones::describe),
-        op!(DescribeInstanceTypeOfferings(LocationType, Filter, MaxResults, NextToken)
+        op!(DescribeAvailabilityZones(ZoneNames, ZoneIds, Filters) => zones::describe),
+        op!(DescribeInstanceTypeOfferings(LocationType, Filters, MaxResults, NextToken)
             => zones::describe_offerings),
-        op!(DescribePrefixLists(PrefixListId, Filter, MaxResults)
+        op!(DescribePrefixLists(PrefixListIds, Filters, MaxResults)
             => zones::describe_prefix_lists),
-        op!(DescribeImages(ImageId, Owner, Filter) => images::describe),
-        op!(DescribeNetworkInterfaces(NetworkInterfaceId, Filter, MaxResults, NextToken)
+        op!(DescribeImages(ImageIds, Owners, Filters, MaxResults, NextToken) => images::describe),
+        op!(DescribeNetworkInterfaces(NetworkInterfaceIds, Filters, MaxResults, NextToken)
             => network::describe_interfaces),
         op!(DeleteNetworkInterface(NetworkInterfaceId) => network::delete_interface),
-        op!(DescribeVpcs(VpcId, Filter, MaxResults, NextToken) => network::describe_parts),
-        op!(DescribeSubnets(SubnetId, Filter, MaxResults, NextToken) => network::describe_parts),
-        op!(DescribeSecurityGroups(GroupId, Filter, MaxResults, NextToken)
+        op!(DescribeVpcs(VpcIds, Filters, MaxResults, NextToken) => network::describe_parts),
+        op!(DescribeSubnets(SubnetIds, Filters, MaxResults, NextToken) => network::describe_parts),
+        op!(DescribeSecurityGroups(GroupIds, Filters, MaxResults, NextToken)
             => network::describe_parts),
     ],
-);
+) };
 
 /// State of an instance in AWS's numbers and words.
 #[derive(Debug, Clone, Copy)]
@@ -210,7 +211,7 @@ fn describe_instances(call: &Call<'_>) -> ApiResult {
         "private-ip-address",
         "availability-zone",
     ];
-    let filter = Filter::new(params, "InstanceId", &names)?;
+    let filter = Filter::new(params, "InstanceIds", &names)?;
     let mut all: Vec<(String, Arc<Instance>, InstanceState)> = Vec::new();
     for (id, instance) in cloud.services.ec2.instances.all() {
         let leaving = cloud.services.ec2.machines.is_leaving(&id);
@@ -236,29 +237,29 @@ fn describe_instances(call: &Call<'_>) -> ApiResult {
     });
     let reservations = chosen.map(|(id, instance, state)| {
         json!({
-            "reservationId": format!("r-{}", id.trim_start_matches("i-")),
-            "ownerId": cloud.config.account, "instancesSet": [describe(id, instance, *state)],
+            "ReservationId": format!("r-{}", id.trim_start_matches("i-")),
+            "OwnerId": cloud.config.account, "Instances": [describe(id, instance, *state)],
         })
     });
     let (reservations, next) = page(reservations.collect(), params)?;
-    Ok(json!({ "reservationSet": reservations, "nextToken": next }))
+    Ok(json!({ "Reservations": reservations, "NextToken": next }))
 }
 
 fn describe(id: &str, instance: &Instance, state: InstanceState) -> Value {
-    let groups = instance.groups.iter().map(|g| json!({ "groupId": g, "groupName": g }));
+    let groups = instance.groups.iter().map(|g| json!({ "GroupId": g, "GroupName": g }));
     let mut described = json!({
-        "instanceId": id, "imageId": instance.image, "instanceType": instance.instance_type,
-        "launchTime": iso(instance.launched),
-        "instanceState": { "code": state.code(), "name": state.word() },
-        "placement": { "availabilityZone": instance.zone, "tenancy": "default" },
-        "architecture": zones::architecture(&instance.instance_type),
-        "tagSet": tag_set(&instance.tags),
+        "InstanceId": id, "ImageId": instance.image, "InstanceType": instance.instance_type,
+        "LaunchTime": iso(instance.launched),
+        "State": { "Code": state.code(), "Name": state.word() },
+        "Placement": { "AvailabilityZone": instance.zone, "Tenancy": "default" },
+        "Architecture": zones::architecture(&instance.instance_type),
+        "Tags": tag_set(&instance.tags),
     });
     // What has no machine any more has no place in a network either.
     if !matches!(state, InstanceState::Terminated) {
-        described["privateIpAddress"] = instance.address.to_string().into();
-        described["subnetId"] = instance.subnet.as_str().into();
-        described["groupSet"] = groups.collect();
+        described["PrivateIpAddress"] = instance.address.to_string().into();
+        described["SubnetId"] = instance.subnet.as_str().into();
+        described["SecurityGroups"] = groups.collect();
     }
     described
 }
@@ -269,7 +270,7 @@ fn console_output(call: &Call<'_>) -> ApiResult {
     let arn = cloud.config.arn("ec2", &format!("instance/{id}"));
     call.authorize(&arn)?;
     let instance = cloud.services.ec2.instances.get(id).ok_or_else(|| unknown(id))?;
-    let (text, time) = if params["Latest"] == "true" {
+    let (text, time) = if params["Latest"] == true {
         if !zones::is_nitro(&instance.instance_type) {
             let message = format!(
                 "This instance type ({}) does not support retrieving the latest console logs",
@@ -285,7 +286,7 @@ fn console_output(call: &Call<'_>) -> ApiResult {
         }
     };
     let output = text.filter(|t| !t.is_empty()).map(|t| BASE64.encode(t));
-    Ok(json!({ "instanceId": id, "timestamp": iso(time), "output": output }))
+    Ok(json!({ "InstanceId": id, "Timestamp": iso(time), "Output": output }))
 }
 
 fn unknown(id: &str) -> ApiError {
@@ -294,7 +295,7 @@ fn unknown(id: &str) -> ApiError {
 
 fn tag_set(tags: &Value) -> Vec<Value> {
     let tags = tags.as_array().into_iter().flatten();
-    tags.map(|t| json!({ "key": t["Key"], "value": t["Value"] })).collect()
+    tags.map(|t| json!({ "Key": t["Key"], "Value": t["Value"] })).collect()
 }
 
 /// The role of an instance, through its profile.

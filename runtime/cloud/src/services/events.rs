@@ -19,7 +19,7 @@ use steppe_spec::Schedule;
 
 use anyhow::Result;
 use crate::kernel::service::{self, Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
@@ -156,6 +156,7 @@ fn target(value: &Value) -> Result<Target, String> {
 /// API of EventBridge, as much of it as is needed to look at rules and to switch them.
 pub static SERVICE: Service = Service::new(
     "events",
+    model!("events"),
     &[
         op!(ListRules(NamePrefix, Limit, NextToken) => list_rules),
         op!(DescribeRule(Name) => describe_rule),

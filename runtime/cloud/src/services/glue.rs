@@ -29,7 +29,7 @@ use steppe_wire::place::S3Place;
 
 use anyhow::Result;
 use crate::kernel::service::{Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::{self, NotStored};
 use crate::kernel::cloud::{Cloud, epoch_secs};
@@ -143,8 +143,9 @@ pub fn authorize(
 }
 
 /// API of Glue.
-pub static SERVICE: Service = Service::new(
+pub static SERVICE: Service = Service { invalid: "InvalidInputException", ..Service::new(
     "glue",
+    model!("glue"),
     &[
         op!(GetDatabase(CatalogId, Name) => get_database),
         op!(GetDatabases(CatalogId, NextToken, MaxResults) => get_databases),
@@ -182,7 +183,7 @@ pub static SERVICE: Service = Service::new(
         op!(GetJobRuns(JobName, NextToken, MaxResults) => jobs::list),
         op!(BatchStopJobRun(JobName, JobRunIds) => jobs::batch_stop),
     ],
-);
+) };
 
 fn get_databases(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;

@@ -5,14 +5,13 @@ use serde_json::{Value, json};
 
 use anyhow::Result;
 use crate::kernel::service::{Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::iam::{check_inline_size, check_policy, check_trust};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::services::sts::check_name;
-use crate::services::{known, required};
+use crate::services::required;
 use serde::{Deserialize, Serialize};
 
 /// What IAM has.
@@ -118,8 +117,9 @@ impl Role {
 }
 
 /// API of IAM.
-pub static SERVICE: Service = Service::new(
+pub static SERVICE: Service = Service { invalid: "ValidationError", ..Service::new(
     "iam",
+    model!("iam"),
     &[
         op!(CreateRole(
             RoleName, AssumeRolePolicyDocument, Description, MaxSessionDuration, Tags, Path
@@ -136,12 +136,11 @@ pub static SERVICE: Service = Service::new(
         op!(ListRolePolicies(RoleName) => list_policies),
         op!(GetInstanceProfile(InstanceProfileName) => get_profile),
     ],
-);
+) };
 
 /// The role that the input names, when the caller may do this with it.
 fn role_name<'a>(call: &Call<'a>) -> ApiResult<&'a str> {
     let name = call.required("RoleName")?;
-    check_name("roleName", name, 1..=64)?;
     call.authorize(&call.cloud.config.global_arn("iam", &format!("role/{name}")))?;
     Ok(name)
 }
@@ -167,7 +166,6 @@ fn list_policies(call: &Call<'_>) -> ApiResult {
 
 fn get_profile(call: &Call<'_>) -> ApiResult {
     let (cloud, name) = (call.cloud, call.required("InstanceProfileName")?);
-    check_name("instanceProfileName", name, 1..=128)?;
     let arn = cloud.config.global_arn("iam", &format!("instance-profile/{name}"));
     call.authorize(&arn)?;
     let profile = cloud.services.iam.profiles.get(name);
@@ -189,11 +187,8 @@ fn create(cloud: &Cloud, name: &str, params: &Value) -> ApiResult {
     check_trust(cloud, &trust).map_err(refused)?;
     let mut role = Role::new(trust);
     role.description = params["Description"].as_str().map(str::to_owned);
-    if let Some(secs) = params["MaxSessionDuration"].as_str() {
-        let secs = secs.parse().ok().filter(|secs| (3_600..=43_200).contains(secs));
-        role.session_secs_max = secs.ok_or_else(|| {
-            ApiError::validation("MaxSessionDuration must be between 3600 and 43200 seconds.")
-        })?;
+    if let Some(secs) = params["MaxSessionDuration"].as_u64().and_then(|s| u32::try_from(s).ok()) {
+        role.session_secs_max = secs;
     }
     role.tags = tags(&params["Tags"])?;
     // Names are distinguished without regard to case.
@@ -212,7 +207,6 @@ fn tags(tags: &Value) -> ApiResult {
     let mut keys = std::collections::BTreeSet::new();
     for tag in listed {
         let key = tag["Key"].as_str().unwrap_or_default();
-        known(tag, "iam", "CreateRole", &["Key", "Value"])?;
         if key.is_empty() || key.len() > 128 || listed.len() > 50 {
             return Err(ApiError::validation("A role has at most 50 tags with keys of 1 to 128."));
         }
@@ -242,7 +236,6 @@ fn delete(cloud: &Cloud, name: &str) -> ApiResult {
 
 fn put_policy(cloud: &Cloud, name: &str, params: &Value) -> ApiResult {
     let policy = required(params, "PolicyName")?;
-    check_name("policyName", policy, 1..=128)?;
     let document = document(required(params, "PolicyDocument")?)?;
     check_policy(&document).map_err(refused)?;
     let mut policies = find(cloud, name)?.policies.clone();

@@ -12,7 +12,7 @@ mod log;
 mod memory;
 mod package;
 mod pool;
-mod rest;
+mod operations;
 mod runtime_api;
 
 use std::collections::HashMap;
@@ -27,10 +27,10 @@ use serde_json::{Value, json};
 pub use configure::{delete, set};
 pub use package::remove_leftovers;
 pub use pool::Environments;
-pub use rest::rest;
 
 use anyhow::Result;
 use crate::kernel::service::Service;
+use crate::{model, op};
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::Cloud;
@@ -38,8 +38,17 @@ use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::services::cloudwatch;
 
-/// Its operations are told by paths: [`rest`].
-pub static SERVICE: Service = Service::new("lambda", &[]);
+/// API of Lambda.
+pub static SERVICE: Service = Service::new(
+    "lambda",
+    model!("lambda"),
+    &[
+        op!(GetFunction(FunctionName, Qualifier) => operations::get),
+        op!(ListFunctions(MaxItems, Marker) => operations::list),
+        op!(Invoke(FunctionName, Qualifier, InvocationType, LogType, Payload)
+            => async operations::invoke),
+    ],
+);
 
 /// What Lambda has.
 #[derive(Debug)]
@@ -197,15 +206,6 @@ pub fn describe(cloud: &Cloud, name: &str, function: &Function) -> Value {
         "Architectures": [function.architecture],
         "LoggingConfig": { "LogFormat": "Text", "LogGroup": function.log_group },
     })
-}
-
-/// `GetFunction`.
-fn get(cloud: &Cloud, caller: &Caller, reference: &Reference<'_>) -> ApiResult {
-    let arn = qualified_arn(cloud, reference);
-    cloud.authorize(caller, "lambda:GetFunction", &arn, &[])?;
-    let function = find(cloud, reference)?;
-    let configuration = describe(cloud, reference.name, &function);
-    Ok(json!({ "Configuration": configuration, "Code": { "RepositoryType": "S3" } }))
 }
 
 /// `Invoke`, waiting for the answer; the function is named in any of the ways that Lambda has.

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use anyhow::Result;
 use crate::kernel::service::{Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use parking_lot::Mutex;
@@ -147,15 +147,16 @@ pub fn sweep(cloud: &Cloud) {
 }
 
 /// API of CloudWatch Logs.
-pub static SERVICE: Service = Service::new(
+pub static SERVICE: Service = Service { invalid: "InvalidParameterException", ..Service::new(
     "logs",
+    model!("logs"),
     &[
         op!(DescribeLogGroups(logGroupNamePrefix, limit, nextToken) => list_groups),
         op!(FilterLogEvents(
             logGroupName, logStreamNames, startTime, endTime, filterPattern, limit, nextToken
         ) => filter),
     ],
-);
+) };
 
 fn list_groups(call: &Call<'_>) -> ApiResult {
     let cloud = call.cloud;

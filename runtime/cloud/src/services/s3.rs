@@ -41,12 +41,14 @@ use sha2::{Digest, Sha256};
 
 use self::api::Api;
 use crate::kernel::service::Service;
+use crate::model;
 pub use api::service;
 pub use front::Service as Front;
 pub use store::{Bucket, Buckets as State, Object, StoreError, VerifiedBytes};
 
 /// Its operations are dispatched by `s3s`.
-pub static SERVICE: Service = Service::new("s3", &[]);
+pub static SERVICE: Service =
+    Service { elsewhere: operations::names, ..Service::new("s3", model!("s3"), &[]) };
 
 fn timestamp(time: jiff::Timestamp) -> Timestamp {
     std::time::SystemTime::from(time).into()

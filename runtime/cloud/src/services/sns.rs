@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use anyhow::Result;
 use crate::kernel::service::{Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use crate::kernel::cloud::Cloud;
@@ -57,14 +57,15 @@ pub struct Subscription {
 }
 
 /// API of SNS.
-pub static SERVICE: Service = Service::new(
+pub static SERVICE: Service = Service { invalid: "InvalidParameter", ..Service::new(
     "sns",
+    model!("sns"),
     &[
         op!(Publish(TopicArn, Message, Subject) => publish),
         op!(ListTopics(NextToken) => list_topics),
         op!(ListSubscriptionsByTopic(TopicArn, NextToken) => list_subscriptions),
     ],
-);
+) };
 
 fn list_topics(call: &Call<'_>) -> ApiResult {
     call.authorize("*")?;

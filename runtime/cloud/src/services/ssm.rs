@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::kernel::service::{Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::services::ec2;
@@ -18,6 +18,7 @@ const NAMES_MAX: usize = 10;
 /// API of Parameter Store.
 pub static SERVICE: Service = Service::new(
     "ssm",
+    model!("ssm"),
     &[
         op!(GetParameter(Name, WithDecryption) => parameter),
         op!(GetParameters(Names, WithDecryption) => parameters),

@@ -47,7 +47,7 @@ pub use map::runs::MapRun;
 
 use anyhow::Result;
 use crate::kernel::service::{Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::Table;
 use parking_lot::Mutex;
@@ -142,6 +142,7 @@ pub struct Execution {
 /// API of Step Functions.
 pub static SERVICE: Service = Service::new(
     "states",
+    model!("states"),
     &[
         op!(StartExecution(stateMachineArn, name, input)
             => executions::start_execution),

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::kernel::service::{Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::iam::decision::{self, Request};
 use crate::kernel::iam::document::{Kind, Policy};
 use crate::kernel::iam::{Conditions, denial, stored, unknown_key};
@@ -25,13 +25,14 @@ const SESSION_SECS: std::ops::RangeInclusive<u32> = 900..=43_200;
 const CHAINED_SECS_MAX: u32 = 3_600;
 
 /// API of STS.
-pub static SERVICE: Service = Service::new(
+pub static SERVICE: Service = Service { invalid: "ValidationError", ..Service::new(
     "sts",
+    model!("sts"),
     &[
         op!(GetCallerIdentity() => caller_identity),
         op!(AssumeRole(RoleArn, RoleSessionName, DurationSeconds, ExternalId) => assume_role),
     ],
-);
+) };
 
 /// No permission is needed, and none can be denied.
 fn caller_identity(call: &Call<'_>) -> ApiResult {

@@ -13,11 +13,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::kernel::service::{Call, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::Cloud;
 use crate::services::cloudformation::{Resource, Stack};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::services::known;
 use crate::kernel::pages::Pages;
 
 /// No records.
@@ -40,10 +39,12 @@ type Tags = BTreeMap<String, String>;
 
 /// API of Resource Groups Tagging.
 pub static SERVICE: Service = Service {
+    invalid: "InvalidParameterException",
     prefix: "tag",
     ..Service::new(
-        "tagging",
-        &[op!(GetResources(TagFilters, ResourceTypeFilters, ResourcesPerPage, PaginationToken)
+    "tagging",
+    model!("tagging"),
+        &[op!(GetResources(TagFilters { Key, Values }, ResourceTypeFilters, ResourcesPerPage, PaginationToken)
             => resources)],
     )
 };
@@ -98,7 +99,6 @@ fn filters(given: &Value) -> ApiResult<Vec<Filter<'_>>> {
 }
 
 fn filter(given: &Value) -> ApiResult<Filter<'_>> {
-    known(given, "tagging", "GetResources", &["Key", "Values"])?;
     let values = given["Values"].as_array().map(Vec::as_slice).unwrap_or_default();
     let key = given["Key"].as_str().filter(|key| (1..=128).contains(&key.chars().count()));
     match key {

@@ -17,7 +17,7 @@ use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::kernel::engine::{Engine, Engines};
 use crate::kernel::eviction::Kept;
-use crate::services::{known, required};
+use crate::services::required;
 
 /// Longest statement.
 const SQL_BYTES_MAX: usize = 262_144;
@@ -97,21 +97,14 @@ pub async fn start(
     Ok(json!({ "QueryExecutionId": id }))
 }
 
-/// Refuses what is not done, also inside of the members.
+/// Refuses values that are not done.
 fn check_members(cloud: &Cloud, params: &Value) -> ApiResult<()> {
-    let check = |value: &Value, names: &[&str]| match value {
-        Value::Null => Ok(()),
-        given => known(given, "athena", "StartQueryExecution", names),
-    };
-    let context = &params["QueryExecutionContext"];
-    check(context, &["Database", "Catalog"])?;
-    if let Some(catalog) = context["Catalog"].as_str()
+    if let Some(catalog) = params["QueryExecutionContext"]["Catalog"].as_str()
         && !catalog.eq_ignore_ascii_case(DATA_CATALOG)
     {
         return Err(invalid(format!("Data Catalog {catalog} is not found.")));
     }
     let result = &params["ResultConfiguration"];
-    check(result, &["OutputLocation", "ExpectedBucketOwner", "EncryptionConfiguration"])?;
     if result["ExpectedBucketOwner"].as_str().is_some_and(|o| o != cloud.config.account) {
         return Err(invalid("The bucket of the results has another owner."));
     }

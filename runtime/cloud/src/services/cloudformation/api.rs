@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 
 use super::{Stack, find_stack};
 use crate::kernel::service::{Call, Operation, Service};
-use crate::op;
+use crate::{model, op};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::services::required;
 
 /// API of CloudFormation.
 pub static SERVICE: Service =
-    Service { says_nothing, admits: allowed, ..Service::new("cloudformation", OPERATIONS) };
+    Service { invalid: "ValidationError", says_nothing, admits: allowed, ..Service::new(
+    "cloudformation",
+    model!("cloudformation"), OPERATIONS) };
 
 const OPERATIONS: &[Operation] = &[
     op!(CreateStack(
@@ -73,7 +75,8 @@ const OPERATIONS: &[Operation] = &[
 fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::String(text) => text.is_empty() || text == "false",
+        Value::String(text) => text.is_empty(),
+        Value::Bool(wanted) => !wanted,
         Value::Array(items) => items.is_empty(),
         _ => false,
     }

@@ -32,6 +32,14 @@ pub fn has_property(kind: &str, property: &str) -> bool {
     schema(kind)["properties"].get(property).is_some()
 }
 
+/// The properties that a template may give.
+pub fn properties(kind: &str) -> impl Iterator<Item = &'static str> {
+    let all = schema(kind)["properties"].as_object().into_iter().flatten();
+    let read_only: Vec<&str> = paths(kind, "readOnlyProperties").collect();
+    all.map(|(name, _)| name.as_str())
+        .filter(move |name| !read_only.iter().any(|path| *path == format!("/properties/{name}")))
+}
+
 /// Whether AWS has this attribute for `Fn::GetAtt`.
 pub fn has_attribute(kind: &str, attribute: &str) -> bool {
     let path = format!("/properties/{}", attribute.replace('.', "/"));

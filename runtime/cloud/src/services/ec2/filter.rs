@@ -31,14 +31,14 @@ impl Filter {
     /// Reads the parameters; `names` are the filters besides tags.
     pub fn new(params: &Value, id_parameter: &str, names: &[&str]) -> ApiResult<Self> {
         let mut conditions = Vec::new();
-        for filter in params["Filter"].as_array().into_iter().flatten() {
+        for filter in params["Filters"].as_array().into_iter().flatten() {
             let name = filter["Name"].as_str().unwrap_or_default();
             let tag = name.starts_with("tag:") || name == "tag-key";
             if !tag && !names.contains(&name) {
                 let message = format!("The embedded cloud does not filter by `{name}`.");
                 return Err(ApiError::new("InvalidParameterValue", message));
             }
-            conditions.push((name.to_owned(), texts(&filter["Value"])));
+            conditions.push((name.to_owned(), texts(&filter["Values"])));
         }
         Ok(Self { ids: texts(&params[id_parameter]), conditions })
     }
@@ -102,12 +102,9 @@ pub fn page(items: Vec<Value>, params: &Value) -> ApiResult<(Vec<Value>, Value)>
     let invalid = |name: &str| {
         ApiError::new("InvalidParameterValue", format!("The value of {name} is not valid."))
     };
-    let size = match params["MaxResults"].as_str() {
-        Some(text) => {
-            let asked: usize = text.parse().map_err(|_| invalid("MaxResults"))?;
-            Some(asked).filter(|n| *n >= PAGE_MIN).ok_or_else(|| invalid("MaxResults"))?
-        }
-        None => PAGE_MAX,
+    let size = match params["MaxResults"].as_u64().map(|size| size as usize) {
+        Some(size) if size < PAGE_MIN => return Err(invalid("MaxResults")),
+        size => size.unwrap_or(PAGE_MAX),
     };
     let skip = match params["NextToken"].as_str() {
         Some(text) => text.parse().map_err(|_| invalid("NextToken"))?,
@@ -133,10 +130,10 @@ mod tests {
     #[test]
     fn pages_follow_each_other() {
         let items: Vec<Value> = (0..7).map(Value::from).collect();
-        let (first, next) = page(items.clone(), &json!({ "MaxResults": "5" })).expect("a page");
+        let (first, next) = page(items.clone(), &json!({ "MaxResults": 5 })).expect("a page");
         assert_eq!((first.len(), next.as_str()), (5, Some("5")));
         let (rest, next) = page(items, &json!({ "NextToken": "5" })).expect("a page");
         assert_eq!((rest, next), (vec![json!(5), json!(6)], Value::Null));
-        assert!(page(vec![], &json!({ "MaxResults": "1" })).is_err());
+        assert!(page(vec![], &json!({ "MaxResults": 1 })).is_err());
     }
 }

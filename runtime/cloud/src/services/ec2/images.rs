@@ -114,13 +114,13 @@ pub fn describe(call: &Call<'_>) -> ApiResult {
     call.authorize("*")?;
     let names =
         ["name", "architecture", "state", "image-id", "owner-id", "owner-alias", "image-type"];
-    let filter = Filter::new(params, "ImageId", &names)?;
+    let filter = Filter::new(params, "ImageIds", &names)?;
     let images = images(cloud).map_err(ApiError::internal)?;
     if let Some(id) = filter.missing(|id| images.iter().any(|i| i.image == id)) {
         let message = format!("The image id '[{id}]' does not exist");
         return Err(ApiError::new("InvalidAMIID.NotFound", message));
     }
-    let owners = params["Owner"].as_array().into_iter().flatten();
+    let owners = params["Owners"].as_array().into_iter().flatten();
     let owners: Vec<&str> = owners.filter_map(Value::as_str).collect();
     let chosen = images.iter().filter(|i| {
         let name = i.name();
@@ -137,23 +137,23 @@ pub fn describe(call: &Call<'_>) -> ApiResult {
         ours && filter.admits(&Candidate { id: &i.image, tags: &Value::Null, fields: &fields })
     });
     let (set, next) = page(chosen.map(describe_image).collect(), params)?;
-    Ok(json!({ "imagesSet": set, "nextToken": next }))
+    Ok(json!({ "Images": set, "NextToken": next }))
 }
 
 fn describe_image(image: &Image) -> Value {
     json!({
-        "imageId": image.image, "imageLocation": format!("amazon/{}", image.name()),
-        "imageState": "available", "imageOwnerId": OWNER, "imageOwnerAlias": "amazon",
-        "creationDate": iso(image.created), "isPublic": true, "architecture": image.architecture,
-        "imageType": "machine", "name": image.name(), "platformDetails": "Linux/UNIX",
-        "usageOperation": "RunInstances", "rootDeviceType": "ebs", "rootDeviceName": "/dev/xvda",
-        "virtualizationType": "hvm", "hypervisor": "xen", "enaSupport": true,
-        "imdsSupport": "v2.0",
-        "blockDeviceMapping": [{
-            "deviceName": "/dev/xvda",
-            "ebs": {
-                "deleteOnTermination": true, "volumeSize": 8, "volumeType": "gp3",
-                "encrypted": false,
+        "ImageId": image.image, "ImageLocation": format!("amazon/{}", image.name()),
+        "State": "available", "OwnerId": OWNER, "ImageOwnerAlias": "amazon",
+        "CreationDate": iso(image.created), "Public": true, "Architecture": image.architecture,
+        "ImageType": "machine", "Name": image.name(), "PlatformDetails": "Linux/UNIX",
+        "UsageOperation": "RunInstances", "RootDeviceType": "ebs", "RootDeviceName": "/dev/xvda",
+        "VirtualizationType": "hvm", "Hypervisor": "xen", "EnaSupport": true,
+        "ImdsSupport": "v2.0",
+        "BlockDeviceMappings": [{
+            "DeviceName": "/dev/xvda",
+            "Ebs": {
+                "DeleteOnTermination": true, "VolumeSize": 8, "VolumeType": "gp3",
+                "Encrypted": false,
             },
         }],
     })

@@ -278,7 +278,7 @@ pub fn describe_interfaces(call: &Call<'_>) -> ApiResult {
         "availability-zone",
         "owner-id",
     ];
-    let filter = Filter::new(params, "NetworkInterfaceId", &names)?;
+    let filter = Filter::new(params, "NetworkInterfaceIds", &names)?;
     let all = interfaces(cloud);
     if let Some(id) = filter.missing(|id| all.iter().any(|(other, _)| other == id)) {
         return Err(unknown_interface(id));
@@ -305,7 +305,7 @@ pub fn describe_interfaces(call: &Call<'_>) -> ApiResult {
         }
     }
     let (set, next) = page(set, params)?;
-    Ok(json!({ "networkInterfaceSet": set, "nextToken": next }))
+    Ok(json!({ "NetworkInterfaces": set, "NextToken": next }))
 }
 
 fn vpc_of(cloud: &Cloud, subnet: &str) -> String {
@@ -315,20 +315,20 @@ fn vpc_of(cloud: &Cloud, subnet: &str) -> String {
 
 fn describe_interface(cloud: &Cloud, id: &str, record: &Value, vpc: &str, zone: &str) -> Value {
     let groups = record["Groups"].as_array().into_iter().flatten();
-    let groups: Vec<Value> = groups.map(|g| json!({ "groupId": g, "groupName": g })).collect();
+    let groups: Vec<Value> = groups.map(|g| json!({ "GroupId": g, "GroupName": g })).collect();
     let attachment = (record["Status"] == "in-use").then(|| {
         json!({
-            "attachmentId": format!("ela-attach-{}", id.trim_start_matches("eni-")),
-            "deleteOnTermination": false, "deviceIndex": 1, "instanceOwnerId": "amazon-aws",
-            "status": "attached",
+            "AttachmentId": format!("ela-attach-{}", id.trim_start_matches("eni-")),
+            "DeleteOnTermination": false, "DeviceIndex": 1, "InstanceOwnerId": "amazon-aws",
+            "Status": "attached",
         })
     });
     json!({
-        "networkInterfaceId": id, "subnetId": record["SubnetId"], "vpcId": vpc,
-        "availabilityZone": zone, "description": record["Description"],
-        "ownerId": cloud.config.account, "requesterManaged": true, "status": record["Status"],
-        "interfaceType": "lambda", "sourceDestCheck": true, "groupSet": groups,
-        "attachment": attachment,
+        "NetworkInterfaceId": id, "SubnetId": record["SubnetId"], "VpcId": vpc,
+        "AvailabilityZone": zone, "Description": record["Description"],
+        "OwnerId": cloud.config.account, "RequesterManaged": true, "Status": record["Status"],
+        "InterfaceType": "lambda", "SourceDestCheck": true, "Groups": groups,
+        "Attachment": attachment,
     })
 }
 
@@ -351,7 +351,7 @@ pub fn delete_interface(call: &Call<'_>) -> ApiResult {
     }
     cloud.services.ec2.network.remove(id)?;
     cloud.services.ec2.machines.released.notify_waiters();
-    Ok(json!({ "return": true }))
+    Ok(json!({}))
 }
 
 /// One of the parts of a network that are only described.
@@ -370,27 +370,27 @@ const PARTS: [Part; 3] = [
     Part {
         operation: "DescribeVpcs",
         kind: "AWS::EC2::VPC",
-        id_parameter: "VpcId",
+        id_parameter: "VpcIds",
         filters: &[("cidr", "CidrBlock"), ("cidr-block", "CidrBlock")],
-        set: "vpcSet",
+        set: "Vpcs",
         missing: ("InvalidVpcID.NotFound", "vpc ID"),
         describe: describe_vpc,
     },
     Part {
         operation: "DescribeSubnets",
         kind: "AWS::EC2::Subnet",
-        id_parameter: "SubnetId",
+        id_parameter: "SubnetIds",
         filters: &[("vpc-id", "VpcId"), ("cidr-block", "CidrBlock")],
-        set: "subnetSet",
+        set: "Subnets",
         missing: ("InvalidSubnetID.NotFound", "subnet ID"),
         describe: describe_subnet,
     },
     Part {
         operation: "DescribeSecurityGroups",
         kind: "AWS::EC2::SecurityGroup",
-        id_parameter: "GroupId",
+        id_parameter: "GroupIds",
         filters: &[("vpc-id", "VpcId"), ("description", "GroupDescription")],
-        set: "securityGroupInfo",
+        set: "SecurityGroups",
         missing: ("InvalidGroup.NotFound", "security group"),
         describe: describe_group,
     },
@@ -421,25 +421,25 @@ pub fn describe_parts(call: &Call<'_>) -> ApiResult {
         }
     }
     let (set, next) = page(set, params)?;
-    Ok(json!({ part.set: set, "nextToken": next }))
+    Ok(json!({ part.set: set, "NextToken": next }))
 }
 
 fn describe_vpc(cloud: &Cloud, id: &str, record: &Value) -> ApiResult {
     Ok(json!({
-        "vpcId": id, "state": "available", "cidrBlock": record["CidrBlock"],
-        "ownerId": cloud.config.account, "isDefault": false, "instanceTenancy": "default",
-        "tagSet": tag_set(&record["Tags"]),
+        "VpcId": id, "State": "available", "CidrBlock": record["CidrBlock"],
+        "OwnerId": cloud.config.account, "IsDefault": false, "InstanceTenancy": "default",
+        "Tags": tag_set(&record["Tags"]),
     }))
 }
 
 fn describe_subnet(cloud: &Cloud, id: &str, record: &Value) -> ApiResult {
     let zone = zone_of(cloud, id).map_err(ApiError::internal)?;
     Ok(json!({
-        "subnetId": id, "vpcId": record["VpcId"], "cidrBlock": record["CidrBlock"],
-        "state": "available", "availabilityZone": zone.name, "availabilityZoneId": zone.id,
-        "ownerId": cloud.config.account, "defaultForAz": false,
-        "mapPublicIpOnLaunch": record["MapPublicIpOnLaunch"] == true,
-        "tagSet": tag_set(&record["Tags"]),
+        "SubnetId": id, "VpcId": record["VpcId"], "CidrBlock": record["CidrBlock"],
+        "State": "available", "AvailabilityZone": zone.name, "AvailabilityZoneId": zone.id,
+        "OwnerId": cloud.config.account, "DefaultForAz": false,
+        "MapPublicIpOnLaunch": record["MapPublicIpOnLaunch"] == true,
+        "Tags": tag_set(&record["Tags"]),
     }))
 }
 
@@ -451,10 +451,10 @@ fn describe_group(cloud: &Cloud, id: &str, record: &Value) -> ApiResult {
         rules => rules,
     };
     Ok(json!({
-        "groupId": id, "groupName": id, "vpcId": record["VpcId"],
-        "ownerId": cloud.config.account, "groupDescription": record["GroupDescription"],
-        "ipPermissions": rules(cloud, &record["SecurityGroupIngress"]),
-        "ipPermissionsEgress": rules(cloud, egress), "tagSet": tag_set(&record["Tags"]),
+        "GroupId": id, "GroupName": id, "VpcId": record["VpcId"],
+        "OwnerId": cloud.config.account, "Description": record["GroupDescription"],
+        "IpPermissions": rules(cloud, &record["SecurityGroupIngress"]),
+        "IpPermissionsEgress": rules(cloud, egress), "Tags": tag_set(&record["Tags"]),
     }))
 }
 
@@ -465,15 +465,15 @@ fn rules(cloud: &Cloud, rules: &Value) -> Vec<Value> {
             .find_map(|name| rule[*name].as_str());
         let pairs = group.map(|g| {
             let account = &cloud.config.account;
-            json!({ "groupId": g, "userId": account, "description": rule["Description"] })
+            json!({ "GroupId": g, "UserId": account, "Description": rule["Description"] })
         });
         let ranges = rule["CidrIp"]
             .as_str()
-            .map(|cidr| json!({ "cidrIp": cidr, "description": rule["Description"] }));
+            .map(|cidr| json!({ "CidrIp": cidr, "Description": rule["Description"] }));
         json!({
-            "ipProtocol": rule["IpProtocol"], "fromPort": rule["FromPort"],
-            "toPort": rule["ToPort"], "groups": pairs.into_iter().collect::<Vec<_>>(),
-            "ipRanges": ranges.into_iter().collect::<Vec<_>>(),
+            "IpProtocol": rule["IpProtocol"], "FromPort": rule["FromPort"],
+            "ToPort": rule["ToPort"], "UserIdGroupPairs": pairs.into_iter().collect::<Vec<_>>(),
+            "IpRanges": ranges.into_iter().collect::<Vec<_>>(),
         })
     });
     described.collect()

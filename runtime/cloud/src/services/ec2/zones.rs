@@ -198,8 +198,8 @@ pub fn describe(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     call.authorize("*")?;
     let names = ["zone-name", "zone-id", "state", "region-name", "zone-type", "opt-in-status"];
-    let by_name = Filter::new(params, "ZoneName", &names)?;
-    let by_id = Filter::new(params, "ZoneId", &names)?;
+    let by_name = Filter::new(params, "ZoneNames", &names)?;
+    let by_id = Filter::new(params, "ZoneIds", &names)?;
     let region = cloud.config.region.as_str();
     let all = zones(cloud).map_err(ApiError::internal)?;
     let unknown = by_name
@@ -224,14 +224,14 @@ pub fn describe(call: &Call<'_>) -> ApiResult {
     let set: Vec<Value> = chosen
         .map(|z| {
             json!({
-                "zoneName": z.name, "zoneId": z.id, "zoneState": "available",
-                "regionName": region, "zoneType": "availability-zone",
-                "optInStatus": "opt-in-not-required",
-                "groupName": format!("{region}-zg-1"), "networkBorderGroup": region,
+                "ZoneName": z.name, "ZoneId": z.id, "State": "available",
+                "RegionName": region, "ZoneType": "availability-zone",
+                "OptInStatus": "opt-in-not-required",
+                "GroupName": format!("{region}-zg-1"), "NetworkBorderGroup": region,
             })
         })
         .collect();
-    Ok(json!({ "availabilityZoneInfo": set }))
+    Ok(json!({ "AvailabilityZones": set }))
 }
 
 /// `DescribeInstanceTypeOfferings`.
@@ -259,12 +259,12 @@ pub fn describe_offerings(call: &Call<'_>) -> ApiResult {
             let there = letters.iter().any(|letter| offer.offers(*letter, &name));
             if there && filter.admits(&candidate) {
                 offerings
-                    .push(json!({ "instanceType": name, "locationType": kind, "location": place }));
+                    .push(json!({ "InstanceType": name, "LocationType": kind, "Location": place }));
             }
         }
     }
     let (offerings, next) = page(offerings, params)?;
-    Ok(json!({ "instanceTypeOfferingSet": offerings, "nextToken": next }))
+    Ok(json!({ "InstanceTypeOfferings": offerings, "NextToken": next }))
 }
 
 /// `DescribePrefixLists`: the addresses of S3, which gateway endpoints and egress rules name. The
@@ -273,14 +273,14 @@ pub fn describe_prefix_lists(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     let name_filter = "prefix-list-name";
     call.authorize("*")?;
-    let filter = Filter::new(params, "PrefixListId", &[name_filter])?;
+    let filter = Filter::new(params, "PrefixListIds", &[name_filter])?;
     let name = format!("com.amazonaws.{}.s3", cloud.config.region);
     let list = Candidate { id: "pl-63a5400a", tags: &Value::Null, fields: &[(name_filter, &name)] };
     let described = json!({
-        "prefixListId": list.id, "prefixListName": name, "cidrSet": ["127.0.0.0/8"],
+        "PrefixListId": list.id, "PrefixListName": name, "Cidrs": ["127.0.0.0/8"],
     });
     let set: Vec<Value> = filter.admits(&list).then_some(described).into_iter().collect();
-    Ok(json!({ "prefixListSet": set }))
+    Ok(json!({ "PrefixLists": set }))
 }
 
 #[cfg(test)]

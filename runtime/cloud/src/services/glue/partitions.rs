@@ -16,7 +16,6 @@ use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
-use crate::services::known;
 use crate::kernel::store::NotStored;
 
 /// Partitions in one answer.
@@ -130,9 +129,6 @@ fn texts(of: &Value, member: &str) -> ApiResult<Vec<String>> {
 
 /// What a partition may be made of; its values.
 fn check_input(table: &Table, input: &Value) -> ApiResult<Vec<String>> {
-    const MEMBERS: [&str; 5] =
-        ["Values", "LastAccessTime", "StorageDescriptor", "Parameters", "LastAnalyzedTime"];
-    known(input, "glue", "PartitionInput", &MEMBERS)?;
     let values = texts(input, "Values")?;
     let keys = table.input["PartitionKeys"].as_array().map_or(0, Vec::len);
     if values.len() != keys || keys == 0 {

@@ -35,6 +35,11 @@ const fn on(
     Operation { name, target, actions, parameters }
 }
 
+/// The names of all.
+pub fn names() -> Vec<&'static str> {
+    OPERATIONS.iter().map(|operation| operation.name).collect()
+}
+
 /// An operation of that name; `None` when the embedded cloud does not have it.
 pub fn operation(name: &str) -> Option<&'static Operation> {
     OPERATIONS.iter().find(|o| o.name == name)

@@ -3,46 +3,49 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::interpreter::{Failure, Frame, Machine, Outcome, Scope};
 use super::limits;
-use crate::kernel::service::{self};
-use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::model::{Structure, sdk};
+use crate::kernel::service::{self, Operation, Service};
+use crate::kernel::cloud::Cloud;
 use crate::kernel::error::ApiError;
 use crate::kernel::identity::Caller;
-use crate::services::{athena, glue, lambda};
+use crate::services::{self, athena, glue, lambda};
 
 /// Pause between looks at a job that runs in this very process.
 const POLL: Duration = Duration::from_millis(10);
 
-const RESOURCES: [&str; 10] = [
+/// Integrations of their own; every operation that is here can be called by `aws-sdk` besides.
+const OPTIMIZED: [&str; 5] = [
     "arn:aws:states:::glue:startJobRun.sync",
-    "arn:aws:states:::aws-sdk:glue:startCrawler",
-    "arn:aws:states:::aws-sdk:glue:getCrawler",
-    "arn:aws:states:::aws-sdk:glue:createPartition",
-    "arn:aws:states:::aws-sdk:glue:batchCreatePartition",
-    "arn:aws:states:::aws-sdk:sfn:describeExecution",
     "arn:aws:states:::athena:startQueryExecution.sync",
     "arn:aws:states:::athena:getQueryResults",
     "arn:aws:states:::lambda:invoke",
     "arn:aws:states:::sns:publish",
 ];
 
-/// Times in results of the integration with AWS's SDK.
-const TIMES: [&str; 3] =
-    ["/Crawler/CreationTime", "/Crawler/LastUpdated", "/Crawler/LastCrawl/StartTime"];
-
 /// Whether a resource is implemented.
 pub fn check(resource: &str) -> Result<(), String> {
-    if RESOURCES.contains(&resource) {
+    let by_sdk = resource.strip_prefix("arn:aws:states:::aws-sdk:").and_then(operation_of);
+    if OPTIMIZED.contains(&resource) || by_sdk.is_some() {
         return Ok(());
     }
     Err(format!(
-        "the embedded cloud does not implement the integration `{resource}`; it has {}",
-        RESOURCES.join(", ")
+        "the embedded cloud does not implement the integration `{resource}`; it has {} and \
+         arn:aws:states:::aws-sdk:SERVICE:OPERATION for the operations that docs/coverage.md lists",
+        OPTIMIZED.join(", ")
     ))
+}
+
+/// The service and operation of `glue:startCrawler`.
+fn operation_of(action: &str) -> Option<(&'static Service, &'static Operation)> {
+    let (name, operation) = action.split_once(':')?;
+    let is_it = |service: &&Service| sdk::service_name((service.model)()) == name;
+    let service = services::all().find(is_it)?;
+    let named = |o: &&Operation| sdk::capital(operation) == o.name && operation != o.name;
+    Some((service, service.operations.iter().find(named)?))
 }
 
 /// `("glue", "startJobRun.sync")` of a resource.
@@ -114,17 +117,9 @@ async fn call(
         ("glue", "startJobRun.sync") => run_job(cloud, caller, arguments).await,
         ("athena", "startQueryExecution.sync") => run_query(cloud, caller, arguments).await,
         ("lambda", "invoke") => invoke(cloud, caller, arguments).await,
-        ("aws-sdk", action) => sdk(cloud, caller, action, arguments).await,
-        (service, action) => api(cloud, caller, service, &pascal(action), arguments).await,
+        ("aws-sdk", action) => by_sdk(cloud, caller, action, arguments).await,
+        (service, action) => api(cloud, caller, service, &sdk::capital(action), arguments).await,
     }
-}
-
-/// `startJobRun` as the API has it.
-fn pascal(name: &str) -> String {
-    let mut characters = name.chars();
-    characters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(characters).collect()
-    })
 }
 
 /// Calls an operation; errors are named as Step Functions names them.
@@ -136,7 +131,7 @@ async fn api(
     params: &Value,
 ) -> Result<Value, Failure> {
     let answer = service::call(cloud, caller, service, operation, params).await;
-    answer.map_err(|error| failure(&pascal(service), error))
+    answer.map_err(|error| failure(&sdk::capital(service), error))
 }
 
 /// `Glue.ConcurrentRunsExceededException`, as Step Functions names errors of services.
@@ -149,56 +144,26 @@ fn failure(service: &str, error: ApiError) -> Failure {
     Failure::new(&format!("{service}.{code}"), error.message)
 }
 
-/// Seconds since 1970 as a text.
-fn as_text(time: &mut Value) {
-    if let Some(seconds) = time.as_f64()
-        && let Ok(moment) = Timestamp::from_millisecond((seconds * 1000.0).round() as i64)
-    {
-        *time = iso(moment).into();
-    }
-}
-
-/// An operation by the integration with AWS's SDK: members of arguments and results begin with
-/// capitals whatever the service has, and times are texts.
-/// <https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html>
-async fn sdk(
+/// An operation by the integration with AWS's SDK.
+async fn by_sdk(
     cloud: &Arc<Cloud>,
     caller: &Caller,
     action: &str,
     arguments: &Value,
 ) -> Result<Value, Failure> {
-    let (service, operation) = action.split_once(':').unwrap_or(("", action));
-    if service == "sfn" {
-        return describe_execution(cloud, caller, arguments).await;
-    }
-    let mut result = api(cloud, caller, service, &pascal(operation), arguments).await?;
-    for at in TIMES {
-        if let Some(time) = result.pointer_mut(at) {
-            as_text(time);
-        }
-    }
-    Ok(result)
-}
-
-async fn describe_execution(
-    cloud: &Arc<Cloud>,
-    caller: &Caller,
-    arguments: &Value,
-) -> Result<Value, Failure> {
-    let members = arguments.as_object().into_iter().flatten();
-    if let Some((other, _)) = members.clone().find(|(name, _)| *name != "ExecutionArn") {
-        let cause = format!("The field \"{other}\" is not supported by Step Functions");
+    let Some((service, operation)) = operation_of(action) else {
+        let cause = format!("the integration `aws-sdk:{action}` is not implemented");
         return Err(Failure::new("States.Runtime", cause));
-    }
-    let params = json!({ "executionArn": arguments["ExecutionArn"] });
-    let described = service::call(cloud, caller, "states", "DescribeExecution", &params).await;
-    let mut described = described.map_err(|error| failure("Sfn", error))?;
-    for time in ["startDate", "stopDate", "redriveDate"] {
-        as_text(&mut described[time]);
-    }
-    let Value::Object(members) = described else { return Ok(described) };
-    let given = members.into_iter().filter(|(_, value)| !value.is_null());
-    Ok(given.map(|(name, value)| (pascal(&name), value)).collect())
+    };
+    let (model, none) = ((service.model)(), Structure::default());
+    let input = model.input(operation.name).unwrap_or(&none);
+    let params = sdk::arguments(model, input, arguments).map_err(|member| {
+        let cause = format!("The field \"{member}\" is not supported by Step Functions");
+        Failure::new("States.Runtime", cause)
+    })?;
+    let answer = service::call(cloud, caller, service.id, operation.name, &params).await;
+    let answer = answer.map_err(|error| failure(&sdk::class_name(model), error))?;
+    Ok(sdk::result(model, model.output(operation.name).unwrap_or(&none), &answer))
 }
 
 async fn run_job(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {

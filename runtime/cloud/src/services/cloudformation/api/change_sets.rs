@@ -63,7 +63,7 @@ pub fn create(call: &Call<'_>) -> ApiResult {
             return Err(ApiError::validation(reason));
         }
     };
-    if flag(params, "DisableValidation")? {
+    if flag(params, "DisableValidation") {
         planned.problems.clear();
     }
     let new = stack.status == "REVIEW_IN_PROGRESS";
@@ -233,7 +233,7 @@ pub fn find(cloud: &Cloud, params: &Value) -> ApiResult<(String, Arc<ChangeSet>)
 pub fn describe(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     let (id, set) = find(cloud, params)?;
-    let with_values = flag(params, "IncludePropertyValues")?;
+    let with_values = flag(params, "IncludePropertyValues");
     let changes = set.changes.iter().map(|change| match with_values {
         true => change.clone(),
         false => without_values(change.clone()),
@@ -295,14 +295,14 @@ pub fn execute(call: &Call<'_>) -> ApiResult {
         );
         return Err(ApiError::new("InvalidChangeSetStatus", words));
     }
-    let disable = flag(params, "DisableRollback")?;
+    let disable = flag(params, "DisableRollback");
     if disable && !create {
         let words = "The embedded cloud does not implement the option DisableRollback of updates.";
         return Err(ApiError::new("NotImplemented", words).with_status(501));
     }
     let operation = Operation {
         on_failure: if disable { OnFailure::DoNothing } else { set.on_failure },
-        retain_except_on_create: flag(params, "RetainExceptOnCreate")?,
+        retain_except_on_create: flag(params, "RetainExceptOnCreate"),
         ..order(if create { "CREATE_STACK" } else { "UPDATE_STACK" }, token)
     };
     let ordered = Ordered { operation, caller };

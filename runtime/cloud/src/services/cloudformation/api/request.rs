@@ -63,15 +63,9 @@ pub fn token<'a>(params: &'a Value, member: &str) -> ApiResult<Option<&'a str>> 
     Ok(Some(token))
 }
 
-/// A boolean, which forms write as text.
-pub fn flag(params: &Value, member: &str) -> ApiResult<bool> {
-    match &params[member] {
-        Value::Null => Ok(false),
-        Value::Bool(value) => Ok(*value),
-        Value::String(text) if text == "true" => Ok(true),
-        Value::String(text) if text == "false" => Ok(false),
-        other => Err(ApiError::validation(format!("{other} is no value of {member}"))),
-    }
+/// Whether something is wanted.
+pub fn flag(params: &Value, member: &str) -> bool {
+    params[member] == true
 }
 
 /// The texts of a list.
@@ -113,7 +107,7 @@ pub fn tags(params: &Value) -> ApiResult<Option<Value>> {
 
 /// What becomes of a creation that fails.
 pub fn on_failure(params: &Value, member: &str) -> ApiResult<OnFailure> {
-    let disable = flag(params, "DisableRollback")?;
+    let disable = flag(params, "DisableRollback");
     match (params[member].as_str(), disable) {
         (Some(_), true) => Err(ApiError::validation(format!(
             "You can specify either DisableRollback or {member}, but not both."
@@ -150,7 +144,7 @@ pub fn template_of(
     previous: Option<&Stack>,
 ) -> ApiResult<(String, Template)> {
     let (body, url) = (params["TemplateBody"].as_str(), params["TemplateURL"].as_str());
-    let text = match (body, url, flag(params, "UsePreviousTemplate")?) {
+    let text = match (body, url, flag(params, "UsePreviousTemplate")) {
         (Some(body), None, false) if body.len() <= BODY_BYTES_MAX => body.to_owned(),
         (Some(_), None, false) => {
             let words = format!("Member must have length less than or equal to {BODY_BYTES_MAX}");
@@ -252,7 +246,7 @@ pub fn parameters_of(
             return Err(ApiError::validation("ResolvedValue is only given in answers"));
         }
         let value =
-            match (flag(parameter, "UsePreviousValue")?, parameter["ParameterValue"].as_str()) {
+            match (flag(parameter, "UsePreviousValue"), parameter["ParameterValue"].as_str()) {
                 (true, None) => Given::Previous,
                 (false, Some(value)) => Given::Value(value.to_owned()),
                 (true, Some(_)) => {

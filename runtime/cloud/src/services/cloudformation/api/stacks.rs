@@ -71,11 +71,11 @@ pub fn create(call: &Call<'_>) -> ApiResult {
     let tags = tags(params)?.unwrap_or_else(|| json!([]));
     let operation = Operation {
         on_failure: on_failure(params, "OnFailure")?,
-        retain_except_on_create: flag(params, "RetainExceptOnCreate")?,
-        timeout_mins: minutes(params)?,
+        retain_except_on_create: flag(params, "RetainExceptOnCreate"),
+        timeout_mins: params["TimeoutInMinutes"].as_u64(),
         ..order("CREATE_STACK", token)
     };
-    let protected = flag(params, "EnableTerminationProtection")?;
+    let protected = flag(params, "EnableTerminationProtection");
     let _admitted = cloud.services.cloudformation.work.admit();
     if let Some((id, stack)) = find_stack(cloud, name) {
         if is_repeated(&stack, "CREATE_STACK", token)? {
@@ -93,17 +93,6 @@ pub fn create(call: &Call<'_>) -> ApiResult {
     stack.protected = protected;
     engine::create_new(cloud, &id, stack, caller)?;
     Ok(json!({ "StackId": id, "OperationId": operation_id }))
-}
-
-fn minutes(params: &Value) -> ApiResult<Option<u64>> {
-    let Some(text) = params["TimeoutInMinutes"].as_str() else { return Ok(None) };
-    let minutes = text.parse().ok().filter(|m| *m >= 1);
-    minutes.map(Some).ok_or_else(|| {
-        ApiError::validation(format!(
-            "1 validation error detected: Value '{text}' at 'timeoutInMinutes' failed to satisfy \
-             constraint: Member must have value greater than or equal to 1"
-        ))
-    })
 }
 
 pub fn update(call: &Call<'_>) -> ApiResult {
@@ -127,7 +116,7 @@ pub fn update(call: &Call<'_>) -> ApiResult {
         return Err(ApiError::validation("No updates are to be performed."));
     }
     let operation = Operation {
-        retain_except_on_create: flag(params, "RetainExceptOnCreate")?,
+        retain_except_on_create: flag(params, "RetainExceptOnCreate"),
         ..order("UPDATE_STACK", token)
     };
     let operation_id = operation.id.clone();
@@ -226,7 +215,7 @@ pub fn continue_update_rollback(call: &Call<'_>) -> ApiResult {
 pub fn protect(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     required(params, "EnableTerminationProtection")?;
-    let protected = flag(params, "EnableTerminationProtection")?;
+    let protected = flag(params, "EnableTerminationProtection");
     let (id, _) = existing(cloud, params)?;
     cloud.services.cloudformation.stacks.update(&id, |s| s.protected = protected)?;
     Ok(json!({ "StackId": id }))

@@ -88,7 +88,7 @@ pub fn stack_events(call: &Call<'_>) -> ApiResult {
 /// Events by operation: of a stack, or of the making of a change set.
 pub fn operation_events(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
-    let failed_only = flag(&params["Filters"], "FailedEvents")?;
+    let failed_only = flag(&params["Filters"], "FailedEvents");
     let set = params["ChangeSetName"].as_str().filter(|n| n.starts_with("arn:"));
     let events = if set.is_some() {
         let (_, set) = change_sets::find(cloud, params)?;
