@@ -6,6 +6,7 @@ use serde_json::json;
 use steppe_cloud::services::cloudformation::{Refused, signal};
 
 use crate::cloudformation_account::{Account, TOPIC, inventory, request, settle};
+use crate::records::refused;
 
 #[tokio::test]
 async fn scripted_faults_make_reads_stale_and_deletions_fail() {
@@ -43,18 +44,14 @@ async fn scripted_faults_make_reads_stale_and_deletions_fail() {
 async fn a_record_that_cannot_be_stored_fails_the_operation() {
     let account = Account::new();
     let cloud = &account.cloud;
-    let dir = cloud.path("state/stacks");
-    let aside = cloud.path("state/stacks.aside");
-    let refuse = || std::fs::rename(&dir, &aside).expect("renamed");
-    let allow = || std::fs::rename(&aside, &dir).expect("renamed");
-    refuse();
+    let refusing = refused(&cloud.config.state_dir);
     let error = account.call("CreateStack", request("s", TOPIC, json!({}))).await;
     assert!(error.expect_err("not stored").contains("cannot be stored"));
     assert!(
         cloud.services.cloudformation.stacks.all().is_empty()
             && cloud.services.sns.topics.all().is_empty()
     );
-    allow();
+    drop(refusing);
     // The disk refuses in the middle: nothing is called complete that a restart would undo.
     let waiting = "Resources:\n  H: { Type: 'AWS::CloudFormation::WaitConditionHandle' }\n  W: { \
                    Type: 'AWS::CloudFormation::WaitCondition', Properties: { Handle: !Ref H, \
@@ -68,12 +65,12 @@ async fn a_record_that_cannot_be_stored_fails_the_operation() {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
-    refuse();
+    let refusing = refused(&cloud.config.state_dir);
     let path = handle.strip_prefix(&cloud.config.endpoint()).expect("an own address").to_owned();
     let done = json!({ "Status": "SUCCESS", "UniqueId": "1", "Data": "" }).to_string();
     assert_eq!(signal(cloud, &path, done.as_bytes()), Ok(()));
     assert!(settle(cloud, &id).await.starts_with("ROLLBACK_"));
-    allow();
+    drop(refusing);
     assert_eq!(account.delete("s").await, "DELETE_COMPLETE");
     assert!(inventory(cloud).is_empty(), "{:?}", inventory(cloud));
 }

@@ -292,7 +292,7 @@ async fn a_zone_may_not_offer_what_another_does() {
     });
     let id = home.created("chosen", resources).await;
     assert_eq!(home.cloud.services.ec2.instances.all()[0].1.zone, "us-east-1b");
-    let error = call(&home, "DescribeSubnets", json!({ "SubnetId": ["subnet-1"] }));
+    let error = call(&home, "DescribeSubnets", json!({ "SubnetIds": ["subnet-1"] }));
     assert_eq!(error.expect_err("none").code, "InvalidSubnetID.NotFound");
     assert_eq!(home.delete(&id).await, "DELETE_COMPLETE");
 }

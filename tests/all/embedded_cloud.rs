@@ -13,6 +13,7 @@ use steppe_plan::stack::{ArtifactHashes, StackSpec, combinations};
 use steppe_spec::Manifest;
 use tempfile::TempDir;
 
+use crate::records::{damage, set_aside};
 use crate::running::{BUCKET, start};
 use crate::tools::{binary, root};
 
@@ -198,16 +199,12 @@ async fn state_survives_a_crash_and_an_interrupted_creation_is_rolled_back() {
 async fn a_damaged_record_is_set_aside_and_the_others_are_served() {
     let running = start().await;
     running.create(BUCKET).await;
-    let dir = running.cloud.path("state/stacks");
-    let files = || std::fs::read_dir(&dir).expect("a folder").flatten().map(|f| f.path());
-    let file = files().next().expect("a record");
-    std::fs::write(&file, "{").expect("written");
+    let state = &running.cloud.config.state_dir;
+    damage(state, "stacks", "{");
     let again = Cloud::open(running.cloud.config.clone()).expect("opens");
     assert!(again.services.cloudformation.stacks.all().is_empty());
     assert_eq!(again.services.s3.all().len(), 1);
-    let aside = file.with_extension("damaged");
-    assert_eq!(files().collect::<Vec<_>>(), std::slice::from_ref(&aside));
-    assert_eq!(std::fs::read_to_string(aside).expect("kept"), "{");
+    assert_eq!(set_aside(state), ["{"]);
 }
 
 #[tokio::test]

@@ -63,6 +63,7 @@ mod partitions;
 mod pipeline_new;
 mod process;
 mod profile;
+mod records;
 mod redrives;
 mod rows_serving;
 mod running;

@@ -80,7 +80,7 @@ async fn partitions_that_glue_or_athena_would_refuse_are_refused() {
         changed["Values"] = values;
         changed
     };
-    for wrong in [json!([]), json!(["a", "b"]), json!([""]), json!([1]), json!(null)] {
+    for wrong in [json!([]), json!(["a", "b"]), json!([""]), json!(null)] {
         let refused = create(with(wrong.clone())).await.expect_err("refused");
         assert!(refused.starts_with("InvalidInputException"), "{wrong}: {refused}");
     }

@@ -4,10 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::in_process::{is_alive, until};
+use crate::records::rows;
 use crate::signed_client::{Signed, between};
 use crate::tools::binary;
 
@@ -209,9 +210,7 @@ async fn no_secret_of_an_instance_is_in_a_command_line() {
     let (id, text) = console().expect("a console");
     let answers = text.lines().filter(|line| *line == id).count();
     assert_eq!(answers, 2, "both addresses answer: {text}");
-    let records = std::fs::read_dir(folder.join("state/instances")).expect("records").flatten();
-    let record = records.map(|e| std::fs::read(e.path()).expect("a record")).next();
-    let record: Value = serde_json::from_slice(&record.expect("a record")).expect("JSON");
-    let secret = record["value"]["token"].as_str().expect("a secret");
+    let (_, record) = rows(&folder, "instances").pop().expect("a record");
+    let secret = record["token"].as_str().expect("a secret");
     assert!(!text.contains(secret), "{text}");
 }

@@ -2,11 +2,13 @@
 //! processes, identity, permissions.
 
 pub mod cloud;
+pub mod durable;
 pub mod engine;
 pub mod error;
 pub mod eviction;
 pub mod faults;
 pub mod folder;
+mod former;
 pub mod iam;
 pub mod identity;
 pub mod log;

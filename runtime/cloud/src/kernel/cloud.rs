@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::kernel::engine::Engines;
 use crate::kernel::faults::Faults;
+use crate::kernel::former;
 use crate::kernel::iam::Audit;
 use crate::kernel::identity::Identities;
-use crate::kernel::store::Table;
+use crate::kernel::store::{Store, Table};
 use crate::services::Services;
 
 /// What does not change while the process runs.
@@ -88,13 +89,14 @@ pub struct Opening<'a> {
     pub config: &'a Config,
     /// What is bounded.
     pub limits: Limits,
-    state: &'a Path,
+    /// Where records are.
+    pub store: &'a Arc<Store>,
 }
 
 impl Opening<'_> {
-    /// The table of that name.
-    pub fn table<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Table<T>> {
-        Table::open(self.state.join(name))
+    /// The table of that kind.
+    pub fn table<T: Serialize + DeserializeOwned>(&self, kind: &str) -> Table<T> {
+        Table::new(self.store, kind)
     }
 }
 
@@ -130,17 +132,16 @@ impl Cloud {
 
     /// The same with other limits.
     pub fn open_with(config: Config, limits: Limits) -> Result<Arc<Self>> {
-        let state = config.state_dir.join("state");
-        std::fs::create_dir_all(&state)
-            .with_context(|| format!("cannot create {}", state.display()))?;
+        let store = Store::open(&config.state_dir)?;
+        former::import(&store, &config.state_dir)?;
         Ok(Arc::new(Self {
             identity: crate::kernel::folder::new_identity(&config.state_dir)?,
             stop: Arc::default(),
-            identities: Identities::open(&config)?,
+            identities: Identities::open(&config, &store)?,
             audit: Audit::open(&config.state_dir)?,
             faults: Faults::open(&config)?,
             engines: Engines::default(),
-            services: Services::open(&Opening { config: &config, limits, state: &state })?,
+            services: Services::open(&Opening { config: &config, limits, store: &store })?,
             config,
             limits,
         }))

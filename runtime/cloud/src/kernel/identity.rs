@@ -8,6 +8,7 @@ pub mod signature;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +19,7 @@ use steppe_wire::hint::Hinted;
 use crate::kernel::cloud::Config;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::folder::write_private;
-use crate::kernel::store::Table;
+use crate::kernel::store::{Store, Table};
 
 /// How long temporary credentials of services are good.
 const SESSION: SignedDuration = SignedDuration::from_hours(12);
@@ -158,7 +159,7 @@ pub struct Identities {
 
 impl Identities {
     /// Reads the administrator's key, or makes one; only its owner can read the file.
-    pub fn open(config: &Config) -> Result<Self> {
+    pub fn open(config: &Config, store: &Arc<Store>) -> Result<Self> {
         let file = config.state_dir.join("credentials.json");
         let administrator = match std::fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
@@ -176,7 +177,7 @@ impl Identities {
                 return Err(error).with_context(|| format!("cannot read {}", file.display()));
             }
         };
-        let assumed: Table<Session> = Table::open(config.state_dir.join("state/sessions"))?;
+        let assumed: Table<Session> = Table::new(store, "sessions");
         for (key, session) in assumed.all() {
             if session.credentials.expired() {
                 assumed.remove(&key)?;

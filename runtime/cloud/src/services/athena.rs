@@ -64,9 +64,9 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            work_groups: opening.table("work_groups")?,
-            named_queries: opening.table("named_queries")?,
-            queries: opening.table("query_executions")?,
+            work_groups: opening.table("work_groups"),
+            named_queries: opening.table("named_queries"),
+            queries: opening.table("query_executions"),
         })
     }
 }

@@ -60,8 +60,8 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            stacks: opening.table("stacks")?,
-            change_sets: opening.table("change_sets")?,
+            stacks: opening.table("stacks"),
+            change_sets: opening.table("change_sets"),
             work: Work::default(),
         })
     }

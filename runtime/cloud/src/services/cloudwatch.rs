@@ -36,7 +36,7 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            alarms: opening.table("alarms")?,
+            alarms: opening.table("alarms"),
         })
     }
 }

@@ -60,9 +60,9 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            instances: opening.table("instances")?,
+            instances: opening.table("instances"),
             machines: Machines::default(),
-            network: opening.table("infrastructure")?,
+            network: opening.table("infrastructure"),
         })
     }
 }

@@ -42,7 +42,7 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            rules: opening.table("rules")?,
+            rules: opening.table("rules"),
             rules_changed: tokio::sync::Notify::new(),
         })
     }

@@ -62,12 +62,12 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            databases: opening.table("databases")?,
-            tables: opening.table("glue_tables")?,
-            partitions: opening.table("glue_partitions")?,
-            crawlers: opening.table("crawlers")?,
-            jobs: opening.table("jobs")?,
-            job_runs: opening.table("job_runs")?,
+            databases: opening.table("databases"),
+            tables: opening.table("glue_tables"),
+            partitions: opening.table("glue_partitions"),
+            crawlers: opening.table("crawlers"),
+            jobs: opening.table("jobs"),
+            job_runs: opening.table("job_runs"),
         })
     }
 }

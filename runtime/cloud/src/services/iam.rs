@@ -27,8 +27,8 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            roles: opening.table("roles")?,
-            profiles: opening.table("profiles")?,
+            roles: opening.table("roles"),
+            profiles: opening.table("profiles"),
         })
     }
 }

@@ -63,7 +63,7 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            functions: opening.table("functions")?,
+            functions: opening.table("functions"),
             environments: Environments::new(opening.limits),
         })
     }

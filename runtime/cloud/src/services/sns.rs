@@ -17,7 +17,7 @@ use crate::kernel::store::Table;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
-use crate::kernel::store::replace_file;
+use crate::kernel::durable::replace_file;
 
 /// What SNS has.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            topics: opening.table("topics")?,
+            topics: opening.table("topics"),
         })
     }
 }

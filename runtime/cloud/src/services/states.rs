@@ -79,10 +79,10 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            machines: opening.table("state_machines")?,
-            executions: opening.table("executions")?,
-            definitions: opening.table("definitions")?,
-            map_runs: opening.table("map_runs")?,
+            machines: opening.table("state_machines"),
+            executions: opening.table("executions"),
+            definitions: opening.table("definitions"),
+            map_runs: opening.table("map_runs"),
             map_runs_changed: tokio::sync::Notify::new(),
             stopping: Mutex::default(),
             evaluator: Evaluator::default(),

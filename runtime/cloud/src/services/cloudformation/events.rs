@@ -96,7 +96,7 @@ fn halve(path: &Path) -> std::io::Result<()> {
     let middle = text.len() / 2;
     let start = text.as_bytes()[middle..].iter().position(|b| *b == b'\n');
     let newer = start.map_or("", |s| &text[middle + s + 1..]);
-    crate::kernel::store::replace_file(path, newer.as_bytes())
+    crate::kernel::durable::replace_file(path, newer.as_bytes())
 }
 
 /// A stack's events, newest first.

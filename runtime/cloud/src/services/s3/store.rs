@@ -11,7 +11,7 @@ mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -30,10 +30,33 @@ use self::files::Files;
 use super::checksums::{Algorithm, Checksum};
 use super::names;
 use crate::kernel::cloud::Opening;
-use crate::kernel::store::{NotStored, Table};
+use crate::kernel::store::{NotStored, Store, Table};
 
 /// How often a reader looks again when the object that it is about to open is being replaced.
 const OPENINGS: usize = 20;
+
+/// Kinds of records.
+const BUCKETS: &str = "buckets";
+const OBJECTS: &str = "objects";
+const UPLOADS: &str = "uploads";
+const PARTS: &str = "parts";
+
+/// The objects of a bucket, whose names cannot contain the slash.
+fn objects_of(store: &Arc<Store>, bucket: &str) -> Arc<Table<Object>> {
+    Arc::new(Table::scoped(store, OBJECTS, &format!("{bucket}/")))
+}
+
+/// The files that records name; `None` when nobody knows, because records were set aside.
+fn named_files(store: &Store) -> Result<Option<BTreeSet<String>>> {
+    let mut named = BTreeSet::new();
+    for kind in [OBJECTS, PARTS] {
+        match store.texts(kind, "file")? {
+            Some(files) if !store.has_damaged(kind)? => named.extend(files),
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(named))
+}
 
 /// Why the store refused.
 #[derive(Debug, Error)]
@@ -126,7 +149,7 @@ struct Foreign {
 /// All buckets.
 #[derive(Debug)]
 pub struct Buckets {
-    dir: PathBuf,
+    store: Arc<Store>,
     files: Files,
     buckets: Table<Bucket>,
     objects: RwLock<BTreeMap<String, Arc<Table<Object>>>>,
@@ -142,27 +165,20 @@ pub struct Buckets {
 impl Buckets {
     /// Opens the buckets of the cloud.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
-        Self::below(&opening.config.state_dir)
-    }
-
-    /// Opens the buckets below `state_dir`.
-    pub fn below(state_dir: &Path) -> Result<Self> {
+        let state_dir = &opening.config.state_dir;
         let dir = state_dir.join("s3");
-        let buckets: Table<Bucket> = Table::open(dir.join("buckets"))?;
-        let mut objects = BTreeMap::new();
-        for (name, _) in buckets.all() {
-            objects.insert(name.clone(), Arc::new(Table::open(dir.join("objects").join(&name))?));
-        }
+        let buckets: Table<Bucket> = opening.table(BUCKETS);
+        let objects = |name: String| (name.clone(), objects_of(opening.store, &name));
         let opened = Self {
             files: Files::open(&dir).with_context(|| format!("cannot use {}", dir.display()))?,
+            store: opening.store.clone(),
+            objects: RwLock::new(buckets.names("").into_iter().map(objects).collect()),
             buckets,
-            objects: RwLock::new(objects),
-            uploads: Table::open(dir.join("uploads"))?,
-            parts: Table::open(dir.join("parts"))?,
+            uploads: opening.table(UPLOADS),
+            parts: opening.table(PARTS),
             damaged: Damaged::default(),
             ending: RwLock::default(),
             completing: Mutex::default(),
-            dir,
         };
         opened.add_foreign(&state_dir.join("foreign_buckets.json"))?;
         opened.collect()?;
@@ -184,51 +200,29 @@ impl Buckets {
         Ok(())
     }
 
-    /// Removes what a crash can leave: parts of ended uploads, folders of deleted buckets, files
-    /// that no record names.
+    /// Removes what a crash can leave: parts of ended uploads, and, while the cloud works already,
+    /// files that no record names.
     fn collect(&self) -> Result<()> {
-        if self.anything_set_aside()? {
-            tracing::warn!(
-                "records were set aside as damaged, so files without a record are kept: they may \
-                 belong to them"
-            );
-            return Ok(());
-        }
         for (name, _) in self.parts.all() {
             let upload = name.split('/').next().unwrap_or_default();
             if !self.uploads.contains(upload) {
                 self.parts.remove(&name)?;
             }
         }
-        let folders = self.dir.join("objects");
-        std::fs::create_dir_all(&folders)?;
-        for entry in std::fs::read_dir(&folders)? {
-            let entry = entry?;
-            if !entry.file_name().to_str().is_some_and(|n| self.buckets.contains(n)) {
-                std::fs::remove_dir_all(entry.path())?;
+        let old = self.files.all_there_is()?;
+        let (store, files) = (self.store.clone(), self.files.clone());
+        std::thread::spawn(move || {
+            let collected = named_files(&store).map(|named| named.map(|n| files.collect(old, &n)));
+            match collected {
+                Ok(Some(())) => {}
+                Ok(None) => tracing::warn!(
+                    "records are damaged, so files without a record are kept: they may belong to \
+                     them"
+                ),
+                Err(error) => tracing::error!("files of nobody are not collected: {error:#}"),
             }
-        }
-        let mut named: BTreeSet<String> =
-            self.parts.all().into_iter().map(|(_, p)| p.file.clone()).collect();
-        for objects in self.tables().values() {
-            named.extend(objects.all().into_iter().map(|(_, o)| o.file.clone()));
-        }
-        self.files.collect(&named).context("cannot remove files that no object has")
-    }
-
-    /// Whether a table has records that could not be read.
-    fn anything_set_aside(&self) -> Result<bool> {
-        let mut folders = vec![self.dir.join("buckets"), self.dir.join("parts")];
-        folders.push(self.dir.join("uploads"));
-        folders.extend(self.tables().keys().map(|name| self.dir.join("objects").join(name)));
-        for folder in folders {
-            for entry in std::fs::read_dir(&folder)? {
-                if entry?.path().extension().is_some_and(|e| e == "damaged") {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
+        });
+        Ok(())
     }
 
     /// Makes a bucket.
@@ -245,8 +239,6 @@ impl Buckets {
             let owned = bucket.owner.is_none();
             return Err(if owned { StoreError::BucketExists } else { StoreError::BucketTaken });
         }
-        let table =
-            Table::open(self.dir.join("objects").join(name)).map_err(std::io::Error::other)?;
         let bucket = Bucket {
             created: Timestamp::now(),
             tags,
@@ -255,7 +247,7 @@ impl Buckets {
             owner: None,
         };
         self.buckets.put(name, bucket)?;
-        objects.insert(name.to_owned(), Arc::new(table));
+        objects.insert(name.to_owned(), objects_of(&self.store, name));
         Ok(())
     }
 
@@ -274,9 +266,6 @@ impl Buckets {
                 self.end_upload(&id)?;
             }
         }
-        let folder = self.dir.join("objects").join(name);
-        // The bucket is gone; its empty folder is also removed at the next start.
-        std::fs::remove_dir_all(folder).unwrap_or_else(|e| tracing::warn!("{e}"));
         Ok(())
     }
 

@@ -1,7 +1,5 @@
 //! What no request can bring about within a test's time.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -26,21 +24,11 @@ fn stack() -> Stack {
     serde_json::from_value(stack).expect("a stack")
 }
 
-/// A folder that is removed at the end.
-struct State(PathBuf);
-
-impl Drop for State {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).expect("removed");
-    }
-}
-
 #[tokio::test]
 async fn a_creation_that_takes_longer_than_it_may_is_undone() {
-    let name = format!("steppe-{}", uuid::Uuid::new_v4().simple());
-    let state = State(std::env::temp_dir().join(name));
+    let state = tempfile::TempDir::new().expect("a folder");
     let cloud = Cloud::open(Config {
-        state_dir: state.0.clone(),
+        state_dir: state.path().to_owned(),
         account: "000000000000".into(),
         region: "us-east-1".into(),
         port: 1,

@@ -12,10 +12,10 @@ use s3s::checksum::ChecksumHasher;
 use super::StoreError;
 use super::chunks::{Summing, Verified};
 use crate::services::s3::checksums::{Algorithm, Checksum};
-use crate::kernel::store::sync_dir;
+use crate::kernel::durable::sync_dir;
 
 /// The folders of files: those that are being written, and those that records name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Files {
     incoming: PathBuf,
     kept: PathBuf,
@@ -73,15 +73,16 @@ impl Files {
         }
     }
 
-    /// Removes the files that no record names, which a crash can leave.
-    pub fn collect(&self, named: &BTreeSet<String>) -> std::io::Result<()> {
-        for entry in std::fs::read_dir(&self.kept)? {
-            let entry = entry?;
-            if !entry.file_name().to_str().is_some_and(|n| named.contains(n)) {
-                std::fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
+    /// The names of all files.
+    pub fn all_there_is(&self) -> std::io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(&self.kept)?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    /// Removes those of the files that no record names, which a crash can leave. They were there
+    /// before anything was written, so that none is one whose record is still to come.
+    pub fn collect(&self, files: Vec<String>, named: &BTreeSet<String>) {
+        files.iter().filter(|name| !named.contains(*name)).for_each(|name| self.remove(name));
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -202,7 +202,7 @@ pub fn keep_inputs(cloud: &Cloud, arn: &str, inputs: &[Input]) -> Result<(), Fai
         serde_json::to_writer(&mut bytes, input).map_err(runtime)?;
         bytes.push(b'\n');
     }
-    crate::kernel::store::replace_file(&path(cloud, arn), &bytes).map_err(runtime)?;
+    crate::kernel::durable::replace_file(&path(cloud, arn), &bytes).map_err(runtime)?;
     let change = |run: &mut MapRun| {
         run.children = inputs.len() as u64;
         run.items = inputs.iter().map(|input| input.items).sum();
