@@ -1,4 +1,4 @@
-//! Records of clouds before version 0.2, which had a file for each: they are taken over once.
+//! Records of older clouds, which had a file for each: they are taken over once.
 
 use std::path::Path;
 
