@@ -1,8 +1,11 @@
 # The verbs of this repository. `make test` needs Rust only; `lint`, `parity`, `clients`, `service` and `accuracy` make a
-# Python environment of their own in .venv, and `bench` and `accuracy` one with peers in .venv-bench.
+# Python environment of their own in .venv, and `bench` and `accuracy` one with peers in .venv-bench; `clients` two more for
+# clients of data, in .venv-data and .venv-dbt, because their botocore and PyAthena are not those of the others.
 PYTHON ?= python3
 VENV := .venv/.ready
 BENCH := .venv-bench/.ready
+DATA := .venv-data/.ready
+DBT := .venv-dbt/.ready
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export STEPPE_SHARED_DATA ?= $(abspath ../shared/data)
 
@@ -39,8 +42,9 @@ parity: $(VENV) build ## the same plans on Spark and on the embedded engine; for
 	.venv/bin/python tests/formats.py
 	.venv/bin/python tests/parity.py
 
-clients: $(VENV) build ## clients of others against the embedded cloud: aws, boto3, s3cmd, rclone, s3fs, pandas, polars
+clients: $(VENV) $(DATA) $(DBT) build ## clients of others against the embedded cloud: aws, boto3, s3cmd, rclone, s3fs, pandas, polars, awswrangler, PyAthena, dbt
 	.venv/bin/python tests/clients.py
+	.venv-data/bin/python tests/data_clients.py
 
 crash: build ## 200 kills of the embedded cloud under load; `make test` has a short form
 	STEPPE_CRASH_ROUNDS=200 cargo test --test crash -- --nocapture
@@ -71,6 +75,16 @@ $(VENV): tests/requirements.txt
 	.venv/bin/pip install --quiet --requirement tests/requirements.txt
 	touch $(VENV)
 
+$(DATA): tests/data_clients.txt
+	$(PYTHON) -m venv .venv-data
+	.venv-data/bin/pip install --quiet --requirement tests/data_clients.txt
+	touch $(DATA)
+
+$(DBT): tests/data_clients_dbt.txt
+	$(PYTHON) -m venv .venv-dbt
+	.venv-dbt/bin/pip install --quiet --requirement tests/data_clients_dbt.txt
+	touch $(DBT)
+
 $(BENCH): tests/peers/requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install --quiet --requirement tests/peers/requirements.txt
@@ -78,4 +92,4 @@ $(BENCH): tests/peers/requirements.txt
 
 clean:
 	cargo clean
-	rm -rf .venv .venv-bench .steppe
+	rm -rf .venv .venv-bench .venv-data .venv-dbt .steppe

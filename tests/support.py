@@ -1,11 +1,13 @@
 """What the checks in Python share: binaries, a `.steppe` of their own, the embedded cloud's environment."""
 
+import json
 import math
 import os
 import pathlib
 import re
 import subprocess
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -48,6 +50,40 @@ def history(length=25, until="2021-12"):
     """Observations as a request brings them along."""
     values = [round(100 + 20 * math.sin(2 * math.pi * i / 12) + 0.4 * i, 2) for i in range(length)]
     return {"series": "s0", "observed_until": until, "values": values}
+
+
+class EmbeddedCloud:
+    """An embedded cloud of its own on a free port, and the environment of its clients."""
+
+    def __init__(self):
+        self._folder = tempfile.TemporaryDirectory()
+        self._state = pathlib.Path(self._folder.name)
+        command = [TARGET / "debug" / "steppe-cloud", "serve", "--state", self._state, "--port", "0"]
+        self._log = open(self._state / "log", "w")
+        self._process = subprocess.Popen(list(map(str, command)), stdout=self._log, stderr=self._log)
+        about = self._state / "cloud.json"
+        while not about.exists():
+            if self._process.poll() is not None:
+                raise SystemExit(f"the embedded cloud did not start:\n{(self._state / 'log').read_text()}")
+            time.sleep(0.01)
+        keys = json.loads((self._state / "credentials.json").read_text())
+        self.endpoint = f"http://127.0.0.1:{json.loads(about.read_text())['port']}"
+        self.environment = {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": keys["access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"],
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait(timeout=30)
+        self._log.close()
+        self._folder.cleanup()
 
 
 class Checkout:

@@ -63,8 +63,7 @@ impl Catalogued {
 
     fn fill(&self) {
         self.cloud.services.s3.create(BUCKET, Value::Null).expect("a bucket");
-        let created = jiff::Timestamp::now();
-        let database = glue::Database { description: String::new(), created };
+        let database = glue::Database::new(Value::Null);
         self.cloud.services.glue.databases.put(DATABASE, database).expect("stored");
         let mut raw = table_input("raw", CSV, &[("region", "string"), ("year", "string")]);
         raw["Parameters"] = json!({ "skip.header.line.count": "1" });
@@ -94,9 +93,7 @@ impl Catalogued {
 
     /// Makes a table.
     pub fn table(&self, name: &str, input: Value) {
-        let created = jiff::Timestamp::now();
-        let table =
-            glue::Table { database: DATABASE.to_owned(), name: name.to_owned(), input, created };
+        let table = glue::Table::new(DATABASE, name, input);
         self.cloud.services.glue.tables.put(&format!("{DATABASE}.{name}"), table).expect("stored");
     }
 

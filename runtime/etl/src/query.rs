@@ -1,21 +1,32 @@
-//! SQL over catalogued objects in Athena's dialect: reading statements only, results in its forms.
+//! SQL over catalogued objects in Athena's dialect, and its statements of tables and databases.
 //!
 //! Statements are Trino's as far as the engine has the same meaning for them. What only the engine
-//! has is refused as Athena refuses it; what only Athena has is refused by name.
+//! has is refused as Athena refuses it; what only Athena has is refused by name. What a statement
+//! changes of the catalogue it asks of the cloud: the engine itself writes objects only.
 
 mod catalogue;
+mod conversation;
+mod create_view;
 mod csv_files;
 mod described;
 mod dialect;
+mod explain;
 mod failure;
 mod files;
 mod form;
 mod functions;
+mod hive;
+mod json_files;
+mod lines;
+mod partitioned;
+mod projection;
 mod scanned;
 mod semantics;
 mod sequence_files;
 mod statement;
 mod tables;
+mod views;
+mod write;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,64 +42,92 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use object_store::buffered::BufWriter;
-use steppe_wire::query::{Catalogue, Query, QueryFailure, QueryResult, Said};
+use serde_json::json;
+use steppe_wire::query::{Query, QueryFailure, QueryResult, Said};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::Receiver;
 
 use crate::clean::MEMORY_BYTES_MAX;
 use crate::storage::Realm;
-use failure::Failed;
+use conversation::Conversation;
+use failure::{Failed, failed};
+use lines::Lines;
 use scanned::Scan;
-use statement::{Parsed, Select};
+use statement::{Parsed, Select, database_of};
+use views::Sources;
 
 /// The catalogue's name in Athena.
 const CATALOG: &str = "awsdatacatalog";
 /// The database of names without one, when the request names none.
 const DEFAULT_DATABASE: &str = "default";
 
-/// Answers the query on the first line; the second is the catalogue.
-pub async fn answer(mut lines: Receiver<String>) -> Result<Said> {
-    let line = lines.recv().await.context("there is no query on standard input")?;
-    let query: Query = serde_json::from_str(&line).context("standard input is not a query")?;
-    Ok(match run(&query, &mut lines).await? {
+/// Answers the query on the first line; what comes then are answers to what the engine asks.
+pub async fn answer(lines: Receiver<String>) -> Result<Said> {
+    let mut talk = Conversation::new(lines);
+    let query: Query = talk.hear().await.context("there is no query on standard input")?;
+    Ok(match run(&query, &mut talk).await {
         Ok(result) => Said::Done(result),
         Err(failure) => Said::Failed(failure),
     })
 }
 
-#[expect(clippy::disallowed_macros, reason = "whoever started the engine reads its lines")]
-async fn run(
-    query: &Query,
-    lines: &mut Receiver<String>,
-) -> Result<Result<QueryResult, QueryFailure>> {
+async fn run(query: &Query, talk: &mut Conversation) -> Result<QueryResult, QueryFailure> {
     let begun = Instant::now();
-    let parsed = match Parsed::read(query) {
-        Ok(parsed) => parsed,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    println!("{}", serde_json::to_string(&Said::Needs(parsed.needs()))?);
-    let line = lines.recv().await.context("there is no catalogue on standard input")?;
-    let catalogue: Catalogue = serde_json::from_str(&line).context("that is not a catalogue")?;
-    let done = match parsed {
-        Parsed::Select(select) => self::select(query, *select, &catalogue, begun).await,
-        Parsed::Listing(listing) => {
-            let rows = match listing.rows(&catalogue) {
-                Ok(rows) => rows,
-                Err(failure) => return Ok(Err(failure)),
-            };
-            let place = Realm::S3.file(&query.output)?;
-            let count = rows.len() as u64;
-            place.store.put_opts(&place.path, rows.join("\n").into(), Default::default()).await?;
-            Ok(QueryResult {
-                columns: listing.columns(),
-                rows: count,
-                scanned_bytes: 0,
-                planning_ms: 0,
-                engine_ms: millis(begun),
-            })
+    let parsed = Parsed::read(query)?;
+    let catalogue = talk.catalogue(parsed.needs()).await?;
+    let lines = match parsed {
+        Parsed::Select(select) => {
+            let sources = Sources::gather(talk, catalogue).await?;
+            return self::select(query, &select, &sources, begun).await;
         }
+        Parsed::Write(write) => {
+            let sources = Sources::gather(talk, catalogue).await?;
+            return write::run(query, &write, talk, &sources, begun).await;
+        }
+        Parsed::Listing(listing) => listing.answer(&catalogue)?,
+        Parsed::Explain(explain) => {
+            let sources = Sources::gather(talk, catalogue).await?;
+            let frame = planned(query, &explain.select, &sources).await?;
+            let plan = frame.into_optimized_plan().map_err(Failed::execution)?;
+            explain.lines(&plan.display_indent().to_string())
+        }
+        Parsed::CreateView(view) => {
+            let sources = Sources::gather(talk, catalogue).await?;
+            let frame = planned(query, &view.select, &sources).await?;
+            let fields = frame.schema().fields();
+            let names = view.select.column_names(fields.iter().map(|field| field.name().clone()));
+            let kinds = fields.iter().map(|field| field.data_type().clone());
+            view.store(talk, &names.into_iter().zip(kinds).collect::<Vec<_>>()).await?;
+            Lines::default()
+        }
+        Parsed::Prepare(name, sql) => {
+            let input = json!({ "StatementName": name, "QueryStatement": sql });
+            let called = talk.athena("CreatePreparedStatement", input).await?;
+            called.map_err(|error| failed(error.message))?;
+            Lines::default()
+        }
+        Parsed::Hive(statement) => hive::apply(talk, statement).await?,
     };
-    Ok(done)
+    lines.write(&query.output, &query.id).await?;
+    Ok(QueryResult {
+        rows: lines.rows.len() as u64,
+        columns: lines.columns,
+        update_count: None,
+        manifest: None,
+        scanned_bytes: 0,
+        planning_ms: 0,
+        engine_ms: millis(begun),
+    })
+}
+
+/// A statement that is only planned.
+async fn planned(
+    query: &Query,
+    select: &Select,
+    sources: &Sources,
+) -> Result<DataFrame, QueryFailure> {
+    let context = session(query, select, sources, &Scan::new(None)).await?;
+    Ok(plan(&context, select, &database_of(query)).await?)
 }
 
 fn millis(begun: Instant) -> u64 {
@@ -97,14 +136,14 @@ fn millis(begun: Instant) -> u64 {
 
 async fn select(
     query: &Query,
-    select: Select,
-    catalogue: &Catalogue,
+    select: &Select,
+    sources: &Sources,
     begun: Instant,
 ) -> Result<QueryResult, QueryFailure> {
     let scan = Scan::new(query.scanned_bytes_max);
     let failed = |error: Failed| if scan.exceeded() { scan.failure() } else { error.into() };
-    let context = session(query, &select, catalogue, &scan).map_err(failed)?;
-    let frame = plan(&context, &select).await.map_err(failed)?;
+    let context = session(query, select, sources, &scan).await.map_err(failed)?;
+    let frame = plan(&context, select, &database_of(query)).await.map_err(failed)?;
     let names = select.column_names(frame.schema().fields().iter().map(|f| f.name().clone()));
     let columns: Vec<_> = names
         .into_iter()
@@ -119,18 +158,28 @@ async fn select(
     if scan.exceeded() {
         return Err(scan.failure());
     }
+    lines::describe(&query.output, &query.id, None, &columns).await?;
     Ok(QueryResult {
         columns,
         rows,
+        update_count: None,
+        manifest: None,
         scanned_bytes: scan.bytes(),
         planning_ms,
         engine_ms: millis(begun),
     })
 }
 
-async fn plan(context: &SessionContext, select: &Select) -> Result<DataFrame, Failed> {
+/// Plans a statement; `database` is that of names without one.
+async fn plan(
+    context: &SessionContext,
+    select: &Select,
+    database: &str,
+) -> Result<DataFrame, Failed> {
     let located = |e| Failed::plan(e, select);
     let state = context.state();
+    let config = state.config().clone().with_default_catalog_and_schema(CATALOG, database);
+    let state = SessionStateBuilder::new_from_existing(state).with_config(config).build();
     let plan = state.statement_to_plan(select.statement()).await.map_err(located)?;
     let reading_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
@@ -172,13 +221,13 @@ async fn stream(frame: DataFrame) -> datafusion::error::Result<SendableRecordBat
     execute_stream(physical, Arc::new(context))
 }
 
-fn session(
+async fn session(
     query: &Query,
     select: &Select,
-    catalogue: &Catalogue,
+    sources: &Sources,
     scan: &Scan,
 ) -> Result<SessionContext, Failed> {
-    let default_schema = query.database.as_deref().unwrap_or(DEFAULT_DATABASE).to_lowercase();
+    let default_schema = database_of(query);
     let mut config = SessionConfig::new()
         .with_information_schema(false)
         .with_create_default_catalog_and_schema(false)
@@ -193,7 +242,9 @@ fn session(
     functions::register(&context);
     let databases = Arc::new(MemoryCatalogProvider::new());
     context.register_catalog(CATALOG, databases.clone());
-    tables::register(&context, &databases, select, catalogue, scan)?;
-    catalogue::register_information_schema(&databases, catalogue).map_err(Failed::execution)?;
+    tables::register(&context, &databases, select, sources, scan)?;
+    let listed = catalogue::register_information_schema(&databases, &sources.catalogue);
+    listed.map_err(Failed::execution)?;
+    sources.register(&context, &databases, select.tables()).await?;
     Ok(context)
 }

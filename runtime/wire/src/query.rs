@@ -2,10 +2,20 @@
 //! each other, one JSON value a line.
 //!
 //! The cloud sends a [`Query`]. The engine reads the statement and says what it [`Needs`] of the
-//! catalogue; the cloud checks the caller's permissions and sends that part as a [`Catalogue`]. The
-//! engine ends with [`Said::Done`] or [`Said::Failed`]. Only the engine parses SQL.
+//! catalogue; the cloud checks the caller's permissions and sends that part as a [`Catalogue`]. A
+//! view that it finds there is a statement of its own, so the engine may need more, until it has
+//! everything. What a statement changes of the catalogue are [`Call`]s of the API, which the cloud
+//! makes for the caller and answers with [`Called`]. The engine ends with [`Said::Done`] or
+//! [`Said::Failed`]. Only the engine parses SQL.
+
+mod statement;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use statement::{Executed, Statement, Written};
 
 /// How the bytes of a table are laid out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +53,10 @@ pub struct CsvLayout {
     pub separator: char,
     /// Of OpenCSVSerde; LazySimpleSerDe takes quotes for letters.
     pub quotes: Option<Quotes>,
+    /// `escape.delim` of LazySimpleSerDe.
+    pub escape: Option<char>,
+    /// `serialization.null.format` of LazySimpleSerDe.
+    pub null: String,
     /// Lines before the first record of each file: `skip.header.line.count`.
     pub header_lines: u64,
 }
@@ -84,6 +98,19 @@ pub struct Table {
     pub keys: Vec<TableColumn>,
     /// Its partitions, when it has keys.
     pub partitions: Vec<Partition>,
+    /// Its parameters: `projection.enabled`.
+    pub parameters: BTreeMap<String, String>,
+    /// The statement that it stands for, when it is a view.
+    pub view: Option<View>,
+}
+
+/// A view as the catalogue has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Its statement.
+    pub sql: String,
+    /// The database that unqualified names of the statement belong to.
+    pub database: Option<String>,
 }
 
 impl Table {
@@ -111,18 +138,23 @@ pub struct Query {
     pub sql: String,
     /// What stands for its `?`, in order.
     pub parameters: Vec<String>,
+    /// The expressions behind `USING`, when it is a prepared statement.
+    pub using: Option<String>,
     /// The database that unqualified names belong to.
     pub database: Option<String>,
     /// `s3://bucket/prefix/ID.csv` for the result.
     pub output: String,
+    /// The ID of the execution.
+    pub id: String,
     /// Bytes of tables after which the query is cancelled.
     pub scanned_bytes_max: Option<u64>,
 }
 
 /// A list of the catalogue that a statement asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Listing {
     /// No list.
+    #[default]
     Nothing,
     /// Names of the databases.
     Databases,
@@ -133,7 +165,7 @@ pub enum Listing {
 }
 
 /// What a statement reads of the catalogue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
     /// Tables by database and name, in lower case.
     pub tables: Vec<(String, String)>,
@@ -173,6 +205,10 @@ pub struct QueryResult {
     pub columns: Vec<Column>,
     /// Rows of the result.
     pub rows: u64,
+    /// Rows that were written into a table, or elsewhere.
+    pub update_count: Option<u64>,
+    /// `s3://bucket/prefix/ID-manifest.csv`, the list of the files that were written.
+    pub manifest: Option<String>,
     /// Bytes of tables that were read.
     pub scanned_bytes: u64,
     /// Milliseconds until the plan was ready.
@@ -201,104 +237,47 @@ pub struct QueryFailure {
     pub message: String,
 }
 
+/// A call of an API that the engine asks for, with the caller's rights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Of which service.
+    pub service: Service,
+    /// `CreateTable`.
+    pub operation: String,
+    /// Its input.
+    pub input: Value,
+}
+
+/// The services that statements change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Service {
+    /// The catalogue.
+    Glue,
+    /// Prepared statements.
+    Athena,
+}
+
+/// What became of a call.
+pub type Called = Result<Value, CallError>;
+
+/// Why an API refused a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallError {
+    /// `EntityNotFoundException`.
+    pub code: String,
+    /// In the API's words.
+    pub message: String,
+}
+
 /// A line from the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Said {
     /// It has read the statement and waits for the catalogue.
     Needs(Needs),
+    /// It waits for the answer of an API.
+    Call(Call),
     /// The result is written.
     Done(QueryResult),
     /// There will be no result.
     Failed(QueryFailure),
-}
-
-/// What a statement is, by its first words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Statement {
-    /// `SELECT`, `WITH`, `VALUES`, `TABLE`.
-    Select,
-    /// `SHOW DATABASES` or `SHOW SCHEMAS`.
-    ShowDatabases,
-    /// `SHOW TABLES`.
-    ShowTables,
-    /// `SHOW COLUMNS`.
-    ShowColumns,
-    /// `DESCRIBE` or `DESC`.
-    Describe,
-    /// Anything else.
-    Other,
-}
-
-impl Statement {
-    /// Looks at the first two words behind white space, comments and parentheses.
-    pub fn of(sql: &str) -> Self {
-        let mut words = Words(sql);
-        match (words.next().as_deref(), words.next().as_deref()) {
-            (Some("SELECT" | "WITH" | "VALUES" | "TABLE"), _) => Self::Select,
-            (Some("SHOW"), Some("DATABASES" | "SCHEMAS")) => Self::ShowDatabases,
-            (Some("SHOW"), Some("TABLES")) => Self::ShowTables,
-            (Some("SHOW"), Some("COLUMNS")) => Self::ShowColumns,
-            (Some("DESCRIBE" | "DESC"), _) => Self::Describe,
-            _ => Self::Other,
-        }
-    }
-
-    /// Athena's `StatementType` and `SubstatementType`.
-    pub fn types(self) -> (&'static str, Option<&'static str>) {
-        match self {
-            Self::Select => ("DML", Some("SELECT")),
-            Self::ShowDatabases => ("UTILITY", Some("SHOW_DATABASES")),
-            Self::ShowTables => ("UTILITY", Some("SHOW_TABLES")),
-            Self::ShowColumns => ("UTILITY", Some("SHOW_COLUMNS")),
-            Self::Describe => ("UTILITY", Some("DESCRIBE_TABLE")),
-            Self::Other => ("DDL", None),
-        }
-    }
-
-    /// Ending of the result's file: rows of a `SELECT` are CSV with a header, others plain lines.
-    pub fn extension(self) -> &'static str {
-        if self == Self::Select { "csv" } else { "txt" }
-    }
-}
-
-/// Words in upper case.
-struct Words<'a>(&'a str);
-
-impl Iterator for Words<'_> {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
-        loop {
-            let rest = self.0.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
-            self.0 = if let Some(comment) = rest.strip_prefix("--") {
-                comment.split_once('\n').map_or("", |(_, after)| after)
-            } else if let Some(comment) = rest.strip_prefix("/*") {
-                comment.split_once("*/").map_or("", |(_, after)| after)
-            } else {
-                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-                let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
-                self.0 = after;
-                return (!word.is_empty()).then(|| word.to_uppercase());
-            };
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statements_are_told_by_their_first_words() {
-        for sql in ["select 1", " -- show tables\n/* x */ WITH a AS", "((SELECT 1))", "VALUES(1)"] {
-            assert_eq!(Statement::of(sql), Statement::Select, "{sql}");
-        }
-        assert_eq!(Statement::of("show  schemas"), Statement::ShowDatabases);
-        assert_eq!(Statement::of("SHOW/**/TABLES IN x"), Statement::ShowTables);
-        assert_eq!(Statement::of("show columns from t"), Statement::ShowColumns);
-        assert_eq!(Statement::of("desc `t`"), Statement::Describe);
-        for sql in ["", "--", "/*", "INSERT INTO t", "SHOW", "selects"] {
-            assert_eq!(Statement::of(sql), Statement::Other, "{sql}");
-        }
-    }
 }

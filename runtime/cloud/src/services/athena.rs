@@ -1,8 +1,10 @@
 //! Athena: named queries, and SQL on catalogued objects by the embedded engine.
 //!
-//! Statements only read: `SELECT`, `SHOW DATABASES`, `SHOW TABLES`, `SHOW COLUMNS`, `DESCRIBE`. The
-//! SQL is Trino's as far as the engine means the same by it; what is missing is refused by name,
-//! and what only the engine has is refused as Athena refuses it. The engine reads S3 with the
+//! Statements are those of Athena for tables of Hive: queries, `CREATE TABLE … AS`, `INSERT`,
+//! `UNLOAD`, views, prepared statements, and Hive's statements of databases, tables and partitions.
+//! What changes the catalogue is done by [`glue`](super::glue) with the caller's rights. The SQL is
+//! Trino's as far as the engine means the same by it; what is missing is refused by name, and what
+//! only the engine has is refused as Athena refuses it. The engine reads and writes S3 with the
 //! caller's permissions, as Athena does. What Athena's documentation calls mandatory is demanded:
 //!
 //! - `s3:GetBucketLocation`, `s3:ListBucket` and `s3:ListBucketMultipartUploads` on the bucket of
@@ -16,14 +18,14 @@
 //!
 //! Limits: four queries at work and 100 waiting, 30 minutes each, 512 MiB for sorting and joining,
 //! the work group's `BytesScannedCutoffPerQuery`, 262,144 bytes of SQL. The newest 1,000 executions
-//! of the last 45 days are kept. Differences from AWS: results are written below a prefix, never
-//! into a bucket's root; no `.metadata` files; errors of syntax are told by `StartQueryExecution`,
-//! unless the query has to wait; integers in statements are `bigint`; nothing is reused; there are
-//! no `SHOW PARTITIONS`, no partition projection, no views, prepared statements, and no catalogue
-//! but `AwsDataCatalog`.
+//! of the last 45 days are kept. Differences from AWS: errors of syntax are told by `StartQueryExecution`, unless the query has to
+//! wait; integers in statements are `bigint`; nothing is reused; there are no tables of Iceberg, no
+//! `EXPLAIN ANALYZE`, and no catalogue but `AwsDataCatalog`.
 
 mod catalogue;
 mod describe;
+mod named_queries;
+mod prepared;
 mod queries;
 mod results;
 mod work_groups;
@@ -45,6 +47,7 @@ use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
 use crate::services::required;
 pub use describe::describe;
+pub use prepared::PreparedStatement;
 pub use queries::{Origin, end_orphans, start, stop};
 pub use results::results;
 pub use work_groups::WorkGroup;
@@ -56,6 +59,8 @@ pub struct State {
     pub work_groups: Table<WorkGroup>,
     /// Named queries by ID.
     pub named_queries: Table<NamedQuery>,
+    /// Prepared statements by `group/name`.
+    pub prepared: Table<PreparedStatement>,
     /// Query executions by ID.
     pub queries: Table<QueryExecution>,
 }
@@ -66,6 +71,7 @@ impl State {
         Ok(Self {
             work_groups: opening.table("work_groups"),
             named_queries: opening.table("named_queries"),
+            prepared: opening.table("prepared_statements"),
             queries: opening.table("query_executions"),
         })
     }
@@ -75,6 +81,8 @@ impl State {
 const DATA_CATALOG: &str = "AwsDataCatalog";
 /// What engine there is, in Athena's words.
 const ENGINE_VERSION: &str = "Athena engine version 3";
+/// Longest statement.
+const SQL_BYTES_MAX: usize = 262_144;
 /// Items in one answer of most lists.
 const PAGE_MAX: usize = 50;
 
@@ -132,6 +140,21 @@ pub struct QueryExecution {
     pub engine_ms: u64,
     /// Bytes of tables that were read.
     pub scanned_bytes: u64,
+    /// What stands behind `USING`, of a prepared statement that was executed.
+    #[serde(default)]
+    pub using: Option<String>,
+    /// The prepared statement.
+    #[serde(default)]
+    pub prepared: Option<String>,
+    /// Rows of the result.
+    #[serde(default)]
+    pub rows: u64,
+    /// Rows that were written into a table, or elsewhere.
+    #[serde(default)]
+    pub update_count: Option<u64>,
+    /// `s3://…-manifest.csv`.
+    #[serde(default)]
+    pub manifest: Option<String>,
 }
 
 /// API of Athena.
@@ -149,18 +172,46 @@ pub static SERVICE: Service = Service { invalid: "InvalidRequestException", ..Se
         op!(BatchGetQueryExecution(QueryExecutionIds) => describe::batch),
         op!(ListQueryExecutions(WorkGroup, MaxResults, NextToken) => describe::list),
         op!(GetQueryResults(QueryExecutionId, MaxResults, NextToken) => results::results),
+        op!(GetQueryRuntimeStatistics(QueryExecutionId) => get_runtime),
+        op!(ListEngineVersions(MaxResults, NextToken) => work_groups::list_engines),
         op!(GetWorkGroup(WorkGroup) => work_groups::get),
         op!(ListWorkGroups(MaxResults, NextToken) => work_groups::list),
-        op!(GetNamedQuery(NamedQueryId) => get_named_query),
-        op!(BatchGetNamedQuery(NamedQueryIds) => batch_named_queries),
-        op!(ListNamedQueries(WorkGroup, MaxResults, NextToken) => list_named_queries),
+        op!(CreateWorkGroup(Name, Configuration {
+            ResultConfiguration, EnforceWorkGroupConfiguration, PublishCloudWatchMetricsEnabled,
+            BytesScannedCutoffPerQuery, RequesterPaysEnabled, EngineVersion,
+            EnableMinimumEncryptionConfiguration
+        }, Description) => work_groups::create),
+        op!(UpdateWorkGroup(WorkGroup, ConfigurationUpdates {
+            ResultConfigurationUpdates, EnforceWorkGroupConfiguration, PublishCloudWatchMetricsEnabled,
+            BytesScannedCutoffPerQuery, RequesterPaysEnabled, EngineVersion,
+            EnableMinimumEncryptionConfiguration, RemoveBytesScannedCutoffPerQuery
+        }, Description, State) => work_groups::update),
+        op!(DeleteWorkGroup(WorkGroup, RecursiveDeleteOption) => work_groups::delete),
+        op!(CreateNamedQuery(
+            Name, Description, Database, QueryString, ClientRequestToken, WorkGroup
+        ) => named_queries::create),
+        op!(UpdateNamedQuery(NamedQueryId, Name, Description, QueryString)
+            => named_queries::update),
+        op!(DeleteNamedQuery(NamedQueryId) => named_queries::delete),
+        op!(GetNamedQuery(NamedQueryId) => named_queries::get),
+        op!(BatchGetNamedQuery(NamedQueryIds) => named_queries::batch),
+        op!(ListNamedQueries(WorkGroup, MaxResults, NextToken) => named_queries::list),
+        op!(CreatePreparedStatement(StatementName, WorkGroup, QueryStatement, Description)
+            => prepared::create),
+        op!(UpdatePreparedStatement(StatementName, WorkGroup, QueryStatement, Description)
+            => prepared::update),
+        op!(DeletePreparedStatement(StatementName, WorkGroup) => prepared::delete),
+        op!(GetPreparedStatement(StatementName, WorkGroup) => prepared::get),
+        op!(BatchGetPreparedStatement(PreparedStatementNames, WorkGroup) => prepared::batch),
+        op!(ListPreparedStatements(WorkGroup, MaxResults, NextToken) => prepared::list),
         op!(ListDataCatalogs(MaxResults, NextToken, WorkGroup) => catalogue::list_catalogs),
         op!(GetDataCatalog(Name, WorkGroup) => catalogue::get_catalog),
         op!(ListDatabases(CatalogName, MaxResults, NextToken, WorkGroup)
             => catalogue::list_databases),
         op!(GetDatabase(CatalogName, DatabaseName, WorkGroup) => catalogue::get_database),
-        op!(ListTableMetadata(CatalogName, DatabaseName, MaxResults, NextToken, WorkGroup)
-            => catalogue::list_tables),
+        op!(ListTableMetadata(
+            CatalogName, DatabaseName, Expression, MaxResults, NextToken, WorkGroup
+        ) => catalogue::list_tables),
         op!(GetTableMetadata(CatalogName, DatabaseName, TableName, WorkGroup)
             => catalogue::get_table),
     ],
@@ -177,10 +228,9 @@ fn get_query(call: &Call<'_>) -> ApiResult {
     Ok(json!({ "QueryExecution": describe(id, &execution) }))
 }
 
-fn get_named_query(call: &Call<'_>) -> ApiResult {
-    let id = call.required("NamedQueryId")?;
-    let missing = || invalid(format!("NamedQuery {id} was not found"));
-    Ok(json!({ "NamedQuery": named_query(call, id)?.ok_or_else(missing)? }))
+fn get_runtime(call: &Call<'_>) -> ApiResult {
+    let (_, execution) = find(call, call.params)?;
+    Ok(json!({ "QueryRuntimeStatistics": describe::runtime(&execution) }))
 }
 
 fn invalid(message: impl Into<String>) -> ApiError {
@@ -198,47 +248,14 @@ fn group_arn(cloud: &Cloud, group: &str) -> String {
     cloud.config.arn("athena", &format!("workgroup/{group}"))
 }
 
-fn list_named_queries(call: &Call<'_>) -> ApiResult {
-    let Call { cloud, params, .. } = *call;
-    let group = call.text("WorkGroup").unwrap_or(work_groups::PRIMARY);
-    call.authorize(&group_arn(cloud, group))?;
-    work_groups::find(cloud, group)?;
-    let queries = cloud.services.athena.named_queries.all().into_iter();
-    let ids = queries.filter(|(_, q)| q.work_group == group).map(|(id, _)| id.into());
-    page(params, "NamedQueryIds", ids.collect())
-}
-
-fn batch_named_queries(call: &Call<'_>) -> ApiResult {
-    let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for id in ids(call.params, "NamedQueryIds")? {
-        match named_query(call, id)? {
-            Some(query) => found.push(query),
-            None => missing.push(json!({
-                "NamedQueryId": id, "ErrorCode": "NAMED_QUERY_NOT_FOUND",
-                "ErrorMessage": format!("NamedQuery {id} was not found"),
-            })),
-        }
-    }
-    Ok(json!({ "NamedQueries": found, "UnprocessedNamedQueryIds": missing }))
-}
-
-/// One to fifty IDs.
-fn ids<'a>(params: &'a Value, member: &str) -> ApiResult<Vec<&'a str>> {
+/// One to `count_max` IDs.
+fn ids<'a>(params: &'a Value, member: &str, count_max: usize) -> ApiResult<Vec<&'a str>> {
     let given = params[member].as_array().map_or(&[][..], Vec::as_slice);
     let ids: Vec<&str> = given.iter().filter_map(Value::as_str).collect();
-    if ids.len() != given.len() || !(1..=PAGE_MAX).contains(&ids.len()) {
-        return Err(invalid(format!("{member} must have 1 to {PAGE_MAX} texts")));
+    if ids.len() != given.len() || !(1..=count_max).contains(&ids.len()) {
+        return Err(invalid(format!("{member} must have 1 to {count_max} texts")));
     }
     Ok(ids)
-}
-
-fn named_query(call: &Call<'_>, id: &str) -> ApiResult<Option<Value>> {
-    let Some(query) = call.cloud.services.athena.named_queries.get(id) else { return Ok(None) };
-    call.authorize(&group_arn(call.cloud, &query.work_group))?;
-    Ok(Some(json!({
-        "NamedQueryId": id, "Name": query.name, "Description": query.description,
-        "Database": query.database, "QueryString": query.sql, "WorkGroup": query.work_group,
-    })))
 }
 
 /// The execution that `params` names, when the caller may do this with it.

@@ -13,33 +13,40 @@
 //! `--custom-logGroup-prefix` or `/aws-glue/jobs` as the prefix; `--continuous-log-logGroup` is
 //! without effect there. A role that may not write them loses the logs, not the run.
 //!
-//! Of the catalogue there are databases and tables, which CloudFormation and [`crawlers`] make and
-//! the API reads, and [`partitions`], which crawlers and the API make. The newest 1,000 runs of the last 365 days are kept.
+//! Of the catalogue there are databases, tables with their versions, and [`partitions`], which
+//! CloudFormation, [`crawlers`], Athena's statements and the API make. The newest 1,000 runs of the
+//! last 365 days are kept.
 
 pub mod crawlers;
+mod databases;
+mod filter;
 pub mod jobs;
 pub mod partitions;
+mod tables;
+pub mod versions;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use steppe_wire::place::S3Place;
 
 use anyhow::Result;
-use crate::kernel::service::{Call, Service};
+use crate::kernel::service::Service;
 use crate::{model, op};
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::{self, NotStored};
-use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
+use crate::services::required;
 
 pub use crawlers::Crawler;
 pub use jobs::{Job, JobRun, stop};
 pub use partitions::Partition;
+pub use tables::pattern;
 
 /// What Glue has.
 #[derive(Debug)]
@@ -48,6 +55,8 @@ pub struct State {
     pub databases: store::Table<Database>,
     /// Tables by `database.table`.
     pub tables: store::Table<Table>,
+    /// What tables were before, by `database.table/` and their versions.
+    pub versions: store::Table<Table>,
     /// Partitions by `database.table/` and their values.
     pub partitions: store::Table<Partition>,
     /// Crawlers by name.
@@ -64,6 +73,7 @@ impl State {
         Ok(Self {
             databases: opening.table("databases"),
             tables: opening.table("glue_tables"),
+            versions: opening.table("glue_table_versions"),
             partitions: opening.table("glue_partitions"),
             crawlers: opening.table("crawlers"),
             jobs: opening.table("jobs"),
@@ -82,9 +92,12 @@ pub struct Database {
     pub description: String,
     /// When it was made.
     pub created: Timestamp,
+    /// `DatabaseInput`, when the API made it.
+    #[serde(default)]
+    pub input: Value,
 }
 
-/// A table, with its input as CloudFormation gave it.
+/// A table, with its input as CloudFormation or the API gave it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Table {
     /// Its database.
@@ -95,6 +108,12 @@ pub struct Table {
     pub input: Value,
     /// When it was made.
     pub created: Timestamp,
+    /// When it was changed.
+    #[serde(default)]
+    pub updated: Option<Timestamp>,
+    /// How often it was changed.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// Whether a table may have this `TableInput`: its files lie below a prefix in S3.
@@ -147,18 +166,59 @@ pub static SERVICE: Service = Service { invalid: "InvalidInputException", ..Serv
     "glue",
     model!("glue"),
     &[
-        op!(GetDatabase(CatalogId, Name) => get_database),
-        op!(GetDatabases(CatalogId, NextToken, MaxResults) => get_databases),
-        op!(GetTable(CatalogId, DatabaseName, Name) => get_table),
-        op!(GetTables(CatalogId, DatabaseName, NextToken, MaxResults) => get_tables),
+        op!(CreateDatabase(CatalogId, DatabaseInput {
+            Name, Description, LocationUri, Parameters, CreateTableDefaultPermissions
+        }) => databases::create),
+        op!(UpdateDatabase(CatalogId, Name, DatabaseInput {
+            Name, Description, LocationUri, Parameters, CreateTableDefaultPermissions
+        }) => databases::update),
+        op!(DeleteDatabase(CatalogId, Name) => databases::delete),
+        op!(GetDatabase(CatalogId, Name) => databases::get),
+        op!(GetDatabases(CatalogId, NextToken, MaxResults, ResourceShareType)
+            => databases::list),
+        op!(CreateTable(CatalogId, DatabaseName, TableInput {
+            Name, Description, Owner, LastAccessTime, LastAnalyzedTime, Retention, StorageDescriptor,
+            PartitionKeys, ViewOriginalText, ViewExpandedText, TableType, Parameters
+        }) => tables::create),
+        op!(UpdateTable(CatalogId, DatabaseName, TableInput {
+            Name, Description, Owner, LastAccessTime, LastAnalyzedTime, Retention, StorageDescriptor,
+            PartitionKeys, ViewOriginalText, ViewExpandedText, TableType, Parameters
+        }, SkipArchive, VersionId) => tables::update),
+        op!(DeleteTable(CatalogId, DatabaseName, Name) => tables::delete),
+        op!(BatchDeleteTable(CatalogId, DatabaseName, TablesToDelete) => tables::batch_delete),
+        op!(GetTable(CatalogId, DatabaseName, Name) => tables::get),
+        op!(GetTables(CatalogId, DatabaseName, Expression, NextToken, MaxResults)
+            => tables::list),
+        op!(SearchTables(
+            CatalogId, Filters { Key, Value, Comparator }, SearchText, SortCriteria, NextToken,
+            MaxResults
+        ) => tables::search),
+        op!(GetTableVersions(CatalogId, DatabaseName, TableName, NextToken, MaxResults)
+            => versions::list),
+        op!(GetTableVersion(CatalogId, DatabaseName, TableName, VersionId) => versions::get),
+        op!(DeleteTableVersion(CatalogId, DatabaseName, TableName, VersionId)
+            => versions::delete),
+        op!(BatchDeleteTableVersion(CatalogId, DatabaseName, TableName, VersionIds)
+            => versions::batch_delete),
+        op!(GetPartitionIndexes(CatalogId, DatabaseName, TableName, NextToken)
+            => tables::indexes),
         op!(CreatePartition(CatalogId, DatabaseName, TableName, PartitionInput)
             => partitions::create),
         op!(BatchCreatePartition(CatalogId, DatabaseName, TableName, PartitionInputList)
             => partitions::create_all),
         op!(GetPartition(CatalogId, DatabaseName, TableName, PartitionValues) => partitions::get),
         op!(GetPartitions(
-            CatalogId, DatabaseName, TableName, NextToken, MaxResults, ExcludeColumnSchema
+            CatalogId, DatabaseName, TableName, Expression,
+            Segment { SegmentNumber, TotalSegments }, NextToken, MaxResults,
+            ExcludeColumnSchema
         ) => partitions::list),
+        op!(BatchGetPartition(CatalogId, DatabaseName, TableName, PartitionsToGet)
+            => partitions::get_all),
+        op!(BatchDeletePartition(CatalogId, DatabaseName, TableName, PartitionsToDelete)
+            => partitions::remove_all),
+        op!(BatchUpdatePartition(
+            CatalogId, DatabaseName, TableName, Entries { PartitionValueList, PartitionInput }
+        ) => partitions::update_all),
         op!(UpdatePartition(
             CatalogId, DatabaseName, TableName, PartitionValueList, PartitionInput
         ) => partitions::update),
@@ -185,47 +245,6 @@ pub static SERVICE: Service = Service { invalid: "InvalidInputException", ..Serv
     ],
 ) };
 
-fn get_databases(call: &Call<'_>) -> ApiResult {
-    let Call { cloud, params, .. } = *call;
-    check_catalog(cloud, params)?;
-    authorize(cloud, call.caller, &call.action(), Some("*"), None)?;
-    let all = cloud.services.glue.databases.all();
-    let all = all.iter().map(|(name, d)| describe_database(cloud, name, d)).collect();
-    PAGES.answer(params, "DatabaseList", all)
-}
-
-fn get_database(call: &Call<'_>) -> ApiResult {
-    let cloud = call.cloud;
-    check_catalog(cloud, call.params)?;
-    let name = call.required("Name")?;
-    authorize(cloud, call.caller, &call.action(), Some(name), None)?;
-    let found = cloud.services.glue.databases.get(name);
-    let found = found.ok_or_else(|| not_found("Database", name))?;
-    Ok(json!({ "Database": describe_database(cloud, name, &found) }))
-}
-
-fn get_tables(call: &Call<'_>) -> ApiResult {
-    let Call { cloud, params, .. } = *call;
-    check_catalog(cloud, params)?;
-    let database = call.required("DatabaseName")?;
-    authorize(cloud, call.caller, &call.action(), Some(database), Some("*"))?;
-    if !cloud.services.glue.databases.contains(database) {
-        return Err(not_found("Database", database));
-    }
-    let tables = tables_of(cloud, database);
-    let tables = tables.iter().map(|t| describe_table(cloud, t)).collect();
-    PAGES.answer(params, "TableList", tables)
-}
-
-fn get_table(call: &Call<'_>) -> ApiResult {
-    let cloud = call.cloud;
-    check_catalog(cloud, call.params)?;
-    let (database, name) = (call.required("DatabaseName")?, call.required("Name")?);
-    authorize(cloud, call.caller, &call.action(), Some(database), Some(name))?;
-    let table = find_table(cloud, database, name).ok_or_else(|| not_found("Table", name))?;
-    Ok(json!({ "Table": describe_table(cloud, &table) }))
-}
-
 /// Ends what a cloud that is no more left at work.
 pub fn end_orphans(cloud: &Cloud) {
     jobs::end_orphans(cloud);
@@ -235,6 +254,7 @@ pub fn end_orphans(cloud: &Cloud) {
 /// Deletes a table with its partitions, if it is there.
 pub fn delete_table(cloud: &Cloud, database: &str, name: &str) -> Result<(), NotStored> {
     partitions::delete_all(cloud, database, name)?;
+    versions::delete_all(cloud, database, name)?;
     cloud.services.glue.tables.remove(&format!("{database}.{name}")).map(|_| ())
 }
 
@@ -269,21 +289,21 @@ fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidInputException", message)
 }
 
+/// The texts of a list.
+fn texts(params: &Value, member: &str) -> ApiResult<Vec<String>> {
+    let given = params[member].as_array().map_or(&[][..], Vec::as_slice);
+    let texts: Vec<String> = given.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    if texts.is_empty() || texts.len() != given.len() {
+        return Err(invalid(format!("{member} must be a list of texts.")));
+    }
+    Ok(texts)
+}
+
+/// A name as the catalogue has it: in lower case, whatever a request calls it.
+fn lower(params: &Value, member: &str) -> ApiResult<String> {
+    required(params, member).map(str::to_lowercase)
+}
+
 fn not_found(what: &str, name: &str) -> ApiError {
     ApiError::new("EntityNotFoundException", format!("{what} {name} not found."))
-}
-
-fn describe_database(cloud: &Cloud, name: &str, database: &Database) -> Value {
-    json!({
-        "Name": name, "Description": database.description,
-        "CreateTime": epoch_secs(database.created), "CatalogId": cloud.config.account,
-    })
-}
-
-fn describe_table(cloud: &Cloud, table: &Table) -> Value {
-    let mut out = table.input.clone();
-    out["DatabaseName"] = table.database.clone().into();
-    out["CreateTime"] = epoch_secs(table.created).into();
-    out["CatalogId"] = cloud.config.account.clone().into();
-    out
 }

@@ -11,21 +11,22 @@ use datafusion::catalog::{
     CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider,
 };
 use datafusion::error::DataFusionError;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use regex::RegexBuilder;
 use steppe_wire::query::{
-    Catalogue, Column, Listing, Needs, QueryFailure, Statement, Table, TableColumn,
+    Catalogue, Listing, Needs, QueryFailure, Statement, Table, TableColumn, View,
 };
 
 use super::CATALOG;
 use super::failure::{failed, malformed};
-use super::statement::{is_space, position};
+use super::hive::words::{TableName, Words};
+use super::lines::{Lines, text_column};
 use super::tables::arrow_type;
 
 /// Characters that Hive pads to.
 const WIDTH: usize = 20;
 /// What Hive says between the columns of a table and its partition keys.
-const PARTITIONED: [&str; 4] = [
+pub const PARTITIONED: [&str; 4] = [
     "\t \t ",
     "# Partition Information\t \t ",
     "# col_name            \tdata_type           \tcomment             ",
@@ -38,8 +39,8 @@ const INFORMATION_SCHEMA: &str = "information_schema";
 /// A statement that lists what the catalogue has.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CatalogueListing {
-    /// `SHOW DATABASES`.
-    Databases,
+    /// `SHOW DATABASES LIKE 'pattern'`.
+    Databases(Option<String>),
     /// `SHOW TABLES IN database 'pattern'`.
     Tables {
         /// The database.
@@ -49,10 +50,8 @@ pub enum CatalogueListing {
     },
     /// `SHOW COLUMNS IN table` or `DESCRIBE table`.
     Columns {
-        /// The database.
-        database: String,
         /// The table.
-        table: String,
+        table: TableName,
         /// With types and comments.
         described: bool,
     },
@@ -65,58 +64,61 @@ impl CatalogueListing {
         tokens: &[TokenWithSpan],
         database: String,
     ) -> Result<Self, QueryFailure> {
-        let mut words = Words { tokens: tokens.iter().filter(|t| !is_space(t)).collect(), next: 1 };
+        let mut words = Words::new(tokens);
+        let first = words.keyword(&["SHOW", "DESCRIBE", "DESC"]);
+        debug_assert!(first, "the first word tells the statement");
         let parsed = match statement {
             Statement::ShowDatabases => {
-                words.next += 1;
-                Self::Databases
+                words.keyword(&["DATABASES", "SCHEMAS"]);
+                words.keyword(&["LIKE"]);
+                Self::Databases(words.text())
             }
             Statement::ShowTables => {
-                words.next += 1;
+                words.keyword(&["TABLES"]);
                 let named = words.keyword(&["IN", "FROM"]);
                 let database = if named { words.name()? } else { database };
                 words.keyword(&["LIKE"]);
                 Self::Tables { database, pattern: words.text() }
             }
             Statement::ShowColumns => {
-                words.next += 1;
+                words.keyword(&["COLUMNS"]);
                 if !words.keyword(&["IN", "FROM"]) {
                     return Err(words.unexpected("'FROM', 'IN'"));
                 }
-                let (mut database, table) = words.table(database)?;
+                let mut table = words.table(&database)?;
                 if words.keyword(&["IN", "FROM"]) {
-                    database = words.name()?;
+                    table.database = words.name()?;
                 }
-                Self::Columns { database, table, described: false }
+                Self::Columns { table, described: false }
             }
-            _ => {
-                let (database, table) = words.table(database)?;
-                Self::Columns { database, table, described: true }
-            }
+            _ => Self::Columns { table: words.table(&database)?, described: true },
         };
-        if words.next < words.tokens.len() {
-            return Err(words.unexpected("<EOF>"));
-        }
+        words.end()?;
         Ok(parsed)
     }
 
     /// What of the catalogue it reads.
     pub fn needs(&self) -> Needs {
         match self {
-            Self::Databases => Needs { tables: vec![], listing: Listing::Databases },
+            Self::Databases(_) => Needs { tables: vec![], listing: Listing::Databases },
             Self::Tables { database, .. } => {
                 Needs { tables: vec![], listing: Listing::Tables(database.clone()) }
             }
-            Self::Columns { database, table, .. } => {
-                Needs { tables: vec![(database.clone(), table.clone())], listing: Listing::Nothing }
-            }
+            Self::Columns { table, .. } => Needs {
+                tables: vec![(table.database.clone(), table.name.clone())],
+                listing: Listing::Nothing,
+            },
         }
     }
 
-    /// Its lines.
-    pub fn rows(&self, catalogue: &Catalogue) -> Result<Vec<String>, QueryFailure> {
+    /// Its lines with their columns.
+    pub fn answer(&self, catalogue: &Catalogue) -> Result<Lines, QueryFailure> {
         match self {
-            Self::Databases => Ok(catalogue.databases.clone()),
+            Self::Databases(pattern) => {
+                let matches = java_matcher(pattern.as_deref())?;
+                let all = catalogue.databases.iter().filter(|name| matches(name)).cloned();
+                Ok(Lines::of(&["database_name"], all.collect()))
+            }
             Self::Tables { database, pattern } => {
                 if !catalogue.databases.contains(database) {
                     return Err(failed(format!(
@@ -126,56 +128,54 @@ impl CatalogueListing {
                 }
                 let matches = matcher(pattern.as_deref())?;
                 let tables = catalogue.tables.iter().filter(|t| t.database == *database);
-                Ok(tables.map(|t| t.name.clone()).filter(|name| matches(name)).collect())
+                let names = tables.map(|t| t.name.clone()).filter(|name| matches(name)).collect();
+                Ok(Lines::of(&["tab_name"], names))
             }
-            Self::Columns { database, table, described } => {
-                let found =
-                    catalogue.tables.iter().find(|t| t.database == *database && t.name == *table);
-                let Some(found) = found else {
-                    return Err(malformed("Entity Not Found"));
-                };
-                let line = |c: &TableColumn| {
-                    if !described {
-                        return pad(&c.name);
+            Self::Columns { table, described } => {
+                let mut all = catalogue.tables.iter();
+                let found = all.find(|t| t.database == table.database && t.name == table.name);
+                let found = found.ok_or_else(|| malformed("Entity Not Found"))?;
+                Ok(match (&found.view, described) {
+                    (Some(_), _) => view_columns(found),
+                    (None, true) => described_columns(found),
+                    (None, false) => {
+                        let names = found.all_columns().map(|column| pad(&column.name)).collect();
+                        Lines::of(&["field"], names)
                     }
-                    let comment = c.comment.as_deref().unwrap_or_default();
-                    [pad(&c.name), pad(&c.hive_type), pad(comment)].join("\t")
-                };
-                let mut lines: Vec<String> = found.all_columns().map(line).collect();
-                if *described && !found.keys.is_empty() {
-                    lines.extend(PARTITIONED.map(str::to_owned));
-                    lines.extend(found.keys.iter().map(line));
-                }
-                Ok(lines)
+                })
             }
         }
     }
-
-    /// Its columns.
-    pub fn columns(&self) -> Vec<Column> {
-        let names: &[&str] = match self {
-            Self::Databases => &["database_name"],
-            Self::Tables { .. } => &["tab_name"],
-            Self::Columns { described: false, .. } => &["field"],
-            Self::Columns { described: true, .. } => &["col_name", "data_type", "comment"],
-        };
-        let column = |name: &&str| Column {
-            name: (*name).to_owned(),
-            type_name: "string".to_owned(),
-            precision: 0,
-            scale: 0,
-            case_sensitive: false,
-        };
-        names.iter().map(column).collect()
-    }
 }
 
-fn pad(text: &str) -> String {
+/// Columns of a table as Hive tells them.
+fn described_columns(table: &Table) -> Lines {
+    let line = |c: &TableColumn| {
+        let comment = c.comment.as_deref().unwrap_or_default();
+        [pad(&c.name), pad(&c.hive_type), pad(comment)].join("\t")
+    };
+    let mut lines: Vec<String> = table.all_columns().map(line).collect();
+    if !table.keys.is_empty() {
+        lines.extend(PARTITIONED.map(str::to_owned));
+        lines.extend(table.keys.iter().map(line));
+    }
+    Lines::of(&["col_name", "data_type", "comment"], lines)
+}
+
+/// Columns of a view, in Trino's words.
+fn view_columns(view: &Table) -> Lines {
+    let line = |c: &TableColumn| format!("{}\t{}", c.name, trino_type(&c.hive_type));
+    let columns = ["column", "type"].map(|name| text_column(name, "varchar"));
+    Lines { columns: columns.to_vec(), rows: view.columns.iter().map(line).collect() }
+}
+
+/// A text as wide as Hive's columns.
+pub fn pad(text: &str) -> String {
     format!("{text:<WIDTH$}")
 }
 
 /// `*` stands for anything, as in Hive; `.*` says the same as a regular expression.
-fn matcher(pattern: Option<&str>) -> Result<impl Fn(&str) -> bool, QueryFailure> {
+pub fn matcher(pattern: Option<&str>) -> Result<impl Fn(&str) -> bool, QueryFailure> {
     let expression = match pattern {
         None => ".*".to_owned(),
         Some(pattern) if pattern.contains(".*") => pattern.to_owned(),
@@ -189,59 +189,14 @@ fn matcher(pattern: Option<&str>) -> Result<impl Fn(&str) -> bool, QueryFailure>
     Ok(move |name: &str| compiled.is_match(name))
 }
 
-struct Words<'a> {
-    tokens: Vec<&'a TokenWithSpan>,
-    next: usize,
-}
-
-impl Words<'_> {
-    fn keyword(&mut self, wanted: &[&str]) -> bool {
-        let is_there = match self.tokens.get(self.next).map(|t| &t.token) {
-            Some(Token::Word(word)) if word.quote_style.is_none() => {
-                wanted.iter().any(|w| word.value.eq_ignore_ascii_case(w))
-            }
-            _ => false,
-        };
-        self.next += usize::from(is_there);
-        is_there
-    }
-
-    fn name(&mut self) -> Result<String, QueryFailure> {
-        match self.tokens.get(self.next).map(|t| &t.token) {
-            Some(Token::Word(word)) => {
-                self.next += 1;
-                Ok(word.value.to_lowercase())
-            }
-            _ => Err(self.unexpected("a name")),
-        }
-    }
-
-    fn table(&mut self, database: String) -> Result<(String, String), QueryFailure> {
-        let first = self.name()?;
-        if self.tokens.get(self.next).map(|t| &t.token) != Some(&Token::Period) {
-            return Ok((database, first));
-        }
-        self.next += 1;
-        Ok((first, self.name()?))
-    }
-
-    fn text(&mut self) -> Option<String> {
-        match self.tokens.get(self.next).map(|t| &t.token) {
-            Some(Token::SingleQuotedString(text) | Token::DoubleQuotedString(text)) => {
-                self.next += 1;
-                Some(text.clone())
-            }
-            _ => None,
-        }
-    }
-
-    fn unexpected(&self, wanted: &str) -> QueryFailure {
-        let (found, at) = match self.tokens.get(self.next) {
-            Some(token) => (token.token.to_string(), position(token.span.start)),
-            None => ("<EOF>".to_owned(), "line 1:1".to_owned()),
-        };
-        malformed(format!("{at}: mismatched input '{found}'. Expecting: {wanted}"))
-    }
+/// `SHOW DATABASES` takes an expression of Java, and `*` for all.
+fn java_matcher(pattern: Option<&str>) -> Result<impl Fn(&str) -> bool, QueryFailure> {
+    let expression = pattern.filter(|pattern| *pattern != "*").unwrap_or(".*");
+    let compiled = RegexBuilder::new(&format!("^(?:{expression})$"))
+        .size_limit(PATTERN_BYTES_MAX)
+        .build()
+        .map_err(|_| malformed(format!("`{expression}` is not a pattern")))?;
+    Ok(move |name: &str| compiled.is_match(name))
 }
 
 /// `information_schema` over the part of the catalogue that the caller may see.
@@ -264,11 +219,17 @@ pub fn register_information_schema(
     };
     let named = catalogue.databases.iter().map(String::as_str).chain([INFORMATION_SCHEMA]);
     add("schemata", &SCHEMATA, named.map(|n| vec![text(CATALOG), text(n)]).collect())?;
-    let table_row =
-        |t: &&Table| vec![text(CATALOG), text(&t.database), text(&t.name), text("BASE TABLE")];
+    let table_row = |t: &&Table| {
+        let kind = if t.view.is_some() { "VIEW" } else { "BASE TABLE" };
+        vec![text(CATALOG), text(&t.database), text(&t.name), text(kind)]
+    };
     add("tables", &TABLES, all.iter().map(table_row).collect())?;
     add("columns", &COLUMNS, all.iter().flat_map(|t| column_rows(t)).collect())?;
-    add("views", &VIEWS, vec![])?;
+    let views = catalogue.tables.iter().filter_map(|t| Some((t, t.view.as_ref()?)));
+    let view_row = |(t, view): (&Table, &View)| {
+        vec![text(CATALOG), text(&t.database), text(&t.name), text(&view.sql)]
+    };
+    add("views", &VIEWS, views.map(view_row).collect())?;
     databases.register_schema(INFORMATION_SCHEMA, schema)?;
     Ok(())
 }
@@ -313,6 +274,8 @@ fn own_table(name: &str, columns: &[&str]) -> Table {
         columns: columns.iter().map(column).collect(),
         keys: vec![],
         partitions: vec![],
+        parameters: Default::default(),
+        view: None,
     }
 }
 
@@ -354,7 +317,7 @@ fn batch(columns: &[&str], rows: &[Vec<Cell>]) -> Result<RecordBatch, DataFusion
 }
 
 /// Hive's `array<struct<step:int>>` is Trino's `array(row(step integer))`.
-fn trino_type(hive: &str) -> String {
+pub fn trino_type(hive: &str) -> String {
     match arrow_type(hive) {
         Ok(_) => {}
         Err(_) => return hive.to_owned(),

@@ -18,23 +18,25 @@ use steppe_wire::query::{CsvLayout, Quotes};
 
 use super::files::{Batches, FileReader, OneFile};
 
-/// How Hive writes what is not there.
-const NULL: &[u8] = b"\\N";
 /// Lines per batch.
 const BATCH_LINES: usize = 8_192;
 
 /// How a line is split; every column is text.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Split {
     separator: u8,
     /// Quote and escape.
     quotes: Option<(u8, u8)>,
+    /// What stands before a separator that belongs to a value, without quotes.
+    escape: Option<u8>,
+    /// What stands for NULL, without quotes.
+    null: Vec<u8>,
     header_lines: u64,
 }
 
 impl FileReader for Split {
     fn read(&self, file: OneFile, schema: &SchemaRef) -> Result<Batches, DataFusionError> {
-        let (mut rows, schema) = (Rows::new(file.bytes, *self), schema.clone());
+        let (mut rows, schema) = (Rows::new(file.bytes, self.clone()), schema.clone());
         Ok(Box::new(std::iter::from_fn(move || rows.next(&schema).transpose())))
     }
 }
@@ -50,7 +52,8 @@ struct Rows<R> {
 impl<R: Read> Rows<R> {
     fn new(file: R, split: Split) -> Self {
         let lines = BufReader::new(Lines::new(file, split.header_lines));
-        Self { lines, split, line: vec![], is_first: split.header_lines == 0 }
+        let is_first = split.header_lines == 0;
+        Self { lines, split, line: vec![], is_first }
     }
 
     fn next(&mut self, schema: &SchemaRef) -> Result<Option<RecordBatch>, DataFusionError> {
@@ -60,7 +63,8 @@ impl<R: Read> Rows<R> {
         while rows < BATCH_LINES && self.read_line()? {
             let fields = self.split.fields(&self.line)?;
             for (index, column) in columns.iter_mut().enumerate() {
-                let is_there = |field: &&[u8]| self.split.quotes.is_some() || *field != NULL;
+                let is_there =
+                    |field: &&[u8]| self.split.quotes.is_some() || **field != *self.split.null;
                 let field = fields.get(index).filter(is_there);
                 column.append_option(field.map(String::from_utf8_lossy));
             }
@@ -101,18 +105,44 @@ impl Split {
                 }
                 None => None,
             },
+            escape: layout.escape.map(|escape| byte("escape.delim", escape)).transpose()?,
+            null: layout.null.clone().into_bytes(),
             header_lines: layout.header_lines,
         })
     }
 
+    /// Fields where a separator behind an escape is a letter. NULL stays as it is written.
+    fn unescaped(&self, text: &[u8], escape: u8) -> ByteRecord {
+        let (mut record, mut field, mut start) = (ByteRecord::new(), Vec::new(), 0);
+        let mut at = 0;
+        while at <= text.len() {
+            if at == text.len() || text[at] == self.separator {
+                let is_null = text[start..at] == *self.null;
+                record.push_field(if is_null { &text[start..at] } else { &field });
+                field.clear();
+                start = at + 1;
+            } else if text[at] == escape && at + 1 < text.len() {
+                at += 1;
+                field.push(text[at]);
+            } else {
+                field.push(text[at]);
+            }
+            at += 1;
+        }
+        record
+    }
+
     /// The fields of a line that ends with LF.
-    fn fields(self, line: &[u8]) -> Result<ByteRecord, DataFusionError> {
+    fn fields(&self, line: &[u8]) -> Result<ByteRecord, DataFusionError> {
         let mut record = ByteRecord::new();
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let quotes = self.quotes.filter(|(quote, escape)| {
             text.is_empty() || text.iter().any(|byte| byte == quote || byte == escape)
         });
         let Some((quote, escape)) = quotes else {
+            if let Some(escape) = self.escape.filter(|escape| text.contains(escape)) {
+                return Ok(self.unescaped(text, escape));
+            }
             text.split(|byte| *byte == self.separator).for_each(|field| record.push_field(field));
             return Ok(record);
         };
@@ -141,7 +171,8 @@ mod tests {
     #[test]
     fn lines_are_split_as_the_reader_of_athena_splits_them() {
         let fields = |quotes: Option<(u8, u8)>, line: &str| -> Vec<String> {
-            let split = Split { separator: b';', quotes, header_lines: 0 };
+            let null = b"\\N".to_vec();
+            let split = Split { separator: b';', quotes, escape: None, null, header_lines: 0 };
             let record = split.fields(line.as_bytes()).expect("fields");
             record.iter().map(|f| String::from_utf8_lossy(f).into_owned()).collect()
         };
@@ -156,9 +187,24 @@ mod tests {
     }
 
     #[test]
-    fn lines_before_the_records_are_skipped() {
+    fn separators_behind_an_escape_are_letters() {
+        let null = b"\\N".to_vec();
         let split =
-            |header_lines| Split { separator: b',', quotes: Some((b'"', b'\\')), header_lines };
+            Split { separator: b',', quotes: None, escape: Some(b'\\'), null, header_lines: 0 };
+        let record = split.fields(b"a\\,b,\\N,c\\\\\n").expect("fields");
+        let fields: Vec<&[u8]> = record.iter().collect();
+        assert_eq!(fields, [&b"a,b"[..], b"\\N", b"c\\"]);
+    }
+
+    #[test]
+    fn lines_before_the_records_are_skipped() {
+        let split = |header_lines| Split {
+            separator: b',',
+            quotes: Some((b'"', b'\\')),
+            escape: None,
+            null: vec![],
+            header_lines,
+        };
         let schema: SchemaRef = Arc::new(Schema::new(vec![
             Field::new("a", DataType::Utf8, true),
             Field::new("b", DataType::Utf8, true),

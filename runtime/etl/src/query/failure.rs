@@ -32,6 +32,11 @@ impl Failed {
         Self(format!("{name}: {message}"))
     }
 
+    /// Its words.
+    pub fn into_message(self) -> String {
+        self.0
+    }
+
     /// Something that is not about the statement.
     pub fn other(error: anyhow::Error) -> Self {
         Self::named("GENERIC_INTERNAL_ERROR", format!("{error:#}"))
@@ -40,6 +45,17 @@ impl Failed {
     /// The result could not be stored.
     pub fn writing(error: std::io::Error) -> Self {
         Self::named("GENERIC_INTERNAL_ERROR", format!("writing the result failed: {error}"))
+    }
+
+    /// A store refused something.
+    pub fn stored(error: &object_store::Error) -> Self {
+        match error {
+            object_store::Error::PermissionDenied { path, .. }
+            | object_store::Error::Unauthenticated { path, .. } => {
+                Self::named("PERMISSION_DENIED", format!("Access Denied: {path}"))
+            }
+            other => Self::named("GENERIC_INTERNAL_ERROR", other),
+        }
     }
 
     /// While planning; names of columns are looked for in the statement.
@@ -99,13 +115,7 @@ impl Failed {
                 "EXCEEDED_MEMORY_LIMIT",
                 "Query exhausted resources at this scale factor",
             ),
-            DataFusionError::ObjectStore(source) => match &**source {
-                object_store::Error::PermissionDenied { path, .. }
-                | object_store::Error::Unauthenticated { path, .. } => {
-                    Self::named("PERMISSION_DENIED", format!("Access Denied: {path}"))
-                }
-                other => Self::named("GENERIC_INTERNAL_ERROR", other),
-            },
+            DataFusionError::ObjectStore(source) => Self::stored(source),
             DataFusionError::Plan(message) | DataFusionError::Execution(message)
                 if message.split_once(": ").is_some_and(|(name, _)| is_athenas(name)) =>
             {

@@ -67,10 +67,12 @@ impl PartitionStream for Files {
             for file in files {
                 let object = store.get(&file.location).await.map_err(stored)?;
                 let stream = object.into_stream().map_err(std::io::Error::other);
-                let bytes = Box::new(SyncIoBridge::new(StreamReader::new(stream)));
-                let one = OneFile { bytes, key: file.location.to_string(), size: file.size };
+                let bytes = SyncIoBridge::new(StreamReader::new(stream));
+                let key = file.location.to_string();
                 let (sender, schema, reader) = (sender.clone(), schema.clone(), reader.clone());
                 let work = on_own_thread(move || {
+                    let bytes = unpacked(Box::new(bytes), &key)?;
+                    let one = OneFile { bytes, key, size: file.size };
                     for batch in reader.read(one, &schema)? {
                         if sender.blocking_send(Ok(batch?)).is_err() {
                             break;
@@ -84,6 +86,16 @@ impl PartitionStream for Files {
         });
         builder.build()
     }
+}
+
+/// What is in a compressed file, by the ending of its name.
+fn unpacked(bytes: Box<dyn Read + Send>, key: &str) -> std::io::Result<Box<dyn Read + Send>> {
+    Ok(match key.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
+        Some("zst") => Box::new(zstd::Decoder::new(bytes)?),
+        Some("deflate") => Box::new(flate2::read::ZlibDecoder::new(bytes)),
+        _ => bytes,
+    })
 }
 
 /// The engine's own errors keep their kind.

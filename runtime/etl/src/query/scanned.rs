@@ -19,8 +19,8 @@ use steppe_wire::query::{FailureKind, QueryFailure};
 
 /// Athena's words for a query over its limit.
 const EXCEEDED: &str = "Bytes scanned limit was exceeded";
-/// Endings of compressed files, which the engine would read as if they were text.
-const COMPRESSED: [&str; 5] = [".gz", ".bz2", ".zst", ".lzo", ".deflate"];
+/// Endings of compressed files that are not unpacked here.
+const COMPRESSED: [&str; 4] = [".bz2", ".lzo", ".lz4", ".snappy"];
 
 /// How much a query has read, and how much it may.
 #[derive(Debug, Clone)]

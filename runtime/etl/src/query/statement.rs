@@ -12,8 +12,13 @@ use datafusion::sql::sqlparser::tokenizer::{
 use steppe_wire::query::{Listing, Needs, Query, QueryFailure, Statement};
 
 use super::catalogue::CatalogueListing;
+use super::create_view::NewView;
 use super::dialect;
+use super::explain::Explain;
 use super::failure::{failed, malformed};
+use super::hive::statement::Hive;
+use super::hive::words::Words;
+use super::write::Write;
 use super::{CATALOG, DEFAULT_DATABASE};
 
 /// Parentheses in parentheses; the parser refuses more before its stack is at an end.
@@ -25,6 +30,16 @@ pub enum Parsed {
     Select(Box<Select>),
     /// What the catalogue has.
     Listing(CatalogueListing),
+    /// How rows are made.
+    Explain(Box<Explain>),
+    /// Rows into files.
+    Write(Box<Write>),
+    /// A view of rows.
+    CreateView(Box<NewView>),
+    /// A statement that is kept.
+    Prepare(String, String),
+    /// What Hive does.
+    Hive(Hive),
 }
 
 /// A `SELECT`, `WITH`, `VALUES` or `TABLE`.
@@ -42,26 +57,38 @@ impl Parsed {
         let sql = query.sql.trim_end().trim_end_matches(';');
         let tokens = tokenize(sql)?;
         refuse_several(&tokens, sql)?;
-        let database = query.database.as_deref().unwrap_or(DEFAULT_DATABASE).to_lowercase();
-        match Statement::of(sql) {
+        let database = database_of(query);
+        let database = database.as_str();
+        let kind = Statement::of(sql);
+        let filled = |tokens| fill_in(tokens, &parameters(query)?);
+        match kind {
             Statement::Select => {
-                let tokens = fill_in(tokens, &query.parameters)?;
-                Ok(Self::Select(Box::new(Select::parse(tokens, &database)?)))
+                Ok(Self::Select(Box::new(Select::parse(filled(tokens)?, database)?)))
             }
-            Statement::Other => {
-                let first = tokens.iter().find(|t| !is_space(t));
-                match first.map(|t| &t.token) {
-                    Some(Token::Word(word)) if dialect::is_athenas_statement(&word.value) => {
-                        Err(malformed(format!(
-                            "The embedded cloud does not implement {} statements; it reads with \
-                             SELECT, SHOW DATABASES, SHOW TABLES, SHOW COLUMNS and DESCRIBE.",
-                            word.value.to_uppercase()
-                        )))
+            Statement::Explain => {
+                Ok(Self::Explain(Box::new(Explain::parse(&filled(tokens)?, database)?)))
+            }
+            Statement::CreateTableAsSelect | Statement::Insert | Statement::Unload => {
+                Ok(Self::Write(Box::new(Write::parse(kind, &filled(tokens)?, database)?)))
+            }
+            Statement::CreateView => {
+                Ok(Self::CreateView(Box::new(NewView::parse(&tokens, sql, database)?)))
+            }
+            Statement::Prepare => prepare(&tokens, sql, database),
+            Statement::ShowDatabases | Statement::ShowTables | Statement::ShowColumns => {
+                CatalogueListing::parse(kind, &tokens, database.to_owned()).map(Self::Listing)
+            }
+            // With more than a name it is told by what Glue has.
+            Statement::Describe => {
+                match CatalogueListing::parse(kind, &tokens, database.to_owned()) {
+                    Ok(listing) => Ok(Self::Listing(listing)),
+                    Err(error) => {
+                        Hive::parse(kind, &tokens, database).map(Self::Hive).map_err(|_| error)
                     }
-                    _ => Err(malformed("Queries of this type are not supported")),
                 }
             }
-            listing => CatalogueListing::parse(listing, &tokens, database).map(Self::Listing),
+            Statement::Other => Err(other(&tokens)),
+            hive => Hive::parse(hive, &tokens, database).map(Self::Hive),
         }
     }
 
@@ -70,12 +97,105 @@ impl Parsed {
         match self {
             Self::Select(select) => select.needs(),
             Self::Listing(listing) => listing.needs(),
+            Self::Explain(explain) => explain.select.needs(),
+            Self::Write(write) => write.needs(),
+            Self::CreateView(view) => view.select.needs(),
+            Self::Prepare(..) | Self::Hive(_) => Needs::default(),
         }
     }
 }
 
+/// The database of names without one. Some clients put it in backquotes.
+pub fn database_of(query: &Query) -> String {
+    let named = query.database.as_deref().map(|name| name.trim_matches('`').to_lowercase());
+    named.unwrap_or_else(|| DEFAULT_DATABASE.to_owned())
+}
+
+/// What stands for `?`: values of the request, or expressions behind `USING`.
+fn parameters(query: &Query) -> Result<Vec<String>, QueryFailure> {
+    let Some(using) = &query.using else { return Ok(query.parameters.clone()) };
+    let (mut values, mut value, mut depth) = (Vec::new(), String::new(), 0_usize);
+    for token in tokenize(using)? {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Comma if depth == 0 => {
+                values.push(std::mem::take(&mut value));
+                continue;
+            }
+            Token::EOF => continue,
+            _ => {}
+        }
+        value.push_str(&token.token.to_string());
+    }
+    values.push(value);
+    Ok(values.into_iter().map(|value| value.trim().to_owned()).collect())
+}
+
+/// A statement that is none of those that are run.
+fn other(tokens: &[TokenWithSpan]) -> QueryFailure {
+    let mut words = tokens.iter().filter_map(|token| match &token.token {
+        Token::Word(word) => Some(word.value.to_uppercase()),
+        _ => None,
+    });
+    match words.next().as_deref() {
+        Some("UPDATE" | "DELETE" | "MERGE") => failed(
+            "NOT_SUPPORTED: Modifying Hive table rows is only supported for transactional tables",
+        ),
+        Some(word @ ("OPTIMIZE" | "VACUUM")) => failed(format!(
+            "NOT_SUPPORTED: {word} is only supported for Iceberg tables, which the embedded cloud \
+             has not"
+        )),
+        Some(word) if dialect::is_athenas_statement(word) => {
+            malformed(format!("The embedded cloud does not implement this form of {word}."))
+        }
+        _ => malformed("Queries of this type are not supported"),
+    }
+}
+
+/// `PREPARE name FROM statement`.
+fn prepare(tokens: &[TokenWithSpan], sql: &str, database: &str) -> Result<Parsed, QueryFailure> {
+    let mut words = Words::new(tokens);
+    words.expect(&["PREPARE"])?;
+    let name = words.verbatim_name()?;
+    words.expect(&["FROM"])?;
+    let inner = text_of(&words.rest(), sql);
+    // It must be a statement, also with values that are not there yet.
+    let places = words.rest().iter().filter(|token| is_placeholder(token)).count();
+    let tried = Query {
+        sql: inner.clone(),
+        parameters: vec!["NULL".to_owned(); places],
+        using: None,
+        database: Some(database.to_owned()),
+        output: String::new(),
+        id: String::new(),
+        scanned_bytes_max: None,
+    };
+    Parsed::read(&tried)?;
+    Ok(Parsed::Prepare(name, inner))
+}
+
+/// The statement from the first of these tokens on, as it is written.
+pub fn text_of(tokens: &[TokenWithSpan], sql: &str) -> String {
+    let Some(start) = tokens.first().map(|token| token.span.start) else { return String::new() };
+    let line = usize::try_from(start.line).unwrap_or(1).saturating_sub(1);
+    let column = usize::try_from(start.column).unwrap_or(1).saturating_sub(1);
+    let mut lines = sql.split_inclusive('\n').skip(line);
+    let first: String = lines.next().unwrap_or_default().chars().skip(column).collect();
+    lines.fold(first, |text, line| text + line).trim_end().to_owned()
+}
+
 impl Select {
-    fn parse(tokens: Vec<TokenWithSpan>, database: &str) -> Result<Self, QueryFailure> {
+    /// Reads a statement of its own.
+    pub fn read(sql: &str, database: &str) -> Result<Self, QueryFailure> {
+        let sql = sql.trim_end().trim_end_matches(';');
+        let tokens = tokenize(sql)?;
+        refuse_several(&tokens, sql)?;
+        Self::parse(tokens, database)
+    }
+
+    /// Of these tokens; `database` is that of names without one.
+    pub fn parse(tokens: Vec<TokenWithSpan>, database: &str) -> Result<Self, QueryFailure> {
         refuse_backquotes(&tokens)?;
         let written = parse_query(tokens.clone())?;
         // Trino finds names whether quoted or not in any case; the engine in lower case only.
@@ -101,7 +221,8 @@ impl Select {
         Ok(Self { tokens, written, statement, tables })
     }
 
-    fn needs(&self) -> Needs {
+    /// What of the catalogue it reads.
+    pub fn needs(&self) -> Needs {
         let listed = |(database, _): &&(String, String)| database == "information_schema";
         let listing =
             if self.tables.iter().any(|t| listed(&t)) { Listing::All } else { Listing::Nothing };

@@ -1,70 +1,76 @@
 //! Catalogued tables as the engine's: Hive's types, and files as Athena's readers read them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
-use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
+use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::Column;
 use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
 use datafusion::functions::expr_fn::{lower, nullif};
 use datafusion::logical_expr::{cast, lit, try_cast, when};
-use datafusion::prelude::{DataFrame, Expr, SessionContext};
+use datafusion::prelude::{Expr, SessionContext};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use steppe_wire::query::{Catalogue, CsvLayout, Partition, Table, TableColumn, TableFormat};
+use steppe_wire::query::{Catalogue, CsvLayout, Partition, Table, TableFormat};
 use url::Url;
 
 use super::csv_files::Split;
 use super::described::{DescribedFiles, Layout};
 use super::failure::Failed;
 use super::files::Files;
+use super::json_files::Objects;
+use super::partitioned::Partitioned;
 use super::scanned::Scan;
 use super::sequence_files::SequenceFields;
 use super::statement::Select;
+use super::views::Sources;
 use crate::storage::Realm;
 
 /// Types in types.
 const NESTING_MAX: usize = 16;
 
-/// Registers the tables that a statement names; one that the catalogue has not is an error.
+/// Registers the tables that a statement and its views name; one that the catalogue has not is an
+/// error. Views are registered by [`Sources::register`].
 pub fn register(
     context: &SessionContext,
     databases: &MemoryCatalogProvider,
     select: &Select,
-    catalogue: &Catalogue,
+    sources: &Sources,
     scan: &Scan,
 ) -> Result<(), Failed> {
-    let named: BTreeSet<&str> = select
-        .tables()
-        .iter()
-        .map(|(database, _)| database.as_str())
-        .filter(|database| *database != "information_schema")
-        .collect();
-    for database in named {
-        let schema = Arc::new(MemorySchemaProvider::new());
-        for (_, name) in select.tables().iter().filter(|(d, _)| d == database) {
-            let table = find(select, catalogue, database, name)?;
-            let provider = match table.keys.is_empty() {
-                true => files(context, table, &table.location, scan)?,
-                false => partitioned(context, table, scan)?,
-            };
-            schema.register_table(name.clone(), provider).map_err(Failed::execution)?;
+    for ((database, name), reader) in sources.tables(select) {
+        if database == "information_schema" {
+            continue;
         }
-        databases.register_schema(database, schema).map_err(Failed::execution)?;
+        let schema = match databases.schema(&database) {
+            Some(schema) => schema,
+            None => {
+                let new: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+                databases.register_schema(&database, new.clone()).map_err(Failed::execution)?;
+                new
+            }
+        };
+        let table = find(reader, &sources.catalogue, &database, &name)?;
+        if table.view.is_some() {
+            continue;
+        }
+        let provider = match table.keys.is_empty() {
+            true => files(context, table, &table.location, scan)?,
+            false => Arc::new(Partitioned::new(context, table, scan)?),
+        };
+        schema.register_table(name, provider).map_err(Failed::execution)?;
     }
     Ok(())
 }
 
 /// The files at one place as a table with its columns.
-fn files(
+pub fn files(
     context: &SessionContext,
     table: &Table,
     location: &str,
@@ -91,111 +97,33 @@ fn files(
         }
         Ok(TableFormat::Parquet) => {
             context.register_object_store(&place.url, store);
-            Arc::new(listing(table, url, Arc::new(ParquetFormat::default()), &[])?)
+            Arc::new(listing(table, url, Arc::new(ParquetFormat::default()))?)
         }
         Ok(TableFormat::Json(members)) => {
-            context.register_object_store(&place.url, store);
-            let listed = listing(table, url, Arc::new(JsonFormat::default()), members)?;
-            renamed(context, table, Arc::new(listed))?
+            let schema = Arc::new(columns_of(table)?);
+            let reader = Arc::new(Objects::new(&schema, members));
+            let files = Files { store, folder: place.path, schema: schema.clone(), reader };
+            let files = StreamingTable::try_new(schema, vec![Arc::new(files)]);
+            Arc::new(files.map_err(Failed::execution)?)
         }
         Err(what) => return Err(unsupported(table, what.clone())),
     })
 }
 
-/// Columns under their own names, where files call them otherwise.
-fn renamed(
-    context: &SessionContext,
-    table: &Table,
-    files: Arc<dyn TableProvider>,
-) -> Result<Arc<dyn TableProvider>, Failed> {
-    let schema = files.schema();
-    let names = || schema.fields().iter().map(|field| field.name()).zip(&table.columns);
-    if names().all(|(name, column)| *name == column.name) {
-        return Ok(files);
-    }
-    let renamed = |(name, column): (&String, &TableColumn)| {
-        let own = Expr::Column(Column::from_name(name));
-        if *name == column.name { own } else { own.alias(&column.name) }
-    };
-    let columns: Vec<Expr> = names().map(renamed).collect();
-    let view = context.read_table(files).and_then(|files| files.select(columns));
-    Ok(view.map_err(Failed::execution)?.into_view())
-}
-
-/// Partitions one after another, each with its values; a filter of values leaves out the others
-/// before anything of theirs is read. Schemas are compared of all of them, while Athena compares
-/// only those of partitions that a statement reads.
-fn partitioned(
-    context: &SessionContext,
-    table: &Table,
-    scan: &Scan,
-) -> Result<Arc<dyn TableProvider>, Failed> {
-    let name = format!("{}.{}", table.database, table.name);
-    let mut seen = BTreeSet::new();
-    if !table.all_columns().all(|column| seen.insert(&column.name)) {
-        let what = format!(
-            "Hive metadata for table {} is invalid: Table descriptor contains duplicate columns",
-            table.name
-        );
-        return Err(Failed::named("HIVE_INVALID_METADATA", what));
-    }
-    let mut kinds = Vec::new();
-    for key in &table.keys {
-        kinds.push(arrow_type(&key.hive_type).map_err(|what| unsupported(table, what))?);
-    }
-    let mut all = Vec::new();
-    for partition in &table.partitions {
-        check_partition(table, partition)?;
-        if partition.values.len() != table.keys.len() {
-            let what = format!("table {name}: a partition has another number of values than keys");
-            return Err(Failed::named("HIVE_INVALID_METADATA", what));
-        }
-        let rows = context.read_table(files(context, table, &partition.location, scan)?);
-        let own = table.columns.iter().map(|c| Expr::Column(Column::from_name(&c.name)));
-        let values = table.keys.iter().zip(&kinds).zip(&partition.values);
-        let values = values
-            .map(|((key, kind), value)| cast(lit(value.clone()), kind.clone()).alias(&key.name));
-        let rows = rows.and_then(|rows| rows.select(own.chain(values).collect::<Vec<_>>()));
-        all.push(rows.map_err(Failed::execution)?);
-    }
-    match together(all).map_err(Failed::execution)? {
-        Some(rows) => Ok(rows.into_view()),
-        None => nothing(table),
-    }
-}
-
-/// All rows as one plan, which is as deep as the logarithm of their number.
-fn together(mut all: Vec<DataFrame>) -> datafusion::error::Result<Option<DataFrame>> {
-    while all.len() > 1 {
-        let mut pairs = Vec::with_capacity(all.len().div_ceil(2));
-        let mut rest = all.into_iter();
-        while let Some(first) = rest.next() {
-            pairs.push(match rest.next() {
-                Some(second) => first.union(second)?,
-                None => first,
-            });
-        }
-        all = pairs;
-    }
-    Ok(all.pop())
-}
-
-/// A table without rows, because it has no partitions.
-fn nothing(table: &Table) -> Result<Arc<dyn TableProvider>, Failed> {
-    let mut fields = Vec::new();
-    for column in table.all_columns() {
+/// The columns of a table's files.
+fn columns_of(table: &Table) -> Result<Schema, Failed> {
+    let fields = table.columns.iter().map(|column| {
         let kind = arrow_type(&column.hive_type).map_err(|what| unsupported(table, what))?;
-        fields.push(Field::new(&column.name, kind, true));
-    }
-    let empty = MemTable::try_new(Arc::new(Schema::new(fields)), vec![vec![]]);
-    Ok(Arc::new(empty.map_err(Failed::execution)?))
+        Ok(Field::new(&column.name, kind, true))
+    });
+    Ok(Schema::new(fields.collect::<Result<Vec<_>, Failed>>()?))
 }
 
 /// Refuses a partition with a column of another type than the table's, as Athena does; it takes
 /// whole numbers for wider ones, and `float` for `double`. Parquet, JSON and Avro have columns by
 /// name, the others by place.
 /// <https://docs.aws.amazon.com/athena/latest/ug/updates-and-partitions.html>
-fn check_partition(table: &Table, partition: &Partition) -> Result<(), Failed> {
+pub fn check_partition(table: &Table, partition: &Partition) -> Result<(), Failed> {
     const WIDER: [&str; 4] = ["tinyint", "smallint", "int", "bigint"];
     let named = matches!(
         table.format,
@@ -323,12 +251,14 @@ fn described(
     Ok(DescribedFiles { store, folder, bucket, schema: Arc::new(Schema::new(fields)), layout })
 }
 
-fn unsupported(table: &Table, what: String) -> Failed {
+/// A table of a kind that is not read.
+pub fn unsupported(table: &Table, what: String) -> Failed {
     let what = format!("table {}.{}: {what}", table.database, table.name);
     Failed::named("NOT_SUPPORTED", what)
 }
 
-fn find<'a>(
+/// A table of the catalogue, or Trino's words when it is not there.
+pub fn find<'a>(
     select: &Select,
     catalogue: &'a Catalogue,
     database: &str,
@@ -352,21 +282,12 @@ fn listing(
     table: &Table,
     location: &str,
     format: Arc<dyn FileFormat>,
-    members: &[String],
 ) -> Result<ListingTable, Failed> {
-    let unsupported = |what: String| unsupported(table, what);
-    let mut fields = Vec::new();
-    for column in &table.columns {
-        let kind = arrow_type(&column.hive_type).map_err(unsupported)?;
-        let member = members.iter().find(|member| member.to_lowercase() == column.name);
-        fields.push(Field::new(member.unwrap_or(&column.name), kind, true));
-    }
+    let schema = Arc::new(columns_of(table)?);
     let config = ListingTableUrl::parse(location).and_then(|url| {
         // Whatever their names, files below a location are the table's.
         let options = ListingOptions::new(format).with_file_extension("");
-        let config = ListingTableConfig::new(url)
-            .with_listing_options(options)
-            .with_schema(Arc::new(Schema::new(fields)));
+        let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);
         ListingTable::try_new(config)
     });
     config.map_err(Failed::execution)

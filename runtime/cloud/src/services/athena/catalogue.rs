@@ -1,18 +1,19 @@
 //! The Glue catalogue as Athena shows it: to the engine, and in its own API of metadata.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 use steppe_wire::query::{
     Catalogue, CsvLayout, Listing, Needs, OrcAccess, Partition, Quotes, Table, TableColumn,
-    TableFormat,
+    TableFormat, View,
 };
 
 use super::{DATA_CATALOG, invalid, page, work_groups};
-use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
+use crate::kernel::service::Call;
 use crate::services::glue;
 
 /// The database that Athena asks for whatever a query reads.
@@ -34,7 +35,7 @@ pub fn visible(cloud: &Cloud, caller: &Caller, needs: &Needs) -> ApiResult<Catal
         }
         if let Some(table) = glue::find_table(cloud, database, name) {
             let mut wire = wire_table(&table);
-            if !wire.keys.is_empty() {
+            if !wire.keys.is_empty() && !is_projected(&wire) {
                 let (database, table) = (Some(database.as_str()), Some(name.as_str()));
                 glue::authorize(cloud, caller, "glue:GetPartitions", database, table)?;
                 let partitions = glue::partitions::of(cloud, &wire.database, name);
@@ -90,7 +91,34 @@ fn wire_table(table: &glue::Table) -> Table {
         columns: columns(&descriptor["Columns"]),
         keys: columns(&table.input["PartitionKeys"]),
         partitions: vec![],
+        parameters: parameters(&table.input["Parameters"]),
+        view: view(&table.input),
     }
+}
+
+fn parameters(of: &Value) -> BTreeMap<String, String> {
+    let all = of.as_object().into_iter().flatten();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    all.map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+/// Whether partitions are told by parameters of the table, and not by the catalogue.
+/// <https://docs.aws.amazon.com/athena/latest/ug/partition-projection.html>
+fn is_projected(table: &Table) -> bool {
+    table.parameters.get("projection.enabled").is_some_and(|text| text.eq_ignore_ascii_case("true"))
+}
+
+/// What a view stands for, in Presto's form: `/* Presto View: BASE64 */` of a document.
+fn view(input: &Value) -> Option<View> {
+    if input["TableType"] != "VIRTUAL_VIEW" {
+        return None;
+    }
+    let text = input["ViewOriginalText"].as_str()?.trim();
+    let inside = text.strip_prefix("/* Presto View: ")?.strip_suffix("*/")?.trim();
+    let document = base64::engine::general_purpose::STANDARD.decode(inside).ok()?;
+    let document: Value = serde_json::from_slice(&document).ok()?;
+    let sql = document["originalSql"].as_str()?.to_owned();
+    Some(View { sql, database: document["schema"].as_str().map(str::to_lowercase) })
 }
 
 /// Why a partition cannot be read: it is read by its own descriptor, not by its table's.
@@ -173,19 +201,33 @@ fn json_members(columns: &Value, serde: &Value) -> Result<TableFormat, String> {
 /// Lines that are split at every delimiter, whatever quotes say.
 /// <https://docs.aws.amazon.com/athena/latest/ug/lazy-simple-serde.html>
 fn delimited(table: &Value, serde: &Value) -> Result<TableFormat, String> {
-    let others = ["escape.delim", "serialization.null.format", "collection.delim", "line.delim"];
-    if let Some(other) = others.into_iter().find(|name| !serde[*name].is_null()) {
-        return Err(format!("the embedded cloud reads no text with `{other}`"));
+    match serde["line.delim"].as_str() {
+        None | Some("\n" | "\r" | "\r\n") => {}
+        Some(_) => return Err("the embedded cloud reads no text with `line.delim`".to_owned()),
     }
-    let separator = field_delimiter(serde)?;
-    Ok(TableFormat::Csv(CsvLayout { separator, quotes: None, header_lines: header_lines(table)? }))
+    let escape = match serde["escape.delim"].as_str() {
+        None => None,
+        Some(text) => Some(text.chars().next().ok_or("`escape.delim` is empty")?),
+    };
+    Ok(TableFormat::Csv(CsvLayout {
+        separator: field_delimiter(serde)?,
+        quotes: None,
+        escape,
+        null: serde["serialization.null.format"].as_str().unwrap_or("\\N").to_owned(),
+        header_lines: header_lines(table)?,
+    }))
 }
 
+/// A number stands for the character with that code, as Hive's `LazyUtils` reads it.
 fn field_delimiter(serde: &Value) -> Result<char, String> {
     let given = ["field.delim", "serialization.format"].map(|name| serde[name].as_str());
-    match given.into_iter().flatten().next().unwrap_or("\u{1}").as_bytes() {
-        [byte] => Ok(char::from(*byte)),
-        _ => Err("`field.delim` is not one ASCII character".to_owned()),
+    let text = given.into_iter().flatten().next().unwrap_or("1");
+    match text.parse::<u8>() {
+        Ok(code) if code < 128 => Ok(char::from(code)),
+        _ => match text.as_bytes() {
+            [byte] if byte.is_ascii() => Ok(char::from(*byte)),
+            _ => Err("`field.delim` is not one ASCII character".to_owned()),
+        },
     }
 }
 
@@ -253,6 +295,8 @@ fn csv_layout(table: &Value, serde: &Value) -> Result<TableFormat, String> {
     Ok(TableFormat::Csv(CsvLayout {
         separator: one("separatorChar", ',')?,
         quotes: Some(quotes),
+        escape: None,
+        null: String::new(),
         header_lines: header_lines(table)?,
     }))
 }
@@ -311,7 +355,9 @@ pub fn list_tables(call: &Call<'_>) -> ApiResult {
     if !cloud.services.glue.databases.contains(name) {
         return Err(not_found());
     }
-    let tables = glue::tables_of(cloud, name);
+    let wanted = glue::pattern(call.text("Expression"))?;
+    let mut tables = glue::tables_of(cloud, name);
+    tables.retain(|table| wanted.is_match(&table.name));
     page(call.params, "TableMetadataList", tables.iter().map(|t| metadata(t)).collect())
 }
 
@@ -332,7 +378,12 @@ fn check_catalog(name: &str) -> ApiResult<()> {
 }
 
 fn not_found() -> ApiError {
-    ApiError::new("MetadataException", "EntityNotFoundException: Entity Not Found")
+    let request = uuid::Uuid::new_v4();
+    let message = format!(
+        "Entity Not Found (Service: AmazonDataCatalog; Status Code: 400; Error Code: \
+         EntityNotFoundException; Request ID: {request}; Proxy: null)"
+    );
+    ApiError::new("MetadataException", message)
 }
 
 fn database(name: &str, database: &glue::Database) -> Value {

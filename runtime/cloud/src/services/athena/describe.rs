@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{ENGINE_VERSION, QueryExecution, find, group_arn, ids, page, work_groups};
-use crate::kernel::service::Call;
+use super::{ENGINE_VERSION, PAGE_MAX, QueryExecution, find, group_arn, ids, page, work_groups};
 use crate::kernel::cloud::epoch_secs;
 use crate::kernel::error::ApiResult;
+use crate::kernel::service::Call;
 
 /// Athena's numbers of errors that statements cause, as far as others have seen them.
 const ERROR_TYPES: [(&str, u64); 9] = [
@@ -61,14 +61,27 @@ fn status(execution: &QueryExecution) -> Value {
     if execution.state == "FAILED" {
         let message = execution.error.as_deref().unwrap_or_default();
         let name = message.split(':').next().unwrap_or_default();
-        let known = ERROR_TYPES.iter().find(|(known, _)| *known == name);
+        let (category, number) = error_type(message, name);
         status["AthenaError"] = json!({
-            "ErrorCategory": if known.is_some() { 2 } else { 1 },
-            "ErrorType": known.map_or(200, |(_, number)| *number),
-            "Retryable": false, "ErrorMessage": message,
+            "ErrorCategory": category, "ErrorType": number, "Retryable": false,
+            "ErrorMessage": message,
         });
     }
     status
+}
+
+/// Category 2 is what statements cause, 1 what the system does.
+fn error_type(message: &str, name: &str) -> (u64, u64) {
+    if let Some((_, number)) = ERROR_TYPES.iter().find(|(known, _)| *known == name) {
+        return (2, *number);
+    }
+    // What Hive refuses.
+    match message.strip_prefix("FAILED: ") {
+        Some(what) if what.starts_with("ParseException") => (1, 1003),
+        Some(what) if what.contains("not found") || what.contains("does not exist") => (2, 1301),
+        Some(_) => (2, 1006),
+        None => (1, 200),
+    }
 }
 
 /// Times are measured: waiting here, planning and working by the engine, the rest is the service's.
@@ -84,20 +97,43 @@ fn statistics(execution: &QueryExecution) -> Value {
         (0, Some(started)) => millis(started, until),
         (told, _) => told,
     };
-    json!({
+    let mut told = json!({
         "DataScannedInBytes": execution.scanned_bytes, "EngineExecutionTimeInMillis": engine,
         "QueryPlanningTimeInMillis": execution.planning_ms, "QueryQueueTimeInMillis": queued,
-        "TotalExecutionTimeInMillis": total,
+        "TotalExecutionTimeInMillis": total, "ServicePreProcessingTimeInMillis": 0,
         "ServiceProcessingTimeInMillis": total.saturating_sub(queued + engine),
         "ResultReuseInformation": { "ReusedPreviousResult": false },
-    })
+    });
+    if let Some(manifest) = &execution.manifest {
+        told["DataManifestLocation"] = manifest.clone().into();
+    }
+    told
+}
+
+/// `QueryRuntimeStatistics`: times, bytes in and rows out. There are no stages.
+pub fn runtime(execution: &QueryExecution) -> Value {
+    let statistics = statistics(execution);
+    let times = [
+        "QueryQueueTimeInMillis",
+        "ServicePreProcessingTimeInMillis",
+        "QueryPlanningTimeInMillis",
+        "EngineExecutionTimeInMillis",
+        "ServiceProcessingTimeInMillis",
+        "TotalExecutionTimeInMillis",
+    ];
+    let mut timeline = json!({});
+    for time in times {
+        timeline[time] = statistics[time].clone();
+    }
+    let rows = json!({ "InputBytes": execution.scanned_bytes, "OutputRows": execution.rows });
+    json!({ "Timeline": timeline, "Rows": rows })
 }
 
 /// `BatchGetQueryExecution`.
 pub fn batch(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for id in ids(params, "QueryExecutionIds")? {
+    for id in ids(params, "QueryExecutionIds", PAGE_MAX)? {
         if cloud.services.athena.queries.contains(id) {
             let one = json!({ "QueryExecutionId": id });
             let (id, execution) = find(call, &one)?;

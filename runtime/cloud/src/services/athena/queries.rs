@@ -4,23 +4,24 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use steppe_wire::place::{S3Object, S3Place};
-use steppe_wire::query::{FailureKind, Needs, Query, QueryFailure, QueryResult, Said, Statement};
+use steppe_wire::place::S3Object;
+use steppe_wire::query::{
+    Call as Asked, CallError, Called, Executed, FailureKind, Needs, Query, QueryFailure, QueryResult, Said,
+    Service, Statement, Written,
+};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::catalogue;
+use super::{SQL_BYTES_MAX, catalogue, prepared};
 use super::work_groups::{self, WorkGroup};
 use super::{DATA_CATALOG, QueryExecution, group_arn, invalid};
-use crate::kernel::service::Call;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::kernel::engine::{Engine, Engines};
 use crate::kernel::eviction::Kept;
+use crate::kernel::service::{self, Call};
 use crate::services::required;
 
-/// Longest statement.
-const SQL_BYTES_MAX: usize = 262_144;
 /// Queries that are waiting or at work.
 const UNFINISHED_MAX: usize = 104;
 /// Executions that are remembered, for as long as Athena remembers them.
@@ -65,23 +66,36 @@ pub async fn start(
         cloud.authorize(caller, "athena:GetDataCatalog", &catalog, &[])?;
     }
     let group = work_groups::find(cloud, group_name)?;
+    if group.disabled {
+        return Err(invalid(format!("WorkGroup {group_name} is disabled.")));
+    }
     let id = uuid::Uuid::new_v4().to_string();
-    let execution = execution(&id, params, origin, group_name, &group)?;
+    let mut execution = execution(params, origin, group_name)?;
+    execute_prepared(cloud, caller, &mut execution)?;
+    execution.output = output(&id, execution.statement, params, &group)?;
     if let Some(former) = former(cloud, &execution)? {
         return Ok(json!({ "QueryExecutionId": former }));
     }
     check_bucket(cloud, caller, &execution.output)?;
     let query = Query {
-        sql: execution.sql.clone(),
+        sql: execution.prepared.clone().unwrap_or_else(|| execution.sql.clone()),
         parameters: execution.parameters.clone(),
+        using: execution.using.clone(),
         database: execution.database.clone(),
         output: execution.output.clone(),
+        id: id.clone(),
         scanned_bytes_max: group.scanned_bytes_max,
     };
     if let Some(former) = admit(cloud, &id, execution)? {
         return Ok(json!({ "QueryExecutionId": former }));
     }
-    let work = Work { cloud: cloud.clone(), caller: caller.clone(), id: id.clone(), query };
+    let work = Work {
+        cloud: cloud.clone(),
+        caller: caller.clone(),
+        id: id.clone(),
+        work_group: group_name.to_owned(),
+        query,
+    };
     // With a free engine the statement is read now, so that what is no SQL is told at once.
     match cloud.engines.queries.clone().try_acquire_owned() {
         Ok(place) => match work.read().await {
@@ -95,6 +109,21 @@ pub async fn start(
         Err(_) => Engines::begin(cloud, &id, work.wait(), settle),
     }
     Ok(json!({ "QueryExecutionId": id }))
+}
+
+/// `EXECUTE` is the statement that was prepared, with values.
+fn execute_prepared(
+    cloud: &Cloud,
+    caller: &Caller,
+    execution: &mut QueryExecution,
+) -> ApiResult<()> {
+    let Some(Executed { name, using }) = Executed::of(&execution.sql) else { return Ok(()) };
+    let found = prepared::find(cloud, caller, &execution.work_group, name)
+        .map_err(|error| if error.status == 400 { invalid(error.message) } else { error })?;
+    execution.using = using.map(str::to_owned);
+    execution.statement = Statement::of(&found.sql);
+    execution.prepared = Some(found.sql.clone());
+    Ok(())
 }
 
 /// Refuses values that are not done.
@@ -126,11 +155,9 @@ fn check_members(cloud: &Cloud, params: &Value) -> ApiResult<()> {
 }
 
 fn execution(
-    id: &str,
     params: &Value,
     origin: Origin,
     group_name: &str,
-    group: &WorkGroup,
 ) -> ApiResult<QueryExecution> {
     let sql = required(params, "QueryString")?;
     if sql.len() > SQL_BYTES_MAX {
@@ -150,7 +177,7 @@ fn execution(
         work_group: group_name.to_owned(),
         token: token(params, origin)?,
         requested_output: requested_output.map(str::to_owned),
-        output: output(id, statement, requested_output, group)?,
+        output: String::new(),
         state: "QUEUED".to_owned(),
         error: None,
         columns: vec![],
@@ -160,6 +187,11 @@ fn execution(
         planning_ms: 0,
         engine_ms: 0,
         scanned_bytes: 0,
+        using: None,
+        prepared: None,
+        rows: 0,
+        update_count: None,
+        manifest: None,
     })
 }
 
@@ -193,9 +225,10 @@ fn token(params: &Value, origin: Origin) -> ApiResult<String> {
 fn output(
     id: &str,
     statement: Statement,
-    requested: Option<&str>,
+    params: &Value,
     group: &WorkGroup,
 ) -> ApiResult<String> {
+    let requested = params["ResultConfiguration"]["OutputLocation"].as_str();
     let location = match (&group.output, requested) {
         (Some(own), _) if group.enforced => own,
         (_, Some(requested)) if !group.enforced => requested,
@@ -208,9 +241,18 @@ fn output(
             ));
         }
     };
-    let place = S3Place::parse(location)
-        .map_err(|e| invalid(format!("outputLocation is not a valid S3 path. {e}")))?;
-    Ok(place.object(&format!("{id}.{}", statement.extension())).to_string())
+    let location = location.trim_end_matches('/');
+    let name = match statement.written() {
+        Written::Rows => format!("{id}.csv"),
+        Written::Lines => format!("{id}.txt"),
+        Written::Elsewhere => id.to_owned(),
+        Written::Table => format!("tables/{id}"),
+    };
+    // A whole bucket is a place as good as any for results.
+    let object = S3Object::parse(&format!("{location}/{name}"));
+    let object =
+        object.map_err(|e| invalid(format!("outputLocation is not a valid S3 path. {e}")))?;
+    Ok(object.to_string())
 }
 
 /// The execution of an equal request with the same token.
@@ -300,6 +342,9 @@ fn finish(cloud: &Cloud, id: &str, result: Result<QueryResult, QueryFailure>) {
                 execution.planning_ms = result.planning_ms;
                 execution.engine_ms = result.engine_ms;
                 execution.scanned_bytes = result.scanned_bytes;
+                execution.rows = result.rows;
+                execution.update_count = result.update_count;
+                execution.manifest = result.manifest;
             }
             Err(failure) => {
                 let state =
@@ -315,6 +360,7 @@ struct Work {
     cloud: Arc<Cloud>,
     caller: Caller,
     id: String,
+    work_group: String,
     query: Query,
 }
 
@@ -346,7 +392,7 @@ impl Work {
         match hear(&mut engine).await? {
             Some(Said::Needs(needs)) => Ok(Read { engine, needs }),
             Some(Said::Failed(failure)) => Err(failure),
-            Some(Said::Done(_)) | None => Err(broken(engine).await),
+            Some(Said::Done(_) | Said::Call(_)) | None => Err(broken(engine).await),
         }
     }
 
@@ -363,14 +409,39 @@ impl Work {
     async fn answer(&self, read: Read) -> Result<QueryResult, QueryFailure> {
         let Read { mut engine, needs } = read;
         self.authorize_output()?;
-        let visible = catalogue::visible(&self.cloud, &self.caller, &needs).map_err(|e| {
-            failed(format!("Insufficient permissions to execute the query. {}", e.message))
-        })?;
-        engine.say(&visible).await.map_err(failed)?;
-        match hear(&mut engine).await? {
-            Some(Said::Done(result)) => Ok(result),
-            Some(Said::Failed(failure)) => Err(failure),
-            Some(Said::Needs(_)) | None => Err(broken(engine).await),
+        let mut needs = Some(needs);
+        loop {
+            if let Some(needs) = needs.take() {
+                let visible = catalogue::visible(&self.cloud, &self.caller, &needs);
+                engine.say(&visible.map_err(denied)?).await.map_err(failed)?;
+            }
+            match hear(&mut engine).await? {
+                Some(Said::Needs(more)) => needs = Some(more),
+                Some(Said::Call(asked)) => {
+                    let called = self.call(asked).await?;
+                    engine.say(&called).await.map_err(failed)?;
+                }
+                Some(Said::Done(result)) => return Ok(result),
+                Some(Said::Failed(failure)) => return Err(failure),
+                None => return Err(broken(engine).await),
+            }
+        }
+    }
+
+    /// Makes a call of an API for the caller. One that was stopped calls nothing more.
+    async fn call(&self, asked: Asked) -> Result<Called, QueryFailure> {
+        let Asked { service, operation, mut input } = asked;
+        let service = match service {
+            Service::Glue => "glue",
+            Service::Athena => {
+                input["WorkGroup"] = self.work_group.clone().into();
+                "athena"
+            }
+        };
+        let called = service::call(&self.cloud, &self.caller, service, &operation, &input).await;
+        match called {
+            Err(error) if error.code == "AccessDeniedException" => Err(denied(error)),
+            called => Ok(called.map_err(|ApiError { code, message, .. }| CallError { code, message })),
         }
     }
 
@@ -398,6 +469,10 @@ impl Work {
         }
         Ok(())
     }
+}
+
+fn denied(error: ApiError) -> QueryFailure {
+    failed(format!("Insufficient permissions to execute the query. {}", error.message))
 }
 
 async fn hear(engine: &mut Engine) -> Result<Option<Said>, QueryFailure> {

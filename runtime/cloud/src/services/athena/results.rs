@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use serde_json::{Value, json};
 use steppe_wire::place::S3Object;
-use steppe_wire::query::{Column, Statement};
+use steppe_wire::query::{Column, Statement, Written};
 
 use super::{QueryExecution, find, invalid};
 use crate::kernel::service::Call;
@@ -32,6 +32,19 @@ pub fn results(call: &Call<'_>) -> ApiResult {
         })?,
     };
     check_state(&execution)?;
+    let columns: Vec<Value> = execution.columns.iter().map(column_info).collect();
+    let answer = |rows: Vec<Value>| {
+        let mut answer = json!({ "ResultSet": {
+            "Rows": rows, "ResultSetMetadata": { "ColumnInfo": columns },
+        } });
+        if execution.statement.is_counted() {
+            answer["UpdateCount"] = execution.update_count.unwrap_or(0).into();
+        }
+        answer
+    };
+    if matches!(execution.statement.written(), Written::Elsewhere | Written::Table) {
+        return Ok(answer(vec![]));
+    }
     let object = S3Object::parse(&execution.output).map_err(|e| invalid(e.to_string()))?;
     let arn = format!("arn:aws:s3:::{}/{}", object.bucket, object.key);
     cloud.authorize(caller, "s3:GetObject", &arn, &[])?;
@@ -49,14 +62,7 @@ pub fn results(call: &Call<'_>) -> ApiResult {
     let rest = cloud.services.s3.reader(&stored, file, start..stored.size);
     let rest = VerifiedBytes::from(rest.map_err(ApiError::internal)?);
     let page = read_page(rest, start, max, execution.statement).map_err(ApiError::internal)?;
-    let columns: Vec<Value> = execution.columns.iter().map(column_info).collect();
-    let mut answer = json!({ "ResultSet": {
-        "Rows": page.rows, "ResultSetMetadata": { "ColumnInfo": columns },
-    } });
-    // Athena has a count for these, and none for what it leaves to Hive.
-    if execution.statement != Statement::Describe {
-        answer["UpdateCount"] = 0.into();
-    }
+    let mut answer = answer(page.rows);
     if let Some(next) = page.next {
         answer["NextToken"] = token_of(next).into();
     }
@@ -118,7 +124,7 @@ fn read_page(
     let mut reader = BufReader::new(rest);
     let (mut rows, mut at) = (Vec::new(), start);
     while (rows.len() as u64) < rows_max {
-        let row = if statement == Statement::Select {
+        let row = if statement.written() == Written::Rows {
             read_record(&mut reader)?
         } else {
             read_line(&mut reader)?

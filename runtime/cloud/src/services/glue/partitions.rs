@@ -11,7 +11,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Table, authorize, check_catalog, check_table_input, find_table, invalid, not_found};
+use super::filter::{Filter, Key};
+use super::{
+    Table, authorize, check_catalog, check_table_input, find_table, invalid, lower, not_found,
+};
 use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
@@ -20,6 +23,9 @@ use crate::kernel::store::NotStored;
 
 /// Partitions in one answer.
 const PAGES: Pages = Pages::of("MaxResults", "NextToken", 1_000).refusing("InvalidInputException");
+
+/// Parts that a list may be read in.
+const SEGMENTS_MAX: u64 = 10;
 
 /// A partition.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -76,9 +82,9 @@ pub fn delete_all(cloud: &Cloud, database: &str, table: &str) -> Result<(), NotS
 /// The table whose partitions a call is about, when the caller may do this with it.
 fn table_of(call: &Call<'_>) -> ApiResult<Arc<Table>> {
     check_catalog(call.cloud, call.params)?;
-    let (database, name) = (call.required("DatabaseName")?, call.required("TableName")?);
-    authorize(call.cloud, call.caller, &call.action(), Some(database), Some(name))?;
-    find_table(call.cloud, database, name).ok_or_else(|| not_found("Table", name))
+    let (database, name) = (lower(call.params, "DatabaseName")?, lower(call.params, "TableName")?);
+    authorize(call.cloud, call.caller, &call.action(), Some(&database), Some(&name))?;
+    find_table(call.cloud, &database, &name).ok_or_else(|| not_found("Table", &name))
 }
 
 /// `GetPartition`.
@@ -106,7 +112,8 @@ pub fn list(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     let table = table_of(call)?;
     let without_columns = params["ExcludeColumnSchema"] == true;
-    let all = of(cloud, &table.database, &table.name).into_iter().map(|partition| {
+    let chosen = chosen(&table, of(cloud, &table.database, &table.name), params)?;
+    let all = chosen.into_iter().map(|partition| {
         let mut shown = shown(cloud, &table, &partition);
         if let Some(descriptor) =
             shown["StorageDescriptor"].as_object_mut().filter(|_| without_columns)
@@ -116,6 +123,98 @@ pub fn list(call: &Call<'_>) -> ApiResult {
         shown
     });
     PAGES.answer(params, "Partitions", all.collect())
+}
+
+/// The partitions that the expression and the segment of a request choose.
+fn chosen(
+    table: &Table,
+    mut all: Vec<Arc<Partition>>,
+    params: &Value,
+) -> ApiResult<Vec<Arc<Partition>>> {
+    if let Some(expression) = params["Expression"].as_str().filter(|text| !text.is_empty()) {
+        let keys: Vec<Key> = keys(table);
+        let filter = Filter::parse(expression, &keys).map_err(|what| {
+            invalid(format!("Unsupported expression '{expression}': {what}"))
+        })?;
+        all.retain(|partition| filter.admits(&partition.values()));
+    }
+    let segment = &params["Segment"];
+    if !segment.is_null() {
+        let wrong = || invalid("Segment must have a SegmentNumber below TotalSegments of 1 to 10.");
+        let (number, total) = (segment["SegmentNumber"].as_u64(), segment["TotalSegments"].as_u64());
+        let (number, total) = number.zip(total).ok_or_else(wrong)?;
+        if number >= total || total > SEGMENTS_MAX {
+            return Err(wrong());
+        }
+        let mut at = 0..;
+        all.retain(|_| at.next().is_some_and(|at: u64| at % total == number));
+    }
+    Ok(all)
+}
+
+/// The partition keys of a table.
+fn keys(table: &Table) -> Vec<Key> {
+    let keys = table.input["PartitionKeys"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    keys.map(|key| Key { name: text(&key["Name"]), kind: text(&key["Type"]) }).collect()
+}
+
+/// `BatchGetPartition`; what is not there is left out.
+pub fn get_all(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let table = table_of(call)?;
+    let mut found = vec![];
+    for wanted in batch(params, "PartitionsToGet", 1_000)? {
+        let values = texts(wanted, "Values")?;
+        let partition = cloud.services.glue.partitions.get(&key(&table.database, &table.name, &values));
+        found.extend(partition.map(|partition| shown(cloud, &table, &partition)));
+    }
+    Ok(json!({ "Partitions": found, "UnprocessedKeys": [] }))
+}
+
+/// `BatchDeletePartition`; what is not there is told in `Errors`.
+pub fn remove_all(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let table = table_of(call)?;
+    let mut errors = vec![];
+    for wanted in batch(params, "PartitionsToDelete", 25)? {
+        let values = texts(wanted, "Values")?;
+        let key = key(&table.database, &table.name, &values);
+        if cloud.services.glue.partitions.remove(&key)?.is_none() {
+            errors.push(told(&wanted["Values"], &missing()));
+        }
+    }
+    Ok(json!({ "Errors": errors }))
+}
+
+/// `BatchUpdatePartition`; what cannot be changed is told in `Errors`.
+pub fn update_all(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    let table = table_of(call)?;
+    let mut errors = vec![];
+    for entry in batch(params, "Entries", 100)? {
+        match change(cloud, &table, entry) {
+            Err(error) if error.status < 500 => errors.push(json!({
+                "PartitionValueList": entry["PartitionValueList"],
+                "ErrorDetail": { "ErrorCode": error.code, "ErrorMessage": error.message },
+            })),
+            changed => drop(changed?),
+        }
+    }
+    Ok(json!({ "Errors": errors }))
+}
+
+fn batch<'a>(params: &'a Value, member: &str, count_max: usize) -> ApiResult<&'a [Value]> {
+    let given = params[member].as_array().filter(|given| given.len() <= count_max);
+    let wrong = || invalid(format!("{member} must be a list of at most {count_max} items."));
+    given.map(Vec::as_slice).ok_or_else(wrong)
+}
+
+fn told(values: &Value, error: &ApiError) -> Value {
+    json!({
+        "PartitionValues": values,
+        "ErrorDetail": { "ErrorCode": error.code, "ErrorMessage": error.message },
+    })
 }
 
 /// The texts of a list, each of 1 to 1,024 characters.
@@ -164,10 +263,9 @@ pub fn create_all(call: &Call<'_>) -> ApiResult {
     let mut errors = vec![];
     for input in inputs {
         match make(call.cloud, &table, input) {
-            Err(error) if error.code == "AlreadyExistsException" => errors.push(json!({
-                "PartitionValues": input["Values"],
-                "ErrorDetail": { "ErrorCode": error.code, "ErrorMessage": error.message },
-            })),
+            Err(error) if error.code == "AlreadyExistsException" => {
+                errors.push(told(&input["Values"], &error));
+            }
             made => drop(made?),
         }
     }
@@ -176,11 +274,13 @@ pub fn create_all(call: &Call<'_>) -> ApiResult {
 
 /// `UpdatePartition`: the values of a partition stay what they are.
 pub fn update(call: &Call<'_>) -> ApiResult {
-    let Call { cloud, params, .. } = *call;
-    let table = table_of(call)?;
-    let former = texts(params, "PartitionValueList")?;
-    let input = &params["PartitionInput"];
-    if check_input(&table, input)? != former {
+    change(call.cloud, &*table_of(call)?, call.params)
+}
+
+fn change(cloud: &Cloud, table: &Table, entry: &Value) -> ApiResult {
+    let former = texts(entry, "PartitionValueList")?;
+    let input = &entry["PartitionInput"];
+    if check_input(table, input)? != former {
         return Err(invalid("The Values of a partition cannot be changed."));
     }
     let key = key(&table.database, &table.name, &former);

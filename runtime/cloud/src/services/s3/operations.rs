@@ -138,6 +138,8 @@ const OPERATIONS: &[Operation] = &[
 /// Headers of S3 that signatures, `s3s` or operations here read.
 #[rustfmt::skip]
 const HEADERS: &[&str] = &[
+    // Sent by the SDK for C++; there is one version.
+    "api-version",
     "abort-date", "acl", "bucket-object-lock-enabled", "bypass-governance-retention",
     "checksum-algorithm", "checksum-crc32", "checksum-crc32c", "checksum-crc64nvme",
     "checksum-mode", "checksum-sha1", "checksum-sha256", "checksum-type",

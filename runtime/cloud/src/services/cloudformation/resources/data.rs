@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, Made, Place, attributes, number, text};
 use crate::services::cloudwatch::{self, Alarm};
-use crate::services::glue::{Database, Job, Table};
+use crate::services::glue::{Database, Job};
 use crate::services::logs::{self, LogGroup};
 use crate::services::sns::Subscription;
 use crate::services::{athena, glue, sns};
@@ -73,9 +73,9 @@ pub fn remove_bucket_policy(place: &Place<'_>, id: &str) -> Result<(), String> {
 }
 
 pub fn set_database(place: &Place<'_>, id: &str, p: &Value) -> Made {
-    let created = place.cloud.services.glue.databases.get(id).map_or_else(Timestamp::now, |d| d.created);
-    let description = text(&p["DatabaseInput"], "Description").to_owned();
-    place.cloud.services.glue.databases.put(id, Database { description, created })?;
+    let databases = &place.cloud.services.glue.databases;
+    let created = databases.get(id).map_or_else(Timestamp::now, |d| d.created);
+    databases.put(id, Database { created, ..Database::new(p["DatabaseInput"].clone()) })?;
     Ok(Map::new())
 }
 
@@ -93,15 +93,8 @@ pub fn set_table(place: &Place<'_>, id: &str, p: &Value) -> Made {
         ));
     }
     glue::check_table_input(&p["TableInput"])?;
-    let key = table_key(id, p);
-    let created = place.cloud.services.glue.tables.get(&key).map_or_else(Timestamp::now, |t| t.created);
-    let table = Table {
-        database: database.to_owned(),
-        name: id.to_owned(),
-        input: p["TableInput"].clone(),
-        created,
-    };
-    place.cloud.services.glue.tables.put(&key, table)?;
+    let input = p["TableInput"].clone();
+    glue::versions::put(place.cloud, database, id, input, glue::versions::Archive::Keep)?;
     Ok(Map::new())
 }
 

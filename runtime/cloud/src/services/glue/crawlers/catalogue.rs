@@ -26,6 +26,7 @@ use super::settings::{Delete, Settings, Update};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::ApiResult;
 use crate::kernel::identity::Caller;
+use crate::services::glue::versions::{self, Archive};
 use crate::services::glue::{self, Table, find_table, partitions};
 
 /// Characters of a name.
@@ -103,10 +104,7 @@ impl<'a> Writer<'a> {
             Some(table) => self.changed(table, input)?,
         };
         if let Some(input) = input {
-            let created = former.as_ref().map_or_else(Timestamp::now, |table| table.created);
-            let key = format!("{database}.{name}");
-            let table = Table { database: database.clone(), name: name.clone(), input, created };
-            self.cloud.services.glue.tables.put(&key, table)?;
+            versions::put(self.cloud, &database, &name, input, Archive::Keep)?;
         }
         if let Some(table) = find_table(self.cloud, &database, &name) {
             self.partitions(&table, found)?;
@@ -202,11 +200,10 @@ impl<'a> Writer<'a> {
             }
             Delete::Deprecate if table.input["Parameters"][DEPRECATED].is_null() => {
                 self.allowed("UpdateTable", name)?;
-                let mut marked = table.clone();
+                let mut input = table.input.clone();
                 let now = Timestamp::now().as_millisecond().to_string();
-                marked.input["Parameters"][DEPRECATED] = now.into();
-                let key = format!("{}.{name}", table.database);
-                self.cloud.services.glue.tables.put(&key, marked)?;
+                input["Parameters"][DEPRECATED] = now.into();
+                versions::put(self.cloud, &table.database, name, input, Archive::Keep)?;
                 self.say("Marked as deprecated:", name);
             }
             Delete::Deprecate => {}
