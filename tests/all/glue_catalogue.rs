@@ -73,7 +73,10 @@ async fn partitions_are_found_by_expressions_and_changed_in_batches() {
         Ok::<Vec<Value>, String>(all.into_iter().map(|mut p| p["Values"][0].take()).collect())
     };
     assert_eq!(found("year > 1000 AND kind = 'a'").await, Ok(vec!["2023".into(), "2024".into()]));
-    assert_eq!(found("(year = 2024 OR kind IN ('b'))").await, Ok(vec!["2024".into(), "900".into()]));
+    assert_eq!(
+        found("(year = 2024 OR kind IN ('b'))").await,
+        Ok(vec!["2024".into(), "900".into()])
+    );
     let refused = found("town = 'x'").await.expect_err("refused");
     assert!(refused.starts_with("InvalidInputException: Unsupported expression"), "{refused}");
     let mut moved = partition("900", "b");

@@ -61,7 +61,10 @@ impl Partitioned {
         let name = format!("{}.{}", table.database, table.name);
         let mut seen = BTreeSet::new();
         if !table.all_columns().all(|column| seen.insert(&column.name)) {
-            let what = format!("table {name}: a partition key has the name of a column");
+            let what = format!(
+                "Hive metadata for table {name} is invalid: Table descriptor contains duplicate \
+                 columns"
+            );
             return Err(Failed::named("HIVE_INVALID_METADATA", what));
         }
         let mut fields = Vec::new();

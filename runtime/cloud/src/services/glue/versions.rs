@@ -54,17 +54,20 @@ pub fn change<E: From<NotStored>>(
     archive: Archive,
     decide: impl FnOnce(Option<&Table>) -> Result<Value, E>,
 ) -> Result<(), E> {
-    let next = |former: Option<&Table>| {
+    let next = |former: Option<&Table>| -> Result<Table, E> {
         let input = decide(former)?;
         let Some(former) = former else { return Ok(Table::new(database, name, input)) };
-        if archive == Archive::Keep {
-            let key = key(former, former.version);
-            cloud.services.glue.versions.put(&key, former.clone())?;
-        }
         let version = former.version + 1;
         Ok(Table { input, version, updated: Some(Timestamp::now()), ..former.clone() })
     };
-    cloud.services.glue.tables.replace(&format!("{database}.{name}"), next).map(|_| ())
+    let tables = &cloud.services.glue.tables;
+    let former = tables.replace(&format!("{database}.{name}"), next)?;
+    // Afterwards: a crash in between loses what the table was, never what it is.
+    if let Some(former) = former.filter(|_| archive == Archive::Keep) {
+        let key = key(&former, former.version);
+        cloud.services.glue.versions.put(&key, Table::clone(&former))?;
+    }
+    Ok(())
 }
 
 /// Deletes all versions of a table.
