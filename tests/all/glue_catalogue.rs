@@ -9,7 +9,8 @@ fn table(name: &str, comment: &str) -> Value {
         "Name": name, "TableType": "EXTERNAL_TABLE", "Description": comment,
         "PartitionKeys": [{ "Name": "year", "Type": "int" }, { "Name": "kind", "Type": "string" }],
         "StorageDescriptor": {
-            "Columns": [{ "Name": "a", "Type": "int" }], "Location": format!("s3://{BUCKET}/{name}/"),
+            "Columns": [{ "Name": "a", "Type": "int" }],
+            "Location": format!("s3://{BUCKET}/{name}/"),
             "InputFormat": "In", "OutputFormat": "Out",
             "SerdeInfo": { "SerializationLibrary": "x.ParquetHiveSerDe" },
         },

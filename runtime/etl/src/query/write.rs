@@ -272,10 +272,19 @@ async fn insert(
     let location = format!("{}/", location.trim_end_matches('/'));
     let layout = Layout::of_table(&table)?;
     let data = declared.len() - keys.names.len();
-    let sink = Sink::new(query, &location, schema, data, layout)?;
-    let written = fill(sink, rows.frame, &assignment).await?;
+    let mut sink = Sink::new(query, &location, schema, data, layout)?;
     let projected = table["Parameters"]["projection.enabled"] == "true";
-    if !projected && !keys.names.is_empty() {
+    let catalogued = !projected && !keys.names.is_empty();
+    if catalogued {
+        let known = partitions::all(talk, &keys).await?;
+        let place = |partition: &Value| {
+            let location = partition["StorageDescriptor"]["Location"].as_str()?.to_owned();
+            Some((partitions::values(partition), location))
+        };
+        sink = sink.beside(known.iter().filter_map(place).collect());
+    }
+    let written = fill(sink, rows.frame, &assignment).await?;
+    if catalogued {
         partitions::create_written(talk, &keys, &table, written.partitions.clone()).await?;
     }
     Ok(Done { kind: "INSERT", written })

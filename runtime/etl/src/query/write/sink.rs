@@ -35,6 +35,8 @@ pub struct Sink {
     /// Columns of files, and the keys behind them.
     data: SchemaRef,
     keys: Vec<String>,
+    /// Where partitions are that lie elsewhere than their values say.
+    places: BTreeMap<Vec<String>, String>,
     open: BTreeMap<Vec<String>, OpenFile>,
     rows: u64,
 }
@@ -89,9 +91,25 @@ impl Sink {
             name: query.id.replace('-', "_"),
             data: Arc::new(Schema::new(fields[..data].to_vec())),
             keys: fields[data..].iter().map(|field| field.name().clone()).collect(),
+            places: BTreeMap::new(),
             open: BTreeMap::new(),
             rows: 0,
         })
+    }
+
+    /// The same beside partitions that there are: by their values, where each is.
+    pub fn beside(self, places: BTreeMap<Vec<String>, String>) -> Self {
+        Self { places, ..self }
+    }
+
+    /// `s3://bucket/prefix/year=2019/` of a partition.
+    fn folder(&self, values: &[String]) -> String {
+        if let Some(place) = self.places.get(values) {
+            return format!("{}/", place.trim_end_matches('/'));
+        }
+        let pairs = self.keys.iter().zip(values);
+        let folders = pairs.map(|(key, value)| format!("{key}={}/", escaped(value)));
+        format!("{}{}", self.root, folders.collect::<String>())
     }
 
     /// Writes rows.
@@ -150,16 +168,14 @@ impl Sink {
     }
 
     /// Ends all files and puts them into their places.
-    pub async fn finish(self) -> Result<Written, QueryFailure> {
+    pub async fn finish(mut self) -> Result<Written, QueryFailure> {
         let mut written = Written { rows: self.rows, ..Written::default() };
         let ending = match self.layout.format {
             Format::Json | Format::Text => self.layout.compression.ending(),
             _ => "",
         };
-        for (number, (values, open)) in self.open.into_iter().enumerate() {
-            let pairs = self.keys.iter().zip(&values);
-            let folders = pairs.map(|(key, value)| format!("{key}={}/", escaped(value)));
-            let folder = format!("{}{}", self.root, folders.collect::<String>());
+        for (number, (values, open)) in std::mem::take(&mut self.open).into_iter().enumerate() {
+            let folder = self.folder(&values);
             let place = format!("{folder}{}_{number:05}{ending}", self.name);
             let OpenFile { writer, file } = open;
             writer.finish().map_err(unwritten)?;
