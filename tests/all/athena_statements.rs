@@ -1,4 +1,4 @@
-//! Statements that change the catalogue and write objects: what they leave, who may, what is bounded.
+//! Statements that change the catalogue and write objects: what they leave, who may, and bounds.
 
 use serde_json::{Value, json};
 

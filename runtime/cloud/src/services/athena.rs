@@ -37,15 +37,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use steppe_wire::query::{Column, Statement};
 
-use anyhow::Result;
-use crate::kernel::service::{Call, Service};
-use crate::{model, op};
-use crate::kernel::cloud::Opening;
-use crate::kernel::store::Table;
 use crate::kernel::cloud::Cloud;
+use crate::kernel::cloud::Opening;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
+use crate::kernel::service::{Call, Service};
+use crate::kernel::store::Table;
 use crate::services::required;
+use crate::{model, op};
+use anyhow::Result;
 pub use describe::describe;
 pub use prepared::PreparedStatement;
 pub use queries::{Origin, end_orphans, start, stop};
@@ -158,64 +158,67 @@ pub struct QueryExecution {
 }
 
 /// API of Athena.
-pub static SERVICE: Service = Service { invalid: "InvalidRequestException", ..Service::new(
-    "athena",
-    model!("athena"),
-    &[
-        op!(StartQueryExecution(
+pub static SERVICE: Service = Service {
+    invalid: "InvalidRequestException",
+    ..Service::new(
+        "athena",
+        model!("athena"),
+        &[
+            op!(StartQueryExecution(
             QueryString, ClientRequestToken, QueryExecutionContext { Database, Catalog },
             ResultConfiguration { OutputLocation, ExpectedBucketOwner, EncryptionConfiguration },
             WorkGroup, ExecutionParameters, ResultReuseConfiguration
         ) => async queries::begin),
-        op!(StopQueryExecution(QueryExecutionId) => stop_query),
-        op!(GetQueryExecution(QueryExecutionId) => get_query),
-        op!(BatchGetQueryExecution(QueryExecutionIds) => describe::batch),
-        op!(ListQueryExecutions(WorkGroup, MaxResults, NextToken) => describe::list),
-        op!(GetQueryResults(QueryExecutionId, MaxResults, NextToken) => results::results),
-        op!(GetQueryRuntimeStatistics(QueryExecutionId) => get_runtime),
-        op!(ListEngineVersions(MaxResults, NextToken) => work_groups::list_engines),
-        op!(GetWorkGroup(WorkGroup) => work_groups::get),
-        op!(ListWorkGroups(MaxResults, NextToken) => work_groups::list),
-        op!(CreateWorkGroup(Name, Configuration {
+            op!(StopQueryExecution(QueryExecutionId) => stop_query),
+            op!(GetQueryExecution(QueryExecutionId) => get_query),
+            op!(BatchGetQueryExecution(QueryExecutionIds) => describe::batch),
+            op!(ListQueryExecutions(WorkGroup, MaxResults, NextToken) => describe::list),
+            op!(GetQueryResults(QueryExecutionId, MaxResults, NextToken) => results::results),
+            op!(GetQueryRuntimeStatistics(QueryExecutionId) => get_runtime),
+            op!(ListEngineVersions(MaxResults, NextToken) => work_groups::list_engines),
+            op!(GetWorkGroup(WorkGroup) => work_groups::get),
+            op!(ListWorkGroups(MaxResults, NextToken) => work_groups::list),
+            op!(CreateWorkGroup(Name, Configuration {
             ResultConfiguration, EnforceWorkGroupConfiguration, PublishCloudWatchMetricsEnabled,
             BytesScannedCutoffPerQuery, RequesterPaysEnabled, EngineVersion,
             EnableMinimumEncryptionConfiguration
         }, Description) => work_groups::create),
-        op!(UpdateWorkGroup(WorkGroup, ConfigurationUpdates {
+            op!(UpdateWorkGroup(WorkGroup, ConfigurationUpdates {
             ResultConfigurationUpdates, EnforceWorkGroupConfiguration, PublishCloudWatchMetricsEnabled,
             BytesScannedCutoffPerQuery, RequesterPaysEnabled, EngineVersion,
             EnableMinimumEncryptionConfiguration, RemoveBytesScannedCutoffPerQuery
         }, Description, State) => work_groups::update),
-        op!(DeleteWorkGroup(WorkGroup, RecursiveDeleteOption) => work_groups::delete),
-        op!(CreateNamedQuery(
+            op!(DeleteWorkGroup(WorkGroup, RecursiveDeleteOption) => work_groups::delete),
+            op!(CreateNamedQuery(
             Name, Description, Database, QueryString, ClientRequestToken, WorkGroup
         ) => named_queries::create),
-        op!(UpdateNamedQuery(NamedQueryId, Name, Description, QueryString)
+            op!(UpdateNamedQuery(NamedQueryId, Name, Description, QueryString)
             => named_queries::update),
-        op!(DeleteNamedQuery(NamedQueryId) => named_queries::delete),
-        op!(GetNamedQuery(NamedQueryId) => named_queries::get),
-        op!(BatchGetNamedQuery(NamedQueryIds) => named_queries::batch),
-        op!(ListNamedQueries(WorkGroup, MaxResults, NextToken) => named_queries::list),
-        op!(CreatePreparedStatement(StatementName, WorkGroup, QueryStatement, Description)
+            op!(DeleteNamedQuery(NamedQueryId) => named_queries::delete),
+            op!(GetNamedQuery(NamedQueryId) => named_queries::get),
+            op!(BatchGetNamedQuery(NamedQueryIds) => named_queries::batch),
+            op!(ListNamedQueries(WorkGroup, MaxResults, NextToken) => named_queries::list),
+            op!(CreatePreparedStatement(StatementName, WorkGroup, QueryStatement, Description)
             => prepared::create),
-        op!(UpdatePreparedStatement(StatementName, WorkGroup, QueryStatement, Description)
+            op!(UpdatePreparedStatement(StatementName, WorkGroup, QueryStatement, Description)
             => prepared::update),
-        op!(DeletePreparedStatement(StatementName, WorkGroup) => prepared::delete),
-        op!(GetPreparedStatement(StatementName, WorkGroup) => prepared::get),
-        op!(BatchGetPreparedStatement(PreparedStatementNames, WorkGroup) => prepared::batch),
-        op!(ListPreparedStatements(WorkGroup, MaxResults, NextToken) => prepared::list),
-        op!(ListDataCatalogs(MaxResults, NextToken, WorkGroup) => catalogue::list_catalogs),
-        op!(GetDataCatalog(Name, WorkGroup) => catalogue::get_catalog),
-        op!(ListDatabases(CatalogName, MaxResults, NextToken, WorkGroup)
+            op!(DeletePreparedStatement(StatementName, WorkGroup) => prepared::delete),
+            op!(GetPreparedStatement(StatementName, WorkGroup) => prepared::get),
+            op!(BatchGetPreparedStatement(PreparedStatementNames, WorkGroup) => prepared::batch),
+            op!(ListPreparedStatements(WorkGroup, MaxResults, NextToken) => prepared::list),
+            op!(ListDataCatalogs(MaxResults, NextToken, WorkGroup) => catalogue::list_catalogs),
+            op!(GetDataCatalog(Name, WorkGroup) => catalogue::get_catalog),
+            op!(ListDatabases(CatalogName, MaxResults, NextToken, WorkGroup)
             => catalogue::list_databases),
-        op!(GetDatabase(CatalogName, DatabaseName, WorkGroup) => catalogue::get_database),
-        op!(ListTableMetadata(
+            op!(GetDatabase(CatalogName, DatabaseName, WorkGroup) => catalogue::get_database),
+            op!(ListTableMetadata(
             CatalogName, DatabaseName, Expression, MaxResults, NextToken, WorkGroup
         ) => catalogue::list_tables),
-        op!(GetTableMetadata(CatalogName, DatabaseName, TableName, WorkGroup)
+            op!(GetTableMetadata(CatalogName, DatabaseName, TableName, WorkGroup)
             => catalogue::get_table),
-    ],
-) };
+        ],
+    )
+};
 
 fn stop_query(call: &Call<'_>) -> ApiResult {
     let (id, _) = find(call, call.params)?;

@@ -32,16 +32,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use steppe_wire::place::S3Place;
 
-use anyhow::Result;
-use crate::kernel::service::Service;
-use crate::{model, op};
-use crate::kernel::cloud::Opening;
-use crate::kernel::store::{self, NotStored};
 use crate::kernel::cloud::Cloud;
+use crate::kernel::cloud::Opening;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
+use crate::kernel::service::Service;
+use crate::kernel::store::{self, NotStored};
 use crate::services::required;
+use crate::{model, op};
+use anyhow::Result;
 
 pub use crawlers::Crawler;
 pub use jobs::{Job, JobRun, stop};
@@ -162,88 +162,91 @@ pub fn authorize(
 }
 
 /// API of Glue.
-pub static SERVICE: Service = Service { invalid: "InvalidInputException", ..Service::new(
-    "glue",
-    model!("glue"),
-    &[
-        op!(CreateDatabase(CatalogId, DatabaseInput {
+pub static SERVICE: Service = Service {
+    invalid: "InvalidInputException",
+    ..Service::new(
+        "glue",
+        model!("glue"),
+        &[
+            op!(CreateDatabase(CatalogId, DatabaseInput {
             Name, Description, LocationUri, Parameters, CreateTableDefaultPermissions
         }) => databases::create),
-        op!(UpdateDatabase(CatalogId, Name, DatabaseInput {
+            op!(UpdateDatabase(CatalogId, Name, DatabaseInput {
             Name, Description, LocationUri, Parameters, CreateTableDefaultPermissions
         }) => databases::update),
-        op!(DeleteDatabase(CatalogId, Name) => databases::delete),
-        op!(GetDatabase(CatalogId, Name) => databases::get),
-        op!(GetDatabases(CatalogId, NextToken, MaxResults, ResourceShareType)
+            op!(DeleteDatabase(CatalogId, Name) => databases::delete),
+            op!(GetDatabase(CatalogId, Name) => databases::get),
+            op!(GetDatabases(CatalogId, NextToken, MaxResults, ResourceShareType)
             => databases::list),
-        op!(CreateTable(CatalogId, DatabaseName, TableInput {
+            op!(CreateTable(CatalogId, DatabaseName, TableInput {
             Name, Description, Owner, LastAccessTime, LastAnalyzedTime, Retention, StorageDescriptor,
             PartitionKeys, ViewOriginalText, ViewExpandedText, TableType, Parameters
         }) => tables::create),
-        op!(UpdateTable(CatalogId, DatabaseName, TableInput {
+            op!(UpdateTable(CatalogId, DatabaseName, TableInput {
             Name, Description, Owner, LastAccessTime, LastAnalyzedTime, Retention, StorageDescriptor,
             PartitionKeys, ViewOriginalText, ViewExpandedText, TableType, Parameters
         }, SkipArchive, VersionId) => tables::update),
-        op!(DeleteTable(CatalogId, DatabaseName, Name) => tables::delete),
-        op!(BatchDeleteTable(CatalogId, DatabaseName, TablesToDelete) => tables::batch_delete),
-        op!(GetTable(CatalogId, DatabaseName, Name) => tables::get),
-        op!(GetTables(CatalogId, DatabaseName, Expression, NextToken, MaxResults)
+            op!(DeleteTable(CatalogId, DatabaseName, Name) => tables::delete),
+            op!(BatchDeleteTable(CatalogId, DatabaseName, TablesToDelete) => tables::batch_delete),
+            op!(GetTable(CatalogId, DatabaseName, Name) => tables::get),
+            op!(GetTables(CatalogId, DatabaseName, Expression, NextToken, MaxResults)
             => tables::list),
-        op!(SearchTables(
+            op!(SearchTables(
             CatalogId, Filters { Key, Value, Comparator }, SearchText, SortCriteria, NextToken,
             MaxResults
         ) => tables::search),
-        op!(GetTableVersions(CatalogId, DatabaseName, TableName, NextToken, MaxResults)
+            op!(GetTableVersions(CatalogId, DatabaseName, TableName, NextToken, MaxResults)
             => versions::list),
-        op!(GetTableVersion(CatalogId, DatabaseName, TableName, VersionId) => versions::get),
-        op!(DeleteTableVersion(CatalogId, DatabaseName, TableName, VersionId)
+            op!(GetTableVersion(CatalogId, DatabaseName, TableName, VersionId) => versions::get),
+            op!(DeleteTableVersion(CatalogId, DatabaseName, TableName, VersionId)
             => versions::delete),
-        op!(BatchDeleteTableVersion(CatalogId, DatabaseName, TableName, VersionIds)
+            op!(BatchDeleteTableVersion(CatalogId, DatabaseName, TableName, VersionIds)
             => versions::batch_delete),
-        op!(GetPartitionIndexes(CatalogId, DatabaseName, TableName, NextToken)
+            op!(GetPartitionIndexes(CatalogId, DatabaseName, TableName, NextToken)
             => tables::indexes),
-        op!(CreatePartition(CatalogId, DatabaseName, TableName, PartitionInput)
+            op!(CreatePartition(CatalogId, DatabaseName, TableName, PartitionInput)
             => partitions::create),
-        op!(BatchCreatePartition(CatalogId, DatabaseName, TableName, PartitionInputList)
+            op!(BatchCreatePartition(CatalogId, DatabaseName, TableName, PartitionInputList)
             => partitions::create_all),
-        op!(GetPartition(CatalogId, DatabaseName, TableName, PartitionValues) => partitions::get),
-        op!(GetPartitions(
+            op!(GetPartition(CatalogId, DatabaseName, TableName, PartitionValues) => partitions::get),
+            op!(GetPartitions(
             CatalogId, DatabaseName, TableName, Expression,
             Segment { SegmentNumber, TotalSegments }, NextToken, MaxResults,
             ExcludeColumnSchema
         ) => partitions::list),
-        op!(BatchGetPartition(CatalogId, DatabaseName, TableName, PartitionsToGet)
+            op!(BatchGetPartition(CatalogId, DatabaseName, TableName, PartitionsToGet)
             => partitions::get_all),
-        op!(BatchDeletePartition(CatalogId, DatabaseName, TableName, PartitionsToDelete)
+            op!(BatchDeletePartition(CatalogId, DatabaseName, TableName, PartitionsToDelete)
             => partitions::remove_all),
-        op!(BatchUpdatePartition(
+            op!(BatchUpdatePartition(
             CatalogId, DatabaseName, TableName, Entries { PartitionValueList, PartitionInput }
         ) => partitions::update_all),
-        op!(UpdatePartition(
+            op!(UpdatePartition(
             CatalogId, DatabaseName, TableName, PartitionValueList, PartitionInput
         ) => partitions::update),
-        op!(DeletePartition(CatalogId, DatabaseName, TableName, PartitionValues)
+            op!(DeletePartition(CatalogId, DatabaseName, TableName, PartitionValues)
             => partitions::remove),
-        op!(CreateCrawler(
+            op!(CreateCrawler(
             Name, Role, DatabaseName, Description, Targets, TablePrefix, SchemaChangePolicy,
             RecrawlPolicy, Configuration
         ) => crawlers::create),
-        op!(UpdateCrawler(
+            op!(UpdateCrawler(
             Name, Role, DatabaseName, Description, Targets, TablePrefix, SchemaChangePolicy,
             RecrawlPolicy, Configuration
         ) => crawlers::update),
-        op!(DeleteCrawler(Name) => crawlers::remove),
-        op!(GetCrawler(Name) => crawlers::get),
-        op!(GetCrawlers(MaxResults, NextToken) => crawlers::list),
-        op!(StartCrawler(Name) => crawlers::start),
-        op!(StopCrawler(Name) => crawlers::stop),
-        op!(GetJob(JobName) => jobs::get_job),
-        op!(StartJobRun(JobName, Arguments) => jobs::start),
-        op!(GetJobRun(JobName, RunId) => jobs::get),
-        op!(GetJobRuns(JobName, NextToken, MaxResults) => jobs::list),
-        op!(BatchStopJobRun(JobName, JobRunIds) => jobs::batch_stop),
-    ],
-) };
+            op!(DeleteCrawler(Name) => crawlers::remove),
+            op!(GetCrawler(Name) => crawlers::get),
+            op!(GetCrawlers(MaxResults, NextToken) => crawlers::list),
+            op!(StartCrawler(Name) => crawlers::start),
+            op!(StopCrawler(Name) => crawlers::stop),
+            op!(GetJob(JobName) => jobs::get_job),
+            op!(StartJobRun(JobName, Arguments) => jobs::start),
+            op!(GetJobRun(JobName, RunId) => jobs::get),
+            op!(GetJobRuns(JobName, NextToken, MaxResults) => jobs::list),
+            op!(BatchStopJobRun(JobName, JobRunIds) => jobs::batch_stop),
+        ],
+    )
+};
 
 /// Ends what a cloud that is no more left at work.
 pub fn end_orphans(cloud: &Cloud) {

@@ -1,8 +1,8 @@
 //! `CREATE VIEW`: a statement under a name, as Presto and Athena keep it in the catalogue.
 //!
-//! The table of a view has the type `VIRTUAL_VIEW`, the columns of the statement in Hive's types, and
-//! as its text a document in base64: `/* Presto View: … */`, with the statement, catalogue, database
-//! and columns in Trino's types. So other tools that read Athena's views read these.
+//! The table of a view has the type `VIRTUAL_VIEW`, the columns of the statement in Hive's types,
+//! and as its text a document in base64: `/* Presto View: … */`, with the statement, catalogue,
+//! database and columns in Trino's types. So other tools that read Athena's views read these.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! `EXPLAIN`: the engine's own plan of a statement, or whether it is one.
 //!
-//! The plan is DataFusion's, not Trino's: its steps are what runs here. `ANALYZE` and other types and
-//! formats are refused by name.
+//! The plan is DataFusion's, not Trino's: its steps are what runs here. `ANALYZE` and other types
+//! and formats are refused by name.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use steppe_wire::query::QueryFailure;

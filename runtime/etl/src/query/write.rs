@@ -1,9 +1,9 @@
 //! Statements that write rows: `CREATE TABLE … AS`, `INSERT INTO` and `UNLOAD`.
 //!
-//! Rows go into files of one format, at most one for each partition; what was written is listed in a
-//! manifest beside the place of the result. A table or partition is made in the catalogue when its
-//! files are there. What fails in between leaves files, as on Athena, and a place that has files is
-//! never written into by a new table.
+//! Rows go into files of one format, at most one for each partition; what was written is listed in
+//! a manifest beside the place of the result. A table or partition is made in the catalogue when
+//! its files are there. What fails in between leaves files, as on Athena, and a place that has
+//! files is never written into by a new table.
 //!
 //! <https://docs.aws.amazon.com/athena/latest/ug/create-table-as.html>,
 //! <https://docs.aws.amazon.com/athena/latest/ug/insert-into.html>,

@@ -121,12 +121,7 @@ pub fn statement(params: &Value, member: &str) -> ApiResult<String> {
     Ok(sql.to_owned())
 }
 
-fn existing(
-    cloud: &Cloud,
-    caller: &Caller,
-    id: &str,
-    action: &str,
-) -> ApiResult<Arc<NamedQuery>> {
+fn existing(cloud: &Cloud, caller: &Caller, id: &str, action: &str) -> ApiResult<Arc<NamedQuery>> {
     let missing = || -> ApiError { invalid(format!("NamedQuery {id} was not found")) };
     let query = cloud.services.athena.named_queries.get(id).ok_or_else(missing)?;
     cloud.authorize(caller, action, &group_arn(cloud, &query.work_group), &[])?;

@@ -6,19 +6,19 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use steppe_wire::place::S3Object;
 use steppe_wire::query::{
-    Call as Asked, CallError, Called, Executed, FailureKind, Needs, Query, QueryFailure, QueryResult, Said,
-    Service, Statement, Written,
+    Call as Asked, CallError, Called, Executed, FailureKind, Needs, Query, QueryFailure,
+    QueryResult, Said, Service, Statement, Written,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{SQL_BYTES_MAX, catalogue, prepared};
 use super::work_groups::{self, WorkGroup};
 use super::{DATA_CATALOG, QueryExecution, group_arn, invalid};
+use super::{SQL_BYTES_MAX, catalogue, prepared};
 use crate::kernel::cloud::Cloud;
-use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::kernel::engine::{Engine, Engines};
+use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::eviction::Kept;
+use crate::kernel::identity::Caller;
 use crate::kernel::service::{self, Call};
 use crate::services::required;
 
@@ -154,11 +154,7 @@ fn check_members(cloud: &Cloud, params: &Value) -> ApiResult<()> {
     Ok(())
 }
 
-fn execution(
-    params: &Value,
-    origin: Origin,
-    group_name: &str,
-) -> ApiResult<QueryExecution> {
+fn execution(params: &Value, origin: Origin, group_name: &str) -> ApiResult<QueryExecution> {
     let sql = required(params, "QueryString")?;
     if sql.len() > SQL_BYTES_MAX {
         return Err(invalid(format!(
@@ -222,12 +218,7 @@ fn token(params: &Value, origin: Origin) -> ApiResult<String> {
 }
 
 /// Where the result goes. A group that enforces its settings overrides the request's.
-fn output(
-    id: &str,
-    statement: Statement,
-    params: &Value,
-    group: &WorkGroup,
-) -> ApiResult<String> {
+fn output(id: &str, statement: Statement, params: &Value, group: &WorkGroup) -> ApiResult<String> {
     let requested = params["ResultConfiguration"]["OutputLocation"].as_str();
     let location = match (&group.output, requested) {
         (Some(own), _) if group.enforced => own,
@@ -441,7 +432,9 @@ impl Work {
         let called = service::call(&self.cloud, &self.caller, service, &operation, &input).await;
         match called {
             Err(error) if error.code == "AccessDeniedException" => Err(denied(error)),
-            called => Ok(called.map_err(|ApiError { code, message, .. }| CallError { code, message })),
+            called => {
+                Ok(called.map_err(|ApiError { code, message, .. }| CallError { code, message }))
+            }
         }
     }
 

@@ -10,10 +10,10 @@ use steppe_wire::place::S3Object;
 use steppe_wire::query::{Column, Statement, Written};
 
 use super::{QueryExecution, find, invalid};
-use crate::kernel::service::Call;
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::services::s3::VerifiedBytes;
 use crate::kernel::pages::{number_of, token_of};
+use crate::kernel::service::Call;
+use crate::services::s3::VerifiedBytes;
 
 /// Rows in one answer.
 const ROWS_MAX: u64 = 1_000;

@@ -127,7 +127,8 @@ fn engine_version(group: &WorkGroup) -> Value {
 pub fn list_engines(call: &Call<'_>) -> ApiResult {
     call.authorize("*")?;
     let version = |selected: &str| {
-        json!({ "SelectedEngineVersion": selected, "EffectiveEngineVersion": ENGINE_VERSION })
+        let effective = ENGINE_VERSION;
+        json!({ "SelectedEngineVersion": selected, "EffectiveEngineVersion": effective })
     };
     page(call.params, "EngineVersions", vec![version(AUTO), version(ENGINE_VERSION)])
 }
@@ -212,8 +213,7 @@ fn check(configuration: &Value, operation: &str) -> ApiResult<()> {
 
 /// A work group of a configuration, by the rules of CloudFormation's properties.
 fn made(configuration: &Value, description: &Value) -> ApiResult<WorkGroup> {
-    let properties =
-        json!({ "WorkGroupConfiguration": configuration, "Description": description });
+    let properties = json!({ "WorkGroupConfiguration": configuration, "Description": description });
     WorkGroup::from_properties(&properties).map_err(|what| {
         invalid(what.strip_prefix("InvalidRequestException: ").unwrap_or(&what).to_owned())
     })
@@ -293,10 +293,16 @@ pub fn update(call: &Call<'_>) -> ApiResult {
         None => former.disabled,
         Some("ENABLED") => false,
         Some("DISABLED") => true,
-        Some(other) => return Err(invalid(format!("State must be ENABLED or DISABLED, not {other}"))),
+        Some(other) => {
+            return Err(invalid(format!("State must be ENABLED or DISABLED, not {other}")));
+        }
     };
     let group = made(&configuration, &description)?;
-    cloud.services.athena.work_groups.put(name, WorkGroup { disabled, created: former.created, ..group })?;
+    cloud
+        .services
+        .athena
+        .work_groups
+        .put(name, WorkGroup { disabled, created: former.created, ..group })?;
     Ok(json!({}))
 }
 

@@ -30,10 +30,10 @@ use serde_json::{Value, json};
 pub use self::run::{Last, Run, Status, end_orphans};
 use self::settings::Settings;
 use super::invalid;
-use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
+use crate::kernel::service::Call;
 
 /// Where crawls are logged.
 pub const LOG_GROUP: &str = "/aws-glue/crawlers";

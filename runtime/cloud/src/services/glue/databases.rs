@@ -6,11 +6,12 @@
 //!
 //! <https://docs.aws.amazon.com/glue/latest/dg/aws-glue-api-catalog-databases.html>
 
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Database, PAGES, authorize, check_catalog, delete_database, invalid, lower, not_found};
+use super::{
+    Database, PAGES, authorize, check_catalog, delete_database, invalid, lower, not_found,
+};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
@@ -64,7 +65,8 @@ pub fn get(call: &Call<'_>) -> ApiResult {
     check_catalog(cloud, params)?;
     let name = &lower(params, "Name")?;
     authorize(cloud, caller, "glue:GetDatabase", Some(name), None)?;
-    let found = cloud.services.glue.databases.get(name).ok_or_else(|| not_found("Database", name))?;
+    let found =
+        cloud.services.glue.databases.get(name).ok_or_else(|| not_found("Database", name))?;
     Ok(json!({ "Database": described(cloud, name, &found) }))
 }
 

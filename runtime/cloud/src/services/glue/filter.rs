@@ -126,9 +126,7 @@ impl Filter {
                 let known: Option<Vec<Ordering>> = orders.by_ref().collect();
                 Some(known?.contains(&Ordering::Equal))
             }
-            Condition::Like(subject, pattern) => {
-                Some(pattern.is_match(value(subject, values)?))
-            }
+            Condition::Like(subject, pattern) => Some(pattern.is_match(value(subject, values)?)),
             Condition::IsNull(subject) => Some(value(subject, values).is_none()),
         }
     }
@@ -185,9 +183,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
         let token = match first {
             '\'' => Token::Text(quoted(&mut rest, '\'').ok_or("a text does not end")?),
             '"' | '`' => Token::Name(quoted(&mut rest, first).ok_or("a name does not end")?),
-            c if c.is_ascii_digit() => Token::Number(taken(&mut rest, |c| {
-                c.is_ascii_digit() || c == '.'
-            })),
+            c if c.is_ascii_digit() => {
+                Token::Number(taken(&mut rest, |c| c.is_ascii_digit() || c == '.'))
+            }
             c if c.is_alphabetic() || c == '_' => {
                 Token::Word(taken(&mut rest, |c| c.is_alphanumeric() || c == '_'))
             }
@@ -366,9 +364,7 @@ impl Parser<'_> {
         self.next += 1;
         match token {
             Some(Token::Number(number)) if negative => Ok(Operand::Value(format!("-{number}"))),
-            Some(Token::Number(text) | Token::Text(text)) if !negative => {
-                Ok(Operand::Value(text))
-            }
+            Some(Token::Number(text) | Token::Text(text)) if !negative => Ok(Operand::Value(text)),
             Some(Token::Name(name)) => self.key(&name),
             Some(Token::Word(word)) if word.eq_ignore_ascii_case("NULL") => Ok(Operand::Null),
             Some(Token::Word(word)) => self.word(&word),
@@ -434,15 +430,12 @@ mod tests {
     fn chosen(expression: &str) -> Vec<String> {
         let keys = [("year", "int"), ("month", "string"), ("day", "date")];
         let keys = keys.map(|(name, kind)| Key { name: name.to_owned(), kind: kind.to_owned() });
-        let filter = Filter::parse(expression, &keys).unwrap_or_else(|e| panic!("{expression}: {e}"));
-        let partitions = [
-            ["2019", "1", "2019-01-05"],
-            ["2019", "10", "2019-10-01"],
-            ["900", "2", NULL],
-        ];
-        let admitted = partitions.into_iter().filter(|values| {
-            filter.admits(&values.map(str::to_owned))
-        });
+        let filter =
+            Filter::parse(expression, &keys).unwrap_or_else(|e| panic!("{expression}: {e}"));
+        let partitions =
+            [["2019", "1", "2019-01-05"], ["2019", "10", "2019-10-01"], ["900", "2", NULL]];
+        let admitted =
+            partitions.into_iter().filter(|values| filter.admits(&values.map(str::to_owned)));
         admitted.map(|values| format!("{}/{}", values[0], values[1])).collect()
     }
 

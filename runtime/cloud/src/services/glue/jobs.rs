@@ -11,14 +11,14 @@ use steppe_wire::etl::EtlPlan;
 use steppe_wire::place::{PlaceError, S3Object, S3Place};
 
 use super::{invalid, not_found};
-use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
-use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::identity::Caller;
 use crate::kernel::engine::{Engine, Engines};
+use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::eviction::Kept;
-use crate::services::logs::{self, LogGroup};
+use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
+use crate::kernel::service::Call;
+use crate::services::logs::{self, LogGroup};
 
 /// The argument that a job must have, because the engine runs it.
 const PLAN: &str = "--plan";
@@ -141,7 +141,8 @@ pub fn get_job(call: &Call<'_>) -> ApiResult {
     let cloud = call.cloud;
     let name = call.required("JobName")?;
     call.authorize(&job_arn(cloud, name))?;
-    let job = cloud.services.glue.jobs.get(name).ok_or_else(|| not_found("Job with name:", name))?;
+    let job =
+        cloud.services.glue.jobs.get(name).ok_or_else(|| not_found("Job with name:", name))?;
     let mut described = json!({
         "Name": name, "Role": job.role, "Command": { "ScriptLocation": job.script },
         "DefaultArguments": job.arguments, "Timeout": job.timeout_mins,

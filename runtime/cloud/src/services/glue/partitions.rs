@@ -15,10 +15,10 @@ use super::filter::{Filter, Key};
 use super::{
     Table, authorize, check_catalog, check_table_input, find_table, invalid, lower, not_found,
 };
-use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
+use crate::kernel::service::Call;
 use crate::kernel::store::NotStored;
 
 /// Partitions in one answer.
@@ -133,15 +133,15 @@ fn chosen(
 ) -> ApiResult<Vec<Arc<Partition>>> {
     if let Some(expression) = params["Expression"].as_str().filter(|text| !text.is_empty()) {
         let keys: Vec<Key> = keys(table);
-        let filter = Filter::parse(expression, &keys).map_err(|what| {
-            invalid(format!("Unsupported expression '{expression}': {what}"))
-        })?;
+        let filter = Filter::parse(expression, &keys)
+            .map_err(|what| invalid(format!("Unsupported expression '{expression}': {what}")))?;
         all.retain(|partition| filter.admits(&partition.values()));
     }
     let segment = &params["Segment"];
     if !segment.is_null() {
         let wrong = || invalid("Segment must have a SegmentNumber below TotalSegments of 1 to 10.");
-        let (number, total) = (segment["SegmentNumber"].as_u64(), segment["TotalSegments"].as_u64());
+        let (number, total) =
+            (segment["SegmentNumber"].as_u64(), segment["TotalSegments"].as_u64());
         let (number, total) = number.zip(total).ok_or_else(wrong)?;
         if number >= total || total > SEGMENTS_MAX {
             return Err(wrong());
@@ -166,7 +166,8 @@ pub fn get_all(call: &Call<'_>) -> ApiResult {
     let mut found = vec![];
     for wanted in batch(params, "PartitionsToGet", 1_000)? {
         let values = texts(wanted, "Values")?;
-        let partition = cloud.services.glue.partitions.get(&key(&table.database, &table.name, &values));
+        let partition =
+            cloud.services.glue.partitions.get(&key(&table.database, &table.name, &values));
         found.extend(partition.map(|partition| shown(cloud, &table, &partition)));
     }
     Ok(json!({ "Partitions": found, "UnprocessedKeys": [] }))

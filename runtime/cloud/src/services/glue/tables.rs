@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::versions::{self, Archive};
 use super::{
-    Database, PAGES, Table, authorize, check_catalog, check_table_input, lower, delete_table, find_table, invalid,
-    not_found, tables_of,
+    Database, PAGES, Table, authorize, check_catalog, check_table_input, delete_table, find_table,
+    invalid, lower, not_found, tables_of,
 };
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};

@@ -15,8 +15,8 @@ use super::{PAGES, Table, authorize, check_catalog, find_table, invalid, lower, 
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
-use crate::services::required;
 use crate::kernel::store::NotStored;
+use crate::services::required;
 
 /// Whether a change keeps what was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

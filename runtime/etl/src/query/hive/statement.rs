@@ -559,7 +559,8 @@ mod tests {
         let spec = |value: &str| vec![("p".to_owned(), value.to_owned())];
         assert_eq!(
             parse(
-                "ALTER TABLE t ADD IF NOT EXISTS PARTITION (p='1') LOCATION 's3://b/1/' PARTITION (p=2)"
+                "ALTER TABLE t ADD IF NOT EXISTS PARTITION (p='1') LOCATION 's3://b/1/' \
+                 PARTITION (p=2)"
             ),
             Ok(Hive::AlterTable {
                 table: table("t"),

@@ -1,7 +1,7 @@
 //! In which format rows are written: what a statement or a table says of it.
 //!
 //! Without a word, tables of a query are Parquet with GZIP; text and JSON are compressed with GZIP.
-//! ORC is written with Snappy and Avro with deflate only; other codecs of these are refused by name.
+//! ORC is written with Snappy and Avro with deflate only; their other codecs are refused by name.
 //!
 //! <https://docs.aws.amazon.com/athena/latest/ug/create-table-as.html>,
 //! <https://docs.aws.amazon.com/athena/latest/ug/compression-formats.html>

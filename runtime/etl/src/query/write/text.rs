@@ -1,4 +1,4 @@
-//! Rows as lines: fields with delimiters, as Hive's readers of text split them, and objects of JSON.
+//! Rows as lines: fields with delimiters, as Hive's readers of text split them, or objects of JSON.
 
 use std::fs::File;
 

@@ -70,7 +70,10 @@ pub fn avro_schema(columns: &[NewColumn]) -> String {
         }),
         _ => json!("string"),
     };
-    let field = |column: &NewColumn| json!({ "name": column.name, "type": ["null", kind(&column.kind)], "default": null });
+    let field = |column: &NewColumn| {
+        let kind = kind(&column.kind);
+        json!({ "name": column.name, "type": ["null", kind], "default": null })
+    };
     let fields: Vec<_> = columns.iter().map(field).collect();
     json!({ "type": "record", "name": "row", "fields": fields }).to_string()
 }

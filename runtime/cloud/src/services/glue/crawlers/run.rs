@@ -11,9 +11,9 @@ use super::catalogue::Writer;
 use super::settings::Settings;
 use super::{LOG_GROUP, arn, invalid, not_found, running};
 use crate::kernel::cloud::{Cloud, epoch_secs};
+use crate::kernel::engine::{Engine, Engines};
 use crate::kernel::error::ApiResult;
 use crate::kernel::identity::Caller;
-use crate::kernel::engine::{Engine, Engines};
 use crate::services::glue::{self, jobs};
 
 /// Bytes of an error's message.
