@@ -6,6 +6,8 @@
 
 mod catalogue;
 mod conversation;
+#[cfg(test)]
+mod corpus;
 mod create_view;
 mod csv_files;
 mod described;
@@ -18,13 +20,16 @@ mod functions;
 mod hive;
 mod json_files;
 mod lines;
+mod parser;
 mod partitioned;
 mod projection;
 mod scanned;
 mod semantics;
 mod sequence_files;
 mod statement;
+mod subqueries;
 mod tables;
+mod unnest;
 mod views;
 mod write;
 
@@ -148,7 +153,7 @@ async fn select(
     let columns: Vec<_> = names
         .into_iter()
         .zip(frame.schema().fields())
-        .map(|(name, field)| form::column(name, field.data_type()))
+        .map(|(name, field)| form::field_column(name, field))
         .collect::<Result<_, _>>()
         .map_err(failed)?;
     let planning_ms = millis(begun);
@@ -184,6 +189,7 @@ async fn plan(
     let reading_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reading_only.verify_plan(&plan).map_err(located)?;
+    let plan = unnest::beside_their_tables(plan).map_err(located)?;
     let plan = semantics::as_trino(plan).map_err(located)?;
     context.execute_logical_plan(plan).await.map_err(located)
 }
@@ -234,12 +240,16 @@ async fn session(
         .with_default_catalog_and_schema(CATALOG, &default_schema);
     // Athena reads everything below a location.
     config.options_mut().execution.listing_table_ignore_subdirectory = false;
+    // `1.5` is a decimal.
+    config.options_mut().sql_parser.parse_float_as_decimal = true;
+    // NULL comes last, in both directions.
+    config.options_mut().sql_parser.default_null_ordering = "nulls_last".to_owned();
     let pool = Arc::new(FairSpillPool::new(MEMORY_BYTES_MAX));
     let runtime =
         RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().map_err(Failed::execution)?;
     Realm::S3.confine(&runtime).map_err(Failed::other)?;
     let context = SessionContext::new_with_config_rt(config, runtime);
-    functions::register(&context);
+    functions::register(&context).map_err(Failed::execution)?;
     let databases = Arc::new(MemoryCatalogProvider::new());
     context.register_catalog(CATALOG, databases.clone());
     tables::register(&context, &databases, select, sources, scan)?;

@@ -6,18 +6,18 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Distinct, Expr, GroupByExpr, Ident,
-    LimitClause, OrderBy, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr,
-    TableFactor, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
-    WildcardAdditionalOptions,
+    Array, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Distinct, Expr, GroupByExpr,
+    Ident, LimitClause, NamedWindowDefinition, NamedWindowExpr, OrderBy, OrderByKind, Query,
+    Select, SelectFlavor, SelectItem, SetExpr, Table, TableFactor, UnaryOperator, Value, Visit,
+    VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions, WindowType,
 };
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use steppe_wire::query::QueryFailure;
 
 use super::failure::failed;
 use super::functions;
+use super::parser::Trino;
 use super::statement::own_name;
 use crate::distinct;
 
@@ -55,7 +55,7 @@ pub fn is_athenas_statement(word: &str) -> bool {
 /// The tokens of a parameter. What is not an expression is a string, as in Athena.
 pub fn parameter(value: &str) -> Result<Vec<Token>, QueryFailure> {
     let text = || vec![Token::SingleQuotedString(value.to_owned())];
-    let dialect = GenericDialect {};
+    let dialect = Trino;
     let Ok(tokens) = Tokenizer::new(&dialect, value).tokenize() else { return Ok(text()) };
     let mut parser = Parser::new(&dialect).with_tokens(tokens.clone());
     let Ok(expression) = parser.parse_expr() else { return Ok(text()) };
@@ -88,7 +88,7 @@ pub fn to_engine(query: &mut Query) -> Result<(), String> {
         return Err(*message);
     }
     distinct::check(&*query)?;
-    match VisitMut::visit(query, &mut Translator { steps: 0 }) {
+    match VisitMut::visit(query, &mut Translator::new()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(message) => Err(*message),
     }
@@ -96,6 +96,10 @@ pub fn to_engine(query: &mut Query) -> Result<(), String> {
 
 struct Translator {
     steps: usize,
+    /// Parameters of the lambdas around an expression.
+    variables: Vec<String>,
+    /// Queries around a query.
+    queries: usize,
 }
 
 /// How deep expressions and queries are in each other.
@@ -168,6 +172,10 @@ fn check(refused: &[(bool, &str)]) -> Flow {
 }
 
 impl Translator {
+    fn new() -> Self {
+        Self { steps: 0, variables: vec![], queries: 0 }
+    }
+
     fn step(&mut self) -> Flow {
         self.steps += 1;
         if self.steps <= STEPS_MAX {
@@ -186,10 +194,20 @@ impl VisitorMut for Translator {
             self.step()?;
             body = left;
         }
+        if let SetExpr::Table(table) = &*query.body
+            && let Some(all) = all_of(table)
+        {
+            query.body = all;
+        }
         if let SetExpr::Select(select) = &mut *query.body {
             name_columns(&mut select.projection);
             order_by_names(query.order_by.as_mut(), &select.projection);
+            if self.queries == 0 {
+                hide_aliases(query.order_by.as_mut(), &mut select.projection);
+            }
         }
+        self.queries += 1;
+        fetch_as_limit(query)?;
         for _named in query.with.iter().flat_map(|with| &with.cte_tables) {
             self.step()?;
         }
@@ -212,6 +230,11 @@ impl VisitorMut for Translator {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
+        for NamedWindowDefinition(_, window) in &mut select.named_window {
+            if let NamedWindowExpr::WindowSpec(window) = window {
+                functions::frame_intervals(window);
+            }
+        }
         name_columns(&mut select.projection);
         let group_by = match &select.group_by {
             GroupByExpr::All(_) => true,
@@ -260,7 +283,7 @@ impl VisitorMut for Translator {
             TableFactor::Derived { sample: None, .. } | TableFactor::NestedJoin { .. } => {
                 Flow::Continue(())
             }
-            TableFactor::UNNEST { .. } => not_supported("UNNEST"),
+            TableFactor::UNNEST { with_offset: false, .. } => Flow::Continue(()),
             other => {
                 let text = other.to_string();
                 not_supported(text.split('(').next().unwrap_or("this relation").trim())
@@ -269,7 +292,14 @@ impl VisitorMut for Translator {
     }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> Flow {
+        if let Expr::Lambda(lambda) = expression {
+            let names = lambda.params.iter().map(|parameter| parameter.name.value.to_lowercase());
+            self.variables.extend(names);
+        }
         if let Expr::Function(function) = expression {
+            if let Some(WindowType::WindowSpec(window)) = &mut function.over {
+                functions::frame_intervals(window);
+            }
             return match functions::check(function) {
                 Ok(()) => Flow::Continue(()),
                 Err(message) => ControlFlow::Break(Box::new(message)),
@@ -279,9 +309,94 @@ impl VisitorMut for Translator {
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> Flow {
-        functions::rewrite(expression);
+        if let Expr::Lambda(lambda) = expression {
+            let count = lambda.params.iter().count();
+            self.variables.truncate(self.variables.len() - count);
+        }
+        match functions::rewrite(expression, &self.variables) {
+            Ok(()) => Flow::Continue(()),
+            Err(message) => ControlFlow::Break(Box::new(message)),
+        }
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> Flow {
+        self.queries -= 1;
+        places(query);
         Flow::Continue(())
     }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> Flow {
+        if let GroupByExpr::Expressions(expressions, _) = &mut select.group_by {
+            expressions.iter_mut().for_each(functions::as_number);
+        }
+        for NamedWindowDefinition(_, window) in &mut select.named_window {
+            if let NamedWindowExpr::WindowSpec(window) = window {
+                functions::frame_numbers(window);
+            }
+        }
+        Flow::Continue(())
+    }
+}
+
+/// `TABLE t` is `SELECT * FROM t`.
+fn all_of(table: &Table) -> Option<Box<SetExpr>> {
+    let names = table.schema_name.iter().chain(&table.table_name);
+    let name = names.map(|name| Ident::with_quote('"', name.to_lowercase()).to_string());
+    let sql = format!("SELECT * FROM {}", name.collect::<Vec<_>>().join("."));
+    let query = Parser::new(&Trino).try_with_sql(&sql).and_then(|mut p| p.parse_query()).ok()?;
+    Some(query.body)
+}
+
+/// The engine takes `ORDER BY t.x` beside a column `… AS x` for both of them. The names of a
+/// statement's columns are known otherwise, so that the alias may have another one here.
+fn hide_aliases(order_by: Option<&mut OrderBy>, items: &mut [SelectItem]) {
+    let Some(OrderBy { kind: OrderByKind::Expressions(ordered), .. }) = order_by else { return };
+    for (index, item) in items.iter_mut().enumerate() {
+        let SelectItem::ExprWithAlias { alias, expr } = item else { continue };
+        let same = |name: &Ident| name.value.eq_ignore_ascii_case(&alias.value);
+        let qualified = |expression: &Expr| match expression {
+            Expr::CompoundIdentifier(names) => names.last().is_some_and(same),
+            _ => false,
+        };
+        if qualified(expr) || !ordered.iter().any(|ordered| qualified(&ordered.expr)) {
+            continue;
+        }
+        let hidden = Ident::new(format!("_alias{index}"));
+        for ordered in ordered.iter_mut() {
+            if matches!(&ordered.expr, Expr::Identifier(name) if same(name)) {
+                ordered.expr = Expr::Identifier(hidden.clone());
+            }
+        }
+        *alias = hidden;
+    }
+}
+
+/// Numbers that are places of columns, or counts of rows.
+fn places(query: &mut Query) {
+    if let Some(OrderBy { kind: OrderByKind::Expressions(expressions), .. }) = &mut query.order_by {
+        expressions.iter_mut().for_each(|ordered| functions::as_number(&mut ordered.expr));
+    }
+    if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
+        limit.iter_mut().for_each(functions::as_number);
+        offset.iter_mut().for_each(|offset| functions::as_number(&mut offset.value));
+    }
+}
+
+/// `FETCH FIRST 5 ROWS ONLY` is `LIMIT 5`.
+fn fetch_as_limit(query: &mut Query) -> Flow {
+    let Some(fetch) = query.fetch.take() else { return Flow::Continue(()) };
+    if fetch.with_ties || fetch.percent {
+        return not_supported("FETCH FIRST … WITH TIES");
+    }
+    let count = fetch.quantity.or_else(|| Some(Expr::value(Value::Number("1".to_owned(), false))));
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = count,
+        none @ None => {
+            *none = Some(LimitClause::LimitOffset { limit: count, offset: None, limit_by: vec![] });
+        }
+        Some(_) => return refuse("FETCH FIRST beside LIMIT"),
+    }
+    Flow::Continue(())
 }
 
 /// The engine wants a name of its own for every column, and makes equal ones for expressions that
@@ -334,7 +449,18 @@ fn is_altered_star(item: &SelectItem) -> bool {
     }
 }
 
+/// Columns that Athena has of every file, and that `*` does not show.
+const HIDDEN: [&str; 5] = ["$path", "$file_size", "$file_modified_time", "$bucket", "$partition"];
+
 fn check_expression(expression: &Expr) -> Flow {
+    let name = match expression {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(names) => names.last(),
+        _ => None,
+    };
+    if let Some(name) = name.filter(|name| HIDDEN.contains(&name.value.as_str())) {
+        return not_supported(&format!("the hidden column {name}"));
+    }
     match expression {
         Expr::Identifier(_)
         | Expr::CompoundIdentifier(_)
@@ -360,7 +486,17 @@ fn check_expression(expression: &Expr) -> Flow {
         | Expr::Cube(_)
         | Expr::Rollup(_)
         | Expr::Interval(_)
+        | Expr::Array(Array { named: true, .. })
+        | Expr::Tuple(_)
+        | Expr::AtTimeZone { .. }
+        | Expr::CompoundFieldAccess { .. }
+        | Expr::Lambda(_)
+        | Expr::AnyOp { .. }
+        | Expr::AllOp { .. }
+        | Expr::Extract { .. }
+        | Expr::Substring { substring_from: Some(_), .. }
         | Expr::Wildcard(_) => Flow::Continue(()),
+        Expr::Array(array) => refuse(&array.to_string()),
         Expr::BinaryOp { op, .. } => check_operator(op),
         Expr::UnaryOp {
             op: UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not,
@@ -372,19 +508,16 @@ fn check_expression(expression: &Expr) -> Flow {
         }
         Expr::Value(value) => match value.value {
             Value::Number(_, false)
+            | Value::HexStringLiteral(_)
+            | Value::UnicodeStringLiteral(_)
             | Value::SingleQuotedString(_)
             | Value::Boolean(_)
             | Value::Null => Flow::Continue(()),
             _ => refuse(&format!("the literal {value}")),
         },
-        Expr::Extract { field, .. } => check_field(field),
         Expr::Ceil { field, .. } | Expr::Floor { field, .. } => match field {
             CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) => Flow::Continue(()),
             _ => refuse("a second argument of ceil or floor"),
-        },
-        Expr::Substring { substring_from: Some(from), .. } => match functions::check_start(from) {
-            Ok(()) => Flow::Continue(()),
-            Err(message) => ControlFlow::Break(Box::new(message)),
         },
         Expr::Trim { trim_characters: None, .. } => Flow::Continue(()),
         other => {
@@ -400,18 +533,6 @@ fn check_operator(operator: &BinaryOperator) -> Flow {
         Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::Modulo | Op::StringConcat => {}
         Op::Gt | Op::Lt | Op::GtEq | Op::LtEq | Op::Eq | Op::NotEq | Op::And | Op::Or => {}
         other => return refuse(&format!("the operator {other}")),
-    }
-    Flow::Continue(())
-}
-
-/// Fields of `EXTRACT` that both count in the same way.
-fn check_field(field: &DateTimeField) -> Flow {
-    use DateTimeField as Field;
-    match field {
-        Field::Year | Field::Quarter | Field::Month | Field::Day | Field::Hour | Field::Minute => {}
-        Field::Second => {}
-        Field::Week(None) => {}
-        other => return not_supported(&format!("EXTRACT({other} FROM …)")),
     }
     Flow::Continue(())
 }

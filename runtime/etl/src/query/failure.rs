@@ -91,6 +91,23 @@ impl Failed {
     }
 
     fn plan_text(message: &str, select: &Select) -> Self {
+        // An error of a function's types is in the text of another.
+        if let Some((_, own)) = message.split_once("failed with: Error during planning: ") {
+            return Self(first_line(own).trim_end_matches('.').to_owned());
+        }
+        if message.starts_with("Cannot create filter with non-boolean predicate") {
+            let what = "line 1:1: WHERE clause must evaluate to a boolean";
+            return Self::named("TYPE_MISMATCH", what);
+        }
+        let field = message.strip_prefix("Field ");
+        if let Some((name, _)) = field.and_then(|rest| rest.split_once(" not found in struct")) {
+            let at = select.position_of(name);
+            let what = format!(
+                "{at}: Column '{name}' cannot be resolved or requester is not authorized to access \
+                 requested resources"
+            );
+            return Self::named("COLUMN_NOT_FOUND", what);
+        }
         // What follows are the engine's own signatures.
         let function = message
             .split_once("failed to match any signature")
@@ -120,6 +137,10 @@ impl Failed {
                 if message.split_once(": ").is_some_and(|(name, _)| is_athenas(name)) =>
             {
                 Self(message.clone())
+            }
+            DataFusionError::NotImplemented(_) => {
+                let what = "the embedded cloud does not implement this form of a query";
+                Self::named("NOT_SUPPORTED", what)
             }
             _ if text.contains("Divide by zero") => {
                 Self::named("DIVISION_BY_ZERO", "Division by zero")

@@ -8,19 +8,30 @@ use std::fmt::{LowerExp, Write};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::TimestampMillisecondType;
-use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
-use datafusion::arrow::temporal_conversions::timestamp_ms_to_datetime;
+use datafusion::arrow::datatypes::{
+    DataType, DurationMillisecondType, Field, Float32Type, Float64Type, IntervalUnit,
+    IntervalYearMonthType, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType,
+};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::error::DataFusionError;
 use steppe_wire::query::Column;
 
 use super::failure::Failed;
+use super::functions;
 
 /// Characters of a `varchar` without a length.
 const VARCHAR_MAX: u32 = 2_147_483_647;
 /// Lists and rows in each other.
 const NESTING_MAX: usize = 32;
+
+/// A column as `ColumnInfo` describes it, with the length of a text that has one.
+pub fn field_column(name: String, field: &Field) -> Result<Column, Failed> {
+    let column = column(name, field.data_type())?;
+    let Some((kind, length)) = functions::types::length_of(field) else { return Ok(column) };
+    let precision = u32::try_from(length).unwrap_or(VARCHAR_MAX);
+    Ok(Column { type_name: kind.to_owned(), precision, ..column })
+}
 
 /// A column as `ColumnInfo` describes it.
 pub fn column(name: String, kind: &DataType) -> Result<Column, Failed> {
@@ -39,9 +50,11 @@ pub fn column(name: String, kind: &DataType) -> Result<Column, Failed> {
         DataType::Int64 | DataType::UInt32 | DataType::UInt64 => of("bigint", 19, 0, false),
         DataType::Float32 => of("float", 17, 0, false),
         DataType::Float64 => of("double", 17, 0, false),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            of("varchar", VARCHAR_MAX, 0, true)
-        }
+        DataType::Utf8 | DataType::Utf8View => of("varchar", VARCHAR_MAX, 0, true),
+        DataType::LargeUtf8 => of("json", 0, 0, false),
+        DataType::Time64(_) => of("time", 3, 0, false),
+        DataType::Duration(_) => of("interval day to second", 0, 0, false),
+        DataType::Interval(IntervalUnit::YearMonth) => of("interval year to month", 0, 0, false),
         DataType::Null => of("unknown", 0, 0, false),
         DataType::Date32 => of("date", 0, 0, false),
         DataType::Timestamp(_, None) => of("timestamp", 3, 0, false),
@@ -114,9 +127,22 @@ fn write_value(
             text.push_str(&java(number));
         }
         DataType::Timestamp(_, zone) => {
-            let zoned = if zone.is_some() { " UTC" } else { "" };
-            text.push_str(&timestamp(array, row)?);
-            text.push_str(zoned);
+            let millis = millis(array, row)?;
+            let written = functions::timestamp_text(millis * 1_000, 3, zone.as_deref());
+            text.push_str(&written.map_err(DataFusionError::Execution)?);
+        }
+        DataType::Time64(TimeUnit::Microsecond) => {
+            let micros = array.as_primitive::<Time64MicrosecondType>().value(row);
+            text.push_str(&functions::clock_text(micros, 3));
+        }
+        DataType::Duration(_) => {
+            let millis = cast(&array.slice(row, 1), &DataType::Duration(TimeUnit::Millisecond))?;
+            let millis = millis.as_primitive::<DurationMillisecondType>().value(0);
+            text.push_str(&functions::span_text(millis));
+        }
+        DataType::Interval(IntervalUnit::YearMonth) => {
+            let months = array.as_primitive::<IntervalYearMonthType>().value(row);
+            text.push_str(&functions::months_text(months));
         }
         DataType::Binary => text.push_str(&bytes(array.as_binary::<i32>().value(row))),
         DataType::LargeBinary => text.push_str(&bytes(array.as_binary::<i64>().value(row))),
@@ -184,13 +210,25 @@ fn write_map(
     Ok(())
 }
 
-fn timestamp(array: &ArrayRef, row: usize) -> Result<String, DataFusionError> {
-    let millis = cast(&array.slice(row, 1), &DataType::Timestamp(TimeUnit::Millisecond, None))?;
-    let millis = millis.as_primitive::<TimestampMillisecondType>().value(0);
-    let time = timestamp_ms_to_datetime(millis).ok_or_else(|| {
-        DataFusionError::Execution(format!("{millis} milliseconds are no time of a calendar"))
-    })?;
-    Ok(time.format("%Y-%m-%d %H:%M:%S%.3f").to_string())
+fn millis(array: &ArrayRef, row: usize) -> Result<i64, DataFusionError> {
+    let kind = DataType::Timestamp(TimeUnit::Millisecond, None);
+    let millis = match array.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            // Before 1970 too, what is less than a millisecond is left out.
+            let nanos = array.as_primitive::<TimestampNanosecondType>().value(row);
+            return Ok(nanos.div_euclid(1_000_000));
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
+            return Ok(micros.div_euclid(1_000));
+        }
+        DataType::Timestamp(_, zone) => {
+            let kind = DataType::Timestamp(TimeUnit::Millisecond, zone.clone());
+            cast(&array.slice(row, 1), &kind)?
+        }
+        _ => cast(&array.slice(row, 1), &kind)?,
+    };
+    Ok(millis.as_primitive::<TimestampMillisecondType>().value(0))
 }
 
 fn bytes(bytes: &[u8]) -> String {
@@ -198,7 +236,7 @@ fn bytes(bytes: &[u8]) -> String {
 }
 
 /// A number as Java prints it: `1.0`, `1.0E7`, `1.0E-4`, `NaN`, `-Infinity`.
-fn java<T: Into<f64> + Copy + LowerExp + std::fmt::Display>(number: T) -> String {
+pub fn java<T: Into<f64> + Copy + LowerExp + std::fmt::Display>(number: T) -> String {
     let wide: f64 = number.into();
     if wide.is_nan() {
         return "NaN".to_owned();

@@ -4,7 +4,6 @@ use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, SelectItem, SetExpr};
 use datafusion::sql::sqlparser::ast::{Query as AstQuery, Statement as Ast};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{
     Location, Token, TokenWithSpan, Tokenizer, TokenizerError,
@@ -18,6 +17,7 @@ use super::explain::Explain;
 use super::failure::{failed, malformed};
 use super::hive::statement::Hive;
 use super::hive::words::Words;
+use super::parser::{self, Trino};
 use super::write::Write;
 use super::{CATALOG, DEFAULT_DATABASE};
 
@@ -197,6 +197,7 @@ impl Select {
     /// Of these tokens; `database` is that of names without one.
     pub fn parse(tokens: Vec<TokenWithSpan>, database: &str) -> Result<Self, QueryFailure> {
         refuse_backquotes(&tokens)?;
+        let tokens = parser::with_rows_in_parentheses(parser::without_group_by_all(tokens));
         let written = parse_query(tokens.clone())?;
         // Trino finds names whether quoted or not in any case; the engine in lower case only.
         let lowered = tokens.iter().cloned().map(lower).collect();
@@ -327,7 +328,7 @@ pub fn is_space(token: &TokenWithSpan) -> bool {
 }
 
 fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, QueryFailure> {
-    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
+    let tokens = Tokenizer::new(&Trino, sql).tokenize_with_location();
     tokens.map_err(|TokenizerError { message, location }| {
         malformed(format!("{}: {message}", position(location)))
     })
@@ -396,9 +397,8 @@ fn is_placeholder(token: &TokenWithSpan) -> bool {
 }
 
 fn parse_query(tokens: Vec<TokenWithSpan>) -> Result<Box<AstQuery>, QueryFailure> {
-    let mut parser = Parser::new(&GenericDialect {})
-        .with_recursion_limit(NESTING_MAX)
-        .with_tokens_with_locations(tokens);
+    let mut parser =
+        Parser::new(&Trino).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
     let parsed = parser.parse_query().and_then(|query| {
         let next = parser.peek_token();
         if next.token == Token::EOF { Ok(query) } else { parser.expected("end of statement", next) }

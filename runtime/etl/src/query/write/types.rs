@@ -24,7 +24,7 @@ pub fn hive_type(kind: &DataType) -> Result<String, String> {
         DataType::Int64 | DataType::UInt32 | DataType::UInt64 => "bigint".to_owned(),
         DataType::Float32 => "float".to_owned(),
         DataType::Float64 => "double".to_owned(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".to_owned(),
+        DataType::Utf8 | DataType::Utf8View => "string".to_owned(),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "binary".to_owned(),
         DataType::Date32 => "date".to_owned(),
         DataType::Timestamp(_, None) => "timestamp".to_owned(),
@@ -206,11 +206,10 @@ fn converted(array: &ArrayRef, field: &Field) -> Result<ArrayRef, QueryFailure> 
     })
 }
 
-/// Whether values of one type are taken for another. Whole numbers are `bigint` here whatever
-/// their literal says, so each is taken for any width that it fits into.
+/// Whether values of one type are taken for another. A whole number is taken for any width that it
+/// fits into.
 fn can_become(from: &DataType, to: &DataType) -> bool {
-    let text =
-        |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::Utf8View);
     let decimal = |kind: &DataType| matches!(kind, DataType::Decimal128(..));
     let time = |kind: &DataType| matches!(kind, DataType::Timestamp(_, None) | DataType::Date32);
     match (from, to) {
