@@ -1,5 +1,7 @@
 //! Listings: of objects in both versions of the API, of versions, of unfinished uploads.
 
+use std::ops::ControlFlow;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use s3s::dto::*;
@@ -71,30 +73,53 @@ struct Page<T> {
 
 /// Makes a page of entries that come in the order of their keys.
 fn page<T>(entries: impl IntoIterator<Item = (String, T)>, question: &Question<'_>) -> Page<T> {
-    let Question { prefix, delimiter, after, max } = *question;
-    let mut page = Page { entries: vec![], groups: vec![], next: None };
-    let mut last = String::new();
+    let mut pager = Pager::new(question);
     for (key, entry) in entries {
-        let group = delimiter.and_then(|d| {
-            key[prefix.len()..].find(d).map(|at| key[..prefix.len() + at + d.len()].to_owned())
-        });
-        if let Some(group) = &group
-            && (page.groups.last() == Some(group) || after.is_some_and(|a| a.starts_with(group)))
-        {
-            // Groups that an earlier page had, or this one, come once.
-            continue;
-        }
-        if page.entries.len() + page.groups.len() >= max {
-            page.next = (max > 0).then_some(last);
+        if pager.add(&key, || entry).is_break() {
             break;
         }
-        last = group.clone().unwrap_or(key);
-        match group {
-            Some(group) => page.groups.push(group),
-            None => page.entries.push(entry),
-        }
     }
-    page
+    pager.page
+}
+
+/// A page that is being made.
+struct Pager<'q, T> {
+    question: &'q Question<'q>,
+    page: Page<T>,
+    last: String,
+}
+
+impl<'q, T> Pager<'q, T> {
+    fn new(question: &'q Question<'q>) -> Self {
+        let page = Page { entries: vec![], groups: vec![], next: None };
+        Self { question, page, last: String::new() }
+    }
+
+    /// Takes the next entry, and breaks off when the page is full.
+    fn add(&mut self, key: &str, entry: impl FnOnce() -> T) -> ControlFlow<()> {
+        let Question { prefix, delimiter, after, max } = *self.question;
+        let group = delimiter.and_then(|d| {
+            key[prefix.len()..].find(d).map(|at| &key[..prefix.len() + at + d.len()])
+        });
+        let page = &mut self.page;
+        if let Some(group) = group
+            && (page.groups.last().is_some_and(|last| last == group)
+                || after.is_some_and(|a| a.starts_with(group)))
+        {
+            // Groups that an earlier page had, or this one, come once.
+            return ControlFlow::Continue(());
+        }
+        if page.entries.len() + page.groups.len() >= max {
+            page.next = (max > 0).then(|| std::mem::take(&mut self.last));
+            return ControlFlow::Break(());
+        }
+        self.last = group.unwrap_or(key).to_owned();
+        match group {
+            Some(group) => page.groups.push(group.to_owned()),
+            None => page.entries.push(entry()),
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 fn prefixes(groups: &[String], encoding: Encoding) -> Option<Vec<CommonPrefix>> {
@@ -107,8 +132,11 @@ type Entry = (String, std::sync::Arc<StoredObject>);
 impl Api {
     fn list(&self, bucket: &str, question: &Question<'_>) -> S3Result<Page<Entry>> {
         let objects = self.buckets().objects(bucket)?;
-        let found = objects.range(question.prefix, question.after);
-        Ok(page(found.into_iter().map(|(key, o)| (key.clone(), (key, o))), question))
+        let mut pager = Pager::new(question);
+        objects.scan(question.prefix, question.after, |key, object| {
+            pager.add(key, || (key.to_owned(), object))
+        });
+        Ok(pager.page)
     }
 
     fn listed(&self, (key, object): &Entry, encoding: Encoding, with_owner: bool) -> Object {
