@@ -48,7 +48,7 @@ async fn values_and_columns_look_as_athena_prints_them() {
             r#""count" "integer" 10 0 false"#,
             r#""flag" "boolean" 0 0 false"#,
             r#""steps" "array" 0 0 false"#,
-            r#""_col7" "bigint" 19 0 false"#,
+            r#""_col7" "integer" 10 0 false"#,
         ]
     );
     for (name, value) in [

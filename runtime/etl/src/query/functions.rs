@@ -135,6 +135,9 @@ const SCALARS: [&[Spec]; 10] = [
     texts::FUNCTIONS,
 ];
 
+/// Scalar functions of the engine that statements reach, under the same name or through a form.
+const ENGINES: [&str; 6] = ["coalesce", "current_date", "get_field", "now", "nullif", "random"];
+
 /// Other names of functions.
 const ALIASES: [(&str, &str); 9] = [
     ("ceiling", "ceil"),
@@ -154,6 +157,11 @@ fn scalars() -> impl Iterator<Item = &'static Spec> {
 
 /// Adds Trino's functions and operators to what the engine has.
 pub fn register(context: &SessionContext) -> datafusion::error::Result<()> {
+    // Their other names would come back whenever a session's state is made from another.
+    let own: Vec<String> = context.state().scalar_functions().keys().cloned().collect();
+    for name in own.iter().filter(|name| !ENGINES.contains(&name.as_str())) {
+        context.deregister_udf(name);
+    }
     for spec in scalars() {
         context.register_udf(call::Function::udf(*spec));
     }

@@ -25,6 +25,10 @@ use super::value::{self, Value};
 /// Rows after which a state is made shorter.
 const ROWS_MAX: usize = 1_024;
 
+/// Values up to which a percentile is exact, and parts that more of them are kept as.
+const EXACT_MAX: usize = 100_000;
+const PARTS: usize = 10_000;
+
 type Row = Vec<Value>;
 
 /// An aggregate.
@@ -189,14 +193,12 @@ fn percentile(sorted: &[(Value, f64)], share: f64) -> Value {
     sorted.last().map_or(Value::Null, |(value, _)| value.clone())
 }
 
-/// Values with weights, and shares, which may be an array.
-fn percentiles(rows: Vec<Row>, weighted: bool) -> Outcome {
-    let Some(shares) = rows.first().map(|row| row[1 + usize::from(weighted)].clone()) else {
-        return Ok(Value::Null);
-    };
+/// Values, their weights, and shares, which may be an array.
+fn percentiles(_: &DataType, rows: Vec<Row>) -> Outcome {
+    let Some(shares) = rows.first().map(|row| row[2].clone()) else { return Ok(Value::Null) };
     let mut values: Vec<(Value, f64)> = Vec::with_capacity(rows.len());
     for mut row in rows {
-        let weight = if weighted { row[1].double() } else { 1.0 };
+        let weight = row[1].double();
         if weight <= 0.0 {
             return invalid("percentile weight must be > 0");
         }
@@ -211,6 +213,34 @@ fn percentiles(rows: Vec<Row>, weighted: bool) -> Outcome {
         Value::List(shares) => Ok(Value::List(shares.iter().map(of).collect::<Outcome<_>>()?)),
         share => of(share),
     }
+}
+
+/// Of very many values, some that stand for their neighbours: the middle one of each of equal parts
+/// of the weight, and both ends.
+fn representatives(mut rows: Vec<Row>) -> Vec<Row> {
+    if rows.len() <= EXACT_MAX {
+        return rows;
+    }
+    rows.sort_by(|a, b| a[0].cmp(&b[0]));
+    let total: f64 = rows.iter().map(|row| row[1].double()).sum();
+    let part = total / PARTS as f64;
+    let last = rows.len() - 1;
+    let (mut kept, mut open, mut weight) = (Vec::with_capacity(PARTS + 2), Vec::new(), 0.0);
+    for (at, row) in rows.into_iter().enumerate() {
+        if at == 0 || at == last {
+            kept.push(row);
+            continue;
+        }
+        weight += row[1].double();
+        open.push(row);
+        if weight >= part || at + 1 == last {
+            let mut middle = open.swap_remove(open.len() / 2);
+            middle[1] = Value::Double(weight);
+            kept.push(middle);
+            (open, weight) = (Vec::new(), 0.0);
+        }
+    }
+    kept
 }
 
 /// Count, mean, and sums of powers of distances from it, of two sets as one.
@@ -314,9 +344,14 @@ const SPECS: &[Spec] = &[
             "(real, array(double)) -> array(real)",
             "(double, array(double)) -> array(double)",
         ],
-        all_there,
-        |_, rows| percentiles(rows, false),
-    ),
+        |row| {
+            let mut row = all_there(row)?;
+            row.insert(1, Value::Double(1.0));
+            Some(row)
+        },
+        percentiles,
+    )
+    .shortened(representatives),
     of(
         "$weighted_percentile",
         &[
@@ -328,8 +363,9 @@ const SPECS: &[Spec] = &[
             "(double, double, array(double)) -> array(double)",
         ],
         all_there,
-        |_, rows| percentiles(rows, true),
-    ),
+        percentiles,
+    )
+    .shortened(representatives),
     of("skewness", &["(double) -> double"], moment, skewness)
         .shortened(moments)
         .keeping(FIVE_DOUBLES),
@@ -394,6 +430,9 @@ impl Aggregate {
         match (self.spec.kept, self.spec.name) {
             (Some(kept), _) => kept.to_vec(),
             (None, "histogram") => vec![kinds[0].clone(), DataType::Int64],
+            (None, "approx_percentile") => {
+                vec![kinds[0].clone(), DataType::Float64, kinds[1].clone()]
+            }
             (None, _) => kinds.to_vec(),
         }
     }
