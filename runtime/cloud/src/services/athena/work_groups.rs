@@ -52,8 +52,11 @@ impl WorkGroup {
         let output = results["OutputLocation"].as_str();
         if let Some(text) = output {
             // Objects in it must have names that can be relied on.
-            S3Object::parse(&format!("{}/x", text.trim_end_matches('/')))
-                .map_err(|e| format!("InvalidRequestException: OutputLocation: {e}"))?;
+            let object = format!("{}/x", text.trim_end_matches('/'));
+            S3Object::parse(&object).map_err(|error| {
+                let words = error.to_string().replace(&object, text);
+                format!("InvalidRequestException: OutputLocation: {words}")
+            })?;
         }
         let limit = &configuration["BytesScannedCutoffPerQuery"];
         let scanned_bytes_max = match limit {
