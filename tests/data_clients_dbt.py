@@ -138,8 +138,14 @@ def run(checked, environment, dbt):
             return code == 1 and "Got 2 results" in said, said[-600:]
 
         def snapshot():
-            code, said = call("snapshot")
-            return code != 0 and "ERROR" in said, said[-600:]
+            first, said = call("snapshot")
+            seeds = project / "seeds/sales.csv"
+            seeds.write_text(seeds.read_text().replace("2,south,20,", "2,south,25,"))
+            again = [call("seed")[0], call("snapshot")[0]]
+            if (first, *again) != (0, 0, 0):
+                return False, (first, again, said[-600:])
+            kept = rows("SELECT id, amount, dbt_valid_to IS NULL FROM kept WHERE id = 2 ORDER BY amount")
+            return kept == [(2, 20.0, False), (2, 25.0, True)] and rows("SELECT count(*) FROM kept") == [(4,)], kept
 
         def documents():
             code, said = call("docs", "generate")
@@ -164,7 +170,7 @@ def run(checked, environment, dbt):
         checked("dbt run --full-refresh", refresh)
         checked("dbt test", tests)
         checked("dbt test of what fails", failing)
-        checked("dbt snapshot is refused", snapshot)
         checked("dbt docs generate", documents)
         checked("dbt show", shown)
         checked("dbt build", build)
+        checked("dbt snapshot, and again when a row has changed", snapshot)
