@@ -38,12 +38,12 @@ pub use schema::properties as properties_of;
 pub use signals::{Refused, signal};
 pub use template::Parameters;
 
-use anyhow::Result;
-use crate::kernel::cloud::Opening;
-use crate::kernel::store::Table;
 use crate::kernel::cloud::Cloud;
+use crate::kernel::cloud::Opening;
 use crate::kernel::identity::Caller;
 use crate::kernel::store::NotStored;
+use crate::kernel::store::Table;
+use anyhow::Result;
 
 /// What CloudFormation has.
 #[derive(Debug)]
@@ -335,7 +335,12 @@ impl Work {
 /// The newest stack of that name or with that ID; a deleted one only by ID.
 fn find_stack(cloud: &Cloud, name_or_id: &str) -> Option<(String, Arc<Stack>)> {
     if name_or_id.starts_with("arn:") {
-        return cloud.services.cloudformation.stacks.get(name_or_id).map(|s| (name_or_id.to_owned(), s));
+        return cloud
+            .services
+            .cloudformation
+            .stacks
+            .get(name_or_id)
+            .map(|s| (name_or_id.to_owned(), s));
     }
     cloud
         .services

@@ -15,15 +15,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use anyhow::Result;
-use crate::kernel::service::{Call, Service};
-use crate::{model, op};
 use crate::kernel::cloud::Opening;
-use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
+use crate::kernel::service::{Call, Service};
+use crate::kernel::store::Table;
 use crate::services::sns;
+use crate::{model, op};
+use anyhow::Result;
 
 /// What CloudWatch has.
 #[derive(Debug)]
@@ -35,9 +35,7 @@ pub struct State {
 impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
-        Ok(Self {
-            alarms: opening.table("alarms"),
-        })
+        Ok(Self { alarms: opening.table("alarms") })
     }
 }
 
@@ -142,8 +140,8 @@ pub static SERVICE: Service = Service {
     invalid: "ValidationError",
     prefix: "cloudwatch",
     ..Service::new(
-    "monitoring",
-    model!("monitoring"),
+        "monitoring",
+        model!("monitoring"),
         &[op!(DescribeAlarms(
             AlarmNames, AlarmNamePrefix, AlarmTypes, StateValue, ActionPrefix, MaxRecords, NextToken
         ) => describe_alarms)],

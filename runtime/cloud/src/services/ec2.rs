@@ -37,13 +37,13 @@ pub use unit::service_name;
 pub use zones::{Zone, find as find_zone, zones};
 
 use self::filter::{Candidate, Filter, page};
-use anyhow::Result;
-use crate::kernel::service::{Call, Service};
-use crate::{model, op};
 use crate::kernel::cloud::Opening;
-use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::{Call, Service};
+use crate::kernel::store::Table;
+use crate::{model, op};
+use anyhow::Result;
 
 /// What EC2 has.
 #[derive(Debug)]
@@ -105,7 +105,8 @@ pub struct Instance {
 /// do not share addresses either.
 fn free_address(cloud: &Cloud) -> Option<Ipv4Addr> {
     let [high, low] = cloud.config.port.to_be_bytes();
-    let used: Vec<Ipv4Addr> = cloud.services.ec2.instances.all().iter().map(|(_, i)| i.address).collect();
+    let used: Vec<Ipv4Addr> =
+        cloud.services.ec2.instances.all().iter().map(|(_, i)| i.address).collect();
     (10..250).map(|n| Ipv4Addr::new(127, high, low, n)).find(|a| !used.contains(a))
 }
 
@@ -151,27 +152,30 @@ pub fn launch(cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Result<Instan
 }
 
 /// API of EC2.
-pub static SERVICE: Service = Service { invalid: "InvalidParameterValue", ..Service::new(
-    "ec2",
-    model!("ec2"),
-    &[
-        op!(DescribeInstances(InstanceIds, Filters, MaxResults, NextToken) => describe_instances),
-        op!(GetConsoleOutput(InstanceId, Latest) => console_output),
-        op!(DescribeAvailabilityZones(ZoneNames, ZoneIds, Filters) => zones::describe),
-        op!(DescribeInstanceTypeOfferings(LocationType, Filters, MaxResults, NextToken)
+pub static SERVICE: Service = Service {
+    invalid: "InvalidParameterValue",
+    ..Service::new(
+        "ec2",
+        model!("ec2"),
+        &[
+            op!(DescribeInstances(InstanceIds, Filters, MaxResults, NextToken) => describe_instances),
+            op!(GetConsoleOutput(InstanceId, Latest) => console_output),
+            op!(DescribeAvailabilityZones(ZoneNames, ZoneIds, Filters) => zones::describe),
+            op!(DescribeInstanceTypeOfferings(LocationType, Filters, MaxResults, NextToken)
             => zones::describe_offerings),
-        op!(DescribePrefixLists(PrefixListIds, Filters, MaxResults)
+            op!(DescribePrefixLists(PrefixListIds, Filters, MaxResults)
             => zones::describe_prefix_lists),
-        op!(DescribeImages(ImageIds, Owners, Filters, MaxResults, NextToken) => images::describe),
-        op!(DescribeNetworkInterfaces(NetworkInterfaceIds, Filters, MaxResults, NextToken)
+            op!(DescribeImages(ImageIds, Owners, Filters, MaxResults, NextToken) => images::describe),
+            op!(DescribeNetworkInterfaces(NetworkInterfaceIds, Filters, MaxResults, NextToken)
             => network::describe_interfaces),
-        op!(DeleteNetworkInterface(NetworkInterfaceId) => network::delete_interface),
-        op!(DescribeVpcs(VpcIds, Filters, MaxResults, NextToken) => network::describe_parts),
-        op!(DescribeSubnets(SubnetIds, Filters, MaxResults, NextToken) => network::describe_parts),
-        op!(DescribeSecurityGroups(GroupIds, Filters, MaxResults, NextToken)
+            op!(DeleteNetworkInterface(NetworkInterfaceId) => network::delete_interface),
+            op!(DescribeVpcs(VpcIds, Filters, MaxResults, NextToken) => network::describe_parts),
+            op!(DescribeSubnets(SubnetIds, Filters, MaxResults, NextToken) => network::describe_parts),
+            op!(DescribeSecurityGroups(GroupIds, Filters, MaxResults, NextToken)
             => network::describe_parts),
-    ],
-) };
+        ],
+    )
+};
 
 /// State of an instance in AWS's numbers and words.
 #[derive(Debug, Clone, Copy)]
@@ -215,7 +219,11 @@ fn describe_instances(call: &Call<'_>) -> ApiResult {
     let mut all: Vec<(String, Arc<Instance>, InstanceState)> = Vec::new();
     for (id, instance) in cloud.services.ec2.instances.all() {
         let leaving = cloud.services.ec2.machines.is_leaving(&id);
-        all.push((id, instance, if leaving { InstanceState::ShuttingDown } else { InstanceState::Running }));
+        all.push((
+            id,
+            instance,
+            if leaving { InstanceState::ShuttingDown } else { InstanceState::Running },
+        ));
     }
     let gone = cloud.services.ec2.machines.gone().into_iter();
     all.extend(gone.map(|(id, instance)| (id, instance, InstanceState::Terminated)));

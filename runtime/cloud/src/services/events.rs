@@ -17,17 +17,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use steppe_spec::Schedule;
 
-use anyhow::Result;
-use crate::kernel::service::{self, Call, Service};
-use crate::{model, op};
 use crate::kernel::cloud::Opening;
-use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::services::s3::Object;
 use crate::kernel::pages::Pages;
-use crate::services::states::Execution;
+use crate::kernel::service::{self, Call, Service};
+use crate::kernel::store::Table;
 use crate::services::cloudwatch;
+use crate::services::s3::Object;
+use crate::services::states::Execution;
+use crate::{model, op};
+use anyhow::Result;
 
 /// What EventBridge has.
 #[derive(Debug)]
@@ -41,10 +41,7 @@ pub struct State {
 impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
-        Ok(Self {
-            rules: opening.table("rules"),
-            rules_changed: tokio::sync::Notify::new(),
-        })
+        Ok(Self { rules: opening.table("rules"), rules_changed: tokio::sync::Notify::new() })
     }
 }
 

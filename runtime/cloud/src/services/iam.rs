@@ -3,15 +3,15 @@
 
 use serde_json::{Value, json};
 
-use anyhow::Result;
-use crate::kernel::service::{Call, Service};
-use crate::{model, op};
 use crate::kernel::cloud::Opening;
-use crate::kernel::store::Table;
 use crate::kernel::cloud::{Cloud, iso};
-use crate::kernel::iam::{check_inline_size, check_policy, check_trust};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::iam::{check_inline_size, check_policy, check_trust};
+use crate::kernel::service::{Call, Service};
+use crate::kernel::store::Table;
 use crate::services::required;
+use crate::{model, op};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 /// What IAM has.
@@ -26,10 +26,7 @@ pub struct State {
 impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
-        Ok(Self {
-            roles: opening.table("roles"),
-            profiles: opening.table("profiles"),
-        })
+        Ok(Self { roles: opening.table("roles"), profiles: opening.table("profiles") })
     }
 }
 
@@ -117,26 +114,29 @@ impl Role {
 }
 
 /// API of IAM.
-pub static SERVICE: Service = Service { invalid: "ValidationError", ..Service::new(
-    "iam",
-    model!("iam"),
-    &[
-        op!(CreateRole(
+pub static SERVICE: Service = Service {
+    invalid: "ValidationError",
+    ..Service::new(
+        "iam",
+        model!("iam"),
+        &[
+            op!(CreateRole(
             RoleName, AssumeRolePolicyDocument, Description, MaxSessionDuration, Tags, Path
         ) => |call| create(call.cloud, role_name(call)?, call.params)),
-        op!(DeleteRole(RoleName) => |call| delete(call.cloud, role_name(call)?)),
-        op!(GetRole(RoleName) => get_role),
-        op!(ListRoles() => list_roles),
-        op!(PutRolePolicy(RoleName, PolicyName, PolicyDocument)
+            op!(DeleteRole(RoleName) => |call| delete(call.cloud, role_name(call)?)),
+            op!(GetRole(RoleName) => get_role),
+            op!(ListRoles() => list_roles),
+            op!(PutRolePolicy(RoleName, PolicyName, PolicyDocument)
             => |call| put_policy(call.cloud, role_name(call)?, call.params)),
-        op!(DeleteRolePolicy(RoleName, PolicyName)
+            op!(DeleteRolePolicy(RoleName, PolicyName)
             => |call| delete_policy(call.cloud, role_name(call)?, call.required("PolicyName")?)),
-        op!(GetRolePolicy(RoleName, PolicyName)
+            op!(GetRolePolicy(RoleName, PolicyName)
             => |call| get_policy(call.cloud, role_name(call)?, call.required("PolicyName")?)),
-        op!(ListRolePolicies(RoleName) => list_policies),
-        op!(GetInstanceProfile(InstanceProfileName) => get_profile),
-    ],
-) };
+            op!(ListRolePolicies(RoleName) => list_policies),
+            op!(GetInstanceProfile(InstanceProfileName) => get_profile),
+        ],
+    )
+};
 
 /// The role that the input names, when the caller may do this with it.
 fn role_name<'a>(call: &Call<'a>) -> ApiResult<&'a str> {

@@ -10,9 +10,9 @@ mod configure;
 mod environment;
 mod log;
 mod memory;
+mod operations;
 mod package;
 mod pool;
-mod operations;
 mod runtime_api;
 
 use std::collections::HashMap;
@@ -28,15 +28,15 @@ pub use configure::{delete, set};
 pub use package::remove_leftovers;
 pub use pool::Environments;
 
-use anyhow::Result;
-use crate::kernel::service::Service;
-use crate::{model, op};
-use crate::kernel::cloud::Opening;
-use crate::kernel::store::Table;
 use crate::kernel::cloud::Cloud;
+use crate::kernel::cloud::Opening;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
+use crate::kernel::service::Service;
+use crate::kernel::store::Table;
 use crate::services::cloudwatch;
+use crate::{model, op};
+use anyhow::Result;
 
 /// API of Lambda.
 pub static SERVICE: Service = Service::new(

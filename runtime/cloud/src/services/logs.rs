@@ -16,17 +16,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use anyhow::Result;
-use crate::kernel::service::{Call, Service};
-use crate::{model, op};
-use crate::kernel::cloud::Opening;
-use crate::kernel::store::Table;
-use parking_lot::Mutex;
 use crate::kernel::cloud::Cloud;
+use crate::kernel::cloud::Opening;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
+use crate::kernel::service::{Call, Service};
+use crate::kernel::store::Table;
+use crate::{model, op};
+use anyhow::Result;
 use file::{Bounds, Event};
+use parking_lot::Mutex;
 
 /// What CloudWatch Logs has.
 #[derive(Debug)]
@@ -40,10 +40,7 @@ pub struct State {
 impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
-        Ok(Self {
-            groups: opening.table("log_groups"),
-            files: Mutex::default(),
-        })
+        Ok(Self { groups: opening.table("log_groups"), files: Mutex::default() })
     }
 }
 
@@ -123,7 +120,12 @@ pub fn append(cloud: &Cloud, group: &str, stream: &str, lines: &[String]) -> Api
 
 fn find(cloud: &Cloud, group: &str) -> ApiResult<Arc<LogGroup>> {
     let missing = "The specified log group does not exist.";
-    cloud.services.logs.groups.get(group).ok_or_else(|| ApiError::new("ResourceNotFoundException", missing))
+    cloud
+        .services
+        .logs
+        .groups
+        .get(group)
+        .ok_or_else(|| ApiError::new("ResourceNotFoundException", missing))
 }
 
 /// Executes the groups' retention, now and every hour.
@@ -147,21 +149,25 @@ pub fn sweep(cloud: &Cloud) {
 }
 
 /// API of CloudWatch Logs.
-pub static SERVICE: Service = Service { invalid: "InvalidParameterException", ..Service::new(
-    "logs",
-    model!("logs"),
-    &[
-        op!(DescribeLogGroups(logGroupNamePrefix, limit, nextToken) => list_groups),
-        op!(FilterLogEvents(
+pub static SERVICE: Service = Service {
+    invalid: "InvalidParameterException",
+    ..Service::new(
+        "logs",
+        model!("logs"),
+        &[
+            op!(DescribeLogGroups(logGroupNamePrefix, limit, nextToken) => list_groups),
+            op!(FilterLogEvents(
             logGroupName, logStreamNames, startTime, endTime, filterPattern, limit, nextToken
         ) => filter),
-    ],
-) };
+        ],
+    )
+};
 
 fn list_groups(call: &Call<'_>) -> ApiResult {
     let cloud = call.cloud;
     call.authorize(&cloud.config.arn("logs", "log-group:*"))?;
-    let groups = cloud.services.logs.groups.range(call.text("logGroupNamePrefix").unwrap_or_default(), None);
+    let groups =
+        cloud.services.logs.groups.range(call.text("logGroupNamePrefix").unwrap_or_default(), None);
     let groups = groups.iter().map(|(name, g)| describe(cloud, name, g)).collect();
     PAGES_OF_GROUPS.answer(call.params, "logGroups", groups)
 }

@@ -9,15 +9,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use anyhow::Result;
-use crate::kernel::service::{Call, Service};
-use crate::{model, op};
-use crate::kernel::cloud::Opening;
-use crate::kernel::store::Table;
 use crate::kernel::cloud::Cloud;
+use crate::kernel::cloud::Opening;
+use crate::kernel::durable::replace_file;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
-use crate::kernel::durable::replace_file;
+use crate::kernel::service::{Call, Service};
+use crate::kernel::store::Table;
+use crate::{model, op};
+use anyhow::Result;
 
 /// What SNS has.
 #[derive(Debug)]
@@ -29,9 +29,7 @@ pub struct State {
 impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
-        Ok(Self {
-            topics: opening.table("topics"),
-        })
+        Ok(Self { topics: opening.table("topics") })
     }
 }
 
@@ -57,15 +55,18 @@ pub struct Subscription {
 }
 
 /// API of SNS.
-pub static SERVICE: Service = Service { invalid: "InvalidParameter", ..Service::new(
-    "sns",
-    model!("sns"),
-    &[
-        op!(Publish(TopicArn, Message, Subject) => publish),
-        op!(ListTopics(NextToken) => list_topics),
-        op!(ListSubscriptionsByTopic(TopicArn, NextToken) => list_subscriptions),
-    ],
-) };
+pub static SERVICE: Service = Service {
+    invalid: "InvalidParameter",
+    ..Service::new(
+        "sns",
+        model!("sns"),
+        &[
+            op!(Publish(TopicArn, Message, Subject) => publish),
+            op!(ListTopics(NextToken) => list_topics),
+            op!(ListSubscriptionsByTopic(TopicArn, NextToken) => list_subscriptions),
+        ],
+    )
+};
 
 fn list_topics(call: &Call<'_>) -> ApiResult {
     call.authorize("*")?;

@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
-use crate::kernel::service::{Call, Service};
-use crate::{model, op};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::{Call, Service};
 use crate::services::ec2;
+use crate::{model, op};
 
 /// No records.
 pub type State = super::Nothing;

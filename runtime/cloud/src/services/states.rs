@@ -45,16 +45,16 @@ pub use executions::{Stop, end_orphans};
 pub use map::ChildInput;
 pub use map::runs::MapRun;
 
-use anyhow::Result;
-use crate::kernel::service::{Call, Service};
-use crate::{model, op};
 use crate::kernel::cloud::Opening;
-use crate::kernel::store::Table;
-use parking_lot::Mutex;
-use std::collections::HashMap;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
+use crate::kernel::service::{Call, Service};
+use crate::kernel::store::Table;
+use crate::{model, op};
+use anyhow::Result;
+use parking_lot::Mutex;
+use std::collections::HashMap;
 
 /// What Step Functions has.
 #[derive(Debug)]

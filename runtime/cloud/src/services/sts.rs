@@ -6,15 +6,15 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::kernel::service::{Call, Service};
-use crate::{model, op};
+use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::iam::decision::{self, Request};
 use crate::kernel::iam::document::{Kind, Policy};
 use crate::kernel::iam::{Conditions, denial, stored, unknown_key};
-use crate::services::iam::Role;
-use crate::kernel::cloud::{Cloud, iso};
-use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::{Caller, Principal};
+use crate::kernel::service::{Call, Service};
+use crate::services::iam::Role;
+use crate::{model, op};
 
 /// No records.
 pub type State = super::Nothing;
@@ -25,14 +25,17 @@ const SESSION_SECS: std::ops::RangeInclusive<u32> = 900..=43_200;
 const CHAINED_SECS_MAX: u32 = 3_600;
 
 /// API of STS.
-pub static SERVICE: Service = Service { invalid: "ValidationError", ..Service::new(
-    "sts",
-    model!("sts"),
-    &[
-        op!(GetCallerIdentity() => caller_identity),
-        op!(AssumeRole(RoleArn, RoleSessionName, DurationSeconds, ExternalId) => assume_role),
-    ],
-) };
+pub static SERVICE: Service = Service {
+    invalid: "ValidationError",
+    ..Service::new(
+        "sts",
+        model!("sts"),
+        &[
+            op!(GetCallerIdentity() => caller_identity),
+            op!(AssumeRole(RoleArn, RoleSessionName, DurationSeconds, ExternalId) => assume_role),
+        ],
+    )
+};
 
 /// No permission is needed, and none can be denied.
 fn caller_identity(call: &Call<'_>) -> ApiResult {

@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::kernel::service::{Call, Service};
-use crate::{model, op};
 use crate::kernel::cloud::Cloud;
-use crate::services::cloudformation::{Resource, Stack};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
+use crate::kernel::service::{Call, Service};
+use crate::services::cloudformation::{Resource, Stack};
+use crate::{model, op};
 
 /// No records.
 pub type State = super::Nothing;
@@ -42,10 +42,12 @@ pub static SERVICE: Service = Service {
     invalid: "InvalidParameterException",
     prefix: "tag",
     ..Service::new(
-    "tagging",
-    model!("tagging"),
-        &[op!(GetResources(TagFilters { Key, Values }, ResourceTypeFilters, ResourcesPerPage, PaginationToken)
-            => resources)],
+        "tagging",
+        model!("tagging"),
+        &[
+            op!(GetResources(TagFilters { Key, Values }, ResourceTypeFilters, ResourcesPerPage, PaginationToken)
+            => resources),
+        ],
     )
 };
 
@@ -181,30 +183,40 @@ fn arn(cloud: &Cloud, resource: &Resource) -> Option<String> {
     };
     let (is_there, arn) = match resource.kind.as_str() {
         "AWS::S3::Bucket" => (cloud.services.s3.get(id).is_ok(), format!("arn:aws:s3:::{id}")),
-        "AWS::Glue::Crawler" => {
-            (cloud.services.glue.crawlers.contains(id), config.arn("glue", &format!("crawler/{id}")))
+        "AWS::Glue::Crawler" => (
+            cloud.services.glue.crawlers.contains(id),
+            config.arn("glue", &format!("crawler/{id}")),
+        ),
+        "AWS::Glue::Job" => {
+            (cloud.services.glue.jobs.contains(id), config.arn("glue", &format!("job/{id}")))
         }
-        "AWS::Glue::Job" => (cloud.services.glue.jobs.contains(id), config.arn("glue", &format!("job/{id}"))),
-        "AWS::Athena::WorkGroup" => {
-            (cloud.services.athena.work_groups.contains(id), config.arn("athena", &format!("workgroup/{id}")))
-        }
-        "AWS::Lambda::Function" => {
-            (cloud.services.lambda.functions.contains(id), config.arn("lambda", &format!("function:{id}")))
-        }
-        "AWS::Logs::LogGroup" => {
-            (cloud.services.logs.groups.contains(id), config.arn("logs", &format!("log-group:{id}")))
-        }
-        "AWS::CloudWatch::Alarm" => {
-            (cloud.services.cloudwatch.alarms.contains(id), config.arn("cloudwatch", &format!("alarm:{id}")))
-        }
+        "AWS::Athena::WorkGroup" => (
+            cloud.services.athena.work_groups.contains(id),
+            config.arn("athena", &format!("workgroup/{id}")),
+        ),
+        "AWS::Lambda::Function" => (
+            cloud.services.lambda.functions.contains(id),
+            config.arn("lambda", &format!("function:{id}")),
+        ),
+        "AWS::Logs::LogGroup" => (
+            cloud.services.logs.groups.contains(id),
+            config.arn("logs", &format!("log-group:{id}")),
+        ),
+        "AWS::CloudWatch::Alarm" => (
+            cloud.services.cloudwatch.alarms.contains(id),
+            config.arn("cloudwatch", &format!("alarm:{id}")),
+        ),
         "AWS::Events::Rule" => {
             (cloud.services.events.rules.contains(id), config.arn("events", &format!("rule/{id}")))
         }
-        "AWS::StepFunctions::StateMachine" => (cloud.services.states.machines.contains(id), id.to_owned()),
-        "AWS::SNS::Topic" => (cloud.services.sns.topics.contains(id), id.to_owned()),
-        "AWS::EC2::Instance" => {
-            (cloud.services.ec2.instances.contains(id), config.arn("ec2", &format!("instance/{id}")))
+        "AWS::StepFunctions::StateMachine" => {
+            (cloud.services.states.machines.contains(id), id.to_owned())
         }
+        "AWS::SNS::Topic" => (cloud.services.sns.topics.contains(id), id.to_owned()),
+        "AWS::EC2::Instance" => (
+            cloud.services.ec2.instances.contains(id),
+            config.arn("ec2", &format!("instance/{id}")),
+        ),
         "AWS::EC2::VPC" => part("vpc"),
         "AWS::EC2::Subnet" => part("subnet"),
         "AWS::EC2::RouteTable" => part("route-table"),

@@ -10,17 +10,19 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Stack, find_stack};
-use crate::kernel::service::{Call, Operation, Service};
-use crate::{model, op};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::{Call, Operation, Service};
 use crate::services::required;
+use crate::{model, op};
 
 /// API of CloudFormation.
-pub static SERVICE: Service =
-    Service { invalid: "ValidationError", says_nothing, admits: allowed, ..Service::new(
-    "cloudformation",
-    model!("cloudformation"), OPERATIONS) };
+pub static SERVICE: Service = Service {
+    invalid: "ValidationError",
+    says_nothing,
+    admits: allowed,
+    ..Service::new("cloudformation", model!("cloudformation"), OPERATIONS)
+};
 
 const OPERATIONS: &[Operation] = &[
     op!(CreateStack(
@@ -108,9 +110,12 @@ fn resource_of(cloud: &Cloud, params: &Value) -> String {
     match (params["StackName"].as_str(), params["ChangeSetName"].as_str()) {
         (Some(name), _) if name.starts_with("arn:") => name.to_owned(),
         (Some(name), _) => find_stack(cloud, name).map_or_else(|| arn(name), |(id, _)| id),
-        (None, Some(set)) if set.starts_with("arn:") => {
-            cloud.services.cloudformation.change_sets.get(set).map_or_else(|| arn("*"), |s| s.stack.clone())
-        }
+        (None, Some(set)) if set.starts_with("arn:") => cloud
+            .services
+            .cloudformation
+            .change_sets
+            .get(set)
+            .map_or_else(|| arn("*"), |s| s.stack.clone()),
         // Operations on no stack in particular have no resource that a policy could name.
         _ => "*".to_owned(),
     }

@@ -130,7 +130,8 @@ pub fn start_create(
 }
 
 async fn create(cloud: &Arc<Cloud>, stack_id: &str) {
-    let minutes = cloud.services.cloudformation.stacks.get(stack_id).and_then(|s| s.operation.timeout_mins);
+    let minutes =
+        cloud.services.cloudformation.stacks.get(stack_id).and_then(|s| s.operation.timeout_mins);
     match minutes {
         None => create_until(cloud, stack_id, std::future::pending()).await,
         Some(minutes) => {
@@ -228,8 +229,14 @@ pub fn resume(cloud: &Arc<Cloud>) {
 
 /// Forgets deleted stacks when they are old or many.
 pub fn forget_deleted(cloud: &Cloud) {
-    let mut deleted: Vec<(Timestamp, String)> =
-        cloud.services.cloudformation.stacks.all().into_iter().filter_map(|(id, s)| Some((s.deleted?, id))).collect();
+    let mut deleted: Vec<(Timestamp, String)> = cloud
+        .services
+        .cloudformation
+        .stacks
+        .all()
+        .into_iter()
+        .filter_map(|(id, s)| Some((s.deleted?, id)))
+        .collect();
     deleted.sort();
     let surplus = deleted.len().saturating_sub(DELETED_MAX);
     let now = Timestamp::now();
@@ -251,5 +258,11 @@ fn fail(cloud: &Arc<Cloud>, stack_id: &str, status: &str, reason: &str) {
 
 /// Whether a creation that fails is undone, kept or deleted.
 fn on_failure(cloud: &Cloud, stack_id: &str) -> OnFailure {
-    cloud.services.cloudformation.stacks.get(stack_id).map(|s| s.operation.on_failure).unwrap_or_default()
+    cloud
+        .services
+        .cloudformation
+        .stacks
+        .get(stack_id)
+        .map(|s| s.operation.on_failure)
+        .unwrap_or_default()
 }

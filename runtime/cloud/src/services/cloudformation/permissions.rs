@@ -89,7 +89,8 @@ fn is_there(value: &Value) -> bool {
 /// the resource's event.
 pub fn check(place: &Place<'_>, resource: &Resource, work: Work<'_>) -> Result<(), String> {
     let Some(caller) = caller(place) else { return Ok(()) };
-    let stack_tags = place.cloud.services.cloudformation.stacks.get(place.stack_id).map(|s| s.tags.clone());
+    let stack_tags =
+        place.cloud.services.cloudformation.stacks.get(place.stack_id).map(|s| s.tags.clone());
     let stack_tags = stack_tags.unwrap_or_default();
     // The administrator may do everything that no bucket's policy denies.
     let can_be_denied =

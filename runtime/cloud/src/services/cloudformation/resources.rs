@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 use self::types::Type;
 use super::{Resource, permissions};
 use crate::kernel::cloud::{Cloud, short_id};
-use crate::services::glue;
 use crate::kernel::store::NotStored;
+use crate::services::glue;
 
 /// Bytes of a name before its random end: together they fit all services.
 const NAME_BYTES_MAX: usize = 50;
@@ -178,7 +178,9 @@ pub fn exists(place: &Place<'_>, kind: &Type, id: &str, properties: &Value) -> b
         "AWS::Glue::Crawler" => cloud.services.glue.crawlers.contains(id),
         "AWS::Glue::Job" => cloud.services.glue.jobs.contains(id),
         // Every account has `primary`.
-        "AWS::Athena::WorkGroup" => id == "primary" || cloud.services.athena.work_groups.contains(id),
+        "AWS::Athena::WorkGroup" => {
+            id == "primary" || cloud.services.athena.work_groups.contains(id)
+        }
         "AWS::Events::Rule" => cloud.services.events.rules.contains(id),
         "AWS::IAM::Role" => cloud.services.iam.roles.contains(id),
         "AWS::IAM::InstanceProfile" => cloud.services.iam.profiles.contains(id),
@@ -325,7 +327,9 @@ pub async fn delete(place: &Place<'_>, resource: &Resource) -> Result<(), String
         | "AWS::EC2::SecurityGroup" => {
             crate::services::ec2::remove_network_part(cloud, &resource.kind, id).await?;
         }
-        "AWS::CloudFormation::WaitConditionHandle" => cloud.services.cloudformation.work.signals.forget(id),
+        "AWS::CloudFormation::WaitConditionHandle" => {
+            cloud.services.cloudformation.work.signals.forget(id)
+        }
         "AWS::CloudFormation::WaitCondition" => {}
         other => return Err(not_implemented(other)),
     }

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::filter::{Candidate, Filter, page};
-use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::Call;
 
 /// Amazon's account, which owns the images.
 const OWNER: &str = "137112412989";

@@ -297,7 +297,8 @@ pub fn resume_all(cloud: &Arc<Cloud>) {
 /// Deletes directories of instances that a crash left without a record.
 fn remove_leftovers(cloud: &Cloud) {
     for entry in std::fs::read_dir(cloud.path("instances")).into_iter().flatten().flatten() {
-        let known = entry.file_name().to_str().is_some_and(|id| cloud.services.ec2.instances.contains(id));
+        let known =
+            entry.file_name().to_str().is_some_and(|id| cloud.services.ec2.instances.contains(id));
         if !known && let Err(error) = std::fs::remove_dir_all(entry.path()) {
             tracing::error!("{} cannot be deleted: {error}", entry.path().display());
         }

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::filter::{Candidate, Filter, page};
 use super::{tag_set, zones};
-use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, short_id};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::Call;
 
 /// How long Lambda takes to remove an interface. In AWS it is up to 40 minutes.
 const RELEASE_AFTER: Duration = Duration::from_millis(200);
@@ -54,7 +54,8 @@ pub fn check_attachment(
         (subnets, "AWS::EC2::Subnet", "subnet"),
         (groups, "AWS::EC2::SecurityGroup", "security group"),
     ] {
-        let is_there = |id: &str| cloud.services.ec2.network.get(id).is_some_and(|r| r["Type"] == kind);
+        let is_there =
+            |id: &str| cloud.services.ec2.network.get(id).is_some_and(|r| r["Type"] == kind);
         if let Some(id) = ids.iter().find(|id| !is_there(id)) {
             return Err(format!("The {word} ID '{id}' does not exist"));
         }

@@ -171,7 +171,9 @@ pub struct Service {
 /// Starts a service unless it runs.
 pub fn start(cloud: &Arc<Cloud>, instance: &str, service: Service) {
     let key = (instance.to_owned(), service.name.clone());
-    let Some((generation, stopped)) = cloud.services.ec2.machines.services.enter(&key) else { return };
+    let Some((generation, stopped)) = cloud.services.ec2.machines.services.enter(&key) else {
+        return;
+    };
     let cloud = cloud.clone();
     tokio::spawn(async move {
         let tell_state = |state| cloud.services.ec2.machines.services.set(&key, generation, state);

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::filter::{Candidate, Filter, page};
-use crate::kernel::service::Call;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::Call;
 
 /// Families of instance types and the architecture of their processors.
 const FAMILIES: [(&str, &str, Sizes); 30] = [

@@ -135,10 +135,16 @@ macro_rules! answer_checksum {
             let value = Some(checksum.value.clone());
             match checksum.algorithm {
                 $crate::services::s3::checksums::Algorithm::Crc32 => $output.checksum_crc32 = value,
-                $crate::services::s3::checksums::Algorithm::Crc32c => $output.checksum_crc32c = value,
-                $crate::services::s3::checksums::Algorithm::Crc64Nvme => $output.checksum_crc64nvme = value,
+                $crate::services::s3::checksums::Algorithm::Crc32c => {
+                    $output.checksum_crc32c = value
+                }
+                $crate::services::s3::checksums::Algorithm::Crc64Nvme => {
+                    $output.checksum_crc64nvme = value
+                }
                 $crate::services::s3::checksums::Algorithm::Sha1 => $output.checksum_sha1 = value,
-                $crate::services::s3::checksums::Algorithm::Sha256 => $output.checksum_sha256 = value,
+                $crate::services::s3::checksums::Algorithm::Sha256 => {
+                    $output.checksum_sha256 = value
+                }
             }
         }
     };

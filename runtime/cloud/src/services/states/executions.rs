@@ -14,10 +14,10 @@ use super::interpreter::{self, Failure};
 use super::map::runs;
 use super::progress::Progress;
 use super::{ChildInput, Execution, StateMachine, limits, no_machine};
-use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::eviction::Kept;
+use crate::kernel::service::Call;
 use crate::services::{cloudwatch, events};
 
 /// Executions that are kept after they have ended, with their children, for as long as AWS keeps
@@ -40,7 +40,8 @@ pub fn start_execution(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     let machine_arn = call.required("stateMachineArn")?;
     call.authorize(machine_arn)?;
-    let machine = cloud.services.states.machines.get(machine_arn).ok_or_else(|| no_machine(machine_arn))?;
+    let machine =
+        cloud.services.states.machines.get(machine_arn).ok_or_else(|| no_machine(machine_arn))?;
     let input = parse_input(params["input"].as_str().unwrap_or("{}"))?;
     let name = match params["name"].as_str() {
         Some(name) => check_name(name)?.to_owned(),

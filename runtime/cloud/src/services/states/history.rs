@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::interpreter::Failure;
-use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::Call;
 
 /// Events of one execution, as in AWS.
 pub const EVENTS_MAX: u64 = 25_000;

@@ -58,7 +58,12 @@ impl Scope<'_> {
     /// Evaluates all expressions in `template`.
     pub async fn fill(&self, template: &Value) -> Outcome {
         let program = &self.cloud.config.own_binary;
-        self.cloud.services.states.evaluator.fill(program, template, &self.states, self.variables).await
+        self.cloud
+            .services
+            .states
+            .evaluator
+            .fill(program, template, &self.states, self.variables)
+            .await
     }
 
     /// A number of seconds that may be an expression.

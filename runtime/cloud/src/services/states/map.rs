@@ -237,7 +237,12 @@ impl Machine<'_> {
     fn may_redrive(&self, run: &str, inputs: &[Input]) -> Result<(), Failure> {
         let mut children = inputs.iter().map(|input| runs::child_arn(run, &input.name));
         let ran = children.find(|arn| {
-            self.cloud.services.states.executions.get(arn).is_some_and(|child| child.status != "SUCCEEDED")
+            self.cloud
+                .services
+                .states
+                .executions
+                .get(arn)
+                .is_some_and(|child| child.status != "SUCCEEDED")
         });
         ran.map_or(Ok(()), |arn| self.allowed("states:RedriveExecution", &arn))
     }

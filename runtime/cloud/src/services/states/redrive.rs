@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 
 use super::history::EVENTS_MAX;
 use super::{Execution, StateMachine, executions, find};
-use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::Call;
 
 /// Redrives of one execution.
 const REDRIVES_MAX: u32 = 1_000;
@@ -90,7 +90,8 @@ pub fn redrive(call: &Call<'_>) -> ApiResult {
     }
     let machine = cloud.services.states.machines.get(&execution.machine);
     let machine = machine.ok_or_else(|| not_redrivable("State machine is in DELETING status"))?;
-    let definition = execution.definition.as_ref().and_then(|name| cloud.services.states.definitions.get(name));
+    let definition =
+        execution.definition.as_ref().and_then(|name| cloud.services.states.definitions.get(name));
     let definition = definition.ok_or_else(|| {
         not_redrivable("Execution was started before the launch of RedriveExecution")
     })?;

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::interpreter::{Failure, Frame, Machine, Outcome, Scope};
 use super::limits;
-use crate::kernel::model::{Structure, sdk};
-use crate::kernel::service::{self, Operation, Service};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::ApiError;
 use crate::kernel::identity::Caller;
+use crate::kernel::model::{Structure, sdk};
+use crate::kernel::service::{self, Operation, Service};
 use crate::services::{self, athena, glue, lambda};
 
 /// Pause between looks at a job that runs in this very process.
@@ -228,8 +228,9 @@ async fn run_query(
 async fn invoke(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
     let name = arguments["FunctionName"].as_str().unwrap_or_default();
     let payload = arguments["Payload"].to_string();
-    let invoked =
-        lambda::invoke(cloud, caller, name, payload.into()).await.map_err(|e| failure("Lambda", e))?;
+    let invoked = lambda::invoke(cloud, caller, name, payload.into())
+        .await
+        .map_err(|e| failure("Lambda", e))?;
     let payload: Value = serde_json::from_slice(&invoked.payload).unwrap_or(Value::Null);
     if invoked.function_error.is_some() {
         let error = payload["errorType"].as_str().unwrap_or("Lambda.Unknown");

@@ -221,8 +221,7 @@ async fn create_table(talk: &mut Conversation, made: NewTable) -> Done {
 
 /// Seconds since 1970.
 pub fn now_secs() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_secs())
+    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)
 }
 
 fn refuse_twice<'a>(columns: impl Iterator<Item = &'a NewColumn>) -> Result<(), QueryFailure> {
@@ -322,7 +321,7 @@ fn change_table(input: &mut Value, change: Change) -> Result<(), QueryFailure> {
             *columns = known.into_iter().chain(new.iter().map(described)).collect();
         }
         Change::ReplaceColumns(new) => *columns = new.iter().map(described).collect(),
-        Change::ChangeColumn { from, to } => {
+        Change::Column { from, to } => {
             let mut all = columns.as_array_mut().into_iter().flatten();
             let found = all.find(|column| column["Name"] == from.as_str());
             let found =

@@ -204,7 +204,7 @@ pub enum Change {
     /// `REPLACE COLUMNS`.
     ReplaceColumns(Vec<NewColumn>),
     /// `CHANGE COLUMN`.
-    ChangeColumn {
+    Column {
         /// Which one.
         from: String,
         /// What it becomes.
@@ -440,7 +440,7 @@ fn alter_table(words: &mut Words<'_>, database: &str) -> Read<Hive> {
     } else if words.keyword(&["CHANGE"]) {
         words.keyword(&["COLUMN"]);
         let from = words.name()?;
-        Change::ChangeColumn { from, to: column(words)? }
+        Change::Column { from, to: column(words)? }
     } else if words.keywords(&["SET", "TBLPROPERTIES"]) {
         Change::SetProperties(words.properties()?)
     } else if words.keywords(&["SET", "LOCATION"]) {

@@ -11,12 +11,12 @@ use super::request::{
 };
 use super::stacks::{is_same, new, take_over};
 use super::{existing, views};
-use crate::kernel::service::Call;
 use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::Call;
 use crate::services::cloudformation::engine::{self, Ordered, order};
 use crate::services::cloudformation::template::parse;
 use crate::services::cloudformation::{ChangeSet, OnFailure, Operation, Stack, events, find_stack};
-use crate::kernel::error::{ApiError, ApiResult};
 use crate::services::required;
 
 /// Changes in one answer.
@@ -28,7 +28,14 @@ const NO_CHANGES: &str = "The submitted information didn't contain changes. \
                           Submit different information to create a change set.";
 
 fn sets_of(cloud: &Cloud, stack_id: &str) -> Vec<(String, Arc<ChangeSet>)> {
-    cloud.services.cloudformation.change_sets.all().into_iter().filter(|(_, set)| set.stack == stack_id).collect()
+    cloud
+        .services
+        .cloudformation
+        .change_sets
+        .all()
+        .into_iter()
+        .filter(|(_, set)| set.stack == stack_id)
+        .collect()
 }
 
 pub fn create(call: &Call<'_>) -> ApiResult {
@@ -326,7 +333,11 @@ pub fn execute(call: &Call<'_>) -> ApiResult {
 /// The operation has begun: its change set is executed, and the others no longer fit. What the
 /// disk refuses here is found again when somebody wants to execute it.
 fn retire(cloud: &Cloud, executed: &str, stack_id: &str) {
-    cloud.services.cloudformation.change_sets.settle(executed, |s| s.execution_status = "EXECUTE_COMPLETE".to_owned());
+    cloud
+        .services
+        .cloudformation
+        .change_sets
+        .settle(executed, |s| s.execution_status = "EXECUTE_COMPLETE".to_owned());
     for (id, _) in sets_of(cloud, stack_id).iter().filter(|(id, _)| id != executed) {
         if let Err(error) = cloud.services.cloudformation.change_sets.remove(id) {
             tracing::error!("a change set that no longer fits is left: {error}");

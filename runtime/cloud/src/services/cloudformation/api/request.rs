@@ -7,10 +7,10 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::kernel::cloud::Cloud;
-use crate::services::cloudformation::template::{Account, Given, Template, parse};
-use crate::services::cloudformation::{OnFailure, Operation, Parameters, Stack, permissions};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
+use crate::services::cloudformation::template::{Account, Given, Template, parse};
+use crate::services::cloudformation::{OnFailure, Operation, Parameters, Stack, permissions};
 use crate::services::{ec2, required, ssm};
 
 /// Bytes of a template in the request itself, and of one in S3, as in AWS.
@@ -208,7 +208,8 @@ impl Account for Cloud {
     }
 
     fn has(&self, kind: &str, id: &str) -> Option<bool> {
-        let kept = |kind: &str| self.services.ec2.network.get(id).is_some_and(|r| r["Type"] == kind);
+        let kept =
+            |kind: &str| self.services.ec2.network.get(id).is_some_and(|r| r["Type"] == kind);
         Some(match kind {
             "AWS::EC2::VPC::Id" => kept("AWS::EC2::VPC"),
             "AWS::EC2::Subnet::Id" => kept("AWS::EC2::Subnet"),

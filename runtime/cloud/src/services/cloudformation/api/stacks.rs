@@ -10,12 +10,14 @@ use super::request::{
     check_capabilities, check_updatable, flag, is_repeated, on_failure, parameters_of, stack_name,
     tags, template_of, texts, token,
 };
-use crate::kernel::service::Call;
 use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::Call;
 use crate::services::cloudformation::engine::{self, Ordered, order};
 use crate::services::cloudformation::template::{Template, parse};
-use crate::services::cloudformation::{Before, Operation, Parameters, Stack, find_stack, store_status};
-use crate::kernel::error::{ApiError, ApiResult};
+use crate::services::cloudformation::{
+    Before, Operation, Parameters, Stack, find_stack, store_status,
+};
 use crate::services::required;
 
 /// A stack that has nothing yet, and its ID.

@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::request::{flag, page, template_of};
 use super::{change_sets, existing};
-use crate::kernel::service::Call;
 use crate::kernel::cloud::iso;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::Call;
 use crate::services::cloudformation::template::{Template, parse};
 use crate::services::cloudformation::{OnFailure, Resource, STACK, Stack, events};
-use crate::kernel::error::{ApiError, ApiResult};
 use crate::services::required;
 
 /// Entries in one answer.
@@ -23,7 +23,8 @@ pub fn stacks(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     let stale = cloud.faults.is_stale("cloudformation", "DescribeStacks");
     let described = |id: &str, stack: &Arc<Stack>| {
-        let earlier = cloud.services.cloudformation.work.earlier().get(id).cloned().filter(|_| stale);
+        let earlier =
+            cloud.services.cloudformation.work.earlier().get(id).cloned().filter(|_| stale);
         describe_stack(id, earlier.as_ref().unwrap_or(stack))
     };
     if params["StackName"].is_string() {

@@ -14,7 +14,9 @@ use crate::kernel::cloud::Cloud;
 use crate::services::cloudformation::permissions::{self, Work};
 use crate::services::cloudformation::resources::{self, Failure, Made, types};
 use crate::services::cloudformation::template::{Scope, Template, or_empty, parse};
-use crate::services::cloudformation::{Resource, Stack, events, schema, settle_resource, store_resource};
+use crate::services::cloudformation::{
+    Resource, Stack, events, schema, settle_resource, store_resource,
+};
 
 /// What an operation works with.
 struct Target<'a> {
@@ -38,7 +40,12 @@ struct Failed {
 
 impl<'a> Target<'a> {
     fn new(cloud: &'a Arc<Cloud>, stack_id: &'a str) -> Result<Self, String> {
-        let stack = cloud.services.cloudformation.stacks.get(stack_id).ok_or("the stack no longer exists")?;
+        let stack = cloud
+            .services
+            .cloudformation
+            .stacks
+            .get(stack_id)
+            .ok_or("the stack no longer exists")?;
         let template = parse(&stack.template)?;
         let own = template.values(&stack.parameters());
         let parameters = all_parameters(cloud, stack_id, &stack.name, own);
@@ -48,7 +55,13 @@ impl<'a> Target<'a> {
 
     /// Resolves against what is there now.
     fn resolve<T>(&self, with: impl FnOnce(&Scope<'_>) -> Result<T, String>) -> Result<T, String> {
-        let stack = self.cloud.services.cloudformation.stacks.get(self.stack_id).ok_or("the stack no longer exists")?;
+        let stack = self
+            .cloud
+            .services
+            .cloudformation
+            .stacks
+            .get(self.stack_id)
+            .ok_or("the stack no longer exists")?;
         let unknown = BTreeSet::new();
         with(&Scope {
             template: &self.template,

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use super::{all_parameters, place};
 use crate::kernel::cloud::Cloud;
 use crate::services::cloudformation::resources::{self, nested, types};
-use crate::services::cloudformation::template::{Scope, Template, UNKNOWN, masked, or_empty, parse};
+use crate::services::cloudformation::template::{
+    Scope, Template, UNKNOWN, masked, or_empty, parse,
+};
 use crate::services::cloudformation::{Parameters, Policy, Resource, Stack, schema};
 
 /// What happens to one resource in an update.

@@ -63,7 +63,8 @@ pub async fn put_back(cloud: &Arc<Cloud>, stack_id: &str) {
 }
 
 async fn restore(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
-    let stack = cloud.services.cloudformation.stacks.get(stack_id).ok_or("the stack no longer exists")?;
+    let stack =
+        cloud.services.cloudformation.stacks.get(stack_id).ok_or("the stack no longer exists")?;
     if let Some(before) = &stack.before {
         let mut failed = Vec::new();
         for (id, old) in &before.resources {

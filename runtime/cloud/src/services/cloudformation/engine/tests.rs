@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::create_until;
-use crate::kernel::service::{self};
 use crate::kernel::cloud::{Cloud, Config};
+use crate::kernel::service::{self};
 use crate::services::cloudformation::Stack;
 
 const TEMPLATE: &str = "Resources:
@@ -40,7 +40,13 @@ async fn a_creation_that_takes_longer_than_it_may_is_undone() {
     cloud.services.cloudformation.stacks.put(id, stack()).expect("stored");
     // The time is over as soon as the stack waits for its signal.
     let waits = async {
-        while !cloud.services.cloudformation.stacks.get(id).is_some_and(|s| s.resources.contains_key("Ready")) {
+        while !cloud
+            .services
+            .cloudformation
+            .stacks
+            .get(id)
+            .is_some_and(|s| s.resources.contains_key("Ready"))
+        {
             tokio::task::yield_now().await;
         }
     };
@@ -50,7 +56,9 @@ async fn a_creation_that_takes_longer_than_it_may_is_undone() {
     assert!(cloud.services.sns.topics.all().is_empty());
     let administrator = cloud.identities.administrator();
     let asked = json!({ "StackName": id });
-    let told = service::call(&cloud, &administrator, "cloudformation", "DescribeStackEvents", &asked).await;
+    let told =
+        service::call(&cloud, &administrator, "cloudformation", "DescribeStackEvents", &asked)
+            .await;
     let told = told.expect("events");
     let reason = |name: &str, status: &str| {
         let events = told["StackEvents"].as_array().into_iter().flatten();
@@ -62,6 +70,7 @@ async fn a_creation_that_takes_longer_than_it_may_is_undone() {
         Some("Stack creation time exceeded the specified timeout. Rollback requested by user.")
     );
     assert_eq!(reason("Ready", "CREATE_FAILED").as_deref(), Some("Resource creation cancelled"));
-    let described = service::call(&cloud, &administrator, "cloudformation", "DescribeStacks", &asked).await;
+    let described =
+        service::call(&cloud, &administrator, "cloudformation", "DescribeStacks", &asked).await;
     assert_eq!(described.expect("described")["Stacks"][0]["StackStatus"], "ROLLBACK_COMPLETE");
 }

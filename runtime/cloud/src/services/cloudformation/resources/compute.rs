@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Made, Place, attributes, text};
 use crate::kernel::iam::{check_inline_size, check_policy, check_trust};
-use crate::services::iam::{Profile, Role};
 use crate::services::ec2;
 use crate::services::events;
+use crate::services::iam::{Profile, Role};
 use crate::services::lambda;
 use crate::services::states::{self, StateMachine};
 

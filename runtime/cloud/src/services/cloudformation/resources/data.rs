@@ -12,7 +12,9 @@ use crate::services::{athena, glue, sns};
 
 pub fn create_bucket(place: &Place<'_>, id: &str, p: &Value) -> Made {
     place.cloud.services.s3.create(id, p["Tags"].clone()).map_err(|error| match error {
-        crate::services::s3::StoreError::BucketExists => Failure::Exists(format!("{id} already exists")),
+        crate::services::s3::StoreError::BucketExists => {
+            Failure::Exists(format!("{id} already exists"))
+        }
         other => Failure::Other(format!("{id}: {other}")),
     })?;
     configure_bucket(place, id, p)
@@ -168,7 +170,8 @@ pub fn create_named_query(place: &Place<'_>, id: &str, p: &Value) -> Made {
 
 pub fn set_log_group(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let days = number(&p["RetentionInDays"], 0);
-    let created = place.cloud.services.logs.groups.get(id).map_or_else(Timestamp::now, |g| g.created);
+    let created =
+        place.cloud.services.logs.groups.get(id).map_or_else(Timestamp::now, |g| g.created);
     let group = LogGroup { retention_days: (days > 0).then_some(days), created };
     place.cloud.services.logs.groups.put(id, group)?;
     Ok(attributes(json!({ "Arn": logs::arn(place.cloud, id) })))
@@ -182,8 +185,14 @@ pub fn delete_log_group(place: &Place<'_>, id: &str) -> Result<(), String> {
 
 pub fn set_topic(place: &Place<'_>, id: &str, p: &Value) -> Made {
     sns::check_display_name(text(p, "DisplayName"))?;
-    let subscriptions =
-        place.cloud.services.sns.topics.get(id).map(|t| t.subscriptions.clone()).unwrap_or_default();
+    let subscriptions = place
+        .cloud
+        .services
+        .sns
+        .topics
+        .get(id)
+        .map(|t| t.subscriptions.clone())
+        .unwrap_or_default();
     place
         .cloud
         .services

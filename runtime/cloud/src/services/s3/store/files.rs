@@ -11,8 +11,8 @@ use s3s::checksum::ChecksumHasher;
 
 use super::StoreError;
 use super::chunks::{Summing, Verified};
-use crate::services::s3::checksums::{Algorithm, Checksum};
 use crate::kernel::durable::sync_dir;
+use crate::services::s3::checksums::{Algorithm, Checksum};
 
 /// The folders of files: those that are being written, and those that records name.
 #[derive(Debug, Clone)]

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::super::{Execution, find, page, redrive};
 use super::runs::{self, MapRun};
-use crate::kernel::service::Call;
 use crate::kernel::cloud::epoch_secs;
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::Call;
 
 fn no_run(arn: &str) -> ApiError {
     ApiError::new("ResourceNotFound", format!("Resource not found: '{arn}'"))

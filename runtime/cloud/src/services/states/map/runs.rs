@@ -181,7 +181,8 @@ pub fn settle(cloud: &Cloud, arn: &str, result: &Outcome) {
 
 /// Ends a Map Run that has not ended.
 pub fn end(cloud: &Cloud, arn: &str, status: &str) {
-    let is_running = cloud.services.states.map_runs.get(arn).is_some_and(|run| run.stopped.is_none());
+    let is_running =
+        cloud.services.states.map_runs.get(arn).is_some_and(|run| run.stopped.is_none());
     if is_running {
         cloud.services.states.map_runs.settle(arn, |run| {
             (run.status, run.stopped) = (status.to_owned(), Some(Timestamp::now()));

@@ -186,7 +186,8 @@ impl Supervisor {
         let verdict = loop {
             // Before the look, so that no change is missed.
             let changed = self.cloud.services.states.map_runs_changed.notified();
-            let limits = self.cloud.services.states.map_runs.get(&self.run).map(|run| run.limits.clone());
+            let limits =
+                self.cloud.services.states.map_runs.get(&self.run).map(|run| run.limits.clone());
             if limits.as_ref().is_some_and(|l| l.are_exceeded(tally.failed, tally.total)) {
                 break Verdict::TooManyFailed;
             }
