@@ -6,6 +6,7 @@ use steppe_plan::events::{Did, Fact, Step};
 use steppe_plan::stack::predictions_table;
 use steppe_spec::nearest;
 use steppe_wire::hint::Hinted;
+use steppe_wire::query::Statement;
 
 use crate::deployment::Deployment;
 use crate::exit::Outcome;
@@ -119,6 +120,11 @@ fn sql<'a>(asked: &'a str, named: &'a [Named]) -> Result<&'a str> {
             );
             bail!(Hinted::new(format!("there is no query `{asked}`"), hint));
         }
+        None if Statement::of(asked).changes() => bail!(Hinted::new(
+            "`query` only reads, and this statement changes tables or writes files",
+            "`eval \"$(cargo xtask local env)\"` and `aws athena start-query-execution`, or any \
+             other client of Athena, run it"
+        )),
         None => Ok(asked),
     }
 }

@@ -227,6 +227,12 @@ impl Statement {
         }
     }
 
+    /// Whether it changes the catalogue or writes files besides its result.
+    pub fn changes(self) -> bool {
+        let (kind, _) = self.types();
+        self != Self::Other && (kind == "DDL" || self.written() == Written::Elsewhere)
+    }
+
     /// Whether answers with its rows have a count of changed ones, be it 0.
     pub fn is_counted(self) -> bool {
         match self.written() {
@@ -322,6 +328,23 @@ impl Iterator for Words<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changes_something_is_told_from_what_only_reads() {
+        for sql in ["SELECT 1", "SHOW TABLES", "DESCRIBE t", "EXPLAIN SELECT 1", "selct 1"] {
+            assert!(!Statement::of(sql).changes(), "{sql}");
+        }
+        for sql in [
+            "drop table t",
+            "INSERT INTO t VALUES (1)",
+            "UNLOAD (SELECT 1) TO 's3://b/p/'",
+            "CREATE TABLE t AS SELECT 1",
+            "MSCK REPAIR TABLE t",
+            "PREPARE p FROM SELECT 1",
+        ] {
+            assert!(Statement::of(sql).changes(), "{sql}");
+        }
+    }
 
     #[test]
     fn statements_are_told_by_their_first_words() {
