@@ -66,3 +66,39 @@ fn take(table: &Table<Value>, folder: &Path) -> Result<()> {
     let _ = std::fs::remove_dir(folder);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn records_are_taken_over_once_and_damaged_ones_stay() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            std::fs::write(path, text).expect("written");
+        };
+        write("state/roles/1.json", r#"{"name": "r", "value": {"id": "AROA"}}"#);
+        write("state/roles/2.json", "{");
+        write("state/rules/1.json", r#"{"name": "daily", "value": 1}"#);
+        write("s3/buckets/1.json", r#"{"name": "b", "value": 2}"#);
+        write("s3/objects/b/1.json", r#"{"name": "k", "value": 3}"#);
+        let store = Store::open(folder.path()).expect("opens");
+        import(&store, folder.path()).expect("taken over");
+        import(&store, folder.path()).expect("nothing is left");
+        let all = |kind: &str| {
+            let rows = Table::<Value>::new(&store, kind).all().into_iter();
+            rows.map(|(name, value)| (name, (*value).clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(all("roles"), [("r".to_owned(), json!({ "id": "AROA" }))]);
+        assert_eq!(all("rules"), [("daily".to_owned(), json!(1))]);
+        assert_eq!(all("buckets"), [("b".to_owned(), json!(2))]);
+        assert_eq!(all("objects"), [("b/k".to_owned(), json!(3))]);
+        let left = |path: &str| folder.path().join(path).exists();
+        assert!(left("state/roles/2.json") && !left("state/roles/1.json"));
+        assert!(!left("state/rules") && !left("s3/objects/b"));
+    }
+}
