@@ -412,6 +412,37 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         names
     }
 
+    /// Of every row its name and the texts that it has as these members. Rows are not read whole,
+    /// which makes this the way to choose among many.
+    pub fn texts<const N: usize>(&self, members: [&str; N]) -> Vec<(String, [Option<String>; N])> {
+        let columns: String =
+            members.iter().map(|name| format!(", json_extract(value, '$.{name}')")).collect();
+        let sql = format!(
+            "SELECT name{columns} FROM records WHERE kind = ?1 AND name >= ?2 AND json_valid(value)
+             ORDER BY name"
+        );
+        let read = self.store.read(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![self.kind, self.scope])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let Some(name) = row.get_ref(0)?.as_str()?.strip_prefix(&*self.scope) else {
+                    break;
+                };
+                let mut texts = [const { None }; N];
+                for (index, text) in texts.iter_mut().enumerate() {
+                    *text = row.get(index + 1)?;
+                }
+                found.push((name.to_owned(), texts));
+            }
+            Ok(found)
+        });
+        read.unwrap_or_else(|error| {
+            tracing::error!("the records {} cannot be read: {error}", self.kind);
+            vec![]
+        })
+    }
+
     /// All records in the order of their names.
     pub fn all(&self) -> Vec<(String, Arc<T>)> {
         self.range("", None)

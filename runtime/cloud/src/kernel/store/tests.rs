@@ -52,6 +52,17 @@ fn a_scope_is_a_table_of_its_own() {
 }
 
 #[test]
+fn members_are_read_without_their_rows() {
+    let folder = TempDir::new().expect("a folder");
+    let things = table(&folder);
+    things.put("a", json!({ "end": "now", "of": null })).expect("stored");
+    things.put("b", json!({ "of": "x" })).expect("stored");
+    let some = |text: &str| Some(text.to_owned());
+    let expected = [("a".to_owned(), [some("now"), None]), ("b".to_owned(), [None, some("x")])];
+    assert_eq!(things.texts(["end", "of"]), expected);
+}
+
+#[test]
 fn conditions_are_judged_where_nobody_else_writes() {
     let folder = TempDir::new().expect("a folder");
     let store = Store::open(folder.path()).expect("opens");

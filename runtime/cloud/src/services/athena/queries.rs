@@ -248,15 +248,15 @@ fn output(id: &str, statement: Statement, params: &Value, group: &WorkGroup) -> 
 
 /// The execution of an equal request with the same token.
 fn former(cloud: &Cloud, new: &QueryExecution) -> ApiResult<Option<String>> {
-    let all = cloud.services.athena.queries.all();
-    let Some((id, former)) = all.iter().find(|(_, e)| e.token == new.token) else {
-        return Ok(None);
-    };
+    let mut all = cloud.services.athena.queries.texts(["token"]).into_iter();
+    let same = all.find(|(_, [token])| token.as_deref() == Some(&new.token));
+    let found = same.and_then(|(id, _)| Some((cloud.services.athena.queries.get(&id)?, id)));
+    let Some((former, id)) = found else { return Ok(None) };
     let equal = former.sql == new.sql
         && former.database == new.database
         && former.catalog == new.catalog
         && former.requested_output == new.requested_output;
-    if equal { Ok(Some(id.clone())) } else { Err(invalid("Idempotent parameters do not match")) }
+    if equal { Ok(Some(id)) } else { Err(invalid("Idempotent parameters do not match")) }
 }
 
 fn check_bucket(cloud: &Cloud, caller: &Caller, output: &str) -> ApiResult<()> {

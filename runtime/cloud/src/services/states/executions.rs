@@ -155,9 +155,10 @@ fn repeated(cloud: &Cloud, arn: &str, asked: &Execution) -> ApiResult {
 
 /// Children go with their parents.
 fn forget_oldest(cloud: &Cloud) -> ApiResult<()> {
-    let mut all = cloud.services.states.executions.all();
-    all.retain(|(_, execution)| execution.map_run.is_none());
-    let ended = all.into_iter().filter_map(|(arn, e)| Some((e.stopped?, arn))).collect();
+    let all = cloud.services.states.executions.texts(["stopped", "map_run"]).into_iter();
+    let own = all.filter(|(_, [_, run])| run.is_none());
+    let ended = own.filter_map(|(arn, [stopped, _])| Some((stopped?.parse().ok()?, arn)));
+    let ended = ended.collect();
     for arn in KEPT.surplus(ended, Timestamp::now()) {
         for (run, _) in runs::of_execution(cloud, &arn) {
             for (child, _) in runs::children(cloud, &run) {
