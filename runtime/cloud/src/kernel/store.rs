@@ -174,7 +174,7 @@ impl Store {
 
     /// The text that each row of a kind has as its member `member`; `None` when one of them is not
     /// what was written.
-    pub fn texts(&self, kind: &str, member: &str) -> Result<Option<Vec<String>>> {
+    pub fn verified_texts(&self, kind: &str, member: &str) -> Result<Option<Vec<String>>> {
         let sql = "SELECT value, sum, CASE WHEN json_valid(value) THEN json_extract(value, ?2) END
             FROM records WHERE kind = ?1";
         let found = self.read(|connection| {
@@ -229,8 +229,12 @@ impl Store {
             }
         };
         let done = catch_unwind(AssertUnwindSafe(|| isolated(&writer.connection, name, work)));
+        // SQLite undoes everything by itself when it cannot go on, as with a full disk.
+        if writer.connection.is_autocommit() {
+            let words = "the disk refused a write that shared the commit".to_owned();
+            commit.end(Err((std::io::ErrorKind::StorageFull, words)));
         // Who comes next commits for all; the last one does it.
-        if self.waiting.load(Ordering::SeqCst) > 0 && count < SHARED_MAX {
+        } else if self.waiting.load(Ordering::SeqCst) > 0 && count < SHARED_MAX {
             writer.open = Some((commit.clone(), count));
         } else {
             let committed = writer.connection.execute_batch("COMMIT").map_err(|error| {
@@ -390,11 +394,12 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
     /// Whether there are no records.
     pub fn is_empty(&self) -> bool {
         let mut empty = true;
-        self.rows("", None, |_, _| {
+        let read = self.rows("", None, |_, _| {
             empty = false;
             Ok(ControlFlow::Break(()))
         });
-        empty
+        // Nothing is thrown away because nobody could look.
+        read && empty
     }
 
     /// Number of records.
@@ -485,13 +490,13 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         }
     }
 
-    /// The rows of the table, by names without its scope.
+    /// The rows of the table, by names without its scope; whether they could be read.
     fn rows(
         &self,
         prefix: &str,
         after: Option<&str>,
         mut each: impl FnMut(&str, &Row<'_>) -> rusqlite::Result<ControlFlow<()>>,
-    ) {
+    ) -> bool {
         let (prefix, after) = (self.full(prefix), after.map(|after| self.full(after)));
         let begin = after.as_deref().filter(|after| **after > *prefix).unwrap_or(&prefix);
         let read = self.store.read(|connection| {
@@ -511,9 +516,10 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
             }
             Ok(())
         });
-        if let Err(error) = read {
+        if let Err(error) = &read {
             tracing::error!("the records {} cannot be read: {error}", self.kind);
         }
+        read.is_ok()
     }
 
     /// Writes a record. When it returns, the record survives a crash of the machine.

@@ -47,7 +47,13 @@ impl Form {
             if level == DEPTH_MAX {
                 return Err(malformed("a parameter is nested too deeply"));
             }
+            if form.text.is_some() {
+                return Err(malformed(&format!("the parameter {key} has two shapes")));
+            }
             form = form.inner.entry(step.to_owned()).or_default();
+        }
+        if !form.inner.is_empty() {
+            return Err(malformed(&format!("the parameter {key} has two shapes")));
         }
         if form.text.replace(text).is_some() {
             return Err(malformed(&format!("the parameter {key} is given twice")));
@@ -148,7 +154,7 @@ impl Reader<'_> {
                 items.items()?.into_iter().map(|item| self.member(&list.member, item)).collect()
             }
             (Shape::Map(map), _) => {
-                let entries = if map.flattened { form } else { &form.inner["entry"] };
+                let entries = form.inner.get("entry").filter(|_| !map.flattened).unwrap_or(form);
                 let mut read = Map::new();
                 for entry in entries.items()? {
                     let part = |member: &Member, name| entry.inner.get(member.wire_name(name));
@@ -177,4 +183,73 @@ pub fn typed(shape: &Shape, text: &str) -> Value {
         _ => None,
     };
     value.unwrap_or_else(|| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(names: Names, form: &str) -> ApiResult {
+        let about = json!({
+            "origin": "", "name": "", "others": [], "errors": {},
+            "operations": { "Put": {
+                "http": { "method": "POST", "requestUri": "/" }, "input": "In",
+            } },
+            "shapes": {
+                "In": { "type": "structure", "members": {
+                    "Tags": { "shape": "Tags", "locationName": "tag" },
+                    "Names": { "shape": "Names" }, "Sizes": { "shape": "Sizes" },
+                    "Count": { "shape": "Count" }, "On": { "shape": "On" },
+                    "At": { "shape": "At" }, "Unread": {},
+                } },
+                "Tags": { "type": "list", "member": { "shape": "Tag" } },
+                "Tag": { "type": "structure", "members": { "Key": { "shape": "Text" } } },
+                "Names": { "type": "list", "flattened": true, "member": {
+                    "shape": "Text", "locationName": "Name",
+                } },
+                "Sizes": { "type": "map", "key": { "shape": "Text" }, "value": { "shape": "Count" } },
+                "Text": { "type": "string" }, "Count": { "type": "integer" },
+                "On": { "type": "boolean" }, "At": { "type": "timestamp" },
+            },
+        });
+        let model = Model::read(&about.to_string());
+        let form = parse(form.as_bytes())?;
+        Reader { model: &model, names }.structure(model.input("Put").expect("a structure"), &form)
+    }
+
+    #[test]
+    fn forms_are_read_by_their_shapes() {
+        let form = "tag.member.2.Key=b%20c&tag.member.1.Key=a&Name.1=x&Count=3&On=true\
+                    &At=1970-01-01T00:00:01Z&Sizes.entry.1.key=k&Sizes.entry.1.value=4&Unread.1=u";
+        assert_eq!(
+            read(Names::Query, form).expect("a form"),
+            json!({
+                "At": 1.0, "Count": 3, "Names": ["x"], "On": true, "Sizes": { "k": 4 },
+                "Unread": { "1": "u" }, "Tags": [{ "Key": "a" }, { "Key": "b c" }],
+            })
+        );
+        let of_ec2 = read(Names::Ec2, "Tag.1.Key=a&Names.1=x&Names.2=y").expect("a form");
+        assert_eq!(of_ec2, json!({ "Tags": [{ "Key": "a" }], "Names": ["x", "y"] }));
+        assert_eq!(read(Names::Query, "tag=").expect("a form"), json!({ "Tags": [] }));
+        // What is no number stays what it is, and the check of the input refuses it.
+        assert_eq!(read(Names::Query, "Count=x").expect("a form"), json!({ "Count": "x" }));
+    }
+
+    #[test]
+    fn what_is_deep_large_or_ambiguous_is_refused() {
+        for form in [
+            "a.".repeat(200_000) + "a=1",
+            "tag.member.99999999999999999999=1".to_owned(),
+            "tag.member.0=1".to_owned(),
+            "tag.member.10001=1".to_owned(),
+            "Sizes.other.1.key=k".to_owned(),
+            "Sizes.entry.1.value=4".to_owned(),
+            "A=1&A.B=2".to_owned(),
+            "A.B=2&A=1".to_owned(),
+            "A=1&A=2".to_owned(),
+        ] {
+            let error = read(Names::Query, &form).expect_err(&form[..form.len().min(40)]);
+            assert_eq!(error.code, "MalformedInput");
+        }
+    }
 }

@@ -143,3 +143,18 @@ fn what_is_no_database_is_told_with_the_way_out() {
     let error = Store::open(folder.path()).expect_err("no database");
     assert!(error.to_string().contains("are damaged"), "{error}");
 }
+
+#[test]
+fn a_commit_that_the_database_gave_up_is_an_error_and_the_next_one_is_not() {
+    let folder = TempDir::new().expect("a folder");
+    let things = table(&folder);
+    things.put("a", json!(1)).expect("stored");
+    // As SQLite does by itself when a disk is full.
+    let gives_up = |connection: &Connection| {
+        connection.execute_batch("ROLLBACK").expect("undone");
+        Ok::<_, NotStored>(())
+    };
+    things.store.write("b", gives_up).expect_err("not stored");
+    things.put("a", json!(2)).expect("stored");
+    assert_eq!(table(&folder).get("a").as_deref(), Some(&json!(2)));
+}

@@ -50,7 +50,7 @@ fn objects_of(store: &Arc<Store>, bucket: &str) -> Arc<Table<Object>> {
 fn named_files(store: &Store) -> Result<Option<BTreeSet<String>>> {
     let mut named = BTreeSet::new();
     for kind in [OBJECTS, PARTS] {
-        match store.texts(kind, "file")? {
+        match store.verified_texts(kind, "file")? {
             Some(files) if !store.has_damaged(kind)? => named.extend(files),
             _ => return Ok(None),
         }
