@@ -31,7 +31,8 @@ pub struct Service {
     pub elsewhere: fn() -> Vec<&'static str>,
     /// Code of its errors about values that an input may not have.
     pub invalid: &'static str,
-    /// Whether the caller may make the call, where one rule holds for all operations; the others ask
+    /// Whether the caller may make the call, where one rule holds for all operations; the others
+    /// ask
     /// themselves.
     pub admits: fn(&Call<'_>) -> ApiResult<()>,
     /// Whether a member that is given says nothing, so that it needs no implementation.

@@ -4,7 +4,8 @@
 //! Differences from AWS: one event bus, `default`; patterns compare exact values and prefixes; a
 //! target is a state machine with a constant input or the event itself; a start that fails is
 //! logged and not repeated; events about executions say nothing of versions, aliases and redrives,
-//! and there are none about those of a Map Run; nothing is caught up that would have been due while the process did not
+//! and there are none about those of a Map Run; nothing is caught up that would have been due while
+//! the process did not
 //! run.
 
 mod pattern;

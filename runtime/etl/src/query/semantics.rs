@@ -1,6 +1,7 @@
 //! Where a plan of the engine would mean something else than Trino's.
 //!
-//! Trino compares texts only with texts, and its aggregates and windows have other types. The engine
+//! Trino compares texts only with texts, and its aggregates and windows have other types. The
+//! engine
 //! does otherwise in silence.
 
 use std::sync::Arc;
@@ -404,7 +405,8 @@ fn check_operands(binary: &BinaryExpr, schema: &DFSchema) -> Result<()> {
     }
 }
 
-/// An error for a text beside a number or a time, and other pairs of which Trino takes neither for the other.
+/// An error for a text beside a number or a time, and other pairs of which Trino takes neither for
+/// the other.
 pub fn refuse_mixed(
     operator: &str,
     left: Option<&DataType>,
