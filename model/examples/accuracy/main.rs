@@ -2,11 +2,9 @@
 //!
 //! M4 Hourly and M3 with the competitions' own splits and metrics, marriages in Sweden, closing
 //! prices, London's daily demand, and the coverage of intervals over all of them and more. The data
-//! are not part of this
-//! repository; `STEPPE_SHARED_DATA` names their folder. Arguments choose parts: `m4 m3 sweden
-//! stocks energy coverage`, and after `coverage` parts of the names of data sets; `m4-decided`
-//! alone
-//! is what a family was decided on.
+//! are not part of this repository; `STEPPE_SHARED_DATA` names their folder. Arguments choose
+//! parts: `m4 m3 sweden stocks energy coverage`, and after `coverage` parts of the names of data
+//! sets; `m4-decided` alone is what a family was decided on.
 
 #![expect(clippy::disallowed_macros, reason = "its tables are the result")]
 

@@ -17,16 +17,12 @@
 //!
 //! A rule counts the calls that it fits, from 1, and acts on `calls` of them from `from_call` on
 //! (both are 1 when absent). Operations have the names of AWS's API, such as `GetFunction` of
-//! Lambda
-//! and `ListObjectsV2` of S3; what a service does inside of the cloud is no call. Besides
-//! operations
-//! these points of CloudFormation can be named: `CreateResource`, `UpdateResource` and
+//! Lambda and `ListObjectsV2` of S3; what a service does inside of the cloud is no call. Besides
+//! operations these points of CloudFormation can be named: `CreateResource`, `UpdateResource` and
 //! `DeleteResource` (for `fail_resource`, which fits resources by logical ID or type, and for
-//! `kill`
-//! before the work), `StackEvent` and `StackRecord` (for `kill` after an event and before a record
-//! of a stack is written). `parameters` gives public SSM parameters other values. Nothing is
-//! seeded;
-//! what acts is logged.
+//! `kill` before the work), `StackEvent` and `StackRecord` (for `kill` after an event and before a
+//! record of a stack is written). `parameters` gives public SSM parameters other values. Nothing is
+//! seeded; what acts is logged.
 
 use std::collections::BTreeMap;
 

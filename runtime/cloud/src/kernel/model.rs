@@ -1,11 +1,9 @@
 //! AWS's API models: what operations take and answer, as data.
 //!
 //! `models/api/` has one file per service, trimmed from botocore's models to the operations that
-//! are
-//! here; `models/trim_api_models.py` writes them from the registrations. Protocols read and write
-//! by
-//! them, [`check`] refuses what they refuse, [`sdk`] renames for state machines, and the coverage
-//! tables count by them.
+//! are here; `models/trim_api_models.py` writes them from the registrations. Protocols read and
+//! write by them, [`check`] refuses what they refuse, [`sdk`] renames for state machines, and the
+//! coverage tables count by them.
 
 pub mod check;
 pub mod sdk;

@@ -32,8 +32,7 @@ pub struct Service {
     /// Code of its errors about values that an input may not have.
     pub invalid: &'static str,
     /// Whether the caller may make the call, where one rule holds for all operations; the others
-    /// ask
-    /// themselves.
+    /// ask themselves.
     pub admits: fn(&Call<'_>) -> ApiResult<()>,
     /// Whether a member that is given says nothing, so that it needs no implementation.
     pub says_nothing: fn(&Value) -> bool,

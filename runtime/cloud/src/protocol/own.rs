@@ -1,6 +1,5 @@
 //! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, faults, metadata of
-//! instances, wait
-//! conditions, tools of instances.
+//! instances, wait conditions, tools of instances.
 //!
 //! `health` says only `{"status": "ok"}`, unless the header `x-steppe-identity` has the content of
 //! the file `identity` in the state folder, which only its owner can read: then it also says which

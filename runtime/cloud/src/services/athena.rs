@@ -19,9 +19,9 @@
 //! Limits: four queries at work and 100 waiting, 30 minutes each, 512 MiB for sorting and joining,
 //! the work group's `BytesScannedCutoffPerQuery`, 262,144 bytes of SQL. The newest 1,000 executions
 //! of the last 45 days are kept. Differences from AWS: errors of syntax are told by
-//! `StartQueryExecution`, unless the query has to
-//! wait; integers in statements are `bigint`; nothing is reused; there are no tables of Iceberg, no
-//! `EXPLAIN ANALYZE`, and no catalogue but `AwsDataCatalog`.
+//! `StartQueryExecution`, unless the query has to wait; integers in statements are `bigint`;
+//! nothing is reused; there are no tables of Iceberg, no `EXPLAIN ANALYZE`, and no catalogue but
+//! `AwsDataCatalog`.
 
 mod catalogue;
 mod describe;

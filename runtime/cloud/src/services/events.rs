@@ -5,8 +5,7 @@
 //! target is a state machine with a constant input or the event itself; a start that fails is
 //! logged and not repeated; events about executions say nothing of versions, aliases and redrives,
 //! and there are none about those of a Map Run; nothing is caught up that would have been due while
-//! the process did not
-//! run.
+//! the process did not run.
 
 mod pattern;
 

@@ -1,9 +1,8 @@
 //! Statements of Trino's dialect with what Athena answers: types of columns and rows, or the error.
 //!
 //! They follow the examples and rules of <https://trino.io/docs/current/>. A block of
-//! `corpus/*.txt`
-//! is a statement, a line `= type, type`, and a line for each row with ` | ` between its values; or
-//! a line `! ERROR: …` that the message begins with.
+//! `corpus/*.txt` is a statement, a line `= type, type`, and a line for each row with ` | ` between
+//! its values; or a line `! ERROR: …` that the message begins with.
 
 use datafusion::error::DataFusionError;
 use futures::StreamExt;

@@ -280,8 +280,7 @@ fn argument(arguments: &[FunctionArg], index: usize) -> Option<&Expr> {
 }
 
 /// Puts in the place of an expression what means the same on the engine; an error in Athena's
-/// words.
-/// `variables` are the parameters of lambdas around it.
+/// words. `variables` are the parameters of lambdas around it.
 pub fn rewrite(expression: &mut Expr, variables: &[String]) -> Result<(), String> {
     let rewritten = match expression {
         Expr::Function(function) => rewrite_function(function),

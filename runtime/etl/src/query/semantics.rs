@@ -1,8 +1,7 @@
 //! Where a plan of the engine would mean something else than Trino's.
 //!
 //! Trino compares texts only with texts, and its aggregates and windows have other types. The
-//! engine
-//! does otherwise in silence.
+//! engine does otherwise in silence.
 
 use std::sync::Arc;
 

@@ -1,6 +1,5 @@
 //! `UNNEST` as Trino has it: arrays side by side, maps as two columns, arrays of rows as a column
-//! for
-//! each field, `WITH ORDINALITY`, and beside the table whose columns it reads.
+//! for each field, `WITH ORDINALITY`, and beside the table whose columns it reads.
 //!
 //! <https://trino.io/docs/current/sql/select.html#unnest>
 

@@ -12,9 +12,8 @@
 //! classifiers, samples, events, security configurations, Lake Formation, lineage, partition
 //! indexes, incremental crawls, `TableLevelConfiguration` and `TableThreshold` are refused by name.
 //! Crawls are no events of EventBridge. `Role` is shown as it was given. A crawl takes as long as
-//! it
-//! takes, not a minute at least; a stopped one is `CANCELLED`. A log that the role may not write is
-//! lost, the crawl goes on.
+//! it takes, not a minute at least; a stopped one is `CANCELLED`. A log that the role may not write
+//! is lost, the crawl goes on.
 //!
 //! <https://docs.aws.amazon.com/glue/latest/dg/aws-glue-api-crawler-crawling.html>,
 //! <https://docs.aws.amazon.com/glue/latest/dg/add-crawler.html>

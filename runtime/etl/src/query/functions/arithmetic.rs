@@ -1,6 +1,6 @@
 //! `+`, `-`, `*`, `/` and `%` with Trino's types: whole numbers that do not fit are errors,
-//! decimals
-//! have Trino's digits and are rounded half up, and days and intervals are added as calendars do.
+//! decimals have Trino's digits and are rounded half up, and days and intervals are added as
+//! calendars do.
 //!
 //! <https://trino.io/docs/current/functions/decimal.html>,
 //! <https://trino.io/docs/current/functions/datetime.html>

@@ -1,6 +1,5 @@
 //! `CAST` and `TRY_CAST` as Trino has them, which converts otherwise than the engine: it rounds
-//! half
-//! up, refuses what does not fit, and writes times and fractions in its own form.
+//! half up, refuses what does not fit, and writes times and fractions in its own form.
 //!
 //! <https://trino.io/docs/current/functions/conversion.html>
 

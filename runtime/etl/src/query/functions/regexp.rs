@@ -1,6 +1,5 @@
 //! Regular expressions. Patterns and replacements have Java's syntax: groups are `$1`, and what
-//! this
-//! library's patterns cannot say, like a look ahead, is refused.
+//! this library's patterns cannot say, like a look ahead, is refused.
 //!
 //! <https://trino.io/docs/current/functions/regexp.html>
 

@@ -1,8 +1,7 @@
 //! Trino's types: their names, which stands for which, and what a function takes.
 //!
 //! A text of 64-bit offsets is JSON, because tables have texts of 32-bit offsets only. The unit of
-//! a
-//! timestamp is its precision: 0, 3, 6 or 9 digits. Lengths of `varchar` and `char` are metadata.
+//! a timestamp is its precision: 0, 3, 6 or 9 digits. Lengths of `varchar` and `char` are metadata.
 
 use std::collections::HashMap;
 use std::sync::Arc;
