@@ -1,6 +1,8 @@
-//! What all services share, and that knows none of them: the cloud as a value, records, faults,
-//! processes, identity, permissions.
+//! What all services share, and that knows none of them: the cloud as a value, records, a clock, a
+//! bus, resource types, faults, processes, identity, permissions.
 
+pub mod bus;
+pub mod clock;
 pub mod cloud;
 pub mod durable;
 pub mod engine;
@@ -15,5 +17,6 @@ pub mod log;
 pub mod model;
 pub mod pages;
 pub mod processes;
+pub mod resource;
 pub mod service;
 pub mod store;

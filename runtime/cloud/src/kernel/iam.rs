@@ -101,10 +101,7 @@ impl Cloud {
         let trust = Policy::parse(&role.trust, Kind::Trust)
             .map_err(|e| format!("the trust policy of the role `{name}` is malformed: {e}"))?;
         let mut context = self.surroundings("sts:AssumeRole");
-        context.add("aws:PrincipalIsAWSService", "true");
-        context.add("aws:PrincipalServiceName", service);
-        context.add("aws:SourceAccount", &self.config.account);
-        context.add_some("aws:SourceArn", source_arn);
+        self.add_service(&mut context, service, source_arn);
         context.add("aws:ResourceAccount", &self.config.account);
         let arn = self.config.global_arn("iam", &format!("role/{name}"));
         let request = Request {
@@ -130,10 +127,7 @@ impl Cloud {
         resource: &str,
         conditions: &Conditions,
     ) -> ApiResult<Decision> {
-        let own = bucket_of(resource)
-            .and_then(|bucket| Some((self.services.s3.policy(bucket)?, bucket)))
-            .map(|(policy, bucket)| stored(&policy, Kind::Bucket(bucket)))
-            .transpose()?;
+        let own = self.resource_policy(resource)?;
         let subject = self.subject(caller);
         let context = self.context(caller, action, resource, conditions)?;
         let request = Request { subject: &subject, action, resource, context: &context };
@@ -143,6 +137,18 @@ impl Cloud {
             None => decision::decide(&identity, own.as_ref(), &request),
         };
         decided.map_err(|unknown| unknown_key(&unknown, action, resource))
+    }
+
+    /// The policy of a resource, which its service has.
+    fn resource_policy(&self, resource: &str) -> ApiResult<Option<Policy>> {
+        if let Some(bucket) = bucket_of(resource) {
+            let policy = self.services.s3.policy(bucket);
+            return policy.map(|policy| stored(&policy, Kind::Bucket(bucket))).transpose();
+        }
+        let prefix = resource.split(':').nth(2).unwrap_or_default();
+        let service = crate::services::all().find(|service| service.prefix == prefix);
+        let policy = service.and_then(|service| (service.policy)(self, resource));
+        policy.map(|policy| stored(&policy, Kind::Resource)).transpose()
     }
 
     /// The other account that a bucket and its objects belong to.
@@ -182,6 +188,7 @@ impl Cloud {
                 let role_arn = self.config.global_arn("iam", &format!("role/{role}"));
                 Subject::Session { arn, role_arn, account }
             }
+            Principal::Service { name, .. } => Subject::Service(name.clone()),
         }
     }
 
@@ -201,6 +208,7 @@ impl Cloud {
                 let role = self.role_of(caller)?;
                 role.policies.iter().map(|(_, policy)| stored(policy, Kind::Identity)).collect()
             }
+            Principal::Service { .. } => Ok(vec![]),
         }
     }
 
@@ -208,7 +216,7 @@ impl Cloud {
     /// when there is a new one of the same name.
     fn role_of(&self, caller: &Caller) -> ApiResult<std::sync::Arc<Role>> {
         let Principal::Role { role, role_id, .. } = &caller.principal else {
-            return Err(ApiError::internal("a user has no role"));
+            return Err(ApiError::internal("only a session has a role"));
         };
         self.services.iam.roles.get(role).filter(|role| role.id == *role_id).ok_or_else(|| {
             ApiError::new(
@@ -268,6 +276,10 @@ impl Cloud {
     }
 
     fn add_principal(&self, context: &mut Context, caller: &Caller) -> ApiResult<()> {
+        if let Principal::Service { name, source_arn } = &caller.principal {
+            self.add_service(context, name, Some(source_arn));
+            return Ok(());
+        }
         context.add("aws:PrincipalAccount", &self.config.account);
         context.add("aws:userid", caller.user_id());
         context.add("aws:PrincipalIsAWSService", "false");
@@ -291,8 +303,16 @@ impl Cloud {
                     context.add(&format!("aws:PrincipalTag/{}", text("Key")), text("Value"));
                 }
             }
+            Principal::Service { .. } => {}
         }
         Ok(())
+    }
+
+    fn add_service(&self, context: &mut Context, name: &str, source_arn: Option<&str>) {
+        context.add("aws:PrincipalIsAWSService", "true");
+        context.add("aws:PrincipalServiceName", name);
+        context.add("aws:SourceAccount", &self.config.account);
+        context.add_some("aws:SourceArn", source_arn);
     }
 }
 
@@ -344,6 +364,15 @@ pub fn check_policy(document: &Value) -> Result<(), String> {
 /// of a network does.
 pub fn check_endpoint_policy(document: &Value) -> Result<(), String> {
     Policy::parse(document, Kind::Endpoint).map(|_| ()).map_err(|e| e.to_string())
+}
+
+/// Checks the policy of a queue, a topic, a function or a key before it is stored.
+pub fn check_resource_policy(cloud: &Cloud, document: &Value) -> Result<(), String> {
+    let policy = Policy::parse(document, Kind::Resource).map_err(|e| e.to_string())?;
+    match stranger(cloud, &policy) {
+        Some(arn) => Err(format!("Invalid principal in policy: \"AWS\":\"{arn}\"")),
+        None => Ok(()),
+    }
 }
 
 /// Checks all inline policies of a role together; `role` is its name.

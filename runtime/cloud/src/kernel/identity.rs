@@ -42,6 +42,13 @@ pub enum Principal {
         /// Name of the session: the function, the instance, the job.
         session: String,
     },
+    /// A service itself, for one of its resources: it may what the policies of resources allow it.
+    Service {
+        /// `events.amazonaws.com`.
+        name: String,
+        /// The ARN of the resource.
+        source_arn: String,
+    },
 }
 
 /// Where a request comes from, as far as condition keys ask.
@@ -77,6 +84,7 @@ impl Caller {
         match &self.principal {
             Principal::Administrator => ADMINISTRATOR_ID.to_owned(),
             Principal::Role { role_id, session, .. } => format!("{role_id}:{session}"),
+            Principal::Service { name, .. } => name.clone(),
         }
     }
 
@@ -219,6 +227,14 @@ impl Identities {
             issued: Some(Timestamp::now()),
             origin: Origin::default(),
         }
+    }
+
+    /// A service as a caller, for one of its resources.
+    pub fn service(&self, name: &str, source_arn: &str) -> Caller {
+        let principal =
+            Principal::Service { name: name.to_owned(), source_arn: source_arn.to_owned() };
+        let origin = Origin::default();
+        Caller { principal, arn: name.to_owned(), source_function: None, issued: None, origin }
     }
 
     /// Temporary credentials for `caller`, as long as this process lives.

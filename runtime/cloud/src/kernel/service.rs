@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::bus::Takes;
 use super::cloud::Cloud;
 use super::error::{ApiError, ApiResult};
 use super::identity::Caller;
 use super::model::Model;
 use super::model::check::{self, Refusal};
+use super::resource::ResourceType;
 
 /// A service: everything that the kernel needs to know about it.
 #[derive(Debug)]
@@ -36,6 +38,12 @@ pub struct Service {
     pub admits: fn(&Call<'_>) -> ApiResult<()>,
     /// Whether a member that is given says nothing, so that it needs no implementation.
     pub says_nothing: fn(&Value) -> bool,
+    /// What templates can make of it.
+    pub types: &'static [ResourceType],
+    /// How its resources take messages of other services.
+    pub takes: Option<Takes>,
+    /// The policy of a resource of it, by ARN, where it has policies.
+    pub policy: fn(&Cloud, &str) -> Option<Value>,
 }
 
 impl Service {
@@ -54,6 +62,9 @@ impl Service {
             invalid: "ValidationException",
             admits: |_| Ok(()),
             says_nothing: Value::is_null,
+            types: &[],
+            takes: None,
+            policy: |_, _| None,
         }
     }
 

@@ -38,6 +38,8 @@ pub enum Kind<'a> {
     Trust,
     /// The policy of this bucket.
     Bucket(&'a str),
+    /// The policy of another resource: a queue, a topic, a function, a key.
+    Resource,
     /// What may pass an endpoint.
     Endpoint,
 }
@@ -191,7 +193,9 @@ pub fn size(document: &Value) -> usize {
 fn syntax(kind: Kind<'_>) -> &'static str {
     match kind {
         Kind::Bucket(_) => "Invalid policy syntax.",
-        Kind::Identity | Kind::Trust | Kind::Endpoint => "Syntax errors in policy.",
+        Kind::Identity | Kind::Trust | Kind::Resource | Kind::Endpoint => {
+            "Syntax errors in policy."
+        }
     }
 }
 
@@ -363,7 +367,9 @@ fn invalid_principal(sort: &str, value: &str, kind: Kind<'_>) -> String {
 
 fn parse_actions(element: &Element<'_>, kind: Kind<'_>) -> Result<What, Malformed> {
     let missing = match kind {
-        Kind::Bucket(_) | Kind::Trust | Kind::Endpoint => "Missing required field Action",
+        Kind::Bucket(_) | Kind::Trust | Kind::Resource | Kind::Endpoint => {
+            "Missing required field Action"
+        }
         Kind::Identity => "Policy statement must contain actions.",
     };
     let Some(value) = element.value else { return malformed(missing) };
@@ -405,7 +411,9 @@ fn parse_resources(element: &Element<'_>, kind: Kind<'_>) -> Result<What, Malfor
     let Some(value) = element.value else {
         return match kind {
             Kind::Trust => Ok(What::Unsaid),
-            Kind::Bucket(_) | Kind::Endpoint => malformed("Missing required field Resource"),
+            Kind::Bucket(_) | Kind::Resource | Kind::Endpoint => {
+                malformed("Missing required field Resource")
+            }
             Kind::Identity => malformed("Policy statement must contain resources."),
         };
     };
@@ -415,10 +423,10 @@ fn parse_resources(element: &Element<'_>, kind: Kind<'_>) -> Result<What, Malfor
             let name = if element.except { "NotResource" } else { "Resource" };
             return malformed(format!("Has prohibited field {name}"));
         }
-        Kind::Identity | Kind::Endpoint if patterns.is_empty() => {
+        Kind::Identity | Kind::Resource | Kind::Endpoint if patterns.is_empty() => {
             return malformed("Policy statement must contain resources.");
         }
-        Kind::Identity | Kind::Endpoint => {
+        Kind::Identity | Kind::Resource | Kind::Endpoint => {
             patterns.iter().try_for_each(|pattern| check_resource(pattern))?;
         }
         Kind::Bucket(bucket) => bucket_policy::check_resources(&patterns, bucket)?,

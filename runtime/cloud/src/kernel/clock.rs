@@ -1,0 +1,122 @@
+//! The cloud's clock: the machine's, put forward as far as a test has asked for.
+//!
+//! Waits, schedules, buffers, times to live and retention follow this clock, so that a test lets
+//! days pass without sleeping. What is real stays real: processes, requests and signatures. A clock
+//! that was put forward stays so until the process ends; it is never put back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+/// Longest single sleep: the machine may have slept meanwhile, and then its clock has jumped.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// The clock; clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Clock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    ahead_millis: AtomicI64,
+    moved: watch::Sender<()>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Arc::new(Inner { ahead_millis: AtomicI64::new(0), moved: watch::Sender::new(()) }))
+    }
+}
+
+impl Clock {
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        now.checked_add(self.ahead()).unwrap_or(now)
+    }
+
+    fn ahead(&self) -> SignedDuration {
+        SignedDuration::from_millis(self.0.ahead_millis.load(Ordering::SeqCst))
+    }
+
+    /// Puts the clock forward and wakes whoever sleeps by it.
+    pub fn advance(&self, by: Duration) {
+        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        let add = |ahead: i64| Some(ahead.saturating_add(millis));
+        let added = self.0.ahead_millis.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
+        added.expect("the closure always answers");
+        self.0.moved.send_replace(());
+    }
+
+    /// Waits for `duration` by this clock.
+    pub async fn sleep(&self, duration: Duration) {
+        let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        self.sleep_until(self.now().saturating_add(duration).unwrap_or(Timestamp::MAX)).await;
+    }
+
+    /// Waits until this clock shows `time`.
+    pub async fn sleep_until(&self, time: Timestamp) {
+        let mut moved = self.0.moved.subscribe();
+        loop {
+            let left = time.duration_since(self.now());
+            let Some(left) = Duration::try_from(left).ok().filter(|left| !left.is_zero()) else {
+                return;
+            };
+            tokio::select! {
+                () = tokio::time::sleep(left.min(SLEEP_MAX)) => {}
+                // The sender lives as long as this clock.
+                _ = moved.changed() => {}
+            }
+        }
+    }
+
+    /// The answer of `work`, or nothing when it takes longer than `limit`.
+    pub async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            answer = work => Some(answer),
+            () = self.sleep(limit) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[tokio::test]
+    async fn sleepers_wake_when_the_clock_is_put_forward() {
+        let clock = Clock::default();
+        let began = clock.now();
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move {
+                clock.sleep(DAY).await;
+                clock.now()
+            }
+        });
+        tokio::task::yield_now().await;
+        clock.advance(DAY / 2);
+        tokio::task::yield_now().await;
+        assert!(!sleeper.is_finished());
+        clock.advance(DAY / 2);
+        let woken = sleeper.await.expect("no panic");
+        assert!(woken.duration_since(began) >= SignedDuration::try_from(DAY).expect("fits"));
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_kept_by_this_clock() {
+        let clock = Clock::default();
+        assert_eq!(clock.within(DAY, async { 1 }).await, Some(1));
+        let waiting = clock.within(DAY, std::future::pending::<()>());
+        let advanced = async {
+            tokio::task::yield_now().await;
+            clock.advance(DAY);
+        };
+        assert_eq!(tokio::join!(waiting, advanced).0, None);
+    }
+}
