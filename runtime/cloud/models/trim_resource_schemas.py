@@ -4,21 +4,19 @@ cloud has, as the package `cfn-lint` carries them (MIT-0), without prose, and of
 the handlers only the actions that they call.
 
     python3 -m venv /tmp/v && /tmp/v/bin/pip install cfn-lint==1.58.0
-    /tmp/v/bin/python runtime/cloud/models/trim_resource_schemas.py
+    steppe-cloud types | /tmp/v/bin/python runtime/cloud/models/trim_resource_schemas.py
 """
 
 import json
 import pathlib
 import re
+import sys
 
 import cfnlint
 from cfnlint.version import __version__
 
 HERE = pathlib.Path(__file__).parent
-TYPES = re.findall(
-    r'name: "(AWS::[A-Za-z0-9:]+)"',
-    (HERE.parent / "src/services/cloudformation/resources/types.rs").read_text(),
-)
+TYPES = sys.stdin.read().split()
 KEEP = {
     "type", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum",
     "required", "properties", "patternProperties", "additionalProperties", "items",

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::kernel::model::Model;
+use crate::kernel::resource::{self, ResourceType};
+use crate::kernel::schema;
 use crate::kernel::service::{Operation, Service};
 use crate::services;
-use crate::services::cloudformation::{TYPES, Type, properties_of};
 
 /// Everything as one value.
 pub fn value() -> Value {
@@ -22,8 +23,8 @@ fn sorted() -> Vec<&'static Service> {
     all
 }
 
-fn sorted_types() -> Vec<&'static Type> {
-    let mut all: Vec<_> = TYPES.iter().collect();
+fn sorted_types() -> Vec<&'static ResourceType> {
+    let mut all: Vec<_> = resource::all().collect();
     all.sort_by_key(|kind| kind.name);
     all
 }
@@ -59,13 +60,15 @@ fn service_value(service: &'static Service) -> Value {
     })
 }
 
-fn type_value(kind: &Type) -> Value {
-    json!({ "name": kind.name, "properties": kind.properties, "refused": refused(kind) })
+fn type_value(kind: &ResourceType) -> Value {
+    let properties: Vec<_> = kind.properties().collect();
+    json!({ "name": kind.name, "properties": properties, "refused": refused(kind) })
 }
 
 /// Properties of a type that AWS has and this cloud refuses; read-only ones are none of these.
-fn refused(kind: &Type) -> Vec<&'static str> {
-    properties_of(kind.name).filter(|name| !kind.properties.contains(name)).collect()
+fn refused(kind: &ResourceType) -> Vec<&'static str> {
+    let is_used = |name: &str| kind.properties().any(|used| used == name);
+    schema::properties(kind.name).filter(|name| !is_used(name)).collect()
 }
 
 /// The page of the documentation.
@@ -82,8 +85,8 @@ pub fn page() -> String {
     }
     out += TYPES_HEAD;
     for kind in sorted_types() {
-        let (used, others) = (kind.properties.join(", "), refused(kind).join(", "));
-        let _ = writeln!(out, "| {} | {used} | {others} |", kind.name);
+        let (used, others) = (kind.properties().collect::<Vec<_>>(), refused(kind).join(", "));
+        let _ = writeln!(out, "| {} | {} | {others} |", kind.name, used.join(", "));
     }
     out
 }

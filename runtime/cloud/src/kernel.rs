@@ -18,5 +18,6 @@ pub mod model;
 pub mod pages;
 pub mod processes;
 pub mod resource;
+pub mod schema;
 pub mod service;
 pub mod store;

@@ -34,6 +34,9 @@ enum Verb {
     /// Lists the operations that there are, with what they read of their inputs.
     #[command(hide = true)]
     Operations,
+    /// Lists the resource types that templates can have.
+    #[command(hide = true)]
+    Types,
     /// Answers JSONata templates, one line each; state machines call it.
     #[command(hide = true)]
     Evaluate,
@@ -71,6 +74,7 @@ struct Serve {
 async fn main() -> ExitCode {
     let result = match Args::parse().verb {
         Verb::Serve(serve) => run(serve).await,
+        Verb::Types => write_types(&mut log::Lossy(std::io::stdout())),
         Verb::Operations => write_operations(&mut log::Lossy(std::io::stdout())),
         Verb::Evaluate => states::serve_evaluations().context("cannot evaluate"),
         Verb::InstanceTool { tool, arguments } => instance_tools::run(&tool, &arguments).await,
@@ -83,6 +87,13 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn write_types(out: &mut impl Write) -> Result<()> {
+    for kind in steppe_cloud::kernel::resource::all() {
+        writeln!(out, "{}", kind.name)?;
+    }
+    Ok(())
 }
 
 fn write_operations(out: &mut impl Write) -> Result<()> {

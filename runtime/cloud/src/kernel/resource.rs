@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::cloud::Cloud;
 use super::error::ApiError;
 use super::identity::Caller;
-use super::service::{self, Service};
+use super::service;
 use super::store::NotStored;
 
 /// Bytes of a name before its random end: together they fit all services.
@@ -64,6 +64,24 @@ impl ResourceType {
         names.filter(move |name| std::mem::replace(&mut last, name) != *name)
     }
 
+    /// Whether somebody has a resource of that ID.
+    pub fn is_taken(&self, cloud: &Arc<Cloud>, id: &str, properties: &Value) -> bool {
+        self.handler.exists(cloud, id, properties) == Some(true)
+    }
+
+    /// Whether the change from `old` to `new` in a property makes the resource anew.
+    pub fn replaces(&self, property: &str, old: &Value, new: &Value) -> bool {
+        let is_changed =
+            |path: &str| path.split('/').next() == Some(property) && at(old, path) != at(new, path);
+        let published = super::schema::create_only(self.name);
+        published.chain(self.also_replacing.iter().copied()).any(is_changed)
+    }
+
+    /// The ID that a new resource will have.
+    pub fn id(&self, place: &Place<'_>, properties: &Value) -> String {
+        self.handler.id(place, self.given_name(properties), properties)
+    }
+
     /// The name that a template gives a resource.
     pub fn given_name<'a>(&self, properties: &'a Value) -> Option<&'a str> {
         at(properties, self.named_by?).as_str().filter(|name| !name.is_empty())
@@ -75,9 +93,10 @@ pub fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
     path.split('/').fold(value, |value, name| &value[name])
 }
 
-/// The type of that name.
-pub fn find(name: &str) -> Option<&'static ResourceType> {
-    all().find(|kind| kind.name == name)
+/// The type of that name, or that there is none.
+pub fn find(name: &str) -> Result<&'static ResourceType, String> {
+    let unknown = || format!("the embedded cloud does not implement the resource type {name}");
+    all().find(|kind| kind.name == name).ok_or_else(unknown)
 }
 
 /// All types of all services.
@@ -95,11 +114,10 @@ pub trait Handler: fmt::Debug + Send + Sync {
         name.map_or_else(|| place.name(), str::to_owned)
     }
 
-    /// Whether there is a resource with that ID. Those with random IDs never are before they are
-    /// made.
-    fn exists(&self, cloud: &Arc<Cloud>, id: &str, properties: &Value) -> bool {
+    /// Whether there is a resource with that ID; `None` for random IDs, which nobody can have taken.
+    fn exists(&self, cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Option<bool> {
         let _ = (cloud, id, properties);
-        false
+        None
     }
 
     /// What is said when the name is taken.
@@ -108,7 +126,7 @@ pub trait Handler: fmt::Debug + Send + Sync {
         format!("Resource of type '{}' with identifier '{id}' already exists.", kind.name)
     }
 
-    /// Makes a resource; its attributes. It has not to wait for anything but calls.
+    /// Makes a resource; its attributes. What has to become ready is awaited in `settle`.
     async fn create(&self, place: &Place<'_>, id: &str, properties: &Value) -> Made;
 
     /// Waits until a resource that was made is ready; its attributes.
@@ -165,12 +183,12 @@ impl Live {
 }
 
 /// Where a resource belongs, and with whose rights it is made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Place<'a> {
     /// The cloud.
     pub cloud: &'a Arc<Cloud>,
     /// Who ordered the work; the cloud itself when that is not on record.
-    pub caller: Option<&'a Caller>,
+    pub caller: Option<Caller>,
     /// The stack's ID; nothing for what is made without one.
     pub stack_id: &'a str,
     /// The stack's name.
@@ -195,7 +213,7 @@ impl Place<'_> {
     /// Whether who ordered the work may give a role to a service; roles are named by ARN or, where
     /// AWS allows it, by name.
     pub fn may_pass(&self, role: &str, service: &str) -> Result<(), Failure> {
-        let Some(caller) = self.caller else { return Ok(()) };
+        let Some(caller) = &self.caller else { return Ok(()) };
         let arn = match role.starts_with("arn:") {
             true => role.to_owned(),
             false => self.cloud.config.global_arn("iam", &format!("role/{role}")),
@@ -213,7 +231,7 @@ impl Place<'_> {
         params: &Value,
     ) -> Result<Value, Failure> {
         let administrator = self.cloud.identities.administrator();
-        let caller = self.caller.unwrap_or(&administrator);
+        let caller = self.caller.as_ref().unwrap_or(&administrator);
         let answer = service::call(self.cloud, caller, service, operation, params).await;
         answer.map_err(|error| Failure::told(service, &error))
     }
@@ -367,11 +385,6 @@ fn java_name(id: &str) -> String {
         capital_before = c.is_uppercase();
     }
     name
-}
-
-/// The service that registers a type.
-pub fn service_of(kind: &ResourceType) -> Option<&'static Service> {
-    crate::services::all().find(|service| service.types.iter().any(|t| t.name == kind.name))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod describe;
 mod named_queries;
 mod prepared;
 mod queries;
+mod resources;
 mod results;
 mod work_groups;
 
@@ -161,6 +162,7 @@ pub struct QueryExecution {
 /// API of Athena.
 pub static SERVICE: Service = Service {
     invalid: "InvalidRequestException",
+    types: resources::TYPES,
     ..Service::new(
         "athena",
         model!("athena"),

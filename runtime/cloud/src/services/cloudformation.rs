@@ -7,19 +7,19 @@
 //!
 //! Differences from AWS: macros, nested stacks, stack sets, imports, exports, stack policies,
 //! service roles, notifications and drift are not implemented and refused by name; a template may
-//! use the resource types and properties of [`resources::types`] only. The caller needs the
+//! use the resource types and properties that services register only. The caller needs the
 //! permission for the operation of CloudFormation, for reading the template from S3, for passing
 //! roles to services, and for what the stack does to each resource ([`permissions`]). Signals
 //! of wait conditions are kept in memory only, because a creation that was cut off is rolled back.
 //! Instances are made anew where AWS would stop and start them
-//! (`resources::types::Type::also_replacing`).
+//! (`ResourceType::also_replacing`).
 
 mod api;
 mod engine;
 mod events;
+mod nested;
 mod permissions;
 mod resources;
-mod schema;
 mod signals;
 mod template;
 
@@ -33,8 +33,6 @@ use serde_json::{Map, Value};
 
 pub use api::SERVICE;
 pub use engine::resume;
-pub use resources::types::{TYPES, Type};
-pub use schema::properties as properties_of;
 pub use signals::{Refused, signal};
 pub use template::Parameters;
 
@@ -311,7 +309,7 @@ pub struct Work {
     /// Held while an operation is admitted, so that two requests cannot both begin one.
     admission: Mutex<()>,
     /// Held from the look for a free name until the resource is there.
-    creation: Mutex<()>,
+    creation: tokio::sync::Mutex<()>,
     /// Stacks as they were before the operation under way, for stale reads.
     earlier: Mutex<HashMap<String, Arc<Stack>>>,
     /// Signals of wait conditions that are awaited.
@@ -323,8 +321,8 @@ impl Work {
         self.admission.lock()
     }
 
-    fn create(&self) -> MutexGuard<'_, ()> {
-        self.creation.lock()
+    async fn create(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.creation.lock().await
     }
 
     fn earlier(&self) -> MutexGuard<'_, HashMap<String, Arc<Stack>>> {

@@ -8,6 +8,8 @@
 //! which is reachable for as long as anything here runs. What ends inside of an instance fails no
 //! status check on EC2 either.
 
+mod resources;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,6 +141,7 @@ pub fn alarm_arn(cloud: &Cloud, name: &str) -> String {
 pub static SERVICE: Service = Service {
     invalid: "ValidationError",
     prefix: "cloudwatch",
+    types: resources::TYPES,
     ..Service::new(
         "monitoring",
         model!("monitoring"),

@@ -13,6 +13,7 @@ pub mod instance_tools;
 mod machine;
 mod metadata;
 mod network;
+mod resources;
 mod service;
 mod unit;
 mod zones;
@@ -154,6 +155,7 @@ pub fn launch(cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Result<Instan
 /// API of EC2.
 pub static SERVICE: Service = Service {
     invalid: "InvalidParameterValue",
+    types: resources::TYPES,
     ..Service::new(
         "ec2",
         model!("ec2"),

@@ -8,6 +8,7 @@
 //! the process did not run.
 
 mod pattern;
+mod resources;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,6 +84,34 @@ pub fn arn(cloud: &Cloud, name: &str) -> String {
     cloud.config.arn("events", &format!("rule/{name}"))
 }
 
+impl Rule {
+    /// As CloudFormation's properties describe it.
+    pub fn properties(&self, name: &str) -> Value {
+        let mut is = json!({
+            "Name": name, "Description": self.description,
+            "State": if self.enabled { "ENABLED" } else { "DISABLED" },
+            "Targets": self.targets.iter().map(Target::described).collect::<Vec<_>>(),
+        });
+        if let Some(schedule) = &self.schedule {
+            is["ScheduleExpression"] = schedule.to_string().into();
+        }
+        if let Some(pattern) = &self.pattern {
+            is["EventPattern"] = pattern.clone();
+        }
+        is
+    }
+}
+
+impl Target {
+    fn described(&self) -> Value {
+        let mut is = json!({ "Id": self.id, "Arn": self.arn, "RoleArn": self.role });
+        if let Some(input) = &self.input {
+            is["Input"] = input.clone().into();
+        }
+        is
+    }
+}
+
 /// A rule out of its CloudFormation properties; everything in it must be implemented.
 pub fn parse(properties: &Value, created: Timestamp) -> Result<Rule, String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -151,17 +180,20 @@ fn target(value: &Value) -> Result<Target, String> {
 }
 
 /// API of EventBridge, as much of it as is needed to look at rules and to switch them.
-pub static SERVICE: Service = Service::new(
-    "events",
-    model!("events"),
-    &[
-        op!(ListRules(NamePrefix, Limit, NextToken) => list_rules),
-        op!(DescribeRule(Name) => describe_rule),
-        op!(ListTargetsByRule(Rule, Limit, NextToken) => list_targets),
-        op!(EnableRule(Name) => |call| switch(call, true)),
-        op!(DisableRule(Name) => |call| switch(call, false)),
-    ],
-);
+pub static SERVICE: Service = Service {
+    types: resources::TYPES,
+    ..Service::new(
+        "events",
+        model!("events"),
+        &[
+            op!(ListRules(NamePrefix, Limit, NextToken) => list_rules),
+            op!(DescribeRule(Name) => describe_rule),
+            op!(ListTargetsByRule(Rule, Limit, NextToken) => list_targets),
+            op!(EnableRule(Name) => |call| switch(call, true)),
+            op!(DisableRule(Name) => |call| switch(call, false)),
+        ],
+    )
+};
 
 fn list_rules(call: &Call<'_>) -> ApiResult {
     call.authorize("*")?;
@@ -189,14 +221,7 @@ fn describe_rule(call: &Call<'_>) -> ApiResult {
 
 fn list_targets(call: &Call<'_>) -> ApiResult {
     let (_, rule) = named(call, "Rule")?;
-    let target = |t: &Target| {
-        let mut out = json!({ "Id": t.id, "Arn": t.arn, "RoleArn": t.role });
-        if let Some(input) = &t.input {
-            out["Input"] = input.clone().into();
-        }
-        out
-    };
-    listed("Targets", rule.targets.iter().map(target).collect(), call.params)
+    listed("Targets", rule.targets.iter().map(Target::described).collect(), call.params)
 }
 
 fn switch(call: &Call<'_>, enabled: bool) -> ApiResult {

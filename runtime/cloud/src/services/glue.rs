@@ -22,6 +22,7 @@ mod databases;
 mod filter;
 pub mod jobs;
 pub mod partitions;
+mod resources;
 mod tables;
 pub mod versions;
 
@@ -164,6 +165,7 @@ pub fn authorize(
 /// API of Glue.
 pub static SERVICE: Service = Service {
     invalid: "InvalidInputException",
+    types: resources::TYPES,
     ..Service::new(
         "glue",
         model!("glue"),

@@ -1,6 +1,8 @@
 //! API of IAM: roles with inline policies, as much as is needed to make one, look at it, and delete
 //! it. Groups, users, managed policies, boundaries and paths are refused by name.
 
+mod resources;
+
 use serde_json::{Value, json};
 
 use crate::kernel::cloud::Opening;
@@ -116,6 +118,7 @@ impl Role {
 /// API of IAM.
 pub static SERVICE: Service = Service {
     invalid: "ValidationError",
+    types: resources::TYPES,
     ..Service::new(
         "iam",
         model!("iam"),

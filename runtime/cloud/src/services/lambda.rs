@@ -13,6 +13,7 @@ mod memory;
 mod operations;
 mod package;
 mod pool;
+mod resources;
 mod runtime_api;
 
 use std::collections::HashMap;
@@ -39,16 +40,19 @@ use crate::{model, op};
 use anyhow::Result;
 
 /// API of Lambda.
-pub static SERVICE: Service = Service::new(
-    "lambda",
-    model!("lambda"),
-    &[
-        op!(GetFunction(FunctionName, Qualifier) => operations::get),
-        op!(ListFunctions(MaxItems, Marker) => operations::list),
-        op!(Invoke(FunctionName, Qualifier, InvocationType, LogType, Payload)
+pub static SERVICE: Service = Service {
+    types: resources::TYPES,
+    ..Service::new(
+        "lambda",
+        model!("lambda"),
+        &[
+            op!(GetFunction(FunctionName, Qualifier) => operations::get),
+            op!(ListFunctions(MaxItems, Marker) => operations::list),
+            op!(Invoke(FunctionName, Qualifier, InvocationType, LogType, Payload)
             => async operations::invoke),
-    ],
-);
+        ],
+    )
+};
 
 /// What Lambda has.
 #[derive(Debug)]

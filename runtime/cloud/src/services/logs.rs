@@ -6,6 +6,7 @@
 //! bounds them.
 
 mod file;
+mod resources;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -151,6 +152,7 @@ pub fn sweep(cloud: &Cloud) {
 /// API of CloudWatch Logs.
 pub static SERVICE: Service = Service {
     invalid: "InvalidParameterException",
+    types: resources::TYPES,
     ..Service::new(
         "logs",
         model!("logs"),

@@ -30,6 +30,7 @@ mod operations;
 mod options;
 mod parts;
 mod reads;
+mod resources;
 mod settings;
 mod store;
 mod tagging;
@@ -47,8 +48,11 @@ pub use front::Service as Front;
 pub use store::{Bucket, Buckets as State, Object, StoreError, VerifiedBytes};
 
 /// Its operations are dispatched by `s3s`.
-pub static SERVICE: Service =
-    Service { elsewhere: operations::names, ..Service::new("s3", model!("s3"), &[]) };
+pub static SERVICE: Service = Service {
+    elsewhere: operations::names,
+    types: resources::TYPES,
+    ..Service::new("s3", model!("s3"), &[])
+};
 
 fn timestamp(time: jiff::Timestamp) -> Timestamp {
     std::time::SystemTime::from(time).into()

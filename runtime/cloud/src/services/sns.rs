@@ -5,6 +5,8 @@
 //! What a message says is somebody else's text: headers cannot be added by it, and characters that
 //! control a terminal or turn the direction of writing are shown as `\u{…}`.
 
+mod resources;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -57,6 +59,7 @@ pub struct Subscription {
 /// API of SNS.
 pub static SERVICE: Service = Service {
     invalid: "InvalidParameter",
+    types: resources::TYPES,
     ..Service::new(
         "sns",
         model!("sns"),

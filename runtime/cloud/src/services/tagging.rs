@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
+use crate::kernel::resource::{self, Live};
 use crate::kernel::service::{Call, Service};
 use crate::services::cloudformation::{Resource, Stack};
 use crate::{model, op};
@@ -175,56 +176,11 @@ fn pairs(tags: &Value) -> impl Iterator<Item = (String, String)> {
 }
 
 /// The ARN of a resource that has tags and is still there.
-fn arn(cloud: &Cloud, resource: &Resource) -> Option<String> {
-    let (id, config) = (resource.physical_id.as_str(), &cloud.config);
-    let part = |kind: &str| {
-        let there = cloud.services.ec2.network.contains(id);
-        (there, config.arn("ec2", &format!("{kind}/{id}")))
-    };
-    let (is_there, arn) = match resource.kind.as_str() {
-        "AWS::S3::Bucket" => (cloud.services.s3.get(id).is_ok(), format!("arn:aws:s3:::{id}")),
-        "AWS::Glue::Crawler" => (
-            cloud.services.glue.crawlers.contains(id),
-            config.arn("glue", &format!("crawler/{id}")),
-        ),
-        "AWS::Glue::Job" => {
-            (cloud.services.glue.jobs.contains(id), config.arn("glue", &format!("job/{id}")))
-        }
-        "AWS::Athena::WorkGroup" => (
-            cloud.services.athena.work_groups.contains(id),
-            config.arn("athena", &format!("workgroup/{id}")),
-        ),
-        "AWS::Lambda::Function" => (
-            cloud.services.lambda.functions.contains(id),
-            config.arn("lambda", &format!("function:{id}")),
-        ),
-        "AWS::Logs::LogGroup" => (
-            cloud.services.logs.groups.contains(id),
-            config.arn("logs", &format!("log-group:{id}")),
-        ),
-        "AWS::CloudWatch::Alarm" => (
-            cloud.services.cloudwatch.alarms.contains(id),
-            config.arn("cloudwatch", &format!("alarm:{id}")),
-        ),
-        "AWS::Events::Rule" => {
-            (cloud.services.events.rules.contains(id), config.arn("events", &format!("rule/{id}")))
-        }
-        "AWS::StepFunctions::StateMachine" => {
-            (cloud.services.states.machines.contains(id), id.to_owned())
-        }
-        "AWS::SNS::Topic" => (cloud.services.sns.topics.contains(id), id.to_owned()),
-        "AWS::EC2::Instance" => (
-            cloud.services.ec2.instances.contains(id),
-            config.arn("ec2", &format!("instance/{id}")),
-        ),
-        "AWS::EC2::VPC" => part("vpc"),
-        "AWS::EC2::Subnet" => part("subnet"),
-        "AWS::EC2::RouteTable" => part("route-table"),
-        "AWS::EC2::VPCEndpoint" => part("vpc-endpoint"),
-        "AWS::EC2::SecurityGroup" => part("security-group"),
-        _ => return None,
-    };
-    is_there.then_some(arn)
+fn arn(cloud: &Arc<Cloud>, resource: &Resource) -> Option<String> {
+    let handler = resource::find(&resource.kind).ok()?.handler;
+    let arn = handler.arn(cloud, &resource.physical_id)?;
+    let is = handler.read(cloud, &resource.physical_id, &resource.properties);
+    (is != Live::Gone).then_some(arn)
 }
 
 #[cfg(test)]

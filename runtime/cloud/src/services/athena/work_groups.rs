@@ -85,6 +85,30 @@ impl WorkGroup {
         })
     }
 
+    /// As CloudFormation's properties describe it.
+    pub fn properties(&self, name: &str) -> Value {
+        let mut results = json!({});
+        if let Some(output) = &self.output {
+            results["OutputLocation"] = output.clone().into();
+        }
+        if let Some(encryption) = &self.encryption {
+            results["EncryptionConfiguration"] = encryption.clone();
+        }
+        json!({
+            "Name": name, "Description": self.description,
+            "State": if self.disabled { "DISABLED" } else { "ENABLED" },
+            "WorkGroupConfiguration": {
+                "BytesScannedCutoffPerQuery": self.scanned_bytes_max,
+                "EnforceWorkGroupConfiguration": self.enforced,
+                "EngineVersion": {
+                    "SelectedEngineVersion": self.engine.as_deref().unwrap_or(AUTO),
+                },
+                "PublishCloudWatchMetricsEnabled": false, "RequesterPaysEnabled": false,
+                "ResultConfiguration": results,
+            },
+        })
+    }
+
     fn primary() -> Self {
         Self {
             output: None,

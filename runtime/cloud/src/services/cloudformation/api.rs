@@ -21,6 +21,7 @@ pub static SERVICE: Service = Service {
     invalid: "ValidationError",
     says_nothing,
     admits: allowed,
+    types: super::resources::TYPES,
     ..Service::new("cloudformation", model!("cloudformation"), OPERATIONS)
 };
 

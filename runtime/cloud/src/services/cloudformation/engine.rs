@@ -20,10 +20,12 @@ use serde_json::Value;
 
 pub use changes::plan;
 
-use super::resources::Place;
-use super::{OnFailure, Operation, Stack, events, settle_status, store_status};
+use super::{
+    OnFailure, Operation, Resource, Stack, events, permissions, settle_status, store_status,
+};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::identity::Caller;
+use crate::kernel::resource::{self, Made, Place};
 use crate::kernel::store::NotStored;
 use apply::apply;
 use rollback::{clean_up, undo_creation, undo_update};
@@ -61,7 +63,15 @@ fn place<'a>(
     stack: &'a Stack,
     logical_id: &'a str,
 ) -> Place<'a> {
-    Place { cloud, stack_id: id, stack_name: &stack.name, logical_id }
+    let caller = permissions::caller(cloud, id);
+    Place { cloud, caller, stack_id: id, stack_name: &stack.name, logical_id }
+}
+
+/// Changes a resource in place; its attributes.
+async fn update(place: &Place<'_>, resource: &Resource, old: &Value) -> Made {
+    let handler = resource::find(&resource.kind)?.handler;
+    let made = handler.update(place, &resource.physical_id, &resource.properties, old).await?;
+    Ok(if made.is_empty() { resource.attributes.clone() } else { made })
 }
 
 /// A new operation.

@@ -13,9 +13,9 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use super::Resource;
-use super::resources::Place;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::identity::{Caller, Principal};
+use crate::kernel::resource::{Place, ending, handler};
 
 /// By which name conditions know CloudFormation.
 pub const SERVICE: &str = "cloudformation.amazonaws.com";
@@ -88,7 +88,7 @@ fn is_there(value: &Value) -> bool {
 /// Whether who ordered the stack's operation may do this to a resource; the error has the words of
 /// the resource's event.
 pub fn check(place: &Place<'_>, resource: &Resource, work: Work<'_>) -> Result<(), String> {
-    let Some(caller) = caller(place) else { return Ok(()) };
+    let Some(caller) = &place.caller else { return Ok(()) };
     let stack_tags =
         place.cloud.services.cloudformation.stacks.get(place.stack_id).map(|s| s.tags.clone());
     let stack_tags = stack_tags.unwrap_or_default();
@@ -98,7 +98,7 @@ pub fn check(place: &Place<'_>, resource: &Resource, work: Work<'_>) -> Result<(
     for rule in RULES.iter().filter(|rule| rule.applies(resource, work, &stack_tags)) {
         for resource_arn in rule.resources.iter().flat_map(|r| arns(place.cloud, r, resource)) {
             for action in rule.actions.iter().filter(|action| can_be_denied(action)) {
-                let allowed = place.cloud.authorize(&caller, action, &resource_arn, &[]);
+                let allowed = place.cloud.authorize(caller, action, &resource_arn, &[]);
                 allowed.map_err(|error| {
                     let denial = Denial { resource, action, arn: &resource_arn };
                     denial.told(&error.message, is_there(&stack_tags))
@@ -110,8 +110,8 @@ pub fn check(place: &Place<'_>, resource: &Resource, work: Work<'_>) -> Result<(
 }
 
 /// Who ordered the operation under way, as services see it that CloudFormation calls.
-pub fn caller(place: &Place<'_>) -> Option<Caller> {
-    let stack = place.cloud.services.cloudformation.stacks.get(place.stack_id)?;
+pub fn caller(cloud: &Cloud, stack_id: &str) -> Option<Caller> {
+    let stack = cloud.services.cloudformation.stacks.get(stack_id)?;
     stack.operation.caller.as_ref().map(|caller| caller.via(SERVICE))
 }
 
@@ -194,47 +194,6 @@ impl Denial<'_> {
     }
 }
 
-/// What a handler says that could not do its work.
-pub fn handler(message: &str, code: &str) -> String {
-    let token = uuid::Uuid::new_v4();
-    format!(
-        "Resource handler returned message: \"{message}\" (RequestToken: {token}, \
-         HandlerErrorCode: {code})"
-    )
-}
-
-/// A role that may not be given to a service (`lambda.amazonaws.com`).
-pub fn may_not_pass(service: &str, words: &str) -> String {
-    let service = match service.split('.').next() {
-        // It is IAM that puts a role into an instance profile.
-        None | Some("ec2") => "iam",
-        Some(service) => service,
-    };
-    handler(&format!("{words} {}", ending(service)), "AccessDenied")
-}
-
-/// `(Service: Iam, Status Code: 403, Request ID: …)`, as AWS's SDK for Java ends its errors.
-fn ending(service: &str) -> String {
-    let (name, status) = match service {
-        "s3" => ("S3", 403),
-        "ec2" => ("Ec2", 403),
-        "iam" => ("Iam", 403),
-        "lambda" => ("Lambda", 403),
-        "sns" => ("Sns", 403),
-        "cloudwatch" => ("CloudWatch", 403),
-        "logs" => ("CloudWatchLogs", 400),
-        "glue" => ("Glue", 400),
-        "athena" => ("Athena", 400),
-        "states" => ("Sfn", 400),
-        "events" => ("EventBridge", 400),
-        other => (other, 403),
-    };
-    let request = uuid::Uuid::new_v4();
-    format!(
-        "(Service: {name}, Status Code: {status}, Request ID: {request}) (SDK Attempt Count: 1)"
-    )
-}
-
 fn unauthorized_tagging(said: &str) -> String {
     format!(
         "Encountered a permissions error performing a tagging operation, please add required tag \
@@ -278,8 +237,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::services::cloudformation::resources::types::TYPES;
-    use crate::services::cloudformation::schema;
+    use crate::kernel::{resource, schema};
 
     #[test]
     fn every_action_is_one_that_aws_publishes_for_the_handler() {
@@ -306,7 +264,7 @@ mod tests {
 
     #[test]
     fn every_type_is_made_and_deleted_with_some_right() {
-        for kind in TYPES {
+        for kind in resource::all() {
             let has = |letter: char| {
                 RULES.iter().any(|r| r.kind == kind.name && r.operations.contains(letter))
             };

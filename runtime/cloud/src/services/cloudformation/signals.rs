@@ -10,8 +10,9 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value};
 
-use super::resources::{Failure, Made, text};
+use crate::kernel::clock::Clock;
 use crate::kernel::cloud::Cloud;
+use crate::kernel::resource::{Failure, Made, text};
 
 /// Bytes of a signal, as AWS limits its data.
 const BYTES_MAX: usize = 4_096;
@@ -96,7 +97,7 @@ impl Signals {
     }
 
     /// Waits until a handle has `count` signals; the data of all is the attribute `Data`.
-    pub async fn wait(&self, handle: &str, count: usize, limit: Duration) -> Made {
+    pub async fn wait(&self, clock: &Clock, handle: &str, count: usize, limit: Duration) -> Made {
         let received = async {
             loop {
                 // Asked for before the look, so that a signal in between is not missed.
@@ -115,8 +116,8 @@ impl Signals {
                 next.await;
             }
         };
-        let waited = tokio::time::timeout(limit, received).await;
-        let signals = waited.unwrap_or_else(|_| {
+        let waited = clock.within(limit, received).await;
+        let signals = waited.unwrap_or_else(|| {
             let received = self.of(handle).len();
             Err(Failure::Other(format!(
                 "WaitCondition timed out. Received {received} conditions when expecting {count}"

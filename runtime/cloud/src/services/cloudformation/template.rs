@@ -20,8 +20,7 @@ pub use resolve::Scope;
 
 use super::Policy;
 
-/// What a value has in a change set when it is known only after the change.
-pub const UNKNOWN: &str = "{{changeSet:KNOWN_AFTER_APPLY}}";
+pub use crate::kernel::schema::UNKNOWN;
 
 /// A parsed template in JSON's form, intrinsic functions in their long form.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,14 +9,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::changes::{Fate, fate};
-use super::{all_parameters, place};
+use super::{all_parameters, place, update};
 use crate::kernel::cloud::Cloud;
+use crate::kernel::resource::{self, Failure, Made};
+use crate::kernel::schema;
 use crate::services::cloudformation::permissions::{self, Work};
-use crate::services::cloudformation::resources::{self, Failure, Made, types};
 use crate::services::cloudformation::template::{Scope, Template, or_empty, parse};
-use crate::services::cloudformation::{
-    Resource, Stack, events, schema, settle_resource, store_resource,
-};
+use crate::services::cloudformation::{Resource, Stack, events, settle_resource, store_resource};
 
 /// What an operation works with.
 struct Target<'a> {
@@ -158,39 +157,39 @@ impl<'a> Target<'a> {
         permissions::check(&place, resource, Work::Update(&old.properties))?;
         self.cloud.faults.resource("UpdateResource", id, &resource.kind)?;
         store_resource(self.cloud, self.stack_id, id, resource)?;
-        resources::update(&place, resource, &old.properties).await
+        update(&place, resource, &old.properties).await
     }
 
     async fn create(&self, id: &str, resource: &mut Resource, old: Option<&Resource>) -> Made {
         check_properties(id, resource)?;
-        let made = self.make(id, resource, old)?;
+        let made = self.make(id, resource, old).await?;
+        let handler = resource::find(&resource.kind)?.handler;
         let place = place(self.cloud, self.stack_id, &self.stack, id);
-        resources::settle(&place, resource, made).await
+        handler.settle(&place, &resource.physical_id, &resource.properties, made).await
     }
 
     /// Makes a resource whose name is free. From the look until it is there nobody else can take
     /// the name, and the record says that the stack makes it before it does: so whatever the record
     /// says to be made by this stack is.
-    fn make(&self, id: &str, resource: &mut Resource, old: Option<&Resource>) -> Made {
+    async fn make(&self, id: &str, resource: &mut Resource, old: Option<&Resource>) -> Made {
         let place = place(self.cloud, self.stack_id, &self.stack, id);
-        let kind = types::find(&resource.kind).ok_or_else(|| {
-            format!("the embedded cloud does not implement the resource type {}", resource.kind)
-        })?;
-        let physical_id = resources::physical_id(&place, kind, &resource.properties)?;
+        let kind = resource::find(&resource.kind)?;
+        let physical_id = kind.id(&place, &resource.properties);
         if let Some(old) = old.filter(|o| o.kind == resource.kind && o.physical_id == physical_id) {
             return Err(Failure::Other(format!(
                 "CloudFormation cannot update a stack when a custom-named resource requires \
                  replacing. Rename {} and update the stack again.",
-                resources::shown_name(kind, old)
+                kind.given_name(&old.properties).unwrap_or(&old.physical_id)
             )));
         }
         resource.physical_id = physical_id.clone();
         let allowed = permissions::check(&place, resource, Work::Create);
         resource.physical_id = String::new();
         allowed?;
-        let _held = self.cloud.services.cloudformation.work.create();
-        if resources::exists(&place, kind, &physical_id, &resource.properties) {
-            return Err(resources::already_exists(kind, &physical_id, &resource.properties));
+        let _held = self.cloud.services.cloudformation.work.create().await;
+        if kind.is_taken(self.cloud, &physical_id, &resource.properties) {
+            let words = kind.handler.taken(kind, &physical_id, &resource.properties);
+            return Err(Failure::Exists(words));
         }
         (resource.physical_id, resource.made) = (physical_id, true);
         if let Err(error) = store_resource(self.cloud, self.stack_id, id, resource) {
@@ -198,15 +197,14 @@ impl<'a> Target<'a> {
             return Err(error.into());
         }
         self.cloud.faults.resource("CreateResource", id, &resource.kind)?;
-        let made = resources::create(&place, resource);
+        let id = resource.physical_id.clone();
+        let made = kind.handler.create(&place, &id, &resource.properties).await;
         // What has left nothing behind is nobody's: the next to take the name keeps it.
         let nothing = match &made {
             Ok(_) => false,
             Err(Failure::Exists(_)) => true,
-            Err(Failure::Other(_)) => {
-                let id = &resource.physical_id;
-                resources::is_named(kind)
-                    && !resources::exists(&place, kind, id, &resource.properties)
+            Err(Failure::Gone(_) | Failure::Other(_)) => {
+                kind.handler.exists(self.cloud, &id, &resource.properties) == Some(false)
             }
         };
         if nothing {

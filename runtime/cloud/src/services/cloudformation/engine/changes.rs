@@ -7,11 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::{all_parameters, place};
 use crate::kernel::cloud::Cloud;
-use crate::services::cloudformation::resources::{self, nested, types};
+use crate::kernel::resource;
+use crate::kernel::schema;
+use crate::services::cloudformation::nested;
 use crate::services::cloudformation::template::{
     Scope, Template, UNKNOWN, masked, or_empty, parse,
 };
-use crate::services::cloudformation::{Parameters, Policy, Resource, Stack, schema};
+use crate::services::cloudformation::{Parameters, Policy, Resource, Stack};
 
 /// What happens to one resource in an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +38,9 @@ pub fn fate(old: Option<&Resource>, kind: &str, properties: &Value) -> Result<Fa
     if changed.is_empty() {
         return Ok(Fate::Keep);
     }
-    let kind = find(kind)?;
-    let replaces = |property: &String| types::replaces(kind, property, &old.properties, properties);
+    let kind = resource::find(kind)?;
+    let replaces = |property: &String| kind.replaces(property, &old.properties, properties);
     Ok(if changed.iter().any(replaces) { Fate::Replace } else { Fate::Update })
-}
-
-fn find(kind: &str) -> Result<&'static types::Type, String> {
-    types::find(kind)
-        .ok_or_else(|| format!("the embedded cloud does not implement the resource type {kind}"))
 }
 
 /// Names of the properties that differ.
@@ -90,7 +87,7 @@ pub fn plan(
         let properties = template.resource(id).get("Properties");
         let resolved = properties.map(|p| scope.resolve(p)).transpose()?.flatten();
         let properties = or_empty(resolved);
-        nested::check(id, template.kind(id), &properties)?;
+        nested::check(id, resource::find(template.kind(id))?, &properties)?;
         let old = stack.resources.get(id);
         let fate = fate(old, template.kind(id), &properties)?;
         if fate == Fate::Replace {
@@ -162,16 +159,15 @@ impl Next<'_> {
             let event = self.event("PROPERTY_VALIDATION", &at(&problem.path), &words);
             found.push(("AWS::EarlyValidation::PropertyValidation", event));
         }
-        let kind = find(self.kind)?;
-        let named = types::given_name(kind, self.properties).filter(|n| !n.contains(UNKNOWN));
+        let kind = resource::find(self.kind)?;
+        let named = kind.given_name(self.properties).filter(|n| !n.contains(UNKNOWN));
         let place = place(cloud, stack_id, stack, self.id);
         if let (Fate::Create | Fate::Replace, Some(_), true) = (self.fate, named, found.is_empty())
         {
-            let physical_id = resources::physical_id(&place, kind, self.properties)?;
+            let physical_id = kind.id(&place, self.properties);
             let own = old.is_some_and(|o| o.physical_id == physical_id);
-            if !own && resources::exists(&place, kind, &physical_id, self.properties) {
-                let words =
-                    resources::already_exists(kind, &physical_id, self.properties).to_string();
+            if !own && kind.is_taken(cloud, &physical_id, self.properties) {
+                let words = kind.handler.taken(kind, &physical_id, self.properties);
                 let path = at(&format!("/{}", kind.named_by.unwrap_or_default()));
                 let event = self.event("NAME_CONFLICT_VALIDATION", &path, &words);
                 found.push(("AWS::EarlyValidation::ResourceExistenceCheck", event));
@@ -207,11 +203,11 @@ impl Next<'_> {
     }
 
     fn details(&self, old: &Resource) -> Vec<Value> {
-        let kind = types::find(self.kind);
+        let kind = resource::find(self.kind);
         let mut details = Vec::new();
         for name in changed_properties(&old.properties, self.properties) {
             let replaces =
-                kind.is_some_and(|k| types::replaces(k, &name, &old.properties, self.properties));
+                kind.as_ref().is_ok_and(|k| k.replaces(&name, &old.properties, self.properties));
             let recreation = match (replaces, schema::may_replace(self.kind, &name)) {
                 (true, _) => "Always",
                 (false, true) => "Conditionally",

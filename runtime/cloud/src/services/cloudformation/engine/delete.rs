@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use super::rollback::is_same;
 use super::{fail, forget_deleted, place};
 use crate::kernel::cloud::Cloud;
+use crate::kernel::resource::{self, Place};
 use crate::services::cloudformation::permissions::{self, Work};
 use crate::services::cloudformation::{
-    Resource, Stack, events, resources, settle_resource, store_resource, store_status,
+    Resource, Stack, events, settle_resource, store_resource, store_status,
 };
 
 /// A resource that has to go.
@@ -89,7 +90,7 @@ async fn delete_one(
         let scripted =
             || cloud.faults.resource("DeleteResource", &one.logical_id, &one.resource.kind);
         match allowed.and_then(|()| scripted()) {
-            Ok(()) => resources::delete(&place, &one.resource).await.map(|()| "DELETE_COMPLETE"),
+            Ok(()) => delete(&place, &one.resource).await,
             Err(reason) => Err(reason),
         }
     };
@@ -99,6 +100,13 @@ async fn delete_one(
         set(cloud, stack_id, stack, &mut one, "DELETE_FAILED", Some(reason));
     }
     (one, deleted)
+}
+
+/// What is not there any more is deleted.
+async fn delete(place: &Place<'_>, doomed: &Resource) -> Result<&'static str, String> {
+    let handler = resource::find(&doomed.kind)?.handler;
+    handler.delete(place, &doomed.physical_id, &doomed.properties).await?;
+    Ok("DELETE_COMPLETE")
 }
 
 /// Notes that a resource is gone. When that cannot be stored it counts as there: after a restart

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use super::delete::{self, Doomed, everything};
-use super::{fail, on_failure, place};
+use super::{fail, on_failure, place, update};
 use crate::kernel::cloud::Cloud;
 use crate::services::cloudformation::permissions::{self, Work};
 use crate::services::cloudformation::template::parse;
 use crate::services::cloudformation::{
-    OnFailure, Policy, Resource, Stack, events, resources, settle_resource, settle_status,
-    store_status,
+    OnFailure, Policy, Resource, Stack, events, settle_resource, settle_status, store_status,
 };
 
 /// Undoes a creation, or does what was ordered for this case.
@@ -127,7 +126,7 @@ async fn put_back_one(
         true => Ok(()),
         false => match allowed() {
             Ok(()) => {
-                let updated = resources::update(&place, old, &now.properties).await;
+                let updated = update(&place, old, &now.properties).await;
                 updated.map(drop).map_err(|failure| failure.to_string())
             }
             Err(reason) => Err(reason),

@@ -7,8 +7,7 @@ use serde_json::{Map, Value};
 
 use super::parameters::check_declaration;
 use super::{attribute_of, entries, references};
-use crate::services::cloudformation::resources::types;
-use crate::services::cloudformation::schema;
+use crate::kernel::{resource, schema};
 
 const SECTIONS: [&str; 7] = [
     "AWSTemplateFormatVersion",
@@ -273,14 +272,14 @@ fn resource_problems(id: &str, resource: &Value, problems: &mut Vec<String>) {
             .push(format!("{id}: the embedded cloud does not implement the attribute {attribute}"));
     }
     let kind = resource["Type"].as_str().unwrap_or_default();
-    let Some(known) = types::find(kind) else {
-        problems
-            .push(format!("{id}: the embedded cloud does not implement the resource type {kind}"));
-        return;
+    let known = match resource::find(kind) {
+        Ok(known) => known,
+        Err(unknown) => return problems.push(format!("{id}: {unknown}")),
     };
     // A property that AWS does not have either is a matter of the schema.
     for property in resource["Properties"].as_object().into_iter().flat_map(Map::keys) {
-        if !known.properties.contains(&property.as_str()) && schema::has_property(kind, property) {
+        if !known.properties().any(|name| name == property) && schema::has_property(kind, property)
+        {
             problems.push(format!(
                 "{id}: the embedded cloud does not implement the property {property} of {kind}"
             ));
@@ -319,7 +318,7 @@ fn attribute_problem(template: &Value, argument: &Value) -> Option<String> {
         );
     }
     let kind = template["Resources"][resource]["Type"].as_str()?;
-    let has = types::find(kind).is_none() || schema::has_attribute(kind, attribute);
+    let has = resource::find(kind).is_err() || schema::has_attribute(kind, attribute);
     (!has).then(|| {
         format!(
             "Template error: resource {resource} does not support attribute type {attribute} \

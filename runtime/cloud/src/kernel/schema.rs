@@ -7,10 +7,11 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::template::UNKNOWN;
+/// What stands for a value that is known only when a stack is made.
+pub const UNKNOWN: &str = "{{changeSet:KNOWN_AFTER_APPLY}}";
 
 static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../../models/resource_schemas.json"))
+    serde_json::from_str(include_str!("../../models/resource_schemas.json"))
         .expect("a test parses the same text")
 });
 
