@@ -253,7 +253,7 @@ fn of_machine(call: &Call<'_>) -> ApiResult<Vec<(String, Arc<Execution>)>> {
 /// The status of an execution; children wait for their turn in a redrive.
 fn shown_status<'e>(cloud: &Cloud, execution: &'e Execution) -> &'e str {
     let run = map::runs::parent(cloud, execution);
-    let awaits = run.is_some_and(|run| map::runs::awaits_redrive(&run, execution));
+    let awaits = run.is_some_and(|run| map::runs::awaits_redrive(cloud, &run, execution));
     if awaits { "PENDING_REDRIVE" } else { &execution.status }
 }
 
@@ -311,7 +311,7 @@ fn summary(cloud: &Cloud, arn: &str, execution: &Execution) -> Value {
 
 fn describe(cloud: &Cloud, arn: &str, execution: &Execution) -> Value {
     let mut out = summary(cloud, arn, execution);
-    let (status, reason) = redrive::status(execution);
+    let (status, reason) = redrive::status(cloud, execution);
     out["redriveStatus"] = status.into();
     if let Some(reason) = reason {
         out["redriveStatusReason"] = reason.into();

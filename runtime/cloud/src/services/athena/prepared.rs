@@ -85,7 +85,7 @@ pub fn create(call: &Call<'_>) -> ApiResult {
         work_group: group.to_owned(),
         sql: statement(params, "QueryStatement")?,
         description: params["Description"].as_str().unwrap_or_default().to_owned(),
-        modified: Timestamp::now(),
+        modified: cloud.clock.now(),
     };
     if !cloud.services.athena.prepared.create(&key(group, name), made)? {
         let what = format!("Prepared statement {name} already exists in WorkGroup {group}");
@@ -101,7 +101,7 @@ pub fn update(call: &Call<'_>) -> ApiResult {
     let (name, sql) = (required(params, "StatementName")?, statement(params, "QueryStatement")?);
     let changed = cloud.services.athena.prepared.update(&key(group, name), |made| {
         made.sql = sql;
-        made.modified = Timestamp::now();
+        made.modified = cloud.clock.now();
         if let Some(description) = params["Description"].as_str() {
             made.description = description.to_owned();
         }

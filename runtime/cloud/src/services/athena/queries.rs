@@ -70,7 +70,7 @@ pub async fn start(
         return Err(invalid(format!("WorkGroup {group_name} is disabled.")));
     }
     let id = uuid::Uuid::new_v4().to_string();
-    let mut execution = execution(params, origin, group_name)?;
+    let mut execution = execution(params, origin, group_name, cloud.clock.now())?;
     execute_prepared(cloud, caller, &mut execution)?;
     execution.output = output(&id, execution.statement, params, &group)?;
     if let Some(former) = former(cloud, &execution)? {
@@ -154,7 +154,12 @@ fn check_members(cloud: &Cloud, params: &Value) -> ApiResult<()> {
     Ok(())
 }
 
-fn execution(params: &Value, origin: Origin, group_name: &str) -> ApiResult<QueryExecution> {
+fn execution(
+    params: &Value,
+    origin: Origin,
+    group_name: &str,
+    submitted: Timestamp,
+) -> ApiResult<QueryExecution> {
     let sql = required(params, "QueryString")?;
     if sql.len() > SQL_BYTES_MAX {
         return Err(invalid(format!(
@@ -177,7 +182,7 @@ fn execution(params: &Value, origin: Origin, group_name: &str) -> ApiResult<Quer
         state: "QUEUED".to_owned(),
         error: None,
         columns: vec![],
-        submitted: Timestamp::now(),
+        submitted,
         started: None,
         completed: None,
         planning_ms: 0,
@@ -284,7 +289,7 @@ fn admit(cloud: &Cloud, id: &str, execution: QueryExecution) -> ApiResult<Option
         ));
     }
     let ended = all.into_iter().filter_map(|(id, e)| Some((e.completed?, id))).collect();
-    for oldest in KEPT.surplus(ended, Timestamp::now()) {
+    for oldest in KEPT.surplus(ended, cloud.clock.now()) {
         cloud.services.athena.queries.remove(&oldest)?;
     }
     cloud.services.athena.queries.put(id, execution)?;
@@ -325,7 +330,7 @@ fn finish(cloud: &Cloud, id: &str, result: Result<QueryResult, QueryFailure>) {
         if execution.completed.is_some() {
             return;
         }
-        execution.completed = Some(Timestamp::now());
+        execution.completed = Some(cloud.clock.now());
         match result {
             Ok(result) => {
                 execution.state = "SUCCEEDED".to_owned();
@@ -375,7 +380,7 @@ impl Work {
         self.cloud.services.athena.queries.settle(&self.id, |execution| {
             if execution.completed.is_none() {
                 execution.state = "RUNNING".to_owned();
-                execution.started = Some(Timestamp::now());
+                execution.started = Some(self.cloud.clock.now());
             }
         });
         let mut engine = Engine::start(&self.cloud, &self.caller, &["query"]).map_err(failed)?;

@@ -249,7 +249,7 @@ pub fn forget_deleted(cloud: &Cloud) {
         .collect();
     deleted.sort();
     let surplus = deleted.len().saturating_sub(DELETED_MAX);
-    let now = Timestamp::now();
+    let now = cloud.clock.now();
     for (n, (time, id)) in deleted.into_iter().enumerate() {
         if n >= surplus && now.duration_since(time) < DELETED_KEPT {
             continue;

@@ -3,7 +3,6 @@
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -69,7 +68,7 @@ pub fn add(cloud: &Cloud, stack_id: &str, stack: &Stack, happened: &Event<'_>) {
     let mut event = json!({
         "StackId": stack_id, "EventId": uuid::Uuid::new_v4().to_string(), "StackName": stack.name,
         "LogicalResourceId": happened.logical_id, "PhysicalResourceId": happened.physical_id,
-        "ResourceType": happened.kind, "Timestamp": iso(Timestamp::now()),
+        "ResourceType": happened.kind, "Timestamp": iso(cloud.clock.now()),
         "ResourceStatus": happened.status, "ClientRequestToken": token,
         "OperationId": operation, "OperationType": kind,
     });

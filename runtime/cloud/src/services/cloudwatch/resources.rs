@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Alarm, alarm_arn, check_metric};
@@ -50,6 +49,7 @@ impl AlarmType {
         let dimension = &p["Dimensions"][0];
         check_metric(text(p, "Namespace"), text(p, "MetricName"), text(dimension, "Name"))?;
         let actions = p["AlarmActions"].as_array().into_iter().flatten();
+        let now = place.cloud.clock.now();
         let alarm = Alarm {
             description: text(p, "AlarmDescription").to_owned(),
             namespace: text(p, "Namespace").to_owned(),
@@ -61,7 +61,7 @@ impl AlarmType {
             events: vec![],
             raised: false,
             missing_data: p["TreatMissingData"].as_str().map(str::to_owned),
-            changed: Some((Timestamp::now(), Timestamp::now())),
+            changed: Some((now, now)),
         };
         place.cloud.services.cloudwatch.alarms.put(id, alarm)?;
         Ok(attributes(json!({ "Arn": alarm_arn(place.cloud, id) })))

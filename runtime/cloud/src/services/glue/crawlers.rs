@@ -93,7 +93,7 @@ pub fn check(members: &Value) -> Result<(), String> {
 /// Makes or changes a crawler, which is not at work, to these members.
 pub fn put(cloud: &Cloud, name: &str, members: &Value) -> ApiResult<()> {
     check(members).map_err(invalid)?;
-    let now = Timestamp::now();
+    let now = cloud.clock.now();
     let mut described = json!({});
     for member in MEMBERS.iter().filter(|member| !members[**member].is_null()) {
         described[*member] = members[*member].clone();

@@ -224,7 +224,7 @@ pub fn start(call: &Call<'_>) -> ApiResult {
         job: name.to_owned(),
         state: "STARTING".to_owned(),
         error: None,
-        started: Timestamp::now(),
+        started: cloud.clock.now(),
         completed: None,
     };
     // Two starts at once must not both find the last place free.
@@ -272,7 +272,7 @@ fn arguments(name: &str, job: &Job, params: &Value) -> ApiResult<BTreeMap<String
 /// Makes room for one more run.
 fn forget_oldest(cloud: &Cloud, runs: Vec<(String, Arc<JobRun>)>) -> ApiResult<()> {
     let ended = runs.into_iter().filter_map(|(id, run)| Some((run.completed?, id))).collect();
-    for id in KEPT.surplus(ended, Timestamp::now()) {
+    for id in KEPT.surplus(ended, cloud.clock.now()) {
         cloud.services.glue.job_runs.remove(&id)?;
     }
     Ok(())
@@ -297,7 +297,7 @@ pub fn end_orphans(cloud: &Cloud) {
 fn finish(cloud: &Cloud, id: &str, state: &str, error: Option<String>) {
     cloud.services.glue.job_runs.settle(id, |run| {
         if run.completed.is_none() {
-            run.completed = Some(Timestamp::now());
+            run.completed = Some(cloud.clock.now());
             run.state = state.to_owned();
             run.error = error;
         }
@@ -409,6 +409,6 @@ fn make_group(cloud: &Cloud, role: &Caller, group: &str) -> ApiResult<()> {
         return Ok(());
     }
     cloud.authorize(role, "logs:CreateLogGroup", &logs::arn(cloud, group), &[])?;
-    let made = LogGroup { retention_days: None, created: Timestamp::now() };
+    let made = LogGroup { retention_days: None, created: cloud.clock.now() };
     Ok(cloud.services.logs.groups.put(group, made)?)
 }

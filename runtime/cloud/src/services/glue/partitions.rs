@@ -246,7 +246,7 @@ pub fn create(call: &Call<'_>) -> ApiResult {
 
 fn make(cloud: &Cloud, table: &Table, input: &Value) -> ApiResult {
     let values = check_input(table, input)?;
-    let partition = Partition { input: input.clone(), created: Timestamp::now() };
+    let partition = Partition { input: input.clone(), created: cloud.clock.now() };
     let key = key(&table.database, &table.name, &values);
     if !cloud.services.glue.partitions.create(&key, partition)? {
         return Err(ApiError::new("AlreadyExistsException", "Partition already exists."));

@@ -235,7 +235,7 @@ impl JobType {
     fn set(place: &Place<'_>, id: &str, p: &Value) -> Made {
         place.may_pass(text(p, "Role"), "glue.amazonaws.com")?;
         let arguments = p["DefaultArguments"].as_object().into_iter().flatten();
-        let (now, former) = (Timestamp::now(), place.cloud.services.glue.jobs.get(id));
+        let (now, former) = (place.cloud.clock.now(), place.cloud.services.glue.jobs.get(id));
         let created = former.and_then(|job| job.times).map_or(now, |(created, _)| created);
         let job = Job {
             role: text(p, "Role").to_owned(),

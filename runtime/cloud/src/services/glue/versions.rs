@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::tables::described;
@@ -58,7 +57,7 @@ pub fn change<E: From<NotStored>>(
         let input = decide(former)?;
         let Some(former) = former else { return Ok(Table::new(database, name, input)) };
         let version = former.version + 1;
-        Ok(Table { input, version, updated: Some(Timestamp::now()), ..former.clone() })
+        Ok(Table { input, version, updated: Some(cloud.clock.now()), ..former.clone() })
     };
     let tables = &cloud.services.glue.tables;
     let former = tables.replace(&format!("{database}.{name}"), next)?;

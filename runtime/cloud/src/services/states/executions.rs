@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
@@ -55,7 +54,7 @@ pub fn start_execution(call: &Call<'_>) -> ApiResult {
         input,
         output: None,
         failure: None,
-        started: Timestamp::now(),
+        started: cloud.clock.now(),
         stopped: None,
         definition: Some(keep_definition(cloud, &machine.definition)?),
         ..Execution::default()
@@ -82,7 +81,7 @@ pub fn start_child(
         machine: runs::child_machine(run),
         status: "RUNNING".to_owned(),
         input: input.input.clone(),
-        started: Timestamp::now(),
+        started: cloud.clock.now(),
         map_run: Some(run.to_owned()),
         items: input.items,
         ..Execution::default()
@@ -159,7 +158,7 @@ fn forget_oldest(cloud: &Cloud) -> ApiResult<()> {
     let own = all.filter(|(_, [_, run])| run.is_none());
     let ended = own.filter_map(|(arn, [stopped, _])| Some((stopped?.parse().ok()?, arn)));
     let ended = ended.collect();
-    for arn in KEPT.surplus(ended, Timestamp::now()) {
+    for arn in KEPT.surplus(ended, cloud.clock.now()) {
         for (run, _) in runs::of_execution(cloud, &arn) {
             for (child, _) in runs::children(cloud, &run) {
                 forget(cloud, &child)?;
@@ -194,7 +193,7 @@ pub fn stop(cloud: &Cloud, arn: &str, execution: &Execution, params: &Value) -> 
         let _ = stop.why.set((text("error"), text("cause")));
         stop.asked.notify_one();
     }
-    json!({ "stopDate": epoch_secs(Timestamp::now()) })
+    json!({ "stopDate": epoch_secs(cloud.clock.now()) })
 }
 
 /// Stops a child whose Map Run ends, if it runs.
@@ -289,7 +288,7 @@ fn settle(cloud: &Arc<Cloud>, arn: &str, history: &History, end: End, stop: &Sto
     let details = json!({ (format!("execution{event}EventDetails")): details });
     history.add(&format!("Execution{event}"), details);
     let ended = cloud.services.states.executions.settle(arn, |e| {
-        (e.status, e.stopped) = (status.to_owned(), Some(Timestamp::now()));
+        (e.status, e.stopped) = (status.to_owned(), Some(cloud.clock.now()));
         (e.output, e.failure) = (output, failure);
         e.events = history.events();
         e.clone()
@@ -313,7 +312,7 @@ pub fn end_orphans(cloud: &Cloud) {
             history.add("ExecutionAborted", json!({ "executionAbortedEventDetails": details }));
             cloud.services.states.executions.settle(&arn, |e| {
                 e.status = "ABORTED".to_owned();
-                e.stopped = Some(Timestamp::now());
+                e.stopped = Some(cloud.clock.now());
                 e.failure = Some((error.to_owned(), cause.to_owned()));
                 e.events = history.events();
             });

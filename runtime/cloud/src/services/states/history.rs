@@ -6,12 +6,12 @@
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::interpreter::Failure;
+use crate::kernel::clock::Clock;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
@@ -24,6 +24,7 @@ const EVENTS_RESERVED: u64 = 10;
 /// A history that is being written.
 pub struct History {
     writer: Mutex<Writer>,
+    clock: Clock,
 }
 
 struct Writer {
@@ -39,7 +40,7 @@ fn path(cloud: &Cloud, arn: &str) -> PathBuf {
 impl History {
     /// Begins the history of an execution.
     pub fn new(cloud: &Cloud, arn: &str) -> Self {
-        Self::opened(open(&path(cloud, arn)), 0)
+        Self::opened(cloud, open(&path(cloud, arn)), 0)
     }
 
     /// Goes on with the history of an execution; the events that it has. An event of which a crash
@@ -54,18 +55,19 @@ impl History {
         match read {
             Ok((file, events)) => {
                 let written = events.len() as u64;
-                (Self::opened(Ok(file), written), events)
+                (Self::opened(cloud, Ok(file), written), events)
             }
-            Err(error) => (Self::opened(Err(error), 0), vec![]),
+            Err(error) => (Self::opened(cloud, Err(error), 0), vec![]),
         }
     }
 
-    fn opened(file: std::io::Result<std::fs::File>, events: u64) -> Self {
+    fn opened(cloud: &Cloud, file: std::io::Result<std::fs::File>, events: u64) -> Self {
         let (file, broken) = match file {
             Ok(file) => (Some(file), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Self { writer: Mutex::new(Writer { file, events, broken }) }
+        let writer = Mutex::new(Writer { file, events, broken });
+        Self { writer, clock: cloud.clock.clone() }
     }
 
     /// Number of events.
@@ -79,7 +81,7 @@ impl History {
         let Writer { file, events, broken } = &mut *writer;
         *events += 1;
         let mut event = json!({
-            "timestamp": epoch_secs(Timestamp::now()), "type": kind, "id": *events,
+            "timestamp": epoch_secs(self.clock.now()), "type": kind, "id": *events,
             "previousEventId": *events - 1,
         });
         if let (Value::Object(event), Value::Object(details)) = (&mut event, details) {

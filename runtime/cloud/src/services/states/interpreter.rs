@@ -165,7 +165,7 @@ pub async fn run(
     let states = run.states(&program.definition, execution.input.clone(), Frame::default());
     match program.definition["TimeoutSeconds"].as_u64() {
         Some(secs) => {
-            tokio::time::timeout(Duration::from_secs(secs), states).await.unwrap_or_else(|_| {
+            cloud.clock.within(Duration::from_secs(secs), states).await.unwrap_or_else(|| {
                 Err(Failure::new(
                     EXECUTION_TIMEOUT,
                     format!("the execution took longer than {secs} seconds"),
@@ -293,7 +293,7 @@ impl Machine<'_> {
             };
             self.tell_failed(frame, state, &failure);
             let Some(pause) = retry::pause(state, &failure, &mut attempts) else { break failure };
-            tokio::time::sleep(pause).await;
+            self.cloud.clock.sleep(pause).await;
         };
         let mut catchers = state["Catch"].as_array().into_iter().flatten();
         let Some(catcher) = catchers.find(|c| failure.matches(&c["ErrorEquals"])) else {
@@ -357,7 +357,7 @@ impl Machine<'_> {
             "Choice" => choice(state, input, &scope).await,
             "Wait" => {
                 let pause = scope.seconds(&state["Seconds"], "Seconds", 0).await?;
-                tokio::time::sleep(pause).await;
+                self.cloud.clock.sleep(pause).await;
                 Ok((input.clone(), follow))
             }
             "Fail" => Err(self.fail(state, &scope).await?),

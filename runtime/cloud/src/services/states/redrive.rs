@@ -30,8 +30,8 @@ const TOKENS_MAX: usize = 10;
 const TOKEN_FOR: SignedDuration = SignedDuration::from_mins(15);
 
 /// Why an execution cannot be redriven, in AWS's words.
-pub fn refusal(execution: &Execution) -> Option<&'static str> {
-    refusal_at(execution, Timestamp::now())
+pub fn refusal(cloud: &Cloud, execution: &Execution) -> Option<&'static str> {
+    refusal_at(execution, cloud.clock.now())
 }
 
 fn refusal_at(execution: &Execution, now: Timestamp) -> Option<&'static str> {
@@ -58,8 +58,8 @@ fn refusal_at(execution: &Execution, now: Timestamp) -> Option<&'static str> {
 }
 
 /// `redriveStatus` and `redriveStatusReason`.
-pub fn status(execution: &Execution) -> (&'static str, Option<&'static str>) {
-    match refusal(execution) {
+pub fn status(cloud: &Cloud, execution: &Execution) -> (&'static str, Option<&'static str>) {
+    match refusal(cloud, execution) {
         Some(reason) => ("NOT_REDRIVABLE", Some(reason)),
         None if execution.map_run.is_some() => ("REDRIVABLE_BY_MAP_RUN", None),
         None => ("REDRIVABLE", None),
@@ -84,7 +84,7 @@ pub fn redrive(call: &Call<'_>) -> ApiResult {
         let message = "clientToken must have 1 to 64 characters";
         return Err(ApiError::new("ValidationException", message));
     }
-    if token.is_some_and(|token| is_known(&execution, token)) {
+    if token.is_some_and(|token| is_known(&execution, token, cloud.clock.now())) {
         let date = execution.redriven.unwrap_or(execution.started);
         return Ok(json!({ "redriveDate": epoch_secs(date) }));
     }
@@ -114,7 +114,7 @@ pub fn child(
 
 /// Makes the record one of an execution that runs again, if it may; of two callers one does.
 fn begin(cloud: &Cloud, arn: &str, token: Option<&str>) -> ApiResult<Execution> {
-    let now = Timestamp::now();
+    let now = cloud.clock.now();
     let mut redriven = None;
     cloud.services.states.executions.replace(arn, |execution| {
         let mut execution = execution.cloned().ok_or_else(|| super::no_execution(arn))?;
@@ -136,8 +136,7 @@ fn begin(cloud: &Cloud, arn: &str, token: Option<&str>) -> ApiResult<Execution> 
 }
 
 /// Whether a token was used for a redrive of late.
-fn is_known(execution: &Execution, token: &str) -> bool {
-    let now = Timestamp::now();
+fn is_known(execution: &Execution, token: &str, now: Timestamp) -> bool {
     let mut tokens = execution.tokens.iter();
     tokens.any(|(known, used)| known == token && now.duration_since(*used) <= TOKEN_FOR)
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{StateMachine, check};
@@ -39,7 +38,7 @@ impl Machine {
         place.may_pass(role, "states.amazonaws.com")?;
         place.cloud.assume_for(role, "states.amazonaws.com", "check", Some(id))?;
         let name = id.rsplit(':').next().unwrap_or(id).to_owned();
-        let created = Timestamp::now();
+        let created = place.cloud.clock.now();
         let machine =
             StateMachine { name: name.clone(), role: role.to_owned(), definition, created };
         place.cloud.services.states.machines.put(id, machine)?;

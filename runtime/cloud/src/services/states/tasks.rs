@@ -85,7 +85,7 @@ impl Machine<'_> {
         self.tell(frame, "TaskStarted", json!({ "taskStartedEventDetails": details }));
         let call = call(self.cloud, &self.caller, resource, &arguments);
         let result = match limit {
-            Some(limit) => tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+            Some(limit) => self.cloud.clock.within(limit, call).await.unwrap_or_else(|| {
                 let cause = format!("the task took longer than {} seconds", limit.as_secs());
                 Err(Failure::new("States.Timeout", cause))
             }),

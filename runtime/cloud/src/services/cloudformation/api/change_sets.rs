@@ -88,7 +88,7 @@ pub fn create(call: &Call<'_>) -> ApiResult {
         stack: id.clone(),
         status: if failed { "FAILED" } else { "CREATE_COMPLETE" }.to_owned(),
         execution_status: if failed { "UNAVAILABLE" } else { "AVAILABLE" }.to_owned(),
-        problems: problem_events(planned.problems, &id, reason.as_deref()),
+        problems: problem_events(cloud.clock.now(), planned.problems, &id, reason.as_deref()),
         reason,
         template: text,
         parameters: parameters.given,
@@ -98,7 +98,7 @@ pub fn create(call: &Call<'_>) -> ApiResult {
         description: params["Description"].as_str().map(str::to_owned),
         token: token.map(str::to_owned),
         on_failure: on_failure(params, "OnStackFailure")?,
-        created: Timestamp::now(),
+        created: cloud.clock.now(),
     };
     cloud.services.cloudformation.change_sets.put(&set_id, set)?;
     Ok(json!({ "Id": set_id, "StackId": id }))
@@ -192,6 +192,7 @@ fn refusal(problems: &[(&'static str, Value)]) -> Option<String> {
 
 /// The problems as `DescribeEvents` tells them, after the failure of the operation itself.
 fn problem_events(
+    now: Timestamp,
     problems: Vec<(&'static str, Value)>,
     stack_id: &str,
     reason: Option<&str>,
@@ -199,7 +200,7 @@ fn problem_events(
     if problems.is_empty() {
         return vec![];
     }
-    let (operation, now) = (uuid::Uuid::new_v4().to_string(), iso(Timestamp::now()));
+    let (operation, now) = (uuid::Uuid::new_v4().to_string(), iso(now));
     let complete = |mut event: Value| {
         event["EventId"] = uuid::Uuid::new_v4().to_string().into();
         event["StackId"] = stack_id.into();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::existing;
@@ -39,7 +38,7 @@ pub fn new(
         parameters: BTreeMap::new(),
         resolved: BTreeMap::new(),
         tags,
-        created: Timestamp::now(),
+        created: cloud.clock.now(),
         updated: None,
         deleted: None,
         outputs: BTreeMap::new(),
@@ -179,7 +178,7 @@ pub fn delete(call: &Call<'_>) -> ApiResult {
         )));
     }
     if stack.status == "REVIEW_IN_PROGRESS" {
-        store_status(cloud, &id, "DELETE_COMPLETE", None, |s| s.deleted = Some(Timestamp::now()))?;
+        store_status(cloud, &id, "DELETE_COMPLETE", None, |s| s.deleted = Some(cloud.clock.now()))?;
         return Ok(json!({}));
     }
     let operation = Operation { retain, force, ..order("DELETE_STACK", token) };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::changes::{Fate, fate};
@@ -88,7 +87,7 @@ impl<'a> Target<'a> {
             deletion,
             replacement,
             made: false,
-            updated: Timestamp::now(),
+            updated: self.cloud.clock.now(),
         }
     }
 
@@ -220,7 +219,7 @@ impl<'a> Target<'a> {
         verb: &'static str,
         attributes: serde_json::Map<String, Value>,
     ) -> Result<String, Failed> {
-        resource.updated = Timestamp::now();
+        resource.updated = self.cloud.clock.now();
         resource.attributes = attributes;
         resource.status = format!("{verb}_COMPLETE");
         match store_resource(self.cloud, self.stack_id, &id, &resource) {
@@ -239,7 +238,7 @@ impl<'a> Target<'a> {
         verb: &'static str,
         failure: Failure,
     ) -> Failed {
-        resource.updated = Timestamp::now();
+        resource.updated = self.cloud.clock.now();
         resource.status = format!("{verb}_FAILED");
         resource.reason = Some(failure.to_string());
         // An update that failed before it began leaves the resource, and its record, as they were.
@@ -307,7 +306,7 @@ pub async fn apply(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
     let outputs = target.resolve(|scope| target.template.outputs(scope))?;
     cloud.services.cloudformation.stacks.update(stack_id, |s| {
         s.outputs = outputs;
-        s.updated = s.before.as_ref().map(|_| Timestamp::now());
+        s.updated = s.before.as_ref().map(|_| cloud.clock.now());
     })?;
     Ok(())
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use jiff::Timestamp;
 
 use super::rollback::is_same;
 use super::{fail, forget_deleted, place};
@@ -120,7 +119,7 @@ fn finish(
 ) -> Result<(), String> {
     one.resource.status = status.to_owned();
     one.resource.reason = None;
-    one.resource.updated = Timestamp::now();
+    one.resource.updated = cloud.clock.now();
     if one.current {
         store_resource(cloud, stack_id, &one.logical_id, &one.resource)?;
     }
@@ -138,7 +137,7 @@ fn set(
 ) {
     one.resource.status = status.to_owned();
     one.resource.reason = reason;
-    one.resource.updated = Timestamp::now();
+    one.resource.updated = cloud.clock.now();
     if one.current {
         settle_resource(cloud, stack_id, &one.logical_id, &one.resource);
     }
@@ -185,7 +184,7 @@ pub async fn stack(cloud: &Arc<Cloud>, stack_id: &str) {
         return fail(cloud, stack_id, "DELETE_FAILED", &reason);
     }
     let deleted = store_status(cloud, stack_id, "DELETE_COMPLETE", None, |s| {
-        s.deleted = Some(Timestamp::now());
+        s.deleted = Some(cloud.clock.now());
         s.before = None;
     });
     if let Err(error) = deleted {

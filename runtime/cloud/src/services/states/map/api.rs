@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::{Execution, find, page, redrive};
 use super::runs::{self, MapRun};
-use crate::kernel::cloud::epoch_secs;
+use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
 
@@ -38,9 +38,9 @@ pub fn describe(call: &Call<'_>) -> ApiResult {
         out["redriveDate"] = epoch_secs(redriven).into();
     }
     let children = runs::children(cloud, arn);
-    out["executionCounts"] = counts(&run, &children, (run.children, run.written), |_| 1);
+    out["executionCounts"] = counts(cloud, &run, &children, (run.children, run.written), |_| 1);
     let items = |child: &Execution| child.items;
-    out["itemCounts"] = counts(&run, &children, (run.items, run.items_written), items);
+    out["itemCounts"] = counts(cloud, &run, &children, (run.items, run.items_written), items);
     Ok(out)
 }
 
@@ -55,6 +55,7 @@ fn head(arn: &str, run: &MapRun) -> Value {
 }
 
 fn counts(
+    cloud: &Cloud,
     run: &MapRun,
     children: &[(String, Arc<Execution>)],
     (total, written): (u64, u64),
@@ -63,17 +64,20 @@ fn counts(
     let sum = |counts: &dyn Fn(&Execution) -> bool| -> u64 {
         children.iter().filter(|(_, child)| counts(child)).map(|(_, child)| weight(child)).sum()
     };
-    let of =
-        |status: &str| sum(&|child| child.status == status && !runs::awaits_redrive(run, child));
+    let of = |status: &str| {
+        sum(&|child| child.status == status && !runs::awaits_redrive(cloud, run, child))
+    };
     let lost = |child: &Execution| {
-        child.stopped.is_some() && child.status != "SUCCEEDED" && redrive::refusal(child).is_some()
+        child.stopped.is_some()
+            && child.status != "SUCCEEDED"
+            && redrive::refusal(cloud, child).is_some()
     };
     json!({
         "pending": total.saturating_sub(sum(&|_| true)),
         "running": of("RUNNING"), "succeeded": of("SUCCEEDED"), "failed": of("FAILED"),
         "timedOut": of("TIMED_OUT"), "aborted": of("ABORTED"), "total": total,
         "resultsWritten": written, "failuresNotRedrivable": sum(&lost),
-        "pendingRedrive": sum(&|child| runs::awaits_redrive(run, child)),
+        "pendingRedrive": sum(&|child| runs::awaits_redrive(cloud, run, child)),
     })
 }
 

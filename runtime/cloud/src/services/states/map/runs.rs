@@ -136,7 +136,7 @@ pub fn create(
         machine: machine.to_owned(),
         status: "RUNNING".to_owned(),
         limits,
-        started: Timestamp::now(),
+        started: cloud.clock.now(),
         stopped: None,
         redrives: 0,
         redriven: None,
@@ -167,7 +167,7 @@ pub async fn redrive(cloud: &Cloud, arn: &str) -> Result<Option<u32>, Failure> {
     }
     let change = |run: &mut MapRun| {
         run.redrives += 1;
-        (run.redriven, run.stopped) = (Some(Timestamp::now()), None);
+        (run.redriven, run.stopped) = (Some(cloud.clock.now()), None);
         run.status = "RUNNING".to_owned();
         run.redrives
     };
@@ -185,7 +185,7 @@ pub fn end(cloud: &Cloud, arn: &str, status: &str) {
         cloud.services.states.map_runs.get(arn).is_some_and(|run| run.stopped.is_none());
     if is_running {
         cloud.services.states.map_runs.settle(arn, |run| {
-            (run.status, run.stopped) = (status.to_owned(), Some(Timestamp::now()));
+            (run.status, run.stopped) = (status.to_owned(), Some(cloud.clock.now()));
         });
     }
     cloud.services.states.map_runs_changed.notify_waiters();
@@ -242,12 +242,12 @@ pub fn end_orphans(cloud: &Cloud) {
 }
 
 /// Whether a child waits for its turn in a Map Run that is redriven.
-pub fn awaits_redrive(run: &MapRun, child: &Execution) -> bool {
+pub fn awaits_redrive(cloud: &Cloud, run: &MapRun, child: &Execution) -> bool {
     let since = run.redriven.filter(|_| run.status == "RUNNING");
     let is_earlier = |since: Timestamp| child.stopped.is_some_and(|stopped| stopped < since);
     since.is_some_and(is_earlier)
         && child.status != "SUCCEEDED"
-        && redrive::refusal(child).is_none()
+        && redrive::refusal(cloud, child).is_none()
 }
 
 /// The Map Run of a child.

@@ -178,7 +178,9 @@ impl Supervisor {
             match self.cloud.services.states.executions.get(&self.arn(input)) {
                 Some(child) if child.status == "SUCCEEDED" => {}
                 // Its last error is permanent.
-                Some(child) if redrive::refusal(&child).is_some() => tally.failed += input.items,
+                Some(child) if redrive::refusal(&self.cloud, &child).is_some() => {
+                    tally.failed += input.items
+                }
                 _ => waiting.push_back(input),
             }
         }
@@ -246,7 +248,7 @@ impl Supervisor {
             let arn = self.arn(input);
             match self.cloud.services.states.executions.get(&arn) {
                 Some(child) => {
-                    self.writer.add(&mut results, &arn, &child);
+                    self.writer.add(&self.cloud, &mut results, &arn, &child);
                     written = (written.0 + 1, written.1 + input.items);
                 }
                 None => results.pending.push(pending(&input.input)),

@@ -93,16 +93,16 @@ impl Writer {
     }
 
     /// Adds a child to the results.
-    pub fn add(&self, results: &mut Results, arn: &str, child: &Execution) {
+    pub fn add(&self, cloud: &Cloud, results: &mut Results, arn: &str, child: &Execution) {
         if child.status != "SUCCEEDED" {
-            let whole = described(arn, child);
+            let whole = described(cloud, arn, child);
             results.all.push(whole.clone());
             results.failed.push(whole);
             return;
         }
         let output = child.output.clone().unwrap_or_default();
         let given = match (self.transformation, output) {
-            (Transformation::None, _) => vec![described(arn, child)],
+            (Transformation::None, _) => vec![described(cloud, arn, child)],
             (Transformation::Flatten, Value::Array(members)) => members,
             (_, output) => vec![output],
         };
@@ -185,8 +185,8 @@ impl Place {
 }
 
 /// All about a child, as the files have it.
-fn described(arn: &str, child: &Execution) -> Value {
-    let (status, reason) = redrive::status(child);
+fn described(cloud: &Cloud, arn: &str, child: &Execution) -> Value {
+    let (status, reason) = redrive::status(cloud, child);
     let mut out = json!({
         "ExecutionArn": arn, "Input": child.input.to_string(),
         "InputDetails": { "Included": true }, "Name": child.name,
