@@ -19,6 +19,7 @@ mod cloudformation;
 mod cloudformation_account;
 mod cloudformation_crash;
 mod cloudformation_failures;
+mod cloudformation_operations;
 mod cloudformation_requests;
 mod cloudformation_rights;
 mod components;

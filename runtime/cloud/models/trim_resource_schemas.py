@@ -16,12 +16,13 @@ import cfnlint
 from cfnlint.version import __version__
 
 HERE = pathlib.Path(__file__).parent
-TYPES = sys.stdin.read().split()
+TYPES = sorted(sys.stdin.read().split())
 KEEP = {
     "type", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum",
     "required", "properties", "patternProperties", "additionalProperties", "items",
     "minItems", "maxItems", "uniqueItems", "$ref", "anyOf", "oneOf", "allOf",
-    "createOnlyProperties", "conditionalCreateOnlyProperties", "readOnlyProperties", "definitions",
+    "createOnlyProperties", "conditionalCreateOnlyProperties", "readOnlyProperties",
+    "primaryIdentifier", "definitions",
 }
 NAMES = {"properties", "patternProperties", "definitions"}
 

@@ -12,6 +12,7 @@ use crate::kernel::service::Service;
 
 // Not by the macro below, behind which nobody would format them.
 pub mod athena;
+pub mod cloudcontrol;
 pub mod cloudformation;
 pub mod cloudwatch;
 pub mod ec2;
@@ -50,6 +51,7 @@ macro_rules! services {
 
 services![
     athena,
+    cloudcontrol,
     cloudformation,
     cloudwatch,
     ec2,

@@ -375,6 +375,11 @@ pub fn check_resource_policy(cloud: &Cloud, document: &Value) -> Result<(), Stri
     }
 }
 
+/// Whether a pattern with `*` and `?` matches a text.
+pub fn wildcards_match(pattern: &str, text: &str) -> bool {
+    pattern::Pattern::wildcards(pattern).matches(text)
+}
+
 /// Checks all inline policies of a role together; `role` is its name.
 pub fn check_inline_size(role: &str, policies: &[(String, Value)]) -> Result<(), String> {
     let bytes: usize = policies.iter().map(|(_, document)| document::size(document)).sum();

@@ -157,6 +157,12 @@ pub trait Handler: fmt::Debug + Send + Sync {
         Live::Unread
     }
 
+    /// IDs of all resources of the type, where AWS lists them.
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        let _ = cloud;
+        None
+    }
+
     /// The ARN of a resource that can carry tags.
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {
         let _ = (cloud, id);

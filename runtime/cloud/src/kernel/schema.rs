@@ -55,6 +55,11 @@ pub fn create_only(kind: &str) -> impl Iterator<Item = &'static str> {
     paths(kind, "createOnlyProperties").map(|p| p.trim_start_matches("/properties/"))
 }
 
+/// The members that tell a resource from others of its type: `Arn`.
+pub fn primary_identifier(kind: &str) -> Vec<&'static str> {
+    paths(kind, "primaryIdentifier").map(|p| p.trim_start_matches("/properties/")).collect()
+}
+
 /// Whether a change of the property may make a resource anew.
 pub fn may_replace(kind: &str, property: &str) -> bool {
     paths(kind, "conditionalCreateOnlyProperties")

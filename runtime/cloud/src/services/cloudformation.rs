@@ -5,9 +5,9 @@
 //! creation begins only after its name was found free. Every decision rests on the stored stack, so
 //! an operation that the process did not survive is taken up again.
 //!
-//! Differences from AWS: macros, nested stacks, stack sets, imports, exports, stack policies,
-//! service roles, notifications and drift are not implemented and refused by name; a template may
-//! use the resource types and properties that services register only. The caller needs the
+//! Differences from AWS: macros, nested stacks, stack sets, imports of resources, creation and
+//! update policies, notifications, and updates of stacks whose last operation failed and was not
+//! rolled back are not implemented and refused by name; a template may use the resource types and properties that services register only. The caller needs the
 //! permission for the operation of CloudFormation, for reading the template from S3, for passing
 //! roles to services, and for what the stack does to each resource ([`permissions`]). Signals
 //! of wait conditions are kept in memory only, because a creation that was cut off is rolled back.
@@ -15,15 +15,18 @@
 //! (`ResourceType::also_replacing`).
 
 mod api;
+mod drift;
 mod engine;
 mod events;
+mod exports;
 mod nested;
 mod permissions;
 mod resources;
 mod signals;
+mod stack_policy;
 mod template;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -33,6 +36,8 @@ use serde_json::{Map, Value};
 
 pub use api::SERVICE;
 pub use engine::resume;
+pub use nested::check_used;
+pub use permissions::{Work as Rights, check_rights};
 pub use signals::{Refused, signal};
 pub use template::Parameters;
 
@@ -50,6 +55,8 @@ pub struct State {
     pub stacks: Table<Stack>,
     /// Change sets by ARN.
     pub change_sets: Table<ChangeSet>,
+    /// Detections of drift by ID.
+    pub detections: Table<drift::Detection>,
     /// What is kept in memory only.
     pub work: Work,
 }
@@ -60,6 +67,7 @@ impl State {
         Ok(Self {
             stacks: opening.table("stacks"),
             change_sets: opening.table("change_sets"),
+            detections: opening.table("drift_detections"),
             work: Work::default(),
         })
     }
@@ -104,6 +112,18 @@ pub struct Stack {
     /// How the operation under way, or the last one, was ordered.
     #[serde(default)]
     pub operation: Operation,
+    /// Names of exports that it uses.
+    #[serde(default)]
+    pub imports: BTreeSet<String>,
+    /// What updates may not touch: a stack policy as it was given.
+    #[serde(default)]
+    pub policy: Option<String>,
+    /// ARN of the service role with whose rights it is worked on.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// How resources were found to differ from their template.
+    #[serde(default)]
+    pub drift: drift::Drift,
 }
 
 impl Stack {
@@ -142,6 +162,12 @@ pub struct Operation {
     pub force: bool,
     /// Logical IDs that a continued rollback leaves as they are.
     pub skip: Vec<String>,
+    /// Whether an update that fails stays as it is.
+    pub keep_failed: bool,
+    /// The status of the stack when a deletion was ordered.
+    pub former: Option<String>,
+    /// The stack policy that holds for this update instead of the stack's.
+    pub policy: Option<String>,
 }
 
 /// What becomes of a stack whose creation fails.
@@ -205,6 +231,9 @@ pub struct Before {
     /// Tags.
     #[serde(default)]
     pub tags: Value,
+    /// Names of exports that it used.
+    #[serde(default)]
+    pub imports: BTreeSet<String>,
 }
 
 /// A resource of a stack.
@@ -294,6 +323,12 @@ pub struct ChangeSet {
     pub on_failure: OnFailure,
     /// When it was made.
     pub created: Timestamp,
+    /// Whether it also brings back what has drifted.
+    #[serde(default)]
+    pub reverts_drift: bool,
+    /// ARN of the service role that is to do it.
+    #[serde(default)]
+    pub role: Option<String>,
 }
 
 impl ChangeSet {
@@ -314,6 +349,8 @@ pub struct Work {
     earlier: Mutex<HashMap<String, Arc<Stack>>>,
     /// Signals of wait conditions that are awaited.
     signals: signals::Signals,
+    /// Updates that may be cancelled, by the stack's ID.
+    cancellations: Mutex<HashMap<String, Arc<tokio::sync::Notify>>>,
 }
 
 impl Work {
@@ -323,6 +360,11 @@ impl Work {
 
     async fn create(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.creation.lock().await
+    }
+
+    /// What wakes the update of a stack when it is to be cancelled.
+    fn cancellation(&self, stack_id: &str) -> Arc<tokio::sync::Notify> {
+        self.cancellations.lock().entry(stack_id.to_owned()).or_default().clone()
     }
 
     fn earlier(&self) -> MutexGuard<'_, HashMap<String, Arc<Stack>>> {

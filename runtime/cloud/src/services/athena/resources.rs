@@ -77,6 +77,10 @@ impl Handler for WorkGroupType {
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(group_arn(cloud, id))
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.athena.work_groups.names(""))
+    }
 }
 
 #[derive(Debug)]
@@ -114,5 +118,9 @@ impl Handler for NamedQueryType {
                 "WorkGroup": query.work_group, "QueryString": query.sql,
             })
         }))
+    }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.athena.named_queries.names(""))
     }
 }

@@ -1,6 +1,8 @@
 //! API of CloudFormation.
 
 mod change_sets;
+mod drift;
+mod policies;
 mod request;
 mod stacks;
 mod views;
@@ -29,19 +31,20 @@ const OPERATIONS: &[Operation] = &[
     op!(CreateStack(
         StackName, TemplateBody, TemplateURL, Parameters, Capabilities, Tags,
         ClientRequestToken, EnableTerminationProtection, DisableRollback, OnFailure,
-        TimeoutInMinutes, RetainExceptOnCreate
+        TimeoutInMinutes, RetainExceptOnCreate, RoleARN, StackPolicyBody, StackPolicyURL
     ) => stacks::create),
     op!(UpdateStack(
         StackName, TemplateBody, TemplateURL, UsePreviousTemplate, Parameters,
-        Capabilities, Tags, ClientRequestToken, RetainExceptOnCreate
+        Capabilities, Tags, ClientRequestToken, RetainExceptOnCreate, RoleARN, DisableRollback,
+        StackPolicyBody, StackPolicyURL, StackPolicyDuringUpdateBody, StackPolicyDuringUpdateURL
     ) => stacks::update),
     op!(DeleteStack(
-        StackName, RetainResources, ClientRequestToken, DeletionMode
+        StackName, RetainResources, ClientRequestToken, DeletionMode, RoleARN
     ) => stacks::delete),
     op!(CreateChangeSet(
         StackName, ChangeSetName, ChangeSetType, TemplateBody, TemplateURL,
         UsePreviousTemplate, Parameters, Capabilities, Tags, ClientToken, Description,
-        OnStackFailure, DisableValidation
+        OnStackFailure, DisableValidation, RoleARN, DeploymentMode
     ) => change_sets::create),
     op!(DescribeChangeSet(
         ChangeSetName, StackName, NextToken, IncludePropertyValues
@@ -53,8 +56,21 @@ const OPERATIONS: &[Operation] = &[
     op!(DeleteChangeSet(ChangeSetName, StackName) => change_sets::delete),
     op!(ListChangeSets(StackName, NextToken) => change_sets::list),
     op!(ContinueUpdateRollback(
-        StackName, ResourcesToSkip, ClientRequestToken
+        StackName, ResourcesToSkip, ClientRequestToken, RoleARN
     ) => stacks::continue_update_rollback),
+    op!(RollbackStack(
+        StackName, ClientRequestToken, RoleARN, RetainExceptOnCreate
+    ) => stacks::rollback),
+    op!(CancelUpdateStack(StackName, ClientRequestToken) => stacks::cancel_update),
+    op!(SetStackPolicy(StackName, StackPolicyBody, StackPolicyURL) => policies::set),
+    op!(GetStackPolicy(StackName) => policies::get),
+    op!(DetectStackDrift(StackName, LogicalResourceIds) => drift::detect_stack),
+    op!(DetectStackResourceDrift(StackName, LogicalResourceId) => drift::detect_resource),
+    op!(DescribeStackDriftDetectionStatus(StackDriftDetectionId) => drift::detection),
+    op!(DescribeStackResourceDrifts(
+        StackName, StackResourceDriftStatusFilters, NextToken, MaxResults
+    ) => drift::resources),
+    op!(DescribeAccountLimits(NextToken) => views::limits),
     op!(DescribeStacks(StackName, NextToken) => views::stacks),
     op!(ListStacks(NextToken, StackStatusFilter) => views::list_stacks),
     op!(DescribeStackEvents(StackName, NextToken) => views::stack_events),
@@ -90,14 +106,25 @@ fn validate(call: &Call<'_>) -> ApiResult {
     Ok(views::validated(&template))
 }
 
-/// Templates cannot export anything here.
-fn exports(_: &Call<'_>) -> ApiResult {
-    Ok(json!({ "Exports": [] }))
+fn exports(call: &Call<'_>) -> ApiResult {
+    let exports = super::exports::all(call.cloud).into_iter().map(|(name, export)| {
+        json!({
+            "Name": name, "Value": export.value, "ExportingStackId": export.stack_id,
+        })
+    });
+    let (exports, next) = request::page(exports.collect(), call.params, views::PAGE)?;
+    Ok(json!({ "Exports": exports, "NextToken": next }))
 }
 
 fn imports(call: &Call<'_>) -> ApiResult {
     let name = call.required("ExportName")?;
-    Err(ApiError::validation(format!("Export '{name}' is not imported by any stack.")))
+    let importers = super::exports::importers(call.cloud, name);
+    if importers.is_empty() {
+        return Err(ApiError::validation(format!("Export '{name}' is not imported by any stack.")));
+    }
+    let importers = importers.into_iter().map(Value::from).collect();
+    let (importers, next) = request::page(importers, call.params, views::PAGE)?;
+    Ok(json!({ "Imports": importers, "NextToken": next }))
 }
 
 /// Whether the caller may do this with the stack that the call is about.

@@ -146,7 +146,7 @@ async fn create(cloud: &Arc<Cloud>, stack_id: &str) {
         None => create_until(cloud, stack_id, std::future::pending()).await,
         Some(minutes) => {
             let limit = Duration::from_secs(minutes.saturating_mul(60));
-            create_until(cloud, stack_id, tokio::time::sleep(limit)).await;
+            create_until(cloud, stack_id, cloud.clock.sleep(limit)).await;
         }
     }
 }
@@ -177,8 +177,19 @@ pub fn start_update(
 ) -> Result<(), NotStored> {
     begin(cloud, stack_id, "UPDATE_IN_PROGRESS", ordered, change)?;
     let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
+    let cancelled = cloud.services.cloudformation.work.cancellation(&stack_id);
     tokio::spawn(async move {
-        let done = apply(&cloud, &stack_id).await.and_then(|()| {
+        let applied = tokio::select! {
+            applied = apply(&cloud, &stack_id) => applied,
+            () = cancelled.notified() => {
+                let stacks = &cloud.services.cloudformation.stacks;
+                // Who cancels an update wants it undone.
+                stacks.settle(&stack_id, |stack| stack.operation.keep_failed = false);
+                Err("User Initiated".to_owned())
+            }
+        };
+        cloud.services.cloudformation.work.cancellations.lock().remove(&stack_id);
+        let done = applied.and_then(|()| {
             let status = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS";
             Ok(store_status(&cloud, &stack_id, status, None, |_| {})?)
         });
@@ -212,6 +223,30 @@ pub fn continue_rollback(
     let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
     tokio::spawn(async move { rollback::put_back(&cloud, &stack_id).await });
     Ok(())
+}
+
+/// Starts to undo a creation or an update that failed and was kept.
+pub fn start_rollback(
+    cloud: &Arc<Cloud>,
+    stack_id: &str,
+    ordered: Ordered<'_>,
+    of_creation: bool,
+) -> Result<(), NotStored> {
+    let status = if of_creation { "ROLLBACK_IN_PROGRESS" } else { "UPDATE_ROLLBACK_IN_PROGRESS" };
+    begin(cloud, stack_id, status, ordered, |_| {})?;
+    let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
+    tokio::spawn(async move {
+        match of_creation {
+            true => rollback::remove_everything(&cloud, &stack_id).await,
+            false => rollback::put_back(&cloud, &stack_id).await,
+        }
+    });
+    Ok(())
+}
+
+/// Asks the update of a stack to stop and to be undone.
+pub fn cancel_update(cloud: &Cloud, stack_id: &str) {
+    cloud.services.cloudformation.work.cancellation(stack_id).notify_one();
 }
 
 /// Takes up what an earlier process left in progress, and forgets what was deleted long ago.

@@ -13,9 +13,13 @@ pub fn check(logical_id: &str, kind: &ResourceType, properties: &Value) -> Resul
     if !schema::problems(kind.name, properties).is_empty() {
         return Ok(());
     }
-    look(properties, "", kind.uses).map_err(|found| {
-        format!("{logical_id}: the embedded cloud does not implement {found} of {}", kind.name)
-    })
+    check_used(kind, properties).map_err(|words| format!("{logical_id}: {words}"))
+}
+
+/// The same for properties that were judged by the schema.
+pub fn check_used(kind: &ResourceType, properties: &Value) -> Result<(), String> {
+    look(properties, "", kind.uses)
+        .map_err(|found| format!("the embedded cloud does not implement {found} of {}", kind.name))
 }
 
 /// The first member, or value of one, that is not among those that are used.

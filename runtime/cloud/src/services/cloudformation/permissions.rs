@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::Resource;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::identity::{Caller, Principal};
-use crate::kernel::resource::{Place, ending, handler};
+use crate::kernel::resource::{Place, ResourceType, ending, handler};
 
 /// By which name conditions know CloudFormation.
 pub const SERVICE: &str = "cloudformation.amazonaws.com";
@@ -56,7 +56,7 @@ impl Rule {
         Some(Self { kind, operations, properties, actions: list()?, resources: list()? })
     }
 
-    fn applies(&self, resource: &Resource, work: Work<'_>, stack_tags: &Value) -> bool {
+    fn applies(&self, resource: &Thing<'_>, work: Work<'_>, stack_tags: &Value) -> bool {
         let letter = match work {
             Work::Create => 'c',
             Work::Update(_) => 'u',
@@ -88,6 +88,29 @@ fn is_there(value: &Value) -> bool {
 /// Whether who ordered the stack's operation may do this to a resource; the error has the words of
 /// the resource's event.
 pub fn check(place: &Place<'_>, resource: &Resource, work: Work<'_>) -> Result<(), String> {
+    let Resource { kind, physical_id, properties, .. } = resource;
+    check_thing(place, &Thing { kind, physical_id, properties }, work)
+}
+
+/// The same for what is in no stack.
+pub fn check_rights(
+    place: &Place<'_>,
+    kind: &ResourceType,
+    physical_id: &str,
+    properties: &Value,
+    work: Work<'_>,
+) -> Result<(), String> {
+    check_thing(place, &Thing { kind: kind.name, physical_id, properties }, work)
+}
+
+/// What something is done to.
+struct Thing<'a> {
+    kind: &'a str,
+    physical_id: &'a str,
+    properties: &'a Value,
+}
+
+fn check_thing(place: &Place<'_>, resource: &Thing<'_>, work: Work<'_>) -> Result<(), String> {
     let Some(caller) = &place.caller else { return Ok(()) };
     let stack_tags =
         place.cloud.services.cloudformation.stacks.get(place.stack_id).map(|s| s.tags.clone());
@@ -116,7 +139,7 @@ pub fn caller(cloud: &Cloud, stack_id: &str) -> Option<Caller> {
 }
 
 /// The ARNs that a pattern of the table stands for.
-fn arns(cloud: &Cloud, pattern: &str, resource: &Resource) -> Vec<String> {
+fn arns(cloud: &Cloud, pattern: &str, resource: &Thing<'_>) -> Vec<String> {
     let config = &cloud.config;
     let mut found = vec![String::new()];
     let mut rest = pattern;
@@ -144,11 +167,11 @@ fn arns(cloud: &Cloud, pattern: &str, resource: &Resource) -> Vec<String> {
 }
 
 /// What a name of a pattern stands for; nothing for a property that is not there.
-fn values(name: &str, resource: &Resource) -> Vec<String> {
+fn values(name: &str, resource: &Thing<'_>) -> Vec<String> {
     if name == "id" {
-        return vec![resource.physical_id.clone()];
+        return vec![resource.physical_id.to_owned()];
     }
-    let value = name.split('/').fold(&resource.properties, |value, name| &value[name]);
+    let value = name.split('/').fold(resource.properties, |value, name| &value[name]);
     match value {
         Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         Value::String(text) => vec![text.clone()],
@@ -158,7 +181,7 @@ fn values(name: &str, resource: &Resource) -> Vec<String> {
 
 /// What was denied.
 struct Denial<'a> {
-    resource: &'a Resource,
+    resource: &'a Thing<'a>,
     action: &'a str,
     arn: &'a str,
 }
@@ -168,7 +191,7 @@ impl Denial<'_> {
     fn told(&self, words: &str, stack_has_tags: bool) -> String {
         let Self { resource, action, arn } = self;
         let (asked, operation) = action.split_once(':').unwrap_or((action, ""));
-        let own = match resource.kind.as_str() {
+        let own = match resource.kind {
             "AWS::Lambda::Function" if asked != "lambda" => "lambda",
             _ => asked,
         };
@@ -203,9 +226,9 @@ fn unauthorized_tagging(said: &str) -> String {
 }
 
 /// What Lambda says when it may not do something elsewhere in the caller's name.
-fn on_behalf_of_lambda(service: &str, operation: &str, resource: &Resource) -> String {
+fn on_behalf_of_lambda(service: &str, operation: &str, resource: &Thing<'_>) -> String {
     let text = |path: &[&str]| {
-        let value = path.iter().fold(&resource.properties, |value, name| &value[*name]);
+        let value = path.iter().fold(resource.properties, |value, name| &value[*name]);
         value.as_str().or_else(|| value[0].as_str()).unwrap_or_default().to_owned()
     };
     let (name, on, code, words) = match service {

@@ -10,6 +10,7 @@ mod conditions;
 mod parameters;
 mod parse;
 mod resolve;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -187,12 +188,48 @@ impl Template {
                          The Value field of every Outputs member must evaluate to a String."
                     )
                 })?;
-            let described = json!({
+            let mut described = json!({
                 "OutputKey": name, "OutputValue": value, "Description": output.get("Description"),
             });
+            if let Some(export) = output.get("Export") {
+                let exported = scope.resolve(&export["Name"])?.as_ref().and_then(scalar);
+                let exported = exported.filter(|n| !n.is_empty()).ok_or_else(|| {
+                    format!("Template format error: the Export of Output {name} has no Name.")
+                })?;
+                described["ExportName"] = exported.into();
+            }
             outputs.insert(name.clone(), described);
         }
         Ok(outputs)
+    }
+
+    /// Values of exports, where the template uses any.
+    pub fn exports(
+        &self,
+        all: impl FnOnce() -> BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        fn uses(value: &Value) -> bool {
+            match value {
+                Value::Array(items) => items.iter().any(uses),
+                Value::Object(fields) => {
+                    fields.iter().any(|(name, field)| name == resolve::IMPORT || uses(field))
+                }
+                _ => false,
+            }
+        }
+        if uses(&self.value) { all() } else { BTreeMap::new() }
+    }
+
+    /// Names of the exports that the resources `ids` and the outputs use.
+    pub fn imports(&self, scope: &Scope<'_>, ids: &[String]) -> Result<BTreeSet<String>, String> {
+        let mut found = BTreeSet::new();
+        for id in ids {
+            scope.imports(&self.resource(id)["Properties"], &mut found)?;
+        }
+        for (_, output) in entries(&self.value, "Outputs") {
+            scope.imports(&output["Value"], &mut found)?;
+        }
+        Ok(found)
     }
 
     /// The template's description.

@@ -94,4 +94,8 @@ impl Handler for AlarmType {
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(alarm_arn(cloud, id))
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.cloudwatch.alarms.names(""))
+    }
 }

@@ -223,4 +223,8 @@ impl Handler for Instance {
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(cloud.config.arn("ec2", &format!("instance/{id}")))
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.ec2.instances.names(""))
+    }
 }

@@ -74,4 +74,8 @@ impl Handler for Rule {
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(arn(cloud, id))
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.events.rules.names(""))
+    }
 }

@@ -124,6 +124,10 @@ impl Handler for DatabaseType {
             json!({ "CatalogId": cloud.config.account, "DatabaseInput": input })
         }))
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.glue.databases.names(""))
+    }
 }
 
 #[derive(Debug)]
@@ -226,6 +230,10 @@ impl Handler for Crawler {
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(crawlers::arn(cloud, id))
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.glue.crawlers.names(""))
+    }
 }
 
 #[derive(Debug)]
@@ -300,5 +308,9 @@ impl Handler for JobType {
 
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(cloud.config.arn("glue", &format!("job/{id}")))
+    }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.glue.jobs.names(""))
     }
 }

@@ -92,6 +92,10 @@ impl Handler for RoleType {
             })
         }))
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.iam.roles.names(""))
+    }
 }
 
 #[derive(Debug)]
@@ -136,5 +140,9 @@ impl Handler for InstanceProfile {
     fn read(&self, cloud: &Arc<Cloud>, id: &str, _: &Value) -> Live {
         let profile = cloud.services.iam.profiles.get(id);
         Live::of(profile.map(|p| json!({ "InstanceProfileName": id, "Roles": [p.role] })))
+    }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.iam.profiles.names(""))
     }
 }

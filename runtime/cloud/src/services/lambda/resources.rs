@@ -89,4 +89,8 @@ impl Handler for Function {
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(arn(cloud, id))
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.lambda.functions.names(""))
+    }
 }

@@ -64,4 +64,8 @@ impl Handler for LogGroupType {
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(cloud.config.arn("logs", &format!("log-group:{id}")))
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.logs.groups.names(""))
+    }
 }

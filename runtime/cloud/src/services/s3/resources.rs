@@ -115,6 +115,10 @@ impl Handler for Bucket {
     fn arn(&self, _: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(arn(id))
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.s3.all().into_iter().map(|(name, _)| name).collect())
+    }
 }
 
 #[derive(Debug)]

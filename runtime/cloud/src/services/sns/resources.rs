@@ -69,6 +69,10 @@ impl Handler for TopicType {
     fn arn(&self, _: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(id.to_owned())
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.sns.topics.names(""))
+    }
 }
 
 #[derive(Debug)]

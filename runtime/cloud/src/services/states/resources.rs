@@ -102,4 +102,8 @@ impl Handler for Machine {
     fn arn(&self, _: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(id.to_owned())
     }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.states.machines.names(""))
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::request::{
     change_set_name, check_capabilities, check_updatable, flag, is_repeated, on_failure, page,
-    parameters_of, stack_name, tags, template_of, token,
+    parameters_of, stack_name, tags, template_of, token, worker,
 };
 use super::stacks::{is_same, new, take_over};
 use super::{existing, views};
@@ -16,7 +16,9 @@ use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
 use crate::services::cloudformation::engine::{self, Ordered, order};
 use crate::services::cloudformation::template::parse;
-use crate::services::cloudformation::{ChangeSet, OnFailure, Operation, Stack, events, find_stack};
+use crate::services::cloudformation::{
+    ChangeSet, OnFailure, Operation, Stack, drift, events, find_stack,
+};
 use crate::services::required;
 
 /// Changes in one answer.
@@ -63,7 +65,13 @@ pub fn create(call: &Call<'_>) -> ApiResult {
     let given_tags = tags(params)?;
     let (id, stack) = stack_for(cloud, params, kind, found, &text)?;
     let tags = given_tags.unwrap_or_else(|| stack.tags.clone());
-    let mut planned = match engine::plan(cloud, &id, &stack, &template, &parameters) {
+    let (_, role) = worker(cloud, caller, params, Some(&stack))?;
+    let reverts_drift = reverts_drift(params)?;
+    let now = match reverts_drift {
+        true => Stack { resources: drift::as_is(cloud, &stack), ..(*stack).clone() },
+        false => (*stack).clone(),
+    };
+    let mut planned = match engine::plan(cloud, &id, &now, &template, &parameters) {
         Ok(planned) => planned,
         Err(reason) => {
             withdraw(cloud, &id, &stack)?;
@@ -75,7 +83,8 @@ pub fn create(call: &Call<'_>) -> ApiResult {
     }
     let new = stack.status == "REVIEW_IN_PROGRESS";
     let same = planned.changes.is_empty() && is_same(&stack, &template) && stack.tags == tags;
-    let reason = match (refusal(&planned.problems), same && !new) {
+    let missing = planned.missing_export.map(|name| format!("No export named {name} found."));
+    let reason = match (missing.or_else(|| refusal(&planned.problems)), same && !new) {
         (Some(refusal), _) => Some(refusal),
         (None, true) => Some(NO_CHANGES.to_owned()),
         (None, false) => None,
@@ -99,9 +108,20 @@ pub fn create(call: &Call<'_>) -> ApiResult {
         token: token.map(str::to_owned),
         on_failure: on_failure(params, "OnStackFailure")?,
         created: cloud.clock.now(),
+        reverts_drift,
+        role,
     };
     cloud.services.cloudformation.change_sets.put(&set_id, set)?;
     Ok(json!({ "Id": set_id, "StackId": id }))
+}
+
+/// Whether a change set also brings back what has drifted.
+fn reverts_drift(params: &Value) -> ApiResult<bool> {
+    match params["DeploymentMode"].as_str() {
+        None => Ok(false),
+        Some("REVERT_DRIFT") => Ok(true),
+        Some(other) => Err(ApiError::validation(format!("{other} is no value of DeploymentMode"))),
+    }
 }
 
 /// The change set of that name, if it is the one that this request has made before.
@@ -256,6 +276,7 @@ pub fn describe(call: &Call<'_>) -> ApiResult {
         "ExecutionStatus": set.execution_status, "CreationTime": iso(set.created),
         "Changes": changes, "NextToken": next, "Parameters": parameters, "Tags": set.tags,
         "Description": set.description, "IncludeNestedStacks": false,
+        "DeploymentMode": set.reverts_drift.then_some("REVERT_DRIFT"),
         "OnStackFailure": match set.on_failure {
             OnFailure::Rollback => None,
             OnFailure::DoNothing => Some("DO_NOTHING"),
@@ -304,27 +325,30 @@ pub fn execute(call: &Call<'_>) -> ApiResult {
         return Err(ApiError::new("InvalidChangeSetStatus", words));
     }
     let disable = flag(params, "DisableRollback");
-    if disable && !create {
-        let words = "The embedded cloud does not implement the option DisableRollback of updates.";
-        return Err(ApiError::new("NotImplemented", words).with_status(501));
-    }
+    let given = json!({ "RoleARN": set.role });
+    let (worker, role) = worker(cloud, caller, &given, Some(&stack))?;
     let operation = Operation {
+        keep_failed: disable,
         on_failure: if disable { OnFailure::DoNothing } else { set.on_failure },
         retain_except_on_create: flag(params, "RetainExceptOnCreate"),
         ..order(if create { "CREATE_STACK" } else { "UPDATE_STACK" }, token)
     };
-    let ordered = Ordered { operation, caller };
+    let ordered = Ordered { operation, caller: &worker };
     let parameters = set.parameters();
     if create {
         engine::start_create(cloud, &set.stack, ordered, |stack| {
             stack.template.clone_from(&set.template);
             (stack.parameters, stack.resolved) = (parameters.given, parameters.resolved);
             stack.tags = set.tags.clone();
+            stack.role = role;
         })?;
     } else {
         check_updatable(&stack, &set.stack)?;
+        let resources = set.reverts_drift.then(|| drift::as_is(cloud, &stack));
         engine::start_update(cloud, &set.stack, ordered, |stack| {
+            stack.resources = resources.unwrap_or(std::mem::take(&mut stack.resources));
             take_over(stack, &set.template, &parameters, &set.tags);
+            stack.role = role;
         })?;
     }
     retire(cloud, &set_id, &set.stack);

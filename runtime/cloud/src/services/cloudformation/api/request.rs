@@ -10,7 +10,9 @@ use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::services::cloudformation::template::{Account, Given, Template, parse};
-use crate::services::cloudformation::{OnFailure, Operation, Parameters, Stack, permissions};
+use crate::services::cloudformation::{
+    OnFailure, Operation, Parameters, Stack, engine, permissions,
+};
 use crate::services::{ec2, required, ssm};
 
 /// Bytes of a template in the request itself, and of one in S3, as in AWS.
@@ -169,7 +171,7 @@ pub fn template_of(
 
 /// The template at an S3 address: `https://s3.region.amazonaws.com/bucket/key`, or this cloud's own
 /// form of it.
-fn fetch(cloud: &Cloud, caller: &Caller, url: &str) -> ApiResult<String> {
+pub fn fetch(cloud: &Cloud, caller: &Caller, url: &str) -> ApiResult<String> {
     let bad = |why: &str| {
         ApiError::validation(format!(
             "S3 error: {why}\nFor more information check \
@@ -270,6 +272,8 @@ pub fn parameters_of(
     let previous = previous.map(Stack::parameters);
     let parameters =
         template.parameters(&given, previous.as_ref(), &**cloud).map_err(ApiError::validation)?;
+    let all = engine::all_parameters(cloud, "", "", template.values(&parameters));
+    template.check_rules(&all).map_err(ApiError::validation)?;
     let caller = caller.via(permissions::SERVICE);
     for name in parameters.resolved.keys().filter_map(|key| parameters.given.get(key)) {
         let arn = ssm::arn(cloud, name);
@@ -304,6 +308,31 @@ pub fn check_capabilities(params: &Value, template: &Template) -> ApiResult<()> 
     }
 }
 
+/// Who the work on a stack is done as: the service role that the request gives or the stack has,
+/// or who calls; and the role's ARN.
+pub fn worker(
+    cloud: &Cloud,
+    caller: &Caller,
+    params: &Value,
+    stack: Option<&Stack>,
+) -> ApiResult<(Caller, Option<String>)> {
+    let given = params["RoleARN"].as_str();
+    if let Some(role) = given {
+        cloud.pass_role(caller, role, permissions::SERVICE)?;
+    }
+    let role = given.or_else(|| stack?.role.as_deref());
+    match role {
+        None => Ok((caller.clone(), None)),
+        Some(role) => {
+            let assumed = cloud.assume(role, permissions::SERVICE, "AWSCloudFormation");
+            let assumed = assumed.map_err(|_| {
+                ApiError::validation(format!("Role {role} is invalid or cannot be assumed"))
+            })?;
+            Ok((assumed, Some(role.to_owned())))
+        }
+    }
+}
+
 /// A page of a list, and the token of the next one.
 pub fn page(items: Vec<Value>, params: &Value, size: usize) -> ApiResult<(Vec<Value>, Value)> {
     let skip: usize = match &params["NextToken"] {
@@ -321,6 +350,13 @@ pub fn page(items: Vec<Value>, params: &Value, size: usize) -> ApiResult<(Vec<Va
 /// Statuses from which an update can begin.
 pub fn check_updatable(stack: &Stack, id: &str) -> ApiResult<()> {
     let status = stack.status.as_str();
+    if matches!(status, "CREATE_FAILED" | "UPDATE_FAILED") {
+        let words = format!(
+            "The embedded cloud does not implement updates of stacks in the status {status}. \
+             RollbackStack and DeleteStack are the ways out."
+        );
+        return Err(ApiError::new("NotImplemented", words).with_status(501));
+    }
     if matches!(status, "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "UPDATE_ROLLBACK_COMPLETE") {
         return Ok(());
     }

@@ -1,17 +1,18 @@
 //! Operations on stacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::existing;
 use super::request::{
     check_capabilities, check_updatable, flag, is_repeated, on_failure, parameters_of, stack_name,
-    tags, template_of, texts, token,
+    tags, template_of, texts, token, worker,
 };
+use super::{existing, policies};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
+use crate::services::cloudformation::drift::Drift;
 use crate::services::cloudformation::engine::{self, Ordered, order};
 use crate::services::cloudformation::template::{Template, parse};
 use crate::services::cloudformation::{
@@ -46,6 +47,10 @@ pub fn new(
         before: None,
         protected: false,
         operation,
+        imports: BTreeSet::new(),
+        policy: None,
+        role: None,
+        drift: Drift::default(),
     };
     (id, stack)
 }
@@ -59,6 +64,7 @@ pub fn take_over(stack: &mut Stack, template: &str, parameters: &Parameters, tag
         resources: stack.resources.clone(),
         outputs: stack.outputs.clone(),
         tags: std::mem::replace(&mut stack.tags, tags.clone()),
+        imports: stack.imports.clone(),
     });
 }
 
@@ -77,6 +83,8 @@ pub fn create(call: &Call<'_>) -> ApiResult {
         ..order("CREATE_STACK", token)
     };
     let protected = flag(params, "EnableTerminationProtection");
+    let policy = policies::given(call, "StackPolicyBody", "StackPolicyURL")?;
+    let (worker, role) = worker(cloud, caller, params, None)?;
     let _admitted = cloud.services.cloudformation.work.admit();
     if let Some((id, stack)) = find_stack(cloud, name) {
         if is_repeated(&stack, "CREATE_STACK", token)? {
@@ -91,8 +99,8 @@ pub fn create(call: &Call<'_>) -> ApiResult {
     // the resource itself fail here.
     engine::plan(cloud, &id, &stack, &template, &parameters).map_err(ApiError::validation)?;
     (stack.parameters, stack.resolved) = (parameters.given, parameters.resolved);
-    stack.protected = protected;
-    engine::create_new(cloud, &id, stack, caller)?;
+    (stack.protected, stack.policy, stack.role) = (protected, policy, role);
+    engine::create_new(cloud, &id, stack, &worker)?;
     Ok(json!({ "StackId": id, "OperationId": operation_id }))
 }
 
@@ -116,13 +124,20 @@ pub fn update(call: &Call<'_>) -> ApiResult {
     if planned.changes.is_empty() && is_same(&stack, &template) && tags == stack.tags {
         return Err(ApiError::validation("No updates are to be performed."));
     }
+    let policy = policies::given(call, "StackPolicyBody", "StackPolicyURL")?;
+    let (during, during_url) = ("StackPolicyDuringUpdateBody", "StackPolicyDuringUpdateURL");
+    let (worker, role) = worker(cloud, caller, params, Some(&stack))?;
     let operation = Operation {
         retain_except_on_create: flag(params, "RetainExceptOnCreate"),
+        keep_failed: flag(params, "DisableRollback"),
+        policy: policies::given(call, during, during_url)?,
         ..order("UPDATE_STACK", token)
     };
     let operation_id = operation.id.clone();
-    engine::start_update(cloud, &id, Ordered { operation, caller }, |stack| {
+    engine::start_update(cloud, &id, Ordered { operation, caller: &worker }, |stack| {
         take_over(stack, &text, &parameters, &tags);
+        stack.policy = policy.or(stack.policy.take());
+        stack.role = role;
     })?;
     Ok(json!({ "StackId": id, "OperationId": operation_id }))
 }
@@ -181,8 +196,10 @@ pub fn delete(call: &Call<'_>) -> ApiResult {
         store_status(cloud, &id, "DELETE_COMPLETE", None, |s| s.deleted = Some(cloud.clock.now()))?;
         return Ok(json!({}));
     }
-    let operation = Operation { retain, force, ..order("DELETE_STACK", token) };
-    engine::start_delete(cloud, &id, Ordered { operation, caller })?;
+    let (worker, _) = worker(cloud, caller, params, Some(&stack))?;
+    let former = Some(stack.status.clone());
+    let operation = Operation { retain, force, former, ..order("DELETE_STACK", token) };
+    engine::start_delete(cloud, &id, Ordered { operation, caller: &worker })?;
     Ok(json!({}))
 }
 
@@ -208,8 +225,48 @@ pub fn continue_update_rollback(call: &Call<'_>) -> ApiResult {
             "Resource {other} cannot be skipped: only resources in the UPDATE_FAILED state can."
         )));
     }
+    let (worker, _) = worker(cloud, caller, params, Some(&stack))?;
     let operation = Operation { skip, ..order("CONTINUE_ROLLBACK", token) };
-    engine::continue_rollback(cloud, &id, Ordered { operation, caller })?;
+    engine::continue_rollback(cloud, &id, Ordered { operation, caller: &worker })?;
+    Ok(json!({}))
+}
+
+pub fn rollback(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, caller, params, .. } = *call;
+    let token = token(params, "ClientRequestToken")?;
+    let _admitted = cloud.services.cloudformation.work.admit();
+    let (id, stack) = existing(cloud, params)?;
+    if is_repeated(&stack, "ROLLBACK", token)? {
+        return Ok(json!({ "StackId": id, "OperationId": stack.operation.id }));
+    }
+    let of_creation = match stack.status.as_str() {
+        "CREATE_FAILED" => true,
+        "UPDATE_FAILED" => false,
+        status => {
+            let words = format!("Stack:{id} is in {status} state and can not be rolled back.");
+            return Err(ApiError::validation(words));
+        }
+    };
+    let (worker, _) = worker(cloud, caller, params, Some(&stack))?;
+    let operation = Operation {
+        retain_except_on_create: flag(params, "RetainExceptOnCreate"),
+        ..order("ROLLBACK", token)
+    };
+    let operation_id = operation.id.clone();
+    engine::start_rollback(cloud, &id, Ordered { operation, caller: &worker }, of_creation)?;
+    Ok(json!({ "StackId": id, "OperationId": operation_id }))
+}
+
+pub fn cancel_update(call: &Call<'_>) -> ApiResult {
+    let Call { cloud, params, .. } = *call;
+    token(params, "ClientRequestToken")?;
+    let _admitted = cloud.services.cloudformation.work.admit();
+    let (id, stack) = existing(cloud, params)?;
+    if stack.status != "UPDATE_IN_PROGRESS" {
+        let words = "CancelUpdateStack cannot be called from current stack status";
+        return Err(ApiError::validation(words));
+    }
+    engine::cancel_update(cloud, &id);
     Ok(json!({}))
 }
 

@@ -17,8 +17,6 @@ use crate::services::required;
 /// Entries in one answer.
 pub const PAGE: usize = 100;
 
-const NOT_CHECKED: &str = "NOT_CHECKED";
-
 pub fn stacks(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     let stale = cloud.faults.is_stale("cloudformation", "DescribeStacks");
@@ -54,8 +52,17 @@ fn describe_stack(id: &str, stack: &Stack) -> Value {
         "DisableRollback": operation.on_failure == OnFailure::DoNothing,
         "TimeoutInMinutes": operation.timeout_mins, "NotificationARNs": [],
         "RollbackConfiguration": {}, "RetainExceptOnCreate": operation.retain_except_on_create,
-        "DriftInformation": { "StackDriftStatus": NOT_CHECKED },
+        "DriftInformation": stack.drift.described(), "RoleARN": stack.role,
     })
+}
+
+/// What AWS gives an account.
+pub fn limits(call: &Call<'_>) -> ApiResult {
+    let limit = |(name, value): (&str, u64)| json!({ "Name": name, "Value": value });
+    let limits =
+        [("StackLimit", 2_000), ("StackOutputsLimit", 200), ("ConcurrentResourcesLimit", 2_500)];
+    let (limits, next) = page(limits.map(limit).to_vec(), call.params, PAGE)?;
+    Ok(json!({ "AccountLimits": limits, "NextToken": next }))
 }
 
 pub fn list_stacks(call: &Call<'_>) -> ApiResult {
@@ -69,7 +76,7 @@ pub fn list_stacks(call: &Call<'_>) -> ApiResult {
             "StackId": id, "StackName": s.name, "CreationTime": iso(s.created),
             "StackStatus": s.status, "StackStatusReason": s.reason,
             "LastUpdatedTime": s.updated.map(iso), "DeletionTime": s.deleted.map(iso),
-            "DriftInformation": { "StackDriftStatus": NOT_CHECKED },
+            "DriftInformation": s.drift.described(),
         })
     };
     let (summaries, next) = page(chosen.map(summary).collect(), params, PAGE)?;
@@ -131,13 +138,13 @@ fn is_failure(event: &Value) -> bool {
         || event["OperationStatus"] == "FAILED"
 }
 
-fn describe_resource(id: &str, stack: &str, logical_id: &str, resource: &Resource) -> Value {
+fn describe_resource(id: &str, stack: &Stack, logical_id: &str, resource: &Resource) -> Value {
     json!({
-        "StackName": stack, "StackId": id, "LogicalResourceId": logical_id,
+        "StackName": stack.name, "StackId": id, "LogicalResourceId": logical_id,
         "PhysicalResourceId": resource.physical_id, "ResourceType": resource.kind,
         "Timestamp": iso(resource.updated), "ResourceStatus": resource.status,
         "ResourceStatusReason": resource.reason,
-        "DriftInformation": { "StackResourceDriftStatus": NOT_CHECKED },
+        "DriftInformation": stack.drift.of_resource(logical_id),
     })
 }
 
@@ -163,7 +170,7 @@ pub fn resources(call: &Call<'_>) -> ApiResult {
     };
     let chosen = stack.resources.iter().filter(|(name, _)| logical.is_none_or(|l| l == *name));
     // AWS gives the first hundred here; the whole is what ListStackResources is for.
-    let described = chosen.take(PAGE).map(|(name, r)| describe_resource(&id, &stack.name, name, r));
+    let described = chosen.take(PAGE).map(|(name, r)| describe_resource(&id, &stack, name, r));
     Ok(json!({ "StackResources": described.collect::<Vec<_>>() }))
 }
 
@@ -175,7 +182,7 @@ pub fn resource(call: &Call<'_>) -> ApiResult {
         let stack = &stack.name;
         ApiError::validation(format!("Resource {name} does not exist for stack {stack}"))
     })?;
-    let mut detail = describe_resource(&id, &stack.name, name, resource);
+    let mut detail = describe_resource(&id, &stack, name, resource);
     if let Some(fields) = detail.as_object_mut() {
         fields.remove("Timestamp");
     }
@@ -194,7 +201,7 @@ pub fn list_resources(call: &Call<'_>) -> ApiResult {
             "LogicalResourceId": name, "PhysicalResourceId": r.physical_id,
             "ResourceType": r.kind, "LastUpdatedTimestamp": iso(r.updated),
             "ResourceStatus": r.status, "ResourceStatusReason": r.reason,
-            "DriftInformation": { "StackResourceDriftStatus": NOT_CHECKED },
+            "DriftInformation": stack.drift.of_resource(name),
         })
     };
     let (summaries, next) = page(stack.resources.iter().map(summary).collect(), params, PAGE)?;

@@ -14,7 +14,9 @@ use crate::kernel::resource::{self, Failure, Made};
 use crate::kernel::schema;
 use crate::services::cloudformation::permissions::{self, Work};
 use crate::services::cloudformation::template::{Scope, Template, or_empty, parse};
-use crate::services::cloudformation::{Resource, Stack, events, settle_resource, store_resource};
+use crate::services::cloudformation::{
+    Resource, Stack, events, exports, settle_resource, stack_policy, store_resource,
+};
 
 /// What an operation works with.
 struct Target<'a> {
@@ -24,6 +26,9 @@ struct Target<'a> {
     template: Template,
     parameters: BTreeMap<String, Value>,
     conditions: BTreeMap<String, bool>,
+    exports: BTreeMap<String, String>,
+    /// The stack policy that holds for an update.
+    policy: Option<Value>,
 }
 
 /// Why an update makes a resource.
@@ -48,7 +53,11 @@ impl<'a> Target<'a> {
         let own = template.values(&stack.parameters());
         let parameters = all_parameters(cloud, stack_id, &stack.name, own);
         let conditions = template.conditions(&parameters)?;
-        Ok(Self { cloud, stack_id, stack, template, parameters, conditions })
+        let exports = template.exports(|| exports::values(cloud));
+        let given = stack.operation.policy.as_ref().or(stack.policy.as_ref());
+        let given = given.filter(|_| stack.before.is_some());
+        let policy = given.map(|text| stack_policy::parse(text)).transpose()?;
+        Ok(Self { cloud, stack_id, stack, template, parameters, conditions, exports, policy })
     }
 
     /// Resolves against what is there now.
@@ -67,6 +76,7 @@ impl<'a> Target<'a> {
             resources: &stack.resources,
             unknown: &unknown,
             conditions: &self.conditions,
+            exports: &self.exports,
         })
     }
 
@@ -112,12 +122,19 @@ impl<'a> Target<'a> {
                 resource.attributes = old.attributes.clone();
                 resource.made = old.made;
                 self.begin(&id, &mut resource, verb, None);
-                self.change(&id, &mut resource, old).await
+                match self.may(&id, &resource.kind, "Update:Modify") {
+                    Ok(()) => self.change(&id, &mut resource, old).await,
+                    Err(denied) => Err(denied.into()),
+                }
             }
             (Ok(fate), old) => {
                 let reason = (fate == Fate::Replace).then_some(REPLACES);
                 self.begin(&id, &mut resource, verb, reason);
-                self.create(&id, &mut resource, old).await
+                let replaced = old.map(|old| self.may(&id, &old.kind, "Update:Replace"));
+                match replaced.unwrap_or(Ok(())) {
+                    Ok(()) => self.create(&id, &mut resource, old).await,
+                    Err(denied) => Err(denied.into()),
+                }
             }
             (Err(reason), _) => {
                 self.begin(&id, &mut resource, verb, None);
@@ -128,6 +145,27 @@ impl<'a> Target<'a> {
             Ok(attributes) => self.complete(id, resource, verb, attributes),
             Err(failure) => Err(self.failed(id, resource, verb, failure)),
         }
+    }
+
+    /// Whether the stack policy lets an update do that to a resource.
+    fn may(&self, logical_id: &str, kind: &str, action: &str) -> Result<(), String> {
+        let Some(policy) = &self.policy else { return Ok(()) };
+        stack_policy::check(policy, stack_policy::Change { action, logical_id, kind })
+    }
+
+    /// Refuses an update that deletes what the stack policy protects; the reason of the stack.
+    fn check_deletions(&self, active: &BTreeSet<&String>) -> Result<(), String> {
+        let before = self.stack.before.iter().flat_map(|before| &before.resources);
+        let mut denied = Vec::new();
+        for (id, old) in before.filter(|(id, _)| !active.contains(id)) {
+            if let Err(words) = self.may(id, &old.kind, "Update:Delete") {
+                let (status, reason) = ("UPDATE_FAILED".to_owned(), Some(words));
+                self.tell(id, &Resource { status, reason, ..old.clone() });
+                denied.push(id.clone());
+            }
+        }
+        let mut denied = denied.into_iter();
+        denied.next().map_or(Ok(()), |first| Err(failure("UPDATE", first, denied.collect())))
     }
 
     fn begin(&self, id: &str, resource: &mut Resource, verb: &str, reason: Option<&str>) {
@@ -271,6 +309,14 @@ pub async fn apply(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
     let target = Target::new(cloud, stack_id)?;
     let active = target.template.active(&target.conditions);
     let is_active: BTreeSet<&String> = active.iter().collect();
+    target.check_deletions(&is_active)?;
+    let imports = target.resolve(|scope| target.template.imports(scope, &active))?;
+    if let Some(name) = exports::missing(cloud, &imports) {
+        return Err(format!("No export named {name} found."));
+    }
+    // From here on nobody may take away what either template imports.
+    let stacks = &cloud.services.cloudformation.stacks;
+    stacks.update(stack_id, |s| s.imports.extend(imports.iter().cloned()))?;
     // How many of a resource's needs are still open, and who waits for it.
     let mut open: BTreeMap<String, usize> = BTreeMap::new();
     let mut dependents: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -304,8 +350,10 @@ pub async fn apply(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
     }
     drop(working);
     let outputs = target.resolve(|scope| target.template.outputs(scope))?;
-    cloud.services.cloudformation.stacks.update(stack_id, |s| {
+    exports::check_change(cloud, stack_id, &target.stack.outputs, &outputs)?;
+    stacks.update(stack_id, |s| {
         s.outputs = outputs;
+        s.imports = imports;
         s.updated = s.before.as_ref().map(|_| cloud.clock.now());
     })?;
     Ok(())

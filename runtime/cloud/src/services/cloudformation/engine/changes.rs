@@ -1,6 +1,6 @@
 //! What an operation would change, and what early validation finds in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -9,11 +9,11 @@ use super::{all_parameters, place};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::resource;
 use crate::kernel::schema;
-use crate::services::cloudformation::nested;
 use crate::services::cloudformation::template::{
     Scope, Template, UNKNOWN, masked, or_empty, parse,
 };
 use crate::services::cloudformation::{Parameters, Policy, Resource, Stack};
+use crate::services::cloudformation::{exports, nested};
 
 /// What happens to one resource in an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct Planned {
     pub changes: Vec<Value>,
     /// What early validation found: validation, then what `DescribeEvents` tells of it.
     pub problems: Vec<(&'static str, Value)>,
+    /// The name of an export that is used and that nobody exports.
+    pub missing_export: Option<String>,
 }
 
 /// The changes from a stack to a template.
@@ -75,6 +77,25 @@ pub fn plan(
     let new = |id: &&String| !stack.resources.contains_key(*id);
     let mut unknown: BTreeSet<String> = active.iter().filter(new).cloned().collect();
     let mut planned = Planned::default();
+    let mut exports = template.exports(|| exports::values(cloud));
+    let none = BTreeMap::new();
+    let imports = {
+        let scope = Scope {
+            template,
+            parameters: &all,
+            resources: &stack.resources,
+            unknown: &unknown,
+            conditions: &conditions,
+            exports: &none,
+        };
+        template.imports(&scope, &active)?
+    };
+    for name in
+        imports.iter().filter(|name| !exports.contains_key(*name)).cloned().collect::<Vec<_>>()
+    {
+        planned.missing_export.get_or_insert_with(|| name.clone());
+        exports.insert(name, UNKNOWN.to_owned());
+    }
     let secrets = secrets(stack, template, parameters);
     for id in &active {
         let scope = Scope {
@@ -83,6 +104,7 @@ pub fn plan(
             resources: &stack.resources,
             unknown: &unknown,
             conditions: &conditions,
+            exports: &exports,
         };
         let properties = template.resource(id).get("Properties");
         let resolved = properties.map(|p| scope.resolve(p)).transpose()?.flatten();

@@ -12,7 +12,7 @@ use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{self, Place};
 use crate::services::cloudformation::permissions::{self, Work};
 use crate::services::cloudformation::{
-    Resource, Stack, events, settle_resource, store_resource, store_status,
+    Resource, Stack, events, exports, settle_resource, settle_status, store_resource, store_status,
 };
 
 /// A resource that has to go.
@@ -167,6 +167,11 @@ pub fn everything(stack: &Stack, keep: impl Fn(&str, &Resource) -> bool) -> Vec<
 /// Deletes a stack.
 pub async fn stack(cloud: &Arc<Cloud>, stack_id: &str) {
     let Some(stack) = cloud.services.cloudformation.stacks.get(stack_id) else { return };
+    if let Some(reason) = exports::blocks_deletion(cloud, &stack) {
+        // The stack is what it was, and says why.
+        let status = stack.operation.former.as_deref().unwrap_or("CREATE_COMPLETE");
+        return settle_status(cloud, stack_id, status, Some(&reason));
+    }
     let retain = &stack.operation.retain;
     let keeps = |id: &str, r: &Resource| {
         r.deletion.keeps(false, false) || retain.iter().any(|name| name == id)

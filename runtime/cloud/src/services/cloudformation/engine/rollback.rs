@@ -49,6 +49,10 @@ pub async fn remove_everything(cloud: &Arc<Cloud>, stack_id: &str) {
 /// Undoes an update.
 pub async fn undo_update(cloud: &Arc<Cloud>, stack_id: &str, reason: &str) {
     super::apply::cancel(cloud, stack_id);
+    let stack = cloud.services.cloudformation.stacks.get(stack_id);
+    if stack.is_some_and(|stack| stack.operation.keep_failed) {
+        return fail(cloud, stack_id, "UPDATE_FAILED", reason);
+    }
     settle_status(cloud, stack_id, "UPDATE_ROLLBACK_IN_PROGRESS", Some(reason));
     put_back(cloud, stack_id).await;
 }
@@ -89,6 +93,7 @@ async fn restore(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
             s.outputs = before.outputs;
             s.resources = before.resources;
             s.tags = before.tags;
+            s.imports = before.imports;
         }
     })?;
     Ok(())

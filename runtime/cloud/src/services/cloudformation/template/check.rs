@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::parameters::check_declaration;
-use super::{attribute_of, entries, references};
+use super::{attribute_of, entries, references, rules};
 use crate::kernel::{resource, schema};
 
-const SECTIONS: [&str; 7] = [
+const SECTIONS: [&str; 8] = [
     "AWSTemplateFormatVersion",
     "Description",
     "Parameters",
@@ -17,9 +17,10 @@ const SECTIONS: [&str; 7] = [
     "Resources",
     "Outputs",
     "Metadata",
+    "Rules",
 ];
 /// Sections that AWS has beside those and [`SECTIONS`] with limits of their own.
-const SECTIONS_MISSING: [&str; 3] = ["Transform", "Rules", "Hooks"];
+const SECTIONS_MISSING: [&str; 2] = ["Transform", "Hooks"];
 const ATTRIBUTES: [&str; 7] = [
     "Type",
     "Properties",
@@ -30,7 +31,7 @@ const ATTRIBUTES: [&str; 7] = [
     "Metadata",
 ];
 const ATTRIBUTES_MISSING: [&str; 2] = ["CreationPolicy", "UpdatePolicy"];
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 10] = [
     "Fn::GetAtt",
     "Fn::Join",
     "Fn::Sub",
@@ -40,6 +41,7 @@ const FUNCTIONS: [&str; 9] = [
     "Fn::Split",
     "Fn::FindInMap",
     "Fn::If",
+    "Fn::ImportValue",
 ];
 
 /// Bytes of a description.
@@ -70,6 +72,7 @@ pub fn form(template: &Value) -> Result<(), String> {
     for (name, declaration) in entries(template, "Parameters") {
         check_declaration(name, declaration)?;
     }
+    rules::form(template)?;
     for (id, resource) in entries(template, "Resources") {
         attributes(template, id, resource)?;
     }
@@ -101,7 +104,9 @@ fn sections(template: &Value) -> Result<(), String> {
             "Template format error: the embedded cloud does not implement the section {missing}"
         ));
     }
-    for section in ["Parameters", "Mappings", "Conditions", "Resources", "Outputs", "Metadata"] {
+    for section in
+        ["Parameters", "Mappings", "Conditions", "Rules", "Resources", "Outputs", "Metadata"]
+    {
         if template.get(section).is_some_and(|s| !s.is_object()) {
             return Err(format!("Template format error: {section} must be an object."));
         }
@@ -257,9 +262,14 @@ pub fn implemented(template: &Value, ids: &[String]) -> Result<(), String> {
     }
     for (name, output) in entries(template, "Outputs") {
         functions(template, &output["Value"], &mut problems);
-        if output.get("Export").is_some() {
-            problems
-                .push(format!("{name}: the embedded cloud does not implement Export of outputs"));
+        functions(template, &output["Export"], &mut problems);
+        let mut needed = BTreeSet::new();
+        references(template, &output["Export"], &mut needed);
+        if let Some(resource) = needed.first() {
+            problems.push(format!(
+                "Template error: the Export of output {name} must not depend on resources, and it \
+                 does on {resource}"
+            ));
         }
     }
     problems.dedup();
@@ -298,6 +308,9 @@ fn functions(template: &Value, value: &Value, problems: &mut Vec<String>) {
                         "Template error: the embedded cloud does not implement the function {name}"
                     ));
                 }
+                if name == "Fn::ImportValue" {
+                    problems.extend(import_problem(template, field));
+                }
                 if name == "Fn::GetAtt" {
                     problems.extend(attribute_problem(template, field));
                 }
@@ -306,6 +319,18 @@ fn functions(template: &Value, value: &Value, problems: &mut Vec<String>) {
         }
         _ => {}
     }
+}
+
+/// The name of an export is known before anything is made.
+fn import_problem(template: &Value, argument: &Value) -> Option<String> {
+    let mut needed = BTreeSet::new();
+    references(template, argument, &mut needed);
+    let is_fixed = needed.is_empty() && !argument.to_string().contains("Fn::ImportValue");
+    (!is_fixed).then(|| {
+        "Template error: the attribute in Fn::ImportValue must not depend on any resources, \
+         imported values, or Fn::GetAZs"
+            .to_owned()
+    })
 }
 
 fn attribute_problem(template: &Value, argument: &Value) -> Option<String> {

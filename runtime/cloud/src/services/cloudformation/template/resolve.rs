@@ -7,6 +7,9 @@ use base64::Engine;
 use serde_json::Value;
 
 use super::{Template, UNKNOWN, attribute_of, scalar};
+
+/// The function that gives the value of an export.
+pub const IMPORT: &str = "Fn::ImportValue";
 use crate::services::cloudformation::Resource;
 
 /// Bytes that the functions of one resource may make together; a template of 1 MB could otherwise
@@ -26,12 +29,37 @@ pub struct Scope<'a> {
     pub unknown: &'a BTreeSet<String>,
     /// Conditions, evaluated.
     pub conditions: &'a BTreeMap<String, bool>,
+    /// Values of exports by name.
+    pub exports: &'a BTreeMap<String, String>,
 }
 
 impl Scope<'_> {
     /// Resolves all intrinsic functions; `None` for `AWS::NoValue`.
     pub fn resolve(&self, value: &Value) -> Result<Option<Value>, String> {
         Work { scope: self, left: Cell::new(BYTES_MAX) }.resolve(value)
+    }
+}
+
+impl Scope<'_> {
+    /// Adds the names of exports that a value uses, where its conditions hold.
+    pub fn imports(&self, value: &Value, found: &mut BTreeSet<String>) -> Result<(), String> {
+        match value {
+            Value::Array(items) => items.iter().try_for_each(|item| self.imports(item, found)),
+            Value::Object(fields) => {
+                if let Some(name) = fields.get(IMPORT) {
+                    let name = self.resolve(name)?.as_ref().and_then(scalar);
+                    found.extend(name);
+                    return Ok(());
+                }
+                if let Some(choice) = fields.get("Fn::If") {
+                    let condition = choice[0].as_str().and_then(|c| self.conditions.get(c));
+                    let chosen = if condition == Some(&false) { 2 } else { 1 };
+                    return self.imports(&choice[chosen], found);
+                }
+                fields.values().try_for_each(|field| self.imports(field, found))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -149,6 +177,11 @@ impl Work<'_, '_> {
                     format!("Template error: unresolved condition dependency {}", argument[0])
                 })?;
                 return self.resolve(&argument[if *holds { 1 } else { 2 }]);
+            }
+            IMPORT => {
+                let name = self.text(argument, name)?;
+                let value = self.scope.exports.get(&name);
+                value.ok_or_else(|| format!("No export named {name} found."))?.clone().into()
             }
             other => {
                 return Err(format!(

@@ -49,6 +49,7 @@ fn scope_test(stage: &str, check: impl Fn(&Template, &Scope<'_>)) {
         resources: &resources,
         unknown: &unknown,
         conditions: &conditions,
+        exports: &BTreeMap::new(),
     };
     check(&template, &scope);
 }
@@ -212,6 +213,7 @@ fn functions_cannot_make_more_than_a_resource_holds() {
         resources: &resources,
         unknown: &unknown,
         conditions: &conditions,
+        exports: &BTreeMap::new(),
     };
     let error = scope.resolve(&template.resource("Group")["Properties"]).expect_err("too much");
     assert!(error.contains("make more than 4194304 bytes"), "{error}");
