@@ -104,6 +104,13 @@ impl Catalogued {
     }
 
     /// Makes an object.
+    /// A topic without subscribers.
+    pub fn topic(&self, name: &str) {
+        let topic = serde_json::from_value(json!({ "display_name": "", "subscriptions": [] }));
+        let arn = self.cloud.config.arn("sns", name);
+        self.cloud.services.sns.topics.put(&arn, topic.expect("a topic")).expect("stored");
+    }
+
     pub fn object(&self, key: &str, bytes: &[u8]) {
         self.cloud.services.s3.put_bytes(BUCKET, key, bytes).expect("stored");
     }

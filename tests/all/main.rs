@@ -81,6 +81,7 @@ mod signed;
 mod signed_client;
 mod stacks;
 mod state_machines;
+mod state_machines_services;
 mod stocks;
 mod strange_store;
 mod stroke;

@@ -93,23 +93,33 @@ fn failure(execution: &Execution) -> (&str, &str, &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expressions_without_end_fail_and_leave_the_cloud_at_work() {
+    let expressions = [
+        ("endless", "($f := function($x) { $f($x + 1) }; $f(1))"),
+        ("pad", "$pad('x', 2000000000)"),
+        ("double", "$reduce([1..60], function($a, $b) { $a & $a }, 'xxxxxxxxxxxxxxxx')"),
+        ("many", "[1..9999999]"),
+        ("fine", "1 + 1"),
+    ];
+    let choices = expressions.map(|(name, _)| {
+        json!({ "Condition": format!("{{% $states.input = '{name}' %}}"), "Next": name })
+    });
+    let mut states = json!({ "Choose": { "Type": "Choice", "Choices": choices } });
+    for (name, expression) in expressions {
+        let output = format!("{{% {expression} %}}");
+        states[name] = json!({ "Type": "Pass", "Output": output, "End": true });
+    }
     let machine =
-        Machine::new(one_state(json!({ "Type": "Pass", "Output": "{% $eval($states.input) %}" })))
+        Machine::new(json!({ "QueryLanguage": "JSONata", "StartAt": "Choose", "States": states }))
             .await;
-    let endless = "($f := function($x) { $f($x + 1) }; $f(1))";
-    let arn = machine.begin(json!(endless)).await;
-    for hungry in [
-        "$pad('x', 2000000000)",
-        "$reduce([1..60], function($a, $b) { $a & $a }, 'xxxxxxxxxxxxxxxx')",
-        "[1..9999999]",
-    ] {
+    let arn = machine.begin(json!("endless")).await;
+    for hungry in ["pad", "double", "many"] {
         let execution = machine.run(json!(hungry)).await;
         let (status, error, _) = failure(&execution);
         assert_eq!((status, error), ("FAILED", "States.QueryEvaluationError"), "{hungry}");
     }
     let execution = machine.end(&arn).await;
     assert_eq!(failure(&execution).1, "States.QueryEvaluationError");
-    assert_eq!(machine.run(json!("1 + 1")).await.output, Some(json!(2)));
+    assert_eq!(machine.run(json!("fine")).await.output, Some(json!(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::cloud::Cloud;
 use super::error::ApiError;
 use super::identity::Caller;
+use super::model::sdk;
 use super::service;
 use super::store::NotStored;
 
@@ -367,49 +368,9 @@ pub fn ending(service: &str) -> String {
 /// `(Service: Iam, Status Code: 403, Request ID: …)`, as AWS's SDK for Java ends its errors.
 fn ending_of(service: &str, status: u16) -> String {
     let known = crate::services::all().find(|s| s.prefix == service || s.id == service);
-    let name = known.map_or_else(|| service.to_owned(), |s| java_name((s.model)().name.as_str()));
+    let name = known.map_or_else(|| service.to_owned(), |s| sdk::class_name((s.model)()));
     let request = uuid::Uuid::new_v4();
     format!(
         "(Service: {name}, Status Code: {status}, Request ID: {request}) (SDK Attempt Count: 1)"
     )
-}
-
-/// The name that AWS's SDK for Java makes of a service's: `DynamoDB` is `DynamoDb` there, and
-/// `CloudWatch Logs` `CloudWatchLogs`.
-fn java_name(id: &str) -> String {
-    let mut name = String::new();
-    let mut capital_before = false;
-    for (index, c) in id.char_indices() {
-        let next_is_small = id[index + c.len_utf8()..].starts_with(|n: char| n.is_lowercase());
-        match c {
-            ' ' => {}
-            c if c.is_uppercase() && capital_before && !next_is_small => {
-                name.extend(c.to_lowercase());
-            }
-            c => name.push(c),
-        }
-        capital_before = c.is_uppercase();
-    }
-    name
-}
-
-#[cfg(test)]
-mod tests {
-    use super::java_name;
-
-    #[test]
-    fn services_are_named_as_in_events() {
-        for (id, name) in [
-            ("SQS", "Sqs"),
-            ("DynamoDB", "DynamoDb"),
-            ("CloudWatch Logs", "CloudWatchLogs"),
-            ("SFN", "Sfn"),
-            ("S3", "S3"),
-            ("EC2", "Ec2"),
-            ("EventBridge", "EventBridge"),
-            ("Lambda", "Lambda"),
-        ] {
-            assert_eq!(java_name(id), name);
-        }
-    }
 }

@@ -1,7 +1,9 @@
 //! Step Functions: standard state machines in JSONata.
 //!
 //! Implemented: Pass, Task, Choice, Wait, Map, Parallel, Succeed, Fail; Assign, Output, Arguments,
-//! Retry, Catch, timeouts; the service integrations of [`tasks`]; redrives ([`redrive`]). A Map is
+//! Retry, Catch, timeouts, heartbeats; Step Functions' own functions in JSONata ([`functions`]); the
+//! service integrations of [`tasks`], task tokens ([`callbacks`]), executions of others that are
+//! waited for; redrives ([`redrive`]); single states on trial ([`test_state`]). A Map is
 //! inline or distributed, with items of its input or of S3 (JSON, JSON Lines, CSV, a list of
 //! objects), batches, tolerated failures and results in S3 ([`map`]); its children are executions
 //! with histories of their own. A definition that needs more is refused when it is created. Limits
@@ -20,19 +22,23 @@
 //! 200 at once, and no distributed Map inside another; children that somebody stops count as
 //! failed; results are one file of each kind, as JSON.
 
+mod callbacks;
 mod definition;
 mod evaluator;
 mod executions;
 mod expression;
+mod functions;
 mod history;
 mod interpreter;
 mod limits;
+mod machines;
 mod map;
 mod progress;
 mod redrive;
 mod resources;
 mod retry;
 mod tasks;
+mod test_state;
 
 use std::sync::Arc;
 
@@ -74,6 +80,8 @@ pub struct State {
     pub stopping: Mutex<HashMap<String, Arc<Stop>>>,
     /// Evaluates JSONata.
     pub evaluator: Evaluator,
+    /// Tasks that wait until somebody tells how they ended.
+    pub callbacks: callbacks::Callbacks,
 }
 
 impl State {
@@ -87,6 +95,7 @@ impl State {
             map_runs_changed: tokio::sync::Notify::new(),
             stopping: Mutex::default(),
             evaluator: Evaluator::default(),
+            callbacks: callbacks::Callbacks::default(),
         })
     }
 }
@@ -164,6 +173,17 @@ pub static SERVICE: Service = Service {
             op!(UpdateMapRun(
             mapRunArn, maxConcurrency, toleratedFailurePercentage, toleratedFailureCount
         ) => map::api::update),
+            op!(CreateStateMachine(name, definition, roleArn, type) => machines::create),
+            op!(UpdateStateMachine(stateMachineArn, definition, roleArn) => machines::update),
+            op!(DeleteStateMachine(stateMachineArn) => machines::delete),
+            op!(DescribeStateMachineForExecution(executionArn) => machines::of_execution),
+            op!(ValidateStateMachineDefinition(definition, type, severity, maxResults)
+                => machines::validate),
+            op!(TestState(definition, roleArn, input, inspectionLevel, variables)
+                => async test_state::test),
+            op!(SendTaskSuccess(taskToken, output) => callbacks::success),
+            op!(SendTaskFailure(taskToken, error, cause) => callbacks::failure),
+            op!(SendTaskHeartbeat(taskToken) => callbacks::heartbeat),
             op!(ListStateMachines(maxResults, nextToken) => list_machines),
             op!(DescribeStateMachine(stateMachineArn) => describe_machine),
         ],

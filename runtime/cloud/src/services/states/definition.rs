@@ -42,13 +42,28 @@ fn check_states(machine: &Value) -> Result<(), String> {
     Ok(())
 }
 
+/// What is wrong with a state that stands alone, for a trial.
+pub fn check_alone(name: &str, state: &Value) -> Result<(), String> {
+    match state["Type"].as_str() {
+        Some("Map" | "Parallel") => {
+            Err("the embedded cloud does not implement trials of Map and Parallel".to_owned())
+        }
+        _ if state["QueryLanguage"] != "JSONata" => {
+            Err("the embedded cloud runs states with \"QueryLanguage\": \"JSONata\"".to_owned())
+        }
+        _ => check_state(name, state),
+    }
+}
+
 fn check_state(name: &str, state: &Value) -> Result<(), String> {
     let kind = state["Type"].as_str().unwrap_or_default();
     let own: &[&str] = match kind {
         "Pass" => &[],
-        "Task" => &["Resource", "Arguments", "TimeoutSeconds", "Retry", "Catch"],
+        "Task" => {
+            &["Resource", "Arguments", "TimeoutSeconds", "HeartbeatSeconds", "Retry", "Catch"]
+        }
         "Choice" => &["Choices", "Default"],
-        "Wait" => &["Seconds"],
+        "Wait" => &["Seconds", "Timestamp"],
         "Map" => &[
             "Items",
             "ItemReader",
@@ -85,6 +100,9 @@ fn check_state(name: &str, state: &Value) -> Result<(), String> {
             map::check(state).map_err(|e| format!("the state `{name}`: {e}"))?;
             check_states(&state["ItemProcessor"])
         }
+        "Wait" if state.get("Seconds").is_some() == state.get("Timestamp").is_some() => {
+            Err(format!("the state `{name}` needs either Seconds or Timestamp"))
+        }
         "Parallel" => state["Branches"].as_array().into_iter().flatten().try_for_each(check_states),
         _ => Ok(()),
     }
@@ -97,7 +115,13 @@ fn check_handlers(state: &Value) -> Result<(), String> {
     retry::check_names(catchers)?;
     let fields = ["Comment", "ErrorEquals", "Next", "Assign", "Output"];
     catchers.iter().try_for_each(|c| check_keys("a catcher", c, &fields))?;
-    for (field, least) in [("Seconds", 0), ("TimeoutSeconds", 1)] {
+    let (limit, beat) = (&state["TimeoutSeconds"], &state["HeartbeatSeconds"]);
+    if let (Some(limit), Some(beat)) = (limit.as_u64(), beat.as_u64())
+        && beat >= limit
+    {
+        return Err("HeartbeatSeconds must be smaller than TimeoutSeconds".to_owned());
+    }
+    for (field, least) in [("Seconds", 0), ("TimeoutSeconds", 1), ("HeartbeatSeconds", 1)] {
         if let Some(number) = state.get(field).filter(|value| !value.is_string()) {
             limits::seconds(number, field, least)?;
         }

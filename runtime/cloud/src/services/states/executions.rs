@@ -112,7 +112,7 @@ fn keep_definition(cloud: &Cloud, definition: &Value) -> ApiResult<String> {
     Ok(name)
 }
 
-fn parse_input(text: &str) -> ApiResult {
+pub fn parse_input(text: &str) -> ApiResult {
     if text.len() > limits::DATA_BYTES_MAX {
         return Err(ApiError::new(
             "ValidationException",
@@ -127,7 +127,7 @@ fn parse_input(text: &str) -> ApiResult {
 }
 
 /// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>
-fn check_name(name: &str) -> ApiResult<&str> {
+pub fn check_name(name: &str) -> ApiResult<&str> {
     let forbidden = |c: char| {
         c.is_whitespace()
             || c.is_control()

@@ -6,6 +6,7 @@ use jsonata_core::value::JValue;
 use serde_json::{Map, Value};
 
 use super::evaluator::EVALUATION_LIMIT;
+use super::functions;
 use super::interpreter::Failure;
 
 /// Items of a sequence that an expression builds.
@@ -101,7 +102,9 @@ fn evaluate(
         max_sequence_length: Some(SEQUENCE_MAX),
         ..EvaluatorOptions::default()
     };
-    let result = Evaluator::with_options(context, options)
+    let mut evaluator = Evaluator::with_options(context, options);
+    functions::register(&mut evaluator).map_err(|e| failure(format!("failed: {e}")))?;
+    let result = evaluator
         .evaluate(&ast, &JValue::from(Value::Null))
         .map_err(|e| failure(format!("failed: {e}")))?;
     if result.is_undefined() {
@@ -146,6 +149,31 @@ mod tests {
             Ok(json!(["2", "3"]))
         );
         assert_eq!(filled(json!("{% $count([]) %}")), Ok(json!(0)));
+    }
+
+    #[test]
+    fn step_functions_adds_its_own_functions() {
+        for (expression, value) in [
+            ("$partition([1..5], 2)", json!([[1, 2], [3, 4], [5]])),
+            ("$range(0, 10, 4)", json!([0, 4, 8])),
+            ("$range(3, 1, -1)", json!([3, 2, 1])),
+            ("$hash('hi', 'SHA-1')", json!("c22b5f9178342609428d6f51b2c5af4c0bde6a42")),
+            ("$parse('{\"a\": [1, null]}')", json!({ "a": [1, null] })),
+            ("$random(7) = $random(7)", json!(true)),
+            ("$length($uuid())", json!(36)),
+        ] {
+            assert_eq!(filled(json!(format!("{{% {expression} %}}"))), Ok(value), "{expression}");
+        }
+        for (expression, words) in [
+            ("$eval('1')", "$eval is not supported by Step Functions"),
+            ("$partition([1], 0)", "a whole number above 0"),
+            ("$range(1, 9999, 1)", "at most 1000 items"),
+            ("$hash('x', 'CRC')", "and not CRC"),
+            ("$parse('{')", "is not JSON"),
+        ] {
+            let error = filled(json!(format!("{{% {expression} %}}"))).expect_err("refused");
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -64,6 +65,23 @@ impl Scope<'_> {
             .evaluator
             .fill(program, template, &self.states, self.variables)
             .await
+    }
+
+    /// The same scope, in which the task knows its token.
+    pub fn with_token(&self, token: &str) -> Self {
+        let mut states = self.states.clone();
+        states["context"]["Task"] = json!({ "Token": token });
+        Self { cloud: self.cloud, states, variables: self.variables }
+    }
+
+    /// A moment that may be an expression.
+    async fn moment(&self, template: &Value) -> Result<Timestamp, Failure> {
+        let value = self.fill(template).await?;
+        value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+            let cause =
+                format!("Timestamp must be a moment such as 2026-01-31T12:00:00Z, but is {value}");
+            Failure::new("States.QueryEvaluationError", cause)
+        })
     }
 
     /// A number of seconds that may be an expression.
@@ -176,7 +194,102 @@ pub async fn run(
     }
 }
 
+/// What came of a state on trial.
+#[derive(Debug)]
+pub struct Tested {
+    /// `SUCCEEDED`, `FAILED`, `RETRIABLE` or `CAUGHT_ERROR`.
+    pub status: &'static str,
+    /// What it was called with.
+    pub arguments: Option<Value>,
+    /// What its work gave.
+    pub result: Option<Value>,
+    /// What it hands on.
+    pub output: Option<Value>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// The state that would follow.
+    pub next: Option<String>,
+    /// The variables after it.
+    pub variables: Variables,
+}
+
+/// Runs one state once, outside of an execution.
+pub async fn test(
+    cloud: &Arc<Cloud>,
+    caller: Caller,
+    name: &str,
+    state: &Value,
+    input: &Value,
+    variables: Variables,
+) -> Tested {
+    let created = cloud.clock.now();
+    let machine = StateMachine {
+        name: name.to_owned(),
+        role: String::new(),
+        definition: Value::Null,
+        created,
+    };
+    let (program, execution) = (Arc::new(machine), Execution::default());
+    let history = History::unread(cloud);
+    let arn =
+        cloud.config.arn("states", &format!("express:{name}:{name}:{}", uuid::Uuid::new_v4()));
+    let context = json!({
+        "Execution": { "Id": arn, "Input": input, "Name": name, "StartTime": iso(created) },
+        "StateMachine": { "Id": cloud.config.arn("states", name), "Name": name },
+    });
+    let progress = Mutex::default();
+    let run = Machine {
+        cloud,
+        caller,
+        arn: &arn,
+        program: &program,
+        execution: &execution,
+        history: &history,
+        context,
+        progress,
+    };
+    let mut frame = Frame { variables, ..Frame::default() };
+    run.test(name, state, input, &mut frame).await
+}
+
 impl Machine<'_> {
+    async fn test(&self, name: &str, state: &Value, input: &Value, frame: &mut Frame) -> Tested {
+        let arguments = match state.get("Arguments") {
+            Some(template) => self.scope(name, input, frame, None).fill(template).await.ok(),
+            None => None,
+        };
+        let mut result = None;
+        let worked = match self.attempt(name, state, input, frame, Begun::default()).await {
+            Ok((done, next)) => {
+                result = Some(done.clone());
+                self.leave(name, state, input, frame, ("result", done), next).await
+            }
+            Err(failure) => Err(failure),
+        };
+        let (status, left, failure) = match worked {
+            Ok(left) => ("SUCCEEDED", Some(left), None),
+            Err(failure) => {
+                let mut attempts = vec![0; state["Retry"].as_array().map_or(0, Vec::len)];
+                if retry::pause(state, &failure, &mut attempts).is_some() {
+                    ("RETRIABLE", None, Some(failure))
+                } else {
+                    match self.catch(name, state, input, frame, &failure).await {
+                        Some(Ok(left)) => ("CAUGHT_ERROR", Some(left), Some(failure)),
+                        Some(Err(failure)) => ("FAILED", None, Some(failure)),
+                        None => ("FAILED", None, Some(failure)),
+                    }
+                }
+            }
+        };
+        let next = left.as_ref().and_then(|left| match left.next {
+            Next::State(next) => Some(next.to_owned()),
+            Next::End => None,
+        });
+        let output = left.map(|left| left.output);
+        let variables = frame.variables.clone();
+        Tested { status, arguments, result, output, failure, next, variables }
+    }
+
     /// Adds an event of a run of states to the history.
     pub fn tell(&self, frame: &Frame, kind: &str, mut details: Value) {
         if !frame.place.is_empty() {
@@ -295,13 +408,23 @@ impl Machine<'_> {
             let Some(pause) = retry::pause(state, &failure, &mut attempts) else { break failure };
             self.cloud.clock.sleep(pause).await;
         };
+        self.catch(name, state, input, frame, &failure).await.unwrap_or(Err(failure))
+    }
+
+    /// Leaves a state that failed by the catcher that takes the failure, if one does.
+    async fn catch<'a>(
+        &self,
+        name: &str,
+        state: &'a Value,
+        input: &Value,
+        frame: &mut Frame,
+        failure: &Failure,
+    ) -> Option<Result<Left<'a>, Failure>> {
         let mut catchers = state["Catch"].as_array().into_iter().flatten();
-        let Some(catcher) = catchers.find(|c| failure.matches(&c["ErrorEquals"])) else {
-            return Err(failure);
-        };
+        let catcher = catchers.find(|c| failure.matches(&c["ErrorEquals"]))?;
         let error = json!({ "Error": failure.error, "Cause": failure.cause });
         let next = Next::State(catcher["Next"].as_str().unwrap_or_default());
-        self.leave(name, catcher, input, frame, ("errorOutput", error), next).await
+        Some(self.leave(name, catcher, input, frame, ("errorOutput", error), next).await)
     }
 
     /// The event of a Map or a Parallel that failed, with whether a redrive begins it anew.
@@ -356,8 +479,15 @@ impl Machine<'_> {
             "Parallel" => Ok((self.parallel((name, state), input, frame, begun).await?, follow)),
             "Choice" => choice(state, input, &scope).await,
             "Wait" => {
-                let pause = scope.seconds(&state["Seconds"], "Seconds", 0).await?;
-                self.cloud.clock.sleep(pause).await;
+                match state.get("Timestamp") {
+                    Some(template) => {
+                        self.cloud.clock.sleep_until(scope.moment(template).await?).await;
+                    }
+                    None => {
+                        let pause = scope.seconds(&state["Seconds"], "Seconds", 0).await?;
+                        self.cloud.clock.sleep(pause).await;
+                    }
+                }
                 Ok((input.clone(), follow))
             }
             "Fail" => Err(self.fail(state, &scope).await?),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{StateMachine, check};
+use super::{StateMachine, machines};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{Handler, Live, Made, Place, ResourceType, attributes, text};
 
@@ -29,14 +29,11 @@ struct Machine;
 
 impl Machine {
     fn set(place: &Place<'_>, id: &str, properties: &Value) -> Made {
-        let invalid = |words: String| format!("Invalid State Machine Definition: {words}");
-        let definition = substituted(properties);
-        let definition: Value =
-            serde_json::from_str(&definition).map_err(|e| invalid(e.to_string()))?;
-        check(&definition).map_err(|e| invalid(e.to_string()))?;
+        let definition = machines::parse(&substituted(properties))
+            .map_err(|words| format!("Invalid State Machine Definition: {words}"))?;
         let role = text(properties, "RoleArn");
         place.may_pass(role, "states.amazonaws.com")?;
-        place.cloud.assume_for(role, "states.amazonaws.com", "check", Some(id))?;
+        machines::check_role(place.cloud, id, role, &definition)?;
         let name = id.rsplit(':').next().unwrap_or(id).to_owned();
         let created = place.cloud.clock.now();
         let machine =

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::interpreter::{Failure, Frame, Machine, Outcome, Scope};
-use super::limits;
+use super::{callbacks, executions, limits};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::ApiError;
 use crate::kernel::identity::Caller;
@@ -14,29 +14,75 @@ use crate::kernel::model::{Structure, sdk};
 use crate::kernel::service::{self, Operation, Service};
 use crate::services::{self, athena, glue, lambda};
 
+/// What a task that takes too long is.
+const TIMEOUT: &str = "States.Timeout";
+
 /// Pause between looks at a job that runs in this very process.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Integrations of their own; every operation that is here can be called by `aws-sdk` besides.
-const OPTIMIZED: [&str; 5] = [
-    "arn:aws:states:::glue:startJobRun.sync",
-    "arn:aws:states:::athena:startQueryExecution.sync",
-    "arn:aws:states:::athena:getQueryResults",
-    "arn:aws:states:::lambda:invoke",
-    "arn:aws:states:::sns:publish",
+/// What a resource ends with whose task waits until its token comes back.
+const TOKEN: &str = ".waitForTaskToken";
+
+/// Integrations of their own, with the ways in which they can be waited for; every operation that
+/// is here can be called by `aws-sdk` besides, also with a token.
+const OPTIMIZED: &[(&str, &str, &[&str])] = &[
+    ("glue", "startJobRun", &["", ".sync"]),
+    ("athena", "startQueryExecution", &["", ".sync"]),
+    ("athena", "stopQueryExecution", &[""]),
+    ("athena", "getQueryExecution", &[""]),
+    ("athena", "getQueryResults", &[""]),
+    ("lambda", "invoke", &["", TOKEN]),
+    ("sns", "publish", &["", TOKEN]),
+    ("sqs", "sendMessage", &["", TOKEN]),
+    ("events", "putEvents", &["", TOKEN]),
+    ("states", "startExecution", &["", ".sync", ".sync:2", TOKEN]),
+    ("dynamodb", "getItem", &[""]),
+    ("dynamodb", "putItem", &[""]),
+    ("dynamodb", "updateItem", &[""]),
+    ("dynamodb", "deleteItem", &[""]),
 ];
 
 /// Whether a resource is implemented.
 pub fn check(resource: &str) -> Result<(), String> {
-    let by_sdk = resource.strip_prefix("arn:aws:states:::aws-sdk:").and_then(operation_of);
-    if OPTIMIZED.contains(&resource) || by_sdk.is_some() {
+    let by_sdk = resource.strip_prefix("arn:aws:states:::aws-sdk:");
+    let by_sdk = by_sdk.map(|action| action.strip_suffix(TOKEN).unwrap_or(action));
+    if by_sdk.and_then(operation_of).is_some() || is_optimized(resource) {
         return Ok(());
     }
+    let own = OPTIMIZED.iter().flat_map(|(service, action, ways)| {
+        ways.iter().map(move |way| format!("arn:aws:states:::{service}:{action}{way}"))
+    });
+    let own = own.filter(|known| is_optimized(known)).collect::<Vec<_>>().join(", ");
     Err(format!(
-        "the embedded cloud does not implement the integration `{resource}`; it has {} and \
-         arn:aws:states:::aws-sdk:SERVICE:OPERATION for the operations that docs/coverage.md lists",
-        OPTIMIZED.join(", ")
+        "the embedded cloud does not implement the integration `{resource}`; it has {own} and \
+         arn:aws:states:::aws-sdk:SERVICE:OPERATION for the operations that docs/coverage.md lists"
     ))
+}
+
+fn is_optimized(resource: &str) -> bool {
+    let (service, action) = names(resource);
+    let known = OPTIMIZED.iter().find(|(of, name, ways)| {
+        *of == service
+            && action.strip_prefix(name).is_some_and(|way| ways.contains(&way))
+            && resource == format!("arn:aws:states:::{service}:{action}")
+    });
+    known.is_some_and(|(of, name, _)| {
+        let service = services::find(of);
+        service.is_some_and(|service| service.operation(&sdk::capital(name)).is_some())
+    })
+}
+
+/// Whether a definition starts executions and waits for their end.
+pub fn waits_for_executions(definition: &Value) -> bool {
+    match definition {
+        Value::Array(items) => items.iter().any(waits_for_executions),
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let resource = value.as_str().filter(|_| name == "Resource").unwrap_or_default();
+            resource.starts_with("arn:aws:states:::states:startExecution.sync")
+                || waits_for_executions(value)
+        }),
+        _ => false,
+    }
 }
 
 /// The service and operation of `glue:startCrawler`.
@@ -64,12 +110,15 @@ impl Machine<'_> {
     ) -> Outcome {
         let resource = state["Resource"].as_str().unwrap_or_default();
         let (service, action) = names(resource);
+        let waiting = action.ends_with(TOKEN).then(|| callbacks::of(self.cloud).expect());
+        let scope = match &waiting {
+            Some(waiting) => &scope.with_token(&waiting.token),
+            None => scope,
+        };
         let arguments = scope.fill(state.get("Arguments").unwrap_or(&Value::Null)).await?;
         limits::check_data(name, &arguments)?;
-        let limit = match state.get("TimeoutSeconds") {
-            Some(template) => Some(scope.seconds(template, "TimeoutSeconds", 1).await?),
-            None => None,
-        };
+        let limit = seconds(state, scope, "TimeoutSeconds").await?;
+        let heartbeat = seconds(state, scope, "HeartbeatSeconds").await?;
         let details = json!({ "resourceType": service, "resource": action });
         let with = |more: Value| {
             let mut all = details.clone();
@@ -78,18 +127,29 @@ impl Machine<'_> {
             }
             all
         };
-        let scheduled = with(json!({
+        let mut scheduled = with(json!({
             "region": self.cloud.config.region, "parameters": arguments.to_string(),
         }));
+        for (field, value) in [("timeoutInSeconds", limit), ("heartbeatInSeconds", heartbeat)] {
+            if let Some(value) = value {
+                scheduled[field] = value.as_secs().into();
+            }
+        }
         self.tell(frame, "TaskScheduled", json!({ "taskScheduledEventDetails": scheduled }));
         self.tell(frame, "TaskStarted", json!({ "taskStartedEventDetails": details }));
-        let call = call(self.cloud, &self.caller, resource, &arguments);
+        let work = async {
+            let answer = call(self.cloud, &self.caller, resource, &arguments).await?;
+            let Some(mut waiting) = waiting else { return Ok(answer) };
+            let submitted = with(json!({ "output": answer.to_string() }));
+            self.tell(frame, "TaskSubmitted", json!({ "taskSubmittedEventDetails": submitted }));
+            waiting.end(&self.cloud.clock, heartbeat).await
+        };
         let result = match limit {
-            Some(limit) => self.cloud.clock.within(limit, call).await.unwrap_or_else(|| {
+            Some(limit) => self.cloud.clock.within(limit, work).await.unwrap_or_else(|| {
                 let cause = format!("the task took longer than {} seconds", limit.as_secs());
-                Err(Failure::new("States.Timeout", cause))
+                Err(Failure::new(TIMEOUT, cause))
             }),
-            None => call.await,
+            None => work.await,
         };
         let result = result.and_then(|value| limits::check_data(name, &value).map(|()| value));
         match &result {
@@ -99,10 +159,26 @@ impl Machine<'_> {
             }
             Err(f) => {
                 let details = with(json!({ "error": f.error, "cause": f.cause }));
-                self.tell(frame, "TaskFailed", json!({ "taskFailedEventDetails": details }));
+                // Also what a service calls a time-out has failed.
+                let is_late = matches!(f.error.as_str(), TIMEOUT | "States.HeartbeatTimeout");
+                let event = if is_late { "TimedOut" } else { "Failed" };
+                let details = json!({ (format!("task{event}EventDetails")): details });
+                self.tell(frame, &format!("Task{event}"), details);
             }
         }
         result
+    }
+}
+
+/// A limit of a state, if it has it.
+async fn seconds(
+    state: &Value,
+    scope: &Scope<'_>,
+    field: &str,
+) -> Result<Option<Duration>, Failure> {
+    match state.get(field) {
+        Some(template) => Ok(Some(scope.seconds(template, field, 1).await?)),
+        None => Ok(None),
     }
 }
 
@@ -113,10 +189,23 @@ async fn call(
     resource: &str,
     arguments: &Value,
 ) -> Result<Value, Failure> {
-    match names(resource) {
+    let (service, action) = names(resource);
+    match (service, action.strip_suffix(TOKEN).unwrap_or(action)) {
         ("glue", "startJobRun.sync") => run_job(cloud, caller, arguments).await,
         ("athena", "startQueryExecution.sync") => run_query(cloud, caller, arguments).await,
         ("lambda", "invoke") => invoke(cloud, caller, arguments).await,
+        ("states", "startExecution.sync" | "startExecution.sync:2") => {
+            run_execution(cloud, caller, action, arguments).await
+        }
+        ("states", "startExecution") => start_execution(cloud, caller, arguments).await,
+        ("events", "putEvents") => put_events(cloud, caller, arguments).await,
+        ("sqs", "sendMessage") => {
+            let arguments = with_text(arguments, "MessageBody");
+            api(cloud, caller, "sqs", "SendMessage", &arguments).await
+        }
+        ("sns", "publish") => {
+            api(cloud, caller, "sns", "Publish", &with_text(arguments, "Message")).await
+        }
         ("aws-sdk", action) => by_sdk(cloud, caller, action, arguments).await,
         (service, action) => api(cloud, caller, service, &sdk::capital(action), arguments).await,
     }
@@ -131,7 +220,100 @@ async fn api(
     params: &Value,
 ) -> Result<Value, Failure> {
     let answer = service::call(cloud, caller, service, operation, params).await;
-    answer.map_err(|error| failure(&sdk::capital(service), error))
+    answer.map_err(|error| {
+        let name = match service {
+            "dynamodb" => "DynamoDB".to_owned(),
+            "sqs" => "SQS".to_owned(),
+            "states" => "StepFunctions".to_owned(),
+            "events" => "EventBridge".to_owned(),
+            other => sdk::capital(other),
+        };
+        failure(&name, error)
+    })
+}
+
+/// Arguments in which a member is text, as JSON when it was given as a value.
+fn with_text(arguments: &Value, member: &str) -> Value {
+    let mut arguments = arguments.clone();
+    if !arguments[member].is_string() && !arguments[member].is_null() {
+        arguments[member] = arguments[member].to_string().into();
+    }
+    arguments
+}
+
+async fn put_events(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Outcome {
+    let mut arguments = arguments.clone();
+    for entry in arguments["Entries"].as_array_mut().into_iter().flatten() {
+        *entry = with_text(entry, "Detail");
+    }
+    let answer = api(cloud, caller, "events", "PutEvents", &arguments).await?;
+    match answer["FailedEntryCount"].as_u64() {
+        Some(0) | None => Ok(answer),
+        Some(_) => Err(Failure::new("EventBridge.FailedEntry", answer.to_string())),
+    }
+}
+
+/// Starts an execution; its input may be a value.
+async fn start_execution(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Outcome {
+    let mut params = json!({});
+    for (name, value) in arguments.as_object().into_iter().flatten() {
+        let own = match name.as_str() {
+            "StateMachineArn" => "stateMachineArn",
+            "Name" => "name",
+            "Input" => "input",
+            other => {
+                let cause = format!("The field \"{other}\" is not supported by Step Functions");
+                return Err(Failure::new("States.Runtime", cause));
+            }
+        };
+        params[own] = value.clone();
+    }
+    let params = with_text(&params, "input");
+    let started = api(cloud, caller, "states", "StartExecution", &params).await?;
+    Ok(json!({ "ExecutionArn": started["executionArn"], "StartDate": started["startDate"] }))
+}
+
+/// Starts an execution and waits for its end.
+async fn run_execution(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    action: &str,
+    arguments: &Value,
+) -> Outcome {
+    let started = start_execution(cloud, caller, arguments).await?;
+    let arn = started["ExecutionArn"].as_str().unwrap_or_default();
+    // A stopped execution stops those that it waits for.
+    let _stop = StopOnDrop { stop: executions::stop_child, cloud, id: arn };
+    let params = json!({ "executionArn": arn });
+    loop {
+        let child = api(cloud, caller, "states", "DescribeExecution", &params).await?;
+        if child["status"] != "RUNNING" {
+            return ended(&child, action.ends_with(":2"));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// What a task gives that waited for an execution.
+fn ended(child: &Value, parsed: bool) -> Outcome {
+    let mut out = json!({});
+    for (name, value) in child.as_object().into_iter().flatten() {
+        let value = match (name.as_str(), value.as_str()) {
+            ("input" | "output", Some(text)) if parsed => {
+                serde_json::from_str(text).unwrap_or_else(|_| value.clone())
+            }
+            ("startDate" | "stopDate", _) => {
+                let millis = value.as_f64().unwrap_or_default() * 1_000.0;
+                (millis.round() as i64).into()
+            }
+            _ => value.clone(),
+        };
+        out[sdk::capital(name)] = value;
+    }
+    if child["status"] == "SUCCEEDED" {
+        return Ok(out);
+    }
+    Err(Failure::new("States.TaskFailed", out.to_string()))
 }
 
 /// `Glue.ConcurrentRunsExceededException`, as Step Functions names errors of services.
