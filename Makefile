@@ -9,7 +9,7 @@ DBT := .venv-dbt/.ready
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export STEPPE_SHARED_DATA ?= $(abspath ../shared/data)
 
-.PHONY: build xtask-aws examples test lint parity clients crash service accuracy bench check clean
+.PHONY: build xtask-aws examples test lint parity clients crash fuzz service accuracy bench check clean
 
 build: ## everything, as `cargo xtask deploy` builds it for the embedded cloud and for AWS
 	cargo build --bins
@@ -48,6 +48,9 @@ clients: $(VENV) $(DATA) $(DBT) build ## clients of others against the embedded 
 
 crash: build ## 200 kills of the embedded cloud under load; `make test` has a short form
 	STEPPE_CRASH_ROUNDS=200 cargo test --test crash -- --nocapture
+
+fuzz: build ## a million broken inputs for everything that reads what others wrote; `make test` has a short form
+	STEPPE_FUZZ_INPUTS=1000000 cargo test --test fuzz -- --nocapture
 
 service: $(VENV) build ## the model server: Triton's client, an API fuzzer, hostile clients, a million requests
 	cargo build --release --package steppe-server --package steppe-predictor --package steppe-jobs --example serve_model

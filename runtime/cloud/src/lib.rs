@@ -16,6 +16,7 @@
 //! at rest.
 
 pub mod coverage;
+pub mod inputs;
 pub mod kernel;
 pub mod protocol;
 pub mod services;

@@ -40,6 +40,11 @@ struct Shared {
     s3: crate::services::s3::Front,
 }
 
+/// Whether a request to a service can be read, for the fuzzer.
+pub fn reads(service: &str, parts: &axum::http::request::Parts, body: &[u8]) -> bool {
+    encoding::parse(&Speech::of(service, parts), parts, body).is_ok()
+}
+
 /// Serves until `stop` is notified.
 pub async fn serve(
     cloud: Arc<Cloud>,

@@ -403,6 +403,11 @@ pub fn check_bucket_policy(cloud: &Cloud, bucket: &str, document: &Value) -> Res
     }
 }
 
+/// Whether a document is a trust policy, whoever is in it.
+pub fn parses_trust(document: &Value) -> bool {
+    Policy::parse(document, Kind::Trust).is_ok()
+}
+
 /// Checks a trust policy before it is stored; the error is AWS's message.
 pub fn check_trust(cloud: &Cloud, document: &Value) -> Result<(), String> {
     if document::size(document) > TRUST_BYTES_MAX {

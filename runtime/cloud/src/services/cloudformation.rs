@@ -48,6 +48,11 @@ use crate::kernel::store::NotStored;
 use crate::kernel::store::Table;
 use anyhow::Result;
 
+/// Whether a text is a template.
+pub fn parses(text: &str) -> bool {
+    template::parse(text).is_ok()
+}
+
 /// What CloudFormation has.
 #[derive(Debug)]
 pub struct State {

@@ -79,6 +79,11 @@ pub struct Target {
     pub input: Option<String>,
 }
 
+/// Whether a value is a pattern of events.
+pub fn check_pattern(pattern: &Value) -> bool {
+    pattern::check(pattern).is_ok()
+}
+
 /// The rule's ARN.
 pub fn arn(cloud: &Cloud, name: &str) -> String {
     cloud.config.arn("events", &format!("rule/{name}"))

@@ -47,6 +47,7 @@ use anyhow::Result;
 pub use crawlers::Crawler;
 pub use jobs::{Job, JobRun, stop};
 pub use partitions::Partition;
+pub use filter::parses as parses_filter;
 pub use tables::pattern;
 
 /// What Glue has.

@@ -83,6 +83,17 @@ impl Comparison {
     }
 }
 
+/// Whether a text is an expression over a few keys, for the fuzzer.
+pub fn parses(text: &str) -> bool {
+    let key = |name: &str, kind: &str| Key { name: name.to_owned(), kind: kind.to_owned() };
+    let keys = [key("year", "int"), key("name", "string"), key("day", "date")];
+    let values = ["2026", "a", "2026-01-31"].map(str::to_owned);
+    Filter::parse(text, &keys).is_ok_and(|filter| {
+        filter.admits(&values);
+        true
+    })
+}
+
 impl Filter {
     /// Reads an expression over these keys; why it cannot be read.
     pub fn parse(text: &str, keys: &[Key]) -> Result<Self, String> {
