@@ -1,10 +1,10 @@
 //! Who may do what: every call is evaluated against the policies that apply to it, and remembered.
 //!
-//! Evaluated are inline policies of roles, policies of buckets and trust policies of roles, by
+//! Evaluated are inline and managed policies of roles, their
+//! boundaries, policies of sessions and resources, and trust policies, by
 //! [`decision`]; [`context`] lists the condition keys, [`document`] what is refused when it is
-//! stored. Differences from AWS: there are no users but the administrator, no groups, managed
-//! policies, permission boundaries, session policies and organisations, and paths of roles are
-//! refused. A principal in a policy stays a name: AWS replaces the ARN of a role by its ID when the
+//! stored. Differences from AWS: there are no users but the administrator, no groups, no
+//! policies of AWS's own and no organisations, and paths of roles are refused. A principal in a policy stays a name: AWS replaces the ARN of a role by its ID when the
 //! policy is stored, so that a role made anew is not the old one. Names of services are not looked
 //! up.
 //!
@@ -27,7 +27,7 @@ pub use self::audit::Audit;
 pub use self::bucket_policy::BUCKET_POLICY_BYTES_MAX;
 
 use self::context::Context;
-use self::decision::{Decision, Reason, Request, Subject};
+use self::decision::{Decision, Limits, Reason, Request, Subject};
 use self::document::{INLINE_BYTES_MAX, Kind, Policy, TRUST_BYTES_MAX};
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
@@ -110,7 +110,8 @@ impl Cloud {
             resource: &arn,
             context: &context,
         };
-        let decision = decision::decide_trust(&[], &trust, &request).map_err(|e| e.to_string())?;
+        let decision = decision::decide_trust(&[], Limits::default(), &trust, &request)
+            .map_err(|e| e.to_string())?;
         if !decision.allowed() {
             return Err(format!(
                 "the role `{name}` cannot be assumed by {service}: its trust policy does not allow \
@@ -132,9 +133,11 @@ impl Cloud {
         let context = self.context(caller, action, resource, conditions)?;
         let request = Request { subject: &subject, action, resource, context: &context };
         let identity = self.identity_policies(caller)?;
+        let (boundary, session) = self.limits_of(caller)?;
+        let limits = Limits { boundary: boundary.as_ref(), session: session.as_ref() };
         let decided = match self.owner_of(resource) {
-            Some(_) => decision::decide_across(&identity, own.as_ref(), &request),
-            None => decision::decide(&identity, own.as_ref(), &request),
+            Some(_) => decision::decide_across(&identity, limits, own.as_ref(), &request),
+            None => decision::decide(&identity, limits, own.as_ref(), &request),
         };
         decided.map_err(|unknown| unknown_key(&unknown, action, resource))
     }
@@ -206,10 +209,34 @@ impl Cloud {
             }
             Principal::Role { .. } => {
                 let role = self.role_of(caller)?;
-                role.policies.iter().map(|(_, policy)| stored(policy, Kind::Identity)).collect()
+                let inline = role.policies.iter().map(|(_, policy)| policy.clone());
+                let managed = role.attached.iter().filter_map(|arn| self.managed(arn));
+                inline.chain(managed).map(|policy| stored(&policy, Kind::Identity)).collect()
             }
             Principal::Service { .. } => Ok(vec![]),
         }
+    }
+
+    /// The document in force of a managed policy.
+    fn managed(&self, arn: &str) -> Option<Value> {
+        self.services.iam.managed.get(arn).map(|policy| policy.document().clone())
+    }
+
+    /// What a caller may at most: the permissions boundary of its role, and its session policy.
+    pub fn limits_of(&self, caller: &Caller) -> ApiResult<(Option<Policy>, Option<Policy>)> {
+        if !matches!(caller.principal, Principal::Role { .. }) {
+            return Ok((None, None));
+        }
+        let boundary = match &self.role_of(caller)?.boundary {
+            None => None,
+            // One that is gone allows nothing.
+            Some(arn) => Some(match self.managed(arn) {
+                Some(document) => stored(&document, Kind::Identity)?,
+                None => Policy { variables: false, statements: vec![] },
+            }),
+        };
+        let session = caller.session_policy.as_ref();
+        Ok((boundary, session.map(|policy| stored(policy, Kind::Identity)).transpose()?))
     }
 
     /// The role of a session; credentials of a role that was deleted are good for nothing, also
@@ -343,6 +370,12 @@ pub fn denial(caller: &Caller, action: &str, resource: &str, decision: &Decision
     let why = match decision.reason {
         Reason::DeniedByIdentity => "with an explicit deny in an identity-based policy".to_owned(),
         Reason::DeniedByResource => "with an explicit deny in a resource-based policy".to_owned(),
+        Reason::DeniedByBoundary => "with an explicit deny in a permissions boundary".to_owned(),
+        Reason::DeniedBySession => "with an explicit deny in a session policy".to_owned(),
+        Reason::OutOfBoundary => {
+            format!("because no permissions boundary allows the {action} action")
+        }
+        Reason::OutOfSession => format!("because no session policy allows the {action} action"),
         Reason::NotAllowed | Reason::Allowed => {
             format!("because no identity-based policy allows the {action} action")
         }
@@ -373,6 +406,11 @@ pub fn check_resource_policy(cloud: &Cloud, document: &Value) -> Result<(), Stri
         Some(arn) => Err(format!("Invalid principal in policy: \"AWS\":\"{arn}\"")),
         None => Ok(()),
     }
+}
+
+/// Bytes of a document that count against quotas.
+pub fn document_size(document: &Value) -> usize {
+    document::size(document)
 }
 
 /// Whether a pattern with `*` and `?` matches a text.

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use steppe_wire::hint::Hinted;
 
 use crate::kernel::cloud::Config;
@@ -73,6 +74,9 @@ pub struct Caller {
     pub source_function: Option<String>,
     /// When the session began; nothing for keys of users.
     pub issued: Option<Timestamp>,
+    /// The policy that the session was begun with, which narrows what its role may.
+    #[serde(default)]
+    pub session_policy: Option<Value>,
     /// Where the request comes from.
     #[serde(skip)]
     pub origin: Origin,
@@ -212,6 +216,7 @@ impl Identities {
             arn: format!("arn:aws:iam::{}:user/administrator", self.account),
             source_function: None,
             issued: None,
+            session_policy: None,
             origin: Origin::default(),
         }
     }
@@ -225,6 +230,7 @@ impl Identities {
             arn,
             source_function: None,
             issued: Some(Timestamp::now()),
+            session_policy: None,
             origin: Origin::default(),
         }
     }
@@ -234,7 +240,14 @@ impl Identities {
         let principal =
             Principal::Service { name: name.to_owned(), source_arn: source_arn.to_owned() };
         let origin = Origin::default();
-        Caller { principal, arn: name.to_owned(), source_function: None, issued: None, origin }
+        Caller {
+            principal,
+            arn: name.to_owned(),
+            source_function: None,
+            issued: None,
+            session_policy: None,
+            origin,
+        }
     }
 
     /// Temporary credentials for `caller`, as long as this process lives.

@@ -1,7 +1,9 @@
-//! API of IAM: roles with inline policies, as much as is needed to make one, look at it, and delete
-//! it. Groups, users, managed policies, boundaries and paths are refused by name.
+//! API of IAM: roles with their policies, managed policies of the account, boundaries, and what
+//! policies would decide. Groups, users, AWS's own policies and paths are refused by name.
 
+pub mod policies;
 mod resources;
+mod simulate;
 
 use serde_json::{Value, json};
 
@@ -23,12 +25,18 @@ pub struct State {
     pub roles: Table<Role>,
     /// Instance profiles by name.
     pub profiles: Table<Profile>,
+    /// Managed policies by ARN.
+    pub managed: Table<policies::ManagedPolicy>,
 }
 
 impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
-        Ok(Self { roles: opening.table("roles"), profiles: opening.table("profiles") })
+        Ok(Self {
+            roles: opening.table("roles"),
+            profiles: opening.table("profiles"),
+            managed: opening.table("managed_policies"),
+        })
     }
 }
 
@@ -51,6 +59,12 @@ pub struct Role {
     /// Seconds that a session of STS may last.
     #[serde(default = "session_secs_default")]
     pub session_secs_max: u32,
+    /// ARNs of managed policies.
+    #[serde(default)]
+    pub attached: Vec<String>,
+    /// ARN of the permissions boundary.
+    #[serde(default)]
+    pub boundary: Option<String>,
 }
 
 /// AWS's default for [`Role::session_secs_max`].
@@ -111,6 +125,8 @@ impl Role {
             created: jiff::Timestamp::now(),
             description: None,
             session_secs_max: session_secs_default(),
+            attached: vec![],
+            boundary: None,
         }
     }
 }
@@ -124,7 +140,8 @@ pub static SERVICE: Service = Service {
         model!("iam"),
         &[
             op!(CreateRole(
-            RoleName, AssumeRolePolicyDocument, Description, MaxSessionDuration, Tags, Path
+            RoleName, AssumeRolePolicyDocument, Description, MaxSessionDuration, Tags, Path,
+            PermissionsBoundary
         ) => |call| create(call.cloud, role_name(call)?, call.params)),
             op!(DeleteRole(RoleName) => |call| delete(call.cloud, role_name(call)?)),
             op!(GetRole(RoleName) => get_role),
@@ -137,6 +154,30 @@ pub static SERVICE: Service = Service {
             => |call| get_policy(call.cloud, role_name(call)?, call.required("PolicyName")?)),
             op!(ListRolePolicies(RoleName) => list_policies),
             op!(GetInstanceProfile(InstanceProfileName) => get_profile),
+            op!(CreatePolicy(PolicyName, PolicyDocument, Description, Path) => policies::create),
+            op!(GetPolicy(PolicyArn) => policies::get),
+            op!(ListPolicies(Scope, OnlyAttached) => policies::list),
+            op!(DeletePolicy(PolicyArn) => policies::delete),
+            op!(CreatePolicyVersion(PolicyArn, PolicyDocument, SetAsDefault)
+            => policies::create_version),
+            op!(GetPolicyVersion(PolicyArn, VersionId) => policies::get_version),
+            op!(ListPolicyVersions(PolicyArn) => policies::list_versions),
+            op!(DeletePolicyVersion(PolicyArn, VersionId) => policies::delete_version),
+            op!(SetDefaultPolicyVersion(PolicyArn, VersionId) => policies::set_default),
+            op!(AttachRolePolicy(RoleName, PolicyArn) => policies::attach),
+            op!(DetachRolePolicy(RoleName, PolicyArn) => policies::detach),
+            op!(ListAttachedRolePolicies(RoleName) => policies::attached),
+            op!(PutRolePermissionsBoundary(RoleName, PermissionsBoundary)
+            => policies::put_boundary),
+            op!(DeleteRolePermissionsBoundary(RoleName) => policies::delete_boundary),
+            op!(SimulatePrincipalPolicy(
+            PolicySourceArn, ActionNames, ResourceArns, PolicyInputList,
+            PermissionsBoundaryPolicyInputList, ResourcePolicy, CallerArn, ContextEntries
+        ) => simulate::principal),
+            op!(SimulateCustomPolicy(
+            PolicyInputList, ActionNames, ResourceArns, PermissionsBoundaryPolicyInputList,
+            ResourcePolicy, CallerArn, ContextEntries
+        ) => simulate::custom),
         ],
     )
 };
@@ -194,6 +235,11 @@ fn create(cloud: &Cloud, name: &str, params: &Value) -> ApiResult {
         role.session_secs_max = secs;
     }
     role.tags = tags(&params["Tags"])?;
+    if let Some(arn) = params["PermissionsBoundary"].as_str() {
+        let gone = |words: String| ApiError::new("NoSuchEntity", words).with_status(404);
+        policies::attachable(cloud, arn).map_err(gone)?;
+        role.boundary = Some(arn.to_owned());
+    }
     // Names are distinguished without regard to case.
     if cloud.services.iam.roles.all().iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
         let message = format!("Role with name {name} already exists.");
@@ -225,6 +271,9 @@ fn tags(tags: &Value) -> ApiResult {
 fn delete(cloud: &Cloud, name: &str) -> ApiResult {
     let conflict = |message: &str| ApiError::new("DeleteConflict", message).with_status(409);
     let role = find(cloud, name)?;
+    if !role.attached.is_empty() {
+        return Err(conflict("Cannot delete entity, must detach all policies first."));
+    }
     if !role.policies.is_empty() {
         return Err(conflict("Cannot delete entity, must delete policies first."));
     }
@@ -319,6 +368,10 @@ fn describe(cloud: &Cloud, name: &str, role: &Role) -> Value {
     });
     if let Some(description) = &role.description {
         described["Description"] = json!(description);
+    }
+    if let Some(arn) = &role.boundary {
+        described["PermissionsBoundary"] =
+            json!({ "PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn });
     }
     described
 }

@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::iam::decision::{self, Request};
+use crate::kernel::iam::decision::{self, Limits, Request};
 use crate::kernel::iam::document::{Kind, Policy};
-use crate::kernel::iam::{Conditions, denial, stored, unknown_key};
+use crate::kernel::iam::{
+    Conditions, check_policy, denial, document_size, stored, unknown_key,
+};
 use crate::kernel::identity::{Caller, Principal};
 use crate::kernel::service::{Call, Service};
 use crate::services::iam::Role;
@@ -23,6 +25,8 @@ pub type State = super::Nothing;
 const SESSION_SECS: std::ops::RangeInclusive<u32> = 900..=43_200;
 /// Seconds of a session that a session takes on.
 const CHAINED_SECS_MAX: u32 = 3_600;
+/// Bytes of the policy of a session.
+const SESSION_POLICY_BYTES_MAX: usize = 2_048;
 
 /// API of STS.
 pub static SERVICE: Service = Service {
@@ -32,7 +36,8 @@ pub static SERVICE: Service = Service {
         model!("sts"),
         &[
             op!(GetCallerIdentity() => caller_identity),
-            op!(AssumeRole(RoleArn, RoleSessionName, DurationSeconds, ExternalId) => assume_role),
+            op!(AssumeRole(RoleArn, RoleSessionName, DurationSeconds, ExternalId, Policy)
+            => assume_role),
         ],
     )
 };
@@ -68,7 +73,8 @@ fn assume_role(call: &Call<'_>) -> ApiResult {
              role chaining",
         ));
     }
-    let assumed = cloud.identities.role(&name, &role.id, session);
+    let mut assumed = cloud.identities.role(&name, &role.id, session);
+    assumed.session_policy = params["Policy"].as_str().map(session_policy).transpose()?;
     let about = json!({ "AssumedRoleId": assumed.user_id(), "Arn": assumed.arn });
     let duration = SignedDuration::from_secs(i64::from(secs));
     let credentials = cloud.identities.assumed_session(assumed, duration)?;
@@ -81,6 +87,20 @@ fn assume_role(call: &Call<'_>) -> ApiResult {
         },
         "AssumedRoleUser": about,
     }))
+}
+
+/// A policy that narrows a session.
+fn session_policy(text: &str) -> ApiResult {
+    let malformed = |words: String| ApiError::new("MalformedPolicyDocument", words);
+    let policy = serde_json::from_str(text)
+        .map_err(|_| malformed("This policy contains invalid Json".to_owned()))?;
+    check_policy(&policy).map_err(malformed)?;
+    if document_size(&policy) > SESSION_POLICY_BYTES_MAX {
+        let words = "Packed policy consumes more than 100% of allotted space, please use smaller \
+                     policy.";
+        return Err(ApiError::new("PackedPolicyTooLarge", words));
+    }
+    Ok(policy)
 }
 
 /// The role, when its trust policy and the caller's permissions let the caller take it on. Whether
@@ -107,7 +127,9 @@ fn permitted(
         Request { subject: &subject, action: ACTION, resource: role_arn, context: &context };
     let nobody = Policy { variables: false, statements: vec![] };
     let identity = cloud.identity_policies(caller)?;
-    let decision = decision::decide_trust(&identity, trust.as_ref().unwrap_or(&nobody), &request)
+    let (boundary, session) = cloud.limits_of(caller)?;
+    let limits = Limits { boundary: boundary.as_ref(), session: session.as_ref() };
+    let decision = decision::decide_trust(&identity, limits, trust.as_ref().unwrap_or(&nobody), &request)
         .map_err(|unknown| unknown_key(&unknown, ACTION, role_arn))?;
     cloud.record(caller, ACTION, role_arn, &decision)?;
     match found {

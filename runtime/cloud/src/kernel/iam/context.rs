@@ -31,7 +31,7 @@
 //! apply asks for it: AWS might have a value for it, so guessing could open or close the wrong
 //! door.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Keys that are filled whenever AWS has them, in lower case; a last `/` stands for any tag.
 const FILLED: &[&str] = &[
@@ -101,6 +101,7 @@ pub enum Lookup<'a> {
 #[derive(Debug, Default, Clone)]
 pub struct Context {
     values: HashMap<String, Vec<String>>,
+    absent: HashSet<String>,
 }
 
 impl Context {
@@ -116,6 +117,11 @@ impl Context {
         }
     }
 
+    /// Says that the request does not have a key.
+    pub fn add_absent(&mut self, key: &str) {
+        self.absent.insert(key.to_ascii_lowercase());
+    }
+
     /// What is known of `key`.
     pub fn get(&self, key: &str) -> Lookup<'_> {
         let key = key.to_ascii_lowercase();
@@ -125,6 +131,6 @@ impl Context {
         let listed = |name: &&str| {
             **name == key || (name.ends_with('/') && key.starts_with(*name) && key != **name)
         };
-        if FILLED.iter().chain(NEVER).any(listed) { Lookup::Absent } else { Lookup::Unknown }
+        if self.absent.contains(&key) || FILLED.iter().chain(NEVER).any(listed) { Lookup::Absent } else { Lookup::Unknown }
     }
 }

@@ -67,6 +67,48 @@ pub enum Reason {
     DeniedByResource,
     /// Nothing allows it.
     NotAllowed,
+    /// A permissions boundary denies it.
+    DeniedByBoundary,
+    /// The permissions boundary does not allow it.
+    OutOfBoundary,
+    /// A session policy denies it.
+    DeniedBySession,
+    /// The session policy does not allow it.
+    OutOfSession,
+}
+
+/// What a caller may at most, whatever allows it.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Limits<'a> {
+    /// The permissions boundary of a role.
+    pub boundary: Option<&'a Policy>,
+    /// The policy that a session was begun with.
+    pub session: Option<&'a Policy>,
+}
+
+impl Limits<'_> {
+    /// The decision within the limits. AWS lets a resource's policy that names the session itself
+    /// go beyond them; here nothing does.
+    fn narrow(&self, decision: Decision, request: &Request<'_>) -> Result<Decision, Unknown> {
+        let kinds = [
+            (self.boundary, Reason::DeniedByBoundary, Reason::OutOfBoundary),
+            (self.session, Reason::DeniedBySession, Reason::OutOfSession),
+        ];
+        let is_denied =
+            matches!(decision.reason, Reason::DeniedByIdentity | Reason::DeniedByResource);
+        let mut narrowed = decision;
+        for (policy, denied, out) in kinds {
+            let Some(policy) = policy.filter(|_| !is_denied) else { continue };
+            let judged = judge_some(Some(policy), request)?;
+            if let Some(statements) = judged.denied {
+                return Ok(Decision { reason: denied, statements });
+            }
+            if judged.allowed.is_none() && narrowed.reason == Reason::Allowed {
+                narrowed = Decision { reason: out, statements: vec![] };
+            }
+        }
+        Ok(narrowed)
+    }
 }
 
 /// The decision.
@@ -97,33 +139,38 @@ struct Judged {
 /// The decision on a request to a resource that may have a policy.
 pub fn decide(
     identity: &[Policy],
+    limits: Limits<'_>,
     resource: Option<&Policy>,
     request: &Request<'_>,
 ) -> Result<Decision, Unknown> {
     let (identity, resource) = (judge_all(identity, request)?, judge_some(resource, request)?);
-    Ok(settle(&identity, &resource, identity.allowed.is_some() || resource.allowed.is_some()))
+    let allowed = identity.allowed.is_some() || resource.allowed.is_some();
+    limits.narrow(settle(&identity, &resource, allowed), request)
 }
 
 /// The decision on a request to something of another account.
 pub fn decide_across(
     identity: &[Policy],
+    limits: Limits<'_>,
     resource: Option<&Policy>,
     request: &Request<'_>,
 ) -> Result<Decision, Unknown> {
     let (identity, resource) = (judge_all(identity, request)?, judge_some(resource, request)?);
     let opened = resource.allowed.is_some() || resource.delegated;
-    Ok(settle(&identity, &resource, identity.allowed.is_some() && opened))
+    let allowed = identity.allowed.is_some() && opened;
+    limits.narrow(settle(&identity, &resource, allowed), request)
 }
 
 /// The decision on `sts:AssumeRole`: the trust policy must allow it itself.
 pub fn decide_trust(
     identity: &[Policy],
+    limits: Limits<'_>,
     trust: &Policy,
     request: &Request<'_>,
 ) -> Result<Decision, Unknown> {
     let (identity, trust) = (judge_all(identity, request)?, judge_some(Some(trust), request)?);
     let delegated = trust.delegated && identity.allowed.is_some();
-    Ok(settle(&identity, &trust, trust.allowed.is_some() || delegated))
+    limits.narrow(settle(&identity, &trust, trust.allowed.is_some() || delegated), request)
 }
 
 fn settle(identity: &Judged, resource: &Judged, allowed: bool) -> Decision {

@@ -247,7 +247,8 @@ impl Template {
         let iam = self.iam_resources();
         let named = iam.iter().any(|r| {
             let properties = &r["Properties"];
-            properties.get("RoleName").is_some() || properties.get("InstanceProfileName").is_some()
+            let names = ["RoleName", "InstanceProfileName", "ManagedPolicyName"];
+            names.iter().any(|name| properties.get(*name).is_some())
         });
         match (iam.is_empty(), named) {
             (true, _) => vec![],

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Profile, Role};
+use super::{Profile, Role, policies, session_secs_default};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::iam::{check_inline_size, check_policy, check_trust};
-use crate::kernel::resource::{Handler, Live, Made, Place, ResourceType, attributes, text};
+use crate::kernel::resource::{
+    Failure, Handler, Live, Made, Place, ResourceType, attributes, number, text,
+};
 
 /// The types.
 pub const TYPES: &[ResourceType] = &[
@@ -20,6 +22,9 @@ pub const TYPES: &[ResourceType] = &[
             "Policies/PolicyName",
             "Policies/PolicyDocument",
             "Description",
+            "ManagedPolicyArns",
+            "MaxSessionDuration",
+            "PermissionsBoundary",
             "Tags",
         ],
         &RoleType,
@@ -31,6 +36,12 @@ pub const TYPES: &[ResourceType] = &[
         &InstanceProfile,
     )
     .named_by("InstanceProfileName"),
+    ResourceType::new(
+        "AWS::IAM::ManagedPolicy",
+        &["ManagedPolicyName", "PolicyDocument", "Description"],
+        &PolicyType,
+    )
+    .named_by("ManagedPolicyName"),
 ];
 
 #[derive(Debug)]
@@ -48,12 +59,23 @@ impl RoleType {
         check_inline_size(id, &policies)?;
         let trust = p["AssumeRolePolicyDocument"].clone();
         check_trust(cloud, &trust).map_err(|e| format!("the trust policy is malformed: {e}"))?;
+        let attached = p["ManagedPolicyArns"].as_array().into_iter().flatten();
+        let attached: Vec<String> =
+            attached.filter_map(Value::as_str).map(str::to_owned).collect();
+        let boundary = p["PermissionsBoundary"].as_str();
+        for arn in attached.iter().map(String::as_str).chain(boundary) {
+            policies::attachable(cloud, arn)?;
+        }
         let existing = cloud.services.iam.roles.get(id);
         let mut role = existing.map_or_else(|| Role::new(trust.clone()), |role| (*role).clone());
         role.trust = trust;
         role.policies = policies;
         role.tags = p["Tags"].clone();
         role.description = p["Description"].as_str().map(str::to_owned);
+        (role.attached, role.boundary) = (attached, boundary.map(str::to_owned));
+        let default = u64::from(session_secs_default());
+        let secs = number(&p["MaxSessionDuration"], default);
+        role.session_secs_max = u32::try_from(secs).unwrap_or(u32::MAX);
         let role_id = role.id.clone();
         cloud.services.iam.roles.put(id, role)?;
         let arn = cloud.config.global_arn("iam", &format!("role/{id}"));
@@ -89,6 +111,8 @@ impl Handler for RoleType {
                 "RoleName": id, "AssumeRolePolicyDocument": role.trust,
                 "Policies": role.policies.iter().map(policy).collect::<Vec<_>>(),
                 "Description": role.description, "Tags": role.tags,
+                "ManagedPolicyArns": role.attached, "PermissionsBoundary": role.boundary,
+                "MaxSessionDuration": role.session_secs_max,
             })
         }))
     }
@@ -144,5 +168,76 @@ impl Handler for InstanceProfile {
 
     fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
         Some(cloud.services.iam.profiles.names(""))
+    }
+}
+
+#[derive(Debug)]
+struct PolicyType;
+
+#[async_trait]
+impl Handler for PolicyType {
+    fn id(&self, place: &Place<'_>, name: Option<&str>, _: &Value) -> String {
+        policies::arn(place.cloud, &name.map_or_else(|| place.name(), str::to_owned))
+    }
+
+    fn exists(&self, cloud: &Arc<Cloud>, id: &str, _: &Value) -> Option<bool> {
+        Some(cloud.services.iam.managed.contains(id))
+    }
+
+    async fn create(&self, place: &Place<'_>, id: &str, properties: &Value) -> Made {
+        let mut params = json!({
+            "PolicyName": id.rsplit('/').next().unwrap_or(id),
+            "PolicyDocument": properties["PolicyDocument"].to_string(),
+        });
+        if let Some(description) = properties["Description"].as_str() {
+            params["Description"] = description.into();
+        }
+        let made = place.call("iam", "CreatePolicy", &params).await?;
+        Ok(attributes(json!({ "PolicyArn": id, "PolicyId": made["Policy"]["PolicyId"] })))
+    }
+
+    /// The oldest version makes room, as AWS's handler does it.
+    async fn update(&self, place: &Place<'_>, id: &str, properties: &Value, _: &Value) -> Made {
+        let arn = json!({ "PolicyArn": id });
+        let listed = place.call("iam", "ListPolicyVersions", &arn).await?;
+        let versions = listed["Versions"].as_array().cloned().unwrap_or_default();
+        let oldest = versions.iter().rev().find(|version| version["IsDefaultVersion"] == false);
+        if let Some(oldest) = oldest.filter(|_| versions.len() >= 5) {
+            let params = json!({ "PolicyArn": id, "VersionId": oldest["VersionId"] });
+            place.call("iam", "DeletePolicyVersion", &params).await?;
+        }
+        let params = json!({
+            "PolicyArn": id, "PolicyDocument": properties["PolicyDocument"].to_string(),
+            "SetAsDefault": true,
+        });
+        place.call("iam", "CreatePolicyVersion", &params).await?;
+        Ok(Map::new())
+    }
+
+    async fn delete(&self, place: &Place<'_>, id: &str, _: &Value) -> Result<(), String> {
+        let arn = json!({ "PolicyArn": id });
+        let listed = match place.call("iam", "ListPolicyVersions", &arn).await {
+            Err(Failure::Gone(_)) => return Ok(()),
+            listed => listed.map_err(|failure| failure.to_string())?,
+        };
+        let versions = listed["Versions"].as_array().into_iter().flatten();
+        for version in versions.filter(|version| version["IsDefaultVersion"] == false) {
+            let params = json!({ "PolicyArn": id, "VersionId": version["VersionId"] });
+            place.call_unless_gone("iam", "DeletePolicyVersion", &params).await?;
+        }
+        place.call_unless_gone("iam", "DeletePolicy", &arn).await
+    }
+
+    fn read(&self, cloud: &Arc<Cloud>, id: &str, _: &Value) -> Live {
+        Live::of(cloud.services.iam.managed.get(id).map(|policy| {
+            json!({
+                "ManagedPolicyName": policy.name, "Description": policy.description,
+                "PolicyDocument": policy.document(),
+            })
+        }))
+    }
+
+    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
+        Some(cloud.services.iam.managed.names(""))
     }
 }

@@ -15,7 +15,7 @@ fn decided(policies: &[Policy], action: &str, resource: &str) -> Reason {
     let context = context(&[("aws:username", "ann"), ("aws:PrincipalTag/team", "a")]);
     let subject = user();
     let request = Request { subject: &subject, action, resource, context: &context };
-    decide(policies, None, &request).expect("known keys").reason
+    decide(policies, Limits::default(), None, &request).expect("known keys").reason
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn shared(effect: &str, element: &str, principal: &Value, may: bool, subject: &S
     let context = context(&[]);
     let request = Request { subject, action: "s3:GetObject", resource: KEY, context: &context };
     let identity = if may { vec![own] } else { vec![] };
-    decide(&identity, Some(&bucket), &request).expect("known keys").reason
+    decide(&identity, Limits::default(), Some(&bucket), &request).expect("known keys").reason
 }
 
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html>
