@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::kernel::clock::Clock;
 use crate::kernel::engine::Engines;
 use crate::kernel::faults::Faults;
 use crate::kernel::former;
@@ -91,6 +92,8 @@ pub struct Opening<'a> {
     pub limits: Limits,
     /// Where records are.
     pub store: &'a Arc<Store>,
+    /// The time.
+    pub clock: &'a Clock,
 }
 
 impl Opening<'_> {
@@ -120,6 +123,8 @@ pub struct Cloud {
     pub faults: Faults,
     /// Jobs and queries that are at work.
     pub engines: Engines,
+    /// The time by which waits, schedules and retention go.
+    pub clock: Clock,
     /// What each service has.
     pub services: Services,
 }
@@ -134,6 +139,7 @@ impl Cloud {
     pub fn open_with(config: Config, limits: Limits) -> Result<Arc<Self>> {
         let store = Store::open(&config.state_dir)?;
         former::import(&store, &config.state_dir)?;
+        let clock = Clock::default();
         Ok(Arc::new(Self {
             identity: crate::kernel::folder::new_identity(&config.state_dir)?,
             stop: Arc::default(),
@@ -141,7 +147,13 @@ impl Cloud {
             audit: Audit::open(&config.state_dir)?,
             faults: Faults::open(&config)?,
             engines: Engines::default(),
-            services: Services::open(&Opening { config: &config, limits, store: &store })?,
+            services: Services::open(&Opening {
+                config: &config,
+                limits,
+                store: &store,
+                clock: &clock,
+            })?,
+            clock,
             config,
             limits,
         }))

@@ -1,12 +1,13 @@
-//! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, faults, metadata of
+//! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, faults, clock, metadata of
 //! instances, wait conditions, tools of instances.
 //!
 //! `health` says only `{"status": "ok"}`, unless the header `x-steppe-identity` has the content of
 //! the file `identity` in the state folder, which only its owner can read: then it also says which
-//! process, version and folder it is. `stop` and `faults` need the
-//! same header.
+//! process, version and folder it is. `stop`, `faults` and `clock`
+//! need the same header.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -22,6 +23,8 @@ use crate::services::ec2;
 
 /// Bytes of a body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Seconds that the clock is put forward at once: ten years.
+const ADVANCE_SECS_MAX: u64 = 10 * 366 * 24 * 60 * 60;
 
 /// Answers a request to `/_steppe/PATH`.
 pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> Response {
@@ -34,6 +37,7 @@ pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> R
         (&Method::GET, ["health"]) => axum::Json(health(cloud, &parts.headers)).into_response(),
         (&Method::GET, ["coverage"]) => axum::Json(coverage::value()).into_response(),
         (&Method::POST, ["stop"]) => stop(cloud, &parts.headers),
+        (&Method::POST, ["clock"]) => advance_clock(cloud, &parts.headers, &body),
         (method, ["imds", token, rest]) => {
             ec2::metadata(cloud, method, token, rest, &parts.headers).into_response()
         }
@@ -65,6 +69,21 @@ fn stop(cloud: &Cloud, headers: &HeaderMap) -> Response {
     }
     cloud.stop.notify_one();
     axum::Json(json!({ "status": "stopping" })).into_response()
+}
+
+/// Puts the clock forward by `{"seconds": n}`, and says what it shows then.
+fn advance_clock(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
+    if !knows_identity(cloud, headers) {
+        return (StatusCode::FORBIDDEN, "x-steppe-identity is not this cloud's").into_response();
+    }
+    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(seconds) = asked["seconds"].as_u64().filter(|seconds| *seconds <= ADVANCE_SECS_MAX)
+    else {
+        let message = format!("`seconds` is a whole number of at most {ADVANCE_SECS_MAX}");
+        return (StatusCode::BAD_REQUEST, message).into_response();
+    };
+    cloud.clock.advance(Duration::from_secs(seconds));
+    axum::Json(json!({ "now": cloud.clock.now() })).into_response()
 }
 
 /// Compared as hashes, so that the time taken tells nothing about where they differ.
