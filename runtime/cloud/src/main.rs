@@ -15,7 +15,7 @@ use steppe_cloud::kernel::{log, processes};
 use steppe_cloud::protocol;
 use steppe_cloud::services::cloudformation;
 use steppe_cloud::services::ec2::instance_tools;
-use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, states};
+use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, sqs, states};
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -170,6 +170,7 @@ fn resume(cloud: &Arc<Cloud>) {
     states::end_orphans(cloud);
     glue::end_orphans(cloud);
     athena::end_orphans(cloud);
+    sqs::resume(cloud);
     // Stacks that are taken up again may delete instances, which must run by then.
     cloudformation::resume(cloud);
     tokio::spawn(events::run_schedules(cloud.clone()));

@@ -22,6 +22,7 @@ pub mod lambda;
 pub mod logs;
 pub mod s3;
 pub mod sns;
+pub mod sqs;
 pub mod ssm;
 pub mod states;
 pub mod sts;
@@ -60,6 +61,7 @@ services![
     logs,
     s3,
     sns,
+    sqs,
     ssm,
     states,
     sts,
