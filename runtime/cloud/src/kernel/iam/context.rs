@@ -24,6 +24,8 @@
 //!   the account is in no organisation and nobody is federated.
 //! - `iam:PassedToService` when a role is passed; `lambda:SourceFunctionArn` in calls of a
 //!   function; `sts:ExternalId` and `sts:RoleSessionName` of `AssumeRole`.
+//! - `sns:Protocol`, `sns:Endpoint` of subscriptions; `events:source`, `events:detail-type` of what
+//!   is put on a bus.
 //! - `s3:prefix`, `s3:delimiter`, `s3:max-keys` of the request, `s3:ResourceAccount`,
 //!   `s3:signatureversion`.
 //!
@@ -67,6 +69,10 @@ const FILLED: &[&str] = &[
     "s3:max-keys",
     "s3:resourceaccount",
     "s3:signatureversion",
+    "events:detail-type",
+    "events:source",
+    "sns:endpoint",
+    "sns:protocol",
     "sts:externalid",
     "sts:rolesessionname",
 ];
