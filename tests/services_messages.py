@@ -1,16 +1,21 @@
 """Queues, topics, rules, parameters, keys and schedules of the embedded cloud, as a user of boto3 sees them."""
 
-import concurrent.futures
 import sys
 
+import services_messages_events
 import services_messages_queues
+import services_messages_topics
 from support import EmbeddedCloud
 from services_messages_checks import Cloud, report
 
 
 def main():
     wanted = sys.argv[1:]
-    parts = {"sqs": services_messages_queues.run}
+    parts = {
+        "sqs": services_messages_queues.run,
+        "sns": services_messages_topics.run,
+        "events": services_messages_events.run,
+    }
     with EmbeddedCloud() as embedded:
         for name, run in parts.items():
             if not wanted or name in wanted:

@@ -15,7 +15,7 @@ use steppe_cloud::kernel::{log, processes};
 use steppe_cloud::protocol;
 use steppe_cloud::services::cloudformation;
 use steppe_cloud::services::ec2::instance_tools;
-use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, sqs, states};
+use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, sns, sqs, states};
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -174,6 +174,9 @@ fn resume(cloud: &Arc<Cloud>) {
     // Stacks that are taken up again may delete instances, which must run by then.
     cloudformation::resume(cloud);
     tokio::spawn(events::run_schedules(cloud.clone()));
+    tokio::spawn(events::run_deliveries(cloud.clone()));
+    tokio::spawn(sns::run_deliveries(cloud.clone()));
+    tokio::spawn(lambda::run_events(cloud.clone()));
     tokio::spawn(logs::keep_retention(cloud.clone()));
 }
 

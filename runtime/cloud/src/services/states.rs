@@ -31,6 +31,7 @@ mod map;
 mod progress;
 mod redrive;
 mod retry;
+mod target;
 mod tasks;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub use executions::{Stop, end_orphans};
 pub use map::ChildInput;
 pub use map::runs::MapRun;
 
+use crate::kernel::bus::Takes;
 use crate::kernel::cloud::Opening;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
@@ -140,31 +142,34 @@ pub struct Execution {
 }
 
 /// API of Step Functions.
-pub static SERVICE: Service = Service::new(
-    "states",
-    model!("states"),
-    &[
-        op!(StartExecution(stateMachineArn, name, input)
+pub static SERVICE: Service = Service {
+    takes: Some(Takes(|cloud, message| Box::pin(target::take(cloud, message)))),
+    ..Service::new(
+        "states",
+        model!("states"),
+        &[
+            op!(StartExecution(stateMachineArn, name, input)
             => executions::start_execution),
-        op!(DescribeExecution(executionArn) => describe_execution),
-        op!(GetExecutionHistory(
+            op!(DescribeExecution(executionArn) => describe_execution),
+            op!(GetExecutionHistory(
             executionArn, maxResults, nextToken, reverseOrder, includeExecutionData
         ) => history::read),
-        op!(StopExecution(executionArn, error, cause) => stop_execution),
-        op!(RedriveExecution(executionArn, clientToken)
+            op!(StopExecution(executionArn, error, cause) => stop_execution),
+            op!(RedriveExecution(executionArn, clientToken)
             => redrive::redrive),
-        op!(ListExecutions(
+            op!(ListExecutions(
             stateMachineArn, mapRunArn, statusFilter, redriveFilter, maxResults, nextToken
         ) => list_executions),
-        op!(ListMapRuns(executionArn, maxResults, nextToken) => map::api::list),
-        op!(DescribeMapRun(mapRunArn) => map::api::describe),
-        op!(UpdateMapRun(
+            op!(ListMapRuns(executionArn, maxResults, nextToken) => map::api::list),
+            op!(DescribeMapRun(mapRunArn) => map::api::describe),
+            op!(UpdateMapRun(
             mapRunArn, maxConcurrency, toleratedFailurePercentage, toleratedFailureCount
         ) => map::api::update),
-        op!(ListStateMachines(maxResults, nextToken) => list_machines),
-        op!(DescribeStateMachine(stateMachineArn) => describe_machine),
-    ],
-);
+            op!(ListStateMachines(maxResults, nextToken) => list_machines),
+            op!(DescribeStateMachine(stateMachineArn) => describe_machine),
+        ],
+    )
+};
 
 fn list_machines(call: &Call<'_>) -> ApiResult {
     call.authorize("*")?;

@@ -114,10 +114,10 @@ pub fn set_state_machine(place: &Place<'_>, id: &str, p: &Value) -> Made {
 pub fn set_rule(place: &Place<'_>, id: &str, p: &Value) -> Made {
     let existing = place.cloud.services.events.rules.get(id);
     let rule = events::parse(p, existing.map_or_else(Timestamp::now, |r| r.created))?;
-    for target in &rule.targets {
-        place.may_pass(&target.role, "events.amazonaws.com")?;
+    for role in rule.targets.iter().filter_map(|target| target.role.as_deref()) {
+        place.may_pass(role, "events.amazonaws.com")?;
         let arn = events::arn(place.cloud, id);
-        place.cloud.assume_for(&target.role, "events.amazonaws.com", id, Some(&arn))?;
+        place.cloud.assume_for(role, "events.amazonaws.com", id, Some(&arn))?;
     }
     place.cloud.services.events.rules.put(id, rule)?;
     place.cloud.services.events.rules_changed.notify_one();

@@ -185,20 +185,10 @@ pub fn delete_log_group(place: &Place<'_>, id: &str) -> Result<(), String> {
 
 pub fn set_topic(place: &Place<'_>, id: &str, p: &Value) -> Made {
     sns::check_display_name(text(p, "DisplayName"))?;
-    let subscriptions = place
-        .cloud
-        .services
-        .sns
-        .topics
-        .get(id)
-        .map(|t| t.subscriptions.clone())
-        .unwrap_or_default();
-    place
-        .cloud
-        .services
-        .sns
-        .topics
-        .put(id, sns::Topic { display_name: text(p, "DisplayName").to_owned(), subscriptions })?;
+    let topics = &place.cloud.services.sns.topics;
+    let mut topic = topics.get(id).map_or_else(sns::Topic::default, |topic| (*topic).clone());
+    topic.display_name = text(p, "DisplayName").to_owned();
+    topics.put(id, topic)?;
     let name = id.rsplit(':').next().unwrap_or(id);
     Ok(attributes(json!({ "TopicArn": id, "TopicName": name })))
 }
@@ -212,7 +202,7 @@ pub fn create_subscription(place: &Place<'_>, id: &str, p: &Value) -> Made {
         .into());
     }
     sns::check_email(text(p, "Endpoint"))?;
-    let subscription = Subscription { arn: id.to_owned(), email: text(p, "Endpoint").to_owned() };
+    let subscription = Subscription::of_email(id.to_owned(), text(p, "Endpoint"));
     let topic = text(p, "TopicArn");
     place
         .cloud
