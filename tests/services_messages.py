@@ -4,6 +4,8 @@ import sys
 
 import services_messages_events
 import services_messages_queues
+import services_messages_schedules
+import services_messages_secrets
 import services_messages_topics
 from support import EmbeddedCloud
 from services_messages_checks import Cloud, report
@@ -15,6 +17,9 @@ def main():
         "sqs": services_messages_queues.run,
         "sns": services_messages_topics.run,
         "events": services_messages_events.run,
+        "kms": services_messages_secrets.run_kms,
+        "ssm": services_messages_secrets.run_ssm,
+        "scheduler": services_messages_schedules.run,
     }
     with EmbeddedCloud() as embedded:
         for name, run in parts.items():

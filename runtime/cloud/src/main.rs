@@ -15,7 +15,9 @@ use steppe_cloud::kernel::{log, processes};
 use steppe_cloud::protocol;
 use steppe_cloud::services::cloudformation;
 use steppe_cloud::services::ec2::instance_tools;
-use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, sns, sqs, states};
+use steppe_cloud::services::{
+    athena, ec2, events, glue, lambda, logs, scheduler, sns, sqs, states,
+};
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -176,6 +178,8 @@ fn resume(cloud: &Arc<Cloud>) {
     tokio::spawn(events::run_schedules(cloud.clone()));
     tokio::spawn(events::run_deliveries(cloud.clone()));
     tokio::spawn(sns::run_deliveries(cloud.clone()));
+    tokio::spawn(scheduler::run_schedules(cloud.clone()));
+    tokio::spawn(scheduler::run_deliveries(cloud.clone()));
     tokio::spawn(lambda::run_events(cloud.clone()));
     tokio::spawn(logs::keep_retention(cloud.clone()));
 }

@@ -82,19 +82,28 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Outbox<T> 
         contents: impl IntoIterator<Item = T>,
         now: Timestamp,
     ) -> Result<(), NotStored> {
-        let parcel = |content| Parcel { content, made: now, due: now, attempts: 0 };
+        self.add_due(contents.into_iter().map(|content| (content, now, now)))
+    }
+
+    /// The same for work that is as old as its first time says, and due at its second.
+    pub fn add_due(
+        &self,
+        contents: impl IntoIterator<Item = (T, Timestamp, Timestamp)>,
+    ) -> Result<(), NotStored> {
         // Names are in the order of time, so that what came first is done first.
-        let moment = now.as_microsecond();
-        let named = contents.into_iter().map(|content| {
-            (format!("{moment:020}-{}", uuid::Uuid::new_v4().simple()), parcel(content))
+        let named = contents.into_iter().map(|(content, made, due)| {
+            let random = uuid::Uuid::new_v4().simple();
+            let name = format!("{:020}-{random}", due.as_microsecond());
+            (name, Parcel { content, made, due, attempts: 0 })
         });
         let named: Vec<(String, Parcel<T>)> = named.collect();
         if named.is_empty() {
             return Ok(());
         }
-        let names: Vec<String> = named.iter().map(|(name, _)| name.clone()).collect();
+        let waiting: Vec<(Timestamp, String)> =
+            named.iter().map(|(name, parcel)| (parcel.due, name.clone())).collect();
         self.table.put_all(named, [])?;
-        self.waiting.lock().extend(names.into_iter().map(|name| (now, name)));
+        self.waiting.lock().extend(waiting);
         self.changed.notify_one();
         Ok(())
     }

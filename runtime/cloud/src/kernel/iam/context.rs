@@ -24,6 +24,7 @@
 //!   the account is in no organisation and nobody is federated.
 //! - `iam:PassedToService` when a role is passed; `lambda:SourceFunctionArn` in calls of a
 //!   function; `sts:ExternalId` and `sts:RoleSessionName` of `AssumeRole`.
+//! - `kms:CallerAccount`; `kms:ViaService` of what a service does with a key for its caller.
 //! - `sns:Protocol`, `sns:Endpoint` of subscriptions; `events:source`, `events:detail-type` of what
 //!   is put on a bus.
 //! - `s3:prefix`, `s3:delimiter`, `s3:max-keys` of the request, `s3:ResourceAccount`,
@@ -69,6 +70,8 @@ const FILLED: &[&str] = &[
     "s3:max-keys",
     "s3:resourceaccount",
     "s3:signatureversion",
+    "kms:calleraccount",
+    "kms:viaservice",
     "events:detail-type",
     "events:source",
     "sns:endpoint",
