@@ -3,6 +3,7 @@
 import sys
 
 import services_messages_events
+import services_messages_functions
 import services_messages_queues
 import services_messages_schedules
 import services_messages_secrets
@@ -17,6 +18,7 @@ def main():
         "sqs": services_messages_queues.run,
         "sns": services_messages_topics.run,
         "events": services_messages_events.run,
+        "lambda": services_messages_functions.run,
         "kms": services_messages_secrets.run_kms,
         "ssm": services_messages_secrets.run_ssm,
         "scheduler": services_messages_schedules.run,

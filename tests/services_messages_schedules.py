@@ -41,8 +41,10 @@ def schedules(cloud):
     scheduler = cloud.client("scheduler")
     make = lambda **params: scheduler.create_schedule(**({"Name": "s", "ScheduleExpression": "rate(1 day)", "FlexibleTimeWindow": OFF, "Target": target(cloud)} | params))
     equal("a schedule's ARN", make(Description="d")["ScheduleArn"], cloud.arn("scheduler", "schedule/default/s"))
+    equal("a rate begins at once", arrived(cloud, cloud.url, 1), ["x"])
     equal("a schedule once", refused(make), "ConflictException")
     make(Name="t", ClientToken="token")
+    arrived(cloud, cloud.url, 1)
     equal("unless it is the same request", make(Name="t", ClientToken="token")["ScheduleArn"], cloud.arn("scheduler", "schedule/default/t"))
     found = scheduler.get_schedule(Name="s")
     equal("a schedule", (found["ScheduleExpression"], found["ScheduleExpressionTimezone"], found["State"], found["GroupName"], found["Description"], found["FlexibleTimeWindow"], found["ActionAfterCompletion"], found["Target"]["RetryPolicy"]),
@@ -56,7 +58,7 @@ def schedules(cloud):
         "a time that is none": {"ScheduleExpression": "at(2026-13-01T00:00:00)"},
         "a zone that is none": {"ScheduleExpressionTimezone": "Mars/Olympus"},
         "a window without minutes": {"FlexibleTimeWindow": {"Mode": "FLEXIBLE"}},
-        "an end before the start": {"StartDate": now(cloud) + datetime.timedelta(2), "EndDate": now(cloud) + datetime.timedelta(1)},
+        "an end before the begin": {"StartDate": now(cloud) + datetime.timedelta(2), "EndDate": now(cloud) + datetime.timedelta(1)},
         "a role that is not there": {"Target": target(cloud) | {"RoleArn": f"arn:aws:iam::{cloud.account}:role/none"}},
         "a group for a standard queue": {"Target": target(cloud, SqsParameters={"MessageGroupId": "g"})},
     }.items():
@@ -79,6 +81,7 @@ def groups(cloud):
     scheduler.untag_resource(ResourceArn=arn, TagKeys=["a"])
     equal("tags of a group", scheduler.list_tags_for_resource(ResourceArn=arn)["Tags"], [{"Key": "c", "Value": "d"}])
     scheduler.create_schedule(Name="s", GroupName="g", ScheduleExpression="rate(1 day)", FlexibleTimeWindow=OFF, Target=target(cloud))
+    arrived(cloud, cloud.url, 1)
     equal("a schedule of a group", [s["GroupName"] for s in scheduler.list_schedules(GroupName="g")["Schedules"]], ["g"])
     equal("no group", refused(scheduler.create_schedule, Name="s", GroupName="h", ScheduleExpression="rate(1 day)", FlexibleTimeWindow=OFF, Target=target(cloud)), "ResourceNotFoundException")
     scheduler.delete_schedule_group(Name="g")
@@ -154,7 +157,7 @@ def down(cloud):
     scheduler = cloud.client("scheduler")
     for name, age in (("patient", 86_400), ("impatient", 600)):
         scheduler.create_schedule(Name=name, ScheduleExpression="rate(1 hour)", FlexibleTimeWindow=OFF, Target=target(cloud, name, RetryPolicy={"MaximumEventAgeInSeconds": age}))
-    begin = now(cloud)
+    equal("both begin", sorted(arrived(cloud, cloud.url, 2)), ["impatient", "patient"])
     cloud.embedded.crash()
     # Its clock is put forward at once, as if it had been down for three hours and a half.
     cloud.advance(0)

@@ -6,8 +6,8 @@
 //! is refused; then it goes to the dead-letter queue of the subscription, if that has one.
 //!
 //! Differences from AWS: notifications carry no signature and no address to unsubscribe at; a topic
-//! without a policy shows none, and only policies of roles decide about it; filter policies count at
-//! once. Refused by name are FIFO topics, encryption with keys of KMS, data protection, delivery
+//! without a policy shows none, and only policies of roles decide about it; filter policies count
+//! at once. Refused by name are FIFO topics, encryption with keys of KMS, data protection, delivery
 //! policies, and the protocols `http`, `https`, `email-json`, `sms`, `application` and `firehose`.
 
 mod filter;

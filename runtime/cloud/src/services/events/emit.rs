@@ -113,8 +113,9 @@ fn event(
     detail: Value,
 ) -> Value {
     json!({
-        "version": "0", "id": uuid::Uuid::new_v4().to_string(), "detail-type": detail_type, "source": source,
-        "account": cloud.config.account, "time": iso(time), "region": cloud.config.region, "resources": [resource], "detail": detail,
+        "version": "0", "id": uuid::Uuid::new_v4().to_string(), "detail-type": detail_type,
+        "source": source, "account": cloud.config.account, "time": iso(time),
+        "region": cloud.config.region, "resources": [resource], "detail": detail,
     })
 }
 
@@ -133,14 +134,19 @@ pub fn object_created(
     reason: &'static str,
 ) {
     let sends = |b: &crate::services::s3::Bucket| {
-        !b.settings.get("NotificationConfiguration").unwrap_or(&Value::Null)["EventBridgeConfiguration"].is_null()
+        let notified = b.settings.get("NotificationConfiguration");
+        notified.is_some_and(|notified| !notified["EventBridgeConfiguration"].is_null())
     };
     if !cloud.services.s3.get(bucket).is_ok_and(|b| sends(&b)) {
         return;
     }
     let detail = json!({
-        "version": "0", "bucket": { "name": bucket }, "reason": reason, "requester": cloud.config.account,
-        "object": { "key": key, "size": object.size, "etag": object.etag, "sequencer": format!("{:016X}", object.modified.as_microsecond()) },
+        "version": "0", "bucket": { "name": bucket }, "reason": reason,
+        "requester": cloud.config.account,
+        "object": {
+            "key": key, "size": object.size, "etag": object.etag,
+            "sequencer": format!("{:016X}", object.modified.as_microsecond()),
+        },
     });
     let event = event(
         cloud,

@@ -230,7 +230,8 @@ mod tests {
     #[test]
     fn variables_are_values_or_parts_of_texts() {
         let paths = json!({
-            "n": "$.detail.name", "s": "$.detail.size", "a": "$.detail.all", "x": "$.detail.all[0].x",
+            "n": "$.detail.name", "s": "$.detail.size", "a": "$.detail.all",
+            "x": "$.detail.all[0].x",
             "o": "$.detail['odd name']", "none": "$.detail.none",
         });
         for (template, expected) in [

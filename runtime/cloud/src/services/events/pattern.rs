@@ -298,11 +298,14 @@ mod tests {
     fn every_field_must_have_one_of_its_values() {
         let pattern = json!({
             "source": ["aws.s3"],
-            "detail": { "bucket": { "name": ["a", "b"] }, "object": { "key": [{ "prefix": "raw/" }] } }
+            "detail": {
+                "bucket": { "name": ["a", "b"] }, "object": { "key": [{ "prefix": "raw/" }] },
+            },
         });
         let event = |source: &str, bucket: &str, key: &str| {
             json!({
-                "source": source, "detail": { "bucket": { "name": bucket }, "object": { "key": key } }
+                "source": source,
+                "detail": { "bucket": { "name": bucket }, "object": { "key": key } },
             })
         };
         assert!(takes(pattern.clone(), &event("aws.s3", "b", "raw/x.csv")));

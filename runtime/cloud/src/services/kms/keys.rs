@@ -104,8 +104,10 @@ pub fn managed(cloud: &Cloud, service: &str) -> ApiResult<Found> {
                 {
                     "Sid": "Allow access through the service for all principals in the account",
                     "Effect": "Allow", "Principal": { "AWS": "*" },
-                    "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*",
-                        "kms:DescribeKey"],
+                    "Action": [
+                        "kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*",
+                        "kms:DescribeKey",
+                    ],
                     "Resource": "*",
                     "Condition": { "StringEquals": {
                         "kms:ViaService": via, "kms:CallerAccount": cloud.config.account,

@@ -70,7 +70,12 @@ impl Expression {
         }
     }
 
-    /// Whether it counts from the begin of the schedule.
+    /// Whether it is one time only.
+    pub fn is_once(&self) -> bool {
+        matches!(self, Self::At(_))
+    }
+
+    /// Whether it counts from the begin of the schedule, at which it sends first.
     pub fn is_rate(&self) -> bool {
         matches!(self, Self::Again(schedule) if schedule.to_string().starts_with("rate"))
     }

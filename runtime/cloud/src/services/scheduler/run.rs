@@ -46,15 +46,23 @@ pub async fn run_schedules(cloud: Arc<Cloud>) {
 /// The first time after `from` at which a schedule sends.
 fn next_after(schedule: &Schedule, from: Timestamp) -> Option<Timestamp> {
     let zone = zone(&schedule.zone)?;
+    if schedule.expression.is_once() {
+        // Begin and end are ignored.
+        return schedule.expression.next_after(&zone, from, schedule.created);
+    }
     let begin = schedule.start.unwrap_or(schedule.created);
-    // A rate sends first when it begins; what is exactly at the begin counts for all.
-    let before = begin.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(begin);
-    let from = if schedule.start.is_some() { from.max(before) } else { from };
-    let next = match schedule.expression.is_rate() && schedule.start.is_some() && from < begin {
-        true => Some(begin),
-        false => schedule.expression.next_after(&zone, from, begin),
-    };
+    if schedule.expression.is_rate() && from < begin {
+        return Some(begin);
+    }
+    // What is exactly at the begin counts.
+    let from = from.max(just_before(begin));
+    let next = schedule.expression.next_after(&zone, from, begin);
     next.filter(|next| schedule.end.is_none_or(|end| *next <= end))
+}
+
+/// The moment before a time.
+pub fn just_before(time: Timestamp) -> Timestamp {
+    time.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(time)
 }
 
 /// Sends what is due; the time that is due next.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::expression::{Expression, zone};
 use super::target::Target;
-use super::{PAGES, Schedule, arn, conflict, groups, invalid, missing};
+use super::{PAGES, Schedule, arn, conflict, groups, invalid, missing, run};
 use crate::kernel::cloud::epoch_secs;
 use crate::kernel::error::ApiResult;
 use crate::kernel::service::Call;
@@ -82,7 +82,9 @@ pub fn create(call: &Call<'_>) -> ApiResult {
     let own = arn(cloud, group, name);
     call.authorize(&own)?;
     groups::check_exists(cloud, group)?;
-    let schedule = read(call, group, cloud.clock.now())?;
+    let mut schedule = read(call, group, cloud.clock.now())?;
+    // A rate sends first when it begins, which is now unless a start is given.
+    schedule.done_until = run::just_before(schedule.created);
     let token = schedule.token.clone();
     if !state.schedules.create(&key(group, name), schedule)? {
         let there = state.schedules.get(&key(group, name));

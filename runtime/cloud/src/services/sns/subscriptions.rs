@@ -21,11 +21,14 @@ fn no_subscription() -> ApiError {
 
 fn check_endpoint(protocol: &str, endpoint: &str) -> ApiResult<()> {
     let parts: Vec<&str> = endpoint.splitn(6, ':').collect();
-    let is_arn_of = |service: &str| matches!(parts.as_slice(), ["arn", _, of, _, _, rest] if *of == service && !rest.is_empty());
+    let is_arn_of = |service: &str| match parts.as_slice() {
+        ["arn", _, of, _, _, rest] => *of == service && !rest.is_empty(),
+        _ => false,
+    };
     match protocol {
         "email" => check_email(endpoint).map_err(|words| ApiError::new("InvalidParameter", words)),
         "sqs" if is_arn_of("sqs") && endpoint.ends_with(".fifo") => Err(invalid(
-            "Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS topics",
+            "Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS topics",
         )),
         "sqs" if is_arn_of("sqs") => Ok(()),
         "sqs" => Err(invalid("SQS endpoint ARN")),
@@ -56,7 +59,8 @@ fn change(
         "FilterPolicyScope" if ["MessageAttributes", "MessageBody"].contains(&value) => {}
         "FilterPolicyScope" => {
             return Err(invalid(format!(
-                "FilterPolicyScope: Invalid value [{value}]. Please use either MessageBody or MessageAttributes"
+                "FilterPolicyScope: Invalid value [{value}]. Please use either MessageBody or \
+                 MessageAttributes"
             )));
         }
         "FilterPolicy" if value.is_empty() || value == "{}" => {

@@ -55,7 +55,10 @@ pub fn check(name: &str) -> ApiResult<()> {
         return Err(invalid(message));
     }
     if name.is_empty() || !name.chars().all(plain) || name.ends_with('/') || name.contains("//") {
-        let message = "Parameter name: can't be prefixed with \"ssm\" (case-insensitive). If formed as a path, it can consist of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, numbers and the following 3 symbols .-_";
+        let message = "Parameter name: can't be prefixed with \"ssm\" (case-insensitive). If \
+                       formed as a path, it can consist of sub-paths divided by slash symbol; each \
+                       sub-path can be formed as a mix of letters, numbers and the following 3 \
+                       symbols .-_";
         return Err(invalid(message));
     }
     if name.contains('/') && !name.starts_with('/') {

@@ -86,7 +86,8 @@ pub fn get(call: &Call<'_>) -> ApiResult {
     match selector.filter(|_| call.cloud.services.ssm.parameters.contains(bare)) {
         Some(selector) => {
             let message = format!(
-                "Systems Manager could not find version {selector} of {bare}. Verify the version and try again."
+                "Systems Manager could not find version {selector} of {bare}. Verify the version \
+                 and try again."
             );
             Err(ApiError::new("ParameterVersionNotFound", message))
         }

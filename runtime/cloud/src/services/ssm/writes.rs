@@ -215,7 +215,8 @@ fn add(
     parameter.versions.push(version);
     if parameter.versions.len() > VERSIONS_MAX {
         if !parameter.versions[0].labels.is_empty() {
-            let message = "The oldest version has a label and cannot be deleted to make room: move the label to another version.";
+            let message = "The oldest version has a label and cannot be deleted to make room: move \
+                           the label to another version.";
             return Err(ApiError::new("ParameterMaxVersionLimitExceeded", message));
         }
         parameter.versions.remove(0);
