@@ -8,6 +8,7 @@ import re
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -58,10 +59,14 @@ class EmbeddedCloud:
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory()
         self._state = pathlib.Path(self._folder.name)
-        command = [TARGET / "debug" / "steppe-cloud", "serve", "--state", self._state, "--port", "0"]
         self._log = open(self._state / "log", "w")
-        self._process = subprocess.Popen(list(map(str, command)), stdout=self._log, stderr=self._log)
+        self._start()
+
+    def _start(self):
+        command = [TARGET / "debug" / "steppe-cloud", "serve", "--state", self._state, "--port", "0"]
         about = self._state / "cloud.json"
+        about.unlink(missing_ok=True)
+        self._process = subprocess.Popen(list(map(str, command)), stdout=self._log, stderr=self._log)
         while not about.exists():
             if self._process.poll() is not None:
                 raise SystemExit(f"the embedded cloud did not start:\n{(self._state / 'log').read_text()}")
@@ -84,6 +89,26 @@ class EmbeddedCloud:
         self._process.wait(timeout=30)
         self._log.close()
         self._folder.cleanup()
+
+    @property
+    def state(self):
+        return self._state
+
+    def log(self):
+        return (self._state / "log").read_text()
+
+    def advance(self, seconds):
+        """Puts the cloud's clock forward."""
+        identity = (self._state / "identity").read_text().strip()
+        body = json.dumps({"seconds": seconds}).encode()
+        request = urllib.request.Request(f"{self.endpoint}/_steppe/clock", body, {"x-steppe-identity": identity})
+        return json.load(urllib.request.urlopen(request))["now"]
+
+    def crash(self):
+        """Kills the process and starts another one on the same state."""
+        self._process.kill()
+        self._process.wait(timeout=30)
+        self._start()
 
 
 class Checkout:

@@ -46,6 +46,17 @@ impl Schedule {
         created: Timestamp,
         now: Timestamp,
     ) -> Option<Timestamp> {
+        self.next_in(TimeZone::UTC, from, created, now)
+    }
+
+    /// The same where the clock shows the time of another zone.
+    pub fn next_in(
+        &self,
+        zone: TimeZone,
+        from: Timestamp,
+        created: Timestamp,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         match &self.times {
             Times::Every(period) => {
                 let ahead = created.duration_since(now).as_secs().max(0) as u64;
@@ -57,7 +68,7 @@ impl Schedule {
                 created.checked_add(SignedDuration::from_secs(next)).ok()
             }
             Times::At(cron) => {
-                let after = from.to_zoned(TimeZone::UTC);
+                let after = from.to_zoned(zone);
                 cron.find_next_occurrence(&after, false).ok().map(|next| next.timestamp())
             }
         }

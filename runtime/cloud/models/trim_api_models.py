@@ -25,7 +25,7 @@ DROPPED = {
     "eventstream", "event", "eventpayload",
 }
 # What services refuse in other words than those of AWS's framework, and check themselves.
-OWN_WORDS = {("athena", "MaxQueryResults"): "max"}
+OWN_WORDS = {("athena", "MaxQueryResults"): "max", ("sqs", "QueueAttributeName"): "enum"}
 
 
 def models():

@@ -4,6 +4,7 @@
 pub mod bus;
 pub mod clock;
 pub mod cloud;
+pub mod delivery;
 pub mod durable;
 pub mod engine;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod iam;
 pub mod identity;
 pub mod log;
 pub mod model;
+pub mod outbox;
 pub mod pages;
 pub mod processes;
 pub mod resource;

@@ -15,7 +15,9 @@ use steppe_cloud::kernel::{log, processes};
 use steppe_cloud::protocol;
 use steppe_cloud::services::cloudformation;
 use steppe_cloud::services::ec2::instance_tools;
-use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, states};
+use steppe_cloud::services::{
+    athena, ec2, events, glue, lambda, logs, scheduler, sns, sqs, states,
+};
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -181,9 +183,15 @@ fn resume(cloud: &Arc<Cloud>) {
     states::end_orphans(cloud);
     glue::end_orphans(cloud);
     athena::end_orphans(cloud);
+    sqs::resume(cloud);
     // Stacks that are taken up again may delete instances, which must run by then.
     cloudformation::resume(cloud);
     tokio::spawn(events::run_schedules(cloud.clone()));
+    tokio::spawn(events::run_deliveries(cloud.clone()));
+    tokio::spawn(sns::run_deliveries(cloud.clone()));
+    tokio::spawn(scheduler::run_schedules(cloud.clone()));
+    tokio::spawn(scheduler::run_deliveries(cloud.clone()));
+    tokio::spawn(lambda::run_events(cloud.clone()));
     tokio::spawn(logs::keep_retention(cloud.clone()));
 }
 

@@ -19,10 +19,13 @@ pub mod ec2;
 pub mod events;
 pub mod glue;
 pub mod iam;
+pub mod kms;
 pub mod lambda;
 pub mod logs;
 pub mod s3;
+pub mod scheduler;
 pub mod sns;
+pub mod sqs;
 pub mod ssm;
 pub mod states;
 pub mod sts;
@@ -58,10 +61,13 @@ services![
     events,
     glue,
     iam,
+    kms,
     lambda,
     logs,
     s3,
+    scheduler,
     sns,
+    sqs,
     ssm,
     states,
     sts,

@@ -135,11 +135,34 @@ impl Cloud {
         let identity = self.identity_policies(caller)?;
         let (boundary, session) = self.limits_of(caller)?;
         let limits = Limits { boundary: boundary.as_ref(), session: session.as_ref() };
-        let decided = match self.owner_of(resource) {
-            Some(_) => decision::decide_across(&identity, limits, own.as_ref(), &request),
-            None => decision::decide(&identity, limits, own.as_ref(), &request),
+        let decided = match (self.owner_of(resource), own.as_ref()) {
+            (Some(_), own) => decision::decide_across(&identity, limits, own, &request),
+            // Policies of roles count for a key only when its own policy lets them.
+            (None, Some(own)) if action.starts_with("kms:") => {
+                decision::decide_trust(&identity, limits, own, &request)
+            }
+            (None, own) => decision::decide(&identity, limits, own, &request),
         };
         decided.map_err(|unknown| unknown_key(&unknown, action, resource))
+    }
+
+    /// Whether `caller` may do `action` on a key that had this policy.
+    pub fn would_allow_key(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        policy: &Value,
+    ) -> ApiResult<bool> {
+        let (subject, own) = (self.subject(caller), stored(policy, Kind::Resource)?);
+        let context = self.context(caller, action, resource, &[])?;
+        let request = Request { subject: &subject, action, resource, context: &context };
+        let identity = self.identity_policies(caller)?;
+        let (boundary, session) = self.limits_of(caller)?;
+        let limits = Limits { boundary: boundary.as_ref(), session: session.as_ref() };
+        let decided = decision::decide_trust(&identity, limits, &own, &request);
+        let decided = decided.map_err(|unknown| unknown_key(&unknown, action, resource))?;
+        Ok(decided.allowed())
     }
 
     /// The policy of a resource, which its service has.

@@ -44,6 +44,8 @@ pub struct Service {
     pub takes: Option<Takes>,
     /// The policy of a resource of it, by ARN, where it has policies.
     pub policy: fn(&Cloud, &str) -> Option<Value>,
+    /// Codes of errors and what clients of a protocol that it once spoke call them.
+    pub query_codes: &'static [(&'static str, &'static str)],
 }
 
 impl Service {
@@ -65,6 +67,7 @@ impl Service {
             types: &[],
             takes: None,
             policy: |_, _| None,
+            query_codes: &[],
         }
     }
 

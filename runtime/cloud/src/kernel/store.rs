@@ -530,6 +530,32 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         Ok(())
     }
 
+    /// Writes and deletes records: all of it, or nothing.
+    pub fn put_all<'a>(
+        &self,
+        puts: impl IntoIterator<Item = (String, T)>,
+        deletes: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), NotStored> {
+        let mut changed = Vec::new();
+        self.store.write(&self.scope, |connection| {
+            for name in deletes {
+                let mut delete =
+                    connection.prepare_cached(DELETE).map_err(|e| NotStored::new(name, &e))?;
+                let deleted = delete.execute(params![self.kind, self.full(name)]);
+                deleted.map_err(|error| NotStored::new(name, &error))?;
+                changed.push(name.to_owned());
+            }
+            for (name, value) in puts {
+                self.store_row(connection, &name, &self.full(&name), &value)?;
+                changed.push(name);
+            }
+            Ok::<_, NotStored>(())
+        })?;
+        let mut unsettled = self.unsettled.lock();
+        changed.iter().for_each(|name| drop(unsettled.remove(name)));
+        Ok(())
+    }
+
     /// Writes a record unless there is one of that name; `false` when there is.
     pub fn create(&self, name: &str, value: T) -> Result<bool, NotStored> {
         let full = self.full(name);

@@ -175,13 +175,21 @@ pub fn failure(speech: &Speech, error: &ApiError, request_id: &str) -> Response 
     {
         response.headers_mut().insert("x-amzn-errortype", code);
     }
-    if let Ok(code) = HeaderValue::try_from(format!("{};{sender}", error.code))
-        && matches!(speech.protocol, Protocol::Json | Protocol::Cbor)
-        && speech.once_query()
+    if matches!(speech.protocol, Protocol::Json | Protocol::Cbor)
+        && let Some(once) = once_called(speech, &error.code)
+        && let Ok(code) = HeaderValue::try_from(format!("{once};{sender}"))
     {
         response.headers_mut().insert("x-amzn-query-error", code);
     }
     response
+}
+
+/// What clients of the query protocol call an error, if the service ever spoke it.
+fn once_called<'a>(speech: &Speech, code: &'a str) -> Option<&'a str> {
+    let codes = services::find(&speech.service).map(|s| s.query_codes).unwrap_or_default();
+    let renamed = codes.iter().find(|(name, _)| *name == code).map(|(_, once)| *once);
+    let spoke = speech.once_query() || !codes.is_empty();
+    renamed.or_else(|| spoke.then_some(code))
 }
 
 /// A failure in S3's form. `region` is told to clients that signed for another one.

@@ -1,10 +1,10 @@
-//! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, clock, faults, metadata of
+//! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, faults, clock, metadata of
 //! instances, wait conditions, tools of instances.
 //!
 //! `health` says only `{"status": "ok"}`, unless the header `x-steppe-identity` has the content of
 //! the file `identity` in the state folder, which only its owner can read: then it also says which
-//! process, version and folder it is. `stop`, `clock` and `faults` need the same header. `clock` takes
-//! `{"advance_seconds": 86400}` and puts the cloud's clock forward, until the process ends.
+//! process, version and folder it is. `stop`, `faults` and `clock`
+//! need the same header.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +17,14 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::coverage;
-use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::cloud::Cloud;
 use crate::services::cloudformation::{self, Refused};
 use crate::services::ec2;
 
 /// Bytes of a body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// Ten years, which is longer than anything here is kept.
-const ADVANCE_SECS_MAX: u64 = 10 * 365 * 24 * 60 * 60;
+/// Seconds that the clock is put forward at once: ten years.
+const ADVANCE_SECS_MAX: u64 = 10 * 366 * 24 * 60 * 60;
 
 /// Answers a request to `/_steppe/PATH`.
 pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> Response {
@@ -38,11 +37,11 @@ pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> R
         (&Method::GET, ["health"]) => axum::Json(health(cloud, &parts.headers)).into_response(),
         (&Method::GET, ["coverage"]) => axum::Json(coverage::value()).into_response(),
         (&Method::POST, ["stop"]) => stop(cloud, &parts.headers),
+        (&Method::POST, ["clock"]) => advance_clock(cloud, &parts.headers, &body),
         (method, ["imds", token, rest]) => {
             ec2::metadata(cloud, method, token, rest, &parts.headers).into_response()
         }
         (&Method::PUT, ["wait", _]) => signal(cloud, &parts.uri, &body),
-        (&Method::POST, ["clock"]) => advance_clock(cloud, &parts.headers, &body),
         (&Method::PUT, ["faults"]) => script_faults(cloud, &parts.headers, &body),
         (&Method::POST, ["instances", token, "systemctl"]) => systemctl(cloud, token, &body).await,
         _ => not_found(&parts),
@@ -72,6 +71,21 @@ fn stop(cloud: &Cloud, headers: &HeaderMap) -> Response {
     axum::Json(json!({ "status": "stopping" })).into_response()
 }
 
+/// Puts the clock forward by `{"seconds": n}`, and says what it shows then.
+fn advance_clock(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
+    if !knows_identity(cloud, headers) {
+        return (StatusCode::FORBIDDEN, "x-steppe-identity is not this cloud's").into_response();
+    }
+    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(seconds) = asked["seconds"].as_u64().filter(|seconds| *seconds <= ADVANCE_SECS_MAX)
+    else {
+        let message = format!("`seconds` is a whole number of at most {ADVANCE_SECS_MAX}");
+        return (StatusCode::BAD_REQUEST, message).into_response();
+    };
+    cloud.clock.advance(Duration::from_secs(seconds));
+    axum::Json(json!({ "now": cloud.clock.now() })).into_response()
+}
+
 /// Compared as hashes, so that the time taken tells nothing about where they differ.
 fn knows_identity(cloud: &Cloud, headers: &HeaderMap) -> bool {
     headers.get("x-steppe-identity").is_some_and(|given| {
@@ -95,20 +109,6 @@ fn signal(cloud: &Cloud, uri: &Uri, body: &[u8]) -> Response {
         Err(Refused::Unknown) => StatusCode::NOT_FOUND.into_response(),
         Err(Refused::Malformed(words)) => (StatusCode::BAD_REQUEST, words).into_response(),
     }
-}
-
-/// Puts the clock forward.
-fn advance_clock(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
-    if !knows_identity(cloud, headers) {
-        return (StatusCode::FORBIDDEN, "x-steppe-identity is not this cloud's").into_response();
-    }
-    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
-    let Some(seconds) = asked["advance_seconds"].as_u64().filter(|s| *s <= ADVANCE_SECS_MAX) else {
-        let words = format!("advance_seconds is a number from 0 to {ADVANCE_SECS_MAX}");
-        return (StatusCode::BAD_REQUEST, words).into_response();
-    };
-    cloud.clock.advance(Duration::from_secs(seconds));
-    axum::Json(json!({ "now": iso(cloud.clock.now()) })).into_response()
 }
 
 /// Replaces the script of faults.

@@ -1,34 +1,44 @@
-//! EventBridge: rules on a schedule, on objects that arrive in S3 and on executions of state
-//! machines, which start state machines.
+//! EventBridge: rules on a schedule and rules on events, which send to state machines, functions,
+//! queues, topics and whatever else takes messages here.
 //!
-//! Differences from AWS: one event bus, `default`; patterns compare exact values and prefixes; a
-//! target is a state machine with a constant input or the event itself; a start that fails is
-//! logged and not repeated; events about executions say nothing of versions, aliases and redrives,
-//! and there are none about those of a Map Run; nothing is caught up that would have been due while
-//! the process did not run.
+//! What a rule sends is in the store before the event is answered for, and is tried again as the
+//! target's retry policy says, by the cloud's clock; then it goes to the dead-letter queue. It
+//! arrives at least once, also when the process is killed.
+//!
+//! Differences from AWS: one event bus, `default`; schedules are not caught up that would have been
+//! due while the process did not run; a target sends with its role where it has one, else as the
+//! policy of what is sent to allows; input templates are JSON; events about executions say nothing
+//! of versions, aliases and redrives, and there are none about those of a Map Run. Archives,
+//! replays, connections, API destinations and other buses are refused by name.
 
-mod pattern;
+mod emit;
+mod input;
+pub mod pattern;
 mod resources;
+mod schedules;
+mod targets;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use steppe_spec::Schedule;
 
-use crate::kernel::cloud::Opening;
-use crate::kernel::cloud::{Cloud, iso};
+use crate::kernel::cloud::{Cloud, Opening};
+use crate::kernel::delivery::{self, Delivery};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::outbox::{self, Outbox};
 use crate::kernel::pages::Pages;
-use crate::kernel::service::{self, Call, Service};
+use crate::kernel::service::{Call, Service};
 use crate::kernel::store::Table;
-use crate::services::cloudwatch;
-use crate::services::s3::Object;
-use crate::services::states::Execution;
 use crate::{model, op};
-use anyhow::Result;
+
+pub use self::emit::{execution_changed, object_created};
+pub use self::schedules::run_schedules;
+pub use self::targets::Target;
 
 /// What EventBridge has.
 #[derive(Debug)]
@@ -37,17 +47,25 @@ pub struct State {
     pub rules: Table<Rule>,
     /// Woken when a rule is made, changed or deleted.
     pub rules_changed: tokio::sync::Notify,
+    /// What rules have sent and nobody has taken yet.
+    pub deliveries: Outbox<Delivery>,
 }
 
 impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
-        Ok(Self { rules: opening.table("rules"), rules_changed: tokio::sync::Notify::new() })
+        Ok(Self {
+            rules: opening.table("rules"),
+            rules_changed: tokio::sync::Notify::new(),
+            deliveries: Outbox::open(opening, "event_deliveries"),
+        })
     }
 }
 
-/// Longest sleep of the scheduler; the machine may have slept as well.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// Rules of a bus.
+const RULES_MAX: usize = 300;
+/// Tags of a rule.
+const TAGS_MAX: usize = 50;
 
 /// A rule.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,33 +78,13 @@ pub struct Rule {
     pub pattern: Option<Value>,
     /// Whether it acts.
     pub enabled: bool,
-    /// What it starts.
+    /// Where it sends.
     pub targets: Vec<Target>,
     /// When it was made: a rate counts from here.
     pub created: Timestamp,
-}
-
-/// What a rule starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    /// Its name within the rule.
-    pub id: String,
-    /// The state machine.
-    pub arn: String,
-    /// The role that starts it.
-    pub role: String,
-    /// Input of the execution, JSON; the event when absent.
-    pub input: Option<String>,
-}
-
-/// Whether a value is a pattern of events.
-pub fn check_pattern(pattern: &Value) -> bool {
-    pattern::check(pattern).is_ok()
-}
-
-/// The rule's ARN.
-pub fn arn(cloud: &Cloud, name: &str) -> String {
-    cloud.config.arn("events", &format!("rule/{name}"))
+    /// Its tags.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
 }
 
 impl Rule {
@@ -95,7 +93,7 @@ impl Rule {
         let mut is = json!({
             "Name": name, "Description": self.description,
             "State": if self.enabled { "ENABLED" } else { "DISABLED" },
-            "Targets": self.targets.iter().map(Target::described).collect::<Vec<_>>(),
+            "Targets": self.targets.iter().map(Target::shown).collect::<Vec<_>>(),
         });
         if let Some(schedule) = &self.schedule {
             is["ScheduleExpression"] = schedule.to_string().into();
@@ -107,14 +105,19 @@ impl Rule {
     }
 }
 
-impl Target {
-    fn described(&self) -> Value {
-        let mut is = json!({ "Id": self.id, "Arn": self.arn, "RoleArn": self.role });
-        if let Some(input) = &self.input {
-            is["Input"] = input.clone().into();
-        }
-        is
-    }
+/// Whether a value is a pattern of events, for the fuzzer.
+pub fn check_pattern(pattern: &Value) -> bool {
+    pattern::check(pattern).is_ok()
+}
+
+/// The rule's ARN.
+pub fn arn(cloud: &Cloud, name: &str) -> String {
+    cloud.config.arn("events", &format!("rule/{name}"))
+}
+
+/// Sends what rules send, for as long as the process runs.
+pub async fn run_deliveries(cloud: Arc<Cloud>) {
+    outbox::run(cloud, |cloud| &cloud.services.events.deliveries, delivery::attempt).await;
 }
 
 /// A rule out of its CloudFormation properties; everything in it must be implemented.
@@ -133,7 +136,8 @@ pub fn parse(properties: &Value, created: Timestamp) -> Result<Rule, String> {
         })
     });
     let schedule = schedule.transpose()?;
-    pattern.as_ref().map(pattern::check).transpose()?;
+    let checked = pattern.as_ref().map(pattern::check).transpose();
+    checked.map_err(|why| format!("Event pattern is not valid. Reason: {why}"))?;
     let enabled = match properties["State"].as_str().unwrap_or("ENABLED") {
         "ENABLED" => true,
         "DISABLED" => false,
@@ -143,65 +147,143 @@ pub fn parse(properties: &Value, created: Timestamp) -> Result<Rule, String> {
             ));
         }
     };
-    let targets = properties["Targets"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(target)
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Rule {
-        description: text(&properties["Description"]).unwrap_or_default(),
-        schedule,
-        pattern,
-        enabled,
-        targets,
-        created,
-    })
+    let targets = properties["Targets"].as_array().into_iter().flatten();
+    let targets = targets.map(targets::parse).collect::<Result<Vec<_>, _>>()?;
+    let description = text(&properties["Description"]).unwrap_or_default();
+    let tags = BTreeMap::new();
+    Ok(Rule { description, schedule, pattern, enabled, targets, created, tags })
 }
 
-fn target(value: &Value) -> Result<Target, String> {
-    let fields = value.as_object().ok_or("a target is not an object")?;
-    if let Some(other) =
-        fields.keys().find(|k| !["Id", "Arn", "RoleArn", "Input"].contains(&k.as_str()))
-    {
-        return Err(format!("the embedded cloud does not implement {other} of targets"));
-    }
-    let text = |name: &str| {
-        value[name].as_str().map(str::to_owned).ok_or_else(|| format!("a target needs {name}"))
-    };
-    let target = Target {
-        id: text("Id")?,
-        arn: text("Arn")?,
-        role: text("RoleArn")?,
-        input: text("Input").ok(),
-    };
-    if !target.arn.contains(":stateMachine:") {
-        return Err(format!("the embedded cloud starts state machines, not {}", target.arn));
-    }
-    if let Some(Err(error)) = target.input.as_deref().map(serde_json::from_str::<Value>) {
-        return Err(format!("the Input of the target {} is not JSON: {error}", target.id));
-    }
-    Ok(target)
-}
-
-/// API of EventBridge, as much of it as is needed to look at rules and to switch them.
+/// API of EventBridge.
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
     ..Service::new(
         "events",
         model!("events"),
         &[
-            op!(ListRules(NamePrefix, Limit, NextToken) => list_rules),
-            op!(DescribeRule(Name) => describe_rule),
-            op!(ListTargetsByRule(Rule, Limit, NextToken) => list_targets),
-            op!(EnableRule(Name) => |call| switch(call, true)),
-            op!(DisableRule(Name) => |call| switch(call, false)),
+            op!(PutRule(Name, ScheduleExpression, EventPattern, State, Description, Tags, EventBusName)
+            => put_rule),
+            op!(DeleteRule(Name, EventBusName) => delete_rule),
+            op!(ListRules(NamePrefix, EventBusName, Limit, NextToken) => list_rules),
+            op!(DescribeRule(Name, EventBusName) => describe_rule),
+            op!(EnableRule(Name, EventBusName) => |call| switch(call, true)),
+            op!(DisableRule(Name, EventBusName) => |call| switch(call, false)),
+            op!(PutTargets(Rule, EventBusName, Targets) => targets::put),
+            op!(RemoveTargets(Rule, EventBusName, Ids) => targets::remove),
+            op!(ListTargetsByRule(Rule, EventBusName, Limit, NextToken) => targets::list),
+            op!(ListRuleNamesByTarget(TargetArn, EventBusName, Limit, NextToken)
+            => targets::rules_of),
+            op!(PutEvents(Entries { Time, Source, Resources, DetailType, Detail, EventBusName })
+            => emit::put_events),
+            op!(TestEventPattern(EventPattern, Event) => test_pattern),
+            op!(TagResource(ResourceARN, Tags) => tag),
+            op!(UntagResource(ResourceARN, TagKeys) => untag),
+            op!(ListTagsForResource(ResourceARN) => tags),
         ],
     )
 };
 
+/// The bus of a call, which is `default`.
+fn bus_of(cloud: &Cloud, given: &Value) -> ApiResult<()> {
+    let Some(name) = given.as_str() else { return Ok(()) };
+    if name == "default" || name == cloud.config.arn("events", "event-bus/default") {
+        return Ok(());
+    }
+    let message = format!("Event bus {name} does not exist.");
+    Err(ApiError::new("ResourceNotFoundException", message))
+}
+
+fn no_rule(name: &str) -> ApiError {
+    let message = format!("Rule {name} does not exist on EventBus default.");
+    ApiError::new("ResourceNotFoundException", message)
+}
+
+/// `PutRule`: makes a rule, or sets all of it but its targets.
+fn put_rule(call: &Call<'_>) -> ApiResult {
+    let (cloud, name) = (call.cloud, call.required("Name")?);
+    let rules = &cloud.services.events.rules;
+    call.authorize(&arn(cloud, name))?;
+    bus_of(cloud, &call.params["EventBusName"])?;
+    let mut properties = call.params.clone();
+    if let Some(text) = call.text("EventPattern") {
+        properties["EventPattern"] =
+            serde_json::from_str(text).map_err(|_| bad_pattern("Invalid JSON"))?;
+    }
+    let parsed = parse(&properties, cloud.clock.now());
+    let rule = parsed.map_err(|why| match why.as_str() {
+        why if why.starts_with("Event pattern") => {
+            ApiError::new("InvalidEventPatternException", why)
+        }
+        why if why.contains("does not implement") => {
+            ApiError::new("NotImplemented", why).with_status(501)
+        }
+        why if why.starts_with("Parameter") => {
+            // The words of AWS, which says no more.
+            ApiError::new("ValidationException", "Parameter ScheduleExpression is not valid.")
+        }
+        why => ApiError::new("ValidationException", why),
+    })?;
+    let tags = tags_of(&call.params["Tags"]);
+    check_tags(&tags)?;
+    if !rules.contains(name) && rules.len() >= RULES_MAX {
+        let message = "The requested resource exceeds the maximum number allowed.";
+        return Err(ApiError::new("LimitExceededException", message));
+    }
+    rules.replace(name, |former| {
+        let kept =
+            former.map(|former| (former.targets.clone(), former.tags.clone(), former.created));
+        let (targets, tags, created) = kept.unwrap_or((vec![], tags, rule.created));
+        Ok::<_, ApiError>(Rule { targets, tags, created, ..rule })
+    })?;
+    cloud.services.events.rules_changed.notify_one();
+    Ok(json!({ "RuleArn": arn(cloud, name) }))
+}
+
+fn bad_pattern(why: &str) -> ApiError {
+    let message = format!("Event pattern is not valid. Reason: {why}");
+    ApiError::new("InvalidEventPatternException", message)
+}
+
+/// `DeleteRule`: one that is not there is deleted.
+fn delete_rule(call: &Call<'_>) -> ApiResult {
+    let name = call.required("Name")?;
+    call.authorize(&arn(call.cloud, name))?;
+    bus_of(call.cloud, &call.params["EventBusName"])?;
+    let rules = &call.cloud.services.events.rules;
+    rules.remove_if(name, |rule| match rule {
+        Some(rule) if !rule.targets.is_empty() => {
+            let message = "Rule can't be deleted since it has targets.";
+            Err(ApiError::new("ValidationException", message))
+        }
+        _ => Ok(()),
+    })?;
+    call.cloud.services.events.rules_changed.notify_one();
+    Ok(json!({}))
+}
+
+/// `TestEventPattern`.
+fn test_pattern(call: &Call<'_>) -> ApiResult {
+    const NEEDED: [&str; 7] =
+        ["id", "account", "source", "time", "region", "resources", "detail-type"];
+    call.authorize("*")?;
+    let pattern: Value = serde_json::from_str(call.required("EventPattern")?)
+        .map_err(|_| bad_pattern("Invalid JSON"))?;
+    pattern::check(&pattern).map_err(|why| bad_pattern(&why))?;
+    let wrong = |message: &str| ApiError::new("ValidationException", message);
+    let event: Value = serde_json::from_str(call.required("Event")?)
+        .map_err(|_| wrong("Parameter Event is not valid."))?;
+    if NEEDED.iter().any(|name| event.get(name).is_none()) {
+        return Err(wrong(&format!(
+            "Parameter Event is not valid: it needs {}.",
+            NEEDED.join(", ")
+        )));
+    }
+    Ok(json!({ "Result": pattern::matches(&pattern, &event) }))
+}
+
 fn list_rules(call: &Call<'_>) -> ApiResult {
     call.authorize("*")?;
+    bus_of(call.cloud, &call.params["EventBusName"])?;
     let prefix = call.text("NamePrefix").unwrap_or_default();
     let rules = call.cloud.services.events.rules.range(prefix, None);
     let rules = rules.iter().map(|(name, rule)| describe(call.cloud, name, rule)).collect();
@@ -212,24 +294,18 @@ fn list_rules(call: &Call<'_>) -> ApiResult {
 fn named<'a>(call: &Call<'a>, member: &str) -> ApiResult<(&'a str, Arc<Rule>)> {
     let name = call.required(member)?;
     call.authorize(&arn(call.cloud, name))?;
-    let rule = call.cloud.services.events.rules.get(name).ok_or_else(|| {
-        let message = format!("Rule {name} does not exist on EventBus default.");
-        ApiError::new("ResourceNotFoundException", message)
-    })?;
+    let rule = call.cloud.services.events.rules.get(name).ok_or_else(|| no_rule(name))?;
     Ok((name, rule))
 }
 
 fn describe_rule(call: &Call<'_>) -> ApiResult {
+    bus_of(call.cloud, &call.params["EventBusName"])?;
     let (name, rule) = named(call, "Name")?;
     Ok(describe(call.cloud, name, &rule))
 }
 
-fn list_targets(call: &Call<'_>) -> ApiResult {
-    let (_, rule) = named(call, "Rule")?;
-    listed("Targets", rule.targets.iter().map(Target::described).collect(), call.params)
-}
-
 fn switch(call: &Call<'_>, enabled: bool) -> ApiResult {
+    bus_of(call.cloud, &call.params["EventBusName"])?;
     let (name, _) = named(call, "Name")?;
     call.cloud.services.events.rules.update(name, |rule| rule.enabled = enabled)?;
     call.cloud.services.events.rules_changed.notify_one();
@@ -243,7 +319,8 @@ fn listed(name: &str, items: Vec<Value>, params: &Value) -> ApiResult {
 fn describe(cloud: &Cloud, name: &str, rule: &Rule) -> Value {
     let state = if rule.enabled { "ENABLED" } else { "DISABLED" };
     let mut out = json!({
-        "Name": name, "Arn": arn(cloud, name), "State": state, "Description": rule.description, "EventBusName": "default",
+        "Name": name, "Arn": arn(cloud, name), "State": state, "Description": rule.description,
+        "EventBusName": "default",
     });
     if let Some(schedule) = &rule.schedule {
         out["ScheduleExpression"] = schedule.to_string().into();
@@ -254,156 +331,54 @@ fn describe(cloud: &Cloud, name: &str, rule: &Rule) -> Value {
     out
 }
 
-/// Fires rules on a schedule for as long as the process runs.
-pub async fn run_schedules(cloud: Arc<Cloud>) {
-    let mut from = Timestamp::now();
-    loop {
-        // The clock may have been set back; what was due in the meantime is due again then.
-        from = from.min(Timestamp::now());
-        let rules = cloud.services.events.rules.all();
-        let next = rules.iter().filter_map(|(_, rule)| due_after(rule, from, from)).min();
-        let pause = next.map_or(SLEEP_MAX, |next| {
-            Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default()
-        });
-        tokio::select! {
-            () = tokio::time::sleep(pause.min(SLEEP_MAX)) => {}
-            () = cloud.services.events.rules_changed.notified() => {}
-        }
-        let now = Timestamp::now();
-        fire_due(&cloud, from, now).await;
-        from = now;
+/// Tags as EventBridge lists them.
+fn tags_of(value: &Value) -> BTreeMap<String, String> {
+    let tags = value.as_array().into_iter().flatten();
+    let pair =
+        |tag: &Value| Some((tag["Key"].as_str()?.to_owned(), tag["Value"].as_str()?.to_owned()));
+    tags.filter_map(pair).collect()
+}
+
+fn check_tags(tags: &BTreeMap<String, String>) -> ApiResult<()> {
+    if tags.len() > TAGS_MAX || tags.keys().any(|key| key.to_ascii_lowercase().starts_with("aws:"))
+    {
+        let message = "A rule has at most 50 tags, whose keys do not begin with aws:.";
+        return Err(ApiError::new("ValidationException", message));
     }
+    Ok(())
 }
 
-/// Fires every rule, once, whose schedule has a time after `from` and not after `to`.
-pub async fn fire_due(cloud: &Arc<Cloud>, from: Timestamp, to: Timestamp) {
-    for (name, rule) in cloud.services.events.rules.all() {
-        if let Some(due) = due_after(&rule, from, to).filter(|due| *due <= to) {
-            fire(cloud, &name, &rule, &scheduled_event(cloud, &name, due)).await;
-        }
-    }
+/// The rule of a call about tags.
+fn tagged<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<Rule>)> {
+    let resource = call.required("ResourceARN")?;
+    call.authorize(resource)?;
+    let name = resource.strip_prefix(&*arn(call.cloud, ""));
+    let rule = name.and_then(|name| Some((name, call.cloud.services.events.rules.get(name)?)));
+    rule.ok_or_else(|| no_rule(name.unwrap_or(resource)))
 }
 
-fn due_after(rule: &Rule, from: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    let schedule = rule.schedule.as_ref().filter(|_| rule.enabled)?;
-    schedule.next_after(from, rule.created, now)
+fn tag(call: &Call<'_>) -> ApiResult {
+    let (name, rule) = tagged(call)?;
+    let mut tags = rule.tags.clone();
+    tags.extend(tags_of(&call.params["Tags"]));
+    check_tags(&tags)?;
+    call.cloud.services.events.rules.update(name, |rule| rule.tags = tags)?;
+    Ok(json!({}))
 }
 
-fn event(
-    cloud: &Cloud,
-    source: &str,
-    detail_type: &str,
-    time: Timestamp,
-    resource: &str,
-    detail: Value,
-) -> Value {
-    json!({
-        "version": "0", "id": uuid::Uuid::new_v4().to_string(), "detail-type": detail_type, "source": source,
-        "account": cloud.config.account, "time": iso(time), "region": cloud.config.region, "resources": [resource], "detail": detail,
-    })
+fn untag(call: &Call<'_>) -> ApiResult {
+    let (name, _) = tagged(call)?;
+    let keys = call.params["TagKeys"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let keys: Vec<&str> = keys.collect();
+    let rules = &call.cloud.services.events.rules;
+    rules.update(name, |rule| rule.tags.retain(|key, _| !keys.contains(&key.as_str())))?;
+    Ok(json!({}))
 }
 
-fn scheduled_event(cloud: &Cloud, name: &str, due: Timestamp) -> Value {
-    event(cloud, "aws.events", "Scheduled Event", due, &arn(cloud, name), json!({}))
-}
-
-/// Tells the rules that an object was written, when its bucket sends events.
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
-pub fn object_created(
-    cloud: &Arc<Cloud>,
-    bucket: &str,
-    key: &str,
-    object: &Object,
-    reason: &'static str,
-) {
-    let sends = |b: &crate::services::s3::Bucket| {
-        !b.settings.get("NotificationConfiguration").unwrap_or(&Value::Null)["EventBridgeConfiguration"].is_null()
-    };
-    if !cloud.services.s3.get(bucket).is_ok_and(|b| sends(&b)) {
-        return;
-    }
-    let detail = json!({
-        "version": "0", "bucket": { "name": bucket }, "reason": reason, "requester": cloud.config.account,
-        "object": { "key": key, "size": object.size, "etag": object.etag, "sequencer": format!("{:016X}", object.modified.as_microsecond()) },
-    });
-    let event = event(
-        cloud,
-        "aws.s3",
-        "Object Created",
-        object.modified,
-        &format!("arn:aws:s3:::{bucket}"),
-        detail,
-    );
-    deliver(cloud, event);
-}
-
-/// Most bytes of input and output, as texts in JSON, that an event about an execution has.
-const PAYLOAD_BYTES_MAX: usize = 248 * 1024;
-
-/// Tells the rules that an execution began, went on or ended. Those of a Map Run have no events.
-/// <https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html>
-pub fn execution_changed(cloud: &Arc<Cloud>, arn: &str, execution: &Execution) {
-    let millis = |time: Timestamp| time.as_millisecond();
-    let output = execution.output.as_ref().map(Value::to_string);
-    let input = execution.input.to_string();
-    let bytes = |text: &str| json!(text).to_string().len();
-    let of_output = output.as_deref().map_or(0, bytes);
-    let with_output = of_output <= PAYLOAD_BYTES_MAX;
-    let with_input = bytes(&input) + of_output <= PAYLOAD_BYTES_MAX;
-    let included = |is: bool| json!({ "included": is });
-    let detail = json!({
-        "executionArn": arn,
-        "stateMachineArn": execution.machine,
-        "name": execution.name,
-        "status": execution.status,
-        "startDate": millis(execution.started),
-        "stopDate": execution.stopped.map(millis),
-        "input": with_input.then_some(input),
-        "output": output.as_ref().filter(|_| with_output),
-        "inputDetails": included(with_input),
-        "outputDetails": output.as_ref().map(|_| included(with_output)),
-    });
-    let time = execution.stopped.unwrap_or_else(Timestamp::now);
-    let kind = "Step Functions Execution Status Change";
-    deliver(cloud, event(cloud, "aws.states", kind, time, arn, detail));
-}
-
-/// Fires the rules that take an event, while the caller goes on.
-fn deliver(cloud: &Arc<Cloud>, event: Value) {
-    let cloud = cloud.clone();
-    tokio::spawn(async move {
-        for (name, rule) in cloud.services.events.rules.all() {
-            if rule.enabled && rule.pattern.as_ref().is_some_and(|p| pattern::matches(p, &event)) {
-                fire(&cloud, &name, &rule, &event).await;
-            }
-        }
-    });
-}
-
-async fn fire(cloud: &Arc<Cloud>, name: &str, rule: &Rule, event: &Value) {
-    for target in &rule.targets {
-        let input = target.input.clone().unwrap_or_else(|| event.to_string());
-        let params = json!({ "stateMachineArn": target.arn, "input": input });
-        let rule_arn = arn(cloud, name);
-        let role = cloud.assume_for(&target.role, "events.amazonaws.com", name, Some(&rule_arn));
-        let started = match role {
-            Ok(caller) => service::call(cloud, &caller, "states", "StartExecution", &params)
-                .await
-                .map_err(|e| e.to_string()),
-            Err(error) => Err(error),
-        };
-        match started {
-            Ok(answer) => tracing::info!(
-                rule = name,
-                execution = answer["executionArn"].as_str(),
-                "a rule started an execution"
-            ),
-            Err(error) => {
-                tracing::error!("the rule `{name}` could not start {}: {error}", target.arn);
-                cloudwatch::count(cloud, "AWS/Events", "FailedInvocations", ("RuleName", name));
-            }
-        }
-    }
+fn tags(call: &Call<'_>) -> ApiResult {
+    let (_, rule) = tagged(call)?;
+    let tag = |(key, value): (&String, &String)| json!({ "Key": key, "Value": value });
+    Ok(json!({ "Tags": rule.tags.iter().map(tag).collect::<Vec<Value>>() }))
 }
 
 #[cfg(test)]

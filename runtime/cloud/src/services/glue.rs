@@ -45,9 +45,9 @@ use crate::{model, op};
 use anyhow::Result;
 
 pub use crawlers::Crawler;
+pub use filter::parses as parses_filter;
 pub use jobs::{Job, JobRun, stop};
 pub use partitions::Partition;
-pub use filter::parses as parses_filter;
 pub use tables::pattern;
 
 /// What Glue has.

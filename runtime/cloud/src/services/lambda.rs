@@ -3,9 +3,11 @@
 //! Differences from AWS: memory is looked at 20 times a second, and what processes have of files in
 //! it does not count; the file system is the machine's, the architecture must be the machine's, and
 //! there is one version, `$LATEST`. Of the 1,000 invocations that an account may have at a time, 64
-//! run and the others wait. Invocations of the type Event, aliases and versions are refused by
-//! name.
+//! run and the others wait. Aliases and versions are refused by name. What functions are to do
+//! asynchronously is in the store before that is answered; it is tried three times, and then
+//! forgotten, because there are no destinations and dead-letter queues of functions.
 
+mod asynchronous;
 mod configure;
 mod environment;
 mod log;
@@ -25,14 +27,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use asynchronous::run_events;
 pub use configure::{delete, set};
 pub use package::remove_leftovers;
 pub use pool::Environments;
 
+use crate::kernel::bus::Takes;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::cloud::Opening;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
+use crate::kernel::outbox::Outbox;
 use crate::kernel::service::Service;
 use crate::kernel::store::Table;
 use crate::services::cloudwatch;
@@ -42,6 +47,7 @@ use anyhow::Result;
 /// API of Lambda.
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
+    takes: Some(Takes(|cloud, message| Box::pin(asynchronous::take(cloud, message)))),
     ..Service::new(
         "lambda",
         model!("lambda"),
@@ -49,7 +55,7 @@ pub static SERVICE: Service = Service {
             op!(GetFunction(FunctionName, Qualifier) => operations::get),
             op!(ListFunctions(MaxItems, Marker) => operations::list),
             op!(Invoke(FunctionName, Qualifier, InvocationType, LogType, Payload)
-            => async operations::invoke),
+                => async operations::invoke),
         ],
     )
 };
@@ -61,6 +67,8 @@ pub struct State {
     pub functions: Table<Function>,
     /// Running copies of functions.
     pub environments: Environments,
+    /// What functions are to do when nobody waits for it.
+    pub events: Outbox<asynchronous::Event>,
 }
 
 impl State {
@@ -69,6 +77,7 @@ impl State {
         Ok(Self {
             functions: opening.table("functions"),
             environments: Environments::new(opening.limits),
+            events: Outbox::open(opening, "lambda_events"),
         })
     }
 }

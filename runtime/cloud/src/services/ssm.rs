@@ -1,86 +1,129 @@
-//! Systems Manager's Parameter Store: the public parameters that name the newest images of Amazon
-//! Linux 2023. Parameters of one's own cannot be made.
+//! Systems Manager's Parameter Store: parameters of one's own, with versions and labels, and the
+//! public ones that name the newest images of Amazon Linux 2023.
+//!
+//! A `SecureString` is encrypted by a key of KMS for real, and lies in the store so; its callers
+//! need the key's permissions as well.
+//!
+//! Differences from AWS: `Intelligent-Tiering` is the standard tier until a value is too long for
+//! it; parameters send no events. Parameter policies, the data types `aws:ec2:image` and
+//! `aws:ssm:integration`, and shared parameters are refused by name.
 
-use serde_json::{Value, json};
+mod history;
+mod names;
+mod reads;
+mod resources;
+mod tags;
+mod writes;
 
-use crate::kernel::cloud::{Cloud, epoch_secs};
-use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::service::{Call, Service};
-use crate::services::ec2;
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::cloud::{Cloud, Opening};
+use crate::kernel::service::Service;
+use crate::kernel::store::Table;
 use crate::{model, op};
 
-/// No records.
-pub type State = super::Nothing;
+/// What Parameter Store has.
+#[derive(Debug)]
+pub struct State {
+    /// Parameters by name.
+    parameters: Table<Parameter>,
+}
 
-/// Names in one `GetParameters`.
-const NAMES_MAX: usize = 10;
+impl State {
+    /// Opens the records.
+    pub fn open(opening: &Opening<'_>) -> Result<Self> {
+        Ok(Self { parameters: opening.table("ssm_parameters") })
+    }
+}
+
+/// A parameter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Parameter {
+    /// The oldest first.
+    versions: Vec<Version>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+}
+
+/// A version of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    number: u64,
+    kind: Kind,
+    /// The text, or, of a `SecureString`, the ciphertext in base64.
+    value: String,
+    modified: Timestamp,
+    /// ARN of who wrote it.
+    by: String,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    pattern: Option<String>,
+    /// The name by which the key was given.
+    #[serde(default)]
+    key: Option<String>,
+    tier: Tier,
+    #[serde(default)]
+    labels: Vec<String>,
+}
+
+/// What a parameter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A text.
+    String,
+    /// Texts between commas.
+    StringList,
+    /// An encrypted text.
+    SecureString,
+}
+
+/// What a parameter costs on AWS, and how long it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Serialize, Deserialize)]
+pub enum Tier {
+    /// Up to 4 KiB.
+    Standard,
+    /// Up to 8 KiB.
+    Advanced,
+}
+
+impl Parameter {
+    /// The newest version.
+    fn newest(&self) -> Option<&Version> {
+        self.versions.last()
+    }
+}
 
 /// API of Parameter Store.
-pub static SERVICE: Service = Service::new(
-    "ssm",
-    model!("ssm"),
-    &[
-        op!(GetParameter(Name, WithDecryption) => parameter),
-        op!(GetParameters(Names, WithDecryption) => parameters),
-    ],
-);
-
-fn parameter(call: &Call<'_>) -> ApiResult {
-    let name = call.required("Name")?;
-    match find(call, name)? {
-        Some(parameter) => Ok(json!({ "Parameter": parameter })),
-        None => Err(ApiError::new(
-            "ParameterNotFound",
-            format!("Parameter {} not found.", short_name(name)),
-        )),
-    }
-}
-
-fn parameters(call: &Call<'_>) -> ApiResult {
-    let names = call.params["Names"].as_array().into_iter().flatten();
-    let names: Vec<&str> = names.filter_map(Value::as_str).collect();
-    if names.is_empty() || names.len() > NAMES_MAX {
-        let message = format!(
-            "1 validation error detected: Value at 'names' failed to satisfy constraint: \
-             Member must have length less than or equal to {NAMES_MAX} and greater than 0"
-        );
-        return Err(ApiError::new("ValidationException", message));
-    }
-    let (mut found, mut invalid) = (Vec::new(), Vec::new());
-    for name in names {
-        match find(call, name)? {
-            Some(parameter) => found.push(parameter),
-            None => invalid.push(name),
-        }
-    }
-    Ok(json!({ "Parameters": found, "InvalidParameters": invalid }))
-}
-
-/// The name in a parameter's ARN, or the name itself.
-fn short_name(name: &str) -> &str {
-    match name.strip_prefix("arn:") {
-        Some(arn) => arn.split_once(":parameter").map_or(name, |(_, name)| name),
-        None => name,
-    }
-}
-
-fn find(call: &Call<'_>, name: &str) -> ApiResult<Option<Value>> {
-    let name = short_name(name);
-    if name.contains(':') {
-        let message = "The embedded cloud does not implement versions and labels of parameters.";
-        return Err(ApiError::new("NotImplemented", message).with_status(501));
-    }
-    let arn = arn(call.cloud, name);
-    call.authorize(&arn)?;
-    let newest = ec2::newest_image(call.cloud, name).map_err(ApiError::internal)?;
-    Ok(newest.map(|(image, version)| {
-        json!({
-            "Name": name, "Type": "String", "Value": image.image, "Version": version,
-            "LastModifiedDate": epoch_secs(image.created), "ARN": arn,
-            "DataType": "aws:ec2:image",
-        })
-    }))
-}
+pub static SERVICE: Service = Service {
+    types: resources::TYPES,
+    ..Service::new(
+        "ssm",
+        model!("ssm"),
+        &[
+            op!(PutParameter(Name, Description, Value, Type, KeyId, Overwrite, AllowedPattern, Tags,
+                Tier, DataType) => writes::put),
+            op!(GetParameter(Name, WithDecryption) => reads::get),
+            op!(GetParameters(Names, WithDecryption) => reads::get_several),
+            op!(GetParametersByPath(Path, Recursive, ParameterFilters, WithDecryption, MaxResults,
+                NextToken) => reads::by_path),
+            op!(DescribeParameters(ParameterFilters, MaxResults, NextToken) => reads::describe),
+            op!(GetParameterHistory(Name, WithDecryption, MaxResults, NextToken)
+                => history::read),
+            op!(LabelParameterVersion(Name, ParameterVersion, Labels) => history::label),
+            op!(UnlabelParameterVersion(Name, ParameterVersion, Labels) => history::unlabel),
+            op!(DeleteParameter(Name) => writes::delete),
+            op!(DeleteParameters(Names) => writes::delete_several),
+            op!(AddTagsToResource(ResourceType, ResourceId, Tags) => tags::add),
+            op!(RemoveTagsFromResource(ResourceType, ResourceId, TagKeys) => tags::remove),
+            op!(ListTagsForResource(ResourceType, ResourceId) => tags::list),
+        ],
+    )
+};
 
 /// The ARN of a parameter; public ones belong to no account.
 pub fn arn(cloud: &Cloud, name: &str) -> String {

@@ -37,6 +37,7 @@ mod progress;
 mod redrive;
 mod resources;
 mod retry;
+mod target;
 mod tasks;
 mod test_state;
 
@@ -52,6 +53,7 @@ pub use executions::{Stop, end_orphans};
 pub use map::ChildInput;
 pub use map::runs::MapRun;
 
+use crate::kernel::bus::Takes;
 use crate::kernel::cloud::Opening;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
@@ -152,6 +154,7 @@ pub struct Execution {
 /// API of Step Functions.
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
+    takes: Some(Takes(|cloud, message| Box::pin(target::take(cloud, message)))),
     ..Service::new(
         "states",
         model!("states"),

@@ -10,9 +10,7 @@ use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::iam::decision::{self, Limits, Request};
 use crate::kernel::iam::document::{Kind, Policy};
-use crate::kernel::iam::{
-    Conditions, check_policy, denial, document_size, stored, unknown_key,
-};
+use crate::kernel::iam::{Conditions, check_policy, denial, document_size, stored, unknown_key};
 use crate::kernel::identity::{Caller, Principal};
 use crate::kernel::service::{Call, Service};
 use crate::services::iam::Role;
@@ -129,8 +127,9 @@ fn permitted(
     let identity = cloud.identity_policies(caller)?;
     let (boundary, session) = cloud.limits_of(caller)?;
     let limits = Limits { boundary: boundary.as_ref(), session: session.as_ref() };
-    let decision = decision::decide_trust(&identity, limits, trust.as_ref().unwrap_or(&nobody), &request)
-        .map_err(|unknown| unknown_key(&unknown, ACTION, role_arn))?;
+    let decision =
+        decision::decide_trust(&identity, limits, trust.as_ref().unwrap_or(&nobody), &request)
+            .map_err(|unknown| unknown_key(&unknown, ACTION, role_arn))?;
     cloud.record(caller, ACTION, role_arn, &decision)?;
     match found {
         Some(found) if decision.allowed() => Ok(found),

@@ -24,6 +24,9 @@
 //!   the account is in no organisation and nobody is federated.
 //! - `iam:PassedToService` when a role is passed; `lambda:SourceFunctionArn` in calls of a
 //!   function; `sts:ExternalId` and `sts:RoleSessionName` of `AssumeRole`.
+//! - `kms:CallerAccount`; `kms:ViaService` of what a service does with a key for its caller.
+//! - `sns:Protocol`, `sns:Endpoint` of subscriptions; `events:source`, `events:detail-type` of what
+//!   is put on a bus.
 //! - `s3:prefix`, `s3:delimiter`, `s3:max-keys` of the request, `s3:ResourceAccount`,
 //!   `s3:signatureversion`.
 //!
@@ -67,6 +70,12 @@ const FILLED: &[&str] = &[
     "s3:max-keys",
     "s3:resourceaccount",
     "s3:signatureversion",
+    "kms:calleraccount",
+    "kms:viaservice",
+    "events:detail-type",
+    "events:source",
+    "sns:endpoint",
+    "sns:protocol",
     "sts:externalid",
     "sts:rolesessionname",
 ];
@@ -131,6 +140,10 @@ impl Context {
         let listed = |name: &&str| {
             **name == key || (name.ends_with('/') && key.starts_with(*name) && key != **name)
         };
-        if self.absent.contains(&key) || FILLED.iter().chain(NEVER).any(listed) { Lookup::Absent } else { Lookup::Unknown }
+        if self.absent.contains(&key) || FILLED.iter().chain(NEVER).any(listed) {
+            Lookup::Absent
+        } else {
+            Lookup::Unknown
+        }
     }
 }

@@ -70,5 +70,6 @@ fn condition(conditions: Value, pairs: &[(&str, &str)]) -> Result<bool, Unknown>
         resource: "arn:aws:s3:::bucket/key",
         context: &context,
     };
-    decide(&[policy], Limits::default(), None, &request).map(|decision| decision.reason == Reason::Allowed)
+    decide(&[policy], Limits::default(), None, &request)
+        .map(|decision| decision.reason == Reason::Allowed)
 }

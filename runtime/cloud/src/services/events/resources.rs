@@ -23,6 +23,11 @@ pub const TYPES: &[ResourceType] = &[ResourceType::new(
         "Targets/Arn",
         "Targets/RoleArn",
         "Targets/Input",
+        "Targets/InputPath",
+        "Targets/InputTransformer",
+        "Targets/SqsParameters",
+        "Targets/RetryPolicy",
+        "Targets/DeadLetterConfig",
     ],
     &Rule,
 )
@@ -36,10 +41,10 @@ impl Rule {
         let events = &place.cloud.services.events;
         let created = events.rules.get(id).map_or_else(Timestamp::now, |r| r.created);
         let rule = parse(properties, created)?;
-        for target in &rule.targets {
-            place.may_pass(&target.role, "events.amazonaws.com")?;
+        for role in rule.targets.iter().filter_map(|target| target.role.as_deref()) {
+            place.may_pass(role, "events.amazonaws.com")?;
             let arn = arn(place.cloud, id);
-            place.cloud.assume_for(&target.role, "events.amazonaws.com", id, Some(&arn))?;
+            place.cloud.assume_for(role, "events.amazonaws.com", id, Some(&arn))?;
         }
         events.rules.put(id, rule)?;
         events.rules_changed.notify_one();

@@ -128,9 +128,8 @@ pub fn create(call: &Call<'_>) -> ApiResult {
         created,
     };
     if !cloud.services.iam.managed.create(&arn, policy.clone())? {
-        let message = format!(
-            "A policy called {name} already exists. Duplicate names are not allowed."
-        );
+        let message =
+            format!("A policy called {name} already exists. Duplicate names are not allowed.");
         return Err(ApiError::new("EntityAlreadyExists", message).with_status(409));
     }
     Ok(json!({ "Policy": described(cloud, &arn, &policy) }))
@@ -164,9 +163,11 @@ pub fn delete(call: &Call<'_>) -> ApiResult {
         return Err(conflict("Cannot delete a policy attached to entities."));
     }
     if policy.versions.len() > 1 {
-        return Err(conflict("This policy has more than one version. Before you delete a policy, \
+        return Err(conflict(
+            "This policy has more than one version. Before you delete a policy, \
                              you must delete the policy's versions. The default version is \
-                             deleted with the policy."));
+                             deleted with the policy.",
+        ));
     }
     call.cloud.services.iam.managed.remove(arn)?;
     Ok(json!({}))
@@ -253,10 +254,7 @@ pub fn set_default(call: &Call<'_>) -> ApiResult {
     Ok(json!({}))
 }
 
-fn change_role(
-    call: &Call<'_>,
-    change: impl FnOnce(&mut Role) -> ApiResult<()>,
-) -> ApiResult {
+fn change_role(call: &Call<'_>, change: impl FnOnce(&mut Role) -> ApiResult<()>) -> ApiResult {
     let name = role_name(call)?;
     let changed = call.cloud.services.iam.roles.update(name, |role| {
         let mut wanted = role.clone();

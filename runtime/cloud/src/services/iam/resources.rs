@@ -60,8 +60,7 @@ impl RoleType {
         let trust = p["AssumeRolePolicyDocument"].clone();
         check_trust(cloud, &trust).map_err(|e| format!("the trust policy is malformed: {e}"))?;
         let attached = p["ManagedPolicyArns"].as_array().into_iter().flatten();
-        let attached: Vec<String> =
-            attached.filter_map(Value::as_str).map(str::to_owned).collect();
+        let attached: Vec<String> = attached.filter_map(Value::as_str).map(str::to_owned).collect();
         let boundary = p["PermissionsBoundary"].as_str();
         for arn in attached.iter().map(String::as_str).chain(boundary) {
             policies::attachable(cloud, arn)?;

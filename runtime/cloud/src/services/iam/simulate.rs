@@ -151,7 +151,8 @@ fn described(action: &str, resource: &str, decision: &Decision, missing: &[Strin
         "MatchedStatements": statements.collect::<Vec<_>>(), "MissingContextValues": missing,
     });
     if matches!(decision.reason, Reason::DeniedByBoundary | Reason::OutOfBoundary) {
-        result["PermissionsBoundaryDecisionDetail"] = json!({ "AllowedByPermissionsBoundary": false });
+        result["PermissionsBoundaryDecisionDetail"] =
+            json!({ "AllowedByPermissionsBoundary": false });
     }
     result
 }

@@ -5,7 +5,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Invoked, Reference, authorized, describe, find, invoke_at, qualified_arn};
+use super::{
+    Invoked, Reference, asynchronous, authorized, describe, find, invoke_at, qualified_arn,
+};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
 
@@ -48,16 +50,16 @@ pub async fn invoke(call: &Call<'_>) -> ApiResult {
             authorized(call.cloud, call.caller, &reference)?;
             return Ok(json!({ "StatusCode": 204 }));
         }
-        "Event" => {
-            let message = "The embedded cloud does not implement invocations of the type Event.";
-            return Err(ApiError::new("NotImplemented", message).with_status(501));
-        }
         _ => {}
     }
     let payload = match call.text("Payload") {
         Some(encoded) => BASE64.decode(encoded).map_err(ApiError::internal)?.into(),
         None => Bytes::from_static(b"{}"),
     };
+    if call.text("InvocationType") == Some("Event") {
+        asynchronous::add(call.cloud, call.caller, &reference, &payload)?;
+        return Ok(json!({ "StatusCode": 202 }));
+    }
     let invoked = invoke_at(call.cloud, call.caller, &reference, payload).await?;
     Ok(answer(&invoked, call.text("LogType") == Some("Tail")))
 }
