@@ -131,3 +131,6 @@ pub fn known(params: &Value, service: &str, operation: &str, used: &[&str]) -> A
         Err(ApiError::unknown_parameter(name, &format!("{service}:{operation}")))
     })
 }
+
+#[cfg(test)]
+mod tests;

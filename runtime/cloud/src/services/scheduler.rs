@@ -61,6 +61,14 @@ impl State {
     }
 }
 
+#[cfg(test)]
+impl State {
+    /// What is on its way.
+    pub fn deliveries(&self) -> &Outbox<Delivery> {
+        &self.deliveries
+    }
+}
+
 /// A schedule.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Schedule {

@@ -45,18 +45,16 @@ pub fn list(call: &Call<'_>) -> ApiResult {
 /// `Invoke`.
 pub async fn invoke(call: &Call<'_>) -> ApiResult {
     let reference = named(call)?;
-    match call.text("InvocationType").unwrap_or("RequestResponse") {
-        "DryRun" => {
-            authorized(call.cloud, call.caller, &reference)?;
-            return Ok(json!({ "StatusCode": 204 }));
-        }
-        _ => {}
+    let kind = call.text("InvocationType").unwrap_or("RequestResponse");
+    if kind == "DryRun" {
+        authorized(call.cloud, call.caller, &reference)?;
+        return Ok(json!({ "StatusCode": 204 }));
     }
     let payload = match call.text("Payload") {
         Some(encoded) => BASE64.decode(encoded).map_err(ApiError::internal)?.into(),
         None => Bytes::from_static(b"{}"),
     };
-    if call.text("InvocationType") == Some("Event") {
+    if kind == "Event" {
         asynchronous::add(call.cloud, call.caller, &reference, &payload)?;
         return Ok(json!({ "StatusCode": 202 }));
     }

@@ -162,7 +162,8 @@ struct Filter<'a> {
 fn filters<'a>(given: &'a Value, known: &[&str]) -> ApiResult<Vec<Filter<'a>>> {
     let filter = |given: &'a Value| {
         let key = given["Key"].as_str().unwrap_or_default();
-        if !known.contains(&key) && !(key.starts_with("tag:") && known.contains(&"tag:")) {
+        let by_tag = key.starts_with("tag:") && known.contains(&"tag:");
+        if !by_tag && !known.contains(&key) {
             let message = format!(
                 "The following filter key is not valid: {key}. Valid filter keys include: [{}].",
                 known.join(", ")
