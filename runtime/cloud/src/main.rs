@@ -15,7 +15,7 @@ use steppe_cloud::kernel::{log, processes};
 use steppe_cloud::protocol;
 use steppe_cloud::services::cloudformation;
 use steppe_cloud::services::ec2::instance_tools;
-use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, states};
+use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, s3, states};
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -174,6 +174,7 @@ fn resume(cloud: &Arc<Cloud>) {
     cloudformation::resume(cloud);
     tokio::spawn(events::run_schedules(cloud.clone()));
     tokio::spawn(logs::keep_retention(cloud.clone()));
+    s3::begin(cloud);
 }
 
 /// Any free port stays the same one across restarts, because stacks hold addresses with it.

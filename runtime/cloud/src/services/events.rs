@@ -24,7 +24,6 @@ use crate::kernel::pages::Pages;
 use crate::kernel::service::{self, Call, Service};
 use crate::kernel::store::Table;
 use crate::services::cloudwatch;
-use crate::services::s3::Object;
 use crate::services::states::Execution;
 use crate::{model, op};
 use anyhow::Result;
@@ -277,36 +276,6 @@ fn scheduled_event(cloud: &Cloud, name: &str, due: Timestamp) -> Value {
     event(cloud, "aws.events", "Scheduled Event", due, &arn(cloud, name), json!({}))
 }
 
-/// Tells the rules that an object was written, when its bucket sends events.
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
-pub fn object_created(
-    cloud: &Arc<Cloud>,
-    bucket: &str,
-    key: &str,
-    object: &Object,
-    reason: &'static str,
-) {
-    let sends = |b: &crate::services::s3::Bucket| {
-        !b.settings.get("NotificationConfiguration").unwrap_or(&Value::Null)["EventBridgeConfiguration"].is_null()
-    };
-    if !cloud.services.s3.get(bucket).is_ok_and(|b| sends(&b)) {
-        return;
-    }
-    let detail = json!({
-        "version": "0", "bucket": { "name": bucket }, "reason": reason, "requester": cloud.config.account,
-        "object": { "key": key, "size": object.size, "etag": object.etag, "sequencer": format!("{:016X}", object.modified.as_microsecond()) },
-    });
-    let event = event(
-        cloud,
-        "aws.s3",
-        "Object Created",
-        object.modified,
-        &format!("arn:aws:s3:::{bucket}"),
-        detail,
-    );
-    deliver(cloud, event);
-}
-
 /// Most bytes of input and output, as texts in JSON, that an event about an execution has.
 const PAYLOAD_BYTES_MAX: usize = 248 * 1024;
 
@@ -341,13 +310,16 @@ pub fn execution_changed(cloud: &Arc<Cloud>, arn: &str, execution: &Execution) {
 /// Fires the rules that take an event, while the caller goes on.
 fn deliver(cloud: &Arc<Cloud>, event: Value) {
     let cloud = cloud.clone();
-    tokio::spawn(async move {
-        for (name, rule) in cloud.services.events.rules.all() {
-            if rule.enabled && rule.pattern.as_ref().is_some_and(|p| pattern::matches(p, &event)) {
-                fire(&cloud, &name, &rule, &event).await;
-            }
+    tokio::spawn(async move { take(&cloud, event).await });
+}
+
+/// Fires the rules that take an event of another service.
+pub async fn take(cloud: &Arc<Cloud>, event: Value) {
+    for (name, rule) in cloud.services.events.rules.all() {
+        if rule.enabled && rule.pattern.as_ref().is_some_and(|p| pattern::matches(p, &event)) {
+            fire(cloud, &name, &rule, &event).await;
         }
-    });
+    }
 }
 
 async fn fire(cloud: &Arc<Cloud>, name: &str, rule: &Rule, event: &Value) {
