@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::kernel::clock::Clock;
 use crate::kernel::engine::Engines;
 use crate::kernel::faults::Faults;
 use crate::kernel::former;
@@ -91,6 +92,8 @@ pub struct Opening<'a> {
     pub limits: Limits,
     /// Where records are.
     pub store: &'a Arc<Store>,
+    /// The cloud's clock.
+    pub clock: &'a Clock,
 }
 
 impl Opening<'_> {
@@ -112,6 +115,8 @@ pub struct Cloud {
     pub identity: String,
     /// Woken when the process is asked to end.
     pub stop: Arc<tokio::sync::Notify>,
+    /// The time, for everything that waits for it.
+    pub clock: Clock,
     /// Who may call.
     pub identities: Identities,
     /// What roles called and were denied.
@@ -134,6 +139,8 @@ impl Cloud {
     pub fn open_with(config: Config, limits: Limits) -> Result<Arc<Self>> {
         let store = Store::open(&config.state_dir)?;
         former::import(&store, &config.state_dir)?;
+        let clock = Clock::default();
+        let opening = Opening { config: &config, limits, store: &store, clock: &clock };
         Ok(Arc::new(Self {
             identity: crate::kernel::folder::new_identity(&config.state_dir)?,
             stop: Arc::default(),
@@ -141,8 +148,9 @@ impl Cloud {
             audit: Audit::open(&config.state_dir)?,
             faults: Faults::open(&config)?,
             engines: Engines::default(),
-            services: Services::open(&Opening { config: &config, limits, store: &store })?,
+            services: Services::open(&opening)?,
             config,
+            clock,
             limits,
         }))
     }

@@ -1,12 +1,13 @@
-//! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, faults, metadata of
+//! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, clock, faults, metadata of
 //! instances, wait conditions, tools of instances.
 //!
 //! `health` says only `{"status": "ok"}`, unless the header `x-steppe-identity` has the content of
 //! the file `identity` in the state folder, which only its owner can read: then it also says which
-//! process, version and folder it is. `stop` and `faults` need the
-//! same header.
+//! process, version and folder it is. `stop`, `clock` and `faults` need the same header. `clock` takes
+//! `{"advance_seconds": 86400}` and puts the cloud's clock forward, until the process ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -16,12 +17,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::coverage;
-use crate::kernel::cloud::Cloud;
+use crate::kernel::cloud::{Cloud, iso};
 use crate::services::cloudformation::{self, Refused};
 use crate::services::ec2;
 
 /// Bytes of a body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Ten years, which is longer than anything here is kept.
+const ADVANCE_SECS_MAX: u64 = 10 * 365 * 24 * 60 * 60;
 
 /// Answers a request to `/_steppe/PATH`.
 pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> Response {
@@ -38,6 +42,7 @@ pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> R
             ec2::metadata(cloud, method, token, rest, &parts.headers).into_response()
         }
         (&Method::PUT, ["wait", _]) => signal(cloud, &parts.uri, &body),
+        (&Method::POST, ["clock"]) => advance_clock(cloud, &parts.headers, &body),
         (&Method::PUT, ["faults"]) => script_faults(cloud, &parts.headers, &body),
         (&Method::POST, ["instances", token, "systemctl"]) => systemctl(cloud, token, &body).await,
         _ => not_found(&parts),
@@ -90,6 +95,20 @@ fn signal(cloud: &Cloud, uri: &Uri, body: &[u8]) -> Response {
         Err(Refused::Unknown) => StatusCode::NOT_FOUND.into_response(),
         Err(Refused::Malformed(words)) => (StatusCode::BAD_REQUEST, words).into_response(),
     }
+}
+
+/// Puts the clock forward.
+fn advance_clock(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
+    if !knows_identity(cloud, headers) {
+        return (StatusCode::FORBIDDEN, "x-steppe-identity is not this cloud's").into_response();
+    }
+    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(seconds) = asked["advance_seconds"].as_u64().filter(|s| *s <= ADVANCE_SECS_MAX) else {
+        let words = format!("advance_seconds is a number from 0 to {ADVANCE_SECS_MAX}");
+        return (StatusCode::BAD_REQUEST, words).into_response();
+    };
+    cloud.clock.advance(Duration::from_secs(seconds));
+    axum::Json(json!({ "now": iso(cloud.clock.now()) })).into_response()
 }
 
 /// Replaces the script of faults.

@@ -108,6 +108,11 @@ impl Api {
         (about.versioning != Versioning::Never).then(|| object.version_id())
     }
 
+    /// The ID of a version that was written: where the bucket keeps versions.
+    pub fn new_version_id(&self, bucket: &str, object: &StoredObject) -> Option<String> {
+        self.version_id(bucket, object).filter(|_| object.version.is_some())
+    }
+
     /// When an object expires: `x-amz-expiration`.
     pub fn expiration(&self, bucket: &str, key: &str, object: &StoredObject) -> Option<String> {
         lifecycle::expiration(&self.buckets().about(bucket).ok()?.rules, key, object)

@@ -137,7 +137,7 @@ fn answer(
 ) -> S3Response<CompleteMultipartUploadOutput> {
     let endpoint = api.cloud.config.endpoint();
     let mut output = CompleteMultipartUploadOutput {
-        version_id: api.version_id(&asked.bucket, object),
+        version_id: api.new_version_id(&asked.bucket, object),
         expiration: api.expiration(&asked.bucket, &asked.key, object),
         location: Some(format!("{endpoint}/{}/{}", asked.bucket, asked.key)),
         bucket: Some(asked.bucket),

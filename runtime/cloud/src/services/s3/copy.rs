@@ -175,7 +175,7 @@ pub async fn copy_object(
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id,
-        version_id: api.version_id(&bucket, &object),
+        version_id: api.new_version_id(&bucket, &object),
         expiration: api.expiration(&bucket, &key, &object),
         server_side_encryption: options::encryption(),
         ..Default::default()

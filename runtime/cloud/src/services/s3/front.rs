@@ -11,7 +11,7 @@ use s3s::service::S3Service;
 use s3s::{Body, HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::checksums;
-use super::errors::{access_denied, internal, invalid_request};
+use super::errors::{access_denied, internal, invalid_request, not_implemented};
 use super::messages::{host_id, new_request_id};
 use super::post;
 use super::unread::Returning;
@@ -134,6 +134,12 @@ impl Service {
         if query.iter().any(|(name, _)| name == "X-Amz-Signature") {
             copy_to_headers(&query, &mut parts.headers)?;
         }
+        if parts.method == Method::PUT
+            && parts.headers.contains_key(header::TRANSFER_ENCODING)
+            && !parts.headers.contains_key("x-amz-decoded-content-length")
+        {
+            return Err(not_implemented("Transfer-Encoding of a body of unknown length"));
+        }
         let changes = parts.method == Method::PUT || parts.method == Method::POST;
         if changes && query.iter().any(|(name, _)| PARSED.contains(&name.as_str())) {
             let bytes = body
@@ -180,12 +186,23 @@ fn finish(method: &Method, id: &RequestId, response: &mut HttpResponse) {
     if !xml || method == Method::HEAD {
         return;
     }
-    if let Some(bytes) = response.body().bytes()
-        && let Some(escaped) = escape_controls(&bytes)
-    {
+    let Some(bytes) = response.body().bytes() else { return };
+    let named = match response.status().is_success() {
+        true => None,
+        false => with_ids(&bytes, id),
+    };
+    let escaped = escape_controls(named.as_deref().map_or(&*bytes, str::as_bytes)).or(named);
+    if let Some(escaped) = escaped {
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::from(escaped);
     }
+}
+
+/// An error names the request that it is about.
+fn with_ids(xml: &[u8], id: &RequestId) -> Option<String> {
+    let text = std::str::from_utf8(xml).ok()?.strip_suffix("</Error>")?;
+    let (id, host) = (&id.0, host_id(&id.0));
+    Some(format!("{text}<RequestId>{id}</RequestId><HostId>{host}</HostId></Error>"))
 }
 
 /// The XML with references for control characters; `None` when it has none.

@@ -134,7 +134,7 @@ pub async fn put_object(
         .await?;
     let mut output = PutObjectOutput {
         e_tag: Some(ETag::Strong(object.etag.clone())),
-        version_id: api.version_id(&bucket, &object),
+        version_id: api.new_version_id(&bucket, &object),
         expiration: api.expiration(&bucket, &key, &object),
         server_side_encryption: options::encryption(),
         ..Default::default()

@@ -137,8 +137,9 @@ pub fn meta(
 /// `aws-chunked` belongs to the transfer and not to the object.
 fn without_chunking(encoding: &str) -> Option<String> {
     let kept: Vec<&str> =
-        encoding.split(',').map(str::trim).filter(|e| *e != "aws-chunked").collect();
-    (!kept.is_empty()).then(|| kept.join(","))
+        encoding.split(',').filter(|part| part.trim() != "aws-chunked").collect();
+    let kept = kept.join(",").trim().to_owned();
+    (!kept.is_empty()).then_some(kept)
 }
 
 #[cfg(test)]
@@ -158,5 +159,6 @@ mod tests {
         assert_eq!(without_chunking("aws-chunked"), None);
         assert_eq!(without_chunking("aws-chunked, gzip").as_deref(), Some("gzip"));
         assert_eq!(without_chunking("gzip,br").as_deref(), Some("gzip,br"));
+        assert_eq!(without_chunking("deflate, gzip").as_deref(), Some("deflate, gzip"));
     }
 }

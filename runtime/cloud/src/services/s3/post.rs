@@ -360,7 +360,7 @@ fn success(api: &Api, form: &Form, object: &Object) -> HttpResponse {
         ("etag", Some(tag)),
         ("location", Some(redirect.unwrap_or(location))),
         ("x-amz-server-side-encryption", Some("AES256".to_owned())),
-        ("x-amz-version-id", api.version_id(&form.bucket, object)),
+        ("x-amz-version-id", api.new_version_id(&form.bucket, object)),
         ("x-amz-expiration", api.expiration(&form.bucket, key, object)),
         ("content-type", (status == StatusCode::CREATED).then(|| "application/xml".to_owned())),
     ];

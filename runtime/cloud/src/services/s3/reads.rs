@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use futures::StreamExt;
 use s3s::dto::*;
@@ -115,6 +115,16 @@ macro_rules! describe {
     };
 }
 
+/// What is read is decrypted without being asked how.
+fn check_encryption_headers(headers: &HeaderMap) -> S3Result<()> {
+    if headers.contains_key("x-amz-server-side-encryption") {
+        return Err(invalid_argument(
+            "x-amz-server-side-encryption header is not supported for this operation.",
+        ));
+    }
+    Ok(())
+}
+
 fn http_date(text: &str) -> Option<Timestamp> {
     Timestamp::parse(TimestampFormat::HttpDate, text).ok()
 }
@@ -123,7 +133,8 @@ pub async fn get_object(
     api: &Api,
     req: S3Request<GetObjectInput>,
 ) -> S3Result<S3Response<GetObjectOutput>> {
-    let S3Request { input, extensions, .. } = req;
+    let S3Request { input, extensions, headers, .. } = req;
+    check_encryption_headers(&headers)?;
     take!(input => GetObjectInput {
             bucket, key, checksum_mode, if_match, if_none_match, if_modified_since,
             if_unmodified_since, part_number, range, version_id,
@@ -186,7 +197,8 @@ pub async fn head_object(
     api: &Api,
     req: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
-    let S3Request { input, extensions, .. } = req;
+    let S3Request { input, extensions, headers, .. } = req;
+    check_encryption_headers(&headers)?;
     take!(input => HeadObjectInput {
             bucket, key, checksum_mode, if_match, if_none_match, if_modified_since,
             if_unmodified_since, part_number, range, version_id, response_cache_control,

@@ -197,7 +197,7 @@ impl Buckets {
             (name, Arc::new(shelf))
         };
         let opened = Self {
-            clock: Clock::default(),
+            clock: opening.clock.clone(),
             told: tokio::sync::Notify::new(),
             account: opening.config.account.clone(),
             region: opening.config.region.clone(),
