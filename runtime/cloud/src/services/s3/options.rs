@@ -136,8 +136,7 @@ pub fn meta(
 
 /// `aws-chunked` belongs to the transfer and not to the object.
 fn without_chunking(encoding: &str) -> Option<String> {
-    let kept: Vec<&str> =
-        encoding.split(',').filter(|part| part.trim() != "aws-chunked").collect();
+    let kept: Vec<&str> = encoding.split(',').filter(|part| part.trim() != "aws-chunked").collect();
     let kept = kept.join(",").trim().to_owned();
     (!kept.is_empty()).then_some(kept)
 }
