@@ -4,6 +4,7 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html>
 
 pub mod forms;
+pub mod setting;
 pub mod sweep;
 
 use std::collections::BTreeMap;
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_first_rule_to_expire_an_object_is_told() {
-        let rules = forms::read(&serde_json::json!({ "Rules": [
+        let rules = setting::read(&serde_json::json!({ "Rules": [
             { "Id": "late", "Status": "Enabled", "ExpirationInDays": 30 },
             { "Id": "early", "Status": "Enabled", "Prefix": "a/", "ExpirationInDays": "1" },
             { "Id": "off", "Status": "Disabled", "ExpirationInDays": 1 },

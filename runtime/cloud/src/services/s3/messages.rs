@@ -105,16 +105,16 @@ impl<'a> Change<'a> {
     }
 
     /// When it happened: objects have the time of their writing.
-    fn time(&self) -> Timestamp {
+    fn time(&self, place: &Place<'_>) -> Timestamp {
         match self.kind {
             Kind::Written | Kind::Marked => self.object.modified,
-            Kind::Removed | Kind::Tagged => Timestamp::now(),
+            Kind::Removed | Kind::Tagged => place.now,
         }
     }
 
     /// Later changes of a key have greater ones.
-    fn sequencer(&self) -> String {
-        format!("{:016X}", self.time().as_microsecond())
+    fn sequencer(&self, place: &Place<'_>) -> String {
+        format!("{:016X}", self.time(place).as_microsecond())
     }
 }
 
@@ -127,6 +127,8 @@ pub struct Place<'a> {
     pub region: &'a str,
     /// Name.
     pub bucket: &'a str,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// What is told of a change, and to whom.
@@ -163,7 +165,8 @@ fn record(
     let object = change.object;
     let encoded: String =
         url::form_urlencoded::byte_serialize(change.key.as_bytes()).collect::<String>();
-    let mut told = json!({ "key": encoded.replace("%2F", "/"), "sequencer": change.sequencer() });
+    let mut told =
+        json!({ "key": encoded.replace("%2F", "/"), "sequencer": change.sequencer(place) });
     if matches!(change.kind, Kind::Written) {
         told["size"] = object.size.into();
     }
@@ -179,7 +182,7 @@ fn record(
         "eventVersion": if newer { "2.3" } else { "2.1" },
         "eventSource": "aws:s3",
         "awsRegion": place.region,
-        "eventTime": iso(change.time()),
+        "eventTime": iso(change.time(place)),
         "eventName": event,
         "userIdentity": { "principalId": principal },
         "requestParameters": { "sourceIPAddress": cause.source_ip },
@@ -212,7 +215,7 @@ fn bridged(place: &Place<'_>, change: &Change<'_>, cause: &Cause) -> Value {
         told["size"] = object.size.into();
     }
     if !matches!(change.kind, Kind::Tagged) {
-        told["sequencer"] = change.sequencer().into();
+        told["sequencer"] = change.sequencer(place).into();
     }
     let mut detail = json!({
         "version": "0", "bucket": { "name": place.bucket }, "object": told,
@@ -238,7 +241,7 @@ fn bridged(place: &Place<'_>, change: &Change<'_>, cause: &Cause) -> Value {
     };
     json!({
         "version": "0", "id": uuid::Uuid::new_v4().to_string(), "detail-type": kind,
-        "source": "aws.s3", "account": place.account, "time": iso(change.time()),
+        "source": "aws.s3", "account": place.account, "time": iso(change.time(place)),
         "region": place.region, "resources": [format!("arn:aws:s3:::{}", place.bucket)],
         "detail": detail,
     })
@@ -271,7 +274,8 @@ mod tests {
                 "Filter": { "S3Key": { "Rules": [{ "Name": "prefix", "Value": "a/" }] } },
             }],
         }));
-        let place = Place { account: "000000000000", region: "us-east-1", bucket: "b" };
+        let now = Timestamp::UNIX_EPOCH;
+        let place = Place { account: "000000000000", region: "us-east-1", bucket: "b", now };
         of(&place, &notifications.expect("valid"), change, cause)
     }
 

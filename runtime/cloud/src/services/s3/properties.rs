@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Bucket;
 use super::delivery;
-use super::lifecycle::forms;
+use super::lifecycle::setting;
 use super::messages::new_request_id;
 use super::notifications::Notifications;
 use super::rules::{LIFECYCLE, NOTIFICATION};
@@ -30,7 +30,7 @@ pub async fn configure(cloud: &Arc<Cloud>, name: &str, properties: &Value) -> Re
         settings.extend(given(name).map(|value| (name, value.clone())));
     }
     if let Some(value) = given(LIFECYCLE) {
-        settings.push((LIFECYCLE, forms::write(&forms::read(value)?)));
+        settings.push((LIFECYCLE, setting::write(&setting::read(value)?)));
     }
     if let Some(value) = given(NOTIFICATION) {
         let wanted = Notifications::read(value)?;
@@ -79,7 +79,7 @@ fn tags(given: Option<&Value>) -> Result<Value, String> {
 pub fn properties(bucket: &Bucket) -> Value {
     let mut properties = Map::new();
     for (name, value) in bucket.settings.iter().filter(|(_, value)| !value.is_null()) {
-        let value = if name == LIFECYCLE { forms::as_property(value) } else { value.clone() };
+        let value = if name == LIFECYCLE { setting::as_property(value) } else { value.clone() };
         properties.insert(name.clone(), value);
     }
     properties.insert("Tags".to_owned(), bucket.tags.clone());

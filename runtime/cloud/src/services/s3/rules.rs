@@ -5,12 +5,13 @@ use s3s::{S3Request, S3Response, S3Result};
 use serde_json::Value;
 
 use super::Api;
+use super::delivery;
 use super::errors::malformed_xml;
 use super::front::RequestId;
-use super::lifecycle::forms;
+use super::lifecycle::{forms, setting};
+use super::notifications::request;
 use super::options::take;
 use super::settings::done;
-use super::{delivery, notifications};
 
 /// Where the settings are kept.
 pub const LIFECYCLE: &str = "LifecycleConfiguration";
@@ -48,7 +49,7 @@ pub async fn put_bucket_lifecycle_configuration(
     api.buckets().get(&bucket)?;
     let configuration = lifecycle_configuration.ok_or_else(malformed_xml)?;
     let rules = forms::of_request(configuration.rules)?;
-    api.set(bucket, LIFECYCLE, forms::write(&rules)).await?;
+    api.set(bucket, LIFECYCLE, setting::write(&rules)).await?;
     Ok(S3Response::new(PutBucketLifecycleConfigurationOutput {
         transition_default_minimum_object_size: minimum_size(),
     }))
@@ -71,7 +72,7 @@ pub async fn get_bucket_notification_configuration(
     take!(req.input => GetBucketNotificationConfigurationInput { bucket }
         elsewhere { expected_bucket_owner } refuse {});
     let about = api.buckets().about(&bucket)?;
-    Ok(S3Response::new(notifications::answer(&about.notifications)))
+    Ok(S3Response::new(request::answer(&about.notifications)))
 }
 
 pub async fn put_bucket_notification_configuration(
@@ -84,7 +85,7 @@ pub async fn put_bucket_notification_configuration(
         }
         elsewhere { expected_bucket_owner } refuse {});
     api.buckets().get(&bucket)?;
-    let wanted = notifications::of_request(notification_configuration)?;
+    let wanted = request::of_request(notification_configuration)?;
     if skip_destination_validation != Some(true) {
         let id = extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
         delivery::validate(&api.cloud, &bucket, &wanted, &id).await?;

@@ -1,4 +1,4 @@
-//! Lifecycle rules between the forms that they have: S3's, CloudFormation's, and [`Rule`].
+//! Lifecycle rules in S3's form, and what S3 refuses in them.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,13 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use s3s::dto::*;
 use s3s::{S3Error, S3Result};
-use serde_json::{Map, Value, json};
 
 use super::{Expiration, ID_MAX, Noncurrent, RULES_MAX, Rule};
 use crate::services::s3::errors::{custom, invalid_argument, invalid_request, malformed_xml};
 use crate::services::s3::options::take;
 
-impl Rule {
-    /// Out of the setting.
-    pub fn all(setting: &Value) -> Result<Vec<Self>, String> {
-        read(setting)
-    }
-}
-
-/// Marks a rule in the setting whose prefix is told as it was given, before there were filters.
-const OLD: &str = "IsOld";
-
 /// Checks rules of either form.
-fn check(rules: &[Rule]) -> S3Result<()> {
+pub fn check(rules: &[Rule]) -> S3Result<()> {
     if rules.is_empty() || rules.len() > RULES_MAX {
         return Err(malformed_xml());
     }
@@ -85,7 +74,7 @@ fn check_one(rule: &Rule) -> S3Result<()> {
 }
 
 /// A rule that has no action yet.
-fn empty(id: String, enabled: bool) -> Rule {
+pub fn empty(id: String, enabled: bool) -> Rule {
     Rule {
         id,
         enabled,
@@ -100,7 +89,8 @@ fn empty(id: String, enabled: bool) -> Rule {
     }
 }
 
-fn new_id() -> String {
+/// An ID for a rule that was given none.
+pub fn new_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
@@ -207,7 +197,7 @@ fn midnight(date: &s3s::dto::Timestamp) -> S3Result<Timestamp> {
 }
 
 /// A midnight; templates may leave out the time.
-fn parse_midnight(text: &str) -> Option<Timestamp> {
+pub fn parse_midnight(text: &str) -> Option<Timestamp> {
     let date = text.parse::<jiff::civil::Date>().ok().filter(|_| text.len() == 10);
     let of_date = date.and_then(|date| date.to_zoned(TimeZone::UTC).ok());
     let time = of_date.map(|zoned| zoned.timestamp()).or_else(|| text.parse().ok())?;
@@ -283,186 +273,7 @@ fn answer_filter(rule: &Rule) -> LifecycleRuleFilter {
     }
 }
 
-/// The setting: CloudFormation's form.
-pub fn write(rules: &[Rule]) -> Value {
-    json!({ "Rules": rules.iter().map(write_rule).collect::<Vec<_>>() })
-}
-
-fn write_rule(rule: &Rule) -> Value {
-    let status = if rule.enabled { "Enabled" } else { "Disabled" };
-    let mut kept = json!({ "Id": rule.id, "Status": status });
-    let mut set = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            kept[name] = value;
-        }
-    };
-    set("Prefix", rule.prefix.clone().map(Value::from));
-    set(OLD, rule.is_old.then_some(Value::Bool(true)));
-    let tag = |(key, value): (&String, &String)| json!({ "Key": key, "Value": value });
-    let tags: Vec<Value> = rule.tags.iter().map(tag).collect();
-    set("TagFilters", (!tags.is_empty()).then(|| tags.into()));
-    // Templates have these as texts.
-    set("ObjectSizeGreaterThan", rule.larger_than.map(|n| n.to_string().into()));
-    set("ObjectSizeLessThan", rule.smaller_than.map(|n| n.to_string().into()));
-    match rule.expiration {
-        Some(Expiration::Days(days)) => set("ExpirationInDays", Some(days.into())),
-        Some(Expiration::Date(date)) => set("ExpirationDate", Some(date.to_string().into())),
-        Some(Expiration::Marker) => set("ExpiredObjectDeleteMarker", Some(true.into())),
-        None => {}
-    }
-    set(
-        "NoncurrentVersionExpiration",
-        rule.noncurrent.map(|noncurrent| {
-            let mut written = json!({ "NoncurrentDays": noncurrent.days });
-            if let Some(kept) = noncurrent.kept {
-                written["NewerNoncurrentVersions"] = kept.into();
-            }
-            written
-        }),
-    );
-    let abort = |days: i32| json!({ "DaysAfterInitiation": days });
-    set("AbortIncompleteMultipartUpload", rule.abort_after.map(abort));
-    kept
-}
-
-/// The setting as a template has it, without what only S3 has.
-pub fn as_property(setting: &Value) -> Value {
-    let mut property = setting.clone();
-    for rule in property["Rules"].as_array_mut().into_iter().flatten() {
-        rule.as_object_mut().map(|rule| rule.remove(OLD));
-    }
-    property
-}
-
-/// Out of the setting, or a template.
-pub fn read(setting: &Value) -> Result<Vec<Rule>, String> {
-    let members = setting.as_object().into_iter().flat_map(Map::keys);
-    if let Some(other) = members.into_iter().find(|name| *name != "Rules") {
-        return Err(format!(
-            "the embedded cloud does not implement {other} of LifecycleConfiguration"
-        ));
-    }
-    let rules = setting["Rules"].as_array().ok_or("LifecycleConfiguration needs Rules")?;
-    let rules: Vec<Rule> = rules.iter().map(read_rule).collect::<Result<_, _>>()?;
-    check(&rules).map_err(|error| error.message().unwrap_or_default().to_owned())?;
-    Ok(rules)
-}
-
-fn read_rule(value: &Value) -> Result<Rule, String> {
-    let text = |name: &str| value[name].as_str().map(str::to_owned);
-    let number = |name: &str| whole(&value[name]).and_then(|n| i32::try_from(n).ok());
-    let mut rule = empty(text("Id").unwrap_or_else(new_id), value["Status"] == "Enabled");
-    for (name, given) in value.as_object().into_iter().flatten() {
-        let wrong = || format!("{name} of a lifecycle rule is not what it should be: {given}");
-        match name.as_str() {
-            "Id" => {}
-            "Status" if *given == "Enabled" || *given == "Disabled" => {}
-            "Prefix" => rule.prefix = Some(text("Prefix").ok_or_else(wrong)?),
-            OLD => rule.is_old = *given == true,
-            "TagFilters" => {
-                for tag in given.as_array().ok_or_else(wrong)? {
-                    let part = |name: &str| tag[name].as_str().map(str::to_owned);
-                    let (key, value) = part("Key").zip(part("Value")).ok_or_else(wrong)?;
-                    rule.tags.insert(key, value);
-                }
-            }
-            "ObjectSizeGreaterThan" => rule.larger_than = Some(whole(given).ok_or_else(wrong)?),
-            "ObjectSizeLessThan" => rule.smaller_than = Some(whole(given).ok_or_else(wrong)?),
-            "ExpirationInDays" => {
-                rule.expiration = Some(Expiration::Days(number(name).ok_or_else(wrong)?));
-            }
-            "ExpirationDate" => {
-                let date = given.as_str().and_then(parse_midnight).ok_or_else(wrong)?;
-                rule.expiration = Some(Expiration::Date(date));
-            }
-            "ExpiredObjectDeleteMarker" => {
-                if *given == true || *given == "true" {
-                    rule.expiration = rule.expiration.or(Some(Expiration::Marker));
-                }
-            }
-            "NoncurrentVersionExpirationInDays" => {
-                let days = number(name).ok_or_else(wrong)?;
-                rule.noncurrent = Some(Noncurrent { days, kept: None });
-            }
-            "NoncurrentVersionExpiration" => {
-                rule.noncurrent = Some(read_noncurrent(given).ok_or_else(wrong)?);
-            }
-            "AbortIncompleteMultipartUpload" => {
-                let days = whole(&given["DaysAfterInitiation"]).ok_or_else(wrong)?;
-                rule.abort_after = Some(i32::try_from(days).map_err(|_| wrong())?);
-            }
-            "Status" => return Err(wrong()),
-            other => {
-                return Err(format!(
-                    "the embedded cloud does not implement {other} of lifecycle rules"
-                ));
-            }
-        }
-    }
-    Ok(rule)
-}
-
-fn read_noncurrent(value: &Value) -> Option<Noncurrent> {
-    let days = i32::try_from(whole(&value["NoncurrentDays"])?).ok()?;
-    let kept = match &value["NewerNoncurrentVersions"] {
-        Value::Null => None,
-        kept => Some(i32::try_from(whole(kept)?).ok()?),
-    };
-    Some(Noncurrent { days, kept })
-}
-
-/// Templates write numbers as numbers or as texts.
-fn whole(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok())
-}
-
 /// What S3 says where no rule is.
 pub fn none_set() -> S3Error {
     custom("NoSuchLifecycleConfiguration", 404, "The lifecycle configuration does not exist")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_survive_both_forms() {
-        let setting = json!({ "Rules": [
-            { "Id": "a", "Status": "Enabled", "Prefix": "x/", "ExpirationInDays": 3,
-              "AbortIncompleteMultipartUpload": { "DaysAfterInitiation": 1 } },
-            { "Id": "b", "Status": "Disabled", "ObjectSizeGreaterThan": "10",
-              "TagFilters": [{ "Key": "k", "Value": "v" }],
-              "ExpirationDate": "2030-01-01T00:00:00Z",
-              "NoncurrentVersionExpiration":
-                  { "NoncurrentDays": 2, "NewerNoncurrentVersions": 5 } },
-            { "Id": "c", "Status": "Enabled", "Prefix": "", "IsOld": true,
-              "ExpiredObjectDeleteMarker": true },
-        ] });
-        let rules = read(&setting).expect("valid");
-        assert_eq!(write(&rules), setting);
-        assert_eq!(of_request(answer(&rules)).expect("valid"), rules);
-        assert!(as_property(&setting)["Rules"][2].get("IsOld").is_none());
-    }
-
-    #[test]
-    fn what_s3_refuses_is_refused() {
-        let refused = |rule: Value| {
-            let mut with = json!({ "Id": "a", "Status": "Enabled" });
-            for (name, value) in rule.as_object().expect("members") {
-                with[name] = value.clone();
-            }
-            read(&json!({ "Rules": [with] })).expect_err("refused")
-        };
-        assert!(refused(json!({})).contains("At least one action"));
-        assert!(refused(json!({ "ExpirationInDays": 0 })).contains("positive"));
-        assert!(refused(json!({ "ExpirationDate": "2030-01-01T10:00:00Z" })).contains("should be"));
-        assert!(refused(json!({ "Transitions": [] })).contains("does not implement Transitions"));
-        let tags = json!([{ "Key": "k", "Value": "v" }]);
-        let abort = json!({ "DaysAfterInitiation": 1 });
-        let both = json!({ "TagFilters": tags, "AbortIncompleteMultipartUpload": abort });
-        assert!(refused(both).contains("cannot be specified with Tags"));
-        let sizes = json!({ "ObjectSizeGreaterThan": 5, "ObjectSizeLessThan": 5,
-                            "ExpirationInDays": 1 });
-        assert!(refused(sizes).contains("greater than"));
-    }
 }

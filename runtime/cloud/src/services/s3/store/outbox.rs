@@ -53,9 +53,9 @@ impl Buckets {
         change: &Change<'_>,
         cause: &Cause,
     ) -> Result<(), NotStored> {
-        let place = messages::Place { account: &self.account, region: &self.region, bucket };
+        let now = self.clock.now();
+        let place = messages::Place { account: &self.account, region: &self.region, bucket, now };
         for (to, body) in messages::of(&place, &about.notifications, change, cause) {
-            let now = self.clock.now();
             let notice =
                 Notice { to, body, bucket: bucket.to_owned(), written: now, due: now, tries: 0 };
             let name = format!("{:020}-{}", now.as_nanosecond(), uuid::Uuid::new_v4().simple());

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use super::versions::{self, Which};
 use super::{Bucket, Object, StoreError};
 use crate::kernel::store::{Moment, NotStored, Store, Table, Together};
-use crate::services::s3::lifecycle::Rule;
+use crate::services::s3::lifecycle::{self, Rule};
 use crate::services::s3::notifications::Notifications;
 
 /// Kinds of records.
@@ -56,7 +56,7 @@ impl About {
         let unknown = |what: &str, why: String| {
             tracing::error!("{what} of the bucket {name} has no effect: {why}");
         };
-        let rules = setting("LifecycleConfiguration").map(Rule::all);
+        let rules = setting("LifecycleConfiguration").map(lifecycle::setting::read);
         let rules = rules.unwrap_or_else(|| Ok(vec![])).unwrap_or_else(|why| {
             unknown("LifecycleConfiguration", why);
             vec![]
