@@ -76,6 +76,24 @@ class More:
             if "NextVersionIdMarker" in page:
                 place["VersionIdMarker"] = page["NextVersionIdMarker"]
 
+    def raw(self, method, path, headers):
+        """A request as no client of boto3 sends it; status and code of the error."""
+        from botocore.auth import S3SigV4Auth
+        from botocore.awsrequest import AWSRequest
+
+        request = AWSRequest(method, self.endpoint + path, headers=headers)
+        S3SigV4Auth(self.session.get_credentials(), "s3", self.session.region_name).add_auth(request)
+        sent = urllib.request.Request(
+            self.endpoint + path, method=method, headers=dict(request.headers))
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(sent) as answer:
+                return answer.status, None
+        except urllib.error.HTTPError as error:
+            body = error.read().decode()
+            self.check("errors name their request", "<RequestId>" in body and "<HostId>" in body, body)
+            return error.code, body.split("<Code>")[1].split("<")[0]
+
     def empty(self, bucket):
         for key, version, _, _ in self.listed(bucket):
             self.s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
@@ -539,6 +557,12 @@ class More:
         self.same("attributes of parts", (page["TotalPartsCount"], page["IsTruncated"],
                   page["NextPartNumberMarker"], page["Parts"][0]["ChecksumSHA256"]),
                   (2, True, 1, parts[0]["ChecksumSHA256"]))
+        self.same("an ETag among attributes has no quotes", seen["ETag"], done["ETag"].strip('"'))
+        part = s3.get_object(Bucket=b, Key="m", PartNumber=2, ChecksumMode="ENABLED")
+        self.same("a part has its own checksum", (part["ChecksumSHA256"], part["ChecksumType"]),
+                  (parts[1]["ChecksumSHA256"], "COMPOSITE"))
+        self.same("encryption that is asked of a reader", code_of(lambda: self.raw(
+            "GET", f"/{b}/m", {"x-amz-server-side-encryption": "AES256"})), (400, "InvalidArgument"))
         self.same("attributes of a version", (seen["VersionId"], seen["ObjectSize"],
                   seen["Checksum"]["ChecksumType"]), (done["VersionId"], FULL + 3, "COMPOSITE"))
 

@@ -9,7 +9,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::CopySource;
 use s3s::path::S3Path;
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3Result, s3_error};
 
 use super::errors::{access_denied, denied, invalid_argument, not_implemented};
 use super::operations::{Operation, Target, known_header, operation};
@@ -47,7 +47,9 @@ struct Asked<'a> {
 #[async_trait::async_trait]
 impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let credentials = cx.credentials().ok_or_else(access_denied)?;
+        let Some(credentials) = cx.credentials() else {
+            return Err(self.anonymous(cx.s3_path().get_bucket_name()));
+        };
         let query: HashMap<String, String> =
             url::form_urlencoded::parse(cx.uri().query().unwrap_or("").as_bytes())
                 .into_owned()
@@ -107,6 +109,16 @@ fn check_names(
 }
 
 impl Access {
+    /// Nobody signed the request. Where the bucket is open to everybody that is not a mistake of
+    /// the client, so it is refused by name.
+    fn anonymous(&self, bucket: Option<&str>) -> S3Error {
+        let policy = bucket.and_then(|bucket| self.0.services.s3.policy(bucket));
+        match policy.is_some_and(|policy| super::settings::is_public(&policy)) {
+            true => not_implemented("anonymous requests"),
+            false => access_denied(),
+        }
+    }
+
     /// Buckets that belong to somebody else, and requests that say whose bucket they mean.
     fn check_owners(&self, asked: &Asked<'_>, path: &S3Path) -> S3Result<()> {
         if !path.is_root() {

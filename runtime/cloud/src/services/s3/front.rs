@@ -81,6 +81,8 @@ impl Service {
     /// Answers one request.
     pub async fn answer(&self, request: axum::extract::Request) -> Response {
         let method = request.method().clone();
+        let attributes = method == Method::GET
+            && parameters(request.uri()).iter().any(|(name, _)| name == "attributes");
         let waits = request.headers().contains_key(header::EXPECT);
         let lost = Losing::default();
         let (mut body, unread) = Returning::wrap(request);
@@ -101,6 +103,9 @@ impl Service {
         };
         if !response.status().is_success() {
             unread.end(waits, &mut response).await;
+        }
+        if attributes && response.status().is_success() {
+            bare_tag(&mut response);
         }
         finish(&method, &id, &mut response);
         response.map(AxumBody::new)
@@ -196,6 +201,18 @@ fn finish(method: &Method, id: &RequestId, response: &mut HttpResponse) {
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::from(escaped);
     }
+}
+
+/// GetObjectAttributes tells ETags without quotes, which `s3s` writes everywhere.
+fn bare_tag(response: &mut HttpResponse) {
+    const TAGS: [(&str, &str); 2] = [("<ETag>&quot;", "&quot;</ETag>"), ("<ETag>\"", "\"</ETag>")];
+    let Some(bytes) = response.body().bytes() else { return };
+    let Ok(text) = std::str::from_utf8(&bytes) else { return };
+    let bare = TAGS.iter().fold(text.to_owned(), |text, (begin, end)| {
+        text.replace(begin, "<ETag>").replace(end, "</ETag>")
+    });
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(bare);
 }
 
 /// An error names the request that it is about.

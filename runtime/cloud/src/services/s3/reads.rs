@@ -14,7 +14,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::Api;
-use super::checksums::{answer_checksum, answer_checksum_and_type};
+use super::checksums::{Checksum as Stored, answer_checksum, answer_checksum_and_type};
 use super::conditions::{ReadConditions, which};
 use super::errors::{custom, invalid_argument, invalid_request};
 use super::options::{self, take};
@@ -31,6 +31,26 @@ struct Slice {
     /// Whether the answer is 206 with a `Content-Range`.
     partial: bool,
     parts: Option<i32>,
+}
+
+impl Slice {
+    /// The checksum of its bytes, where one is kept: of the whole, and of the parts of a composite
+    /// one.
+    fn checksum<'o>(&self, object: &'o StoredObject) -> Option<&'o Stored> {
+        if self.range == (0..object.size) {
+            let alone = object.upload.as_ref().and_then(|upload| upload.parts.first());
+            let alone = alone.and_then(|part| part.checksum.as_ref()).filter(|_| self.partial);
+            return alone.or(object.checksum.as_ref());
+        }
+        let mut start = 0;
+        for part in object.upload.iter().flat_map(|upload| &upload.parts) {
+            if self.range == (start..start + part.size) {
+                return part.checksum.as_ref();
+            }
+            start += part.size;
+        }
+        None
+    }
 }
 
 /// Finds the slice that range or part number ask for.
@@ -108,9 +128,12 @@ macro_rules! describe {
         $output.last_modified = Some(super::timestamp($object.modified));
         $output.storage_class = meta.storage_class.clone().map(StorageClass::from);
         $output.server_side_encryption = options::encryption();
-        if $checksum.is_some_and(|mode: ChecksumMode| mode.as_str() == "ENABLED") && !$slice.partial
+        if $checksum.is_some_and(|mode: ChecksumMode| mode.as_str() == "ENABLED")
+            && let Some(checksum) = $slice.checksum(&$object)
         {
-            answer_checksum_and_type!($output, $object.checksum.as_ref());
+            answer_checksum!($output, Some(checksum));
+            let kind = $object.checksum.as_ref().unwrap_or(checksum).kind();
+            $output.checksum_type = Some(ChecksumType::from_static(kind));
         }
     };
 }

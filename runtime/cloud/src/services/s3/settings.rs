@@ -142,7 +142,7 @@ pub async fn get_bucket_policy_status(
 /// Whether a statement allows something to everybody without a condition.
 ///
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>
-fn is_public(policy: &Value) -> bool {
+pub fn is_public(policy: &Value) -> bool {
     let everybody = |p: &Value| match p {
         Value::String(name) => name == "*",
         Value::Object(kinds) => kinds.values().any(|v| match v {
