@@ -314,7 +314,7 @@ def main():
         with_boto3(environment)
         with_crawler(environment)
         with_map(environment)
-        clients_s3.with_s3(environment)
+        clients_s3.with_s3(environment, checkout.folder / "local")
         checkout.run("destroy")
     passed, failed = PASSED + clients_s3.PASSED, FAILED + clients_s3.FAILED
     print(f"{len(passed)} passed, {len(failed)} failed")

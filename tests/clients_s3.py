@@ -15,6 +15,7 @@ import urllib.request
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from clients_s3_more import More
 from support import Checkout
 
 BUCKET = "clients-s3"
@@ -152,8 +153,6 @@ class Options:
                      lambda: self.upload("r", create={"ACL": "public-read"}))
         self.refused("MFA of DeleteObject", "NotImplemented",
                      lambda: self.s3.delete_object(Bucket=BUCKET, Key="o", MFA="x 1"))
-        self.refused("versioning", "NotImplemented", lambda: self.s3.put_bucket_versioning(
-            Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"}))
         self.refused("select", "NotImplemented", lambda: self.s3.select_object_content(
             Bucket=BUCKET, Key="o", Expression="SELECT 1", ExpressionType="SQL",
             InputSerialization={"CSV": {}}, OutputSerialization={"CSV": {}}))
@@ -570,11 +569,12 @@ def with_data_libraries(environment):
     check("s3fs rm", not files.exists("clients-data"))
 
 
-def with_s3(environment):
+def with_s3(environment, state):
     session = boto3.Session(
         environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"],
         region_name=environment["AWS_REGION"])
     Options(session, environment["AWS_ENDPOINT_URL"]).run()
+    More(session, environment["AWS_ENDPOINT_URL"], state, check).run()
     with tempfile.TemporaryDirectory() as folder:
         tools = Tools(environment, pathlib.Path(folder))
         tools.with_aws()
@@ -588,7 +588,7 @@ def with_s3(environment):
 def main():
     with Checkout() as checkout:
         checkout.run("local", "start")
-        with_s3(checkout.aws_environment())
+        with_s3(checkout.aws_environment(), checkout.folder / "local")
     print(f"{len(PASSED)} passed, {len(FAILED)} failed")
     sys.exit(1 if FAILED else 0)
 

@@ -16,7 +16,7 @@ use steppe_cloud::protocol;
 use steppe_cloud::services::cloudformation;
 use steppe_cloud::services::ec2::instance_tools;
 use steppe_cloud::services::{
-    athena, ec2, events, glue, lambda, logs, scheduler, sns, sqs, states,
+    athena, ec2, events, glue, lambda, logs, s3, scheduler, sns, sqs, states,
 };
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -193,6 +193,7 @@ fn resume(cloud: &Arc<Cloud>) {
     tokio::spawn(scheduler::run_deliveries(cloud.clone()));
     tokio::spawn(lambda::run_events(cloud.clone()));
     tokio::spawn(logs::keep_retention(cloud.clone()));
+    s3::begin(cloud);
 }
 
 /// Any free port stays the same one across restarts, because stacks hold addresses with it.

@@ -9,6 +9,8 @@
 //! `sqlite3 cloud.db 'SELECT name, value FROM records WHERE kind = "roles"'` looks into it, also
 //! while the cloud runs.
 
+mod together;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -24,6 +26,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steppe_wire::hint::Hinted;
 use thiserror::Error;
+
+pub use together::{Moment, Together};
 
 use crate::kernel::error::ApiError;
 
@@ -495,31 +499,38 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         &self,
         prefix: &str,
         after: Option<&str>,
-        mut each: impl FnMut(&str, &Row<'_>) -> rusqlite::Result<ControlFlow<()>>,
+        each: impl FnMut(&str, &Row<'_>) -> rusqlite::Result<ControlFlow<()>>,
     ) -> bool {
-        let (prefix, after) = (self.full(prefix), after.map(|after| self.full(after)));
-        let begin = after.as_deref().filter(|after| **after > *prefix).unwrap_or(&prefix);
-        let read = self.store.read(|connection| {
-            let mut statement = connection.prepare_cached(FROM)?;
-            let mut rows = statement.query(params![self.kind, begin])?;
-            while let Some(row) = rows.next()? {
-                let full = row.get_ref(0)?.as_str()?;
-                let Some(name) =
-                    full.strip_prefix(&*self.scope).filter(|_| full.starts_with(&prefix))
-                else {
-                    break;
-                };
-                let seen = after.as_deref().is_some_and(|after| full <= after);
-                if !seen && each(name, row)?.is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        });
+        let read = self.store.read(|connection| self.rows_of(connection, prefix, after, each));
         if let Err(error) = &read {
             tracing::error!("the records {} cannot be read: {error}", self.kind);
         }
         read.is_ok()
+    }
+
+    fn rows_of(
+        &self,
+        connection: &Connection,
+        prefix: &str,
+        after: Option<&str>,
+        mut each: impl FnMut(&str, &Row<'_>) -> rusqlite::Result<ControlFlow<()>>,
+    ) -> rusqlite::Result<()> {
+        let (prefix, after) = (self.full(prefix), after.map(|after| self.full(after)));
+        let begin = after.as_deref().filter(|after| **after > *prefix).unwrap_or(&prefix);
+        let mut statement = connection.prepare_cached(FROM)?;
+        let mut rows = statement.query(params![self.kind, begin])?;
+        while let Some(row) = rows.next()? {
+            let full = row.get_ref(0)?.as_str()?;
+            let Some(name) = full.strip_prefix(&*self.scope).filter(|_| full.starts_with(&prefix))
+            else {
+                break;
+            };
+            let seen = after.as_deref().is_some_and(|after| full <= after);
+            if !seen && each(name, row)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a record. When it returns, the record survives a crash of the machine.

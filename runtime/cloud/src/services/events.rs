@@ -36,7 +36,7 @@ use crate::kernel::service::{Call, Service};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
-pub use self::emit::{execution_changed, object_created};
+pub use self::emit::{execution_changed, take};
 pub use self::schedules::run_schedules;
 pub use self::targets::Target;
 

@@ -3,10 +3,12 @@
 //! Every operation names each member of its input; what it does not do is refused by name
 //! ([`options`]). Operations that are not in [`api`] are refused by name as well.
 //!
-//! Differences from AWS: no versions (every object has the version `null`), no access control lists
-//! (as in new buckets), lifecycle rules are kept and told but not executed, bytes are not encrypted
-//! at rest although every answer says `AES256`, as AWS's do; every object is of the class STANDARD.
-//! Bytes are compared with their MD5 when an object is read whole; what is damaged is an error.
+//! Differences from AWS: no access control lists (as in new buckets); no anonymous requests; bytes
+//! are not encrypted at rest although every answer says `AES256`, as AWS's do; storage classes are
+//! kept and told, and mean nothing; lifecycle rules are executed at midnight UTC, not some time
+//! after, and never move objects to another class; Signature Version 2 is refused, as for every
+//! bucket of AWS since 2020. Bytes are compared with their checksums when they are read; what is
+//! damaged is an error.
 //!
 //! For tests, `foreign_buckets.json` in the state folder names buckets that belong to another
 //! account, with the policy that opens them to this one:
@@ -20,31 +22,43 @@ mod checksums;
 mod completion;
 mod conditions;
 mod copy;
+mod delivery;
 mod errors;
 mod front;
 mod lifecycle;
 mod listing;
+mod messages;
 mod names;
+mod notifications;
 mod objects;
 mod operations;
 mod options;
 mod parts;
+mod post;
+mod post_policy;
+mod properties;
 mod reads;
 mod resources;
+mod rules;
 mod settings;
 mod store;
 mod tagging;
 mod unread;
 mod unset;
+mod versioning;
+
+use std::sync::Arc;
 
 use s3s::dto::{Owner, Timestamp};
 use sha2::{Digest, Sha256};
 
 use self::api::Api;
+use crate::kernel::cloud::Cloud;
 use crate::kernel::service::Service;
 use crate::model;
 pub use api::service;
 pub use front::Service as Front;
+pub use properties::{configure, properties};
 pub use store::{Bucket, Buckets as State, Object, StoreError, VerifiedBytes};
 
 /// Its operations are dispatched by `s3s`.
@@ -53,6 +67,12 @@ pub static SERVICE: Service = Service {
     types: resources::TYPES,
     ..Service::new("s3", model!("s3"), &[])
 };
+
+/// What goes on by itself: rules are executed, and notices of changes delivered.
+pub fn begin(cloud: &Arc<Cloud>) {
+    tokio::spawn(lifecycle::sweep::run(cloud.clone()));
+    tokio::spawn(delivery::run(cloud.clone()));
+}
 
 fn timestamp(time: jiff::Timestamp) -> Timestamp {
     std::time::SystemTime::from(time).into()

@@ -158,3 +158,29 @@ fn a_commit_that_the_database_gave_up_is_an_error_and_the_next_one_is_not() {
     things.put("a", json!(2)).expect("stored");
     assert_eq!(table(&folder).get("a").as_deref(), Some(&json!(2)));
 }
+
+#[test]
+fn records_of_two_tables_are_written_together_or_not_at_all() {
+    let folder = TempDir::new().expect("a folder");
+    let store = Store::open(folder.path()).expect("opens");
+    let [one, other] = ["one", "other"].map(|kind| Table::<u64>::new(&store, kind));
+    one.put("a", 1).expect("stored");
+    let moves = |fails: bool| {
+        store.together("a", |writes| {
+            let value = one.get_in(writes, "a")?.expect("there");
+            one.remove_in(writes, "a")?;
+            other.put_in(writes, "a", &value)?;
+            let mut seen = 0;
+            other.scan_in(writes, "", None, |_, value| {
+                seen += *value;
+                ControlFlow::Continue(())
+            })?;
+            assert_eq!(seen, 1);
+            if fails { Err(std::io::Error::from(std::io::ErrorKind::NotFound)) } else { Ok(()) }
+        })
+    };
+    moves(true).expect_err("refused");
+    assert!(one.contains("a") && other.is_empty());
+    moves(false).expect("moved");
+    assert!(one.is_empty() && other.contains("a"));
+}

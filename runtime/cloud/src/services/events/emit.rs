@@ -11,7 +11,6 @@ use crate::kernel::delivery::{DeadLetter, Delivery};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
 use crate::kernel::store::NotStored;
-use crate::services::s3::Object;
 use crate::services::states::Execution;
 
 /// Entries of one call.
@@ -124,39 +123,9 @@ pub fn scheduled_event(cloud: &Cloud, name: &str, due: Timestamp) -> Value {
     event(cloud, "aws.events", "Scheduled Event", due, &arn(cloud, name), json!({}))
 }
 
-/// Tells the rules that an object was written, when its bucket sends events.
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
-pub fn object_created(
-    cloud: &Arc<Cloud>,
-    bucket: &str,
-    key: &str,
-    object: &Object,
-    reason: &'static str,
-) {
-    let sends = |b: &crate::services::s3::Bucket| {
-        let notified = b.settings.get("NotificationConfiguration");
-        notified.is_some_and(|notified| !notified["EventBridgeConfiguration"].is_null())
-    };
-    if !cloud.services.s3.get(bucket).is_ok_and(|b| sends(&b)) {
-        return;
-    }
-    let detail = json!({
-        "version": "0", "bucket": { "name": bucket }, "reason": reason,
-        "requester": cloud.config.account,
-        "object": {
-            "key": key, "size": object.size, "etag": object.etag,
-            "sequencer": format!("{:016X}", object.modified.as_microsecond()),
-        },
-    });
-    let event = event(
-        cloud,
-        "aws.s3",
-        "Object Created",
-        object.modified,
-        &format!("arn:aws:s3:::{bucket}"),
-        detail,
-    );
-    emit_or_log(cloud, event);
+/// Takes an event of another service; when it is answered, what rules send of it is safe.
+pub fn take(cloud: &Arc<Cloud>, event: &Value) -> Result<(), NotStored> {
+    emit(cloud, std::slice::from_ref(event))
 }
 
 /// Most bytes of input and output, as texts in JSON, that an event about an execution has.

@@ -13,7 +13,6 @@ use s3s::{S3Error, S3Result, s3_error};
 
 use super::errors::{access_denied, denied, invalid_argument, not_implemented};
 use super::operations::{Operation, Target, known_header, operation};
-use super::store::StoreError;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::identity::{Caller, Origin};
 
@@ -48,7 +47,9 @@ struct Asked<'a> {
 #[async_trait::async_trait]
 impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let credentials = cx.credentials().ok_or_else(access_denied)?;
+        let Some(credentials) = cx.credentials() else {
+            return Err(self.anonymous(cx.s3_path().get_bucket_name()));
+        };
         let query: HashMap<String, String> =
             url::form_urlencoded::parse(cx.uri().query().unwrap_or("").as_bytes())
                 .into_owned()
@@ -74,7 +75,7 @@ impl S3Access for Access {
         };
         super::front::strike(&self.0.faults, name, lost.as_ref())?;
         self.check_owners(&asked, path)?;
-        self.check_permissions(&asked, name, operation)?;
+        self.check_permissions(&asked, operation)?;
         cx.extensions_mut().insert(caller);
         Ok(())
     }
@@ -108,20 +109,31 @@ fn check_names(
 }
 
 impl Access {
+    /// Nobody signed the request. Where the bucket is open to everybody that is not a mistake of
+    /// the client, so it is refused by name.
+    fn anonymous(&self, bucket: Option<&str>) -> S3Error {
+        let policy = bucket.and_then(|bucket| self.0.services.s3.policy(bucket));
+        match policy.is_some_and(|policy| super::settings::is_public(&policy)) {
+            true => not_implemented("anonymous requests"),
+            false => access_denied(),
+        }
+    }
+
     /// Buckets that belong to somebody else, and requests that say whose bucket they mean.
     fn check_owners(&self, asked: &Asked<'_>, path: &S3Path) -> S3Result<()> {
         if !path.is_root() {
             let expected = header(asked.headers, "x-amz-expected-bucket-owner");
             self.check_owner(asked.bucket, expected.as_deref())?;
         }
-        if let Some((bucket, _)) = copy_source(asked.headers)? {
+        if let Some((bucket, ..)) = copy_source(asked.headers)? {
             let expected = header(asked.headers, "x-amz-source-expected-bucket-owner");
             self.check_owner(&bucket, expected.as_deref())?;
         }
         Ok(())
     }
 
-    fn check_owner(&self, bucket: &str, expected: Option<&str>) -> S3Result<()> {
+    /// Whether the bucket belongs to whom the request says, and is open to this account.
+    pub fn check_owner(&self, bucket: &str, expected: Option<&str>) -> S3Result<()> {
         if expected.is_some_and(|e| e.len() != 12 || !e.bytes().all(|b| b.is_ascii_digit())) {
             return Err(invalid_argument(
                 "The value of the expected bucket owner parameter is invalid",
@@ -136,12 +148,7 @@ impl Access {
         if found.owner.is_some() && found.policy.is_none() { Err(access_denied()) } else { Ok(()) }
     }
 
-    fn check_permissions(
-        &self,
-        asked: &Asked<'_>,
-        name: &str,
-        operation: &Operation,
-    ) -> S3Result<()> {
+    fn check_permissions(&self, asked: &Asked<'_>, operation: &Operation) -> S3Result<()> {
         let may = |action: &str, resource: &str, conditions: &[(&'static str, String)]| {
             self.0.authorize(&asked.caller, action, resource, conditions).map_err(denied)
         };
@@ -154,30 +161,51 @@ impl Access {
         };
         let prefix = asked.query.get("prefix").filter(|_| operation.target == Target::Bucket);
         let conditions: Vec<_> = prefix.map(|p| ("s3:prefix", p.clone())).into_iter().collect();
+        let of_version = asked.query.contains_key("versionId");
         for action in operation.actions {
+            let action = if of_version { of_a_version(action) } else { action };
             may(action, resource, &conditions)?;
         }
-        if asked.query.contains_key("versionId") && name == "GetObject" {
-            may("s3:GetObjectVersion", &on_object, &[])?;
+        // Nothing here is retained, so there is nothing to bypass but the permission.
+        if header(asked.headers, "x-amz-bypass-governance-retention").is_some_and(|v| v == "true") {
+            may("s3:BypassGovernanceRetention", &on_object, &[])?;
         }
         if asked.headers.contains_key("x-amz-tagging") {
             may("s3:PutObjectTagging", &on_object, &[])?;
         }
-        if let Some((bucket, key)) = copy_source(asked.headers)? {
-            may("s3:GetObject", &format!("arn:aws:s3:::{bucket}/{key}"), &[])?;
+        if let Some((bucket, key, version)) = copy_source(asked.headers)? {
+            let action = if version { "s3:GetObjectVersion" } else { "s3:GetObject" };
+            may(action, &format!("arn:aws:s3:::{bucket}/{key}"), &[])?;
         }
         Ok(())
     }
 }
 
-/// Bucket and key that a copy reads, decoded as the operation decodes them.
-fn copy_source(headers: &HeaderMap) -> S3Result<Option<(String, String)>> {
+/// Bucket and key that a copy reads, decoded as the operation decodes them, and whether it names a
+/// version.
+fn copy_source(headers: &HeaderMap) -> S3Result<Option<(String, String, bool)>> {
     let Some(value) = headers.get("x-amz-copy-source") else { return Ok(None) };
     let invalid = || invalid_argument("Copy Source must mention the source bucket and key");
     match CopySource::parse(value.to_str().map_err(|_| invalid())?) {
-        Ok(CopySource::Bucket { bucket, key, .. }) => Ok(Some((bucket.into(), key.into()))),
+        Ok(CopySource::Bucket { bucket, key, version_id }) => {
+            Ok(Some((bucket.into(), key.into(), version_id.is_some())))
+        }
         Ok(_) => Err(not_implemented("copies from access points and outposts")),
         Err(_) => Err(invalid()),
+    }
+}
+
+/// The permission to do the same to a version that is named.
+pub fn of_a_version(action: &'static str) -> &'static str {
+    match action {
+        "s3:GetObject" => "s3:GetObjectVersion",
+        "s3:GetObjectAttributes" => "s3:GetObjectVersionAttributes",
+        "s3:GetObjectAcl" => "s3:GetObjectVersionAcl",
+        "s3:GetObjectTagging" => "s3:GetObjectVersionTagging",
+        "s3:PutObjectTagging" => "s3:PutObjectVersionTagging",
+        "s3:DeleteObjectTagging" => "s3:DeleteObjectVersionTagging",
+        "s3:DeleteObject" => "s3:DeleteObjectVersion",
+        other => other,
     }
 }
 
@@ -191,11 +219,9 @@ pub fn caller(extensions: &Extensions) -> S3Result<&Caller> {
     extensions.get::<Caller>().ok_or_else(access_denied)
 }
 
-/// What S3 says about a key that is not there: only those who may list the whole bucket learn it,
-/// everybody else is denied.
-pub fn no_such_key(cloud: &Cloud, extensions: &Extensions, bucket: &str) -> S3Error {
+/// Whether the caller may list the whole bucket. Everybody else is denied what is not there.
+pub fn may_list(cloud: &Cloud, extensions: &Extensions, bucket: &str) -> bool {
     let bucket = format!("arn:aws:s3:::{bucket}");
-    let allowed = caller(extensions)
-        .is_ok_and(|c| cloud.allows(c, "s3:ListBucket", &bucket, &[]).is_ok_and(|yes| yes));
-    if allowed { StoreError::NoSuchKey.into() } else { access_denied() }
+    caller(extensions)
+        .is_ok_and(|c| cloud.allows(c, "s3:ListBucket", &bucket, &[]).is_ok_and(|yes| yes))
 }

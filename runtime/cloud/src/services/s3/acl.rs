@@ -5,7 +5,6 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::Api;
-use super::conditions::check_version;
 use super::errors::not_implemented;
 use super::options::{self, take};
 
@@ -44,8 +43,7 @@ pub async fn get_object_acl(
     let S3Request { input, extensions, .. } = req;
     take!(input => GetObjectAclInput { bucket, key, version_id }
         elsewhere { expected_bucket_owner, request_payer } refuse {});
-    check_version(version_id.as_deref())?;
-    api.head(&extensions, &bucket, &key)?;
+    api.head(&extensions, &bucket, &key, version_id.as_deref())?;
     let account = &api.cloud.config.account;
     Ok(S3Response::new(GetObjectAclOutput {
         grants: Some(grants(account)),

@@ -7,17 +7,20 @@ use axum::http::Extensions;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 
 use super::access::{self, Access, Auth};
-use super::errors::internal;
-use super::front::{self, Service};
+use super::errors::{access_denied, internal, marker_itself};
+use super::front::{self, RequestId, Service};
+use super::messages::{Cause, new_request_id};
 use super::names::Hosts;
-use super::store::{Buckets, Object as StoredObject, StoreError};
+use super::store::{Buckets, Object as StoredObject, StoreError, Versioning, Which};
 use super::{
-    acl, buckets, completion, copy, listing, objects, parts, reads, settings, tagging, unset,
+    acl, buckets, completion, conditions, copy, lifecycle, listing, objects, parts, reads, rules,
+    settings, tagging, unset, versioning,
 };
 use crate::kernel::cloud::Cloud;
+use crate::kernel::identity::Caller;
 
 /// S3's protocol over `cloud`.
 pub fn service(cloud: &Arc<Cloud>) -> Service {
@@ -28,7 +31,7 @@ pub fn service(cloud: &Arc<Cloud>) -> Service {
     let mut config = S3Config::default();
     config.xml_max_body_size = front::PARSED_BYTES_MAX;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    Service::new(builder.build(), cloud.config.region.clone())
+    Service::new(cloud.clone(), builder.build())
 }
 
 /// What operations work on.
@@ -53,17 +56,66 @@ impl Api {
         Ok(done?)
     }
 
-    /// An object's record; callers who may not list learn nothing about keys that are not there.
+    /// The record of a version; callers who may not list learn nothing about keys that are not
+    /// there.
     pub fn head(
         &self,
         extensions: &Extensions,
         bucket: &str,
         key: &str,
+        version: Option<&str>,
     ) -> S3Result<Arc<StoredObject>> {
-        match self.buckets().head(bucket, key) {
-            Err(StoreError::NoSuchKey) => Err(access::no_such_key(&self.cloud, extensions, bucket)),
-            other => Ok(other?),
+        let which = conditions::which(version)?;
+        let found = self.buckets().find(bucket, key, &which);
+        found.map_err(|error| self.missing(extensions, bucket, &which, error))
+    }
+
+    /// Why a version cannot be read, as far as the caller may know.
+    pub fn missing(
+        &self,
+        extensions: &Extensions,
+        bucket: &str,
+        which: &Which,
+        error: StoreError,
+    ) -> S3Error {
+        match error {
+            StoreError::Marker(marker) if *which != Which::Current => marker_itself(&marker),
+            StoreError::NoSuchKey | StoreError::Marker(_) | StoreError::NoSuchVersion
+                if !access::may_list(&self.cloud, extensions, bucket) =>
+            {
+                access_denied()
+            }
+            error => error.into(),
         }
+    }
+
+    /// Who asks for a change, for the events that tell of it.
+    pub fn cause(&self, extensions: &Extensions, reason: &'static str) -> Cause {
+        let caller = extensions.get::<Caller>();
+        let source = caller.and_then(|caller| caller.origin.source_ip);
+        let request_id = extensions.get::<RequestId>();
+        Cause {
+            reason,
+            caller: Some(caller.map(Caller::user_id).unwrap_or_default()),
+            source_ip: source.map(|ip| ip.to_string()).unwrap_or_default(),
+            request_id: request_id.map(|id| id.0.clone()).unwrap_or_else(new_request_id),
+        }
+    }
+
+    /// The ID of a version as answers tell it: where the bucket keeps versions, or did.
+    pub fn version_id(&self, bucket: &str, object: &StoredObject) -> Option<String> {
+        let about = self.buckets().about(bucket).ok()?;
+        (about.versioning != Versioning::Never).then(|| object.version_id())
+    }
+
+    /// The ID of a version that was written: where the bucket keeps versions.
+    pub fn new_version_id(&self, bucket: &str, object: &StoredObject) -> Option<String> {
+        self.version_id(bucket, object).filter(|_| object.version.is_some())
+    }
+
+    /// When an object expires: `x-amz-expiration`.
+    pub fn expiration(&self, bucket: &str, key: &str, object: &StoredObject) -> Option<String> {
+        lifecycle::expiration(&self.buckets().about(bucket).ok()?.rules, key, object)
     }
 }
 
@@ -88,7 +140,7 @@ operations! {
     buckets::get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
     listing::list_objects(ListObjectsInput) -> ListObjectsOutput;
     listing::list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output;
-    listing::list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput;
+    versioning::list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput;
     settings::get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput;
     settings::put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput;
     settings::delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput;
@@ -104,14 +156,14 @@ operations! {
     settings::put_bucket_encryption(PutBucketEncryptionInput) -> PutBucketEncryptionOutput;
     settings::delete_bucket_encryption(DeleteBucketEncryptionInput)
         -> DeleteBucketEncryptionOutput;
-    settings::get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
+    rules::get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
         -> GetBucketLifecycleConfigurationOutput;
-    settings::put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput)
+    rules::put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput)
         -> PutBucketLifecycleConfigurationOutput;
-    settings::delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput;
-    settings::get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
+    rules::delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput;
+    rules::get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
         -> GetBucketNotificationConfigurationOutput;
-    settings::put_bucket_notification_configuration(PutBucketNotificationConfigurationInput)
+    rules::put_bucket_notification_configuration(PutBucketNotificationConfigurationInput)
         -> PutBucketNotificationConfigurationOutput;
     acl::get_bucket_ownership_controls(GetBucketOwnershipControlsInput)
         -> GetBucketOwnershipControlsOutput;
@@ -120,7 +172,8 @@ operations! {
     acl::get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput;
     acl::put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput;
     acl::get_object_acl(GetObjectAclInput) -> GetObjectAclOutput;
-    unset::get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
+    versioning::get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
+    versioning::put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput;
     unset::get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput;
     unset::get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput;
     unset::get_bucket_request_payment(GetBucketRequestPaymentInput)

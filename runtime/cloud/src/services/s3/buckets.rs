@@ -5,7 +5,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use serde_json::json;
 
 use super::Api;
-use super::errors::{invalid_argument, not_implemented};
+use super::errors::{custom, invalid_argument, not_implemented};
 use super::options::{self, take};
 use super::store::StoreError;
 
@@ -92,7 +92,13 @@ pub async fn create_bucket(
         elsewhere {} refuse {});
     let grants =
         [&grant_full_control, &grant_read, &grant_read_acp, &grant_write, &grant_write_acp];
-    options::check_acl(acl.as_ref().map(BucketCannedACL::as_str), &grants)?;
+    options::check_acl(acl.as_ref().map(BucketCannedACL::as_str), &grants).map_err(|_| {
+        custom(
+            "InvalidBucketAclWithObjectOwnership",
+            400,
+            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+        )
+    })?;
     if object_lock_enabled_for_bucket == Some(true) {
         return Err(not_implemented("ObjectLockEnabledForBucket of CreateBucket"));
     }

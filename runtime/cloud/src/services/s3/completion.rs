@@ -22,7 +22,6 @@ use super::store::{
     Upload,
 };
 use crate::kernel::cloud::Cloud;
-use crate::services::events;
 
 /// The least size of a part that is not the last.
 const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
@@ -43,7 +42,8 @@ pub async fn complete_multipart_upload(
     api: &Api,
     req: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-    take!(req.input => CompleteMultipartUploadInput {
+    let S3Request { input, extensions, .. } = req;
+    take!(input => CompleteMultipartUploadInput {
             bucket, key, upload_id, multipart_upload, mpu_object_size, if_match, if_none_match,
             checksum_type, checksum_crc32, checksum_crc32c, checksum_crc64nvme, checksum_sha1,
             checksum_sha256,
@@ -74,7 +74,7 @@ pub async fn complete_multipart_upload(
     let upload = match api.buckets().upload(&asked.id, &asked.bucket, &asked.key) {
         Err(StoreError::NoSuchUpload) => {
             let object = repeated(api, &asked).ok_or(StoreError::NoSuchUpload)?;
-            return Ok(answer(asked, &object, &api.cloud.config.endpoint()));
+            return Ok(answer(api, asked, &object));
         }
         other => other?,
     };
@@ -106,25 +106,19 @@ pub async fn complete_multipart_upload(
         meta: upload.meta.clone(),
         received,
     };
+    let cause = api.cause(&extensions, "CompleteMultipartUpload");
     let object = api
         .blocking({
             let (bucket, key, id) = (asked.bucket.clone(), asked.key.clone(), asked.id.clone());
             move |cloud| {
-                let object = cloud.services.s3.put(&bucket, &key, new, &condition)?;
+                let object = cloud.services.s3.put(&bucket, &key, new, &condition, &cause)?;
                 // The object is there: what stays of the upload can be aborted or is collected.
                 cloud.services.s3.end_upload(&id).unwrap_or_else(|e| tracing::warn!("{e}"));
                 Ok(object)
             }
         })
         .await?;
-    events::object_created(
-        &api.cloud,
-        &asked.bucket,
-        &asked.key,
-        &object,
-        "CompleteMultipartUpload",
-    );
-    Ok(answer(asked, &object, &api.cloud.config.endpoint()))
+    Ok(answer(api, asked, &object))
 }
 
 /// The object that the same completion made before.
@@ -137,11 +131,14 @@ fn repeated(api: &Api, asked: &Asked) -> Option<Arc<StoredObject>> {
 }
 
 fn answer(
+    api: &Api,
     asked: Asked,
     object: &StoredObject,
-    endpoint: &str,
 ) -> S3Response<CompleteMultipartUploadOutput> {
+    let endpoint = api.cloud.config.endpoint();
     let mut output = CompleteMultipartUploadOutput {
+        version_id: api.new_version_id(&asked.bucket, object),
+        expiration: api.expiration(&asked.bucket, &asked.key, object),
         location: Some(format!("{endpoint}/{}/{}", asked.bucket, asked.key)),
         bucket: Some(asked.bucket),
         key: Some(asked.key),

@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use s3s::dto::{ETag, ETagCondition, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use super::errors::{custom, invalid_argument, not_implemented, precondition_failed};
-use super::store::{Condition, Object, StoreError};
+use super::errors::{invalid_argument, not_implemented, precondition_failed};
+use super::store::{Condition, Object, StoreError, Which, sequence_of};
 
 /// What a reader expects of an object, or a copy of its source.
 #[derive(Default)]
@@ -158,14 +158,13 @@ impl Condition for DeleteCondition {
     }
 }
 
-/// A bucket without versions has one version of each object, `null`.
-pub fn check_version(version: Option<&str>) -> S3Result<()> {
+/// The version that a request names.
+pub fn which(version: Option<&str>) -> S3Result<Which> {
     match version {
-        None | Some("null") => Ok(()),
+        None => Ok(Which::Current),
+        Some("null") => Ok(Which::Null),
         Some("") => Err(invalid_argument("Version id cannot be the empty string")),
-        Some(id) if id.len() == 32 => {
-            Err(custom("NoSuchVersion", 404, "The specified version does not exist."))
-        }
+        Some(id) if sequence_of(id).is_some() => Ok(Which::Id(id.to_owned())),
         Some(_) => Err(invalid_argument("Invalid version id specified")),
     }
 }

@@ -7,14 +7,13 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::Api;
-use super::access::no_such_key;
+use super::access::{caller, of_a_version};
 use super::checksums::{Algorithm, answer_checksum_and_type};
-use super::conditions::{ReadConditions, WriteConditions, check_version};
-use super::errors::{invalid_argument, invalid_request, not_implemented};
+use super::conditions::{ReadConditions, WriteConditions, which};
+use super::errors::{denied, invalid_argument, invalid_request, not_implemented};
 use super::options::{self, take};
-use super::store::{Meta, NewObject, Object as StoredObject, StoreError};
+use super::store::{Meta, NewObject, Object as StoredObject, StoreError, Which};
 use super::tagging::keeps_tags;
-use crate::services::events;
 
 /// Bytes of an object that one request copies.
 const COPY_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
@@ -25,8 +24,11 @@ pub struct Source {
     pub object: Arc<StoredObject>,
     /// Its bytes.
     pub file: std::fs::File,
-    bucket: String,
+    /// Its bucket.
+    pub bucket: String,
     key: String,
+    /// Whether a version was named.
+    named: bool,
 }
 
 impl Api {
@@ -40,12 +42,15 @@ impl Api {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(not_implemented("copies from access points and outposts"));
         };
-        check_version(version_id.as_deref())?;
-        let (object, file) = match self.buckets().open_object(&bucket, &key) {
-            Err(StoreError::NoSuchKey) => {
-                return Err(no_such_key(&self.cloud, extensions, &bucket));
+        let which = which(version_id.as_deref())?;
+        let (object, file) = match self.buckets().open_version(&bucket, &key, &which) {
+            Err(StoreError::Marker(_)) if which != Which::Current => {
+                return Err(invalid_request(
+                    "The source of a copy request may not specifically refer to a delete marker by \
+                     version id.",
+                ));
             }
-            other => other?,
+            other => other.map_err(|e| self.missing(extensions, &bucket, &which, e))?,
         };
         conditions.check_copy(&object)?;
         if object.size > COPY_BYTES_MAX {
@@ -54,7 +59,8 @@ impl Api {
                  source: 5368709120",
             ));
         }
-        Ok(Source { object, file, bucket: bucket.into(), key: key.into() })
+        let named = which != Which::Current;
+        Ok(Source { object, file, bucket: bucket.into(), key: key.into(), named })
     }
 }
 
@@ -65,6 +71,24 @@ fn replaces(directive: Option<&MetadataDirective>) -> S3Result<bool> {
         Some("REPLACE") => Ok(true),
         Some(_) => Err(invalid_argument("Unknown metadata directive.")),
     }
+}
+
+/// Tags go along only with those who may read and write them.
+fn may_copy_tags(
+    api: &Api,
+    extensions: &Extensions,
+    source: &Source,
+    (bucket, key): (&str, &str),
+) -> S3Result<()> {
+    let caller = caller(extensions)?;
+    let may = |action: &str, bucket: &str, key: &str| {
+        let resource = format!("arn:aws:s3:::{bucket}/{key}");
+        api.cloud.authorize(caller, action, &resource, &[]).map_err(denied)
+    };
+    let read = "s3:GetObjectTagging";
+    let read = if source.named { of_a_version(read) } else { read };
+    may(read, &source.bucket, &source.key)?;
+    may("s3:PutObjectTagging", bucket, key)
 }
 
 pub async fn copy_object(
@@ -91,7 +115,6 @@ pub async fn copy_object(
     });
     let grants = [&grant_full_control, &grant_read, &grant_read_acp, &grant_write_acp];
     options::check_acl(acl.as_ref().map(ObjectCannedACL::as_str), &grants)?;
-    options::check_storage_class(storage_class.as_ref())?;
     options::check_encryption(server_side_encryption.as_ref())?;
     let condition = WriteConditions::of_headers(&headers)?;
     let conditions = ReadConditions {
@@ -102,10 +125,15 @@ pub async fn copy_object(
     };
     let replaced = replaces(metadata_directive.as_ref())?;
     let keeps_tags = keeps_tags(tagging_directive.as_ref())?;
-    let own = options::meta(&headers, metadata)?;
+    let own = options::meta(&headers, metadata, storage_class.as_ref())?;
     let source = api.open_source(&extensions, copy_source, &conditions)?;
     let itself = (source.bucket.as_str(), source.key.as_str()) == (bucket.as_str(), key.as_str());
-    if itself && !replaced && storage_class.is_none() && server_side_encryption.is_none() {
+    if itself
+        && !source.named
+        && !replaced
+        && storage_class.is_none()
+        && server_side_encryption.is_none()
+    {
         return Err(invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without \
              changing the object's metadata, storage class, website redirect location or \
@@ -114,7 +142,13 @@ pub async fn copy_object(
     }
     let old = &source.object.meta;
     let tags = if keeps_tags { old.tags.clone() } else { own.tags.clone() };
-    let meta = Meta { tags, ..if replaced { own } else { old.clone() } };
+    let storage_class = own.storage_class.clone();
+    let meta = Meta { tags, storage_class, ..if replaced { own } else { old.clone() } };
+    if keeps_tags && !meta.tags.is_empty() {
+        may_copy_tags(api, &extensions, &source, (&bucket, &key))?;
+    }
+    let copy_source_version_id = api.version_id(&source.bucket, &source.object);
+    let cause = api.cause(&extensions, "CopyObject");
     let algorithm = match checksum_algorithm {
         Some(name) => Algorithm::named(name.as_str())?,
         None => source.object.checksum.as_ref().map_or(Algorithm::Crc64Nvme, |c| c.algorithm),
@@ -128,11 +162,10 @@ pub async fn copy_object(
                 let whole = 0..source.object.size;
                 incoming.copy(cloud.services.s3.reader(&source.object, source.file, whole)?)?;
                 let new = NewObject::whole(incoming.finish(), meta);
-                cloud.services.s3.put(&bucket, &key, new, &condition)
+                cloud.services.s3.put(&bucket, &key, new, &condition, &cause)
             }
         })
         .await?;
-    events::object_created(&api.cloud, &bucket, &key, &object, "CopyObject");
     let mut result = CopyObjectResult {
         e_tag: Some(ETag::Strong(object.etag.clone())),
         last_modified: Some(super::timestamp(object.modified)),
@@ -141,6 +174,9 @@ pub async fn copy_object(
     answer_checksum_and_type!(result, object.checksum.as_ref());
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
+        copy_source_version_id,
+        version_id: api.new_version_id(&bucket, &object),
+        expiration: api.expiration(&bucket, &key, &object),
         server_side_encryption: options::encryption(),
         ..Default::default()
     }))

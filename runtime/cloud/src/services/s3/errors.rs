@@ -1,8 +1,9 @@
 //! S3's errors in S3's words.
 
+use axum::http::{HeaderMap, HeaderValue, header};
 use s3s::{S3Error, S3ErrorCode, s3_error};
 
-use super::store::StoreError;
+use super::store::{Object, StoreError};
 use crate::kernel::error::ApiError;
 
 /// What S3 says to a caller who may not.
@@ -68,16 +69,48 @@ pub fn internal(error: impl std::fmt::Display) -> S3Error {
     S3Error::with_message(S3ErrorCode::InternalError, error.to_string())
 }
 
+/// A key that is not there because its latest version is a delete marker.
+fn is_marker(marker: &Object) -> S3Error {
+    let mut error = s3_error!(NoSuchKey, "The specified key does not exist.");
+    error.set_headers(marker_headers(marker));
+    error
+}
+
+/// A delete marker was asked for by its ID.
+pub fn marker_itself(marker: &Object) -> S3Error {
+    let mut error =
+        s3_error!(MethodNotAllowed, "The specified method is not allowed against this resource.");
+    let mut headers = marker_headers(marker);
+    headers.insert(header::ALLOW, HeaderValue::from_static("DELETE"));
+    let modified = marker.modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(modified) = HeaderValue::from_str(&modified) {
+        headers.insert(header::LAST_MODIFIED, modified);
+    }
+    error.set_headers(headers);
+    error
+}
+
+fn marker_headers(marker: &Object) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+    if let Ok(id) = HeaderValue::from_str(&marker.version_id()) {
+        headers.insert("x-amz-version-id", id);
+    }
+    headers
+}
+
 impl From<StoreError> for S3Error {
     fn from(error: StoreError) -> Self {
         let code = match &error {
             StoreError::NoSuchBucket => S3ErrorCode::NoSuchBucket,
             StoreError::NoSuchKey => S3ErrorCode::NoSuchKey,
+            StoreError::NoSuchVersion => S3ErrorCode::NoSuchVersion,
+            StoreError::Marker(marker) => return is_marker(marker),
             StoreError::NoSuchUpload => S3ErrorCode::NoSuchUpload,
             StoreError::InvalidName => S3ErrorCode::InvalidBucketName,
             StoreError::BucketExists => S3ErrorCode::BucketAlreadyOwnedByYou,
             StoreError::BucketTaken => S3ErrorCode::BucketAlreadyExists,
-            StoreError::NotEmpty => S3ErrorCode::BucketNotEmpty,
+            StoreError::NotEmpty | StoreError::HasVersions => S3ErrorCode::BucketNotEmpty,
             StoreError::ConditionFailed => S3ErrorCode::PreconditionFailed,
             StoreError::Damaged(_) | StoreError::Io(_) | StoreError::NotStored(_) => {
                 S3ErrorCode::InternalError

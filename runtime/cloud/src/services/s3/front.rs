@@ -12,7 +12,10 @@ use s3s::{Body, HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Result, s3_er
 
 use super::checksums;
 use super::errors::{access_denied, internal, invalid_request, not_implemented};
+use super::messages::{host_id, new_request_id};
+use super::post;
 use super::unread::Returning;
+use crate::kernel::cloud::Cloud;
 use crate::kernel::faults::{self, Ahead, Faults};
 
 /// Bytes of a body that is parsed: 10,000 parts with their checksums are a tenth of it.
@@ -31,6 +34,10 @@ const PARSED: [&str; 11] = [
     "tagging",
     "versioning",
 ];
+
+/// The ID of a request.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
 
 /// Told by the check of a request when a fault wants its answer to be lost.
 #[derive(Debug, Clone, Default)]
@@ -61,24 +68,29 @@ pub fn strike(faults: &Faults, operation: &str, lost: Option<&Losing>) -> S3Resu
 /// S3 over HTTP.
 #[derive(Clone)]
 pub struct Service {
+    cloud: Arc<Cloud>,
     s3: S3Service,
-    region: String,
 }
 
 impl Service {
     /// Puts itself around `s3`.
-    pub fn new(s3: S3Service, region: String) -> Self {
-        Self { s3, region }
+    pub fn new(cloud: Arc<Cloud>, s3: S3Service) -> Self {
+        Self { cloud, s3 }
     }
 
     /// Answers one request.
     pub async fn answer(&self, request: axum::extract::Request) -> Response {
         let method = request.method().clone();
+        let attributes = method == Method::GET
+            && parameters(request.uri()).iter().any(|(name, _)| name == "attributes");
         let waits = request.headers().contains_key(header::EXPECT);
         let lost = Losing::default();
         let (mut body, unread) = Returning::wrap(request);
+        let id = RequestId(new_request_id());
         body.extensions_mut().insert(lost.clone());
+        body.extensions_mut().insert(id.clone());
         let answered = match self.prepare(body).await {
+            Ok(request) if post::is_form(&request) => post::answer(&self.cloud, request).await,
             Ok(request) => self.s3.call(request).await.map_err(|e| internal(format!("{e:?}"))),
             Err(error) => Err(error),
         };
@@ -92,7 +104,10 @@ impl Service {
         if !response.status().is_success() {
             unread.end(waits, &mut response).await;
         }
-        finish(&method, &mut response);
+        if attributes && response.status().is_success() {
+            bare_tag(&mut response);
+        }
+        finish(&method, &id, &mut response);
         response.map(AxumBody::new)
     }
 
@@ -103,11 +118,12 @@ impl Service {
             Ok(response) => response,
             Err(error) => return HttpResponse::new(Body::from(error.to_string())),
         };
+        let region = &self.cloud.config.region;
         if wrong_region && let Some(xml) = response.body().bytes() {
-            let element = format!("<Region>{}</Region></Error>", self.region);
+            let element = format!("<Region>{region}</Region></Error>");
             let xml = String::from_utf8_lossy(&xml).replace("</Error>", &element);
             *response.body_mut() = Body::from(xml);
-            if let Ok(region) = HeaderValue::from_str(&self.region) {
+            if let Ok(region) = HeaderValue::from_str(region) {
                 response.headers_mut().insert("x-amz-bucket-region", region);
             }
         }
@@ -123,11 +139,11 @@ impl Service {
         if query.iter().any(|(name, _)| name == "X-Amz-Signature") {
             copy_to_headers(&query, &mut parts.headers)?;
         }
-        let form = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        if parts.method == Method::POST
-            && form.is_some_and(|t| t.trim_start().starts_with("multipart/form-data"))
+        if parts.method == Method::PUT
+            && parts.headers.contains_key(header::TRANSFER_ENCODING)
+            && !parts.headers.contains_key("x-amz-decoded-content-length")
         {
-            return Err(not_implemented("the operation PostObject"));
+            return Err(not_implemented("Transfer-Encoding of a body of unknown length"));
         }
         let changes = parts.method == Method::PUT || parts.method == Method::POST;
         if changes && query.iter().any(|(name, _)| PARSED.contains(&name.as_str())) {
@@ -161,10 +177,11 @@ fn copy_to_headers(query: &[(String, String)], headers: &mut HeaderMap) -> S3Res
 
 /// Requests are told apart by an ID, and characters that XML does not have are written as S3 writes
 /// them: `&#x1;`. Parsers of XML refuse these as well, which is what `encoding-type=url` is for.
-fn finish(method: &Method, response: &mut HttpResponse) {
-    let id = uuid::Uuid::new_v4().simple().to_string()[..16].to_uppercase();
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-amz-request-id", id);
+fn finish(method: &Method, id: &RequestId, response: &mut HttpResponse) {
+    for (name, value) in [("x-amz-request-id", id.0.clone()), ("x-amz-id-2", host_id(&id.0))] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
     }
     let xml = response
         .headers()
@@ -174,12 +191,35 @@ fn finish(method: &Method, response: &mut HttpResponse) {
     if !xml || method == Method::HEAD {
         return;
     }
-    if let Some(bytes) = response.body().bytes()
-        && let Some(escaped) = escape_controls(&bytes)
-    {
+    let Some(bytes) = response.body().bytes() else { return };
+    let named = match response.status().is_success() {
+        true => None,
+        false => with_ids(&bytes, id),
+    };
+    let escaped = escape_controls(named.as_deref().map_or(&*bytes, str::as_bytes)).or(named);
+    if let Some(escaped) = escaped {
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::from(escaped);
     }
+}
+
+/// GetObjectAttributes tells ETags without quotes, which `s3s` writes everywhere.
+fn bare_tag(response: &mut HttpResponse) {
+    const TAGS: [(&str, &str); 2] = [("<ETag>&quot;", "&quot;</ETag>"), ("<ETag>\"", "\"</ETag>")];
+    let Some(bytes) = response.body().bytes() else { return };
+    let Ok(text) = std::str::from_utf8(&bytes) else { return };
+    let bare = TAGS.iter().fold(text.to_owned(), |text, (begin, end)| {
+        text.replace(begin, "<ETag>").replace(end, "</ETag>")
+    });
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(bare);
+}
+
+/// An error names the request that it is about.
+fn with_ids(xml: &[u8], id: &RequestId) -> Option<String> {
+    let text = std::str::from_utf8(xml).ok()?.strip_suffix("</Error>")?;
+    let (id, host) = (&id.0, host_id(&id.0));
+    Some(format!("{text}<RequestId>{id}</RequestId><HostId>{host}</HostId></Error>"))
 }
 
 /// The XML with references for control characters; `None` when it has none.

@@ -1,4 +1,4 @@
-//! Listings: of objects in both versions of the API, of versions, of unfinished uploads.
+//! Listings: of objects in both versions of the API, and of unfinished uploads.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use super::Api;
 use super::errors::invalid_argument;
-use super::options::take;
+use super::options::{self, take};
 use super::store::Object as StoredObject;
 
 /// Entries in one page of a listing.
@@ -17,10 +17,11 @@ const PAGE: i32 = 1_000;
 
 /// How names are written in an answer.
 #[derive(Clone, Copy)]
-struct Encoding(bool);
+pub struct Encoding(bool);
 
 impl Encoding {
-    fn parse(asked: Option<&EncodingType>) -> S3Result<Self> {
+    /// Reads what is asked for.
+    pub fn parse(asked: Option<&EncodingType>) -> S3Result<Self> {
         match asked.map(EncodingType::as_str) {
             None => Ok(Self(false)),
             Some("url") => Ok(Self(true)),
@@ -29,7 +30,7 @@ impl Encoding {
     }
 
     /// As AWS does it: like a form, but `/` stays.
-    fn write(self, name: &str) -> String {
+    pub fn write(self, name: &str) -> String {
         if !self.0 {
             return name.to_owned();
         }
@@ -37,12 +38,14 @@ impl Encoding {
         name.split('/').map(encode).collect::<Vec<String>>().join("/")
     }
 
-    fn answer(self) -> Option<EncodingType> {
+    /// What the answer says of it.
+    pub fn answer(self) -> Option<EncodingType> {
         self.0.then(|| EncodingType::from_static(EncodingType::URL))
     }
 }
 
-fn page_size(asked: Option<i32>, name: &str) -> S3Result<usize> {
+/// Entries in one page.
+pub fn page_size(asked: Option<i32>, name: &str) -> S3Result<usize> {
     let size = asked.unwrap_or(PAGE).min(PAGE);
     usize::try_from(size).map_err(|_| {
         invalid_argument(format!("Argument {name} must be an integer between 0 and 2147483647"))
@@ -50,25 +53,30 @@ fn page_size(asked: Option<i32>, name: &str) -> S3Result<usize> {
 }
 
 /// An empty delimiter is none.
-fn some_delimiter(delimiter: Option<&str>) -> Option<&str> {
+pub fn some_delimiter(delimiter: Option<&str>) -> Option<&str> {
     delimiter.filter(|d| !d.is_empty())
 }
 
 /// What a page is asked for.
-struct Question<'a> {
-    prefix: &'a str,
-    delimiter: Option<&'a str>,
+pub struct Question<'a> {
+    /// What keys begin with.
+    pub prefix: &'a str,
+    /// What ends groups.
+    pub delimiter: Option<&'a str>,
     /// Entries up to this one were seen; of a group, all keys in it.
-    after: Option<&'a str>,
-    max: usize,
+    pub after: Option<&'a str>,
+    /// Entries and groups in one page.
+    pub max: usize,
 }
 
 /// One page of a listing.
-struct Page<T> {
-    entries: Vec<T>,
-    groups: Vec<String>,
+pub struct Page<T> {
+    /// What is in no group.
+    pub entries: Vec<T>,
+    /// Groups.
+    pub groups: Vec<String>,
     /// The last entry of a page that more follow.
-    next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// Makes a page of entries that come in the order of their keys.
@@ -83,20 +91,22 @@ fn page<T>(entries: impl IntoIterator<Item = (String, T)>, question: &Question<'
 }
 
 /// A page that is being made.
-struct Pager<'q, T> {
+pub struct Pager<'q, T> {
     question: &'q Question<'q>,
-    page: Page<T>,
+    /// What there is so far.
+    pub page: Page<T>,
     last: String,
 }
 
 impl<'q, T> Pager<'q, T> {
-    fn new(question: &'q Question<'q>) -> Self {
+    /// An empty page.
+    pub fn new(question: &'q Question<'q>) -> Self {
         let page = Page { entries: vec![], groups: vec![], next: None };
         Self { question, page, last: String::new() }
     }
 
     /// Takes the next entry, and breaks off when the page is full.
-    fn add(&mut self, key: &str, entry: impl FnOnce() -> T) -> ControlFlow<()> {
+    pub fn add(&mut self, key: &str, entry: impl FnOnce() -> T) -> ControlFlow<()> {
         let Question { prefix, delimiter, after, max } = *self.question;
         let group = delimiter.and_then(|d| {
             key[prefix.len()..].find(d).map(|at| &key[..prefix.len() + at + d.len()])
@@ -122,12 +132,14 @@ impl<'q, T> Pager<'q, T> {
     }
 }
 
-fn prefixes(groups: &[String], encoding: Encoding) -> Option<Vec<CommonPrefix>> {
+/// Groups as they are answered.
+pub fn prefixes(groups: &[String], encoding: Encoding) -> Option<Vec<CommonPrefix>> {
     let prefix = |g: &String| CommonPrefix { prefix: Some(encoding.write(g)) };
     Some(groups.iter().map(prefix).collect())
 }
 
-type Entry = (String, std::sync::Arc<StoredObject>);
+/// An object with its key.
+pub type Entry = (String, std::sync::Arc<StoredObject>);
 
 impl Api {
     fn list(&self, bucket: &str, question: &Question<'_>) -> S3Result<Page<Entry>> {
@@ -139,7 +151,8 @@ impl Api {
         Ok(pager.page)
     }
 
-    fn listed(&self, (key, object): &Entry, encoding: Encoding, with_owner: bool) -> Object {
+    /// An object as it is listed.
+    pub fn listed(&self, (key, object): &Entry, encoding: Encoding, with_owner: bool) -> Object {
         let algorithm = |c: &super::checksums::Checksum| {
             vec![ChecksumAlgorithm::from_static(c.algorithm.name())]
         };
@@ -149,7 +162,7 @@ impl Api {
             size: i64::try_from(object.size).ok(),
             e_tag: Some(ETag::Strong(object.etag.clone())),
             last_modified: Some(super::timestamp(object.modified)),
-            storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+            storage_class: Some(options::storage_class(&object.meta).as_str().to_owned().into()),
             owner: with_owner.then(|| super::owner(&self.cloud.config.account)),
             checksum_algorithm: checksum.map(algorithm),
             checksum_type: checksum.map(|c| ChecksumType::from_static(c.kind())),
@@ -236,66 +249,6 @@ fn read_token(token: &str) -> S3Result<String> {
         .ok_or_else(|| invalid_argument("The continuation token provided is incorrect"))
 }
 
-/// Each object has one version, `null`.
-pub async fn list_object_versions(
-    api: &Api,
-    req: S3Request<ListObjectVersionsInput>,
-) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-    take!(req.input => ListObjectVersionsInput {
-            bucket, delimiter, encoding_type, key_marker, max_keys, prefix, version_id_marker,
-        }
-        elsewhere { expected_bucket_owner, request_payer, optional_object_attributes } refuse {});
-    let key_marker = key_marker.filter(|m| !m.is_empty());
-    if key_marker.is_none() && version_id_marker.as_ref().is_some_and(|v| !v.is_empty()) {
-        return Err(invalid_argument(
-            "A version-id marker cannot be specified without a key marker.",
-        ));
-    }
-    let encoding = Encoding::parse(encoding_type.as_ref())?;
-    let prefix = prefix.unwrap_or_default();
-    let question = Question {
-        prefix: &prefix,
-        delimiter: some_delimiter(delimiter.as_deref()),
-        after: key_marker.as_deref(),
-        max: page_size(max_keys, "max-keys")?,
-    };
-    let page = api.list(&bucket, &question)?;
-    let version = |entry: &Entry| {
-        let object = api.listed(entry, encoding, true);
-        ObjectVersion {
-            checksum_algorithm: object.checksum_algorithm,
-            checksum_type: object.checksum_type,
-            e_tag: object.e_tag,
-            is_latest: Some(true),
-            key: object.key,
-            last_modified: object.last_modified,
-            owner: object.owner,
-            size: object.size,
-            storage_class: Some(ObjectVersionStorageClass::from_static(
-                ObjectVersionStorageClass::STANDARD,
-            )),
-            version_id: Some("null".to_owned()),
-            ..Default::default()
-        }
-    };
-    let versions = page.entries.iter().map(version).collect();
-    Ok(S3Response::new(ListObjectVersionsOutput {
-        name: Some(bucket),
-        max_keys: i32::try_from(question.max).ok(),
-        is_truncated: Some(page.next.is_some()),
-        next_version_id_marker: page.next.as_ref().map(|_| "null".to_owned()),
-        next_key_marker: page.next.map(|n| encoding.write(&n)),
-        delimiter: question.delimiter.map(|d| encoding.write(d)),
-        key_marker: Some(encoding.write(key_marker.as_deref().unwrap_or_default())),
-        version_id_marker: Some(version_id_marker.unwrap_or_default()),
-        prefix: Some(encoding.write(&prefix)),
-        versions: Some(versions),
-        common_prefixes: prefixes(&page.groups, encoding),
-        encoding_type: encoding.answer(),
-        ..Default::default()
-    }))
-}
-
 pub async fn list_multipart_uploads(
     api: &Api,
     req: S3Request<ListMultipartUploadsInput>,
@@ -337,7 +290,7 @@ pub async fn list_multipart_uploads(
         initiated: Some(super::timestamp(upload.initiated)),
         initiator: Some(Initiator { id: owner.id.clone(), display_name: None }),
         owner: Some(owner.clone()),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(options::storage_class(&upload.meta)),
         checksum_algorithm: upload.algorithm.map(|a| ChecksumAlgorithm::from_static(a.name())),
         ..Default::default()
     });

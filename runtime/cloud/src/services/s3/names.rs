@@ -13,6 +13,8 @@ const RESERVED_SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", 
 /// Whether a bucket may have this name.
 pub fn is_bucket_name(name: &str) -> bool {
     s3s::path::check_bucket_name(name)
+        && !name.contains(".-")
+        && !name.contains("-.")
         && !RESERVED_PREFIXES.iter().any(|p| name.starts_with(p))
         && !RESERVED_SUFFIXES.iter().any(|s| name.ends_with(s))
 }

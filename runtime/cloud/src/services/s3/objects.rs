@@ -6,13 +6,12 @@ use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
 use super::Api;
-use super::access::caller;
+use super::access::{caller, of_a_version};
 use super::checksums::{Claim, answer_checksum_and_type, claimed_checksums};
-use super::conditions::{DeleteCondition, WriteConditions, check_version};
+use super::conditions::{DeleteCondition, WriteConditions, which};
 use super::errors::{custom, denied, internal, malformed_xml};
 use super::options::{self, take};
-use super::store::{NewObject, Received};
-use crate::services::events;
+use super::store::{Deleted, NewObject, Received};
 
 /// Bytes of an object that comes in one piece.
 pub const OBJECT_BYTES_MAX: i64 = 5 * 1024 * 1024 * 1024;
@@ -85,7 +84,7 @@ pub async fn put_object(
     api: &Api,
     req: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
-    let S3Request { input, headers, trailing_headers, .. } = req;
+    let S3Request { input, headers, trailing_headers, extensions, .. } = req;
     take!(input => PutObjectInput {
         bucket, key, body, content_length, content_md5, metadata, if_match, if_none_match,
         checksum_crc32, checksum_crc32c, checksum_crc64nvme, checksum_sha1, checksum_sha256,
@@ -104,7 +103,6 @@ pub async fn put_object(
     });
     let grants = [&grant_full_control, &grant_read, &grant_read_acp, &grant_write_acp];
     options::check_acl(acl.as_ref().map(ObjectCannedACL::as_str), &grants)?;
-    options::check_storage_class(storage_class.as_ref())?;
     options::check_encryption(server_side_encryption.as_ref())?;
     let condition = WriteConditions::new(if_match, if_none_match)?;
     let claimed = claimed_checksums!(
@@ -115,7 +113,7 @@ pub async fn put_object(
         checksum_sha256
     );
     let claim = Claim::read(&headers, claimed, content_md5.as_deref())?;
-    let meta = options::meta(&headers, metadata)?;
+    let meta = options::meta(&headers, metadata, storage_class.as_ref())?;
     api.buckets().get(&bucket)?;
     if !has_length(&headers) {
         return Err(s3_error!(
@@ -127,15 +125,17 @@ pub async fn put_object(
     let upload = Upload { body, length: content_length, claim: &claim, trailers };
     let received = api.receive(upload).await?;
     let new = NewObject::whole(received, meta);
+    let cause = api.cause(&extensions, "PutObject");
     let object = api
         .blocking({
             let (bucket, key) = (bucket.clone(), key.clone());
-            move |cloud| cloud.services.s3.put(&bucket, &key, new, &condition)
+            move |cloud| cloud.services.s3.put(&bucket, &key, new, &condition, &cause)
         })
         .await?;
-    events::object_created(&api.cloud, &bucket, &key, &object, "PutObject");
     let mut output = PutObjectOutput {
         e_tag: Some(ETag::Strong(object.etag.clone())),
+        version_id: api.new_version_id(&bucket, &object),
+        expiration: api.expiration(&bucket, &key, &object),
         server_side_encryption: options::encryption(),
         ..Default::default()
     };
@@ -147,13 +147,20 @@ pub async fn delete_object(
     api: &Api,
     req: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
-    take!(req.input => DeleteObjectInput { bucket, key, if_match, version_id }
-        elsewhere { expected_bucket_owner, request_payer }
-        refuse { bypass_governance_retention, if_match_last_modified_time, if_match_size, mfa });
-    check_version(version_id.as_deref())?;
-    let condition = DeleteCondition(if_match);
-    api.blocking(move |cloud| cloud.services.s3.remove_if(&bucket, &key, &condition)).await?;
-    Ok(S3Response::new(DeleteObjectOutput::default()))
+    let S3Request { input, extensions, .. } = req;
+    take!(input => DeleteObjectInput { bucket, key, if_match, version_id }
+        elsewhere { bypass_governance_retention, expected_bucket_owner, request_payer }
+        refuse { if_match_last_modified_time, if_match_size, mfa });
+    let which = which(version_id.as_deref())?;
+    let (condition, cause) = (DeleteCondition(if_match), api.cause(&extensions, "DeleteObject"));
+    let removed = api
+        .blocking(move |cloud| cloud.services.s3.remove(&bucket, &key, &which, &condition, &cause));
+    let deleted = removed.await?;
+    Ok(S3Response::new(DeleteObjectOutput {
+        delete_marker: deleted.marker.then_some(true),
+        version_id: deleted.version.or(version_id),
+        ..Default::default()
+    }))
 }
 
 pub async fn delete_objects(
@@ -162,8 +169,10 @@ pub async fn delete_objects(
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let S3Request { input, extensions, headers, .. } = req;
     take!(input => DeleteObjectsInput { bucket, delete }
-        elsewhere { checksum_algorithm, expected_bucket_owner, request_payer }
-        refuse { bypass_governance_retention, mfa });
+        elsewhere {
+            bypass_governance_retention, checksum_algorithm, expected_bucket_owner, request_payer,
+        }
+        refuse { mfa });
     let digest = |name: &str| name == "content-md5" || name.starts_with("x-amz-checksum-");
     if !headers.keys().any(|name| digest(name.as_str())) {
         return Err(super::errors::invalid_request(
@@ -179,16 +188,21 @@ pub async fn delete_objects(
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     for object in delete.objects {
         let resource = format!("arn:aws:s3:::{bucket}/{}", object.key);
-        let allowed = api.cloud.authorize(&caller, "s3:DeleteObject", &resource, &[]);
+        let action = "s3:DeleteObject";
+        let action = if object.version_id.is_some() { of_a_version(action) } else { action };
+        let allowed = api.cloud.authorize(&caller, action, &resource, &[]);
         let (key, version_id) = (object.key.clone(), object.version_id.clone());
         let done = match allowed.map_err(denied) {
-            Ok(()) => delete_one(api, &bucket, object).await,
+            Ok(()) => delete_one(api, &extensions, &bucket, object).await,
             Err(error) => Err(error),
         };
         match done {
-            Ok(()) => {
-                deleted.push(DeletedObject { key: Some(key), version_id, ..Default::default() });
-            }
+            Ok(done) => deleted.push(DeletedObject {
+                key: Some(key),
+                delete_marker: done.marker.then_some(true),
+                delete_marker_version_id: done.version.filter(|_| done.marker),
+                version_id,
+            }),
             Err(error) => errors.push(Error {
                 code: Some(error.code().as_str().to_owned()),
                 message: error.message().map(str::to_owned),
@@ -204,11 +218,18 @@ pub async fn delete_objects(
     }))
 }
 
-async fn delete_one(api: &Api, bucket: &str, object: ObjectIdentifier) -> S3Result<()> {
+async fn delete_one(
+    api: &Api,
+    extensions: &axum::http::Extensions,
+    bucket: &str,
+    object: ObjectIdentifier,
+) -> S3Result<Deleted> {
     take!(object => ObjectIdentifier { key, e_tag, version_id }
         elsewhere {} refuse { last_modified_time, size });
-    check_version(version_id.as_deref())?;
+    let which = which(version_id.as_deref())?;
     let condition = DeleteCondition(e_tag.map(ETagCondition::ETag));
-    let bucket = bucket.to_owned();
-    api.blocking(move |cloud| cloud.services.s3.remove_if(&bucket, &key, &condition)).await
+    let (bucket, cause) = (bucket.to_owned(), api.cause(extensions, "DeleteObjects"));
+    let removed = api
+        .blocking(move |cloud| cloud.services.s3.remove(&bucket, &key, &which, &condition, &cause));
+    removed.await
 }

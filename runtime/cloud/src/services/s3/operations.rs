@@ -99,6 +99,7 @@ const OPERATIONS: &[Operation] = &[
     on(Bucket, "GetBucketAcl", &["s3:GetBucketAcl"], &["acl"]),
     on(Bucket, "PutBucketAcl", &["s3:PutBucketAcl"], &["acl"]),
     on(Bucket, "GetBucketVersioning", &["s3:GetBucketVersioning"], &["versioning"]),
+    on(Bucket, "PutBucketVersioning", &["s3:PutBucketVersioning"], &["versioning"]),
     on(Bucket, "GetBucketCors", &["s3:GetBucketCORS"], &["cors"]),
     on(Bucket, "GetBucketLogging", &["s3:GetBucketLogging"], &["logging"]),
     on(Bucket, "GetBucketRequestPayment", &["s3:GetBucketRequestPayment"], &["requestPayment"]),

@@ -58,26 +58,32 @@ pub fn check_acl(acl: Option<&str>, grants: &[&Option<String>]) -> S3Result<()> 
     Err(s3_error!(AccessControlListNotSupported, "The bucket does not allow ACLs"))
 }
 
-/// The one storage class.
-pub fn check_storage_class(class: Option<&StorageClass>) -> S3Result<()> {
+/// The storage class when it is not STANDARD. Those from which objects are read at once are kept
+/// and told: they differ in what they cost. The others are refused.
+pub fn storage_class_of(class: Option<&StorageClass>) -> S3Result<Option<String>> {
     match class.map(StorageClass::as_str) {
-        None | Some("STANDARD") => Ok(()),
+        None | Some("STANDARD") => Ok(None),
         Some(
-            other @ ("REDUCED_REDUNDANCY"
+            kept @ ("REDUCED_REDUNDANCY"
             | "STANDARD_IA"
             | "ONEZONE_IA"
             | "INTELLIGENT_TIERING"
-            | "GLACIER"
-            | "DEEP_ARCHIVE"
-            | "GLACIER_IR"
-            | "OUTPOSTS"
-            | "SNOW"
-            | "EXPRESS_ONEZONE"),
+            | "GLACIER_IR"),
+        ) => Ok(Some(kept.to_owned())),
+        Some(
+            other @ ("GLACIER" | "DEEP_ARCHIVE" | "OUTPOSTS" | "SNOW" | "EXPRESS_ONEZONE"
+            | "FSX_OPENZFS" | "FSX_ONTAP"),
         ) => Err(not_implemented(&format!("the storage class {other}"))),
         Some(_) => {
             Err(custom("InvalidStorageClass", 400, "The storage class you specified is not valid"))
         }
     }
+}
+
+/// The storage class as it is told.
+pub fn storage_class(meta: &Meta) -> StorageClass {
+    let kept = meta.storage_class.clone();
+    kept.map_or(StorageClass::from_static(StorageClass::STANDARD), StorageClass::from)
 }
 
 /// Encryption with S3's own keys is what AWS does with every object; others are refused.
@@ -100,7 +106,11 @@ pub fn encryption() -> Option<ServerSideEncryption> {
 const METADATA_BYTES_MAX: usize = 2 * 1024;
 
 /// What an upload's headers say about the object. System headers are kept as they came.
-pub fn meta(headers: &HeaderMap, metadata: Option<s3s::dto::Metadata>) -> S3Result<Meta> {
+pub fn meta(
+    headers: &HeaderMap,
+    metadata: Option<s3s::dto::Metadata>,
+    class: Option<&StorageClass>,
+) -> S3Result<Meta> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let metadata = metadata.unwrap_or_default();
     let bytes: usize = metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
@@ -118,6 +128,7 @@ pub fn meta(headers: &HeaderMap, metadata: Option<s3s::dto::Metadata>) -> S3Resu
         content_encoding: text("content-encoding").and_then(|e| without_chunking(&e)),
         content_language: text("content-language"),
         expires: text("expires"),
+        storage_class: storage_class_of(class)?,
         metadata: metadata.into_iter().collect(),
         tags: tags.unwrap_or_default(),
     })
@@ -125,9 +136,9 @@ pub fn meta(headers: &HeaderMap, metadata: Option<s3s::dto::Metadata>) -> S3Resu
 
 /// `aws-chunked` belongs to the transfer and not to the object.
 fn without_chunking(encoding: &str) -> Option<String> {
-    let kept: Vec<&str> =
-        encoding.split(',').map(str::trim).filter(|e| *e != "aws-chunked").collect();
-    (!kept.is_empty()).then(|| kept.join(","))
+    let kept: Vec<&str> = encoding.split(',').filter(|part| part.trim() != "aws-chunked").collect();
+    let kept = kept.join(",").trim().to_owned();
+    (!kept.is_empty()).then_some(kept)
 }
 
 #[cfg(test)]
@@ -147,5 +158,6 @@ mod tests {
         assert_eq!(without_chunking("aws-chunked"), None);
         assert_eq!(without_chunking("aws-chunked, gzip").as_deref(), Some("gzip"));
         assert_eq!(without_chunking("gzip,br").as_deref(), Some("gzip,br"));
+        assert_eq!(without_chunking("deflate, gzip").as_deref(), Some("deflate, gzip"));
     }
 }

@@ -7,6 +7,7 @@ use super::Api;
 use super::checksums::{Algorithm, Claim, answer_checksum, claimed_checksums};
 use super::conditions::ReadConditions;
 use super::errors::{invalid_argument, invalid_request};
+use super::lifecycle;
 use super::objects;
 use super::options::{self, take};
 use super::store::{Part as StoredPart, Upload};
@@ -77,15 +78,17 @@ pub async fn create_multipart_upload(
     });
     let grants = [&grant_full_control, &grant_read, &grant_read_acp, &grant_write_acp];
     options::check_acl(acl.as_ref().map(ObjectCannedACL::as_str), &grants)?;
-    options::check_storage_class(storage_class.as_ref())?;
     options::check_encryption(server_side_encryption.as_ref())?;
     let (algorithm, composite) =
         checksum_kind(checksum_algorithm.as_ref(), checksum_type.as_ref())?;
+    let initiated = api.buckets().clock.now();
+    let abort = lifecycle::abort(&api.buckets().about(&bucket)?.rules, &key, initiated);
+    let (abort_date, abort_rule_id) = abort.unzip();
     let upload = Upload {
         bucket: bucket.clone(),
         key: key.clone(),
-        meta: options::meta(&headers, metadata)?,
-        initiated: jiff::Timestamp::now(),
+        meta: options::meta(&headers, metadata, storage_class.as_ref())?,
+        initiated,
         algorithm,
         composite,
     };
@@ -95,6 +98,8 @@ pub async fn create_multipart_upload(
         bucket: Some(bucket),
         key: Some(key),
         upload_id: Some(id),
+        abort_date: abort_date.map(super::timestamp),
+        abort_rule_id,
         checksum_type: algorithm.map(|_| ChecksumType::from_static(kind)),
         checksum_algorithm,
         server_side_encryption: options::encryption(),
@@ -211,6 +216,7 @@ pub async fn upload_part_copy(
     };
     let source = api.open_source(&extensions, copy_source, &conditions)?;
     let (start, length) = copied_range(copy_source_range.as_deref(), source.object.size)?;
+    let copy_source_version_id = api.version_id(&source.bucket, &source.object);
     let part = api
         .blocking(move |cloud| {
             let algorithm = upload.algorithm.unwrap_or(Algorithm::Crc64Nvme);
@@ -230,6 +236,7 @@ pub async fn upload_part_copy(
     answer_checksum!(result, Some(&part.checksum));
     Ok(S3Response::new(UploadPartCopyOutput {
         copy_part_result: Some(result),
+        copy_source_version_id,
         server_side_encryption: options::encryption(),
         ..Default::default()
     }))
@@ -266,8 +273,10 @@ pub async fn list_parts(
     take!(req.input => ListPartsInput { bucket, key, upload_id, max_parts, part_number_marker }
         elsewhere { expected_bucket_owner, request_payer }
         refuse { sse_customer_algorithm, sse_customer_key, sse_customer_key_md5 });
-    api.buckets().get(&bucket)?;
+    let about = api.buckets().about(&bucket)?;
     let upload = api.buckets().upload(&upload_id, &bucket, &key)?;
+    let abort = lifecycle::abort(&about.rules, &key, upload.initiated);
+    let (abort_date, abort_rule_id) = abort.unzip();
     let marker = part_number_marker.unwrap_or(0);
     let max = max_parts.unwrap_or(PAGE);
     if max < 0 || marker < 0 {
@@ -295,7 +304,9 @@ pub async fn list_parts(
         checksum_type: upload.algorithm.map(|_| ChecksumType::from_static(kind)),
         initiator: Some(Initiator { id: owner.id.clone(), display_name: None }),
         owner: Some(owner),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(options::storage_class(&upload.meta)),
+        abort_date: abort_date.map(super::timestamp),
+        abort_rule_id,
         ..Default::default()
     }))
 }

@@ -7,19 +7,18 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use futures::StreamExt;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::Api;
-use super::access::no_such_key;
-use super::checksums::{answer_checksum, answer_checksum_and_type};
-use super::conditions::{ReadConditions, check_version};
+use super::checksums::{Checksum as Stored, answer_checksum, answer_checksum_and_type};
+use super::conditions::{ReadConditions, which};
 use super::errors::{custom, invalid_argument, invalid_request};
 use super::options::{self, take};
-use super::store::{Object as StoredObject, StoreError, Verified};
+use super::store::{Object as StoredObject, Verified};
 
 /// What is at most as large is read and compared before the answer begins.
 const READ_AHEAD_BYTES: u64 = 4 * 1024 * 1024;
@@ -32,6 +31,26 @@ struct Slice {
     /// Whether the answer is 206 with a `Content-Range`.
     partial: bool,
     parts: Option<i32>,
+}
+
+impl Slice {
+    /// The checksum of its bytes, where one is kept: of the whole, and of the parts of a composite
+    /// one.
+    fn checksum<'o>(&self, object: &'o StoredObject) -> Option<&'o Stored> {
+        if self.range == (0..object.size) {
+            let alone = object.upload.as_ref().and_then(|upload| upload.parts.first());
+            let alone = alone.and_then(|part| part.checksum.as_ref()).filter(|_| self.partial);
+            return alone.or(object.checksum.as_ref());
+        }
+        let mut start = 0;
+        for part in object.upload.iter().flat_map(|upload| &upload.parts) {
+            if self.range == (start..start + part.size) {
+                return part.checksum.as_ref();
+            }
+            start += part.size;
+        }
+        None
+    }
 }
 
 /// Finds the slice that range or part number ask for.
@@ -107,12 +126,26 @@ macro_rules! describe {
             (!meta.metadata.is_empty()).then(|| meta.metadata.clone().into_iter().collect());
         $output.e_tag = Some(ETag::Strong($object.etag.clone()));
         $output.last_modified = Some(super::timestamp($object.modified));
+        $output.storage_class = meta.storage_class.clone().map(StorageClass::from);
         $output.server_side_encryption = options::encryption();
-        if $checksum.is_some_and(|mode: ChecksumMode| mode.as_str() == "ENABLED") && !$slice.partial
+        if $checksum.is_some_and(|mode: ChecksumMode| mode.as_str() == "ENABLED")
+            && let Some(checksum) = $slice.checksum(&$object)
         {
-            answer_checksum_and_type!($output, $object.checksum.as_ref());
+            answer_checksum!($output, Some(checksum));
+            let kind = $object.checksum.as_ref().unwrap_or(checksum).kind();
+            $output.checksum_type = Some(ChecksumType::from_static(kind));
         }
     };
+}
+
+/// What is read is decrypted without being asked how.
+fn check_encryption_headers(headers: &HeaderMap) -> S3Result<()> {
+    if headers.contains_key("x-amz-server-side-encryption") {
+        return Err(invalid_argument(
+            "x-amz-server-side-encryption header is not supported for this operation.",
+        ));
+    }
+    Ok(())
 }
 
 fn http_date(text: &str) -> Option<Timestamp> {
@@ -123,7 +156,8 @@ pub async fn get_object(
     api: &Api,
     req: S3Request<GetObjectInput>,
 ) -> S3Result<S3Response<GetObjectOutput>> {
-    let S3Request { input, extensions, .. } = req;
+    let S3Request { input, extensions, headers, .. } = req;
+    check_encryption_headers(&headers)?;
     take!(input => GetObjectInput {
             bucket, key, checksum_mode, if_match, if_none_match, if_modified_since,
             if_unmodified_since, part_number, range, version_id,
@@ -134,11 +168,9 @@ pub async fn get_object(
             response_content_type, response_expires,
         }
         refuse { sse_customer_algorithm, sse_customer_key, sse_customer_key_md5 });
-    check_version(version_id.as_deref())?;
-    let (object, file) = match api.buckets().open_object(&bucket, &key) {
-        Err(StoreError::NoSuchKey) => return Err(no_such_key(&api.cloud, &extensions, &bucket)),
-        other => other?,
-    };
+    let which = which(version_id.as_deref())?;
+    let opened = api.buckets().open_version(&bucket, &key, &which);
+    let (object, file) = opened.map_err(|e| api.missing(&extensions, &bucket, &which, e))?;
     let conditions = ReadConditions {
         matches: if_match,
         matches_not: if_none_match,
@@ -149,6 +181,8 @@ pub async fn get_object(
     let slice = slice(&object, range, part_number)?;
     let mut output = GetObjectOutput::default();
     describe!(output, object, slice, checksum_mode);
+    output.version_id = api.version_id(&bucket, &object);
+    output.expiration = api.expiration(&bucket, &key, &object);
     let tags = object.meta.tags.len();
     output.tag_count = i32::try_from(tags).ok().filter(|n| *n > 0);
     output.body = Some(body(api, object, file, slice.range.clone()).await?);
@@ -186,7 +220,8 @@ pub async fn head_object(
     api: &Api,
     req: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
-    let S3Request { input, extensions, .. } = req;
+    let S3Request { input, extensions, headers, .. } = req;
+    check_encryption_headers(&headers)?;
     take!(input => HeadObjectInput {
             bucket, key, checksum_mode, if_match, if_none_match, if_modified_since,
             if_unmodified_since, part_number, range, version_id, response_cache_control,
@@ -195,8 +230,7 @@ pub async fn head_object(
         }
         elsewhere { expected_bucket_owner, request_payer }
         refuse { sse_customer_algorithm, sse_customer_key, sse_customer_key_md5 });
-    check_version(version_id.as_deref())?;
-    let object = api.head(&extensions, &bucket, &key)?;
+    let object = api.head(&extensions, &bucket, &key, version_id.as_deref())?;
     let conditions = ReadConditions {
         matches: if_match,
         matches_not: if_none_match,
@@ -207,6 +241,9 @@ pub async fn head_object(
     let slice = slice(&object, range, part_number)?;
     let mut output = HeadObjectOutput::default();
     describe!(output, object, slice, checksum_mode);
+    output.version_id = api.version_id(&bucket, &object);
+    output.expiration = api.expiration(&bucket, &key, &object);
+    let tags = object.meta.tags.len();
     output.cache_control = response_cache_control.or(output.cache_control);
     output.content_disposition = response_content_disposition.or(output.content_disposition);
     output.content_encoding = response_content_encoding.or(output.content_encoding);
@@ -215,6 +252,9 @@ pub async fn head_object(
     output.expires = response_expires.or(output.expires);
     let mut response = S3Response::new(output);
     response.status = status(&slice);
+    if tags > 0 {
+        response.headers.insert("x-amz-tagging-count", tags.into());
+    }
     Ok(response)
 }
 
@@ -228,8 +268,7 @@ pub async fn get_object_attributes(
         }
         elsewhere { expected_bucket_owner, request_payer }
         refuse { sse_customer_algorithm, sse_customer_key, sse_customer_key_md5 });
-    check_version(version_id.as_deref())?;
-    let object = api.head(&extensions, &bucket, &key)?;
+    let object = api.head(&extensions, &bucket, &key, version_id.as_deref())?;
     // One header can hold several names.
     let names: Vec<String> = object_attributes
         .iter()
@@ -242,6 +281,7 @@ pub async fn get_object_attributes(
     let wanted = |name: &str| names.iter().any(|n| n == name);
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(super::timestamp(object.modified)),
+        version_id: api.version_id(&bucket, &object),
         ..Default::default()
     };
     if wanted("ETag") {
@@ -251,7 +291,7 @@ pub async fn get_object_attributes(
         output.object_size = i64::try_from(object.size).ok();
     }
     if wanted("StorageClass") {
-        output.storage_class = Some(StorageClass::from_static(StorageClass::STANDARD));
+        output.storage_class = Some(options::storage_class(&object.meta));
     }
     if let Some(stored) = object.checksum.as_ref().filter(|_| wanted("Checksum")) {
         let mut checksum = Checksum::default();

@@ -27,12 +27,23 @@ pub const TYPES: &[ResourceType] = &[
             "PublicAccessBlockConfiguration/IgnorePublicAcls",
             "PublicAccessBlockConfiguration/RestrictPublicBuckets",
             "OwnershipControls/Rules/ObjectOwnership=BucketOwnerEnforced",
-            "LifecycleConfiguration/Rules/Id",
-            "LifecycleConfiguration/Rules/Status",
-            "LifecycleConfiguration/Rules/Prefix",
-            "LifecycleConfiguration/Rules/ExpirationInDays",
             "LifecycleConfiguration/Rules/AbortIncompleteMultipartUpload",
+            "LifecycleConfiguration/Rules/ExpirationDate",
+            "LifecycleConfiguration/Rules/ExpirationInDays",
+            "LifecycleConfiguration/Rules/ExpiredObjectDeleteMarker",
+            "LifecycleConfiguration/Rules/Id",
+            "LifecycleConfiguration/Rules/NoncurrentVersionExpiration",
+            "LifecycleConfiguration/Rules/NoncurrentVersionExpirationInDays",
+            "LifecycleConfiguration/Rules/ObjectSizeGreaterThan",
+            "LifecycleConfiguration/Rules/ObjectSizeLessThan",
+            "LifecycleConfiguration/Rules/Prefix",
+            "LifecycleConfiguration/Rules/Status",
+            "LifecycleConfiguration/Rules/TagFilters",
             "NotificationConfiguration/EventBridgeConfiguration",
+            "NotificationConfiguration/LambdaConfigurations",
+            "NotificationConfiguration/QueueConfigurations",
+            "NotificationConfiguration/TopicConfigurations",
+            "VersioningConfiguration/Status",
             "Tags",
         ],
         &Bucket,
@@ -45,21 +56,8 @@ pub const TYPES: &[ResourceType] = &[
 struct Bucket;
 
 impl Bucket {
-    fn configure(place: &Place<'_>, id: &str, properties: &Value) -> Made {
-        let notified = properties["NotificationConfiguration"].as_object().into_iter().flatten();
-        let mut others = notified.filter(|(name, _)| *name != "EventBridgeConfiguration");
-        if let Some((other, _)) = others.next() {
-            let what = "the embedded cloud does not implement";
-            return Err(format!("{what} {other} of buckets' notifications").into());
-        }
-        let given = properties.as_object().into_iter().flatten();
-        let settings = given.filter(|(name, _)| !matches!(name.as_str(), "BucketName" | "Tags"));
-        let settings = settings.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let configured = place.cloud.services.s3.configure(id, |b| {
-            b.tags = properties["Tags"].clone();
-            b.settings = settings;
-        });
-        configured.map_err(|e| e.to_string())?;
+    async fn configure(place: &Place<'_>, id: &str, properties: &Value) -> Made {
+        super::configure(place.cloud, id, properties).await?;
         let region = &place.cloud.config.region;
         Ok(attributes(json!({
             "Arn": arn(id), "DomainName": format!("{id}.s3.amazonaws.com"),
@@ -88,11 +86,11 @@ impl Handler for Bucket {
             StoreError::BucketExists => Failure::Exists(format!("{id} already exists")),
             other => Failure::Other(format!("{id}: {other}")),
         })?;
-        Self::configure(place, id, properties)
+        Self::configure(place, id, properties).await
     }
 
     async fn update(&self, place: &Place<'_>, id: &str, properties: &Value, _: &Value) -> Made {
-        Self::configure(place, id, properties)
+        Self::configure(place, id, properties).await
     }
 
     async fn delete(&self, place: &Place<'_>, id: &str, _: &Value) -> Result<(), String> {
@@ -104,11 +102,9 @@ impl Handler for Bucket {
 
     fn read(&self, cloud: &Arc<Cloud>, id: &str, _: &Value) -> Live {
         Live::of(cloud.services.s3.get(id).ok().map(|bucket| {
-            let mut properties: Map<String, Value> =
-                bucket.settings.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-            properties.insert("BucketName".to_owned(), id.into());
-            properties.insert("Tags".to_owned(), bucket.tags.clone());
-            Value::Object(properties)
+            let mut properties = super::properties(&bucket);
+            properties["BucketName"] = id.into();
+            properties
         }))
     }
 

@@ -1,5 +1,5 @@
-//! Settings of buckets that are kept: tags, policy, block of public access, encryption, lifecycle,
-//! notifications. They have the form in which CloudFormation writes them.
+//! Settings of buckets that are kept: tags, policy, block of public access, encryption. They have
+//! the form in which CloudFormation writes them.
 
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
@@ -7,23 +7,19 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::errors::{access_denied, custom, malformed_xml, not_implemented};
-use super::lifecycle;
 use super::options::take;
 
 const BLOCK: &str = "PublicAccessBlockConfiguration";
 const ENCRYPTION: &str = "BucketEncryption";
-const LIFECYCLE: &str = "LifecycleConfiguration";
-const NOTIFICATION: &str = "NotificationConfiguration";
-/// Tags of a bucket.
-const TAGS_MAX: usize = 50;
 
 impl Api {
     /// A setting of a bucket; `None` when nobody set it.
-    fn setting(&self, bucket: &str, name: &str) -> S3Result<Option<Value>> {
+    pub fn setting(&self, bucket: &str, name: &str) -> S3Result<Option<Value>> {
         Ok(self.buckets().get(bucket)?.settings.get(name).filter(|v| !v.is_null()).cloned())
     }
 
-    async fn set(&self, bucket: String, name: &'static str, value: Value) -> S3Result<()> {
+    /// Keeps a setting; `null` when nobody has set it.
+    pub async fn set(&self, bucket: String, name: &'static str, value: Value) -> S3Result<()> {
         self.blocking(move |cloud| {
             let keep = |b: &mut super::Bucket| drop(b.settings.insert(name.to_owned(), value));
             cloud.services.s3.configure(&bucket, keep)
@@ -40,7 +36,8 @@ impl Api {
     }
 }
 
-fn done<T: Default>() -> S3Result<S3Response<T>> {
+/// An answer that says nothing.
+pub fn done<T: Default>() -> S3Result<S3Response<T>> {
     Ok(S3Response::new(T::default()))
 }
 
@@ -66,16 +63,10 @@ pub async fn put_bucket_tagging(
 ) -> S3Result<S3Response<PutBucketTaggingOutput>> {
     take!(req.input => PutBucketTaggingInput { bucket, tagging }
         elsewhere { checksum_algorithm, content_md5, expected_bucket_owner } refuse {});
-    let mut keys: Vec<_> = tagging.tag_set.iter().map(|t| t.key.as_deref()).collect();
-    keys.sort_unstable();
-    if keys.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(s3_error!(InvalidTag, "Cannot provide multiple Tags with the same key"));
-    }
-    if keys.len() > TAGS_MAX {
-        return Err(custom("BadRequest", 400, "Bucket tag count cannot be greater than 50"));
-    }
-    let tag = |t: &Tag| json!({ "Key": t.key, "Value": t.value });
-    let tags: Vec<Value> = tagging.tag_set.iter().map(tag).collect();
+    let pair = |t: Tag| (t.key.unwrap_or_default(), t.value.unwrap_or_default());
+    let tags = super::tagging::of_bucket(tagging.tag_set.into_iter().map(pair).collect())?;
+    let tag = |(key, value): (String, String)| json!({ "Key": key, "Value": value });
+    let tags: Vec<Value> = tags.into_iter().map(tag).collect();
     api.configure(bucket, |b| b.tags = Value::from(tags)).await?;
     done()
 }
@@ -151,7 +142,7 @@ pub async fn get_bucket_policy_status(
 /// Whether a statement allows something to everybody without a condition.
 ///
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>
-fn is_public(policy: &Value) -> bool {
+pub fn is_public(policy: &Value) -> bool {
     let everybody = |p: &Value| match p {
         Value::String(name) => name == "*",
         Value::Object(kinds) => kinds.values().any(|v| match v {
@@ -297,80 +288,5 @@ pub async fn delete_bucket_encryption(
     take!(req.input => DeleteBucketEncryptionInput { bucket }
         elsewhere { expected_bucket_owner } refuse {});
     api.set(bucket, ENCRYPTION, Value::Null).await?;
-    done()
-}
-
-pub async fn get_bucket_lifecycle_configuration(
-    api: &Api,
-    req: S3Request<GetBucketLifecycleConfigurationInput>,
-) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
-    take!(req.input => GetBucketLifecycleConfigurationInput { bucket }
-        elsewhere { expected_bucket_owner } refuse {});
-    let set = api.setting(&bucket, LIFECYCLE)?.ok_or_else(|| {
-        s3_error!(NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist")
-    })?;
-    Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
-        rules: Some(lifecycle::read(&set)?),
-        transition_default_minimum_object_size: None,
-    }))
-}
-
-pub async fn put_bucket_lifecycle_configuration(
-    api: &Api,
-    req: S3Request<PutBucketLifecycleConfigurationInput>,
-) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
-    take!(req.input => PutBucketLifecycleConfigurationInput { bucket, lifecycle_configuration }
-        elsewhere { checksum_algorithm, expected_bucket_owner }
-        refuse { transition_default_minimum_object_size });
-    api.buckets().get(&bucket)?;
-    let configuration = lifecycle_configuration.ok_or_else(malformed_xml)?;
-    api.set(bucket, LIFECYCLE, lifecycle::write(configuration.rules)?).await?;
-    done()
-}
-
-pub async fn delete_bucket_lifecycle(
-    api: &Api,
-    req: S3Request<DeleteBucketLifecycleInput>,
-) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
-    take!(req.input => DeleteBucketLifecycleInput { bucket }
-        elsewhere { expected_bucket_owner } refuse {});
-    api.set(bucket, LIFECYCLE, Value::Null).await?;
-    done()
-}
-
-pub async fn get_bucket_notification_configuration(
-    api: &Api,
-    req: S3Request<GetBucketNotificationConfigurationInput>,
-) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
-    take!(req.input => GetBucketNotificationConfigurationInput { bucket }
-        elsewhere { expected_bucket_owner } refuse {});
-    let set = api.setting(&bucket, NOTIFICATION)?.unwrap_or_default();
-    let sends = !set["EventBridgeConfiguration"].is_null();
-    Ok(S3Response::new(GetBucketNotificationConfigurationOutput {
-        event_bridge_configuration: sends.then(EventBridgeConfiguration::default),
-        ..Default::default()
-    }))
-}
-
-/// Events go to EventBridge or nowhere.
-pub async fn put_bucket_notification_configuration(
-    api: &Api,
-    req: S3Request<PutBucketNotificationConfigurationInput>,
-) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
-    take!(req.input => PutBucketNotificationConfigurationInput {
-            bucket, notification_configuration,
-        }
-        elsewhere { expected_bucket_owner, skip_destination_validation } refuse {});
-    api.buckets().get(&bucket)?;
-    take!(notification_configuration => NotificationConfiguration { event_bridge_configuration }
-    elsewhere {}
-    refuse {
-        lambda_function_configurations, queue_configurations, topic_configurations,
-    });
-    let setting = match event_bridge_configuration {
-        Some(_) => json!({ "EventBridgeConfiguration": { "EventBridgeEnabled": true } }),
-        None => json!({}),
-    };
-    api.set(bucket, NOTIFICATION, setting).await?;
     done()
 }

@@ -1,16 +1,20 @@
-//! Buckets and objects on disk. An object is a file with a name of its own and a record that names
-//! it, so readers see the old object or the new one.
+//! Buckets and objects on disk. A version of an object is a file with a name of its own and a record
+//! that names it, so readers see the old object or the new one. [`versions`] says where records are.
 //!
 //! Bytes are durable before the record that names them, the record before the answer; old bytes go
 //! last. What a crash leaves in between are files without a record, which the next start collects.
 
 mod chunks;
 mod files;
+mod objects;
+mod outbox;
 mod records;
+mod shelf;
 mod uploads;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,33 +27,31 @@ use thiserror::Error;
 
 pub use chunks::{Verified, VerifiedBytes};
 pub use files::{Incoming, Received};
+pub use objects::Deleted;
+pub use outbox::{Notice, To};
 pub use records::{Bucket, FinishedPart, FinishedUpload, Meta, Object, Part, Upload};
+pub use shelf::{About, Place, Versioning};
+pub use versions::{Which, sequence_of};
 
 use self::chunks::Damaged;
 use self::files::Files;
-use super::checksums::{Algorithm, Checksum};
+use self::shelf::{OBJECTS, Shelf, VERSIONS};
+use super::checksums::Checksum;
 use super::names;
+use crate::kernel::clock::Clock;
 use crate::kernel::cloud::Opening;
 use crate::kernel::store::{NotStored, Store, Table};
 
-/// How often a reader looks again when the object that it is about to open is being replaced.
-const OPENINGS: usize = 20;
-
 /// Kinds of records.
 const BUCKETS: &str = "buckets";
-const OBJECTS: &str = "objects";
 const UPLOADS: &str = "uploads";
 const PARTS: &str = "parts";
-
-/// The objects of a bucket, whose names cannot contain the slash.
-fn objects_of(store: &Arc<Store>, bucket: &str) -> Arc<Table<Object>> {
-    Arc::new(Table::scoped(store, OBJECTS, &format!("{bucket}/")))
-}
+const SWEEPS: &str = "s3_sweeps";
 
 /// The files that records name; `None` when nobody knows, because records were set aside.
 fn named_files(store: &Store) -> Result<Option<BTreeSet<String>>> {
     let mut named = BTreeSet::new();
-    for kind in [OBJECTS, PARTS] {
+    for kind in [OBJECTS, VERSIONS, PARTS] {
         match store.verified_texts(kind, "file")? {
             Some(files) if !store.has_damaged(kind)? => named.extend(files),
             _ => return Ok(None),
@@ -67,6 +69,12 @@ pub enum StoreError {
     /// No such object.
     #[error("The specified key does not exist.")]
     NoSuchKey,
+    /// No such version.
+    #[error("The specified version does not exist.")]
+    NoSuchVersion,
+    /// What is there is a delete marker.
+    #[error("The specified key does not exist.")]
+    Marker(Arc<Object>),
     /// No such multipart upload.
     #[error(
         "The specified upload does not exist. The upload ID may be invalid, or the upload may \
@@ -88,6 +96,11 @@ pub enum StoreError {
     /// The bucket has objects.
     #[error("The bucket you tried to delete is not empty")]
     NotEmpty,
+    /// The bucket has versions or delete markers.
+    #[error(
+        "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
+    )]
+    HasVersions,
     /// The object is not as the writer expects it.
     #[error("At least one of the pre-conditions you specified did not hold")]
     ConditionFailed,
@@ -149,13 +162,24 @@ struct Foreign {
 /// All buckets.
 #[derive(Debug)]
 pub struct Buckets {
+    /// By which objects are dated and expire.
+    pub clock: Clock,
+    /// Woken when there are notices to deliver.
+    pub told: tokio::sync::Notify,
+    account: String,
+    region: String,
     store: Arc<Store>,
     files: Files,
     buckets: Table<Bucket>,
-    objects: RwLock<BTreeMap<String, Arc<Table<Object>>>>,
+    shelves: RwLock<BTreeMap<String, Arc<Shelf>>>,
     uploads: Table<Upload>,
     parts: Table<Part>,
+    notices: Table<Notice>,
+    /// When lifecycle rules were executed last.
+    sweeps: Table<Timestamp>,
     damaged: Damaged,
+    /// Held while settings are changed.
+    configuring: Mutex<()>,
     /// Held for reading while a part is recorded, for writing while an upload ends.
     ending: RwLock<()>,
     /// Uploads that are being put together.
@@ -168,15 +192,25 @@ impl Buckets {
         let state_dir = &opening.config.state_dir;
         let dir = state_dir.join("s3");
         let buckets: Table<Bucket> = opening.table(BUCKETS);
-        let objects = |name: String| (name.clone(), objects_of(opening.store, &name));
+        let shelf = |(name, bucket): (String, Arc<Bucket>)| {
+            let shelf = Shelf::new(opening.store, &name, bucket);
+            (name, Arc::new(shelf))
+        };
         let opened = Self {
+            clock: opening.clock.clone(),
+            told: tokio::sync::Notify::new(),
+            account: opening.config.account.clone(),
+            region: opening.config.region.clone(),
             files: Files::open(&dir).with_context(|| format!("cannot use {}", dir.display()))?,
             store: opening.store.clone(),
-            objects: RwLock::new(buckets.names("").into_iter().map(objects).collect()),
+            shelves: RwLock::new(buckets.all().into_iter().map(shelf).collect()),
             buckets,
             uploads: opening.table(UPLOADS),
             parts: opening.table(PARTS),
+            notices: opening.table(outbox::NOTICES),
+            sweeps: opening.table(SWEEPS),
             damaged: Damaged::default(),
+            configuring: Mutex::default(),
             ending: RwLock::default(),
             completing: Mutex::default(),
         };
@@ -191,7 +225,7 @@ impl Buckets {
         let wanted: BTreeMap<String, Foreign> = serde_json::from_slice(&text)
             .with_context(|| format!("{} is not what it should be", file.display()))?;
         for (name, Foreign { owner, policy }) in wanted {
-            if !self.buckets.contains(&name) {
+            if self.shelf(&name).is_err() {
                 self.make(&name, Value::Null)?;
             }
             let own = |b: &mut Bucket| (b.owner, b.policy) = (Some(owner), policy);
@@ -234,33 +268,38 @@ impl Buckets {
     }
 
     fn make(&self, name: &str, tags: Value) -> Result<(), StoreError> {
-        let mut objects = self.tables_mut();
-        if let Some(bucket) = self.buckets.get(name) {
-            let owned = bucket.owner.is_none();
+        let mut shelves = self.shelves.write();
+        if let Some(shelf) = shelves.get(name) {
+            let owned = shelf.about().bucket.owner.is_none();
             return Err(if owned { StoreError::BucketExists } else { StoreError::BucketTaken });
         }
         let bucket = Bucket {
-            created: Timestamp::now(),
+            created: self.clock.now(),
             tags,
             policy: None,
             settings: BTreeMap::new(),
             owner: None,
         };
-        self.buckets.put(name, bucket)?;
-        objects.insert(name.to_owned(), objects_of(&self.store, name));
+        self.buckets.put(name, bucket.clone())?;
+        let shelf = Shelf::new(&self.store, name, Arc::new(bucket));
+        shelves.insert(name.to_owned(), Arc::new(shelf));
         Ok(())
     }
 
     /// Deletes an empty bucket, and the uploads to it that nobody finished.
     pub fn delete(&self, name: &str) -> Result<(), StoreError> {
-        let mut objects = self.tables_mut();
-        let table = objects.get(name).ok_or(StoreError::NoSuchBucket)?;
-        if !table.is_empty() {
-            return Err(StoreError::NotEmpty);
+        let mut shelves = self.shelves.write();
+        let shelf = shelves.get(name).ok_or(StoreError::NoSuchBucket)?;
+        let versioned = shelf.about().versioning != Versioning::Never;
+        let empty = shelf.objects.is_empty() && (!versioned || shelf.versions.is_empty());
+        match (empty, versioned) {
+            (false, true) => return Err(StoreError::HasVersions),
+            (false, false) => return Err(StoreError::NotEmpty),
+            (true, _) => {}
         }
         self.buckets.remove(name)?;
-        objects.remove(name);
-        drop(objects);
+        shelves.remove(name);
+        drop(shelves);
         for (id, upload) in self.uploads.all() {
             if upload.bucket == name {
                 self.end_upload(&id)?;
@@ -271,12 +310,18 @@ impl Buckets {
 
     /// All buckets with their settings.
     pub fn all(&self) -> Vec<(String, Arc<Bucket>)> {
-        self.buckets.all()
+        let shelves = self.shelves();
+        shelves.iter().map(|(name, shelf)| (name.clone(), shelf.about().bucket.clone())).collect()
     }
 
     /// One bucket's settings.
     pub fn get(&self, name: &str) -> Result<Arc<Bucket>, StoreError> {
-        self.buckets.get(name).ok_or(StoreError::NoSuchBucket)
+        Ok(self.about(name)?.bucket.clone())
+    }
+
+    /// What is known of a bucket.
+    pub fn about(&self, name: &str) -> Result<Arc<About>, StoreError> {
+        Ok(self.shelves().get(name).ok_or(StoreError::NoSuchBucket)?.about())
     }
 
     /// Changes a bucket's settings.
@@ -285,168 +330,53 @@ impl Buckets {
         name: &str,
         change: impl FnOnce(&mut Bucket),
     ) -> Result<(), StoreError> {
-        self.buckets.update(name, change)?.ok_or(StoreError::NoSuchBucket)
+        let _configuring = self.configuring.lock();
+        let shelf = self.shelf(name)?;
+        let changed = self.buckets.update(name, |bucket| {
+            change(bucket);
+            bucket.clone()
+        })?;
+        shelf.learn(name, changed.ok_or(StoreError::NoSuchBucket)?);
+        Ok(())
     }
 
     /// A bucket's policy.
     pub fn policy(&self, name: &str) -> Option<Value> {
-        self.buckets.get(name)?.policy.clone()
+        self.get(name).ok()?.policy.clone()
     }
 
-    /// The objects of a bucket.
+    /// The objects of a bucket: their current versions.
     pub fn objects(&self, name: &str) -> Result<Arc<Table<Object>>, StoreError> {
-        self.tables().get(name).cloned().ok_or(StoreError::NoSuchBucket)
+        Ok(self.shelf(name)?.objects.clone())
     }
 
-    fn tables(&self) -> parking_lot::RwLockReadGuard<'_, BTreeMap<String, Arc<Table<Object>>>> {
-        self.objects.read()
-    }
-
-    fn tables_mut(
+    /// Shows the versions of a bucket whose keys begin with `prefix`, by key and the newest first,
+    /// from behind `from` on, with whether they are the latest of their key.
+    pub fn scan_versions(
         &self,
-    ) -> parking_lot::RwLockWriteGuard<'_, BTreeMap<String, Arc<Table<Object>>>> {
-        self.objects.write()
-    }
-
-    /// Begins to receive bytes, hashed with `algorithm` beside MD5.
-    pub fn incoming(&self, algorithm: Algorithm) -> Result<Incoming, StoreError> {
-        Ok(self.files.begin(algorithm)?)
-    }
-
-    /// Writes an object when `condition` holds for the one that is there. Blocks.
-    pub fn put(
-        &self,
-        bucket: &str,
-        key: &str,
-        new: NewObject,
-        condition: &dyn Condition,
-    ) -> Result<Object, StoreError> {
-        let NewObject { received, meta, etag, checksum, upload } = new;
-        let md5 = hex::encode(received.md5);
-        let mut object = Object {
-            file: String::new(),
-            size: received.size,
-            etag: etag.unwrap_or_else(|| md5.clone()),
-            modified: Timestamp::now(),
-            meta,
-            md5: Some(md5),
-            checksum: Some(checksum.unwrap_or_else(|| received.checksum.clone())),
-            upload,
-            chunks: received.chunks.clone(),
-        };
-        let kept = self.files.keep(received)?;
-        object.file = kept.name().to_owned();
-        // Held until the record is there, so that the bucket cannot be deleted meanwhile.
-        let buckets = self.tables();
-        let objects = buckets.get(bucket).ok_or(StoreError::NoSuchBucket)?;
-        let old = objects.replace(key, |existing| {
-            condition.judge(existing)?;
-            object.modified = Timestamp::now();
-            Ok::<_, StoreError>(object.clone())
-        })?;
-        kept.named();
-        drop(buckets);
-        if let Some(old) = old {
-            self.forget(&old);
-        }
-        Ok(object)
-    }
-
-    /// Writes `bytes` as an object.
-    pub fn put_bytes(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<Object, StoreError> {
-        let mut incoming = self.incoming(Algorithm::Crc64Nvme)?;
-        incoming.write(bytes)?;
-        self.put(bucket, key, NewObject::whole(incoming.finish(), Meta::default()), &Always)
-    }
-
-    /// Replaces an object's tags.
-    pub fn set_tags(
-        &self,
-        bucket: &str,
-        key: &str,
-        tags: BTreeMap<String, String>,
+        name: &str,
+        prefix: &str,
+        from: Option<&Place>,
+        each: impl FnMut(&str, Arc<Object>, bool) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let changed = self.objects(bucket)?.update(key, |object| object.meta.tags = tags)?;
-        changed.ok_or(StoreError::NoSuchKey)
+        Ok(self.shelf(name)?.scan(&self.store, prefix, from, each)?)
     }
 
-    /// An object's record.
-    pub fn head(&self, bucket: &str, key: &str) -> Result<Arc<Object>, StoreError> {
-        self.objects(bucket)?.get(key).ok_or(StoreError::NoSuchKey)
+    /// When lifecycle rules were executed last.
+    pub fn last_sweep(&self) -> Option<Timestamp> {
+        self.sweeps.get(SWEEPS).map(|time| *time)
     }
 
-    /// An object's record and its opened file, whose length is right and which is not known to be
-    /// damaged.
-    pub fn open_object(
-        &self,
-        bucket: &str,
-        key: &str,
-    ) -> Result<(Arc<Object>, std::fs::File), StoreError> {
-        let mut object = self.head(bucket, key)?;
-        for _ in 0..OPENINGS {
-            self.damaged.check(&object.file)?;
-            match self.files.open_file(&object.file) {
-                Ok(file) => {
-                    let length = file.metadata()?.len();
-                    if length == object.size {
-                        return Ok((object, file));
-                    }
-                    let (file, size) = (&object.file, object.size);
-                    let words = format!("{file} has {length} bytes instead of {size}");
-                    return Err(StoreError::Damaged(words));
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    // Replaced between the look at the record and the opening?
-                    let now = self.head(bucket, key)?;
-                    if now.file == object.file {
-                        return Err(StoreError::Damaged(format!("{} is missing", now.file)));
-                    }
-                    object = now;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(StoreError::Io(std::io::ErrorKind::Interrupted.into()))
+    /// Lifecycle rules have been executed.
+    pub fn swept(&self, time: Timestamp) -> Result<(), StoreError> {
+        Ok(self.sweeps.put(SWEEPS, time)?)
     }
 
-    /// Reads `range` of an object that was opened. Blocks when the record is an older one.
-    pub fn reader(
-        &self,
-        object: &Object,
-        file: std::fs::File,
-        range: Range<u64>,
-    ) -> Result<Verified, StoreError> {
-        Verified::new(object.into(), file, range, self.damaged.clone())
+    fn shelf(&self, name: &str) -> Result<Arc<Shelf>, StoreError> {
+        self.shelves().get(name).cloned().ok_or(StoreError::NoSuchBucket)
     }
 
-    /// An object's bytes.
-    pub fn read(&self, bucket: &str, key: &str) -> Result<Vec<u8>, StoreError> {
-        let (object, file) = self.open_object(bucket, key)?;
-        self.reader(&object, file, 0..object.size)?.read_all()
-    }
-
-    /// Deletes an object; one that is not there counts as deleted, as in AWS.
-    pub fn remove(&self, bucket: &str, key: &str) -> Result<(), StoreError> {
-        self.remove_if(bucket, key, &Always)
-    }
-
-    /// Deletes an object when `condition` holds for it.
-    pub fn remove_if(
-        &self,
-        bucket: &str,
-        key: &str,
-        condition: &dyn Condition,
-    ) -> Result<(), StoreError> {
-        let objects = self.objects(bucket)?;
-        if let Some(object) = objects.remove_if(key, |existing| condition.judge(existing))? {
-            self.forget(&object);
-        }
-        Ok(())
-    }
-
-    /// Removes the file of an object that is no more.
-    fn forget(&self, object: &Object) {
-        self.files.remove(&object.file);
-        self.damaged.forget(&object.file);
+    fn shelves(&self) -> parking_lot::RwLockReadGuard<'_, BTreeMap<String, Arc<Shelf>>> {
+        self.shelves.read()
     }
 }

@@ -19,8 +19,6 @@ macro_rules! unset {
     };
 }
 
-unset!(get_bucket_versioning, GetBucketVersioningInput -> GetBucketVersioningOutput,
-    Ok(GetBucketVersioningOutput::default()));
 unset!(get_bucket_logging, GetBucketLoggingInput -> GetBucketLoggingOutput,
     Ok(GetBucketLoggingOutput::default()));
 unset!(get_bucket_request_payment, GetBucketRequestPaymentInput -> GetBucketRequestPaymentOutput,

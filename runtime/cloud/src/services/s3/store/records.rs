@@ -51,9 +51,59 @@ pub struct Object {
     /// Checksums of its chunks; older records have none.
     #[serde(default, with = "chunks")]
     pub chunks: Arc<[String]>,
+    /// ID of the version; none of what was written while the bucket kept no versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// By which the versions of a key are ordered; 0 of those of buckets that keep none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sequence: u64,
+    /// Whether it is a delete marker, which has no file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marker: bool,
+}
+
+/// For serde, which hands over references.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Object {
+    /// A delete marker.
+    pub fn marker(modified: Timestamp) -> Self {
+        Self {
+            file: String::new(),
+            size: 0,
+            etag: String::new(),
+            modified,
+            meta: Meta::default(),
+            md5: None,
+            checksum: None,
+            upload: None,
+            chunks: Arc::default(),
+            version: None,
+            sequence: 0,
+            marker: true,
+        }
+    }
+
+    /// ID of the version, unless it is the null version.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// ID of the version as requests name it.
+    pub fn version_id(&self) -> String {
+        self.version.clone().unwrap_or_else(|| "null".to_owned())
+    }
+
+    /// By which the versions of a key are ordered.
+    pub fn sequence(&self) -> u64 {
+        match self.sequence {
+            0 => u64::try_from(self.modified.as_nanosecond()).unwrap_or_default(),
+            sequence => sequence,
+        }
+    }
+
     /// MD5 of all bytes, when it is known.
     pub fn md5(&self) -> Option<&str> {
         let plain = (!self.etag.contains('-')).then_some(self.etag.as_str());
@@ -81,6 +131,9 @@ pub struct Meta {
     /// `Expires`, an HTTP date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+    /// Storage class when it is not STANDARD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
     /// Metadata of the user.
     pub metadata: BTreeMap<String, String>,
     /// Tags of the object.

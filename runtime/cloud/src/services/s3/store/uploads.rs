@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::{Buckets, Part, Received, StoreError, Upload, Verified};
 use crate::services::s3::checksums::Checksum;
 
@@ -15,7 +13,7 @@ fn part_name(id: &str, number: i32) -> String {
 impl Buckets {
     /// Begins an upload; returns its ID.
     pub fn begin_upload(&self, upload: Upload) -> Result<String, StoreError> {
-        let buckets = self.tables();
+        let buckets = self.shelves();
         if !buckets.contains_key(&upload.bucket) {
             return Err(StoreError::NoSuchBucket);
         }
@@ -56,7 +54,7 @@ impl Buckets {
             size,
             etag,
             checksum,
-            modified: Timestamp::now(),
+            modified: self.clock.now(),
             chunks,
         };
         let ending = self.ending.read();
