@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::kernel::clock::Clock;
 use crate::kernel::engine::Engines;
 use crate::kernel::faults::Faults;
 use crate::kernel::former;
@@ -91,6 +92,8 @@ pub struct Opening<'a> {
     pub limits: Limits,
     /// Where records are.
     pub store: &'a Arc<Store>,
+    /// The time.
+    pub clock: &'a Clock,
 }
 
 impl Opening<'_> {
@@ -107,6 +110,8 @@ pub struct Cloud {
     pub config: Config,
     /// What is bounded.
     pub limits: Limits,
+    /// The time.
+    pub clock: Clock,
     /// Random, and written into the state folder when the process began: who knows it can read the
     /// folder, and a cloud that answers with it is the one that serves that folder.
     pub identity: String,
@@ -134,6 +139,8 @@ impl Cloud {
     pub fn open_with(config: Config, limits: Limits) -> Result<Arc<Self>> {
         let store = Store::open(&config.state_dir)?;
         former::import(&store, &config.state_dir)?;
+        let clock = Clock::default();
+        let opening = Opening { config: &config, limits, store: &store, clock: &clock };
         Ok(Arc::new(Self {
             identity: crate::kernel::folder::new_identity(&config.state_dir)?,
             stop: Arc::default(),
@@ -141,9 +148,10 @@ impl Cloud {
             audit: Audit::open(&config.state_dir)?,
             faults: Faults::open(&config)?,
             engines: Engines::default(),
-            services: Services::open(&Opening { config: &config, limits, store: &store })?,
+            services: Services::open(&opening)?,
             config,
             limits,
+            clock,
         }))
     }
 

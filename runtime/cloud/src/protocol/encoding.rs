@@ -141,8 +141,11 @@ pub fn failure(speech: &Speech, error: &ApiError, request_id: &str) -> Response 
     let sender = if status.is_server_error() { "Receiver" } else { "Sender" };
     let mut response = match speech.protocol {
         Protocol::Json | Protocol::RestJson => {
-            let body =
+            let mut body =
                 json!({ "__type": error.code, "message": error.message, "Message": error.message });
+            for (name, value) in error.more.iter().flat_map(|more| more.iter()) {
+                body[name] = value.clone();
+            }
             let kind = if speech.protocol == Protocol::Json {
                 speech.json_type()
             } else {
@@ -230,7 +233,7 @@ fn worded(speech: &Speech, error: &ApiError) -> ApiError {
         } else {
             error.status
         };
-    ApiError::new(code, error.message.clone()).with_status(status)
+    ApiError { status, code: code.to_owned(), ..error.clone() }
 }
 
 fn cbor_answer(status: StatusCode, body: Vec<u8>, request_id: &str) -> Response {

@@ -1,10 +1,10 @@
-//! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, faults, metadata of
+//! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, faults, clock, metadata of
 //! instances, wait conditions, tools of instances.
 //!
 //! `health` says only `{"status": "ok"}`, unless the header `x-steppe-identity` has the content of
 //! the file `identity` in the state folder, which only its owner can read: then it also says which
-//! process, version and folder it is. `stop` and `faults` need the
-//! same header.
+//! process, version and folder it is. `stop`, `faults` and `clock`
+//! need the same header.
 
 use std::sync::Arc;
 
@@ -38,6 +38,7 @@ pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> R
             ec2::metadata(cloud, method, token, rest, &parts.headers).into_response()
         }
         (&Method::PUT, ["wait", _]) => signal(cloud, &parts.uri, &body),
+        (&Method::POST, ["clock"]) => put_forward(cloud, &parts.headers, &body),
         (&Method::PUT, ["faults"]) => script_faults(cloud, &parts.headers, &body),
         (&Method::POST, ["instances", token, "systemctl"]) => systemctl(cloud, token, &body).await,
         _ => not_found(&parts),
@@ -65,6 +66,20 @@ fn stop(cloud: &Cloud, headers: &HeaderMap) -> Response {
     }
     cloud.stop.notify_one();
     axum::Json(json!({ "status": "stopping" })).into_response()
+}
+
+/// Puts the clock forward: `{"AdvanceSeconds": 3600}`.
+fn put_forward(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
+    if !knows_identity(cloud, headers) {
+        return (StatusCode::FORBIDDEN, "x-steppe-identity is not this cloud's").into_response();
+    }
+    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(seconds) = asked["AdvanceSeconds"].as_u64() else {
+        let words = "AdvanceSeconds must be a whole number of seconds";
+        return (StatusCode::BAD_REQUEST, words).into_response();
+    };
+    cloud.clock.advance(std::time::Duration::from_secs(seconds));
+    axum::Json(json!({ "now": cloud.clock.now().to_string() })).into_response()
 }
 
 /// Compared as hashes, so that the time taken tells nothing about where they differ.
