@@ -14,10 +14,12 @@ use crate::kernel::service::Service;
 pub mod athena;
 pub mod cloudformation;
 pub mod cloudwatch;
+pub mod dynamodb;
 pub mod ec2;
 pub mod events;
 pub mod glue;
 pub mod iam;
+pub mod kinesis;
 pub mod lambda;
 pub mod logs;
 pub mod s3;
@@ -52,10 +54,12 @@ services![
     athena,
     cloudformation,
     cloudwatch,
+    dynamodb,
     ec2,
     events,
     glue,
     iam,
+    kinesis,
     lambda,
     logs,
     s3,
