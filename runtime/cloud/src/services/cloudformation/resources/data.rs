@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Made, Place, attributes, number, text};
-use crate::services::cloudwatch::{self, Alarm};
+use crate::services::cloudwatch;
 use crate::services::glue::{Database, Job};
 use crate::services::logs::{self, LogGroup};
 use crate::services::sns::Subscription;
@@ -231,43 +231,8 @@ pub fn delete_subscription(place: &Place<'_>, id: &str) -> Result<(), String> {
 }
 
 pub fn set_alarm(place: &Place<'_>, id: &str, p: &Value) -> Made {
-    let supported = text(p, "Statistic") == "Sum"
-        && text(p, "ComparisonOperator") == "GreaterThanOrEqualToThreshold"
-        && number(&p["EvaluationPeriods"], 0) == 1
-        && p["Dimensions"].as_array().is_some_and(|d| d.len() == 1)
-        && p["Threshold"].as_f64().is_some_and(|t| t > 0.0);
-    if !supported {
-        return Err(
-            "the embedded cloud has alarms on sums with one dimension over one period, with \
-                    GreaterThanOrEqualToThreshold and a threshold above 0"
-                .into(),
-        );
-    }
-    cloudwatch::check_metric(
-        text(p, "Namespace"),
-        text(p, "MetricName"),
-        text(&p["Dimensions"][0], "Name"),
-    )?;
-    let dimension = &p["Dimensions"][0];
-    let alarm = Alarm {
-        description: text(p, "AlarmDescription").to_owned(),
-        namespace: text(p, "Namespace").to_owned(),
-        metric: text(p, "MetricName").to_owned(),
-        dimension: (text(dimension, "Name").to_owned(), text(dimension, "Value").to_owned()),
-        threshold: p["Threshold"].as_f64().unwrap_or(1.0),
-        period_secs: number(&p["Period"], 60) as i64,
-        actions: p["AlarmActions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
-        events: vec![],
-        raised: false,
-        missing_data: p["TreatMissingData"].as_str().map(str::to_owned),
-        changed: Some((Timestamp::now(), Timestamp::now())),
-    };
-    place.cloud.services.cloudwatch.alarms.put(id, alarm)?;
+    let put = cloudwatch::from_properties(place.cloud, p)
+        .and_then(|alarm| cloudwatch::put_alarm(place.cloud, id, alarm));
+    put.map_err(|error| error.message)?;
     Ok(attributes(json!({ "Arn": cloudwatch::alarm_arn(place.cloud, id) })))
 }
