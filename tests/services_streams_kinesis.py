@@ -4,7 +4,12 @@ import concurrent.futures
 import hashlib
 import os
 import time
+import urllib.error
+import urllib.request
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from services_streams_support import check, refused, same, until
 
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream"
@@ -34,6 +39,7 @@ def checks(account):
     tags(kinesis)
     permissions(account, kinesis)
     refusals(kinesis)
+    in_cbor(account)
     durability(account)
     speed(account)
 
@@ -203,6 +209,39 @@ def refusals(kinesis):
     refused("kinesis: fan-out is refused by name", lambda: kinesis.register_stream_consumer(StreamARN=f"{ARN}/s", ConsumerName="c"), "NotImplemented", "kinesis:RegisterStreamConsumer")
     refused("kinesis: encryption is refused by name", lambda: kinesis.start_stream_encryption(StreamName="s", EncryptionType="KMS", KeyId="alias/x"), "NotImplemented", "kinesis:StartStreamEncryption")
     refused("kinesis: larger records are refused by name", lambda: kinesis.create_stream(StreamName="x", ShardCount=1, MaxRecordSizeInKiB=2048), "NotImplemented", "MaxRecordSizeInKiB")
+
+
+def cbor(value):
+    """CBOR of what a request has."""
+    if isinstance(value, dict):
+        return bytes([0xA0 | len(value)]) + b"".join(cbor(k) + cbor(v) for k, v in value.items())
+    kind, raw = (0x60, value.encode()) if isinstance(value, str) else (0x40, value)
+    return bytes([kind | 24, len(raw)]) + raw
+
+
+def in_cbor(account):
+    """The protocol that SDKs for Java speak with Kinesis."""
+
+    def call(operation, params):
+        body = cbor(params)
+        headers = {"Content-Type": "application/x-amz-cbor-1.1", "X-Amz-Target": f"Kinesis_20131202.{operation}"}
+        request = AWSRequest("POST", account.endpoint + "/", data=body, headers=headers)
+        SigV4Auth(Credentials(account.keys["access_key_id"], account.keys["secret_access_key"]), "kinesis", "us-east-1").add_auth(request)
+        try:
+            with urllib.request.urlopen(urllib.request.Request(request.url, body, dict(request.headers))) as answer:
+                return answer.headers["Content-Type"], answer.read()
+        except urllib.error.HTTPError as error:
+            return error.headers["Content-Type"], error.read()
+
+    kind, body = call("PutRecord", {"StreamName": "s", "Data": b"\x00raw\xff", "PartitionKey": "c", "ExplicitHashKey": "0"})
+    check("kinesis: CBOR in and out", kind == "application/x-amz-cbor-1.1" and b"shardId-000000000000" in body and body[0] >> 5 == 5, (kind, body))
+    account.advance(5)
+    kinesis = account.client("kinesis")
+    iterator = kinesis.get_shard_iterator(StreamName="s", ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+    _, body = call("GetRecords", {"ShardIterator": iterator})
+    check("kinesis: bytes are bytes in CBOR, and times milliseconds", b"Data\x45\x00raw\xff" in body and b"ApproximateArrivalTimestamp\xc1\x1b" in body, body[-300:])
+    _, body = call("DescribeStream", {"StreamName": "none"})
+    check("kinesis: errors in CBOR", b"ResourceNotFoundException" in body, body)
 
 
 def durability(account):

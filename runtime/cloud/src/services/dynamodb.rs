@@ -24,7 +24,7 @@ mod tables;
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -63,10 +63,12 @@ impl State {
             }
         }
         for (name, table) in self.tables.all() {
-            if !table.whole {
+            let there = self.engine.has(&name)?;
+            if table.whole && !there {
+                tracing::error!("the table `{name}` is on record and not in dynamodb.db any more");
+            }
+            if !table.whole || !there {
                 self.tables.remove(&name)?;
-            } else if !self.engine.has(&name)? {
-                bail!("the table `{name}` is on record and not in dynamodb.db");
             }
         }
         Ok(())

@@ -46,7 +46,8 @@ use self::live::Lives;
 use self::shards::Shards;
 
 pub use self::live::keep_retention;
-pub use self::read::{Batch, Position, ReadRecord, changes, may_read, open_position, read};
+pub use self::read::{Batch, Most, Position, ReadRecord};
+pub use self::read::{changes, may_read, open_position, read};
 
 /// What Kinesis has.
 #[derive(Debug)]

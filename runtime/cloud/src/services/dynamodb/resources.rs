@@ -249,10 +249,14 @@ mod tests {
 
     #[test]
     fn a_changed_index_is_deleted_and_made_again_one_at_a_time() {
-        let index = |name: &str, kind: &str| json!({ "IndexName": name, "KeySchema": [], "Projection": { "ProjectionType": kind } });
+        let index = |name: &str, kind: &str| {
+            let projection = json!({ "ProjectionType": kind });
+            json!({ "IndexName": name, "KeySchema": [], "Projection": projection })
+        };
         let old = json!({ "GlobalSecondaryIndexes": [index("a", "ALL"), index("b", "ALL")] });
         let new = json!({
-            "GlobalSecondaryIndexes": [index("b", "KEYS_ONLY")], "DeletionProtectionEnabled": "true",
+            "GlobalSecondaryIndexes": [index("b", "KEYS_ONLY")],
+            "DeletionProtectionEnabled": "true",
         });
         let made = changes("t", &new, &old);
         let updates: Vec<&Value> =
@@ -263,5 +267,46 @@ mod tests {
         assert_eq!(updates[2], &json!({ "Delete": { "IndexName": "b" } }));
         assert_eq!(updates[3], &json!({ "Create": index("b", "KEYS_ONLY") }));
         assert!(changes("t", &new, &new).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_table_is_made_changed_read_and_deleted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cloud = Cloud::for_tests(folder.path());
+        let place = Place::for_tests(&cloud);
+        let key = |name: &str, kind: &str| json!({ "AttributeName": name, "KeyType": kind });
+        let attribute = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
+        let old = json!({
+            "AttributeDefinitions": [attribute("pk")], "KeySchema": [key("pk", "HASH")],
+            "ProvisionedThroughput": { "ReadCapacityUnits": "5", "WriteCapacityUnits": 5 },
+            "Tags": [{ "Key": "a", "Value": "1" }, { "Key": "b", "Value": "2" }],
+        });
+        let made = Table.create(&place, "table", &old).await.expect("made");
+        assert_eq!(made["Arn"], "arn:aws:dynamodb:us-east-1:000000000000:table/table");
+        assert!(Table.exists(&cloud, "table", &old));
+        let new = json!({
+            "AttributeDefinitions": [attribute("pk"), attribute("other")],
+            "KeySchema": [key("pk", "HASH")], "BillingMode": "PAY_PER_REQUEST",
+            "GlobalSecondaryIndexes": [{
+                "IndexName": "by-other", "KeySchema": [key("other", "HASH")],
+                "Projection": { "ProjectionType": "ALL" },
+            }],
+            "TimeToLiveSpecification": { "Enabled": "true", "AttributeName": "ttl" },
+            "DeletionProtectionEnabled": true, "Tags": [{ "Key": "a", "Value": "3" }],
+        });
+        Table.update(&place, "table", &new, &old).await.expect("changed");
+        let Live::Is(read) = Table.read(&cloud, "table", &new) else { panic!("it is there") };
+        for name in ["KeySchema", "BillingMode", "GlobalSecondaryIndexes", "Tags"] {
+            assert_eq!(read[name], new[name], "{name}");
+        }
+        assert_eq!(read["TimeToLiveSpecification"]["AttributeName"], "ttl");
+        let protected = Table.delete(&place, "table", &new).await.expect_err("protected");
+        assert!(protected.contains("protected against deletion"), "{protected}");
+        let mut last = new.clone();
+        last["DeletionProtectionEnabled"] = false.into();
+        Table.update(&place, "table", &last, &new).await.expect("changed");
+        Table.delete(&place, "table", &last).await.expect("deleted");
+        Table.delete(&place, "table", &last).await.expect("deleted again");
+        assert_eq!(Table.read(&cloud, "table", &last), Live::Gone);
     }
 }

@@ -5,6 +5,8 @@
 //! the end is found and cut off at the next start. A record is read only once it is on the disk,
 //! and appending returns then: appends that come together share one synchronisation.
 
+mod record;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
@@ -15,62 +17,12 @@ use parking_lot::Mutex;
 
 use crate::kernel::durable::sync_dir;
 
+pub use self::record::{Placed, Record};
+
+use self::record::Reader;
+
 /// Bytes after which a segment is closed.
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
-/// Length and checksum.
-const FRAME_BYTES: u64 = 8;
-/// Arrival and the length of the partition key.
-const HEAD_BYTES: usize = 10;
-/// Longest body of a record; what claims more is none.
-const BODY_BYTES_MAX: u32 = 16 * 1024 * 1024;
-/// Bytes that are read at once when records are looked for.
-const READ_BYTES: usize = 256 * 1024;
-
-/// A record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// When it came, in milliseconds since 1970.
-    pub arrived: i64,
-    /// Its partition key.
-    pub key: String,
-    /// Its data.
-    pub data: Vec<u8>,
-}
-
-impl Record {
-    fn framed(&self, arrived: i64) -> Vec<u8> {
-        let length = HEAD_BYTES + self.key.len() + self.data.len();
-        let mut out = Vec::with_capacity(FRAME_BYTES as usize + length);
-        out.extend_from_slice(&(length as u32).to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&arrived.to_le_bytes());
-        out.extend_from_slice(&(self.key.len() as u16).to_le_bytes());
-        out.extend_from_slice(self.key.as_bytes());
-        out.extend_from_slice(&self.data);
-        let sum = crc32fast::hash(&out[FRAME_BYTES as usize..]);
-        out[4..8].copy_from_slice(&sum.to_le_bytes());
-        out
-    }
-
-    fn parse(body: &[u8]) -> Option<Self> {
-        let arrived = i64::from_le_bytes(body.get(..8)?.try_into().ok()?);
-        let length = usize::from(u16::from_le_bytes(body.get(8..HEAD_BYTES)?.try_into().ok()?));
-        let key = body.get(HEAD_BYTES..HEAD_BYTES + length)?;
-        let data = body.get(HEAD_BYTES + length..)?.to_vec();
-        Some(Self { arrived, key: String::from_utf8(key.to_vec()).ok()?, data })
-    }
-}
-
-/// A record with its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
-    /// Its position.
-    pub at: u64,
-    /// The position after it.
-    pub next: u64,
-    /// The record.
-    pub record: Record,
-}
 
 #[derive(Debug)]
 struct Segment {
@@ -151,19 +103,18 @@ impl Log {
     /// Waits until the log is on the disk up to a position.
     pub fn sync(&self, wanted: u64) -> io::Result<()> {
         let _syncing = self.syncing.lock();
-        let (file, from, end) = {
+        let (file, end) = {
             let inner = self.inner.lock();
             if inner.synced >= wanted {
                 return Ok(());
             }
             let last = inner.segments.last().map(|segment| segment.file.try_clone()).transpose()?;
-            (last, inner.synced, inner.end)
+            (last, inner.end)
         };
         if let Some(file) = file {
             file.sync_data()?;
         }
         let mut inner = self.inner.lock();
-        debug_assert!(from <= end, "a log only grows");
         inner.synced = inner.synced.max(end);
         Ok(())
     }
@@ -184,8 +135,7 @@ impl Log {
         let mut at = from;
         for (begin, end, file) in segments {
             at = at.max(begin);
-            let mut reader =
-                Reader { file, begin, end: end.min(synced), at, buffer: vec![], held: at };
+            let mut reader = Reader::new(file, (begin, end.min(synced)), at);
             while reader.at < reader.end {
                 let placed = reader.next()?;
                 at = placed.next;
@@ -226,6 +176,24 @@ impl Log {
             false => ControlFlow::Continue(()),
         })?;
         Ok(found.unwrap_or_else(|| self.end()))
+    }
+
+    /// Deletes the segments that end at or before a position; the last one is closed first.
+    pub fn forget_up_to(&self, position: u64) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        let used = |inner: &Inner| {
+            inner.segments.last().is_some_and(|s| s.end > s.begin && s.end <= position)
+        };
+        let large = |s: &Segment| s.end - s.begin >= SEGMENT_BYTES / 16;
+        if used(&inner) && inner.end == inner.synced && inner.segments.last().is_some_and(large) {
+            inner.begin_segment(&self.folder)?;
+        }
+        let last = inner.segments.len().saturating_sub(1);
+        let old = inner.segments[..last].iter().take_while(|s| s.end <= position).count();
+        for segment in inner.segments.drain(..old).collect::<Vec<_>>() {
+            std::fs::remove_file(path(&self.folder, segment.begin))?;
+        }
+        Ok(())
     }
 
     /// Deletes the segments of which all records came before a time. The last one stays, so that
@@ -291,8 +259,7 @@ impl Segment {
     fn open_closed(folder: &Path, begin: u64) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).open(path(folder, begin))?;
         let end = begin + file.metadata()?.len();
-        let (held, buffer) = (begin, vec![]);
-        let mut reader = Reader { file: file.try_clone()?, begin, end, at: begin, buffer, held };
+        let mut reader = Reader::new(file.try_clone()?, (begin, end), begin);
         let arrived = reader.next()?.record.arrived;
         Ok(Self { begin, end, arrived: (arrived, arrived), file })
     }
@@ -301,14 +268,7 @@ impl Segment {
     fn open(folder: &Path, begin: u64) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path(folder, begin))?;
         let length = file.metadata()?.len();
-        let mut reader = Reader {
-            file: file.try_clone()?,
-            begin,
-            end: begin + length,
-            at: begin,
-            buffer: vec![],
-            held: begin,
-        };
+        let mut reader = Reader::new(file.try_clone()?, (begin, begin + length), begin);
         let mut arrived = (i64::MAX, i64::MIN);
         let mut end = begin;
         while reader.at < reader.end {
@@ -323,54 +283,6 @@ impl Segment {
             file.sync_all()?;
         }
         Ok(Self { begin, end, arrived, file })
-    }
-}
-
-/// Reads records one after the other.
-struct Reader {
-    file: File,
-    begin: u64,
-    end: u64,
-    at: u64,
-    buffer: Vec<u8>,
-    /// The position of the buffer's first byte.
-    held: u64,
-}
-
-impl Reader {
-    fn next(&mut self) -> io::Result<Placed> {
-        let no_record =
-            || io::Error::new(io::ErrorKind::InvalidData, "no record begins at this position");
-        let frame = self.bytes(self.at, FRAME_BYTES as usize)?.ok_or_else(no_record)?;
-        let length = u32::from_le_bytes(frame[..4].try_into().map_err(|_| no_record())?);
-        let sum = u32::from_le_bytes(frame[4..8].try_into().map_err(|_| no_record())?);
-        if length > BODY_BYTES_MAX {
-            return Err(no_record());
-        }
-        let at = self.at;
-        let body = self.bytes(at + FRAME_BYTES, length as usize)?.ok_or_else(no_record)?;
-        if crc32fast::hash(body) != sum {
-            return Err(no_record());
-        }
-        let record = Record::parse(body).ok_or_else(no_record)?;
-        self.at = at + FRAME_BYTES + u64::from(length);
-        Ok(Placed { at, next: self.at, record })
-    }
-
-    /// Bytes of the segment, when it has them.
-    fn bytes(&mut self, from: u64, count: usize) -> io::Result<Option<&[u8]>> {
-        if from + count as u64 > self.end {
-            return Ok(None);
-        }
-        let held_to = self.held + self.buffer.len() as u64;
-        if from < self.held || from + count as u64 > held_to {
-            let wanted = count.max(READ_BYTES).min((self.end - from) as usize);
-            self.buffer.resize(wanted, 0);
-            self.file.read_exact_at(&mut self.buffer, from - self.begin)?;
-            self.held = from;
-        }
-        let start = (from - self.held) as usize;
-        Ok(Some(&self.buffer[start..start + count]))
     }
 }
 

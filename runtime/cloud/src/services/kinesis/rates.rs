@@ -48,6 +48,6 @@ mod tests {
         rate.take(11.0);
         assert!(!rate.has(1.0, 3_100));
         assert!(rate.has(1.0, 3_500));
-        assert!(!rate.has(1.1, 3_500));
+        assert!(!rate.has(1.6, 3_500));
     }
 }

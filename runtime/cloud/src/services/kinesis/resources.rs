@@ -128,3 +128,31 @@ async fn set_tags(place: &Place<'_>, id: &str, new: &Value, old: &Value) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_is_made_changed_read_and_deleted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cloud = Cloud::for_tests(folder.path());
+        let place = Place::for_tests(&cloud);
+        let old = json!({ "ShardCount": "2", "Tags": [{ "Key": "a", "Value": "1" }] });
+        let made = Stream.create(&place, "stream", &old).await.expect("made");
+        assert_eq!(made["Arn"], "arn:aws:kinesis:us-east-1:000000000000:stream/stream");
+        let new = json!({
+            "ShardCount": 3, "RetentionPeriodHours": 48, "Tags": [{ "Key": "b", "Value": "2" }],
+        });
+        Stream.update(&place, "stream", &new, &old).await.expect("changed");
+        let mode = json!({ "StreamMode": "PROVISIONED" });
+        let read = json!({
+            "Name": "stream", "RetentionPeriodHours": 48, "StreamModeDetails": mode,
+            "ShardCount": 3, "Tags": [{ "Key": "b", "Value": "2" }],
+        });
+        assert_eq!(Stream.read(&cloud, "stream", &new), Live::Is(read));
+        Stream.delete(&place, "stream", &new).await.expect("deleted");
+        Stream.delete(&place, "stream", &new).await.expect("deleted again");
+        assert_eq!(Stream.read(&cloud, "stream", &new), Live::Gone);
+    }
+}
