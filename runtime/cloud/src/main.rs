@@ -15,7 +15,9 @@ use steppe_cloud::kernel::{log, processes};
 use steppe_cloud::protocol;
 use steppe_cloud::services::cloudformation;
 use steppe_cloud::services::ec2::instance_tools;
-use steppe_cloud::services::{athena, dynamodb, ec2, events, glue, kinesis, lambda, logs, states};
+use steppe_cloud::services::{
+    athena, cloudwatch, dynamodb, ec2, events, firehose, glue, kinesis, lambda, logs, states,
+};
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -172,6 +174,9 @@ fn resume(cloud: &Arc<Cloud>) {
     athena::end_orphans(cloud);
     // Stacks that are taken up again may delete instances, which must run by then.
     cloudformation::resume(cloud);
+    firehose::resume(cloud);
+    tokio::spawn(cloudwatch::evaluate(cloud.clone()));
+    tokio::spawn(cloudwatch::keep(cloud.clone()));
     tokio::spawn(dynamodb::expire(cloud.clone()));
     tokio::spawn(events::run_schedules(cloud.clone()));
     tokio::spawn(kinesis::keep_retention(cloud.clone()));

@@ -17,6 +17,7 @@ pub mod cloudwatch;
 pub mod dynamodb;
 pub mod ec2;
 pub mod events;
+pub mod firehose;
 pub mod glue;
 pub mod iam;
 pub mod kinesis;
@@ -57,6 +58,7 @@ services![
     dynamodb,
     ec2,
     events,
+    firehose,
     glue,
     iam,
     kinesis,

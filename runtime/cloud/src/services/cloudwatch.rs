@@ -24,6 +24,7 @@ mod data;
 mod evaluation;
 mod history;
 mod points;
+mod reason;
 mod series;
 mod watch;
 

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -25,6 +25,8 @@ pub const METRICS_MAX: usize = 20_000;
 pub const DIMENSIONS_MAX: usize = 30;
 /// Seconds of a row.
 const HOUR: i64 = 3_600;
+/// How often it is written down that a metric got a value.
+const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// How often datapoints are made coarser.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// From which age on, in seconds, datapoints are kept by how many seconds.
@@ -103,7 +105,8 @@ fn row(id: &str, hour: i64) -> String {
 pub fn put(cloud: &Cloud, metric: &Metric, values: &[Sample]) -> ApiResult<()> {
     let state = &cloud.services.cloudwatch;
     let (id, now) = (metric.id(), cloud.clock.now());
-    if !state.metrics.contains(&id) && state.metrics.len() >= METRICS_MAX {
+    let known = state.metrics.get(&id);
+    if known.is_none() && state.metrics.len() >= METRICS_MAX {
         let words = format!("The embedded cloud keeps at most {METRICS_MAX} metrics.");
         return Err(ApiError::new("LimitExceeded", words));
     }
@@ -125,7 +128,11 @@ pub fn put(cloud: &Cloud, metric: &Metric, values: &[Sample]) -> ApiResult<()> {
             Ok::<_, NotStored>(hour)
         })?;
     }
-    state.metrics.put(&id, Known { metric: metric.clone(), last: now })?;
+    // When a metric got a value is told by days; a minute more or less is not worth a write.
+    let fresh = |known: &Known| now.duration_since(known.last) < SEEN_EVERY;
+    if !known.as_deref().is_some_and(fresh) {
+        state.metrics.put(&id, Known { metric: metric.clone(), last: now })?;
+    }
     Ok(())
 }
 

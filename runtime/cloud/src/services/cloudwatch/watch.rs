@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::alarm::Alarm;
-use super::data::described_dimensions;
 use super::evaluation::{State, evaluate};
 use super::history::{self, Kind};
+use super::reason;
 use super::series::Metric;
 use crate::kernel::bus::{self, Right, Sender};
 use crate::kernel::cloud::{Cloud, iso};
@@ -73,7 +73,7 @@ pub fn look(cloud: &Arc<Cloud>, name: &str, alarm: &Alarm, end: i64) {
     if state == alarm.state.value {
         return;
     }
-    let (reason, data) = reason(alarm, state, &points, end, cloud.clock.now());
+    let (reason, data) = reason::of(alarm, state, &points, end, cloud.clock.now());
     if let Err(error) = change(cloud, name, state, &reason, Some(data)) {
         tracing::error!("the state of the alarm `{name}` is not stored: {error}");
     }
@@ -107,7 +107,9 @@ pub fn change(
             format!("Alarm updated from {} to {}", former.state.value.word(), state.word());
         let data = json!({
             "version": "1.0",
-            "oldState": { "stateValue": former.state.value.word(), "stateReason": former.state.reason },
+            "oldState": {
+                "stateValue": former.state.value.word(), "stateReason": former.state.reason,
+            },
             "newState": { "stateValue": state.word(), "stateReason": reason },
         });
         history::add(cloud, name, Kind::StateUpdate, &summary, &data)?;
@@ -222,71 +224,4 @@ fn event(cloud: &Cloud, name: &str, alarm: &Alarm, former: &Alarm) -> Value {
             "configuration": { "description": alarm.description, "metrics": [metric] },
         },
     })
-}
-
-/// Why an alarm has its state, in words and as JSON.
-fn reason(
-    alarm: &Alarm,
-    state: State,
-    points: &[Option<f64>],
-    end: i64,
-    now: Timestamp,
-) -> (String, String) {
-    let rule = alarm.rule();
-    let at = |index: usize| {
-        let begin = end - alarm.period_secs * (index as i64 + 1);
-        Timestamp::from_second(begin).unwrap_or(Timestamp::UNIX_EPOCH)
-    };
-    let real: Vec<(Timestamp, f64)> = points
-        .iter()
-        .enumerate()
-        .filter_map(|(index, value)| Some((at(index), (*value)?)))
-        .take(alarm.periods)
-        .collect();
-    let breaching =
-        |value: f64| rule.comparison.breaches(value, rule.threshold) == (state == State::Alarm);
-    let counted: Vec<&(Timestamp, f64)> = real.iter().filter(|(_, v)| breaching(*v)).collect();
-    let shown: Vec<String> = counted
-        .iter()
-        .map(|(time, value)| format!("{value:?} ({})", time.strftime("%d/%m/%y %H:%M:%S")))
-        .collect();
-    let words = if state == State::InsufficientData {
-        let count = alarm.periods;
-        format!(
-            "Insufficient Data: {count} datapoint{} unknown.",
-            if count == 1 { " was" } else { "s were" }
-        )
-    } else if counted.is_empty() {
-        let treated = serde_json::to_string(&rule.missing).unwrap_or_default();
-        format!(
-            "Threshold Crossed: no datapoints were received for {} period(s) and missing datapoints \
-             were treated as [{}].",
-            alarm.periods,
-            treated.trim_matches('"')
-        )
-    } else {
-        let not = if state == State::Alarm { "" } else { "not " };
-        format!(
-            "Threshold Crossed: {} out of the last {} datapoints [{}] {} {not}{} the threshold \
-             ({:?}).",
-            counted.len(),
-            alarm.periods,
-            shown.join(", "),
-            if counted.len() == 1 { "was" } else { "were" },
-            rule.comparison.words(),
-            rule.threshold
-        )
-    };
-    let recent: Vec<f64> = real.iter().rev().map(|(_, value)| *value).collect();
-    let evaluated: Vec<Value> = real
-        .iter()
-        .map(|(time, value)| json!({ "timestamp": iso(*time), "value": value }))
-        .collect();
-    let data = json!({
-        "version": "1.0", "queryDate": iso(now), "statistic": alarm.statistic,
-        "period": alarm.period_secs, "recentDatapoints": recent, "threshold": alarm.threshold,
-        "dimensions": described_dimensions(&alarm.metric.dimensions),
-        "evaluatedDatapoints": evaluated,
-    });
-    (words, data.to_string())
 }
