@@ -100,7 +100,7 @@ class More:
 
     def advance(self, days=0, seconds=0):
         identity = (pathlib.Path(self.state) / "identity").read_text().strip()
-        body = json.dumps({"advance_seconds": days * 86_400 + seconds}).encode()
+        body = json.dumps({"seconds": days * 86_400 + seconds}).encode()
         request = urllib.request.Request(
             f"{self.endpoint}/_steppe/clock", data=body, headers={"x-steppe-identity": identity})
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

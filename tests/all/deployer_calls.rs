@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use steppe_cloud::services::cloudwatch::Alarm;
+use steppe_cloud::services::cloudwatch;
 use steppe_cloud::services::glue::Job;
 
 use crate::signed::{Answer, Keys, Request, Served};
@@ -177,22 +177,15 @@ async fn a_job_is_described_as_it_was_made() {
 async fn alarms_are_described_in_every_protocol() {
     let served = Served::start().await;
     let keys = served.administrator();
-    let now = jiff::Timestamp::now();
-    for (name, raised) in [("a-1", true), ("a-2", false), ("b", false)] {
-        let alarm = Alarm {
-            description: String::new(),
-            namespace: "AWS/Lambda".to_owned(),
-            metric: "Errors".to_owned(),
-            dimension: ("FunctionName".to_owned(), "f".to_owned()),
-            threshold: 1.0,
-            period_secs: 60,
-            actions: vec!["arn:aws:sns:us-east-1:000000000000:t".to_owned()],
-            events: vec![],
-            raised,
-            missing_data: Some("notBreaching".to_owned()),
-            changed: Some((now, now)),
-        };
-        served.cloud.services.cloudwatch.alarms.put(name, alarm).expect("stored");
+    for (name, missing) in [("a-1", "breaching"), ("a-2", "notBreaching"), ("b", "notBreaching")] {
+        let properties = json!({
+            "Namespace": "AWS/Lambda", "MetricName": "Errors", "Statistic": "Sum", "Period": 60,
+            "Dimensions": [{ "Name": "FunctionName", "Value": "f" }], "EvaluationPeriods": 1,
+            "Threshold": 1, "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+            "TreatMissingData": missing,
+        });
+        let alarm = cloudwatch::from_properties(&served.cloud, &properties).expect("an alarm");
+        cloudwatch::put_alarm(&served.cloud, name, alarm).expect("stored");
     }
     let names = async |params: Value| {
         let answer = json_call(&served, &keys, "cloudwatch", "DescribeAlarms", &params).await;
@@ -211,7 +204,7 @@ async fn alarms_are_described_in_every_protocol() {
         [("Action", "DescribeAlarms"), ("AlarmNames.member.1", "a-1"), ("MaxRecords", "1")];
     let answer = served.query(&keys, "monitoring", &params).await;
     assert_eq!(answer.element("StateValue"), "ALARM", "{}", answer.text());
-    assert_eq!(answer.element("TreatMissingData"), "notBreaching");
+    assert_eq!(answer.element("TreatMissingData"), "breaching");
     let time = answer.element("StateUpdatedTimestamp");
     assert!(time.parse::<jiff::Timestamp>().is_ok(), "{time}");
 }

@@ -17,6 +17,7 @@ use steppe_cloud::services::cloudformation;
 use steppe_cloud::services::ec2::instance_tools;
 use steppe_cloud::services::{
     athena, ec2, events, glue, lambda, logs, s3, scheduler, sns, sqs, states,
+    athena, cloudwatch, dynamodb, ec2, events, firehose, glue, kinesis, lambda, logs, states,
 };
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -186,12 +187,17 @@ fn resume(cloud: &Arc<Cloud>) {
     sqs::resume(cloud);
     // Stacks that are taken up again may delete instances, which must run by then.
     cloudformation::resume(cloud);
+    firehose::resume(cloud);
+    tokio::spawn(cloudwatch::evaluate(cloud.clone()));
+    tokio::spawn(cloudwatch::keep(cloud.clone()));
+    tokio::spawn(dynamodb::expire(cloud.clone()));
     tokio::spawn(events::run_schedules(cloud.clone()));
     tokio::spawn(events::run_deliveries(cloud.clone()));
     tokio::spawn(sns::run_deliveries(cloud.clone()));
     tokio::spawn(scheduler::run_schedules(cloud.clone()));
     tokio::spawn(scheduler::run_deliveries(cloud.clone()));
     tokio::spawn(lambda::run_events(cloud.clone()));
+    tokio::spawn(kinesis::keep_retention(cloud.clone()));
     tokio::spawn(logs::keep_retention(cloud.clone()));
     s3::begin(cloud);
 }

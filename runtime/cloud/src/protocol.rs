@@ -31,7 +31,7 @@ use crate::kernel::identity::signature::{Authorization, SignedRequest, check_s3}
 use crate::kernel::service;
 
 /// Bytes of a request to any service but S3.
-const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What requests are answered with.
 #[derive(Clone)]

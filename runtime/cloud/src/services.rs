@@ -15,11 +15,14 @@ pub mod athena;
 pub mod cloudcontrol;
 pub mod cloudformation;
 pub mod cloudwatch;
+pub mod dynamodb;
 pub mod ec2;
 pub mod events;
+pub mod firehose;
 pub mod glue;
 pub mod iam;
 pub mod kms;
+pub mod kinesis;
 pub mod lambda;
 pub mod logs;
 pub mod s3;
@@ -57,11 +60,14 @@ services![
     cloudcontrol,
     cloudformation,
     cloudwatch,
+    dynamodb,
     ec2,
     events,
+    firehose,
     glue,
     iam,
     kms,
+    kinesis,
     lambda,
     logs,
     s3,

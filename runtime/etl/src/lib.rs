@@ -5,6 +5,7 @@
 //! streams, sorts spill to disk, and the process has a limit that the system keeps.
 
 pub mod clean;
+pub mod convert;
 pub mod crawl;
 mod csv_rows;
 mod distinct;

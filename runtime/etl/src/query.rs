@@ -61,6 +61,8 @@ use scanned::Scan;
 use statement::{Parsed, Select, database_of};
 use views::Sources;
 
+pub(crate) use tables::arrow_type;
+
 /// The catalogue's name in Athena.
 const CATALOG: &str = "awsdatacatalog";
 /// The database of names without one, when the request names none.

@@ -3,6 +3,7 @@
 //! Data only. It never does IO, knows no AWS service, and every type here is part of a contract:
 //! a change that an older peer cannot read needs a new schema version.
 
+pub mod convert;
 pub mod crawl;
 pub mod drift;
 pub mod edge;

@@ -155,6 +155,20 @@ impl Cloud {
         }))
     }
 
+    /// A cloud of its own in a folder, without anything that runs.
+    #[cfg(test)]
+    pub fn for_tests(folder: &Path) -> Arc<Self> {
+        let config = Config {
+            state_dir: folder.to_owned(),
+            account: "000000000000".to_owned(),
+            region: "us-east-1".to_owned(),
+            port: 0,
+            engine: PathBuf::new(),
+            own_binary: PathBuf::new(),
+        };
+        Self::open(config).expect("opens")
+    }
+
     /// A directory below the state directory.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.config.state_dir.join(name)

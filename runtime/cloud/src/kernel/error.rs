@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value};
+
 /// An error of an API: AWS's code, its HTTP status, and a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
@@ -11,6 +13,8 @@ pub struct ApiError {
     pub code: String,
     /// What happened.
     pub message: String,
+    /// What else AWS's shape of the error has: `CancellationReasons`.
+    pub more: Option<Box<Map<String, Value>>>,
 }
 
 /// Result of an API call.
@@ -19,12 +23,18 @@ pub type ApiResult<T = serde_json::Value> = Result<T, ApiError>;
 impl ApiError {
     /// An error that the caller can mend.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { status: 400, code: code.to_owned(), message: message.into() }
+        Self { status: 400, code: code.to_owned(), message: message.into(), more: None }
     }
 
     /// The same error with another HTTP status.
     pub fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
+    }
+
+    /// The same error with another member of its shape.
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.get_or_insert_default().insert(name.to_owned(), value);
+        self
     }
 
     /// An operation that this cloud does not have. It never pretends.

@@ -204,6 +204,14 @@ pub struct Place<'a> {
     pub logical_id: &'a str,
 }
 
+#[cfg(test)]
+impl<'a> Place<'a> {
+    /// A place in no stack, with all rights.
+    pub fn for_tests(cloud: &'a Arc<Cloud>) -> Self {
+        Self { cloud, caller: None, stack_id: "", stack_name: "stack", logical_id: "Resource" }
+    }
+}
+
 impl Place<'_> {
     /// A name for a resource that was given none, in AWS's form: it is free, also when it replaces
     /// another.

@@ -14,18 +14,32 @@ const DEPTH_MAX: usize = 32;
 /// Tag of seconds since 1970.
 const TIME_TAG: u64 = 1;
 
+/// In what moments are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// Seconds, as Smithy's protocol has them.
+    Seconds,
+    /// Milliseconds, as AWS's older protocol has them.
+    Millis,
+}
+
 /// Reads one value, which must be all there is.
-pub fn decode(bytes: &[u8]) -> ApiResult {
-    let mut reader = Reader { bytes, at: 0 };
+pub fn decode(bytes: &[u8], times: Times) -> ApiResult {
+    let mut reader = Reader { bytes, at: 0, times };
     let value = reader.value(0)?;
     if reader.at == bytes.len() { Ok(value) } else { Err(malformed()) }
 }
 
 /// Writes the members of a structure by its shape; what is null is left out, as in the other
 /// protocols. The error is the path of a member that AWS does not know.
-pub fn encode(model: &Model, structure: &Structure, value: &Value) -> Result<Vec<u8>, String> {
+pub fn encode(
+    model: &Model,
+    structure: &Structure,
+    value: &Value,
+    times: Times,
+) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
-    write_structure(model, structure, value, &mut out)?;
+    Shaped { model, times }.structure(structure, value, &mut out)?;
     Ok(out)
 }
 
@@ -36,55 +50,65 @@ pub fn encode_plain(value: &Value) -> Vec<u8> {
     out
 }
 
-fn write_structure(
-    model: &Model,
-    structure: &Structure,
-    value: &Value,
-    out: &mut Vec<u8>,
-) -> Result<(), String> {
-    let Value::Object(members) = value else { return Err("the whole".to_owned()) };
-    let given = || members.iter().filter(|(_, value)| !value.is_null());
-    head(5, given().count() as u64, out);
-    for (name, value) in given() {
-        let member = structure.members.get(name).ok_or_else(|| name.clone())?;
-        write_text(member.wire_name(name), out);
-        write_member(model, member, value, out).map_err(|inner| format!("{name}.{inner}"))?;
-    }
-    Ok(())
+/// Writes values by their shapes.
+struct Shaped<'m> {
+    model: &'m Model,
+    times: Times,
 }
 
-fn write_member(
-    model: &Model,
-    member: &Member,
-    value: &Value,
-    out: &mut Vec<u8>,
-) -> Result<(), String> {
-    match (model.of(member), value) {
-        (Some(Shape::Structure(structure)), _) => write_structure(model, structure, value, out)?,
-        (Some(Shape::List(list)), Value::Array(items)) => {
-            head(4, items.len() as u64, out);
-            items.iter().try_for_each(|item| write_member(model, &list.member, item, out))?;
+impl Shaped<'_> {
+    fn structure(
+        &self,
+        structure: &Structure,
+        value: &Value,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let Value::Object(members) = value else { return Err("the whole".to_owned()) };
+        let given = || members.iter().filter(|(_, value)| !value.is_null());
+        head(5, given().count() as u64, out);
+        for (name, value) in given() {
+            let member = structure.members.get(name).ok_or_else(|| name.clone())?;
+            write_text(member.wire_name(name), out);
+            self.member(member, value, out).map_err(|inner| format!("{name}.{inner}"))?;
         }
-        (Some(Shape::Map(map)), Value::Object(entries)) => {
-            head(5, entries.len() as u64, out);
-            for (key, value) in entries {
-                write_text(key, out);
-                write_member(model, &map.value, value, out)?;
-            }
-        }
-        (Some(Shape::Timestamp(_)), _) => {
-            head(6, TIME_TAG, out);
-            write(&moment::write(value, None, Format::Seconds), out);
-        }
-        (Some(Shape::Blob(_)), Value::String(text)) => {
-            let bytes = base64::engine::general_purpose::STANDARD.decode(text);
-            let bytes = bytes.map_err(|_| "bytes".to_owned())?;
-            head(2, bytes.len() as u64, out);
-            out.extend_from_slice(&bytes);
-        }
-        _ => write(value, out),
+        Ok(())
     }
-    Ok(())
+
+    fn member(&self, member: &Member, value: &Value, out: &mut Vec<u8>) -> Result<(), String> {
+        match (self.model.of(member), value) {
+            (Some(Shape::Structure(structure)), _) => self.structure(structure, value, out)?,
+            (Some(Shape::List(list)), Value::Array(items)) => {
+                head(4, items.len() as u64, out);
+                items.iter().try_for_each(|item| self.member(&list.member, item, out))?;
+            }
+            (Some(Shape::Map(map)), Value::Object(entries)) => {
+                head(5, entries.len() as u64, out);
+                for (key, value) in entries {
+                    write_text(key, out);
+                    self.member(&map.value, value, out)?;
+                }
+            }
+            (Some(Shape::Timestamp(_)), _) => {
+                head(6, TIME_TAG, out);
+                write(&self.moment(value), out);
+            }
+            (Some(Shape::Blob(_)), Value::String(text)) => {
+                let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+                let bytes = bytes.map_err(|_| "bytes".to_owned())?;
+                head(2, bytes.len() as u64, out);
+                out.extend_from_slice(&bytes);
+            }
+            _ => write(value, out),
+        }
+        Ok(())
+    }
+
+    fn moment(&self, value: &Value) -> Value {
+        match self.times {
+            Times::Seconds => moment::write(value, None, Format::Seconds),
+            Times::Millis => moment::of(value).map(|time| time.as_millisecond()).into(),
+        }
+    }
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) {
@@ -99,6 +123,7 @@ fn malformed() -> ApiError {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    times: Times,
 }
 
 impl Reader<'_> {
@@ -149,8 +174,12 @@ impl Reader<'_> {
             4 => self.items(short, level),
             5 => self.fields(short, level),
             6 => {
-                self.argument(short)?;
-                self.value(level + 1)
+                let tag = self.argument(short)?;
+                let value = self.value(level + 1)?;
+                match (tag, self.times, value.as_f64()) {
+                    (Some(TIME_TAG), Times::Millis, Some(millis)) => float(millis / 1_000.0),
+                    _ => Ok(value),
+                }
             }
             _ => self.simple(short),
         }
@@ -303,7 +332,7 @@ mod tests {
             "Names": ["a", "ü"], "Count": 300, "Least": -70_000, "Share": 0.25, "On": true,
             "Large": 5_000_000_000_u64
         });
-        assert_eq!(decode(&encode_plain(&value)).expect("CBOR"), value);
+        assert_eq!(decode(&encode_plain(&value), Times::Seconds).expect("CBOR"), value);
     }
 
     #[test]
@@ -311,7 +340,10 @@ mod tests {
         // {"A": [1, -2], "T": epoch 1.5} with indefinite lengths, a tag and a number of 16 bits.
         let bytes =
             [0xbf, 0x61, b'A', 0x9f, 0x01, 0x21, 0xff, 0x61, b'T', 0xc1, 0xf9, 0x3e, 0x00, 0xff];
-        assert_eq!(decode(&bytes).expect("CBOR"), json!({ "A": [1, -2], "T": 1.5 }));
+        let read = |bytes: &[u8], times| decode(bytes, times).expect("CBOR");
+        assert_eq!(read(&bytes, Times::Seconds), json!({ "A": [1, -2], "T": 1.5 }));
+        // Epoch 1,500, in milliseconds.
+        assert_eq!(read(&[0xc1, 0x19, 0x05, 0xdc], Times::Millis), json!(1.5));
     }
 
     #[test]
@@ -325,7 +357,7 @@ mod tests {
             vec![0xa1, 0x01, 0x01],
             vec![],
         ] {
-            assert!(decode(&bytes).is_err());
+            assert!(decode(&bytes, Times::Seconds).is_err());
         }
     }
 }

@@ -8,12 +8,16 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::answer::{self, escaped};
+use super::cbor::Times;
 use super::form::{self, Names};
 use super::speech::{Protocol, Speech};
 use super::{cbor, rest};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::model::{Model, Structure};
 use crate::services;
+
+/// The content type of CBOR whose operation is in a header.
+const CBOR_TARGET_TYPE: &str = "application/x-amz-cbor-1.1";
 
 /// The operation and its input.
 pub fn parse(speech: &Speech, parts: &Parts, body: &[u8]) -> ApiResult<(String, Value)> {
@@ -23,6 +27,11 @@ pub fn parse(speech: &Speech, parts: &Parts, body: &[u8]) -> ApiResult<(String, 
         Protocol::Ec2 => parse_form(model, Names::Ec2, body),
         Protocol::Json => parse_json(parts, body),
         Protocol::Cbor => parse_cbor(parts, body),
+        Protocol::CborTarget => {
+            let params =
+                if body.is_empty() { json!({}) } else { cbor::decode(body, Times::Millis)? };
+            Ok((target(parts)?, params))
+        }
         Protocol::RestJson | Protocol::RestXml => match model {
             Some(model) => rest::read(&speech.service, model, parts, body),
             None => {
@@ -49,17 +58,23 @@ fn parse_form(model: Option<&Model>, names: Names, body: &[u8]) -> ApiResult<(St
 }
 
 fn parse_json(parts: &Parts, body: &[u8]) -> ApiResult<(String, Value)> {
-    let target = parts.headers.get("x-amz-target").and_then(|v| v.to_str().ok());
-    let operation = target.and_then(|t| t.rsplit('.').next()).ok_or_else(|| {
-        ApiError::new("UnknownOperationException", "The header X-Amz-Target is missing.")
-    })?;
+    let operation = target(parts)?;
     if body.is_empty() {
-        return Ok((operation.to_owned(), json!({})));
+        return Ok((operation, json!({})));
     }
     // The parser bounds the depth itself.
     let params = serde_json::from_slice(body)
         .map_err(|e| ApiError::new("SerializationException", e.to_string()))?;
-    Ok((operation.to_owned(), params))
+    Ok((operation, params))
+}
+
+/// The operation that a header names.
+fn target(parts: &Parts) -> ApiResult<String> {
+    let target = parts.headers.get("x-amz-target").and_then(|v| v.to_str().ok());
+    let operation = target.and_then(|t| t.rsplit('.').next()).map(str::to_owned);
+    operation.ok_or_else(|| {
+        ApiError::new("UnknownOperationException", "The header X-Amz-Target is missing.")
+    })
 }
 
 fn parse_cbor(parts: &Parts, body: &[u8]) -> ApiResult<(String, Value)> {
@@ -70,7 +85,7 @@ fn parse_cbor(parts: &Parts, body: &[u8]) -> ApiResult<(String, Value)> {
             "The path is not of the form /service/NAME/operation/NAME.",
         ));
     };
-    let params = if body.is_empty() { json!({}) } else { cbor::decode(body)? };
+    let params = if body.is_empty() { json!({}) } else { cbor::decode(body, Times::Seconds)? };
     Ok(((*operation).to_owned(), params))
 }
 
@@ -103,7 +118,13 @@ fn written(
             let body = answer::json(model, output, value)?.to_string();
             respond(ok, speech.json_type(), body, request_id)
         }
-        Protocol::Cbor => cbor_answer(ok, cbor::encode(model, output, value)?, request_id),
+        Protocol::Cbor => {
+            cbor_answer(ok, cbor::encode(model, output, value, Times::Seconds)?, request_id)
+        }
+        Protocol::CborTarget => {
+            let body = cbor::encode(model, output, value, Times::Millis)?;
+            respond(ok, CBOR_TARGET_TYPE, body, request_id)
+        }
         Protocol::RestJson | Protocol::RestXml => {
             with_id(rest::write(model, operation, value)?, request_id)
         }
@@ -141,8 +162,11 @@ pub fn failure(speech: &Speech, error: &ApiError, request_id: &str) -> Response 
     let sender = if status.is_server_error() { "Receiver" } else { "Sender" };
     let mut response = match speech.protocol {
         Protocol::Json | Protocol::RestJson => {
-            let body =
+            let mut body =
                 json!({ "__type": error.code, "message": error.message, "Message": error.message });
+            for (name, value) in error.more.iter().flat_map(|more| more.iter()) {
+                body[name] = value.clone();
+            }
             let kind = if speech.protocol == Protocol::Json {
                 speech.json_type()
             } else {
@@ -153,6 +177,10 @@ pub fn failure(speech: &Speech, error: &ApiError, request_id: &str) -> Response 
         Protocol::Cbor => {
             let body = json!({ "__type": error.code, "message": error.message });
             cbor_answer(status, cbor::encode_plain(&body), request_id)
+        }
+        Protocol::CborTarget => {
+            let body = json!({ "__type": error.code, "message": error.message });
+            respond(status, CBOR_TARGET_TYPE, cbor::encode_plain(&body), request_id)
         }
         Protocol::Query | Protocol::RestXml => {
             let xml = format!(
@@ -171,7 +199,7 @@ pub fn failure(speech: &Speech, error: &ApiError, request_id: &str) -> Response 
         }
     };
     if let Ok(code) = HeaderValue::try_from(&error.code)
-        && matches!(speech.protocol, Protocol::Json | Protocol::RestJson)
+        && matches!(speech.protocol, Protocol::Json | Protocol::RestJson | Protocol::CborTarget)
     {
         response.headers_mut().insert("x-amzn-errortype", code);
     }
@@ -212,7 +240,8 @@ pub fn s3_failure(error: &ApiError, region: &str, request_id: &str) -> Response 
 /// Errors of the front door have other names in each protocol.
 /// <https://docs.aws.amazon.com/awssupport/latest/APIReference/CommonErrors.html>
 fn worded(speech: &Speech, error: &ApiError) -> ApiError {
-    let json = matches!(speech.protocol, Protocol::Json | Protocol::RestJson | Protocol::Cbor);
+    let cbor = matches!(speech.protocol, Protocol::Cbor | Protocol::CborTarget);
+    let json = cbor || matches!(speech.protocol, Protocol::Json | Protocol::RestJson);
     let code = match (error.code.as_str(), speech.protocol) {
         ("AccessDeniedException", Protocol::Ec2) => {
             let message =
@@ -232,13 +261,12 @@ fn worded(speech: &Speech, error: &ApiError) -> ApiError {
         (code, _) => code,
     };
     // What is refused is a 400 in the JSON protocols.
-    let status =
-        if error.status == 403 && matches!(speech.protocol, Protocol::Json | Protocol::Cbor) {
-            400
-        } else {
-            error.status
-        };
-    ApiError::new(code, error.message.clone()).with_status(status)
+    let status = if error.status == 403 && (cbor || speech.protocol == Protocol::Json) {
+        400
+    } else {
+        error.status
+    };
+    ApiError { status, code: code.to_owned(), ..error.clone() }
 }
 
 fn cbor_answer(status: StatusCode, body: Vec<u8>, request_id: &str) -> Response {

@@ -24,6 +24,8 @@ pub enum Protocol {
     RestXml,
     /// CBOR in, CBOR out, operation in the path.
     Cbor,
+    /// CBOR in, CBOR out, operation in a header: as SDKs for Java speak with Kinesis.
+    CborTarget,
 }
 
 /// What a service is known to speak.
@@ -90,7 +92,9 @@ fn protocol(service: &str, headers: &HeaderMap) -> Protocol {
         return Protocol::Cbor;
     }
     if headers.contains_key("x-amz-target") {
-        return Protocol::Json;
+        let kind = header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
+        let cbor = kind.starts_with("application/x-amz-cbor");
+        return if cbor { Protocol::CborTarget } else { Protocol::Json };
     }
     let form = header(header::CONTENT_TYPE.as_str())
         .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
@@ -125,8 +129,13 @@ mod tests {
         let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
         let target = [("x-amz-target", "GraniteServiceVersion20100801.ListMetrics")];
         let cbor = [("smithy-protocol", "rpc-v2-cbor")];
+        let cbor_target = [
+            ("x-amz-target", "Kinesis_20131202.PutRecord"),
+            ("content-type", "application/x-amz-cbor-1.1"),
+        ];
         for (service, headers, expected) in [
             ("monitoring", cbor.as_slice(), Protocol::Cbor),
+            ("kinesis", cbor_target.as_slice(), Protocol::CborTarget),
             ("monitoring", target.as_slice(), Protocol::Json),
             ("monitoring", form.as_slice(), Protocol::Query),
             ("rds", form.as_slice(), Protocol::Query),

@@ -1,134 +1,129 @@
-//! CloudWatch alarms on the metrics that this cloud itself produces.
+//! CloudWatch: metrics, their statistics, and alarms that evaluate them.
 //!
-//! A metric is a count of events (a failed execution, a failed invocation). An alarm rises when the
-//! count within its period reaches its threshold, and falls when a period passes without any. An
-//! alarm on any other metric is refused, because nothing would ever raise it.
+//! Values are on the disk before they are answered; [`series`] says how long datapoints are kept.
+//! What the services of this cloud count (failed executions, errors of functions, failed
+//! invocations of rules) goes through the same store. Alarms are evaluated by the cloud's clock at
+//! every full minute, every ten seconds for periods below one, and at once when a value came that
+//! can only raise them; their actions are topics of SNS and whatever takes messages of the bus.
 //!
-//! `StatusCheckFailed` stays at zero: instances are directories and processes of this machine,
-//! which is reachable for as long as anything here runs. What ends inside of an instance fails no
-//! status check on EC2 either.
+//! Where it differs from AWS:
+//! - Of the metrics that AWS's services send only those named above are there; `StatusCheckFailed`
+//!   of instances never gets a value, because an instance is a directory and processes of this
+//!   machine, which is reachable for as long as anything here runs.
+//! - A percentile is the smallest value that so many of the values do not exceed; of a datapoint
+//!   with more than 500 different values neighbours are merged.
+//! - An alarm looks at two periods beyond those that it evaluates for datapoints that are not
+//!   missing.
+//! - At most 20,000 metrics and 5,000 alarms; the history of an alarm has 100 entries.
+//! - Refused by name: metric mathematics, composite and log alarms, anomaly detection, trimmed
+//!   means, dashboards, metric streams, insight rules, entities, actions on instances.
 
+mod alarm;
+mod alarms;
+mod data;
+mod evaluation;
+mod history;
+mod points;
+mod reason;
 mod resources;
+mod series;
+mod watch;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-use crate::kernel::cloud::Opening;
-use crate::kernel::cloud::{Cloud, iso};
-use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::pages::Pages;
-use crate::kernel::service::{Call, Service};
-use crate::kernel::store::Table;
-use crate::services::sns;
-use crate::{model, op};
 use anyhow::Result;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::kernel::cloud::{Cloud, Opening};
+use crate::kernel::service::Service;
+use crate::kernel::store::Table;
+use crate::{model, op};
+
+pub use self::alarm::{Alarm, Stated, from_properties};
+pub use self::alarms::store as put_alarm;
+pub use self::evaluation::State as AlarmState;
+pub use self::series::{Metric, keep};
+pub use self::watch::run as evaluate;
 
 /// What CloudWatch has.
 #[derive(Debug)]
 pub struct State {
     /// Alarms by name.
     pub alarms: Table<Alarm>,
+    /// Metrics by ID.
+    metrics: Table<series::Known>,
+    /// Their datapoints, by ID and hour.
+    hours: Table<series::Hour>,
+    /// What happened to alarms.
+    history: Table<history::History>,
 }
 
 impl State {
-    /// Opens the records.
+    /// Opens the records, and takes over the alarms of older clouds.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
-        Ok(Self { alarms: opening.table("alarms") })
-    }
-}
-
-/// Alarms that one question may name.
-const NAMES_MAX: usize = 100;
-const PAGES: Pages = Pages {
-    items: 50,
-    wrong_token: "InvalidNextToken",
-    ..Pages::of("MaxRecords", "NextToken", 100)
-};
-
-/// The metrics: namespace, name, dimension.
-const METRICS: [(&str, &str, &str); 5] = [
-    ("AWS/States", "ExecutionsFailed", "StateMachineArn"),
-    ("AWS/States", "ExecutionsTimedOut", "StateMachineArn"),
-    ("AWS/Lambda", "Errors", "FunctionName"),
-    ("AWS/Events", "FailedInvocations", "RuleName"),
-    ("AWS/EC2", "StatusCheckFailed", "InstanceId"),
-];
-
-/// Refuses a metric that nothing here counts.
-pub fn check_metric(namespace: &str, name: &str, dimension: &str) -> Result<(), String> {
-    if METRICS.contains(&(namespace, name, dimension)) {
-        return Ok(());
-    }
-    let known = METRICS.map(|(namespace, name, by)| format!("{namespace} {name} by {by}"));
-    Err(format!(
-        "the embedded cloud does not count {namespace} {name} by {dimension}; it counts {}",
-        known.join(", ")
-    ))
-}
-
-/// An alarm.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Alarm {
-    /// What it means.
-    pub description: String,
-    /// Namespace of the metric: `AWS/States`.
-    pub namespace: String,
-    /// Name of the metric: `ExecutionsFailed`.
-    pub metric: String,
-    /// Dimension and its value.
-    pub dimension: (String, String),
-    /// Events in a period that raise it.
-    pub threshold: f64,
-    /// Length of a period.
-    pub period_secs: i64,
-    /// Topics that are told.
-    pub actions: Vec<String>,
-    /// Times of the recent events.
-    pub events: Vec<Timestamp>,
-    /// Whether it is raised.
-    pub raised: bool,
-    /// `TreatMissingData`.
-    #[serde(default)]
-    pub missing_data: Option<String>,
-    /// When its settings and its state last changed; older records have neither.
-    #[serde(default)]
-    pub changed: Option<(Timestamp, Timestamp)>,
-}
-
-impl Alarm {
-    fn set_raised(&mut self, raised: bool) {
-        if self.raised != raised {
-            let now = Timestamp::now();
-            self.changed = Some((self.changed.map_or(now, |(configured, _)| configured), now));
+        let alarms: Table<Alarm> = opening.table("metric_alarms");
+        let former: Table<Former> = opening.table("alarms");
+        for (name, alarm) in former.all() {
+            alarms.create(&name, alarm.now(opening.clock.now()))?;
+            former.remove(&name)?;
         }
-        self.raised = raised;
+        Ok(Self {
+            alarms,
+            metrics: opening.table("metrics"),
+            hours: opening.table("metric_hours"),
+            history: opening.table("alarm_history"),
+        })
     }
+}
 
-    fn state(&self) -> &'static str {
-        if self.raised { "ALARM" } else { "OK" }
-    }
+/// An alarm as older clouds had them: a sum over one period that reaches a threshold.
+#[derive(Debug, Clone, serde::Serialize, Deserialize)]
+struct Former {
+    description: String,
+    namespace: String,
+    metric: String,
+    dimension: (String, String),
+    threshold: f64,
+    period_secs: i64,
+    actions: Vec<String>,
+    raised: bool,
+    #[serde(default)]
+    missing_data: Option<String>,
+}
 
-    fn describe(&self, cloud: &Cloud, name: &str) -> Value {
-        let mut out = json!({
-            "AlarmName": name, "AlarmArn": alarm_arn(cloud, name),
-            "AlarmDescription": self.description, "ActionsEnabled": true,
-            "OKActions": [], "AlarmActions": self.actions, "InsufficientDataActions": [],
-            "StateValue": self.state(), "MetricName": self.metric, "Namespace": self.namespace,
-            "Statistic": "Sum", "Period": self.period_secs, "EvaluationPeriods": 1,
-            "Dimensions": [{ "Name": self.dimension.0, "Value": self.dimension.1 }],
-            "Threshold": self.threshold, "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-            "TreatMissingData": self.missing_data,
-        });
-        if let Some((configured, stated)) = self.changed {
-            out["AlarmConfigurationUpdatedTimestamp"] = iso(configured).into();
-            out["StateUpdatedTimestamp"] = iso(stated).into();
-            out["StateTransitionedTimestamp"] = iso(stated).into();
+impl Former {
+    fn now(&self, now: Timestamp) -> Alarm {
+        let missing = self.missing_data.as_deref();
+        let value = if self.raised { AlarmState::Alarm } else { AlarmState::Ok };
+        Alarm {
+            description: Some(self.description.clone()),
+            metric: Metric {
+                namespace: self.namespace.clone(),
+                name: self.metric.clone(),
+                dimensions: BTreeMap::from([self.dimension.clone()]),
+            },
+            statistic: "Sum".to_owned(),
+            period_secs: self.period_secs,
+            unit: None,
+            periods: 1,
+            to_alarm: None,
+            comparison: evaluation::Comparison::GreaterThanOrEqualToThreshold,
+            threshold: self.threshold,
+            missing: missing.and_then(|name| serde_json::from_value(name.into()).ok()),
+            actions_enabled: true,
+            actions: BTreeMap::from([("ALARM".to_owned(), self.actions.clone())]),
+            tags: BTreeMap::new(),
+            configured: now,
+            state: Stated {
+                value,
+                updated: now,
+                since: now,
+                reason: "Taken over from an older cloud".to_owned(),
+                data: None,
+            },
         }
-        out
     }
 }
 
@@ -137,7 +132,32 @@ pub fn alarm_arn(cloud: &Cloud, name: &str) -> String {
     cloud.config.arn("cloudwatch", &format!("alarm:{name}"))
 }
 
-/// API of CloudWatch: alarms are described; they are made by CloudFormation.
+/// Counts one event of a metric.
+pub fn count(cloud: &Arc<Cloud>, namespace: &str, metric: &str, dimension: (&str, &str)) {
+    let metric = Metric {
+        namespace: namespace.to_owned(),
+        name: metric.to_owned(),
+        dimensions: BTreeMap::from([(dimension.0.to_owned(), dimension.1.to_owned())]),
+    };
+    record(cloud, &metric, 1.0, "Count");
+}
+
+/// Records a value of a metric that a service of this cloud sends. One that cannot be stored is
+/// lost, as in AWS; the service goes on.
+pub fn record(cloud: &Arc<Cloud>, metric: &Metric, value: f64, unit: &str) {
+    let now = cloud.clock.now().as_second();
+    let sample = series::Sample {
+        at_secs: now - now.rem_euclid(60),
+        point: points::Point::of(value, 1.0),
+        unit: unit.to_owned(),
+    };
+    match series::put(cloud, metric, &[sample]) {
+        Ok(()) => watch::told(cloud, metric),
+        Err(error) => tracing::error!("a value of {} is lost: {error}", metric.name),
+    }
+}
+
+/// API of CloudWatch.
 pub static SERVICE: Service = Service {
     invalid: "ValidationError",
     prefix: "cloudwatch",
@@ -145,92 +165,48 @@ pub static SERVICE: Service = Service {
     ..Service::new(
         "monitoring",
         model!("monitoring"),
-        &[op!(DescribeAlarms(
-            AlarmNames, AlarmNamePrefix, AlarmTypes, StateValue, ActionPrefix, MaxRecords, NextToken
-        ) => describe_alarms)],
+        &[
+            op!(PutMetricData(
+                Namespace,
+                MetricData {
+                    MetricName, Dimensions, Timestamp, Value, StatisticValues, Values, Counts, Unit,
+                    StorageResolution,
+                }
+            ) => async data::put),
+            op!(GetMetricData(
+                MetricDataQueries { Id, MetricStat, Label, ReturnData }, StartTime, EndTime, ScanBy
+            ) => data::get),
+            op!(GetMetricStatistics(
+                Namespace, MetricName, Dimensions, StartTime, EndTime, Period, Statistics,
+                ExtendedStatistics, Unit
+            ) => data::statistics),
+            op!(ListMetrics(Namespace, MetricName, Dimensions, NextToken, RecentlyActive)
+                => data::list),
+            op!(PutMetricAlarm(
+                AlarmName, AlarmDescription, ActionsEnabled, OKActions, AlarmActions,
+                InsufficientDataActions, MetricName, Namespace, Statistic, ExtendedStatistic,
+                Dimensions, Period, Unit, EvaluationPeriods, DatapointsToAlarm, Threshold,
+                ComparisonOperator, TreatMissingData, EvaluateLowSampleCountPercentile, Tags
+            ) => async alarms::put),
+            op!(DescribeAlarms(
+                AlarmNames, AlarmNamePrefix, AlarmTypes, StateValue, ActionPrefix, MaxRecords,
+                NextToken
+            ) => alarms::describe),
+            op!(DescribeAlarmsForMetric(
+                MetricName, Namespace, Statistic, ExtendedStatistic, Dimensions, Period, Unit
+            ) => alarms::for_metric),
+            op!(DescribeAlarmHistory(
+                AlarmName, AlarmTypes, HistoryItemType, StartDate, EndDate, MaxRecords, NextToken,
+                ScanBy
+            ) => history::describe),
+            op!(DeleteAlarms(AlarmNames) => alarms::delete),
+            op!(EnableAlarmActions(AlarmNames) => |call| alarms::switch(call, true)),
+            op!(DisableAlarmActions(AlarmNames) => |call| alarms::switch(call, false)),
+            op!(SetAlarmState(AlarmName, StateValue, StateReason, StateReasonData)
+                => async alarms::set_state),
+            op!(TagResource(ResourceARN, Tags) => alarms::tag),
+            op!(UntagResource(ResourceARN, TagKeys) => alarms::untag),
+            op!(ListTagsForResource(ResourceARN) => alarms::tags),
+        ],
     )
 };
-
-/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html>
-fn describe_alarms(call: &Call<'_>) -> ApiResult {
-    let Call { cloud, params, .. } = *call;
-    call.authorize(&alarm_arn(cloud, "*"))?;
-    let text = |name: &str| params[name].as_str();
-    let names = params["AlarmNames"].as_array();
-    if names.is_some_and(|names| names.len() > NAMES_MAX) {
-        return Err(ApiError::validation(format!("AlarmNames has more than {NAMES_MAX} names.")));
-    }
-    if names.is_some() && text("AlarmNamePrefix").is_some() {
-        let message = "AlarmNames and AlarmNamePrefix cannot be given together.";
-        return Err(ApiError::validation(message));
-    }
-    let metric_alarms = params["AlarmTypes"]
-        .as_array()
-        .is_none_or(|types| types.iter().any(|kind| kind == "MetricAlarm"));
-    let wanted = |name: &str, alarm: &Alarm| {
-        names.is_none_or(|names| names.iter().any(|n| n == name))
-            && text("AlarmNamePrefix").is_none_or(|prefix| name.starts_with(prefix))
-            && text("StateValue").is_none_or(|state| state == alarm.state())
-            && text("ActionPrefix")
-                .is_none_or(|prefix| alarm.actions.iter().any(|a| a.starts_with(prefix)))
-    };
-    let all = if metric_alarms { cloud.services.cloudwatch.alarms.all() } else { vec![] };
-    let chosen = all.iter().filter(|(name, alarm)| wanted(name, alarm));
-    let described = chosen.map(|(name, alarm)| alarm.describe(cloud, name)).collect();
-    let mut answer = PAGES.answer(params, "MetricAlarms", described)?;
-    answer["CompositeAlarms"] = json!([]);
-    Ok(answer)
-}
-
-/// Counts one event of a metric.
-pub fn count(cloud: &Arc<Cloud>, namespace: &str, metric: &str, dimension: (&str, &str)) {
-    for (name, alarm) in cloud.services.cloudwatch.alarms.all() {
-        let concerned = alarm.namespace == namespace
-            && alarm.metric == metric
-            && alarm.dimension.0 == dimension.0
-            && alarm.dimension.1 == dimension.1;
-        if concerned {
-            record(cloud, &name);
-        }
-    }
-}
-
-fn record(cloud: &Arc<Cloud>, name: &str) {
-    let now = Timestamp::now();
-    let rose = cloud.services.cloudwatch.alarms.settle(name, |alarm| {
-        let begin = now - SignedDuration::from_secs(alarm.period_secs);
-        alarm.events.retain(|t| *t > begin);
-        alarm.events.push(now);
-        let was = alarm.raised;
-        alarm.set_raised(alarm.events.len() as f64 >= alarm.threshold);
-        alarm.raised && !was
-    });
-    let Some(alarm) = cloud.services.cloudwatch.alarms.get(name) else { return };
-    if rose == Some(true) {
-        tell(cloud, name, &alarm);
-    }
-    let (cloud, name, period) =
-        (cloud.clone(), name.to_owned(), Duration::from_secs(alarm.period_secs.max(1) as u64));
-    tokio::spawn(async move {
-        tokio::time::sleep(period).await;
-        let quiet = |alarm: &mut Alarm| {
-            if alarm.events.last().is_none_or(|last| *last <= now) {
-                alarm.set_raised(false);
-            }
-        };
-        cloud.services.cloudwatch.alarms.settle(&name, quiet);
-    });
-}
-
-fn tell(cloud: &Arc<Cloud>, name: &str, alarm: &Alarm) {
-    let message = json!({
-        "AlarmName": name, "AlarmDescription": alarm.description, "NewStateValue": "ALARM", "OldStateValue": "OK",
-        "StateChangeTime": iso(Timestamp::now()), "Trigger": { "Namespace": alarm.namespace, "MetricName": alarm.metric },
-    });
-    for topic in &alarm.actions {
-        let subject = format!("ALARM: \"{name}\"");
-        if let Err(error) = sns::deliver(cloud, topic, Some(&subject), &message.to_string()) {
-            tracing::error!("the alarm `{name}` could not tell `{topic}`: {error}");
-        }
-    }
-}

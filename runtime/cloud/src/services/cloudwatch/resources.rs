@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Alarm, alarm_arn, check_metric};
+use super::{alarm_arn, from_properties, put_alarm};
 use crate::kernel::cloud::Cloud;
-use crate::kernel::resource::{Handler, Live, Made, Place, ResourceType, attributes, number, text};
+use crate::kernel::resource::{Handler, Live, Made, Place, ResourceType, attributes};
 
 /// The types.
 pub const TYPES: &[ResourceType] = &[ResourceType::new(
@@ -15,17 +15,24 @@ pub const TYPES: &[ResourceType] = &[ResourceType::new(
     &[
         "AlarmName",
         "AlarmDescription",
-        "Namespace",
-        "MetricName",
+        "ActionsEnabled",
+        "AlarmActions",
+        "ComparisonOperator",
+        "DatapointsToAlarm",
         "Dimensions/Name",
         "Dimensions/Value",
-        "Statistic",
-        "Period",
         "EvaluationPeriods",
+        "ExtendedStatistic",
+        "InsufficientDataActions",
+        "MetricName",
+        "Namespace",
+        "OKActions",
+        "Period",
+        "Statistic",
+        "Tags",
         "Threshold",
-        "ComparisonOperator",
         "TreatMissingData",
-        "AlarmActions",
+        "Unit",
     ],
     &AlarmType,
 )
@@ -35,35 +42,10 @@ pub const TYPES: &[ResourceType] = &[ResourceType::new(
 struct AlarmType;
 
 impl AlarmType {
-    fn set(place: &Place<'_>, id: &str, p: &Value) -> Made {
-        let supported = text(p, "Statistic") == "Sum"
-            && text(p, "ComparisonOperator") == "GreaterThanOrEqualToThreshold"
-            && number(&p["EvaluationPeriods"], 0) == 1
-            && p["Dimensions"].as_array().is_some_and(|d| d.len() == 1)
-            && p["Threshold"].as_f64().is_some_and(|t| t > 0.0);
-        if !supported {
-            return Err("the embedded cloud has alarms on sums with one dimension over one \
-                        period, with GreaterThanOrEqualToThreshold and a threshold above 0"
-                .into());
-        }
-        let dimension = &p["Dimensions"][0];
-        check_metric(text(p, "Namespace"), text(p, "MetricName"), text(dimension, "Name"))?;
-        let actions = p["AlarmActions"].as_array().into_iter().flatten();
-        let now = place.cloud.clock.now();
-        let alarm = Alarm {
-            description: text(p, "AlarmDescription").to_owned(),
-            namespace: text(p, "Namespace").to_owned(),
-            metric: text(p, "MetricName").to_owned(),
-            dimension: (text(dimension, "Name").to_owned(), text(dimension, "Value").to_owned()),
-            threshold: p["Threshold"].as_f64().unwrap_or(1.0),
-            period_secs: number(&p["Period"], 60) as i64,
-            actions: actions.filter_map(Value::as_str).map(str::to_owned).collect(),
-            events: vec![],
-            raised: false,
-            missing_data: p["TreatMissingData"].as_str().map(str::to_owned),
-            changed: Some((now, now)),
-        };
-        place.cloud.services.cloudwatch.alarms.put(id, alarm)?;
+    fn set(place: &Place<'_>, id: &str, properties: &Value) -> Made {
+        let put = from_properties(place.cloud, properties)
+            .and_then(|alarm| put_alarm(place.cloud, id, alarm));
+        put.map_err(|error| error.message)?;
         Ok(attributes(json!({ "Arn": alarm_arn(place.cloud, id) })))
     }
 }
