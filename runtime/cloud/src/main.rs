@@ -13,11 +13,10 @@ use steppe_cloud::kernel::cloud::{Cloud, Config};
 use steppe_cloud::kernel::folder::{StateFolder, write_private};
 use steppe_cloud::kernel::{log, processes};
 use steppe_cloud::protocol;
+use steppe_cloud::services;
 use steppe_cloud::services::cloudformation;
 use steppe_cloud::services::ec2::instance_tools;
-use steppe_cloud::services::{
-    athena, ec2, events, glue, lambda, logs, scheduler, sns, sqs, states,
-};
+use steppe_cloud::services::{athena, ec2, events, glue, lambda, logs, scheduler, states};
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -172,15 +171,11 @@ fn resume(cloud: &Arc<Cloud>) {
     states::end_orphans(cloud);
     glue::end_orphans(cloud);
     athena::end_orphans(cloud);
-    sqs::resume(cloud);
     // Stacks that are taken up again may delete instances, which must run by then.
     cloudformation::resume(cloud);
+    services::run_deliveries(cloud);
     tokio::spawn(events::run_schedules(cloud.clone()));
-    tokio::spawn(events::run_deliveries(cloud.clone()));
-    tokio::spawn(sns::run_deliveries(cloud.clone()));
     tokio::spawn(scheduler::run_schedules(cloud.clone()));
-    tokio::spawn(scheduler::run_deliveries(cloud.clone()));
-    tokio::spawn(lambda::run_events(cloud.clone()));
     tokio::spawn(logs::keep_retention(cloud.clone()));
 }
 
