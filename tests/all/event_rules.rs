@@ -123,14 +123,14 @@ async fn rules_start_state_machines_on_new_objects_and_on_schedule() {
     );
     let at = |text: &str| text.parse().expect("a time");
     let cloud = &running.cloud;
-    events::fire_due(cloud, at("2026-11-25T05:00:00Z"), at("2026-11-25T05:59:00Z")).await;
-    events::fire_due(cloud, at("2026-11-25T05:59:00Z"), at("2026-11-25T06:00:00Z")).await;
+    events::fire_due(cloud, at("2026-11-25T05:00:00Z"), at("2026-11-25T05:59:00Z"));
+    events::fire_due(cloud, at("2026-11-25T05:59:00Z"), at("2026-11-25T06:00:00Z"));
     assert_eq!(running.inputs(2).await[1..], [json!({ "train": true })], "once, at six");
     let administrator = cloud.identities.administrator();
     let call =
         |operation: &str, params: Value| now(cloud, &administrator, "events", operation, &params);
     call("DisableRule", json!({ "Name": "daily" })).expect("disabled");
-    events::fire_due(cloud, at("2026-11-25T05:59:00Z"), at("2026-11-25T06:00:00Z")).await;
+    events::fire_due(cloud, at("2026-11-25T05:59:00Z"), at("2026-11-25T06:00:00Z"));
     assert_eq!(cloud.services.states.executions.all().len(), 2);
     assert_eq!(
         call("DescribeRule", json!({ "Name": "daily" })).expect("described")["State"],
@@ -143,10 +143,10 @@ async fn rules_start_state_machines_on_new_objects_and_on_schedule() {
             .contains("Rule x does not exist")
     );
     assert!(
-        call("PutEvents", json!({}))
+        call("PutPermission", json!({}))
             .expect_err("refused")
             .message
-            .contains("does not implement events:PutEvents")
+            .contains("does not implement events:PutPermission")
     );
     let audit = std::fs::read_to_string(cloud.path("audit.ndjson")).expect("readable");
     assert_eq!(
@@ -169,8 +169,8 @@ async fn a_rule_is_refused_for_what_it_cannot_do() {
         ("cron(0 6 * * ? *)", "cron(0 6 * * * *)", "needs `?`"),
         (
             "[{ prefix: raw/ }]",
-            "[{ suffix: .csv }]",
-            "does not implement the filter suffix for `key`",
+            "[{ soundex: csv }]",
+            "Unrecognized match type soundex",
         ),
         (
             "Principal: { Service: [events.amazonaws.com, states.amazonaws.com] }",

@@ -8,7 +8,7 @@ use serde_json::Value;
 use steppe_cloud::kernel::cloud::{Cloud, Config, Limits};
 use steppe_cloud::kernel::error::ApiResult;
 use steppe_cloud::kernel::identity::Caller;
-use steppe_cloud::protocol;
+use steppe_cloud::{protocol, services};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
@@ -52,6 +52,7 @@ impl Serving {
             own_binary: binary("steppe-cloud"),
         };
         let cloud = Cloud::open_with(config, limits).expect("opens");
+        services::run_deliveries(&cloud);
         let stop = Arc::new(Notify::new());
         tokio::spawn(protocol::serve(cloud.clone(), listener, stop.clone()));
         Self { cloud, state, stop }

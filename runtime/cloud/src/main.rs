@@ -13,11 +13,12 @@ use steppe_cloud::kernel::cloud::{Cloud, Config};
 use steppe_cloud::kernel::folder::{StateFolder, write_private};
 use steppe_cloud::kernel::{log, processes};
 use steppe_cloud::protocol;
+use steppe_cloud::services;
 use steppe_cloud::services::cloudformation;
 use steppe_cloud::services::ec2::instance_tools;
 use steppe_cloud::services::{
-    athena, ec2, events, glue, lambda, logs, s3, scheduler, sns, sqs, states,
-    athena, cloudwatch, dynamodb, ec2, events, firehose, glue, kinesis, lambda, logs, states,
+    athena, cloudwatch, dynamodb, ec2, events, firehose, glue, kinesis, lambda, logs, scheduler,
+    states,
 };
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -184,22 +185,17 @@ fn resume(cloud: &Arc<Cloud>) {
     states::end_orphans(cloud);
     glue::end_orphans(cloud);
     athena::end_orphans(cloud);
-    sqs::resume(cloud);
     // Stacks that are taken up again may delete instances, which must run by then.
     cloudformation::resume(cloud);
+    services::run_deliveries(cloud);
     firehose::resume(cloud);
     tokio::spawn(cloudwatch::evaluate(cloud.clone()));
     tokio::spawn(cloudwatch::keep(cloud.clone()));
     tokio::spawn(dynamodb::expire(cloud.clone()));
     tokio::spawn(events::run_schedules(cloud.clone()));
-    tokio::spawn(events::run_deliveries(cloud.clone()));
-    tokio::spawn(sns::run_deliveries(cloud.clone()));
     tokio::spawn(scheduler::run_schedules(cloud.clone()));
-    tokio::spawn(scheduler::run_deliveries(cloud.clone()));
-    tokio::spawn(lambda::run_events(cloud.clone()));
     tokio::spawn(kinesis::keep_retention(cloud.clone()));
     tokio::spawn(logs::keep_retention(cloud.clone()));
-    s3::begin(cloud);
 }
 
 /// Any free port stays the same one across restarts, because stacks hold addresses with it.

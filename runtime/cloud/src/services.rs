@@ -3,10 +3,12 @@
 //! A service has its records, which are nobody else's business, its API, its resource types, and
 //! what other services call.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::kernel::cloud::Opening;
+use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Service;
 
@@ -99,6 +101,16 @@ impl Nothing {
     pub fn open(_: &Opening<'_>) -> Result<Self> {
         Ok(Self)
     }
+}
+
+/// Goes on with what services have accepted and not yet done, and does what they will accept.
+pub fn run_deliveries(cloud: &Arc<Cloud>) {
+    sqs::resume(cloud);
+    s3::begin(cloud);
+    tokio::spawn(sns::run_deliveries(cloud.clone()));
+    tokio::spawn(events::run_deliveries(cloud.clone()));
+    tokio::spawn(scheduler::run_deliveries(cloud.clone()));
+    tokio::spawn(lambda::run_events(cloud.clone()));
 }
 
 /// A required text parameter.

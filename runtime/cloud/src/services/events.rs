@@ -37,7 +37,7 @@ use crate::kernel::store::Table;
 use crate::{model, op};
 
 pub use self::emit::{execution_changed, take};
-pub use self::schedules::run_schedules;
+pub use self::schedules::{fire_due, run_schedules};
 pub use self::targets::Target;
 
 /// What EventBridge has.

@@ -33,11 +33,11 @@ pub async fn run_schedules(cloud: Arc<Cloud>) {
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Fires every rule, once, whose schedule has a time after `from` and not after `to`.
-fn fire_due(cloud: &Cloud, from: Timestamp, to: Timestamp) {
+pub fn fire_due(cloud: &Cloud, from: Timestamp, to: Timestamp) {
     for (name, rule) in cloud.services.events.rules.all() {
         let Some(due) = due_after(&rule, from, to).filter(|due| *due <= to) else { continue };
         let deliveries = deliveries_of(cloud, &name, &rule, &scheduled_event(cloud, &name, due));
-        if let Err(error) = cloud.services.events.deliveries.add(deliveries, to) {
+        if let Err(error) = cloud.services.events.deliveries.add(deliveries, cloud.clock.now()) {
             tracing::error!("the rule `{name}` could not act: {error}");
         }
     }

@@ -15,7 +15,7 @@ use super::settings::Destination;
 use super::{Pending, Stream, arn, convert, prefix, worker};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::identity::Caller;
-use crate::services::{events, kinesis, logs};
+use crate::services::{kinesis, logs};
 
 /// How sessions of the roles are called.
 const SESSION: &str = "AmazonKinesisFirehose";
