@@ -5,6 +5,7 @@ Time passes by the cloud's own clock; nothing here sleeps longer than a poll.
 
 import base64
 import datetime
+import email.utils
 import json
 import pathlib
 import time
@@ -563,6 +564,11 @@ class More:
                   (parts[1]["ChecksumSHA256"], "COMPOSITE"))
         self.same("encryption that is asked of a reader", code_of(lambda: self.raw(
             "GET", f"/{b}/m", {"x-amz-server-side-encryption": "AES256"})), (400, "InvalidArgument"))
+        self.same("an empty Content-MD5", self.raw("PUT", f"/{b}/x", {"Content-MD5": ""}),
+                  (400, "InvalidDigest"))
+        now = email.utils.formatdate(usegmt=True)
+        self.same("a signature that is dated by Date", self.raw("GET", f"/{b}/m", {"Date": now}),
+                  (200, None))
         self.same("attributes of a version", (seen["VersionId"], seen["ObjectSize"],
                   seen["Checksum"]["ChecksumType"]), (done["VersionId"], FULL + 3, "COMPOSITE"))
 

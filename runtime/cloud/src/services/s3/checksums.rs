@@ -192,9 +192,10 @@ impl Claim {
         values: [(Algorithm, Option<String>); 5],
         content_md5: Option<&str>,
     ) -> S3Result<Self> {
-        let md5 = content_md5.map(parse_md5).transpose()?;
-        let mut checksum = single(values)?.map(|(a, v)| (a, Some(v)));
         let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+        // `s3s` takes an empty one for none.
+        let md5 = content_md5.or(text("content-md5")).map(parse_md5).transpose()?;
+        let mut checksum = single(values)?.map(|(a, v)| (a, Some(v)));
         if let Some(trailer) = text("x-amz-trailer") {
             let announced = Algorithm::ALL.into_iter().find(|a| trailer.trim() == a.header());
             let announced = announced.ok_or_else(|| {

@@ -139,6 +139,7 @@ impl Service {
         if query.iter().any(|(name, _)| name == "X-Amz-Signature") {
             copy_to_headers(&query, &mut parts.headers)?;
         }
+        date_as_amz_date(&mut parts.headers);
         if parts.method == Method::PUT
             && parts.headers.contains_key(header::TRANSFER_ENCODING)
             && !parts.headers.contains_key("x-amz-decoded-content-length")
@@ -159,6 +160,23 @@ impl Service {
 
 fn parameters(uri: &Uri) -> Vec<(String, String)> {
     url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect()
+}
+
+/// A signature may be dated by `Date` alone, which `s3s` does not read. What is added here is not
+/// among the signed headers, so the signature is calculated as the client did it.
+fn date_as_amz_date(headers: &mut HeaderMap) {
+    let signed = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    if headers.contains_key("x-amz-date")
+        || !signed.is_some_and(|signed| signed.starts_with("AWS4-HMAC-SHA256"))
+    {
+        return;
+    }
+    let date = headers.get(header::DATE).and_then(|v| v.to_str().ok());
+    let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+    let basic = date.map(|date| date.timestamp().strftime("%Y%m%dT%H%M%SZ").to_string());
+    if let Some(Ok(basic)) = basic.map(|basic| HeaderValue::from_str(&basic)) {
+        headers.insert("x-amz-date", basic);
+    }
 }
 
 /// Some clients put headers into presigned URLs, where S3 reads them.
