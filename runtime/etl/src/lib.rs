@@ -8,6 +8,7 @@ pub mod clean;
 pub mod crawl;
 mod csv_rows;
 mod distinct;
+pub mod file_rows;
 pub mod formats;
 mod header;
 pub mod look;

@@ -1,5 +1,5 @@
 //! The embedded engine as a process: `clean` runs an ETL plan, `query` answers SQL, `look` says
-//! what files have, and `crawl` which tables a crawler finds.
+//! what files have, `crawl` which tables a crawler finds, and `rows` shows rows of a file.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use steppe_etl::clean::{Called, clean};
 use steppe_etl::look::look;
 use steppe_etl::storage::Realm;
-use steppe_etl::{crawl, process, query};
+use steppe_etl::{crawl, file_rows, process, query};
 use steppe_wire::hint::told;
 use tokio::sync::mpsc::Receiver;
 
@@ -48,6 +48,8 @@ enum Verb {
     },
     /// Look for tables below folders in S3: JSON, a line each way, on standard input and output.
     Crawl,
+    /// Show rows of one file of a table in S3: JSON, a line each way, on standard input and output.
+    Rows,
     /// Answer one query: JSON, a line each way, on standard input and output.
     Query,
 }
@@ -55,7 +57,7 @@ enum Verb {
 #[expect(clippy::disallowed_macros, reason = "the answer is the result")]
 fn main() -> ExitCode {
     let verb = Args::parse().verb;
-    let leashed = matches!(verb, Verb::Query | Verb::Crawl | Verb::Clean { leashed: true, .. });
+    let leashed = matches!(verb, Verb::Query | Verb::Crawl | Verb::Rows | Verb::Clean { leashed: true, .. });
     let done = process::start(leashed, |lines| run(verb, lines));
     match done {
         Ok(answer) => {
@@ -80,6 +82,7 @@ async fn run(verb: Verb, lines: Receiver<String>) -> Result<String> {
         }
         Verb::Look { request } => return seen(&request),
         Verb::Crawl => return Ok(serde_json::to_string(&crawl::answer(lines).await?)?),
+        Verb::Rows => return Ok(serde_json::to_string(&file_rows::answer(lines).await?)?),
         Verb::Query => return Ok(serde_json::to_string(&query::answer(lines).await?)?),
     };
     Ok(serde_json::to_string(&report)?)
