@@ -26,6 +26,7 @@ mod execution;
 mod faults;
 mod forecasts;
 mod found;
+mod frame;
 mod functions;
 mod graph;
 mod html;
@@ -62,7 +63,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 
 use self::ask::{Answer, Ask, Problem};
-use self::html::Page;
+use self::frame::Page;
 use self::session::Session;
 use crate::kernel::cloud::Cloud;
 
@@ -149,7 +150,7 @@ routes![
 
 /// Whether the console has that path below `/_steppe/`.
 pub fn has(path: &str) -> bool {
-    matches!(path, "login" | "logout" | "style.css" | "script.js")
+    matches!(path, "login" | "logout" | "ticket" | "style.css" | "script.js")
         || ROUTES.iter().any(|route| route.path == path)
 }
 
@@ -158,7 +159,8 @@ pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> R
     let (parts, body) = request.into_parts();
     if !session::is_own_host(&parts, cloud.config.port) {
         let host = format!("127.0.0.1:{}", cloud.config.port);
-        let words = format!("The console is at http://{host}/_steppe/ and answers to no other name.");
+        let words =
+            format!("The console is at http://{host}/_steppe/ and answers to no other name.");
         return guarded((StatusCode::MISDIRECTED_REQUEST, words).into_response());
     }
     let body = axum::body::to_bytes(body, FORM_BYTES_MAX).await;
@@ -175,8 +177,11 @@ pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> R
     match (&parts.method, path) {
         (&Method::GET, "style.css") => guarded(file("text/css; charset=utf-8", STYLE)),
         (&Method::GET, "script.js") => guarded(file("text/javascript; charset=utf-8", SCRIPT)),
+        (&Method::POST, "ticket") => guarded(session.ticket(&parts.headers)),
         (&Method::GET | &Method::POST, "login") => guarded(session.log_in(cloud, &fields)),
-        _ if !session.is_in(&parts.headers) => guarded(session::closed(cloud, StatusCode::UNAUTHORIZED, "")),
+        _ if !session.is_in(&parts.headers) => {
+            guarded(session::closed(cloud, StatusCode::UNAUTHORIZED, ""))
+        }
         (&Method::POST, _) if !session.is_form(&parts, &fields) => {
             let words = "The form did not come from this console. Load its page again.";
             guarded((StatusCode::FORBIDDEN, words).into_response())
@@ -235,8 +240,9 @@ async fn page(path: &str, parts: &Parts, ask: Ask) -> Response {
 }
 
 fn html(status: StatusCode, ask: &Ask, path: &str, page: &Page) -> Response {
-    let text = html::layout(ask, path, page).into_string();
-    let mut response = (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response();
+    let text = frame::layout(ask, path, page).into_string();
+    let mut response =
+        (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response();
     if page.has_form {
         // A form of a page without a referrer has no origin either, and would be refused.
         let policy = HeaderValue::from_static("same-origin");

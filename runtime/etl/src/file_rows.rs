@@ -154,3 +154,77 @@ fn cut(value: &mut String) {
         value.push('…');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
+    use steppe_wire::etl::TableFormat;
+
+    use super::*;
+
+    fn file() -> tempfile::NamedTempFile {
+        let regions: ArrayRef = Arc::new(StringArray::from(vec![Some("A"), None, Some("B")]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let batch = RecordBatch::try_from_iter([("region", regions), ("n", numbers)]);
+        let batch = batch.expect("a batch");
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let out = file.reopen().expect("opens");
+        let writer = formats::writer(TableFormat::Parquet, batch.schema(), out);
+        let mut writer = writer.expect("a writer");
+        writer.write(&batch).expect("written");
+        writer.finish().expect("finished");
+        file
+    }
+
+    async fn seen(change: impl FnOnce(&mut RowsAsked)) -> Result<RowsSeen> {
+        let file = file();
+        let mut asked = RowsAsked {
+            object: file.path().display().to_string(),
+            format: TableFormat::Parquet,
+            columns: vec![],
+            only: None,
+            rows: 10,
+        };
+        change(&mut asked);
+        find(Realm::Files, asked).await
+    }
+
+    fn texts(seen: &RowsSeen) -> Vec<Vec<&str>> {
+        seen.rows
+            .iter()
+            .map(|row| row.iter().map(|v| v.as_deref().unwrap_or("-")).collect())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn rows_are_shown_from_the_beginning() {
+        let all = seen(|_| {}).await.expect("rows");
+        assert_eq!(texts(&all), [["A", "1"], ["-", "2"], ["B", "3"]]);
+        let columns: Vec<_> = all.columns.iter().map(|c| (&*c.name, &*c.type_name)).collect();
+        assert_eq!(columns, [("region", "string"), ("n", "bigint")]);
+        let first = seen(|asked| asked.rows = 1).await.expect("rows");
+        assert_eq!(texts(&first), [["A", "1"]]);
+    }
+
+    #[tokio::test]
+    async fn columns_and_rows_are_chosen() {
+        let chosen = seen(|asked| {
+            asked.columns = vec!["n".to_owned()];
+            asked.only = Some(("region".to_owned(), "B".to_owned()));
+        });
+        let chosen = chosen.await.expect("rows");
+        assert_eq!((texts(&chosen), chosen.columns.len()), (vec![vec!["3"]], 1));
+        let absent = seen(|asked| asked.columns = vec!["other".to_owned()]).await;
+        assert!(absent.expect_err("none").to_string().contains("there is no column `other`"));
+        assert!(seen(|asked| asked.rows = ROWS_MAX + 1).await.is_err());
+    }
+
+    #[test]
+    fn values_are_cut_between_characters() {
+        let mut value = "ә".repeat(VALUE_BYTES_MAX);
+        cut(&mut value);
+        assert!(value.len() <= VALUE_BYTES_MAX + 3 && value.ends_with('…'));
+    }
+}

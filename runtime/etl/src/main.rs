@@ -57,7 +57,8 @@ enum Verb {
 #[expect(clippy::disallowed_macros, reason = "the answer is the result")]
 fn main() -> ExitCode {
     let verb = Args::parse().verb;
-    let leashed = matches!(verb, Verb::Query | Verb::Crawl | Verb::Rows | Verb::Clean { leashed: true, .. });
+    let leashed =
+        matches!(verb, Verb::Query | Verb::Crawl | Verb::Rows | Verb::Clean { leashed: true, .. });
     let done = process::start(leashed, |lines| run(verb, lines));
     match done {
         Ok(answer) => {

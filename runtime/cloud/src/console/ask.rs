@@ -8,7 +8,7 @@ use axum::response::Response;
 use maud::html;
 use serde_json::Value;
 
-use super::html::Page;
+use super::frame::Page;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::ApiError;
 use crate::kernel::service;
@@ -53,7 +53,8 @@ impl Ask {
 
     /// A text without which there is no page.
     pub fn required(&self, name: &str) -> Result<&str, Problem> {
-        let text = self.text(name).ok_or_else(|| Problem::wrong(format!("`{name}` is missing.")))?;
+        let text =
+            self.text(name).ok_or_else(|| Problem::wrong(format!("`{name}` is missing.")))?;
         match text.chars().count() {
             0..=TEXT_CHARS_MAX => Ok(text),
             _ => Err(Problem::wrong(format!("`{name}` is too long."))),

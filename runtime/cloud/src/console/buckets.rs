@@ -6,7 +6,8 @@ use std::sync::Arc;
 use maud::{Markup, html};
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, bytes, facts, folded, json, link, section, tags, text, time};
+use super::frame::Page;
+use super::html::{bytes, facts, folded, json, link, section, tags, text, time};
 use super::links::to;
 use super::table::{onward, paged, table};
 use crate::kernel::store::Table;
@@ -46,7 +47,11 @@ enum Entry {
 }
 
 /// Entries below `prefix` that come after `after`, and the last one when more follow.
-fn entries(objects: &Table<Object>, prefix: &str, after: Option<&str>) -> (Vec<Entry>, Option<String>) {
+fn entries(
+    objects: &Table<Object>,
+    prefix: &str,
+    after: Option<&str>,
+) -> (Vec<Entry>, Option<String>) {
     let mut found: Vec<Entry> = Vec::new();
     let mut after = after.map(str::to_owned);
     loop {
@@ -121,7 +126,9 @@ fn places(bucket: &str, prefix: &str) -> Markup {
     html! {
         nav.places aria-label="Folders" {
             (link(&to("bucket", &[("name", bucket)]), bucket)) " / "
-            @for (part, whole) in parts { (link(&to("bucket", &[("name", bucket), ("prefix", whole)]), part)) " " }
+            @for (part, whole) in parts {
+                (link(&to("bucket", &[("name", bucket), ("prefix", whole)]), part)) " "
+            }
         }
         form.inline method="get" action="/_steppe/bucket" role="search" {
             input type="hidden" name="name" value=(bucket);

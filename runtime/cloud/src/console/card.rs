@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::ask::{Answer, Ask, Problem};
 use super::found::{Found, everywhere};
-use super::html::{Page, bytes, facts, folded, json, link, of, section, status, text, time};
+use super::frame::Page;
+use super::html::{bytes, facts, folded, json, link, of, section, text, time};
 use super::links::to;
 use super::table::{paged, table};
 
@@ -42,7 +43,10 @@ pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
         @if let Some(newest) = newest {
             @if let Some(card) = newest.json(ask) {
                 (section("The newest card", &html! {
-                    p { (link(&address(&newest), &newest.key)) ", written " (time(newest.object.modified)) }
+                    p {
+                        (link(&address(&newest), &newest.key))
+                        ", written " (time(newest.object.modified))
+                    }
                     (card_of(&card))
                 }))
             }
@@ -93,7 +97,11 @@ fn in_service(ask: &Ask, pointers: &[Found]) -> Markup {
             ])
         })
         .collect();
-    table("Models in service", &["Pipeline", "Version", "Since", "By", "Reason", "#Before it"], &rows)
+    table(
+        "Models in service",
+        &["Pipeline", "Version", "Since", "By", "Reason", "#Before it"],
+        &rows,
+    )
 }
 
 /// `marriages` of `models/marriages/current.json`.
@@ -118,7 +126,10 @@ fn reports(ask: &Ask) -> Markup {
             ]
         })
         .collect();
-    section("Reports, newest first", &table("Reports", &["Report", "Bucket", "#Size", "Written"], &rows))
+    section(
+        "Reports, newest first",
+        &table("Reports", &["Report", "Bucket", "#Size", "Written"], &rows),
+    )
 }
 
 /// One card.
@@ -129,9 +140,12 @@ pub async fn page(ask: &Ask) -> Result<Answer, Problem> {
     let found = Found { bucket: bucket.to_owned(), key: key.to_owned(), object };
     let card = found.json(ask).filter(Value::is_object).ok_or_else(absent)?;
     let title = card["id"].as_str().unwrap_or(key);
+    let place = format!("s3://{bucket}/{key}");
     let body = html! {
-        p { (link(&to("object", &[("bucket", bucket), ("key", key)]), &format!("s3://{bucket}/{key}")))
-            ", written " (time(found.object.modified)) }
+        p {
+            (link(&to("object", &[("bucket", bucket), ("key", key)]), &place))
+            ", written " (time(found.object.modified))
+        }
         (card_of(&card))
     };
     Ok(Page::new(title, body).below("Models", to("models", &[])).into())
@@ -151,11 +165,13 @@ fn card_of(card: &Value) -> Markup {
             ("Layout", of(&card["schema_version"])),
             ("Weights, SHA-256", of(&card["weights_sha256"])),
         ]))
-        @if let Some(verdict) = beaten(card) { p { (status("ALARM")) " " (verdict) } }
+        @if let Some(verdict) = beaten(card) { p { span.status.busy { "Note" } " " (verdict) } }
         @for (name, value) in rest {
             @match name.as_str() {
-                "reference" | "calibration" | "fallback" | "spec" => (folded(&title(name), &tree(value, 0))),
-                _ => section.card { h3 { (title(name)) } (tree(value, 0)) },
+                "reference" | "calibration" | "fallback" | "spec" => {
+                    (folded(&title(name), &tree(value, 0)))
+                }
+                _ => (section(&title(name), &tree(value, 0))),
             }
         }
         (folded("The card as it is", &json("Card", card)))
@@ -180,10 +196,18 @@ fn beaten(card: &Value) -> Option<String> {
         Some((candidate["family"].as_str()?, candidate["errors"]["mase"].as_f64()?))
     });
     let (family, best) = scored.min_by(|(_, one), (_, other)| one.total_cmp(other))?;
-    (best < own).then(|| format!("In the backtest {family} had a smaller MASE: {best:.3} against {own:.3}."))
+    (best < own).then(|| {
+        format!("In the backtest {family} had a smaller MASE: {best:.3} against {own:.3}.")
+    })
 }
 
+/// Measures that are known by their letters.
+const LETTERS: [&str; 9] = ["mae", "rmse", "mape", "mase", "msis", "crps", "auc", "id", "sha256"];
+
 fn title(name: &str) -> String {
+    if LETTERS.contains(&name) {
+        return name.to_uppercase();
+    }
     let words = name.replace(['_', '-'], " ");
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
@@ -194,7 +218,9 @@ fn tree(value: &Value, depth: usize) -> Markup {
     match value {
         Value::Object(members) if depth < DEPTH_MAX => object(members, depth),
         Value::Array(items) if items.iter().all(is_plain) => plain_list(items),
-        Value::Array(items) if depth < DEPTH_MAX && items.iter().all(Value::is_object) => list_of(items, depth),
+        Value::Array(items) if depth < DEPTH_MAX && items.iter().all(Value::is_object) => {
+            list_of(items, depth)
+        }
         plain if is_plain(plain) => number_or_text(plain),
         other => html! { details { summary { "Show" } (json("Value", other)) } },
     }
@@ -217,7 +243,8 @@ fn number_or_text(value: &Value) -> Markup {
 }
 
 fn plain_list(items: &[Value]) -> Markup {
-    let shown: Vec<String> = items.iter().take(ITEMS_MAX).map(|item| number_or_text(item).into_string()).collect();
+    let shown: Vec<String> =
+        items.iter().take(ITEMS_MAX).map(|item| number_or_text(item).into_string()).collect();
     html! {
         (maud::PreEscaped(shown.join(", ")))
         @if items.len() > ITEMS_MAX { " and " (items.len() - ITEMS_MAX) " more" }
@@ -225,7 +252,9 @@ fn plain_list(items: &[Value]) -> Markup {
 }
 
 fn object(members: &Map<String, Value>, depth: usize) -> Markup {
-    let is_short = |value: &Value| is_plain(value) || value.as_array().is_some_and(|items| items.iter().all(is_plain));
+    let is_short = |value: &Value| {
+        is_plain(value) || value.as_array().is_some_and(|items| items.iter().all(is_plain))
+    };
     let names: Vec<String> = members.keys().map(|name| title(name)).collect();
     let pairs = names.iter().zip(members.values());
     let short: Vec<(&str, Markup)> = pairs
@@ -253,7 +282,10 @@ fn columns(items: &[Value]) -> Vec<Vec<String>> {
     for (name, value) in items.iter().filter_map(Value::as_object).flatten() {
         match value {
             Value::Object(inner) => {
-                inner.iter().filter(|(_, v)| is_plain(v)).for_each(|(own, _)| add(vec![name.clone(), own.clone()]));
+                inner
+                    .iter()
+                    .filter(|(_, v)| is_plain(v))
+                    .for_each(|(own, _)| add(vec![name.clone(), own.clone()]));
             }
             plain if is_plain(plain) => add(vec![name.clone()]),
             _ => {}
@@ -267,13 +299,15 @@ fn list_of(items: &[Value], depth: usize) -> Markup {
     if columns.is_empty() {
         return html! { @for item in items.iter().take(ITEMS_MAX) { (tree(item, depth + 1)) } };
     }
-    let at = |item: &Value, path: &[String]| path.iter().fold(item.clone(), |value, name| value[name].clone());
+    let at = |item: &Value, path: &[String]| {
+        path.iter().fold(item.clone(), |value, name| value[name].clone())
+    };
     let is_number = |path: &[String]| items.iter().any(|item| at(item, path).is_number());
     let names: Vec<String> = columns
         .iter()
         .enumerate()
         .map(|(index, path)| {
-            let name = path.last().map_or("", String::as_str).replace('_', " ");
+            let name = path.last().map_or_else(String::new, |name| title(name));
             if index > 0 && is_number(path) { format!("#{name}") } else { name }
         })
         .collect();
@@ -304,7 +338,7 @@ mod tests {
                 "cases": 120, "model": { "mase": 0.9123456 },
                 "candidates": [
                     { "family": "naive", "errors": { "mae": 1.5, "mase": 0.8 }, "p_value": null },
-                    { "family": "lstm", "errors": { "mae": 2.0, "mase": 0.9123456 }, "p_value": 0.25 },
+                    { "family": "lstm", "errors": { "mase": 0.9123456 }, "p_value": 0.25 },
                 ],
             },
             "weights_sha256": "abc",
@@ -321,6 +355,8 @@ mod tests {
         for _ in 0..50 {
             deep = json!({ "a": [deep] });
         }
-        assert!(card_of(&json!({ "x": deep, "y": [1, [2]], "z": 1e-9 })).into_string().contains("1e-9"));
+        assert!(
+            card_of(&json!({ "x": deep, "y": [1, [2]], "z": 1e-9 })).into_string().contains("1e-9")
+        );
     }
 }

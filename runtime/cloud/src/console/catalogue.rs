@@ -4,7 +4,10 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, api_time, facts, folded, json as shown_json, link, maybe_time, of, section, text, time};
+use super::frame::Page;
+use super::html::{
+    api_time, facts, folded, json as shown_json, link, maybe_time, of, section, text, time,
+};
 use super::links::{of_s3, to};
 use super::table::{onward, paged, table as shown_table};
 
@@ -34,7 +37,11 @@ pub async fn databases(ask: &Ask) -> Result<Answer, Problem> {
 /// `s3://…` as a link to what is there.
 fn location(descriptor: &Value) -> Markup {
     let place = descriptor["Location"].as_str().unwrap_or_default();
-    let folder = if place.is_empty() || place.ends_with('/') { place.to_owned() } else { format!("{place}/") };
+    let folder = if place.is_empty() || place.ends_with('/') {
+        place.to_owned()
+    } else {
+        format!("{place}/")
+    };
     of_s3(&folder).map_or_else(|| text(place), |address| link(&address, place))
 }
 
@@ -42,13 +49,18 @@ fn location(descriptor: &Value) -> Markup {
 pub async fn database(ask: &Ask) -> Result<Answer, Problem> {
     let name = ask.required("name")?;
     let glue = &ask.cloud.services.glue;
-    let database = glue.databases.get(name).ok_or_else(|| Problem::absent(format!("There is no database {name}.")))?;
-    let (tables, pager) = paged(ask, "database", crate::services::glue::tables_of(&ask.cloud, name));
+    let database = glue
+        .databases
+        .get(name)
+        .ok_or_else(|| Problem::absent(format!("There is no database {name}.")))?;
+    let (tables, pager) =
+        paged(ask, "database", crate::services::glue::tables_of(&ask.cloud, name));
     let rows: Vec<Vec<Markup>> = tables
         .iter()
         .map(|table| {
             let address = to("table", &[("database", name), ("name", &table.name)]);
-            let columns = table.input["StorageDescriptor"]["Columns"].as_array().map_or(0, Vec::len);
+            let columns =
+                table.input["StorageDescriptor"]["Columns"].as_array().map_or(0, Vec::len);
             vec![
                 link(&address, &table.name),
                 of(&table.input["TableType"]),
@@ -88,7 +100,8 @@ fn columns(input: &Value) -> Markup {
 pub async fn table(ask: &Ask) -> Result<Answer, Problem> {
     let (database, name) = (ask.required("database")?, ask.required("name")?);
     let found = crate::services::glue::find_table(&ask.cloud, database, name);
-    let found = found.ok_or_else(|| Problem::absent(format!("There is no table {database}.{name}.")))?;
+    let found =
+        found.ok_or_else(|| Problem::absent(format!("There is no table {database}.{name}.")))?;
     let descriptor = &found.input["StorageDescriptor"];
     let has_keys = found.input["PartitionKeys"].as_array().is_some_and(|keys| !keys.is_empty());
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
@@ -106,7 +119,9 @@ pub async fn table(ask: &Ask) -> Result<Answer, Problem> {
         ]))
         p.actions { (link(&to("sql", &[("database", database), ("sql", &sql)]), "Query with SQL")) }
         (section("Columns", &columns(&found.input)))
-        @if has_keys { (section("Partitions", &partitions(ask, database, name, &found.input).await?)) }
+        @if has_keys {
+            (section("Partitions", &partitions(ask, database, name, &found.input).await?))
+        }
         @if !found.input["Parameters"].is_null() {
             (folded("Parameters", &shown_json("Parameters", &found.input["Parameters"])))
         }
@@ -118,7 +133,12 @@ pub async fn table(ask: &Ask) -> Result<Answer, Problem> {
     Ok(page.below(database, to("database", &[("name", database)])).into())
 }
 
-async fn partitions(ask: &Ask, database: &str, name: &str, input: &Value) -> Result<Markup, Problem> {
+async fn partitions(
+    ask: &Ask,
+    database: &str,
+    name: &str,
+    input: &Value,
+) -> Result<Markup, Problem> {
     let params = json!({
         "DatabaseName": database, "TableName": name, "MaxResults": 100,
         "NextToken": ask.text("partitions"),

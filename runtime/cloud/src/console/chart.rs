@@ -115,7 +115,8 @@ pub fn number(value: f64, step: f64) -> String {
     let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
     let text = format!("{value:.decimals$}");
     let (sign, digits) = text.strip_prefix('-').map_or(("", &*text), |digits| ("-", digits));
-    let (whole, rest) = digits.split_once('.').map_or((digits, String::new()), |(w, r)| (w, format!(".{r}")));
+    let (whole, rest) =
+        digits.split_once('.').map_or((digits, String::new()), |(w, r)| (w, format!(".{r}")));
     if whole.len() > 12 {
         return format!("{value:.2e}");
     }
@@ -135,22 +136,17 @@ impl Chart {
         let Some(scale) = Scale::of(self) else { return html! {} };
         html! {
             figure.chart {
-                svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(self.described()) {
-                    (self.frame(&scale))
-                    @if !self.band.is_empty() { path.band d=(self.band_path(&scale)) {} }
-                    @for (index, series) in self.series.iter().enumerate() {
-                        @match self.kind {
-                            Kind::Line => (line(series, index, &scale)),
-                            Kind::Bars => (bars(series, index, self.series.len(), &scale)),
-                        }
-                    }
-                }
+                div.wide role="region" aria-label="Chart" tabindex="0" { (self.picture(&scale)) }
                 figcaption {
                     (self.title)
                     @if self.series.len() > 1 || !self.band.is_empty() {
                         ul.legend {
-                            @for (index, series) in self.series.iter().enumerate() {
-                                li { span class={ "key s" (index % SERIES_MAX) } aria-hidden="true" {} (series.name) }
+                            @for (index, series) in self.shown() {
+                                li {
+                                    @let key = format!("key s{}", index % SERIES_MAX);
+                                    span class=(key) aria-hidden="true" {}
+                                    (series.name)
+                                }
                             }
                             @if !self.band.is_empty() {
                                 li { span.key.band-key aria-hidden="true" {} "prediction interval" }
@@ -162,13 +158,38 @@ impl Chart {
         }
     }
 
+    fn picture(&self, scale: &Scale) -> Markup {
+        html! {
+            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(self.described()) {
+                (self.frame(scale))
+                @if !self.band.is_empty() { path.band d=(self.band_path(scale)) {} }
+                @for (index, series) in self.series.iter().enumerate() {
+                    @match self.kind {
+                        Kind::Line => (line(series, index, scale)),
+                        Kind::Bars => (bars(series, index, self.series.len(), scale)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The series that have values, with their numbers.
+    fn shown(&self) -> impl Iterator<Item = (usize, &Series)> {
+        self.series.iter().enumerate().filter(|(_, series)| !series.points.is_empty())
+    }
+
     /// For who does not see it.
     fn described(&self) -> String {
         let mut words = format!("{}.", self.title);
-        for series in self.series.iter().take(SERIES_MAX) {
+        for (_, series) in self.shown().take(SERIES_MAX) {
             let values = series.points.iter().map(|(_, y)| *y);
             let (low, high) = values.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
-            let _ = write!(words, " {}: {} values from {low} to {high}.", series.name, series.points.len());
+            let _ = write!(
+                words,
+                " {}: {} values from {low} to {high}.",
+                series.name,
+                series.points.len()
+            );
         }
         words
     }
@@ -179,7 +200,9 @@ impl Chart {
             @for level in scale.levels() {
                 @let y = scale.y(level);
                 line.level x1=(LEFT) x2=(WIDTH - RIGHT) y1=(round(y)) y2=(round(y)) {}
-                text.label x=(LEFT - 8.0) y=(round(y + 4.0)) text-anchor="end" { (number(level, scale.step)) }
+                text.label x=(LEFT - 8.0) y=(round(y + 4.0)) text-anchor="end" {
+                    (number(level, scale.step))
+                }
             }
             @for (place, label) in self.labels.iter().step_by(every) {
                 text.label x=(round(scale.x(*place))) y=(HEIGHT - 12.0) text-anchor="middle" {
@@ -215,7 +238,8 @@ fn line(series: &Series, index: usize, scale: &Scale) -> Markup {
         path class={ "line " (class) } d=(path(series.points.iter().copied(), scale)) {}
         @if series.points.len() <= MARKED_MAX {
             @for (x, y) in &series.points {
-                circle class={ "mark " (class) } cx=(round(scale.x(*x))) cy=(round(scale.y(*y))) r="2.5" {}
+                @let (x, y) = (round(scale.x(*x)), round(scale.y(*y)));
+                circle class={ "mark " (class) } cx=(x) cy=(y) r="2.5" {}
             }
         }
     }
@@ -266,7 +290,8 @@ mod tests {
     #[test]
     fn charts_stay_within_their_frame_and_escape_names() {
         for kind in [Kind::Line, Kind::Bars] {
-            let drawn = chart(kind, vec![(0.0, -5.0), (1.0, 10.0), (2.0, 3.0)]).drawn().into_string();
+            let drawn =
+                chart(kind, vec![(0.0, -5.0), (1.0, 10.0), (2.0, 3.0)]).drawn().into_string();
             assert!(drawn.contains("&lt;0&gt;") && !drawn.contains("<b>"), "{drawn}");
             assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
         }
@@ -276,7 +301,9 @@ mod tests {
     fn strange_values_draw_nothing_or_something() {
         assert_eq!(chart(Kind::Line, vec![]).drawn().into_string(), "");
         assert_eq!(chart(Kind::Line, vec![(f64::NAN, f64::NAN)]).drawn().into_string(), "");
-        for points in [vec![(1.0, 0.0)], vec![(1.0, 7.0), (2.0, 7.0)], vec![(0.0, 1e300), (1.0, -1e300)]] {
+        for points in
+            [vec![(1.0, 0.0)], vec![(1.0, 7.0), (2.0, 7.0)], vec![(0.0, 1e300), (1.0, -1e300)]]
+        {
             let drawn = chart(Kind::Line, points).drawn().into_string();
             assert!(drawn.contains("<path") && !drawn.contains("NaN"), "{drawn}");
         }

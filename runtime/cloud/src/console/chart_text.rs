@@ -11,7 +11,18 @@ const SECONDS_PER_DAY: f64 = 86_400.0;
 /// Whether a column of this type has numbers.
 pub fn is_number(kind: &str) -> bool {
     let kind = kind.split('(').next().unwrap_or(kind);
-    matches!(kind, "tinyint" | "smallint" | "int" | "integer" | "bigint" | "float" | "real" | "double" | "decimal")
+    matches!(
+        kind,
+        "tinyint"
+            | "smallint"
+            | "int"
+            | "integer"
+            | "bigint"
+            | "float"
+            | "real"
+            | "double"
+            | "decimal"
+    )
 }
 
 fn is_time(kind: &str) -> bool {
@@ -66,19 +77,25 @@ impl Roles {
     fn of(columns: &[(String, String)], rows: &[Vec<Option<String>>]) -> Option<Self> {
         let find = |fits: &dyn Fn(&str) -> bool| columns.iter().position(|(_, kind)| fits(kind));
         let looks_like_time = |index: usize| {
-            let texts: Vec<&str> = rows.iter().filter_map(|row| row.get(index)?.as_deref()).collect();
-            !texts.is_empty() && texts.iter().all(|text| text.parse::<f64>().is_err() && place(text).is_some())
+            let texts: Vec<&str> =
+                rows.iter().filter_map(|row| row.get(index)?.as_deref()).collect();
+            !texts.is_empty()
+                && texts.iter().all(|text| text.parse::<f64>().is_err() && place(text).is_some())
         };
-        let text_time = (0..columns.len()).find(|at| is_text(&columns[*at].1) && looks_like_time(*at));
-        let numbers: Vec<usize> = (0..columns.len()).filter(|at| is_number(&columns[*at].1)).collect();
+        let text_time =
+            (0..columns.len()).find(|at| is_text(&columns[*at].1) && looks_like_time(*at));
+        let numbers: Vec<usize> =
+            (0..columns.len()).filter(|at| is_number(&columns[*at].1)).collect();
         let named = numbers.iter().copied().find(|at| {
-            ["year", "month", "day", "hour", "step", "period", "time", "week"].contains(&columns[*at].0.to_lowercase().as_str())
+            ["year", "month", "day", "hour", "step", "period", "time", "week"]
+                .contains(&columns[*at].0.to_lowercase().as_str())
         });
         let several = (numbers.len() > 1).then(|| numbers[0]);
         let label = find(&is_text);
         let time = find(&is_time).or(text_time).or(named);
         let place = time.or_else(|| label.filter(|_| rows.len() <= BARS_MAX)).or(several)?;
-        let values: Vec<usize> = numbers.into_iter().filter(|at| *at != place).take(SERIES_MAX).collect();
+        let values: Vec<usize> =
+            numbers.into_iter().filter(|at| *at != place).take(SERIES_MAX).collect();
         if values.is_empty() {
             return None;
         }
@@ -134,26 +151,36 @@ mod tests {
     use super::*;
 
     fn chart(columns: &[(&str, &str)], rows: &[&[&str]]) -> Option<Chart> {
-        let columns: Vec<_> = columns.iter().map(|(n, k)| ((*n).to_owned(), (*k).to_owned())).collect();
+        let columns: Vec<_> =
+            columns.iter().map(|(n, k)| ((*n).to_owned(), (*k).to_owned())).collect();
         let row = |row: &&[&str]| row.iter().map(|v| Some((*v).to_owned())).collect();
         of_rows(&columns, &rows.iter().map(row).collect::<Vec<_>>())
     }
 
     #[test]
     fn times_and_numbers_are_lines() {
-        let drawn = chart(&[("year", "integer"), ("n", "bigint")], &[&["2021", "3"], &["2020", "5"]]).expect("a chart");
+        let drawn =
+            chart(&[("year", "integer"), ("n", "bigint")], &[&["2021", "3"], &["2020", "5"]])
+                .expect("a chart");
         assert_eq!(drawn.kind, Kind::Line);
         assert_eq!(drawn.series[0].points, [(2020.0, 5.0), (2021.0, 3.0)]);
-        let drawn = chart(&[("m", "varchar"), ("n", "double")], &[&["2021-01", "3"], &["2021-02", "5"]]);
+        let drawn =
+            chart(&[("m", "varchar"), ("n", "double")], &[&["2021-01", "3"], &["2021-02", "5"]]);
         assert_eq!(drawn.expect("a chart").kind, Kind::Line);
     }
 
     #[test]
     fn names_are_bars_and_groups_are_series() {
-        let drawn = chart(&[("region", "varchar"), ("n", "bigint")], &[&["a", "3"], &["b", "5"]]).expect("a chart");
+        let drawn = chart(&[("region", "varchar"), ("n", "bigint")], &[&["a", "3"], &["b", "5"]])
+            .expect("a chart");
         assert_eq!((drawn.kind, drawn.series.len()), (Kind::Bars, 1));
         let columns = [("region", "varchar"), ("day", "date"), ("n", "bigint")];
-        let rows: [&[&str]; 4] = [&["a", "2024-01-01", "1"], &["b", "2024-01-01", "2"], &["a", "2024-01-02", "3"], &["b", "2024-01-02", "4"]];
+        let rows: [&[&str]; 4] = [
+            &["a", "2024-01-01", "1"],
+            &["b", "2024-01-01", "2"],
+            &["a", "2024-01-02", "3"],
+            &["b", "2024-01-02", "4"],
+        ];
         let drawn = chart(&columns, &rows).expect("a chart");
         let names: Vec<&str> = drawn.series.iter().map(|s| s.name.as_str()).collect();
         assert_eq!((drawn.kind, names), (Kind::Line, vec!["a", "b"]));

@@ -6,10 +6,11 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::ask::{Answer, Ask, Problem};
+use super::frame::Page;
 use super::graph::{self, Statuses};
 use super::html::{
-    Page, api_time, arn, facts, json as shown_json, json_text, link, maybe_time, section, short,
-    status, text, time, took,
+    api_time, arn, facts, json as shown_json, json_text, link, maybe_time, section, short, status,
+    text, time, took,
 };
 use super::links::to;
 use super::states::{Visit, details, visits};
@@ -77,7 +78,9 @@ pub async fn page(ask: &Ask) -> Result<Answer, Problem> {
             (states(ask, visits))
         }))
         (section("Input", &shown_json("Input", &execution.input)))
-        @if let Some(output) = &execution.output { (section("Output", &shown_json("Output", output))) }
+        @if let Some(output) = &execution.output {
+            (section("Output", &shown_json("Output", output)))
+        }
         p { (link(&to("history", &[("arn", arn)]), "All events of its history")) }
     };
     let title = if execution.name.is_empty() { arn } else { &execution.name };
@@ -108,7 +111,8 @@ fn statuses(visits: &[Visit]) -> Statuses {
         let entry = statuses.entry(visit.name.clone()).or_insert((visit.status, 0));
         // Of many visits the worst is told.
         let is_worse = matches!(visit.status, "FAILED" | "RUNNING") || entry.0 == "SUCCEEDED";
-        *entry = (if is_worse && entry.0 != "FAILED" { visit.status } else { entry.0 }, entry.1 + 1);
+        *entry =
+            (if is_worse && entry.0 != "FAILED" { visit.status } else { entry.0 }, entry.1 + 1);
     }
     statuses
 }
@@ -128,8 +132,9 @@ fn row(visit: &Visit) -> Vec<Markup> {
         @if visit.failures > 1 { " (" (visit.failures) " attempts failed)" }
     };
     let data = html! {
-        @if let Some(input) = &visit.input { details { summary { "Input" } (json_text("Input", input)) } }
-        @if let Some(output) = &visit.output { details { summary { "Output" } (json_text("Output", output)) } }
+        @for (name, data) in [("Input", &visit.input), ("Output", &visit.output)] {
+            @if let Some(data) = data { details { summary { (name) } (json_text(name, data)) } }
+        }
     };
     vec![
         text(&visit.name),
@@ -143,7 +148,9 @@ fn row(visit: &Visit) -> Vec<Markup> {
 }
 
 async fn map_runs(ask: &Ask, execution: &str) -> Result<Markup, Problem> {
-    let answer = ask.read("states", "ListMapRuns", json!({ "executionArn": execution, "maxResults": 100 })).await?;
+    let answer = ask
+        .read("states", "ListMapRuns", json!({ "executionArn": execution, "maxResults": 100 }))
+        .await?;
     let rows: Vec<Vec<Markup>> = answer["mapRuns"]
         .as_array()
         .into_iter()
@@ -161,7 +168,10 @@ async fn map_runs(ask: &Ask, execution: &str) -> Result<Markup, Problem> {
         .collect();
     Ok(match rows.is_empty() {
         true => html! {},
-        false => section("Map Runs", &table("Map Runs", &["Map Run", "Status", "Started", "Stopped"], &rows)),
+        false => section(
+            "Map Runs",
+            &table("Map Runs", &["Map Run", "Status", "Started", "Stopped"], &rows),
+        ),
     })
 }
 
@@ -181,8 +191,10 @@ pub async fn history(ask: &Ask) -> Result<Answer, Problem> {
         .map(|event| {
             let about = details(event);
             let name = about.and_then(|details| details["name"].as_str()).unwrap_or_default();
-            let about = about.map(|details| html! {
-                details { summary { "Show" } (shown_json("Details", details)) }
+            let about = about.map(|details| {
+                html! {
+                    details { summary { "Show" } (shown_json("Details", details)) }
+                }
             });
             vec![
                 text(&event["id"].to_string()),

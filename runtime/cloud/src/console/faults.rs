@@ -4,7 +4,8 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, folded, json, link, of, section, status, text};
+use super::frame::Page;
+use super::html::{folded, json, link, of, section, status, text, type_name};
 use super::links::to;
 use super::table::table;
 use crate::coverage;
@@ -37,12 +38,16 @@ pub async fn page(ask: &Ask) -> Result<Answer, Problem> {
         .collect();
     let parameters: Vec<Vec<Markup>> =
         script.parameters.iter().map(|(name, value)| vec![text(name), text(value)]).collect();
-    let columns = ["Operation", "Effect", "#From call", "#On calls", "#Calls seen", "#Acted", "State"];
+    let parameters = table("Parameters", &["Name", "Value"], &parameters);
+    let columns =
+        ["Operation", "Effect", "#From call", "#On calls", "#Calls seen", "#Acted", "State"];
     let body = html! {
-        p { "A script is put in force with " code { "PUT /_steppe/faults" } " or by " code { "faults.json" }
-            " in the state folder when the cloud starts." }
+        p {
+            "A script is put in force with " code { "PUT /_steppe/faults" } " or by "
+            code { "faults.json" } " in the state folder when the cloud starts."
+        }
         (section("Rules", &table("Rules", &columns, &rows)))
-        (section("Public parameters with other values", &table("Parameters", &["Name", "Value"], &parameters)))
+        (section("Public parameters with other values", &parameters))
         @if script != crate::kernel::faults::Script::default() {
             (folded("Script", &json("Script", &serde_json::to_value(&script).unwrap_or_default())))
         }
@@ -52,9 +57,13 @@ pub async fn page(ask: &Ask) -> Result<Answer, Problem> {
 
 fn effect(effect: &Effect) -> Markup {
     match effect {
-        Effect::Refuse { status, code, message } => text(&format!("refuse: {status} {code}: {message}")),
+        Effect::Refuse { status, code, message } => {
+            text(&format!("refuse: {status} {code}: {message}"))
+        }
         Effect::FailResource { named, reason } => text(&format!("fail {named}: {reason}")),
-        other => text(serde_json::to_value(other).ok().as_ref().and_then(Value::as_str).unwrap_or_default()),
+        other => text(
+            serde_json::to_value(other).ok().as_ref().and_then(Value::as_str).unwrap_or_default(),
+        ),
     }
 }
 
@@ -64,7 +73,8 @@ pub async fn covered(ask: &Ask) -> Result<Answer, Problem> {
     let services = coverage["services"].as_array().cloned().unwrap_or_default();
     if let Some(id) = ask.text("service") {
         let service = services.iter().find(|service| service["id"] == id);
-        let service = service.ok_or_else(|| Problem::absent(format!("There is no service {id}.")))?;
+        let service =
+            service.ok_or_else(|| Problem::absent(format!("There is no service {id}.")))?;
         let page = Page::new(service["name"].as_str().unwrap_or(id), operations(service));
         return Ok(page.below("Coverage", to("covered", &[])).into());
     }
@@ -72,7 +82,8 @@ pub async fn covered(ask: &Ask) -> Result<Answer, Problem> {
         .iter()
         .map(|service| {
             let id = service["id"].as_str().unwrap_or_default();
-            let count = |member: &str| text(&service[member].as_array().map_or(0, Vec::len).to_string());
+            let count =
+                |member: &str| text(&service[member].as_array().map_or(0, Vec::len).to_string());
             vec![
                 link(&to("covered", &[("service", id)]), service["name"].as_str().unwrap_or(id)),
                 count("operations"),
@@ -84,12 +95,22 @@ pub async fn covered(ask: &Ask) -> Result<Answer, Problem> {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|kind| vec![of(&kind["name"]), joined(&kind["properties"]), joined(&kind["refused"])])
+        .map(|kind| {
+            vec![
+                type_name(kind["name"].as_str().unwrap_or_default()),
+                joined(&kind["properties"]),
+                joined(&kind["refused"]),
+            ]
+        })
         .collect();
+    let types = table("Resource types", &["Type", "Properties", "Refused"], &types);
     let body = html! {
-        p { "What is not here is refused by name. The same as JSON is at " (link("/_steppe/coverage", "/_steppe/coverage")) "." }
+        p {
+            "What is not here is refused by name. The same as JSON is at "
+            (link("/_steppe/coverage", "/_steppe/coverage")) "."
+        }
         (section("Services", &table("Services", &["Service", "#Operations", "#Refused"], &rows)))
-        (section("Resource types of CloudFormation", &table("Resource types", &["Type", "Properties", "Refused"], &types)))
+        (section("Resource types of CloudFormation", &types))
     };
     Ok(Page::new("Coverage", body).into())
 }

@@ -13,7 +13,8 @@ use super::ask::{Answer, Ask, Problem};
 use super::chart::{Chart, Kind, Series};
 use super::chart_text::place;
 use super::found::{Found, below, everywhere};
-use super::html::{Page, arn, facts, link, section, text, time};
+use super::frame::Page;
+use super::html::{arn, facts, link, section, text, time};
 use super::links::to;
 use super::rows;
 use super::table::{paged, table};
@@ -52,7 +53,11 @@ pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
     let rows: Vec<Vec<Markup>> = shown
         .iter()
         .map(|(found, stored)| {
-            let fields = [("bucket", found.bucket.as_str()), ("key", &found.key), ("series", &stored.series)];
+            let fields = [
+                ("bucket", found.bucket.as_str()),
+                ("key", &found.key),
+                ("series", &stored.series),
+            ];
             let value = |value: f64| text(&format!("{value:.*}", stored.decimals));
             vec![
                 link(&to("forecast", &fields), &stored.series),
@@ -66,7 +71,8 @@ pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
             ]
         })
         .collect();
-    let columns = ["Series", "Model", "Observed until", "Period", "#Forecast", "#Lower", "#Upper", "Stored"];
+    let columns =
+        ["Series", "Model", "Observed until", "Period", "#Forecast", "#Lower", "#Upper", "Stored"];
     let body = html! {
         @if is_cut { p.quiet { "Of the newest " (OBJECTS_MAX) " objects." } }
         (table("Forecasts", &columns, &rows))
@@ -107,7 +113,9 @@ fn about(found: &Found, stored: &StoredPrediction, card: Option<&Found>) -> Mark
     let error = |value: f64| text(&format!("{value:.3}"));
     let object = to("object", &[("bucket", &found.bucket), ("key", &found.key)]);
     let model = match card {
-        Some(card) => link(&to("model", &[("bucket", &card.bucket), ("key", &card.key)]), &stored.model_id),
+        Some(card) => {
+            link(&to("model", &[("bucket", &card.bucket), ("key", &card.key)]), &stored.model_id)
+        }
         None => text(&stored.model_id),
     };
     facts(vec![
@@ -152,15 +160,23 @@ fn card_of(ask: &Ask, stored: &StoredPrediction) -> Option<(Found, Value)> {
 }
 
 /// Periods and values of a series in the table that the model was trained on.
-async fn history(ask: &Ask, bucket: &str, card: &Value, series: &str) -> Result<Vec<(String, f64)>, String> {
+async fn history(
+    ask: &Ask,
+    bucket: &str,
+    card: &Value,
+    series: &str,
+) -> Result<Vec<(String, f64)>, String> {
     let spec = &card["spec"];
-    let word = |value: &Value| value.as_str().map(str::to_owned).ok_or("its model's card names no table");
+    let word =
+        |value: &Value| value.as_str().map(str::to_owned).ok_or("its model's card names no table");
     let (pipeline, table) = (word(&spec["pipeline"])?, word(&spec["table"])?);
     let task = &spec["task"];
     let [column, time, target] = [&task["series"], &task["time"], &task["target"]];
     let (column, time, target) = (word(column)?, word(time)?, word(target)?);
     let prefix = keys::table_prefix(&pipeline, &table);
-    let files = below(ask, bucket, &prefix, |key| !key.rsplit('/').next().unwrap_or_default().starts_with(['_', '.']));
+    let files = below(ask, bucket, &prefix, |key| {
+        !key.rsplit('/').next().unwrap_or_default().starts_with(['_', '.'])
+    });
     if files.is_empty() {
         return Err(format!("nothing is at s3://{bucket}/{prefix}"));
     }
@@ -190,7 +206,8 @@ async fn history(ask: &Ask, bucket: &str, card: &Value, series: &str) -> Result<
 
 fn chart(stored: &StoredPrediction, history: &[(String, f64)]) -> Chart {
     let periods = history.iter().map(|(period, _)| period.as_str());
-    let periods: Vec<&str> = periods.chain(stored.steps.iter().map(|s| s.period.as_str())).collect();
+    let periods: Vec<&str> =
+        periods.chain(stored.steps.iter().map(|s| s.period.as_str())).collect();
     // Periods whose names say no time stand one beside the other.
     let places: Vec<f64> = periods.iter().map_while(|period| place(period)).collect();
     let places = match places.len() == periods.len() && places.is_sorted() {
@@ -198,9 +215,11 @@ fn chart(stored: &StoredPrediction, history: &[(String, f64)]) -> Chart {
         false => (0..periods.len()).map(|index| index as f64).collect(),
     };
     let (past, ahead) = places.split_at(history.len());
-    let known: Vec<(f64, f64)> = past.iter().copied().zip(history.iter().map(|(_, value)| *value)).collect();
+    let known: Vec<(f64, f64)> =
+        past.iter().copied().zip(history.iter().map(|(_, value)| *value)).collect();
     let last = known.last().copied();
-    let points = last.into_iter().chain(ahead.iter().copied().zip(stored.steps.iter().map(|s| s.value)));
+    let points =
+        last.into_iter().chain(ahead.iter().copied().zip(stored.steps.iter().map(|s| s.value)));
     let begin = last.map(|(x, y)| (x, y, y)).into_iter();
     let band = ahead.iter().zip(&stored.steps).map(|(x, step)| (*x, step.lower, step.upper));
     let forecast = Series { name: "forecast".to_owned(), points: points.collect() };

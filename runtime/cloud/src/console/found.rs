@@ -41,7 +41,8 @@ pub fn below(ask: &Ask, bucket: &str, prefix: &str, fits: impl Fn(&str) -> bool)
 pub fn everywhere(ask: &Ask, prefix: &str, fits: impl Fn(&str) -> bool) -> Vec<Found> {
     let buckets = ask.cloud.services.s3.all().into_iter();
     let own = buckets.filter(|(_, bucket)| bucket.owner.is_none());
-    let mut found: Vec<Found> = own.flat_map(|(name, _)| below(ask, &name, prefix, &fits)).collect();
+    let mut found: Vec<Found> =
+        own.flat_map(|(name, _)| below(ask, &name, prefix, &fits)).collect();
     found.sort_by_key(|found| std::cmp::Reverse(found.object.modified));
     found
 }

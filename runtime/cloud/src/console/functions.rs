@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, arn, bytes, facts, link, section, text, time};
+use super::frame::Page;
+use super::html::{arn, bytes, facts, link, section, text, time};
 use super::links::to;
 use super::logs;
 use super::mask::MASK;
@@ -40,7 +41,8 @@ pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
 pub async fn one(ask: &Ask) -> Result<Answer, Problem> {
     let name = ask.required("name")?;
     let function = ask.cloud.services.lambda.functions.get(name);
-    let function = function.ok_or_else(|| Problem::absent(format!("There is no function {name}.")))?;
+    let function =
+        function.ok_or_else(|| Problem::absent(format!("There is no function {name}.")))?;
     let events = logs::newest(ask, &function.log_group, None);
     let invocations = invocations(&events);
     let shown = &events[..events.len().min(LINES)];
@@ -61,7 +63,8 @@ pub async fn one(ask: &Ask) -> Result<Answer, Problem> {
 
 fn about(ask: &Ask, name: &str, function: &Function) -> Markup {
     let network = function.network.as_ref();
-    let joined = |names: Option<&Vec<String>>| text(&names.map(|n| n.join(", ")).unwrap_or_default());
+    let joined =
+        |names: Option<&Vec<String>>| text(&names.map(|n| n.join(", ")).unwrap_or_default());
     facts(vec![
         ("ARN", text(&crate::services::lambda::arn(&ask.cloud, name))),
         ("Description", text(&function.description)),
@@ -82,7 +85,8 @@ fn about(ask: &Ask, name: &str, function: &Function) -> Markup {
 fn variables(function: &Function) -> Markup {
     let mut names: Vec<&String> = function.variables.keys().collect();
     names.sort();
-    let rows: Vec<Vec<Markup>> = names.into_iter().map(|name| vec![text(name), text(MASK)]).collect();
+    let rows: Vec<Vec<Markup>> =
+        names.into_iter().map(|name| vec![text(name), text(MASK)]).collect();
     table("Environment variables", &["Name", "Value"], &rows)
 }
 
@@ -116,7 +120,8 @@ mod tests {
 
     #[test]
     fn reports_are_read() {
-        let line = "REPORT RequestId: 1-2\tDuration: 3.5 ms\tBilled Duration: 4 ms\tMemory Size: 128 MB";
+        let line =
+            "REPORT RequestId: 1-2\tDuration: 3.5 ms\tBilled Duration: 4 ms\tMemory Size: 128 MB";
         assert_eq!(reported(line, "RequestId:"), "1-2");
         assert_eq!(reported(line, "Duration:"), "3.5 ms");
         assert_eq!(reported(line, "Billed Duration:"), "4 ms");

@@ -1,7 +1,8 @@
 //! The states of a machine as a picture: an SVG in the page, drawn by the server.
 //!
-//! A state is as far down as the longest way to it; what leads back is drawn at the side. What a
-//! Parallel or a Map runs is within its box. The same is in a table below the picture.
+//! A state is as far down as the longest way to it; what leads past others is drawn at the left
+//! side, what leads back at the right. What a Parallel or a Map runs is within its box. The same is
+//! in a table below the picture.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,11 @@ const STATES_MAX: usize = 250;
 const DEPTH_MAX: usize = 6;
 const NODE_HEIGHT: f64 = 46.0;
 const CHAR_WIDTH: f64 = 7.4;
+/// Room for a type and a status.
+const WIDTH_MIN: f64 = 158.0;
+/// Between ways at a side.
+const LANE: f64 = 9.0;
+const LANES_MAX: usize = 6;
 const NAME_CHARS: usize = 30;
 const ACROSS: f64 = 26.0;
 const DOWN: f64 = 40.0;
@@ -31,6 +37,9 @@ struct Block {
     height: f64,
     nodes: Vec<Node>,
     edges: Vec<Edge>,
+    ranks: Vec<usize>,
+    /// Where each row ends.
+    bottoms: Vec<f64>,
 }
 
 struct Node {
@@ -55,20 +64,31 @@ pub fn drawn(definition: &Value, statuses: &Statuses) -> Option<Markup> {
     let mut left = STATES_MAX;
     let block = block(definition, 0, &mut left)?;
     let (width, height) = (block.width + 2.0 * PADDING, block.height + 2.0 * PADDING);
-    let shown: Vec<String> = statuses.iter().map(|(name, (status, _))| format!("{name}: {status}")).collect();
+    let shown: Vec<String> =
+        statuses.iter().map(|(name, (status, _))| format!("{name}: {status}")).collect();
     let label = format!("Graph of the states. {}", shown.join(", "));
     Some(html! {
         div.scroll role="region" aria-label="Graph" tabindex="0" {
-            svg.graph viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) role="img" aria-label=(label) {
-                defs {
-                    marker #arrow viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto-start-reverse" {
-                        path.arrow d="M 0 0 L 10 5 L 0 10 z" {}
-                    }
+            svg.graph viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height)
+                role="img" aria-label=(label) {
+                (arrow_head())
+                g transform={ "translate(" (PADDING) " " (PADDING) ")" } {
+                    (picture(&block, statuses))
                 }
-                g transform={ "translate(" (PADDING) " " (PADDING) ")" } { (picture(&block, statuses)) }
             }
         }
     })
+}
+
+fn arrow_head() -> Markup {
+    html! {
+        defs {
+            marker #arrow viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7"
+                orient="auto-start-reverse" {
+                path.arrow d="M 0 0 L 10 5 L 0 10 z" {}
+            }
+        }
+    }
 }
 
 fn block(machine: &Value, depth: usize, left: &mut usize) -> Option<Block> {
@@ -78,7 +98,8 @@ fn block(machine: &Value, depth: usize, left: &mut usize) -> Option<Block> {
         return None;
     }
     let names: Vec<&String> = states.keys().collect();
-    let index: BTreeMap<&str, usize> = names.iter().enumerate().map(|(at, n)| (n.as_str(), at)).collect();
+    let index: BTreeMap<&str, usize> =
+        names.iter().enumerate().map(|(at, n)| (n.as_str(), at)).collect();
     let edges = edges(states, &index);
     let start = machine["StartAt"].as_str().and_then(|name| index.get(name)).copied().unwrap_or(0);
     let ranks = ranks(names.len(), start, &edges);
@@ -86,19 +107,20 @@ fn block(machine: &Value, depth: usize, left: &mut usize) -> Option<Block> {
     for (name, state) in states {
         nodes.push(node(name, state, depth, left)?);
     }
-    Some(placed(nodes, edges, &ranks))
+    Some(placed(nodes, edges, ranks))
 }
 
 fn node(name: &str, state: &Value, depth: usize, left: &mut usize) -> Option<Node> {
     let kind = state["Type"].as_str().unwrap_or_default().to_owned();
     let branches = state["Branches"].as_array().into_iter().flatten();
-    let processor = [&state["ItemProcessor"], &state["Iterator"]].into_iter().filter(|m| m.is_object());
+    let processor =
+        [&state["ItemProcessor"], &state["Iterator"]].into_iter().filter(|m| m.is_object());
     let mut inner = Vec::new();
     for machine in branches.chain(processor) {
         inner.push(block(machine, depth + 1, left)?);
     }
-    let chars = name.chars().count().min(NAME_CHARS + 1).max(12);
-    let own = chars as f64 * CHAR_WIDTH + 2.0 * PADDING;
+    let chars = name.chars().count().min(NAME_CHARS + 1);
+    let own = (chars as f64 * CHAR_WIDTH + 2.0 * PADDING).max(WIDTH_MIN);
     let within: f64 = inner.iter().map(|b| b.width + ACROSS).sum::<f64>() + PADDING;
     let tallest = inner.iter().map(|b| b.height).fold(0.0, f64::max);
     let (width, height) = match inner.is_empty() {
@@ -157,7 +179,8 @@ fn ranks(count: usize, start: usize, edges: &[Edge]) -> Vec<usize> {
         }
     }
     order.reverse();
-    let position: BTreeMap<usize, usize> = order.iter().enumerate().map(|(at, s)| (*s, at)).collect();
+    let position: BTreeMap<usize, usize> =
+        order.iter().enumerate().map(|(at, s)| (*s, at)).collect();
     for state in &order {
         for edge in edges.iter().filter(|edge| edge.from == *state) {
             if position[&edge.to] > position[state] {
@@ -169,19 +192,22 @@ fn ranks(count: usize, start: usize, edges: &[Edge]) -> Vec<usize> {
 }
 
 /// Gives each state its place: rows by rank, each in the middle.
-fn placed(mut nodes: Vec<Node>, edges: Vec<Edge>, ranks: &[usize]) -> Block {
+fn placed(mut nodes: Vec<Node>, edges: Vec<Edge>, ranks: Vec<usize>) -> Block {
     let deepest = ranks.iter().copied().max().unwrap_or(0);
-    let rows: Vec<Vec<usize>> =
-        (0..=deepest).map(|rank| (0..nodes.len()).filter(|at| ranks[*at] == rank).collect()).collect();
-    let width_of = |row: &Vec<usize>| {
-        row.iter().map(|at| nodes[*at].width + ACROSS).sum::<f64>() - ACROSS
-    };
+    let rows: Vec<Vec<usize>> = (0..=deepest)
+        .map(|rank| (0..nodes.len()).filter(|at| ranks[*at] == rank).collect())
+        .collect();
+    let width_of =
+        |row: &Vec<usize>| row.iter().map(|at| nodes[*at].width + ACROSS).sum::<f64>() - ACROSS;
     let widths: Vec<f64> = rows.iter().map(width_of).collect();
     let widest = widths.iter().copied().fold(0.0, f64::max);
-    // What leads past rows or back runs at the side.
+    // What leads past rows or back runs at the sides.
     let strays = edges.iter().filter(|e| ranks[e.to] != ranks[e.from] + 1).count();
-    let side = if strays > 0 { ACROSS * 1.5 } else { 0.0 };
-    let mut y = 0.0;
+    let side = match strays {
+        0 => 0.0,
+        count => PADDING + LANE * count.min(LANES_MAX) as f64,
+    };
+    let (mut y, mut bottoms) = (0.0, Vec::new());
     for (row, width) in rows.iter().zip(widths) {
         let mut x = side + (widest - width) / 2.0;
         let tallest = row.iter().map(|at| nodes[*at].height).fold(0.0, f64::max);
@@ -189,38 +215,53 @@ fn placed(mut nodes: Vec<Node>, edges: Vec<Edge>, ranks: &[usize]) -> Block {
             (nodes[*at].x, nodes[*at].y) = (x, y);
             x += nodes[*at].width + ACROSS;
         }
+        bottoms.push(y + tallest);
         y += tallest + DOWN;
     }
-    Block { width: widest + 2.0 * side, height: (y - DOWN).max(0.0), nodes, edges }
+    Block { width: widest + 2.0 * side, height: (y - DOWN).max(0.0), nodes, edges, ranks, bottoms }
 }
 
 fn picture(block: &Block, statuses: &Statuses) -> Markup {
+    let is_stray = |edge: &&Edge| block.ranks[edge.to] != block.ranks[edge.from] + 1;
+    let (strays, near): (Vec<&Edge>, Vec<&Edge>) = block.edges.iter().partition(is_stray);
     html! {
-        @for edge in &block.edges { (arrow(block, edge)) }
+        @for edge in near { (arrow(edge, &ahead(block, edge))) }
+        @for (lane, edge) in strays.into_iter().enumerate() {
+            (arrow(edge, &aside(block, edge, lane)))
+        }
         @for node in &block.nodes { (state(node, statuses)) }
     }
 }
 
-fn arrow(block: &Block, edge: &Edge) -> Markup {
+fn arrow(edge: &Edge, d: &str) -> Markup {
+    let class = if edge.is_catch { "edge catch" } else { "edge" };
+    html! { path class=(class) d=(d) marker-end="url(#arrow)" {} }
+}
+
+/// The way to the next row.
+fn ahead(block: &Block, edge: &Edge) -> String {
     let (from, to) = (&block.nodes[edge.from], &block.nodes[edge.to]);
     let (x1, y1) = (from.x + from.width / 2.0, from.y + from.height);
     let (x2, y2) = (to.x + to.width / 2.0, to.y);
-    let class = if edge.is_catch { "edge catch" } else { "edge" };
-    let is_near = y2 > y1 && y2 - y1 <= DOWN * 1.5 + (block.height / 2.0).min(DOWN);
-    let d = if is_near {
-        let middle = (y2 - y1) / 2.0;
-        format!("M{x1} {y1} C{x1} {} {x2} {} {x2} {y2}", y1 + middle, y2 - middle)
-    } else if y2 > y1 {
-        // Past the rows between, on the left.
-        let x = 4.0;
-        format!("M{} {} C{x} {} {x} {} {} {}", from.x, y1 - 12.0, y1 + DOWN, y2 - DOWN, to.x, y2 + 12.0)
-    } else {
-        // Back, on the right.
-        let x = block.width - 4.0;
-        let (right, left) = (from.x + from.width, to.x + to.width);
-        format!("M{right} {} C{x} {} {x} {} {left} {}", y1 - 12.0, y1 - 12.0, y2 + 12.0, y2 + 12.0)
-    };
-    html! { path class=(class) d=(d) marker-end="url(#arrow)" {} }
+    let bend = DOWN / 2.0;
+    // Beside a taller state of the same row straight down first.
+    format!("M{x1} {y1} L{x1} {} C{x1} {y2} {x2} {} {x2} {y2}", y2 - 2.0 * bend, y2 - bend)
+}
+
+/// The way along a side, past other rows on the left and back on the right: it leaves below its row
+/// and arrives above the other one, so that it passes through no state.
+fn aside(block: &Block, edge: &Edge, lane: usize) -> String {
+    let (from, to) = (&block.nodes[edge.from], &block.nodes[edge.to]);
+    let out = 4.0 + LANE * (lane % LANES_MAX) as f64;
+    let is_ahead = block.ranks[edge.to] > block.ranks[edge.from];
+    let x = if is_ahead { out } else { block.width - out };
+    // Beside the middle, where the ways to the next row are.
+    let shift = if is_ahead { -14.0 } else { 14.0 };
+    let (x1, x2) = (from.x + from.width / 2.0 + shift, to.x + to.width / 2.0 + shift);
+    let (y1, y2) = (from.y + from.height, to.y);
+    let below = block.bottoms[block.ranks[edge.from]] + DOWN * 0.3;
+    let above = y2 - DOWN * 0.3;
+    format!("M{x1} {y1} L{x1} {below} L{x} {below} L{x} {above} L{x2} {above} L{x2} {y2}")
 }
 
 fn state(node: &Node, statuses: &Statuses) -> Markup {
@@ -231,13 +272,13 @@ fn state(node: &Node, statuses: &Statuses) -> Markup {
         Some((status, count)) => format!("{} · {status} ×{count}", node.kind),
         None => node.kind.clone(),
     };
-    let mut x = PADDING;
+    let (mut x, middle) = (PADDING, node.width / 2.0);
     html! {
         g.state.(class) transform={ "translate(" (node.x) " " (node.y) ")" } {
             title { (node.name) ": " (status) }
             rect x="0" y="0" width=(node.width) height=(node.height) rx="6" {}
-            text.name x=(node.width / 2.0) y="20" text-anchor="middle" { (short(&node.name, NAME_CHARS)) }
-            text.kind x=(node.width / 2.0) y="36" text-anchor="middle" { (status) }
+            text.name x=(middle) y="20" text-anchor="middle" { (short(&node.name, NAME_CHARS)) }
+            text.kind x=(middle) y="36" text-anchor="middle" { (status) }
             @for inner in &node.inner {
                 @let at = x;
                 @let _moved = { x += inner.width + ACROSS; };
@@ -267,7 +308,8 @@ mod tests {
 
     #[test]
     fn every_state_is_drawn_once_with_its_status() {
-        let statuses = Statuses::from([("B".to_owned(), ("FAILED", 2)), ("F".to_owned(), ("SUCCEEDED", 1))]);
+        let statuses =
+            Statuses::from([("B".to_owned(), ("FAILED", 2)), ("F".to_owned(), ("SUCCEEDED", 1))]);
         let drawn = drawn(&machine(), &statuses).expect("a picture").into_string();
         assert_eq!(drawn.matches("<rect").count(), 6, "{drawn}");
         assert!(drawn.contains("Task · FAILED ×2") && drawn.contains("&lt;C&gt;"), "{drawn}");

@@ -1,156 +1,13 @@
-//! What all pages are made of: the frame, and small pieces. All text is escaped by `maud`.
+//! Small pieces that all pages are made of. All text is escaped by `maud`.
 
 use jiff::Timestamp;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 use serde_json::Value;
 
-use super::ask::Ask;
 use super::links;
 
 /// Bytes of a text that is shown as it is.
 const TEXT_BYTES_MAX: usize = 256 * 1024;
-
-/// The pages that the menu has, under headings.
-const MENU: [(&str, &[(&str, &str)]); 5] = [
-    ("Cloud", &[("", "Overview"), ("stacks", "Stacks"), ("roles", "Roles"), ("faults", "Faults"), ("covered", "Coverage")]),
-    ("Data", &[("buckets", "Buckets"), ("databases", "Databases"), ("sql", "SQL"), ("queries", "Queries")]),
-    ("Pipelines", &[("machines", "State machines"), ("jobs", "Jobs and crawlers"), ("models", "Models"), ("forecasts", "Forecasts")]),
-    ("Compute", &[("functions", "Functions"), ("instances", "Instances"), ("logs", "Logs")]),
-    ("Events", &[("rules", "Rules"), ("topics", "Topics"), ("outbox", "Outbox"), ("alarms", "Alarms")]),
-];
-
-/// The entry of the menu that a page belongs to.
-const BELONGS: [(&str, &str); 15] = [
-    ("stack", "stacks"),
-    ("bucket", "buckets"),
-    ("object", "buckets"),
-    ("database", "databases"),
-    ("table", "databases"),
-    ("query", "queries"),
-    ("machine", "machines"),
-    ("execution", "machines"),
-    ("history", "machines"),
-    ("map_run", "machines"),
-    ("job", "jobs"),
-    ("crawler", "jobs"),
-    ("model", "models"),
-    ("forecast", "forecasts"),
-    ("mail", "outbox"),
-];
-
-/// A page before it has its frame.
-#[derive(Debug)]
-pub struct Page {
-    title: String,
-    trail: Vec<(String, String)>,
-    body: Markup,
-    /// Whether something on it is at work, so that it is asked for again.
-    is_moving: bool,
-    /// Whether it has a form.
-    pub has_form: bool,
-}
-
-impl Page {
-    /// A page with that heading.
-    pub fn new(title: &str, body: Markup) -> Self {
-        Self { title: title.to_owned(), trail: vec![], body, is_moving: false, has_form: false }
-    }
-
-    /// The same page, below others.
-    pub fn below(mut self, title: &str, address: impl Into<String>) -> Self {
-        self.trail.push((title.to_owned(), address.into()));
-        self
-    }
-
-    /// The same page, of something that may be at work.
-    pub fn moving(self, is_moving: bool) -> Self {
-        Self { is_moving, ..self }
-    }
-
-    /// The same page, with a form.
-    pub fn with_form(self) -> Self {
-        Self { has_form: true, ..self }
-    }
-}
-
-fn head(title: &str, is_moving: bool) -> Markup {
-    html! {
-        head {
-            meta charset="utf-8";
-            meta name="viewport" content="width=device-width, initial-scale=1";
-            meta name="color-scheme" content="light dark";
-            title { (title) " – Steppe" }
-            link rel="icon" href="data:,";
-            link rel="stylesheet" href="/_steppe/style.css";
-            script src="/_steppe/script.js" defer data-moving[is_moving] {}
-        }
-    }
-}
-
-/// A page with its frame.
-pub fn layout(ask: &Ask, path: &str, page: &Page) -> Markup {
-    let belongs = BELONGS.iter().find(|(own, _)| *own == path).map_or_else(
-        || match path {
-            "function" | "instance" | "rule" | "role" | "log" => format!("{path}s"),
-            _ => path.to_owned(),
-        },
-        |(_, entry)| (*entry).to_owned(),
-    );
-    let config = &ask.cloud.config;
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            (head(&page.title, page.is_moving))
-            body {
-                a.skip href="#main" { "Skip to the content" }
-                header.top {
-                    a.brand href="/_steppe/" { "Steppe" }
-                    span.where { (config.account) " · " (config.region) }
-                }
-                nav.menu aria-label="Console" {
-                    @for (heading, entries) in MENU {
-                        div.group {
-                            p.heading { (heading) }
-                            ul {
-                                @for (address, title) in entries {
-                                    @let current = (*address == belongs).then_some("page");
-                                    li { a href={ "/_steppe/" (address) } aria-current=[current] { (title) } }
-                                }
-                            }
-                        }
-                    }
-                }
-                main #main tabindex="-1" {
-                    @if !page.trail.is_empty() {
-                        nav.trail aria-label="Breadcrumb" {
-                            ol { @for (title, address) in &page.trail { li { a href=(address) { (title) } } } }
-                        }
-                    }
-                    h1 { (page.title) }
-                    @if page.is_moving {
-                        p.quiet #moving { "Something here is at work; with JavaScript the page keeps itself fresh." }
-                    }
-                    (page.body)
-                }
-                footer.bottom { p { "Times are UTC. Embedded cloud " (env!("CARGO_PKG_VERSION")) "." } }
-            }
-        }
-    }
-}
-
-/// A page without menu, for who is not in.
-pub fn bare(title: &str, body: &Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            (head(title, false))
-            body.bare {
-                header.top { span.brand { "Steppe" } }
-                main #main { h1 { (title) } (body) }
-            }
-        }
-    }
-}
 
 /// A part of a page under a heading.
 pub fn section(title: &str, body: &Markup) -> Markup {
@@ -194,6 +51,13 @@ pub fn link(address: &str, words: &str) -> Markup {
     html! { a href=(address) { (words) } }
 }
 
+/// A type of CloudFormation, which may go on in the next line.
+pub fn type_name(name: &str) -> Markup {
+    html! {
+        @for (index, part) in name.split("::").enumerate() { @if index > 0 { "::" wbr; } (part) }
+    }
+}
+
 /// Something by its ARN, as a link where there is a page of it.
 pub fn arn(arn: &str) -> Markup {
     match links::of_arn(arn) {
@@ -211,11 +75,34 @@ pub fn status(status: &str) -> Markup {
 pub fn kind_of(status: &str) -> &'static str {
     let status = status.to_ascii_uppercase();
     let has = |parts: &[&str]| parts.iter().any(|part| status.contains(part));
-    if has(&["FAIL", "ERROR", "ALARM", "TIMED_OUT", "TIMEOUT", "ABORT", "ROLLBACK", "DRIFTED", "DENIED", "MODIFIED", "DELETED", "CAUGHT"]) {
+    if has(&[
+        "FAIL",
+        "ERROR",
+        "ALARM",
+        "TIMED_OUT",
+        "TIMEOUT",
+        "ABORT",
+        "ROLLBACK",
+        "DRIFTED",
+        "DENIED",
+        "MODIFIED",
+        "DELETED",
+        "CAUGHT",
+    ]) {
         "bad"
     } else if has(&["PROGRESS", "RUNNING", "QUEUED", "STARTING", "PENDING", "STOPPING"]) {
         "busy"
-    } else if has(&["COMPLETE", "SUCCE", "OK", "ACTIVE", "ENABLED", "READY", "IN_SYNC", "ALLOWED", "AVAILABLE"]) {
+    } else if has(&[
+        "COMPLETE",
+        "SUCCE",
+        "OK",
+        "ACTIVE",
+        "ENABLED",
+        "READY",
+        "IN_SYNC",
+        "ALLOWED",
+        "AVAILABLE",
+    ]) {
         "good"
     } else {
         "idle"
@@ -283,7 +170,9 @@ pub fn code(label: &str, text: &str) -> Markup {
     html! {
         pre tabindex="0" role="region" aria-label=(label) { code { (shown) } }
         @if shown.len() < text.len() {
-            p.quiet { "The first " (bytes(shown.len() as u64)) " of " (bytes(text.len() as u64)) "." }
+            p.quiet {
+                "The first " (bytes(shown.len() as u64)) " of " (bytes(text.len() as u64)) "."
+            }
         }
     }
 }
@@ -312,7 +201,8 @@ pub fn beginning(text: &str, bytes_max: usize) -> &str {
 
 /// One line, shortened to so many characters.
 pub fn short(text: &str, chars_max: usize) -> String {
-    let mut line: String = text.chars().take(chars_max).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line: String =
+        text.chars().take(chars_max).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(chars_max).is_some() {
         line.push('…');
     }
@@ -321,7 +211,13 @@ pub fn short(text: &str, chars_max: usize) -> String {
 
 /// Tags as `[{"Key", "Value"}]`.
 pub fn tags(tags: &Value) -> Markup {
-    let of = |tag: &Value| format!("{} = {}", tag["Key"].as_str().unwrap_or_default(), tag["Value"].as_str().unwrap_or_default());
+    let of = |tag: &Value| {
+        format!(
+            "{} = {}",
+            tag["Key"].as_str().unwrap_or_default(),
+            tag["Value"].as_str().unwrap_or_default()
+        )
+    };
     let all: Vec<String> = tags.as_array().into_iter().flatten().map(of).collect();
     text(&all.join(", "))
 }
@@ -350,7 +246,9 @@ mod tests {
     #[test]
     fn nothing_is_html_that_was_text() {
         let hostile = "<script>alert('x')</script>\"";
-        for piece in [text(hostile), status(hostile), code(hostile, hostile), link(hostile, hostile)] {
+        for piece in
+            [text(hostile), status(hostile), code(hostile, hostile), link(hostile, hostile)]
+        {
             assert!(!piece.0.contains("<script"), "{}", piece.0);
             assert!(!piece.0.contains("\"\""), "{}", piece.0);
         }

@@ -4,7 +4,8 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, code, facts, link, section, status, tags, text, time};
+use super::frame::Page;
+use super::html::{code, facts, link, section, status, tags, text, time};
 use super::links::to;
 use super::table::{paged, table};
 
@@ -41,7 +42,8 @@ pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
 pub async fn one(ask: &Ask) -> Result<Answer, Problem> {
     let id = ask.required("id")?;
     let instance = ask.cloud.services.ec2.instances.get(id);
-    let instance = instance.ok_or_else(|| Problem::absent(format!("There is no instance {id}.")))?;
+    let instance =
+        instance.ok_or_else(|| Problem::absent(format!("There is no instance {id}.")))?;
     let body = html! {
         (facts(vec![
             ("State", status(&state(ask, id).await)),

@@ -4,9 +4,10 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::ask::{Answer, Ask, Problem};
+use super::frame::Page;
 use super::html::{
-    Page, api_time, arn, facts, folded, json as shown_json, link, maybe_time, of, section, status,
-    text, time, took,
+    api_time, arn, facts, folded, json as shown_json, link, maybe_time, of, section, status, text,
+    time, took,
 };
 use super::links::{of_s3, to};
 use super::logs;
@@ -55,9 +56,10 @@ pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
             ]
         })
         .collect();
+    let columns = ["Name", "State", "Last crawl", "Database", "Created"];
     let body = html! {
         (section("Jobs", &table("Jobs", &["Name", "#Runs", "Newest run", "Created"], &rows)))
-        (section("Crawlers", &table("Crawlers", &["Name", "State", "Last crawl", "Database", "Created"], &crawlers)))
+        (section("Crawlers", &table("Crawlers", &columns, &crawlers)))
     };
     Ok(Page::new("Jobs and crawlers", body).into())
 }
@@ -66,7 +68,8 @@ pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
 pub async fn job(ask: &Ask) -> Result<Answer, Problem> {
     let name = ask.required("name")?;
     let glue = &ask.cloud.services.glue;
-    let job = glue.jobs.get(name).ok_or_else(|| Problem::absent(format!("There is no job {name}.")))?;
+    let job =
+        glue.jobs.get(name).ok_or_else(|| Problem::absent(format!("There is no job {name}.")))?;
     let mut runs = glue.job_runs.all();
     runs.retain(|(_, run)| run.job == name);
     runs.sort_by_key(|(_, run)| std::cmp::Reverse(run.started));
@@ -139,6 +142,7 @@ pub async fn crawler(ask: &Ask) -> Result<Answer, Problem> {
     let crawler = crawler.ok_or_else(|| Problem::absent(format!("There is no crawler {name}.")))?;
     let last = crawler.last.as_ref().map(|last| last.shown(name)).unwrap_or_default();
     let events = logs::newest(ask, CRAWLERS_LOG_GROUP, Some(name));
+    let newest = &events[..events.len().min(LINES)];
     let crawls = crawls(&last);
     let database = crawler.described["DatabaseName"].as_str().unwrap_or_default();
     let body = html! {
@@ -152,7 +156,7 @@ pub async fn crawler(ask: &Ask) -> Result<Answer, Problem> {
         ]))
         (section("Last crawl", &crawls))
         (folded("Settings", &shown_json("Settings", &hidden(&crawler.described))))
-        (section("Log, newest first", &logs::lines(CRAWLERS_LOG_GROUP, &events[..events.len().min(LINES)])))
+        (section("Log, newest first", &logs::lines(CRAWLERS_LOG_GROUP, newest)))
     };
     let page = Page::new(name, body).below("Jobs and crawlers", to("jobs", &[]));
     Ok(page.moving(crawler.run.is_some()).into())

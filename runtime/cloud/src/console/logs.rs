@@ -6,13 +6,16 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, bytes, link, section, text, time};
+use super::frame::Page;
+use super::html::{bytes, link, section, text, time};
 use super::links::to;
 use super::table::{paged, paged_by, table};
 use crate::services::logs as service;
 
 /// Events on one page.
 const PAGE: usize = 200;
+/// Characters of a stream's name beside its lines.
+const STREAM_CHARS: usize = 14;
 /// Bytes of a line.
 const LINE_BYTES: usize = 8 * 1024;
 
@@ -54,10 +57,20 @@ pub fn lines(group: &str, lines: &[Line]) -> Markup {
             let address = to("log", &[("group", group), ("stream", &line.stream)]);
             let shown = super::html::beginning(&line.message, LINE_BYTES);
             let mark = if shown.len() < line.message.len() { "…" } else { "" };
-            vec![line.when(), html! { span.line { (shown) (mark) } }, link(&address, &line.stream)]
+            let stream = html! { a href=(address) title=(line.stream) { (end_of(&line.stream)) } };
+            vec![line.when(), html! { span.line { (shown) (mark) } }, stream]
         })
         .collect();
     table("Lines", &["When", "Line", "Stream"], &rows)
+}
+
+/// Streams differ at their ends.
+fn end_of(stream: &str) -> String {
+    let count = stream.chars().count();
+    match count {
+        0..=STREAM_CHARS => stream.to_owned(),
+        _ => format!("…{}", stream.chars().skip(count - STREAM_CHARS).collect::<String>()),
+    }
 }
 
 /// All log groups.
@@ -66,7 +79,8 @@ pub async fn groups(ask: &Ask) -> Result<Answer, Problem> {
     let rows: Vec<Vec<Markup>> = groups
         .iter()
         .map(|(name, group)| {
-            let days = group.retention_days.map_or_else(|| "for ever".to_owned(), |d| format!("{d} days"));
+            let days =
+                group.retention_days.map_or_else(|| "for ever".to_owned(), |d| format!("{d} days"));
             vec![
                 link(&to("log", &[("group", name)]), name),
                 text(&days),
@@ -75,7 +89,8 @@ pub async fn groups(ask: &Ask) -> Result<Answer, Problem> {
             ]
         })
         .collect();
-    let body = html! { (table("Log groups", &["Name", "Kept", "#Stored", "Created"], &rows)) (pager) };
+    let body =
+        html! { (table("Log groups", &["Name", "Kept", "#Stored", "Created"], &rows)) (pager) };
     Ok(Page::new("Log groups", body).into())
 }
 
@@ -123,5 +138,8 @@ fn streams(group: &str, events: &[Line]) -> Markup {
             vec![link(&address, stream), text(&events.to_string()), newest]
         })
         .collect();
-    super::html::folded(&format!("Streams ({count})"), &table("Streams", &["Name", "#Events", "Newest"], &rows))
+    super::html::folded(
+        &format!("Streams ({count})"),
+        &table("Streams", &["Name", "#Events", "Newest"], &rows),
+    )
 }

@@ -4,10 +4,11 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::ask::{Answer, Ask, Problem};
+use super::frame::Page;
 use super::graph::{self, Statuses};
 use super::html::{
-    Page, api_time, arn, facts, folded, json as shown_json, link, maybe_time, of, section, status,
-    text, time, took,
+    api_time, arn, facts, folded, json as shown_json, link, maybe_time, of, section, status, text,
+    time, took,
 };
 use super::links::to;
 use super::table::{onward, paged, table};
@@ -46,7 +47,8 @@ pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
 pub async fn one(ask: &Ask) -> Result<Answer, Problem> {
     let machine = ask.required("arn")?;
     let found = ask.cloud.services.states.machines.get(machine);
-    let found = found.ok_or_else(|| Problem::absent(format!("There is no state machine {machine}.")))?;
+    let found =
+        found.ok_or_else(|| Problem::absent(format!("There is no state machine {machine}.")))?;
     let drawn = graph::drawn(&found.definition, &Statuses::new());
     let (shown, is_moving) = executions(ask, machine);
     let body = html! {
@@ -104,7 +106,10 @@ pub async fn map_run(ask: &Ask) -> Result<Answer, Problem> {
         .map(|child| {
             let child_arn = child["executionArn"].as_str().unwrap_or_default();
             vec![
-                link(&to("execution", &[("arn", child_arn)]), child["name"].as_str().unwrap_or_default()),
+                link(
+                    &to("execution", &[("arn", child_arn)]),
+                    child["name"].as_str().unwrap_or_default(),
+                ),
                 status(child["status"].as_str().unwrap_or_default()),
                 of(&child["itemCount"]),
                 api_time(&child["startDate"]),
@@ -136,9 +141,14 @@ pub async fn map_run(ask: &Ask) -> Result<Answer, Problem> {
 
 fn counts(about: &Value) -> Markup {
     let names = [
-        ("total", "Total"), ("pending", "Pending"), ("running", "Running"),
-        ("succeeded", "Succeeded"), ("failed", "Failed"), ("timedOut", "Timed out"),
-        ("aborted", "Aborted"), ("resultsWritten", "Results written"),
+        ("total", "Total"),
+        ("pending", "Pending"),
+        ("running", "Running"),
+        ("succeeded", "Succeeded"),
+        ("failed", "Failed"),
+        ("timedOut", "Timed out"),
+        ("aborted", "Aborted"),
+        ("resultsWritten", "Results written"),
     ];
     let row = |(name, title): &(&str, &str)| {
         vec![text(title), of(&about["executionCounts"][*name]), of(&about["itemCounts"][*name])]

@@ -43,7 +43,8 @@ impl Secrets {
             Value::String(text) => self.masked(text).into(),
             Value::Array(items) => items.iter().map(|item| self.masked_value(item)).collect(),
             Value::Object(members) => {
-                let masked = |(name, member): (&String, &Value)| (name.clone(), self.masked_value(member));
+                let masked =
+                    |(name, member): (&String, &Value)| (name.clone(), self.masked_value(member));
                 members.iter().map(masked).collect()
             }
             other => other.clone(),

@@ -6,7 +6,8 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, arn, bytes, code, facts, json, json_text, link, section, short, status, text, time};
+use super::frame::Page;
+use super::html::{arn, bytes, facts, json, json_text, link, section, short, status, text, time};
 use super::links::to;
 use super::table::{paged, table};
 use crate::services::cloudwatch::Alarm;
@@ -26,7 +27,9 @@ pub async fn rules(ask: &Ask) -> Result<Answer, Problem> {
         .map(|(name, rule)| {
             let properties = rule.properties(name);
             let acts = match &properties["EventPattern"] {
-                Value::Null => properties["ScheduleExpression"].as_str().unwrap_or_default().to_owned(),
+                Value::Null => {
+                    properties["ScheduleExpression"].as_str().unwrap_or_default().to_owned()
+                }
                 pattern => short(&pattern.to_string(), 120),
             };
             vec![
@@ -56,7 +59,9 @@ pub async fn rule(ask: &Ask) -> Result<Answer, Problem> {
             ("Schedule", super::html::of(&properties["ScheduleExpression"])),
             ("Created", time(rule.created)),
         ]))
-        @if let Some(pattern) = &rule.pattern { (section("Event pattern", &json("Event pattern", pattern))) }
+        @if let Some(pattern) = &rule.pattern {
+            (section("Event pattern", &json("Event pattern", pattern)))
+        }
         (section("Targets", &html! {
             @for target in &rule.targets {
                 h3 { (target.id) }
@@ -157,10 +162,12 @@ pub async fn mail(ask: &Ask) -> Result<Answer, Problem> {
         "" => "Mail",
         subject => subject,
     };
+    let fields = ["From", "To", "Date", "Message-ID"];
+    let fields = fields.map(|field| (field, text(header(&mail, field))));
     let content = mail.split_once("\n\n").map_or("", |(_, content)| content);
     let body = html! {
-        (facts(["From", "To", "Date", "Message-ID"].map(|field| (field, text(header(&mail, field)))).to_vec()))
-        (code("Content", content))
+        (facts(fields.to_vec()))
+        (json_text("Content", content.trim_end()))
     };
     Ok(Page::new(subject, body).below("Outbox", to("outbox", &[])).into())
 }
@@ -168,24 +175,29 @@ pub async fn mail(ask: &Ask) -> Result<Answer, Problem> {
 /// All alarms.
 pub async fn alarms(ask: &Ask) -> Result<Answer, Problem> {
     let (alarms, pager) = paged(ask, "alarms", ask.cloud.services.cloudwatch.alarms.all());
-    let rows: Vec<Vec<Markup>> = alarms.iter().map(|(name, alarm)| alarm_row(name, alarm)).collect();
-    let columns = ["Name", "State", "Metric", "Raised by", "Since", "Newest events", "Tells"];
-    let body = html! { (table("Alarms", &columns, &rows)) (pager) };
+    let body = html! {
+        @if alarms.is_empty() { p.quiet { "None." } }
+        @for (name, alarm) in &alarms { (section(name, &shown(alarm))) }
+        (pager)
+    };
     Ok(Page::new("Alarms", body).into())
 }
 
-fn alarm_row(name: &str, alarm: &Alarm) -> Vec<Markup> {
+fn shown(alarm: &Alarm) -> Markup {
     let (dimension, value) = &alarm.dimension;
     let newest = alarm.events.iter().rev().take(ALARM_EVENTS);
-    vec![
-        text(name),
-        status(if alarm.raised { "ALARM" } else { "OK" }),
-        html! { (alarm.namespace) " " (alarm.metric) " of " (dimension) " " (arn(value)) },
-        text(&format!("{} in {} s", alarm.threshold, alarm.period_secs)),
-        super::html::maybe_time(alarm.changed.map(|(_, stated)| stated)),
-        html! { @for event in newest { (time(*event)) " " } },
-        html! { @for action in &alarm.actions { (arn(action)) " " } },
-    ]
+    let threshold = format!("{} or more within {} s", alarm.threshold, alarm.period_secs);
+    facts(vec![
+        ("State", status(if alarm.raised { "ALARM" } else { "OK" })),
+        ("Since", super::html::maybe_time(alarm.changed.map(|(_, stated)| stated))),
+        ("Description", text(&alarm.description)),
+        ("Metric", text(&format!("{} {}", alarm.namespace, alarm.metric))),
+        (dimension, arn(value)),
+        ("Raised by", text(&threshold)),
+        ("Missing data", text(alarm.missing_data.as_deref().unwrap_or_default())),
+        ("Newest events", html! { @for event in newest { div { (time(*event)) } } }),
+        ("Tells", html! { @for action in &alarm.actions { div { (arn(action)) } } }),
+    ])
 }
 
 #[cfg(test)]

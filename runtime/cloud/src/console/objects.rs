@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, bytes, facts, link, section, text, time};
+use super::frame::Page;
+use super::html::{bytes, facts, link, section, text, time};
 use super::links::to;
 use super::preview;
 use super::table::table;
@@ -38,7 +39,9 @@ pub async fn page(ask: &Ask) -> Result<Answer, Problem> {
         p.actions {
             (link(&to("download", &fields), "Download"))
             @if is_report(key) { (link(&to("report", &fields), "Show as a page, without scripts")) }
-            @if key.ends_with("/card.json") { (link(&to("model", &fields), "Read as a model card")) }
+            @if key.ends_with("/card.json") {
+                (link(&to("model", &fields), "Read as a model card"))
+            }
         }
         (pairs("Metadata", object.meta.metadata.iter()))
         (pairs("Tags", object.meta.tags.iter()))
@@ -93,7 +96,10 @@ pub async fn download(ask: &Ask) -> Result<Answer, Problem> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(object.size));
     headers.insert(header::CONTENT_DISPOSITION, attachment(key));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("sandbox; default-src 'none'"),
+    );
     Ok(Answer::Other(response))
 }
 
@@ -146,7 +152,9 @@ pub async fn report(ask: &Ask) -> Result<Answer, Problem> {
     let object = ask.cloud.services.s3.head(bucket, key).map_err(|e| refused(&e))?;
     if object.size > REPORT_BYTES_MAX {
         let most = bytes(REPORT_BYTES_MAX);
-        return Err(Problem::wrong(format!("Reports are shown up to {most}; it can be downloaded.")));
+        return Err(Problem::wrong(format!(
+            "Reports are shown up to {most}; it can be downloaded."
+        )));
     }
     let content = ask.cloud.services.s3.read(bucket, key).map_err(|e| refused(&e))?;
     let headers = [

@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 use maud::{Markup, html};
+use serde_json::json;
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, facts, kind_of, link, section, short, status, text, time};
+use super::frame::Page;
+use super::html::{facts, kind_of, link, section, short, status, text, time};
 use super::links::to;
 use super::table::table;
 
@@ -24,10 +26,18 @@ struct Failure {
 /// The overview.
 pub async fn page(ask: &Ask) -> Result<Answer, Problem> {
     let cloud = &ask.cloud;
-    let failures = failures(ask);
+    let failures = failures(ask).await;
     let rows: Vec<Vec<Markup>> = failures
         .into_iter()
-        .map(|f| vec![time(f.when), text(f.what), f.name, status(&f.status), text(&short(&f.reason, REASON_CHARS))])
+        .map(|f| {
+            vec![
+                time(f.when),
+                text(f.what),
+                f.name,
+                status(&f.status),
+                text(&short(&f.reason, REASON_CHARS)),
+            ]
+        })
         .collect();
     let body = html! {
         (facts(vec![
@@ -87,26 +97,48 @@ fn live_stacks(ask: &Ask) -> usize {
 
 /// What failed, newest first. Of what there may be much of, rows are chosen by their status before
 /// they are read.
-fn failures(ask: &Ask) -> Vec<Failure> {
-    let all = [stacks(ask), executions(ask), queries(ask), jobs(ask), alarms(ask)];
+async fn failures(ask: &Ask) -> Vec<Failure> {
+    let all = [stacks(ask).await, executions(ask), queries(ask), jobs(ask), alarms(ask)];
     let mut all: Vec<Failure> = all.into_iter().flatten().collect();
     all.sort_by_key(|failure| std::cmp::Reverse(failure.when));
     all.truncate(FAILURES_MAX);
     all
 }
 
-fn stacks(ask: &Ask) -> Vec<Failure> {
-    let stacks = ask.cloud.services.cloudformation.stacks.all();
-    let failed = stacks.into_iter().filter(|(_, stack)| kind_of(&stack.status) == "bad");
-    failed
-        .map(|(id, stack)| Failure {
+async fn stacks(ask: &Ask) -> Vec<Failure> {
+    let mut stacks = ask.cloud.services.cloudformation.stacks.all();
+    stacks.retain(|(_, stack)| kind_of(&stack.status) == "bad");
+    stacks.sort_by_key(|(_, stack)| std::cmp::Reverse(stack.updated.unwrap_or(stack.created)));
+    stacks.truncate(FAILURES_MAX);
+    let mut failures = Vec::new();
+    for (id, stack) in stacks {
+        let reason = match &stack.reason {
+            Some(reason) => reason.clone(),
+            None => first_reason(ask, &id).await,
+        };
+        failures.push(Failure {
             when: stack.updated.unwrap_or(stack.created),
             what: "stack",
             name: link(&to("stack", &[("id", &id)]), &stack.name),
             status: stack.status.clone(),
-            reason: stack.reason.clone().unwrap_or_default(),
-        })
-        .collect()
+            reason: super::stacks::masked(&stack, &reason),
+        });
+    }
+    failures
+}
+
+/// A stack that was rolled back has no reason of its own: it is that of what failed first.
+async fn first_reason(ask: &Ask, id: &str) -> String {
+    let answer =
+        ask.read("cloudformation", "DescribeStackEvents", json!({ "StackName": id })).await;
+    let answer = answer.unwrap_or_default();
+    let events = answer["StackEvents"].as_array().into_iter().flatten();
+    // The newest come first.
+    let failed = events.filter(|event| {
+        event["ResourceStatus"].as_str().is_some_and(|status| status.ends_with("_FAILED"))
+    });
+    let reason = failed.last().and_then(|event| event["ResourceStatusReason"].as_str());
+    reason.unwrap_or_default().to_owned()
 }
 
 /// The names of rows whose status is bad, newest first.
@@ -126,7 +158,11 @@ fn executions(ask: &Ask) -> Vec<Failure> {
             what: "execution",
             name: link(&to("execution", &[("arn", &arn)]), &execution.name),
             status: execution.status.clone(),
-            reason: execution.failure.as_ref().map(|(error, cause)| format!("{error}: {cause}")).unwrap_or_default(),
+            reason: execution
+                .failure
+                .as_ref()
+                .map(|(error, cause)| format!("{error}: {cause}"))
+                .unwrap_or_default(),
         })
         .collect()
 }
@@ -166,7 +202,11 @@ fn alarms(ask: &Ask) -> Vec<Failure> {
     let raised = alarms.into_iter().filter(|(_, alarm)| alarm.raised);
     raised
         .map(|(name, alarm)| Failure {
-            when: alarm.changed.map(|(_, stated)| stated).or_else(|| alarm.events.last().copied()).unwrap_or_default(),
+            when: alarm
+                .changed
+                .map(|(_, stated)| stated)
+                .or_else(|| alarm.events.last().copied())
+                .unwrap_or_default(),
             what: "alarm",
             name: link(&to("alarms", &[]), &name),
             status: "ALARM".to_owned(),

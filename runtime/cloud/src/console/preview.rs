@@ -50,7 +50,9 @@ pub async fn of(ask: &Ask, bucket: &str, key: &str, object: &Object) -> Markup {
         code("Text", shown)
     };
     html! {
-        @if !is_whole { p.quiet { "The first " (bytes(begin.len() as u64)) " of " (bytes(object.size)) "." } }
+        @if !is_whole {
+            p.quiet { "The first " (bytes(begin.len() as u64)) " of " (bytes(object.size)) "." }
+        }
         (body)
     }
 }
@@ -91,7 +93,8 @@ fn as_text(bytes: &[u8], is_whole: bool) -> Option<&str> {
 
 async fn in_rows(ask: &Ask, path: String, format: TableFormat, object: &Object) -> Markup {
     if object.size > FILE_BYTES_MAX {
-        return html! { p.quiet { "Rows are shown of files of at most " (bytes(FILE_BYTES_MAX)) "." } };
+        let most = bytes(FILE_BYTES_MAX);
+        return html! { p.quiet { "Rows are shown of files of at most " (most) "." } };
     }
     let asked = RowsAsked { object: path, format, columns: vec![], only: None, rows: ROWS_MAX };
     match rows::of(ask, &asked).await {
@@ -103,6 +106,9 @@ async fn in_rows(ask: &Ask, path: String, format: TableFormat, object: &Object) 
             }));
             html! {
                 p.quiet { "The first " (seen.rows.len()) " rows." }
+                @if !seen.unread.is_empty() {
+                    p.quiet { "Columns of types that are not read: " (seen.unread.join(", ")) "." }
+                }
                 (rows_of(&columns, &shown))
             }
         }
@@ -119,7 +125,9 @@ fn rows_of(columns: &[String], rows: &[Vec<Markup>]) -> Markup {
     let names: Vec<&str> = columns.iter().take(COLUMNS_MAX).map(String::as_str).collect();
     html! {
         (table("Rows", &names, rows))
-        @if columns.len() > COLUMNS_MAX { p.quiet { "The first " (COLUMNS_MAX) " of " (columns.len()) " columns." } }
+        @if columns.len() > COLUMNS_MAX {
+            p.quiet { "The first " (COLUMNS_MAX) " of " (columns.len()) " columns." }
+        }
     }
 }
 

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use steppe_wire::query::{Statement, Written};
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, bytes, code, duration, facts, link, maybe_time, section, short, status, text, time};
+use super::frame::Page;
+use super::html::{
+    bytes, code, duration, facts, link, maybe_time, section, short, status, text, time,
+};
 use super::links::{of_s3, to};
 use super::table::{onward, paged, table};
 use super::{chart_text, sql};
@@ -40,7 +43,8 @@ pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
             ]
         })
         .collect();
-    let columns = ["Statement", "Status", "Work group", "Database", "Submitted", "#Time", "#Scanned"];
+    let columns =
+        ["Statement", "Status", "Work group", "Database", "Submitted", "#Time", "#Scanned"];
     let body = html! {
         p.actions { (link(&to("sql", &[]), "New statement")) }
         (table("Queries", &columns, &rows))
@@ -67,7 +71,8 @@ pub async fn one(ask: &Ask) -> Result<Answer, Problem> {
 
 fn about(id: &str, query: &QueryExecution) -> Markup {
     let (kind, sub_kind) = query.statement.types();
-    let output = of_s3(&query.output).map_or_else(|| text(&query.output), |a| link(&a, &query.output));
+    let output =
+        of_s3(&query.output).map_or_else(|| text(&query.output), |a| link(&a, &query.output));
     facts(vec![
         ("Status", status(&query.state)),
         ("Reason", text(query.error.as_deref().unwrap_or_default())),
@@ -103,10 +108,15 @@ async fn result(ask: &Ask, id: &str, query: &QueryExecution) -> Result<Markup, P
         .flatten()
         .map(|c| [&c["Name"], &c["Type"]].map(|v| v.as_str().unwrap_or_default().to_owned()).into())
         .collect();
-    let rows: Vec<Vec<Markup>> = of(set).skip(usize::from(is_headed)).map(|row| row.iter().map(cell).collect()).collect();
+    let rows: Vec<Vec<Markup>> =
+        of(set).skip(usize::from(is_headed)).map(|row| row.iter().map(cell).collect()).collect();
     let headings: Vec<String> = columns
         .iter()
-        .map(|(name, kind)| if chart_text::is_number(kind) { format!("#{name}") } else { name.clone() })
+        .map(
+            |(name, kind)| {
+                if chart_text::is_number(kind) { format!("#{name}") } else { name.clone() }
+            },
+        )
         .collect();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     let drawn = match is_headed {
@@ -143,10 +153,13 @@ async fn chart(ask: &Ask, id: &str, columns: &[(String, String)]) -> Result<Mark
     let rows: Vec<Vec<Option<String>>> = of(&answer["ResultSet"]).skip(1).collect();
     let is_part = answer["NextToken"].is_string();
     Ok(match chart_text::of_rows(columns, &rows) {
-        Some(chart) => section("Chart", &html! {
-            (chart.drawn())
-            @if is_part { p.quiet { "Of the first " (rows.len()) " rows." } }
-        }),
+        Some(chart) => section(
+            "Chart",
+            &html! {
+                (chart.drawn())
+                @if is_part { p.quiet { "Of the first " (rows.len()) " rows." } }
+            },
+        ),
         None => html! {},
     })
 }

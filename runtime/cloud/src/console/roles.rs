@@ -7,7 +7,11 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, api_time, arn, bytes, facts, folded, json, link, maybe_time, of, section, status, tags, text, time};
+use super::frame::Page;
+use super::html::{
+    api_time, arn, bytes, facts, folded, json, link, maybe_time, of, section, status, tags, text,
+    time,
+};
 use super::links::to;
 use super::table::{paged, table};
 use crate::services::iam::Role;
@@ -77,7 +81,9 @@ impl Used {
     fn denied_rows(&self) -> Vec<Vec<Markup>> {
         let newest = self.denied.iter().rev().take(DENIED_MAX);
         let resource = |call: &Value| arn(call["resource"].as_str().unwrap_or_default());
-        newest.map(|call| vec![api_time(&call["time"]), of(&call["action"]), resource(call)]).collect()
+        newest
+            .map(|call| vec![api_time(&call["time"]), of(&call["action"]), resource(call)])
+            .collect()
     }
 }
 
@@ -160,13 +166,18 @@ pub async fn one(ask: &Ask) -> Result<Answer, Problem> {
     let role = role.ok_or_else(|| Problem::absent(format!("There is no role {name}.")))?;
     let (mut all, is_cut) = audited(ask);
     let used = all.remove(name).unwrap_or_default();
-    let granted: Vec<Vec<Markup>> = statements(&role).map(|statement| granted(&statement, &used)).collect();
+    let granted: Vec<Vec<Markup>> =
+        statements(&role).map(|statement| granted(&statement, &used)).collect();
     let called: Vec<Vec<Markup>> = used
         .actions
         .iter()
-        .map(|(action, (allowed, denied))| vec![text(action), text(&allowed.to_string()), text(&denied.to_string())])
+        .map(|(action, (allowed, denied))| {
+            vec![text(action), text(&allowed.to_string()), text(&denied.to_string())]
+        })
         .collect();
-    let columns = ["Statement", "Effect", "Actions that were called", "Actions that were not", "Resources"];
+    let columns =
+        ["Statement", "Effect", "Actions that were called", "Actions that were not", "Resources"];
+    let denied = table("Denied calls", &["When", "Action", "Resource"], &used.denied_rows());
     let body = html! {
         (facts(vec![
             ("ARN", text(&ask.cloud.config.global_arn("iam", &format!("role/{name}")))),
@@ -177,11 +188,13 @@ pub async fn one(ask: &Ask) -> Result<Answer, Problem> {
             ("Tags", tags(&role.tags)),
         ]))
         (cut(is_cut))
-        (section("Denied calls, newest first", &table("Denied calls", &["When", "Action", "Resource"], &used.denied_rows())))
+        (section("Denied calls, newest first", &denied))
         (section("Granted", &table("Granted", &columns, &granted)))
         (section("Called", &table("Called", &["Action", "#Allowed", "#Denied"], &called)))
         (folded("Trust policy", &json("Trust policy", &role.trust)))
-        @for (policy, document) in &role.policies { (folded(&format!("Policy {policy}"), &json(policy, document))) }
+        @for (policy, document) in &role.policies {
+            (folded(&format!("Policy {policy}"), &json(policy, document)))
+        }
     };
     Ok(Page::new(name, body).below("Roles", to("roles", &[])).into())
 }
@@ -193,8 +206,11 @@ fn granted(granted: &Statement<'_>, used: &Used) -> Vec<Markup> {
         used.actions.iter().any(|(action, (allowed, _))| *allowed > 0 && covers(pattern, action))
     };
     let (called, idle): (Vec<&&str>, Vec<&&str>) = actions.iter().partition(was_called);
-    let joined = |names: Vec<&&str>| text(&names.into_iter().copied().collect::<Vec<_>>().join(", "));
-    let name = statement["Sid"].as_str().map_or_else(|| granted.policy.to_owned(), |sid| format!("{}/{sid}", granted.policy));
+    let joined =
+        |names: Vec<&&str>| text(&names.into_iter().copied().collect::<Vec<_>>().join(", "));
+    let name = statement["Sid"]
+        .as_str()
+        .map_or_else(|| granted.policy.to_owned(), |sid| format!("{}/{sid}", granted.policy));
     let effect = statement["Effect"].as_str().unwrap_or_default();
     vec![
         text(&name),
@@ -211,10 +227,18 @@ mod tests {
 
     #[test]
     fn actions_are_covered_by_patterns() {
-        for (pattern, action) in [("s3:GetObject", "s3:getobject"), ("s3:*", "s3:GetObject"), ("*", "a:B"), ("s3:Get*", "s3:GetObject"), ("s3:*Object", "s3:GetObject")] {
+        for (pattern, action) in [
+            ("s3:GetObject", "s3:getobject"),
+            ("s3:*", "s3:GetObject"),
+            ("*", "a:B"),
+            ("s3:Get*", "s3:GetObject"),
+            ("s3:*Object", "s3:GetObject"),
+        ] {
             assert!(covers(pattern, action), "{pattern} {action}");
         }
-        for (pattern, action) in [("s3:Get", "s3:GetObject"), ("s3:*Tagging", "s3:GetObject"), ("sns:*", "s3:GetObject")] {
+        for (pattern, action) in
+            [("s3:Get", "s3:GetObject"), ("s3:*Tagging", "s3:GetObject"), ("sns:*", "s3:GetObject")]
+        {
             assert!(!covers(pattern, action), "{pattern} {action}");
         }
     }

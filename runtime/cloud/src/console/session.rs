@@ -3,6 +3,11 @@
 //! The identity is exchanged for a cookie that is derived from it, and from which it cannot be
 //! found. Both are new with each process. Cookies know no ports, so the cookie's name has the
 //! port, and its path is the console's.
+//!
+//! Command lines can be read by all users of a machine. A browser is therefore started with a
+//! ticket, which opens the console once, and soon.
+
+use std::time::{Duration, Instant};
 
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
@@ -10,11 +15,18 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use hmac::{Hmac, Mac};
 use maud::html;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::ask::Fields;
-use super::html as pieces;
+use super::frame;
 use crate::kernel::cloud::Cloud;
+
+/// How long a ticket is good.
+const TICKET_TIME: Duration = Duration::from_secs(60);
+/// Tickets that are good at the same time.
+const TICKETS_MAX: usize = 16;
+static TICKETS: Mutex<Vec<(String, Instant)>> = Mutex::new(Vec::new());
 
 /// What a browser sends back, and what forms carry.
 pub struct Session {
@@ -45,6 +57,39 @@ impl Session {
         hex::decode(given).is_ok_and(|given| self.code(purpose).verify_slice(&given).is_ok())
     }
 
+    /// Makes a ticket for who sends the identity.
+    pub fn ticket(&self, headers: &HeaderMap) -> Response {
+        let given = headers.get("x-steppe-identity").and_then(|v| v.to_str().ok());
+        if !given.is_some_and(|given| self.is_identity(given)) {
+            let words = "x-steppe-identity is not this cloud's";
+            return (StatusCode::FORBIDDEN, words).into_response();
+        }
+        let random = || uuid::Uuid::new_v4().simple().to_string();
+        let ticket = random() + &random();
+        let mut tickets = TICKETS.lock();
+        tickets.retain(|(_, made)| made.elapsed() < TICKET_TIME);
+        if tickets.len() >= TICKETS_MAX {
+            tickets.remove(0);
+        }
+        // Another cloud of this process must not take it.
+        tickets.push((self.derived(&ticket), Instant::now()));
+        axum::Json(serde_json::json!({ "ticket": ticket })).into_response()
+    }
+
+    /// Takes a ticket, which is good no more.
+    fn takes(&self, ticket: &str) -> bool {
+        let derived = self.derived(ticket);
+        let mut tickets = TICKETS.lock();
+        let before = tickets.len();
+        let mut is_good = false;
+        tickets.retain(|(known, made)| {
+            let is_it = *known == derived;
+            is_good |= is_it && made.elapsed() < TICKET_TIME;
+            !is_it
+        });
+        is_good && tickets.len() < before
+    }
+
     /// Compared as hashes, so that the time taken tells nothing about where they differ.
     fn is_identity(&self, given: &str) -> bool {
         Sha256::digest(given) == Sha256::digest(&self.key)
@@ -58,7 +103,8 @@ impl Session {
     /// Whether the request has this session's cookie.
     pub fn is_in(&self, headers: &HeaderMap) -> bool {
         let all = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-        let mut pairs = all.flat_map(|v| v.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut pairs =
+            all.flat_map(|v| v.split(';')).filter_map(|pair| pair.trim().split_once('='));
         pairs.any(|(name, value)| name == self.name && self.is_derived("session", value))
     }
 
@@ -74,10 +120,14 @@ impl Session {
     pub fn log_in(&self, cloud: &Cloud, fields: &Fields) -> Response {
         let given = fields.iter().find(|(name, _)| name == "token").map(|(_, v)| v.trim());
         match given {
-            Some(given) if self.is_identity(given) => {
+            Some(given) if self.is_identity(given) || self.takes(given) => {
                 self.seen(&format!("{}; Path=/_steppe/", self.derived("session")))
             }
-            Some(_) => closed(cloud, StatusCode::FORBIDDEN, "That is not this cloud's identity."),
+            Some(_) => closed(
+                cloud,
+                StatusCode::FORBIDDEN,
+                "That is not this cloud's identity, or a ticket that was used.",
+            ),
             None => closed(cloud, StatusCode::OK, ""),
         }
     }
@@ -129,7 +179,7 @@ pub fn closed(cloud: &Cloud, status: StatusCode, words: &str) -> Response {
         }
         p.quiet { "It is valid until this process ends." }
     };
-    let text = pieces::bare("Log in", &body).into_string();
+    let text = frame::bare("Log in", &body).into_string();
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::REFERRER_POLICY, "same-origin"),
@@ -171,6 +221,25 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_opens_its_own_console_once() {
+        let own = session("identity");
+        let headers = |identity| {
+            let value = HeaderValue::from_static(identity);
+            HeaderMap::from_iter([(header::HeaderName::from_static("x-steppe-identity"), value)])
+        };
+        assert_eq!(own.ticket(&headers("other")).status(), StatusCode::FORBIDDEN);
+        assert_eq!(own.ticket(&HeaderMap::new()).status(), StatusCode::FORBIDDEN);
+        let answer = own.ticket(&headers("identity"));
+        let body = axum::body::to_bytes(answer.into_body(), 1024);
+        let body = futures::executor::block_on(body).expect("a body");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let ticket = body["ticket"].as_str().expect("a ticket");
+        assert!(!session("other").takes(ticket));
+        assert!(own.takes(ticket) && !own.takes(ticket));
+        assert!(!own.takes("identity") && !own.takes(""));
+    }
+
+    #[test]
     fn only_this_machine_with_this_port_is_the_host() {
         let is_own = |host: &str| {
             let request = Request::builder().uri("/").header("host", host).body(());
@@ -179,7 +248,14 @@ mod tests {
         for host in ["127.0.0.1:4580", "localhost:4580", "LOCALHOST:4580"] {
             assert!(is_own(host), "{host}");
         }
-        for host in ["127.0.0.1", "127.0.0.1:80", "127.0.0.2:4580", "x.localhost:4580", "[::1]:4580", "evil.example:4580"] {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "127.0.0.2:4580",
+            "x.localhost:4580",
+            "[::1]:4580",
+            "evil.example:4580",
+        ] {
             assert!(!is_own(host), "{host}");
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use steppe_wire::query::Statement;
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::Page;
+use super::frame::Page;
 use super::links::to;
 use crate::kernel::service;
 
@@ -42,30 +42,36 @@ pub async fn form(ask: &Ask) -> Result<Answer, Problem> {
 
 async fn shown(ask: &Ask, refusal: &str) -> Result<Answer, Problem> {
     let groups = ask.read("athena", "ListWorkGroups", json!({})).await?;
-    let groups: Vec<&str> =
-        groups["WorkGroups"].as_array().into_iter().flatten().filter_map(|g| g["Name"].as_str()).collect();
+    let groups: Vec<&str> = groups["WorkGroups"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|g| g["Name"].as_str())
+        .collect();
     // The one that a pipeline made is likelier meant than the one that is always there.
     let usual = groups.iter().find(|name| **name != "primary").or(groups.first());
     let group = ask.text("group").or(usual.copied()).unwrap_or_default();
     let databases = ask.cloud.services.glue.databases.names("");
-    let database = ask.text("database").or(databases.first().map(String::as_str)).unwrap_or_default();
+    let databases: Vec<&str> = databases.iter().map(String::as_str).collect();
+    let database = ask.text("database").or(databases.first().copied()).unwrap_or_default();
     let body = html! {
         @if !refusal.is_empty() { p.notice role="alert" { (refusal) } }
         form.sql method="post" action="/_steppe/sql" {
             input type="hidden" name="form_token" value=(ask.form_token);
             div.fields {
-                (choice("database", "Database", &databases.iter().map(String::as_str).collect::<Vec<_>>(), database))
+                (choice("database", "Database", &databases, database))
                 (choice("group", "Work group", &groups, group))
             }
             label for="sql" { "Statement" }
             textarea #sql name="sql" rows="8" required spellcheck="false" autocapitalize="none"
                 aria-describedby="hint" { (ask.text("sql").unwrap_or_default()) }
             label for="output" { "Results go to, where the work group does not say it" }
-            input #output name="output" placeholder="s3://bucket/prefix/" value=(ask.text("output").unwrap_or_default());
+            input #output name="output" placeholder="s3://bucket/prefix/"
+                value=(ask.text("output").unwrap_or_default());
             button type="submit" { "Run" }
             p.quiet #hint {
-                "Run by Athena as the administrator. SELECT, WITH, VALUES, EXPLAIN, SHOW and DESCRIBE are
-                run; what changes something is not."
+                "Run by Athena as the administrator. SELECT, WITH, VALUES, EXPLAIN, SHOW and "
+                "DESCRIBE are run; what changes something is not."
             }
         }
         p { (super::html::link(&to("queries", &[]), "Queries that were run")) }
@@ -79,7 +85,9 @@ fn choice(name: &str, title: &str, options: &[&str], chosen: &str) -> Markup {
             label for=(name) { (title) }
             select id=(name) name=(name) {
                 @if options.is_empty() { option value="" { "none" } }
-                @for option in options { option value=(option) selected[*option == chosen] { (option) } }
+                @for option in options {
+                    option value=(option) selected[*option == chosen] { (option) }
+                }
             }
         }
     }
@@ -142,12 +150,25 @@ mod tests {
 
     #[test]
     fn only_what_reads_is_run() {
-        for sql in ["SELECT 1", "-- x\nwith a as (select 1) select * from a", "SHOW TABLES", "DESCRIBE t", "EXPLAIN SELECT 1"] {
+        for sql in [
+            "SELECT 1",
+            "-- x\nwith a as (select 1) select * from a",
+            "SHOW TABLES",
+            "DESCRIBE t",
+            "EXPLAIN SELECT 1",
+        ] {
             assert!(reads(Statement::of(sql)), "{sql}");
         }
         for sql in [
-            "INSERT INTO t VALUES (1)", "CREATE TABLE t AS SELECT 1", "DROP TABLE t", "UNLOAD (SELECT 1) TO 's3://b/'",
-            "EXECUTE p", "PREPARE p FROM SELECT 1", "MSCK REPAIR TABLE t", "ALTER TABLE t ADD COLUMNS (a int)", "",
+            "INSERT INTO t VALUES (1)",
+            "CREATE TABLE t AS SELECT 1",
+            "DROP TABLE t",
+            "UNLOAD (SELECT 1) TO 's3://b/'",
+            "EXECUTE p",
+            "PREPARE p FROM SELECT 1",
+            "MSCK REPAIR TABLE t",
+            "ALTER TABLE t ADD COLUMNS (a int)",
+            "",
         ] {
             assert!(!reads(Statement::of(sql)), "{sql}");
         }

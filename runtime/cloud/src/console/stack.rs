@@ -6,9 +6,10 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::ask::{Answer, Ask, Problem};
+use super::frame::Page;
 use super::html::{
-    Page, api_time, arn, code, facts, folded, json as shown_json, link, maybe_time, of, section,
-    status, tags, text, time,
+    api_time, arn, code, facts, folded, json as shown_json, link, maybe_time, of, section, status,
+    tags, text, time, type_name,
 };
 use super::links::{of_resource, to};
 use super::mask::{Secrets, hidden};
@@ -23,7 +24,8 @@ fn find(ask: &Ask) -> Result<(String, Arc<Stack>), Problem> {
     if let Some(stack) = stacks.get(id) {
         return Ok((id.to_owned(), stack));
     }
-    let live = stacks.all().into_iter().find(|(_, s)| s.name == id && s.status != "DELETE_COMPLETE");
+    let live =
+        stacks.all().into_iter().find(|(_, s)| s.name == id && s.status != "DELETE_COMPLETE");
     live.ok_or_else(|| Problem::absent(format!("There is no stack {id}.")))
 }
 
@@ -76,7 +78,14 @@ fn resources(ask: &Ask, stack: &Stack, secrets: &Secrets) -> Markup {
                 None => text(&id),
             };
             let reason = secrets.masked(resource.reason.as_deref().unwrap_or_default());
-            vec![text(logical_id), text(&resource.kind), physical, status(&resource.status), text(&reason), time(resource.updated)]
+            vec![
+                text(logical_id),
+                type_name(&resource.kind),
+                physical,
+                status(&resource.status),
+                text(&reason),
+                time(resource.updated),
+            ]
         })
         .collect();
     let columns = ["Logical ID", "Type", "Physical ID", "Status", "Reason", "Updated"];
@@ -101,7 +110,8 @@ fn outputs(stack: &Stack, secrets: &Secrets) -> Markup {
 
 fn parameters(stack: &Stack, template: Option<&Template>) -> Markup {
     let Some(template) = template else {
-        return html! { p.quiet { "The template cannot be read any more, so nobody knows which are secret." } };
+        let words = "The template cannot be read any more, so nobody knows which are secret.";
+        return html! { p.quiet { (words) } };
     };
     let described = template.described_values(&stack.parameters());
     let rows: Vec<Vec<Markup>> = described
@@ -126,7 +136,7 @@ async fn events(ask: &Ask, id: &str, secrets: &Secrets) -> Result<Markup, Proble
                 of(&event["LogicalResourceId"]),
                 status(kind),
                 text(&reason),
-                of(&event["ResourceType"]),
+                type_name(event["ResourceType"].as_str().unwrap_or_default()),
             ]
         })
         .collect();
@@ -140,7 +150,12 @@ fn drift(stack: &Stack, secrets: &Secrets) -> Markup {
     let Some(checked) = stack.drift.checked else {
         return html! { p.quiet { "Nobody has looked for it yet." } };
     };
-    let drifted: Vec<_> = stack.drift.resources.iter().filter(|(_, f)| !f.differences.is_empty() || f.status == "DELETED").collect();
+    let drifted: Vec<_> = stack
+        .drift
+        .resources
+        .iter()
+        .filter(|(_, f)| !f.differences.is_empty() || f.status == "DELETED")
+        .collect();
     html! {
         p { (status(stack.drift.status())) " when looked at on " (time(checked)) "." }
         @for (logical_id, found) in drifted {

@@ -3,9 +3,12 @@
 use maud::{Markup, html};
 
 use super::ask::{Answer, Ask, Problem};
-use super::html::{Page, link, maybe_time, short, status, text, time};
+use super::frame::Page;
+use super::html::{link, maybe_time, short, status, text, time};
 use super::links::to;
+use super::mask::Secrets;
 use super::table::{paged, table};
+use crate::services::cloudformation::{Stack, parse};
 
 /// The list, newest first; those that are deleted come when they are asked for.
 pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
@@ -21,7 +24,7 @@ pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
             vec![
                 link(&to("stack", &[("id", id)]), &stack.name),
                 status(&stack.status),
-                text(&short(stack.reason.as_deref().unwrap_or_default(), 160)),
+                text(&short(&masked(stack, stack.reason.as_deref().unwrap_or_default()), 160)),
                 time(stack.created),
                 maybe_time(stack.updated),
                 text(&stack.resources.len().to_string()),
@@ -39,4 +42,16 @@ pub async fn list(ask: &Ask) -> Result<Answer, Problem> {
         }
     };
     Ok(Page::new("Stacks", body).moving(is_moving).into())
+}
+
+/// A text about a stack without what its parameters must not show. Nothing is shown when nobody
+/// can tell which these are.
+pub fn masked(stack: &Stack, text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    let Ok(template) = parse(&stack.template) else { return String::new() };
+    let mut secrets = Secrets::default();
+    template.secrets(&stack.parameters()).iter().for_each(|value| secrets.add(value));
+    secrets.masked(text)
 }

@@ -94,9 +94,8 @@ fn entered(kind: &str, about: &Value, time: Timestamp) -> Visit {
 
 /// The last visit that has not ended, of a state or of any.
 fn open<'v>(visits: &'v mut [Visit], name: Option<&str>) -> Option<&'v mut Visit> {
-    let is_it = |visit: &&mut Visit| {
-        visit.exited.is_none() && name.is_none_or(|name| visit.name == name)
-    };
+    let is_it =
+        |visit: &&mut Visit| visit.exited.is_none() && name.is_none_or(|name| visit.name == name);
     visits.iter_mut().rev().find(is_it)
 }
 
@@ -138,29 +137,54 @@ mod tests {
     }
 
     fn entered(id: u64, kind: &str, name: &str) -> Value {
-        event(id, &format!("{kind}StateEntered"), "stateEnteredEventDetails", json!({ "name": name, "input": "{}" }))
+        event(
+            id,
+            &format!("{kind}StateEntered"),
+            "stateEnteredEventDetails",
+            json!({ "name": name, "input": "{}" }),
+        )
     }
 
     fn exited(id: u64, kind: &str, name: &str) -> Value {
-        event(id, &format!("{kind}StateExited"), "stateExitedEventDetails", json!({ "name": name, "output": "1" }))
+        event(
+            id,
+            &format!("{kind}StateExited"),
+            "stateExitedEventDetails",
+            json!({ "name": name, "output": "1" }),
+        )
     }
 
     fn failed(id: u64) -> Value {
-        event(id, "TaskFailed", "taskFailedEventDetails", json!({ "error": "E", "cause": "because" }))
+        event(
+            id,
+            "TaskFailed",
+            "taskFailedEventDetails",
+            json!({ "error": "E", "cause": "because" }),
+        )
     }
 
     #[test]
     fn states_have_what_their_events_say() {
         let succeeded = event(4, "TaskSucceeded", "taskSucceededEventDetails", json!({}));
         let events = [
-            entered(1, "Task", "Retried"), failed(2), failed(3), succeeded, exited(5, "Task", "Retried"),
-            entered(6, "Task", "Caught"), failed(7), exited(8, "Task", "Caught"),
-            entered(9, "Task", "Last"), failed(10),
+            entered(1, "Task", "Retried"),
+            failed(2),
+            failed(3),
+            succeeded,
+            exited(5, "Task", "Retried"),
+            entered(6, "Task", "Caught"),
+            failed(7),
+            exited(8, "Task", "Caught"),
+            entered(9, "Task", "Last"),
+            failed(10),
             event(11, "ExecutionFailed", "executionFailedEventDetails", json!({ "error": "E" })),
         ];
         let all = visits(&events, "FAILED");
         let seen: Vec<_> = all.iter().map(|v| (v.name.as_str(), v.status, v.failures)).collect();
-        assert_eq!(seen, [("Retried", "SUCCEEDED", 2), ("Caught", "CAUGHT", 1), ("Last", "FAILED", 1)]);
+        assert_eq!(
+            seen,
+            [("Retried", "SUCCEEDED", 2), ("Caught", "CAUGHT", 1), ("Last", "FAILED", 1)]
+        );
         assert_eq!(all[1].error, Some(("E".to_owned(), "because".to_owned())));
         assert_eq!(visits(&events[..9], "RUNNING")[2].status, "RUNNING");
         assert_eq!(visits(&events[..9], "ABORTED")[2].status, "ABORTED");
@@ -169,8 +193,12 @@ mod tests {
     #[test]
     fn branches_at_work_at_the_same_time_are_told_apart() {
         let events = [
-            entered(1, "Parallel", "Both"), entered(2, "Pass", "A"), entered(3, "Pass", "B"),
-            exited(4, "Pass", "A"), exited(5, "Pass", "B"), exited(6, "Parallel", "Both"),
+            entered(1, "Parallel", "Both"),
+            entered(2, "Pass", "A"),
+            entered(3, "Pass", "B"),
+            exited(4, "Pass", "A"),
+            exited(5, "Pass", "B"),
+            exited(6, "Parallel", "Both"),
         ];
         let all = visits(&events, "SUCCEEDED");
         assert!(all.iter().all(|v| v.status == "SUCCEEDED"), "{all:?}");

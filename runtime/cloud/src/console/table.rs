@@ -70,12 +70,13 @@ pub fn paged_by<T>(ask: &Ask, path: &str, items: Vec<T>, size: usize) -> (Vec<T>
 /// Links to the first and the next page of what is known page by page.
 pub fn onward(ask: &Ask, path: &str, field: &str, next: Option<&str>) -> Markup {
     let is_first = ask.text(field).is_none();
+    let address = |value: &str| links::again(path, &ask.fields, &[(field, value)]);
     html! {
         @if !is_first || next.is_some() {
             nav.pager aria-label="Pages" {
-                @if !is_first { a href=(links::again(path, &ask.fields, &[(field, "")])) { "First page" } }
+                @if !is_first { a href=(address("")) { "First page" } }
                 @if let Some(next) = next {
-                    a rel="next" href=(links::again(path, &ask.fields, &[(field, next)])) { "Next page" }
+                    a rel="next" href=(address(next)) { "Next page" }
                 }
             }
         }

@@ -84,7 +84,10 @@ fn scalar(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_alphabetic())
         && !text.ends_with(':')
         && text.chars().all(is_plain)
-        && !matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "yes" | "no" | "on" | "off" | "null");
+        && !matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "false" | "yes" | "no" | "on" | "off" | "null"
+        );
     match plain {
         true => text.to_owned(),
         false => Value::from(text).to_string(),
@@ -109,12 +112,31 @@ mod tests {
     #[test]
     fn values_are_written_as_people_write_them() {
         let value = json!({
-            "Resources": { "B": { "Type": "AWS::S3::Bucket", "Tags": [{ "Key": "a", "Value": "1" }, "x"] } },
+            "Resources": { "B": {
+                "Type": "AWS::S3::Bucket", "Tags": [{ "Key": "a", "Value": "1" }, "x"],
+            } },
             "Script": "#!/bin/sh\n\necho hi\n", "Empty": {}, "Yes": "yes", "N": [1, [2, 3]],
         });
-        let expected = "Resources:\n  B:\n    Type: AWS::S3::Bucket\n    Tags:\n      - Key: a\n        \
-            Value: \"1\"\n      - x\nScript: |\n  #!/bin/sh\n\n  echo hi\nEmpty: {}\n\"Yes\": \"yes\"\n\
-            N:\n  - 1\n  - - 2\n    - 3\n";
-        assert_eq!(text(&value), expected);
+        let expected = [
+            "Resources:",
+            "  B:",
+            "    Type: AWS::S3::Bucket",
+            "    Tags:",
+            "      - Key: a",
+            "        Value: \"1\"",
+            "      - x",
+            "Script: |",
+            "  #!/bin/sh",
+            "",
+            "  echo hi",
+            "Empty: {}",
+            "\"Yes\": \"yes\"",
+            "N:",
+            "  - 1",
+            "  - - 2",
+            "    - 3",
+            "",
+        ];
+        assert_eq!(text(&value), expected.join("\n"));
     }
 }
