@@ -1,9 +1,6 @@
 //! The embedded engine as a process: `clean` runs an ETL plan, `query` answers SQL, `look` says
-<<<<<<< HEAD
-//! what files have, `crawl` which tables a crawler finds, and `convert` makes Parquet of records.
-=======
-//! what files have, `crawl` which tables a crawler finds, and `rows` shows rows of a file.
->>>>>>> console
+//! what files have, `crawl` which tables a crawler finds, `convert` makes Parquet of records, and
+//! `rows` shows rows of a file.
 
 use std::process::ExitCode;
 
@@ -12,11 +9,7 @@ use clap::{Parser, Subcommand};
 use steppe_etl::clean::{Called, clean};
 use steppe_etl::look::look;
 use steppe_etl::storage::Realm;
-<<<<<<< HEAD
-use steppe_etl::{convert, crawl, process, query};
-=======
-use steppe_etl::{crawl, file_rows, process, query};
->>>>>>> console
+use steppe_etl::{convert, crawl, file_rows, process, query};
 use steppe_wire::hint::told;
 use tokio::sync::mpsc::Receiver;
 
@@ -56,14 +49,11 @@ enum Verb {
     },
     /// Look for tables below folders in S3: JSON, a line each way, on standard input and output.
     Crawl,
-<<<<<<< HEAD
+    /// Show rows of one file of a table in S3: JSON, a line each way, on standard input and output.
+    Rows,
     /// Convert records in files of this machine: JSON, a line each way, on standard input and
     /// output.
     Convert,
-=======
-    /// Show rows of one file of a table in S3: JSON, a line each way, on standard input and output.
-    Rows,
->>>>>>> console
     /// Answer one query: JSON, a line each way, on standard input and output.
     Query,
 }
@@ -71,15 +61,10 @@ enum Verb {
 #[expect(clippy::disallowed_macros, reason = "the answer is the result")]
 fn main() -> ExitCode {
     let verb = Args::parse().verb;
-<<<<<<< HEAD
     let leashed = matches!(
         verb,
-        Verb::Query | Verb::Crawl | Verb::Convert | Verb::Clean { leashed: true, .. }
+        Verb::Query | Verb::Crawl | Verb::Convert | Verb::Rows | Verb::Clean { leashed: true, .. }
     );
-=======
-    let leashed =
-        matches!(verb, Verb::Query | Verb::Crawl | Verb::Rows | Verb::Clean { leashed: true, .. });
->>>>>>> console
     let done = process::start(leashed, |lines| run(verb, lines));
     match done {
         Ok(answer) => {
@@ -104,11 +89,8 @@ async fn run(verb: Verb, lines: Receiver<String>) -> Result<String> {
         }
         Verb::Look { request } => return seen(&request),
         Verb::Crawl => return Ok(serde_json::to_string(&crawl::answer(lines).await?)?),
-<<<<<<< HEAD
-        Verb::Convert => return Ok(serde_json::to_string(&convert::answer(lines).await?)?),
-=======
         Verb::Rows => return Ok(serde_json::to_string(&file_rows::answer(lines).await?)?),
->>>>>>> console
+        Verb::Convert => return Ok(serde_json::to_string(&convert::answer(lines).await?)?),
         Verb::Query => return Ok(serde_json::to_string(&query::answer(lines).await?)?),
     };
     Ok(serde_json::to_string(&report)?)

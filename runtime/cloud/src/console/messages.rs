@@ -10,14 +10,13 @@ use super::frame::Page;
 use super::html::{arn, bytes, facts, json, json_text, link, section, short, status, text, time};
 use super::links::to;
 use super::table::{paged, table};
+use crate::kernel::cloud::Cloud;
 use crate::services::cloudwatch::Alarm;
 
 /// Bytes of a mail that are shown.
 const MAIL_BYTES_MAX: u64 = 512 * 1024;
 /// Mails that are listed.
 const MAILS_MAX: usize = 10_000;
-/// Events of an alarm that are shown.
-const ALARM_EVENTS: usize = 5;
 
 /// All rules.
 pub async fn rules(ask: &Ask) -> Result<Answer, Problem> {
@@ -65,7 +64,7 @@ pub async fn rule(ask: &Ask) -> Result<Answer, Problem> {
         (section("Targets", &html! {
             @for target in &rule.targets {
                 h3 { (target.id) }
-                (facts(vec![("ARN", arn(&target.arn)), ("Role", arn(&target.role))]))
+                (facts(vec![("ARN", arn(&target.arn)), ("Role", arn(target.role.as_deref().unwrap_or_default()))]))
                 @if let Some(input) = &target.input { (json_text("Input", input)) }
             }
         }))
@@ -79,8 +78,9 @@ pub async fn topics(ask: &Ask) -> Result<Answer, Problem> {
     let rows: Vec<Vec<Markup>> = topics
         .iter()
         .map(|(arn, topic)| {
-            let emails: Vec<&str> = topic.subscriptions.iter().map(|s| s.email.as_str()).collect();
-            vec![text(arn), text(&topic.display_name), text(&emails.join(", "))]
+            let subscribers = topic.subscriptions.iter();
+            let subscribers: Vec<&str> = subscribers.map(|s| s.endpoint.as_str()).collect();
+            vec![text(arn), text(&topic.display_name), text(&subscribers.join(", "))]
         })
         .collect();
     let body = html! {
@@ -177,26 +177,30 @@ pub async fn alarms(ask: &Ask) -> Result<Answer, Problem> {
     let (alarms, pager) = paged(ask, "alarms", ask.cloud.services.cloudwatch.alarms.all());
     let body = html! {
         @if alarms.is_empty() { p.quiet { "None." } }
-        @for (name, alarm) in &alarms { (section(name, &shown(alarm))) }
+        @for (name, alarm) in &alarms { (section(name, &shown(&ask.cloud, name, alarm))) }
         (pager)
     };
     Ok(Page::new("Alarms", body).into())
 }
 
-fn shown(alarm: &Alarm) -> Markup {
-    let (dimension, value) = &alarm.dimension;
-    let newest = alarm.events.iter().rev().take(ALARM_EVENTS);
-    let threshold = format!("{} or more within {} s", alarm.threshold, alarm.period_secs);
+fn shown(cloud: &Cloud, name: &str, alarm: &Alarm) -> Markup {
+    let about = alarm.describe(cloud, name);
+    let of = |member: &str| super::html::of(&about[member]);
+    let dimensions = alarm.metric.dimensions.iter();
+    let actions = alarm.actions.iter().flat_map(|(_, arns)| arns);
     facts(vec![
-        ("State", status(if alarm.raised { "ALARM" } else { "OK" })),
-        ("Since", super::html::maybe_time(alarm.changed.map(|(_, stated)| stated))),
-        ("Description", text(&alarm.description)),
-        ("Metric", text(&format!("{} {}", alarm.namespace, alarm.metric))),
-        (dimension, arn(value)),
-        ("Raised by", text(&threshold)),
-        ("Missing data", text(alarm.missing_data.as_deref().unwrap_or_default())),
-        ("Newest events", html! { @for event in newest { div { (time(*event)) } } }),
-        ("Tells", html! { @for action in &alarm.actions { div { (arn(action)) } } }),
+        ("State", of("StateValue")),
+        ("Since", time(alarm.state.since)),
+        ("Why", text(&alarm.state.reason)),
+        ("Description", of("AlarmDescription")),
+        ("Metric", text(&format!("{} {}", alarm.metric.namespace, alarm.metric.name))),
+        ("Dimensions", html! { @for (name, value) in dimensions { div { (name) " " (value) } } }),
+        ("Statistic", text(&format!("{} over {} s", alarm.statistic, alarm.period_secs))),
+        ("Comparison", of("ComparisonOperator")),
+        ("Threshold", of("Threshold")),
+        ("Periods", of("EvaluationPeriods")),
+        ("Missing data", of("TreatMissingData")),
+        ("Tells", html! { @for action in actions { div { (arn(action)) } } }),
     ])
 }
 

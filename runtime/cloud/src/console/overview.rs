@@ -199,18 +199,14 @@ fn jobs(ask: &Ask) -> Vec<Failure> {
 
 fn alarms(ask: &Ask) -> Vec<Failure> {
     let alarms = ask.cloud.services.cloudwatch.alarms.all();
-    let raised = alarms.into_iter().filter(|(_, alarm)| alarm.raised);
+    let raised = alarms.into_iter().filter(|(_, alarm)| alarm.state.value.word() == "ALARM");
     raised
         .map(|(name, alarm)| Failure {
-            when: alarm
-                .changed
-                .map(|(_, stated)| stated)
-                .or_else(|| alarm.events.last().copied())
-                .unwrap_or_default(),
+            when: alarm.state.since,
             what: "alarm",
             name: link(&to("alarms", &[]), &name),
             status: "ALARM".to_owned(),
-            reason: alarm.description.clone(),
+            reason: alarm.state.reason.clone(),
         })
         .collect()
 }

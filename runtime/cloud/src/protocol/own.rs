@@ -1,15 +1,10 @@
-<<<<<<< HEAD
 //! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, faults, clock, metadata of
-//! instances, wait conditions, tools of instances.
-=======
-//! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, clock, faults, metadata of
 //! instances, wait conditions, tools of instances, and the pages of the [`console`].
->>>>>>> console
 //!
 //! `health` says only `{"status": "ok"}`, unless the header `x-steppe-identity` has the content of
 //! the file `identity` in the state folder, which only its owner can read: then it also says which
-//! process, version and folder it is. `stop`, `faults` and `clock`
-//! need the same header.
+//! process, version and folder it is. `stop`, `faults` and `clock` need the same header. `clock` takes
+//! `{"seconds": 86400}` and puts the cloud's clock forward, until the process ends.
 
 use std::sync::Arc;
 use std::time::Duration;
