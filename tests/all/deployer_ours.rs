@@ -36,7 +36,7 @@ const VERBS: [&[&str]; 24] = [
 ];
 
 /// Verbs that never ask an environment's cloud about a deployment.
-const ELSEWHERE: [&str; 6] = ["render", "train", "pipeline", "local", "doctor", "help"];
+const ELSEWHERE: [&str; 7] = ["render", "train", "pipeline", "local", "console", "doctor", "help"];
 
 #[test]
 fn a_stack_of_another_deployment_is_refused_by_each_verb() {

@@ -167,11 +167,7 @@ async fn a_rule_is_refused_for_what_it_cannot_do() {
     let running = start().await;
     for (from, to, expected) in [
         ("cron(0 6 * * ? *)", "cron(0 6 * * * *)", "needs `?`"),
-        (
-            "[{ prefix: raw/ }]",
-            "[{ soundex: csv }]",
-            "Unrecognized match type soundex",
-        ),
+        ("[{ prefix: raw/ }]", "[{ soundex: csv }]", "Unrecognized match type soundex"),
         (
             "Principal: { Service: [events.amazonaws.com, states.amazonaws.com] }",
             "Principal: { Service: states.amazonaws.com }",

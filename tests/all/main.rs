@@ -23,6 +23,8 @@ mod cloudformation_operations;
 mod cloudformation_requests;
 mod cloudformation_rights;
 mod components;
+mod console;
+mod console_models;
 mod coverage;
 mod crawlers;
 mod deployer;

@@ -148,6 +148,12 @@ pub enum Verb {
         #[command(subcommand)]
         verb: LocalVerb,
     },
+    /// Open the console of the embedded cloud: what is in it, as pages in a browser.
+    Console {
+        /// Print the link only.
+        #[arg(long)]
+        no_open: bool,
+    },
     /// Check this machine and the configuration.
     Doctor,
 }
@@ -227,6 +233,7 @@ impl Verb {
             Self::Outputs => "outputs",
             Self::Logs { .. } => "logs",
             Self::Local { .. } => "local",
+            Self::Console { .. } => "console",
             Self::Doctor => "doctor",
         }
     }

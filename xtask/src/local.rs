@@ -61,6 +61,11 @@ struct Health {
 }
 
 #[derive(Deserialize)]
+struct Ticket {
+    ticket: String,
+}
+
+#[derive(Deserialize)]
 struct Keys {
     access_key_id: String,
     secret_access_key: String,
@@ -221,6 +226,25 @@ impl LocalCloud {
         }
     }
 
+    /// The link into the console of the running cloud, for its owner only.
+    pub fn console_link(&self, about: &About) -> Result<String> {
+        let file = self.dir.join("identity");
+        let identity = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(console_address(about, identity.trim()))
+    }
+
+    /// A link that opens the console once and soon: unlike the other one it may be seen by other
+    /// users, as command lines are.
+    pub fn console_ticket(&self, about: &About) -> Result<String> {
+        let (status, body) = self.ask(about.port, "POST", "/_steppe/ticket")?;
+        if status != 200 {
+            bail!("the embedded cloud gives no ticket for its console: status {status}");
+        }
+        let ticket: Ticket = serde_json::from_slice(&body)?;
+        Ok(console_address(about, &ticket.ticket))
+    }
+
     /// How to speak to the running cloud.
     pub fn target(&self, about: &About) -> Result<Target> {
         let file = self.dir.join("credentials.json");
@@ -240,6 +264,10 @@ impl LocalCloud {
             keys: Some((keys.access_key_id, keys.secret_access_key)),
         })
     }
+}
+
+fn console_address(about: &About, token: &str) -> String {
+    format!("http://127.0.0.1:{}/_steppe/login?token={token}", about.port)
 }
 
 /// Whether the process still exists and is more than a zombie.

@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+mod console;
 mod deploy;
 mod destroy;
 mod doctor;
@@ -82,6 +83,7 @@ pub async fn run(args: &Args, host: &Host) -> Result<Outcome> {
         Verb::Outputs => inspect::outputs(&open()?, host).await,
         Verb::Logs { of, minutes } => inspect::logs(&open()?, host, *of, *minutes).await,
         Verb::Local { verb } => local_cloud::run(args, host, *verb),
+        Verb::Console { no_open } => console::run(args, host, *no_open),
         Verb::Doctor => doctor::run(args, host).await,
     }
 }

@@ -15,6 +15,7 @@
 //! one region, one user (the administrator); every change is visible at once; nothing is encrypted
 //! at rest.
 
+pub mod console;
 pub mod coverage;
 pub mod inputs;
 pub mod kernel;

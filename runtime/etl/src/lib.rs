@@ -9,6 +9,7 @@ pub mod convert;
 pub mod crawl;
 mod csv_rows;
 mod distinct;
+pub mod file_rows;
 pub mod formats;
 mod header;
 pub mod look;

@@ -1,5 +1,6 @@
 //! The embedded engine as a process: `clean` runs an ETL plan, `query` answers SQL, `look` says
-//! what files have, `crawl` which tables a crawler finds, and `convert` makes Parquet of records.
+//! what files have, `crawl` which tables a crawler finds, `convert` makes Parquet of records, and
+//! `rows` shows rows of a file.
 
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use clap::{Parser, Subcommand};
 use steppe_etl::clean::{Called, clean};
 use steppe_etl::look::look;
 use steppe_etl::storage::Realm;
-use steppe_etl::{convert, crawl, process, query};
+use steppe_etl::{convert, crawl, file_rows, process, query};
 use steppe_wire::hint::told;
 use tokio::sync::mpsc::Receiver;
 
@@ -48,6 +49,8 @@ enum Verb {
     },
     /// Look for tables below folders in S3: JSON, a line each way, on standard input and output.
     Crawl,
+    /// Show rows of one file of a table in S3: JSON, a line each way, on standard input and output.
+    Rows,
     /// Convert records in files of this machine: JSON, a line each way, on standard input and
     /// output.
     Convert,
@@ -60,7 +63,7 @@ fn main() -> ExitCode {
     let verb = Args::parse().verb;
     let leashed = matches!(
         verb,
-        Verb::Query | Verb::Crawl | Verb::Convert | Verb::Clean { leashed: true, .. }
+        Verb::Query | Verb::Crawl | Verb::Convert | Verb::Rows | Verb::Clean { leashed: true, .. }
     );
     let done = process::start(leashed, |lines| run(verb, lines));
     match done {
@@ -86,6 +89,7 @@ async fn run(verb: Verb, lines: Receiver<String>) -> Result<String> {
         }
         Verb::Look { request } => return seen(&request),
         Verb::Crawl => return Ok(serde_json::to_string(&crawl::answer(lines).await?)?),
+        Verb::Rows => return Ok(serde_json::to_string(&file_rows::answer(lines).await?)?),
         Verb::Convert => return Ok(serde_json::to_string(&convert::answer(lines).await?)?),
         Verb::Query => return Ok(serde_json::to_string(&query::answer(lines).await?)?),
     };

@@ -18,5 +18,6 @@ pub mod predict;
 pub mod problem;
 pub mod query;
 pub mod registry;
+pub mod rows;
 pub mod score;
 pub mod text;

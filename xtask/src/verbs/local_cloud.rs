@@ -11,18 +11,30 @@ use crate::cli::{Args, LocalVerb};
 use crate::exit::Outcome;
 use crate::hint::OrHint;
 use crate::host::Host;
-use crate::local::LocalCloud;
+use crate::local::{About, LocalCloud};
 use crate::project::{read, root, scratch};
 use crate::target::EXPORTED;
 
-/// Starts, stops, resets or describes the embedded cloud.
-pub fn run(args: &Args, host: &Host, verb: LocalVerb) -> Result<Outcome> {
+/// The embedded cloud of the environment, whether it runs or not.
+pub fn of(args: &Args) -> Result<LocalCloud> {
     let root = root()?;
     let project = Project::parse("steppe.toml", &read(&root.join("steppe.toml"))?)?;
     let Environment::Embedded { port } = *project.environment("steppe.toml", &args.env)? else {
         bail!("the environment `{}` is not embedded", args.env);
     };
-    let local = LocalCloud::new(&root, &scratch(&root), port)?;
+    LocalCloud::new(&root, &scratch(&root), port)
+}
+
+/// What it says about itself; an error when it does not run.
+pub fn running(local: &LocalCloud) -> Result<About> {
+    local.running().or_hint(|| {
+        Hinted::new("the embedded cloud does not run", "start it with `cargo xtask local start`")
+    })
+}
+
+/// Starts, stops, resets or describes the embedded cloud.
+pub fn run(args: &Args, host: &Host, verb: LocalVerb) -> Result<Outcome> {
+    let local = of(args)?;
     let state = local.dir.display().to_string();
     match verb {
         LocalVerb::Start => {
@@ -61,9 +73,7 @@ pub fn run(args: &Args, host: &Host, verb: LocalVerb) -> Result<Outcome> {
 
 /// What other clients need to speak to the running cloud.
 fn environment(host: &Host, local: &LocalCloud) -> Result<()> {
-    let about = local.running().or_hint(|| {
-        Hinted::new("the embedded cloud does not run", "start it with `cargo xtask local start`")
-    })?;
+    let about = running(local)?;
     let target = local.target(&about)?;
     let (id, secret) = target.keys.context("the embedded cloud has no keys")?;
     let (endpoint, region) = (target.endpoint.unwrap_or_default(), target.region);

@@ -213,7 +213,7 @@ impl Check {
         if let Some(most) = schema["maxLength"].as_u64().filter(|m| chars > *m) {
             self.refuse(path, format!("expected maxLength: {most}, actual: {chars}"));
         }
-        // AWS's two patterns that look ahead or behind are left to the resources themselves.
+        // AWS's few patterns that look ahead or behind are left to the resources themselves.
         let pattern = schema["pattern"].as_str().and_then(compiled);
         if pattern.is_some_and(|p| !p.is_match(&text)) {
             let words = "failed validation constraint for keyword [pattern]";
@@ -354,6 +354,13 @@ mod tests {
         gather(&SCHEMAS, &mut found);
         found.sort();
         found.dedup();
-        assert_eq!(found, [r"^(?!\s*$).+$", r"^[0-9A-Za-z\.\-_]*(?<!\.)$"]);
+        assert_eq!(
+            found,
+            [
+                r"^(?!\s*$).+$",
+                r"^(?=[/\.\-_A-Za-z0-9]+)((?!aws\.).*)|(\$(\.[\w_-]+(\[(\d+|\*)\])*)*)$",
+                r"^[0-9A-Za-z\.\-_]*(?<!\.)$",
+            ]
+        );
     }
 }

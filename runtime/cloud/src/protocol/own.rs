@@ -1,10 +1,10 @@
 //! The cloud's own addresses, below `/_steppe/`: health, coverage, stop, faults, clock, metadata of
-//! instances, wait conditions, tools of instances.
+//! instances, wait conditions, tools of instances, and the pages of the [`console`].
 //!
 //! `health` says only `{"status": "ok"}`, unless the header `x-steppe-identity` has the content of
 //! the file `identity` in the state folder, which only its owner can read: then it also says which
-//! process, version and folder it is. `stop`, `faults` and `clock`
-//! need the same header.
+//! process, version and folder it is. `stop`, `faults` and `clock` need the same header. `clock` takes
+//! `{"seconds": 86400}` and puts the cloud's clock forward, until the process ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::console;
 use crate::coverage;
 use crate::kernel::cloud::Cloud;
 use crate::services::cloudformation::{self, Refused};
@@ -28,6 +29,9 @@ const ADVANCE_SECS_MAX: u64 = 10 * 366 * 24 * 60 * 60;
 
 /// Answers a request to `/_steppe/PATH`.
 pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> Response {
+    if matches!(*request.method(), Method::GET | Method::POST) && console::has(path) {
+        return console::answer(cloud, path, request).await;
+    }
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();

@@ -39,7 +39,7 @@ pub use engine::resume;
 pub use nested::check_used;
 pub use permissions::{Work as Rights, check_rights};
 pub use signals::{Refused, signal};
-pub use template::Parameters;
+pub use template::{Parameters, Template, parse};
 
 use crate::kernel::cloud::Cloud;
 use crate::kernel::cloud::Opening;

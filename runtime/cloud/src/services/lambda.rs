@@ -14,6 +14,7 @@ mod log;
 mod memory;
 mod operations;
 mod package;
+mod permissions;
 mod pool;
 mod resources;
 mod runtime_api;
@@ -47,6 +48,7 @@ use anyhow::Result;
 /// API of Lambda.
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
+    policy: permissions::of,
     takes: Some(Takes(|cloud, message| Box::pin(asynchronous::take(cloud, message)))),
     ..Service::new(
         "lambda",
@@ -54,6 +56,11 @@ pub static SERVICE: Service = Service {
         &[
             op!(GetFunction(FunctionName, Qualifier) => operations::get),
             op!(ListFunctions(MaxItems, Marker) => operations::list),
+            op!(AddPermission(
+                FunctionName, Qualifier, StatementId, Action, Principal, SourceArn, SourceAccount
+            ) => permissions::add),
+            op!(RemovePermission(FunctionName, Qualifier, StatementId) => permissions::remove),
+            op!(GetPolicy(FunctionName, Qualifier) => permissions::get),
             op!(Invoke(FunctionName, Qualifier, InvocationType, LogType, Payload)
                 => async operations::invoke),
         ],
@@ -116,6 +123,9 @@ pub struct Function {
     /// Network that it is attached to.
     #[serde(default)]
     pub network: Option<Network>,
+    /// Statements about who else may invoke it.
+    #[serde(default)]
+    pub permissions: Vec<Value>,
 }
 
 /// Where a function is attached to a network.

@@ -26,7 +26,8 @@ use crate::kernel::service::{Call, Service};
 use crate::kernel::store::Table;
 use crate::{model, op};
 use anyhow::Result;
-use file::{Bounds, Event};
+use file::Bounds;
+pub use file::Event;
 use parking_lot::Mutex;
 
 /// What CloudWatch Logs has.
@@ -82,6 +83,17 @@ pub fn arn(cloud: &Cloud, group: &str) -> String {
 
 fn path(cloud: &Cloud, group: &str) -> PathBuf {
     cloud.path("logs").join(format!("{}.ndjson", hex::encode(&Sha256::digest(group)[..16])))
+}
+
+/// A group's events that are not too old, oldest first.
+pub fn events(cloud: &Cloud, group: &str) -> ApiResult<Vec<Event>> {
+    let bounds = find(cloud, group)?.bounds();
+    file::read(&path(cloud, group), bounds).map_err(ApiError::internal)
+}
+
+/// Bytes of a group's file.
+pub fn stored_bytes(cloud: &Cloud, group: &str) -> u64 {
+    std::fs::metadata(path(cloud, group)).map_or(0, |metadata| metadata.len())
 }
 
 /// Deletes a group's events.
@@ -175,7 +187,7 @@ fn list_groups(call: &Call<'_>) -> ApiResult {
 }
 
 fn describe(cloud: &Cloud, name: &str, group: &LogGroup) -> Value {
-    let stored = std::fs::metadata(path(cloud, name)).map_or(0, |m| m.len());
+    let stored = stored_bytes(cloud, name);
     let mut out = json!({
         "logGroupName": name, "creationTime": group.created.as_millisecond(),
         "arn": arn(cloud, name), "storedBytes": stored,
@@ -196,8 +208,7 @@ fn filter(call: &Call<'_>) -> ApiResult {
             "The embedded cloud has no filter patterns.",
         ));
     }
-    let bounds = find(cloud, group)?.bounds();
-    let events = file::read(&path(cloud, group), bounds).map_err(ApiError::internal)?;
+    let events = events(cloud, group)?;
     let mut answer = PAGES_OF_EVENTS.answer(params, "events", matching(events, params))?;
     answer["searchedLogStreams"] = json!([]);
     Ok(answer)

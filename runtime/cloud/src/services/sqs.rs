@@ -19,6 +19,7 @@ mod moves;
 mod permissions;
 mod queues;
 mod resources;
+mod rows;
 mod shelf;
 
 use std::collections::{BTreeMap, HashMap};
@@ -38,7 +39,8 @@ use crate::kernel::store::{NotStored, Table};
 use crate::{model, op};
 
 use self::attributes::Settings;
-use self::shelf::{Row, Shelf};
+use self::rows::Row;
+use self::shelf::Shelf;
 
 pub use self::moves::resume;
 

@@ -37,7 +37,7 @@ impl Fixture {
         let kind = resource::find(kind).expect("a type");
         let place = self.place();
         let id = kind.handler.id(&place, kind.given_name(properties), properties);
-        assert!(!kind.handler.exists(&self.cloud, &id, properties), "{}", kind.name);
+        assert_ne!(kind.handler.exists(&self.cloud, &id, properties), Some(true), "{}", kind.name);
         let made = kind.handler.create(&place, &id, properties).await;
         (id, Value::Object(made.expect(kind.name)))
     }

@@ -8,7 +8,7 @@ mod evaluation;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::decision::{Reason, Request, Subject, Unknown, decide};
+use super::decision::{Limits, Reason, Request, Subject, Unknown, decide};
 use super::document::{Kind, Policy};
 
 const OPERATORS: &str = "reference_policies_elements_condition_operators.html";

@@ -256,7 +256,7 @@ fn on_behalf_of_lambda(service: &str, operation: &str, resource: &Thing<'_>) -> 
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
@@ -283,6 +283,11 @@ mod tests {
                 assert!(schema::has_property(rule.kind, property), "{property} of {rule:?}");
             }
         }
+    }
+
+    /// Whether the handler of a type works on records itself, instead of calling operations.
+    pub fn is_in_table(kind: &str) -> bool {
+        RULES.iter().any(|rule| rule.kind == kind)
     }
 
     #[test]

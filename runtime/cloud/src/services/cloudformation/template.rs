@@ -232,6 +232,11 @@ impl Template {
         Ok(found)
     }
 
+    /// The whole of it, with functions in their long form.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
     /// The template's description.
     pub fn description(&self) -> Option<&str> {
         self.value["Description"].as_str()

@@ -70,7 +70,7 @@ impl Handler for AlarmType {
     }
 
     fn read(&self, cloud: &Arc<Cloud>, id: &str, _: &Value) -> Live {
-        Live::of(cloud.services.cloudwatch.alarms.get(id).map(|a| a.describe(cloud, id)))
+        Live::of(cloud.services.cloudwatch.alarms.get(id).map(|a| a.properties(id)))
     }
 
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {

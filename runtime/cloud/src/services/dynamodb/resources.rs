@@ -283,7 +283,7 @@ mod tests {
         });
         let made = Table.create(&place, "table", &old).await.expect("made");
         assert_eq!(made["Arn"], "arn:aws:dynamodb:us-east-1:000000000000:table/table");
-        assert!(Table.exists(&cloud, "table", &old));
+        assert_eq!(Table.exists(&cloud, "table", &old), Some(true));
         let new = json!({
             "AttributeDefinitions": [attribute("pk"), attribute("other")],
             "KeySchema": [key("pk", "HASH")], "BillingMode": "PAY_PER_REQUEST",

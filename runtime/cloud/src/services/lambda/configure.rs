@@ -70,6 +70,7 @@ pub fn set(cloud: &Cloud, name: &str, p: &Value) -> Result<(), String> {
         code_bytes: package.bytes,
         directory: package.directory,
         // Later than before, also when the clock stands still: processes are told apart by it.
+        permissions: old.as_ref().map(|old| old.permissions.clone()).unwrap_or_default(),
         modified: old.map_or_else(Timestamp::now, |o| Timestamp::now().max(after(o.modified))),
         architecture: architecture(p)?.to_owned(),
         network,

@@ -10,29 +10,36 @@ use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{Handler, Live, Made, Place, ResourceType, attributes, text};
 
 /// The types.
-pub const TYPES: &[ResourceType] = &[ResourceType::new(
-    "AWS::Lambda::Function",
-    &[
-        "FunctionName",
-        "Description",
-        "Runtime",
-        "Handler",
-        "Architectures",
-        "MemorySize",
-        "Timeout",
-        "Role",
-        "Code/S3Bucket",
-        "Code/S3Key",
-        "Environment/Variables",
-        "LoggingConfig/LogGroup",
-        "LoggingConfig/LogFormat=Text",
-        "VpcConfig/SubnetIds",
-        "VpcConfig/SecurityGroupIds",
-        "Tags",
-    ],
-    &Function,
-)
-.named_by("FunctionName")];
+pub const TYPES: &[ResourceType] = &[
+    ResourceType::new(
+        "AWS::Lambda::Function",
+        &[
+            "FunctionName",
+            "Description",
+            "Runtime",
+            "Handler",
+            "Architectures",
+            "MemorySize",
+            "Timeout",
+            "Role",
+            "Code/S3Bucket",
+            "Code/S3Key",
+            "Environment/Variables",
+            "LoggingConfig/LogGroup",
+            "LoggingConfig/LogFormat=Text",
+            "VpcConfig/SubnetIds",
+            "VpcConfig/SecurityGroupIds",
+            "Tags",
+        ],
+        &Function,
+    )
+    .named_by("FunctionName"),
+    ResourceType::new(
+        "AWS::Lambda::Permission",
+        &["FunctionName", "Action", "Principal", "SourceArn", "SourceAccount"],
+        &Permission,
+    ),
+];
 
 #[derive(Debug)]
 struct Function;
@@ -92,5 +99,40 @@ impl Handler for Function {
 
     fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
         Some(cloud.services.lambda.functions.names(""))
+    }
+}
+
+#[derive(Debug)]
+struct Permission;
+
+/// The function that a permission is about, and its statement's ID.
+fn of_permission(id: &str, properties: &Value) -> Value {
+    json!({ "FunctionName": properties["FunctionName"], "StatementId": id })
+}
+
+#[async_trait]
+impl Handler for Permission {
+    async fn create(&self, place: &Place<'_>, id: &str, properties: &Value) -> Made {
+        let mut params = of_permission(id, properties);
+        for name in ["Action", "Principal", "SourceArn", "SourceAccount"] {
+            if !properties[name].is_null() {
+                params[name] = properties[name].clone();
+            }
+        }
+        place.call("lambda", "AddPermission", &params).await?;
+        Ok(attributes(json!({ "Id": id })))
+    }
+
+    async fn delete(&self, place: &Place<'_>, id: &str, properties: &Value) -> Result<(), String> {
+        place.call_unless_gone("lambda", "RemovePermission", &of_permission(id, properties)).await
+    }
+
+    fn read(&self, cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Live {
+        let given = properties["FunctionName"].as_str().unwrap_or_default();
+        let name = given.rsplit(':').next().unwrap_or(given);
+        let function = cloud.services.lambda.functions.get(name);
+        let is_there = function.is_some_and(|f| f.permissions.iter().any(|s| s["Sid"] == id));
+        // None of it can be changed.
+        Live::of(is_there.then(|| properties.clone()))
     }
 }

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::attributes::{MESSAGE_BYTES_MAX, Settings};
 use super::content::{self, digest_of_attributes, digest_of_body};
-use super::shelf::{Entry, Handle, Message, Row, Taken, duplicate_key, handle};
+use super::rows::{Handle, Message, Row, duplicate_key, handle};
+use super::shelf::{Entry, Taken};
 use super::{Named, Queue, State, attributes, invalid, missing, name_in, named, no_queue};
 use crate::kernel::bus;
 use crate::kernel::cloud::Cloud;

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::shelf::{Entry, Row};
+use super::rows::Row;
+use super::shelf::Entry;
 use super::{Queue, invalid, messages, name_in};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};

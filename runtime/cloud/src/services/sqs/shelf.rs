@@ -5,80 +5,18 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use super::attributes::Settings;
-use crate::kernel::error::{ApiError, ApiResult};
+use super::rows::{Handle, Message, Receipt, Row, Seen};
 use crate::kernel::store::{NotStored, Table};
 
 /// How long a FIFO queue knows what was sent.
 const DUPLICATES: SignedDuration = SignedDuration::from_mins(5);
 /// Messages that are in flight at the same time.
 pub const IN_FLIGHT_MAX: usize = 120_000;
-
-/// A row of a queue.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Row {
-    /// A message.
-    Message(Box<Message>),
-    /// Who received a message last.
-    Receipt(Receipt),
-    /// What was sent to a FIFO queue.
-    Seen(Seen),
-}
-
-/// A message as it was sent.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Message {
-    pub id: String,
-    pub body: String,
-    #[serde(default)]
-    pub attributes: Map<String, Value>,
-    /// `AWSTraceHeader`.
-    #[serde(default)]
-    pub system: Map<String, Value>,
-    /// Unique ID of who sent it.
-    pub sender: String,
-    pub sent: Timestamp,
-    /// When it may be received first.
-    pub available: Timestamp,
-    #[serde(default)]
-    pub group: Option<String>,
-    #[serde(default)]
-    pub deduplication: Option<String>,
-    /// ARN of the queue that it came from, when this one is its dead-letter queue.
-    #[serde(default)]
-    pub origin: Option<String>,
-    /// How often it was received in queues before this one.
-    #[serde(default)]
-    pub receives_before: u64,
-}
-
-/// Who received a message last.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
-    /// When others may receive it.
-    pub visible: Timestamp,
-    pub receives: u64,
-    pub first: Timestamp,
-    pub last: Timestamp,
-    /// Tells this receipt from earlier ones.
-    pub nonce: u64,
-}
-
-/// What was sent to a FIFO queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
-    pub id: String,
-    pub sequence: u64,
-    pub sent: Timestamp,
-}
 
 /// What is known in memory of a message.
 #[derive(Debug, Clone)]
@@ -150,30 +88,6 @@ pub struct Chosen {
     pub dead: Vec<(u64, Entry)>,
     /// Whether messages are left out because too many are in flight.
     pub full: bool,
-}
-
-/// A receipt handle in parts.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Handle {
-    pub queue: String,
-    pub sequence: u64,
-    pub nonce: u64,
-}
-
-impl Handle {
-    /// As receivers get it.
-    pub fn written(&self) -> String {
-        BASE64.encode(format!("{} {} {:016x}", self.queue, self.sequence, self.nonce))
-    }
-
-    pub fn read(text: &str) -> Option<Self> {
-        let decoded = String::from_utf8(BASE64.decode(text).ok()?).ok()?;
-        let mut parts = decoded.split(' ');
-        let queue = parts.next()?.to_owned();
-        let sequence = parts.next()?.parse().ok()?;
-        let nonce = u64::from_str_radix(parts.next()?, 16).ok()?;
-        parts.next().is_none().then_some(Self { queue, sequence, nonce })
-    }
 }
 
 impl Shelf {
@@ -506,146 +420,5 @@ impl Inner {
     }
 }
 
-/// What a FIFO queue tells messages apart by.
-pub fn duplicate_key(settings: &Settings, group: &str, deduplication: &str) -> String {
-    if settings.by_group { format!("{group}\n{deduplication}") } else { deduplication.to_owned() }
-}
-
-/// A handle that is good for this queue.
-pub fn handle(text: &str, queue: &str) -> ApiResult<Handle> {
-    let read = Handle::read(text).filter(|handle| handle.queue == queue);
-    read.ok_or_else(|| {
-        let message = format!("The input receipt handle \"{text}\" is not a valid receipt handle.");
-        ApiError::new("ReceiptHandleIsInvalid", message)
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap as Map;
-
-    use super::*;
-    use crate::kernel::store::Store;
-
-    fn time(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + seconds).expect("a time")
-    }
-
-    struct Fixture {
-        _folder: tempfile::TempDir,
-        rows: Table<Row>,
-        shelf: Shelf,
-        settings: Settings,
-    }
-
-    fn fixture(fifo: bool) -> Fixture {
-        let folder = tempfile::tempdir().expect("a folder");
-        let rows = Table::new(&Store::open(folder.path()).expect("a store"), "rows");
-        let mut attributes = Map::new();
-        attributes.insert("FifoQueue".to_owned(), fifo.to_string());
-        let shelf = Shelf::open("q", &rows);
-        Fixture { _folder: folder, rows, shelf, settings: Settings::of(&attributes) }
-    }
-
-    impl Fixture {
-        fn send(&self, body: &str, group: Option<&str>, at: i64) -> u64 {
-            let message = Message {
-                body: body.to_owned(),
-                sent: time(at),
-                available: time(at),
-                group: group.map(str::to_owned),
-                ..Message::default()
-            };
-            self.shelf.add(&self.rows, vec![message], time(at)).expect("stored")[0]
-        }
-
-        fn receive(&self, count: usize, at: i64) -> Vec<Taken> {
-            let until = time(at + 30);
-            let chosen = self.shelf.choose(&self.settings, count, until, time(at));
-            self.shelf.keep(&self.rows, &chosen.received).expect("stored");
-            chosen.received
-        }
-    }
-
-    fn numbers(taken: &[Taken]) -> Vec<u64> {
-        taken.iter().map(|taken| taken.sequence).collect()
-    }
-
-    #[test]
-    fn a_message_is_hidden_while_somebody_has_it_also_after_a_restart() {
-        let mut f = fixture(false);
-        let first = f.send("a", None, 0);
-        assert_eq!(numbers(&f.receive(10, 0)), [first]);
-        assert!(f.receive(10, 29).is_empty());
-        f.shelf = Shelf::open("q", &f.rows);
-        assert!(f.receive(10, 29).is_empty());
-        assert_eq!(f.shelf.next_visible(time(29)), Some(time(30)));
-        let again = f.receive(10, 30);
-        assert_eq!((numbers(&again), again[0].receipt.receives), (vec![first], 2));
-        f.shelf.delete(&f.rows, &[first]).expect("stored");
-        assert_eq!(Shelf::open("q", &f.rows).counts(time(99)), Counts::default());
-        assert!(f.rows.is_empty());
-    }
-
-    #[test]
-    fn a_group_waits_for_what_is_in_flight() {
-        let f = fixture(true);
-        let a1 = f.send("a1", Some("a"), 0);
-        let a2 = f.send("a2", Some("a"), 0);
-        let b1 = f.send("b1", Some("b"), 0);
-        assert_eq!(numbers(&f.receive(1, 0)), [a1]);
-        assert_eq!(numbers(&f.receive(10, 0)), [b1]);
-        assert!(f.receive(10, 1).is_empty());
-        f.shelf.delete(&f.rows, &[a1]).expect("stored");
-        assert_eq!(numbers(&f.receive(10, 1)), [a2]);
-    }
-
-    #[test]
-    fn what_was_sent_is_known_for_five_minutes() {
-        let mut f = fixture(true);
-        let send = |f: &Fixture, id: &str, at: i64| {
-            let message = Message { id: id.to_owned(), sent: time(at), ..Message::default() };
-            f.shelf.add_once(&f.rows, message, "key", time(at)).expect("stored")
-        };
-        let first = send(&f, "1", 0);
-        f.shelf.delete(&f.rows, &[first.sequence]).expect("stored");
-        f.shelf = Shelf::open("q", &f.rows);
-        assert_eq!(send(&f, "2", 299), first);
-        let later = send(&f, "3", 300);
-        assert!(later.id == "3" && later.sequence > first.sequence);
-    }
-
-    #[test]
-    fn messages_received_too_often_are_told_apart() {
-        let mut f = fixture(false);
-        let number = f.send("a", None, 0);
-        f.settings.redrive =
-            Some(super::super::attributes::Redrive { target: String::new(), receives_max: 1 });
-        assert_eq!(numbers(&f.receive(1, 0)), [number]);
-        let chosen = f.shelf.choose(&f.settings, 1, time(60), time(30));
-        let dead: Vec<u64> = chosen.dead.iter().map(|(number, _)| *number).collect();
-        assert_eq!((chosen.received.len(), dead), (0, vec![number]));
-        assert_eq!(f.shelf.counts(time(30)), Counts::default());
-        f.shelf.put_back(chosen.dead);
-        assert_eq!(f.shelf.counts(time(30)).ready, 1);
-    }
-
-    #[test]
-    fn what_is_too_old_goes() {
-        let f = fixture(false);
-        f.send("old", None, 0);
-        let new = f.send("new", None, 50);
-        f.shelf.expire(&f.rows, SignedDuration::from_secs(60), time(60)).expect("stored");
-        assert_eq!(f.shelf.numbers(10), [new]);
-        assert_eq!(f.rows.len(), 1);
-    }
-
-    #[test]
-    fn handles_are_read_as_they_are_written() {
-        let handle = Handle { queue: "q".to_owned(), sequence: 7, nonce: 9 };
-        assert_eq!(Handle::read(&handle.written()), Some(handle));
-        for wrong in ["", "x", "AAAA", &BASE64.encode("q 7"), &BASE64.encode("q 7 9 1")] {
-            assert_eq!(Handle::read(wrong), None);
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::decision::{Reason, Request, Subject, decide, decide_across, decide_trust};
+use super::super::decision::{
+    Limits, Reason, Request, Subject, decide, decide_across, decide_trust,
+};
 use super::super::document::{Kind, Policy};
 use super::{
     ACCOUNT, ACTION, DEPUTY, LOGIC, NOT_ACTION, NOT_PRINCIPAL, NOT_RESOURCE, PRINCIPAL, RESOURCE,
@@ -179,7 +181,8 @@ fn what_belongs_to_another_account_needs_both_sides() {
         let resource = resource.map(|(effect, principal)| statement(effect, principal));
         let own = identity(json!([{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }]));
         let identity = if may { vec![own] } else { vec![] };
-        let decision = decide_across(&identity, resource.as_ref(), &request).expect("known keys");
+        let decision = decide_across(&identity, Limits::default(), resource.as_ref(), &request)
+            .expect("known keys");
         assert_eq!(decision.reason, expected, "{resource:?}, identity {may}");
     }
 }
@@ -247,7 +250,7 @@ fn trusted(statements: &Value, subject: &Subject, may: bool, pairs: &[(&str, &st
     let resource = "arn:aws:iam::111122223333:role/target";
     let request = Request { subject, action: "sts:AssumeRole", resource, context: &context };
     let identity = if may { vec![own] } else { vec![] };
-    decide_trust(&identity, &trust, &request).expect("known keys").allowed()
+    decide_trust(&identity, Limits::default(), &trust, &request).expect("known keys").allowed()
 }
 
 #[test]

@@ -221,13 +221,13 @@ fn functions_cannot_make_more_than_a_resource_holds() {
 
 #[test]
 fn what_is_not_implemented_is_named_only_where_it_would_be_made() {
-    let template = parse(&TEMPLATE.replace("AWS::SNS::Topic", "AWS::SQS::Queue")).expect("valid");
+    let template = parse(&TEMPLATE.replace("AWS::SNS::Topic", "AWS::MQ::Broker")).expect("valid");
     let ids = |ids: &[&str]| ids.iter().map(|i| (*i).to_owned()).collect::<Vec<_>>();
     assert_eq!(template.check_implemented(&ids(&["Group"])), Ok(()));
     let error = template.check_implemented(&ids(&["Group", "Topic"])).expect_err("refused");
     assert_eq!(
         error,
-        "Topic: the embedded cloud does not implement the resource type AWS::SQS::Queue"
+        "Topic: the embedded cloud does not implement the resource type AWS::MQ::Broker"
     );
     let named = |from: &str, to: &str| {
         let template = parse(&TEMPLATE.replace(from, to)).expect("valid");
