@@ -45,6 +45,7 @@ parity: $(VENV) build ## the same plans on Spark and on the embedded engine; for
 clients: $(VENV) $(DATA) $(DBT) build ## clients of others against the embedded cloud: aws, boto3, s3cmd, rclone, s3fs, pandas, polars, awswrangler, PyAthena, dbt
 	.venv/bin/python tests/clients.py
 	.venv/bin/python tests/services_messages.py
+	.venv/bin/python tests/services_streams.py
 	.venv-data/bin/python tests/data_clients.py
 
 crash: build ## 200 kills of the embedded cloud under load; `make test` has a short form

@@ -24,13 +24,13 @@ pub const PARSERS: &[Parser] = &[
     Parser { name: "json", run: |bytes| request("glue", &[TARGET], "/", bytes) },
     Parser { name: "cbor", run: |bytes| request("monitoring", &[CBOR], CBOR_PATH, bytes) },
     Parser { name: "rest", run: rest },
-    Parser { name: "template", run: |bytes| text(bytes, |text| cloudformation::parses(text)) },
+    Parser { name: "template", run: |bytes| text(bytes, cloudformation::parses) },
     Parser { name: "properties", run: |bytes| json(bytes, properties) },
     Parser { name: "policy", run: |bytes| json(bytes, |value| iam::check_policy(value).is_ok()) },
-    Parser { name: "trust", run: |bytes| json(bytes, |value| iam::parses_trust(value)) },
-    Parser { name: "pattern", run: |bytes| json(bytes, |value| events::check_pattern(value)) },
+    Parser { name: "trust", run: |bytes| json(bytes, iam::parses_trust) },
+    Parser { name: "pattern", run: |bytes| json(bytes, events::check_pattern) },
     Parser { name: "definition", run: |bytes| json(bytes, |v| states::check(v).is_ok()) },
-    Parser { name: "partitions", run: |bytes| text(bytes, |text| glue::parses_filter(text)) },
+    Parser { name: "partitions", run: |bytes| text(bytes, glue::parses_filter) },
 ];
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");

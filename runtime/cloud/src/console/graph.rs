@@ -272,16 +272,20 @@ fn state(node: &Node, statuses: &Statuses) -> Markup {
         Some((status, count)) => format!("{} · {status} ×{count}", node.kind),
         None => node.kind.clone(),
     };
-    let (mut x, middle) = (PADDING, node.width / 2.0);
+    let middle = node.width / 2.0;
+    // Side by side, from the left.
+    let beside = node.inner.iter().scan(PADDING, |x, inner| {
+        let at = *x;
+        *x += inner.width + ACROSS;
+        Some((at, inner))
+    });
     html! {
         g.state.(class) transform={ "translate(" (node.x) " " (node.y) ")" } {
             title { (node.name) ": " (status) }
             rect x="0" y="0" width=(node.width) height=(node.height) rx="6" {}
             text.name x=(middle) y="20" text-anchor="middle" { (short(&node.name, NAME_CHARS)) }
             text.kind x=(middle) y="36" text-anchor="middle" { (status) }
-            @for inner in &node.inner {
-                @let at = x;
-                @let _moved = { x += inner.width + ACROSS; };
+            @for (at, inner) in beside {
                 g transform={ "translate(" (at) " " (HEADING) ")" } { (picture(inner, statuses)) }
             }
         }

@@ -187,7 +187,7 @@ fn shown(cloud: &Cloud, name: &str, alarm: &Alarm) -> Markup {
     let about = alarm.describe(cloud, name);
     let of = |member: &str| super::html::of(&about[member]);
     let dimensions = alarm.metric.dimensions.iter();
-    let actions = alarm.actions.iter().flat_map(|(_, arns)| arns);
+    let actions = alarm.actions.values().flatten();
     facts(vec![
         ("State", of("StateValue")),
         ("Since", time(alarm.state.since)),

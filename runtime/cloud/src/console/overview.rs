@@ -134,10 +134,10 @@ async fn first_reason(ask: &Ask, id: &str) -> String {
     let answer = answer.unwrap_or_default();
     let events = answer["StackEvents"].as_array().into_iter().flatten();
     // The newest come first.
-    let failed = events.filter(|event| {
+    let mut failed = events.filter(|event| {
         event["ResourceStatus"].as_str().is_some_and(|status| status.ends_with("_FAILED"))
     });
-    let reason = failed.last().and_then(|event| event["ResourceStatusReason"].as_str());
+    let reason = failed.next_back().and_then(|event| event["ResourceStatusReason"].as_str());
     reason.unwrap_or_default().to_owned()
 }
 

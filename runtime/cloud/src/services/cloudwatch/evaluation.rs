@@ -40,6 +40,7 @@ impl State {
 
 /// How a datapoint is compared with the threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::enum_variant_names, reason = "the names are AWS's")]
 pub enum Comparison {
     /// `>=`
     GreaterThanOrEqualToThreshold,
@@ -82,6 +83,7 @@ impl Comparison {
 /// What a missing datapoint is treated as.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::enum_variant_names, reason = "the names are AWS's")]
 pub enum Missing {
     /// As missing.
     #[default]

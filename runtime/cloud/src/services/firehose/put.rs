@@ -83,7 +83,7 @@ async fn put(
     }
     let live = cloud.services.firehose.lives.of(&stream.id)?;
     let delivered = stream.cursors.get(&0).copied().unwrap_or_default();
-    if live.log.end().saturating_sub(delivered) > WAITING_BYTES_MAX {
+    if live.log.readable_end().saturating_sub(delivered) > WAITING_BYTES_MAX {
         let words = format!("Slow down. More than 1 GiB of {name} waits for delivery.");
         return Err(ApiError::new("ServiceUnavailableException", words).with_status(503));
     }

@@ -52,6 +52,9 @@ pub struct Log {
     syncing: Mutex<()>,
 }
 
+/// A segment: where it begins and ends, and its file.
+type Part = (u64, u64, File);
+
 impl Log {
     /// Opens the log in a folder, or makes it.
     pub fn open(folder: &Path) -> io::Result<Self> {
@@ -120,7 +123,7 @@ impl Log {
     }
 
     /// Up to where there are records.
-    pub fn end(&self) -> u64 {
+    pub fn readable_end(&self) -> u64 {
         self.inner.lock().synced
     }
 
@@ -148,7 +151,7 @@ impl Log {
     }
 
     /// The segments that end after a position, with clones of their files.
-    fn snapshot(&self, from: u64) -> io::Result<(Vec<(u64, u64, File)>, u64)> {
+    fn snapshot(&self, from: u64) -> io::Result<(Vec<Part>, u64)> {
         let inner = self.inner.lock();
         let segments = inner.segments.iter().filter(|segment| segment.end > from);
         let segments = segments
@@ -175,7 +178,7 @@ impl Log {
             }
             false => ControlFlow::Continue(()),
         })?;
-        Ok(found.unwrap_or_else(|| self.end()))
+        Ok(found.unwrap_or_else(|| self.readable_end()))
     }
 
     /// Deletes the segments that end at or before a position; the last one is closed first.
@@ -324,7 +327,7 @@ mod tests {
             assert!(found.iter().map(|p| &p.record).eq(&records));
             assert_eq!(all(&log, positions[4]).len(), 2);
             assert_eq!(log.first_since(3).expect("readable"), positions[3]);
-            assert_eq!(log.first_since(6).expect("readable"), log.end());
+            assert_eq!(log.first_since(6).expect("readable"), log.readable_end());
         }
         assert!(std::fs::read_dir(folder.path()).expect("a folder").count() > 1);
     }
@@ -359,7 +362,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let log = Log::open(folder.path()).expect("opens");
         append(&log, &[record(1, b"one")]);
-        let end = log.end();
+        let end = log.readable_end();
         log.forget_before(1).expect("works");
         assert_eq!(all(&log, 0).len(), 1);
         log.forget_before(2).expect("works");

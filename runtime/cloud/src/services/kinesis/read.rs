@@ -90,7 +90,7 @@ pub fn open_position(
     let horizon = stream.horizon(cloud.clock.now());
     let found = match position {
         Position::TrimHorizon => log.first_since(horizon),
-        Position::Latest => Ok(log.end()),
+        Position::Latest => Ok(log.readable_end()),
         Position::At(time) => log.first_since(time.as_millisecond().max(horizon)),
         Position::Log(at) => Ok(at),
     };

@@ -28,7 +28,7 @@ pub fn split(call: &Call<'_>) -> ApiResult {
                 shard.range.0.0, shard.range.1.0
             ))
         })?;
-        let (number, end) = (shard.number, live.log(shard.number)?.end());
+        let (number, end) = (shard.number, live.log(shard.number)?.readable_end());
         stream.shards.split(number, key, now, end);
         Ok(())
     })?;
@@ -45,7 +45,7 @@ pub fn merge(call: &Call<'_>) -> ApiResult {
             return Err(invalid(format!("Shards {one} and {other} are not adjacent.")));
         }
         let (a, b) = (a.number, b.number);
-        let ends = (live.log(a)?.end(), live.log(b)?.end());
+        let ends = (live.log(a)?.readable_end(), live.log(b)?.readable_end());
         stream.shards.merge((a, b), now, ends);
         Ok(())
     })?;
@@ -96,7 +96,7 @@ pub fn scale(call: &Call<'_>) -> ApiResult {
 
 fn ends(shards: &Shards, live: &Live) -> ApiResult<Vec<(u32, u64)>> {
     let open = shards.open().into_iter().map(|shard| shard.number);
-    open.map(|number| Ok((number, live.log(number)?.end()))).collect()
+    open.map(|number| Ok((number, live.log(number)?.readable_end()))).collect()
 }
 
 fn open_shard<'s>(call: &Call<'_>, stream: &'s Stream, shard_id: &str) -> ApiResult<&'s Shard> {
