@@ -234,7 +234,7 @@ fn what_is_not_implemented_is_named_only_where_it_would_be_made() {
         template.check_implemented(&ids(&["Group", "Topic"])).expect_err("refused")
     };
     assert!(named("TopicName", "FifoTopic").contains("the property FifoTopic of AWS::SNS::Topic"));
-    assert!(named("!Join [\"-\", [a, !Ref Group]]", "!ImportValue x").contains("Fn::ImportValue"));
+    assert!(named("!Join [\"-\", [a, !Ref Group]]", "!Cidr x").contains("Fn::Cidr"));
     assert_eq!(
         named("!Ref Group", "!GetAtt Group.Size"),
         "Template error: resource Group does not support attribute type Size in Fn::GetAtt"
