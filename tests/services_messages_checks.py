@@ -84,13 +84,7 @@ class Cloud:
         except ClientError as error:
             if "does not exist" not in str(error):
                 raise
-            try:
-                formation.create_stack(**params)
-            except ClientError as error:
-                if "does not implement the resource type" not in str(error):
-                    raise
-                print(f"LEFT OUT the stack {name}: {error.response['Error']['Message']}")
-                return None
+            formation.create_stack(**params)
             waiter = formation.get_waiter("stack_create_complete")
         try:
             waiter.wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
