@@ -141,6 +141,8 @@ impl Catalogued {
             created: jiff::Timestamp::now(),
             description: None,
             session_secs_max: 3_600,
+            attached: vec![],
+            boundary: None,
         };
         let id = role.id.clone();
         self.cloud.services.iam.roles.put(name, role).expect("stored");

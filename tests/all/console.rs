@@ -358,10 +358,8 @@ async fn fill(browser: &Browser) -> String {
         ] },
     });
     services.glue.tables.put("db.t", glue::Table::new("db", "t", input)).expect("stored");
-    let topic = Topic {
-        display_name: HOSTILE.to_owned(),
-        subscriptions: vec![Subscription { arn: "s".to_owned(), email: "a@b.c".to_owned() }],
-    };
+    let subscriptions = vec![Subscription::of_email("s".to_owned(), "a@b.c")];
+    let topic = Topic { display_name: HOSTILE.to_owned(), subscriptions, ..Topic::default() };
     services.sns.topics.put("arn:aws:sns:us-east-1:000000000000:t", topic).expect("stored");
     sns::deliver(&browser.cloud, "arn:aws:sns:us-east-1:000000000000:t", Some("Ready"), HOSTILE)
         .expect("sent");
@@ -398,6 +396,7 @@ fn function() -> Function {
         modified: jiff::Timestamp::now(),
         architecture: "x86_64".to_owned(),
         network: None,
+        permissions: vec![],
     }
 }
 
@@ -450,29 +449,27 @@ async fn machine(browser: &Browser) -> String {
 async fn there_is_a_page_of_each_kind_and_names_are_only_text() {
     let browser = Browser::inside().await;
     let execution = fill(&browser).await;
-    let machine = "arn:aws:states:us-east-1:000000000000:stateMachine:m";
-    let escaped = "&lt;script&gt;alert(";
+    const MACHINE: &str = "arn:aws:states:us-east-1:000000000000:stateMachine:m";
+    const ESCAPED: &str = "&lt;script&gt;alert(";
+    let of_execution = [("arn", execution.as_str())];
     let with: BTreeMap<&str, (&[(&str, &str)], &[&str])> = BTreeMap::from([
-        ("databases", (&[][..], &["db", escaped][..])),
+        ("databases", (&[][..], &["db", ESCAPED][..])),
         ("database", (&[("name", "db")], &["name=t", "s3://bucket/t/"])),
         (
             "table",
-            (&[("database", "db"), ("name", "t")], &["partition key", "Partitions", escaped]),
+            (&[("database", "db"), ("name", "t")], &["partition key", "Partitions", ESCAPED]),
         ),
         ("machines", (&[], &[">m</a>"])),
-        ("machine", (&[("arn", machine)], &["<svg", "FAILED", "Definition"])),
-        (
-            "execution",
-            (&[("arn", &execution)], &["<svg", "because", "FAILED", "&quot;said&quot;", escaped]),
-        ),
-        ("history", (&[("arn", &execution)], &["ExecutionStarted", "FailStateEntered"])),
-        ("functions", (&[], &[">f</a>", escaped])),
-        ("function", (&[("name", "f")], &["API_TOKEN", "•••", "r-1", "1.5 ms", escaped])),
+        ("machine", (&[("arn", MACHINE)], &["<svg", "FAILED", "Definition"])),
+        ("execution", (&of_execution, &["<svg", "because", "FAILED", "&quot;said&quot;", ESCAPED])),
+        ("history", (&of_execution, &["ExecutionStarted", "FailStateEntered"])),
+        ("functions", (&[], &[">f</a>", ESCAPED])),
+        ("function", (&[("name", "f")], &["API_TOKEN", "•••", "r-1", "1.5 ms", ESCAPED])),
         ("logs", (&[], &["/group"])),
-        ("log", (&[("group", "/group")], &["stream", escaped])),
-        ("rules", (&[], &["rate(1 day)", "DISABLED", escaped])),
+        ("log", (&[("group", "/group")], &["stream", ESCAPED])),
+        ("rules", (&[], &["rate(1 day)", "DISABLED", ESCAPED])),
         ("rule", (&[("name", "r")], &["rate(1 day)"])),
-        ("topics", (&[], &["a@b.c", escaped])),
+        ("topics", (&[], &["a@b.c", ESCAPED])),
         ("outbox", (&[], &["Ready", "a@b.c"])),
         ("alarms", (&[], &["None."])),
         ("instances", (&[], &["None."])),
@@ -498,7 +495,7 @@ async fn there_is_a_page_of_each_kind_and_names_are_only_text() {
     let outbox = browser.page("outbox", &[]).await;
     let mail =
         outbox.split_once("mail?name=").expect("a mail").1.split('"').next().expect("a name");
-    assert!(browser.page("mail", &[("name", mail)]).await.contains(escaped));
+    assert!(browser.page("mail", &[("name", mail)]).await.contains(ESCAPED));
     for path in ["../identity", "identity", "..%2Fidentity"] {
         assert_eq!(browser.get(&format!("mail?name={path}")).await.status, 404, "{path}");
     }

@@ -257,8 +257,8 @@ async fn what_is_gone_is_treated_as_the_policy_says() {
         own.object("all/u/a.csv", b"x,y\n1,2\n3,4\n");
         define(&own, "all", json!({ "SchemaChangePolicy": { "DeleteBehavior": delete } })).await;
         succeeds(&own).await;
-        own.cloud.services.s3.remove(BUCKET, "all/t/p=2/a.json").expect("deleted");
-        own.cloud.services.s3.remove(BUCKET, "all/u/a.csv").expect("deleted");
+        own.cloud.services.s3.remove_now(BUCKET, "all/t/p=2/a.json").expect("deleted");
+        own.cloud.services.s3.remove_now(BUCKET, "all/u/a.csv").expect("deleted");
         own.object("all/v/a.csv", b"x,y\n1,2\n3,4\n");
         succeeds(&own).await;
         let params = json!({ "DatabaseName": DATABASE, "Name": "u" });

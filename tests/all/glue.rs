@@ -211,7 +211,7 @@ async fn a_job_refuses_an_output_that_holds_what_it_did_not_write() {
     assert_eq!(state, "FAILED");
     assert!(error.contains("processed/x/photo.jpg was not written by this job"), "{error}");
     assert_eq!(own.keys(), before);
-    own.cloud.services.s3.remove(BUCKET, "processed/x/photo.jpg").expect("removed");
+    own.cloud.services.s3.remove_now(BUCKET, "processed/x/photo.jpg").expect("removed");
     // Neither in the rejects nor under a name that XML or a path cannot carry; a mark of a folder
     // is nothing.
     own.object("processed/x/", b"");
@@ -224,7 +224,7 @@ async fn a_job_refuses_an_output_that_holds_what_it_did_not_write() {
         let (state, error) = run(&own, json!({})).await;
         let said = format!("{shown} was not written by this job");
         assert!(state == "FAILED" && error.contains(&said), "{key:?}: {error}");
-        own.cloud.services.s3.remove(BUCKET, key).expect("removed");
+        own.cloud.services.s3.remove_now(BUCKET, key).expect("removed");
     }
     // The report of another pipeline gives no rights either.
     assert_eq!(run(&own, json!({})).await.0, "SUCCEEDED");

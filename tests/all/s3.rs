@@ -223,7 +223,7 @@ async fn a_disk_that_refuses_the_record_leaves_the_old_object() {
     buckets.put_bytes(BUCKET, "k", b"old").expect("written");
     let refusing = refused(&running.cloud.config.state_dir);
     buckets.put_bytes(BUCKET, "k", b"new").expect_err("no place for the record");
-    buckets.remove(BUCKET, "k").expect_err("the record cannot be deleted");
+    buckets.remove_now(BUCKET, "k").expect_err("the record cannot be deleted");
     assert_eq!(buckets.read(BUCKET, "k").expect("read"), b"old");
     assert_eq!(files(&running.folder("files")).len(), 1);
     assert!(files(&running.folder("incoming")).is_empty());

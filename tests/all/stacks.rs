@@ -191,7 +191,7 @@ async fn a_bucket_that_is_not_empty_keeps_the_stack_until_it_is() {
             .iter()
             .any(|r| r.contains("The bucket you tried to delete is not empty"))
     );
-    running.cloud.services.s3.remove("my-data", "k").expect("removed");
+    running.cloud.services.s3.remove_now("my-data", "k").expect("removed");
     running.call("DeleteStack", json!({ "StackName": "s" })).await.expect("accepted");
     assert_eq!(running.settle(&id).await, "DELETE_COMPLETE");
 }

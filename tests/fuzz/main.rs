@@ -58,7 +58,7 @@ struct Watch {
 fn watch(shown: Arc<Watch>) {
     std::thread::spawn(move || {
         loop {
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::park_timeout(Duration::from_millis(500));
             let input = shown.input.lock().expect("no panic");
             if let Some((name, bytes, since)) = &*input
                 && since.elapsed() > LIMIT

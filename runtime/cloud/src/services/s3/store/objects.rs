@@ -182,6 +182,11 @@ impl Buckets {
         self.reader(&object, file, 0..object.size)?.read_all()
     }
 
+    /// Deletes an object, or makes a delete marker, as a service of this cloud. Blocks.
+    pub fn remove_now(&self, bucket: &str, key: &str) -> Result<(), StoreError> {
+        self.remove(bucket, key, &Which::Current, &Always, &Cause::lifecycle()).map(drop)
+    }
+
     /// Deletes a version, or, where versions are kept and none is named, makes a delete marker,
     /// when `condition` holds for what is there. What is not there counts as deleted, as in AWS.
     /// Blocks.
