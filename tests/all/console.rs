@@ -445,6 +445,9 @@ async fn machine(browser: &Browser) -> String {
     execution
 }
 
+/// The query of a page, and what the page must hold.
+type Asked<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 #[tokio::test]
 async fn there_is_a_page_of_each_kind_and_names_are_only_text() {
     let browser = Browser::inside().await;
@@ -452,7 +455,7 @@ async fn there_is_a_page_of_each_kind_and_names_are_only_text() {
     const MACHINE: &str = "arn:aws:states:us-east-1:000000000000:stateMachine:m";
     const ESCAPED: &str = "&lt;script&gt;alert(";
     let of_execution = [("arn", execution.as_str())];
-    let with: BTreeMap<&str, (&[(&str, &str)], &[&str])> = BTreeMap::from([
+    let with: BTreeMap<&str, Asked<'_>> = BTreeMap::from([
         ("databases", (&[][..], &["db", ESCAPED][..])),
         ("database", (&[("name", "db")], &["name=t", "s3://bucket/t/"])),
         (
