@@ -1,3 +1,5 @@
+//! Tests of the shelf of a queue.
+
 use std::collections::BTreeMap as Map;
 
 use super::*;
