@@ -19,7 +19,7 @@ pub struct Parser {
 
 /// All of them.
 pub const PARSERS: &[Parser] = &[
-    Parser { name: "query", run: |bytes| request("sqs", &[FORM], "/", bytes) },
+    Parser { name: "query", run: |bytes| request("sns", &[FORM], "/", bytes) },
     Parser { name: "ec2", run: |bytes| request("ec2", &[FORM], "/", bytes) },
     Parser { name: "json", run: |bytes| request("glue", &[TARGET], "/", bytes) },
     Parser { name: "cbor", run: |bytes| request("monitoring", &[CBOR], CBOR_PATH, bytes) },
