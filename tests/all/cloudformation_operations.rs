@@ -127,7 +127,7 @@ async fn a_service_role_works_with_its_own_rights() {
     assert_eq!(error, Err(format!("ValidationError: Role {arn} is invalid or cannot be assumed")));
     account.create("role", &service_role(&["sns:CreateTopic"])).await;
     let (_, status) = account.create_with("s", TOPIC, role.clone()).await;
-    assert_eq!(status, "CREATE_COMPLETE");
+    assert_eq!(status, "CREATE_COMPLETE", "{:#?}", account.story("s").await);
     let described = account.call("DescribeStacks", json!({ "StackName": "s" })).await;
     assert_eq!(described.expect("described")["Stacks"][0]["RoleARN"], arn);
     // It stays the stack's, and may not delete what it made.

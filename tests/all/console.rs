@@ -236,7 +236,8 @@ async fn every_answer_keeps_the_browser_from_running_or_keeping_anything() {
 async fn objects_are_shown_as_text_and_handed_out_as_attachments() {
     let browser = Browser::inside().await;
     browser.bucket();
-    let html = format!("folder/{HOSTILE}.html");
+    // A slash would make it a folder.
+    let html = format!("folder/{}.html", HOSTILE.replace('/', ""));
     browser.put(&html, b"<script>document.title = 1</script>");
     browser.put("folder/table.csv", b"name,n\n<b>x</b>,1\n");
     browser.put("folder/binary", &[0, 1, 2, 255]);
@@ -244,10 +245,7 @@ async fn objects_are_shown_as_text_and_handed_out_as_attachments() {
         browser.put(&format!("many/{number:03}"), b"x");
     }
     let folder = browser.page("bucket", &[("name", "bucket"), ("prefix", "folder/")]).await;
-    assert!(
-        folder.contains("&lt;script&gt;alert('1')&lt;/script&gt;&amp;&quot;x.html"),
-        "{folder}"
-    );
+    assert!(folder.contains("&lt;script&gt;alert('1')&lt;script&gt;&amp;&quot;x.html"), "{folder}");
     let root = browser.page("bucket", &[("name", "bucket")]).await;
     assert!(
         root.contains(">folder/</a>") && root.contains(">many/</a>") && !root.contains("many/000")

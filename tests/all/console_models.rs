@@ -83,7 +83,7 @@ async fn forecasts_are_shown_with_their_history_and_their_model() {
     assert!(!one.contains("7777"), "{one}");
     let key = ("key", "processed/p/t/part-00000.parquet");
     let file = browser.page("object", &[("bucket", "bucket"), key]).await;
-    assert!(file.contains("year (int)") && file.contains("7777"), "{file}");
+    assert!(file.contains("year (bigint)") && file.contains("7777"), "{file}");
     browser.put("damaged.parquet", b"PAR1 this is not one");
     let damaged = browser.page("object", &[("bucket", "bucket"), ("key", "damaged.parquet")]).await;
     assert!(damaged.contains("The engine cannot read it"), "{damaged}");

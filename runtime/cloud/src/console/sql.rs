@@ -101,7 +101,9 @@ pub async fn run(ask: &Ask) -> Result<Answer, Problem> {
             Any client of Athena runs it.";
         return shown(ask, words).await;
     }
-    let mut params = json!({ "QueryString": sql, "WorkGroup": ask.text("group") });
+    let token = uuid::Uuid::new_v4().to_string();
+    let group = ask.text("group");
+    let mut params = json!({ "QueryString": sql, "WorkGroup": group, "ClientRequestToken": token });
     if let Some(database) = ask.text("database") {
         params["QueryExecutionContext"] = json!({ "Database": database });
     }
