@@ -125,7 +125,7 @@ async fn a_service_role_works_with_its_own_rights() {
     let role = json!({ "RoleARN": arn });
     let error = account.call("CreateStack", request("s", TOPIC, role.clone())).await;
     assert_eq!(error, Err(format!("ValidationError: Role {arn} is invalid or cannot be assumed")));
-    account.create("role", &service_role(&["sns:CreateTopic"])).await;
+    account.create("role", &service_role(&["sns:CreateTopic", "sns:GetTopicAttributes"])).await;
     let (_, status) = account.create_with("s", TOPIC, role.clone()).await;
     assert_eq!(status, "CREATE_COMPLETE", "{:#?}", account.story("s").await);
     let described = account.call("DescribeStacks", json!({ "StackName": "s" })).await;
@@ -135,7 +135,12 @@ async fn a_service_role_works_with_its_own_rights() {
     let story = account.story("s").await.join("\n");
     assert!(story.contains("assumed-role/deployer/AWSCloudFormation"), "{story}");
     assert!(story.contains("is not authorized to perform: SNS:DeleteTopic"), "{story}");
-    account.update("role", &service_role(&["sns:CreateTopic", "sns:DeleteTopic"])).await;
+    account
+        .update(
+            "role",
+            &service_role(&["sns:CreateTopic", "sns:GetTopicAttributes", "sns:DeleteTopic"]),
+        )
+        .await;
     assert_eq!(account.delete("s").await, "DELETE_COMPLETE");
 }
 

@@ -150,7 +150,12 @@ pub fn delete(cloud: &Cloud, arn: &str) {
 pub fn read(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     let (arn, _) = super::find(call)?;
-    let (mut events, _) = whole_events(&path(cloud, arn)).map_err(ApiError::internal)?;
+    let mut events = match whole_events(&path(cloud, arn)) {
+        Ok((events, _)) => events,
+        // The execution is known, and its first event is not written yet.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(ApiError::internal(error)),
+    };
     for event in events.iter_mut().filter_map(Value::as_object_mut) {
         event.retain(|name, _| !name.starts_with('_'));
     }
