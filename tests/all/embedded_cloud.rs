@@ -120,27 +120,26 @@ async fn every_combination_of_options_is_implemented_to_the_last_property_and_st
 #[tokio::test]
 async fn what_it_does_not_implement_is_an_error_that_names_it() {
     let running = start().await;
-    let refuse = |template: &'static str| {
-        running.call("CreateStack", json!({ "StackName": "s", "TemplateBody": template }))
+    let refuse = async |template: &str| {
+        running.call("CreateStack", json!({ "StackName": "s", "TemplateBody": template })).await
     };
-    let error = refuse("Resources:\n  Q:\n    Type: AWS::SQS::Queue\n").await.expect_err("refused");
-    assert!(error.contains("does not implement the resource type AWS::SQS::Queue"), "{error}");
-    let error = refuse("Resources:\n  B:\n    Type: AWS::S3::Bucket\n    Properties: { VersioningConfiguration: { Status: Enabled } }\n")
-        .await
-        .expect_err("refused");
-    assert!(
-        error
-            .contains("does not implement the property VersioningConfiguration of AWS::S3::Bucket"),
-        "{error}"
-    );
-    let error = running
-        .call("CreateStack", json!({ "StackName": "s", "TemplateBody": BUCKET, "RoleARN": "x" }))
-        .await
-        .expect_err("refused");
-    assert!(error.contains("does not implement the parameter RoleARN"), "{error}");
-    let error =
-        running.call("DetectStackDrift", json!({ "StackName": "s" })).await.expect_err("refused");
-    assert!(error.contains("does not implement cloudformation:DetectStackDrift"), "{error}");
+    let error = refuse("Resources:\n  D:\n    Type: AWS::RDS::DBInstance\n").await;
+    let error = error.expect_err("refused");
+    assert!(error.contains("does not implement the resource type AWS::RDS::DBInstance"), "{error}");
+    let bucket = "Resources:\n  B:\n    Type: AWS::S3::Bucket\n    Properties:\n      ";
+    let error = refuse(&format!("{bucket}WebsiteConfiguration: {{ IndexDocument: a }}\n")).await;
+    let error = error.expect_err("refused");
+    let words = "does not implement the property WebsiteConfiguration of AWS::S3::Bucket";
+    assert!(error.contains(words), "{error}");
+    let topics = json!({
+        "StackName": "s", "TemplateBody": BUCKET,
+        "NotificationARNs": ["arn:aws:sns:us-east-1:000000000000:t"]
+    });
+    let error = running.call("CreateStack", topics).await.expect_err("refused");
+    assert!(error.contains("does not implement the parameter NotificationARNs"), "{error}");
+    let error = running.call("CreateStackSet", json!({ "StackSetName": "s" })).await;
+    let error = error.expect_err("refused");
+    assert!(error.contains("does not implement cloudformation:CreateStackSet"), "{error}");
     assert!(running.cloud.services.cloudformation.stacks.all().is_empty(), "nothing half-done");
 }
 

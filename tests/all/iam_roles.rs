@@ -117,7 +117,7 @@ async fn taking_on_a_role_has_bounds_and_conditions() {
         (("DurationSeconds", "3601"), 400, "exceeds the MaxSessionDuration set for this role."),
         (("RoleSessionName", "x"), 400, "length greater than or equal to 2"),
         (("RoleSessionName", "a b"), 400, "[\\w+=,.@-]*"),
-        (("Policy", "{}"), 501, "the parameter Policy of sts:AssumeRole"),
+        (("Policy", "{}"), 400, "<Code>MalformedPolicyDocument</Code>"),
         (("SourceIdentity", "me"), 501, "the parameter SourceIdentity of sts:AssumeRole"),
     ] {
         let answer = assume(&served, &administrator, &[more]).await;
@@ -169,10 +169,14 @@ async fn malformed_roles_are_refused_in_aws_words() {
     let large = root_trust()
         .replace("\"Effect\"", &format!("\"Sid\":\"{}\",\"Effect\"", "a".repeat(2_048)));
     assert_eq!(create(&large, ("Description", "x")).await.0, "LimitExceeded");
-    let (code, message) =
-        create(&root_trust(), ("PermissionsBoundary", "arn:aws:iam::aws:policy/x")).await;
+    let aws = "arn:aws:iam::aws:policy/AdministratorAccess";
+    let (code, message) = create(&root_trust(), ("PermissionsBoundary", aws)).await;
     assert_eq!(code, "NotImplemented");
-    assert!(message.contains("the parameter PermissionsBoundary of iam:CreateRole"), "{message}");
+    assert!(message.contains("AWS's own policies"), "{message}");
+    let gone = "arn:aws:iam::000000000000:policy/x";
+    let found = create(&root_trust(), ("PermissionsBoundary", gone)).await;
+    let words = format!("Policy {gone} does not exist or is not attachable.");
+    assert_eq!(found, ("NoSuchEntity".to_owned(), words));
 }
 
 /// A session of a new role with these permissions.

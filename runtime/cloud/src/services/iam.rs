@@ -236,8 +236,7 @@ fn create(cloud: &Cloud, name: &str, params: &Value) -> ApiResult {
     }
     role.tags = tags(&params["Tags"])?;
     if let Some(arn) = params["PermissionsBoundary"].as_str() {
-        let gone = |words: String| ApiError::new("NoSuchEntity", words).with_status(404);
-        policies::attachable(cloud, arn).map_err(gone)?;
+        policies::attachable(cloud, arn)?;
         role.boundary = Some(arn.to_owned());
     }
     // Names are distinguished without regard to case.

@@ -19,6 +19,8 @@ use crate::kernel::service::Call;
 const POLICY_BYTES_MAX: usize = 6_144;
 /// Versions of a policy.
 const VERSIONS_MAX: usize = 5;
+/// What ARNs of policies that AWS keeps begin with.
+const AWS_POLICIES: &str = "arn:aws:iam::aws:policy/";
 /// Policies of a role.
 const ATTACHED_MAX: usize = 10;
 
@@ -66,9 +68,19 @@ pub fn arn(cloud: &Cloud, name: &str) -> String {
 }
 
 /// A policy that can be attached.
-pub fn attachable(cloud: &Cloud, arn: &str) -> Result<Arc<ManagedPolicy>, String> {
-    let found = cloud.services.iam.managed.get(arn);
-    found.ok_or_else(|| format!("Policy {arn} does not exist or is not attachable."))
+pub fn attachable(cloud: &Cloud, arn: &str) -> ApiResult<Arc<ManagedPolicy>> {
+    if arn.starts_with(AWS_POLICIES) {
+        let message = format!(
+            "The embedded cloud does not implement AWS's own policies, among them {arn}: make a \
+             policy of the account with the actions that are needed."
+        );
+        return Err(ApiError::new("NotImplemented", message).with_status(501));
+    }
+    let gone = || {
+        let message = format!("Policy {arn} does not exist or is not attachable.");
+        ApiError::new("NoSuchEntity", message).with_status(404)
+    };
+    cloud.services.iam.managed.get(arn).ok_or_else(gone)
 }
 
 fn find<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<ManagedPolicy>)> {
@@ -267,8 +279,7 @@ fn change_role(call: &Call<'_>, change: impl FnOnce(&mut Role) -> ApiResult<()>)
 /// A policy that a request names and that can be attached.
 fn named<'a>(call: &Call<'a>, member: &str) -> ApiResult<&'a str> {
     let arn = call.required(member)?;
-    let gone = |words: String| ApiError::new("NoSuchEntity", words).with_status(404);
-    attachable(call.cloud, arn).map_err(gone)?;
+    attachable(call.cloud, arn)?;
     Ok(arn)
 }
 

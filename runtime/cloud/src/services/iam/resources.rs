@@ -63,7 +63,7 @@ impl RoleType {
         let attached: Vec<String> = attached.filter_map(Value::as_str).map(str::to_owned).collect();
         let boundary = p["PermissionsBoundary"].as_str();
         for arn in attached.iter().map(String::as_str).chain(boundary) {
-            policies::attachable(cloud, arn)?;
+            policies::attachable(cloud, arn).map_err(|refusal| refusal.message)?;
         }
         let existing = cloud.services.iam.roles.get(id);
         let mut role = existing.map_or_else(|| Role::new(trust.clone()), |role| (*role).clone());

@@ -77,7 +77,7 @@ pub fn principal(call: &Call<'_>) -> ApiResult {
 }
 
 fn managed(cloud: &Cloud, arn: &str) -> ApiResult<Policy> {
-    let policy = super::policies::attachable(cloud, arn).map_err(ApiError::internal)?;
+    let policy = super::policies::attachable(cloud, arn)?;
     stored(policy.document(), Kind::Identity)
 }
 
