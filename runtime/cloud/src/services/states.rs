@@ -17,10 +17,11 @@
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html>
 //!
 //! Differences from AWS: JSONata is evaluated within 5 seconds and 1 GiB; of executions that have
-//! ended the newest 10,000 are kept, each with its children; a stop of the process aborts what
-//! runs, which can be redriven. Of a distributed Map: children of the type STANDARD only, at most
-//! 200 at once, and no distributed Map inside another; children that somebody stops count as
-//! failed; results are one file of each kind, as JSON.
+//! ended the newest 10,000 are kept, each with its children. What runs when the process ends goes
+//! on after its restart: a task that was under way is begun again (one that waits for a token or an
+//! execution goes on waiting). Of a distributed Map: children of the type STANDARD only, at most 200
+//! at once, and no distributed Map inside another; children that somebody stops count as failed;
+//! results are one file of each kind, as JSON.
 
 mod callbacks;
 mod definition;
@@ -49,7 +50,7 @@ use serde_json::{Value, json};
 
 pub use definition::check;
 pub use evaluator::{Evaluator, serve as serve_evaluations};
-pub use executions::{Stop, end_orphans};
+pub use executions::{Stop, resume};
 pub use map::ChildInput;
 pub use map::runs::MapRun;
 
@@ -97,7 +98,7 @@ impl State {
             map_runs_changed: tokio::sync::Notify::new(),
             stopping: Mutex::default(),
             evaluator: Evaluator::default(),
-            callbacks: callbacks::Callbacks::default(),
+            callbacks: callbacks::Callbacks::new(opening.table("task_ends")),
         })
     }
 }
