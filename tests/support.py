@@ -94,6 +94,10 @@ class EmbeddedCloud:
     def state(self):
         return self._state
 
+    @property
+    def process(self):
+        return self._process
+
     def log(self):
         return (self._state / "log").read_text()
 
