@@ -146,7 +146,7 @@ impl Cloud {
             stop: Arc::default(),
             identities: Identities::open(&config, &store)?,
             audit: Audit::open(&config.state_dir)?,
-            faults: Faults::open(&config)?,
+            faults: Faults::open(&config, &clock)?,
             engines: Engines::default(),
             services: Services::open(&opening)?,
             config,

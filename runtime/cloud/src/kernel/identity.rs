@@ -295,11 +295,7 @@ impl Identities {
             return Err(unknown());
         }
         if credentials.expired() {
-            return Err(ApiError::new(
-                "ExpiredToken",
-                "The security token included in the request is expired",
-            )
-            .with_status(403));
+            return Err(ApiError::expired_token());
         }
         Ok((credentials.secret_access_key, caller))
     }

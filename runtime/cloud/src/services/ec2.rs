@@ -41,6 +41,7 @@ use self::filter::{Candidate, Filter, page};
 use crate::kernel::cloud::Opening;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::faults::Boot;
 use crate::kernel::service::{Call, Service};
 use crate::kernel::store::Table;
 use crate::{model, op};
@@ -147,7 +148,17 @@ pub fn launch(cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Result<Instan
         launched: Timestamp::now(),
         units: vec![],
     };
-    machine::launch(cloud, id, instance.clone(), &user_data)
+    let boot = cloud.faults.boot();
+    if boot == Some(Boot::Launch) {
+        cloud.services.ec2.machines.list_as_gone(id, Arc::new(instance));
+        return Err(format!(
+            "Instance {id} failed to stabilize. Current state: terminated. Reason: \
+             Server.InternalError: Internal error on launch"
+        ));
+    }
+    // A machine without its user data.
+    let user_data = if boot == Some(Boot::UserData) { "" } else { &user_data };
+    machine::launch(cloud, id, instance.clone(), user_data)
         .map_err(|e| format!("the instance cannot be launched: {e}"))?;
     Ok(instance)
 }

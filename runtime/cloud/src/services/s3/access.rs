@@ -73,7 +73,7 @@ impl S3Access for Access {
             headers: cx.headers(),
             query,
         };
-        super::front::strike(&self.0.faults, name, lost.as_ref())?;
+        super::front::strike(&self.0.faults, name, lost.as_ref()).await?;
         self.check_owners(&asked, path)?;
         self.check_permissions(&asked, operation)?;
         cx.extensions_mut().insert(caller);

@@ -11,7 +11,7 @@ use s3s::service::S3Service;
 use s3s::{Body, HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::checksums;
-use super::errors::{access_denied, internal, invalid_request, not_implemented};
+use super::errors::{access_denied, denied, internal, invalid_request, not_implemented};
 use super::messages::{host_id, new_request_id};
 use super::post;
 use super::unread::Returning;
@@ -44,9 +44,11 @@ pub struct RequestId(pub String);
 pub struct Losing(Arc<AtomicBool>);
 
 /// Counts a call for scripted faults; an error when it has to fail.
-pub fn strike(faults: &Faults, operation: &str, lost: Option<&Losing>) -> S3Result<()> {
-    match faults.ahead("s3", operation) {
+pub async fn strike(faults: &Faults, operation: &str, lost: Option<&Losing>) -> S3Result<()> {
+    let lose = || lost.iter().for_each(|Losing(lost)| lost.store(true, Ordering::SeqCst));
+    match faults.ahead("s3", operation).await {
         Ahead::Made => Ok(()),
+        Ahead::Refused(error) if error.code == "ExpiredToken" => Err(denied(error)),
         Ahead::Refused(error) => {
             let code = S3ErrorCode::from_bytes(error.code.as_bytes());
             let code = code.unwrap_or_else(|| S3ErrorCode::Custom(error.code.into()));
@@ -57,10 +59,12 @@ pub fn strike(faults: &Faults, operation: &str, lost: Option<&Losing>) -> S3Resu
             Err(refused)
         }
         Ahead::Lost => {
-            if let Some(Losing(lost)) = lost {
-                lost.store(true, Ordering::SeqCst);
-            }
+            lose();
             Ok(())
+        }
+        Ahead::Reset => {
+            lose();
+            Err(internal("a fault of the script"))
         }
     }
 }
