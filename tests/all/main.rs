@@ -22,6 +22,7 @@ mod cloudformation_failures;
 mod cloudformation_operations;
 mod cloudformation_requests;
 mod cloudformation_rights;
+mod cloudtrail;
 mod components;
 mod console;
 mod console_models;

@@ -16,6 +16,7 @@ use crate::kernel::service::Service;
 pub mod athena;
 pub mod cloudcontrol;
 pub mod cloudformation;
+pub mod cloudtrail;
 pub mod cloudwatch;
 pub mod dynamodb;
 pub mod ec2;
@@ -61,6 +62,7 @@ services![
     athena,
     cloudcontrol,
     cloudformation,
+    cloudtrail,
     cloudwatch,
     dynamodb,
     ec2,

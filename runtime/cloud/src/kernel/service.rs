@@ -46,6 +46,8 @@ pub struct Service {
     pub policy: fn(&Cloud, &str) -> Option<Value>,
     /// Codes of errors and what clients of a protocol that it once spoke call them.
     pub query_codes: &'static [(&'static str, &'static str)],
+    /// Operations on what is in its resources rather than on them: data events of CloudTrail.
+    pub data: &'static [&'static str],
 }
 
 impl Service {
@@ -68,6 +70,7 @@ impl Service {
             takes: None,
             policy: |_, _| None,
             query_codes: &[],
+            data: &[],
         }
     }
 
@@ -195,8 +198,23 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Finds the operation of a service, checks that it reads all that is given, and runs it.
+/// Calls an operation of a service, and writes it into the trail.
 pub async fn call(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    service: &str,
+    operation: &str,
+    params: &Value,
+) -> ApiResult {
+    let caller = caller.anew();
+    let answer = unseen(cloud, &caller, service, operation, params).await;
+    cloud.note(&caller, service, operation, answer.as_ref().err());
+    answer
+}
+
+/// Finds the operation of a service, checks that it reads all that is given, and runs it; the trail
+/// has nothing of it.
+pub async fn unseen(
     cloud: &Arc<Cloud>,
     caller: &Caller,
     service: &str,

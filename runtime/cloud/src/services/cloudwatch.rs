@@ -162,6 +162,7 @@ pub static SERVICE: Service = Service {
     invalid: "ValidationError",
     prefix: "cloudwatch",
     types: resources::TYPES,
+    data: &["GetMetricData", "GetMetricStatistics", "ListMetrics", "PutMetricData"],
     ..Service::new(
         "monitoring",
         model!("monitoring"),

@@ -136,6 +136,21 @@ impl Call<'_> {
 /// API of DynamoDB.
 pub static SERVICE: Service = Service {
     types: &[resources::TABLE],
+    data: &[
+        "BatchGetItem",
+        "BatchWriteItem",
+        "BatchExecuteStatement",
+        "DeleteItem",
+        "ExecuteStatement",
+        "ExecuteTransaction",
+        "GetItem",
+        "PutItem",
+        "Query",
+        "Scan",
+        "TransactGetItems",
+        "TransactWriteItems",
+        "UpdateItem",
+    ],
     ..Service::new(
         "dynamodb",
         model!("dynamodb"),

@@ -157,6 +157,7 @@ pub fn parse(properties: &Value, created: Timestamp) -> Result<Rule, String> {
 /// API of EventBridge.
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
+    data: &["PutEvents"],
     ..Service::new(
         "events",
         model!("events"),

@@ -145,6 +145,7 @@ fn named<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<Stream>)> {
 pub static SERVICE: Service = Service {
     types: &[resources::DELIVERY_STREAM],
     takes: Some(Takes(put::take)),
+    data: &["PutRecord", "PutRecordBatch"],
     ..Service::new(
         "firehose",
         model!("firehose"),

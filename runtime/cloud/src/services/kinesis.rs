@@ -156,6 +156,7 @@ fn named<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<Stream>)> {
 pub static SERVICE: Service = Service {
     types: &[resources::STREAM],
     takes: Some(Takes(put::take)),
+    data: &["GetRecords", "GetShardIterator", "PutRecord", "PutRecords"],
     ..Service::new(
         "kinesis",
         model!("kinesis"),

@@ -104,6 +104,7 @@ pub static SERVICE: Service = Service {
     takes: Some(Takes(|cloud, message| Box::pin(publish::take(cloud, message)))),
     policy: |cloud, arn| cloud.services.sns.topics.get(arn)?.policy.clone(),
     types: resources::TYPES,
+    data: &["Publish", "PublishBatch"],
     ..Service::new(
         "sns",
         model!("sns"),

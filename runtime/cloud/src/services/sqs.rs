@@ -120,6 +120,15 @@ pub static SERVICE: Service = Service {
     policy: permissions::policy_of,
     types: resources::TYPES,
     query_codes: QUERY_CODES,
+    data: &[
+        "ChangeMessageVisibility",
+        "ChangeMessageVisibilityBatch",
+        "DeleteMessage",
+        "DeleteMessageBatch",
+        "ReceiveMessage",
+        "SendMessage",
+        "SendMessageBatch",
+    ],
     ..Service::new(
         "sqs",
         model!("sqs"),
