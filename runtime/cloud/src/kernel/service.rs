@@ -3,12 +3,13 @@
 //! Dispatch, the refusal of what is not implemented, service integrations of state machines and the
 //! coverage tables all read the same registrations.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::bus::Takes;
 use super::cloud::Cloud;
@@ -48,6 +49,27 @@ pub struct Service {
     pub query_codes: &'static [(&'static str, &'static str)],
     /// Operations on what is in its resources rather than on them: data events of CloudTrail.
     pub data: &'static [&'static str],
+    /// How its resources carry tags, where there are operations for it.
+    pub tagged: Option<Tagged>,
+}
+
+/// Tags by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// How the resources of a service carry tags, for the index of all services.
+#[derive(Debug, Clone, Copy)]
+pub struct Tagged {
+    /// ARNs and tags of those that have any.
+    pub all: fn(&Cloud) -> Vec<(String, Tags)>,
+    /// The operation that gives the resource of an ARN more tags, and its input.
+    pub tag: fn(&Cloud, &str, &Tags) -> (&'static str, Value),
+    /// The operation that takes tags from the resource of an ARN, and its input.
+    pub untag: fn(&Cloud, &str, &[&str]) -> (&'static str, Value),
+}
+
+/// Tags as a list of structures, whose members are called so.
+pub fn tag_list(tags: &Tags, key: &str, value: &str) -> Value {
+    tags.iter().map(|(k, v)| json!({ (key): k, (value): v })).collect()
 }
 
 impl Service {
@@ -71,6 +93,7 @@ impl Service {
             policy: |_, _| None,
             query_codes: &[],
             data: &[],
+            tagged: None,
         }
     }
 

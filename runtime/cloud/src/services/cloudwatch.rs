@@ -35,9 +35,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::kernel::cloud::{Cloud, Opening};
-use crate::kernel::service::Service;
+use crate::kernel::service::{Service, Tagged, tag_list};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -157,12 +158,25 @@ pub fn record(cloud: &Arc<Cloud>, metric: &Metric, value: f64, unit: &str) {
     }
 }
 
+/// How alarms carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.cloudwatch.alarms.all().into_iter();
+        all.map(|(name, one)| (alarm_arn(cloud, &name), one.tags.clone())).collect()
+    },
+    tag: |_, arn, tags| {
+        ("TagResource", json!({ "ResourceARN": arn, "Tags": tag_list(tags, "Key", "Value") }))
+    },
+    untag: |_, arn, keys| ("UntagResource", json!({ "ResourceARN": arn, "TagKeys": keys })),
+};
+
 /// API of CloudWatch.
 pub static SERVICE: Service = Service {
     invalid: "ValidationError",
     prefix: "cloudwatch",
     types: resources::TYPES,
     data: &["GetMetricData", "GetMetricStatistics", "ListMetrics", "PutMetricData"],
+    tagged: Some(TAGGED),
     ..Service::new(
         "monitoring",
         model!("monitoring"),
