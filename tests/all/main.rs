@@ -94,4 +94,5 @@ mod through;
 mod tools;
 mod transcripts;
 mod unsupervised;
+mod usage;
 mod workspace;
