@@ -121,6 +121,9 @@ async fn events_have_the_form_of_cloudtrail() {
     assert_eq!(denied["errorCode"], "AccessDenied");
     let words = denied["errorMessage"].as_str().expect("words");
     assert!(words.contains("is not authorized to perform: s3:DeleteBucket"), "{words}");
+    assert_eq!(s3(&served, &served.administrator(), "HEAD", "/no-bucket").await, 404);
+    let missing = events(&served, "EventName", "HeadBucket").await;
+    assert_eq!(record(&missing[0])["errorCode"], "NoSuchBucket");
     assert_eq!(events(&served, "EventName", "PutObject").await, [] as [Value; 0]);
 }
 

@@ -221,6 +221,47 @@ async fn an_instance_that_does_not_boot_fails_its_stack_with_the_reason() {
     assert!(reasons.iter().any(|r| r.contains(words)), "{reasons:#?}");
 }
 
+#[tokio::test]
+async fn an_instance_may_fail_its_status_checks() {
+    let home = crate::in_process::InProcess::start().await;
+    let script = json!({ "rules": [{ "service": "ec2", "operation": "BootInstance", "from_call": 2,
+        "effect": { "fail_boot": "checks" } }] });
+    home.cloud.faults.set(script.to_string().as_bytes()).expect("a script");
+    let machine = json!({ "Type": "AWS::EC2::Instance", "Properties": { "ImageId": "ami-x" } });
+    let other = json!({ "Type": "AWS::EC2::Instance", "DependsOn": "Good",
+        "Properties": { "ImageId": "ami-x" } });
+    home.created("s", json!({ "Good": machine, "Bad": other })).await;
+    let administrator = home.cloud.identities.administrator();
+    let ask = |service: &str, operation: &str, params: serde_json::Value| {
+        crate::serving::now(&home.cloud, &administrator, service, operation, &params)
+            .expect("answered")
+    };
+    let statuses = ask("ec2", "DescribeInstanceStatus", json!({}));
+    let statuses = statuses["InstanceStatuses"].as_array().expect("a list");
+    assert_eq!(statuses.len(), 2);
+    let impaired = json!({ "Filters": [
+        { "Name": "instance-status.status", "Values": ["impaired"] }] });
+    let bad = ask("ec2", "DescribeInstanceStatus", impaired);
+    let [bad] = bad["InstanceStatuses"].as_array().expect("a list").as_slice() else {
+        panic!("{bad}")
+    };
+    assert_eq!(bad["InstanceStatus"]["Details"][0]["Status"], "failed");
+    assert_eq!(bad["SystemStatus"]["Status"], "ok");
+    // The metric has a value at the next full minute.
+    home.cloud.clock.advance(std::time::Duration::from_secs(60));
+    let now = home.cloud.clock.now().as_second();
+    let asked = json!({
+        "Namespace": "AWS/EC2", "MetricName": "StatusCheckFailed", "Period": 60,
+        "Dimensions": [{ "Name": "InstanceId", "Value": bad["InstanceId"] }],
+        "StartTime": now - 600, "EndTime": now + 600, "Statistics": ["Maximum"],
+    });
+    let has_failed = || {
+        let found = ask("monitoring", "GetMetricStatistics", asked.clone());
+        found["Datapoints"][0]["Maximum"] == 1.0
+    };
+    crate::in_process::until("the check is told", has_failed).await;
+}
+
 #[test]
 fn a_deployment_waits_while_s3_is_busy_with_a_bucket() {
     let checkout = Checkout::new();

@@ -109,6 +109,7 @@ impl Nothing {
 pub fn run_deliveries(cloud: &Arc<Cloud>) {
     sqs::resume(cloud);
     s3::begin(cloud);
+    tokio::spawn(ec2::checks::run(cloud.clone()));
     tokio::spawn(sns::run_deliveries(cloud.clone()));
     tokio::spawn(events::run_deliveries(cloud.clone()));
     tokio::spawn(scheduler::run_deliveries(cloud.clone()));

@@ -81,6 +81,7 @@ fn effect(effect: &Effect) -> Markup {
         Effect::Slow { seconds } => text(&format!("slow: {seconds} s")),
         Effect::FailBoot(Boot::Launch) => text("fail to launch"),
         Effect::FailBoot(Boot::UserData) => text("fail to run user data"),
+        Effect::FailBoot(Boot::Checks) => text("fail status checks"),
         Effect::FailUnit { named } => text(&format!("fail {named}.service")),
         other => text(
             serde_json::to_value(other).ok().as_ref().and_then(Value::as_str).unwrap_or_default(),

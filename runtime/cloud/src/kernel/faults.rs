@@ -44,8 +44,9 @@
 //!   `named`, a logical ID or type, and `reason`; or `kill`, before the work. `StackEvent` and
 //!   `StackRecord`: `kill`, after an event and before a record of a stack is written.
 //! - EC2's `BootInstance`, when an instance is launched: `fail_boot`, which is `"launch"` (the
-//!   instance ends in `terminated` with AWS's `Server.InternalError`) or `"user_data"` (it runs,
-//!   and its user data never do). `StartUnit`, each time that a service's program is started in an
+//!   instance ends in `terminated` with AWS's `Server.InternalError`), `"user_data"` (it runs, and
+//!   its user data never do) or `"checks"` (it runs, and its status check is `impaired` and sends
+//!   `StatusCheckFailed`). `StartUnit`, each time that a service's program is started in an
 //!   instance: `fail_unit` with `named`, the unit without `.service`; the program ends at once with
 //!   status 1, so that the unit's `Restart=` decides what comes next.
 //!

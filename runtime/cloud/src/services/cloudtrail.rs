@@ -115,7 +115,7 @@ impl Wanted {
             "EventName" => is(&event["eventName"]),
             "EventSource" => is(&event["eventSource"]),
             "AccessKeyId" => is(&event["userIdentity"]["accessKeyId"]),
-            "ReadOnly" => event["readOnly"].to_string() == *value,
+            "ReadOnly" => event["readOnly"].as_bool().is_some_and(|reads| word(reads) == value),
             "Username" => names::user(event).is_some_and(|name| name == value),
             "ResourceType" => names::resources(line).any(|(kind, _)| kind == value),
             "ResourceName" => names::resources(line).any(|(_, name)| name == value),
@@ -183,13 +183,17 @@ fn find(cloud: &Arc<Cloud>, wanted: &Wanted) -> ApiResult<(Vec<Value>, bool)> {
     if waiting.is_some() { Err(wrong_token()) } else { Ok((events, more)) }
 }
 
+fn word(reads: bool) -> &'static str {
+    if reads { "true" } else { "false" }
+}
+
 fn shown(line: &Value) -> Value {
     let event = &line["event"];
     let resources = names::resources(line)
         .map(|(kind, name)| json!({ "ResourceType": kind, "ResourceName": name }));
     json!({
         "EventId": event["eventID"], "EventName": event["eventName"],
-        "ReadOnly": event["readOnly"].to_string(),
+        "ReadOnly": event["readOnly"].as_bool().map(word),
         "AccessKeyId": event["userIdentity"]["accessKeyId"],
         "EventTime": epoch_secs(time_of(event)), "EventSource": event["eventSource"],
         "Username": names::user(event), "Resources": resources.collect::<Vec<_>>(),

@@ -8,8 +8,9 @@
 //!
 //! Where it differs from AWS:
 //! - Of the metrics that AWS's services send only those named above are there; `StatusCheckFailed`
-//!   of instances never gets a value, because an instance is a directory and processes of this
-//!   machine, which is reachable for as long as anything here runs.
+//!   of instances gets a value only when a script of faults lets a check fail, because an instance
+//!   is a directory and processes of this machine, which is reachable for as long as anything here
+//!   runs.
 //! - A percentile is the smallest value that so many of the values do not exceed; of a datapoint
 //!   with more than 500 different values neighbours are merged.
 //! - An alarm looks at two periods beyond those that it evaluates for datapoints that are not

@@ -68,6 +68,8 @@ pub enum Boot {
     Launch,
     /// It runs, and its user data do not.
     UserData,
+    /// It runs, and its status check fails.
+    Checks,
 }
 
 impl Effect {

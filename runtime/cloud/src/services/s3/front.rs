@@ -145,7 +145,13 @@ impl Service {
                 let rest = xml.split_once(&format!("<{name}>")).map(|(_, rest)| rest);
                 rest.and_then(|rest| Some(rest.split_once("</")?.0)).unwrap_or_default()
             };
-            ApiError::new(element("Code"), element("Message")).with_status(status.as_u16())
+            // Answers to HEAD have no body.
+            let code = match (element("Code"), status.as_u16()) {
+                ("", 404) => "NoSuchBucket",
+                ("", _) => "AccessDenied",
+                (code, _) => code,
+            };
+            ApiError::new(code, element("Message")).with_status(status.as_u16())
         });
         self.cloud.note(&caller, "s3", operation, error.as_ref());
     }
