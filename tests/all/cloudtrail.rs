@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::in_process::role;
 use crate::signed::{Keys, Request, Served};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -200,15 +201,25 @@ async fn pages_have_the_newest_first_and_nothing_twice() {
 #[tokio::test]
 async fn what_cloudformation_does_is_told_as_done_by_it() {
     let home = crate::in_process::InProcess::start().await;
-    home.created("s", json!({ "Queue": { "Type": "AWS::SQS::Queue" } })).await;
+    let role = role("made", "lambda.amazonaws.com", &["s3:GetObject"]);
+    let resources = json!({ "Queue": { "Type": "AWS::SQS::Queue" }, "Role": role });
+    let id = home.created("s", resources).await;
+    assert_eq!(home.delete(&id).await, "DELETE_COMPLETE");
     let text = std::fs::read_to_string(home.folder().join("trail.ndjson")).expect("readable");
     let lines = text.lines().map(|l| serde_json::from_str::<Value>(l).expect("JSON"));
     let event = |name: &str| {
         let found = lines.clone().find(|line| line["event"]["eventName"] == name);
         found.unwrap_or_else(|| panic!("no {name}: {text}"))["event"].clone()
     };
-    let made = event("CreateQueue");
-    assert_eq!(made["userIdentity"]["invokedBy"], "cloudformation.amazonaws.com");
-    assert_eq!(made["sourceIPAddress"], "cloudformation.amazonaws.com");
+    for name in ["CreateQueue", "CreateRole", "PutRolePolicy", "DeleteQueue", "DeleteRole"] {
+        let made = event(name);
+        assert_eq!(made["userIdentity"]["invokedBy"], "cloudformation.amazonaws.com", "{name}");
+        assert_eq!(made["sourceIPAddress"], "cloudformation.amazonaws.com", "{name}");
+    }
+    let of_role = lines.clone().find(|line| line["event"]["eventName"] == "CreateRole");
+    assert_eq!(
+        of_role.expect("an event")["resources"],
+        json!(["arn:aws:iam::000000000000:role/made"])
+    );
     assert_eq!(event("CreateStack")["userIdentity"]["type"], "IAMUser");
 }

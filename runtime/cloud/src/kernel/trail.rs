@@ -6,10 +6,11 @@
 //! Requests and answers are not kept, because they hold secrets: `requestParameters` and
 //! `responseElements` are null. What an event is about are the resources that permissions were
 //! asked for. Requests that no service saw have no events: those whose signature was wrong, and
-//! those that a scripted fault refused; neither has what is not implemented, nor what CloudFormation
-//! makes without an operation of the service, such as roles. A service that uses a
-//! role of its own accord has AWS's `AWS Internal` as its address. Unlike a decision of the audit
-//! log, an event is written after the call, and one that the disk does not take is lost.
+//! those that a scripted fault refused; neither has what is not implemented. What CloudFormation
+//! makes without an operation of its service has the events of the actions that AWS's handlers
+//! call. A service that uses a role of its own accord has AWS's `AWS Internal` as its address.
+//! Unlike a decision of the audit log, an event is written after the call, and one that the disk
+//! does not take is lost.
 
 use std::path::Path;
 
