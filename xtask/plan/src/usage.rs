@@ -137,7 +137,11 @@ impl<'a> Grant<'a> {
     /// Resources as a policy names them: one by one, or by the grant's patterns when there are many.
     fn named(&self, resources: &BTreeSet<&str>) -> Vec<String> {
         if resources.len() <= NAMED_MAX {
-            return resources.iter().map(|resource| literal(resource)).collect();
+            // Some actions are asked for on the very pattern of the grant: `log-group:NAME:*`.
+            let (granted, others): (Vec<&str>, Vec<&str>) =
+                resources.iter().partition(|resource| self.resources.contains(*resource));
+            let others = others.into_iter().map(literal);
+            return granted.into_iter().map(str::to_owned).chain(others).collect();
         }
         let used = |pattern: &&&str| resources.iter().any(|resource| matches(pattern, resource));
         self.resources.iter().filter(used).map(|pattern| (*pattern).to_owned()).collect()
@@ -249,6 +253,8 @@ mod tests {
             json!({ "Sid": "Read", "Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"],
                 "Resource": ["arn:aws:s3:::b", "arn:aws:s3:::b/*"], "Condition": owned }),
             json!({ "Sid": "Look", "Effect": "Allow", "Action": "glue:Get*", "Resource": "*" }),
+            json!({ "Sid": "Write", "Effect": "Allow", "Action": "logs:PutLogEvents",
+                "Resource": ["arn:aws:logs:x:0:log-group:/g:*"] }),
             json!({ "Sid": "Idle", "Effect": "Allow", "Action": "sns:Publish", "Resource": "*" }),
             json!({ "Sid": "Not", "Effect": "Deny", "Action": "*", "Resource": "x" }),
         ];
@@ -256,14 +262,20 @@ mod tests {
             call("s3:GetObject", "arn:aws:s3:::b/what?", Some("Read")),
             call("s3:GetObject", "arn:aws:s3:::b/what?", Some("Read")),
             call("glue:GetTable", "arn:aws:glue:x:0:table/d/t", Some("Look")),
+            call("logs:PutLogEvents", "arn:aws:logs:x:0:log-group:/g:*", Some("Write")),
             // By the queue's own policy.
             call("sqs:SendMessage", "arn:aws:sqs:x:0:q", Some("Theirs")),
             call("s3:PutObject", "arn:aws:s3:::b/k", None),
         ];
         let usage = of_role("r", &granted, &calls);
         let counts: Vec<_> = usage.actions.iter().map(|u| (u.action.as_str(), u.calls)).collect();
-        let expected =
-            [("s3:GetObject", 2), ("s3:ListBucket", 0), ("glue:Get*", 1), ("sns:Publish", 0)];
+        let expected = [
+            ("s3:GetObject", 2),
+            ("s3:ListBucket", 0),
+            ("glue:Get*", 1),
+            ("logs:PutLogEvents", 1),
+            ("sns:Publish", 0),
+        ];
         assert_eq!(counts, expected);
         assert_eq!(usage.denied.len(), 1);
         let policy = usage.policy.expect("a policy");
@@ -274,6 +286,8 @@ mod tests {
                   "Resource": ["arn:aws:s3:::b/what${?}"], "Condition": owned },
                 { "Sid": "Look", "Effect": "Allow", "Action": ["glue:GetTable"],
                   "Resource": ["arn:aws:glue:x:0:table/d/t"] },
+                { "Sid": "Write", "Effect": "Allow", "Action": ["logs:PutLogEvents"],
+                  "Resource": ["arn:aws:logs:x:0:log-group:/g:*"] },
             ])
         );
         assert_eq!(of_role("other", &granted, &calls).policy, None);
