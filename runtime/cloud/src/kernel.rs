@@ -20,6 +20,8 @@ pub mod outbox;
 pub mod pages;
 pub mod processes;
 pub mod resource;
+pub mod rotated;
 pub mod schema;
 pub mod service;
 pub mod store;
+pub mod trail;

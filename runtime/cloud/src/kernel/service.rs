@@ -3,12 +3,13 @@
 //! Dispatch, the refusal of what is not implemented, service integrations of state machines and the
 //! coverage tables all read the same registrations.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::bus::Takes;
 use super::cloud::Cloud;
@@ -46,6 +47,29 @@ pub struct Service {
     pub policy: fn(&Cloud, &str) -> Option<Value>,
     /// Codes of errors and what clients of a protocol that it once spoke call them.
     pub query_codes: &'static [(&'static str, &'static str)],
+    /// Operations on what is in its resources rather than on them: data events of CloudTrail.
+    pub data: &'static [&'static str],
+    /// How its resources carry tags, where there are operations for it.
+    pub tagged: Option<Tagged>,
+}
+
+/// Tags by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// How the resources of a service carry tags, for the index of all services.
+#[derive(Debug, Clone, Copy)]
+pub struct Tagged {
+    /// ARNs and tags of those that have any.
+    pub all: fn(&Cloud) -> Vec<(String, Tags)>,
+    /// The operation that gives the resource of an ARN more tags, and its input.
+    pub tag: fn(&Cloud, &str, &Tags) -> (&'static str, Value),
+    /// The operation that takes tags from the resource of an ARN, and its input.
+    pub untag: fn(&Cloud, &str, &[&str]) -> (&'static str, Value),
+}
+
+/// Tags as a list of structures, whose members are called so.
+pub fn tag_list(tags: &Tags, key: &str, value: &str) -> Value {
+    tags.iter().map(|(k, v)| json!({ (key): k, (value): v })).collect()
 }
 
 impl Service {
@@ -68,6 +92,8 @@ impl Service {
             takes: None,
             policy: |_, _| None,
             query_codes: &[],
+            data: &[],
+            tagged: None,
         }
     }
 
@@ -195,8 +221,23 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Finds the operation of a service, checks that it reads all that is given, and runs it.
+/// Calls an operation of a service, and writes it into the trail.
 pub async fn call(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    service: &str,
+    operation: &str,
+    params: &Value,
+) -> ApiResult {
+    let caller = caller.anew();
+    let answer = unseen(cloud, &caller, service, operation, params).await;
+    cloud.note(&caller, service, operation, answer.as_ref().err());
+    answer
+}
+
+/// Finds the operation of a service, checks that it reads all that is given, and runs it; the trail
+/// has nothing of it.
+pub async fn unseen(
     cloud: &Arc<Cloud>,
     caller: &Caller,
     service: &str,

@@ -37,7 +37,7 @@ use serde_json::{Map, Value};
 pub use api::SERVICE;
 pub use engine::resume;
 pub use nested::check_used;
-pub use permissions::{Work as Rights, check_rights};
+pub use permissions::{Work as Rights, check_rights, note_work};
 pub use signals::{Refused, signal};
 pub use template::{Parameters, Template, parse};
 

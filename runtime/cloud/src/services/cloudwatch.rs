@@ -8,8 +8,9 @@
 //!
 //! Where it differs from AWS:
 //! - Of the metrics that AWS's services send only those named above are there; `StatusCheckFailed`
-//!   of instances never gets a value, because an instance is a directory and processes of this
-//!   machine, which is reachable for as long as anything here runs.
+//!   of instances gets a value only when a script of faults lets a check fail, because an instance
+//!   is a directory and processes of this machine, which is reachable for as long as anything here
+//!   runs.
 //! - A percentile is the smallest value that so many of the values do not exceed; of a datapoint
 //!   with more than 500 different values neighbours are merged.
 //! - An alarm looks at two periods beyond those that it evaluates for datapoints that are not
@@ -35,9 +36,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::kernel::cloud::{Cloud, Opening};
-use crate::kernel::service::Service;
+use crate::kernel::service::{Service, Tagged, tag_list};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -157,11 +159,25 @@ pub fn record(cloud: &Arc<Cloud>, metric: &Metric, value: f64, unit: &str) {
     }
 }
 
+/// How alarms carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.cloudwatch.alarms.all().into_iter();
+        all.map(|(name, one)| (alarm_arn(cloud, &name), one.tags.clone())).collect()
+    },
+    tag: |_, arn, tags| {
+        ("TagResource", json!({ "ResourceARN": arn, "Tags": tag_list(tags, "Key", "Value") }))
+    },
+    untag: |_, arn, keys| ("UntagResource", json!({ "ResourceARN": arn, "TagKeys": keys })),
+};
+
 /// API of CloudWatch.
 pub static SERVICE: Service = Service {
     invalid: "ValidationError",
     prefix: "cloudwatch",
     types: resources::TYPES,
+    data: &["GetMetricData", "GetMetricStatistics", "ListMetrics", "PutMetricData"],
+    tagged: Some(TAGGED),
     ..Service::new(
         "monitoring",
         model!("monitoring"),

@@ -27,10 +27,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::service::{Call, Service};
+use crate::kernel::service::{Call, Service, Tagged, tag_list};
 use crate::kernel::store::Table as Records;
 use crate::{model, op};
 
@@ -133,9 +134,43 @@ impl Call<'_> {
     }
 }
 
+/// How tables carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.dynamodb.tables.all().into_iter();
+        all.map(|(name, one)| {
+            (
+                arn(cloud, &name),
+                one.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
+            )
+        })
+        .collect()
+    },
+    tag: |_, arn, tags| {
+        ("TagResource", json!({ "ResourceArn": arn, "Tags": tag_list(tags, "Key", "Value") }))
+    },
+    untag: |_, arn, keys| ("UntagResource", json!({ "ResourceArn": arn, "TagKeys": keys })),
+};
+
 /// API of DynamoDB.
 pub static SERVICE: Service = Service {
     types: &[resources::TABLE],
+    data: &[
+        "BatchGetItem",
+        "BatchWriteItem",
+        "BatchExecuteStatement",
+        "DeleteItem",
+        "ExecuteStatement",
+        "ExecuteTransaction",
+        "GetItem",
+        "PutItem",
+        "Query",
+        "Scan",
+        "TransactGetItems",
+        "TransactWriteItems",
+        "UpdateItem",
+    ],
+    tagged: Some(TAGGED),
     ..Service::new(
         "dynamodb",
         model!("dynamodb"),

@@ -32,7 +32,7 @@ use crate::kernel::delivery::{self, Delivery};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::outbox::{self, Outbox};
 use crate::kernel::pages::Pages;
-use crate::kernel::service::{Call, Service};
+use crate::kernel::service::{Call, Service, Tagged, tag_list};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -154,9 +154,23 @@ pub fn parse(properties: &Value, created: Timestamp) -> Result<Rule, String> {
     Ok(Rule { description, schedule, pattern, enabled, targets, created, tags })
 }
 
+/// How rules carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.events.rules.all().into_iter();
+        all.map(|(name, one)| (arn(cloud, &name), one.tags.clone())).collect()
+    },
+    tag: |_, arn, tags| {
+        ("TagResource", json!({ "ResourceARN": arn, "Tags": tag_list(tags, "Key", "Value") }))
+    },
+    untag: |_, arn, keys| ("UntagResource", json!({ "ResourceARN": arn, "TagKeys": keys })),
+};
+
 /// API of EventBridge.
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
+    data: &["PutEvents"],
+    tagged: Some(TAGGED),
     ..Service::new(
         "events",
         model!("events"),

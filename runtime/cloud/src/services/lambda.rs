@@ -50,6 +50,7 @@ pub static SERVICE: Service = Service {
     types: resources::TYPES,
     policy: permissions::of,
     takes: Some(Takes(|cloud, message| Box::pin(asynchronous::take(cloud, message)))),
+    data: &["Invoke"],
     ..Service::new(
         "lambda",
         model!("lambda"),

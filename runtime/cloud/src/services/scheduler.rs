@@ -21,13 +21,14 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::delivery::Delivery;
 use crate::kernel::error::ApiError;
 use crate::kernel::outbox::Outbox;
 use crate::kernel::pages::Pages;
-use crate::kernel::service::Service;
+use crate::kernel::service::{Service, Tagged, tag_list};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -103,9 +104,22 @@ pub struct Group {
 /// Items in an answer.
 const PAGES: Pages = Pages::of("MaxResults", "NextToken", 100);
 
+/// How groups of schedules carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.scheduler.groups.all().into_iter();
+        all.map(|(name, one)| (group_arn(cloud, &name), one.tags.clone())).collect()
+    },
+    tag: |_, arn, tags| {
+        ("TagResource", json!({ "ResourceArn": arn, "Tags": tag_list(tags, "Key", "Value") }))
+    },
+    untag: |_, arn, keys| ("UntagResource", json!({ "ResourceArn": arn, "TagKeys": keys })),
+};
+
 /// API of the scheduler.
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
+    tagged: Some(TAGGED),
     ..Service::new(
         "scheduler",
         model!("scheduler"),

@@ -156,6 +156,7 @@ pub struct Execution {
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
     takes: Some(Takes(|cloud, message| Box::pin(target::take(cloud, message)))),
+    data: &["GetActivityTask", "SendTaskFailure", "SendTaskHeartbeat", "SendTaskSuccess"],
     ..Service::new(
         "states",
         model!("states"),

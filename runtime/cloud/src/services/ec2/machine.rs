@@ -62,7 +62,7 @@ impl Machines {
         gone.iter().map(|(id, instance, _)| (id.clone(), instance.clone())).collect()
     }
 
-    fn list_as_gone(&self, id: &str, instance: Arc<Instance>) {
+    pub(super) fn list_as_gone(&self, id: &str, instance: Arc<Instance>) {
         let mut gone = lock(&self.gone);
         gone.push_back((id.to_owned(), instance, Timestamp::now()));
         let surplus = gone.len().saturating_sub(LISTED_MAX);

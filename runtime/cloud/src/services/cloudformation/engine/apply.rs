@@ -194,7 +194,9 @@ impl<'a> Target<'a> {
         permissions::check(&place, resource, Work::Update(&old.properties))?;
         self.cloud.faults.resource("UpdateResource", id, &resource.kind)?;
         store_resource(self.cloud, self.stack_id, id, resource)?;
-        update(&place, resource, &old.properties).await
+        let changed = update(&place, resource, &old.properties).await?;
+        permissions::note(&place, resource, Work::Update(&old.properties));
+        Ok(changed)
     }
 
     async fn create(&self, id: &str, resource: &mut Resource, old: Option<&Resource>) -> Made {
@@ -238,7 +240,10 @@ impl<'a> Target<'a> {
         let made = kind.handler.create(&place, &id, &resource.properties).await;
         // What has left nothing behind is nobody's: the next to take the name keeps it.
         let nothing = match &made {
-            Ok(_) => false,
+            Ok(_) => {
+                permissions::note(&place, resource, Work::Create);
+                false
+            }
             Err(Failure::Exists(_)) => true,
             Err(Failure::Gone(_) | Failure::Other(_)) => {
                 kind.handler.exists(self.cloud, &id, &resource.properties) == Some(false)

@@ -105,6 +105,7 @@ async fn delete_one(
 async fn delete(place: &Place<'_>, doomed: &Resource) -> Result<&'static str, String> {
     let handler = resource::find(&doomed.kind)?.handler;
     handler.delete(place, &doomed.physical_id, &doomed.properties).await?;
+    permissions::note(place, doomed, Work::Delete);
     Ok("DELETE_COMPLETE")
 }
 

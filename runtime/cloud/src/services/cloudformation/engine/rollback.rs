@@ -132,7 +132,10 @@ async fn put_back_one(
         false => match allowed() {
             Ok(()) => {
                 let updated = update(&place, old, &now.properties).await;
-                updated.map(drop).map_err(|failure| failure.to_string())
+                let work = Work::Update(&now.properties);
+                updated
+                    .map(|_| permissions::note(&place, old, work))
+                    .map_err(|failure| failure.to_string())
             }
             Err(reason) => Err(reason),
         },
