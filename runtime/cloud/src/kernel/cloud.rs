@@ -116,6 +116,8 @@ pub struct Cloud {
     pub identity: String,
     /// Woken when the process is asked to end.
     pub stop: Arc<tokio::sync::Notify>,
+    /// Where the records of all services are.
+    pub store: Arc<Store>,
     /// The time, for everything that waits for it.
     pub clock: Clock,
     /// Who may call.
@@ -153,6 +155,7 @@ impl Cloud {
             faults: Faults::open(&config, &clock)?,
             engines: Engines::default(),
             services: Services::open(&opening)?,
+            store: store.clone(),
             config,
             clock,
             limits,

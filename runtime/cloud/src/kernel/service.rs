@@ -221,6 +221,9 @@ impl<'a> Call<'a> {
     }
 }
 
+/// What is said instead of an answer that lacks records.
+pub const UNREAD: &str = "records cannot be read; whether the call had an effect is not known";
+
 /// Calls an operation of a service, and writes it into the trail.
 pub async fn call(
     cloud: &Arc<Cloud>,
@@ -250,10 +253,12 @@ pub async fn unseen(
     let call = Call { cloud, caller, service, operation: operation.name, params };
     (service.admits)(&call)?;
     check(service, operation, params)?;
-    match operation.run {
+    let unread = cloud.store.unread();
+    let answer = match operation.run {
         Run::Now(run) => run(&call),
         Run::Later(run) => run(&call).await,
-    }
+    };
+    if cloud.store.unread() == unread { answer } else { Err(ApiError::internal(UNREAD)) }
 }
 
 /// Refuses what the operation does not read, and what AWS's model refuses.

@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -107,6 +107,8 @@ pub struct Store {
     /// Who waits for the writer.
     waiting: AtomicUsize,
     readers: Mutex<Vec<Connection>>,
+    /// How often records could not be read.
+    unread: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -166,7 +168,14 @@ impl Store {
             writer: Mutex::new(Writer { connection, open: None }),
             waiting: AtomicUsize::new(0),
             readers: Mutex::default(),
+            unread: AtomicU64::new(0),
         }))
+    }
+
+    /// How often records could not be read. A table then looks as if it lacked them, so what was
+    /// answered meanwhile may be wrong and must not be told.
+    pub fn unread(&self) -> u64 {
+        self.unread.load(Ordering::SeqCst)
     }
 
     /// Whether rows of that kind have been set aside.
@@ -206,13 +215,18 @@ impl Store {
         work: impl FnOnce(&Connection) -> rusqlite::Result<R>,
     ) -> rusqlite::Result<R> {
         let kept = self.readers.lock().pop();
-        let connection = kept.map_or_else(|| Connection::open(&self.file), Ok)?;
-        let result = work(&connection);
+        let opened = kept.map_or_else(|| Connection::open(&self.file), Ok);
+        let connection = opened.inspect_err(|_| self.miss())?;
+        let result = work(&connection).inspect_err(|_| self.miss());
         let mut readers = self.readers.lock();
         if readers.len() < READERS_KEPT {
             readers.push(connection);
         }
         result
+    }
+
+    fn miss(&self) {
+        self.unread.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Does `work` between the writes before and after it, and returns when it is on the disk.

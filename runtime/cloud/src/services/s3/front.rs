@@ -20,6 +20,7 @@ use crate::kernel::cloud::Cloud;
 use crate::kernel::error::ApiError;
 use crate::kernel::faults::{self, Ahead, Faults};
 use crate::kernel::identity::{Caller, Origin};
+use crate::kernel::service::UNREAD;
 
 /// Bytes of a body that is parsed: 10,000 parts with their checksums are a tenth of it.
 pub const PARSED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -111,12 +112,14 @@ impl Service {
             origin.request_id = Some(id.0.clone());
         }
         body.extensions_mut().insert(id.clone());
+        let before = self.cloud.store.unread();
         let answered = match self.prepare(body).await {
             Ok(request) if post::is_form(&request) => post::answer(&self.cloud, request).await,
             Ok(request) => self.s3.call(request).await.map_err(|e| internal(format!("{e:?}"))),
             Err(error) => Err(error),
         };
         let mut response = match answered {
+            _ if self.cloud.store.unread() != before => self.failure(internal(UNREAD)),
             Ok(response) => response,
             Err(error) => self.failure(error),
         };
