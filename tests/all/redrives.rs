@@ -349,6 +349,23 @@ async fn wait_until_one_waits(cloud: &Arc<Cloud>, arn: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_that_a_kill_cut_off_before_its_event_is_made() {
+    let own = start(definition("B", json!({ "B": needs("late", given()) }))).await;
+    let (arn, execution) = own.run(json!({})).await;
+    assert_eq!(execution.status, "FAILED");
+    make_crawler(&own.cloud, "late");
+    let begun = own.cloud.services.states.executions.update(&arn, |execution| {
+        (execution.status, execution.stopped) = ("RUNNING".to_owned(), None);
+        (execution.redrives, execution.redriven) = (1, Some(jiff::Timestamp::now()));
+    });
+    begun.expect("stored").expect("the execution");
+    let (_left, cloud) = own.left();
+    assert_eq!(ended(&cloud, &arn).await.status, "SUCCEEDED");
+    let kinds = events(&cloud, &arn).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "ExecutionRedriven").count(), 1, "{kinds:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_cloud_goes_on_with_its_map_run() {
     let mut definition = run_of_items();
     definition["States"]["M"]["ItemProcessor"]["States"]["B"]["Retry"] =

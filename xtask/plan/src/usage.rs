@@ -134,7 +134,7 @@ impl<'a> Grant<'a> {
         self.actions.iter().map(of).collect()
     }
 
-    /// Resources as a policy names them: one by one, or by the grant's patterns when there are many.
+    /// Resources as a policy names them: one by one, or by the grant's patterns when they are many.
     fn named(&self, resources: &BTreeSet<&str>) -> Vec<String> {
         if resources.len() <= NAMED_MAX {
             // Some actions are asked for on the very pattern of the grant: `log-group:NAME:*`.

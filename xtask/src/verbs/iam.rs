@@ -64,7 +64,7 @@ fn calls(folder: &Path) -> Result<Vec<Call>> {
 fn shown(roles: &[RoleUsage], prefix: &str) -> Result<String> {
     let mut rows = Vec::new();
     for role in roles {
-        let name = role.role.trim_start_matches(prefix);
+        let name = role.role.strip_prefix(prefix).unwrap_or(&role.role);
         for used in &role.actions {
             let resources = match used.resources.as_slice() {
                 [] => "never used".to_owned(),
@@ -82,7 +82,7 @@ fn shown(roles: &[RoleUsage], prefix: &str) -> Result<String> {
     }
     let mut text = table(&["role", "statement", "action", "calls", "used on"], &rows);
     for role in roles {
-        let name = role.role.trim_start_matches(prefix);
+        let name = role.role.strip_prefix(prefix).unwrap_or(&role.role);
         text += &match &role.policy {
             Some(policy) => {
                 let policy = serde_json::to_string_pretty(policy)?;

@@ -61,10 +61,44 @@ pub type Tags = BTreeMap<String, String>;
 pub struct Tagged {
     /// ARNs and tags of those that have any.
     pub all: fn(&Cloud) -> Vec<(String, Tags)>,
+    /// How these are changed.
+    pub change: Tagging,
+}
+
+/// The operations that change the tags of a resource.
+#[derive(Debug, Clone, Copy)]
+pub enum Tagging {
+    /// `TagResource` and `UntagResource`, which take the ARN as a member of this name, and tags as
+    /// a list of structures whose members are called so.
+    ByArn(&'static str, [&'static str; 2]),
+    /// Others: operation and input for the ARN of a resource.
+    By {
+        /// What gives more tags.
+        tag: fn(&Cloud, &str, &Tags) -> (&'static str, Value),
+        /// What takes tags.
+        untag: fn(&Cloud, &str, &[&str]) -> (&'static str, Value),
+    },
+}
+
+impl Tagging {
     /// The operation that gives the resource of an ARN more tags, and its input.
-    pub tag: fn(&Cloud, &str, &Tags) -> (&'static str, Value),
+    pub fn tag(&self, cloud: &Cloud, arn: &str, tags: &Tags) -> (&'static str, Value) {
+        match self {
+            Self::ByArn(member, [key, value]) => {
+                let tags = tag_list(tags, key, value);
+                ("TagResource", json!({ (*member): arn, "Tags": tags }))
+            }
+            Self::By { tag, .. } => tag(cloud, arn, tags),
+        }
+    }
+
     /// The operation that takes tags from the resource of an ARN, and its input.
-    pub untag: fn(&Cloud, &str, &[&str]) -> (&'static str, Value),
+    pub fn untag(&self, cloud: &Cloud, arn: &str, keys: &[&str]) -> (&'static str, Value) {
+        match self {
+            Self::ByArn(member, _) => ("UntagResource", json!({ (*member): arn, "TagKeys": keys })),
+            Self::By { untag, .. } => untag(cloud, arn, keys),
+        }
+    }
 }
 
 /// Tags as a list of structures, whose members are called so.

@@ -36,10 +36,9 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::kernel::cloud::{Cloud, Opening};
-use crate::kernel::service::{Service, Tagged, tag_list};
+use crate::kernel::service::{Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -165,10 +164,7 @@ const TAGGED: Tagged = Tagged {
         let all = cloud.services.cloudwatch.alarms.all().into_iter();
         all.map(|(name, one)| (alarm_arn(cloud, &name), one.tags.clone())).collect()
     },
-    tag: |_, arn, tags| {
-        ("TagResource", json!({ "ResourceARN": arn, "Tags": tag_list(tags, "Key", "Value") }))
-    },
-    untag: |_, arn, keys| ("UntagResource", json!({ "ResourceARN": arn, "TagKeys": keys })),
+    change: Tagging::ByArn("ResourceARN", ["Key", "Value"]),
 };
 
 /// API of CloudWatch.

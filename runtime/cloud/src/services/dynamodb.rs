@@ -27,11 +27,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::service::{Call, Service, Tagged, tag_list};
+use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::Table as Records;
 use crate::{model, op};
 
@@ -146,10 +145,7 @@ const TAGGED: Tagged = Tagged {
         })
         .collect()
     },
-    tag: |_, arn, tags| {
-        ("TagResource", json!({ "ResourceArn": arn, "Tags": tag_list(tags, "Key", "Value") }))
-    },
-    untag: |_, arn, keys| ("UntagResource", json!({ "ResourceArn": arn, "TagKeys": keys })),
+    change: Tagging::ByArn("ResourceArn", ["Key", "Value"]),
 };
 
 /// API of DynamoDB.

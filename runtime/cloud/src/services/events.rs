@@ -32,7 +32,7 @@ use crate::kernel::delivery::{self, Delivery};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::outbox::{self, Outbox};
 use crate::kernel::pages::Pages;
-use crate::kernel::service::{Call, Service, Tagged, tag_list};
+use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -160,10 +160,7 @@ const TAGGED: Tagged = Tagged {
         let all = cloud.services.events.rules.all().into_iter();
         all.map(|(name, one)| (arn(cloud, &name), one.tags.clone())).collect()
     },
-    tag: |_, arn, tags| {
-        ("TagResource", json!({ "ResourceARN": arn, "Tags": tag_list(tags, "Key", "Value") }))
-    },
-    untag: |_, arn, keys| ("UntagResource", json!({ "ResourceARN": arn, "TagKeys": keys })),
+    change: Tagging::ByArn("ResourceARN", ["Key", "Value"]),
 };
 
 /// API of EventBridge.

@@ -43,7 +43,7 @@ use serde_json::json;
 use crate::kernel::bus::Takes;
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::service::{Call, Service, Tagged, tag_list};
+use crate::kernel::service::{Call, Service, Tagged, Tagging, tag_list};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -153,15 +153,17 @@ const TAGGED: Tagged = Tagged {
         let all = cloud.services.firehose.streams.all().into_iter();
         all.map(|(name, one)| (arn(cloud, &name), one.tags.clone())).collect()
     },
-    tag: |cloud, arn, tags| {
-        let (name, tags) = (name_in(cloud, arn), tag_list(tags, "Key", "Value"));
-        ("TagDeliveryStream", json!({ "DeliveryStreamName": name, "Tags": tags }))
-    },
-    untag: |cloud, arn, keys| {
-        (
-            "UntagDeliveryStream",
-            json!({ "DeliveryStreamName": name_in(cloud, arn), "TagKeys": keys }),
-        )
+    change: Tagging::By {
+        tag: |cloud, arn, tags| {
+            let (name, tags) = (name_in(cloud, arn), tag_list(tags, "Key", "Value"));
+            ("TagDeliveryStream", json!({ "DeliveryStreamName": name, "Tags": tags }))
+        },
+        untag: |cloud, arn, keys| {
+            (
+                "UntagDeliveryStream",
+                json!({ "DeliveryStreamName": name_in(cloud, arn), "TagKeys": keys }),
+            )
+        },
     },
 };
 

@@ -39,7 +39,7 @@ use serde_json::json;
 use crate::kernel::bus::Takes;
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::service::{Call, Service, Tagged};
+use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -159,8 +159,10 @@ const TAGGED: Tagged = Tagged {
         let all = cloud.services.kinesis.streams.all().into_iter();
         all.map(|(name, one)| (arn(cloud, &name), one.tags.clone())).collect()
     },
-    tag: |_, arn, tags| ("TagResource", json!({ "ResourceARN": arn, "Tags": tags })),
-    untag: |_, arn, keys| ("UntagResource", json!({ "ResourceARN": arn, "TagKeys": keys })),
+    change: Tagging::By {
+        tag: |_, arn, tags| ("TagResource", json!({ "ResourceARN": arn, "Tags": tags })),
+        untag: |_, arn, keys| ("UntagResource", json!({ "ResourceARN": arn, "TagKeys": keys })),
+    },
 };
 
 /// API of Kinesis Data Streams.

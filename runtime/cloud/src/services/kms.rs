@@ -23,13 +23,13 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
-use crate::kernel::service::{Call, Service, Tagged, tag_list};
+use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -89,10 +89,7 @@ const TAGGED: Tagged = Tagged {
         let all = cloud.services.kms.keys.all().into_iter();
         all.map(|(id, one)| (arn(cloud, &id), one.tags.clone())).collect()
     },
-    tag: |_, arn, tags| {
-        ("TagResource", json!({ "KeyId": arn, "Tags": tag_list(tags, "TagKey", "TagValue") }))
-    },
-    untag: |_, arn, keys| ("UntagResource", json!({ "KeyId": arn, "TagKeys": keys })),
+    change: Tagging::ByArn("KeyId", ["TagKey", "TagValue"]),
 };
 
 /// API of KMS.

@@ -21,14 +21,13 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::delivery::Delivery;
 use crate::kernel::error::ApiError;
 use crate::kernel::outbox::Outbox;
 use crate::kernel::pages::Pages;
-use crate::kernel::service::{Service, Tagged, tag_list};
+use crate::kernel::service::{Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -110,10 +109,7 @@ const TAGGED: Tagged = Tagged {
         let all = cloud.services.scheduler.groups.all().into_iter();
         all.map(|(name, one)| (group_arn(cloud, &name), one.tags.clone())).collect()
     },
-    tag: |_, arn, tags| {
-        ("TagResource", json!({ "ResourceArn": arn, "Tags": tag_list(tags, "Key", "Value") }))
-    },
-    untag: |_, arn, keys| ("UntagResource", json!({ "ResourceArn": arn, "TagKeys": keys })),
+    change: Tagging::ByArn("ResourceArn", ["Key", "Value"]),
 };
 
 /// API of the scheduler.

@@ -30,7 +30,7 @@ use crate::kernel::delivery::Delivery;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::outbox::Outbox;
 use crate::kernel::pages::Pages;
-use crate::kernel::service::{Service, Tagged, tag_list};
+use crate::kernel::service::{Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -104,10 +104,7 @@ const TAGGED: Tagged = Tagged {
         let all = cloud.services.sns.topics.all().into_iter();
         all.map(|(arn, one)| (arn, one.tags.clone())).collect()
     },
-    tag: |_, arn, tags| {
-        ("TagResource", json!({ "ResourceArn": arn, "Tags": tag_list(tags, "Key", "Value") }))
-    },
-    untag: |_, arn, keys| ("UntagResource", json!({ "ResourceArn": arn, "TagKeys": keys })),
+    change: Tagging::ByArn("ResourceArn", ["Key", "Value"]),
 };
 
 /// API of SNS.

@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 use crate::kernel::bus::Takes;
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::service::{Call, Service, Tagged};
+use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::{NotStored, Table};
 use crate::{model, op};
 
@@ -119,13 +119,15 @@ const TAGGED: Tagged = Tagged {
         let all = cloud.services.sqs.queues.all().into_iter();
         all.map(|(name, one)| (arn(cloud, &name), one.tags.clone())).collect()
     },
-    tag: |cloud, arn, tags| {
-        let url = url(cloud, name_in(cloud, arn).unwrap_or_default());
-        ("TagQueue", json!({ "QueueUrl": url, "Tags": tags }))
-    },
-    untag: |cloud, arn, keys| {
-        let url = url(cloud, name_in(cloud, arn).unwrap_or_default());
-        ("UntagQueue", json!({ "QueueUrl": url, "TagKeys": keys }))
+    change: Tagging::By {
+        tag: |cloud, arn, tags| {
+            let url = url(cloud, name_in(cloud, arn).unwrap_or_default());
+            ("TagQueue", json!({ "QueueUrl": url, "Tags": tags }))
+        },
+        untag: |cloud, arn, keys| {
+            let url = url(cloud, name_in(cloud, arn).unwrap_or_default());
+            ("UntagQueue", json!({ "QueueUrl": url, "TagKeys": keys }))
+        },
     },
 };
 

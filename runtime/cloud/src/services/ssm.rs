@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::kernel::cloud::{Cloud, Opening};
-use crate::kernel::service::{Service, Tagged, tag_list};
+use crate::kernel::service::{Service, Tagged, Tagging, tag_list};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -112,17 +112,19 @@ const TAGGED: Tagged = Tagged {
         let all = cloud.services.ssm.parameters.all().into_iter();
         all.map(|(name, one)| (arn(cloud, &name), one.tags.clone())).collect()
     },
-    tag: |cloud, arn, tags| {
-        let (id, tags) = (id_in(cloud, arn), tag_list(tags, "Key", "Value"));
-        (
-            "AddTagsToResource",
-            json!({ "ResourceType": "Parameter", "ResourceId": id, "Tags": tags }),
-        )
-    },
-    untag: |cloud, arn, keys| {
-        let id = id_in(cloud, arn);
-        let input = json!({ "ResourceType": "Parameter", "ResourceId": id, "TagKeys": keys });
-        ("RemoveTagsFromResource", input)
+    change: Tagging::By {
+        tag: |cloud, arn, tags| {
+            let (id, tags) = (id_in(cloud, arn), tag_list(tags, "Key", "Value"));
+            (
+                "AddTagsToResource",
+                json!({ "ResourceType": "Parameter", "ResourceId": id, "Tags": tags }),
+            )
+        },
+        untag: |cloud, arn, keys| {
+            let id = id_in(cloud, arn);
+            let input = json!({ "ResourceType": "Parameter", "ResourceId": id, "TagKeys": keys });
+            ("RemoveTagsFromResource", input)
+        },
     },
 };
 

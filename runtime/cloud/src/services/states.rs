@@ -18,10 +18,10 @@
 //!
 //! Differences from AWS: JSONata is evaluated within 5 seconds and 1 GiB; of executions that have
 //! ended the newest 10,000 are kept, each with its children. What runs when the process ends goes
-//! on after its restart: a task that was under way is begun again (one that waits for a token or an
-//! execution goes on waiting). Of a distributed Map: children of the type STANDARD only, at most 200
-//! at once, and no distributed Map inside another; children that somebody stops count as failed;
-//! results are one file of each kind, as JSON.
+//! on after its restart: a task that was under way is begun again (one that waits for a token or
+//! an execution goes on waiting). Of a distributed Map: children of the type STANDARD only, at
+//! most 200 at once, and no distributed Map inside another; children that somebody stops count as
+//! failed; results are one file of each kind, as JSON.
 
 mod callbacks;
 mod definition;

@@ -1,5 +1,7 @@
 //! What the store promises, also when the disk does not keep its own promises.
 
+use std::ops::ControlFlow;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

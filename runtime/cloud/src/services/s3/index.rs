@@ -11,7 +11,7 @@ use super::tagging::of_bucket;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
-use crate::kernel::service::{Tagged, Tags, tag_list};
+use crate::kernel::service::{Tagged, Tagging, Tags, tag_list};
 
 const ARN: &str = "arn:aws:s3:::";
 
@@ -21,8 +21,12 @@ pub const TAGGED: Tagged = Tagged {
         let all = cloud.services.s3.all().into_iter();
         all.map(|(name, bucket)| (format!("{ARN}{name}"), tags_of(&bucket.tags))).collect()
     },
-    tag: |_, arn, tags| ("PutBucketTagging", json!({ "Bucket": name_in(arn), "Add": tags })),
-    untag: |_, arn, keys| ("PutBucketTagging", json!({ "Bucket": name_in(arn), "Remove": keys })),
+    change: Tagging::By {
+        tag: |_, arn, tags| ("PutBucketTagging", json!({ "Bucket": name_in(arn), "Add": tags })),
+        untag: |_, arn, keys| {
+            ("PutBucketTagging", json!({ "Bucket": name_in(arn), "Remove": keys }))
+        },
+    },
 };
 
 fn name_in(arn: &str) -> &str {

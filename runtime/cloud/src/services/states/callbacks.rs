@@ -218,3 +218,47 @@ pub fn heartbeat(call: &Call<'_>) -> ApiResult {
 pub fn of(cloud: &Cloud) -> &Callbacks {
     &cloud.services.states.callbacks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::store::Store;
+
+    #[tokio::test]
+    async fn what_was_told_is_heard_in_the_next_process_and_told_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open =
+            || Callbacks::new(Table::new(&Store::open(folder.path()).expect("opens"), "task_ends"));
+        let first = open();
+        let token = {
+            let waiting = first.expect();
+            first.tell(&waiting.token, Message::Done(End::Done(json!(1)))).expect("taken");
+            waiting.token.clone()
+        };
+        drop(first);
+        let next = open();
+        next.hold(&token);
+        let again = next.tell(&token, Message::Done(End::Done(json!(2)))).expect_err("told");
+        assert_eq!(again.code, "TaskTimedOut");
+        let mut waiting = next.expect_again(token.clone());
+        assert_eq!(waiting.end(&Clock::default(), None).await, Ok(json!(1)));
+        next.forget(&token);
+        drop(waiting);
+        assert!(next.told.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_end_is_heard_after_any_number_of_signs_of_life() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("opens");
+        let callbacks = Callbacks::new(Table::new(&store, "task_ends"));
+        let mut waiting = callbacks.expect();
+        for _ in 0..10 * UNREAD_MAX {
+            callbacks.tell(&waiting.token, Message::Alive).expect("taken");
+        }
+        let failure = Failure::new("E", "c");
+        let end = Message::Done(End::Failed(failure.clone()));
+        callbacks.tell(&waiting.token, end).expect("taken");
+        assert_eq!(waiting.end(&Clock::default(), None).await, Err(failure));
+    }
+}

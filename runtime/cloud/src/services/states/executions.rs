@@ -1,5 +1,5 @@
-//! Executions: started, watched, stopped, gone on with after a restart, and ended whatever happens to
-//! the task that runs them.
+//! Executions: started, watched, stopped, gone on with after a restart, and ended whatever happens
+//! to the task that runs them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -248,20 +248,23 @@ struct Run {
 impl Run {
     /// Runs the execution in a task of its own, so that also one that panics comes to an end.
     async fn watch(self, beginning: Beginning) {
-        let (history, events) = self.open_history(beginning);
-        if let Some(ending) = events.last().and_then(Ending::told) {
+        let (history, events, is_redriven) = self.open_history(beginning);
+        if !is_redriven && let Some(ending) = events.last().and_then(Ending::told) {
             self.settle(&history, ending);
             return;
         }
         let progress = match beginning {
-            Beginning::Resumed => Progress::of(&events).resumed(),
+            Beginning::Resumed if !is_redriven => Progress::of(&events).resumed(),
             _ => Progress::of(&events),
         };
         let history = Arc::new(history);
         let mut task = tokio::spawn({
             let (cloud, arn, history) = (self.cloud.clone(), self.arn.clone(), history.clone());
             let (execution, program) = (self.execution.clone(), self.program.clone());
-            async move { interpreter::run(&cloud, &arn, &execution, &program, &history, progress).await }
+            async move {
+                let (execution, program) = (&execution, &program);
+                interpreter::run(&cloud, &arn, execution, program, &history, progress).await
+            }
         });
         let ending = tokio::select! {
             done = &mut task => Ending::of(done.unwrap_or_else(|error| {
@@ -281,24 +284,25 @@ impl Run {
         self.settle(&history, ending);
     }
 
-    /// The history, with its event of the start or the redrive, and what was in it before.
-    fn open_history(&self, beginning: Beginning) -> (History, Vec<Value>) {
+    /// The history with its event of the start or the redrive, what was in it before, and whether a
+    /// redrive begins: also one of which an earlier process had no time to write the event.
+    fn open_history(&self, beginning: Beginning) -> (History, Vec<Value>, bool) {
         let (cloud, arn) = (&self.cloud, &self.arn);
-        let (history, mut events) = match beginning {
+        let (history, events) = match beginning {
             Beginning::New => (History::new(cloud, arn), vec![]),
             Beginning::Redriven | Beginning::Resumed => History::resume(cloud, arn),
         };
-        if beginning == Beginning::Redriven {
+        let redrives = events.iter().filter(|e| e["type"] == "ExecutionRedriven").count();
+        let is_redriven = redrives < self.execution.redrives as usize;
+        if is_redriven {
             let redriven = json!({ "redriveCount": self.execution.redrives });
             history.add("ExecutionRedriven", json!({ "executionRedrivenEventDetails": redriven }));
-            // How the last attempt ended is no end of this one.
-            events.push(json!({ "type": "ExecutionRedriven" }));
         } else if events.is_empty() {
             let input = self.execution.input.to_string();
             let begun = json!({ "input": input, "roleArn": self.program.role });
             history.add("ExecutionStarted", json!({ "executionStartedEventDetails": begun }));
         }
-        (history, events)
+        (history, events, is_redriven)
     }
 
     /// Makes the record one of an execution that has ended.

@@ -1,5 +1,5 @@
-//! What an execution has done so far, as its history tells it: the ground of a redrive, and of going
-//! on after the process that ran it is gone.
+//! What an execution has done so far, as its history tells it: the ground of a redrive, and of
+//! going on after the process that ran it is gone.
 //!
 //! A state is unsuccessful when it was entered and not exited. Iterations of a Map and branches of
 //! a Parallel are runs of states of their own, with variables of their own; those that ended are

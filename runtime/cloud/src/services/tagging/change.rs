@@ -45,8 +45,8 @@ async fn change(call: &Call<'_>, change: Change<'_>) -> ApiResult {
     let mut failed = Map::new();
     for (arn, (service, tagged)) in arns.iter().zip(kept) {
         let (operation, input) = match &change {
-            Change::Tag(tags) => (tagged.tag)(call.cloud, arn, tags),
-            Change::Untag(keys) => (tagged.untag)(call.cloud, arn, keys),
+            Change::Tag(tags) => tagged.change.tag(call.cloud, arn, tags),
+            Change::Untag(keys) => tagged.change.untag(call.cloud, arn, keys),
         };
         let changed = ask(call.cloud, call.caller, service, operation, &input).await;
         if let Err(error) = changed {
