@@ -12,7 +12,7 @@ use super::history::{self, History};
 use super::interpreter::{self, Failure};
 use super::map::runs;
 use super::progress::Progress;
-use super::{ChildInput, Execution, StateMachine, limits, no_machine};
+use super::{ChildInput, Execution, Known, StateMachine, limits, no_machine};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::eviction::Kept;
@@ -154,10 +154,15 @@ fn repeated(cloud: &Cloud, arn: &str, asked: &Execution) -> ApiResult {
 
 /// Children go with their parents.
 fn forget_oldest(cloud: &Cloud) -> ApiResult<()> {
-    let all = cloud.services.states.executions.texts(["stopped", "map_run"]).into_iter();
-    let own = all.filter(|(_, [_, run])| run.is_none());
-    let ended = own.filter_map(|(arn, [stopped, _])| Some((stopped?.parse().ok()?, arn)));
-    let ended = ended.collect();
+    let executions = &cloud.services.states.executions;
+    let (now, own) = (cloud.clock.now(), |known: &Known| !known.is_child);
+    let is_old = |known: &Known| known.stopped.is_some_and(|end| KEPT.is_over(end, now));
+    let many = executions.count(|known| own(known) && known.stopped.is_some()) >= KEPT.count_max;
+    if !many && executions.first(|known| own(known) && is_old(known)).is_none() {
+        return Ok(());
+    }
+    let ended = executions.picked(|known| known.stopped.filter(|_| own(known))).into_iter();
+    let ended = ended.map(|(arn, stopped)| (stopped, arn)).collect();
     for arn in KEPT.surplus(ended, cloud.clock.now()) {
         for (run, _) in runs::of_execution(cloud, &arn) {
             for (child, _) in runs::children(cloud, &run) {
@@ -304,7 +309,8 @@ fn settle(cloud: &Arc<Cloud>, arn: &str, history: &History, end: End, stop: &Sto
 
 /// Marks executions that an earlier process left running: nothing works on them any more.
 pub fn end_orphans(cloud: &Cloud) {
-    for (arn, execution) in cloud.services.states.executions.all() {
+    let executions = &cloud.services.states.executions;
+    for (arn, execution) in executions.rows(executions.chosen(|known| known.stopped.is_none())) {
         if execution.stopped.is_none() {
             let (error, cause) = ORPHANED;
             let (history, _) = History::resume(cloud, &arn);
@@ -324,10 +330,10 @@ pub fn end_orphans(cloud: &Cloud) {
 
 /// Definitions that no execution was started with any more.
 fn forget_definitions(cloud: &Cloud) {
-    let all = cloud.services.states.executions.all();
-    let used: BTreeSet<_> = all.iter().filter_map(|(_, e)| e.definition.as_deref()).collect();
-    for (name, _) in cloud.services.states.definitions.all() {
-        if !used.contains(name.as_str())
+    let all = cloud.services.states.executions.texts(["definition"]).into_iter();
+    let used: BTreeSet<String> = all.filter_map(|(_, [definition])| definition).collect();
+    for name in cloud.services.states.definitions.names("") {
+        if !used.contains(&name)
             && let Err(error) = cloud.services.states.definitions.remove(&name)
         {
             tracing::error!("a definition that nobody needs stays: {error}");
