@@ -199,8 +199,8 @@ impl<'a> Target<'a> {
 
     /// Refuses an update that deletes what the stack policy protects; the reason of the stack.
     fn check_deletions(&self, active: &BTreeSet<&String>) -> Result<(), String> {
-        let before = self.stack.before.iter().map(|before| &before.resources);
-        let found = self.stack.found.as_ref().or(before.last()).into_iter().flatten();
+        let before = self.stack.before.as_ref().map(|before| &before.resources);
+        let found = self.stack.found.as_ref().or(before).into_iter().flatten();
         let mut denied = Vec::new();
         for (id, old) in found.filter(|(id, _)| !active.contains(id)) {
             if let Err(words) = self.may(id, &old.kind, "Update:Delete") {
