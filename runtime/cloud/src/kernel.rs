@@ -14,6 +14,7 @@ pub mod folder;
 mod former;
 pub mod iam;
 pub mod identity;
+pub mod indexed;
 pub mod log;
 pub mod model;
 pub mod outbox;

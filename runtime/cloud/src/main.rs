@@ -44,7 +44,7 @@ enum Verb {
     /// Answers JSONata templates, one line each; state machines call it.
     #[command(hide = true)]
     Evaluate,
-    /// What instances call as `aws`, `curl`, `systemctl` and `journalctl`.
+    /// What instances call as `aws`, `curl`, `systemctl`, `journalctl` and `cfn-signal`.
     InstanceTool {
         /// The command.
         tool: String,

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use images::{Image, find as find_image, newest as newest_image};
-pub use machine::{Machines, resume_all, stop_all, systemctl, terminate};
+pub use machine::{Machines, resume_all, stop_all, systemctl, terminate, with_token};
 pub use metadata::{INSTANCE as INSTANCE_HEADER, answer as metadata};
 pub use network::{
     Attached, attach, check_attachment, detach, remove as remove_network_part,

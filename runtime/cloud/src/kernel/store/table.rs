@@ -46,6 +46,11 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         Self { store, kind, scope, unsettled: Mutex::default() }
     }
 
+    /// What its records are.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
     pub(super) fn full(&self, name: &str) -> String {
         format!("{}{name}", self.scope)
     }
@@ -178,16 +183,16 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
     }
 
     /// Shows records whose names begin with `prefix` and come after `after`, in the order of their
-    /// names, until `each` breaks off.
+    /// names, until `each` breaks off; whether they could be read.
     pub fn scan(
         &self,
         prefix: &str,
         after: Option<&str>,
         mut each: impl FnMut(&str, Arc<T>) -> ControlFlow<()>,
-    ) {
+    ) -> bool {
         let unsettled = self.unsettled.lock().clone();
         let mut damaged = Vec::new();
-        self.rows(prefix, after, |name, row| {
+        let read = self.rows(prefix, after, |name, row| {
             if let Some(row) = unsettled.get(name) {
                 return Ok(each(name, row.clone()));
             }
@@ -202,6 +207,7 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         for (name, why) in damaged {
             self.set_aside(&self.full(&name), &why);
         }
+        read
     }
 
     /// The rows of the table, by names without its scope; whether they could be read.

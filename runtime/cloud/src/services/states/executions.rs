@@ -13,7 +13,7 @@ use super::history::{self, History};
 use super::interpreter::{self, Failure};
 use super::map::runs;
 use super::progress::{Awaited, Progress};
-use super::{ChildInput, Execution, StateMachine, limits, no_machine};
+use super::{ChildInput, Execution, Known, StateMachine, limits, no_machine};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::eviction::Kept;
@@ -185,10 +185,15 @@ fn repeated(cloud: &Cloud, arn: &str, asked: &Execution) -> ApiResult {
 
 /// Children go with their parents.
 fn forget_oldest(cloud: &Cloud) -> ApiResult<()> {
-    let all = cloud.services.states.executions.texts(["stopped", "map_run"]).into_iter();
-    let own = all.filter(|(_, [_, run])| run.is_none());
-    let ended = own.filter_map(|(arn, [stopped, _])| Some((stopped?.parse().ok()?, arn)));
-    let ended = ended.collect();
+    let executions = &cloud.services.states.executions;
+    let (now, own) = (cloud.clock.now(), |known: &Known| !known.is_child);
+    let is_old = |known: &Known| known.stopped.is_some_and(|end| KEPT.is_over(end, now));
+    let many = executions.count(|known| own(known) && known.stopped.is_some()) >= KEPT.count_max;
+    if !many && executions.first(|known| own(known) && is_old(known)).is_none() {
+        return Ok(());
+    }
+    let ended = executions.picked(|known| known.stopped.filter(|_| own(known))).into_iter();
+    let ended = ended.map(|(arn, stopped)| (stopped, arn)).collect();
     for arn in KEPT.surplus(ended, cloud.clock.now()) {
         for (run, _) in runs::of_execution(cloud, &arn) {
             for (child, _) in runs::children(cloud, &run) {
@@ -407,11 +412,9 @@ impl Ending {
 
 /// Goes on with what an earlier process left under way. Children go on with their Map Runs.
 pub fn resume(cloud: &Arc<Cloud>) {
-    let left = cloud.services.states.executions.texts(["stopped"]).into_iter();
-    let left: Vec<_> = left.filter(|(_, [stopped])| stopped.is_none()).collect();
+    let executions = &cloud.services.states.executions;
     let (mut children, mut own) = (vec![], vec![]);
-    for (arn, _) in left {
-        let Some(execution) = cloud.services.states.executions.get(&arn) else { continue };
+    for (arn, execution) in executions.rows(executions.chosen(|known| known.stopped.is_none())) {
         hold_tokens(cloud, &arn);
         match &execution.map_run {
             Some(_) => children.push((arn, execution)),
@@ -456,10 +459,10 @@ fn abort(cloud: &Arc<Cloud>, arn: &str, why: &str) {
 
 /// Definitions that no execution was started with any more.
 fn forget_definitions(cloud: &Cloud) {
-    let all = cloud.services.states.executions.all();
-    let used: BTreeSet<_> = all.iter().filter_map(|(_, e)| e.definition.as_deref()).collect();
-    for (name, _) in cloud.services.states.definitions.all() {
-        if !used.contains(name.as_str())
+    let all = cloud.services.states.executions.texts(["definition"]).into_iter();
+    let used: BTreeSet<String> = all.filter_map(|(_, [definition])| definition).collect();
+    for name in cloud.services.states.definitions.names("") {
+        if !used.contains(&name)
             && let Err(error) = cloud.services.states.definitions.remove(&name)
         {
             tracing::error!("a definition that nobody needs stays: {error}");
