@@ -111,6 +111,8 @@ pub fn run_deliveries(cloud: &Arc<Cloud>) {
     tokio::spawn(events::run_deliveries(cloud.clone()));
     tokio::spawn(scheduler::run_deliveries(cloud.clone()));
     tokio::spawn(lambda::run_events(cloud.clone()));
+    tokio::spawn(lambda::run_deliveries(cloud.clone()));
+    lambda::resume_mappings(cloud);
 }
 
 /// A required text parameter.

@@ -59,7 +59,7 @@ use crate::model;
 pub use api::service;
 pub use front::Service as Front;
 pub use properties::{configure, properties};
-pub use store::{Bucket, Buckets as State, Object, StoreError, VerifiedBytes};
+pub use store::{Bucket, Buckets as State, Object, StoreError, VerifiedBytes, Which};
 
 /// Its operations are dispatched by `s3s`.
 pub static SERVICE: Service = Service {
