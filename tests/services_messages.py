@@ -1,4 +1,4 @@
-"""Queues, topics, rules, parameters, keys and schedules of the embedded cloud, as a user of boto3 sees them."""
+"""Queues, topics, rules, functions, parameters, keys and schedules of the embedded cloud, as a user of boto3 sees them."""
 
 import sys
 
@@ -7,6 +7,7 @@ import services_messages_functions
 import services_messages_queues
 import services_messages_schedules
 import services_messages_secrets
+import services_messages_sources
 import services_messages_topics
 from support import EmbeddedCloud
 from services_messages_checks import Cloud, report
@@ -19,6 +20,7 @@ def main():
         "sns": services_messages_topics.run,
         "events": services_messages_events.run,
         "lambda": services_messages_functions.run,
+        "sources": services_messages_sources.run,
         "kms": services_messages_secrets.run_kms,
         "ssm": services_messages_secrets.run_ssm,
         "scheduler": services_messages_schedules.run,
