@@ -4,6 +4,7 @@ import sys
 
 import services_messages_events
 import services_messages_functions
+import services_messages_notifications
 import services_messages_queues
 import services_messages_schedules
 import services_messages_secrets
@@ -21,6 +22,7 @@ def main():
         "events": services_messages_events.run,
         "lambda": services_messages_functions.run,
         "sources": services_messages_sources.run,
+        "notifications": services_messages_notifications.run,
         "kms": services_messages_secrets.run_kms,
         "ssm": services_messages_secrets.run_ssm,
         "scheduler": services_messages_schedules.run,

@@ -59,6 +59,7 @@ mod inputs;
 mod jobs;
 mod kazakh;
 mod lambda;
+mod lambda_sources;
 mod listings;
 mod machines;
 mod middleman;

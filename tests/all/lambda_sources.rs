@@ -1,0 +1,246 @@
+//! Functions that read streams and queues: nothing is passed over, and what is done is done once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+use steppe_cloud::kernel::error::ApiResult;
+use steppe_cloud::kernel::service;
+
+use crate::in_process::{InProcess, role, until};
+use crate::serving::now;
+
+/// It writes every event to the file OUT, and ends when there is the file OUT.fails.
+const WRITES: &str =
+    r#"printf '%s\n' "$BODY" >> "$OUT"; BODY='{}'; [ ! -e "$OUT.fails" ] || exit 3"#;
+const READS: [&str; 9] = [
+    "kinesis:DescribeStream",
+    "kinesis:DescribeStreamSummary",
+    "kinesis:GetRecords",
+    "kinesis:GetShardIterator",
+    "kinesis:ListShards",
+    "sqs:ReceiveMessage",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:SendMessage",
+];
+
+/// A cloud with a function that writes down what it is given.
+struct Sources {
+    home: InProcess,
+    out: PathBuf,
+}
+
+impl Sources {
+    async fn new(more: Value) -> Self {
+        let home = InProcess::start().await;
+        let bash = include_str!("bootstrap.sh");
+        let command = bash.lines().find(|line| line.contains("eval ")).expect("the command");
+        home.put_package(&bash.replace(command.trim(), WRITES));
+        let out = home.folder().join("out");
+        let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+        let mut resources = json!({
+            "Role": role("reader", "lambda.amazonaws.com", &READS),
+            "F": { "Type": "AWS::Lambda::Function", "Properties": {
+                "FunctionName": "f", "Runtime": "provided.al2023", "Handler": "bootstrap",
+                "Architectures": [own], "Timeout": 20, "MemorySize": 256,
+                "Role": { "Fn::GetAtt": ["Role", "Arn"] },
+                "Code": { "S3Bucket": "code", "S3Key": "package.zip" },
+                "Environment": { "Variables": { "OUT": out } },
+            } },
+            "Stream": { "Type": "AWS::Kinesis::Stream", "Properties": {
+                "Name": "events", "ShardCount": 1,
+            } },
+            "Queue": { "Type": "AWS::SQS::Queue", "Properties": {
+                "QueueName": "queue", "VisibilityTimeout": 30,
+            } },
+        });
+        let all = resources.as_object_mut().expect("resources");
+        all.extend(more.as_object().cloned().unwrap_or_default());
+        home.created("s", resources).await;
+        Self { home, out }
+    }
+
+    async fn call(&self, service: &str, operation: &str, params: Value) -> ApiResult {
+        let caller = self.home.cloud.identities.administrator();
+        service::call(&self.home.cloud, &caller, service, operation, &params).await
+    }
+
+    async fn put(&self, data: &[&str]) {
+        let record = |data: &&str| json!({ "Data": BASE64.encode(data), "PartitionKey": data });
+        let records: Vec<Value> = data.iter().map(record).collect();
+        let params = json!({ "StreamName": "events", "Records": records });
+        self.call("kinesis", "PutRecords", params).await.expect("put");
+    }
+
+    /// The data of the records of each event.
+    fn batches(&self) -> Vec<Vec<String>> {
+        let text = std::fs::read_to_string(&self.out).unwrap_or_default();
+        let data = |record: &Value| match record["body"].as_str() {
+            Some(body) => body.to_owned(),
+            None => {
+                let data = record["kinesis"]["data"].as_str().expect("data");
+                String::from_utf8(BASE64.decode(data).expect("base64")).expect("text")
+            }
+        };
+        let batch = |line: &str| {
+            let event: Value = serde_json::from_str(line).expect("JSON");
+            event["Records"].as_array().expect("records").iter().map(data).collect()
+        };
+        text.lines().map(batch).collect()
+    }
+
+    fn mapping(&self) -> Value {
+        let cloud = &self.home.cloud;
+        let caller = cloud.identities.administrator();
+        let listed = now(cloud, &caller, "lambda", "ListEventSourceMappings", &json!({}));
+        listed.expect("listed")["EventSourceMappings"][0].clone()
+    }
+
+    /// How reading went last.
+    fn result(&self) -> String {
+        self.mapping()["LastProcessingResult"].as_str().expect("a result").to_owned()
+    }
+
+    fn fails(&self, fails: bool) {
+        let mark = self.out.with_extension("fails");
+        match fails {
+            true => std::fs::write(mark, "").expect("written"),
+            false => std::fs::remove_file(mark).expect("removed"),
+        }
+    }
+
+    /// Lets time pass until something has come about.
+    async fn passing(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let clock = self.home.cloud.clock.clone();
+        let mut ticks = 0;
+        until(what, || {
+            ticks += 1;
+            if ticks % 10 == 0 {
+                clock.advance(Duration::from_secs(10));
+            }
+            is_so()
+        })
+        .await;
+    }
+}
+
+fn mapping(source: &str, more: Value) -> Value {
+    let mut properties = json!({
+        "FunctionName": { "Ref": "F" }, "EventSourceArn": { "Fn::GetAtt": [source, "Arn"] },
+    });
+    let all = properties.as_object_mut().expect("properties");
+    all.extend(more.as_object().cloned().unwrap_or_default());
+    json!({ "M": { "Type": "AWS::Lambda::EventSourceMapping", "Properties": properties } })
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_holds_up_what_comes_after_it() {
+    let sources =
+        Sources::new(mapping("Stream", json!({ "StartingPosition": "TRIM_HORIZON" }))).await;
+    sources.fails(true);
+    sources.put(&["1"]).await;
+    sources.passing("it is tried again", || sources.batches().len() > 3).await;
+    sources.put(&["2", "3"]).await;
+    sources.passing("and again", || sources.batches().len() > 5).await;
+    assert!(sources.batches().iter().all(|batch| *batch == ["1"]), "{:?}", sources.batches());
+    assert_eq!(sources.result(), "PROBLEM: Function call failed");
+    sources.fails(false);
+    let last = || sources.batches().last().cloned().unwrap_or_default();
+    sources.passing("the rest comes", || last() == ["2", "3"]).await;
+}
+
+#[tokio::test]
+async fn children_of_a_shard_come_after_it() {
+    let sources = Sources::new(mapping(
+        "Stream",
+        json!({
+            "StartingPosition": "TRIM_HORIZON", "ParallelizationFactor": 2,
+        }),
+    ))
+    .await;
+    sources.fails(true);
+    let first: Vec<String> = (0..20).map(|i| format!("a{i}")).collect();
+    sources.put(&first.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let split = json!({
+        "StreamName": "events", "TargetShardCount": 2, "ScalingType": "UNIFORM_SCALING",
+    });
+    sources.call("kinesis", "UpdateShardCount", split).await.expect("split");
+    let second: Vec<String> = (0..20).map(|i| format!("b{i}")).collect();
+    sources.put(&second.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    sources.passing("it was tried", || sources.batches().len() > 4).await;
+    let seen = || sources.batches().concat();
+    assert!(seen().iter().all(|data| data.starts_with('a')), "{:?}", seen());
+    std::fs::remove_file(&sources.out).expect("removed");
+    sources.fails(false);
+    let all: Vec<&String> = first.iter().chain(&second).collect();
+    sources.passing("all are there", || all.iter().all(|data| seen().contains(data))).await;
+    let (begins, ends) = (
+        seen().iter().position(|data| data.starts_with('b')).expect("a child"),
+        seen().iter().rposition(|data| data.starts_with('a')).expect("a parent"),
+    );
+    assert!(ends < begins, "{:?}", seen());
+}
+
+#[tokio::test]
+async fn a_mapping_that_is_made_anew_begins_anew_and_a_deleted_one_leaves_nothing() {
+    let sources = Sources::new(json!({})).await;
+    sources.put(&["1"]).await;
+    let params = json!({
+        "EventSourceArn": "arn:aws:kinesis:us-east-1:000000000000:stream/events",
+        "FunctionName": "f", "StartingPosition": "TRIM_HORIZON",
+    });
+    for round in 1..3 {
+        let made = sources.call("lambda", "CreateEventSourceMapping", params.clone()).await;
+        assert_eq!(made.expect("made")["State"], "Creating");
+        until("the record comes", || sources.batches().len() == round).await;
+        sources.home.cloud.clock.advance(Duration::from_secs(1));
+        let mapping = sources.mapping();
+        assert_eq!(mapping["State"], "Enabled");
+        let params = json!({ "UUID": mapping["UUID"] });
+        let deleted = sources.call("lambda", "DeleteEventSourceMapping", params).await;
+        assert_eq!(deleted.expect("deleted")["State"], "Deleting");
+    }
+    assert_eq!(sources.mapping(), Value::Null);
+}
+
+#[tokio::test]
+async fn a_role_that_loses_its_rights_stops_reading_and_says_why() {
+    let sources = Sources::new(mapping("Stream", json!({ "StartingPosition": "LATEST" }))).await;
+    sources.put(&["1"]).await;
+    until("the record comes", || sources.batches().len() == 1).await;
+    let roles = &sources.home.cloud.services.iam.roles;
+    let policies = roles.update("reader", |role| std::mem::take(&mut role.policies));
+    let policies = policies.expect("stored").expect("the role");
+    sources.put(&["2"]).await;
+    sources.passing("it says why", || sources.result().contains("kinesis:GetRecords")).await;
+    assert_eq!(sources.batches().len(), 1);
+    roles.update("reader", |role| role.policies = policies).expect("stored");
+    sources.passing("it goes on", || sources.batches().len() == 2).await;
+}
+
+#[tokio::test]
+async fn messages_of_a_queue_that_failed_come_again() {
+    let sources = Sources::new(mapping("Queue", json!({ "BatchSize": 1 }))).await;
+    let url = steppe_cloud::services::sqs::url(&sources.home.cloud, "queue");
+    sources.fails(true);
+    let send = json!({ "QueueUrl": url, "MessageBody": "m" });
+    sources.call("sqs", "SendMessage", send).await.expect("sent");
+    sources.passing("it comes again", || sources.batches().len() > 1).await;
+    sources.fails(false);
+    let before = sources.batches().len();
+    sources.passing("and is done", || sources.batches().len() > before).await;
+    let names = json!(["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]);
+    for _ in 0..3_000 {
+        let params = json!({ "QueueUrl": url, "AttributeNames": names });
+        let left = sources.call("sqs", "GetQueueAttributes", params).await.expect("attributes");
+        let left = left["Attributes"].as_object().expect("attributes");
+        if left.values().all(|count| count == "0") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the message stays in the queue");
+}
