@@ -1,15 +1,17 @@
 # The verbs of this repository. `make test` needs Rust only; `lint`, `parity`, `clients`, `service` and `accuracy` make a
-# Python environment of their own in .venv, and `bench` and `accuracy` one with peers in .venv-bench; `clients` two more for
-# clients of data, in .venv-data and .venv-dbt, because their botocore and PyAthena are not those of the others.
+# Python environment of their own in .venv, `bench` and `accuracy` one with peers in .venv-bench, `emulators` one in
+# .venv-emulators; `clients` two more for clients of data, in .venv-data and .venv-dbt, because their botocore and PyAthena are
+# not those of the others.
 PYTHON ?= python3
 VENV := .venv/.ready
 BENCH := .venv-bench/.ready
 DATA := .venv-data/.ready
 DBT := .venv-dbt/.ready
+EMULATORS := .venv-emulators/.ready
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export STEPPE_SHARED_DATA ?= $(abspath ../shared/data)
 
-.PHONY: build xtask-aws examples test lint parity clients crash fuzz service accuracy bench check clean
+.PHONY: build xtask-aws examples test lint parity clients crash fuzz service accuracy bench emulators check clean
 
 build: ## everything, as `cargo xtask deploy` builds it for the embedded cloud and for AWS
 	cargo build --bins
@@ -73,7 +75,13 @@ bench: $(BENCH) examples ## measured times and sizes, and peers beside them, as 
 	.venv-bench/bin/python tests/cleaning.py
 	.venv-bench/bin/python tests/serving.py
 
-check: test lint parity clients service ## what CI runs
+emulators: $(EMULATORS) build ## the embedded cloud beside moto and MiniStack, as a table
+	.venv-emulators/bin/python tests/emulators.py
+
+# Spark and the clients of others each keep one core busy: side by side they take the time of one.
+check: test lint ## what CI runs
+	$(MAKE) --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) parity clients
+	$(MAKE) service
 
 $(VENV): tests/requirements.txt
 	$(PYTHON) -m venv .venv
@@ -95,6 +103,11 @@ $(BENCH): tests/peers/requirements.txt
 	.venv-bench/bin/pip install --quiet --requirement tests/peers/requirements.txt
 	touch $(BENCH)
 
+$(EMULATORS): tests/peers/emulators.txt
+	$(PYTHON) -m venv .venv-emulators
+	.venv-emulators/bin/pip install --quiet --requirement tests/peers/emulators.txt
+	touch $(EMULATORS)
+
 clean:
 	cargo clean
-	rm -rf .venv .venv-bench .venv-data .venv-dbt .steppe
+	rm -rf .venv .venv-bench .venv-data .venv-dbt .venv-emulators .steppe

@@ -115,16 +115,18 @@ def limits(account, kinesis):
     once.create_stream(StreamName="narrow", ShardCount=1)
     entries = [{"Data": b"x", "PartitionKey": "a"}] * 500
     account.advance(5)
-    failed = [once.put_records(StreamName="narrow", Records=entries)["FailedRecordCount"] for _ in range(3)]
-    check("kinesis: a shard takes 1,000 records a second", failed[:2] == [0, 0] and failed[2] > 250, failed)
-    answer = once.put_records(StreamName="narrow", Records=entries)
-    wrong = next(r for r in answer["Records"] if "ErrorCode" in r)
-    check("kinesis: a throttled record says so", wrong["ErrorCode"] == "ProvisionedThroughputExceededException" and wrong["ErrorMessage"].startswith("Rate exceeded for shard shardId-000000000000 in stream narrow under account 000000000000"), wrong)
-    account.advance(5)
     megabyte = [{"Data": b"x" * (1024 * 1024 - 1), "PartitionKey": "a"}] * 2
     answer = once.put_records(StreamName="narrow", Records=megabyte)
     same("kinesis: a shard takes 1 MB a second", answer["FailedRecordCount"], 1)
-    refused("kinesis: a single record that is throttled", lambda: once.put_record(StreamName="narrow", Data=b"x" * 900_000, PartitionKey="a"), "ProvisionedThroughputExceededException", "Rate exceeded")
+    wrong = next(r for r in answer["Records"] if "ErrorCode" in r)
+    check("kinesis: a throttled record says so", wrong["ErrorCode"] == "ProvisionedThroughputExceededException" and wrong["ErrorMessage"].startswith("Rate exceeded for shard shardId-000000000000 in stream narrow under account 000000000000"), wrong)
+
+    def hasty():
+        # A machine that is busy may take longer for one than the shard needs.
+        for _ in range(20):
+            once.put_record(StreamName="narrow", Data=b"x" * 1_000_000, PartitionKey="a")
+
+    refused("kinesis: a single record that is throttled", hasty, "ProvisionedThroughputExceededException", "Rate exceeded")
     refused("kinesis: a record above 1 MiB", lambda: once.put_record(StreamName="narrow", Data=b"x" * (1024 * 1024 + 1), PartitionKey="a"), "ValidationException", "1048576")
     refused("kinesis: more than 500 records", lambda: once.put_records(StreamName="narrow", Records=entries + entries[:1]), "ValidationException")
     account.advance(5)

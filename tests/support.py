@@ -56,6 +56,8 @@ def history(length=25, until="2021-12"):
 class EmbeddedCloud:
     """An embedded cloud of its own on a free port, and the environment of its clients."""
 
+    PROFILE = "debug"
+
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory()
         self._state = pathlib.Path(self._folder.name)
@@ -63,7 +65,7 @@ class EmbeddedCloud:
         self._start()
 
     def _start(self):
-        command = [TARGET / "debug" / "steppe-cloud", "serve", "--state", self._state, "--port", "0"]
+        command = [TARGET / self.PROFILE / "steppe-cloud", "serve", "--state", self._state, "--port", "0"]
         about = self._state / "cloud.json"
         about.unlink(missing_ok=True)
         self._process = subprocess.Popen(list(map(str, command)), stdout=self._log, stderr=self._log)
@@ -93,6 +95,10 @@ class EmbeddedCloud:
     @property
     def state(self):
         return self._state
+
+    @property
+    def process(self):
+        return self._process
 
     def log(self):
         return (self._state / "log").read_text()

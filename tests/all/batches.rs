@@ -109,13 +109,9 @@ async fn many_parts_are_scored_by_executions_of_their_own_and_a_killed_run_goes_
     assert!(!running.wait().expect("ends").success(), "its cloud is gone");
 
     work.done(&["local", "start"]);
-    let plan = work.done(&["redrive", "--dry-run"]).out;
-    assert!(plan.contains("which ended ABORTED"), "{plan}");
     let cut_off = work.objects("batches/").await;
-    let part = cut_off.len() - before.len();
-    assert!(part > 5 && part < 2 * REGIONS, "it was cut off: {part}");
-    let on = work.done(&["redrive"]);
-    assert!(on.err.contains(all), "{}", on.err);
+    assert!(cut_off.len() > before.len() + 5, "it was cut off: {}", cut_off.len());
+    until_the_newest_run_succeeded(&work).await;
     let whole = work.objects("batches/").await;
     assert_eq!(whole.len(), before.len() + 2 * REGIONS);
     for (key, bytes) in &cut_off {
@@ -127,6 +123,17 @@ async fn many_parts_are_scored_by_executions_of_their_own_and_a_killed_run_goes_
     assert_eq!(work.count(&format!("select count(distinct series) as n {newest}")), REGIONS);
     assert!(work.done(&["logs", "score"]).code == Some(0));
     goes_on_after_its_own_failure(&work).await;
+}
+
+/// A run that lost its cloud goes on by itself when the cloud is there again.
+async fn until_the_newest_run_succeeded(work: &Work<'_>) {
+    for _ in 0..600 {
+        if work.run(&["redrive", "--dry-run"]).err.contains("the newest run succeeded") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the run does not end");
 }
 
 /// One part may not write, so the run fails; it is told how to go on, and does.

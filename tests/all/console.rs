@@ -513,8 +513,11 @@ async fn faults_and_denials_are_told_and_looking_counts_no_call() {
     for path in ["", "stacks", "topics", "faults"] {
         browser.page(path, &[]).await;
     }
-    assert_eq!(browser.cloud.faults.report().1, [0, 0]);
-    browser.cloud.faults.ahead("sns", "ListTopics");
+    let seen: Vec<u64> = browser.cloud.faults.report().1.iter().map(|c| c.calls).collect();
+    assert_eq!(seen, [0, 0]);
+    let trail = std::fs::read_to_string(browser.cloud.path("trail.ndjson")).expect("readable");
+    assert!(!trail.contains("ListTopics"), "what the console reads is no event: {trail}");
+    browser.cloud.faults.ahead("sns", "ListTopics").await;
     let page = browser.page("faults", &[]).await;
     assert!(page.contains("sns:ListTopics") && page.contains("ACTIVE"), "{page}");
     let role = steppe_cloud::services::iam::Role::new(json!({}));

@@ -35,8 +35,9 @@ const VERBS: [&[&str]; 24] = [
     &["logs", "server"],
 ];
 
-/// Verbs that never ask an environment's cloud about a deployment.
-const ELSEWHERE: [&str; 7] = ["render", "train", "pipeline", "local", "console", "doctor", "help"];
+/// Verbs that never ask an environment's cloud about a deployment, or the embedded cloud alone.
+const ELSEWHERE: [&str; 8] =
+    ["render", "train", "pipeline", "local", "console", "iam", "doctor", "help"];
 
 #[test]
 fn a_stack_of_another_deployment_is_refused_by_each_verb() {

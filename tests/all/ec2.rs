@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use base64::Engine;
 use serde_json::{Value, json};
 use steppe_cloud::kernel::error::{ApiError, ApiResult};
-use steppe_cloud::services::ec2;
+use steppe_cloud::services::{cloudformation, ec2};
 
 use crate::in_process::{InProcess, is_alive, role, until};
 
@@ -85,6 +85,39 @@ async fn services_are_given_up_as_their_unit_says_and_have_no_paths_as_names() {
     let journal = home.folder().join("instances").join(&id).join("journal/limited.journal");
     let journal = std::fs::read_to_string(journal).expect("a journal");
     assert!(journal.contains("Start request repeated too quickly."), "{journal}");
+}
+
+/// An instance that is complete when its user data says so.
+fn signalling(code: u32) -> Value {
+    let script = format!("#!/bin/bash\ncfn-signal -e {code} --stack s --resource Machine\n");
+    let mut resources = machine(&script, json!({}));
+    resources["Machine"]["CreationPolicy"] = json!({ "ResourceSignal": { "Timeout": "PT15M" } });
+    resources
+}
+
+#[tokio::test]
+async fn an_instance_with_a_creation_policy_waits_for_its_own_signal() {
+    let home = InProcess::start().await;
+    let (id, status) = home.create("s", signalling(0)).await;
+    let told = home.reasons(&id).await;
+    assert_eq!(status, "CREATE_COMPLETE", "{told:#?}");
+    let (instance, token) = only_instance(&home);
+    let words = format!("Received SUCCESS signal with UniqueId {instance}");
+    assert!(told.iter().any(|reason| reason.contains(&words)), "{told:#?}");
+    // It may signal only in its own stack, and nothing that is complete.
+    let signal = |stack: &str| {
+        let asked = json!({ "stack": stack, "resource": "Machine", "status": "SUCCESS" });
+        let (instance, _) = ec2::with_token(&home.cloud, &token).expect("an instance");
+        cloudformation::signal_by_instance(&home.cloud, &instance, &asked)
+    };
+    let complete = signal("s").expect_err("refused").to_string();
+    assert!(complete.contains("is in CREATE_COMPLETE state and cannot be signaled"), "{complete}");
+    home.create("other", json!({ "T": { "Type": "AWS::SNS::Topic" } })).await;
+    let foreign = signal("other").expect_err("refused").to_string();
+    assert!(foreign.contains("does not belong to stack"), "{foreign}");
+    home.delete(&id).await;
+    let (id, status) = home.create("s", signalling(1)).await;
+    assert_eq!(status, "ROLLBACK_COMPLETE", "{:#?}", home.reasons(&id).await);
 }
 
 #[tokio::test]

@@ -131,12 +131,11 @@ async fn what_it_does_not_implement_is_an_error_that_names_it() {
     let error = error.expect_err("refused");
     let words = "does not implement the property WebsiteConfiguration of AWS::S3::Bucket";
     assert!(error.contains(words), "{error}");
-    let topics = json!({
-        "StackName": "s", "TemplateBody": BUCKET,
-        "NotificationARNs": ["arn:aws:sns:us-east-1:000000000000:t"]
+    let types = json!({
+        "StackName": "s", "TemplateBody": BUCKET, "ResourceTypes": ["AWS::S3::Bucket"]
     });
-    let error = running.call("CreateStack", topics).await.expect_err("refused");
-    assert!(error.contains("does not implement the parameter NotificationARNs"), "{error}");
+    let error = running.call("CreateStack", types).await.expect_err("refused");
+    assert!(error.contains("does not implement the parameter ResourceTypes"), "{error}");
     let error = running.call("CreateStackSet", json!({ "StackSetName": "s" })).await;
     let error = error.expect_err("refused");
     assert!(error.contains("does not implement cloudformation:CreateStackSet"), "{error}");

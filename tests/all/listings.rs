@@ -87,6 +87,23 @@ async fn all_pages_are_read() {
     assert_eq!(keys(&*bucket, "many").await, expected);
 }
 
+/// Of a large group the rest is not read, and nothing behind it is left out.
+#[tokio::test]
+async fn what_comes_after_a_large_group_is_listed() {
+    let (serving, bucket) = start().await;
+    for number in 0..150 {
+        put(&serving, &format!("large/{number:03}"), b"x");
+    }
+    for key in ["a", "large/\u{10ffff}", "large/\u{10ffff}x", "large0", "small/1", "z"] {
+        put(&serving, key, b"x");
+    }
+    let listed = bucket.list_with_delimiter(None).await.expect("listed");
+    let groups: Vec<String> = listed.common_prefixes.iter().map(ToString::to_string).collect();
+    assert_eq!(groups, ["large", "small"]);
+    let objects: Vec<String> = listed.objects.iter().map(|o| o.location.to_string()).collect();
+    assert_eq!(objects, ["a", "large0", "z"]);
+}
+
 #[tokio::test]
 async fn strange_keys_beside_a_table_do_not_matter_and_in_it_are_named() {
     let (serving, bucket) = start().await;

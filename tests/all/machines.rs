@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::kernel::cloud::Cloud;
+use steppe_cloud::kernel::cloud::{Cloud, Config};
 use steppe_cloud::kernel::service;
 use steppe_cloud::services::states::{self, Execution, StateMachine};
 
+use tempfile::TempDir;
+
 use crate::catalogued::{BUCKET, Catalogued};
+use crate::tools::binary;
 
 /// A cloud with the state machine `m`.
 pub struct Machines(Catalogued);
@@ -155,6 +158,34 @@ impl Machines {
             created: jiff::Timestamp::now(),
         };
         self.cloud.services.states.machines.put(&self.arn(), machine).expect("stored");
+    }
+
+    /// Another cloud on what the disk has at this moment: what a killed process leaves, down to a
+    /// last event of which only half was written.
+    pub fn left(&self) -> (TempDir, Arc<Cloud>) {
+        let left = TempDir::new().expect("a folder");
+        let copied = std::process::Command::new("cp")
+            .arg("-r")
+            .arg(self.state.path().join("."))
+            .arg(left.path())
+            .status();
+        assert!(copied.expect("cp runs").success());
+        for file in std::fs::read_dir(left.path().join("executions")).expect("histories") {
+            let path = file.expect("a file").path();
+            if !path.to_string_lossy().ends_with(".run.ndjson") {
+                let mut bytes = std::fs::read(&path).expect("a history");
+                bytes.extend(b"{\"type\":\"Pass");
+                std::fs::write(&path, bytes).expect("written");
+            }
+        }
+        let config = Config {
+            state_dir: left.path().canonicalize().expect("a path"),
+            engine: binary("steppe-etl"),
+            ..self.cloud.config.clone()
+        };
+        let cloud = Cloud::open(config).expect("opens");
+        states::resume(&cloud);
+        (left, cloud)
     }
 
     /// ARN of the machine.

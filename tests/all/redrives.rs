@@ -4,16 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steppe_cloud::kernel::cloud::{Cloud, Config};
+use steppe_cloud::kernel::cloud::Cloud;
 use steppe_cloud::services::glue::crawlers;
-use steppe_cloud::services::states;
 
 use crate::catalogued::{BUCKET, DATABASE, JSON, table_input};
 use crate::machines::{
     Machines, call, children, definition, distributed, ended, events, failure, history, least,
     map_run,
 };
-use crate::tools::binary;
 
 /// A state that makes a partition named by `value`, which fails when it is there already.
 fn makes(value: &str, next: &str) -> Value {
@@ -351,7 +349,24 @@ async fn wait_until_one_waits(cloud: &Arc<Cloud>, arn: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_cloud_left_is_redriven() {
+async fn a_redrive_that_a_kill_cut_off_before_its_event_is_made() {
+    let own = start(definition("B", json!({ "B": needs("late", given()) }))).await;
+    let (arn, execution) = own.run(json!({})).await;
+    assert_eq!(execution.status, "FAILED");
+    make_crawler(&own.cloud, "late");
+    let begun = own.cloud.services.states.executions.update(&arn, |execution| {
+        (execution.status, execution.stopped) = ("RUNNING".to_owned(), None);
+        (execution.redrives, execution.redriven) = (1, Some(jiff::Timestamp::now()));
+    });
+    begun.expect("stored").expect("the execution");
+    let (_left, cloud) = own.left();
+    assert_eq!(ended(&cloud, &arn).await.status, "SUCCEEDED");
+    let kinds = events(&cloud, &arn).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "ExecutionRedriven").count(), 1, "{kinds:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_cloud_goes_on_with_its_map_run() {
     let mut definition = run_of_items();
     definition["States"]["M"]["ItemProcessor"]["States"]["B"]["Retry"] =
         json!([{ "ErrorEquals": ["States.ALL"], "IntervalSeconds": 3_600 }]);
@@ -362,43 +377,21 @@ async fn what_a_killed_cloud_left_is_redriven() {
     }
     let arn = own.begin(json!({})).await;
     wait_until_one_waits(&own.cloud, &arn).await;
-    // What the disk has at this moment is what a killed process leaves.
-    let left = tempfile::TempDir::new().expect("a folder");
-    let copied = std::process::Command::new("cp")
-        .arg("-r")
-        .arg(own.state.path().join("."))
-        .arg(left.path())
-        .status();
-    assert!(copied.expect("cp runs").success());
-    // A last event of which only half was written is no event.
-    let histories = std::fs::read_dir(left.path().join("executions")).expect("histories");
-    for file in histories {
-        let path = file.expect("a file").path();
-        if !path.to_string_lossy().ends_with(".run.ndjson") {
-            let mut bytes = std::fs::read(&path).expect("a history");
-            bytes.extend(b"{\"type\":\"Pass");
-            std::fs::write(&path, bytes).expect("written");
-        }
-    }
-    let config = Config {
-        state_dir: left.path().canonicalize().expect("a path"),
-        engine: binary("steppe-etl"),
-        ..own.cloud.config.clone()
-    };
-    let cloud = Cloud::open(config).expect("opens");
-    states::end_orphans(&cloud);
-    let execution = ended(&cloud, &arn).await;
-    assert_eq!(execution.status, "ABORTED");
-    assert_eq!(map_run(&cloud, &arn).await["status"], "ABORTED");
+    let run = map_run(&own.cloud, &arn).await["mapRunArn"].clone();
+    let (_left, cloud) = own.left();
     make_crawler(&cloud, "b");
-    call(&cloud, "RedriveExecution", json!({ "executionArn": arn })).await.expect("redriven");
+    cloud.clock.advance(Duration::from_secs(3_600));
     let execution = ended(&cloud, &arn).await;
     assert_eq!(execution.status, "SUCCEEDED", "{:?}", execution.failure);
     assert_eq!(done(&cloud), ["a", "b", "c"]);
-    let run = map_run(&cloud, &arn).await;
-    assert_eq!((&run["redriveCount"], &run["itemCounts"]["succeeded"]), (&json!(1), &json!(3)));
+    let after = map_run(&cloud, &arn).await;
+    assert_eq!(after["mapRunArn"], run);
+    assert_eq!((&after["redriveCount"], &after["itemCounts"]["succeeded"]), (&json!(0), &json!(3)));
     let seen = history(&cloud, &arn).await;
-    assert!(seen.iter().any(|event| event["type"] == "ExecutionAborted"));
+    let kinds: Vec<_> = seen.iter().filter_map(|event| event["type"].as_str()).collect();
+    let once = |kind: &str| kinds.iter().filter(|k| **k == kind).count() == 1;
+    assert!(once("MapRunStarted") && once("MapStateEntered") && once("ExecutionStarted"));
+    assert!(!kinds.iter().any(|k| k.contains("Redriven") || k.contains("Aborted")), "{kinds:?}");
     let ids: Vec<u64> = seen.iter().filter_map(|e| e["id"].as_u64()).collect();
     assert_eq!(ids, (1..=seen.len() as u64).collect::<Vec<_>>());
 }

@@ -212,6 +212,85 @@ async fn a_task_without_heartbeats_times_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_with_what_waits() {
+    let retried = waiting(json!({
+        "Retry": [{ "ErrorEquals": ["Again"], "MaxAttempts": 1, "IntervalSeconds": 3_600 }],
+    }));
+    let machines = Machines::allowed(retried, &[may(&["sns:Publish"])]).await;
+    machines.topic("asked");
+    let arn = begin(&machines.cloud, "m").await;
+    let sent = token(&machines.cloud, &arn).await;
+    // The token is good in the next process, which counts the attempts of this one.
+    let failure = json!({ "taskToken": sent, "error": "Again", "cause": "" });
+    let (_first, cloud) = machines.left();
+    call(&cloud, "SendTaskFailure", failure.clone()).await.expect("taken");
+    event(&cloud, &arn, "TaskFailed").await;
+    assert_eq!(count(&cloud, &arn, "TaskSubmitted").await, 1, "not published again");
+    call(&machines.cloud, "SendTaskFailure", failure).await.expect("taken");
+    event(&machines.cloud, &arn, "TaskFailed").await;
+    let (_second, cloud) = machines.left();
+    cloud.clock.advance(DAY / 24);
+    let last = |events: Vec<Value>| events.last().map(|event| event["type"].clone());
+    for _ in 0..3_000 {
+        if last(history(&cloud, &arn).await) == Some(json!("TaskSubmitted")) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let events = history(&cloud, &arn).await;
+    let scheduled = events.iter().rfind(|event| event["type"] == "TaskScheduled").expect("again");
+    let parameters = scheduled["taskScheduledEventDetails"]["parameters"].as_str();
+    let parameters: Value = serde_json::from_str(parameters.expect("text")).expect("JSON");
+    let failure = json!({ "taskToken": parameters["Message"]["token"], "error": "Again" });
+    call(&cloud, "SendTaskFailure", failure).await.expect("taken");
+    let failure = ended(&cloud, &arn).await.failure.expect("no attempt is left");
+    assert_eq!(failure.0, "Again");
+}
+
+/// How many events of a kind an execution has.
+async fn count(cloud: &Arc<Cloud>, arn: &str, kind: &str) -> usize {
+    events(cloud, arn).await.iter().filter(|event| *event == kind).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_with_a_wait_and_an_execution_that_is_waited_for() {
+    let run = ["states:StartExecution", "states:DescribeExecution", "states:StopExecution"];
+    let rule = ["events:PutTargets", "events:PutRule", "events:DescribeRule"];
+    let wait = only(json!({ "Type": "Wait", "Seconds": 86_400, "Output": 7 }));
+    let machines = Machines::allowed(wait, &[may(&run), may(&rule)]).await;
+    let parent = only(json!({
+        "Type": "Task", "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Arguments": { "StateMachineArn": machines.arn(), "Name": "child" },
+        "Output": "{% $states.result.Output %}",
+    }));
+    let wanted = json!({
+        "name": "parent", "definition": parent.to_string(), "roleArn": role(),
+    });
+    call(&machines.cloud, "CreateStateMachine", wanted).await.expect("made");
+    let arn = begin(&machines.cloud, "parent").await;
+    event(&machines.cloud, &arn, "TaskSubmitted").await;
+    event(&machines.cloud, &format!("{ARN}:execution:m:child"), "WaitStateEntered").await;
+    let (_left, cloud) = machines.left();
+    cloud.clock.advance(DAY);
+    let execution = ended(&cloud, &arn).await;
+    assert_eq!(execution.output, Some(json!(7)), "{:?}", execution.failure);
+    assert_eq!(count(&cloud, &arn, "TaskScheduled").await, 1, "started once");
+    assert_eq!(count(&cloud, &format!("{ARN}:execution:m:child"), "WaitStateEntered").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_whose_machine_is_gone_ends_at_the_restart() {
+    let machines = Machines::allowed(only(json!({ "Type": "Wait", "Seconds": 86_400 })), &[]).await;
+    let arn = begin(&machines.cloud, "m").await;
+    event(&machines.cloud, &arn, "WaitStateEntered").await;
+    machines.cloud.services.states.machines.remove(&machines.arn()).expect("removed");
+    let (_left, cloud) = machines.left();
+    let execution = ended(&cloud, &arn).await;
+    assert_eq!(execution.status, "ABORTED");
+    assert_eq!(events(&cloud, &arn).await.last().map(String::as_str), Some("ExecutionAborted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wait_ends_at_its_moment() {
     let machines = Machines::allowed(only(json!({ "Type": "Succeed" })), &[]).await;
     let cloud = &machines.cloud;

@@ -142,6 +142,8 @@ pub enum Verb {
         #[arg(long, default_value_t = 60)]
         minutes: u32,
     },
+    /// Show what the stack's roles are granted and what they used, and the smallest policies.
+    Iam,
     /// The embedded cloud: start, stop, look.
     Local {
         /// What to do with it.
@@ -232,6 +234,7 @@ impl Verb {
             Self::Status => "status",
             Self::Outputs => "outputs",
             Self::Logs { .. } => "logs",
+            Self::Iam => "iam",
             Self::Local { .. } => "local",
             Self::Console { .. } => "console",
             Self::Doctor => "doctor",

@@ -6,6 +6,7 @@ mod destroy;
 mod doctor;
 mod drift;
 mod evaluate;
+mod iam;
 mod inspect;
 mod local_cloud;
 mod model;
@@ -82,6 +83,7 @@ pub async fn run(args: &Args, host: &Host) -> Result<Outcome> {
         Verb::Status => inspect::status(&whole()?, host).await,
         Verb::Outputs => inspect::outputs(&open()?, host).await,
         Verb::Logs { of, minutes } => inspect::logs(&open()?, host, *of, *minutes).await,
+        Verb::Iam => iam::run(&open()?, host).await,
         Verb::Local { verb } => local_cloud::run(args, host, *verb),
         Verb::Console { no_open } => console::run(args, host, *no_open),
         Verb::Doctor => doctor::run(args, host).await,

@@ -25,7 +25,10 @@ DROPPED = {
     "eventstream", "event", "eventpayload",
 }
 # What services refuse in other words than those of AWS's framework, and check themselves.
-OWN_WORDS = {("athena", "MaxQueryResults"): "max", ("sqs", "QueueAttributeName"): "enum"}
+OWN_WORDS = {
+    ("athena", "MaxQueryResults"): ["max"], ("sqs", "QueueAttributeName"): ["enum"],
+    ("cloudtrail", "MaxResults"): ["min", "max"],
+}
 
 
 def models():
@@ -130,9 +133,10 @@ def main():
             own.update(inputs)
             needed += more
         shapes = reachable(model["shapes"], needed) | own
-        for (of, shape), rule in OWN_WORDS.items():
+        for (of, shape), rules in OWN_WORDS.items():
             if of == service and shape in shapes:
-                shapes[shape].pop(rule)
+                for rule in rules:
+                    shapes[shape].pop(rule)
         (FOLDER / f"{service}.json").write_text(lines({
             "origin": f"botocore {botocore.__version__} (Apache-2.0): {source} "
             f"{metadata['apiVersion']}, trimmed",

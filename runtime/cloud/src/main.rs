@@ -44,7 +44,7 @@ enum Verb {
     /// Answers JSONata templates, one line each; state machines call it.
     #[command(hide = true)]
     Evaluate,
-    /// What instances call as `aws`, `curl`, `systemctl` and `journalctl`.
+    /// What instances call as `aws`, `curl`, `systemctl`, `journalctl` and `cfn-signal`.
     InstanceTool {
         /// The command.
         tool: String,
@@ -182,9 +182,10 @@ fn resume(cloud: &Arc<Cloud>) {
     ec2::resume_all(cloud);
     ec2::resume_interfaces(cloud);
     lambda::remove_leftovers(cloud);
-    states::end_orphans(cloud);
     glue::end_orphans(cloud);
     athena::end_orphans(cloud);
+    // Executions come after the jobs and queries that ended with the process.
+    states::resume(cloud);
     // Stacks that are taken up again may delete instances, which must run by then.
     cloudformation::resume(cloud);
     services::run_deliveries(cloud);

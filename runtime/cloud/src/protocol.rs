@@ -75,7 +75,7 @@ async fn answer(shared: &Shared, peer: SocketAddr, request: Request<Body>) -> Re
     if let Some(path) = parts.uri.path().strip_prefix("/_steppe/").map(str::to_owned) {
         return own::answer(&shared.cloud, &path, Request::from_parts(parts, body)).await;
     }
-    let origin = origin(peer, &parts.headers);
+    let origin = origin(peer, &parts.headers, &request_id);
     match service {
         Some(service) if service != "s3" => {
             let speech = Speech::of(&service, &parts);
@@ -91,9 +91,16 @@ fn service(headers: &HeaderMap) -> Option<String> {
     Some(Authorization::parse(authorization?)?.scope.service.to_owned())
 }
 
-fn origin(peer: SocketAddr, headers: &HeaderMap) -> Origin {
-    let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
-    Origin { source_ip: Some(peer.ip()), user_agent: agent.map(str::to_owned), called_via: None }
+fn origin(peer: SocketAddr, headers: &HeaderMap, request_id: &str) -> Origin {
+    let text = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
+    let authorization = text(header::AUTHORIZATION).and_then(Authorization::parse);
+    Origin {
+        source_ip: Some(peer.ip()),
+        user_agent: text(header::USER_AGENT).map(str::to_owned),
+        access_key_id: authorization.map(|a| a.access_key_id.to_owned()),
+        request_id: Some(request_id.to_owned()),
+        ..Origin::default()
+    }
 }
 
 async fn s3(

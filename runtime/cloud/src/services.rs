@@ -16,6 +16,7 @@ use crate::kernel::service::Service;
 pub mod athena;
 pub mod cloudcontrol;
 pub mod cloudformation;
+pub mod cloudtrail;
 pub mod cloudwatch;
 pub mod dynamodb;
 pub mod ec2;
@@ -61,6 +62,7 @@ services![
     athena,
     cloudcontrol,
     cloudformation,
+    cloudtrail,
     cloudwatch,
     dynamodb,
     ec2,
@@ -107,6 +109,7 @@ impl Nothing {
 pub fn run_deliveries(cloud: &Arc<Cloud>) {
     sqs::resume(cloud);
     s3::begin(cloud);
+    tokio::spawn(ec2::checks::run(cloud.clone()));
     tokio::spawn(sns::run_deliveries(cloud.clone()));
     tokio::spawn(events::run_deliveries(cloud.clone()));
     tokio::spawn(scheduler::run_deliveries(cloud.clone()));

@@ -191,14 +191,22 @@ impl Aws {
     pub async fn granted_statements(&self, roles: &[String]) -> Result<Vec<(String, String)>> {
         let mut granted = Vec::new();
         for role in roles {
-            for policy in self.role_policies(role).await? {
-                let document = self.role_policy(role, &policy).await?;
-                let allowing = members(&document["Statement"]).filter(|s| s["Effect"] == "Allow");
-                let sids = allowing.filter_map(|s| s["Sid"].as_str());
-                granted.extend(sids.map(|sid| (role.clone(), sid.to_owned())));
-            }
+            let statements = self.role_statements(role).await?;
+            let allowing = statements.iter().filter(|s| s["Effect"] == "Allow");
+            let sids = allowing.filter_map(|s| s["Sid"].as_str());
+            granted.extend(sids.map(|sid| (role.clone(), sid.to_owned())));
         }
         Ok(granted)
+    }
+
+    /// All statements of a role's inline policies; a role that is not there has none.
+    pub async fn role_statements(&self, role: &str) -> Result<Vec<Value>> {
+        let mut statements = Vec::new();
+        for policy in self.role_policies(role).await? {
+            let document = self.role_policy(role, &policy).await?;
+            statements.extend(members(&document["Statement"]).cloned());
+        }
+        Ok(statements)
     }
 
     /// Names of a role's inline policies; a role that is not there has none.

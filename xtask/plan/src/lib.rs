@@ -25,5 +25,6 @@ pub mod site;
 pub mod smoke_test;
 pub mod stack;
 pub mod status;
+pub mod usage;
 mod workflow;
 mod yaml;

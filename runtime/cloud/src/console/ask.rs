@@ -78,7 +78,7 @@ impl Ask {
             return Err(ApiError::internal(format!("{operation} is no operation that looks")));
         }
         let administrator = self.cloud.identities.administrator();
-        service::call(&self.cloud, &administrator, service, operation, &params).await
+        service::unseen(&self.cloud, &administrator, service, operation, &params).await
     }
 }
 

@@ -9,28 +9,29 @@ use super::html::{folded, json, link, of, section, status, text, type_name};
 use super::links::to;
 use super::table::table;
 use crate::coverage;
-use crate::kernel::faults::Effect;
+use crate::kernel::faults::{Boot, Effect, Rule};
 
 /// The script in force, and what of it acted.
 pub async fn page(ask: &Ask) -> Result<Answer, Problem> {
-    let (script, calls) = ask.cloud.faults.report();
+    let (script, counts) = ask.cloud.faults.report();
     let rows: Vec<Vec<Markup>> = script
         .rules
         .iter()
-        .zip(&calls)
-        .map(|(rule, calls)| {
-            let acted = calls.saturating_sub(rule.from_call - 1).min(rule.calls);
+        .zip(&counts)
+        .map(|(rule, count)| {
+            let most = rule.calls_max();
+            let acted = most.map_or(count.due, |most| count.due.min(most));
             let state = match acted {
                 0 => "WAITING",
-                acted if acted == rule.calls => "SPENT",
+                acted if most == Some(acted) => "SPENT",
                 _ => "ACTIVE",
             };
             vec![
                 text(&format!("{}:{}", rule.service, rule.operation)),
                 effect(&rule.effect),
                 text(&rule.from_call.to_string()),
-                text(&rule.calls.to_string()),
-                text(&calls.to_string()),
+                text(&on_calls(rule)),
+                text(&count.calls.to_string()),
                 text(&acted.to_string()),
                 status(state),
             ]
@@ -40,7 +41,7 @@ pub async fn page(ask: &Ask) -> Result<Answer, Problem> {
         script.parameters.iter().map(|(name, value)| vec![text(name), text(value)]).collect();
     let parameters = table("Parameters", &["Name", "Value"], &parameters);
     let columns =
-        ["Operation", "Effect", "#From call", "#On calls", "#Calls seen", "#Acted", "State"];
+        ["Operation", "Effect", "#From call", "On calls", "#Calls seen", "#Acted", "State"];
     let body = html! {
         p {
             "A script is put in force with " code { "PUT /_steppe/faults" } " or by "
@@ -55,12 +56,33 @@ pub async fn page(ask: &Ask) -> Result<Answer, Problem> {
     Ok(Page::new("Faults", body).into())
 }
 
+/// How many calls, and which.
+fn on_calls(rule: &Rule) -> String {
+    let which = match (rule.every, rule.probability) {
+        (Some(every), _) => format!("each {every}th"),
+        (None, Some(probability)) => {
+            format!("each with {probability}, seed {}", rule.seed.unwrap_or(0))
+        }
+        (None, None) => String::new(),
+    };
+    match (rule.calls_max(), which.is_empty()) {
+        (Some(most), true) => most.to_string(),
+        (Some(most), false) => format!("{most}: {which}"),
+        (None, _) => which,
+    }
+}
+
 fn effect(effect: &Effect) -> Markup {
     match effect {
         Effect::Refuse { status, code, message } => {
             text(&format!("refuse: {status} {code}: {message}"))
         }
         Effect::FailResource { named, reason } => text(&format!("fail {named}: {reason}")),
+        Effect::Slow { seconds } => text(&format!("slow: {seconds} s")),
+        Effect::FailBoot(Boot::Launch) => text("fail to launch"),
+        Effect::FailBoot(Boot::UserData) => text("fail to run user data"),
+        Effect::FailBoot(Boot::Checks) => text("fail status checks"),
+        Effect::FailUnit { named } => text(&format!("fail {named}.service")),
         other => text(
             serde_json::to_value(other).ok().as_ref().and_then(Value::as_str).unwrap_or_default(),
         ),

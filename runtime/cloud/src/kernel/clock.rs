@@ -72,6 +72,12 @@ impl Clock {
         }
     }
 
+    /// What is left of a time that began at `since`.
+    pub fn left(&self, since: Timestamp, time: Duration) -> Duration {
+        let gone = Duration::try_from(self.now().duration_since(since)).unwrap_or_default();
+        time.saturating_sub(gone)
+    }
+
     /// The answer of `work`, or nothing when it takes longer than `limit`.
     pub async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {

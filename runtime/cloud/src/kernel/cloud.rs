@@ -16,6 +16,7 @@ use crate::kernel::former;
 use crate::kernel::iam::Audit;
 use crate::kernel::identity::Identities;
 use crate::kernel::store::{Store, Table};
+use crate::kernel::trail::Trail;
 use crate::services::Services;
 
 /// What does not change while the process runs.
@@ -115,12 +116,16 @@ pub struct Cloud {
     pub identity: String,
     /// Woken when the process is asked to end.
     pub stop: Arc<tokio::sync::Notify>,
+    /// Where the records of all services are.
+    pub store: Arc<Store>,
     /// The time, for everything that waits for it.
     pub clock: Clock,
     /// Who may call.
     pub identities: Identities,
     /// What roles called and were denied.
     pub audit: Audit,
+    /// What was called.
+    pub trail: Trail,
     /// What goes wrong on demand.
     pub faults: Faults,
     /// Jobs and queries that are at work.
@@ -146,9 +151,11 @@ impl Cloud {
             stop: Arc::default(),
             identities: Identities::open(&config, &store)?,
             audit: Audit::open(&config.state_dir)?,
-            faults: Faults::open(&config)?,
+            trail: Trail::open(&config.state_dir)?,
+            faults: Faults::open(&config, &clock)?,
             engines: Engines::default(),
             services: Services::open(&opening)?,
+            store: store.clone(),
             config,
             clock,
             limits,

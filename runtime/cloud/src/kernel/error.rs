@@ -51,6 +51,12 @@ impl ApiError {
         Self::new("NotImplemented", message).with_status(501)
     }
 
+    /// Temporary credentials that have expired. Protocols and S3 have their own words for it.
+    pub fn expired_token() -> Self {
+        Self::new("ExpiredToken", "The security token included in the request is expired")
+            .with_status(403)
+    }
+
     /// A parameter that is missing or wrong.
     pub fn validation(message: impl Into<String>) -> Self {
         Self::new("ValidationError", message)

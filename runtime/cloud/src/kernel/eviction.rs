@@ -13,11 +13,15 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Whether what ended then is older than it may be.
+    pub fn is_over(&self, end: Timestamp, now: Timestamp) -> bool {
+        now.duration_since(end) > SignedDuration::from_hours(24 * self.days)
+    }
+
     /// The names of those that go, out of the ends of all and their names, so that one more fits.
     pub fn surplus(&self, mut ended: Vec<(Timestamp, String)>, now: Timestamp) -> Vec<String> {
-        let kept_for = SignedDuration::from_hours(24 * self.days);
         ended.sort_unstable_by(|one, other| other.cmp(one));
-        let young = ended.partition_point(|(end, _)| now.duration_since(*end) <= kept_for);
+        let young = ended.partition_point(|(end, _)| !self.is_over(*end, now));
         let first = young.min(self.count_max.saturating_sub(1));
         ended.drain(first..).map(|(_, name)| name).collect()
     }

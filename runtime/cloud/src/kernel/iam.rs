@@ -182,7 +182,7 @@ impl Cloud {
         self.services.s3.get(bucket_of(resource)?).ok()?.owner.clone()
     }
 
-    /// Writes what a session was allowed or denied.
+    /// Notes what a call is about, and writes what a session was allowed or denied.
     pub fn record(
         &self,
         caller: &Caller,
@@ -190,6 +190,7 @@ impl Cloud {
         resource: &str,
         decision: &Decision,
     ) -> ApiResult<()> {
+        caller.origin.touched.add(resource);
         if caller.principal == Principal::Administrator {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use steppe_wire::hint::Hinted;
@@ -26,6 +26,8 @@ use crate::kernel::store::{Store, Table};
 const SESSION: SignedDuration = SignedDuration::from_hours(12);
 /// Sessions of `sts:AssumeRole` that are good at the same time.
 const ASSUMED_MAX: usize = 5_000;
+/// Resources that are remembered of one call.
+const TOUCHED_MAX: usize = 20;
 /// The administrator's unique ID.
 pub const ADMINISTRATOR_ID: &str = "AIDAEMBEDDEDADMINISTR";
 
@@ -61,6 +63,41 @@ pub struct Origin {
     pub user_agent: Option<String>,
     /// The service that makes the call on behalf of the caller.
     pub called_via: Option<String>,
+    /// The access key that the request is signed with.
+    pub access_key_id: Option<String>,
+    /// The request's ID.
+    pub request_id: Option<String>,
+    /// What the call was found to be about.
+    pub touched: Touched,
+}
+
+/// Resources that permissions were asked for in the course of a call. Clones are the same list, and
+/// who calls does not depend on it.
+#[derive(Debug, Clone, Default)]
+pub struct Touched(Arc<Mutex<Vec<String>>>);
+
+impl PartialEq for Touched {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Touched {}
+
+impl Touched {
+    /// Adds an ARN; what names nothing, or comes after many, is left out.
+    pub fn add(&self, arn: &str) {
+        let mut all = self.0.lock();
+        let is_named = arn.starts_with("arn:") && !arn.ends_with('*');
+        if is_named && all.len() < TOUCHED_MAX && !all.iter().any(|known| known == arn) {
+            all.push(arn.to_owned());
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().clone()
+    }
 }
 
 /// A caller whose signature was right.
@@ -90,6 +127,12 @@ impl Caller {
             Principal::Role { role_id, session, .. } => format!("{role_id}:{session}"),
             Principal::Service { name, .. } => name.clone(),
         }
+    }
+
+    /// The same caller for one call, of which nothing is known yet.
+    pub fn anew(&self) -> Self {
+        let origin = Origin { touched: Touched::default(), ..self.origin.clone() };
+        Self { origin, ..self.clone() }
     }
 
     /// The same caller with the request's origin.
@@ -295,11 +338,7 @@ impl Identities {
             return Err(unknown());
         }
         if credentials.expired() {
-            return Err(ApiError::new(
-                "ExpiredToken",
-                "The security token included in the request is expired",
-            )
-            .with_status(403));
+            return Err(ApiError::expired_token());
         }
         Ok((credentials.secret_access_key, caller))
     }

@@ -3,12 +3,13 @@
 //! Dispatch, the refusal of what is not implemented, service integrations of state machines and the
 //! coverage tables all read the same registrations.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::bus::Takes;
 use super::cloud::Cloud;
@@ -48,6 +49,63 @@ pub struct Service {
     pub request_bytes_max: usize,
     /// Codes of errors and what clients of a protocol that it once spoke call them.
     pub query_codes: &'static [(&'static str, &'static str)],
+    /// Operations on what is in its resources rather than on them: data events of CloudTrail.
+    pub data: &'static [&'static str],
+    /// How its resources carry tags, where there are operations for it.
+    pub tagged: Option<Tagged>,
+}
+
+/// Tags by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// How the resources of a service carry tags, for the index of all services.
+#[derive(Debug, Clone, Copy)]
+pub struct Tagged {
+    /// ARNs and tags of those that have any.
+    pub all: fn(&Cloud) -> Vec<(String, Tags)>,
+    /// How these are changed.
+    pub change: Tagging,
+}
+
+/// The operations that change the tags of a resource.
+#[derive(Debug, Clone, Copy)]
+pub enum Tagging {
+    /// `TagResource` and `UntagResource`, which take the ARN as a member of this name, and tags as
+    /// a list of structures whose members are called so.
+    ByArn(&'static str, [&'static str; 2]),
+    /// Others: operation and input for the ARN of a resource.
+    By {
+        /// What gives more tags.
+        tag: fn(&Cloud, &str, &Tags) -> (&'static str, Value),
+        /// What takes tags.
+        untag: fn(&Cloud, &str, &[&str]) -> (&'static str, Value),
+    },
+}
+
+impl Tagging {
+    /// The operation that gives the resource of an ARN more tags, and its input.
+    pub fn tag(&self, cloud: &Cloud, arn: &str, tags: &Tags) -> (&'static str, Value) {
+        match self {
+            Self::ByArn(member, [key, value]) => {
+                let tags = tag_list(tags, key, value);
+                ("TagResource", json!({ (*member): arn, "Tags": tags }))
+            }
+            Self::By { tag, .. } => tag(cloud, arn, tags),
+        }
+    }
+
+    /// The operation that takes tags from the resource of an ARN, and its input.
+    pub fn untag(&self, cloud: &Cloud, arn: &str, keys: &[&str]) -> (&'static str, Value) {
+        match self {
+            Self::ByArn(member, _) => ("UntagResource", json!({ (*member): arn, "TagKeys": keys })),
+            Self::By { untag, .. } => untag(cloud, arn, keys),
+        }
+    }
+}
+
+/// Tags as a list of structures, whose members are called so.
+pub fn tag_list(tags: &Tags, key: &str, value: &str) -> Value {
+    tags.iter().map(|(k, v)| json!({ (key): k, (value): v })).collect()
 }
 
 impl Service {
@@ -71,6 +129,8 @@ impl Service {
             policy: |_, _| None,
             request_bytes_max: 16 * 1024 * 1024,
             query_codes: &[],
+            data: &[],
+            tagged: None,
         }
     }
 
@@ -198,8 +258,26 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Finds the operation of a service, checks that it reads all that is given, and runs it.
+/// What is said instead of an answer that lacks records.
+pub const UNREAD: &str = "records cannot be read; whether the call had an effect is not known";
+
+/// Calls an operation of a service, and writes it into the trail.
 pub async fn call(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    service: &str,
+    operation: &str,
+    params: &Value,
+) -> ApiResult {
+    let caller = caller.anew();
+    let answer = unseen(cloud, &caller, service, operation, params).await;
+    cloud.note(&caller, service, operation, answer.as_ref().err());
+    answer
+}
+
+/// Finds the operation of a service, checks that it reads all that is given, and runs it; the trail
+/// has nothing of it.
+pub async fn unseen(
     cloud: &Arc<Cloud>,
     caller: &Caller,
     service: &str,
@@ -212,10 +290,12 @@ pub async fn call(
     let call = Call { cloud, caller, service, operation: operation.name, params };
     (service.admits)(&call)?;
     check(service, operation, params)?;
-    match operation.run {
+    let unread = cloud.store.unread();
+    let answer = match operation.run {
         Run::Now(run) => run(&call),
         Run::Later(run) => run(&call).await,
-    }
+    };
+    if cloud.store.unread() == unread { answer } else { Err(ApiError::internal(UNREAD)) }
 }
 
 /// Refuses what the operation does not read, and what AWS's model refuses.

@@ -257,6 +257,9 @@ fn worded(speech: &Speech, error: &ApiError) -> ApiError {
         ("IncompleteSignature", _) if json => "IncompleteSignatureException",
         ("MissingAuthenticationToken", _) if json => "MissingAuthenticationTokenException",
         ("ExpiredToken", _) if json => "ExpiredTokenException",
+        ("ExpiredToken", Protocol::Ec2) => {
+            return ApiError::new("RequestExpired", "Request has expired.");
+        }
         ("InvalidClientTokenId", Protocol::Ec2) => "AuthFailure",
         (code, _) => code,
     };

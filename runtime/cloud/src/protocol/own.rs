@@ -48,6 +48,7 @@ pub async fn answer(cloud: &Arc<Cloud>, path: &str, request: Request<Body>) -> R
         (&Method::PUT, ["wait", _]) => signal(cloud, &parts.uri, &body),
         (&Method::PUT, ["faults"]) => script_faults(cloud, &parts.headers, &body),
         (&Method::POST, ["instances", token, "systemctl"]) => systemctl(cloud, token, &body).await,
+        (&Method::POST, ["instances", token, "signal"]) => signal_resource(cloud, token, &body),
         _ => not_found(&parts),
     }
 }
@@ -103,6 +104,18 @@ async fn systemctl(cloud: &Arc<Cloud>, token: &str, body: &[u8]) -> Response {
     match ec2::systemctl(cloud, token, &text("verb"), &text("unit")).await {
         Ok(answer) => (StatusCode::OK, answer).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, error).into_response(),
+    }
+}
+
+/// A signal of an instance for a resource of its stack.
+fn signal_resource(cloud: &Arc<Cloud>, token: &str, body: &[u8]) -> Response {
+    let Some((instance, _)) = ec2::with_token(cloud, token) else {
+        return (StatusCode::NOT_FOUND, "the instance no longer exists").into_response();
+    };
+    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+    match cloudformation::signal_by_instance(cloud, &instance, &asked) {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     }
 }
 

@@ -5,9 +5,10 @@
 //! creation begins only after its name was found free. Every decision rests on the stored stack, so
 //! an operation that the process did not survive is taken up again.
 //!
-//! Differences from AWS: macros, nested stacks, stack sets, imports of resources, creation and
-//! update policies, notifications, and updates of stacks whose last operation failed and was not
-//! rolled back are not implemented and refused by name; a template may use the resource types and properties that services register only. The caller needs the
+//! Differences from AWS: macros, nested stacks, stack sets, imports of resources, update
+//! policies and creation policies of other types than instances and wait conditions are not
+//! implemented and refused by name; a template may use the resource types and properties that
+//! services register only. The caller needs the
 //! permission for the operation of CloudFormation, for reading the template from S3, for passing
 //! roles to services, and for what the stack does to each resource ([`permissions`]). Signals
 //! of wait conditions are kept in memory only, because a creation that was cut off is rolled back.
@@ -15,35 +16,38 @@
 //! (`ResourceType::also_replacing`).
 
 mod api;
+mod creation_policy;
 mod drift;
 mod engine;
 mod events;
 mod exports;
 mod nested;
+mod notifications;
 mod permissions;
+mod records;
 mod resources;
 mod signals;
 mod stack_policy;
+mod stacks;
 mod template;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 pub use api::SERVICE;
+pub use creation_policy::signal_by_instance;
 pub use engine::resume;
 pub use nested::check_used;
-pub use permissions::{Work as Rights, check_rights};
+pub use permissions::{Work as Rights, check_rights, note_work};
+pub use records::{Before, ChangeSet, OnFailure, Operation, Policy, Resource, Stack};
 pub use signals::{Refused, signal};
 pub use template::{Parameters, Template, parse};
 
 use crate::kernel::cloud::Cloud;
 use crate::kernel::cloud::Opening;
-use crate::kernel::identity::Caller;
+use crate::kernel::indexed::Indexed;
 use crate::kernel::store::NotStored;
 use crate::kernel::store::Table;
 use anyhow::Result;
@@ -57,7 +61,7 @@ pub fn parses(text: &str) -> bool {
 #[derive(Debug)]
 pub struct State {
     /// Stacks by ID.
-    pub stacks: Table<Stack>,
+    pub stacks: Indexed<Stack, stacks::Entry>,
     /// Change sets by ARN.
     pub change_sets: Table<ChangeSet>,
     /// Detections of drift by ID.
@@ -70,7 +74,7 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            stacks: opening.table("stacks"),
+            stacks: Indexed::open(opening.table("stacks"))?,
             change_sets: opening.table("change_sets"),
             detections: opening.table("drift_detections"),
             work: Work::default(),
@@ -80,268 +84,6 @@ impl State {
 
 /// The type under which a stack appears among its own events.
 const STACK: &str = "AWS::CloudFormation::Stack";
-
-/// A stack.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Stack {
-    /// Its name.
-    pub name: String,
-    /// Status in CloudFormation's words.
-    pub status: String,
-    /// Why it has this status.
-    pub reason: Option<String>,
-    /// The template as it was given.
-    pub template: String,
-    /// Values of the parameters as they were given.
-    pub parameters: BTreeMap<String, String>,
-    /// What SSM parameters had when the operation began.
-    #[serde(default)]
-    pub resolved: BTreeMap<String, String>,
-    /// Tags.
-    pub tags: Value,
-    /// When it was made.
-    pub created: Timestamp,
-    /// When it was last changed.
-    pub updated: Option<Timestamp>,
-    /// When it was deleted.
-    pub deleted: Option<Timestamp>,
-    /// Outputs.
-    pub outputs: BTreeMap<String, Value>,
-    /// Resources by logical ID.
-    pub resources: BTreeMap<String, Resource>,
-    /// What an unfinished update has to put back: resources as they were; absent ones were not
-    /// there.
-    pub before: Option<Before>,
-    /// Whether it must not be deleted.
-    pub protected: bool,
-    /// How the operation under way, or the last one, was ordered.
-    #[serde(default)]
-    pub operation: Operation,
-    /// Names of exports that it uses.
-    #[serde(default)]
-    pub imports: BTreeSet<String>,
-    /// What updates may not touch: a stack policy as it was given.
-    #[serde(default)]
-    pub policy: Option<String>,
-    /// ARN of the service role with whose rights it is worked on.
-    #[serde(default)]
-    pub role: Option<String>,
-    /// How resources were found to differ from their template.
-    #[serde(default)]
-    pub drift: drift::Drift,
-}
-
-impl Stack {
-    /// Its parameters.
-    pub fn parameters(&self) -> Parameters {
-        Parameters { given: self.parameters.clone(), resolved: self.resolved.clone() }
-    }
-
-    /// Whether an operation is under way.
-    pub fn is_busy(&self) -> bool {
-        self.status.ends_with("_IN_PROGRESS") && self.status != "REVIEW_IN_PROGRESS"
-    }
-}
-
-/// How an operation was ordered.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Operation {
-    /// Its ID.
-    pub id: String,
-    /// What it does, in the words of `DescribeEvents`.
-    pub kind: String,
-    /// Who ordered it, and with whose rights it is done, after a restart as well.
-    pub caller: Option<Caller>,
-    /// The client's token, by which a repeated request is known.
-    pub token: Option<String>,
-    /// What becomes of a creation that fails.
-    pub on_failure: OnFailure,
-    /// Whether new resources go in a rollback although their policy says that they stay.
-    pub retain_except_on_create: bool,
-    /// Minutes until a creation has failed.
-    pub timeout_mins: Option<u64>,
-    /// Logical IDs that a deletion leaves alone.
-    pub retain: Vec<String>,
-    /// Whether a deletion ends also when resources cannot be deleted.
-    pub force: bool,
-    /// Logical IDs that a continued rollback leaves as they are.
-    pub skip: Vec<String>,
-    /// Whether an update that fails stays as it is.
-    pub keep_failed: bool,
-    /// The status of the stack when a deletion was ordered.
-    pub former: Option<String>,
-    /// The stack policy that holds for this update instead of the stack's.
-    pub policy: Option<String>,
-}
-
-/// What becomes of a stack whose creation fails.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OnFailure {
-    /// Its resources are deleted.
-    #[default]
-    Rollback,
-    /// Everything stays as it is.
-    DoNothing,
-    /// The stack is deleted.
-    Delete,
-}
-
-/// What becomes of a resource that a stack no longer needs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Policy {
-    /// It is deleted.
-    #[default]
-    Delete,
-    /// It stays.
-    Retain,
-    /// It stays, unless the operation that made it is rolled back.
-    RetainExceptOnCreate,
-}
-
-impl Policy {
-    /// The policy of that name; templates with other names are refused.
-    fn of(word: Option<&str>) -> Self {
-        match word {
-            Some("Retain") => Self::Retain,
-            Some("RetainExceptOnCreate") => Self::RetainExceptOnCreate,
-            _ => Self::Delete,
-        }
-    }
-
-    /// Whether a resource stays; `undone` when the operation that made it is rolled back.
-    fn keeps(self, undone: bool, retain_except_on_create: bool) -> bool {
-        match self {
-            Self::Delete => false,
-            Self::Retain => !(undone && retain_except_on_create),
-            Self::RetainExceptOnCreate => !undone,
-        }
-    }
-}
-
-/// The state before an update.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Before {
-    /// The template.
-    pub template: String,
-    /// Parameters.
-    pub parameters: BTreeMap<String, String>,
-    /// Their resolved values.
-    #[serde(default)]
-    pub resolved: BTreeMap<String, String>,
-    /// Resources.
-    pub resources: BTreeMap<String, Resource>,
-    /// Outputs.
-    pub outputs: BTreeMap<String, Value>,
-    /// Tags.
-    #[serde(default)]
-    pub tags: Value,
-    /// Names of exports that it used.
-    #[serde(default)]
-    pub imports: BTreeSet<String>,
-}
-
-/// A resource of a stack.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Resource {
-    /// Its type.
-    pub kind: String,
-    /// Its ID; what `Ref` gives. Empty when nothing was made.
-    pub physical_id: String,
-    /// Status in CloudFormation's words.
-    pub status: String,
-    /// Why it has this status.
-    pub reason: Option<String>,
-    /// Its properties, resolved.
-    pub properties: Value,
-    /// What `Fn::GetAtt` gives.
-    pub attributes: Map<String, Value>,
-    /// Logical IDs that it needs.
-    pub needs: Vec<String>,
-    /// What becomes of it when it leaves the stack.
-    #[serde(default, alias = "retained", deserialize_with = "policy_or_flag")]
-    pub deletion: Policy,
-    /// What becomes of it when it is replaced.
-    #[serde(default)]
-    pub replacement: Policy,
-    /// Whether this stack made it: its creation has begun. Only such a resource is ever deleted.
-    #[serde(default = "made")]
-    pub made: bool,
-    /// Last change.
-    pub updated: Timestamp,
-}
-
-/// Records of earlier versions have a flag where the policy is now.
-fn policy_or_flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Policy, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Stored {
-        Flag(bool),
-        Policy(Policy),
-    }
-    Ok(match Stored::deserialize(deserializer)? {
-        Stored::Flag(true) => Policy::Retain,
-        Stored::Flag(false) => Policy::Delete,
-        Stored::Policy(policy) => policy,
-    })
-}
-
-fn made() -> bool {
-    true
-}
-
-/// A change set.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ChangeSet {
-    /// Its name.
-    pub name: String,
-    /// The stack's ID.
-    pub stack: String,
-    /// `CREATE_COMPLETE` or `FAILED`.
-    pub status: String,
-    /// Why it failed.
-    pub reason: Option<String>,
-    /// `AVAILABLE`, `UNAVAILABLE`, `EXECUTE_COMPLETE`.
-    pub execution_status: String,
-    /// The template.
-    pub template: String,
-    /// Values of the parameters as they were given.
-    pub parameters: BTreeMap<String, String>,
-    /// Their resolved values.
-    #[serde(default)]
-    pub resolved: BTreeMap<String, String>,
-    /// Tags.
-    pub tags: Value,
-    /// Changes in the API's form, with values of properties.
-    pub changes: Vec<Value>,
-    /// What early validation found, as `DescribeEvents` tells it.
-    #[serde(default)]
-    pub problems: Vec<Value>,
-    /// Its description.
-    #[serde(default)]
-    pub description: Option<String>,
-    /// The client's token.
-    #[serde(default)]
-    pub token: Option<String>,
-    /// What becomes of a creation that fails.
-    #[serde(default)]
-    pub on_failure: OnFailure,
-    /// When it was made.
-    pub created: Timestamp,
-    /// Whether it also brings back what has drifted.
-    #[serde(default)]
-    pub reverts_drift: bool,
-    /// ARN of the service role that is to do it.
-    #[serde(default)]
-    pub role: Option<String>,
-}
-
-impl ChangeSet {
-    /// Its parameters.
-    pub fn parameters(&self) -> Parameters {
-        Parameters { given: self.parameters.clone(), resolved: self.resolved.clone() }
-    }
-}
 
 /// What the service keeps in memory only.
 #[derive(Debug, Default)]
@@ -387,13 +129,10 @@ fn find_stack(cloud: &Cloud, name_or_id: &str) -> Option<(String, Arc<Stack>)> {
             .get(name_or_id)
             .map(|s| (name_or_id.to_owned(), s));
     }
-    cloud
-        .services
-        .cloudformation
-        .stacks
-        .all()
-        .into_iter()
-        .find(|(_, s)| s.name == name_or_id && s.status != "DELETE_COMPLETE")
+    let stacks = &cloud.services.cloudformation.stacks;
+    let id = stacks.first(|entry| entry.is_live() && entry.name == name_or_id)?;
+    let stack = stacks.get(&id)?;
+    Some((id, stack))
 }
 
 /// Sets a stack's status and stores it, with an event. It is an error when it cannot be stored.

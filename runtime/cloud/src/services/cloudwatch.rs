@@ -8,8 +8,9 @@
 //!
 //! Where it differs from AWS:
 //! - Of the metrics that AWS's services send only those named above are there; `StatusCheckFailed`
-//!   of instances never gets a value, because an instance is a directory and processes of this
-//!   machine, which is reachable for as long as anything here runs.
+//!   of instances gets a value only when a script of faults lets a check fail, because an instance
+//!   is a directory and processes of this machine, which is reachable for as long as anything here
+//!   runs.
 //! - A percentile is the smallest value that so many of the values do not exceed; of a datapoint
 //!   with more than 500 different values neighbours are merged.
 //! - An alarm looks at two periods beyond those that it evaluates for datapoints that are not
@@ -37,7 +38,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::kernel::cloud::{Cloud, Opening};
-use crate::kernel::service::Service;
+use crate::kernel::service::{Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -157,11 +158,22 @@ pub fn record(cloud: &Arc<Cloud>, metric: &Metric, value: f64, unit: &str) {
     }
 }
 
+/// How alarms carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.cloudwatch.alarms.all().into_iter();
+        all.map(|(name, one)| (alarm_arn(cloud, &name), one.tags.clone())).collect()
+    },
+    change: Tagging::ByArn("ResourceARN", ["Key", "Value"]),
+};
+
 /// API of CloudWatch.
 pub static SERVICE: Service = Service {
     invalid: "ValidationError",
     prefix: "cloudwatch",
     types: resources::TYPES,
+    data: &["GetMetricData", "GetMetricStatistics", "ListMetrics", "PutMetricData"],
+    tagged: Some(TAGGED),
     ..Service::new(
         "monitoring",
         model!("monitoring"),

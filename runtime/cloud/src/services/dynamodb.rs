@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::service::{Call, Service};
+use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::Table as Records;
 use crate::{model, op};
 
@@ -133,9 +133,40 @@ impl Call<'_> {
     }
 }
 
+/// How tables carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.dynamodb.tables.all().into_iter();
+        all.map(|(name, one)| {
+            (
+                arn(cloud, &name),
+                one.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
+            )
+        })
+        .collect()
+    },
+    change: Tagging::ByArn("ResourceArn", ["Key", "Value"]),
+};
+
 /// API of DynamoDB.
 pub static SERVICE: Service = Service {
     types: &[resources::TABLE],
+    data: &[
+        "BatchGetItem",
+        "BatchWriteItem",
+        "BatchExecuteStatement",
+        "DeleteItem",
+        "ExecuteStatement",
+        "ExecuteTransaction",
+        "GetItem",
+        "PutItem",
+        "Query",
+        "Scan",
+        "TransactGetItems",
+        "TransactWriteItems",
+        "UpdateItem",
+    ],
+    tagged: Some(TAGGED),
     ..Service::new(
         "dynamodb",
         model!("dynamodb"),

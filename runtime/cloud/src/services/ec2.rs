@@ -7,6 +7,7 @@
 //! only. A service has 5 seconds to end (systemd: 90). Of a journal, lines that also go to the
 //! console and lines that do not are kept apart, so `journalctl` shows them one after the other.
 
+pub mod checks;
 mod filter;
 mod images;
 pub mod instance_tools;
@@ -28,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use images::{Image, find as find_image, newest as newest_image};
-pub use machine::{Machines, resume_all, stop_all, systemctl, terminate};
+pub use machine::{Machines, resume_all, stop_all, systemctl, terminate, with_token};
 pub use metadata::{INSTANCE as INSTANCE_HEADER, answer as metadata};
 pub use network::{
     Attached, attach, check_attachment, detach, remove as remove_network_part,
@@ -41,6 +42,7 @@ use self::filter::{Candidate, Filter, page};
 use crate::kernel::cloud::Opening;
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::faults::Boot;
 use crate::kernel::service::{Call, Service};
 use crate::kernel::store::Table;
 use crate::{model, op};
@@ -100,6 +102,9 @@ pub struct Instance {
     pub launched: Timestamp,
     /// Units that run.
     pub units: Vec<String>,
+    /// Since when its status check fails.
+    #[serde(default)]
+    pub impaired: Option<Timestamp>,
 }
 
 /// An address that no other instance has. It carries the port, so that two clouds on one machine
@@ -133,6 +138,7 @@ pub fn launch(cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Result<Instan
         zones::check_offered(cloud, &zone, kind)?;
         images::check_architecture(cloud, &text("ImageId"), kind)?;
     }
+    let boot = cloud.faults.boot();
     let groups = properties["SecurityGroupIds"].as_array().into_iter().flatten();
     let instance = Instance {
         image: text("ImageId"),
@@ -146,8 +152,18 @@ pub fn launch(cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Result<Instan
         tags: properties["Tags"].clone(),
         launched: Timestamp::now(),
         units: vec![],
+        impaired: (boot == Some(Boot::Checks)).then(|| cloud.clock.now()),
     };
-    machine::launch(cloud, id, instance.clone(), &user_data)
+    if boot == Some(Boot::Launch) {
+        cloud.services.ec2.machines.list_as_gone(id, Arc::new(instance));
+        return Err(format!(
+            "Instance {id} failed to stabilize. Current state: terminated. Reason: \
+             Server.InternalError: Internal error on launch"
+        ));
+    }
+    // A machine without its user data.
+    let user_data = if boot == Some(Boot::UserData) { "" } else { &user_data };
+    machine::launch(cloud, id, instance.clone(), user_data)
         .map_err(|e| format!("the instance cannot be launched: {e}"))?;
     Ok(instance)
 }
@@ -161,6 +177,9 @@ pub static SERVICE: Service = Service {
         model!("ec2"),
         &[
             op!(DescribeInstances(InstanceIds, Filters, MaxResults, NextToken) => describe_instances),
+            op!(DescribeInstanceStatus(
+                InstanceIds, Filters, MaxResults, NextToken, IncludeAllInstances
+            ) => checks::describe),
             op!(GetConsoleOutput(InstanceId, Latest) => console_output),
             op!(DescribeAvailabilityZones(ZoneNames, ZoneIds, Filters) => zones::describe),
             op!(DescribeInstanceTypeOfferings(LocationType, Filters, MaxResults, NextToken)
@@ -205,6 +224,22 @@ impl InstanceState {
     }
 }
 
+/// All instances that are listed, with their states.
+fn listed(cloud: &Cloud) -> Vec<(String, Arc<Instance>, InstanceState)> {
+    let machines = &cloud.services.ec2.machines;
+    let state = |id: &str| match machines.is_leaving(id) {
+        true => InstanceState::ShuttingDown,
+        false => InstanceState::Running,
+    };
+    let all = cloud.services.ec2.instances.all().into_iter();
+    let there = all.map(|(id, instance)| {
+        let state = state(&id);
+        (id, instance, state)
+    });
+    let gone = machines.gone().into_iter();
+    there.chain(gone.map(|(id, instance)| (id, instance, InstanceState::Terminated))).collect()
+}
+
 fn describe_instances(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     call.authorize("*")?;
@@ -218,17 +253,7 @@ fn describe_instances(call: &Call<'_>) -> ApiResult {
         "availability-zone",
     ];
     let filter = Filter::new(params, "InstanceIds", &names)?;
-    let mut all: Vec<(String, Arc<Instance>, InstanceState)> = Vec::new();
-    for (id, instance) in cloud.services.ec2.instances.all() {
-        let leaving = cloud.services.ec2.machines.is_leaving(&id);
-        all.push((
-            id,
-            instance,
-            if leaving { InstanceState::ShuttingDown } else { InstanceState::Running },
-        ));
-    }
-    let gone = cloud.services.ec2.machines.gone().into_iter();
-    all.extend(gone.map(|(id, instance)| (id, instance, InstanceState::Terminated)));
+    let all = listed(cloud);
     if let Some(id) = filter.missing(|id| all.iter().any(|(other, _, _)| other == id)) {
         return Err(unknown(id));
     }

@@ -32,7 +32,7 @@ use crate::kernel::delivery::{self, Delivery};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::outbox::{self, Outbox};
 use crate::kernel::pages::Pages;
-use crate::kernel::service::{Call, Service};
+use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -154,9 +154,20 @@ pub fn parse(properties: &Value, created: Timestamp) -> Result<Rule, String> {
     Ok(Rule { description, schedule, pattern, enabled, targets, created, tags })
 }
 
+/// How rules carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.events.rules.all().into_iter();
+        all.map(|(name, one)| (arn(cloud, &name), one.tags.clone())).collect()
+    },
+    change: Tagging::ByArn("ResourceARN", ["Key", "Value"]),
+};
+
 /// API of EventBridge.
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
+    data: &["PutEvents"],
+    tagged: Some(TAGGED),
     ..Service::new(
         "events",
         model!("events"),

@@ -38,11 +38,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::kernel::bus::Takes;
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::service::{Call, Service};
+use crate::kernel::service::{Call, Service, Tagged, Tagging, tag_list};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -141,10 +142,37 @@ fn named<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<Stream>)> {
     Ok((name, find(call.cloud, name)?))
 }
 
+/// The name in the ARN of a delivery stream.
+fn name_in<'a>(cloud: &Cloud, arn: &'a str) -> &'a str {
+    arn.strip_prefix(&*self::arn(cloud, "")).unwrap_or_default()
+}
+
+/// How delivery streams carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.firehose.streams.all().into_iter();
+        all.map(|(name, one)| (arn(cloud, &name), one.tags.clone())).collect()
+    },
+    change: Tagging::By {
+        tag: |cloud, arn, tags| {
+            let (name, tags) = (name_in(cloud, arn), tag_list(tags, "Key", "Value"));
+            ("TagDeliveryStream", json!({ "DeliveryStreamName": name, "Tags": tags }))
+        },
+        untag: |cloud, arn, keys| {
+            (
+                "UntagDeliveryStream",
+                json!({ "DeliveryStreamName": name_in(cloud, arn), "TagKeys": keys }),
+            )
+        },
+    },
+};
+
 /// API of Firehose.
 pub static SERVICE: Service = Service {
     types: &[resources::DELIVERY_STREAM],
     takes: Some(Takes(put::take)),
+    data: &["PutRecord", "PutRecordBatch"],
+    tagged: Some(TAGGED),
     ..Service::new(
         "firehose",
         model!("firehose"),

@@ -34,11 +34,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::kernel::bus::Takes;
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::service::{Call, Service};
+use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -152,10 +153,24 @@ fn named<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<Stream>)> {
     Ok((name, find(call.cloud, name)?))
 }
 
+/// How streams carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.kinesis.streams.all().into_iter();
+        all.map(|(name, one)| (arn(cloud, &name), one.tags.clone())).collect()
+    },
+    change: Tagging::By {
+        tag: |_, arn, tags| ("TagResource", json!({ "ResourceARN": arn, "Tags": tags })),
+        untag: |_, arn, keys| ("UntagResource", json!({ "ResourceARN": arn, "TagKeys": keys })),
+    },
+};
+
 /// API of Kinesis Data Streams.
 pub static SERVICE: Service = Service {
     types: &[resources::STREAM],
     takes: Some(Takes(put::take)),
+    data: &["GetRecords", "GetShardIterator", "PutRecord", "PutRecords"],
+    tagged: Some(TAGGED),
     ..Service::new(
         "kinesis",
         model!("kinesis"),

@@ -29,7 +29,7 @@ use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
 use crate::kernel::pages::Pages;
-use crate::kernel::service::{Call, Service};
+use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -83,10 +83,20 @@ pub struct Alias {
     modified: Timestamp,
 }
 
+/// How keys carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.kms.keys.all().into_iter();
+        all.map(|(id, one)| (arn(cloud, &id), one.tags.clone())).collect()
+    },
+    change: Tagging::ByArn("KeyId", ["TagKey", "TagValue"]),
+};
+
 /// API of KMS.
 pub static SERVICE: Service = Service {
     policy: keys::policy_of,
     types: resources::TYPES,
+    tagged: Some(TAGGED),
     ..Service::new(
         "kms",
         model!("kms"),

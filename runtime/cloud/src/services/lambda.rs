@@ -69,6 +69,7 @@ pub static SERVICE: Service = Service {
     policy: permissions::of,
     takes: Some(Takes(|cloud, message| Box::pin(asynchronous::take(cloud, message)))),
     request_bytes_max: REQUEST_BYTES_MAX,
+    data: &["Invoke"],
     ..Service::new(
         "lambda",
         model!("lambda"),

@@ -165,6 +165,7 @@ pub fn sweep(cloud: &Cloud) {
 pub static SERVICE: Service = Service {
     invalid: "InvalidParameterException",
     types: resources::TYPES,
+    data: &["FilterLogEvents", "GetLogEvents", "PutLogEvents"],
     ..Service::new(
         "logs",
         model!("logs"),

@@ -25,6 +25,7 @@ mod copy;
 mod delivery;
 mod errors;
 mod front;
+mod index;
 mod lifecycle;
 mod listing;
 mod messages;
@@ -58,12 +59,14 @@ use crate::kernel::service::Service;
 use crate::model;
 pub use api::service;
 pub use front::Service as Front;
+pub use index::change_tags;
 pub use properties::{configure, properties};
 pub use store::{Bucket, Buckets as State, Object, StoreError, VerifiedBytes, Which};
 
 /// Its operations are dispatched by `s3s`.
 pub static SERVICE: Service = Service {
     elsewhere: operations::names,
+    tagged: Some(index::TAGGED),
     types: resources::TYPES,
     ..Service::new("s3", model!("s3"), &[])
 };

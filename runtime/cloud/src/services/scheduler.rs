@@ -27,7 +27,7 @@ use crate::kernel::delivery::Delivery;
 use crate::kernel::error::ApiError;
 use crate::kernel::outbox::Outbox;
 use crate::kernel::pages::Pages;
-use crate::kernel::service::Service;
+use crate::kernel::service::{Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -103,9 +103,19 @@ pub struct Group {
 /// Items in an answer.
 const PAGES: Pages = Pages::of("MaxResults", "NextToken", 100);
 
+/// How groups of schedules carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.scheduler.groups.all().into_iter();
+        all.map(|(name, one)| (group_arn(cloud, &name), one.tags.clone())).collect()
+    },
+    change: Tagging::ByArn("ResourceArn", ["Key", "Value"]),
+};
+
 /// API of the scheduler.
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
+    tagged: Some(TAGGED),
     ..Service::new(
         "scheduler",
         model!("scheduler"),

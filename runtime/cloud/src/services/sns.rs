@@ -30,7 +30,7 @@ use crate::kernel::delivery::Delivery;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::outbox::Outbox;
 use crate::kernel::pages::Pages;
-use crate::kernel::service::Service;
+use crate::kernel::service::{Service, Tagged, Tagging};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -98,12 +98,23 @@ impl Subscription {
     }
 }
 
+/// How topics carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.sns.topics.all().into_iter();
+        all.map(|(arn, one)| (arn, one.tags.clone())).collect()
+    },
+    change: Tagging::ByArn("ResourceArn", ["Key", "Value"]),
+};
+
 /// API of SNS.
 pub static SERVICE: Service = Service {
     invalid: "InvalidParameter",
     takes: Some(Takes(|cloud, message| Box::pin(publish::take(cloud, message)))),
     policy: |cloud, arn| cloud.services.sns.topics.get(arn)?.policy.clone(),
     types: resources::TYPES,
+    data: &["Publish", "PublishBatch"],
+    tagged: Some(TAGGED),
     ..Service::new(
         "sns",
         model!("sns"),

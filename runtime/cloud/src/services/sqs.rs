@@ -29,12 +29,12 @@ use anyhow::Result;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kernel::bus::Takes;
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::service::{Call, Service};
+use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::{NotStored, Table};
 use crate::{model, op};
 
@@ -113,6 +113,24 @@ impl State {
     }
 }
 
+/// How queues carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.sqs.queues.all().into_iter();
+        all.map(|(name, one)| (arn(cloud, &name), one.tags.clone())).collect()
+    },
+    change: Tagging::By {
+        tag: |cloud, arn, tags| {
+            let url = url(cloud, name_in(cloud, arn).unwrap_or_default());
+            ("TagQueue", json!({ "QueueUrl": url, "Tags": tags }))
+        },
+        untag: |cloud, arn, keys| {
+            let url = url(cloud, name_in(cloud, arn).unwrap_or_default());
+            ("UntagQueue", json!({ "QueueUrl": url, "TagKeys": keys }))
+        },
+    },
+};
+
 /// API of SQS.
 pub static SERVICE: Service = Service {
     invalid: "InvalidParameterValue",
@@ -120,6 +138,16 @@ pub static SERVICE: Service = Service {
     policy: permissions::policy_of,
     types: resources::TYPES,
     query_codes: QUERY_CODES,
+    data: &[
+        "ChangeMessageVisibility",
+        "ChangeMessageVisibilityBatch",
+        "DeleteMessage",
+        "DeleteMessageBatch",
+        "ReceiveMessage",
+        "SendMessage",
+        "SendMessageBatch",
+    ],
+    tagged: Some(TAGGED),
     ..Service::new(
         "sqs",
         model!("sqs"),

@@ -20,9 +20,10 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::kernel::cloud::{Cloud, Opening};
-use crate::kernel::service::Service;
+use crate::kernel::service::{Service, Tagged, Tagging, tag_list};
 use crate::kernel::store::Table;
 use crate::{model, op};
 
@@ -98,9 +99,39 @@ impl Parameter {
     }
 }
 
+/// The name of the parameter of an ARN, which has a slash before it that the name may not have.
+fn id_in<'a>(cloud: &Cloud, arn: &'a str) -> &'a str {
+    let name = arn.strip_prefix(&*cloud.config.arn("ssm", "parameter")).unwrap_or_default();
+    let bare = name.strip_prefix('/').unwrap_or(name);
+    if cloud.services.ssm.parameters.contains(bare) { bare } else { name }
+}
+
+/// How parameters carry tags.
+const TAGGED: Tagged = Tagged {
+    all: |cloud| {
+        let all = cloud.services.ssm.parameters.all().into_iter();
+        all.map(|(name, one)| (arn(cloud, &name), one.tags.clone())).collect()
+    },
+    change: Tagging::By {
+        tag: |cloud, arn, tags| {
+            let (id, tags) = (id_in(cloud, arn), tag_list(tags, "Key", "Value"));
+            (
+                "AddTagsToResource",
+                json!({ "ResourceType": "Parameter", "ResourceId": id, "Tags": tags }),
+            )
+        },
+        untag: |cloud, arn, keys| {
+            let id = id_in(cloud, arn);
+            let input = json!({ "ResourceType": "Parameter", "ResourceId": id, "TagKeys": keys });
+            ("RemoveTagsFromResource", input)
+        },
+    },
+};
+
 /// API of Parameter Store.
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
+    tagged: Some(TAGGED),
     ..Service::new(
         "ssm",
         model!("ssm"),

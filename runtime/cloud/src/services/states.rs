@@ -17,9 +17,10 @@
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html>
 //!
 //! Differences from AWS: JSONata is evaluated within 5 seconds and 1 GiB; of executions that have
-//! ended the newest 10,000 are kept, each with its children; a stop of the process aborts what
-//! runs, which can be redriven. Of a distributed Map: children of the type STANDARD only, at most
-//! 200 at once, and no distributed Map inside another; children that somebody stops count as
+//! ended the newest 10,000 are kept, each with its children. What runs when the process ends goes
+//! on after its restart: a task that was under way is begun again (one that waits for a token or
+//! an execution goes on waiting). Of a distributed Map: children of the type STANDARD only, at
+//! most 200 at once, and no distributed Map inside another; children that somebody stops count as
 //! failed; results are one file of each kind, as JSON.
 
 mod callbacks;
@@ -49,7 +50,7 @@ use serde_json::{Value, json};
 
 pub use definition::check;
 pub use evaluator::{Evaluator, serve as serve_evaluations};
-pub use executions::{Stop, end_orphans};
+pub use executions::{Stop, resume};
 pub use map::ChildInput;
 pub use map::runs::MapRun;
 
@@ -57,6 +58,7 @@ use crate::kernel::bus::Takes;
 use crate::kernel::cloud::Opening;
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::indexed::{Entry, Indexed};
 use crate::kernel::pages::Pages;
 use crate::kernel::service::{Call, Service};
 use crate::kernel::store::Table;
@@ -71,7 +73,7 @@ pub struct State {
     /// State machines by ARN.
     pub machines: Table<StateMachine>,
     /// Executions by ARN.
-    pub executions: Table<Execution>,
+    pub executions: Indexed<Execution, Known>,
     /// Definitions that executions were started with, by their hashes.
     pub definitions: Table<Value>,
     /// Map Runs by ARN.
@@ -91,13 +93,13 @@ impl State {
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
             machines: opening.table("state_machines"),
-            executions: opening.table("executions"),
+            executions: Indexed::open(opening.table("executions"))?,
             definitions: opening.table("definitions"),
             map_runs: opening.table("map_runs"),
             map_runs_changed: tokio::sync::Notify::new(),
             stopping: Mutex::default(),
             evaluator: Evaluator::default(),
-            callbacks: callbacks::Callbacks::default(),
+            callbacks: callbacks::Callbacks::new(opening.table("task_ends")),
         })
     }
 }
@@ -151,10 +153,39 @@ pub struct Execution {
     pub tokens: Vec<(String, Timestamp)>,
 }
 
+/// What is known of an execution without its record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// The state machine.
+    pub machine: String,
+    /// Its status.
+    pub status: String,
+    /// Where it is in lists: when it ended, was redriven or began.
+    pub time: Timestamp,
+    /// When it ended.
+    pub stopped: Option<Timestamp>,
+    /// Whether it is a child of a Map Run.
+    pub is_child: bool,
+}
+
+impl Entry<Execution> for Known {
+    fn of(execution: &Execution) -> Self {
+        let Execution { machine, status, stopped, redriven, started, map_run, .. } = execution;
+        Self {
+            machine: machine.clone(),
+            status: status.clone(),
+            time: stopped.or(*redriven).unwrap_or(*started),
+            stopped: *stopped,
+            is_child: map_run.is_some(),
+        }
+    }
+}
+
 /// API of Step Functions.
 pub static SERVICE: Service = Service {
     types: resources::TYPES,
     takes: Some(Takes(|cloud, message| Box::pin(target::take(cloud, message)))),
+    data: &["GetActivityTask", "SendTaskFailure", "SendTaskHeartbeat", "SendTaskSuccess"],
     ..Service::new(
         "states",
         model!("states"),
@@ -233,7 +264,7 @@ fn list_executions(call: &Call<'_>) -> ApiResult {
         (true, _) if !params["redriveFilter"].is_null() => {
             return refused("A redriveFilter needs a mapRunArn");
         }
-        (true, _) => of_machine(call)?,
+        (true, _) => return list_of_machine(call, wanted),
         (false, true) => map::runs::children(cloud, map::api::allowed(call)?.0),
         (false, false) => {
             return refused("Either a stateMachineArn or a mapRunArn must be given, not both");
@@ -262,15 +293,25 @@ fn list_executions(call: &Call<'_>) -> ApiResult {
     page(params, "executions", summaries.collect())
 }
 
-fn of_machine(call: &Call<'_>) -> ApiResult<Vec<(String, Arc<Execution>)>> {
+/// The executions of a machine, of which only those of the page are read.
+fn list_of_machine(call: &Call<'_>, wanted: Option<&str>) -> ApiResult {
     let (cloud, machine) = (call.cloud, call.required("stateMachineArn")?);
     call.authorize(machine)?;
     if !cloud.services.states.machines.contains(machine) {
         return Err(no_machine(machine));
     }
-    let mut executions = cloud.services.states.executions.all();
-    executions.retain(|(_, e)| e.machine == machine);
-    Ok(executions)
+    let executions = &cloud.services.states.executions;
+    let fits = |known: &Known| known.machine == machine && wanted.is_none_or(|w| w == known.status);
+    let mut chosen = executions.picked(|known| fits(known).then_some(known.time));
+    chosen.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+    let names = chosen.into_iter().map(|(arn, _)| arn.into()).collect();
+    let mut answer = page(call.params, "executions", names)?;
+    let told = answer["executions"].as_array().into_iter().flatten().filter_map(|name| {
+        let arn = name.as_str()?;
+        Some(summary(cloud, arn, &*executions.get(arn)?))
+    });
+    answer["executions"] = told.collect();
+    Ok(answer)
 }
 
 /// The status of an execution; children wait for their turn in a redrive.

@@ -1,23 +1,28 @@
 //! Resource Groups Tagging: what carries which tags, over all services.
 //!
-//! It has no records. Tags are those of buckets, and those that templates and their stacks give to
-//! what CloudFormation makes; whether a thing is still there its own service says. AWS's index is
-//! late by seconds to minutes, in both directions; this one is not. As in AWS, roles and whatever
-//! has no tags are not found. Tag policies, and lists of ARNs, are refused by name.
+//! It has no records. Tags are those that services keep themselves (buckets, queues, topics,
+//! tables, streams, keys, parameters, rules, alarms, groups of schedules), and those that templates
+//! and their stacks give to what CloudFormation makes; whether a thing is still there its own
+//! service says. Tags are given and taken by the services' own operations with the rights of the
+//! caller, as in AWS. AWS's index is late by seconds to minutes, in both directions; this one is
+//! not. As in AWS, roles are not found; of what had tags once and has none any more, which AWS may
+//! list, this index knows nothing. Differences: what has tags by its stack only (functions, state
+//! machines, instances, log groups, …) has no operations for them here, so it is refused by name;
+//! so is taking a stack's tag from one of its resources, because only the stack itself has it. Tag
+//! policies are refused by name.
 //!
 //! <https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html>
+//! <https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_TagResources.html>
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod change;
+mod index;
 
 use serde_json::{Value, json};
 
-use crate::kernel::cloud::Cloud;
+use self::index::{is_of, tagged};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
-use crate::kernel::resource::{self, Live};
-use crate::kernel::service::{Call, Service};
-use crate::services::cloudformation::{Resource, Stack};
+use crate::kernel::service::{Call, Service, Tags, tag_list};
 use crate::{model, op};
 
 /// No records.
@@ -28,15 +33,14 @@ const PAGES: Pages = Pages {
     wrong_token: "PaginationTokenExpiredException",
     ..Pages::of("ResourcesPerPage", "PaginationToken", 100).refusing("InvalidParameterException")
 };
+/// Pages of keys and values, whose size nobody chooses.
+const NAMES: Pages = Pages { size: "", items: 100, ..PAGES };
 /// Filters in one request.
 const FILTERS_MAX: usize = 50;
 /// Values in one filter.
 const VALUES_MAX: usize = 20;
 /// Types in one request.
 const TYPES_MAX: usize = 100;
-
-/// Tags by key.
-type Tags = BTreeMap<String, String>;
 
 /// API of Resource Groups Tagging.
 pub static SERVICE: Service = Service {
@@ -46,8 +50,14 @@ pub static SERVICE: Service = Service {
         "tagging",
         model!("tagging"),
         &[
-            op!(GetResources(TagFilters { Key, Values }, ResourceTypeFilters, ResourcesPerPage, PaginationToken)
-            => resources),
+            op!(GetResources(
+                TagFilters { Key, Values }, ResourceTypeFilters, ResourcesPerPage, PaginationToken,
+                ResourceARNList
+            ) => resources),
+            op!(GetTagKeys(PaginationToken) => keys),
+            op!(GetTagValues(Key, PaginationToken) => values),
+            op!(TagResources(ResourceARNList, Tags) => async change::tag),
+            op!(UntagResources(ResourceARNList, TagKeys) => async change::untag),
         ],
     )
 };
@@ -55,28 +65,72 @@ pub static SERVICE: Service = Service {
 fn resources(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     call.authorize("*")?;
+    let named = arns(params)?;
     let (filters, types) =
         (filters(&params["TagFilters"])?, types(&params["ResourceTypeFilters"])?);
     let admitted = |(arn, tags): &(String, Tags)| {
-        filters.iter().all(|filter| filter.admits(tags))
+        named.as_ref().is_none_or(|named| named.contains(&arn.as_str()))
+            && filters.iter().all(|filter| filter.admits(tags))
             && (types.is_empty() || types.iter().any(|kind| is_of(arn, kind)))
     };
-    let found = tagged(cloud).into_iter().filter(admitted).map(|(arn, tags)| {
-        let tags: Vec<Value> =
-            tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
-        json!({ "ResourceARN": arn, "Tags": tags })
-    });
-    // Clients send the empty token of the last page back.
-    let mut asked = params.clone();
-    if asked[PAGES.token] == "" {
-        asked[PAGES.token] = Value::Null;
+    let found = tagged(cloud)
+        .into_iter()
+        .filter(admitted)
+        .map(|(arn, tags)| json!({ "ResourceARN": arn, "Tags": tag_list(&tags, "Key", "Value") }));
+    // Those that are named are one page, and have no others.
+    if named.is_some() {
+        let found: Vec<Value> = found.collect();
+        return Ok(json!({ "ResourceTagMappingList": found, "PaginationToken": "" }));
     }
-    let (page, next) = PAGES.cut(&asked, found.collect())?;
-    Ok(json!({ "ResourceTagMappingList": page, (PAGES.token): next.unwrap_or_default() }))
+    paged(PAGES, params, "ResourceTagMappingList", found.collect())
 }
 
-fn refused(message: String) -> ApiError {
+/// One page of an answer; the token of the last one is empty.
+fn paged(pages: Pages, params: &Value, member: &str, items: Vec<Value>) -> ApiResult {
+    // Clients send the empty token of the last page back.
+    let mut asked = params.clone();
+    if asked[pages.token] == "" {
+        asked[pages.token] = Value::Null;
+    }
+    let (page, next) = pages.cut(&asked, items)?;
+    Ok(json!({ (member): page, (pages.token): next.unwrap_or_default() }))
+}
+
+/// `GetTagKeys`.
+fn keys(call: &Call<'_>) -> ApiResult {
+    call.authorize("*")?;
+    let mut keys: Vec<String> =
+        tagged(call.cloud).into_values().flat_map(Tags::into_keys).collect();
+    keys.sort();
+    keys.dedup();
+    paged(NAMES, call.params, "TagKeys", keys.into_iter().map(Value::from).collect())
+}
+
+/// `GetTagValues`.
+fn values(call: &Call<'_>) -> ApiResult {
+    call.authorize("*")?;
+    let key = call.required("Key")?;
+    let all = tagged(call.cloud).into_values();
+    let mut values: Vec<String> = all.filter_map(|mut tags| tags.remove(key)).collect();
+    values.sort();
+    values.dedup();
+    paged(NAMES, call.params, "TagValues", values.into_iter().map(Value::from).collect())
+}
+
+fn refused(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidParameterException", message)
+}
+
+/// The resources that are asked for by name, which nothing else goes with.
+fn arns(params: &Value) -> ApiResult<Option<Vec<&str>>> {
+    let Some(named) = params["ResourceARNList"].as_array() else { return Ok(None) };
+    let others = ["TagFilters", "ResourceTypeFilters", PAGES.size, PAGES.token];
+    if let Some(other) = others.iter().find(|other| !params[**other].is_null()) {
+        return Err(refused(format!(
+            "ResourceARNList and {other} cannot be specified in the same request."
+        )));
+    }
+    Ok(Some(named.iter().filter_map(Value::as_str).collect()))
 }
 
 /// Tags that a thing must have.
@@ -120,79 +174,4 @@ fn types(given: &Value) -> ApiResult<Vec<&str>> {
         return Err(refused(format!("ResourceTypeFilters must have at most {TYPES_MAX} members.")));
     }
     Ok(given.iter().filter_map(Value::as_str).collect())
-}
-
-/// Whether an ARN is of a type as `ec2:instance`, or of a service as `ec2`.
-fn is_of(arn: &str, kind: &str) -> bool {
-    let (service, kind) = kind.split_once(':').unwrap_or((kind, ""));
-    let mut parts = arn.splitn(6, ':').skip(2);
-    let (of, rest) = (parts.next().unwrap_or_default(), parts.nth(2).unwrap_or_default());
-    let begins = |rest: &str| rest.strip_prefix(kind).is_some_and(|r| r.starts_with(['/', ':']));
-    // ARNs of buckets and topics name no type.
-    let bare = matches!((service, kind), ("s3", "bucket") | ("sns", "topic"));
-    of == service && (kind.is_empty() || bare || begins(rest))
-}
-
-/// Everything that carries tags, by ARN.
-fn tagged(cloud: &Arc<Cloud>) -> BTreeMap<String, Tags> {
-    let mut found: BTreeMap<String, Tags> = BTreeMap::new();
-    let mut add = |arn: String, tags: Tags| {
-        if !tags.is_empty() {
-            found.entry(arn).or_default().extend(tags);
-        }
-    };
-    for (name, bucket) in cloud.services.s3.all() {
-        add(format!("arn:aws:s3:::{name}"), pairs(&bucket.tags).collect());
-    }
-    for (stack_id, stack) in cloud.services.cloudformation.stacks.all() {
-        if stack.status != "DELETE_COMPLETE" {
-            add(stack_id.clone(), pairs(&stack.tags).collect());
-        }
-        for (logical_id, resource) in stack.resources.iter().filter(|(_, r)| r.made) {
-            let Some(arn) = arn(cloud, resource) else { continue };
-            let mut tags = system_tags(&stack_id, &stack, logical_id);
-            tags.extend(pairs(&stack.tags));
-            tags.extend(pairs(&resource.properties["Tags"]));
-            add(arn, tags);
-        }
-    }
-    found
-}
-
-/// Tags that CloudFormation adds itself.
-fn system_tags(stack_id: &str, stack: &Stack, logical_id: &str) -> Tags {
-    [("stack-id", stack_id), ("stack-name", &stack.name), ("logical-id", logical_id)]
-        .map(|(name, value)| (format!("aws:cloudformation:{name}"), value.to_owned()))
-        .into()
-}
-
-/// `[{"Key", "Value"}]`, or, in a few templates, an object.
-fn pairs(tags: &Value) -> impl Iterator<Item = (String, String)> {
-    let list = tags.as_array().into_iter().flatten();
-    let listed = list.map(|tag| (tag["Key"].as_str(), &tag["Value"]));
-    let object = tags.as_object().into_iter().flatten();
-    let all = listed.chain(object.map(|(key, value)| (Some(key.as_str()), value)));
-    all.filter_map(|(key, value)| Some((key?.to_owned(), value.as_str()?.to_owned())))
-}
-
-/// The ARN of a resource that has tags and is still there.
-fn arn(cloud: &Arc<Cloud>, resource: &Resource) -> Option<String> {
-    let handler = resource::find(&resource.kind).ok()?.handler;
-    let arn = handler.arn(cloud, &resource.physical_id)?;
-    let is = handler.read(cloud, &resource.physical_id, &resource.properties);
-    (is != Live::Gone).then_some(arn)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_of;
-
-    #[test]
-    fn types_are_told_by_arns() {
-        let instance = "arn:aws:ec2:us-east-1:000000000000:instance/i-1";
-        assert!(is_of(instance, "ec2") && is_of(instance, "ec2:instance"));
-        assert!(!is_of(instance, "ec2:inst") && !is_of(instance, "lambda"));
-        assert!(is_of("arn:aws:s3:::b", "s3:bucket") && is_of("arn:aws:s3:::b", "s3"));
-        assert!(is_of("arn:aws:lambda:us-east-1:0:function:f", "lambda:function"));
-    }
 }

@@ -1,5 +1,7 @@
 //! What the store promises, also when the disk does not keep its own promises.
 
+use std::ops::ControlFlow;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -183,4 +185,23 @@ fn records_of_two_tables_are_written_together_or_not_at_all() {
     assert!(one.contains("a") && other.is_empty());
     moves(false).expect("moved");
     assert!(one.is_empty() && other.contains("a"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_an_error_and_not_a_lack() {
+    use crate::kernel::cloud::Cloud;
+    use crate::kernel::service;
+    let folder = TempDir::new().expect("a folder");
+    let cloud = Cloud::for_tests(folder.path());
+    let administrator = cloud.identities.administrator();
+    let get = async || {
+        let name = json!({ "Name": "p" });
+        service::call(&cloud, &administrator, "ssm", "GetParameter", &name).await
+    };
+    assert_eq!(get().await.expect_err("none").code, "ParameterNotFound");
+    cloud.store.readers.lock().clear();
+    std::fs::rename(folder.path().join("cloud.db"), folder.path().join("away")).expect("moved");
+    std::fs::create_dir(folder.path().join("cloud.db")).expect("made");
+    let error = get().await.expect_err("unreadable");
+    assert_eq!((error.status, error.code.as_str()), (500, "InternalFailure"));
 }

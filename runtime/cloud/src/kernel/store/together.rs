@@ -10,7 +10,8 @@ use rusqlite::Connection;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{DELETE, NotStored, Store, Table, row_of};
+use super::table::row_of;
+use super::{DELETE, NotStored, Store, Table};
 
 /// All records as they are at one moment.
 pub struct Moment<'c>(&'c Connection);

@@ -15,7 +15,7 @@ use crate::kernel::resource::{Failure, Place, ResourceType};
 use crate::kernel::schema;
 use crate::kernel::service::Call;
 use crate::kernel::store::{NotStored, Table};
-use crate::services::cloudformation::{Rights, check_rights, check_used};
+use crate::services::cloudformation::{Rights, check_rights, check_used, note_work};
 
 /// How long requests can be looked at.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -177,17 +177,20 @@ async fn work(
                 return Err(Failure::Exists(kind.handler.taken(kind, &id, &properties)));
             }
             let made = kind.handler.create(&place, &id, &properties).await?;
+            note_work(&place, kind, &id, &properties, Rights::Create);
             kind.handler.settle(&place, &id, &properties, made).await?;
             Ok(Some(id))
         }
         Task::Update { id, properties, old } => {
             check_rights(&place, kind, &id, &properties, Rights::Update(&old))?;
             kind.handler.update(&place, &id, &properties, &old).await?;
+            note_work(&place, kind, &id, &properties, Rights::Update(&old));
             Ok(Some(id))
         }
         Task::Delete { id, old } => {
             check_rights(&place, kind, &id, &old, Rights::Delete)?;
             kind.handler.delete(&place, &id, &old).await?;
+            note_work(&place, kind, &id, &old, Rights::Delete);
             Ok(None)
         }
     }

@@ -31,12 +31,14 @@ const OPERATIONS: &[Operation] = &[
     op!(CreateStack(
         StackName, TemplateBody, TemplateURL, Parameters, Capabilities, Tags,
         ClientRequestToken, EnableTerminationProtection, DisableRollback, OnFailure,
-        TimeoutInMinutes, RetainExceptOnCreate, RoleARN, StackPolicyBody, StackPolicyURL
+        TimeoutInMinutes, RetainExceptOnCreate, RoleARN, StackPolicyBody, StackPolicyURL,
+        NotificationARNs
     ) => stacks::create),
     op!(UpdateStack(
         StackName, TemplateBody, TemplateURL, UsePreviousTemplate, Parameters,
         Capabilities, Tags, ClientRequestToken, RetainExceptOnCreate, RoleARN, DisableRollback,
-        StackPolicyBody, StackPolicyURL, StackPolicyDuringUpdateBody, StackPolicyDuringUpdateURL
+        StackPolicyBody, StackPolicyURL, StackPolicyDuringUpdateBody, StackPolicyDuringUpdateURL,
+        NotificationARNs
     ) => stacks::update),
     op!(DeleteStack(
         StackName, RetainResources, ClientRequestToken, DeletionMode, RoleARN
@@ -44,7 +46,7 @@ const OPERATIONS: &[Operation] = &[
     op!(CreateChangeSet(
         StackName, ChangeSetName, ChangeSetType, TemplateBody, TemplateURL,
         UsePreviousTemplate, Parameters, Capabilities, Tags, ClientToken, Description,
-        OnStackFailure, DisableValidation, RoleARN, DeploymentMode
+        OnStackFailure, DisableValidation, RoleARN, DeploymentMode, NotificationARNs
     ) => change_sets::create),
     op!(DescribeChangeSet(
         ChangeSetName, StackName, NextToken, IncludePropertyValues
@@ -56,11 +58,14 @@ const OPERATIONS: &[Operation] = &[
     op!(DeleteChangeSet(ChangeSetName, StackName) => change_sets::delete),
     op!(ListChangeSets(StackName, NextToken) => change_sets::list),
     op!(ContinueUpdateRollback(
-        StackName, ResourcesToSkip, ClientRequestToken, RoleARN
+        StackName, ResourcesToSkip, ClientRequestToken, RoleARN, ForceRollback
     ) => stacks::continue_update_rollback),
     op!(RollbackStack(
         StackName, ClientRequestToken, RoleARN, RetainExceptOnCreate
     ) => stacks::rollback),
+    op!(SignalResource(
+        StackName, LogicalResourceId, UniqueId, Status
+    ) => stacks::signal),
     op!(CancelUpdateStack(StackName, ClientRequestToken) => stacks::cancel_update),
     op!(SetStackPolicy(StackName, StackPolicyBody, StackPolicyURL) => policies::set),
     op!(GetStackPolicy(StackName) => policies::get),

@@ -7,6 +7,7 @@
 mod apply;
 mod changes;
 mod delete;
+mod failures;
 mod rollback;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 pub use changes::plan;
+pub use delete::forget_change_sets;
 
 use super::{
     OnFailure, Operation, Resource, Stack, events, permissions, settle_status, store_status,
@@ -28,7 +30,7 @@ use crate::kernel::identity::Caller;
 use crate::kernel::resource::{self, Made, Place};
 use crate::kernel::store::NotStored;
 use apply::apply;
-use rollback::{clean_up, undo_creation, undo_update};
+use rollback::{clean_up, stop_creation, undo_update};
 
 /// How long deleted stacks can be looked at, as in AWS.
 const DELETED_KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
@@ -39,10 +41,12 @@ const DELETED_MAX: usize = 500;
 pub fn all_parameters(
     cloud: &Cloud,
     stack_id: &str,
-    name: &str,
+    stack: Option<&Stack>,
     own: BTreeMap<String, Value>,
 ) -> BTreeMap<String, Value> {
     let mut all = own;
+    let name = stack.map(|stack| stack.name.as_str()).unwrap_or_default();
+    let topics = stack.map(|stack| stack.notifications.clone()).unwrap_or_default();
     for (key, value) in [
         ("AWS::AccountId", cloud.config.account.as_str()),
         ("AWS::Region", &cloud.config.region),
@@ -53,7 +57,7 @@ pub fn all_parameters(
     ] {
         all.insert(key.to_owned(), value.into());
     }
-    all.insert("AWS::NotificationARNs".to_owned(), Value::Array(vec![]));
+    all.insert("AWS::NotificationARNs".to_owned(), topics.into());
     all
 }
 
@@ -151,20 +155,41 @@ async fn create(cloud: &Arc<Cloud>, stack_id: &str) {
     }
 }
 
-/// Makes a stack's resources; when `limit` comes first, the creation has failed.
+/// Makes a stack's resources; when `limit` comes first, the creation has failed. A deletion that is
+/// ordered meanwhile ends it.
 async fn create_until(cloud: &Arc<Cloud>, stack_id: &str, limit: impl Future<Output = ()>) {
+    let cancelled = cloud.services.cloudformation.work.cancellation(stack_id);
     let applied = tokio::select! {
         applied = apply(cloud, stack_id) => applied,
         () = limit => {
-            apply::cancel(cloud, stack_id);
+            failures::cancel(cloud, stack_id);
             Err("Stack creation time exceeded the specified timeout.".to_owned())
         }
+        () = cancelled.notified() => Err("User Initiated".to_owned()),
     };
-    // A creation that the disk does not know would be rolled back after a restart.
-    let done =
-        applied.and_then(|()| Ok(store_status(cloud, stack_id, "CREATE_COMPLETE", None, |_| {})?));
-    if let Err(reason) = done {
-        undo_creation(cloud, stack_id, &reason).await;
+    cloud.services.cloudformation.work.cancellations.lock().remove(stack_id);
+    end_creation(cloud, stack_id, applied).await;
+}
+
+/// Ends a creation: complete, undone, or deleted when that was ordered meanwhile.
+async fn end_creation(cloud: &Arc<Cloud>, stack_id: &str, applied: Result<(), String>) {
+    let undone = {
+        let _admitted = cloud.services.cloudformation.work.admit();
+        let status = cloud.services.cloudformation.stacks.get(stack_id).map(|s| s.status.clone());
+        if status.as_deref() == Some("DELETE_IN_PROGRESS") {
+            failures::cancel(cloud, stack_id);
+            Some(OnFailure::Delete)
+        } else {
+            // A creation that the disk does not know would be rolled back after a restart.
+            let complete = || store_status(cloud, stack_id, "CREATE_COMPLETE", None, |_| {});
+            let done = applied.and_then(|()| Ok(complete()?));
+            done.err().map(|reason| stop_creation(cloud, stack_id, &reason))
+        }
+    };
+    match undone {
+        None | Some(OnFailure::DoNothing) => {}
+        Some(OnFailure::Delete) => delete::stack(cloud, stack_id).await,
+        Some(OnFailure::Rollback) => rollback::remove_everything(cloud, stack_id).await,
     }
 }
 
@@ -177,6 +202,8 @@ pub fn start_update(
 ) -> Result<(), NotStored> {
     begin(cloud, stack_id, "UPDATE_IN_PROGRESS", ordered, change)?;
     let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
+    // What an earlier operation was told too late is not for this one.
+    cloud.services.cloudformation.work.cancellations.lock().remove(&stack_id);
     let cancelled = cloud.services.cloudformation.work.cancellation(&stack_id);
     tokio::spawn(async move {
         let applied = tokio::select! {
@@ -201,13 +228,18 @@ pub fn start_update(
     Ok(())
 }
 
-/// Starts a deletion.
+/// Starts a deletion; a creation that is under way ends, and deletes what it has made.
 pub fn start_delete(
     cloud: &Arc<Cloud>,
     stack_id: &str,
     ordered: Ordered<'_>,
 ) -> Result<(), NotStored> {
+    let creates = ordered.operation.former.as_deref() == Some("CREATE_IN_PROGRESS");
     begin(cloud, stack_id, "DELETE_IN_PROGRESS", ordered, |_| {})?;
+    if creates {
+        cloud.services.cloudformation.work.cancellation(stack_id).notify_one();
+        return Ok(());
+    }
     let (cloud, stack_id) = (cloud.clone(), stack_id.to_owned());
     tokio::spawn(async move { delete::stack(&cloud, &stack_id).await });
     Ok(())
@@ -253,14 +285,13 @@ pub fn cancel_update(cloud: &Cloud, stack_id: &str) {
 pub fn resume(cloud: &Arc<Cloud>) {
     forget_deleted(cloud);
     let reason = "the embedded cloud stopped while the operation ran.";
-    for (id, stack) in cloud.services.cloudformation.stacks.all() {
-        if !stack.is_busy() {
-            continue;
-        }
+    let stacks = &cloud.services.cloudformation.stacks;
+    for (id, _) in stacks.chosen(|entry| entry.status.ends_with("_IN_PROGRESS")) {
+        let Some(stack) = stacks.get(&id).filter(|stack| stack.is_busy()) else { continue };
         let cloud = cloud.clone();
         tokio::spawn(async move {
             match stack.status.as_str() {
-                "CREATE_IN_PROGRESS" => undo_creation(&cloud, &id, reason).await,
+                "CREATE_IN_PROGRESS" => end_creation(&cloud, &id, Err(reason.to_owned())).await,
                 "ROLLBACK_IN_PROGRESS" => rollback::remove_everything(&cloud, &id).await,
                 "UPDATE_IN_PROGRESS" => undo_update(&cloud, &id, reason).await,
                 "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => clean_up(&cloud, &id).await,
@@ -274,14 +305,9 @@ pub fn resume(cloud: &Arc<Cloud>) {
 
 /// Forgets deleted stacks when they are old or many.
 pub fn forget_deleted(cloud: &Cloud) {
-    let mut deleted: Vec<(Timestamp, String)> = cloud
-        .services
-        .cloudformation
-        .stacks
-        .all()
-        .into_iter()
-        .filter_map(|(id, s)| Some((s.deleted?, id)))
-        .collect();
+    let all = cloud.services.cloudformation.stacks.picked(|entry| entry.deleted);
+    let mut deleted: Vec<(Timestamp, String)> =
+        all.into_iter().map(|(id, deleted)| (deleted, id)).collect();
     deleted.sort();
     let surplus = deleted.len().saturating_sub(DELETED_MAX);
     let now = cloud.clock.now();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Operation, Resource, STACK, Stack};
+use super::{Operation, Resource, STACK, Stack, notifications};
 use crate::kernel::cloud::{Cloud, iso};
 
 /// Bytes of a stack's history; when it has more, the older half goes.
@@ -24,6 +24,8 @@ pub struct Event<'a> {
     pub status: &'a str,
     /// Why.
     pub reason: Option<&'a str>,
+    /// The properties of a resource.
+    pub properties: Option<&'a Value>,
 }
 
 fn file(cloud: &Cloud, stack_id: &str) -> PathBuf {
@@ -39,6 +41,7 @@ pub fn of_stack(cloud: &Cloud, stack_id: &str, stack: &Stack) {
         physical_id: stack_id,
         status: &stack.status,
         reason: stack.reason.as_deref(),
+        properties: None,
     };
     add(cloud, stack_id, stack, &event);
 }
@@ -57,6 +60,7 @@ pub fn of_resource(
         physical_id: &resource.physical_id,
         status: &resource.status,
         reason: resource.reason.as_deref(),
+        properties: Some(&resource.properties),
     };
     add(cloud, stack_id, stack, &event);
 }
@@ -78,6 +82,7 @@ pub fn add(cloud: &Cloud, stack_id: &str, stack: &Stack, happened: &Event<'_>) {
     let name = &stack.name;
     append(&file(cloud, stack_id), &event)
         .unwrap_or_else(|e| tracing::error!("an event of `{name}` is lost: {e}"));
+    notifications::publish(cloud, stack, &event, happened.properties);
     cloud.faults.event();
 }
 

@@ -4,7 +4,8 @@
 //! actions that takes is in `models/handler_actions.tsv`. All of them are asked for before the
 //! work begins; AWS's handlers come upon a missing one in the middle, and what they made by then is
 //! rolled back. Operations that earlier versions of this cloud began have no caller on record and
-//! go on with the cloud's own rights.
+//! go on with the cloud's own rights. The same table has the events of the trail, for types whose
+//! handlers call no operations.
 //!
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-whatis-howdoesitwork.html>
 
@@ -14,12 +15,21 @@ use serde_json::Value;
 
 use super::Resource;
 use crate::kernel::cloud::Cloud;
+use crate::kernel::error::ApiError;
 use crate::kernel::identity::{Caller, Principal};
 use crate::kernel::resource::{Place, ResourceType, ending, handler};
 
 /// By which name conditions know CloudFormation.
 pub const SERVICE: &str = "cloudformation.amazonaws.com";
 const TABLE: &str = include_str!("../../../models/handler_actions.tsv");
+
+/// Types of the table whose handlers call operations, which have events of their own.
+const CALLING: [&str; 1] = ["AWS::SNS::Subscription"];
+/// Actions that are not called as the operations that they allow.
+const CALLED: [(&str, &str); 2] = [
+    ("PutEncryptionConfiguration", "PutBucketEncryption"),
+    ("PutLifecycleConfiguration", "PutBucketLifecycleConfiguration"),
+];
 
 static RULES: LazyLock<Vec<Rule>> =
     LazyLock::new(|| TABLE.lines().filter_map(Rule::parse).collect());
@@ -103,6 +113,55 @@ pub fn check_rights(
     check_thing(place, &Thing { kind: kind.name, physical_id, properties }, work)
 }
 
+/// Writes into the trail what was done to a resource.
+pub fn note(place: &Place<'_>, resource: &Resource, work: Work<'_>) {
+    let Resource { kind, physical_id, properties, .. } = resource;
+    note_thing(place, &Thing { kind, physical_id, properties }, work);
+}
+
+/// The same for what is in no stack.
+pub fn note_work(
+    place: &Place<'_>,
+    kind: &ResourceType,
+    physical_id: &str,
+    properties: &Value,
+    work: Work<'_>,
+) {
+    note_thing(place, &Thing { kind: kind.name, physical_id, properties }, work);
+}
+
+fn note_thing(place: &Place<'_>, resource: &Thing<'_>, work: Work<'_>) {
+    let Some(caller) = &place.caller else { return };
+    if CALLING.contains(&resource.kind) {
+        return;
+    }
+    let stack_tags = stack_tags(place);
+    for rule in RULES.iter().filter(|rule| rule.applies(resource, work, &stack_tags)) {
+        let caller = caller.anew();
+        for arn in rule.resources.iter().flat_map(|r| arns(place.cloud, r, resource)) {
+            caller.origin.touched.add(&arn);
+        }
+        for action in &rule.actions {
+            note_action(place.cloud, &caller, action, None);
+        }
+    }
+}
+
+/// Writes an action into the trail.
+fn note_action(cloud: &Cloud, caller: &Caller, action: &str, error: Option<&ApiError>) {
+    let (prefix, name) = action.split_once(':').unwrap_or_default();
+    let service = crate::services::all().find(|service| service.prefix == prefix);
+    let called = CALLED.iter().find(|(action, _)| *action == name);
+    let operation = called.map_or(name, |(_, operation)| operation);
+    cloud.note(caller, service.map_or(prefix, |service| service.id), operation, error);
+}
+
+/// The tags of the stack that a resource belongs to.
+fn stack_tags(place: &Place<'_>) -> Value {
+    let stack = place.cloud.services.cloudformation.stacks.get(place.stack_id);
+    stack.map(|stack| stack.tags.clone()).unwrap_or_default()
+}
+
 /// What something is done to.
 struct Thing<'a> {
     kind: &'a str,
@@ -112,17 +171,17 @@ struct Thing<'a> {
 
 fn check_thing(place: &Place<'_>, resource: &Thing<'_>, work: Work<'_>) -> Result<(), String> {
     let Some(caller) = &place.caller else { return Ok(()) };
-    let stack_tags =
-        place.cloud.services.cloudformation.stacks.get(place.stack_id).map(|s| s.tags.clone());
-    let stack_tags = stack_tags.unwrap_or_default();
+    let stack_tags = stack_tags(place);
     // The administrator may do everything that no bucket's policy denies.
     let can_be_denied =
         |action: &str| action.starts_with("s3:") || caller.principal != Principal::Administrator;
     for rule in RULES.iter().filter(|rule| rule.applies(resource, work, &stack_tags)) {
         for resource_arn in rule.resources.iter().flat_map(|r| arns(place.cloud, r, resource)) {
             for action in rule.actions.iter().filter(|action| can_be_denied(action)) {
-                let allowed = place.cloud.authorize(caller, action, &resource_arn, &[]);
+                let caller = caller.anew();
+                let allowed = place.cloud.authorize(&caller, action, &resource_arn, &[]);
                 allowed.map_err(|error| {
+                    note_action(place.cloud, &caller, action, Some(&error));
                     let denial = Denial { resource, action, arn: &resource_arn };
                     denial.told(&error.message, is_there(&stack_tags))
                 })?;

@@ -56,8 +56,12 @@ impl Handler for Condition {
         place: &Place<'_>,
         _: &str,
         properties: &Value,
-        _: Map<String, Value>,
+        made: Map<String, Value>,
     ) -> Made {
+        if properties["Handle"].is_null() {
+            // Its creation policy is what it waits for.
+            return Ok(made);
+        }
         let count = usize::try_from(number(&properties["Count"], 1)).unwrap_or(usize::MAX);
         let limit = Duration::from_secs(number(&properties["Timeout"], 300));
         let signals = &place.cloud.services.cloudformation.work.signals;

@@ -1,4 +1,5 @@
-//! Signals of wait conditions. The random part of a handle's address is the permission.
+//! Signals of wait conditions and of creation policies. Of a condition, the random part of its
+//! handle's address is the permission.
 //!
 //! Signals are kept while an operation of the handle's stack is under way and its condition has not
 //! what it waits for. They are kept in memory only: when the process stops in between, the creation
@@ -8,8 +9,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::creation_policy;
 use crate::kernel::clock::Clock;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{Failure, Made, text};
@@ -18,6 +20,8 @@ use crate::kernel::resource::{Failure, Made, text};
 const BYTES_MAX: usize = 4_096;
 /// Signals of one handle; more than any condition here waits for.
 const SIGNALS_MAX: usize = 100;
+/// Signals of one resource with a creation policy.
+const POLICY_SIGNALS_MAX: usize = 1_000;
 
 /// All signals that are awaited, by handle.
 #[derive(Debug, Default)]
@@ -89,6 +93,57 @@ impl Signals {
 
     fn of(&self, handle: &str) -> Vec<Value> {
         self.received().get(handle).cloned().unwrap_or_default()
+    }
+
+    /// Takes a signal of a creation policy; a second success of the same sender is refused.
+    pub fn take(&self, key: &str, unique_id: &str, status: &str) -> bool {
+        let signal = json!({ "UniqueId": unique_id, "Status": status });
+        let mut all = self.received();
+        let received = all.entry(key.to_owned()).or_default();
+        let earlier = received.iter().position(|s| s["UniqueId"] == unique_id);
+        match earlier {
+            Some(_) if status != "FAILURE" => return false,
+            Some(place) => received[place] = signal,
+            None if received.len() < POLICY_SIGNALS_MAX => received.push(signal),
+            // More than can be waited for change nothing.
+            None => return true,
+        }
+        drop(all);
+        self.arrived.notify_waiters();
+        true
+    }
+
+    /// Waits for what a creation policy asks for.
+    pub async fn satisfy(
+        &self,
+        clock: &Clock,
+        key: &str,
+        policy: creation_policy::Policy,
+    ) -> Result<(), Failure> {
+        let received = async {
+            loop {
+                // Asked for before the look, so that a signal in between is not missed.
+                let next = self.arrived.notified();
+                let signals = self.of(key);
+                if let Some(failure) = signals.iter().find(|s| s["Status"] != "SUCCESS") {
+                    let sender = text(failure, "UniqueId");
+                    let words = format!("Received FAILURE signal with UniqueId {sender}");
+                    return Err(Failure::Other(words));
+                }
+                if signals.len() >= policy.count {
+                    return Ok(());
+                }
+                next.await;
+            }
+        };
+        let waited = clock.within(policy.timeout, received).await;
+        let missing = policy.count.saturating_sub(self.of(key).len());
+        self.forget(key);
+        waited.unwrap_or_else(|| {
+            Err(Failure::Other(format!(
+                "Failed to receive {missing} resource signal(s) within the specified duration"
+            )))
+        })
     }
 
     /// Forgets what a handle was sent.

@@ -1,8 +1,11 @@
-//! The commands that an instance has of the cloud: `aws s3 cp`, `curl`, `systemctl`, `journalctl`.
+//! The commands that an instance has of the cloud: `aws s3 cp`, `curl`, `systemctl`, `journalctl`,
+//! `cfn-signal`.
 //!
 //! They know what user data needs. Anything else is an error that names it. Arguments of programs
 //! can be seen by every user of the machine, so nothing secret is one: which instance it is, the
 //! tools read from their environment.
+
+mod cfn_signal;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -43,6 +46,7 @@ pub async fn run(tool: &str, arguments: &[String]) -> Result<()> {
         "curl" => curl(&arguments).await,
         "systemctl" => systemctl(&arguments).await,
         "journalctl" => journalctl(&arguments),
+        "cfn-signal" => cfn_signal::run(&arguments).await,
         other => bail!("the embedded cloud's instances have no command `{other}`"),
     }
 }

@@ -19,7 +19,7 @@ use crate::kernel::identity::Credentials;
 use crate::kernel::processes;
 
 /// Commands that the instance has of this cloud rather than of the machine.
-const TOOLS: [&str; 4] = ["aws", "curl", "systemctl", "journalctl"];
+const TOOLS: [&str; 5] = ["aws", "curl", "systemctl", "journalctl", "cfn-signal"];
 /// Name of user data among what runs; no unit can have it.
 const USER_DATA: &str = "user data";
 /// How long a terminated instance is listed, as in AWS.
@@ -62,7 +62,7 @@ impl Machines {
         gone.iter().map(|(id, instance, _)| (id.clone(), instance.clone())).collect()
     }
 
-    fn list_as_gone(&self, id: &str, instance: Arc<Instance>) {
+    pub(super) fn list_as_gone(&self, id: &str, instance: Arc<Instance>) {
         let mut gone = lock(&self.gone);
         gone.push_back((id.to_owned(), instance, Timestamp::now()));
         let surplus = gone.len().saturating_sub(LISTED_MAX);
@@ -191,6 +191,11 @@ fn environment(cloud: &Cloud, id: &str, instance: &Instance) -> Vec<(String, Str
     pairs
 }
 
+/// The instance that has a token.
+pub fn with_token(cloud: &Cloud, token: &str) -> Option<(String, Arc<Instance>)> {
+    cloud.services.ec2.instances.all().into_iter().find(|(_, i)| i.token == token)
+}
+
 /// What the instance's `systemctl` asks for.
 pub async fn systemctl(
     cloud: &Arc<Cloud>,
@@ -198,9 +203,7 @@ pub async fn systemctl(
     verb: &str,
     unit: &str,
 ) -> Result<String, String> {
-    let all = cloud.services.ec2.instances.all();
-    let found = all.into_iter().find(|(_, i)| i.token == token);
-    let (id, instance) = found.ok_or("the instance no longer exists")?;
+    let (id, instance) = with_token(cloud, token).ok_or("the instance no longer exists")?;
     let unit = service_name(unit)?;
     match verb {
         "start" => {

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::unit::{Restart, Unit};
 use crate::kernel::cloud::Cloud;
+use crate::kernel::faults::Faults;
 use crate::kernel::processes::{self, Signal};
 
 /// How long a service may take to end before it is killed. systemd waits 90 seconds.
@@ -177,7 +178,7 @@ pub fn start(cloud: &Arc<Cloud>, instance: &str, service: Service) {
     let cloud = cloud.clone();
     tokio::spawn(async move {
         let tell_state = |state| cloud.services.ec2.machines.services.set(&key, generation, state);
-        let last = service.supervise(&tell_state, stopped).await;
+        let last = service.supervise(&cloud.faults, &tell_state, stopped).await;
         tell_state(last);
     });
 }
@@ -186,6 +187,7 @@ impl Service {
     /// Runs the service until it is stopped, ends for good, or is given up.
     async fn supervise(
         &self,
+        faults: &Faults,
         tell_state: &(impl Fn(State) + Sync),
         mut stopped: oneshot::Receiver<oneshot::Sender<()>>,
     ) -> State {
@@ -196,7 +198,7 @@ impl Service {
                 self.note("Failed with result 'start-limit-hit'.");
                 return State::Failed;
             }
-            let mut child = match self.spawn() {
+            let mut child = match self.spawn(faults.unit(&self.name)) {
                 Ok(child) => child,
                 Err(error) => {
                     self.note(&format!("Failed to start: {}: {error}", self.unit.exec[0]));
@@ -230,13 +232,16 @@ impl Service {
         }
     }
 
-    fn spawn(&self) -> std::io::Result<Child> {
+    /// Starts the program; or, when it has to fail, one that does nothing else.
+    fn spawn(&self, fails: bool) -> std::io::Result<Child> {
         self.note("Started.");
         let out = self.log(self.unit.out_on_console)?;
         let err = self.log(self.unit.err_on_console.unwrap_or(self.unit.out_on_console))?;
-        let mut command = Command::new(&self.unit.exec[0]);
+        let failing = ["false".to_owned()];
+        let exec = if fails { failing.as_slice() } else { self.unit.exec.as_slice() };
+        let mut command = Command::new(&exec[0]);
         command
-            .args(&self.unit.exec[1..])
+            .args(&exec[1..])
             .env_clear()
             .envs(self.environment.iter().cloned())
             .envs(self.unit.environment.iter().cloned())

@@ -61,6 +61,7 @@ impl S3Access for Access {
         let origin = cx.extensions_mut().get::<Origin>().cloned().unwrap_or_default();
         let caller = caller.from(origin);
         let lost = cx.extensions_mut().get::<super::front::Losing>().cloned();
+        let called = cx.extensions_mut().get::<super::front::Called>().cloned();
         let name = cx.s3_op().name();
         let operation =
             operation(name).ok_or_else(|| not_implemented(&format!("the operation {name}")))?;
@@ -73,7 +74,10 @@ impl S3Access for Access {
             headers: cx.headers(),
             query,
         };
-        super::front::strike(&self.0.faults, name, lost.as_ref())?;
+        super::front::strike(&self.0.faults, name, lost.as_ref()).await?;
+        if let Some(called) = called.filter(|_| !operation.is_of_data()) {
+            called.note(&caller, operation.name);
+        }
         self.check_owners(&asked, path)?;
         self.check_permissions(&asked, operation)?;
         cx.extensions_mut().insert(caller);

@@ -8,6 +8,9 @@ use crate::kernel::error::ApiError;
 
 /// What S3 says to a caller who may not.
 pub fn denied(error: ApiError) -> S3Error {
+    if error.code == "ExpiredToken" {
+        return S3Error::with_message(S3ErrorCode::ExpiredToken, "The provided token has expired.");
+    }
     let code = if error.code == "AccessDeniedException" {
         S3ErrorCode::AccessDenied
     } else {

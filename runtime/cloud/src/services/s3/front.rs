@@ -7,16 +7,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::body::Body as AxumBody;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
+use parking_lot::Mutex;
 use s3s::service::S3Service;
 use s3s::{Body, HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::checksums;
-use super::errors::{access_denied, internal, invalid_request, not_implemented};
+use super::errors::{access_denied, denied, internal, invalid_request, not_implemented};
 use super::messages::{host_id, new_request_id};
 use super::post;
 use super::unread::Returning;
 use crate::kernel::cloud::Cloud;
+use crate::kernel::error::ApiError;
 use crate::kernel::faults::{self, Ahead, Faults};
+use crate::kernel::identity::{Caller, Origin};
+use crate::kernel::service::UNREAD;
 
 /// Bytes of a body that is parsed: 10,000 parts with their checksums are a tenth of it.
 pub const PARSED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -43,10 +47,23 @@ pub struct RequestId(pub String);
 #[derive(Debug, Clone, Default)]
 pub struct Losing(Arc<AtomicBool>);
 
+/// What the check of a request found out, for the trail: who calls, and what.
+#[derive(Debug, Clone, Default)]
+pub struct Called(Arc<Mutex<Option<(Caller, &'static str)>>>);
+
+impl Called {
+    /// Notes an operation that is more than a data event.
+    pub fn note(&self, caller: &Caller, operation: &'static str) {
+        *self.0.lock() = Some((caller.clone(), operation));
+    }
+}
+
 /// Counts a call for scripted faults; an error when it has to fail.
-pub fn strike(faults: &Faults, operation: &str, lost: Option<&Losing>) -> S3Result<()> {
-    match faults.ahead("s3", operation) {
+pub async fn strike(faults: &Faults, operation: &str, lost: Option<&Losing>) -> S3Result<()> {
+    let lose = || lost.iter().for_each(|Losing(lost)| lost.store(true, Ordering::SeqCst));
+    match faults.ahead("s3", operation).await {
         Ahead::Made => Ok(()),
+        Ahead::Refused(error) if error.code == "ExpiredToken" => Err(denied(error)),
         Ahead::Refused(error) => {
             let code = S3ErrorCode::from_bytes(error.code.as_bytes());
             let code = code.unwrap_or_else(|| S3ErrorCode::Custom(error.code.into()));
@@ -57,10 +74,12 @@ pub fn strike(faults: &Faults, operation: &str, lost: Option<&Losing>) -> S3Resu
             Err(refused)
         }
         Ahead::Lost => {
-            if let Some(Losing(lost)) = lost {
-                lost.store(true, Ordering::SeqCst);
-            }
+            lose();
             Ok(())
+        }
+        Ahead::Reset => {
+            lose();
+            Err(internal("a fault of the script"))
         }
     }
 }
@@ -84,23 +103,30 @@ impl Service {
         let attributes = method == Method::GET
             && parameters(request.uri()).iter().any(|(name, _)| name == "attributes");
         let waits = request.headers().contains_key(header::EXPECT);
-        let lost = Losing::default();
+        let (lost, called) = (Losing::default(), Called::default());
         let (mut body, unread) = Returning::wrap(request);
         let id = RequestId(new_request_id());
         body.extensions_mut().insert(lost.clone());
+        body.extensions_mut().insert(called.clone());
+        if let Some(origin) = body.extensions_mut().get_mut::<Origin>() {
+            origin.request_id = Some(id.0.clone());
+        }
         body.extensions_mut().insert(id.clone());
+        let before = self.cloud.store.unread();
         let answered = match self.prepare(body).await {
             Ok(request) if post::is_form(&request) => post::answer(&self.cloud, request).await,
             Ok(request) => self.s3.call(request).await.map_err(|e| internal(format!("{e:?}"))),
             Err(error) => Err(error),
         };
-        if lost.0.load(Ordering::SeqCst) {
-            return faults::lost();
-        }
         let mut response = match answered {
+            _ if self.cloud.store.unread() != before => self.failure(internal(UNREAD)),
             Ok(response) => response,
             Err(error) => self.failure(error),
         };
+        self.note(&called, &response);
+        if lost.0.load(Ordering::SeqCst) {
+            return faults::lost();
+        }
         if !response.status().is_success() {
             unread.end(waits, &mut response).await;
         }
@@ -109,6 +135,28 @@ impl Service {
         }
         finish(&method, &id, &mut response);
         response.map(AxumBody::new)
+    }
+
+    /// Writes a call into the trail.
+    fn note(&self, called: &Called, response: &HttpResponse) {
+        let Some((caller, operation)) = called.0.lock().take() else { return };
+        let status = response.status();
+        let error = (!status.is_success()).then(|| {
+            let xml = response.body().bytes().unwrap_or_default();
+            let xml = String::from_utf8_lossy(&xml);
+            let element = |name: &str| {
+                let rest = xml.split_once(&format!("<{name}>")).map(|(_, rest)| rest);
+                rest.and_then(|rest| Some(rest.split_once("</")?.0)).unwrap_or_default()
+            };
+            // Answers to HEAD have no body.
+            let code = match (element("Code"), status.as_u16()) {
+                ("", 404) => "NoSuchBucket",
+                ("", _) => "AccessDenied",
+                (code, _) => code,
+            };
+            ApiError::new(code, element("Message")).with_status(status.as_u16())
+        });
+        self.cloud.note(&caller, "s3", operation, error.as_ref());
     }
 
     /// An error's answer. One about the region names the right one, for clients to go on with.

@@ -57,6 +57,9 @@ pub fn some_delimiter(delimiter: Option<&str>) -> Option<&str> {
     delimiter.filter(|d| !d.is_empty())
 }
 
+/// Keys after which a listing goes to the end of the group that it is in.
+const GROUP_READ: usize = 64;
+
 /// What a page is asked for.
 pub struct Question<'a> {
     /// What keys begin with.
@@ -67,6 +70,15 @@ pub struct Question<'a> {
     pub after: Option<&'a str>,
     /// Entries and groups in one page.
     pub max: usize,
+}
+
+impl Question<'_> {
+    /// The group of a key.
+    fn group_of<'k>(&self, key: &'k str) -> Option<&'k str> {
+        let start = self.prefix.len();
+        let delimiter = self.delimiter?;
+        key[start..].find(delimiter).map(|at| &key[..start + at + delimiter.len()])
+    }
 }
 
 /// One page of a listing.
@@ -107,10 +119,8 @@ impl<'q, T> Pager<'q, T> {
 
     /// Takes the next entry, and breaks off when the page is full.
     pub fn add(&mut self, key: &str, entry: impl FnOnce() -> T) -> ControlFlow<()> {
-        let Question { prefix, delimiter, after, max } = *self.question;
-        let group = delimiter.and_then(|d| {
-            key[prefix.len()..].find(d).map(|at| &key[..prefix.len() + at + d.len()])
-        });
+        let Question { after, max, .. } = *self.question;
+        let group = self.question.group_of(key);
         let page = &mut self.page;
         if let Some(group) = group
             && (page.groups.last().is_some_and(|last| last == group)
@@ -145,10 +155,22 @@ impl Api {
     fn list(&self, bucket: &str, question: &Question<'_>) -> S3Result<Page<Entry>> {
         let objects = self.buckets().objects(bucket)?;
         let mut pager = Pager::new(question);
-        objects.scan(question.prefix, question.after, |key, object| {
-            pager.add(key, || (key.to_owned(), object))
-        });
-        Ok(pager.page)
+        let mut after = question.after.map(str::to_owned);
+        loop {
+            let (mut read, mut behind) = (0, None);
+            objects.scan(question.prefix, after.as_deref(), |key, object| {
+                pager.add(key, || (key.to_owned(), object))?;
+                read += 1;
+                // Of a large group the rest is not read: its keys sort before this one.
+                let past = question.group_of(key).map(|group| format!("{group}{}", char::MAX));
+                behind = past.filter(|past| read >= GROUP_READ && past.as_str() > key);
+                if behind.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            match behind {
+                Some(past) => after = Some(past),
+                None => return Ok(pager.page),
+            }
+        }
     }
 
     /// An object as it is listed.

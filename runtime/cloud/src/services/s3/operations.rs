@@ -17,7 +17,8 @@ pub enum Target {
 
 /// An operation.
 pub struct Operation {
-    name: &'static str,
+    /// Its name.
+    pub name: &'static str,
     /// What the permissions are about.
     pub target: Target,
     /// Permissions that it needs.
@@ -33,6 +34,15 @@ const fn on(
     parameters: &'static [&'static str],
 ) -> Operation {
     Operation { name, target, actions, parameters }
+}
+
+impl Operation {
+    /// Whether CloudTrail calls it a data event.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-s3-info.html>
+    pub fn is_of_data(&self) -> bool {
+        let lists = ["ListObjects", "ListObjectsV2", "ListObjectVersions"];
+        self.target == Object || lists.contains(&self.name) || self.name == "DeleteObjects"
+    }
 }
 
 /// The names of all.

@@ -115,7 +115,7 @@ impl Form {
 /// Answers a form.
 pub async fn answer(cloud: &Arc<Cloud>, request: HttpRequest) -> S3Result<HttpResponse> {
     let lost = request.extensions().get::<Losing>().cloned();
-    super::front::strike(&cloud.faults, "PostObject", lost.as_ref())?;
+    super::front::strike(&cloud.faults, "PostObject", lost.as_ref()).await?;
     let bucket = bucket_of(&request)?;
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let boundary = multer::parse_boundary(kind.unwrap_or_default()).map_err(malformed)?;

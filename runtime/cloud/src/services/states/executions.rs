@@ -1,4 +1,5 @@
-//! Executions: started, watched, stopped, and ended whatever happens to the task that runs them.
+//! Executions: started, watched, stopped, gone on with after a restart, and ended whatever happens
+//! to the task that runs them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -11,8 +12,8 @@ use tokio::task::JoinHandle;
 use super::history::{self, History};
 use super::interpreter::{self, Failure};
 use super::map::runs;
-use super::progress::Progress;
-use super::{ChildInput, Execution, StateMachine, limits, no_machine};
+use super::progress::{Awaited, Progress};
+use super::{ChildInput, Execution, Known, StateMachine, limits, no_machine};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::eviction::Kept;
@@ -23,9 +24,16 @@ use crate::services::{cloudwatch, events};
 /// them; it knows no number.
 const KEPT: Kept = Kept { count_max: 10_000, days: 90 };
 
-/// Error and cause of executions that an earlier process left running.
-const ORPHANED: (&str, &str) =
-    ("States.Aborted", "the embedded cloud stopped while the execution ran");
+/// What begins with the run of an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// The execution.
+    New,
+    /// A redrive.
+    Redriven,
+    /// Nothing: an earlier process left it under way.
+    Resumed,
+}
 
 /// A request to stop an execution, with the error and the cause that the caller gives.
 #[derive(Debug, Default)]
@@ -64,7 +72,7 @@ pub fn start_execution(call: &Call<'_>) -> ApiResult {
     }
     forget_oldest(cloud)?;
     let started = execution.started;
-    launch(cloud, arn.clone(), execution, machine);
+    launch(cloud, arn.clone(), execution, machine, Beginning::New);
     Ok(json!({ "executionArn": arn, "startDate": epoch_secs(started) }))
 }
 
@@ -87,7 +95,17 @@ pub fn start_child(
         ..Execution::default()
     };
     cloud.services.states.executions.put(&arn, execution.clone())?;
-    Ok(launch(cloud, arn, execution, program))
+    Ok(launch(cloud, arn, execution, program, Beginning::New))
+}
+
+/// Goes on with a child that an earlier process left under way.
+pub fn go_on(
+    cloud: &Arc<Cloud>,
+    arn: String,
+    execution: &Execution,
+    program: Arc<StateMachine>,
+) -> JoinHandle<()> {
+    launch(cloud, arn, execution.clone(), program, Beginning::Resumed)
 }
 
 /// Runs an execution whose record says that it runs.
@@ -96,13 +114,26 @@ pub fn launch(
     arn: String,
     execution: Execution,
     program: Arc<StateMachine>,
+    beginning: Beginning,
 ) -> JoinHandle<()> {
     let stop = Arc::new(Stop::default());
     lock(cloud).insert(arn.clone(), stop.clone());
-    if execution.map_run.is_none() {
+    if execution.map_run.is_none() && beginning != Beginning::Resumed {
         events::execution_changed(cloud, &arn, &execution);
     }
-    tokio::spawn(watch(cloud.clone(), arn, execution, program, stop))
+    let run = Run { cloud: cloud.clone(), arn, execution, program, stop };
+    tokio::spawn(run.watch(beginning))
+}
+
+/// What an execution runs that was started before: the definition of then, as the role of now.
+pub fn program(cloud: &Cloud, execution: &Execution) -> Result<Arc<StateMachine>, &'static str> {
+    let machine = cloud.services.states.machines.get(&execution.machine);
+    let machine = machine.ok_or("State machine is in DELETING status")?;
+    let name = execution.definition.as_ref();
+    let definition = name.and_then(|name| cloud.services.states.definitions.get(name));
+    let definition =
+        definition.ok_or("Execution was started before the launch of RedriveExecution")?;
+    Ok(Arc::new(StateMachine { definition: (*definition).clone(), ..(*machine).clone() }))
 }
 
 /// A redrive runs what the execution was started with, whatever became of the machine.
@@ -154,10 +185,15 @@ fn repeated(cloud: &Cloud, arn: &str, asked: &Execution) -> ApiResult {
 
 /// Children go with their parents.
 fn forget_oldest(cloud: &Cloud) -> ApiResult<()> {
-    let all = cloud.services.states.executions.texts(["stopped", "map_run"]).into_iter();
-    let own = all.filter(|(_, [_, run])| run.is_none());
-    let ended = own.filter_map(|(arn, [stopped, _])| Some((stopped?.parse().ok()?, arn)));
-    let ended = ended.collect();
+    let executions = &cloud.services.states.executions;
+    let (now, own) = (cloud.clock.now(), |known: &Known| !known.is_child);
+    let is_old = |known: &Known| known.stopped.is_some_and(|end| KEPT.is_over(end, now));
+    let many = executions.count(|known| own(known) && known.stopped.is_some()) >= KEPT.count_max;
+    if !many && executions.first(|known| own(known) && is_old(known)).is_none() {
+        return Ok(());
+    }
+    let ended = executions.picked(|known| known.stopped.filter(|_| own(known))).into_iter();
+    let ended = ended.map(|(arn, stopped)| (stopped, arn)).collect();
     for arn in KEPT.surplus(ended, cloud.clock.now()) {
         for (run, _) in runs::of_execution(cloud, &arn) {
             for (child, _) in runs::children(cloud, &run) {
@@ -205,92 +241,90 @@ pub fn stop_child(cloud: &Cloud, arn: &str) {
     }
 }
 
-/// How an execution ended.
-enum End {
-    Done(Result<Value, Failure>),
-    Stopped,
-}
-
-/// Runs an execution in a task of its own, so that also one that panics comes to an end.
-async fn watch(
+/// An execution that runs.
+struct Run {
     cloud: Arc<Cloud>,
     arn: String,
     execution: Execution,
-    machine: Arc<StateMachine>,
+    program: Arc<StateMachine>,
     stop: Arc<Stop>,
-) {
-    let (history, progress) = open_history(&cloud, &arn, &execution, &machine);
-    let history = Arc::new(history);
-    let mut task = tokio::spawn({
-        let (cloud, arn, history) = (cloud.clone(), arn.clone(), history.clone());
-        async move {
-            let work = interpreter::run(&cloud, &arn, &execution, &machine, &history, progress);
-            work.await
-        }
-    });
-    let end = tokio::select! {
-        done = &mut task => End::Done(done.unwrap_or_else(|error| {
-            let cause = format!("the embedded cloud failed while it ran the execution: {error}");
-            Err(Failure::new("States.Runtime", cause))
-        })),
-        () = stop.asked.notified() => {
-            task.abort();
-            // It must have let go of the history before a redrive goes on with it; that it was
-            // stopped is no error.
-            let _ = (&mut task).await;
-            End::Stopped
-        }
-    };
-    lock(&cloud).remove(&arn);
-    settle(&cloud, &arn, &history, end, &stop);
-    cloud.services.states.evaluator.rest();
 }
 
-/// The history with its event of the start or the redrive, and what was done before.
-fn open_history(
-    cloud: &Cloud,
-    arn: &str,
-    execution: &Execution,
-    machine: &StateMachine,
-) -> (History, Progress) {
-    if execution.redrives == 0 {
-        let history = History::new(cloud, arn);
-        let begun = json!({ "input": execution.input.to_string(), "roleArn": machine.role });
-        history.add("ExecutionStarted", json!({ "executionStartedEventDetails": begun }));
-        return (history, Progress::default());
+impl Run {
+    /// Runs the execution in a task of its own, so that also one that panics comes to an end.
+    async fn watch(self, beginning: Beginning) {
+        let (history, events, is_redriven) = self.open_history(beginning);
+        if !is_redriven && let Some(ending) = events.last().and_then(Ending::told) {
+            self.settle(&history, ending);
+            return;
+        }
+        let progress = match beginning {
+            Beginning::Resumed if !is_redriven => Progress::of(&events).resumed(),
+            _ => Progress::of(&events),
+        };
+        let history = Arc::new(history);
+        let mut task = tokio::spawn({
+            let (cloud, arn, history) = (self.cloud.clone(), self.arn.clone(), history.clone());
+            let (execution, program) = (self.execution.clone(), self.program.clone());
+            async move {
+                let (execution, program) = (&execution, &program);
+                interpreter::run(&cloud, &arn, execution, program, &history, progress).await
+            }
+        });
+        let ending = tokio::select! {
+            done = &mut task => Ending::of(done.unwrap_or_else(|error| {
+                let cause =
+                    format!("the embedded cloud failed while it ran the execution: {error}");
+                Err(Failure::new("States.Runtime", cause))
+            })),
+            () = self.stop.asked.notified() => {
+                task.abort();
+                // It must have let go of the history before a redrive goes on with it; that it was
+                // stopped is no error.
+                let _ = (&mut task).await;
+                Ending::aborted(self.stop.why.get().cloned().unwrap_or_default())
+            }
+        };
+        history.add(&format!("Execution{}", ending.event), ending.details());
+        self.settle(&history, ending);
     }
-    let (history, events) = History::resume(cloud, arn);
-    let redriven = json!({ "redriveCount": execution.redrives });
-    history.add("ExecutionRedriven", json!({ "executionRedrivenEventDetails": redriven }));
-    (history, Progress::of(&events))
+
+    /// The history with its event of the start or the redrive, what was in it before, and whether a
+    /// redrive begins: also one of which an earlier process had no time to write the event.
+    fn open_history(&self, beginning: Beginning) -> (History, Vec<Value>, bool) {
+        let (cloud, arn) = (&self.cloud, &self.arn);
+        let (history, events) = match beginning {
+            Beginning::New => (History::new(cloud, arn), vec![]),
+            Beginning::Redriven | Beginning::Resumed => History::resume(cloud, arn),
+        };
+        let redrives = events.iter().filter(|e| e["type"] == "ExecutionRedriven").count();
+        let is_redriven = redrives < self.execution.redrives as usize;
+        if is_redriven {
+            let redriven = json!({ "redriveCount": self.execution.redrives });
+            history.add("ExecutionRedriven", json!({ "executionRedrivenEventDetails": redriven }));
+        } else if events.is_empty() {
+            let input = self.execution.input.to_string();
+            let begun = json!({ "input": input, "roleArn": self.program.role });
+            history.add("ExecutionStarted", json!({ "executionStartedEventDetails": begun }));
+        }
+        (history, events, is_redriven)
+    }
+
+    /// Makes the record one of an execution that has ended.
+    fn settle(&self, history: &History, ending: Ending) {
+        let (cloud, arn) = (&self.cloud, &self.arn);
+        lock(cloud).remove(arn);
+        settle(cloud, arn, history.events(), ending);
+        cloud.services.states.evaluator.rest();
+    }
 }
 
-fn settle(cloud: &Arc<Cloud>, arn: &str, history: &History, end: End, stop: &Stop) {
-    let (status, metric, event, output, failure) = match end {
-        End::Done(Ok(output)) => ("SUCCEEDED", None, "Succeeded", Some(output), None),
-        End::Done(Err(f)) if f.error == interpreter::EXECUTION_TIMEOUT => {
-            let failure = ("States.Timeout".to_owned(), f.cause);
-            ("TIMED_OUT", Some("ExecutionsTimedOut"), "TimedOut", None, Some(failure))
-        }
-        End::Done(Err(f)) => {
-            ("FAILED", Some("ExecutionsFailed"), "Failed", None, Some((f.error, f.cause)))
-        }
-        End::Stopped => {
-            let why = stop.why.get().cloned().unwrap_or_default();
-            ("ABORTED", Some("ExecutionsAborted"), "Aborted", None, Some(why))
-        }
-    };
-    let details = match (&output, &failure) {
-        (Some(output), _) => json!({ "output": output.to_string() }),
-        (None, Some((error, cause))) => json!({ "error": error, "cause": cause }),
-        (None, None) => json!({}),
-    };
-    let details = json!({ (format!("execution{event}EventDetails")): details });
-    history.add(&format!("Execution{event}"), details);
+fn settle(cloud: &Arc<Cloud>, arn: &str, events: u64, ending: Ending) {
+    let metric = ending.metric;
     let ended = cloud.services.states.executions.settle(arn, |e| {
-        (e.status, e.stopped) = (status.to_owned(), Some(cloud.clock.now()));
-        (e.output, e.failure) = (output, failure);
-        e.events = history.events();
+        (e.status, e.stopped) = (ending.status.to_owned(), Some(cloud.clock.now()));
+        (e.output, e.failure) = (ending.output, ending.failure);
+        e.events = events;
         e.clone()
     });
     let Some(ended) = ended else { return };
@@ -302,32 +336,133 @@ fn settle(cloud: &Arc<Cloud>, arn: &str, history: &History, end: End, stop: &Sto
     }
 }
 
-/// Marks executions that an earlier process left running: nothing works on them any more.
-pub fn end_orphans(cloud: &Cloud) {
-    for (arn, execution) in cloud.services.states.executions.all() {
-        if execution.stopped.is_none() {
-            let (error, cause) = ORPHANED;
-            let (history, _) = History::resume(cloud, &arn);
-            let details = json!({ "error": error, "cause": cause });
-            history.add("ExecutionAborted", json!({ "executionAbortedEventDetails": details }));
-            cloud.services.states.executions.settle(&arn, |e| {
-                e.status = "ABORTED".to_owned();
-                e.stopped = Some(cloud.clock.now());
-                e.failure = Some((error.to_owned(), cause.to_owned()));
-                e.events = history.events();
-            });
+/// How an execution ended.
+struct Ending {
+    status: &'static str,
+    metric: Option<&'static str>,
+    event: &'static str,
+    output: Option<Value>,
+    failure: Option<(String, String)>,
+}
+
+impl Ending {
+    fn new(status: &'static str, event: &'static str, metric: Option<&'static str>) -> Self {
+        Self { status, metric, event, output: None, failure: None }
+    }
+
+    fn of(outcome: Result<Value, Failure>) -> Self {
+        let (ending, failure) = match outcome {
+            Ok(output) => {
+                let succeeded = Self::new("SUCCEEDED", "Succeeded", None);
+                return Self { output: Some(output), ..succeeded };
+            }
+            Err(f) if f.error == interpreter::EXECUTION_TIMEOUT => {
+                let late = Self::new("TIMED_OUT", "TimedOut", Some("ExecutionsTimedOut"));
+                (late, ("States.Timeout".to_owned(), f.cause))
+            }
+            Err(f) => {
+                let failed = Self::new("FAILED", "Failed", Some("ExecutionsFailed"));
+                (failed, (f.error, f.cause))
+            }
+        };
+        Self { failure: Some(failure), ..ending }
+    }
+
+    fn aborted(why: (String, String)) -> Self {
+        let aborted = Self::new("ABORTED", "Aborted", Some("ExecutionsAborted"));
+        Self { failure: Some(why), ..aborted }
+    }
+
+    /// The end that an event tells: that of an execution whose record the process did not come to
+    /// change.
+    fn told(event: &Value) -> Option<Self> {
+        let details = |kind: &str| &event[format!("execution{kind}EventDetails")];
+        let why = |kind: &str| {
+            let text = |field: &str| details(kind)[field].as_str().unwrap_or_default().to_owned();
+            (text("error"), text("cause"))
+        };
+        match event["type"].as_str()? {
+            "ExecutionSucceeded" => {
+                let output = details("Succeeded")["output"].as_str()?;
+                Some(Self::of(Ok(serde_json::from_str(output).ok()?)))
+            }
+            "ExecutionFailed" => {
+                let (error, cause) = why("Failed");
+                Some(Self::of(Err(Failure { error, cause })))
+            }
+            "ExecutionTimedOut" => {
+                let cause = why("TimedOut").1;
+                Some(Self::of(Err(Failure::new(interpreter::EXECUTION_TIMEOUT, cause))))
+            }
+            "ExecutionAborted" => Some(Self::aborted(why("Aborted"))),
+            _ => None,
+        }
+    }
+
+    /// What its event has.
+    fn details(&self) -> Value {
+        let details = match (&self.output, &self.failure) {
+            (Some(output), _) => json!({ "output": output.to_string() }),
+            (None, Some((error, cause))) => json!({ "error": error, "cause": cause }),
+            (None, None) => json!({}),
+        };
+        json!({ (format!("execution{}EventDetails", self.event)): details })
+    }
+}
+
+/// Goes on with what an earlier process left under way. Children go on with their Map Runs.
+pub fn resume(cloud: &Arc<Cloud>) {
+    let executions = &cloud.services.states.executions;
+    let (mut children, mut own) = (vec![], vec![]);
+    for (arn, execution) in executions.rows(executions.chosen(|known| known.stopped.is_none())) {
+        hold_tokens(cloud, &arn);
+        match &execution.map_run {
+            Some(_) => children.push((arn, execution)),
+            None => own.push((arn, execution)),
+        }
+    }
+    cloud.services.states.callbacks.forget_others();
+    for (arn, execution) in own {
+        match program(cloud, &execution) {
+            Ok(program) => {
+                launch(cloud, arn, (*execution).clone(), program, Beginning::Resumed);
+            }
+            Err(why) => abort(cloud, &arn, why),
         }
     }
     runs::end_orphans(cloud);
+    for (arn, child) in children {
+        if !child.map_run.as_deref().is_some_and(|run| runs::is_running(cloud, run)) {
+            abort(cloud, &arn, "the Map Run of the execution has ended");
+        }
+    }
     forget_definitions(cloud);
+}
+
+/// Whoever has the token of a task may tell of its end before the task waits again.
+fn hold_tokens(cloud: &Cloud, arn: &str) {
+    let (_, events) = History::resume(cloud, arn);
+    for awaited in Progress::of(&events).awaited() {
+        if let Awaited::Token(token) = awaited {
+            cloud.services.states.callbacks.hold(token);
+        }
+    }
+}
+
+/// Ends an execution with which nobody can go on.
+fn abort(cloud: &Arc<Cloud>, arn: &str, why: &str) {
+    let (history, _) = History::resume(cloud, arn);
+    let ending = Ending::aborted(("States.Aborted".to_owned(), why.to_owned()));
+    history.add("ExecutionAborted", ending.details());
+    settle(cloud, arn, history.events(), ending);
 }
 
 /// Definitions that no execution was started with any more.
 fn forget_definitions(cloud: &Cloud) {
-    let all = cloud.services.states.executions.all();
-    let used: BTreeSet<_> = all.iter().filter_map(|(_, e)| e.definition.as_deref()).collect();
-    for (name, _) in cloud.services.states.definitions.all() {
-        if !used.contains(name.as_str())
+    let all = cloud.services.states.executions.texts(["definition"]).into_iter();
+    let used: BTreeSet<String> = all.filter_map(|(_, [definition])| definition).collect();
+    for name in cloud.services.states.definitions.names("") {
+        if !used.contains(&name)
             && let Err(error) = cloud.services.states.definitions.remove(&name)
         {
             tracing::error!("a definition that nobody needs stays: {error}");

@@ -1,6 +1,8 @@
 //! Executes a checked definition, state by state.
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html>
 
+mod trial;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +12,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use trial::{Tested, test};
+
 use super::history::History;
-use super::progress::{self, Place, Progress};
+use super::progress::{self, Place, Progress, Seen};
 use super::{Execution, StateMachine, limits, retry};
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::identity::Caller;
@@ -130,13 +134,15 @@ pub struct Frame {
     pub map: Option<Value>,
 }
 
-/// A Map or a Parallel that is redriven goes on with what it began.
+/// What a state that was entered before has begun.
 #[derive(Default)]
 pub struct Begun {
-    /// Whether it began its iterations or branches.
+    /// Whether a Map or a Parallel began its iterations or branches.
     pub is_begun: bool,
-    /// Its Map Run.
+    /// The Map Run of a Map.
     pub map_run: Option<String>,
+    /// What was seen of its work, when a process goes on with what another left under way.
+    pub seen: Option<Seen>,
 }
 
 /// What follows a state.
@@ -183,7 +189,9 @@ pub async fn run(
     let states = run.states(&program.definition, execution.input.clone(), Frame::default());
     match program.definition["TimeoutSeconds"].as_u64() {
         Some(secs) => {
-            cloud.clock.within(Duration::from_secs(secs), states).await.unwrap_or_else(|| {
+            let since = execution.redriven.unwrap_or(execution.started);
+            let left = cloud.clock.left(since, Duration::from_secs(secs));
+            cloud.clock.within(left, states).await.unwrap_or_else(|| {
                 Err(Failure::new(
                     EXECUTION_TIMEOUT,
                     format!("the execution took longer than {secs} seconds"),
@@ -194,102 +202,7 @@ pub async fn run(
     }
 }
 
-/// What came of a state on trial.
-#[derive(Debug)]
-pub struct Tested {
-    /// `SUCCEEDED`, `FAILED`, `RETRIABLE` or `CAUGHT_ERROR`.
-    pub status: &'static str,
-    /// What it was called with.
-    pub arguments: Option<Value>,
-    /// What its work gave.
-    pub result: Option<Value>,
-    /// What it hands on.
-    pub output: Option<Value>,
-    /// Why it failed.
-    pub failure: Option<Failure>,
-    /// The state that would follow.
-    pub next: Option<String>,
-    /// The variables after it.
-    pub variables: Variables,
-}
-
-/// Runs one state once, outside of an execution.
-pub async fn test(
-    cloud: &Arc<Cloud>,
-    caller: Caller,
-    name: &str,
-    state: &Value,
-    input: &Value,
-    variables: Variables,
-) -> Tested {
-    let created = cloud.clock.now();
-    let machine = StateMachine {
-        name: name.to_owned(),
-        role: String::new(),
-        definition: Value::Null,
-        created,
-    };
-    let (program, execution) = (Arc::new(machine), Execution::default());
-    let history = History::unread(cloud);
-    let arn =
-        cloud.config.arn("states", &format!("express:{name}:{name}:{}", uuid::Uuid::new_v4()));
-    let context = json!({
-        "Execution": { "Id": arn, "Input": input, "Name": name, "StartTime": iso(created) },
-        "StateMachine": { "Id": cloud.config.arn("states", name), "Name": name },
-    });
-    let progress = Mutex::default();
-    let run = Machine {
-        cloud,
-        caller,
-        arn: &arn,
-        program: &program,
-        execution: &execution,
-        history: &history,
-        context,
-        progress,
-    };
-    let mut frame = Frame { variables, ..Frame::default() };
-    run.test(name, state, input, &mut frame).await
-}
-
 impl Machine<'_> {
-    async fn test(&self, name: &str, state: &Value, input: &Value, frame: &mut Frame) -> Tested {
-        let arguments = match state.get("Arguments") {
-            Some(template) => self.scope(name, input, frame, None).fill(template).await.ok(),
-            None => None,
-        };
-        let mut result = None;
-        let worked = match self.attempt(name, state, input, frame, Begun::default()).await {
-            Ok((done, next)) => {
-                result = Some(done.clone());
-                self.leave(name, state, input, frame, ("result", done), next).await
-            }
-            Err(failure) => Err(failure),
-        };
-        let (status, left, failure) = match worked {
-            Ok(left) => ("SUCCEEDED", Some(left), None),
-            Err(failure) => {
-                let mut attempts = vec![0; state["Retry"].as_array().map_or(0, Vec::len)];
-                if retry::pause(state, &failure, &mut attempts).is_some() {
-                    ("RETRIABLE", None, Some(failure))
-                } else {
-                    match self.catch(name, state, input, frame, &failure).await {
-                        Some(Ok(left)) => ("CAUGHT_ERROR", Some(left), Some(failure)),
-                        Some(Err(failure)) => ("FAILED", None, Some(failure)),
-                        None => ("FAILED", None, Some(failure)),
-                    }
-                }
-            }
-        };
-        let next = left.as_ref().and_then(|left| match left.next {
-            Next::State(next) => Some(next.to_owned()),
-            Next::End => None,
-        });
-        let output = left.map(|left| left.output);
-        let variables = frame.variables.clone();
-        Tested { status, arguments, result, output, failure, next, variables }
-    }
-
     /// Adds an event of a run of states to the history.
     pub fn tell(&self, frame: &Frame, kind: &str, mut details: Value) {
         if !frame.place.is_empty() {
@@ -309,7 +222,10 @@ impl Machine<'_> {
         Box::pin(async move {
             let mut name = machine["StartAt"].as_str().unwrap_or_default();
             let mut begun = None;
-            let reached = self.progress.lock().take(&frame.place);
+            let (reached, is_resumed) = {
+                let mut progress = self.progress.lock();
+                (progress.take(&frame.place), progress.is_resumed())
+            };
             if let Some(reached) = reached {
                 frame.variables.extend(reached.variables);
                 if let Some(output) = reached.output {
@@ -319,9 +235,11 @@ impl Machine<'_> {
                     let states = machine["States"].as_object();
                     let known = states.and_then(|states| states.get_key_value(&state));
                     (name, input) = (known.map_or(name, |(known, _)| known), of_state);
-                    begun = reached
-                        .entered
-                        .then_some(Begun { is_begun: reached.begun, map_run: reached.map_run });
+                    begun = reached.entered.then_some(Begun {
+                        is_begun: reached.begun,
+                        map_run: reached.map_run,
+                        seen: is_resumed.then_some(reached.seen),
+                    });
                 }
             }
             loop {
@@ -331,7 +249,8 @@ impl Machine<'_> {
                 let state = &machine["States"][name];
                 let kind = state["Type"].as_str().unwrap_or_default();
                 // A state that is redriven was entered before; only Fail is entered again.
-                if begun.is_none() || kind == "Fail" {
+                let is_again = begun.as_ref().is_some_and(|b| kind != "Fail" || b.seen.is_some());
+                if !is_again {
                     let entered = json!({ "name": name, "input": input.to_string() });
                     self.tell(
                         &frame,
@@ -390,25 +309,40 @@ impl Machine<'_> {
         frame: &mut Frame,
         begun: Begun,
     ) -> Result<Left<'a>, Failure> {
-        let mut begun = Some(begun);
         let mut attempts: Vec<u64> = vec![0; state["Retry"].as_array().map_or(0, Vec::len)];
+        let mut last = begun.seen.as_ref().and_then(|seen| earlier(state, seen, &mut attempts));
+        let mut begun = Some(begun);
         let failure = loop {
-            let begun = begun.take().unwrap_or_default();
-            let worked = match self.attempt(name, state, input, frame, begun).await {
-                Ok((result, next)) => {
-                    self.leave(name, state, input, frame, ("result", result), next).await
+            let (failure, since) = match last.take() {
+                Some(earlier) => earlier,
+                None => {
+                    let begun = begun.take().unwrap_or_default();
+                    match self.try_once(name, state, input, frame, begun).await {
+                        Ok(left) => return Ok(left),
+                        Err(failure) => (failure, self.cloud.clock.now()),
+                    }
                 }
-                Err(failure) => Err(failure),
             };
-            let failure = match worked {
-                Ok(left) => return Ok(left),
-                Err(failure) => failure,
-            };
-            self.tell_failed(frame, state, &failure);
             let Some(pause) = retry::pause(state, &failure, &mut attempts) else { break failure };
-            self.cloud.clock.sleep(pause).await;
+            self.cloud.clock.sleep(self.cloud.clock.left(since, pause)).await;
         };
         self.catch(name, state, input, frame, &failure).await.unwrap_or(Err(failure))
+    }
+
+    /// Tries a state once.
+    async fn try_once<'a>(
+        &self,
+        name: &str,
+        state: &'a Value,
+        input: &Value,
+        frame: &mut Frame,
+        begun: Begun,
+    ) -> Result<Left<'a>, Failure> {
+        let worked = match self.attempt(name, state, input, frame, begun).await {
+            Ok((done, next)) => self.leave(name, state, input, frame, ("result", done), next).await,
+            Err(failure) => Err(failure),
+        };
+        worked.inspect_err(|failure| self.tell_failed(frame, state, failure))
     }
 
     /// Leaves a state that failed by the catcher that takes the failure, if one does.
@@ -474,7 +408,7 @@ impl Machine<'_> {
         let scope = self.scope(name, input, frame, None);
         let follow = state["Next"].as_str().map_or(Next::End, Next::State);
         match state["Type"].as_str().unwrap_or_default() {
-            "Task" => Ok((self.task(name, state, frame, &scope).await?, follow)),
+            "Task" => Ok((self.task(name, state, frame, &scope, begun.seen).await?, follow)),
             "Map" => Ok((self.map((name, state), input, frame, begun).await?, follow)),
             "Parallel" => Ok((self.parallel((name, state), input, frame, begun).await?, follow)),
             "Choice" => choice(state, input, &scope).await,
@@ -485,7 +419,9 @@ impl Machine<'_> {
                     }
                     None => {
                         let pause = scope.seconds(&state["Seconds"], "Seconds", 0).await?;
-                        self.cloud.clock.sleep(pause).await;
+                        let clock = &self.cloud.clock;
+                        let since = begun.seen.map_or_else(|| clock.now(), |seen| seen.entered);
+                        clock.sleep(clock.left(since, pause)).await;
                     }
                 }
                 Ok((input.clone(), follow))
@@ -541,6 +477,20 @@ impl Frame {
         inside.place.push((state.to_owned(), index));
         inside
     }
+}
+
+/// Counts the attempts that an earlier process made; the failure that it did not come to act on,
+/// and when that was.
+fn earlier(state: &Value, seen: &Seen, attempts: &mut [u64]) -> Option<(Failure, Timestamp)> {
+    let (last, before) = seen.failures.split_last()?;
+    for failure in before {
+        retry::pause(state, failure, attempts);
+    }
+    if let Some(failed) = seen.failed {
+        return Some((last.clone(), failed));
+    }
+    retry::pause(state, last, attempts);
+    None
 }
 
 async fn assign(of: &Value, scope: &Scope<'_>) -> Result<Variables, Failure> {

@@ -134,7 +134,7 @@ impl Machine<'_> {
             _ => None,
         };
         let mut care = match resumed {
-            Some(arn) => self.resume(state, arn).await?,
+            Some(arn) => self.resume(state, arn, begun.seen.is_some()).await?,
             None => {
                 let length = json!({ "length": items.as_ref().map_or(0, Vec::len) });
                 let details = json!({ "mapStateStartedEventDetails": length });
@@ -172,8 +172,12 @@ impl Machine<'_> {
         Ok(Care::of(self.cloud, arn))
     }
 
-    /// Goes on with a Map Run, once what is left of its last attempt has ended.
-    async fn resume(&self, state: &State<'_>, arn: String) -> Result<Care, Failure> {
+    /// Goes on with a Map Run, once what is left of its last attempt has ended; with one that an
+    /// earlier process left under way (`is_left`), as if nothing had happened.
+    async fn resume(&self, state: &State<'_>, arn: String, is_left: bool) -> Result<Care, Failure> {
+        if is_left && runs::is_running(self.cloud, &arn) {
+            return Ok(Care::of(self.cloud, arn));
+        }
         let redrives = runs::redrive(self.cloud, &arn).await?;
         if let Some(redrives) = redrives {
             let details = json!({ "mapRunArn": arn, "redriveCount": redrives });
@@ -242,7 +246,7 @@ impl Machine<'_> {
                 .states
                 .executions
                 .get(arn)
-                .is_some_and(|child| child.status != "SUCCEEDED")
+                .is_some_and(|child| child.stopped.is_some() && child.status != "SUCCEEDED")
         });
         ran.map_or(Ok(()), |arn| self.allowed("states:RedriveExecution", &arn))
     }

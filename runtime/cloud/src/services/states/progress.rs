@@ -1,4 +1,5 @@
-//! What an execution has done so far, as its history tells it: the ground of a redrive.
+//! What an execution has done so far, as its history tells it: the ground of a redrive, and of
+//! going on after the process that ran it is gone.
 //!
 //! A state is unsuccessful when it was entered and not exited. Iterations of a Map and branches of
 //! a Parallel are runs of states of their own, with variables of their own; those that ended are
@@ -8,7 +9,11 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+
+use super::interpreter::Failure;
 
 /// Which run of states: the states around it and the numbers of their iterations or branches;
 /// nothing is the whole execution.
@@ -25,16 +30,44 @@ pub struct Reached {
     pub begun: bool,
     /// The Map Run of that state.
     pub map_run: Option<String>,
+    /// What was seen of that state's work.
+    pub seen: Seen,
     /// Variables that were assigned.
     pub variables: Map<String, Value>,
     /// Output of a run of states that has ended.
     pub output: Option<Value>,
 }
 
+/// What was seen of the work of a state that is under way.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Seen {
+    /// When the state was entered.
+    pub entered: Timestamp,
+    /// When its last task began.
+    pub scheduled: Timestamp,
+    /// What its task waits for: a task token or an execution.
+    pub awaited: Option<Awaited>,
+    /// Failures of its tasks, the first at the front.
+    pub failures: Vec<Failure>,
+    /// When the last one was, if nothing was tried since.
+    pub failed: Option<Timestamp>,
+}
+
+/// What a task waits for that goes on without it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Awaited {
+    /// Somebody who has this token.
+    Token(String),
+    /// The execution of this ARN.
+    Execution(String),
+}
+
 /// How far all runs of states have come.
 #[derive(Debug, Default)]
 pub struct Progress {
     runs: BTreeMap<Place, Reached>,
+    is_resumed: bool,
 }
 
 /// A place as the events have it.
@@ -50,6 +83,22 @@ impl Progress {
             progress.follow(event);
         }
         progress
+    }
+
+    /// The same for a process that goes on with what another left under way. A redrive begins the
+    /// state that did not succeed anew.
+    pub fn resumed(self) -> Self {
+        Self { is_resumed: true, ..self }
+    }
+
+    /// Whether a process goes on with what another left under way.
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// What tasks under way wait for.
+    pub fn awaited(&self) -> impl Iterator<Item = &Awaited> {
+        self.runs.values().filter_map(|reached| reached.seen.awaited.as_ref())
     }
 
     /// How far a run of states has come; it is told once.
@@ -84,6 +133,7 @@ impl Progress {
             let name = details["name"].as_str().unwrap_or_default();
             reached.state = Some((name.to_owned(), parsed(&details["input"])));
             (reached.entered, reached.begun, reached.map_run) = (true, false, None);
+            reached.seen = Seen { entered: time(event), ..Seen::default() };
         } else if kind.ends_with("StateExited") {
             reached.exit(event);
         } else if kind == "MapRunStarted" {
@@ -97,6 +147,8 @@ impl Progress {
         {
             (reached.begun, reached.map_run) = (false, None);
             self.forget_inside(&place);
+        } else {
+            reached.seen.follow(kind, event);
         }
     }
 
@@ -108,6 +160,28 @@ impl Progress {
     }
 }
 
+impl Seen {
+    fn follow(&mut self, kind: &str, event: &Value) {
+        match kind {
+            "TaskScheduled" => {
+                (self.scheduled, self.awaited, self.failed) = (time(event), None, None);
+            }
+            "TaskSubmitted" => {
+                self.awaited = serde_json::from_value(event["_awaited"].clone()).ok();
+            }
+            "TaskFailed" => self.fail(event, "taskFailedEventDetails"),
+            "TaskTimedOut" => self.fail(event, "taskTimedOutEventDetails"),
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, event: &Value, details: &str) {
+        let text = |field: &str| event[details][field].as_str().unwrap_or_default();
+        self.failures.push(Failure::new(text("error"), text("cause")));
+        (self.awaited, self.failed) = (None, Some(time(event)));
+    }
+}
+
 impl Reached {
     fn exit(&mut self, event: &Value) {
         let details = &event["stateExitedEventDetails"];
@@ -115,11 +189,18 @@ impl Reached {
         self.variables.extend(assigned.map(|(name, value)| (name.clone(), parsed(value))));
         let output = parsed(&details["output"]);
         (self.entered, self.begun, self.map_run) = (false, false, None);
+        self.seen = Seen::default();
         match event["_next"].as_str() {
             Some(next) => self.state = Some((next.to_owned(), output)),
             None => (self.state, self.output) = (None, Some(output)),
         }
     }
+}
+
+/// When an event was written.
+fn time(event: &Value) -> Timestamp {
+    let millis = event["timestamp"].as_f64().unwrap_or_default() * 1_000.0;
+    Timestamp::from_millisecond(millis.round() as i64).unwrap_or_default()
 }
 
 /// Data stand in events as texts of JSON.

@@ -13,8 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use super::executions::{self, Beginning};
 use super::history::EVENTS_MAX;
-use super::{Execution, StateMachine, executions, find};
+use super::{Execution, StateMachine, find};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
@@ -88,17 +89,10 @@ pub fn redrive(call: &Call<'_>) -> ApiResult {
         let date = execution.redriven.unwrap_or(execution.started);
         return Ok(json!({ "redriveDate": epoch_secs(date) }));
     }
-    let machine = cloud.services.states.machines.get(&execution.machine);
-    let machine = machine.ok_or_else(|| not_redrivable("State machine is in DELETING status"))?;
-    let definition =
-        execution.definition.as_ref().and_then(|name| cloud.services.states.definitions.get(name));
-    let definition = definition.ok_or_else(|| {
-        not_redrivable("Execution was started before the launch of RedriveExecution")
-    })?;
-    let program = StateMachine { definition: (*definition).clone(), ..(*machine).clone() };
+    let program = executions::program(cloud, &execution).map_err(not_redrivable)?;
     let redriven = begin(cloud, arn, token)?;
     let date = redriven.redriven.unwrap_or(redriven.started);
-    executions::launch(cloud, arn.to_owned(), redriven, Arc::new(program));
+    executions::launch(cloud, arn.to_owned(), redriven, program, Beginning::Redriven);
     Ok(json!({ "redriveDate": epoch_secs(date) }))
 }
 
@@ -109,7 +103,7 @@ pub fn child(
     program: Arc<StateMachine>,
 ) -> ApiResult<JoinHandle<()>> {
     let redriven = begin(cloud, arn, None)?;
-    Ok(executions::launch(cloud, arn.to_owned(), redriven, program))
+    Ok(executions::launch(cloud, arn.to_owned(), redriven, program, Beginning::Redriven))
 }
 
 /// Makes the record one of an execution that runs again, if it may; of two callers one does.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::interpreter::{Failure, Frame, Machine, Outcome, Scope};
+use super::progress::{Awaited, Seen};
 use super::{callbacks, executions, limits};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::ApiError;
@@ -22,6 +23,9 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// What a resource ends with whose task waits until its token comes back.
 const TOKEN: &str = ".waitForTaskToken";
+
+/// What a resource ends with whose task waits until the work is done; perhaps `:2` follows.
+const SYNC: &str = ".sync";
 
 /// Integrations of their own, with the ways in which they can be waited for; every operation that
 /// is here can be called by `aws-sdk` besides, also with a token.
@@ -100,17 +104,26 @@ fn names(resource: &str) -> (&str, &str) {
 }
 
 impl Machine<'_> {
-    /// Runs a Task.
+    /// Runs a Task, or waits on for what an earlier process began.
     pub async fn task(
         &self,
         name: &str,
         state: &Value,
         frame: &Frame,
         scope: &Scope<'_>,
+        seen: Option<Seen>,
     ) -> Outcome {
         let resource = state["Resource"].as_str().unwrap_or_default();
         let (service, action) = names(resource);
-        let waiting = action.ends_with(TOKEN).then(|| callbacks::of(self.cloud).expect());
+        let (since, awaited) = match seen {
+            Some(Seen { scheduled, awaited: Some(awaited), .. }) => (scheduled, Some(awaited)),
+            _ => (self.cloud.clock.now(), None),
+        };
+        let callbacks = callbacks::of(self.cloud);
+        let mut waiting = match &awaited {
+            Some(Awaited::Token(token)) => Some(callbacks.expect_again(token.clone())),
+            _ => action.ends_with(TOKEN).then(|| callbacks.expect()),
+        };
         let scope = match &waiting {
             Some(waiting) => &scope.with_token(&waiting.token),
             None => scope,
@@ -119,54 +132,109 @@ impl Machine<'_> {
         limits::check_data(name, &arguments)?;
         let limit = seconds(state, scope, "TimeoutSeconds").await?;
         let heartbeat = seconds(state, scope, "HeartbeatSeconds").await?;
-        let details = json!({ "resourceType": service, "resource": action });
-        let with = |more: Value| {
-            let mut all = details.clone();
-            if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
-                all.extend(more);
+        let events = Events { machine: self, frame, service, action };
+        let begun = match awaited {
+            Some(awaited) => Some(awaited),
+            None => {
+                events.begun(&arguments, limit, heartbeat);
+                None
             }
-            all
         };
-        let mut scheduled = with(json!({
-            "region": self.cloud.config.region, "parameters": arguments.to_string(),
-        }));
-        for (field, value) in [("timeoutInSeconds", limit), ("heartbeatInSeconds", heartbeat)] {
-            if let Some(value) = value {
-                scheduled[field] = value.as_secs().into();
-            }
-        }
-        self.tell(frame, "TaskScheduled", json!({ "taskScheduledEventDetails": scheduled }));
-        self.tell(frame, "TaskStarted", json!({ "taskStartedEventDetails": details }));
         let work = async {
-            let answer = call(self.cloud, &self.caller, resource, &arguments).await?;
-            let Some(mut waiting) = waiting else { return Ok(answer) };
-            let submitted = with(json!({ "output": answer.to_string() }));
-            self.tell(frame, "TaskSubmitted", json!({ "taskSubmittedEventDetails": submitted }));
-            waiting.end(&self.cloud.clock, heartbeat).await
+            let answer = match begun {
+                Some(Awaited::Execution(arn)) => json!({ "ExecutionArn": arn }),
+                Some(Awaited::Token(_)) => Value::Null,
+                None => {
+                    let answer = call(self.cloud, &self.caller, resource, &arguments).await?;
+                    let token = waiting.as_ref().map(|waiting| waiting.token.as_str());
+                    events.submitted(&answer, token);
+                    answer
+                }
+            };
+            match &mut waiting {
+                Some(waiting) => waiting.end(&self.cloud.clock, heartbeat).await,
+                None => end(self.cloud, &self.caller, resource, &arguments, answer).await,
+            }
         };
         let result = match limit {
-            Some(limit) => self.cloud.clock.within(limit, work).await.unwrap_or_else(|| {
-                let cause = format!("the task took longer than {} seconds", limit.as_secs());
-                Err(Failure::new(TIMEOUT, cause))
-            }),
+            Some(limit) => {
+                let left = self.cloud.clock.left(since, limit);
+                self.cloud.clock.within(left, work).await.unwrap_or_else(|| {
+                    let cause = format!("the task took longer than {} seconds", limit.as_secs());
+                    Err(Failure::new(TIMEOUT, cause))
+                })
+            }
             None => work.await,
         };
         let result = result.and_then(|value| limits::check_data(name, &value).map(|()| value));
-        match &result {
-            Ok(value) => {
-                let details = with(json!({ "output": value.to_string() }));
-                self.tell(frame, "TaskSucceeded", json!({ "taskSucceededEventDetails": details }));
-            }
-            Err(f) => {
-                let details = with(json!({ "error": f.error, "cause": f.cause }));
-                // Also what a service calls a time-out has failed.
-                let is_late = matches!(f.error.as_str(), TIMEOUT | "States.HeartbeatTimeout");
-                let event = if is_late { "TimedOut" } else { "Failed" };
-                let details = json!({ (format!("task{event}EventDetails")): details });
-                self.tell(frame, &format!("Task{event}"), details);
-            }
+        events.ended(&result);
+        if let Some(waiting) = &waiting {
+            callbacks.forget(&waiting.token);
         }
         result
+    }
+}
+
+/// Writes the events of a task.
+struct Events<'a> {
+    machine: &'a Machine<'a>,
+    frame: &'a Frame,
+    service: &'a str,
+    action: &'a str,
+}
+
+impl Events<'_> {
+    /// Adds an event whose details say which task it is of; `journal` has what only this cloud
+    /// reads.
+    fn add(&self, kind: &str, more: Value, journal: Value) {
+        let mut details = json!({ "resourceType": self.service, "resource": self.action });
+        if let (Value::Object(all), Value::Object(more)) = (&mut details, more) {
+            all.extend(more);
+        }
+        let mut event = json!({ (format!("task{kind}EventDetails")): details });
+        if let (Value::Object(event), Value::Object(journal)) = (&mut event, journal) {
+            event.extend(journal);
+        }
+        self.machine.tell(self.frame, &format!("Task{kind}"), event);
+    }
+
+    fn begun(&self, arguments: &Value, limit: Option<Duration>, heartbeat: Option<Duration>) {
+        let region = &self.machine.cloud.config.region;
+        let mut more = json!({ "region": region, "parameters": arguments.to_string() });
+        for (field, value) in [("timeoutInSeconds", limit), ("heartbeatInSeconds", heartbeat)] {
+            if let Some(value) = value {
+                more[field] = value.as_secs().into();
+            }
+        }
+        self.add("Scheduled", more, json!({}));
+        self.add("Started", json!({}), json!({}));
+    }
+
+    /// A request was taken whose work goes on: the event of that, with what is waited for.
+    fn submitted(&self, answer: &Value, token: Option<&str>) {
+        let is_execution = self.service == "states" && self.action.contains(SYNC);
+        let awaited = match (token, answer["ExecutionArn"].as_str()) {
+            (Some(token), _) => Some(Awaited::Token(token.to_owned())),
+            (None, Some(arn)) if is_execution => Some(Awaited::Execution(arn.to_owned())),
+            _ if self.action.contains(SYNC) => None,
+            _ => return,
+        };
+        let journal = awaited.map_or(json!({}), |awaited| json!({ "_awaited": awaited }));
+        self.add("Submitted", json!({ "output": answer.to_string() }), journal);
+    }
+
+    fn ended(&self, result: &Outcome) {
+        match result {
+            Ok(value) => {
+                self.add("Succeeded", json!({ "output": value.to_string() }), json!({}));
+            }
+            Err(f) => {
+                // Also what a service calls a time-out has failed.
+                let is_late = matches!(f.error.as_str(), TIMEOUT | "States.HeartbeatTimeout");
+                let kind = if is_late { "TimedOut" } else { "Failed" };
+                self.add(kind, json!({ "error": f.error, "cause": f.cause }), json!({}));
+            }
+        }
     }
 }
 
@@ -182,7 +250,7 @@ async fn seconds(
     }
 }
 
-/// Calls a service as `caller` and waits for the result.
+/// Calls a service as `caller`.
 async fn call(
     cloud: &Arc<Cloud>,
     caller: &Caller,
@@ -190,13 +258,13 @@ async fn call(
     arguments: &Value,
 ) -> Result<Value, Failure> {
     let (service, action) = names(resource);
-    match (service, action.strip_suffix(TOKEN).unwrap_or(action)) {
-        ("glue", "startJobRun.sync") => run_job(cloud, caller, arguments).await,
-        ("athena", "startQueryExecution.sync") => run_query(cloud, caller, arguments).await,
-        ("lambda", "invoke") => invoke(cloud, caller, arguments).await,
-        ("states", "startExecution.sync" | "startExecution.sync:2") => {
-            run_execution(cloud, caller, action, arguments).await
+    let action = action.strip_suffix(TOKEN).unwrap_or(action);
+    match (service, action.split(SYNC).next().unwrap_or(action)) {
+        ("athena", "startQueryExecution") => {
+            let started = athena::start(cloud, caller, arguments, athena::Origin::StateMachine);
+            started.await.map_err(|e| failure("Athena", e))
         }
+        ("lambda", "invoke") => invoke(cloud, caller, arguments).await,
         ("states", "startExecution") => start_execution(cloud, caller, arguments).await,
         ("events", "putEvents") => put_events(cloud, caller, arguments).await,
         ("sqs", "sendMessage") => {
@@ -208,6 +276,23 @@ async fn call(
         }
         ("aws-sdk", action) => by_sdk(cloud, caller, action, arguments).await,
         (service, action) => api(cloud, caller, service, &sdk::capital(action), arguments).await,
+    }
+}
+
+/// What a task gives after `answer`: the end of the work that it began, if it waits for that.
+async fn end(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    resource: &str,
+    arguments: &Value,
+    answer: Value,
+) -> Outcome {
+    match names(resource) {
+        ("glue", "startJobRun.sync") => await_job(cloud, caller, arguments, &answer).await,
+        ("athena", "startQueryExecution.sync") => await_query(cloud, caller, &answer).await,
+        ("states", "startExecution.sync") => await_execution(cloud, caller, &answer, false).await,
+        ("states", "startExecution.sync:2") => await_execution(cloud, caller, &answer, true).await,
+        _ => Ok(answer),
     }
 }
 
@@ -273,14 +358,13 @@ async fn start_execution(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value)
     Ok(json!({ "ExecutionArn": started["executionArn"], "StartDate": started["startDate"] }))
 }
 
-/// Starts an execution and waits for its end.
-async fn run_execution(
+/// Waits for the end of an execution; its data are texts unless they are to be `parsed`.
+async fn await_execution(
     cloud: &Arc<Cloud>,
     caller: &Caller,
-    action: &str,
-    arguments: &Value,
+    started: &Value,
+    parsed: bool,
 ) -> Outcome {
-    let started = start_execution(cloud, caller, arguments).await?;
     let arn = started["ExecutionArn"].as_str().unwrap_or_default();
     // A stopped execution stops those that it waits for.
     let _stop = StopOnDrop { stop: executions::stop_child, cloud, id: arn };
@@ -288,7 +372,7 @@ async fn run_execution(
     loop {
         let child = api(cloud, caller, "states", "DescribeExecution", &params).await?;
         if child["status"] != "RUNNING" {
-            return ended(&child, action.ends_with(":2"));
+            return ended(&child, parsed);
         }
         tokio::time::sleep(POLL).await;
     }
@@ -348,8 +432,12 @@ async fn by_sdk(
     Ok(sdk::result(model, model.output(operation.name).unwrap_or(&none), &answer))
 }
 
-async fn run_job(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Result<Value, Failure> {
-    let started = api(cloud, caller, "glue", "StartJobRun", arguments).await?;
+async fn await_job(
+    cloud: &Arc<Cloud>,
+    caller: &Caller,
+    arguments: &Value,
+    started: &Value,
+) -> Outcome {
     let params = json!({ "JobName": arguments["JobName"], "RunId": started["JobRunId"] });
     // A stopped execution stops its job.
     let id = started["JobRunId"].as_str().unwrap_or_default();
@@ -378,14 +466,7 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-async fn run_query(
-    cloud: &Arc<Cloud>,
-    caller: &Caller,
-    arguments: &Value,
-) -> Result<Value, Failure> {
-    let started = athena::start(cloud, caller, arguments, athena::Origin::StateMachine)
-        .await
-        .map_err(|e| failure("Athena", e))?;
+async fn await_query(cloud: &Arc<Cloud>, caller: &Caller, started: &Value) -> Outcome {
     // A stopped execution stops its query.
     let _stop = StopOnDrop {
         stop: athena::stop,
@@ -393,7 +474,7 @@ async fn run_query(
         id: started["QueryExecutionId"].as_str().unwrap_or_default(),
     };
     loop {
-        let answer = api(cloud, caller, "athena", "GetQueryExecution", &started).await?;
+        let answer = api(cloud, caller, "athena", "GetQueryExecution", started).await?;
         match answer["QueryExecution"]["Status"]["State"].as_str() {
             Some("QUEUED" | "RUNNING") => tokio::time::sleep(POLL).await,
             Some("SUCCEEDED") => return Ok(answer),

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::request::{
-    change_set_name, check_capabilities, check_updatable, flag, is_repeated, on_failure, page,
-    parameters_of, stack_name, tags, template_of, token, worker,
+    change_set_name, check_capabilities, check_room, check_updatable, flag, has_failed,
+    is_repeated, notifications, on_failure, page, parameters_of, stack_name, tags, template_of,
+    token, worker,
 };
 use super::stacks::{is_same, new, take_over};
 use super::{existing, views};
@@ -30,14 +31,10 @@ const NO_CHANGES: &str = "The submitted information didn't contain changes. \
                           Submit different information to create a change set.";
 
 fn sets_of(cloud: &Cloud, stack_id: &str) -> Vec<(String, Arc<ChangeSet>)> {
-    cloud
-        .services
-        .cloudformation
-        .change_sets
-        .all()
-        .into_iter()
-        .filter(|(_, set)| set.stack == stack_id)
-        .collect()
+    let sets = &cloud.services.cloudformation.change_sets;
+    let all = sets.texts(["stack"]).into_iter();
+    let own = all.filter(|(_, [stack])| stack.as_deref() == Some(stack_id));
+    own.filter_map(|(id, _)| sets.get(&id).map(|set| (id, set))).collect()
 }
 
 pub fn create(call: &Call<'_>) -> ApiResult {
@@ -65,12 +62,14 @@ pub fn create(call: &Call<'_>) -> ApiResult {
     let given_tags = tags(params)?;
     let (id, stack) = stack_for(cloud, params, kind, found, &text)?;
     let tags = given_tags.unwrap_or_else(|| stack.tags.clone());
-    let (_, role) = worker(cloud, caller, params, Some(&stack))?;
+    let (worker, role) = worker(cloud, caller, params, Some(&stack))?;
+    let topics = notifications(cloud, params, &worker)?;
     let reverts_drift = reverts_drift(params)?;
-    let now = match reverts_drift {
-        true => Stack { resources: drift::as_is(cloud, &stack), ..(*stack).clone() },
-        false => (*stack).clone(),
-    };
+    let mut now = (*stack).clone();
+    if reverts_drift {
+        now.resources = drift::as_is(cloud, &stack);
+    }
+    now.notifications = topics.clone().unwrap_or(now.notifications);
     let mut planned = match engine::plan(cloud, &id, &now, &template, &parameters) {
         Ok(planned) => planned,
         Err(reason) => {
@@ -82,7 +81,11 @@ pub fn create(call: &Call<'_>) -> ApiResult {
         planned.problems.clear();
     }
     let new = stack.status == "REVIEW_IN_PROGRESS";
-    let same = planned.changes.is_empty() && is_same(&stack, &template) && stack.tags == tags;
+    let same = planned.changes.is_empty()
+        && is_same(&stack, &template)
+        && stack.tags == tags
+        && stack.notifications == now.notifications
+        && !has_failed(&stack);
     let missing = planned.missing_export.map(|name| format!("No export named {name} found."));
     let reason = match (missing.or_else(|| refusal(&planned.problems)), same && !new) {
         (Some(refusal), _) => Some(refusal),
@@ -110,6 +113,7 @@ pub fn create(call: &Call<'_>) -> ApiResult {
         created: cloud.clock.now(),
         reverts_drift,
         role,
+        notifications: topics,
     };
     cloud.services.cloudformation.change_sets.put(&set_id, set)?;
     Ok(json!({ "Id": set_id, "StackId": id }))
@@ -167,12 +171,19 @@ fn stack_for(
                 ),
             ))
         }
+        // It has no template yet, and counts as not there.
+        (Some((_, stack)), _) if stack.status == "REVIEW_IN_PROGRESS" => {
+            let words = format!("Stack [{}] does not exist", stack.name);
+            Err(ApiError::validation(words))
+        }
         (Some((id, stack)), _) => {
-            check_updatable(&stack, &id)?;
+            // Whether its failures are kept is said when it is executed.
+            check_updatable(&stack, &id, true)?;
             Ok((id, stack))
         }
         (None, "CREATE") => {
             let name = stack_name(params)?;
+            check_room(cloud)?;
             let operation = order("CREATE_CHANGESET", None);
             let status = "REVIEW_IN_PROGRESS";
             let (id, stack) = new(cloud, name, text.to_owned(), json!([]), status, operation);
@@ -276,6 +287,7 @@ pub fn describe(call: &Call<'_>) -> ApiResult {
         "ExecutionStatus": set.execution_status, "CreationTime": iso(set.created),
         "Changes": changes, "NextToken": next, "Parameters": parameters, "Tags": set.tags,
         "Description": set.description, "IncludeNestedStacks": false,
+        "NotificationARNs": set.notifications,
         "DeploymentMode": set.reverts_drift.then_some("REVERT_DRIFT"),
         "OnStackFailure": match set.on_failure {
             OnFailure::Rollback => None,
@@ -340,14 +352,16 @@ pub fn execute(call: &Call<'_>) -> ApiResult {
             stack.template.clone_from(&set.template);
             (stack.parameters, stack.resolved) = (parameters.given, parameters.resolved);
             stack.tags = set.tags.clone();
+            stack.notifications = set.notifications.clone().unwrap_or_default();
             stack.role = role;
         })?;
     } else {
-        check_updatable(&stack, &set.stack)?;
+        check_updatable(&stack, &set.stack, disable)?;
         let resources = set.reverts_drift.then(|| drift::as_is(cloud, &stack));
         engine::start_update(cloud, &set.stack, ordered, |stack| {
             stack.resources = resources.unwrap_or(std::mem::take(&mut stack.resources));
             take_over(stack, &set.template, &parameters, &set.tags);
+            stack.notifications = set.notifications.clone().unwrap_or(stack.notifications.clone());
             stack.role = role;
         })?;
     }

@@ -17,20 +17,15 @@ use crate::services::required;
 const PAGE: usize = 100;
 
 /// Statuses in which AWS looks at a stack.
-const DETECTABLE: [&str; 5] = [
-    "CREATE_COMPLETE",
-    "UPDATE_COMPLETE",
-    "UPDATE_ROLLBACK_COMPLETE",
-    "UPDATE_ROLLBACK_FAILED",
-    "ROLLBACK_COMPLETE",
-];
+const DETECTABLE: [&str; 4] =
+    ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_FAILED"];
 
 fn detectable(id: &str, stack: &Stack) -> ApiResult<()> {
     if DETECTABLE.contains(&stack.status.as_str()) {
         return Ok(());
     }
     Err(ApiError::validation(format!(
-        "Drift detection cannot be performed on stack [{id}] while it is in {} status",
+        "Drift detection cannot be performed on stack [{id}] while it is in [{}] state",
         stack.status
     )))
 }

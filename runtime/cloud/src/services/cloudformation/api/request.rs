@@ -6,12 +6,14 @@ use std::sync::Arc;
 use regex::Regex;
 use serde_json::Value;
 
+use super::views::STACKS_MAX;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::Caller;
+use crate::services::cloudformation::stacks::Entry;
 use crate::services::cloudformation::template::{Account, Given, Template, parse};
 use crate::services::cloudformation::{
-    OnFailure, Operation, Parameters, Stack, engine, permissions,
+    OnFailure, Operation, Parameters, Stack, engine, notifications, permissions,
 };
 use crate::services::{ec2, required, ssm};
 
@@ -47,6 +49,15 @@ pub fn stack_name(params: &Value) -> ApiResult<&str> {
     let name = required(params, "StackName")?;
     check_name("stackName", name, "[a-zA-Z][-a-zA-Z0-9]*")?;
     Ok(name)
+}
+
+/// Whether the account may have one more stack.
+pub fn check_room(cloud: &Cloud) -> ApiResult<()> {
+    let there = cloud.services.cloudformation.stacks.count(Entry::is_live);
+    match u64::try_from(there) {
+        Ok(there) if there < STACKS_MAX => Ok(()),
+        _ => Err(ApiError::new("LimitExceededException", "Limit for stacks has been exceeded")),
+    }
 }
 
 /// The name of a change set that is to be made.
@@ -107,12 +118,26 @@ pub fn tags(params: &Value) -> ApiResult<Option<Value>> {
     Ok(Some(Value::Array(tags.clone())))
 }
 
+/// The topics that the request names for events; `None` when it says nothing about them.
+pub fn notifications(
+    cloud: &Cloud,
+    params: &Value,
+    worker: &Caller,
+) -> ApiResult<Option<Vec<String>>> {
+    if params["NotificationARNs"].is_null() {
+        return Ok(None);
+    }
+    let topics = texts(params, "NotificationARNs");
+    notifications::check(cloud, worker, &topics)?;
+    Ok(Some(topics))
+}
+
 /// What becomes of a creation that fails.
 pub fn on_failure(params: &Value, member: &str) -> ApiResult<OnFailure> {
     let disable = flag(params, "DisableRollback");
     match (params[member].as_str(), disable) {
         (Some(_), true) => Err(ApiError::validation(format!(
-            "You can specify either DisableRollback or {member}, but not both."
+            "Either DisableRollback or {member} can be specified, not both."
         ))),
         (None, true) | (Some("DO_NOTHING"), _) => Ok(OnFailure::DoNothing),
         (None, false) | (Some("ROLLBACK"), _) => Ok(OnFailure::Rollback),
@@ -272,7 +297,7 @@ pub fn parameters_of(
     let previous = previous.map(Stack::parameters);
     let parameters =
         template.parameters(&given, previous.as_ref(), &**cloud).map_err(ApiError::validation)?;
-    let all = engine::all_parameters(cloud, "", "", template.values(&parameters));
+    let all = engine::all_parameters(cloud, "", None, template.values(&parameters));
     template.check_rules(&all).map_err(ApiError::validation)?;
     let caller = caller.via(permissions::SERVICE);
     for name in parameters.resolved.keys().filter_map(|key| parameters.given.get(key)) {
@@ -334,7 +359,7 @@ pub fn worker(
 }
 
 /// A page of a list, and the token of the next one.
-pub fn page(items: Vec<Value>, params: &Value, size: usize) -> ApiResult<(Vec<Value>, Value)> {
+pub fn page<T>(items: Vec<T>, params: &Value, size: usize) -> ApiResult<(Vec<T>, Value)> {
     let skip: usize = match &params["NextToken"] {
         Value::Null => 0,
         token => {
@@ -347,18 +372,34 @@ pub fn page(items: Vec<Value>, params: &Value, size: usize) -> ApiResult<(Vec<Va
     Ok((items.into_iter().skip(skip).take(size).collect(), next))
 }
 
-/// Statuses from which an update can begin.
-pub fn check_updatable(stack: &Stack, id: &str) -> ApiResult<()> {
+/// Whether the last operation failed and was kept, so that an update goes on from there.
+pub fn has_failed(stack: &Stack) -> bool {
+    matches!(stack.status.as_str(), "CREATE_FAILED" | "UPDATE_FAILED")
+}
+
+/// Whether an update can begin, which from a failure that was kept goes on only when its own
+/// failures are to be kept as well.
+///
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html>
+pub fn check_updatable(stack: &Stack, id: &str, keep_failed: bool) -> ApiResult<()> {
     let status = stack.status.as_str();
-    if matches!(status, "CREATE_FAILED" | "UPDATE_FAILED") {
-        let words = format!(
-            "The embedded cloud does not implement updates of stacks in the status {status}. \
-             RollbackStack and DeleteStack are the ways out."
-        );
-        return Err(ApiError::new("NotImplemented", words).with_status(501));
-    }
-    if matches!(status, "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "UPDATE_ROLLBACK_COMPLETE") {
-        return Ok(());
-    }
-    Err(ApiError::validation(format!("Stack:{id} is in {status} state and can not be updated.")))
+    let stable =
+        matches!(status, "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "UPDATE_ROLLBACK_COMPLETE");
+    let words = match has_failed(stack) {
+        _ if stable => return Ok(()),
+        true if status == "CREATE_FAILED" && !stack.operation.keep_failed => {
+            "This stack cannot be updated from [CREATE_FAILED] state because it contains \
+             [on-failure: DO_NOTHING]. Please use disable-rollback option instead during stack \
+             creation."
+                .to_owned()
+        }
+        true if keep_failed => return Ok(()),
+        true => format!(
+            "This stack is currently in a non-terminal [{status}] state. To update the stack from \
+             this state, please use the disable-rollback parameter with update-stack API. To \
+             rollback to the last known good state, use the rollback-stack API"
+        ),
+        false => format!("Stack:{id} is in {status} state and can not be updated."),
+    };
+    Err(ApiError::validation(words))
 }

@@ -10,12 +10,15 @@ use super::{change_sets, existing};
 use crate::kernel::cloud::iso;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
+use crate::services::cloudformation::stacks::Entry;
 use crate::services::cloudformation::template::{Template, parse};
 use crate::services::cloudformation::{OnFailure, Resource, STACK, Stack, events};
 use crate::services::required;
 
 /// Entries in one answer.
 pub const PAGE: usize = 100;
+/// Stacks of an account.
+pub const STACKS_MAX: u64 = 2_000;
 
 pub fn stacks(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
@@ -29,9 +32,10 @@ pub fn stacks(call: &Call<'_>) -> ApiResult {
         let (id, stack) = existing(cloud, params)?;
         return Ok(json!({ "Stacks": [described(&id, &stack)] }));
     }
-    let all = cloud.services.cloudformation.stacks.all();
-    let live = all.iter().filter(|(_, s)| s.status != "DELETE_COMPLETE");
-    let (stacks, next) = page(live.map(|(id, s)| described(id, s)).collect(), params, PAGE)?;
+    let (chosen, next) =
+        page(cloud.services.cloudformation.stacks.chosen(Entry::is_live), params, PAGE)?;
+    let stacks = cloud.services.cloudformation.stacks.rows(chosen);
+    let stacks: Vec<Value> = stacks.map(|(id, stack)| described(&id, &stack)).collect();
     Ok(json!({ "Stacks": stacks, "NextToken": next }))
 }
 
@@ -49,8 +53,9 @@ fn describe_stack(id: &str, stack: &Stack) -> Value {
         "Parameters": parameters.unwrap_or_default(), "Capabilities": capabilities,
         "Outputs": stack.outputs.values().collect::<Vec<_>>(), "Tags": stack.tags,
         "EnableTerminationProtection": stack.protected,
+        "DeletionMode": operation.force.then_some("FORCE_DELETE_STACK"),
         "DisableRollback": operation.on_failure == OnFailure::DoNothing,
-        "TimeoutInMinutes": operation.timeout_mins, "NotificationARNs": [],
+        "TimeoutInMinutes": operation.timeout_mins, "NotificationARNs": stack.notifications,
         "RollbackConfiguration": {}, "RetainExceptOnCreate": operation.retain_except_on_create,
         "DriftInformation": stack.drift.described(), "RoleARN": stack.role,
     })
@@ -59,8 +64,11 @@ fn describe_stack(id: &str, stack: &Stack) -> Value {
 /// What AWS gives an account.
 pub fn limits(call: &Call<'_>) -> ApiResult {
     let limit = |(name, value): (&str, u64)| json!({ "Name": name, "Value": value });
-    let limits =
-        [("StackLimit", 2_000), ("StackOutputsLimit", 200), ("ConcurrentResourcesLimit", 2_500)];
+    let limits = [
+        ("StackLimit", STACKS_MAX),
+        ("StackOutputsLimit", 200),
+        ("ConcurrentResourcesLimit", 2_500),
+    ];
     let (limits, next) = page(limits.map(limit).to_vec(), call.params, PAGE)?;
     Ok(json!({ "AccountLimits": limits, "NextToken": next }))
 }
@@ -68,10 +76,13 @@ pub fn limits(call: &Call<'_>) -> ApiResult {
 pub fn list_stacks(call: &Call<'_>) -> ApiResult {
     let Call { cloud, params, .. } = *call;
     let wanted = super::request::texts(params, "StackStatusFilter");
-    let mut all = cloud.services.cloudformation.stacks.all();
-    all.sort_by_key(|(_, s)| std::cmp::Reverse(s.created));
-    let chosen = all.iter().filter(|(_, s)| wanted.is_empty() || wanted.contains(&s.status));
-    let summary = |(id, s): &(String, Arc<Stack>)| {
+    let created = |entry: &Entry| {
+        (wanted.is_empty() || wanted.contains(&entry.status)).then_some(entry.created)
+    };
+    let mut chosen = cloud.services.cloudformation.stacks.picked(created);
+    chosen.sort_by_key(|(_, created)| std::cmp::Reverse(*created));
+    let (chosen, next) = page(chosen, params, PAGE)?;
+    let summary = |(id, s): (String, Arc<Stack>)| {
         json!({
             "StackId": id, "StackName": s.name, "CreationTime": iso(s.created),
             "StackStatus": s.status, "StackStatusReason": s.reason,
@@ -79,7 +90,8 @@ pub fn list_stacks(call: &Call<'_>) -> ApiResult {
             "DriftInformation": s.drift.described(),
         })
     };
-    let (summaries, next) = page(chosen.map(summary).collect(), params, PAGE)?;
+    let stacks = cloud.services.cloudformation.stacks.rows(chosen);
+    let summaries: Vec<Value> = stacks.map(summary).collect();
     Ok(json!({ "StackSummaries": summaries, "NextToken": next }))
 }
 

@@ -8,14 +8,16 @@ use futures::stream::FuturesUnordered;
 use serde_json::Value;
 
 use super::changes::{Fate, fate};
+use super::delete::{self, Doomed};
+use super::failures::{Failed, cancel, check_properties, failure, failures};
 use super::{all_parameters, place, update};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{self, Failure, Made};
-use crate::kernel::schema;
+use crate::services::cloudformation::creation_policy::{self, Policy};
 use crate::services::cloudformation::permissions::{self, Work};
 use crate::services::cloudformation::template::{Scope, Template, or_empty, parse};
 use crate::services::cloudformation::{
-    Resource, Stack, events, exports, settle_resource, stack_policy, store_resource,
+    OnFailure, Resource, Stack, events, exports, settle_resource, stack_policy, store_resource,
 };
 
 /// What an operation works with.
@@ -35,12 +37,6 @@ struct Target<'a> {
 const REPLACES: &str =
     "Requested update requires the creation of a new physical resource; hence creating one.";
 
-/// A resource that failed, and in what.
-struct Failed {
-    id: String,
-    verb: &'static str,
-}
-
 impl<'a> Target<'a> {
     fn new(cloud: &'a Arc<Cloud>, stack_id: &'a str) -> Result<Self, String> {
         let stack = cloud
@@ -51,11 +47,11 @@ impl<'a> Target<'a> {
             .ok_or("the stack no longer exists")?;
         let template = parse(&stack.template)?;
         let own = template.values(&stack.parameters());
-        let parameters = all_parameters(cloud, stack_id, &stack.name, own);
+        let parameters = all_parameters(cloud, stack_id, Some(&stack), own);
         let conditions = template.conditions(&parameters)?;
         let exports = template.exports(|| exports::values(cloud));
         let given = stack.operation.policy.as_ref().or(stack.policy.as_ref());
-        let given = given.filter(|_| stack.before.is_some());
+        let given = given.filter(|_| stack.is_update());
         let policy = given.map(|text| stack_policy::parse(text)).transpose()?;
         Ok(Self { cloud, stack_id, stack, template, parameters, conditions, exports, policy })
     }
@@ -105,7 +101,8 @@ impl<'a> Target<'a> {
     async fn bring(&self, id: String) -> Result<String, Failed> {
         // Most of the work never waits; others must get their turn.
         tokio::task::yield_now().await;
-        let old = self.stack.before.as_ref().and_then(|b| b.resources.get(&id));
+        let old = self.stack.former(&id).filter(|old| !old.is_remains());
+        self.clear(&id).await?;
         let declaration = self.template.resource(&id).get("Properties");
         let properties = self.resolve(|scope| {
             let resolved = declaration.map(|p| scope.resolve(p)).transpose()?;
@@ -113,6 +110,7 @@ impl<'a> Target<'a> {
         });
         let kind = self.template.kind(&id);
         let new_fate = properties.as_ref().map_err(Clone::clone).and_then(|p| fate(old, kind, p));
+        let new_fate = new_fate.and_then(|fate| self.may_be(fate));
         let mut resource = self.declared(&id, properties.unwrap_or_default());
         let verb = if old.is_some() { "UPDATE" } else { "CREATE" };
         let made = match (new_fate, old) {
@@ -122,9 +120,15 @@ impl<'a> Target<'a> {
                 resource.attributes = old.attributes.clone();
                 resource.made = old.made;
                 self.begin(&id, &mut resource, verb, None);
-                match self.may(&id, &resource.kind, "Update:Modify") {
+                match self.may_change(&id, &resource, old) {
                     Ok(()) => self.change(&id, &mut resource, old).await,
-                    Err(denied) => Err(denied.into()),
+                    Err(denied) => {
+                        if self.keeps_failures() {
+                            // Nothing has been done to it, so the next update begins from there.
+                            resource.properties = old.properties.clone();
+                        }
+                        Err(denied)
+                    }
                 }
             }
             (Ok(fate), old) => {
@@ -147,6 +151,46 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Deletes what a creation left under a name that failed and was kept.
+    async fn clear(&self, id: &str) -> Result<(), Failed> {
+        let remains = self.stack.former(id).filter(|r| r.is_remains() && r.made);
+        let Some(remains) = remains.filter(|r| r.status != "DELETE_COMPLETE") else {
+            return Ok(());
+        };
+        let (logical_id, resource) = (id.to_owned(), remains.clone());
+        let doomed = Doomed { logical_id, resource, keep: false, current: true };
+        let failed = delete::all(self.cloud, self.stack_id, vec![doomed]).await;
+        if failed.is_empty() { Ok(()) } else { Err(Failed { id: id.to_owned(), verb: "CREATE" }) }
+    }
+
+    /// What is not to be rolled back cannot be replaced either.
+    fn may_be(&self, fate: Fate) -> Result<Fate, String> {
+        match fate {
+            Fate::Replace if self.keeps_failures() => {
+                Err("Replacement type updates not supported on stack with disable-rollback."
+                    .to_owned())
+            }
+            fate => Ok(fate),
+        }
+    }
+
+    /// Whether a failure ends only what depends on it, because nothing is rolled back.
+    fn keeps_failures(&self) -> bool {
+        match self.stack.is_update() {
+            true => self.stack.operation.keep_failed,
+            false => self.stack.operation.on_failure == OnFailure::DoNothing,
+        }
+    }
+
+    /// Whether a resource may be changed in place.
+    fn may_change(&self, id: &str, resource: &Resource, old: &Resource) -> Result<(), Failure> {
+        self.may(id, &resource.kind, "Update:Modify")?;
+        check_properties(id, resource)?;
+        let place = place(self.cloud, self.stack_id, &self.stack, id);
+        permissions::check(&place, resource, Work::Update(&old.properties))?;
+        Ok(self.cloud.faults.resource("UpdateResource", id, &resource.kind)?)
+    }
+
     /// Whether the stack policy lets an update do that to a resource.
     fn may(&self, logical_id: &str, kind: &str, action: &str) -> Result<(), String> {
         let Some(policy) = &self.policy else { return Ok(()) };
@@ -155,9 +199,10 @@ impl<'a> Target<'a> {
 
     /// Refuses an update that deletes what the stack policy protects; the reason of the stack.
     fn check_deletions(&self, active: &BTreeSet<&String>) -> Result<(), String> {
-        let before = self.stack.before.iter().flat_map(|before| &before.resources);
+        let before = self.stack.before.as_ref().map(|before| &before.resources);
+        let found = self.stack.found.as_ref().or(before).into_iter().flatten();
         let mut denied = Vec::new();
-        for (id, old) in before.filter(|(id, _)| !active.contains(id)) {
+        for (id, old) in found.filter(|(id, _)| !active.contains(id)) {
             if let Err(words) = self.may(id, &old.kind, "Update:Delete") {
                 let (status, reason) = ("UPDATE_FAILED".to_owned(), Some(words));
                 self.tell(id, &Resource { status, reason, ..old.clone() });
@@ -189,12 +234,11 @@ impl<'a> Target<'a> {
     }
 
     async fn change(&self, id: &str, resource: &mut Resource, old: &Resource) -> Made {
-        check_properties(id, resource)?;
         let place = place(self.cloud, self.stack_id, &self.stack, id);
-        permissions::check(&place, resource, Work::Update(&old.properties))?;
-        self.cloud.faults.resource("UpdateResource", id, &resource.kind)?;
         store_resource(self.cloud, self.stack_id, id, resource)?;
-        update(&place, resource, &old.properties).await
+        let changed = update(&place, resource, &old.properties).await?;
+        permissions::note(&place, resource, Work::Update(&old.properties));
+        Ok(changed)
     }
 
     async fn create(&self, id: &str, resource: &mut Resource, old: Option<&Resource>) -> Made {
@@ -202,7 +246,15 @@ impl<'a> Target<'a> {
         let made = self.make(id, resource, old).await?;
         let handler = resource::find(&resource.kind)?.handler;
         let place = place(self.cloud, self.stack_id, &self.stack, id);
-        handler.settle(&place, &resource.physical_id, &resource.properties, made).await
+        let made =
+            handler.settle(&place, &resource.physical_id, &resource.properties, made).await?;
+        let policy = self.resolve(|scope| Policy::of(&self.template, id, scope))?;
+        if let Some(policy) = policy {
+            let signals = &self.cloud.services.cloudformation.work.signals;
+            let key = creation_policy::key(self.stack_id, id);
+            signals.satisfy(&self.cloud.clock, &key, policy).await?;
+        }
+        Ok(made)
     }
 
     /// Makes a resource whose name is free. From the look until it is there nobody else can take
@@ -238,7 +290,10 @@ impl<'a> Target<'a> {
         let made = kind.handler.create(&place, &id, &resource.properties).await;
         // What has left nothing behind is nobody's: the next to take the name keeps it.
         let nothing = match &made {
-            Ok(_) => false,
+            Ok(_) => {
+                permissions::note(&place, resource, Work::Create);
+                false
+            }
             Err(Failure::Exists(_)) => true,
             Err(Failure::Gone(_) | Failure::Other(_)) => {
                 kind.handler.exists(self.cloud, &id, &resource.properties) == Some(false)
@@ -280,27 +335,12 @@ impl<'a> Target<'a> {
         resource.status = format!("{verb}_FAILED");
         resource.reason = Some(failure.to_string());
         // An update that failed before it began leaves the resource, and its record, as they were.
-        if resource.made
-            || self.stack.before.as_ref().is_none_or(|b| !b.resources.contains_key(&id))
-        {
+        if resource.made || self.stack.former(&id).is_none_or(Resource::is_remains) {
             settle_resource(self.cloud, self.stack_id, &id, &resource);
         }
         self.tell(&id, &resource);
         Failed { id, verb }
     }
-}
-
-/// What AWS publishes about the type decides, in the words of its events.
-fn check_properties(id: &str, resource: &Resource) -> Result<(), Failure> {
-    let problems = schema::problems(&resource.kind, &resource.properties);
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let lines: Vec<String> = problems.iter().map(|p| format!("#{}: {}", p.path, p.words)).collect();
-    Err(Failure::Other(format!(
-        "Properties validation failed for resource {id} with message:\n[{}]",
-        lines.join(", ")
-    )))
 }
 
 /// Brings all resources to their declarations, each as soon as what it needs is there; the error
@@ -331,9 +371,15 @@ pub async fn apply(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
         open.insert(id.clone(), needs.len());
         needs.into_iter().for_each(|n| dependents.entry(n).or_default().push(id.clone()));
     }
+    let mut failed = Vec::new();
     while let Some(brought) = working.next().await {
         let id = match brought {
             Ok(id) => id,
+            Err(one) if target.keeps_failures() => {
+                // Whatever does not depend on it goes on.
+                failed.push(one);
+                continue;
+            }
             Err(Failed { id, verb }) => {
                 // Leaving the set cancels what is still at work, as CloudFormation does.
                 drop(working);
@@ -349,37 +395,15 @@ pub async fn apply(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
         }
     }
     drop(working);
+    if !failed.is_empty() {
+        return Err(failures(failed));
+    }
     let outputs = target.resolve(|scope| target.template.outputs(scope))?;
     exports::check_change(cloud, stack_id, &target.stack.outputs, &outputs)?;
     stacks.update(stack_id, |s| {
         s.outputs = outputs;
         s.imports = imports;
-        s.updated = s.before.as_ref().map(|_| cloud.clock.now());
+        s.updated = s.is_update().then(|| cloud.clock.now());
     })?;
     Ok(())
-}
-
-/// `The following resource(s) failed to create: [A, B].`
-fn failure(verb: &str, first: String, cancelled: Vec<String>) -> String {
-    let mut names = vec![first];
-    names.extend(cancelled);
-    let verb = verb.to_lowercase();
-    format!("The following resource(s) failed to {verb}: [{}].", names.join(", "))
-}
-
-/// Ends what is in progress; the names of those resources.
-pub fn cancel(cloud: &Cloud, stack_id: &str) -> Vec<String> {
-    let Some(stack) = cloud.services.cloudformation.stacks.get(stack_id) else { return vec![] };
-    let mut cancelled = Vec::new();
-    for (id, resource) in &stack.resources {
-        let Some(verb) = resource.status.strip_suffix("_IN_PROGRESS") else { continue };
-        let mut resource = resource.clone();
-        let what = if verb == "CREATE" { "creation" } else { "update" };
-        resource.reason = Some(format!("Resource {what} cancelled"));
-        resource.status = format!("{verb}_FAILED");
-        settle_resource(cloud, stack_id, id, &resource);
-        events::of_resource(cloud, stack_id, &stack, id, &resource);
-        cancelled.push(id.clone());
-    }
-    cancelled
 }

@@ -13,7 +13,7 @@ use crate::services::cloudformation::template::{
     Scope, Template, UNKNOWN, masked, or_empty, parse,
 };
 use crate::services::cloudformation::{Parameters, Policy, Resource, Stack};
-use crate::services::cloudformation::{exports, nested};
+use crate::services::cloudformation::{creation_policy, exports, nested};
 
 /// What happens to one resource in an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +30,14 @@ pub enum Fate {
 
 /// What happens to a resource that is declared with `properties`.
 pub fn fate(old: Option<&Resource>, kind: &str, properties: &Value) -> Result<Fate, String> {
-    let Some(old) = old else { return Ok(Fate::Create) };
+    let Some(old) = old.filter(|old| !old.is_remains()) else { return Ok(Fate::Create) };
     if old.kind != kind {
         return Ok(Fate::Replace);
     }
     let changed = changed_properties(&old.properties, properties);
     if changed.is_empty() {
-        return Ok(Fate::Keep);
+        // What failed is tried again, also when nobody wants it otherwise.
+        return Ok(if old.status == "UPDATE_FAILED" { Fate::Update } else { Fate::Keep });
     }
     let kind = resource::find(kind)?;
     let replaces = |property: &String| kind.replaces(property, &old.properties, properties);
@@ -70,11 +71,11 @@ pub fn plan(
     template: &Template,
     parameters: &Parameters,
 ) -> Result<Planned, String> {
-    let all = all_parameters(cloud, stack_id, &stack.name, template.values(parameters));
+    let all = all_parameters(cloud, stack_id, Some(stack), template.values(parameters));
     let conditions = template.conditions(&all)?;
     let active = template.active(&conditions);
     template.check_implemented(&active)?;
-    let new = |id: &&String| !stack.resources.contains_key(*id);
+    let new = |id: &&String| stack.resources.get(*id).is_none_or(Resource::is_remains);
     let mut unknown: BTreeSet<String> = active.iter().filter(new).cloned().collect();
     let mut planned = Planned::default();
     let mut exports = template.exports(|| exports::values(cloud));
@@ -109,6 +110,7 @@ pub fn plan(
         let properties = template.resource(id).get("Properties");
         let resolved = properties.map(|p| scope.resolve(p)).transpose()?.flatten();
         let properties = or_empty(resolved);
+        creation_policy::Policy::of(template, id, &scope)?;
         nested::check(id, resource::find(template.kind(id))?, &properties)?;
         let old = stack.resources.get(id);
         let fate = fate(old, template.kind(id), &properties)?;
@@ -213,6 +215,7 @@ impl Next<'_> {
             Fate::Update => ("Modify", Some("False")),
             Fate::Replace => ("Modify", Some("True")),
         };
+        let old = old.filter(|_| self.fate != Fate::Create);
         let details = old.map(|o| self.details(o)).unwrap_or_default();
         let scope: Vec<&str> = if old.is_some() { vec!["Properties"] } else { vec![] };
         Some(json!({ "Type": "Resource", "ResourceChange": {

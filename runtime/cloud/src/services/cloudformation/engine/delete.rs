@@ -105,6 +105,7 @@ async fn delete_one(
 async fn delete(place: &Place<'_>, doomed: &Resource) -> Result<&'static str, String> {
     let handler = resource::find(&doomed.kind)?.handler;
     handler.delete(place, &doomed.physical_id, &doomed.properties).await?;
+    permissions::note(place, doomed, Work::Delete);
     Ok("DELETE_COMPLETE")
 }
 
@@ -196,11 +197,16 @@ pub async fn stack(cloud: &Arc<Cloud>, stack_id: &str) {
         return fail(cloud, stack_id, "DELETE_FAILED", &error.to_string());
     }
     cloud.services.cloudformation.work.earlier().remove(stack_id);
-    for (id, set) in cloud.services.cloudformation.change_sets.all() {
-        if set.stack == stack_id {
+    forget_change_sets(cloud, stack_id);
+    forget_deleted(cloud);
+}
+
+/// Removes the change sets of a stack that is deleted.
+pub fn forget_change_sets(cloud: &Cloud, stack_id: &str) {
+    for (id, [of]) in cloud.services.cloudformation.change_sets.texts(["stack"]) {
+        if of.as_deref() == Some(stack_id) {
             let removed = cloud.services.cloudformation.change_sets.remove(&id);
             removed.map_or_else(|e| tracing::error!("a change set is left: {e}"), drop);
         }
     }
-    forget_deleted(cloud);
 }

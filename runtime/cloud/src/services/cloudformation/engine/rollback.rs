@@ -11,22 +11,25 @@ use crate::services::cloudformation::{
     OnFailure, Policy, Resource, Stack, events, settle_resource, settle_status, store_status,
 };
 
-/// Undoes a creation, or does what was ordered for this case.
-pub async fn undo_creation(cloud: &Arc<Cloud>, stack_id: &str, reason: &str) {
-    super::apply::cancel(cloud, stack_id);
-    match on_failure(cloud, stack_id) {
+/// What an update says that could not delete what it no longer needs.
+const LEFT: &str = "Update successful. One or more resources could not be deleted.";
+
+/// Stops a creation that failed; what is to be done with what it made.
+pub fn stop_creation(cloud: &Arc<Cloud>, stack_id: &str, reason: &str) -> OnFailure {
+    super::failures::cancel(cloud, stack_id);
+    let ordered = on_failure(cloud, stack_id);
+    match ordered {
         OnFailure::DoNothing => fail(cloud, stack_id, "CREATE_FAILED", reason),
         OnFailure::Delete => {
             let reason = format!("{reason} Delete requested by user.");
             settle_status(cloud, stack_id, "DELETE_IN_PROGRESS", Some(&reason));
-            delete::stack(cloud, stack_id).await;
         }
         OnFailure::Rollback => {
             let reason = format!("{reason} Rollback requested by user.");
             settle_status(cloud, stack_id, "ROLLBACK_IN_PROGRESS", Some(&reason));
-            remove_everything(cloud, stack_id).await;
         }
     }
+    ordered
 }
 
 /// Deletes what a creation made.
@@ -36,7 +39,7 @@ pub async fn remove_everything(cloud: &Arc<Cloud>, stack_id: &str) {
     let doomed = everything(&stack, |_, r| r.deletion.keeps(true, except));
     let failed = delete::all(cloud, stack_id, doomed).await;
     let done = match failed.as_slice() {
-        [] => store_status(cloud, stack_id, "ROLLBACK_COMPLETE", None, |_| {})
+        [] => store_status(cloud, stack_id, "ROLLBACK_COMPLETE", None, |s| s.found = None)
             .map_err(|e| e.to_string()),
         failed => {
             let names = failed.join(", ");
@@ -48,13 +51,39 @@ pub async fn remove_everything(cloud: &Arc<Cloud>, stack_id: &str) {
 
 /// Undoes an update.
 pub async fn undo_update(cloud: &Arc<Cloud>, stack_id: &str, reason: &str) {
-    super::apply::cancel(cloud, stack_id);
-    let stack = cloud.services.cloudformation.stacks.get(stack_id);
-    if stack.is_some_and(|stack| stack.operation.keep_failed) {
+    super::failures::cancel(cloud, stack_id);
+    let Some(stack) = cloud.services.cloudformation.stacks.get(stack_id) else { return };
+    if stack.operation.keep_failed {
+        put_back_failed(cloud, stack_id, &stack).await;
         return fail(cloud, stack_id, "UPDATE_FAILED", reason);
+    }
+    if stack.before.is_none() {
+        // It never had a stable state to which it could go back.
+        settle_status(cloud, stack_id, "ROLLBACK_IN_PROGRESS", Some(reason));
+        return remove_everything(cloud, stack_id).await;
     }
     settle_status(cloud, stack_id, "UPDATE_ROLLBACK_IN_PROGRESS", Some(reason));
     put_back(cloud, stack_id).await;
+}
+
+/// Where failures are kept, what failed goes back to its last stable state all the same. What
+/// cannot be put back is tried again by the next update.
+async fn put_back_failed(cloud: &Arc<Cloud>, stack_id: &str, stack: &Stack) {
+    for (id, now) in stack.resources.iter().filter(|(_, r)| r.status == "UPDATE_FAILED") {
+        let Some(old) = stack.former(id).filter(|old| is_same(old, now)) else { continue };
+        if old.properties == now.properties {
+            continue;
+        }
+        let place = place(cloud, stack_id, stack, id);
+        match update(&place, old, &now.properties).await {
+            Ok(attributes) => {
+                let properties = old.properties.clone();
+                let back = Resource { properties, attributes, ..now.clone() };
+                settle_resource(cloud, stack_id, id, &back);
+            }
+            Err(failure) => tracing::error!("`{id}` stays as a failed update left it: {failure}"),
+        }
+    }
 }
 
 /// Brings every resource back to what it was before the update, then deletes what is new.
@@ -86,6 +115,7 @@ async fn restore(cloud: &Arc<Cloud>, stack_id: &str) -> Result<(), String> {
     // As in AWS, what cannot be deleted now is left behind, with an event that says so.
     delete::all(cloud, stack_id, new_resources(&stack)).await;
     store_status(cloud, stack_id, "UPDATE_ROLLBACK_COMPLETE", None, |s| {
+        s.found = None;
         if let Some(before) = s.before.take() {
             s.template = before.template;
             s.parameters = before.parameters;
@@ -132,7 +162,10 @@ async fn put_back_one(
         false => match allowed() {
             Ok(()) => {
                 let updated = update(&place, old, &now.properties).await;
-                updated.map(drop).map_err(|failure| failure.to_string())
+                let work = Work::Update(&now.properties);
+                updated
+                    .map(|_| permissions::note(&place, old, work))
+                    .map_err(|failure| failure.to_string())
             }
             Err(reason) => Err(reason),
         },
@@ -182,11 +215,13 @@ pub async fn clean_up(cloud: &Arc<Cloud>, stack_id: &str) {
         let (logical_id, resource) = (id.clone(), old.clone());
         gone.push(Doomed { logical_id, resource, keep, current: false });
     }
+    gone.extend(left_by_failures(&stack, &active));
     // What cannot be deleted is left behind and said so; the update itself has succeeded.
-    delete::all(cloud, stack_id, gone).await;
-    let done = store_status(cloud, stack_id, "UPDATE_COMPLETE", None, |s| {
+    let left = delete::all(cloud, stack_id, gone).await;
+    let reason = (!left.is_empty()).then_some(LEFT);
+    let done = store_status(cloud, stack_id, "UPDATE_COMPLETE", reason, |s| {
         s.resources.retain(|id, _| active.contains(id));
-        s.before = None;
+        (s.before, s.found) = (None, None);
     });
     if let Err(error) = done {
         // The next start clears up again; what is gone is found gone.
@@ -195,11 +230,27 @@ pub async fn clean_up(cloud: &Arc<Cloud>, stack_id: &str) {
     }
 }
 
+/// What updates that failed made and the new template does not have.
+fn left_by_failures(stack: &Stack, active: &[String]) -> Vec<Doomed> {
+    let stable = |id: &String| stack.before.as_ref().is_some_and(|b| b.resources.contains_key(id));
+    stack
+        .resources
+        .iter()
+        .filter(|(id, now)| now.made && !active.contains(id) && !stable(id))
+        .map(|(id, now)| Doomed {
+            logical_id: id.clone(),
+            resource: now.clone(),
+            keep: now.deletion.keeps(false, false),
+            current: false,
+        })
+        .collect()
+}
+
 /// Logical IDs of the new template's resources.
 fn active(cloud: &Cloud, stack_id: &str, stack: &Stack) -> Result<Vec<String>, String> {
     let template = parse(&stack.template)?;
     let own = template.values(&stack.parameters());
-    let parameters = super::all_parameters(cloud, stack_id, &stack.name, own);
+    let parameters = super::all_parameters(cloud, stack_id, Some(stack), own);
     let conditions = template.conditions(&parameters)?;
     Ok(template.active(&conditions))
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::parameters::check_declaration;
 use super::{attribute_of, entries, references, rules};
 use crate::kernel::{resource, schema};
+use crate::services::cloudformation::creation_policy;
 
 const SECTIONS: [&str; 8] = [
     "AWSTemplateFormatVersion",
@@ -21,16 +22,17 @@ const SECTIONS: [&str; 8] = [
 ];
 /// Sections that AWS has beside those and [`SECTIONS`] with limits of their own.
 const SECTIONS_MISSING: [&str; 2] = ["Transform", "Hooks"];
-const ATTRIBUTES: [&str; 7] = [
+const ATTRIBUTES: [&str; 8] = [
     "Type",
     "Properties",
     "DependsOn",
     "Condition",
     "DeletionPolicy",
     "UpdateReplacePolicy",
+    "CreationPolicy",
     "Metadata",
 ];
-const ATTRIBUTES_MISSING: [&str; 2] = ["CreationPolicy", "UpdatePolicy"];
+const ATTRIBUTES_MISSING: [&str; 1] = ["UpdatePolicy"];
 const FUNCTIONS: [&str; 10] = [
     "Fn::GetAtt",
     "Fn::Join",
@@ -282,6 +284,18 @@ fn resource_problems(id: &str, resource: &Value, problems: &mut Vec<String>) {
             .push(format!("{id}: the embedded cloud does not implement the attribute {attribute}"));
     }
     let kind = resource["Type"].as_str().unwrap_or_default();
+    let waits = resource.get("CreationPolicy").is_some();
+    if waits && !creation_policy::TYPES.contains(&kind) {
+        problems.push(format!(
+            "{id}: the embedded cloud does not implement the attribute CreationPolicy of {kind}"
+        ));
+    }
+    let handle = resource["Properties"].get("Handle").is_some();
+    if kind == "AWS::CloudFormation::WaitCondition" && handle == waits {
+        problems.push(format!(
+            "{id}: a wait condition has either a Handle or a CreationPolicy, and not both"
+        ));
+    }
     let known = match resource::find(kind) {
         Ok(known) => known,
         Err(unknown) => return problems.push(format!("{id}: {unknown}")),

@@ -174,6 +174,11 @@ pub async fn redrive(cloud: &Cloud, arn: &str) -> Result<Option<u32>, Failure> {
     cloud.services.states.map_runs.update(arn, change).map_err(runtime)
 }
 
+/// Whether a Map Run is under way.
+pub fn is_running(cloud: &Cloud, arn: &str) -> bool {
+    cloud.services.states.map_runs.get(arn).is_some_and(|run| run.stopped.is_none())
+}
+
 /// The end of a Map Run.
 pub fn settle(cloud: &Cloud, arn: &str, result: &Outcome) {
     end(cloud, arn, if result.is_ok() { "SUCCEEDED" } else { "FAILED" });
@@ -181,9 +186,7 @@ pub fn settle(cloud: &Cloud, arn: &str, result: &Outcome) {
 
 /// Ends a Map Run that has not ended.
 pub fn end(cloud: &Cloud, arn: &str, status: &str) {
-    let is_running =
-        cloud.services.states.map_runs.get(arn).is_some_and(|run| run.stopped.is_none());
-    if is_running {
+    if is_running(cloud, arn) {
         cloud.services.states.map_runs.settle(arn, |run| {
             (run.status, run.stopped) = (status.to_owned(), Some(cloud.clock.now()));
         });
@@ -234,10 +237,13 @@ pub fn forget(cloud: &Cloud, arn: &str) -> ApiResult<()> {
     Ok(())
 }
 
-/// Ends Map Runs that an earlier process left running.
+/// Ends Map Runs that an earlier process left running and whose executions have ended.
 pub fn end_orphans(cloud: &Cloud) {
-    for (arn, _) in cloud.services.states.map_runs.all() {
-        end(cloud, &arn, "ABORTED");
+    for (arn, run) in cloud.services.states.map_runs.all() {
+        let parent = cloud.services.states.executions.get(&run.execution);
+        if parent.is_none_or(|parent| parent.stopped.is_some()) {
+            end(cloud, &arn, "ABORTED");
+        }
     }
 }
 

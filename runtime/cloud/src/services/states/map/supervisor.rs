@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::super::interpreter::{Failure, Machine, Outcome};
-use super::super::{StateMachine, executions, limits, redrive};
+use super::super::{Execution, StateMachine, executions, limits, redrive};
 use super::runs;
 use super::writer::{Results, Writer, pending};
 use crate::kernel::cloud::Cloud;
@@ -177,10 +178,7 @@ impl Supervisor {
         for input in &self.inputs {
             match self.cloud.services.states.executions.get(&self.arn(input)) {
                 Some(child) if child.status == "SUCCEEDED" => {}
-                // Its last error is permanent.
-                Some(child) if redrive::refusal(&self.cloud, &child).is_some() => {
-                    tally.failed += input.items
-                }
+                Some(child) if self.is_lost(&child) => tally.failed += input.items,
                 _ => waiting.push_back(input),
             }
         }
@@ -217,6 +215,16 @@ impl Supervisor {
         verdict
     }
 
+    /// Whether a child is not run again: its last error is permanent, or it failed in this very
+    /// attempt, which an earlier process began.
+    fn is_lost(&self, child: &Execution) -> bool {
+        let run = self.cloud.services.states.map_runs.get(&self.run);
+        let since = run.map_or(Timestamp::MIN, |run| run.redriven.unwrap_or(run.started));
+        child.stopped.is_some_and(|stopped| {
+            stopped >= since || redrive::refusal(&self.cloud, child).is_some()
+        })
+    }
+
     fn arn(&self, input: &Input) -> String {
         runs::child_arn(&self.run, &input.name)
     }
@@ -225,6 +233,9 @@ impl Supervisor {
     async fn child<'i>(&self, input: &'i Input) -> &'i Input {
         let arn = self.arn(input);
         let launched = match self.cloud.services.states.executions.get(&arn) {
+            Some(child) if child.stopped.is_none() => {
+                Ok(executions::go_on(&self.cloud, arn.clone(), &child, self.program.clone()))
+            }
             Some(_) => redrive::child(&self.cloud, &arn, self.program.clone()),
             None => executions::start_child(&self.cloud, &self.run, input, self.program.clone()),
         };
