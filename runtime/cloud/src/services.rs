@@ -19,6 +19,7 @@ pub mod cloudformation;
 pub mod cloudtrail;
 pub mod cloudwatch;
 pub mod dynamodb;
+pub mod dynamodbstreams;
 pub mod ec2;
 pub mod events;
 pub mod firehose;
@@ -65,6 +66,7 @@ services![
     cloudtrail,
     cloudwatch,
     dynamodb,
+    dynamodbstreams,
     ec2,
     events,
     firehose,

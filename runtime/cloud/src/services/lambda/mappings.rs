@@ -5,7 +5,7 @@
 //! A mapping has a worker ([`worker`]) that waits for records and never polls. Its function's
 //! execution role must be allowed to read the source, when the mapping is made and always after.
 //!
-//! Differences from AWS: sources are SQS queues and Kinesis streams; streams of tables, Kafka, MQ
+//! Differences from AWS: sources are SQS queues, Kinesis streams and streams of tables; Kafka, MQ
 //! and DocumentDB are refused, as are tumbling windows, consumers with enhanced fan-out, buckets as
 //! destinations, provisioned pollers and metrics of mappings. A mapping is being made or changed for
 //! a fifth of a second; it begins to read at once, and `LATEST` is what comes after its creation was
@@ -17,6 +17,7 @@ mod lane;
 mod outcome;
 mod queue;
 mod settings;
+mod source;
 mod stream;
 mod worker;
 
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::settings::{Kind, Settings};
+use self::source::Source;
 use super::function::{Function, conflict, invalid, not_found};
 use super::versions::{page, resolve};
 use super::{Alias, Reference, destinations, qualified_arn, tags};
@@ -124,7 +126,7 @@ fn in_use(verb: &str) -> ApiError {
 
 /// As the API describes a mapping.
 pub fn describe(cloud: &Cloud, id: &str, mapping: &Mapping) -> Value {
-    let is_stream = mapping.kind == Kind::Stream;
+    let is_stream = mapping.kind.has_shards();
     let mut shown = mapping.settings.describe(mapping.kind);
     shown["UUID"] = id.into();
     shown["EventSourceMappingArn"] = arn(cloud, id).into();
@@ -154,6 +156,7 @@ fn kind_of(arn: &str) -> ApiResult<Kind> {
         Some("kinesis") if arn.contains(":stream/") && !arn.contains("/consumer/") => {
             Ok(Kind::Stream)
         }
+        Some("dynamodb") if arn.contains("/stream/") => Ok(Kind::Table),
         Some(known @ ("kinesis" | "dynamodb" | "kafka" | "mq" | "rds")) => {
             let message = format!(
                 "The embedded cloud does not implement event source mappings of {known}: {arn}."
@@ -164,13 +167,17 @@ fn kind_of(arn: &str) -> ApiResult<Kind> {
     }
 }
 
-fn start(cloud: &Cloud, p: &Value) -> ApiResult<(Position, String)> {
+fn start(cloud: &Cloud, kind: Kind, p: &Value) -> ApiResult<(Position, String)> {
     let named = p["StartingPosition"].as_str().ok_or_else(|| {
         invalid(
             "1 validation error detected: Value null at 'startingPosition' failed to satisfy \
              constraint: Member must not be null.",
         )
     })?;
+    if kind == Kind::Table && named == "AT_TIMESTAMP" {
+        let source = p["EventSourceArn"].as_str().unwrap_or_default();
+        return Err(invalid(format!("Unsupported starting position for arn type: {source}")));
+    }
     let at = p["StartingPositionTimestamp"].as_f64();
     let position = match (named, at) {
         ("AT_TIMESTAMP", Some(secs)) => {
@@ -199,7 +206,10 @@ fn check_surroundings(cloud: &Arc<Cloud>, mapping: &Mapping) -> ApiResult<()> {
         .map_err(|_| invalid("Function does not exist"))?;
     let function = &target.function;
     match mapping.kind {
-        Kind::Stream => stream::check_access(cloud, &function.role, &mapping.source)?,
+        Kind::Stream | Kind::Table => {
+            Source::check_access(cloud, mapping.kind, &function.role, &mapping.source)?;
+            Source::find(cloud, mapping.kind, &mapping.source)?;
+        }
         Kind::Queue | Kind::Fifo => check_queue(cloud, function, mapping)?,
     }
     match &mapping.settings.on_failure {
@@ -242,7 +252,7 @@ pub async fn create_as(call: &Call<'_>, id: &str) -> ApiResult {
     let source = call.text("EventSourceArn").filter(|arn| !arn.is_empty());
     let source = source.ok_or_else(|| invalid("Unrecognized event source."))?;
     let kind = kind_of(source)?;
-    let start = if kind == Kind::Stream { Some(start(cloud, p)?) } else { None };
+    let start = if kind.has_shards() { Some(start(cloud, kind, p)?) } else { None };
     let mut settings = Settings::of(kind);
     settings.apply(kind, p)?;
     let mut mapping = Mapping {
@@ -280,7 +290,7 @@ fn check_is_new(cloud: &Cloud, mapping: &Mapping) -> ApiResult<()> {
     let (source, name) = (&mapping.source, &mapping.function);
     let end = format!("Please update or delete the existing mapping with UUID {id}");
     Err(conflict(match mapping.kind {
-        Kind::Stream => format!(
+        Kind::Stream | Kind::Table => format!(
             "The event source arn (\" {source} \") and function (\" {name} \") provided mapping \
              already exists. {end}"
         ),

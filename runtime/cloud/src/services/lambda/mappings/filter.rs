@@ -31,9 +31,12 @@ impl Filters {
     }
 
     /// Whether a record fits one of the patterns; `data` names the member that has its data as a
-    /// text, if they are one.
-    pub fn take(&self, mut record: Value, data: &str) -> bool {
+    /// text, if they are one. What streams of tables have is no text.
+    pub fn take(&self, mut record: Value, data: Option<&str>) -> bool {
         let Some(patterns) = &self.0 else { return true };
+        let Some(data) = data else {
+            return patterns.iter().any(|wanted| pattern::matches(wanted, &record));
+        };
         let parsed =
             record[data].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
         let is_object = parsed.as_ref().is_some_and(Value::is_object);
@@ -60,7 +63,7 @@ mod tests {
     fn data_are_looked_at_as_the_pattern_says() {
         let takes = |pattern: Value, body: &str| {
             let filters = Filters::of(Some(&[pattern.to_string()]));
-            filters.take(json!({ "body": body, "messageId": "1" }), "body")
+            filters.take(json!({ "body": body, "messageId": "1" }), Some("body"))
         };
         let fields = json!({ "body": { "a": [1, { "prefix": "x" }] } });
         assert!(takes(fields.clone(), "{\"a\": 1}") && takes(fields.clone(), "{\"a\":\"xy\"}"));
@@ -72,6 +75,10 @@ mod tests {
         assert!(!takes(text, "{}"), "an object is no text");
         let other = json!({ "messageId": ["1"] });
         assert!(takes(other.clone(), "{}") && takes(other, "text"));
-        assert!(Filters::of(None).take(json!({}), "body"));
+        let images = json!({ "dynamodb": { "NewImage": { "n": { "N": ["1"] } } } });
+        let filters = Filters::of(Some(&[images.to_string()]));
+        assert!(filters.take(json!({ "dynamodb": { "NewImage": { "n": { "N": "1" } } } }), None));
+        assert!(!filters.take(json!({ "dynamodb": { "Keys": {} } }), None));
+        assert!(Filters::of(None).take(json!({}), Some("body")));
     }
 }

@@ -8,30 +8,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::filter::Filters;
 use super::outcome::{self, Outcome};
+use super::settings::Kind;
+use super::source::{Record, Source};
 use super::stream::{Checkpoint, PROBLEM_PAUSE, row};
 use super::{Mapping, payload, tell_result};
 use crate::kernel::cloud::{Cloud, iso};
 use crate::services::cloudwatch::{self, Metric};
-use crate::services::kinesis::shards::{self, Key};
-use crate::services::kinesis::{self, Most, ReadRecord};
 use crate::services::lambda::destinations::{SERVICE, Told, delivery};
 use crate::services::lambda::versions::{Target, resolve};
 use crate::services::lambda::{Alias, Invoked, PAYLOAD_BYTES_MAX};
 
-/// Records that are read at once.
-const READ_RECORDS: usize = 1_000;
-/// Bytes that are read at once.
-const READ_BYTES: usize = 6 * 1024 * 1024;
-/// Bytes of a record in an event beside its data and its key.
-const RECORD_BYTES: usize = 768;
 /// Seconds of the longest pause before a batch is tried again.
 const PAUSE_SECS_MAX: u64 = 60;
 
@@ -50,7 +42,7 @@ pub struct Lane {
 /// Records on their way.
 #[derive(Debug, Default)]
 struct Gathered {
-    records: Vec<ReadRecord>,
+    records: Vec<Record>,
     /// Bytes that they have in an event.
     bytes: usize,
     /// The position after them and what is left out.
@@ -132,8 +124,9 @@ impl Lane {
 
     /// Waits for a batch; nothing when the lane has to end.
     async fn gather(&mut self, position: u64) -> Result<Option<Gathered>, String> {
-        let name = kinesis::name_of(&self.cloud, &self.mapping.source).unwrap_or_default();
-        let mut changes = kinesis::changes(&self.cloud, name).map_err(|error| error.message)?;
+        let changes =
+            source(&self.cloud, &self.mapping)?.changes(&self.cloud, &self.mapping.source);
+        let mut changes = changes.map_err(|error| error.message)?;
         let window = SignedDuration::from_secs(self.mapping.settings.window_secs as i64);
         let mut gathered = Gathered { next: position, ..Gathered::default() };
         let mut due = Timestamp::MAX;
@@ -265,7 +258,7 @@ impl Lane {
     }
 
     /// How old the newest record was that was handed over.
-    fn count_age(&self, record: &ReadRecord) {
+    fn count_age(&self, record: &Record) {
         let age = self.cloud.clock.now().as_millisecond() - record.arrived;
         let metric = Metric {
             namespace: "AWS/Lambda".to_owned(),
@@ -320,7 +313,7 @@ impl Lane {
     /// Sends what became of records to the destination; it is safe when this returns.
     fn tell(
         &self,
-        records: &[ReadRecord],
+        records: &[Record],
         failures: u64,
         condition: &str,
         answer: Option<&Invoked>,
@@ -338,11 +331,15 @@ impl Lane {
         let told =
             Told { id: &id, function: &function, condition, invoked: failures, answer: answered };
         let mut record = told.record(cloud);
-        let arrival = |record: &ReadRecord| {
+        let arrival = |record: &Record| {
             Timestamp::from_millisecond(record.arrived).map(iso).unwrap_or_default()
         };
-        record["KinesisBatchInfo"] = json!({
-            "shardId": shards::id(self.shard), "startSequenceNumber": first.sequence,
+        let info = match mapping.kind {
+            Kind::Table => "DDBStreamBatchInfo",
+            _ => "KinesisBatchInfo",
+        };
+        record[info] = json!({
+            "shardId": source(cloud, mapping)?.shard_id(self.shard), "startSequenceNumber": first.sequence,
             "endSequenceNumber": last.sequence,
             "approximateArrivalOfFirstRecord": arrival(first),
             "approximateArrivalOfLastRecord": arrival(last),
@@ -355,22 +352,18 @@ impl Lane {
     }
 
     /// Invokes the function with records, when its role may still read them.
-    async fn invoke(&self, records: &[ReadRecord]) -> Tried {
+    async fn invoke(&self, records: &[Record]) -> Tried {
         let (cloud, mapping) = (&self.cloud, &self.mapping);
         let target = match self.target() {
             Ok(target) => target,
             Err(words) => return Tried::Not(words),
         };
         let role = &target.function.role;
-        let event = |record: &ReadRecord| {
-            json!({
-                "kinesis": fields(record, BASE64.encode(&record.data).into()),
-                "eventSource": "aws:kinesis", "eventVersion": "1.0",
-                "eventID": format!("{}:{}", shards::id(self.shard), record.sequence),
-                "eventName": "aws:kinesis:record", "invokeIdentityArn": role,
-                "awsRegion": cloud.config.region, "eventSourceARN": mapping.source,
-            })
+        let shard = match source(cloud, mapping) {
+            Ok(source) => source.shard_id(self.shard),
+            Err(words) => return Tried::Not(words),
         };
+        let event = |record: &Record| record.event(cloud, mapping, role, &shard);
         let payload = payload(&records.iter().map(event).collect::<Vec<Value>>());
         let id = uuid::Uuid::new_v4().to_string();
         match super::super::run(cloud, &target, payload, &id).await {
@@ -386,18 +379,11 @@ impl Lane {
         let assumed = cloud.assume(&target.function.role, SERVICE, &target.name);
         let session = assumed
             .map_err(|_| "Lambda failed to assume your function execution role.".to_owned())?;
-        let allowed = cloud.authorize(&session, "kinesis:GetRecords", &mapping.source, &[]);
+        let service = if mapping.kind == Kind::Table { "dynamodb" } else { "kinesis" };
+        let action = format!("{service}:GetRecords");
+        let allowed = cloud.authorize(&session, &action, &mapping.source, &[]);
         allowed.map(|()| target).map_err(|error| error.message)
     }
-}
-
-/// What a record has in an event and for filters.
-fn fields(record: &ReadRecord, data: Value) -> Value {
-    json!({
-        "kinesisSchemaVersion": "1.0", "partitionKey": record.key,
-        "sequenceNumber": record.sequence, "data": data,
-        "approximateArrivalTimestamp": record.arrived as f64 / 1e3,
-    })
 }
 
 /// The pause after so many failures.
@@ -421,25 +407,15 @@ impl Own {
         filters: &Filters,
         gathered: &mut Gathered,
     ) -> Result<bool, String> {
-        let name = kinesis::name_of(cloud, &mapping.source).unwrap_or_default();
-        let stream = kinesis::find(cloud, name).map_err(|error| error.message)?;
-        if mapping.begun.as_ref() != Some(&stream.id) {
-            return Err(format!("Stream not found: {}", mapping.source));
-        }
-        let Some(shard) = stream.shards.get(self.shard) else {
-            // All its records have expired.
-            gathered.ended = true;
-            return Ok(false);
-        };
-        let most = Most { records: READ_RECORDS, bytes: READ_BYTES };
+        let source = source(cloud, mapping)?;
         loop {
-            let batch = kinesis::read(cloud, &stream, shard, gathered.next, most);
-            let batch = batch.map_err(|error| error.message)?;
-            let nothing = batch.records.is_empty();
-            for record in batch.records {
-                let next = record.next;
-                if self.takes(&record, mapping.settings.lanes, filters) {
-                    let bytes = record.data.len().div_ceil(3) * 4 + record.key.len() + RECORD_BYTES;
+            let batch = source.read(cloud, self.shard, gathered.next);
+            let (records, next) = batch.map_err(|error| error.message)?;
+            let nothing = records.is_empty();
+            for record in records {
+                let after = record.next;
+                if record.is_of(self.lane, mapping.settings.lanes) && record.passes(filters) {
+                    let bytes = record.bytes();
                     let none = gathered.records.is_empty();
                     if gathered.bytes + bytes > PAYLOAD_BYTES_MAX && !none {
                         return Ok(true);
@@ -447,12 +423,12 @@ impl Own {
                     gathered.bytes += bytes;
                     gathered.records.push(record);
                 }
-                gathered.next = next;
+                gathered.next = after;
                 if gathered.records.len() >= mapping.settings.batch as usize {
                     return Ok(true);
                 }
             }
-            match batch.next {
+            match next {
                 None => {
                     gathered.ended = true;
                     return Ok(false);
@@ -464,15 +440,14 @@ impl Own {
             }
         }
     }
+}
 
-    fn takes(self, record: &ReadRecord, lanes: u32, filters: &Filters) -> bool {
-        if Key::of(&record.key).0 % u128::from(lanes) != u128::from(self.lane) {
-            return false;
-        }
-        if filters.take_all() {
-            return true;
-        }
-        let text = std::str::from_utf8(&record.data).map_or(Value::Null, Value::from);
-        filters.take(fields(record, text), "data")
+/// The source of a mapping, if it is the one that it began to read.
+fn source(cloud: &Cloud, mapping: &Mapping) -> Result<Source, String> {
+    let source = Source::find(cloud, mapping.kind, &mapping.source);
+    let source = source.map_err(|error| error.message)?;
+    match mapping.begun.as_deref() == Some(source.id()) {
+        true => Ok(source),
+        false => Err(format!("Stream not found: {}", mapping.source)),
     }
 }

@@ -169,7 +169,7 @@ impl Reader {
         let Batch { messages, until } = batch;
         let until = until.unwrap_or(Timestamp::MIN);
         let takes = |message: &Value| {
-            self.filters.take_all() || self.filters.take(self.record(message), "body")
+            self.filters.take_all() || self.filters.take(self.record(message), Some("body"))
         };
         let (taken, others): (Vec<Value>, Vec<Value>) = messages.into_iter().partition(takes);
         self.delete(&others.iter().collect::<Vec<_>>()).await;

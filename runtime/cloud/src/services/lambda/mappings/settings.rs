@@ -23,6 +23,15 @@ pub enum Kind {
     Fifo,
     /// A Kinesis stream.
     Stream,
+    /// A stream of a table.
+    Table,
+}
+
+impl Kind {
+    /// Whether it is read in shards.
+    pub fn has_shards(self) -> bool {
+        matches!(self, Self::Stream | Self::Table)
+    }
 }
 
 /// Settings, with AWS's defaults.
@@ -54,7 +63,7 @@ impl Settings {
     /// Without anything being said.
     pub fn of(kind: Kind) -> Self {
         Self {
-            batch: if kind == Kind::Stream { 100 } else { 10 },
+            batch: if kind.has_shards() { 100 } else { 10 },
             window_secs: 0,
             bisects: false,
             retries_max: None,
@@ -100,7 +109,7 @@ impl Settings {
     }
 
     fn check(&self, kind: Kind) -> ApiResult<()> {
-        if kind != Kind::Stream && self.batch > 10 && self.window_secs == 0 {
+        if !kind.has_shards() && self.batch > 10 && self.window_secs == 0 {
             return Err(invalid(
                 "Maximum batch window in seconds must be greater than 0 if maximum batch size is \
                  greater than 10",
@@ -137,7 +146,7 @@ impl Settings {
         if let Some(most) = self.concurrency {
             shown["ScalingConfig"] = json!({ "MaximumConcurrency": most });
         }
-        if kind == Kind::Stream {
+        if kind.has_shards() {
             let or_ever = |number: Option<u64>| number.map_or(-1, |number| number as i64);
             let to = self.on_failure.as_ref();
             let to = to.map_or_else(Map::new, |arn| {
@@ -171,6 +180,7 @@ fn check_members(kind: Kind, p: &Value) -> ApiResult<()> {
     ];
     let (of_others, source) = match kind {
         Kind::Stream => (&["ScalingConfig"][..], "Kinesis"),
+        Kind::Table => (&["ScalingConfig"][..], "DynamoDB"),
         Kind::Queue | Kind::Fifo => (&of_streams[..], "SQS"),
     };
     match of_others.iter().find(|name| !p[**name].is_null()) {

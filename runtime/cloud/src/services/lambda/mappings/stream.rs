@@ -1,6 +1,7 @@
 //! Streams as sources: which shards are read by whom, and how far.
 //!
-//! <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>
+//! <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>,
+//! <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
 //!
 //! Each shard has as many lanes as `ParallelizationFactor` says; a lane has the records of some
 //! partition keys, in their order. How far a lane is, is in the store: it is written after records
@@ -18,21 +19,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::lane::Lane;
-use super::settings::Kind;
+use super::source::{Shard, Source};
 use super::{Mapping, tell_result};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::store::NotStored;
-use crate::services::kinesis::{self, Position};
+use crate::services::kinesis::Position;
 use crate::services::lambda::Alias;
-use crate::services::lambda::destinations::SERVICE;
 use crate::services::lambda::function::invalid;
 use crate::services::lambda::versions::resolve;
 
-/// What a role must be allowed.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html>
-const NEEDED: [&str; 5] =
-    ["DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards"];
 /// How long a worker waits that cannot read its stream.
 pub const PROBLEM_PAUSE: Duration = Duration::from_secs(60);
 
@@ -50,49 +46,19 @@ pub fn row(id: &str, shard: u32, lane: u32) -> String {
     format!("{id}/{shard:010}/{lane}")
 }
 
-fn denied(stream: &str) -> ApiError {
-    invalid(format!(
-        "Cannot access stream {stream}. Please ensure the role can perform the GetRecords, \
-         GetShardIterator, DescribeStream, ListShards, and ListStreams Actions on your stream in \
-         IAM."
-    ))
-}
-
-/// Refuses a role that may not read a stream, and a stream that is not there.
-pub fn check_access(cloud: &Arc<Cloud>, role: &str, arn: &str) -> ApiResult<()> {
-    let session = cloud.assume(role, SERVICE, "lambda").map_err(|_| denied(arn))?;
-    for operation in NEEDED {
-        let allowed = cloud.authorize(&session, &format!("kinesis:{operation}"), arn, &[]);
-        allowed.map_err(|_| denied(arn))?;
-    }
-    find(cloud, arn).map(drop)
-}
-
-fn find(cloud: &Cloud, arn: &str) -> ApiResult<Arc<kinesis::Stream>> {
-    let absent = || invalid(format!("Stream not found: {arn}"));
-    let name = kinesis::name_of(cloud, arn).ok_or_else(absent)?;
-    kinesis::find(cloud, name).map_err(|_| absent())
-}
-
 /// Decides where a mapping begins to read, unless it has begun.
 pub async fn begin(cloud: &Arc<Cloud>, id: &str, mapping: &mut Mapping) -> ApiResult<()> {
-    let (Kind::Stream, None, Some((position, _))) = (mapping.kind, &mapping.begun, &mapping.start)
-    else {
-        return Ok(());
-    };
+    let (None, Some((position, _))) = (&mapping.begun, &mapping.start) else { return Ok(()) };
     let (position, lanes) = (*position, mapping.settings.lanes);
-    let stream = find(cloud, &mapping.source)?;
-    let begun = stream.id.clone();
+    let source = Source::find(cloud, mapping.kind, &mapping.source)?;
+    let begun = source.id().to_owned();
     let (cloud, id) = (cloud.clone(), id.to_owned());
     let work = tokio::task::spawn_blocking(move || {
         let mut rows = Vec::new();
-        for shard in &stream.shards.all {
+        for shard in source.shards() {
             let checkpoint = match position {
-                Position::Latest if !shard.is_open() => Checkpoint::Ended,
-                position => {
-                    let at = kinesis::open_position(&cloud, &stream, shard.number, position)?;
-                    Checkpoint::At(at)
-                }
+                Position::Latest if !shard.is_open => Checkpoint::Ended,
+                position => Checkpoint::At(source.open_position(&cloud, shard.number, position)?),
             };
             rows.extend((0..lanes).map(|lane| (row(&id, shard.number, lane), checkpoint)));
         }
@@ -143,11 +109,11 @@ fn checkpoints(cloud: &Cloud, id: &str) -> BTreeMap<u32, BTreeMap<u32, Checkpoin
 }
 
 /// Gives each shard of a stream its lanes, and forgets those of shards that are gone.
-fn arrange(cloud: &Cloud, id: &str, mapping: &Mapping, stream: &kinesis::Stream) -> ApiResult<()> {
+fn arrange(cloud: &Cloud, id: &str, mapping: &Mapping, shards: &[Shard]) -> ApiResult<()> {
     let lanes = mapping.settings.lanes;
     let known = checkpoints(cloud, id);
     let (mut puts, mut deletes) = (Vec::new(), Vec::new());
-    for shard in &stream.shards.all {
+    for shard in shards {
         let own = known.get(&shard.number);
         if own.is_some_and(|own| own.keys().copied().eq(0..lanes)) {
             continue;
@@ -159,7 +125,8 @@ fn arrange(cloud: &Cloud, id: &str, mapping: &Mapping, stream: &kinesis::Stream)
         let surplus = own.into_iter().flat_map(|own| own.keys()).filter(|lane| **lane >= lanes);
         deletes.extend(surplus.map(|lane| row(id, shard.number, *lane)));
     }
-    for (number, own) in known.iter().filter(|(number, _)| stream.shards.get(**number).is_none()) {
+    let is_gone = |number: &u32| shards.iter().all(|shard| shard.number != *number);
+    for (number, own) in known.iter().filter(|(number, _)| is_gone(number)) {
         deletes.extend(own.keys().map(|lane| row(id, *number, *lane)));
     }
     if !puts.is_empty() || !deletes.is_empty() {
@@ -170,15 +137,15 @@ fn arrange(cloud: &Cloud, id: &str, mapping: &Mapping, stream: &kinesis::Stream)
 }
 
 /// The lanes that may be read now and are not at their end, with where they go on.
-fn ready(cloud: &Cloud, id: &str, stream: &kinesis::Stream) -> Vec<(u32, u32, u64)> {
+fn ready(cloud: &Cloud, id: &str, shards: &[Shard]) -> Vec<(u32, u32, u64)> {
     let known = checkpoints(cloud, id);
     let is_over = |number: &u32| {
         let own = known.get(number);
         own.is_none_or(|own| own.values().all(|checkpoint| *checkpoint == Checkpoint::Ended))
     };
-    let begins = |shard: &&kinesis::shards::Shard| shard.parents.iter().all(is_over);
+    let begins = |shard: &&Shard| shard.parents.iter().all(is_over);
     let mut found = Vec::new();
-    for shard in stream.shards.all.iter().filter(begins) {
+    for shard in shards.iter().filter(begins) {
         for (lane, checkpoint) in known.get(&shard.number).into_iter().flatten() {
             if let Checkpoint::At(position) = checkpoint {
                 found.push((shard.number, *lane, *position));
@@ -188,14 +155,15 @@ fn ready(cloud: &Cloud, id: &str, stream: &kinesis::Stream) -> Vec<(u32, u32, u6
     found
 }
 
-/// The stream of a mapping, if it is the one that it began to read, and may be read.
-fn readable(cloud: &Arc<Cloud>, mapping: &Mapping) -> ApiResult<Arc<kinesis::Stream>> {
+/// The shards of a mapping's source, if it is the one that it began to read, and may be read.
+fn readable(cloud: &Arc<Cloud>, mapping: &Mapping) -> ApiResult<Vec<Shard>> {
     let target = resolve(cloud, &mapping.reference(), Alias::main)?;
-    check_access(cloud, &target.function.role, &mapping.source)?;
-    let stream = find(cloud, &mapping.source)?;
-    match mapping.begun.as_ref() == Some(&stream.id) {
-        true => Ok(stream),
-        false => Err(invalid(format!("Stream not found: {}", mapping.source))),
+    let (kind, arn) = (mapping.kind, &mapping.source);
+    Source::check_access(cloud, kind, &target.function.role, arn)?;
+    let source = Source::find(cloud, kind, arn)?;
+    match mapping.begun.as_deref() == Some(source.id()) {
+        true => Ok(source.shards()),
+        false => Err(invalid(format!("Stream not found: {arn}"))),
     }
 }
 
@@ -209,9 +177,9 @@ pub async fn run(
     let (mut lanes, mut running) = (JoinSet::new(), HashSet::new());
     loop {
         let found = readable(cloud, mapping);
-        let found = found.and_then(|stream| {
-            arrange(cloud, id, mapping, &stream)?;
-            Ok(ready(cloud, id, &stream))
+        let found = found.and_then(|shards| {
+            arrange(cloud, id, mapping, &shards)?;
+            Ok(ready(cloud, id, &shards))
         });
         match found {
             Ok(ready) => {

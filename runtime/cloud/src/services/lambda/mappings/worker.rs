@@ -62,7 +62,7 @@ async fn run(cloud: Arc<Cloud>, id: String, mut changes: watch::Receiver<u64>) {
                     return;
                 }
             }
-            Kind::Stream => stream::run(&cloud, &id, &mapping, changes.clone()).await,
+            Kind::Stream | Kind::Table => stream::run(&cloud, &id, &mapping, changes.clone()).await,
             Kind::Queue | Kind::Fifo => queue::run(&cloud, &id, &mapping, changes.clone()).await,
         }
     }
