@@ -1,6 +1,7 @@
 """Event source mappings: functions that read queues and streams, and what becomes of what fails."""
 
 import base64
+import datetime
 import json
 import pathlib
 import tempfile
@@ -15,8 +16,12 @@ BOOTSTRAP = """#!/usr/bin/env python3
 import base64, json, os, urllib.request
 api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
 def data(record):
+    if "dynamodb" in record:
+        return record["dynamodb"]["Keys"]["pk"]["S"]
     return record["body"] if "body" in record else base64.b64decode(record["kinesis"]["data"]).decode()
 def name(record):
+    if "dynamodb" in record:
+        return record["dynamodb"]["SequenceNumber"]
     return record["messageId"] if "body" in record else record["kinesis"]["sequenceNumber"]
 while True:
     with urllib.request.urlopen(api + "next") as response:
@@ -31,6 +36,7 @@ while True:
         urllib.request.urlopen(api + request + "/response", json.dumps(answer).encode())
 """
 
+READS_TABLES = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
 READS = ["kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"]
 RECEIVES = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 
@@ -51,8 +57,9 @@ class Reader:
         return [json.loads(line) for line in self.out.read_text().splitlines()] if self.out.exists() else []
 
     def batches(self):
-        """The data of each event's records."""
-        return [[r["body"] if "body" in r else base64.b64decode(r["kinesis"]["data"]).decode() for r in e["Records"]] for e in self.events()]
+        """The data of each event's records; of a table's the keys."""
+        data = lambda r: r["dynamodb"]["Keys"]["pk"]["S"] if "dynamodb" in r else r["body"] if "body" in r else base64.b64decode(r["kinesis"]["data"]).decode()
+        return [[data(r) for r in e["Records"]] for e in self.events()]
 
     def all(self):
         return [data for batch in self.batches() for data in batch]
@@ -93,6 +100,7 @@ def run(cloud):
         reported(cloud, folder)
         positions(cloud, folder)
         shards(cloud, folder)
+        tables(cloud, folder)
         queues(cloud, folder)
         templates(cloud, folder)
 
@@ -109,8 +117,11 @@ def refusals(cloud, folder):
     equal("or a queue", make(queue), "The function execution role does not have permissions to call ReceiveMessage on SQS")
     check("a stream needs a position", "startingPosition" in make(arn), make(arn))
     check("a queue has none", "not valid for SQS" in make(queue, StartingPosition="LATEST"))
-    tables = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/2026-01-01T00:00:00.000"
-    check("streams of tables are refused by name", "does not implement" in make(tables, StartingPosition="LATEST"))
+    tables = cloud.arn("dynamodb", "table/t/stream/2026-01-01T00:00:00.000")
+    seen = make(tables, StartingPosition="LATEST")
+    equal("or a stream of a table", seen, f"Cannot access stream {tables}. Please ensure the role can perform the GetRecords, GetShardIterator, DescribeStream, and ListStreams Actions on your stream in IAM.")
+    equal("which has no times", make(tables, StartingPosition="AT_TIMESTAMP", StartingPositionTimestamp=1), f"Unsupported starting position for arn type: {tables}")
+    check("topics of Kafka are refused by name", "does not implement" in make("arn:aws:kafka:us-east-1:000000000000:cluster/c/1"))
     check("and windows that tumble", "TumblingWindowInSeconds" in make(arn, StartingPosition="LATEST", TumblingWindowInSeconds=1))
     able = Reader(cloud, folder, "refused-reader", READS + RECEIVES)
     create = lambda source, name="refused-reader", **settings: dict(EventSourceArn=source, FunctionName=name, **settings)
@@ -144,8 +155,7 @@ def streams(cloud, folder):
     put(kinesis, "events", "a:1", "a:2", "a:3", "a:4")
     until(lambda: reader.batches())
     equal("a full batch does not wait for its window", reader.batches(), [["a:1", "a:2", "a:3"]])
-    cloud.advance(61)
-    until(lambda: len(reader.batches()) == 2)
+    until(lambda: cloud.advance(61) and len(reader.batches()) == 2)
     equal("what is left waits for it", reader.batches()[1:], [["a:4"]])
     record = reader.events()[0]["Records"][0]
     shard = record["eventID"].split(":")[0]
@@ -164,7 +174,7 @@ def streams(cloud, folder):
     until(lambda: '{"t": 31}' in reader.all() and "a:5" in reader.all())
     put(kinesis, "events", '{"t": 32}')
     until(lambda: '{"t": 32}' in reader.all())
-    equal("it goes on where it was, through filters", sorted(reader.all()[4:]), ["a:5", '{"t": 31}', '{"t": 32}'][0:1] + ['{"t": 31}', '{"t": 32}'])
+    equal("it goes on where it was, through filters", sorted(reader.all()[4:]), ["a:5", '{"t": 31}', '{"t": 32}'])
     cloud.crash()
     reader.functions = cloud.client("lambda")
     put(cloud.client("kinesis"), "events", '{"t": 33}')
@@ -281,12 +291,96 @@ def shards(cloud, folder):
     reader.unmap(mapping)
 
 
+def tables(cloud, folder):
+    reader = Reader(cloud, folder, "reads-table", READS_TABLES + ["sqs:SendMessage"])
+    db, sqs = cloud.client("dynamodb"), cloud.client("sqs")
+    made = db.create_table(
+        TableName="changing", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}], StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"})
+    arn = made["TableDescription"]["LatestStreamArn"]
+    put = lambda pk, n: db.put_item(TableName="changing", Item={"pk": {"S": pk}, "n": {"N": str(n)}})
+    put("a", 1)
+    put("a", 1)
+    put("a", 2)
+    db.delete_item(TableName="changing", Key={"pk": {"S": "a"}})
+    mapping = reader.map(arn, StartingPosition="TRIM_HORIZON", MaximumBatchingWindowInSeconds=0)
+    until(lambda: len(reader.all()) == 3)
+    records = [r for e in reader.events() for r in e["Records"]]
+    equal("changes come in order, and what changed nothing does not", [r["eventName"] for r in records], ["INSERT", "MODIFY", "REMOVE"])
+    shown = records[1]["dynamodb"]
+    equal("with both images", (shown["OldImage"]["n"], shown["NewImage"]["n"], shown["StreamViewType"]), ({"N": "1"}, {"N": "2"}, "NEW_AND_OLD_IMAGES"))
+    equal("as AWS has them", {k: records[0][k] for k in ("eventVersion", "eventSource", "awsRegion", "eventSourceARN")}, {"eventVersion": "1.1", "eventSource": "aws:dynamodb", "awsRegion": cloud.region, "eventSourceARN": arn})
+    dead = sqs.create_queue(QueueName="failed-changes")["QueueUrl"]
+    reader.functions.update_event_source_mapping(
+        UUID=mapping, MaximumRetryAttempts=1, BisectBatchOnFunctionError=True, DestinationConfig={"OnFailure": {"Destination": queue_arn(sqs, dead)}},
+        MaximumBatchingWindowInSeconds=60, FilterCriteria={"Filters": [{"Pattern": json.dumps({"eventName": ["INSERT"], "dynamodb": {"NewImage": {"n": {"N": [{"anything-but": ["7"]}]}}}})}]})
+    reader.wait(mapping)
+    for pk, n in (("1", 1), ("no", 7), ("bad", 2), ("2", 3), ("3", 4)):
+        put(pk, n)
+    until(lambda: cloud.advance(31) and "3" in [b[-1] for b in reader.batches() if "bad" not in b])
+    equal("a batch is divided until the bad change is alone", [d for b in reader.batches() if "bad" not in b for d in b][3:], ["1", "2", "3"])
+    message = json.loads(until_message(sqs, dead))
+    info = message["DDBStreamBatchInfo"]
+    equal("of which the destination is told", (message["requestContext"]["condition"], info["batchSize"], info["streamArn"]), ("RetryAttemptsExhausted", 1, arn))
+    until(lambda: reader.functions.get_event_source_mapping(UUID=mapping)["LastProcessingResult"] == "OK")
+    before = reader.all().count("3")
+    cloud.crash()
+    reader.functions, db = cloud.client("lambda"), cloud.client("dynamodb")
+    reader.functions.get_waiter("function_active_v2").wait(FunctionName="reads-table", WaiterConfig={"Delay": 1})
+    db.put_item(TableName="changing", Item={"pk": {"S": "after"}})
+    reader.functions.update_event_source_mapping(UUID=mapping, FilterCriteria={"Filters": []}, MaximumBatchingWindowInSeconds=0)
+    until(lambda: "after" in reader.all())
+    equal("a crash loses nothing and repeats nothing that was done", reader.all().count("3"), before)
+    reader.wait(mapping)
+    reader.unmap(mapping)
+    streams_api(cloud, arn)
+
+
+def streams_api(cloud, arn):
+    streams, db = cloud.client("dynamodbstreams"), cloud.client("dynamodb")
+    equal("streams are listed", [s["StreamArn"] for s in streams.list_streams(TableName="changing")["Streams"]], [arn])
+    shown = streams.describe_stream(StreamArn=arn)["StreamDescription"]
+    equal("and described", (shown["StreamStatus"], shown["TableName"], shown["KeySchema"], len(shown["Shards"])), ("ENABLED", "changing", [{"AttributeName": "pk", "KeyType": "HASH"}], 1))
+    shard = shown["Shards"][0]["ShardId"]
+    iterator = lambda kind, **more: streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType=kind, **more)["ShardIterator"]
+    records = streams.get_records(ShardIterator=iterator("TRIM_HORIZON"))["Records"]
+    equal("records are read", [r["eventName"] for r in records[:3]], ["INSERT", "MODIFY", "REMOVE"])
+    second = records[1]["dynamodb"]["SequenceNumber"]
+    read = lambda at: streams.get_records(ShardIterator=at, Limit=1)["Records"][0]["dynamodb"]["SequenceNumber"]
+    equal("at and after a number", (read(iterator("AT_SEQUENCE_NUMBER", SequenceNumber=second)), read(iterator("AFTER_SEQUENCE_NUMBER", SequenceNumber=second))), (second, records[2]["dynamodb"]["SequenceNumber"]))
+    at = iterator("LATEST")
+    equal("nothing is new", streams.get_records(ShardIterator=at)["Records"], [])
+    update = lambda **spec: db.update_table(TableName="changing", StreamSpecification=spec)
+    equal("a table has one stream at a time", words(update, StreamEnabled=True, StreamViewType="KEYS_ONLY"), "Table already has an enabled stream: TableName: changing")
+    db.update_time_to_live(TableName="changing", TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
+    soon = int(datetime.datetime.fromisoformat(cloud.advance(1)).timestamp()) + 30
+    db.put_item(TableName="changing", Item={"pk": {"S": "mortal"}, "ttl": {"N": str(soon)}})
+    until(lambda: cloud.advance(601) and "Item" not in db.get_item(TableName="changing", Key={"pk": {"S": "mortal"}}))
+    at = streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="AFTER_SEQUENCE_NUMBER", SequenceNumber=records[-1]["dynamodb"]["SequenceNumber"])["ShardIterator"]
+    removed = [r for r in streams.get_records(ShardIterator=at)["Records"] if r["eventName"] == "REMOVE"]
+    equal("what has expired was removed by DynamoDB", [r.get("userIdentity") for r in removed], [{"PrincipalId": "dynamodb.amazonaws.com", "Type": "Service"}])
+    update(StreamEnabled=False)
+    equal("a stream that is disabled can be read", streams.describe_stream(StreamArn=arn)["StreamDescription"]["StreamStatus"], "DISABLED")
+    equal("and disabled once", words(update, StreamEnabled=False), "Table has no stream to disable: TableName: changing")
+    update(StreamEnabled=True, StreamViewType="KEYS_ONLY")
+    other = db.describe_table(TableName="changing")["Table"]["LatestStreamArn"]
+    check("the next one is another", other != arn and len(streams.list_streams(TableName="changing")["Streams"]) == 2, other)
+    db.put_item(TableName="changing", Item={"pk": {"S": "keys"}, "n": {"N": "1"}})
+    shard = streams.describe_stream(StreamArn=other)["StreamDescription"]["Shards"][0]["ShardId"]
+    at = streams.get_shard_iterator(StreamArn=other, ShardId=shard, ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+    only = streams.get_records(ShardIterator=at)["Records"]
+    equal("and has its own changes only, and their keys", [(r["dynamodb"]["Keys"], "NewImage" in r["dynamodb"]) for r in only], [({"pk": {"S": "keys"}}, False)])
+    cloud.advance(25 * 60 * 60)
+    equal("after a day nothing is left to be read", streams.get_records(ShardIterator=streams.get_shard_iterator(StreamArn=other, ShardId=shard, ShardIteratorType="TRIM_HORIZON")["ShardIterator"])["Records"], [])
+    equal("and the disabled stream is gone", refused(streams.describe_stream, StreamArn=arn), "ResourceNotFoundException")
+
+
 def queues(cloud, folder):
     reader = Reader(cloud, folder, "reads-queue", RECEIVES, REPORTS="1")
     sqs = cloud.client("sqs")
     dead = sqs.create_queue(QueueName="source-dead")["QueueUrl"]
     policy = json.dumps({"deadLetterTargetArn": queue_arn(sqs, dead), "maxReceiveCount": 2})
-    url = sqs.create_queue(QueueName="source", Attributes={"VisibilityTimeout": "30", "RedrivePolicy": policy})["QueueUrl"]
+    url = sqs.create_queue(QueueName="source-of-mapping", Attributes={"VisibilityTimeout": "30", "RedrivePolicy": policy})["QueueUrl"]
     arn = queue_arn(sqs, url)
     mapping = reader.map(arn, BatchSize=10, FunctionResponseTypes=["ReportBatchItemFailures"], FilterCriteria={"Filters": [{"Pattern": '{"body": [{"anything-but": "left out"}]}'}]})
     entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(["1", "bad", "left out", "2"])]

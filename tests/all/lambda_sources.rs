@@ -10,12 +10,18 @@ use steppe_cloud::kernel::error::ApiResult;
 use steppe_cloud::kernel::service;
 
 use crate::in_process::{InProcess, role, until};
-use crate::serving::now;
+use crate::serving::{Serving, now};
 
-/// It writes every event to the file OUT, and ends when there is the file OUT.fails.
-const WRITES: &str =
-    r#"printf '%s\n' "$BODY" >> "$OUT"; BODY='{}'; [ ! -e "$OUT.fails" ] || exit 3"#;
-const READS: [&str; 9] = [
+/// It writes every event to the file OUT, and ends when there is the file OUT.fails, or when a
+/// record is "bad", which is "YmFk" in base64.
+const WRITES: &str = r#"printf '%s\n' "$BODY" >> "$OUT"
+case "$BODY" in *'"YmFk"'*|*'"bad"'*) exit 4;; esac
+BODY='{}'; [ ! -e "$OUT.fails" ] || exit 3"#;
+const READS: [&str; 13] = [
+    "dynamodb:DescribeStream",
+    "dynamodb:GetRecords",
+    "dynamodb:GetShardIterator",
+    "dynamodb:ListStreams",
     "kinesis:DescribeStream",
     "kinesis:DescribeStreamSummary",
     "kinesis:GetRecords",
@@ -53,6 +59,13 @@ impl Sources {
             "Stream": { "Type": "AWS::Kinesis::Stream", "Properties": {
                 "Name": "events", "ShardCount": 1,
             } },
+            "Table": { "Type": "AWS::DynamoDB::Table", "Properties": {
+                "TableName": "items", "BillingMode": "PAY_PER_REQUEST",
+                "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
+                "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
+                "StreamSpecification": { "StreamViewType": "NEW_AND_OLD_IMAGES" },
+            } },
+            "Failed": { "Type": "AWS::SQS::Queue", "Properties": { "QueueName": "failed" } },
             "Queue": { "Type": "AWS::SQS::Queue", "Properties": {
                 "QueueName": "queue", "VisibilityTimeout": 30,
             } },
@@ -75,11 +88,50 @@ impl Sources {
         self.call("kinesis", "PutRecords", params).await.expect("put");
     }
 
+    async fn put_items(&self, keys: &[&str]) {
+        for key in keys {
+            let item = json!({ "pk": { "S": key } });
+            let params = json!({ "TableName": "items", "Item": item });
+            self.call("dynamodb", "PutItem", params).await.expect("put");
+        }
+    }
+
+    /// What the queue of what failed has been told.
+    async fn told(&self) -> Value {
+        let url = steppe_cloud::services::sqs::url(&self.home.cloud, "failed");
+        for _ in 0..3_000 {
+            let params = json!({ "QueueUrl": url });
+            let answer = self.call("sqs", "ReceiveMessage", params).await.expect("received");
+            if let Some(body) = answer["Messages"][0]["Body"].as_str() {
+                return serde_json::from_str(body).expect("JSON");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nothing was told");
+    }
+
+    /// A cloud that begins with what this one has on the disk, as after a kill.
+    async fn begun_again(&self) -> Serving {
+        let folder = self.home.folder().to_owned();
+        Serving::start_with(|state| {
+            let copied = std::process::Command::new("cp")
+                .arg("-r")
+                .arg(folder.join("."))
+                .arg(state)
+                .status();
+            assert!(copied.expect("cp runs").success());
+        })
+        .await
+    }
+
     /// The data of the records of each event.
     fn batches(&self) -> Vec<Vec<String>> {
         let text = std::fs::read_to_string(&self.out).unwrap_or_default();
+        let key =
+            |record: &Value| record["dynamodb"]["Keys"]["pk"]["S"].as_str().map(str::to_owned);
         let data = |record: &Value| match record["body"].as_str() {
             Some(body) => body.to_owned(),
+            None if key(record).is_some() => key(record).expect("a key"),
             None => {
                 let data = record["kinesis"]["data"].as_str().expect("data");
                 String::from_utf8(BASE64.decode(data).expect("base64")).expect("text")
@@ -128,8 +180,9 @@ impl Sources {
 }
 
 fn mapping(source: &str, more: Value) -> Value {
+    let arn = if source == "Table" { "StreamArn" } else { "Arn" };
     let mut properties = json!({
-        "FunctionName": { "Ref": "F" }, "EventSourceArn": { "Fn::GetAtt": [source, "Arn"] },
+        "FunctionName": { "Ref": "F" }, "EventSourceArn": { "Fn::GetAtt": [source, arn] },
     });
     let all = properties.as_object_mut().expect("properties");
     all.extend(more.as_object().cloned().unwrap_or_default());
@@ -243,4 +296,83 @@ async fn messages_of_a_queue_that_failed_come_again() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the message stays in the queue");
+}
+
+fn poisoned(source: &str) -> Value {
+    let failed = json!({ "Destination": { "Fn::GetAtt": ["Failed", "Arn"] } });
+    mapping(
+        source,
+        json!({
+            "StartingPosition": "TRIM_HORIZON", "MaximumBatchingWindowInSeconds": 60,
+            "BisectBatchOnFunctionError": true, "MaximumRetryAttempts": 1,
+            "DestinationConfig": { "OnFailure": failed },
+        }),
+    )
+}
+
+/// A batch with a bad record is divided until that is alone; the others are done once, in order.
+async fn check_bad_record(sources: &Sources, info: &str) {
+    let good = || {
+        let batches = sources.batches();
+        let good = batches.into_iter().filter(|batch| !batch.contains(&"bad".to_owned()));
+        good.flatten().collect::<Vec<String>>()
+    };
+    sources.passing("all others are done", || good().len() > 4).await;
+    assert_eq!(good(), ["1", "2", "3", "4", "5"]);
+    let alone = sources.batches().iter().filter(|batch| *batch == &["bad"]).count();
+    assert_eq!(alone, 2, "it is tried once more");
+    let told = sources.told().await;
+    assert_eq!(told["requestContext"]["condition"], "RetryAttemptsExhausted");
+    assert_eq!(told["requestContext"]["approximateInvokeCount"], 2);
+    let batch = &told[info];
+    assert_eq!(
+        (&batch["batchSize"], &batch["streamArn"]),
+        (&json!(1), &sources.mapping()["EventSourceArn"])
+    );
+    assert_eq!(batch["startSequenceNumber"], batch["endSequenceNumber"]);
+}
+
+#[tokio::test]
+async fn a_bad_record_of_a_stream_is_left_alone_and_told_of() {
+    let sources = Sources::new(poisoned("Stream")).await;
+    sources.put(&["1", "2", "bad", "3", "4", "5"]).await;
+    check_bad_record(&sources, "KinesisBatchInfo").await;
+}
+
+#[tokio::test]
+async fn a_bad_change_of_a_table_is_left_alone_and_told_of() {
+    let sources = Sources::new(poisoned("Table")).await;
+    sources.put_items(&["1", "2", "bad", "3", "4", "5"]).await;
+    check_bad_record(&sources, "DDBStreamBatchInfo").await;
+}
+
+#[tokio::test]
+async fn changes_of_a_table_go_on_after_a_restart_where_they_were() {
+    let sources =
+        Sources::new(mapping("Table", json!({ "StartingPosition": "TRIM_HORIZON" }))).await;
+    sources.put_items(&["a", "b"]).await;
+    sources.passing("they come", || sources.batches().concat() == ["a", "b"]).await;
+    sources.passing("and are done", || sources.result() == "OK").await;
+    sources.fails(true);
+    sources.put_items(&["c", "d"]).await;
+    sources.passing("more is tried", || sources.batches().concat().contains(&"c".to_owned())).await;
+    let again = sources.begun_again().await;
+    let params = json!({ "UUID": sources.mapping()["UUID"] });
+    sources.call("lambda", "DeleteEventSourceMapping", params).await.expect("deleted");
+    std::fs::remove_file(&sources.out).expect("removed");
+    sources.fails(false);
+    let caller = again.cloud.identities.administrator();
+    let params = json!({ "TableName": "items", "Item": { "pk": { "S": "e" } } });
+    service::call(&again.cloud, &caller, "dynamodb", "PutItem", &params).await.expect("put");
+    let last = || sources.batches().concat().last().cloned().unwrap_or_default();
+    let clock = again.cloud.clock.clone();
+    until("the rest comes", || {
+        clock.advance(Duration::from_secs(1));
+        last() == "e"
+    })
+    .await;
+    let mut seen = sources.batches().concat();
+    seen.dedup();
+    assert!(seen.ends_with(&["c", "d", "e"].map(str::to_owned)), "{seen:?}");
+    assert!(!seen.contains(&"a".to_owned()), "what was done is done: {seen:?}");
 }

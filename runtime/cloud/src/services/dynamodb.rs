@@ -226,12 +226,14 @@ pub static SERVICE: Service = Service {
                 GlobalSecondaryIndexes {
                     IndexName, KeySchema, Projection, ProvisionedThroughput
                 },
-                BillingMode, ProvisionedThroughput, StreamSpecification { StreamEnabled, StreamViewType },
+                BillingMode, ProvisionedThroughput,
+                StreamSpecification { StreamEnabled, StreamViewType },
                 SSESpecification { Enabled }, TableClass, Tags, DeletionProtectionEnabled
             ) => async tables::create),
             op!(UpdateTable(
                 TableName, AttributeDefinitions, BillingMode, ProvisionedThroughput,
-                GlobalSecondaryIndexUpdates, StreamSpecification { StreamEnabled, StreamViewType }, TableClass,
+                GlobalSecondaryIndexUpdates, StreamSpecification { StreamEnabled, StreamViewType },
+                TableClass,
                 DeletionProtectionEnabled
             ) => async tables::update),
             op!(DeleteTable(TableName) => async tables::delete),

@@ -1,15 +1,15 @@
 //! Lambda: functions run as real processes under the Runtime API.
 //!
-//! Functions, versions, aliases and policies; invocations that are waited for and those that are not,
-//! with destinations and dead-letter queues; event source mappings of queues and streams.
+//! Functions, versions, aliases and policies; invocations that are waited for and those that are
+//! not, with destinations and dead-letter queues; event source mappings of queues and streams.
 //!
 //! Differences from AWS: memory is looked at 20 times a second, and what processes have of files in
 //! it does not count; the file system is the machine's, the architecture must be the machine's, and
 //! functions are programs of their own (`provided.al2023`, `provided.al2`): other runtimes and
 //! container images are refused by name. A function is being made or changed for a fifth of a
 //! second, in which what AWS refuses is refused; a change counts at once. Of the 1,000 invocations
-//! that an account may have at a time, 64 run and the others wait. Where a package can be fetched is
-//! not told. What functions are to do asynchronously is in the store before that is answered.
+//! that an account may have at a time, 64 run and the others wait. Where a package can be fetched
+//! is not told. What functions are to do asynchronously is in the store before that is answered.
 
 mod aliases;
 mod asynchronous;
@@ -70,6 +70,7 @@ pub static SERVICE: Service = Service {
     takes: Some(Takes(|cloud, message| Box::pin(asynchronous::take(cloud, message)))),
     request_bytes_max: REQUEST_BYTES_MAX,
     data: &["Invoke"],
+    tagged: Some(tags::TAGGED),
     ..Service::new(
         "lambda",
         model!("lambda"),
@@ -146,7 +147,8 @@ pub static SERVICE: Service = Service {
             op!(UpdateEventSourceMapping(
                 UUID, FunctionName, Enabled, BatchSize, FilterCriteria,
                 ScalingConfig { MaximumConcurrency }, MaximumBatchingWindowInSeconds,
-                ParallelizationFactor, DestinationConfig { OnSuccess, OnFailure }, MaximumRecordAgeInSeconds,
+                ParallelizationFactor, DestinationConfig { OnSuccess, OnFailure },
+                MaximumRecordAgeInSeconds,
                 BisectBatchOnFunctionError, MaximumRetryAttempts, FunctionResponseTypes
             ) => async mappings::update),
             op!(GetEventSourceMapping(UUID) => mappings::get),

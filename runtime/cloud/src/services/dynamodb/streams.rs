@@ -1,8 +1,8 @@
 //! Streams of tables: every change of an item, in order, for a day.
 //!
-//! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html>. A consumer finds
-//! a stream by its ARN ([`find`]), begins at [`position`], calls [`read`] with the position that the
-//! last [`Batch`] gave it, and waits for [`changes`] when there is nothing.
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html>. A consumer
+//! finds a stream by its ARN ([`find`]), begins at [`position`], calls [`read`] with the position
+//! that the last [`Batch`] gave it, and waits for [`changes`] when there is nothing.
 //!
 //! Differences from AWS: a stream has one shard, which stays open until the stream is disabled; a
 //! deleted table takes its streams along at once; nothing is throttled.
@@ -23,7 +23,7 @@ use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 
 /// How long a change can be read.
-const KEPT: SignedDuration = SignedDuration::from_hours(24);
+pub const KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// Streams of one table that can still be read.
 const STREAMS_MAX: usize = 50;
 /// Changes that are looked at together.

@@ -75,7 +75,25 @@ fn of<'a>(call: &Call<'a>) -> ApiResult<(&'a str, &'a str)> {
     let Reference { name, .. } = named(call)?;
     call.authorize(&arn(call.cloud, name))?;
     find(call.cloud, name)?;
-    Ok((name, call.required("Name")?))
+    let alias = call.required("Name")?;
+    check_alias_name(alias)?;
+    Ok((name, alias))
+}
+
+/// Refuses what is no name of an alias: a number is a version.
+fn check_alias_name(name: &str) -> ApiResult<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if name.bytes().all(plain) && !is_number(name) {
+        return Ok(());
+    }
+    Err(out_of_bounds(format!(
+        "Value '{name}' at 'name' failed to satisfy constraint: Member must satisfy regular \
+         expression pattern: (?!^[0-9]+$)([a-zA-Z0-9-_]+)"
+    )))
+}
+
+fn out_of_bounds(words: String) -> ApiError {
+    ApiError::new("ValidationException", format!("1 validation error detected: {words}"))
 }
 
 fn absent(cloud: &Cloud, name: &str, alias: &str) -> ApiError {
@@ -95,27 +113,12 @@ fn weights(
 ) -> ApiResult<BTreeMap<String, f64>> {
     let given = config["AdditionalVersionWeights"].as_object().into_iter().flatten();
     let weights: BTreeMap<String, f64> =
-        given.map(|(version, weight)| (version.clone(), weight.as_f64().unwrap_or(-1.0))).collect();
+        given.filter_map(|(version, weight)| Some((version.clone(), weight.as_f64()?))).collect();
     if weights.len() > 1 {
         let message = "Number of items in AdditionalVersionWeights cannot be greater than 1";
         return Err(invalid(message));
     }
-    for (version, weight) in &weights {
-        let within = "failed to satisfy constraint";
-        let at = format!(
-            "Value '{{{version}={weight}}}' at \
-                          'routingConfig.additionalVersionWeights' {within}"
-        );
-        if !(0.0..1.0).contains(weight) {
-            return Err(ApiError::new(
-                "ValidationException",
-                format!(
-                    "1 validation error detected: {at}: Map value must satisfy constraint: [Member \
-                 must have value less than or equal to 1.0, Member must have value greater than or \
-                 equal to 0.0, Member must not be null]"
-                ),
-            ));
-        }
+    for version in weights.keys() {
         if version == main {
             return Err(invalid(format!(
                 "Invalid function version {main}. Function version {main} is already included in \
@@ -125,17 +128,6 @@ fn weights(
         if main == LATEST || version == LATEST {
             let words = "$LATEST is not supported for an alias pointing to more than 1 version";
             return Err(invalid(words));
-        }
-        if !is_number(version) {
-            return Err(ApiError::new(
-                "ValidationException",
-                format!(
-                    "1 validation error detected: {at}: Map keys must satisfy constraint: [Member must \
-                 have length less than or equal to 1024, Member must have length greater than or \
-                 equal to 1, Member must satisfy regular expression pattern: [0-9]+, Member must \
-                 not be null]"
-                ),
-            ));
         }
         check_version(cloud, name, version)?;
     }
@@ -233,6 +225,15 @@ pub fn list(call: &Call<'_>) -> ApiResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_no_name_of_an_alias() {
+        assert!(check_alias_name("PROD-1_b").is_ok() && check_alias_name("1a").is_ok());
+        for wrong in ["1", "007", "a b", "$LATEST"] {
+            let error = check_alias_name(wrong).expect_err("refused");
+            assert!(error.message.contains("at 'name'"), "{error}");
+        }
+    }
 
     #[test]
     fn invocations_are_divided_as_the_weights_say() {

@@ -1,9 +1,9 @@
 //! Invocations that nobody waits for: kept until the function has answered, or failed too often, or
 //! until they are too old.
 //!
-//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>. What fails is
-//! tried again after one minute and two; what finds no room, after longer and longer pauses. Then
-//! destinations and the dead-letter queue are told.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>. What fails
+//! is tried again after one minute and two; what finds no room, after longer and longer pauses.
+//! Then destinations and the dead-letter queue are told.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::destinations::{Told, delivery};
+use super::destinations::{self, Told, delivery};
 use super::event_configs::{self, EventConfig};
 use super::function::LATEST;
 use super::versions::{Target, resolve};
@@ -266,10 +266,11 @@ impl Work<'_> {
         });
         let is_bus = destination.split(':').nth(2) == Some("events");
         let parameters = if is_bus { entry } else { Value::Null };
-        delivery(cloud, self.role(), destination, record.to_string(), parameters)
+        let body = destinations::fitting(record, destination);
+        delivery(cloud, self.role(), destination, body, parameters)
     }
 
-    /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-dlq>
+    /// What a dead-letter queue is told.
     fn dead_letter(&self, queue: &str, (status, error): &(u16, String)) -> Delivery {
         let (cloud, event) = (self.cloud, self.event());
         let mut end = error.len().min(ERROR_BYTES_MAX);

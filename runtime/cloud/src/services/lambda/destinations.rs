@@ -1,8 +1,8 @@
 //! Destinations: what Lambda sends about invocations and batches, and with which right.
 //!
-//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>. Lambda sends
-//! with the execution role of the function, at least once; what cannot be delivered is tried again
-//! for an hour. Buckets as destinations are refused by name.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>. Lambda
+//! sends with the execution role of the function, at least once; what cannot be delivered is tried
+//! again for an hour. Buckets as destinations are refused by name.
 
 use std::sync::Arc;
 
@@ -19,6 +19,10 @@ use crate::services::{cloudwatch, sqs};
 
 /// Until when something is sent.
 const RETRY: Retry = Retry { age_secs_max: 3_600, attempts_max: 100 };
+/// Bytes of a message to a topic, and to anything else.
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_OnFailure.html>: what is larger goes without
+/// the payloads.
+const MESSAGE_BYTES_MAX: [usize; 2] = [256 * 1024, 1024 * 1024];
 /// Lambda's name among the services.
 pub const SERVICE: &str = "lambda.amazonaws.com";
 
@@ -138,6 +142,21 @@ fn check(cloud: &Arc<Cloud>, role: &str, kind: &Kind, destination: &str) -> ApiR
     Ok(())
 }
 
+/// A record as it is sent: without payloads when they make it too large.
+pub fn fitting(mut record: Value, destination: &str) -> String {
+    let [topic, other] = MESSAGE_BYTES_MAX;
+    let most = if service_of(destination) == "sns" { topic } else { other };
+    let text = record.to_string();
+    if text.len() <= most {
+        return text;
+    }
+    if let Some(members) = record.as_object_mut() {
+        members.remove("requestPayload");
+        members.remove("responsePayload");
+    }
+    record.to_string()
+}
+
 /// Something that a function's role sends.
 pub fn delivery(
     cloud: &Cloud,
@@ -233,4 +252,17 @@ async fn to_bus(cloud: &Arc<Cloud>, parcel: &Parcel<Delivery>) -> Outcome {
         cloudwatch::count(cloud, namespace, metric, (dimension, value));
     }
     Outcome::Done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_too_large_goes_without_payloads() {
+        let record = json!({ "version": "1.0", "requestPayload": "x".repeat(300 * 1024) });
+        let sent = |to: &str| fitting(record.clone(), to).len();
+        assert!(sent("arn:aws:sqs:us-east-1:0:q") > 300 * 1024);
+        assert_eq!(sent("arn:aws:sns:us-east-1:0:t"), r#"{"version":"1.0"}"#.len());
+    }
 }

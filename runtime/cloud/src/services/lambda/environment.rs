@@ -17,7 +17,7 @@ use super::memory::Memory;
 use super::runtime_api::{self, Served, Work};
 use super::versions::Target;
 use super::{Function, Invoked, arn};
-use crate::kernel::cloud::Cloud;
+use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::processes::{self, Signal};
 use crate::services::logs;
@@ -206,7 +206,7 @@ impl Environment {
             () = self.memory.outgrows(function.memory_mb) => self.kill(id),
             () = tokio::time::sleep(limit) => {
                 let late = format!("Task timed out after {:.2} seconds", limit.as_secs_f64());
-                self.log.add(&[format!("{} {id} {late}", crate::kernel::cloud::iso(Timestamp::now()))]);
+                self.log.add(&[format!("{} {id} {late}", iso(Timestamp::now()))]);
                 self.failed(id, "Sandbox.Timedout", &format!("RequestId: {id} Error: {late}"))
             }
         };

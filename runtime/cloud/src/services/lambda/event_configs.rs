@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::function::{LATEST, invalid, not_found};
-use super::versions::{page, resolve, row};
+use super::versions::{page, qualifier_of, resolve, row};
 use super::{Alias, Reference, arn, destinations, find, named};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
@@ -141,9 +141,7 @@ pub fn list(call: &Call<'_>) -> ApiResult {
     find(cloud, name).map_err(|_| not_found("The function doesn't exist."))?;
     let prefix = format!("{name}:");
     let configs = cloud.services.lambda.event_configs.range(&prefix, None).into_iter();
-    let configs = configs.map(|(row, config)| {
-        let qualifier = row[prefix.len()..].trim_start_matches('0');
-        describe(cloud, name, qualifier, &config)
-    });
+    let configs = configs
+        .map(|(row, config)| describe(cloud, name, &qualifier_of(&row[prefix.len()..]), &config));
     page(call, "FunctionEventInvokeConfigs", configs.collect())
 }

@@ -33,7 +33,7 @@ pub struct Function {
     pub runtime: String,
     /// Seconds that an invocation may take.
     pub timeout_secs: u64,
-    /// Memory; kept and reported.
+    /// Memory that its processes may use.
     pub memory_mb: u64,
     /// Group of its logs.
     pub log_group: String,
@@ -61,7 +61,7 @@ pub struct Function {
     pub change: Option<Change>,
     /// Changes with everything that is changed.
     #[serde(default)]
-    revision: Option<String>,
+    pub revision: Option<String>,
     /// Invocations that are kept for it, and that it may have at a time. Of a version it is not
     /// used.
     #[serde(default)]

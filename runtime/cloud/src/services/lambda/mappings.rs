@@ -7,12 +7,13 @@
 //!
 //! Differences from AWS: sources are SQS queues, Kinesis streams and streams of tables; Kafka, MQ
 //! and DocumentDB are refused, as are tumbling windows, consumers with enhanced fan-out, buckets as
-//! destinations, provisioned pollers and metrics of mappings. A mapping is being made or changed for
-//! a fifth of a second; it begins to read at once, and `LATEST` is what comes after its creation was
-//! answered. A queue has five batches at a time, or as many as `MaximumConcurrency` says, 32 at
-//! most.
+//! destinations, provisioned pollers and metrics of mappings. A mapping is being made or changed
+//! for a fifth of a second; it begins to read at once, and `LATEST` is what comes after its
+//! creation was answered. A queue has five batches at a time, or as many as `MaximumConcurrency`
+//! says, 32 at most.
 
 mod filter;
+mod gathered;
 mod lane;
 mod outcome;
 mod queue;

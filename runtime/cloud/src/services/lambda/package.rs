@@ -1,7 +1,7 @@
 //! Deployment packages: brought along or fetched from S3, and unpacked.
 //!
-//! Differences from AWS: a package without `bootstrap` and one with symbolic links are refused here,
-//! not when the function is invoked.
+//! Differences from AWS: a package without `bootstrap` and one with symbolic links are refused
+//! here, not when the function is invoked.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};

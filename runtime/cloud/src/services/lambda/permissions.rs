@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 
 use super::aliases::Alias;
-use super::function::{LATEST, invalid};
+use super::function::{LATEST, conflict, invalid, not_found};
 use super::versions::{is_number, resolve, row};
 use super::{Reference, named, qualified_arn};
 use crate::kernel::cloud::Cloud;
@@ -20,8 +20,9 @@ const BYTES_MAX: usize = 20 * 1024;
 
 /// The policy of a function, version or alias, by its ARN.
 pub fn of(cloud: &Cloud, arn: &str) -> Option<Value> {
-    arn.contains(":function:")
-        .then(|| document(&statements(cloud, &Reference::parse(arn, None))?))?
+    let is_function = arn.contains(":function:");
+    let statements = is_function.then(|| statements(cloud, &Reference::parse(arn, None)))??;
+    document(&statements)
 }
 
 /// The statements about what a reference names, unless that is not there.
@@ -92,35 +93,43 @@ fn statement(call: &Call<'_>, reference: &Reference<'_>) -> ApiResult {
 
 /// `AddPermission`.
 pub fn add(call: &Call<'_>) -> ApiResult {
-    let (reference, mut statements) = of_call(call)?;
+    let (reference, _) = of_call(call)?;
     if reference.qualifier == Some(LATEST) {
         return Err(invalid("We currently do not support adding policies for $LATEST."));
     }
     let statement = statement(call, &reference)?;
-    let sid = &statement["Sid"];
-    if statements.iter().any(|other| other["Sid"] == *sid) {
-        let message = format!(
+    change(call.cloud, &reference, |statements| {
+        let mut all = statements.clone();
+        all.push(statement.clone());
+        check_all(call.cloud, &all)?;
+        *statements = all;
+        Ok::<_, ApiError>(())
+    })??;
+    Ok(json!({ "Statement": statement.to_string() }))
+}
+
+/// Refuses a policy whose last statement makes it one that cannot be.
+fn check_all(cloud: &Cloud, statements: &[Value]) -> ApiResult<()> {
+    if let [others @ .., last] = statements
+        && others.iter().any(|other| other["Sid"] == last["Sid"])
+    {
+        return Err(conflict(format!(
             "The statement id ({}) provided already exists. Please provide a new statement id, or \
              remove the existing statement.",
-            sid.as_str().unwrap_or_default()
-        );
-        return Err(ApiError::new("ResourceConflictException", message).with_status(409));
+            last["Sid"].as_str().unwrap_or_default()
+        )));
     }
-    statements.push(statement.clone());
-    let policy = document(&statements).unwrap_or_default();
-    check_resource_policy(call.cloud, &policy)
-        .map_err(|words| ApiError::new("InvalidParameterValueException", words))?;
+    let policy = document(statements).unwrap_or_default();
+    check_resource_policy(cloud, &policy).map_err(invalid)?;
     if policy.to_string().len() > BYTES_MAX {
         let message = format!("The final policy size is bigger than the limit ({BYTES_MAX}).");
         return Err(ApiError::new("PolicyLengthExceededException", message));
     }
-    change(call.cloud, &reference, |statements| statements.push(statement.clone()))?;
-    Ok(json!({ "Statement": statement.to_string() }))
+    Ok(())
 }
 
 fn no_policy() -> ApiError {
-    let message = "The resource you requested does not exist.";
-    ApiError::new("ResourceNotFoundException", message).with_status(404)
+    not_found("The resource you requested does not exist.")
 }
 
 /// `RemovePermission`.

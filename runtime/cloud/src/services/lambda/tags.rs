@@ -1,19 +1,30 @@
 //! Tags of functions and of event source mappings.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::function::{invalid, not_found};
-use super::{Reference, find, mappings, missing};
+use super::{Reference, arn, find, mappings, missing};
 use crate::kernel::error::ApiResult;
-use crate::kernel::service::Call;
+use crate::kernel::service::{self, Call, Tagging, Tags};
 
 /// Tags of one resource.
 const TAGS_MAX: usize = 50;
 
-/// Tags by key.
-type Tags = BTreeMap<String, String>;
+/// How functions and mappings carry tags.
+pub const TAGGED: service::Tagged = service::Tagged {
+    all: |cloud| {
+        let state = &cloud.services.lambda;
+        let functions = state.functions.all().into_iter();
+        let functions = functions.map(|(name, one)| (arn(cloud, &name), one.tags.clone()));
+        let mappings = state.mappings.all().into_iter();
+        let mappings = mappings.map(|(id, one)| (mappings::arn(cloud, &id), one.tags.clone()));
+        functions.chain(mappings).collect()
+    },
+    change: Tagging::By {
+        tag: |_, arn, tags| ("TagResource", json!({ "Resource": arn, "Tags": tags })),
+        untag: |_, arn, keys| ("UntagResource", json!({ "Resource": arn, "TagKeys": keys })),
+    },
+};
 
 /// Tags out of a request.
 pub fn given(tags: &Value) -> Tags {

@@ -10,7 +10,7 @@ use super::aliases::Alias;
 use super::function::{self, LATEST, Shown, check_revision, describe, invalid, not_found};
 use super::{Function, Reference, State, arn, find, named, qualified_arn};
 use crate::kernel::cloud::Cloud;
-use crate::kernel::error::ApiResult;
+use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::pages::Pages;
 use crate::kernel::service::Call;
 
@@ -59,6 +59,11 @@ pub fn row(name: &str, qualifier: &str) -> String {
     }
 }
 
+/// What a row of a version or an alias says behind the name of its function.
+pub fn qualifier_of(rest: &str) -> String {
+    rest.parse::<u64>().map_or_else(|_| rest.to_owned(), |number| number.to_string())
+}
+
 /// Whether a qualifier names a version.
 pub fn is_number(qualifier: &str) -> bool {
     qualifier.bytes().all(|byte| byte.is_ascii_digit())
@@ -104,7 +109,7 @@ pub fn resolve(
     })
 }
 
-fn missing(cloud: &Cloud, reference: &Reference<'_>) -> crate::kernel::error::ApiError {
+fn missing(cloud: &Cloud, reference: &Reference<'_>) -> ApiError {
     not_found(format!("Function not found: {}", qualified_arn(cloud, reference)))
 }
 
@@ -190,10 +195,11 @@ pub fn publish(call: &Call<'_>) -> ApiResult {
 pub fn all(cloud: &Cloud, name: &str) -> Vec<(String, Arc<Function>)> {
     let state = &cloud.services.lambda;
     let prefix = format!("{name}:");
-    let published = state.versions.range(&prefix, None).into_iter().map(|(row, version)| {
-        let number = row[prefix.len()..].trim_start_matches('0').to_owned();
-        (number, version)
-    });
+    let published = state
+        .versions
+        .range(&prefix, None)
+        .into_iter()
+        .map(|(row, version)| (qualifier_of(&row[prefix.len()..]), version));
     let latest = state.functions.get(name).map(|function| (LATEST.to_owned(), function));
     latest.into_iter().chain(published).collect()
 }
@@ -234,4 +240,18 @@ pub fn delete(cloud: &Cloud, name: &str, qualifier: &str) -> ApiResult<()> {
     }
     state.versions.remove(&row(name, qualifier))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_versions_are_in_their_order_and_names_stay() {
+        let row_of = |qualifier: &str| row("f", qualifier);
+        assert!(row_of("2") < row_of("10"));
+        for qualifier in ["1", "10", "0abc", "PROD", LATEST] {
+            assert_eq!(qualifier_of(&row_of(qualifier)["f:".len()..]), qualifier);
+        }
+    }
 }

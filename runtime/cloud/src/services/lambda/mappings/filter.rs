@@ -1,8 +1,9 @@
 //! Filters: which records of a source a function gets.
 //!
-//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>. A pattern is one of
-//! EventBridge's. What it says of the data (`body` of a queue, `data` of a stream) is about fields
-//! when it is an object, and about the text when it is a list; data of the other sort do not fit.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>. A pattern is one
+//! of EventBridge's. What it says of the data (`body` of a queue, `data` of a stream) is about
+//! fields when it is an object, and about the text when it is a list; data of the other sort do not
+//! fit.
 
 use serde_json::Value;
 

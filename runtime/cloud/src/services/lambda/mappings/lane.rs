@@ -1,9 +1,9 @@
 //! A lane: the records of some partition keys of one shard, handed over batch by batch.
 //!
-//! <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>: what could not
-//! be handed over is tried until it is too old; what the function failed on, also until it was tried
-//! often enough. A batch that failed is divided when the mapping says so, which is no attempt; one of
-//! which a part is done goes on with the rest.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>: what could
+//! not be handed over is tried until it is too old for the mapping or the stream; what the function
+//! failed on, also until it was tried often enough. A batch that failed is divided when the mapping
+//! says so, which is no attempt; one of which a part is done goes on with the rest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +13,17 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::filter::Filters;
+use super::gathered::{Gathered, Own, source};
 use super::outcome::{self, Outcome};
 use super::settings::Kind;
-use super::source::{Record, Source};
+use super::source::Record;
 use super::stream::{Checkpoint, PROBLEM_PAUSE, row};
 use super::{Mapping, payload, tell_result};
 use crate::kernel::cloud::{Cloud, iso};
 use crate::services::cloudwatch::{self, Metric};
 use crate::services::lambda::destinations::{SERVICE, Told, delivery};
 use crate::services::lambda::versions::{Target, resolve};
-use crate::services::lambda::{Alias, Invoked, PAYLOAD_BYTES_MAX};
+use crate::services::lambda::{Alias, Invoked};
 
 /// Seconds of the longest pause before a batch is tried again.
 const PAUSE_SECS_MAX: u64 = 60;
@@ -37,18 +38,6 @@ pub struct Lane {
     filters: Arc<Filters>,
     /// Changes when this lane has to end.
     stop: watch::Receiver<u64>,
-}
-
-/// Records on their way.
-#[derive(Debug, Default)]
-struct Gathered {
-    records: Vec<Record>,
-    /// Bytes that they have in an event.
-    bytes: usize,
-    /// The position after them and what is left out.
-    next: u64,
-    /// Whether nothing comes after them any more.
-    ended: bool,
 }
 
 /// Part of a batch, and how often the function failed on it.
@@ -128,7 +117,7 @@ impl Lane {
             source(&self.cloud, &self.mapping)?.changes(&self.cloud, &self.mapping.source);
         let mut changes = changes.map_err(|error| error.message)?;
         let window = SignedDuration::from_secs(self.mapping.settings.window_secs as i64);
-        let mut gathered = Gathered { next: position, ..Gathered::default() };
+        let mut gathered = Gathered::from(position);
         let mut due = Timestamp::MAX;
         loop {
             changes.borrow_and_update();
@@ -250,11 +239,7 @@ impl Lane {
 
     /// Writes down that the records before an index are done.
     fn done(&self, gathered: &Gathered, index: usize) {
-        let position = match index == gathered.records.len() {
-            true => gathered.next,
-            false => gathered.records[index - 1].next,
-        };
-        self.keep(Checkpoint::At(position));
+        self.keep(Checkpoint::At(gathered.position(index)));
     }
 
     /// How old the newest record was that was handed over.
@@ -271,7 +256,10 @@ impl Lane {
     /// Gives up the records of a piece that are too old; the rest, or nothing when this lane has
     /// to end.
     async fn give_up_old(&mut self, gathered: &Gathered, piece: Piece) -> Option<Piece> {
-        let Some(most) = self.mapping.settings.age_max() else { return Some(piece) };
+        // What cannot be read any more has expired, also when it is here.
+        let kept = source(&self.cloud, &self.mapping).map(|source| source.kept());
+        let most = [self.mapping.settings.age_max(), kept.ok()].into_iter().flatten().min();
+        let Some(most) = most else { return Some(piece) };
         let oldest = self.cloud.clock.now().checked_sub(most).unwrap_or(Timestamp::MIN);
         let oldest = oldest.as_millisecond();
         let records = &gathered.records[piece.begin..piece.end];
@@ -339,8 +327,8 @@ impl Lane {
             _ => "KinesisBatchInfo",
         };
         record[info] = json!({
-            "shardId": source(cloud, mapping)?.shard_id(self.shard), "startSequenceNumber": first.sequence,
-            "endSequenceNumber": last.sequence,
+            "shardId": source(cloud, mapping)?.shard_id(self.shard),
+            "startSequenceNumber": first.sequence, "endSequenceNumber": last.sequence,
             "approximateArrivalOfFirstRecord": arrival(first),
             "approximateArrivalOfLastRecord": arrival(last),
             "batchSize": records.len(), "streamArn": mapping.source,
@@ -389,65 +377,4 @@ impl Lane {
 /// The pause after so many failures.
 fn pause(failures: u64) -> Duration {
     Duration::from_secs((1 << failures.min(16)).min(PAUSE_SECS_MAX))
-}
-
-/// Which records are a lane's own.
-#[derive(Debug, Clone, Copy)]
-struct Own {
-    shard: u32,
-    lane: u32,
-}
-
-impl Own {
-    /// Adds what has come to a batch; whether that is full. Blocks.
-    fn read(
-        self,
-        cloud: &Cloud,
-        mapping: &Mapping,
-        filters: &Filters,
-        gathered: &mut Gathered,
-    ) -> Result<bool, String> {
-        let source = source(cloud, mapping)?;
-        loop {
-            let batch = source.read(cloud, self.shard, gathered.next);
-            let (records, next) = batch.map_err(|error| error.message)?;
-            let nothing = records.is_empty();
-            for record in records {
-                let after = record.next;
-                if record.is_of(self.lane, mapping.settings.lanes) && record.passes(filters) {
-                    let bytes = record.bytes();
-                    let none = gathered.records.is_empty();
-                    if gathered.bytes + bytes > PAYLOAD_BYTES_MAX && !none {
-                        return Ok(true);
-                    }
-                    gathered.bytes += bytes;
-                    gathered.records.push(record);
-                }
-                gathered.next = after;
-                if gathered.records.len() >= mapping.settings.batch as usize {
-                    return Ok(true);
-                }
-            }
-            match next {
-                None => {
-                    gathered.ended = true;
-                    return Ok(false);
-                }
-                Some(next) => gathered.next = gathered.next.max(next),
-            }
-            if nothing {
-                return Ok(false);
-            }
-        }
-    }
-}
-
-/// The source of a mapping, if it is the one that it began to read.
-fn source(cloud: &Cloud, mapping: &Mapping) -> Result<Source, String> {
-    let source = Source::find(cloud, mapping.kind, &mapping.source);
-    let source = source.map_err(|error| error.message)?;
-    match mapping.begun.as_deref() == Some(source.id()) {
-        true => Ok(source),
-        false => Err(format!("Stream not found: {}", mapping.source)),
-    }
 }

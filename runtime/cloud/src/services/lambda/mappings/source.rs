@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -83,6 +84,8 @@ impl Source {
     }
 
     /// Refuses a role that may not read a source.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html>,
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html>
     pub fn check_access(cloud: &Arc<Cloud>, kind: Kind, role: &str, arn: &str) -> ApiResult<()> {
         let lists = if kind == Kind::Table { "" } else { "ListShards, " };
         let denied = || {
@@ -95,9 +98,7 @@ impl Source {
         let session = cloud.assume(role, SERVICE, "lambda").map_err(|_| denied())?;
         let may = |action: &str, on: &str| cloud.authorize(&session, action, on, &[]).is_ok();
         let (prefix, needed) = match kind {
-            // https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html
             Kind::Table => ("dynamodb", &["DescribeStream", "GetRecords", "GetShardIterator"][..]),
-            // https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html
             _ => (
                 "kinesis",
                 &[
@@ -123,6 +124,14 @@ impl Source {
         match self {
             Self::Stream(stream) => &stream.id,
             Self::Table(_, stream) => &stream.label,
+        }
+    }
+
+    /// How long its records can be read.
+    pub fn kept(&self) -> SignedDuration {
+        match self {
+            Self::Stream(stream) => SignedDuration::from_hours(stream.retention_hours.into()),
+            Self::Table(..) => tables::KEPT,
         }
     }
 
