@@ -120,6 +120,15 @@ impl Sources {
                 .arg(state)
                 .status();
             assert!(copied.expect("cp runs").success());
+            // A file that is copied while somebody writes it is of two moments.
+            for name in ["cloud.db", "dynamodb.db"] {
+                for part in ["", "-wal", "-shm"] {
+                    let _ = std::fs::remove_file(state.join(format!("{name}{part}")));
+                }
+                let from = rusqlite::Connection::open(folder.join(name)).expect("a database");
+                let to = state.join(name).display().to_string();
+                from.execute("VACUUM INTO ?1", [to]).expect("copied");
+            }
         })
         .await
     }

@@ -62,6 +62,7 @@ mod jobs;
 mod kazakh;
 mod lambda;
 mod lambda_sources;
+mod lambda_versions;
 mod listings;
 mod machines;
 mod middleman;
