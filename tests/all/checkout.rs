@@ -1,6 +1,6 @@
 //! The command line in a `.steppe` and on a port of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
@@ -8,9 +8,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::tools::{binary, root, target_dir};
+use crate::workspace::{copy_pipeline, edit_manifest, workspace};
 
 /// A checkout's state of its own; whatever still runs at the end is stopped.
-pub struct Checkout(TempDir);
+pub struct Checkout {
+    state: TempDir,
+    /// Where commands run.
+    folder: PathBuf,
+}
 
 /// What a command said.
 pub struct Said {
@@ -34,7 +39,16 @@ impl Said {
 impl Checkout {
     /// Nothing deployed yet.
     pub fn new() -> Self {
-        Self(TempDir::new().expect("a folder"))
+        Self { state: TempDir::new().expect("a folder"), folder: root() }
+    }
+
+    /// Nothing deployed yet of a pipeline some of whose manifest's lines are other ones.
+    pub fn with(pipeline: &str, line: impl Fn(&str) -> String) -> Self {
+        let state = TempDir::new().expect("a folder");
+        let folder = workspace(&state.path().join("workspace"));
+        copy_pipeline(&folder, pipeline);
+        edit_manifest(&folder, pipeline, line);
+        Self { state, folder }
     }
 
     /// `cargo xtask` with these arguments.
@@ -47,8 +61,8 @@ impl Checkout {
         let mut command = Command::new(binary);
         command
             .args(arguments)
-            .current_dir(root())
-            .env("STEPPE_DIR", self.0.path())
+            .current_dir(&self.folder)
+            .env("STEPPE_DIR", self.state.path())
             // Also where a test works in a folder of its own: what is built is the checkout's.
             .env("CARGO_TARGET_DIR", target_dir())
             .env("STEPPE_PORT", "0")
@@ -76,7 +90,7 @@ impl Checkout {
 
     /// Its folder.
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.state.path()
     }
 
     /// Writes raw data; returns the file.
@@ -133,7 +147,8 @@ impl Checkout {
 
     /// Process of the embedded cloud.
     pub fn cloud_pid(&self) -> String {
-        let about = std::fs::read(self.0.path().join("local/cloud.json")).expect("a running cloud");
+        let about =
+            std::fs::read(self.state.path().join("local/cloud.json")).expect("a running cloud");
         serde_json::from_slice::<Value>(&about).expect("JSON")["pid"].to_string()
     }
 }

@@ -1,9 +1,9 @@
-//! Every component alone, each left out, all and none: really deployed, one after the other as
-//! updates of one stack, and run where a run needs nobody to name its series.
+//! Every two components together, each without the other, and neither: really deployed, one after
+//! the other as updates of one stack, and run where a run needs nobody to name its series.
 
 use std::path::Path;
 
-use steppe_plan::stack::combinations;
+use steppe_plan::stack::pairs;
 use steppe_spec::{Catalogue, Manifest, Scoring};
 
 use crate::checkout::{Checkout, Said};
@@ -41,14 +41,14 @@ fn text_of(file: &str, wanted: &Manifest) -> String {
 }
 
 #[test]
-fn every_combination_of_components_is_deployed() {
+fn components_are_deployed_with_and_without_each_other() {
     let checkout = Checkout::new();
     let folder = workspace(&checkout.path().join("workspace"));
     let path = Path::new("model/pipelines/marriages/pipeline.toml");
     let file = std::fs::read_to_string(folder.join(path)).expect("readable");
     let parsed = |text: &str| Manifest::parse(&path.to_string_lossy(), text).expect("valid");
     let run = |arguments: &[&str]| Said::of(checkout.command(arguments).current_dir(&folder));
-    for (name, wanted) in combinations(&parsed(&file)) {
+    for (name, wanted) in pairs(&parsed(&file)) {
         let text = text_of(&file, &wanted);
         assert_eq!(parsed(&text), wanted, "{name}");
         std::fs::write(folder.join(path), text).expect("written");

@@ -8,13 +8,7 @@ use crate::tools::root;
 /// Makes a workspace: the pipeline `marriages`, an environment `local`, and one `dev` of kind
 /// `aws`.
 pub fn workspace(folder: &Path) -> PathBuf {
-    let pipelines = folder.join("model/pipelines");
-    std::fs::create_dir_all(&pipelines).expect("a folder");
-    let copied = Command::new("cp")
-        .arg("-r")
-        .args([root().join("model/pipelines/marriages"), pipelines.clone()])
-        .status();
-    assert!(copied.expect("cp runs").success());
+    copy_pipeline(folder, "marriages");
     // The addresses of the manifest are examples, which AWS would send mails to.
     edit_manifest(folder, "marriages", |line| {
         if line.starts_with("emails = ") { "emails = []".to_owned() } else { line.to_owned() }
@@ -24,6 +18,15 @@ pub fn workspace(folder: &Path) -> PathBuf {
         kind = \"aws\"\naccount = \"000000000000\"\nregion = \"us-east-1\"\n";
     std::fs::write(folder.join("steppe.toml"), environments).expect("written");
     folder.to_path_buf()
+}
+
+/// Puts a pipeline of the repository into a workspace.
+pub fn copy_pipeline(folder: &Path, pipeline: &str) {
+    let pipelines = folder.join("model/pipelines");
+    std::fs::create_dir_all(&pipelines).expect("a folder");
+    let own = root().join("model/pipelines").join(pipeline);
+    let copied = Command::new("cp").arg("-r").args([own, pipelines]).status();
+    assert!(copied.expect("cp runs").success());
 }
 
 /// Rewrites the lines of a manifest.

@@ -25,7 +25,8 @@ mod uploads;
 mod verification;
 mod workflow;
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -372,6 +373,38 @@ pub fn combinations(manifest: &Manifest) -> Vec<(String, Manifest)> {
         .collect()
 }
 
+/// Few manifests, of which one has and one lacks each option beside each other option, as far as the
+/// needs of options allow it: what two options do to each other shows. For deployments, which take
+/// their time.
+pub fn pairs(manifest: &Manifest) -> Vec<(String, Manifest)> {
+    let allowed = |bits: u32| {
+        let on = |option: &str| {
+            let index = OPTIONS.iter().position(|(other, _)| *other == option);
+            index.is_some_and(|index| bits >> index & 1 == 1)
+        };
+        OPTIONS.iter().all(|(option, needs)| !on(option) || needs.iter().all(|need| on(need)))
+    };
+    let together = |bits: &u32| -> BTreeSet<[(usize, bool); 2]> {
+        let state = |index: usize| (index, bits >> index & 1 == 1);
+        let each = (0..OPTIONS.len()).flat_map(|one| (0..one).map(move |other| (one, other)));
+        each.map(|(one, other)| [state(one), state(other)]).collect()
+    };
+    let mut left: Vec<u32> = (0..1 << OPTIONS.len()).filter(|bits| allowed(*bits)).collect();
+    let mut missing: BTreeSet<_> = left.iter().flat_map(together).collect();
+    let mut chosen = Vec::new();
+    while !missing.is_empty() {
+        // Of as many new pairs the fewest options: with nothing at all it begins.
+        let news = |bits: &u32| together(bits).intersection(&missing).count();
+        left.sort_by_key(|bits| (Reverse(news(bits)), bits.count_ones()));
+        let bits = left[0];
+        missing = missing.difference(&together(&bits)).copied().collect();
+        let names = OPTIONS.iter().enumerate().filter(|(index, _)| bits >> index & 1 == 1);
+        let names: Vec<&str> = names.map(|(_, (option, _))| *option).collect();
+        chosen.push((names.join("+"), with_options(manifest, &names)));
+    }
+    chosen
+}
+
 fn with_options(manifest: &Manifest, options: &[&str]) -> Manifest {
     let on = |option: &str| options.contains(&option);
     let schedule = |text: &str| text.parse::<Schedule>().expect("a schedule");
@@ -402,6 +435,21 @@ mod tests {
     use crate::names::Names;
     use crate::site::Site;
     use crate::stack::ArtifactHashes;
+
+    #[test]
+    fn few_stacks_have_and_lack_each_component_beside_each_other() {
+        let text = include_str!("../../../model/pipelines/marriages/pipeline.toml");
+        let manifest = Manifest::parse("pipeline.toml", text).expect("valid");
+        let pairs = pairs(&manifest);
+        assert!(pairs.len() < 3, "{:?}", pairs.iter().map(|p| &p.0).collect::<Vec<_>>());
+        let some = |of: &dyn Fn(&Manifest) -> bool| pairs.iter().any(|(_, m)| of(m));
+        assert!(some(&|m| m.stack.notify && m.drift.is_some()));
+        assert!(some(&|m| m.stack.notify && m.drift.is_none()));
+        assert!(some(&|m| !m.stack.notify && m.drift.is_some()));
+        assert!(some(&|m| !m.stack.notify && m.drift.is_none()));
+        assert!(some(&|m| m.stack.catalogue == Catalogue::Crawler && !m.stack.alarms));
+        assert!(some(&|m| m.retrain.is_some() && !m.scores_batches()));
+    }
 
     /// What is granted to nobody, or added to no machine, is lost without a word: with everything
     /// there, that is a wrong name. What answers in batches and what asks the server take turns.

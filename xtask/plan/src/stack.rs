@@ -18,7 +18,9 @@ use crate::workflow::{Machine, Segment};
 use crate::yaml;
 use steppe_spec::Manifest;
 
-pub use crate::components::{SERVER_PORT, UNFINISHED_UPLOAD_DAYS, combinations, predictions_table};
+pub use crate::components::{
+    SERVER_PORT, UNFINISHED_UPLOAD_DAYS, combinations, pairs, predictions_table,
+};
 
 const TEMPLATES: [(&str, &str); 16] = [
     ("alarms.yaml.tera", include_str!("../../../templates/alarms.yaml.tera")),

@@ -35,16 +35,16 @@ pub async fn page(ask: &Ask) -> Result<Answer, Problem> {
     // A stack of an earlier version may have a template that is refused today.
     let template = parse(&stack.template).ok();
     let mut secrets = Secrets::default();
-    let silent = template.as_ref().map(|t| t.secrets(&stack.parameters())).unwrap_or_default();
+    let silent = template.as_deref().map(|t| t.secrets(&stack.parameters())).unwrap_or_default();
     silent.iter().for_each(|value| secrets.add(value));
     let body = html! {
-        (about(&id, &stack, template.as_ref(), &secrets))
+        (about(&id, &stack, template.as_deref(), &secrets))
         (section("Resources", &resources(ask, &stack, &secrets)))
         (section("Outputs", &outputs(&stack, &secrets)))
-        (section("Parameters", &parameters(&stack, template.as_ref())))
+        (section("Parameters", &parameters(&stack, template.as_deref())))
         (section("Events, newest first", &events(ask, &id, &secrets).await?))
         (section("Drift", &drift(&stack, &secrets)))
-        (template_of(template.as_ref(), &secrets))
+        (template_of(template.as_deref(), &secrets))
     };
     let page = Page::new(&stack.name, body).below("Stacks", to("stacks", &[]));
     Ok(page.moving(stack.is_busy()).into())

@@ -12,8 +12,10 @@ mod parse;
 mod resolve;
 mod rules;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 pub use parameters::{Account, Given, Parameters, masked};
@@ -31,8 +33,24 @@ pub struct Template {
     order: Vec<String>,
 }
 
+/// The templates that were parsed last, with their texts: that of a stack is asked for at each look
+/// at the stack.
+static PARSED: Mutex<VecDeque<(String, Arc<Template>)>> = Mutex::new(VecDeque::new());
+const PARSED_MAX: usize = 4;
+
 /// Parses a template and checks what CloudFormation checks of its form.
-pub fn parse(text: &str) -> Result<Template, String> {
+pub fn parse(text: &str) -> Result<Arc<Template>, String> {
+    if let Some((_, template)) = PARSED.lock().iter().find(|(parsed, _)| parsed == text) {
+        return Ok(template.clone());
+    }
+    let template = Arc::new(parse_anew(text)?);
+    let mut parsed = PARSED.lock();
+    parsed.truncate(PARSED_MAX - 1);
+    parsed.push_front((text.to_owned(), template.clone()));
+    Ok(template)
+}
+
+fn parse_anew(text: &str) -> Result<Template, String> {
     let value = parse::document(text)?;
     check::form(&value)?;
     let needs: BTreeMap<String, Vec<String>> =

@@ -169,7 +169,7 @@ pub fn template_of(
     caller: &Caller,
     params: &Value,
     previous: Option<&Stack>,
-) -> ApiResult<(String, Template)> {
+) -> ApiResult<(String, Arc<Template>)> {
     let (body, url) = (params["TemplateBody"].as_str(), params["TemplateURL"].as_str());
     let text = match (body, url, flag(params, "UsePreviousTemplate")) {
         (Some(body), None, false) if body.len() <= BODY_BYTES_MAX => body.to_owned(),

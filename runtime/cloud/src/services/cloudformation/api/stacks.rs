@@ -162,7 +162,7 @@ pub fn update(call: &Call<'_>) -> ApiResult {
 
 /// Whether two templates differ at most in what means nothing: comments and the like.
 pub fn is_same(stack: &Stack, template: &Template) -> bool {
-    parse(&stack.template).is_ok_and(|old| old == *template)
+    parse(&stack.template).is_ok_and(|old| *old == *template)
 }
 
 pub fn delete(call: &Call<'_>) -> ApiResult {

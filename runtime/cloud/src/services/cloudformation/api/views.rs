@@ -43,12 +43,12 @@ fn describe_stack(id: &str, stack: &Stack) -> Value {
     // A stack of an earlier version may have a template that is refused today.
     let template = parse(&stack.template).ok();
     let parameters = template.as_ref().map(|t| t.described_values(&stack.parameters()));
-    let capabilities = template.as_ref().map(Template::capabilities).unwrap_or_default();
+    let capabilities = template.as_ref().map(|t| t.capabilities()).unwrap_or_default();
     let operation = &stack.operation;
     json!({
         "StackId": id, "StackName": stack.name, "StackStatus": stack.status,
         "StackStatusReason": stack.reason, "CreationTime": iso(stack.created),
-        "Description": template.as_ref().and_then(Template::description),
+        "Description": template.as_ref().and_then(|t| t.description()),
         "LastUpdatedTime": stack.updated.map(iso), "DeletionTime": stack.deleted.map(iso),
         "Parameters": parameters.unwrap_or_default(), "Capabilities": capabilities,
         "Outputs": stack.outputs.values().collect::<Vec<_>>(), "Tags": stack.tags,

@@ -25,7 +25,7 @@ struct Target<'a> {
     cloud: &'a Arc<Cloud>,
     stack_id: &'a str,
     stack: Arc<Stack>,
-    template: Template,
+    template: Arc<Template>,
     parameters: BTreeMap<String, Value>,
     conditions: BTreeMap<String, bool>,
     exports: BTreeMap<String, String>,
