@@ -75,8 +75,8 @@ pub fn begin(name: &str, p: &Value) -> ApiResult<Function> {
              packages.",
         ));
     }
-    let mut function = Function::default();
-    function.log_group = format!("/aws/lambda/{name}");
+    let log_group = format!("/aws/lambda/{name}");
+    let mut function = Function { log_group, ..Function::default() };
     set_architecture(&mut function, p, "x86_64")?;
     apply(&mut function, name, p)?;
     Ok(function)
