@@ -1,13 +1,13 @@
 //! Tables with an index in memory: what a list chooses its rows by, and in which order.
 //!
 //! A page of a long list is chosen from the index, and only its rows are read. The index is made
-//! when the table is opened and follows every write; who writes must write through it.
+//! when it is first asked for, so that a start with much in the table is a soon one, and follows
+//! every write from then on; who writes must write through it.
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,31 +20,48 @@ pub trait Entry<T>: PartialEq {
     fn of(row: &T) -> Self;
 }
 
+/// Of every row what is known of it.
+type Entries<E> = BTreeMap<String, E>;
+
 /// A table of `T` with an entry `E` for every row.
 #[derive(Debug)]
 pub struct Indexed<T, E> {
     table: Table<T>,
-    entries: Mutex<BTreeMap<String, E>>,
+    /// Nothing until the first question.
+    entries: Mutex<Option<Entries<E>>>,
 }
 
 impl<T: Serialize + DeserializeOwned + Clone, E: Entry<T>> Indexed<T, E> {
-    /// Reads the whole table once. One that cannot be read is an error: a list from its index would
-    /// lack rows, and nobody would see it.
-    pub fn open(table: Table<T>) -> Result<Self> {
+    /// The table with an index.
+    pub fn new(table: Table<T>) -> Self {
+        Self { table, entries: Mutex::default() }
+    }
+
+    /// What `ask` makes of the entries. Of a table that cannot be read there are none, and the
+    /// store has noted that what is told of it may be wrong.
+    fn ask<X: Default>(&self, ask: impl FnOnce(&Entries<E>) -> X) -> X {
+        let mut entries = self.entries.lock();
+        if entries.is_none() {
+            *entries = self.read();
+        }
+        entries.as_ref().map(ask).unwrap_or_default()
+    }
+
+    fn read(&self) -> Option<Entries<E>> {
         let mut entries = BTreeMap::new();
-        let read = table.scan("", None, |name, row| {
+        let read = self.table.scan("", None, |name, row| {
             entries.insert(name.to_owned(), E::of(&row));
             ControlFlow::Continue(())
         });
-        ensure!(read, "the records {} cannot be read", table.kind());
-        Ok(Self { table, entries: Mutex::new(entries) })
+        read.then_some(entries)
     }
 
     /// Names of those of which `pick` makes something, with that, in the order of the names.
     pub fn picked<X>(&self, pick: impl Fn(&E) -> Option<X>) -> Vec<(String, X)> {
-        let entries = self.entries.lock();
-        let picked = entries.iter().filter_map(|(name, entry)| Some((name, pick(entry)?)));
-        picked.map(|(name, picked)| (name.clone(), picked)).collect()
+        self.ask(|entries| {
+            let picked = entries.iter().filter_map(|(name, entry)| Some((name, pick(entry)?)));
+            picked.map(|(name, picked)| (name.clone(), picked)).collect()
+        })
     }
 
     /// Names of those that fit, in their order, to be read with [`Indexed::rows`].
@@ -54,14 +71,15 @@ impl<T: Serialize + DeserializeOwned + Clone, E: Entry<T>> Indexed<T, E> {
 
     /// The first name whose entry fits.
     pub fn first(&self, fits: impl Fn(&E) -> bool) -> Option<String> {
-        let entries = self.entries.lock();
-        let mut fitting = entries.iter().filter(|(_, entry)| fits(entry));
-        fitting.next().map(|(name, _)| name.clone())
+        self.ask(|entries| {
+            let mut fitting = entries.iter().filter(|(_, entry)| fits(entry));
+            fitting.next().map(|(name, _)| name.clone())
+        })
     }
 
     /// How many fit.
     pub fn count(&self, fits: impl Fn(&E) -> bool) -> usize {
-        self.entries.lock().values().filter(|entry| fits(entry)).count()
+        self.ask(|entries| entries.values().filter(|entry| fits(entry)).count())
     }
 
     /// The rows of what was chosen; what has gone since is left out.
@@ -72,6 +90,7 @@ impl<T: Serialize + DeserializeOwned + Clone, E: Entry<T>> Indexed<T, E> {
     /// Notes what the row says now: whoever notes last has read last.
     fn note(&self, name: &str) {
         let mut entries = self.entries.lock();
+        let Some(entries) = entries.as_mut() else { return };
         match self.table.get(name) {
             Some(row) => drop(entries.insert(name.to_owned(), E::of(&row))),
             None => drop(entries.remove(name)),
@@ -79,7 +98,8 @@ impl<T: Serialize + DeserializeOwned + Clone, E: Entry<T>> Indexed<T, E> {
     }
 
     fn note_if(&self, name: &str, after: Option<&E>) {
-        if after.is_some() && self.entries.lock().get(name) != after {
+        let differs = |entries: &Entries<E>| entries.get(name) != after;
+        if after.is_some() && self.entries.lock().as_ref().is_some_and(differs) {
             self.note(name);
         }
     }
@@ -177,8 +197,7 @@ mod tests {
     fn the_index_follows_every_write_and_a_restart() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let store = Store::open(folder.path()).expect("opens");
-        let open =
-            || Indexed::<u32, Even>::open(Table::new(&store, "numbers")).expect("can be read");
+        let open = || Indexed::<u32, Even>::new(Table::new(&store, "numbers"));
         let even = |numbers: &Indexed<u32, Even>| -> Vec<String> {
             numbers.chosen(|entry| entry.0).into_iter().map(|(name, _)| name).collect()
         };

@@ -184,14 +184,16 @@ impl Store {
         Ok(found.with_context(|| format!("cannot read {}", self.file.display()))?.is_some())
     }
 
-    /// The text that each row of a kind has as its member `member`; `None` when one of them is not
+    /// The text that each row of these kinds has as its member `member`, all as they are at one
+    /// moment; `None` when one of them is not
     /// what was written.
-    pub fn verified_texts(&self, kind: &str, member: &str) -> Result<Option<Vec<String>>> {
+    pub fn verified_texts(&self, kinds: &[&str], member: &str) -> Result<Option<Vec<String>>> {
         let sql = "SELECT value, sum, CASE WHEN json_valid(value) THEN json_extract(value, ?2) END
-            FROM records WHERE kind = ?1";
+            FROM records WHERE kind IN (SELECT value FROM json_each(?1))";
         let found = self.read(|connection| {
             let mut statement = connection.prepare(sql)?;
-            let mut rows = statement.query(params![kind, format!("$.{member}")])?;
+            let kinds = serde_json::json!(kinds).to_string();
+            let mut rows = statement.query(params![kinds, format!("$.{member}")])?;
             let mut texts = Vec::new();
             while let Some(row) = rows.next()? {
                 let text: Option<String> = row.get(2)?;

@@ -74,7 +74,7 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
-            stacks: Indexed::open(opening.table("stacks"))?,
+            stacks: Indexed::new(opening.table("stacks")),
             change_sets: opening.table("change_sets"),
             detections: opening.table("drift_detections"),
             work: Work::default(),

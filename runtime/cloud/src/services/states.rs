@@ -93,7 +93,7 @@ impl State {
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
             machines: opening.table("state_machines"),
-            executions: Indexed::open(opening.table("executions"))?,
+            executions: Indexed::new(opening.table("executions")),
             definitions: opening.table("definitions"),
             map_runs: opening.table("map_runs"),
             map_runs_changed: tokio::sync::Notify::new(),

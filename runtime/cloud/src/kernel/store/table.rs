@@ -46,11 +46,6 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         Self { store, kind, scope, unsettled: Mutex::default() }
     }
 
-    /// What its records are.
-    pub fn kind(&self) -> &str {
-        &self.kind
-    }
-
     pub(super) fn full(&self, name: &str) -> String {
         format!("{}{name}", self.scope)
     }

@@ -283,10 +283,10 @@ pub fn cancel_update(cloud: &Cloud, stack_id: &str) {
 
 /// Takes up what an earlier process left in progress, and forgets what was deleted long ago.
 pub fn resume(cloud: &Arc<Cloud>) {
-    forget_deleted(cloud);
     let reason = "the embedded cloud stopped while the operation ran.";
     let stacks = &cloud.services.cloudformation.stacks;
-    for (id, _) in stacks.chosen(|entry| entry.status.ends_with("_IN_PROGRESS")) {
+    let busy = |status: &Option<String>| status.as_ref().is_some_and(|s| s.ends_with("_PROGRESS"));
+    for (id, _) in stacks.texts(["status"]).into_iter().filter(|(_, [status])| busy(status)) {
         let Some(stack) = stacks.get(&id).filter(|stack| stack.is_busy()) else { continue };
         let cloud = cloud.clone();
         tokio::spawn(async move {

@@ -1,13 +1,15 @@
 //! What happens around `s3s`: requests that it would take and S3 does not, digests of the bodies
 //! that it parses, and characters that XML does not have.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use axum::body::Body as AxumBody;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use parking_lot::Mutex;
+use regex::{Captures, Regex};
 use s3s::service::S3Service;
 use s3s::{Body, HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Result, s3_error};
 
@@ -288,19 +290,21 @@ fn with_ids(xml: &[u8], id: &RequestId) -> Option<String> {
     Some(format!("{text}<RequestId>{id}</RequestId><HostId>{host}</HostId></Error>"))
 }
 
+/// Characters that XML has as references only, if at all.
+static CONTROLS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"[\x00-\x1f\u{fffe}\u{ffff}]").expect("a valid pattern"));
+
 /// The XML with references for control characters; `None` when it has none.
 fn escape_controls(xml: &[u8]) -> Option<String> {
-    let special = |c: char| c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}');
-    let text = std::str::from_utf8(xml).ok().filter(|t| t.contains(special))?;
-    let mut escaped = String::with_capacity(text.len() + 64);
-    for c in text.chars() {
-        if special(c) {
-            escaped += &format!("&#x{:x};", u32::from(c));
-        } else {
-            escaped.push(c);
-        }
+    let text = std::str::from_utf8(xml).ok()?;
+    let reference = |found: &Captures<'_>| match found[0].chars().next() {
+        Some(c) => format!("&#x{:x};", u32::from(c)),
+        None => String::new(),
+    };
+    match CONTROLS.replace_all(text, reference) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(escaped) => Some(escaped),
     }
-    Some(escaped)
 }
 
 #[cfg(test)]

@@ -50,14 +50,29 @@ const SWEEPS: &str = "s3_sweeps";
 
 /// The files that records name; `None` when nobody knows, because records were set aside.
 fn named_files(store: &Store) -> Result<Option<BTreeSet<String>>> {
-    let mut named = BTreeSet::new();
-    for kind in [OBJECTS, VERSIONS, PARTS] {
-        match store.verified_texts(kind, "file")? {
-            Some(files) if !store.has_damaged(kind)? => named.extend(files),
-            _ => return Ok(None),
+    let kinds = [OBJECTS, VERSIONS, PARTS];
+    let Some(named) = store.verified_texts(&kinds, "file")? else { return Ok(None) };
+    for kind in kinds {
+        if store.has_damaged(kind)? {
+            return Ok(None);
         }
     }
-    Ok(Some(named))
+    Ok(Some(named.into_iter().collect()))
+}
+
+/// Removes the files that no record names. Files are listed before the records: what is kept
+/// meanwhile is not in the list.
+fn collect_files(store: &Store, files: &Files) -> Result<()> {
+    let settled = files.settled()?;
+    match named_files(store)? {
+        Some(named) => {
+            settled.iter().filter(|name| !named.contains(*name)).for_each(|n| files.remove(n));
+        }
+        None => tracing::warn!(
+            "records are damaged, so files without a record are kept: they may belong to them"
+        ),
+    }
+    Ok(())
 }
 
 /// Why the store refused.
@@ -243,17 +258,10 @@ impl Buckets {
                 self.parts.remove(&name)?;
             }
         }
-        let old = self.files.all_there_is()?;
         let (store, files) = (self.store.clone(), self.files.clone());
         std::thread::spawn(move || {
-            let collected = named_files(&store).map(|named| named.map(|n| files.collect(old, &n)));
-            match collected {
-                Ok(Some(())) => {}
-                Ok(None) => tracing::warn!(
-                    "records are damaged, so files without a record are kept: they may belong to \
-                     them"
-                ),
-                Err(error) => tracing::error!("files of nobody are not collected: {error:#}"),
+            if let Err(error) = collect_files(&store, &files) {
+                tracing::error!("files of nobody are not collected: {error:#}");
             }
         });
         Ok(())

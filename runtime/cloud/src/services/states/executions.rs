@@ -413,8 +413,12 @@ impl Ending {
 /// Goes on with what an earlier process left under way. Children go on with their Map Runs.
 pub fn resume(cloud: &Arc<Cloud>) {
     let executions = &cloud.services.states.executions;
+    let all = executions.texts(["stopped", "definition"]);
+    let left = all.iter().filter(|(_, [stopped, _])| stopped.is_none());
+    let left: Vec<String> = left.map(|(arn, _)| arn.clone()).collect();
     let (mut children, mut own) = (vec![], vec![]);
-    for (arn, execution) in executions.rows(executions.chosen(|known| known.stopped.is_none())) {
+    for arn in left {
+        let Some(execution) = executions.get(&arn) else { continue };
         hold_tokens(cloud, &arn);
         match &execution.map_run {
             Some(_) => children.push((arn, execution)),
@@ -436,7 +440,8 @@ pub fn resume(cloud: &Arc<Cloud>) {
             abort(cloud, &arn, "the Map Run of the execution has ended");
         }
     }
-    forget_definitions(cloud);
+    let used = all.into_iter().filter_map(|(_, [_, definition])| definition).collect();
+    forget_definitions(cloud, &used);
 }
 
 /// Whoever has the token of a task may tell of its end before the task waits again.
@@ -458,9 +463,7 @@ fn abort(cloud: &Arc<Cloud>, arn: &str, why: &str) {
 }
 
 /// Definitions that no execution was started with any more.
-fn forget_definitions(cloud: &Cloud) {
-    let all = cloud.services.states.executions.texts(["definition"]).into_iter();
-    let used: BTreeSet<String> = all.filter_map(|(_, [definition])| definition).collect();
+fn forget_definitions(cloud: &Cloud, used: &BTreeSet<String>) {
     for name in cloud.services.states.definitions.names("") {
         if !used.contains(&name)
             && let Err(error) = cloud.services.states.definitions.remove(&name)

@@ -244,7 +244,7 @@ fn what_is_not_implemented_is_named_only_where_it_would_be_made() {
 }
 
 /// A template with one parameter, declared like this.
-fn declared(declaration: &str) -> Result<Template, String> {
+fn declared(declaration: &str) -> Result<Arc<Template>, String> {
     parse(&format!(
         "Parameters: {{ P: {{ {declaration} }} }}\nResources: {{ T: {{ Type: AWS::SNS::Topic }} }}"
     ))

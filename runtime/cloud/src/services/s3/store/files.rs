@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use md5::{Digest, Md5};
+use parking_lot::Mutex;
 use s3s::checksum::ChecksumHasher;
 
 use super::StoreError;
@@ -19,6 +20,8 @@ use crate::services::s3::checksums::{Algorithm, Checksum};
 pub struct Files {
     incoming: PathBuf,
     kept: PathBuf,
+    /// Kept files that no record names yet.
+    unnamed: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Files {
@@ -30,7 +33,7 @@ impl Files {
         }
         std::fs::create_dir_all(&incoming)?;
         std::fs::create_dir_all(&kept)?;
-        Ok(Self { incoming, kept })
+        Ok(Self { incoming, kept, unnamed: Arc::default() })
     }
 
     /// Begins a file; its bytes are hashed with MD5 and `algorithm`.
@@ -53,8 +56,9 @@ impl Files {
     pub fn keep(&self, received: Received) -> std::io::Result<Kept<'_>> {
         received.file.sync_data()?;
         let name = uuid::Uuid::new_v4().simple().to_string();
-        std::fs::rename(&received.path.0, self.path(&name))?;
+        self.unnamed.lock().insert(name.clone());
         let kept = Kept { files: self, name, named: false };
+        std::fs::rename(&received.path.0, self.path(&kept.name))?;
         sync_dir(&self.kept)?;
         Ok(kept)
     }
@@ -73,16 +77,15 @@ impl Files {
         }
     }
 
-    /// The names of all files.
-    pub fn all_there_is(&self) -> std::io::Result<Vec<String>> {
+    /// The files that are there and whose records are not still to be written: one that no record
+    /// names afterwards was left by a crash.
+    pub fn settled(&self) -> std::io::Result<Vec<String>> {
         let entries = std::fs::read_dir(&self.kept)?;
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-    }
-
-    /// Removes those of the files that no record names, which a crash can leave. They were there
-    /// before anything was written, so that none is one whose record is still to come.
-    pub fn collect(&self, files: Vec<String>, named: &BTreeSet<String>) {
-        files.iter().filter(|name| !named.contains(*name)).for_each(|name| self.remove(name));
+        let names = entries.map(|e| Ok(e?.file_name().to_string_lossy().into_owned()));
+        let mut names = names.collect::<std::io::Result<Vec<String>>>()?;
+        let unnamed = self.unnamed.lock();
+        names.retain(|name| !unnamed.contains(name));
+        Ok(names)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -187,5 +190,6 @@ impl Drop for Kept<'_> {
         if !self.named {
             self.files.remove(&self.name);
         }
+        self.files.unnamed.lock().remove(&self.name);
     }
 }
