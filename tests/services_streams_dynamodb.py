@@ -234,7 +234,7 @@ def permissions(account, db):
 
 def refusals(db):
     table = {"BillingMode": "PAY_PER_REQUEST", "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}], "AttributeDefinitions": [{"AttributeName": "a", "AttributeType": "S"}]}
-    refused("dynamodb: streams are refused by name", lambda: db.create_table(TableName="ref", StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}, **table), "NotImplemented", "StreamSpecification")
+    refused("dynamodb: a stream needs a view", lambda: db.create_table(TableName="ref", StreamSpecification={"StreamEnabled": True}, **table), "ValidationException", "UpdateViewType")
     refused("dynamodb: keys of KMS are refused by name", lambda: db.create_table(TableName="ref", SSESpecification={"Enabled": True}, **table), "NotImplemented", "SSESpecification")
     refused("dynamodb: PartiQL is refused by name", lambda: db.execute_statement(Statement="SELECT * FROM tab"), "NotImplemented", "dynamodb:ExecuteStatement")
     refused("dynamodb: backups are refused by name", lambda: db.create_backup(TableName="tab", BackupName="abc"), "NotImplemented", "dynamodb:CreateBackup")

@@ -395,6 +395,7 @@ fn function() -> Function {
         architecture: "x86_64".to_owned(),
         network: None,
         permissions: vec![],
+        ..Function::default()
     }
 }
 

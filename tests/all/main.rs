@@ -61,6 +61,8 @@ mod inputs;
 mod jobs;
 mod kazakh;
 mod lambda;
+mod lambda_sources;
+mod lambda_versions;
 mod listings;
 mod machines;
 mod middleman;

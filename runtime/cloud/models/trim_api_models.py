@@ -39,6 +39,9 @@ def models():
         metadata = model["metadata"]
         signed_for = metadata.get("signingName", metadata["endpointPrefix"])
         found[signed_for].append((name, model))
+        if name not in (signed_for, metadata["endpointPrefix"]):
+            # By its own name, too, where it shares the other one.
+            found[name].append((name, model))
     return found
 
 

@@ -193,6 +193,7 @@ fn resume(cloud: &Arc<Cloud>) {
     tokio::spawn(cloudwatch::evaluate(cloud.clone()));
     tokio::spawn(cloudwatch::keep(cloud.clone()));
     tokio::spawn(dynamodb::expire(cloud.clone()));
+    tokio::spawn(dynamodb::streams::keep_retention(cloud.clone()));
     tokio::spawn(events::run_schedules(cloud.clone()));
     tokio::spawn(scheduler::run_schedules(cloud.clone()));
     tokio::spawn(kinesis::keep_retention(cloud.clone()));

@@ -30,8 +30,8 @@ use crate::kernel::identity::Origin;
 use crate::kernel::identity::signature::{Authorization, SignedRequest, check_s3};
 use crate::kernel::service;
 
-/// Bytes of a request to any service but S3.
-const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a request to a service that is not there.
+const UNKNOWN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What requests are answered with.
 #[derive(Clone)]
@@ -125,7 +125,9 @@ async fn aws(
     request_id: &str,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
+    let known = crate::services::find(&speech.service);
+    let most = known.map_or(UNKNOWN_BYTES_MAX, |service| service.request_bytes_max);
+    let Ok(body) = axum::body::to_bytes(body, most).await else {
         let error = ApiError::new(
             "RequestEntityTooLarge",
             "The request is too large, or its body \

@@ -19,6 +19,7 @@ pub mod cloudformation;
 pub mod cloudtrail;
 pub mod cloudwatch;
 pub mod dynamodb;
+pub mod dynamodbstreams;
 pub mod ec2;
 pub mod events;
 pub mod firehose;
@@ -65,6 +66,7 @@ services![
     cloudtrail,
     cloudwatch,
     dynamodb,
+    dynamodbstreams,
     ec2,
     events,
     firehose,
@@ -114,6 +116,8 @@ pub fn run_deliveries(cloud: &Arc<Cloud>) {
     tokio::spawn(events::run_deliveries(cloud.clone()));
     tokio::spawn(scheduler::run_deliveries(cloud.clone()));
     tokio::spawn(lambda::run_events(cloud.clone()));
+    tokio::spawn(lambda::run_deliveries(cloud.clone()));
+    lambda::resume_mappings(cloud);
 }
 
 /// A required text parameter.

@@ -37,7 +37,8 @@ impl Clock {
         now.checked_add(self.ahead()).unwrap_or(now)
     }
 
-    fn ahead(&self) -> SignedDuration {
+    /// How far it was put forward.
+    pub fn ahead(&self) -> SignedDuration {
         SignedDuration::from_millis(self.0.ahead_millis.load(Ordering::SeqCst))
     }
 

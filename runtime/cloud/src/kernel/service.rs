@@ -45,6 +45,8 @@ pub struct Service {
     pub takes: Option<Takes>,
     /// The policy of a resource of it, by ARN, where it has policies.
     pub policy: fn(&Cloud, &str) -> Option<Value>,
+    /// Bytes of a request.
+    pub request_bytes_max: usize,
     /// Codes of errors and what clients of a protocol that it once spoke call them.
     pub query_codes: &'static [(&'static str, &'static str)],
     /// Operations on what is in its resources rather than on them: data events of CloudTrail.
@@ -125,6 +127,7 @@ impl Service {
             types: &[],
             takes: None,
             policy: |_, _| None,
+            request_bytes_max: 16 * 1024 * 1024,
             query_codes: &[],
             data: &[],
             tagged: None,

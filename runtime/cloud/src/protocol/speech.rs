@@ -47,10 +47,14 @@ fn known(line: &'static str) -> Option<(&'static str, Known)> {
     Some((service, Known { protocols: protocols.split(',').collect(), json, namespace }))
 }
 
+/// An API that shares its name in signatures with a greater one: that name, how its targets begin,
+/// and its own name.
+const SHARING: (&str, &str, &str) = ("dynamodb", "DynamoDBStreams_", "dynamodbstreams");
+
 /// The service of a request and the protocol that its client understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Speech {
-    /// The service's name in signatures.
+    /// The service's name in signatures, or its own where several share one.
     pub service: String,
     /// How it is spoken to.
     pub protocol: Protocol,
@@ -59,12 +63,21 @@ pub struct Speech {
 impl Speech {
     /// What a request to `service` speaks.
     pub fn of(service: &str, parts: &Parts) -> Self {
-        Self { service: service.to_owned(), protocol: protocol(service, &parts.headers) }
+        let (shared, begin, own) = SHARING;
+        let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+        let is_own = service == shared && target.is_some_and(|target| target.starts_with(begin));
+        let name = if is_own { own } else { service };
+        Self { service: name.to_owned(), protocol: protocol(service, &parts.headers) }
+    }
+
+    fn signed_for(&self) -> &str {
+        let (shared, _, own) = SHARING;
+        if self.service == own { shared } else { &self.service }
     }
 
     /// The content type of answers in JSON.
     pub fn json_type(&self) -> &'static str {
-        match KNOWN.get(self.service.as_str()).map(|known| known.json) {
+        match KNOWN.get(self.signed_for()).map(|known| known.json) {
             Some("1.0") => "application/x-amz-json-1.0",
             _ => "application/x-amz-json-1.1",
         }

@@ -11,7 +11,8 @@
 //! - Expired items go within ten minutes, in AWS within days.
 //! - A `ClientRequestToken` is remembered for ten minutes, but not across restarts.
 //! - A request has at most 16 MiB, as in AWS, its text in JSON counted.
-//! - Refused by name: streams, global tables, backups, imports and exports, PartiQL, keys of KMS,
+//! - Of streams see [`streams`].
+//! - Refused by name: global tables, backups, imports and exports, PartiQL, keys of KMS,
 //!   vector indexes, resource policies, warm and on-demand throughput, and policies with the
 //!   condition keys `dynamodb:…`.
 
@@ -20,6 +21,9 @@ mod engine;
 mod expiry;
 mod items;
 mod resources;
+mod sizes;
+mod stream_log;
+pub mod streams;
 mod tables;
 
 use std::sync::Arc;
@@ -27,6 +31,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::kernel::cloud::{Cloud, Opening};
 use crate::kernel::error::{ApiError, ApiResult};
@@ -34,13 +39,19 @@ use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::Table as Records;
 use crate::{model, op};
 
+use self::stream_log::StreamLog;
+use self::streams::{Streams, TableStream};
+
 pub use self::expiry::run as expire;
+pub use self::tables::look_here;
 
 /// What DynamoDB has.
 #[derive(Debug)]
 pub struct State {
     /// Tables by name.
     pub tables: Records<TableRecord>,
+    /// What has changed in tables.
+    streams: Streams,
     engine: engine::Engine,
 }
 
@@ -50,8 +61,11 @@ impl State {
         let file = opening.config.state_dir.join("dynamodb.db");
         let engine = engine::Engine::open(&file)
             .with_context(|| format!("cannot open {}", file.display()))?;
-        let state = Self { tables: opening.table("dynamodb_tables"), engine };
+        let log = StreamLog::open(&file, opening.clock)?;
+        let (tables, streams) = (opening.table("dynamodb_tables"), Streams::new(log));
+        let state = Self { tables, streams, engine };
         state.end_halves()?;
+        state.agree_on_streams()?;
         Ok(state)
     }
 
@@ -73,7 +87,40 @@ impl State {
         }
         Ok(())
     }
+
+    /// A stream that was not enabled or disabled to the end is disabled.
+    fn agree_on_streams(&self) -> Result<()> {
+        for (name, table) in self.tables.all() {
+            let (is_on, is_open) = (self.engine.has_stream(&name)?, table.open_stream().is_some());
+            if is_on && !is_open {
+                self.engine.end_stream(&name)?;
+            }
+            if !is_on && is_open {
+                let end = self.streams.log.end(&name).map_err(|e| anyhow::anyhow!("{e}"))?;
+                self.tables.update(&name, |table| table.close(end, Timestamp::now()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs an operation on items of these tables.
+    async fn run(&self, operation: &'static str, request: Value, tables: &[String]) -> ApiResult {
+        if !WRITES.contains(&operation) {
+            return self.engine.run(operation, request).await;
+        }
+        self.streams.log.set_time()?;
+        let answer = self.engine.run(operation, request).await;
+        // Also when it failed: a part of it may have been done.
+        for table in tables {
+            self.streams.tell(table);
+        }
+        answer
+    }
 }
+
+/// The operations that change items.
+const WRITES: [&str; 5] =
+    ["PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"];
 
 /// What is known of a table beside what its engine knows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -88,6 +135,9 @@ pub struct TableRecord {
     pub tags: Vec<Tag>,
     /// The attribute that says when an item expires.
     pub expiry: Option<String>,
+    /// Its streams, of which the last one may be enabled.
+    #[serde(default)]
+    pub streams: Vec<TableStream>,
 }
 
 /// A tag.
@@ -118,8 +168,8 @@ fn table_name<'a>(cloud: &Cloud, given: &'a str) -> ApiResult<&'a str> {
     })
 }
 
-/// The table that a call is about, when there is one.
-fn existing(cloud: &Cloud, name: &str) -> ApiResult<Arc<TableRecord>> {
+/// The table of that name, when there is one.
+pub fn existing(cloud: &Cloud, name: &str) -> ApiResult<Arc<TableRecord>> {
     let table = cloud.services.dynamodb.tables.get(name).filter(|table| table.whole);
     table.ok_or_else(|| {
         let words = format!("Requested resource not found: Table: {name} not found");
@@ -176,12 +226,14 @@ pub static SERVICE: Service = Service {
                 GlobalSecondaryIndexes {
                     IndexName, KeySchema, Projection, ProvisionedThroughput
                 },
-                BillingMode, ProvisionedThroughput, StreamSpecification { StreamEnabled },
+                BillingMode, ProvisionedThroughput,
+                StreamSpecification { StreamEnabled, StreamViewType },
                 SSESpecification { Enabled }, TableClass, Tags, DeletionProtectionEnabled
             ) => async tables::create),
             op!(UpdateTable(
                 TableName, AttributeDefinitions, BillingMode, ProvisionedThroughput,
-                GlobalSecondaryIndexUpdates, StreamSpecification { StreamEnabled }, TableClass,
+                GlobalSecondaryIndexUpdates, StreamSpecification { StreamEnabled, StreamViewType },
+                TableClass,
                 DeletionProtectionEnabled
             ) => async tables::update),
             op!(DeleteTable(TableName) => async tables::delete),

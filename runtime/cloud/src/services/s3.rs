@@ -61,7 +61,7 @@ pub use api::service;
 pub use front::Service as Front;
 pub use index::change_tags;
 pub use properties::{configure, properties};
-pub use store::{Bucket, Buckets as State, Object, StoreError, VerifiedBytes};
+pub use store::{Bucket, Buckets as State, Object, StoreError, VerifiedBytes, Which};
 
 /// Its operations are dispatched by `s3s`.
 pub static SERVICE: Service = Service {

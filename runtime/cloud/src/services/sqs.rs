@@ -217,6 +217,12 @@ pub fn name_in<'a>(cloud: &Cloud, arn: &'a str) -> Option<&'a str> {
     arn.strip_prefix(&*cloud.config.arn("sqs", "")).filter(|name| !name.is_empty())
 }
 
+/// Seconds that a receiver has a message of a queue for.
+pub fn visibility_secs(cloud: &Cloud, name: &str) -> Option<u64> {
+    let queue = cloud.services.sqs.queues.get(name)?;
+    u64::try_from(queue.settings().visibility.as_secs()).ok()
+}
+
 fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidParameterValue", message)
 }

@@ -1,15 +1,15 @@
 //! Resource Groups Tagging: what carries which tags, over all services.
 //!
 //! It has no records. Tags are those that services keep themselves (buckets, queues, topics,
-//! tables, streams, keys, parameters, rules, alarms, groups of schedules), and those that templates
-//! and their stacks give to what CloudFormation makes; whether a thing is still there its own
-//! service says. Tags are given and taken by the services' own operations with the rights of the
-//! caller, as in AWS. AWS's index is late by seconds to minutes, in both directions; this one is
-//! not. As in AWS, roles are not found; of what had tags once and has none any more, which AWS may
-//! list, this index knows nothing. Differences: what has tags by its stack only (functions, state
-//! machines, instances, log groups, …) has no operations for them here, so it is refused by name;
-//! so is taking a stack's tag from one of its resources, because only the stack itself has it. Tag
-//! policies are refused by name.
+//! tables, streams, functions, keys, parameters, rules, alarms, groups of schedules), and those
+//! that templates and their stacks give to what CloudFormation makes; whether a thing is still
+//! there its own service says. Tags are given and taken by the services' own operations with the
+//! rights of the caller, as in AWS. AWS's index is late by seconds to minutes, in both directions;
+//! this one is not. As in AWS, roles are not found; of what had tags once and has none any more,
+//! which AWS may list, this index knows nothing. Differences: what has tags by its stack only
+//! (state machines, instances, log groups, …) has no operations for them here, so it is refused by
+//! name; so is taking a stack's tag from one of its resources, because only the stack itself has
+//! it. Tag policies are refused by name.
 //!
 //! <https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html>
 //! <https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_TagResources.html>

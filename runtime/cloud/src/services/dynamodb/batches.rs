@@ -15,14 +15,15 @@ pub async fn batch(call: &Call<'_>) -> ApiResult {
         existing(call.cloud, table)?;
         requests.insert(table.to_owned(), request.clone());
     }
+    let tables: Vec<String> = requests.keys().cloned().collect();
     let mut request = call.params.clone();
     request["RequestItems"] = Value::Object(requests);
-    call.cloud.services.dynamodb.engine.run(call.operation, request).await
+    call.cloud.services.dynamodb.run(call.operation, request, &tables).await
 }
 
 /// A transaction: each of its parts needs the permission that it would need alone.
 pub async fn transact(call: &Call<'_>) -> ApiResult {
-    let mut request = call.params.clone();
+    let (mut request, mut tables) = (call.params.clone(), Vec::new());
     for part in request["TransactItems"].as_array_mut().into_iter().flatten() {
         for (kind, action) in part.as_object_mut().into_iter().flatten() {
             let Some(given) = action["TableName"].as_str() else { continue };
@@ -32,9 +33,10 @@ pub async fn transact(call: &Call<'_>) -> ApiResult {
             call.cloud.authorize(call.caller, &permission, &arn, &[])?;
             existing(call.cloud, &table)?;
             *action = items::named(action, &table);
+            tables.push(table);
         }
     }
-    call.cloud.services.dynamodb.engine.run(call.operation, request).await
+    call.cloud.services.dynamodb.run(call.operation, request, &tables).await
 }
 
 /// `Put` needs `dynamodb:PutItem`; `ConditionCheck` has a permission of its own.

@@ -69,6 +69,20 @@ impl Engine {
         Ok(self.0.get_table_metadata(name).map_err(told)?.is_some())
     }
 
+    /// Whether it writes down the changes of a table.
+    pub fn has_stream(&self, name: &str) -> Result<bool> {
+        let table = self.0.get_table_metadata(name).map_err(told)?;
+        Ok(table.is_some_and(|table| table.stream_enabled))
+    }
+
+    /// Ends that.
+    pub fn end_stream(&self, name: &str) -> Result<()> {
+        let off = json!({ "StreamEnabled": false });
+        let update = json!({ "TableName": name, "StreamSpecification": off });
+        self.0.update_table(serde_json::from_value(update)?).map_err(told)?;
+        Ok(())
+    }
+
     /// Deletes what there is of a table.
     pub fn drop_table(&self, name: &str) -> Result<()> {
         if self.has(name)? {

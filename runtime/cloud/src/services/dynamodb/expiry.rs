@@ -73,7 +73,7 @@ pub async fn run(cloud: Arc<Cloud>) {
 }
 
 /// Deletes the expired items of a table.
-async fn sweep(cloud: &Cloud, table: &str, attribute: &str) -> ApiResult<()> {
+async fn sweep(cloud: &Arc<Cloud>, table: &str, attribute: &str) -> ApiResult<()> {
     let engine = &cloud.services.dynamodb.engine;
     let described = engine.run("DescribeTable", json!({ "TableName": table })).await?;
     let schema = described["Table"]["KeySchema"].as_array().into_iter().flatten();
@@ -101,7 +101,7 @@ async fn sweep(cloud: &Cloud, table: &str, attribute: &str) -> ApiResult<()> {
 
 /// Deletes an expired item, unless somebody has changed meanwhile when it expires.
 async fn delete(
-    cloud: &Cloud,
+    cloud: &Arc<Cloud>,
     table: &str,
     keys: &[&str],
     attribute: &str,
@@ -114,8 +114,30 @@ async fn delete(
         "ExpressionAttributeNames": { "#t": attribute },
         "ExpressionAttributeValues": { ":t": item[attribute] },
     });
-    match cloud.services.dynamodb.engine.run("DeleteItem", request).await {
+    let (all, table) = (cloud.clone(), table.to_owned());
+    let work = tokio::task::spawn_blocking(move || delete_here(&all, &table, request));
+    match work.await.map_err(ApiError::internal)? {
         Err(error) if error.code != "ConditionalCheckFailedException" => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Deletes an expired item; a stream of its table says that nobody asked for it.
+fn delete_here(cloud: &Cloud, table: &str, request: Value) -> ApiResult<()> {
+    let dynamodb = &cloud.services.dynamodb;
+    let has_stream = existing(cloud, table)?.open_stream().is_some();
+    if !has_stream {
+        return dynamodb.engine.run_here("DeleteItem", request).map(drop);
+    }
+    let key = request["Key"].clone();
+    // Nobody reads of the deletion before its record says who made it.
+    let deleted = {
+        let _alone = dynamodb.streams.gate.write();
+        dynamodb.streams.log.set_time()?;
+        let from = dynamodb.streams.log.end(table)?;
+        let deleted = dynamodb.engine.run_here("DeleteItem", request).map(drop);
+        deleted.and_then(|()| dynamodb.streams.log.mark_expired(table, from, &key))
+    };
+    dynamodb.streams.tell(table);
+    deleted
 }

@@ -27,7 +27,7 @@ pub async fn many(call: &Call<'_>) -> ApiResult {
 async fn run(call: &Call<'_>, table: &str) -> ApiResult {
     existing(call.cloud, table)?;
     let request = named(call.params, table);
-    call.cloud.services.dynamodb.engine.run(call.operation, request).await
+    call.cloud.services.dynamodb.run(call.operation, request, &[table.to_owned()]).await
 }
 
 /// The request with the table's name, which may be given as an ARN.

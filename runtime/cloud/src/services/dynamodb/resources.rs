@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use super::{arn, tables};
+use super::{arn, streams, tables};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{Failure, Handler, Live, Made, Place, ResourceType, attributes};
 
@@ -23,6 +23,7 @@ pub const TABLE: ResourceType = ResourceType::new(
         "GlobalSecondaryIndexes/Projection",
         "GlobalSecondaryIndexes/ProvisionedThroughput",
         "LocalSecondaryIndexes",
+        "StreamSpecification/StreamViewType",
         "TimeToLiveSpecification",
         "DeletionProtectionEnabled",
         "TableClass",
@@ -63,11 +64,14 @@ impl Handler for Table {
                 request[name] = numbers(&properties[name]);
             }
         }
+        if let Some(view) = view(properties) {
+            request["StreamSpecification"] = enabled(view);
+        }
         place.call("dynamodb", "CreateTable", &request).await?;
         if let Some(expiry) = expiry(properties) {
             set_expiry(place, id, &expiry, true).await?;
         }
-        Ok(attributes(json!({ "Arn": arn(place.cloud, id) })))
+        Ok(described(place, id))
     }
 
     async fn update(&self, place: &Place<'_>, id: &str, new: &Value, old: &Value) -> Made {
@@ -75,6 +79,7 @@ impl Handler for Table {
         for request in changes(id, new, old) {
             place.call("dynamodb", "UpdateTable", &request).await?;
         }
+        set_stream(place, id, view(new), view(old)).await?;
         let (former, wanted) = (expiry(old), expiry(new));
         if former != wanted {
             if let Some(former) = former {
@@ -87,7 +92,7 @@ impl Handler for Table {
         if new["Tags"] != old["Tags"] {
             set_tags(place, id, new, old).await?;
         }
-        Ok(attributes(json!({ "Arn": arn(place.cloud, id) })))
+        Ok(described(place, id))
     }
 
     async fn delete(&self, place: &Place<'_>, id: &str, _: &Value) -> Result<(), String> {
@@ -107,6 +112,9 @@ impl Handler for Table {
         if billing(&table) == "PROVISIONED" {
             out["ProvisionedThroughput"] = throughput(&table["ProvisionedThroughput"]);
         }
+        if let Some(stream) = record.open_stream() {
+            out["StreamSpecification"] = json!({ "StreamViewType": stream.view });
+        }
         if let Some(attribute) = &record.expiry {
             out["TimeToLiveSpecification"] = json!({ "Enabled": true, "AttributeName": attribute });
         }
@@ -121,6 +129,44 @@ impl Handler for Table {
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {
         Some(arn(cloud, id))
     }
+}
+
+/// What a template can ask of a table.
+fn described(place: &Place<'_>, id: &str) -> Map<String, Value> {
+    let cloud = place.cloud;
+    let mut known = json!({ "Arn": arn(cloud, id) });
+    let table = cloud.services.dynamodb.tables.get(id);
+    if let Some(stream) = table.as_ref().and_then(|table| table.open_stream()) {
+        known["StreamArn"] = streams::stream_arn(cloud, id, stream).into();
+    }
+    attributes(known)
+}
+
+/// What the stream of a table shows, if a template says that it has one.
+fn view(properties: &Value) -> Option<&str> {
+    properties["StreamSpecification"]["StreamViewType"].as_str()
+}
+
+fn enabled(view: &str) -> Value {
+    json!({ "StreamEnabled": true, "StreamViewType": view })
+}
+
+/// Enables and disables the stream of a table. One that shows something else is another one.
+async fn set_stream(
+    place: &Place<'_>,
+    id: &str,
+    new: Option<&str>,
+    old: Option<&str>,
+) -> Result<(), Failure> {
+    if new == old {
+        return Ok(());
+    }
+    let off = old.map(|_| json!({ "StreamEnabled": false }));
+    for specification in off.into_iter().chain(new.map(enabled)) {
+        let request = json!({ "TableName": id, "StreamSpecification": specification });
+        place.call("dynamodb", "UpdateTable", &request).await?;
+    }
+    Ok(())
 }
 
 fn billing(table: &Value) -> &str {

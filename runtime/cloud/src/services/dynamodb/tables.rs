@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{TableRecord, Tag, arn, existing, items, table_name};
+use super::{TableRecord, Tag, arn, existing, items, streams, table_name};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
@@ -26,7 +26,11 @@ pub async fn create(call: &Call<'_>) -> ApiResult {
     check_capacity(params)?;
     let request = for_engine(call, name)?;
     let (id, created) = (uuid::Uuid::new_v4().to_string(), cloud.clock.now());
-    let record = TableRecord { whole: false, id, created, tags, expiry: None };
+    let mut record =
+        TableRecord { whole: false, id, created, tags, expiry: None, streams: Vec::new() };
+    if let Some(view) = wanted_view(params)? {
+        record.open(name, view, 0, created)?;
+    }
     let tables = &cloud.services.dynamodb.tables;
     if !tables.create(name, record)? {
         let words = format!("Table already exists: {name}");
@@ -71,25 +75,88 @@ pub async fn update(call: &Call<'_>) -> ApiResult {
             }
         }
     }
+    let change = stream_change(call, name, &table)?;
     let request = for_engine(call, name)?;
-    let answer = cloud.services.dynamodb.engine.run("UpdateTable", request).await?;
+    let dynamodb = &cloud.services.dynamodb;
+    let answer = dynamodb.engine.run("UpdateTable", request).await?;
+    let now = cloud.clock.now();
+    match change {
+        StreamChange::None => {}
+        StreamChange::Open(view, begin) => {
+            let opened =
+                dynamodb.tables.update(name, |table| table.open(name, view, begin, now))?;
+            opened.unwrap_or(Ok(()))?;
+        }
+        StreamChange::Close => {
+            let end = dynamodb.streams.log.end(name)?;
+            dynamodb.tables.update(name, |table| table.close(end, now))?;
+            dynamodb.streams.tell(name);
+        }
+    }
+    let table = existing(cloud, name)?;
     Ok(json!({ "TableDescription": described(cloud, name, &table, &answer["TableDescription"]) }))
+}
+
+/// What a stream shall show that is to be enabled.
+fn wanted_view(params: &Value) -> ApiResult<Option<&str>> {
+    let wanted = &params["StreamSpecification"];
+    match (wanted["StreamEnabled"] == true, wanted["StreamViewType"].as_str()) {
+        (true, None) => {
+            let words = "One or more parameter values were invalid: If stream is being enabled, \
+                         then UpdateViewType must be specified";
+            Err(ApiError::new("ValidationException", words))
+        }
+        (is_on, view) => Ok(view.filter(|_| is_on)),
+    }
+}
+
+/// What a change of a table does to its streams.
+enum StreamChange<'a> {
+    None,
+    /// One is enabled, which has what comes after this number.
+    Open(&'a str, i64),
+    Close,
+}
+
+fn stream_change<'a>(
+    call: &Call<'a>,
+    name: &str,
+    table: &TableRecord,
+) -> ApiResult<StreamChange<'a>> {
+    let wanted = &call.params["StreamSpecification"];
+    if wanted.is_null() {
+        return Ok(StreamChange::None);
+    }
+    let is_open = table.open_stream().is_some();
+    let refused = |words: String| Err(ApiError::new("ValidationException", words));
+    match (wanted_view(call.params)?, is_open) {
+        (Some(_), true) => Err(streams::enabled_already(name)),
+        (Some(view), false) => {
+            Ok(StreamChange::Open(view, call.cloud.services.dynamodb.streams.log.end(name)?))
+        }
+        (None, _) if !wanted["StreamViewType"].is_null() => refused(
+            "One or more parameter values were invalid: If stream is being disabled, then \
+             UpdateViewType must not be specified"
+                .to_owned(),
+        ),
+        (None, false) => refused(format!("Table has no stream to disable: TableName: {name}")),
+        (None, true) => Ok(StreamChange::Close),
+    }
 }
 
 /// The request without what this adapter keeps itself; what it would have to do is refused.
 fn for_engine(call: &Call<'_>, name: &str) -> ApiResult {
     let refused = |member: &str| ApiError::unknown_parameter(member, &call.action());
-    if call.params["StreamSpecification"]["StreamEnabled"] == true {
-        return Err(refused("StreamSpecification"));
-    }
     if call.params["SSESpecification"]["Enabled"] == true {
         return Err(refused("SSESpecification"));
     }
     let mut request = items::named(call.params, name);
     if let Some(members) = request.as_object_mut() {
-        members.retain(|member, _| {
-            !matches!(member.as_str(), "Tags" | "StreamSpecification" | "SSESpecification")
-        });
+        members.retain(|member, _| !matches!(member.as_str(), "Tags" | "SSESpecification"));
+    }
+    // What a stream shows is decided when it is read.
+    if request["StreamSpecification"]["StreamEnabled"] == true {
+        request["StreamSpecification"]["StreamViewType"] = "NEW_AND_OLD_IMAGES".into();
     }
     Ok(request)
 }
@@ -132,6 +199,7 @@ fn described(cloud: &Cloud, name: &str, table: &TableRecord, description: &Value
     out["TableArn"] = table_arn.into();
     out["TableId"] = table.id.clone().into();
     out["CreationDateTime"] = epoch_secs(table.created).into();
+    streams::describe(cloud, name, table, &mut out);
     out
 }
 
@@ -152,6 +220,7 @@ pub async fn delete(call: &Call<'_>) -> ApiResult {
         tables.update(name, |table| table.whole = true)?;
         return Err(error);
     }
+    cloud.services.dynamodb.streams.forget(name)?;
     tables.remove(name)?;
     description["TableStatus"] = "DELETING".into();
     Ok(json!({ "TableDescription": description }))

@@ -29,7 +29,10 @@ impl Handler for Stream {
     }
 
     async fn create(&self, place: &Place<'_>, id: &str, properties: &Value) -> Made {
-        let mut request = json!({ "StreamName": id, "Tags": tags(properties) });
+        let mut request = json!({ "StreamName": id });
+        if !tags(properties).is_empty() {
+            request["Tags"] = tags(properties).into();
+        }
         if let Some(mode) = mode(properties) {
             request["StreamModeDetails"] = json!({ "StreamMode": mode });
         }

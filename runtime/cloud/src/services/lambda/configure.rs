@@ -1,19 +1,23 @@
-//! Makes, changes and deletes functions, from the properties of `AWS::Lambda::Function`.
+//! The configuration of a function: what a request says of it, and what Lambda looks at before it
+//! takes it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Function, Network, package};
+use super::function::{Network, invalid};
+use super::{Function, destinations};
 use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
 use crate::services::ec2::{self, Attached};
 
 /// Longest name.
 const NAME_BYTES_MAX: usize = 64;
 /// Bytes of names and values of all variables together.
 const VARIABLES_BYTES_MAX: usize = 4_096;
+/// Runtimes whose functions are programs of their own.
+const RUNTIMES: [&str; 2] = ["provided.al2023", "provided.al2"];
 /// Variables that Lambda sets itself.
 const RESERVED: [&str; 19] = [
     "_HANDLER",
@@ -38,165 +42,132 @@ const RESERVED: [&str; 19] = [
     crate::kernel::processes::MARK,
 ];
 
-/// Makes a function, or changes it to these properties.
-pub fn set(cloud: &Cloud, name: &str, p: &Value) -> Result<(), String> {
-    check(name, p)?;
-    let old = cloud.services.lambda.functions.get(name);
-    let role = text(p, "Role");
-    let code = &p["Code"];
-    let network = network(&p["VpcConfig"])?;
-    cloud.assume(role, "lambda.amazonaws.com", name)?;
-    let of = Attached { function: name, role };
-    if let Some(network) = &network {
-        ec2::check_attachment(cloud, of, &network.subnets, &network.groups)?;
+/// What AWS has and this cloud has not.
+fn not_implemented(what: &str) -> ApiError {
+    let message = format!("The embedded cloud does not implement {what}.");
+    ApiError::new("NotImplemented", message).with_status(501)
+}
+
+/// Refuses a name that no function can have; it becomes a folder.
+pub fn check_name(name: &str) -> ApiResult<()> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
+        return Err(out_of_bounds(format!(
+            "Value '{name}' at 'functionName' failed to satisfy constraint: Member must satisfy \
+             regular expression pattern: [a-zA-Z0-9-_]{{1,64}}"
+        )));
     }
-    let package = package::unpack(cloud, name, text(code, "S3Bucket"), text(code, "S3Key"))?;
-    let log_group = match text(&p["LoggingConfig"], "LogGroup") {
-        "" => format!("/aws/lambda/{name}"),
-        group => group.to_owned(),
-    };
-    if let Some(network) = &network {
-        ec2::attach(cloud, of, &network.subnets, &network.groups)?;
-    }
-    let function = Function {
-        role: role.to_owned(),
-        description: text(p, "Description").to_owned(),
-        variables: variables(p)?,
-        handler: text(p, "Handler").to_owned(),
-        timeout_secs: number(p, "Timeout", "timeout", 3, 1, 900)?,
-        memory_mb: number(p, "MemorySize", "memorySize", 128, 128, 10_240)?,
-        log_group,
-        code_sha256: package.sha256,
-        code_bytes: package.bytes,
-        directory: package.directory,
-        // Later than before, also when the clock stands still: processes are told apart by it.
-        permissions: old.as_ref().map(|old| old.permissions.clone()).unwrap_or_default(),
-        modified: old.map_or_else(Timestamp::now, |o| Timestamp::now().max(after(o.modified))),
-        architecture: architecture(p)?.to_owned(),
-        network,
-    };
-    cloud.services.lambda.functions.put(name, function)?;
-    cloud.services.lambda.environments.retire(name);
     Ok(())
 }
 
-fn after(time: Timestamp) -> Timestamp {
-    time + jiff::SignedDuration::from_millis(1)
+fn out_of_bounds(words: String) -> ApiError {
+    ApiError::new("ValidationException", format!("1 validation error detected: {words}"))
 }
 
-/// Deletes a function; one that is not there is deleted.
-pub fn delete(cloud: &Arc<Cloud>, name: &str) -> Result<(), String> {
-    if let Some(function) = cloud.services.lambda.functions.get(name) {
-        ec2::detach(cloud, Attached { function: name, role: &function.role })?;
+/// A function as `CreateFunction` describes it.
+pub fn begin(name: &str, p: &Value) -> ApiResult<Function> {
+    if p["PackageType"] == "Image" || !p["Code"]["ImageUri"].is_null() {
+        return Err(not_implemented("functions that are container images"));
     }
-    cloud.services.lambda.functions.remove(name)?;
-    cloud.services.lambda.environments.retire(name);
-    match std::fs::remove_dir_all(package::folder(cloud, name)) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
-        _ => Ok(()),
-    }
-}
-
-fn text<'a>(p: &'a Value, name: &str) -> &'a str {
-    p[name].as_str().unwrap_or_default()
-}
-
-/// Everything that needs no look at other things.
-fn check(name: &str, p: &Value) -> Result<(), String> {
-    // The name becomes a folder.
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
-        return Err(format!(
-            "1 validation error detected: Value '{name}' at 'functionName' failed to satisfy \
-             constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9-_]{{1,64}}"
+    if p["Runtime"].is_null() || p["Handler"].is_null() {
+        return Err(invalid(
+            "Runtime and Handler are mandatory parameters for functions created with deployment \
+             packages.",
         ));
     }
-    let runtime = text(p, "Runtime");
-    if runtime.is_empty() || text(p, "Handler").is_empty() {
-        return Err("Runtime and Handler are mandatory parameters for functions created with \
-                    deployment packages."
-            .to_owned());
-    }
-    if runtime != "provided.al2023" {
-        return Err(format!(
-            "the embedded cloud runs functions with the runtime provided.al2023, not {runtime}"
-        ));
-    }
-    only(&p["Code"], "Code", &["S3Bucket", "S3Key"])?;
-    only(&p["Environment"], "Environment", &["Variables"])?;
-    only(&p["LoggingConfig"], "LoggingConfig", &["LogGroup", "LogFormat"])?;
-    match text(&p["LoggingConfig"], "LogFormat") {
-        "" | "Text" => Ok(()),
-        other => Err(format!("the embedded cloud does not implement LogFormat {other}")),
-    }
+    let log_group = format!("/aws/lambda/{name}");
+    let mut function = Function { log_group, ..Function::default() };
+    set_architecture(&mut function, p, "x86_64")?;
+    apply(&mut function, name, p)?;
+    Ok(function)
 }
 
-/// Refuses members that are not used.
-fn only(value: &Value, of: &str, used: &[&str]) -> Result<(), String> {
-    let unused = value.as_object().into_iter().flat_map(|o| o.keys());
-    match unused.into_iter().find(|name| !used.contains(&name.as_str())) {
-        Some(name) => Err(format!("the embedded cloud does not implement {name} of {of}")),
-        None => Ok(()),
+/// Takes over what a request says; what it does not speak of stays as it is.
+pub fn apply(function: &mut Function, name: &str, p: &Value) -> ApiResult<()> {
+    let text = |member: &str| p[member].as_str().map(str::to_owned);
+    if let Some(runtime) = text("Runtime") {
+        if !RUNTIMES.contains(&runtime.as_str()) {
+            return Err(not_implemented(&format!("the runtime {runtime} of functions")));
+        }
+        function.runtime = runtime;
     }
+    function.role = text("Role").unwrap_or_else(|| std::mem::take(&mut function.role));
+    function.handler = text("Handler").unwrap_or_else(|| std::mem::take(&mut function.handler));
+    if let Some(description) = text("Description") {
+        function.description = description;
+    }
+    if let Some(secs) = within(p, "Timeout", "timeout", 900)? {
+        function.timeout_secs = secs;
+    }
+    if let Some(mb) = within(p, "MemorySize", "memorySize", 10_240)? {
+        function.memory_mb = mb;
+    }
+    if !p["Environment"].is_null() {
+        function.variables = variables(&p["Environment"]["Variables"])?;
+    }
+    if !p["VpcConfig"].is_null() {
+        function.network = network(&p["VpcConfig"])?;
+    }
+    if !p["DeadLetterConfig"].is_null() {
+        let target = p["DeadLetterConfig"]["TargetArn"].as_str();
+        function.dead_letter = target.filter(|arn| !arn.is_empty()).map(str::to_owned);
+    }
+    let logging = &p["LoggingConfig"];
+    if logging["LogFormat"] == "JSON" {
+        return Err(not_implemented("LogFormat JSON of functions"));
+    }
+    if !logging.is_null() {
+        let group = logging["LogGroup"].as_str().map(str::to_owned);
+        function.log_group = group.unwrap_or_else(|| format!("/aws/lambda/{name}"));
+    }
+    Ok(())
 }
 
-fn architecture(p: &Value) -> Result<&str, String> {
+/// Takes over the architecture, which must be the machine's.
+pub fn set_architecture(function: &mut Function, p: &Value, default: &str) -> ApiResult<()> {
     let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-    let architecture = p["Architectures"][0].as_str().unwrap_or("x86_64");
-    if architecture == own {
-        Ok(architecture)
-    } else {
-        Err(format!("this machine runs {own}, the function is for {architecture}"))
+    let architecture = p["Architectures"][0].as_str().unwrap_or(default);
+    if architecture != own {
+        return Err(not_implemented(&format!(
+            "functions for {architecture}: this machine runs {own}"
+        )));
+    }
+    function.architecture = architecture.to_owned();
+    Ok(())
+}
+
+fn within(p: &Value, name: &str, member: &str, max: u64) -> ApiResult<Option<u64>> {
+    match p[name].as_u64() {
+        Some(given) if given > max => Err(out_of_bounds(format!(
+            "Value '{given}' at '{member}' failed to satisfy constraint: Member must have value \
+             less than or equal to {max}"
+        ))),
+        given => Ok(given),
     }
 }
 
-fn number(
-    p: &Value,
-    name: &str,
-    member: &str,
-    default: u64,
-    min: u64,
-    max: u64,
-) -> Result<u64, String> {
-    let given = match &p[name] {
-        Value::Null => return Ok(default),
-        // Templates may also write numbers as text.
-        value => value.as_u64().or_else(|| value.as_str()?.parse().ok()),
-    };
-    let given = given.ok_or_else(|| format!("{name} is not a number: {}", p[name]))?;
-    let bound = match given {
-        given if given < min => format!("greater than or equal to {min}"),
-        given if given > max => format!("less than or equal to {max}"),
-        given => return Ok(given),
-    };
-    Err(format!(
-        "1 validation error detected: Value '{given}' at '{member}' failed to satisfy \
-         constraint: Member must have value {bound}"
-    ))
-}
-
-fn variables(p: &Value) -> Result<HashMap<String, String>, String> {
-    let pairs = p["Environment"]["Variables"].as_object().into_iter().flatten();
-    let written = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-    let variables: HashMap<String, String> =
-        pairs.map(|(name, value)| (name.clone(), written(value))).collect();
+fn variables(given: &Value) -> ApiResult<HashMap<String, String>> {
+    let pairs = given.as_object().into_iter().flatten();
+    let variables: HashMap<String, String> = pairs
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect();
     let unable = "Lambda was unable to configure your environment variables because the \
                   environment variables you have provided";
-    if let Some(name) = variables.keys().find(|n| RESERVED.contains(&n.as_str())) {
-        return Err(format!(
+    let mut reserved = variables.keys().filter(|name| RESERVED.contains(&name.as_str()));
+    if let Some(name) = reserved.next() {
+        return Err(invalid(format!(
             "{unable} contains reserved keys that are currently not supported for modification. \
              Reserved keys used in this request: {name}"
-        ));
+        )));
     }
     let bytes: usize = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > VARIABLES_BYTES_MAX {
-        return Err(format!("{unable} exceeded the 4KB limit."));
+        return Err(invalid(format!("{unable} exceeded the 4KB limit.")));
     }
     Ok(variables)
 }
 
-fn network(config: &Value) -> Result<Option<Network>, String> {
-    only(config, "VpcConfig", &["SubnetIds", "SecurityGroupIds"])?;
+fn network(config: &Value) -> ApiResult<Option<Network>> {
     let list = |name: &str| -> Vec<String> {
         let items = config[name].as_array().into_iter().flatten();
         items.filter_map(Value::as_str).map(str::to_owned).collect()
@@ -205,7 +176,40 @@ fn network(config: &Value) -> Result<Option<Network>, String> {
     match (network.subnets.is_empty(), network.groups.is_empty()) {
         (true, true) => Ok(None),
         (false, false) => Ok(Some(network)),
-        _ => Err("SubnetIds and SecurityIds must coexist or be both empty list.".to_owned()),
+        _ => Err(invalid("SubnetIds and SecurityIds must coexist or be both empty list.")),
+    }
+}
+
+/// Looks at everything that a function needs: its role, its network, where failed events go.
+pub fn check_surroundings(cloud: &Arc<Cloud>, name: &str, function: &Function) -> ApiResult<()> {
+    cloud.assume(&function.role, "lambda.amazonaws.com", name).map_err(|why| {
+        tracing::debug!("{why}");
+        invalid("The role defined for the function cannot be assumed by Lambda.")
+    })?;
+    let of = Attached { function: name, role: &function.role };
+    if let Some(network) = &function.network {
+        ec2::check_attachment(cloud, of, &network.subnets, &network.groups).map_err(invalid)?;
+    }
+    function
+        .dead_letter
+        .as_ref()
+        .map_or(Ok(()), |target| destinations::check_dead_letter(cloud, &function.role, target))
+}
+
+/// Attaches a function to its network, when that is another one than it had.
+pub fn attach(
+    cloud: &Arc<Cloud>,
+    name: &str,
+    function: &Function,
+    former: Option<&Network>,
+) -> ApiResult<()> {
+    let of = Attached { function: name, role: &function.role };
+    if former.is_some() && former != function.network.as_ref() {
+        ec2::detach(cloud, of).map_err(ApiError::internal)?;
+    }
+    match &function.network {
+        Some(n) => ec2::attach(cloud, of, &n.subnets, &n.groups).map_err(ApiError::internal),
+        None => Ok(()),
     }
 }
 
@@ -214,35 +218,43 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn refusal(more: Value) -> String {
+        let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+        let mut p = json!({
+            "Runtime": "provided.al2023", "Handler": "bootstrap", "Architectures": [own],
+        });
+        p.as_object_mut().expect("members").extend(more.as_object().cloned().unwrap_or_default());
+        begin("f", &p).map_or_else(|error| error.to_string(), |_| "taken".to_owned())
+    }
+
     #[test]
     fn what_lambda_refuses_is_refused() {
-        let good = json!({
-            "Runtime": "provided.al2023", "Handler": "bootstrap",
-            "Code": { "S3Bucket": "b", "S3Key": "k" },
-        });
-        assert_eq!(check("f", &good), Ok(()));
-        assert!(check("../f", &good).expect_err("a path").contains("functionName"));
-        for (member, value, expected) in [
-            ("Runtime", json!("python3.13"), "not python3.13"),
-            ("Handler", Value::Null, "mandatory"),
-            ("Code", json!({ "ZipFile": "x" }), "does not implement ZipFile of Code"),
-            ("LoggingConfig", json!({ "LogFormat": "JSON" }), "LogFormat JSON"),
+        assert_eq!(refusal(json!({ "Timeout": 900, "MemorySize": 10_240 })), "taken");
+        assert_eq!(refusal(json!({ "Runtime": "provided.al2" })), "taken");
+        assert!(check_name("../f").expect_err("a path").message.contains("functionName"));
+        for (more, expected) in [
+            (json!({ "Runtime": "python3.13" }), "implement the runtime python3.13 of functions"),
+            (json!({ "PackageType": "Image" }), "implement functions that are container images"),
+            (json!({ "Handler": null }), "mandatory"),
+            (json!({ "LoggingConfig": { "LogFormat": "JSON" } }), "LogFormat JSON"),
+            (json!({ "Timeout": 901 }), "less than or equal to 900"),
+            (json!({ "VpcConfig": { "SubnetIds": ["s"] } }), "must coexist"),
+            (json!({ "Environment": { "Variables": { "AWS_REGION": "b" } } }), "AWS_REGION"),
+            (json!({ "Environment": { "Variables": { "A": "x".repeat(4_096) } } }), "4KB"),
         ] {
-            let mut bad = good.clone();
-            bad[member] = value;
-            let error = check("f", &bad).expect_err(member);
-            assert!(error.contains(expected), "{error}");
+            let refusal = refusal(more);
+            assert!(refusal.contains(expected), "{refusal}");
         }
-        let timeout =
-            |value: Value| number(&json!({ "Timeout": value }), "Timeout", "timeout", 3, 1, 900);
-        assert_eq!((timeout(Value::Null), timeout(json!("30"))), (Ok(3), Ok(30)));
-        assert!(timeout(json!(901)).expect_err("too long").contains("less than or equal to 900"));
-        assert!(timeout(json!(-1)).is_err() && timeout(json!("x")).is_err());
-        let with =
-            |n: &str, v: &str| variables(&json!({ "Environment": { "Variables": { n: v } } }));
-        assert!(with("A", "b").is_ok());
-        assert!(with("AWS_REGION", "b").expect_err("reserved").contains("AWS_REGION"));
-        assert!(with("A", &"x".repeat(4_096)).expect_err("too long").contains("4KB"));
-        assert!(network(&json!({ "SubnetIds": ["s"] })).is_err());
+    }
+
+    #[test]
+    fn what_a_change_does_not_speak_of_stays() {
+        let mut function = Function::default();
+        (function.timeout_secs, function.handler) = (9, "h".to_owned());
+        apply(&mut function, "f", &json!({ "MemorySize": 256 })).expect("taken");
+        let kept = (function.timeout_secs, function.handler.as_str(), function.memory_mb);
+        assert_eq!(kept, (9, "h", 256));
+        apply(&mut function, "f", &json!({ "LoggingConfig": { "LogGroup": "g" } })).expect("taken");
+        assert_eq!(function.log_group, "g");
     }
 }

@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 use super::log::Log;
 use super::memory::Memory;
 use super::runtime_api::{self, Served, Work};
+use super::versions::Target;
 use super::{Function, Invoked, arn};
-use crate::kernel::cloud::Cloud;
+use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::processes::{self, Signal};
 use crate::services::logs;
@@ -38,6 +39,8 @@ pub struct Environment {
     used: Instant,
     /// Name of its function.
     pub name: String,
+    /// Version of it that it runs.
+    pub version: String,
     modified: Timestamp,
     /// End of its credentials.
     expires: Option<Timestamp>,
@@ -76,25 +79,26 @@ pub enum Answer {
 }
 
 impl Environment {
-    /// Starts a process of `function`.
+    /// Starts a process of a function.
     pub async fn start(
         cloud: &Arc<Cloud>,
-        name: &str,
-        function: &Function,
+        target: &Target,
         count: Arc<AtomicUsize>,
     ) -> ApiResult<Self> {
+        let Target { name, version, function, .. } = target;
         let denied =
             |message: String| ApiError::new("AccessDeniedException", message).with_status(403);
         let mut caller =
             cloud.assume(&function.role, "lambda.amazonaws.com", name).map_err(denied)?;
         let stream = format!(
-            "{}/[$LATEST]{}",
+            "{}/[{version}]{}",
             Timestamp::now().strftime("%Y/%m/%d"),
             uuid::Uuid::new_v4().simple()
         );
         // Lambda writes the log with the role's permissions; without them there is no log, but the
         // function runs.
-        let first = ["INIT_START Runtime Version: provided:al2023".to_owned()];
+        let system = function.runtime.replace('.', ":");
+        let first = [format!("INIT_START Runtime Version: {system}")];
         let allowed = logs::write(cloud, &caller, &function.log_group, &stream, &first);
         if let Err(error) = &allowed {
             tracing::warn!("the function `{name}` has no log: {error}");
@@ -110,7 +114,7 @@ impl Environment {
             .envs(&function.variables)
             .env(runtime_api::VARIABLE, &api.address)
             .env("AWS_LAMBDA_FUNCTION_NAME", name)
-            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", version)
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string())
             .env("AWS_LAMBDA_LOG_GROUP_NAME", &function.log_group)
             .env("AWS_LAMBDA_LOG_STREAM_NAME", &stream)
@@ -133,7 +137,8 @@ impl Environment {
             log: log.map_err(ApiError::internal)?,
             started: Some(started),
             used: started,
-            name: name.to_owned(),
+            name: name.clone(),
+            version: version.clone(),
             modified: function.modified,
             expires: credentials.expires,
             count,
@@ -142,9 +147,8 @@ impl Environment {
 
     /// Whether the process still runs, runs the function as it is now, and has credentials that
     /// are good for an invocation.
-    pub fn fits(&mut self, name: &str, function: &Function) -> bool {
-        self.name == name
-            && self.modified == function.modified
+    pub fn fits(&mut self, function: &Function) -> bool {
+        self.modified == function.modified
             && lasts(self.expires, function.timeout_secs, Timestamp::now())
             && matches!(self.child.try_wait(), Ok(None))
     }
@@ -155,25 +159,31 @@ impl Environment {
     }
 
     /// Hands the process one invocation and waits for the answer.
-    pub async fn invoke(&mut self, cloud: &Cloud, function: &Function, payload: Bytes) -> Answer {
-        let id = uuid::Uuid::new_v4().to_string();
+    pub async fn invoke(
+        &mut self,
+        cloud: &Cloud,
+        target: &Target,
+        payload: Bytes,
+        id: &str,
+    ) -> Answer {
+        let function = &target.function;
         let mut init = None;
         if let Some(started) = self.started.take() {
-            match self.initialise(&id).await {
+            match self.initialise(id).await {
                 Ok(()) => init = Some(started.elapsed()),
                 Err(answer) => return answer,
             }
         }
-        self.log.begin(&id);
+        self.log.begin(id, &self.version);
         let limit = Duration::from_secs(function.timeout_secs);
         let began = Instant::now();
         let (answer, answered) = oneshot::channel();
         let taken = Arc::new(AtomicBool::new(false));
         let work = Work {
-            id: id.clone(),
+            id: id.to_owned(),
             payload,
             deadline_ms: Timestamp::now().as_millisecond() + limit.as_millis() as i64,
-            arn: arn(cloud, &self.name),
+            arn: target.arn(cloud),
             taken: taken.clone(),
             answer,
         };
@@ -191,17 +201,17 @@ impl Environment {
                 if !taken.load(Ordering::Acquire) {
                     return Answer::NotTaken;
                 }
-                self.failed(&id, "Runtime.ExitError", &exit(&id, status.ok()))
+                self.failed(id, "Runtime.ExitError", &exit(id, status.ok()))
             }
-            () = self.memory.outgrows(function.memory_mb) => self.kill(&id),
+            () = self.memory.outgrows(function.memory_mb) => self.kill(id),
             () = tokio::time::sleep(limit) => {
                 let late = format!("Task timed out after {:.2} seconds", limit.as_secs_f64());
-                self.log.add(&[format!("{} {id} {late}", crate::kernel::cloud::iso(Timestamp::now()))]);
-                self.failed(&id, "Sandbox.Timedout", &format!("RequestId: {id} Error: {late}"))
+                self.log.add(&[format!("{} {id} {late}", iso(Timestamp::now()))]);
+                self.failed(id, "Sandbox.Timedout", &format!("RequestId: {id} Error: {late}"))
             }
         };
         self.used = Instant::now();
-        self.end(function, &id, began.elapsed(), init, answer)
+        self.end(function, id, began.elapsed(), init, answer)
     }
 
     /// Waits until a new process asks for work.
@@ -273,7 +283,8 @@ impl Environment {
 }
 
 fn done(payload: Bytes, function_error: Option<&'static str>) -> Answer {
-    let invoked = Invoked { payload, function_error, log_tail: Vec::new() };
+    let (log_tail, version) = (Vec::new(), String::new());
+    let invoked = Invoked { payload, function_error, log_tail, version };
     Answer::Done { invoked, reusable: true }
 }
 

@@ -114,11 +114,11 @@ impl Log {
         }
     }
 
-    /// Begins an invocation.
-    pub fn begin(&self, id: &str) {
+    /// Begins an invocation of a version.
+    pub fn begin(&self, id: &str, version: &str) {
         let mut state = self.state();
         state.tail.clear();
-        self.keep_lines(&mut state, &[format!("START RequestId: {id} Version: $LATEST")]);
+        self.keep_lines(&mut state, &[format!("START RequestId: {id} Version: {version}")]);
     }
 
     /// The newest bytes of the invocation.

@@ -1,46 +1,13 @@
-//! The operations of Lambda's API.
+//! `Invoke`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{
-    Invoked, Reference, asynchronous, authorized, describe, find, invoke_at, qualified_arn,
-};
+use super::{Invoked, asynchronous, authorized, invoke_at, named};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::service::Call;
-
-/// Functions in one answer, as in AWS.
-const PAGE_MAX: usize = 50;
-
-/// The function that a call names.
-fn named<'a>(call: &Call<'a>) -> ApiResult<Reference<'a>> {
-    Ok(Reference::parse(call.required("FunctionName")?, call.text("Qualifier")))
-}
-
-/// `GetFunction`.
-pub fn get(call: &Call<'_>) -> ApiResult {
-    let reference = named(call)?;
-    call.authorize(&qualified_arn(call.cloud, &reference))?;
-    let function = find(call.cloud, &reference)?;
-    let configuration = describe(call.cloud, reference.name, &function);
-    Ok(json!({ "Configuration": configuration, "Code": { "RepositoryType": "S3" } }))
-}
-
-/// `ListFunctions`, in pages.
-pub fn list(call: &Call<'_>) -> ApiResult {
-    call.authorize("*")?;
-    let size = call.params["MaxItems"].as_u64().map_or(PAGE_MAX, |size| size as usize);
-    let size = size.clamp(1, PAGE_MAX);
-    let after = call.text("Marker").filter(|marker| !marker.is_empty());
-    let rest = call.cloud.services.lambda.functions.range("", after);
-    let page = rest.iter().take(size).map(|(name, f)| describe(call.cloud, name, f));
-    let last = rest.get(size - 1).filter(|_| rest.len() > size);
-    Ok(json!({
-        "Functions": page.collect::<Vec<Value>>(), "NextMarker": last.map(|(name, _)| name),
-    }))
-}
 
 /// `Invoke`.
 pub async fn invoke(call: &Call<'_>) -> ApiResult {
@@ -64,7 +31,7 @@ pub async fn invoke(call: &Call<'_>) -> ApiResult {
 
 fn answer(invoked: &Invoked, with_log: bool) -> Value {
     json!({
-        "StatusCode": 200, "ExecutedVersion": "$LATEST",
+        "StatusCode": 200, "ExecutedVersion": invoked.version,
         "FunctionError": invoked.function_error,
         "LogResult": with_log.then(|| BASE64.encode(&invoked.log_tail)),
         "Payload": BASE64.encode(&invoked.payload),

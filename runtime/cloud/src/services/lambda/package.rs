@@ -1,4 +1,7 @@
-//! Deployment packages: fetched from S3 and unpacked.
+//! Deployment packages: brought along or fetched from S3, and unpacked.
+//!
+//! Differences from AWS: a package without `bootstrap` and one with symbolic links are refused
+//! here, not when the function is invoked.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -6,10 +9,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::function::invalid;
 use crate::kernel::cloud::Cloud;
+use crate::kernel::error::{ApiError, ApiResult};
+use crate::kernel::service::Call;
+use crate::services::s3::{StoreError, Which};
 
+/// Bytes of a package that a request brings along.
+const ZIP_BYTES_MAX: usize = 50 * 1024 * 1024;
 /// Bytes of an unpacked package, as in AWS.
 const UNPACKED_BYTES_MAX: u64 = 250 * 1024 * 1024;
 /// Entries of a package.
@@ -31,32 +42,105 @@ pub fn folder(cloud: &Cloud, name: &str) -> PathBuf {
     cloud.path("lambda").join(name)
 }
 
-/// Fetches and unpacks a package. The directory is there with all its files or not at all.
-pub fn unpack(cloud: &Cloud, name: &str, bucket: &str, key: &str) -> Result<Package, String> {
-    let package = cloud
-        .services
-        .s3
-        .read(bucket, key)
-        .map_err(|e| format!("Error occurred while GetObject. S3 Error Message: {e}"))?;
-    let hash = Sha256::digest(&package);
+/// The bytes of a package that a request brings along or names in S3.
+pub fn fetch(call: &Call<'_>, code: &Value) -> ApiResult<Vec<u8>> {
+    let text = |name: &str| code[name].as_str();
+    match (text("ZipFile"), text("S3Bucket"), text("S3Key")) {
+        (Some(zip), None, None) => {
+            let bytes = STANDARD.decode(zip).map_err(|_| not_a_package())?;
+            if bytes.len() > ZIP_BYTES_MAX {
+                let message = format!("Zip file must be smaller than {ZIP_BYTES_MAX} bytes");
+                return Err(invalid(message));
+            }
+            Ok(bytes)
+        }
+        (Some(_), ..) => {
+            let message =
+                "Please do not provide other FunctionCode parameters when providing a ZipFile.";
+            Err(invalid(message))
+        }
+        (None, Some(bucket), Some(key)) => from_s3(call, bucket, key, text("S3ObjectVersion")),
+        _ => Err(invalid("Please provide a source for function code.")),
+    }
+}
+
+/// Reads a package from S3, with the rights of the caller.
+fn from_s3(call: &Call<'_>, bucket: &str, key: &str, version: Option<&str>) -> ApiResult<Vec<u8>> {
+    let cloud = call.cloud;
+    let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+    let allowed =
+        cloud.authorize(call.caller, action, &format!("arn:aws:s3:::{bucket}/{key}"), &[]);
+    allowed.map_err(|error| {
+        let message = format!(
+            "Your access has been denied by S3, please make sure your request credentials have \
+             permission to GetObject for {bucket}/{key}. S3 Error Code: AccessDenied. S3 Error \
+             Message: {}",
+            error.message
+        );
+        ApiError::new("AccessDeniedException", message).with_status(403)
+    })?;
+    let which = match version {
+        None => Which::Current,
+        Some("null") => Which::Null,
+        Some(id) => Which::Id(id.to_owned()),
+    };
+    let s3 = &cloud.services.s3;
+    let opened = s3.open_version(bucket, key, &which);
+    let read =
+        opened.and_then(|(object, file)| s3.reader(&object, file, 0..object.size)?.read_all());
+    read.map_err(|error| {
+        let code = match &error {
+            StoreError::NoSuchBucket | StoreError::InvalidName => "NoSuchBucket",
+            StoreError::NoSuchVersion => "NoSuchVersion",
+            StoreError::NoSuchKey | StoreError::Marker(_) => "NoSuchKey",
+            _ => return ApiError::internal(error),
+        };
+        invalid(format!(
+            "Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {error}"
+        ))
+    })
+}
+
+fn not_a_package() -> ApiError {
+    let message =
+        "Could not unzip uploaded file. Please check your file, then try to upload again.";
+    invalid(message)
+}
+
+/// Unpacks a package. The directory is there with all its files or not at all. Blocks.
+pub fn unpack(cloud: &Cloud, name: &str, package: &[u8]) -> ApiResult<Package> {
+    let hash = Sha256::digest(package);
     let directory = folder(cloud, name).join(hex::encode(&hash[..8]));
     if !directory.exists() {
         let incoming = folder(cloud, name).join(format!("incoming-{}", uuid::Uuid::new_v4()));
-        let unpacked = unpack_into(&package, &incoming, UNPACKED_BYTES_MAX).and_then(|()| {
+        let unpacked = unpack_into(package, &incoming, UNPACKED_BYTES_MAX).and_then(|()| {
             std::fs::rename(&incoming, &directory).map_err(|e| format!("the disk failed: {e}"))
         });
         if let Err(error) = unpacked {
             // What cannot be deleted now is deleted at the next start.
             let _ = std::fs::remove_dir_all(&incoming);
-            return Err(error);
+            // Somebody else may have unpacked the same package meanwhile.
+            if !directory.exists() {
+                return Err(invalid(error));
+            }
         }
     }
-    let sha256 = base64::engine::general_purpose::STANDARD.encode(hash);
-    Ok(Package { directory, sha256, bytes: package.len() })
+    Ok(Package { directory, sha256: sha256(package), bytes: package.len() })
+}
+
+/// The hash of a package as the API shows it.
+pub fn sha256(package: &[u8]) -> String {
+    STANDARD.encode(Sha256::digest(package))
+}
+
+/// Whether a package could be unpacked.
+pub fn check(package: &[u8]) -> ApiResult<()> {
+    let archive = zip::ZipArchive::new(std::io::Cursor::new(package));
+    archive.map(drop).map_err(|_| not_a_package())
 }
 
 fn unpack_into(package: &[u8], directory: &Path, bytes_max: u64) -> Result<(), String> {
-    let unreadable = |e: zip::result::ZipError| format!("Could not unzip uploaded file: {e}");
+    let unreadable = |_| not_a_package().message;
     let mut archive = zip::ZipArchive::new(std::io::Cursor::new(package)).map_err(unreadable)?;
     if archive.len() > ENTRIES_MAX {
         return Err(format!("the package has {} entries, {ENTRIES_MAX} at most", archive.len()));
@@ -101,11 +185,13 @@ fn write_executable(target: &Path, contents: &mut impl Read) -> std::io::Result<
 pub fn remove_leftovers(cloud: &Cloud) {
     for function in folders(&cloud.path("lambda")) {
         let name = function.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let Some(record) = cloud.services.lambda.functions.get(name) else {
+        if !cloud.services.lambda.functions.contains(name) {
             remove(&function);
             continue;
-        };
-        for package in folders(&function).into_iter().filter(|p| *p != record.directory) {
+        }
+        let versions = super::versions::all(cloud, name);
+        let is_used = |package: &PathBuf| versions.iter().any(|(_, f)| f.directory == *package);
+        for package in folders(&function).into_iter().filter(|package| !is_used(package)) {
             remove(&package);
         }
     }

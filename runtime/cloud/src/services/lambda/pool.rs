@@ -1,8 +1,9 @@
 //! Processes of functions: which one takes an invocation, and how many there are.
 //!
-//! An account has 1,000 invocations at a time, as in AWS. This machine has fewer processes: what is
-//! beyond them waits its turn, in order, and no function takes the turns of all others. An idle
-//! process gives way to another function's.
+//! An account has 1,000 invocations at a time, as in AWS, and functions that reserve some of them
+//! have these and no others. This machine has fewer processes: what is beyond them waits its turn,
+//! in order, and no function takes the turns of all others. An idle process gives way to another
+//! function's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Invoked;
 use super::environment::{Answer, Environment};
-use super::{Function, Invoked};
+use super::versions::Target;
 use crate::kernel::cloud::{Cloud, Limits};
 use crate::kernel::error::{ApiError, ApiResult};
 
@@ -37,33 +39,64 @@ pub struct Environments {
     functions: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Turns of all.
     turns: Arc<Semaphore>,
-    invocations: Arc<AtomicUsize>,
+    flights: Arc<Mutex<Flights>>,
     processes: Arc<AtomicUsize>,
     reaping: AtomicBool,
 }
 
-/// A place among the account's invocations.
-struct Place(Arc<AtomicUsize>);
+/// Invocations that go on.
+#[derive(Debug, Default)]
+struct Flights {
+    /// Of each function.
+    by_function: HashMap<String, u64>,
+    /// Of all functions that reserve none.
+    unreserved: u64,
+    /// What functions reserve together.
+    reserved: u64,
+}
+
+/// A place among the invocations.
+struct Place {
+    flights: Arc<Mutex<Flights>>,
+    function: String,
+    reserved: bool,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut flights = self.flights.lock();
+        if !self.reserved {
+            flights.unreserved = flights.unreserved.saturating_sub(1);
+        }
+        let left = flights.by_function.get_mut(&self.function).map(|count| {
+            *count -= 1;
+            *count
+        });
+        if left == Some(0) {
+            flights.by_function.remove(&self.function);
+        }
     }
 }
 
-fn too_many() -> ApiError {
-    ApiError::new("TooManyRequestsException", "Rate Exceeded.").with_status(429)
+fn too_many(reason: &str) -> ApiError {
+    ApiError::new("TooManyRequestsException", "Rate Exceeded.")
+        .with_status(429)
+        .with("Reason", reason.into())
+        .with("Type", "User".into())
 }
 
+/// What is said when all invocations of the account are taken.
+const OF_ACCOUNT: &str = "ConcurrentInvocationLimitExceeded";
+
 impl Environments {
-    /// None yet.
-    pub fn new(limits: Limits) -> Self {
+    /// None yet; functions reserve so many invocations together.
+    pub fn new(limits: Limits, reserved: u64) -> Self {
         Self {
             limits,
             idle: Mutex::default(),
             functions: Mutex::default(),
             turns: Arc::new(Semaphore::new(limits.processes)),
-            invocations: Arc::default(),
+            flights: Arc::new(Mutex::new(Flights { reserved, ..Flights::default() })),
             processes: Arc::default(),
             reaping: AtomicBool::new(false),
         }
@@ -84,12 +117,36 @@ impl Environments {
         self.idle().clear();
     }
 
-    fn place(&self) -> ApiResult<Place> {
-        let place = Place(self.invocations.clone());
-        if self.invocations.fetch_add(1, Ordering::Relaxed) >= self.limits.invocations {
-            return Err(too_many());
+    /// Changes what one function reserves.
+    pub fn reserve(&self, former: Option<u64>, wanted: Option<u64>) {
+        let mut flights = self.flights.lock();
+        let others = flights.reserved.saturating_sub(former.unwrap_or_default());
+        flights.reserved = others + wanted.unwrap_or_default();
+    }
+
+    /// Stops all idle processes of a function that is deleted, and gives back what it reserved.
+    pub fn forget(&self, function: &str, reserved: Option<u64>) {
+        self.retire(function);
+        self.reserve(reserved, None);
+    }
+
+    fn place(&self, function: &str, reserved: Option<u64>) -> ApiResult<Place> {
+        let all = self.limits.invocations as u64;
+        let mut flights = self.flights.lock();
+        let own = flights.by_function.get(function).copied().unwrap_or_default();
+        match reserved {
+            Some(most) if own >= most => {
+                return Err(too_many("ReservedFunctionConcurrentInvocationLimitExceeded"));
+            }
+            None if flights.unreserved >= all.saturating_sub(flights.reserved) => {
+                return Err(too_many(OF_ACCOUNT));
+            }
+            Some(_) => {}
+            None => flights.unreserved += 1,
         }
-        Ok(place)
+        *flights.by_function.entry(function.to_owned()).or_default() += 1;
+        let reserved = reserved.is_some();
+        Ok(Place { flights: self.flights.clone(), function: function.to_owned(), reserved })
     }
 
     /// Waits for a turn: first among the function's own invocations, then among all.
@@ -101,16 +158,18 @@ impl Environments {
         };
         let turns = self.turns.clone();
         let both = async move { Ok([own.acquire_owned().await?, turns.acquire_owned().await?]) };
-        let waited = tokio::time::timeout(TURN_LIMIT, both).await.map_err(|_| too_many())?;
+        let waited =
+            tokio::time::timeout(TURN_LIMIT, both).await.map_err(|_| too_many(OF_ACCOUNT))?;
         waited.map_err(|closed: tokio::sync::AcquireError| ApiError::internal(closed))
     }
 
     /// The process that was used last and still can be.
-    fn take_idle(&self, name: &str, function: &Function) -> Option<Environment> {
+    fn take_idle(&self, target: &Target) -> Option<Environment> {
         let mut idle = self.idle();
-        while let Some(at) = idle.iter().rposition(|e| e.name == name) {
+        let runs = |e: &Environment| e.name == target.name && e.version == target.version;
+        while let Some(at) = idle.iter().rposition(runs) {
             let mut environment = idle.remove(at);
-            if environment.fits(name, function) {
+            if environment.fits(&target.function) {
                 return Some(environment);
             }
         }
@@ -128,9 +187,8 @@ impl Environments {
 
     /// Keeps a process for the next invocation.
     fn keep(&self, cloud: &Arc<Cloud>, mut environment: Environment) {
-        let function = cloud.services.lambda.functions.get(&environment.name);
-        let name = environment.name.clone();
-        if !function.is_some_and(|f| environment.fits(&name, &f)) {
+        let function = cloud.services.lambda.version(&environment.name, &environment.version);
+        if !function.is_some_and(|function| environment.fits(&function)) {
             return;
         }
         self.idle().push(environment);
@@ -159,34 +217,38 @@ async fn reap(cloud: Arc<Cloud>) {
     }
 }
 
-/// Invokes a function. The invocation goes on when the caller goes away, as in AWS.
+/// Invokes a function. The invocation goes on when the caller goes away, as in AWS; `id` is what
+/// the function knows it by.
 pub async fn invoke(
     cloud: &Arc<Cloud>,
-    name: &str,
-    function: Arc<Function>,
+    target: &Target,
     payload: Bytes,
+    id: &str,
 ) -> ApiResult<Invoked> {
-    let place = cloud.services.lambda.environments.place()?;
-    let (cloud, name) = (cloud.clone(), name.to_owned());
+    let owner = cloud.services.lambda.functions.get(&target.name);
+    let reserved = owner.and_then(|function| function.reserved);
+    let place = cloud.services.lambda.environments.place(&target.name, reserved)?;
+    let (cloud, target, id) = (cloud.clone(), target.clone(), id.to_owned());
     let invocation = tokio::spawn(async move {
         let _place = place;
-        take_turn(&cloud, &name, &function, payload).await
+        let invoked = take_turn(&cloud, &target, payload, &id).await;
+        invoked.map(|invoked| Invoked { version: target.version, ..invoked })
     });
     invocation.await.map_err(ApiError::internal)?
 }
 
 async fn take_turn(
     cloud: &Arc<Cloud>,
-    name: &str,
-    function: &Function,
+    target: &Target,
     payload: Bytes,
+    id: &str,
 ) -> ApiResult<Invoked> {
     let pool = &cloud.services.lambda.environments;
-    let _turn = pool.turn(name).await?;
-    while let Some(mut environment) = pool.take_idle(name, function) {
+    let _turn = pool.turn(&target.name).await?;
+    while let Some(mut environment) = pool.take_idle(target) {
         // A process that ended just now is replaced; one that was given the work is not.
         if let Answer::Done { invoked, reusable } =
-            environment.invoke(cloud, function, payload.clone()).await
+            environment.invoke(cloud, target, payload.clone(), id).await
         {
             if reusable {
                 pool.keep(cloud, environment);
@@ -196,8 +258,8 @@ async fn take_turn(
     }
     pool.make_room();
     let processes = pool.processes.clone();
-    let mut environment = Environment::start(cloud, name, function, processes).await?;
-    match environment.invoke(cloud, function, payload).await {
+    let mut environment = Environment::start(cloud, target, processes).await?;
+    match environment.invoke(cloud, target, payload, id).await {
         Answer::Done { invoked, reusable } => {
             if reusable {
                 pool.keep(cloud, environment);
@@ -208,5 +270,35 @@ async fn take_turn(
             let message = "the process ended before it took its first invocation";
             Ok(Invoked::failed(super::error_object("Runtime.ExitError", message)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(place: ApiResult<Place>) -> String {
+        let error = place.map(drop).expect_err("refused");
+        error.more.expect("more")["Reason"].as_str().expect("a text").to_owned()
+    }
+
+    #[test]
+    fn what_is_reserved_is_kept_and_not_more() {
+        let limits = Limits { invocations: 5, ..Limits::default() };
+        let pool = Environments::new(limits, 0);
+        pool.reserve(None, Some(3));
+        let reserved = || pool.place("reserved", Some(3));
+        let kept: Vec<Place> = (0..3).map(|_| reserved().expect("a place")).collect();
+        assert_eq!(reason(reserved()), "ReservedFunctionConcurrentInvocationLimitExceeded");
+        let others: Vec<Place> = (0..2).map(|_| pool.place("f", None).expect("free")).collect();
+        assert_eq!(reason(pool.place("g", None)), OF_ACCOUNT);
+        drop(others);
+        let free = pool.place("g", None).expect("a place");
+        drop((kept, free));
+        assert!(reserved().is_ok());
+        assert_eq!(reason(pool.place("none", Some(0))), reason(pool.place("none", Some(0))));
+        pool.forget("reserved", Some(3));
+        let flights = pool.flights.lock();
+        assert_eq!((flights.reserved, flights.unreserved, flights.by_function.len()), (0, 0, 0));
     }
 }

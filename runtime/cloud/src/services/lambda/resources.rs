@@ -1,105 +1,65 @@
 //! What templates can make of Lambda.
 
+mod functions;
+mod mappings;
+mod versions;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::arn;
+use super::permissions;
+use super::{Reference, qualified_arn};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{Handler, Live, Made, Place, ResourceType, attributes, text};
 
 /// The types.
 pub const TYPES: &[ResourceType] = &[
-    ResourceType::new(
-        "AWS::Lambda::Function",
-        &[
-            "FunctionName",
-            "Description",
-            "Runtime",
-            "Handler",
-            "Architectures",
-            "MemorySize",
-            "Timeout",
-            "Role",
-            "Code/S3Bucket",
-            "Code/S3Key",
-            "Environment/Variables",
-            "LoggingConfig/LogGroup",
-            "LoggingConfig/LogFormat=Text",
-            "VpcConfig/SubnetIds",
-            "VpcConfig/SecurityGroupIds",
-            "Tags",
-        ],
-        &Function,
-    )
-    .named_by("FunctionName"),
+    functions::FUNCTION,
     ResourceType::new(
         "AWS::Lambda::Permission",
         &["FunctionName", "Action", "Principal", "SourceArn", "SourceAccount"],
         &Permission,
     ),
+    versions::VERSION,
+    versions::ALIAS,
+    versions::EVENT_CONFIG,
+    mappings::MAPPING,
 ];
 
-#[derive(Debug)]
-struct Function;
-
-impl Function {
-    fn set(place: &Place<'_>, id: &str, properties: &Value) -> Made {
-        place.may_pass(text(properties, "Role"), "lambda.amazonaws.com")?;
-        super::set(place.cloud, id, properties)?;
-        Ok(attributes(json!({ "Arn": arn(place.cloud, id) })))
-    }
+/// Tags of a template as the API has them.
+fn tags_of(properties: &Value) -> Map<String, Value> {
+    let tags = properties["Tags"].as_array().into_iter().flatten();
+    tags.filter_map(|tag| Some((tag["Key"].as_str()?.to_owned(), tag["Value"].clone()))).collect()
 }
 
-#[async_trait]
-impl Handler for Function {
-    fn exists(&self, cloud: &Arc<Cloud>, id: &str, _: &Value) -> Option<bool> {
-        Some(cloud.services.lambda.functions.contains(id))
-    }
+/// Tags as templates have them; nothing when there are none.
+fn listed<'a>(tags: impl IntoIterator<Item = (&'a String, &'a String)>) -> Option<Value> {
+    let tags = tags.into_iter().map(|(key, value)| json!({ "Key": key, "Value": value }));
+    let tags: Vec<Value> = tags.collect();
+    (!tags.is_empty()).then(|| tags.into())
+}
 
-    async fn create(&self, place: &Place<'_>, id: &str, properties: &Value) -> Made {
-        Self::set(place, id, properties)
+/// Changes the tags of a resource.
+async fn set_tags(place: &Place<'_>, arn: &str, new: &Value, old: &Value) -> Made {
+    let (wanted, former) = (tags_of(new), tags_of(old));
+    let gone: Vec<&String> = former.keys().filter(|key| !wanted.contains_key(*key)).collect();
+    if !gone.is_empty() {
+        let params = json!({ "Resource": arn, "TagKeys": gone });
+        place.call("lambda", "UntagResource", &params).await?;
     }
+    if wanted != former && !wanted.is_empty() {
+        let params = json!({ "Resource": arn, "Tags": wanted });
+        place.call("lambda", "TagResource", &params).await?;
+    }
+    Ok(Map::new())
+}
 
-    async fn update(&self, place: &Place<'_>, id: &str, properties: &Value, _: &Value) -> Made {
-        Self::set(place, id, properties)
-    }
-
-    async fn delete(&self, place: &Place<'_>, id: &str, _: &Value) -> Result<(), String> {
-        super::delete(place.cloud, id)
-    }
-
-    fn read(&self, cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Live {
-        Live::of(cloud.services.lambda.functions.get(id).map(|function| {
-            let mut is = json!({
-                "FunctionName": id, "Description": function.description,
-                "Runtime": properties["Runtime"], "Handler": function.handler,
-                "Architectures": [function.architecture], "MemorySize": function.memory_mb,
-                "Timeout": function.timeout_secs, "Role": function.role,
-                // Where the code came from is not kept; AWS cannot tell either.
-                "Code": properties["Code"],
-                "LoggingConfig": { "LogGroup": function.log_group, "LogFormat": "Text" },
-            });
-            if !function.variables.is_empty() {
-                is["Environment"] = json!({ "Variables": function.variables });
-            }
-            if let Some(network) = &function.network {
-                is["VpcConfig"] = json!({
-                    "SubnetIds": network.subnets, "SecurityGroupIds": network.groups,
-                });
-            }
-            is
-        }))
-    }
-
-    fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {
-        Some(arn(cloud, id))
-    }
-
-    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
-        Some(cloud.services.lambda.functions.names(""))
-    }
+/// A number or a truth, which templates may also write as text.
+fn plain(value: &Value) -> Value {
+    let parsed = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    parsed.filter(|value| value.is_number() || value.is_boolean()).unwrap_or_else(|| value.clone())
 }
 
 #[derive(Debug)]
@@ -128,10 +88,10 @@ impl Handler for Permission {
     }
 
     fn read(&self, cloud: &Arc<Cloud>, id: &str, properties: &Value) -> Live {
-        let given = properties["FunctionName"].as_str().unwrap_or_default();
-        let name = given.rsplit(':').next().unwrap_or(given);
-        let function = cloud.services.lambda.functions.get(name);
-        let is_there = function.is_some_and(|f| f.permissions.iter().any(|s| s["Sid"] == id));
+        let reference = Reference::parse(text(properties, "FunctionName"), None);
+        let policy = permissions::of(cloud, &qualified_arn(cloud, &reference));
+        let statements = policy.as_ref().and_then(|policy| policy["Statement"].as_array());
+        let is_there = statements.is_some_and(|all| all.iter().any(|one| one["Sid"] == id));
         // None of it can be changed.
         Live::of(is_there.then(|| properties.clone()))
     }

@@ -499,5 +499,5 @@ async fn invoke(cloud: &Arc<Cloud>, caller: &Caller, arguments: &Value) -> Resul
         let error = payload["errorType"].as_str().unwrap_or("Lambda.Unknown");
         return Err(Failure::new(error, payload.to_string()));
     }
-    Ok(json!({ "ExecutedVersion": "$LATEST", "Payload": payload, "StatusCode": 200 }))
+    Ok(json!({ "ExecutedVersion": invoked.version, "Payload": payload, "StatusCode": 200 }))
 }
