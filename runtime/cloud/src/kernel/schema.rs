@@ -356,6 +356,6 @@ mod tests {
         found.dedup();
         // The engine does not look ahead or behind.
         let looks = |pattern: &String| ["(?!", "(?=", "(?<!"].iter().any(|w| pattern.contains(w));
-        assert!(found.iter().all(looks) && found.len() < 8, "{found:#?}");
+        assert!(found.iter().all(looks) && found.len() < 9, "{found:#?}");
     }
 }
