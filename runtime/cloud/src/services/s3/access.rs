@@ -23,12 +23,7 @@ pub struct Auth(pub Arc<Cloud>);
 impl S3Auth for Auth {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
         let secret = self.0.identities.secret(access_key).map(SecretKey::from);
-        secret.ok_or_else(|| {
-            s3_error!(
-                InvalidAccessKeyId,
-                "The AWS Access Key Id you provided does not exist in our records."
-            )
-        })
+        secret.ok_or_else(|| s3_error!(InvalidAccessKeyId))
     }
 }
 

@@ -125,6 +125,10 @@ impl Service {
             Ok(response) => response,
             Err(error) => self.failure(error),
         };
+        let error = response.body().bytes().filter(|_| !response.status().is_success());
+        if let Some(worded) = error.and_then(|xml| with_words(&xml)) {
+            replace_body(&mut response, worded);
+        }
         self.note(&called, &response);
         if lost.0.load(Ordering::SeqCst) {
             return faults::lost();
@@ -266,9 +270,13 @@ fn finish(method: &Method, id: &RequestId, response: &mut HttpResponse) {
     };
     let escaped = escape_controls(named.as_deref().map_or(&*bytes, str::as_bytes)).or(named);
     if let Some(escaped) = escaped {
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        *response.body_mut() = Body::from(escaped);
+        replace_body(response, escaped);
     }
+}
+
+fn replace_body(response: &mut HttpResponse, xml: String) {
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(xml);
 }
 
 /// GetObjectAttributes tells ETags without quotes, which `s3s` writes everywhere.
@@ -279,8 +287,35 @@ fn bare_tag(response: &mut HttpResponse) {
     let bare = TAGS.iter().fold(text.to_owned(), |text, (begin, end)| {
         text.replace(begin, "<ETag>").replace(end, "</ETag>")
     });
-    response.headers_mut().remove(header::CONTENT_LENGTH);
-    *response.body_mut() = Body::from(bare);
+    replace_body(response, bare);
+}
+
+/// What S3 says with the errors that `s3s` answers without a word.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+const WORDS: [(&str, &str); 8] = [
+    (
+        "IncompleteBody",
+        "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+    ),
+    ("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."),
+    ("InvalidBucketName", "The specified bucket is not valid."),
+    ("InvalidURI", "Couldn't parse the specified URI."),
+    ("KeyTooLongError", "Your key is too long"),
+    ("MethodNotAllowed", "The specified method is not allowed against this resource."),
+    ("NotImplemented", "A header you provided implies functionality that is not implemented"),
+    (
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided. Check your \
+         key and signing method.",
+    ),
+];
+
+/// The error with S3's words, when it has none.
+fn with_words(xml: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(xml).ok().filter(|text| !text.contains("<Message>"))?;
+    let is_of = |code: &str| text.contains(&format!("<Code>{code}</Code>"));
+    let (_, words) = WORDS.iter().find(|(code, _)| is_of(code))?;
+    Some(text.replacen("</Code>", &format!("</Code><Message>{words}</Message>"), 1))
 }
 
 /// An error names the request that it is about.
@@ -310,6 +345,16 @@ fn escape_controls(xml: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_without_a_word_get_that_of_s3() {
+        let silent = with_words(b"<Error><Code>InvalidBucketName</Code></Error>");
+        let words = "<Error><Code>InvalidBucketName</Code>\
+                     <Message>The specified bucket is not valid.</Message></Error>";
+        assert_eq!(silent.as_deref(), Some(words));
+        assert_eq!(with_words(b"<Code>MethodNotAllowed</Code><Message>own</Message>"), None);
+        assert_eq!(with_words(b"<Code>Ours</Code>"), None);
+    }
 
     #[test]
     fn control_characters_become_references() {

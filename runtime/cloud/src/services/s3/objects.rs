@@ -62,10 +62,7 @@ fn broken(error: &str) -> S3Error {
         );
     }
     if error.contains("SignatureMismatch") {
-        return s3_error!(
-            SignatureDoesNotMatch,
-            "The request signature we calculated does not match the signature you provided."
-        );
+        return s3_error!(SignatureDoesNotMatch);
     }
     s3_error!(
         IncompleteBody,

@@ -206,11 +206,7 @@ fn admit(cloud: &Cloud, form: &Form) -> S3Result<(Caller, Policy)> {
     let expected = hex::encode(hmac(&signing, policy));
     // Compared as hashes, so that the time taken tells nothing about where they differ.
     if Sha256::digest(&expected) != Sha256::digest(signature) {
-        return Err(s3_error!(
-            SignatureDoesNotMatch,
-            "The request signature we calculated does not match the signature you provided. Check \
-             your key and signing method."
-        ));
+        return Err(s3_error!(SignatureDoesNotMatch));
     }
     Ok((caller, Policy::read(policy)?))
 }
