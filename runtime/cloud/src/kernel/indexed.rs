@@ -4,7 +4,8 @@
 //! when it is first asked for, so that a start with much in the table is a soon one, and follows
 //! every write from then on; who writes must write through it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 
@@ -16,19 +17,49 @@ use super::store::{NotStored, Table};
 
 /// What is known of a row without reading it.
 pub trait Entry<T>: PartialEq {
+    /// What a list is ordered by before the names.
+    type Order: Debug + Ord;
+
     /// The entry of a row.
     fn of(row: &T) -> Self;
+
+    /// Where it is in a list.
+    fn order(&self) -> Self::Order;
 }
 
-/// Of every row what is known of it.
-type Entries<E> = BTreeMap<String, E>;
+/// Of every row what is known of it, by name and in the order of the list.
+#[derive(Debug)]
+struct Entries<E, O> {
+    by_name: BTreeMap<String, E>,
+    in_order: BTreeSet<(O, String)>,
+}
+
+impl<E, O: Ord> Entries<E, O> {
+    fn insert<T>(&mut self, name: &str, entry: E)
+    where
+        E: Entry<T, Order = O>,
+    {
+        self.remove(name);
+        self.in_order.insert((entry.order(), name.to_owned()));
+        self.by_name.insert(name.to_owned(), entry);
+    }
+
+    fn remove<T>(&mut self, name: &str)
+    where
+        E: Entry<T, Order = O>,
+    {
+        if let Some(former) = self.by_name.remove(name) {
+            self.in_order.remove(&(former.order(), name.to_owned()));
+        }
+    }
+}
 
 /// A table of `T` with an entry `E` for every row.
 #[derive(Debug)]
-pub struct Indexed<T, E> {
+pub struct Indexed<T, E: Entry<T>> {
     table: Table<T>,
     /// Nothing until the first question.
-    entries: Mutex<Option<Entries<E>>>,
+    entries: Mutex<Option<Entries<E, E::Order>>>,
 }
 
 impl<T: Serialize + DeserializeOwned + Clone, E: Entry<T>> Indexed<T, E> {
@@ -39,7 +70,7 @@ impl<T: Serialize + DeserializeOwned + Clone, E: Entry<T>> Indexed<T, E> {
 
     /// What `ask` makes of the entries. Of a table that cannot be read there are none, and the
     /// store has noted that what is told of it may be wrong.
-    fn ask<X: Default>(&self, ask: impl FnOnce(&Entries<E>) -> X) -> X {
+    fn ask<X: Default>(&self, ask: impl FnOnce(&Entries<E, E::Order>) -> X) -> X {
         let mut entries = self.entries.lock();
         if entries.is_none() {
             *entries = self.read();
@@ -47,10 +78,10 @@ impl<T: Serialize + DeserializeOwned + Clone, E: Entry<T>> Indexed<T, E> {
         entries.as_ref().map(ask).unwrap_or_default()
     }
 
-    fn read(&self) -> Option<Entries<E>> {
-        let mut entries = BTreeMap::new();
+    fn read(&self) -> Option<Entries<E, E::Order>> {
+        let mut entries = Entries { by_name: BTreeMap::new(), in_order: BTreeSet::new() };
         let read = self.table.scan("", None, |name, row| {
-            entries.insert(name.to_owned(), E::of(&row));
+            entries.insert(name, E::of(&row));
             ControlFlow::Continue(())
         });
         read.then_some(entries)
@@ -59,7 +90,8 @@ impl<T: Serialize + DeserializeOwned + Clone, E: Entry<T>> Indexed<T, E> {
     /// Names of those of which `pick` makes something, with that, in the order of the names.
     pub fn picked<X>(&self, pick: impl Fn(&E) -> Option<X>) -> Vec<(String, X)> {
         self.ask(|entries| {
-            let picked = entries.iter().filter_map(|(name, entry)| Some((name, pick(entry)?)));
+            let all = entries.by_name.iter();
+            let picked = all.filter_map(|(name, entry)| Some((name, pick(entry)?)));
             picked.map(|(name, picked)| (name.clone(), picked)).collect()
         })
     }
@@ -72,14 +104,28 @@ impl<T: Serialize + DeserializeOwned + Clone, E: Entry<T>> Indexed<T, E> {
     /// The first name whose entry fits.
     pub fn first(&self, fits: impl Fn(&E) -> bool) -> Option<String> {
         self.ask(|entries| {
-            let mut fitting = entries.iter().filter(|(_, entry)| fits(entry));
+            let mut fitting = entries.by_name.iter().filter(|(_, entry)| fits(entry));
             fitting.next().map(|(name, _)| name.clone())
+        })
+    }
+
+    /// What `list` makes of the names and entries from `begin` on, in the order of the list: it
+    /// looks at no more of them than it takes.
+    pub fn listed<X: Default>(
+        &self,
+        begin: E::Order,
+        list: impl FnOnce(&mut dyn Iterator<Item = (&str, &E)>) -> X,
+    ) -> X {
+        self.ask(|entries| {
+            let from = entries.in_order.range((begin, String::new())..);
+            let entry = |name: &String| entries.by_name.get(name);
+            list(&mut from.filter_map(|(_, name)| Some((name.as_str(), entry(name)?))))
         })
     }
 
     /// How many fit.
     pub fn count(&self, fits: impl Fn(&E) -> bool) -> usize {
-        self.ask(|entries| entries.values().filter(|entry| fits(entry)).count())
+        self.ask(|entries| entries.by_name.values().filter(|entry| fits(entry)).count())
     }
 
     /// The rows of what was chosen; what has gone since is left out.
@@ -92,13 +138,13 @@ impl<T: Serialize + DeserializeOwned + Clone, E: Entry<T>> Indexed<T, E> {
         let mut entries = self.entries.lock();
         let Some(entries) = entries.as_mut() else { return };
         match self.table.get(name) {
-            Some(row) => drop(entries.insert(name.to_owned(), E::of(&row))),
-            None => drop(entries.remove(name)),
+            Some(row) => entries.insert(name, E::of(&row)),
+            None => entries.remove(name),
         }
     }
 
     fn note_if(&self, name: &str, after: Option<&E>) {
-        let differs = |entries: &Entries<E>| entries.get(name) != after;
+        let differs = |entries: &Entries<E, E::Order>| entries.by_name.get(name) != after;
         if after.is_some() && self.entries.lock().as_ref().is_some_and(differs) {
             self.note(name);
         }
@@ -170,7 +216,7 @@ fn watched<T, E: Entry<T>, R>(
 }
 
 /// Everything that only reads.
-impl<T, E> Deref for Indexed<T, E> {
+impl<T, E: Entry<T>> Deref for Indexed<T, E> {
     type Target = Table<T>;
 
     fn deref(&self) -> &Self::Target {
@@ -188,8 +234,15 @@ mod tests {
     struct Even(bool);
 
     impl Entry<u32> for Even {
+        /// The odd ones first.
+        type Order = bool;
+
         fn of(row: &u32) -> Self {
             Self(row.is_multiple_of(2))
+        }
+
+        fn order(&self) -> bool {
+            self.0
         }
     }
 
@@ -216,5 +269,15 @@ mod tests {
         assert_eq!(numbers.first(|entry| !entry.0).as_deref(), Some("b"));
         let rows: Vec<u32> = numbers.rows(numbers.chosen(|_| true)).map(|(_, n)| *n).collect();
         assert_eq!(rows, [6, 7]);
+        let listed = |begin| {
+            let names = |list: &mut dyn Iterator<Item = (&str, &Even)>| {
+                list.map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+            };
+            numbers.listed(begin, names)
+        };
+        assert_eq!(
+            (listed(false), listed(true)),
+            (vec!["b".to_owned(), "a".to_owned()], vec!["a".to_owned()])
+        );
     }
 }

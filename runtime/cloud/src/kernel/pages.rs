@@ -35,24 +35,23 @@ impl Pages {
     }
 
     /// One page of `items`, and the token of the next one.
-    pub fn cut(
+    pub fn cut<T>(
         &self,
         params: &Value,
-        items: Vec<Value>,
-    ) -> ApiResult<(Vec<Value>, Option<String>)> {
-        let wanted = self.wanted(&params[self.size])?;
-        let start = match params[self.token].as_str() {
-            None => 0,
-            Some(token) => number_of(token)
-                .and_then(|number| usize::try_from(number).ok())
-                .filter(|start| *start <= items.len())
-                .ok_or_else(|| {
-                    ApiError::new(self.wrong_token, format!("Invalid Token: '{token}'"))
-                })?,
-        };
-        let end = (start + wanted).min(items.len());
-        let next = (end < items.len()).then(|| token_of(end as u64));
-        Ok((items.into_iter().skip(start).take(wanted).collect(), next))
+        items: impl IntoIterator<Item = T>,
+    ) -> ApiResult<(Vec<T>, Option<String>)> {
+        let (wanted, mut items) = (self.wanted(&params[self.size])?, items.into_iter());
+        let mut start = 0;
+        if let Some(token) = params[self.token].as_str() {
+            let number = number_of(token).and_then(|number| usize::try_from(number).ok());
+            let there = number.filter(|n| items.by_ref().take(*n).count() == *n);
+            start = there.ok_or_else(|| {
+                ApiError::new(self.wrong_token, format!("Invalid Token: '{token}'"))
+            })?;
+        }
+        let page: Vec<T> = items.by_ref().take(wanted).collect();
+        let next = items.next().is_some().then(|| token_of((start + page.len()) as u64));
+        Ok((page, next))
     }
 
     /// An answer with one page of `items` as its member `member`.

@@ -152,7 +152,7 @@ fn list(call: &Call<'_>) -> ApiResult {
         let identifier = identifier(call.cloud, kind, &id);
         Some(json!({ "Identifier": identifier, "Properties": properties.to_string() }))
     });
-    let (descriptions, next) = PAGES.cut(call.params, described.collect())?;
+    let (descriptions, next) = PAGES.cut(call.params, described)?;
     let mut out = json!({ "TypeName": kind.name, "ResourceDescriptions": descriptions });
     if let Some(token) = next {
         out["NextToken"] = token.into();

@@ -42,6 +42,7 @@ mod target;
 mod tasks;
 mod test_state;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -169,6 +170,9 @@ pub struct Known {
 }
 
 impl Entry<Execution> for Known {
+    /// Those of a machine together, the newest first.
+    type Order = (String, Reverse<Timestamp>);
+
     fn of(execution: &Execution) -> Self {
         let Execution { machine, status, stopped, redriven, started, map_run, .. } = execution;
         Self {
@@ -178,6 +182,10 @@ impl Entry<Execution> for Known {
             stopped: *stopped,
             is_child: map_run.is_some(),
         }
+    }
+
+    fn order(&self) -> Self::Order {
+        (self.machine.clone(), Reverse(self.time))
     }
 }
 
@@ -301,16 +309,19 @@ fn list_of_machine(call: &Call<'_>, wanted: Option<&str>) -> ApiResult {
         return Err(no_machine(machine));
     }
     let executions = &cloud.services.states.executions;
-    let fits = |known: &Known| known.machine == machine && wanted.is_none_or(|w| w == known.status);
-    let mut chosen = executions.picked(|known| fits(known).then_some(known.time));
-    chosen.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
-    let names = chosen.into_iter().map(|(arn, _)| arn.into()).collect();
-    let mut answer = page(call.params, "executions", names)?;
-    let told = answer["executions"].as_array().into_iter().flatten().filter_map(|name| {
-        let arn = name.as_str()?;
-        Some(summary(cloud, arn, &*executions.get(arn)?))
+    let fits = |known: &Known| wanted.is_none_or(|w| w == known.status);
+    let begin = (machine.to_owned(), Reverse(Timestamp::MAX));
+    let page = executions.listed(begin, |all| {
+        let own = all.take_while(|(_, known)| known.machine == machine);
+        let names = own.filter(|(_, known)| fits(known)).map(|(arn, _)| arn.to_owned());
+        Some(PAGES.cut(&with_usual_size(call.params), names))
     });
-    answer["executions"] = told.collect();
+    let (names, next) = page.unwrap_or_else(|| Ok((vec![], None)))?;
+    let told = names.iter().filter_map(|arn| Some(summary(cloud, arn, &*executions.get(arn)?)));
+    let mut answer = json!({ "executions": told.collect::<Vec<_>>() });
+    if let Some(next) = next {
+        answer["nextToken"] = next.into();
+    }
     Ok(answer)
 }
 
@@ -321,18 +332,24 @@ fn shown_status<'e>(cloud: &Cloud, execution: &'e Execution) -> &'e str {
     if awaits { "PENDING_REDRIVE" } else { &execution.status }
 }
 
-/// A page of a list. A size of zero asks for the usual one.
+const PAGES: Pages = Pages {
+    items: 100,
+    wrong_token: "InvalidToken",
+    ..Pages::of("maxResults", "nextToken", 1_000)
+};
+
+/// A page of a list.
 fn page(params: &Value, member: &str, items: Vec<Value>) -> ApiResult {
-    const PAGES: Pages = Pages {
-        items: 100,
-        wrong_token: "InvalidToken",
-        ..Pages::of("maxResults", "nextToken", 1_000)
-    };
+    PAGES.answer(&with_usual_size(params), member, items)
+}
+
+/// A size of zero asks for the usual one.
+fn with_usual_size(params: &Value) -> Value {
     let mut asked = json!({ "nextToken": params["nextToken"] });
     if params["maxResults"] != 0 {
         asked["maxResults"] = params["maxResults"].clone();
     }
-    PAGES.answer(&asked, member, items)
+    asked
 }
 
 fn head(arn: &str, machine: &StateMachine) -> Value {

@@ -1,6 +1,8 @@
 //! What is known of a stack without its record, so that one is found by its name, and a page of them
 //! is made, without reading those of the others.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 
 use super::Stack;
@@ -20,10 +22,17 @@ pub struct Entry {
 }
 
 impl indexed::Entry<Stack> for Entry {
+    /// The newest first.
+    type Order = Reverse<Timestamp>;
+
     fn of(stack: &Stack) -> Self {
         let Stack { name, status, created, deleted, .. } = stack;
         let (name, status) = (name.clone(), status.clone());
         Self { name, status, created: *created, deleted: *deleted }
+    }
+
+    fn order(&self) -> Self::Order {
+        Reverse(self.created)
     }
 }
 
