@@ -193,3 +193,22 @@ impl Drop for Kept<'_> {
         self.files.unnamed.lock().remove(&self.name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_whose_record_is_still_to_come_is_not_settled() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let files = Files::open(folder.path()).expect("opens");
+        let received = || files.begin(Algorithm::Crc64Nvme).expect("begun").finish();
+        let kept = files.keep(received()).expect("kept");
+        assert!(files.settled().expect("listed").is_empty());
+        let name = kept.name().to_owned();
+        kept.named();
+        assert_eq!(files.settled().expect("listed"), [name]);
+        drop(files.keep(received()).expect("kept"));
+        assert_eq!(files.settled().expect("listed").len(), 1, "it went with its guard");
+    }
+}
