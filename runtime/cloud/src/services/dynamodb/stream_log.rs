@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
+use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 use serde_json::{Value, json};
 
@@ -79,7 +80,9 @@ impl Change {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         let parsed = |index: usize| -> rusqlite::Result<Option<Value>> {
             let text: Option<String> = row.get(index)?;
-            Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+            text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| {
+                rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
+            })
         };
         let number: i64 = row.get(0)?;
         let id: Option<String> = row.get(7)?;
