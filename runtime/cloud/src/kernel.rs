@@ -25,4 +25,5 @@ pub mod rotated;
 pub mod schema;
 pub mod service;
 pub mod store;
+pub mod tags;
 pub mod trail;

@@ -34,6 +34,7 @@ use crate::kernel::outbox::{self, Outbox};
 use crate::kernel::pages::Pages;
 use crate::kernel::service::{Call, Service, Tagged, Tagging};
 use crate::kernel::store::Table;
+use crate::kernel::tags;
 use crate::{model, op};
 
 pub use self::emit::{execution_changed, take};
@@ -234,7 +235,7 @@ fn put_rule(call: &Call<'_>) -> ApiResult {
         }
         why => ApiError::new("ValidationException", why),
     })?;
-    let tags = tags_of(&call.params["Tags"]);
+    let tags = tags::parse(&call.params["Tags"]);
     check_tags(&tags)?;
     if !rules.contains(name) && rules.len() >= RULES_MAX {
         let message = "The requested resource exceeds the maximum number allowed.";
@@ -342,14 +343,6 @@ fn describe(cloud: &Cloud, name: &str, rule: &Rule) -> Value {
     out
 }
 
-/// Tags as EventBridge lists them.
-fn tags_of(value: &Value) -> BTreeMap<String, String> {
-    let tags = value.as_array().into_iter().flatten();
-    let pair =
-        |tag: &Value| Some((tag["Key"].as_str()?.to_owned(), tag["Value"].as_str()?.to_owned()));
-    tags.filter_map(pair).collect()
-}
-
 fn check_tags(tags: &BTreeMap<String, String>) -> ApiResult<()> {
     if tags.len() > TAGS_MAX || tags.keys().any(|key| key.to_ascii_lowercase().starts_with("aws:"))
     {
@@ -371,7 +364,7 @@ fn tagged<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<Rule>)> {
 fn tag(call: &Call<'_>) -> ApiResult {
     let (name, rule) = tagged(call)?;
     let mut tags = rule.tags.clone();
-    tags.extend(tags_of(&call.params["Tags"]));
+    tags.extend(tags::parse(&call.params["Tags"]));
     check_tags(&tags)?;
     call.cloud.services.events.rules.update(name, |rule| rule.tags = tags)?;
     Ok(json!({}))
@@ -388,8 +381,7 @@ fn untag(call: &Call<'_>) -> ApiResult {
 
 fn tags(call: &Call<'_>) -> ApiResult {
     let (_, rule) = tagged(call)?;
-    let tag = |(key, value): (&String, &String)| json!({ "Key": key, "Value": value });
-    Ok(json!({ "Tags": rule.tags.iter().map(tag).collect::<Vec<Value>>() }))
+    Ok(json!({ "Tags": tags::list(&rule.tags) }))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What is known of a stack without its record, so that one is found by its name, and a page of them
-//! is made, without reading those of the others.
+//! What is known of a stack without its record, so that one is found by its name, and a page of
+//! them is made, without reading those of the others.
 
 use std::cmp::Reverse;
 

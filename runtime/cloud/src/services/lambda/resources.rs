@@ -13,6 +13,7 @@ use super::permissions;
 use super::{Reference, qualified_arn};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{Handler, Live, Made, Place, ResourceType, attributes, text};
+use crate::kernel::tags;
 
 /// The types.
 pub const TYPES: &[ResourceType] = &[
@@ -28,22 +29,9 @@ pub const TYPES: &[ResourceType] = &[
     mappings::MAPPING,
 ];
 
-/// Tags of a template as the API has them.
-fn tags_of(properties: &Value) -> Map<String, Value> {
-    let tags = properties["Tags"].as_array().into_iter().flatten();
-    tags.filter_map(|tag| Some((tag["Key"].as_str()?.to_owned(), tag["Value"].clone()))).collect()
-}
-
-/// Tags as templates have them; nothing when there are none.
-fn listed<'a>(tags: impl IntoIterator<Item = (&'a String, &'a String)>) -> Option<Value> {
-    let tags = tags.into_iter().map(|(key, value)| json!({ "Key": key, "Value": value }));
-    let tags: Vec<Value> = tags.collect();
-    (!tags.is_empty()).then(|| tags.into())
-}
-
 /// Changes the tags of a resource.
 async fn set_tags(place: &Place<'_>, arn: &str, new: &Value, old: &Value) -> Made {
-    let (wanted, former) = (tags_of(new), tags_of(old));
+    let (wanted, former) = (tags::parse(&new["Tags"]), tags::parse(&old["Tags"]));
     let gone: Vec<&String> = former.keys().filter(|key| !wanted.contains_key(*key)).collect();
     if !gone.is_empty() {
         let params = json!({ "Resource": arn, "TagKeys": gone });

@@ -9,6 +9,7 @@ use super::{Group, PAGES, conflict, group_arn, invalid, missing};
 use crate::kernel::cloud::{Cloud, epoch_secs};
 use crate::kernel::error::ApiResult;
 use crate::kernel::service::Call;
+use crate::kernel::tags;
 
 /// Tags of a group.
 const TAGS_MAX: usize = 50;
@@ -133,6 +134,5 @@ pub fn tags(call: &Call<'_>) -> ApiResult {
     let name = tagged(call)?;
     let group = call.cloud.services.scheduler.groups.get(name);
     let tags = group.map(|group| group.tags.clone()).unwrap_or_default();
-    let tag = |(key, value): (&String, &String)| json!({ "Key": key, "Value": value });
-    Ok(json!({ "Tags": tags.iter().map(tag).collect::<Vec<Value>>() }))
+    Ok(json!({ "Tags": tags::list(&tags) }))
 }

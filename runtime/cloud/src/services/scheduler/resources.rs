@@ -10,6 +10,7 @@ use super::schedules::{DEFAULT, key};
 use super::{arn, group_arn};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{Failure, Handler, Live, Made, Place, ResourceType, attributes};
+use crate::kernel::tags;
 
 /// All of them.
 pub const TYPES: &[ResourceType] = &[
@@ -159,10 +160,7 @@ impl Handler for Groups {
 
     fn read(&self, cloud: &Arc<Cloud>, id: &str, _: &Value) -> Live {
         let group = cloud.services.scheduler.groups.get(id);
-        Live::of(group.map(|group| {
-            let tag = |(key, value): (&String, &String)| json!({ "Key": key, "Value": value });
-            json!({ "Name": id, "Tags": group.tags.iter().map(tag).collect::<Vec<Value>>() })
-        }))
+        Live::of(group.map(|group| json!({ "Name": id, "Tags": tags::list(&group.tags) })))
     }
 
     fn arn(&self, cloud: &Arc<Cloud>, id: &str) -> Option<String> {

@@ -9,6 +9,7 @@ use super::{Topic, invalid, listed, not_found, not_implemented, texts, topic_of}
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::iam;
 use crate::kernel::service::Call;
+use crate::kernel::tags;
 
 /// Tags of a topic.
 const TAGS_MAX: usize = 50;
@@ -94,14 +95,6 @@ fn policy(call: &Call<'_>, text: &str) -> ApiResult<Option<Value>> {
     Ok(Some(document))
 }
 
-/// Tags as SNS lists them.
-fn tags_of(value: &Value) -> BTreeMap<String, String> {
-    let tags = value.as_array().into_iter().flatten();
-    let pair =
-        |tag: &Value| Some((tag["Key"].as_str()?.to_owned(), tag["Value"].as_str()?.to_owned()));
-    tags.filter_map(pair).collect()
-}
-
 fn check_tags(tags: &BTreeMap<String, String>) -> ApiResult<()> {
     if tags.len() > TAGS_MAX {
         let message = "Could not complete request: tag quota of per resource exceeded";
@@ -120,7 +113,7 @@ pub fn create(call: &Call<'_>) -> ApiResult {
     call.authorize(&arn)?;
     check_name(name)?;
     let given = texts(&call.params["Attributes"]);
-    let mut topic = Topic { tags: tags_of(&call.params["Tags"]), ..Topic::default() };
+    let mut topic = Topic { tags: tags::parse(&call.params["Tags"]), ..Topic::default() };
     check_tags(&topic.tags)?;
     for (name, value) in &given {
         change(call, &mut topic, name, value)?;
@@ -246,7 +239,7 @@ fn tagged<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<Topic>)> {
 pub fn tag(call: &Call<'_>) -> ApiResult {
     let (arn, topic) = tagged(call)?;
     let mut tags = topic.tags.clone();
-    tags.extend(tags_of(&call.params["Tags"]));
+    tags.extend(tags::parse(&call.params["Tags"]));
     check_tags(&tags)?;
     update(call, arn, |topic| topic.tags = tags)
 }
@@ -262,8 +255,7 @@ pub fn untag(call: &Call<'_>) -> ApiResult {
 /// `ListTagsForResource`.
 pub fn tags(call: &Call<'_>) -> ApiResult {
     let (_, topic) = tagged(call)?;
-    let tag = |(key, value): (&String, &String)| json!({ "Key": key, "Value": value });
-    Ok(json!({ "Tags": topic.tags.iter().map(tag).collect::<Vec<Value>>() }))
+    Ok(json!({ "Tags": tags::list(&topic.tags) }))
 }
 
 #[cfg(test)]

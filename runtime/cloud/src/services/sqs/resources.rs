@@ -10,6 +10,7 @@ use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{
     Failure, Handler, Live, Made, Place, ResourceType, attributes as made,
 };
+use crate::kernel::tags;
 
 /// All of them.
 pub const TYPES: &[ResourceType] = &[
@@ -55,11 +56,6 @@ fn attributes_of(properties: &Value) -> Map<String, Value> {
     texts.filter(|(name, value)| name != "FifoQueue" || *value != "false").collect()
 }
 
-fn tags_of(properties: &Value) -> Map<String, Value> {
-    let tags = properties["Tags"].as_array().into_iter().flatten();
-    tags.filter_map(|tag| Some((tag["Key"].as_str()?.to_owned(), tag["Value"].clone()))).collect()
-}
-
 fn described(place: &Place<'_>, id: &str) -> Map<String, Value> {
     let name = name(id);
     made(json!({ "Arn": arn(place.cloud, name), "QueueName": name, "QueueUrl": id }))
@@ -84,7 +80,7 @@ impl Handler for Queues {
     async fn create(&self, place: &Place<'_>, id: &str, properties: &Value) -> Made {
         let params = json!({
             "QueueName": name(id), "Attributes": attributes_of(properties),
-            "tags": tags_of(properties),
+            "tags": tags::parse(&properties["Tags"]),
         });
         place.call("sqs", "CreateQueue", &params).await?;
         Ok(described(place, id))
@@ -105,7 +101,7 @@ impl Handler for Queues {
             let params = json!({ "QueueUrl": id, "Attributes": wanted });
             place.call("sqs", "SetQueueAttributes", &params).await?;
         }
-        let (new, former) = (tags_of(properties), tags_of(old));
+        let (new, former) = (tags::parse(&properties["Tags"]), tags::parse(&old["Tags"]));
         let gone: Vec<&String> = former.keys().filter(|key| !new.contains_key(*key)).collect();
         if !gone.is_empty() {
             let params = json!({ "QueueUrl": id, "TagKeys": gone });
@@ -132,10 +128,9 @@ impl Handler for Queues {
                     properties.insert(attribute, typed(&text));
                 }
             }
-            let tag = |(key, value): (&String, &String)| json!({ "Key": key, "Value": value });
             properties.insert("QueueName".to_owned(), name.into());
             if !queue.tags.is_empty() {
-                properties.insert("Tags".to_owned(), queue.tags.iter().map(tag).collect());
+                properties.insert("Tags".to_owned(), tags::list(&queue.tags).into());
             }
             Some(Value::Object(properties))
         }))

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use super::{listed, plain, set_tags, tags_of};
+use super::{plain, set_tags};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{
     Failure, Handler, Live, Made, Place, ResourceType, attributes, text,
 };
+use crate::kernel::tags;
 use crate::services::lambda::arn;
 use crate::services::lambda::function::Function;
 
@@ -111,7 +112,7 @@ impl Handler for Functions {
         for name in CODE {
             params[name] = properties[name].clone();
         }
-        params["Tags"] = tags_of(properties).into();
+        params["Tags"] = json!(tags::parse(&properties["Tags"]));
         place.call("lambda", "CreateFunction", &params).await?;
         if !properties["ReservedConcurrentExecutions"].is_null() {
             reserve(place, id, &properties["ReservedConcurrentExecutions"]).await?;
@@ -185,8 +186,8 @@ impl Handler for Functions {
             if let Some(count) = function.reserved {
                 is["ReservedConcurrentExecutions"] = count.into();
             }
-            if let Some(tags) = listed(&function.tags) {
-                is["Tags"] = tags;
+            if !function.tags.is_empty() {
+                is["Tags"] = tags::list(&function.tags).into();
             }
             is
         }))

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use super::{listed, plain, set_tags, tags_of};
+use super::{plain, set_tags};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::resource::{self, Handler, Live, Made, Place, ResourceType, attributes};
 use crate::kernel::service::Call;
+use crate::kernel::tags;
 use crate::services::lambda::mappings::{self, Mapping, arn};
 use crate::services::lambda::{Reference, SERVICE};
 
@@ -104,7 +105,7 @@ impl Handler for Mappings {
             "EventSourceArn": properties["EventSourceArn"],
             "StartingPosition": properties["StartingPosition"],
             "StartingPositionTimestamp": plain(&properties["StartingPositionTimestamp"]),
-            "Tags": tags_of(properties),
+            "Tags": tags::parse(&properties["Tags"]),
         });
         for name in CHANGEABLE.iter().filter(|name| !properties[**name].is_null()) {
             params[*name] = setting(name, &properties[*name]);
@@ -164,8 +165,8 @@ impl Handler for Mappings {
             }
             is["Enabled"] = mapping.enabled.into();
             is["FunctionName"] = named(cloud, &mapping, properties);
-            if let Some(tags) = listed(&mapping.tags) {
-                is["Tags"] = tags;
+            if !mapping.tags.is_empty() {
+                is["Tags"] = tags::list(&mapping.tags).into();
             }
             is
         }))
