@@ -1,5 +1,5 @@
 //! Stacks that fail, and their ways out: scripts in `scenarios/NAME.scenario`, and beside each what
-//! came of it, `NAME.txt`: refusals in words, events in their order, and the status after each step.
+//! came of it, `NAME.txt`: refusals in words, events in their order, the status after each step.
 //!
 //! A script has one step per line:
 //!
@@ -16,8 +16,8 @@
 //! resources                         shows what the stack has
 //! ```
 //!
-//! The stack is called `s`. `EXPECTORATE=overwrite cargo test --test all stack_scenarios` writes the
-//! results anew.
+//! The stack is called `s`. `EXPECTORATE=overwrite cargo test --test all stack_scenarios` writes
+//! the results anew.
 
 use std::collections::BTreeMap;
 use std::path::Path;

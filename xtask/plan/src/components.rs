@@ -373,9 +373,9 @@ pub fn combinations(manifest: &Manifest) -> Vec<(String, Manifest)> {
         .collect()
 }
 
-/// Few manifests, of which one has and one lacks each option beside each other option, as far as the
-/// needs of options allow it: what two options do to each other shows. For deployments, which take
-/// their time.
+/// Few manifests, of which one has and one lacks each option beside each other option, as far as
+/// the needs of options allow it: what two options do to each other shows. For deployments, which
+/// take their time.
 pub fn pairs(manifest: &Manifest) -> Vec<(String, Manifest)> {
     let allowed = |bits: u32| {
         let on = |option: &str| {
