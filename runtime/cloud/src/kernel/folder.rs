@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn a_folder_is_closed_with_all_that_is_in_it_and_held_once() {
-        let scratch = std::env::temp_dir().join(uuid::Uuid::new_v4().to_string());
-        let state = scratch.join("local");
+        let scratch = tempfile::tempdir().expect("a folder");
+        let state = scratch.path().join("local");
         std::fs::create_dir_all(state.join("state/roles")).expect("made");
         std::fs::write(state.join("state/roles/a.json"), "{}").expect("written");
         std::fs::set_permissions(&state, Permissions::from_mode(0o755)).expect("set");
@@ -176,6 +176,5 @@ mod tests {
         let (first, second) = (new_identity(&state).expect("one"), new_identity(&state));
         assert_ne!(first, second.expect("another"));
         assert_eq!(mode(&state.join("identity")), 0o600);
-        std::fs::remove_dir_all(scratch).expect("removed");
     }
 }

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn events_at_the_same_time_are_lines_of_their_own() {
-        let file = std::env::temp_dir().join(format!("{}.ndjson", uuid::Uuid::new_v4()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("events.ndjson");
         let event = json!({ "LogicalResourceId": "Bucket", "ResourceStatus": "CREATE_COMPLETE" });
         std::thread::scope(|threads| {
             for _ in 0..8 {
@@ -141,19 +142,18 @@ mod tests {
             }
         });
         let text = std::fs::read_to_string(&file).expect("read");
-        std::fs::remove_file(&file).expect("removed");
         let whole = |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|v| v == event);
         assert_eq!(text.lines().filter(whole).count(), 800);
     }
 
     #[test]
     fn the_older_half_of_a_long_history_goes() {
-        let file = std::env::temp_dir().join(format!("{}.ndjson", uuid::Uuid::new_v4()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("events.ndjson");
         let lines: Vec<String> = (0..9).map(|n| format!("{{\"n\":{n}}}")).collect();
         std::fs::write(&file, format!("{}\n", lines.join("\n"))).expect("written");
         halve(&file).expect("halved");
         let left = std::fs::read_to_string(&file).expect("read");
-        std::fs::remove_file(&file).expect("removed");
         assert_eq!(left, format!("{}\n", lines[5..].join("\n")));
     }
 }

@@ -210,6 +210,7 @@ fn remove(directory: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tempfile::TempDir;
     use zip::write::SimpleFileOptions;
 
     fn package(entries: &[(&str, &[u8])]) -> Vec<u8> {
@@ -227,9 +228,9 @@ mod tests {
         writer.finish().expect("finished").into_inner()
     }
 
-    fn unpacked(entries: &[(&str, &[u8])], max: u64) -> Result<PathBuf, String> {
-        let directory = std::env::temp_dir().join(uuid::Uuid::new_v4().to_string());
-        unpack_into(&package(entries), &directory, max).map(|()| directory)
+    fn unpacked(entries: &[(&str, &[u8])], max: u64) -> Result<TempDir, String> {
+        let directory = tempfile::tempdir().expect("a folder");
+        unpack_into(&package(entries), directory.path(), max).map(|()| directory)
     }
 
     #[test]
@@ -237,9 +238,8 @@ mod tests {
         let entries: [(&str, &[u8]); 4] =
             [("lib/", b""), ("lib/x.new", b"new"), ("lib/x", b"x"), ("bootstrap", b"#!")];
         let directory = unpacked(&entries, 100).expect("unpacked");
-        let read = |name: &str| std::fs::read(directory.join(name)).expect("there");
+        let read = |name: &str| std::fs::read(directory.path().join(name)).expect("there");
         assert_eq!((read("lib/x.new"), read("lib/x")), (b"new".to_vec(), b"x".to_vec()));
-        std::fs::remove_dir_all(directory).expect("removed");
     }
 
     #[test]

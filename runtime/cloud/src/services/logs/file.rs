@@ -107,10 +107,6 @@ mod tests {
 
     const HOUR: i64 = SLACK_MS;
 
-    fn scratch() -> std::path::PathBuf {
-        std::env::temp_dir().join(format!("steppe-logs-{}", uuid::Uuid::new_v4()))
-    }
-
     fn event(time: i64) -> Event {
         Event { stream: "s".to_owned(), time, message: "m".repeat(80) }
     }
@@ -122,8 +118,8 @@ mod tests {
 
     #[test]
     fn old_events_are_hidden_at_once_and_deleted_within_an_hour() {
-        let folder = scratch();
-        let path = folder.join("logs/g.ndjson");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("logs/g.ndjson");
         let keep = |oldest| Bounds { bytes_max: u64::MAX, oldest };
         let all: Vec<Event> = (0..5).map(|n| event(n * HOUR)).collect();
         append(&path, &all, keep(0)).expect("written");
@@ -135,13 +131,12 @@ mod tests {
         sweep(&path, keep(9 * HOUR)).expect("swept");
         assert_eq!(times(&path, 0), [] as [i64; 0]);
         assert_eq!(std::fs::metadata(&path).expect("there").len(), 0);
-        std::fs::remove_dir_all(folder).expect("removed");
     }
 
     #[test]
     fn a_file_that_is_too_large_loses_its_older_half() {
-        let folder = scratch();
-        let path = folder.join("g.ndjson");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("g.ndjson");
         let bounds = Bounds { bytes_max: 1_500, oldest: 0 };
         for time in 0..1_000 {
             append(&path, &[event(time)], bounds).expect("written");
@@ -154,6 +149,5 @@ mod tests {
         std::fs::write(&path, "{\"stream\"\n").expect("written");
         append(&path, &vec![event(1); 20], bounds).expect("written");
         assert!(!std::fs::read_to_string(&path).expect("text").starts_with("{\"stream\"\n"));
-        std::fs::remove_dir_all(folder).expect("removed");
     }
 }

@@ -266,7 +266,8 @@ mod tests {
 
     #[test]
     fn ranges_are_read_and_damage_is_found_where_it_is() {
-        let path = std::env::temp_dir().join(format!("steppe-chunks-{}", uuid::Uuid::new_v4()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
         let bytes: Vec<u8> = (0..3 * MIB + 10).map(|n| (n % 251) as u8).collect();
         let whole = written(&bytes);
         assert_eq!(whole.chunks.len(), 4);
@@ -290,6 +291,5 @@ mod tests {
         // Without checksums of chunks every range is verified by the whole.
         let older = Written { chunks: Arc::default(), ..whole };
         read(&older, 0..1, &Damaged::default()).expect_err("a damaged file");
-        std::fs::remove_file(path).expect("removed");
     }
 }
