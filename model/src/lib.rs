@@ -19,6 +19,7 @@ pub mod family;
 pub mod host;
 pub mod leaks;
 mod least_squares;
+mod parallel;
 mod portable;
 pub mod rows;
 pub mod stats;

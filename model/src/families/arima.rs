@@ -15,7 +15,7 @@ mod differences;
 mod fit;
 mod search;
 
-use rayon::prelude::*;
+use crate::parallel;
 use steppe_spec::{TrainSpec, Transform};
 
 use super::naive::seasonal_naive;
@@ -49,7 +49,7 @@ impl Forecaster for Arima {
     }
 
     fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
-        views.par_iter().map(|v| self.one(v.history(), horizon)).collect()
+        parallel::of(views, |v| self.one(v.history(), horizon))
     }
 }
 

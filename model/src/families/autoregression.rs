@@ -6,7 +6,7 @@
 //! and of differences is what Doornik, Castle and Hendry ("Card forecasts for M4", 2020) found
 //! robust.
 
-use rayon::prelude::*;
+use crate::parallel;
 
 use crate::forecast::dataset::View;
 use crate::least_squares::cholesky_solve;
@@ -41,7 +41,7 @@ impl Forecaster for Autoregression {
     }
 
     fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
-        views.par_iter().map(|v| self.one(v.history(), horizon)).collect()
+        parallel::of(views, |v| self.one(v.history(), horizon))
     }
 }
 

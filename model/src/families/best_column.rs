@@ -1,7 +1,7 @@
 //! The single column that predicts best, on folds of what is learnt from: what a model of many
 //! columns has to beat.
 
-use rayon::prelude::*;
+use crate::parallel;
 use steppe_spec::tabular::{ProductWord, Products, TabularSpec};
 
 use crate::rows::RowsError;
@@ -38,13 +38,12 @@ impl Way for OfOneColumn {
         let folds = stratified_folds(&classes, FOLDS, 1, seed)
             .or_else(|_| stratified_folds(&vec![0; classes.len()], FOLDS, 1, seed))?;
         let names: Vec<&str> = data.table.columns().map(|(name, _)| name).collect();
-        let compared = names.par_iter().map(|name| {
+        let compared = parallel::of(&names, |name| {
             let one = of_one(data, name);
             // A column that is the same in a fold predicts nothing.
             let losses = folds.iter().map(|fold| loss(&one, fold, spec).unwrap_or(f64::INFINITY));
             (losses.sum::<f64>(), *name)
         });
-        let compared: Vec<(f64, &str)> = compared.collect();
         let best = compared.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
         Ok(best.map(|(_, name)| of_one(data, name)))
     }

@@ -4,7 +4,7 @@
 //! Parameters of a single short series are hardly better than chance. Here they are those with the
 //! smallest error over all series, origins and steps ahead, in each series' typical changes.
 
-use rayon::prelude::*;
+use crate::parallel;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::ArtifactError;
@@ -76,7 +76,7 @@ impl Forecaster for DampedTrend {
     }
 
     fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
-        views.par_iter().map(|v| self.one(v.history(), horizon)).collect()
+        parallel::of(views, |v| self.one(v.history(), horizon))
     }
 }
 
@@ -197,13 +197,8 @@ impl Panel {
             (Flat::of(history, season, transform).values, unit)
         };
         let every = usable.len().div_ceil(SERIES_MAX).max(1);
-        let series: Vec<(Vec<f64>, f64)> = usable
-            .into_iter()
-            .step_by(every)
-            .collect::<Vec<_>>()
-            .par_iter()
-            .map(prepared)
-            .collect();
+        let some: Vec<_> = usable.into_iter().step_by(every).collect();
+        let series: Vec<(Vec<f64>, f64)> = parallel::of(&some, prepared);
         let change = |(values, _): &(Vec<f64>, f64)| {
             (values[values.len() - 1] - values[0]) / (values.len() - 1) as f64
         };
@@ -215,9 +210,9 @@ impl Panel {
 
     /// Sum over the series of their mean errors.
     fn error(&self, trend: &DampedTrend) -> f64 {
-        let losses = self.series.par_iter().map(|series| trend.loss(series, self.horizon));
-        // Collected first: a sum in parallel depends on the number of cores.
-        losses.collect::<Vec<f64>>().into_iter().sum()
+        // Summed afterwards: a sum in parallel depends on the number of cores.
+        let losses = parallel::of(&self.series, |series| trend.loss(series, self.horizon));
+        losses.into_iter().sum()
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod models;
 
-use rayon::prelude::*;
+use crate::parallel;
 
 use crate::forecast::dataset::View;
 use crate::forecast::seasonality::Indices;
@@ -35,7 +35,7 @@ impl Forecaster for Smoothing {
     }
 
     fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
-        views.par_iter().map(|v| self.one(v.history(), horizon)).collect()
+        parallel::of(views, |v| self.one(v.history(), horizon))
     }
 }
 

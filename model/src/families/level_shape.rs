@@ -21,7 +21,7 @@
 //!   cycle was from its level and shape. What the newest value was off then fades away with the
 //!   steps, as fast as it has done.
 
-use rayon::prelude::*;
+use crate::parallel;
 
 use crate::forecast::dataset::View;
 use crate::forecast::{Forecaster, Local};
@@ -74,7 +74,7 @@ impl Forecaster for LevelShape {
     }
 
     fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
-        views.par_iter().map(|view| self.one(view.history(), horizon)).collect()
+        parallel::of(views, |view| self.one(view.history(), horizon))
     }
 }
 

@@ -17,7 +17,7 @@
 
 use std::f64::consts::TAU;
 
-use rayon::prelude::*;
+use crate::parallel;
 
 use crate::forecast::calendar::Days;
 use crate::forecast::dataset::View;
@@ -107,7 +107,7 @@ impl Forecaster for Linear {
     }
 
     fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
-        views.par_iter().map(|view| self.one(*view, horizon)).collect()
+        parallel::of(views, |view| self.one(*view, horizon))
     }
 }
 

@@ -6,7 +6,7 @@ pub mod kernel;
 pub mod network;
 pub mod training;
 
-use rayon::prelude::*;
+use crate::parallel;
 
 use crate::error::TrainError;
 use crate::forecast::dataset::{Dataset, View};
@@ -107,13 +107,15 @@ impl Family<Forecast> for Ensemble {
 
     fn fit(data: &Dataset, spec: &TrainSpec, stage: &Stage<'_>) -> Result<Self, TrainError> {
         let frame = Frame::fit(data, spec, spec.model.lstm.context);
-        let member = |member: u64| {
-            let (seed, part) =
-                (spec.model.seed.wrapping_add(member), stage.part(&format!("member-{member}")));
+        let member = |member: usize| {
+            let (seed, part) = (
+                spec.model.seed.wrapping_add(member as u64),
+                stage.part(&format!("member-{member}")),
+            );
             training::train(data, &frame, spec, seed, &part)
         };
-        let members = (0..spec.model.lstm.members.max(1) as u64).into_par_iter().map(member);
-        let members = members.collect::<Result<Vec<_>, _>>()?;
+        let members = parallel::each(spec.model.lstm.members.max(1), member);
+        let members = members.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(Self::new(frame, members))
     }
 
@@ -177,6 +179,7 @@ impl Forecaster for Ensemble {
         if views.len() <= BATCH {
             return self.chunk(views, horizon);
         }
-        views.par_chunks(BATCH).flat_map_iter(|chunk| self.chunk(chunk, horizon)).collect()
+        let chunks: Vec<_> = views.chunks(BATCH).collect();
+        parallel::of(&chunks, |chunk| self.chunk(chunk, horizon)).into_iter().flatten().collect()
     }
 }

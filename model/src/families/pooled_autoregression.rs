@@ -6,7 +6,7 @@
 //! draws the forecast towards that mean. Order and penalty are chosen by one-step forecasts of the
 //! newest periods of the training data, each from a fit on the periods before it.
 
-use rayon::prelude::*;
+use crate::parallel;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -66,7 +66,7 @@ impl Forecaster for Pooled {
     }
 
     fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
-        views.par_iter().map(|v| self.one(v.history(), horizon)).collect()
+        parallel::of(views, |v| self.one(v.history(), horizon))
     }
 }
 
@@ -151,7 +151,7 @@ fn train(data: &Dataset, spec: &TrainSpec) -> Result<Pooled, TrainError> {
         };
         PENALTIES.iter().map(judge).collect::<Vec<_>>()
     };
-    let judged: Vec<Choice> = choices.par_iter().flat_map_iter(judge).collect();
+    let judged: Vec<Choice> = parallel::of(&choices, judge).into_iter().flatten().collect();
     let best = judged.iter().min_by(|a, b| a.error.total_cmp(&b.error));
     let fitted = best.and_then(|c| Sums::of(data, &c.lags, spec).solve(c.penalty, &c.lags, spec));
     fitted.ok_or_else(|| TrainError::TooShort {

@@ -6,7 +6,7 @@
 //! Assimakopoulos and Nikolopoulos (2000) that won the M3 competition. The season is taken out
 //! before.
 
-use rayon::prelude::*;
+use crate::parallel;
 
 use crate::forecast::dataset::View;
 use crate::forecast::seasonality::Indices;
@@ -38,7 +38,7 @@ impl Forecaster for Theta {
     }
 
     fn forecast(&self, views: &[View<'_>], horizon: usize) -> Vec<Vec<f64>> {
-        views.par_iter().map(|v| self.one(v.history(), horizon)).collect()
+        parallel::of(views, |v| self.one(v.history(), horizon))
     }
 }
 

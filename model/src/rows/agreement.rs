@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
+use crate::parallel;
 
 use super::draw;
 use super::matrix::{Matrix, select};
@@ -24,7 +24,7 @@ pub fn silhouette(columns: &Matrix, labels: &[usize]) -> Option<f64> {
         return None;
     }
     let of = |row| silhouette_of(columns, labels, &rows_of, row);
-    let each: Vec<f64> = (0..labels.len()).into_par_iter().map(of).collect();
+    let each: Vec<f64> = parallel::each(labels.len(), of);
     Some(mean(each.into_iter()))
 }
 

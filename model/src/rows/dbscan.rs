@@ -4,7 +4,7 @@
 //! is near to one of them. Anything else is noise. Columns should be of one size:
 //! [`super::standard`] makes them so.
 
-use rayon::prelude::*;
+use crate::parallel;
 use serde::{Deserialize, Serialize};
 
 use super::error::RowsError;
@@ -51,7 +51,7 @@ pub fn fit(columns: &Matrix, options: &Dbscan) -> Result<Density, RowsError> {
     let all = Neighbours::new(columns, (0..columns.rows()).collect());
     let enough = options.min_points;
     let is_core = |row| all.count_within(&columns.row(row), square, enough) >= enough;
-    let cores: Vec<bool> = (0..columns.rows()).into_par_iter().map(is_core).collect();
+    let cores: Vec<bool> = parallel::each(columns.rows(), is_core);
     let tree = Neighbours::new(columns, (0..cores.len()).filter(|&row| cores[row]).collect());
     let (of_places, clusters) = grown(&tree, square);
     let mut of_cores = vec![None; columns.rows()];
@@ -60,8 +60,8 @@ pub fn fit(columns: &Matrix, options: &Dbscan) -> Result<Density, RowsError> {
         Some(label) => (Some(label), 0.0),
         None => of_row(&tree, &of_places, &columns.row(row), square),
     };
-    let rows = (0..columns.rows()).into_par_iter().map(of);
-    let (labels, distances) = rows.unzip();
+    let rows = parallel::each(columns.rows(), of);
+    let (labels, distances) = rows.into_iter().unzip();
     Ok(Density { labels, clusters, cores, distances })
 }
 
@@ -127,7 +127,7 @@ pub fn core_distances(columns: &Matrix, min_points: usize) -> Result<Vec<f64>, R
     }
     let tree = Neighbours::new(columns, (0..columns.rows()).collect());
     let of = |row| tree.nearest(&columns.row(row), min_points).pop().unwrap_or_default().sqrt();
-    let mut distances: Vec<f64> = (0..columns.rows()).into_par_iter().map(of).collect();
+    let mut distances: Vec<f64> = parallel::each(columns.rows(), of);
     distances.sort_by(f64::total_cmp);
     Ok(distances)
 }

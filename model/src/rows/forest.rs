@@ -6,7 +6,7 @@
 //! In that mean, one tree more answers the share of ones among all rows: trees that agree are no
 //! proof of a probability of 0 or 1, which a single row would refute for ever.
 
-use rayon::prelude::*;
+use crate::parallel;
 use steppe_spec::tabular::Forest;
 
 use super::error::RowsError;
@@ -48,7 +48,7 @@ pub fn fit(
         let tree = Tree::default();
         Grower { ranks: &ranks, targets, weights, options, drawn, rng, tree }.grown()
     };
-    let mut trees: Vec<Tree> = (0..options.trees).into_par_iter().map(tree).collect();
+    let mut trees: Vec<Tree> = parallel::each(options.trees, tree);
     let (base, of) = match asked {
         Asked::Class => (weighted_mean(targets, weights).unwrap_or_default(), options.trees + 1),
         Asked::Number => (0.0, options.trees),

@@ -3,7 +3,7 @@
 //! Step by step: of all products, those whose score test (Rao 1948) is highest at the present model
 //! are tried on folds, and the best one is kept if the log loss there falls by more than chance.
 
-use rayon::prelude::*;
+use crate::parallel;
 
 use super::error::RowsError;
 use super::linear::{gram, products};
@@ -96,14 +96,14 @@ fn losses(
     options: &Options<'_>,
     folds: &[Fold],
 ) -> Result<Vec<f64>, RowsError> {
-    let answers = folds.par_iter().map(|fold| {
+    let answers = parallel::of(folds, |fold| {
         let weights = options.weights.map(|weights| select(weights, &fold.train));
         let options = Options { pairs, weights: weights.as_deref(), ..*options };
         let known = select(labels, &fold.train);
         let model = logistic::fit(&columns.select(&fold.train), &known, &options)?;
         Ok(model.margins(&columns.select(&fold.test)))
     });
-    let answers = answers.collect::<Result<Vec<_>, RowsError>>()?;
+    let answers = answers.into_iter().collect::<Result<Vec<_>, RowsError>>()?;
     let mut losses = vec![0.0; labels.len()];
     for (fold, margins) in folds.iter().zip(answers) {
         for (&row, margin) in fold.test.iter().zip(margins) {
@@ -150,7 +150,7 @@ fn score_tests(
         let left = own - said;
         if left > 1e-9 * own.max(f64::MIN_POSITIVE) { steep * steep / left } else { 0.0 }
     };
-    Ok(candidates.par_iter().map(score).collect())
+    Ok(parallel::of(candidates, score))
 }
 
 #[cfg(test)]

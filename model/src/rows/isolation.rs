@@ -5,7 +5,7 @@
 //! the rest is alone soon. A leaf's value is the number of cuts before it, and what more it would
 //! take to tell the rows in it apart.
 
-use rayon::prelude::*;
+use crate::parallel;
 use serde::{Deserialize, Serialize};
 
 use super::draw;
@@ -76,7 +76,7 @@ pub fn fit(columns: &Matrix, options: &Isolation, seed: u64) -> Result<Isolation
         grower.node(&mut (0..sample).collect::<Vec<_>>(), 0);
         grower.tree
     };
-    let trees = (0..options.trees).into_par_iter().map(tree).collect();
+    let trees = parallel::each(options.trees, tree);
     let trees = Trees { base: 0.0, trees };
     Ok(IsolationForest { columns: columns.columns(), sample, trees })
 }

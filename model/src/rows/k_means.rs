@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use rayon::prelude::*;
+use crate::parallel;
 use serde::{Deserialize, Serialize};
 
 use super::agreement::{adjusted_rand_index, silhouette_of_sample};
@@ -188,8 +188,7 @@ fn found(columns: &Matrix, clusters: usize, options: &KMeans, seed: u64) -> Clus
         let mut rng = draw::rng(seed, number);
         improved(columns, starts(columns, clusters, &mut rng), options.steps_max)
     };
-    let starts = (0..options.restarts).into_par_iter().map(from);
-    let all: Vec<Clusters> = starts.collect();
+    let all: Vec<Clusters> = parallel::each(options.restarts, from);
     let best = all.into_iter().reduce(|a, b| if b.inertia < a.inertia { b } else { a });
     best.expect("there is a start").largest_first()
 }

@@ -3,7 +3,7 @@
 //! Ties are treated as scikit-learn treats them. A measure that does not exist for some rows, as
 //! the area under a curve with one class only, is `None`, never a number that looks like one.
 
-use rayon::prelude::*;
+use crate::parallel;
 use serde::{Deserialize, Serialize};
 
 use super::matrix::Matrix;
@@ -315,13 +315,13 @@ impl Bootstrap {
 
     /// What is measured of each sample. A sample follows from the seed and its number alone, so
     /// that it is the same on every number of cores.
-    fn drawn<M: Send>(&self, rows: usize, measure: impl Fn(&[usize]) -> M + Sync) -> Vec<M> {
+    fn drawn<M: Send + Sync>(&self, rows: usize, measure: impl Fn(&[usize]) -> M + Sync) -> Vec<M> {
         let one = |number: usize| {
             let mixed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let mut rng = fastrand::Rng::with_seed(self.seed ^ mixed);
             measure(&(0..rows).map(|_| rng.usize(..rows)).collect::<Vec<_>>())
         };
-        (0..self.samples).into_par_iter().map(one).collect()
+        parallel::each(self.samples, one)
     }
 
     /// What sorted values leave out on both sides; none of too few.

@@ -13,7 +13,7 @@
 
 use std::cmp::Ordering;
 
-use rayon::prelude::*;
+use crate::parallel;
 use serde::{Deserialize, Serialize};
 
 use super::error::RowsError;
@@ -280,9 +280,9 @@ impl Journal {
     fn tried(&self, values: Vec<f64>, loss: &Loss<'_>) -> Result<Trial, RowsError> {
         let mut losses: Vec<f64> = Vec::with_capacity(self.search.folds);
         for until in [1, self.race(), self.search.folds] {
-            let more =
-                (losses.len()..until).into_par_iter().map(|fold| finite(loss(&values, fold)));
-            match more.collect::<Result<Vec<f64>, RowsError>>() {
+            let first = losses.len();
+            let more = parallel::each(until - first, |n| finite(loss(&values, first + n)));
+            match more.into_iter().collect::<Result<Vec<f64>, RowsError>>() {
                 Ok(more) => losses.extend(more),
                 Err(why) if self.trials.is_empty() => return Err(why),
                 Err(_) => return Ok(Trial { values, losses: vec![], outcome: Outcome::Failed }),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
+use crate::parallel;
 use serde::Serialize;
 use steppe_spec::unsupervised::anomaly::{AnomalyFamily, AnomalyModel, AnomalyTask};
 
@@ -95,8 +95,9 @@ fn found(
             let entity = table.names[compared[*place]].clone();
             Ok((compared[*place], group.judged(*place, entity, within.clone(), task)?))
         };
-        let judged: Result<Vec<_>, RowsError> = own.par_iter().map(judged).collect();
-        judged?.into_iter().for_each(|(row, judged)| rows[row] = Some(judged));
+        let judged = parallel::of(&own, judged).into_iter();
+        let judged = judged.collect::<Result<Vec<_>, RowsError>>()?;
+        judged.into_iter().for_each(|(row, judged)| rows[row] = Some(judged));
     }
     let rows = rows.into_iter().collect::<Option<Vec<_>>>().expect("every row is in a comparison");
     Ok(Found { rows, notes })
@@ -297,7 +298,8 @@ fn voices(
 ) -> Result<Vec<Voice>, RowsError> {
     let filled = filled(values);
     let standard = Standard::fit(&filled)?.apply(&filled)?;
-    let voice = |family: AnomalyFamily| {
+    let voice = |family: &AnomalyFamily| {
+        let family = *family;
         let (scores, why) = match family {
             AnomalyFamily::IsolationForest => isolated(&filled, &task.model)?,
             AnomalyFamily::KMeansDistance => centred(&standard, &task.model)?,
@@ -308,7 +310,7 @@ fn voices(
         let flagged = vote::flagged(&scores, task.share)?;
         Ok(Voice { family, scores, surprises, flagged, why })
     };
-    families.par_iter().copied().map(voice).collect()
+    parallel::of(families, voice).into_iter().collect()
 }
 
 type Said = (Vec<f64>, Why);

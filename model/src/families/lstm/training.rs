@@ -4,7 +4,7 @@
 //! A gradient step is the sum of shards of fixed size in fixed order, so the result does not depend
 //! on the number of cores.
 
-use rayon::prelude::*;
+use crate::parallel;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -236,7 +236,7 @@ fn gradients(
     spec: &TrainSpec,
 ) -> Gradients {
     let learner = net.learner();
-    let shard = |numbers: &[u32]| {
+    let shard = |numbers: &&[u32]| {
         let (inputs, targets) = examples(numbers, windows, frame);
         let scale = 1.0 / (batch.len() * spec.task.horizon) as f32;
         learner.gradients(&inputs, numbers.len(), |out| {
@@ -244,8 +244,8 @@ fn gradients(
             pairs.flat_map(|(q, &t)| slope(q, t, tail(spec)).map(|s| s * scale)).collect()
         })
     };
-    let shards: Vec<Gradients> = batch.par_chunks(SHARD).map(shard).collect();
-    let mut shards = shards.into_iter();
+    let shards: Vec<_> = batch.chunks(SHARD).collect();
+    let mut shards = parallel::of(&shards, shard).into_iter();
     let mut sum = shards.next().expect("a batch is not empty");
     shards.for_each(|s| sum.add(&s));
     sum
@@ -254,7 +254,7 @@ fn gradients(
 fn loss_of(net: &Lstm, windows: &Windows<'_>, frame: &Frame, spec: &TrainSpec) -> f64 {
     let packed = Packed::new(net);
     let numbers: Vec<u32> = (0..windows.len() as u32).collect();
-    let shard = |numbers: &[u32]| {
+    let shard = |numbers: &&[u32]| {
         let (inputs, targets) = examples(numbers, windows, frame);
         let out = packed.forward(&inputs, numbers.len());
         out.chunks_exact(QUANTILES)
@@ -262,7 +262,8 @@ fn loss_of(net: &Lstm, windows: &Windows<'_>, frame: &Frame, spec: &TrainSpec) -
             .map(|(q, &t)| f64::from(loss(q, t, tail(spec))))
             .sum::<f64>()
     };
-    let losses: Vec<f64> = numbers.par_chunks(SHARD).map(shard).collect();
+    let shards: Vec<_> = numbers.chunks(SHARD).collect();
+    let losses = parallel::of(&shards, shard);
     losses.iter().sum::<f64>() / (windows.len() * spec.task.horizon) as f64
 }
 

@@ -7,7 +7,7 @@
 
 mod fits;
 
-use rayon::prelude::*;
+use crate::parallel;
 use serde::{Deserialize, Serialize};
 use steppe_wire::predict::Errors;
 
@@ -418,10 +418,9 @@ impl Run<'_> {
         let (origins, lone) = (self.origins.len(), self.origins.len() == 1);
         let blocks = origins.min(BLOCKS_MAX);
         let block_of = move |origin: usize| origin * blocks / origins;
-        let by_block: Vec<Calibration> = (0..blocks)
-            .into_par_iter()
-            .map(|block| self.calibration(entrant, |case| lone || block_of(case.origin) != block))
-            .collect();
+        let by_block: Vec<Calibration> = parallel::each(blocks, |block| {
+            self.calibration(entrant, |case| lone || block_of(case.origin) != block)
+        });
         move |i: usize| {
             let case = &self.cases[i];
             let calibration = &by_block[block_of(case.origin)];

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use rayon::prelude::*;
+use crate::parallel;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use steppe_spec::tabular::{Encode, Impute, ImputeWord, Prepare, TabularSpec};
@@ -301,8 +301,8 @@ impl<W: Way> Scorer for Prepared<W> {
 
     fn reasons(&self, table: &Table, outputs: &[usize]) -> Result<Vec<Reasons>, RowsError> {
         let columns = self.preparation.apply(table)?;
-        let reasons = |(row, output): (usize, &usize)| {
-            let Effects { base, effects } = self.outputs[*output].effects(&columns.row(row));
+        let reasons = |row: usize| {
+            let Effects { base, effects } = self.outputs[outputs[row]].effects(&columns.row(row));
             let sums = self.preparation.by_source(&effects);
             let named = self.preparation.sources.iter().zip(sums);
             let effects = named.map(|(source, effect)| (source.name.clone(), effect)).collect();
@@ -310,8 +310,8 @@ impl<W: Way> Scorer for Prepared<W> {
         };
         // Handing a few rows to other threads takes longer than answering.
         match outputs.len() <= ALONE {
-            true => Ok(outputs.iter().enumerate().map(reasons).collect()),
-            false => Ok(outputs.par_iter().enumerate().map(reasons).collect()),
+            true => Ok((0..outputs.len()).map(reasons).collect()),
+            false => Ok(parallel::each(outputs.len(), reasons)),
         }
     }
 

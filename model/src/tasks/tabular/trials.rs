@@ -4,7 +4,7 @@
 //! searched afterwards. Found before, they would fit rows that the comparison asks about: a family
 //! with many options would win by them, and be worse on other rows.
 
-use rayon::prelude::*;
+use crate::parallel;
 use steppe_spec::tabular::{Cost, Maximise, TabularSpec, Threshold};
 use steppe_spec::{Family, Kind};
 
@@ -153,11 +153,11 @@ impl Run<'_> {
     /// Answers as the family gives them, in each drawing of folds.
     fn out_of_fold(&self, family: Family, spec: &TabularSpec) -> Result<Vec<Answers>, TrainError> {
         let rows = |places: &[usize]| select(&self.sets.rest, places);
-        let said = self.sets.folds.par_iter().map(|fold| {
+        let said = parallel::of(&self.sets.folds, |fold| {
             let known = self.data.select(&rows(&fold.train));
             Answers::of(family, &known, spec, &self.data.select(&rows(&fold.test)))
         });
-        let said = said.collect::<Result<Vec<_>, TrainError>>()?;
+        let said = said.into_iter().collect::<Result<Vec<_>, TrainError>>()?;
         let outputs = self.target.outputs();
         let repeats = self.sets.folds.chunks(self.sets.folds_a_repeat);
         let gather = |(folds, said): (&[crate::rows::split::Fold], &[Answers])| {

@@ -4,7 +4,7 @@
 //! smaller part of the cases is left out, unless it is the one that is asked for. So a short set
 //! is judged by few origins and by the families that suit it.
 
-use rayon::prelude::*;
+use crate::parallel;
 
 use crate::error::TrainError;
 use crate::families::Model;
@@ -59,7 +59,8 @@ impl Fits {
         let mut at: Vec<AtOrigin> = Vec::new();
         let mut places: Vec<(i64, usize)> = Vec::new();
         if spec.backtest.refit && !global.is_empty() {
-            at = (0..origins.len()).into_par_iter().map(fit_at).collect::<Result<_, _>>()?;
+            let fits = parallel::each(origins.len(), fit_at);
+            at = fits.into_iter().collect::<Result<_, _>>()?;
             places = origins.into_iter().enumerate().map(|(place, o)| (o, place)).collect();
         } else {
             // Once, before the first origin where there is enough for the family asked for.
