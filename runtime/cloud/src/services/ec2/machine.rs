@@ -13,6 +13,7 @@ use super::Instance;
 use super::service::{self, CONSOLE, Service, Services, State, tail};
 use super::unit::{Unit, service_name};
 use crate::kernel::cloud::Cloud;
+use crate::kernel::durable::keep_only;
 use crate::kernel::identity::Credentials;
 use crate::kernel::processes::{self, Program};
 
@@ -293,11 +294,8 @@ pub fn resume_all(cloud: &Arc<Cloud>) {
 
 /// Deletes directories of instances that a crash left without a record.
 fn remove_leftovers(cloud: &Cloud) {
-    for entry in std::fs::read_dir(cloud.path("instances")).into_iter().flatten().flatten() {
-        let known =
-            entry.file_name().to_str().is_some_and(|id| cloud.services.ec2.instances.contains(id));
-        if !known && let Err(error) = std::fs::remove_dir_all(entry.path()) {
-            tracing::error!("{} cannot be deleted: {error}", entry.path().display());
-        }
-    }
+    let Some(all) = cloud.services.ec2.instances.complete() else { return };
+    let known: Vec<String> = all.into_iter().map(|(id, _)| id).collect();
+    let removed = keep_only(&cloud.path("instances"), &known);
+    removed.unwrap_or_else(|error| tracing::error!("leftovers of instances stay: {error}"));
 }
