@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use md5::{Digest, Md5};
 use serde_json::json;
 
 use crate::signed::{Answer, Keys, Request, Served};
@@ -50,7 +49,8 @@ impl Uploads {
         let path = format!("large?partNumber={number}&uploadId={upload}");
         let answer = self.send("PUT", &path, &[], body).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
-        hex::encode(Md5::digest(body))
+        let tag = answer.head.split_once("etag: \"").and_then(|(_, rest)| rest.split_once('"'));
+        tag.expect("a tag").0.to_owned()
     }
 
     async fn complete(&self, upload: &str, tags: &[&str], headers: &[(&str, &str)]) -> Answer {
@@ -66,7 +66,7 @@ impl Uploads {
 #[tokio::test]
 async fn refused_uploads_leave_no_file() {
     let uploads = Uploads::start().await;
-    let wrong = BASE64.encode(Md5::digest("another"));
+    let wrong = BASE64.encode([7; 16]);
     let refusals = [
         ("BadDigest", vec![("content-md5", wrong.as_str())]),
         ("BadDigest", vec![("x-amz-checksum-crc32", "AAAAAA==")]),
