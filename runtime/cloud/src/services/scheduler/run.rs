@@ -160,29 +160,46 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kernel::error::ApiResult;
     use crate::kernel::service;
 
-    /// What a schedule sends when it is looked at at these times, each in seconds from its begin.
-    async fn sent(expression: &str, looks: &[i64]) -> Vec<usize> {
-        let folder = tempfile::TempDir::new().expect("a folder");
-        let cloud = Cloud::for_tests(folder.path());
+    /// Makes the schedule `s` with a token, and the role of its target if there is none.
+    async fn create(cloud: &Arc<Cloud>, expression: &str) -> ApiResult {
         let caller = cloud.identities.administrator();
         let trust = json!({ "Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Principal": { "Service": "scheduler.amazonaws.com" },
             "Action": "sts:AssumeRole",
         }] });
         let role = json!({ "RoleName": "r", "AssumeRolePolicyDocument": trust.to_string() });
-        service::call(&cloud, &caller, "iam", "CreateRole", &role).await.expect("a role");
+        // The second schedule finds it there.
+        service::call(cloud, &caller, "iam", "CreateRole", &role).await.unwrap_or_default();
         let schedule = json!({
-            "Name": "s", "ScheduleExpression": expression,
+            "Name": "s", "ScheduleExpression": expression, "ClientToken": "t",
             "FlexibleTimeWindow": { "Mode": "OFF" },
             "Target": {
                 "Arn": "arn:aws:sqs:us-east-1:000000000000:q",
                 "RoleArn": "arn:aws:iam::000000000000:role/r",
             },
         });
-        let made = service::call(&cloud, &caller, "scheduler", "CreateSchedule", &schedule).await;
-        made.expect("a schedule");
+        service::call(cloud, &caller, "scheduler", "CreateSchedule", &schedule).await
+    }
+
+    #[tokio::test]
+    async fn a_request_is_repeated_by_its_token_and_another_one_is_a_conflict() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let cloud = Cloud::for_tests(folder.path());
+        let made = create(&cloud, "rate(1 hour)").await.expect("made");
+        assert_eq!(create(&cloud, "rate(1 hour)").await.expect("the same"), made);
+        let refused = create(&cloud, "rate(2 hours)").await.expect_err("another");
+        let told = (refused.code.as_str(), refused.message.as_str());
+        assert_eq!(told, ("ConflictException", "Schedule s already exists."));
+    }
+
+    /// What a schedule sends when it is looked at at these times, each in seconds from its begin.
+    async fn sent(expression: &str, looks: &[i64]) -> Vec<usize> {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let cloud = Cloud::for_tests(folder.path());
+        create(&cloud, expression).await.expect("a schedule");
         let state = &cloud.services.scheduler;
         let key = "default/s";
         let begin = state.schedules.get(key).expect("there").created;
