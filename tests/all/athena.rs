@@ -501,8 +501,14 @@ async fn a_query_ends_at_the_limit_of_scanned_bytes() {
     assert_eq!(ended["Status"]["State"], "CANCELLED", "{ended}");
     assert_eq!(ended["Status"]["StateChangeReason"], "Bytes scanned limit was exceeded");
     assert_eq!(own.table_of("SELECT count(*) FROM wide").await, "_col0\n700000");
-    let small = json!({ "WorkGroupConfiguration": { "BytesScannedCutoffPerQuery": 9_999_999 } });
-    assert!(athena::WorkGroup::from_properties(&small).is_err());
+    let small = json!({ "BytesScannedCutoffPerQuery": 9_999_999 });
+    let create = json!({ "Name": "small", "Configuration": small });
+    let refused = own.athena("CreateWorkGroup", create).await.expect_err("too small");
+    let words = "Value '9999999' at 'configuration.bytesScannedCutoffPerQuery' failed to satisfy \
+                 constraint: Member must have value greater than or equal to 10000000";
+    assert!(refused.message.contains(words), "{refused}");
+    let properties = json!({ "WorkGroupConfiguration": small });
+    assert!(athena::WorkGroup::from_properties(&properties).is_err());
 }
 
 #[tokio::test]

@@ -183,6 +183,17 @@ async fn a_query_that_needs_more_memory_than_its_pool_fails_and_nothing_else() {
     let sql = "SELECT array_agg(a.region || b.year) FROM raw a CROSS JOIN raw b";
     let refused = own.ask(sql).await.expect_err("more than the pool has");
     assert!(refused.contains("Query exhausted resources at this scale factor"), "{refused}");
+    // A text of ten gigabytes.
+    let sql = "SELECT length(array_join(repeat(rpad('x', 1000000, 'x'), 10000), ''))";
+    let refused = own.ask(sql).await.expect_err("more than a process has");
+    assert!(refused.contains("Query exhausted resources at this scale factor"), "{refused}");
+    for (sql, words) in [
+        ("SELECT repeat('x', 2000000000)", "count argument of repeat function must be"),
+        ("SELECT rpad('x', 3000000000, 'x')", "Target length must be in the range"),
+    ] {
+        let refused = own.ask(sql).await.expect_err(sql);
+        assert!(refused.contains(words), "{refused}");
+    }
     own.ask("SELECT count(*) FROM raw").await.expect("the next one is answered");
 }
 

@@ -111,6 +111,18 @@ fn the_planner_knows_no_runtime_sdk_clock_or_process() {
 }
 
 #[test]
+fn one_module_of_the_embedded_cloud_starts_programs() {
+    let cloud = root().join("runtime/cloud/src");
+    let spawner = cloud.join("kernel/processes.rs");
+    for file in sources().iter().filter(|f| f.starts_with(&cloud) && **f != spawner) {
+        let text = production_part(file);
+        for banned in ["Command::new", "process::Command", "pre_exec"] {
+            assert!(!text.contains(banned), "{} uses `{banned}`", file.display());
+        }
+    }
+}
+
+#[test]
 fn every_module_says_what_it_is_for() {
     for file in sources() {
         let text = std::fs::read_to_string(&file).expect("readable");

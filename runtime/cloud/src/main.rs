@@ -125,6 +125,8 @@ async fn run(serve: Serve) -> Result<()> {
         .init();
     let own_binary = std::env::current_exe().context("cannot find this program's own file")?;
     let engine = serve.engine.unwrap_or_else(|| own_binary.with_file_name("steppe-etl"));
+    // Programs are started in other folders than this one.
+    let engine = std::path::absolute(engine).context("cannot find the SQL engine")?;
     if !engine.exists() {
         bail!(Hinted::new(
             format!("the SQL engine {} does not exist", engine.display()),

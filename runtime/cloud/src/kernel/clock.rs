@@ -14,6 +14,17 @@ use tokio::sync::watch;
 /// Longest single sleep: the machine may have slept meanwhile, and then its clock has jumped.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
+/// The machine's clock is corrected by less.
+const CORRECTION: SignedDuration = SignedDuration::from_mins(1);
+
+/// Up to when work by the clock is done, of which `done` was noted, when it is `now`. The machine's
+/// clock may have been set back. After a correction nothing is done again, and what is next comes
+/// when it would have come; after more the clock was wrong, and nobody waits until it shows the
+/// same time again.
+pub fn done_until(done: Timestamp, now: Timestamp) -> Timestamp {
+    if done.duration_since(now) > CORRECTION { now } else { done }
+}
+
 /// The clock; clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Inner>);
@@ -94,6 +105,15 @@ mod tests {
     use super::*;
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[test]
+    fn a_clock_that_was_corrected_does_nothing_twice_and_a_wrong_one_stops_nothing() {
+        let now: Timestamp = "2026-01-02T00:00:00Z".parse().expect("a time");
+        let ahead = |secs| now + SignedDuration::from_secs(secs);
+        assert_eq!(done_until(ahead(-5), now), ahead(-5));
+        assert_eq!(done_until(ahead(60), now), ahead(60));
+        assert_eq!(done_until(ahead(24 * 60 * 60), now), now);
+    }
 
     #[tokio::test]
     async fn sleepers_wake_when_the_clock_is_put_forward() {

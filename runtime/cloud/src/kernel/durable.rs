@@ -22,6 +22,21 @@ fn write_durably(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_data()
 }
 
+/// Removes the folders in a folder that have none of these names; there need be none.
+pub fn keep_only(folder: &Path, names: &[String]) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if !names.iter().any(|name| entry.file_name() == name.as_str()) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes renames and deletions in a folder durable.
 pub fn sync_dir(dir: &Path) -> std::io::Result<()> {
     std::fs::File::open(dir)?.sync_all()

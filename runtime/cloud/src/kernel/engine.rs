@@ -7,18 +7,19 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Take};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::kernel::cloud::Cloud;
 use crate::kernel::identity::Caller;
+use crate::kernel::processes::{Pipes, Process, Program};
 
 /// Queries at work at once; Athena has quotas of the same kind.
 const QUERIES_MAX: usize = 4;
@@ -26,8 +27,6 @@ const QUERIES_MAX: usize = 4;
 const JOBS_MAX: usize = 4;
 /// What an engine may say in all.
 const STDOUT_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// What is kept of its errors.
-const STDERR_BYTES_MAX: u64 = 64 * 1024;
 
 /// The engines of a cloud.
 #[derive(Debug)]
@@ -92,7 +91,7 @@ impl Engines {
 /// One engine at work.
 #[derive(Debug)]
 pub struct Engine {
-    child: Child,
+    process: Process,
     leash: ChildStdin,
     lines: Lines<BufReader<Take<ChildStdout>>>,
     errors: JoinHandle<String>,
@@ -111,27 +110,15 @@ impl Engine {
     /// Starts an engine that calls as `caller`. It is killed when the value is dropped.
     pub fn start(cloud: &Cloud, caller: &Caller, arguments: &[&str]) -> Result<Self, String> {
         let program = &cloud.config.engine;
-        let mut command = Command::new(program);
-        command
+        let started = Program::new(program)
             .args(arguments)
-            .env_clear()
-            .envs(cloud.config.client_env())
-            .envs(cloud.identities.session(caller.clone()).env())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = crate::kernel::processes::spawn(command)
-            .map_err(|e| format!("cannot start `{}`: {e}", program.display()))?;
-        let missing = || "the engine has no pipes".to_owned();
-        let leash = child.stdin.take().ok_or_else(missing)?;
-        let stdout = child.stdout.take().ok_or_else(missing)?;
-        let stderr = child.stderr.take().ok_or_else(missing)?;
-        Ok(Self {
-            child,
-            leash,
-            lines: BufReader::new(stdout.take(STDOUT_BYTES_MAX)).lines(),
-            errors: tokio::spawn(read_errors(stderr)),
-        })
+            .env(cloud.config.client_env())
+            .env(cloud.identities.session(caller.clone()).env())
+            .start_with_pipes();
+        let (process, Pipes { input, output, errors }) =
+            started.map_err(|e| format!("cannot start `{}`: {e}", program.display()))?;
+        let lines = BufReader::new(output.take(STDOUT_BYTES_MAX)).lines();
+        Ok(Self { process, leash: input, lines, errors })
     }
 
     /// Sends a line.
@@ -150,7 +137,7 @@ impl Engine {
 
     /// Waits for its end.
     pub async fn end(mut self) -> Result<Ended, String> {
-        let status = self.child.wait().await.map_err(|e| e.to_string())?;
+        let status = self.process.wait().await.map_err(|e| e.to_string())?;
         let stderr = self.errors.await.map_err(|e| e.to_string())?;
         Ok(Ended { status, stderr })
     }
@@ -174,17 +161,4 @@ impl Ended {
         }
         format!("the engine ended early ({}): {said}", self.status)
     }
-}
-
-/// The first part; the rest is read and forgotten, so that the engine never waits for a reader.
-async fn read_errors(mut stderr: ChildStderr) -> String {
-    let mut kept = Vec::new();
-    let mut first = (&mut stderr).take(STDERR_BYTES_MAX);
-    if let Err(error) = first.read_to_end(&mut kept).await {
-        tracing::warn!("the engine's errors cannot be read: {error}");
-    }
-    if let Err(error) = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await {
-        tracing::warn!("the engine's errors cannot be read: {error}");
-    }
-    String::from_utf8_lossy(&kept).into_owned()
 }

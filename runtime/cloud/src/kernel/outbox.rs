@@ -113,7 +113,7 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Outbox<T> 
         self.table.is_empty()
     }
 
-    fn take_due(&self, now: Timestamp) -> Option<String> {
+    pub(crate) fn take_due(&self, now: Timestamp) -> Option<String> {
         let mut waiting = self.waiting.lock();
         let first = waiting.first().filter(|(due, _)| *due <= now)?.clone();
         waiting.remove(&first);

@@ -9,6 +9,7 @@
 //! `sqlite3 cloud.db 'SELECT name, value FROM records WHERE kind = "roles"'` looks into it, also
 //! while the cloud runs.
 
+mod complete;
 mod table;
 mod together;
 

@@ -1,8 +1,8 @@
 //! Connections: how many there are, and how long a client may keep one waiting.
 //!
-//! A head must arrive within [`HEAD`], which also closes connections without work; a body must go
-//! on within [`STALL`], and so must the reading of an answer. What a request does may take as long
-//! as it takes.
+//! A head must arrive within [`Limits::head`], which also closes connections without work; of a
+//! body [`PROGRESS_BYTES`] must come within [`Limits::stall`], and an answer must be read on within
+//! it. What a request does may take as long as it takes.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -41,6 +41,8 @@ impl Default for Limits {
     }
 }
 
+/// Less is no progress of a body: a client that sends a byte a minute holds a connection for ever.
+const PROGRESS_BYTES: usize = 1_024;
 /// Bytes of a body that are read although nobody wants them.
 const UNREAD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Pause when the process has no descriptors left.
@@ -125,11 +127,13 @@ struct PatientBody {
     /// None once it has ended.
     body: Option<Incoming>,
     patience: Patience,
+    /// Bytes since the patience began.
+    progress: usize,
 }
 
 impl PatientBody {
     fn new(body: Incoming, limit: Duration) -> Self {
-        Self { body: Some(body), patience: Patience::new(limit) }
+        Self { body: Some(body), patience: Patience::new(limit), progress: 0 }
     }
 }
 
@@ -165,14 +169,17 @@ impl hyper::body::Body for PatientBody {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         match Pin::new(body).poll_frame(cx) {
             Poll::Ready(frame) => {
-                self.patience.waiting = false;
-                if !matches!(frame, Some(Ok(_))) {
-                    self.body = None;
+                match &frame {
+                    Some(Ok(frame)) => self.progress += frame.data_ref().map_or(0, Bytes::len),
+                    _ => self.body = None,
+                }
+                if self.progress >= PROGRESS_BYTES {
+                    (self.patience.waiting, self.progress) = (false, 0);
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending if self.patience.is_over(cx) => {
-                Poll::Ready(Some(Err("the sender of the body stopped sending".into())))
+                Poll::Ready(Some(Err("the sender of the body sends too little".into())))
             }
             Poll::Pending => Poll::Pending,
         }
@@ -262,7 +269,7 @@ impl AsyncWrite for PatientStream {
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
     use super::*;
 
@@ -312,6 +319,25 @@ mod tests {
     async fn bodies_that_do_not_go_on_are_cut_off() {
         let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc";
         let said = rest(begun(server(64).await, head).await).await;
+        assert!(said.starts_with("HTTP/1.1 408"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn bodies_that_trickle_are_cut_off() {
+        let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";
+        let (read, mut write) = begun(server(64).await, head).await.into_split();
+        let trickle = async {
+            while write.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let mut answer = Vec::new();
+        let mut read = BufReader::new(read);
+        tokio::select! {
+            () = trickle => {}
+            _ = read.read_until(b'\n', &mut answer) => {}
+        }
+        let said = String::from_utf8_lossy(&answer);
         assert!(said.starts_with("HTTP/1.1 408"), "{said}");
     }
 

@@ -63,8 +63,9 @@ impl State {
     /// Opens the records.
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         let streams: Table<Stream> = opening.table("kinesis_streams");
-        let known: Vec<String> = streams.all().iter().map(|(_, s)| s.id.clone()).collect();
-        let lives = Lives::open(&opening.config.state_dir.join("kinesis"), &known)?;
+        let known = streams.complete();
+        let known = known.map(|all| all.iter().map(|(_, s)| s.id.clone()).collect());
+        let lives = Lives::open(&opening.config.state_dir.join("kinesis"), known)?;
         Ok(Self { streams, lives })
     }
 }

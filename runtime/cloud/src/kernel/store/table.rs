@@ -85,12 +85,16 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
 
     /// A row that cannot be read, so that the others can be served.
     fn set_aside(&self, full: &str, why: &str) {
-        tracing::error!("the record {} {full} is damaged ({why}) and set aside", self.kind);
         let moved = self.store.write(full, |connection| self.move_aside(connection, full, why));
         moved.unwrap_or_else(|error| tracing::error!("{error}"));
     }
 
     fn move_aside(&self, connection: &Connection, full: &str, why: &str) -> Result<(), NotStored> {
+        tracing::error!(
+            "the record {} {full} is damaged ({why}); it is set aside, into `damaged` of cloud.db, \
+             and what belongs to it is kept",
+            self.kind
+        );
         let copy = "INSERT INTO damaged SELECT kind, name, value, ?3 FROM records
             WHERE kind = ?1 AND name = ?2";
         connection

@@ -3,20 +3,19 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::process::Command;
 use tokio::sync::Notify;
 
 use super::Instance;
 use super::service::{self, CONSOLE, Service, Services, State, tail};
 use super::unit::{Unit, service_name};
 use crate::kernel::cloud::Cloud;
+use crate::kernel::durable::keep_only;
 use crate::kernel::identity::Credentials;
-use crate::kernel::processes;
+use crate::kernel::processes::{self, Program};
 
 /// Commands that the instance has of this cloud rather than of the machine.
 const TOOLS: [&str; 5] = ["aws", "curl", "systemctl", "journalctl", "cfn-signal"];
@@ -138,21 +137,17 @@ pub fn launch(
     std::fs::write(directory.join("user-data.sh"), user_data)?;
     let console = File::create(directory.join("console.log"))?;
     cloud.services.ec2.instances.put(id, instance.clone())?;
-    let mut command = Command::new("bash");
-    command
-        .arg(directory.join("user-data.sh"))
-        .current_dir(root(cloud, id))
-        .env_clear()
-        .envs(environment(cloud, id, &instance))
+    let script = Program::new("bash")
+        .args([directory.join("user-data.sh")])
+        .folder(&root(cloud, id))
+        .env(environment(cloud, id, &instance))
         // A script writes its metadata address into command lines, which everybody can see, so
         // the one that it is given has no secret; the instance's `curl` adds it.
-        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata_address(cloud))
-        .stdin(Stdio::null())
-        .stdout(console.try_clone()?)
-        .stderr(console);
+        .env([("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata_address(cloud))])
+        .output(console.try_clone()?, console);
     let (cloud_then, id_then) = (cloud.clone(), id.to_owned());
     let ended = move || post_console(&cloud_then, &id_then);
-    service::run_once(cloud, id, USER_DATA, command, ended)
+    service::run_once(cloud, id, USER_DATA, script, ended)
 }
 
 fn write_tools(cloud: &Cloud, directory: &Path) -> std::io::Result<()> {
@@ -299,11 +294,8 @@ pub fn resume_all(cloud: &Arc<Cloud>) {
 
 /// Deletes directories of instances that a crash left without a record.
 fn remove_leftovers(cloud: &Cloud) {
-    for entry in std::fs::read_dir(cloud.path("instances")).into_iter().flatten().flatten() {
-        let known =
-            entry.file_name().to_str().is_some_and(|id| cloud.services.ec2.instances.contains(id));
-        if !known && let Err(error) = std::fs::remove_dir_all(entry.path()) {
-            tracing::error!("{} cannot be deleted: {error}", entry.path().display());
-        }
-    }
+    let Some(all) = cloud.services.ec2.instances.complete() else { return };
+    let known: Vec<String> = all.into_iter().map(|(id, _)| id).collect();
+    let removed = keep_only(&cloud.path("instances"), &known);
+    removed.unwrap_or_else(|error| tracing::error!("leftovers of instances stay: {error}"));
 }

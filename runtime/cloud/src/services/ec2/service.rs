@@ -4,19 +4,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use super::unit::{Restart, Unit};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::faults::Faults;
-use crate::kernel::processes::{self, Signal};
+use crate::kernel::processes::{Process, Program, Signal};
 
 /// How long a service may take to end before it is killed. systemd waits 90 seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -121,24 +120,24 @@ impl Services {
     }
 }
 
-/// Starts a command that runs once, such as user data, and calls `ended` when it has.
+/// Starts a program that runs once, such as user data, and calls `ended` when it has.
 pub fn run_once(
     cloud: &Arc<Cloud>,
     instance: &str,
     name: &str,
-    command: Command,
+    program: Program,
     ended: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<()> {
     let key = (instance.to_owned(), name.to_owned());
     let services = &cloud.services.ec2.machines.services;
     let Some((generation, mut stopped)) = services.enter(&key) else { return Ok(()) };
-    let mut child = processes::spawn(command).inspect_err(|_| {
+    let mut process = program.start().inspect_err(|_| {
         services.set(&key, generation, State::Failed);
     })?;
     let cloud = cloud.clone();
     tokio::spawn(async move {
         let state = tokio::select! {
-            status = child.wait() => match status {
+            status = process.wait() => match status {
                 Ok(status) if status.success() => State::Inactive,
                 other => {
                     tracing::warn!(instance = key.0, "{} ended with {other:?}", key.1);
@@ -146,7 +145,7 @@ pub fn run_once(
                 }
             },
             done = &mut stopped => {
-                kill(&mut child).await;
+                process.stop(Duration::ZERO).await;
                 return tell(done);
             }
         };
@@ -198,8 +197,8 @@ impl Service {
                 self.note("Failed with result 'start-limit-hit'.");
                 return State::Failed;
             }
-            let mut child = match self.spawn(faults.unit(&self.name)) {
-                Ok(child) => child,
+            let mut process = match self.spawn(faults.unit(&self.name)) {
+                Ok(process) => process,
                 Err(error) => {
                     self.note(&format!("Failed to start: {}: {error}", self.unit.exec[0]));
                     return State::Failed;
@@ -207,9 +206,9 @@ impl Service {
             };
             tell_state(State::Active);
             let status = tokio::select! {
-                status = self.watch(&mut child) => status,
+                status = self.watch(&mut process) => status,
                 done = &mut stopped => {
-                    terminate(&mut child).await;
+                    process.stop(STOP_LIMIT).await;
                     tell(done);
                     return State::Inactive;
                 }
@@ -233,37 +232,29 @@ impl Service {
     }
 
     /// Starts the program; or, when it has to fail, one that does nothing else.
-    fn spawn(&self, fails: bool) -> std::io::Result<Child> {
+    fn spawn(&self, fails: bool) -> std::io::Result<Process> {
         self.note("Started.");
         let out = self.log(self.unit.out_on_console)?;
         let err = self.log(self.unit.err_on_console.unwrap_or(self.unit.out_on_console))?;
         let failing = ["false".to_owned()];
         let exec = if fails { failing.as_slice() } else { self.unit.exec.as_slice() };
-        let mut command = Command::new(&exec[0]);
-        command
+        Program::new(&exec[0])
             .args(&exec[1..])
-            .env_clear()
-            .envs(self.environment.iter().cloned())
-            .envs(self.unit.environment.iter().cloned())
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err);
-        processes::spawn(command)
+            .env(self.environment.iter().cloned())
+            .env(self.unit.environment.iter().cloned())
+            .output(out, err)
+            .start()
     }
 
     /// Waits for the end of the main process, and ends what it leaves in its group.
-    async fn watch(&self, child: &mut Child) -> std::io::Result<ExitStatus> {
-        let leader = child.id();
+    async fn watch(&self, process: &mut Process) -> std::io::Result<ExitStatus> {
         let status = loop {
             tokio::select! {
-                status = child.wait() => break status,
+                status = process.wait() => break status,
                 () = tokio::time::sleep(LOG_CHECK) => self.trim(),
             }
         };
-        if let Some(leader) = leader {
-            processes::tell_group(leader, Signal::Kill);
-        }
+        process.tell(Signal::Kill);
         status
     }
 
@@ -358,27 +349,6 @@ impl Starts {
 fn tell(done: Result<oneshot::Sender<()>, oneshot::error::RecvError>) {
     if let Ok(done) = done {
         done.send(()).unwrap_or_default();
-    }
-}
-
-/// SIGTERM for all of a service, and SIGKILL for what is left after some seconds.
-async fn terminate(child: &mut Child) {
-    let Some(leader) = child.id() else { return };
-    processes::tell_group(leader, Signal::Terminate);
-    // Whether it ended or not, what is left of its group goes now.
-    let _ = tokio::time::timeout(STOP_LIMIT, child.wait()).await;
-    processes::tell_group(leader, Signal::Kill);
-    if let Err(error) = child.wait().await {
-        tracing::warn!("a process of an instance did not end: {error}");
-    }
-}
-
-async fn kill(child: &mut Child) {
-    if let Some(leader) = child.id() {
-        processes::tell_group(leader, Signal::Kill);
-    }
-    if let Err(error) = child.wait().await {
-        tracing::warn!("a process of an instance did not end: {error}");
     }
 }
 

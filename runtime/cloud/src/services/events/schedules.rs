@@ -7,14 +7,14 @@ use jiff::Timestamp;
 
 use super::Rule;
 use super::emit::{deliveries_of, scheduled_event};
+use crate::kernel::clock::done_until;
 use crate::kernel::cloud::Cloud;
 
 /// Fires rules on a schedule for as long as the process runs.
 pub async fn run_schedules(cloud: Arc<Cloud>) {
     let mut from = cloud.clock.now();
     loop {
-        // The clock may have been set back; what was due in the meantime is due again then.
-        from = from.min(cloud.clock.now());
+        from = done_until(from, cloud.clock.now());
         let rules = cloud.services.events.rules.all();
         let next = rules.iter().filter_map(|(_, rule)| due_after(rule, from, from)).min();
         tokio::select! {
@@ -25,7 +25,7 @@ pub async fn run_schedules(cloud: Arc<Cloud>) {
         }
         let now = cloud.clock.now();
         fire_due(&cloud, from, now);
-        from = now;
+        from = done_until(from.max(now), now);
     }
 }
 

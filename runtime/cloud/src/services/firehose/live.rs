@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::kernel::durable::keep_only;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::services::kinesis::log::Log;
 
@@ -28,15 +29,13 @@ pub struct Live {
 }
 
 impl Lives {
-    /// Opens the folder; what belongs to no delivery stream any more is deleted.
-    pub fn open(folder: &Path, known: &[String]) -> Result<Self> {
+    /// Opens the folder; what belongs to no delivery stream any more is deleted, if all are known.
+    pub fn open(folder: &Path, known: Option<Vec<String>>) -> Result<Self> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        for entry in std::fs::read_dir(folder)?.flatten() {
-            if !known.iter().any(|id| entry.file_name() == id.as_str()) {
-                std::fs::remove_dir_all(entry.path())
-                    .with_context(|| format!("cannot delete {}", entry.path().display()))?;
-            }
+        if let Some(known) = known {
+            keep_only(folder, &known)
+                .with_context(|| format!("cannot clean {}", folder.display()))?;
         }
         Ok(Self { folder: folder.to_owned(), streams: Mutex::default() })
     }

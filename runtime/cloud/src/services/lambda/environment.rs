@@ -1,7 +1,7 @@
 //! One process of a function.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use super::log::Log;
@@ -19,19 +18,21 @@ use super::versions::Target;
 use super::{Function, Invoked, arn};
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::processes::{self, Signal};
+use crate::kernel::processes::{self, Process, Program, Signal};
 use crate::services::logs;
 
 /// Longest time from the start of a process to its first question for work.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
+/// Files that a process may have open.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const OPEN_FILES_MAX: u64 = 1_024;
 /// A process is replaced when its credentials end sooner than this after its longest invocation.
 const CREDENTIALS_RESERVE: SignedDuration = SignedDuration::from_mins(5);
 
 /// One process, waiting for work.
 #[derive(Debug)]
 pub struct Environment {
-    child: Child,
-    leader: Option<u32>,
+    process: Process,
     memory: Memory,
     api: Served,
     log: Arc<Log>,
@@ -51,9 +52,7 @@ pub struct Environment {
 impl Drop for Environment {
     fn drop(&mut self) {
         self.count.fetch_sub(1, Ordering::Relaxed);
-        if let Some(leader) = self.leader {
-            processes::tell_group(leader, Signal::Kill);
-        }
+        self.process.tell(Signal::Kill);
         // What has left the group is known by the address that it was given.
         let address = self.api.address.clone();
         let sweep = move || processes::end_marked(runtime_api::VARIABLE, &address);
@@ -106,33 +105,35 @@ impl Environment {
         caller.source_function = Some(arn(cloud, name));
         let credentials = cloud.identities.session(caller);
         let api = runtime_api::serve().await.map_err(ApiError::internal)?;
-        let mut command = Command::new(function.directory.join("bootstrap"));
-        command
-            .env_clear()
-            .envs(cloud.config.client_env())
-            .envs(credentials.env())
-            .envs(&function.variables)
-            .env(runtime_api::VARIABLE, &api.address)
-            .env("AWS_LAMBDA_FUNCTION_NAME", name)
-            .env("AWS_LAMBDA_FUNCTION_VERSION", version)
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string())
-            .env("AWS_LAMBDA_LOG_GROUP_NAME", &function.log_group)
-            .env("AWS_LAMBDA_LOG_STREAM_NAME", &stream)
-            .env("LAMBDA_TASK_ROOT", &function.directory)
-            .env("_HANDLER", &function.handler)
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .current_dir(&function.directory);
-        let (child, pipe) = spawn(command).map_err(ApiError::internal)?;
+        let task_root = function.directory.display().to_string();
+        let own = [
+            (runtime_api::VARIABLE, api.address.as_str()),
+            ("AWS_LAMBDA_FUNCTION_NAME", name),
+            ("AWS_LAMBDA_FUNCTION_VERSION", version),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &function.memory_mb.to_string()),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", &function.log_group),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", &stream),
+            ("LAMBDA_TASK_ROOT", &task_root),
+            ("_HANDLER", &function.handler),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ];
+        let program = Program::new(function.directory.join("bootstrap"))
+            .env(cloud.config.client_env())
+            .env(credentials.env())
+            .env(&function.variables)
+            .env(own)
+            .folder(&function.directory)
+            .open_files(OPEN_FILES_MAX);
+        let (process, pipe) = start(program).map_err(ApiError::internal)?;
         let group = &function.log_group;
         let log = Log::new(cloud, group, stream, allowed.is_ok(), pipe);
-        let leader = child.id();
-        api.likely.store(leader.unwrap_or_default(), Ordering::Relaxed);
+        let leader = process.id();
+        api.likely.store(leader, Ordering::Relaxed);
         count.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
         Ok(Self {
-            child,
-            leader,
-            memory: Memory::of(leader.unwrap_or_default()),
+            process,
+            memory: Memory::of(leader),
             api,
             log: log.map_err(ApiError::internal)?,
             started: Some(started),
@@ -150,7 +151,7 @@ impl Environment {
     pub fn fits(&mut self, function: &Function) -> bool {
         self.modified == function.modified
             && lasts(self.expires, function.timeout_secs, Timestamp::now())
-            && matches!(self.child.try_wait(), Ok(None))
+            && self.process.is_running()
     }
 
     /// Time since the last invocation.
@@ -197,7 +198,7 @@ impl Environment {
                 Ok(payload) => done(payload, None),
                 Err(payload) => done(payload, Some("Unhandled")),
             },
-            status = self.child.wait() => {
+            status = self.process.wait() => {
                 if !taken.load(Ordering::Acquire) {
                     return Answer::NotTaken;
                 }
@@ -225,7 +226,7 @@ impl Environment {
                 }),
                 Err(_) => Err(self.failed(id, "Runtime.ExitError", &exit(id, None))),
             },
-            status = self.child.wait() => {
+            status = self.process.wait() => {
                 Err(self.failed(id, "Runtime.ExitError", &exit(id, status.ok())))
             }
             () = tokio::time::sleep(INIT_LIMIT) => {
@@ -238,9 +239,7 @@ impl Environment {
 
     /// Ends processes that use more memory than they may, as Lambda's kernel does.
     fn kill(&self, id: &str) -> Answer {
-        if let Some(leader) = self.leader {
-            processes::tell_group(leader, Signal::Kill);
-        }
+        self.process.tell(Signal::Kill);
         let killed = format!("RequestId: {id} Error: {}", exited("signal: killed"));
         self.log.add(&[killed.clone(), "Runtime.ExitError".to_owned()]);
         self.failed(id, "Runtime.ExitError", &killed)
@@ -295,10 +294,9 @@ fn lasts(expires: Option<Timestamp>, timeout_secs: u64, now: Timestamp) -> bool 
 }
 
 /// Starts the process with one pipe for standard output and standard error.
-fn spawn(mut command: Command) -> std::io::Result<(Child, std::io::PipeReader)> {
+fn start(program: Program) -> std::io::Result<(Process, std::io::PipeReader)> {
     let (pipe, out) = std::io::pipe()?;
-    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
-    Ok((processes::spawn(command)?, pipe))
+    Ok((program.output(out.try_clone()?, out).start()?, pipe))
 }
 
 fn exit(id: &str, status: Option<ExitStatus>) -> String {

@@ -183,9 +183,13 @@ fn write_executable(target: &Path, contents: &mut impl Read) -> std::io::Result<
 
 /// Deletes what no function has any more: packages of older versions, and what a crash left.
 pub fn remove_leftovers(cloud: &Cloud) {
+    let lambda = &cloud.services.lambda;
+    let Some(all) = lambda.functions.complete().filter(|_| !lambda.versions.lacks_some()) else {
+        return;
+    };
     for function in folders(&cloud.path("lambda")) {
         let name = function.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        if !cloud.services.lambda.functions.contains(name) {
+        if !all.iter().any(|(known, _)| known == name) {
             remove(&function);
             continue;
         }

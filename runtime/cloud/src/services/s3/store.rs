@@ -252,10 +252,13 @@ impl Buckets {
     /// Removes what a crash can leave: parts of ended uploads, and, while the cloud works already,
     /// files that no record names.
     fn collect(&self) -> Result<()> {
-        for (name, _) in self.parts.all() {
-            let upload = name.split('/').next().unwrap_or_default();
-            if !self.uploads.contains(upload) {
-                self.parts.remove(&name)?;
+        if let Some(uploads) = self.uploads.complete() {
+            let uploads: BTreeSet<String> = uploads.into_iter().map(|(id, _)| id).collect();
+            for name in self.parts.names("") {
+                let upload = name.split('/').next().unwrap_or_default();
+                if !uploads.contains(upload) {
+                    self.parts.remove(&name)?;
+                }
             }
         }
         let (store, files) = (self.store.clone(), self.files.clone());

@@ -45,10 +45,12 @@ pub fn create(call: &Call<'_>) -> ApiResult {
     let tags = pairs(&call.params["Tags"]);
     check_tags(&tags)?;
     let token = call.text("ClientToken").map(str::to_owned);
-    let group = Group { created: now, modified: now, tags, token: token.clone() };
+    let group = Group { created: now, modified: now, tags: tags.clone(), token: token.clone() };
     let groups = &cloud.services.scheduler.groups;
     let made = name != DEFAULT && groups.create(name, group)?;
-    let repeated = || groups.get(name).is_some_and(|g| g.token.is_some() && g.token == token);
+    let is_same =
+        |there: &Group| there.token.is_some() && there.token == token && there.tags == tags;
+    let repeated = || groups.get(name).is_some_and(|there| is_same(&there));
     if !made && !repeated() {
         return Err(conflict(format!("Schedule group {name} already exists.")));
     }

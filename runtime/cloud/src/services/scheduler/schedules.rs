@@ -85,15 +85,21 @@ pub fn create(call: &Call<'_>) -> ApiResult {
     let mut schedule = read(call, group, cloud.clock.now())?;
     // A rate sends first when it begins, which is now unless a start is given.
     schedule.done_until = run::just_before(schedule.created);
-    let token = schedule.token.clone();
-    if !state.schedules.create(&key(group, name), schedule)? {
+    if !state.schedules.create(&key(group, name), schedule.clone())? {
         let there = state.schedules.get(&key(group, name));
-        if !there.is_some_and(|there| there.token.is_some() && there.token == token) {
+        if !there.is_some_and(|there| is_repeated(schedule, &there)) {
             return Err(conflict(format!("Schedule {name} already exists.")));
         }
     }
     state.changed.notify_one();
     Ok(json!({ "ScheduleArn": own }))
+}
+
+/// Whether the same was asked for with the same token.
+fn is_repeated(asked: Schedule, there: &Schedule) -> bool {
+    let Schedule { created, modified, done_until, .. } = *there;
+    let asked = Schedule { created, modified, done_until, ..asked };
+    there.token.is_some() && json!(asked) == json!(there)
 }
 
 /// The schedule of a call, when its caller may do this with it.

@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,16 +15,17 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::Semaphore;
 
 use super::expression;
 use super::interpreter::Failure;
+use crate::kernel::processes::{Pipes, Process, Program};
 
 /// Processes at once; more evaluations wait for a free one.
 const WORKERS_MAX: usize = 4;
-/// Address space of a process, in KiB.
-const MEMORY_KIB_MAX: u64 = 1024 * 1024;
+/// Address space of a process.
+const MEMORY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// How long an expression may take before it is an error.
 pub const EVALUATION_LIMIT: Duration = Duration::from_secs(5);
 /// When a process that does not even notice its limit is ended.
@@ -130,22 +130,16 @@ fn broken(why: &str) -> Failure {
 #[derive(Debug)]
 struct Worker {
     // Killed when the worker is dropped.
-    _child: Child,
+    _process: Process,
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl Worker {
     fn start(program: &Path) -> std::io::Result<Self> {
-        let script = format!("ulimit -v {MEMORY_KIB_MAX} && exec \"$0\" evaluate");
-        let mut command = Command::new("bash");
-        command.arg("-c").arg(script).arg(program).env_clear().current_dir("/");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = crate::kernel::processes::spawn(command)?;
-        let missing = || std::io::Error::other("the process has no pipes");
-        let questions = child.stdin.take().ok_or_else(missing)?;
-        let answers = BufReader::new(child.stdout.take().ok_or_else(missing)?);
-        Ok(Self { _child: child, questions, answers })
+        let program = Program::new(program).args(["evaluate"]).address_space(MEMORY_BYTES_MAX);
+        let (process, Pipes { input, output, .. }) = program.start_with_pipes()?;
+        Ok(Self { _process: process, questions: input, answers: BufReader::new(output) })
     }
 
     async fn ask(&mut self, line: &[u8]) -> Result<Answer, String> {

@@ -440,8 +440,10 @@ pub fn resume(cloud: &Arc<Cloud>) {
             abort(cloud, &arn, "the Map Run of the execution has ended");
         }
     }
-    let used = all.into_iter().filter_map(|(_, [_, definition])| definition).collect();
-    forget_definitions(cloud, &used);
+    if all.len() == executions.len() && !executions.lacks_some() {
+        let used = all.into_iter().filter_map(|(_, [_, definition])| definition).collect();
+        forget_definitions(cloud, &used);
+    }
 }
 
 /// Whoever has the token of a task may tell of its end before the task waits again.
