@@ -78,6 +78,7 @@ mod rows_serving;
 mod running;
 mod runs;
 mod s3;
+mod s3_answers;
 mod s3_reads;
 mod scenarios;
 mod sequence_files;

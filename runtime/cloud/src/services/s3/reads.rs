@@ -170,7 +170,8 @@ pub async fn get_object(
         refuse { sse_customer_algorithm, sse_customer_key, sse_customer_key_md5 });
     let which = which(version_id.as_deref())?;
     let opened = api.buckets().open_version(&bucket, &key, &which);
-    let (object, file) = opened.map_err(|e| api.missing(&extensions, &bucket, &which, e))?;
+    let (object, file) =
+        opened.map_err(|e| api.missing(&extensions, (&bucket, &key), &which, e))?;
     let conditions = ReadConditions {
         matches: if_match,
         matches_not: if_none_match,
@@ -295,7 +296,7 @@ pub async fn get_object_attributes(
     }
     if let Some(stored) = object.checksum.as_ref().filter(|_| wanted("Checksum")) {
         let mut checksum = Checksum::default();
-        answer_checksum_and_type!(checksum, Some(stored));
+        answer_checksum_and_type!(checksum, Some(&stored.bare()));
         output.checksum = Some(checksum);
     }
     if wanted("ObjectParts") {
