@@ -13,7 +13,7 @@ CLIPPY := RUSTC_WORKSPACE_WRAPPER=$(abspath tests/clippy.sh)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export STEPPE_SHARED_DATA ?= $(abspath ../shared/data)
 
-.PHONY: build xtask-aws examples test lint parity clients crash fuzz service accuracy bench emulators check clean
+.PHONY: build xtask-aws examples test lint parity clients crash fuzz service accuracy bench s3-tests emulators check clean
 
 build: ## everything, as `cargo xtask deploy` builds it for the embedded cloud and for AWS
 	cargo build --bins
@@ -78,6 +78,11 @@ bench: $(BENCH) examples ## measured times and sizes, and peers beside them, as 
 	.venv-bench/bin/python tests/cleaning.py
 	.venv-bench/bin/python tests/serving.py
 
+s3-tests: build ## Ceph's s3-tests, a checkout of which STEPPE_S3_TESTS names, against the embedded cloud
+	test -n "$(STEPPE_S3_TESTS)" || { echo "STEPPE_S3_TESTS has to name a checkout of https://github.com/ceph/s3-tests"; exit 1; }
+	test -e .venv-s3-tests/.ready || { $(PYTHON) -m venv .venv-s3-tests && .venv-s3-tests/bin/pip install --quiet --requirement "$(STEPPE_S3_TESTS)/requirements.txt" && touch .venv-s3-tests/.ready; }
+	.venv-s3-tests/bin/python tests/s3_tests.py
+
 emulators: $(EMULATORS) build ## the embedded cloud beside moto and MiniStack, as a table
 	.venv-emulators/bin/python tests/emulators.py
 
@@ -113,4 +118,4 @@ $(EMULATORS): tests/peers/emulators.txt
 
 clean:
 	cargo clean
-	rm -rf .venv .venv-bench .venv-data .venv-dbt .venv-emulators .steppe
+	rm -rf .venv .venv-bench .venv-data .venv-dbt .venv-emulators .venv-s3-tests .steppe

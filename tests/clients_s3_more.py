@@ -296,6 +296,11 @@ class More:
             lambda: self.put(b, IfNoneMatch="*")), "PreconditionFailed")
         self.same("If-Match of DeleteObject", code_of(
             lambda: s3.delete_object(Bucket=b, Key="k", IfMatch=first["ETag"])), "PreconditionFailed")
+        named = {"Key": "k", "VersionId": first["VersionId"]}
+        self.same("If-Match beside a version", code_of(
+            lambda: s3.delete_object(Bucket=b, **named, IfMatch=first["ETag"])), "NotImplemented")
+        self.same("an ETag beside a version in DeleteObjects", s3.delete_objects(Bucket=b, Delete={
+            "Objects": [named | {"ETag": first["ETag"]}]})["Errors"][0]["Code"], "NotImplemented")
         s3.delete_object(Bucket=b, Key="k")
         self.same("If-Match behind a marker", code_of(
             lambda: self.put(b, IfMatch=first["ETag"])), "NoSuchKey")
@@ -558,6 +563,9 @@ class More:
         self.same("attributes of parts", (page["TotalPartsCount"], page["IsTruncated"],
                   page["NextPartNumberMarker"], page["Parts"][0]["ChecksumSHA256"]),
                   (2, True, 1, parts[0]["ChecksumSHA256"]))
+        composite = done["ChecksumSHA256"]
+        self.same("a composite checksum among attributes has no count", (
+            seen["Checksum"]["ChecksumSHA256"], composite[-2:]), (composite[:-2], "-2"))
         self.same("an ETag among attributes has no quotes", seen["ETag"], done["ETag"].strip('"'))
         part = s3.get_object(Bucket=b, Key="m", PartNumber=2, ChecksumMode="ENABLED")
         self.same("a part has its own checksum", (part["ChecksumSHA256"], part["ChecksumType"]),

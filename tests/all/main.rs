@@ -79,6 +79,7 @@ mod rows_serving;
 mod running;
 mod runs;
 mod s3;
+mod s3_answers;
 mod s3_reads;
 mod s3_uploads;
 mod scenarios;

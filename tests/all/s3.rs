@@ -313,14 +313,17 @@ fn reader(running: &Running, condition: Value) -> Caller {
 #[tokio::test]
 async fn only_those_who_may_list_learn_that_a_key_is_not_there() {
     let running = start().await;
-    let missing = Path::from("open/missing");
+    let (missing, hidden) = (Path::from("open/missing"), Path::from("secret/missing"));
+    // A condition on the prefix is asked about the key.
     let narrow = json!({ "StringLike": { "s3:prefix": "open/*" } });
     let client = running.client(reader(&running, narrow));
-    for error in [client.head(&missing).await.err(), client.get(&missing).await.err()] {
+    for error in [client.head(&hidden).await.err(), client.get(&hidden).await.err()] {
         assert!(matches!(error, Some(Error::PermissionDenied { .. })), "{error:?}");
     }
-    let copied = client.copy(&missing, &Path::from("open/copy")).await.expect_err("no source");
+    let copied = client.copy(&hidden, &Path::from("open/copy")).await.expect_err("no source");
     assert!(matches!(copied, Error::PermissionDenied { .. }), "{copied:?}");
+    let error = client.head(&missing).await.expect_err("not there");
+    assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
     let client = running.client(reader(&running, Value::Null));
     let error = client.head(&missing).await.expect_err("not there");
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");

@@ -23,6 +23,9 @@ use steppe_cloud::services::{
 use steppe_wire::hint::{Hinted, told};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What is logged unless `RUST_LOG` says otherwise. `s3s` would make two spans of every request.
+const LOG_FILTER: &str = "info,s3s=warn";
+
 /// AWS on this machine, as much of it as Steppe's stacks use.
 #[derive(Parser)]
 #[command(version)]
@@ -117,7 +120,7 @@ fn write_operations(out: &mut impl Write) -> Result<()> {
 async fn run(serve: Serve) -> Result<()> {
     processes::keep_private();
     let filter =
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| LOG_FILTER.into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| log::Lossy(std::io::stderr()))

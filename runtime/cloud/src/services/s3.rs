@@ -5,7 +5,7 @@
 //!
 //! Differences from AWS: no access control lists (as in new buckets); no anonymous requests; bytes
 //! are not encrypted at rest although every answer says `AES256`, as AWS's do; storage classes are
-//! kept and told, and mean nothing; lifecycle rules are executed at midnight UTC, not some time
+//! kept and told, and mean nothing; no bucket answers to web pages of other sites (CORS); lifecycle rules are executed at midnight UTC, not some time
 //! after, and never move objects to another class; Signature Version 2 is refused, as for every
 //! bucket of AWS since 2020. Bytes are compared with their checksums when they are read; what is
 //! damaged is an error.
@@ -37,6 +37,7 @@ mod options;
 mod parts;
 mod post;
 mod post_policy;
+mod preflight;
 mod properties;
 mod reads;
 mod resources;

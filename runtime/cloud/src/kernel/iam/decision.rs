@@ -111,6 +111,9 @@ impl Limits<'_> {
     }
 }
 
+/// `Sid` of the statement that allows the administrator everything.
+pub const ADMINISTRATOR_SID: &str = "Administrator";
+
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -121,6 +124,11 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// What the administrator's one statement comes to where nothing else has a say.
+    pub fn administrator() -> Self {
+        Self { reason: Reason::Allowed, statements: vec![ADMINISTRATOR_SID.to_owned()] }
+    }
+
     /// Whether the request may go on.
     pub fn allowed(&self) -> bool {
         self.reason == Reason::Allowed

@@ -316,6 +316,9 @@ fn check_presigned(
             ));
         }
         Ok(_) => {}
+        Err(_) if value("X-Amz-Expires").parse::<i64>().is_ok() => {
+            return Err(error("X-Amz-Expires must be non-negative".to_owned()));
+        }
         Err(_) => return Err(error("X-Amz-Expires should be a number".to_owned())),
     }
     let signed: Vec<&str> = value("X-Amz-SignedHeaders").split(';').collect();

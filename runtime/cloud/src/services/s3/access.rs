@@ -109,12 +109,15 @@ fn check_names(
 
 impl Access {
     /// Nobody signed the request. Where the bucket is open to everybody that is not a mistake of
-    /// the client, so it is refused by name.
-    fn anonymous(&self, bucket: Option<&str>) -> S3Error {
-        let policy = bucket.and_then(|bucket| self.0.services.s3.policy(bucket));
-        match policy.is_some_and(|policy| super::settings::is_public(&policy)) {
-            true => not_implemented("anonymous requests"),
-            false => access_denied(),
+    /// the client, so it is refused by name. That a bucket is not there is told to everybody.
+    pub fn anonymous(&self, bucket: Option<&str>) -> S3Error {
+        let Some(bucket) = bucket else { return access_denied() };
+        match self.0.services.s3.get(bucket) {
+            Err(error) => error.into(),
+            Ok(found) if found.policy.as_ref().is_some_and(super::settings::is_public) => {
+                not_implemented("anonymous requests")
+            }
+            Ok(_) => access_denied(),
         }
     }
 
@@ -218,9 +221,12 @@ pub fn caller(extensions: &Extensions) -> S3Result<&Caller> {
     extensions.get::<Caller>().ok_or_else(access_denied)
 }
 
-/// Whether the caller may list the whole bucket. Everybody else is denied what is not there.
-pub fn may_list(cloud: &Cloud, extensions: &Extensions, bucket: &str) -> bool {
+/// Whether the caller may list the key. Everybody else is denied what is not there. A condition on
+/// `s3:prefix` is asked about the key: <https://github.com/ceph/ceph/pull/68577> compared it with
+/// AWS.
+pub fn may_list(cloud: &Cloud, extensions: &Extensions, bucket: &str, key: &str) -> bool {
     let bucket = format!("arn:aws:s3:::{bucket}");
+    let prefix = [("s3:prefix", key.to_owned())];
     caller(extensions)
-        .is_ok_and(|c| cloud.allows(c, "s3:ListBucket", &bucket, &[]).is_ok_and(|yes| yes))
+        .is_ok_and(|c| cloud.allows(c, "s3:ListBucket", &bucket, &prefix).is_ok_and(|yes| yes))
 }

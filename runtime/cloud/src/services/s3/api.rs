@@ -67,21 +67,21 @@ impl Api {
     ) -> S3Result<Arc<StoredObject>> {
         let which = conditions::which(version)?;
         let found = self.buckets().find(bucket, key, &which);
-        found.map_err(|error| self.missing(extensions, bucket, &which, error))
+        found.map_err(|error| self.missing(extensions, (bucket, key), &which, error))
     }
 
     /// Why a version cannot be read, as far as the caller may know.
     pub fn missing(
         &self,
         extensions: &Extensions,
-        bucket: &str,
+        (bucket, key): (&str, &str),
         which: &Which,
         error: StoreError,
     ) -> S3Error {
         match error {
             StoreError::Marker(marker) if *which != Which::Current => marker_itself(&marker),
             StoreError::NoSuchKey | StoreError::Marker(_) | StoreError::NoSuchVersion
-                if !access::may_list(&self.cloud, extensions, bucket) =>
+                if !access::may_list(&self.cloud, extensions, bucket, key) =>
             {
                 access_denied()
             }

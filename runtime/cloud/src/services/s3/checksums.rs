@@ -119,6 +119,12 @@ impl Checksum {
         if self.composite { "COMPOSITE" } else { "FULL_OBJECT" }
     }
 
+    /// The same without the number of parts, as GetObjectAttributes tells it.
+    pub fn bare(&self) -> Self {
+        let value = self.value.split('-').next().unwrap_or_default().to_owned();
+        Self { value, ..self.clone() }
+    }
+
     /// The checksum of the parts' checksums.
     pub fn of_parts(algorithm: Algorithm, parts: &[&Checksum]) -> Self {
         let mut hasher = algorithm.hasher();
@@ -310,4 +316,28 @@ pub fn verify_body(headers: &HeaderMap, body: &[u8]) -> S3Result<()> {
     hasher.update(body);
     let actual = claim.algorithm().finish(hasher);
     claim.verify(&s3s::crypto::Md5::checksum(body), &actual, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_composite_checksum_is_that_of_the_documentation() {
+        // Step 9 of "Tutorial: Upload an object through multipart upload" in S3's user guide.
+        let part = |value: &str| {
+            let value = value.to_owned();
+            Checksum { algorithm: Algorithm::Sha256, value, composite: false }
+        };
+        let parts = [
+            part("QLl8R4i4+SaJlrl8ZIcutc5TbZtwt2NwB8lTXkd3GH0="),
+            part("xCdgs1K5Bm4jWETYw/CmGYr+m6O2DcGfpckx5NVokvE="),
+            part("f5wsfsa5bB+yXuwzqG1Bst91uYneqGD3CCidpb54mAo="),
+        ];
+        let whole = Checksum::of_parts(Algorithm::Sha256, &parts.each_ref());
+        assert_eq!(whole.value, "aI8EoktCdotjU8Bq46DrPCxQCGuGcPIhJ51noWs6hvk=-3");
+        assert_eq!(whole.bare().value, "aI8EoktCdotjU8Bq46DrPCxQCGuGcPIhJ51noWs6hvk=");
+        assert_eq!(whole.bare().kind(), "COMPOSITE");
+        assert_eq!(parts[0].bare(), parts[0]);
+    }
 }

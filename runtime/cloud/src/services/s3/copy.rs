@@ -50,7 +50,7 @@ impl Api {
                      version id.",
                 ));
             }
-            other => other.map_err(|e| self.missing(extensions, &bucket, &which, e))?,
+            other => other.map_err(|e| self.missing(extensions, (&bucket, &key), &which, e))?,
         };
         conditions.check_copy(&object)?;
         if object.size > COPY_BYTES_MAX {

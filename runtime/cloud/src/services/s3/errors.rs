@@ -1,6 +1,6 @@
 //! S3's errors in S3's words.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use s3s::{S3Error, S3ErrorCode, s3_error};
 
 use super::store::{Object, StoreError};
@@ -16,8 +16,13 @@ pub fn denied(error: ApiError) -> S3Error {
     } else {
         S3ErrorCode::Custom(error.code.into())
     };
+    // A policy that asks for what is not implemented decides nothing, so that is said instead.
+    let status = match error.status {
+        501 => StatusCode::NOT_IMPLEMENTED,
+        _ => StatusCode::FORBIDDEN,
+    };
     let mut s3 = S3Error::with_message(code, error.message);
-    s3.set_status_code(axum::http::StatusCode::FORBIDDEN);
+    s3.set_status_code(status);
     s3
 }
 
@@ -61,7 +66,7 @@ pub fn precondition_failed() -> S3Error {
 /// An error with a code that `s3s` does not know.
 pub fn custom(code: &'static str, status: u16, message: &'static str) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
-    if let Ok(status) = axum::http::StatusCode::from_u16(status) {
+    if let Ok(status) = StatusCode::from_u16(status) {
         error.set_status_code(status);
     }
     error

@@ -17,6 +17,7 @@ use super::checksums;
 use super::errors::{access_denied, denied, internal, invalid_request, not_implemented};
 use super::messages::{host_id, new_request_id};
 use super::post;
+use super::preflight;
 use super::unread::Returning;
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::ApiError;
@@ -116,6 +117,9 @@ impl Service {
         body.extensions_mut().insert(id.clone());
         let before = self.cloud.store.unread();
         let answered = match self.prepare(body).await {
+            Ok(request) if request.method() == Method::OPTIONS => {
+                preflight::answer(&self.cloud, &request)
+            }
             Ok(request) if post::is_form(&request) => post::answer(&self.cloud, request).await,
             Ok(request) => self.s3.call(request).await.map_err(|e| internal(format!("{e:?}"))),
             Err(error) => Err(error),

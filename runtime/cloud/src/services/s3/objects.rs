@@ -1,6 +1,6 @@
 //! Objects are written in one piece, and deleted.
 
-use axum::http::HeaderMap;
+use axum::http::{Extensions, HeaderMap};
 use futures::StreamExt;
 use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
@@ -9,14 +9,16 @@ use super::Api;
 use super::access::{caller, of_a_version};
 use super::checksums::{Claim, answer_checksum_and_type, claimed_checksums};
 use super::conditions::{DeleteCondition, WriteConditions, which};
-use super::errors::{custom, denied, internal, malformed_xml};
+use super::errors::{custom, denied, internal, malformed_xml, not_implemented};
 use super::options::{self, take};
-use super::store::{Deleted, NewObject, Received};
+use super::store::{Deleted, NewObject, Received, Which};
 
 /// Bytes of an object that comes in one piece.
 pub const OBJECT_BYTES_MAX: i64 = 5 * 1024 * 1024 * 1024;
 /// Keys that one request deletes.
 const KEYS_MAX: usize = 1_000;
+/// Of them those that are deleted at the same time.
+const DELETIONS: usize = 64;
 
 /// What arrives with an object or a part.
 pub struct Upload<'a> {
@@ -140,6 +142,15 @@ pub async fn put_object(
     Ok(S3Response::new(output))
 }
 
+/// S3 compares ETags with the current version only: beside a version that is named, a condition is
+/// refused (<https://github.com/localstack/localstack/issues/13894> asked it).
+fn check_unnamed(which: &Which, condition: Option<&ETagCondition>) -> S3Result<()> {
+    if *which != Which::Current && condition.is_some() {
+        return Err(not_implemented("If-Match beside a version"));
+    }
+    Ok(())
+}
+
 pub async fn delete_object(
     api: &Api,
     req: S3Request<DeleteObjectInput>,
@@ -149,6 +160,7 @@ pub async fn delete_object(
         elsewhere { bypass_governance_retention, expected_bucket_owner, request_payer }
         refuse { if_match_last_modified_time, if_match_size, mfa });
     let which = which(version_id.as_deref())?;
+    check_unnamed(&which, if_match.as_ref())?;
     let (condition, cause) = (DeleteCondition(if_match), api.cause(&extensions, "DeleteObject"));
     let removed = api
         .blocking(move |cloud| cloud.services.s3.remove(&bucket, &key, &which, &condition, &cause));
@@ -179,33 +191,19 @@ pub async fn delete_objects(
     if delete.objects.is_empty() || delete.objects.len() > KEYS_MAX {
         return Err(malformed_xml());
     }
-    let caller = caller(&extensions)?.clone();
     api.buckets().get(&bucket)?;
     let quiet = delete.quiet.unwrap_or(false);
+    // Those that are under way at the same time share a commit.
+    let ended: Vec<_> = futures::stream::iter(delete.objects)
+        .map(|object| delete_one(api, &extensions, &bucket, object))
+        .buffered(DELETIONS)
+        .collect()
+        .await;
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-    for object in delete.objects {
-        let resource = format!("arn:aws:s3:::{bucket}/{}", object.key);
-        let action = "s3:DeleteObject";
-        let action = if object.version_id.is_some() { of_a_version(action) } else { action };
-        let allowed = api.cloud.authorize(&caller, action, &resource, &[]);
-        let (key, version_id) = (object.key.clone(), object.version_id.clone());
-        let done = match allowed.map_err(denied) {
-            Ok(()) => delete_one(api, &extensions, &bucket, object).await,
-            Err(error) => Err(error),
-        };
-        match done {
-            Ok(done) => deleted.push(DeletedObject {
-                key: Some(key),
-                delete_marker: done.marker.then_some(true),
-                delete_marker_version_id: done.version.filter(|_| done.marker),
-                version_id,
-            }),
-            Err(error) => errors.push(Error {
-                code: Some(error.code().as_str().to_owned()),
-                message: error.message().map(str::to_owned),
-                key: Some(key),
-                version_id,
-            }),
+    for one in ended {
+        match one {
+            Ok(done) => deleted.push(done),
+            Err(error) => errors.push(error),
         }
     }
     Ok(S3Response::new(DeleteObjectsOutput {
@@ -215,16 +213,44 @@ pub async fn delete_objects(
     }))
 }
 
+/// Deletes what one entry names, when the caller may; what the answer tells of it.
 async fn delete_one(
     api: &Api,
-    extensions: &axum::http::Extensions,
+    extensions: &Extensions,
+    bucket: &str,
+    object: ObjectIdentifier,
+) -> Result<DeletedObject, Error> {
+    let (key, version_id) = (object.key.clone(), object.version_id.clone());
+    let done = delete_named(api, extensions, bucket, object).await.map_err(|error| Error {
+        code: Some(error.code().as_str().to_owned()),
+        message: error.message().map(str::to_owned),
+        key: Some(key.clone()),
+        version_id: version_id.clone(),
+    })?;
+    Ok(DeletedObject {
+        key: Some(key),
+        delete_marker: done.marker.then_some(true),
+        delete_marker_version_id: done.version.filter(|_| done.marker),
+        version_id,
+    })
+}
+
+async fn delete_named(
+    api: &Api,
+    extensions: &Extensions,
     bucket: &str,
     object: ObjectIdentifier,
 ) -> S3Result<Deleted> {
+    let resource = format!("arn:aws:s3:::{bucket}/{}", object.key);
+    let action = "s3:DeleteObject";
+    let action = if object.version_id.is_some() { of_a_version(action) } else { action };
+    api.cloud.authorize(caller(extensions)?, action, &resource, &[]).map_err(denied)?;
     take!(object => ObjectIdentifier { key, e_tag, version_id }
         elsewhere {} refuse { last_modified_time, size });
     let which = which(version_id.as_deref())?;
-    let condition = DeleteCondition(e_tag.map(ETagCondition::ETag));
+    let condition = e_tag.map(ETagCondition::ETag);
+    check_unnamed(&which, condition.as_ref())?;
+    let condition = DeleteCondition(condition);
     let (bucket, cause) = (bucket.to_owned(), api.cause(extensions, "DeleteObjects"));
     let removed = api
         .blocking(move |cloud| cloud.services.s3.remove(&bucket, &key, &which, &condition, &cause));

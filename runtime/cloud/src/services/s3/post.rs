@@ -18,7 +18,7 @@ use super::Api;
 use super::access::Access;
 use super::checksums::{Algorithm, Claim};
 use super::conditions::WriteConditions;
-use super::errors::{access_denied, custom, denied, internal, invalid_argument, not_implemented};
+use super::errors::{custom, denied, internal, invalid_argument, not_implemented};
 use super::front::Losing;
 use super::names::Hosts;
 use super::objects::OBJECT_BYTES_MAX;
@@ -166,7 +166,7 @@ async fn read_fields<'a>(
 }
 
 /// Who signed the form, and what it may contain.
-fn admit(cloud: &Cloud, form: &Form) -> S3Result<(Caller, Policy)> {
+fn admit(cloud: &Arc<Cloud>, form: &Form) -> S3Result<(Caller, Policy)> {
     if form.get("awsaccesskeyid").is_some() || form.get("signature").is_some() {
         return Err(s3_error!(
             InvalidRequest,
@@ -176,7 +176,7 @@ fn admit(cloud: &Cloud, form: &Form) -> S3Result<(Caller, Policy)> {
         ));
     }
     if form.get("policy").is_none() && form.get("x-amz-signature").is_none() {
-        return Err(access_denied());
+        return Err(Access(cloud.clone()).anonymous(Some(&form.bucket)));
     }
     let policy = form.required("policy")?;
     if form.required("x-amz-algorithm")? != "AWS4-HMAC-SHA256" {

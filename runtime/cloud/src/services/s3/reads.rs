@@ -18,10 +18,13 @@ use super::checksums::{Checksum as Stored, answer_checksum, answer_checksum_and_
 use super::conditions::{ReadConditions, which};
 use super::errors::{custom, invalid_argument, invalid_request};
 use super::options::{self, take};
-use super::store::{Object as StoredObject, Verified};
+use super::store::{Object as StoredObject, StoreError, Verified};
+use crate::kernel::cloud::Cloud;
 
 /// What is at most as large is read and compared before the answer begins.
 const READ_AHEAD_BYTES: u64 = 4 * 1024 * 1024;
+/// An object that is at most as large is read sooner than another thread would be woken for it.
+const READ_AT_ONCE_BYTES: u64 = 64 * 1024;
 /// What S3 says about the type of an object that came without one.
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
@@ -170,7 +173,8 @@ pub async fn get_object(
         refuse { sse_customer_algorithm, sse_customer_key, sse_customer_key_md5 });
     let which = which(version_id.as_deref())?;
     let opened = api.buckets().open_version(&bucket, &key, &which);
-    let (object, file) = opened.map_err(|e| api.missing(&extensions, &bucket, &which, e))?;
+    let (object, file) =
+        opened.map_err(|e| api.missing(&extensions, (&bucket, &key), &which, e))?;
     let conditions = ReadConditions {
         matches: if_match,
         matches_not: if_none_match,
@@ -198,14 +202,14 @@ async fn body(
     file: std::fs::File,
     range: Range<u64>,
 ) -> S3Result<StreamingBlob> {
-    let (first, rest) = api
-        .blocking(move |cloud| {
-            let mut reader = cloud.services.s3.reader(&object, file, range)?;
-            let count = if reader.left() <= READ_AHEAD_BYTES { usize::MAX } else { 1 };
-            let first = reader.by_ref().take(count).collect::<Result<Vec<Bytes>, _>>()?;
-            Ok((first, reader))
-        })
-        .await?;
+    let small = object.size <= READ_AT_ONCE_BYTES;
+    let read = move |cloud: &Arc<Cloud>| -> Result<_, StoreError> {
+        let mut reader = cloud.services.s3.reader(&object, file, range)?;
+        let count = if reader.left() <= READ_AHEAD_BYTES { usize::MAX } else { 1 };
+        let first = reader.by_ref().take(count).collect::<Result<Vec<Bytes>, _>>()?;
+        Ok((first, reader))
+    };
+    let (first, rest) = if small { read(&api.cloud)? } else { api.blocking(read).await? };
     let first = futures::stream::iter(first.into_iter().map(Ok::<_, std::io::Error>));
     Ok(StreamingBlob::wrap(first.chain(futures::stream::unfold(rest, next_chunk))))
 }
@@ -295,7 +299,7 @@ pub async fn get_object_attributes(
     }
     if let Some(stored) = object.checksum.as_ref().filter(|_| wanted("Checksum")) {
         let mut checksum = Checksum::default();
-        answer_checksum_and_type!(checksum, Some(stored));
+        answer_checksum_and_type!(checksum, Some(&stored.bare()));
         output.checksum = Some(checksum);
     }
     if wanted("ObjectParts") {

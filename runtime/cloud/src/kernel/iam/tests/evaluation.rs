@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::super::decision::{
-    Limits, Reason, Request, Subject, decide, decide_across, decide_trust,
+    ADMINISTRATOR_SID, Decision, Limits, Reason, Request, Subject, decide, decide_across,
+    decide_trust,
 };
 use super::super::document::{Kind, Policy};
 use super::{
@@ -337,4 +338,21 @@ fn trust_policies_decide_about_people() {
         let held = trusted(&allow(principal), &subject, may, &[]);
         assert_eq!(held, expected, "{name} ({TRUST})");
     }
+}
+
+#[test]
+fn the_administrator_is_decided_on_as_its_statement_is() {
+    let statement = json!([{
+        "Sid": ADMINISTRATOR_SID, "Effect": "Allow", "Action": "*",
+        "Resource": "*",
+    }]);
+    let (subject, context) = (user(), context(&[]));
+    let request = Request {
+        subject: &subject,
+        action: "s3:GetObject",
+        resource: "arn:aws:s3:::bucket/key",
+        context: &context,
+    };
+    let decided = decide(&[identity(statement)], Limits::default(), None, &request);
+    assert_eq!(decided.expect("decided"), Decision::administrator());
 }

@@ -27,6 +27,7 @@ pub struct Bucket {
 
 /// An object's record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "Row")]
 pub struct Object {
     /// Name of the file that holds its bytes.
     pub file: String,
@@ -40,26 +41,83 @@ pub struct Object {
     #[serde(flatten)]
     pub meta: Meta,
     /// MD5 of all bytes in hexadecimal; older records have none.
-    #[serde(default)]
     pub md5: Option<String>,
     /// Its checksum; older records have none.
-    #[serde(default)]
     pub checksum: Option<Checksum>,
     /// The multipart upload that it came by.
-    #[serde(default)]
     pub upload: Option<FinishedUpload>,
     /// Checksums of its chunks; older records have none.
-    #[serde(default, with = "chunks")]
+    #[serde(with = "chunks")]
     pub chunks: Arc<[String]>,
     /// ID of the version; none of what was written while the bucket kept no versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// By which the versions of a key are ordered; 0 of those of buckets that keep none.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub sequence: u64,
     /// Whether it is a delete marker, which has no file.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub marker: bool,
+}
+
+/// An object's record as it is read: a list reads thousands, and a flattened member would be parsed
+/// twice.
+#[derive(Deserialize)]
+struct Row {
+    file: String,
+    size: u64,
+    etag: String,
+    modified: Timestamp,
+    content_type: Option<String>,
+    cache_control: Option<String>,
+    content_disposition: Option<String>,
+    content_encoding: Option<String>,
+    content_language: Option<String>,
+    expires: Option<String>,
+    storage_class: Option<String>,
+    metadata: BTreeMap<String, String>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+    md5: Option<String>,
+    checksum: Option<Checksum>,
+    upload: Option<FinishedUpload>,
+    #[serde(default, with = "chunks")]
+    chunks: Arc<[String]>,
+    version: Option<String>,
+    #[serde(default)]
+    sequence: u64,
+    #[serde(default)]
+    marker: bool,
+}
+
+impl From<Row> for Object {
+    fn from(row: Row) -> Self {
+        let meta = Meta {
+            content_type: row.content_type,
+            cache_control: row.cache_control,
+            content_disposition: row.content_disposition,
+            content_encoding: row.content_encoding,
+            content_language: row.content_language,
+            expires: row.expires,
+            storage_class: row.storage_class,
+            metadata: row.metadata,
+            tags: row.tags,
+        };
+        Self {
+            file: row.file,
+            size: row.size,
+            etag: row.etag,
+            modified: row.modified,
+            meta,
+            md5: row.md5,
+            checksum: row.checksum,
+            upload: row.upload,
+            chunks: row.chunks,
+            version: row.version,
+            sequence: row.sequence,
+            marker: row.marker,
+        }
+    }
 }
 
 /// For serde, which hands over references.
@@ -211,5 +269,34 @@ mod chunks {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[String]>, D::Error> {
         let text = String::deserialize(from)?;
         Ok(text.split_whitespace().map(str::to_owned).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_older_ones_too() {
+        let record = json!({
+            "file": "f", "size": 3, "etag": "e", "modified": "2026-01-31T00:00:00Z",
+            "content_type": "text/csv", "expires": "never", "storage_class": "STANDARD_IA",
+            "metadata": { "a": "1" }, "tags": { "b": "2" }, "md5": "m",
+            "checksum": { "algorithm": "SHA1", "value": "v", "composite": false },
+            "upload": null, "chunks": "c d", "version": "v", "sequence": 7, "marker": true,
+        });
+        let read: Object = serde_json::from_value(record.clone()).expect("a record");
+        assert_eq!(serde_json::to_value(&read).expect("JSON"), record);
+        let old = json!({
+            "file": "f", "size": 3, "etag": "e", "modified": "2026-01-31T00:00:00Z",
+            "content_type": null, "metadata": {},
+        });
+        let read: Object = serde_json::from_value(old).expect("an old record");
+        assert_eq!(
+            (read.md5(), read.chunks.len(), read.meta.clone()),
+            (Some("e"), 0, Meta::default())
+        );
     }
 }
