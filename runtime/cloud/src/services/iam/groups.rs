@@ -54,7 +54,7 @@ pub fn delete(call: &Call<'_>) -> ApiResult {
 }
 
 /// The users in a group.
-pub fn members(cloud: &Cloud, name: &str, group: &Group) -> Vec<(String, User)> {
+fn members(cloud: &Cloud, name: &str, group: &Group) -> Vec<(String, User)> {
     let all = cloud.services.iam.users.all().into_iter();
     let all = all.map(|(name, user)| (name, std::sync::Arc::unwrap_or_clone(user)));
     all.filter(|(_, user)| user.groups.get(name) == Some(&group.id)).collect()

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::holders::{Change, Holder, document};
 use crate::kernel::cloud::Cloud;
-use crate::kernel::resource::{Failure, Handler, Live, Made, Place, attributes, text};
+use crate::kernel::resource::{Failure, Handler, Live, Made, Place, attributes};
 use crate::services::iam::{entities, policies};
 
 /// Properties that list holders, and what these are.
@@ -146,33 +146,5 @@ impl Handler for Inline {
     async fn delete(&self, place: &Place<'_>, _: &str, properties: &Value) -> Result<(), String> {
         let deleted = for_each(place, Self::delete(properties), properties, &Value::Null).await;
         deleted.map_err(|failure| failure.to_string())
-    }
-
-    fn read(&self, cloud: &Arc<Cloud>, _: &str, properties: &Value) -> Live {
-        let name = text(properties, "PolicyName");
-        let (iam, mut found) = (&cloud.services.iam, properties.clone());
-        let inline = |kind: &str, holder: &str| -> Option<Vec<(String, Value)>> {
-            Some(match kind {
-                "Role" => iam.roles.get(holder)?.policies.clone(),
-                "User" => iam.users.get(holder)?.policies.clone(),
-                _ => iam.groups.get(holder)?.policies.clone(),
-            })
-        };
-        let mut document = None;
-        for (property, kind) in HOLDERS {
-            let mut there = Change::of(&Value::Null, &properties[property]).added;
-            there.retain(|holder| {
-                let policies = inline(kind, holder).unwrap_or_default();
-                let own = policies.into_iter().find(|(other, _)| other == name);
-                own.map(|(_, policy)| document = Some(policy)).is_some()
-            });
-            if !properties[property].is_null() {
-                found[property] = there.into();
-            }
-        }
-        Live::of(document.map(|document| {
-            found["PolicyDocument"] = document;
-            found
-        }))
     }
 }

@@ -1,9 +1,8 @@
-//! Users, groups, access keys and who is in which group.
+//! Users, groups, access keys and who is in which group. Of the last two AWS has no drift.
 //!
 //! Deleted is what the template gave: a user or a group that got more by other ways is not deleted
 //! with it, in the words of IAM.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,7 +13,7 @@ use crate::kernel::identity::keys::AccessKey;
 use crate::kernel::resource::{Failure, Handler, Live, Made, Place, attributes, text};
 use crate::kernel::service::Call;
 use crate::services::iam::{Group, User};
-use crate::services::iam::{SERVICE, bearers, groups, keys};
+use crate::services::iam::{SERVICE, bearers, keys};
 
 /// A role, user or group that policies are given to.
 pub(super) struct Holder<'a> {
@@ -323,17 +322,5 @@ impl Handler for Members {
     async fn delete(&self, place: &Place<'_>, _: &str, properties: &Value) -> Result<(), String> {
         let left = Self::bring(place, properties, &Value::Null).await;
         left.map_err(|failure| failure.to_string())
-    }
-
-    fn read(&self, cloud: &Arc<Cloud>, _: &str, properties: &Value) -> Live {
-        let name = text(properties, "GroupName");
-        Live::of(cloud.services.iam.groups.get(name).map(|group| {
-            let members = groups::members(cloud, name, &group);
-            let declared = Change::of(&Value::Null, &properties["Users"]).added;
-            let mut there = members.into_iter().map(|(user, _)| user).collect::<BTreeSet<_>>();
-            // Others may have been added by other ways.
-            there.retain(|user| declared.contains(user));
-            json!({ "GroupName": name, "Users": there })
-        }))
     }
 }
