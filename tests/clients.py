@@ -305,6 +305,48 @@ def with_map(environment):
     cloudformation.get_waiter("stack_delete_complete").wait(StackName="clients-map", WaiterConfig={"Delay": 1})
 
 
+def with_users(environment):
+    """A user with a policy of AWS's and a key of its own, which is switched off in the end."""
+
+    def client(name, key=None):
+        key = key or {"AccessKeyId": environment["AWS_ACCESS_KEY_ID"], "SecretAccessKey": environment["AWS_SECRET_ACCESS_KEY"]}
+        session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=environment["AWS_REGION"])
+        return session.client(name, endpoint_url=environment["AWS_ENDPOINT_URL"])
+
+    def refusal(call, **params):
+        try:
+            return call(**params)
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+
+    iam, policy = client("iam"), "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+    published = iam.get_policy(PolicyArn=policy)["Policy"]
+    document = iam.get_policy_version(PolicyArn=policy, VersionId=published["DefaultVersionId"])["PolicyVersion"]["Document"]
+    check("boto3 a policy of AWS's", "s3:Get*" in document["Statement"][0]["Action"], document)
+    names = {p["PolicyName"] for page in iam.get_paginator("list_policies").paginate(Scope="AWS") for p in page["Policies"]}
+    check("boto3 list_policies", {"AdministratorAccess", "AWSGlueServiceRole"} <= names, names)
+    iam.create_user(UserName="clients", Tags=[{"Key": "team", "Value": "a"}])
+    iam.attach_user_policy(UserName="clients", PolicyArn=policy)
+    key = iam.create_access_key(UserName="clients")["AccessKey"]
+    who = client("sts", key).get_caller_identity()["Arn"]
+    check("boto3 a user's key", who.endswith(":user/clients"), who)
+    listed = client("s3", key).list_objects_v2(Bucket=BUCKET, MaxKeys=1)["KeyCount"]
+    denied = refusal(client("s3", key).put_object, Bucket=BUCKET, Key="x/user", Body=b"x")
+    check("boto3 what a user may and may not", (listed, denied) == (1, "AccessDenied"), (listed, denied))
+    who = [r["UserName"] for r in iam.list_entities_for_policy(PolicyArn=policy)["PolicyUsers"]]
+    check("boto3 list_entities_for_policy", who == ["clients"], who)
+    conflict = refusal(iam.delete_user, UserName="clients")
+    check("boto3 a user with a policy is not deleted", conflict == "DeleteConflict", conflict)
+    iam.update_access_key(UserName="clients", AccessKeyId=key["AccessKeyId"], Status="Inactive")
+    invalid = refusal(client("sts", key).get_caller_identity)
+    check("boto3 an inactive key", invalid == "InvalidClientTokenId", invalid)
+    iam.delete_access_key(UserName="clients", AccessKeyId=key["AccessKeyId"])
+    iam.detach_user_policy(UserName="clients", PolicyArn=policy)
+    iam.delete_user(UserName="clients")
+    gone = refusal(iam.get_user, UserName="clients")
+    check("boto3 delete_user", gone == "NoSuchEntity", gone)
+
+
 def main():
     with Checkout() as checkout:
         checkout.run("deploy")
@@ -312,6 +354,7 @@ def main():
         environment = checkout.aws_environment()
         with_aws_command(environment)
         with_boto3(environment)
+        with_users(environment)
         with_crawler(environment)
         with_map(environment)
         clients_s3.with_s3(environment, checkout.folder / "local")

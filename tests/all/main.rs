@@ -57,6 +57,7 @@ mod hostile_models;
 mod hostile_records;
 mod hostile_requests;
 mod iam_roles;
+mod iam_users;
 mod in_process;
 mod inputs;
 mod jobs;

@@ -185,6 +185,8 @@ pub async fn one(ask: &Ask) -> Result<Answer, Problem> {
             ("Created", maybe_time(Some(role.created))),
             ("Calls", text(&used.calls.to_string())),
             ("Denied calls", text(&used.denied.len().to_string())),
+            ("Managed policies", text(&role.attached.join(", "))),
+            ("Permissions boundary", text(role.boundary.as_deref().unwrap_or_default())),
             ("Tags", tags(&role.tags)),
         ]))
         (cut(is_cut))

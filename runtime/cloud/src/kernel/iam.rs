@@ -1,15 +1,14 @@
 //! Who may do what: every call is evaluated against the policies that apply to it, and remembered.
 //!
-//! Evaluated are inline and managed policies of roles, their
-//! boundaries, policies of sessions and resources, and trust policies, by
-//! [`decision`]; [`context`] lists the condition keys, [`document`] what is refused when it is
-//! stored. Differences from AWS: there are no users but the administrator, no groups, no
-//! policies of AWS's own and no organisations, and paths of roles are refused. A principal in a policy stays a name: AWS replaces the ARN of a role by its ID when the
-//! policy is stored, so that a role made anew is not the old one. Names of services are not looked
-//! up.
+//! Evaluated are the policies of roles, of users and of their groups, whether inline, managed or
+//! AWS's own, boundaries, policies of sessions and resources, and trust policies, by [`decision`];
+//! [`context`] lists the condition keys, [`document`] what is refused when it is stored.
+//! Differences from AWS: there are no organisations, and paths of roles and users are refused. A
+//! principal in a policy stays a name: AWS replaces the ARN of a role or user by its ID when the
+//! policy is stored, so that one made anew is not the old one. Names of services are not looked up.
 //!
-//! What a role called and whether it was allowed is in `audit.ndjson` before the call goes on. A
-//! call that cannot be written there, because the disk is full, is refused.
+//! What a role or user called and whether it was allowed is in `audit.ndjson` before the call goes
+//! on. A call that cannot be written there, because the disk is full, is refused.
 
 mod audit;
 mod bucket_policy;
@@ -17,6 +16,7 @@ mod condition;
 pub mod context;
 pub mod decision;
 pub mod document;
+mod holder;
 mod pattern;
 #[cfg(test)]
 mod tests;
@@ -27,12 +27,11 @@ pub use self::audit::Audit;
 pub use self::bucket_policy::BUCKET_POLICY_BYTES_MAX;
 
 use self::context::Context;
-use self::decision::{ADMINISTRATOR_SID, Decision, Limits, Reason, Request, Subject};
-use self::document::{INLINE_BYTES_MAX, Kind, Policy, TRUST_BYTES_MAX};
+use self::decision::{Decision, Limits, Reason, Request, Subject};
+use self::document::{Kind, Policy, TRUST_BYTES_MAX};
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::identity::{Caller, Principal};
-use crate::services::iam::Role;
 
 /// More about a request that conditions may ask for.
 pub type Conditions = [(&'static str, String)];
@@ -210,78 +209,6 @@ impl Cloud {
         })
     }
 
-    /// Who a caller is to policies.
-    pub fn subject(&self, caller: &Caller) -> Subject {
-        let (arn, account) = (caller.arn.clone(), self.config.account.clone());
-        match &caller.principal {
-            Principal::Administrator => Subject::User { arn, account },
-            Principal::Role { role, .. } => {
-                let role_arn = self.config.global_arn("iam", &format!("role/{role}"));
-                Subject::Session { arn, role_arn, account }
-            }
-            Principal::Service { name, .. } => Subject::Service(name.clone()),
-        }
-    }
-
-    /// The policies that a caller has by itself.
-    pub fn identity_policies(&self, caller: &Caller) -> ApiResult<Vec<Policy>> {
-        match &caller.principal {
-            Principal::Administrator => {
-                let document = serde_json::json!({
-                    "Version": "2012-10-17",
-                    "Statement": [{
-                        "Sid": ADMINISTRATOR_SID, "Effect": "Allow", "Action": "*", "Resource": "*"
-                    }]
-                });
-                Ok(vec![stored(&document, Kind::Identity)?])
-            }
-            Principal::Role { .. } => {
-                let role = self.role_of(caller)?;
-                let inline = role.policies.iter().map(|(_, policy)| policy.clone());
-                let managed = role.attached.iter().filter_map(|arn| self.managed(arn));
-                inline.chain(managed).map(|policy| stored(&policy, Kind::Identity)).collect()
-            }
-            Principal::Service { .. } => Ok(vec![]),
-        }
-    }
-
-    /// The document in force of a managed policy.
-    fn managed(&self, arn: &str) -> Option<Value> {
-        self.services.iam.managed.get(arn).map(|policy| policy.document().clone())
-    }
-
-    /// What a caller may at most: the permissions boundary of its role, and its session policy.
-    pub fn limits_of(&self, caller: &Caller) -> ApiResult<(Option<Policy>, Option<Policy>)> {
-        if !matches!(caller.principal, Principal::Role { .. }) {
-            return Ok((None, None));
-        }
-        let boundary = match &self.role_of(caller)?.boundary {
-            None => None,
-            // One that is gone allows nothing.
-            Some(arn) => Some(match self.managed(arn) {
-                Some(document) => stored(&document, Kind::Identity)?,
-                None => Policy { variables: false, statements: vec![] },
-            }),
-        };
-        let session = caller.session_policy.as_ref();
-        Ok((boundary, session.map(|policy| stored(policy, Kind::Identity)).transpose()?))
-    }
-
-    /// The role of a session; credentials of a role that was deleted are good for nothing, also
-    /// when there is a new one of the same name.
-    fn role_of(&self, caller: &Caller) -> ApiResult<std::sync::Arc<Role>> {
-        let Principal::Role { role, role_id, .. } = &caller.principal else {
-            return Err(ApiError::internal("only a session has a role"));
-        };
-        self.services.iam.roles.get(role).filter(|role| role.id == *role_id).ok_or_else(|| {
-            ApiError::new(
-                "InvalidClientTokenId",
-                "The security token included in the request is invalid.",
-            )
-            .with_status(403)
-        })
-    }
-
     /// Keys that every request has.
     fn surroundings(&self, action: &str) -> Context {
         let mut context = Context::default();
@@ -328,39 +255,6 @@ impl Cloud {
             context.add(key, value);
         }
         Ok(context)
-    }
-
-    fn add_principal(&self, context: &mut Context, caller: &Caller) -> ApiResult<()> {
-        if let Principal::Service { name, source_arn } = &caller.principal {
-            self.add_service(context, name, Some(source_arn));
-            return Ok(());
-        }
-        context.add("aws:PrincipalAccount", &self.config.account);
-        context.add("aws:userid", caller.user_id());
-        context.add("aws:PrincipalIsAWSService", "false");
-        if let Some(issued) = caller.issued {
-            context.add("aws:TokenIssueTime", iso(issued));
-            context.add("aws:MultiFactorAuthPresent", "false");
-        }
-        match &caller.principal {
-            Principal::Administrator => {
-                context.add("aws:PrincipalArn", &caller.arn);
-                context.add("aws:PrincipalType", "User");
-                context.add("aws:username", caller.arn.rsplit('/').next().unwrap_or_default());
-            }
-            Principal::Role { role, .. } => {
-                let arn = self.config.global_arn("iam", &format!("role/{role}"));
-                context.add("aws:PrincipalArn", arn);
-                context.add("aws:PrincipalType", "AssumedRole");
-                let role = self.role_of(caller)?;
-                for tag in role.tags.as_array().into_iter().flatten() {
-                    let text = |name: &str| tag[name].as_str().unwrap_or_default().to_owned();
-                    context.add(&format!("aws:PrincipalTag/{}", text("Key")), text("Value"));
-                }
-            }
-            Principal::Service { .. } => {}
-        }
-        Ok(())
     }
 
     fn add_service(&self, context: &mut Context, name: &str, source_arn: Option<&str>) {
@@ -446,13 +340,16 @@ pub fn wildcards_match(pattern: &str, text: &str) -> bool {
     pattern::Pattern::wildcards(pattern).matches(text)
 }
 
-/// Checks all inline policies of a role together; `role` is its name.
-pub fn check_inline_size(role: &str, policies: &[(String, Value)]) -> Result<(), String> {
+/// Checks all inline policies of a role, user or group together, which may have `bytes_max`;
+/// `holder` is what it is and its name.
+pub fn check_inline_size(
+    holder: &str,
+    policies: &[(String, Value)],
+    bytes_max: usize,
+) -> Result<(), String> {
     let bytes: usize = policies.iter().map(|(_, document)| document::size(document)).sum();
-    if bytes > INLINE_BYTES_MAX {
-        return Err(format!(
-            "Maximum policy size of {INLINE_BYTES_MAX} bytes exceeded for role {role}"
-        ));
+    if bytes > bytes_max {
+        return Err(format!("Maximum policy size of {bytes_max} bytes exceeded for {holder}"));
     }
     Ok(())
 }
@@ -495,6 +392,7 @@ fn stranger(cloud: &Cloud, policy: &Policy) -> Option<String> {
         let name = arn.strip_prefix(&own)?;
         let exists = match name.split_once('/') {
             Some(("role", role)) => cloud.services.iam.roles.contains(role),
+            Some(("user", user)) if cloud.services.iam.users.contains(user) => true,
             _ => *arn == cloud.identities.administrator().arn,
         };
         (!exists).then(|| arn.clone())

@@ -1,9 +1,10 @@
 //! Who calls: access keys, temporary credentials of roles, and signatures.
 //!
-//! There are one user (the administrator) and sessions of roles. Sessions that services take on for
-//! what runs in them end with this process; sessions of `sts:AssumeRole` belong to clients and are
-//! kept until they expire.
+//! There are the administrator, users with keys of their own ([`keys`]) and sessions of roles.
+//! Sessions that services take on for what runs in them end with this process; sessions of
+//! `sts:AssumeRole` belong to clients and are kept until they expire.
 
+pub mod keys;
 pub mod signature;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use steppe_wire::hint::Hinted;
 
+use self::keys::AccessKey;
 use crate::kernel::cloud::Config;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::folder::write_private;
@@ -28,6 +30,8 @@ const SESSION: SignedDuration = SignedDuration::from_hours(12);
 const ASSUMED_MAX: usize = 5_000;
 /// Resources that are remembered of one call.
 const TOUCHED_MAX: usize = 20;
+/// What the IDs of keys begin with that belong to users.
+const USER_KEY: &str = "AKIA";
 /// The administrator's unique ID.
 pub const ADMINISTRATOR_ID: &str = "AIDAEMBEDDEDADMINISTR";
 
@@ -36,6 +40,13 @@ pub const ADMINISTRATOR_ID: &str = "AIDAEMBEDDEDADMINISTR";
 pub enum Principal {
     /// The account's administrator.
     Administrator,
+    /// A user, by one of its access keys.
+    User {
+        /// Name of the user.
+        user: String,
+        /// Its ID: a user that is made anew under the same name is another one.
+        user_id: String,
+    },
     /// A role, taken on by a service for something in it, or by somebody through STS.
     Role {
         /// Name of the role.
@@ -120,10 +131,18 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Somebody who is no session.
+    fn lasting(principal: Principal, arn: String) -> Self {
+        let (source_function, issued, session_policy) = (None, None, None);
+        let origin = Origin::default();
+        Self { principal, arn, source_function, issued, session_policy, origin }
+    }
+
     /// `AIDA…`, or `AROA…:SESSION`.
     pub fn user_id(&self) -> String {
         match &self.principal {
             Principal::Administrator => ADMINISTRATOR_ID.to_owned(),
+            Principal::User { user_id, .. } => user_id.clone(),
             Principal::Role { role_id, session, .. } => format!("{role_id}:{session}"),
             Principal::Service { name, .. } => name.clone(),
         }
@@ -206,6 +225,10 @@ struct Session {
 #[derive(Debug)]
 pub struct Identities {
     administrator: Credentials,
+    /// When the administrator's key was made.
+    pub administrator_since: Timestamp,
+    /// Keys of users, by their IDs.
+    pub keys: Table<AccessKey>,
     account: String,
     region: String,
     sessions: RwLock<HashMap<String, Session>>,
@@ -223,7 +246,7 @@ impl Identities {
                 Hinted::new(is_damaged, hint).because(error)
             })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let made = Credentials::random("AKIA");
+                let made = Credentials::random(USER_KEY);
                 write_private(&file, &serde_json::to_vec_pretty(&made)?)
                     .with_context(|| format!("cannot write {}", file.display()))?;
                 made
@@ -232,6 +255,8 @@ impl Identities {
                 return Err(error).with_context(|| format!("cannot read {}", file.display()));
             }
         };
+        let made = std::fs::metadata(&file).and_then(|metadata| metadata.modified());
+        let made = made.with_context(|| format!("cannot read {}", file.display()))?;
         let assumed: Table<Session> = Table::new(store, "sessions");
         for (key, session) in assumed.all() {
             if session.credentials.expired() {
@@ -240,6 +265,8 @@ impl Identities {
         }
         Ok(Self {
             administrator,
+            administrator_since: Timestamp::try_from(made)?,
+            keys: Table::new(store, "access_keys"),
             account: config.account.clone(),
             region: config.region.clone(),
             sessions: RwLock::default(),
@@ -254,14 +281,22 @@ impl Identities {
 
     /// The administrator as a caller.
     pub fn administrator(&self) -> Caller {
-        Caller {
-            principal: Principal::Administrator,
-            arn: format!("arn:aws:iam::{}:user/administrator", self.account),
-            source_function: None,
-            issued: None,
-            session_policy: None,
-            origin: Origin::default(),
-        }
+        Caller::lasting(
+            Principal::Administrator,
+            format!("arn:aws:iam::{}:user/administrator", self.account),
+        )
+    }
+
+    /// The ID of the administrator's key.
+    pub fn administrator_key(&self) -> &str {
+        &self.administrator.access_key_id
+    }
+
+    /// A user as a caller.
+    fn user(&self, user: &str, user_id: &str) -> Caller {
+        let arn = format!("arn:aws:iam::{}:user/{user}", self.account);
+        let (user, user_id) = (user.to_owned(), user_id.to_owned());
+        Caller::lasting(Principal::User { user, user_id }, arn)
     }
 
     /// The role as a caller, without credentials: for calls that a service makes itself.
@@ -280,17 +315,9 @@ impl Identities {
 
     /// A service as a caller, for one of its resources.
     pub fn service(&self, name: &str, source_arn: &str) -> Caller {
-        let principal =
-            Principal::Service { name: name.to_owned(), source_arn: source_arn.to_owned() };
-        let origin = Origin::default();
-        Caller {
-            principal,
-            arn: name.to_owned(),
-            source_function: None,
-            issued: None,
-            session_policy: None,
-            origin,
-        }
+        let source_arn = source_arn.to_owned();
+        let principal = Principal::Service { name: name.to_owned(), source_arn };
+        Caller::lasting(principal, name.to_owned())
     }
 
     /// Temporary credentials for `caller`, as long as this process lives.
@@ -351,6 +378,12 @@ impl Identities {
     fn find(&self, access_key_id: &str) -> Option<(Credentials, Caller)> {
         if access_key_id == self.administrator.access_key_id {
             return Some((self.administrator.clone(), self.administrator()));
+        }
+        if access_key_id.starts_with(USER_KEY) {
+            let key = self.keys.get(access_key_id)?;
+            // An inactive key is as good as none.
+            let credentials = key.is_active.then(|| key.credentials(access_key_id))?;
+            return Some((credentials, self.user(&key.user, &key.user_id)));
         }
         let sessions = self.sessions.read();
         let session = sessions.get(access_key_id).cloned();

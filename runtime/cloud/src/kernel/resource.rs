@@ -278,7 +278,7 @@ pub enum Failure {
 
 impl Failure {
     /// A refusal of a service in the words of resource events.
-    fn told(service: &str, error: &ApiError) -> Self {
+    pub fn told(service: &str, error: &ApiError) -> Self {
         let (code, status) = (error.code.as_str(), error.status);
         let has = |parts: &[&str]| parts.iter().any(|part| code.contains(part));
         let message = format!("{} {}", error.message, ending_of(service, status));

@@ -148,7 +148,7 @@ impl Cloud {
         let account = &self.config.account;
         let mut identity = match &caller.principal {
             Principal::Service { .. } => json!({ "type": "AWSService" }),
-            Principal::Administrator => json!({
+            Principal::Administrator | Principal::User { .. } => json!({
                 "type": "IAMUser", "principalId": caller.user_id(), "arn": caller.arn,
                 "accountId": account,
                 "userName": caller.arn.rsplit('/').next().unwrap_or_default(),

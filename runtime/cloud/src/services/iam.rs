@@ -1,28 +1,46 @@
-//! API of IAM: roles with their policies, managed policies of the account, boundaries, and what
-//! policies would decide. Groups, users, AWS's own policies and paths are refused by name.
+//! API of IAM: roles, users and groups with their policies, access keys of users, managed policies
+//! of the account and AWS's own, boundaries, and what policies would decide.
+//!
+//! Differences from AWS: paths are refused by name, and so are passwords and all credentials of
+//! users but access keys. Changes are in force at once, which on AWS takes seconds.
 
+mod aws;
+pub mod bearers;
+mod entities;
+mod groups;
+mod keys;
 pub mod policies;
+mod records;
 mod resources;
+mod roles;
 mod simulate;
+mod users;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+
+pub use self::records::{Group, Profile, Role, User, session_secs_default};
 
 use crate::kernel::cloud::Opening;
-use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
-use crate::kernel::iam::{check_inline_size, check_policy, check_trust};
+use crate::kernel::pages::Pages;
 use crate::kernel::service::{Call, Service};
 use crate::kernel::store::Table;
-use crate::services::required;
 use crate::{model, op};
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
 
-/// What IAM has.
+/// Lists of IAM.
+const PAGES: Pages =
+    Pages { items: 100, ..Pages::of("MaxItems", "Marker", 1_000).refusing("ValidationError") };
+
+/// What IAM has. Access keys are with the kernel's identities.
 #[derive(Debug)]
 pub struct State {
     /// Roles by name.
     pub roles: Table<Role>,
+    /// Users by name.
+    pub users: Table<User>,
+    /// Groups by name.
+    pub groups: Table<Group>,
     /// Instance profiles by name.
     pub profiles: Table<Profile>,
     /// Managed policies by ARN.
@@ -34,100 +52,11 @@ impl State {
     pub fn open(opening: &Opening<'_>) -> Result<Self> {
         Ok(Self {
             roles: opening.table("roles"),
+            users: opening.table("users"),
+            groups: opening.table("groups"),
             profiles: opening.table("profiles"),
             managed: opening.table("managed_policies"),
         })
-    }
-}
-
-/// A role.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Role {
-    /// Its ID: `AROA…`.
-    pub id: String,
-    /// Who may take it on.
-    pub trust: Value,
-    /// Inline policies by name.
-    pub policies: Vec<(String, Value)>,
-    /// Tags.
-    pub tags: Value,
-    /// When it was made.
-    pub created: jiff::Timestamp,
-    /// What it is for.
-    #[serde(default)]
-    pub description: Option<String>,
-    /// Seconds that a session of STS may last.
-    #[serde(default = "session_secs_default")]
-    pub session_secs_max: u32,
-    /// ARNs of managed policies.
-    #[serde(default)]
-    pub attached: Vec<String>,
-    /// ARN of the permissions boundary.
-    #[serde(default)]
-    pub boundary: Option<String>,
-}
-
-/// AWS's default for [`Role::session_secs_max`].
-pub fn session_secs_default() -> u32 {
-    3_600
-}
-
-/// An instance profile.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(from = "StoredProfile")]
-pub struct Profile {
-    /// Its unique ID.
-    pub id: String,
-    /// Name of its role.
-    pub role: String,
-    /// When it was made.
-    pub created: jiff::Timestamp,
-}
-
-/// A profile's record; older ones are the name of the role alone.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum StoredProfile {
-    Role(String),
-    Whole { id: String, role: String, created: jiff::Timestamp },
-}
-
-impl From<StoredProfile> for Profile {
-    fn from(stored: StoredProfile) -> Self {
-        match stored {
-            StoredProfile::Role(role) => Self::new(&role),
-            StoredProfile::Whole { id, role, created } => Self { id, role, created },
-        }
-    }
-}
-
-impl Profile {
-    /// A new profile of a role.
-    pub fn new(role: &str) -> Self {
-        let random = uuid::Uuid::new_v4().simple().to_string();
-        Self {
-            id: format!("AIPA{}", random[..17].to_uppercase()),
-            role: role.to_owned(),
-            created: jiff::Timestamp::now(),
-        }
-    }
-}
-
-impl Role {
-    /// A new role without permissions.
-    pub fn new(trust: Value) -> Self {
-        let random = uuid::Uuid::new_v4().simple().to_string();
-        Self {
-            id: format!("AROA{}", random[..17].to_uppercase()),
-            trust,
-            policies: vec![],
-            tags: Value::Null,
-            created: jiff::Timestamp::now(),
-            description: None,
-            session_secs_max: session_secs_default(),
-            attached: vec![],
-            boundary: None,
-        }
     }
 }
 
@@ -135,128 +64,111 @@ impl Role {
 pub static SERVICE: Service = Service {
     invalid: "ValidationError",
     types: resources::TYPES,
-    ..Service::new(
-        "iam",
-        model!("iam"),
-        &[
-            op!(CreateRole(
-            RoleName, AssumeRolePolicyDocument, Description, MaxSessionDuration, Tags, Path,
-            PermissionsBoundary
-        ) => |call| create(call.cloud, role_name(call)?, call.params)),
-            op!(DeleteRole(RoleName) => |call| delete(call.cloud, role_name(call)?)),
-            op!(GetRole(RoleName) => get_role),
-            op!(ListRoles() => list_roles),
-            op!(PutRolePolicy(RoleName, PolicyName, PolicyDocument)
-            => |call| put_policy(call.cloud, role_name(call)?, call.params)),
-            op!(DeleteRolePolicy(RoleName, PolicyName)
-            => |call| delete_policy(call.cloud, role_name(call)?, call.required("PolicyName")?)),
-            op!(GetRolePolicy(RoleName, PolicyName)
-            => |call| get_policy(call.cloud, role_name(call)?, call.required("PolicyName")?)),
-            op!(ListRolePolicies(RoleName) => list_policies),
-            op!(GetInstanceProfile(InstanceProfileName) => get_profile),
-            op!(CreatePolicy(PolicyName, PolicyDocument, Description, Path) => policies::create),
-            op!(GetPolicy(PolicyArn) => policies::get),
-            op!(ListPolicies(Scope, OnlyAttached) => policies::list),
-            op!(DeletePolicy(PolicyArn) => policies::delete),
-            op!(CreatePolicyVersion(PolicyArn, PolicyDocument, SetAsDefault)
-            => policies::create_version),
-            op!(GetPolicyVersion(PolicyArn, VersionId) => policies::get_version),
-            op!(ListPolicyVersions(PolicyArn) => policies::list_versions),
-            op!(DeletePolicyVersion(PolicyArn, VersionId) => policies::delete_version),
-            op!(SetDefaultPolicyVersion(PolicyArn, VersionId) => policies::set_default),
-            op!(AttachRolePolicy(RoleName, PolicyArn) => policies::attach),
-            op!(DetachRolePolicy(RoleName, PolicyArn) => policies::detach),
-            op!(ListAttachedRolePolicies(RoleName) => policies::attached),
-            op!(PutRolePermissionsBoundary(RoleName, PermissionsBoundary)
-            => policies::put_boundary),
-            op!(DeleteRolePermissionsBoundary(RoleName) => policies::delete_boundary),
-            op!(SimulatePrincipalPolicy(
-            PolicySourceArn, ActionNames, ResourceArns, PolicyInputList,
-            PermissionsBoundaryPolicyInputList, ResourcePolicy, CallerArn, ContextEntries
-        ) => simulate::principal),
-            op!(SimulateCustomPolicy(
-            PolicyInputList, ActionNames, ResourceArns, PermissionsBoundaryPolicyInputList,
-            ResourcePolicy, CallerArn, ContextEntries
-        ) => simulate::custom),
-        ],
-    )
+    ..Service::new("iam", model!("iam"), OPERATIONS)
 };
 
-/// The role that the input names, when the caller may do this with it.
-fn role_name<'a>(call: &Call<'a>) -> ApiResult<&'a str> {
-    let name = call.required("RoleName")?;
-    call.authorize(&call.cloud.config.global_arn("iam", &format!("role/{name}")))?;
-    Ok(name)
+const OPERATIONS: &[crate::kernel::service::Operation] = &[
+    op!(CreateRole(
+        RoleName, AssumeRolePolicyDocument, Description, MaxSessionDuration, Tags, Path,
+        PermissionsBoundary
+    ) => roles::create),
+    op!(DeleteRole(RoleName) => roles::delete),
+    op!(GetRole(RoleName) => roles::get),
+    op!(ListRoles(Marker, MaxItems) => roles::list),
+    op!(PutRolePolicy(RoleName, PolicyName, PolicyDocument) => bearers::put_policy::<Role>),
+    op!(DeleteRolePolicy(RoleName, PolicyName) => bearers::delete_policy::<Role>),
+    op!(GetRolePolicy(RoleName, PolicyName) => bearers::get_policy::<Role>),
+    op!(ListRolePolicies(RoleName, Marker, MaxItems) => bearers::list_policies::<Role>),
+    op!(AttachRolePolicy(RoleName, PolicyArn) => bearers::attach::<Role>),
+    op!(DetachRolePolicy(RoleName, PolicyArn) => bearers::detach::<Role>),
+    op!(ListAttachedRolePolicies(RoleName, Marker, MaxItems) => bearers::list_attached::<Role>),
+    op!(PutRolePermissionsBoundary(RoleName, PermissionsBoundary)
+        => bearers::put_boundary::<Role>),
+    op!(DeleteRolePermissionsBoundary(RoleName) => bearers::delete_boundary::<Role>),
+    op!(TagRole(RoleName, Tags) => bearers::tag::<Role>),
+    op!(UntagRole(RoleName, TagKeys) => bearers::untag::<Role>),
+    op!(ListRoleTags(RoleName, Marker, MaxItems) => bearers::list_tags::<Role>),
+    op!(GetInstanceProfile(InstanceProfileName) => roles::get_profile),
+    op!(CreateUser(UserName, Path, PermissionsBoundary, Tags) => users::create),
+    op!(GetUser(UserName) => users::get),
+    op!(ListUsers(Marker, MaxItems) => users::list),
+    op!(DeleteUser(UserName) => users::delete),
+    op!(PutUserPolicy(UserName, PolicyName, PolicyDocument) => bearers::put_policy::<User>),
+    op!(DeleteUserPolicy(UserName, PolicyName) => bearers::delete_policy::<User>),
+    op!(GetUserPolicy(UserName, PolicyName) => bearers::get_policy::<User>),
+    op!(ListUserPolicies(UserName, Marker, MaxItems) => bearers::list_policies::<User>),
+    op!(AttachUserPolicy(UserName, PolicyArn) => bearers::attach::<User>),
+    op!(DetachUserPolicy(UserName, PolicyArn) => bearers::detach::<User>),
+    op!(ListAttachedUserPolicies(UserName, Marker, MaxItems) => bearers::list_attached::<User>),
+    op!(PutUserPermissionsBoundary(UserName, PermissionsBoundary)
+        => bearers::put_boundary::<User>),
+    op!(DeleteUserPermissionsBoundary(UserName) => bearers::delete_boundary::<User>),
+    op!(TagUser(UserName, Tags) => bearers::tag::<User>),
+    op!(UntagUser(UserName, TagKeys) => bearers::untag::<User>),
+    op!(ListUserTags(UserName, Marker, MaxItems) => bearers::list_tags::<User>),
+    op!(CreateAccessKey(UserName) => keys::create),
+    op!(ListAccessKeys(UserName, Marker, MaxItems) => keys::list),
+    op!(UpdateAccessKey(UserName, AccessKeyId, Status) => keys::update),
+    op!(DeleteAccessKey(UserName, AccessKeyId) => keys::delete),
+    op!(CreateGroup(GroupName, Path) => groups::create),
+    op!(GetGroup(GroupName, Marker, MaxItems) => groups::get),
+    op!(ListGroups(Marker, MaxItems) => groups::list),
+    op!(DeleteGroup(GroupName) => groups::delete),
+    op!(AddUserToGroup(GroupName, UserName) => users::add_to_group),
+    op!(RemoveUserFromGroup(GroupName, UserName) => users::remove_from_group),
+    op!(ListGroupsForUser(UserName, Marker, MaxItems) => users::list_groups),
+    op!(PutGroupPolicy(GroupName, PolicyName, PolicyDocument) => bearers::put_policy::<Group>),
+    op!(DeleteGroupPolicy(GroupName, PolicyName) => bearers::delete_policy::<Group>),
+    op!(GetGroupPolicy(GroupName, PolicyName) => bearers::get_policy::<Group>),
+    op!(ListGroupPolicies(GroupName, Marker, MaxItems) => bearers::list_policies::<Group>),
+    op!(AttachGroupPolicy(GroupName, PolicyArn) => bearers::attach::<Group>),
+    op!(DetachGroupPolicy(GroupName, PolicyArn) => bearers::detach::<Group>),
+    op!(ListAttachedGroupPolicies(GroupName, Marker, MaxItems)
+        => bearers::list_attached::<Group>),
+    op!(CreatePolicy(PolicyName, PolicyDocument, Description, Path) => policies::create),
+    op!(GetPolicy(PolicyArn) => policies::get),
+    op!(ListPolicies(Scope, OnlyAttached, PathPrefix, Marker, MaxItems) => policies::list),
+    op!(ListEntitiesForPolicy(PolicyArn, EntityFilter, PolicyUsageFilter) => entities::list),
+    op!(DeletePolicy(PolicyArn) => policies::delete),
+    op!(CreatePolicyVersion(PolicyArn, PolicyDocument, SetAsDefault) => policies::create_version),
+    op!(GetPolicyVersion(PolicyArn, VersionId) => policies::get_version),
+    op!(ListPolicyVersions(PolicyArn, Marker, MaxItems) => policies::list_versions),
+    op!(DeletePolicyVersion(PolicyArn, VersionId) => policies::delete_version),
+    op!(SetDefaultPolicyVersion(PolicyArn, VersionId) => policies::set_default),
+    op!(SimulatePrincipalPolicy(
+        PolicySourceArn, ActionNames, ResourceArns, PolicyInputList,
+        PermissionsBoundaryPolicyInputList, ResourcePolicy, CallerArn, ContextEntries
+    ) => simulate::principal),
+    op!(SimulateCustomPolicy(
+        PolicyInputList, ActionNames, ResourceArns, PermissionsBoundaryPolicyInputList,
+        ResourcePolicy, CallerArn, ContextEntries
+    ) => simulate::custom),
+];
+
+/// One page of a list.
+fn page(call: &Call<'_>, member: &str, items: Vec<Value>) -> ApiResult {
+    let mut answer = PAGES.answer(call.params, member, items)?;
+    answer["IsTruncated"] = (!answer["Marker"].is_null()).into();
+    Ok(answer)
 }
 
-fn get_role(call: &Call<'_>) -> ApiResult {
-    let name = role_name(call)?;
-    Ok(json!({ "Role": describe(call.cloud, name, &*find(call.cloud, name)?) }))
-}
-
-fn list_roles(call: &Call<'_>) -> ApiResult {
-    call.authorize("*")?;
-    let roles = call.cloud.services.iam.roles.all();
-    let roles: Vec<Value> =
-        roles.iter().map(|(name, role)| describe(call.cloud, name, role)).collect();
-    Ok(json!({ "Roles": roles, "IsTruncated": false }))
-}
-
-fn list_policies(call: &Call<'_>) -> ApiResult {
-    let role = find(call.cloud, role_name(call)?)?;
-    let names: Vec<&String> = role.policies.iter().map(|(name, _)| name).collect();
-    Ok(json!({ "PolicyNames": names, "IsTruncated": false }))
-}
-
-fn get_profile(call: &Call<'_>) -> ApiResult {
-    let (cloud, name) = (call.cloud, call.required("InstanceProfileName")?);
-    let arn = cloud.config.global_arn("iam", &format!("instance-profile/{name}"));
-    call.authorize(&arn)?;
-    let profile = cloud.services.iam.profiles.get(name);
-    let profile = profile.ok_or_else(|| missing(&format!("Instance Profile {name}")))?;
-    // A role that somebody deleted is gone from its profile.
-    let role = cloud.services.iam.roles.get(&profile.role);
-    let roles: Vec<Value> = role.iter().map(|r| describe(cloud, &profile.role, r)).collect();
-    Ok(json!({ "InstanceProfile": {
-        "Path": "/", "InstanceProfileName": name, "InstanceProfileId": profile.id, "Arn": arn,
-        "CreateDate": iso(profile.created), "Roles": roles,
-    } }))
-}
-
-fn create(cloud: &Cloud, name: &str, params: &Value) -> ApiResult {
-    if params["Path"].as_str().is_some_and(|path| path != "/") {
-        return Err(ApiError::unknown_parameter("Path", "iam:CreateRole"));
+/// Refuses paths.
+fn check_path(call: &Call<'_>) -> ApiResult<()> {
+    match call.text("Path") {
+        Some(path) if path != "/" => Err(ApiError::unknown_parameter("Path", &call.action())),
+        _ => Ok(()),
     }
-    let trust = document(required(params, "AssumeRolePolicyDocument")?)?;
-    check_trust(cloud, &trust).map_err(refused)?;
-    let mut role = Role::new(trust);
-    role.description = params["Description"].as_str().map(str::to_owned);
-    if let Some(secs) = params["MaxSessionDuration"].as_u64().and_then(|s| u32::try_from(s).ok()) {
-        role.session_secs_max = secs;
-    }
-    role.tags = tags(&params["Tags"])?;
-    if let Some(arn) = params["PermissionsBoundary"].as_str() {
-        policies::attachable(cloud, arn)?;
-        role.boundary = Some(arn.to_owned());
-    }
-    // Names are distinguished without regard to case.
-    if cloud.services.iam.roles.all().iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
-        let message = format!("Role with name {name} already exists.");
-        return Err(ApiError::new("EntityAlreadyExists", message).with_status(409));
-    }
-    let described = describe(cloud, name, &role);
-    cloud.services.iam.roles.put(name, role)?;
-    Ok(json!({ "Role": described }))
 }
 
-/// Tags of a request, each key once.
-fn tags(tags: &Value) -> ApiResult {
+/// Tags of a request, each key once; `kind` is what they are for.
+fn tags(kind: &str, tags: &Value) -> ApiResult {
     let listed = tags.as_array().map(Vec::as_slice).unwrap_or_default();
     let mut keys = std::collections::BTreeSet::new();
     for tag in listed {
         let key = tag["Key"].as_str().unwrap_or_default();
         if key.is_empty() || key.len() > 128 || listed.len() > 50 {
-            return Err(ApiError::validation("A role has at most 50 tags with keys of 1 to 128."));
+            let words = format!("A {kind} has at most 50 tags with keys of 1 to 128.");
+            return Err(ApiError::validation(words));
         }
         if !keys.insert(key.to_lowercase()) {
             let message =
@@ -267,62 +179,6 @@ fn tags(tags: &Value) -> ApiResult {
     Ok(if listed.is_empty() { Value::Null } else { tags.clone() })
 }
 
-fn delete(cloud: &Cloud, name: &str) -> ApiResult {
-    let conflict = |message: &str| ApiError::new("DeleteConflict", message).with_status(409);
-    let role = find(cloud, name)?;
-    if !role.attached.is_empty() {
-        return Err(conflict("Cannot delete entity, must detach all policies first."));
-    }
-    if !role.policies.is_empty() {
-        return Err(conflict("Cannot delete entity, must delete policies first."));
-    }
-    if cloud.services.iam.profiles.all().iter().any(|(_, profile)| profile.role == name) {
-        return Err(conflict(
-            "Cannot delete entity, must remove roles from instance profile first.",
-        ));
-    }
-    cloud.services.iam.roles.remove(name)?;
-    Ok(json!({}))
-}
-
-fn put_policy(cloud: &Cloud, name: &str, params: &Value) -> ApiResult {
-    let policy = required(params, "PolicyName")?;
-    let document = document(required(params, "PolicyDocument")?)?;
-    check_policy(&document).map_err(refused)?;
-    let mut policies = find(cloud, name)?.policies.clone();
-    policies.retain(|(other, _)| other != policy);
-    policies.push((policy.to_owned(), document));
-    check_inline_size(name, &policies)
-        .map_err(|message| ApiError::new("LimitExceeded", message).with_status(409))?;
-    let changed = cloud.services.iam.roles.update(name, |role| role.policies = policies)?;
-    changed.map(|()| json!({})).ok_or_else(|| no_role(name))
-}
-
-fn delete_policy(cloud: &Cloud, name: &str, policy: &str) -> ApiResult {
-    let remove = |role: &mut Role| {
-        let before = role.policies.len();
-        role.policies.retain(|(other, _)| other != policy);
-        role.policies.len() < before
-    };
-    match cloud.services.iam.roles.update(name, remove)? {
-        Some(true) => Ok(json!({})),
-        Some(false) => Err(missing(&format!("The role policy with name {policy}"))),
-        None => Err(no_role(name)),
-    }
-}
-
-fn get_policy(cloud: &Cloud, name: &str, policy: &str) -> ApiResult {
-    let role = find(cloud, name)?;
-    let (_, document) = role
-        .policies
-        .iter()
-        .find(|(n, _)| n == policy)
-        .ok_or_else(|| missing(&format!("The role policy with name {policy}")))?;
-    Ok(json!({
-        "RoleName": name, "PolicyName": policy, "PolicyDocument": percent_encoded(document)
-    }))
-}
-
 /// Documents come as text.
 fn document(text: &str) -> ApiResult {
     serde_json::from_str(text)
@@ -330,24 +186,18 @@ fn document(text: &str) -> ApiResult {
 }
 
 fn refused(message: String) -> ApiError {
-    let code = if message.starts_with("Cannot exceed quota") {
-        return ApiError::new("LimitExceeded", message).with_status(409);
-    } else {
-        "MalformedPolicyDocument"
-    };
-    ApiError::new(code, message)
+    match message.starts_with("Cannot exceed quota") {
+        true => limit_exceeded(message),
+        false => ApiError::new("MalformedPolicyDocument", message),
+    }
+}
+
+fn limit_exceeded(message: String) -> ApiError {
+    ApiError::new("LimitExceeded", message).with_status(409)
 }
 
 fn missing(what: &str) -> ApiError {
     ApiError::new("NoSuchEntity", format!("{what} cannot be found.")).with_status(404)
-}
-
-fn no_role(name: &str) -> ApiError {
-    missing(&format!("The role with name {name}"))
-}
-
-fn find(cloud: &Cloud, name: &str) -> ApiResult<std::sync::Arc<Role>> {
-    cloud.services.iam.roles.get(name).ok_or_else(|| no_role(name))
 }
 
 /// AWS percent-encodes documents (RFC 3986).
@@ -355,22 +205,4 @@ fn percent_encoded(document: &Value) -> String {
     let encoded: String =
         url::form_urlencoded::byte_serialize(document.to_string().as_bytes()).collect();
     encoded.replace('+', "%20")
-}
-
-fn describe(cloud: &Cloud, name: &str, role: &Role) -> Value {
-    let mut described = json!({
-        "Path": "/", "RoleName": name, "RoleId": role.id,
-        "Arn": cloud.config.global_arn("iam", &format!("role/{name}")),
-        "CreateDate": iso(role.created),
-        "AssumeRolePolicyDocument": percent_encoded(&role.trust),
-        "MaxSessionDuration": role.session_secs_max, "Tags": role.tags,
-    });
-    if let Some(description) = &role.description {
-        described["Description"] = json!(description);
-    }
-    if let Some(arn) = &role.boundary {
-        described["PermissionsBoundary"] =
-            json!({ "PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn });
-    }
-    described
 }

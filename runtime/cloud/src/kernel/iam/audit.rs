@@ -1,4 +1,4 @@
-//! The log of what sessions of roles called: `audit.ndjson`, one JSON object a line. It is bounded:
+//! The log of what sessions of roles and users called: `audit.ndjson`, one JSON object a line. It is bounded:
 //! [`crate::kernel::rotated`].
 
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::kernel::cloud::iso;
 use crate::kernel::rotated::Rotated;
 
-/// Log of what roles called.
+/// Log of what roles and users called.
 #[derive(Debug)]
 pub struct Audit(Rotated);
 

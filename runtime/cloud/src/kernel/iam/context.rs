@@ -4,7 +4,7 @@
 //!
 //! - `aws:PrincipalArn`: the user's ARN; for a session the ARN of its *role*.
 //! - `aws:PrincipalAccount`, `aws:PrincipalType` (`User` or `AssumedRole`), `aws:PrincipalTag/KEY`
-//!   (the tags of the role), `aws:userid` (`AIDA…` or `AROA…:SESSION`), `aws:username` (users
+//!   (the tags of the role or user), `aws:userid` (`AIDA…` or `AROA…:SESSION`), `aws:username` (users
 //!   only).
 //! - `aws:PrincipalIsAWSService`, `aws:PrincipalServiceName`: `true` and the name when a service
 //!   takes on a role, else `false` and nothing.

@@ -80,7 +80,7 @@ pub enum Reason {
 /// What a caller may at most, whatever allows it.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Limits<'a> {
-    /// The permissions boundary of a role.
+    /// The permissions boundary of a role or user.
     pub boundary: Option<&'a Policy>,
     /// The policy that a session was begun with.
     pub session: Option<&'a Policy>,

@@ -15,8 +15,6 @@ use super::condition::{Condition, Operator};
 
 /// Bytes of a trust policy without white space.
 pub const TRUST_BYTES_MAX: usize = 2_048;
-/// Bytes of all inline policies of a role without white space.
-pub const INLINE_BYTES_MAX: usize = 10_240;
 /// Levels of JSON; AWS's grammar needs six.
 const DEPTH_MAX: usize = 16;
 

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 /// Types by service and kind in ARNs; a kind of nothing is for ARNs that name no kind.
-const TYPES: [(&str, &str, &str); 31] = [
+const TYPES: [(&str, &str, &str); 32] = [
     ("athena", "workgroup", "AWS::Athena::WorkGroup"),
     ("cloudformation", "changeSet", "AWS::CloudFormation::ChangeSet"),
     ("cloudformation", "stack", "AWS::CloudFormation::Stack"),
@@ -22,6 +22,7 @@ const TYPES: [(&str, &str, &str); 31] = [
     ("glue", "database", "AWS::Glue::Database"),
     ("glue", "job", "AWS::Glue::Job"),
     ("glue", "table", "AWS::Glue::Table"),
+    ("iam", "group", "AWS::IAM::Group"),
     ("iam", "instance-profile", "AWS::IAM::InstanceProfile"),
     ("iam", "policy", "AWS::IAM::Policy"),
     ("iam", "role", "AWS::IAM::Role"),

@@ -1,15 +1,19 @@
-//! Managed policies of the account, what they are attached to, and permission boundaries. AWS's own
-//! policies are not here: what names one is refused.
+//! Managed policies of the account and AWS's own ([`super::aws`]), which are read as those of the
+//! account are and cannot be changed.
+//!
+//! Differences from AWS: `ListPolicies` shows of AWS's policies those that are here.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-versioning.html>
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Role, document, missing, no_role, percent_encoded, refused, role_name};
+use super::records::unique_id;
+use super::{aws, check_path, document, limit_exceeded, page, percent_encoded, refused};
 use crate::kernel::cloud::{Cloud, iso};
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::iam::{check_policy, document_size};
@@ -18,19 +22,15 @@ use crate::kernel::service::Call;
 /// Bytes of a policy without white space.
 const POLICY_BYTES_MAX: usize = 6_144;
 /// Versions of a policy.
-const VERSIONS_MAX: usize = 5;
-/// What ARNs of policies that AWS keeps begin with.
-const AWS_POLICIES: &str = "arn:aws:iam::aws:policy/";
-/// Policies of a role.
-const ATTACHED_MAX: usize = 10;
+pub const VERSIONS_MAX: usize = 5;
 
 /// A managed policy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ManagedPolicy {
     /// Its name.
     pub name: String,
-    /// Its ID: `ANPA…`.
-    pub id: String,
+    /// Its ID: `ANPA…`; AWS's own have none here.
+    pub id: Option<String>,
     /// What it is for.
     pub description: Option<String>,
     /// Its versions, the oldest first.
@@ -69,43 +69,93 @@ pub fn arn(cloud: &Cloud, name: &str) -> String {
 
 /// A policy that can be attached.
 pub fn attachable(cloud: &Cloud, arn: &str) -> ApiResult<Arc<ManagedPolicy>> {
-    if arn.starts_with(AWS_POLICIES) {
-        let message = format!(
-            "The embedded cloud does not implement AWS's own policies, among them {arn}: make a \
-             policy of the account with the actions that are needed."
-        );
-        return Err(ApiError::new("NotImplemented", message).with_status(501));
+    if aws::is_arn(arn) {
+        return aws::attachable(arn);
     }
-    let gone = || {
-        let message = format!("Policy {arn} does not exist or is not attachable.");
-        ApiError::new("NoSuchEntity", message).with_status(404)
-    };
-    cloud.services.iam.managed.get(arn).ok_or_else(gone)
+    if !arn.starts_with("arn:") {
+        return Err(ApiError::validation("Invalid ARN:  Could not be parsed!"));
+    }
+    cloud.services.iam.managed.get(arn).ok_or_else(|| not_attachable(arn))
+}
+
+/// The document in force of a policy.
+pub fn document_of(cloud: &Cloud, arn: &str) -> Option<Value> {
+    let policy = aws::get(arn).or_else(|| cloud.services.iam.managed.get(arn))?;
+    Some(policy.document().clone())
+}
+
+/// That there is no policy to attach.
+pub fn not_attachable(arn: &str) -> ApiError {
+    let message = format!("Policy {arn} does not exist or is not attachable.");
+    ApiError::new("NoSuchEntity", message).with_status(404)
+}
+
+/// That there is no policy, or that it is not attached.
+pub fn not_found(arn: &str) -> ApiError {
+    let message = format!("Policy {arn} was not found.");
+    ApiError::new("NoSuchEntity", message).with_status(404)
 }
 
 fn find<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<ManagedPolicy>)> {
     let arn = call.required("PolicyArn")?;
     call.authorize(arn)?;
+    if aws::is_arn(arn) {
+        return Ok((arn, aws::find(arn, not_found)?));
+    }
     let found = call.cloud.services.iam.managed.get(arn);
-    let gone = || {
-        let message = format!("Policy {arn} was not found.");
-        ApiError::new("NoSuchEntity", message).with_status(404)
-    };
-    Ok((arn, found.ok_or_else(gone)?))
+    Ok((arn, found.ok_or_else(|| not_found(arn))?))
 }
 
-fn described(cloud: &Cloud, arn: &str, policy: &ManagedPolicy) -> Value {
-    let roles = cloud.services.iam.roles.all();
-    let attached = roles.iter().filter(|(_, role)| role.attached.iter().any(|a| a == arn)).count();
-    let bounded = roles.iter().filter(|(_, role)| role.boundary.as_deref() == Some(arn)).count();
-    let newest = policy.versions.last().map_or(policy.created, |version| version.created);
-    json!({
-        "PolicyName": policy.name, "PolicyId": policy.id, "Arn": arn, "Path": "/",
-        "DefaultVersionId": format!("v{}", policy.default), "AttachmentCount": attached,
-        "PermissionsBoundaryUsageCount": bounded, "IsAttachable": true,
-        "Description": policy.description, "CreateDate": iso(policy.created),
-        "UpdateDate": iso(newest),
-    })
+/// A policy to be changed: AWS's own belong to AWS's account, where nobody has rights.
+fn find_own<'a>(call: &Call<'a>) -> ApiResult<(&'a str, Arc<ManagedPolicy>)> {
+    let (arn, policy) = find(call)?;
+    if !aws::is_arn(arn) {
+        return Ok((arn, policy));
+    }
+    let message = format!(
+        "User: {} is not authorized to perform: {} on resource: policy {arn}",
+        call.caller.arn,
+        call.action()
+    );
+    Err(ApiError::new("AccessDenied", message).with_status(403))
+}
+
+/// How often policies are used.
+#[derive(Default)]
+struct Usage {
+    attached: BTreeMap<String, u32>,
+    boundaries: BTreeMap<String, u32>,
+}
+
+impl Usage {
+    fn of(cloud: &Cloud) -> Self {
+        let (iam, mut usage) = (&cloud.services.iam, Self::default());
+        let mut add = |attached: &[String], boundary: Option<&String>| {
+            for arn in attached {
+                *usage.attached.entry(arn.clone()).or_default() += 1;
+            }
+            if let Some(arn) = boundary {
+                *usage.boundaries.entry(arn.clone()).or_default() += 1;
+            }
+        };
+        iam.roles.all().iter().for_each(|(_, role)| add(&role.attached, role.boundary.as_ref()));
+        iam.users.all().iter().for_each(|(_, user)| add(&user.attached, user.boundary.as_ref()));
+        iam.groups.all().iter().for_each(|(_, group)| add(&group.attached, None));
+        usage
+    }
+
+    fn described(&self, arn: &str, policy: &ManagedPolicy) -> Value {
+        let newest = policy.versions.last().map_or(policy.created, |version| version.created);
+        let name = arn.split_once(":policy").map_or(arn, |(_, name)| name);
+        json!({
+            "PolicyName": policy.name, "PolicyId": policy.id, "Arn": arn,
+            "Path": name.strip_suffix(&policy.name),
+            "DefaultVersionId": format!("v{}", policy.default),
+            "AttachmentCount": self.attached.get(arn).unwrap_or(&0),
+            "PermissionsBoundaryUsageCount": self.boundaries.get(arn).unwrap_or(&0),
+            "IsAttachable": true, "CreateDate": iso(policy.created), "UpdateDate": iso(newest),
+        })
+    }
 }
 
 fn checked(text: &str) -> ApiResult {
@@ -113,7 +163,7 @@ fn checked(text: &str) -> ApiResult {
     check_policy(&document).map_err(refused)?;
     if document_size(&document) > POLICY_BYTES_MAX {
         let message = format!("Cannot exceed quota for PolicySize: {POLICY_BYTES_MAX}");
-        return Err(ApiError::new("LimitExceeded", message).with_status(409));
+        return Err(limit_exceeded(message));
     }
     Ok(document)
 }
@@ -124,15 +174,12 @@ pub fn create(call: &Call<'_>) -> ApiResult {
     let name = call.required("PolicyName")?;
     let arn = arn(cloud, name);
     call.authorize(&arn)?;
-    if call.text("Path").is_some_and(|path| path != "/") {
-        return Err(ApiError::unknown_parameter("Path", "iam:CreatePolicy"));
-    }
+    check_path(call)?;
     let document = checked(call.required("PolicyDocument")?)?;
     let created = cloud.clock.now();
-    let random = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
     let policy = ManagedPolicy {
         name: name.to_owned(),
-        id: format!("ANPA{}", &random[..17]),
+        id: Some(unique_id("ANPA")),
         description: call.text("Description").map(str::to_owned),
         versions: vec![Version { number: 1, document, created }],
         default: 1,
@@ -144,33 +191,41 @@ pub fn create(call: &Call<'_>) -> ApiResult {
             format!("A policy called {name} already exists. Duplicate names are not allowed.");
         return Err(ApiError::new("EntityAlreadyExists", message).with_status(409));
     }
-    Ok(json!({ "Policy": described(cloud, &arn, &policy) }))
+    Ok(json!({ "Policy": Usage::of(cloud).described(&arn, &policy) }))
 }
 
-/// `GetPolicy`.
+/// `GetPolicy`. Only here AWS tells what a policy is for.
 pub fn get(call: &Call<'_>) -> ApiResult {
     let (arn, policy) = find(call)?;
-    Ok(json!({ "Policy": described(call.cloud, arn, &policy) }))
+    let mut shown = Usage::of(call.cloud).described(arn, &policy);
+    shown["Description"] = policy.description.as_deref().into();
+    shown["Tags"] = json!([]);
+    Ok(json!({ "Policy": shown }))
 }
 
-/// `ListPolicies`: those of the account.
+/// `ListPolicies`: those of the account, then AWS's own.
 pub fn list(call: &Call<'_>) -> ApiResult {
     call.authorize("*")?;
-    if call.text("Scope") == Some("AWS") {
-        return Err(ApiError::unknown_parameter("Scope: AWS", "iam:ListPolicies"));
-    }
-    let attached_only = call.params["OnlyAttached"] == true;
-    let all = call.cloud.services.iam.managed.all();
-    let all = all.iter().map(|(arn, policy)| described(call.cloud, arn, policy));
-    let all: Vec<Value> = all.filter(|p| !attached_only || p["AttachmentCount"] != 0).collect();
-    Ok(json!({ "Policies": all, "IsTruncated": false }))
+    let scope = call.text("Scope").unwrap_or("All");
+    let own = if scope == "AWS" { vec![] } else { call.cloud.services.iam.managed.all() };
+    let aws = aws::all().filter(|_| scope != "Local");
+    let own = own.iter().map(|(arn, policy)| (arn.as_str(), policy));
+    let usage = Usage::of(call.cloud);
+    let prefix = call.text("PathPrefix").unwrap_or("/");
+    let wanted = |policy: &Value| {
+        let is_attached = policy["AttachmentCount"] != 0;
+        let is_there = policy["Path"].as_str().is_some_and(|path| path.starts_with(prefix));
+        is_there && (is_attached || call.params["OnlyAttached"] != true)
+    };
+    let shown = own.chain(aws).map(|(arn, policy)| usage.described(arn, policy)).filter(wanted);
+    page(call, "Policies", shown.collect())
 }
 
 /// `DeletePolicy`: with its versions, when nothing has it.
 pub fn delete(call: &Call<'_>) -> ApiResult {
-    let (arn, policy) = find(call)?;
+    let (arn, policy) = find_own(call)?;
     let conflict = |message: &str| ApiError::new("DeleteConflict", message).with_status(409);
-    let shown = described(call.cloud, arn, &policy);
+    let shown = Usage::of(call.cloud).described(arn, &policy);
     if shown["AttachmentCount"] != 0 || shown["PermissionsBoundaryUsageCount"] != 0 {
         return Err(conflict("Cannot delete a policy attached to entities."));
     }
@@ -197,38 +252,43 @@ fn version_shown(policy: &ManagedPolicy, version: &Version, with_document: bool)
     shown
 }
 
-fn version_of<'p>(policy: &'p ManagedPolicy, id: &str) -> ApiResult<&'p Version> {
+fn version_of<'p>(arn: &str, policy: &'p ManagedPolicy, id: &str) -> ApiResult<&'p Version> {
     let is_it = |version: &&Version| format!("v{}", version.number) == id;
-    policy.versions.iter().find(is_it).ok_or_else(|| {
-        let message = format!("Policy version {id} does not exist or is not attachable.");
-        ApiError::new("NoSuchEntity", message).with_status(404)
-    })
+    if let Some(version) = policy.versions.iter().find(is_it) {
+        return Ok(version);
+    }
+    let number = id.strip_prefix('v').and_then(|number| number.parse::<u32>().ok());
+    if aws::is_arn(arn) && number.is_some_and(|number| number < policy.default) {
+        return Err(aws::no_former_version(arn, id));
+    }
+    let message = format!("Policy {arn} version {id} does not exist or is not attachable.");
+    Err(ApiError::new("NoSuchEntity", message).with_status(404))
 }
 
 /// `GetPolicyVersion`.
 pub fn get_version(call: &Call<'_>) -> ApiResult {
-    let (_, policy) = find(call)?;
-    let version = version_of(&policy, call.required("VersionId")?)?;
+    let (arn, policy) = find(call)?;
+    let version = version_of(arn, &policy, call.required("VersionId")?)?;
     Ok(json!({ "PolicyVersion": version_shown(&policy, version, true) }))
 }
 
-/// `ListPolicyVersions`, the newest first.
+/// `ListPolicyVersions`, the newest first; of AWS's own policies the one in force.
 pub fn list_versions(call: &Call<'_>) -> ApiResult {
     let (_, policy) = find(call)?;
     let versions = policy.versions.iter().rev().map(|v| version_shown(&policy, v, false));
-    Ok(json!({ "Versions": versions.collect::<Vec<_>>(), "IsTruncated": false }))
+    page(call, "Versions", versions.collect())
 }
 
 /// `CreatePolicyVersion`.
 pub fn create_version(call: &Call<'_>) -> ApiResult {
-    let (arn, policy) = find(call)?;
+    let (arn, policy) = find_own(call)?;
     let document = checked(call.required("PolicyDocument")?)?;
     if policy.versions.len() >= VERSIONS_MAX {
         let message = format!(
             "A managed policy can have up to {VERSIONS_MAX} versions. Before you create a new \
              version, you must delete an existing version."
         );
-        return Err(ApiError::new("LimitExceeded", message).with_status(409));
+        return Err(limit_exceeded(message));
     }
     let is_default = call.params["SetAsDefault"] == true;
     let created = call.cloud.clock.now();
@@ -246,8 +306,8 @@ pub fn create_version(call: &Call<'_>) -> ApiResult {
 
 /// `DeletePolicyVersion`.
 pub fn delete_version(call: &Call<'_>) -> ApiResult {
-    let (arn, policy) = find(call)?;
-    let number = version_of(&policy, call.required("VersionId")?)?.number;
+    let (arn, policy) = find_own(call)?;
+    let number = version_of(arn, &policy, call.required("VersionId")?)?.number;
     if number == policy.default {
         let message = "Cannot delete the default version of a policy.";
         return Err(ApiError::new("DeleteConflict", message).with_status(409));
@@ -260,81 +320,8 @@ pub fn delete_version(call: &Call<'_>) -> ApiResult {
 
 /// `SetDefaultPolicyVersion`.
 pub fn set_default(call: &Call<'_>) -> ApiResult {
-    let (arn, policy) = find(call)?;
-    let number = version_of(&policy, call.required("VersionId")?)?.number;
+    let (arn, policy) = find_own(call)?;
+    let number = version_of(arn, &policy, call.required("VersionId")?)?.number;
     call.cloud.services.iam.managed.update(arn, |policy| policy.default = number)?;
     Ok(json!({}))
-}
-
-fn change_role(call: &Call<'_>, change: impl FnOnce(&mut Role) -> ApiResult<()>) -> ApiResult {
-    let name = role_name(call)?;
-    let changed = call.cloud.services.iam.roles.update(name, |role| {
-        let mut wanted = role.clone();
-        change(&mut wanted).map(|()| *role = wanted)
-    })?;
-    changed.unwrap_or_else(|| Err(no_role(name)))?;
-    Ok(json!({}))
-}
-
-/// A policy that a request names and that can be attached.
-fn named<'a>(call: &Call<'a>, member: &str) -> ApiResult<&'a str> {
-    let arn = call.required(member)?;
-    attachable(call.cloud, arn)?;
-    Ok(arn)
-}
-
-/// `AttachRolePolicy`.
-pub fn attach(call: &Call<'_>) -> ApiResult {
-    let arn = named(call, "PolicyArn")?;
-    change_role(call, |role| {
-        if role.attached.iter().any(|attached| attached == arn) {
-            return Ok(());
-        }
-        if role.attached.len() >= ATTACHED_MAX {
-            let message = format!("Cannot exceed quota for PoliciesPerRole: {ATTACHED_MAX}");
-            return Err(ApiError::new("LimitExceeded", message).with_status(409));
-        }
-        role.attached.push(arn.to_owned());
-        Ok(())
-    })
-}
-
-/// `DetachRolePolicy`.
-pub fn detach(call: &Call<'_>) -> ApiResult {
-    let arn = call.required("PolicyArn")?;
-    change_role(call, |role| {
-        let before = role.attached.len();
-        role.attached.retain(|attached| attached != arn);
-        match role.attached.len() < before {
-            true => Ok(()),
-            false => Err(missing(&format!("Policy {arn}"))),
-        }
-    })
-}
-
-/// `ListAttachedRolePolicies`.
-pub fn attached(call: &Call<'_>) -> ApiResult {
-    let role = super::find(call.cloud, role_name(call)?)?;
-    let shown = role.attached.iter().map(|arn| {
-        let name = arn.rsplit('/').next().unwrap_or(arn);
-        json!({ "PolicyName": name, "PolicyArn": arn })
-    });
-    Ok(json!({ "AttachedPolicies": shown.collect::<Vec<_>>(), "IsTruncated": false }))
-}
-
-/// `PutRolePermissionsBoundary`.
-pub fn put_boundary(call: &Call<'_>) -> ApiResult {
-    let arn = named(call, "PermissionsBoundary")?;
-    change_role(call, |role| {
-        role.boundary = Some(arn.to_owned());
-        Ok(())
-    })
-}
-
-/// `DeleteRolePermissionsBoundary`.
-pub fn delete_boundary(call: &Call<'_>) -> ApiResult {
-    change_role(call, |role| {
-        role.boundary = None;
-        Ok(())
-    })
 }

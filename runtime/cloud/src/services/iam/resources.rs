@@ -1,15 +1,20 @@
 //! What templates can make of IAM.
 
+mod attached;
+mod holders;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use self::holders::{Change, texts};
+use super::bearers::{self, Bearer};
 use super::{Profile, Role, policies, session_secs_default};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::iam::{check_inline_size, check_policy, check_trust};
 use crate::kernel::resource::{
-    Failure, Handler, Live, Made, Place, ResourceType, attributes, number, text,
+    Failure, Handler, Live, Made, Place, ResourceType, attributes, handler, number, text,
 };
 
 /// The types.
@@ -38,40 +43,59 @@ pub const TYPES: &[ResourceType] = &[
     .named_by("InstanceProfileName"),
     ResourceType::new(
         "AWS::IAM::ManagedPolicy",
-        &["ManagedPolicyName", "PolicyDocument", "Description"],
-        &PolicyType,
+        &["ManagedPolicyName", "PolicyDocument", "Description", "Groups", "Roles", "Users"],
+        &attached::Managed,
     )
     .named_by("ManagedPolicyName"),
+    ResourceType::new(
+        "AWS::IAM::Policy",
+        &["PolicyName", "PolicyDocument", "Groups", "Roles", "Users"],
+        &attached::Inline,
+    ),
+    ResourceType::new(
+        "AWS::IAM::User",
+        &[
+            "UserName",
+            "Groups",
+            "ManagedPolicyArns",
+            "PermissionsBoundary",
+            "Policies/PolicyName",
+            "Policies/PolicyDocument",
+            "Tags",
+        ],
+        &holders::Users,
+    )
+    .named_by("UserName"),
+    ResourceType::new(
+        "AWS::IAM::Group",
+        &["GroupName", "ManagedPolicyArns", "Policies/PolicyName", "Policies/PolicyDocument"],
+        &holders::Groups,
+    )
+    .named_by("GroupName"),
+    ResourceType::new("AWS::IAM::AccessKey", &["UserName", "Serial", "Status"], &holders::Keys),
+    ResourceType::new("AWS::IAM::UserToGroupAddition", &["GroupName", "Users"], &holders::Members),
 ];
 
 #[derive(Debug)]
 struct RoleType;
 
 impl RoleType {
-    fn set(place: &Place<'_>, id: &str, p: &Value) -> Made {
+    /// Brings a role from the properties `old` to those of `p`. What it got by other ways stays.
+    fn set(place: &Place<'_>, id: &str, p: &Value, old: &Value) -> Made {
         let cloud = place.cloud;
-        let policies = p["Policies"].as_array().into_iter().flatten();
-        let named = |d: &Value| (text(d, "PolicyName").to_owned(), d["PolicyDocument"].clone());
-        let policies: Vec<(String, Value)> = policies.map(named).collect();
-        for (name, document) in &policies {
-            check_policy(document).map_err(|e| format!("the policy {name} is malformed: {e}"))?;
-        }
-        check_inline_size(id, &policies)?;
         let trust = p["AssumeRolePolicyDocument"].clone();
         check_trust(cloud, &trust).map_err(|e| format!("the trust policy is malformed: {e}"))?;
-        let attached = p["ManagedPolicyArns"].as_array().into_iter().flatten();
-        let attached: Vec<String> = attached.filter_map(Value::as_str).map(str::to_owned).collect();
         let boundary = p["PermissionsBoundary"].as_str();
-        for arn in attached.iter().map(String::as_str).chain(boundary) {
-            policies::attachable(cloud, arn).map_err(|refusal| refusal.message)?;
+        for arn in texts(&p["ManagedPolicyArns"]).into_iter().chain(boundary) {
+            policies::attachable(cloud, arn).map_err(|refusal| Failure::told("iam", &refusal))?;
         }
         let existing = cloud.services.iam.roles.get(id);
         let mut role = existing.map_or_else(|| Role::new(trust.clone()), |role| (*role).clone());
         role.trust = trust;
-        role.policies = policies;
+        Self::set_policies(&mut role, id, p, old)?;
         role.tags = p["Tags"].clone();
         role.description = p["Description"].as_str().map(str::to_owned);
-        (role.attached, role.boundary) = (attached, boundary.map(str::to_owned));
+        role.boundary = boundary.map(str::to_owned);
         let default = u64::from(session_secs_default());
         let secs = number(&p["MaxSessionDuration"], default);
         role.session_secs_max = u32::try_from(secs).unwrap_or(u32::MAX);
@@ -79,6 +103,35 @@ impl RoleType {
         cloud.services.iam.roles.put(id, role)?;
         let arn = cloud.config.global_arn("iam", &format!("role/{id}"));
         Ok(attributes(json!({ "Arn": arn, "RoleId": role_id })))
+    }
+
+    fn set_policies(role: &mut Role, id: &str, p: &Value, old: &Value) -> Result<(), String> {
+        let (gone, added) = (Self::inline(old), Self::inline(p));
+        for (name, document) in &added {
+            check_policy(document).map_err(|e| format!("the policy {name} is malformed: {e}"))?;
+        }
+        role.policies.retain(|(name, _)| !gone.iter().chain(&added).any(|(n, _)| n == name));
+        role.policies.extend(added);
+        check_inline_size(&format!("role {id}"), &role.policies, Role::INLINE_BYTES_MAX)?;
+        let Change { gone, added } = Change::of(&old["ManagedPolicyArns"], &p["ManagedPolicyArns"]);
+        role.attached.retain(|arn| !gone.contains(arn) && !added.contains(arn));
+        role.attached.extend(added);
+        match role.attached.len() <= bearers::ATTACHED_MAX {
+            true => Ok(()),
+            false => {
+                let most = bearers::ATTACHED_MAX;
+                Err(handler(
+                    &format!("Cannot exceed quota for PoliciesPerRole: {most}"),
+                    "ServiceLimitExceeded",
+                ))
+            }
+        }
+    }
+
+    fn inline(p: &Value) -> Vec<(String, Value)> {
+        let policies = p["Policies"].as_array().into_iter().flatten();
+        let named = |d: &Value| (text(d, "PolicyName").to_owned(), d["PolicyDocument"].clone());
+        policies.map(named).collect()
     }
 }
 
@@ -89,15 +142,22 @@ impl Handler for RoleType {
     }
 
     async fn create(&self, place: &Place<'_>, id: &str, properties: &Value) -> Made {
-        Self::set(place, id, properties)
+        Self::set(place, id, properties, &Value::Null)
     }
 
-    async fn update(&self, place: &Place<'_>, id: &str, properties: &Value, _: &Value) -> Made {
-        Self::set(place, id, properties)
+    async fn update(&self, place: &Place<'_>, id: &str, properties: &Value, old: &Value) -> Made {
+        Self::set(place, id, properties, old)
     }
 
-    async fn delete(&self, place: &Place<'_>, id: &str, _: &Value) -> Result<(), String> {
-        place.cloud.services.iam.roles.remove(id)?;
+    /// A role that got policies by other ways is not deleted, in the words of IAM.
+    async fn delete(&self, place: &Place<'_>, id: &str, properties: &Value) -> Result<(), String> {
+        let roles = &place.cloud.services.iam.roles;
+        let Some(role) = roles.get(id) else { return Ok(()) };
+        let mut left = (*role).clone();
+        Self::set_policies(&mut left, id, &Value::Null, properties)?;
+        bearers::check_bare(&mut left)
+            .map_err(|refusal| Failure::told("iam", &refusal).to_string())?;
+        roles.remove(id)?;
         Ok(())
     }
 
@@ -167,76 +227,5 @@ impl Handler for InstanceProfile {
 
     fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
         Some(cloud.services.iam.profiles.names(""))
-    }
-}
-
-#[derive(Debug)]
-struct PolicyType;
-
-#[async_trait]
-impl Handler for PolicyType {
-    fn id(&self, place: &Place<'_>, name: Option<&str>, _: &Value) -> String {
-        policies::arn(place.cloud, &name.map_or_else(|| place.name(), str::to_owned))
-    }
-
-    fn exists(&self, cloud: &Arc<Cloud>, id: &str, _: &Value) -> Option<bool> {
-        Some(cloud.services.iam.managed.contains(id))
-    }
-
-    async fn create(&self, place: &Place<'_>, id: &str, properties: &Value) -> Made {
-        let mut params = json!({
-            "PolicyName": id.rsplit('/').next().unwrap_or(id),
-            "PolicyDocument": properties["PolicyDocument"].to_string(),
-        });
-        if let Some(description) = properties["Description"].as_str() {
-            params["Description"] = description.into();
-        }
-        let made = place.call("iam", "CreatePolicy", &params).await?;
-        Ok(attributes(json!({ "PolicyArn": id, "PolicyId": made["Policy"]["PolicyId"] })))
-    }
-
-    /// The oldest version makes room, as AWS's handler does it.
-    async fn update(&self, place: &Place<'_>, id: &str, properties: &Value, _: &Value) -> Made {
-        let arn = json!({ "PolicyArn": id });
-        let listed = place.call("iam", "ListPolicyVersions", &arn).await?;
-        let versions = listed["Versions"].as_array().cloned().unwrap_or_default();
-        let oldest = versions.iter().rev().find(|version| version["IsDefaultVersion"] == false);
-        if let Some(oldest) = oldest.filter(|_| versions.len() >= 5) {
-            let params = json!({ "PolicyArn": id, "VersionId": oldest["VersionId"] });
-            place.call("iam", "DeletePolicyVersion", &params).await?;
-        }
-        let params = json!({
-            "PolicyArn": id, "PolicyDocument": properties["PolicyDocument"].to_string(),
-            "SetAsDefault": true,
-        });
-        place.call("iam", "CreatePolicyVersion", &params).await?;
-        Ok(Map::new())
-    }
-
-    async fn delete(&self, place: &Place<'_>, id: &str, _: &Value) -> Result<(), String> {
-        let arn = json!({ "PolicyArn": id });
-        let listed = match place.call("iam", "ListPolicyVersions", &arn).await {
-            Err(Failure::Gone(_)) => return Ok(()),
-            listed => listed.map_err(|failure| failure.to_string())?,
-        };
-        let versions = listed["Versions"].as_array().into_iter().flatten();
-        for version in versions.filter(|version| version["IsDefaultVersion"] == false) {
-            let params = json!({ "PolicyArn": id, "VersionId": version["VersionId"] });
-            place.call_unless_gone("iam", "DeletePolicyVersion", &params).await?;
-        }
-        place.call_unless_gone("iam", "DeletePolicy", &arn).await
-    }
-
-    fn read(&self, cloud: &Arc<Cloud>, id: &str, _: &Value) -> Live {
-        Live::of(cloud.services.iam.managed.get(id).map(|policy| {
-            json!({
-                "ManagedPolicyName": policy.name, "Description": policy.description,
-                "PolicyDocument": policy.document(),
-            })
-        }))
-    }
-
-    fn list(&self, cloud: &Arc<Cloud>) -> Option<Vec<String>> {
-        Some(cloud.services.iam.managed.names(""))
     }
 }

@@ -6,7 +6,9 @@
 
 use serde_json::{Value, json};
 
+use super::bearers;
 use super::document;
+use super::records::{Group, Role, User};
 use crate::kernel::cloud::Cloud;
 use crate::kernel::error::{ApiError, ApiResult};
 use crate::kernel::iam::context::Context;
@@ -52,28 +54,46 @@ pub fn custom(call: &Call<'_>) -> ApiResult {
     evaluated(call, &given(call.params)?, caller)
 }
 
-/// `SimulatePrincipalPolicy`, for roles.
+/// `SimulatePrincipalPolicy`.
 pub fn principal(call: &Call<'_>) -> ApiResult {
-    let cloud = call.cloud;
     let source = call.required("PolicySourceArn")?;
     call.authorize(source)?;
-    let prefix = cloud.config.global_arn("iam", "role/");
-    let name = source.strip_prefix(&prefix).ok_or_else(|| {
-        let what = "PolicySourceArn of anything but a role";
-        ApiError::unknown_parameter(what, "iam:SimulatePrincipalPolicy")
-    })?;
-    let role = super::find(cloud, name)?;
     let mut policies = given(call.params)?;
-    for (_, policy) in &role.policies {
-        policies.identity.push(stored(policy, Kind::Identity)?);
-    }
-    for arn in &role.attached {
-        policies.identity.push(managed(cloud, arn)?);
-    }
-    if policies.boundary.is_none() {
-        policies.boundary = role.boundary.as_deref().map(|arn| managed(cloud, arn)).transpose()?;
-    }
-    evaluated(call, &policies, call.text("CallerArn").unwrap_or(source))
+    let own = own(call, source)?;
+    policies.identity.extend(own.identity);
+    policies.boundary = policies.boundary.or(own.boundary);
+    let caller = match (call.text("CallerArn"), source.contains(":group/")) {
+        (Some(caller), _) => caller,
+        (None, false) => source,
+        (None, true) => &call.caller.arn,
+    };
+    evaluated(call, &policies, caller)
+}
+
+/// The policies that a role, a user or a group has by itself: of a user those of its groups, too.
+fn own(call: &Call<'_>, source: &str) -> ApiResult<Policies> {
+    let cloud = call.cloud;
+    let named = source.strip_prefix(&cloud.config.global_arn("iam", ""));
+    let (identity, boundary) = match named.and_then(|name| name.split_once('/')) {
+        Some(("role", name)) => {
+            let role = bearers::find::<Role>(cloud, name)?;
+            (cloud.policies_of(&role.policies, &role.attached)?, role.boundary)
+        }
+        Some(("user", name)) if source != cloud.identities.administrator().arn => {
+            let user = bearers::find::<User>(cloud, name)?;
+            (cloud.user_policies(&user)?, user.boundary)
+        }
+        Some(("group", name)) => {
+            let group = bearers::find::<Group>(cloud, name)?;
+            (cloud.policies_of(&group.policies, &group.attached)?, None)
+        }
+        _ => {
+            let what = "PolicySourceArn of anything but a role, a user or a group";
+            return Err(ApiError::unknown_parameter(what, "iam:SimulatePrincipalPolicy"));
+        }
+    };
+    let boundary = boundary.as_deref().map(|arn| managed(cloud, arn)).transpose()?;
+    Ok(Policies { identity, boundary, resource: None })
 }
 
 fn managed(cloud: &Cloud, arn: &str) -> ApiResult<Policy> {
