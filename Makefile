@@ -40,7 +40,7 @@ lint: $(VENV) build ## formatting, clippy, dependencies, CloudFormation
 	rm -rf target/templates && cargo xtask render --every-combination target/templates
 	for pipeline in energy stocks; do cargo xtask render --pipeline $$pipeline > target/templates/$$pipeline.yaml || exit 1; done
 	cargo xtask render --pipeline stroke --every-combination target/templates/stroke
-	find target/templates -name '*.yaml' | xargs --max-procs=2 --max-args=8 .venv/bin/cfn-lint && echo "cfn-lint: $$(find target/templates -name '*.yaml' | wc -l) templates without errors or warnings"
+	find target/templates -name '*.yaml' | xargs --max-procs=2 --max-args=21 .venv/bin/cfn-lint && echo "cfn-lint: $$(find target/templates -name '*.yaml' | wc -l) templates without errors or warnings"
 
 parity: $(VENV) build ## the same plans on Spark and on the embedded engine; formats beside the libraries of others
 	cargo build --example convert
@@ -93,27 +93,27 @@ check: test lint ## what CI runs
 
 $(VENV): tests/requirements.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --no-compile --requirement tests/requirements.txt
+	.venv/bin/pip install --quiet --requirement tests/requirements.txt
 	touch $(VENV)
 
 $(DATA): tests/data_clients.txt
 	$(PYTHON) -m venv .venv-data
-	.venv-data/bin/pip install --quiet --no-compile --requirement tests/data_clients.txt
+	.venv-data/bin/pip install --quiet --requirement tests/data_clients.txt
 	touch $(DATA)
 
 $(DBT): tests/data_clients_dbt.txt
 	$(PYTHON) -m venv .venv-dbt
-	.venv-dbt/bin/pip install --quiet --no-compile --requirement tests/data_clients_dbt.txt
+	.venv-dbt/bin/pip install --quiet --requirement tests/data_clients_dbt.txt
 	touch $(DBT)
 
 $(BENCH): tests/peers/requirements.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/pip install --quiet --no-compile --requirement tests/peers/requirements.txt
+	.venv-bench/bin/pip install --quiet --requirement tests/peers/requirements.txt
 	touch $(BENCH)
 
 $(EMULATORS): tests/peers/emulators.txt
 	$(PYTHON) -m venv .venv-emulators
-	.venv-emulators/bin/pip install --quiet --no-compile --requirement tests/peers/emulators.txt
+	.venv-emulators/bin/pip install --quiet --requirement tests/peers/emulators.txt
 	touch $(EMULATORS)
 
 clean:
