@@ -29,7 +29,7 @@ examples: build ## what `service`, `accuracy` and `bench` run
 	cargo build --release --package steppe-model --examples
 
 test: xtask-aws build ## all tests; the examples are not built for them, `lint` reads them
-	cargo test --lib --bins --tests
+	cargo test --tests
 	cargo test --doc
 
 lint: $(VENV) build ## formatting, clippy, dependencies, CloudFormation
