@@ -2,14 +2,23 @@
 //!
 //! Waits, schedules, buffers, times to live and retention follow this clock, so that a test lets
 //! days pass without sleeping. What is real stays real: processes, requests and signatures. A clock
-//! that was put forward stays so until the process ends; it is never put back.
+//! that was put forward by a request stays so as long as the state folder is there, because the
+//! records in it have its times; it is never put back.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tokio::sync::watch;
+
+use super::folder::write_private;
+
+/// File in the state folder that has how far the clock was put forward, in milliseconds.
+const FILE: &str = "clock";
 
 /// Longest single sleep: the machine may have slept meanwhile, and then its clock has jumped.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -32,16 +41,47 @@ pub struct Clock(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     ahead_millis: AtomicI64,
+    keeping: Mutex<()>,
     moved: watch::Sender<()>,
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Self(Arc::new(Inner { ahead_millis: AtomicI64::new(0), moved: watch::Sender::new(()) }))
+        let (ahead_millis, moved) = (AtomicI64::new(0), watch::Sender::new(()));
+        Self(Arc::new(Inner { ahead_millis, keeping: Mutex::new(()), moved }))
     }
 }
 
 impl Clock {
+    /// The clock of a state folder.
+    pub fn open(state: &Path) -> io::Result<Self> {
+        let clock = Self::default();
+        let ahead = match std::fs::read_to_string(state.join(FILE)) {
+            Ok(text) => text.trim().parse().map_err(|_| {
+                let words = format!("{FILE} has to be a number of milliseconds, or be deleted");
+                io::Error::new(io::ErrorKind::InvalidData, words)
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        clock.0.ahead_millis.store(ahead, Ordering::SeqCst);
+        Ok(clock)
+    }
+
+    /// Puts the clock of a state folder forward, also for who opens the folder next.
+    pub fn advance_for_good(&self, by: Duration, state: &Path) -> io::Result<()> {
+        let _one_at_a_time = self.0.keeping.lock();
+        let ahead = self.ahead_after(by);
+        write_private(&state.join(FILE), ahead.to_string().as_bytes())?;
+        self.advance(by);
+        Ok(())
+    }
+
+    fn ahead_after(&self, by: Duration) -> i64 {
+        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.0.ahead_millis.load(Ordering::SeqCst).saturating_add(millis)
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
         let now = Timestamp::now();
@@ -113,6 +153,19 @@ mod tests {
         assert_eq!(done_until(ahead(-5), now), ahead(-5));
         assert_eq!(done_until(ahead(60), now), ahead(60));
         assert_eq!(done_until(ahead(24 * 60 * 60), now), now);
+    }
+
+    #[test]
+    fn a_clock_that_was_put_forward_stays_so_in_its_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let opened = || Clock::open(folder.path()).expect("readable").ahead();
+        assert_eq!(opened(), SignedDuration::ZERO);
+        let clock = Clock::open(folder.path()).expect("readable");
+        clock.advance_for_good(DAY, folder.path()).expect("written");
+        clock.advance_for_good(DAY, folder.path()).expect("written");
+        assert_eq!((opened(), clock.ahead()), (SignedDuration::from_hours(48), opened()));
+        std::fs::write(folder.path().join(FILE), "tomorrow").expect("written");
+        Clock::open(folder.path()).expect_err("no number");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -144,7 +144,7 @@ impl Cloud {
     pub fn open_with(config: Config, limits: Limits) -> Result<Arc<Self>> {
         let store = Store::open(&config.state_dir)?;
         former::import(&store, &config.state_dir)?;
-        let clock = Clock::default();
+        let clock = Clock::open(&config.state_dir).context("the clock cannot be read")?;
         let opening = Opening { config: &config, limits, store: &store, clock: &clock };
         Ok(Arc::new(Self {
             identity: crate::kernel::folder::new_identity(&config.state_dir)?,

@@ -87,7 +87,11 @@ fn advance_clock(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
         let message = format!("`seconds` is a whole number of at most {ADVANCE_SECS_MAX}");
         return (StatusCode::BAD_REQUEST, message).into_response();
     };
-    cloud.clock.advance(Duration::from_secs(seconds));
+    let by = Duration::from_secs(seconds);
+    if let Err(error) = cloud.clock.advance_for_good(by, &cloud.config.state_dir) {
+        let message = format!("the clock cannot be put forward: {error}");
+        return (StatusCode::INTERNAL_SERVER_ERROR, message).into_response();
+    }
     axum::Json(json!({ "now": cloud.clock.now() })).into_response()
 }
 
